@@ -1,0 +1,72 @@
+/* One volume's configuration: an INI file, parameters that win over it, and settings changed live.
+ * All three go through sf_config_set(), so that a key means one thing everywhere.
+ *
+ * [volume]  name, min_legs, write_deadline, read_deadline, flush_deadline, fail_timeout,
+ *           on_too_few, control, wait_for_legs, resync_min_rate, resync_max_rate
+ * [leg X]   path, write_timeout, read_timeout, flush_timeout
+ *
+ * Durations: a whole number and ns, us, ms or s ("100ms").  Sizes and rates per second: a whole
+ * number and nothing, K, M, G or T (powers of 1024).  Nothing is guessed: an unknown section or
+ * key, a duplicate, a missing or impossible value is an error that names file, line and key. */
+#ifndef SUREFOOT_CONFIG_H
+#define SUREFOOT_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <surefoot/ondisk.h>
+
+enum { SF_CONFIG_ERROR_MAX = 512, SF_CONTROL_PATH_MAX = 108 };
+
+enum sf_kind { SF_READ_KIND, SF_WRITE_KIND, SF_FLUSH_KIND, SF_KINDS };
+
+enum sf_on_too_few { SF_TOO_FEW_ERROR, SF_TOO_FEW_SUSPEND };
+
+struct sf_config_leg {
+  char name[SF_LEG_NAME_MAX];
+  char path[PATH_MAX];
+  uint64_t timeout_ns[SF_KINDS]; /* 0: the volume's deadline of that kind */
+};
+
+struct sf_config {
+  char file[PATH_MAX]; /* where it was read from, for messages; "" = none */
+  char name[SF_VOLUME_NAME_MAX];
+  unsigned min_legs;              /* 0 until completed: 1 for one or two legs, else a majority */
+  uint64_t deadline_ns[SF_KINDS]; /* default 100 ms, 100 ms, 1 s for a flush */
+  uint64_t fail_timeout_ns;       /* default 30 s */
+  enum sf_on_too_few on_too_few;  /* default error */
+  char control[SF_CONTROL_PATH_MAX]; /* "" = no control socket */
+  uint64_t wait_for_legs_ns;         /* default 0: how long a start waits for missing legs */
+  uint64_t resync_min_rate;          /* bytes per second; default 4M */
+  uint64_t resync_max_rate;          /* bytes per second; 0 = no cap (default) */
+  unsigned legs;
+  struct sf_config_leg leg[SF_LEGS_MAX];
+};
+
+void sf_config_init (struct sf_config *config);
+
+/* Reads and completes.  error receives one line, "FILE:LINE: [section] key: what is wrong", without a newline.
+ * -EINVAL for contents, else the errno of the file. */
+int sf_config_load (struct sf_config *config, const char *file, char error[SF_CONFIG_ERROR_MAX]);
+
+/* One setting: key as in the file for [volume], "leg.NAME.KEY" for a leg that exists.  The config is untouched on failure.
+ * error says "KEY: what is wrong". */
+int sf_config_set (struct sf_config *config, const char *key, const char *value,
+                   char error[SF_CONFIG_ERROR_MAX]);
+
+/* Fills defaults that depend on others and checks the whole: names, legs 1..16, min_legs 1..legs,
+ * no two legs with one path, no leg timeout above the volume's deadline of its kind, fail_timeout
+ * not below any deadline, every deadline at least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
+int sf_config_complete (struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
+
+/* May this key be changed while the volume runs? (Deadlines, timeouts, fail_timeout, on_too_few, resync rates.) */
+bool sf_config_is_live (const char *key);
+
+/* A leg's timeout in force for a kind. */
+uint64_t sf_config_timeout (const struct sf_config *config, unsigned leg, enum sf_kind kind);
+
+int sf_parse_duration (const char *text, uint64_t *ns);
+int sf_parse_size (const char *text, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,107 @@
+/* What stands at the beginning of each leg: the metadata area, then the data at data_offset, which
+ * is aligned to 1 MiB, so that `losetup -o` reads a leg without us.
+ * The layout byte by byte is docs/on-disk-format.md.
+ *
+ * Everything here is arithmetic on memory: no I/O, no clock, no allocation.
+ *
+ * Little-endian, encoded and decoded explicitly.  A superblock is one 4 KiB page with magic,
+ * version, length and CRC-32C (Castagnoli, as iSCSI) over the page with its CRC field as zero.
+ * Each leg has two copies; a write always goes to the one that is not the newest valid. */
+#ifndef SUREFOOT_ONDISK_H
+#define SUREFOOT_ONDISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  SF_LEGS_MAX = 16,
+  SF_ANCESTORS_MAX = 8,
+  SF_LEG_NAME_MAX = 32,    /* with the final NUL */
+  SF_VOLUME_NAME_MAX = 64, /* with the final NUL */
+  SF_PAGE_BYTES = 4096,
+  SF_SUPERBLOCK_COPIES = 2,
+  SF_ONDISK_VERSION = 1,
+};
+
+/* Offsets on a leg, bytes. */
+#define SF_SUPERBLOCK_OFFSET(copy) ((uint64_t) (copy) *SF_PAGE_BYTES)
+#define SF_PROBE_OFFSET            ((uint64_t) 2 * SF_PAGE_BYTES) /* scratch for R14's probes */
+#define SF_MAPS_OFFSET             ((uint64_t) 64 * 1024)         /* reserved for the maps */
+#define SF_DATA_OFFSET             ((uint64_t) 8 * 1024 * 1024)
+#define SF_DATA_ALIGN              ((uint64_t) 1024 * 1024)
+#define SF_EXTENT_BYTES_DEFAULT    ((uint64_t) 1024 * 1024)
+#define SF_VOLUME_BYTES_MIN        ((uint64_t) 1024 * 1024)
+
+struct sf_uuid {
+  uint8_t bytes[16];
+};
+
+/* The durable statement of the in-sync set.  Compared by (term, change). */
+struct sf_record {
+  uint64_t term;
+  uint64_t change;
+  uint16_t in_sync; /* bit i: leg i holds every acknowledged write */
+  uint16_t faulty;  /* bit i: taken out for errors or by the operator; not taken back by itself */
+  uint8_t min_legs;
+  bool clean; /* stopped with nothing in flight and everything flushed on the in-sync set */
+};
+
+/* Where an earlier line of history was left by a forced start. */
+struct sf_ancestor {
+  struct sf_uuid lineage;
+  uint64_t term, change; /* the newest record of it that the forced start saw */
+};
+
+struct sf_superblock {
+  uint64_t serial; /* of this leg's superblock writes: the higher valid copy is the newest */
+  struct sf_uuid volume;
+  char volume_name[SF_VOLUME_NAME_MAX];
+  uint8_t leg_index;
+  uint8_t legs; /* how many the volume has */
+  struct sf_uuid leg_uuid[SF_LEGS_MAX];
+  char leg_name[SF_LEGS_MAX][SF_LEG_NAME_MAX];
+  uint64_t data_offset;
+  uint64_t data_bytes; /* the volume's size */
+  uint64_t extent_bytes;
+  struct sf_uuid lineage;
+  uint8_t ancestors; /* how many of: newest first */
+  struct sf_ancestor ancestor[SF_ANCESTORS_MAX];
+  uint64_t claim; /* the highest term that this leg has promised to a start (R12) */
+  struct sf_record record;
+};
+
+/* -1, 0, 1 as a is older than, the same as, newer than b. */
+int sf_record_compare (const struct sf_record *a, const struct sf_record *b);
+
+void sf_superblock_encode (const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]);
+
+/* -ENODATA: no superblock at all (wrong magic).  -EBADMSG: magic but damaged (CRC, length).
+ * -EPROTONOSUPPORT: a newer version than we know.  -EUCLEAN: valid CRC, impossible contents.
+ * *sb is untouched on failure. */
+int sf_superblock_decode (const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb);
+
+/* Of the two copies takes the newest valid one and says which (*copy may be NULL).
+ * If neither is valid: -EPROTONOSUPPORT if either is of a newer version, else -EBADMSG if either
+ * carries the magic, else -EUCLEAN if such, else -ENODATA.  A newer version in one copy refuses
+ * even when the other copy is valid: somebody newer has written here. */
+int sf_superblock_pick (const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
+                        struct sf_superblock *sb, unsigned *copy);
+
+/* True when the first 64 KiB of a leg hold anything but zeros. */
+bool sf_looks_used (const uint8_t *bytes, size_t len);
+
+/* The volume's size that fits a leg of leg_bytes, a multiple of 4 KiB; 0: too small. */
+uint64_t sf_data_bytes_for (uint64_t leg_bytes);
+
+/* A power of two, at least the default, so that no map has more than 2^21 extents. */
+uint64_t sf_extent_bytes_for (uint64_t data_bytes);
+
+void sf_uuid_generate (struct sf_uuid *uuid);
+bool sf_uuid_equal (const struct sf_uuid *a, const struct sf_uuid *b);
+void sf_uuid_format (const struct sf_uuid *uuid, char text[37]);
+
+/* "wrong magic", "CRC mismatch", ... for a code that sf_superblock_decode/pick returned. */
+const char *sf_superblock_error (int error);
+
+#endif

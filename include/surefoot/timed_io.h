@@ -1,0 +1,252 @@
+/* Timed I/O: the interface of the 2006 device-mapper RFC "New interface for dm-io to handle timed
+ * requests", in user space and over io_uring.  It knows nothing of volumes and replicas.
+ *
+ * Caveats first
+ *  - A cancel never un-writes.  CANCELED says that the library gave up on a region; only the kind
+ *    SF_TIO_REAL says that the device did not run it.  A DETACHED region goes on, on memory that
+ *    the library owns, and may reach the medium at any later time.
+ *  - Only the region's own completion is proof that it ended.  It comes as a terminal notify, or,
+ *    after CANCELED/DETACHED, as one call of the client's `late` function.
+ *  - A thread that has called sf_tio_attend() and then submits must call sf_tio_drive(): its
+ *    requests are not handed to the kernel before.
+ *
+ * The life of a region
+ *
+ *      PENDING ──► OK | ERROR | CANCELED                      one notify
+ *      PENDING ──► TIMEOUT ──► OK | ERROR | CANCELED          two notifies
+ *
+ * OK, ERROR and CANCELED are terminal and exclude each other; the first wins.  The request may be
+ * returned to its originator once every region is terminal.  In TIMEOUT the I/O is still running.
+ *
+ * What a call does (the RFC's SYNC bit, the notify function and the timeout)
+ *
+ *      SYNC notify timeout
+ *      no   yes    none     returns at once; one terminal notify per region
+ *      no   yes    set      the same and a TIMEOUT notify; nothing is cancelled unless asked
+ *      yes  yes    none     returns when all regions are terminal; notifies on the way
+ *      yes  yes    set      the same; goes on waiting after TIMEOUT unless somebody cancels
+ *      yes  no     none     returns when all regions are terminal
+ *      yes  no     set      at its deadline each region still running is cancelled; returns then
+ *      no   no     none     -EINVAL
+ *      no   no     set      fire and forget: cancelled at the deadline
+ *
+ * Time is nanoseconds.  A timeout is relative to the entry into sf_tio(), before anything is
+ * submitted, on CLOCK_MONOTONIC; 0 is none.  The time during which this process itself could not
+ * run (stopped, no CPU, suspended machine) is measured and added to running deadlines: it is not
+ * the device's fault.
+ *
+ * Threads.  Every function may be called from any thread and from inside notify and late, except
+ * that sf_tio_client_destroy() and sf_tio_drive() may not be called from inside either and a SYNC
+ * call from there is refused with -EDEADLK.  Notify and late are never called from inside sf_tio()
+ * (SYNC excepted: there they run in the wait) or a cancel, and never with a lock held.  They run
+ *  - in the thread that called sf_tio() with SYNC, or that attends and drives;
+ *  - else in the client's own service thread.  They must not block.
+ * Events of one region arrive in order and never concurrently; regions of one request that was
+ * submitted by an attending thread may be reported by the service thread once that thread no
+ * longer drives, never by both at once.
+ *
+ * Errors are 0 or -errno; outputs are untouched on failure.  The library does not print. */
+#ifndef SUREFOOT_TIMED_IO_H
+#define SUREFOOT_TIMED_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  SF_TIO_REGIONS_MAX = 16,
+  SF_TIO_DEVICES_MAX = 32,
+  SF_TIO_ALIGN = 4096, /* of every buffer's memory; offsets and lengths keep the device's own */
+};
+
+struct sf_tio_client;
+struct sf_tio_device;
+struct sf_tio_thread;
+
+enum sf_tio_op {
+  SF_TIO_READ,
+  SF_TIO_WRITE,
+  SF_TIO_FLUSH, /* covers what had completed on the device before the call; offset, length unused */
+  SF_TIO_ZERO,  /* the range reads as zeros afterwards */
+  SF_TIO_OPS
+};
+
+enum sf_tio_flag {
+  SF_TIO_SYNC = 1 << 0,      /* wait here, see the table above */
+  SF_TIO_FUA = 1 << 1,       /* WRITE, ZERO: stable before OK */
+  SF_TIO_MAY_UNMAP = 1 << 2, /* ZERO: may deallocate where that surely reads as zeros */
+};
+
+enum sf_tio_state {
+  SF_TIO_PENDING,
+  SF_TIO_TIMEOUT,
+  SF_TIO_OK,
+  SF_TIO_ERROR,
+  SF_TIO_CANCELED,
+};
+
+enum sf_tio_kind {
+  SF_TIO_NONE,
+  SF_TIO_REAL,     /* CANCELED: it did not run */
+  SF_TIO_DETACHED, /* CANCELED: given up on; it may still run */
+};
+
+/* What a notify or late function is told.  Valid during the call only. */
+struct sf_tio_event {
+  uint64_t handle;
+  void *context; /* control.context of the request */
+  struct sf_tio_device *device;
+  unsigned region; /* index into the array given to sf_tio() */
+  enum sf_tio_state state;
+  enum sf_tio_kind kind;
+  int error;           /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run */
+  uint64_t now_ns;     /* when this was found, CLOCK_MONOTONIC */
+  uint64_t latency_ns; /* from entry into sf_tio() to now_ns, less this process's own delay */
+  bool late;           /* true in a call of `late` */
+};
+typedef void sf_tio_event_fn(const struct sf_tio_event *event);
+
+/* ---- client: memory, rings and requests private to one user, as dm_io_client ---- */
+
+struct sf_tio_client_params {
+  unsigned requests_max;   /* requests in flight; default 256 */
+  unsigned buffers_small;  /* buffers of small_bytes; default 256 */
+  size_t small_bytes;      /* default 16 KiB; a multiple of SF_TIO_ALIGN */
+  unsigned buffers_large;  /* buffers of large_bytes; default 64 */
+  size_t large_bytes;      /* default 256 KiB; the longest transfer of one region */
+  sf_tio_event_fn *late;   /* may be NULL */
+  const char *thread_name; /* prefix of the names of the library's threads; default "sf-tio" */
+};
+
+/* Starts the service thread: call it after the last fork.  params may be NULL: all defaults.
+ * -ENOSYS: no io_uring in this kernel; -EPERM: io_uring is forbidden here. */
+int sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_client **client);
+
+/* -EBUSY while a region runs, a buffer is held by the user or in quarantine, or a device is still
+ * attached.  Stops and joins the library's threads.  NULL is accepted. */
+int sf_tio_client_destroy(struct sf_tio_client *client);
+
+struct sf_tio_client_stats {
+  unsigned requests;               /* in flight now */
+  unsigned buffers_free_small, buffers_free_large;
+  unsigned buffers_quarantined;    /* held by DETACHED regions only */
+  size_t memory_bytes;             /* the whole pool: fixed at creation */
+  uint64_t own_delay_ns;           /* how long this process could not run, since creation */
+  uint64_t cancels_submitted;      /* IORING_OP_ASYNC_CANCEL issued */
+  uint64_t enters;                 /* io_uring_enter calls by attending threads */
+};
+void sf_tio_client_stats(struct sf_tio_client *client, struct sf_tio_client_stats *stats);
+
+/* ---- device: one open file or block device ---- */
+
+/* fd stays the caller's, must be open for read and write, and must stay open until
+ * sf_tio_device_remove() returned 0.  Whether I/O is handed to the kernel by the submitting thread
+ * or by a thread of the device's own (where the file system may block in submission: FUSE, NFS
+ * and whatever is not known to honour RWF_NOWAIT) is found out here.  -ENOSPC: too many. */
+int sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **device);
+
+/* -EBUSY while a region on it runs, detached ones included. */
+int sf_tio_device_remove(struct sf_tio_device *device);
+
+void sf_tio_device_set_user(struct sf_tio_device *device, void *user);
+void *sf_tio_device_user(const struct sf_tio_device *device);
+
+/* Regions on it that the kernel still holds, detached ones included. */
+unsigned sf_tio_device_running(const struct sf_tio_device *device);
+
+/* ---- buffers: aligned, registered memory of the client's pool ---- */
+
+struct sf_tio_buffer {
+  void *data;
+  size_t size; /* of the slot: at least the length asked for */
+};
+
+/* Waits at most wait_ns for a slot.  -EAGAIN: none came free; -EMSGSIZE: longer than large_bytes.
+ * The caller holds one reference; every region takes one more until its own completion. */
+int sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns,
+                      struct sf_tio_buffer **buffer);
+void sf_tio_buffer_put(struct sf_tio_client *client, struct sf_tio_buffer *buffer);
+
+/* ---- requests ---- */
+
+struct sf_tio_region {
+  struct sf_tio_device *device;
+  uint64_t offset;
+  uint64_t length;
+  uint64_t timeout_ns; /* 0: the control's */
+};
+
+struct sf_tio_control {
+  enum sf_tio_op op;
+  unsigned flags; /* enum sf_tio_flag */
+  /* READ, WRITE: exactly one of the two.  With `data` the library copies through a buffer of its
+   * own: on entry for a write; before the OK notify for a read.  The caller may reuse `data` once
+   * the region is terminal (a write's: once sf_tio() has returned), whatever the device still
+   * does.  A write goes from the same memory to all regions, which must have one length. */
+  struct sf_tio_buffer *buffer;
+  void *data;
+  sf_tio_event_fn *notify;
+  void *context;
+  uint64_t timeout_ns;
+};
+
+struct sf_tio_result { /* bit i = region i */
+  uint32_t ok, error, canceled;
+};
+
+/* Submits one request to n regions (1 for a READ).  handle may be NULL; result may be NULL and is
+ * written by SYNC calls only.
+ *
+ * 0: submitted, or, with SYNC, every region is OK.  SYNC: -EIO if a region failed, else -ETIMEDOUT
+ * if one was cancelled at its deadline, else -ECANCELED.  Refused, nothing submitted, no notify:
+ * -EINVAL (see the table; a zero length; lengths that differ), -EMSGSIZE, -EAGAIN (pool exhausted,
+ * after waiting as long as the shortest timeout allows when `data` is used and the thread may
+ * block; or a device holds its whole share in quarantine), -EDEADLK. */
+int sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
+           const struct sf_tio_region *regions, unsigned n, uint64_t *handle,
+           struct sf_tio_result *result);
+
+struct sf_tio_canceled {
+  unsigned real;     /* surely did not and will not run */
+  unsigned detached; /* given up on, may still run */
+  unsigned done;     /* was terminal already, or the handle is unknown (then 1) */
+};
+
+/* All regions of one request that are not terminal.  Handles are never used again, so a stale one
+ * is harmless.  The CANCELED notifies come later, from the thread that reports that request. */
+struct sf_tio_canceled sf_tio_cancel_by_handle(struct sf_tio_client *client, uint64_t handle);
+
+/* All of this client's regions on the device that are not terminal: those not yet submitted are
+ * dropped (REAL), those queued in the kernel really cancelled with IORING_OP_ASYNC_CANCEL (REAL),
+ * running ones detached.  New requests on the device are not refused. */
+struct sf_tio_canceled sf_tio_cancel_by_device(struct sf_tio_device *device);
+
+/* ---- threads that drive their own requests: one system call per request ---- */
+
+/* Gives the calling thread a ring of its own.  Idempotent, cheap after the first call.  The ring
+ * goes back to the client when the thread ends; what still runs on it is then reaped by the
+ * service thread.  *thread stays valid as long as the client. */
+int sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread);
+
+/* Submits what this thread has pending, waits and reports, until stop (arg) says true (asked
+ * before the first wait and after every batch of events) or until_ns (absolute CLOCK_MONOTONIC,
+ * 0 = no limit) has passed: then -ETIME.  A healthy request costs one io_uring_enter. */
+int sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop) (void *), void *arg);
+
+/* Makes a thread that is, or next will be, in sf_tio_drive() ask its stop function again. */
+void sf_tio_wake(struct sf_tio_thread *thread);
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+uint64_t sf_tio_now(void);
+
+/* For messages: "pending", "timeout", "ok", ... */
+const char *sf_tio_state_name(enum sf_tio_state state);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
