@@ -32,10 +32,10 @@ struct sf_config_leg {
 struct sf_config {
   char file[PATH_MAX]; /* where it was read from, for messages; "" = none */
   char name[SF_VOLUME_NAME_MAX];
-  unsigned min_legs;              /* 0 until completed: 1 for one or two legs, else a majority */
-  uint64_t deadline_ns[SF_KINDS]; /* default 100 ms, 100 ms, 1 s for a flush */
-  uint64_t fail_timeout_ns;       /* default 30 s */
-  enum sf_on_too_few on_too_few;  /* default error */
+  unsigned min_legs;                 /* 0 until completed: 1 for one or two legs, else a majority */
+  uint64_t deadline_ns[SF_KINDS];    /* default 100 ms, 100 ms, 1 s for a flush */
+  uint64_t fail_timeout_ns;          /* default 30 s */
+  enum sf_on_too_few on_too_few;     /* default error */
   char control[SF_CONTROL_PATH_MAX]; /* "" = no control socket */
   uint64_t wait_for_legs_ns;         /* default 0: how long a start waits for missing legs */
   uint64_t resync_min_rate;          /* bytes per second; default 4M */
@@ -44,29 +44,31 @@ struct sf_config {
   struct sf_config_leg leg[SF_LEGS_MAX];
 };
 
-void sf_config_init (struct sf_config *config);
+void sf_config_init(struct sf_config *config);
 
-/* Reads and completes.  error receives one line, "FILE:LINE: [section] key: what is wrong", without a newline.
- * -EINVAL for contents, else the errno of the file. */
-int sf_config_load (struct sf_config *config, const char *file, char error[SF_CONFIG_ERROR_MAX]);
+/* Reads and completes.  error receives one line without a newline,
+ * "FILE:LINE: [section] key: what is wrong".  -EINVAL for contents, else the errno of the file. */
+int sf_config_load(struct sf_config *config, const char *file, char error[SF_CONFIG_ERROR_MAX]);
 
-/* One setting: key as in the file for [volume], "leg.NAME.KEY" for a leg that exists.  The config is untouched on failure.
- * error says "KEY: what is wrong". */
-int sf_config_set (struct sf_config *config, const char *key, const char *value,
-                   char error[SF_CONFIG_ERROR_MAX]);
+/* One setting: key as in the file for [volume], "leg.NAME.KEY" for a leg that exists.  The config
+ * is untouched on failure.  error says "KEY: what is wrong". */
+int sf_config_set(struct sf_config *config, const char *key, const char *value,
+                  char error[SF_CONFIG_ERROR_MAX]);
 
 /* Fills defaults that depend on others and checks the whole: names, legs 1..16, min_legs 1..legs,
- * no two legs with one path, no leg timeout above the volume's deadline of its kind, fail_timeout
- * not below any deadline, every deadline at least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
-int sf_config_complete (struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
+ * no two legs with one path, fail_timeout not below any deadline, every deadline and timeout at
+ * least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
+int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
 
-/* May this key be changed while the volume runs? (Deadlines, timeouts, fail_timeout, on_too_few, resync rates.) */
-bool sf_config_is_live (const char *key);
+/* May this key be changed while the volume runs?  Deadlines, timeouts, fail_timeout, on_too_few
+ * and the resync rates may. */
+bool sf_config_is_live(const char *key);
 
-/* A leg's timeout in force for a kind. */
-uint64_t sf_config_timeout (const struct sf_config *config, unsigned leg, enum sf_kind kind);
+/* A leg's timeout in force for a kind: its own or the volume's deadline, whichever is shorter,
+ * since at the deadline the request stops waiting for every leg. */
+uint64_t sf_config_timeout(const struct sf_config *config, unsigned leg, enum sf_kind kind);
 
-int sf_parse_duration (const char *text, uint64_t *ns);
-int sf_parse_size (const char *text, uint64_t *bytes);
+int sf_parse_duration(const char *text, uint64_t *ns);
+int sf_parse_size(const char *text, uint64_t *bytes);
 
 #endif

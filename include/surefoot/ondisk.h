@@ -72,36 +72,36 @@ struct sf_superblock {
 };
 
 /* -1, 0, 1 as a is older than, the same as, newer than b. */
-int sf_record_compare (const struct sf_record *a, const struct sf_record *b);
+int sf_record_compare(const struct sf_record *a, const struct sf_record *b);
 
-void sf_superblock_encode (const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]);
+void sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]);
 
 /* -ENODATA: no superblock at all (wrong magic).  -EBADMSG: magic but damaged (CRC, length).
  * -EPROTONOSUPPORT: a newer version than we know.  -EUCLEAN: valid CRC, impossible contents.
  * *sb is untouched on failure. */
-int sf_superblock_decode (const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb);
+int sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb);
 
 /* Of the two copies takes the newest valid one and says which (*copy may be NULL).
  * If neither is valid: -EPROTONOSUPPORT if either is of a newer version, else -EBADMSG if either
  * carries the magic, else -EUCLEAN if such, else -ENODATA.  A newer version in one copy refuses
  * even when the other copy is valid: somebody newer has written here. */
-int sf_superblock_pick (const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
-                        struct sf_superblock *sb, unsigned *copy);
+int sf_superblock_pick(const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
+                       struct sf_superblock *sb, unsigned *copy);
 
 /* True when the first 64 KiB of a leg hold anything but zeros. */
-bool sf_looks_used (const uint8_t *bytes, size_t len);
+bool sf_looks_used(const uint8_t *bytes, size_t len);
 
 /* The volume's size that fits a leg of leg_bytes, a multiple of 4 KiB; 0: too small. */
-uint64_t sf_data_bytes_for (uint64_t leg_bytes);
+uint64_t sf_data_bytes_for(uint64_t leg_bytes);
 
 /* A power of two, at least the default, so that no map has more than 2^21 extents. */
-uint64_t sf_extent_bytes_for (uint64_t data_bytes);
+uint64_t sf_extent_bytes_for(uint64_t data_bytes);
 
-void sf_uuid_generate (struct sf_uuid *uuid);
-bool sf_uuid_equal (const struct sf_uuid *a, const struct sf_uuid *b);
-void sf_uuid_format (const struct sf_uuid *uuid, char text[37]);
+void sf_uuid_generate(struct sf_uuid *uuid);
+bool sf_uuid_equal(const struct sf_uuid *a, const struct sf_uuid *b);
+void sf_uuid_format(const struct sf_uuid *uuid, char text[37]);
 
 /* "wrong magic", "CRC mismatch", ... for a code that sf_superblock_decode/pick returned. */
-const char *sf_superblock_error (int error);
+const char *sf_superblock_error(int error);
 
 #endif

@@ -131,13 +131,13 @@ int sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_ti
 int sf_tio_client_destroy(struct sf_tio_client *client);
 
 struct sf_tio_client_stats {
-  unsigned requests;               /* in flight now */
+  unsigned requests; /* in flight now */
   unsigned buffers_free_small, buffers_free_large;
-  unsigned buffers_quarantined;    /* held by DETACHED regions only */
-  size_t memory_bytes;             /* the whole pool: fixed at creation */
-  uint64_t own_delay_ns;           /* how long this process could not run, since creation */
-  uint64_t cancels_submitted;      /* IORING_OP_ASYNC_CANCEL issued */
-  uint64_t enters;                 /* io_uring_enter calls by attending threads */
+  unsigned buffers_quarantined; /* held by DETACHED regions only */
+  size_t memory_bytes;          /* the whole pool: fixed at creation */
+  uint64_t own_delay_ns;        /* how long this process could not run, since creation */
+  uint64_t cancels_submitted;   /* IORING_OP_ASYNC_CANCEL issued */
+  uint64_t enters;              /* io_uring_enter calls by attending threads */
 };
 void sf_tio_client_stats(struct sf_tio_client *client, struct sf_tio_client_stats *stats);
 
@@ -235,7 +235,7 @@ int sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread);
 /* Submits what this thread has pending, waits and reports, until stop (arg) says true (asked
  * before the first wait and after every batch of events) or until_ns (absolute CLOCK_MONOTONIC,
  * 0 = no limit) has passed: then -ETIME.  A healthy request costs one io_uring_enter. */
-int sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop) (void *), void *arg);
+int sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void *), void *arg);
 
 /* Makes a thread that is, or next will be, in sf_tio_drive() ask its stop function again. */
 void sf_tio_wake(struct sf_tio_thread *thread);
