@@ -1,0 +1,59 @@
+/* R12: may this volume start from the legs that are present, and from which record?
+ *
+ * Pure: superblocks in, verdict out.  Used by the start itself, by `surefootctl check`, and by the
+ * simulator.
+ *
+ * The rule.  Take the newest record of the newest lineage that is not void.  (Void: one of the legs
+ * that it names is present, holds an older record and a claim of a later term; the record never
+ * became durable and a later start went on without it.)  Start when at least min_legs of its
+ * in-sync legs are present and fewer than min_legs of them are absent: then no newer record can
+ * exist among the absent, and any two starts share a leg. */
+#ifndef SUREFOOT_ASSEMBLY_H
+#define SUREFOOT_ASSEMBLY_H
+
+#include <surefoot/config.h>
+#include <surefoot/ondisk.h>
+
+enum sf_verdict {
+  SF_LEG_ABSENT,      /* cannot be opened, or did not answer in time */
+  SF_LEG_CURRENT,     /* in the in-sync set of the record the volume starts from */
+  SF_LEG_BEHIND,      /* lacks writes: caught up after the start */
+  SF_LEG_FAULTY,      /* taken out for errors or by the operator: waits for `leg return` */
+  SF_LEG_UNFORMATTED, /* no superblock */
+  SF_LEG_DAMAGED,     /* superblock unreadable or impossible */
+  SF_LEG_TOO_NEW,     /* written by a newer version */
+  SF_LEG_FOREIGN,     /* of another volume, or of another place in this one */
+  SF_LEG_SPLIT_BRAIN, /* went on in another line of history: `leg discard` or nothing */
+  SF_LEG_TOO_SMALL,   /* shorter than the volume's data */
+};
+
+struct sf_leg_found {
+  bool present; /* opened and read */
+  int error;    /* not present: why.  present: what sf_superblock_pick said, 0 = sb is valid */
+  uint64_t bytes;
+  struct sf_superblock sb;
+};
+
+struct sf_assembly {
+  bool may_start;
+  bool forced; /* the start begins a new lineage */
+  enum sf_verdict verdict[SF_LEGS_MAX];
+  unsigned legs;
+  int reference; /* a leg whose superblock carries `record` and the geometry; -1: none */
+  struct sf_superblock base; /* that superblock (identity, geometry, lineage, record) */
+  uint64_t next_term;        /* above every claim and every record seen */
+  uint16_t current;          /* legs to start with: CURRENT ones */
+  uint16_t waits_for;        /* not may_start: in-sync legs whose presence would help */
+  /* One sentence for the operator: why it may not start and the way out, or how it starts. */
+  char reason[512];
+};
+
+/* force: `--force`.  Start from the newest record among the present even if R12 forbids it; takes
+ * all of its present in-sync legs.  Still refused when no leg of it is present. */
+void sf_assemble(const struct sf_config *config, const struct sf_leg_found found[SF_LEGS_MAX],
+                 bool force, struct sf_assembly *assembly);
+
+/* "current", "behind", ... */
+const char *sf_verdict_name(enum sf_verdict verdict);
+
+#endif

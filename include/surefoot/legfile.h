@@ -1,0 +1,60 @@
+/* Opening, fencing and formatting legs: everything that touches a leg outside timed I/O.
+ * These calls block; the ones that must not wait for a dead disk run in threads of their own with
+ * a bound. */
+#ifndef SUREFOOT_LEGFILE_H
+#define SUREFOOT_LEGFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <surefoot/assembly.h>
+
+struct sf_leg_file {
+  int fd; /* -1: not open */
+  bool is_block;
+  uint64_t bytes;
+  uint32_t block_bytes; /* what O_DIRECT offsets and lengths must be multiples of */
+  dev_t device;         /* st_dev+st_ino of a file, st_rdev (ino 0) of a block device */
+  ino_t inode;
+  bool looks_used; /* anything but zeros in the first 64 KiB */
+};
+
+enum sf_leg_open_flag {
+  SF_LEG_READ_ONLY = 1 << 0, /* for offline tools: no lock is taken, nothing can be written */
+};
+
+/* R7: O_RDWR|O_DIRECT, O_EXCL on block devices (refuses a mounted one), an exclusive OFD lock on
+ * the same description that will carry the I/O.  Reads both superblock copies into *found.
+ * error: one line with the path and what to do.  -EBUSY: locked by another process or mounted. */
+int sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
+                     struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
+void sf_leg_file_close(struct sf_leg_file *file);
+
+/* Opens every leg of config at once, each in a thread, and waits at most timeout_ns: a leg that
+ * has not answered by then is absent (-ETIMEDOUT), and its thread closes what it gets, by itself.
+ * Two legs on one file or disk, by whatever alias: -EINVAL naming both, and nothing stays open. */
+int sf_leg_files_open(const struct sf_config *config, unsigned flags, uint64_t timeout_ns,
+                      struct sf_leg_file file[SF_LEGS_MAX], struct sf_leg_found found[SF_LEGS_MAX],
+                      char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
+                      char error[SF_CONFIG_ERROR_MAX]);
+
+struct sf_format_options {
+  uint64_t size;     /* of the volume; 0: what the smallest leg holds.  Creates missing files */
+  bool overwrite;    /* format a leg that carries data or metadata all the same */
+  bool assume_clean; /* the data areas are equal already: no zeroing */
+};
+
+/* Checks all legs first, then formats all: zeroes the data areas (so that all legs hold the same
+ * bytes from the first read on) and writes the superblocks, record (1,1), every leg in sync, clean.
+ * progress may be NULL. */
+int sf_format(const struct sf_config *config, const struct sf_format_options *options,
+              void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total), void *arg,
+              char error[SF_CONFIG_ERROR_MAX]);
+
+/* Makes one leg an empty member of the volume again (its index, a stale record): what it held is
+ * lost, the volume copies it whole.  reference: a superblock of the volume. */
+int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg,
+                   char error[SF_CONFIG_ERROR_MAX]);
+
+#endif

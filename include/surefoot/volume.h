@@ -1,0 +1,208 @@
+/* The volume: the policy of the mirror.  Which legs are in sync, when a leg is late, what is durable
+ * before what is answered (R1-R16 of docs/DESIGN.md).
+ *
+ * It does no I/O of its own, reads no clock and starts no thread: a host calls it with events and
+ * the time, and it acts through the host's table of functions.  The real host is serve.h; the
+ * simulator is the other.
+ *
+ * The life of a request
+ *
+ *      sf_volume_submit() ──► waiting   an earlier overlapping request runs (R6), its extent is
+ *                                       being converged (R11), or too few legs are there
+ *                         ──► running   sent to the legs
+ *                         ──► done      called once; the request belongs to the caller again
+ *
+ * The life of a leg (R14)
+ *
+ *      in-sync ──► late ──► probing ──► catching-up ──► in-sync
+ *         │          ▲         │             │
+ *         │          └─────────┴─────────────┘  a miss
+ *         └──► faulty (errors, operator)     missing (cannot be opened) ──► catching-up
+ *
+ * Threads.  Every function may be called from any thread at any time; the volume has one lock and
+ * holds it for decisions only.  Host functions are called with that lock held: they must not
+ * block and must not call the volume. */
+#ifndef SUREFOOT_VOLUME_H
+#define SUREFOOT_VOLUME_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <surefoot/assembly.h>
+#include <surefoot/config.h>
+#include <surefoot/ondisk.h>
+#include <surefoot/timed_io.h>
+
+enum { SF_BLOCK_BYTES = 512, SF_OPS_MAX = 512 };
+
+/* ---- requests ---- */
+
+enum sf_request_kind { SF_REQ_READ, SF_REQ_WRITE, SF_REQ_ZERO, SF_REQ_FLUSH };
+
+struct sf_op;
+
+/* Caller-owned; zero it, fill the first part, submit, leave it alone until done. */
+struct sf_request {
+  enum sf_request_kind kind;
+  uint64_t offset; /* bytes into the volume, aligned to the volume's block size */
+  uint64_t length; /* READ, WRITE: at most the pool's largest buffer; FLUSH: 0 */
+  bool fua;
+  bool may_unmap;
+  struct sf_tio_buffer *buffer; /* WRITE: the data.  READ: set when done; the caller puts it */
+  /* Called once, with the volume's lock held, from whichever thread found the answer: set a flag,
+   * wake somebody, nothing else. */
+  void (*done)(struct sf_request *request);
+  int error;  /* 0 or -errno, set before done */
+  void *host; /* the host's own */
+
+  struct sf_op *op; /* the volume's own */
+};
+
+/* ---- what the host provides ---- */
+
+struct sf_volume_event;
+
+struct sf_volume_host {
+  /* As sf_tio(), never SYNC, always with `buffer`: notify comes later, never from inside. */
+  int (*submit)(void *ctx, const struct sf_tio_control *control,
+                const struct sf_tio_region *regions, unsigned n, uint64_t *handle);
+  struct sf_tio_canceled (*cancel_by_device)(void *ctx, struct sf_tio_device *device);
+  struct sf_tio_canceled (*cancel_by_handle)(void *ctx, uint64_t handle);
+  unsigned (*device_running)(void *ctx, struct sf_tio_device *device);
+  /* Without waiting; NULL when the pool has none. */
+  struct sf_tio_buffer *(*buffer_get)(void *ctx, size_t len);
+  void (*buffer_put)(void *ctx, struct sf_tio_buffer *buffer);
+  /* Call sf_volume_tick() at at_ns or soon after.  A later call replaces an earlier one. */
+  void (*timer)(void *ctx, uint64_t at_ns);
+  /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside. */
+  void (*open_leg)(void *ctx, unsigned leg);
+  /* A leg went missing for good (operator's discard): its device is not used any more. */
+  void (*close_leg)(void *ctx, unsigned leg);
+  void (*event)(void *ctx, const struct sf_volume_event *event); /* for the operator; may be NULL */
+  void (*trace)(void *ctx, const char *line);                    /* every state move; may be NULL */
+};
+
+/* ---- life ---- */
+
+struct sf_volume;
+
+struct sf_volume_leg {
+  struct sf_tio_device *device; /* NULL: absent */
+  struct sf_superblock sb;      /* of that leg, when the device is there */
+};
+
+struct sf_volume_params {
+  const struct sf_config *config;     /* copied */
+  const struct sf_assembly *assembly; /* may_start must be true */
+  struct sf_volume_leg leg[SF_LEGS_MAX];
+};
+
+int sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_host *host,
+                     void *ctx, struct sf_volume **volume);
+
+/* The claim, then the first record of the new term (R12).  Requests wait until it is durable. */
+void sf_volume_start(struct sf_volume *volume, uint64_t now_ns);
+
+/* R-rules decide when `done` comes; it is never called from inside submit. */
+void sf_volume_submit(struct sf_volume *volume, struct sf_request *request, uint64_t now_ns);
+
+void sf_volume_tick(struct sf_volume *volume, uint64_t now_ns);
+
+/* The answer to host.open_leg: 0 with device and sb, or -errno. */
+void sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
+                          const struct sf_superblock *sb, int error, uint64_t now_ns);
+
+/* A clean stop: no new requests (-ESHUTDOWN), flush, and the record that says clean.  Bounded: a
+ * leg that does not answer within its timeouts is demoted first, and after the flush deadline plus
+ * twice the write deadline the stop ends as it stands: unclean, and nothing lost. */
+void sf_volume_stop(struct sf_volume *volume, uint64_t now_ns);
+bool sf_volume_stopped(struct sf_volume *volume);
+
+/* -EBUSY while the kernel holds regions of it. */
+int sf_volume_destroy(struct sf_volume *volume);
+
+/* ---- operator ---- */
+
+/* Live settings only are taken over; the rest of config must be as it was (-EINVAL). */
+int sf_volume_configure(struct sf_volume *volume, const struct sf_config *config, uint64_t now_ns);
+void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
+
+/* Takes a leg out: -EBUSY if too few would stay in sync. */
+int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
+/* Takes a faulty or missing leg back: through missing or probing to catching-up. */
+int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
+
+/* ---- what it tells ---- */
+
+enum sf_leg_state {
+  SF_STATE_IN_SYNC,
+  SF_STATE_LATE,
+  SF_STATE_PROBING,
+  SF_STATE_CATCHING_UP,
+  SF_STATE_MISSING,
+  SF_STATE_FAULTY,
+  SF_LEG_STATES
+};
+const char *sf_leg_state_name(enum sf_leg_state state);
+
+enum sf_volume_state {
+  SF_VOLUME_STARTING,
+  SF_VOLUME_HEALTHY,
+  SF_VOLUME_DEGRADED,
+  SF_VOLUME_SUSPENDED, /* too few legs: requests wait */
+  SF_VOLUME_FAILED,    /* too few legs and on_too_few = error, or stopped */
+  SF_VOLUME_STATES
+};
+const char *sf_volume_state_name(enum sf_volume_state state);
+
+struct sf_latency {
+  uint64_t count;
+  uint64_t p50_ns, p99_ns, p999_ns, max_ns;
+};
+
+struct sf_leg_status {
+  char name[SF_LEG_NAME_MAX];
+  char path[PATH_MAX];
+  enum sf_leg_state state;
+  char reason[128]; /* why it left the in-sync set; "" when in sync */
+  uint64_t stale_bytes;
+  unsigned late_requests; /* unanswered now */
+  uint64_t timeouts, errors;
+  bool resyncing;
+  uint64_t resync_done_bytes, resync_total_bytes, resync_rate, resync_left_ns;
+  struct sf_latency latency[SF_KINDS];
+};
+
+struct sf_volume_status {
+  char name[SF_VOLUME_NAME_MAX];
+  struct sf_uuid uuid;
+  enum sf_volume_state state;
+  uint64_t size_bytes;
+  uint64_t term, change;
+  unsigned min_legs, legs_in_sync;
+  uint64_t reads, writes, flushes, late_acks, errors;
+  uint64_t unconverged_bytes; /* R11: may differ between legs since a crash */
+  unsigned legs;
+  struct sf_leg_status leg[SF_LEGS_MAX];
+};
+/* Never waits for I/O: readable while a leg hangs. */
+void sf_volume_status(struct sf_volume *volume, uint64_t now_ns, struct sf_volume_status *status);
+
+enum sf_volume_event_kind {
+  SF_EVENT_STARTED,
+  SF_EVENT_LEG_STATE, /* leg moved from -> to */
+  SF_EVENT_STATE,     /* the volume's state moved */
+  SF_EVENT_READ_REPAIRED,
+  SF_EVENT_STOPPED,
+};
+struct sf_volume_event {
+  enum sf_volume_event_kind kind;
+  uint64_t now_ns;
+  int leg; /* -1: the volume */
+  const char *leg_name;
+  const char *from, *to; /* state names */
+  const char *reason;    /* "write at 4096 not answered in 100 ms" */
+};
+
+#endif
