@@ -1,0 +1,213 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <surefoot/config.h>
+
+#include "config/keys.h"
+#include "config/value.h"
+
+#define MS UINT64_C(1000000)
+
+void
+sf_config_init(struct sf_config *config) {
+  *config = (struct sf_config){
+      .deadline_ns =
+          {[SF_READ_KIND] = 100 * MS, [SF_WRITE_KIND] = 100 * MS, [SF_FLUSH_KIND] = 1000 * MS},
+      .fail_timeout_ns = 30000 * MS,
+      .on_too_few = SF_TOO_FEW_ERROR,
+      .resync_min_rate = UINT64_C(4) << 20,
+  };
+}
+
+void
+sf_config_error(char error[SF_CONFIG_ERROR_MAX], const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vsnprintf(error, SF_CONFIG_ERROR_MAX, format, args);
+  va_end(args);
+  for (char *c = error; *c; c++)
+    if ((unsigned char) *c < ' ' || *c == 0x7f)
+      *c = '?';
+}
+
+/* ---- one setting ---- */
+
+static int
+find_leg(const struct sf_config *config, const char *name, size_t len) {
+  for (unsigned i = 0; i < config->legs; i++)
+    if (strlen(config->leg[i].name) == len && memcmp(config->leg[i].name, name, len) == 0)
+      return (int) i;
+  return -1;
+}
+
+/* "leg.NAME.KEY" into NAME (not terminated) and KEY; false: it does not have this shape. */
+static bool
+split_leg_key(const char *key, const char **name, size_t *name_len, const char **rest) {
+  if (strncmp(key, "leg.", 4) != 0)
+    return false;
+  const char *dot = strchr(key + 4, '.');
+  if (!dot)
+    return false;
+  *name = key + 4;
+  *name_len = (size_t) (dot - *name);
+  *rest = dot + 1;
+  return true;
+}
+
+int
+sf_config_set(struct sf_config *config, const char *key, const char *value,
+              char error[SF_CONFIG_ERROR_MAX]) {
+  const char *leg_name = "", *name = key;
+  size_t leg_name_len = 0;
+  int leg = SF_CONFIG_VOLUME;
+  bool of_leg = split_leg_key(key, &leg_name, &leg_name_len, &name);
+  if (of_leg) {
+    leg = find_leg(config, leg_name, leg_name_len);
+    if (leg < 0) {
+      sf_config_error(error, "%s: there is no leg \"%.*s\"", key, (int) leg_name_len, leg_name);
+      return -EINVAL;
+    }
+  }
+
+  struct sf_why why;
+  const struct sf_config_key *found = sf_config_key_find(name, of_leg, &why);
+  int r = found ? sf_config_key_set(config, leg, found, value, &why) : -EINVAL;
+  if (r < 0)
+    sf_config_error(error, "%s: %s", key, why.text);
+  return r;
+}
+
+bool
+sf_config_is_live(const char *key) {
+  const char *leg_name = "", *name = key;
+  size_t leg_name_len = 0;
+  bool of_leg = split_leg_key(key, &leg_name, &leg_name_len, &name);
+  if (of_leg && leg_name_len == 0)
+    return false;
+  const struct sf_config_key *found = sf_config_key_find(name, of_leg, NULL);
+  return found && sf_config_key_is_live(found);
+}
+
+/* ---- the whole ---- */
+
+static int
+check_keys(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
+  for (int leg = SF_CONFIG_VOLUME; leg < (int) config->legs; leg++)
+    for (unsigned i = 0; i < sf_config_keys(); i++) {
+      const struct sf_config_key *key = sf_config_key_at(i);
+      if (sf_config_key_is_of_leg(key) != (leg != SF_CONFIG_VOLUME))
+        continue;
+      int r = sf_config_key_check(config, leg, key, why);
+      if (r < 0) {
+        *place = (struct sf_config_place){leg, key};
+        return r;
+      }
+    }
+  return 0;
+}
+
+static int
+check_legs(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
+  for (unsigned i = 0; i < config->legs; i++) {
+    const struct sf_config_leg *leg = &config->leg[i];
+    place->leg = (int) i;
+    place->key = NULL;
+    if (!sf_value_is_name(leg->name, SF_LEG_NAME_MAX - 1))
+      return sf_why(why, -EINVAL, "\"%s\" is not a name: 1 to %d of A-Z a-z 0-9 _ -", leg->name,
+                    SF_LEG_NAME_MAX - 1);
+    for (unsigned j = 0; j < i; j++) {
+      if (strcmp(leg->name, config->leg[j].name) == 0)
+        return sf_why(why, -EINVAL, "another leg has this name");
+      if (strcmp(leg->path, config->leg[j].path) == 0) {
+        place->key = sf_config_key_find("path", true, NULL);
+        return sf_why(why, -EINVAL, "\"%s\" is leg %s already", leg->path, config->leg[j].name);
+      }
+    }
+  }
+  return 0;
+}
+
+static int
+check_relations(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
+  char one[SF_VALUE_TEXT_MAX], other[SF_VALUE_TEXT_MAX];
+
+  place->leg = SF_CONFIG_VOLUME;
+  if (config->min_legs > config->legs) {
+    place->key = sf_config_key_find("min_legs", false, NULL);
+    return sf_why(why, -EINVAL, "%u is too much: the volume has %u leg%s", config->min_legs,
+                  config->legs, config->legs == 1 ? "" : "s");
+  }
+
+  static const char *const deadlines[SF_KINDS] = {"read_deadline", "write_deadline",
+                                                  "flush_deadline"};
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    if (config->fail_timeout_ns < config->deadline_ns[kind]) {
+      place->key = sf_config_key_find("fail_timeout", false, NULL);
+      sf_value_write_duration(config->fail_timeout_ns, one);
+      sf_value_write_duration(config->deadline_ns[kind], other);
+      return sf_why(why, -EINVAL, "%s is shorter than %s, which is %s", one, deadlines[kind],
+                    other);
+    }
+
+  if (config->resync_max_rate != 0 && config->resync_max_rate < config->resync_min_rate) {
+    place->key = sf_config_key_find("resync_max_rate", false, NULL);
+    sf_value_write_size(config->resync_max_rate, one);
+    sf_value_write_size(config->resync_min_rate, other);
+    return sf_why(why, -EINVAL, "%s is below resync_min_rate, which is %s", one, other);
+  }
+  return 0;
+}
+
+int
+sf_config_finish(struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
+  *place = (struct sf_config_place){SF_CONFIG_VOLUME, NULL};
+  if (config->legs == 0)
+    return sf_why(why, -EINVAL, "the volume has no leg: a [leg X] section is needed");
+  if (config->legs > SF_LEGS_MAX)
+    return sf_why(why, -EINVAL, "the volume has %u legs: at most %d are taken", config->legs,
+                  SF_LEGS_MAX);
+
+  /* With two legs a majority would be both, and one stumbling leg would stop the volume. */
+  unsigned min_legs = config->min_legs;
+  if (min_legs == 0)
+    config->min_legs = config->legs <= 2 ? 1 : config->legs / 2 + 1;
+
+  int r = check_keys(config, place, why);
+  if (r == 0)
+    r = check_legs(config, place, why);
+  if (r == 0)
+    r = check_relations(config, place, why);
+  if (r < 0)
+    config->min_legs = min_legs;
+  return r;
+}
+
+int
+sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_config_place place;
+  struct sf_why why;
+  int r = sf_config_finish(config, &place, &why);
+  if (r == 0)
+    return 0;
+  const char *key = place.key ? sf_config_key_name(place.key) : NULL;
+  if (place.leg >= 0)
+    sf_config_error(error, "leg.%s%s%s: %s", config->leg[place.leg].name, key ? "." : "",
+                    key ? key : "", why.text);
+  else if (key)
+    sf_config_error(error, "%s: %s", key, why.text);
+  else
+    sf_config_error(error, "%s", why.text);
+  return r;
+}
+
+uint64_t
+sf_config_timeout(const struct sf_config *config, unsigned leg, enum sf_kind kind) {
+  assert(leg < config->legs);
+  assert(kind < SF_KINDS);
+  uint64_t deadline_ns = config->deadline_ns[kind];
+  uint64_t own_ns = config->leg[leg].timeout_ns[kind];
+  return own_ns != 0 && own_ns < deadline_ns ? own_ns : deadline_ns;
+}

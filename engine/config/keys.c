@@ -1,0 +1,307 @@
+#include "config/keys.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MS  UINT64_C(1000000)
+#define DAY (UINT64_C(86400) * 1000 * MS)
+#define KIB UINT64_C(1024)
+#define TIB (UINT64_C(1) << 40)
+
+enum type { TYPE_NAME, TYPE_PATH, TYPE_SOCKET, TYPE_COUNT, TYPE_DURATION, TYPE_RATE, TYPE_TOO_FEW };
+
+struct sf_config_key {
+  const char *name;
+  bool of_leg;
+  enum type type;
+  size_t offset; /* in sf_config, or in sf_config_leg */
+  bool live;
+  bool zero; /* 0 is possible whatever min says: unset, none or no limit */
+  uint64_t min, max;
+};
+
+#define VOLUME(field) .of_leg = false, .offset = offsetof(struct sf_config, field)
+#define LEG(field)    .of_leg = true, .offset = offsetof(struct sf_config_leg, field)
+
+/* A day at most keeps sums of time far from overflow; who wants to wait longer says
+ * on_too_few = suspend. */
+#define WAIT .type = TYPE_DURATION, .min = MS, .max = DAY
+#define RATE .type = TYPE_RATE, .min = 4 * KIB, .max = TIB
+#define LIVE .live = true
+
+static const struct sf_config_key keys[] = {
+    {.name = "name", VOLUME(name), .type = TYPE_NAME, .max = SF_VOLUME_NAME_MAX - 1},
+    {.name = "min_legs", VOLUME(min_legs), .type = TYPE_COUNT, .min = 1, .max = SF_LEGS_MAX},
+    {.name = "read_deadline", VOLUME(deadline_ns[SF_READ_KIND]), WAIT, LIVE},
+    {.name = "write_deadline", VOLUME(deadline_ns[SF_WRITE_KIND]), WAIT, LIVE},
+    {.name = "flush_deadline", VOLUME(deadline_ns[SF_FLUSH_KIND]), WAIT, LIVE},
+    {.name = "fail_timeout", VOLUME(fail_timeout_ns), WAIT, LIVE},
+    {.name = "on_too_few", VOLUME(on_too_few), .type = TYPE_TOO_FEW, LIVE},
+    {.name = "control", VOLUME(control), .type = TYPE_SOCKET, .zero = true},
+    {.name = "wait_for_legs", VOLUME(wait_for_legs_ns), WAIT, .zero = true},
+    {.name = "resync_min_rate", VOLUME(resync_min_rate), RATE, LIVE},
+    {.name = "resync_max_rate", VOLUME(resync_max_rate), RATE, .zero = true, LIVE},
+    {.name = "path", LEG(path), .type = TYPE_PATH},
+    {.name = "read_timeout", LEG(timeout_ns[SF_READ_KIND]), WAIT, LIVE},
+    {.name = "write_timeout", LEG(timeout_ns[SF_WRITE_KIND]), WAIT, LIVE},
+    {.name = "flush_timeout", LEG(timeout_ns[SF_FLUSH_KIND]), WAIT, LIVE},
+};
+
+_Static_assert(sizeof keys / sizeof *keys == SF_CONFIG_KEYS, "callers size tables by it");
+
+unsigned
+sf_config_keys(void) {
+  return SF_CONFIG_KEYS;
+}
+
+const struct sf_config_key *
+sf_config_key_at(unsigned index) {
+  assert(index < SF_CONFIG_KEYS);
+  return &keys[index];
+}
+
+unsigned
+sf_config_key_index(const struct sf_config_key *key) {
+  return (unsigned) (key - keys);
+}
+
+const char *
+sf_config_key_name(const struct sf_config_key *key) {
+  return key->name;
+}
+
+bool
+sf_config_key_is_live(const struct sf_config_key *key) {
+  return key->live;
+}
+
+bool
+sf_config_key_is_of_leg(const struct sf_config_key *key) {
+  return key->of_leg;
+}
+
+static void
+refuse_key(const char *name, bool of_leg, struct sf_why *why) {
+  for (unsigned i = 0; i < SF_CONFIG_KEYS; i++)
+    if (strcmp(keys[i].name, name) == 0) {
+      sf_why(why, 0, "belongs in %s", of_leg ? "[volume]" : "a [leg X] section");
+      return;
+    }
+
+  char list[256] = "";
+  size_t len = 0;
+  for (unsigned i = 0; i < SF_CONFIG_KEYS && len < sizeof list; i++)
+    if (keys[i].of_leg == of_leg)
+      len += (size_t) snprintf(list + len, sizeof list - len, " %s", keys[i].name);
+  assert(len < sizeof list);
+  sf_why(why, 0, "unknown key; known are%s", list);
+}
+
+const struct sf_config_key *
+sf_config_key_find(const char *name, bool of_leg, struct sf_why *why) {
+  for (unsigned i = 0; i < SF_CONFIG_KEYS; i++)
+    if (keys[i].of_leg == of_leg && strcmp(keys[i].name, name) == 0)
+      return &keys[i];
+  refuse_key(name, of_leg, why);
+  return NULL;
+}
+
+/* ---- paths ---- */
+
+/* Removes "//" and "/./", so that two spellings of one path are seen to be the same.  ".." stays:
+ * what it means depends on symbolic links. */
+static void
+tidy_path(char *path) {
+  char *to = path;
+  for (const char *from = path; *from;) {
+    if (from[0] == '/' && from[1] == '/')
+      from++;
+    else if (from[0] == '/' && from[1] == '.' && from[2] == '/')
+      from += 2;
+    else
+      *to++ = *from++;
+  }
+  *to = '\0';
+}
+
+/* A relative path is relative to the folder of the configuration file, not to where the process
+ * happens to stand. */
+static int
+resolve_path(const struct sf_config *config, const char *value, size_t max, char *path,
+             struct sf_why *why) {
+  if (strstr(value, "://"))
+    return sf_why(why, -EINVAL, "\"%s\" is a URI; only files and block devices are taken", value);
+  if (value[strlen(value) - 1] == '/')
+    return sf_why(why, -EINVAL, "\"%s\" names a folder", value);
+
+  int folder_len = 0;
+  if (*value != '/') {
+    const char *slash = strrchr(config->file, '/');
+    if (!slash)
+      return sf_why(why, -EINVAL, "\"%s\" must be an absolute path", value);
+    folder_len = (int) (slash + 1 - config->file);
+  }
+
+  char full[2 * PATH_MAX];
+  int len = snprintf(full, sizeof full, "%.*s%s", folder_len, config->file, value);
+  if (len >= (int) sizeof full)
+    return sf_why(why, -EINVAL, "the path is too long: at most %zu bytes are taken", max - 1);
+  tidy_path(full);
+  size_t bytes = strlen(full);
+  if (bytes >= max)
+    return sf_why(why, -EINVAL, "\"%s\" has %zu bytes: at most %zu are taken", full, bytes,
+                  max - 1);
+  memcpy(path, full, bytes + 1);
+  return 0;
+}
+
+/* ---- values ---- */
+
+static void
+write_number(enum type type, uint64_t number, char text[SF_VALUE_TEXT_MAX]) {
+  if (type == TYPE_DURATION)
+    sf_value_write_duration(number, text);
+  else if (type == TYPE_RATE)
+    sf_value_write_size(number, text);
+  else
+    sf_value_write_count(number, text);
+}
+
+static int
+check_number(const struct sf_config_key *key, uint64_t number, struct sf_why *why) {
+  char said[SF_VALUE_TEXT_MAX], limit[SF_VALUE_TEXT_MAX];
+  if (number == 0 && key->zero)
+    return 0;
+  write_number(key->type, number, said);
+  if (number < key->min) {
+    write_number(key->type, key->min, limit);
+    return sf_why(why, -EINVAL, "%s is too little: at least %s", said, limit);
+  }
+  if (number > key->max) {
+    write_number(key->type, key->max, limit);
+    return sf_why(why, -EINVAL, "%s is too much: at most %s", said, limit);
+  }
+  return 0;
+}
+
+static int
+read_number(const struct sf_config_key *key, const char *value, uint64_t *number,
+            struct sf_why *why) {
+  uint64_t n = 0;
+  int r;
+  if (key->type == TYPE_DURATION)
+    r = sf_value_read_duration(value, &n, why);
+  else if (key->type == TYPE_RATE)
+    r = sf_value_read_size(value, &n, why);
+  else
+    r = sf_value_read_count(value, &n, why);
+  if (r == 0)
+    r = check_number(key, n, why);
+  if (r == 0)
+    *number = n;
+  return r == 0 ? 0 : -EINVAL;
+}
+
+static int
+read_name(const char *value, size_t max_chars, char *name, struct sf_why *why) {
+  if (!sf_value_is_name(value, max_chars))
+    return sf_why(why, -EINVAL, "\"%s\" is not a name: 1 to %zu of A-Z a-z 0-9 _ -", value,
+                  max_chars);
+  memcpy(name, value, strlen(value) + 1);
+  return 0;
+}
+
+static int
+read_too_few(const char *value, enum sf_on_too_few *on_too_few, struct sf_why *why) {
+  if (strcmp(value, "error") == 0)
+    *on_too_few = SF_TOO_FEW_ERROR;
+  else if (strcmp(value, "suspend") == 0)
+    *on_too_few = SF_TOO_FEW_SUSPEND;
+  else
+    return sf_why(why, -EINVAL, "\"%s\" is neither error nor suspend", value);
+  return 0;
+}
+
+static bool
+has_control_character(const char *text) {
+  for (; *text; text++)
+    if ((unsigned char) *text < ' ' || *text == 0x7f)
+      return true;
+  return false;
+}
+
+int
+sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key *key,
+                  const char *value, struct sf_why *why) {
+  assert(key->of_leg == (leg != SF_CONFIG_VOLUME));
+  assert(leg == SF_CONFIG_VOLUME || (leg >= 0 && (unsigned) leg < config->legs));
+
+  if (*value == '\0')
+    return sf_why(why, -EINVAL, "has no value");
+  if (has_control_character(value))
+    return sf_why(why, -EINVAL, "the value has a control character in it");
+
+  char *field = (key->of_leg ? (char *) &config->leg[leg] : (char *) config) + key->offset;
+  uint64_t number = 0;
+  int r = -EINVAL;
+  switch (key->type) {
+  case TYPE_NAME:
+    return read_name(value, key->max, field, why);
+  case TYPE_PATH:
+    return resolve_path(config, value, PATH_MAX, field, why);
+  case TYPE_SOCKET:
+    return resolve_path(config, value, SF_CONTROL_PATH_MAX, field, why);
+  case TYPE_TOO_FEW:
+    return read_too_few(value, (enum sf_on_too_few *) field, why);
+  case TYPE_COUNT:
+    r = read_number(key, value, &number, why);
+    if (r == 0)
+      *(unsigned *) field = (unsigned) number;
+    return r;
+  case TYPE_DURATION:
+  case TYPE_RATE:
+    r = read_number(key, value, &number, why);
+    if (r == 0)
+      *(uint64_t *) field = number;
+    return r;
+  }
+  return r;
+}
+
+int
+sf_config_key_check(const struct sf_config *config, int leg, const struct sf_config_key *key,
+                    struct sf_why *why) {
+  const char *field =
+      (key->of_leg ? (const char *) &config->leg[leg] : (const char *) config) + key->offset;
+  switch (key->type) {
+  case TYPE_NAME:
+    if (*field == '\0')
+      return sf_why(why, -EINVAL, "is missing");
+    if (!sf_value_is_name(field, key->max))
+      return sf_why(why, -EINVAL, "is not a name: 1 to %zu of A-Z a-z 0-9 _ -", (size_t) key->max);
+    return 0;
+  case TYPE_PATH:
+  case TYPE_SOCKET:
+    if (*field == '\0' && key->zero)
+      return 0;
+    if (*field == '\0')
+      return sf_why(why, -EINVAL, "is missing");
+    if (*field != '/')
+      return sf_why(why, -EINVAL, "\"%s\" must be an absolute path", field);
+    return 0;
+  case TYPE_TOO_FEW:
+    return 0;
+  case TYPE_COUNT:
+    return check_number(key, *(const unsigned *) field, why);
+  case TYPE_DURATION:
+    /* A leg without a timeout of its own has 0. */
+    if (key->of_leg && *(const uint64_t *) field == 0)
+      return 0;
+    return check_number(key, *(const uint64_t *) field, why);
+  case TYPE_RATE:
+    return check_number(key, *(const uint64_t *) field, why);
+  }
+  return -EINVAL;
+}

@@ -1,0 +1,150 @@
+#include "config/value.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <surefoot/config.h>
+
+struct unit {
+  const char *name;
+  uint64_t factor;
+};
+
+struct scale {
+  const struct unit *units; /* smallest first, ends with a NULL name */
+  const char *takes;        /* for messages */
+  bool bare;                /* is a number without a unit taken? */
+};
+
+static const struct unit duration_units[] = {
+    {"ns", 1}, {"us", 1000}, {"ms", 1000 * 1000}, {"s", 1000 * 1000 * 1000}, {NULL, 0}};
+static const struct unit size_units[] = {{"", 1},
+                                         {"K", UINT64_C(1) << 10},
+                                         {"M", UINT64_C(1) << 20},
+                                         {"G", UINT64_C(1) << 30},
+                                         {"T", UINT64_C(1) << 40},
+                                         {NULL, 0}};
+static const struct unit count_units[] = {{"", 1}, {NULL, 0}};
+
+static const struct scale durations = {duration_units, "ns, us, ms or s", false};
+static const struct scale sizes = {size_units, "nothing, K, M, G or T", true};
+static const struct scale counts = {count_units, "nothing", true};
+
+int
+sf_why(struct sf_why *why, int error, const char *format, ...) {
+  if (why) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why->text, sizeof why->text, format, args);
+    va_end(args);
+  }
+  return error;
+}
+
+/* isdigit() asks the locale. */
+static bool
+is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+static const struct unit *
+find_unit(const struct scale *scale, const char *name) {
+  for (const struct unit *unit = scale->units; unit->name; unit++)
+    if (strcmp(unit->name, name) == 0)
+      return unit;
+  return NULL;
+}
+
+static int
+refuse_tail(const struct scale *scale, const char *text, const char *tail, struct sf_why *why) {
+  if (*tail == '.' || *tail == ',')
+    return sf_why(why, -EINVAL, "\"%s\": fractions are not taken, only whole numbers", text);
+  if (*tail == ' ' || *tail == '\t')
+    return sf_why(why, -EINVAL, "\"%s\": nothing may stand between the number and its unit", text);
+  if (*tail == '\0')
+    return sf_why(why, -EINVAL, "\"%s\" has no unit: add %s", text, scale->takes);
+  return sf_why(why, -EINVAL, "\"%s\": unknown unit \"%s\", after the number comes %s", text, tail,
+                scale->takes);
+}
+
+static int
+read_scaled(const struct scale *scale, const char *text, uint64_t *value, struct sf_why *why) {
+  if (*text == '-' && is_digit(text[1]))
+    return sf_why(why, -EINVAL, "\"%s\": negative numbers are not taken", text);
+  if (!is_digit(*text))
+    return sf_why(why, -EINVAL, "\"%s\" is not a whole number followed by %s", text, scale->takes);
+
+  uint64_t number = 0;
+  bool fits = true;
+  const char *tail = text;
+  for (; is_digit(*tail); tail++)
+    if (__builtin_mul_overflow(number, 10, &number) ||
+        __builtin_add_overflow(number, (uint64_t) (*tail - '0'), &number))
+      fits = false;
+
+  const struct unit *unit = find_unit(scale, tail);
+  if (!unit)
+    return refuse_tail(scale, text, tail, why);
+  if (!fits || __builtin_mul_overflow(number, unit->factor, &number))
+    return sf_why(why, -ERANGE, "\"%s\" is too large to be counted", text);
+  *value = number;
+  return 0;
+}
+
+static void
+write_scaled(const struct scale *scale, uint64_t value, char text[SF_VALUE_TEXT_MAX]) {
+  const struct unit *best = scale->units;
+  for (const struct unit *unit = scale->units; unit->name; unit++)
+    if (value != 0 && value % unit->factor == 0)
+      best = unit;
+  snprintf(text, SF_VALUE_TEXT_MAX, "%" PRIu64 "%s", value / best->factor, best->name);
+}
+
+int
+sf_value_read_duration(const char *text, uint64_t *ns, struct sf_why *why) {
+  return read_scaled(&durations, text, ns, why);
+}
+
+int
+sf_value_read_size(const char *text, uint64_t *bytes, struct sf_why *why) {
+  return read_scaled(&sizes, text, bytes, why);
+}
+
+int
+sf_value_read_count(const char *text, uint64_t *count, struct sf_why *why) {
+  return read_scaled(&counts, text, count, why);
+}
+
+void
+sf_value_write_duration(uint64_t ns, char text[SF_VALUE_TEXT_MAX]) {
+  write_scaled(&durations, ns, text);
+}
+
+void
+sf_value_write_size(uint64_t bytes, char text[SF_VALUE_TEXT_MAX]) {
+  write_scaled(&sizes, bytes, text);
+}
+
+void
+sf_value_write_count(uint64_t count, char text[SF_VALUE_TEXT_MAX]) {
+  write_scaled(&counts, count, text);
+}
+
+bool
+sf_value_is_name(const char *text, size_t max_chars) {
+  size_t len = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+  return len >= 1 && len <= max_chars && text[len] == '\0';
+}
+
+int
+sf_parse_duration(const char *text, uint64_t *ns) {
+  return sf_value_read_duration(text, ns, NULL);
+}
+
+int
+sf_parse_size(const char *text, uint64_t *bytes) {
+  return sf_value_read_size(text, bytes, NULL);
+}
