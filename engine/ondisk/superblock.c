@@ -1,0 +1,391 @@
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include <surefoot/ondisk.h>
+
+#include "ondisk/crc32c.h"
+#include "ondisk/geometry.h"
+#include "ondisk/le.h"
+
+static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
+
+enum { UUID_BYTES = 16, ANCESTOR_BYTES = UUID_BYTES + 8 + 8, FLAG_CLEAN = 1 };
+
+/* The layout, as docs/on-disk-format.md has it.  The first AT_END_OF_FRAME bytes and the CRC's
+ * extent, the whole page, are the same in every version. */
+enum {
+  AT_MAGIC = 0,
+  AT_VERSION = 8,
+  AT_LENGTH = 12,
+  AT_CRC = 16,
+  AT_END_OF_FRAME = 20,
+  AT_SERIAL = 24,
+  AT_VOLUME = 32,
+  AT_VOLUME_NAME = 48,
+  AT_LEG_INDEX = 112,
+  AT_LEGS = 113,
+  AT_ANCESTORS = 114,
+  AT_MIN_LEGS = 115,
+  AT_IN_SYNC = 116,
+  AT_FAULTY = 118,
+  AT_FLAGS = 120,
+  AT_END_OF_FLAGS = 121,
+  AT_TERM = 128,
+  AT_CHANGE = 136,
+  AT_CLAIM = 144,
+  AT_DATA_OFFSET = 152,
+  AT_DATA_BYTES = 160,
+  AT_EXTENT_BYTES = 168,
+  AT_LINEAGE = 176,
+  AT_ANCESTOR = 192,
+  AT_END_OF_ANCESTORS = 448,
+  AT_LEG_UUID = 512,
+  AT_LEG_NAME = 768,
+  AT_END = 1280,
+};
+
+_Static_assert(sizeof magic_bytes == AT_VERSION - AT_MAGIC, "magic");
+_Static_assert(AT_CRC + 4 == AT_END_OF_FRAME, "CRC");
+_Static_assert(AT_VOLUME + UUID_BYTES == AT_VOLUME_NAME, "volume");
+_Static_assert(AT_VOLUME_NAME + SF_VOLUME_NAME_MAX == AT_LEG_INDEX, "volume name");
+_Static_assert(AT_LINEAGE + UUID_BYTES == AT_ANCESTOR, "lineage");
+_Static_assert(AT_ANCESTOR + SF_ANCESTORS_MAX * ANCESTOR_BYTES == AT_END_OF_ANCESTORS, "ancestors");
+_Static_assert(AT_LEG_UUID + SF_LEGS_MAX * UUID_BYTES == AT_LEG_NAME, "leg uuids");
+_Static_assert(AT_LEG_NAME + SF_LEGS_MAX * SF_LEG_NAME_MAX == AT_END, "leg names");
+_Static_assert((size_t) AT_END <= SF_PAGE_BYTES, "one page");
+
+/* What a page carries around the superblock. */
+struct frame {
+  uint8_t magic[sizeof magic_bytes];
+  uint32_t version;
+  uint32_t length;
+  uint32_t crc;
+};
+
+static void
+walk_frame(struct sf_le *le, struct frame *frame) {
+  sf_le_expect(le, AT_MAGIC);
+  sf_le_bytes(le, frame->magic, sizeof frame->magic);
+  sf_le_expect(le, AT_VERSION);
+  sf_le_u32(le, &frame->version);
+  sf_le_expect(le, AT_LENGTH);
+  sf_le_u32(le, &frame->length);
+  sf_le_expect(le, AT_CRC);
+  sf_le_u32(le, &frame->crc);
+  sf_le_expect(le, AT_END_OF_FRAME);
+}
+
+static void
+walk_identity(struct sf_le *le, struct sf_superblock *sb) {
+  sf_le_expect(le, AT_SERIAL);
+  sf_le_u64(le, &sb->serial);
+  sf_le_expect(le, AT_VOLUME);
+  sf_le_bytes(le, sb->volume.bytes, UUID_BYTES);
+  sf_le_expect(le, AT_VOLUME_NAME);
+  sf_le_bytes(le, sb->volume_name, sizeof sb->volume_name);
+  sf_le_expect(le, AT_LEG_INDEX);
+  sf_le_u8(le, &sb->leg_index);
+  sf_le_expect(le, AT_LEGS);
+  sf_le_u8(le, &sb->legs);
+  sf_le_expect(le, AT_ANCESTORS);
+  sf_le_u8(le, &sb->ancestors);
+}
+
+/* flags goes by itself: a bool could not carry the bits that must not be there. */
+static void
+walk_record(struct sf_le *le, struct sf_record *record, uint8_t *flags) {
+  sf_le_expect(le, AT_MIN_LEGS);
+  sf_le_u8(le, &record->min_legs);
+  sf_le_expect(le, AT_IN_SYNC);
+  sf_le_u16(le, &record->in_sync);
+  sf_le_expect(le, AT_FAULTY);
+  sf_le_u16(le, &record->faulty);
+  sf_le_expect(le, AT_FLAGS);
+  sf_le_u8(le, flags);
+  sf_le_expect(le, AT_END_OF_FLAGS);
+  sf_le_zeros_until(le, AT_TERM);
+  sf_le_u64(le, &record->term);
+  sf_le_expect(le, AT_CHANGE);
+  sf_le_u64(le, &record->change);
+}
+
+static void
+walk_geometry(struct sf_le *le, struct sf_superblock *sb) {
+  sf_le_expect(le, AT_DATA_OFFSET);
+  sf_le_u64(le, &sb->data_offset);
+  sf_le_expect(le, AT_DATA_BYTES);
+  sf_le_u64(le, &sb->data_bytes);
+  sf_le_expect(le, AT_EXTENT_BYTES);
+  sf_le_u64(le, &sb->extent_bytes);
+}
+
+static void
+walk_lineage(struct sf_le *le, struct sf_superblock *sb) {
+  sf_le_expect(le, AT_LINEAGE);
+  sf_le_bytes(le, sb->lineage.bytes, UUID_BYTES);
+  sf_le_expect(le, AT_ANCESTOR);
+  for (unsigned i = 0; i < SF_ANCESTORS_MAX; i++) {
+    sf_le_bytes(le, sb->ancestor[i].lineage.bytes, UUID_BYTES);
+    sf_le_u64(le, &sb->ancestor[i].term);
+    sf_le_u64(le, &sb->ancestor[i].change);
+  }
+  sf_le_expect(le, AT_END_OF_ANCESTORS);
+}
+
+static void
+walk_legs(struct sf_le *le, struct sf_superblock *sb) {
+  sf_le_expect(le, AT_LEG_UUID);
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    sf_le_bytes(le, sb->leg_uuid[i].bytes, UUID_BYTES);
+  sf_le_expect(le, AT_LEG_NAME);
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    sf_le_bytes(le, sb->leg_name[i], SF_LEG_NAME_MAX);
+  sf_le_expect(le, AT_END);
+}
+
+static void
+walk(struct sf_le *le, struct frame *frame, struct sf_superblock *sb) {
+  uint8_t flags = sb->record.clean ? FLAG_CLEAN : 0;
+  walk_frame(le, frame);
+  sf_le_zeros_until(le, AT_SERIAL);
+  walk_identity(le, sb);
+  walk_record(le, &sb->record, &flags);
+  sf_le_expect(le, AT_CLAIM);
+  sf_le_u64(le, &sb->claim);
+  walk_geometry(le, sb);
+  walk_lineage(le, sb);
+  sf_le_zeros_until(le, AT_LEG_UUID);
+  walk_legs(le, sb);
+  sf_le_zeros_until(le, SF_PAGE_BYTES);
+
+  sb->record.clean = flags & FLAG_CLEAN;
+  if (flags & ~FLAG_CLEAN)
+    le->unclean = true;
+}
+
+static uint32_t
+page_crc(const uint8_t page[SF_PAGE_BYTES]) {
+  uint8_t copy[SF_PAGE_BYTES];
+  memcpy(copy, page, sizeof copy);
+  memset(copy + AT_CRC, 0, 4);
+  return sf_crc32c(copy, sizeof copy);
+}
+
+/* ---- what is possible ---- */
+
+static bool
+all_zero(const void *bytes, size_t len) {
+  const uint8_t *at = bytes;
+  for (size_t i = 0; i < len; i++)
+    if (at[i] != 0)
+      return false;
+  return true;
+}
+
+static bool
+uuid_is_set(const struct sf_uuid *uuid) {
+  return !all_zero(uuid->bytes, sizeof uuid->bytes);
+}
+
+/* The same names that a configuration may give.  size bytes, not surely terminated. */
+static bool
+name_is_possible(const char *name, size_t size) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+  size_t len = strnlen(name, size);
+  for (size_t i = 0; i < len; i++)
+    if (!strchr(letters, name[i]))
+      return false;
+  return len > 0 && len < size;
+}
+
+static bool
+identity_is_possible(const struct sf_superblock *sb) {
+  if (sb->legs < 1 || sb->legs > SF_LEGS_MAX || sb->leg_index >= sb->legs)
+    return false;
+  if (!uuid_is_set(&sb->volume) || !name_is_possible(sb->volume_name, sizeof sb->volume_name))
+    return false;
+  for (unsigned i = 0; i < sb->legs; i++) {
+    if (!uuid_is_set(&sb->leg_uuid[i]) || !name_is_possible(sb->leg_name[i], SF_LEG_NAME_MAX))
+      return false;
+    for (unsigned j = 0; j < i; j++)
+      if (sf_uuid_equal(&sb->leg_uuid[i], &sb->leg_uuid[j]) ||
+          strcmp(sb->leg_name[i], sb->leg_name[j]) == 0)
+        return false;
+  }
+  return true;
+}
+
+static bool
+geometry_is_possible(const struct sf_superblock *sb) {
+  if (sb->data_offset < SF_DATA_OFFSET || sb->data_offset % SF_DATA_ALIGN != 0)
+    return false;
+  if (sb->data_bytes < SF_VOLUME_BYTES_MIN || sb->data_bytes % SF_PAGE_BYTES != 0)
+    return false;
+  if (sb->data_offset > INT64_MAX || sb->data_bytes > INT64_MAX - sb->data_offset)
+    return false;
+  if (sb->extent_bytes < SF_PAGE_BYTES || (sb->extent_bytes & (sb->extent_bytes - 1)) != 0)
+    return false;
+  return (sb->data_bytes - 1) / sb->extent_bytes < SF_EXTENTS_MAX;
+}
+
+static bool
+record_is_possible(const struct sf_superblock *sb) {
+  const struct sf_record *record = &sb->record;
+  uint32_t known = (UINT32_C(1) << sb->legs) - 1;
+  if (record->term == 0)
+    return false;
+  if (record->in_sync == 0 || (record->in_sync & ~known) || (record->faulty & ~known))
+    return false;
+  if (record->in_sync & record->faulty)
+    return false;
+  return record->min_legs >= 1 && record->min_legs <= sb->legs;
+}
+
+static bool
+lineage_is_possible(const struct sf_superblock *sb) {
+  if (!uuid_is_set(&sb->lineage) || sb->ancestors > SF_ANCESTORS_MAX)
+    return false;
+  for (unsigned i = 0; i < sb->ancestors; i++) {
+    const struct sf_ancestor *ancestor = &sb->ancestor[i];
+    if (!uuid_is_set(&ancestor->lineage) || ancestor->term == 0)
+      return false;
+    if (sf_uuid_equal(&ancestor->lineage, &sb->lineage))
+      return false;
+    for (unsigned j = 0; j < i; j++)
+      if (sf_uuid_equal(&ancestor->lineage, &sb->ancestor[j].lineage))
+        return false;
+  }
+  return true;
+}
+
+static bool
+is_possible(const struct sf_superblock *sb) {
+  return identity_is_possible(sb) && geometry_is_possible(sb) && record_is_possible(sb) &&
+         lineage_is_possible(sb);
+}
+
+/* Makes what no field uses zero: entries past the counts, bytes past a name's end.  sb is
+ * possible. */
+static void
+clear_unused(struct sf_superblock *sb) {
+  size_t len = strlen(sb->volume_name);
+  memset(sb->volume_name + len, 0, sizeof sb->volume_name - len);
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
+    len = i < sb->legs ? strlen(sb->leg_name[i]) : 0;
+    memset(sb->leg_name[i] + len, 0, SF_LEG_NAME_MAX - len);
+    if (i >= sb->legs)
+      sb->leg_uuid[i] = (struct sf_uuid){0};
+  }
+  for (unsigned i = sb->ancestors; i < SF_ANCESTORS_MAX; i++)
+    sb->ancestor[i] = (struct sf_ancestor){0};
+}
+
+/* ---- public ---- */
+
+int
+sf_record_compare(const struct sf_record *a, const struct sf_record *b) {
+  if (a->term != b->term)
+    return a->term < b->term ? -1 : 1;
+  if (a->change != b->change)
+    return a->change < b->change ? -1 : 1;
+  return 0;
+}
+
+void
+sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]) {
+  /* Better to stop here than to leave a leg that no start will take. */
+  assert(is_possible(sb));
+
+  struct sf_superblock copy = *sb;
+  struct frame frame = {.version = SF_ONDISK_VERSION, .length = SF_PAGE_BYTES};
+  struct sf_le le = {.page = page, .end = SF_PAGE_BYTES, .writing = true};
+  memcpy(frame.magic, magic_bytes, sizeof magic_bytes);
+  clear_unused(&copy);
+  walk(&le, &frame, &copy);
+
+  uint64_t crc = page_crc(page);
+  le.at = AT_CRC;
+  sf_le_uint(&le, &crc, 4);
+}
+
+int
+sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb) {
+  uint8_t copy[SF_PAGE_BYTES], canonical[SF_PAGE_BYTES];
+  struct sf_superblock found = {0};
+  struct frame frame;
+  memcpy(copy, page, sizeof copy);
+  struct sf_le le = {.page = copy, .end = SF_PAGE_BYTES};
+  walk(&le, &frame, &found);
+
+  if (memcmp(frame.magic, magic_bytes, sizeof magic_bytes) != 0)
+    return -ENODATA;
+  /* Before the version: a flipped bit there is damage, not somebody newer. */
+  if (frame.crc != page_crc(page))
+    return -EBADMSG;
+  if (frame.version > SF_ONDISK_VERSION)
+    return -EPROTONOSUPPORT;
+  if (frame.length != SF_PAGE_BYTES)
+    return -EBADMSG;
+  if (frame.version != SF_ONDISK_VERSION || le.unclean || !is_possible(&found))
+    return -EUCLEAN;
+
+  /* Unused entries and the bytes behind names are zero in all that we write. */
+  sf_superblock_encode(&found, canonical);
+  if (memcmp(canonical, page, sizeof canonical) != 0)
+    return -EUCLEAN;
+  *sb = found;
+  return 0;
+}
+
+/* Of two failures, the one that the operator has to hear of. */
+static int
+worse_error(int a, int b) {
+  static const int order[] = {-EPROTONOSUPPORT, -EBADMSG, -EUCLEAN, -ENODATA};
+  for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+    if (a == order[i] || b == order[i])
+      return order[i];
+  return a;
+}
+
+int
+sf_superblock_pick(const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
+                   struct sf_superblock *sb, unsigned *copy) {
+  struct sf_superblock found[SF_SUPERBLOCK_COPIES];
+  int error[SF_SUPERBLOCK_COPIES];
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
+    error[i] = sf_superblock_decode(page[i], &found[i]);
+
+  if (error[0] == -EPROTONOSUPPORT || error[1] == -EPROTONOSUPPORT)
+    return -EPROTONOSUPPORT;
+  if (error[0] < 0 && error[1] < 0)
+    return worse_error(error[0], error[1]);
+
+  unsigned newest;
+  if (error[0] < 0 || error[1] < 0)
+    newest = error[0] < 0;
+  else
+    newest = found[1].serial > found[0].serial;
+  *sb = found[newest];
+  if (copy)
+    *copy = newest;
+  return 0;
+}
+
+const char *
+sf_superblock_error(int error) {
+  switch (error) {
+  case 0:
+    return "valid";
+  case -ENODATA:
+    return "wrong magic: there is no superblock";
+  case -EBADMSG:
+    return "CRC or length mismatch: the superblock is damaged";
+  case -EPROTONOSUPPORT:
+    return "written by a newer version";
+  case -EUCLEAN:
+    return "CRC is right but the contents are impossible";
+  default:
+    return "not a superblock error";
+  }
+}
