@@ -1,0 +1,100 @@
+/* The document of `status --json` and one event, as DESIGN section 7 and control.h name them. */
+#include <surefoot/control.h>
+
+#include "control/text.h"
+
+static uint64_t
+to_us(uint64_t ns) {
+  return ns / 1000 + (ns % 1000 != 0);
+}
+
+/* json_pack steals what 'o' gives it even when it fails, and fails on NULL: so parts can be packed
+ * without looking at each. */
+static json_t *
+latency_to_json(const struct sf_latency *latency) {
+  return json_pack(
+      "{sI sI sI sI sI}", "count", (json_int_t) latency->count, "p50_us",
+      (json_int_t) to_us(latency->p50_ns), "p99_us", (json_int_t) to_us(latency->p99_ns), "p999_us",
+      (json_int_t) to_us(latency->p999_ns), "max_us", (json_int_t) to_us(latency->max_ns));
+}
+
+static json_t *
+resync_to_json(const struct sf_leg_status *leg) {
+  if (!leg->resyncing)
+    return json_null();
+  /* Without a rate there is no honest guess of the time left. */
+  json_t *seconds = leg->resync_rate ? json_integer((json_int_t) (leg->resync_left_ns / 1000000000))
+                                     : json_null();
+  return json_pack("{sI sI sI so}", "done_bytes", (json_int_t) leg->resync_done_bytes,
+                   "total_bytes", (json_int_t) leg->resync_total_bytes, "rate_bytes_per_s",
+                   (json_int_t) leg->resync_rate, "seconds_left", seconds);
+}
+
+static json_t *
+leg_to_json(const struct sf_leg_status *leg) {
+  return json_pack("{so so ss so sI si sI sI so s{so so so}}", "name",
+                   sf_text_to_json_string(leg->name), "path", sf_text_to_json_string(leg->path),
+                   "state", sf_leg_state_name(leg->state), "reason", sf_text_to_json(leg->reason),
+                   "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
+                   (int) leg->late_requests, "timeouts", (json_int_t) leg->timeouts, "errors",
+                   (json_int_t) leg->errors, "resync", resync_to_json(leg), "latency", "read",
+                   latency_to_json(&leg->latency[SF_READ_KIND]), "write",
+                   latency_to_json(&leg->latency[SF_WRITE_KIND]), "flush",
+                   latency_to_json(&leg->latency[SF_FLUSH_KIND]));
+}
+
+/* The outside knows four states: a volume that is still starting answers nobody yet. */
+static const char *
+state_name(enum sf_volume_state state) {
+  return sf_volume_state_name(state == SF_VOLUME_STARTING ? SF_VOLUME_DEGRADED : state);
+}
+
+static json_t *
+volume_to_json(const struct sf_volume_status *volume) {
+  json_t *legs = json_array();
+  for (unsigned i = 0; legs && i < volume->legs && i < SF_LEGS_MAX; i++) {
+    if (json_array_append_new(legs, leg_to_json(&volume->leg[i])) < 0) {
+      json_decref(legs);
+      return NULL;
+    }
+  }
+  char uuid[37];
+  sf_uuid_format(&volume->uuid, uuid);
+  return json_pack(
+      "{so ss ss sI s{sI sI} si si sI s{sI sI sI sI sI} so}", "name",
+      sf_text_to_json_string(volume->name), "uuid", uuid, "state", state_name(volume->state),
+      "size_bytes", (json_int_t) volume->size_bytes, "record", "term", (json_int_t) volume->term,
+      "change", (json_int_t) volume->change, "min_legs", (int) volume->min_legs, "legs_in_sync",
+      (int) volume->legs_in_sync, "unconverged_bytes", (json_int_t) volume->unconverged_bytes,
+      "requests", "reads", (json_int_t) volume->reads, "writes", (json_int_t) volume->writes,
+      "flushes", (json_int_t) volume->flushes, "late_acks", (json_int_t) volume->late_acks,
+      "errors", (json_int_t) volume->errors, "legs", legs);
+}
+
+json_t *
+sf_status_to_json(const struct sf_volume_status *status, unsigned volumes) {
+  json_t *list = json_array();
+  for (unsigned i = 0; list && i < volumes; i++) {
+    if (json_array_append_new(list, volume_to_json(&status[i])) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  }
+  return json_pack("{si so}", "version", SF_CONTROL_VERSION, "volumes", list);
+}
+
+json_t *
+sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
+  static const char *const kind_name[] = {
+      [SF_EVENT_STARTED] = "started", [SF_EVENT_LEG_STATE] = "leg-state",
+      [SF_EVENT_STATE] = "state",     [SF_EVENT_READ_REPAIRED] = "read-repaired",
+      [SF_EVENT_STOPPED] = "stopped",
+  };
+  _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_STOPPED + 1, "one name each");
+
+  return json_pack("{ss so so so so so sI}", "event", kind_name[event->kind], "volume",
+                   sf_text_to_json_string(volume_name), "leg",
+                   sf_text_to_json(event->leg < 0 ? NULL : event->leg_name), "from",
+                   sf_text_to_json(event->from), "to", sf_text_to_json(event->to), "reason",
+                   sf_text_to_json(event->reason), "monotonic_ns", (json_int_t) event->now_ns);
+}

@@ -1,0 +1,186 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "control/protocol.h"
+#include "control/text.h"
+
+enum { KEYS_MAX = 2 };
+
+static const struct command_spec {
+  const char *name;
+  enum sf_control_command command;
+  struct {
+    const char *name;
+    bool boolean; /* else text */
+    bool required;
+  } key[KEYS_MAX];
+} commands[] = {
+    {"status", SF_COMMAND_STATUS, {{NULL, false, false}}},
+    {"events", SF_COMMAND_EVENTS, {{"follow", true, false}}},
+    {"set", SF_COMMAND_SET, {{"key", false, true}, {"value", false, true}}},
+    {"leg", SF_COMMAND_LEG, {{"action", false, true}, {"leg", false, true}}},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+__attribute__((format(printf, 2, 3))) static int
+refuse(char error[SF_CONFIG_ERROR_MAX], const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vsnprintf(error, SF_CONFIG_ERROR_MAX, format, args);
+  va_end(args);
+  sf_text_clean(error);
+  return -EINVAL;
+}
+
+static int
+check_version(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
+  const json_t *version = json_object_get(document, "version");
+  if (!version)
+    return refuse(error, "\"version\" is missing: this is version %d", SF_CONTROL_VERSION);
+  if (!json_is_integer(version))
+    return refuse(error, "\"version\" must be a whole number");
+  if (json_integer_value(version) != SF_CONTROL_VERSION)
+    return refuse(error, "version %" JSON_INTEGER_FORMAT " is not understood: this is version %d",
+                  json_integer_value(version), SF_CONTROL_VERSION);
+  return 0;
+}
+
+static int
+find_command(const json_t *document, const struct command_spec **spec,
+             char error[SF_CONFIG_ERROR_MAX]) {
+  const json_t *command = json_object_get(document, "command");
+  if (!command)
+    return refuse(error, "\"command\" is missing: status, events, set or leg");
+  if (!json_is_string(command))
+    return refuse(error, "\"command\" must be text");
+  for (unsigned i = 0; i < COMMANDS; i++) {
+    if (strcmp(commands[i].name, json_string_value(command)) == 0) {
+      *spec = &commands[i];
+      return 0;
+    }
+  }
+  return refuse(error, "unknown command \"%.64s\": status, events, set or leg",
+                json_string_value(command));
+}
+
+static int
+check_volume(const json_t *document, const char *volume_name, char error[SF_CONFIG_ERROR_MAX]) {
+  const json_t *volume = json_object_get(document, "volume");
+  if (!volume)
+    return 0;
+  if (!json_is_string(volume))
+    return refuse(error, "\"volume\" must be text");
+  if (strcmp(json_string_value(volume), volume_name) != 0)
+    return refuse(error, "this socket serves volume \"%.64s\", not \"%.64s\"", volume_name,
+                  json_string_value(volume));
+  return 0;
+}
+
+static bool
+key_is_known(const struct command_spec *spec, const char *key) {
+  if (strcmp(key, "version") == 0 || strcmp(key, "command") == 0 || strcmp(key, "volume") == 0)
+    return true;
+  for (unsigned i = 0; i < KEYS_MAX && spec->key[i].name; i++)
+    if (strcmp(key, spec->key[i].name) == 0)
+      return true;
+  return false;
+}
+
+static int
+check_keys(json_t *document, const struct command_spec *spec, char error[SF_CONFIG_ERROR_MAX]) {
+  const char *key;
+  json_t *value;
+  json_object_foreach(document, key, value) {
+    if (!key_is_known(spec, key))
+      return refuse(error, "unknown key \"%.64s\" in a %s request", key, spec->name);
+  }
+  for (unsigned i = 0; i < KEYS_MAX && spec->key[i].name; i++) {
+    const char *name = spec->key[i].name;
+    value = json_object_get(document, name);
+    if (!value && spec->key[i].required)
+      return refuse(error, "\"%s\" is missing in a %s request", name, spec->name);
+    if (value && spec->key[i].boolean && !json_is_boolean(value))
+      return refuse(error, "\"%s\" must be true or false", name);
+    if (value && !spec->key[i].boolean && !json_is_string(value))
+      return refuse(error, "\"%s\" must be text", name);
+  }
+  return 0;
+}
+
+static int
+check_action(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
+  const char *action = json_string_value(json_object_get(document, "action"));
+  if (strcmp(action, "fail") == 0 || strcmp(action, "return") == 0 ||
+      strcmp(action, "discard") == 0)
+    return 0;
+  return refuse(error, "unknown action \"%.64s\": fail, return or discard", action);
+}
+
+static int
+check_document(json_t *document, const char *volume_name, const struct command_spec **spec,
+               char error[SF_CONFIG_ERROR_MAX]) {
+  if (!json_is_object(document))
+    return refuse(error, "a request is one JSON object");
+  int rc = check_version(document, error);
+  if (rc == 0)
+    rc = find_command(document, spec, error);
+  if (rc == 0)
+    rc = check_keys(document, *spec, error);
+  if (rc == 0)
+    rc = check_volume(document, volume_name, error);
+  if (rc == 0 && (*spec)->command == SF_COMMAND_LEG)
+    rc = check_action(document, error);
+  return rc;
+}
+
+static bool
+is_blank(const char *bytes, size_t len) {
+  for (size_t i = 0; i < len; i++)
+    if (bytes[i] != ' ' && bytes[i] != '\t' && bytes[i] != '\r')
+      return false;
+  return true;
+}
+
+int
+sf_control_parse(const char *bytes, size_t len, const char *volume_name,
+                 struct sf_control_request *request, char error[SF_CONFIG_ERROR_MAX]) {
+  if (is_blank(bytes, len))
+    return refuse(error, "the request is empty");
+  json_error_t where;
+  json_t *document = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &where);
+  if (!document)
+    return refuse(error, "not a JSON object: %s at byte %d", where.text, where.position);
+
+  const struct command_spec *spec = NULL;
+  int rc = check_document(document, volume_name, &spec, error);
+  if (rc < 0) {
+    json_decref(document);
+    return rc;
+  }
+  *request = (struct sf_control_request){
+      .command = spec->command,
+      .follow = json_is_true(json_object_get(document, "follow")),
+      .key = json_string_value(json_object_get(document, "key")),
+      .value = json_string_value(json_object_get(document, "value")),
+      .action = json_string_value(json_object_get(document, "action")),
+      .leg = json_string_value(json_object_get(document, "leg")),
+      .document = document,
+  };
+  return 0;
+}
+
+void
+sf_control_request_clear(struct sf_control_request *request) {
+  json_decref(request->document);
+  *request = (struct sf_control_request){0};
+}
+
+json_t *
+sf_control_error_reply(const char *error) {
+  char line[SF_CONFIG_ERROR_MAX];
+  snprintf(line, sizeof line, "%s", error);
+  sf_text_clean(line);
+  return json_pack("{sb ss}", "ok", 0, "error", line);
+}

@@ -1,0 +1,156 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/socket_file.h"
+
+enum { SOCKET_MODE = 0660, DIRECTORY_MODE = 0755, LOCK_TRIES = 100, LOCK_PAUSE_MS = 10 };
+
+/* Two servers that start at once must not both find the socket abandoned: the directory is locked
+ * from the look to the listen().  Nobody holds it longer, so the wait is short and bounded. */
+static int
+lock_directory(int directory_fd) {
+  for (int try = 0; try < LOCK_TRIES; try++) {
+    if (flock(directory_fd, LOCK_EX | LOCK_NB) == 0)
+      return 0;
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return -errno;
+    nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_MS * 1000000L}, NULL);
+  }
+  return -EADDRINUSE;
+}
+
+static int
+open_directory(const char *path, int *directory_fd) {
+  char copy[sizeof((struct sockaddr_un *) 0)->sun_path];
+  memcpy(copy, path, strlen(path) + 1);
+  const char *directory = dirname(copy);
+  if (mkdir(directory, DIRECTORY_MODE) < 0 && errno != EEXIST)
+    return -errno;
+  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return -errno;
+  int rc = lock_directory(fd);
+  if (rc < 0) {
+    close(fd);
+    return rc;
+  }
+  *directory_fd = fd;
+  return 0;
+}
+
+/* 0: nobody listens there. */
+static int
+check_abandoned(const struct sockaddr_un *address) {
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0)
+    return -errno;
+  int rc = connect(fd, (const struct sockaddr *) address, sizeof *address) == 0 ? 0 : errno;
+  close(fd);
+  switch (rc) {
+  case ECONNREFUSED:
+  case ENOENT:
+    return 0;
+  case 0:
+  case EAGAIN:     /* its backlog is full */
+  case EPROTOTYPE: /* it is not a stream socket */
+    return -EADDRINUSE;
+  default:
+    return -rc;
+  }
+}
+
+static int
+make_room(const struct sf_socket_file *file, const struct sockaddr_un *address) {
+  struct stat st;
+  if (fstatat(file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return errno == ENOENT ? 0 : -errno;
+  if (!S_ISSOCK(st.st_mode))
+    return -EEXIST;
+  int rc = check_abandoned(address);
+  if (rc < 0)
+    return rc;
+  if (unlinkat(file->directory_fd, file->name, 0) < 0 && errno != ENOENT)
+    return -errno;
+  return 0;
+}
+
+static int
+bind_and_listen(struct sf_socket_file *file, const struct sockaddr_un *address) {
+  int rc = make_room(file, address);
+  if (rc < 0)
+    return rc;
+  file->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (file->fd < 0)
+    return -errno;
+  /* Before bind: the file never exists with a wider mode.  After: whatever the umask took. */
+  struct stat st;
+  bool bound = false;
+  if (fchmod(file->fd, SOCKET_MODE) < 0)
+    goto fail;
+  if (bind(file->fd, (const struct sockaddr *) address, sizeof *address) < 0)
+    goto fail;
+  bound = true;
+  if (fchmodat(file->directory_fd, file->name, SOCKET_MODE, 0) < 0)
+    goto fail;
+  if (fstatat(file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    goto fail;
+  if (listen(file->fd, SOMAXCONN) < 0)
+    goto fail;
+  file->device = st.st_dev;
+  file->inode = st.st_ino;
+  return 0;
+
+fail:
+  rc = -errno;
+  if (bound)
+    unlinkat(file->directory_fd, file->name, 0);
+  close(file->fd);
+  file->fd = -1;
+  return rc;
+}
+
+int
+sf_socket_file_bind(const char *path, struct sf_socket_file *file) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t len = strlen(path);
+  if (len >= sizeof address.sun_path)
+    return -ENAMETOOLONG;
+  if (len == 0 || path[len - 1] == '/')
+    return -EINVAL;
+  memcpy(address.sun_path, path, len + 1);
+
+  struct sf_socket_file made = {.fd = -1, .directory_fd = -1};
+  const char *slash = strrchr(path, '/');
+  snprintf(made.name, sizeof made.name, "%s", slash ? slash + 1 : path);
+  int rc = open_directory(path, &made.directory_fd);
+  if (rc < 0)
+    return rc;
+  rc = bind_and_listen(&made, &address);
+  flock(made.directory_fd, LOCK_UN);
+  if (rc < 0) {
+    close(made.directory_fd);
+    return rc;
+  }
+  *file = made;
+  return 0;
+}
+
+void
+sf_socket_file_close(struct sf_socket_file *file) {
+  struct stat st;
+  if (fstatat(file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+      st.st_dev == file->device && st.st_ino == file->inode)
+    unlinkat(file->directory_fd, file->name, 0);
+  close(file->fd);
+  close(file->directory_fd);
+  file->fd = file->directory_fd = -1;
+}
