@@ -1,0 +1,263 @@
+/* nbdkit's callbacks, in the order of the lifecycle.  Everything that the volume is happens behind
+ * serve.h; here its calls are given nbdkit's shape and nothing else. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <surefoot/control.h>
+#include <surefoot/ondisk.h>
+#include <surefoot/serve.h>
+
+#include "errors.h"
+#include "params.h"
+#include "report.h"
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+enum {
+  BLOCK_BYTES_PREFERRED = 4096,
+  REQUEST_BYTES_MAX = 32 * 1024 * 1024, /* of data; the largest that every client knows */
+};
+
+static struct sf_params params;
+static struct sf_config config;
+static struct sf_serve *serve;
+
+/* ---- configuration ---- */
+
+static int
+surefoot_config(const char *key, const char *value) {
+  return sf_params_add(&params, key, value);
+}
+
+static int
+surefoot_config_complete(void) {
+  return sf_params_finish(&params, &config);
+}
+
+static void
+surefoot_dump_plugin(void) {
+  printf("surefoot_version=%s\n", SF_VERSION);
+  printf("surefoot_ondisk_version=%d\n", SF_ONDISK_VERSION);
+  printf("surefoot_control_version=%d\n", SF_CONTROL_VERSION);
+  printf("surefoot_legs_max=%d\n", SF_LEGS_MAX);
+  printf("surefoot_features=flush fua multi-conn trim zero\n");
+}
+
+/* ---- life ---- */
+
+/* The client hung up, or nbdkit was told to quit: nobody waits for the answer. */
+static bool
+client_is_gone(void *ctx) {
+  return nbdkit_nanosleep(0, 1) == -1;
+}
+
+/* What can fail where somebody sees it: files, locks, superblocks, R12. */
+static int
+surefoot_get_ready(void) {
+  struct sf_serve_options options = {
+      .force = params.force,
+      .log = sf_report_log,
+      .trace = sf_report_tracing() ? sf_report_trace : NULL,
+      .hangup = client_is_gone,
+  };
+  char error[SF_CONFIG_ERROR_MAX] = "";
+
+  sf_report_volume(config.name);
+  if (sf_serve_open(&config, &options, &serve, error) != 0) {
+    nbdkit_error("%s: %s", config.name, error);
+    return -1;
+  }
+  return 0;
+}
+
+/* Threads and rings made before the last fork would not be in this process. */
+static int
+surefoot_after_fork(void) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+
+  if (sf_serve_start(serve, error) != 0) {
+    nbdkit_error("%s: %s", config.name, error);
+    sf_serve_close(serve);
+    serve = NULL;
+    return -1;
+  }
+  return 0;
+}
+
+/* The last client has gone.  Not .close: nbdkit leaves that out when it quits. */
+static void
+surefoot_cleanup(void) {
+  if (sf_serve_close(serve) == -EBUSY)
+    sf_report_log(NULL, "a leg still holds requests: the process ends when it answers or is gone");
+  serve = NULL;
+}
+
+static void
+surefoot_unload(void) {
+  sf_params_free(&params);
+}
+
+/* ---- a connection ---- */
+
+static void *
+surefoot_open(int readonly) {
+  return NBDKIT_HANDLE_NOT_NEEDED;
+}
+
+static int64_t
+surefoot_get_size(void *handle) {
+  return (int64_t) sf_serve_size(serve);
+}
+
+static int
+surefoot_block_size(void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum) {
+  uint32_t block_bytes = sf_serve_block_bytes(serve);
+
+  *minimum = block_bytes;
+  *preferred = block_bytes > BLOCK_BYTES_PREFERRED ? block_bytes : BLOCK_BYTES_PREFERRED;
+  *maximum = REQUEST_BYTES_MAX;
+  return 0;
+}
+
+static const char *
+surefoot_export_description(void *handle) {
+  return nbdkit_printf_intern("surefoot volume %s, %u legs", config.name, config.legs);
+}
+
+static int
+surefoot_is_rotational(void *handle) {
+  return 0;
+}
+
+static int
+surefoot_can_flush(void *handle) {
+  return 1;
+}
+
+static int
+surefoot_can_fua(void *handle) {
+  return NBDKIT_FUA_NATIVE;
+}
+
+/* One volume stands behind all connections: a flush on one covers what any other was answered. */
+static int
+surefoot_can_multi_conn(void *handle) {
+  return 1;
+}
+
+static int
+surefoot_can_trim(void *handle) {
+  return 1;
+}
+
+static int
+surefoot_can_zero(void *handle) {
+  return 1;
+}
+
+/* The flag is understood; the answer is always "not faster". */
+static int
+surefoot_can_fast_zero(void *handle) {
+  return 1;
+}
+
+static int
+surefoot_can_cache(void *handle) {
+  return NBDKIT_CACHE_NONE;
+}
+
+/* ---- requests: any thread, many at once ---- */
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+static int
+answer(int rc, const char *verb, uint64_t length, uint64_t offset) {
+  if (rc == 0)
+    return 0;
+  errno = -rc;
+  nbdkit_error("%s: %s of %" PRIu64 " bytes at %" PRIu64 ": %m", config.name, verb, length, offset);
+  nbdkit_set_error(sf_nbd_errno(rc));
+  return -1;
+}
+
+static int
+surefoot_pread(void *handle, void *data, uint32_t count, uint64_t offset, uint32_t flags) {
+  assert(flags == 0);
+  return answer(sf_serve_read(serve, data, count, offset), "read", count, offset);
+}
+
+static int
+surefoot_pwrite(void *handle, const void *data, uint32_t count, uint64_t offset, uint32_t flags) {
+  assert(!(flags & ~NBDKIT_FLAG_FUA));
+  bool fua = flags & NBDKIT_FLAG_FUA;
+  return answer(sf_serve_write(serve, data, count, offset, fua), "write", count, offset);
+}
+
+static int
+surefoot_flush(void *handle, uint32_t flags) {
+  assert(flags == 0);
+  return answer(sf_serve_flush(serve), "flush", 0, 0);
+}
+
+/* R16: what is trimmed reads as zeros, on every leg alike. */
+static int
+surefoot_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
+  assert(!(flags & ~NBDKIT_FLAG_FUA));
+  bool fua = flags & NBDKIT_FLAG_FUA;
+  return answer(sf_serve_zero(serve, count, offset, fua, true), "trim", count, offset);
+}
+
+/* ENOTSUP only to FAST_ZERO: to a plain zero nbdkit 1.32 would answer it by writing the first 64 MiB
+ * of a longer range again and again, and report success. */
+static int
+surefoot_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
+  assert(!(flags & ~(NBDKIT_FLAG_FUA | NBDKIT_FLAG_MAY_TRIM | NBDKIT_FLAG_FAST_ZERO)));
+  bool fua = flags & NBDKIT_FLAG_FUA, may_unmap = flags & NBDKIT_FLAG_MAY_TRIM;
+
+  if (flags & NBDKIT_FLAG_FAST_ZERO) {
+    nbdkit_set_error(ENOTSUP);
+    return -1;
+  }
+  return answer(sf_serve_zero(serve, count, offset, fua, may_unmap), "zero", count, offset);
+}
+
+static struct nbdkit_plugin plugin = {
+    .name = "surefoot",
+    .longname = "Surefoot replicated block device",
+    .version = SF_VERSION,
+    .description = "writes to several legs and does not wait for the slowest one",
+    .config = surefoot_config,
+    .config_complete = surefoot_config_complete,
+    .config_help = sf_params_help,
+    .magic_config_key = "config",
+    .dump_plugin = surefoot_dump_plugin,
+    .get_ready = surefoot_get_ready,
+    .after_fork = surefoot_after_fork,
+    .cleanup = surefoot_cleanup,
+    .unload = surefoot_unload,
+    .open = surefoot_open,
+    .get_size = surefoot_get_size,
+    .block_size = surefoot_block_size,
+    .export_description = surefoot_export_description,
+    .is_rotational = surefoot_is_rotational,
+    .can_flush = surefoot_can_flush,
+    .can_fua = surefoot_can_fua,
+    .can_multi_conn = surefoot_can_multi_conn,
+    .can_trim = surefoot_can_trim,
+    .can_zero = surefoot_can_zero,
+    .can_fast_zero = surefoot_can_fast_zero,
+    .can_cache = surefoot_can_cache,
+    .pread = surefoot_pread,
+    .pwrite = surefoot_pwrite,
+    .flush = surefoot_flush,
+    .trim = surefoot_trim,
+    .zero = surefoot_zero,
+    .errno_is_preserved = 1,
+};
+
+/* nbdkit's header leaves the prototype out. */
+NBDKIT_DLL_PUBLIC struct nbdkit_plugin *plugin_init(void);
+NBDKIT_REGISTER_PLUGIN(plugin)
