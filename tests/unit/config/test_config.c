@@ -1,0 +1,833 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <surefoot/config.h>
+
+#include "config/keys.h"
+#include "config/value.h"
+
+#define MS  UINT64_C(1000000)
+#define SEC (1000 * MS)
+#define MIB (UINT64_C(1) << 20)
+
+/* Pieces of files. */
+#define VOLUME "[volume]\nname = v\n" /* lines 1 and 2 */
+#define LEG_A  "[leg a]\npath = /a\n"
+#define LEG_B  "[leg b]\npath = /b\n"
+#define LEG_C  "[leg c]\npath = /c\n"
+#define TEN    "xxxxxxxxxx"
+#define NAME31 TEN TEN TEN "x"
+#define NAME63 NAME31 NAME31 "x"
+#define PATH95 "/" TEN TEN TEN TEN TEN TEN TEN TEN TEN "xxxx"
+
+static char folder[] = "/tmp/test-config-XXXXXX";
+static char real_folder[PATH_MAX];
+
+static int
+set_up(void **state) {
+  return mkdtemp(folder) && realpath(folder, real_folder) && chdir(folder) == 0 ? 0 : -1;
+}
+
+static int
+tear_down(void **state) {
+  unlink("c.conf");
+  rmdir("sub");
+  return chdir("/") == 0 ? rmdir(folder) : -1;
+}
+
+static void
+write_file(const char *name, const char *text, size_t len) {
+  FILE *f = fopen(name, "we");
+  assert_non_null(f);
+  assert_int_equal(fwrite(text, 1, len, f), len);
+  assert_int_equal(fclose(f), 0);
+}
+
+static int
+load(struct sf_config *config, const char *text, size_t len, char error[SF_CONFIG_ERROR_MAX]) {
+  write_file("c.conf", text, len);
+  return sf_config_load(config, "c.conf", error);
+}
+
+static void
+load_good(struct sf_config *config, const char *text) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  int r = load(config, text, strlen(text), error);
+  if (r != 0)
+    fail_msg("%d %s\nfor\n%s", r, error, text);
+}
+
+/* ---- files that are refused ---- */
+
+struct bad {
+  const char *text;
+  const char *error; /* exactly */
+};
+
+#define NAMES_A_LEG " cannot name a leg: 1 to 31 of A-Z a-z 0-9 _ -"
+#define NOT_A_NAME  " is not a name: 1 to 63 of A-Z a-z 0-9 _ -"
+#define VOLUME_KEYS                                                                                \
+  "unknown key; known are name min_legs read_deadline write_deadline flush_deadline fail_timeout " \
+  "on_too_few control wait_for_legs resync_min_rate resync_max_rate"
+#define LEG_KEYS "unknown key; known are path read_timeout write_timeout flush_timeout"
+
+static const struct bad bad[] = {
+    /* the whole */
+    {"\n; nothing\n", "c.conf: there is no [volume] section"},
+    {LEG_A, "c.conf: there is no [volume] section"},
+    {"[volume]\n" LEG_A, "c.conf:1: [volume] name: is missing"},
+    {LEG_A "[volume]\n", "c.conf:3: [volume] name: is missing"},
+    {VOLUME, "c.conf: the volume has no leg: a [leg X] section is needed"},
+    {VOLUME LEG_A "[leg b]\n", "c.conf:5: [leg b] path: is missing"},
+    {VOLUME LEG_A "[leg b]\n\n; no path\n" LEG_C, "c.conf:5: [leg b] path: is missing"},
+    {VOLUME LEG_A "[leg b]\npath = /a\n", "c.conf:6: [leg b] path: \"/a\" is leg a already"},
+    {VOLUME LEG_A "[leg b]\npath = //./a\n", "c.conf:6: [leg b] path: \"/a\" is leg a already"},
+
+    /* lines */
+    {"name = v\n" VOLUME LEG_A, "c.conf:1: name: stands before the first section"},
+    {VOLUME "nonsense\n" LEG_A, "c.conf:3: is neither [section] nor key = value nor a comment"},
+    {VOLUME "nonsense\nmin_legs = x\n",
+     "c.conf:3: is neither [section] nor key = value nor a comment"},
+    {VOLUME "nonsense\n[leg]\n", "c.conf:3: is neither [section] nor key = value nor a comment"},
+    {VOLUME "min_legs = x\nnonsense\n",
+     "c.conf:3: [volume] min_legs: \"x\" is not a whole number followed by nothing"},
+    {VOLUME "= 3\n" LEG_A, "c.conf:3: there is no key before the ="},
+    {VOLUME LEG_A "  b\n",
+     "c.conf:5: the line is indented: a value cannot be continued on the next line"},
+    {VOLUME LEG_A "\tpath = /b\n",
+     "c.conf:5: the line is indented: a value cannot be continued on the next line"},
+    {VOLUME " [leg a]\n",
+     "c.conf:3: the line is indented: a value cannot be continued on the next line"},
+    {VOLUME "[leg a]\npath = " PATH95 PATH95 "x\n",
+     "c.conf:4: the line has 198 characters: at most 197 are taken"},
+    {VOLUME "; " PATH95 PATH95 "xxxxxx\n",
+     "c.conf:3: the line has 198 characters: at most 197 are taken"},
+    {VOLUME "\x1b[31m\n", "c.conf:3: byte 0x1b in column 1 does not belong in a text file"},
+    {VOLUME "name\r= v\n", "c.conf:3: byte 0x0d in column 5 does not belong in a text file"},
+
+    /* sections */
+    {"[volume\n", "c.conf:1: the section has no closing ]"},
+    {"[volume] name = v\n", "c.conf:1: only a comment may follow the section's ]"},
+    {"[Volume]\n", "c.conf:1: unknown section [Volume]; known are [volume] and [leg X]"},
+    {"[]\n", "c.conf:1: unknown section []; known are [volume] and [leg X]"},
+    {"[leg]\n", "c.conf:1: unknown section [leg]; known are [volume] and [leg X]"},
+    {"[lega]\n", "c.conf:1: unknown section [lega]; known are [volume] and [leg X]"},
+    {"[ volume ]\n", "c.conf:1: unknown section [ volume ]; known are [volume] and [leg X]"},
+    {VOLUME LEG_A "[volume]\n", "c.conf:5: [volume] is there already, in line 1"},
+    {VOLUME LEG_A LEG_B "[leg a]\n", "c.conf:7: [leg a] is there already, in line 3"},
+    {VOLUME "[leg ]\n", "c.conf:3: \"\"" NAMES_A_LEG},
+    {VOLUME "[leg a ]\n", "c.conf:3: \"a \"" NAMES_A_LEG},
+    {VOLUME "[leg a.b]\n", "c.conf:3: \"a.b\"" NAMES_A_LEG},
+    {VOLUME "[leg /dev/sdb]\n", "c.conf:3: \"/dev/sdb\"" NAMES_A_LEG},
+    {VOLUME "[leg \xc3\xa4]\n", "c.conf:3: \"\xc3\xa4\"" NAMES_A_LEG},
+    {VOLUME "[leg " NAME31 "x]\n", "c.conf:3: \"" NAME31 "x\"" NAMES_A_LEG},
+
+    /* keys */
+    {VOLUME "min_leg = 1\n", "c.conf:3: [volume] min_leg: " VOLUME_KEYS},
+    {VOLUME "Name = x\n", "c.conf:3: [volume] Name: " VOLUME_KEYS},
+    {VOLUME "leg.a.path = /a\n" LEG_A, "c.conf:3: [volume] leg.a.path: " VOLUME_KEYS},
+    {VOLUME LEG_A "timeout = 1s\n", "c.conf:5: [leg a] timeout: " LEG_KEYS},
+    {VOLUME "path = /a\n", "c.conf:3: [volume] path: belongs in a [leg X] section"},
+    {VOLUME LEG_A "write_deadline = 1s\n", "c.conf:5: [leg a] write_deadline: belongs in [volume]"},
+    {VOLUME "name = w\n", "c.conf:3: [volume] name: is set already, in line 2"},
+    {VOLUME LEG_A LEG_B "path = /c\n", "c.conf:7: [leg b] path: is set already, in line 6"},
+    {VOLUME "control =\n", "c.conf:3: [volume] control: has no value"},
+    {VOLUME "control = ; none\n", "c.conf:3: [volume] control: has no value"},
+    {VOLUME "control = # none\n",
+     "c.conf:3: [volume] control: after a value a comment begins with ; and not with #"},
+    {VOLUME "[leg a]\npath = /dev/sdb # disk\n",
+     "c.conf:4: [leg a] path: after a value a comment begins with ; and not with #"},
+
+    /* names and paths */
+    {"[volume]\nname = my volume\n", "c.conf:2: [volume] name: \"my volume\"" NOT_A_NAME},
+    {"[volume]\nname = ../x\n", "c.conf:2: [volume] name: \"../x\"" NOT_A_NAME},
+    {"[volume]\nname = " NAME63 "x\n", "c.conf:2: [volume] name: \"" NAME63 "x\"" NOT_A_NAME},
+    {VOLUME "[leg a]\npath = /dev/\n", "c.conf:4: [leg a] path: \"/dev/\" names a folder"},
+    {VOLUME "[leg a]\npath = nbd://host/x\n",
+     "c.conf:4: [leg a] path: \"nbd://host/x\" is a URI; only files and block devices are taken"},
+    {VOLUME "control = " PATH95 TEN "xxx\n",
+     "c.conf:3: [volume] control: \"" PATH95 TEN "xxx\" has 108 bytes: at most 107 are taken"},
+
+    /* min_legs */
+    {VOLUME "min_legs = 0\n" LEG_A, "c.conf:3: [volume] min_legs: 0 is too little: at least 1"},
+    {VOLUME "min_legs = 17\n" LEG_A, "c.conf:3: [volume] min_legs: 17 is too much: at most 16"},
+    {VOLUME "min_legs = 2\n" LEG_A,
+     "c.conf:3: [volume] min_legs: 2 is too much: the volume has 1 leg"},
+    {VOLUME LEG_A LEG_B LEG_C "[volume]\n", "c.conf:9: [volume] is there already, in line 1"},
+    {"[volume]\nmin_legs = 4\nname = v\n" LEG_A LEG_B LEG_C,
+     "c.conf:2: [volume] min_legs: 4 is too much: the volume has 3 legs"},
+    {VOLUME "min_legs = -1\n" LEG_A,
+     "c.conf:3: [volume] min_legs: \"-1\": negative numbers are not taken"},
+    {VOLUME "min_legs = 1.5\n" LEG_A,
+     "c.conf:3: [volume] min_legs: \"1.5\": fractions are not taken, only whole numbers"},
+    {VOLUME "min_legs = 1s\n" LEG_A,
+     "c.conf:3: [volume] min_legs: \"1s\": unknown unit \"s\", after the number comes nothing"},
+    {VOLUME "min_legs = 18446744073709551617\n" LEG_A,
+     "c.conf:3: [volume] min_legs: \"18446744073709551617\" is too large to be counted"},
+    {VOLUME "min_legs = 4294967297\n" LEG_A,
+     "c.conf:3: [volume] min_legs: 4294967297 is too much: at most 16"},
+
+    /* durations */
+    {VOLUME "write_deadline = 100\n",
+     "c.conf:3: [volume] write_deadline: \"100\" has no unit: add ns, us, ms or s"},
+    {VOLUME "read_deadline = 0\n",
+     "c.conf:3: [volume] read_deadline: \"0\" has no unit: add ns, us, ms or s"},
+    {VOLUME "read_deadline = 0s\n",
+     "c.conf:3: [volume] read_deadline: 0ns is too little: at least 1ms"},
+    {VOLUME "flush_deadline = 999999ns\n",
+     "c.conf:3: [volume] flush_deadline: 999999ns is too little: at least 1ms"},
+    {VOLUME "fail_timeout = 86401s\n",
+     "c.conf:3: [volume] fail_timeout: 86401s is too much: at most 86400s"},
+    {VOLUME "wait_for_legs = 86400001ms\n",
+     "c.conf:3: [volume] wait_for_legs: 86400001ms is too much: at most 86400s"},
+    {VOLUME "write_deadline = 18446744074s\n",
+     "c.conf:3: [volume] write_deadline: \"18446744074s\" is too large to be counted"},
+    {VOLUME "write_deadline = 18446744073709551616ns\n",
+     "c.conf:3: [volume] write_deadline: \"18446744073709551616ns\" is too large to be counted"},
+    {VOLUME "write_deadline = 100 ms\n",
+     "c.conf:3: [volume] write_deadline: \"100 ms\": nothing may "
+     "stand between the number and its unit"},
+    {VOLUME "write_deadline = 0.1s\n",
+     "c.conf:3: [volume] write_deadline: \"0.1s\": fractions are not taken, only whole numbers"},
+    {VOLUME "write_deadline = 1,5s\n",
+     "c.conf:3: [volume] write_deadline: \"1,5s\": fractions are not taken, only whole numbers"},
+    {VOLUME "write_deadline = -1s\n",
+     "c.conf:3: [volume] write_deadline: \"-1s\": negative numbers are not taken"},
+    {VOLUME "write_deadline = +1s\n", "c.conf:3: [volume] write_deadline: \"+1s\" is not a whole "
+                                      "number followed by ns, us, ms or s"},
+    {VOLUME "write_deadline = soon\n", "c.conf:3: [volume] write_deadline: \"soon\" is not a whole "
+                                       "number followed by ns, us, ms or s"},
+    {VOLUME "write_deadline = 1min\n", "c.conf:3: [volume] write_deadline: \"1min\": unknown unit "
+                                       "\"min\", after the number comes ns, us, ms or s"},
+    {VOLUME "write_deadline = 1MS\n", "c.conf:3: [volume] write_deadline: \"1MS\": unknown unit "
+                                      "\"MS\", after the number comes ns, us, ms or s"},
+    {VOLUME "write_deadline = 0x10ms\n",
+     "c.conf:3: [volume] write_deadline: \"0x10ms\": unknown unit "
+     "\"x10ms\", after the number comes ns, us, ms or s"},
+    {VOLUME "write_deadline = 1s;now\n",
+     "c.conf:3: [volume] write_deadline: \"1s;now\": unknown unit "
+     "\"s;now\", after the number comes ns, us, ms or s"},
+    {VOLUME LEG_A "write_timeout = 0ms\n",
+     "c.conf:5: [leg a] write_timeout: 0ns is too little: at least 1ms"},
+    {VOLUME LEG_A "read_timeout = 40\n",
+     "c.conf:5: [leg a] read_timeout: \"40\" has no unit: add ns, us, ms or s"},
+    {VOLUME "fail_timeout = 50ms\n" LEG_A, "c.conf:3: [volume] fail_timeout: 50ms is shorter than "
+                                           "read_deadline, which is 100ms"},
+    {VOLUME "read_deadline = 31s\n" LEG_A, "c.conf:1: [volume] fail_timeout: 30s is shorter than "
+                                           "read_deadline, which is 31s"},
+    {VOLUME "write_deadline = 31s\nfail_timeout = 30s\n" LEG_A,
+     "c.conf:4: [volume] fail_timeout: 30s is shorter than write_deadline, which is 31s"},
+    {VOLUME "fail_timeout = 999ms\n" LEG_A,
+     "c.conf:3: [volume] fail_timeout: 999ms is shorter than "
+     "flush_deadline, which is 1s"},
+
+    /* rates, choices */
+    {VOLUME "resync_min_rate = 0\n",
+     "c.conf:3: [volume] resync_min_rate: 0 is too little: at least 4K"},
+    {VOLUME "resync_max_rate = 4095\n",
+     "c.conf:3: [volume] resync_max_rate: 4095 is too little: at least 4K"},
+    {VOLUME "resync_max_rate = 2T\n",
+     "c.conf:3: [volume] resync_max_rate: 2T is too much: at most 1T"},
+    {VOLUME "resync_max_rate = 16777216T\n",
+     "c.conf:3: [volume] resync_max_rate: \"16777216T\" is too large to be counted"},
+    {VOLUME "resync_max_rate = 10MB\n",
+     "c.conf:3: [volume] resync_max_rate: \"10MB\": unknown unit "
+     "\"MB\", after the number comes nothing, K, M, G or T"},
+    {VOLUME "resync_max_rate = 10m\n", "c.conf:3: [volume] resync_max_rate: \"10m\": unknown unit "
+                                       "\"m\", after the number comes nothing, K, M, G or T"},
+    {VOLUME "resync_max_rate = 1M\n" LEG_A,
+     "c.conf:3: [volume] resync_max_rate: 1M is below resync_min_rate, which is 4M"},
+    {VOLUME "resync_min_rate = 5M\nresync_max_rate = 5000K\n" LEG_A,
+     "c.conf:4: [volume] resync_max_rate: 5000K is below resync_min_rate, which is 5M"},
+    {VOLUME "on_too_few = wait\n",
+     "c.conf:3: [volume] on_too_few: \"wait\" is neither error nor suspend"},
+    {VOLUME "on_too_few = Error\n",
+     "c.conf:3: [volume] on_too_few: \"Error\" is neither error nor suspend"},
+};
+
+/* Proves that each mistake is refused with a line that names file, line, key and the way out, and
+ * that the caller's config stays what it was. */
+static void
+test_broken_files(void **state) {
+  static struct sf_config config, before;
+  memset(&before, 0x5a, sizeof before);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char error[SF_CONFIG_ERROR_MAX] = "";
+    memset(&config, 0x5a, sizeof config);
+    int r = load(&config, bad[i].text, strlen(bad[i].text), error);
+    if (r != -EINVAL || strcmp(error, bad[i].error) != 0)
+      fail_msg("%d\n  got  %s\n  want %s\nfor\n%s", r, error, bad[i].error, bad[i].text);
+    assert_memory_equal(&config, &before, sizeof config);
+  }
+}
+
+/* Proves that a NUL byte is seen: neither the rest of its line nor the rest of the file is lost
+ * behind it. */
+static void
+test_nul_bytes(void **state) {
+  static const char text[] = VOLUME "control = /a\0b\n" LEG_A;
+  static struct sf_config config;
+  char error[SF_CONFIG_ERROR_MAX];
+  assert_int_equal(load(&config, text, sizeof text - 1, error), -EINVAL);
+  assert_string_equal(error, "c.conf:3: byte 0x00 in column 13 does not belong in a text file");
+  assert_int_equal(load(&config, "\0\0", 2, error), -EINVAL);
+  assert_string_equal(error, "c.conf:1: byte 0x00 in column 1 does not belong in a text file");
+}
+
+/* Proves that a file that is no text file at all has its own errors. */
+static void
+test_unreadable_files(void **state) {
+  static struct sf_config config;
+  static char large[64 * 1024 + 1];
+  char error[SF_CONFIG_ERROR_MAX];
+
+  assert_int_equal(sf_config_load(&config, "none.conf", error), -ENOENT);
+  assert_string_equal(error, "none.conf: No such file or directory");
+  assert_int_equal(sf_config_load(&config, "", error), -ENOENT);
+
+  assert_int_equal(mkdir("sub", 0700), 0);
+  assert_int_equal(sf_config_load(&config, "sub", error), -EISDIR);
+  assert_string_equal(error, "sub: Is a directory");
+
+  assert_int_equal(load(&config, "", 0, error), -EINVAL);
+  assert_string_equal(error, "c.conf: is empty");
+
+  memset(large, '\n', sizeof large);
+  memcpy(large, VOLUME LEG_A, sizeof VOLUME LEG_A - 1);
+  assert_int_equal(load(&config, large, sizeof large, error), -EFBIG);
+  assert_string_equal(error, "c.conf: is larger than 64 KiB: not a configuration");
+  assert_int_equal(load(&config, large, sizeof large - 1, error), 0);
+}
+
+/* Proves the limit of legs from both sides. */
+static void
+test_legs_max(void **state) {
+  static struct sf_config config;
+  char text[1024] = VOLUME, error[SF_CONFIG_ERROR_MAX];
+  size_t len = strlen(text);
+  for (int i = 0; i < SF_LEGS_MAX; i++)
+    len += (size_t) snprintf(text + len, sizeof text - len, "[leg l%d]\npath=/dev/%d\n", i, i);
+  load_good(&config, text);
+  assert_int_equal(config.legs, 16);
+  assert_int_equal(config.min_legs, 9);
+  assert_string_equal(config.leg[15].name, "l15");
+  assert_string_equal(config.leg[15].path, "/dev/15");
+  len += (size_t) snprintf(text + len, sizeof text - len, "[leg more]\n");
+  assert_int_equal(load(&config, text, len, error), -EINVAL);
+  assert_string_equal(error, "c.conf:35: [leg more] is one too many: at most 16 legs are taken");
+}
+
+/* Proves that however long file name, key and value are, the error is one line in its buffer, and
+ * the reason is in it. */
+static void
+test_error_fits(void **state) {
+  static struct sf_config config;
+  char text[] = VOLUME PATH95 TEN TEN TEN TEN TEN TEN TEN TEN " = 1\n";
+  char name[2000] = "", error[SF_CONFIG_ERROR_MAX];
+  sf_config_init(&config);
+  for (int i = 0; i < 500; i++)
+    strcat(name, "/d\n");
+  memset(error, 'x', sizeof error);
+  assert_int_equal(sf_config_parse(&config, name, text, strlen(text), error), -EINVAL);
+  assert_non_null(memchr(error, '\0', sizeof error));
+  assert_null(strchr(error, '\n'));
+  assert_non_null(strstr(error, ":3: [volume] /xxx"));
+  assert_non_null(strstr(error, "x: unknown key; known are name min_legs"));
+}
+
+/* ---- files that are taken ---- */
+
+/* Proves the defaults, of which min_legs depends on the number of legs. */
+static void
+test_defaults(void **state) {
+  static struct sf_config config;
+  load_good(&config, VOLUME LEG_A);
+  assert_string_equal(config.name, "v");
+  assert_int_equal(config.min_legs, 1);
+  assert_int_equal(config.deadline_ns[SF_READ_KIND], 100 * MS);
+  assert_int_equal(config.deadline_ns[SF_WRITE_KIND], 100 * MS);
+  assert_int_equal(config.deadline_ns[SF_FLUSH_KIND], SEC);
+  assert_int_equal(config.fail_timeout_ns, 30 * SEC);
+  assert_int_equal(config.on_too_few, SF_TOO_FEW_ERROR);
+  assert_string_equal(config.control, "");
+  assert_int_equal(config.wait_for_legs_ns, 0);
+  assert_int_equal(config.resync_min_rate, 4 * MIB);
+  assert_int_equal(config.resync_max_rate, 0);
+  assert_int_equal(config.legs, 1);
+  assert_string_equal(config.leg[0].name, "a");
+  assert_string_equal(config.leg[0].path, "/a");
+  for (int kind = 0; kind < SF_KINDS; kind++)
+    assert_int_equal(config.leg[0].timeout_ns[kind], 0);
+
+  load_good(&config, VOLUME LEG_A LEG_B);
+  assert_int_equal(config.min_legs, 1);
+  load_good(&config, VOLUME LEG_A LEG_B LEG_C);
+  assert_int_equal(config.min_legs, 2);
+  load_good(&config, VOLUME LEG_A LEG_B LEG_C "[leg d]\npath=/d\n");
+  assert_int_equal(config.min_legs, 3);
+}
+
+/* Proves that every key lands in its own field, with its own value. */
+static void
+test_every_key(void **state) {
+  static struct sf_config config;
+  load_good(&config, "[volume]\n"
+                     "name = Vol_0-x\n"
+                     "min_legs = 2\n"
+                     "read_deadline = 11ms\n"
+                     "write_deadline = 12000us\n"
+                     "flush_deadline = 13000000ns\n"
+                     "fail_timeout = 14s\n"
+                     "on_too_few = suspend\n"
+                     "control = /run/c.ctl\n"
+                     "wait_for_legs = 15s\n"
+                     "resync_min_rate = 16K\n"
+                     "resync_max_rate = 17G\n"
+                     "[leg a]\n"
+                     "path = /a\n"
+                     "read_timeout = 1ms\n"
+                     "write_timeout = 2ms\n"
+                     "flush_timeout = 3ms\n"
+                     "[leg b]\n"
+                     "flush_timeout = 86400s\n"
+                     "path = /b\n");
+  assert_string_equal(config.name, "Vol_0-x");
+  assert_int_equal(config.min_legs, 2);
+  assert_int_equal(config.deadline_ns[SF_READ_KIND], 11 * MS);
+  assert_int_equal(config.deadline_ns[SF_WRITE_KIND], 12 * MS);
+  assert_int_equal(config.deadline_ns[SF_FLUSH_KIND], 13 * MS);
+  assert_int_equal(config.fail_timeout_ns, 14 * SEC);
+  assert_int_equal(config.on_too_few, SF_TOO_FEW_SUSPEND);
+  assert_string_equal(config.control, "/run/c.ctl");
+  assert_int_equal(config.wait_for_legs_ns, 15 * SEC);
+  assert_int_equal(config.resync_min_rate, 16 * 1024);
+  assert_int_equal(config.resync_max_rate, 17 * 1024 * MIB);
+  assert_int_equal(config.leg[0].timeout_ns[SF_READ_KIND], 1 * MS);
+  assert_int_equal(config.leg[0].timeout_ns[SF_WRITE_KIND], 2 * MS);
+  assert_int_equal(config.leg[0].timeout_ns[SF_FLUSH_KIND], 3 * MS);
+  assert_int_equal(config.leg[1].timeout_ns[SF_READ_KIND], 0);
+  assert_int_equal(config.leg[1].timeout_ns[SF_FLUSH_KIND], 86400 * SEC);
+  assert_string_equal(config.leg[1].name, "b");
+  assert_string_equal(config.leg[1].path, "/b");
+}
+
+/* Proves that spellings which mean the same are taken as the same: DOS lines, a byte order mark, no
+ * last newline, comments, order of sections, ':' for '='. */
+static void
+test_spellings(void **state) {
+  static const char *const texts[] = {
+      VOLUME "write_deadline = 5ms\n" LEG_A LEG_B,
+      "[volume]\r\nname = v\r\nwrite_deadline = 5ms\r\n[leg a]\r\npath = /a\r\n[leg b]\r\npath = "
+      "/b\r\n",
+      "\xef\xbb\xbf" VOLUME "write_deadline = 5ms\n" LEG_A "[leg b]\npath = /b",
+      "[leg a] ; first\npath=/a;\n" LEG_B VOLUME "write_deadline=5ms",
+      "# x\n  ; y\n\t# z\n\n   \n[volume]# c\nname = v ; w\nwrite_deadline: 5ms\t; fast\n" LEG_A
+          LEG_B,
+      "[volume]\nname\t=\tv  \nwrite_deadline=5ms\n[leg   a]\npath = //a\n[leg b]\npath = /././b\n",
+  };
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    static struct sf_config config;
+    load_good(&config, texts[i]);
+    assert_string_equal(config.name, "v");
+    assert_int_equal(config.deadline_ns[SF_WRITE_KIND], 5 * MS);
+    assert_int_equal(config.legs, 2);
+    assert_string_equal(config.leg[0].name, "a");
+    assert_string_equal(config.leg[0].path, i == 3 ? "/a;" : "/a");
+    assert_string_equal(config.leg[1].name, "b");
+    assert_string_equal(config.leg[1].path, "/b");
+  }
+}
+
+/* Proves that limits themselves are taken: longest names, longest control path, longest line,
+ * smallest and largest numbers. */
+static void
+test_limits_are_taken(void **state) {
+  static struct sf_config config;
+  load_good(&config,
+            "[volume]\nname = " NAME63 "\ncontrol = " PATH95 TEN "xx\n"
+            "read_deadline = 1ms\nfail_timeout = 86400s\nwait_for_legs = 0s\n"
+            "resync_min_rate = 4096\nresync_max_rate = 4K\n"
+            "[leg " NAME31
+            "]\npath = /" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+            "xxxxxxxxx\n; " PATH95 PATH95 "xxxxx\n");
+  assert_int_equal(strlen(config.name), 63);
+  assert_int_equal(strlen(config.control), 107);
+  assert_int_equal(strlen(config.leg[0].name), 31);
+  assert_int_equal(strlen(config.leg[0].path), 190);
+}
+
+/* Proves that a relative path is looked up beside the file, wherever the process stands, and that
+ * the file's own name becomes absolute. */
+static void
+test_relative_paths(void **state) {
+  static struct sf_config config;
+  char expected[PATH_MAX + 32], error[SF_CONFIG_ERROR_MAX];
+  char text[] =
+      "[volume]\nname = v\ncontrol = v.ctl\n[leg a]\npath = a.img\n[leg b]\npath=./x/../b\n";
+  write_file("c.conf", text, strlen(text));
+  for (int i = 0; i < 3; i++) {
+    char from_root[64];
+    const char *names[] = {"c.conf", "./c.conf", from_root};
+    snprintf(from_root, sizeof from_root, "%s/c.conf", folder);
+    if (i == 2)
+      assert_int_equal(chdir("/"), 0);
+    assert_int_equal(sf_config_load(&config, names[i], error), 0);
+    snprintf(expected, sizeof expected, "%s/c.conf", real_folder);
+    assert_string_equal(config.file, expected);
+    snprintf(expected, sizeof expected, "%s/v.ctl", real_folder);
+    assert_string_equal(config.control, expected);
+    snprintf(expected, sizeof expected, "%s/a.img", real_folder);
+    assert_string_equal(config.leg[0].path, expected);
+    snprintf(expected, sizeof expected, "%s/x/../b", real_folder);
+    assert_string_equal(config.leg[1].path, expected);
+    assert_int_equal(sf_config_set(&config, "leg.a.path", "z", error), 0);
+    snprintf(expected, sizeof expected, "%s/z", real_folder);
+    assert_string_equal(config.leg[0].path, expected);
+  }
+  assert_int_equal(chdir(folder), 0);
+
+  sf_config_init(&config);
+  assert_int_equal(sf_config_set(&config, "control", "v.ctl", error), -EINVAL);
+  assert_string_equal(error, "control: \"v.ctl\" must be an absolute path");
+}
+
+/* Proves that the example that we ship is taken, and means what its comments say. */
+static void
+test_shipped_example(void **state) {
+  static struct sf_config config;
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  int r = sf_config_load(&config, SF_EXAMPLE_CONF, error);
+  assert_string_equal(error, "");
+  assert_int_equal(r, 0);
+  assert_int_equal(config.legs, 3);
+  assert_int_equal(config.min_legs, 2);
+  assert_int_equal(sf_config_timeout(&config, 0, SF_WRITE_KIND), 40 * MS);
+  assert_int_equal(sf_config_timeout(&config, 2, SF_WRITE_KIND), 100 * MS);
+}
+
+/* Proves that the lines which the example shows as defaults are the defaults. */
+static void
+test_shipped_defaults(void **state) {
+  static struct sf_config config, defaults;
+  char line[256], error[SF_CONFIG_ERROR_MAX];
+  unsigned shown = 0;
+  sf_config_init(&config);
+  sf_config_init(&defaults);
+  FILE *f = fopen(SF_EXAMPLE_CONF, "re");
+  assert_non_null(f);
+  while (fgets(line, sizeof line, f)) {
+    char key[64], value[64];
+    if (sscanf(line, ";%63[a-z_] = %63s", key, value) != 2)
+      continue;
+    shown++;
+    assert_int_equal(sf_config_set(&config, key, value, error), 0);
+    assert_memory_equal(&config, &defaults, sizeof config);
+  }
+  fclose(f);
+  assert_int_equal(shown, 6);
+}
+
+/* ---- set, complete, live, timeout ---- */
+
+/* Proves that a setting given as a parameter has the same meaning and the same refusals as in the
+ * file, and changes nothing when it is refused. */
+static void
+test_set(void **state) {
+  static struct sf_config config, before;
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  load_good(&config, VOLUME LEG_A LEG_B);
+
+  assert_int_equal(sf_config_set(&config, "write_deadline", "20ms", error), 0);
+  assert_int_equal(config.deadline_ns[SF_WRITE_KIND], 20 * MS);
+  assert_int_equal(sf_config_set(&config, "leg.b.write_timeout", "7ms", error), 0);
+  assert_int_equal(config.leg[1].timeout_ns[SF_WRITE_KIND], 7 * MS);
+  assert_int_equal(config.leg[0].timeout_ns[SF_WRITE_KIND], 0);
+  assert_int_equal(sf_config_set(&config, "leg.a.path", "/new", error), 0);
+  assert_string_equal(config.leg[0].path, "/new");
+  assert_int_equal(sf_config_set(&config, "name", "w", error), 0);
+  assert_string_equal(config.name, "w");
+
+  static const struct {
+    const char *key, *value, *error;
+  } refused[] = {
+      {"write_deadlin", "1s", "write_deadlin: " VOLUME_KEYS},
+      {"", "1s", ": " VOLUME_KEYS},
+      {"leg", "1s", "leg: " VOLUME_KEYS},
+      {"leg.a", "1s", "leg.a: " VOLUME_KEYS},
+      {"leg.a.", "1s", "leg.a.: " LEG_KEYS},
+      {"leg.a.x", "1s", "leg.a.x: " LEG_KEYS},
+      {"leg..path", "/x", "leg..path: there is no leg \"\""},
+      {"leg.c.path", "/x", "leg.c.path: there is no leg \"c\""},
+      {"leg.aa.path", "/x", "leg.aa.path: there is no leg \"aa\""},
+      {"leg.a.write_deadline", "1s", "leg.a.write_deadline: belongs in [volume]"},
+      {"write_timeout", "1s", "write_timeout: belongs in a [leg X] section"},
+      {"write_deadline", "100", "write_deadline: \"100\" has no unit: add ns, us, ms or s"},
+      {"write_deadline", "0ns", "write_deadline: 0ns is too little: at least 1ms"},
+      {"leg.a.write_timeout", "86401s", "leg.a.write_timeout: 86401s is too much: at most 86400s"},
+      {"min_legs", "0", "min_legs: 0 is too little: at least 1"},
+      {"control", "", "control: has no value"},
+      {"leg.a.path", "/a\n/b", "leg.a.path: the value has a control character in it"},
+      {"evil\nkey", "x", "evil?key: " VOLUME_KEYS},
+      {"on_too_few", "suspended", "on_too_few: \"suspended\" is neither error nor suspend"},
+  };
+  memcpy(&before, &config, sizeof before);
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    assert_int_equal(sf_config_set(&config, refused[i].key, refused[i].value, error), -EINVAL);
+    assert_string_equal(error, refused[i].error);
+    assert_memory_equal(&config, &before, sizeof config);
+  }
+}
+
+/* Proves that a path longer than the field is refused, at the limit and not before it. */
+static void
+test_path_length(void **state) {
+  static struct sf_config config;
+  static char path[2 * PATH_MAX + 2];
+  char error[SF_CONFIG_ERROR_MAX];
+  load_good(&config, VOLUME LEG_A);
+  memset(path, 'x', sizeof path - 1);
+  path[0] = '/';
+  assert_int_equal(sf_config_set(&config, "leg.a.path", path, error), -EINVAL);
+  assert_string_equal(error, "leg.a.path: the path is too long: at most 4095 bytes are taken");
+  path[PATH_MAX] = '\0';
+  assert_int_equal(sf_config_set(&config, "leg.a.path", path, error), -EINVAL);
+  path[PATH_MAX - 1] = '\0';
+  assert_int_equal(sf_config_set(&config, "leg.a.path", path, error), 0);
+  assert_string_equal(config.leg[0].path, path);
+}
+
+/* Proves that the whole is checked again after settings, each relation by itself, and that a
+ * refused config is left as it was. */
+static void
+test_complete(void **state) {
+  static struct sf_config good, config, before;
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  load_good(&good, VOLUME LEG_A LEG_B);
+  assert_int_equal(sf_config_complete(&good, error), 0);
+
+#define REFUSED(change, text)                                                                      \
+  do {                                                                                             \
+    memcpy(&config, &good, sizeof config);                                                         \
+    change;                                                                                        \
+    memcpy(&before, &config, sizeof before);                                                       \
+    assert_int_equal(sf_config_complete(&config, error), -EINVAL);                                 \
+    assert_string_equal(error, text);                                                              \
+    assert_memory_equal(&config, &before, sizeof config);                                          \
+  } while (0)
+
+  REFUSED(config.name[0] = '\0', "name: is missing");
+  REFUSED(config.name[0] = '/', "name: is not a name: 1 to 63 of A-Z a-z 0-9 _ -");
+  REFUSED(config.legs = 0, "the volume has no leg: a [leg X] section is needed");
+  REFUSED(config.legs = 17, "the volume has 17 legs: at most 16 are taken");
+  REFUSED(config.min_legs = 3, "min_legs: 3 is too much: the volume has 2 legs");
+  REFUSED(config.min_legs = 17, "min_legs: 17 is too much: at most 16");
+  REFUSED((config.min_legs = 0, config.fail_timeout_ns = SEC - 1),
+          "fail_timeout: 999999999ns is shorter than flush_deadline, which is 1s");
+  REFUSED(config.deadline_ns[SF_READ_KIND] = 0, "read_deadline: 0ns is too little: at least 1ms");
+  REFUSED(config.deadline_ns[SF_WRITE_KIND] = MS - 1,
+          "write_deadline: 999999ns is too little: at least 1ms");
+  REFUSED(config.deadline_ns[SF_FLUSH_KIND] = UINT64_MAX,
+          "flush_deadline: 18446744073709551615ns is too much: at most 86400s");
+  REFUSED(config.leg[1].timeout_ns[SF_FLUSH_KIND] = 1,
+          "leg.b.flush_timeout: 1ns is too little: at least 1ms");
+  REFUSED(config.resync_min_rate = 0, "resync_min_rate: 0 is too little: at least 4K");
+  REFUSED(config.resync_max_rate = 3 * MIB,
+          "resync_max_rate: 3M is below resync_min_rate, which is 4M");
+  REFUSED(config.leg[1].path[0] = '\0', "leg.b.path: is missing");
+  REFUSED(config.leg[1].path[0] = 'x', "leg.b.path: \"xb\" must be an absolute path");
+  REFUSED(config.leg[1].path[1] = 'a', "leg.b.path: \"/a\" is leg a already");
+  REFUSED(config.leg[1].name[0] = 'a', "leg.a: another leg has this name");
+  REFUSED(config.leg[1].name[0] = '.', "leg..: \".\" is not a name: 1 to 31 of A-Z a-z 0-9 _ -");
+  REFUSED(config.control[0] = 'x', "control: \"x\" must be an absolute path");
+#undef REFUSED
+
+  memcpy(&config, &good, sizeof config);
+  config.min_legs = 0;
+  assert_int_equal(sf_config_complete(&config, error), 0);
+  assert_int_equal(config.min_legs, 1);
+  config.fail_timeout_ns = SEC;
+  config.resync_max_rate = config.resync_min_rate;
+  assert_int_equal(sf_config_complete(&config, error), 0);
+}
+
+/* Proves which keys may change while the volume runs: all keys are asked. */
+static void
+test_live_keys(void **state) {
+  static const char *const live[] = {
+      "read_deadline",       "write_deadline",     "flush_deadline",  "fail_timeout",
+      "on_too_few",          "resync_min_rate",    "resync_max_rate", "leg.x.read_timeout",
+      "leg.x.write_timeout", "leg.x.flush_timeout"};
+  static const char *const fixed[] = {"name",
+                                      "min_legs",
+                                      "control",
+                                      "wait_for_legs",
+                                      "leg.x.path",
+                                      "path",
+                                      "write_timeout",
+                                      "leg.x.write_deadline",
+                                      "leg..write_timeout",
+                                      "leg.write_timeout",
+                                      "nonsense",
+                                      ""};
+  for (size_t i = 0; i < sizeof live / sizeof *live; i++)
+    assert_true(sf_config_is_live(live[i]));
+  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+    assert_false(sf_config_is_live(fixed[i]));
+  assert_int_equal(sizeof live / sizeof *live + 5, sf_config_keys());
+}
+
+/* Proves that a leg's timeout never lets a request wait longer than its deadline. */
+static void
+test_timeout_in_force(void **state) {
+  static struct sf_config config;
+  load_good(&config,
+            VOLUME "read_deadline = 50ms\nwrite_deadline = 60ms\nflush_deadline = 70ms\n" LEG_A
+                   "read_timeout = 49ms\nwrite_timeout = 60ms\nflush_timeout = 71ms\n" LEG_B);
+  assert_int_equal(sf_config_timeout(&config, 0, SF_READ_KIND), 49 * MS);
+  assert_int_equal(sf_config_timeout(&config, 0, SF_WRITE_KIND), 60 * MS);
+  assert_int_equal(sf_config_timeout(&config, 0, SF_FLUSH_KIND), 70 * MS);
+  assert_int_equal(sf_config_timeout(&config, 1, SF_READ_KIND), 50 * MS);
+  assert_int_equal(sf_config_timeout(&config, 1, SF_WRITE_KIND), 60 * MS);
+  assert_int_equal(sf_config_timeout(&config, 1, SF_FLUSH_KIND), 70 * MS);
+}
+
+/* ---- values ---- */
+
+struct value {
+  const char *text;
+  int error;
+  uint64_t number;
+};
+
+/* Proves the units, the limits of 64 bits, and that a refused text leaves the number alone. */
+static void
+test_durations(void **state) {
+  static const struct value cases[] = {
+      {"0ns", 0, 0},
+      {"1ns", 0, 1},
+      {"1us", 0, 1000},
+      {"100ms", 0, 100 * MS},
+      {"007s", 0, 7 * SEC},
+      {"18446744073709551615ns", 0, UINT64_MAX},
+      {"18446744073s", 0, 18446744073 * SEC},
+      {"18446744073709551616ns", -ERANGE, 0},
+      {"18446744073709552us", -ERANGE, 0},
+      {"18446744074s", -ERANGE, 0},
+      {"99999999999999999999999999s", -ERANGE, 0},
+      {"", -EINVAL, 0},
+      {"0", -EINVAL, 0},
+      {"100", -EINVAL, 0},
+      {"ms", -EINVAL, 0},
+      {"-1ms", -EINVAL, 0},
+      {"+1ms", -EINVAL, 0},
+      {" 1ms", -EINVAL, 0},
+      {"1ms ", -EINVAL, 0},
+      {"1 ms", -EINVAL, 0},
+      {"1.0ms", -EINVAL, 0},
+      {"1e3ms", -EINVAL, 0},
+      {"1m", -EINVAL, 0},
+      {"1sec", -EINVAL, 0},
+      {"1s1ms", -EINVAL, 0},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    uint64_t ns = 12345;
+    assert_int_equal(sf_parse_duration(cases[i].text, &ns), cases[i].error);
+    assert_int_equal(ns, cases[i].error ? 12345 : cases[i].number);
+  }
+}
+
+/* The same for sizes, of which a bare number is one. */
+static void
+test_sizes(void **state) {
+  static const struct value cases[] = {
+      {"0", 0, 0},
+      {"512", 0, 512},
+      {"4K", 0, 4096},
+      {"3M", 0, 3 * MIB},
+      {"1G", 0, 1024 * MIB},
+      {"2T", 0, 2 * MIB * MIB},
+      {"18446744073709551615", 0, UINT64_MAX},
+      {"16777215T", 0, 16777215 * MIB * MIB},
+      {"16777216T", -ERANGE, 0},
+      {"18446744073709551616", -ERANGE, 0},
+      {"", -EINVAL, 0},
+      {"K", -EINVAL, 0},
+      {"1k", -EINVAL, 0},
+      {"1KiB", -EINVAL, 0},
+      {"1 G", -EINVAL, 0},
+      {"-1G", -EINVAL, 0},
+      {"1.5G", -EINVAL, 0},
+      {"0x10", -EINVAL, 0},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    uint64_t bytes = 12345;
+    assert_int_equal(sf_parse_size(cases[i].text, &bytes), cases[i].error);
+    assert_int_equal(bytes, cases[i].error ? 12345 : cases[i].number);
+  }
+}
+
+/* Proves that numbers in messages are short and exact: read back they are the same. */
+static void
+test_written_values(void **state) {
+  static const struct {
+    uint64_t number;
+    const char *duration, *size;
+  } cases[] = {{0, "0ns", "0"},
+               {1, "1ns", "1"},
+               {1000, "1us", "1000"},
+               {1024, "1024ns", "1K"},
+               {1500 * MS, "1500ms", NULL},
+               {60 * SEC, "60s", NULL},
+               {5 * MIB, NULL, "5M"},
+               {UINT64_MAX, "18446744073709551615ns", "18446744073709551615"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[SF_VALUE_TEXT_MAX];
+    uint64_t back = 1;
+    sf_value_write_duration(cases[i].number, text);
+    if (cases[i].duration)
+      assert_string_equal(text, cases[i].duration);
+    assert_int_equal(sf_parse_duration(text, &back), 0);
+    assert_int_equal(back, cases[i].number);
+    sf_value_write_size(cases[i].number, text);
+    if (cases[i].size)
+      assert_string_equal(text, cases[i].size);
+    assert_int_equal(sf_parse_size(text, &back), 0);
+    assert_int_equal(back, cases[i].number);
+  }
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_broken_files),
+      cmocka_unit_test(test_nul_bytes),
+      cmocka_unit_test(test_unreadable_files),
+      cmocka_unit_test(test_legs_max),
+      cmocka_unit_test(test_error_fits),
+      cmocka_unit_test(test_defaults),
+      cmocka_unit_test(test_every_key),
+      cmocka_unit_test(test_spellings),
+      cmocka_unit_test(test_limits_are_taken),
+      cmocka_unit_test(test_relative_paths),
+      cmocka_unit_test(test_shipped_example),
+      cmocka_unit_test(test_shipped_defaults),
+      cmocka_unit_test(test_set),
+      cmocka_unit_test(test_path_length),
+      cmocka_unit_test(test_complete),
+      cmocka_unit_test(test_live_keys),
+      cmocka_unit_test(test_timeout_in_force),
+      cmocka_unit_test(test_durations),
+      cmocka_unit_test(test_sizes),
+      cmocka_unit_test(test_written_values),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
