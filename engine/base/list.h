@@ -10,20 +10,17 @@ struct sf_list {
 };
 
 static inline void
-sf_list_init (struct sf_list *head)
-{
+sf_list_init(struct sf_list *head) {
   head->next = head->prev = head;
 }
 
 static inline bool
-sf_list_empty (const struct sf_list *head)
-{
+sf_list_empty(const struct sf_list *head) {
   return head->next == head;
 }
 
 static inline void
-sf_list_append (struct sf_list *head, struct sf_list *entry)
-{
+sf_list_append(struct sf_list *head, struct sf_list *entry) {
   entry->next = head;
   entry->prev = head->prev;
   head->prev->next = entry;
@@ -31,14 +28,13 @@ sf_list_append (struct sf_list *head, struct sf_list *entry)
 }
 
 static inline void
-sf_list_remove (struct sf_list *entry)
-{
+sf_list_remove(struct sf_list *entry) {
   entry->prev->next = entry->next;
   entry->next->prev = entry->prev;
   entry->next = entry->prev = entry;
 }
 
-#define SF_LIST_ENTRY(pointer, type, member) ((type *) ((char *) (pointer) -offsetof (type, member)))
+#define SF_LIST_ENTRY(pointer, type, member) ((type *) ((char *) (pointer) -offsetof(type, member)))
 
 /* Safe when the body removes `entry` itself and nothing else. */
 #define SF_LIST_EACH(entry, head)                                                                  \

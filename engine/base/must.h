@@ -8,9 +8,9 @@
 
 #define SF_MUST(condition)                                                                         \
   do {                                                                                             \
-    if (__builtin_expect (!(condition), 0)) {                                                      \
-      fprintf (stderr, "surefoot: %s:%d: must be true: %s\n", __FILE__, __LINE__, #condition);     \
-      abort ();                                                                                    \
+    if (__builtin_expect(!(condition), 0)) {                                                       \
+      fprintf(stderr, "surefoot: %s:%d: must be true: %s\n", __FILE__, __LINE__, #condition);      \
+      abort();                                                                                     \
     }                                                                                              \
   } while (0)
 

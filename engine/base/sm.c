@@ -7,38 +7,35 @@
 #include "base/must.h"
 
 void
-sf_sm_init (struct sf_sm *sm, const struct sf_sm_table *table, uint64_t id, unsigned state)
-{
-  SF_MUST (table->states <= SF_SM_STATES_MAX && state < table->states);
-  *sm = (struct sf_sm){ .table = table, .id = id, .state = state };
+sf_sm_init(struct sf_sm *sm, const struct sf_sm_table *table, uint64_t id, unsigned state) {
+  SF_MUST(table->states <= SF_SM_STATES_MAX && state < table->states);
+  *sm = (struct sf_sm){.table = table, .id = id, .state = state};
 }
 
 void
-sf_sm_move (struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks, void *owner)
-{
+sf_sm_move(struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks, void *owner) {
   const struct sf_sm_table *table = sm->table;
   unsigned from = sm->state;
 
-  SF_MUST (state < table->states);
-  if (!(table->moves[from] & SF_SM_TO (state))) {
-    fprintf (stderr, "surefoot: %s %" PRIu64 ": the move %s -> %s is not allowed\n",
-             table->machine, sm->id, table->name[from], table->name[state]);
-    abort ();
+  SF_MUST(state < table->states);
+  if (!(table->moves[from] & SF_SM_TO(state))) {
+    fprintf(stderr, "surefoot: %s %" PRIu64 ": the move %s -> %s is not allowed\n", table->machine,
+            sm->id, table->name[from], table->name[state]);
+    abort();
   }
   sm->state = state;
   if (hooks->trace) {
     char line[128];
 
-    snprintf (line, sizeof line, "%s %" PRIu64 ": %s -> %s", table->machine, sm->id,
-              table->name[from], table->name[state]);
-    hooks->trace (owner, line);
+    snprintf(line, sizeof line, "%s %" PRIu64 ": %s -> %s", table->machine, sm->id,
+             table->name[from], table->name[state]);
+    hooks->trace(owner, line);
   }
   if (hooks->invariant)
-    hooks->invariant (owner, sm);
+    hooks->invariant(owner, sm);
 }
 
 const char *
-sf_sm_state_name (const struct sf_sm *sm)
-{
+sf_sm_state_name(const struct sf_sm *sm) {
   return sm->table->name[sm->state];
 }

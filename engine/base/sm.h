@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { SF_SM_STATES_MAX = 8 };
+#define SF_SM_STATES_MAX 8
 
 struct sf_sm_table {
   const char *machine; /* "leg", "op", ... */
@@ -24,12 +24,12 @@ struct sf_sm {
 
 /* A machine's owner: the invariant and the trace take it as argument. */
 struct sf_sm_hooks {
-  void (*invariant) (void *owner, const struct sf_sm *sm); /* aborts when broken; may be NULL */
-  void (*trace) (void *owner, const char *line);           /* may be NULL */
+  void (*invariant)(void *owner, const struct sf_sm *sm); /* aborts when broken; may be NULL */
+  void (*trace)(void *owner, const char *line);           /* may be NULL */
 };
 
-void sf_sm_init (struct sf_sm *sm, const struct sf_sm_table *table, uint64_t id, unsigned state);
-void sf_sm_move (struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks, void *owner);
-const char *sf_sm_state_name (const struct sf_sm *sm);
+void sf_sm_init(struct sf_sm *sm, const struct sf_sm_table *table, uint64_t id, unsigned state);
+void sf_sm_move(struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks, void *owner);
+const char *sf_sm_state_name(const struct sf_sm *sm);
 
 #endif

@@ -34,13 +34,14 @@
 #include <surefoot/ondisk.h>
 #include <surefoot/timed_io.h>
 
-enum { SF_BLOCK_BYTES = 512, SF_OPS_MAX = 512 };
+enum {
+  SF_OPS_MAX = 512,                /* requests and copies in flight; more wait their turn */
+  SF_COPY_PIECE_BYTES = 256 * 1024 /* what resync and convergence hold at a time (R15) */
+};
 
 /* ---- requests ---- */
 
 enum sf_request_kind { SF_REQ_READ, SF_REQ_WRITE, SF_REQ_ZERO, SF_REQ_FLUSH };
-
-struct sf_op;
 
 /* Caller-owned; zero it, fill the first part, submit, leave it alone until done. */
 struct sf_request {
@@ -49,14 +50,18 @@ struct sf_request {
   uint64_t length; /* READ, WRITE: at most the pool's largest buffer; FLUSH: 0 */
   bool fua;
   bool may_unmap;
-  struct sf_tio_buffer *buffer; /* WRITE: the data.  READ: set when done; the caller puts it */
+  /* The caller's, put by the caller.  WRITE: the data.  READ: room for it; another buffer may stand
+   * here when it is done (a hedged read answered first), and the caller puts that one. */
+  struct sf_tio_buffer *buffer;
   /* Called once, with the volume's lock held, from whichever thread found the answer: set a flag,
    * wake somebody, nothing else. */
   void (*done)(struct sf_request *request);
   int error;  /* 0 or -errno, set before done */
   void *host; /* the host's own */
 
-  struct sf_op *op; /* the volume's own */
+  struct sf_request *next; /* the volume's own, as the rest */
+  uint64_t since_ns;
+  bool internal;
 };
 
 /* ---- what the host provides ---- */
@@ -77,7 +82,7 @@ struct sf_volume_host {
   void (*timer)(void *ctx, uint64_t at_ns);
   /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside. */
   void (*open_leg)(void *ctx, unsigned leg);
-  /* A leg went missing for good (operator's discard): its device is not used any more. */
+  /* The leg is missing and nothing of it runs any more: its device will not be used again. */
   void (*close_leg)(void *ctx, unsigned leg);
   void (*event)(void *ctx, const struct sf_volume_event *event); /* for the operator; may be NULL */
   void (*trace)(void *ctx, const char *line);                    /* every state move; may be NULL */

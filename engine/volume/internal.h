@@ -1,0 +1,343 @@
+/* What the files of the volume layer share.  Everything here is called with volume->lock held. */
+#ifndef SF_VOLUME_INTERNAL_H
+#define SF_VOLUME_INTERNAL_H
+
+#include <pthread.h>
+
+#include <surefoot/volume.h>
+
+#include "base/list.h"
+#include "base/must.h"
+#include "base/sm.h"
+#include "volume/latency.h"
+#include "volume/map.h"
+
+#define SF_MS UINT64_C(1000000)
+#define SF_S  UINT64_C(1000000000)
+
+enum { SF_COPY_SLOTS = 8 };
+
+typedef uint16_t legset; /* bit i: leg i */
+
+static inline legset
+legbit(unsigned leg) {
+  return (legset) (1u << leg);
+}
+
+static inline unsigned
+legcount(legset set) {
+  return (unsigned) __builtin_popcount(set);
+}
+
+/* for (each leg number in set) */
+#define EACH_LEG(leg, set)                                                                         \
+  for (unsigned leg##_set = (set), leg = 0;                                                        \
+       leg##_set != 0 && (leg = (unsigned) __builtin_ctz(leg##_set), true);                        \
+       leg##_set &= leg##_set - 1)
+
+/* ---- one timed request of ours to one or more legs ---- */
+
+struct io {
+  struct sf_volume *volume;
+  void *owner;
+  /* Every notify and late event; `running` is up to date already.  The io may be reused inside. */
+  void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event);
+  uint64_t handle;
+  uint8_t leg[SF_LEGS_MAX]; /* of each region */
+  unsigned regions;
+  unsigned running; /* regions whose own completion has not come */
+};
+
+struct io_args {
+  enum sf_tio_op op;
+  unsigned flags;
+  enum sf_kind kind; /* whose timeout counts */
+  legset legs;
+  uint64_t offset; /* on the leg */
+  uint64_t length;
+  struct sf_tio_buffer *buffer;
+};
+
+/* 0, or -errno and then no event will come. */
+int io_submit(struct sf_volume *v, struct io *io, const struct io_args *args);
+void io_cancel(struct io *io);
+
+/* Its own completion has come: nothing of that region runs any more. */
+static inline bool
+event_is_final(const struct sf_tio_event *event) {
+  return event->late || event->state == SF_TIO_OK || event->state == SF_TIO_ERROR ||
+         (event->state == SF_TIO_CANCELED && event->kind == SF_TIO_REAL);
+}
+
+/* ---- ops: requests and copies on their way ---- */
+
+enum op_kind { OP_READ, OP_WRITE, OP_ZERO, OP_FLUSH, OP_COPY };
+
+enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DRAINING, OP_STATES };
+
+struct sf_op {
+  struct sf_sm sm;
+  struct sf_list link; /* v->active in order of arrival; or v->ops_free */
+  struct sf_volume *volume;
+  struct sf_request *request; /* NULL once answered, and for a copy */
+  enum op_kind kind;
+  bool blocks_reads; /* COPY: the extent is being converged */
+  bool retry;        /* every leg refused it and the volume suspends: try again at the next tick */
+  bool request_fua;  /* stable where it is ok: nothing is left unflushed */
+  bool listed;       /* in v->active: later overlapping ops wait for it */
+  uint64_t offset, length;
+  uint64_t started_ns;
+  unsigned blockers; /* earlier overlapping ops still active */
+
+  legset sent;    /* legs it was ever sent to */
+  legset pending; /* not terminal there yet */
+  legset running; /* its own completion has not come there */
+  legset ok;      /* they have it */
+  legset overdue; /* pending past the leg's timeout */
+  legset failed;  /* terminal with an error */
+  int error;      /* of the last of those */
+  legset writing; /* READ, COPY: legs to which this op writes */
+
+  unsigned ios;
+  struct io io[SF_LEGS_MAX];
+  struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* READ: of each try */
+
+  struct sf_request *followers; /* FLUSH: answered with it */
+  struct copy *copy;            /* COPY; NULL once it has ended */
+};
+
+/* ---- legs ---- */
+
+struct meta {
+  struct io io;
+  struct sf_tio_buffer *buffer;
+  bool busy;            /* a superblock write is in flight: at most one per leg */
+  bool overdue, failed; /* the one in flight is late; the last one failed */
+  uint64_t sent, done;  /* versions of the volume's record */
+  int error;
+  uint64_t retry_ns;
+  struct sf_superblock image; /* what is being written */
+};
+
+struct leg {
+  struct sf_sm sm; /* enum sf_leg_state */
+  unsigned index;
+  struct sf_tio_device *device;
+  struct sf_superblock sb; /* newest on the leg */
+  unsigned running;        /* regions of ours in the kernel, detached ones included */
+  struct meta meta;
+
+  struct sf_map stale;     /* lacks an acknowledged write */
+  struct sf_map unflushed; /* completed there since the last good flush was submitted */
+  struct sf_map flushing;  /* covered by the flush in flight */
+  struct sf_op *flush_op;
+  bool flush_failed;  /* a failed flush that could not be answered by a demotion: sticky (R9) */
+  bool clean_absence; /* absent at a clean start: stale is only what was written since */
+
+  struct io probe_io;
+  struct sf_tio_buffer *probe_buffer;
+  unsigned probe_step, probes_ok;
+  uint64_t probe_at_ns, probe_sent_ns, backoff_ns, left_ns, joined_ns;
+  uint64_t open_at_ns;
+  bool opening;
+
+  uint64_t resync_total; /* extents, when the catch-up began */
+  uint64_t resync_since_ns, resync_copied_bytes;
+
+  uint64_t timeouts, errors;
+  uint64_t read_end;     /* where the last read ended: sequential runs stay */
+  uint64_t read_last_ns; /* when it was last measured */
+  unsigned reads_running;
+  bool canceled; /* what it held when it left was given up on */
+  bool avoid;    /* a read is overdue there and it could not be demoted */
+  char reason[128];
+  struct sf_latency_meter latency[SF_KINDS];
+};
+
+/* ---- copies: resync and convergence ---- */
+
+enum copy_state { COPY_IDLE, COPY_WAITING, COPY_READING, COPY_WRITING, COPY_STATES };
+
+struct copy {
+  struct sf_sm sm;
+  struct sf_op *op;
+  uint64_t extent;
+  unsigned piece;
+  int source;
+  legset targets, differ;
+  legset reading;
+  struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* one per leg that is read */
+};
+
+struct copier {
+  bool active;
+  bool converge; /* else resync of `leg` */
+  unsigned leg;
+  uint64_t extent; /* being copied */
+  unsigned pieces, next_piece, done_pieces;
+  bool done[64];
+  bool failed; /* a piece failed: leave the extent as it is */
+  struct copy slot[SF_COPY_SLOTS];
+
+  /* Convergence: copied, not yet flushed, so not yet answered for. */
+  struct sf_map copied;
+  struct sf_request flush;
+  bool flushing, flushed;
+  uint64_t cursor; /* where the background goes on */
+
+  /* R15: rate control. */
+  uint64_t rate;        /* bytes per second */
+  uint64_t issue_at_ns; /* no piece before */
+  uint64_t adapt_at_ns;
+  uint64_t quiet_average_ns; /* foreground latency while nothing is copied */
+  uint64_t busy_average_ns;
+};
+
+enum phase { PHASE_CLAIMING, PHASE_RECORDING, PHASE_SERVING, PHASE_STOPPING, PHASE_STOPPED };
+
+struct sf_volume {
+  pthread_mutex_t lock;
+  struct sf_volume_host host;
+  void *ctx;
+  struct sf_config config;
+  struct sf_superblock identity; /* what every leg's superblock has in common */
+  uint64_t size_bytes, data_offset, extent_bytes, extents;
+  unsigned extent_shift;
+  enum phase phase;
+  enum sf_volume_state told; /* the state last reported */
+  uint64_t now_ns;           /* of the entry being served */
+
+  unsigned legs;
+  struct leg leg[SF_LEGS_MAX];
+
+  /* The in-sync set (R1, R10).  latest is decided; durable is stable on every leg it names. */
+  struct sf_record latest, durable, base;
+  uint64_t claim;
+  uint64_t version, durable_version; /* of latest, durable; in memory only */
+  legset needs;   /* an answer needs these: every set since the durable one, and a newcomer */
+  legset counted; /* newcomer that answers count already (reading 3 of the rules) */
+  int promoting;  /* leg whose promotion is submitted and not durable, or -1 */
+  int joining;    /* leg that is counted: its flush and then its record are under way, or -1 */
+  unsigned min_legs;
+
+  struct sf_op *ops;
+  struct sf_list ops_free;
+  struct sf_list active; /* running, draining, or waiting for an earlier one */
+  unsigned waiting_ops;
+  struct sf_request *held, **held_tail;           /* until the volume serves, or an op is free */
+  struct sf_request *parked, **parked_tail;       /* reads that wait for convergence (R11) */
+  struct sf_request *suspended, **suspended_tail; /* too few legs had it: begun anew at a tick */
+  struct sf_op *flush_leader;
+  struct sf_request *flush_queue, **flush_queue_tail;
+
+  struct sf_map unconverged; /* may differ between in-sync legs (R11) */
+  struct copier copier;
+
+  uint64_t timer_ns;   /* when the host was asked to tick */
+  uint64_t starved_ns; /* since when some request lacks legs; 0 = none does */
+  bool failed;         /* the last answer for too few legs was an error */
+  uint64_t stop_by_ns;
+  bool dirty; /* something moved: volume_settle has work */
+  uint64_t next_id;
+
+  struct sf_request join_flush, stop_flush;
+  enum { STEP_NONE, STEP_DRAIN, STEP_FLUSH, STEP_FLUSHED, STEP_RECORD } join_step, stop_step;
+  bool join_flushing; /* join_flush is under way, whatever became of the join */
+  uint64_t join_id;   /* ops older than this must end before the newcomer is flushed */
+
+  uint64_t reads, writes, flushes, late_acks, errors;
+  uint64_t foreground_ns; /* when a client's request was last answered */
+};
+
+extern const struct sf_sm_table sf_leg_table, sf_op_table, sf_copy_table;
+extern const struct sf_sm_hooks sf_volume_hooks;
+
+/* volume.c */
+void volume_trace(struct sf_volume *v, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
+                  const char *to, const char *reason);
+void volume_arm(struct sf_volume *v, uint64_t at_ns);
+void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
+void volume_suspend(struct sf_volume *v, struct sf_request *request);
+void volume_release_parked(struct sf_volume *v);
+uint64_t volume_oldest_held(const struct sf_volume *v);
+void volume_begin(struct sf_volume *v, struct sf_request *request);
+legset volume_serving(const struct sf_volume *v);   /* in sync, durably and by decision */
+legset volume_receivers(const struct sf_volume *v); /* legs that still get new writes */
+
+/* op.c */
+struct sf_op *op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length);
+void
+op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
+void op_unlist(struct sf_op *op);
+void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */
+void op_answer(struct sf_op *op, int error);
+void op_end(struct sf_op *op);
+void op_review(struct sf_op *op); /* after an event or a change of the set */
+void op_review_all(struct sf_volume *v);
+void op_send(struct sf_op *op, const struct io_args *args);
+void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
+void op_judge(struct sf_op *op);
+void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
+void op_tick(struct sf_volume *v);
+void op_fail_all(struct sf_volume *v, int error);
+
+/* write.c, read.c, flush.c: what a kind does when it may run */
+void write_run(struct sf_op *op);
+void read_run(struct sf_op *op);
+void read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event);
+void read_fail(struct sf_op *op, int error);
+void flush_request(struct sf_volume *v, struct sf_request *request);
+void flush_next(struct sf_volume *v);
+void flush_leg_ok(struct sf_op *op, unsigned leg);
+void flush_leg_failed(struct sf_op *op, unsigned leg);
+void flush_answered(struct sf_op *op, int error);
+
+/* leg.c */
+bool leg_can_leave(const struct sf_volume *v, unsigned leg);
+void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+enum sf_leg_state leg_state_for(int error);
+void leg_mark_stale(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+void leg_move(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+void leg_settle(struct sf_volume *v, unsigned leg);
+bool leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+enum sf_leg_state leg_state(const struct leg *leg);
+
+/* probe.c */
+void probe_schedule(struct sf_volume *v, unsigned leg, bool relapse);
+void probe_tick(struct sf_volume *v, unsigned leg);
+
+/* record.c */
+void record_start(struct sf_volume *v);
+void record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
+void record_drive(struct sf_volume *v);
+void record_tick(struct sf_volume *v);
+void record_settle(struct sf_volume *v);
+bool record_is_durable(const struct sf_volume *v);
+
+/* join.c: the last steps of a catch-up */
+void join_settle(struct sf_volume *v);
+void join_abandon(struct sf_volume *v);
+
+/* copy.c */
+int copier_init(struct sf_volume *v);
+void copier_destroy(struct sf_volume *v);
+void copier_settle(struct sf_volume *v);
+void copy_run(struct sf_op *op);
+void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
+bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
+                      uint64_t length);
+void copier_leg_left(struct sf_volume *v, unsigned leg);
+void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
+
+/* status.c */
+enum sf_volume_state volume_state(const struct sf_volume *v);
+
+static inline uint64_t
+extent_of(const struct sf_volume *v, uint64_t offset) {
+  return offset >> v->extent_shift;
+}
+
+#endif

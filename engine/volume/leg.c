@@ -1,0 +1,176 @@
+/* A leg's standing: in sync, late, back again (R4, R5, R14). */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+const struct sf_sm_table sf_leg_table = {
+    .machine = "leg",
+    .states = SF_LEG_STATES,
+    .name = {"in-sync", "late", "probing", "catching-up", "missing", "faulty"},
+    .moves =
+        {
+            [SF_STATE_IN_SYNC] =
+                SF_SM_TO(SF_STATE_LATE) | SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
+            [SF_STATE_LATE] =
+                SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
+            [SF_STATE_PROBING] = SF_SM_TO(SF_STATE_CATCHING_UP) | SF_SM_TO(SF_STATE_LATE) |
+                                 SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
+            [SF_STATE_CATCHING_UP] = SF_SM_TO(SF_STATE_IN_SYNC) | SF_SM_TO(SF_STATE_LATE) |
+                                     SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
+            [SF_STATE_MISSING] = SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_FAULTY),
+            [SF_STATE_FAULTY] = SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_MISSING),
+        },
+};
+
+_Static_assert(SF_LEG_STATES <= SF_SM_STATES_MAX, "the leg's states fit a table");
+
+const char *
+sf_leg_state_name(enum sf_leg_state state) {
+  return sf_leg_table.name[state];
+}
+
+enum sf_leg_state
+leg_state(const struct leg *leg) {
+  return (enum sf_leg_state) leg->sm.state;
+}
+
+/* The device is gone, as opposed to failing: it is looked for again without being asked. */
+enum sf_leg_state
+leg_state_for(int error) {
+  switch (-error) {
+  case ENODEV:
+  case ENXIO:
+  case ENOTCONN:
+  case ECONNABORTED:
+  case ESHUTDOWN:
+  case EPIPE:
+    return SF_STATE_MISSING;
+  default:
+    return SF_STATE_FAULTY;
+  }
+}
+
+void
+leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+  struct leg *leg = &v->leg[index];
+  enum sf_leg_state from = leg_state(leg);
+
+  if (from == to)
+    return;
+  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+  sf_sm_move(&leg->sm, to, &sf_volume_hooks, v);
+  volume_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
+               reason);
+  if (from == SF_STATE_IN_SYNC)
+    leg->left_ns = v->now_ns;
+  if (to == SF_STATE_IN_SYNC) {
+    leg->joined_ns = v->now_ns;
+    leg->avoid = leg->flush_failed = false;
+  }
+  if (to == SF_STATE_MISSING)
+    leg->open_at_ns = v->now_ns;
+  v->dirty = true;
+}
+
+void
+leg_mark_stale(struct sf_volume *v, unsigned index, uint64_t offset, uint64_t length) {
+  sf_map_set_range(&v->leg[index].stale, extent_of(v, offset), extent_of(v, offset + length - 1));
+}
+
+/* Is its copy of any of this good, so that the write must reach it too? */
+bool
+leg_wants(const struct sf_volume *v, unsigned index, uint64_t offset, uint64_t length) {
+  uint64_t last = extent_of(v, offset + length - 1);
+
+  for (uint64_t e = extent_of(v, offset); e <= last; e++)
+    if (!sf_map_test(&v->leg[index].stale, e) || copier_has_piece(v, index, e, offset, length))
+      return true;
+  return false;
+}
+
+bool
+leg_can_leave(const struct sf_volume *v, unsigned index) {
+  legset rest = volume_serving(v) & (legset) ~legbit(index);
+
+  return (v->latest.in_sync & legbit(index)) && rest != 0 && legcount(rest) >= v->min_legs;
+}
+
+/* Whatever the reason for its leaving: what is in flight there, and what it has not flushed, is
+ * stale there from now on. */
+static void
+go_stale(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  legset bit = legbit(index);
+
+  sf_map_unite(&leg->stale, &leg->unflushed);
+  sf_map_unite(&leg->stale, &leg->flushing);
+  sf_map_zero(&leg->unflushed);
+  sf_map_zero(&leg->flushing);
+  leg->flush_op = NULL;
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+    bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & bit);
+
+    if (writes && (op->sent & bit) && !(op->ok & bit))
+      leg_mark_stale(v, index, op->offset, op->length);
+  }
+  copier_leg_left(v, index);
+}
+
+void
+leg_demote(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+  legset bit = legbit(index), faulty = v->latest.faulty;
+
+  SF_MUST(leg_can_leave(v, index));
+  go_stale(v, index);
+  leg_move(v, index, to, reason);
+  if (to == SF_STATE_FAULTY)
+    faulty |= bit;
+  record_change(v, v->latest.in_sync & (legset) ~bit, faulty, false);
+}
+
+/* Out of catching-up, or of the moments before its promotion is durable: nobody relies on it yet,
+ * so no evidence and no count is asked. */
+void
+leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+  legset bit = legbit(index);
+  enum sf_leg_state from = leg_state(&v->leg[index]);
+
+  if (from != SF_STATE_CATCHING_UP && from != SF_STATE_PROBING)
+    return;
+  go_stale(v, index);
+  leg_move(v, index, to, reason);
+  if (v->joining == (int) index)
+    join_abandon(v);
+  if (v->latest.in_sync & bit)
+    record_change(v, v->latest.in_sync & (legset) ~bit, v->latest.faulty, false);
+}
+
+/* What a leg that is out waits for: that its last request really ends. */
+void
+leg_settle(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  legset bit = legbit(index);
+  enum sf_leg_state state = leg_state(leg);
+
+  if (state != SF_STATE_LATE && state != SF_STATE_MISSING && state != SF_STATE_FAULTY)
+    return;
+  if ((v->latest.in_sync | v->durable.in_sync | v->needs) & bit)
+    return; /* its demotion is not durable yet */
+  if (leg->running > 0) {
+    if (!leg->canceled) {
+      leg->canceled = true;
+      v->host.cancel_by_device(v->ctx, leg->device);
+    }
+    return;
+  }
+  leg->canceled = false;
+  if (state == SF_STATE_LATE) {
+    leg_move(v, index, SF_STATE_PROBING, leg->reason);
+    probe_schedule(v, index, true);
+  } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {
+    leg->device = NULL;
+    v->host.close_leg(v->ctx, index);
+  }
+}

@@ -1,0 +1,530 @@
+/* Ops: their order (R6), what they wait for, and when they are answered (R1, R2). */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct sf_sm_table sf_op_table = {
+    .machine = "op",
+    .states = OP_STATES,
+    .name = {"free", "waiting", "running", "draining"},
+    .moves =
+        {
+            [OP_FREE] = SF_SM_TO(OP_WAITING),
+            [OP_WAITING] = SF_SM_TO(OP_RUNNING) | SF_SM_TO(OP_DRAINING),
+            [OP_RUNNING] = SF_SM_TO(OP_DRAINING),
+            [OP_DRAINING] = SF_SM_TO(OP_FREE),
+        },
+};
+
+_Static_assert(OP_STATES <= SF_SM_STATES_MAX, "the op's states fit a table");
+
+static void
+op_move(struct sf_op *op, enum op_state state) {
+  /* Three moves a request: formatting a line for each is dear, so only when somebody reads them. */
+  struct sf_sm_hooks hooks = sf_volume_hooks;
+
+  if (op->volume->host.trace == NULL)
+    hooks.trace = NULL;
+  sf_sm_move(&op->sm, state, &hooks, op->volume);
+}
+
+/* ---- order ---- */
+
+/* Writes against all, reads against writes; a resync copy, which readers cannot see, not against
+ * reads. */
+static bool
+conflict(const struct sf_op *a, const struct sf_op *b) {
+  if (a->offset >= b->offset + b->length || b->offset >= a->offset + a->length)
+    return false;
+  if (a->kind == OP_READ && b->kind == OP_READ)
+    return false;
+  if (a->kind == OP_READ)
+    return b->kind != OP_COPY || b->blocks_reads;
+  if (b->kind == OP_READ)
+    return a->kind != OP_COPY || a->blocks_reads;
+  return true;
+}
+
+struct sf_op *
+op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length) {
+  struct sf_op *op;
+
+  if (sf_list_empty(&v->ops_free))
+    return NULL;
+  op = SF_LIST_ENTRY(v->ops_free.next, struct sf_op, link);
+  SF_MUST(op->sm.state == OP_FREE);
+  sf_list_remove(&op->link);
+  op->sm.id = ++v->next_id;
+  op->volume = v;
+  op->request = op->followers = NULL;
+  op->copy = NULL;
+  op->kind = kind;
+  op->blocks_reads = op->retry = op->listed = op->request_fua = false;
+  op->writing = 0;
+  op->offset = offset;
+  op->length = length;
+  op->started_ns = v->now_ns;
+  op->blockers = 0;
+  op->sent = op->pending = op->running = op->ok = op->overdue = op->failed = 0;
+  op->error = 0;
+  op->ios = 0;
+  op_move(op, OP_WAITING);
+  return op;
+}
+
+static void
+op_run(struct sf_op *op) {
+  op_move(op, OP_RUNNING);
+  switch (op->kind) {
+  case OP_READ:
+    read_run(op);
+    break;
+  case OP_WRITE:
+  case OP_ZERO:
+    write_run(op);
+    break;
+  case OP_COPY:
+    copy_run(op);
+    break;
+  case OP_FLUSH:
+    SF_MUST(false);
+  }
+}
+
+void
+op_enter(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    if (conflict(SF_LIST_ENTRY(l, struct sf_op, link), op))
+      op->blockers++;
+  sf_list_append(&v->active, &op->link);
+  op->listed = true;
+  if (op->blockers == 0)
+    op_run(op);
+  else
+    v->waiting_ops++;
+}
+
+static struct sf_op *
+first_runnable(struct sf_volume *v) {
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->sm.state == OP_WAITING && op->blockers == 0)
+      return op;
+  }
+  return NULL;
+}
+
+void
+op_unlist(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct sf_op *next;
+
+  if (!op->listed)
+    return;
+  op->listed = false;
+  if (v->waiting_ops > 0)
+    for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
+      struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
+
+      if (later->sm.state == OP_WAITING && conflict(op, later)) {
+        SF_MUST(later->blockers > 0);
+        later->blockers--;
+      }
+    }
+  sf_list_remove(&op->link);
+  while (v->waiting_ops > 0 && (next = first_runnable(v)) != NULL) {
+    v->waiting_ops--;
+    op_run(next);
+  }
+}
+
+/* Where a write of this op still runs.  A read that was given up on is no danger to anyone: it
+ * ends in memory of its own. */
+static legset
+op_writing(const struct sf_op *op) {
+  return op->kind == OP_READ || op->kind == OP_COPY ? op->running & op->writing : op->running;
+}
+
+/* A leg that still gets new I/O must have finished this op before a later one may overlap it;
+ * a late leg is fenced instead (R5), and the later one is stale there. */
+void
+op_release(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+
+  if (op->sm.state != OP_DRAINING)
+    return;
+  if ((op_writing(op) & volume_receivers(v)) == 0)
+    op_unlist(op);
+  if (op->listed || op->running != 0)
+    return;
+  op_move(op, OP_FREE);
+  sf_list_append(&v->ops_free, &op->link);
+  if (v->held != NULL || v->flush_queue != NULL)
+    v->dirty = true;
+}
+
+/* ---- answers ---- */
+
+static void
+count_answer(struct sf_op *op, int error) {
+  struct sf_volume *v = op->volume;
+
+  if (op->request->internal)
+    return;
+  switch (op->kind) {
+  case OP_READ:
+    v->reads++;
+    break;
+  case OP_FLUSH:
+    v->flushes++;
+    break;
+  default:
+    v->writes++;
+  }
+  v->errors += error != 0;
+  if (error == 0) {
+    v->failed = false;
+    v->late_acks += (op->sent & (legset) ~op->ok) != 0 && op->kind != OP_READ;
+  }
+  if (op->kind != OP_FLUSH)
+    copier_foreground(v, v->now_ns - op->started_ns);
+}
+
+/* A copy has ended, well or not. */
+void
+op_end(struct sf_op *op) {
+  if (op->sm.state == OP_WAITING) {
+    SF_MUST(op->volume->waiting_ops > 0);
+    op->volume->waiting_ops--;
+  }
+  op_move(op, OP_DRAINING);
+  op_release(op);
+}
+
+void
+op_answer(struct sf_op *op, int error) {
+  struct sf_request *request = op->request;
+
+  SF_MUST(request != NULL);
+  count_answer(op, error);
+  if (op->sm.state == OP_WAITING) {
+    SF_MUST(op->volume->waiting_ops > 0);
+    op->volume->waiting_ops--;
+  }
+  op->request = NULL;
+  op_move(op, OP_DRAINING);
+  request->error = error;
+  request->done(request);
+  if (op->kind == OP_FLUSH)
+    flush_answered(op, error);
+  if (!sf_list_empty(&op->volume->active) && op->volume->phase == PHASE_STOPPING)
+    op->volume->dirty = true;
+  op_release(op);
+}
+
+static void
+op_leave_unconverged(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  uint64_t last = extent_of(v, op->offset + op->length - 1);
+
+  for (uint64_t e = extent_of(v, op->offset); e <= last; e++) {
+    sf_map_set(&v->unconverged, e);
+    sf_map_clear(&v->copier.copied, e);
+  }
+  v->dirty = true;
+}
+
+/* A write that failed to its client may be on some legs and not on others: those extents are
+ * converged before they are read (R11). */
+static void
+op_fail(struct sf_op *op, int error) {
+  struct sf_volume *v = op->volume;
+
+  for (unsigned i = 0; i < op->ios; i++)
+    io_cancel(&op->io[i]);
+  if ((op->kind == OP_WRITE || op->kind == OP_ZERO) && op->sent != 0)
+    op_leave_unconverged(op);
+  if (op->kind == OP_READ) {
+    read_fail(op, error);
+    return;
+  }
+  v->failed = error != -ESHUTDOWN;
+  op_answer(op, error);
+}
+
+void
+op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
+  static const char *const name[] = {"read", "write", "zero", "flush", "copy"};
+  const struct sf_volume *v = op->volume;
+  enum sf_kind kind = op->kind == OP_READ    ? SF_READ_KIND
+                      : op->kind == OP_FLUSH ? SF_FLUSH_KIND
+                                             : SF_WRITE_KIND;
+
+  if (op->failed & legbit(leg))
+    snprintf(text, size, "%s at %" PRIu64 ": %s", name[op->kind], op->offset, strerror(-op->error));
+  else
+    snprintf(text, size, "%s at %" PRIu64 " not answered in %" PRIu64 " ms", name[op->kind],
+             op->offset, sf_config_timeout(&v->config, leg, kind) / SF_MS);
+}
+
+/* Who is to go for what this op has met.  R2: nobody leaves the set while fewer than min_legs of the
+ * others have it. */
+void
+op_judge(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  legset bad = op->overdue | op->failed;
+  char reason[128];
+
+  EACH_LEG(leg, bad) {
+    legset bit = legbit(leg);
+    enum sf_leg_state to = op->failed & bit ? leg_state_for(op->error) : SF_STATE_LATE;
+
+    if (!(volume_serving(v) & bit)) {
+      op_reason(op, leg, reason, sizeof reason);
+      leg_fall_back(v, leg, to, reason);
+      continue;
+    }
+    if (legcount(op->ok & volume_serving(v) & (legset) ~bit) < v->min_legs ||
+        !leg_can_leave(v, leg))
+      continue;
+    op_reason(op, leg, reason, sizeof reason);
+    leg_demote(v, leg, to, reason);
+  }
+}
+
+/* on_too_few = suspend: the request begins anew at a later tick.  It leaves the order meanwhile, so
+ * that a leg can catch up and join while it waits. */
+static void
+op_withdraw(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct sf_request *request = op->request;
+
+  if (op->sent != 0 && (volume_serving(v) & (legset) ~op->ok) != 0)
+    op_leave_unconverged(op);
+  op->request = NULL;
+  op_move(op, OP_DRAINING);
+  volume_suspend(v, request);
+  op_release(op);
+}
+
+/* Every leg has spoken and they are too few. */
+static void
+op_too_few(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+
+  if (op->kind == OP_FLUSH) {
+    EACH_LEG(leg, op->failed & volume_serving(v))
+    v->leg[leg].flush_failed = true;
+    op_fail(op, op->error ? op->error : -EIO);
+  } else if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
+    op_fail(op, op->error ? op->error : -EIO);
+  } else {
+    op_withdraw(op);
+  }
+}
+
+void
+op_review(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  legset need;
+
+  if (op->sm.state != OP_RUNNING || op->kind == OP_READ || op->kind == OP_COPY)
+    return;
+  if ((op->overdue | op->failed) != 0)
+    op_judge(op);
+  /* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself. */
+  need = op->kind == OP_FLUSH ? v->needs & op->sent : v->needs;
+  if ((need & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
+    op_answer(op, 0);
+    return;
+  }
+  if (op->pending == 0 && !op->retry && record_is_durable(v))
+    op_too_few(op);
+}
+
+/* An op that is answered here may let others run, but leaves the list alone but for itself. */
+void
+op_review_all(struct sf_volume *v) {
+  SF_LIST_EACH(l, &v->active) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    op_review(op);
+    if (op->listed)
+      op_release(op);
+  }
+  if (v->flush_leader != NULL)
+    op_review(v->flush_leader);
+}
+
+/* ---- I/O ---- */
+
+static struct io *
+op_io(struct sf_op *op) {
+  if (op->kind != OP_READ)
+    for (unsigned i = 0; i < op->ios; i++)
+      if (op->io[i].running == 0)
+        return &op->io[i];
+  if (op->ios == SF_LEGS_MAX)
+    return NULL;
+  return &op->io[op->ios++];
+}
+
+void
+op_send(struct sf_op *op, const struct io_args *args) {
+  struct io *io = op_io(op);
+  int r = io == NULL ? -EAGAIN : 0;
+
+  if (r == 0) {
+    io->owner = op;
+    io->on_event = op_on_event;
+    r = io_submit(op->volume, io, args);
+  }
+  if (r == -EAGAIN) {
+    op->retry = true;
+    return;
+  }
+  op->sent |= args->legs;
+  if (r < 0) {
+    op->failed |= args->legs;
+    op->error = r;
+    op->volume->dirty = true;
+    return;
+  }
+  op->retry = false;
+  op->failed &= (legset) ~args->legs;
+  op->pending |= args->legs;
+  op->running |= args->legs;
+}
+
+static enum sf_kind
+latency_kind(const struct sf_op *op) {
+  return op->kind == OP_FLUSH ? SF_FLUSH_KIND : op->kind == OP_READ ? SF_READ_KIND : SF_WRITE_KIND;
+}
+
+static void
+note_ok(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = op->volume;
+  struct leg *leg = &v->leg[index];
+
+  if (op->kind != OP_COPY)
+    sf_latency_add(&leg->latency[latency_kind(op)], event->latency_ns);
+  if ((op->kind == OP_WRITE || op->kind == OP_ZERO) && !op->request_fua)
+    if (volume_receivers(v) & legbit(index))
+      sf_map_set_range(&leg->unflushed, extent_of(v, op->offset),
+                       extent_of(v, op->offset + op->length - 1));
+}
+
+void
+op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
+  struct sf_op *op = io->owner;
+  legset bit = legbit(leg);
+
+  if (event_is_final(event))
+    op->running &= (legset) ~bit;
+  if (event->late) {
+    op_release(op);
+    return;
+  }
+  if (event->state == SF_TIO_TIMEOUT) {
+    op->overdue |= bit;
+  } else {
+    op->pending &= (legset) ~bit;
+    op->overdue &= (legset) ~bit;
+    if (event->state == SF_TIO_OK) {
+      op->ok |= bit;
+      note_ok(op, leg, event);
+    } else if (event->state == SF_TIO_ERROR) {
+      op->failed |= bit;
+      op->error = event->error;
+    }
+  }
+  if (op->kind == OP_READ) {
+    read_on_event(op, leg, (unsigned) (io - op->io), event);
+  } else if (op->kind == OP_COPY) {
+    copy_on_event(op, leg, event);
+  } else {
+    if (op->kind == OP_FLUSH && event->state == SF_TIO_OK)
+      flush_leg_ok(op, leg);
+    else if (op->kind == OP_FLUSH && event->state != SF_TIO_TIMEOUT)
+      flush_leg_failed(op, leg);
+    op_review(op);
+  }
+  op_release(op);
+}
+
+/* ---- time ---- */
+
+static void
+op_resend(struct sf_op *op) {
+  op->retry = false;
+  op->error = 0;
+  if (op->kind == OP_READ)
+    read_run(op);
+  else if (op->kind == OP_COPY)
+    copy_run(op);
+  else
+    write_run(op);
+}
+
+void
+op_tick(struct sf_volume *v) {
+  uint64_t oldest = volume_oldest_held(v);
+  bool again = true;
+
+  while (again) {
+    again = false;
+    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
+      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+      if (op->request == NULL)
+        continue;
+      if (op->started_ns < oldest)
+        oldest = op->started_ns;
+      if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
+          v->now_ns - op->started_ns >= v->config.fail_timeout_ns) {
+        op_fail(op, -EIO);
+        again = true;
+      }
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request != NULL) {
+    if (v->flush_leader->started_ns < oldest)
+      oldest = v->flush_leader->started_ns;
+    if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
+        v->now_ns - v->flush_leader->started_ns >= v->config.fail_timeout_ns)
+      op_fail(v->flush_leader, -EIO);
+  }
+  for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;
+       l = next, next = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->sm.state == OP_RUNNING && op->retry && op->pending == 0)
+      op_resend(op);
+  }
+  v->starved_ns = v->now_ns - oldest > 3 * v->config.deadline_ns[SF_WRITE_KIND] ? oldest : 0;
+}
+
+void
+op_fail_all(struct sf_volume *v, int error) {
+  bool again = true;
+
+  while (again) {
+    again = false;
+    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
+      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+      if (op->request != NULL) {
+        op_fail(op, error);
+        again = true;
+      }
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request != NULL)
+    op_fail(v->flush_leader, error);
+}

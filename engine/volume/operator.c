@@ -1,0 +1,155 @@
+/* What the operator and the host ask of a leg or of the whole volume. */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int
+sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  int r = 0;
+
+  if (index >= v->legs)
+    return -ENOENT;
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  switch (leg_state(&v->leg[index])) {
+  case SF_STATE_IN_SYNC:
+    if (!leg_can_leave(v, index))
+      r = -EBUSY;
+    else
+      leg_demote(v, index, SF_STATE_FAULTY, "taken out by the operator");
+    break;
+  case SF_STATE_PROBING:
+  case SF_STATE_CATCHING_UP:
+    leg_fall_back(v, index, SF_STATE_FAULTY, "taken out by the operator");
+    break;
+  case SF_STATE_LATE:
+  case SF_STATE_MISSING:
+    leg_move(v, index, SF_STATE_FAULTY, "taken out by the operator");
+    break;
+  default:
+    break;
+  }
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+  return r;
+}
+
+int
+sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  struct leg *leg;
+  int r = 0;
+
+  if (index >= v->legs)
+    return -ENOENT;
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  leg = &v->leg[index];
+  if (leg_state(leg) == SF_STATE_FAULTY) {
+    legset bit = legbit(index);
+
+    if (leg->device != NULL && leg->running == 0 && !((v->needs | v->durable.in_sync) & bit)) {
+      leg_move(v, index, SF_STATE_PROBING, "returned by the operator");
+      leg->backoff_ns = 0;
+      probe_schedule(v, index, false);
+    } else if (leg->device == NULL) {
+      leg_move(v, index, SF_STATE_MISSING, "returned by the operator");
+    } else {
+      r = -EBUSY; /* its old requests still run */
+    }
+  } else if (leg_state(leg) == SF_STATE_MISSING) {
+    leg->open_at_ns = now_ns;
+    volume_arm(v, now_ns);
+  }
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+  return r;
+}
+
+/* Somebody else may have had it in the meantime: its superblock is judged anew. */
+static const char *
+refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
+  const struct sf_superblock *id = &v->identity;
+  bool ancestor = false;
+
+  if (!sf_uuid_equal(&sb->volume, &id->volume) || sb->leg_index != index ||
+      !sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]))
+    return "it is not this leg of this volume";
+  if (sf_uuid_equal(&sb->lineage, &id->lineage)) {
+    if (sb->claim > v->claim || sb->record.term > v->latest.term)
+      return "split brain: it was started without us; `leg discard` gives it up";
+    return NULL;
+  }
+  for (unsigned i = 0; i < id->ancestors; i++) {
+    struct sf_record fork = {.term = id->ancestor[i].term, .change = id->ancestor[i].change};
+
+    if (sf_uuid_equal(&sb->lineage, &id->ancestor[i].lineage))
+      ancestor = sf_record_compare(&sb->record, &fork) <= 0;
+  }
+  return ancestor ? NULL
+                  : "split brain: it went on in another line of history; `leg discard` gives it up";
+}
+
+void
+sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
+                     const struct sf_superblock *sb, int error, uint64_t now_ns) {
+  struct leg *leg;
+  const char *why;
+
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  leg = &v->leg[index];
+  leg->opening = false;
+  if (error == 0) {
+    SF_MUST(leg->device == NULL);
+    leg->device = device;
+    leg->sb = *sb;
+    why = refusal(v, index, sb);
+    if (why != NULL) {
+      if (leg_state(leg) == SF_STATE_MISSING)
+        leg_move(v, index, SF_STATE_FAULTY, why);
+    } else if (leg_state(leg) == SF_STATE_MISSING) {
+      bool same = leg->clean_absence && sf_record_compare(&sb->record, &v->base) == 0 &&
+                  sb->record.clean && v->identity.ancestors == sb->ancestors;
+
+      /* It was with us in this very process: its stale map in memory is the truth, unless
+       * somebody wrote a superblock there meanwhile. */
+      if (!same && !(leg->meta.done > 0 && sb->serial == leg->meta.image.serial))
+        sf_map_fill(&leg->stale);
+      leg->clean_absence = false;
+      leg_move(v, index, SF_STATE_PROBING, "it is there again");
+      probe_schedule(v, index, false);
+    }
+  }
+  v->dirty = true;
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+}
+
+int
+sf_volume_configure(struct sf_volume *v, const struct sf_config *config, uint64_t now_ns) {
+  int r = 0;
+
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  if (config->legs != v->config.legs || config->min_legs != v->config.min_legs ||
+      strcmp(config->name, v->config.name) != 0)
+    r = -EINVAL;
+  for (unsigned i = 0; r == 0 && i < config->legs; i++)
+    if (strcmp(config->leg[i].path, v->config.leg[i].path) != 0)
+      r = -EINVAL;
+  if (r == 0)
+    v->config = *config;
+  v->dirty = true;
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+  return r;
+}
+
+void
+sf_volume_get_config(struct sf_volume *v, struct sf_config *config) {
+  pthread_mutex_lock(&v->lock);
+  *config = v->config;
+  pthread_mutex_unlock(&v->lock);
+}

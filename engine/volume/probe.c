@@ -1,0 +1,150 @@
+/* Asking a leg how it is: the probes of R14, the look for a missing leg, and a sample read now and
+ * then from a leg that reads avoid, so that it is not avoided for ever. */
+#include "volume/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+  PROBES_WANTED = 3,
+  PROBE_GAP_MS = 100,
+  BACKOFF_FIRST_MS = 200,
+  BACKOFF_MOST_MS = 30000,
+  SETTLED_S = 60, /* in sync so long: its past is forgotten */
+  REOPEN_MS = 2000,
+  SAMPLE_MS = 1000,
+};
+
+enum probe_step { PROBE_WRITE, PROBE_READ };
+
+/* A leg that falls out again soon after it came back waits twice as long each time. */
+void
+probe_schedule(struct sf_volume *v, unsigned index, bool relapse) {
+  struct leg *leg = &v->leg[index];
+  bool settled = leg->joined_ns == 0 || leg->left_ns - leg->joined_ns > SETTLED_S * SF_S;
+
+  if (!relapse || leg->backoff_ns == 0 || (settled && leg->joined_ns != 0)) {
+    leg->backoff_ns = BACKOFF_FIRST_MS * SF_MS;
+    leg->joined_ns = 0;
+  } else {
+    leg->backoff_ns *= 2;
+    if (leg->backoff_ns > BACKOFF_MOST_MS * SF_MS)
+      leg->backoff_ns = BACKOFF_MOST_MS * SF_MS;
+  }
+  leg->probes_ok = 0;
+  leg->probe_at_ns = v->now_ns + leg->backoff_ns;
+}
+
+static void
+catch_up(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  leg->resync_total = leg->stale.set;
+  leg->resync_since_ns = v->now_ns;
+  leg->resync_copied_bytes = 0;
+  leg_move(v, index, SF_STATE_CATCHING_UP, leg->reason);
+}
+
+static void probe_send(struct sf_volume *v, unsigned index, enum probe_step step);
+
+static void
+probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = io->volume;
+  struct leg *leg = &v->leg[index];
+  char reason[128];
+
+  if (event->late || leg_state(leg) != SF_STATE_PROBING)
+    return;
+  if (event->state == SF_TIO_OK && leg->probe_step == PROBE_WRITE) {
+    probe_send(v, index, PROBE_READ);
+  } else if (event->state == SF_TIO_OK) {
+    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+    if (++leg->probes_ok >= PROBES_WANTED)
+      catch_up(v, index);
+  } else if (event->state == SF_TIO_TIMEOUT) {
+    leg_fall_back(v, index, SF_STATE_LATE, "a probe was not answered in time");
+  } else if (event->state == SF_TIO_ERROR) {
+    snprintf(reason, sizeof reason, "probe: %s", strerror(-event->error));
+    leg_fall_back(v, index, leg_state_for(event->error), reason);
+  } else {
+    leg->probes_ok = 0;
+    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+  }
+}
+
+static void
+probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
+  struct leg *leg = &v->leg[index];
+  struct io_args args = {
+      .op = step == PROBE_WRITE ? SF_TIO_WRITE : SF_TIO_READ,
+      .flags = step == PROBE_WRITE ? SF_TIO_FUA : 0,
+      .kind = step == PROBE_WRITE ? SF_WRITE_KIND : SF_READ_KIND,
+      .legs = legbit(index),
+      .offset = SF_PROBE_OFFSET,
+      .length = SF_PAGE_BYTES,
+      .buffer = leg->probe_buffer,
+  };
+
+  leg->probe_io.on_event = probe_event;
+  leg->probe_step = step;
+  if (io_submit(v, &leg->probe_io, &args) < 0)
+    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+}
+
+static void
+sample_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+  struct leg *leg = &io->volume->leg[index];
+
+  if (event->late)
+    return;
+  if (event->state == SF_TIO_OK) {
+    leg->avoid = false;
+    sf_latency_sample(&leg->latency[SF_READ_KIND], event->latency_ns);
+  } else if (event->state == SF_TIO_TIMEOUT) {
+    leg->avoid = true;
+  }
+}
+
+static void
+sample(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  struct io_args args = {
+      .op = SF_TIO_READ,
+      .kind = SF_READ_KIND,
+      .legs = legbit(index),
+      .offset = SF_PROBE_OFFSET,
+      .length = SF_PAGE_BYTES,
+      .buffer = leg->probe_buffer,
+  };
+
+  leg->read_last_ns = v->now_ns;
+  leg->probe_io.on_event = sample_event;
+  io_submit(v, &leg->probe_io, &args);
+}
+
+void
+probe_tick(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  switch (leg_state(leg)) {
+  case SF_STATE_PROBING:
+    if (leg->probe_io.running == 0 && leg->running == 0 && v->now_ns >= leg->probe_at_ns)
+      probe_send(v, index, PROBE_WRITE);
+    break;
+  case SF_STATE_MISSING:
+    if (leg->device == NULL && !leg->opening && v->now_ns >= leg->open_at_ns) {
+      leg->opening = true;
+      leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
+      v->host.open_leg(v->ctx, index);
+    }
+    break;
+  case SF_STATE_IN_SYNC:
+    if (v->phase == PHASE_SERVING && leg->probe_io.running == 0 && leg->reads_running == 0 &&
+        v->now_ns - v->foreground_ns < 5 * SF_S && v->reads > 0 &&
+        v->now_ns - leg->read_last_ns > SAMPLE_MS * SF_MS && (volume_serving(v) & legbit(index)))
+      sample(v, index);
+    break;
+  default:
+    break;
+  }
+}

@@ -1,0 +1,190 @@
+/* Reads: from the in-sync leg that answers soonest; at its timeout the same read goes to the next
+ * one and the first good answer wins; an error goes to the next one, and what that one said is
+ * written over the bad block. */
+#include "volume/internal.h"
+
+#include <errno.h>
+
+enum { STICK_FACTOR = 2 }; /* a sequential run stays until its leg is so many times slower */
+
+/* What the next read there may be expected to take: the average, times the queue. */
+static uint64_t
+expected_ns(const struct leg *leg) {
+  return (leg->latency[SF_READ_KIND].average_ns + 1) * (leg->reads_running + 1);
+}
+
+static int
+choose(const struct sf_volume *v, legset candidates, uint64_t offset) {
+  int best = -1, stick = -1;
+
+  EACH_LEG(i, candidates) {
+    const struct leg *leg = &v->leg[i];
+
+    if (leg->avoid && (candidates & (legset) ~legbit(i)) != 0)
+      continue;
+    if (best < 0 || expected_ns(leg) < expected_ns(&v->leg[best]))
+      best = (int) i;
+    if (leg->read_end == offset && offset != 0)
+      stick = (int) i;
+  }
+  if (best < 0 && candidates != 0)
+    best = __builtin_ctz(candidates);
+  if (stick >= 0 && expected_ns(&v->leg[stick]) <= STICK_FACTOR * expected_ns(&v->leg[best]))
+    return stick;
+  return best;
+}
+
+/* False: there is nobody left to ask, or no buffer for it now. */
+static bool
+try_next(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  int leg = choose(v, volume_serving(v) & (legset) ~op->sent, op->offset);
+  struct sf_tio_buffer *buffer = op->request->buffer;
+  unsigned try = op->ios;
+  struct io_args args;
+
+  if (leg < 0)
+    return false;
+  if (try > 0) {
+    buffer = v->host.buffer_get(v->ctx, op->length);
+    if (buffer == NULL)
+      return false;
+  }
+  args = (struct io_args){
+      .op = SF_TIO_READ,
+      .kind = SF_READ_KIND,
+      .legs = legbit((unsigned) leg),
+      .offset = v->data_offset + op->offset,
+      .length = op->length,
+      .buffer = buffer,
+  };
+  op->buffer[try] = buffer;
+  op_send(op, &args);
+  if (!(op->running & args.legs)) {
+    if (try > 0)
+      v->host.buffer_put(v->ctx, buffer);
+    op->buffer[try] = NULL;
+    op->ios = try;
+    return false;
+  }
+  v->leg[leg].reads_running++;
+  v->leg[leg].read_end = op->offset + op->length;
+  return true;
+}
+
+void
+read_run(struct sf_op *op) {
+  if (op->retry)
+    op->retry = false;
+  if (op->ios == 0 && !try_next(op))
+    op->retry = true;
+}
+
+static void
+put_all_but(struct sf_op *op, unsigned winner) {
+  struct sf_volume *v = op->volume;
+
+  for (unsigned i = 0; i < op->ios; i++) {
+    if (i == winner)
+      continue;
+    io_cancel(&op->io[i]);
+    if (op->buffer[i] != NULL)
+      v->host.buffer_put(v->ctx, op->buffer[i]);
+    op->buffer[i] = NULL;
+  }
+}
+
+/* The good answer goes over the bad block.  The op keeps its place in the order until that write
+ * has ended, so no newer write can be overwritten by it. */
+static void
+repair(struct sf_op *op, unsigned winner) {
+  struct sf_volume *v = op->volume;
+  legset bad = op->failed & volume_serving(v);
+  struct io_args args = {
+      .op = SF_TIO_WRITE,
+      .flags = SF_TIO_FUA,
+      .kind = SF_WRITE_KIND,
+      .legs = bad,
+      .offset = v->data_offset + op->offset,
+      .length = op->length,
+      .buffer = op->buffer[winner],
+  };
+
+  if (bad == 0 || op->ios == SF_LEGS_MAX)
+    return;
+  op->writing = bad;
+  op->buffer[op->ios] = NULL;
+  op_send(op, &args);
+}
+
+static void
+on_repair(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+  struct sf_volume *v = op->volume;
+  char reason[128];
+
+  if (event->state == SF_TIO_OK) {
+    volume_event(v, SF_EVENT_READ_REPAIRED, (int) leg, NULL, NULL, "");
+  } else if (event->state == SF_TIO_ERROR && (volume_serving(v) & legbit(leg))) {
+    op_reason(op, leg, reason, sizeof reason);
+    if (leg_can_leave(v, leg))
+      leg_demote(v, leg, leg_state_for(event->error), reason);
+  } else if (event->state == SF_TIO_TIMEOUT && (volume_serving(v) & legbit(leg)) &&
+             leg_can_leave(v, leg)) {
+    op_reason(op, leg, reason, sizeof reason);
+    leg_demote(v, leg, SF_STATE_LATE, reason);
+  }
+}
+
+/* R4 holds for reads too: a leg that missed one is not asked again, and not waited for by a write.
+ * The other leg's answer is the evidence that the fault is not our own. */
+static void
+judge_late(struct sf_op *op, legset late) {
+  struct sf_volume *v = op->volume;
+  char reason[128];
+
+  EACH_LEG(leg, late & volume_serving(v)) {
+    if (!leg_can_leave(v, leg)) {
+      v->leg[leg].avoid = true;
+      continue;
+    }
+    op_reason(op, leg, reason, sizeof reason);
+    leg_demote(v, leg, SF_STATE_LATE, reason);
+  }
+}
+
+void
+read_fail(struct sf_op *op, int error) {
+  put_all_but(op, 0); /* the first buffer is the request's own */
+  io_cancel(&op->io[0]);
+  op_answer(op, error);
+}
+
+void
+read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
+  struct sf_volume *v = op->volume;
+  legset late;
+
+  if (op->writing & legbit(leg) && op->buffer[try] == NULL) {
+    on_repair(op, leg, event);
+    return;
+  }
+  if (event->state != SF_TIO_TIMEOUT) {
+    SF_MUST(v->leg[leg].reads_running > 0);
+    v->leg[leg].reads_running--;
+    v->leg[leg].read_last_ns = v->now_ns;
+    if (event->state == SF_TIO_OK)
+      v->leg[leg].avoid = false;
+  }
+  if (op->request == NULL || op->sm.state != OP_RUNNING)
+    return;
+  if (event->state == SF_TIO_OK) {
+    late = op->overdue;
+    op->request->buffer = op->buffer[try];
+    put_all_but(op, try);
+    repair(op, try);
+    judge_late(op, late);
+    op_answer(op, 0);
+  } else if ((op->pending & (legset) ~op->overdue) == 0 && !try_next(op) && op->pending == 0) {
+    read_fail(op, op->error ? op->error : -EIO);
+  }
+}

@@ -1,0 +1,224 @@
+/* The record of the in-sync set (R10, R12): written to every leg that it names, durable when each of
+ * them has it, one superblock write per leg at a time, under the same deadline as data. */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { META_RETRY_MS = 100 };
+
+bool
+record_is_durable(const struct sf_volume *v) {
+  return v->durable_version == v->version;
+}
+
+static void meta_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
+
+static void
+meta_write(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  struct meta *meta = &leg->meta;
+  struct sf_superblock *image = &meta->image;
+  struct io_args args = {
+      .op = SF_TIO_WRITE,
+      .flags = SF_TIO_FUA,
+      .kind = SF_WRITE_KIND,
+      .legs = legbit(index),
+      .length = SF_PAGE_BYTES,
+      .buffer = meta->buffer,
+  };
+  int r;
+
+  *image = v->identity;
+  image->serial = leg->sb.serial + 1;
+  image->leg_index = (uint8_t) index;
+  image->claim = v->claim;
+  image->record = v->phase == PHASE_CLAIMING ? v->base : v->latest;
+  if (v->phase == PHASE_CLAIMING)
+    image->lineage = leg->sb.lineage, image->ancestors = leg->sb.ancestors,
+    memcpy(image->ancestor, leg->sb.ancestor, sizeof image->ancestor);
+  sf_superblock_encode(image, meta->buffer->data);
+  args.offset = SF_SUPERBLOCK_OFFSET(image->serial % SF_SUPERBLOCK_COPIES);
+
+  meta->io.owner = meta;
+  meta->io.on_event = meta_event;
+  meta->failed = meta->overdue = false;
+  r = io_submit(v, &meta->io, &args);
+  if (r < 0) {
+    meta->failed = true;
+    meta->error = r;
+    meta->retry_ns = v->now_ns + META_RETRY_MS * SF_MS;
+    v->dirty = true;
+    return;
+  }
+  meta->busy = true;
+  meta->sent = v->version;
+}
+
+void
+record_drive(struct sf_volume *v) {
+  EACH_LEG(leg, v->latest.in_sync) {
+    struct meta *meta = &v->leg[leg].meta;
+
+    if (!meta->busy && !meta->failed && meta->done < v->version)
+      meta_write(v, leg);
+  }
+}
+
+static void
+meta_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = io->volume;
+  struct leg *leg = &v->leg[index];
+  struct meta *meta = io->owner;
+
+  if (event_is_final(event))
+    meta->busy = false;
+  if (event->state == SF_TIO_OK || (event->late && event->error == 0))
+    leg->sb = meta->image;
+  if (!event->late) {
+    meta->overdue = event->state == SF_TIO_TIMEOUT;
+    if (event->state == SF_TIO_OK) {
+      meta->done = meta->sent;
+    } else if (event->state == SF_TIO_ERROR) {
+      meta->failed = true;
+      meta->error = event->error;
+      meta->retry_ns = v->now_ns + META_RETRY_MS * SF_MS;
+    }
+  }
+  v->dirty = true;
+}
+
+/* A start may go on without a claimant if R12 would have let it start without that leg. */
+static bool
+claim_can_spare(const struct sf_volume *v, unsigned index) {
+  legset rest = v->latest.in_sync & (legset) ~legbit(index);
+
+  return rest != 0 && legcount(rest & v->base.in_sync) >= v->base.min_legs &&
+         legcount(v->base.in_sync & (legset) ~rest) < v->base.min_legs;
+}
+
+static void
+spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+  v->latest.in_sync &= (legset) ~legbit(index);
+  v->durable.in_sync = v->latest.in_sync;
+  sf_map_fill(&v->leg[index].stale);
+  leg_move(v, index, to, reason);
+}
+
+static void
+judge(struct sf_volume *v, unsigned index) {
+  struct meta *meta = &v->leg[index].meta;
+  enum sf_leg_state to = meta->failed ? leg_state_for(meta->error) : SF_STATE_LATE;
+  unsigned others = 0;
+  char reason[128];
+
+  EACH_LEG(leg, v->latest.in_sync & (legset) ~legbit(index))
+  others += v->leg[leg].meta.done == v->version;
+  if (meta->failed)
+    snprintf(reason, sizeof reason, "superblock write: %s", strerror(-meta->error));
+  else
+    snprintf(reason, sizeof reason, "superblock write not answered in %" PRIu64 " ms",
+             sf_config_timeout(&v->config, index, SF_WRITE_KIND) / SF_MS);
+
+  if (v->phase == PHASE_CLAIMING) {
+    if (others >= v->min_legs && claim_can_spare(v, index))
+      spare_claimant(v, index, to, reason);
+  } else if (!(volume_serving(v) & legbit(index))) {
+    leg_fall_back(v, index, to, reason);
+  } else if (others >= v->min_legs && leg_can_leave(v, index)) {
+    leg_demote(v, index, to, reason);
+  }
+}
+
+static void
+became_durable(struct sf_volume *v) {
+  int joined = v->promoting;
+
+  v->durable = v->latest;
+  v->durable_version = v->version;
+  v->min_legs = v->config.min_legs;
+  volume_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
+               v->latest.change, v->latest.in_sync);
+  if (joined >= 0) {
+    v->promoting = v->joining = -1;
+    v->join_step = STEP_NONE;
+    v->counted = 0;
+    leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
+  }
+  v->needs = v->latest.in_sync | v->counted;
+  if (v->phase == PHASE_RECORDING) {
+    v->phase = PHASE_SERVING;
+    volume_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");
+  }
+  v->dirty = true;
+}
+
+void
+record_settle(struct sf_volume *v) {
+  bool all = true;
+
+  if (record_is_durable(v))
+    return;
+  EACH_LEG(leg, v->latest.in_sync) {
+    struct meta *meta = &v->leg[leg].meta;
+
+    if ((meta->overdue || meta->failed) && (v->latest.in_sync & legbit(leg)))
+      judge(v, leg);
+  }
+  EACH_LEG(leg, v->latest.in_sync)
+  all = all && v->leg[leg].meta.done == v->version;
+  if (!all) {
+    record_drive(v);
+    return;
+  }
+  if (v->phase == PHASE_CLAIMING) {
+    v->phase = PHASE_RECORDING;
+    volume_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);
+    record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    v->dirty = true;
+    return;
+  }
+  became_durable(v);
+}
+
+void
+record_start(struct sf_volume *v) {
+  v->version = 1;
+  v->phase = PHASE_CLAIMING;
+  record_drive(v);
+  v->dirty = true;
+}
+
+/* Reading 2 of the rules: a promotion that is submitted and not durable is undone by the very next
+ * record.  Until that is durable an answer goes on needing the leg (reading 1). */
+void
+record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
+  if (v->promoting >= 0) {
+    in_sync &= (legset) ~legbit((unsigned) v->promoting);
+    join_abandon(v);
+  }
+  SF_MUST(in_sync != 0);
+  v->latest.in_sync = in_sync;
+  v->latest.faulty = faulty;
+  v->latest.clean = clean;
+  v->latest.min_legs = (uint8_t) v->config.min_legs;
+  v->latest.change++;
+  v->version++;
+  v->needs |= in_sync;
+  volume_trace(v, "record %" PRIu64 ".%" PRIu64 ": in-sync 0x%x%s", v->latest.term,
+               v->latest.change, in_sync, clean ? " clean" : "");
+  record_drive(v);
+  v->dirty = true;
+}
+
+void
+record_tick(struct sf_volume *v) {
+  EACH_LEG(leg, v->latest.in_sync) {
+    struct meta *meta = &v->leg[leg].meta;
+
+    if (meta->failed && v->now_ns >= meta->retry_ns)
+      meta->failed = false;
+  }
+}

@@ -1,0 +1,95 @@
+/* What the operator sees: a copy taken under the lock, never a wait. */
+#include "volume/internal.h"
+
+#include <stdio.h>
+
+const char *
+sf_volume_state_name(enum sf_volume_state state) {
+  static const char *const name[SF_VOLUME_STATES] = {
+      [SF_VOLUME_STARTING] = "starting", [SF_VOLUME_HEALTHY] = "healthy",
+      [SF_VOLUME_DEGRADED] = "degraded", [SF_VOLUME_SUSPENDED] = "suspended",
+      [SF_VOLUME_FAILED] = "failed",
+  };
+
+  return name[state];
+}
+
+enum sf_volume_state
+volume_state(const struct sf_volume *v) {
+  if (v->phase == PHASE_CLAIMING || v->phase == PHASE_RECORDING)
+    return SF_VOLUME_STARTING;
+  if (v->failed || v->phase == PHASE_STOPPED)
+    return SF_VOLUME_FAILED;
+  if (v->starved_ns != 0 || v->suspended != NULL)
+    return SF_VOLUME_SUSPENDED;
+  return legcount(volume_serving(v)) == v->legs ? SF_VOLUME_HEALTHY : SF_VOLUME_DEGRADED;
+}
+
+/* The last extent may be shorter than the others. */
+static uint64_t
+bytes_of(const struct sf_volume *v, const struct sf_map *map) {
+  uint64_t bytes = map->set << v->extent_shift;
+  uint64_t tail = (v->extents << v->extent_shift) - v->size_bytes;
+
+  return sf_map_test(map, v->extents - 1) ? bytes - tail : bytes;
+}
+
+static void
+leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_status *status) {
+  const struct sf_config_leg *config = &v->config.leg[leg->index];
+
+  *status = (struct sf_leg_status){
+      .state = leg_state(leg),
+      .stale_bytes = bytes_of(v, &leg->stale),
+      .late_requests = leg_state(leg) == SF_STATE_IN_SYNC ? 0 : leg->running,
+      .timeouts = leg->timeouts,
+      .errors = leg->errors,
+  };
+  snprintf(status->name, sizeof status->name, "%s", config->name);
+  snprintf(status->path, sizeof status->path, "%s", config->path);
+  if (status->state != SF_STATE_IN_SYNC)
+    snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    sf_latency_read(&leg->latency[kind], &status->latency[kind]);
+  if (status->state == SF_STATE_CATCHING_UP) {
+    uint64_t total = leg->resync_total << v->extent_shift;
+    uint64_t took = v->now_ns - leg->resync_since_ns;
+
+    status->resyncing = true;
+    if (total < status->stale_bytes)
+      total = status->stale_bytes;
+    status->resync_total_bytes = total;
+    status->resync_done_bytes = total - status->stale_bytes;
+    if (took > 0)
+      status->resync_rate = (uint64_t) ((double) leg->resync_copied_bytes * 1e9 / (double) took);
+    if (status->resync_rate > 0)
+      status->resync_left_ns =
+          (uint64_t) ((double) status->stale_bytes * 1e9 / (double) status->resync_rate);
+  }
+}
+
+void
+sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *status) {
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  *status = (struct sf_volume_status){
+      .uuid = v->identity.volume,
+      .state = volume_state(v),
+      .size_bytes = v->size_bytes,
+      .term = v->durable.term,
+      .change = v->durable.change,
+      .min_legs = v->config.min_legs,
+      .legs_in_sync = legcount(volume_serving(v)),
+      .reads = v->reads,
+      .writes = v->writes,
+      .flushes = v->flushes,
+      .late_acks = v->late_acks,
+      .errors = v->errors,
+      .unconverged_bytes = bytes_of(v, &v->unconverged),
+      .legs = v->legs,
+  };
+  snprintf(status->name, sizeof status->name, "%s", v->config.name);
+  for (unsigned i = 0; i < v->legs; i++)
+    leg_status(v, &v->leg[i], &status->leg[i]);
+  pthread_mutex_unlock(&v->lock);
+}

@@ -1,0 +1,633 @@
+/* Entry points: each takes the lock, notes the time, lets the event act, and settles. */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <surefoot/volume.h>
+
+enum { TICK_BUSY_MS = 20, TICK_LOADED_MS = 100, TICK_IDLE_MS = 1000 };
+
+static void
+trace_line(void *owner, const char *line) {
+  struct sf_volume *v = owner;
+
+  volume_trace(v, "%s", line);
+}
+
+static void
+check_invariant(void *owner, const struct sf_sm *sm) {
+  struct sf_volume *v = owner;
+
+  if (sm->table != &sf_leg_table)
+    return;
+  const struct leg *leg = &v->leg[sm->id];
+
+  if (leg_state(leg) == SF_STATE_IN_SYNC) {
+    SF_MUST(leg->device != NULL);
+    SF_MUST(leg->stale.set == 0);
+  }
+}
+
+const struct sf_sm_hooks sf_volume_hooks = {.invariant = check_invariant, .trace = trace_line};
+
+void
+volume_trace(struct sf_volume *v, const char *format, ...) {
+  char line[256];
+  va_list args;
+
+  if (v->host.trace == NULL)
+    return;
+  va_start(args, format);
+  vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  v->host.trace(v->ctx, line);
+}
+
+void
+volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
+             const char *to, const char *reason) {
+  struct sf_volume_event event = {
+      .kind = kind,
+      .now_ns = v->now_ns,
+      .leg = leg,
+      .leg_name = leg < 0 ? NULL : v->config.leg[leg].name,
+      .from = from,
+      .to = to,
+      .reason = reason,
+  };
+
+  if (v->host.event != NULL)
+    v->host.event(v->ctx, &event);
+}
+
+void
+volume_arm(struct sf_volume *v, uint64_t at_ns) {
+  if (v->timer_ns != 0 && v->timer_ns <= at_ns)
+    return;
+  v->timer_ns = at_ns;
+  v->host.timer(v->ctx, at_ns);
+}
+
+legset
+volume_serving(const struct sf_volume *v) {
+  return v->latest.in_sync & v->durable.in_sync;
+}
+
+legset
+volume_receivers(const struct sf_volume *v) {
+  legset set = v->latest.in_sync;
+
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+      set |= legbit(i);
+  return set;
+}
+
+/* ---- io: one timed request to one or more legs ---- */
+
+static bool
+is_terminal(enum sf_tio_state state) {
+  return state == SF_TIO_OK || state == SF_TIO_ERROR || state == SF_TIO_CANCELED;
+}
+
+static void
+io_event(const struct sf_tio_event *event) {
+  struct io *io = event->context;
+  struct sf_volume *v = io->volume;
+  unsigned leg;
+
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = event->now_ns;
+  SF_MUST(event->region < io->regions);
+  leg = io->leg[event->region];
+  if (event_is_final(event)) {
+    SF_MUST(v->leg[leg].running > 0 && io->running > 0);
+    io->running--;
+    if (--v->leg[leg].running == 0 && leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
+      v->dirty = true;
+  }
+  if (event->state == SF_TIO_TIMEOUT)
+    v->leg[leg].timeouts++;
+  if (event->state == SF_TIO_ERROR && !event->late)
+    v->leg[leg].errors++;
+  SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
+  io->on_event(io, leg, event);
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+}
+
+void
+sf_volume_late(const struct sf_tio_event *event) {
+  SF_MUST(event->late);
+  io_event(event);
+}
+
+int
+io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
+  struct sf_tio_region region[SF_LEGS_MAX];
+  struct sf_tio_control control = {
+      .op = args->op,
+      .flags = args->flags,
+      .buffer = args->buffer,
+      .notify = io_event,
+      .context = io,
+  };
+  unsigned n = 0;
+  int r;
+
+  SF_MUST(args->legs != 0 && io->running == 0);
+  EACH_LEG(leg, args->legs) {
+    SF_MUST(v->leg[leg].device != NULL);
+    region[n] = (struct sf_tio_region){
+        .device = v->leg[leg].device,
+        .offset = args->offset,
+        .length = args->length,
+        .timeout_ns = sf_config_timeout(&v->config, leg, args->kind),
+    };
+    io->leg[n++] = (uint8_t) leg;
+  }
+  io->volume = v;
+  io->regions = n;
+  r = v->host.submit(v->ctx, &control, region, n, &io->handle);
+  if (r < 0)
+    return r;
+  io->running = n;
+  EACH_LEG(leg, args->legs)
+  v->leg[leg].running++;
+  return 0;
+}
+
+void
+io_cancel(struct io *io) {
+  if (io->running > 0)
+    io->volume->host.cancel_by_handle(io->volume->ctx, io->handle);
+}
+
+/* ---- requests ---- */
+
+static void
+request_queue(struct sf_request *request, struct sf_request ***tail) {
+  request->next = NULL;
+  **tail = request;
+  *tail = &request->next;
+}
+
+void
+volume_suspend(struct sf_volume *v, struct sf_request *request) {
+  request_queue(request, &v->suspended_tail);
+}
+
+static void
+request_answer(struct sf_request *request, int error) {
+  request->error = error;
+  request->done(request);
+}
+
+static void
+request_fail_list(struct sf_request **head, struct sf_request ***tail, int error) {
+  struct sf_request *request = *head, *next;
+
+  *head = NULL;
+  *tail = head;
+  for (; request != NULL; request = next) {
+    next = request->next;
+    request_answer(request, error);
+  }
+}
+
+static bool
+waits_for_convergence(const struct sf_volume *v, const struct sf_request *request) {
+  return request->kind == SF_REQ_READ &&
+         sf_map_any(&v->unconverged, extent_of(v, request->offset),
+                    extent_of(v, request->offset + request->length - 1));
+}
+
+static enum op_kind
+kind_of(const struct sf_request *request) {
+  switch (request->kind) {
+  case SF_REQ_READ:
+    return OP_READ;
+  case SF_REQ_WRITE:
+    return OP_WRITE;
+  case SF_REQ_ZERO:
+    return OP_ZERO;
+  default:
+    return OP_FLUSH;
+  }
+}
+
+void
+volume_begin(struct sf_volume *v, struct sf_request *request) {
+  struct sf_op *op;
+
+  if (request->kind == SF_REQ_FLUSH) {
+    flush_request(v, request);
+    return;
+  }
+  if (waits_for_convergence(v, request)) {
+    request_queue(request, &v->parked_tail);
+    v->dirty = true;
+    return;
+  }
+  op = op_new(v, kind_of(request), request->offset, request->length);
+  if (op == NULL) {
+    request_queue(request, &v->held_tail);
+    return;
+  }
+  op->request = request;
+  op->started_ns = request->since_ns;
+  op_enter(op);
+}
+
+static void
+release_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail) {
+  struct sf_request *request = *head, *next;
+
+  *head = NULL;
+  *tail = head;
+  for (; request != NULL; request = next) {
+    next = request->next;
+    volume_begin(v, request);
+  }
+}
+
+void
+sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  request->since_ns = now_ns;
+  SF_MUST(request->kind == SF_REQ_FLUSH ||
+          (request->length > 0 && request->offset < v->size_bytes &&
+           request->length <= v->size_bytes - request->offset));
+  volume_arm(v, now_ns + TICK_LOADED_MS * SF_MS);
+  if (v->phase == PHASE_SERVING && v->held == NULL)
+    volume_begin(v, request);
+  else if (v->phase < PHASE_STOPPING)
+    request_queue(request, &v->held_tail);
+  else
+    request_answer(request, -ESHUTDOWN);
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+}
+
+/* ---- settling ---- */
+
+static void
+tell_state(struct sf_volume *v) {
+  enum sf_volume_state state = volume_state(v);
+
+  if (state == v->told)
+    return;
+  volume_event(v, SF_EVENT_STATE, -1, sf_volume_state_name(v->told), sf_volume_state_name(state),
+               "");
+  v->told = state;
+}
+
+static void
+stop_flush_done(struct sf_request *request) {
+  struct sf_volume *v = request->host;
+
+  v->stop_step = STEP_FLUSHED;
+  v->dirty = true;
+}
+
+static bool
+client_ops_active(const struct sf_volume *v) {
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    if (SF_LIST_ENTRY(l, struct sf_op, link)->request != NULL)
+      return true;
+  return v->flush_leader != NULL || v->flush_queue != NULL;
+}
+
+static void
+stop_settle(struct sf_volume *v) {
+  if (v->phase != PHASE_STOPPING)
+    return;
+  if (v->stop_step == STEP_DRAIN && !client_ops_active(v)) {
+    v->stop_step = STEP_FLUSH;
+    v->stop_flush = (struct sf_request){
+        .kind = SF_REQ_FLUSH, .done = stop_flush_done, .host = v, .internal = true};
+    v->stop_flush.since_ns = v->now_ns;
+    volume_begin(v, &v->stop_flush);
+  }
+  if (v->stop_step == STEP_FLUSHED && record_is_durable(v)) {
+    bool clean = v->stop_flush.error == 0 && v->unconverged.set == 0;
+
+    v->stop_step = STEP_RECORD;
+    record_change(v, v->latest.in_sync, v->latest.faulty, clean);
+  }
+  if ((v->stop_step == STEP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns) {
+    bool clean = v->stop_step == STEP_RECORD && record_is_durable(v) && v->durable.clean;
+
+    v->phase = PHASE_STOPPED;
+    op_fail_all(v, -ESHUTDOWN);
+    volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
+                 clean ? "clean" : "not clean: the next start converges what may differ");
+  }
+}
+
+/* Each step may make room for another; every pass that sets `dirty` has moved some machine
+ * forward, and none moves backward without an event from outside. */
+void
+volume_settle(struct sf_volume *v) {
+  while (v->dirty) {
+    v->dirty = false;
+    if (v->phase == PHASE_STOPPED)
+      break;
+    record_settle(v);
+    for (unsigned i = 0; i < v->legs; i++)
+      leg_settle(v, i);
+    op_review_all(v);
+    if (v->phase == PHASE_SERVING && v->held != NULL && !sf_list_empty(&v->ops_free))
+      release_list(v, &v->held, &v->held_tail);
+    flush_next(v);
+    join_settle(v);
+    copier_settle(v);
+    stop_settle(v);
+  }
+  if (v->phase != PHASE_STOPPED)
+    tell_state(v);
+}
+
+void
+volume_release_parked(struct sf_volume *v) {
+  release_list(v, &v->parked, &v->parked_tail);
+}
+
+/* ---- time ---- */
+
+uint64_t
+volume_oldest_held(const struct sf_volume *v) {
+  const struct sf_request *const list[] = {v->held, v->parked, v->suspended};
+  uint64_t oldest = v->now_ns;
+
+  for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
+    for (const struct sf_request *r = list[i]; r != NULL; r = r->next)
+      if (r->since_ns < oldest)
+        oldest = r->since_ns;
+  return oldest;
+}
+
+static void
+expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail) {
+  struct sf_request *request = *head, *next;
+
+  *head = NULL;
+  *tail = head;
+  for (; request != NULL; request = next) {
+    next = request->next;
+    if (v->now_ns - request->since_ns < v->config.fail_timeout_ns) {
+      request_queue(request, tail);
+    } else {
+      v->errors++;
+      v->failed = true;
+      request_answer(request, -EIO);
+    }
+  }
+}
+
+static bool
+is_quiet(const struct sf_volume *v) {
+  if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->unconverged.set != 0 ||
+      v->held != NULL || v->parked != NULL || v->suspended != NULL)
+    return false;
+  return legcount(v->latest.in_sync) == v->legs;
+}
+
+void
+sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  v->timer_ns = 0;
+  v->dirty = true;
+  if (v->phase != PHASE_STOPPED) {
+    record_tick(v);
+    for (unsigned i = 0; i < v->legs; i++)
+      probe_tick(v, i);
+    op_tick(v);
+    if (v->phase == PHASE_SERVING && v->suspended != NULL)
+      release_list(v, &v->suspended, &v->suspended_tail);
+    if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
+      expire_list(v, &v->held, &v->held_tail);
+      expire_list(v, &v->parked, &v->parked_tail);
+      expire_list(v, &v->suspended, &v->suspended_tail);
+    }
+  }
+  volume_settle(v);
+  if (!is_quiet(v))
+    volume_arm(v, now_ns + TICK_BUSY_MS * SF_MS);
+  else if (!sf_list_empty(&v->active) || v->flush_leader != NULL)
+    volume_arm(v, now_ns + TICK_LOADED_MS * SF_MS);
+  else
+    volume_arm(v, now_ns + TICK_IDLE_MS * SF_MS);
+  pthread_mutex_unlock(&v->lock);
+}
+
+/* ---- life ---- */
+
+static void
+init_identity(struct sf_volume *v, const struct sf_volume_params *params) {
+  const struct sf_assembly *assembly = params->assembly;
+  struct sf_superblock *id = &v->identity;
+
+  *id = assembly->base;
+  v->base = id->record;
+  v->claim = assembly->next_term;
+  if (assembly->forced) {
+    unsigned keep = id->ancestors < SF_ANCESTORS_MAX ? id->ancestors : SF_ANCESTORS_MAX - 1;
+
+    memmove(&id->ancestor[1], &id->ancestor[0], keep * sizeof id->ancestor[0]);
+    id->ancestor[0] = (struct sf_ancestor){
+        .lineage = id->lineage, .term = id->record.term, .change = id->record.change};
+    id->ancestors = (uint8_t) (keep + 1);
+    sf_uuid_generate(&id->lineage);
+  }
+}
+
+static void
+init_set(struct sf_volume *v, const struct sf_volume_params *params) {
+  legset current = params->assembly->current;
+
+  v->min_legs = v->config.min_legs;
+  if (v->base.min_legs > v->min_legs && !params->assembly->forced)
+    v->min_legs = v->base.min_legs; /* until a record with the smaller number is durable */
+  v->latest = (struct sf_record){
+      .term = v->claim,
+      .in_sync = current,
+      .faulty = v->base.faulty & (legset) ~current,
+      .min_legs = (uint8_t) v->min_legs,
+  };
+  v->durable = v->latest;
+  v->promoting = v->joining = -1;
+}
+
+/* Without maps on disk, what a leg that is not current lacks is unknown: all of it.  Only a leg that
+ * was merely absent, from a clean volume, lacks no more than what is written from now on. */
+static int
+init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params) {
+  struct leg *leg = &v->leg[i];
+  const struct sf_assembly *assembly = params->assembly;
+  enum sf_leg_state state = SF_STATE_MISSING;
+  const char *reason = "";
+
+  leg->index = i;
+  leg->device = params->leg[i].device;
+  leg->sb = params->leg[i].sb;
+  if (sf_map_init(&leg->stale, v->extents) < 0 || sf_map_init(&leg->unflushed, v->extents) < 0 ||
+      sf_map_init(&leg->flushing, v->extents) < 0)
+    return -ENOMEM;
+  leg->meta.buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
+  leg->probe_buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
+  if (leg->meta.buffer == NULL || leg->probe_buffer == NULL)
+    return -ENOMEM;
+
+  if (assembly->current & legbit(i)) {
+    SF_MUST(leg->device != NULL);
+    state = SF_STATE_IN_SYNC;
+  } else if (leg->device == NULL) {
+    leg->clean_absence =
+        assembly->verdict[i] == SF_LEG_ABSENT && v->base.clean && (v->base.in_sync & legbit(i));
+    if (assembly->verdict[i] != SF_LEG_ABSENT) {
+      state = SF_STATE_FAULTY;
+      reason = sf_verdict_name(assembly->verdict[i]);
+    } else {
+      reason = "absent at the start";
+    }
+  } else if (assembly->verdict[i] == SF_LEG_BEHIND) {
+    state = SF_STATE_PROBING;
+    reason = "behind at the start";
+  } else {
+    state = SF_STATE_FAULTY;
+    reason = sf_verdict_name(assembly->verdict[i]);
+  }
+  if (state != SF_STATE_IN_SYNC && !leg->clean_absence)
+    sf_map_fill(&leg->stale);
+  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+  sf_sm_init(&leg->sm, &sf_leg_table, i, state);
+  return 0;
+}
+
+int
+sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_host *host,
+                 void *ctx, struct sf_volume **volume) {
+  struct sf_volume *v;
+  int r;
+
+  SF_MUST(params->assembly->may_start);
+  v = calloc(1, sizeof *v);
+  if (v == NULL)
+    return -ENOMEM;
+  pthread_mutex_init(&v->lock, NULL);
+  v->host = *host;
+  v->ctx = ctx;
+  v->config = *params->config;
+  v->legs = params->config->legs;
+  init_identity(v, params);
+  v->size_bytes = v->identity.data_bytes;
+  v->data_offset = v->identity.data_offset;
+  v->extent_bytes = v->identity.extent_bytes;
+  v->extent_shift = (unsigned) __builtin_ctzll(v->extent_bytes);
+  v->extents = (v->size_bytes + v->extent_bytes - 1) >> v->extent_shift;
+  init_set(v, params);
+
+  sf_list_init(&v->active);
+  sf_list_init(&v->ops_free);
+  v->held_tail = &v->held;
+  v->parked_tail = &v->parked;
+  v->suspended_tail = &v->suspended;
+  v->flush_queue_tail = &v->flush_queue;
+  v->ops = calloc(SF_OPS_MAX, sizeof *v->ops);
+  r = v->ops == NULL ? -ENOMEM : sf_map_init(&v->unconverged, v->extents);
+  for (unsigned i = 0; r == 0 && i < SF_OPS_MAX; i++) {
+    sf_sm_init(&v->ops[i].sm, &sf_op_table, 0, OP_FREE);
+    sf_list_append(&v->ops_free, &v->ops[i].link);
+  }
+  for (unsigned i = 0; r == 0 && i < v->legs; i++)
+    r = init_leg(v, i, params);
+  if (r == 0)
+    r = copier_init(v);
+  if (r == 0 && !v->base.clean)
+    sf_map_fill(&v->unconverged);
+  if (r < 0) {
+    sf_volume_destroy(v);
+    return r;
+  }
+  *volume = v;
+  return 0;
+}
+
+int
+sf_volume_destroy(struct sf_volume *v) {
+  if (v == NULL)
+    return 0;
+  for (unsigned i = 0; i < v->legs; i++)
+    if (v->leg[i].running > 0)
+      return -EBUSY;
+  for (unsigned i = 0; i < v->legs; i++) {
+    struct leg *leg = &v->leg[i];
+
+    sf_map_destroy(&leg->stale);
+    sf_map_destroy(&leg->unflushed);
+    sf_map_destroy(&leg->flushing);
+    if (leg->meta.buffer != NULL)
+      v->host.buffer_put(v->ctx, leg->meta.buffer);
+    if (leg->probe_buffer != NULL)
+      v->host.buffer_put(v->ctx, leg->probe_buffer);
+  }
+  copier_destroy(v);
+  sf_map_destroy(&v->unconverged);
+  free(v->ops);
+  pthread_mutex_destroy(&v->lock);
+  free(v);
+  return 0;
+}
+
+void
+sf_volume_start(struct sf_volume *v, uint64_t now_ns) {
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  v->told = volume_state(v);
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_PROBING)
+      probe_schedule(v, i, false);
+  record_start(v);
+  volume_settle(v);
+  volume_arm(v, now_ns + TICK_BUSY_MS * SF_MS);
+  pthread_mutex_unlock(&v->lock);
+}
+
+void
+sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  if (v->phase < PHASE_STOPPING) {
+    bool served = v->phase == PHASE_SERVING;
+
+    v->phase = PHASE_STOPPING;
+    v->stop_step = served ? STEP_DRAIN : STEP_NONE;
+    v->stop_by_ns = served ? now_ns + v->config.deadline_ns[SF_FLUSH_KIND] +
+                                 2 * v->config.deadline_ns[SF_WRITE_KIND]
+                           : now_ns;
+    request_fail_list(&v->held, &v->held_tail, -ESHUTDOWN);
+    request_fail_list(&v->parked, &v->parked_tail, -ESHUTDOWN);
+    request_fail_list(&v->suspended, &v->suspended_tail, -ESHUTDOWN);
+    v->dirty = true;
+    volume_arm(v, now_ns + TICK_BUSY_MS * SF_MS);
+  }
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+}
+
+bool
+sf_volume_stopped(struct sf_volume *v) {
+  bool stopped;
+
+  pthread_mutex_lock(&v->lock);
+  stopped = v->phase == PHASE_STOPPED;
+  pthread_mutex_unlock(&v->lock);
+  return stopped;
+}

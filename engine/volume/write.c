@@ -1,0 +1,34 @@
+/* Writes and zeroes: to every in-sync leg (R1), to a catching-up leg where its copy is good already,
+ * and into the stale maps of all others. */
+#include "volume/internal.h"
+
+void
+write_run(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  legset receivers = volume_receivers(v), targets = 0;
+  struct io_args args = {
+      .op = op->kind == OP_ZERO ? SF_TIO_ZERO : SF_TIO_WRITE,
+      .kind = SF_WRITE_KIND,
+      .offset = v->data_offset + op->offset,
+      .length = op->length,
+      .buffer = op->kind == OP_ZERO ? NULL : op->request->buffer,
+  };
+
+  for (unsigned i = 0; i < v->legs; i++) {
+    if ((op->ok | op->running) & legbit(i))
+      continue; /* a second try, after too few had it: only where it is missing */
+    if ((v->latest.in_sync & legbit(i)) ||
+        ((receivers & legbit(i)) && leg_wants(v, i, op->offset, op->length)))
+      targets |= legbit(i);
+    else
+      leg_mark_stale(v, i, op->offset, op->length);
+  }
+  op->request_fua = op->request->fua;
+  if (op->request->fua)
+    args.flags |= SF_TIO_FUA;
+  if (op->request->may_unmap)
+    args.flags |= SF_TIO_MAY_UNMAP;
+  args.legs = targets;
+  if (targets != 0)
+    op_send(op, &args);
+}
