@@ -67,6 +67,34 @@ sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
   return r;
 }
 
+int
+sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  legset bit = legbit(index);
+  struct leg *leg;
+  int r = 0;
+
+  if (index >= v->legs)
+    return -ENOENT;
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  leg = &v->leg[index];
+  if ((leg_state(leg) != SF_STATE_FAULTY && leg_state(leg) != SF_STATE_MISSING) ||
+      leg->running > 0 || leg->opening || ((v->needs | v->durable.in_sync) & bit)) {
+    r = -EBUSY;
+  } else {
+    leg->device = NULL;
+    leg->meta.done = 0;
+    leg->clean_absence = false;
+    sf_map_fill(&leg->stale);
+    leg_move(v, index, SF_STATE_MISSING, "discarded by the operator");
+    leg->open_at_ns = now_ns;
+    volume_arm(v, now_ns);
+  }
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+  return r;
+}
+
 /* Somebody else may have had it in the meantime: its superblock is judged anew. */
 static const char *
 refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {

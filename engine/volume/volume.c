@@ -274,6 +274,37 @@ sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_n
   pthread_mutex_unlock(&v->lock);
 }
 
+static bool
+unqueue(struct sf_request **head, struct sf_request ***tail, struct sf_request *request) {
+  for (struct sf_request **link = head; *link != NULL; link = &(*link)->next)
+    if (*link == request) {
+      *link = request->next;
+      if (*tail == &request->next)
+        *tail = link;
+      return true;
+    }
+  return false;
+}
+
+void
+sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
+  struct sf_request **followers = NULL, **unused = NULL;
+
+  pthread_mutex_lock(&v->lock);
+  v->now_ns = now_ns;
+  if (v->flush_leader != NULL)
+    followers = &v->flush_leader->followers;
+  if (unqueue(&v->held, &v->held_tail, request) || unqueue(&v->parked, &v->parked_tail, request) ||
+      unqueue(&v->suspended, &v->suspended_tail, request) ||
+      unqueue(&v->flush_queue, &v->flush_queue_tail, request) ||
+      (followers != NULL && unqueue(followers, &unused, request)))
+    request_answer(request, -ESHUTDOWN);
+  else
+    op_give_up(v, request);
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+}
+
 /* ---- settling ---- */
 
 static void

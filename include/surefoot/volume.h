@@ -137,6 +137,9 @@ void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
 int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Takes a faulty or missing leg back: through missing or probing to catching-up. */
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
+/* Gives up what a faulty or missing leg holds: the host's next opening makes it an empty member.
+ * -EBUSY while it is in use. */
+int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 
 /* ---- what it tells ---- */
 

@@ -1,0 +1,75 @@
+/* What the files of the real host share. */
+#ifndef SF_SERVE_INTERNAL_H
+#define SF_SERVE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <surefoot/control.h>
+#include <surefoot/legfile.h>
+#include <surefoot/serve.h>
+#include <surefoot/timed_io.h>
+
+enum {
+  SERVE_LOG_LINES = 64,
+  SERVE_BUFFERS_SMALL = 512, /* of 16 KiB */
+  SERVE_SMALL_BYTES = 16 * 1024,
+  SERVE_BUFFERS_LARGE = 192, /* of 256 KiB: the longest piece of a request */
+  SERVE_LARGE_BYTES = SF_COPY_PIECE_BYTES,
+};
+
+struct serve_leg {
+  struct sf_leg_file file;
+  struct sf_leg_found found;
+  struct sf_tio_device *device;
+  pthread_t opener;
+  bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
+  atomic_bool opener_ended; /* joining it will not wait */
+  atomic_bool discard;      /* the next opening makes it an empty member first */
+};
+
+struct sf_serve {
+  struct sf_config config;
+  struct sf_serve_options options;
+  struct sf_assembly assembly;
+  struct serve_leg leg[SF_LEGS_MAX];
+  uint32_t block_bytes;
+
+  struct sf_tio_client *client;
+  struct sf_volume *volume;
+  struct sf_control_server *control;
+
+  pthread_t keeper;
+  bool keeper_started;
+  struct sf_tio_thread *keeper_thread;
+  _Atomic uint64_t timer_ns; /* when the volume wants its tick */
+  atomic_bool quit;
+
+  pthread_mutex_t lock; /* of what follows */
+  pthread_cond_t changed;
+  bool keeper_ready, stopped;
+  char log[SERVE_LOG_LINES][256];
+  unsigned log_first, log_count, log_lost;
+
+  /* Aligned writes share it; a read-modify-write of a part of a block has it alone. */
+  pthread_rwlock_t blocks;
+};
+
+/* serve.c */
+void serve_log(struct sf_serve *serve, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* keeper.c */
+int keeper_start(struct sf_serve *serve);
+void keeper_stop(struct sf_serve *serve);
+void keeper_wake(struct sf_serve *serve);
+
+/* legs.c: the host functions that open and close legs, and the threads that do it */
+void serve_open_leg(void *ctx, unsigned leg);
+void serve_close_leg(void *ctx, unsigned leg);
+int serve_join_openers(struct sf_serve *serve);
+
+/* operator.c: what the control socket asks */
+int serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
+
+#endif

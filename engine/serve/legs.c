@@ -1,0 +1,125 @@
+/* Opening a leg that was missing.  open(2) on a dead disk can hang, so each attempt has a thread of
+ * its own; the volume asks for at most one attempt per leg at a time. */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct opening {
+  struct sf_serve *serve;
+  unsigned leg;
+};
+
+static int
+let_go(struct serve_leg *leg) {
+  int r;
+
+  if (leg->device != NULL) {
+    r = sf_tio_device_remove(leg->device);
+    if (r < 0)
+      return r;
+    leg->device = NULL;
+  }
+  sf_leg_file_close(&leg->file);
+  return 0;
+}
+
+static int
+open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MAX]) {
+  struct serve_leg *leg = &serve->leg[index];
+  const char *path = serve->config.leg[index].path;
+  const struct sf_superblock *base = &serve->assembly.base;
+  int r;
+
+  if (atomic_exchange(&leg->discard, false)) {
+    r = sf_leg_discard(path, base, index, error);
+    if (r < 0)
+      return r;
+  }
+  r = sf_leg_file_open(path, 0, &leg->file, &leg->found, error);
+  if (r < 0)
+    return r;
+  if (leg->found.error != 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s", sf_superblock_error(leg->found.error));
+    r = leg->found.error;
+  } else if (leg->file.bytes < base->data_offset + base->data_bytes) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s is shorter than the volume", path);
+    r = -ENOSPC;
+  } else if (leg->file.block_bytes > serve->block_bytes) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s needs larger blocks than the volume offers", path);
+    r = -EINVAL;
+  } else {
+    r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
+  }
+  if (r < 0)
+    sf_leg_file_close(&leg->file);
+  return r;
+}
+
+static void *
+opener(void *arg) {
+  struct opening *opening = arg;
+  struct sf_serve *serve = opening->serve;
+  unsigned index = opening->leg;
+  struct serve_leg *leg = &serve->leg[index];
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  int r;
+
+  free(opening);
+  r = let_go(leg);
+  if (r == 0)
+    r = open_again(serve, index, error);
+  if (atomic_load(&serve->quit))
+    r = -ESHUTDOWN;
+  /* Before the volume hears of it: it may ask for the next attempt at once. */
+  atomic_store(&leg->opener_ended, true);
+  sf_volume_leg_opened(serve->volume, index, r == 0 ? leg->device : NULL, &leg->found.sb, r,
+                       sf_tio_now());
+  return NULL;
+}
+
+void
+serve_open_leg(void *ctx, unsigned index) {
+  struct sf_serve *serve = ctx;
+  struct serve_leg *leg = &serve->leg[index];
+  struct opening *opening;
+
+  if (leg->opener_started) {
+    if (!atomic_load(&leg->opener_ended))
+      return;
+    pthread_join(leg->opener, NULL); /* it has told its result already */
+    leg->opener_started = false;
+  }
+  opening = malloc(sizeof *opening);
+  if (opening == NULL)
+    return;
+  *opening = (struct opening){.serve = serve, .leg = index};
+  atomic_store(&leg->opener_ended, false);
+  if (pthread_create(&leg->opener, NULL, opener, opening) != 0) {
+    free(opening);
+    return;
+  }
+  leg->opener_started = true;
+}
+
+/* The next opening lets go of the old file first: close(2) can hang too. */
+void
+serve_close_leg(void *ctx, unsigned index) {
+}
+
+int
+serve_join_openers(struct sf_serve *serve) {
+  for (unsigned i = 0; i < serve->config.legs; i++) {
+    struct serve_leg *leg = &serve->leg[i];
+
+    if (!leg->opener_started)
+      continue;
+    if (!atomic_load(&leg->opener_ended))
+      return -EBUSY;
+    pthread_join(leg->opener, NULL);
+    leg->opener_started = false;
+  }
+  return 0;
+}

@@ -1,0 +1,99 @@
+/* What the control socket asks of a volume that runs.  In the control server's thread. */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int
+on_status(void *ctx, struct sf_volume_status *status) {
+  struct sf_serve *serve = ctx;
+
+  sf_volume_status(serve->volume, sf_tio_now(), status);
+  return 0;
+}
+
+static int
+on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_serve *serve = ctx;
+  struct sf_config config;
+  int r;
+
+  sf_volume_get_config(serve->volume, &config);
+  r = sf_config_set(&config, key, value, error);
+  if (r < 0)
+    return r;
+  if (!sf_config_is_live(key)) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s: cannot be changed while the volume runs", key);
+    return -EPERM;
+  }
+  r = sf_config_complete(&config, error);
+  if (r < 0)
+    return r;
+  r = sf_volume_configure(serve->volume, &config, sf_tio_now());
+  if (r < 0)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s: %s", key, strerror(-r));
+  else
+    serve_log(serve, "set %s = %s", key, value);
+  return r;
+}
+
+static int
+leg_index(const struct sf_serve *serve, const char *name) {
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    if (strcmp(serve->config.leg[i].name, name) == 0)
+      return (int) i;
+  return -1;
+}
+
+static int
+on_leg(void *ctx, const char *action, const char *name, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_serve *serve = ctx;
+  int leg = leg_index(serve, name), r;
+  uint64_t now = sf_tio_now();
+
+  if (leg < 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "volume %s has no leg %s", serve->config.name, name);
+    return -ENOENT;
+  }
+  if (strcmp(action, "fail") == 0) {
+    r = sf_volume_leg_fail(serve->volume, (unsigned) leg, now);
+    if (r == -EBUSY)
+      snprintf(error, SF_CONFIG_ERROR_MAX,
+               "leg %s is needed: fewer than min_legs would stay in sync without it", name);
+  } else if (strcmp(action, "return") == 0) {
+    r = sf_volume_leg_return(serve->volume, (unsigned) leg, now);
+    if (r == -EBUSY)
+      snprintf(error, SF_CONFIG_ERROR_MAX,
+               "leg %s still has requests in the kernel; it can return when they have ended", name);
+  } else if (strcmp(action, "discard") == 0) {
+    atomic_store(&serve->leg[leg].discard, true);
+    r = sf_volume_leg_discard(serve->volume, (unsigned) leg, now);
+    if (r < 0)
+      atomic_store(&serve->leg[leg].discard, false);
+    if (r == -EBUSY)
+      snprintf(error, SF_CONFIG_ERROR_MAX,
+               "leg %s is in use; `leg fail` it first, and wait until its requests have ended",
+               name);
+  } else {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "unknown action '%s': fail, return or discard", action);
+    return -EINVAL;
+  }
+  return r;
+}
+
+int
+serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_control_handlers handlers = {
+      .ctx = serve, .status = on_status, .set = on_set, .leg = on_leg};
+  int r;
+
+  if (serve->config.control[0] == '\0')
+    return 0;
+  r = sf_control_server_create(serve->config.control, serve->config.name, &handlers,
+                               &serve->control);
+  if (r < 0)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "control socket %s: %s", serve->config.control,
+             strerror(-r));
+  return r;
+}

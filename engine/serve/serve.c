@@ -1,0 +1,370 @@
+/* From a configuration to a serving volume, and back. */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/must.h"
+
+enum { OPEN_TIMEOUT_S = 5, RETRY_MS = 500, CLOSE_GRACE_S = 5 };
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
+/* Lines are kept and printed by the keeper: the volume tells its events with its lock held, and
+ * whoever reads our log may be slow. */
+void
+serve_log(struct sf_serve *serve, const char *format, ...) {
+  unsigned slot;
+  va_list args;
+
+  pthread_mutex_lock(&serve->lock);
+  if (serve->log_count == SERVE_LOG_LINES) {
+    serve->log_lost++;
+  } else {
+    slot = (serve->log_first + serve->log_count++) % SERVE_LOG_LINES;
+    va_start(args, format);
+    vsnprintf(serve->log[slot], sizeof serve->log[slot], format, args);
+    va_end(args);
+  }
+  pthread_mutex_unlock(&serve->lock);
+  keeper_wake(serve);
+}
+
+/* ---- the volume's host ---- */
+
+static int
+host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio_region *regions,
+            unsigned n, uint64_t *handle) {
+  struct sf_serve *serve = ctx;
+
+  return sf_tio(serve->client, control, regions, n, handle, NULL);
+}
+
+static struct sf_tio_canceled
+host_cancel_by_device(void *ctx, struct sf_tio_device *device) {
+  return sf_tio_cancel_by_device(device);
+}
+
+static struct sf_tio_canceled
+host_cancel_by_handle(void *ctx, uint64_t handle) {
+  struct sf_serve *serve = ctx;
+
+  return sf_tio_cancel_by_handle(serve->client, handle);
+}
+
+static unsigned
+host_device_running(void *ctx, struct sf_tio_device *device) {
+  return sf_tio_device_running(device);
+}
+
+static struct sf_tio_buffer *
+host_buffer_get(void *ctx, size_t len) {
+  struct sf_serve *serve = ctx;
+  struct sf_tio_buffer *buffer;
+
+  return sf_tio_buffer_get(serve->client, len, 0, &buffer) == 0 ? buffer : NULL;
+}
+
+static void
+host_buffer_put(void *ctx, struct sf_tio_buffer *buffer) {
+  struct sf_serve *serve = ctx;
+
+  sf_tio_buffer_put(serve->client, buffer);
+}
+
+static void
+host_timer(void *ctx, uint64_t at_ns) {
+  struct sf_serve *serve = ctx;
+
+  atomic_store(&serve->timer_ns, at_ns);
+  keeper_wake(serve);
+}
+
+static void
+host_event(void *ctx, const struct sf_volume_event *event) {
+  struct sf_serve *serve = ctx;
+  bool why = event->reason != NULL && event->reason[0] != '\0';
+
+  switch (event->kind) {
+  case SF_EVENT_STARTED:
+    serve_log(serve, "serving");
+    break;
+  case SF_EVENT_LEG_STATE:
+    serve_log(serve, "leg %s: %s -> %s%s%s%s", event->leg_name, event->from, event->to,
+              why ? " (" : "", why ? event->reason : "", why ? ")" : "");
+    break;
+  case SF_EVENT_STATE:
+    serve_log(serve, "%s -> %s", event->from, event->to);
+    break;
+  case SF_EVENT_READ_REPAIRED:
+    serve_log(serve, "leg %s: a bad block was read from another leg and written over",
+              event->leg_name);
+    break;
+  case SF_EVENT_STOPPED:
+    serve_log(serve, "stopped, %s", event->reason);
+    pthread_mutex_lock(&serve->lock);
+    serve->stopped = true;
+    pthread_cond_broadcast(&serve->changed);
+    pthread_mutex_unlock(&serve->lock);
+    break;
+  }
+  if (serve->control != NULL)
+    sf_control_server_event(serve->control, event);
+}
+
+static void
+host_trace(void *ctx, const char *line) {
+  struct sf_serve *serve = ctx;
+
+  serve->options.trace(serve->options.ctx, line);
+}
+
+/* ---- open ---- */
+
+static void
+close_files(struct sf_serve *serve) {
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    sf_leg_file_close(&serve->leg[i].file);
+}
+
+static int
+find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_leg_file file[SF_LEGS_MAX];
+  struct sf_leg_found found[SF_LEGS_MAX];
+  char why[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
+  const struct sf_config *config = &serve->config;
+  int r;
+
+  r = sf_leg_files_open(config, 0, OPEN_TIMEOUT_S * NS_PER_S, file, found, why, error);
+  if (r < 0)
+    return r;
+  for (unsigned i = 0; i < config->legs; i++) {
+    serve->leg[i].file = file[i];
+    serve->leg[i].found = found[i];
+  }
+  sf_assemble(config, found, serve->options.force, &serve->assembly);
+  if (serve->assembly.may_start)
+    return 0;
+  r = snprintf(error, SF_CONFIG_ERROR_MAX, "volume %s: %s", config->name, serve->assembly.reason);
+  for (unsigned i = 0; i < config->legs && r > 0 && r < SF_CONFIG_ERROR_MAX; i++)
+    if (!found[i].present)
+      r += snprintf(error + r, SF_CONFIG_ERROR_MAX - (size_t) r, "; leg %s: %s",
+                    config->leg[i].name, why[i]);
+  close_files(serve);
+  return -EAGAIN;
+}
+
+/* Disks come up late at boot: look again until they are there or the time is over. */
+static int
+wait_for_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  uint64_t until = sf_tio_now() + serve->config.wait_for_legs_ns;
+  const struct timespec pause = {.tv_nsec = RETRY_MS * NS_PER_MS};
+  int r;
+
+  while ((r = find_legs(serve, error)) == -EAGAIN && sf_tio_now() < until)
+    nanosleep(&pause,
+              NULL); /* there is no event for "a path begins to exist" on every file system */
+  return r;
+}
+
+/* A leg that is no member as it stands is left alone. */
+static void
+drop_strangers(struct sf_serve *serve) {
+  for (unsigned i = 0; i < serve->config.legs; i++) {
+    struct serve_leg *leg = &serve->leg[i];
+    enum sf_verdict verdict = serve->assembly.verdict[i];
+
+    if (verdict != SF_LEG_CURRENT && verdict != SF_LEG_BEHIND && verdict != SF_LEG_FAULTY)
+      sf_leg_file_close(&leg->file);
+    else if (leg->file.fd >= 0 && leg->file.block_bytes > serve->block_bytes)
+      serve->block_bytes = leg->file.block_bytes;
+  }
+}
+
+static void
+serve_free(struct sf_serve *serve) {
+  sf_control_server_destroy(serve->control);
+  close_files(serve);
+  pthread_rwlock_destroy(&serve->blocks);
+  pthread_cond_destroy(&serve->changed);
+  pthread_mutex_destroy(&serve->lock);
+  free(serve);
+}
+
+static void
+init_locks(struct sf_serve *serve) {
+  pthread_condattr_t monotonic;
+  pthread_rwlockattr_t prefer_writer;
+
+  pthread_mutex_init(&serve->lock, NULL);
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&serve->changed, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  pthread_rwlockattr_init(&prefer_writer);
+  pthread_rwlockattr_setkind_np(&prefer_writer, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+  pthread_rwlock_init(&serve->blocks, &prefer_writer);
+  pthread_rwlockattr_destroy(&prefer_writer);
+}
+
+int
+sf_serve_open(const struct sf_config *config, const struct sf_serve_options *options,
+              struct sf_serve **result, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_serve *serve = calloc(1, sizeof *serve);
+  int r;
+
+  if (serve == NULL) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "out of memory");
+    return -ENOMEM;
+  }
+  serve->config = *config;
+  serve->options = *options;
+  serve->block_bytes = 512;
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    serve->leg[i].file.fd = -1;
+  init_locks(serve);
+  r = wait_for_legs(serve, error);
+  if (r == 0) {
+    drop_strangers(serve);
+    r = serve_control_create(serve, error);
+  }
+  if (r < 0) {
+    serve_free(serve);
+    return r;
+  }
+  *result = serve;
+  return 0;
+}
+
+/* ---- start ---- */
+
+static int
+add_devices(struct sf_serve *serve, struct sf_volume_params *params,
+            char error[SF_CONFIG_ERROR_MAX]) {
+  for (unsigned i = 0; i < serve->config.legs; i++) {
+    struct serve_leg *leg = &serve->leg[i];
+    int r;
+
+    if (leg->file.fd < 0)
+      continue;
+    r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
+    if (r < 0) {
+      snprintf(error, SF_CONFIG_ERROR_MAX, "leg %s: %s: %s", serve->config.leg[i].name,
+               serve->config.leg[i].path, strerror(-r));
+      return r;
+    }
+    params->leg[i] = (struct sf_volume_leg){.device = leg->device, .sb = leg->found.sb};
+  }
+  return 0;
+}
+
+int
+sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_tio_client_params client = {
+      .requests_max = 2 * SF_OPS_MAX,
+      .buffers_small = SERVE_BUFFERS_SMALL,
+      .small_bytes = SERVE_SMALL_BYTES,
+      .buffers_large = SERVE_BUFFERS_LARGE,
+      .large_bytes = SERVE_LARGE_BYTES,
+      .late = sf_volume_late,
+      .thread_name = "surefoot",
+  };
+  const struct sf_volume_host host = {
+      .submit = host_submit,
+      .cancel_by_device = host_cancel_by_device,
+      .cancel_by_handle = host_cancel_by_handle,
+      .device_running = host_device_running,
+      .buffer_get = host_buffer_get,
+      .buffer_put = host_buffer_put,
+      .timer = host_timer,
+      .open_leg = serve_open_leg,
+      .close_leg = serve_close_leg,
+      .event = host_event,
+      .trace = serve->options.trace == NULL ? NULL : host_trace,
+  };
+  struct sf_volume_params params = {.config = &serve->config, .assembly = &serve->assembly};
+  int r;
+
+  r = sf_tio_client_create(&client, &serve->client);
+  if (r < 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s: %s",
+             r == -ENOSYS  ? "this kernel has no io_uring"
+             : r == -EPERM ? "io_uring is forbidden here (sysctl kernel.io_uring_disabled, or a "
+                             "seccomp filter)"
+                           : "cannot set up io_uring",
+             strerror(-r));
+    return r;
+  }
+  r = add_devices(serve, &params, error);
+  if (r < 0)
+    return r;
+  r = sf_volume_create(&params, &host, serve, &serve->volume);
+  if (r == 0)
+    r = keeper_start(serve);
+  if (r == 0 && serve->control != NULL)
+    r = sf_control_server_start(serve->control);
+  if (r < 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "cannot start volume %s: %s", serve->config.name,
+             strerror(-r));
+    return r;
+  }
+  if (serve->assembly.reason[0] != '\0')
+    serve_log(serve, "%s", serve->assembly.reason);
+  sf_volume_start(serve->volume, sf_tio_now());
+  return 0;
+}
+
+uint64_t
+sf_serve_size(const struct sf_serve *serve) {
+  return serve->assembly.base.data_bytes;
+}
+
+uint32_t
+sf_serve_block_bytes(const struct sf_serve *serve) {
+  return serve->block_bytes;
+}
+
+/* ---- close ---- */
+
+/* The volume bounds its own stop; the grace is for a keeper that gets no CPU. */
+static void
+wait_stopped(struct sf_serve *serve) {
+  uint64_t until = sf_tio_now() + serve->config.deadline_ns[SF_FLUSH_KIND] +
+                   2 * serve->config.deadline_ns[SF_WRITE_KIND] + CLOSE_GRACE_S * NS_PER_S;
+  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
+                              .tv_nsec = (long) (until % NS_PER_S)};
+
+  pthread_mutex_lock(&serve->lock);
+  while (!serve->stopped && pthread_cond_timedwait(&serve->changed, &serve->lock, &at) == 0)
+    ;
+  pthread_mutex_unlock(&serve->lock);
+}
+
+int
+sf_serve_close(struct sf_serve *serve) {
+  if (serve == NULL)
+    return 0;
+  if (serve->keeper_started) {
+    sf_volume_stop(serve->volume, sf_tio_now());
+    wait_stopped(serve);
+    keeper_stop(serve);
+  }
+  sf_control_server_destroy(serve->control);
+  serve->control = NULL;
+  if (serve_join_openers(serve) < 0)
+    return -EBUSY;
+  if (sf_volume_destroy(serve->volume) < 0)
+    return -EBUSY; /* a leg hangs: its requests own that memory until the process ends */
+  serve->volume = NULL;
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    if (serve->leg[i].device != NULL && sf_tio_device_remove(serve->leg[i].device) < 0)
+      return -EBUSY;
+  if (sf_tio_client_destroy(serve->client) < 0)
+    return -EBUSY;
+  serve_free(serve);
+  return 0;
+}
