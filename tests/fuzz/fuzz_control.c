@@ -1,0 +1,49 @@
+/* Any bytes as a line of the control socket: the parser reads no byte beyond them, and what it
+ * says of them is either a whole request or one line of valid UTF-8. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "control/protocol.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+check_request(const struct sf_control_request *request) {
+  SF_MUST(json_is_object(request->document));
+  SF_MUST(!request->follow || request->command == SF_COMMAND_EVENTS);
+  if (request->command == SF_COMMAND_SET)
+    SF_MUST(request->key && request->value);
+  if (request->command == SF_COMMAND_LEG)
+    SF_MUST(request->action && request->leg);
+}
+
+static void
+check_refusal(const char *error) {
+  SF_MUST(*error);
+  json_t *reply = sf_control_error_reply(error);
+  char *text = json_dumps(reply, JSON_COMPACT);
+  SF_MUST(text);
+  SF_MUST(!strchr(text, '\n'));
+  /* The reply says what the parser said: nothing in it had to be cleaned again. */
+  SF_MUST(strcmp(json_string_value(json_object_get(reply, "error")), error) == 0);
+  free(text);
+  json_decref(reply);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  struct sf_control_request request;
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  if (size > SF_CONTROL_LINE_MAX)
+    return 0;
+  if (sf_control_parse((const char *) data, size, "vol0", &request, error) < 0) {
+    check_refusal(error);
+    return 0;
+  }
+  check_request(&request);
+  sf_control_request_clear(&request);
+  return 0;
+}
