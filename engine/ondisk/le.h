@@ -15,7 +15,6 @@ struct sf_le {
   uint8_t *page;
   size_t at, end;
   bool writing;
-  bool unclean; /* reading met a reserved byte that is not zero */
 };
 
 /* The caller's statement of where it is: the offsets of the layout, checked on every walk. */
@@ -75,16 +74,13 @@ sf_le_bytes(struct sf_le *le, void *bytes, size_t len) {
   le->at += len;
 }
 
-/* Reserved bytes, up to an offset. */
+/* Reserved bytes, up to an offset: written as zero, skipped when reading. */
 static inline void
 sf_le_zeros_until(struct sf_le *le, size_t offset) {
   assert(offset >= le->at && offset <= le->end);
-  for (; le->at < offset; le->at++) {
-    if (le->writing)
-      le->page[le->at] = 0;
-    else if (le->page[le->at] != 0)
-      le->unclean = true;
-  }
+  if (le->writing)
+    memset(le->page + le->at, 0, offset - le->at);
+  le->at = offset;
 }
 
 #endif

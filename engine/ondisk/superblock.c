@@ -92,9 +92,9 @@ walk_identity(struct sf_le *le, struct sf_superblock *sb) {
   sf_le_u8(le, &sb->ancestors);
 }
 
-/* flags goes by itself: a bool could not carry the bits that must not be there. */
 static void
-walk_record(struct sf_le *le, struct sf_record *record, uint8_t *flags) {
+walk_record(struct sf_le *le, struct sf_record *record) {
+  uint8_t flags = record->clean ? FLAG_CLEAN : 0;
   sf_le_expect(le, AT_MIN_LEGS);
   sf_le_u8(le, &record->min_legs);
   sf_le_expect(le, AT_IN_SYNC);
@@ -102,7 +102,8 @@ walk_record(struct sf_le *le, struct sf_record *record, uint8_t *flags) {
   sf_le_expect(le, AT_FAULTY);
   sf_le_u16(le, &record->faulty);
   sf_le_expect(le, AT_FLAGS);
-  sf_le_u8(le, flags);
+  sf_le_u8(le, &flags);
+  record->clean = flags & FLAG_CLEAN;
   sf_le_expect(le, AT_END_OF_FLAGS);
   sf_le_zeros_until(le, AT_TERM);
   sf_le_u64(le, &record->term);
@@ -146,11 +147,10 @@ walk_legs(struct sf_le *le, struct sf_superblock *sb) {
 
 static void
 walk(struct sf_le *le, struct frame *frame, struct sf_superblock *sb) {
-  uint8_t flags = sb->record.clean ? FLAG_CLEAN : 0;
   walk_frame(le, frame);
   sf_le_zeros_until(le, AT_SERIAL);
   walk_identity(le, sb);
-  walk_record(le, &sb->record, &flags);
+  walk_record(le, &sb->record);
   sf_le_expect(le, AT_CLAIM);
   sf_le_u64(le, &sb->claim);
   walk_geometry(le, sb);
@@ -158,10 +158,6 @@ walk(struct sf_le *le, struct frame *frame, struct sf_superblock *sb) {
   sf_le_zeros_until(le, AT_LEG_UUID);
   walk_legs(le, sb);
   sf_le_zeros_until(le, SF_PAGE_BYTES);
-
-  sb->record.clean = flags & FLAG_CLEAN;
-  if (flags & ~FLAG_CLEAN)
-    le->unclean = true;
 }
 
 static uint32_t
@@ -201,7 +197,7 @@ name_is_possible(const char *name, size_t size) {
 
 static bool
 identity_is_possible(const struct sf_superblock *sb) {
-  if (sb->legs < 1 || sb->legs > SF_LEGS_MAX || sb->leg_index >= sb->legs)
+  if (sb->legs > SF_LEGS_MAX || sb->leg_index >= sb->legs) /* so there is one leg at least */
     return false;
   if (!uuid_is_set(&sb->volume) || !name_is_possible(sb->volume_name, sizeof sb->volume_name))
     return false;
@@ -327,10 +323,11 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
     return -EPROTONOSUPPORT;
   if (frame.length != SF_PAGE_BYTES)
     return -EBADMSG;
-  if (frame.version != SF_ONDISK_VERSION || le.unclean || !is_possible(&found))
+  if (!is_possible(&found))
     return -EUCLEAN;
 
-  /* Unused entries and the bytes behind names are zero in all that we write. */
+  /* One superblock has one page: this refuses whatever no field shows, that is version 0, unknown
+   * flags, and anything but zero in reserved bytes, unused entries and behind names. */
   sf_superblock_encode(&found, canonical);
   if (memcmp(canonical, page, sizeof canonical) != 0)
     return -EUCLEAN;

@@ -441,7 +441,8 @@ static const struct patch impossible[] = {
     {"data beyond off_t", 160, BYTES("\0\0\x80\xff\xff\xff\xff\x7f\0\0\0\0\0\x10"), -EUCLEAN},
     {"extent 0", 170, BYTES("\0"), -EUCLEAN},
     {"extent not a power of two", 170, BYTES("\x30"), -EUCLEAN},
-    {"extent below a page", 168, BYTES("\0\x08\0"), -EUCLEAN},
+    {"extent below a page", 160, BYTES("\0\0\x10\0\0\0\0\0\0\x08\0"), -EUCLEAN},
+    {"a page more than 2^21 extents", 160, BYTES("\0\x10\0\0\0\x02"), -EUCLEAN},
     {"too many extents", 165, BYTES("\x7f"), -EUCLEAN},
     {"lineage nil", 176, NIL, -EUCLEAN},
     {"ancestor nil", 192, NIL, -EUCLEAN},
@@ -486,6 +487,34 @@ test_impossible_contents_are_refused(void **state) {
     if (r != patch->expected)
       fail_msg("%s: %d, not %d", patch->what, r, patch->expected);
   }
+}
+
+/* Proves that counts one above their arrays are refused before anything is read behind these, all
+ * entries being full (the sanitizers' builds see the read). */
+static void
+test_counts_beyond_their_arrays(void **state) {
+  struct sf_superblock sb;
+  uint8_t page[SF_PAGE_BYTES];
+  example(&sb);
+  sb.legs = SF_LEGS_MAX;
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
+    snprintf(sb.leg_name[i], SF_LEG_NAME_MAX, "leg%u", i);
+    fill_uuid(&sb.leg_uuid[i], i + 1);
+  }
+  sb.ancestors = SF_ANCESTORS_MAX;
+  for (unsigned i = 0; i < SF_ANCESTORS_MAX; i++) {
+    fill_uuid(&sb.ancestor[i].lineage, i + 1);
+    sb.ancestor[i].term = 1;
+  }
+  sf_superblock_encode(&sb, page);
+  assert_int_equal(decode(page, &sb), 0);
+  page[113]++;
+  seal(page);
+  assert_int_equal(decode(page, &sb), -EUCLEAN);
+  page[113]--;
+  page[114]++;
+  seal(page);
+  assert_int_equal(decode(page, &sb), -EUCLEAN);
 }
 
 /* Proves that the checks stop at the limits and not before them. */
@@ -696,6 +725,7 @@ main(void) {
       cmocka_unit_test(test_torn_page_is_seen),
       cmocka_unit_test(test_what_changes_is_in_one_sector),
       cmocka_unit_test(test_impossible_contents_are_refused),
+      cmocka_unit_test(test_counts_beyond_their_arrays),
       cmocka_unit_test(test_limits_are_taken),
       cmocka_unit_test(test_pick),
       cmocka_unit_test(test_torn_write_falls_back_to_the_older_copy),
