@@ -144,6 +144,10 @@ static const struct bad bad[] = {
     {VOLUME "control = ; none\n", "c.conf:3: [volume] control: has no value"},
     {VOLUME "control = # none\n",
      "c.conf:3: [volume] control: after a value a comment begins with ; and not with #"},
+    {VOLUME "control =# none\n",
+     "c.conf:3: [volume] control: after a value a comment begins with ; and not with #"},
+    {VOLUME "[leg a]\npath = /a\t# disk\n",
+     "c.conf:4: [leg a] path: after a value a comment begins with ; and not with #"},
     {VOLUME "[leg a]\npath = /dev/sdb # disk\n",
      "c.conf:4: [leg a] path: after a value a comment begins with ; and not with #"},
 
@@ -576,6 +580,7 @@ test_set(void **state) {
       {"min_legs", "0", "min_legs: 0 is too little: at least 1"},
       {"control", "", "control: has no value"},
       {"leg.a.path", "/a\n/b", "leg.a.path: the value has a control character in it"},
+      {"leg.a.path", "/a\x7f", "leg.a.path: the value has a control character in it"},
       {"evil\nkey", "x", "evil?key: " VOLUME_KEYS},
       {"on_too_few", "suspended", "on_too_few: \"suspended\" is neither error nor suspend"},
   };
