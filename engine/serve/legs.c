@@ -45,10 +45,10 @@ open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MA
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s", sf_superblock_error(leg->found.error));
     r = leg->found.error;
   } else if (leg->file.bytes < base->data_offset + base->data_bytes) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "%s is shorter than the volume", path);
+    snprintf(error, SF_CONFIG_ERROR_MAX, "it is shorter than the volume");
     r = -ENOSPC;
   } else if (leg->file.block_bytes > serve->block_bytes) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "%s needs larger blocks than the volume offers", path);
+    snprintf(error, SF_CONFIG_ERROR_MAX, "it needs larger blocks than the volume offers");
     r = -EINVAL;
   } else {
     r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);

@@ -253,8 +253,7 @@ add_devices(struct sf_serve *serve, struct sf_volume_params *params,
       continue;
     r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
     if (r < 0) {
-      snprintf(error, SF_CONFIG_ERROR_MAX, "leg %s: %s: %s", serve->config.leg[i].name,
-               serve->config.leg[i].path, strerror(-r));
+      snprintf(error, SF_CONFIG_ERROR_MAX, "leg %s: %s", serve->config.leg[i].name, strerror(-r));
       return r;
     }
     params->leg[i] = (struct sf_volume_leg){.device = leg->device, .sb = leg->found.sb};

@@ -282,6 +282,7 @@ void op_judge(struct sf_op *op);
 void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
 void op_tick(struct sf_volume *v);
 void op_fail_all(struct sf_volume *v, int error);
+void op_give_up(struct sf_volume *v, const struct sf_request *request);
 
 /* write.c, read.c, flush.c: what a kind does when it may run */
 void write_run(struct sf_op *op);

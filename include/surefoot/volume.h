@@ -112,7 +112,14 @@ void sf_volume_start(struct sf_volume *volume, uint64_t now_ns);
 /* R-rules decide when `done` comes; it is never called from inside submit. */
 void sf_volume_submit(struct sf_volume *volume, struct sf_request *request, uint64_t now_ns);
 
+/* The caller does not want the answer any more: `done` comes now, with -ESHUTDOWN, unless it came
+ * already.  A write given up on may or may not have happened. */
+void sf_volume_give_up(struct sf_volume *volume, struct sf_request *request, uint64_t now_ns);
+
 void sf_volume_tick(struct sf_volume *volume, uint64_t now_ns);
+
+/* The client's `late` function (timed_io.h) must hand its events here: they lift the fence. */
+void sf_volume_late(const struct sf_tio_event *event);
 
 /* The answer to host.open_leg: 0 with device and sb, or -errno. */
 void sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
@@ -137,6 +144,9 @@ void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
 int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Takes a faulty or missing leg back: through missing or probing to catching-up. */
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
+/* Gives up what a faulty or missing leg holds: the host's next opening makes it an empty member.
+ * -EBUSY while it is in use. */
+int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Gives up what a faulty or missing leg holds: the host's next opening makes it an empty member.
  * -EBUSY while it is in use. */
 int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
