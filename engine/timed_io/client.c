@@ -1,0 +1,173 @@
+/* A client: made with all that it will ever need, and gone only when nothing of it runs. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct sf_tio_client_params defaults = {
+    .requests_max = 256,
+    .buffers_small = 256,
+    .small_bytes = 16 * 1024,
+    .buffers_large = 64,
+    .large_bytes = 256 * 1024,
+    .thread_name = "sf-tio",
+};
+
+static int
+complete_params(const struct sf_tio_client_params *given, struct sf_tio_client_params *params) {
+  *params = given ? *given : defaults;
+  if (!params->requests_max)
+    params->requests_max = defaults.requests_max;
+  if (!params->buffers_small)
+    params->buffers_small = defaults.buffers_small;
+  if (!params->small_bytes)
+    params->small_bytes = defaults.small_bytes;
+  if (!params->buffers_large)
+    params->buffers_large = defaults.buffers_large;
+  if (!params->large_bytes)
+    params->large_bytes = defaults.large_bytes;
+  if (!params->thread_name)
+    params->thread_name = defaults.thread_name;
+  if (params->requests_max > SF_TIO_REQUESTS_LIMIT || params->small_bytes % SF_TIO_ALIGN ||
+      params->large_bytes % SF_TIO_ALIGN || params->large_bytes < params->small_bytes ||
+      params->large_bytes > INT32_MAX)
+    return -EINVAL;
+  return 0;
+}
+
+static int
+make_requests(struct sf_tio_client *client, unsigned n) {
+  client->requests = calloc(n, sizeof *client->requests);
+  if (!client->requests)
+    return -ENOMEM;
+  client->requests_max = n;
+  for (unsigned i = 0; i < n; i++) {
+    client->requests[i].client = client;
+    sf_list_append(&client->requests_free, &client->requests[i].free_link);
+  }
+  return 0;
+}
+
+static int
+start_threads(struct sf_tio_client *client) {
+  int error = -pthread_key_create(&client->key, sf_tio_thread_destructor);
+
+  if (error)
+    return error;
+  error = sf_tio_pulse_start(&client->pulse, &client->live, client->thread_name);
+  if (error)
+    goto no_pulse;
+  error = sf_tio_service_start(client);
+  if (error)
+    goto no_service;
+  return 0;
+
+no_service:
+  sf_tio_pulse_stop(&client->pulse);
+no_pulse:
+  pthread_key_delete(client->key);
+  return error;
+}
+
+static void
+free_client(struct sf_tio_client *client) {
+  free(client->requests);
+  pthread_mutex_destroy(&client->lock);
+  free(client);
+}
+
+int
+sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_client **client) {
+  struct sf_tio_client_params complete;
+  struct sf_tio_client *made;
+  int error = complete_params(params, &complete);
+
+  if (error)
+    return error;
+  made = calloc(1, sizeof *made);
+  if (!made)
+    return -ENOMEM;
+  pthread_mutex_init(&made->lock, NULL);
+  sf_list_init(&made->requests_free);
+  sf_list_init(&made->threads_free);
+  made->late = complete.late;
+  snprintf(made->thread_name, sizeof made->thread_name, "%s", complete.thread_name);
+  error = make_requests(made, complete.requests_max);
+  if (!error)
+    error = sf_tio_pool_init(&made->pool, &complete);
+  if (!error) {
+    error = start_threads(made);
+    if (error)
+      sf_tio_pool_destroy(&made->pool);
+  }
+  if (error) {
+    free_client(made);
+    return error;
+  }
+  *client = made;
+  return 0;
+}
+
+static bool
+busy(struct sf_tio_client *client) {
+  bool busy;
+
+  pthread_mutex_lock(&client->lock);
+  busy = client->requests_n || client->devices_n;
+  pthread_mutex_unlock(&client->lock);
+  return busy || !sf_tio_pool_idle(&client->pool);
+}
+
+int
+sf_tio_client_destroy(struct sf_tio_client *client) {
+  if (!client)
+    return 0;
+  if (sf_tio_in_callout())
+    return -EDEADLK;
+  if (busy(client))
+    return -EBUSY;
+  sf_tio_service_stop(client);
+  sf_tio_pulse_stop(&client->pulse);
+  pthread_key_delete(client->key);
+  for (unsigned i = 0; i < client->threads_n; i++)
+    sf_tio_thread_free(client->threads[i]);
+  sf_tio_pool_destroy(&client->pool);
+  free_client(client);
+  return 0;
+}
+
+void
+sf_tio_client_stats(struct sf_tio_client *client, struct sf_tio_client_stats *stats) {
+  struct sf_tio_pool *pool = &client->pool;
+
+  *stats = (struct sf_tio_client_stats){0};
+  pthread_mutex_lock(&client->lock);
+  stats->requests = client->requests_n;
+  pthread_mutex_unlock(&client->lock);
+  pthread_mutex_lock(&pool->lock);
+  stats->buffers_free_small = pool->free[SF_TIO_SMALL];
+  stats->buffers_free_large = pool->free[SF_TIO_LARGE];
+  pthread_mutex_unlock(&pool->lock);
+  stats->buffers_quarantined = sf_tio_pool_quarantined(pool);
+  stats->memory_bytes = pool->memory_bytes;
+  stats->own_delay_ns = sf_tio_pulse_delay(&client->pulse, sf_tio_now());
+  stats->cancels_submitted = atomic_load(&client->cancels_submitted);
+  stats->enters = atomic_load(&client->enters);
+}
+
+int
+sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns,
+                  struct sf_tio_buffer **buffer) {
+  struct sf_tio_slot *slot;
+  int error = sf_tio_pool_get(&client->pool, len, sf_tio_in_callout() ? 0 : wait_ns, &slot);
+
+  if (!error)
+    *buffer = &slot->pub;
+  return error;
+}
+
+void
+sf_tio_buffer_put(struct sf_tio_client *client, struct sf_tio_buffer *buffer) {
+  sf_tio_pool_put(&client->pool, (struct sf_tio_slot *) buffer);
+}

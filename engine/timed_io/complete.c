@@ -1,0 +1,224 @@
+/* The moves of a region, and what the kernel's answers mean.  All under client->lock. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+
+static const struct sf_sm_hooks no_hooks;
+
+/* ---- moves ---- */
+
+static void
+set_overdue(struct sf_tio_io *io) {
+  if (!io->overdue)
+    io->device->overdue++;
+  io->overdue = true;
+}
+
+static void
+become_terminal(struct sf_tio_io *io, enum sf_tio_state state, uint64_t now_ns) {
+  struct sf_tio_request *request = io->request;
+  struct sf_tio_thread *thread = request->thread;
+  uint32_t bit = UINT32_C(1) << io->index;
+
+  sf_sm_move(&io->sm, state, &no_hooks, NULL);
+  sf_list_remove(&io->live_link);
+  sf_list_remove(&io->device_link);
+  if (--thread->live_n == 0)
+    thread->deadline_ns = SF_TIO_NEVER;
+  if (io->where == SF_TIO_IN_RING)
+    thread->in_ring_live--;
+  atomic_fetch_sub(&request->client->live, 1);
+  if (state == SF_TIO_OK)
+    request->result.ok |= bit;
+  else if (state == SF_TIO_ERROR)
+    request->result.error |= bit;
+  else
+    request->result.canceled |= bit;
+  sf_tio_event_add(io, SF_TIO_EV_TERMINAL, now_ns);
+}
+
+void
+sf_tio_io_timeout(struct sf_tio_io *io, uint64_t now_ns) {
+  io->deadline_ns = SF_TIO_NEVER;
+  if (io->request->auto_cancel) {
+    io->due = true;
+    return;
+  }
+  sf_sm_move(&io->sm, SF_TIO_TIMEOUT, &no_hooks, NULL);
+  set_overdue(io);
+  sf_tio_event_add(io, SF_TIO_EV_TIMEOUT, now_ns);
+}
+
+void
+sf_tio_io_cancel(struct sf_tio_io *io, enum sf_tio_kind kind, uint64_t now_ns) {
+  struct sf_tio_slot *buffer = io->request->buffer;
+
+  io->kind = (uint8_t) kind;
+  if (io->due)
+    io->request->expired |= UINT32_C(1) << io->index;
+  if (kind == SF_TIO_REAL) {
+    /* Nobody needs to wait for it: it did not run and will not. */
+    io->device->running--;
+  } else {
+    io->detached = true;
+    io->device->detached[buffer ? buffer->class : SF_TIO_NO_BUFFER]++;
+    if (buffer)
+      atomic_fetch_add(&buffer->detached, 1);
+    set_overdue(io);
+  }
+  become_terminal(io, SF_TIO_CANCELED, now_ns);
+}
+
+static void
+late(struct sf_tio_io *io, int error, uint64_t now_ns) {
+  io->late_error = error;
+  sf_tio_io_ended(io);
+  if (io->kind == SF_TIO_DETACHED && io->request->client->late)
+    sf_tio_event_add(io, SF_TIO_EV_LATE, now_ns);
+  else
+    sf_tio_io_release(io);
+}
+
+enum sf_tio_kind
+sf_tio_io_drop(struct sf_tio_io *io, uint64_t now_ns) {
+  struct sf_tio_thread *thread = io->request->thread;
+
+  SF_MUST(io->where == SF_TIO_AT_THREAD || io->where == SF_TIO_AT_EXEC);
+  sf_list_remove(&io->where_link);
+  if (io->where == SF_TIO_AT_THREAD)
+    thread->pending_n--;
+  sf_tio_io_cancel(io, io->touched ? SF_TIO_DETACHED : SF_TIO_REAL, now_ns);
+  /* One that had run in part ends here too; -EINTR says so. */
+  late(io, -EINTR, now_ns);
+  return io->kind;
+}
+
+/* ---- answers ---- */
+
+static bool
+unsupported(int res) {
+  switch (-res) {
+  case EOPNOTSUPP:
+  case ENOSYS:
+  case ENODEV:
+  case EINVAL:
+  case EPERM:
+  case EACCES:
+    return true;
+  }
+  return false;
+}
+
+/* What comes after a ZERO's range is zero. */
+static int
+zeroed(struct sf_tio_io *io) {
+  if (!(io->request->flags & SF_TIO_FUA))
+    return 0;
+  io->stage = SF_TIO_DO_FSYNC;
+  return 1;
+}
+
+static int
+zero_refused(struct sf_tio_io *io, int res) {
+  struct sf_tio_device *device = io->device;
+  bool for_ever = res == -EOPNOTSUPP || res == -ENOSYS;
+
+  if (!unsupported(res))
+    return res;
+  if (io->stage == SF_TIO_DO_PUNCH) {
+    device->no_punch |= for_ever;
+    io->stage = device->no_zero_range ? SF_TIO_DO_WRITE_ZEROS : SF_TIO_DO_ZERO_RANGE;
+  } else {
+    device->no_zero_range |= for_ever;
+    io->stage = SF_TIO_DO_WRITE_ZEROS;
+  }
+  return 1;
+}
+
+/* 0: all done; 1: more is to be asked of the kernel; or -errno. */
+static int
+advance(struct sf_tio_io *io, int res) {
+  bool fallocate = io->stage == SF_TIO_DO_PUNCH || io->stage == SF_TIO_DO_ZERO_RANGE;
+
+  if (res < 0)
+    return fallocate ? zero_refused(io, res) : res;
+  io->attempts = 0;
+  io->touched = true;
+  if (fallocate)
+    return zeroed(io);
+  if (io->stage == SF_TIO_DO_FSYNC)
+    return 0;
+  if (res == 0)
+    return -EIO; /* past the end of the file: the caller was told another size */
+  io->progress += (unsigned) res;
+  SF_MUST(io->progress <= io->length);
+  if (io->progress < io->length)
+    return 1;
+  return io->stage == SF_TIO_DO_WRITE_ZEROS ? zeroed(io) : 0;
+}
+
+/* May the same thing be asked again? */
+static bool
+again(struct sf_tio_io *io, int res, bool inlined) {
+  if (res == -EOPNOTSUPP && inlined) {
+    io->device->inline_ok = false; /* RWF_NOWAIT is not understood there */
+    return true;
+  }
+  /* -ECANCELED without a cancel of ours: the kernel lost the thread that it wanted to work in. */
+  if (res != -EAGAIN && res != -EINTR && res != -ECANCELED)
+    return false;
+  io->touched |= res == -EINTR;
+  return ++io->attempts < SF_TIO_ATTEMPTS_MAX;
+}
+
+static void
+answered_too_late(struct sf_tio_io *io, int res, bool inlined, uint64_t now_ns) {
+  bool not_run = res == -ECANCELED || res == -EAGAIN || (res == -EOPNOTSUPP && inlined);
+  int error;
+
+  if (not_run && !io->touched)
+    error = -ECANCELED;
+  else if (not_run)
+    error = -EINTR;
+  else
+    error = advance(io, res);
+  late(io, error == 1 ? -EINTR : error, now_ns);
+}
+
+static bool
+leave_kernel(struct sf_tio_io *io, uint64_t now_ns) {
+  struct sf_tio_thread *thread = io->request->thread;
+  struct sf_tio_device *device = io->device;
+  bool inlined = io->where == SF_TIO_IN_RING;
+
+  if (inlined) {
+    thread->in_ring--;
+    thread->in_ring_live -= !sf_tio_io_terminal(io);
+    device->in_rings--;
+    device->progress_ns = now_ns;
+  } else {
+    SF_MUST(io->where == SF_TIO_IN_EXEC);
+    device->exec.in_kernel--;
+  }
+  io->where = SF_TIO_NOWHERE;
+  return inlined;
+}
+
+void
+sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
+  bool inlined = leave_kernel(io, now_ns);
+  int error;
+
+  if (sf_tio_io_terminal(io)) {
+    answered_too_late(io, res, inlined, now_ns);
+    return;
+  }
+  error = again(io, res, inlined) ? 1 : advance(io, res);
+  if (error == 1) {
+    sf_tio_exec_add(io);
+    return;
+  }
+  io->error = error;
+  sf_tio_io_ended(io);
+  become_terminal(io, error ? SF_TIO_ERROR : SF_TIO_OK, now_ns);
+}

@@ -1,0 +1,91 @@
+/* Deadlines: completions are looked at first, own delay is added, then a region is late. */
+#include "timed_io/internal.h"
+
+static bool
+expired(struct sf_tio_io *io, uint64_t now_ns) {
+  uint64_t delay_ns;
+
+  if (now_ns < io->deadline_ns)
+    return false;
+  delay_ns = sf_tio_pulse_delay(&io->request->client->pulse, now_ns) - io->delay_seen_ns;
+  io->delay_seen_ns += delay_ns;
+  io->deadline_ns = sf_tio_after(io->deadline_ns, delay_ns);
+  return now_ns >= io->deadline_ns;
+}
+
+/* Pins the devices named by the mask, or lets go of them: they stay while we look at them. */
+static void
+pin(struct sf_tio_client *client, uint32_t devices, unsigned n) {
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
+    if (devices & UINT32_C(1) << i)
+      client->devices[i]->uses += n;
+}
+
+/* An executor may be just about to say that a region is done. */
+static void
+ask_executors(struct sf_tio_thread *thread, uint64_t now_ns) {
+  struct sf_tio_client *client = thread->client;
+  uint32_t devices = 0;
+
+  SF_LIST_EACH(entry, &thread->live) {
+    struct sf_tio_io *io = SF_LIST_ENTRY(entry, struct sf_tio_io, live_link);
+
+    if (io->where == SF_TIO_IN_EXEC && expired(io, now_ns))
+      devices |= UINT32_C(1) << io->device->index;
+  }
+  if (!devices)
+    return;
+  pin(client, devices, 1);
+  pthread_mutex_unlock(&client->lock);
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
+    if (devices & UINT32_C(1) << i)
+      sf_tio_exec_reap(client->devices[i]);
+  pthread_mutex_lock(&client->lock);
+  pin(client, devices, -1u);
+}
+
+/* Returns the devices on which something is to be cancelled for its deadline; they are pinned. */
+static uint32_t
+find_expired(struct sf_tio_thread *thread, uint64_t now_ns) {
+  uint32_t due = 0;
+
+  thread->deadline_ns = SF_TIO_NEVER;
+  SF_LIST_EACH(entry, &thread->live) {
+    struct sf_tio_io *io = SF_LIST_ENTRY(entry, struct sf_tio_io, live_link);
+
+    if (expired(io, now_ns)) {
+      thread->scattered = true;
+      sf_tio_io_timeout(io, now_ns);
+    }
+    if (io->due)
+      due |= UINT32_C(1) << io->device->index;
+    if (io->deadline_ns < thread->deadline_ns)
+      thread->deadline_ns = io->deadline_ns;
+  }
+  pin(thread->client, due, 1);
+  return due;
+}
+
+void
+sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns) {
+  struct sf_tio_client *client = thread->client;
+  uint32_t due = 0;
+
+  pthread_mutex_lock(&client->lock);
+  if (now_ns >= thread->deadline_ns) {
+    ask_executors(thread, now_ns);
+    due = find_expired(thread, now_ns);
+  }
+  pthread_mutex_unlock(&client->lock);
+  if (!due)
+    return;
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++) {
+    struct sf_tio_canceled canceled = {0};
+
+    if (due & UINT32_C(1) << i)
+      sf_tio_cancel_on(client->devices[i], 0, true, &canceled);
+  }
+  pthread_mutex_lock(&client->lock);
+  pin(client, due, -1u);
+  pthread_mutex_unlock(&client->lock);
+}

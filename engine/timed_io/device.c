@@ -1,0 +1,159 @@
+/* Devices: what is found out about a file, and who hands regions on it to the kernel. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+/* File systems of which it is known that they honour RWF_NOWAIT, or refuse it, instead of blocking
+ * in submission, and that a hole reads as zeros. */
+static bool
+known_filesystem(int fd) {
+  struct statfs fs;
+
+  if (fstatfs(fd, &fs) < 0)
+    return false;
+  switch ((unsigned long) fs.f_type) {
+  case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
+  case XFS_SUPER_MAGIC:
+  case BTRFS_SUPER_MAGIC:
+  case F2FS_SUPER_MAGIC:
+  case TMPFS_MAGIC:
+    return true;
+  }
+  return false;
+}
+
+static int
+examine(struct sf_tio_device *device) {
+  struct stat st;
+
+  if (fstat(device->fd, &st) < 0)
+    return -errno;
+  /* BLKZEROOUT is behind a block device's fallocate: whatever it answers, a success is zeros. */
+  device->punch_zeros =
+      S_ISBLK(st.st_mode) || (S_ISREG(st.st_mode) && known_filesystem(device->fd));
+  device->inline_ok = device->punch_zeros;
+  return 0;
+}
+
+static int
+enter_table(struct sf_tio_client *client, struct sf_tio_device *device) {
+  int error = -ENOSPC;
+
+  pthread_mutex_lock(&client->lock);
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX && error; i++)
+    if (!client->devices[i]) {
+      device->index = i;
+      client->devices[i] = device;
+      client->devices_n++;
+      error = 0;
+    }
+  pthread_mutex_unlock(&client->lock);
+  return error;
+}
+
+int
+sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **device) {
+  struct sf_tio_device *added = calloc(1, sizeof *added);
+  int error;
+
+  if (!added)
+    return -ENOMEM;
+  added->client = client;
+  added->fd = fd;
+  sf_list_init(&added->live);
+  error = examine(added);
+  if (!error)
+    error = sf_tio_exec_start(added);
+  if (error) {
+    free(added);
+    return error;
+  }
+  error = enter_table(client, added);
+  if (error) {
+    sf_tio_exec_stop(added);
+    free(added);
+    return error;
+  }
+  *device = added;
+  return 0;
+}
+
+int
+sf_tio_device_remove(struct sf_tio_device *device) {
+  struct sf_tio_client *client = device->client;
+  bool busy;
+
+  pthread_mutex_lock(&client->lock);
+  busy = device->uses > 0;
+  if (!busy) {
+    client->devices[device->index] = NULL;
+    client->devices_n--;
+  }
+  pthread_mutex_unlock(&client->lock);
+  if (busy)
+    return -EBUSY;
+  sf_tio_exec_stop(device);
+  free(device);
+  return 0;
+}
+
+void
+sf_tio_device_set_user(struct sf_tio_device *device, void *user) {
+  atomic_store(&device->user, user);
+}
+
+void *
+sf_tio_device_user(const struct sf_tio_device *device) {
+  return atomic_load(&device->user);
+}
+
+unsigned
+sf_tio_device_running(const struct sf_tio_device *device) {
+  unsigned running;
+
+  pthread_mutex_lock(&device->client->lock);
+  running = device->running;
+  pthread_mutex_unlock(&device->client->lock);
+  return running;
+}
+
+/* A device that may block in submission, or that has shown a sign of being stuck, is entered by its
+ * executor only: the other devices of the same request must not wait for it. */
+bool
+sf_tio_device_inline(const struct sf_tio_device *device, const struct sf_tio_io *io,
+                     uint64_t now_ns) {
+  if (!device->inline_ok || io->stage != SF_TIO_DO_TRANSFER)
+    return false;
+  if (device->overdue || device->in_rings >= SF_TIO_INLINE_DEPTH)
+    return false;
+  return !device->in_rings || now_ns < device->progress_ns + SF_TIO_SILENCE_NS;
+}
+
+static unsigned
+share(const struct sf_tio_device *device, unsigned of) {
+  unsigned share = of / device->client->devices_n;
+
+  return share ? share : 1;
+}
+
+/* Detached regions hold memory for as long as the device likes; they may not hold the others'. */
+bool
+sf_tio_device_full(const struct sf_tio_device *device, unsigned class) {
+  const struct sf_tio_client *client = device->client;
+  unsigned detached = 0;
+
+  for (unsigned i = 0; i <= SF_TIO_CLASSES; i++)
+    detached += device->detached[i];
+  if (detached >= share(device, client->requests_max))
+    return true;
+  return class < SF_TIO_CLASSES &&
+         device->detached[class] >= share(device, client->pool.count[class]);
+}

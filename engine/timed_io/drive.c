@@ -1,0 +1,213 @@
+/* Driving a queue: hand over what is pending, wait, take completions, look at the deadlines, tell.
+ * All of it with thread->owner held. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+
+/* ---- handing over ---- */
+
+static void
+arm_wake(struct sf_tio_thread *thread) {
+  struct io_uring_sqe *sqe;
+
+  if (thread->wake_armed || thread->service)
+    return;
+  sqe = io_uring_get_sqe(&thread->ring.uring);
+  if (!sqe)
+    return;
+  io_uring_prep_poll_multishot(sqe, thread->wake_fd, POLLIN);
+  sqe->user_data = SF_TIO_UD_WAKE;
+  thread->wake_armed = true;
+}
+
+static bool
+hand_over(struct sf_tio_thread *thread, struct sf_tio_io *io, uint64_t now_ns) {
+  struct sf_tio_device *device = io->device;
+
+  if (!sf_tio_device_inline(device, io, now_ns)) {
+    sf_list_remove(&io->where_link);
+    thread->pending_n--;
+    sf_tio_exec_add(io);
+    return true;
+  }
+  if (!sf_tio_ring_prep(&thread->ring, io, true))
+    return false;
+  sf_list_remove(&io->where_link);
+  thread->pending_n--;
+  io->where = SF_TIO_IN_RING;
+  thread->in_ring++;
+  thread->in_ring_live++;
+  if (device->in_rings++ == 0)
+    device->progress_ns = now_ns;
+  return true;
+}
+
+static void
+submit(struct sf_tio_thread *thread) {
+  if (!thread->service)
+    atomic_fetch_add_explicit(&thread->client->enters, 1, memory_order_relaxed);
+  io_uring_submit(&thread->ring.uring);
+}
+
+void
+sf_tio_turn_feed(struct sf_tio_thread *thread) {
+  struct sf_tio_client *client = thread->client;
+
+  arm_wake(thread);
+  pthread_mutex_lock(&client->lock);
+  while (!sf_list_empty(&thread->pending)) {
+    struct sf_tio_io *io = SF_LIST_ENTRY(thread->pending.next, struct sf_tio_io, where_link);
+
+    if (hand_over(thread, io, sf_tio_now()))
+      continue;
+    pthread_mutex_unlock(&client->lock);
+    submit(thread);
+    pthread_mutex_lock(&client->lock);
+  }
+  if (thread->live_n == 0)
+    thread->scattered = false;
+  pthread_mutex_unlock(&client->lock);
+}
+
+void
+sf_tio_turn_submit(struct sf_tio_thread *thread) {
+  if (io_uring_sq_ready(&thread->ring.uring))
+    submit(thread);
+}
+
+/* ---- taking completions ---- */
+
+static void
+take(struct sf_tio_thread *thread, const struct io_uring_cqe *cqe, uint64_t now_ns) {
+  if (cqe->user_data != SF_TIO_UD_WAKE)
+    sf_tio_io_complete(sf_tio_io_find(thread->client, cqe->user_data), cqe->res, now_ns);
+  else if (!(cqe->flags & IORING_CQE_F_MORE))
+    thread->wake_armed = false;
+}
+
+void
+sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns) {
+  struct io_uring *uring = &thread->ring.uring;
+  struct io_uring_cqe *cqes[SF_TIO_BATCH];
+  unsigned n;
+
+  while ((n = io_uring_peek_batch_cqe(uring, cqes, SF_TIO_BATCH)) > 0) {
+    pthread_mutex_lock(&thread->client->lock);
+    for (unsigned i = 0; i < n; i++)
+      take(thread, cqes[i], now_ns);
+    pthread_mutex_unlock(&thread->client->lock);
+    io_uring_cq_advance(uring, n);
+  }
+  sf_tio_deadlines(thread, now_ns);
+}
+
+/* ---- waiting ---- */
+
+/* All that is live came from this thread and nothing is unusual: one wait for all of it.  Else the
+ * first completion counts. */
+static unsigned
+completions_wanted(struct sf_tio_thread *thread, uint64_t *deadline_ns) {
+  unsigned n = 1;
+
+  pthread_mutex_lock(&thread->client->lock);
+  if (thread->live_n && !thread->scattered && thread->live_n == thread->in_ring_live &&
+      thread->in_ring == thread->in_ring_live)
+    n = thread->live_n;
+  *deadline_ns = thread->deadline_ns;
+  pthread_mutex_unlock(&thread->client->lock);
+  return n;
+}
+
+static void
+enter(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t until_ns) {
+  uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+  struct __kernel_timespec ts = {.tv_sec = (long long) (wait_ns / 1000000000u),
+                                 .tv_nsec = (long long) (wait_ns % 1000000000u)};
+  struct io_uring_cqe *cqe;
+  int error;
+
+  atomic_fetch_add_explicit(&thread->client->enters, 1, memory_order_relaxed);
+  error = io_uring_submit_and_wait_timeout(&thread->ring.uring, &cqe, wanted,
+                                           until_ns == SF_TIO_NEVER ? NULL : &ts, NULL);
+  /* The kernel has no memory for it just now; what is in the ring is submitted again. */
+  if (error == -EAGAIN || error == -EBUSY || error == -ENOMEM)
+    poll(&(struct pollfd){.fd = thread->wake_fd, .events = POLLIN}, 1, 1);
+}
+
+static void
+wait_for_news(struct sf_tio_thread *thread, uint64_t now_ns, uint64_t until_ns) {
+  uint64_t deadline_ns;
+  unsigned wanted = completions_wanted(thread, &deadline_ns);
+
+  if (deadline_ns < until_ns)
+    until_ns = deadline_ns;
+  if (wanted > 1 && now_ns + SF_TIO_TOGETHER_NS < until_ns)
+    until_ns = now_ns + SF_TIO_TOGETHER_NS;
+  atomic_store(&thread->waiting, true);
+  if (atomic_load(&thread->wake))
+    sf_tio_turn_submit(thread);
+  else
+    enter(thread, wanted, now_ns, until_ns);
+  atomic_store(&thread->waiting, false);
+  if (wanted > 1 && io_uring_cq_ready(&thread->ring.uring) < wanted)
+    thread->scattered = true;
+  if (until_ns != SF_TIO_NEVER)
+    sf_tio_pulse_overslept(&thread->client->pulse, until_ns, sf_tio_now());
+}
+
+/* ---- the loop ---- */
+
+static void
+begin(struct sf_tio_thread *thread) {
+  pthread_mutex_lock(&thread->owner);
+  pthread_mutex_lock(&thread->client->lock);
+  thread->driven = true;
+  thread->drives++;
+  pthread_mutex_unlock(&thread->client->lock);
+}
+
+/* What still runs is looked after by the service.  While it knows of this queue already, it comes
+ * by itself: a thread whose every request leaves something behind need not wake it each time. */
+static void
+end(struct sf_tio_thread *thread) {
+  struct sf_tio_client *client = thread->client;
+
+  sf_tio_turn_submit(thread);
+  pthread_mutex_lock(&client->lock);
+  thread->driven = false;
+  if (!sf_list_empty(&thread->events) ||
+      (sf_tio_thread_busy(thread) &&
+       (!thread->listed || thread->deadline_ns < atomic_load(&client->service.until_ns))))
+    sf_tio_thread_kick(thread);
+  pthread_mutex_unlock(&client->lock);
+  pthread_mutex_unlock(&thread->owner);
+}
+
+int
+sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void *), void *arg) {
+  int error;
+
+  if (sf_tio_in_callout())
+    return -EDEADLK;
+  SF_MUST(thread == sf_tio_thread_current(thread->client));
+  begin(thread);
+  for (;;) {
+    uint64_t now_ns;
+
+    atomic_store(&thread->wake, false);
+    sf_tio_events_deliver(thread);
+    sf_tio_turn_feed(thread);
+    error = 0;
+    if (stop && stop(arg))
+      break;
+    now_ns = sf_tio_now();
+    error = -ETIME;
+    if (until_ns && now_ns >= until_ns)
+      break;
+    wait_for_news(thread, now_ns, until_ns ? until_ns : SF_TIO_NEVER);
+    sf_tio_turn_collect(thread, sf_tio_now());
+  }
+  end(thread);
+  return error;
+}

@@ -1,0 +1,107 @@
+/* Events: what is found about a region waits in its queue until a driver tells it, in order. */
+#include "timed_io/internal.h"
+
+#include <string.h>
+
+static _Thread_local unsigned callouts;
+
+bool
+sf_tio_in_callout(void) {
+  return callouts > 0;
+}
+
+void
+sf_tio_event_add(struct sf_tio_io *io, enum sf_tio_pending_event event, uint64_t now_ns) {
+  struct sf_tio_thread *thread = io->request->thread;
+
+  SF_MUST(!(io->events & event));
+  if (!io->events)
+    sf_list_append(&thread->events, &io->event_link);
+  io->events |= event;
+  io->at_ns[__builtin_ctz(event)] = now_ns;
+  sf_tio_thread_kick(thread);
+}
+
+static uint64_t
+latency(const struct sf_tio_request *request, uint64_t at_ns) {
+  uint64_t delay_ns = atomic_load(&request->client->pulse.total_ns) - request->entry_delay_ns;
+  uint64_t since_ns = at_ns > request->entry_ns ? at_ns - request->entry_ns : 0;
+
+  return since_ns > delay_ns ? since_ns - delay_ns : 0;
+}
+
+static struct sf_tio_event
+describe(const struct sf_tio_io *io, enum sf_tio_pending_event event) {
+  const struct sf_tio_request *request = io->request;
+  uint64_t at_ns = io->at_ns[__builtin_ctz(event)];
+  struct sf_tio_event told = {
+      .handle = request->handle,
+      .context = request->context,
+      .device = io->device,
+      .region = io->index,
+      .state = event == SF_TIO_EV_TIMEOUT ? SF_TIO_TIMEOUT : io->sm.state,
+      .now_ns = at_ns,
+      .latency_ns = latency(request, at_ns),
+  };
+
+  if (told.state == SF_TIO_CANCELED)
+    told.kind = io->kind;
+  if (told.state == SF_TIO_ERROR)
+    told.error = io->error;
+  if (event == SF_TIO_EV_LATE) {
+    told.late = true;
+    told.error = io->late_error;
+  }
+  return told;
+}
+
+/* The copy out of a read goes before its notify, and is never made for one that was given up. */
+static void
+copy_out(struct sf_tio_client *client, struct sf_tio_io *io, enum sf_tio_pending_event event) {
+  struct sf_tio_request *request = io->request;
+
+  if (event != SF_TIO_EV_TERMINAL || io->sm.state != SF_TIO_OK || request->op != SF_TIO_READ ||
+      !request->data)
+    return;
+  /* Nothing else touches an OK region, and its event keeps it. */
+  pthread_mutex_unlock(&client->lock);
+  memcpy(request->data, request->buffer->pub.data, io->length);
+  pthread_mutex_lock(&client->lock);
+}
+
+/* Under client->lock, which is dropped around the call.  The region lets go of its slot, buffer and
+ * device before its last event is told: what the callback wants to do next may need them. */
+static void
+deliver(struct sf_tio_client *client, struct sf_tio_thread *thread) {
+  struct sf_tio_io *io = SF_LIST_ENTRY(thread->events.next, struct sf_tio_io, event_link);
+  struct sf_tio_request *request = io->request;
+  enum sf_tio_pending_event event = io->events & -io->events;
+  sf_tio_event_fn *function = event == SF_TIO_EV_LATE ? client->late : request->notify;
+  struct sf_tio_event told;
+
+  copy_out(client, io, event);
+  told = describe(io, event);
+  io->events &= (uint8_t) ~event;
+  if (!io->events)
+    sf_list_remove(&io->event_link);
+  if (event == SF_TIO_EV_TERMINAL)
+    request->untold--;
+  sf_tio_io_release(io);
+  if (!function)
+    return;
+  pthread_mutex_unlock(&client->lock);
+  callouts++;
+  function(&told);
+  callouts--;
+  pthread_mutex_lock(&client->lock);
+}
+
+void
+sf_tio_events_deliver(struct sf_tio_thread *thread) {
+  struct sf_tio_client *client = thread->client;
+
+  pthread_mutex_lock(&client->lock);
+  while (!sf_list_empty(&thread->events))
+    deliver(client, thread);
+  pthread_mutex_unlock(&client->lock);
+}

@@ -1,0 +1,270 @@
+/* A device's executor: a thread with a ring of its own, for all that could block the submitter.
+ * Everything goes through IOSQE_ASYNC, so that it is a worker of the kernel that blocks and never
+ * this thread.  What exceeds the depth waits in a list, where a cancel surely reaches it. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Every region in the kernel can have a completion and that of a cancel; another round of cancels
+ * may come while the first is not taken. */
+enum { COMPLETIONS = 4 * SF_TIO_EXEC_DEPTH };
+
+struct completion {
+  uint64_t user_data;
+  int res;
+};
+
+/* user_data of a cancel: the number of its batch, a mark, the target's index.  Less than that of any
+ * region. */
+enum { CANCEL_MARK = 0x80 };
+_Static_assert((int) SF_TIO_EXEC_DEPTH <= (int) CANCEL_MARK, "an index fits below the mark");
+
+static bool
+of_region(const struct completion *taken) {
+  return taken->user_data >> (SF_TIO_SLOT_BITS + SF_TIO_REGION_BITS);
+}
+
+static uint64_t
+cancel_user_data(uint8_t batch, unsigned i) {
+  return (uint64_t) batch << 8 | CANCEL_MARK | i;
+}
+
+static void
+wake(struct sf_tio_executor *exec) {
+  uint64_t one = 1;
+
+  atomic_store(&exec->wake, true);
+  if (atomic_load(&exec->waiting))
+    SF_MUST(write(exec->wake_fd, &one, sizeof one) == sizeof one || errno == EAGAIN);
+}
+
+void
+sf_tio_exec_add(struct sf_tio_io *io) {
+  struct sf_tio_executor *exec = &io->device->exec;
+
+  io->where = SF_TIO_AT_EXEC;
+  sf_list_append(&exec->list, &io->where_link);
+  wake(exec);
+}
+
+/* ---- taking completions, with ring_lock held ---- */
+
+static unsigned
+take(struct sf_tio_executor *exec, struct completion *taken) {
+  struct io_uring_cqe *cqes[COMPLETIONS];
+  unsigned n = io_uring_peek_batch_cqe(&exec->ring.uring, cqes, COMPLETIONS);
+
+  for (unsigned i = 0; i < n; i++)
+    taken[i] = (struct completion){cqes[i]->user_data, cqes[i]->res};
+  io_uring_cq_advance(&exec->ring.uring, n);
+  return n;
+}
+
+static void
+complete(struct sf_tio_device *device, const struct completion *taken, unsigned n) {
+  uint64_t now_ns = sf_tio_now();
+
+  for (unsigned i = 0; i < n; i++)
+    if (of_region(&taken[i]))
+      sf_tio_io_complete(sf_tio_io_find(device->client, taken[i].user_data), taken[i].res, now_ns);
+}
+
+static void
+reap(struct sf_tio_device *device) {
+  struct completion taken[COMPLETIONS];
+  unsigned n = take(&device->exec, taken);
+
+  if (!n)
+    return;
+  pthread_mutex_lock(&device->client->lock);
+  complete(device, taken, n);
+  pthread_mutex_unlock(&device->client->lock);
+}
+
+void
+sf_tio_exec_reap(struct sf_tio_device *device) {
+  pthread_mutex_lock(&device->exec.ring_lock);
+  reap(device);
+  pthread_mutex_unlock(&device->exec.ring_lock);
+}
+
+/* ---- cancelling, with ring_lock held ---- */
+
+static void
+ask_to_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned n) {
+  struct io_uring *uring = &device->exec.ring.uring;
+
+  /* Regions that the kernel had no memory for wait in the ring.  Submitted from here they would
+   * belong to this thread. */
+  if (io_uring_sq_ready(uring))
+    return;
+  device->exec.cancels++;
+  for (unsigned i = 0; i < n; i++) {
+    struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
+
+    SF_MUST(sqe != NULL);
+    io_uring_prep_cancel64(sqe, sf_tio_io_user_data(targets[i]), 0);
+    sqe->user_data = cancel_user_data(device->exec.cancels, i);
+  }
+  io_uring_submit(uring);
+  atomic_fetch_add_explicit(&device->client->cancels_submitted, n, memory_order_relaxed);
+}
+
+/* A cancel is answered during its submission.  0 says that the region was queued and is taken out:
+ * it did not run.  Anything else, -ENOENT included, says nothing about it. */
+static void
+apply_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned n,
+             const struct completion *taken, struct sf_tio_canceled *canceled) {
+  unsigned i = taken->user_data & (CANCEL_MARK - 1);
+
+  if (of_region(taken) || taken->user_data != cancel_user_data(device->exec.cancels, i))
+    return;
+  SF_MUST(i < n);
+  if (taken->res != 0 || targets[i]->touched)
+    return;
+  sf_tio_io_cancel(targets[i], SF_TIO_REAL, sf_tio_now());
+  canceled->real++;
+}
+
+static void
+give_up(struct sf_tio_io *io, struct sf_tio_canceled *canceled) {
+  enum sf_tio_kind kind = SF_TIO_DETACHED;
+
+  if (sf_tio_io_terminal(io)) {
+    canceled->done += io->kind == SF_TIO_NONE;
+    return;
+  }
+  if (io->where == SF_TIO_AT_EXEC)
+    kind = sf_tio_io_drop(io, sf_tio_now());
+  else
+    sf_tio_io_cancel(io, kind, sf_tio_now());
+  canceled->real += kind == SF_TIO_REAL;
+  canceled->detached += kind == SF_TIO_DETACHED;
+}
+
+void
+sf_tio_exec_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned n,
+                   struct sf_tio_canceled *canceled) {
+  struct completion taken[COMPLETIONS];
+  unsigned taken_n;
+
+  ask_to_cancel(device, targets, n);
+  taken_n = take(&device->exec, taken);
+  /* In one go under the lock: what the answers name cannot be released in between. */
+  pthread_mutex_lock(&device->client->lock);
+  for (unsigned i = 0; i < taken_n; i++)
+    apply_cancel(device, targets, n, &taken[i], canceled);
+  complete(device, taken, taken_n);
+  for (unsigned i = 0; i < n; i++)
+    give_up(targets[i], canceled);
+  pthread_mutex_unlock(&device->client->lock);
+}
+
+/* ---- the thread ---- */
+
+static void
+feed(struct sf_tio_device *device) {
+  struct sf_tio_executor *exec = &device->exec;
+
+  pthread_mutex_lock(&device->client->lock);
+  while (exec->in_kernel < SF_TIO_EXEC_DEPTH && !sf_list_empty(&exec->list)) {
+    struct sf_tio_io *io = SF_LIST_ENTRY(exec->list.next, struct sf_tio_io, where_link);
+
+    if (!sf_tio_ring_prep(&exec->ring, io, false))
+      break;
+    sf_list_remove(&io->where_link);
+    io->where = SF_TIO_IN_EXEC;
+    exec->in_kernel++;
+  }
+  pthread_mutex_unlock(&device->client->lock);
+  if (io_uring_sq_ready(&exec->ring.uring))
+    io_uring_submit(&exec->ring.uring);
+}
+
+static bool
+stopped(struct sf_tio_device *device) {
+  bool stop;
+
+  pthread_mutex_lock(&device->client->lock);
+  stop = device->exec.stop;
+  pthread_mutex_unlock(&device->client->lock);
+  return stop;
+}
+
+static void
+wait_for_news(struct sf_tio_executor *exec) {
+  struct pollfd fds[2] = {{.fd = exec->ring.uring.ring_fd, .events = POLLIN},
+                          {.fd = exec->wake_fd, .events = POLLIN}};
+  uint64_t count;
+
+  atomic_store(&exec->waiting, true);
+  if (!atomic_load(&exec->wake)) {
+    /* Left in the ring for lack of memory in the kernel: try again soon. */
+    poll(fds, 2, io_uring_sq_ready(&exec->ring.uring) ? 1 : -1);
+    if (fds[1].revents)
+      (void) !read(exec->wake_fd, &count, sizeof count);
+  }
+  atomic_store(&exec->waiting, false);
+}
+
+static void *
+executor_main(void *arg) {
+  struct sf_tio_device *device = arg;
+  struct sf_tio_executor *exec = &device->exec;
+  unsigned workers[2] = {SF_TIO_EXEC_DEPTH, SF_TIO_EXEC_DEPTH};
+
+  /* Of this thread, so here: as many may block at once as the kernel is given. */
+  io_uring_register_iowq_max_workers(&exec->ring.uring, workers);
+  while (!stopped(device)) {
+    atomic_store(&exec->wake, false);
+    pthread_mutex_lock(&exec->ring_lock);
+    reap(device);
+    feed(device);
+    pthread_mutex_unlock(&exec->ring_lock);
+    wait_for_news(exec);
+  }
+  return NULL;
+}
+
+int
+sf_tio_exec_start(struct sf_tio_device *device) {
+  struct sf_tio_executor *exec = &device->exec;
+  int error;
+
+  sf_list_init(&exec->list);
+  exec->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (exec->wake_fd < 0)
+    return -errno;
+  error = sf_tio_ring_init(&exec->ring, &device->client->pool, 2 * SF_TIO_EXEC_DEPTH, COMPLETIONS);
+  if (error) {
+    close(exec->wake_fd);
+    return error;
+  }
+  pthread_mutex_init(&exec->ring_lock, NULL);
+  error = sf_tio_spawn(&exec->thread, device->client->thread_name, "exec", executor_main, device);
+  if (error) {
+    sf_tio_ring_exit(&exec->ring);
+    close(exec->wake_fd);
+    pthread_mutex_destroy(&exec->ring_lock);
+  }
+  return error;
+}
+
+void
+sf_tio_exec_stop(struct sf_tio_device *device) {
+  struct sf_tio_executor *exec = &device->exec;
+
+  pthread_mutex_lock(&device->client->lock);
+  SF_MUST(sf_list_empty(&exec->list) && exec->in_kernel == 0);
+  exec->stop = true;
+  wake(exec);
+  pthread_mutex_unlock(&device->client->lock);
+  pthread_join(exec->thread, NULL);
+  sf_tio_ring_exit(&exec->ring);
+  close(exec->wake_fd);
+  pthread_mutex_destroy(&exec->ring_lock);
+}

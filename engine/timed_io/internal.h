@@ -1,0 +1,403 @@
+/* Timed I/O, inside.  Nobody but engine/timed_io includes this.
+ *
+ * The way of a region (struct sf_tio_io), by `where`:
+ *
+ *      sf_tio() ──► PENDING ──► RING                  handed to the kernel by its driver
+ *          │           └─────┐    │ -EAGAIN, -EOPNOTSUPP
+ *          │                 ▼    ▼
+ *          └───────────► EXEC_LIST ──► EXEC_RING      handed over by the device's executor
+ *
+ *      from everywhere ──► NOWHERE                    its own completion, or dropped by a cancel
+ *
+ * `where` is what the kernel may still do with it; `sm.state` is what the client was told or will
+ * be.  The two are independent: a DETACHED region is terminal and still in a ring.  A region is
+ * released when it is NOWHERE and all of its events are delivered, a request slot when the last of
+ * its regions is.
+ *
+ * Locks, outermost first
+ *  - thread->owner     one thread runs a queue: reaps its ring, delivers its events.  Held across
+ *                      notify and late, which never take it (they may not drive).
+ *  - executor.ring     the ring of a device's executor; held around submitting and reaping only,
+ *                      neither of which blocks.  A region in EXEC_RING becomes terminal only under
+ *                      it, so a cancel and a completion cannot cross.
+ *  - client->lock      all bookkeeping; never held in a call that can block, nor while calling out.
+ *  - pool->lock, pulse->lock   leaves. */
+#ifndef SF_TIMED_IO_INTERNAL_H
+#define SF_TIMED_IO_INTERNAL_H
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <surefoot/timed_io.h>
+
+#include "base/list.h"
+#include "base/must.h"
+#include "base/sm.h"
+
+enum {
+  SF_TIO_REQUESTS_LIMIT = 4096, /* a slot is 12 bits of a handle */
+  SF_TIO_THREADS_LIMIT = 1024,
+  SF_TIO_RING_ENTRIES = 128,
+  SF_TIO_BATCH = 64,         /* completions taken from a ring in one go */
+  SF_TIO_EXEC_DEPTH = 64,    /* regions that one executor has inside the kernel */
+  SF_TIO_INLINE_DEPTH = 64,  /* regions on one device that submitting threads handed over */
+  SF_TIO_ATTEMPTS_MAX = 100, /* of one region, after -EAGAIN and -EINTR without progress */
+  SF_TIO_SLOT_BITS = 12,
+  SF_TIO_REGION_BITS = 4,
+};
+_Static_assert(1u << SF_TIO_SLOT_BITS == SF_TIO_REQUESTS_LIMIT, "a slot fits its bits");
+_Static_assert(1u << SF_TIO_REGION_BITS == SF_TIO_REGIONS_MAX, "a region index fits its bits");
+
+#define SF_TIO_NEVER UINT64_MAX
+#define SF_TIO_MS    UINT64_C(1000000)
+
+/* How long a device may be silent before a submitting thread stops entering the kernel for it:
+ * there, a full queue makes submission block.  An executor's worker blocks in its place. */
+#define SF_TIO_SILENCE_NS (10 * SF_TIO_MS)
+
+/* How long one wait for several completions together may last.  A wake-up counts as one completion
+ * and would otherwise be noticed only with the last of them. */
+#define SF_TIO_TOGETHER_NS (4 * SF_TIO_MS)
+
+/* user_data of a region is handle << SF_TIO_REGION_BITS | region, which is at least 1 << 16. */
+#define SF_TIO_UD_WAKE UINT64_C(1)
+
+enum sf_tio_where {
+  SF_TIO_NOWHERE,
+  SF_TIO_AT_THREAD,
+  SF_TIO_IN_RING,
+  SF_TIO_AT_EXEC,
+  SF_TIO_IN_EXEC
+};
+
+/* What is being asked of the kernel; an operation may need more than one. */
+enum sf_tio_stage {
+  SF_TIO_DO_TRANSFER,
+  SF_TIO_DO_FSYNC,
+  SF_TIO_DO_PUNCH,
+  SF_TIO_DO_ZERO_RANGE,
+  SF_TIO_DO_WRITE_ZEROS,
+};
+
+enum sf_tio_pending_event {
+  SF_TIO_EV_TIMEOUT = 1 << 0,
+  SF_TIO_EV_TERMINAL = 1 << 1,
+  SF_TIO_EV_LATE = 1 << 2,
+};
+
+/* ---- buffers (pool.c) ---- */
+
+enum sf_tio_class { SF_TIO_SMALL, SF_TIO_LARGE, SF_TIO_CLASSES, SF_TIO_NO_BUFFER = SF_TIO_CLASSES };
+
+struct sf_tio_slot {
+  struct sf_tio_buffer pub; /* first: the user holds a pointer to it */
+  struct sf_list free_link;
+  atomic_uint refs;
+  atomic_uint detached; /* of refs, those of DETACHED regions */
+  uint8_t class;
+};
+
+struct sf_tio_pool {
+  char *memory; /* small slots, large slots, zeros */
+  size_t memory_bytes;
+  char *zeros;
+  size_t zeros_bytes;
+  struct iovec fixed[SF_TIO_CLASSES]; /* as registered with every ring */
+  struct sf_tio_slot *slots;
+  unsigned count[SF_TIO_CLASSES];
+  size_t bytes[SF_TIO_CLASSES];
+
+  pthread_mutex_t lock;
+  pthread_cond_t came_free;
+  unsigned waiters;                    /* under lock */
+  unsigned free[SF_TIO_CLASSES];       /* under lock */
+  struct sf_list list[SF_TIO_CLASSES]; /* under lock */
+};
+
+int sf_tio_pool_init(struct sf_tio_pool *pool, const struct sf_tio_client_params *params);
+void sf_tio_pool_destroy(struct sf_tio_pool *pool);
+int sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns,
+                    struct sf_tio_slot **slot);
+void sf_tio_pool_ref(struct sf_tio_slot *slot);
+void sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot);
+unsigned sf_tio_pool_quarantined(struct sf_tio_pool *pool);
+bool sf_tio_pool_idle(struct sf_tio_pool *pool);
+
+/* ---- this process's own delay (pulse.c) ---- */
+
+struct sf_tio_pulse {
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  bool stop;                    /* under lock */
+  uint64_t accounted_ns;        /* under lock: delay before this time is in total_ns */
+  atomic_uint_fast64_t next_ns; /* when it should tick; SF_TIO_NEVER while it rests */
+  atomic_uint_fast64_t total_ns;
+  atomic_uint *busy; /* it rests while this is 0 */
+};
+
+int sf_tio_pulse_start(struct sf_tio_pulse *pulse, atomic_uint *busy, const char *name);
+void sf_tio_pulse_stop(struct sf_tio_pulse *pulse);
+void sf_tio_pulse_begin(struct sf_tio_pulse *pulse, uint64_t now_ns);
+uint64_t sf_tio_pulse_delay(struct sf_tio_pulse *pulse, uint64_t now_ns);
+void sf_tio_pulse_overslept(struct sf_tio_pulse *pulse, uint64_t wanted_ns, uint64_t now_ns);
+
+/* ---- requests and regions (request.c) ---- */
+
+struct sf_tio_io {
+  struct sf_sm sm; /* enum sf_tio_state */
+  struct sf_tio_request *request;
+  struct sf_tio_device *device;
+  struct sf_list where_link;  /* the list that `where` names, if it is one */
+  struct sf_list live_link;   /* thread->live, while not terminal */
+  struct sf_list device_link; /* device->live, while not terminal */
+  struct sf_list event_link;  /* thread->events, while `events` is not 0 */
+  uint64_t offset, length, progress;
+  uint64_t deadline_ns;   /* SF_TIO_NEVER: none, or its TIMEOUT was said */
+  uint64_t delay_seen_ns; /* own delay that the deadline already contains */
+  uint64_t at_ns[3];      /* when each of the pending events was found, in order of their bits */
+  int error;              /* of ERROR */
+  int late_error;
+  uint16_t attempts;
+  uint8_t index;
+  uint8_t where;
+  uint8_t stage;
+  uint8_t kind;
+  uint8_t events;
+  bool touched;  /* a part of it may have run */
+  bool overdue;  /* counted in device->overdue */
+  bool due;      /* its deadline has passed and it is to be cancelled for that */
+  bool detached; /* counted in device->detached */
+};
+
+struct sf_tio_request {
+  uint64_t handle; /* 0: free */
+  struct sf_list free_link;
+  struct sf_tio_client *client;
+  struct sf_tio_thread *thread; /* whose driver reports it */
+  struct sf_tio_slot *buffer;   /* READ, WRITE */
+  void *data;                   /* READ: where the copy goes */
+  sf_tio_event_fn *notify;
+  void *context;
+  uint64_t entry_ns;
+  uint64_t entry_delay_ns;
+  struct sf_tio_result result;
+  uint32_t expired; /* regions cancelled at their deadline */
+  uint8_t op;
+  uint8_t flags;
+  uint8_t n;
+  uint8_t untold;     /* regions whose terminal event is not delivered */
+  uint8_t unreleased; /* regions not released, + 1 for a SYNC caller */
+  bool auto_cancel;   /* no notify: a deadline cancels */
+  struct sf_tio_io io[SF_TIO_REGIONS_MAX];
+};
+
+extern const struct sf_sm_table sf_tio_states;
+
+struct sf_tio_request *sf_tio_request_get(struct sf_tio_client *client);
+void sf_tio_request_release(struct sf_tio_request *request);
+struct sf_tio_request *sf_tio_request_find(struct sf_tio_client *client, uint64_t handle);
+struct sf_tio_io *sf_tio_io_find(struct sf_tio_client *client, uint64_t user_data);
+void sf_tio_io_ended(struct sf_tio_io *io);
+void sf_tio_io_release(struct sf_tio_io *io);
+
+static inline bool
+sf_tio_io_terminal(const struct sf_tio_io *io) {
+  return io->sm.state >= SF_TIO_OK;
+}
+
+static inline uint64_t
+sf_tio_io_user_data(const struct sf_tio_io *io) {
+  return io->request->handle << SF_TIO_REGION_BITS | io->index;
+}
+
+/* ---- moves (complete.c): all under client->lock ---- */
+
+void sf_tio_io_timeout(struct sf_tio_io *io, uint64_t now_ns);
+void sf_tio_io_cancel(struct sf_tio_io *io, enum sf_tio_kind kind, uint64_t now_ns);
+/* One that the kernel does not have: takes it off its list, and says what kind that was. */
+enum sf_tio_kind sf_tio_io_drop(struct sf_tio_io *io, uint64_t now_ns);
+/* What the kernel answered.  May put the region on its device's executor list. */
+void sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns);
+
+/* ---- events (event.c) ---- */
+
+/* Under client->lock. */
+void sf_tio_event_add(struct sf_tio_io *io, enum sf_tio_pending_event event, uint64_t now_ns);
+/* With owner held. */
+void sf_tio_events_deliver(struct sf_tio_thread *thread);
+/* In a notify or late function of this thread? */
+bool sf_tio_in_callout(void);
+
+/* ---- rings (ring.c) ---- */
+
+struct sf_tio_ring {
+  struct io_uring uring;
+  bool fixed; /* the pool is registered with it */
+};
+
+int sf_tio_ring_init(struct sf_tio_ring *ring, const struct sf_tio_pool *pool, unsigned entries,
+                     unsigned completions);
+void sf_tio_ring_exit(struct sf_tio_ring *ring);
+/* False: the submission queue is full. */
+bool sf_tio_ring_prep(struct sf_tio_ring *ring, const struct sf_tio_io *io, bool nowait);
+
+/* ---- a queue: the ring and the events of one attending thread, or of the service ---- */
+
+struct sf_tio_thread {
+  struct sf_tio_client *client;
+  struct sf_tio_ring ring;
+  int wake_fd;  /* eventfd */
+  bool service; /* the service thread's own: it is woken by its epoll, not by the ring */
+  pthread_mutex_t owner;
+
+  /* of the thread that has it: it attended of its own will, and not for one SYNC call only */
+  bool drives_itself;
+
+  /* of whoever holds owner */
+  bool wake_armed; /* the multishot poll on wake_fd is in the ring */
+  bool scattered;  /* what is live did not come together: take completions one by one */
+
+  atomic_bool wake;    /* look again: an event, or sf_tio_wake() */
+  atomic_bool waiting; /* in the kernel, or about to be: a wake needs the eventfd */
+
+  /* under client->lock */
+  bool attended;                 /* a thread has it */
+  bool driven;                   /* a thread is in drive */
+  bool listed;                   /* the service looks after it */
+  unsigned pending_n;            /* handed over by nobody yet */
+  unsigned in_ring;              /* in the kernel through this ring */
+  unsigned in_ring_live, live_n; /* not terminal: of those, and of all */
+  uint64_t deadline_ns;          /* not later than the earliest of live */
+  uint64_t drives;               /* how often it was driven */
+  struct sf_list pending, live, events;
+  struct sf_list free_link;
+
+  /* of the service thread */
+  bool watched; /* its ring is armed in the service's epoll */
+  uint64_t drives_seen;
+};
+
+int sf_tio_thread_new(struct sf_tio_client *client, bool service, struct sf_tio_thread **thread);
+void sf_tio_thread_free(struct sf_tio_thread *thread);
+/* The calling thread's queue, or NULL. */
+struct sf_tio_thread *sf_tio_thread_current(struct sf_tio_client *client);
+/* The same, made if need be. */
+int sf_tio_thread_get(struct sf_tio_client *client, struct sf_tio_thread **thread);
+void sf_tio_thread_destructor(void *thread);
+/* Under client->lock: somebody must look at this queue's events, deadlines or pending regions. */
+void sf_tio_thread_kick(struct sf_tio_thread *thread);
+bool sf_tio_thread_busy(const struct sf_tio_thread *thread);
+
+/* The parts of one round, with owner held (drive.c, deadline.c). */
+void sf_tio_turn_feed(struct sf_tio_thread *thread);
+void sf_tio_turn_submit(struct sf_tio_thread *thread);
+void sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns);
+void sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns);
+
+/* ---- devices (device.c, executor.c) ---- */
+
+struct sf_tio_executor {
+  pthread_t thread;
+  pthread_mutex_t ring_lock;
+  struct sf_tio_ring ring; /* under ring_lock */
+  uint8_t cancels;         /* under ring_lock: numbers the batches of cancels */
+  int wake_fd;
+  atomic_bool wake, waiting;
+  bool stop;           /* under client->lock */
+  struct sf_list list; /* under client->lock */
+  unsigned in_kernel;  /* under client->lock */
+};
+
+struct sf_tio_device {
+  struct sf_tio_client *client;
+  int fd;
+  unsigned index; /* in client->devices */
+  void *_Atomic user;
+  bool punch_zeros; /* a punched hole is known to read as zeros */
+
+  /* under client->lock */
+  bool inline_ok; /* submitting threads may enter the kernel for it */
+  bool no_punch, no_zero_range;
+  unsigned running; /* what sf_tio_device_running() tells */
+  unsigned uses;    /* regions not released, and calls that look at it */
+  unsigned overdue; /* in TIMEOUT, or detached */
+  unsigned detached[SF_TIO_CLASSES + 1];
+  unsigned in_rings;    /* handed over by submitting threads */
+  uint64_t progress_ns; /* last completion of those, or when the first was handed over */
+  struct sf_list live;
+
+  struct sf_tio_executor exec;
+};
+
+int sf_tio_exec_start(struct sf_tio_device *device);
+void sf_tio_exec_stop(struct sf_tio_device *device);
+/* Under client->lock. */
+void sf_tio_exec_add(struct sf_tio_io *io);
+/* Takes what has completed, without waiting. */
+void sf_tio_exec_reap(struct sf_tio_device *device);
+/* As that, with ring_lock held, after asking the kernel to cancel `targets`, which are IN_EXEC. */
+void sf_tio_exec_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned n,
+                        struct sf_tio_canceled *canceled);
+/* Under client->lock: should a submitting thread hand over this region itself? */
+bool sf_tio_device_inline(const struct sf_tio_device *device, const struct sf_tio_io *io,
+                          uint64_t now_ns);
+bool sf_tio_device_full(const struct sf_tio_device *device, unsigned class);
+
+/* Cancels what is not terminal on the device and, when handle is not 0, belongs to it; when due,
+ * only regions marked so.  Takes exec.ring_lock and client->lock (cancel.c). */
+void sf_tio_cancel_on(struct sf_tio_device *device, uint64_t handle, bool due,
+                      struct sf_tio_canceled *canceled);
+
+/* ---- the service thread (service.c) ---- */
+
+struct sf_tio_service {
+  pthread_t thread;
+  struct sf_tio_thread *queue;
+  int epoll_fd;
+  bool stop;                     /* under client->lock */
+  atomic_uint_fast64_t until_ns; /* when it looks again by itself */
+};
+
+int sf_tio_service_start(struct sf_tio_client *client);
+void sf_tio_service_stop(struct sf_tio_client *client);
+
+/* ---- the client ---- */
+
+struct sf_tio_client {
+  pthread_mutex_t lock;
+  pthread_key_t key; /* of the calling thread's queue */
+  sf_tio_event_fn *late;
+  char thread_name[16];
+  struct sf_tio_pool pool;
+  struct sf_tio_pulse pulse;
+  struct sf_tio_service service;
+  atomic_uint live; /* regions not terminal */
+  atomic_uint_fast64_t cancels_submitted, enters;
+
+  /* under lock */
+  unsigned requests_max, requests_n;
+  struct sf_tio_request *requests;
+  struct sf_list requests_free;
+  uint64_t sequence; /* of the next handle */
+  unsigned devices_n;
+  struct sf_tio_device *devices[SF_TIO_DEVICES_MAX];
+  unsigned threads_n;
+  struct sf_tio_thread *threads[SF_TIO_THREADS_LIMIT];
+  struct sf_list threads_free;
+};
+
+/* A pthread_create() with a name and all signals blocked. */
+int sf_tio_spawn(pthread_t *thread, const char *prefix, const char *name, void *(*main)(void *),
+                 void *arg);
+/* A condition variable on CLOCK_MONOTONIC. */
+void sf_tio_cond_init(pthread_cond_t *cond);
+struct timespec sf_tio_timespec(uint64_t ns);
+/* Saturating. */
+uint64_t sf_tio_after(uint64_t now_ns, uint64_t delay_ns);
+
+#endif

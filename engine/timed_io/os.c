@@ -1,0 +1,53 @@
+/* The few calls on threads and time that the rest shares. */
+#include "timed_io/internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+uint64_t
+sf_tio_now(void) {
+  struct timespec now;
+
+  SF_MUST(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+  return (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
+}
+
+struct timespec
+sf_tio_timespec(uint64_t ns) {
+  return (struct timespec){.tv_sec = (time_t) (ns / 1000000000u), .tv_nsec = ns % 1000000000u};
+}
+
+uint64_t
+sf_tio_after(uint64_t now_ns, uint64_t delay_ns) {
+  return delay_ns < SF_TIO_NEVER - now_ns ? now_ns + delay_ns : SF_TIO_NEVER;
+}
+
+void
+sf_tio_cond_init(pthread_cond_t *cond) {
+  pthread_condattr_t attr;
+
+  SF_MUST(pthread_condattr_init(&attr) == 0);
+  SF_MUST(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+  SF_MUST(pthread_cond_init(cond, &attr) == 0);
+  pthread_condattr_destroy(&attr);
+}
+
+int
+sf_tio_spawn(pthread_t *thread, const char *prefix, const char *name, void *(*main)(void *),
+             void *arg) {
+  char full[32];
+  sigset_t all, old;
+  int error;
+
+  /* Signals are the program's business: its own threads take them. */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  error = pthread_create(thread, NULL, main, arg);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  if (error)
+    return -error;
+  snprintf(full, sizeof full, "%.8s-%.6s", prefix, name);
+  pthread_setname_np(*thread, full);
+  return 0;
+}

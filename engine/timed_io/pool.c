@@ -1,0 +1,159 @@
+/* Buffers: one mapping of a fixed size, cut into small and large slots, and a stretch of zeros. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+static void
+add_slots(struct sf_tio_pool *pool, enum sf_tio_class class, struct sf_tio_slot *slot,
+          char *memory) {
+  sf_list_init(&pool->list[class]);
+  pool->free[class] = pool->count[class];
+  for (unsigned i = 0; i < pool->count[class]; i++, slot++, memory += pool->bytes[class]) {
+    slot->pub.data = memory;
+    slot->pub.size = pool->bytes[class];
+    slot->class = (uint8_t) class;
+    sf_list_append(&pool->list[class], &slot->free_link);
+  }
+}
+
+static int
+map_memory(struct sf_tio_pool *pool) {
+  size_t small = pool->count[SF_TIO_SMALL] * pool->bytes[SF_TIO_SMALL];
+  size_t large = pool->count[SF_TIO_LARGE] * pool->bytes[SF_TIO_LARGE];
+
+  pool->zeros_bytes = pool->bytes[SF_TIO_LARGE];
+  pool->memory_bytes = small + large + pool->zeros_bytes;
+  pool->memory =
+      mmap(NULL, pool->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pool->memory == MAP_FAILED) {
+    pool->memory = NULL;
+    return -ENOMEM;
+  }
+  /* A child would get copies of pages that the kernel may still be writing to; it has no use of
+   * them. */
+  madvise(pool->memory, pool->memory_bytes, MADV_DONTFORK);
+  pool->zeros = pool->memory + small + large;
+  pool->fixed[SF_TIO_SMALL] = (struct iovec){pool->memory, small};
+  pool->fixed[SF_TIO_LARGE] = (struct iovec){pool->memory + small, large + pool->zeros_bytes};
+  return 0;
+}
+
+int
+sf_tio_pool_init(struct sf_tio_pool *pool, const struct sf_tio_client_params *params) {
+  unsigned total = params->buffers_small + params->buffers_large;
+  int error;
+
+  pool->count[SF_TIO_SMALL] = params->buffers_small;
+  pool->count[SF_TIO_LARGE] = params->buffers_large;
+  pool->bytes[SF_TIO_SMALL] = params->small_bytes;
+  pool->bytes[SF_TIO_LARGE] = params->large_bytes;
+  pthread_mutex_init(&pool->lock, NULL);
+  sf_tio_cond_init(&pool->came_free);
+  pool->slots = calloc(total, sizeof *pool->slots);
+  error = pool->slots ? map_memory(pool) : -ENOMEM;
+  if (error) {
+    sf_tio_pool_destroy(pool);
+    return error;
+  }
+  add_slots(pool, SF_TIO_SMALL, pool->slots, pool->memory);
+  add_slots(pool, SF_TIO_LARGE, pool->slots + pool->count[SF_TIO_SMALL],
+            pool->fixed[SF_TIO_LARGE].iov_base);
+  return 0;
+}
+
+void
+sf_tio_pool_destroy(struct sf_tio_pool *pool) {
+  if (pool->memory)
+    munmap(pool->memory, pool->memory_bytes);
+  free(pool->slots);
+  pthread_cond_destroy(&pool->came_free);
+  pthread_mutex_destroy(&pool->lock);
+}
+
+static struct sf_tio_slot *
+take(struct sf_tio_pool *pool, size_t len) {
+  for (unsigned class = SF_TIO_SMALL; class < SF_TIO_CLASSES; class ++) {
+    struct sf_tio_slot *slot;
+
+    if (len > pool->bytes[class] || sf_list_empty(&pool->list[class]))
+      continue;
+    slot = SF_LIST_ENTRY(pool->list[class].next, struct sf_tio_slot, free_link);
+    sf_list_remove(&slot->free_link);
+    pool->free[class]--;
+    SF_MUST(atomic_load(&slot->refs) == 0 && atomic_load(&slot->detached) == 0);
+    atomic_store(&slot->refs, 1);
+    return slot;
+  }
+  return NULL;
+}
+
+int
+sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns, struct sf_tio_slot **slot) {
+  struct sf_tio_slot *taken;
+  struct timespec until;
+  int error = 0;
+
+  if (len > pool->bytes[SF_TIO_LARGE])
+    return -EMSGSIZE;
+  if (wait_ns)
+    until = sf_tio_timespec(sf_tio_after(sf_tio_now(), wait_ns));
+  pthread_mutex_lock(&pool->lock);
+  taken = take(pool, len);
+  pool->waiters++;
+  while (!taken && wait_ns && error == 0) {
+    error = pthread_cond_timedwait(&pool->came_free, &pool->lock, &until);
+    taken = take(pool, len);
+  }
+  pool->waiters--;
+  pthread_mutex_unlock(&pool->lock);
+  if (!taken)
+    return -EAGAIN;
+  *slot = taken;
+  return 0;
+}
+
+void
+sf_tio_pool_ref(struct sf_tio_slot *slot) {
+  SF_MUST(atomic_fetch_add(&slot->refs, 1) > 0);
+}
+
+void
+sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot) {
+  unsigned before = atomic_fetch_sub(&slot->refs, 1);
+
+  SF_MUST(before > 0);
+  if (before > 1)
+    return;
+  pthread_mutex_lock(&pool->lock);
+  sf_list_append(&pool->list[slot->class], &slot->free_link);
+  pool->free[slot->class]++;
+  /* All of them: one that waits for a large slot cannot use a small one. */
+  if (pool->waiters)
+    pthread_cond_broadcast(&pool->came_free);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+unsigned
+sf_tio_pool_quarantined(struct sf_tio_pool *pool) {
+  unsigned total = pool->count[SF_TIO_SMALL] + pool->count[SF_TIO_LARGE], n = 0;
+
+  for (unsigned i = 0; i < total; i++) {
+    unsigned detached = atomic_load(&pool->slots[i].detached);
+
+    n += detached && detached == atomic_load(&pool->slots[i].refs);
+  }
+  return n;
+}
+
+bool
+sf_tio_pool_idle(struct sf_tio_pool *pool) {
+  bool idle = true;
+
+  pthread_mutex_lock(&pool->lock);
+  for (unsigned class = SF_TIO_SMALL; class < SF_TIO_CLASSES; class ++)
+    idle &= pool->free[class] == pool->count[class];
+  pthread_mutex_unlock(&pool->lock);
+  return idle;
+}

@@ -1,0 +1,286 @@
+/* sf_tio(): what is asked is checked, admitted, written down and, for SYNC, waited for. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- what may be asked ---- */
+
+static uint64_t
+timeout_of(const struct sf_tio_control *control, const struct sf_tio_region *region) {
+  return region->timeout_ns ? region->timeout_ns : control->timeout_ns;
+}
+
+static int
+check_memory(const struct sf_tio_client *client, const struct sf_tio_control *control,
+             const struct sf_tio_region *regions) {
+  bool transfer = control->op == SF_TIO_READ || control->op == SF_TIO_WRITE;
+
+  if (!transfer)
+    return control->buffer || control->data ? -EINVAL : 0;
+  if (!control->buffer == !control->data)
+    return -EINVAL;
+  if (regions[0].length > client->pool.bytes[SF_TIO_LARGE])
+    return -EMSGSIZE;
+  if (control->buffer && regions[0].length > control->buffer->size)
+    return -EMSGSIZE;
+  return 0;
+}
+
+static int
+check_region(const struct sf_tio_client *client, const struct sf_tio_control *control,
+             const struct sf_tio_region *regions, unsigned i) {
+  const struct sf_tio_region *region = &regions[i];
+
+  if (!region->device || region->device->client != client)
+    return -EINVAL;
+  /* Nobody would ever learn of its end. */
+  if (!(control->flags & SF_TIO_SYNC) && !control->notify && !timeout_of(control, region))
+    return -EINVAL;
+  if (control->op == SF_TIO_FLUSH)
+    return 0;
+  if (region->length == 0 || region->offset > INT64_MAX ||
+      region->length > INT64_MAX - region->offset)
+    return -EINVAL;
+  if (control->op == SF_TIO_WRITE && region->length != regions[0].length)
+    return -EINVAL;
+  return 0;
+}
+
+static int
+check(const struct sf_tio_client *client, const struct sf_tio_control *control,
+      const struct sf_tio_region *regions, unsigned n) {
+  unsigned known = SF_TIO_SYNC;
+  int error = 0;
+
+  if (control->op >= SF_TIO_OPS || n == 0 || n > SF_TIO_REGIONS_MAX)
+    return -EINVAL;
+  if (control->op == SF_TIO_READ && n != 1)
+    return -EINVAL;
+  if (control->op == SF_TIO_WRITE || control->op == SF_TIO_ZERO)
+    known |= SF_TIO_FUA;
+  if (control->op == SF_TIO_ZERO)
+    known |= SF_TIO_MAY_UNMAP;
+  if (control->flags & ~known)
+    return -EINVAL;
+  /* The caller could not know when its memory is its own again. */
+  if (control->op == SF_TIO_READ && control->data && !control->notify &&
+      !(control->flags & SF_TIO_SYNC))
+    return -EINVAL;
+  for (unsigned i = 0; i < n && !error; i++)
+    error = check_region(client, control, regions, i);
+  return error ? error : check_memory(client, control, regions);
+}
+
+/* ---- memory for `data` ---- */
+
+static uint64_t
+shortest_timeout(const struct sf_tio_control *control, const struct sf_tio_region *regions,
+                 unsigned n) {
+  uint64_t shortest_ns = SF_TIO_NEVER;
+
+  for (unsigned i = 0; i < n; i++) {
+    uint64_t timeout_ns = timeout_of(control, &regions[i]);
+
+    if (timeout_ns && timeout_ns < shortest_ns)
+      shortest_ns = timeout_ns;
+  }
+  return shortest_ns == SF_TIO_NEVER ? 0 : shortest_ns;
+}
+
+/* With a reference for the caller. */
+static int
+get_buffer(struct sf_tio_client *client, const struct sf_tio_control *control,
+           const struct sf_tio_region *regions, unsigned n, struct sf_tio_slot **slot) {
+  uint64_t wait_ns = sf_tio_in_callout() ? 0 : shortest_timeout(control, regions, n);
+  int error;
+
+  *slot = (struct sf_tio_slot *) control->buffer;
+  if (*slot)
+    sf_tio_pool_ref(*slot);
+  if (!control->data)
+    return 0;
+  error = sf_tio_pool_get(&client->pool, regions[0].length, wait_ns, slot);
+  if (!error && control->op == SF_TIO_WRITE)
+    memcpy((*slot)->pub.data, control->data, regions[0].length);
+  return error;
+}
+
+/* ---- writing it down, under client->lock ---- */
+
+static enum sf_tio_stage
+first_stage(const struct sf_tio_control *control, const struct sf_tio_device *device) {
+  switch (control->op) {
+  case SF_TIO_FLUSH:
+    return SF_TIO_DO_FSYNC;
+  case SF_TIO_ZERO:
+    if (control->flags & SF_TIO_MAY_UNMAP && device->punch_zeros && !device->no_punch)
+      return SF_TIO_DO_PUNCH;
+    return device->no_zero_range ? SF_TIO_DO_WRITE_ZEROS : SF_TIO_DO_ZERO_RANGE;
+  default:
+    return SF_TIO_DO_TRANSFER;
+  }
+}
+
+static void
+start_region(struct sf_tio_request *request, const struct sf_tio_control *control,
+             const struct sf_tio_region *region, unsigned i) {
+  struct sf_tio_thread *thread = request->thread;
+  struct sf_tio_io *io = &request->io[i];
+  uint64_t timeout_ns = timeout_of(control, region);
+
+  *io = (struct sf_tio_io){
+      .request = request,
+      .device = region->device,
+      .offset = region->offset,
+      .length = region->length,
+      .deadline_ns = timeout_ns ? sf_tio_after(request->entry_ns, timeout_ns) : SF_TIO_NEVER,
+      .delay_seen_ns = request->entry_delay_ns,
+      .index = (uint8_t) i,
+      .where = SF_TIO_AT_THREAD,
+      .stage = (uint8_t) first_stage(control, region->device),
+  };
+  sf_sm_init(&io->sm, &sf_tio_states, sf_tio_io_user_data(io), SF_TIO_PENDING);
+  sf_list_append(&thread->pending, &io->where_link);
+  sf_list_append(&thread->live, &io->live_link);
+  sf_list_append(&region->device->live, &io->device_link);
+  thread->pending_n++;
+  thread->live_n++;
+  if (io->deadline_ns < thread->deadline_ns)
+    thread->deadline_ns = io->deadline_ns;
+  region->device->running++;
+  region->device->uses++;
+  if (request->buffer)
+    sf_tio_pool_ref(request->buffer);
+}
+
+static struct sf_tio_request *
+start_request(struct sf_tio_client *client, const struct sf_tio_control *control,
+              struct sf_tio_slot *buffer, const struct sf_tio_region *regions, unsigned n) {
+  bool sync = control->flags & SF_TIO_SYNC;
+  struct sf_tio_request *request = sf_tio_request_get(client);
+
+  if (!request)
+    return NULL;
+  request->buffer = buffer;
+  request->data = control->data;
+  request->notify = control->notify;
+  request->context = control->context;
+  request->result = (struct sf_tio_result){0};
+  request->expired = 0;
+  request->op = (uint8_t) control->op;
+  request->flags = (uint8_t) control->flags;
+  request->n = (uint8_t) n;
+  request->untold = (uint8_t) n;
+  request->unreleased = (uint8_t) (n + sync);
+  request->auto_cancel = !control->notify;
+  atomic_fetch_add(&client->live, n);
+  return request;
+}
+
+static int
+admit(struct sf_tio_client *client, const struct sf_tio_region *regions, unsigned n,
+      unsigned class) {
+  if (sf_list_empty(&client->requests_free))
+    return -EAGAIN;
+  for (unsigned i = 0; i < n; i++)
+    if (sf_tio_device_full(regions[i].device, class))
+      return -EAGAIN;
+  return 0;
+}
+
+/* ---- the call ---- */
+
+static bool
+all_told(void *arg) {
+  struct sf_tio_request *request = arg;
+  bool told;
+
+  pthread_mutex_lock(&request->client->lock);
+  told = request->untold == 0;
+  pthread_mutex_unlock(&request->client->lock);
+  return told;
+}
+
+static int
+wait_for(struct sf_tio_request *request, struct sf_tio_result *result) {
+  struct sf_tio_client *client = request->client;
+  struct sf_tio_result found;
+  uint32_t expired;
+
+  SF_MUST(sf_tio_drive(request->thread, 0, all_told, request) == 0);
+  pthread_mutex_lock(&client->lock);
+  found = request->result;
+  expired = request->expired;
+  sf_tio_request_release(request);
+  pthread_mutex_unlock(&client->lock);
+  if (result)
+    *result = found;
+  if (found.error)
+    return -EIO;
+  if (found.canceled)
+    return expired & found.canceled ? -ETIMEDOUT : -ECANCELED;
+  return 0;
+}
+
+static int
+find_thread(struct sf_tio_client *client, unsigned flags, struct sf_tio_thread **thread) {
+  if (flags & SF_TIO_SYNC)
+    return sf_tio_in_callout() ? -EDEADLK : sf_tio_thread_get(client, thread);
+  *thread = sf_tio_thread_current(client);
+  if (!*thread || !(*thread)->drives_itself)
+    *thread = client->service.queue;
+  return 0;
+}
+
+/* With the caller's clock: entry_ns is before anything that could take time. */
+static int
+start(struct sf_tio_client *client, const struct sf_tio_control *control,
+      const struct sf_tio_region *regions, unsigned n, uint64_t entry_ns,
+      struct sf_tio_thread *thread, struct sf_tio_slot *buffer, struct sf_tio_request **request,
+      uint64_t *handle) {
+  uint64_t delay_ns = sf_tio_pulse_delay(&client->pulse, entry_ns);
+  int error;
+
+  pthread_mutex_lock(&client->lock);
+  error = admit(client, regions, n, buffer ? buffer->class : SF_TIO_NO_BUFFER);
+  if (!error) {
+    *request = start_request(client, control, buffer, regions, n);
+    (*request)->thread = thread;
+    (*request)->entry_ns = entry_ns;
+    (*request)->entry_delay_ns = delay_ns;
+    for (unsigned i = 0; i < n; i++)
+      start_region(*request, control, &regions[i], i);
+    if (handle)
+      *handle = (*request)->handle; /* it may be over before this call returns */
+    if (thread->service)
+      sf_tio_thread_kick(thread);
+  }
+  pthread_mutex_unlock(&client->lock);
+  return error;
+}
+
+int
+sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
+       const struct sf_tio_region *regions, unsigned n, uint64_t *handle,
+       struct sf_tio_result *result) {
+  uint64_t entry_ns = sf_tio_now();
+  struct sf_tio_thread *thread = NULL;
+  struct sf_tio_request *request = NULL;
+  struct sf_tio_slot *buffer = NULL;
+  int error = check(client, control, regions, n);
+
+  if (!error)
+    error = find_thread(client, control->flags, &thread);
+  if (!error)
+    error = get_buffer(client, control, regions, n, &buffer);
+  if (error)
+    return error;
+  error = start(client, control, regions, n, entry_ns, thread, buffer, &request, handle);
+  if (buffer)
+    sf_tio_pool_put(&client->pool, buffer); /* every region has its own reference now */
+  if (error)
+    return error;
+  sf_tio_pulse_begin(&client->pulse, entry_ns);
+  return control->flags & SF_TIO_SYNC ? wait_for(request, result) : 0;
+}

@@ -1,0 +1,169 @@
+/* Queues: made when a thread attends, given back when it ends, woken when there is news. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static int
+open_queue(struct sf_tio_thread *thread) {
+  unsigned completions = thread->service ? 4096 : 1024;
+  int error;
+
+  thread->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (thread->wake_fd < 0)
+    return -errno;
+  error = sf_tio_ring_init(&thread->ring, &thread->client->pool, SF_TIO_RING_ENTRIES, completions);
+  if (error)
+    close(thread->wake_fd);
+  return error;
+}
+
+int
+sf_tio_thread_new(struct sf_tio_client *client, bool service, struct sf_tio_thread **thread) {
+  struct sf_tio_thread *made = calloc(1, sizeof *made);
+  int error;
+
+  if (!made)
+    return -ENOMEM;
+  made->client = client;
+  made->service = service;
+  made->deadline_ns = SF_TIO_NEVER;
+  sf_list_init(&made->pending);
+  sf_list_init(&made->live);
+  sf_list_init(&made->events);
+  error = open_queue(made);
+  if (error) {
+    free(made);
+    return error;
+  }
+  pthread_mutex_init(&made->owner, NULL);
+  *thread = made;
+  return 0;
+}
+
+void
+sf_tio_thread_free(struct sf_tio_thread *thread) {
+  SF_MUST(!sf_tio_thread_busy(thread));
+  sf_tio_ring_exit(&thread->ring);
+  close(thread->wake_fd);
+  pthread_mutex_destroy(&thread->owner);
+  free(thread);
+}
+
+bool
+sf_tio_thread_busy(const struct sf_tio_thread *thread) {
+  return thread->live_n || thread->in_ring || !sf_list_empty(&thread->events);
+}
+
+struct sf_tio_thread *
+sf_tio_thread_current(struct sf_tio_client *client) {
+  return pthread_getspecific(client->key);
+}
+
+/* ---- waking ---- */
+
+/* The two sides of this: waiting is set before wake is read, and wake before waiting is.  The
+ * counter is read by the service only; a poll in a ring fires at every write. */
+void
+sf_tio_wake(struct sf_tio_thread *thread) {
+  uint64_t one = 1;
+
+  atomic_store(&thread->wake, true);
+  if (atomic_load(&thread->waiting))
+    SF_MUST(write(thread->wake_fd, &one, sizeof one) == sizeof one || errno == EAGAIN);
+}
+
+void
+sf_tio_thread_kick(struct sf_tio_thread *thread) {
+  if (thread->service || thread->driven) {
+    sf_tio_wake(thread);
+    return;
+  }
+  if (!thread->listed)
+    thread->drives_seen = thread->drives;
+  thread->listed = true;
+  sf_tio_wake(thread->client->service.queue);
+}
+
+/* ---- attending ---- */
+
+static int
+add_thread(struct sf_tio_client *client, struct sf_tio_thread **thread) {
+  struct sf_tio_thread *made;
+  int error = sf_tio_thread_new(client, false, &made);
+
+  if (error)
+    return error;
+  pthread_mutex_lock(&client->lock);
+  if (client->threads_n < SF_TIO_THREADS_LIMIT)
+    client->threads[client->threads_n++] = made;
+  else
+    error = -ENOSPC;
+  pthread_mutex_unlock(&client->lock);
+  if (error) {
+    sf_tio_thread_free(made);
+    return error;
+  }
+  *thread = made;
+  return 0;
+}
+
+static struct sf_tio_thread *
+reuse_thread(struct sf_tio_client *client) {
+  struct sf_tio_thread *thread = NULL;
+
+  pthread_mutex_lock(&client->lock);
+  if (!sf_list_empty(&client->threads_free)) {
+    thread = SF_LIST_ENTRY(client->threads_free.next, struct sf_tio_thread, free_link);
+    sf_list_remove(&thread->free_link);
+    thread->wake_armed = false; /* the poll belonged to the thread that ended */
+  }
+  pthread_mutex_unlock(&client->lock);
+  return thread;
+}
+
+int
+sf_tio_thread_get(struct sf_tio_client *client, struct sf_tio_thread **thread) {
+  struct sf_tio_thread *mine = sf_tio_thread_current(client);
+  int error;
+
+  if (!mine) {
+    mine = reuse_thread(client);
+    error = mine ? 0 : add_thread(client, &mine);
+    if (error)
+      return error;
+    pthread_mutex_lock(&client->lock);
+    mine->attended = true;
+    pthread_mutex_unlock(&client->lock);
+    SF_MUST(pthread_setspecific(client->key, mine) == 0);
+  }
+  *thread = mine;
+  return 0;
+}
+
+int
+sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread) {
+  int error = sf_tio_thread_get(client, thread);
+
+  if (!error && !(*thread)->service)
+    (*thread)->drives_itself = true;
+  return error;
+}
+
+/* The thread has ended: what still runs on its ring is the service's now. */
+void
+sf_tio_thread_destructor(void *arg) {
+  struct sf_tio_thread *thread = arg;
+  struct sf_tio_client *client = thread->client;
+
+  pthread_mutex_lock(&client->lock);
+  thread->attended = false;
+  thread->drives_itself = false;
+  if (sf_tio_thread_busy(thread) || thread->listed)
+    sf_tio_thread_kick(thread);
+  else
+    sf_list_append(&client->threads_free, &thread->free_link);
+  pthread_mutex_unlock(&client->lock);
+}
