@@ -143,8 +143,8 @@ start_nbdkit(struct stall_rig *rig, const struct stall_rig_params *params) {
     argv[n++] = expand(rig, before[i]);
   for (unsigned i = 0; filters[i]; i++)
     argv[n++] = expand(rig, filters[i]);
-  argv[n++] = strdup("memory");
-  argv[n++] = strdup(size);
+  argv[n++] = strdup(params->disk ? "file" : "memory");
+  argv[n++] = strdup(params->disk ? params->disk : size);
   for (unsigned i = 0; parameters[i]; i++)
     argv[n++] = expand(rig, parameters[i]);
   MUST(n < ARGS_MAX);

@@ -23,6 +23,9 @@ struct stall_rig;
 struct stall_rig_params {
   size_t size; /* bytes; default 64 MiB */
   bool loop;   /* a loop device as well */
+  /* A plain file to serve in place of memory: writes that do not go through the rig reach the same
+   * bytes and do not stall. */
+  const char *disk;
   /* Arguments for nbdkit before and after the plugin, NULL-terminated: {"--filter=delay", NULL} and
    * {"wdelay=50ms", NULL}.  "%D" at the start of one is replaced by the rig's folder. */
   const char *const *filters;

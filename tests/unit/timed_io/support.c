@@ -85,11 +85,18 @@ log_get(int state, bool late, unsigned i) {
 int
 open_plain(void) {
   char path[] = "/var/tmp/sf-tio-XXXXXX";
+  int fd = open_plain_at(path);
+
+  unlink(path);
+  return fd;
+}
+
+int
+open_plain_at(char *path) {
   int fd = mkostemp(path, O_DIRECT | O_CLOEXEC);
   void *zeros = NULL;
 
   assert_true(fd >= 0);
-  unlink(path);
   /* Written, not only allocated: a write to an unwritten extent is not RWF_NOWAIT's. */
   assert_int_equal(posix_memalign(&zeros, SF_TIO_ALIGN, 1 << 20), 0);
   memset(zeros, 0, 1 << 20);
@@ -179,4 +186,38 @@ need_rig(bool loop) {
 void
 pause_briefly(void) {
   nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+bool
+all_bytes(const void *data, int byte, size_t length) {
+  const unsigned char *at = data;
+
+  for (size_t i = 0; i < length; i++)
+    if (at[i] != byte)
+      return false;
+  return true;
+}
+
+int
+block_byte(int fd, uint64_t offset) {
+  unsigned char block[4096];
+
+  read_back(fd, offset, block, sizeof block);
+  return all_bytes(block, block[0], sizeof block) ? block[0] : -1;
+}
+
+unsigned
+log_terminal(void) {
+  return log_count(SF_TIO_OK, false) + log_count(SF_TIO_ERROR, false) +
+         log_count(SF_TIO_CANCELED, false);
+}
+
+static bool
+told_enough(void *arg) {
+  return log_terminal() >= *(unsigned *) arg;
+}
+
+void
+drive_until_told(struct sf_tio_thread *thread, unsigned n) {
+  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, told_enough, &n), 0);
 }

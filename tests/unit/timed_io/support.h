@@ -44,6 +44,9 @@ struct sf_tio_event log_get(int state, bool late, unsigned i);
 /* A fresh plain file, O_RDWR | O_DIRECT, preallocated and already gone from its folder. */
 int open_plain(void);
 
+/* The same with a path, which the caller removes; `path` ends in XXXXXX. */
+int open_plain_at(char *path);
+
 /* A client with small pools, whose late function logs. */
 struct sf_tio_client *client_new(unsigned requests, unsigned small, unsigned large);
 struct sf_tio_device *device_new(struct sf_tio_client *client, int fd);
@@ -57,6 +60,14 @@ struct sf_tio_region region_at(struct sf_tio_device *device, uint64_t offset, ui
 
 /* Reads without the library.  O_DIRECT. */
 void read_back(int fd, uint64_t offset, void *data, size_t length);
+/* Whether so many bytes from data are all this one. */
+bool all_bytes(const void *data, int byte, size_t length);
+/* The byte that a whole block of 4096 is full of; -1: it is not. */
+int block_byte(int fd, uint64_t offset);
+
+/* Like sf_tio_drive() until `n` regions of the log are terminal, within the patience. */
+void drive_until_told(struct sf_tio_thread *thread, unsigned n);
+unsigned log_terminal(void);
 
 /* Exits with 77 if the rig cannot run here. */
 void need_rig(bool loop);
