@@ -36,10 +36,10 @@ examine(struct sf_tio_device *device) {
 
   if (fstat(device->fd, &st) < 0)
     return -errno;
-  /* BLKZEROOUT is behind a block device's fallocate: whatever it answers, a success is zeros. */
-  device->punch_zeros =
-      S_ISBLK(st.st_mode) || (S_ISREG(st.st_mode) && known_filesystem(device->fd));
-  device->inline_ok = device->punch_zeros;
+  device->inline_ok = S_ISBLK(st.st_mode) || (S_ISREG(st.st_mode) && known_filesystem(device->fd));
+  /* Elsewhere fallocate's word is not taken for it: nbdfuse 1.14 says that it zeroed the whole range
+   * and did 4 KiB, or trims, which promises nothing. */
+  device->no_punch = device->no_zero_range = !device->inline_ok;
   return 0;
 }
 

@@ -318,14 +318,13 @@ struct sf_tio_device {
   int fd;
   unsigned index; /* in client->devices */
   void *_Atomic user;
-  bool punch_zeros; /* a punched hole is known to read as zeros */
 
   /* under client->lock */
-  bool inline_ok; /* submitting threads may enter the kernel for it */
-  bool no_punch, no_zero_range;
-  unsigned running; /* what sf_tio_device_running() tells */
-  unsigned uses;    /* regions not released, and calls that look at it */
-  unsigned overdue; /* in TIMEOUT, or detached */
+  bool inline_ok;               /* submitting threads may enter the kernel for it */
+  bool no_punch, no_zero_range; /* fallocate cannot, or cannot be trusted to */
+  unsigned running;             /* what sf_tio_device_running() tells */
+  unsigned uses;                /* regions not released, and calls that look at it */
+  unsigned overdue;             /* in TIMEOUT, or detached */
   unsigned detached[SF_TIO_CLASSES + 1];
   unsigned in_rings;    /* handed over by submitting threads */
   uint64_t progress_ns; /* last completion of those, or when the first was handed over */

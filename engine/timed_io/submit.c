@@ -114,7 +114,7 @@ first_stage(const struct sf_tio_control *control, const struct sf_tio_device *de
   case SF_TIO_FLUSH:
     return SF_TIO_DO_FSYNC;
   case SF_TIO_ZERO:
-    if (control->flags & SF_TIO_MAY_UNMAP && device->punch_zeros && !device->no_punch)
+    if (control->flags & SF_TIO_MAY_UNMAP && !device->no_punch)
       return SF_TIO_DO_PUNCH;
     return device->no_zero_range ? SF_TIO_DO_WRITE_ZEROS : SF_TIO_DO_ZERO_RANGE;
   default:
