@@ -1,0 +1,110 @@
+#include <string.h>
+
+#include "assembly/look.h"
+
+/* What the legs of one volume say. */
+static void
+look_at(struct sf_look *look, const struct sf_uuid *volume) {
+  sf_look_identify(look, volume);
+  do {
+    look->reference = look->alike = -1;
+    look->obstacle = SF_OBSTACLE_NONE;
+    if (!(look->known & (uint16_t) ~look->blank)) {
+      look->obstacle = look->known ? SF_OBSTACLE_ONLY_BLANK : SF_OBSTACLE_NO_LEG;
+      return;
+    }
+    if (!sf_look_lineages(look)) {
+      look->obstacle = SF_OBSTACLE_TWO_LINES;
+      return;
+    }
+    sf_look_record(look);
+  } while (sf_look_drop_impostors(look));
+}
+
+/* Both lines exist and nobody but the operator can say which one is to live. */
+static void
+judge_two_lines(struct sf_look *look) {
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(look->known & (uint16_t) ~look->blank, leg))
+      look->verdict[leg] = SF_LEG_SPLIT_BRAIN;
+}
+
+static void
+conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
+  if (look->obstacle == SF_OBSTACLE_TWO_LINES)
+    judge_two_lines(look);
+  memcpy(assembly->verdict, look->verdict, sizeof assembly->verdict);
+  assembly->reference = look->reference;
+  if (look->reference >= 0)
+    assembly->base = look->found[look->reference].sb;
+
+  assembly->forced = force && look->obstacle == SF_OBSTACLE_TOO_FEW && look->present != 0;
+  assembly->may_start = assembly->forced || look->obstacle == SF_OBSTACLE_NONE;
+  if (assembly->may_start)
+    assembly->current = look->present;
+  else if (look->obstacle == SF_OBSTACLE_TOO_FEW)
+    assembly->waits_for = look->absent;
+  sf_look_reason(look, assembly);
+}
+
+static bool
+may_start(const struct sf_look *look, const struct sf_uuid *volume) {
+  struct sf_look trial = *look;
+  look_at(&trial, volume);
+  return trial.obstacle == SF_OBSTACLE_NONE;
+}
+
+/* The volumes that carry the configured name: one, unless disks were mixed up. */
+static unsigned
+find_volumes(const struct sf_look *look, const struct sf_uuid *volume[SF_LEGS_MAX]) {
+  unsigned volumes = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    const struct sf_uuid *uuid = &look->found[leg].sb.volume;
+    bool seen = !sf_look_is_named(look, leg);
+    for (unsigned i = 0; i < volumes && !seen; i++)
+      seen = sf_uuid_equal(volume[i], uuid);
+    if (!seen)
+      volume[volumes++] = uuid;
+  }
+  return volumes;
+}
+
+void
+sf_assemble(const struct sf_config *config, const struct sf_leg_found found[SF_LEGS_MAX],
+            bool force, struct sf_assembly *assembly) {
+  struct sf_look look = {.config = config, .found = found, .legs = config->legs};
+  const struct sf_uuid *volume[SF_LEGS_MAX] = {NULL};
+  unsigned volumes = find_volumes(&look, volume), startable = 0, chosen = 0;
+
+  memset(assembly, 0, sizeof *assembly);
+  assembly->legs = config->legs;
+  assembly->reference = -1;
+  for (unsigned i = 0; i < volumes && volumes > 1; i++)
+    if (may_start(&look, volume[i])) {
+      startable++;
+      chosen = i;
+    }
+  if (volumes > 0)
+    assembly->next_term = sf_look_next_term(&look, volume[chosen]);
+
+  look_at(&look, volumes > 0 ? volume[chosen] : NULL);
+  if (volumes <= 1 || startable == 1) {
+    conclude(&look, force, assembly);
+    return;
+  }
+  /* Two volumes of one name and not exactly one of them could start: never guess. */
+  memcpy(assembly->verdict, look.verdict, sizeof assembly->verdict);
+  sf_look_reason_two_volumes(&look, assembly);
+}
+
+const char *
+sf_verdict_name(enum sf_verdict verdict) {
+  static const char *const name[] = {
+      [SF_LEG_ABSENT] = "absent",           [SF_LEG_CURRENT] = "current",
+      [SF_LEG_BEHIND] = "behind",           [SF_LEG_FAULTY] = "faulty",
+      [SF_LEG_UNFORMATTED] = "unformatted", [SF_LEG_DAMAGED] = "damaged",
+      [SF_LEG_TOO_NEW] = "too new",         [SF_LEG_FOREIGN] = "foreign",
+      [SF_LEG_SPLIT_BRAIN] = "split brain", [SF_LEG_TOO_SMALL] = "too small",
+  };
+  return (unsigned) verdict < sizeof name / sizeof *name ? name[verdict] : "unknown";
+}

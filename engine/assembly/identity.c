@@ -1,0 +1,123 @@
+/* Whose legs are these?  Verdicts on each leg that need no record. */
+#include <errno.h>
+#include <string.h>
+
+#include "assembly/blank.h"
+#include "assembly/look.h"
+
+/* A valid superblock whose volume has the name that the configuration gives. */
+bool
+sf_look_is_named(const struct sf_look *look, unsigned leg) {
+  const struct sf_leg_found *found = &look->found[leg];
+  return found->present && found->error == 0 &&
+         strcmp(found->sb.volume_name, look->config->name) == 0;
+}
+
+static enum sf_verdict
+verdict_unreadable(int error) {
+  switch (error) {
+  case -ENODATA:
+    return SF_LEG_UNFORMATTED;
+  case -EPROTONOSUPPORT:
+    return SF_LEG_TOO_NEW;
+  default:
+    return SF_LEG_DAMAGED;
+  }
+}
+
+/* Why a valid superblock is not this leg's; NULL: it is. */
+static const char *
+why_foreign(const struct sf_look *look, unsigned leg, const struct sf_uuid *volume) {
+  const struct sf_superblock *sb = &look->found[leg].sb;
+  if (!sf_look_is_named(look, leg))
+    return "it belongs to a volume of another name";
+  if (!sf_uuid_equal(&sb->volume, volume))
+    return "it belongs to another volume of the same name";
+  if (sb->legs != look->legs)
+    return "its volume has another number of legs than the configuration lists";
+  if (sb->leg_index != leg)
+    return "it is another leg of this volume, listed in the wrong place";
+  if (strcmp(sb->leg_name[leg], look->config->leg[leg].name) != 0)
+    return "the volume knows this leg by another name";
+  return NULL;
+}
+
+static bool
+data_fits(const struct sf_leg_found *found) {
+  return found->bytes >= found->sb.data_offset &&
+         found->bytes - found->sb.data_offset >= found->sb.data_bytes;
+}
+
+static void
+identify_leg(struct sf_look *look, unsigned leg, const struct sf_uuid *volume) {
+  const struct sf_leg_found *found = &look->found[leg];
+  if (!found->present) {
+    look->verdict[leg] = SF_LEG_ABSENT;
+    return;
+  }
+  if (found->error != 0) {
+    look->verdict[leg] = verdict_unreadable(found->error);
+    return;
+  }
+  look->detail[leg] = why_foreign(look, leg, volume);
+  if (look->detail[leg]) {
+    look->verdict[leg] = SF_LEG_FOREIGN;
+    return;
+  }
+  look->known |= SF_LEG_BIT(leg);
+  if (sf_leg_is_blank(&found->sb))
+    look->blank |= SF_LEG_BIT(leg);
+  if (data_fits(found))
+    look->fits |= SF_LEG_BIT(leg);
+  look->verdict[leg] = data_fits(found) ? SF_LEG_BEHIND : SF_LEG_TOO_SMALL;
+}
+
+/* volume may be NULL when no leg carries the name. */
+void
+sf_look_identify(struct sf_look *look, const struct sf_uuid *volume) {
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    identify_leg(look, leg, volume);
+}
+
+/* Legs that the reference knows under another uuid, or with another geometry: formatted by
+ * somebody else.  True when there were any: lineage and record must be looked for again. */
+bool
+sf_look_drop_impostors(struct sf_look *look) {
+  const struct sf_superblock *base = &look->found[look->reference].sb;
+  bool dropped = false;
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    const struct sf_superblock *sb = &look->found[leg].sb;
+    uint16_t bit = SF_LEG_BIT(leg);
+    if (!(look->known & bit))
+      continue;
+    if (!sf_uuid_equal(&sb->leg_uuid[leg], &base->leg_uuid[leg]))
+      look->detail[leg] = "the volume knows this leg under another uuid";
+    else if (sb->data_offset != base->data_offset || sb->data_bytes != base->data_bytes ||
+             sb->extent_bytes != base->extent_bytes)
+      look->detail[leg] = "it was formatted with another size than the volume";
+    else
+      continue;
+    look->verdict[leg] = SF_LEG_FOREIGN;
+    look->known &= (uint16_t) ~bit;
+    look->fits &= (uint16_t) ~bit;
+    look->blank &= (uint16_t) ~bit;
+    dropped = true;
+  }
+  return dropped;
+}
+
+/* Above all claims and records of this volume, on whatever leg and in whatever line of history. */
+uint64_t
+sf_look_next_term(const struct sf_look *look, const struct sf_uuid *volume) {
+  uint64_t highest = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    const struct sf_leg_found *found = &look->found[leg];
+    if (!found->present || found->error != 0 || !sf_uuid_equal(&found->sb.volume, volume))
+      continue;
+    if (found->sb.claim > highest)
+      highest = found->sb.claim;
+    if (found->sb.record.term > highest)
+      highest = found->sb.record.term;
+  }
+  return highest + 1;
+}

@@ -1,0 +1,287 @@
+/* The sentence for the operator. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "assembly/blank.h"
+#include "assembly/look.h"
+
+enum { PATH_CHARS_MAX = 48 };
+
+struct text {
+  char *at;
+  size_t left;
+};
+
+static void __attribute__((format(printf, 2, 3))) say(struct text *text, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int len = vsnprintf(text->at, text->left, format, args);
+  va_end(args);
+  size_t used = len < 0 ? 0 : (size_t) len;
+  if (used >= text->left)
+    used = text->left - 1;
+  text->at += used;
+  text->left -= used;
+}
+
+/* "c (/dev/sdd)" */
+static void
+say_leg(struct text *text, const struct sf_look *look, unsigned leg) {
+  const char *path = look->config->leg[leg].path;
+  size_t len = strlen(path);
+  if (len > PATH_CHARS_MAX)
+    say(text, "%s (...%s)", look->config->leg[leg].name, path + len - PATH_CHARS_MAX);
+  else
+    say(text, "%s (%s)", look->config->leg[leg].name, path);
+}
+
+/* "a, b and c" */
+static void
+say_names(struct text *text, const struct sf_look *look, uint16_t set) {
+  unsigned left = SF_LEG_COUNT(set);
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    if (!SF_LEG_IN(set, leg))
+      continue;
+    say(text, "%s%s", look->config->leg[leg].name, left > 2 ? ", " : left == 2 ? " and " : "");
+    left--;
+  }
+}
+
+static const char *
+what_is_wrong(const struct sf_look *look, unsigned leg) {
+  const struct sf_leg_found *found = &look->found[leg];
+  if (look->detail[leg])
+    return look->detail[leg];
+  switch (look->verdict[leg]) {
+  case SF_LEG_ABSENT:
+    return found->error == -ETIMEDOUT ? "it did not answer in time"
+           : found->error == -EBUSY   ? "it is in use"
+           : found->error != 0        ? strerrordesc_np(-found->error)
+                                      : "it is not there";
+  case SF_LEG_UNFORMATTED:
+    return "it carries no superblock";
+  case SF_LEG_DAMAGED:
+    return sf_superblock_error(found->error);
+  case SF_LEG_TOO_NEW:
+    return "it was written by a newer version of this program";
+  case SF_LEG_TOO_SMALL:
+    return "it is shorter than the volume's data";
+  case SF_LEG_SPLIT_BRAIN:
+    return "it went on in another line of history";
+  default:
+    return SF_LEG_IN(look->blank, leg) ? "it was discarded and is empty" : "it is not current";
+  }
+}
+
+/* "leg c (/dev/sdd): it carries no superblock; leg d ..." */
+static void
+say_wrongs(struct text *text, const struct sf_look *look, uint16_t set) {
+  const char *separator = "";
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    if (!SF_LEG_IN(set, leg))
+      continue;
+    say(text, "%sleg ", separator);
+    say_leg(text, look, leg);
+    const char *wrong = what_is_wrong(look, leg);
+    say(text, ": %s", wrong ? wrong : "it cannot be opened");
+    separator = ", ";
+  }
+}
+
+static void
+say_discard(struct text *text, const struct sf_look *look, uint16_t set) {
+  const char *separator = "";
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    if (!SF_LEG_IN(set, leg))
+      continue;
+    say(text, "%s`surefootctl leg discard %s %s`", separator, look->config->name,
+        look->config->leg[leg].name);
+    separator = " or ";
+  }
+}
+
+static uint16_t
+legs_with(const struct sf_look *look, enum sf_verdict verdict) {
+  uint16_t set = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (look->verdict[leg] == verdict)
+      set |= SF_LEG_BIT(leg);
+  return set;
+}
+
+static uint16_t
+legs_in_no_use(const struct sf_look *look) {
+  return legs_with(look, SF_LEG_ABSENT) | legs_with(look, SF_LEG_UNFORMATTED) |
+         legs_with(look, SF_LEG_DAMAGED) | legs_with(look, SF_LEG_TOO_NEW) |
+         legs_with(look, SF_LEG_FOREIGN) | legs_with(look, SF_LEG_TOO_SMALL);
+}
+
+/* What else there is to know once the volume starts. */
+static void
+say_others(struct text *text, const struct sf_look *look) {
+  uint16_t behind = legs_with(look, SF_LEG_BEHIND), faulty = legs_with(look, SF_LEG_FAULTY);
+  uint16_t split = legs_with(look, SF_LEG_SPLIT_BRAIN), unused = legs_in_no_use(look);
+  if (behind) {
+    say(text, "; ");
+    say_names(text, look, behind);
+    say(text, " will be caught up");
+  }
+  if (faulty) {
+    say(text, "; ");
+    say_names(text, look, faulty);
+    say(text, " stays out as faulty until `surefootctl leg return`");
+  }
+  if (split) {
+    say(text, "; ");
+    say_names(text, look, split);
+    say(text, " went on in an older line of history and stays out (split brain): to give up what "
+              "only it holds, ");
+    say_discard(text, look, split);
+  }
+  if (unused) {
+    say(text, "; without ");
+    say_wrongs(text, look, unused);
+  }
+}
+
+static void
+say_start(struct text *text, const struct sf_look *look, const struct sf_assembly *assembly) {
+  const struct sf_record *record = &assembly->base.record;
+  say(text, "starts%s from record %" PRIu64 ".%" PRIu64 " with ",
+      assembly->forced ? " by force" : "", record->term, record->change);
+  say_names(text, look, assembly->current);
+  if (assembly->forced) {
+    say(text, " in a new line of history, without what only ");
+    say_names(text, look, look->absent);
+    say(text, " may hold");
+  }
+  say_others(text, look);
+}
+
+static void
+say_too_few(struct text *text, const struct sf_look *look) {
+  const struct sf_record *record = &look->found[look->short_of].sb.record;
+  unsigned named = SF_LEG_COUNT(record->in_sync), present = named - SF_LEG_COUNT(look->absent);
+  unsigned enough = sf_look_enough(record);
+  bool one = SF_LEG_COUNT(look->absent) == 1;
+  /* Enough to go on with is one thing; enough that nobody else went on is the other. */
+  unsigned needed = named - enough + 1 > enough ? named - enough + 1 : enough;
+  say(text, "waits for ");
+  say_wrongs(text, look, look->absent);
+  say(text,
+      "; record %" PRIu64 ".%" PRIu64 " names %s in sync and only %u of its %u in-sync legs %s "
+      "present, %u needed, as the others may have gone on without; ",
+      record->term, record->change, one ? "it" : "them", present, named,
+      present == 1 ? "is" : "are", needed);
+  if (look->present)
+    say(text, "bring %s back, or start with force=true and lose what only %s may hold",
+        one                     ? "it"
+        : needed - present == 1 ? "one"
+                                : "them",
+        one ? "it" : "they");
+  else
+    say(text, "bring %s back: with none of them even force=true cannot start", one ? "it" : "them");
+}
+
+/* Each line of history with its legs: "a and b (record 3.1) | c (record 4.2)". */
+static void
+say_lines(struct text *text, const struct sf_look *look) {
+  uint16_t left = look->known & (uint16_t) ~look->blank;
+  const char *separator = "";
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    if (!SF_LEG_IN(left, leg))
+      continue;
+    const struct sf_superblock *sb = &look->found[leg].sb;
+    const struct sf_record *newest = &sb->record;
+    uint16_t line = 0;
+    for (unsigned other = leg; other < look->legs; other++) {
+      const struct sf_superblock *at = &look->found[other].sb;
+      if (!SF_LEG_IN(left, other) || !sf_uuid_equal(&at->lineage, &sb->lineage))
+        continue;
+      line |= SF_LEG_BIT(other);
+      if (sf_record_compare(&at->record, newest) > 0)
+        newest = &at->record;
+    }
+    say(text, "%s", separator);
+    say_names(text, look, line);
+    say(text, " (record %" PRIu64 ".%" PRIu64 ")", newest->term, newest->change);
+    separator = " against ";
+    left &= (uint16_t) ~line;
+  }
+}
+
+static void
+say_two_alike(struct text *text, const struct sf_look *look) {
+  const struct sf_record *record = &look->found[look->reference].sb.record;
+  uint16_t two = SF_LEG_BIT(look->reference) | SF_LEG_BIT(look->alike);
+  say(text, "refuses to start: legs ");
+  say_names(text, look, two);
+  say(text,
+      " hold different records with the same number %" PRIu64 ".%" PRIu64
+      ", which must never be (was a leg copied or restored?): keep the one that you trust and run ",
+      record->term, record->change);
+  say_discard(text, look, two);
+}
+
+static void
+say_no_leg(struct text *text, const struct sf_look *look) {
+  uint16_t all = (uint16_t) ((1u << look->legs) - 1);
+  bool blank_disks = legs_with(look, SF_LEG_UNFORMATTED) == all;
+  say(text, "no leg of volume %s is there: ", look->config->name);
+  if (blank_disks)
+    say(text, "none carries a superblock; make the volume with `surefootctl create %s`",
+        look->config->file[0] ? look->config->file : "CONF");
+  else
+    say_wrongs(text, look, all);
+}
+
+void
+sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
+  struct text text = {assembly->reason, sizeof assembly->reason};
+  if (assembly->may_start) {
+    say_start(&text, look, assembly);
+    return;
+  }
+  switch (look->obstacle) {
+  case SF_OBSTACLE_TOO_FEW:
+    say_too_few(&text, look);
+    break;
+  case SF_OBSTACLE_TWO_LINES:
+    say(&text, "split brain: the legs went on in lines of history that do not know each other, ");
+    say_lines(&text, look);
+    say(&text, "; choose the one to keep and discard each leg of the other: ");
+    say_discard(&text, look, legs_with(look, SF_LEG_SPLIT_BRAIN));
+    break;
+  case SF_OBSTACLE_TWO_ALIKE:
+    say_two_alike(&text, look);
+    break;
+  case SF_OBSTACLE_ONLY_BLANK:
+    say(&text, "only discarded, empty legs are there (");
+    say_names(&text, look, look->blank);
+    say(&text, "): bring back a leg that holds the data");
+    break;
+  case SF_OBSTACLE_NO_LEG:
+  case SF_OBSTACLE_NONE:
+    say_no_leg(&text, look);
+    break;
+  }
+}
+
+void
+sf_look_reason_two_volumes(const struct sf_look *look, struct sf_assembly *assembly) {
+  struct text text = {assembly->reason, sizeof assembly->reason};
+  say(&text,
+      "refuses to start: the legs belong to different volumes that are both called %s, and "
+      "which one is meant cannot be told; list the legs of one volume only:",
+      look->config->name);
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    char uuid[37];
+    if (!sf_look_is_named(look, leg))
+      continue;
+    sf_uuid_format(&look->found[leg].sb.volume, uuid);
+    say(&text, " %s of %.8s", look->config->leg[leg].name, uuid);
+  }
+}

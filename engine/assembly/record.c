@@ -1,0 +1,158 @@
+/* Which record is in force, and may the volume start from it?  R12. */
+#include "assembly/look.h"
+
+static const struct sf_record *
+record_of(const struct sf_look *look, unsigned leg) {
+  return &look->found[leg].sb.record;
+}
+
+/* A leg that the record names was asked for a later start before it ever held the record.  So the
+ * record was not durable then; that start went on from what this leg holds, or died before it could.
+ * Nobody can tell which from here, so nobody guesses: see choose_base(). */
+static bool
+is_doubted_by(const struct sf_look *look, const struct sf_record *record, unsigned leg) {
+  return SF_LEG_IN(look->line, leg) && SF_LEG_IN(record->in_sync, leg) &&
+         sf_record_compare(record_of(look, leg), record) < 0 &&
+         look->found[leg].sb.claim > record->term;
+}
+
+/* Alike but for `clean`: the one that promises less is believed. */
+static bool
+says_the_same(const struct sf_record *a, const struct sf_record *b) {
+  return a->in_sync == b->in_sync && a->faulty == b->faulty && a->min_legs == b->min_legs;
+}
+
+/* A leg of a set that is not empty, with the newest record in it. */
+static unsigned
+newest_of(const struct sf_look *look, uint16_t set) {
+  unsigned newest = (unsigned) __builtin_ctz(set);
+  for (unsigned leg = newest; leg < look->legs; leg++)
+    if (SF_LEG_IN(set, leg) && sf_record_compare(record_of(look, leg), record_of(look, newest)) > 0)
+      newest = leg;
+  return newest;
+}
+
+/* Of the legs with this very record, one to quote: rather one that carries data in sync. */
+static int
+choose_reference(struct sf_look *look, unsigned newest) {
+  const struct sf_record *record = record_of(look, newest);
+  int best = (int) newest, best_worth = -1;
+  look->alike = -1;
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    const struct sf_record *other = record_of(look, leg);
+    if (!SF_LEG_IN(look->line, leg) || sf_record_compare(other, record) != 0)
+      continue;
+    if (!says_the_same(other, record))
+      look->alike = (int) leg;
+    int worth = 2 * !other->clean + SF_LEG_IN(look->fits & record->in_sync, leg);
+    if (worth > best_worth) {
+      best = (int) leg;
+      best_worth = worth;
+    }
+  }
+  return best;
+}
+
+/* After a forced start, or when min_legs was raised, a record may name fewer legs than min_legs.
+ * When they are all present nobody else can have gone on. */
+unsigned
+sf_look_enough(const struct sf_record *record) {
+  unsigned named = SF_LEG_COUNT(record->in_sync);
+  return record->min_legs < named ? record->min_legs : named;
+}
+
+/* Both, or the absent could hold a newer record, or another start could share no leg with this. */
+static bool
+is_enough(const struct sf_record *record, uint16_t starting) {
+  unsigned enough = sf_look_enough(record);
+  return SF_LEG_COUNT(record->in_sync & starting) >= enough &&
+         SF_LEG_COUNT(record->in_sync & ~starting) < enough;
+}
+
+/* A speaker for whose record these legs are not enough; -1: none. */
+static int
+find_short(const struct sf_look *look, uint16_t speakers, uint16_t starting) {
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(speakers, leg) && !is_enough(record_of(look, leg), starting))
+      return (int) leg;
+  return -1;
+}
+
+/* The legs whose records have a say: one with the newest, those who doubt it, those who doubt what
+ * these hold. */
+static uint16_t
+find_speakers(const struct sf_look *look) {
+  uint16_t speakers = SF_LEG_BIT(look->reference), todo = speakers;
+  while (todo) {
+    const struct sf_record *record = record_of(look, (unsigned) __builtin_ctz(todo));
+    todo &= (uint16_t) (todo - 1);
+    for (unsigned leg = 0; leg < look->legs; leg++)
+      if (!SF_LEG_IN(speakers, leg) && is_doubted_by(look, record, leg)) {
+        speakers |= SF_LEG_BIT(leg);
+        todo |= SF_LEG_BIT(leg);
+      }
+  }
+  return speakers;
+}
+
+/* Without doubt this is R12 as it reads.  With it the volume may have been started last from any of
+ * two or more records.  Whichever it is started from now, its legs must be enough for all of them:
+ * then some leg of any start that came to a durable record is present and holds that newer record.
+ * None does; so nothing was acknowledged since, and the legs of each of these records are complete.
+ * And whoever starts next from any of them will meet a leg of this start. */
+static bool
+choose_base(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
+  for (uint16_t left = speakers; left;) {
+    unsigned base = newest_of(look, left);
+    uint16_t starting = record_of(look, base)->in_sync & trusted;
+    if (find_short(look, speakers, starting) < 0) {
+      look->reference = (int) base;
+      look->present = starting;
+      return true;
+    }
+    left &= (uint16_t) ~SF_LEG_BIT(base);
+  }
+  return false;
+}
+
+static void
+fall_short(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
+  look->obstacle = SF_OBSTACLE_TOO_FEW;
+  look->short_of = find_short(look, speakers, trusted);
+  if (look->short_of < 0)
+    look->short_of = look->reference;
+  look->absent = record_of(look, (unsigned) look->short_of)->in_sync & (uint16_t) ~trusted;
+}
+
+/* A leg named in sync counts whatever record it holds itself.  If an older one, the record was
+ * still on its way to it.  A record takes legs out or adds one that is complete already, so who is
+ * named has every acknowledged write.  The same for one that the first record of a new line names
+ * and did not reach. */
+static void
+judge_leg(struct sf_look *look, unsigned leg, const struct sf_record *record) {
+  if (!SF_LEG_IN(look->known, leg) || look->verdict[leg] == SF_LEG_TOO_SMALL)
+    return;
+  if (SF_LEG_IN(look->split, leg))
+    look->verdict[leg] = SF_LEG_SPLIT_BRAIN;
+  else if (SF_LEG_IN(look->present, leg))
+    look->verdict[leg] = SF_LEG_CURRENT;
+  else if (SF_LEG_IN(record->faulty, leg))
+    look->verdict[leg] = SF_LEG_FAULTY;
+  else
+    look->verdict[leg] = SF_LEG_BEHIND;
+}
+
+/* The lineage is found: at least one leg is of it. */
+void
+sf_look_record(struct sf_look *look) {
+  uint16_t trusted = (look->line | look->older) & look->fits;
+  look->reference = choose_reference(look, newest_of(look, look->line));
+  uint16_t speakers = find_speakers(look);
+  look->present = record_of(look, (unsigned) look->reference)->in_sync & trusted;
+  if (look->alike >= 0)
+    look->obstacle = SF_OBSTACLE_TWO_ALIKE;
+  else if (!choose_base(look, speakers, trusted))
+    fall_short(look, speakers, trusted);
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    judge_leg(look, leg, record_of(look, (unsigned) look->reference));
+}
