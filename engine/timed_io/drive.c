@@ -137,6 +137,7 @@ enter(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t u
 
 static void
 wait_for_news(struct sf_tio_thread *thread, uint64_t now_ns, uint64_t until_ns) {
+  bool submits = io_uring_sq_ready(&thread->ring.uring) > 0;
   uint64_t deadline_ns;
   unsigned wanted = completions_wanted(thread, &deadline_ns);
 
@@ -152,7 +153,9 @@ wait_for_news(struct sf_tio_thread *thread, uint64_t now_ns, uint64_t until_ns) 
   atomic_store(&thread->waiting, false);
   if (wanted > 1 && io_uring_cq_ready(&thread->ring.uring) < wanted)
     thread->scattered = true;
-  if (until_ns != SF_TIO_NEVER)
+  /* Late from a call that only waited: this thread got no CPU.  Submission may have blocked, and that
+   * is the device's doing. */
+  if (!submits && until_ns != SF_TIO_NEVER)
     sf_tio_pulse_overslept(&thread->client->pulse, until_ns, sf_tio_now());
 }
 

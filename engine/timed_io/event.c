@@ -24,7 +24,7 @@ sf_tio_event_add(struct sf_tio_io *io, enum sf_tio_pending_event event, uint64_t
 
 static uint64_t
 latency(const struct sf_tio_request *request, uint64_t at_ns) {
-  uint64_t delay_ns = atomic_load(&request->client->pulse.total_ns) - request->entry_delay_ns;
+  uint64_t delay_ns = sf_tio_pulse_delay(&request->client->pulse, at_ns) - request->entry_delay_ns;
   uint64_t since_ns = at_ns > request->entry_ns ? at_ns - request->entry_ns : 0;
 
   return since_ns > delay_ns ? since_ns - delay_ns : 0;

@@ -195,16 +195,16 @@ stopped(struct sf_tio_device *device) {
   return stop;
 }
 
+/* With `left`, regions are in the ring for which the kernel had no memory: try again soon. */
 static void
-wait_for_news(struct sf_tio_executor *exec) {
+wait_for_news(struct sf_tio_executor *exec, bool left) {
   struct pollfd fds[2] = {{.fd = exec->ring.uring.ring_fd, .events = POLLIN},
                           {.fd = exec->wake_fd, .events = POLLIN}};
   uint64_t count;
 
   atomic_store(&exec->waiting, true);
   if (!atomic_load(&exec->wake)) {
-    /* Left in the ring for lack of memory in the kernel: try again soon. */
-    poll(fds, 2, io_uring_sq_ready(&exec->ring.uring) ? 1 : -1);
+    poll(fds, 2, left ? 1 : -1);
     if (fds[1].revents)
       (void) !read(exec->wake_fd, &count, sizeof count);
   }
@@ -215,17 +215,19 @@ static void *
 executor_main(void *arg) {
   struct sf_tio_device *device = arg;
   struct sf_tio_executor *exec = &device->exec;
-  unsigned workers[2] = {SF_TIO_EXEC_DEPTH, SF_TIO_EXEC_DEPTH};
+  unsigned workers[2] = {SF_TIO_EXEC_WORKERS, SF_TIO_EXEC_WORKERS};
+  bool left;
 
-  /* Of this thread, so here: as many may block at once as the kernel is given. */
+  /* The limit is the calling thread's, so it is set here. */
   io_uring_register_iowq_max_workers(&exec->ring.uring, workers);
   while (!stopped(device)) {
     atomic_store(&exec->wake, false);
     pthread_mutex_lock(&exec->ring_lock);
     reap(device);
     feed(device);
+    left = io_uring_sq_ready(&exec->ring.uring) > 0;
     pthread_mutex_unlock(&exec->ring_lock);
-    wait_for_news(exec);
+    wait_for_news(exec, left);
   }
   return NULL;
 }

@@ -44,6 +44,8 @@ enum {
   SF_TIO_RING_ENTRIES = 128,
   SF_TIO_BATCH = 64,         /* completions taken from a ring in one go */
   SF_TIO_EXEC_DEPTH = 64,    /* regions that one executor has inside the kernel */
+  SF_TIO_EXEC_WORKERS = 16,  /* of these, how many may block in submission; the rest stay in the
+                              * kernel's queue, where a cancel still reaches them */
   SF_TIO_INLINE_DEPTH = 64,  /* regions on one device that submitting threads handed over */
   SF_TIO_ATTEMPTS_MAX = 100, /* of one region, after -EAGAIN and -EINTR without progress */
   SF_TIO_SLOT_BITS = 12,

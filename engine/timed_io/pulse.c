@@ -39,12 +39,16 @@ sf_tio_pulse_delay(struct sf_tio_pulse *pulse, uint64_t now_ns) {
   return atomic_load(&pulse->total_ns);
 }
 
+/* The thread that asks may have begun to wait after the pulse should have ticked, or before. */
 void
 sf_tio_pulse_overslept(struct sf_tio_pulse *pulse, uint64_t wanted_ns, uint64_t now_ns) {
+  uint64_t next_ns;
+
   if (now_ns <= wanted_ns + LATE_NS)
     return;
   pthread_mutex_lock(&pulse->lock);
-  account(pulse, wanted_ns, now_ns);
+  next_ns = atomic_load(&pulse->next_ns);
+  account(pulse, next_ns < wanted_ns ? next_ns : wanted_ns, now_ns);
   pthread_mutex_unlock(&pulse->lock);
 }
 

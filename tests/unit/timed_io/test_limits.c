@@ -1,0 +1,236 @@
+/* Limits: everything has one, and meeting it is an answer and not a hang. */
+#include "unit/timed_io/support.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "timed_io/internal.h"
+
+/* Proves: buffers are aligned, of two sizes, a small one that is missing is made up for by a large
+ * one; when all are gone the answer is -EAGAIN, at once or after the wait, and memory has not grown. */
+static void
+buffers_run_out(void **state) {
+  struct sf_tio_client *client = client_new(8, 4, 2);
+  struct sf_tio_client_stats first, stats;
+  struct sf_tio_buffer *buffers[7];
+  uint64_t begin;
+
+  sf_tio_client_stats(client, &first);
+  assert_int_equal(sf_tio_buffer_get(client, 256 * 1024 + 1, 0, &buffers[6]), -EMSGSIZE);
+  for (unsigned i = 0; i < 6; i++) {
+    assert_int_equal(sf_tio_buffer_get(client, 100, 0, &buffers[i]), 0);
+    assert_int_equal((uintptr_t) buffers[i]->data % SF_TIO_ALIGN, 0);
+    assert_int_equal(buffers[i]->size, i < 4 ? 16 * 1024 : 256 * 1024);
+    memset(buffers[i]->data, 0xff, buffers[i]->size);
+  }
+  assert_int_equal(sf_tio_buffer_get(client, 100, 0, &buffers[6]), -EAGAIN);
+  begin = sf_tio_now();
+  assert_int_equal(sf_tio_buffer_get(client, 100, 20 * MS, &buffers[6]), -EAGAIN);
+  assert_in_range(sf_tio_now() - begin, 20 * MS, 1000 * MS);
+  sf_tio_client_stats(client, &stats);
+  assert_int_equal(stats.memory_bytes, first.memory_bytes);
+  assert_int_equal(stats.buffers_free_small + stats.buffers_free_large, 0);
+  assert_int_equal(stats.buffers_quarantined, 0);
+  assert_int_equal(sf_tio_client_destroy(client), -EBUSY);
+  for (unsigned i = 0; i < 6; i++)
+    sf_tio_buffer_put(client, buffers[i]);
+  client_end(client);
+}
+
+struct held {
+  struct sf_tio_client *client;
+  struct sf_tio_buffer *buffer;
+};
+
+static void *
+put_soon(void *arg) {
+  struct held *held = arg;
+
+  for (unsigned i = 0; i < 20; i++)
+    pause_briefly();
+  sf_tio_buffer_put(held->client, held->buffer);
+  return NULL;
+}
+
+/* Proves: who waits for a buffer gets the one that comes free; sf_tio() with `data` waits likewise,
+ * and within its timeout. */
+static void
+buffers_come_free(void **state) {
+  struct held held = {.client = client_new(8, 1, 1)};
+  int fd = open_plain();
+  struct sf_tio_device *device = device_new(held.client, fd);
+  struct sf_tio_buffer *large;
+  char data[4096] = "x";
+  struct sf_tio_control control = {
+      .op = SF_TIO_WRITE, .flags = SF_TIO_SYNC, .data = data, .timeout_ns = 20 * MS};
+  struct sf_tio_region region = region_at(device, 0, 4096);
+  pthread_t other;
+
+  assert_int_equal(sf_tio_buffer_get(held.client, 256 * 1024, 0, &large), 0);
+  assert_int_equal(sf_tio_buffer_get(held.client, 1, 0, &held.buffer), 0);
+  assert_int_equal(sf_tio(held.client, &control, &region, 1, NULL, NULL), -EAGAIN);
+  control.timeout_ns = 0;
+  assert_int_equal(sf_tio(held.client, &control, &region, 1, NULL, NULL), -EAGAIN);
+  pthread_create(&other, NULL, put_soon, &held);
+  control.timeout_ns = PATIENCE_NS;
+  assert_int_equal(sf_tio(held.client, &control, &region, 1, NULL, NULL), 0);
+  pthread_join(other, NULL);
+  sf_tio_buffer_put(held.client, large);
+  device_end(device);
+  client_end(held.client);
+  close(fd);
+}
+
+/* Proves: no more requests than said; devices no more than the table; a device in use stays; a
+ * client with a device stays; destroying nothing is fine. */
+static void
+slots_and_devices(void **state) {
+  struct sf_tio_client *client = client_new(2, 0, 0);
+  struct sf_tio_device *devices[SF_TIO_DEVICES_MAX], *one_more;
+  int fd = open_plain();
+  char data[4096] = "x";
+  struct sf_tio_control control = {.op = SF_TIO_WRITE, .data = data, .notify = log_event};
+  struct sf_tio_region region;
+  struct sf_tio_thread *thread;
+
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
+    devices[i] = device_new(client, fd);
+  assert_int_equal(sf_tio_device_add(client, fd, &one_more), -ENOSPC);
+  assert_int_equal(sf_tio_device_add(client, -1, &one_more), -EBADF);
+  region = region_at(devices[0], 0, 4096);
+  assert_int_equal(sf_tio_attend(client, &thread), 0);
+  for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
+  assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), -EAGAIN);
+  assert_int_equal(sf_tio_device_remove(devices[0]), -EBUSY);
+  drive_until_told(thread, 2);
+  assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
+  drive_until_told(thread, 3);
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++) {
+    assert_int_equal(sf_tio_client_destroy(client), -EBUSY);
+    device_end(devices[i]);
+  }
+  client_end(client);
+  assert_int_equal(sf_tio_client_destroy(NULL), 0);
+  close(fd);
+}
+
+static void
+resubmit(const struct sf_tio_event *event) {
+  unsigned *left = event->context;
+  char data[4096] = "x";
+  struct sf_tio_control control = {
+      .op = SF_TIO_WRITE, .data = data, .notify = resubmit, .context = left};
+  struct sf_tio_region region = region_at(event->device, 0, 4096);
+
+  if (--*left)
+    assert_int_equal(sf_tio(sf_tio_device_user(event->device), &control, &region, 1, NULL, NULL),
+                     0);
+  log_event(event);
+}
+
+/* Proves: a request's slot, buffer and device are free again when its last notify is called.
+ * How: a client with one of each; every notify starts the next request; the last removes. */
+static void
+free_in_the_last_notify(void **state) {
+  struct sf_tio_client *client = client_new(1, 1, 1);
+  int fd = open_plain();
+  struct sf_tio_device *device = device_new(client, fd);
+  struct sf_tio_buffer *large;
+  char data[4096] = "x";
+  unsigned left = 50;
+  struct sf_tio_control control = {
+      .op = SF_TIO_WRITE, .data = data, .notify = resubmit, .context = &left};
+  struct sf_tio_region region = region_at(device, 0, 4096);
+
+  sf_tio_device_set_user(device, client);
+  assert_int_equal(sf_tio_buffer_get(client, 256 * 1024, 0, &large), 0);
+  assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
+  log_wait(SF_TIO_OK, false, 50);
+  sf_tio_buffer_put(client, large);
+  device_end(device);
+  client_end(client);
+  close(fd);
+}
+
+/* Proves: parameters that make no sense are refused. */
+static void
+bad_params(void **state) {
+  const struct sf_tio_client_params bad[] = {
+      {.requests_max = 5000},
+      {.small_bytes = 1000},
+      {.large_bytes = 5000},
+      {.small_bytes = 65536, .large_bytes = 4096},
+  };
+  struct sf_tio_client *client = NULL;
+
+  for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
+    assert_int_equal(sf_tio_client_create(&bad[i], &client), -EINVAL);
+  assert_null(client);
+  assert_int_equal(sf_tio_client_create(NULL, &client), 0);
+  client_end(client);
+}
+
+static int
+unprivileged_child(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct none[2] = {0};
+  struct sf_tio_client *client;
+  struct sf_tio_device *device;
+  char data[4096] = "m", back[4096];
+  struct sf_tio_control control = {.op = SF_TIO_WRITE, .flags = SF_TIO_SYNC, .data = data};
+  struct sf_tio_region region;
+  int fd = open_plain();
+
+  if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){1 << 20, 1 << 20}) < 0 ||
+      syscall(SYS_capset, &header, none) < 0)
+    return 1;
+  if (sf_tio_client_create(NULL, &client) < 0 || sf_tio_device_add(client, fd, &device) < 0)
+    return 2;
+  if (client->service.queue->ring.fixed || device->exec.ring.fixed)
+    return 7; /* then this proves nothing */
+  region = region_at(device, 0, 4096);
+  if (sf_tio(client, &control, &region, 1, NULL, NULL) < 0)
+    return 3;
+  control.op = SF_TIO_READ;
+  control.data = back;
+  if (sf_tio(client, &control, &region, 1, NULL, NULL) < 0 || memcmp(data, back, 4096) != 0)
+    return 4;
+  control.op = SF_TIO_ZERO;
+  control.data = NULL;
+  if (sf_tio(client, &control, &region, 1, NULL, NULL) < 0)
+    return 5;
+  return sf_tio_device_remove(device) < 0 || sf_tio_client_destroy(client) < 0 ? 6 : 0;
+}
+
+/* Proves: where memory may not be locked, the pool is not registered and everything works.
+ * How: a child without capabilities and with room for rings only. */
+static void
+no_locked_memory(void **state) {
+  pid_t pid = fork();
+  int status;
+
+  if (pid == 0)
+    _exit(unprivileged_child());
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(no_locked_memory), /* first: it forks, and no thread is there yet */
+      cmocka_unit_test(buffers_run_out),   cmocka_unit_test(buffers_come_free),
+      cmocka_unit_test(slots_and_devices), cmocka_unit_test(free_in_the_last_notify),
+      cmocka_unit_test(bad_params),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
