@@ -79,7 +79,7 @@ find_devices(struct sf_tio_request *request, struct sf_tio_device **devices,
       known |= devices[j] == device;
     if (known)
       continue;
-    device->uses++;
+    sf_tio_device_use(device);
     devices[n++] = device;
   }
   return n;
@@ -103,7 +103,7 @@ sf_tio_cancel_by_handle(struct sf_tio_client *client, uint64_t handle) {
     sf_tio_cancel_on(devices[i], handle, false, &canceled);
   pthread_mutex_lock(&client->lock);
   for (unsigned i = 0; i < n; i++)
-    devices[i]->uses--;
+    sf_tio_device_unuse(devices[i]);
   pthread_mutex_unlock(&client->lock);
   return canceled;
 }

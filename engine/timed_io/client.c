@@ -73,6 +73,7 @@ no_pulse:
 static void
 free_client(struct sf_tio_client *client) {
   free(client->requests);
+  pthread_cond_destroy(&client->unused);
   pthread_mutex_destroy(&client->lock);
   free(client);
 }
@@ -89,6 +90,7 @@ sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_cl
   if (!made)
     return -ENOMEM;
   pthread_mutex_init(&made->lock, NULL);
+  sf_tio_cond_init(&made->unused);
   sf_list_init(&made->requests_free);
   sf_list_init(&made->threads_free);
   made->late = complete.late;

@@ -13,12 +13,19 @@ expired(struct sf_tio_io *io, uint64_t now_ns) {
   return now_ns >= io->deadline_ns;
 }
 
-/* Pins the devices named by the mask, or lets go of them: they stay while we look at them. */
+/* The devices named by the mask stay while we look at them without the lock. */
 static void
-pin(struct sf_tio_client *client, uint32_t devices, unsigned n) {
+pin(struct sf_tio_client *client, uint32_t devices) {
   for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
     if (devices & UINT32_C(1) << i)
-      client->devices[i]->uses += n;
+      sf_tio_device_use(client->devices[i]);
+}
+
+static void
+unpin(struct sf_tio_client *client, uint32_t devices) {
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
+    if (devices & UINT32_C(1) << i)
+      sf_tio_device_unuse(client->devices[i]);
 }
 
 /* An executor may be just about to say that a region is done. */
@@ -35,13 +42,13 @@ ask_executors(struct sf_tio_thread *thread, uint64_t now_ns) {
   }
   if (!devices)
     return;
-  pin(client, devices, 1);
+  pin(client, devices);
   pthread_mutex_unlock(&client->lock);
   for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
     if (devices & UINT32_C(1) << i)
       sf_tio_exec_reap(client->devices[i]);
   pthread_mutex_lock(&client->lock);
-  pin(client, devices, -1u);
+  unpin(client, devices);
 }
 
 /* Returns the devices on which something is to be cancelled for its deadline; they are pinned. */
@@ -62,7 +69,7 @@ find_expired(struct sf_tio_thread *thread, uint64_t now_ns) {
     if (io->deadline_ns < thread->deadline_ns)
       thread->deadline_ns = io->deadline_ns;
   }
-  pin(thread->client, due, 1);
+  pin(thread->client, due);
   return due;
 }
 
@@ -86,6 +93,6 @@ sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns) {
       sf_tio_cancel_on(client->devices[i], 0, true, &canceled);
   }
   pthread_mutex_lock(&client->lock);
-  pin(client, due, -1u);
+  unpin(client, due);
   pthread_mutex_unlock(&client->lock);
 }

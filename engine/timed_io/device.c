@@ -11,6 +11,8 @@
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
 
+#define REMOVE_WAIT_NS (1000 * SF_TIO_MS)
+
 /* File systems of which it is known that they honour RWF_NOWAIT, or refuse it, instead of blocking
  * in submission, and that a hole reads as zeros. */
 static bool
@@ -86,19 +88,48 @@ sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **d
   return 0;
 }
 
+void
+sf_tio_device_use(struct sf_tio_device *device) {
+  device->uses++;
+}
+
+void
+sf_tio_device_unuse(struct sf_tio_device *device) {
+  SF_MUST(device->uses > 0);
+  if (--device->uses == 0 && device->client->removers)
+    pthread_cond_broadcast(&device->client->unused);
+}
+
+/* Under client->lock.  What is left when nothing runs passes by itself, and soon: a callback that is
+ * about to return, a cancel that is being answered. */
+static bool
+wait_until_unused(struct sf_tio_device *device) {
+  struct sf_tio_client *client = device->client;
+  struct timespec until = sf_tio_timespec(sf_tio_now() + REMOVE_WAIT_NS);
+  int error = 0;
+
+  if (sf_tio_in_callout())
+    return device->uses == 0;
+  client->removers++;
+  while (device->running == 0 && device->uses > 0 && error == 0)
+    error = pthread_cond_timedwait(&client->unused, &client->lock, &until);
+  client->removers--;
+  return device->uses == 0;
+}
+
 int
 sf_tio_device_remove(struct sf_tio_device *device) {
   struct sf_tio_client *client = device->client;
-  bool busy;
+  bool unused;
 
   pthread_mutex_lock(&client->lock);
-  busy = device->uses > 0;
-  if (!busy) {
+  unused = wait_until_unused(device);
+  if (unused) {
     client->devices[device->index] = NULL;
     client->devices_n--;
   }
   pthread_mutex_unlock(&client->lock);
-  if (busy)
+  if (!unused)
     return -EBUSY;
   sf_tio_exec_stop(device);
   free(device);

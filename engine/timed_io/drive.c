@@ -111,8 +111,7 @@ completions_wanted(struct sf_tio_thread *thread, uint64_t *deadline_ns) {
   unsigned n = 1;
 
   pthread_mutex_lock(&thread->client->lock);
-  if (thread->live_n && !thread->scattered && thread->live_n == thread->in_ring_live &&
-      thread->in_ring == thread->in_ring_live)
+  if (thread->live_n && !thread->scattered && thread->live_n == thread->in_ring_live)
     n = thread->live_n;
   *deadline_ns = thread->deadline_ns;
   pthread_mutex_unlock(&thread->client->lock);

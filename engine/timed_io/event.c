@@ -69,8 +69,9 @@ copy_out(struct sf_tio_client *client, struct sf_tio_io *io, enum sf_tio_pending
   pthread_mutex_lock(&client->lock);
 }
 
-/* Under client->lock, which is dropped around the call.  The region lets go of its slot, buffer and
- * device before its last event is told: what the callback wants to do next may need them. */
+/* Under client->lock, which is dropped around the call.  The region lets go of its slot and buffer
+ * before its last event is told: what the callback wants to do next may need them.  The device stays
+ * until it has returned. */
 static void
 deliver(struct sf_tio_client *client, struct sf_tio_thread *thread) {
   struct sf_tio_io *io = SF_LIST_ENTRY(thread->events.next, struct sf_tio_io, event_link);
@@ -86,14 +87,16 @@ deliver(struct sf_tio_client *client, struct sf_tio_thread *thread) {
     sf_list_remove(&io->event_link);
   if (event == SF_TIO_EV_TERMINAL)
     request->untold--;
+  sf_tio_device_use(told.device);
   sf_tio_io_release(io);
-  if (!function)
-    return;
-  pthread_mutex_unlock(&client->lock);
-  callouts++;
-  function(&told);
-  callouts--;
-  pthread_mutex_lock(&client->lock);
+  if (function) {
+    pthread_mutex_unlock(&client->lock);
+    callouts++;
+    function(&told);
+    callouts--;
+    pthread_mutex_lock(&client->lock);
+  }
+  sf_tio_device_unuse(told.device);
 }
 
 void

@@ -348,6 +348,8 @@ void sf_tio_exec_cancel(struct sf_tio_device *device, struct sf_tio_io **targets
 bool sf_tio_device_inline(const struct sf_tio_device *device, const struct sf_tio_io *io,
                           uint64_t now_ns);
 bool sf_tio_device_full(const struct sf_tio_device *device, unsigned class);
+void sf_tio_device_use(struct sf_tio_device *device);
+void sf_tio_device_unuse(struct sf_tio_device *device);
 
 /* Cancels what is not terminal on the device and, when handle is not 0, belongs to it; when due,
  * only regions marked so.  Takes exec.ring_lock and client->lock (cancel.c). */
@@ -386,6 +388,8 @@ struct sf_tio_client {
   struct sf_list requests_free;
   uint64_t sequence; /* of the next handle */
   unsigned devices_n;
+  unsigned removers; /* threads that wait for a device's uses to become 0 */
+  pthread_cond_t unused;
   struct sf_tio_device *devices[SF_TIO_DEVICES_MAX];
   unsigned threads_n;
   struct sf_tio_thread *threads[SF_TIO_THREADS_LIMIT];

@@ -95,7 +95,7 @@ sf_tio_io_release(struct sf_tio_io *io) {
 
   if (io->where != SF_TIO_NOWHERE || io->events || !sf_tio_io_terminal(io))
     return;
-  io->device->uses--;
+  sf_tio_device_unuse(io->device);
   if (request->buffer)
     sf_tio_pool_put(&request->client->pool, request->buffer);
   sf_tio_request_release(request);

@@ -149,7 +149,7 @@ start_region(struct sf_tio_request *request, const struct sf_tio_control *contro
   if (io->deadline_ns < thread->deadline_ns)
     thread->deadline_ns = io->deadline_ns;
   region->device->running++;
-  region->device->uses++;
+  sf_tio_device_use(region->device);
   if (request->buffer)
     sf_tio_pool_ref(request->buffer);
 }

@@ -207,6 +207,11 @@ block_byte(int fd, uint64_t offset) {
 }
 
 unsigned
+log_total(void) {
+  return log_count(-1, false) + log_count(-1, true);
+}
+
+unsigned
 log_terminal(void) {
   return log_count(SF_TIO_OK, false) + log_count(SF_TIO_ERROR, false) +
          log_count(SF_TIO_CANCELED, false);

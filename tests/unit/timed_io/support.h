@@ -38,6 +38,7 @@ void log_event(const struct sf_tio_event *event); /* a notify and a late functio
 /* Waits, with a limit, until so many events of the state are there; -1: of any. */
 void log_wait(int state, bool late, unsigned n);
 unsigned log_count(int state, bool late);
+unsigned log_total(void);
 /* The i-th of them. */
 struct sf_tio_event log_get(int state, bool late, unsigned i);
 

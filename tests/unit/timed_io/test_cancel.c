@@ -139,6 +139,8 @@ by_device_reaches_the_kernels_queue(void **state) {
   assert_true(canceled.detached > 0);
   stall_rig_thaw(place->rig);
   client_idle(place->client);
+  log_wait(SF_TIO_CANCELED, false, 60);
+  log_wait(-1, true, canceled.detached);
   check_outcomes(place->fuse_fd, 0, 'n', canceled.real, canceled.detached);
 }
 

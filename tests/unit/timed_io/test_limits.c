@@ -129,14 +129,16 @@ resubmit(const struct sf_tio_event *event) {
       .op = SF_TIO_WRITE, .data = data, .notify = resubmit, .context = left};
   struct sf_tio_region region = region_at(event->device, 0, 4096);
 
+  assert_int_equal(sf_tio_device_remove(event->device), -EBUSY);
   if (--*left)
     assert_int_equal(sf_tio(sf_tio_device_user(event->device), &control, &region, 1, NULL, NULL),
                      0);
   log_event(event);
 }
 
-/* Proves: a request's slot, buffer and device are free again when its last notify is called.
- * How: a client with one of each; every notify starts the next request; the last removes. */
+/* Proves: a request's slot and buffer are free again when its last notify is called; the device is
+ * not to be removed before that has returned.  How: a client with one of each; every notify starts
+ * the next request, and asks. */
 static void
 free_in_the_last_notify(void **state) {
   struct sf_tio_client *client = client_new(1, 1, 1);

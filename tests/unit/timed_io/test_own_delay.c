@@ -97,7 +97,7 @@ stopped_in_the_wait(void **state) {
     assert_int_equal(sf_tio(place->client, &control, &region, 1, NULL, NULL), 0);
     log_wait(SF_TIO_OK, false, 1);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_int_equal(told.n, 1);
+    assert_int_equal(log_total(), 1);
     assert_in_range(own_delay(place) - before, 200 * MS, 600 * MS);
     assert_true(told.event[0].latency_ns < 200 * MS);
   }
