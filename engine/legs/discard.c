@@ -1,0 +1,97 @@
+/* Giving up what one leg holds. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "assembly/blank.h"
+#include "legs/internal.h"
+
+/* The operator named the leg, not what its path leads to today: a disk that got another one's name
+ * is not wiped.  One without data may be new, one of ours may be damaged. */
+static int
+check_whose(const char *path, const struct sf_leg_file *file, const struct sf_leg_found *found,
+            const struct sf_superblock *reference, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_superblock *sb = &found->sb;
+  if (found->error == -EPROTONOSUPPORT)
+    return leg_fail(error, -EPROTONOSUPPORT, "%s: it was written by a newer version",
+                    leg_path(path));
+  if (found->error == 0 && !sf_uuid_equal(&sb->volume, &reference->volume))
+    return leg_fail(error, -EEXIST, "%s: it belongs to volume %s, another one; wipe it yourself",
+                    leg_path(path), sb->volume_name);
+  if (found->error == 0 && sb->leg_index != leg)
+    return leg_fail(error, -EEXIST, "%s: it is leg %s of this volume, not leg %s", leg_path(path),
+                    sb->leg_name[sb->leg_index], reference->leg_name[leg]);
+  if (found->error != -ENODATA)
+    return 0;
+  int used = file->looks_used ? 1 : leg_is_used(file);
+  if (used < 0)
+    return leg_fail(error, used, "%s: it cannot be read: %s", leg_path(path),
+                    strerrordesc_np(-used));
+  if (used)
+    return leg_fail(error, -EEXIST,
+                    "%s: it carries data that are not of this volume; wipe it yourself "
+                    "(`wipefs -a`, or dd) if it is the right one",
+                    leg_path(path));
+  return 0;
+}
+
+static int
+check_fits(const char *path, const struct sf_leg_file *file, const struct sf_superblock *reference,
+           char error[SF_CONFIG_ERROR_MAX]) {
+  uint64_t needs = reference->data_offset + reference->data_bytes;
+  if (file->bytes >= needs)
+    return 0;
+  return leg_fail(error, -ENOSPC,
+                  "%s: it is too small for the volume: it has %" PRIu64 " bytes and needs %" PRIu64,
+                  leg_path(path), file->bytes, needs);
+}
+
+/* Names itself nowhere in sync, if another leg can be named. */
+static void
+describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_superblock *sb) {
+  uint16_t all = (uint16_t) ((1u << reference->legs) - 1);
+  uint16_t others = all & (uint16_t) ~(1u << leg);
+  *sb = *reference;
+  sb->leg_index = (uint8_t) leg;
+  sb->record = (struct sf_record){.term = SF_BLANK_TERM,
+                                  .change = SF_BLANK_CHANGE,
+                                  .in_sync = others ? others : all,
+                                  .min_legs = reference->record.min_legs};
+}
+
+static int
+blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
+  int rc = leg_zero(file, 0, sb->data_offset, NULL, NULL);
+  if (rc == 0 && fsync(file->fd) < 0)
+    rc = -errno;
+  for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb->serial++)
+    rc = leg_write_superblock(file, sb);
+  if (rc == 0 && fsync(file->fd) < 0)
+    rc = -errno;
+  return rc;
+}
+
+int
+sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg,
+               char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_superblock sb;
+  struct sf_leg_found found;
+  struct sf_leg_file file;
+  if (leg >= reference->legs)
+    return leg_fail(error, -EINVAL, "%s: the volume has no leg %u", leg_path(path), leg);
+  int rc = sf_leg_file_open(path, 0, &file, &found, error);
+  if (rc < 0)
+    return rc;
+  rc = check_whose(path, &file, &found, reference, leg, error);
+  if (rc == 0)
+    rc = check_fits(path, &file, reference, error);
+  if (rc == 0) {
+    describe_blank(reference, leg, &sb);
+    rc = blank(&file, &sb);
+    if (rc < 0)
+      leg_fail(error, rc, "%s: %s", leg_path(path), strerrordesc_np(-rc));
+  }
+  sf_leg_file_close(&file);
+  return rc;
+}

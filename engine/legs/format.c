@@ -1,0 +1,314 @@
+/* Making a volume.  Nothing is written to any leg before all were looked at; then, on each: the
+ * metadata area is wiped, the data zeroed, and when that is stable on all of them, the superblocks
+ * come last.  So a format that was interrupted leaves no leg that passes for a volume, neither the
+ * new nor the old one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "legs/internal.h"
+
+struct formatted_leg {
+  struct sf_leg_file file;
+  struct sf_leg_found found;
+  struct leg_identity identity;
+  bool missing;
+  bool created; /* by us: removed again when it comes to nothing */
+  bool is_zero; /* allocated by us and never written */
+};
+
+struct format {
+  const struct sf_config *config;
+  const struct sf_format_options *options;
+  uint64_t data_bytes;
+  struct formatted_leg leg[SF_LEGS_MAX];
+  void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total);
+  void *arg;
+  unsigned at; /* the leg that progress is told of */
+  char *error;
+};
+
+static const char *
+path_of(const struct format *f, unsigned leg) {
+  return leg_path(f->config->leg[leg].path);
+}
+
+/* "leg a (/dev/sdb): zeroing: No space left on device" */
+static int
+fail_leg(const struct format *f, unsigned leg, int rc, const char *what) {
+  const char *why = strerrordesc_np(-rc);
+  return leg_fail(f->error, rc, "leg %s (%s): %s: %s", f->config->leg[leg].name, path_of(f, leg),
+                  what, why ? why : "failed");
+}
+
+/* ---- looking ---- */
+
+static int
+check_size_option(const struct format *f) {
+  uint64_t size = f->options->size;
+  if (size == 0)
+    return 0;
+  if (size % SF_PAGE_BYTES != 0)
+    return leg_fail(f->error, -EINVAL, "size %" PRIu64 " is not a multiple of 4 KiB", size);
+  if (size < SF_VOLUME_BYTES_MIN || size > INT64_MAX - SF_DATA_OFFSET)
+    return leg_fail(f->error, -EINVAL, "size %" PRIu64 " is not possible: at least %" PRIu64, size,
+                    (uint64_t) SF_VOLUME_BYTES_MIN);
+  return 0;
+}
+
+static int
+check_same(const struct format *f, unsigned leg) {
+  for (unsigned other = 0; other < leg; other++)
+    if (leg_same_storage(&f->leg[other].identity, &f->leg[leg].identity))
+      return leg_fail_same(f->config, other, leg, f->error);
+  return 0;
+}
+
+static int
+check_unused(const struct format *f, unsigned leg) {
+  const struct formatted_leg *l = &f->leg[leg];
+  if (f->options->overwrite)
+    return 0;
+  if (l->found.error == 0)
+    return leg_fail(f->error, -EEXIST,
+                    "leg %s (%s) already is leg %s of volume %s: --overwrite destroys it",
+                    f->config->leg[leg].name, path_of(f, leg),
+                    l->found.sb.leg_name[l->found.sb.leg_index], l->found.sb.volume_name);
+  int used = l->file.looks_used ? 1 : leg_is_used(&l->file);
+  if (used < 0)
+    return fail_leg(f, leg, used, "reading");
+  if (used)
+    return leg_fail(f->error, -EEXIST, "leg %s (%s) carries data: --overwrite destroys it",
+                    f->config->leg[leg].name, path_of(f, leg));
+  return 0;
+}
+
+static int
+look_at(struct format *f, unsigned leg) {
+  struct formatted_leg *l = &f->leg[leg];
+  int rc = leg_open(f->config->leg[leg].path, 0, &l->file, &l->found, &l->identity, f->error);
+  /* Before "it is locked": we may have it ourselves. */
+  int same = check_same(f, leg);
+  if (same < 0)
+    return same;
+  if (rc == -ENOENT && f->options->size != 0) {
+    l->missing = true;
+    f->error[0] = '\0';
+    return 0;
+  }
+  return rc < 0 ? rc : check_unused(f, leg);
+}
+
+/* ---- creating ---- */
+
+/* All of it, so that no write to the volume has to allocate: on ext4 a write into a hole cannot be
+ * done without waiting (RWF_NOWAIT says EAGAIN), one into an unwritten extent can. */
+static int
+allocate(struct format *f, unsigned leg) {
+  struct formatted_leg *l = &f->leg[leg];
+  uint64_t bytes = SF_DATA_OFFSET + f->options->size;
+  if (ftruncate(l->file.fd, (off_t) bytes) < 0)
+    return fail_leg(f, leg, -errno, "setting its size");
+  l->file.bytes = bytes;
+  int rc = leg_zero_fast(&l->file, 0, bytes);
+  if (rc < 0 && rc != -EOPNOTSUPP)
+    return fail_leg(f, leg, rc, "allocating");
+  l->is_zero = rc == 0;
+  return 0;
+}
+
+static int
+create(struct format *f, unsigned leg) {
+  struct formatted_leg *l = &f->leg[leg];
+  const char *path = f->config->leg[leg].path;
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0 && errno != EEXIST)
+    return fail_leg(f, leg, -errno, "creating it");
+  /* EEXIST: another leg's name for the same file, which we just made; or somebody was quicker. */
+  l->created = fd >= 0;
+  if (fd >= 0)
+    close(fd);
+  int rc = leg_open(path, 0, &l->file, &l->found, &l->identity, f->error);
+  int same = check_same(f, leg);
+  if (same < 0)
+    return same;
+  if (rc < 0)
+    return rc;
+  return l->created ? allocate(f, leg) : fail_leg(f, leg, -EEXIST, "creating it");
+}
+
+static int
+look_at_all(struct format *f) {
+  int rc = check_size_option(f);
+  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
+    rc = look_at(f, i);
+  return rc;
+}
+
+static int
+create_missing(struct format *f) {
+  int rc = 0;
+  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
+    if (f->leg[i].missing)
+      rc = create(f, i);
+  return rc;
+}
+
+static int
+fail_small(const struct format *f, unsigned leg, uint64_t size) {
+  return leg_fail(
+      f->error, -EINVAL, "leg %s (%s) is too small: it has %" PRIu64 " bytes and needs %" PRIu64,
+      f->config->leg[leg].name, path_of(f, leg), f->leg[leg].file.bytes, SF_DATA_OFFSET + size);
+}
+
+/* Of legs that exist; those to be created will fit. */
+static int
+choose_size(struct format *f) {
+  f->data_bytes = f->options->size;
+  for (unsigned i = 0; i < f->config->legs; i++) {
+    uint64_t fits = sf_data_bytes_for(f->leg[i].file.bytes);
+    if (f->leg[i].missing)
+      continue;
+    if (fits == 0 || fits < f->options->size)
+      return fail_small(f, i, f->options->size ? f->options->size : SF_VOLUME_BYTES_MIN);
+    if (f->options->size == 0 && (f->data_bytes == 0 || fits < f->data_bytes))
+      f->data_bytes = fits;
+  }
+  return 0;
+}
+
+/* ---- writing ---- */
+
+static void
+tell(void *arg, uint64_t done) {
+  const struct format *f = arg;
+  if (f->progress)
+    f->progress(f->arg, f->at, done, f->data_bytes);
+}
+
+/* The metadata first, and stable: the old volume is gone before its data go. */
+static int
+wipe(struct format *f, unsigned leg) {
+  const struct formatted_leg *l = &f->leg[leg];
+  int rc = l->is_zero ? 0 : leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
+  if (rc == 0 && fsync(l->file.fd) < 0)
+    rc = -errno;
+  return rc < 0 ? fail_leg(f, leg, rc, "wiping its metadata") : 0;
+}
+
+static int
+zero_data(struct format *f, unsigned leg) {
+  const struct formatted_leg *l = &f->leg[leg];
+  int rc = 0;
+  f->at = leg;
+  if (!l->is_zero && !(f->options->assume_clean && !l->created))
+    rc = leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, f);
+  if (rc == 0 && fsync(l->file.fd) < 0)
+    rc = -errno;
+  if (rc < 0)
+    return fail_leg(f, leg, rc, "zeroing");
+  tell(f, f->data_bytes);
+  return 0;
+}
+
+/* A new file's name is to last as well. */
+static int
+sync_parent(const struct format *f, unsigned leg) {
+  char parent[PATH_MAX];
+  strcpy(parent, f->config->leg[leg].path);
+  char *slash = strrchr(parent, '/');
+  if (slash)
+    slash[slash == parent] = '\0';
+  int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+  if (fd < 0 || fsync(fd) < 0)
+    rc = -errno;
+  if (fd >= 0)
+    close(fd);
+  return rc < 0 && rc != -EINVAL ? fail_leg(f, leg, rc, "syncing its directory") : 0;
+}
+
+static void
+describe_volume(const struct format *f, struct sf_superblock *sb) {
+  const struct sf_config *config = f->config;
+  *sb = (struct sf_superblock){.legs = (uint8_t) config->legs,
+                               .data_offset = SF_DATA_OFFSET,
+                               .data_bytes = f->data_bytes,
+                               .extent_bytes = sf_extent_bytes_for(f->data_bytes),
+                               .claim = 1};
+  sf_uuid_generate(&sb->volume);
+  sf_uuid_generate(&sb->lineage);
+  strcpy(sb->volume_name, config->name);
+  for (unsigned i = 0; i < config->legs; i++) {
+    sf_uuid_generate(&sb->leg_uuid[i]);
+    strcpy(sb->leg_name[i], config->leg[i].name);
+  }
+  sb->record = (struct sf_record){.term = 1,
+                                  .change = 1,
+                                  .in_sync = (uint16_t) ((1u << config->legs) - 1),
+                                  .min_legs = (uint8_t) config->min_legs,
+                                  .clean = true};
+}
+
+static int
+write_superblocks(struct format *f, unsigned leg, struct sf_superblock sb) {
+  const struct sf_leg_file *file = &f->leg[leg].file;
+  int rc = 0;
+  sb.leg_index = (uint8_t) leg;
+  for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb.serial++)
+    rc = leg_write_superblock(file, &sb);
+  if (rc == 0 && fsync(file->fd) < 0)
+    rc = -errno;
+  if (rc < 0)
+    return fail_leg(f, leg, rc, "writing its superblocks");
+  return f->leg[leg].created ? sync_parent(f, leg) : 0;
+}
+
+static int
+write_all(struct format *f) {
+  struct sf_superblock sb;
+  int rc = 0;
+  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
+    rc = wipe(f, i);
+  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
+    rc = zero_data(f, i);
+  describe_volume(f, &sb);
+  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
+    rc = write_superblocks(f, i, sb);
+  return rc;
+}
+
+int
+sf_format(const struct sf_config *config, const struct sf_format_options *options,
+          void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total), void *arg,
+          char error[SF_CONFIG_ERROR_MAX]) {
+  struct format *f = calloc(1, sizeof *f);
+  if (!f)
+    return leg_fail(error, -ENOMEM, "out of memory");
+  f->config = config;
+  f->options = options;
+  f->progress = progress;
+  f->arg = arg;
+  f->error = error;
+  error[0] = '\0';
+  for (unsigned i = 0; i < config->legs; i++)
+    f->leg[i].file.fd = -1;
+
+  int rc = look_at_all(f);
+  if (rc == 0)
+    rc = choose_size(f);
+  if (rc == 0)
+    rc = create_missing(f);
+  if (rc == 0)
+    rc = write_all(f);
+
+  for (unsigned i = 0; i < config->legs; i++) {
+    sf_leg_file_close(&f->leg[i].file);
+    if (rc < 0 && f->leg[i].created)
+      unlink(config->leg[i].path);
+  }
+  free(f);
+  return rc;
+}

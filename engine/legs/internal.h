@@ -1,0 +1,66 @@
+/* Shared by the files of this folder. */
+#ifndef SF_LEGS_INTERNAL_H
+#define SF_LEGS_INTERNAL_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <surefoot/legfile.h>
+
+/* ---- say.c ---- */
+
+/* Formats into error and returns rc, so that a failure is one statement. */
+int leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The end of a path: the part that tells it from others, short enough for a message. */
+const char *leg_path(const char *path);
+
+/* ---- identity.c: which storage is it? ---- */
+
+struct leg_identity {
+  bool known;
+  bool is_block;
+  dev_t device;
+  ino_t inode;
+  /* The file whose bytes it is: a file itself, or a part of one under a loop device. */
+  bool has_backing;
+  dev_t backing_device;
+  ino_t backing_inode;
+  uint64_t from, to;
+};
+
+void leg_identify(const char *path, const struct stat *st, struct leg_identity *identity);
+bool leg_same_storage(const struct leg_identity *a, const struct leg_identity *b);
+int leg_fail_same(const struct sf_config *config, unsigned a, unsigned b,
+                  char error[SF_CONFIG_ERROR_MAX]);
+
+/* ---- open.c ---- */
+
+/* As sf_leg_file_open.  *identity is filled as far as it got, in a failure too. */
+int leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
+             struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]);
+
+/* ---- io.c: on memory that O_DIRECT takes ---- */
+
+enum { LEG_BUFFER_ALIGN = 4096, LEG_PIECE_BYTES = 1024 * 1024 };
+
+void *leg_buffer(size_t len); /* zeros; free() it */
+/* Bytes read, fewer only at the end of the file; or -errno. */
+ssize_t leg_read(int fd, void *buffer, size_t len, uint64_t offset);
+int leg_write(int fd, const void *buffer, size_t len, uint64_t offset);
+int leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb);
+/* 1 when the first or the last MiB holds anything but zeros, 0, or -errno. */
+int leg_is_used(const struct sf_leg_file *file);
+
+/* ---- zero.c ---- */
+
+typedef void leg_zero_progress(void *arg, uint64_t done);
+int leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
+             leg_zero_progress *progress, void *arg);
+/* The quick way or -EOPNOTSUPP. */
+int leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len);
+
+#endif

@@ -1,0 +1,83 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "legs/internal.h"
+
+void *
+leg_buffer(size_t len) {
+  void *buffer;
+  if (posix_memalign(&buffer, LEG_BUFFER_ALIGN, len) != 0)
+    return NULL;
+  memset(buffer, 0, len);
+  return buffer;
+}
+
+ssize_t
+leg_read(int fd, void *buffer, size_t len, uint64_t offset) {
+  size_t done = 0;
+  while (done < len) {
+    ssize_t n = pread(fd, (char *) buffer + done, len - done, (off_t) (offset + done));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return -errno;
+    done += (size_t) n;
+    /* An end that O_DIRECT cannot read beyond: what follows would not be aligned. */
+    if (n == 0 || n % 512 != 0)
+      break;
+  }
+  return (ssize_t) done;
+}
+
+int
+leg_write(int fd, const void *buffer, size_t len, uint64_t offset) {
+  for (size_t done = 0; done < len;) {
+    ssize_t n = pwrite(fd, (const char *) buffer + done, len - done, (off_t) (offset + done));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return n < 0 ? -errno : -EIO;
+    done += (size_t) n;
+  }
+  return 0;
+}
+
+/* Where the volume will look for it: the serial says which copy. */
+int
+leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb) {
+  uint8_t *page = leg_buffer(SF_PAGE_BYTES);
+  if (!page)
+    return -ENOMEM;
+  sf_superblock_encode(sb, page);
+  int rc = leg_write(file->fd, page, SF_PAGE_BYTES,
+                     SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
+  free(page);
+  return rc;
+}
+
+static bool
+all_zero(const uint8_t *bytes, size_t len) {
+  for (size_t i = 0; i < len; i++)
+    if (bytes[i] != 0)
+      return false;
+  return true;
+}
+
+/* Both ends: file systems and partition tables begin within the first MiB (btrfs at 64 KiB), md,
+ * DRBD and GPT have things at the end. */
+int
+leg_is_used(const struct sf_leg_file *file) {
+  uint64_t end = file->bytes - file->bytes % LEG_BUFFER_ALIGN;
+  uint64_t at[2] = {0, end > LEG_PIECE_BYTES ? end - LEG_PIECE_BYTES : 0};
+  uint8_t *buffer = leg_buffer(LEG_PIECE_BYTES);
+  int rc = buffer ? 0 : -ENOMEM;
+  for (unsigned i = 0; i < 2 && rc == 0; i++) {
+    ssize_t n = leg_read(file->fd, buffer, LEG_PIECE_BYTES, at[i]);
+    rc = n < 0 ? (int) n : !all_zero(buffer, (size_t) n);
+  }
+  free(buffer);
+  return rc;
+}

@@ -1,0 +1,229 @@
+/* Opening one leg, and every way in which that can go wrong. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "legs/internal.h"
+
+enum { HEAD_BYTES = 64 * 1024, BLOCK_BYTES_MIN = 512 };
+
+_Static_assert(HEAD_BYTES >= SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES, "both copies are in the head");
+
+static int
+fail_missing(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
+  if (strncmp(path, "/dev/", 5) == 0)
+    return leg_fail(error, -ENOENT, "%s: there is no such device", leg_path(path));
+  return leg_fail(error, -ENOENT,
+                  "%s: there is no such file; `surefootctl create CONF --size SIZE` makes it",
+                  leg_path(path));
+}
+
+static int
+fail_open(const char *path, bool is_block, int err, char error[SF_CONFIG_ERROR_MAX]) {
+  const char *why;
+  switch (err) {
+  case ENOENT:
+    return fail_missing(path, error);
+  case EACCES:
+  case EPERM:
+    why = "permission denied: run as a user who may read and write it";
+    break;
+  case EROFS:
+    why = is_block ? "the device is read-only" : "its file system is mounted read-only";
+    break;
+  case EINVAL:
+    why = "its file system refuses O_DIRECT: take one that knows it, as ext4 or xfs, or a device";
+    break;
+  case EBUSY:
+    why = "the device is in use: mounted, part of an array, or held by another program";
+    break;
+  case ENXIO:
+  case ENODEV:
+  case ENOMEDIUM:
+    why = "the device is not there (unplugged?)";
+    break;
+  default:
+    why = strerrordesc_np(err);
+  }
+  return leg_fail(error, -err, "%s: %s", leg_path(path), why ? why : "cannot be opened");
+}
+
+static int
+check_kind(const char *path, const struct stat *st, char error[SF_CONFIG_ERROR_MAX]) {
+  const char *what = S_ISDIR(st->st_mode)    ? "a directory"
+                     : S_ISCHR(st->st_mode)  ? "a character device"
+                     : S_ISFIFO(st->st_mode) ? "a pipe"
+                     : S_ISSOCK(st->st_mode) ? "a socket"
+                                             : NULL;
+  if (!what)
+    return 0;
+  return leg_fail(error, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
+                  "%s: it is %s; a leg is a file or a block device", leg_path(path), what);
+}
+
+/* On the description that carries the I/O: the kernel keeps the lock as long as that has requests
+ * in flight, even when the process is dead (R7). */
+static int
+lock(int fd, const char *path, char error[SF_CONFIG_ERROR_MAX]) {
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
+    return 0;
+  if (errno == EAGAIN || errno == EACCES)
+    return leg_fail(error, -EBUSY,
+                    "%s: it is locked: a running volume or another surefootctl has it, or a dead "
+                    "one's last request is still under way",
+                    leg_path(path));
+  int rc = -errno;
+  return leg_fail(error, rc, "%s: its file system cannot lock: %s", leg_path(path),
+                  strerrordesc_np(-rc));
+}
+
+/* The first 64 KiB, zeros where the leg is shorter. */
+static int
+read_head(const char *path, struct sf_leg_file *file, struct sf_leg_found *found,
+          char error[SF_CONFIG_ERROR_MAX]) {
+  uint8_t *head = leg_buffer(HEAD_BYTES);
+  if (!head)
+    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
+  ssize_t n = leg_read(file->fd, head, HEAD_BYTES, 0);
+  if (n < 0) {
+    free(head);
+    return leg_fail(error, (int) n, "%s: its beginning cannot be read: %s", leg_path(path),
+                    strerrordesc_np((int) -n));
+  }
+  file->looks_used = sf_looks_used(head, (size_t) n);
+  found->present = true;
+  found->bytes = file->bytes;
+  found->error = sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) head, &found->sb, NULL);
+  free(head);
+  return 0;
+}
+
+/* No file system tells before Linux 6.1, and glibc 2.36 does not pass it on: a read at an odd block
+ * finds out. */
+static int
+find_block_bytes(struct sf_leg_file *file) {
+  int logical;
+  if (file->is_block) {
+    if (ioctl(file->fd, BLKSSZGET, &logical) < 0)
+      return -errno;
+    file->block_bytes = (uint32_t) logical;
+    return 0;
+  }
+  void *block = leg_buffer(LEG_BUFFER_ALIGN);
+  if (!block)
+    return -ENOMEM;
+  ssize_t n = pread(file->fd, block, BLOCK_BYTES_MIN, BLOCK_BYTES_MIN);
+  free(block);
+  if (n < 0 && errno != EINVAL)
+    return -errno;
+  file->block_bytes = n < 0 ? LEG_BUFFER_ALIGN : BLOCK_BYTES_MIN;
+  return 0;
+}
+
+static int
+measure(const char *path, struct sf_leg_file *file, const struct stat *st,
+        char error[SF_CONFIG_ERROR_MAX]) {
+  int rc = 0;
+  file->bytes = (uint64_t) st->st_size;
+  if (file->is_block && ioctl(file->fd, BLKGETSIZE64, &file->bytes) < 0)
+    rc = -errno;
+  if (rc == 0)
+    rc = find_block_bytes(file);
+  if (rc < 0)
+    return leg_fail(error, rc, "%s: its size cannot be found out: %s", leg_path(path),
+                    strerrordesc_np(-rc));
+  return 0;
+}
+
+static int
+open_flags(unsigned flags, bool is_block) {
+  if (flags & SF_LEG_READ_ONLY)
+    return O_RDONLY | O_DIRECT | O_CLOEXEC | O_NOCTTY;
+  return O_RDWR | O_DIRECT | O_CLOEXEC | O_NOCTTY | (is_block ? O_EXCL : 0);
+}
+
+/* Offline tools read what they can. */
+static int
+open_path(const char *path, unsigned flags, bool is_block) {
+  int how = open_flags(flags, is_block);
+  int fd = open(path, how);
+  if (fd < 0 && errno == EINVAL && (flags & SF_LEG_READ_ONLY))
+    fd = open(path, how & ~O_DIRECT);
+  return fd;
+}
+
+static bool
+is_read_only(const struct sf_leg_file *file) {
+  int read_only = 0;
+  return file->is_block && ioctl(file->fd, BLKROGET, &read_only) == 0 && read_only;
+}
+
+/* file->fd is open. */
+static int
+take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
+     const struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
+  struct stat st;
+  int rc;
+  if (fstat(file->fd, &st) < 0)
+    return fail_open(path, false, errno, error);
+  file->is_block = S_ISBLK(st.st_mode);
+  file->device = file->is_block ? st.st_rdev : st.st_dev;
+  file->inode = file->is_block ? 0 : st.st_ino;
+  if (file->is_block != identity->is_block || file->device != identity->device ||
+      file->inode != identity->inode)
+    return leg_fail(error, -EAGAIN, "%s: it was replaced while being opened", leg_path(path));
+  if (!(flags & SF_LEG_READ_ONLY)) {
+    if (is_read_only(file))
+      return fail_open(path, true, EROFS, error);
+    rc = lock(file->fd, path, error);
+    if (rc < 0)
+      return rc;
+  }
+  rc = measure(path, file, &st, error);
+  return rc < 0 ? rc : read_head(path, file, found, error);
+}
+
+int
+leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
+         struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
+  struct stat st;
+  memset(file, 0, sizeof *file);
+  memset(found, 0, sizeof *found);
+  memset(identity, 0, sizeof *identity);
+  error[0] = '\0';
+  file->fd = -1;
+
+  /* Looked at first: merely opening some devices does something. */
+  int rc =
+      stat(path, &st) < 0 ? fail_open(path, false, errno, error) : check_kind(path, &st, error);
+  if (rc == 0) {
+    leg_identify(path, &st, identity);
+    file->fd = open_path(path, flags, S_ISBLK(st.st_mode));
+    rc = file->fd < 0 ? fail_open(path, S_ISBLK(st.st_mode), errno, error)
+                      : take(path, flags, file, found, identity, error);
+  }
+  if (rc < 0) {
+    sf_leg_file_close(file);
+    *found = (struct sf_leg_found){.error = rc};
+  }
+  return rc;
+}
+
+int
+sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
+                 struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
+  struct leg_identity identity;
+  return leg_open(path, flags, file, found, &identity, error);
+}
+
+void
+sf_leg_file_close(struct sf_leg_file *file) {
+  if (file->fd >= 0)
+    close(file->fd);
+  file->fd = -1;
+}

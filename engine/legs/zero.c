@@ -1,0 +1,81 @@
+/* Zeros on a leg: real ones, that every leg reads alike (R16). */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
+
+#include "legs/internal.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+/* How much is asked for at a time, so that progress can be told in between. */
+static const uint64_t fast_piece_bytes = UINT64_C(256) * 1024 * 1024;
+
+/* Others, FUSE above all, have been seen to answer 0 to modes that they do not know. */
+static bool
+keeps_its_word(int fd) {
+  struct statfs fs;
+  if (fstatfs(fd, &fs) < 0)
+    return false;
+  return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC ||
+         fs.f_type == BTRFS_SUPER_MAGIC || fs.f_type == F2FS_SUPER_MAGIC;
+}
+
+int
+leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
+  uint64_t range[2] = {from, len};
+  int rc;
+  if (!file->is_block && !keeps_its_word(file->fd))
+    return -EOPNOTSUPP;
+  do
+    rc = file->is_block ? ioctl(file->fd, BLKZEROOUT, range)
+                        : fallocate(file->fd, FALLOC_FL_ZERO_RANGE, (off_t) from, (off_t) len);
+  while (rc < 0 && errno == EINTR);
+  if (rc == 0)
+    return 0;
+  /* Of a driver that does not know how: worth trying by hand. */
+  if (errno == EINVAL || errno == ENOTTY || errno == ENOSYS || errno == EREMOTEIO)
+    return -EOPNOTSUPP;
+  return -errno;
+}
+
+static int
+zero_by_hand(const struct sf_leg_file *file, const void *zeros, uint64_t from, uint64_t len) {
+  for (uint64_t done = 0; done < len;) {
+    size_t piece = len - done < LEG_PIECE_BYTES ? (size_t) (len - done) : LEG_PIECE_BYTES;
+    int rc = leg_write(file->fd, zeros, piece, from + done);
+    if (rc < 0)
+      return rc;
+    done += piece;
+  }
+  return 0;
+}
+
+int
+leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len, leg_zero_progress *progress,
+         void *arg) {
+  void *zeros = leg_buffer(LEG_PIECE_BYTES);
+  bool by_hand = false;
+  int rc = zeros ? 0 : -ENOMEM;
+  for (uint64_t done = 0; done < len && rc == 0;) {
+    uint64_t most = by_hand ? 16 * LEG_PIECE_BYTES : fast_piece_bytes;
+    uint64_t piece = len - done < most ? len - done : most;
+    rc = by_hand ? zero_by_hand(file, zeros, from + done, piece)
+                 : leg_zero_fast(file, from + done, piece);
+    if (rc == -EOPNOTSUPP && !by_hand) {
+      by_hand = true;
+      rc = 0;
+      continue;
+    }
+    done += piece;
+    if (rc == 0 && progress)
+      progress(arg, done);
+  }
+  free(zeros);
+  return rc;
+}

@@ -1,0 +1,44 @@
+/* A directory of its own for each test, on whatever the build folder is on, and legs in it. */
+#ifndef SF_TEST_LEGS_FIXTURE_H
+#define SF_TEST_LEGS_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <surefoot/legfile.h>
+
+#define MIB (UINT64_C(1024) * 1024)
+
+enum { TEST_DATA_MIB = 2, TEST_SKIPPED = 77 };
+
+struct fixture {
+  char dir[64];
+  struct sf_config config; /* legs a, b, c in files of that name; min_legs 2 */
+  char error[SF_CONFIG_ERROR_MAX];
+  struct sf_leg_file file[SF_LEGS_MAX];
+  struct sf_leg_found found[SF_LEGS_MAX];
+  char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
+};
+
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
+/* False: this file system does not know O_DIRECT, nothing can be tested here. */
+bool fixture_possible(void);
+
+void make_file(const char *path, uint64_t bytes);
+void put_byte(const char *path, uint64_t offset, char byte);
+char get_byte(const char *path, uint64_t offset);
+void make_volume(struct fixture *f);
+
+#define assert_says(text, part)                                                                    \
+  do {                                                                                             \
+    if (!strstr(text, part))                                                                       \
+      fail_msg("\"%s\" does not say \"%s\"", text, part);                                          \
+  } while (0)
+
+#endif

@@ -1,0 +1,384 @@
+/* Proves that making a volume leaves legs that start together, that it destroys nothing without
+ * being told to, and that a half-made volume is none. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "assembly/blank.h"
+#include "fixture.h"
+
+static const uint64_t leg_bytes = SF_DATA_OFFSET + TEST_DATA_MIB * MIB;
+
+static int
+format(struct fixture *f, struct sf_format_options options) {
+  return sf_format(&f->config, &options, NULL, NULL, f->error);
+}
+
+/* Opens, assembles, closes. */
+static void
+assemble(struct fixture *f, struct sf_assembly *assembly) {
+  assert_int_equal(sf_leg_files_open(&f->config, 0, UINT64_C(10000000000), f->file, f->found,
+                                     f->leg_error, f->error),
+                   0);
+  for (unsigned i = 0; i < f->config.legs; i++)
+    sf_leg_file_close(&f->file[i]);
+  sf_assemble(&f->config, f->found, false, assembly);
+}
+
+static void
+expect_starts(struct fixture *f) {
+  struct sf_assembly assembly;
+  assemble(f, &assembly);
+  if (!assembly.may_start)
+    fail_msg("%s", assembly.reason);
+  assert_int_equal(assembly.current, 7);
+}
+
+static bool
+exists(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0;
+}
+
+static void
+test_new_files(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  expect_starts(f);
+  for (unsigned i = 0; i < 3; i++) {
+    const struct sf_superblock *sb = &f->found[i].sb;
+    struct stat st;
+    assert_int_equal(stat(f->config.leg[i].path, &st), 0);
+    assert_int_equal(st.st_size, leg_bytes);
+    assert_true((uint64_t) st.st_blocks * 512 >= leg_bytes); /* allocated, not a hole */
+    assert_int_equal(sb->leg_index, i);
+    assert_int_equal(sb->data_bytes, TEST_DATA_MIB * MIB);
+    assert_int_equal(sb->data_offset, SF_DATA_OFFSET);
+    assert_int_equal(sb->serial, 2);
+    assert_true(sb->record.term == 1 && sb->record.change == 1 && sb->record.clean);
+    assert_int_equal(sb->record.in_sync, 7);
+    assert_int_equal(sb->record.min_legs, 2);
+    assert_string_equal(sb->leg_name[i], f->config.leg[i].name);
+    assert_true(sf_uuid_equal(&sb->volume, &f->found[0].sb.volume));
+    assert_true(sf_uuid_equal(&sb->lineage, &f->found[0].sb.lineage));
+  }
+}
+
+/* Either copy alone is enough. */
+static void
+test_both_copies_are_written(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  put_byte(f->config.leg[0].path, SF_SUPERBLOCK_OFFSET(0) + 100, 'x');
+  put_byte(f->config.leg[1].path, SF_SUPERBLOCK_OFFSET(1) + 100, 'x');
+  expect_starts(f);
+}
+
+static void
+test_existing_files_and_no_size(void **state) {
+  struct fixture *f = *state;
+  make_file(f->config.leg[0].path, leg_bytes + 3 * MIB);
+  make_file(f->config.leg[1].path, leg_bytes + 5000);
+  make_file(f->config.leg[2].path, leg_bytes + MIB);
+  assert_int_equal(format(f, (struct sf_format_options){0}), 0);
+  expect_starts(f);
+  assert_int_equal(f->found[0].sb.data_bytes, TEST_DATA_MIB * MIB + 4096);
+}
+
+static void
+test_missing_and_no_size(void **state) {
+  struct fixture *f = *state;
+  make_file(f->config.leg[0].path, leg_bytes);
+  assert_int_equal(format(f, (struct sf_format_options){0}), -ENOENT);
+  assert_says(f->error, "--size");
+  assert_false(exists(f->config.leg[1].path));
+  assert_int_equal(get_byte(f->config.leg[0].path, 0), 0);
+}
+
+static void
+test_impossible_sizes(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(format(f, (struct sf_format_options){.size = MIB + 512}), -EINVAL);
+  assert_says(f->error, "4 KiB");
+  assert_int_equal(format(f, (struct sf_format_options){.size = MIB / 2}), -EINVAL);
+  assert_int_equal(format(f, (struct sf_format_options){.size = UINT64_MAX - 4095}), -EINVAL);
+  assert_false(exists(f->config.leg[0].path));
+}
+
+static void
+test_too_small(void **state) {
+  struct fixture *f = *state;
+  make_file(f->config.leg[1].path, leg_bytes - 1);
+  assert_int_equal(format(f, (struct sf_format_options){.size = TEST_DATA_MIB * MIB}), -EINVAL);
+  assert_says(f->error, "leg b (");
+  assert_says(f->error, "too small");
+  assert_false(exists(f->config.leg[0].path));
+}
+
+/* The second file cannot be made: the first does not stay either. */
+static void
+test_created_files_go_again(void **state) {
+  struct fixture *f = *state;
+  snprintf(f->config.leg[1].path, PATH_MAX, "%s/no/b", f->dir);
+  assert_int_equal(format(f, (struct sf_format_options){.size = MIB}), -ENOENT);
+  assert_says(f->error, "leg b (");
+  assert_false(exists(f->config.leg[0].path));
+}
+
+static void
+expect_refused(struct fixture *f, const char *says) {
+  assert_int_equal(format(f, (struct sf_format_options){.size = TEST_DATA_MIB * MIB}), -EEXIST);
+  assert_says(f->error, says);
+  assert_says(f->error, "--overwrite");
+  assert_false(exists(f->config.leg[0].path));
+}
+
+static void
+test_data_are_not_destroyed(void **state) {
+  struct fixture *f = *state;
+  static const uint64_t places[] = {0, 4095, 65536 + 64, SF_DATA_OFFSET + TEST_DATA_MIB * MIB - 1};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    unlink(f->config.leg[1].path);
+    make_file(f->config.leg[1].path, leg_bytes);
+    put_byte(f->config.leg[1].path, places[i], 'x');
+    expect_refused(f, "leg b (");
+    assert_int_equal(get_byte(f->config.leg[1].path, places[i]), 'x');
+  }
+}
+
+static void
+test_a_volume_is_not_destroyed(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  unlink(f->config.leg[0].path);
+  expect_refused(f, "already is leg b of volume vol0");
+}
+
+static void
+test_overwrite_zeroes(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  expect_starts(f);
+  struct sf_uuid before = f->found[0].sb.volume;
+  put_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5, 'x');
+  put_byte(f->config.leg[1].path, leg_bytes - 1, 'x');
+  assert_int_equal(format(f, (struct sf_format_options){.overwrite = true}), 0);
+  expect_starts(f);
+  assert_false(sf_uuid_equal(&before, &f->found[0].sb.volume));
+  assert_int_equal(get_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5), 0);
+  assert_int_equal(get_byte(f->config.leg[1].path, leg_bytes - 1), 0);
+}
+
+static void
+test_assume_clean_keeps_data(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  put_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5, 'x');
+  put_byte(f->config.leg[1].path, leg_bytes - 1, 'x');
+  assert_int_equal(format(f, (struct sf_format_options){.overwrite = true, .assume_clean = true}),
+                   0);
+  expect_starts(f);
+  assert_int_equal(get_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5), 0);
+  assert_int_equal(get_byte(f->config.leg[1].path, leg_bytes - 1), 'x');
+}
+
+static void
+test_legs_in_use_are_left_alone(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  assert_int_equal(sf_leg_file_open(f->config.leg[2].path, 0, &f->file[2], &f->found[2], f->error),
+                   0);
+  assert_int_equal(format(f, (struct sf_format_options){.overwrite = true}), -EBUSY);
+  assert_says(f->error, "locked");
+  sf_leg_file_close(&f->file[2]);
+  expect_starts(f);
+}
+
+static void
+test_one_file_by_two_names(void **state) {
+  struct fixture *f = *state;
+  struct sf_format_options options = {.size = TEST_DATA_MIB * MIB};
+  snprintf(f->config.leg[2].path, PATH_MAX, "./%s/a", f->dir);
+  assert_int_equal(format(f, options), -EINVAL);
+  assert_says(f->error, "legs a (");
+  assert_says(f->error, "and c (");
+  assert_false(exists(f->config.leg[0].path) || exists(f->config.leg[1].path));
+  make_file(f->config.leg[0].path, leg_bytes);
+  assert_int_equal(format(f, options), -EINVAL);
+  assert_says(f->error, "one and the same");
+}
+
+/* ---- progress and interruption ---- */
+
+struct witness {
+  struct fixture *f;
+  uint64_t done[3];
+  unsigned valid; /* times a leg carried a valid superblock while data were zeroed */
+  bool die;
+};
+
+static void
+watch(void *arg, unsigned leg, uint64_t done, uint64_t total) {
+  struct witness *w = arg;
+  assert_int_equal(total, TEST_DATA_MIB * MIB);
+  assert_true(done > w->done[leg] || done == total);
+  w->done[leg] = done;
+  for (unsigned i = 0; i < 3; i++) {
+    struct sf_leg_file file;
+    struct sf_leg_found found;
+    char error[SF_CONFIG_ERROR_MAX];
+    assert_int_equal(
+        sf_leg_file_open(w->f->config.leg[i].path, SF_LEG_READ_ONLY, &file, &found, error), 0);
+    sf_leg_file_close(&file);
+    w->valid += found.error != -ENODATA;
+  }
+  if (w->die)
+    _exit(0);
+}
+
+static void
+test_superblocks_come_last(void **state) {
+  struct fixture *f = *state;
+  struct witness w = {.f = f};
+  struct sf_format_options options = {.overwrite = true};
+  make_volume(f);
+  assert_int_equal(sf_format(&f->config, &options, watch, &w, f->error), 0);
+  assert_int_equal(w.valid, 0);
+  for (unsigned i = 0; i < 3; i++)
+    assert_int_equal(w.done[i], TEST_DATA_MIB * MIB);
+}
+
+static void
+test_an_interrupted_format_is_no_volume(void **state) {
+  struct fixture *f = *state;
+  struct witness w = {.f = f, .die = true};
+  struct sf_format_options options = {.overwrite = true};
+  struct sf_assembly assembly;
+  make_volume(f);
+  pid_t pid = fork();
+  if (pid == 0) {
+    sf_format(&f->config, &options, watch, &w, f->error);
+    _exit(1);
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  assemble(f, &assembly);
+  assert_false(assembly.may_start);
+  for (unsigned i = 0; i < 3; i++)
+    assert_int_equal(assembly.verdict[i], SF_LEG_UNFORMATTED);
+  /* And it can simply be done again. */
+  assert_int_equal(format(f, (struct sf_format_options){.overwrite = true}), 0);
+  expect_starts(f);
+}
+
+/* ---- discard ---- */
+
+static void
+test_discard(void **state) {
+  struct fixture *f = *state;
+  struct sf_assembly assembly;
+  make_volume(f);
+  expect_starts(f);
+  put_byte(f->config.leg[2].path, SF_MAPS_OFFSET, 'x');
+  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &f->found[0].sb, 2, f->error), 0);
+  assert_int_equal(get_byte(f->config.leg[2].path, SF_MAPS_OFFSET), 0);
+  assemble(f, &assembly);
+  assert_true(assembly.may_start);
+  assert_int_equal(assembly.current, 3);
+  assert_int_equal(assembly.verdict[2], SF_LEG_BEHIND);
+  assert_true(sf_leg_is_blank(&f->found[2].sb));
+  assert_true(sf_leg_needs_whole_copy(&assembly.base, &f->found[2].sb));
+}
+
+/* What a disk change comes to: a new, empty file; or one whose superblock is damaged. */
+static void
+test_discard_takes_new_and_damaged(void **state) {
+  struct fixture *f = *state;
+  struct sf_assembly assembly;
+  make_volume(f);
+  expect_starts(f);
+  struct sf_superblock reference = f->found[0].sb;
+  unlink(f->config.leg[1].path);
+  make_file(f->config.leg[1].path, leg_bytes);
+  put_byte(f->config.leg[2].path, SF_SUPERBLOCK_OFFSET(0) + 100, 'x');
+  put_byte(f->config.leg[2].path, SF_SUPERBLOCK_OFFSET(1) + 100, 'x');
+  assemble(f, &assembly);
+  assert_int_equal(assembly.verdict[1], SF_LEG_UNFORMATTED);
+  assert_int_equal(assembly.verdict[2], SF_LEG_DAMAGED);
+  for (unsigned i = 1; i < 3; i++)
+    assert_int_equal(sf_leg_discard(f->config.leg[i].path, &reference, i, f->error), 0);
+  assemble(f, &assembly);
+  assert_int_equal(assembly.verdict[1], SF_LEG_BEHIND);
+  assert_int_equal(assembly.verdict[2], SF_LEG_BEHIND);
+}
+
+static void
+test_discard_refuses(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  expect_starts(f);
+  struct sf_superblock reference = f->found[0].sb, other = reference;
+  const char *path = f->config.leg[2].path;
+  assert_int_equal(sf_leg_discard(path, &reference, 1, f->error), -EEXIST);
+  assert_says(f->error, "it is leg c of this volume, not leg b");
+  other.volume.bytes[0] ^= 1;
+  assert_int_equal(sf_leg_discard(path, &other, 2, f->error), -EEXIST);
+  assert_says(f->error, "belongs to volume vol0, another one");
+  assert_int_equal(sf_leg_discard(path, &reference, 3, f->error), -EINVAL);
+  other = reference;
+  other.data_bytes *= 2;
+  assert_int_equal(sf_leg_discard(path, &other, 2, f->error), -ENOSPC);
+  expect_starts(f);
+  unlink(path);
+  make_file(path, leg_bytes);
+  put_byte(path, 65536 + 64, 'x');
+  assert_int_equal(sf_leg_discard(path, &reference, 2, f->error), -EEXIST);
+  assert_says(f->error, "carries data");
+  assert_int_equal(get_byte(path, 65536 + 64), 'x');
+}
+
+static void
+test_discard_of_a_single_leg(void **state) {
+  struct fixture *f = *state;
+  struct sf_assembly assembly;
+  f->config.legs = f->config.min_legs = 1;
+  make_volume(f);
+  assemble(f, &assembly);
+  assert_true(assembly.may_start);
+  assert_int_equal(sf_leg_discard(f->config.leg[0].path, &f->found[0].sb, 0, f->error), 0);
+  assemble(f, &assembly);
+  assert_false(assembly.may_start);
+  assert_says(assembly.reason, "discarded");
+}
+
+int
+main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(test_new_files),
+      TEST(test_both_copies_are_written),
+      TEST(test_existing_files_and_no_size),
+      TEST(test_missing_and_no_size),
+      TEST(test_impossible_sizes),
+      TEST(test_too_small),
+      TEST(test_created_files_go_again),
+      TEST(test_data_are_not_destroyed),
+      TEST(test_a_volume_is_not_destroyed),
+      TEST(test_overwrite_zeroes),
+      TEST(test_assume_clean_keeps_data),
+      TEST(test_legs_in_use_are_left_alone),
+      TEST(test_one_file_by_two_names),
+      TEST(test_superblocks_come_last),
+      TEST(test_an_interrupted_format_is_no_volume),
+      TEST(test_discard),
+      TEST(test_discard_takes_new_and_damaged),
+      TEST(test_discard_refuses),
+      TEST(test_discard_of_a_single_leg),
+  };
+  return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
+}
