@@ -71,7 +71,9 @@ enum sf_tio_op {
   SF_TIO_READ,
   SF_TIO_WRITE,
   SF_TIO_FLUSH, /* covers what had completed on the device before the call; offset, length unused */
-  SF_TIO_ZERO,  /* the range reads as zeros afterwards */
+  /* The range reads as zeros afterwards.  fallocate does it where its word can be relied on: block
+   * devices, ext4, xfs, btrfs, f2fs, tmpfs.  Elsewhere zeros are written. */
+  SF_TIO_ZERO,
   SF_TIO_OPS
 };
 
@@ -105,7 +107,10 @@ struct sf_tio_event {
   enum sf_tio_kind kind;
   int error;           /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run */
   uint64_t now_ns;     /* when this was found, CLOCK_MONOTONIC */
-  uint64_t latency_ns; /* from entry into sf_tio() to now_ns, less this process's own delay */
+  /* From entry into sf_tio() to now_ns, less this process's own delay.  An attending thread takes
+   * what it handed over together when the last of it has come, or after 4 ms one by one: within
+   * that, a quick device shows the latency of the slowest. */
+  uint64_t latency_ns;
   bool late;           /* true in a call of `late` */
 };
 typedef void sf_tio_event_fn(const struct sf_tio_event *event);
@@ -149,13 +154,15 @@ void sf_tio_client_stats(struct sf_tio_client *client, struct sf_tio_client_stat
  * and whatever is not known to honour RWF_NOWAIT) is found out here.  -ENOSPC: too many. */
 int sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **device);
 
-/* -EBUSY while a region on it runs, detached ones included. */
+/* -EBUSY while a region on it runs, detached ones included, and in a notify or late call about it.
+ * Waits, for a second at most, until calls about it in other threads have returned. */
 int sf_tio_device_remove(struct sf_tio_device *device);
 
 void sf_tio_device_set_user(struct sf_tio_device *device, void *user);
 void *sf_tio_device_user(const struct sf_tio_device *device);
 
-/* Regions on it that the kernel still holds, detached ones included. */
+/* Regions on it that may still run, detached ones included; REAL ones are not counted.  Inside the
+ * notify or late call that says that a region ended, that region is not counted any more. */
 unsigned sf_tio_device_running(const struct sf_tio_device *device);
 
 /* ---- buffers: aligned, registered memory of the client's pool ---- */
@@ -185,8 +192,8 @@ struct sf_tio_control {
   unsigned flags; /* enum sf_tio_flag */
   /* READ, WRITE: exactly one of the two.  With `data` the library copies through a buffer of its
    * own: on entry for a write; before the OK notify for a read.  The caller may reuse `data` once
-   * the region is terminal (a write's: once sf_tio() has returned), whatever the device still
-   * does.  A write goes from the same memory to all regions, which must have one length. */
+   * it was told that the region is terminal (a write's: once sf_tio() has returned), whatever the
+   * device still does; so a READ into `data` that would tell nobody is refused.  A write goes from the same memory to all regions, which must have one length. */
   struct sf_tio_buffer *buffer;
   void *data;
   sf_tio_event_fn *notify;
@@ -203,9 +210,9 @@ struct sf_tio_result { /* bit i = region i */
  *
  * 0: submitted, or, with SYNC, every region is OK.  SYNC: -EIO if a region failed, else -ETIMEDOUT
  * if one was cancelled at its deadline, else -ECANCELED.  Refused, nothing submitted, no notify:
- * -EINVAL (see the table; a zero length; lengths that differ), -EMSGSIZE, -EAGAIN (pool exhausted,
- * after waiting as long as the shortest timeout allows when `data` is used and the thread may
- * block; or a device holds its whole share in quarantine), -EDEADLK. */
+ * -EINVAL (see the table; a zero length; lengths that differ), -EMSGSIZE, -EAGAIN (all requests in
+ * use; no buffer for `data`, after waiting as long as the shortest timeout allows, not at all without
+ * one or inside a notify; or a device holds its whole share in quarantine), -EDEADLK. */
 int sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
            const struct sf_tio_region *regions, unsigned n, uint64_t *handle,
            struct sf_tio_result *result);
@@ -227,7 +234,8 @@ struct sf_tio_canceled sf_tio_cancel_by_device(struct sf_tio_device *device);
 
 /* ---- threads that drive their own requests: one system call per request ---- */
 
-/* Gives the calling thread a ring of its own.  Idempotent, cheap after the first call.  The ring
+/* Gives the calling thread a ring of its own.  Idempotent, cheap after the first call.  A SYNC call
+ * does so too, without making an attending thread of the caller.  The ring
  * goes back to the client when the thread ends; what still runs on it is then reaped by the
  * service thread.  *thread stays valid as long as the client. */
 int sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread);
