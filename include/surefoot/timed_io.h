@@ -193,7 +193,8 @@ struct sf_tio_control {
   /* READ, WRITE: exactly one of the two.  With `data` the library copies through a buffer of its
    * own: on entry for a write; before the OK notify for a read.  The caller may reuse `data` once
    * it was told that the region is terminal (a write's: once sf_tio() has returned), whatever the
-   * device still does; so a READ into `data` that would tell nobody is refused.  A write goes from the same memory to all regions, which must have one length. */
+   * device still does; so a READ into `data` that would tell nobody is refused.  A write goes from
+   * the same memory to all regions, which must have one length. */
   struct sf_tio_buffer *buffer;
   void *data;
   sf_tio_event_fn *notify;
@@ -211,8 +212,8 @@ struct sf_tio_result { /* bit i = region i */
  * 0: submitted, or, with SYNC, every region is OK.  SYNC: -EIO if a region failed, else -ETIMEDOUT
  * if one was cancelled at its deadline, else -ECANCELED.  Refused, nothing submitted, no notify:
  * -EINVAL (see the table; a zero length; lengths that differ), -EMSGSIZE, -EAGAIN (all requests in
- * use; no buffer for `data`, after waiting as long as the shortest timeout allows, not at all without
- * one or inside a notify; or a device holds its whole share in quarantine), -EDEADLK. */
+ * use; no buffer for `data`, after waiting as long as the shortest timeout allows, and not at all
+ * without one or inside a notify; or a device holds its whole share in quarantine), -EDEADLK. */
 int sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
            const struct sf_tio_region *regions, unsigned n, uint64_t *handle,
            struct sf_tio_result *result);
