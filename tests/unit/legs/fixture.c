@@ -11,15 +11,16 @@
 int
 fixture_setup(void **state) {
   struct fixture *f = calloc(1, sizeof *f);
-  strcpy(f->dir, "legs-XXXXXX");
-  if (!f || !mkdtemp(f->dir))
+  char dir[] = "legs-XXXXXX";
+  if (!f || !mkdtemp(dir))
     return -1;
+  strcpy(f->dir, dir);
   strcpy(f->config.name, "vol0");
   f->config.legs = 3;
   f->config.min_legs = 2;
   for (unsigned i = 0; i < f->config.legs; i++) {
     f->config.leg[i].name[0] = (char) ('a' + i);
-    sprintf(f->config.leg[i].path, "%s/%c", f->dir, 'a' + i);
+    sprintf(f->config.leg[i].path, "%s/%c", dir, 'a' + i);
   }
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     f->file[i].fd = -1;
