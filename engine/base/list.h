@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct sf_list {
   struct sf_list *next, *prev;
@@ -34,7 +35,8 @@ sf_list_remove(struct sf_list *entry) {
   entry->next = entry->prev = entry;
 }
 
-#define SF_LIST_ENTRY(pointer, type, member) ((type *) ((char *) (pointer) -offsetof(type, member)))
+#define SF_LIST_ENTRY(pointer, type, member)                                                       \
+  ((type *) ((uintptr_t) (pointer) -offsetof(type, member)))
 
 /* Safe when the body removes `entry` itself and nothing else. */
 #define SF_LIST_EACH(entry, head)                                                                  \

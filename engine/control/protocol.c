@@ -148,6 +148,8 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
                  struct sf_control_request *request, char error[SF_CONFIG_ERROR_MAX]) {
   if (is_blank(bytes, len))
     return refuse(error, "the request is empty");
+  if (memchr(bytes, '\0', len))
+    return refuse(error, "the request holds a NUL byte");
   json_error_t where;
   json_t *document = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &where);
   if (!document)

@@ -1,0 +1,47 @@
+#include <errno.h>
+#include <string.h>
+
+#include "ctl.h"
+
+enum { REPLY_TIMEOUT_MS = 10000 };
+
+int
+ctl_fail_to_reach(const char *path, int error) {
+  switch (-error) {
+  case ENOENT:
+    return ctl_fail("%s: no such socket: the volume is not running", path);
+  case ECONNREFUSED:
+    return ctl_fail("%s: nobody listens: the volume is not running", path);
+  case ETIMEDOUT:
+    return ctl_fail("%s: no answer in %d s", path, REPLY_TIMEOUT_MS / 1000);
+  case ECONNRESET:
+    return ctl_fail("%s: closed without an answer", path);
+  case EPROTO:
+    return ctl_fail("%s: the answer is not understood", path);
+  default:
+    return ctl_fail("%s: %s", path, strerror(-error));
+  }
+}
+
+int
+ctl_check_reply(json_t *reply) {
+  if (json_is_true(json_object_get(reply, "ok")))
+    return CTL_DONE;
+  const char *error = ctl_json_text(reply, "error");
+  return ctl_fail("%s", *error ? error : "refused without a reason");
+}
+
+int
+ctl_ask(const char *path, json_t *request, json_t **reply) {
+  json_t *answer = NULL;
+  int rc = request ? sf_control_call(path, request, REPLY_TIMEOUT_MS, &answer) : -ENOMEM;
+  json_decref(request);
+  if (rc < 0)
+    return ctl_fail_to_reach(path, rc);
+  int status = ctl_check_reply(answer);
+  if (status == CTL_DONE && reply)
+    *reply = answer;
+  else
+    json_decref(answer);
+  return status;
+}

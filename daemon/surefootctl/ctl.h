@@ -1,0 +1,135 @@
+/* surefootctl: what its commands share. */
+#ifndef SUREFOOTCTL_H
+#define SUREFOOTCTL_H
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <surefoot/control.h>
+
+enum ctl_exit { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
+
+/* ---- the table of commands (main.c) ---- */
+
+struct ctl_command_call;
+
+struct ctl_command {
+  const char *name;
+  const char *arguments; /* for the usage line */
+  const char *summary;
+  int (*run)(struct ctl_command_call *call);
+};
+
+/* One call of a command: argv[0] is the command's name. */
+struct ctl_command_call {
+  const struct ctl_command *command;
+  const char *control; /* --control, or NULL */
+  int argc;
+  char **argv;
+};
+
+int ctl_create(struct ctl_command_call *call);
+int ctl_status(struct ctl_command_call *call);
+int ctl_events(struct ctl_command_call *call);
+int ctl_set(struct ctl_command_call *call);
+int ctl_leg(struct ctl_command_call *call);
+int ctl_check(struct ctl_command_call *call);
+int ctl_dump(struct ctl_command_call *call);
+
+void ctl_print_usage(FILE *out, const struct ctl_command *command);
+
+/* The next option of the call: its val, -1 at the end, or '?' after the usage was printed.
+ * Knows --control and --help itself; options ends with a zero entry. */
+int ctl_next_option(struct ctl_command_call *call, const struct option *options);
+
+/* ---- messages (say.c) ---- */
+
+/* "surefootctl: ..." to stderr; returns CTL_FAILED. */
+int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same with the command's usage; returns CTL_USAGE. */
+int ctl_wrong_usage(const struct ctl_command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- the socket (find.c, ask.c) ---- */
+
+enum { CTL_SOCKETS_MAX = 64 };
+
+struct ctl_sockets {
+  unsigned count;
+  char path[CTL_SOCKETS_MAX][SF_CONTROL_PATH_MAX];
+};
+
+/* --control, $SUREFOOT_CONTROL, the volume's own, or all there are, in that order.
+ * CTL_DONE with at least one, else CTL_FAILED after a message. */
+int ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
+                     struct ctl_sockets *sockets);
+/* The same, and more than one is a failure that names them. */
+int ctl_find_socket(const struct ctl_command_call *call, const char *volume,
+                    char path[SF_CONTROL_PATH_MAX]);
+
+/* Takes the request over.  Anything but "ok":true is CTL_FAILED after a message. */
+int ctl_ask(const char *path, json_t *request, json_t **reply);
+/* What a failure of sf_control_call or sf_control_follow means to the operator. */
+int ctl_fail_to_reach(const char *path, int error);
+/* CTL_DONE if the reply says "ok":true. */
+int ctl_check_reply(json_t *reply);
+
+/* ---- text for people (human.c) ---- */
+
+enum { CTL_TEXT_MAX = 64 };
+
+const char *ctl_size(uint64_t bytes, char text[CTL_TEXT_MAX]);    /* "1.5 GiB" */
+const char *ctl_time_us(uint64_t us, char text[CTL_TEXT_MAX]);    /* "1.2 ms" */
+const char *ctl_time_left(uint64_t s, char text[CTL_TEXT_MAX]);   /* "2 h 10 min" */
+const char *ctl_count(uint64_t count, char text[CTL_TEXT_MAX]);   /* "-" for none */
+const char *ctl_json_text(const json_t *object, const char *key); /* "" if it is no text */
+uint64_t ctl_json_number(const json_t *object, const char *key);  /* 0 if it is no number */
+/* A JSON string whatever the bytes are: what is not UTF-8 becomes '?'. */
+json_t *ctl_text_to_json(const char *text);
+/* Prints; control characters, which a path may hold, as '?'. */
+void ctl_put(const char *text);
+int ctl_print_json(const json_t *document);
+
+/* ---- aligned columns (table.c) ---- */
+
+enum ctl_colour { CTL_PLAIN, CTL_GREEN, CTL_YELLOW, CTL_RED, CTL_BOLD };
+
+enum { CTL_COLUMNS_MAX = 12, CTL_ROWS_MAX = SF_LEGS_MAX + 1 };
+
+struct ctl_cell {
+  char *text;
+  enum ctl_colour colour;
+};
+
+struct ctl_table {
+  unsigned columns, rows;
+  bool right[CTL_COLUMNS_MAX]; /* numbers stand at the right */
+  struct ctl_cell cell[CTL_ROWS_MAX][CTL_COLUMNS_MAX];
+};
+
+/* Headings, one per column; one that begins with '>' is a column of numbers. */
+void ctl_table_init(struct ctl_table *table, unsigned columns, const char *const *headings);
+void ctl_table_row(struct ctl_table *table);
+/* The last row's; NULL stands for "". */
+void ctl_table_cell(struct ctl_table *table, unsigned column, const char *text,
+                    enum ctl_colour colour);
+/* Prints and frees. */
+void ctl_table_print(struct ctl_table *table);
+
+bool ctl_colours(void);
+void ctl_put_coloured(const char *text, enum ctl_colour colour);
+
+/* ---- superblocks (records.c) ---- */
+
+json_t *ctl_uuid_to_json(const struct sf_uuid *uuid);
+/* An array of the names of the legs whose bit is set. */
+json_t *ctl_legs_to_json(const struct sf_superblock *sb, uint16_t legs);
+json_t *ctl_record_to_json(const struct sf_superblock *sb);
+/* "a, b" or "none"; cut when too long. */
+void ctl_legs_text(const struct sf_superblock *sb, uint16_t legs, char *text, size_t size);
+
+#endif

@@ -1,0 +1,234 @@
+/* One leg's metadata as it stands there: both copies, damaged ones too. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+enum { HEX_BYTES = 64 };
+
+struct leg_dump {
+  const char *path;
+  uint64_t bytes;
+  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES] __attribute__((aligned(SF_PAGE_BYTES)));
+  int error[SF_SUPERBLOCK_COPIES];
+  struct sf_superblock sb[SF_SUPERBLOCK_COPIES];
+  int picked; /* 0 or -errno */
+  unsigned newest;
+};
+
+/* Past the page cache where that is possible, as the volume itself does. */
+static int
+open_leg(const char *path) {
+  enum { FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
+  int fd = open(path, FLAGS | O_DIRECT);
+  return fd < 0 && errno == EINVAL ? open(path, FLAGS) : fd;
+}
+
+static int
+read_pages(int fd, struct leg_dump *dump) {
+  struct stat st;
+  if (fstat(fd, &st) < 0)
+    return ctl_fail("%s: %s", dump->path, strerror(errno));
+  if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+    return ctl_fail("%s: neither a file nor a block device", dump->path);
+  off_t end = lseek(fd, 0, SEEK_END);
+  ssize_t got = end < 0 ? -1 : pread(fd, dump->page, sizeof dump->page, 0);
+  if (got < 0)
+    return ctl_fail("%s: %s", dump->path, strerror(errno));
+  if ((size_t) got < sizeof dump->page)
+    return ctl_fail("%s: too small for a leg: %jd bytes", dump->path, (intmax_t) end);
+  dump->bytes = (uint64_t) end;
+  return CTL_DONE;
+}
+
+static int
+read_leg(struct leg_dump *dump) {
+  int fd = open_leg(dump->path);
+  if (fd < 0)
+    return ctl_fail("%s: %s", dump->path, strerror(errno));
+  int status = read_pages(fd, dump);
+  close(fd);
+  if (status != CTL_DONE)
+    return status;
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
+    dump->error[i] = sf_superblock_decode(dump->page[i], &dump->sb[i]);
+  struct sf_superblock newest;
+  dump->picked =
+      sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) dump->page, &newest, &dump->newest);
+  return CTL_DONE;
+}
+
+static void
+hex_text(const uint8_t *bytes, size_t len, const char *between, char *text) {
+  for (size_t i = 0; i < len; i++)
+    text += sprintf(text, "%s%02x", i ? between : "", bytes[i]);
+}
+
+/* ---- for people ---- */
+
+static void
+field(const char *name) {
+  printf("  %-10s ", name);
+}
+
+static void
+print_ancestors(const struct sf_superblock *sb) {
+  char uuid[37];
+  for (unsigned i = 0; i < sb->ancestors && i < SF_ANCESTORS_MAX; i++) {
+    sf_uuid_format(&sb->ancestor[i].lineage, uuid);
+    field(i ? "" : "ancestors");
+    printf("%s, left at record %" PRIu64 ".%" PRIu64 "\n", uuid, sb->ancestor[i].term,
+           sb->ancestor[i].change);
+  }
+}
+
+static void
+print_record(const struct sf_superblock *sb) {
+  char in_sync[SF_LEGS_MAX * SF_LEG_NAME_MAX * 2], faulty[sizeof in_sync];
+  ctl_legs_text(sb, sb->record.in_sync, in_sync, sizeof in_sync);
+  ctl_legs_text(sb, sb->record.faulty, faulty, sizeof faulty);
+  field("record");
+  printf("%" PRIu64 ".%" PRIu64 ", %s, min_legs %u\n", sb->record.term, sb->record.change,
+         sb->record.clean ? "clean" : "in use", sb->record.min_legs);
+  field("in sync");
+  ctl_put(in_sync);
+  putchar('\n');
+  field("faulty");
+  ctl_put(faulty);
+  putchar('\n');
+}
+
+static void
+print_superblock(const struct sf_superblock *sb) {
+  char uuid[37], size[CTL_TEXT_MAX], extent[CTL_TEXT_MAX];
+  sf_uuid_format(&sb->volume, uuid);
+  field("volume");
+  ctl_put(sb->volume_name);
+  printf(", %s\n", uuid);
+  field("leg");
+  ctl_put(sb->leg_name[sb->leg_index]);
+  printf(", number %u of %u\n", sb->leg_index + 1, sb->legs);
+  field("data");
+  printf("%s from byte %" PRIu64 ", in extents of %s\n", ctl_size(sb->data_bytes, size),
+         sb->data_offset, ctl_size(sb->extent_bytes, extent));
+  print_record(sb);
+  field("claim");
+  printf("%" PRIu64 "\n", sb->claim);
+  sf_uuid_format(&sb->lineage, uuid);
+  field("lineage");
+  printf("%s\n", uuid);
+  print_ancestors(sb);
+  for (unsigned i = 0; i < sb->legs && i < SF_LEGS_MAX; i++) {
+    sf_uuid_format(&sb->leg_uuid[i], uuid);
+    field(i ? "" : "legs");
+    printf("%s  ", uuid);
+    ctl_put(sb->leg_name[i]);
+    putchar('\n');
+  }
+}
+
+static void
+print_human(const struct leg_dump *dump) {
+  char size[CTL_TEXT_MAX], hex[HEX_BYTES * 3 + 1];
+  ctl_put(dump->path);
+  printf(": %s, ", ctl_size(dump->bytes, size));
+  if (dump->picked == 0)
+    printf("copy %u is the newest\n", dump->newest);
+  else
+    printf("no valid metadata: %s\n", sf_superblock_error(dump->picked));
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++) {
+    printf("copy %u at byte %" PRIu64 ": ", i, SF_SUPERBLOCK_OFFSET(i));
+    if (dump->error[i] == 0) {
+      printf("valid, serial %" PRIu64 "\n", dump->sb[i].serial);
+      print_superblock(&dump->sb[i]);
+      continue;
+    }
+    printf("%s\n", sf_superblock_error(dump->error[i]));
+    for (unsigned line = 0; line < HEX_BYTES; line += 16) {
+      hex_text(dump->page[i] + line, 16, " ", hex);
+      field(line ? "" : "bytes");
+      printf("%s\n", hex);
+    }
+  }
+}
+
+/* ---- as JSON ---- */
+
+static json_t *
+superblock_to_json(const struct sf_superblock *sb) {
+  json_t *ancestors = json_array(), *legs = json_array();
+  for (unsigned i = 0; i < sb->ancestors && i < SF_ANCESTORS_MAX; i++)
+    json_array_append_new(ancestors, json_pack("{so sI sI}", "lineage",
+                                               ctl_uuid_to_json(&sb->ancestor[i].lineage), "term",
+                                               (json_int_t) sb->ancestor[i].term, "change",
+                                               (json_int_t) sb->ancestor[i].change));
+  for (unsigned i = 0; i < sb->legs && i < SF_LEGS_MAX; i++)
+    json_array_append_new(legs, json_pack("{so so}", "name", ctl_text_to_json(sb->leg_name[i]),
+                                          "uuid", ctl_uuid_to_json(&sb->leg_uuid[i])));
+  return json_pack("{sI so so si so sI sI sI so so sI so}", "serial", (json_int_t) sb->serial,
+                   "volume_name", ctl_text_to_json(sb->volume_name), "volume",
+                   ctl_uuid_to_json(&sb->volume), "leg_index", (int) sb->leg_index, "legs", legs,
+                   "data_offset", (json_int_t) sb->data_offset, "data_bytes",
+                   (json_int_t) sb->data_bytes, "extent_bytes", (json_int_t) sb->extent_bytes,
+                   "lineage", ctl_uuid_to_json(&sb->lineage), "ancestors", ancestors, "claim",
+                   (json_int_t) sb->claim, "record", ctl_record_to_json(sb));
+}
+
+static json_t *
+copy_to_json(const struct leg_dump *dump, unsigned i) {
+  char hex[HEX_BYTES * 2 + 1];
+  hex_text(dump->page[i], HEX_BYTES, "", hex);
+  bool valid = dump->error[i] == 0;
+  return json_pack("{si sI sb so so ss}", "copy", (int) i, "offset",
+                   (json_int_t) SF_SUPERBLOCK_OFFSET(i), "valid", (int) valid, "error",
+                   valid ? json_null() : json_string(sf_superblock_error(dump->error[i])),
+                   "superblock", valid ? superblock_to_json(&dump->sb[i]) : json_null(),
+                   "first_bytes", hex);
+}
+
+static int
+print_json(const struct leg_dump *dump) {
+  json_t *copies = json_array();
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
+    json_array_append_new(copies, copy_to_json(dump, i));
+  bool valid = dump->picked == 0;
+  json_t *document = json_pack("{si so sI so so so}", "version", SF_CONTROL_VERSION, "path",
+                               ctl_text_to_json(dump->path), "bytes", (json_int_t) dump->bytes,
+                               "newest", valid ? json_integer(dump->newest) : json_null(), "error",
+                               valid ? json_null() : json_string(sf_superblock_error(dump->picked)),
+                               "copies", copies);
+  int status = ctl_print_json(document);
+  json_decref(document);
+  return status;
+}
+
+int
+ctl_dump(struct ctl_command_call *call) {
+  static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
+  bool json = false;
+  int option;
+  while ((option = ctl_next_option(call, options)) != -1) {
+    if (option == '?')
+      return CTL_USAGE;
+    json = true;
+  }
+  if (call->argc - optind != 1)
+    return ctl_wrong_usage(call->command, "dump: one PATH is needed");
+
+  static struct leg_dump dump;
+  dump.path = call->argv[optind];
+  int status = read_leg(&dump);
+  if (status != CTL_DONE)
+    return status;
+  if (json)
+    status = print_json(&dump);
+  else
+    print_human(&dump);
+  return status == CTL_DONE && dump.picked == 0 ? CTL_DONE : CTL_FAILED;
+}

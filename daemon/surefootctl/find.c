@@ -1,0 +1,99 @@
+/* Which socket belongs to which volume. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+static const char *
+runtime_directory(void) {
+  const char *directory = getenv("SUREFOOT_RUNTIME_DIR");
+  return directory && *directory ? directory : "/run/surefoot";
+}
+
+static int
+is_socket_name(const struct dirent *entry) {
+  size_t len = strlen(entry->d_name);
+  return len > 4 && entry->d_name[0] != '.' && strcmp(entry->d_name + len - 4, ".ctl") == 0;
+}
+
+static bool
+add(struct ctl_sockets *sockets, const char *directory, const char *name, const char *suffix) {
+  if (sockets->count == CTL_SOCKETS_MAX)
+    return false;
+  int len = snprintf(sockets->path[sockets->count], SF_CONTROL_PATH_MAX, "%s%s%s%s", directory,
+                     *directory ? "/" : "", name, suffix);
+  if (len < 0 || len >= SF_CONTROL_PATH_MAX)
+    return false;
+  sockets->count++;
+  return true;
+}
+
+static int
+find_all(struct ctl_sockets *sockets) {
+  const char *directory = runtime_directory();
+  struct dirent **entry;
+  int n = scandir(directory, &entry, is_socket_name, alphasort);
+  if (n < 0 && errno != ENOENT)
+    return ctl_fail("%s: %s", directory, strerror(errno));
+  bool all = true;
+  for (int i = 0; i < n; i++) {
+    all = add(sockets, directory, entry[i]->d_name, "") && all;
+    free(entry[i]);
+  }
+  if (n >= 0)
+    free(entry);
+  if (!all)
+    return ctl_fail("%s: too many sockets, or too long a name: use --control", directory);
+  if (sockets->count == 0)
+    return ctl_fail("no volume is running: no control socket in %s (or use --control)", directory);
+  return CTL_DONE;
+}
+
+static int
+find_volume(const char *volume, struct ctl_sockets *sockets) {
+  const char *directory = runtime_directory();
+  if (strchr(volume, '/') || !add(sockets, directory, volume, ".ctl"))
+    return ctl_fail("'%s' is not the name of a volume", volume);
+  if (access(sockets->path[0], F_OK) < 0)
+    return ctl_fail("%s: not running: no control socket %s (or use --control)", volume,
+                    sockets->path[0]);
+  return CTL_DONE;
+}
+
+int
+ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
+                 struct ctl_sockets *sockets) {
+  sockets->count = 0;
+  const char *given = call->control ? call->control : getenv("SUREFOOT_CONTROL");
+  if (given && *given) {
+    if (!add(sockets, "", given, ""))
+      return ctl_fail("%s: the path is longer than %d bytes", given, SF_CONTROL_PATH_MAX - 1);
+    return CTL_DONE;
+  }
+  return volume ? find_volume(volume, sockets) : find_all(sockets);
+}
+
+int
+ctl_find_socket(const struct ctl_command_call *call, const char *volume,
+                char path[SF_CONTROL_PATH_MAX]) {
+  struct ctl_sockets sockets;
+  int status = ctl_find_sockets(call, volume, &sockets);
+  if (status != CTL_DONE)
+    return status;
+  if (sockets.count > 1) {
+    char names[512] = "";
+    size_t used = 0;
+    for (unsigned i = 0; i < sockets.count && used < sizeof names; i++) {
+      const char *name = strrchr(sockets.path[i], '/') + 1;
+      used += (size_t) snprintf(names + used, sizeof names - used, "%s%.*s", i ? ", " : "",
+                                (int) strlen(name) - 4, name);
+    }
+    return ctl_fail("which volume?  %s are running", names);
+  }
+  memcpy(path, sockets.path[0], SF_CONTROL_PATH_MAX);
+  return CTL_DONE;
+}

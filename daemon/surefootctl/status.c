@@ -1,0 +1,165 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+
+static enum ctl_colour
+volume_colour(const char *state) {
+  if (strcmp(state, "healthy") == 0)
+    return CTL_GREEN;
+  return strcmp(state, "degraded") == 0 ? CTL_YELLOW : CTL_RED;
+}
+
+static enum ctl_colour
+leg_colour(const char *state) {
+  if (strcmp(state, "in-sync") == 0)
+    return CTL_GREEN;
+  bool returning = strcmp(state, "probing") == 0 || strcmp(state, "catching-up") == 0;
+  return returning ? CTL_YELLOW : CTL_RED;
+}
+
+/* "resync 43.2%, 120 MiB/s, 2 min left" */
+static size_t
+resync_text(const json_t *resync, char *text, size_t size) {
+  if (!json_is_object(resync))
+    return 0;
+  uint64_t done = ctl_json_number(resync, "done_bytes");
+  uint64_t total = ctl_json_number(resync, "total_bytes");
+  uint64_t rate = ctl_json_number(resync, "rate_bytes_per_s");
+  char part[CTL_TEXT_MAX];
+  size_t used = (size_t) snprintf(text, size, "resync %.1f%%",
+                                  total ? (double) done * 100 / (double) total : 100.0);
+  if (rate > 0)
+    used += (size_t) snprintf(text + used, size - used, ", %s/s", ctl_size(rate, part));
+  if (json_is_integer(json_object_get(resync, "seconds_left")))
+    used += (size_t) snprintf(text + used, size - used, ", %s left",
+                              ctl_time_left(ctl_json_number(resync, "seconds_left"), part));
+  return used;
+}
+
+static void
+note_text(const json_t *leg, char *text, size_t size) {
+  const char *reason = ctl_json_text(leg, "reason");
+  size_t used = resync_text(json_object_get(leg, "resync"), text, size);
+  snprintf(text + used, size - used, "%s%s", used && *reason ? "; " : "", reason);
+}
+
+static void
+leg_row(struct ctl_table *table, const json_t *leg) {
+  const char *state = ctl_json_text(leg, "state");
+  const json_t *write = json_object_get(json_object_get(leg, "latency"), "write");
+  uint64_t stale = ctl_json_number(leg, "stale_bytes");
+  char text[CTL_TEXT_MAX], note[512];
+  note_text(leg, note, sizeof note);
+
+  ctl_table_row(table);
+  ctl_table_cell(table, 0, ctl_json_text(leg, "name"), CTL_PLAIN);
+  ctl_table_cell(table, 1, ctl_json_text(leg, "path"), CTL_PLAIN);
+  ctl_table_cell(table, 2, state, leg_colour(state));
+  ctl_table_cell(table, 3, stale ? ctl_size(stale, text) : "-", CTL_PLAIN);
+  ctl_table_cell(table, 4, ctl_count(ctl_json_number(leg, "late_requests"), text), CTL_PLAIN);
+  ctl_table_cell(table, 5, ctl_count(ctl_json_number(leg, "timeouts"), text), CTL_PLAIN);
+  ctl_table_cell(table, 6, ctl_count(ctl_json_number(leg, "errors"), text), CTL_PLAIN);
+  ctl_table_cell(
+      table, 7,
+      ctl_json_number(write, "count") ? ctl_time_us(ctl_json_number(write, "p99_us"), text) : "-",
+      CTL_PLAIN);
+  ctl_table_cell(table, 8, note, CTL_PLAIN);
+}
+
+static void
+print_requests(const json_t *volume) {
+  const json_t *requests = json_object_get(volume, "requests");
+  printf("  %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " flushes; %" PRIu64
+         " answered without a late leg, %" PRIu64 " failed\n",
+         ctl_json_number(requests, "reads"), ctl_json_number(requests, "writes"),
+         ctl_json_number(requests, "flushes"), ctl_json_number(requests, "late_acks"),
+         ctl_json_number(requests, "errors"));
+  uint64_t unconverged = ctl_json_number(volume, "unconverged_bytes");
+  char size[CTL_TEXT_MAX];
+  if (unconverged > 0)
+    printf("  %s being made equal on all legs after a crash\n", ctl_size(unconverged, size));
+}
+
+static void
+print_volume(const json_t *volume) {
+  static const char *const headings[] = {"LEG",       "PATH",    "STATE",      ">STALE", ">LATE",
+                                         ">TIMEOUTS", ">ERRORS", ">P99 WRITE", "NOTE"};
+  const char *state = ctl_json_text(volume, "state");
+  const json_t *record = json_object_get(volume, "record");
+  const json_t *legs = json_object_get(volume, "legs");
+  char size[CTL_TEXT_MAX];
+
+  ctl_put_coloured(ctl_json_text(volume, "name"), CTL_BOLD);
+  fputs(": ", stdout);
+  ctl_put_coloured(state, volume_colour(state));
+  printf(", %s, %" PRIu64 " of %zu legs in sync (%" PRIu64 " needed), record %" PRIu64 ".%" PRIu64
+         "\n",
+         ctl_size(ctl_json_number(volume, "size_bytes"), size),
+         ctl_json_number(volume, "legs_in_sync"), json_array_size(legs),
+         ctl_json_number(volume, "min_legs"), ctl_json_number(record, "term"),
+         ctl_json_number(record, "change"));
+  print_requests(volume);
+
+  struct ctl_table table;
+  ctl_table_init(&table, sizeof headings / sizeof headings[0], headings);
+  size_t i;
+  json_t *leg;
+  json_array_foreach(legs, i, leg) leg_row(&table, leg);
+  ctl_table_print(&table);
+}
+
+/* One document of what all the sockets say. */
+static int
+collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes) {
+  int status = CTL_DONE;
+  for (unsigned i = 0; i < sockets->count; i++) {
+    json_t *request = json_pack("{ss}", "command", "status"), *reply;
+    if (volume)
+      json_object_set_new(request, "volume", json_string(volume));
+    if (ctl_ask(sockets->path[i], request, &reply) != CTL_DONE) {
+      status = CTL_FAILED;
+      continue;
+    }
+    json_array_extend(volumes, json_object_get(reply, "volumes"));
+    json_decref(reply);
+  }
+  return status;
+}
+
+int
+ctl_status(struct ctl_command_call *call) {
+  static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
+  bool json = false;
+  int option;
+  while ((option = ctl_next_option(call, options)) != -1) {
+    if (option == '?')
+      return CTL_USAGE;
+    json = true;
+  }
+  if (call->argc - optind > 1)
+    return ctl_wrong_usage(call->command, "status: one VOLUME at most");
+  const char *volume = call->argv[optind]; /* NULL at the end */
+
+  struct ctl_sockets sockets;
+  int status = ctl_find_sockets(call, volume, &sockets);
+  if (status != CTL_DONE)
+    return status;
+  json_t *volumes = json_array();
+  status = collect(&sockets, volume, volumes);
+
+  if (json && (status == CTL_DONE || json_array_size(volumes) > 0)) {
+    json_t *document = json_pack("{si sO}", "version", SF_CONTROL_VERSION, "volumes", volumes);
+    if (ctl_print_json(document) != CTL_DONE)
+      status = CTL_FAILED;
+    json_decref(document);
+  }
+  for (size_t i = 0; !json && i < json_array_size(volumes); i++) {
+    if (i > 0)
+      putchar('\n');
+    print_volume(json_array_get(volumes, i));
+  }
+  json_decref(volumes);
+  return status;
+}

@@ -1,0 +1,98 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+void
+ctl_table_init(struct ctl_table *table, unsigned columns, const char *const *headings) {
+  memset(table, 0, sizeof *table);
+  table->columns = columns;
+  ctl_table_row(table);
+  for (unsigned i = 0; i < columns; i++) {
+    table->right[i] = headings[i][0] == '>';
+    ctl_table_cell(table, i, headings[i] + table->right[i], CTL_BOLD);
+  }
+}
+
+void
+ctl_table_row(struct ctl_table *table) {
+  if (table->rows < CTL_ROWS_MAX)
+    table->rows++;
+}
+
+void
+ctl_table_cell(struct ctl_table *table, unsigned column, const char *text, enum ctl_colour colour) {
+  struct ctl_cell *cell = &table->cell[table->rows - 1][column];
+  free(cell->text);
+  cell->text = text ? strdup(text) : NULL;
+  cell->colour = colour;
+}
+
+/* Columns on the screen: one per UTF-8 character is near enough. */
+static unsigned
+width_of(const char *text) {
+  unsigned width = 0;
+  for (; text && *text; text++)
+    width += ((unsigned char) *text & 0xc0) != 0x80;
+  return width;
+}
+
+static bool
+is_blank_after(const struct ctl_table *table, unsigned row, unsigned column) {
+  for (unsigned i = column + 1; i < table->columns; i++)
+    if (width_of(table->cell[row][i].text) > 0)
+      return false;
+  return true;
+}
+
+static void
+print_cell(const struct ctl_table *table, unsigned row, unsigned column, unsigned width) {
+  const struct ctl_cell *cell = &table->cell[row][column];
+  unsigned padding = width - width_of(cell->text);
+  fputs("  ", stdout);
+  if (table->right[column])
+    printf("%*s", (int) padding, "");
+  ctl_put_coloured(cell->text ? cell->text : "", cell->colour);
+  if (!table->right[column] && !is_blank_after(table, row, column))
+    printf("%*s", (int) padding, "");
+}
+
+void
+ctl_table_print(struct ctl_table *table) {
+  unsigned width[CTL_COLUMNS_MAX] = {0};
+  for (unsigned row = 0; row < table->rows; row++) {
+    for (unsigned i = 0; i < table->columns; i++) {
+      unsigned own = width_of(table->cell[row][i].text);
+      width[i] = own > width[i] ? own : width[i];
+    }
+  }
+  for (unsigned row = 0; row < table->rows; row++) {
+    for (unsigned i = 0; i < table->columns; i++)
+      if (width_of(table->cell[row][i].text) > 0 || !is_blank_after(table, row, i))
+        print_cell(table, row, i, width[i]);
+    putchar('\n');
+    for (unsigned i = 0; i < table->columns; i++)
+      free(table->cell[row][i].text);
+  }
+}
+
+bool
+ctl_colours(void) {
+  const char *off = getenv("NO_COLOR"), *terminal = getenv("TERM");
+  return isatty(STDOUT_FILENO) && !(off && *off) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
+void
+ctl_put_coloured(const char *text, enum ctl_colour colour) {
+  static const char *const codes[] = {
+      [CTL_PLAIN] = "", [CTL_GREEN] = "32", [CTL_YELLOW] = "33", [CTL_RED] = "31", [CTL_BOLD] = "1",
+  };
+  bool on = colour != CTL_PLAIN && ctl_colours();
+  if (on)
+    printf("\033[%sm", codes[colour]);
+  ctl_put(text);
+  if (on)
+    fputs("\033[0m", stdout);
+}

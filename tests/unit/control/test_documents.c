@@ -1,0 +1,202 @@
+/* The status document and events: the names that DESIGN section 7 fixes, letter by letter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "control/event_ring.h"
+
+static struct sf_volume_status status; /* too large for a stack */
+
+static void
+assert_json(json_t *object, const char *expected) {
+  assert_non_null(object);
+  char *text = json_dumps(object, JSON_COMPACT);
+  assert_string_equal(text, expected);
+  free(text);
+  json_decref(object);
+}
+
+static void
+make_up(void) {
+  memset(&status, 0, sizeof status);
+  strcpy(status.name, "vol0");
+  status.state = SF_VOLUME_HEALTHY;
+  status.size_bytes = UINT64_C(1) << 40;
+  status.term = 3;
+  status.change = 4;
+  status.min_legs = 1;
+  status.legs_in_sync = 2;
+  status.reads = 1;
+  status.writes = 2;
+  status.flushes = 3;
+  status.late_acks = 4;
+  status.errors = 5;
+  status.legs = 1;
+  strcpy(status.leg[0].name, "a");
+  strcpy(status.leg[0].path, "/dev/sdb");
+}
+
+/* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
+ * added beside them is reason, unconverged_bytes, and a rate and a time left in resync. */
+static void
+test_whole_document(void **state) {
+  (void) state;
+  make_up();
+  struct sf_leg_status *leg = &status.leg[0];
+  leg->state = SF_STATE_CATCHING_UP;
+  strcpy(leg->reason, "why");
+  leg->stale_bytes = 6;
+  leg->late_requests = 7;
+  leg->timeouts = 8;
+  leg->errors = 9;
+  leg->resyncing = true;
+  leg->resync_done_bytes = 10;
+  leg->resync_total_bytes = 11;
+  leg->resync_rate = 12;
+  leg->resync_left_ns = UINT64_C(13999999999);
+  leg->latency[SF_READ_KIND] = (struct sf_latency){1, 1000, 2000, 3000, 4001};
+  leg->latency[SF_FLUSH_KIND] = (struct sf_latency){2, 1, 999, 1000, 1000000000};
+  assert_json(
+      sf_status_to_json(&status, 1),
+      "{\"version\":1,\"volumes\":[{\"name\":\"vol0\","
+      "\"uuid\":\"00000000-0000-0000-0000-000000000000\",\"state\":\"healthy\","
+      "\"size_bytes\":1099511627776,\"record\":{\"term\":3,\"change\":4},\"min_legs\":1,"
+      "\"legs_in_sync\":2,\"unconverged_bytes\":0,"
+      "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"
+      "\"legs\":[{\"name\":\"a\",\"path\":\"/dev/sdb\",\"state\":\"catching-up\","
+      "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
+      "\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":12,"
+      "\"seconds_left\":13},\"latency\":{"
+      "\"read\":{\"count\":1,\"p50_us\":1,\"p99_us\":2,\"p999_us\":3,\"max_us\":5},"
+      "\"write\":{\"count\":0,\"p50_us\":0,\"p99_us\":0,\"p999_us\":0,\"max_us\":0},"
+      "\"flush\":{\"count\":2,\"p50_us\":1,\"p99_us\":1,\"p999_us\":1,\"max_us\":1000000}}}]}]}");
+}
+
+/* The outside knows healthy, degraded, suspended and failed: starting is told as degraded. */
+static void
+test_states(void **state) {
+  (void) state;
+  static const char *const expected[SF_VOLUME_STATES] = {"degraded", "healthy", "degraded",
+                                                         "suspended", "failed"};
+  make_up();
+  for (unsigned i = 0; i < SF_VOLUME_STATES; i++) {
+    status.state = (enum sf_volume_state) i;
+    json_t *document = sf_status_to_json(&status, 1);
+    json_t *volume = json_array_get(json_object_get(document, "volumes"), 0);
+    assert_string_equal(json_string_value(json_object_get(volume, "state")), expected[i]);
+    json_decref(document);
+  }
+}
+
+/* No leg, no resync, no rate: the document is whole and says null where there is nothing. */
+static void
+test_nothing_there(void **state) {
+  (void) state;
+  assert_json(sf_status_to_json(&status, 0), "{\"version\":1,\"volumes\":[]}");
+  make_up();
+  json_t *document = sf_status_to_json(&status, 1), *leg, *resync;
+  assert_int_equal(json_unpack(document, "{s[{s[o]}]}", "volumes", "legs", &leg), 0);
+  assert_true(json_is_null(json_object_get(leg, "resync")));
+  assert_true(json_is_null(json_object_get(leg, "reason")));
+  json_decref(document);
+
+  status.leg[0].resyncing = true;
+  document = sf_status_to_json(&status, 1);
+  assert_int_equal(json_unpack(document, "{s[{s[{so}]}]}", "volumes", "legs", "resync", &resync),
+                   0);
+  assert_true(json_is_null(json_object_get(resync, "seconds_left")));
+  json_decref(document);
+}
+
+/* A path may hold any byte but NUL: the document is still valid JSON in valid UTF-8. */
+static void
+test_path_of_any_bytes(void **state) {
+  (void) state;
+  make_up();
+  strcpy(status.leg[0].path, "/tmp/\xff\n\"");
+  json_t *document = sf_status_to_json(&status, 1);
+  const char *path;
+  assert_int_equal(json_unpack(document, "{s[{s[{ss}]}]}", "volumes", "legs", "path", &path), 0);
+  assert_string_equal(path, "/tmp/?\n\"");
+  json_decref(document);
+}
+
+/* Each kind of event has its name; what it lacks is null. */
+static void
+test_events(void **state) {
+  (void) state;
+  struct sf_volume_event event = {.kind = SF_EVENT_LEG_STATE,
+                                  .now_ns = 5,
+                                  .leg = 1,
+                                  .leg_name = "b",
+                                  .from = "in-sync",
+                                  .to = "late",
+                                  .reason = "slow"};
+  assert_json(sf_event_to_json("vol0", &event),
+              "{\"event\":\"leg-state\",\"volume\":\"vol0\",\"leg\":\"b\",\"from\":\"in-sync\","
+              "\"to\":\"late\",\"reason\":\"slow\",\"monotonic_ns\":5}");
+  static const char *const names[] = {"started", "leg-state", "state", "read-repaired", "stopped"};
+  for (unsigned i = 0; i <= SF_EVENT_STOPPED; i++) {
+    event = (struct sf_volume_event){.kind = (enum sf_volume_event_kind) i, .leg = -1};
+    char expected[256];
+    snprintf(expected, sizeof expected,
+             "{\"event\":\"%s\",\"volume\":\"vol0\",\"leg\":null,\"from\":null,\"to\":null,"
+             "\"reason\":null,\"monotonic_ns\":0}",
+             names[i]);
+    assert_json(sf_event_to_json("vol0", &event), expected);
+  }
+}
+
+/* The ring keeps the newest, forgets the oldest, cuts long texts, and keeps no pointer of its
+ * caller's. */
+static void
+test_ring(void **state) {
+  (void) state;
+  static struct sf_event_ring ring;
+  sf_event_ring_init(&ring);
+  uint64_t first, next;
+  struct sf_kept_event kept;
+  sf_event_ring_range(&ring, &first, &next);
+  assert_int_equal(first, 0);
+  assert_int_equal(next, 0);
+  assert_false(sf_event_ring_get(&ring, 0, &kept));
+
+  char reason[2 * SF_KEPT_REASON_MAX];
+  for (unsigned i = 0; i < SF_CONTROL_EVENTS_KEPT + 3; i++) {
+    memset(reason, 'x', sizeof reason);
+    reason[sizeof reason - 1] = '\0';
+    struct sf_volume_event event = {.now_ns = i, .leg = -1, .reason = reason};
+    sf_event_ring_put(&ring, &event);
+  }
+  memset(reason, 'y', sizeof reason);
+  sf_event_ring_range(&ring, &first, &next);
+  assert_int_equal(first, 3);
+  assert_int_equal(next, SF_CONTROL_EVENTS_KEPT + 3);
+  assert_false(sf_event_ring_get(&ring, 2, &kept));
+  assert_true(sf_event_ring_get(&ring, 3, &kept));
+  assert_int_equal(kept.now_ns, 3);
+  assert_int_equal(strlen(kept.reason), SF_KEPT_REASON_MAX - 1);
+  assert_int_equal(strspn(kept.reason, "x"), SF_KEPT_REASON_MAX - 1);
+  assert_string_equal(kept.from, "");
+
+  kept.wall_ns = INT64_C(1767225599987654321);
+  json_t *json = sf_kept_event_to_json("vol0", &kept);
+  assert_string_equal(json_string_value(json_object_get(json, "time")), "2025-12-31T23:59:59.987Z");
+  json_decref(json);
+  sf_event_ring_destroy(&ring);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_whole_document), cmocka_unit_test(test_states),
+      cmocka_unit_test(test_nothing_there),  cmocka_unit_test(test_path_of_any_bytes),
+      cmocka_unit_test(test_events),         cmocka_unit_test(test_ring),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
