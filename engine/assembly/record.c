@@ -61,19 +61,18 @@ sf_look_enough(const struct sf_record *record) {
   return record->min_legs < named ? record->min_legs : named;
 }
 
-/* Both, or the absent could hold a newer record, or another start could share no leg with this. */
+/* Fewer than enough are left out: so one of these legs is in any later set that was made from this
+ * record, and in any start from it. */
 static bool
-is_enough(const struct sf_record *record, uint16_t starting) {
-  unsigned enough = sf_look_enough(record);
-  return SF_LEG_COUNT(record->in_sync & starting) >= enough &&
-         SF_LEG_COUNT(record->in_sync & ~starting) < enough;
+leaves_few_out(const struct sf_record *record, uint16_t starting) {
+  return SF_LEG_COUNT(record->in_sync & ~starting) < sf_look_enough(record);
 }
 
-/* A speaker for whose record these legs are not enough; -1: none. */
+/* A speaker whose record leaves too many of its legs out; -1: none. */
 static int
 find_short(const struct sf_look *look, uint16_t speakers, uint16_t starting) {
   for (unsigned leg = 0; leg < look->legs; leg++)
-    if (SF_LEG_IN(speakers, leg) && !is_enough(record_of(look, leg), starting))
+    if (SF_LEG_IN(speakers, leg) && !leaves_few_out(record_of(look, leg), starting))
       return (int) leg;
   return -1;
 }
@@ -96,8 +95,8 @@ find_speakers(const struct sf_look *look) {
 }
 
 /* Without doubt this is R12 as it reads.  With it the volume may have been started last from any of
- * two or more records.  Whichever it is started from now, its legs must be enough for all of them:
- * then some leg of any start that came to a durable record is present and holds that newer record.
+ * two or more records.  Whichever it is started from now, its legs must leave few out of all of
+ * them: then some leg of any start that came to a durable record is present and holds that newer record.
  * None does; so nothing was acknowledged since, and the legs of each of these records are complete.
  * And whoever starts next from any of them will meet a leg of this start. */
 static bool
@@ -105,7 +104,8 @@ choose_base(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
   for (uint16_t left = speakers; left;) {
     unsigned base = newest_of(look, left);
     uint16_t starting = record_of(look, base)->in_sync & trusted;
-    if (find_short(look, speakers, starting) < 0) {
+    if (SF_LEG_COUNT(starting) >= sf_look_enough(record_of(look, base)) &&
+        find_short(look, speakers, starting) < 0) {
       look->reference = (int) base;
       look->present = starting;
       return true;

@@ -511,6 +511,20 @@ op_tick(struct sf_volume *v) {
 }
 
 void
+op_give_up(struct sf_volume *v, const struct sf_request *request) {
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->request == request) {
+      op_fail(op, -ESHUTDOWN);
+      return;
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request == request)
+    op_fail(v->flush_leader, -ESHUTDOWN);
+}
+
+void
 op_fail_all(struct sf_volume *v, int error) {
   bool again = true;
 
