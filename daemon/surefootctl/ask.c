@@ -34,7 +34,9 @@ ctl_check_reply(json_t *reply) {
 int
 ctl_ask(const char *path, json_t *request, json_t **reply) {
   json_t *answer = NULL;
-  int rc = request ? sf_control_call(path, request, REPLY_TIMEOUT_MS, &answer) : -ENOMEM;
+  if (!request)
+    return ctl_fail("an argument is not valid UTF-8");
+  int rc = sf_control_call(path, request, REPLY_TIMEOUT_MS, &answer);
   json_decref(request);
   if (rc < 0)
     return ctl_fail_to_reach(path, rc);

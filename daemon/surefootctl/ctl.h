@@ -71,7 +71,7 @@ int ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
 int ctl_find_socket(const struct ctl_command_call *call, const char *volume,
                     char path[SF_CONTROL_PATH_MAX]);
 
-/* Takes the request over.  Anything but "ok":true is CTL_FAILED after a message. */
+/* Takes the request over; NULL is one that could not be made.  Anything but "ok":true is CTL_FAILED after a message. */
 int ctl_ask(const char *path, json_t *request, json_t **reply);
 /* What a failure of sf_control_call or sf_control_follow means to the operator. */
 int ctl_fail_to_reach(const char *path, int error);

@@ -108,9 +108,10 @@ ctl_events(struct ctl_command_call *call) {
   int status = ctl_find_socket(call, volume, path);
   if (status != CTL_DONE)
     return status;
-  json_t *request = json_pack("{ss sb}", "command", "events", "follow", (int) show.follow);
-  if (volume)
-    json_object_set_new(request, "volume", json_string(volume));
+  json_t *request =
+      json_pack("{ss sb ss*}", "command", "events", "follow", (int) show.follow, "volume", volume);
+  if (!request)
+    return ctl_fail("an argument is not valid UTF-8");
   int rc = sf_control_follow(path, request, on_line, &show);
   json_decref(request);
   if (rc < 0)

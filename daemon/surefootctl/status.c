@@ -115,9 +115,7 @@ static int
 collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes) {
   int status = CTL_DONE;
   for (unsigned i = 0; i < sockets->count; i++) {
-    json_t *request = json_pack("{ss}", "command", "status"), *reply;
-    if (volume)
-      json_object_set_new(request, "volume", json_string(volume));
+    json_t *request = json_pack("{ss ss*}", "command", "status", "volume", volume), *reply;
     if (ctl_ask(sockets->path[i], request, &reply) != CTL_DONE) {
       status = CTL_FAILED;
       continue;

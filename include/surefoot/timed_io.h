@@ -105,13 +105,13 @@ struct sf_tio_event {
   unsigned region; /* index into the array given to sf_tio() */
   enum sf_tio_state state;
   enum sf_tio_kind kind;
-  int error;           /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run */
-  uint64_t now_ns;     /* when this was found, CLOCK_MONOTONIC */
+  int error;       /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run */
+  uint64_t now_ns; /* when this was found, CLOCK_MONOTONIC */
   /* From entry into sf_tio() to now_ns, less this process's own delay.  An attending thread takes
    * what it handed over together when the last of it has come, or after 4 ms one by one: within
    * that, a quick device shows the latency of the slowest. */
   uint64_t latency_ns;
-  bool late;           /* true in a call of `late` */
+  bool late; /* true in a call of `late` */
 };
 typedef void sf_tio_event_fn(const struct sf_tio_event *event);
 

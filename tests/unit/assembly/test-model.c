@@ -541,6 +541,12 @@ test_fails_when_a_promotion_is_not_undone(void **state) {
   expect_counterexample(NO_UNDO, 3, 1);
 }
 
+/* A leg comes back with the claim of a start that nobody heard of, and joins. */
+static void
+test_fails_when_a_later_claim_is_not_refused(void **state) {
+  expect_counterexample(NO_REFUSAL, 4, 2);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -548,6 +554,7 @@ main(void) {
       cmocka_unit_test(test_fails_without_the_copy),
       cmocka_unit_test(test_fails_without_doubt),
       cmocka_unit_test(test_fails_when_a_promotion_is_not_undone),
+      cmocka_unit_test(test_fails_when_a_later_claim_is_not_refused),
       cmocka_unit_test(test_two_and_three_legs),
       cmocka_unit_test(test_four_legs),
       cmocka_unit_test(test_long_walks),

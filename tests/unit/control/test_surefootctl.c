@@ -202,12 +202,507 @@ test_status(void **state) {
   expect(0, STATUS_VOL0, "");
 }
 
+/* --json is the document of DESIGN section 7 and nothing else. */
+static void
+test_status_json(void **state) {
+  struct fake_volume *fake = *state;
+  assert_int_equal(run("status", "--json", NULL), 0);
+  json_t *printed = json_loads(result.out, 0, NULL);
+  json_t *document = sf_status_to_json(&fake->status, 1);
+  assert_true(json_equal(printed, document));
+  json_decref(printed);
+  json_decref(document);
+}
+
+/* A volume in trouble: suspended, unconverged, no latency yet, and a path with a control character,
+ * which must not reach the terminal. */
+static void
+test_status_in_trouble(void **state) {
+  struct fake_volume *fake = *state;
+  pthread_mutex_lock(&fake->lock);
+  struct sf_volume_status *status = &fake->status;
+  status->state = SF_VOLUME_SUSPENDED;
+  status->legs = 2;
+  status->legs_in_sync = 0;
+  status->errors = 7;
+  status->unconverged_bytes = 3 * 512 * 1024;
+  status->leg[0].state = SF_STATE_MISSING;
+  strcpy(status->leg[0].path, "/tmp/\033[31mred");
+  strcpy(status->leg[0].reason, "cannot be opened");
+  strcpy(status->leg[1].reason, "gone for a while");
+  status->leg[1].resync_rate = 0;
+  pthread_mutex_unlock(&fake->lock);
+  run("status", NULL);
+  expect(0,
+         "vol0: suspended, 10 GiB, 0 of 2 legs in sync (1 needed), record 7.12\n"
+         "  123456 reads, 7890 writes, 12 flushes; 31 answered without a late leg, 7 failed\n"
+         "  1.5 MiB being made equal on all legs after a crash\n"
+         "  LEG  PATH           STATE          STALE  LATE  TIMEOUTS  ERRORS  P99 WRITE  NOTE\n"
+         "  a    /tmp/?[31mred  missing            -     -         -       -     1.2 ms  cannot be "
+         "opened\n"
+         "  b    /dev/sdc       catching-up  1.2 GiB     -        31       -     812 us  resync "
+         "38.5%; gone for a while\n",
+         "");
+}
+
+/* ---- which socket ---- */
+
+/* Without a name status shows all volumes, in order; a socket that nobody serves is told on stderr
+ * and makes the exit 1, and the others are shown all the same.  Other commands want a name. */
+static void
+test_several_volumes(void **state) {
+  struct fake_volume *fake = *state, second;
+  char expected[2 * sizeof STATUS_VOL0 + 1], error[512];
+  fake_volume_init_beside(&second, "vol1", fake);
+  fake_volume_start(&second);
+  run("status", NULL);
+  snprintf(expected, sizeof expected, "%s\n%s", STATUS_VOL0, STATUS_VOL0);
+  *strstr(expected + strlen(STATUS_VOL0), "vol0") = 'v';
+  strstr(expected + strlen(STATUS_VOL0), "vol0")[3] = '1';
+  expect(0, expected, "");
+  assert_int_equal(run("status", "--json", NULL), 0);
+  json_t *document = json_loads(result.out, 0, NULL);
+  assert_int_equal(json_array_size(json_object_get(document, "volumes")), 2);
+  json_decref(document);
+  run("status", "vol0", NULL);
+  expect(0, STATUS_VOL0, "");
+  run("events", NULL);
+  expect(1, "", "surefootctl: which volume?  vol0, vol1 are running\n");
+  fake_volume_destroy(&second);
+
+  char dead[SF_CONTROL_PATH_MAX + 16];
+  snprintf(dead, sizeof dead, "%s/dead.ctl", fake->directory);
+  close(open(dead, O_CREAT | O_WRONLY, 0600));
+  snprintf(error, sizeof error, "surefootctl: %s: nobody listens: the volume is not running\n",
+           dead);
+  run("status", NULL);
+  expect(1, STATUS_VOL0, error);
+  unlink(dead);
+}
+
+/* --control wins, before the command or after it; then the environment; then the name. */
+static void
+test_finding_the_socket(void **state) {
+  struct fake_volume *fake = *state;
+  char error[512];
+  setenv("SUREFOOT_RUNTIME_DIR", "/nowhere", 1);
+  run("status", NULL);
+  expect(1, "",
+         "surefootctl: no volume is running: no control socket in /nowhere (or use --control)\n");
+  run("status", "vol0", NULL);
+  expect(1, "",
+         "surefootctl: vol0: not running: no control socket /nowhere/vol0.ctl (or use "
+         "--control)\n");
+  run("status", "../vol0", NULL);
+  expect(1, "", "surefootctl: '../vol0' is not the name of a volume\n");
+
+  run("--control", fake->path, "status", NULL);
+  expect(0, STATUS_VOL0, "");
+  run("status", "--control", fake->path, "vol0", NULL);
+  expect(0, STATUS_VOL0, "");
+  run("--control", fake->path, "status", "vol1", NULL);
+  expect(1, "", "surefootctl: this socket serves volume \"vol0\", not \"vol1\"\n");
+  run("--control", "/nowhere/x.ctl", "status", NULL);
+  expect(1, "", "surefootctl: /nowhere/x.ctl: no such socket: the volume is not running\n");
+
+  setenv("SUREFOOT_CONTROL", fake->path, 1);
+  run("status", NULL);
+  expect(0, STATUS_VOL0, "");
+  run("--control", "/nowhere/x.ctl", "status", NULL);
+  assert_int_equal(result.status, 1);
+
+  char path[256];
+  memset(path, 'x', sizeof path);
+  path[sizeof path - 1] = '\0';
+  snprintf(error, sizeof error, "surefootctl: %s: the path is longer than 107 bytes\n", path);
+  run("--control", path, "status", NULL);
+  expect(1, "", error);
+}
+
+/* ---- set and leg ---- */
+
+/* What is sent is what was written, '=' in the value included; a refusal is the volume's own words
+ * and exit 1. */
+static void
+test_set(void **state) {
+  struct fake_volume *fake = *state;
+  char call[256];
+  run("set", "vol0", "leg.a.write_timeout=20ms", NULL);
+  expect(0, "vol0: leg.a.write_timeout is now 20ms\n", "");
+  fake_volume_last_call(fake, call);
+  assert_string_equal(call, "set leg.a.write_timeout=20ms");
+  run("set", "vol0", "x=a=b", NULL);
+  expect(0, "vol0: x is now a=b\n", "");
+  fake_volume_last_call(fake, call);
+  assert_string_equal(call, "set x=a=b");
+  run("set", "vol0", "name=vol1", NULL);
+  expect(1, "", "surefootctl: name: cannot be changed while the volume runs\n");
+}
+
+static void
+test_leg(void **state) {
+  struct fake_volume *fake = *state;
+  char call[256];
+  run("leg", "fail", "vol0", "b", NULL);
+  expect(0, "vol0: leg b is taken out\n", "");
+  fake_volume_last_call(fake, call);
+  assert_string_equal(call, "leg fail b");
+  run("leg", "return", "vol0", "b", NULL);
+  expect(0, "vol0: leg b is taken back\n", "");
+  run("leg", "discard", "vol0", "b", NULL);
+  expect(0, "vol0: leg b is discarded: all of it will be copied\n", "");
+  fake_volume_last_call(fake, call);
+  assert_string_equal(call, "leg discard b");
+  run("leg", "fail", "vol0", "z", NULL);
+  expect(1, "", "surefootctl: unknown leg \"z\"\n");
+}
+
+/* Arguments that are not UTF-8 cannot be sent: an error, and no crash. */
+static void
+test_arguments_of_any_bytes(void **state) {
+  (void) state;
+  run("set", "vol0", "x=\xff", NULL);
+  assert_int_equal(result.status, 1);
+  run("leg", "fail", "vol0", "\xff", NULL);
+  assert_int_equal(result.status, 1);
+  run("--control", ((struct fake_volume *) *state)->path, "status", "\xff", NULL);
+  assert_int_equal(result.status, 1);
+}
+
+/* Output that cannot be written is a failure, not a quiet success. */
+static void
+test_full_output(void **state) {
+  (void) state;
+  const char *argv[] = {"surefootctl", "status", NULL};
+  int out = open("/dev/full", O_WRONLY | O_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), status;
+  pid_t pid = spawn(argv, out, err);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 1);
+  close(out);
+  close(err);
+}
+
+/* ---- events ---- */
+
+/* A date stands before each line; what follows is compared. */
+static void
+expect_event_line(const char *line, const char *expected) {
+  static const char form[] = "dddd-dd-dd dd:dd:dd.ddd  ";
+  for (unsigned i = 0; form[i]; i++) {
+    bool fits = form[i] == 'd' ? line[i] >= '0' && line[i] <= '9' : line[i] == form[i];
+    if (!fits)
+      fail_msg("no date: %s", line);
+  }
+  line += sizeof form - 1;
+  assert_int_equal(strncmp(line, expected, strlen(expected)), 0);
+}
+
+static void
+tell(struct fake_volume *fake, enum sf_volume_event_kind kind, const char *reason) {
+  struct sf_volume_event event = {.kind = kind, .leg = -1, .reason = reason};
+  sf_control_server_event(fake->server, &event);
+}
+
+static void
+test_events(void **state) {
+  struct fake_volume *fake = *state;
+  run("events", NULL);
+  expect(0, "", "");
+  tell(fake, SF_EVENT_STARTED, "record 8.1");
+  fake_volume_event(fake, "write at 4096 not answered in 100 ms");
+  run("events", "vol0", NULL);
+  assert_int_equal(result.status, 0);
+  expect_event_line(result.out, "vol0  started: record 8.1\n");
+  expect_event_line(strchr(result.out, '\n') + 1,
+                    "vol0  leg b: in-sync -> late: write at 4096 not answered in 100 ms\n");
+
+  assert_int_equal(run("events", "--json", NULL), 0);
+  char *second = strchr(result.out, '\n');
+  *second++ = '\0';
+  json_t *event = json_loads(result.out, 0, NULL);
+  assert_string_equal(json_string_value(json_object_get(event, "event")), "started");
+  assert_string_equal(json_string_value(json_object_get(event, "volume")), "vol0");
+  json_decref(event);
+  event = json_loads(second, 0, NULL);
+  assert_string_equal(json_string_value(json_object_get(event, "leg")), "b");
+  json_decref(event);
+}
+
+/* --follow writes what was and then each event as it comes; the volume's stop is its end. */
+static void
+test_follow(void **state) {
+  struct fake_volume *fake = *state;
+  tell(fake, SF_EVENT_STARTED, "before");
+  const char *argv[] = {"surefootctl", "events", "--follow", NULL};
+  int fds[2], err = memfd_create("err", MFD_CLOEXEC), status;
+  assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+  pid_t pid = spawn(argv, fds[1], err);
+  close(fds[1]);
+  FILE *out = fdopen(fds[0], "r");
+  char line[512];
+  assert_non_null(fgets(line, sizeof line, out));
+  expect_event_line(line, "vol0  started: before\n");
+  fake_volume_event(fake, "slow");
+  assert_non_null(fgets(line, sizeof line, out));
+  expect_event_line(line, "vol0  leg b: in-sync -> late: slow\n");
+
+  tell(fake, SF_EVENT_STOPPED, NULL);
+  sf_control_server_destroy(fake->server);
+  fake->server = NULL;
+  assert_non_null(fgets(line, sizeof line, out));
+  expect_event_line(line, "vol0  stopped\n");
+  assert_null(fgets(line, sizeof line, out));
+  fclose(out);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+  close(err);
+}
+
+/* A volume that goes away without saying that it stopped: exit 1. */
+static void
+test_follow_a_crash(void **state) {
+  struct fake_volume *fake = *state;
+  tell(fake, SF_EVENT_STARTED, "before");
+  const char *argv[] = {"surefootctl", "events", "--follow", "--json", NULL};
+  int fds[2], err = memfd_create("err", MFD_CLOEXEC), status;
+  assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+  pid_t pid = spawn(argv, fds[1], err);
+  close(fds[1]);
+  FILE *out = fdopen(fds[0], "r");
+  char line[512];
+  assert_non_null(fgets(line, sizeof line, out));
+  sf_control_server_destroy(fake->server);
+  fake->server = NULL;
+  assert_null(fgets(line, sizeof line, out));
+  fclose(out);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 1);
+  take(err, result.err);
+  char expected[256];
+  snprintf(expected, sizeof expected, "surefootctl: %s: the connection ended\n", fake->path);
+  assert_string_equal(result.err, expected);
+}
+
+/* ---- legs without a running volume ---- */
+
+struct legs {
+  char directory[64];
+  char conf[96];
+  char leg[3][96];
+};
+
+static int
+make_legs(void **state) {
+  struct legs *legs = calloc(1, sizeof *legs);
+  strcpy(legs->directory, "/var/tmp/sf-ctl-XXXXXX");
+  if (!mkdtemp(legs->directory))
+    return -1;
+  snprintf(legs->conf, sizeof legs->conf, "%s/vol0.conf", legs->directory);
+  FILE *conf = fopen(legs->conf, "w");
+  fprintf(conf, "[volume]\nname = vol0\n");
+  for (unsigned i = 0; i < 3; i++) {
+    snprintf(legs->leg[i], sizeof legs->leg[i], "%s/%c.img", legs->directory, 'a' + (int) i);
+    fprintf(conf, "[leg %c]\npath = %s\n", 'a' + (int) i, legs->leg[i]);
+  }
+  fclose(conf);
+  *state = legs;
+  return 0;
+}
+
+static int
+remove_legs(void **state) {
+  struct legs *legs = *state;
+  for (unsigned i = 0; i < 3; i++)
+    unlink(legs->leg[i]);
+  unlink(legs->conf);
+  int rc = rmdir(legs->directory);
+  free(legs);
+  return rc;
+}
+
+/* A file system without O_DIRECT (an old tmpfs) cannot hold legs. */
+static void
+create_or_skip(struct legs *legs) {
+  if (run("create", legs->conf, "--size", "2M", NULL) != 0 && strstr(result.err, "O_DIRECT"))
+    skip();
+  expect(0, result.out, "");
+}
+
+static void
+damage(const char *path, off_t offset) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, "damage", 6, offset), 6);
+  close(fd);
+}
+
+/* The text with the directory of the legs as DIR, and as many columns less. */
+static const char *
+without_directory(const struct legs *legs, char *text) {
+  char *at;
+  size_t len = strlen(legs->directory);
+  while ((at = strstr(text, legs->directory))) {
+    memcpy(at, "DIR", 3);
+    memmove(at + 3, at + len, strlen(at + len) + 1);
+  }
+  return text;
+}
+
+/* create makes the legs and says what it made; a second time it refuses, until --overwrite; a
+ * configuration that does not load is told with its file and line. */
+static void
+test_create(void **state) {
+  struct legs *legs = *state;
+  create_or_skip(legs);
+  static const char said[] = "vol0: created, 2 MiB on 3 legs, min_legs 2, uuid ";
+  assert_int_equal(strncmp(result.out, said, sizeof said - 1), 0);
+  struct stat st;
+  assert_int_equal(stat(legs->leg[2], &st), 0);
+  assert_int_equal(st.st_size, SF_DATA_OFFSET + (2 << 20));
+
+  assert_int_equal(run("create", legs->conf, NULL), 1);
+  assert_string_equal(result.out, "");
+  assert_non_null(strstr(result.err, "--overwrite"));
+  assert_int_equal(run("create", "--overwrite", "--assume-clean", legs->conf, NULL), 0);
+
+  FILE *conf = fopen(legs->conf, "a");
+  fprintf(conf, "colour = blue\n");
+  fclose(conf);
+  char expected[128];
+  snprintf(expected, sizeof expected, "surefootctl: %s:9: ", legs->conf);
+  assert_int_equal(run("create", legs->conf, NULL), 1);
+  assert_int_equal(strncmp(result.err, expected, strlen(expected)), 0);
+  assert_int_equal(run("check", legs->conf, NULL), 1);
+  assert_int_equal(strncmp(result.err, expected, strlen(expected)), 0);
+  assert_int_equal(run("create", "/nowhere.conf", NULL), 1);
+}
+
+/* check tells of each leg and of the whole, exits 1 when the volume would not start, and changes
+ * no byte and no time of any leg. */
+static void
+test_check(void **state) {
+  struct legs *legs = *state;
+  struct stat before, after;
+  create_or_skip(legs);
+  assert_int_equal(stat(legs->leg[0], &before), 0);
+  run("check", legs->conf, NULL);
+  assert_int_equal(result.status, 0);
+  assert_string_equal(
+      without_directory(legs, result.out),
+      "vol0: would start: starts from record 1.1 with a, b and c\n"
+      "  LEG  PATH                          VERDICT  RECORDED AS  RECORD  CLEAN    SIZE  NOTE\n"
+      "  a    DIR/a.img  current  in-sync         1.1  yes    10 MiB\n"
+      "  b    DIR/b.img  current  in-sync         1.1  yes    10 MiB\n"
+      "  c    DIR/c.img  current  in-sync         1.1  yes    10 MiB\n");
+  assert_int_equal(stat(legs->leg[0], &after), 0);
+  assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
+  assert_int_equal(before.st_blocks, after.st_blocks);
+
+  assert_int_equal(unlink(legs->leg[1]), 0);
+  damage(legs->leg[2], 100);
+  damage(legs->leg[2], 4096 + 100);
+  assert_int_equal(run("check", legs->conf, NULL), 1);
+  assert_non_null(strstr(result.out, "vol0: would not start: "));
+  assert_int_equal(run("check", "--json", legs->conf, NULL), 1);
+  json_t *document = json_loads(result.out, 0, NULL);
+  const char *verdict[3];
+  int may_start;
+  assert_int_equal(json_unpack(document, "{sbs[{ss}{ss}{ss}]}", "may_start", &may_start, "legs",
+                               "verdict", &verdict[0], "verdict", &verdict[1], "verdict",
+                               &verdict[2]),
+                   0);
+  assert_false(may_start);
+  assert_string_equal(verdict[0], "current");
+  assert_string_equal(verdict[1], "absent");
+  assert_string_equal(verdict[2], "damaged");
+  json_decref(document);
+}
+
+/* dump shows both copies; a damaged one by what is wrong and its first bytes, and the other still;
+ * exit 1 only when neither is valid or there is nothing to read. */
+static void
+test_dump(void **state) {
+  struct legs *legs = *state;
+  create_or_skip(legs);
+  assert_int_equal(run("dump", legs->leg[1], NULL), 0);
+  assert_non_null(strstr(result.out, "\ncopy 0 at byte 0: valid, serial "));
+  assert_non_null(strstr(result.out, "\ncopy 1 at byte 4096: valid, serial "));
+  assert_non_null(strstr(result.out, "\n  leg        b, number 2 of 3\n"));
+
+  damage(legs->leg[1], 100);
+  assert_int_equal(run("dump", legs->leg[1], NULL), 0);
+  assert_non_null(strstr(result.out, ": 10 MiB, copy 1 is the newest\n"));
+  assert_non_null(strstr(result.out, "\n  bytes      53 55 52 45 46 4f 4f 54 "));
+  assert_int_equal(run("dump", "--json", legs->leg[1], NULL), 0);
+  json_t *document = json_loads(result.out, 0, NULL);
+  int newest, valid[2];
+  assert_int_equal(json_unpack(document, "{sis[{sb}{sb}]}", "newest", &newest, "copies", "valid",
+                               &valid[0], "valid", &valid[1]),
+                   0);
+  assert_int_equal(newest, 1);
+  assert_false(valid[0]);
+  assert_true(valid[1]);
+  json_decref(document);
+
+  damage(legs->leg[1], 4096 + 100);
+  assert_int_equal(run("dump", legs->leg[1], NULL), 1);
+  assert_non_null(strstr(result.out, ", no valid metadata: "));
+  assert_int_equal(run("dump", "/nowhere", NULL), 1);
+  assert_string_equal(result.err, "surefootctl: /nowhere: No such file or directory\n");
+  assert_int_equal(run("dump", "/dev/null", NULL), 1);
+  assert_string_equal(result.err, "surefootctl: /dev/null: neither a file nor a block device\n");
+  assert_int_equal(run("dump", legs->conf, NULL), 1);
+  assert_non_null(strstr(result.err, ": too small for a leg: "));
+}
+
+/* A leg that the volume would start from is not discarded; a damaged one is, and is behind then. */
+static void
+test_discard_offline(void **state) {
+  struct legs *legs = *state;
+  create_or_skip(legs);
+  run("leg", "discard", "--config", legs->conf, "a", NULL);
+  expect(1, "",
+         "surefootctl: vol0: leg a is in the in-sync set: discarding it would lose acknowledged "
+         "writes\n");
+  assert_int_equal(run("leg", "discard", "--config", legs->conf, "z", NULL), 1);
+  damage(legs->leg[1], 100);
+  damage(legs->leg[1], 4096 + 100);
+  run("leg", "discard", "--config", legs->conf, "b", NULL);
+  expect(0, "vol0: leg b is discarded: all of it will be copied\n", "");
+  assert_int_equal(run("check", "--json", legs->conf, NULL), 0);
+  json_t *document = json_loads(result.out, 0, NULL);
+  const char *verdict;
+  assert_int_equal(json_unpack(document, "{s[{}{ss}]}", "legs", "verdict", &verdict), 0);
+  assert_string_equal(verdict, "behind");
+  json_decref(document);
+}
+
+#define WITH_VOLUME(test) cmocka_unit_test_setup_teardown(test, start, stop)
+#define WITH_LEGS(test)   cmocka_unit_test_setup_teardown(test, make_legs, remove_legs)
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_help),
       cmocka_unit_test(test_wrong_usage),
-      cmocka_unit_test_setup_teardown(test_status, start, stop),
+      WITH_VOLUME(test_status),
+      WITH_VOLUME(test_status_json),
+      WITH_VOLUME(test_status_in_trouble),
+      WITH_VOLUME(test_several_volumes),
+      WITH_VOLUME(test_finding_the_socket),
+      WITH_VOLUME(test_set),
+      WITH_VOLUME(test_leg),
+      WITH_VOLUME(test_arguments_of_any_bytes),
+      WITH_VOLUME(test_full_output),
+      WITH_VOLUME(test_events),
+      WITH_VOLUME(test_follow),
+      WITH_VOLUME(test_follow_a_crash),
+      WITH_LEGS(test_create),
+      WITH_LEGS(test_check),
+      WITH_LEGS(test_dump),
+      WITH_LEGS(test_discard_offline),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

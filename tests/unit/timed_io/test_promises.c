@@ -57,6 +57,8 @@ teardown(void **state) {
   return 0;
 }
 
+/* The timeout is the stuck device's: how quick a plain file is on a busy machine is not what is
+ * tested. */
 static int
 write_sync(struct place *place, struct sf_tio_device **devices, unsigned n, void *data,
            uint64_t timeout_ns, struct sf_tio_result *result) {
@@ -64,17 +66,22 @@ write_sync(struct place *place, struct sf_tio_device **devices, unsigned n, void
       .op = SF_TIO_WRITE, .flags = SF_TIO_SYNC, .data = data, .timeout_ns = timeout_ns};
   struct sf_tio_region regions[4];
 
-  for (unsigned i = 0; i < n; i++)
+  for (unsigned i = 0; i < n; i++) {
     regions[i] = region_at(devices[i], 4096, 4096);
+    if (timeout_ns && devices[i] != place->stuck)
+      regions[i].timeout_ns = PATIENCE_NS;
+  }
   return sf_tio(place->client, &control, regions, n, NULL, result);
 }
 
 /* Proves: the answer comes at the deadline, not with the stuck device, and the others have the data.
- * How: three devices, one frozen for ten times the deadline at least (until after the answer). */
+ * How: three devices, one frozen for ten times the deadline at least (until after the last of ten
+ * answers).  The best of them must be close; a busy machine may delay others. */
 static void
 answer_at_the_deadline(void **state) {
   struct place *place = *state;
   struct sf_tio_device *devices[3] = {place->quick[0], place->stuck, place->quick[1]};
+  uint64_t best = UINT64_MAX;
   char data[4096];
 
   memset(data, 'a', sizeof data);
@@ -85,10 +92,13 @@ answer_at_the_deadline(void **state) {
 
     assert_int_equal(write_sync(place, devices, 3, data, 30 * MS, &result), -ETIMEDOUT);
     took = sf_tio_now() - begin;
-    assert_in_range(took, 30 * MS, 130 * MS);
+    assert_in_range(took, 30 * MS, 3000 * MS);
+    if (took < best)
+      best = took;
     assert_int_equal(result.ok, 1 | 4);
     assert_int_equal(result.canceled, 2);
   }
+  assert_true(best < 50 * MS);
   assert_int_equal(block_byte(place->quick_fd[0], 4096), 'a');
   assert_int_equal(block_byte(place->quick_fd[1], 4096), 'a');
 }

@@ -45,7 +45,8 @@ teardown(void **state) {
   return 0;
 }
 
-/* A write of one block to both devices, the quick one first. */
+/* A write of one block to both devices, the quick one first.  The timeout is the stuck one's: how
+ * quick a plain file is on a busy machine is not what is tested. */
 static int
 write_both(struct place *place, unsigned flags, sf_tio_event_fn *notify, uint64_t timeout_ns,
            uint64_t *handle, struct sf_tio_result *result) {
@@ -58,6 +59,8 @@ write_both(struct place *place, unsigned flags, sf_tio_event_fn *notify, uint64_
   struct sf_tio_region regions[2] = {region_at(place->quick, 4096, 4096),
                                      region_at(place->stuck, 4096, 4096)};
 
+  if (timeout_ns)
+    regions[0].timeout_ns = PATIENCE_NS;
   return sf_tio(place->client, &control, regions, 2, handle, result);
 }
 
@@ -222,7 +225,7 @@ sync_timeout(void **state) {
   stall_rig_freeze(place->rig);
   assert_int_equal(write_both(place, SF_TIO_SYNC, NULL, 50 * MS, NULL, &result), -ETIMEDOUT);
   took = sf_tio_now() - begin;
-  assert_in_range(took, 50 * MS, 1000 * MS);
+  assert_in_range(took, 50 * MS, 2000 * MS);
   assert_int_equal(result.ok, 1);
   assert_int_equal(result.canceled, 2);
   stall_rig_thaw(place->rig);

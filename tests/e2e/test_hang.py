@@ -1,0 +1,128 @@
+"""Proves the product's promise: a leg that hangs holds nobody up for longer than the deadline, and
+comes back by itself.
+Freezes one of three legs under load with SIGSTOP, thaws it, compares the legs byte for byte."""
+
+import time
+
+from case import OVER_S, VolumeTest, main
+from rig import MIB
+
+DEADLINE_S = 0.2
+DEADLINES = {kind + "_deadline": "200ms" for kind in ("read", "write", "flush")}
+
+
+class Hang(VolumeTest):
+    def under_load(self, mix, frozen_s=3.0, depth=16, **settings):
+        legs = self.two_and_one()
+        volume, server = self.served(legs, **{**DEADLINES, **settings})
+        with self.load(server, mix=mix, depth=depth) as load:
+            load.run_for(1)
+            frozen = time.monotonic()
+            legs[2].freeze()
+            load.run_for(frozen_s)
+            thawed = time.monotonic()
+            legs[2].thaw()
+            volume.wait_all_in_sync()
+            load.run_for(0.5)
+        during = [op for op in load.operations if frozen <= op.started < thawed]
+        self.assertGreater(len(during), depth * 4, "the load stood still")
+        self.assertLessEqual(load.longest(), DEADLINE_S + OVER_S)
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+        return during
+
+    def test_writes_go_on(self):
+        """Proves that no write waits longer than the deadline for a frozen leg, and that only those
+        in flight at the first miss wait at all (R4).  Writes at depth 16 for three seconds of it."""
+        during = self.under_load((("write", 1.0),))
+        waited = [op for op in during if op.seconds > DEADLINE_S / 2]
+        self.assertLessEqual(len(waited), 2 * 16)
+        self.assertGreater(len(waited), 0, "nothing ever waited: was the leg frozen at all?")
+
+    def test_flushes_go_on(self):
+        """Proves the same for flushes.  One request in five is a flush."""
+        self.under_load((("write", 0.8), ("flush", 0.2)))
+
+    def test_reads_and_writes_go_on(self):
+        """Proves the same for reads among writes.  Half of each."""
+        self.under_load((("write", 0.5), ("read", 0.5)))
+
+    def test_a_read_goes_to_another_leg(self):
+        """Proves that a read whose leg hangs is answered by another one.
+        The leg that freezes is by far the fastest reader, so reads are there when it freezes."""
+        legs = [self.fuse_leg("a")]
+        legs += [self.fuse_leg(name, filters=["delay"], parameters=["rdelay=15ms"])
+                 for name in "bc"]
+        volume, server = self.served(legs, **DEADLINES)
+        with self.load(server, mix=(("write", 1.0),), blocks=1024) as writer:
+            writer.run_for(1)
+        with self.load(server, mix=(("read", 1.0),), model=writer.model) as reader:
+            reader.run_for(1)
+            frozen = time.monotonic()
+            legs[0].freeze()
+            reader.run_for(2)
+        self.assertGreater(len(reader.since(frozen + 1)), 50, "the reads stood still")
+        self.assertLessEqual(reader.longest(), DEADLINE_S + OVER_S)
+        self.assertGreater(volume.leg("a")["timeouts"], 0, "no read was on the leg that froze")
+        self.assertEqual([], reader.errors)
+        self.assertEqual([], reader.wrong)
+        legs[0].thaw()
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_may_have_less_patience_than_the_volume(self):
+        """Proves that a leg's own timeout counts.  The volume's deadline is a second, leg c's is
+        100 ms: no write may take longer than that."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, write_deadline="1s",
+                                     leg_settings={"c": {"write_timeout": "100ms"}})
+        with self.load(server) as load:
+            load.run_for(0.5)
+            legs[2].freeze()
+            load.run_for(2)
+            legs[2].thaw()
+        self.assertLessEqual(load.longest(), 0.1 + OVER_S)
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+    def test_again_and_again(self):
+        """Proves that a leg may stumble often: every time it comes back by itself.
+        Five short freezes under one load, waiting for it to be in sync between them."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, **DEADLINES)
+        mix = (("write", 0.7), ("read", 0.25), ("flush", 0.05))
+        with self.load(server, mix=mix, depth=8) as load:
+            for _ in range(5):
+                load.run_for(0.3)
+                legs[2].freeze()
+                volume.wait_leg("c", "late")
+                legs[2].thaw()
+                volume.wait_all_in_sync()
+        self.assertLessEqual(load.longest(), DEADLINE_S + OVER_S)
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+    def test_memory_is_bounded(self):
+        """Proves that a hanging leg cannot grow the process.  Large writes for three seconds of it;
+        the peak may not rise by more than the buffers of the requests in flight."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, **DEADLINES)
+        handle = server.connect()
+
+        def write_for(seconds):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                for offset in range(0, 32 * MIB, 4 * MIB):
+                    handle.pwrite(b"\x5a" * (4 * MIB), offset)
+
+        write_for(1)
+        before = server.memory_peak_bytes()
+        legs[2].freeze()
+        write_for(3)
+        grown = server.memory_peak_bytes() - before
+        legs[2].thaw()
+        self.assertLess(grown, 64 * MIB)
+        self.stop_and_compare(volume, server)
+
+
+if __name__ == "__main__":
+    main()
