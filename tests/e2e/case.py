@@ -51,7 +51,7 @@ class VolumeTest(unittest.TestCase):
 
     def assert_load_well(self, load, server):
         """Nothing failed, nothing was read that should not be there, all that was written is."""
-        self.assertEqual([], load.errors)
+        self.assertEqual([], [vars(e) if hasattr(e, "__dict__") else str(e) for e in load.errors])
         self.assertEqual([], load.wrong)
         self.assertFalse(load.connection_lost)
         self.assertEqual([], load.model.verify(server.connect()))
