@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -818,6 +819,22 @@ test_race_for_abandoned_socket(void **state) {
   }
 }
 
+/* The look at the socket file and its replacement are one step under the directory's lock: while
+ * somebody else is in it, nobody binds, and nobody waits for long. */
+static void
+test_directory_lock(void **state) {
+  char path[128];
+  struct sf_control_server *server = NULL;
+  snprintf(path, sizeof path, "%s/vol0.ctl", (char *) *state);
+  int directory_fd = open(*state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  assert_int_equal(flock(directory_fd, LOCK_EX), 0);
+  assert_int_equal(create_at(path, &server), -EADDRINUSE);
+  assert_int_equal(access(path, F_OK), -1);
+  close(directory_fd);
+  assert_int_equal(create_at(path, &server), 0);
+  sf_control_server_destroy(server);
+}
+
 /* ---- the client ---- */
 
 /* The client never waits longer than it was told, and says what happened: nobody there, nobody
@@ -915,6 +932,7 @@ main(void) {
       WITH_DIRECTORY(test_long_path),
       WITH_DIRECTORY(test_removal),
       WITH_DIRECTORY(test_race_for_abandoned_socket),
+      WITH_DIRECTORY(test_directory_lock),
       WITH_DIRECTORY(test_client_failures),
       WITH_DIRECTORY(test_client_and_strange_servers),
   };
