@@ -247,3 +247,8 @@ void
 stall_rig_thaw(struct stall_rig *rig) {
   MUST(kill(rig->nbdkit, SIGCONT) == 0);
 }
+
+int
+stall_rig_pid(const struct stall_rig *rig) {
+  return rig->nbdkit;
+}

@@ -44,6 +44,9 @@ int stall_rig_open_loop(struct stall_rig *rig); /* the same */
 void stall_rig_freeze(struct stall_rig *rig); /* returns when it is frozen */
 void stall_rig_thaw(struct stall_rig *rig);
 
+/* The process to send SIGCONT to, for a thaw from elsewhere. */
+int stall_rig_pid(const struct stall_rig *rig);
+
 /* A path in the rig's folder, for a trigger file of a filter. */
 const char *stall_rig_path(struct stall_rig *rig, const char *name);
 

@@ -2,6 +2,7 @@
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,7 +110,7 @@ by_device_queued_and_running(void **state) {
   assert_int_equal(canceled.real + canceled.detached, MANY);
   assert_int_equal(canceled.done, 0);
   assert_true(canceled.real >= MANY - 64);
-  assert_int_equal(sf_tio_device_running(place->fuse), canceled.detached);
+  assert_true(sf_tio_device_running(place->fuse) <= canceled.detached);
   log_wait(SF_TIO_CANCELED, false, MANY);
   stall_rig_thaw(place->rig);
   client_idle(place->client);
@@ -119,8 +120,19 @@ by_device_queued_and_running(void **state) {
   assert_true(stats.cancels_submitted <= 64);
 }
 
-/* Proves: with the writes surely inside the kernel, its own queue is cancelled too: more than the
- * library had left in its list.  How: as before, after the executor has handed over its 64. */
+static unsigned
+late_but_not_run(void) {
+  unsigned n = 0;
+
+  for (unsigned i = 0; i < told.n; i++)
+    n += told.event[i].late && told.event[i].error == -ECANCELED;
+  return n;
+}
+
+/* Proves: with the writes surely inside the kernel, its own queue is cancelled too, not only what
+ * the library had left in its list.  How: as before, after the executor has handed over all.  (What a
+ * worker has just taken is answered with -EALREADY and cancelled a little later: then `late` says
+ * -ECANCELED.) */
 static void
 by_device_reaches_the_kernels_queue(void **state) {
   struct place *place = *state;
@@ -135,12 +147,14 @@ by_device_reaches_the_kernels_queue(void **state) {
   assert_int_equal(canceled.real + canceled.detached, 60);
   sf_tio_client_stats(place->client, &stats);
   assert_int_equal(stats.cancels_submitted, 60);
-  assert_true(canceled.real > 0);
   assert_true(canceled.detached > 0);
   stall_rig_thaw(place->rig);
   client_idle(place->client);
   log_wait(SF_TIO_CANCELED, false, 60);
   log_wait(-1, true, canceled.detached);
+  printf("real %u, detached %u, of these not run %u\n", canceled.real, canceled.detached,
+         late_but_not_run());
+  assert_true(canceled.real + late_but_not_run() > 0);
   check_outcomes(place->fuse_fd, 0, 'n', canceled.real, canceled.detached);
 }
 

@@ -2,9 +2,11 @@
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -14,16 +16,46 @@
 
 extern char **environ;
 
-/* Stops this process after 20 ms, for 300 ms. */
-static pid_t
-stop_me_soon(void) {
-  char sh[] = "sh", dash_c[] = "-c";
-  char script[] = "sleep 0.02; kill -STOP $PPID; sleep 0.3; kill -CONT $PPID";
-  char *argv[] = {sh, dash_c, script, NULL};
-  pid_t pid;
+#define DEADLINE_NS (200 * MS)
+#define STOP_NS     (500 * MS) /* what the script sleeps */
 
-  assert_int_equal(posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);
-  return pid;
+/* Another process that, when told, stops this one for half a second.  Meanwhile it thaws the device
+ * whose pid it is given, so that the answer comes while we cannot look. */
+struct stopper {
+  pid_t pid;
+  int pipe;
+};
+
+static struct stopper
+stopper_start(int thaw_pid) {
+  char sh[] = "sh", dash_c[] = "-c", pid[16];
+  char script[] = "read -r _; kill -STOP $PPID; test $0 -gt 0 && kill -CONT $0; sleep 0.5;"
+                  "kill -CONT $PPID";
+  char *argv[] = {sh, dash_c, script, pid, NULL};
+  posix_spawn_file_actions_t actions;
+  struct stopper stopper;
+  int fds[2];
+
+  snprintf(pid, sizeof pid, "%d", thaw_pid);
+  assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, fds[0], 0);
+  assert_int_equal(posix_spawnp(&stopper.pid, "sh", &actions, NULL, argv, environ), 0);
+  posix_spawn_file_actions_destroy(&actions);
+  close(fds[0]);
+  stopper.pipe = fds[1];
+  return stopper;
+}
+
+static void
+stopper_go(struct stopper *stopper) {
+  assert_int_equal(write(stopper->pipe, "\n", 1), 1);
+}
+
+static void
+stopper_end(struct stopper *stopper) {
+  close(stopper->pipe);
+  assert_int_equal(waitpid(stopper->pid, NULL, 0), stopper->pid);
 }
 
 struct place {
@@ -35,12 +67,9 @@ struct place {
 
 static int
 setup(void **state) {
-  const char *const filters[] = {"--filter=delay", NULL};
-  const char *const parameters[] = {"wdelay=50ms", NULL};
   struct place *place = calloc(1, sizeof *place);
 
-  place->rig = stall_rig_start(
-      &(struct stall_rig_params){.loop = true, .filters = filters, .parameters = parameters});
+  place->rig = stall_rig_start(&(struct stall_rig_params){.loop = true});
   place->fd[0] = stall_rig_open(place->rig);
   place->fd[1] = stall_rig_open_loop(place->rig);
   place->client = client_new(0, 0, 0);
@@ -74,57 +103,78 @@ own_delay(struct place *place) {
   return stats.own_delay_ns;
 }
 
-/* Proves: a process that was stopped for 300 ms does not call a device late that answered within
- * 50 ms, at a deadline of 100; the delay is in the statistics and not in the latency.
+struct job {
+  struct place *place;
+  struct sf_tio_device *device;
+  struct stopper *stopper;
+};
+
+static void *
+stop_when_running(void *arg) {
+  struct job *job = arg;
+
+  assert_true(EVENTUALLY(sf_tio_device_running(job->device) == 1));
+  stopper_go(job->stopper);
+  return NULL;
+}
+
+/* One write that runs while this process is stopped. */
+static void
+write_over_a_stop(struct place *place, struct sf_tio_device *device, unsigned flags, int thaw_pid) {
+  char data[4096] = "o";
+  struct sf_tio_control control = {.op = SF_TIO_WRITE,
+                                   .flags = flags,
+                                   .data = data,
+                                   .notify = log_event,
+                                   .timeout_ns = DEADLINE_NS};
+  struct sf_tio_region region = region_at(device, 0, 4096);
+  struct stopper stopper = stopper_start(thaw_pid);
+  struct job job = {.place = place, .device = device, .stopper = &stopper};
+  pthread_t thread;
+
+  log_clear();
+  stall_rig_freeze(place->rig);
+  pthread_create(&thread, NULL, stop_when_running, &job);
+  assert_int_equal(sf_tio(place->client, &control, &region, 1, NULL, NULL), 0);
+  log_wait(thaw_pid ? SF_TIO_OK : SF_TIO_TIMEOUT, false, 1);
+  pthread_join(thread, NULL);
+  stopper_end(&stopper);
+}
+
+/* Proves: a process that was stopped for half a second does not call a device late that answered
+ * meanwhile, at a deadline of 200 ms; the delay is in the statistics and not in the latency.
  * How: SIGSTOP in the middle of the wait; both ways of submission; SYNC and in the service. */
 static void
 stopped_in_the_wait(void **state) {
   struct place *place = *state;
-  char data[4096] = "o";
 
   for (unsigned i = 0; i < 4; i++) {
-    struct sf_tio_control control = {.op = SF_TIO_WRITE,
-                                     .flags = i / 2 ? SF_TIO_SYNC : 0,
-                                     .data = data,
-                                     .notify = log_event,
-                                     .timeout_ns = 100 * MS};
-    struct sf_tio_region region = region_at(place->device[i % 2], 0, 4096);
     uint64_t before = own_delay(place);
-    pid_t pid = stop_me_soon();
 
-    log_clear();
-    /* The stop is sure to come within the wait: it comes after 20 ms, and the answer after 50. */
-    assert_int_equal(sf_tio(place->client, &control, &region, 1, NULL, NULL), 0);
-    log_wait(SF_TIO_OK, false, 1);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    write_over_a_stop(place, place->device[i % 2], i / 2 ? SF_TIO_SYNC : 0,
+                      stall_rig_pid(place->rig));
     assert_int_equal(log_total(), 1);
-    assert_in_range(own_delay(place) - before, 200 * MS, 600 * MS);
-    assert_true(told.event[0].latency_ns < 200 * MS);
+    assert_in_range(own_delay(place) - before, STOP_NS - 50 * MS, STOP_NS + 2000 * MS);
+    assert_true(log_get(SF_TIO_OK, false, 0).latency_ns < DEADLINE_NS);
   }
 }
 
 /* Proves: the deadline is moved, not removed: a device that does not answer is late all the same,
- * after the deadline plus the delay.  How: the same stop over a frozen device. */
+ * after the deadline plus the delay.  How: the same stop, and nobody thaws the device. */
 static void
 stopped_over_a_stuck_device(void **state) {
   struct place *place = *state;
-  char data[4096] = "o";
 
-  stall_rig_freeze(place->rig);
   for (unsigned i = 0; i < 2; i++) {
-    struct sf_tio_control control = {
-        .op = SF_TIO_WRITE, .data = data, .notify = log_event, .timeout_ns = 100 * MS};
-    struct sf_tio_region region = region_at(place->device[i], 0, 4096);
     uint64_t begin = sf_tio_now();
-    pid_t pid = stop_me_soon();
+    struct sf_tio_event late;
 
-    log_clear();
-    assert_int_equal(sf_tio(place->client, &control, &region, 1, NULL, NULL), 0);
-    log_wait(SF_TIO_TIMEOUT, false, 1);
-    assert_true(sf_tio_now() - begin >= 300 * MS);
-    assert_true(told.event[0].latency_ns >= 99 * MS);
-    assert_true(told.event[0].latency_ns < 250 * MS);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    write_over_a_stop(place, place->device[i], 0, 0);
+    assert_true(sf_tio_now() - begin >= STOP_NS);
+    late = log_get(SF_TIO_TIMEOUT, false, 0);
+    assert_in_range(late.latency_ns, DEADLINE_NS - MS, DEADLINE_NS + 250 * MS);
+    stall_rig_thaw(place->rig);
+    client_idle(place->client);
   }
 }
 
@@ -132,13 +182,13 @@ stopped_over_a_stuck_device(void **state) {
 static void
 idle_means_no_pulse(void **state) {
   struct place *place = *state;
+  struct stopper stopper = stopper_start(0);
   uint64_t before;
-  pid_t pid;
 
   assert_true(EVENTUALLY(atomic_load(&place->client->pulse.next_ns) == SF_TIO_NEVER));
   before = own_delay(place);
-  pid = stop_me_soon();
-  assert_int_equal(waitpid(pid, NULL, 0), pid);
+  stopper_go(&stopper);
+  stopper_end(&stopper);
   assert_int_equal(own_delay(place), before);
 }
 
