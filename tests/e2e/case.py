@@ -20,7 +20,8 @@ class VolumeTest(unittest.TestCase):
         self.addCleanup(self._tell)
 
     def _tell(self):
-        if self._outcome and not self._outcome.success:
+        result = self._outcome.result
+        if any(test is self for test, _ in result.failures + result.errors):
             for log in sorted(self.rig.folder.glob("*.log")):
                 lines = log.read_text(errors="replace").splitlines()
                 print(f"--- {log.name} (last of {len(lines)} lines)", file=sys.stderr)
@@ -51,7 +52,7 @@ class VolumeTest(unittest.TestCase):
 
     def assert_load_well(self, load, server):
         """Nothing failed, nothing was read that should not be there, all that was written is."""
-        self.assertEqual([], [vars(e) if hasattr(e, "__dict__") else str(e) for e in load.errors])
+        self.assertEqual([], load.errors)
         self.assertEqual([], load.wrong)
         self.assertFalse(load.connection_lost)
         self.assertEqual([], load.model.verify(server.connect()))

@@ -54,6 +54,9 @@ class Operation:
         self.seconds = None
         self.error = 0
 
+    def __repr__(self):
+        return f"{self.kind} after {self.seconds:.3f} s: error {self.error}"
+
 
 class Load:
     """Random reads, writes and flushes at some depth, in a thread, until stopped.

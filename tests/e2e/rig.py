@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 DATA_OFFSET = 8 * MIB  # where the data of a leg begins: SF_DATA_OFFSET
+NBD_OPT_ABORT = 2
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 # A sanitizer makes everything slower; what must be fast is then allowed to be slower too.
@@ -199,6 +201,7 @@ class Server:
         self.command += [f"--filter={name}" for name in filters]
         self.command += [rig.plugin, volume.conf, *parameters]
         self.process = None
+        self.handles = []
 
     def start(self):
         self.socket.unlink(missing_ok=True)
@@ -221,7 +224,9 @@ class Server:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(PATIENCE_S)
             probe.connect(str(self.socket))
-            return probe.recv(8) == b"NBDMAGIC"
+            greeting = probe.recv(18, socket.MSG_WAITALL)
+            probe.sendall(struct.pack(">I8sII", 1, b"IHAVEOPT", NBD_OPT_ABORT, 0))
+            return greeting.startswith(b"NBDMAGIC")
         return False
 
     def log(self):
@@ -232,10 +237,21 @@ class Server:
 
         handle = nbd.NBD()
         handle.connect_uri(self.uri)
+        self.handles.append(handle)
         return handle
+
+    def disconnect(self):
+        """Every client of this test leaves: nbdkit does not end before."""
+        import nbd
+
+        for handle in self.handles:
+            with contextlib.suppress(nbd.Error):
+                handle.shutdown()
+        self.handles = []
 
     def stop(self, seconds=PATIENCE_S):
         """A clean stop; what nbdkit returned must be 0."""
+        self.disconnect()
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(seconds)
