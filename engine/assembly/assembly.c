@@ -38,11 +38,12 @@ conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   if (look->reference >= 0)
     assembly->base = look->found[look->reference].sb;
 
-  assembly->forced = force && look->obstacle == SF_OBSTACLE_TOO_FEW && look->present != 0;
+  bool waits = look->obstacle == SF_OBSTACLE_TOO_FEW || look->obstacle == SF_OBSTACLE_DOUBT;
+  assembly->forced = force && waits && look->present != 0;
   assembly->may_start = assembly->forced || look->obstacle == SF_OBSTACLE_NONE;
   if (assembly->may_start)
     assembly->current = look->present;
-  else if (look->obstacle == SF_OBSTACLE_TOO_FEW)
+  else if (waits)
     assembly->waits_for = look->absent;
   sf_look_reason(look, assembly);
 }

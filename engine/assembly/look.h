@@ -21,6 +21,7 @@ enum sf_obstacle {
   SF_OBSTACLE_TWO_LINES,  /* unrelated lineages */
   SF_OBSTACLE_TWO_ALIKE,  /* one number, two contents: cannot be, so nothing is trusted */
   SF_OBSTACLE_TOO_FEW,    /* R12's counts */
+  SF_OBSTACLE_DOUBT,      /* more than one record may be the last, and not all legs are there */
   SF_OBSTACLE_ONLY_BLANK, /* superblocks, but of discarded legs */
 };
 
@@ -42,9 +43,8 @@ struct sf_look {
   int reference;    /* a leg that carries the record in force; -1: none */
   int alike;        /* a leg whose record has the same number and says otherwise; -1: none */
   uint16_t present; /* of the reference's in-sync legs */
-  uint16_t absent;  /* TOO_FEW: of short_of's in-sync legs */
+  uint16_t absent;  /* TOO_FEW, DOUBT: of all that must be there */
   enum sf_obstacle obstacle;
-  int short_of; /* TOO_FEW: a leg with the record that too few legs are present of */
 };
 
 /* identity.c */

@@ -163,8 +163,8 @@ say_start(struct text *text, const struct sf_look *look, const struct sf_assembl
 
 static void
 say_too_few(struct text *text, const struct sf_look *look) {
-  const struct sf_record *record = &look->found[look->short_of].sb.record;
-  unsigned named = SF_LEG_COUNT(record->in_sync), present = named - SF_LEG_COUNT(look->absent);
+  const struct sf_record *record = &look->found[look->reference].sb.record;
+  unsigned named = SF_LEG_COUNT(record->in_sync), present = SF_LEG_COUNT(look->present);
   unsigned enough = sf_look_enough(record);
   bool one = SF_LEG_COUNT(look->absent) == 1;
   /* Enough to go on with is one thing; enough that nobody else went on is the other. */
@@ -184,6 +184,23 @@ say_too_few(struct text *text, const struct sf_look *look) {
         one ? "it" : "they");
   else
     say(text, "bring %s back: with none of them even force=true cannot start", one ? "it" : "them");
+}
+
+static void
+say_doubt(struct text *text, const struct sf_look *look) {
+  const struct sf_record *record = &look->found[look->reference].sb.record;
+  bool one = SF_LEG_COUNT(look->absent) == 1;
+  say(text, "waits for ");
+  say_wrongs(text, look, look->absent);
+  say(text,
+      "; starts were broken off around record %" PRIu64 ".%" PRIu64
+      ", and whether the volume went on from it or from an older one only %s can tell; ",
+      record->term, record->change, one ? "this leg" : "these legs");
+  if (look->present)
+    say(text, "bring %s back, or start with force=true and lose what only %s may hold",
+        one ? "it" : "them", one ? "it" : "they");
+  else
+    say(text, "bring %s back", one ? "it" : "them");
 }
 
 /* Each line of history with its legs: "a and b (record 3.1) | c (record 4.2)". */
@@ -248,6 +265,9 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
   switch (look->obstacle) {
   case SF_OBSTACLE_TOO_FEW:
     say_too_few(&text, look);
+    break;
+  case SF_OBSTACLE_DOUBT:
+    say_doubt(&text, look);
     break;
   case SF_OBSTACLE_TWO_LINES:
     say(&text, "split brain: the legs went on in lines of history that do not know each other, ");

