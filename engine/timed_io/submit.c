@@ -108,6 +108,15 @@ get_buffer(struct sf_tio_client *client, const struct sf_tio_control *control,
 
 /* ---- writing it down, under client->lock ---- */
 
+struct asked {
+  const struct sf_tio_control *control;
+  const struct sf_tio_region *regions;
+  unsigned n;
+  struct sf_tio_thread *thread;
+  struct sf_tio_slot *buffer;
+  uint64_t entry_ns, entry_delay_ns;
+};
+
 static enum sf_tio_stage
 first_stage(const struct sf_tio_control *control, const struct sf_tio_device *device) {
   switch (control->op) {
@@ -155,38 +164,64 @@ start_region(struct sf_tio_request *request, const struct sf_tio_control *contro
 }
 
 static struct sf_tio_request *
-start_request(struct sf_tio_client *client, const struct sf_tio_control *control,
-              struct sf_tio_slot *buffer, const struct sf_tio_region *regions, unsigned n) {
+start_request(struct sf_tio_client *client, const struct asked *asked) {
+  const struct sf_tio_control *control = asked->control;
   bool sync = control->flags & SF_TIO_SYNC;
   struct sf_tio_request *request = sf_tio_request_get(client);
 
-  if (!request)
-    return NULL;
-  request->buffer = buffer;
+  request->thread = asked->thread;
+  request->buffer = asked->buffer;
   request->data = control->data;
   request->notify = control->notify;
   request->context = control->context;
+  request->entry_ns = asked->entry_ns;
+  request->entry_delay_ns = asked->entry_delay_ns;
   request->result = (struct sf_tio_result){0};
   request->expired = 0;
   request->op = (uint8_t) control->op;
   request->flags = (uint8_t) control->flags;
-  request->n = (uint8_t) n;
-  request->untold = (uint8_t) n;
-  request->unreleased = (uint8_t) (n + sync);
+  request->n = (uint8_t) asked->n;
+  request->untold = (uint8_t) asked->n;
+  request->unreleased = (uint8_t) (asked->n + sync);
   request->auto_cancel = !control->notify;
-  atomic_fetch_add(&client->live, n);
+  atomic_fetch_add(&client->live, asked->n);
+  for (unsigned i = 0; i < asked->n; i++)
+    start_region(request, control, &asked->regions[i], i);
   return request;
 }
 
 static int
-admit(struct sf_tio_client *client, const struct sf_tio_region *regions, unsigned n,
-      unsigned class) {
+admit(struct sf_tio_client *client, const struct asked *asked) {
+  unsigned class = asked->buffer ? asked->buffer->class : SF_TIO_NO_BUFFER;
+
   if (sf_list_empty(&client->requests_free))
     return -EAGAIN;
-  for (unsigned i = 0; i < n; i++)
-    if (sf_tio_device_full(regions[i].device, class))
+  for (unsigned i = 0; i < asked->n; i++)
+    if (sf_tio_device_full(asked->regions[i].device, class))
       return -EAGAIN;
   return 0;
+}
+
+static int
+start(struct sf_tio_client *client, const struct asked *asked, struct sf_tio_request **request,
+      uint64_t *handle) {
+  int error;
+
+  pthread_mutex_lock(&client->lock);
+  error = admit(client, asked);
+  if (!error) {
+    *request = start_request(client, asked);
+    /* Every region has a reference of its own.  Ours ends here, before anybody can be told of the
+     * end of the last and want the buffer. */
+    if (asked->buffer)
+      sf_tio_pool_put(&client->pool, asked->buffer);
+    if (handle)
+      *handle = (*request)->handle; /* it may be over before the call returns */
+    if (asked->thread->service)
+      sf_tio_thread_kick(asked->thread);
+  }
+  pthread_mutex_unlock(&client->lock);
+  return error;
 }
 
 /* ---- the call ---- */
@@ -233,54 +268,27 @@ find_thread(struct sf_tio_client *client, unsigned flags, struct sf_tio_thread *
   return 0;
 }
 
-/* With the caller's clock: entry_ns is before anything that could take time. */
-static int
-start(struct sf_tio_client *client, const struct sf_tio_control *control,
-      const struct sf_tio_region *regions, unsigned n, uint64_t entry_ns,
-      struct sf_tio_thread *thread, struct sf_tio_slot *buffer, struct sf_tio_request **request,
-      uint64_t *handle) {
-  uint64_t delay_ns = sf_tio_pulse_delay(&client->pulse, entry_ns);
-  int error;
-
-  pthread_mutex_lock(&client->lock);
-  error = admit(client, regions, n, buffer ? buffer->class : SF_TIO_NO_BUFFER);
-  if (!error) {
-    *request = start_request(client, control, buffer, regions, n);
-    (*request)->thread = thread;
-    (*request)->entry_ns = entry_ns;
-    (*request)->entry_delay_ns = delay_ns;
-    for (unsigned i = 0; i < n; i++)
-      start_region(*request, control, &regions[i], i);
-    if (handle)
-      *handle = (*request)->handle; /* it may be over before this call returns */
-    if (thread->service)
-      sf_tio_thread_kick(thread);
-  }
-  pthread_mutex_unlock(&client->lock);
-  return error;
-}
-
 int
 sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
        const struct sf_tio_region *regions, unsigned n, uint64_t *handle,
        struct sf_tio_result *result) {
-  uint64_t entry_ns = sf_tio_now();
-  struct sf_tio_thread *thread = NULL;
+  /* Before anything that could take time. */
+  struct asked asked = {.control = control, .regions = regions, .n = n, .entry_ns = sf_tio_now()};
   struct sf_tio_request *request = NULL;
-  struct sf_tio_slot *buffer = NULL;
   int error = check(client, control, regions, n);
 
   if (!error)
-    error = find_thread(client, control->flags, &thread);
+    error = find_thread(client, control->flags, &asked.thread);
   if (!error)
-    error = get_buffer(client, control, regions, n, &buffer);
+    error = get_buffer(client, control, regions, n, &asked.buffer);
   if (error)
     return error;
-  error = start(client, control, regions, n, entry_ns, thread, buffer, &request, handle);
-  if (buffer)
-    sf_tio_pool_put(&client->pool, buffer); /* every region has its own reference now */
+  asked.entry_delay_ns = sf_tio_pulse_delay(&client->pulse, asked.entry_ns);
+  error = start(client, &asked, &request, handle);
+  if (error && asked.buffer)
+    sf_tio_pool_put(&client->pool, asked.buffer);
   if (error)
     return error;
-  sf_tio_pulse_begin(&client->pulse, entry_ns);
+  sf_tio_pulse_begin(&client->pulse, asked.entry_ns);
   return control->flags & SF_TIO_SYNC ? wait_for(request, result) : 0;
 }
