@@ -253,6 +253,7 @@ extern const struct sf_sm_table sf_leg_table, sf_op_table, sf_copy_table;
 extern const struct sf_sm_hooks sf_volume_hooks;
 
 /* volume.c */
+void volume_enter(struct sf_volume *v, uint64_t now_ns); /* takes the lock */
 void volume_trace(struct sf_volume *v, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,

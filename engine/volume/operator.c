@@ -11,8 +11,7 @@ sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
 
   if (index >= v->legs)
     return -ENOENT;
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   switch (leg_state(&v->leg[index])) {
   case SF_STATE_IN_SYNC:
     if (!leg_can_leave(v, index))
@@ -43,8 +42,7 @@ sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
 
   if (index >= v->legs)
     return -ENOENT;
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   leg = &v->leg[index];
   if (leg_state(leg) == SF_STATE_FAULTY) {
     legset bit = legbit(index);
@@ -75,8 +73,7 @@ sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
 
   if (index >= v->legs)
     return -ENOENT;
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   leg = &v->leg[index];
   if ((leg_state(leg) != SF_STATE_FAULTY && leg_state(leg) != SF_STATE_MISSING) ||
       leg->running > 0 || leg->opening || ((v->needs | v->durable.in_sync) & bit)) {
@@ -125,8 +122,7 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
   struct leg *leg;
   const char *why;
 
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   leg = &v->leg[index];
   leg->opening = false;
   if (error == 0) {
@@ -159,8 +155,7 @@ int
 sf_volume_configure(struct sf_volume *v, const struct sf_config *config, uint64_t now_ns) {
   int r = 0;
 
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   if (config->legs != v->config.legs || config->min_legs != v->config.min_legs ||
       strcmp(config->name, v->config.name) != 0)
     r = -EINVAL;

@@ -70,8 +70,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
 
 void
 sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *status) {
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   *status = (struct sf_volume_status){
       .uuid = v->identity.volume,
       .state = volume_state(v),

@@ -34,6 +34,15 @@ check_invariant(void *owner, const struct sf_sm *sm) {
 
 const struct sf_sm_hooks sf_volume_hooks = {.invariant = check_invariant, .trace = trace_line};
 
+/* Each thread read the clock before it waited for the lock, so the times come in any order; inside,
+ * time never goes back. */
+void
+volume_enter(struct sf_volume *v, uint64_t now_ns) {
+  pthread_mutex_lock(&v->lock);
+  if (now_ns > v->now_ns)
+    v->now_ns = now_ns;
+}
+
 void
 volume_trace(struct sf_volume *v, const char *format, ...) {
   char line[256];
@@ -100,8 +109,7 @@ io_event(const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;
   unsigned leg;
 
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = event->now_ns;
+  volume_enter(v, event->now_ns);
   SF_MUST(event->region < io->regions);
   leg = io->leg[event->region];
   if (event_is_final(event)) {
@@ -257,13 +265,12 @@ release_list(struct sf_volume *v, struct sf_request **head, struct sf_request **
 
 void
 sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
-  request->since_ns = now_ns;
+  volume_enter(v, now_ns);
+  request->since_ns = v->now_ns;
   SF_MUST(request->kind == SF_REQ_FLUSH ||
           (request->length > 0 && request->offset < v->size_bytes &&
            request->length <= v->size_bytes - request->offset));
-  volume_arm(v, now_ns + TICK_LOADED_MS * SF_MS);
+  volume_arm(v, v->now_ns + TICK_LOADED_MS * SF_MS);
   if (v->phase == PHASE_SERVING && v->held == NULL)
     volume_begin(v, request);
   else if (v->phase < PHASE_STOPPING)
@@ -290,8 +297,7 @@ void
 sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
   struct sf_request **followers = NULL, **unused = NULL;
 
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   if (v->flush_leader != NULL)
     followers = &v->flush_leader->followers;
   if (unqueue(&v->held, &v->held_tail, request) || unqueue(&v->parked, &v->parked_tail, request) ||
@@ -431,8 +437,7 @@ is_quiet(const struct sf_volume *v) {
 
 void
 sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   v->timer_ns = 0;
   v->dirty = true;
   if (v->phase != PHASE_STOPPED) {
@@ -450,11 +455,11 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
   }
   volume_settle(v);
   if (!is_quiet(v))
-    volume_arm(v, now_ns + TICK_BUSY_MS * SF_MS);
+    volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
   else if (!sf_list_empty(&v->active) || v->flush_leader != NULL)
-    volume_arm(v, now_ns + TICK_LOADED_MS * SF_MS);
+    volume_arm(v, v->now_ns + TICK_LOADED_MS * SF_MS);
   else
-    volume_arm(v, now_ns + TICK_IDLE_MS * SF_MS);
+    volume_arm(v, v->now_ns + TICK_IDLE_MS * SF_MS);
   pthread_mutex_unlock(&v->lock);
 }
 
@@ -619,22 +624,20 @@ sf_volume_destroy(struct sf_volume *v) {
 
 void
 sf_volume_start(struct sf_volume *v, uint64_t now_ns) {
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   v->told = volume_state(v);
   for (unsigned i = 0; i < v->legs; i++)
     if (leg_state(&v->leg[i]) == SF_STATE_PROBING)
       probe_schedule(v, i, false);
   record_start(v);
   volume_settle(v);
-  volume_arm(v, now_ns + TICK_BUSY_MS * SF_MS);
+  volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
   pthread_mutex_unlock(&v->lock);
 }
 
 void
 sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
-  pthread_mutex_lock(&v->lock);
-  v->now_ns = now_ns;
+  volume_enter(v, now_ns);
   if (v->phase < PHASE_STOPPING) {
     bool served = v->phase == PHASE_SERVING;
 
@@ -647,7 +650,7 @@ sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
     request_fail_list(&v->parked, &v->parked_tail, -ESHUTDOWN);
     request_fail_list(&v->suspended, &v->suspended_tail, -ESHUTDOWN);
     v->dirty = true;
-    volume_arm(v, now_ns + TICK_BUSY_MS * SF_MS);
+    volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
   }
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
