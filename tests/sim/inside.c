@@ -1,0 +1,70 @@
+/* What the simulator takes from the volume's inside.  A killed process does not tidy up, so its
+ * volume is destroyed although the legs hold requests of it. */
+#include "volume/internal.h"
+
+#include "sim/sim.h"
+
+void
+inside_destroy(struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++)
+    v->leg[i].running = 0;
+  for (unsigned i = 0; i < SF_OPS_MAX; i++) {
+    struct sf_op *op = &v->ops[i];
+
+    for (unsigned k = 0; op->sm.state == OP_RUNNING && op->kind == OP_READ && k < op->ios; k++)
+      if (op->buffer[k] != NULL && k > 0)
+        v->host.buffer_put(v->ctx, op->buffer[k]);
+  }
+  for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
+    for (unsigned k = 0; k < v->legs; k++)
+      if (v->copier.slot[i].sm.state != COPY_IDLE && v->copier.slot[i].buffer[k] != NULL)
+        v->host.buffer_put(v->ctx, v->copier.slot[i].buffer[k]);
+  if (sf_volume_destroy(v) != 0)
+    sim_fail("sf_volume_destroy");
+}
+
+bool
+inside_is_settled(struct sf_volume *v) {
+  return v->phase == PHASE_SERVING && record_is_durable(v) && v->unconverged.set == 0 &&
+         v->held == NULL && v->parked == NULL && v->suspended == NULL && v->waiting_ops == 0;
+}
+
+/* Only a new process gets rid of these: a dead device, or a failed flush, on a leg that cannot be
+ * spared. */
+bool
+inside_is_stuck(struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_IN_SYNC &&
+        (v->leg[i].flush_failed || sim.leg[i].device_dead))
+      return true;
+  return false;
+}
+
+enum sf_leg_state
+inside_leg_state(const struct sf_volume *v, unsigned leg) {
+  return leg_state(&v->leg[leg]);
+}
+
+void
+inside_describe(struct sf_volume *v, char *text, size_t size) {
+  unsigned listed = 0;
+  size_t len;
+
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    listed++;
+  len = (size_t) snprintf(
+      text, size,
+      "phase %d, latest 0x%x, durable 0x%x, needs 0x%x, counted 0x%x, joining %d step %d, "
+      "promoting %d, unconverged %lu, copied %lu, active %u, waiting %u, held %d, parked %d, "
+      "suspended %d, flush %d, copier %d",
+      v->phase, v->latest.in_sync, v->durable.in_sync, v->needs, v->counted, v->joining,
+      v->join_step, v->promoting, (unsigned long) v->unconverged.set,
+      (unsigned long) v->copier.copied.set, listed, v->waiting_ops, v->held != NULL,
+      v->parked != NULL, v->suspended != NULL, v->flush_leader != NULL, v->copier.active);
+  for (unsigned i = 0; i < v->legs && len < size; i++)
+    len += (size_t) snprintf(
+        text + len, size - len, "; leg %u %s stale %lu running %u%s%s%s", i,
+        sf_leg_state_name(leg_state(&v->leg[i])), (unsigned long) v->leg[i].stale.set,
+        v->leg[i].running, v->leg[i].meta.busy ? " meta busy" : "",
+        v->leg[i].meta.failed ? " meta failed" : "", v->leg[i].flush_failed ? " flush failed" : "");
+}

@@ -1,0 +1,230 @@
+/* A leg's storage: what a read sees, what is stable, and the writes between the two.
+ *
+ * A flush makes stable what had completed before it was submitted.  At a power cut each block keeps
+ * what was stable or any of the unflushed writes to it: some later ones may be there and earlier
+ * ones not (they were reordered), and a write may be there in part (torn). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/sim.h"
+
+struct landed {
+  struct landed *next;
+  uint32_t seq;
+  bool meta;
+  uint64_t first; /* block, of the metadata area or of the volume */
+  unsigned n;
+  uint8_t *has;    /* which blocks landed */
+  uint32_t *value; /* data: stamps */
+  uint8_t *bytes;  /* metadata */
+};
+
+static void *
+need(size_t n, size_t size) {
+  void *p = calloc(n, size);
+
+  if (p == NULL)
+    abort();
+  return p;
+}
+
+void
+medium_init(struct sim_leg *leg, unsigned index) {
+  *leg = (struct sim_leg){.index = index, .slow = 1, .regions = -1};
+  leg->now = need(sim.blocks, sizeof *leg->now);
+  leg->stable = need(sim.blocks, sizeof *leg->stable);
+  leg->now_seq = need(sim.blocks, sizeof *leg->now_seq);
+  leg->stable_seq = need(sim.blocks, sizeof *leg->stable_seq);
+  leg->meta_now = need(META_BYTES, 1);
+  leg->meta_stable = need(META_BYTES, 1);
+  leg->meta_now_seq = need(META_BLOCKS, sizeof *leg->meta_now_seq);
+  leg->meta_stable_seq = need(META_BLOCKS, sizeof *leg->meta_stable_seq);
+  leg->cache_tail = &leg->cache;
+}
+
+static void
+cache_pop(struct sim_leg *leg) {
+  struct landed *item = leg->cache;
+
+  leg->cache = item->next;
+  if (leg->cache == NULL)
+    leg->cache_tail = &leg->cache;
+  free(item);
+}
+
+void
+medium_free(struct sim_leg *leg) {
+  while (leg->cache != NULL)
+    cache_pop(leg);
+  free(leg->now);
+  free(leg->stable);
+  free(leg->now_seq);
+  free(leg->stable_seq);
+  free(leg->meta_now);
+  free(leg->meta_stable);
+  free(leg->meta_now_seq);
+  free(leg->meta_stable_seq);
+}
+
+static struct landed *
+landed_new(bool meta, uint64_t first, unsigned n) {
+  size_t payload = meta ? (size_t) n * BLOCK : (size_t) n * sizeof(uint32_t);
+  struct landed *item = malloc(sizeof *item + payload + n);
+
+  if (item == NULL)
+    abort();
+  *item = (struct landed){.meta = meta, .first = first, .n = n};
+  item->value = (uint32_t *) (void *) (item + 1);
+  item->bytes = (uint8_t *) (item + 1);
+  item->has = item->bytes + payload;
+  return item;
+}
+
+/* The stamp of block i of a buffer; its own number must be that of the place it lands on. */
+static uint32_t
+stamp_of(const void *data, unsigned i, uint64_t block) {
+  uint32_t stamp[2];
+
+  memcpy(stamp, (const uint8_t *) data + (size_t) i * BLOCK, sizeof stamp);
+  if (stamp[0] == 0 && stamp[1] == 0)
+    return 0;
+  if (stamp[1] != block + 1)
+    sim_fail("data of block %u would land on block %lu", stamp[1] - 1, (unsigned long) block);
+  return stamp[0];
+}
+
+static void
+land_stable(struct sim_leg *leg, const struct landed *item, unsigned i) {
+  uint64_t block = item->first + i;
+
+  if (item->meta) {
+    if (item->seq < leg->meta_stable_seq[block])
+      return;
+    leg->meta_stable_seq[block] = item->seq;
+    memcpy(leg->meta_stable + block * BLOCK, item->bytes + (size_t) i * BLOCK, BLOCK);
+  } else {
+    if (item->seq < leg->stable_seq[block])
+      return;
+    leg->stable_seq[block] = item->seq;
+    leg->stable[block] = item->value[i];
+    oracle_recheck(leg, block);
+  }
+}
+
+void
+medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *data, bool fua,
+             unsigned part_permille) {
+  bool meta = offset < sim.data_offset;
+  uint64_t first = (meta ? offset : offset - sim.data_offset) / BLOCK;
+  unsigned n = (unsigned) (length / BLOCK);
+  struct landed *item;
+
+  if (meta ? first + n > META_BLOCKS : first + n > sim.blocks)
+    sim_fail("leg %u: a write beyond its end, %lu+%lu", leg->index, (unsigned long) offset,
+             (unsigned long) length);
+  item = landed_new(meta, first, n);
+  item->seq = ++leg->seq;
+  for (unsigned i = 0; i < n; i++) {
+    uint64_t block = first + i;
+
+    item->has[i] = part_permille == 1000 || random_chance(part_permille);
+    if (meta)
+      memcpy(item->bytes + (size_t) i * BLOCK, (const uint8_t *) data + (size_t) i * BLOCK, BLOCK);
+    else
+      item->value[i] = data == NULL ? 0 : stamp_of(data, i, block);
+    if (!item->has[i])
+      continue;
+    if (meta) {
+      memcpy(leg->meta_now + block * BLOCK, item->bytes + (size_t) i * BLOCK, BLOCK);
+      leg->meta_now_seq[block] = item->seq;
+    } else {
+      leg->now[block] = item->value[i];
+      leg->now_seq[block] = item->seq;
+      if (!fua)
+        oracle_recheck(leg, block);
+    }
+    if (fua)
+      land_stable(leg, item, i);
+  }
+  if (fua) {
+    free(item);
+  } else {
+    item->next = NULL;
+    *leg->cache_tail = item;
+    leg->cache_tail = &item->next;
+  }
+  if (meta)
+    trust_changed(leg->index);
+}
+
+void
+medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, void *data) {
+  bool meta = offset < sim.data_offset;
+  uint64_t first = (meta ? offset : offset - sim.data_offset) / BLOCK;
+  unsigned n = (unsigned) (length / BLOCK);
+
+  if (meta ? first + n > META_BLOCKS : first + n > sim.blocks)
+    sim_fail("leg %u: a read beyond its end", leg->index);
+  for (unsigned i = 0; i < n; i++) {
+    uint8_t *to = (uint8_t *) data + (size_t) i * BLOCK;
+
+    if (meta) {
+      memcpy(to, leg->meta_now + (first + i) * BLOCK, BLOCK);
+    } else {
+      uint32_t value = leg->now[first + i];
+      uint32_t stamp[2] = {value, value == 0 ? 0 : (uint32_t) (first + i + 1)};
+
+      memcpy(to, stamp, sizeof stamp);
+    }
+  }
+}
+
+void
+medium_flush(struct sim_leg *leg, uint32_t until) {
+  bool meta = false;
+
+  while (leg->cache != NULL && leg->cache->seq <= until) {
+    for (unsigned i = 0; i < leg->cache->n; i++)
+      if (leg->cache->has[i])
+        land_stable(leg, leg->cache, i);
+    meta = meta || leg->cache->meta;
+    cache_pop(leg);
+  }
+  if (meta)
+    trust_changed(leg->index);
+}
+
+void
+medium_lose_flush(struct sim_leg *leg, uint32_t until) {
+  while (leg->cache != NULL && leg->cache->seq <= until) {
+    for (unsigned i = 0; i < leg->cache->n; i++)
+      if (leg->cache->has[i] && random_chance(500))
+        land_stable(leg, leg->cache, i);
+    cache_pop(leg);
+  }
+  trust_changed(leg->index);
+}
+
+void
+medium_lose_cache(struct sim_leg *leg, unsigned keep_permille) {
+  while (leg->cache != NULL) {
+    for (unsigned i = 0; i < leg->cache->n; i++)
+      if (leg->cache->has[i] && random_chance(keep_permille))
+        land_stable(leg, leg->cache, i);
+    cache_pop(leg);
+  }
+  memcpy(leg->meta_now, leg->meta_stable, META_BYTES);
+  memcpy(leg->meta_now_seq, leg->meta_stable_seq, META_BLOCKS * sizeof *leg->meta_now_seq);
+  for (uint64_t b = 0; b < sim.blocks; b++)
+    if (leg->now[b] != leg->stable[b] || leg->now_seq[b] != leg->stable_seq[b]) {
+      leg->now[b] = leg->stable[b];
+      leg->now_seq[b] = leg->stable_seq[b];
+      oracle_recheck(leg, b);
+    }
+  trust_changed(leg->index);
+}
+
+bool
+medium_is_clean(const struct sim_leg *leg) {
+  return leg->cache == NULL;
+}

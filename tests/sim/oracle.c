@@ -1,0 +1,351 @@
+/* What may a block hold?  Each block is a register, and each of its writes is kept until nothing can
+ * bring it back:
+ *
+ *   dead          a read that begins now may not return it: a write answered later has certainly
+ *                 come after it, or a read has seen another value since it was certainly there;
+ *   durably dead  the same, by a write that must survive a power cut (FUA, or flushed since).
+ *
+ * "Certainly there by" (hi) is when it was answered or first read; for a write that was never
+ * answered, when its client was told so or its process ended: if it happened at all, then before.
+ * (R11: it reads the same for ever after.)  This refutes every history that is not linearizable by
+ * the order of the answers alone, and never a good one.
+ *
+ * A leg that holds a dead value in a block lacks an acknowledged write; one on whose stable storage
+ * a durably dead value stands lacks a flushed one.  Both are counted for each leg as they change,
+ * so that asking after every step costs nothing. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/sim.h"
+
+struct node {
+  uint32_t next; /* index into nodes; 0 = none */
+  uint32_t id, value;
+  bool durably_dead, old_life;
+  uint64_t inv, hi, dead_at;
+};
+
+struct write {
+  uint64_t first, inv, resp;
+  uint32_t n;
+  bool ended;
+};
+
+static struct node *nodes;
+static uint32_t nodes_len, nodes_cap, nodes_free;
+static uint32_t *head; /* of each block */
+static struct write *writes;
+static uint32_t writes_len, writes_cap;
+static uint32_t *unflushed;
+static uint32_t unflushed_len, unflushed_cap;
+static uint8_t *bad[LEGS_MAX]; /* bit 0: now, bit 1: stable */
+static uint64_t step;
+
+uint64_t
+oracle_step(void) {
+  return ++step;
+}
+
+static uint32_t
+node_add(uint64_t block) {
+  uint32_t i = nodes_free;
+
+  if (i != 0) {
+    nodes_free = nodes[i].next;
+  } else {
+    if (nodes_len == nodes_cap) {
+      nodes_cap = nodes_cap ? 2 * nodes_cap : 65536;
+      nodes = realloc(nodes, nodes_cap * sizeof *nodes);
+      if (nodes == NULL)
+        abort();
+    }
+    i = nodes_len++;
+  }
+  nodes[i] = (struct node){.next = head[block], .hi = UINT64_MAX, .dead_at = UINT64_MAX};
+  head[block] = i;
+  return i;
+}
+
+void
+oracle_init(void) {
+  step = 0;
+  nodes_len = 1;
+  nodes_free = 0;
+  writes_len = 1;
+  unflushed_len = 0;
+  if (writes_cap == 0) {
+    writes_cap = 4096;
+    writes = calloc(writes_cap, sizeof *writes);
+  }
+  if (nodes_cap == 0) {
+    nodes_cap = 65536;
+    nodes = calloc(nodes_cap, sizeof *nodes);
+  }
+  head = calloc(sim.blocks, sizeof *head);
+  if (head == NULL || writes == NULL || nodes == NULL)
+    abort();
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    bad[i] = calloc(sim.blocks, 1);
+  for (uint64_t b = 0; b < sim.blocks; b++) {
+    struct node *node = &nodes[node_add(b)];
+
+    node->hi = 0;
+  }
+}
+
+void
+oracle_free(void) {
+  free(head);
+  for (unsigned i = 0; i < LEGS_MAX; i++) {
+    free(bad[i]);
+    bad[i] = NULL;
+  }
+}
+
+/* ---- what a leg holds ---- */
+
+static bool
+may_hold(uint64_t block, uint32_t value, bool stable) {
+  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
+    if (nodes[i].value == value &&
+        (stable ? !nodes[i].durably_dead : nodes[i].dead_at == UINT64_MAX))
+      return true;
+  return false;
+}
+
+void
+oracle_recheck(struct sim_leg *leg, uint64_t block) {
+  uint8_t *was = &bad[leg->index][block], is = 0;
+
+  if (!may_hold(block, leg->now[block], false))
+    is |= 1;
+  if (!may_hold(block, leg->stable[block], true))
+    is |= 2;
+  if (is == *was)
+    return;
+  leg->bad_now += (is & 1u) - (*was & 1u);
+  leg->bad_stable += (is >> 1 & 1u) - (*was >> 1 & 1u);
+  *was = is;
+}
+
+static void
+recheck_all(uint64_t block) {
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    oracle_recheck(&sim.leg[i], block);
+}
+
+static void
+collect(uint64_t block, uint64_t oldest_read) {
+  for (uint32_t *link = &head[block]; *link != 0;) {
+    struct node *node = &nodes[*link];
+
+    if (node->durably_dead && node->dead_at < oldest_read) {
+      uint32_t i = *link;
+
+      *link = node->next;
+      node->next = nodes_free;
+      nodes_free = i;
+    } else {
+      link = &node->next;
+    }
+  }
+}
+
+int64_t
+oracle_bad_block(const struct sim_leg *leg, bool stable) {
+  for (uint64_t b = 0; b < sim.blocks; b++)
+    if (bad[leg->index][b] & (stable ? 2 : 1))
+      return (int64_t) b;
+  return -1;
+}
+
+void
+oracle_explain(uint64_t block, char *text, size_t size) {
+  size_t len = (size_t) snprintf(text, size, "block %lu (extent %lu):", (unsigned long) block,
+                                 (unsigned long) (block * BLOCK >> 20));
+
+  for (uint32_t i = head[block]; i != 0 && len < size; i = nodes[i].next) {
+    const struct node *n = &nodes[i];
+    char hi[24] = "-", dead[32] = "";
+
+    if (n->hi != UINT64_MAX)
+      snprintf(hi, sizeof hi, "%lu", (unsigned long) n->hi);
+    if (n->dead_at != UINT64_MAX)
+      snprintf(dead, sizeof dead, " dead@%lu", (unsigned long) n->dead_at);
+    len += (size_t) snprintf(text + len, size - len, " [w%u%s %lu..%s%s%s]", n->id,
+                             n->value == 0 ? " zero" : "", (unsigned long) n->inv, hi, dead,
+                             n->durably_dead ? " durably" : "");
+  }
+  for (unsigned i = 0; i < sim.options.legs && len < size; i++)
+    len += (size_t) snprintf(text + len, size - len, " leg%u=w%u/w%u", i, sim.leg[i].now[block],
+                             sim.leg[i].stable[block]);
+}
+
+/* ---- requests ---- */
+
+void
+oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n) {
+  uint64_t now = oracle_step();
+
+  if (id != writes_len)
+    abort();
+  if (writes_len == writes_cap) {
+    writes_cap *= 2;
+    writes = realloc(writes, writes_cap * sizeof *writes);
+    if (writes == NULL)
+      abort();
+  }
+  writes[writes_len++] = (struct write){.first = first, .n = n, .inv = now};
+  for (uint64_t b = first; b < first + n; b++) {
+    struct node *node = &nodes[node_add(b)];
+
+    node->id = id;
+    node->value = zero ? 0 : id;
+    node->inv = now;
+    if (zero)
+      recheck_all(b);
+  }
+}
+
+/* All that was certainly there before `inv`. */
+static void
+kill_before(uint64_t block, uint64_t inv, bool now, bool durably) {
+  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
+    if (nodes[i].hi < inv) {
+      if (now && nodes[i].dead_at > step)
+        nodes[i].dead_at = step;
+      if (durably)
+        nodes[i].durably_dead = true;
+    }
+}
+
+void
+oracle_write_end(uint32_t id, bool good, bool fua) {
+  struct write *w = &writes[id];
+  uint64_t oldest = clients_oldest_read();
+
+  w->resp = oracle_step();
+  w->ended = true;
+  for (uint64_t b = w->first; b < w->first + w->n; b++) {
+    for (uint32_t i = head[b]; i != 0; i = nodes[i].next)
+      if (nodes[i].id == id && nodes[i].hi > w->resp)
+        nodes[i].hi = w->resp;
+    if (!good)
+      continue;
+    kill_before(b, w->inv, true, fua);
+    collect(b, oldest);
+    recheck_all(b);
+  }
+  if (!good || fua)
+    return;
+  if (unflushed_len == unflushed_cap) {
+    unflushed_cap = unflushed_cap ? 2 * unflushed_cap : 1024;
+    unflushed = realloc(unflushed, unflushed_cap * sizeof *unflushed);
+    if (unflushed == NULL)
+      abort();
+  }
+  unflushed[unflushed_len++] = id;
+}
+
+static void
+saw(uint64_t block, uint32_t value, uint64_t began) {
+  struct node *seen = NULL;
+  unsigned candidates = 0;
+  uint64_t threshold = began;
+
+  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
+    if (nodes[i].value == value && nodes[i].dead_at >= began) {
+      seen = &nodes[i];
+      candidates++;
+    }
+  if (seen == NULL) {
+    char text[1024];
+
+    oracle_explain(block, text, sizeof text);
+    sim_fail("a read that began at %lu returned w%u, which it may not: %s", (unsigned long) began,
+             value, text);
+  }
+  if (candidates == 1) {
+    if (seen->hi > step)
+      seen->hi = step;
+    if (seen->inv > threshold)
+      threshold = seen->inv;
+  }
+  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
+    if (&nodes[i] != seen && nodes[i].value != value && nodes[i].hi < threshold) {
+      if (nodes[i].dead_at > step)
+        nodes[i].dead_at = step;
+      if (candidates == 1 && seen->old_life && nodes[i].old_life)
+        nodes[i].durably_dead = true;
+    }
+}
+
+void
+oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data) {
+  uint64_t oldest = clients_oldest_read();
+
+  oracle_step();
+  for (unsigned i = 0; i < n; i++) {
+    uint32_t stamp[2];
+    uint64_t b = first + i;
+
+    memcpy(stamp, (const uint8_t *) data + (size_t) i * BLOCK, sizeof stamp);
+    if (stamp[0] != 0 && stamp[1] != b + 1)
+      sim_fail("a read of block %lu returned block %u", (unsigned long) b, stamp[1] - 1);
+    saw(b, stamp[0], began);
+    if (nodes[head[b]].next != 0) {
+      collect(b, oldest);
+      recheck_all(b);
+    }
+  }
+}
+
+/* After an error no promise is made of what was written before. */
+void
+oracle_flush_end(uint64_t began, bool good) {
+  uint64_t oldest = clients_oldest_read();
+  uint32_t left = 0;
+
+  oracle_step();
+  for (uint32_t i = 0; i < unflushed_len; i++) {
+    const struct write *w = &writes[unflushed[i]];
+
+    if (w->resp >= began) {
+      unflushed[left++] = unflushed[i];
+      continue;
+    }
+    for (uint64_t b = w->first; good && b < w->first + w->n; b++) {
+      kill_before(b, w->inv, false, true);
+      collect(b, oldest);
+      recheck_all(b);
+    }
+  }
+  unflushed_len = left;
+}
+
+/* ---- the process ends ---- */
+
+void
+oracle_killed(void) {
+  oracle_step();
+  for (uint64_t b = 0; b < sim.blocks; b++)
+    for (uint32_t i = head[b]; i != 0; i = nodes[i].next) {
+      if (nodes[i].hi > step)
+        nodes[i].hi = step;
+      nodes[i].old_life = true;
+    }
+}
+
+/* What was not durable may be lost, and what it overwrote be back. */
+void
+oracle_power_cut(void) {
+  oracle_killed();
+  unflushed_len = 0;
+  for (uint64_t b = 0; b < sim.blocks; b++) {
+    for (uint32_t i = head[b]; i != 0; i = nodes[i].next)
+      if (!nodes[i].durably_dead)
+        nodes[i].dead_at = UINT64_MAX;
+    collect(b, UINT64_MAX);
+    recheck_all(b);
+  }
+}

@@ -1,0 +1,302 @@
+/* The process that hosts the volume: it starts where R12 allows, is stopped, killed, or loses its
+ * power together with all legs. */
+#include <errno.h>
+#include <string.h>
+
+#include "sim/sim.h"
+
+/* ---- the rest of the host's table ---- */
+
+static void
+host_timer(void *ctx, uint64_t at_ns) {
+  sim.tick_generation++;
+  event_add(at_ns + (random_chance(200) ? random_below(3 * SIM_MS) : 0), EV_TICK, 0,
+            sim.tick_generation);
+}
+
+static void
+host_open_leg(void *ctx, unsigned leg) {
+  if (sim.opening[leg])
+    sim_fail("leg %u: a second opening while the first is under way", leg);
+  sim.opening[leg] = true;
+  event_add(sim.now_ns + random_below(5 * SIM_MS), EV_OPENED, leg, sim.life);
+}
+
+/* Nobody relies on its cache any more, so it may lose it. */
+static void
+host_close_leg(void *ctx, unsigned leg) {
+  if (sim.leg[leg].regions >= 0)
+    sim_fail("leg %u: closed while it holds requests", leg);
+  if (random_chance(500) && sim.options.fault_gap_ns != 0) {
+    TRACE("leg %u: closed, and its cache is lost", leg);
+    medium_lose_cache(&sim.leg[leg], (unsigned) random_below(1000));
+  }
+}
+
+static enum sf_leg_state
+state_of(const char *name) {
+  for (unsigned s = 0; s < SF_LEG_STATES; s++)
+    if (strcmp(name, sf_leg_state_name((enum sf_leg_state) s)) == 0)
+      return (enum sf_leg_state) s;
+  sim_fail("a leg's state called %s", name);
+}
+
+static void
+host_event(void *ctx, const struct sf_volume_event *event) {
+  enum sf_leg_state to;
+
+  TRACE("event: leg %d %s -> %s (%s)", event->leg, event->from != NULL ? event->from : "",
+        event->to != NULL ? event->to : "", event->reason != NULL ? event->reason : "");
+  if (event->kind != SF_EVENT_LEG_STATE)
+    return;
+  to = state_of(event->to);
+  sim.leg_state[event->leg] = to;
+  if (to == SF_STATE_IN_SYNC)
+    sim.in_sync_since_ns[event->leg] = sim.now_ns;
+  if (state_of(event->from) == SF_STATE_IN_SYNC)
+    sim.demotions++;
+  if (to == SF_STATE_LATE || to == SF_STATE_MISSING || to == SF_STATE_FAULTY)
+    tio_leg_left((unsigned) event->leg);
+}
+
+static void
+host_trace(void *ctx, const char *line) {
+  TRACE("| %s", line);
+}
+
+/* ---- start ---- */
+
+static bool
+is_available(unsigned leg) {
+  const struct sim_leg *l = &sim.leg[leg];
+  bool stalled = l->stalled_until_ns > sim.now_ns + SIM_S && (l->stalled_kinds & 1 << SF_TIO_READ);
+
+  return !l->gone && !stalled && !tio_has_ghosts(leg);
+}
+
+static void
+create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
+  struct sf_volume_host host = tio_host;
+  struct sf_volume_params params = {.config = &sim.config, .assembly = assembly};
+  int r;
+
+  host.timer = host_timer;
+  host.open_leg = host_open_leg;
+  host.close_leg = host_close_leg;
+  host.event = host_event;
+  host.trace = sim.trace != NULL ? host_trace : NULL;
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    enum sf_verdict verdict = assembly->verdict[i];
+
+    sim.in_sync_since_ns[i] = sim.now_ns;
+    if (verdict == SF_LEG_CURRENT || verdict == SF_LEG_BEHIND || verdict == SF_LEG_FAULTY)
+      params.leg[i] = (struct sf_volume_leg){.device = tio_open(i), .sb = found[i].sb};
+    else if (found[i].present)
+      sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
+  }
+  r = sf_volume_create(&params, &host, &sim, &sim.volume);
+  if (r != 0)
+    sim_fail("sf_volume_create: %d", r);
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    sim.leg_state[i] = inside_leg_state(sim.volume, i);
+  sim.starts++;
+  sf_volume_start(sim.volume, sim.now_ns);
+}
+
+/* Legs that start from a clean record hold the same bytes. */
+static void
+check_clean_start(const struct sf_assembly *assembly) {
+  int first = -1;
+
+  if (!assembly->base.record.clean)
+    return;
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    if (!(assembly->current >> i & 1))
+      continue;
+    if (first < 0)
+      first = (int) i;
+    else if (memcmp(sim.leg[i].now, sim.leg[first].now, sim.blocks * sizeof *sim.leg[i].now) != 0)
+      sim_fail("legs %d and %u start as clean and differ", first, i);
+  }
+}
+
+static bool
+process_start(void) {
+  struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+  struct sf_assembly assembly;
+
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    bool absent = !sim.healing && sim.starts > 0 && random_chance(sim.options.absent_permille);
+
+    if (is_available(i) && !absent)
+      found_of(i, false, false, &found[i]);
+    else
+      found[i].error = -ENOENT;
+  }
+  sf_assemble(&sim.config, found, false, &assembly);
+  TRACE("start: may %d, current 0x%x, from (%lu, %lu) in-sync 0x%x%s: %s", assembly.may_start,
+        assembly.current, (unsigned long) assembly.base.record.term,
+        (unsigned long) assembly.base.record.change, assembly.base.record.in_sync,
+        assembly.base.record.clean ? " clean" : "", assembly.reason);
+  if (!assembly.may_start) {
+    sim.refusals++;
+    return false;
+  }
+  check_clean_start(&assembly);
+  create(&assembly, found);
+  return true;
+}
+
+/* ---- end ---- */
+
+static void
+ended(void) {
+  inside_destroy(sim.volume);
+  sim.volume = NULL;
+  sim.stopping = false;
+  sim.life++;
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    sim.opening[i] = false;
+    sim.leg_state[i] = SF_STATE_MISSING;
+  }
+  event_add(sim.now_ns + random_around(20 * SIM_MS), EV_START, 0, sim.life);
+}
+
+void
+process_kill(void) {
+  if (sim.volume == NULL)
+    return;
+  TRACE("the process is killed");
+  clients_orphaned();
+  oracle_killed();
+  tio_process_ended(false);
+  sim.kills++;
+  sim.troubles++;
+  ended();
+}
+
+void
+process_power_cut(void) {
+  bool ran = sim.volume != NULL;
+
+  TRACE("the power is cut");
+  if (ran)
+    clients_orphaned();
+  tio_process_ended(true);
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    static const unsigned short keep[] = {0, 0, 100, 500, 900, 1000};
+
+    medium_lose_cache(&sim.leg[i], keep[random_below(sizeof keep / sizeof keep[0])]);
+  }
+  oracle_power_cut();
+  sim.power_cuts++;
+  sim.troubles++;
+  if (ran)
+    ended();
+}
+
+bool
+process_stopped(void) {
+  if (!sim.stopping || sim.volume == NULL || !sf_volume_stopped(sim.volume))
+    return false;
+  if (clients_busy() != 0)
+    sim_fail("the volume has stopped and owes %u answers", clients_busy());
+  TRACE("the process ends");
+  oracle_killed();
+  tio_process_ended(false);
+  ended();
+  return true;
+}
+
+/* ---- events ---- */
+
+static void
+operator_acts(void) {
+  unsigned leg = (unsigned) random_below(sim.options.legs);
+  int r;
+
+  if (sim.volume == NULL || sim.stopping)
+    return;
+  if (sim.leg_state[leg] == SF_STATE_FAULTY || random_chance(300)) {
+    r = sf_volume_leg_return(sim.volume, leg, sim.now_ns);
+    TRACE("operator: return leg %u: %d", leg, r);
+  } else {
+    r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
+    TRACE("operator: fail leg %u: %d", leg, r);
+  }
+}
+
+static void
+on_opened(unsigned leg, uint32_t life) {
+  struct sf_leg_found found;
+  int error;
+
+  if (sim.volume == NULL || life != sim.life)
+    return;
+  sim.opening[leg] = false;
+  found_of(leg, false, false, &found);
+  error = !is_available(leg) ? -ETIMEDOUT : found.error;
+  TRACE("leg %u opened: %d", leg, error);
+  sf_volume_leg_opened(sim.volume, leg, error == 0 ? tio_open(leg) : NULL, &found.sb, error,
+                       sim.now_ns);
+}
+
+static void
+again(const struct event *event, uint64_t gap_ns) {
+  if (!sim.healing && gap_ns != 0)
+    event_add(sim.now_ns + random_around(gap_ns), event->kind, event->index, event->generation);
+}
+
+void
+process_start_schedules(void) {
+  const struct {
+    enum event_kind kind;
+    uint64_t gap_ns;
+  } schedule[] = {{EV_KILL, sim.options.kill_gap_ns},
+                  {EV_POWER, sim.options.power_gap_ns},
+                  {EV_STOP, sim.options.stop_gap_ns},
+                  {EV_OPERATOR, sim.options.operator_gap_ns}};
+
+  for (unsigned i = 0; i < sizeof schedule / sizeof schedule[0]; i++)
+    if (schedule[i].gap_ns != 0)
+      event_add(random_around(schedule[i].gap_ns), schedule[i].kind, 0, 0);
+}
+
+void
+process_event(const struct event *event) {
+  switch (event->kind) {
+  case EV_TICK:
+    if (sim.volume != NULL && event->generation == sim.tick_generation)
+      sf_volume_tick(sim.volume, sim.now_ns);
+    break;
+  case EV_OPENED:
+    on_opened(event->index, event->generation);
+    break;
+  case EV_KILL:
+    if (!sim.healing)
+      process_kill();
+    again(event, sim.options.kill_gap_ns);
+    break;
+  case EV_POWER:
+    if (!sim.healing)
+      process_power_cut();
+    again(event, sim.options.power_gap_ns);
+    break;
+  case EV_STOP:
+    if (!sim.healing && sim.volume != NULL && !sim.stopping) {
+      TRACE("the operator stops the volume");
+      sim.stopping = true;
+      sf_volume_stop(sim.volume, sim.now_ns);
+    }
+    again(event, sim.options.stop_gap_ns);
+    break;
+  case EV_START:
+    if (sim.volume == NULL && event->generation == sim.life && !process_start())
+      event_add(sim.now_ns + random_around(100 * SIM_MS), EV_START, 0, sim.life);
+    break;
+  default:
+    if (!sim.healing)
+      operator_acts();
+    again(event, sim.options.operator_gap_ns);
+  }
+}

@@ -1,0 +1,288 @@
+/* One run: chaos, then healing, then the final questions. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sim/main.h"
+#include "sim/sim.h"
+
+enum { HEAL_POLL_MS = 200, HEAL_S = 240, IDLE_S = 30 };
+
+struct sim sim;
+
+/* ---- telling ---- */
+
+void
+sim_trace(const char *format, ...) {
+  va_list args;
+
+  fprintf(sim.trace, "%12.6f ", (double) sim.now_ns / 1e6);
+  va_start(args, format);
+  vfprintf(sim.trace, format, args);
+  va_end(args);
+  fputc('\n', sim.trace);
+}
+
+void
+sim_fail(const char *format, ...) {
+  va_list args;
+
+  va_start(args, format);
+  vsnprintf(shared->message, sizeof shared->message, format, args);
+  va_end(args);
+  TRACE("FAILED: %s", shared->message);
+  if (sim.trace != NULL)
+    fflush(sim.trace);
+  _exit(SIM_EXIT_FAILED);
+}
+
+/* ---- setting up ---- */
+
+static void
+number_uuid(struct sf_uuid *uuid, unsigned n) {
+  memset(uuid, 0, sizeof *uuid);
+  uuid->bytes[0] = 0x5f;
+  uuid->bytes[15] = (uint8_t) n;
+}
+
+static void
+make_config(void) {
+  const struct options *o = &sim.options;
+  struct sf_config *c = &sim.config;
+  char error[SF_CONFIG_ERROR_MAX];
+
+  sf_config_init(c);
+  strcpy(c->name, "sim");
+  c->legs = o->legs;
+  c->min_legs = o->min_legs;
+  c->on_too_few = o->suspend ? SF_TOO_FEW_SUSPEND : SF_TOO_FEW_ERROR;
+  c->fail_timeout_ns = o->fail_timeout_ns;
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    c->deadline_ns[k] = o->deadline_ns[k];
+  for (unsigned i = 0; i < o->legs; i++) {
+    snprintf(c->leg[i].name, sizeof c->leg[i].name, "%c", 'a' + (char) i);
+    snprintf(c->leg[i].path, sizeof c->leg[i].path, "/sim/%c", 'a' + (char) i);
+    for (unsigned k = 0; k < SF_KINDS; k++)
+      c->leg[i].timeout_ns[k] = o->leg_timeout_ns[i];
+  }
+  if (sf_config_complete(c, error) != 0)
+    sim_fail("config: %s", error);
+}
+
+static void
+format_legs(void) {
+  struct sf_superblock *sb = &sim.format;
+
+  *sb = (struct sf_superblock){.legs = (uint8_t) sim.options.legs,
+                               .data_offset = sim.data_offset,
+                               .data_bytes = sim.blocks * BLOCK,
+                               .extent_bytes = SF_EXTENT_BYTES_DEFAULT,
+                               .claim = 1};
+  number_uuid(&sb->volume, 200);
+  number_uuid(&sb->lineage, 201);
+  strcpy(sb->volume_name, "sim");
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    number_uuid(&sb->leg_uuid[i], i + 1);
+    strcpy(sb->leg_name[i], sim.config.leg[i].name);
+  }
+  sb->record = (struct sf_record){.term = 1,
+                                  .change = 1,
+                                  .in_sync = (uint16_t) ((1u << sim.options.legs) - 1),
+                                  .min_legs = (uint8_t) sim.options.min_legs,
+                                  .clean = true};
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    struct sim_leg *leg = &sim.leg[i];
+
+    medium_init(leg, i);
+    sb->leg_index = (uint8_t) i;
+    for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES; sb->serial++)
+      sf_superblock_encode(sb,
+                           leg->meta_now + SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
+    memcpy(leg->meta_stable, leg->meta_now, META_BYTES);
+  }
+}
+
+/* Do the slowest draws of a healthy world stay within the shortest timeout? */
+static bool
+latencies_are_short(void) {
+  uint64_t shortest = SIM_NEVER;
+
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    for (unsigned i = 0; i < sim.options.legs; i++) {
+      uint64_t timeout = sf_config_timeout(&sim.config, i, (enum sf_kind) k);
+
+      if (timeout < shortest)
+        shortest = timeout;
+    }
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.options.latency_ns[i] * 3 * 18 > shortest)
+      return false;
+  return true;
+}
+
+static void
+setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
+  sim = (struct sim){
+      .seed = seed, .random = seed * UINT64_C(0xd1342543de82ef95) + 1, .trace = trace, .life = 1};
+  swarm_draw(&sim.options);
+  if (sim.options.ops > ops_most)
+    sim.options.ops = ops_most;
+  sim.blocks = (uint64_t) sim.options.extents * SF_EXTENT_BYTES_DEFAULT / BLOCK;
+  if (random_chance(300)) /* a last extent that is shorter */
+    sim.blocks -= 8 * random_below(SF_EXTENT_BYTES_DEFAULT / BLOCK / 8 / 2);
+  if (sim.blocks * BLOCK < SF_VOLUME_BYTES_MIN)
+    sim.blocks = SF_VOLUME_BYTES_MIN / BLOCK;
+  sim.data_offset = SF_DATA_OFFSET;
+  events_reset();
+  make_config();
+  sim.latencies_are_short = latencies_are_short();
+  format_legs();
+  tio_init();
+  oracle_init();
+  trust_reset();
+}
+
+static void
+teardown(void) {
+  if (sim.volume != NULL) {
+    clients_orphaned();
+    inside_destroy(sim.volume);
+    sim.volume = NULL;
+  }
+  tio_free();
+  oracle_free();
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    medium_free(&sim.leg[i]);
+}
+
+/* ---- healing ---- */
+
+static void
+begin_healing(void) {
+  TRACE("---- everything heals");
+  sim.healing = true;
+  sim.healing_since_ns = sim.now_ns;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    fault_cure(i);
+  event_add(sim.now_ns + HEAL_POLL_MS * SIM_MS, EV_HEAL, 0, 0);
+}
+
+static void
+final_questions(void) {
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    struct sim_leg *leg = &sim.leg[i];
+    char text[1024];
+
+    if (leg->bad_now != 0) {
+      oracle_explain((uint64_t) oracle_bad_block(leg, false), text, sizeof text);
+      sim_fail("healed, and leg %u lacks an answered write: %s", i, text);
+    }
+    for (uint64_t b = 0; b < sim.blocks; b++)
+      if (leg->now[b] != sim.leg[0].now[b]) {
+        oracle_explain(b, text, sizeof text);
+        sim_fail("healed, and legs 0 and %u differ: %s", i, text);
+      }
+  }
+}
+
+static bool
+is_healed(void) {
+  if (sim.volume == NULL || sim.stopping || clients_busy() != 0 || !inside_is_settled(sim.volume))
+    return false;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.leg_state[i] != SF_STATE_IN_SYNC || sim.leg[i].regions >= 0)
+      return false;
+  return true;
+}
+
+/* True: done. */
+static bool
+heal_poll(void) {
+  if (is_healed())
+    return true;
+  if (sim.volume != NULL && !sim.stopping) {
+    for (unsigned i = 0; i < sim.options.legs; i++)
+      if (sim.leg_state[i] == SF_STATE_FAULTY)
+        sf_volume_leg_return(sim.volume, i, sim.now_ns);
+    if (sim.now_ns > sim.healing_since_ns + 10 * SIM_S && inside_is_stuck(sim.volume)) {
+      TRACE("stuck: only a new process can help");
+      process_kill();
+    }
+  }
+  if (sim.volume == NULL && sim.now_ns > sim.healing_since_ns + HEAL_S / 2 * SIM_S)
+    sim_fail("all legs are well, and no start is allowed");
+  if (sim.now_ns > sim.healing_since_ns + HEAL_S * SIM_S) {
+    char text[1024] = "";
+
+    if (sim.volume != NULL)
+      inside_describe(sim.volume, text, sizeof text);
+    sim_fail("not healed in %u s: %u requests unanswered; %s", HEAL_S, clients_busy(), text);
+  }
+  event_add(sim.now_ns + HEAL_POLL_MS * SIM_MS, EV_HEAL, 0, 0);
+  return false;
+}
+
+/* ---- the loop ---- */
+
+static bool
+dispatch(const struct event *event) {
+  switch (event->kind) {
+  case EV_FINISH:
+  case EV_TIMEOUT:
+  case EV_TELL:
+  case EV_CANCELED:
+  case EV_LANDING:
+    tio_event(event);
+    break;
+  case EV_CLIENT:
+    client_event(event->index);
+    break;
+  case EV_FAULT:
+    fault_strike();
+    break;
+  case EV_CURE:
+    if (event->generation == sim.leg[event->index].cure)
+      fault_cure(event->index);
+    break;
+  case EV_HEAL:
+    return heal_poll();
+  default:
+    process_event(event);
+  }
+  return false;
+}
+
+void
+sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
+  struct event event;
+  bool done = false;
+
+  setup(seed, ops_most, trace);
+  shared->ops_in_run = 0;
+  event_add(0, EV_START, 0, sim.life);
+  clients_start();
+  faults_start();
+  process_start_schedules();
+  while (!done && event_next(&event)) {
+    sim.now_ns = event.at_ns;
+    sim.steps++;
+    done = dispatch(&event);
+    process_stopped();
+    trust_check();
+    shared->ops_in_run = sim.ops_begun;
+    if (!sim.healing &&
+        ((sim.ops_begun >= sim.options.ops && clients_busy() == 0 && !sim.stopping) ||
+         sim.now_ns > sim.answered_ns + IDLE_S * SIM_S))
+      begin_healing();
+  }
+  if (!done)
+    sim_fail("nothing happens any more");
+  final_questions();
+  shared->ops += sim.ops_begun;
+  shared->kills += sim.kills;
+  shared->power_cuts += sim.power_cuts;
+  shared->starts += sim.starts;
+  shared->demotions += sim.demotions;
+  teardown();
+}

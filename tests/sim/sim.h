@@ -1,0 +1,299 @@
+/* The simulator: the volume layer, unchanged, on legs that exist in memory and in virtual time.
+ *
+ * One 64-bit seed is one run, to the last line of its trace.  A run has two parts: chaos, while
+ * clients work and everything that the rules promise to survive happens; then all is healed, and
+ * within a bound every request must be answered, every leg be in sync and all be equal.
+ *
+ * What is kept of data is one 32-bit stamp per 512-byte block: the number of the write that put it
+ * there, 0 for zeros.  A buffer carries the stamp and the block's own number in the first 8 bytes of
+ * each block.  The metadata area is kept byte by byte.
+ *
+ *      run.c      one run: chaos, healing, final questions
+ *      swarm.c    what this seed draws
+ *      clients.c  their requests           oracle.c  which values may a block have?
+ *      process.c  start, kill, power cut   trust.c   which legs would a start trust now?
+ *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
+ *      tio.c      the host's table of functions, with the semantics of timed_io.h
+ *      inside.c   what it takes from the volume's inside
+ *      main.c     seeds, workers, the shortest failing prefix */
+#ifndef SIM_H
+#define SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <surefoot/volume.h>
+
+#define SIM_US    UINT64_C(1000)
+#define SIM_MS    UINT64_C(1000000)
+#define SIM_S     UINT64_C(1000000000)
+#define SIM_NEVER UINT64_MAX
+
+enum {
+  BLOCK = 512,
+  LEGS_MAX = 5,
+  CLIENTS_MAX = 16,
+  META_BYTES = 256 * 1024, /* of the metadata area: superblocks, probe page, maps */
+  META_BLOCKS = META_BYTES / BLOCK,
+  REQUEST_BLOCKS_MAX = 512,
+};
+
+/* ---- what a seed draws (swarm.c) ---- */
+
+struct options {
+  unsigned legs, min_legs, clients, extents;
+  uint64_t ops; /* client requests until healing begins */
+  bool suspend;
+  uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns;
+  uint64_t latency_ns[LEGS_MAX], think_ns;
+  unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille;
+  unsigned blocks_most;  /* of a request */
+  unsigned hot_permille; /* aimed at a few blocks */
+  uint64_t fault_gap_ns; /* mean time between faults; 0 = none */
+  unsigned stall_weight, hang_weight, slow_weight, error_weight, gone_weight, lost_weight,
+      flush_error_weight;
+  uint64_t stall_ns;
+  bool all_may_stall;
+  unsigned real_permille; /* cancels that are REAL */
+  unsigned torn_permille; /* writes that land in two parts */
+  unsigned buffers;       /* of the volume's own; 0 = no limit */
+  unsigned eagain_permyriad;
+  uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns; /* 0 = never */
+  unsigned absent_permille;                                         /* legs left out at a restart */
+  unsigned give_up_permyriad;
+};
+
+void swarm_draw(struct options *options);
+void swarm_print(const struct options *options, FILE *to);
+
+/* ---- events in virtual time (events.c) ---- */
+
+enum event_kind {
+  EV_FINISH,  /* region: the device has done it */
+  EV_TIMEOUT, /* region: its timeout has passed */
+  EV_TELL,    /* region: tell the volume its end */
+  EV_CANCELED,
+  EV_LANDING, /* region: a part of a write lands early */
+  EV_TICK,
+  EV_OPENED, /* leg: answer of an opening */
+  EV_CLIENT,
+  EV_FAULT,
+  EV_CURE, /* leg */
+  EV_KILL,
+  EV_POWER,
+  EV_STOP,
+  EV_START,
+  EV_OPERATOR,
+  EV_HEAL,
+};
+
+struct event {
+  uint64_t at_ns, order;
+  enum event_kind kind;
+  uint32_t index, generation;
+};
+
+void events_reset(void);
+void event_add(uint64_t at_ns, enum event_kind kind, uint32_t index, uint32_t generation);
+bool event_next(struct event *event);
+
+/* ---- legs (medium.c) ---- */
+
+struct landed; /* a write in the cache */
+
+struct sim_leg {
+  unsigned index;
+  /* What a read sees, and what is on stable storage; each with the number of the write. */
+  uint32_t *now, *stable, *now_seq, *stable_seq;
+  uint8_t *meta_now, *meta_stable;
+  uint32_t *meta_now_seq, *meta_stable_seq;
+  uint32_t seq;
+  struct landed *cache, **cache_tail; /* completed and not flushed, in order */
+  unsigned bad_now, bad_stable;       /* blocks that must not be trusted, see oracle.c */
+
+  /* faults */
+  uint64_t stalled_until_ns; /* what is in stalled_kinds ends no earlier; SIM_NEVER: until cured */
+  unsigned stalled_kinds;    /* bit: enum sf_tio_op */
+  unsigned slow;             /* latency times this */
+  unsigned error_permille, error_kinds;
+  int error;
+  bool gone;
+  unsigned lose_next;   /* so many regions hang by themselves, */
+  uint64_t lose_for_ns; /* so long; SIM_NEVER: until cured */
+  uint64_t cured_ns;
+  uint32_t cure;    /* generation of the fault in force */
+  uint32_t device;  /* generation: each opening makes a new one */
+  bool device_dead; /* ENOTCONN from now on */
+  int regions;      /* list of regions in flight, ghosts included: head, or -1 */
+  unsigned regions_running;
+};
+
+/* A device of the host's table is a leg and the number of its opening. */
+struct sim_device {
+  unsigned leg;
+  uint32_t generation;
+};
+
+void medium_init(struct sim_leg *leg, unsigned index);
+void medium_free(struct sim_leg *leg);
+/* data NULL: zeros.  part_permille: of the blocks that land. */
+void medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *data, bool fua,
+                  unsigned part_permille);
+void medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, void *data);
+void medium_flush(struct sim_leg *leg, uint32_t until);
+void medium_lose_flush(struct sim_leg *leg, uint32_t until); /* a failed flush: never stable now */
+void medium_lose_cache(struct sim_leg *leg, unsigned keep_permille);
+bool medium_is_clean(const struct sim_leg *leg);
+
+/* ---- blocks (oracle.c) ---- */
+
+void oracle_init(void);
+void oracle_free(void);
+void oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n);
+void oracle_write_end(uint32_t id, bool good, bool fua);
+void oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data);
+void oracle_flush_end(uint64_t began, bool good);
+void oracle_killed(void);
+void oracle_power_cut(void);
+void oracle_recheck(struct sim_leg *leg, uint64_t block); /* its contents there have changed */
+uint64_t oracle_step(void);
+void oracle_explain(uint64_t block, char *text, size_t size);
+int64_t oracle_bad_block(const struct sim_leg *leg, bool stable);
+
+/* ---- regions in flight (tio.c) ---- */
+
+struct region {
+  bool used;
+  uint32_t generation;
+  int next, previous; /* in its leg's list */
+  unsigned leg;
+  uint32_t device, life;
+  enum sf_tio_op op;
+  unsigned flags;
+  uint64_t offset, length;
+  struct sf_tio_buffer *buffer;
+  sf_tio_event_fn *notify;
+  void *context;
+  uint64_t handle;
+  unsigned index;
+  uint64_t submitted_ns;
+  bool early;  /* READ: sampled when submitted */
+  bool parked; /* hangs until cured */
+  bool lost;   /* hangs by itself */
+  bool finished, canceled, canceled_told, real;
+  bool old; /* here since before the leg left the set: the fence stands (R5) */
+  int error;
+  uint32_t flush_seq;
+};
+
+extern const struct sf_volume_host tio_host;
+void tio_init(void);
+void tio_free(void);
+void tio_event(const struct event *event);
+void tio_leg_left(unsigned leg); /* marks what it holds as old */
+void tio_leg_gone(unsigned leg); /* all that it holds fails */
+void tio_unpark(unsigned leg);   /* what hung goes on */
+void tio_process_ended(bool power);
+bool tio_superblock_in_flight(unsigned leg, const struct region **region);
+struct sf_tio_device *tio_open(unsigned leg);
+bool tio_has_ghosts(unsigned leg);
+struct sf_tio_buffer *buffer_new(size_t length);
+void buffer_unref(struct sf_tio_buffer *buffer);
+
+/* ---- clients, faults, process, trust ---- */
+
+struct client {
+  struct sf_request request;
+  bool busy;
+  uint32_t id;    /* of its write */
+  uint64_t began; /* oracle step */
+  uint64_t began_ns;
+  uint64_t troubles; /* sim.troubles then */
+  bool timely;       /* nothing was in its way when it came: its deadline is checked */
+  bool gave_up;
+};
+
+void clients_start(void);
+void client_event(unsigned index);
+void client_answered(struct sf_request *request);
+void clients_orphaned(void);
+unsigned clients_busy(void);
+uint64_t clients_oldest_read(void);
+
+void faults_start(void);
+void fault_strike(void);
+void fault_cure(unsigned leg);
+bool fault_is_sound(unsigned leg);
+
+void process_event(const struct event *event);
+void process_kill(void);
+void process_power_cut(void);
+void process_start_schedules(void);
+bool process_stopped(void);
+
+void trust_check(void);
+void trust_changed(unsigned leg);
+void trust_reset(void);
+void found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found);
+
+/* ---- inside.c ---- */
+
+void inside_destroy(struct sf_volume *volume);
+bool inside_is_settled(struct sf_volume *volume); /* serving, durable, converged, no waiting op */
+bool inside_is_stuck(struct sf_volume *volume);
+enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
+void inside_describe(struct sf_volume *volume, char *text, size_t size);
+
+/* ---- the run ---- */
+
+struct sim {
+  uint64_t seed, random;
+  uint64_t now_ns, steps;
+  struct options options;
+  uint64_t blocks; /* of the volume */
+  uint64_t data_offset;
+  struct sf_config config;
+  struct sf_superblock format; /* of a new leg, but for its index */
+  struct sim_leg leg[LEGS_MAX];
+  struct client client[CLIENTS_MAX];
+
+  struct sf_volume *volume; /* NULL: no process */
+  uint32_t life;
+  bool stopping;
+  bool healing;
+  uint64_t tick_at_ns;
+  uint32_t tick_generation;
+  bool opening[LEGS_MAX];
+
+  uint64_t ops_begun, ops_answered;
+  uint64_t troubles; /* counts faults: anything that may excuse an error or a delay */
+  uint64_t answered_ns;
+  uint32_t next_id;
+  unsigned buffers_used;
+  enum sf_leg_state leg_state[LEGS_MAX]; /* as told by events */
+  uint64_t in_sync_since_ns[LEGS_MAX];
+  bool latencies_are_short;
+  uint64_t healing_since_ns;
+  FILE *trace;
+
+  uint64_t kills, power_cuts, starts, refusals, demotions;
+};
+extern struct sim sim;
+
+#define TRACE(...)                                                                                 \
+  do {                                                                                             \
+    if (sim.trace != NULL)                                                                         \
+      sim_trace(__VA_ARGS__);                                                                      \
+  } while (0)
+
+void sim_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void sim_run(uint64_t seed, uint64_t ops_most, FILE *trace);
+
+uint64_t random_next(void);
+uint64_t random_below(uint64_t n);
+bool random_chance(unsigned permille);
+uint64_t random_around(uint64_t mean); /* exponential, at least 1 */
+
+#endif

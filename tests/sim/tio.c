@@ -1,0 +1,607 @@
+/* The host's table of functions, with the semantics of timed_io.h: notify never from inside, TIMEOUT
+ * then one terminal event, real and detached cancels, one late event for a detached region.
+ *
+ * It also watches what the volume submits: the fence (R5) and that nothing overlaps a write in
+ * flight on one leg (R6). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/sim.h"
+
+struct buffer {
+  struct sf_tio_buffer pub; /* first */
+  unsigned refs;
+  struct buffer *next;
+};
+
+enum { SMALL = 16 * 1024, LARGE = 256 * 1024 };
+
+static struct region *regions;
+static uint32_t regions_cap;
+static int regions_free = -1;
+static uint64_t last_handle;
+static struct buffer *free_small, *free_large;
+static struct sim_device *devices[4096];
+static unsigned devices_len;
+
+static const char *const op_name[] = {"read", "write", "flush", "zero"};
+
+/* ---- buffers ---- */
+
+struct sf_tio_buffer *
+buffer_new(size_t length) {
+  struct buffer **list = length <= SMALL ? &free_small : &free_large;
+  struct buffer *b = *list;
+
+  if (length > LARGE)
+    sim_fail("a buffer of %lu bytes", (unsigned long) length);
+  if (b != NULL) {
+    *list = b->next;
+  } else {
+    b = calloc(1, sizeof *b);
+    if (b == NULL)
+      abort();
+    b->pub.size = length <= SMALL ? SMALL : LARGE;
+    b->pub.data = calloc(1, b->pub.size);
+    if (b->pub.data == NULL)
+      abort();
+  }
+  b->refs = 1;
+  b->next = NULL;
+  return &b->pub;
+}
+
+static void
+buffer_ref(struct sf_tio_buffer *pub) {
+  struct buffer *b = (struct buffer *) pub;
+
+  if (b->refs == 0)
+    sim_fail("a buffer is used that was put");
+  b->refs++;
+}
+
+void
+buffer_unref(struct sf_tio_buffer *pub) {
+  struct buffer *b = (struct buffer *) pub;
+
+  if (b->refs == 0)
+    sim_fail("a buffer is put twice");
+  if (--b->refs > 0)
+    return;
+  if (b->pub.size == SMALL) {
+    memset(b->pub.data, 0, SMALL); /* metadata uses whole pages, data the head of each block */
+    b->next = free_small;
+    free_small = b;
+  } else {
+    b->next = free_large;
+    free_large = b;
+  }
+}
+
+static struct sf_tio_buffer *
+host_buffer_get(void *ctx, size_t len) {
+  if (sim.options.buffers != 0 && sim.buffers_used >= sim.options.buffers)
+    return NULL;
+  sim.buffers_used++;
+  return buffer_new(len);
+}
+
+/* The volume puts what it got; what the pool lends it is counted by its own puts. */
+static void
+host_buffer_put(void *ctx, struct sf_tio_buffer *buffer) {
+  if (sim.buffers_used > 0)
+    sim.buffers_used--;
+  buffer_unref(buffer);
+}
+
+/* ---- regions ---- */
+
+static struct region *
+region_new(unsigned leg) {
+  struct region *r;
+  int i = regions_free;
+
+  if (i < 0) {
+    uint32_t cap = regions_cap ? 2 * regions_cap : 1024;
+
+    regions = realloc(regions, cap * sizeof *regions);
+    if (regions == NULL)
+      abort();
+    for (uint32_t k = regions_cap; k < cap; k++)
+      regions[k] = (struct region){.next = k + 1 < cap ? (int) k + 1 : -1};
+    i = (int) regions_cap;
+    regions_cap = cap;
+  }
+  r = &regions[i];
+  regions_free = r->next;
+  *r = (struct region){.used = true,
+                       .generation = r->generation + 1,
+                       .leg = leg,
+                       .previous = -1,
+                       .next = sim.leg[leg].regions};
+  if (r->next >= 0)
+    regions[r->next].previous = i;
+  sim.leg[leg].regions = i;
+  return r;
+}
+
+static uint32_t
+region_index(const struct region *r) {
+  return (uint32_t) (r - regions);
+}
+
+/* It does not run any more. */
+static void
+region_unlink(struct region *r) {
+  if (r->previous >= 0)
+    regions[r->previous].next = r->next;
+  else if (sim.leg[r->leg].regions == (int) region_index(r))
+    sim.leg[r->leg].regions = r->next;
+  if (r->next >= 0)
+    regions[r->next].previous = r->previous;
+  r->next = r->previous = -1;
+}
+
+static void
+region_release(struct region *r) {
+  if (!r->real)
+    region_unlink(r);
+  if (r->buffer != NULL)
+    buffer_unref(r->buffer);
+  r->used = false;
+  r->generation++;
+  r->next = regions_free;
+  regions_free = (int) region_index(r);
+}
+
+#define EACH_REGION(r, leg_index)                                                                  \
+  for (int r##_i = sim.leg[leg_index].regions, r##_next;                                           \
+       r##_i >= 0 && (r##_next = regions[r##_i].next, true); r##_i = r##_next)                     \
+    for (struct region *r = &regions[r##_i]; r != NULL; r = NULL)
+
+static bool
+writes(enum sf_tio_op op) {
+  return op == SF_TIO_WRITE || op == SF_TIO_ZERO;
+}
+
+void
+tio_init(void) {
+  last_handle = 0;
+  sim.buffers_used = 0;
+  devices_len = 0;
+}
+
+void
+tio_free(void) {
+  for (unsigned leg = 0; leg < sim.options.legs; leg++)
+    EACH_REGION(r, leg) region_release(r);
+  for (uint32_t i = 0; i < regions_cap; i++)
+    if (regions[i].used) /* cancelled for real, and not told */
+      region_release(&regions[i]);
+}
+
+struct sf_tio_device *
+tio_open(unsigned leg) {
+  struct sim_device **slot;
+
+  if (devices_len == sizeof devices / sizeof devices[0])
+    devices_len = 0; /* the oldest is long unused */
+  slot = &devices[devices_len++];
+  if (*slot == NULL)
+    *slot = malloc(sizeof **slot);
+  if (*slot == NULL)
+    abort();
+  **slot = (struct sim_device){.leg = leg, .generation = ++sim.leg[leg].device};
+  sim.leg[leg].device_dead = false;
+  return (struct sf_tio_device *) *slot;
+}
+
+/* ---- what may be submitted ---- */
+
+static void
+check_submission(unsigned leg, const struct sf_tio_control *control,
+                 const struct sf_tio_region *want) {
+  EACH_REGION(r, leg) {
+    bool overlap = control->op != SF_TIO_FLUSH && r->op != SF_TIO_FLUSH &&
+                   want->offset < r->offset + r->length && r->offset < want->offset + want->length;
+
+    if (r->life != sim.life)
+      sim_fail("leg %u: used while a dead process holds it", leg);
+    if (r->old)
+      sim_fail("leg %u: R5, a %s is submitted while it holds a %s from before it left the set", leg,
+               op_name[control->op], op_name[r->op]);
+    if (overlap && writes(r->op) && control->op != SF_TIO_READ)
+      sim_fail("leg %u: R5, a %s of %lu+%lu overlaps a %s of %lu+%lu in flight", leg,
+               op_name[control->op], (unsigned long) want->offset, (unsigned long) want->length,
+               op_name[r->op], (unsigned long) r->offset, (unsigned long) r->length);
+    if (overlap && writes(r->op) && control->op == SF_TIO_READ)
+      sim_fail("leg %u: R6, a read of %lu+%lu overlaps a %s in flight", leg,
+               (unsigned long) want->offset, (unsigned long) want->length, op_name[r->op]);
+  }
+}
+
+/* ---- submission ---- */
+
+static uint64_t
+draw_latency(const struct sim_leg *leg, const struct region *r) {
+  uint64_t mean = sim.options.latency_ns[leg->index] * leg->slow;
+
+  if (r->op == SF_TIO_FLUSH)
+    mean *= 3;
+  return random_around(mean + r->length * mean / (64 * 1024) / 4);
+}
+
+static void
+region_start(struct region *r) {
+  struct sim_leg *leg = &sim.leg[r->leg];
+  uint64_t finish = sim.now_ns + draw_latency(leg, r);
+  uint32_t i = region_index(r);
+
+  if (leg->lose_next > 0) {
+    leg->lose_next--;
+    r->lost = true;
+    if (leg->lose_for_ns == SIM_NEVER) {
+      r->parked = true;
+      TRACE("leg %u: this %s hangs", r->leg, op_name[r->op]);
+      return;
+    }
+    finish += leg->lose_for_ns;
+  }
+  if (writes(r->op) && random_chance(sim.options.torn_permille))
+    event_add(sim.now_ns + random_below(finish - sim.now_ns), EV_LANDING, i, r->generation);
+  event_add(finish, EV_FINISH, i, r->generation);
+}
+
+static int
+host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio_region *want,
+            unsigned n, uint64_t *handle) {
+  if (n == 0 || n > SF_TIO_REGIONS_MAX || control->notify == NULL || (control->flags & SF_TIO_SYNC))
+    sim_fail("a submission that timed_io.h does not allow");
+  if (sim.options.eagain_permyriad != 0 && !sim.healing &&
+      random_below(10000) < sim.options.eagain_permyriad)
+    return -EAGAIN;
+  last_handle++;
+  for (unsigned i = 0; i < n; i++) {
+    const struct sim_device *device = (const struct sim_device *) want[i].device;
+    struct sim_leg *leg = &sim.leg[device->leg];
+    uint64_t timeout = want[i].timeout_ns != 0 ? want[i].timeout_ns : control->timeout_ns;
+    struct region *r;
+
+    check_submission(device->leg, control, &want[i]);
+    r = region_new(device->leg);
+    r->device = device->generation;
+    r->life = sim.life;
+    r->op = control->op;
+    r->flags = control->flags;
+    r->offset = want[i].offset;
+    r->length = r->op == SF_TIO_FLUSH ? 0 : want[i].length;
+    r->buffer = control->buffer;
+    r->notify = control->notify;
+    r->context = control->context;
+    r->handle = last_handle;
+    r->index = i;
+    r->submitted_ns = sim.now_ns;
+    r->flush_seq = leg->seq;
+    if (r->buffer != NULL)
+      buffer_ref(r->buffer);
+    if ((r->op == SF_TIO_READ || r->op == SF_TIO_WRITE) &&
+        (r->buffer == NULL || r->length > r->buffer->size || r->length == 0))
+      sim_fail("a transfer that does not fit its buffer");
+    TRACE("h%lu %s%s leg %u %lu+%lu", (unsigned long) last_handle, op_name[r->op],
+          r->flags & SF_TIO_FUA ? "+fua" : "", r->leg, (unsigned long) (r->offset / BLOCK),
+          (unsigned long) (r->length / BLOCK));
+    if (timeout != 0)
+      event_add(sim.now_ns + timeout, EV_TIMEOUT, region_index(r), r->generation);
+    if (device->generation != leg->device || leg->device_dead) {
+      r->finished = true;
+      r->error = -ENOTCONN;
+      event_add(sim.now_ns + random_below(SIM_MS), EV_TELL, region_index(r), r->generation);
+    } else {
+      if (r->op == SF_TIO_READ && random_chance(300)) {
+        r->early = true;
+        medium_read(leg, r->offset, r->length, r->buffer->data);
+      }
+      region_start(r);
+    }
+    if (r->op == SF_TIO_WRITE && r->offset < sim.data_offset)
+      trust_changed(r->leg);
+  }
+  *handle = last_handle;
+  return 0;
+}
+
+/* ---- the end of a region ---- */
+
+static void
+tell(struct region *r, enum sf_tio_state state, enum sf_tio_kind kind, int error, bool late) {
+  struct sim_device device = {r->leg, r->device};
+  struct sf_tio_event event = {
+      .handle = r->handle,
+      .context = r->context,
+      .device = (struct sf_tio_device *) &device,
+      .region = r->index,
+      .state = state,
+      .kind = kind,
+      .error = error,
+      .now_ns = sim.now_ns,
+      .latency_ns = sim.now_ns - r->submitted_ns,
+      .late = late,
+  };
+  static const char *const name[] = {"pending", "timeout", "ok", "error", "canceled"};
+
+  TRACE("h%lu %s leg %u: %s%s%s", (unsigned long) r->handle, op_name[r->op], r->leg, name[state],
+        late ? " late" : "", kind == SF_TIO_REAL ? " real" : "");
+  if (late)
+    sf_volume_late(&event);
+  else
+    r->notify(&event);
+}
+
+static void
+effect(struct region *r, unsigned part_permille) {
+  struct sim_leg *leg = &sim.leg[r->leg];
+
+  switch (r->op) {
+  case SF_TIO_READ:
+    if (!r->early)
+      medium_read(leg, r->offset, r->length, r->buffer->data);
+    break;
+  case SF_TIO_WRITE:
+    medium_write(leg, r->offset, r->length, r->buffer->data, r->flags & SF_TIO_FUA, part_permille);
+    break;
+  case SF_TIO_ZERO:
+    medium_write(leg, r->offset, r->length, NULL, r->flags & SF_TIO_FUA, part_permille);
+    break;
+  default:
+    medium_flush(leg, r->flush_seq);
+  }
+}
+
+static void
+on_tell(uint32_t index) {
+  struct region *r = &regions[index];
+  struct region told;
+
+  if (r->life != sim.life || sim.volume == NULL) {
+    region_release(r);
+    return;
+  }
+  if (r->canceled && !r->canceled_told) {
+    r->canceled_told = true;
+    told = *r;
+    tell(&told, SF_TIO_CANCELED, SF_TIO_DETACHED, 0, false);
+    r = &regions[index];
+  }
+  told = *r;
+  if (told.buffer != NULL)
+    buffer_ref(told.buffer);
+  region_release(r); /* "inside the notify that says that it ended, it is not counted any more" */
+  if (told.canceled)
+    tell(&told, SF_TIO_OK, SF_TIO_NONE, told.error, true);
+  else
+    tell(&told, told.error != 0 ? SF_TIO_ERROR : SF_TIO_OK, SF_TIO_NONE, told.error, false);
+  if (told.buffer != NULL)
+    buffer_unref(told.buffer);
+}
+
+static void
+on_finish(uint32_t index) {
+  struct region *r = &regions[index];
+  struct sim_leg *leg = &sim.leg[r->leg];
+  bool fails;
+
+  if (r->finished || r->parked)
+    return;
+  if (sim.now_ns < leg->stalled_until_ns && (leg->stalled_kinds >> r->op & 1)) {
+    if (leg->stalled_until_ns == SIM_NEVER)
+      r->parked = true;
+    else
+      event_add(leg->stalled_until_ns + random_below(SIM_MS), EV_FINISH, index, r->generation);
+    return;
+  }
+  fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
+          random_chance(leg->error_permille);
+  r->finished = true;
+  if (!fails) {
+    effect(r, 1000);
+  } else {
+    r->error = leg->error;
+    if (writes(r->op) && random_chance(500))
+      effect(r, 500);
+    if (r->op == SF_TIO_FLUSH)
+      medium_lose_flush(leg, r->flush_seq);
+  }
+  if (r->op == SF_TIO_WRITE && r->offset < sim.data_offset)
+    trust_changed(r->leg);
+  if (r->life != sim.life)
+    region_release(r);
+  else if (random_chance(700))
+    on_tell(index);
+  else
+    event_add(sim.now_ns + random_below(300 * SIM_US), EV_TELL, index, r->generation);
+}
+
+static void
+on_canceled(uint32_t index) {
+  struct region *r = &regions[index];
+  struct region told;
+
+  if (r->life != sim.life || sim.volume == NULL) {
+    if (r->real)
+      region_release(r);
+    return;
+  }
+  if (r->canceled_told)
+    return;
+  r->canceled_told = true;
+  told = *r;
+  if (r->real)
+    region_release(r);
+  tell(&told, SF_TIO_CANCELED, told.real ? SF_TIO_REAL : SF_TIO_DETACHED, 0, false);
+}
+
+void
+tio_event(const struct event *event) {
+  struct region *r = &regions[event->index];
+
+  if (!r->used || r->generation != event->generation)
+    return;
+  switch (event->kind) {
+  case EV_FINISH:
+    on_finish(event->index);
+    break;
+  case EV_TELL:
+    on_tell(event->index);
+    break;
+  case EV_CANCELED:
+    on_canceled(event->index);
+    break;
+  case EV_LANDING:
+    if (!r->finished && !r->real && !sim.leg[r->leg].device_dead)
+      effect(r, 500);
+    break;
+  default:
+    if (!r->finished && !r->canceled && r->life == sim.life && sim.volume != NULL) {
+      struct region told = *r;
+
+      tell(&told, SF_TIO_TIMEOUT, SF_TIO_NONE, 0, false);
+    }
+  }
+}
+
+/* ---- cancels ---- */
+
+static void
+region_cancel(struct region *r, struct sf_tio_canceled *count) {
+  if (r->canceled || (r->finished && random_chance(500))) {
+    count->done++;
+    return;
+  }
+  r->canceled = true;
+  if (!r->finished && random_chance(sim.options.real_permille)) {
+    region_unlink(r);
+    r->real = true;
+    count->real++;
+    if (r->offset < sim.data_offset)
+      trust_changed(r->leg);
+  } else {
+    count->detached++;
+  }
+  TRACE("h%lu %s leg %u: cancelled, %s", (unsigned long) r->handle, op_name[r->op], r->leg,
+        r->real ? "real" : "detached");
+  event_add(sim.now_ns + random_below(100 * SIM_US), EV_CANCELED, region_index(r), r->generation);
+}
+
+static struct sf_tio_canceled
+host_cancel_by_device(void *ctx, struct sf_tio_device *pub) {
+  const struct sim_device *device = (const struct sim_device *) pub;
+  struct sf_tio_canceled count = {0};
+
+  EACH_REGION(r, device->leg)
+  if (r->life == sim.life && r->device == device->generation)
+    region_cancel(r, &count);
+  return count;
+}
+
+static struct sf_tio_canceled
+host_cancel_by_handle(void *ctx, uint64_t handle) {
+  struct sf_tio_canceled count = {0};
+
+  for (unsigned leg = 0; leg < sim.options.legs; leg++)
+    EACH_REGION(r, leg)
+  if (r->life == sim.life && r->handle == handle)
+    region_cancel(r, &count);
+  if (count.real + count.detached + count.done == 0)
+    count.done = 1;
+  return count;
+}
+
+static unsigned
+host_device_running(void *ctx, struct sf_tio_device *pub) {
+  const struct sim_device *device = (const struct sim_device *) pub;
+  unsigned n = 0;
+
+  EACH_REGION(r, device->leg)
+  n += r->device == device->generation;
+  return n;
+}
+
+/* ---- from outside ---- */
+
+void
+tio_leg_left(unsigned leg) {
+  EACH_REGION(r, leg) r->old = true;
+}
+
+void
+tio_unpark(unsigned leg) {
+  EACH_REGION(r, leg)
+  if (r->parked) {
+    r->parked = false;
+    event_add(sim.now_ns + random_below(5 * SIM_MS), EV_FINISH, region_index(r), r->generation);
+  }
+}
+
+/* Any part of a write that was in flight may have landed. */
+static void
+land_in_part(struct region *r) {
+  if (writes(r->op) && !r->finished && !r->real && random_chance(600))
+    effect(r, random_chance(400) ? 1000 : (unsigned) random_below(1000));
+}
+
+void
+tio_leg_gone(unsigned leg) {
+  sim.leg[leg].device_dead = true;
+  EACH_REGION(r, leg)
+  if (!r->finished) {
+    land_in_part(r);
+    r->finished = true;
+    r->parked = false;
+    r->error = -ENOTCONN;
+    if (r->life != sim.life)
+      region_release(r);
+    else
+      event_add(sim.now_ns + random_below(2 * SIM_MS), EV_TELL, region_index(r), r->generation);
+  }
+}
+
+/* What a killed process has in flight goes on, is dropped, or lands in part; nobody is told. */
+void
+tio_process_ended(bool power) {
+  for (unsigned leg = 0; leg < sim.options.legs; leg++)
+    EACH_REGION(r, leg) {
+      if (!power && !r->finished && (r->parked || random_chance(500)))
+        continue;
+      if (power || random_chance(500))
+        land_in_part(r);
+      region_release(r);
+    }
+}
+
+bool
+tio_has_ghosts(unsigned leg) {
+  EACH_REGION(r, leg)
+  if (r->life != sim.life)
+    return true;
+  return false;
+}
+
+bool
+tio_superblock_in_flight(unsigned leg, const struct region **found) {
+  EACH_REGION(r, leg)
+  if (r->op == SF_TIO_WRITE && r->offset < SF_PROBE_OFFSET && !r->finished) {
+    *found = r;
+    return true;
+  }
+  return false;
+}
+
+const struct sf_volume_host tio_host = {
+    .submit = host_submit,
+    .cancel_by_device = host_cancel_by_device,
+    .cancel_by_handle = host_cancel_by_handle,
+    .device_running = host_device_running,
+    .buffer_get = host_buffer_get,
+    .buffer_put = host_buffer_put,
+};

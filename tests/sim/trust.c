@@ -1,0 +1,184 @@
+/* After every step: if the process were killed now, or the power cut, from which subsets of the legs
+ * would R12 start, and which legs would each start trust?  Every one of them must hold every
+ * acknowledged (after a power cut: every flushed) write.
+ *
+ * The verdicts depend on the superblocks only, and these change seldom, so the union of the trusted
+ * legs is kept until one changes; a superblock write in flight is tried as landed and as not. */
+#include <string.h>
+
+#include "sim/sim.h"
+
+enum { MEMO = 1 << 14 };
+
+struct image {
+  struct sf_leg_found found;
+  uint64_t hash;
+};
+
+static struct image image[LEGS_MAX][2][2]; /* leg; now, stable; in flight: not landed, landed */
+static bool stale[LEGS_MAX];
+static bool any_stale;
+static unsigned trusted[2];
+static struct {
+  uint64_t key;
+  unsigned current;
+} memo[MEMO];
+static unsigned memo_used;
+
+void
+trust_changed(unsigned leg) {
+  stale[leg] = any_stale = true;
+}
+
+void
+trust_reset(void) {
+  memset(memo, 0, sizeof memo);
+  memo_used = 0;
+  for (unsigned i = 0; i < LEGS_MAX; i++)
+    stale[i] = true;
+  any_stale = true;
+}
+
+void
+found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found) {
+  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
+  const struct region *r;
+
+  memcpy(page, stable ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now, sizeof page);
+  if (with_in_flight && tio_superblock_in_flight(leg, &r))
+    memcpy((uint8_t *) page + r->offset, r->buffer->data, SF_PAGE_BYTES);
+  *found = (struct sf_leg_found){.present = true, .bytes = sim.data_offset + sim.blocks * BLOCK};
+  found->error = sf_superblock_pick(page, &found->sb, NULL);
+}
+
+static uint64_t
+mix(uint64_t hash, uint64_t value) {
+  hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+  return hash ^ hash >> 29;
+}
+
+static void
+look(unsigned leg) {
+  const struct region *r;
+  bool in_flight = tio_superblock_in_flight(leg, &r);
+
+  for (unsigned s = 0; s < 2; s++)
+    for (unsigned f = 0; f < 2; f++) {
+      struct image *im = &image[leg][s][f];
+      const struct sf_record *record = &im->found.sb.record;
+
+      if (f == 1 && !in_flight) {
+        *im = image[leg][s][0];
+        continue;
+      }
+      found_of(leg, s, f, &im->found);
+      im->hash = mix(mix(leg + 1, (uint64_t) im->found.error), im->found.sb.claim);
+      im->hash = mix(mix(im->hash, record->term), record->change);
+      im->hash = mix(mix(im->hash, record->in_sync), record->faulty);
+      im->hash = mix(im->hash, (uint64_t) record->min_legs * 2 + record->clean);
+    }
+}
+
+static unsigned
+would_trust(unsigned subset, unsigned s, unsigned landed) {
+  struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+  struct sf_assembly assembly;
+  uint64_t key = 1;
+  unsigned slot;
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (subset >> i & 1)
+      key = mix(key, image[i][s][landed >> i & 1].hash);
+  slot = (unsigned) (key % MEMO);
+  while (memo[slot].key != 0 && memo[slot].key != key)
+    slot = (slot + 1) % MEMO;
+  if (memo[slot].key == key)
+    return memo[slot].current;
+  if (memo_used == MEMO / 2) {
+    trust_reset();
+    slot = (unsigned) (key % MEMO);
+  }
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (subset >> i & 1)
+      found[i] = image[i][s][landed >> i & 1].found;
+  sf_assemble(&sim.config, found, false, &assembly);
+  memo_used++;
+  memo[slot].key = key;
+  memo[slot].current = assembly.may_start ? assembly.current : 0;
+  return memo[slot].current;
+}
+
+static unsigned
+landing(unsigned turn) {
+  switch (turn) {
+  case 0:
+    return 0;
+  case 1:
+    return ~0u;
+  default:
+    return (unsigned) (mix(sim.seed, sim.steps * 4 + turn) >> 20);
+  }
+}
+
+static void
+refresh(void) {
+  const struct region *r;
+  unsigned turns = 1;
+
+  any_stale = false;
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    if (stale[i])
+      look(i);
+    stale[i] = false;
+    if (tio_superblock_in_flight(i, &r))
+      turns = 4;
+  }
+  for (unsigned s = 0; s < 2; s++) {
+    trusted[s] = 0;
+    for (unsigned turn = 0; turn < turns; turn++)
+      for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
+        trusted[s] |= would_trust(subset, s, landing(turn));
+  }
+}
+
+/* Says from which legs the start would be. */
+_Noreturn static void
+accuse(unsigned leg, unsigned s) {
+  int64_t block = oracle_bad_block(&sim.leg[leg], s);
+  char text[1024], records[600] = "";
+  unsigned found_subset = 0, found_landed = 0;
+  size_t len = 0;
+
+  for (unsigned turn = 0; turn < 4; turn++)
+    for (unsigned subset = 1; subset < 1u << sim.options.legs && found_subset == 0; subset++)
+      if (would_trust(subset, s, landing(turn)) >> leg & 1) {
+        found_subset = subset;
+        found_landed = landing(turn);
+      }
+  for (unsigned i = 0; i < sim.options.legs && len < sizeof records; i++) {
+    const struct sf_superblock *sb = &image[i][s][found_landed >> i & 1].found.sb;
+
+    if (found_subset >> i & 1)
+      len += (size_t) snprintf(records + len, sizeof records - len,
+                               " [leg %u: record (%lu, %lu) in-sync 0x%x%s, claim %lu]", i,
+                               (unsigned long) sb->record.term, (unsigned long) sb->record.change,
+                               sb->record.in_sync, sb->record.clean ? " clean" : "",
+                               (unsigned long) sb->claim);
+  }
+  oracle_explain((uint64_t) block, text, sizeof text);
+  sim_fail("after a %s now, a start from legs 0x%x would trust leg %u, which lacks %s: %s%s",
+           s ? "power cut" : "kill", found_subset, leg, s ? "a flushed write" : "an answered write",
+           text, records);
+}
+
+void
+trust_check(void) {
+  if (any_stale)
+    refresh();
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    if (sim.leg[i].bad_now != 0 && (trusted[0] >> i & 1))
+      accuse(i, 0);
+    if (sim.leg[i].bad_stable != 0 && (trusted[1] >> i & 1))
+      accuse(i, 1);
+  }
+}
