@@ -224,6 +224,7 @@ struct sf_volume {
   struct sf_list ops_free;
   struct sf_list active; /* running, draining, or waiting for an earlier one */
   unsigned waiting_ops;
+  bool runnable; /* one of these waits for nobody any more */
   struct sf_request *held, **held_tail;           /* until the volume serves, or an op is free */
   struct sf_request *parked, **parked_tail;       /* reads that wait for convergence (R11) */
   struct sf_request *suspended, **suspended_tail; /* too few legs had it: begun anew at a tick */
@@ -261,6 +262,8 @@ void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, 
 void volume_arm(struct sf_volume *v, uint64_t at_ns);
 void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
 void volume_suspend(struct sf_volume *v, struct sf_request *request);
+void volume_park(struct sf_volume *v, struct sf_request *request);
+bool volume_must_converge(const struct sf_volume *v, const struct sf_request *request);
 void volume_release_parked(struct sf_volume *v);
 uint64_t volume_oldest_held(const struct sf_volume *v);
 void volume_begin(struct sf_volume *v, struct sf_request *request);

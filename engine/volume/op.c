@@ -75,8 +75,23 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   return op;
 }
 
+/* What it waited for may have failed to its client and left its extents to be converged (R11). */
+static void
+op_park(struct sf_op *op) {
+  struct sf_request *request = op->request;
+
+  op->request = NULL;
+  op_move(op, OP_DRAINING);
+  volume_park(op->volume, request);
+  op_release(op);
+}
+
 static void
 op_run(struct sf_op *op) {
+  if (op->kind == OP_READ && volume_must_converge(op->volume, op->request)) {
+    op_park(op);
+    return;
+  }
   op_move(op, OP_RUNNING);
   switch (op->kind) {
   case OP_READ:
@@ -120,10 +135,11 @@ first_runnable(struct sf_volume *v) {
   return NULL;
 }
 
+/* Runs nobody itself: that is left to the settling, so that whoever walks the list may unlist the
+ * op he is at. */
 void
 op_unlist(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  struct sf_op *next;
 
   if (!op->listed)
     return;
@@ -134,10 +150,20 @@ op_unlist(struct sf_op *op) {
 
       if (later->sm.state == OP_WAITING && conflict(op, later)) {
         SF_MUST(later->blockers > 0);
-        later->blockers--;
+        if (--later->blockers == 0)
+          v->dirty = v->runnable = true;
       }
     }
   sf_list_remove(&op->link);
+}
+
+static void
+op_run_all(struct sf_volume *v) {
+  struct sf_op *next;
+
+  if (!v->runnable)
+    return;
+  v->runnable = false;
   while (v->waiting_ops > 0 && (next = first_runnable(v)) != NULL) {
     v->waiting_ops--;
     op_run(next);
@@ -348,7 +374,7 @@ op_review(struct sf_op *op) {
     op_too_few(op);
 }
 
-/* An op that is answered here may let others run, but leaves the list alone but for itself. */
+/* An op that is answered here leaves the list alone but for itself; then those run that waited. */
 void
 op_review_all(struct sf_volume *v) {
   SF_LIST_EACH(l, &v->active) {
@@ -360,6 +386,7 @@ op_review_all(struct sf_volume *v) {
   }
   if (v->flush_leader != NULL)
     op_review(v->flush_leader);
+  op_run_all(v);
 }
 
 /* ---- I/O ---- */

@@ -207,8 +207,14 @@ request_fail_list(struct sf_request **head, struct sf_request ***tail, int error
   }
 }
 
-static bool
-waits_for_convergence(const struct sf_volume *v, const struct sf_request *request) {
+void
+volume_park(struct sf_volume *v, struct sf_request *request) {
+  request_queue(request, &v->parked_tail);
+  v->dirty = true;
+}
+
+bool
+volume_must_converge(const struct sf_volume *v, const struct sf_request *request) {
   return request->kind == SF_REQ_READ &&
          sf_map_any(&v->unconverged, extent_of(v, request->offset),
                     extent_of(v, request->offset + request->length - 1));
@@ -236,9 +242,8 @@ volume_begin(struct sf_volume *v, struct sf_request *request) {
     flush_request(v, request);
     return;
   }
-  if (waits_for_convergence(v, request)) {
-    request_queue(request, &v->parked_tail);
-    v->dirty = true;
+  if (volume_must_converge(v, request)) {
+    volume_park(v, request);
     return;
   }
   op = op_new(v, kind_of(request), request->offset, request->length);
