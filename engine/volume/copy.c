@@ -312,6 +312,15 @@ copier_leg_left(struct sf_volume *v, unsigned leg) {
     v->copier.failed = true;
 }
 
+void
+copier_spoil(struct sf_volume *v, uint64_t extent) {
+  struct copier *copier = &v->copier;
+
+  sf_map_clear(&copier->copied, extent);
+  if (copier->active && copier->converge && copier->extent == extent)
+    copier->failed = true;
+}
+
 static uint64_t
 extent_length(const struct sf_volume *v, uint64_t extent) {
   uint64_t base = extent << v->extent_shift;

@@ -334,6 +334,7 @@ void copy_run(struct sf_op *op);
 void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
 bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
                       uint64_t length);
+void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */
 void copier_leg_left(struct sf_volume *v, unsigned leg);
 void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
 

@@ -261,7 +261,7 @@ op_leave_unconverged(struct sf_op *op) {
 
   for (uint64_t e = extent_of(v, op->offset); e <= last; e++) {
     sf_map_set(&v->unconverged, e);
-    sf_map_clear(&v->copier.copied, e);
+    copier_spoil(v, e);
   }
   v->dirty = true;
 }
