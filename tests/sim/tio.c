@@ -227,6 +227,9 @@ static uint64_t
 draw_latency(const struct sim_leg *leg, const struct region *r) {
   uint64_t mean = sim.options.latency_ns[leg->index] * leg->slow;
 
+  if (sim.healing && !sim.latencies_are_short)
+    mean = 20 * SIM_US; /* a leg that is always late is not well */
+
   if (r->op == SF_TIO_FLUSH)
     mean *= 3;
   return random_around(mean + r->length * mean / (64 * 1024) / 4);
