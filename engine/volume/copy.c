@@ -18,7 +18,8 @@ enum {
   CONVERGE_BATCH = 32, /* extents copied before a flush */
   BACKOFF_MS = 100,    /* after a piece that failed */
   ADAPT_MS = 100,
-  FOREGROUND_MS = 200, /* a client was here so recently: keep to the rate */
+  FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
+  SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
 };
 
 const struct sf_sm_table sf_copy_table = {
@@ -163,8 +164,8 @@ copy_run(struct sf_op *op) {
   copy_move(v, copy, COPY_READING);
   EACH_LEG(leg, from)
   read_from(op, leg);
-  if (copy->reading != from && copy->reading == 0)
-    copy_end(op, false);
+  if (copy->reading != from)
+    copy_end(op, false); /* one that is not read is not compared either */
 }
 
 static void
@@ -369,11 +370,18 @@ end_extent(struct sf_volume *v) {
     sf_map_clear(&v->leg[copier->leg].stale, copier->extent);
 }
 
+static bool
+clients_are_here(const struct sf_volume *v) {
+  return v->now_ns - v->foreground_ns <= FOREGROUND_MS * SF_MS;
+}
+
 static void
 issue_pieces(struct sf_volume *v) {
   struct copier *copier = &v->copier;
 
-  for (unsigned i = 0; i < SF_COPY_SLOTS; i++) {
+  unsigned slots = clients_are_here(v) ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
+
+  for (unsigned i = 0; i < slots; i++) {
     struct copy *copy = &copier->slot[i];
     uint64_t offset, length;
     struct sf_op *op;
@@ -528,7 +536,7 @@ adapt(struct sf_volume *v) {
   if (v->now_ns < copier->adapt_at_ns)
     return;
   copier->adapt_at_ns = v->now_ns + ADAPT_MS * SF_MS;
-  if (v->now_ns - v->foreground_ns > FOREGROUND_MS * SF_MS) {
+  if (!clients_are_here(v)) {
     copier->rate = most;
     return;
   }
