@@ -86,6 +86,22 @@ flush_leg_failed(struct sf_op *op, unsigned index) {
   sf_map_zero(&leg->flushing);
 }
 
+/* Who shares it goes on waiting for it. */
+void
+flush_give_up(struct sf_op *op) {
+  struct sf_request *request = op->request;
+
+  if (op->followers == NULL) {
+    op_fail(op, -ESHUTDOWN);
+    return;
+  }
+  op->request = op->followers;
+  op->followers = op->followers->next;
+  op->started_ns = op->request->since_ns;
+  request->error = -ESHUTDOWN;
+  request->done(request);
+}
+
 void
 flush_answered(struct sf_op *op, int error) {
   struct sf_volume *v = op->volume;

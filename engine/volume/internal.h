@@ -285,6 +285,7 @@ void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
 void op_judge(struct sf_op *op);
 void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
 void op_tick(struct sf_volume *v);
+void op_fail(struct sf_op *op, int error);
 void op_fail_all(struct sf_volume *v, int error);
 void op_give_up(struct sf_volume *v, const struct sf_request *request);
 
@@ -297,6 +298,7 @@ void flush_request(struct sf_volume *v, struct sf_request *request);
 void flush_next(struct sf_volume *v);
 void flush_leg_ok(struct sf_op *op, unsigned leg);
 void flush_leg_failed(struct sf_op *op, unsigned leg);
+void flush_give_up(struct sf_op *op);
 void flush_answered(struct sf_op *op, int error);
 
 /* leg.c */

@@ -268,7 +268,7 @@ op_leave_unconverged(struct sf_op *op) {
 
 /* A write that failed to its client may be on some legs and not on others: those extents are
  * converged before they are read (R11). */
-static void
+void
 op_fail(struct sf_op *op, int error) {
   struct sf_volume *v = op->volume;
 
@@ -548,7 +548,7 @@ op_give_up(struct sf_volume *v, const struct sf_request *request) {
     }
   }
   if (v->flush_leader != NULL && v->flush_leader->request == request)
-    op_fail(v->flush_leader, -ESHUTDOWN);
+    flush_give_up(v->flush_leader);
 }
 
 void
