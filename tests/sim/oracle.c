@@ -87,9 +87,9 @@ oracle_init(void) {
   for (unsigned i = 0; i < sim.options.legs; i++)
     bad[i] = calloc(sim.blocks, 1);
   for (uint64_t b = 0; b < sim.blocks; b++) {
-    struct node *node = &nodes[node_add(b)];
+    uint32_t i = node_add(b);
 
-    node->hi = 0;
+    nodes[i].hi = 0;
   }
 }
 
@@ -197,7 +197,8 @@ oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n) {
   }
   writes[writes_len++] = (struct write){.first = first, .n = n, .inv = now};
   for (uint64_t b = first; b < first + n; b++) {
-    struct node *node = &nodes[node_add(b)];
+    uint32_t i = node_add(b);
+    struct node *node = &nodes[i];
 
     node->id = id;
     node->value = zero ? 0 : id;
