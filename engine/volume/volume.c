@@ -440,6 +440,19 @@ is_quiet(const struct sf_volume *v) {
   return legcount(v->latest.in_sync) == v->legs;
 }
 
+/* "failed" lasts until the legs have shown that they answer again: a later request was answered, or
+ * what the failed one left behind has been converged and nothing is stuck. */
+static void
+forgive(struct sf_volume *v) {
+  if (!v->failed || v->unconverged.set != 0 || !sf_list_empty(&v->active) ||
+      !record_is_durable(v) || legcount(volume_serving(v)) < v->min_legs)
+    return;
+  EACH_LEG(leg, volume_serving(v))
+  if (v->leg[leg].flush_failed)
+    return;
+  v->failed = false;
+}
+
 void
 sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
   volume_enter(v, now_ns);
@@ -447,6 +460,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
   v->dirty = true;
   if (v->phase != PHASE_STOPPED) {
     record_tick(v);
+    forgive(v);
     for (unsigned i = 0; i < v->legs; i++)
       probe_tick(v, i);
     op_tick(v);

@@ -1,6 +1,7 @@
 """A load that knows what it wrote: every block read back must hold what was acknowledged last, or
 what was tried since and never acknowledged."""
 
+import errno
 import os
 import random
 import struct
@@ -113,7 +114,8 @@ class Load:
 
     @property
     def errors(self):
-        return [op for op in list(self.operations) if op.error]
+        """What the volume answered with an error: not what a lost connection left without answer."""
+        return [op for op in list(self.operations) if op.error and op.error != errno.ENOTCONN]
 
     def longest(self, kind=None, since=0.0):
         return max((op.seconds for op in list(self.operations)

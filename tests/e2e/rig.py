@@ -162,12 +162,13 @@ class FuseLeg:
 
     def vanish(self):
         """The leg's server dies without a word; what is open gets ENOTCONN."""
-        self.nbdfuse.kill()
-        self.nbdfuse.wait()
+        for process in (self.nbdfuse, self.nbdkit):
+            process.kill()
+            process.wait()
 
     def reappear(self):
         self._unmount()
-        self.mount()
+        self.start()
 
     def _unmount(self):
         while self.is_mounted():
@@ -265,7 +266,7 @@ class Server:
         self.process.wait()
 
     def memory_peak_bytes(self):
-        for line in open(f"/proc/{self.process.pid}/status"):
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmHWM")
@@ -376,16 +377,19 @@ class Events:
     def next(self, seconds):
         """The next event, or None after so many seconds or at the end of the volume."""
         left = monotonic_deadline(seconds)
-        while b"\n" not in self.buffer:
-            if not select.select([self.socket], [], [], max(0, left()))[0]:
-                return None
-            piece = self.socket.recv(65536)
-            if not piece:
-                time.sleep(max(0, left()))  # nothing will come any more
-                return None
-            self.buffer += piece
-        line, self.buffer = self.buffer.split(b"\n", 1)
-        return json.loads(line)
+        while True:
+            while b"\n" not in self.buffer:
+                if not select.select([self.socket], [], [], max(0, left()))[0]:
+                    return None
+                piece = self.socket.recv(65536)
+                if not piece:
+                    time.sleep(max(0, left()))  # nothing will come any more
+                    return None
+                self.buffer += piece
+            line, self.buffer = self.buffer.split(b"\n", 1)
+            event = json.loads(line)
+            if "event" in event:  # the first line only says that the request was taken
+                return event
 
     def __enter__(self):
         return self

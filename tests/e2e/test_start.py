@@ -1,0 +1,171 @@
+"""Proves when a volume starts, and when it must not (R12): never from legs that may lack an
+acknowledged write.
+Hides, damages and mixes up the files of legs between a stop and a start."""
+
+from case import VolumeTest, main
+from rig import CommandFailed
+
+
+class Start(VolumeTest):
+    def stopped(self, names="abc", **settings):
+        """A volume with one known block, stopped cleanly."""
+        volume, server = self.served(self.rig.file_legs(names), **settings)
+        handle = server.connect()
+        handle.pwrite(b"\x55" * 4096, 8192)
+        server.stop()
+        return volume
+
+    def hide(self, volume, *names):
+        for leg in volume.legs:
+            if leg.name in names:
+                leg.path.rename(leg.path.with_suffix(".away"))
+
+    def show(self, volume, *names):
+        for leg in volume.legs:
+            if leg.name in names:
+                leg.path.with_suffix(".away").rename(leg.path)
+
+    def refused(self, volume, *expected, parameters=()):
+        with self.assertRaises(CommandFailed) as failure:
+            volume.serve(*parameters)
+        for text in expected:
+            self.assertIn(text, failure.exception.output)
+        return failure.exception.output
+
+    def test_clean_restart(self):
+        """Proves that a clean stop leaves nothing to do.  Starts again: all in sync at once, no byte
+        to converge, and the data is there."""
+        volume = self.stopped()
+        server = volume.serve()
+        status = volume.wait_for(lambda status: status["state"] != "starting", "started")
+        self.assertEqual((3, 0), (status["legs_in_sync"], status["unconverged_bytes"]))
+        self.assertEqual(b"\x55" * 4096, bytes(server.connect().pread(4096, 8192)))
+        self.stop_and_compare(volume, server)
+
+    def test_check_agrees(self):
+        """Proves that `surefootctl check` says before what the start does after.  A whole volume,
+        one without a leg, one without two."""
+        volume = self.stopped()
+        self.rig.ctl("check", volume.conf)
+        self.hide(volume, "a")
+        self.rig.ctl("check", volume.conf)
+        self.hide(volume, "b")
+        with self.assertRaises(CommandFailed) as failure:
+            self.rig.ctl("check", volume.conf)
+        self.assertEqual(1, failure.exception.code)
+
+    def test_without_one_of_three(self):
+        """Proves that a majority may start and the third leg catches up when it comes back later.
+        Starts without it, writes, stops, starts with all."""
+        volume = self.stopped()
+        self.hide(volume, "b")
+        server = volume.serve()
+        server.connect().pwrite(b"\x66" * 4096, 8192)
+        server.stop()
+        self.show(volume, "b")
+        server = volume.serve()
+        self.assertEqual(b"\x66" * 4096, bytes(server.connect().pread(4096, 8192)))
+        self.stop_and_compare(volume, server)
+
+    def test_without_two_of_three(self):
+        """Proves that a minority is refused with the names of the legs that are waited for.  Then
+        one comes back, and it starts."""
+        volume = self.stopped()
+        self.hide(volume, "a", "c")
+        said = self.refused(volume)
+        self.assertTrue(" a" in said and "c" in said, said)
+        self.show(volume, "c")
+        server = volume.serve()
+        self.assertEqual(b"\x55" * 4096, bytes(server.connect().pread(4096, 8192)))
+
+    def test_one_of_two_needs_force(self):
+        """Proves that the survivor of two is not believed, since the other may have gone on alone;
+        that force=true starts it; and that the leg which stayed behind catches up later."""
+        volume = self.stopped("ab")
+        self.hide(volume, "b")
+        self.refused(volume, "force")
+        server = volume.serve("force=true")
+        server.connect().pwrite(b"\x77" * 4096, 8192)
+        server.stop()
+        self.show(volume, "b")
+        server = volume.serve()
+        self.assertEqual(b"\x77" * 4096, bytes(server.connect().pread(4096, 8192)))
+
+    def test_split_brain_is_refused(self):
+        """Proves that two histories are never mixed: both legs of two went on alone by force; after
+        that a start serves one of them or none, and says which leg is of another history."""
+        volume = self.stopped("ab")
+        for alone, hidden, pattern in (("a", "b", b"\x0a"), ("b", "a", b"\x0b")):
+            self.hide(volume, hidden)
+            server = volume.serve("force=true")
+            server.connect().pwrite(pattern * 4096, 8192)
+            server.stop()
+            self.show(volume, hidden)
+        said = self.refused(volume)
+        self.assertRegex(said, "split|histor|lineage")
+
+    def test_a_stale_leg_alone_is_refused(self):
+        """Proves that a leg taken out of the set cannot start the volume, even with its name first.
+        Writes without leg a, then hides the others."""
+        volume = self.stopped()
+        self.hide(volume, "a")
+        server = volume.serve()
+        server.connect().pwrite(b"\x88" * 4096, 8192)
+        server.stop()
+        self.show(volume, "a")
+        self.hide(volume, "b", "c")
+        self.refused(volume)
+
+    def test_swapped_and_foreign_legs(self):
+        """Proves that a leg in the wrong place is told, not used.  Swaps two files, and puts a leg
+        of another volume in."""
+        volume = self.stopped()
+        a, b = volume.legs[0].path, volume.legs[1].path
+        spare = a.with_suffix(".spare")
+        a.rename(spare)
+        b.rename(a)
+        spare.rename(b)
+        self.refused(volume)
+        other = self.rig.volume(self.rig.file_legs("xyz"), name="other").create()
+        other.legs[0].path.rename(volume.legs[2].path)
+        self.refused(volume)
+
+    def test_a_damaged_superblock(self):
+        """Proves that one damaged copy does no harm and two take the leg out.  Overwrites the first
+        copy, then the second."""
+        volume = self.stopped()
+        for copy in range(2):
+            with open(volume.legs[0].path, "r+b") as leg:
+                leg.seek(copy * 4096)
+                leg.write(b"\xde\xad" * 512)
+            server = volume.serve()
+            self.assertEqual(b"\x55" * 4096, bytes(server.connect().pread(4096, 8192)))
+            server.stop()
+
+    def test_two_servers(self):
+        """Proves that legs in use are refused to a second server, which leaves the first one alone."""
+        volume, server = self.served()
+        second = self.rig.volume(volume.legs, name="vol0", control=self.rig.folder / "second.ctl")
+        second.conf = self.rig.folder / "second.conf"
+        second.write_conf()
+        second.name = "second"
+        self.refused(second)
+        self.assertEqual(bytes(4096), bytes(server.connect().pread(4096, 0)))
+        self.assertEqual("healthy", volume.status()["state"])
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_that_hangs_at_the_start(self):
+        """Proves that a start is not held up by a leg that does not answer.  One of three is frozen
+        before the start; it joins when it thaws."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs)
+        server.stop()
+        legs[2].freeze()
+        server = volume.serve()
+        server.connect().pwrite(b"\x99" * 4096, 8192)
+        legs[2].thaw()
+        self.stop_and_compare(volume, server)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Proves that a leg in trouble costs the clients nothing: one that is slow, fails, is full, or is gone.
+Each kind of trouble is made on one of three legs under load; what was written is read back and the
+healed legs are compared byte for byte."""
+
+import time
+
+from case import OVER_S, VolumeTest, main
+from rig import CommandFailed, FileLeg
+
+MIX = (("write", 0.6), ("read", 0.35), ("flush", 0.05))
+
+
+class Slow(VolumeTest):
+    def test_a_leg_that_becomes_slow(self):
+        """Proves that a leg which answers, but too late, is taken out as a hanging one is, does not
+        flap, and returns when it is fast again.
+        Throttles the leg to some four writes a second, later lifts that."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, write_deadline="150ms", read_deadline="150ms",
+                                     flush_deadline="150ms")
+        with self.load(server, mix=MIX) as load:
+            load.run_for(0.5)
+            slow = time.monotonic()
+            legs[2].limit_rate(100_000)
+            volume.wait_for(lambda status: volume.leg("c", status)["state"] != "in-sync",
+                            "leg c out")
+            change = volume.status()["record"]["change"]
+            load.run_for(3)
+            moves = volume.status()["record"]["change"] - change
+            during = load.since(slow)
+            legs[2].limit_rate(100_000_000_000)
+            volume.wait_all_in_sync()
+        self.assertLessEqual(moves, 2, "the slow leg flapped")
+        self.assertGreater(len(during), 64, "the load stood still")
+        self.assertLessEqual(load.longest(), 0.15 + OVER_S)
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_that_is_always_a_little_slow(self):
+        """Proves that slow is not late: a leg within its timeout stays in the in-sync set.
+        Every write to it takes 20 ms; nothing times out in two seconds of load."""
+        legs = self.two_and_one(filters=["delay"], parameters=["wdelay=20ms"])
+        volume, server = self.served(legs, write_deadline="1s", flush_deadline="1s")
+        with self.load(server, mix=MIX) as load:
+            load.run_for(2)
+        status = volume.status()
+        self.assertEqual([0, 0, 0], [leg["timeouts"] for leg in status["legs"]])
+        self.assertEqual(3, status["legs_in_sync"])
+        self.assertGreaterEqual(load.longest("write"), 0.02, "the delay did not reach the volume")
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+
+class Failing(VolumeTest):
+    def write_errors(self, **leg_options):
+        legs = self.two_and_one(**leg_options)
+        volume, server = self.served(legs)
+        with self.load(server, mix=MIX) as load:
+            load.run_for(0.5)
+            legs[2].fail("pwrite")
+            status = volume.wait_leg("c", "faulty")
+            load.run_for(0.5)
+            self.assertEqual("degraded", volume.status()["state"])
+            legs[2].heal()
+            load.run_for(0.5)
+            # Errors, unlike lateness, wait for the operator (R14).
+            self.assertEqual("faulty", volume.leg("c")["state"])
+            self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "c")
+            volume.wait_all_in_sync()
+        self.assertGreater(volume.leg("c", status)["errors"], 0)
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_that_fails_writes(self):
+        """Proves that EIO on one leg is no error for a client, and that the leg comes back by the
+        operator's word only.  The leg's server answers EIO to writes for a second."""
+        self.write_errors()
+
+    def test_a_leg_that_is_full(self):
+        """Proves the same for a leg without space.  The leg's server answers ENOSPC to writes."""
+        self.write_errors(parameters=["error-pwrite=ENOSPC"])
+
+    def test_a_leg_that_fails_zeroes(self):
+        """Proves that a failed zero is not forgotten.  Zeroes and trims among writes, and a leg that
+        answers EIO to each of them."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs)
+        handle = server.connect()
+        handle.pwrite(b"\xaa" * 524288, 0)
+        legs[2].fail("zero", "trim", "pwrite")
+        handle.zero(65536, 65536)
+        handle.trim(65536, 262144)
+        self.assertEqual(bytes(65536), bytes(handle.pread(65536, 65536)))
+        self.assertEqual(bytes(65536), bytes(handle.pread(65536, 262144)))
+        volume.wait_leg("c", "faulty")
+        legs[2].heal()
+        self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "c")
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_that_fails_reads(self):
+        """Proves that a read that one leg cannot answer is answered by another, and that the bad
+        block is written anew.  The leg that fails is by far the fastest reader."""
+        legs = [self.fuse_leg("a")]
+        legs += [self.fuse_leg(name, filters=["delay"], parameters=["rdelay=10ms"])
+                 for name in "bc"]
+        volume, server = self.served(legs, read_deadline="1s")
+        with self.load(server, mix=(("write", 1.0),), blocks=1024) as writer:
+            writer.run_for(0.5)
+        with volume.follow() as events:
+            with self.load(server, mix=(("read", 1.0),), model=writer.model) as reader:
+                reader.run_for(0.5)
+                legs[0].fail("pread")
+                reader.run_for(1)
+                legs[0].heal()
+            seen = set()
+            while (event := events.next(0.2)) is not None:
+                seen.add(event["event"])
+        self.assertEqual([], reader.errors)
+        self.assertEqual([], reader.wrong)
+        self.assertGreater(volume.leg("a")["errors"], 0, "no read ever met the failing leg")
+        self.assertIn("read-repaired", seen)
+        self.assertEqual([], writer.model.verify(server.connect()))
+        if volume.leg("a")["state"] == "faulty":
+            self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "a")
+        self.stop_and_compare(volume, server)
+
+
+class Gone(VolumeTest):
+    def test_a_leg_that_disappears(self):
+        """Proves that a leg may vanish for good in the middle of everything and be brought back
+        later.  SIGKILLs the leg's server, mounts it again after two seconds, returns the leg."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, write_deadline="200ms", read_deadline="200ms",
+                                     flush_deadline="200ms")
+        with self.load(server, mix=MIX) as load:
+            load.run_for(0.5)
+            legs[2].vanish()
+            volume.wait_leg("c", "missing", "faulty")
+            load.run_for(2)
+            legs[2].reappear()
+            if volume.leg("c")["state"] == "faulty":
+                self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "c")
+            volume.wait_all_in_sync()
+        self.assertLessEqual(load.longest(), 0.2 + OVER_S)
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_that_is_not_there_at_first(self):
+        """Proves that a volume which may start without a leg takes it in by itself when it appears.
+        Starts with one file of three moved away, writes, moves it back."""
+        volume = self.rig.volume(self.rig.file_legs()).create()
+        away = volume.legs[2].path.with_suffix(".away")
+        volume.legs[2].path.rename(away)
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"])
+        with self.load(server, mix=MIX) as load:
+            load.run_for(1)
+            self.assertEqual("degraded", volume.status()["state"])
+            away.rename(volume.legs[2].path)
+            volume.wait_all_in_sync()
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_too_small_by_now(self):
+        """Proves that a leg that lost its tail is refused and the others serve.  Truncates a file
+        while the volume is down."""
+        volume = self.rig.volume(self.rig.file_legs()).create()
+        with open(volume.legs[1].path, "r+b") as leg:
+            leg.truncate(16 * 1024 * 1024)
+        server = volume.serve()
+        self.assertNotEqual("in-sync", volume.leg("b")["state"])
+        with self.load(server) as load:
+            load.run_for(0.5)
+        self.assert_load_well(load, server)
+
+
+class SameFile(VolumeTest):
+    def test_by_another_name(self):
+        """Proves that one file cannot be two legs, by whatever alias: the volume would be one copy.
+        A symbolic link, a hard link and a longer path to the same file are refused."""
+        volume = self.rig.volume(self.rig.file_legs()).create()
+        first = volume.legs[0].path
+        for alias in ("symbolic", "hard", "path"):
+            with self.subTest(alias):
+                other = FileLeg(self.rig, f"d{alias}")
+                if alias == "symbolic":
+                    other.path.symlink_to(first)
+                elif alias == "hard":
+                    other.path.hardlink_to(first)
+                else:
+                    other.path = first.parent / ".." / first.parent.name / first.name
+                volume.legs[1] = other
+                volume.write_conf()
+                with self.assertRaises(CommandFailed) as failure:
+                    volume.serve()
+                self.assertRegex(failure.exception.output, "same|twice|already|alias")
+
+
+if __name__ == "__main__":
+    main()
