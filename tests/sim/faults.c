@@ -164,5 +164,5 @@ fault_cure(unsigned index) {
 
 bool
 fault_is_sound(unsigned index) {
-  return !is_troubled(&sim.leg[index]);
+  return !is_troubled(&sim.leg[index]) && !tio_has_lost(index);
 }

@@ -198,6 +198,7 @@ void tio_process_ended(bool power);
 bool tio_superblock_in_flight(unsigned leg, const struct region **region);
 struct sf_tio_device *tio_open(unsigned leg);
 bool tio_has_ghosts(unsigned leg);
+bool tio_has_lost(unsigned leg);
 struct sf_tio_buffer *buffer_new(size_t length);
 void buffer_unref(struct sf_tio_buffer *buffer);
 

@@ -406,6 +406,8 @@ on_finish(uint32_t index) {
   fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
           random_chance(leg->error_permille);
   r->finished = true;
+  if (r->lost)
+    leg->cured_ns = sim.now_ns;
   if (!fails) {
     effect(r, 1000);
   } else {
@@ -586,6 +588,14 @@ bool
 tio_has_ghosts(unsigned leg) {
   EACH_REGION(r, leg)
   if (r->life != sim.life)
+    return true;
+  return false;
+}
+
+bool
+tio_has_lost(unsigned leg) {
+  EACH_REGION(r, leg)
+  if (r->lost && !r->finished)
     return true;
   return false;
 }
