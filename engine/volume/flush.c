@@ -41,6 +41,7 @@ flush_next(struct sf_volume *v) {
   v->flush_leader = op;
   sf_sm_move(&op->sm, OP_RUNNING, &(struct sf_sm_hooks){0}, v);
 
+  op->asked = v->needs;
   EACH_LEG(leg, v->latest.in_sync | v->counted) {
     if (v->leg[leg].flush_failed) {
       op->sent |= legbit(leg);

@@ -90,6 +90,7 @@ struct sf_op {
   unsigned blockers; /* earlier overlapping ops still active */
 
   legset sent;    /* legs it was ever sent to */
+  legset asked;   /* FLUSH: what an answer needed when it was sent */
   legset pending; /* not terminal there yet */
   legset running; /* its own completion has not come there */
   legset ok;      /* they have it */

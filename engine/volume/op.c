@@ -364,8 +364,9 @@ op_review(struct sf_op *op) {
     return;
   if ((op->overdue | op->failed) != 0)
     op_judge(op);
-  /* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself. */
-  need = op->kind == OP_FLUSH ? v->needs & op->sent : v->needs;
+  /* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself.
+   * One that it was not sent to, because it is on its way out, must be out first. */
+  need = op->kind == OP_FLUSH ? v->needs & op->asked : v->needs;
   if ((need & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
     op_answer(op, 0);
     return;
