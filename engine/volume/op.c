@@ -481,6 +481,8 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
       flush_leg_ok(op, leg);
     else if (op->kind == OP_FLUSH && event->state != SF_TIO_TIMEOUT)
       flush_leg_failed(op, leg);
+    if (op->sm.state == OP_DRAINING && op->kind != OP_FLUSH)
+      op_judge(op); /* answered without it: it is behind now */
     op_review(op);
   }
   op_release(op);
