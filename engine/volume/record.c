@@ -200,6 +200,8 @@ record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
     join_abandon(v);
   }
   SF_MUST(in_sync != 0);
+  EACH_LEG(leg, in_sync & (legset) ~v->latest.in_sync)
+  v->leg[leg].meta.failed = v->leg[leg].meta.overdue = false; /* of an earlier membership */
   v->latest.in_sync = in_sync;
   v->latest.faulty = faulty;
   v->latest.clean = clean;
