@@ -507,7 +507,8 @@ pick(struct sf_volume *v) {
 
   if (v->now_ns < copier->issue_at_ns || copier->flushing)
     return false;
-  if (v->unconverged.set > 0) {
+  /* Not while a promotion is under way: the newcomer is neither in sync nor to be called stale. */
+  if (v->unconverged.set > 0 && v->promoting < 0) {
     demanded = demanded_extent(v, &extent);
     if (!demanded &&
         (copier->copied.set >= CONVERGE_BATCH || (v->parked != NULL && copier->copied.set > 0) ||
