@@ -213,6 +213,13 @@ volume_park(struct sf_volume *v, struct sf_request *request) {
   v->dirty = true;
 }
 
+static void
+request_fail_waiting(struct sf_volume *v) {
+  request_fail_list(&v->held, &v->held_tail, -ESHUTDOWN);
+  request_fail_list(&v->parked, &v->parked_tail, -ESHUTDOWN);
+  request_fail_list(&v->suspended, &v->suspended_tail, -ESHUTDOWN);
+}
+
 bool
 volume_must_converge(const struct sf_volume *v, const struct sf_request *request) {
   return request->kind == SF_REQ_READ &&
@@ -367,6 +374,8 @@ stop_settle(struct sf_volume *v) {
 
     v->phase = PHASE_STOPPED;
     op_fail_all(v, -ESHUTDOWN);
+    request_fail_waiting(v);
+    request_fail_list(&v->flush_queue, &v->flush_queue_tail, -ESHUTDOWN);
     volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
                  clean ? "clean" : "not clean: the next start converges what may differ");
   }
@@ -665,9 +674,7 @@ sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
     v->stop_by_ns = served ? now_ns + v->config.deadline_ns[SF_FLUSH_KIND] +
                                  2 * v->config.deadline_ns[SF_WRITE_KIND]
                            : now_ns;
-    request_fail_list(&v->held, &v->held_tail, -ESHUTDOWN);
-    request_fail_list(&v->parked, &v->parked_tail, -ESHUTDOWN);
-    request_fail_list(&v->suspended, &v->suspended_tail, -ESHUTDOWN);
+    request_fail_waiting(v);
     v->dirty = true;
     volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
   }
