@@ -94,12 +94,27 @@ put_all_but(struct sf_op *op, unsigned winner) {
   }
 }
 
+/* Reads may overlap, their repairs may not: one is enough. */
+static legset
+under_repair(const struct sf_op *op) {
+  legset set = 0;
+
+  for (const struct sf_list *l = op->volume->active.next; l != &op->volume->active; l = l->next) {
+    const struct sf_op *other = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (other->kind == OP_READ && other->offset < op->offset + op->length &&
+        op->offset < other->offset + other->length)
+      set |= other->writing & other->running;
+  }
+  return set;
+}
+
 /* The good answer goes over the bad block.  The op keeps its place in the order until that write
  * has ended, so no newer write can be overwritten by it. */
 static void
 repair(struct sf_op *op, unsigned winner) {
   struct sf_volume *v = op->volume;
-  legset bad = op->failed & volume_serving(v);
+  legset bad = op->failed & volume_serving(v) & (legset) ~under_repair(op);
   struct io_args args = {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
