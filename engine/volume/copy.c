@@ -145,7 +145,7 @@ copy_run(struct sf_op *op) {
     return;
   op->retry = false;
   copy->targets = v->copier.converge ? volume_serving(v) : legbit(v->copier.leg);
-  if (source < 0 || v->copier.failed || standing(v, copy->targets) == 0) {
+  if (source < 0 || v->copier.failed || standing(v, copy->targets) == 0 || op_is_in_the_way(op)) {
     copy_end(op, false);
     return;
   }

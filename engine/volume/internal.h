@@ -82,7 +82,8 @@ struct sf_op {
   struct sf_request *request; /* NULL once answered, and for a copy */
   enum op_kind kind;
   bool blocks_reads; /* COPY: the extent is being converged */
-  bool retry;        /* every leg refused it and the volume suspends: try again at the next tick */
+  bool retry;        /* no slot for it, or too few legs: sent again at the next tick */
+  bool passable;     /* it was suspended once, and copies may pass it while it is */
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
   uint64_t offset, length;
@@ -225,10 +226,10 @@ struct sf_volume {
   struct sf_list ops_free;
   struct sf_list active; /* running, draining, or waiting for an earlier one */
   unsigned waiting_ops;
+  unsigned suspended; /* too few legs had them: sent again at a tick */
   bool runnable; /* one of these waits for nobody any more */
   struct sf_request *held, **held_tail;           /* until the volume serves, or an op is free */
   struct sf_request *parked, **parked_tail;       /* reads that wait for convergence (R11) */
-  struct sf_request *suspended, **suspended_tail; /* too few legs had it: begun anew at a tick */
   struct sf_op *flush_leader;
   struct sf_request *flush_queue, **flush_queue_tail;
 
@@ -262,7 +263,6 @@ void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, 
                   const char *to, const char *reason);
 void volume_arm(struct sf_volume *v, uint64_t at_ns);
 void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
-void volume_suspend(struct sf_volume *v, struct sf_request *request);
 void volume_park(struct sf_volume *v, struct sf_request *request);
 bool volume_must_converge(const struct sf_volume *v, const struct sf_request *request);
 void volume_release_parked(struct sf_volume *v);
@@ -275,6 +275,8 @@ legset volume_receivers(const struct sf_volume *v); /* legs that still get new w
 struct sf_op *op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length);
 void
 op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
+bool op_is_in_the_way(const struct sf_op *copy);
+bool op_only_waits(const struct sf_op *op);
 void op_unlist(struct sf_op *op);
 void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */
 void op_answer(struct sf_op *op, int error);

@@ -34,12 +34,14 @@ op_move(struct sf_op *op, enum op_state state) {
 /* ---- order ---- */
 
 /* Writes against all, reads against writes; a resync copy, which readers cannot see, not against
- * reads. */
+ * reads; a copy not against a write that is suspended. */
 static bool
 conflict(const struct sf_op *a, const struct sf_op *b) {
   if (a->offset >= b->offset + b->length || b->offset >= a->offset + a->length)
     return false;
   if (a->kind == OP_READ && b->kind == OP_READ)
+    return false;
+  if ((a->passable && b->kind == OP_COPY) || (b->passable && a->kind == OP_COPY))
     return false;
   if (a->kind == OP_READ)
     return b->kind != OP_COPY || b->blocks_reads;
@@ -62,7 +64,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->request = op->followers = NULL;
   op->copy = NULL;
   op->kind = kind;
-  op->blocks_reads = op->retry = op->listed = op->request_fua = false;
+  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = false;
   op->writing = 0;
   op->offset = offset;
   op->length = length;
@@ -244,6 +246,8 @@ op_answer(struct sf_op *op, int error) {
     op->volume->waiting_ops--;
   }
   op->request = NULL;
+  if (op->passable)
+    op->volume->suspended--;
   op_move(op, OP_DRAINING);
   request->error = error;
   request->done(request);
@@ -324,19 +328,65 @@ op_judge(struct sf_op *op) {
   }
 }
 
-/* on_too_few = suspend: the request begins anew at a later tick.  It leaves the order meanwhile, so
- * that a leg can catch up and join while it waits. */
-static void
-op_withdraw(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
-  struct sf_request *request = op->request;
+static bool
+overlap(const struct sf_op *a, const struct sf_op *b) {
+  return a->offset < b->offset + b->length && b->offset < a->offset + a->length;
+}
 
-  if (op->sent != 0 && (volume_serving(v) & (legset) ~op->ok) != 0)
-    op_leave_unconverged(op);
-  op->request = NULL;
-  op_move(op, OP_DRAINING);
-  volume_suspend(v, request);
-  op_release(op);
+/* on_too_few = suspend: it is sent anew, to all, at a later tick.  Nobody may see it or overtake it
+ * meanwhile, or it would happen twice; only copies may, so that a leg can catch up and join while
+ * it waits. */
+static void
+op_suspend(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+
+  op->retry = true;
+  op->ok = op->failed = 0;
+  if (op->passable)
+    return;
+  for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
+    struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (later->kind == OP_COPY && later->sm.state == OP_WAITING && overlap(op, later)) {
+      SF_MUST(later->blockers > 0);
+      if (--later->blockers == 0)
+        v->dirty = v->runnable = true;
+    }
+  }
+  op->passable = true;
+  v->suspended++;
+}
+
+/* A copy that passed it must end before it is sent anew. */
+static bool
+is_passed(const struct sf_op *op) {
+  for (const struct sf_list *l = op->link.next; l != &op->volume->active; l = l->next) {
+    const struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->passable && later->kind == OP_COPY && later->sm.state != OP_WAITING &&
+        overlap(op, later))
+      return true;
+  }
+  return false;
+}
+
+/* And no copy begins while it runs anew. */
+bool
+op_is_in_the_way(const struct sf_op *copy) {
+  const struct sf_volume *v = copy->volume;
+
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->passable && (op->running & volume_receivers(v)) != 0 && overlap(op, copy))
+      return true;
+  }
+  return false;
+}
+
+bool
+op_only_waits(const struct sf_op *op) {
+  return op->passable && op->retry && op->pending == 0;
 }
 
 /* Every leg has spoken and they are too few. */
@@ -351,7 +401,7 @@ op_too_few(struct sf_op *op) {
   } else if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
     op_fail(op, op->error ? op->error : -EIO);
   } else {
-    op_withdraw(op);
+    op_suspend(op);
   }
 }
 
@@ -534,7 +584,7 @@ op_tick(struct sf_volume *v) {
        l = next, next = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.state == OP_RUNNING && op->retry && op->pending == 0)
+    if (op->sm.state == OP_RUNNING && op->retry && op->pending == 0 && !is_passed(op))
       op_resend(op);
   }
   v->starved_ns = v->now_ns - oldest > 3 * v->config.deadline_ns[SF_WRITE_KIND] ? oldest : 0;

@@ -184,11 +184,6 @@ request_queue(struct sf_request *request, struct sf_request ***tail) {
   *tail = &request->next;
 }
 
-void
-volume_suspend(struct sf_volume *v, struct sf_request *request) {
-  request_queue(request, &v->suspended_tail);
-}
-
 static void
 request_answer(struct sf_request *request, int error) {
   request->error = error;
@@ -217,7 +212,6 @@ static void
 request_fail_waiting(struct sf_volume *v) {
   request_fail_list(&v->held, &v->held_tail, -ESHUTDOWN);
   request_fail_list(&v->parked, &v->parked_tail, -ESHUTDOWN);
-  request_fail_list(&v->suspended, &v->suspended_tail, -ESHUTDOWN);
 }
 
 bool
@@ -313,7 +307,6 @@ sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_
   if (v->flush_leader != NULL)
     followers = &v->flush_leader->followers;
   if (unqueue(&v->held, &v->held_tail, request) || unqueue(&v->parked, &v->parked_tail, request) ||
-      unqueue(&v->suspended, &v->suspended_tail, request) ||
       unqueue(&v->flush_queue, &v->flush_queue_tail, request) ||
       (followers != NULL && unqueue(followers, &unused, request)))
     request_answer(request, -ESHUTDOWN);
@@ -363,12 +356,12 @@ stop_settle(struct sf_volume *v) {
     v->stop_flush.since_ns = v->now_ns;
     volume_begin(v, &v->stop_flush);
   }
-  if (v->stop_step == STEP_FLUSHED && record_is_durable(v)) {
-    bool clean = v->stop_flush.error == 0 && v->unconverged.set == 0;
-
+  /* A leg that misses the clean record is taken out by one that is not: then once more. */
+  if ((v->stop_step == STEP_FLUSHED || (v->stop_step == STEP_RECORD && !v->durable.clean)) &&
+      record_is_durable(v) && v->stop_flush.error == 0 && v->unconverged.set == 0)
+    record_change(v, v->latest.in_sync, v->latest.faulty, true);
+  if (v->stop_step == STEP_FLUSHED)
     v->stop_step = STEP_RECORD;
-    record_change(v, v->latest.in_sync, v->latest.faulty, clean);
-  }
   if ((v->stop_step == STEP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns) {
     bool clean = v->stop_step == STEP_RECORD && record_is_durable(v) && v->durable.clean;
 
@@ -413,7 +406,7 @@ volume_release_parked(struct sf_volume *v) {
 
 uint64_t
 volume_oldest_held(const struct sf_volume *v) {
-  const struct sf_request *const list[] = {v->held, v->parked, v->suspended};
+  const struct sf_request *const list[] = {v->held, v->parked};
   uint64_t oldest = v->now_ns;
 
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
@@ -444,7 +437,7 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
 static bool
 is_quiet(const struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->unconverged.set != 0 ||
-      v->held != NULL || v->parked != NULL || v->suspended != NULL)
+      v->held != NULL || v->parked != NULL || v->suspended > 0)
     return false;
   return legcount(v->latest.in_sync) == v->legs;
 }
@@ -473,12 +466,9 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
     for (unsigned i = 0; i < v->legs; i++)
       probe_tick(v, i);
     op_tick(v);
-    if (v->phase == PHASE_SERVING && v->suspended != NULL)
-      release_list(v, &v->suspended, &v->suspended_tail);
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
       expire_list(v, &v->held, &v->held_tail);
       expire_list(v, &v->parked, &v->parked_tail);
-      expire_list(v, &v->suspended, &v->suspended_tail);
     }
   }
   volume_settle(v);
@@ -602,7 +592,6 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   sf_list_init(&v->ops_free);
   v->held_tail = &v->held;
   v->parked_tail = &v->parked;
-  v->suspended_tail = &v->suspended;
   v->flush_queue_tail = &v->flush_queue;
   v->ops = calloc(SF_OPS_MAX, sizeof *v->ops);
   r = v->ops == NULL ? -ENOMEM : sf_map_init(&v->unconverged, v->extents);
@@ -626,11 +615,17 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
 
 int
 sf_volume_destroy(struct sf_volume *v) {
+  unsigned running = 0;
+
   if (v == NULL)
     return 0;
+  /* Whoever took the last event may still be inside. */
+  pthread_mutex_lock(&v->lock);
   for (unsigned i = 0; i < v->legs; i++)
-    if (v->leg[i].running > 0)
-      return -EBUSY;
+    running += v->leg[i].running;
+  pthread_mutex_unlock(&v->lock);
+  if (running > 0)
+    return -EBUSY;
   for (unsigned i = 0; i < v->legs; i++) {
     struct leg *leg = &v->leg[i];
 
