@@ -43,6 +43,7 @@ static void
 strike_stall(struct sim_leg *leg) {
   leg->stalled_until_ns = sim.now_ns + random_around(sim.options.stall_ns);
   leg->stalled_kinds = draw_kinds();
+  leg->cured_ns = leg->stalled_until_ns + 2 * SIM_MS;
   TRACE("leg %u stalls for %lu ms (kinds %u)", leg->index,
         (unsigned long) ((leg->stalled_until_ns - sim.now_ns) / SIM_MS), leg->stalled_kinds);
 }

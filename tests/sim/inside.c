@@ -26,7 +26,7 @@ inside_destroy(struct sf_volume *v) {
 bool
 inside_is_settled(struct sf_volume *v) {
   return v->phase == PHASE_SERVING && record_is_durable(v) && v->unconverged.set == 0 &&
-         v->held == NULL && v->parked == NULL && v->suspended == NULL && v->waiting_ops == 0;
+         v->held == NULL && v->parked == NULL && v->suspended == 0 && v->waiting_ops == 0;
 }
 
 /* Only a new process gets rid of these: a dead device, or a failed flush, on a leg that cannot be
@@ -60,7 +60,7 @@ inside_describe(struct sf_volume *v, char *text, size_t size) {
       v->phase, v->latest.in_sync, v->durable.in_sync, v->needs, v->counted, v->joining,
       v->join_step, v->promoting, (unsigned long) v->unconverged.set,
       (unsigned long) v->copier.copied.set, listed, v->waiting_ops, v->held != NULL,
-      v->parked != NULL, v->suspended != NULL, v->flush_leader != NULL, v->copier.active);
+      v->parked != NULL, v->suspended > 0, v->flush_leader != NULL, v->copier.active);
   for (unsigned i = 0; i < v->legs && len < size; i++)
     len += (size_t) snprintf(
         text + len, size - len, "; leg %u %s stale %lu running %u%s%s%s", i,
