@@ -226,10 +226,10 @@ struct sf_volume {
   struct sf_list ops_free;
   struct sf_list active; /* running, draining, or waiting for an earlier one */
   unsigned waiting_ops;
-  unsigned suspended; /* too few legs had them: sent again at a tick */
-  bool runnable; /* one of these waits for nobody any more */
-  struct sf_request *held, **held_tail;           /* until the volume serves, or an op is free */
-  struct sf_request *parked, **parked_tail;       /* reads that wait for convergence (R11) */
+  unsigned suspended;                       /* too few legs had them: sent again at a tick */
+  bool runnable;                            /* one of these waits for nobody any more */
+  struct sf_request *held, **held_tail;     /* until the volume serves, or an op is free */
+  struct sf_request *parked, **parked_tail; /* reads that wait for convergence (R11) */
   struct sf_op *flush_leader;
   struct sf_request *flush_queue, **flush_queue_tail;
 
