@@ -424,7 +424,7 @@ on_finish(uint32_t index) {
   fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
           random_chance(leg->error_permille);
   r->finished = true;
-  if (r->lost)
+  if (r->lost && leg->cured_ns < sim.now_ns)
     leg->cured_ns = sim.now_ns;
   if (!fails) {
     effect(r, 1000);
