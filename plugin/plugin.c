@@ -224,6 +224,29 @@ surefoot_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
   return answer(sf_serve_zero(serve, count, offset, fua, may_unmap), "zero", count, offset);
 }
 
+static int
+surefoot_can_extents(void *handle) {
+  return 1;
+}
+
+static int
+surefoot_extents(void *handle, uint32_t count, uint64_t offset, uint32_t flags,
+                 struct nbdkit_extents *extents) {
+  uint64_t left = count;
+
+  do {
+    struct sf_extent extent;
+
+    sf_serve_extent(serve, left, offset, &extent);
+    if (nbdkit_add_extent(extents, offset, extent.length,
+                          extent.hole ? NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0) == -1)
+      return -1;
+    offset += extent.length;
+    left -= extent.length;
+  } while (left > 0 && !(flags & NBDKIT_FLAG_REQ_ONE));
+  return 0;
+}
+
 static struct nbdkit_plugin plugin = {
     .name = "surefoot",
     .longname = "Surefoot replicated block device",
@@ -250,11 +273,13 @@ static struct nbdkit_plugin plugin = {
     .can_zero = surefoot_can_zero,
     .can_fast_zero = surefoot_can_fast_zero,
     .can_cache = surefoot_can_cache,
+    .can_extents = surefoot_can_extents,
     .pread = surefoot_pread,
     .pwrite = surefoot_pwrite,
     .flush = surefoot_flush,
     .trim = surefoot_trim,
     .zero = surefoot_zero,
+    .extents = surefoot_extents,
     .errno_is_preserved = 1,
 };
 

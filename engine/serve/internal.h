@@ -28,6 +28,17 @@ struct serve_leg {
   atomic_bool discard;      /* the next opening makes it an empty member first */
 };
 
+struct serve_extents { /* under serve->lock; fd, offset and end are the thread's while busy */
+  pthread_t thread;
+  bool started, quit, ended;
+  pthread_cond_t changed;
+  bool wanted, busy;
+  uint64_t asked, answered;
+  int fd;
+  uint64_t offset, end;
+  struct sf_extent found;
+};
+
 struct sf_serve {
   struct sf_config config;
   struct sf_serve_options options;
@@ -38,6 +49,7 @@ struct sf_serve {
   struct sf_tio_client *client;
   struct sf_volume *volume;
   struct sf_control_server *control;
+  struct serve_extents extents;
 
   pthread_t keeper;
   bool keeper_started;
@@ -68,6 +80,10 @@ void keeper_wake(struct sf_serve *serve);
 void serve_open_leg(void *ctx, unsigned leg);
 void serve_close_leg(void *ctx, unsigned leg);
 int serve_join_openers(struct sf_serve *serve);
+
+/* extents.c: the thread that looks for holes */
+int extents_start(struct sf_serve *serve);
+int extents_stop(struct sf_serve *serve);
 
 /* operator.c: what the control socket asks */
 int serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);

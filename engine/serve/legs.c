@@ -13,7 +13,8 @@ struct opening {
 };
 
 static int
-let_go(struct serve_leg *leg) {
+let_go(struct sf_serve *serve, struct serve_leg *leg) {
+  struct sf_leg_file file;
   int r;
 
   if (leg->device != NULL) {
@@ -22,8 +23,17 @@ let_go(struct serve_leg *leg) {
       return r;
     leg->device = NULL;
   }
-  sf_leg_file_close(&leg->file);
-  return 0;
+  /* A number that is closed can soon mean another file: not while somebody looks for holes there. */
+  pthread_mutex_lock(&serve->lock);
+  r = serve->extents.busy && serve->extents.fd == leg->file.fd ? -EBUSY : 0;
+  if (r == 0) {
+    file = leg->file;
+    leg->file.fd = -1;
+  }
+  pthread_mutex_unlock(&serve->lock);
+  if (r == 0)
+    sf_leg_file_close(&file);
+  return r;
 }
 
 static int
@@ -68,7 +78,7 @@ opener(void *arg) {
   int r;
 
   free(opening);
-  r = let_go(leg);
+  r = let_go(serve, leg);
   if (r == 0)
     r = open_again(serve, index, error);
   if (atomic_load(&serve->quit))

@@ -190,6 +190,7 @@ serve_free(struct sf_serve *serve) {
   sf_control_server_destroy(serve->control);
   close_files(serve);
   pthread_rwlock_destroy(&serve->blocks);
+  pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
   pthread_mutex_destroy(&serve->lock);
   free(serve);
@@ -204,6 +205,7 @@ init_locks(struct sf_serve *serve) {
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&serve->changed, &monotonic);
+  pthread_cond_init(&serve->extents.changed, &monotonic);
   pthread_condattr_destroy(&monotonic);
   pthread_rwlockattr_init(&prefer_writer);
   pthread_rwlockattr_setkind_np(&prefer_writer, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -304,6 +306,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   r = sf_volume_create(&params, &host, serve, &serve->volume);
   if (r == 0)
     r = keeper_start(serve);
+  if (r == 0)
+    r = extents_start(serve);
   if (r == 0 && serve->control != NULL)
     r = sf_control_server_start(serve->control);
   if (r < 0) {
@@ -354,7 +358,7 @@ sf_serve_close(struct sf_serve *serve) {
   }
   sf_control_server_destroy(serve->control);
   serve->control = NULL;
-  if (serve_join_openers(serve) < 0)
+  if (extents_stop(serve) < 0 || serve_join_openers(serve) < 0)
     return -EBUSY;
   if (sf_volume_destroy(serve->volume) < 0)
     return -EBUSY; /* a leg hangs: its requests own that memory until the process ends */

@@ -170,6 +170,19 @@ sf_volume_configure(struct sf_volume *v, const struct sf_config *config, uint64_
   return r;
 }
 
+int
+sf_volume_hole_source(struct sf_volume *v) {
+  int source = -1;
+
+  pthread_mutex_lock(&v->lock);
+  if (v->phase == PHASE_SERVING && v->unconverged.set == 0)
+    EACH_LEG(leg, volume_serving(v))
+      if (source < 0 && !v->leg[leg].avoid)
+        source = (int) leg;
+  pthread_mutex_unlock(&v->lock);
+  return source;
+}
+
 void
 sf_volume_get_config(struct sf_volume *v, struct sf_config *config) {
   pthread_mutex_lock(&v->lock);

@@ -42,6 +42,14 @@ int sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool
                   bool may_unmap);
 int sf_serve_flush(struct sf_serve *serve);
 
+struct sf_extent {
+  uint64_t length; /* from the offset asked for: at least 1, at most the length asked for */
+  bool hole;       /* takes no space and reads as zeros */
+};
+/* What begins at offset, as far as a leg tells it within a read's deadline; else data. */
+void sf_serve_extent(struct sf_serve *serve, uint64_t length, uint64_t offset,
+                     struct sf_extent *extent);
+
 /* Ends the volume cleanly (bounded, see sf_volume_stop), joins the threads, closes the legs.  A leg
  * that hangs stays open until the process ends; returns -EBUSY then.  NULL is accepted. */
 int sf_serve_close(struct sf_serve *serve);

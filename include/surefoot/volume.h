@@ -153,6 +153,10 @@ int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_n
 
 /* ---- what it tells ---- */
 
+/* A leg whose holes are holes of the volume: in sync, answering, and with nothing left to converge;
+ * -1: none. */
+int sf_volume_hole_source(struct sf_volume *volume);
+
 enum sf_leg_state {
   SF_STATE_IN_SYNC,
   SF_STATE_LATE,
