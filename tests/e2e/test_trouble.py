@@ -40,7 +40,8 @@ class Slow(VolumeTest):
         """Proves that slow is not late: a leg within its timeout stays in the in-sync set.
         Every write to it takes 20 ms; nothing times out in two seconds of load."""
         legs = self.two_and_one(filters=["delay"], parameters=["wdelay=20ms"])
-        volume, server = self.served(legs, write_deadline="1s", flush_deadline="1s")
+        volume, server = self.served(legs, write_deadline="1s", read_deadline="1s",
+                                     flush_deadline="1s")
         with self.load(server, mix=MIX) as load:
             load.run_for(2)
         status = volume.status()
