@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+"""Surefoot on Debian's own kernel, in a virtual machine.  vmtest.py --build BUILD [NAME...]
+
+Each test boots one guest or several and is judged by what the guest's program said (never by qemu,
+which ends with 0 after a panic too).  Ends with "N passed, N failed"; with --seconds also how many were left out for want of time.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+from machine import Image, Machine, Unavailable, working_accelerator  # noqa: E402
+
+MIB = 1024 * 1024
+NOT_HERE = 77
+
+
+class Test:
+    def __init__(self, image, accelerator, folder, name):
+        self.image = image
+        self.accelerator = accelerator
+        self.name = name
+        self.out = folder / "out" / name
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+
+    def disks(self, count, size=384 * MIB):
+        """Empty disks, one for each leg."""
+        made = []
+        for name in "abcdefgh"[:count]:
+            path = self.out / f"{name}.img"
+            with open(path, "wb") as f:
+                f.truncate(size)
+            made.append(path)
+        return made
+
+    def boot(self, program, mode, disks=(), seconds=240, arguments=()):
+        machine = Machine(self.image, self.accelerator, self.out, program, mode, disks, arguments)
+        machine.start()
+        try:
+            rc = machine.wait(seconds)
+        finally:
+            if machine.process.poll() is None:
+                machine.kill()
+        assert rc == 0, f"the guest's program: {'no verdict' if rc is None else f'exit {rc}'}"
+
+    def tell(self):
+        for name in ("log", "console", "qemu.log"):
+            path = self.out / name
+            if path.exists():
+                print(f"--- {path}", path.read_text(errors="replace")[-12000:], sep="\n")
+
+
+# ---- the tests ----
+
+
+def raw(test):
+    test.boot("raw", "script", test.disks(3))
+
+
+# What each takes on two idle cores with software emulation, in seconds: to see what still fits.
+TESTS = {"raw": (raw, 60)}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True, type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("build/vm"))
+    parser.add_argument("--seconds", type=int, default=None,
+                        help="a test that would take longer than what is left of it is left out")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in TESTS]
+    if unknown:
+        parser.error(f"there is no test {', '.join(unknown)}; there are {', '.join(TESTS)}")
+
+    began = time.monotonic()
+    try:
+        image = Image(options.folder, options.build).prepare()
+    except Unavailable as reason:
+        print(reason)
+        return NOT_HERE
+    accelerator = working_accelerator(image.folder)
+    print(f"guest {image.release}, {accelerator}", flush=True)
+
+    passed = failed = left_out = 0
+    for name in options.names or TESTS:
+        start = time.monotonic()
+        body, takes_s = TESTS[name]
+        if options.seconds and start - began + takes_s > options.seconds:
+            print(f"{name}: LEFT OUT, it takes {takes_s} s and they are not left", flush=True)
+            left_out += 1
+            continue
+        test = Test(image, accelerator, image.folder, name)
+        try:
+            body(test)
+            passed += 1
+            verdict = "passed"
+        except (AssertionError, RuntimeError, OSError, subprocess.SubprocessError):
+            traceback.print_exc(limit=4)
+            test.tell()
+            failed += 1
+            verdict = "FAILED"
+        print(f"{name:12} {verdict}  ({time.monotonic() - start:.0f} s)", flush=True)
+    print(f"{passed} passed, {failed} failed" + (f", {left_out} left out" if options.seconds else ""))
+    return 0 if failed == 0 and passed > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
