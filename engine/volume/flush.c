@@ -13,8 +13,6 @@ flush_request(struct sf_volume *v, struct sf_request *request) {
   flush_next(v);
 }
 
-/* An older flush may still run there, given up on: its success says nothing about what completed
- * since, so what it covers goes back. */
 static void
 snapshot(struct leg *leg, struct sf_op *op) {
   sf_map_unite(&leg->unflushed, &leg->flushing);
@@ -23,12 +21,61 @@ snapshot(struct leg *leg, struct sf_op *op) {
   leg->flush_op = op;
 }
 
+/* To every leg that has not got it yet.  Not beside an older flush that was given up on and still
+ * runs there: if that one fails, what the newer one says is worth nothing, and the two answers may
+ * come in any order.  Such a leg is overdue already. */
+static void
+send(struct sf_volume *v, struct sf_op *op) {
+  struct io_args args = {.op = SF_TIO_FLUSH, .kind = SF_FLUSH_KIND};
+
+  EACH_LEG(index, op->unsent) {
+    struct leg *leg = &v->leg[index];
+    legset bit = legbit(index);
+
+    if (!((v->latest.in_sync | v->counted) & bit) || leg->flush_failed) {
+      op->unsent &= (legset) ~bit;
+      op->pending &= (legset) ~bit;
+      op->overdue &= (legset) ~bit;
+      if (leg->flush_failed) {
+        op->sent |= bit;
+        op->failed |= bit;
+        op->error = -EIO;
+      }
+      v->dirty = true;
+    } else if (leg->flushes > 0) {
+      v->dirty = v->dirty || !(op->overdue & bit);
+      op->overdue |= bit;
+    } else {
+      snapshot(leg, op);
+      args.legs |= bit;
+    }
+  }
+  if (args.legs == 0)
+    return;
+  op_send(op, &args);
+  if (op->retry) { /* no slot: the next tick sends it */
+    op->retry = false;
+    EACH_LEG(index, args.legs)
+    flush_leg_failed(op, index);
+    return;
+  }
+  op->unsent &= (legset) ~args.legs;
+  op->overdue &= (legset) ~args.legs;
+  op->pending &= (legset) ~(args.legs & (legset) ~op->running);
+  EACH_LEG(index, args.legs & op->running)
+  v->leg[index].flushes++;
+}
+
 void
 flush_next(struct sf_volume *v) {
-  struct io_args args = {.op = SF_TIO_FLUSH, .kind = SF_FLUSH_KIND};
   struct sf_op *op;
 
-  if (v->flush_leader != NULL || v->flush_queue == NULL)
+  if (v->flush_leader != NULL) {
+    if (v->flush_leader->unsent != 0)
+      send(v, v->flush_leader);
+    return;
+  }
+  if (v->flush_queue == NULL)
     return;
   op = op_new(v, OP_FLUSH, 0, 0);
   if (op == NULL)
@@ -42,28 +89,8 @@ flush_next(struct sf_volume *v) {
   sf_sm_move(&op->sm, OP_RUNNING, &(struct sf_sm_hooks){0}, v);
 
   op->asked = v->needs;
-  EACH_LEG(leg, v->latest.in_sync | v->counted) {
-    if (v->leg[leg].flush_failed) {
-      op->sent |= legbit(leg);
-      op->failed |= legbit(leg);
-      op->error = -EIO;
-      v->dirty = true;
-      continue;
-    }
-    snapshot(&v->leg[leg], op);
-    args.legs |= legbit(leg);
-  }
-  if (args.legs != 0)
-    op_send(op, &args);
-  if (op->retry) {
-    op->retry = false; /* no slot below: as if every leg had refused */
-    op->sent |= args.legs;
-    op->failed |= args.legs;
-    op->error = -EIO;
-    EACH_LEG(leg, args.legs)
-    flush_leg_failed(op, leg);
-    v->dirty = true;
-  }
+  op->unsent = op->pending = v->latest.in_sync | v->counted;
+  send(v, op);
 }
 
 void
@@ -85,6 +112,25 @@ flush_leg_failed(struct sf_op *op, unsigned index) {
   leg->flush_op = NULL;
   sf_map_unite(&leg->unflushed, &leg->flushing);
   sf_map_zero(&leg->flushing);
+}
+
+/* Its own completion has come.  A failure that comes after the flush was answered, or given up on,
+ * is one all the same: nothing that this leg has not flushed counts as stable there (R9). */
+void
+flush_ended(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = op->volume;
+  struct leg *leg = &v->leg[index];
+
+  SF_MUST(leg->flushes > 0);
+  leg->flushes--;
+  v->dirty = true;
+  if (event->error == 0 || event->error == -ECANCELED ||
+      (op->sm.state == OP_RUNNING && !event->late))
+    return;
+  if (volume_serving(v) & legbit(index))
+    leg->flush_failed = true;
+  else
+    leg_fall_back(v, index, leg_state_for(event->error), "a flush failed");
 }
 
 /* Who shares it goes on waiting for it. */

@@ -92,6 +92,7 @@ struct sf_op {
 
   legset sent;    /* legs it was ever sent to */
   legset asked;   /* FLUSH: what an answer needed when it was sent */
+  legset unsent;  /* FLUSH: an older one still runs there, or there was no slot: sent later */
   legset pending; /* not terminal there yet */
   legset running; /* its own completion has not come there */
   legset ok;      /* they have it */
@@ -133,6 +134,7 @@ struct leg {
   struct sf_map unflushed; /* completed there since the last good flush was submitted */
   struct sf_map flushing;  /* covered by the flush in flight */
   struct sf_op *flush_op;
+  unsigned flushes;   /* in the kernel, those given up on included */
   bool flush_failed;  /* a failed flush that could not be answered by a demotion: sticky (R9) */
   bool clean_absence; /* absent at a clean start: stale is only what was written since */
 
@@ -301,6 +303,7 @@ void flush_request(struct sf_volume *v, struct sf_request *request);
 void flush_next(struct sf_volume *v);
 void flush_leg_ok(struct sf_op *op, unsigned leg);
 void flush_leg_failed(struct sf_op *op, unsigned leg);
+void flush_ended(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
 void flush_give_up(struct sf_op *op);
 void flush_answered(struct sf_op *op, int error);
 

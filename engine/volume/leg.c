@@ -12,8 +12,7 @@ const struct sf_sm_table sf_leg_table = {
         {
             [SF_STATE_IN_SYNC] =
                 SF_SM_TO(SF_STATE_LATE) | SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
-            [SF_STATE_LATE] =
-                SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
+            [SF_STATE_LATE] = SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_FAULTY),
             [SF_STATE_PROBING] = SF_SM_TO(SF_STATE_CATCHING_UP) | SF_SM_TO(SF_STATE_LATE) |
                                  SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
             [SF_STATE_CATCHING_UP] = SF_SM_TO(SF_STATE_IN_SYNC) | SF_SM_TO(SF_STATE_LATE) |

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RETRY_MS = 5 }; /* after a submission that found no room: well within any deadline */
+
 const struct sf_sm_table sf_op_table = {
     .machine = "op",
     .states = OP_STATES,
@@ -70,7 +72,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->length = length;
   op->started_ns = v->now_ns;
   op->blockers = 0;
-  op->sent = op->pending = op->running = op->ok = op->overdue = op->failed = 0;
+  op->unsent = op->sent = op->pending = op->running = op->ok = op->overdue = op->failed = 0;
   op->error = 0;
   op->ios = 0;
   op_move(op, OP_WAITING);
@@ -284,6 +286,9 @@ op_fail(struct sf_op *op, int error) {
     read_fail(op, error);
     return;
   }
+  if (op->kind == OP_FLUSH)
+    EACH_LEG(leg, op->failed & volume_serving(v))
+  v->leg[leg].flush_failed = true;
   v->failed = error != -ESHUTDOWN;
   op_answer(op, error);
 }
@@ -394,15 +399,10 @@ static void
 op_too_few(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  if (op->kind == OP_FLUSH) {
-    EACH_LEG(leg, op->failed & volume_serving(v))
-    v->leg[leg].flush_failed = true;
+  if (op->kind == OP_FLUSH || v->config.on_too_few == SF_TOO_FEW_ERROR)
     op_fail(op, op->error ? op->error : -EIO);
-  } else if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
-    op_fail(op, op->error ? op->error : -EIO);
-  } else {
+  else
     op_suspend(op);
-  }
 }
 
 void
@@ -465,6 +465,7 @@ op_send(struct sf_op *op, const struct io_args *args) {
   }
   if (r == -EAGAIN) {
     op->retry = true;
+    volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
     return;
   }
   op->sent |= args->legs;
@@ -503,8 +504,11 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
   struct sf_op *op = io->owner;
   legset bit = legbit(leg);
 
-  if (event_is_final(event))
+  if (event_is_final(event)) {
     op->running &= (legset) ~bit;
+    if (op->kind == OP_FLUSH)
+      flush_ended(op, leg, event);
+  }
   if (event->late) {
     op_release(op);
     return;
