@@ -120,6 +120,7 @@ check_deadline(const struct client *c) {
              sim.leg_state[i] == SF_STATE_IN_SYNC && sim.in_sync_since_ns[i] < c->began_ns;
   if (!c->timely || sound < o->min_legs)
     return;
+  COUNT(deadlines_checked);
   most = (2 + o->legs - sound) * most + 50 * SIM_MS;
   if (took > most)
     sim_fail("the deadline: a %s at block %lu took %lu ms, %u legs being well", //
@@ -147,6 +148,9 @@ submit(unsigned index) {
   if (r->kind == SF_REQ_WRITE || r->kind == SF_REQ_ZERO) {
     c->id = ++sim.next_id;
     r->fua = random_chance(sim.options.fua_permille);
+    r->may_unmap = r->kind == SF_REQ_ZERO && random_chance(sim.options.trim_permille);
+    if (r->may_unmap)
+      COUNT(trims);
     if (r->kind == SF_REQ_WRITE)
       fill(r->buffer->data, c->id, first, n);
     oracle_write_begin(c->id, r->kind == SF_REQ_ZERO, first, n);
@@ -182,6 +186,7 @@ client_event(unsigned index) {
     if (other->busy) {
       TRACE("client %ld is gone", (long) (other - sim.client));
       other->gave_up = true;
+      COUNT(give_ups);
       sf_volume_give_up(sim.volume, &other->request, sim.now_ns);
       if (other->busy)
         sim_fail("a request that was given up is not answered");
@@ -212,6 +217,8 @@ client_answered(struct sf_request *r) {
   check_error(c);
   if (good)
     check_deadline(c);
+  else
+    COUNT(failed_requests);
   switch (r->kind) {
   case SF_REQ_READ:
     if (good)

@@ -41,6 +41,7 @@ cure_after(struct sim_leg *leg, uint64_t ns) {
 
 static void
 strike_stall(struct sim_leg *leg) {
+  COUNT(stalls);
   leg->stalled_until_ns = sim.now_ns + random_around(sim.options.stall_ns);
   leg->stalled_kinds = draw_kinds();
   leg->cured_ns = leg->stalled_until_ns + 2 * SIM_MS;
@@ -50,6 +51,7 @@ strike_stall(struct sim_leg *leg) {
 
 static void
 strike_hang(struct sim_leg *leg) {
+  COUNT(hangs);
   leg->stalled_until_ns = SIM_NEVER;
   leg->stalled_kinds = draw_kinds();
   TRACE("leg %u hangs (kinds %u)", leg->index, leg->stalled_kinds);
@@ -59,6 +61,7 @@ strike_hang(struct sim_leg *leg) {
 
 static void
 strike_slow(struct sim_leg *leg) {
+  COUNT(slows);
   leg->slow = 2 + (unsigned) random_below(200);
   TRACE("leg %u is %u times slower", leg->index, leg->slow);
   cure_after(leg, 3 * sim.options.stall_ns);
@@ -66,6 +69,7 @@ strike_slow(struct sim_leg *leg) {
 
 static void
 strike_error(struct sim_leg *leg) {
+  COUNT(errors);
   leg->error = random_chance(700) ? -EIO : -ENOSPC;
   leg->error_kinds = (unsigned) random_below(15) + 1;
   if (leg->error == -ENOSPC)
@@ -79,6 +83,7 @@ strike_error(struct sim_leg *leg) {
 
 static void
 strike_flush_error(struct sim_leg *leg) {
+  COUNT(flush_errors);
   leg->error = -EIO;
   leg->error_kinds = 1 << SF_TIO_FLUSH;
   leg->error_permille = 500;
@@ -95,6 +100,7 @@ strike_gone(struct sim_leg *leg) {
     others += i != leg->index && !is_troubled(&sim.leg[i]) && sim.leg_state[i] == SF_STATE_IN_SYNC;
   if (others < sim.options.min_legs || sim.volume == NULL)
     return;
+  COUNT(departures);
   leg->gone = true;
   TRACE("leg %u is gone", leg->index);
   tio_leg_gone(leg->index);

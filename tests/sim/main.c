@@ -1,6 +1,7 @@
-/* sf-sim: runs seeds, one after the other, in a worker process, so that an assertion in the volume
- * is a failure like any other.  A failure is run again for its trace, and for the shortest prefix of
- * client requests that still fails. */
+/* sf-sim: runs seeds in worker processes, so that an assertion in the volume is a failure like any
+ * other.  A failure is run again for its trace, and for the shortest prefix of client requests that
+ * still fails. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,25 +17,36 @@
 enum { TRACE_LINES = 60, RUN_SECONDS_MAX = 60 };
 
 struct shared *shared;
+struct worker *worker;
 
 struct arguments {
   uint64_t seed, runs, ops;
-  unsigned minutes;
-  bool trace, quiet, keep_going;
+  unsigned minutes, jobs;
+  bool trace, verbose, quiet, keep_going, coverage;
   const char *file;
 };
 
-static uint64_t
+static double
 seconds(void) {
   struct timespec now;
 
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t) now.tv_sec;
+  return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
 }
 
-/* One run in a child; true: it failed. */
+static void
+name_signal(struct worker *w, int status) {
+  if (WIFSIGNALED(status) && w->message[0] == '\0')
+    snprintf(w->message, sizeof w->message, "signal %d: %s", WTERMSIG(status),
+             strsignal(WTERMSIG(status)));
+}
+
+/* ---- one seed again ---- */
+
+/* In a child; true: it failed. */
 static bool
 fails(uint64_t seed, uint64_t ops, const char *trace_file) {
+  struct worker *again = &shared->worker[JOBS_MAX];
   pid_t pid;
   int status;
 
@@ -47,8 +59,9 @@ fails(uint64_t seed, uint64_t ops, const char *trace_file) {
       _exit(1);
     if (trace != NULL)
       setvbuf(trace, NULL, _IOLBF, 0);
-    shared->message[0] = '\0';
-    shared->seed = seed;
+    worker = again;
+    worker->message[0] = '\0';
+    worker->seed = seed;
     alarm(RUN_SECONDS_MAX);
     sim_run(seed, ops, trace);
     _exit(0);
@@ -57,9 +70,7 @@ fails(uint64_t seed, uint64_t ops, const char *trace_file) {
     perror("sf-sim");
     exit(1);
   }
-  if (WIFSIGNALED(status) && shared->message[0] == '\0')
-    snprintf(shared->message, sizeof shared->message, "signal %d: %s", WTERMSIG(status),
-             strsignal(WTERMSIG(status)));
+  name_signal(again, status);
   return status != 0;
 }
 
@@ -103,121 +114,173 @@ print_tail(const char *file) {
 }
 
 static void
-report(const struct arguments *args) {
-  uint64_t seed = shared->seed, ops = shared->ops_in_run, shortest;
-  char first[sizeof shared->message];
-  char file[64];
+print_seed(uint64_t seed) {
   struct options options;
 
-  snprintf(first, sizeof first, "%s", shared->message);
+  swarm_draw(seed, &options);
+  printf("seed %lu\n", (unsigned long) seed);
+  swarm_print(&options, stdout);
+}
+
+static void
+report(const struct arguments *args, const struct worker *failed) {
+  const struct worker *again = &shared->worker[JOBS_MAX];
+  uint64_t seed = failed->seed, ops = failed->ops_in_run, shortest;
+  char file[64];
+
   snprintf(file, sizeof file, "/tmp/sf-sim-%lu.trace", (unsigned long) seed);
-  sim.random = seed * UINT64_C(0xd1342543de82ef95) + 1;
-  swarm_draw(&options);
   printf("seed %lu FAILED after %lu requests: %s\n", (unsigned long) seed, (unsigned long) ops,
-         first);
+         failed->message);
   if (args->quiet)
     return;
-  swarm_print(&options, stdout);
+  print_seed(seed);
   shortest = shortest_prefix(seed, ops > 0 ? ops : 1);
   if (!fails(seed, shortest, args->file != NULL ? args->file : file))
     printf("run again, it does not fail: not deterministic\n");
   print_tail(args->file != NULL ? args->file : file);
   printf("seed %lu: sf-sim --seed %lu --ops %lu: %s\nfull trace: %s\n", (unsigned long) seed,
-         (unsigned long) seed, (unsigned long) shortest, shared->message,
+         (unsigned long) seed, (unsigned long) shortest, again->message,
          args->file != NULL ? args->file : file);
 }
 
-static void
-work(const struct arguments *args, uint64_t from, uint64_t until) {
-  for (uint64_t seed = from; seed < args->seed + args->runs; seed++) {
-    if (until != 0 && seconds() >= until)
+/* ---- many seeds ---- */
+
+static bool
+is_over(const struct arguments *args, double until) {
+  return __atomic_load_n(&shared->stop, __ATOMIC_RELAXED) ||
+         (args->minutes != 0 && seconds() >= until);
+}
+
+_Noreturn static void
+work(const struct arguments *args, double until) {
+  while (!is_over(args, until)) {
+    uint64_t seed = __atomic_fetch_add(&shared->next_seed, 1, __ATOMIC_RELAXED);
+
+    if (seed >= args->seed + args->runs)
       break;
-    shared->seed = seed;
-    shared->message[0] = '\0';
+    if (args->verbose)
+      print_seed(seed);
+    worker->seed = seed;
+    worker->message[0] = '\0';
     alarm(RUN_SECONDS_MAX);
     sim_run(seed, args->ops, NULL);
-    shared->runs++;
+    shared_add(&shared->runs, 1);
   }
+  exit(0);
+}
+
+static void
+start_worker(const struct arguments *args, struct worker *slot, double until) {
+  pid_t pid;
+
+  fflush(NULL);
+  slot->message[0] = '\0';
+  pid = fork();
+  if (pid == 0) {
+    worker = slot;
+    work(args, until);
+  }
+  if (pid < 0) {
+    perror("sf-sim");
+    exit(1);
+  }
+  slot->pid = pid;
+}
+
+static struct worker *
+wait_for_one(const struct arguments *args, int *status) {
+  for (;;) {
+    pid_t pid = waitpid(-1, status, 0);
+
+    if (pid < 0) {
+      if (errno == EINTR)
+        continue;
+      return NULL;
+    }
+    for (unsigned i = 0; i < args->jobs; i++)
+      if (shared->worker[i].pid == pid) {
+        shared->worker[i].pid = 0;
+        return &shared->worker[i];
+      }
+  }
+}
+
+static void
+print_totals(double took, unsigned failures) {
+  printf("%lu runs, %lu requests, %.0f/s;", (unsigned long) shared->runs,
+         (unsigned long) shared->ops, (double) shared->ops / took);
+  for (unsigned i = 0; i < SIM_COUNT_KINDS; i++)
+    printf(" %s %lu,", sim_count_name[i], (unsigned long) shared->count[i]);
+  printf(" %u failed\n", failures);
 }
 
 static int
 run_all(const struct arguments *args) {
-  uint64_t until = args->minutes != 0 ? seconds() + 60 * (uint64_t) args->minutes : 0;
-  uint64_t began = seconds(), from = args->seed;
-  unsigned failures = 0;
-  struct timespec t0, t1;
-  double took;
+  double began = seconds(), until = began + 60.0 * args->minutes;
+  unsigned failures = 0, missing = 0;
+  struct worker *ended;
+  int status;
 
-  clock_gettime(CLOCK_MONOTONIC, &t0);
-  while (from < args->seed + args->runs && (until == 0 || seconds() < until)) {
-    pid_t pid;
-    int status;
-
-    fflush(NULL);
-    pid = fork();
-    if (pid == 0) {
-      work(args, from, until);
-      _exit(0);
-    }
-    if (pid < 0 || waitpid(pid, &status, 0) != pid)
-      return 1;
+  shared->next_seed = args->seed;
+  for (unsigned i = 0; i < args->jobs; i++)
+    start_worker(args, &shared->worker[i], until);
+  while ((ended = wait_for_one(args, &status)) != NULL) {
     if (status == 0)
-      break;
-    if (WIFSIGNALED(status) && shared->message[0] == '\0')
-      snprintf(shared->message, sizeof shared->message, "signal %d: %s", WTERMSIG(status),
-               strsignal(WTERMSIG(status)));
+      continue;
+    name_signal(ended, status);
     failures++;
-    from = shared->seed + 1;
-    report(args);
     if (!args->keep_going)
-      break;
+      __atomic_store_n(&shared->stop, true, __ATOMIC_RELAXED);
+    report(args, ended);
+    if (args->keep_going && !is_over(args, until))
+      start_worker(args, ended, until);
   }
-  clock_gettime(CLOCK_MONOTONIC, &t1);
-  took = (double) (t1.tv_sec - t0.tv_sec) + (double) (t1.tv_nsec - t0.tv_nsec) / 1e9;
-  (void) began;
-  printf("%lu runs, %lu requests, %.0f/s; starts %lu, kills %lu, power cuts %lu, demotions %lu; "
-         "%u failed\n",
-         (unsigned long) shared->runs, (unsigned long) shared->ops, (double) shared->ops / took,
-         (unsigned long) shared->starts, (unsigned long) shared->kills,
-         (unsigned long) shared->power_cuts, (unsigned long) shared->demotions, failures);
-  return failures != 0;
+  print_totals(seconds() - began, failures);
+  if (args->coverage)
+    missing = coverage_print_missing();
+  return failures != 0 || missing != 0;
 }
 
 /* One seed, with its trace on standard output or in a file. */
 static int
 run_traced(const struct arguments *args) {
-  struct options options;
   const char *file = args->file != NULL ? args->file : "/dev/stdout";
 
-  sim.random = args->seed * UINT64_C(0xd1342543de82ef95) + 1;
-  swarm_draw(&options);
-  printf("seed %lu\n", (unsigned long) args->seed);
-  swarm_print(&options, stdout);
+  print_seed(args->seed);
   if (!fails(args->seed, args->ops, file))
     return 0;
-  printf("seed %lu FAILED: %s\n", (unsigned long) args->seed, shared->message);
+  printf("seed %lu FAILED: %s\n", (unsigned long) args->seed, shared->worker[JOBS_MAX].message);
   return 1;
 }
 
 static int
 usage(void) {
-  fprintf(stderr, "usage: sf-sim [--seed N] [--runs N] [--minutes N] [--ops N] [--trace]\n"
-                  "              [--file TRACE] [--keep-going] [--quiet]\n");
+  fprintf(stderr,
+          "usage: sf-sim [OPTION...]\n"
+          "  --seed N      the first seed (1)\n"
+          "  --runs N      so many seeds (1, or no end with --minutes)\n"
+          "  --minutes N   no new run after so many minutes\n"
+          "  --ops N       at most so many requests in a run\n"
+          "  --jobs N      so many processes; 0: one for each CPU (1)\n"
+          "  --trace       one seed, with all that happens\n"
+          "  --file FILE   where the trace of that seed, or of a failure, goes\n"
+          "  --verbose     what each seed draws, before it runs\n"
+          "  --keep-going  after a failure\n"
+          "  --quiet       no second run of a failure\n"
+          "  --coverage    fails if a move of a state machine, or a kind of event, never came\n");
   return 2;
 }
 
 int
 main(int argc, char **argv) {
-  static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                          {"runs", required_argument, NULL, 'r'},
-                                          {"minutes", required_argument, NULL, 'm'},
-                                          {"ops", required_argument, NULL, 'o'},
-                                          {"trace", no_argument, NULL, 't'},
-                                          {"file", required_argument, NULL, 'f'},
-                                          {"keep-going", no_argument, NULL, 'k'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {NULL, 0, NULL, 0}};
-  struct arguments args = {.seed = 1, .runs = 0, .ops = UINT64_MAX};
+  static const struct option options[] = {
+      {"seed", required_argument, NULL, 's'},    {"runs", required_argument, NULL, 'r'},
+      {"minutes", required_argument, NULL, 'm'}, {"ops", required_argument, NULL, 'o'},
+      {"jobs", required_argument, NULL, 'j'},    {"trace", no_argument, NULL, 't'},
+      {"file", required_argument, NULL, 'f'},    {"verbose", no_argument, NULL, 'v'},
+      {"keep-going", no_argument, NULL, 'k'},    {"quiet", no_argument, NULL, 'q'},
+      {"coverage", no_argument, NULL, 'c'},      {NULL, 0, NULL, 0}};
+  struct arguments args = {.seed = 1, .ops = UINT64_MAX, .jobs = 1};
   int c;
 
   while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -234,11 +297,17 @@ main(int argc, char **argv) {
     case 'o':
       args.ops = strtoull(optarg, NULL, 0);
       break;
+    case 'j':
+      args.jobs = (unsigned) strtoul(optarg, NULL, 0);
+      break;
     case 't':
       args.trace = true;
       break;
     case 'f':
       args.file = optarg;
+      break;
+    case 'v':
+      args.verbose = true;
       break;
     case 'k':
       args.keep_going = true;
@@ -246,11 +315,16 @@ main(int argc, char **argv) {
     case 'q':
       args.quiet = true;
       break;
+    case 'c':
+      args.coverage = true;
+      break;
     default:
       return usage();
     }
-  if (optind != argc)
+  if (optind != argc || args.jobs > JOBS_MAX)
     return usage();
+  if (args.jobs == 0)
+    args.jobs = (unsigned) sysconf(_SC_NPROCESSORS_ONLN);
   if (args.runs == 0)
     args.runs = args.minutes != 0 ? UINT64_MAX - args.seed : 1;
   shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

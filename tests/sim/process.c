@@ -51,10 +51,12 @@ host_event(void *ctx, const struct sf_volume_event *event) {
     return;
   to = state_of(event->to);
   sim.leg_state[event->leg] = to;
-  if (to == SF_STATE_IN_SYNC)
+  if (to == SF_STATE_IN_SYNC) {
+    COUNT(promotions);
     sim.in_sync_since_ns[event->leg] = sim.now_ns;
+  }
   if (state_of(event->from) == SF_STATE_IN_SYNC)
-    sim.demotions++;
+    COUNT(demotions);
   if (to == SF_STATE_LATE || to == SF_STATE_MISSING || to == SF_STATE_FAULTY)
     tio_leg_left((unsigned) event->leg);
 }
@@ -99,7 +101,7 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
     sim_fail("sf_volume_create: %d", r);
   for (unsigned i = 0; i < sim.options.legs; i++)
     sim.leg_state[i] = inside_leg_state(sim.volume, i);
-  sim.starts++;
+  COUNT(starts);
   sf_volume_start(sim.volume, sim.now_ns);
 }
 
@@ -110,6 +112,7 @@ check_clean_start(const struct sf_assembly *assembly) {
 
   if (!assembly->base.record.clean)
     return;
+  COUNT(clean_starts);
   for (unsigned i = 0; i < sim.options.legs; i++) {
     if (!(assembly->current >> i & 1))
       continue;
@@ -126,7 +129,8 @@ process_start(void) {
   struct sf_assembly assembly;
 
   for (unsigned i = 0; i < sim.options.legs; i++) {
-    bool absent = !sim.healing && sim.starts > 0 && random_chance(sim.options.absent_permille);
+    bool absent =
+        !sim.healing && sim.count[COUNT_starts] > 0 && random_chance(sim.options.absent_permille);
 
     if (is_available(i) && !absent)
       found_of(i, false, false, &found[i]);
@@ -139,7 +143,7 @@ process_start(void) {
         (unsigned long) assembly.base.record.change, assembly.base.record.in_sync,
         assembly.base.record.clean ? " clean" : "", assembly.reason);
   if (!assembly.may_start) {
-    sim.refusals++;
+    COUNT(refusals);
     return false;
   }
   check_clean_start(&assembly);
@@ -170,7 +174,7 @@ process_kill(void) {
   clients_orphaned();
   oracle_killed();
   tio_process_ended(false);
-  sim.kills++;
+  COUNT(kills);
   sim.troubles++;
   ended();
 }
@@ -189,7 +193,7 @@ process_power_cut(void) {
     medium_lose_cache(&sim.leg[i], keep[random_below(sizeof keep / sizeof keep[0])]);
   }
   oracle_power_cut();
-  sim.power_cuts++;
+  COUNT(power_cuts);
   sim.troubles++;
   if (ran)
     ended();
@@ -285,6 +289,7 @@ process_event(const struct event *event) {
   case EV_STOP:
     if (!sim.healing && sim.volume != NULL && !sim.stopping) {
       TRACE("the operator stops the volume");
+      COUNT(stops);
       sim.stopping = true;
       sf_volume_stop(sim.volume, sim.now_ns);
     }

@@ -29,9 +29,9 @@ sim_fail(const char *format, ...) {
   va_list args;
 
   va_start(args, format);
-  vsnprintf(shared->message, sizeof shared->message, format, args);
+  vsnprintf(worker->message, sizeof worker->message, format, args);
   va_end(args);
-  TRACE("FAILED: %s", shared->message);
+  TRACE("FAILED: %s", worker->message);
   if (sim.trace != NULL)
     fflush(sim.trace);
   _exit(SIM_EXIT_FAILED);
@@ -125,12 +125,11 @@ static void
 setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   sim = (struct sim){
       .seed = seed, .random = seed * UINT64_C(0xd1342543de82ef95) + 1, .trace = trace, .life = 1};
-  swarm_draw(&sim.options);
+  swarm_draw(seed, &sim.options);
   if (sim.options.ops > ops_most)
     sim.options.ops = ops_most;
   sim.blocks = (uint64_t) sim.options.extents * SF_EXTENT_BYTES_DEFAULT / BLOCK;
-  if (random_chance(300)) /* a last extent that is shorter */
-    sim.blocks -= 8 * random_below(SF_EXTENT_BYTES_DEFAULT / BLOCK / 8 / 2);
+  sim.blocks -= sim.options.short_blocks; /* the last extent may be shorter */
   if (sim.blocks * BLOCK < SF_VOLUME_BYTES_MIN)
     sim.blocks = SF_VOLUME_BYTES_MIN / BLOCK;
   sim.data_offset = SF_DATA_OFFSET;
@@ -259,7 +258,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   bool done = false;
 
   setup(seed, ops_most, trace);
-  shared->ops_in_run = 0;
+  worker->ops_in_run = 0;
   event_add(0, EV_START, 0, sim.life);
   clients_start();
   faults_start();
@@ -270,7 +269,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
     done = dispatch(&event);
     process_stopped();
     trust_check();
-    shared->ops_in_run = sim.ops_begun;
+    worker->ops_in_run = sim.ops_begun;
     if (!sim.healing &&
         ((sim.ops_begun >= sim.options.ops && clients_busy() == 0 && !sim.stopping) ||
          sim.now_ns > sim.answered_ns + IDLE_S * SIM_S))
@@ -279,10 +278,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   if (!done)
     sim_fail("nothing happens any more");
   final_questions();
-  shared->ops += sim.ops_begun;
-  shared->kills += sim.kills;
-  shared->power_cuts += sim.power_cuts;
-  shared->starts += sim.starts;
-  shared->demotions += sim.demotions;
+  shared_add(&shared->ops, sim.ops_begun);
+  coverage_publish();
   teardown();
 }

@@ -15,6 +15,7 @@
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
  *      inside.c   what it takes from the volume's inside
+ *      coverage.c what has been seen
  *      main.c     seeds, workers, the shortest failing prefix */
 #ifndef SIM_H
 #define SIM_H
@@ -36,18 +37,19 @@ enum {
   CLIENTS_MAX = 16,
   META_BYTES = 256 * 1024, /* of the metadata area: superblocks, probe page, maps */
   META_BLOCKS = META_BYTES / BLOCK,
+  MACHINES_MAX = 8,
   REQUEST_BLOCKS_MAX = 512,
 };
 
 /* ---- what a seed draws (swarm.c) ---- */
 
 struct options {
-  unsigned legs, min_legs, clients, extents;
+  unsigned legs, min_legs, clients, extents, short_blocks;
   uint64_t ops; /* client requests until healing begins */
   bool suspend;
   uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns;
   uint64_t latency_ns[LEGS_MAX], think_ns;
-  unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille;
+  unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille, trim_permille;
   unsigned blocks_most;  /* of a request */
   unsigned hot_permille; /* aimed at a few blocks */
   uint64_t fault_gap_ns; /* mean time between faults; 0 = none */
@@ -64,7 +66,7 @@ struct options {
   unsigned give_up_permyriad;
 };
 
-void swarm_draw(struct options *options);
+void swarm_draw(uint64_t seed, struct options *options);
 void swarm_print(const struct options *options, FILE *to);
 
 /* ---- events in virtual time (events.c) ---- */
@@ -248,6 +250,43 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
 
 /* ---- the run ---- */
 
+/* What may happen, and with --coverage must. */
+#define SIM_COUNTS(COUNTED)                                                                        \
+  COUNTED(starts)                                                                                  \
+  COUNTED(refusals)                                                                                \
+  COUNTED(clean_starts)                                                                            \
+  COUNTED(kills)                                                                                   \
+  COUNTED(power_cuts)                                                                              \
+  COUNTED(stops)                                                                                   \
+  COUNTED(demotions)                                                                               \
+  COUNTED(promotions)                                                                              \
+  COUNTED(stalls)                                                                                  \
+  COUNTED(hangs)                                                                                   \
+  COUNTED(slows)                                                                                   \
+  COUNTED(errors)                                                                                  \
+  COUNTED(flush_errors)                                                                            \
+  COUNTED(departures)                                                                              \
+  COUNTED(lost_requests)                                                                           \
+  COUNTED(torn_writes)                                                                             \
+  COUNTED(real_cancels)                                                                            \
+  COUNTED(late_landings)                                                                           \
+  COUNTED(ghost_landings)                                                                          \
+  COUNTED(no_slots)                                                                                \
+  COUNTED(no_buffers)                                                                              \
+  COUNTED(trims)                                                                                   \
+  COUNTED(give_ups)                                                                                \
+  COUNTED(failed_requests)                                                                         \
+  COUNTED(deadlines_checked)
+
+enum {
+#define COUNTED(name) COUNT_##name,
+  SIM_COUNTS(COUNTED)
+#undef COUNTED
+      SIM_COUNT_KINDS
+};
+extern const char *const sim_count_name[SIM_COUNT_KINDS];
+#define COUNT(name) (sim.count[COUNT_##name]++)
+
 struct sim {
   uint64_t seed, random;
   uint64_t now_ns, steps;
@@ -278,7 +317,7 @@ struct sim {
   uint64_t healing_since_ns;
   FILE *trace;
 
-  uint64_t kills, power_cuts, starts, refusals, demotions;
+  uint64_t count[SIM_COUNT_KINDS];
 };
 extern struct sim sim;
 

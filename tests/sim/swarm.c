@@ -1,13 +1,18 @@
 /* Each seed draws its own mix: which faults happen at all, how often, on what volume. */
 #include "sim/sim.h"
 
-uint64_t
-random_next(void) {
-  uint64_t z = sim.random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+static uint64_t
+splitmix(uint64_t *state) {
+  uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
 
   z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
   z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
   return z ^ z >> 31;
+}
+
+uint64_t
+random_next(void) {
+  return splitmix(&sim.random);
 }
 
 uint64_t
@@ -30,68 +35,110 @@ random_around(uint64_t mean) {
   return value + 1;
 }
 
+/* ---- options: each is drawn from the seed and its own name alone, so that a new one leaves all the
+ * others as they were ---- */
+
+static uint64_t option_seed, option_random;
+
+static uint64_t
+option_next(void) {
+  return splitmix(&option_random);
+}
+
+static void
+option(const char *name, unsigned index) {
+  uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ index;
+
+  for (; *name != '\0'; name++)
+    hash = (hash ^ (uint8_t) *name) * UINT64_C(0x100000001b3);
+  option_random = option_seed * UINT64_C(0xd1342543de82ef95) ^ hash;
+  option_next();
+}
+
+/* DRAW(field, value): the draws in `value` are that option's own. */
+#define DRAW(field, ...) (option(#field, 0), o->field = (__VA_ARGS__))
+
 static bool
 one_in(unsigned n) {
-  return random_below(n) == 0;
+  return option_next() % n == 0;
 }
 
 static uint64_t
 between(uint64_t least, uint64_t most) {
-  return least + random_below(most - least + 1);
+  return least + option_next() % (most - least + 1);
+}
+
+static unsigned
+some(unsigned least, unsigned most) {
+  return (unsigned) between(least, most);
+}
+
+static unsigned
+draw_legs(void) {
+  static const unsigned char legs[] = {1, 2, 2, 2, 3, 3, 3, 3, 4, 5};
+
+  return legs[option_next() % sizeof legs];
 }
 
 static void
 draw_volume(struct options *o) {
-  static const unsigned char legs[] = {1, 2, 2, 2, 3, 3, 3, 3, 4, 5};
-
-  o->legs = legs[random_below(sizeof legs)];
-  o->min_legs = o->legs <= 2 ? 1 : o->legs / 2 + 1;
-  if (one_in(4))
-    o->min_legs = (unsigned) between(1, o->legs);
-  o->clients = one_in(5) ? 1 : (unsigned) between(2, CLIENTS_MAX);
-  o->extents = (unsigned) between(1, one_in(4) ? 16 : 5);
-  o->suspend = one_in(2);
-  for (unsigned k = 0; k < SF_KINDS; k++)
+  DRAW(legs, draw_legs());
+  DRAW(min_legs, one_in(4) ? some(1, o->legs) : o->legs <= 2 ? 1 : o->legs / 2 + 1);
+  DRAW(clients, one_in(5) ? 1 : some(2, CLIENTS_MAX));
+  DRAW(extents, some(1, one_in(4) ? 16 : 5));
+  DRAW(short_blocks,
+       one_in(3) ? 8 * (unsigned) (option_next() % (SF_EXTENT_BYTES_DEFAULT / BLOCK / 8 / 2)) : 0);
+  DRAW(suspend, one_in(2));
+  for (unsigned k = 0; k < SF_KINDS; k++) {
+    option("deadline", k);
     o->deadline_ns[k] = between(10, 120) * SIM_MS;
+  }
+  option("long flush deadline", 0);
   if (one_in(2))
     o->deadline_ns[SF_FLUSH_KIND] = between(100, 1000) * SIM_MS;
   for (unsigned i = 0; i < o->legs; i++) {
+    option("leg", i);
     o->leg_timeout_ns[i] = one_in(3) ? between(5, 60) * SIM_MS : 0;
     o->latency_ns[i] = between(20, one_in(4) ? 4000 : 400) * SIM_US;
   }
-  o->fail_timeout_ns = between(1000, 4000) * SIM_MS;
+  DRAW(fail_timeout_ns, between(1000, 4000) * SIM_MS);
 }
 
 static void
 draw_clients(struct options *o) {
-  o->ops = between(100, one_in(4) ? 6000 : 1500);
-  o->think_ns = (one_in(3) ? between(1, 30) * 1000 : between(20, 1500)) * SIM_US;
-  o->read_weight = (unsigned) between(10, 60);
-  o->write_weight = (unsigned) between(20, 60);
-  o->zero_weight = one_in(2) ? (unsigned) between(0, 10) : 0;
-  o->flush_weight = (unsigned) between(1, 12);
-  o->fua_permille = one_in(2) ? (unsigned) between(0, 300) : 0;
-  o->blocks_most = one_in(4) ? REQUEST_BLOCKS_MAX : (unsigned) between(1, 48);
-  o->hot_permille = one_in(2) ? (unsigned) between(0, 900) : 0;
-  o->give_up_permyriad = one_in(4) ? (unsigned) between(0, 200) : 0;
+  DRAW(ops, between(100, one_in(4) ? 6000 : 1500));
+  DRAW(think_ns, (one_in(3) ? between(1, 30) * 1000 : between(20, 1500)) * SIM_US);
+  DRAW(read_weight, some(10, 60));
+  DRAW(write_weight, some(20, 60));
+  DRAW(zero_weight, one_in(2) ? some(0, 10) : 0);
+  DRAW(flush_weight, some(1, 12));
+  DRAW(fua_permille, one_in(2) ? some(0, 300) : 0);
+  DRAW(trim_permille, one_in(2) ? some(0, 1000) : 0);
+  DRAW(blocks_most, one_in(4) ? REQUEST_BLOCKS_MAX : some(1, 48));
+  DRAW(hot_permille, one_in(2) ? some(0, 900) : 0);
+  DRAW(give_up_permyriad, one_in(4) ? some(0, 200) : 0);
 }
 
 static void
 draw_faults(struct options *o) {
-  o->fault_gap_ns = between(20, 2000) * SIM_MS;
-  o->stall_weight = one_in(3) ? 0 : (unsigned) between(1, 10);
-  o->hang_weight = one_in(2) ? 0 : (unsigned) between(1, 6);
-  o->slow_weight = one_in(2) ? 0 : (unsigned) between(1, 4);
-  o->error_weight = one_in(2) ? 0 : (unsigned) between(1, 4);
-  o->gone_weight = one_in(2) ? 0 : (unsigned) between(1, 4);
-  o->lost_weight = one_in(3) ? 0 : (unsigned) between(1, 10);
-  o->stall_ns = between(5, 2000) * SIM_MS;
-  o->all_may_stall = one_in(2);
-  o->real_permille = one_in(2) ? (unsigned) between(0, 900) : 0;
-  o->torn_permille = one_in(2) ? (unsigned) between(0, 300) : 0;
-  o->eagain_permyriad = one_in(4) ? (unsigned) between(1, 100) : 0;
-  o->buffers = one_in(4) ? (unsigned) between(24, 64) : 0;
-  if (one_in(8)) /* a healthy world */
+  bool healthy;
+
+  DRAW(fault_gap_ns, between(20, 2000) * SIM_MS);
+  DRAW(stall_weight, one_in(3) ? 0 : some(1, 10));
+  DRAW(hang_weight, one_in(2) ? 0 : some(1, 6));
+  DRAW(slow_weight, one_in(2) ? 0 : some(1, 4));
+  DRAW(error_weight, one_in(2) ? 0 : some(1, 4));
+  DRAW(gone_weight, one_in(2) ? 0 : some(1, 4));
+  DRAW(lost_weight, one_in(3) ? 0 : some(1, 10));
+  DRAW(stall_ns, between(5, 2000) * SIM_MS);
+  DRAW(all_may_stall, one_in(2));
+  DRAW(real_permille, one_in(2) ? some(0, 900) : 0);
+  DRAW(torn_permille, one_in(2) ? some(0, 300) : 0);
+  DRAW(eagain_permyriad, one_in(4) ? some(1, 100) : 0);
+  DRAW(buffers, one_in(4) ? 3 * o->legs + some(1, 8) : 0);
+  option("healthy", 0);
+  healthy = one_in(8);
+  if (healthy)
     o->fault_gap_ns = 0, o->eagain_permyriad = 0;
 }
 
@@ -99,22 +146,20 @@ draw_faults(struct options *o) {
  * anybody cannot be asked to remember it: so not both. */
 static void
 draw_ends(struct options *o) {
-  if (one_in(3))
-    o->kill_gap_ns = between(50, 5000) * SIM_MS;
-  if (one_in(3))
-    o->power_gap_ns = between(50, 5000) * SIM_MS;
-  if (one_in(4))
-    o->stop_gap_ns = between(200, 5000) * SIM_MS;
-  if (one_in(3))
-    o->operator_gap_ns = between(50, 2000) * SIM_MS;
-  o->absent_permille = one_in(2) ? (unsigned) between(0, 600) : 0;
-  if (o->kill_gap_ns == 0 && o->stop_gap_ns == 0 && one_in(2))
-    o->flush_error_weight = (unsigned) between(1, 4);
+  DRAW(kill_gap_ns, one_in(3) ? between(50, 5000) * SIM_MS : 0);
+  DRAW(power_gap_ns, one_in(3) ? between(50, 5000) * SIM_MS : 0);
+  DRAW(stop_gap_ns, one_in(4) ? between(200, 5000) * SIM_MS : 0);
+  DRAW(operator_gap_ns, one_in(3) ? between(50, 2000) * SIM_MS : 0);
+  DRAW(absent_permille, one_in(2) ? some(0, 600) : 0);
+  DRAW(flush_error_weight, one_in(2) ? some(1, 4) : 0);
+  if (o->kill_gap_ns != 0 || o->stop_gap_ns != 0)
+    o->flush_error_weight = 0;
 }
 
 void
-swarm_draw(struct options *options) {
+swarm_draw(uint64_t seed, struct options *options) {
   *options = (struct options){0};
+  option_seed = seed;
   draw_volume(options);
   draw_clients(options);
   draw_faults(options);
@@ -136,10 +181,10 @@ swarm_print(const struct options *o, FILE *to) {
             (unsigned long) (o->leg_timeout_ns[i] / SIM_MS));
   fprintf(to,
           "  clients: %u, ops %lu, think %lu us, read:write:zero:flush %u:%u:%u:%u, fua %u/1000, "
-          "blocks to %u, hot %u/1000, give up %u/10000\n",
+          "trim %u/1000, blocks to %u, hot %u/1000, give up %u/10000\n",
           o->clients, (unsigned long) o->ops, (unsigned long) (o->think_ns / SIM_US),
           o->read_weight, o->write_weight, o->zero_weight, o->flush_weight, o->fua_permille,
-          o->blocks_most, o->hot_permille, o->give_up_permyriad);
+          o->trim_permille, o->blocks_most, o->hot_permille, o->give_up_permyriad);
   fprintf(to,
           "  faults: every %lu ms, stall:hang:slow:error:gone:lost:flush-error "
           "%u:%u:%u:%u:%u:%u:%u, stalls %lu ms, all may stall %d, real cancels %u/1000, torn "

@@ -12,6 +12,7 @@
 struct buffer {
   struct sf_tio_buffer pub; /* first */
   unsigned refs;
+  bool whole; /* metadata: it uses whole blocks, and data only the head of each */
   struct buffer *next;
 };
 
@@ -69,8 +70,10 @@ buffer_unref(struct sf_tio_buffer *pub) {
     sim_fail("a buffer is put twice");
   if (--b->refs > 0)
     return;
+  if (b->whole)
+    memset(b->pub.data, 0, b->pub.size);
+  b->whole = false;
   if (b->pub.size == SMALL) {
-    memset(b->pub.data, 0, SMALL); /* metadata uses whole pages, data the head of each block */
     b->next = free_small;
     free_small = b;
   } else {
@@ -81,8 +84,10 @@ buffer_unref(struct sf_tio_buffer *pub) {
 
 static struct sf_tio_buffer *
 host_buffer_get(void *ctx, size_t len) {
-  if (sim.options.buffers != 0 && sim.buffers_used >= sim.options.buffers)
+  if (sim.options.buffers != 0 && sim.buffers_used >= sim.options.buffers) {
+    COUNT(no_buffers);
     return NULL;
+  }
   sim.buffers_used++;
   return buffer_new(len);
 }
@@ -262,6 +267,7 @@ region_start(struct region *r) {
   if (leg->lose_next > 0) {
     leg->lose_next--;
     r->lost = true;
+    COUNT(lost_requests);
     if (leg->lose_for_ns == SIM_NEVER) {
       r->parked = true;
       TRACE("leg %u: this %s hangs", r->leg, op_name[r->op]);
@@ -279,9 +285,13 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
             unsigned n, uint64_t *handle) {
   if (n == 0 || n > SF_TIO_REGIONS_MAX || control->notify == NULL || (control->flags & SF_TIO_SYNC))
     sim_fail("a submission that timed_io.h does not allow");
+  if (control->buffer != NULL && want[0].offset < sim.data_offset)
+    ((struct buffer *) control->buffer)->whole = true;
   if (sim.options.eagain_permyriad != 0 && !sim.healing &&
-      random_below(10000) < sim.options.eagain_permyriad)
+      random_below(10000) < sim.options.eagain_permyriad) {
+    COUNT(no_slots);
     return -EAGAIN;
+  }
   last_handle++;
   for (unsigned i = 0; i < n; i++) {
     const struct sim_device *device = (const struct sim_device *) want[i].device;
@@ -427,6 +437,10 @@ on_finish(uint32_t index) {
   if (r->lost && leg->cured_ns < sim.now_ns)
     leg->cured_ns = sim.now_ns;
   if (!fails) {
+    if (writes(r->op) && r->life != sim.life)
+      COUNT(ghost_landings);
+    else if (writes(r->op) && r->old)
+      COUNT(late_landings);
     effect(r, 1000);
   } else {
     r->error = leg->error;
@@ -481,8 +495,10 @@ tio_event(const struct event *event) {
     on_canceled(event->index);
     break;
   case EV_LANDING:
-    if (!r->finished && !r->real && !sim.leg[r->leg].device_dead)
+    if (!r->finished && !r->real && !sim.leg[r->leg].device_dead) {
+      COUNT(torn_writes);
       effect(r, 500);
+    }
     break;
   default:
     if (!r->finished && !r->canceled && r->life == sim.life && sim.volume != NULL) {
@@ -505,6 +521,7 @@ region_cancel(struct region *r, struct sf_tio_canceled *count) {
   if (!r->finished && random_chance(sim.options.real_permille)) {
     region_unlink(r);
     r->real = true;
+    COUNT(real_cancels);
     count->real++;
     if (r->offset < sim.data_offset)
       trust_changed(r->leg);
