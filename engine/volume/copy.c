@@ -17,6 +17,7 @@
 enum {
   CONVERGE_BATCH = 32, /* extents copied before a flush */
   BACKOFF_MS = 100,    /* after a piece that failed */
+  BUFFER_WAIT_MS = 5,
   ADAPT_MS = 100,
   FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
@@ -60,8 +61,14 @@ copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
   sf_sm_move(&copy->sm, state, &hooks, v);
 }
 
+enum copy_end {
+  COPY_DONE,
+  COPY_FAILED, /* the extent stays as it is */
+  COPY_LATER,  /* no buffer: this piece again, when others have put theirs */
+};
+
 static void
-copy_end(struct sf_op *op, bool good) {
+copy_end(struct sf_op *op, enum copy_end how) {
   struct sf_volume *v = op->volume;
   struct copier *copier = &v->copier;
   struct copy *copy = op->copy;
@@ -72,11 +79,15 @@ copy_end(struct sf_op *op, bool good) {
       v->host.buffer_put(v->ctx, copy->buffer[i]);
     copy->buffer[i] = NULL;
   }
-  if (good) {
+  if (how == COPY_DONE) {
     copier->done[copy->piece] = true;
     copier->done_pieces++;
     if (!copier->converge)
       v->leg[copier->leg].resync_copied_bytes += op->length;
+  } else if (how == COPY_LATER) {
+    copier->issued[copy->piece] = false;
+    copier->issued_pieces--;
+    copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
   } else {
     copier->failed = true;
     copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
@@ -146,7 +157,7 @@ copy_run(struct sf_op *op) {
   op->retry = false;
   copy->targets = v->copier.converge ? volume_serving(v) : legbit(v->copier.leg);
   if (source < 0 || v->copier.failed || standing(v, copy->targets) == 0 || op_is_in_the_way(op)) {
-    copy_end(op, false);
+    copy_end(op, COPY_FAILED);
     return;
   }
   copy->source = source;
@@ -157,7 +168,7 @@ copy_run(struct sf_op *op) {
   EACH_LEG(leg, from) {
     copy->buffer[leg] = v->host.buffer_get(v->ctx, op->length);
     if (copy->buffer[leg] == NULL) {
-      copy_end(op, false);
+      copy_end(op, COPY_LATER);
       return;
     }
   }
@@ -165,7 +176,7 @@ copy_run(struct sf_op *op) {
   EACH_LEG(leg, from)
   read_from(op, leg);
   if (copy->reading != from)
-    copy_end(op, false); /* one that is not read is not compared either */
+    copy_end(op, COPY_FAILED); /* one that is not read is not compared either */
 }
 
 static void
@@ -174,7 +185,8 @@ finish_if_written(struct sf_op *op) {
   struct copy *copy = op->copy;
 
   if ((standing(v, copy->differ) & (legset) ~op->ok) == 0)
-    copy_end(op, v->copier.converge || standing(v, copy->targets) == copy->targets);
+    copy_end(op, v->copier.converge || standing(v, copy->targets) == copy->targets ? COPY_DONE
+                                                                                   : COPY_FAILED);
 }
 
 static void
@@ -204,7 +216,7 @@ start_writing(struct sf_op *op) {
     op->writing |= args.legs;
     op_send(op, &args);
     if (!(op->running & args.legs)) {
-      copy_end(op, false);
+      copy_end(op, COPY_FAILED);
       return;
     }
   }
@@ -225,7 +237,7 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
       op_reason(op, leg, reason, sizeof reason);
       leg_demote(v, leg, SF_STATE_LATE, reason);
     }
-    copy_end(op, false);
+    copy_end(op, COPY_FAILED);
     return;
   }
   copy->reading &= (legset) ~bit;
@@ -239,7 +251,7 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
       legset good = (op->ok | copy->reading) & copy->targets & (legset) ~copy->differ;
 
       if (good == 0) {
-        copy_end(op, false);
+        copy_end(op, COPY_FAILED);
         return;
       }
       copy->source = __builtin_ctz(good);
@@ -247,14 +259,14 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     }
   } else {
     v->leg[leg].avoid = true;
-    copy_end(op, false);
+    copy_end(op, COPY_FAILED);
     return;
   }
   if (copy->reading == 0) {
     if (op->ok & legbit((unsigned) copy->source))
       start_writing(op);
     else
-      copy_end(op, false);
+      copy_end(op, COPY_FAILED);
   }
 }
 
@@ -271,7 +283,7 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   if (op->copy == NULL)
     return;
   if (event->state == SF_TIO_ERROR && target_stands(v, leg)) {
-    copy_end(op, false); /* it could not be spared: the extent stays as it is */
+    copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
     return;
   }
   finish_if_written(op);
@@ -340,8 +352,9 @@ begin_extent(struct sf_volume *v, uint64_t extent, bool converge, unsigned leg) 
   copier->extent = extent;
   copier->pieces =
       (unsigned) ((extent_length(v, extent) + SF_COPY_PIECE_BYTES - 1) / SF_COPY_PIECE_BYTES);
-  copier->next_piece = copier->done_pieces = 0;
+  copier->issued_pieces = copier->done_pieces = 0;
   copier->failed = false;
+  memset(copier->issued, 0, sizeof copier->issued);
   memset(copier->done, 0, sizeof copier->done);
   if (converge)
     for (unsigned i = 0; i < v->legs; i++)
@@ -375,6 +388,15 @@ clients_are_here(const struct sf_volume *v) {
   return v->now_ns - v->foreground_ns <= FOREGROUND_MS * SF_MS;
 }
 
+static unsigned
+next_piece(const struct copier *copier) {
+  unsigned piece = 0;
+
+  while (copier->issued[piece])
+    piece++;
+  return piece;
+}
+
 static void
 issue_pieces(struct sf_volume *v) {
   struct copier *copier = &v->copier;
@@ -383,15 +405,17 @@ issue_pieces(struct sf_volume *v) {
 
   for (unsigned i = 0; i < slots; i++) {
     struct copy *copy = &copier->slot[i];
+    unsigned piece;
     uint64_t offset, length;
     struct sf_op *op;
 
-    if (copier->failed || copier->next_piece == copier->pieces || v->now_ns < copier->issue_at_ns)
+    if (copier->failed || copier->issued_pieces == copier->pieces ||
+        v->now_ns < copier->issue_at_ns)
       return;
     if (copy->sm.state != COPY_IDLE)
       continue;
-    offset =
-        (copier->extent << v->extent_shift) + (uint64_t) copier->next_piece * SF_COPY_PIECE_BYTES;
+    piece = next_piece(copier);
+    offset = (copier->extent << v->extent_shift) + (uint64_t) piece * SF_COPY_PIECE_BYTES;
     length = (copier->extent << v->extent_shift) + extent_length(v, copier->extent) - offset;
     if (length > SF_COPY_PIECE_BYTES)
       length = SF_COPY_PIECE_BYTES;
@@ -401,7 +425,9 @@ issue_pieces(struct sf_volume *v) {
     op->blocks_reads = copier->converge;
     op->copy = copy;
     copy->op = op;
-    copy->piece = copier->next_piece++;
+    copy->piece = piece;
+    copier->issued[piece] = true;
+    copier->issued_pieces++;
     copy_move(v, copy, COPY_WAITING);
     if (copier->rate > 0) {
       uint64_t from = copier->issue_at_ns > v->now_ns ? copier->issue_at_ns : v->now_ns;
@@ -580,7 +606,7 @@ copier_settle(struct sf_volume *v) {
   if (copier->flushed)
     converged(v);
   if (copier->active && !pieces_in_flight(copier) &&
-      (copier->failed || copier->next_piece == copier->pieces))
+      (copier->failed || copier->issued_pieces == copier->pieces))
     end_extent(v);
   if (v->phase != PHASE_SERVING || !has_work(v))
     return;

@@ -178,8 +178,8 @@ struct copier {
   bool converge; /* else resync of `leg` */
   unsigned leg;
   uint64_t extent; /* being copied */
-  unsigned pieces, next_piece, done_pieces;
-  bool done[64];
+  unsigned pieces, issued_pieces, done_pieces;
+  bool issued[64], done[64];
   bool failed; /* a piece failed: leave the extent as it is */
   struct copy slot[SF_COPY_SLOTS];
 
