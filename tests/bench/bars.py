@@ -1,0 +1,69 @@
+"""What has to be reached.  All are ratios of one run, of the medians of the rounds."""
+
+import statistics
+
+
+def _ratio(result, place, load, a, b, scale=1):
+    """The median of the ratios of each round: what met one met the other a second later."""
+    rounds = result.get("speed", {}).get(place, {}).get(load, {})
+    if a not in rounds or b not in rounds:
+        return None
+    return statistics.median(x["per_s"] / y["per_s"] for x, y in zip(rounds[a], rounds[b])) * scale
+
+
+def _between(result, place, load_a, load_b, system):
+    its = result.get("speed", {}).get(place, {})
+    if load_a not in its or load_b not in its or system not in its[load_a]:
+        return None
+    return statistics.median(x["per_s"] / y["per_s"]
+                             for x, y in zip(its[load_a][system], its[load_b][system]))
+
+
+def _speed_bars(result):
+    ours, theirs, limit = "surefoot-3", "quorum-3", "fio-3"
+    for place, load, other, least, what in (
+            ("disk", "randwrite-d32", theirs, 2.0, "4 KiB random write, depth 32, against quorum"),
+            ("disk", "randwrite-d32", limit, 0.9, "the same, against fio on the three files"),
+            ("disk", "randread-d32", theirs, 1.2, "4 KiB random read, depth 32, against quorum"),
+            ("disk", "randwrite-d1", theirs, 1.3, "4 KiB random write, depth 1, against quorum"),
+            ("disk", "randread-d1", theirs, 1.2, "4 KiB random read, depth 1, against quorum"),
+            ("tmpfs", "randwrite-d32", theirs, 2.5, "tmpfs: 4 KiB random write, depth 32, against quorum"),
+            ("zram", "randwrite-d32", theirs, 2.5, "zram: 4 KiB random write, depth 32, against quorum"),
+            ("disk", "write-256k", theirs, 1.3, "256 KiB sequential write, depth 8, against quorum"),
+            ("disk", "read-256k", theirs, 1.2, "256 KiB sequential read, depth 8, against quorum")):
+        yield what, least, _ratio(result, place, load, ours, other)
+    yield ("four connections against one, 4 KiB random write, depth 32", 1.0,
+           _between(result, "disk", "randwrite-d32-c4", "randwrite-d32", ours))
+    yield ("random write over the whole volume against its hot part", 0.6,
+           _between(result, "disk", "cold", "randwrite-d32", ours))
+
+
+def _stall_bars(result):
+    stall = result.get("stall")
+    ours = stall and stall["mirrors"].get("surefoot-3")
+    if not ours:
+        return
+    frozen, slow = ours["writes"]["frozen"], ours["slow"]
+    yield (f"one leg frozen: longest write, ms (deadline {stall['deadline_ms']})",
+           -(stall["deadline_ms"] + 20), frozen.get("max_ms"))
+    yield ("one leg frozen: writes per second against two plain legs", 0.95,
+           frozen["per_s"] / stall["two_plain"]["per_s"])
+    yield (f"one leg {stall['slow_ms']} ms slower: reads, p99 against all well", -1.2,
+           slow["reads"]["p99_us"] / ours["reads_well"]["p99_us"])
+
+
+def _cost_bars(result):
+    ours = result.get("cost", {}).get("surefoot-3", {})
+    if "io_calls" in ours:
+        yield "system calls for I/O, a request", -1.02, ours["io_calls"]
+
+
+def judge(result):
+    """A bar below zero is an upper one."""
+    found = []
+    for part in (_speed_bars, _stall_bars, _cost_bars):
+        for what, bar, value in part(result):
+            reached = None if value is None else value >= bar if bar > 0 else value <= -bar
+            found.append({"what": what, "bar": abs(bar), "at_most": bar < 0,
+                          "value": None if value is None else round(value, 3), "reached": reached})
+    return found

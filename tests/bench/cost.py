@@ -1,0 +1,124 @@
+"""What a request costs the machine, what a volume costs in memory, and how fast a leg is copied anew."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import fio
+import places
+import systems
+from loads import Load
+from rig import DATA_OFFSET, MIB, Unavailable
+
+SIZE = 256 * MIB
+LOAD = Load("cost", "", "randwrite", depth=32)
+# What serves the client's socket or wakes a thread; the rest is I/O.
+NOT_IO = ("recvfrom", "recvmsg", "read", "sendto", "sendmsg", "write", "futex", "poll", "ppoll",
+          "epoll_wait", "epoll_pwait2", "setsockopt", "brk", "madvise", "mmap", "munmap", "mprotect",
+          "restart_syscall", "clone3", "set_robust_list", "rseq", "rt_sigprocmask", "exit",
+          "clock_nanosleep", "accept4", "close", "fcntl", "getpid", "gettid", "prctl", "getsockname",
+          "getsockopt", "eventfd2", "shutdown", "epoll_ctl", "rt_sigreturn", "tgkill", "lseek",
+          "sched_yield", "unlink")
+
+
+def system_calls(rig, system):
+    """Of every kind, for each request.  strace slows all of it down, and counts right."""
+    if not shutil.which("strace"):
+        raise Unavailable("strace is not installed")
+    output = rig.folder / f"{system.name}.strace"
+    tracer = rig.spawn(["strace", "-c", "-f", "-q", "-p", str(system.process.pid), "-o", output],
+                       stderr=subprocess.DEVNULL)
+    try:
+        rig.wait_until(lambda: traced(system.process.pid), "strace", process=tracer)
+        numbers = system.measure(LOAD, SIZE, 1)
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
+    calls = {}
+    for line in output.read_text().splitlines():
+        words = line.split()
+        if len(words) >= 5 and re.fullmatch(r"[\d.]+", words[0]) and words[-1] != "total":
+            calls[words[-1]] = int(words[3]) / numbers["requests"]
+    return calls
+
+
+def traced(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in status)
+
+
+def switches(rig, system):
+    """Context switches a request, while the load runs: the counters of ended threads are lost."""
+    process = rig.spawn(system.command(LOAD, SIZE, 3, "--output-format=json",
+                                       f"--output={rig.folder}/switches.json"))
+    time.sleep(1)
+    began, before = time.monotonic(), systems.process_switches(system.process.pid)
+    cpu = systems.process_cpu_s(system.process.pid)
+    time.sleep(1)
+    seconds = time.monotonic() - began
+    during = systems.process_switches(system.process.pid) - before
+    cpu = systems.process_cpu_s(system.process.pid) - cpu
+    process.wait(60)
+    text = (rig.folder / "switches.json").read_text()
+    per_s = fio.summary(json.loads(text[text.find("{"):])["jobs"])["per_s"]
+    return {"switches": during / seconds / per_s, "cpu_us": cpu / seconds / per_s * 1e6}
+
+
+def memory(system):
+    fresh = systems.process_memory(system.process.pid)
+    system.measure(LOAD, SIZE, 1)
+    one = systems.process_memory(system.process.pid, "VmHWM")
+    system.measure(Load("cost", "", "randwrite", depth=32, connections=4), SIZE, 1)
+    four = systems.process_memory(system.process.pid, "VmHWM")
+    return {"fresh_mib": fresh / MIB, "loaded_mib": one / MIB,
+            "connection_mib": max(0.0, (four - one) / 3 / MIB)}
+
+
+def resync(rig, system):
+    """A whole leg anew, beside a plain copy of as much."""
+    volume = system.volume
+    for what in ("fail", "discard", "return"):
+        rig.ctl("--control", volume.control, "leg", what, volume.name, "c")
+        if what == "return":
+            began = time.monotonic()
+    volume.wait_for(lambda status: volume.leg("c", status)["state"] == "in-sync", "leg c", 120)
+    seconds = time.monotonic() - began
+    source, target = volume.legs[0].path, volume.legs[0].path.with_name("copy")
+    began = time.monotonic()
+    rig.run("dd", f"if={source}", f"of={target}", "bs=1M", f"count={(DATA_OFFSET + SIZE) // MIB}",
+            "iflag=direct", "oflag=direct", "conv=fsync", seconds=120)
+    plain = time.monotonic() - began
+    target.unlink()
+    return {"mib_per_s": SIZE / MIB / seconds, "copy_mib_per_s": SIZE / MIB / plain}
+
+
+def measure(plan, rig, progress, notes):
+    result = {}
+    try:
+        place = places.open_place("disk", "/var/tmp")
+    except Unavailable as reason:
+        notes.append(f"cost: not measured, {reason}")
+        return result
+    rig.on_close(place.close)
+    for name in ("surefoot-3",) if plan.quick else ("surefoot-3", "quorum-3", "file"):
+        progress(f"cost: {systems.NAMES[name]}")
+        system = systems.start(rig, place, name, SIZE)
+        found = result[name] = {"memory": memory(system)}
+        found.update(switches(rig, system))
+        try:
+            calls = system_calls(rig, system)
+            found["calls"] = {key: round(value, 3) for key, value in
+                              sorted(calls.items(), key=lambda item: -item[1]) if value >= 0.001}
+            found["io_calls"] = sum(value for key, value in calls.items() if key not in NOT_IO)
+            found["all_calls"] = sum(calls.values())
+        except Unavailable as reason:
+            notes.append(f"system calls: not counted, {reason}")
+        if name == "surefoot-3":
+            progress("cost: a leg is copied anew")
+            found["resync"] = resync(rig, system)
+        system.stop()
+    place.close()
+    return result

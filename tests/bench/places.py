@@ -1,0 +1,105 @@
+"""Where the legs lie: files under O_DIRECT on a disk, files in memory, zram block devices.
+
+Every file or device that is measured, whosever it is, is written out once beforehand: a write into a
+hole or into an extent that was only allocated costs the file system more than one over old data.
+"""
+
+import ctypes
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from rig import Unavailable
+
+
+def _takes_direct(folder):
+    path = Path(folder) / "direct"
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600))
+        return True
+    except OSError:
+        return False
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class Folder:
+    """Files that are opened with O_DIRECT."""
+
+    def __init__(self, name, parent, why_not):
+        self.name = name
+        if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
+            raise Unavailable(f"{parent} is not there")
+        self.folder = Path(tempfile.mkdtemp(prefix="surefoot-bench-", dir=parent))
+        if not _takes_direct(self.folder):
+            self.close()
+            raise Unavailable(why_not)
+        self.made = 0
+
+    def make(self, size):
+        self.made += 1
+        path = self.folder / f"leg-{self.made}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
+        return path
+
+    def room(self):
+        return shutil.disk_usage(self.folder).free
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Zram:
+    """Block devices in compressed memory; only root can make them."""
+
+    CONTROL = Path("/sys/class/zram-control")
+
+    def __init__(self, name):
+        self.name = name
+        self.devices = []
+        if os.geteuid() != 0 or not os.access(self.CONTROL / "hot_add", os.R_OK):
+            raise Unavailable("zram devices need root and a kernel with zram")
+
+    def make(self, size):
+        number = int((self.CONTROL / "hot_add").read_text())
+        self.devices.append(number)
+        (Path(f"/sys/block/zram{number}") / "disksize").write_text(str(size))
+        return Path(f"/dev/zram{number}")
+
+    def room(self):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def close(self):
+        for number in self.devices:
+            (Path(f"/sys/block/zram{number}") / "reset").write_text("1")
+            (self.CONTROL / "hot_remove").write_text(str(number))
+        self.devices = []
+
+
+def open_place(name, disk_folder):
+    if name == "disk":
+        return Folder(name, disk_folder, f"{disk_folder} does not take O_DIRECT")
+    if name == "tmpfs":
+        return Folder(name, "/dev/shm", "tmpfs takes O_DIRECT only since Linux 6.6")
+    if name == "zram":
+        return Zram(name)
+    raise ValueError(name)
+
+
+def check_io_uring():
+    """Raises Unavailable when this kernel or its administrator has no io_uring."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    ring = libc.syscall(425, 1, ctypes.create_string_buffer(120))  # io_uring_setup
+    if ring < 0:
+        raise Unavailable(f"io_uring is not available here: {os.strerror(ctypes.get_errno())}")
+    os.close(ring)
+
+

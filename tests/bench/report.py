@@ -1,0 +1,92 @@
+"""Tables for people."""
+
+import statistics
+
+from loads import full
+from systems import NAMES
+
+PLACES = {"disk": "Files on a disk, O_DIRECT", "tmpfs": "Files in memory (tmpfs)",
+          "zram": "Block devices in memory (zram)"}
+
+
+def machine(found):
+    lines = [f"  {key:14} {found[key]}" for key in ("processor", "system", "disk", "load_at_start")]
+    lines.append("  versions       " + ", ".join(found["versions"].values()))
+    return "\n".join(lines) + "\n"
+
+
+def _number(value):
+    return f"{value / 1000:.1f}k" if value >= 10000 else f"{value:.0f}"
+
+
+def speed(place, found):
+    if not found:
+        return ""
+    names = [name for name in NAMES if any(name in its for its in found.values())]
+    what = {load.key: load.what for load in full()}
+    lines = [f"{PLACES[place]}: requests a second, median of the rounds (of that of the first column)", "",
+             " " * 50 + "".join(f"{name:>17}" for name in names)]
+    for load, its in found.items():
+        cells, first = [], None
+        for name in names:
+            if name not in its:
+                cells.append(f"{'-':>17}")
+                continue
+            median = statistics.median(r["per_s"] for r in its[name])
+            first = first or median
+            cells.append(f"{_number(median):>8} {'(' + format(median / first, '.2f') + ')':>8}")
+        lines.append(f"{what[load]:50}" + "".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+PHASES = (("well", "all are well"), ("slow", "one is {slow_ms} ms slower"),
+          ("frozen", "one is frozen, {frozen_s} s"), ("back", "it is catching up"))
+
+
+def stall(found, plan):
+    lines = [f"Stalls: 4 KiB random writes at depth {found['depth']}, and one client that flushes; "
+             f"deadline {found['deadline_ms']} ms; ms", "",
+             f"{'':54}{'writes/s':>9}{'p50':>8}{'p99':>8}{'p99.9':>8}{'max':>9}"
+             f"{'flush p50':>11}{'p99':>8}{'max':>9}"]
+    for name, its in found["mirrors"].items():
+        for key, what in PHASES:
+            writes = its["slow"]["writes"] if key == "slow" else its["writes"][key]
+            flushes = its["slow"]["flushes"] if key == "slow" else its["flushes"][key]
+            cells = [f"{writes['per_s']:9d}"]
+            for numbers, columns in ((writes, (("p50_ms", 8), ("p99_ms", 8), ("p999_ms", 8), ("max_ms", 9))),
+                                     (flushes, (("p50_ms", 11), ("p99_ms", 8), ("max_ms", 9)))):
+                for column, width in columns:
+                    value = numbers.get(column)
+                    cells.append(f"{'-' if value is None else format(value, '.2f'):>{width}}")
+            lines.append(f"{NAMES[name]:26}{what.format(**found):28}" + "".join(cells))
+    lines += ["", f"{'Surefoot, 2 plain legs, nothing else':54}{found['two_plain']['per_s']:9d}"]
+    return "\n".join(lines) + "\n"
+
+
+def cost(found):
+    if not found:
+        return ""
+    lines = ["Cost of a 4 KiB random write at depth 32, and memory", "",
+             f"{'':26}{'I/O calls':>10}{'all calls':>10}{'switches':>10}{'CPU us':>8}"
+             f"{'fresh MiB':>11}{'loaded':>8}{'a connection':>14}"]
+    for name, its in found.items():
+        memory = its["memory"]
+        calls = [f"{its[key]:10.2f}" if key in its else f"{'-':>10}" for key in ("io_calls", "all_calls")]
+        lines.append(f"{NAMES[name]:26}{''.join(calls)}{its['switches']:10.2f}{its['cpu_us']:8.1f}"
+                     f"{memory['fresh_mib']:11.1f}{memory['loaded_mib']:8.1f}"
+                     f"{memory['connection_mib']:14.1f}")
+    for its in found.values():
+        if "resync" in its:
+            lines += ["", f"A leg copied anew: {its['resync']['mib_per_s']:.0f} MiB/s; "
+                      f"dd: {its['resync']['copy_mib_per_s']:.0f} MiB/s"]
+    return "\n".join(lines) + "\n"
+
+
+def bars(found):
+    lines = ["Bars", ""]
+    for bar in found:
+        value = "not measured" if bar["value"] is None else f"{bar['value']:.2f}"
+        verdict = {True: "reached", False: "NOT REACHED", None: ""}[bar["reached"]]
+        lines.append(f"{bar['what']:68}{'<=' if bar['at_most'] else '>='} {bar['bar']:<7g}"
+                     f"{value:>13}  {verdict}")
+    return "\n".join(lines) + "\n"
