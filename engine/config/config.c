@@ -9,7 +9,8 @@
 #include "config/keys.h"
 #include "config/value.h"
 
-#define MS UINT64_C(1000000)
+#define MS               UINT64_C(1000000)
+#define DEVICE_MARGIN_NS (2000 * MS)
 
 void
 sf_config_init(struct sf_config *config) {
@@ -19,6 +20,8 @@ sf_config_init(struct sf_config *config) {
       .fail_timeout_ns = 30000 * MS,
       .on_too_few = SF_TOO_FEW_ERROR,
       .resync_min_rate = UINT64_C(4) << 20,
+      .threads = 64,
+      .device_dead_timeout_ns = 60000 * MS,
   };
 }
 
@@ -80,15 +83,26 @@ sf_config_set(struct sf_config *config, const char *key, const char *value,
   return r;
 }
 
-bool
-sf_config_is_live(const char *key) {
+static const struct sf_config_key *
+find_key(const char *key) {
   const char *leg_name = "", *name = key;
   size_t leg_name_len = 0;
   bool of_leg = split_leg_key(key, &leg_name, &leg_name_len, &name);
   if (of_leg && leg_name_len == 0)
-    return false;
-  const struct sf_config_key *found = sf_config_key_find(name, of_leg, NULL);
+    return NULL;
+  return sf_config_key_find(name, of_leg, NULL);
+}
+
+bool
+sf_config_is_live(const char *key) {
+  const struct sf_config_key *found = find_key(key);
   return found && sf_config_key_is_live(found);
+}
+
+bool
+sf_config_is_of_daemon(const char *key) {
+  const struct sf_config_key *found = find_key(key);
+  return found && sf_config_key_is_of_daemon(found);
 }
 
 /* ---- the whole ---- */
@@ -130,6 +144,43 @@ check_legs(const struct sf_config *config, struct sf_config_place *place, struct
   return 0;
 }
 
+/* The kernel drops a server that has not answered within device_timeout, also one that is well and
+ * waits for its legs.  An answer may take fail_timeout, or for ever. */
+static int
+check_device(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
+  char one[SF_VALUE_TEXT_MAX], other[SF_VALUE_TEXT_MAX];
+  const struct {
+    const char *key;
+    uint64_t ns;
+  } seconds[] = {{"device_timeout", config->device_timeout_ns},
+                 {"device_dead_timeout", config->device_dead_timeout_ns}};
+
+  for (unsigned i = 0; i < 2; i++)
+    if (seconds[i].ns % (1000 * MS) != 0) {
+      place->key = sf_config_key_find(seconds[i].key, false, NULL);
+      sf_value_write_duration(seconds[i].ns, one);
+      return sf_why(why, -EINVAL, "%s is not a whole number of seconds, as the kernel wants it",
+                    one);
+    }
+  if (config->device_timeout_ns == 0)
+    return 0;
+
+  place->key = sf_config_key_find("device_timeout", false, NULL);
+  sf_value_write_duration(config->device_timeout_ns, one);
+  if (config->on_too_few == SF_TOO_FEW_SUSPEND)
+    return sf_why(why, -EINVAL,
+                  "with on_too_few = suspend an answer may take for ever, and after %s the kernel "
+                  "would drop a healthy server: leave this line out",
+                  one);
+  sf_value_write_duration(config->fail_timeout_ns, other);
+  if (config->device_timeout_ns < config->fail_timeout_ns + DEVICE_MARGIN_NS)
+    return sf_why(why, -EINVAL,
+                  "%s must be 2s longer than fail_timeout, which is %s: the kernel would drop a "
+                  "healthy server that waits for its legs",
+                  one, other);
+  return 0;
+}
+
 static int
 check_relations(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
   char one[SF_VALUE_TEXT_MAX], other[SF_VALUE_TEXT_MAX];
@@ -151,6 +202,10 @@ check_relations(const struct sf_config *config, struct sf_config_place *place, s
       return sf_why(why, -EINVAL, "%s is shorter than %s, which is %s", one, deadlines[kind],
                     other);
     }
+
+  int r = check_device(config, place, why);
+  if (r < 0)
+    return r;
 
   if (config->resync_max_rate != 0 && config->resync_max_rate < config->resync_min_rate) {
     place->key = sf_config_key_find("resync_max_rate", false, NULL);

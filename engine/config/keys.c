@@ -10,7 +10,16 @@
 #define KIB UINT64_C(1024)
 #define TIB (UINT64_C(1) << 40)
 
-enum type { TYPE_NAME, TYPE_PATH, TYPE_SOCKET, TYPE_COUNT, TYPE_DURATION, TYPE_RATE, TYPE_TOO_FEW };
+enum type {
+  TYPE_NAME,
+  TYPE_PATH,
+  TYPE_SOCKET,
+  TYPE_DEVICE,
+  TYPE_COUNT,
+  TYPE_DURATION,
+  TYPE_RATE,
+  TYPE_TOO_FEW,
+};
 
 struct sf_config_key {
   const char *name;
@@ -18,7 +27,8 @@ struct sf_config_key {
   enum type type;
   size_t offset; /* in sf_config, or in sf_config_leg */
   bool live;
-  bool zero; /* 0 is possible whatever min says: unset, none or no limit */
+  bool of_daemon; /* nothing but surefootd looks at it */
+  bool zero;      /* 0 is possible whatever min says: unset, none or no limit */
   uint64_t min, max;
 };
 
@@ -27,9 +37,10 @@ struct sf_config_key {
 
 /* A day at most keeps sums of time far from overflow; who wants to wait longer says
  * on_too_few = suspend. */
-#define WAIT .type = TYPE_DURATION, .min = MS, .max = DAY
-#define RATE .type = TYPE_RATE, .min = 4 * KIB, .max = TIB
-#define LIVE .live = true
+#define WAIT   .type = TYPE_DURATION, .min = MS, .max = DAY
+#define RATE   .type = TYPE_RATE, .min = 4 * KIB, .max = TIB
+#define LIVE   .live = true
+#define DAEMON .of_daemon = true
 
 static const struct sf_config_key keys[] = {
     {.name = "name", VOLUME(name), .type = TYPE_NAME, .max = SF_VOLUME_NAME_MAX - 1},
@@ -43,6 +54,22 @@ static const struct sf_config_key keys[] = {
     {.name = "wait_for_legs", VOLUME(wait_for_legs_ns), WAIT, .zero = true},
     {.name = "resync_min_rate", VOLUME(resync_min_rate), RATE, LIVE},
     {.name = "resync_max_rate", VOLUME(resync_max_rate), RATE, .zero = true, LIVE},
+    {.name = "socket", VOLUME(socket), .type = TYPE_SOCKET, .zero = true, DAEMON},
+    {.name = "threads", VOLUME(threads), .type = TYPE_COUNT, .min = 1, .max = 1024, DAEMON},
+    {.name = "device", VOLUME(device), .type = TYPE_DEVICE, .zero = true, DAEMON},
+    {.name = "device_timeout",
+     VOLUME(device_timeout_ns),
+     .type = TYPE_DURATION,
+     .min = 1000 * MS,
+     .max = DAY,
+     .zero = true,
+     DAEMON},
+    {.name = "device_dead_timeout",
+     VOLUME(device_dead_timeout_ns),
+     .type = TYPE_DURATION,
+     .min = 10000 * MS,
+     .max = DAY,
+     DAEMON},
     {.name = "path", LEG(path), .type = TYPE_PATH},
     {.name = "read_timeout", LEG(timeout_ns[SF_READ_KIND]), WAIT, LIVE},
     {.name = "write_timeout", LEG(timeout_ns[SF_WRITE_KIND]), WAIT, LIVE},
@@ -82,6 +109,11 @@ sf_config_key_is_of_leg(const struct sf_config_key *key) {
   return key->of_leg;
 }
 
+bool
+sf_config_key_is_of_daemon(const struct sf_config_key *key) {
+  return key->of_daemon;
+}
+
 static void
 refuse_key(const char *name, bool of_leg, struct sf_why *why) {
   for (unsigned i = 0; i < SF_CONFIG_KEYS; i++)
@@ -90,7 +122,7 @@ refuse_key(const char *name, bool of_leg, struct sf_why *why) {
       return;
     }
 
-  char list[256] = "";
+  char list[320] = "";
   size_t len = 0;
   for (unsigned i = 0; i < SF_CONFIG_KEYS && len < sizeof list; i++)
     if (keys[i].of_leg == of_leg)
@@ -224,6 +256,23 @@ read_too_few(const char *value, enum sf_on_too_few *on_too_few, struct sf_why *w
   return 0;
 }
 
+/* "/dev/nbd0".  A link to one would not say which number the kernel is to be asked for. */
+static bool
+is_device(const char *text) {
+  if (strncmp(text, "/dev/nbd", 8) != 0)
+    return false;
+  size_t digits = strspn(text + 8, "0123456789");
+  return digits >= 1 && digits <= 4 && text[8 + digits] == '\0' && (text[8] != '0' || digits == 1);
+}
+
+static int
+read_device(const char *value, char *device, struct sf_why *why) {
+  if (!is_device(value))
+    return sf_why(why, -EINVAL, "\"%s\" is not an NBD device such as /dev/nbd0", value);
+  memcpy(device, value, strlen(value) + 1);
+  return 0;
+}
+
 static bool
 has_control_character(const char *text) {
   for (; *text; text++)
@@ -253,6 +302,8 @@ sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key 
     return resolve_path(config, value, PATH_MAX, field, why);
   case TYPE_SOCKET:
     return resolve_path(config, value, SF_CONTROL_PATH_MAX, field, why);
+  case TYPE_DEVICE:
+    return read_device(value, field, why);
   case TYPE_TOO_FEW:
     return read_too_few(value, (enum sf_on_too_few *) field, why);
   case TYPE_COUNT:
@@ -291,6 +342,10 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
     if (*field != '/')
       return sf_why(why, -EINVAL, "\"%s\" must be an absolute path", field);
     return 0;
+  case TYPE_DEVICE:
+    return *field == '\0' || is_device(field)
+               ? 0
+               : sf_why(why, -EINVAL, "\"%s\" is not an NBD device such as /dev/nbd0", field);
   case TYPE_TOO_FEW:
     return 0;
   case TYPE_COUNT:
@@ -304,4 +359,35 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
     return check_number(key, *(const uint64_t *) field, why);
   }
   return -EINVAL;
+}
+
+void
+sf_config_key_text(const struct sf_config *config, int leg, const struct sf_config_key *key,
+                   char text[PATH_MAX]) {
+  const char *field =
+      (key->of_leg ? (const char *) &config->leg[leg] : (const char *) config) + key->offset;
+  uint64_t number = 0;
+  text[0] = '\0';
+  switch (key->type) {
+  case TYPE_NAME:
+  case TYPE_PATH:
+  case TYPE_SOCKET:
+  case TYPE_DEVICE:
+    snprintf(text, PATH_MAX, "%s", field);
+    return;
+  case TYPE_TOO_FEW:
+    snprintf(text, PATH_MAX, "%s",
+             *(const enum sf_on_too_few *) field == SF_TOO_FEW_ERROR ? "error" : "suspend");
+    return;
+  case TYPE_COUNT:
+    number = *(const unsigned *) field;
+    break;
+  case TYPE_DURATION:
+  case TYPE_RATE:
+    number = *(const uint64_t *) field;
+    break;
+  }
+  /* A leg's timeout of 0 is one that is not set; a rate of 0 is a value. */
+  if (number != 0 || key->type == TYPE_RATE)
+    write_number(key->type, number, text);
 }

@@ -11,7 +11,7 @@
 
 #include "config/value.h"
 
-enum { SF_CONFIG_KEYS = 15, SF_CONFIG_VOLUME = -1 /* where a leg's index could stand */ };
+enum { SF_CONFIG_KEYS = 20, SF_CONFIG_VOLUME = -1 /* where a leg's index could stand */ };
 
 struct sf_config_key;
 
@@ -21,6 +21,7 @@ unsigned sf_config_key_index(const struct sf_config_key *key);
 const char *sf_config_key_name(const struct sf_config_key *key);
 bool sf_config_key_is_live(const struct sf_config_key *key);
 bool sf_config_key_is_of_leg(const struct sf_config_key *key);
+bool sf_config_key_is_of_daemon(const struct sf_config_key *key);
 
 /* NULL and a helpful why if there is no such key in [volume], or in [leg X]. */
 const struct sf_config_key *sf_config_key_find(const char *name, bool of_leg, struct sf_why *why);
@@ -32,6 +33,10 @@ int sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_
 /* Is what config holds for this key possible?  For configs that were filled by other means. */
 int sf_config_key_check(const struct sf_config *config, int leg, const struct sf_config_key *key,
                         struct sf_why *why);
+
+/* The value as text that sf_config_key_set takes; "" if it is not set. */
+void sf_config_key_text(const struct sf_config *config, int leg, const struct sf_config_key *key,
+                        char text[PATH_MAX]);
 
 /* What a refusal is about. */
 struct sf_config_place {

@@ -7,8 +7,8 @@
 #include "control/connection.h"
 
 int
-sf_connection_create(int fd, struct sf_connection **connection) {
-  struct sf_connection *made = malloc(sizeof *made);
+sf_connection_create(int fd, size_t line_max, struct sf_connection **connection) {
+  struct sf_connection *made = malloc(sizeof *made + line_max + 1);
   if (!made) {
     close(fd);
     return -ENOMEM;
@@ -20,6 +20,7 @@ sf_connection_create(int fd, struct sf_connection **connection) {
   made->out = NULL;
   made->out_start = made->out_end = made->out_size = 0;
   made->in_start = made->in_end = 0;
+  made->in_size = line_max + 1;
   *connection = made;
   return 0;
 }
@@ -42,7 +43,7 @@ sf_connection_receive(struct sf_connection *connection) {
     memmove(connection->in, connection->in + connection->in_start, connection->in_end);
     connection->in_start = 0;
   }
-  size_t room = sizeof connection->in - connection->in_end;
+  size_t room = connection->in_size - connection->in_end;
   if (room == 0)
     return 0;
   ssize_t got = recv(connection->fd, connection->in + connection->in_end, room, MSG_DONTWAIT);
@@ -78,7 +79,7 @@ sf_connection_has_line(const struct sf_connection *connection) {
 
 bool
 sf_connection_line_too_long(const struct sf_connection *connection) {
-  return connection->in_end - connection->in_start == sizeof connection->in &&
+  return connection->in_end - connection->in_start == connection->in_size &&
          !find_newline(connection);
 }
 

@@ -1,6 +1,6 @@
-/* One client of the server: bytes in up to a newline, bytes out as the client takes them.
- * Nothing here waits.  A client has at most one request being answered: while its reply is not
- * taken, nothing more is read from it. */
+/* One end of a control socket: bytes in up to a newline, bytes out as the client takes them.
+ * Nothing here waits.  A client of a server has at most one request being answered: while its
+ * reply is not taken, nothing more is read from it. */
 #ifndef SF_CONTROL_CONNECTION_H
 #define SF_CONTROL_CONNECTION_H
 
@@ -21,12 +21,12 @@ struct sf_connection {
   uint64_t deadline_ns; /* dropped when quiet until then */
   char *out;            /* out[out_start..out_end) is still to be sent */
   size_t out_start, out_end, out_size;
-  size_t in_start, in_end;
-  char in[SF_CONTROL_LINE_MAX + 1]; /* a line of the longest kind and its newline */
+  size_t in_start, in_end, in_size;
+  char in[]; /* a line of the longest kind and its newline */
 };
 
-/* Takes fd over, also on failure. */
-int sf_connection_create(int fd, struct sf_connection **connection);
+/* line_max: of what comes in.  Takes fd over, also on failure. */
+int sf_connection_create(int fd, size_t line_max, struct sf_connection **connection);
 /* NULL is accepted. */
 void sf_connection_destroy(struct sf_connection *connection);
 

@@ -11,16 +11,21 @@ enum { KEYS_MAX = 2 };
 static const struct command_spec {
   const char *name;
   enum sf_control_command command;
+  bool of_volume, of_daemon; /* which sockets know it */
+  bool whose;                /* the daemon must be told the volume */
   struct {
     const char *name;
     bool boolean; /* else text */
     bool required;
   } key[KEYS_MAX];
 } commands[] = {
-    {"status", SF_COMMAND_STATUS, {{NULL, false, false}}},
-    {"events", SF_COMMAND_EVENTS, {{"follow", true, false}}},
-    {"set", SF_COMMAND_SET, {{"key", false, true}, {"value", false, true}}},
-    {"leg", SF_COMMAND_LEG, {{"action", false, true}, {"leg", false, true}}},
+    {"status", SF_COMMAND_STATUS, true, true, false, {{NULL, false, false}}},
+    {"events", SF_COMMAND_EVENTS, true, true, false, {{"follow", true, false}}},
+    {"set", SF_COMMAND_SET, true, true, true, {{"key", false, true}, {"value", false, true}}},
+    {"leg", SF_COMMAND_LEG, true, true, true, {{"action", false, true}, {"leg", false, true}}},
+    {"stop", SF_COMMAND_STOP, true, false, true, {{NULL, false, false}}},
+    {"reload", SF_COMMAND_RELOAD, false, true, false, {{"dry_run", true, false}}},
+    {"restart", SF_COMMAND_RESTART, false, true, true, {{NULL, false, false}}},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -48,31 +53,43 @@ check_version(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 static int
-find_command(const json_t *document, const struct command_spec **spec,
+find_command(const json_t *document, bool of_daemon, const struct command_spec **spec,
              char error[SF_CONFIG_ERROR_MAX]) {
+  static const char known_to_volume[] = "status, events, set, leg or stop";
+  static const char known_to_daemon[] = "status, events, set, leg, reload or restart";
+  const char *known = of_daemon ? known_to_daemon : known_to_volume;
   const json_t *command = json_object_get(document, "command");
   if (!command)
-    return refuse(error, "\"command\" is missing: status, events, set or leg");
+    return refuse(error, "\"command\" is missing: %s", known);
   if (!json_is_string(command))
     return refuse(error, "\"command\" must be text");
   for (unsigned i = 0; i < COMMANDS; i++) {
-    if (strcmp(commands[i].name, json_string_value(command)) == 0) {
-      *spec = &commands[i];
-      return 0;
-    }
+    if (strcmp(commands[i].name, json_string_value(command)) != 0)
+      continue;
+    if (of_daemon ? !commands[i].of_daemon : !commands[i].of_volume)
+      return refuse(error, "%s: is for %s socket, this is %s", commands[i].name,
+                    of_daemon ? "a volume's own" : "surefootd's",
+                    of_daemon ? "surefootd's" : "a volume's own");
+    *spec = &commands[i];
+    return 0;
   }
-  return refuse(error, "unknown command \"%.64s\": status, events, set or leg",
-                json_string_value(command));
+  return refuse(error, "unknown command \"%.64s\": %s", json_string_value(command), known);
 }
 
 static int
-check_volume(const json_t *document, const char *volume_name, char error[SF_CONFIG_ERROR_MAX]) {
+check_volume(const json_t *document, const struct command_spec *spec, const char *volume_name,
+             char error[SF_CONFIG_ERROR_MAX]) {
   const json_t *volume = json_object_get(document, "volume");
+  if (!volume && !volume_name && spec->whose)
+    return refuse(error, "\"volume\" is missing in a %s request: this socket serves many",
+                  spec->name);
   if (!volume)
     return 0;
   if (!json_is_string(volume))
     return refuse(error, "\"volume\" must be text");
-  if (strcmp(json_string_value(volume), volume_name) != 0)
+  if (!volume_name && spec->command == SF_COMMAND_RELOAD)
+    return refuse(error, "reload is about all volumes: \"volume\" does not belong there");
+  if (volume_name && strcmp(json_string_value(volume), volume_name) != 0)
     return refuse(error, "this socket serves volume \"%.64s\", not \"%.64s\"", volume_name,
                   json_string_value(volume));
   return 0;
@@ -125,11 +142,11 @@ check_document(json_t *document, const char *volume_name, const struct command_s
     return refuse(error, "a request is one JSON object");
   int rc = check_version(document, error);
   if (rc == 0)
-    rc = find_command(document, spec, error);
+    rc = find_command(document, !volume_name, spec, error);
   if (rc == 0)
     rc = check_keys(document, *spec, error);
   if (rc == 0)
-    rc = check_volume(document, volume_name, error);
+    rc = check_volume(document, *spec, volume_name, error);
   if (rc == 0 && (*spec)->command == SF_COMMAND_LEG)
     rc = check_action(document, error);
   return rc;
@@ -163,6 +180,8 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
   }
   *request = (struct sf_control_request){
       .command = spec->command,
+      .volume = json_string_value(json_object_get(document, "volume")),
+      .dry_run = json_is_true(json_object_get(document, "dry_run")),
       .follow = json_is_true(json_object_get(document, "follow")),
       .key = json_string_value(json_object_get(document, "key")),
       .value = json_string_value(json_object_get(document, "value")),

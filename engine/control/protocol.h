@@ -8,12 +8,22 @@
 
 #include <surefoot/control.h>
 
-enum sf_control_command { SF_COMMAND_STATUS, SF_COMMAND_EVENTS, SF_COMMAND_SET, SF_COMMAND_LEG };
+enum sf_control_command {
+  SF_COMMAND_STATUS,
+  SF_COMMAND_EVENTS,
+  SF_COMMAND_SET,
+  SF_COMMAND_LEG,
+  SF_COMMAND_STOP,    /* a volume's socket */
+  SF_COMMAND_RELOAD,  /* surefootd's */
+  SF_COMMAND_RESTART, /* surefootd's */
+};
 
 /* The strings live in the document: valid until sf_control_request_clear. */
 struct sf_control_request {
   enum sf_control_command command;
+  const char *volume; /* NULL: not said */
   bool follow;        /* events */
+  bool dry_run;       /* reload */
   const char *key;    /* set */
   const char *value;  /* set */
   const char *action; /* leg: "fail", "return" or "discard" */
@@ -21,8 +31,8 @@ struct sf_control_request {
   json_t *document;
 };
 
-/* bytes: a line without its newline, any bytes at all.  volume_name: the one that is served.
- * -EINVAL with error, -ENOMEM with error; *request is untouched then. */
+/* bytes: a line without its newline, any bytes at all.  volume_name: the one that is served;
+ * NULL: surefootd, which serves many.   * -EINVAL with error, -ENOMEM with error; *request is untouched then. */
 int sf_control_parse(const char *bytes, size_t len, const char *volume_name,
                      struct sf_control_request *request, char error[SF_CONFIG_ERROR_MAX]);
 void sf_control_request_clear(struct sf_control_request *request);

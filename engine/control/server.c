@@ -26,6 +26,7 @@
 #include "base/must.h"
 #include "control/connection.h"
 #include "control/event_ring.h"
+#include "control/peer.h"
 #include "control/protocol.h"
 #include "control/server.h"
 #include "control/socket_file.h"
@@ -231,6 +232,12 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
   case SF_COMMAND_LEG:
     rc = handlers->leg(handlers->ctx, request->action, request->leg, error);
     break;
+  case SF_COMMAND_STOP:
+    rc = handlers->stop ? handlers->stop(handlers->ctx, error) : -EOPNOTSUPP;
+    break;
+  case SF_COMMAND_RELOAD:
+  case SF_COMMAND_RESTART:
+    SF_MUST(false); /* surefootd's: not understood here */
   }
   return rc < 0 ? answer_error(rc, error) : json_pack("{sb}", "ok", 1);
 }
@@ -334,10 +341,14 @@ refuse_client(int fd) {
 
 static void
 add_client(struct sf_control_server *server, int fd) {
+  if (!sf_peer_may_ask(fd)) {
+    close(fd);
+    return;
+  }
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
     if (server->client[i])
       continue;
-    if (sf_connection_create(fd, &server->client[i]) == 0)
+    if (sf_connection_create(fd, SF_CONTROL_LINE_MAX, &server->client[i]) == 0)
       server->client[i]->deadline_ns = clock_ns() + server->quiet_ns;
     return;
   }

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/peer.h"
 #include "control/socket_file.h"
 
 enum { SOCKET_MODE = 0660, DIRECTORY_MODE = 0755, LOCK_TRIES = 100, LOCK_PAUSE_MS = 10 };
@@ -102,6 +103,12 @@ bind_and_listen(struct sf_socket_file *file, const struct sockaddr_un *address) 
   if (fchmodat(file->directory_fd, file->name, SOCKET_MODE, 0) < 0)
     goto fail;
   if (fstatat(file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    goto fail;
+  /* Without the right to give it away it stays our own. */
+  if (sf_peer_group() != (gid_t) -1 &&
+      fchownat(file->directory_fd, file->name, (uid_t) -1, sf_peer_group(), AT_SYMLINK_NOFOLLOW) <
+          0 &&
+      errno != EPERM)
     goto fail;
   if (listen(file->fd, SOMAXCONN) < 0)
     goto fail;

@@ -2,7 +2,8 @@
  * All three go through sf_config_set(), so that a key means one thing everywhere.
  *
  * [volume]  name, min_legs, write_deadline, read_deadline, flush_deadline, fail_timeout,
- *           on_too_few, control, wait_for_legs, resync_min_rate, resync_max_rate
+ *           on_too_few, control, wait_for_legs, resync_min_rate, resync_max_rate, and what only
+ *           surefootd uses: socket, threads, device, device_timeout, device_dead_timeout
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
  *
  * Durations: a whole number and ns, us, ms or s ("100ms").  Sizes and rates per second: a whole
@@ -17,7 +18,7 @@
 
 #include <surefoot/ondisk.h>
 
-enum { SF_CONFIG_ERROR_MAX = 512, SF_CONTROL_PATH_MAX = 108 };
+enum { SF_CONFIG_ERROR_MAX = 512, SF_CONTROL_PATH_MAX = 108, SF_DEVICE_PATH_MAX = 32 };
 
 enum sf_kind { SF_READ_KIND, SF_WRITE_KIND, SF_FLUSH_KIND, SF_KINDS };
 
@@ -40,6 +41,12 @@ struct sf_config {
   uint64_t wait_for_legs_ns;         /* default 0: how long a start waits for missing legs */
   uint64_t resync_min_rate;          /* bytes per second; default 4M */
   uint64_t resync_max_rate;          /* bytes per second; 0 = no cap (default) */
+  /* surefootd's; nothing else looks at them. */
+  char socket[SF_CONTROL_PATH_MAX]; /* where NBD clients connect; "" = its default */
+  unsigned threads;                 /* requests in flight per connection; default 64 */
+  char device[SF_DEVICE_PATH_MAX];  /* "/dev/nbd0"; "" = none */
+  uint64_t device_timeout_ns;       /* default 0: the kernel never gives up a server that lives */
+  uint64_t device_dead_timeout_ns;  /* default 60 s: how long requests wait for a new server */
   unsigned legs;
   struct sf_config_leg leg[SF_LEGS_MAX];
 };
@@ -59,6 +66,16 @@ int sf_config_set(struct sf_config *config, const char *key, const char *value,
  * no two legs with one path, fail_timeout not below any deadline, every deadline and timeout at
  * least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
 int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
+
+/* Names each key whose value differs, as sf_config_set takes it, with both values as text ("": not
+ * set); false from the function ends it.  -ENOTUNIQ, and nothing named, if the legs do not have the
+ * same names in the same order. */
+int sf_config_diff(const struct sf_config *from, const struct sf_config *to,
+                   bool (*change)(void *ctx, const char *key, const char *from, const char *to),
+                   void *ctx);
+
+/* Is it surefootd that this key speaks to? */
+bool sf_config_is_of_daemon(const char *key);
 
 /* May this key be changed while the volume runs?  Deadlines, timeouts, fail_timeout, on_too_few
  * and the resync rates may. */

@@ -4,8 +4,11 @@
  *   <- {"ok":true, ...}            or {"ok":false,"error":"one line for the operator"}
  *
  * commands: status; events (answers, with "follow":true goes on with one object per event);
- * set {"key","value"}; leg {"action":"fail|return|discard","leg"}.  "volume" may be left out where
- * the socket serves one volume.  An unknown command, key or version is an error, never ignored.
+ * set {"key","value"}; leg {"action":"fail|return|discard","leg"}.  A volume's own socket knows
+ * stop (ends the volume cleanly; it does not wait for clients), surefootd's knows reload
+ * {"dry_run"} and restart.  "volume" may be left out where the socket serves one volume, and in
+ * status and events, which are then about all.  An unknown command, key or version is an error,
+ * never ignored.  Root and the group surefoot may ask.
  *
  * The server is one thread of its own; it never waits for a client: a client that does not read is
  * dropped, as is one that sends a longer line than SF_CONTROL_LINE_MAX or is quiet for too long. */
@@ -35,6 +38,8 @@ struct sf_control_handlers {
   int (*status)(void *ctx, struct sf_volume_status *status);
   int (*set)(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR_MAX]);
   int (*leg)(void *ctx, const char *action, const char *leg, char error[SF_CONFIG_ERROR_MAX]);
+  /* Begins the stop; the event STOPPED says that it has ended.  May be NULL: refused. */
+  int (*stop)(void *ctx, char error[SF_CONFIG_ERROR_MAX]);
 };
 
 /* Binds path (mode 0660, an abandoned socket file is replaced, a live one is -EADDRINUSE) and

@@ -33,17 +33,28 @@ check_refusal(const char *error) {
   json_decref(reply);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+static void
+parse(const uint8_t *data, size_t size, const char *volume_name) {
   struct sf_control_request request;
   char error[SF_CONFIG_ERROR_MAX] = "";
-  if (size > SF_CONTROL_LINE_MAX)
-    return 0;
-  if (sf_control_parse((const char *) data, size, "vol0", &request, error) < 0) {
+  if (sf_control_parse((const char *) data, size, volume_name, &request, error) < 0) {
     check_refusal(error);
-    return 0;
+    return;
   }
   check_request(&request);
+  if (volume_name)
+    SF_MUST(request.command != SF_COMMAND_RELOAD && request.command != SF_COMMAND_RESTART);
+  else
+    SF_MUST(request.command != SF_COMMAND_STOP);
   sf_control_request_clear(&request);
+}
+
+/* As a volume's own socket takes it, and as surefootd's does. */
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size > SF_CONTROL_LINE_MAX)
+    return 0;
+  parse(data, size, "vol0");
+  parse(data, size, NULL);
   return 0;
 }

@@ -77,7 +77,8 @@ struct bad {
 #define NOT_A_NAME  " is not a name: 1 to 63 of A-Z a-z 0-9 _ -"
 #define VOLUME_KEYS                                                                                \
   "unknown key; known are name min_legs read_deadline write_deadline flush_deadline fail_timeout " \
-  "on_too_few control wait_for_legs resync_min_rate resync_max_rate"
+  "on_too_few control wait_for_legs resync_min_rate resync_max_rate socket threads device "        \
+  "device_timeout device_dead_timeout"
 #define LEG_KEYS "unknown key; known are path read_timeout write_timeout flush_timeout"
 
 static const struct bad bad[] = {
@@ -675,6 +676,11 @@ test_live_keys(void **state) {
                                       "min_legs",
                                       "control",
                                       "wait_for_legs",
+                                      "socket",
+                                      "threads",
+                                      "device",
+                                      "device_timeout",
+                                      "device_dead_timeout",
                                       "leg.x.path",
                                       "path",
                                       "write_timeout",
@@ -687,7 +693,89 @@ test_live_keys(void **state) {
     assert_true(sf_config_is_live(live[i]));
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     assert_false(sf_config_is_live(fixed[i]));
-  assert_int_equal(sizeof live / sizeof *live + 5, sf_config_keys());
+  assert_int_equal(sizeof live / sizeof *live + 10, sf_config_keys());
+}
+
+/* Proves that a kernel device's timeouts fit the volume's own: a pair that would drop a healthy
+ * server is refused, and so is what the kernel cannot be told. */
+static void
+test_device(void **state) {
+  static const struct {
+    const char *text, *error;
+  } cases[] = {
+      {"device = /dev/sda", "device: \"/dev/sda\" is not an NBD device such as /dev/nbd0"},
+      {"device = /dev/nbd", "device: \"/dev/nbd\" is not an NBD device such as /dev/nbd0"},
+      {"device = /dev/nbd01", "device: \"/dev/nbd01\" is not an NBD device such as /dev/nbd0"},
+      {"device = /dev/nbd0p1", "device: \"/dev/nbd0p1\" is not an NBD device such as /dev/nbd0"},
+      {"device_timeout = 31s",
+       "device_timeout: 31s must be 2s longer than fail_timeout, which is 30s"},
+      {"device_timeout = 32500ms",
+       "device_timeout: 32500ms is not a whole number of seconds, as the kernel wants it"},
+      {"device_timeout = 60s\non_too_few = suspend",
+       "device_timeout: with on_too_few = suspend an answer may take for ever"},
+      {"device_dead_timeout = 9s", "device_dead_timeout: 9s is too little: at least 10s"},
+      {"threads = 0", "threads: 0 is too little: at least 1"},
+  };
+  static struct sf_config config;
+  char text[512], error[SF_CONFIG_ERROR_MAX];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    snprintf(text, sizeof text, VOLUME "%s\n" LEG_A, cases[i].text);
+    assert_int_equal(load(&config, text, strlen(text), error), -EINVAL);
+    assert_non_null(strstr(error, cases[i].error));
+  }
+  load_good(&config, VOLUME "device = /dev/nbd12\ndevice_timeout = 32s\nsocket = s.sock\n" LEG_A);
+  assert_string_equal(config.device, "/dev/nbd12");
+  assert_int_equal(config.device_timeout_ns, 32 * SEC);
+  assert_int_equal(config.device_dead_timeout_ns, 60 * SEC);
+  assert_int_equal(config.threads, 64);
+  assert_true(sf_config_is_of_daemon("device"));
+  assert_false(sf_config_is_of_daemon("write_deadline"));
+  assert_false(sf_config_is_of_daemon("leg.a.device"));
+}
+
+struct changes {
+  char text[1024];
+  unsigned left;
+};
+
+static bool
+note_change(void *ctx, const char *key, const char *from, const char *to) {
+  struct changes *changes = ctx;
+  size_t used = strlen(changes->text);
+  snprintf(changes->text + used, sizeof changes->text - used, "%s %s>%s;", key, from, to);
+  return --changes->left > 0;
+}
+
+/* Proves that what differs between two configurations is named, as text that can be set again. */
+static void
+test_diff(void **state) {
+  static struct sf_config from, to;
+  char error[SF_CONFIG_ERROR_MAX];
+  load_good(&from, VOLUME LEG_A "write_timeout = 50ms\n" LEG_B);
+  load_good(&to, VOLUME "write_deadline = 90ms\non_too_few = suspend\nresync_max_rate = 8M\n" LEG_A
+                        "read_timeout = 1500us\n" LEG_B);
+  struct changes changes = {.left = 100};
+  assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), 0);
+  assert_string_equal(changes.text, "write_deadline 100ms>90ms;on_too_few error>suspend;"
+                                    "resync_max_rate 0>8M;leg.a.read_timeout >1500us;"
+                                    "leg.a.write_timeout 50ms>;");
+  changes = (struct changes){.left = 1};
+  assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), 0);
+  assert_string_equal(changes.text, "write_deadline 100ms>90ms;");
+
+  /* What it names, set on the first, gives the second. */
+  assert_int_equal(sf_config_set(&from, "write_deadline", "90ms", error), 0);
+  assert_int_equal(sf_config_set(&from, "on_too_few", "suspend", error), 0);
+  assert_int_equal(sf_config_set(&from, "resync_max_rate", "8M", error), 0);
+  assert_int_equal(sf_config_set(&from, "leg.a.read_timeout", "1500us", error), 0);
+  changes = (struct changes){.left = 100};
+  assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), 0);
+  assert_string_equal(changes.text, "leg.a.write_timeout 50ms>;");
+
+  load_good(&to, VOLUME LEG_B LEG_A);
+  changes = (struct changes){.left = 100};
+  assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), -ENOTUNIQ);
+  assert_string_equal(changes.text, "");
 }
 
 /* Proves that a leg's timeout never lets a request wait longer than its deadline. */
@@ -829,6 +917,8 @@ main(void) {
       cmocka_unit_test(test_path_length),
       cmocka_unit_test(test_complete),
       cmocka_unit_test(test_live_keys),
+      cmocka_unit_test(test_device),
+      cmocka_unit_test(test_diff),
       cmocka_unit_test(test_timeout_in_force),
       cmocka_unit_test(test_durations),
       cmocka_unit_test(test_sizes),
