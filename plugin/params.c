@@ -84,6 +84,10 @@ apply(struct sf_config *config, const char *key, const char *value) {
   char error[SF_CONFIG_ERROR_MAX] = "";
   char *absolute = NULL;
 
+  if (sf_config_is_of_daemon(key)) {
+    nbdkit_error("parameter %s: is surefootd's, and belongs in the file", key);
+    return -1;
+  }
   if (names_a_path(key) && value[0] != '\0') {
     absolute = nbdkit_absolute_path(value);
     if (!absolute)

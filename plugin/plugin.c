@@ -59,6 +59,7 @@ static int
 surefoot_get_ready(void) {
   struct sf_serve_options options = {
       .force = params.force,
+      .quiet = !sf_report_events(),
       .log = sf_report_log,
       .trace = sf_report_tracing() ? sf_report_trace : NULL,
       .hangup = client_is_gone,

@@ -11,6 +11,9 @@
 NBDKIT_DLL_PUBLIC extern int surefoot_debug_trace;
 int surefoot_debug_trace = 0;
 
+NBDKIT_DLL_PUBLIC extern int surefoot_debug_events;
+int surefoot_debug_events = 1;
+
 static const char *volume = "?";
 
 void
@@ -34,6 +37,11 @@ sf_report_log(void *ctx, const char *line) {
     return;
   ssize_t written = write(STDERR_FILENO, text, len);
   (void) written; /* nobody is left to tell */
+}
+
+bool
+sf_report_events(void) {
+  return surefoot_debug_events != 0;
 }
 
 bool

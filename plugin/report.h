@@ -11,6 +11,9 @@ void sf_report_volume(const char *name);
  * that has stopped reading, the line is dropped rather than the volume held up. */
 void sf_report_log(void *ctx, const char *line);
 
+/* `nbdkit -D surefoot.events=0`: surefootd reads the events from the control socket. */
+bool sf_report_events(void);
+
 /* `nbdkit -v -D surefoot.trace=1` */
 bool sf_report_tracing(void);
 void sf_report_trace(void *ctx, const char *line);

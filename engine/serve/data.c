@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 enum { PIECES = 4, ASK_HANGUP_MS = 500 };
 
@@ -39,6 +40,16 @@ all_done(void *arg) {
   return atomic_load(&batch->open) == 0;
 }
 
+/* The volume was told to stop with its clients still there: they are to see their connections end,
+ * and not an error that they would hand on.  What is not answered, they send again. */
+static void
+wait_for_the_end(struct sf_serve *serve) {
+  const struct timespec pause = {.tv_nsec = ASK_HANGUP_MS * (long) NS_PER_MS};
+
+  while (serve->options.hangup != NULL && !serve->options.hangup(serve->options.ctx))
+    nanosleep(&pause, NULL);
+}
+
 /* Submits n requests and waits for all of them. */
 static int
 run(struct sf_serve *serve, struct batch *batch, unsigned n) {
@@ -61,10 +72,12 @@ run(struct sf_serve *serve, struct batch *batch, unsigned n) {
     for (unsigned i = 0; i < n; i++)
       sf_volume_give_up(serve->volume, &batch->request[i], now);
   }
-  for (unsigned i = 0; i < n; i++)
-    if (batch->request[i].error != 0)
-      return batch->request[i].error;
-  return 0;
+  r = 0;
+  for (unsigned i = 0; i < n && r == 0; i++)
+    r = batch->request[i].error;
+  if (r == -ESHUTDOWN && atomic_load(&serve->stop_asked))
+    wait_for_the_end(serve);
+  return r;
 }
 
 /* A pool that stays empty is one that hung legs hold; it is waited for like a leg. */

@@ -56,6 +56,7 @@ struct sf_serve {
   struct sf_tio_thread *keeper_thread;
   _Atomic uint64_t timer_ns; /* when the volume wants its tick */
   atomic_bool quit;
+  atomic_bool stop_asked; /* by the control socket, with clients still there */
 
   pthread_mutex_t lock; /* of what follows */
   pthread_cond_t changed;

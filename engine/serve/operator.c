@@ -82,10 +82,20 @@ on_leg(void *ctx, const char *action, const char *name, char error[SF_CONFIG_ERR
   return r;
 }
 
+static int
+on_stop(void *ctx, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_serve *serve = ctx;
+
+  serve_log(serve, "told to stop");
+  atomic_store(&serve->stop_asked, true);
+  sf_volume_stop(serve->volume, sf_tio_now());
+  return 0;
+}
+
 int
 serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_control_handlers handlers = {
-      .ctx = serve, .status = on_status, .set = on_set, .leg = on_leg};
+      .ctx = serve, .status = on_status, .set = on_set, .leg = on_leg, .stop = on_stop};
   int r;
 
   if (serve->config.control[0] == '\0')

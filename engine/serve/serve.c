@@ -85,8 +85,7 @@ host_timer(void *ctx, uint64_t at_ns) {
 }
 
 static void
-host_event(void *ctx, const struct sf_volume_event *event) {
-  struct sf_serve *serve = ctx;
+log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   bool why = event->reason != NULL && event->reason[0] != '\0';
 
   switch (event->kind) {
@@ -106,11 +105,21 @@ host_event(void *ctx, const struct sf_volume_event *event) {
     break;
   case SF_EVENT_STOPPED:
     serve_log(serve, "stopped, %s", event->reason);
+    break;
+  }
+}
+
+static void
+host_event(void *ctx, const struct sf_volume_event *event) {
+  struct sf_serve *serve = ctx;
+
+  if (!serve->options.quiet)
+    log_event(serve, event);
+  if (event->kind == SF_EVENT_STOPPED) {
     pthread_mutex_lock(&serve->lock);
     serve->stopped = true;
     pthread_cond_broadcast(&serve->changed);
     pthread_mutex_unlock(&serve->lock);
-    break;
   }
   if (serve->control != NULL)
     sf_control_server_event(serve->control, event);

@@ -14,9 +14,10 @@
 struct sf_serve;
 
 struct sf_serve_options {
-  bool force;                                 /* `force=true`: R12's way out */
-  bool discard;                               /* reserved */
-  void (*log)(void *ctx, const char *line);   /* state changes, for the operator; any thread */
+  bool force;                               /* `force=true`: R12's way out */
+  bool quiet;                               /* events are not logged: the control socket has them */
+  bool discard;                             /* reserved */
+  void (*log)(void *ctx, const char *line); /* state changes, for the operator; any thread */
   void (*trace)(void *ctx, const char *line); /* NULL: off */
   /* Asked now and then while a request waits long: true = the client is gone, give up. */
   bool (*hangup)(void *ctx);
