@@ -3,21 +3,27 @@
 
 #include "ctl.h"
 
-enum { REPLY_TIMEOUT_MS = 10000 };
+static const char *
+who(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return strcmp(slash ? slash + 1 : path, "control") == 0 ? "surefootd" : "the volume";
+}
 
 int
 ctl_fail_to_reach(const char *path, int error) {
   switch (-error) {
   case ENOENT:
-    return ctl_fail("%s: no such socket: the volume is not running", path);
+    return ctl_fail("%s: no such socket: %s is not running", path, who(path));
   case ECONNREFUSED:
-    return ctl_fail("%s: nobody listens: the volume is not running", path);
+    return ctl_fail("%s: nobody listens: %s is not running", path, who(path));
   case ETIMEDOUT:
-    return ctl_fail("%s: no answer in %d s", path, REPLY_TIMEOUT_MS / 1000);
+    return ctl_fail("%s: no answer in %d s", path, CTL_REPLY_TIMEOUT_MS / 1000);
   case ECONNRESET:
     return ctl_fail("%s: closed without an answer", path);
   case EPROTO:
     return ctl_fail("%s: the answer is not understood", path);
+  case EACCES:
+    return ctl_fail("%s: only root and the group surefoot may ask", path);
   default:
     return ctl_fail("%s: %s", path, strerror(-error));
   }
@@ -36,7 +42,7 @@ ctl_ask(const char *path, json_t *request, json_t **reply) {
   json_t *answer = NULL;
   if (!request)
     return ctl_fail("an argument is not valid UTF-8");
-  int rc = sf_control_call(path, request, REPLY_TIMEOUT_MS, &answer);
+  int rc = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &answer);
   json_decref(request);
   if (rc < 0)
     return ctl_fail_to_reach(path, rc);

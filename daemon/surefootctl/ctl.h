@@ -37,6 +37,8 @@ int ctl_status(struct ctl_command_call *call);
 int ctl_events(struct ctl_command_call *call);
 int ctl_set(struct ctl_command_call *call);
 int ctl_leg(struct ctl_command_call *call);
+int ctl_reload(struct ctl_command_call *call);
+int ctl_restart(struct ctl_command_call *call);
 int ctl_check(struct ctl_command_call *call);
 int ctl_dump(struct ctl_command_call *call);
 
@@ -56,20 +58,23 @@ int ctl_wrong_usage(const struct ctl_command *command, const char *format, ...)
 
 /* ---- the socket (find.c, ask.c) ---- */
 
-enum { CTL_SOCKETS_MAX = 64 };
+enum { CTL_SOCKETS_MAX = 64, CTL_REPLY_TIMEOUT_MS = 10000 };
 
 struct ctl_sockets {
   unsigned count;
   char path[CTL_SOCKETS_MAX][SF_CONTROL_PATH_MAX];
 };
 
-/* --control, $SUREFOOT_CONTROL, the volume's own, or all there are, in that order.
+/* --control, $SUREFOOT_CONTROL, the volume's own, surefootd's, or all there are, in that order.
  * CTL_DONE with at least one, else CTL_FAILED after a message. */
 int ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
                      struct ctl_sockets *sockets);
 /* The same, and more than one is a failure that names them. */
 int ctl_find_socket(const struct ctl_command_call *call, const char *volume,
                     char path[SF_CONTROL_PATH_MAX]);
+
+/* surefootd's. */
+int ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]);
 
 /* Takes the request over; NULL is one that could not be made.  Anything but "ok":true is CTL_FAILED after a message. */
 int ctl_ask(const char *path, json_t *request, json_t **reply);

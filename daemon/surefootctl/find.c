@@ -32,10 +32,23 @@ add(struct ctl_sockets *sockets, const char *directory, const char *name, const 
   return true;
 }
 
+/* surefootd's socket, which is first: it knows every volume that it runs. */
+static bool
+add_daemon(struct ctl_sockets *sockets) {
+  if (!add(sockets, runtime_directory(), "control", ""))
+    return false;
+  if (access(sockets->path[sockets->count - 1], F_OK) == 0)
+    return true;
+  sockets->count--;
+  return false;
+}
+
+/* And volumes that were started by hand. */
 static int
 find_all(struct ctl_sockets *sockets) {
   const char *directory = runtime_directory();
   struct dirent **entry;
+  add_daemon(sockets);
   int n = scandir(directory, &entry, is_socket_name, alphasort);
   if (n < 0 && errno != ENOENT)
     return ctl_fail("%s: %s", directory, strerror(errno));
@@ -49,7 +62,9 @@ find_all(struct ctl_sockets *sockets) {
   if (!all)
     return ctl_fail("%s: too many sockets, or too long a name: use --control", directory);
   if (sockets->count == 0)
-    return ctl_fail("no volume is running: no control socket in %s (or use --control)", directory);
+    return ctl_fail("no volume is running: no control socket in %s (is surefootd started?  or use "
+                    "--control)",
+                    directory);
   return CTL_DONE;
 }
 
@@ -58,9 +73,13 @@ find_volume(const char *volume, struct ctl_sockets *sockets) {
   const char *directory = runtime_directory();
   if (strchr(volume, '/') || !add(sockets, directory, volume, ".ctl"))
     return ctl_fail("'%s' is not the name of a volume", volume);
-  if (access(sockets->path[0], F_OK) < 0)
-    return ctl_fail("%s: not running: no control socket %s (or use --control)", volume,
-                    sockets->path[0]);
+  if (access(sockets->path[0], F_OK) == 0)
+    return CTL_DONE;
+  char own[SF_CONTROL_PATH_MAX];
+  memcpy(own, sockets->path[0], sizeof own);
+  sockets->count = 0;
+  if (!add_daemon(sockets))
+    return ctl_fail("%s: not running: no control socket %s (or use --control)", volume, own);
   return CTL_DONE;
 }
 
@@ -78,13 +97,28 @@ ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
 }
 
 int
+ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]) {
+  struct ctl_sockets sockets = {0};
+  const char *given = call->control ? call->control : getenv("SUREFOOT_CONTROL");
+  if (given && *given)
+    return ctl_find_socket(call, NULL, path);
+  if (!add_daemon(&sockets))
+    return ctl_fail("surefootd is not running: no socket %s/control (or use --control)",
+                    runtime_directory());
+  memcpy(path, sockets.path[0], SF_CONTROL_PATH_MAX);
+  return CTL_DONE;
+}
+
+int
 ctl_find_socket(const struct ctl_command_call *call, const char *volume,
                 char path[SF_CONTROL_PATH_MAX]) {
   struct ctl_sockets sockets;
   int status = ctl_find_sockets(call, volume, &sockets);
   if (status != CTL_DONE)
     return status;
-  if (sockets.count > 1) {
+  bool of_daemon = strcmp(strrchr(sockets.path[0], '/') ? strrchr(sockets.path[0], '/') + 1 : "",
+                          "control") == 0;
+  if (sockets.count > 1 && !of_daemon) {
     char names[512] = "";
     size_t used = 0;
     for (unsigned i = 0; i < sockets.count && used < sizeof names; i++) {

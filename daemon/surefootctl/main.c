@@ -13,6 +13,8 @@ static const struct ctl_command commands[] = {
      ctl_events},
     {"set", "VOLUME KEY=VALUE", "change a setting of a running volume", ctl_set},
     {"leg", "fail|return|discard VOLUME LEG", "take a leg out, back, or back as empty", ctl_leg},
+    {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
+    {"restart", "VOLUME", "end a volume's server cleanly and start it again", ctl_restart},
     {"check", "CONF [--json]", "would this volume start?  Reads the legs, changes nothing",
      ctl_check},
     {"dump", "PATH [--json]", "show the metadata on one leg", ctl_dump},
@@ -26,8 +28,8 @@ print_help(FILE *out) {
     fprintf(out, "  %-7s %s\n          %s\n", commands[i].name, commands[i].arguments,
             commands[i].summary);
   fputs("\n"
-        "  --control PATH   the volume's control socket (else $SUREFOOT_CONTROL, else\n"
-        "                   /run/surefoot/VOLUME.ctl, else the only one there)\n"
+        "  --control PATH   the control socket (else $SUREFOOT_CONTROL, else\n"
+        "                   /run/surefoot/VOLUME.ctl, else surefootd's /run/surefoot/control)\n"
         "  --help           this, or a command's own\n"
         "  --version\n\n"
         "Exit status: 0 done, 1 failed, 2 wrong usage.\n",

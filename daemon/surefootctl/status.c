@@ -82,6 +82,45 @@ print_requests(const json_t *volume) {
     printf("  %s being made equal on all legs after a crash\n", ctl_size(unconverged, size));
 }
 
+/* What surefootd says of a volume that it runs, where that is not the usual. */
+static void
+print_service(const json_t *volume) {
+  const json_t *service = json_object_get(volume, "service");
+  const char *state = ctl_json_text(service, "state"), *reason = ctl_json_text(service, "reason");
+  const char *needed = ctl_json_text(service, "restart_needed_for");
+  const json_t *device = json_object_get(service, "device");
+  if (*state && (strcmp(state, "serving") != 0 || *reason)) {
+    printf("  server %s", state);
+    if (*reason) {
+      fputs(": ", stdout);
+      ctl_put(reason);
+    }
+    putchar('\n');
+  }
+  if (device) {
+    const char *why = ctl_json_text(device, "reason");
+    fputs("  ", stdout);
+    ctl_put(ctl_json_text(device, "path"));
+    printf(" %s%s", ctl_json_text(device, "state"), *why ? ": " : "");
+    ctl_put(why);
+    putchar('\n');
+  }
+  if (*needed) {
+    fputs("  needs a restart for: ", stdout);
+    ctl_put(needed);
+    putchar('\n');
+  }
+}
+
+static void
+print_down(const json_t *volume) {
+  ctl_put_coloured(ctl_json_text(volume, "name"), CTL_BOLD);
+  fputs(": ", stdout);
+  ctl_put_coloured(ctl_json_text(volume, "state"), CTL_RED);
+  putchar('\n');
+  print_service(volume);
+}
+
 static void
 print_volume(const json_t *volume) {
   static const char *const headings[] = {"LEG",       "PATH",    "STATE",      ">STALE", ">LATE",
@@ -101,6 +140,7 @@ print_volume(const json_t *volume) {
          ctl_json_number(volume, "min_legs"), ctl_json_number(record, "term"),
          ctl_json_number(record, "change"));
   print_requests(volume);
+  print_service(volume);
 
   struct ctl_table table;
   ctl_table_init(&table, sizeof headings / sizeof headings[0], headings);
@@ -108,6 +148,20 @@ print_volume(const json_t *volume) {
   json_t *leg;
   json_array_foreach(legs, i, leg) leg_row(&table, leg);
   ctl_table_print(&table);
+}
+
+/* A volume's own socket and surefootd's may both tell of it. */
+static void
+add_volumes(json_t *volumes, const json_t *more) {
+  size_t i, j;
+  json_t *volume, *known;
+  json_array_foreach(more, i, volume) {
+    bool there = false;
+    json_array_foreach(volumes, j, known) there =
+        there || strcmp(ctl_json_text(known, "name"), ctl_json_text(volume, "name")) == 0;
+    if (!there)
+      json_array_append(volumes, volume);
+  }
 }
 
 /* One document of what all the sockets say. */
@@ -120,7 +174,7 @@ collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes) 
       status = CTL_FAILED;
       continue;
     }
-    json_array_extend(volumes, json_object_get(reply, "volumes"));
+    add_volumes(volumes, json_object_get(reply, "volumes"));
     json_decref(reply);
   }
   return status;
@@ -156,7 +210,11 @@ ctl_status(struct ctl_command_call *call) {
   for (size_t i = 0; !json && i < json_array_size(volumes); i++) {
     if (i > 0)
       putchar('\n');
-    print_volume(json_array_get(volumes, i));
+    /* Without its server there is nothing to tell of its legs. */
+    if (json_array_size(json_object_get(json_array_get(volumes, i), "legs")) == 0)
+      print_down(json_array_get(volumes, i));
+    else
+      print_volume(json_array_get(volumes, i));
   }
   json_decref(volumes);
   return status;

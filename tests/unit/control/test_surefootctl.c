@@ -288,7 +288,8 @@ test_finding_the_socket(void **state) {
   setenv("SUREFOOT_RUNTIME_DIR", "/nowhere", 1);
   run("status", NULL);
   expect(1, "",
-         "surefootctl: no volume is running: no control socket in /nowhere (or use --control)\n");
+         "surefootctl: no volume is running: no control socket in /nowhere (is "
+         "surefootd started?  or use --control)\n");
   run("status", "vol0", NULL);
   expect(1, "",
          "surefootctl: vol0: not running: no control socket /nowhere/vol0.ctl (or use "

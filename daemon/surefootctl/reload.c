@@ -1,0 +1,111 @@
+/* What is asked of surefootd itself. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+
+static void
+print_change(const json_t *change, bool dry_run) {
+  const char *kind = ctl_json_text(change, "change"), *volume = ctl_json_text(change, "volume");
+  const char *key = ctl_json_text(change, "key"), *message = ctl_json_text(change, "message");
+  bool done = json_is_true(json_object_get(change, "done"));
+  ctl_put(*volume ? volume : "surefootd");
+  fputs(": ", stdout);
+  if (*key) {
+    ctl_put(key);
+    fputs(": ", stdout);
+    ctl_put(*ctl_json_text(change, "from") ? ctl_json_text(change, "from") : "(not set)");
+    fputs(" -> ", stdout);
+    ctl_put(*ctl_json_text(change, "to") ? ctl_json_text(change, "to") : "(not set)");
+    if (strcmp(kind, "restart") == 0 && dry_run)
+      fputs(", needs a restart", stdout);
+  } else {
+    fputs(strcmp(kind, "add") == 0 ? "is new" : "its file is gone", stdout);
+  }
+  if (*message) {
+    fputs(": ", stdout);
+    ctl_put(message);
+  } else if (done && !*key) {
+    fputs(strcmp(kind, "add") == 0 ? ": started" : ": stopped", stdout);
+  }
+  putchar('\n');
+}
+
+static void
+print_reply(const json_t *reply) {
+  bool dry_run = json_is_true(json_object_get(reply, "dry_run"));
+  const json_t *changes = json_object_get(reply, "changes");
+  size_t i;
+  json_t *change;
+  json_array_foreach(changes, i, change) print_change(change, dry_run);
+  if (json_array_size(changes) == 0)
+    puts("nothing has changed");
+  else if (dry_run)
+    puts("(nothing was done)");
+}
+
+int
+ctl_reload(struct ctl_command_call *call) {
+  static const struct option options[] = {
+      {"dry-run", no_argument, NULL, 'n'},
+      {"json", no_argument, NULL, 'j'},
+      {0},
+  };
+  bool dry_run = false, json = false;
+  int option;
+  while ((option = ctl_next_option(call, options)) != -1) {
+    if (option == '?')
+      return CTL_USAGE;
+    dry_run = dry_run || option == 'n';
+    json = json || option == 'j';
+  }
+  if (call->argc != optind)
+    return ctl_wrong_usage(call->command, "reload: is about all volumes");
+
+  char path[SF_CONTROL_PATH_MAX];
+  json_t *reply = NULL;
+  int status = ctl_find_daemon(call, path);
+  if (status != CTL_DONE)
+    return status;
+  json_t *request = json_pack("{ss sb}", "command", "reload", "dry_run", (int) dry_run);
+  int rc = request ? sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &reply) : -ENOMEM;
+  json_decref(request);
+  if (rc < 0)
+    return ctl_fail_to_reach(path, rc);
+  if (json) {
+    status = ctl_print_json(reply);
+    if (!json_is_true(json_object_get(reply, "ok")))
+      status = CTL_FAILED;
+  } else if (json_is_true(json_object_get(reply, "ok"))) {
+    print_reply(reply);
+  } else {
+    const json_t *problems = json_object_get(reply, "problems");
+    for (size_t i = 0; i < json_array_size(problems); i++)
+      ctl_fail("%s", json_string_value(json_array_get(problems, i)));
+    if (json_array_size(problems) == 0)
+      status = ctl_check_reply(reply);
+    else
+      status = ctl_fail("nothing is changed");
+  }
+  json_decref(reply);
+  return status;
+}
+
+int
+ctl_restart(struct ctl_command_call *call) {
+  static const struct option options[] = {{0}};
+  if (ctl_next_option(call, options) != -1)
+    return CTL_USAGE;
+  if (call->argc - optind != 1)
+    return ctl_wrong_usage(call->command, "restart: VOLUME is needed");
+  const char *volume = call->argv[optind];
+  char path[SF_CONTROL_PATH_MAX];
+  int status = ctl_find_daemon(call, path);
+  if (status != CTL_DONE)
+    return status;
+  status = ctl_ask(path, json_pack("{ss ss}", "command", "restart", "volume", volume), NULL);
+  if (status == CTL_DONE)
+    printf("%s: is restarted\n", volume);
+  return status;
+}

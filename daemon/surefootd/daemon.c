@@ -1,0 +1,218 @@
+/* The life of the whole: check everything, start everything, stop everything. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "answers.h"
+#include "clients.h"
+#include "log.h"
+#include "notify.h"
+#include "reload.h"
+#include "volume.h"
+
+struct volume *
+daemon_find(struct daemon *daemon, const char *name) {
+  SF_LIST_EACH(entry, &daemon->volumes) {
+    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    if (strcmp(volume_name(volume), name) == 0)
+      return volume;
+  }
+  return NULL;
+}
+
+/* ---- what others hear of it ---- */
+
+static void
+on_event(void *ctx, const json_t *event) {
+  struct daemon *daemon = ctx;
+  clients_publish(daemon->clients, event);
+}
+
+static void
+tell_ready(struct daemon *daemon) {
+  if (daemon->ready || daemon->stopping)
+    return;
+  daemon->ready = true;
+  daemon->start_timer = sd_event_source_disable_unref(daemon->start_timer);
+  log_notice(NULL, "ready");
+  notify_ready(daemon);
+}
+
+void
+daemon_volume_changed(struct daemon *daemon) {
+  bool all_tried = true;
+  SF_LIST_EACH(entry, &daemon->volumes)
+  all_tried = SF_LIST_ENTRY(entry, struct volume, entry)->tried && all_tried;
+  if (daemon->stopping || !daemon->started)
+    return;
+  if (!daemon->ready && all_tried)
+    tell_ready(daemon);
+  else
+    notify_status(daemon);
+}
+
+/* ---- stop ---- */
+
+static int
+on_sweep(sd_event_source *source, void *userdata) {
+  struct daemon *daemon = userdata;
+  SF_LIST_EACH(entry, &daemon->volumes) {
+    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    if (volume_state(volume) == VOLUME_GONE)
+      volume_destroy(volume);
+  }
+  if (daemon->stopping && sf_list_empty(&daemon->volumes))
+    sd_event_exit(daemon->event, 0);
+  return 0;
+}
+
+void
+daemon_volume_gone(struct daemon *daemon, struct volume *volume) {
+  sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
+}
+
+static int
+on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+  struct daemon *daemon = userdata;
+  if (daemon->stopping)
+    return 0;
+  daemon->stopping = true;
+  log_notice(NULL, "stopping");
+  notify_stopping(daemon);
+  SF_LIST_EACH(entry, &daemon->volumes) {
+    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    volume->again = false;
+    volume_stop(volume);
+  }
+  sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
+  return 0;
+}
+
+static int
+on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+  struct daemon *daemon = userdata;
+  if (!daemon->stopping)
+    reload_run(daemon, false, NULL);
+  return 0;
+}
+
+/* ---- start ---- */
+
+static void
+print_problem(void *ctx, const char *line) {
+  log_error(NULL, "%s", line);
+}
+
+int
+daemon_check(struct daemon *daemon, struct plan *plan) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  int r = settings_load(&daemon->settings, daemon->settings_file, error);
+  if (r == -ENOENT && !daemon->settings_given) {
+    settings_init(&daemon->settings);
+  } else if (r < 0) {
+    log_error(NULL, "%s", error);
+    return r;
+  }
+  return plan_load(daemon->settings.volumes, daemon->settings.runtime, plan, print_problem, NULL);
+}
+
+static int
+on_start_too_long(sd_event_source *source, uint64_t usec, void *userdata) {
+  struct daemon *daemon = userdata;
+  SF_LIST_EACH(entry, &daemon->volumes) {
+    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    if (!volume->tried)
+      log_warning(volume_name(volume), "does not serve yet; the others do not wait for it");
+  }
+  tell_ready(daemon);
+  return 0;
+}
+
+static int
+set_up_loop(struct daemon *daemon) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  sigaddset(&signals, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &signals, NULL);
+  signal(SIGPIPE, SIG_IGN);
+
+  int r = sd_event_default(&daemon->event);
+  if (r >= 0)
+    r = sd_event_set_watchdog(daemon->event, true);
+  if (r >= 0)
+    r = sd_event_add_signal(daemon->event, NULL, SIGTERM, on_stop, daemon);
+  if (r >= 0)
+    r = sd_event_add_signal(daemon->event, NULL, SIGINT, on_stop, daemon);
+  if (r >= 0)
+    r = sd_event_add_signal(daemon->event, NULL, SIGHUP, on_reload, daemon);
+  if (r >= 0)
+    r = sd_event_add_defer(daemon->event, &daemon->sweep, on_sweep, daemon);
+  if (r >= 0)
+    r = sd_event_source_set_enabled(daemon->sweep, SD_EVENT_OFF);
+  if (r >= 0)
+    r = sd_event_add_time_relative(daemon->event, &daemon->start_timer, CLOCK_MONOTONIC,
+                                   daemon->settings.start_timeout_us, 0, on_start_too_long, daemon);
+  if (r < 0)
+    log_error(NULL, "no event loop: %s", strerror(-r));
+  return r < 0 ? r : 0;
+}
+
+static int
+start_volumes(struct daemon *daemon, struct plan *plan) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  struct volume *volume;
+  for (unsigned i = 0; i < plan->volumes; i++) {
+    int r = volume_create(daemon, plan->volume[i], &volume, error);
+    if (r < 0) {
+      log_error(plan->volume[i]->config.name, "%s", error);
+      return r;
+    }
+    plan->volume[i] = NULL;
+  }
+  SF_LIST_EACH(entry, &daemon->volumes) volume_start(SF_LIST_ENTRY(entry, struct volume, entry));
+  return 0;
+}
+
+int
+daemon_run(struct daemon *daemon, struct plan *plan) {
+  if (mkdir(daemon->settings.runtime, 0755) < 0 && errno != EEXIST) {
+    log_error(NULL, "%s: %s", daemon->settings.runtime, strerror(errno));
+    return -errno;
+  }
+  int r = set_up_loop(daemon);
+  if (r == 0) {
+    r = clients_create(daemon->event, daemon->settings.control, answers_request, daemon,
+                       &daemon->clients);
+    if (r < 0)
+      log_error(NULL, "control socket %s: %s", daemon->settings.control,
+                r == -EADDRINUSE ? "another surefootd is running" : strerror(-r));
+  }
+  daemon->events.published = on_event;
+  daemon->events.ctx = daemon;
+  if (r == 0)
+    r = start_volumes(daemon, plan);
+  if (r == 0) {
+    daemon->started = true;
+    if (plan->volumes == 0)
+      log_notice(NULL, "no volume yet: %s holds no *.conf", daemon->settings.volumes);
+    daemon_volume_changed(daemon);
+    r = sd_event_loop(daemon->event);
+    if (r < 0)
+      log_error(NULL, "the event loop failed: %s", strerror(-r));
+  }
+  SF_LIST_EACH(entry, &daemon->volumes) volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
+  clients_destroy(daemon->clients);
+  events_clear(&daemon->events);
+  sd_event_source_disable_unref(daemon->start_timer);
+  sd_event_source_disable_unref(daemon->sweep);
+  sd_event_unref(daemon->event);
+  return r;
+}

@@ -1,0 +1,38 @@
+/* What happened, of all volumes: the last ones are kept, each is logged, given to those who follow,
+ * and told to the hook. */
+#ifndef SUREFOOTD_EVENTS_H
+#define SUREFOOTD_EVENTS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include <surefoot/control.h>
+
+struct events {
+  /* The owner's: an event is there. */
+  void (*published)(void *ctx, const json_t *event);
+  void *ctx;
+
+  uint64_t next;
+  json_t *kept[SF_CONTROL_EVENTS_KEPT];
+};
+
+void events_clear(struct events *events);
+
+/* An event of a volume, as its own socket gave it. */
+void events_publish(struct events *events, json_t *event);
+
+/* One of the daemon's own: "service", from one state to another.  from and reason may be "". */
+void events_service(struct events *events, const char *volume, const char *from, const char *to,
+                    const char *reason);
+
+/* Those kept; volume NULL: of all.  NULL: no memory. */
+json_t *events_list(const struct events *events, const char *volume);
+
+/* The name that a hook knows it by ("leg-late", "degraded"), or NULL. */
+const char *events_hook_name(const json_t *event);
+
+/* Text of an event's key, "" if there is none. */
+const char *events_text(const json_t *event, const char *key);
+
+#endif

@@ -1,0 +1,26 @@
+/* The daemon's log: to the journal with fields when stderr is the journal, else lines on stderr. */
+#ifndef SUREFOOTD_LOG_H
+#define SUREFOOTD_LOG_H
+
+#include <syslog.h>
+
+/* Any of them may be NULL.  They become SUREFOOT_VOLUME, SUREFOOT_LEG and SUREFOOT_REASON. */
+struct log_fields {
+  const char *volume, *leg, *reason;
+};
+
+void log_open(void);
+
+/* priority as for syslog; a line longer than 1 KiB is cut. */
+void log_fields(int priority, const struct log_fields *fields, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* volume may be NULL: the daemon itself. */
+#define log_line(priority, name, ...)                                                              \
+  log_fields(priority, &(struct log_fields){.volume = (name)}, __VA_ARGS__)
+#define log_info(name, ...)    log_line(LOG_INFO, name, __VA_ARGS__)
+#define log_notice(name, ...)  log_line(LOG_NOTICE, name, __VA_ARGS__)
+#define log_warning(name, ...) log_line(LOG_WARNING, name, __VA_ARGS__)
+#define log_error(name, ...)   log_line(LOG_ERR, name, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,269 @@
+#include "plan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/keys.h"
+
+enum { FILE_BYTES_MAX = 64 * 1024 };
+
+__attribute__((format(printf, 3, 4))) static void
+tell(plan_problem *problem, void *ctx, const char *format, ...) {
+  char line[SF_CONFIG_ERROR_MAX];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  problem(ctx, line);
+}
+
+static void
+free_volume(struct plan_volume *volume) {
+  if (volume)
+    free(volume->text);
+  free(volume);
+}
+
+void
+plan_clear(struct plan *plan) {
+  for (unsigned i = 0; i < plan->volumes; i++)
+    free_volume(plan->volume[i]);
+  *plan = (struct plan){0};
+}
+
+struct plan_volume *
+plan_find(const struct plan *plan, const char *name) {
+  for (unsigned i = 0; i < plan->volumes; i++)
+    if (plan->volume[i] && strcmp(plan->volume[i]->config.name, name) == 0)
+      return plan->volume[i];
+  return NULL;
+}
+
+/* ---- one file ---- */
+
+/* O_NONBLOCK: a FIFO of that name must not hold the daemon up. */
+static int
+read_text(int folder, const char *name, char **text, size_t *len) {
+  int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0)
+    return -errno;
+  struct stat st;
+  int r = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -ENODEV;
+  char *bytes = r == 0 ? malloc(FILE_BYTES_MAX + 1) : NULL;
+  size_t used = 0;
+  if (r == 0 && !bytes)
+    r = -ENOMEM;
+  while (r == 0) {
+    ssize_t got = read(fd, bytes + used, FILE_BYTES_MAX + 1 - used);
+    if (got < 0 && errno != EINTR)
+      r = -errno;
+    if (got == 0)
+      break;
+    used += got > 0 ? (size_t) got : 0;
+    if (used > FILE_BYTES_MAX)
+      r = -EFBIG;
+  }
+  close(fd);
+  if (r < 0) {
+    free(bytes);
+    return r;
+  }
+  *text = bytes;
+  *len = used;
+  return 0;
+}
+
+static int
+fill_in(struct sf_config *config, const char *runtime) {
+  int len = 1;
+  if (!config->socket[0])
+    len = snprintf(config->socket, sizeof config->socket, "%s/%s.sock", runtime, config->name);
+  if (len < 0 || len >= (int) sizeof config->socket)
+    return -ENAMETOOLONG;
+  if (!config->control[0])
+    len = snprintf(config->control, sizeof config->control, "%s/volumes/%s.ctl", runtime,
+                   config->name);
+  return len < 0 || len >= (int) sizeof config->control ? -ENAMETOOLONG : 0;
+}
+
+static int
+load_volume(int folder_fd, const char *folder, const char *name, const char *runtime,
+            struct plan_volume **result, plan_problem *problem, void *ctx) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  struct plan_volume *volume = calloc(1, sizeof *volume);
+  if (!volume) {
+    tell(problem, ctx, "out of memory");
+    return -ENOMEM;
+  }
+  sf_config_init(&volume->config);
+  int len = snprintf(volume->config.file, sizeof volume->config.file, "%s/%s", folder, name);
+  int r = len < (int) sizeof volume->config.file ? 0 : -ENAMETOOLONG;
+  if (r == 0)
+    r = read_text(folder_fd, name, &volume->text, &volume->len);
+  if (r < 0) {
+    tell(problem, ctx, "%.160s/%.160s: %s", folder, name,
+         r == -EFBIG    ? "is larger than 64 KiB: not a configuration"
+         : r == -ENODEV ? "is not a file"
+                        : strerrordesc_np(-r));
+  } else {
+    char file[PATH_MAX];
+    memcpy(file, volume->config.file, sizeof file);
+    r = sf_config_parse(&volume->config, file, volume->text, volume->len, error);
+    if (r < 0)
+      problem(ctx, error);
+    else if ((r = fill_in(&volume->config, runtime)) < 0)
+      tell(problem, ctx, "%.160s: the paths of its sockets would be too long", file);
+  }
+  if (r < 0) {
+    free_volume(volume);
+    return r;
+  }
+  *result = volume;
+  return 0;
+}
+
+/* ---- the folder ---- */
+
+static int
+is_conf(const struct dirent *entry) {
+  size_t len = strlen(entry->d_name);
+  return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".conf") == 0;
+}
+
+int
+plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
+          void *ctx) {
+  struct dirent **entry;
+  char real[PATH_MAX];
+  *plan = (struct plan){0};
+  if (!realpath(folder, real)) {
+    tell(problem, ctx, "%.200s: %s", folder, strerror(errno));
+    return -EINVAL;
+  }
+  int fd = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int n = fd < 0 ? -1 : scandirat(fd, ".", &entry, is_conf, alphasort);
+  if (n < 0) {
+    tell(problem, ctx, "%.200s: %s", folder, strerror(errno));
+    if (fd >= 0)
+      close(fd);
+    return -EINVAL;
+  }
+
+  int r = 0;
+  for (int i = 0; i < n; i++) {
+    if (plan->volumes == PLAN_VOLUMES_MAX) {
+      tell(problem, ctx, "%.200s: more than %d volumes", folder, PLAN_VOLUMES_MAX);
+      r = -EINVAL;
+      break;
+    }
+    struct plan_volume *volume;
+    if (load_volume(fd, real, entry[i]->d_name, runtime, &volume, problem, ctx) < 0)
+      r = -EINVAL;
+    else
+      plan->volume[plan->volumes++] = volume;
+  }
+  for (int i = 0; i < n; i++)
+    free(entry[i]);
+  free(entry);
+  close(fd);
+  if (plan_check(plan, problem, ctx) < 0)
+    r = -EINVAL;
+  if (r < 0)
+    plan_clear(plan);
+  return r;
+}
+
+/* ---- between volumes ---- */
+
+static int
+check_pair(const struct sf_config *a, const struct sf_config *b, plan_problem *problem, void *ctx) {
+  const struct {
+    const char *what, *a, *b;
+  } only_one[] = {
+      {"name", a->name, b->name},
+      {"socket", a->socket, b->socket},
+      {"control", a->control, b->control},
+      {"device", a->device, b->device},
+  };
+  int r = 0;
+  for (unsigned i = 0; i < sizeof only_one / sizeof *only_one; i++)
+    if (only_one[i].a[0] && strcmp(only_one[i].a, only_one[i].b) == 0) {
+      tell(problem, ctx, "%.160s: %s: %s is that of %.160s already", b->file, only_one[i].what,
+           only_one[i].b, a->file);
+      r = -EINVAL;
+      if (i == 0)
+        return r; /* its sockets have the same names then */
+    }
+  for (unsigned i = 0; i < a->legs; i++)
+    for (unsigned j = 0; j < b->legs; j++)
+      if (strcmp(a->leg[i].path, b->leg[j].path) == 0) {
+        tell(problem, ctx, "%.120s: leg %s: %.160s is a leg of volume %s already", b->file,
+             b->leg[j].name, b->leg[j].path, a->name);
+        r = -EINVAL;
+      }
+  return r;
+}
+
+int
+plan_check(const struct plan *plan, plan_problem *problem, void *ctx) {
+  int r = 0;
+  for (unsigned i = 0; i < plan->volumes; i++)
+    for (unsigned j = 0; j < i; j++)
+      if (check_pair(&plan->volume[j]->config, &plan->volume[i]->config, problem, ctx) < 0)
+        r = -EINVAL;
+  return r;
+}
+
+/* ---- from one to another ---- */
+
+struct diff {
+  void (*change)(void *ctx, const struct plan_change *change);
+  void *ctx;
+  const char *volume;
+};
+
+static bool
+on_key(void *ctx, const char *key, const char *from, const char *to) {
+  struct diff *diff = ctx;
+  /* What is unset again cannot be told to a volume that runs: there is no word for it. */
+  bool live = sf_config_is_live(key) && to[0];
+  diff->change(diff->ctx,
+               &(struct plan_change){live ? PLAN_SET : PLAN_RESTART, diff->volume, key, from, to});
+  return true;
+}
+
+static void
+list_legs(const struct sf_config *config, char text[1024]) {
+  size_t used = 0;
+  text[0] = '\0';
+  for (unsigned i = 0; i < config->legs && used < 1024; i++)
+    used += (size_t) snprintf(text + used, 1024 - used, "%s%s", i ? " " : "", config->leg[i].name);
+}
+
+void
+plan_diff(const struct plan *from, const struct plan *to,
+          void (*change)(void *ctx, const struct plan_change *change), void *ctx) {
+  char before[1024], after[1024];
+  for (unsigned i = 0; i < from->volumes; i++) {
+    const struct sf_config *old = &from->volume[i]->config;
+    const struct plan_volume *now = plan_find(to, old->name);
+    struct diff diff = {change, ctx, old->name};
+    if (!now) {
+      change(ctx, &(struct plan_change){.kind = PLAN_REMOVE, .volume = old->name});
+    } else if (sf_config_diff(old, &now->config, on_key, &diff) < 0) {
+      list_legs(old, before);
+      list_legs(&now->config, after);
+      change(ctx, &(struct plan_change){PLAN_RESTART, old->name, "legs", before, after});
+    }
+  }
+  for (unsigned i = 0; i < to->volumes; i++)
+    if (!plan_find(from, to->volume[i]->config.name))
+      change(ctx, &(struct plan_change){.kind = PLAN_ADD, .volume = to->volume[i]->config.name});
+}

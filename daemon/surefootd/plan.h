@@ -1,0 +1,56 @@
+/* What is to run: every volume's file, read and checked before anything is started or changed. */
+#ifndef SUREFOOTD_PLAN_H
+#define SUREFOOTD_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <surefoot/config.h>
+
+enum { PLAN_VOLUMES_MAX = 256 };
+
+struct plan_volume {
+  struct sf_config config; /* socket and control are filled in */
+  size_t len;
+  char *text; /* of the file, as it was checked */
+};
+
+struct plan {
+  unsigned volumes;
+  struct plan_volume
+      *volume[PLAN_VOLUMES_MAX]; /* in the order of their files' names; NULL: taken */
+};
+
+/* One line that says what is wrong; there may be several. */
+typedef void plan_problem(void *ctx, const char *line);
+
+/* Reads FOLDER's *.conf.  0, or -EINVAL after at least one problem; *plan is empty then. */
+int plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
+              void *ctx);
+void plan_clear(struct plan *plan);
+
+/* Between two volumes: a name, leg, socket or device that both want.  For plan_load, and tests. */
+int plan_check(const struct plan *plan, plan_problem *problem, void *ctx);
+
+struct plan_volume *plan_find(const struct plan *plan, const char *name);
+
+/* ---- from one plan to another ---- */
+
+enum plan_change_kind {
+  PLAN_ADD,     /* the volume is new */
+  PLAN_REMOVE,  /* the volume's file is gone */
+  PLAN_SET,     /* a setting that is changed while it runs */
+  PLAN_RESTART, /* a setting that needs a restart of the volume */
+};
+
+struct plan_change {
+  enum plan_change_kind kind;
+  const char *volume;
+  const char *key, *from, *to; /* of SET and RESTART */
+};
+
+/* Each change; the texts are valid during the call. */
+void plan_diff(const struct plan *from, const struct plan *to,
+               void (*change)(void *ctx, const struct plan_change *change), void *ctx);
+
+#endif

@@ -1,0 +1,15 @@
+/* From what runs to what the files say now.  All files are checked first; a problem changes nothing.
+ * Then settings that a volume takes while it runs are set, new volumes are started, those whose file
+ * is gone are stopped, and what needs a restart is said. */
+#ifndef SUREFOOTD_RELOAD_H
+#define SUREFOOTD_RELOAD_H
+
+#include <stdbool.h>
+
+struct daemon;
+struct reply;
+
+/* reply NULL: SIGHUP; the log says what was done. */
+void reload_run(struct daemon *daemon, bool dry_run, struct reply *reply);
+
+#endif

@@ -1,0 +1,37 @@
+/* surefootd's own settings: the [daemon] section of surefoot.conf.
+ *
+ *   volumes        the folder of the volumes' files           /etc/surefoot/volumes.d
+ *   runtime        the folder for sockets and what runs       /run/surefoot
+ *   control        surefootctl's socket                       RUNTIME/control
+ *   nbdkit plugin  what serves a volume
+ *   start_timeout  how long systemd waits for slow volumes    30s
+ *   stop_timeout   when a server that does not end is killed  60s
+ *   hook           an executable, called when something happens; hook_timeout 10s
+ *   metrics        ADDRESS:PORT or PORT (on 127.0.0.1) for Prometheus; off without it */
+#ifndef SUREFOOTD_SETTINGS_H
+#define SUREFOOTD_SETTINGS_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include <surefoot/config.h>
+
+struct settings {
+  char volumes[PATH_MAX];
+  char runtime[SF_CONTROL_PATH_MAX];
+  char control[SF_CONTROL_PATH_MAX];
+  char nbdkit[PATH_MAX]; /* a name is looked up in PATH */
+  char plugin[PATH_MAX];
+  uint64_t start_timeout_us, stop_timeout_us;
+  char hook[PATH_MAX]; /* "": none */
+  uint64_t hook_timeout_us;
+  char metrics_address[64]; /* "": off */
+  uint16_t metrics_port;
+};
+
+void settings_init(struct settings *settings);
+
+/* 0, or -errno with one line in error: "FILE:LINE: KEY: what is wrong".  -ENOENT: no such file. */
+int settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_ERROR_MAX]);
+
+#endif

@@ -1,0 +1,105 @@
+/* One volume: its listening socket, its server process, and what is known of it.
+ *
+ *      down ──► starting ──► serving ──► stopping ──► gone
+ *        ▲          │           │           ▲
+ *        └──────────┴───────────┴───────────┘ the process ended; tried again with back-off
+ *
+ * The listening socket is the daemon's: clients that come while the server is down wait in it.
+ * "Serving" is said only after a block was read through it. */
+#ifndef SUREFOOTD_VOLUME_H
+#define SUREFOOTD_VOLUME_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <systemd/sd-event.h>
+
+#include "backoff.h"
+#include "base/list.h"
+#include "base/sm.h"
+#include "control/socket_file.h"
+#include "plan.h"
+#include "server.h"
+#include "upstream.h"
+
+enum volume_state {
+  VOLUME_DOWN,     /* waits for its next try */
+  VOLUME_STARTING, /* the process is there, the proof is not */
+  VOLUME_SERVING,
+  VOLUME_STOPPING, /* told to end */
+  VOLUME_GONE,     /* ended, and stays so */
+};
+
+struct daemon;
+struct probe;
+
+struct volume {
+  struct sf_list entry;
+  struct daemon *daemon;
+  struct plan_volume *plan; /* what the next start runs; its settings are also those in force */
+  char restart_for[128];    /* settings that a reload brought and only a restart applies; "" */
+  struct sf_sm sm;
+  /* In force; the plan may say otherwise until the next start. */
+  char socket_path[SF_CONTROL_PATH_MAX], control_path[SF_CONTROL_PATH_MAX];
+  struct sf_socket_file socket;
+  struct server server;
+  struct probe *probe;
+  struct backoff backoff;
+  sd_event_source *timer; /* the next try, the end of patience when it stops */
+
+  bool tried;      /* served, or failed, once: what systemd waits for */
+  bool leaving;    /* its file is gone: it stops for good */
+  bool again;      /* stopping for a restart */
+  bool stop_told;  /* by its socket, so that clients do not hold it up */
+  bool stop_clean; /* it said so itself */
+  unsigned restarts;
+  char reason[256]; /* why it does not serve */
+
+  struct upstream *feed;       /* its events */
+  sd_event_source *feed_timer; /* the next look at its health; the feed is opened again there */
+  uint64_t last_event_ns;
+  struct call *health;
+  struct call *stop_call;
+  bool silent;    /* it does not answer on its socket */
+  char state[32]; /* "healthy", ... as last heard; "" unknown */
+  char uuid[40];  /* "" unknown */
+};
+
+/* Binds the socket.  Takes plan over if it succeeds.  error: one line. */
+int volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume **volume,
+                  char error[SF_CONFIG_ERROR_MAX]);
+/* Only when it is gone, or at the daemon's end. */
+void volume_destroy(struct volume *volume);
+
+void volume_start(struct volume *volume);
+/* Ends the server cleanly; the daemon hears of it by daemon_volume_gone(). */
+void volume_stop(struct volume *volume);
+/* The same, and a start after it. */
+void volume_restart(struct volume *volume);
+
+static inline enum volume_state
+volume_state(const struct volume *volume) {
+  return (enum volume_state) volume->sm.state;
+}
+const char *volume_name(const struct volume *volume);
+const char *volume_state_text(const struct volume *volume);
+
+/* Would a stop take it away from somebody who holds its device?  why: who. */
+bool volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]);
+
+/* What the next start is to run, of the same name; takes plan over.  needed_for: the settings that
+ * only a restart applies, "" if none. */
+void volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for);
+
+/* It took this setting while it runs: also the next server is to have it. */
+void volume_note_setting(struct volume *volume, const char *key, const char *value);
+
+/* A request to its socket: as call_start. */
+int volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
+               void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call);
+
+/* Its entry in the status: own is what its socket said, NULL with a reason when it said nothing. */
+json_t *volume_describe(struct volume *volume, json_t *own, const char *reason);
+
+#endif
