@@ -20,6 +20,8 @@ sf_config_init(struct sf_config *config) {
       .fail_timeout_ns = 30000 * MS,
       .on_too_few = SF_TOO_FEW_ERROR,
       .resync_min_rate = UINT64_C(4) << 20,
+      .intent_delay_ns = 5000 * MS,
+      .hot_extents = 8192,
       .threads = 64,
       .device_dead_timeout_ns = 60000 * MS,
   };

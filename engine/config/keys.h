@@ -11,7 +11,7 @@
 
 #include "config/value.h"
 
-enum { SF_CONFIG_KEYS = 20, SF_CONFIG_VOLUME = -1 /* where a leg's index could stand */ };
+enum { SF_CONFIG_KEYS = 22, SF_CONFIG_VOLUME = -1 /* where a leg's index could stand */ };
 
 struct sf_config_key;
 

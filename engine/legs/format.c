@@ -257,6 +257,9 @@ write_superblocks(struct format *f, unsigned leg, struct sf_superblock sb) {
   const struct sf_leg_file *file = &f->leg[leg].file;
   int rc = 0;
   sb.leg_index = (uint8_t) leg;
+  rc = leg_write_maps(file, &sb);
+  if (rc == 0 && fsync(file->fd) < 0)
+    rc = -errno;
   for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb.serial++)
     rc = leg_write_superblock(file, &sb);
   if (rc == 0 && fsync(file->fd) < 0)

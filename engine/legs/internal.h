@@ -52,6 +52,7 @@ void *leg_buffer(size_t len); /* zeros; free() it */
 ssize_t leg_read(int fd, void *buffer, size_t len, uint64_t offset);
 int leg_write(int fd, const void *buffer, size_t len, uint64_t offset);
 int leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb);
+int leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb);
 /* 1 when the first or the last MiB holds anything but zeros, 0, or -errno. */
 int leg_is_used(const struct sf_leg_file *file);
 

@@ -58,6 +58,22 @@ leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock 
   return rc;
 }
 
+/* Empty maps: nothing intended, nothing stale. */
+int
+leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb) {
+  uint64_t pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
+  uint8_t *bytes = leg_buffer(pages * SF_PAGE_BYTES);
+  if (!bytes)
+    return -ENOMEM;
+  for (uint64_t p = 0; p < pages; p++) {
+    const struct sf_map_page page = {.volume = sb->volume, .page = (uint32_t) p};
+    sf_map_page_encode(&page, bytes + p * SF_PAGE_BYTES);
+  }
+  int rc = leg_write(file->fd, bytes, pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
+  free(bytes);
+  return rc;
+}
+
 static bool
 all_zero(const uint8_t *bytes, size_t len) {
   for (size_t i = 0; i < len; i++)

@@ -103,6 +103,24 @@ read_head(const char *path, struct sf_leg_file *file, struct sf_leg_found *found
   return 0;
 }
 
+/* Pages that cannot be read count as all set, as damaged ones do: then there are none. */
+static int
+read_maps(const char *path, struct sf_leg_file *file, const struct sf_leg_found *found,
+          char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_superblock *sb = &found->sb;
+  ssize_t n;
+  if (found->error != 0)
+    return 0;
+  file->map_pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
+  file->maps = leg_buffer(file->map_pages * SF_PAGE_BYTES);
+  if (!file->maps)
+    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
+  n = leg_read(file->fd, file->maps, file->map_pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
+  if (n < (ssize_t) (file->map_pages * SF_PAGE_BYTES))
+    sf_leg_file_forget_maps(file);
+  return 0;
+}
+
 /* No file system tells before Linux 6.1, and glibc 2.36 does not pass it on: a read at an odd block
  * finds out. */
 static int
@@ -185,7 +203,9 @@ take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_f
       return rc;
   }
   rc = measure(path, file, &st, error);
-  return rc < 0 ? rc : read_head(path, file, found, error);
+  if (rc == 0)
+    rc = read_head(path, file, found, error);
+  return rc < 0 ? rc : read_maps(path, file, found, error);
 }
 
 int
@@ -223,7 +243,15 @@ sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
 
 void
 sf_leg_file_close(struct sf_leg_file *file) {
+  sf_leg_file_forget_maps(file);
   if (file->fd >= 0)
     close(file->fd);
   file->fd = -1;
+}
+
+void
+sf_leg_file_forget_maps(struct sf_leg_file *file) {
+  free(file->maps);
+  file->maps = NULL;
+  file->map_pages = 0;
 }

@@ -6,10 +6,11 @@
 _Static_assert(SF_SUPERBLOCK_OFFSET(SF_SUPERBLOCK_COPIES) <= SF_PROBE_OFFSET, "copies, then probe");
 _Static_assert(SF_PROBE_OFFSET + SF_PAGE_BYTES <= SF_MAPS_OFFSET, "probe, then maps");
 _Static_assert(SF_DATA_OFFSET % SF_DATA_ALIGN == 0, "losetup and partitions want it aligned");
-/* An intent map and a stale map per leg, a bit per extent; half a page lost in each page's header
- * would still fit. */
-_Static_assert((1 + SF_LEGS_MAX) * (SF_EXTENTS_MAX / 8) * 3 / 2 <= SF_DATA_OFFSET - SF_MAPS_OFFSET,
+_Static_assert(SF_MAP_PAGE_OFFSET((SF_EXTENTS_MAX - 1) / SF_MAP_EXTENTS + 1) <= SF_DATA_OFFSET,
                "the largest maps fit before the data");
+
+/* Room for a volume to grow without larger extents. */
+enum { GROWTH = 4 };
 
 bool
 sf_looks_used(const uint8_t *bytes, size_t len) {
@@ -35,7 +36,13 @@ sf_data_bytes_for(uint64_t leg_bytes) {
 uint64_t
 sf_extent_bytes_for(uint64_t data_bytes) {
   uint64_t extent_bytes = SF_EXTENT_BYTES_DEFAULT;
-  while (data_bytes / extent_bytes + (data_bytes % extent_bytes != 0) > SF_EXTENTS_MAX)
+  while (data_bytes / extent_bytes + (data_bytes % extent_bytes != 0) > SF_EXTENTS_MAX / GROWTH)
     extent_bytes *= 2;
   return extent_bytes;
+}
+
+uint64_t
+sf_map_pages(uint64_t data_bytes, uint64_t extent_bytes) {
+  uint64_t extents = (data_bytes + extent_bytes - 1) / extent_bytes;
+  return (extents + SF_MAP_EXTENTS - 1) / SF_MAP_EXTENTS;
 }

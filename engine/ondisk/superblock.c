@@ -288,13 +288,13 @@ sf_record_compare(const struct sf_record *a, const struct sf_record *b) {
   return 0;
 }
 
-void
-sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]) {
+static void
+encode_as(const struct sf_superblock *sb, uint32_t version, uint8_t page[SF_PAGE_BYTES]) {
   /* Better to stop here than to leave a leg that no start will take. */
   assert(is_possible(sb));
 
   struct sf_superblock copy = *sb;
-  struct frame frame = {.version = SF_ONDISK_VERSION, .length = SF_PAGE_BYTES};
+  struct frame frame = {.version = version, .length = SF_PAGE_BYTES};
   struct sf_le le = {.page = page, .end = SF_PAGE_BYTES, .writing = true};
   memcpy(frame.magic, magic_bytes, sizeof magic_bytes);
   clear_unused(&copy);
@@ -303,6 +303,11 @@ sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]
   uint64_t crc = page_crc(page);
   le.at = AT_CRC;
   sf_le_uint(&le, &crc, 4);
+}
+
+void
+sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]) {
+  encode_as(sb, SF_ONDISK_VERSION, page);
 }
 
 int
@@ -323,12 +328,12 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
     return -EPROTONOSUPPORT;
   if (frame.length != SF_PAGE_BYTES)
     return -EBADMSG;
-  if (!is_possible(&found))
+  if (frame.version == 0 || !is_possible(&found))
     return -EUCLEAN;
 
-  /* One superblock has one page: this refuses whatever no field shows, that is version 0, unknown
-   * flags, and anything but zero in reserved bytes, unused entries and behind names. */
-  sf_superblock_encode(&found, canonical);
+  /* One superblock has one page: this refuses whatever no field shows, that is unknown flags, and
+   * anything but zero in reserved bytes, unused entries and behind names. */
+  encode_as(&found, frame.version, canonical);
   if (memcmp(canonical, page, sizeof canonical) != 0)
     return -EUCLEAN;
   *sb = found;

@@ -51,6 +51,7 @@ open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MA
   r = sf_leg_file_open(path, 0, &leg->file, &leg->found, error);
   if (r < 0)
     return r;
+  sf_leg_file_forget_maps(&leg->file); /* the volume's own are newer */
   if (leg->found.error != 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s", sf_superblock_error(leg->found.error));
     r = leg->found.error;

@@ -267,7 +267,10 @@ add_devices(struct sf_serve *serve, struct sf_volume_params *params,
       snprintf(error, SF_CONFIG_ERROR_MAX, "leg %s: %s", serve->config.leg[i].name, strerror(-r));
       return r;
     }
-    params->leg[i] = (struct sf_volume_leg){.device = leg->device, .sb = leg->found.sb};
+    params->leg[i] = (struct sf_volume_leg){.device = leg->device,
+                                            .sb = leg->found.sb,
+                                            .maps = leg->file.maps,
+                                            .map_pages = leg->file.map_pages};
   }
   return 0;
 }
@@ -313,6 +316,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   if (r < 0)
     return r;
   r = sf_volume_create(&params, &host, serve, &serve->volume);
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    sf_leg_file_forget_maps(&serve->leg[i].file);
   if (r == 0)
     r = keeper_start(serve);
   if (r == 0)

@@ -379,8 +379,8 @@ end_extent(struct sf_volume *v) {
     return;
   if (copier->converge)
     sf_map_set(&copier->copied, copier->extent);
-  else
-    sf_map_clear(&v->leg[copier->leg].stale, copier->extent);
+  else if (sf_map_clear(&v->leg[copier->leg].stale, copier->extent))
+    sf_map_set(&v->leg[copier->leg].settled, map_page_of(copier->extent));
 }
 
 static bool

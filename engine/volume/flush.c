@@ -18,7 +18,23 @@ snapshot(struct leg *leg, struct sf_op *op) {
   sf_map_unite(&leg->unflushed, &leg->flushing);
   sf_map_zero(&leg->flushing);
   sf_map_swap(&leg->unflushed, &leg->flushing);
+  sf_map_unite(&leg->settling, &leg->settled);
+  sf_map_zero(&leg->settled);
   leg->flush_op = op;
+}
+
+/* A flush of our own for the maps' sake is for the legs that catch up as well; no answer needs them. */
+static legset
+whom(const struct sf_volume *v, const struct sf_op *op) {
+  return v->counted | (op->checkpoint ? volume_receivers(v) : v->latest.in_sync);
+}
+
+static bool
+queue_has_checkpoint(const struct sf_volume *v) {
+  for (const struct sf_request *r = v->flush_queue; r != NULL; r = r->next)
+    if (r == &v->maps.flush)
+      return true;
+  return false;
 }
 
 /* To every leg that has not got it yet.  Not beside an older flush that was given up on and still
@@ -32,7 +48,7 @@ send(struct sf_volume *v, struct sf_op *op) {
     struct leg *leg = &v->leg[index];
     legset bit = legbit(index);
 
-    if (!((v->latest.in_sync | v->counted) & bit) || leg->flush_failed) {
+    if (!(whom(v, op) & bit) || leg->flush_failed) {
       op->unsent &= (legset) ~bit;
       op->pending &= (legset) ~bit;
       op->overdue &= (legset) ~bit;
@@ -83,13 +99,14 @@ flush_next(struct sf_volume *v) {
   op->request = v->flush_queue;
   op->followers = v->flush_queue->next;
   op->started_ns = op->request->since_ns;
+  op->checkpoint = queue_has_checkpoint(v);
   v->flush_queue = NULL;
   v->flush_queue_tail = &v->flush_queue;
   v->flush_leader = op;
   sf_sm_move(&op->sm, OP_RUNNING, &(struct sf_sm_hooks){0}, v);
 
   op->asked = v->needs;
-  op->unsent = op->pending = v->latest.in_sync | v->counted;
+  op->unsent = op->pending = whom(v, op);
   send(v, op);
 }
 
@@ -101,6 +118,7 @@ flush_leg_ok(struct sf_op *op, unsigned index) {
     return;
   leg->flush_op = NULL;
   sf_map_zero(&leg->flushing);
+  map_leg_flushed(op->volume, index);
 }
 
 void
@@ -112,6 +130,8 @@ flush_leg_failed(struct sf_op *op, unsigned index) {
   leg->flush_op = NULL;
   sf_map_unite(&leg->unflushed, &leg->flushing);
   sf_map_zero(&leg->flushing);
+  sf_map_unite(&leg->settled, &leg->settling);
+  sf_map_zero(&leg->settling);
 }
 
 /* Its own completion has come.  A failure that comes after the flush was answered, or given up on,

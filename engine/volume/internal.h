@@ -56,6 +56,7 @@ struct io_args {
   uint64_t offset; /* on the leg */
   uint64_t length;
   struct sf_tio_buffer *buffer;
+  uint64_t spent_ns; /* of the timeout, before this */
 };
 
 /* 0, or -errno and then no event will come. */
@@ -86,6 +87,9 @@ struct sf_op {
   bool passable;     /* it was suspended once, and copies may pass it while it is */
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
+  bool checkpoint;   /* FLUSH: of the legs that catch up too */
+  bool gated;        /* its intent is not durable yet (R8) */
+  uint64_t gated_ns; /* since when; the wait is taken off its legs' timeouts */
   uint64_t offset, length;
   uint64_t started_ns;
   unsigned blockers; /* earlier overlapping ops still active */
@@ -134,9 +138,11 @@ struct leg {
   struct sf_map unflushed; /* completed there since the last good flush was submitted */
   struct sf_map flushing;  /* covered by the flush in flight */
   struct sf_op *flush_op;
-  unsigned flushes;   /* in the kernel, those given up on included */
-  bool flush_failed;  /* a failed flush that could not be answered by a demotion: sticky (R9) */
-  bool clean_absence; /* absent at a clean start: stale is only what was written since */
+  unsigned flushes;  /* in the kernel, those given up on included */
+  bool flush_failed; /* a failed flush that could not be answered by a demotion: sticky (R9) */
+  /* Pages of the maps in which stale bits were cleared: since the last flush was submitted, and
+   * before it.  Written once it is flushed, so that a resync goes on where it was. */
+  struct sf_map settled, settling;
 
   struct io probe_io;
   struct sf_tio_buffer *probe_buffer;
@@ -197,6 +203,56 @@ struct copier {
   uint64_t busy_average_ns;
 };
 
+/* ---- the maps on disk (R8) ---- */
+
+enum {
+  MAP_WRITES_MOST = 16, /* under way at once; those that hung legs hold are not counted */
+};
+
+enum map_write_state { MAP_IDLE, MAP_WRITING, MAP_HELD, MAP_WRITE_STATES };
+
+struct map_write { /* of one page, to some legs */
+  struct sf_sm sm;
+  struct io io;
+  struct sf_tio_buffer *buffer; /* NULL unless writing */
+  uint64_t page;
+  uint64_t version;
+  legset pending;
+};
+
+struct map_page {
+  uint64_t version;           /* of its contents in memory; 1: as at the start */
+  uint64_t must;              /* somebody waits for so much of it */
+  uint64_t sent[SF_LEGS_MAX]; /* the version last sent to the leg */
+  uint64_t done[SF_LEGS_MAX]; /* the version that it holds; 0: not known */
+  legset busy;                /* a write of it runs there: at most one per leg */
+  legset overdue, failed;     /* the last one is late, or ended with an error */
+  bool had_intent;            /* at the start */
+};
+
+struct maps {
+  struct sf_map intent;
+  uint64_t *intent_version; /* of each extent: the version of its page that set its bit */
+  struct sf_map touched;    /* written since the last look for idle extents */
+  struct sf_map idle;       /* found by it: to be cleared when nothing forbids it */
+  struct sf_map busy;       /* scratch */
+  uint64_t pages;
+  struct map_page *page;
+  struct sf_map urgent;   /* pages that somebody waits for */
+  struct sf_map lazy;     /* pages whose contents on disk promise less than they could */
+  struct sf_map troubled; /* pages with a leg that is overdue or failed */
+  struct map_write *write;
+  unsigned writes, writing;
+  uint64_t retry_ns[SF_LEGS_MAX]; /* after an error there */
+  int error[SF_LEGS_MAX];         /* that one */
+  uint64_t resume_ns;             /* no room below: not before */
+  uint64_t look_ns;               /* for idle extents next */
+  unsigned looks;                 /* since something was cleared */
+  uint64_t written_ns;            /* when a client last wrote */
+  struct sf_request flush;
+  bool flushing;
+};
+
 enum phase { PHASE_CLAIMING, PHASE_RECORDING, PHASE_SERVING, PHASE_STOPPING, PHASE_STOPPED };
 
 struct sf_volume {
@@ -236,6 +292,7 @@ struct sf_volume {
   struct sf_request *flush_queue, **flush_queue_tail;
 
   struct sf_map unconverged; /* may differ between in-sync legs (R11) */
+  struct maps maps;
   struct copier copier;
 
   uint64_t timer_ns;   /* when the host was asked to tick */
@@ -246,7 +303,16 @@ struct sf_volume {
   uint64_t next_id;
 
   struct sf_request join_flush, stop_flush;
-  enum { STEP_NONE, STEP_DRAIN, STEP_FLUSH, STEP_FLUSHED, STEP_RECORD } join_step, stop_step;
+  enum {
+    STEP_NONE,
+    STEP_CARRY,
+    STEP_DRAIN,
+    STEP_FLUSH,
+    STEP_FLUSHED,
+    STEP_MAPS,
+    STEP_RECORD
+  } join_step,
+      stop_step;
   bool join_flushing; /* join_flush is under way, whatever became of the join */
   uint64_t join_id;   /* ops older than this must end before the newcomer is flushed */
 
@@ -254,7 +320,7 @@ struct sf_volume {
   uint64_t foreground_ns; /* when a client's request was last answered */
 };
 
-extern const struct sf_sm_table sf_leg_table, sf_op_table, sf_copy_table;
+extern const struct sf_sm_table sf_leg_table, sf_op_table, sf_copy_table, sf_map_write_table;
 extern const struct sf_sm_hooks sf_volume_hooks;
 
 /* volume.c */
@@ -346,8 +412,33 @@ void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may diffe
 void copier_leg_left(struct sf_volume *v, unsigned leg);
 void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
 
+/* map_load.c: from what the legs hold at the start */
+int maps_load(struct sf_volume *v, const struct sf_volume_params *params);
+void maps_destroy(struct sf_volume *v);
+
+/* intent.c: which extents may be written, and when that ends */
+bool intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length);
+void intent_tick(struct sf_volume *v);
+void intent_stop(struct sf_volume *v); /* all is flushed: nothing is intended any more */
+
+/* map_write.c: the pages */
+void map_encode(const struct sf_volume *v, uint64_t page, uint8_t bytes[SF_PAGE_BYTES]);
+void map_changed(struct sf_volume *v, uint64_t page, bool urgent);
+void map_need(struct sf_volume *v, uint64_t page, uint64_t version);
+void map_carry(struct sf_volume *v, unsigned leg); /* all pages, to a newcomer */
+bool map_is_carried(const struct sf_volume *v, unsigned leg);
+void map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not known any more */
+void map_leg_flushed(struct sf_volume *v, unsigned leg);
+void map_settle(struct sf_volume *v);
+bool map_is_quiet(const struct sf_volume *v);
+
 /* status.c */
 enum sf_volume_state volume_state(const struct sf_volume *v);
+
+static inline uint64_t
+map_page_of(uint64_t extent) {
+  return extent / SF_MAP_EXTENTS;
+}
 
 static inline uint64_t
 extent_of(const struct sf_volume *v, uint64_t offset) {

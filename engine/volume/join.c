@@ -1,4 +1,5 @@
 /* The end of a catch-up (reading 3 of the rules).  Its stale map is empty; then, in this order:
+ *   carry   every page of the maps is written to it;
  *   drain   answers need the leg from now on, and what was in flight before has ended;
  *   flush   all that it holds is stable there;
  *   record  the promotion is written to every leg of the new set; durable, the leg is in sync.
@@ -56,6 +57,16 @@ join_settle(struct sf_volume *v) {
   if (v->joining < 0) {
     v->joining = candidate(v);
     if (v->joining < 0)
+      return;
+    v->join_step = STEP_CARRY;
+    map_carry(v, (unsigned) v->joining);
+  }
+  if (v->join_step == STEP_CARRY) {
+    if (candidate(v) != v->joining) {
+      join_abandon(v);
+      return;
+    }
+    if (!map_is_carried(v, (unsigned) v->joining))
       return;
     v->counted = legbit((unsigned) v->joining);
     v->needs |= v->counted;

@@ -107,6 +107,7 @@ go_stale(struct sf_volume *v, unsigned index) {
   sf_map_zero(&leg->unflushed);
   sf_map_zero(&leg->flushing);
   leg->flush_op = NULL;
+  map_leg_left(v, index);
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
     bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & bit);

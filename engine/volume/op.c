@@ -66,7 +66,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->request = op->followers = NULL;
   op->copy = NULL;
   op->kind = kind;
-  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = false;
+  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = false;
   op->writing = 0;
   op->offset = offset;
   op->length = length;
@@ -242,6 +242,7 @@ op_answer(struct sf_op *op, int error) {
   struct sf_request *request = op->request;
 
   SF_MUST(request != NULL);
+  op->gated = false;
   count_answer(op, error);
   if (op->sm.state == OP_WAITING) {
     SF_MUST(op->volume->waiting_ops > 0);
@@ -411,6 +412,10 @@ op_review(struct sf_op *op) {
   legset need;
 
   if (op->sm.state != OP_RUNNING || op->kind == OP_READ || op->kind == OP_COPY)
+    return;
+  if (op->gated)
+    write_run(op);
+  if (op->gated)
     return;
   if ((op->overdue | op->failed) != 0)
     op_judge(op);

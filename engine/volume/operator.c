@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "assembly/blank.h"
+
 int
 sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
   int r = 0;
@@ -81,7 +83,6 @@ sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
   } else {
     leg->device = NULL;
     leg->meta.done = 0;
-    leg->clean_absence = false;
     sf_map_fill(&leg->stale);
     leg_move(v, index, SF_STATE_MISSING, "discarded by the operator");
     leg->open_at_ns = now_ns;
@@ -121,12 +122,14 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
                      const struct sf_superblock *sb, int error, uint64_t now_ns) {
   struct leg *leg;
   const char *why;
+  uint64_t known;
 
   volume_enter(v, now_ns);
   leg = &v->leg[index];
   leg->opening = false;
   if (error == 0) {
     SF_MUST(leg->device == NULL);
+    known = leg->sb.serial; /* an older one comes from a copy of that leg */
     leg->device = device;
     leg->sb = *sb;
     why = refusal(v, index, sb);
@@ -134,14 +137,8 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
       if (leg_state(leg) == SF_STATE_MISSING)
         leg_move(v, index, SF_STATE_FAULTY, why);
     } else if (leg_state(leg) == SF_STATE_MISSING) {
-      bool same = leg->clean_absence && sf_record_compare(&sb->record, &v->base) == 0 &&
-                  sb->record.clean && v->identity.ancestors == sb->ancestors;
-
-      /* It was with us in this very process: its stale map in memory is the truth, unless
-       * somebody wrote a superblock there meanwhile. */
-      if (!same && !(leg->meta.done > 0 && sb->serial == leg->meta.image.serial))
+      if (sf_leg_needs_whole_copy(&v->identity, sb) || sb->serial < known)
         sf_map_fill(&leg->stale);
-      leg->clean_absence = false;
       leg_move(v, index, SF_STATE_PROBING, "it is there again");
       probe_schedule(v, index, false);
     }

@@ -85,6 +85,7 @@ sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *
       .late_acks = v->late_acks,
       .errors = v->errors,
       .unconverged_bytes = bytes_of(v, &v->unconverged),
+      .intent_bytes = bytes_of(v, &v->maps.intent),
       .legs = v->legs,
   };
   snprintf(status->name, sizeof status->name, "%s", v->config.name);

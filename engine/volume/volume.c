@@ -9,6 +9,8 @@
 
 #include <surefoot/volume.h>
 
+#include "assembly/blank.h"
+
 enum { TICK_BUSY_MS = 20, TICK_LOADED_MS = 100, TICK_IDLE_MS = 1000 };
 
 static void
@@ -134,6 +136,14 @@ sf_volume_late(const struct sf_tio_event *event) {
   io_event(event);
 }
 
+/* What it has waited before counts, but a leg always gets a fair chance. */
+static uint64_t
+timeout_left(const struct sf_volume *v, unsigned leg, const struct io_args *args) {
+  uint64_t timeout = sf_config_timeout(&v->config, leg, args->kind);
+
+  return args->spent_ns < timeout - timeout / 4 ? timeout - args->spent_ns : timeout / 4;
+}
+
 int
 io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
   struct sf_tio_region region[SF_LEGS_MAX];
@@ -154,7 +164,7 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
         .device = v->leg[leg].device,
         .offset = args->offset,
         .length = args->length,
-        .timeout_ns = sf_config_timeout(&v->config, leg, args->kind),
+        .timeout_ns = timeout_left(v, leg, args),
     };
     io->leg[n++] = (uint8_t) leg;
   }
@@ -356,12 +366,20 @@ stop_settle(struct sf_volume *v) {
     v->stop_flush.since_ns = v->now_ns;
     volume_begin(v, &v->stop_flush);
   }
+  if (v->stop_step == STEP_FLUSHED && v->stop_flush.error == 0)
+    intent_stop(v);
+  if (v->stop_step == STEP_FLUSHED) {
+    v->stop_step = STEP_MAPS;
+    v->dirty = true;
+  }
   /* A leg that misses the clean record is taken out by one that is not: then once more. */
-  if ((v->stop_step == STEP_FLUSHED || (v->stop_step == STEP_RECORD && !v->durable.clean)) &&
-      record_is_durable(v) && v->stop_flush.error == 0 && v->unconverged.set == 0)
-    record_change(v, v->latest.in_sync, v->latest.faulty, true);
-  if (v->stop_step == STEP_FLUSHED)
+  if (((v->stop_step == STEP_MAPS && v->maps.urgent.set == 0) ||
+       (v->stop_step == STEP_RECORD && !v->durable.clean)) &&
+      record_is_durable(v)) {
     v->stop_step = STEP_RECORD;
+    if (v->stop_flush.error == 0 && v->unconverged.set == 0)
+      record_change(v, v->latest.in_sync, v->latest.faulty, true);
+  }
   if ((v->stop_step == STEP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns) {
     bool clean = v->stop_step == STEP_RECORD && record_is_durable(v) && v->durable.clean;
 
@@ -385,6 +403,7 @@ volume_settle(struct sf_volume *v) {
     record_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
       leg_settle(v, i);
+    map_settle(v);
     op_review_all(v);
     if (v->phase == PHASE_SERVING && v->held != NULL && !sf_list_empty(&v->ops_free))
       release_list(v, &v->held, &v->held_tail);
@@ -437,7 +456,7 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
 static bool
 is_quiet(const struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->unconverged.set != 0 ||
-      v->held != NULL || v->parked != NULL || v->suspended > 0)
+      !map_is_quiet(v) || v->held != NULL || v->parked != NULL || v->suspended > 0)
     return false;
   return legcount(v->latest.in_sync) == v->legs;
 }
@@ -465,6 +484,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
     forgive(v);
     for (unsigned i = 0; i < v->legs; i++)
       probe_tick(v, i);
+    intent_tick(v);
     op_tick(v);
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
       expire_list(v, &v->held, &v->held_tail);
@@ -519,8 +539,7 @@ init_set(struct sf_volume *v, const struct sf_volume_params *params) {
   v->promoting = v->joining = -1;
 }
 
-/* Without maps on disk, what a leg that is not current lacks is unknown: all of it.  Only a leg that
- * was merely absent, from a clean volume, lacks no more than what is written from now on. */
+/* The maps say what a leg lacks that is not current, unless it comes from elsewhere. */
 static int
 init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params) {
   struct leg *leg = &v->leg[i];
@@ -543,8 +562,6 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     SF_MUST(leg->device != NULL);
     state = SF_STATE_IN_SYNC;
   } else if (leg->device == NULL) {
-    leg->clean_absence =
-        assembly->verdict[i] == SF_LEG_ABSENT && v->base.clean && (v->base.in_sync & legbit(i));
     if (assembly->verdict[i] != SF_LEG_ABSENT) {
       state = SF_STATE_FAULTY;
       reason = sf_verdict_name(assembly->verdict[i]);
@@ -558,7 +575,8 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     state = SF_STATE_FAULTY;
     reason = sf_verdict_name(assembly->verdict[i]);
   }
-  if (state != SF_STATE_IN_SYNC && !leg->clean_absence)
+  if (state != SF_STATE_IN_SYNC && leg->device != NULL &&
+      sf_leg_needs_whole_copy(&v->identity, &leg->sb))
     sf_map_fill(&leg->stale);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   sf_sm_init(&leg->sm, &sf_leg_table, i, state);
@@ -602,9 +620,9 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   for (unsigned i = 0; r == 0 && i < v->legs; i++)
     r = init_leg(v, i, params);
   if (r == 0)
+    r = maps_load(v, params);
+  if (r == 0)
     r = copier_init(v);
-  if (r == 0 && !v->base.clean)
-    sf_map_fill(&v->unconverged);
   if (r < 0) {
     sf_volume_destroy(v);
     return r;
@@ -637,6 +655,7 @@ sf_volume_destroy(struct sf_volume *v) {
     if (leg->probe_buffer != NULL)
       v->host.buffer_put(v->ctx, leg->probe_buffer);
   }
+  maps_destroy(v);
   copier_destroy(v);
   sf_map_destroy(&v->unconverged);
   free(v->ops);

@@ -1,5 +1,5 @@
-/* Writes and zeroes: to every in-sync leg (R1), to a catching-up leg where its copy is good already,
- * and into the stale maps of all others. */
+/* Writes and zeroes: once their intent is durable (R8), to every in-sync leg (R1), to a catching-up leg
+ * where its copy is good already, and into the stale maps of all others. */
 #include "volume/internal.h"
 
 void
@@ -14,6 +14,14 @@ write_run(struct sf_op *op) {
       .buffer = op->kind == OP_ZERO ? NULL : op->request->buffer,
   };
 
+  if (!intent_ready(v, op->offset, op->length)) {
+    if (!op->gated)
+      op->gated_ns = v->now_ns;
+    op->gated = true;
+    return;
+  }
+  args.spent_ns = op->gated ? v->now_ns - op->gated_ns : 0;
+  op->gated = false;
   for (unsigned i = 0; i < v->legs; i++) {
     if ((op->ok | op->running) & legbit(i))
       continue; /* a second try, after too few had it: only where it is missing */

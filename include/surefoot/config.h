@@ -2,8 +2,9 @@
  * All three go through sf_config_set(), so that a key means one thing everywhere.
  *
  * [volume]  name, min_legs, write_deadline, read_deadline, flush_deadline, fail_timeout,
- *           on_too_few, control, wait_for_legs, resync_min_rate, resync_max_rate, and what only
- *           surefootd uses: socket, threads, device, device_timeout, device_dead_timeout
+ *           on_too_few, control, wait_for_legs, resync_min_rate, resync_max_rate, intent_delay,
+ *           hot_extents, and what only surefootd uses: socket, threads, device, device_timeout,
+ *           device_dead_timeout
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
  *
  * Durations: a whole number and ns, us, ms or s ("100ms").  Sizes and rates per second: a whole
@@ -41,6 +42,8 @@ struct sf_config {
   uint64_t wait_for_legs_ns;         /* default 0: how long a start waits for missing legs */
   uint64_t resync_min_rate;          /* bytes per second; default 4M */
   uint64_t resync_max_rate;          /* bytes per second; 0 = no cap (default) */
+  uint64_t intent_delay_ns; /* default 5 s: not written so long, an extent may lose its intent */
+  unsigned hot_extents;     /* default 8192: more than so many with intent, and they lose it soon */
   /* surefootd's; nothing else looks at them. */
   char socket[SF_CONTROL_PATH_MAX]; /* where NBD clients connect; "" = its default */
   unsigned threads;                 /* requests in flight per connection; default 64 */
@@ -77,8 +80,8 @@ int sf_config_diff(const struct sf_config *from, const struct sf_config *to,
 /* Is it surefootd that this key speaks to? */
 bool sf_config_is_of_daemon(const char *key);
 
-/* May this key be changed while the volume runs?  Deadlines, timeouts, fail_timeout, on_too_few
- * and the resync rates may. */
+/* May this key be changed while the volume runs?  Deadlines, timeouts, fail_timeout, on_too_few,
+ * the resync rates, intent_delay and hot_extents may. */
 bool sf_config_is_live(const char *key);
 
 /* A leg's timeout in force for a kind: its own or the volume's deadline, whichever is shorter,

@@ -18,6 +18,10 @@ struct sf_leg_file {
   dev_t device;         /* st_dev+st_ino of a file, st_rdev (ino 0) of a block device */
   ino_t inode;
   bool looks_used; /* anything but zeros in the first 64 KiB */
+  /* The pages of the maps as they stand, when there is a valid superblock; the file's own, freed when
+   * it is closed or before by sf_leg_file_forget_maps. */
+  uint8_t *maps;
+  uint64_t map_pages;
 };
 
 enum sf_leg_open_flag {
@@ -30,6 +34,7 @@ enum sf_leg_open_flag {
 int sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
                      struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 void sf_leg_file_close(struct sf_leg_file *file);
+void sf_leg_file_forget_maps(struct sf_leg_file *file);
 
 /* Opens every leg of config at once, each in a thread, and waits at most timeout_ns: a leg that
  * has not answered by then is absent (-ETIMEDOUT), and its thread closes what it gets, by itself.

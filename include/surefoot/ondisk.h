@@ -21,13 +21,16 @@ enum {
   SF_VOLUME_NAME_MAX = 64, /* with the final NUL */
   SF_PAGE_BYTES = 4096,
   SF_SUPERBLOCK_COPIES = 2,
-  SF_ONDISK_VERSION = 1,
+  SF_ONDISK_VERSION = 2, /* version 1 had no maps; it is read and, when next written, upgraded */
+  SF_MAP_EXTENTS = 1792, /* in a page of the maps */
+  SF_MAP_BYTES = SF_MAP_EXTENTS / 8,
 };
 
 /* Offsets on a leg, bytes. */
 #define SF_SUPERBLOCK_OFFSET(copy) ((uint64_t) (copy) *SF_PAGE_BYTES)
 #define SF_PROBE_OFFSET            ((uint64_t) 2 * SF_PAGE_BYTES) /* scratch for R14's probes */
-#define SF_MAPS_OFFSET             ((uint64_t) 64 * 1024)         /* reserved for the maps */
+#define SF_MAPS_OFFSET             ((uint64_t) 64 * 1024)
+#define SF_MAP_PAGE_OFFSET(page)   (SF_MAPS_OFFSET + (uint64_t) (page) *SF_PAGE_BYTES)
 #define SF_DATA_OFFSET             ((uint64_t) 8 * 1024 * 1024)
 #define SF_DATA_ALIGN              ((uint64_t) 1024 * 1024)
 #define SF_EXTENT_BYTES_DEFAULT    ((uint64_t) 1024 * 1024)
@@ -88,13 +91,36 @@ int sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock
 int sf_superblock_pick(const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
                        struct sf_superblock *sb, unsigned *copy);
 
+/* One page of the maps: for each of SF_MAP_EXTENTS extents, from page * SF_MAP_EXTENTS on, whether it
+ * may differ between in-sync legs after a crash (intent, R8), and for each leg whether it lacks an
+ * acknowledged write there (stale).  Both in one page, so that one write of it clears an intent bit
+ * and keeps the stale bits that it stood for.  Extent k is bit k % 8 of byte k / 8. */
+struct sf_map_page {
+  struct sf_uuid volume;
+  uint32_t page;
+  uint64_t number; /* of the writes of this page, for the curious; nothing depends on it */
+  uint8_t intent[SF_MAP_BYTES];
+  uint8_t stale[SF_LEGS_MAX][SF_MAP_BYTES];
+};
+
+/* How many pages the maps of a volume have. */
+uint64_t sf_map_pages(uint64_t data_bytes, uint64_t extent_bytes);
+
+void sf_map_page_encode(const struct sf_map_page *map, uint8_t page[SF_PAGE_BYTES]);
+
+/* A page that is damaged, of another volume or of another place counts as all set (R10): then this
+ * says false and *map has every bit set. */
+bool sf_map_page_decode(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volume,
+                        uint32_t index, struct sf_map_page *map);
+
 /* True when the first 64 KiB of a leg hold anything but zeros. */
 bool sf_looks_used(const uint8_t *bytes, size_t len);
 
 /* The volume's size that fits a leg of leg_bytes, a multiple of 4 KiB; 0: too small. */
 uint64_t sf_data_bytes_for(uint64_t leg_bytes);
 
-/* A power of two, at least the default, so that no map has more than 2^21 extents. */
+/* A power of two, at least the default, so that no map has more than 2^21 extents, and a new volume
+ * no more than 2^19: it can grow fourfold. */
 uint64_t sf_extent_bytes_for(uint64_t data_bytes);
 
 void sf_uuid_generate(struct sf_uuid *uuid);

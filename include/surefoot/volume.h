@@ -95,6 +95,10 @@ struct sf_volume;
 struct sf_volume_leg {
   struct sf_tio_device *device; /* NULL: absent */
   struct sf_superblock sb;      /* of that leg, when the device is there */
+  /* Its maps as they stand on it (SF_MAP_PAGE_OFFSET(0) on); a page that is not here counts as all
+   * set.  Asked of current legs only, and not after sf_volume_create. */
+  const uint8_t *maps;
+  uint64_t map_pages;
 };
 
 struct sf_volume_params {
@@ -144,9 +148,6 @@ void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
 int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Takes a faulty or missing leg back: through missing or probing to catching-up. */
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
-/* Gives up what a faulty or missing leg holds: the host's next opening makes it an empty member.
- * -EBUSY while it is in use. */
-int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Gives up what a faulty or missing leg holds: the host's next opening makes it an empty member.
  * -EBUSY while it is in use. */
 int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
@@ -205,6 +206,7 @@ struct sf_volume_status {
   unsigned min_legs, legs_in_sync;
   uint64_t reads, writes, flushes, late_acks, errors;
   uint64_t unconverged_bytes; /* R11: may differ between legs since a crash */
+  uint64_t intent_bytes;      /* R8: would have to be compared if we crashed now */
   unsigned legs;
   struct sf_leg_status leg[SF_LEGS_MAX];
 };

@@ -92,7 +92,11 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
 
     sim.in_sync_since_ns[i] = sim.now_ns;
     if (verdict == SF_LEG_CURRENT || verdict == SF_LEG_BEHIND || verdict == SF_LEG_FAULTY)
-      params.leg[i] = (struct sf_volume_leg){.device = tio_open(i), .sb = found[i].sb};
+      params.leg[i] =
+          (struct sf_volume_leg){.device = tio_open(i),
+                                 .sb = found[i].sb,
+                                 .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
+                                 .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
     else if (found[i].present)
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }

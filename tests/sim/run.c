@@ -58,6 +58,8 @@ make_config(void) {
   c->min_legs = o->min_legs;
   c->on_too_few = o->suspend ? SF_TOO_FEW_SUSPEND : SF_TOO_FEW_ERROR;
   c->fail_timeout_ns = o->fail_timeout_ns;
+  c->intent_delay_ns = (20 + sim.seed % 7 * 150) * SIM_MS;
+  c->hot_extents = 1 + (unsigned) (sim.seed % 5);
   for (unsigned k = 0; k < SF_KINDS; k++)
     c->deadline_ns[k] = o->deadline_ns[k];
   for (unsigned i = 0; i < o->legs; i++) {
@@ -99,6 +101,9 @@ format_legs(void) {
     for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES; sb->serial++)
       sf_superblock_encode(sb,
                            leg->meta_now + SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
+    for (uint32_t p = 0; p < sf_map_pages(sb->data_bytes, sb->extent_bytes); p++)
+      sf_map_page_encode(&(struct sf_map_page){.volume = sb->volume, .page = p},
+                         leg->meta_now + SF_MAP_PAGE_OFFSET(p));
     memcpy(leg->meta_stable, leg->meta_now, META_BYTES);
   }
 }

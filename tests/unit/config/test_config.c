@@ -77,8 +77,8 @@ struct bad {
 #define NOT_A_NAME  " is not a name: 1 to 63 of A-Z a-z 0-9 _ -"
 #define VOLUME_KEYS                                                                                \
   "unknown key; known are name min_legs read_deadline write_deadline flush_deadline fail_timeout " \
-  "on_too_few control wait_for_legs resync_min_rate resync_max_rate socket threads device "        \
-  "device_timeout device_dead_timeout"
+  "on_too_few control wait_for_legs resync_min_rate resync_max_rate intent_delay hot_extents "       \
+  "socket threads device device_timeout device_dead_timeout"
 #define LEG_KEYS "unknown key; known are path read_timeout write_timeout flush_timeout"
 
 static const struct bad bad[] = {
@@ -669,9 +669,9 @@ test_complete(void **state) {
 static void
 test_live_keys(void **state) {
   static const char *const live[] = {
-      "read_deadline",       "write_deadline",     "flush_deadline",  "fail_timeout",
-      "on_too_few",          "resync_min_rate",    "resync_max_rate", "leg.x.read_timeout",
-      "leg.x.write_timeout", "leg.x.flush_timeout"};
+      "read_deadline", "write_deadline",  "flush_deadline",      "fail_timeout",
+      "on_too_few",    "resync_min_rate", "resync_max_rate",     "leg.x.read_timeout",
+      "intent_delay",  "hot_extents",     "leg.x.write_timeout", "leg.x.flush_timeout"};
   static const char *const fixed[] = {"name",
                                       "min_legs",
                                       "control",

@@ -164,12 +164,12 @@ test_overwrite_zeroes(void **state) {
   make_volume(f);
   expect_starts(f);
   struct sf_uuid before = f->found[0].sb.volume;
-  put_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5, 'x');
+  put_byte(f->config.leg[1].path, SF_DATA_OFFSET - 5, 'x');
   put_byte(f->config.leg[1].path, leg_bytes - 1, 'x');
   assert_int_equal(format(f, (struct sf_format_options){.overwrite = true}), 0);
   expect_starts(f);
   assert_false(sf_uuid_equal(&before, &f->found[0].sb.volume));
-  assert_int_equal(get_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5), 0);
+  assert_int_equal(get_byte(f->config.leg[1].path, SF_DATA_OFFSET - 5), 0);
   assert_int_equal(get_byte(f->config.leg[1].path, leg_bytes - 1), 0);
 }
 
@@ -177,12 +177,12 @@ static void
 test_assume_clean_keeps_data(void **state) {
   struct fixture *f = *state;
   make_volume(f);
-  put_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5, 'x');
+  put_byte(f->config.leg[1].path, SF_DATA_OFFSET - 5, 'x');
   put_byte(f->config.leg[1].path, leg_bytes - 1, 'x');
   assert_int_equal(format(f, (struct sf_format_options){.overwrite = true, .assume_clean = true}),
                    0);
   expect_starts(f);
-  assert_int_equal(get_byte(f->config.leg[1].path, SF_MAPS_OFFSET + 5), 0);
+  assert_int_equal(get_byte(f->config.leg[1].path, SF_DATA_OFFSET - 5), 0);
   assert_int_equal(get_byte(f->config.leg[1].path, leg_bytes - 1), 'x');
 }
 

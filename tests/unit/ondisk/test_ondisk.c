@@ -38,15 +38,21 @@ static const struct field areas[] = {
     {12288, 53248, "reserved"},     {65536, 8323072, "maps"},
 };
 
+static const struct field map_layout[] = {
+    {0, 8, "magic"},     {8, 4, "version"},        {12, 4, "length"},       {16, 4, "crc"},
+    {20, 4, "page"},     {24, 8, "number"},        {32, 16, "volume"},      {48, 16, "reserved"},
+    {64, 224, "intent"}, {288, 3584, "stale[16]"}, {3872, 224, "reserved"},
+};
+
 /* The example superblock as bytes, hex, at literal offsets; all the rest is zero. */
 static const struct {
   size_t offset;
   const char *hex;
 } golden[] = {
     {0, "53555245464f4f54"   /* SUREFOOT */
-        "01000000"           /* version 1 */
+        "02000000"           /* version 2 */
         "00100000"           /* 4096 bytes */
-        "a07a457b"           /* CRC-32C */
+        "c8a8a0f9"           /* CRC-32C */
         "00000000"           /* reserved */
         "0807060504030201"}, /* serial */
     {32, "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"},
@@ -261,6 +267,8 @@ assert_table(const char *heading, const struct field *fields, size_t n, size_t e
 static void
 test_document_has_the_layout(void **state) {
   assert_table("\n## The superblock, byte by byte", layout, sizeof layout / sizeof *layout, 4096);
+  assert_table("\n## A page of the maps, byte by byte", map_layout,
+               sizeof map_layout / sizeof *map_layout, 4096);
   assert_table("\n## A leg", areas, sizeof areas / sizeof *areas, 8 * 1024 * 1024);
   assert_int_equal(SF_SUPERBLOCK_OFFSET(0), areas[0].offset);
   assert_int_equal(SF_SUPERBLOCK_OFFSET(1), areas[1].offset);
@@ -395,7 +403,7 @@ struct patch {
 
 /* Each on top of the golden page: leg 1 of 3, in sync 0 and 2, two ancestors. */
 static const struct patch impossible[] = {
-    {"version 2", 8, BYTES("\x02"), -EPROTONOSUPPORT},
+    {"version 3", 8, BYTES("\x03"), -EPROTONOSUPPORT},
     {"version 2^31", 8, BYTES("\0\0\0\x80"), -EPROTONOSUPPORT},
     {"version 0", 8, BYTES("\0"), -EUCLEAN},
     {"length 4095", 12, BYTES("\xff\x0f"), -EBADMSG},
@@ -562,7 +570,7 @@ make_copy(enum copy kind, uint8_t page[SF_PAGE_BYTES]) {
   else if (kind == IMPOSSIBLE)
     page[128 + 7] = page[4095] = 1;
   else if (kind == NEWER)
-    page[8] = 2;
+    page[8] = 3;
   if (kind == IMPOSSIBLE || kind == NEWER)
     seal(page);
 }
@@ -622,6 +630,88 @@ test_torn_write_falls_back_to_the_older_copy(void **state) {
   assert_int_equal(fell_back, 25); /* the serial's low byte, at 24, is the last to differ */
 }
 
+/* Proves that what version 1 wrote, which had no maps, is read the same. */
+static void
+test_version_1_is_read(void **state) {
+  uint8_t page[SF_PAGE_BYTES];
+  struct sf_superblock sb, wanted;
+  golden_page(page);
+  assert_int_equal(sf_superblock_decode(page, &wanted), 0);
+  page[8] = 1;
+  seal(page);
+  assert_int_equal(sf_superblock_decode(page, &sb), 0);
+  assert_memory_equal(&sb, &wanted, sizeof sb);
+  page[4095] = 1;
+  seal(page);
+  assert_int_equal(sf_superblock_decode(page, &sb), -EUCLEAN);
+}
+
+/* ---- the maps ---- */
+
+static void
+example_map(struct sf_map_page *map) {
+  *map = (struct sf_map_page){.page = 0x01020304, .number = 0x1112131415161718};
+  fill_uuid(&map->volume, 0xa0);
+  map->intent[0] = 0x81;
+  map->intent[SF_MAP_BYTES - 1] = 0x42;
+  map->stale[0][1] = 0x24;
+  map->stale[SF_LEGS_MAX - 1][SF_MAP_BYTES - 1] = 0x18;
+}
+
+/* Proves that a page of the maps is written as the document has it, in literals. */
+static void
+test_map_page_layout(void **state) {
+  uint8_t page[SF_PAGE_BYTES], wanted[SF_PAGE_BYTES] = "SUREMAPS";
+  struct sf_map_page map;
+  example_map(&map);
+  sf_map_page_encode(&map, page);
+  memcpy(wanted + 8, "\2\0\0\0\0\x10\0\0", 8);
+  memcpy(wanted + 20, "\4\3\2\1\x18\x17\x16\x15\x14\x13\x12\x11", 12);
+  memcpy(wanted + 32, map.volume.bytes, 16);
+  wanted[64] = 0x81;
+  wanted[64 + 223] = 0x42;
+  wanted[288 + 1] = 0x24;
+  wanted[288 + 15 * 224 + 223] = 0x18;
+  seal(wanted);
+  assert_memory_equal(page, wanted, sizeof page);
+}
+
+/* Proves R10: whatever is wrong with a page, it counts as all set. */
+static void
+test_map_page_that_is_damaged_is_all_set(void **state) {
+  uint8_t page[SF_PAGE_BYTES], all[SF_MAP_BYTES];
+  struct sf_map_page map, found;
+  struct sf_uuid other;
+  example_map(&map);
+  sf_map_page_encode(&map, page);
+  memset(all, 0xff, sizeof all);
+  fill_uuid(&other, 0xb0);
+
+  assert_true(sf_map_page_decode(page, &map.volume, map.page, &found));
+  assert_memory_equal(&found, &map, sizeof map);
+  assert_false(sf_map_page_decode(page, &other, map.page, &found));
+  assert_false(sf_map_page_decode(page, &map.volume, map.page + 1, &found));
+  for (size_t bit = 0; bit < 8 * SF_PAGE_BYTES; bit++) {
+    page[bit / 8] ^= (uint8_t) (1u << bit % 8);
+    assert_false(sf_map_page_decode(page, &map.volume, map.page, &found));
+    assert_memory_equal(found.intent, all, sizeof all);
+    for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+      assert_memory_equal(found.stale[i], all, sizeof all);
+    page[bit / 8] ^= (uint8_t) (1u << bit % 8);
+  }
+  memset(page, 0, sizeof page);
+  assert_false(sf_map_page_decode(page, &map.volume, 0, &found));
+}
+
+/* Proves that the maps of the largest volume end before its data begin. */
+static void
+test_map_pages(void **state) {
+  assert_int_equal(sf_map_pages(4096, 4096), 1);
+  assert_int_equal(sf_map_pages(UINT64_C(1792) << 20, 1 << 20), 1);
+  assert_int_equal(sf_map_pages((UINT64_C(1792) << 20) + 4096, 1 << 20), 2);
+  assert_true(SF_MAP_PAGE_OFFSET(sf_map_pages(UINT64_C(2) << 40, 1 << 20)) <= SF_DATA_OFFSET);
+}
+
 /* ---- the rest ---- */
 
 /* Proves that records are ordered by term, then by change, and by nothing else. */
@@ -655,17 +745,17 @@ test_data_bytes(void **state) {
   assert_int_equal(sf_data_bytes_for(UINT64_MAX), INT64_MAX - 8 * mib - 4095);
 }
 
-/* Proves that the extent is the least power of two from 1 MiB on that keeps 2^21 extents. */
+/* Proves that the extent is the least power of two from 1 MiB on that keeps 2^19 extents. */
 static void
 test_extent_bytes(void **state) {
   const uint64_t mib = 1024 * 1024, tib = mib * mib;
   assert_int_equal(sf_extent_bytes_for(mib), mib);
-  assert_int_equal(sf_extent_bytes_for(2 * tib), mib);
-  assert_int_equal(sf_extent_bytes_for(2 * tib + 4096), 2 * mib);
-  assert_int_equal(sf_extent_bytes_for(4 * tib), 2 * mib);
-  assert_int_equal(sf_extent_bytes_for(4 * tib + 4096), 4 * mib);
-  assert_int_equal(sf_extent_bytes_for(INT64_MAX), UINT64_C(1) << 42);
-  assert_int_equal(sf_extent_bytes_for(UINT64_MAX), UINT64_C(1) << 43);
+  assert_int_equal(sf_extent_bytes_for(tib / 2), mib);
+  assert_int_equal(sf_extent_bytes_for(tib / 2 + 4096), 2 * mib);
+  assert_int_equal(sf_extent_bytes_for(tib), 2 * mib);
+  assert_int_equal(sf_extent_bytes_for(tib + 4096), 4 * mib);
+  assert_int_equal(sf_extent_bytes_for(INT64_MAX), UINT64_C(1) << 44);
+  assert_int_equal(sf_extent_bytes_for(UINT64_MAX), UINT64_C(1) << 45);
 }
 
 /* Proves that one byte anywhere in the first 64 KiB counts as use, and one behind it does not. */
@@ -729,6 +819,10 @@ main(void) {
       cmocka_unit_test(test_limits_are_taken),
       cmocka_unit_test(test_pick),
       cmocka_unit_test(test_torn_write_falls_back_to_the_older_copy),
+      cmocka_unit_test(test_version_1_is_read),
+      cmocka_unit_test(test_map_page_layout),
+      cmocka_unit_test(test_map_page_that_is_damaged_is_all_set),
+      cmocka_unit_test(test_map_pages),
       cmocka_unit_test(test_record_order),
       cmocka_unit_test(test_data_bytes),
       cmocka_unit_test(test_extent_bytes),

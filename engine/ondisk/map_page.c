@@ -1,0 +1,97 @@
+/* A page of the maps: header, intent map, a stale map for each leg there could be. */
+#include <string.h>
+
+#include <surefoot/ondisk.h>
+
+#include "ondisk/crc32c.h"
+#include "ondisk/le.h"
+
+static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'M', 'A', 'P', 'S'};
+
+/* As docs/on-disk-format.md has it; the frame is that of the superblock. */
+enum {
+  AT_MAGIC = 0,
+  AT_VERSION = 8,
+  AT_LENGTH = 12,
+  AT_CRC = 16,
+  AT_PAGE = 20,
+  AT_NUMBER = 24,
+  AT_VOLUME = 32,
+  AT_END_OF_HEADER = 48,
+  AT_INTENT = 64,
+  AT_STALE = AT_INTENT + SF_MAP_BYTES,
+  AT_END = AT_STALE + SF_LEGS_MAX * SF_MAP_BYTES,
+};
+
+_Static_assert(AT_VOLUME + sizeof(struct sf_uuid) == AT_END_OF_HEADER, "header");
+_Static_assert((int) AT_END <= (int) SF_PAGE_BYTES, "one page");
+_Static_assert(SF_MAP_EXTENTS % 64 == 0, "whole words");
+
+struct frame {
+  uint8_t magic[sizeof magic_bytes];
+  uint32_t version, length, crc;
+};
+
+static void
+walk(struct sf_le *le, struct frame *frame, struct sf_map_page *map) {
+  sf_le_bytes(le, frame->magic, sizeof frame->magic);
+  sf_le_expect(le, AT_VERSION);
+  sf_le_u32(le, &frame->version);
+  sf_le_expect(le, AT_LENGTH);
+  sf_le_u32(le, &frame->length);
+  sf_le_expect(le, AT_CRC);
+  sf_le_u32(le, &frame->crc);
+  sf_le_expect(le, AT_PAGE);
+  sf_le_u32(le, &map->page);
+  sf_le_expect(le, AT_NUMBER);
+  sf_le_u64(le, &map->number);
+  sf_le_expect(le, AT_VOLUME);
+  sf_le_bytes(le, map->volume.bytes, sizeof map->volume.bytes);
+  sf_le_expect(le, AT_END_OF_HEADER);
+  sf_le_zeros_until(le, AT_INTENT);
+  sf_le_bytes(le, map->intent, sizeof map->intent);
+  sf_le_expect(le, AT_STALE);
+  sf_le_bytes(le, map->stale, sizeof map->stale);
+  sf_le_expect(le, AT_END);
+  sf_le_zeros_until(le, SF_PAGE_BYTES);
+}
+
+static uint32_t
+page_crc(const uint8_t page[SF_PAGE_BYTES]) {
+  uint8_t copy[SF_PAGE_BYTES];
+  memcpy(copy, page, sizeof copy);
+  memset(copy + AT_CRC, 0, 4);
+  return sf_crc32c(copy, sizeof copy);
+}
+
+void
+sf_map_page_encode(const struct sf_map_page *map, uint8_t page[SF_PAGE_BYTES]) {
+  struct frame frame = {.version = SF_ONDISK_VERSION, .length = SF_PAGE_BYTES};
+  struct sf_le le = {.page = page, .end = SF_PAGE_BYTES, .writing = true};
+  struct sf_map_page copy = *map;
+  memcpy(frame.magic, magic_bytes, sizeof magic_bytes);
+  walk(&le, &frame, &copy);
+
+  uint64_t crc = page_crc(page);
+  le.at = AT_CRC;
+  sf_le_uint(&le, &crc, 4);
+}
+
+bool
+sf_map_page_decode(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volume, uint32_t index,
+                   struct sf_map_page *map) {
+  uint8_t copy[SF_PAGE_BYTES];
+  struct frame frame;
+  memcpy(copy, page, sizeof copy);
+  struct sf_le le = {.page = copy, .end = SF_PAGE_BYTES};
+  walk(&le, &frame, map);
+  if (memcmp(frame.magic, magic_bytes, sizeof magic_bytes) == 0 && frame.crc == page_crc(page) &&
+      frame.version == SF_ONDISK_VERSION && frame.length == SF_PAGE_BYTES && map->page == index &&
+      sf_uuid_equal(&map->volume, volume))
+    return true;
+  memset(map, 0xff, sizeof *map);
+  map->volume = *volume;
+  map->page = index;
+  map->number = 0;
+  return false;
+}

@@ -1,0 +1,174 @@
+/* Intent before data (R8): an extent's bit is durable on every leg that an answer needs before the
+ * first write into it is sent.  A set that is written again and again costs nothing after that.
+ *
+ * Bits are cleared lazily.  Now and then, and soon when the clients are quiet, we look for extents
+ * that were not written lately; when nothing is in flight there and every in-sync leg has flushed
+ * since, the bit goes, and its page takes with it the stale bits that it stood for. */
+#include "volume/internal.h"
+
+enum { LOOKS_BETWEEN = 6 }; /* a set that is not too large stays hot so many delays */
+
+static bool
+is_durable(const struct sf_volume *v, uint64_t extent) {
+  const struct map_page *page = &v->maps.page[map_page_of(extent)];
+  uint64_t version = v->maps.intent_version[extent];
+
+  EACH_LEG(leg, v->needs)
+  if (page->done[leg] < version)
+    return false;
+  return true;
+}
+
+/* Whether these may be written now; if not, what they wait for is on its way. */
+bool
+intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  struct maps *maps = &v->maps;
+  uint64_t last = extent_of(v, offset + length - 1);
+  bool ready = true;
+
+#ifdef SF_TEST_WITHOUT_MAPS
+  return true; /* a build that shows what the maps cost, and keeps no promise */
+#endif
+  maps->written_ns = v->now_ns;
+  for (uint64_t e = extent_of(v, offset); e <= last; e++) {
+    uint64_t page = map_page_of(e);
+
+    sf_map_set(&maps->touched, e);
+    if (sf_map_set(&maps->intent, e)) {
+      map_changed(v, page, true);
+      maps->intent_version[e] = maps->page[page].version;
+      ready = false;
+    } else if (!is_durable(v, e)) {
+      map_need(v, page, maps->intent_version[e]);
+      ready = false;
+    }
+  }
+  return ready;
+}
+
+/* ---- clearing ---- */
+
+/* Only while the set stands still (reading 12). */
+static bool
+may_clear(const struct sf_volume *v) {
+  return record_is_durable(v) && v->joining < 0 && v->promoting < 0;
+}
+
+static void
+find_busy(struct sf_volume *v) {
+  struct sf_map *busy = &v->maps.busy;
+
+  sf_map_zero(busy);
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->kind != OP_READ || op->writing != 0)
+      sf_map_set_range(busy, extent_of(v, op->offset), extent_of(v, op->offset + op->length - 1));
+  }
+  sf_map_unite(busy, &v->unconverged);
+}
+
+static bool
+is_unflushed(const struct sf_volume *v, uint64_t extent) {
+  EACH_LEG(leg, v->latest.in_sync)
+  if (sf_map_test(&v->leg[leg].unflushed, extent) || sf_map_test(&v->leg[leg].flushing, extent))
+    return true;
+  return false;
+}
+
+/* Clears what it may of the idle ones; true: some of the rest only want a flush. */
+static bool
+clear_idle(struct sf_volume *v) {
+  struct maps *maps = &v->maps;
+  uint64_t bumped = maps->pages;
+  bool want_flush = false;
+
+  find_busy(v);
+  for (uint64_t e = sf_map_next(&maps->idle, 0); e < v->extents;
+       e = sf_map_next(&maps->idle, e + 1)) {
+    if (sf_map_test(&maps->touched, e) || sf_map_test(&maps->busy, e)) {
+      sf_map_clear(&maps->idle, e);
+      continue;
+    }
+    if (is_unflushed(v, e)) {
+      want_flush = true;
+      continue;
+    }
+    sf_map_clear(&maps->idle, e);
+    sf_map_clear(&maps->intent, e);
+    maps->intent_version[e] = 0;
+    if (map_page_of(e) != bumped) {
+      bumped = map_page_of(e);
+      map_changed(v, bumped, false);
+    }
+  }
+  return want_flush;
+}
+
+static bool
+resync_wants_flush(const struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].settled.set > 0)
+      return true;
+  return false;
+}
+
+static void
+flush_done(struct sf_request *request) {
+  struct sf_volume *v = request->host;
+
+  v->maps.flushing = false;
+  if (request->error == 0 && may_clear(v) && v->phase == PHASE_SERVING)
+    clear_idle(v);
+  v->dirty = true;
+}
+
+static void
+look_for_idle(struct sf_volume *v, bool quiet) {
+  struct maps *maps = &v->maps;
+
+  for (uint64_t e = sf_map_next(&maps->intent, 0); e < v->extents;
+       e = sf_map_next(&maps->intent, e + 1))
+    if (quiet || !sf_map_test(&maps->touched, e))
+      sf_map_set(&maps->idle, e);
+  sf_map_zero(&maps->touched);
+  maps->looks = 0;
+}
+
+void
+intent_tick(struct sf_volume *v) {
+  struct maps *maps = &v->maps;
+  bool quiet, crowded, want_flush = false;
+
+  if (v->phase != PHASE_SERVING || v->now_ns < maps->look_ns || maps->flushing || !may_clear(v))
+    return;
+  maps->look_ns = v->now_ns + v->config.intent_delay_ns;
+  quiet = v->now_ns - maps->written_ns >= v->config.intent_delay_ns;
+  crowded = maps->intent.set > v->config.hot_extents;
+  if (maps->intent.set > 0 && (quiet || crowded || ++maps->looks >= LOOKS_BETWEEN)) {
+    look_for_idle(v, quiet);
+    want_flush = clear_idle(v);
+  }
+  if (!want_flush && !resync_wants_flush(v))
+    return;
+  maps->flushing = true;
+  maps->flush = (struct sf_request){
+      .kind = SF_REQ_FLUSH, .done = flush_done, .host = v, .internal = true, .since_ns = v->now_ns};
+  volume_begin(v, &maps->flush);
+}
+
+/* The stale bits go to disk too: after a clean stop nobody asks for intent. */
+void
+intent_stop(struct sf_volume *v) {
+  struct maps *maps = &v->maps;
+
+  if (v->unconverged.set != 0)
+    return;
+  EACH_LEG(leg, v->latest.in_sync)
+  if (v->leg[leg].unflushed.set != 0 || v->leg[leg].flushing.set != 0)
+    return;
+  for (uint64_t p = 0; p < maps->pages; p++)
+    if (maps->page[p].version > 1 || maps->page[p].had_intent || sf_map_test(&maps->lazy, p))
+      map_changed(v, p, true);
+  sf_map_zero(&maps->intent);
+}
