@@ -37,9 +37,9 @@ queue_has_checkpoint(const struct sf_volume *v) {
   return false;
 }
 
-/* To every leg that has not got it yet.  Not beside an older flush that was given up on and still
- * runs there: if that one fails, what the newer one says is worth nothing, and the two answers may
- * come in any order.  Such a leg is overdue already. */
+/* To every leg that has not got it yet.  Not beside an older flush that still runs there: if that one
+ * fails, what the newer one says is worth nothing, and the two answers may come in any order.  When
+ * the older one is late or given up on, so is this one. */
 static void
 send(struct sf_volume *v, struct sf_op *op) {
   struct io_args args = {.op = SF_TIO_FLUSH, .kind = SF_FLUSH_KIND};
@@ -59,8 +59,10 @@ send(struct sf_volume *v, struct sf_op *op) {
       }
       v->dirty = true;
     } else if (leg->flushes > 0) {
-      v->dirty = v->dirty || !(op->overdue & bit);
-      op->overdue |= bit;
+      if (leg->flush_late && !(op->overdue & bit)) {
+        op->overdue |= bit;
+        v->dirty = true;
+      }
     } else {
       snapshot(leg, op);
       args.legs |= bit;
@@ -142,7 +144,8 @@ flush_ended(struct sf_op *op, unsigned index, const struct sf_tio_event *event) 
   struct leg *leg = &v->leg[index];
 
   SF_MUST(leg->flushes > 0);
-  leg->flushes--;
+  if (--leg->flushes == 0)
+    leg->flush_late = false;
   v->dirty = true;
   if (event->error == 0 || event->error == -ECANCELED ||
       (op->sm.state == OP_RUNNING && !event->late))

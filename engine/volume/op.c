@@ -513,6 +513,8 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
     op->running &= (legset) ~bit;
     if (op->kind == OP_FLUSH)
       flush_ended(op, leg, event);
+  } else if (op->kind == OP_FLUSH) {
+    op->volume->leg[leg].flush_late = op->volume->dirty = true;
   }
   if (event->late) {
     op_release(op);

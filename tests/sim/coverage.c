@@ -7,7 +7,8 @@
 
 #include "sim/main.h"
 
-static const struct sf_sm_table *const machine[] = {&sf_leg_table, &sf_op_table, &sf_copy_table};
+static const struct sf_sm_table *const machine[] = {&sf_leg_table, &sf_op_table, &sf_copy_table,
+                                                    &sf_map_write_table};
 enum { MACHINES = sizeof machine / sizeof machine[0] };
 _Static_assert((int) MACHINES <= (int) MACHINES_MAX, "each machine has its marks");
 
