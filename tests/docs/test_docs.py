@@ -1,0 +1,161 @@
+"""The manual says what the programs do: every command, option and key that a program knows is in its
+page, in the examples and in the completion.  The lists come from the programs themselves."""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ["SUREFOOT_BUILD"]) / "bin"
+MAN = ROOT / "docs/man"
+
+
+def output(*words):
+    result = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, timeout=20)
+    return result.stdout
+
+
+def words_of(text):
+    return set(re.findall(r"[A-Za-z0-9_-]+", text))
+
+
+def known_keys(program, text, name="test.conf"):
+    """The keys that a program lists when it meets one that it does not know."""
+    with tempfile.TemporaryDirectory() as folder:
+        conf = Path(folder) / name
+        conf.write_text(text)
+        said = output(*(conf if word == "CONF" else word for word in program))
+    found = re.search(r"unknown key; known are (.*)", said)
+    assert found, f"no list of keys in: {said}"
+    return found[1].split()
+
+
+def volume_keys():
+    return known_keys([BIN / "surefootctl", "check", "CONF"], "[volume]\nname = x\nnosuch = 1\n")
+
+
+def leg_keys():
+    return known_keys([BIN / "surefootctl", "check", "CONF"],
+                      "[volume]\nname = x\n[leg a]\nnosuch = 1\n")
+
+
+def commands():
+    """name -> its usage, of surefootctl."""
+    found = re.findall(r"^  ([a-z]+) +(.*)$", output(BIN / "surefootctl", "--help"), re.M)
+    assert len(found) >= 7, found
+    return {name: output(BIN / "surefootctl", name, "--help") for name, _ in found}
+
+
+def live_keys():
+    source = (ROOT / "engine/config/keys.c").read_text()
+    table = source[source.index("keys[] = {"):]
+    table = table[:table.index("};")]
+    entries = re.findall(r'\{\.name = "(\w+)",(.*?)\}', table, re.S)
+    assert len(entries) >= 15, entries
+    return [(name, "LEG(" in rest) for name, rest in entries if "LIVE" in rest]
+
+
+class Docs(unittest.TestCase):
+    def page(self, name):
+        return (MAN / f"{name}.pod").read_text()
+
+    def assert_items(self, page, names, what):
+        items = words_of(" ".join(re.findall(r"^=item (.*?)^(?:=|\S)", self.page(page) + "\n=cut",
+                                             re.M | re.S)))
+        missing = [name for name in names if name not in items]
+        self.assertEqual([], missing, f"{page}.pod has no =item for these {what}")
+
+    def test_pod_is_well_formed(self):
+        pages = sorted(MAN.glob("*.pod"))
+        self.assertGreaterEqual(len(pages), 5)
+        for page in pages:
+            result = subprocess.run(["podchecker", "-warnings", "-warnings", page],
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual(0, result.returncode, result.stdout)
+            self.assertNotIn("WARNING", result.stdout)
+
+    def test_references_exist(self):
+        ours = {page.stem for page in MAN.glob("*.pod")}
+        for page in MAN.glob("*.pod"):
+            for name in re.findall(r"L<([^(>]+)\(\d\)>", page.read_text()):
+                if "surefoot" in name:
+                    self.assertIn(name, ours, page.name)
+
+    def test_commands(self):
+        page, known = self.page("surefootctl"), commands()
+        self.assert_items("surefootctl", known, "commands")
+        for name, usage in known.items():
+            for option in re.findall(r"--[a-z-]+", usage):
+                self.assertIn(option, page, f"an option of {name}")
+        for option in re.findall(r"--[a-z-]+", output(BIN / "surefootctl", "--help")):
+            self.assertIn(option, page)
+
+    def test_completion(self):
+        text = (ROOT / "conf/surefootctl.bash-completion").read_text()
+        known = commands()
+        commands_line = re.search(r'local commands="([^"]*)"', text)[1]
+        self.assertEqual(set(known), set(commands_line.split()))
+        options = set(re.findall(r"--[a-z-]+", text))
+        for name, usage in known.items():
+            for option in re.findall(r"--[a-z-]+", usage):
+                self.assertIn(option, options, f"an option of {name}")
+        for action in re.findall(r"\b([a-z]+(?:\|[a-z]+)+)\b", "".join(known.values())):
+            for word in action.split("|"):
+                self.assertIn(word, words_of(text), action)
+        self.assertEqual(0, subprocess.run(["bash", "-n", "-c", text]).returncode)
+
+    def test_completion_of_live_keys(self):
+        text = (ROOT / "conf/surefootctl.bash-completion").read_text()
+        body = text[text.index("_surefootctl_keys()"):text.index("\n_surefootctl()")]
+        loops = [set(words.replace("\\", " ").split())
+                 for words in re.findall(r"for key in (.*?); do", body, re.S)]
+        self.assertEqual([{name for name, leg in live_keys() if not leg},
+                          {name for name, leg in live_keys() if leg}], loops)
+
+    def test_keys_of_a_volume(self):
+        self.assert_items("surefoot-volume", volume_keys() + leg_keys(), "keys")
+        page = self.page("surefoot-volume")
+        for name, _ in live_keys():
+            item = re.search(rf"^=item [^\n]*B<{name}>.*?\n\n(.*?)\n\n", page, re.M | re.S)
+            self.assertTrue(item[1].startswith("I<live>"), f"{name} is live")
+
+    def test_example_of_a_volume(self):
+        text = (ROOT / "conf/vol0.conf").read_text()
+        for key in volume_keys() + leg_keys():
+            if key in ("read_timeout", "flush_timeout"):
+                self.assertIn(key, text)
+            else:
+                self.assertRegex(text, rf"(?m)^;?{key} = ", "not in conf/vol0.conf")
+
+    def test_parameters_of_the_plugin(self):
+        """What nbdkit's own help for the plugin lists."""
+        plugin = Path(os.environ["SUREFOOT_BUILD"]) / "lib/nbdkit-surefoot-plugin.so"
+        if os.environ.get("SUREFOOT_SANITIZE"):
+            self.skipTest("nbdkit cannot load an instrumented plugin by itself")
+        said = output("nbdkit", plugin, "--help")
+        keys = re.findall(r"^\[?([a-z][A-Za-z_.]+)\]?=", said, re.M)
+        self.assertIn("write_deadline", keys, said)
+        page = self.page("nbdkit-surefoot-plugin")
+        for key in keys:
+            self.assertIn(f"B<{key}=>", page)
+
+    def test_daemon(self):
+        daemon = BIN / "surefootd"
+        if not daemon.exists():
+            self.skipTest("surefootd is not built")
+        keys = known_keys([daemon, "--check", "-c", "CONF"], "[daemon]\nnosuch = 1\n")
+        self.assert_items("surefoot.conf", keys, "keys")
+        text = (ROOT / "conf/surefoot.conf").read_text()
+        for key in keys:
+            if key not in ("nbdkit", "plugin"):
+                self.assertRegex(text, rf"(?m)^;?{key} = ", "not in conf/surefoot.conf")
+        for option in re.findall(r"--[a-z-]+", output(daemon, "--help")):
+            self.assertIn(option, self.page("surefootd"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
