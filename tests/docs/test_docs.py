@@ -129,7 +129,7 @@ class Docs(unittest.TestCase):
             if key in ("read_timeout", "flush_timeout"):
                 self.assertIn(key, text)
             else:
-                self.assertRegex(text, rf"(?m)^;?{key} = ", "not in conf/vol0.conf")
+                self.assertRegex(text, rf"\b{key} = ", "not in conf/vol0.conf")
 
     def test_parameters_of_the_plugin(self):
         """What nbdkit's own help for the plugin lists."""

@@ -538,7 +538,7 @@ test_shipped_defaults(void **state) {
     assert_memory_equal(&config, &defaults, sizeof config);
   }
   fclose(f);
-  assert_int_equal(shown, 8);
+  assert_int_equal(shown, 11);
 }
 
 /* ---- set, complete, live, timeout ---- */
