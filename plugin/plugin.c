@@ -92,7 +92,7 @@ surefoot_after_fork(void) {
 static void
 surefoot_cleanup(void) {
   if (sf_serve_close(serve) == -EBUSY)
-    sf_report_log(NULL, "a leg still holds requests: the process ends when it answers or is gone");
+    sf_report_log(NULL, "a leg still holds requests: nobody can take it before they have ended");
   serve = NULL;
 }
 

@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "legs/internal.h"
 
-enum { HEAD_BYTES = 64 * 1024, BLOCK_BYTES_MIN = 512 };
+enum { HEAD_BYTES = 64 * 1024, BLOCK_BYTES_MIN = 512, LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 10 };
 
 _Static_assert(HEAD_BYTES >= SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES, "both copies are in the head");
 
@@ -65,19 +66,31 @@ check_kind(const char *path, const struct stat *st, char error[SF_CONFIG_ERROR_M
                   "%s: it is %s; a leg is a file or a block device", leg_path(path), what);
 }
 
+static int
+try_to_lock(int fd) {
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(fd, F_OFD_SETLK, &whole) == 0 ? 0 : -errno;
+}
+
 /* On the description that carries the I/O: the kernel keeps the lock as long as that has requests
- * in flight, even when the process is dead (R7). */
+ * in flight, even when the process is dead (R7).  A leg that is well lets go of a killed volume
+ * within milliseconds; a start right after it should not have to do without.  The kernel tells
+ * nobody with a limit to his patience, so it is asked again. */
 static int
 lock(int fd, const char *path, char error[SF_CONFIG_ERROR_MAX]) {
-  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
+  const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+  int rc = try_to_lock(fd);
+  for (int waited_ms = 0; rc == -EAGAIN && waited_ms < LOCK_WAIT_MS; waited_ms += LOCK_PAUSE_MS) {
+    nanosleep(&pause, NULL);
+    rc = try_to_lock(fd);
+  }
+  if (rc == 0)
     return 0;
-  if (errno == EAGAIN || errno == EACCES)
+  if (rc == -EAGAIN || rc == -EACCES)
     return leg_fail(error, -EBUSY,
                     "%s: it is locked: a running volume or another surefootctl has it, or a dead "
                     "one's last request is still under way",
                     leg_path(path));
-  int rc = -errno;
   return leg_fail(error, rc, "%s: its file system cannot lock: %s", leg_path(path),
                   strerrordesc_np(-rc));
 }

@@ -46,6 +46,7 @@ struct sf_serve {
   struct serve_leg leg[SF_LEGS_MAX];
   uint32_t block_bytes;
 
+  struct sf_tio_submitters *submitters;
   struct sf_tio_client *client;
   struct sf_volume *volume;
   struct sf_control_server *control;

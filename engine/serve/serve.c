@@ -194,10 +194,30 @@ drop_strangers(struct sf_serve *serve) {
   }
 }
 
+static int
+fail_uring(int r, char error[SF_CONFIG_ERROR_MAX]) {
+  snprintf(error, SF_CONFIG_ERROR_MAX, "%s: %s",
+           r == -ENOSYS  ? "this kernel has no io_uring"
+           : r == -EPERM ? "io_uring is forbidden here (sysctl kernel.io_uring_disabled, or a "
+                           "seccomp filter)"
+                         : "cannot set up io_uring",
+           strerror(-r));
+  return r;
+}
+
+/* One more than there are legs: one that ended late keeps its place. */
+static int
+start_submitters(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  int r = sf_tio_submitters_start(serve->config.legs + 1, &serve->submitters);
+
+  return r < 0 ? fail_uring(r, error) : 0;
+}
+
 static void
 serve_free(struct sf_serve *serve) {
   sf_control_server_destroy(serve->control);
   close_files(serve);
+  sf_tio_submitters_stop(serve->submitters);
   pthread_rwlock_destroy(&serve->blocks);
   pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
@@ -238,7 +258,9 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     serve->leg[i].file.fd = -1;
   init_locks(serve);
-  r = wait_for_legs(serve, error);
+  r = start_submitters(serve, error);
+  if (r == 0)
+    r = wait_for_legs(serve, error);
   if (r == 0) {
     drop_strangers(serve);
     r = serve_control_create(serve, error);
@@ -285,6 +307,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .large_bytes = SERVE_LARGE_BYTES,
       .late = sf_volume_late,
       .thread_name = "surefoot",
+      .submitters = serve->submitters,
   };
   const struct sf_volume_host host = {
       .submit = host_submit,
@@ -303,15 +326,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   int r;
 
   r = sf_tio_client_create(&client, &serve->client);
-  if (r < 0) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "%s: %s",
-             r == -ENOSYS  ? "this kernel has no io_uring"
-             : r == -EPERM ? "io_uring is forbidden here (sysctl kernel.io_uring_disabled, or a "
-                             "seccomp filter)"
-                           : "cannot set up io_uring",
-             strerror(-r));
-    return r;
-  }
+  if (r < 0)
+    return fail_uring(r, error);
   r = add_devices(serve, &params, error);
   if (r < 0)
     return r;
@@ -361,6 +377,25 @@ wait_stopped(struct sf_serve *serve) {
   pthread_mutex_unlock(&serve->lock);
 }
 
+/* The locks on the legs that are well end here, even if this process has to stay for one that is
+ * not. */
+static int
+close_legs(struct sf_serve *serve) {
+  int r = 0;
+
+  for (unsigned i = 0; i < serve->config.legs; i++) {
+    struct serve_leg *leg = &serve->leg[i];
+
+    if (leg->device != NULL && sf_tio_device_remove(leg->device) < 0) {
+      r = -EBUSY;
+      continue;
+    }
+    leg->device = NULL;
+    sf_leg_file_close(&leg->file);
+  }
+  return r;
+}
+
 int
 sf_serve_close(struct sf_serve *serve) {
   if (serve == NULL)
@@ -372,14 +407,14 @@ sf_serve_close(struct sf_serve *serve) {
   }
   sf_control_server_destroy(serve->control);
   serve->control = NULL;
+  /* What hangs in there has a leg's file, and may give it another number at any time. */
   if (extents_stop(serve) < 0 || serve_join_openers(serve) < 0)
     return -EBUSY;
+  if (close_legs(serve) < 0)
+    return -EBUSY; /* a leg hangs: its requests own this memory until the process ends */
   if (sf_volume_destroy(serve->volume) < 0)
-    return -EBUSY; /* a leg hangs: its requests own that memory until the process ends */
+    return -EBUSY;
   serve->volume = NULL;
-  for (unsigned i = 0; i < serve->config.legs; i++)
-    if (serve->leg[i].device != NULL && sf_tio_device_remove(serve->leg[i].device) < 0)
-      return -EBUSY;
   if (sf_tio_client_destroy(serve->client) < 0)
     return -EBUSY;
   serve_free(serve);

@@ -1,17 +1,15 @@
 /* A device's executor: a thread with a ring of its own, for all that could block the submitter.
  * Everything goes through IOSQE_ASYNC, so that it is a worker of the kernel that blocks and never
- * this thread.  What exceeds the depth waits in a list, where a cancel surely reaches it. */
+ * this thread; and those workers are a submitter process's, if the client has such.  What exceeds
+ * the depth waits in a list, where a cancel surely reaches it. */
 #include "timed_io/internal.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
-
-/* Every region in the kernel can have a completion and that of a cancel; another round of cancels
- * may come while the first is not taken. */
-enum { COMPLETIONS = 4 * SF_TIO_EXEC_DEPTH };
 
 struct completion {
   uint64_t user_data;
@@ -51,16 +49,39 @@ sf_tio_exec_add(struct sf_tio_io *io) {
   wake(exec);
 }
 
+/* ---- handing over, with ring_lock held ---- */
+
+/* A cancel works from any thread; a region submitted here has a worker of this process.  liburing
+ * does not enter for a submitter's ring. */
+static void
+submit_here(struct sf_tio_executor *exec) {
+  struct io_uring *uring = &exec->ring->uring;
+
+  io_uring_submit(uring);
+  if (exec->submitter.ring)
+    syscall(__NR_io_uring_enter, uring->ring_fd, io_uring_sq_ready(uring), 0, 0, NULL, 0);
+}
+
+static void
+submit(struct sf_tio_executor *exec) {
+  if (exec->submitter.ring) {
+    io_uring_submit(&exec->ring->uring);
+    if (sf_tio_submitter_tell(&exec->submitter))
+      return;
+  }
+  submit_here(exec);
+}
+
 /* ---- taking completions, with ring_lock held ---- */
 
 static unsigned
 take(struct sf_tio_executor *exec, struct completion *taken) {
-  struct io_uring_cqe *cqes[COMPLETIONS];
-  unsigned n = io_uring_peek_batch_cqe(&exec->ring.uring, cqes, COMPLETIONS);
+  struct io_uring_cqe *cqes[SF_TIO_EXEC_COMPLETIONS];
+  unsigned n = io_uring_peek_batch_cqe(&exec->ring->uring, cqes, SF_TIO_EXEC_COMPLETIONS);
 
   for (unsigned i = 0; i < n; i++)
     taken[i] = (struct completion){cqes[i]->user_data, cqes[i]->res};
-  io_uring_cq_advance(&exec->ring.uring, n);
+  io_uring_cq_advance(&exec->ring->uring, n);
   return n;
 }
 
@@ -75,7 +96,7 @@ complete(struct sf_tio_device *device, const struct completion *taken, unsigned 
 
 static void
 reap(struct sf_tio_device *device) {
-  struct completion taken[COMPLETIONS];
+  struct completion taken[SF_TIO_EXEC_COMPLETIONS];
   unsigned n = take(&device->exec, taken);
 
   if (!n)
@@ -96,7 +117,7 @@ sf_tio_exec_reap(struct sf_tio_device *device) {
 
 static void
 ask_to_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned n) {
-  struct io_uring *uring = &device->exec.ring.uring;
+  struct io_uring *uring = &device->exec.ring->uring;
 
   /* Regions that the kernel had no memory for wait in the ring.  Submitted from here they would
    * belong to this thread. */
@@ -110,7 +131,7 @@ ask_to_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned
     io_uring_prep_cancel64(sqe, sf_tio_io_user_data(targets[i]), 0);
     sqe->user_data = cancel_user_data(device->exec.cancels, i);
   }
-  io_uring_submit(uring);
+  submit_here(&device->exec);
   atomic_fetch_add_explicit(&device->client->cancels_submitted, n, memory_order_relaxed);
 }
 
@@ -149,7 +170,7 @@ give_up(struct sf_tio_io *io, struct sf_tio_canceled *canceled) {
 void
 sf_tio_exec_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned n,
                    struct sf_tio_canceled *canceled) {
-  struct completion taken[COMPLETIONS];
+  struct completion taken[SF_TIO_EXEC_COMPLETIONS];
   unsigned taken_n;
 
   ask_to_cancel(device, targets, n);
@@ -174,15 +195,15 @@ feed(struct sf_tio_device *device) {
   while (exec->in_kernel < SF_TIO_EXEC_DEPTH && !sf_list_empty(&exec->list)) {
     struct sf_tio_io *io = SF_LIST_ENTRY(exec->list.next, struct sf_tio_io, where_link);
 
-    if (!sf_tio_ring_prep(&exec->ring, io, false))
+    if (!sf_tio_ring_prep(exec->ring, io, false))
       break;
     sf_list_remove(&io->where_link);
     io->where = SF_TIO_IN_EXEC;
     exec->in_kernel++;
   }
   pthread_mutex_unlock(&device->client->lock);
-  if (io_uring_sq_ready(&exec->ring.uring))
-    io_uring_submit(&exec->ring.uring);
+  if (io_uring_sq_ready(&exec->ring->uring))
+    submit(exec);
 }
 
 static bool
@@ -198,15 +219,18 @@ stopped(struct sf_tio_device *device) {
 /* With `left`, regions are in the ring for which the kernel had no memory: try again soon. */
 static void
 wait_for_news(struct sf_tio_executor *exec, bool left) {
-  struct pollfd fds[2] = {{.fd = exec->ring.uring.ring_fd, .events = POLLIN},
-                          {.fd = exec->wake_fd, .events = POLLIN}};
+  struct pollfd fds[3] = {{.fd = exec->ring->uring.ring_fd, .events = POLLIN},
+                          {.fd = exec->wake_fd, .events = POLLIN},
+                          {.fd = exec->submitter.socket}};
   uint64_t count;
 
   atomic_store(&exec->waiting, true);
   if (!atomic_load(&exec->wake)) {
-    poll(fds, 2, left ? 1 : -1);
+    poll(fds, 3, left ? 1 : -1);
     if (fds[1].revents)
       (void) !read(exec->wake_fd, &count, sizeof count);
+    if (fds[2].revents)
+      sf_tio_submitter_lose(&exec->submitter);
   }
   atomic_store(&exec->waiting, false);
 }
@@ -219,17 +243,43 @@ executor_main(void *arg) {
   bool left;
 
   /* The limit is the calling thread's, so it is set here. */
-  io_uring_register_iowq_max_workers(&exec->ring.uring, workers);
+  io_uring_register_iowq_max_workers(&exec->ring->uring, workers);
   while (!stopped(device)) {
     atomic_store(&exec->wake, false);
     pthread_mutex_lock(&exec->ring_lock);
     reap(device);
     feed(device);
-    left = io_uring_sq_ready(&exec->ring.uring) > 0;
+    left = io_uring_sq_ready(&exec->ring->uring) > 0;
     pthread_mutex_unlock(&exec->ring_lock);
     wait_for_news(exec, left);
   }
   return NULL;
+}
+
+/* A submitter's if there can be one: without it a device that hangs for good keeps this process. */
+static int
+get_ring(struct sf_tio_executor *exec, const struct sf_tio_client *client, int fd) {
+  int error;
+
+  exec->submitter = (struct sf_tio_submitter){.socket = -1};
+  if (client->submitters && sf_tio_submitter_start(client->submitters, &client->pool, fd,
+                                                   client->thread_name, &exec->submitter) == 0) {
+    exec->ring = exec->submitter.ring;
+    return 0;
+  }
+  exec->ring = &exec->own_ring;
+  error = sf_tio_ring_init(exec->ring, 2 * SF_TIO_EXEC_DEPTH, SF_TIO_EXEC_COMPLETIONS);
+  if (!error)
+    (void) sf_tio_ring_register(exec->ring, &client->pool);
+  return error;
+}
+
+static void
+put_ring(struct sf_tio_executor *exec, const struct sf_tio_client *client) {
+  if (exec->submitter.ring)
+    sf_tio_submitter_stop(client->submitters, &exec->submitter);
+  else
+    sf_tio_ring_exit(&exec->own_ring);
 }
 
 int
@@ -241,7 +291,7 @@ sf_tio_exec_start(struct sf_tio_device *device) {
   exec->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (exec->wake_fd < 0)
     return -errno;
-  error = sf_tio_ring_init(&exec->ring, &device->client->pool, 2 * SF_TIO_EXEC_DEPTH, COMPLETIONS);
+  error = get_ring(exec, device->client, device->fd);
   if (error) {
     close(exec->wake_fd);
     return error;
@@ -249,7 +299,7 @@ sf_tio_exec_start(struct sf_tio_device *device) {
   pthread_mutex_init(&exec->ring_lock, NULL);
   error = sf_tio_spawn(&exec->thread, device->client->thread_name, "exec", executor_main, device);
   if (error) {
-    sf_tio_ring_exit(&exec->ring);
+    put_ring(exec, device->client);
     close(exec->wake_fd);
     pthread_mutex_destroy(&exec->ring_lock);
   }
@@ -266,7 +316,7 @@ sf_tio_exec_stop(struct sf_tio_device *device) {
   wake(exec);
   pthread_mutex_unlock(&device->client->lock);
   pthread_join(exec->thread, NULL);
-  sf_tio_ring_exit(&exec->ring);
+  put_ring(exec, device->client);
   close(exec->wake_fd);
   pthread_mutex_destroy(&exec->ring_lock);
 }

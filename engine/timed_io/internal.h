@@ -42,8 +42,11 @@ enum {
   SF_TIO_REQUESTS_LIMIT = 4096, /* a slot is 12 bits of a handle */
   SF_TIO_THREADS_LIMIT = 1024,
   SF_TIO_RING_ENTRIES = 128,
-  SF_TIO_BATCH = 64,         /* completions taken from a ring in one go */
-  SF_TIO_EXEC_DEPTH = 64,    /* regions that one executor has inside the kernel */
+  SF_TIO_BATCH = 64,      /* completions taken from a ring in one go */
+  SF_TIO_EXEC_DEPTH = 64, /* regions that one executor has inside the kernel */
+  /* Every region there can have a completion and that of a cancel; another round of cancels may come
+   * while the first is not taken. */
+  SF_TIO_EXEC_COMPLETIONS = 4 * SF_TIO_EXEC_DEPTH,
   SF_TIO_EXEC_WORKERS = 16,  /* of these, how many may block in submission; the rest stay in the
                               * kernel's queue, where a cancel still reaches them */
   SF_TIO_INLINE_DEPTH = 64,  /* regions on one device that submitting threads handed over */
@@ -242,8 +245,10 @@ struct sf_tio_ring {
   bool fixed; /* the pool is registered with it */
 };
 
-int sf_tio_ring_init(struct sf_tio_ring *ring, const struct sf_tio_pool *pool, unsigned entries,
-                     unsigned completions);
+int sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completions);
+/* Makes the pool known to the kernel.  Where that fails, for RLIMIT_MEMLOCK, every transfer pins its
+ * pages itself. */
+int sf_tio_ring_register(struct sf_tio_ring *ring, const struct sf_tio_pool *pool);
 void sf_tio_ring_exit(struct sf_tio_ring *ring);
 /* False: the submission queue is full. */
 bool sf_tio_ring_prep(struct sf_tio_ring *ring, const struct sf_tio_io *io, bool nowait);
@@ -303,11 +308,19 @@ void sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns);
 
 /* ---- devices (device.c, executor.c) ---- */
 
+/* One device's submitter, as its executor holds it (submitter.c). */
+struct sf_tio_submitter {
+  int socket;               /* -1: the process is gone */
+  struct sf_tio_ring *ring; /* NULL: there never was one, the executor's thread submits */
+};
+
 struct sf_tio_executor {
   pthread_t thread;
   pthread_mutex_t ring_lock;
-  struct sf_tio_ring ring; /* under ring_lock */
-  uint8_t cancels;         /* under ring_lock: numbers the batches of cancels */
+  struct sf_tio_ring *ring;          /* under ring_lock: own_ring, or the submitter's */
+  struct sf_tio_ring own_ring;       /* under ring_lock */
+  struct sf_tio_submitter submitter; /* under ring_lock */
+  uint8_t cancels;                   /* under ring_lock: numbers the batches of cancels */
   int wake_fd;
   atomic_bool wake, waiting;
   bool stop;           /* under client->lock */
@@ -356,6 +369,20 @@ void sf_tio_device_unuse(struct sf_tio_device *device);
 void sf_tio_cancel_on(struct sf_tio_device *device, uint64_t handle, bool due,
                       struct sf_tio_canceled *canceled);
 
+/* ---- submitters (submitter.c) ---- */
+
+/* A process for the device that fd is, with a ring of its own whose queue it empties when told.
+ * -ENOSPC: every ring is taken; -EAGAIN: no process. */
+int sf_tio_submitter_start(struct sf_tio_submitters *submitters, const struct sf_tio_pool *pool,
+                           int fd, const char *name, struct sf_tio_submitter *submitter);
+/* Waits, for a second at most, until the process has closed the file. */
+void sf_tio_submitter_stop(struct sf_tio_submitters *submitters,
+                           struct sf_tio_submitter *submitter);
+/* Tells it to look at the ring.  False: it is gone; the caller may submit to the ring itself. */
+bool sf_tio_submitter_tell(struct sf_tio_submitter *submitter);
+/* It has been seen to be gone. */
+void sf_tio_submitter_lose(struct sf_tio_submitter *submitter);
+
 /* ---- the service thread (service.c) ---- */
 
 struct sf_tio_service {
@@ -376,6 +403,7 @@ struct sf_tio_client {
   pthread_key_t key; /* of the calling thread's queue */
   sf_tio_event_fn *late;
   char thread_name[16];
+  struct sf_tio_submitters *submitters; /* or NULL */
   struct sf_tio_pool pool;
   struct sf_tio_pulse pulse;
   struct sf_tio_service service;

@@ -6,8 +6,7 @@
 #include <string.h>
 
 int
-sf_tio_ring_init(struct sf_tio_ring *ring, const struct sf_tio_pool *pool, unsigned entries,
-                 unsigned completions) {
+sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completions) {
   struct io_uring_params params = {
       .flags = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
       .cq_entries = completions,
@@ -27,9 +26,16 @@ sf_tio_ring_init(struct sf_tio_ring *ring, const struct sf_tio_pool *pool, unsig
     io_uring_queue_exit(&ring->uring);
     return -ENOSYS;
   }
-  /* May fail for RLIMIT_MEMLOCK: then every transfer pins its pages itself. */
-  ring->fixed = io_uring_register_buffers(&ring->uring, pool->fixed, SF_TIO_CLASSES) == 0;
+  ring->fixed = false;
   return 0;
+}
+
+int
+sf_tio_ring_register(struct sf_tio_ring *ring, const struct sf_tio_pool *pool) {
+  int error = io_uring_register_buffers(&ring->uring, pool->fixed, SF_TIO_CLASSES);
+
+  ring->fixed = error == 0;
+  return error;
 }
 
 void

@@ -14,10 +14,13 @@ open_queue(struct sf_tio_thread *thread) {
   thread->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (thread->wake_fd < 0)
     return -errno;
-  error = sf_tio_ring_init(&thread->ring, &thread->client->pool, SF_TIO_RING_ENTRIES, completions);
-  if (error)
+  error = sf_tio_ring_init(&thread->ring, SF_TIO_RING_ENTRIES, completions);
+  if (error) {
     close(thread->wake_fd);
-  return error;
+    return error;
+  }
+  (void) sf_tio_ring_register(&thread->ring, &thread->client->pool);
+  return 0;
 }
 
 int

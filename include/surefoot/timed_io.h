@@ -117,6 +117,18 @@ typedef void sf_tio_event_fn(const struct sf_tio_event *event);
 
 /* ---- client: memory, rings and requests private to one user, as dm_io_client ---- */
 
+/* What hangs uninterruptibly in the kernel (a flush of a dead disk) keeps its process there, killed
+ * or not, with all files that it has open.  With submitters it is a small process per device that
+ * hangs, with that device's file alone; without, it is this one.
+ *
+ * Call it before any file is opened that may hang, best while there is one thread only: it forks.
+ * devices: for how many at once, at most SF_TIO_DEVICES_MAX.  The processes end with this one, or
+ * when they no longer hang.  The set must outlive the client.
+ * -ENOSYS, -EPERM: as sf_tio_client_create(). */
+struct sf_tio_submitters;
+int sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters);
+void sf_tio_submitters_stop(struct sf_tio_submitters *submitters); /* NULL is accepted */
+
 struct sf_tio_client_params {
   unsigned requests_max;   /* requests in flight; default 256 */
   unsigned buffers_small;  /* buffers of small_bytes; default 256 */
@@ -125,6 +137,7 @@ struct sf_tio_client_params {
   size_t large_bytes;      /* default 256 KiB; the longest transfer of one region */
   sf_tio_event_fn *late;   /* may be NULL */
   const char *thread_name; /* prefix of the names of the library's threads; default "sf-tio" */
+  struct sf_tio_submitters *submitters; /* or NULL */
 };
 
 /* Starts the service thread: call it after the last fork.  params may be NULL: all defaults.

@@ -106,13 +106,28 @@ open_plain_at(char *path) {
   return fd;
 }
 
+/* With TIO_SUBMITTERS in the environment every client of the program has submitter processes. */
+static struct sf_tio_submitters *submitters;
+
+__attribute__((constructor)) static void
+start_submitters(void) {
+  if (getenv("TIO_SUBMITTERS") && sf_tio_submitters_start(8, &submitters) < 0)
+    exit(77); /* no io_uring here */
+}
+
+__attribute__((destructor)) static void
+stop_submitters(void) {
+  sf_tio_submitters_stop(submitters);
+}
+
 struct sf_tio_client *
 client_new(unsigned requests, unsigned small, unsigned large) {
   struct sf_tio_client_params params = {.requests_max = requests,
                                         .buffers_small = small,
                                         .buffers_large = large,
                                         .late = log_event,
-                                        .thread_name = "tio-test"};
+                                        .thread_name = "tio-test",
+                                        .submitters = submitters};
   struct sf_tio_client *client = NULL;
   int error = sf_tio_client_create(&params, &client);
 

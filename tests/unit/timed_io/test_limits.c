@@ -195,7 +195,7 @@ unprivileged_child(void) {
     return 1;
   if (sf_tio_client_create(NULL, &client) < 0 || sf_tio_device_add(client, fd, &device) < 0)
     return 2;
-  if (client->service.queue->ring.fixed || device->exec.ring.fixed)
+  if (client->service.queue->ring.fixed || device->exec.ring->fixed)
     return 7; /* then this proves nothing */
   region = region_at(device, 0, 4096);
   if (sf_tio(client, &control, &region, 1, NULL, NULL) < 0)

@@ -1,0 +1,385 @@
+/* Submitters.  What a process has in the kernel uninterruptibly (a flush of a dead disk, a write
+ * that waits for a tag or a journal) keeps it there, SIGKILL or not, and with it every file that it
+ * has open: the locks on the other legs as well.  io_uring does not help: its workers are threads of
+ * whoever submits.  So a device's executor can have a process of its own that does nothing but
+ * io_uring_enter(), and that has no file but this device's.  When the device hangs it is that
+ * process which stays, and the lock on that device stays with it (rule R7), as it must.
+ *
+ *      us            fills the submission queue, reaps the completions: shared memory
+ *      submitter     told through a socket, enters the kernel for what is queued
+ *      fork server   makes submitters.  It was forked before any device was open, so that a new one
+ *                    has nothing to close: close(2) can hang too, and fork copies every file.
+ *
+ * A ring cannot be sent through a socket since Linux 6.7, so rings are made before the fork. */
+#include "timed_io/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ANSWER_MS = 2000, CLOSE_MS = 1000 };
+
+struct ring_slot {
+  struct sf_tio_ring ring; /* first */
+  bool taken;
+};
+
+struct sf_tio_submitters {
+  int socket; /* to the fork server */
+  pthread_mutex_t lock;
+  unsigned n;
+  struct ring_slot slot[SF_TIO_DEVICES_MAX];
+};
+
+/* To the fork server, with the submitter's end of its socket. */
+struct order {
+  unsigned slot;
+  char name[16];
+};
+
+/* ---- files through sockets ---- */
+
+union control {
+  struct cmsghdr align;
+  char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static int
+send_with_file(int socket, void *data, size_t length, int fd) {
+  union control control = {0};
+  struct iovec iov = {.iov_base = data, .iov_len = length};
+  struct msghdr message = {.msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = control.bytes,
+                           .msg_controllen = sizeof control.bytes};
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* The file, or -1: the other side has gone. */
+static int
+receive_with_file(int socket, void *data, size_t length) {
+  union control control = {0};
+  struct iovec iov = {.iov_base = data, .iov_len = length};
+  struct msghdr message = {.msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = control.bytes,
+                           .msg_controllen = sizeof control.bytes};
+  struct cmsghdr *header;
+  ssize_t n;
+  int fd;
+
+  do
+    n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  while (n < 0 && errno == EINTR);
+  header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+  if (!header || header->cmsg_type != SCM_RIGHTS)
+    return -1;
+  memcpy(&fd, CMSG_DATA(header), sizeof fd);
+  return fd;
+}
+
+/* ---- the submitter process ---- */
+
+static void
+enter(const struct sf_tio_ring *ring) {
+  /* What the kernel has no memory for stays in the queue; we are told again. */
+  while (syscall(__NR_io_uring_enter, ring->uring.ring_fd, 2 * SF_TIO_EXEC_DEPTH, 0, 0, NULL, 0) <
+             0 &&
+         errno == EINTR)
+    ;
+}
+
+/* Out of the way of a number that is to mean another file. */
+static int
+move_away(int fd, int from) {
+  int moved = fd == from ? fcntl(fd, F_DUPFD_CLOEXEC, from + 1) : fd;
+
+  if (moved < 0)
+    _exit(1);
+  return moved;
+}
+
+/* The file has the number here that it has with those who fill the queue: what is in there means the
+ * same to both, should they have to empty it themselves. */
+static void
+receive_device(int *socket, struct sf_tio_ring *ring) {
+  int fd, number;
+
+  fd = receive_with_file(*socket, &number, sizeof number);
+  if (fd < 0)
+    _exit(1);
+  *socket = move_away(*socket, number);
+  ring->uring.ring_fd = ring->uring.enter_ring_fd = move_away(ring->uring.ring_fd, number);
+  if (fd != number && (dup3(fd, number, O_CLOEXEC) < 0 || close(fd) < 0))
+    _exit(1);
+}
+
+static _Noreturn void
+submit_for(int socket, struct sf_tio_ring *ring) {
+  unsigned workers[2] = {SF_TIO_EXEC_WORKERS, SF_TIO_EXEC_WORKERS};
+  char told[64] = {1};
+  ssize_t n;
+
+  receive_device(&socket, ring);
+  io_uring_register_iowq_max_workers(&ring->uring, workers);
+  n = send(socket, told, 1, MSG_NOSIGNAL);
+  while (n > 0 || (n < 0 && errno == EINTR)) {
+    n = recv(socket, told, sizeof told, 0);
+    if (n > 0)
+      enter(ring);
+  }
+  _exit(0);
+}
+
+/* ---- the fork server ---- */
+
+static void
+close_all_but(const int *keep, unsigned n) {
+  unsigned from = 0;
+
+  for (;;) {
+    int next = -1;
+
+    for (unsigned i = 0; i < n; i++)
+      if (keep[i] >= (int) from && (next < 0 || keep[i] < next))
+        next = keep[i];
+    if (next < 0)
+      break;
+    if ((unsigned) next > from)
+      close_range(from, (unsigned) next - 1, 0);
+    from = (unsigned) next + 1;
+  }
+  close_range(from, ~0u, 0);
+}
+
+/* Signals to the process group or the service are meant for the one that serves; we end with it. */
+static void
+leave_the_others(void) {
+  const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGCHLD};
+
+  for (unsigned i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+    signal(ignored[i], SIG_IGN);
+  setsid();
+  (void) !chdir("/");
+}
+
+static _Noreturn void
+serve_forks(struct sf_tio_submitters *submitters, int socket) {
+  int keep[SF_TIO_DEVICES_MAX + 1];
+  struct order order;
+  int given;
+
+  for (unsigned i = 0; i < submitters->n; i++)
+    keep[i] = submitters->slot[i].ring.uring.ring_fd;
+  keep[submitters->n] = socket;
+  close_all_but(keep, submitters->n + 1);
+  leave_the_others();
+  prctl(PR_SET_NAME, "sf-submitters");
+  while ((given = receive_with_file(socket, &order, sizeof order)) >= 0) {
+    if (fork() == 0) {
+      close(socket);
+      for (unsigned i = 0; i < submitters->n; i++)
+        if (i != order.slot)
+          close(submitters->slot[i].ring.uring.ring_fd);
+      prctl(PR_SET_NAME, order.name);
+      submit_for(given, &submitters->slot[order.slot].ring);
+    }
+    close(given);
+  }
+  _exit(0);
+}
+
+/* ---- on our side ---- */
+
+static void
+free_rings(struct sf_tio_submitters *submitters) {
+  for (unsigned i = 0; i < submitters->n; i++)
+    sf_tio_ring_exit(&submitters->slot[i].ring);
+  pthread_mutex_destroy(&submitters->lock);
+  free(submitters);
+}
+
+static int
+make_rings(struct sf_tio_submitters *submitters, unsigned n) {
+  for (unsigned i = 0; i < n; i++) {
+    struct sf_tio_ring *ring = &submitters->slot[i].ring;
+    int error = sf_tio_ring_init(ring, 2 * SF_TIO_EXEC_DEPTH, SF_TIO_EXEC_COMPLETIONS);
+
+    if (error)
+      return error;
+    /* To liburing it looks as if the kernel emptied the queue by itself: it orders its writes and
+     * never enters. */
+    ring->uring.flags |= IORING_SETUP_SQPOLL;
+    submitters->n++;
+  }
+  return 0;
+}
+
+int
+sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters) {
+  struct sf_tio_submitters *made;
+  int error, ends[2];
+  pid_t pid;
+
+  if (devices == 0 || devices > SF_TIO_DEVICES_MAX)
+    return -EINVAL;
+  made = calloc(1, sizeof *made);
+  if (!made)
+    return -ENOMEM;
+  pthread_mutex_init(&made->lock, NULL);
+  error = make_rings(made, devices);
+  if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    error = -errno;
+  if (error) {
+    free_rings(made);
+    return error;
+  }
+  pid = fork();
+  if (pid == 0)
+    serve_forks(made, ends[1]);
+  error = pid < 0 ? -errno : 0;
+  close(ends[1]);
+  if (error) {
+    close(ends[0]);
+    free_rings(made);
+    return error;
+  }
+  made->socket = ends[0];
+  *submitters = made;
+  return 0;
+}
+
+void
+sf_tio_submitters_stop(struct sf_tio_submitters *submitters) {
+  if (!submitters)
+    return;
+  close(submitters->socket);
+  free_rings(submitters);
+}
+
+static struct ring_slot *
+take_slot(struct sf_tio_submitters *submitters) {
+  struct ring_slot *slot = NULL;
+
+  pthread_mutex_lock(&submitters->lock);
+  for (unsigned i = 0; i < submitters->n && !slot; i++)
+    if (!submitters->slot[i].taken)
+      slot = &submitters->slot[i];
+  if (slot)
+    slot->taken = true;
+  pthread_mutex_unlock(&submitters->lock);
+  return slot;
+}
+
+static void
+give_back(struct sf_tio_submitters *submitters, struct ring_slot *slot) {
+  if (slot->ring.fixed)
+    io_uring_unregister_buffers(&slot->ring.uring);
+  pthread_mutex_lock(&submitters->lock);
+  slot->taken = false;
+  pthread_mutex_unlock(&submitters->lock);
+}
+
+/* Is there something to receive, or an end, within the time? */
+static bool
+ready(int socket, int ms) {
+  struct pollfd fd = {.fd = socket, .events = POLLIN};
+  int n;
+
+  do
+    n = poll(&fd, 1, ms);
+  while (n < 0 && errno == EINTR);
+  return n > 0;
+}
+
+static int
+begin(struct sf_tio_submitters *submitters, int fd, const struct order *order,
+      struct sf_tio_submitter *submitter) {
+  struct order copy = *order;
+  int error, ends[2];
+  char one;
+
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    return -errno;
+  error = send_with_file(submitters->socket, &copy, sizeof copy, ends[1]);
+  close(ends[1]);
+  if (!error)
+    error = send_with_file(ends[0], &fd, sizeof fd, fd);
+  if (!error && (!ready(ends[0], ANSWER_MS) || recv(ends[0], &one, 1, 0) != 1))
+    error = -EAGAIN;
+  if (error) {
+    close(ends[0]);
+    return error;
+  }
+  submitter->socket = ends[0];
+  return 0;
+}
+
+int
+sf_tio_submitter_start(struct sf_tio_submitters *submitters, const struct sf_tio_pool *pool, int fd,
+                       const char *name, struct sf_tio_submitter *submitter) {
+  struct ring_slot *slot = take_slot(submitters);
+  struct order order = {0};
+  int error;
+
+  if (!slot)
+    return -ENOSPC;
+  /* Memory that is not registered would be looked for in the submitter's own. */
+  error = sf_tio_ring_register(&slot->ring, pool);
+  order.slot = (unsigned) (slot - submitters->slot);
+  strncpy(order.name, name, sizeof order.name - 1);
+  if (!error)
+    error = begin(submitters, fd, &order, submitter);
+  if (error) {
+    give_back(submitters, slot);
+    return error;
+  }
+  submitter->ring = &slot->ring;
+  return 0;
+}
+
+void
+sf_tio_submitter_stop(struct sf_tio_submitters *submitters, struct sf_tio_submitter *submitter) {
+  struct ring_slot *slot = (struct ring_slot *) submitter->ring;
+  char none;
+
+  /* One that does not end keeps its ring: it could still submit what the next one queues. */
+  if (submitter->socket < 0 ||
+      (shutdown(submitter->socket, SHUT_WR) == 0 && ready(submitter->socket, CLOSE_MS) &&
+       recv(submitter->socket, &none, 1, 0) <= 0))
+    give_back(submitters, slot);
+  sf_tio_submitter_lose(submitter);
+}
+
+bool
+sf_tio_submitter_tell(struct sf_tio_submitter *submitter) {
+  char one = 1;
+
+  if (submitter->socket < 0)
+    return false;
+  /* A full socket is one that has been told. */
+  if (send(submitter->socket, &one, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 || errno == EAGAIN)
+    return true;
+  sf_tio_submitter_lose(submitter);
+  return false;
+}
+
+void
+sf_tio_submitter_lose(struct sf_tio_submitter *submitter) {
+  if (submitter->socket >= 0)
+    close(submitter->socket);
+  submitter->socket = -1;
+}

@@ -1,0 +1,117 @@
+"""Proves that a volume can be stopped whatever a leg does: SIGTERM ends the process within a bound, the
+other legs are clean, and the one that hangs is left alone until it has let go.
+Freezes a leg in the middle of a write, a flush or a read, stops, checks offline, starts again."""
+
+import json
+import time
+
+from case import VolumeTest, main
+from rig import SLOWNESS
+
+DEADLINE_S = 0.2
+DEADLINES = {kind + "_deadline": "200ms" for kind in ("read", "write", "flush")}
+# What README promises: the flush deadline, twice the write deadline, and two seconds.
+BOUND_S = DEADLINE_S + 2 * DEADLINE_S + 2 * SLOWNESS
+
+
+class Stop(VolumeTest):
+    def hang_in(self, mix, hung):
+        """A served volume on whose leg c a request of the kind hangs."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, wait_for_legs="2s", **DEADLINES)
+        with self.load(server, mix=mix) as load:
+            load.run_for(0.3)
+            legs[2].freeze()
+            volume.wait_leg("c", "late")
+            load.run_for(0.3)
+        self.assertEqual([], load.errors)
+        self.assertRegex(server.log(), f"leg c: .*late.*{hung}")
+        return volume, server, load.model
+
+    def stop_in_time(self, server):
+        server.disconnect()
+        start = time.monotonic()
+        server.stop()
+        self.assertLess(time.monotonic() - start, BOUND_S)
+
+    def assert_recorded(self, volume):
+        """Offline, legs a and b are clean and know that c is behind.  What hangs is not asked: c is
+        away meanwhile."""
+        conf = self.rig.folder / "offline.conf"
+        conf.write_text(volume.conf.read_text().replace(str(volume.legs[2].path),
+                                                        f"{self.rig.folder}/away"))
+        document = json.loads(self.rig.ctl("check", "--json", conf))
+        legs = {leg["name"]: leg for leg in document["legs"]}
+        for name in "ab":
+            self.assertEqual(("in-sync", True),
+                             (legs[name]["recorded_as"], legs[name]["record"]["clean"]))
+        self.assertEqual("behind", legs["c"]["recorded_as"])
+
+    def stop_and_return(self, mix, hung):
+        volume, server, model = self.hang_in(mix, hung)
+        self.stop_in_time(server)
+        self.assert_recorded(volume)
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"], "a leg that hangs was taken (R7)")
+        self.assertEqual([], model.verify(server.connect()))
+        volume.legs[2].thaw()
+        volume.wait_all_in_sync()
+        self.assertEqual([], model.verify(server.connect()))
+        self.stop_and_compare(volume, server)
+
+    def test_hung_write(self):
+        """Proves it for a write that hangs."""
+        self.stop_and_return((("write", 1.0),), "write")
+
+    def test_hung_flush(self):
+        """Proves it for a flush that hangs: nothing can cancel that one in the kernel."""
+        self.stop_and_return((("flush", 1.0),), "flush")
+
+    def test_hung_read(self):
+        """Proves it for a read that hangs.  The leg that does is the fastest reader."""
+        legs = [self.fuse_leg(name, filters=["delay"], parameters=["rdelay=15ms"])
+                for name in "ab"] + [self.fuse_leg("c")]
+        volume, server = self.served(legs, wait_for_legs="2s", **DEADLINES)
+        with self.load(server, mix=(("write", 1.0),), blocks=256) as writer:
+            writer.run_for(0.3)
+        with self.load(server, mix=(("read", 1.0),), model=writer.model) as reader:
+            reader.run_for(0.3)
+            legs[2].freeze()
+            volume.wait_leg("c", "late")
+        self.assertEqual([], reader.errors)
+        self.stop_in_time(server)
+        legs[2].thaw()
+        server = volume.serve()
+        self.assertEqual([], writer.model.verify(server.connect()))
+        self.stop_and_compare(volume, server)
+
+    def test_hung_at_the_stop(self):
+        """Proves it for a leg whose hanging is found out by the stop itself.  It freezes while
+        nothing happens; the stop flushes."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, wait_for_legs="2s", **DEADLINES)
+        server.connect().pwrite(b"\x11" * 4096, 4096)
+        legs[2].freeze()
+        self.stop_in_time(server)
+        self.assert_recorded(volume)
+        legs[2].thaw()
+        server = volume.serve()
+        self.assertEqual(b"\x11" * 4096, bytes(server.connect().pread(4096, 4096)))
+        self.stop_and_compare(volume, server)
+
+    def test_killed_in_a_flush(self):
+        """Proves that a killed process is gone at once though a flush hangs, with the locks on the
+        legs that are well: they serve again, and the one that hangs is not taken (R7)."""
+        volume, server, model = self.hang_in((("write", 0.5), ("flush", 0.5)), "")
+        start = time.monotonic()
+        server.kill()
+        self.assertLess(time.monotonic() - start, 2 * SLOWNESS)
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"])
+        self.assertEqual([], model.verify(server.connect()))
+        volume.legs[2].thaw()
+        self.stop_and_compare(volume, server)
+
+
+if __name__ == "__main__":
+    main()

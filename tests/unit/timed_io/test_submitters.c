@@ -1,0 +1,275 @@
+/* Submitter processes: what hangs for a device hangs there, and there only. */
+#include "unit/timed_io/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct sf_tio_submitters *submitters;
+
+static struct sf_tio_client *
+client_with_submitters(void) {
+  struct sf_tio_client_params params = {
+      .late = log_event, .thread_name = "tio-outside", .submitters = submitters};
+  struct sf_tio_client *client = NULL;
+
+  assert_int_equal(sf_tio_client_create(&params, &client), 0);
+  log_clear();
+  return client;
+}
+
+static int
+sync_op(struct sf_tio_client *client, enum sf_tio_op op, void *data, struct sf_tio_device *device,
+        uint64_t offset) {
+  struct sf_tio_control control = {
+      .op = op, .flags = SF_TIO_SYNC, .data = data, .timeout_ns = PATIENCE_NS};
+  struct sf_tio_region region = region_at(device, offset, 4096);
+
+  return sf_tio(client, &control, &region, 1, NULL, NULL);
+}
+
+static bool
+locks(int fd) {
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+  return fcntl(fd, F_OFD_SETLK, &whole) == 0;
+}
+
+static pid_t
+parent_of(pid_t pid) {
+  pid_t parent = 0;
+  char path[64];
+  FILE *stat;
+
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  stat = fopen(path, "re");
+  if (!stat)
+    return 0;
+  if (fscanf(stat, "%*d (%*[^)]) %*c %d", &parent) != 1)
+    parent = 0;
+  fclose(stat);
+  return parent;
+}
+
+/* The submitter of this process's client: a grandchild of that name. */
+static pid_t
+find_submitter(void) {
+  FILE *pipe = popen("pgrep -x tio-outside", "re");
+  pid_t pid = 0, found = 0;
+
+  assert_non_null(pipe);
+  while (fscanf(pipe, "%d", &pid) == 1)
+    if (parent_of(parent_of(pid)) == getpid())
+      found = pid;
+  pclose(pipe);
+  return found;
+}
+
+/* ---- a process that is killed ---- */
+
+struct doomed {
+  enum sf_tio_op op;
+  int fd; /* of the device that will hang */
+  int ready;
+};
+
+static void
+on_notify(const struct sf_tio_event *event) {
+  const struct doomed *doomed = event->context;
+  char one = 1;
+
+  if (event->state == SF_TIO_TIMEOUT)
+    assert_int_equal(write(doomed->ready, &one, 1), 1);
+}
+
+/* Has two devices; on one of them a request hangs. */
+static void
+live_until_killed(struct doomed *doomed, int healthy) {
+  struct sf_tio_submitters *own;
+  struct sf_tio_client_params params = {.thread_name = "tio-doomed"};
+  struct sf_tio_control control = {
+      .op = doomed->op, .notify = on_notify, .context = doomed, .timeout_ns = 200 * MS};
+  struct sf_tio_client *client;
+  struct sf_tio_device *device, *other;
+  struct sf_tio_region region;
+  char data[4096] = "late";
+
+  if (sf_tio_submitters_start(2, &own) < 0)
+    _exit(1);
+  params.submitters = own;
+  if (!locks(doomed->fd) || !locks(healthy) || sf_tio_client_create(&params, &client) < 0 ||
+      sf_tio_device_add(client, doomed->fd, &device) < 0 ||
+      sf_tio_device_add(client, healthy, &other) < 0)
+    _exit(2);
+  region = region_at(device, 8192, 4096);
+  if (doomed->op == SF_TIO_WRITE || doomed->op == SF_TIO_READ)
+    control.data = data;
+  if (sf_tio(client, &control, &region, 1, NULL, NULL) < 0)
+    _exit(3);
+  for (;;)
+    pause();
+}
+
+static bool
+ended(pid_t pid, int *status, bool *has) {
+  if (!*has)
+    *has = waitpid(pid, status, WNOHANG) == pid;
+  return *has;
+}
+
+static void
+killed_in(enum sf_tio_op op) {
+  struct stall_rig *rig = stall_rig_start(&(struct stall_rig_params){0});
+  char path[] = "/var/tmp/sf-tio-XXXXXX", byte;
+  int healthy = open_plain_at(path), ends[2], status;
+  struct doomed doomed = {.op = op};
+  int again, healthy_again = open(path, O_RDWR | O_CLOEXEC);
+  bool has_ended = false;
+  pid_t pid;
+
+  unlink(path);
+  assert_int_equal(pipe(ends), 0);
+  doomed.ready = ends[1];
+  doomed.fd = stall_rig_open(rig);
+  again = stall_rig_open(rig);
+  stall_rig_freeze(rig);
+  pid = fork();
+  if (pid == 0)
+    live_until_killed(&doomed, healthy);
+  close(doomed.fd);
+  close(healthy);
+  assert_int_equal(read(ends[0], &byte, 1), 1);
+
+  kill(pid, SIGKILL);
+  assert_true(EVENTUALLY(ended(pid, &status, &has_ended)));
+  assert_true(WIFSIGNALED(status));
+  assert_true(EVENTUALLY(locks(healthy_again)));
+  assert_false(locks(again)); /* its request may still land */
+  stall_rig_thaw(rig);
+  assert_true(EVENTUALLY(locks(again)));
+
+  close(ends[0]);
+  close(ends[1]);
+  close(again);
+  close(healthy_again);
+  stall_rig_stop(rig);
+}
+
+/* Proves: a killed process with a flush that hangs uninterruptibly is gone at once, the lock on its
+ * other device with it, and the lock on the one that hangs stays until the flush has ended (R7). */
+static void
+killed_in_a_flush(void **state) {
+  need_rig(false);
+  killed_in(SF_TIO_FLUSH);
+}
+
+/* Proves: the same for a write. */
+static void
+killed_in_a_write(void **state) {
+  need_rig(false);
+  killed_in(SF_TIO_WRITE);
+}
+
+/* ---- one process that loses its submitter ---- */
+
+/* Proves: what a killed submitter had, and what comes after it, is done all the same.
+ * How: a flush hangs, its submitter is killed, the device thaws, everything is answered. */
+static void
+submitter_killed(void **state) {
+  struct sf_tio_client *client;
+  struct sf_tio_device *device;
+  struct stall_rig *rig;
+  char data[4096] = "w", back[4096] = "";
+  pid_t pid;
+  int fd;
+
+  need_rig(false);
+  rig = stall_rig_start(&(struct stall_rig_params){0});
+  fd = stall_rig_open(rig);
+  client = client_with_submitters();
+  device = device_new(client, fd);
+  assert_int_equal(sync_op(client, SF_TIO_WRITE, data, device, 4096), 0);
+  pid = find_submitter();
+  assert_true(pid > 0);
+  kill(pid, SIGKILL);
+  assert_int_equal(sync_op(client, SF_TIO_WRITE, data, device, 8192), 0);
+  assert_int_equal(sync_op(client, SF_TIO_FLUSH, NULL, device, 0), 0);
+  assert_int_equal(sync_op(client, SF_TIO_READ, back, device, 8192), 0);
+  assert_memory_equal(data, back, sizeof data);
+  device_end(device);
+  client_end(client);
+  close(fd);
+  stall_rig_stop(rig);
+}
+
+/* ---- rings ---- */
+
+/* Proves: a device that is taken away has let go of its file when that is said, and its ring serves
+ * the next one, as often as one likes. */
+static void
+again_and_again(void **state) {
+  struct sf_tio_client *client = client_with_submitters();
+  char path[] = "/var/tmp/sf-tio-XXXXXX", data[4096] = "a", back[4096];
+  int fd = open_plain_at(path);
+
+  for (unsigned i = 0; i < 20; i++) {
+    struct sf_tio_device *device;
+    int same = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+
+    assert_true(same >= 0 && locks(same));
+    device = device_new(client, same);
+    data[1] = (char) i;
+    assert_int_equal(sync_op(client, SF_TIO_WRITE, data, device, 4096), 0);
+    assert_int_equal(sync_op(client, SF_TIO_FLUSH, NULL, device, 0), 0);
+    device_end(device);
+    close(same);
+    assert_true(locks(fd));
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_UNLCK}), 0);
+    read_back(fd, 4096, back, sizeof back);
+    assert_memory_equal(data, back, sizeof data);
+  }
+  client_end(client);
+  close(fd);
+  unlink(path);
+}
+
+/* Proves: more devices than submitters work too: the rest are entered for by this process. */
+static void
+more_devices_than_rings(void **state) {
+  struct sf_tio_client *client = client_with_submitters();
+  struct sf_tio_device *device[6];
+  int fd[6];
+
+  for (unsigned i = 0; i < 6; i++) {
+    fd[i] = open_plain();
+    device[i] = device_new(client, fd[i]);
+  }
+  for (unsigned i = 0; i < 6; i++)
+    assert_int_equal(sync_op(client, SF_TIO_FLUSH, NULL, device[i], 0), 0);
+  for (unsigned i = 0; i < 6; i++) {
+    device_end(device[i]);
+    close(fd[i]);
+  }
+  client_end(client);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(killed_in_a_flush), /* first: they fork, and no thread is there yet */
+      cmocka_unit_test(killed_in_a_write), cmocka_unit_test(submitter_killed),
+      cmocka_unit_test(again_and_again),   cmocka_unit_test(more_devices_than_rings),
+  };
+  int failed;
+
+  if (sf_tio_submitters_start(4, &submitters) < 0)
+    return 77;
+  failed = cmocka_run_group_tests(tests, NULL, NULL);
+  sf_tio_submitters_stop(submitters);
+  return failed;
+}
