@@ -15,7 +15,7 @@
 #define SF_MS UINT64_C(1000000)
 #define SF_S  UINT64_C(1000000000)
 
-enum { SF_COPY_SLOTS = 8 };
+enum { SF_COPY_SLOTS = 16, SF_COPY_EXTENTS = 4 };
 
 typedef uint16_t legset; /* bit i: leg i */
 
@@ -172,7 +172,7 @@ enum copy_state { COPY_IDLE, COPY_WAITING, COPY_READING, COPY_WRITING, COPY_STAT
 struct copy {
   struct sf_sm sm;
   struct sf_op *op;
-  uint64_t extent;
+  struct copying *of;
   unsigned piece;
   int source;
   legset targets, differ;
@@ -180,18 +180,25 @@ struct copy {
   struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* one per leg that is read */
 };
 
-struct copier {
+enum piece { PIECE_TO_COME, PIECE_ISSUED, PIECE_DONE };
+
+struct copying { /* an extent under way */
   bool active;
   bool converge; /* else resync of `leg` */
+  bool failed;   /* a piece failed: leave the extent as it is */
   unsigned leg;
-  uint64_t extent; /* being copied */
-  unsigned pieces, issued_pieces, done_pieces;
-  bool issued[64], done[64];
-  bool failed; /* a piece failed: leave the extent as it is */
+  uint64_t extent;
+  uint8_t *piece; /* enum piece, of each */
+  unsigned pieces, issued_pieces, done_pieces, in_flight;
+};
+
+struct copier {
+  struct copying extent[SF_COPY_EXTENTS];
   struct copy slot[SF_COPY_SLOTS];
 
-  /* Convergence: copied, not yet flushed, so not yet answered for. */
-  struct sf_map copied;
+  /* Convergence: copied and not yet flushed, so not yet answered for; of these, the ones that the
+   * flush under way covers. */
+  struct sf_map copied, flushing_copied;
   struct sf_request flush;
   bool flushing, flushed;
   uint64_t cursor; /* where the background goes on */
@@ -401,12 +408,15 @@ bool record_is_durable(const struct sf_volume *v);
 void join_settle(struct sf_volume *v);
 void join_abandon(struct sf_volume *v);
 
-/* copy.c */
+/* copy.c: one piece */
+void copy_run(struct sf_op *op);
+void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
+
+/* copier.c: which extents, and when */
 int copier_init(struct sf_volume *v);
 void copier_destroy(struct sf_volume *v);
 void copier_settle(struct sf_volume *v);
-void copy_run(struct sf_op *op);
-void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
+void copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state);
 bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
                       uint64_t length);
 void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */

@@ -60,7 +60,7 @@ inside_describe(struct sf_volume *v, char *text, size_t size) {
       v->phase, v->latest.in_sync, v->durable.in_sync, v->needs, v->counted, v->joining,
       v->join_step, v->promoting, (unsigned long) v->unconverged.set,
       (unsigned long) v->copier.copied.set, listed, v->waiting_ops, v->held != NULL,
-      v->parked != NULL, v->suspended > 0, v->flush_leader != NULL, v->copier.active);
+      v->parked != NULL, v->suspended > 0, v->flush_leader != NULL, v->copier.extent[0].active);
   for (unsigned i = 0; i < v->legs && len < size; i++)
     len += (size_t) snprintf(
         text + len, size - len, "; leg %u %s stale %lu running %u%s%s%s", i,

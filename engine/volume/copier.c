@@ -1,0 +1,407 @@
+/* Copies between legs:
+ *
+ *   resync       to a catching-up leg, from an in-sync one, the extents it is stale in (R15);
+ *   convergence  after a crash or a failed write, the extents in which in-sync legs may differ:
+ *                each is made what one of them holds, and flushed on all, the source included,
+ *                before it is read (R11, reading 10 of the rules).  An extent that waits for it is
+ *                no source for a resync (reading 11).
+ *
+ * A few extents at a time, so that the end of one does not leave the legs idle; of each, pieces in
+ * flight.  A client's write to a piece in flight waits for it; to a piece already copied, goes to the
+ * target too; to one still to come, does not. */
+#include "volume/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  CONVERGE_BATCH = 32, /* extents copied before a flush */
+  BACKOFF_MS = 100,    /* after a flush that failed */
+  ADAPT_MS = 100,
+  FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
+  SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
+  PIECES_MOST = 4096,       /* of an extent */
+};
+
+#define EACH_COPYING(c, copier)                                                                    \
+  for (struct copying *c = (copier)->extent; c < (copier)->extent + SF_COPY_EXTENTS; c++)
+
+int
+copier_init(struct sf_volume *v) {
+  uint64_t pieces = (v->extent_bytes + SF_COPY_PIECE_BYTES - 1) / SF_COPY_PIECE_BYTES;
+  int r;
+
+  if (pieces > PIECES_MOST)
+    return -EFBIG;
+  EACH_COPYING(c, &v->copier) {
+    c->piece = calloc(pieces, sizeof *c->piece);
+    if (c->piece == NULL)
+      return -ENOMEM;
+  }
+  for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
+    sf_sm_init(&v->copier.slot[i].sm, &sf_copy_table, i, COPY_IDLE);
+  r = sf_map_init(&v->copier.copied, v->extents);
+  return r < 0 ? r : sf_map_init(&v->copier.flushing_copied, v->extents);
+}
+
+void
+copier_destroy(struct sf_volume *v) {
+  EACH_COPYING(c, &v->copier)
+  free(c->piece);
+  sf_map_destroy(&v->copier.copied);
+  sf_map_destroy(&v->copier.flushing_copied);
+}
+
+/* ---- an extent ---- */
+
+static const struct copying *
+find_copying(const struct sf_volume *v, uint64_t extent) {
+  for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
+    if (v->copier.extent[i].active && v->copier.extent[i].extent == extent)
+      return &v->copier.extent[i];
+  return NULL;
+}
+
+bool
+copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
+                 uint64_t length) {
+  const struct copying *c = find_copying(v, extent);
+  uint64_t base = extent << v->extent_shift, end = offset + length;
+  uint64_t first = offset > base ? (offset - base) / SF_COPY_PIECE_BYTES : 0;
+  uint64_t last = (end - 1 - base) / SF_COPY_PIECE_BYTES;
+
+  if (c == NULL || c->converge || c->leg != leg)
+    return false;
+  for (uint64_t i = first; i <= last && i < c->pieces; i++)
+    if (c->piece[i] == PIECE_DONE)
+      return true;
+  return false;
+}
+
+/* What was copied to it is in its unflushed map, and so is stale again; the extents under way are
+ * dropped. */
+void
+copier_leg_left(struct sf_volume *v, unsigned leg) {
+  EACH_COPYING(c, &v->copier)
+  if (c->active && !c->converge && c->leg == leg)
+    c->failed = true;
+}
+
+void
+copier_spoil(struct sf_volume *v, uint64_t extent) {
+  struct copier *copier = &v->copier;
+
+  sf_map_clear(&copier->copied, extent);
+  sf_map_clear(&copier->flushing_copied, extent);
+  EACH_COPYING(c, copier)
+  if (c->active && c->converge && c->extent == extent)
+    c->failed = true;
+}
+
+static uint64_t
+extent_length(const struct sf_volume *v, uint64_t extent) {
+  uint64_t base = extent << v->extent_shift;
+  uint64_t left = v->size_bytes - base;
+
+  return left < v->extent_bytes ? left : v->extent_bytes;
+}
+
+static void
+begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool converge, unsigned leg) {
+  c->active = true;
+  c->converge = converge;
+  c->leg = leg;
+  c->extent = extent;
+  c->pieces =
+      (unsigned) ((extent_length(v, extent) + SF_COPY_PIECE_BYTES - 1) / SF_COPY_PIECE_BYTES);
+  c->issued_pieces = c->done_pieces = c->in_flight = 0;
+  c->failed = false;
+  memset(c->piece, PIECE_TO_COME, c->pieces);
+  if (converge)
+    for (unsigned i = 0; i < v->legs; i++)
+      if (!(volume_serving(v) & legbit(i)))
+        sf_map_set(&v->leg[i].stale, extent);
+}
+
+static void
+end_extent(struct sf_volume *v, struct copying *c) {
+  c->active = false;
+  if (c->failed || c->done_pieces != c->pieces)
+    return;
+  if (c->converge)
+    sf_map_set(&v->copier.copied, c->extent);
+  else if (sf_map_clear(&v->leg[c->leg].stale, c->extent))
+    sf_map_set(&v->leg[c->leg].settled, map_page_of(c->extent));
+}
+
+static bool
+clients_are_here(const struct sf_volume *v) {
+  return v->now_ns - v->foreground_ns <= FOREGROUND_MS * SF_MS;
+}
+
+static unsigned
+next_piece(const struct copying *c) {
+  unsigned piece = 0;
+
+  while (c->piece[piece] != PIECE_TO_COME)
+    piece++;
+  return piece;
+}
+
+/* False: no op is free. */
+static bool
+issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
+  struct copier *copier = &v->copier;
+  unsigned piece = next_piece(c);
+  uint64_t base = c->extent << v->extent_shift;
+  uint64_t offset = base + (uint64_t) piece * SF_COPY_PIECE_BYTES;
+  uint64_t length = base + extent_length(v, c->extent) - offset;
+  struct sf_op *op;
+
+  if (length > SF_COPY_PIECE_BYTES)
+    length = SF_COPY_PIECE_BYTES;
+  op = op_new(v, OP_COPY, offset, length);
+  if (op == NULL)
+    return false;
+  op->blocks_reads = c->converge;
+  op->copy = copy;
+  copy->op = op;
+  copy->of = c;
+  copy->piece = piece;
+  c->piece[piece] = PIECE_ISSUED;
+  c->issued_pieces++;
+  c->in_flight++;
+  copy_move(v, copy, COPY_WAITING);
+  if (copier->rate > 0) {
+    uint64_t from = copier->issue_at_ns > v->now_ns ? copier->issue_at_ns : v->now_ns;
+
+    copier->issue_at_ns = from + length * SF_S / copier->rate;
+  }
+  op_enter(op);
+  return true;
+}
+
+static bool
+has_piece_to_come(const struct copying *c) {
+  return c->active && !c->failed && c->issued_pieces < c->pieces;
+}
+
+static void
+issue_pieces(struct sf_volume *v, struct copying *c) {
+  struct copier *copier = &v->copier;
+  unsigned slots = clients_are_here(v) ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
+
+  for (unsigned i = 0; i < slots && has_piece_to_come(c); i++) {
+    if (copier->slot[i].sm.state != COPY_IDLE)
+      continue;
+    if (v->now_ns < copier->issue_at_ns || !issue_piece(v, c, &copier->slot[i]))
+      return;
+  }
+}
+
+/* ---- what to copy next ---- */
+
+static bool
+must_be_copied(const struct sf_volume *v, uint64_t extent) {
+  return sf_map_test(&v->unconverged, extent) && !sf_map_test(&v->copier.copied, extent) &&
+         !sf_map_test(&v->copier.flushing_copied, extent) && find_copying(v, extent) == NULL;
+}
+
+static bool
+demanded_extent(const struct sf_volume *v, uint64_t *extent) {
+  for (const struct sf_request *r = v->parked; r != NULL; r = r->next) {
+    uint64_t last = extent_of(v, r->offset + r->length - 1);
+
+    for (uint64_t e = extent_of(v, r->offset); e <= last; e++)
+      if (must_be_copied(v, e)) {
+        *extent = e;
+        return true;
+      }
+  }
+  return false;
+}
+
+static bool
+background_extent(struct sf_volume *v, uint64_t *extent) {
+  if (v->unconverged.set == v->copier.copied.set + v->copier.flushing_copied.set)
+    return false;
+  for (unsigned round = 0; round < 2; round++, v->copier.cursor = 0)
+    for (uint64_t e = sf_map_next(&v->unconverged, v->copier.cursor); e < v->extents;
+         e = sf_map_next(&v->unconverged, e + 1))
+      if (must_be_copied(v, e)) {
+        v->copier.cursor = e;
+        *extent = e;
+        return true;
+      }
+  return false;
+}
+
+static bool
+resync_extent(const struct sf_volume *v, uint64_t *extent, unsigned *leg) {
+  for (unsigned i = 0; i < v->legs; i++) {
+    const struct leg *l = &v->leg[i];
+
+    if (leg_state(l) != SF_STATE_CATCHING_UP)
+      continue;
+    for (uint64_t e = sf_map_next(&l->stale, 0); e < v->extents; e = sf_map_next(&l->stale, e + 1))
+      if (!sf_map_test(&v->unconverged, e) && find_copying(v, e) == NULL) {
+        *extent = e;
+        *leg = i;
+        return true;
+      }
+  }
+  return false;
+}
+
+static void
+flush_done(struct sf_request *request) {
+  struct sf_volume *v = request->host;
+
+  v->copier.flushing = false;
+  v->copier.flushed = true;
+  v->dirty = true;
+}
+
+static void
+flush_copied(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+
+  sf_map_swap(&copier->copied, &copier->flushing_copied);
+  copier->flushing = true;
+  copier->flush = (struct sf_request){
+      .kind = SF_REQ_FLUSH, .done = flush_done, .host = v, .internal = true, .since_ns = v->now_ns};
+  volume_begin(v, &copier->flush);
+}
+
+static void
+converged(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  struct sf_map *good = &copier->flushing_copied;
+
+  copier->flushed = false;
+  if (copier->flush.error != 0)
+    copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
+  else
+    for (uint64_t e = sf_map_next(good, 0); e < v->extents; e = sf_map_next(good, e + 1))
+      sf_map_clear(&v->unconverged, e);
+  sf_map_zero(good);
+  if (v->parked != NULL && copier->flush.error == 0)
+    volume_release_parked(v);
+}
+
+static unsigned
+converging(const struct sf_volume *v) {
+  unsigned n = 0;
+
+  for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
+    n += v->copier.extent[i].active && v->copier.extent[i].converge;
+  return n;
+}
+
+/* Enough is copied, or somebody waits for what is. */
+static bool
+should_flush(const struct sf_volume *v) {
+  const struct copier *copier = &v->copier;
+
+  if (copier->copied.set == 0 || copier->flushing)
+    return false;
+  return copier->copied.set >= CONVERGE_BATCH || v->parked != NULL ||
+         (copier->copied.set == v->unconverged.set && converging(v) == 0);
+}
+
+/* False: nothing to copy now. */
+static bool
+pick(struct sf_volume *v, struct copying *c) {
+  uint64_t extent;
+  unsigned leg = 0;
+
+  if (v->now_ns < v->copier.issue_at_ns)
+    return false;
+  /* Not while a promotion is under way: the newcomer is neither in sync nor to be called stale. */
+  if (v->unconverged.set > 0 && v->promoting < 0) {
+    if (demanded_extent(v, &extent) || background_extent(v, &extent)) {
+      begin_extent(v, c, extent, true, 0);
+      return true;
+    }
+  }
+  if (!resync_extent(v, &extent, &leg))
+    return false;
+  begin_extent(v, c, extent, false, leg);
+  return true;
+}
+
+/* R15: while clients work, additive up and multiplicative down on their latency, between the
+ * configured bounds; at full speed while they are quiet. */
+static void
+adapt(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  uint64_t most = v->config.resync_max_rate, least = v->config.resync_min_rate;
+
+  if (v->now_ns < copier->adapt_at_ns)
+    return;
+  copier->adapt_at_ns = v->now_ns + ADAPT_MS * SF_MS;
+  if (!clients_are_here(v)) {
+    copier->rate = most;
+    return;
+  }
+  if (copier->rate == 0)
+    copier->rate = 16 * least;
+  else if (copier->quiet_average_ns > 0 &&
+           copier->busy_average_ns > copier->quiet_average_ns + copier->quiet_average_ns / 2)
+    copier->rate -= copier->rate / 4;
+  else
+    copier->rate += copier->rate / 8 + least;
+  if (most > 0 && copier->rate > most)
+    copier->rate = most;
+  if (copier->rate < least)
+    copier->rate = least;
+}
+
+static bool
+has_work(const struct sf_volume *v) {
+  if (v->unconverged.set > 0)
+    return true;
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].stale.set > 0)
+      return true;
+  return false;
+}
+
+void
+copier_foreground(struct sf_volume *v, uint64_t latency_ns) {
+  struct copier *copier = &v->copier;
+  bool busy = false;
+
+  EACH_COPYING(c, copier)
+  busy = busy || c->active;
+  uint64_t *average = busy ? &copier->busy_average_ns : &copier->quiet_average_ns;
+
+  *average = *average == 0 ? latency_ns : *average - *average / 16 + latency_ns / 16;
+  v->foreground_ns = v->now_ns;
+}
+
+void
+copier_settle(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  bool more = true;
+
+  if (copier->flushed)
+    converged(v);
+  EACH_COPYING(c, copier)
+  if (c->active && c->in_flight == 0 && (c->failed || c->issued_pieces == c->pieces))
+    end_extent(v, c);
+  if (v->phase != PHASE_SERVING || !has_work(v))
+    return;
+  if (should_flush(v))
+    flush_copied(v);
+  adapt(v);
+  EACH_COPYING(c, copier) {
+    if (!c->active && more)
+      more = pick(v, c);
+    if (c->active)
+      issue_pieces(v, c);
+  }
+  if (v->now_ns < copier->issue_at_ns)
+    volume_arm(v, copier->issue_at_ns);
+}
