@@ -109,9 +109,9 @@ unsupported(int res) {
   return false;
 }
 
-/* What comes after a ZERO's range is zero. */
+/* What is to be stable before it is OK, and is not yet. */
 static int
-zeroed(struct sf_tio_io *io) {
+to_be_stable(struct sf_tio_io *io) {
   if (!(io->request->flags & SF_TIO_FUA))
     return 0;
   io->stage = SF_TIO_DO_FSYNC;
@@ -145,7 +145,7 @@ advance(struct sf_tio_io *io, int res) {
   io->attempts = 0;
   io->touched = true;
   if (fallocate)
-    return zeroed(io);
+    return to_be_stable(io);
   if (io->stage == SF_TIO_DO_FSYNC)
     return 0;
   if (res == 0)
@@ -154,7 +154,7 @@ advance(struct sf_tio_io *io, int res) {
   SF_MUST(io->progress <= io->length);
   if (io->progress < io->length)
     return 1;
-  return io->stage == SF_TIO_DO_WRITE_ZEROS ? zeroed(io) : 0;
+  return io->stage == SF_TIO_DO_WRITE_ZEROS || !io->device->dsync ? to_be_stable(io) : 0;
 }
 
 /* May the same thing be asked again? */

@@ -14,7 +14,8 @@
 #define REMOVE_WAIT_NS (1000 * SF_TIO_MS)
 
 /* File systems of which it is known that they honour RWF_NOWAIT, or refuse it, instead of blocking
- * in submission, and that a hole reads as zeros. */
+ * in submission, that RWF_DSYNC holds for asynchronous writes (FUSE hands it on and forgets it), and
+ * that a hole reads as zeros. */
 static bool
 known_filesystem(int fd) {
   struct statfs fs;
@@ -39,6 +40,7 @@ examine(struct sf_tio_device *device) {
   if (fstat(device->fd, &st) < 0)
     return -errno;
   device->inline_ok = S_ISBLK(st.st_mode) || (S_ISREG(st.st_mode) && known_filesystem(device->fd));
+  device->dsync = device->inline_ok;
   /* Elsewhere fallocate's word is not taken for it: nbdfuse 1.14 says that it zeroed the whole range
    * and did 4 KiB, or trims, which promises nothing. */
   device->no_punch = device->no_zero_range = !device->inline_ok;

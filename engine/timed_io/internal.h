@@ -332,6 +332,7 @@ struct sf_tio_device {
   struct sf_tio_client *client;
   int fd;
   unsigned index; /* in client->devices */
+  bool dsync;     /* RWF_DSYNC is heeded; elsewhere a FUA write is followed by a flush */
   void *_Atomic user;
 
   /* under client->lock */

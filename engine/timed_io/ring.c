@@ -61,7 +61,7 @@ prep_transfer(const struct sf_tio_ring *ring, struct io_uring_sqe *sqe, const st
     io_uring_prep_write_fixed(sqe, fd, data, len, offset, slot->class);
   else
     io_uring_prep_write(sqe, fd, data, len, offset);
-  if (request->op == SF_TIO_WRITE && request->flags & SF_TIO_FUA)
+  if (request->op == SF_TIO_WRITE && request->flags & SF_TIO_FUA && io->device->dsync)
     rw_flags |= RWF_DSYNC;
   sqe->rw_flags = rw_flags;
 }
