@@ -16,7 +16,7 @@ const char sf_params_help[] =
     "fail_timeout=TIME         when a request fails for want of legs\n"
     "on_too_few=error|suspend  what a request does then\n"
     "min_legs=N                an acknowledgement needs so many legs\n"
-    "wait_for_legs=TIME        how long a start waits for missing legs\n"
+    "wait_for_legs=TIME        how long a start waits for the legs that it needs\n"
     "resync_min_rate=SIZE      resync_max_rate: bytes per second of catching up\n"
     "leg.NAME.write_timeout=TIME\n"
     "                          read_timeout, flush_timeout, path: of one leg";

@@ -19,6 +19,7 @@ sf_config_init(struct sf_config *config) {
           {[SF_READ_KIND] = 100 * MS, [SF_WRITE_KIND] = 100 * MS, [SF_FLUSH_KIND] = 1000 * MS},
       .fail_timeout_ns = 30000 * MS,
       .on_too_few = SF_TOO_FEW_ERROR,
+      .wait_for_legs_ns = 30000 * MS,
       .resync_min_rate = UINT64_C(4) << 20,
       .intent_delay_ns = 5000 * MS,
       .hot_extents = 8192,

@@ -73,6 +73,10 @@ struct sf_serve {
 void serve_log(struct sf_serve *serve, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* find.c: the legs that the volume starts from; waits for those it needs.  -EAGAIN: it may not start */
+int serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
+void serve_close_files(struct sf_serve *serve);
+
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);
 void keeper_stop(struct sf_serve *serve);

@@ -7,12 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/must.h"
+enum { CLOSE_GRACE_S = 5 };
 
-enum { OPEN_TIMEOUT_S = 5, RETRY_MS = 500, CLOSE_GRACE_S = 5 };
-
-#define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S  UINT64_C(1000000000)
+#define NS_PER_S UINT64_C(1000000000)
 
 /* Lines are kept and printed by the keeper: the volume tells its events with its lock held, and
  * whoever reads our log may be slow. */
@@ -134,52 +131,6 @@ host_trace(void *ctx, const char *line) {
 
 /* ---- open ---- */
 
-static void
-close_files(struct sf_serve *serve) {
-  for (unsigned i = 0; i < serve->config.legs; i++)
-    sf_leg_file_close(&serve->leg[i].file);
-}
-
-static int
-find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
-  struct sf_leg_file file[SF_LEGS_MAX];
-  struct sf_leg_found found[SF_LEGS_MAX];
-  char why[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
-  const struct sf_config *config = &serve->config;
-  int r;
-
-  r = sf_leg_files_open(config, 0, OPEN_TIMEOUT_S * NS_PER_S, file, found, why, error);
-  if (r < 0)
-    return r;
-  for (unsigned i = 0; i < config->legs; i++) {
-    serve->leg[i].file = file[i];
-    serve->leg[i].found = found[i];
-  }
-  sf_assemble(config, found, serve->options.force, &serve->assembly);
-  if (serve->assembly.may_start)
-    return 0;
-  r = snprintf(error, SF_CONFIG_ERROR_MAX, "volume %s: %s", config->name, serve->assembly.reason);
-  for (unsigned i = 0; i < config->legs && r > 0 && r < SF_CONFIG_ERROR_MAX; i++)
-    if (!found[i].present)
-      r += snprintf(error + r, SF_CONFIG_ERROR_MAX - (size_t) r, "; leg %s: %s",
-                    config->leg[i].name, why[i]);
-  close_files(serve);
-  return -EAGAIN;
-}
-
-/* Disks come up late at boot: look again until they are there or the time is over. */
-static int
-wait_for_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
-  uint64_t until = sf_tio_now() + serve->config.wait_for_legs_ns;
-  const struct timespec pause = {.tv_nsec = RETRY_MS * NS_PER_MS};
-  int r;
-
-  while ((r = find_legs(serve, error)) == -EAGAIN && sf_tio_now() < until)
-    nanosleep(&pause,
-              NULL); /* there is no event for "a path begins to exist" on every file system */
-  return r;
-}
-
 /* A leg that is no member as it stands is left alone. */
 static void
 drop_strangers(struct sf_serve *serve) {
@@ -216,7 +167,7 @@ start_submitters(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
 static void
 serve_free(struct sf_serve *serve) {
   sf_control_server_destroy(serve->control);
-  close_files(serve);
+  serve_close_files(serve);
   sf_tio_submitters_stop(serve->submitters);
   pthread_rwlock_destroy(&serve->blocks);
   pthread_cond_destroy(&serve->extents.changed);
@@ -260,7 +211,7 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   init_locks(serve);
   r = start_submitters(serve, error);
   if (r == 0)
-    r = wait_for_legs(serve, error);
+    r = serve_find_legs(serve, error);
   if (r == 0) {
     drop_strangers(serve);
     r = serve_control_create(serve, error);

@@ -39,7 +39,7 @@ struct sf_config {
   uint64_t fail_timeout_ns;          /* default 30 s */
   enum sf_on_too_few on_too_few;     /* default error */
   char control[SF_CONTROL_PATH_MAX]; /* "" = no control socket */
-  uint64_t wait_for_legs_ns;         /* default 0: how long a start waits for missing legs */
+  uint64_t wait_for_legs_ns;         /* default 30 s: how long a start waits for legs it needs */
   uint64_t resync_min_rate;          /* bytes per second; default 4M */
   uint64_t resync_max_rate;          /* bytes per second; 0 = no cap (default) */
   uint64_t intent_delay_ns; /* default 5 s: not written so long, an extent may lose its intent */

@@ -205,6 +205,16 @@ class Server:
         self.handles = []
 
     def start(self):
+        self.launch()
+        try:
+            # The socket is there before the threads are: an answer is the proof.
+            self.rig.wait_until(self.answers, "nbdkit", process=self.process)
+        except CommandFailed as failure:
+            raise CommandFailed(self.command, failure.code, self.log()) from None
+        return self
+
+    def launch(self):
+        """The process alone, whether it will serve or not."""
         self.socket.unlink(missing_ok=True)
         environment = dict(os.environ)
         if "SUREFOOT_PRELOAD" in os.environ:
@@ -212,14 +222,9 @@ class Server:
         with open(self.log_path, "ab") as log:
             self.process = self.rig.spawn(self.command, env=environment, stderr=log)
         self.rig.on_close(self._close)
-        try:
-            # The socket is there before the threads are: an answer is the proof.
-            self.rig.wait_until(self._answers, "nbdkit", process=self.process)
-        except CommandFailed as failure:
-            raise CommandFailed(self.command, failure.code, self.log()) from None
         return self
 
-    def _answers(self):
+    def answers(self):
         if not self.socket.exists():
             return False
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
@@ -286,7 +291,9 @@ class Volume:
         self.name = name
         self.legs = legs
         self.size = size
-        self.settings = {"name": name, "control": rig.folder / f"{name}.ctl", **settings}
+        # A start that is to be refused is refused at once.
+        self.settings = {"name": name, "control": rig.folder / f"{name}.ctl",
+                         "wait_for_legs": "0s", **settings}
         self.leg_settings = leg_settings
         self.control = self.settings["control"]
         self.conf = rig.folder / f"{name}.conf"
@@ -308,6 +315,10 @@ class Volume:
 
     def serve(self, *parameters, **options):
         return Server(self.rig, self, parameters, **options).start()
+
+    def launch(self, *parameters, **options):
+        """A server that may have to wait for legs."""
+        return Server(self.rig, self, parameters, **options).launch()
 
     # -- what it says of itself --
 

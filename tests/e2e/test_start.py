@@ -2,7 +2,9 @@
 acknowledged write.
 Hides, damages and mixes up the files of legs between a stop and a start."""
 
-from case import VolumeTest, main
+import time
+
+from case import OVER_S, VolumeTest, main
 from rig import CommandFailed
 
 
@@ -141,6 +143,62 @@ class Start(VolumeTest):
             server = volume.serve()
             self.assertEqual(b"\x55" * 4096, bytes(server.connect().pread(4096, 8192)))
             server.stop()
+
+    def test_waits_for_a_leg(self):
+        """Proves that a start waits for the legs it needs, says once for whom, and serves when they
+        are there.  Two of three files are away; one comes back while it waits."""
+        volume = self.stopped(wait_for_legs="30s")
+        self.hide(volume, "a", "c")
+        server = volume.launch()
+        self.rig.wait_until(lambda: "waiting" in server.log(), "the wait", process=server.process)
+        time.sleep(1)  # it looks again meanwhile
+        self.assertIsNone(server.process.poll())
+        path = volume.legs[2].path
+        said = [line for line in server.log().splitlines() if "waiting up to 30 s for" in line]
+        self.assertEqual(1, len(said), server.log())
+        self.assertIn(f"leg c ({path}: no such file)", said[0])
+        self.assertIn("leg a (", said[0])
+        self.show(volume, "c")
+        self.rig.wait_until(server.answers, "the start", process=server.process)
+        self.assertEqual(b"\x55" * 4096, bytes(server.connect().pread(4096, 8192)))
+        self.show(volume, "a")
+        self.stop_and_compare(volume, server)
+
+    def test_waits_in_vain(self):
+        """Proves that the wait ends, with a refusal that names the leg and the way out."""
+        volume = self.stopped(wait_for_legs="1s")
+        self.hide(volume, "a", "c")
+        begun = time.monotonic()
+        self.refused(volume, "waiting up to 1 s for leg a (", "waits for leg a (", "force=true")
+        self.assertGreaterEqual(time.monotonic() - begun, 1)
+
+    def test_told_to_end_while_it_waits(self):
+        """Proves that SIGTERM ends a start that waits, at once, and that nothing was written."""
+        volume = self.stopped("ab", wait_for_legs="60s")
+        self.hide(volume, "b")
+        before = volume.legs[0].path.read_bytes()
+        server = volume.launch()
+        self.rig.wait_until(lambda: "waiting" in server.log(), "the wait", process=server.process)
+        begun = time.monotonic()
+        server.process.terminate()
+        server.process.wait(10)
+        self.assertLess(time.monotonic() - begun, OVER_S + 0.5)
+        self.assertEqual(before, volume.legs[0].path.read_bytes())
+
+    def test_does_not_wait_in_vain(self):
+        """Proves that a start which no leg's coming would allow is refused at once: all are there, and
+        they are of two histories."""
+        volume = self.stopped("ab", wait_for_legs="60s")
+        for alone, hidden in (("a", "b"), ("b", "a")):
+            self.hide(volume, hidden)
+            server = volume.serve("force=true")
+            server.connect().pwrite(b"\x01" * 4096, 8192)
+            server.stop()
+            self.show(volume, hidden)
+        begun = time.monotonic()
+        said = self.refused(volume, "split brain")
+        self.assertNotIn("waiting", said)
+        self.assertLess(time.monotonic() - begun, 10)
 
     def test_two_servers(self):
         """Proves that legs in use are refused to a second server, which leaves the first one alone."""

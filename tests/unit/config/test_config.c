@@ -364,7 +364,7 @@ test_defaults(void **state) {
   assert_int_equal(config.fail_timeout_ns, 30 * SEC);
   assert_int_equal(config.on_too_few, SF_TOO_FEW_ERROR);
   assert_string_equal(config.control, "");
-  assert_int_equal(config.wait_for_legs_ns, 0);
+  assert_int_equal(config.wait_for_legs_ns, 30 * SEC);
   assert_int_equal(config.resync_min_rate, 4 * MIB);
   assert_int_equal(config.resync_max_rate, 0);
   assert_int_equal(config.legs, 1);

@@ -1,0 +1,128 @@
+/* Finding the legs at a start, and waiting for those without which it may not start: disks come up
+ * late at boot, and the kernel keeps those of a killed process locked until its last request has
+ * ended (R7). */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { OPEN_TIMEOUT_S = 5, RETRY_MS = 250 };
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
+void
+serve_close_files(struct sf_serve *serve) {
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    sf_leg_file_close(&serve->leg[i].file);
+}
+
+/* Shorter than what the opening says: `create` makes no leg that a volume waits for. */
+static const char *
+why_absent(const char *path, int error) {
+  switch (error) {
+  case -ENOENT:
+    return strncmp(path, "/dev/", 5) == 0 ? "no such device" : "no such file";
+  case -EBUSY:
+    return "locked by another process, or by a dead one's last request";
+  case -ETIMEDOUT:
+    return "does not answer";
+  default:
+    return strerrordesc_np(-error);
+  }
+}
+
+static void
+say_absent(const struct sf_serve *serve, uint16_t legs, char *text, size_t size) {
+  size_t used = 0;
+
+  text[0] = '\0';
+  for (unsigned i = 0; i < serve->config.legs; i++) {
+    const struct sf_config_leg *leg = &serve->config.leg[i];
+    const char *why = why_absent(leg->path, serve->leg[i].found.error);
+
+    if (legs >> i & 1 && used < size)
+      used +=
+          (size_t) snprintf(text + used, size - used, "%sleg %s (%s: %s)", used == 0 ? "" : ", ",
+                            leg->name, leg->path, why ? why : "cannot be opened");
+  }
+}
+
+/* Legs whose coming would let the volume start; the others' would change nothing. */
+static uint16_t
+worth_waiting_for(const struct sf_serve *serve) {
+  uint16_t absent = 0;
+
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    if (!serve->leg[i].found.present)
+      absent |= (uint16_t) (1u << i);
+  /* Without any leg there is no record that could name those it needs. */
+  return serve->assembly.reference < 0 ? absent : absent & serve->assembly.waits_for;
+}
+
+/* -EAGAIN: it may not start as things are, and error says why. */
+static int
+look(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_leg_file file[SF_LEGS_MAX];
+  struct sf_leg_found found[SF_LEGS_MAX];
+  char why[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
+  const struct sf_config *config = &serve->config;
+  int r;
+
+  r = sf_leg_files_open(config, 0, OPEN_TIMEOUT_S * NS_PER_S, file, found, why, error);
+  if (r < 0)
+    return r;
+  for (unsigned i = 0; i < config->legs; i++) {
+    serve->leg[i].file = file[i];
+    serve->leg[i].found = found[i];
+  }
+  sf_assemble(config, found, serve->options.force, &serve->assembly);
+  if (serve->assembly.may_start)
+    return 0;
+  r = snprintf(error, SF_CONFIG_ERROR_MAX, "%s", serve->assembly.reason);
+  for (unsigned i = 0; i < config->legs && r > 0 && r < SF_CONFIG_ERROR_MAX; i++)
+    if (!found[i].present)
+      r += snprintf(error + r, SF_CONFIG_ERROR_MAX - (size_t) r, "; leg %s: %s",
+                    config->leg[i].name, why[i]);
+  serve_close_files(serve);
+  return -EAGAIN;
+}
+
+static void
+say_waiting(const struct sf_serve *serve, uint16_t legs) {
+  char absent[SF_CONFIG_ERROR_MAX], line[sizeof absent + 64];
+  uint64_t wait_ns = serve->config.wait_for_legs_ns;
+
+  say_absent(serve, legs, absent, sizeof absent);
+  if (wait_ns % NS_PER_S == 0)
+    snprintf(line, sizeof line, "waiting up to %" PRIu64 " s for %s", wait_ns / NS_PER_S, absent);
+  else
+    snprintf(line, sizeof line, "waiting up to %" PRIu64 " ms for %s", wait_ns / NS_PER_MS, absent);
+  /* Not serve_log: the keeper, which prints that, does not run yet. */
+  if (serve->options.log != NULL)
+    serve->options.log(serve->options.ctx, line);
+}
+
+int
+serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  uint64_t until = sf_tio_now() + serve->config.wait_for_legs_ns;
+  const struct timespec pause = {.tv_nsec = RETRY_MS * NS_PER_MS};
+  bool told = false;
+  int r;
+
+  while ((r = look(serve, error)) == -EAGAIN && sf_tio_now() < until) {
+    uint16_t legs = worth_waiting_for(serve);
+
+    if (legs == 0)
+      break;
+    if (!told)
+      say_waiting(serve, legs);
+    told = true;
+    /* No event tells on every file system that a path begins to exist or a lock is free. */
+    nanosleep(&pause, NULL);
+  }
+  return r;
+}
