@@ -33,6 +33,15 @@ known_filesystem(int fd) {
   return false;
 }
 
+/* There a transfer is a copy, which does not wait for anything.  io_uring would give it to a worker of
+ * the kernel, since RWF_NOWAIT is refused. */
+static bool
+in_memory(int fd) {
+  struct statfs fs;
+
+  return fstatfs(fd, &fs) == 0 && (unsigned long) fs.f_type == TMPFS_MAGIC;
+}
+
 static int
 examine(struct sf_tio_device *device) {
   struct stat st;
@@ -41,6 +50,7 @@ examine(struct sf_tio_device *device) {
     return -errno;
   device->inline_ok = S_ISBLK(st.st_mode) || (S_ISREG(st.st_mode) && known_filesystem(device->fd));
   device->dsync = device->inline_ok;
+  device->in_memory = S_ISREG(st.st_mode) && in_memory(device->fd);
   /* Elsewhere fallocate's word is not taken for it: nbdfuse 1.14 says that it zeroed the whole range
    * and did 4 KiB, or trims, which promises nothing. */
   device->no_punch = device->no_zero_range = !device->inline_ok;

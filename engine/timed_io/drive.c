@@ -21,25 +21,46 @@ arm_wake(struct sf_tio_thread *thread) {
   thread->wake_armed = true;
 }
 
-static bool
-hand_over(struct sf_tio_thread *thread, struct sf_tio_io *io, uint64_t now_ns) {
-  struct sf_tio_device *device = io->device;
-
-  if (!sf_tio_device_inline(device, io, now_ns)) {
-    sf_list_remove(&io->where_link);
-    thread->pending_n--;
-    sf_tio_exec_add(io);
-    return true;
-  }
-  if (!sf_tio_ring_prep(&thread->ring, io, true))
-    return false;
+static void
+unlist(struct sf_tio_thread *thread, struct sf_tio_io *io) {
   sf_list_remove(&io->where_link);
   thread->pending_n--;
+}
+
+static void
+enter_ring(struct sf_tio_thread *thread, struct sf_tio_io *io, uint64_t now_ns) {
+  unlist(thread, io);
   io->where = SF_TIO_IN_RING;
   thread->in_ring++;
   thread->in_ring_live++;
-  if (device->in_rings++ == 0)
-    device->progress_ns = now_ns;
+  if (io->device->in_rings++ == 0)
+    io->device->progress_ns = now_ns;
+}
+
+/* Under client->lock, which is dropped meanwhile. */
+static void
+copy(struct sf_tio_thread *thread, struct sf_tio_io *io, uint64_t now_ns) {
+  int res;
+
+  enter_ring(thread, io, now_ns);
+  pthread_mutex_unlock(&thread->client->lock);
+  res = sf_tio_transfer(io);
+  pthread_mutex_lock(&thread->client->lock);
+  sf_tio_io_complete(io, res, sf_tio_now());
+}
+
+static bool
+hand_over(struct sf_tio_thread *thread, struct sf_tio_io *io, uint64_t now_ns) {
+  if (!sf_tio_device_inline(io->device, io, now_ns)) {
+    unlist(thread, io);
+    sf_tio_exec_add(io);
+  } else if (io->device->in_memory) {
+    copy(thread, io, now_ns);
+  } else {
+    if (!sf_tio_ring_prep(&thread->ring, io, true))
+      return false;
+    enter_ring(thread, io, now_ns);
+  }
   return true;
 }
 

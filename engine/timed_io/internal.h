@@ -252,6 +252,8 @@ int sf_tio_ring_register(struct sf_tio_ring *ring, const struct sf_tio_pool *poo
 void sf_tio_ring_exit(struct sf_tio_ring *ring);
 /* False: the submission queue is full. */
 bool sf_tio_ring_prep(struct sf_tio_ring *ring, const struct sf_tio_io *io, bool nowait);
+/* Without a ring, here and now: as a completion would say it. */
+int sf_tio_transfer(const struct sf_tio_io *io);
 
 /* ---- a queue: the ring and the events of one attending thread, or of the service ---- */
 
@@ -333,6 +335,7 @@ struct sf_tio_device {
   int fd;
   unsigned index; /* in client->devices */
   bool dsync;     /* RWF_DSYNC is heeded; elsewhere a FUA write is followed by a flush */
+  bool in_memory; /* the submitting thread does its transfers itself */
   void *_Atomic user;
 
   /* under client->lock */

@@ -34,6 +34,8 @@ map_memory(struct sf_tio_pool *pool) {
   /* A child would get copies of pages that the kernel may still be writing to; it has no use of
    * them. */
   madvise(pool->memory, pool->memory_bytes, MADV_DONTFORK);
+  /* Rings pin all of it anyhow; in large pages that is quicker, and a large slot is one segment. */
+  madvise(pool->memory, pool->memory_bytes, MADV_HUGEPAGE);
   pool->zeros = pool->memory + small + large;
   pool->fixed[SF_TIO_SMALL] = (struct iovec){pool->memory, small};
   pool->fixed[SF_TIO_LARGE] = (struct iovec){pool->memory + small, large + pool->zeros_bytes};

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/uio.h>
 
 int
 sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completions) {
@@ -41,6 +42,19 @@ sf_tio_ring_register(struct sf_tio_ring *ring, const struct sf_tio_pool *pool) {
 void
 sf_tio_ring_exit(struct sf_tio_ring *ring) {
   io_uring_queue_exit(&ring->uring);
+}
+
+int
+sf_tio_transfer(const struct sf_tio_io *io) {
+  const struct sf_tio_request *request = io->request;
+  struct iovec part = {.iov_base = (char *) request->buffer->pub.data + io->progress,
+                       .iov_len = io->length - io->progress};
+  off_t offset = (off_t) (io->offset + io->progress);
+  int flags = request->op == SF_TIO_WRITE && request->flags & SF_TIO_FUA ? RWF_DSYNC : 0;
+  ssize_t done = request->op == SF_TIO_READ ? preadv2(io->device->fd, &part, 1, offset, flags)
+                                            : pwritev2(io->device->fd, &part, 1, offset, flags);
+
+  return done < 0 ? -errno : (int) done;
 }
 
 static void

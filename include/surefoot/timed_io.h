@@ -164,7 +164,8 @@ void sf_tio_client_stats(struct sf_tio_client *client, struct sf_tio_client_stat
 /* fd stays the caller's, must be open for read and write, and must stay open until
  * sf_tio_device_remove() returned 0.  Whether I/O is handed to the kernel by the submitting thread
  * or by a thread of the device's own (where the file system may block in submission: FUSE, NFS
- * and whatever is not known to honour RWF_NOWAIT) is found out here.  -ENOSPC: too many. */
+ * and whatever is not known to honour RWF_NOWAIT) is found out here; in tmpfs the submitting thread
+ * copies the data itself.  -ENOSPC: too many. */
 int sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **device);
 
 /* -EBUSY while a region on it runs, detached ones included, and in a notify or late call about it.
