@@ -61,14 +61,15 @@ volume_to_json(const struct sf_volume_status *volume) {
   char uuid[37];
   sf_uuid_format(&volume->uuid, uuid);
   return json_pack(
-      "{so ss ss sI s{sI sI} si si sI s{sI sI sI sI sI} so}", "name",
+      "{so ss ss sI s{sI sI} si si sI sI s{sI sI sI sI sI} so}", "name",
       sf_text_to_json_string(volume->name), "uuid", uuid, "state", state_name(volume->state),
       "size_bytes", (json_int_t) volume->size_bytes, "record", "term", (json_int_t) volume->term,
       "change", (json_int_t) volume->change, "min_legs", (int) volume->min_legs, "legs_in_sync",
       (int) volume->legs_in_sync, "unconverged_bytes", (json_int_t) volume->unconverged_bytes,
-      "requests", "reads", (json_int_t) volume->reads, "writes", (json_int_t) volume->writes,
-      "flushes", (json_int_t) volume->flushes, "late_acks", (json_int_t) volume->late_acks,
-      "errors", (json_int_t) volume->errors, "legs", legs);
+      "intent_bytes", (json_int_t) volume->intent_bytes, "requests", "reads",
+      (json_int_t) volume->reads, "writes", (json_int_t) volume->writes, "flushes",
+      (json_int_t) volume->flushes, "late_acks", (json_int_t) volume->late_acks, "errors",
+      (json_int_t) volume->errors, "legs", legs);
 }
 
 json_t *

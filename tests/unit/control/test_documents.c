@@ -42,7 +42,7 @@ make_up(void) {
 }
 
 /* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
- * added beside them is reason, unconverged_bytes, and a rate and a time left in resync. */
+ * added beside them is reason, unconverged_bytes, intent_bytes, and a rate and a time left in resync. */
 static void
 test_whole_document(void **state) {
   (void) state;
@@ -66,7 +66,7 @@ test_whole_document(void **state) {
       "{\"version\":1,\"volumes\":[{\"name\":\"vol0\","
       "\"uuid\":\"00000000-0000-0000-0000-000000000000\",\"state\":\"healthy\","
       "\"size_bytes\":1099511627776,\"record\":{\"term\":3,\"change\":4},\"min_legs\":1,"
-      "\"legs_in_sync\":2,\"unconverged_bytes\":0,"
+      "\"legs_in_sync\":2,\"unconverged_bytes\":0,\"intent_bytes\":0,"
       "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"
       "\"legs\":[{\"name\":\"a\",\"path\":\"/dev/sdb\",\"state\":\"catching-up\","
       "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
