@@ -39,7 +39,7 @@ queue_has_checkpoint(const struct sf_volume *v) {
 
 /* To every leg that has not got it yet.  Not beside an older flush that still runs there: if that one
  * fails, what the newer one says is worth nothing, and the two answers may come in any order.  When
- * the older one is late or given up on, so is this one. */
+ * the older one is late, so is this one. */
 static void
 send(struct sf_volume *v, struct sf_op *op) {
   struct io_args args = {.op = SF_TIO_FLUSH, .kind = SF_FLUSH_KIND};

@@ -139,7 +139,7 @@ struct leg {
   struct sf_map flushing;  /* covered by the flush in flight */
   struct sf_op *flush_op;
   unsigned flushes;  /* in the kernel, those given up on included */
-  bool flush_late;   /* one of them is past its timeout, or given up on */
+  bool flush_late;   /* one of them is past its timeout */
   bool flush_failed; /* a failed flush that could not be answered by a demotion: sticky (R9) */
   /* Pages of the maps in which stale bits were cleared: since the last flush was submitted, and
    * before it.  Written once it is flushed, so that a resync goes on where it was. */

@@ -65,7 +65,7 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
     leg->left_ns = v->now_ns;
   if (to == SF_STATE_IN_SYNC) {
     leg->joined_ns = v->now_ns;
-    leg->avoid = leg->flush_failed = false;
+    leg->avoid = false;
   }
   if (to == SF_STATE_MISSING)
     leg->open_at_ns = v->now_ns;
@@ -107,6 +107,7 @@ go_stale(struct sf_volume *v, unsigned index) {
   sf_map_zero(&leg->unflushed);
   sf_map_zero(&leg->flushing);
   leg->flush_op = NULL;
+  leg->flush_failed = false; /* all that it stood for is stale now */
   map_leg_left(v, index);
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);

@@ -279,7 +279,7 @@ void
 op_fail(struct sf_op *op, int error) {
   struct sf_volume *v = op->volume;
 
-  for (unsigned i = 0; i < op->ios; i++)
+  for (unsigned i = 0; i < op->ios && op->kind != OP_FLUSH; i++)
     io_cancel(&op->io[i]);
   if ((op->kind == OP_WRITE || op->kind == OP_ZERO) && op->sent != 0)
     op_leave_unconverged(op);
