@@ -118,7 +118,7 @@ check_deadline(const struct client *c) {
   for (unsigned i = 0; i < o->legs; i++)
     sound += fault_is_sound(i) && sim.leg[i].cured_ns < c->began_ns &&
              sim.leg_state[i] == SF_STATE_IN_SYNC && sim.in_sync_since_ns[i] < c->began_ns;
-  if (!c->timely || sound < o->min_legs)
+  if (!c->timely || sound < o->min_legs || sim.paused_until_ns > c->began_ns)
     return;
   COUNT(deadlines_checked);
   most = (2 + o->legs - sound) * most + 50 * SIM_MS;

@@ -2,6 +2,7 @@
  * Only what the rules promise to survive: data on stable storage stays, and a leg that goes away
  * loses its cache only once the volume has let go of it. */
 #include <errno.h>
+#include <string.h>
 
 #include "sim/sim.h"
 
@@ -115,8 +116,38 @@ strike_lost(struct sim_leg *leg) {
   cure_after(leg, 4 * sim.options.stall_ns);
 }
 
-void
-fault_strike(void) {
+/* The copy that is not the newest: nobody needs it, until a write to it is torn. */
+static void
+strike_flip(struct sim_leg *leg) {
+  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
+  const struct region *in_flight;
+  struct sf_superblock sb;
+  unsigned copy;
+
+  memcpy(page, leg->meta_stable, sizeof page);
+  if (tio_superblock_in_flight(leg->index, &in_flight) ||
+      sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, &copy) != 0)
+    return;
+  COUNT(flips);
+  TRACE("leg %u: superblock copy %u rots", leg->index, 1 - copy);
+  medium_flip(leg, 1 - copy);
+}
+
+/* Both copies, of a leg that the set can do without. */
+static void
+strike_damage(struct sim_leg *leg) {
+  if (sim.volume == NULL || !inside_leg_is_out(sim.volume, leg->index))
+    return;
+  COUNT(damages);
+  TRACE("leg %u: both superblock copies rot", leg->index);
+  for (unsigned copy = 0; copy < SF_SUPERBLOCK_COPIES; copy++)
+    medium_flip(leg, copy);
+}
+
+/* ---- which, when, and whom ---- */
+
+static void
+strike(struct sim_leg *leg) {
   const struct options *o = &sim.options;
   const struct {
     unsigned weight;
@@ -127,15 +158,13 @@ fault_strike(void) {
                {o->error_weight, strike_error},
                {o->gone_weight, strike_gone},
                {o->lost_weight, strike_lost},
-               {o->flush_error_weight, strike_flush_error}};
+               {o->flush_error_weight, strike_flush_error},
+               {o->flip_weight, strike_flip},
+               {o->damage_weight, strike_damage}};
   const unsigned faults = sizeof fault / sizeof fault[0];
   unsigned sum = 0, most = o->all_may_stall ? o->legs : o->legs - o->min_legs;
-  struct sim_leg *leg = &sim.leg[random_below(o->legs)];
   uint64_t draw;
 
-  if (sim.healing)
-    return;
-  event_add(sim.now_ns + random_around(o->fault_gap_ns), EV_FAULT, 0, 0);
   for (unsigned i = 0; i < faults; i++)
     sum += fault[i].weight;
   if (sum == 0 || is_troubled(leg) || troubled_legs() >= most)
@@ -150,6 +179,76 @@ fault_strike(void) {
     }
     draw -= fault[i].weight;
   }
+}
+
+/* One that is on its way back meets the rarer cases. */
+static struct sim_leg *
+victim(void) {
+  unsigned first = (unsigned) random_below(sim.options.legs);
+
+  if (random_chance(400))
+    for (unsigned i = 0; i < sim.options.legs; i++) {
+      unsigned leg = (first + i) % sim.options.legs;
+
+      if (sim.leg_state[leg] == SF_STATE_CATCHING_UP || sim.leg_state[leg] == SF_STATE_PROBING)
+        return &sim.leg[leg];
+    }
+  return &sim.leg[first];
+}
+
+void
+fault_strike(bool once) {
+  if (sim.healing)
+    return;
+  if (!once)
+    event_add(sim.now_ns + random_around(sim.options.fault_gap_ns), EV_FAULT, 0, 0);
+  strike(victim());
+}
+
+/* While the set changes is the worst moment for anything. */
+void
+fault_nemesis(unsigned index) {
+  uint64_t soon;
+
+  if (sim.healing || !random_chance(sim.options.nemesis_permille))
+    return;
+  COUNT(nemeses);
+  soon = sim.now_ns + random_below(6 * sim.options.latency_ns[index]);
+  switch (random_below(5)) {
+  case 0:
+    if (sim.options.kill_gap_ns != 0)
+      event_add(soon, EV_KILL, EVENT_ONCE, 0);
+    break;
+  case 1:
+    if (sim.options.power_gap_ns != 0)
+      event_add(soon, EV_POWER, EVENT_ONCE, 0);
+    break;
+  case 2:
+    if (!is_troubled(&sim.leg[index]) && sim.options.lost_weight != 0) {
+      sim.troubles++;
+      sim.leg[index].lose_next = 1;
+      sim.leg[index].lose_for_ns = random_around(sim.options.stall_ns);
+    }
+    break;
+  default:
+    event_add(soon, EV_FAULT, EVENT_ONCE, 0);
+  }
+}
+
+/* A device that was reset, or went away and came back: nobody is told that its cache is empty.
+ * Only once the set does without it. */
+void
+fault_reset(unsigned index, uint32_t life) {
+  if (sim.healing || sim.volume == NULL || life != sim.life ||
+      sim.leg_state[index] == SF_STATE_IN_SYNC || sim.leg_state[index] == SF_STATE_CATCHING_UP)
+    return;
+  if (!inside_leg_is_out(sim.volume, index)) {
+    event_add(sim.now_ns + 2 * SIM_MS, EV_RESET, index, life);
+    return;
+  }
+  COUNT(resets);
+  TRACE("leg %u is reset", index);
+  medium_lose_cache(&sim.leg[index], (unsigned) random_below(1000));
 }
 
 void

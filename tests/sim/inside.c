@@ -40,6 +40,13 @@ inside_is_stuck(struct sf_volume *v) {
   return false;
 }
 
+bool
+inside_leg_is_out(const struct sf_volume *v, unsigned leg) {
+  return v->durable.change > 0 &&
+         !((v->latest.in_sync | v->durable.in_sync | v->needs) & legbit(leg)) &&
+         leg_state(&v->leg[leg]) != SF_STATE_CATCHING_UP;
+}
+
 enum sf_leg_state
 inside_leg_state(const struct sf_volume *v, unsigned leg) {
   return leg_state(&v->leg[leg]);

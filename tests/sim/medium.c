@@ -93,9 +93,27 @@ stamp_of(const void *data, unsigned i, uint64_t block) {
   return stamp[0];
 }
 
+/* At a power cut: a sector of which only the first bytes are new. */
+static bool
+tears(void) {
+  return sim.power_is_failing && random_chance(sim.options.tear_permille);
+}
+
 static void
-land_stable(struct sim_leg *leg, const struct landed *item, unsigned i) {
+land_stable(struct sim_leg *leg, struct landed *item, unsigned i) {
   uint64_t block = item->first + i;
+
+  if (tears()) {
+    COUNT(torn_sectors);
+    if (item->meta) {
+      size_t kept = (size_t) random_below(BLOCK);
+
+      memcpy(item->bytes + (size_t) i * BLOCK + kept, leg->meta_stable + block * BLOCK + kept,
+             BLOCK - kept);
+    } else if (item->value[i] != 0) {
+      item->value[i] = oracle_tear(block, item->value[i]);
+    }
+  }
 
   if (item->meta) {
     if (item->seq < leg->meta_stable_seq[block])
@@ -221,6 +239,28 @@ medium_lose_cache(struct sim_leg *leg, unsigned keep_permille) {
       leg->now_seq[b] = leg->stable_seq[b];
       oracle_recheck(leg, b);
     }
+  trust_changed(leg->index);
+}
+
+void
+medium_flip(struct sim_leg *leg, uint64_t page) {
+  uint64_t at = page * SF_PAGE_BYTES + random_below(SF_PAGE_BYTES);
+  uint8_t flip = (uint8_t) (1u << random_below(8));
+
+  leg->meta_now[at] ^= flip;
+  leg->meta_stable[at] = leg->meta_now[at];
+  trust_changed(leg->index);
+}
+
+void
+medium_blank(struct sim_leg *leg, struct sf_superblock *sb) {
+  memset(leg->meta_now, 0, META_BYTES);
+  for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES; sb->serial++)
+    sf_superblock_encode(sb,
+                         leg->meta_now + SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
+  memcpy(leg->meta_stable, leg->meta_now, META_BYTES);
+  for (unsigned i = 0; i < META_BLOCKS; i++)
+    leg->meta_now_seq[i] = leg->meta_stable_seq[i] = leg->seq;
   trust_changed(leg->index);
 }
 

@@ -31,6 +31,8 @@ struct write {
   bool ended;
 };
 
+#define TORN UINT32_C(0x80000000) /* in a stamp: see oracle_tear() */
+
 static struct node *nodes;
 static uint32_t nodes_len, nodes_cap, nodes_free;
 static uint32_t *head; /* of each block */
@@ -325,6 +327,27 @@ oracle_flush_end(uint64_t began, bool good) {
 }
 
 /* ---- the process ends ---- */
+
+/* A sector of which a part is new: neither what was there nor what was written.  As good as any
+ * other outcome of a write that nobody may rely on yet, and as lasting (R11). */
+uint32_t
+oracle_tear(uint64_t block, uint32_t value) {
+  uint32_t torn = value | TORN;
+
+  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
+    if (nodes[i].value == torn)
+      return torn;
+  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
+    if (nodes[i].value == value) {
+      uint32_t added = node_add(block), next = nodes[added].next;
+
+      nodes[added] = nodes[i];
+      nodes[added].value = torn;
+      nodes[added].next = next;
+      break;
+    }
+  return torn;
+}
 
 void
 oracle_killed(void) {

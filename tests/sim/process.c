@@ -27,7 +27,7 @@ static void
 host_close_leg(void *ctx, unsigned leg) {
   if (sim.leg[leg].regions >= 0)
     sim_fail("leg %u: closed while it holds requests", leg);
-  if (random_chance(500) && sim.options.fault_gap_ns != 0) {
+  if (random_chance(500) && sim.options.fault_gap_ns != 0 && inside_leg_is_out(sim.volume, leg)) {
     TRACE("leg %u: closed, and its cache is lost", leg);
     medium_lose_cache(&sim.leg[leg], (unsigned) random_below(1000));
   }
@@ -39,6 +39,31 @@ state_of(const char *name) {
     if (strcmp(name, sf_leg_state_name((enum sf_leg_state) s)) == 0)
       return (enum sf_leg_state) s;
   sim_fail("a leg's state called %s", name);
+}
+
+/* R2, and R3: nobody leaves the set for nothing. */
+static void
+check_leaving(unsigned leg, const char *reason) {
+  unsigned long offset;
+  unsigned others = 0, have;
+  char what[8];
+
+  COUNT(demotions);
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    others += i != leg && sim.leg_state[i] == SF_STATE_IN_SYNC;
+  if (others < sim.options.min_legs)
+    sim_fail("R2: leg %u leaves and only %u stay in sync", leg, others);
+  if (sim.troubles == 0 && sim.latencies_are_short && sim.options.eagain_permyriad == 0)
+    sim_fail("leg %u leaves in a healthy world: %s", leg, reason);
+  if (sscanf(reason, "%7s at %lu not answered", what, &offset) != 2 ||
+      (strcmp(what, "write") != 0 && strcmp(what, "zero") != 0))
+    return;
+  have = tio_have_it_too(leg, offset);
+  if (have == LEGS_MAX)
+    return;
+  COUNT(evidence_checked);
+  if (have < sim.options.min_legs)
+    sim_fail("R2: leg %u leaves for a %s that only %u others have", leg, what, have);
 }
 
 static void
@@ -56,7 +81,10 @@ host_event(void *ctx, const struct sf_volume_event *event) {
     sim.in_sync_since_ns[event->leg] = sim.now_ns;
   }
   if (state_of(event->from) == SF_STATE_IN_SYNC)
-    COUNT(demotions);
+    check_leaving((unsigned) event->leg, event->reason);
+  if (to != SF_STATE_IN_SYNC && to != SF_STATE_CATCHING_UP &&
+      random_chance(sim.options.reset_permille))
+    event_add(sim.now_ns + random_around(30 * SIM_MS), EV_RESET, (unsigned) event->leg, sim.life);
   if (to == SF_STATE_LATE || to == SF_STATE_MISSING || to == SF_STATE_FAULTY)
     tio_leg_left((unsigned) event->leg);
 }
@@ -97,9 +125,10 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
                                  .sb = found[i].sb,
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
                                  .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
-    else if (found[i].present)
+    else if (found[i].present && verdict != SF_LEG_DAMAGED)
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }
+  sim.base = assembly->base;
   r = sf_volume_create(&params, &host, &sim, &sim.volume);
   if (r != 0)
     sim_fail("sf_volume_create: %d", r);
@@ -162,9 +191,10 @@ ended(void) {
   inside_destroy(sim.volume);
   sim.volume = NULL;
   sim.stopping = false;
+  sim.paused_until_ns = 0;
   sim.life++;
   for (unsigned i = 0; i < sim.options.legs; i++) {
-    sim.opening[i] = false;
+    sim.opening[i] = sim.discard[i] = false;
     sim.leg_state[i] = SF_STATE_MISSING;
   }
   event_add(sim.now_ns + random_around(20 * SIM_MS), EV_START, 0, sim.life);
@@ -190,12 +220,14 @@ process_power_cut(void) {
   TRACE("the power is cut");
   if (ran)
     clients_orphaned();
+  sim.power_is_failing = true;
   tio_process_ended(true);
   for (unsigned i = 0; i < sim.options.legs; i++) {
     static const unsigned short keep[] = {0, 0, 100, 500, 900, 1000};
 
     medium_lose_cache(&sim.leg[i], keep[random_below(sizeof keep / sizeof keep[0])]);
   }
+  sim.power_is_failing = false;
   oracle_power_cut();
   COUNT(power_cuts);
   sim.troubles++;
@@ -218,6 +250,44 @@ process_stopped(void) {
 
 /* ---- events ---- */
 
+void
+process_discard(unsigned leg) {
+  int r = sf_volume_leg_discard(sim.volume, leg, sim.now_ns);
+
+  TRACE("operator: discard leg %u: %d", leg, r);
+  if (r == 0)
+    sim.discard[leg] = true;
+}
+
+static void
+empty(unsigned leg) {
+  struct sf_superblock sb = sim.base;
+  uint16_t others = (uint16_t) (((1u << sim.options.legs) - 1) & ~(1u << leg));
+
+  COUNT(discards);
+  sim.discard[leg] = false;
+  sb.leg_index = (uint8_t) leg;
+  sb.record = (struct sf_record){.term = 1,
+                                 .change = 0,
+                                 .in_sync = others != 0 ? others : 1,
+                                 .min_legs = sim.base.record.min_legs};
+  medium_blank(&sim.leg[leg], &sb);
+}
+
+static void
+pause_process(void) {
+  uint64_t most = sim.options.fail_timeout_ns / 2;
+  uint64_t length = random_around(sim.options.pause_ns);
+
+  if (sim.volume == NULL || sim.healing)
+    return;
+  COUNT(pauses);
+  sim.paused_from_ns = sim.now_ns;
+  sim.paused_until_ns = sim.now_ns + (length < most ? length : most);
+  TRACE("the process gets no CPU for %lu us",
+        (unsigned long) ((sim.paused_until_ns - sim.now_ns) / SIM_US));
+}
+
 static void
 operator_acts(void) {
   unsigned leg = (unsigned) random_below(sim.options.legs);
@@ -225,7 +295,11 @@ operator_acts(void) {
 
   if (sim.volume == NULL || sim.stopping)
     return;
-  if (sim.leg_state[leg] == SF_STATE_FAULTY || random_chance(300)) {
+  sim.troubles++;
+  if ((sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING) &&
+      random_chance(300)) {
+    process_discard(leg);
+  } else if (sim.leg_state[leg] == SF_STATE_FAULTY || random_chance(300)) {
     r = sf_volume_leg_return(sim.volume, leg, sim.now_ns);
     TRACE("operator: return leg %u: %d", leg, r);
   } else {
@@ -242,6 +316,8 @@ on_opened(unsigned leg, uint32_t life) {
   if (sim.volume == NULL || life != sim.life)
     return;
   sim.opening[leg] = false;
+  if (sim.discard[leg] && is_available(leg))
+    empty(leg);
   found_of(leg, false, false, &found);
   error = !is_available(leg) ? -ETIMEDOUT : found.error;
   TRACE("leg %u opened: %d", leg, error);
@@ -251,7 +327,7 @@ on_opened(unsigned leg, uint32_t life) {
 
 static void
 again(const struct event *event, uint64_t gap_ns) {
-  if (!sim.healing && gap_ns != 0)
+  if (!sim.healing && gap_ns != 0 && event->index != EVENT_ONCE)
     event_add(sim.now_ns + random_around(gap_ns), event->kind, event->index, event->generation);
 }
 
@@ -263,6 +339,7 @@ process_start_schedules(void) {
   } schedule[] = {{EV_KILL, sim.options.kill_gap_ns},
                   {EV_POWER, sim.options.power_gap_ns},
                   {EV_STOP, sim.options.stop_gap_ns},
+                  {EV_PAUSE, sim.options.pause_gap_ns},
                   {EV_OPERATOR, sim.options.operator_gap_ns}};
 
   for (unsigned i = 0; i < sizeof schedule / sizeof schedule[0]; i++)
@@ -298,6 +375,10 @@ process_event(const struct event *event) {
       sf_volume_stop(sim.volume, sim.now_ns);
     }
     again(event, sim.options.stop_gap_ns);
+    break;
+  case EV_PAUSE:
+    pause_process();
+    again(event, sim.options.pause_gap_ns);
     break;
   case EV_START:
     if (sim.volume == NULL && event->generation == sim.life && !process_start())

@@ -200,6 +200,18 @@ is_healed(void) {
   return true;
 }
 
+static void
+heal_leg(unsigned leg) {
+  struct sf_leg_found found;
+  bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
+
+  found_of(leg, false, false, &found);
+  if (out && found.error != 0)
+    process_discard(leg);
+  else if (sim.leg_state[leg] == SF_STATE_FAULTY)
+    sf_volume_leg_return(sim.volume, leg, sim.now_ns);
+}
+
 /* True: done. */
 static bool
 heal_poll(void) {
@@ -207,8 +219,7 @@ heal_poll(void) {
     return true;
   if (sim.volume != NULL && !sim.stopping) {
     for (unsigned i = 0; i < sim.options.legs; i++)
-      if (sim.leg_state[i] == SF_STATE_FAULTY)
-        sf_volume_leg_return(sim.volume, i, sim.now_ns);
+      heal_leg(i);
     if (sim.now_ns > sim.healing_since_ns + 10 * SIM_S && inside_is_stuck(sim.volume)) {
       TRACE("stuck: only a new process can help");
       process_kill();
@@ -229,8 +240,37 @@ heal_poll(void) {
 
 /* ---- the loop ---- */
 
+/* A process that gets no CPU acts when it gets some again; and what timed_io counts as its own delay
+ * is added to a timeout that fell into it (R3). */
+static bool
+is_put_off(const struct event *event) {
+  uint64_t at = sim.paused_until_ns;
+
+  if (sim.now_ns >= sim.paused_until_ns)
+    return false;
+  switch (event->kind) {
+  case EV_TIMEOUT:
+    at += sim.now_ns - sim.paused_from_ns;
+    break;
+  case EV_TELL:
+  case EV_CANCELED:
+  case EV_TICK:
+  case EV_OPENED:
+  case EV_CLIENT:
+  case EV_STOP:
+  case EV_OPERATOR:
+    break;
+  default:
+    return false;
+  }
+  event_add(at, event->kind, event->index, event->generation);
+  return true;
+}
+
 static bool
 dispatch(const struct event *event) {
+  if (is_put_off(event))
+    return false;
   switch (event->kind) {
   case EV_FINISH:
   case EV_TIMEOUT:
@@ -243,11 +283,14 @@ dispatch(const struct event *event) {
     client_event(event->index);
     break;
   case EV_FAULT:
-    fault_strike();
+    fault_strike(event->index == EVENT_ONCE);
     break;
   case EV_CURE:
     if (event->generation == sim.leg[event->index].cure)
       fault_cure(event->index);
+    break;
+  case EV_RESET:
+    fault_reset(event->index, event->generation);
     break;
   case EV_HEAL:
     return heal_poll();

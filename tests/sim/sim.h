@@ -61,6 +61,11 @@ struct options {
   unsigned torn_permille; /* writes that land in two parts */
   unsigned buffers;       /* of the volume's own; 0 = no limit */
   unsigned eagain_permyriad;
+  unsigned reset_permille; /* legs that leave the set and lose their cache while they are out */
+  unsigned flip_weight, damage_weight;
+  unsigned tear_permille;    /* sectors torn at a power cut */
+  unsigned nemesis_permille; /* metadata writes during which something happens */
+  uint64_t pause_gap_ns, pause_ns;
   uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns; /* 0 = never */
   unsigned absent_permille;                                         /* legs left out at a restart */
   unsigned give_up_permyriad;
@@ -87,8 +92,12 @@ enum event_kind {
   EV_STOP,
   EV_START,
   EV_OPERATOR,
+  EV_PAUSE,
+  EV_RESET, /* leg */
   EV_HEAL,
 };
+
+enum { EVENT_ONCE = 1 }; /* index of one that does not repeat itself */
 
 struct event {
   uint64_t at_ns, order;
@@ -146,6 +155,9 @@ void medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, vo
 void medium_flush(struct sim_leg *leg, uint32_t until);
 void medium_lose_flush(struct sim_leg *leg, uint32_t until); /* a failed flush: never stable now */
 void medium_lose_cache(struct sim_leg *leg, unsigned keep_permille);
+void medium_flip(struct sim_leg *leg, uint64_t page); /* a byte of that page rots */
+void medium_blank(struct sim_leg *leg,
+                  struct sf_superblock *sb); /* as sf_leg_discard() leaves it */
 bool medium_is_clean(const struct sim_leg *leg);
 
 /* ---- blocks (oracle.c) ---- */
@@ -156,6 +168,7 @@ void oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n);
 void oracle_write_end(uint32_t id, bool good, bool fua);
 void oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data);
 void oracle_flush_end(uint64_t began, bool good);
+uint32_t oracle_tear(uint64_t block, uint32_t value); /* what a torn sector holds */
 void oracle_killed(void);
 void oracle_power_cut(void);
 void oracle_recheck(struct sim_leg *leg, uint64_t block); /* its contents there have changed */
@@ -180,9 +193,10 @@ struct region {
   uint64_t handle;
   unsigned index;
   uint64_t submitted_ns;
-  bool early;  /* READ: sampled when submitted */
-  bool parked; /* hangs until cured */
-  bool lost;   /* hangs by itself */
+  bool early;   /* READ: sampled when submitted */
+  bool parked;  /* hangs until cured */
+  bool lost;    /* hangs by itself */
+  bool delayed; /* by a stall */
   bool finished, canceled, canceled_told, real;
   bool old; /* here since before the leg left the set: the fence stands (R5) */
   int error;
@@ -200,6 +214,7 @@ void tio_process_ended(bool power);
 bool tio_superblock_in_flight(unsigned leg, const struct region **region);
 struct sf_tio_device *tio_open(unsigned leg);
 bool tio_has_ghosts(unsigned leg);
+unsigned tio_have_it_too(unsigned leg, uint64_t offset); /* in-sync legs that hold that write */
 bool tio_has_lost(unsigned leg);
 struct sf_tio_buffer *buffer_new(size_t length);
 void buffer_unref(struct sf_tio_buffer *buffer);
@@ -225,11 +240,14 @@ unsigned clients_busy(void);
 uint64_t clients_oldest_read(void);
 
 void faults_start(void);
-void fault_strike(void);
+void fault_nemesis(unsigned leg); /* a metadata write to it is submitted */
+void fault_reset(unsigned leg, uint32_t life);
+void fault_strike(bool once);
 void fault_cure(unsigned leg);
 bool fault_is_sound(unsigned leg);
 
 void process_event(const struct event *event);
+void process_discard(unsigned leg);
 void process_kill(void);
 void process_power_cut(void);
 void process_start_schedules(void);
@@ -245,6 +263,7 @@ void found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_foun
 void inside_destroy(struct sf_volume *volume);
 bool inside_is_settled(struct sf_volume *volume); /* serving, durable, converged, no waiting op */
 bool inside_is_stuck(struct sf_volume *volume);
+bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
 
@@ -266,6 +285,15 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(errors)                                                                                  \
   COUNTED(flush_errors)                                                                            \
   COUNTED(departures)                                                                              \
+  COUNTED(resets)                                                                                  \
+  COUNTED(flips)                                                                                   \
+  COUNTED(damages)                                                                                 \
+  COUNTED(discards)                                                                                \
+  COUNTED(pauses)                                                                                  \
+  COUNTED(nemeses)                                                                                 \
+  COUNTED(torn_sectors)                                                                            \
+  COUNTED(late_flush_errors)                                                                       \
+  COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \
   COUNTED(torn_writes)                                                                             \
   COUNTED(real_cancels)                                                                            \
@@ -305,6 +333,10 @@ struct sim {
   uint64_t tick_at_ns;
   uint32_t tick_generation;
   bool opening[LEGS_MAX];
+  bool discard[LEGS_MAX]; /* the operator gave up what it holds: emptied when it is opened next */
+  struct sf_superblock base;                /* of the last start */
+  uint64_t paused_from_ns, paused_until_ns; /* the process gets no CPU */
+  bool power_is_failing;
 
   uint64_t ops_begun, ops_answered;
   uint64_t troubles; /* counts faults: anything that may excuse an error or a delay */

@@ -135,11 +135,17 @@ draw_faults(struct options *o) {
   DRAW(real_permille, one_in(2) ? some(0, 900) : 0);
   DRAW(torn_permille, one_in(2) ? some(0, 300) : 0);
   DRAW(eagain_permyriad, one_in(4) ? some(1, 100) : 0);
+  DRAW(reset_permille, one_in(2) ? some(0, 1000) : 0);
+  DRAW(flip_weight, one_in(3) ? some(1, 4) : 0);
+  DRAW(damage_weight, one_in(4) ? some(1, 4) : 0);
+  DRAW(nemesis_permille, one_in(2) ? some(1, 300) : 0);
+  DRAW(pause_gap_ns, one_in(4) ? between(100, 3000) * SIM_MS : 0);
+  DRAW(pause_ns, between(1, 400) * SIM_MS);
   DRAW(buffers, one_in(4) ? 3 * o->legs + some(1, 8) : 0);
   option("healthy", 0);
   healthy = one_in(8);
   if (healthy)
-    o->fault_gap_ns = 0, o->eagain_permyriad = 0;
+    o->fault_gap_ns = 0, o->eagain_permyriad = o->nemesis_permille = 0;
 }
 
 /* A failed flush may lose what it covered.  A process that is then killed before it says so to
@@ -151,6 +157,7 @@ draw_ends(struct options *o) {
   DRAW(stop_gap_ns, one_in(4) ? between(200, 5000) * SIM_MS : 0);
   DRAW(operator_gap_ns, one_in(3) ? between(50, 2000) * SIM_MS : 0);
   DRAW(absent_permille, one_in(2) ? some(0, 600) : 0);
+  DRAW(tear_permille, one_in(2) ? some(0, 300) : 0);
   DRAW(flush_error_weight, one_in(2) ? some(1, 4) : 0);
   if (o->kill_gap_ns != 0 || o->stop_gap_ns != 0)
     o->flush_error_weight = 0;
@@ -166,19 +173,19 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_ends(options);
 }
 
+#define MS(ns) ((unsigned long) ((ns) / SIM_MS))
+
 void
 swarm_print(const struct options *o, FILE *to) {
-  fprintf(
-      to,
-      "  volume: legs %u, min_legs %u, extents %u, on_too_few %s, deadlines %lu/%lu/%lu ms, "
-      "fail_timeout %lu ms\n",
-      o->legs, o->min_legs, o->extents, o->suspend ? "suspend" : "error",
-      (unsigned long) (o->deadline_ns[0] / SIM_MS), (unsigned long) (o->deadline_ns[1] / SIM_MS),
-      (unsigned long) (o->deadline_ns[2] / SIM_MS), (unsigned long) (o->fail_timeout_ns / SIM_MS));
+  fprintf(to,
+          "  volume: legs %u, min_legs %u, extents %u less %u blocks, on_too_few %s, deadlines "
+          "%lu/%lu/%lu ms, fail_timeout %lu ms\n",
+          o->legs, o->min_legs, o->extents, o->short_blocks, o->suspend ? "suspend" : "error",
+          MS(o->deadline_ns[0]), MS(o->deadline_ns[1]), MS(o->deadline_ns[2]),
+          MS(o->fail_timeout_ns));
   for (unsigned i = 0; i < o->legs; i++)
     fprintf(to, "  leg %u: latency %lu us, timeout %lu ms\n", i,
-            (unsigned long) (o->latency_ns[i] / SIM_US),
-            (unsigned long) (o->leg_timeout_ns[i] / SIM_MS));
+            (unsigned long) (o->latency_ns[i] / SIM_US), MS(o->leg_timeout_ns[i]));
   fprintf(to,
           "  clients: %u, ops %lu, think %lu us, read:write:zero:flush %u:%u:%u:%u, fua %u/1000, "
           "trim %u/1000, blocks to %u, hot %u/1000, give up %u/10000\n",
@@ -186,17 +193,19 @@ swarm_print(const struct options *o, FILE *to) {
           o->read_weight, o->write_weight, o->zero_weight, o->flush_weight, o->fua_permille,
           o->trim_permille, o->blocks_most, o->hot_permille, o->give_up_permyriad);
   fprintf(to,
-          "  faults: every %lu ms, stall:hang:slow:error:gone:lost:flush-error "
-          "%u:%u:%u:%u:%u:%u:%u, stalls %lu ms, all may stall %d, real cancels %u/1000, torn "
-          "%u/1000, buffers %u, eagain %u/10000\n",
-          (unsigned long) (o->fault_gap_ns / SIM_MS), o->stall_weight, o->hang_weight,
-          o->slow_weight, o->error_weight, o->gone_weight, o->lost_weight, o->flush_error_weight,
-          (unsigned long) (o->stall_ns / SIM_MS), o->all_may_stall, o->real_permille,
-          o->torn_permille, o->buffers, o->eagain_permyriad);
+          "  faults: every %lu ms, stall:hang:slow:error:gone:lost:flush-error:flip:damage "
+          "%u:%u:%u:%u:%u:%u:%u:%u:%u, stalls %lu ms, all may stall %d\n",
+          MS(o->fault_gap_ns), o->stall_weight, o->hang_weight, o->slow_weight, o->error_weight,
+          o->gone_weight, o->lost_weight, o->flush_error_weight, o->flip_weight, o->damage_weight,
+          MS(o->stall_ns), o->all_may_stall);
   fprintf(to,
-          "  ends: kill every %lu ms, power cut %lu, stop %lu, operator %lu, absent at a start "
-          "%u/1000\n",
-          (unsigned long) (o->kill_gap_ns / SIM_MS), (unsigned long) (o->power_gap_ns / SIM_MS),
-          (unsigned long) (o->stop_gap_ns / SIM_MS), (unsigned long) (o->operator_gap_ns / SIM_MS),
-          o->absent_permille);
+          "  also: real cancels %u/1000, torn writes %u/1000, torn sectors %u/1000, buffers %u, "
+          "eagain %u/10000, resets %u/1000, nemesis %u/1000\n",
+          o->real_permille, o->torn_permille, o->tear_permille, o->buffers, o->eagain_permyriad,
+          o->reset_permille, o->nemesis_permille);
+  fprintf(to,
+          "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
+          "absent at a start %u/1000\n",
+          MS(o->kill_gap_ns), MS(o->power_gap_ns), MS(o->stop_gap_ns), MS(o->operator_gap_ns),
+          MS(o->pause_gap_ns), MS(o->pause_ns), o->absent_permille);
 }

@@ -300,6 +300,9 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
     struct region *r;
 
     check_submission(device->leg, control, &want[i]);
+    if (control->op == SF_TIO_WRITE && want[i].offset < sim.data_offset &&
+        want[i].offset != SF_PROBE_OFFSET)
+      fault_nemesis(device->leg);
     r = region_new(device->leg);
     r->device = device->generation;
     r->life = sim.life;
@@ -425,6 +428,7 @@ on_finish(uint32_t index) {
   if (r->finished || r->parked)
     return;
   if (sim.now_ns < leg->stalled_until_ns && (leg->stalled_kinds >> r->op & 1)) {
+    r->delayed = true;
     if (leg->stalled_until_ns == SIM_NEVER)
       r->parked = true;
     else
@@ -433,6 +437,12 @@ on_finish(uint32_t index) {
   }
   fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
           random_chance(leg->error_permille);
+  if (r->op == SF_TIO_FLUSH && (r->delayed || r->lost) && sim.options.flush_error_weight != 0 &&
+      !sim.healing && random_chance(300)) {
+    COUNT(late_flush_errors);
+    fails = true;
+    leg->error = -EIO;
+  }
   r->finished = true;
   if (r->lost && leg->cured_ns < sim.now_ns)
     leg->cured_ns = sim.now_ns;
@@ -453,7 +463,7 @@ on_finish(uint32_t index) {
     trust_changed(r->leg);
   if (r->life != sim.life)
     region_release(r);
-  else if (random_chance(700))
+  else if (random_chance(700) && sim.now_ns >= sim.paused_until_ns)
     on_tell(index);
   else
     event_add(sim.now_ns + random_below(300 * SIM_US), EV_TELL, index, r->generation);
@@ -617,6 +627,31 @@ tio_process_ended(bool power) {
         land_in_part(r);
       region_release(r);
     }
+}
+
+/* How many other in-sync legs hold what this leg was sent there and has not answered? */
+unsigned
+tio_have_it_too(unsigned leg, uint64_t offset) {
+  unsigned have = 0;
+
+  EACH_REGION(r, leg) {
+    if (!writes(r->op) || r->finished || r->offset != sim.data_offset + offset)
+      continue;
+    for (unsigned i = 0; i < sim.options.legs; i++) {
+      bool same = i != leg && sim.leg_state[i] == SF_STATE_IN_SYNC;
+
+      for (uint64_t at = 0; same && at < r->length; at += BLOCK) {
+        uint32_t stamp = 0;
+
+        if (r->op == SF_TIO_WRITE)
+          memcpy(&stamp, (const uint8_t *) r->buffer->data + at, sizeof stamp);
+        same = sim.leg[i].now[(offset + at) / BLOCK] == stamp;
+      }
+      have += same;
+    }
+    return have;
+  }
+  return LEGS_MAX; /* it has ended meanwhile */
 }
 
 bool
