@@ -94,7 +94,7 @@ look_at(struct format *f, unsigned leg) {
   int same = check_same(f, leg);
   if (same < 0)
     return same;
-  if (rc == -ENOENT && f->options->size != 0) {
+  if (rc == -ENOENT && f->options->size != 0 && !leg_is_of_dev(f->config->leg[leg].path)) {
     l->missing = true;
     f->error[0] = '\0';
     return 0;

@@ -43,6 +43,8 @@ int leg_fail_same(const struct sf_config *config, unsigned a, unsigned b,
 int leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
              struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]);
 
+bool leg_is_of_dev(const char *path);
+
 /* ---- io.c: on memory that O_DIRECT takes ---- */
 
 enum { LEG_BUFFER_ALIGN = 4096, LEG_PIECE_BYTES = 1024 * 1024 };

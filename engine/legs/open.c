@@ -14,9 +14,15 @@ enum { HEAD_BYTES = 64 * 1024, BLOCK_BYTES_MIN = 512, LOCK_WAIT_MS = 1000, LOCK_
 
 _Static_assert(HEAD_BYTES >= SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES, "both copies are in the head");
 
+/* A disk that is not there, not a file to be made: in /dev that would be memory. */
+bool
+leg_is_of_dev(const char *path) {
+  return strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0;
+}
+
 static int
 fail_missing(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
-  if (strncmp(path, "/dev/", 5) == 0)
+  if (leg_is_of_dev(path))
     return leg_fail(error, -ENOENT, "%s: there is no such device", leg_path(path));
   return leg_fail(error, -ENOENT,
                   "%s: there is no such file; `surefootctl create CONF --size SIZE` makes it",
