@@ -95,8 +95,8 @@ leg_can_leave(const struct sf_volume *v, unsigned index) {
   return (v->latest.in_sync & legbit(index)) && rest != 0 && legcount(rest) >= v->min_legs;
 }
 
-/* Whatever the reason for its leaving: what is in flight there, and what it has not flushed, is
- * stale there from now on. */
+/* Whatever the reason for its leaving: what is in flight there, what it has not flushed, and what is
+ * not yet made equal after a crash, is stale there from now on. */
 static void
 go_stale(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -104,6 +104,7 @@ go_stale(struct sf_volume *v, unsigned index) {
 
   sf_map_unite(&leg->stale, &leg->unflushed);
   sf_map_unite(&leg->stale, &leg->flushing);
+  sf_map_unite(&leg->stale, &v->unconverged);
   sf_map_zero(&leg->unflushed);
   sf_map_zero(&leg->flushing);
   leg->flush_op = NULL;

@@ -7,6 +7,7 @@
 #include "volume/internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +38,9 @@ read_pages(struct sf_volume *v, const struct sf_volume_params *params) {
     EACH_LEG(leg, current) {
       struct sf_map_page page;
 
-      sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p, &page);
+      if (!sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p,
+                              &page))
+        volume_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
       if (!v->base.clean)
         unite_bits(&v->maps.intent, p, page.intent);
       for (unsigned i = 0; i < v->legs; i++)

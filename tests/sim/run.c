@@ -58,8 +58,8 @@ make_config(void) {
   c->min_legs = o->min_legs;
   c->on_too_few = o->suspend ? SF_TOO_FEW_SUSPEND : SF_TOO_FEW_ERROR;
   c->fail_timeout_ns = o->fail_timeout_ns;
-  c->intent_delay_ns = (20 + sim.seed % 7 * 150) * SIM_MS;
-  c->hot_extents = 1 + (unsigned) (sim.seed % 5);
+  c->intent_delay_ns = o->intent_delay_ns;
+  c->hot_extents = o->hot_extents;
   for (unsigned k = 0; k < SF_KINDS; k++)
     c->deadline_ns[k] = o->deadline_ns[k];
   for (unsigned i = 0; i < o->legs; i++) {
@@ -79,7 +79,7 @@ format_legs(void) {
   *sb = (struct sf_superblock){.legs = (uint8_t) sim.options.legs,
                                .data_offset = sim.data_offset,
                                .data_bytes = sim.blocks * BLOCK,
-                               .extent_bytes = SF_EXTENT_BYTES_DEFAULT,
+                               .extent_bytes = SF_EXTENT_BYTES_DEFAULT >> sim.options.extent_shift,
                                .claim = 1};
   number_uuid(&sb->volume, 200);
   number_uuid(&sb->lineage, 201);

@@ -45,6 +45,9 @@ enum {
 
 struct options {
   unsigned legs, min_legs, clients, extents, short_blocks;
+  unsigned extent_shift; /* halvings of the extent: more of them, and more pages of the maps */
+  uint64_t intent_delay_ns;
+  unsigned hot_extents;
   uint64_t ops; /* client requests until healing begins */
   bool suspend;
   uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns;
