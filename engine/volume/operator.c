@@ -130,13 +130,15 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
   if (error == 0) {
     SF_MUST(leg->device == NULL);
     known = leg->sb.serial; /* an older one comes from a copy of that leg */
-    leg->device = device;
-    leg->sb = *sb;
     why = refusal(v, index, sb);
-    if (why != NULL) {
+    if (leg_state(leg) != SF_STATE_MISSING || why != NULL) {
+      /* Not kept: whoever returns it later is to look at it anew. */
       if (leg_state(leg) == SF_STATE_MISSING)
         leg_move(v, index, SF_STATE_FAULTY, why);
-    } else if (leg_state(leg) == SF_STATE_MISSING) {
+      v->host.close_leg(v->ctx, index);
+    } else {
+      leg->device = device;
+      leg->sb = *sb;
       if (sf_leg_needs_whole_copy(&v->identity, sb) || sb->serial < known)
         sf_map_fill(&leg->stale);
       leg_move(v, index, SF_STATE_PROBING, "it is there again");

@@ -82,7 +82,8 @@ struct sf_volume_host {
   void (*timer)(void *ctx, uint64_t at_ns);
   /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside. */
   void (*open_leg)(void *ctx, unsigned leg);
-  /* The leg is missing and nothing of it runs any more: its device will not be used again. */
+  /* Nothing of the leg runs any more, or it was opened and refused: its device will not be used
+   * again. */
   void (*close_leg)(void *ctx, unsigned leg);
   void (*event)(void *ctx, const struct sf_volume_event *event); /* for the operator; may be NULL */
   void (*trace)(void *ctx, const char *line);                    /* every state move; may be NULL */

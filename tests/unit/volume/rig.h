@@ -1,0 +1,85 @@
+/* A volume on legs in memory, with a host by hand: time passes and regions end only when the test
+ * says so, so that one interleaving can be written down.  Chance has its place in tests/sim. */
+#ifndef TEST_VOLUME_RIG_H
+#define TEST_VOLUME_RIG_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "volume/internal.h"
+
+enum { RIG_LEGS = 4, RIG_REGIONS = 4096, RIG_BLOCK = 4096 };
+
+struct rig_region {
+  bool used, timed_out, canceled, canceled_told;
+  unsigned leg, index;
+  enum sf_tio_op op;
+  unsigned flags;
+  uint64_t offset, length, since_ns, deadline_ns, handle;
+  struct sf_tio_buffer *buffer;
+  sf_tio_event_fn *notify;
+  void *context;
+};
+
+struct rig {
+  struct sf_config config;
+  struct sf_superblock format;
+  struct sf_volume *volume;
+  unsigned legs;
+  uint8_t *leg[RIG_LEGS]; /* what it holds, metadata included */
+  uint64_t leg_bytes;
+  struct sf_leg_found found[RIG_LEGS]; /* when it was last opened */
+  bool absent[RIG_LEGS];
+
+  uint64_t now_ns, tick_ns, handles;
+  struct rig_region region[RIG_REGIONS];
+  /* NULL: nothing is held back.  Else whether this region is not to end now. */
+  bool (*holds)(const struct rig *rig, const struct rig_region *region);
+  int (*fails)(const struct rig *rig,
+               const struct rig_region *region); /* NULL: none; 0 or -errno */
+  int buffers;                                   /* how many more there are; -1: no limit */
+  unsigned full;                                 /* legs that have no room: bit i */
+  unsigned opening, opened; /* bit i: an opening is asked for; the leg's device is open */
+};
+
+struct rig_request {
+  struct sf_request request;
+  struct rig *rig;
+  bool done;
+  uint64_t done_ns;
+};
+
+/* Legs with all in sync, stopped clean; nothing runs yet. */
+void rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent_bytes,
+              uint64_t extents);
+void rig_free(struct rig *rig);
+
+/* Assembles what is there and starts; rig_start_fully also goes on until the volume serves. */
+void rig_start(struct rig *rig);
+void rig_start_fully(struct rig *rig);
+void rig_kill(struct rig *rig); /* the process ends; what is in flight never lands */
+
+/* Ends what is not held back, until nothing more happens. */
+void rig_run(struct rig *rig);
+/* The same while time passes: timeouts, ticks. */
+void rig_pass(struct rig *rig, uint64_t ms);
+
+void rig_submit(struct rig *rig, struct rig_request *request, enum sf_request_kind kind,
+                uint64_t offset, uint64_t length, uint8_t fill);
+void rig_put(struct rig_request *request); /* its buffer */
+
+/* Answers the opening that the volume asked for, with the superblock as it stands on the leg. */
+void rig_open(struct rig *rig, unsigned leg);
+
+unsigned rig_count(const struct rig *rig,
+                   bool (*which)(const struct rig *, const struct rig_region *));
+void rig_read_superblock(const struct rig *rig, unsigned leg, struct sf_superblock *sb);
+enum sf_leg_state rig_state(const struct rig *rig, unsigned leg);
+bool rig_is_map(const struct rig_region *region);
+bool rig_is_data(const struct rig *rig, const struct rig_region *region);
+
+#endif
