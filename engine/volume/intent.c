@@ -157,18 +157,32 @@ intent_tick(struct sf_volume *v) {
   volume_begin(v, &maps->flush);
 }
 
+/* A leg that catches up may still have a write in flight that was answered without it. */
+static void
+leave_stale_what_runs(struct sf_volume *v) {
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->kind == OP_WRITE || op->kind == OP_ZERO)
+      EACH_LEG(leg, op->sent & (legset) ~(op->ok | v->latest.in_sync))
+    leg_mark_stale(v, leg, op->offset, op->length);
+  }
+}
+
 /* The stale bits go to disk too: after a clean stop nobody asks for intent. */
-void
+bool
 intent_stop(struct sf_volume *v) {
   struct maps *maps = &v->maps;
 
   if (v->unconverged.set != 0)
-    return;
+    return false;
   EACH_LEG(leg, v->latest.in_sync)
   if (v->leg[leg].unflushed.set != 0 || v->leg[leg].flushing.set != 0)
-    return;
+    return false;
+  leave_stale_what_runs(v);
   for (uint64_t p = 0; p < maps->pages; p++)
     if (maps->page[p].version > 1 || maps->page[p].had_intent || sf_map_test(&maps->lazy, p))
       map_changed(v, p, true);
   sf_map_zero(&maps->intent);
+  return true;
 }

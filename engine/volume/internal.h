@@ -307,7 +307,8 @@ struct sf_volume {
   uint64_t starved_ns; /* since when some request lacks legs; 0 = none does */
   bool failed;         /* the last answer for too few legs was an error */
   uint64_t stop_by_ns;
-  bool dirty; /* something moved: volume_settle has work */
+  bool stop_is_clean; /* all is flushed, and the maps say so */
+  bool dirty;         /* something moved: volume_settle has work */
   uint64_t next_id;
 
   struct sf_request join_flush, stop_flush;
@@ -430,7 +431,7 @@ void maps_destroy(struct sf_volume *v);
 /* intent.c: which extents may be written, and when that ends */
 bool intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length);
 void intent_tick(struct sf_volume *v);
-void intent_stop(struct sf_volume *v); /* all is flushed: nothing is intended any more */
+bool intent_stop(struct sf_volume *v); /* all is flushed: is nothing intended any more? */
 
 /* map_write.c: the pages */
 void map_encode(const struct sf_volume *v, uint64_t page, uint8_t bytes[SF_PAGE_BYTES]);

@@ -16,7 +16,9 @@ sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
   volume_enter(v, now_ns);
   switch (leg_state(&v->leg[index])) {
   case SF_STATE_IN_SYNC:
-    if (!leg_can_leave(v, index))
+    if (v->phase == PHASE_STOPPED)
+      r = -ESHUTDOWN;
+    else if (!leg_can_leave(v, index))
       r = -EBUSY;
     else
       leg_demote(v, index, SF_STATE_FAULTY, "taken out by the operator");

@@ -356,6 +356,16 @@ client_ops_active(const struct sf_volume *v) {
 }
 
 static void
+stop_end(struct sf_volume *v, bool clean) {
+  v->phase = PHASE_STOPPED;
+  op_fail_all(v, -ESHUTDOWN);
+  request_fail_waiting(v);
+  request_fail_list(&v->flush_queue, &v->flush_queue_tail, -ESHUTDOWN);
+  volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
+               clean ? "clean" : "not clean: the next start converges what may differ");
+}
+
+static void
 stop_settle(struct sf_volume *v) {
   if (v->phase != PHASE_STOPPING)
     return;
@@ -366,9 +376,8 @@ stop_settle(struct sf_volume *v) {
     v->stop_flush.since_ns = v->now_ns;
     volume_begin(v, &v->stop_flush);
   }
-  if (v->stop_step == STEP_FLUSHED && v->stop_flush.error == 0)
-    intent_stop(v);
   if (v->stop_step == STEP_FLUSHED) {
+    v->stop_is_clean = v->stop_flush.error == 0 && intent_stop(v);
     v->stop_step = STEP_MAPS;
     v->dirty = true;
   }
@@ -377,19 +386,11 @@ stop_settle(struct sf_volume *v) {
        (v->stop_step == STEP_RECORD && !v->durable.clean)) &&
       record_is_durable(v)) {
     v->stop_step = STEP_RECORD;
-    if (v->stop_flush.error == 0 && v->unconverged.set == 0)
+    if (v->stop_is_clean && v->unconverged.set == 0)
       record_change(v, v->latest.in_sync, v->latest.faulty, true);
   }
-  if ((v->stop_step == STEP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns) {
-    bool clean = v->stop_step == STEP_RECORD && record_is_durable(v) && v->durable.clean;
-
-    v->phase = PHASE_STOPPED;
-    op_fail_all(v, -ESHUTDOWN);
-    request_fail_waiting(v);
-    request_fail_list(&v->flush_queue, &v->flush_queue_tail, -ESHUTDOWN);
-    volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
-                 clean ? "clean" : "not clean: the next start converges what may differ");
-  }
+  if ((v->stop_step == STEP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns)
+    stop_end(v, v->stop_step == STEP_RECORD && record_is_durable(v) && v->durable.clean);
 }
 
 /* Each step may make room for another; every pass that sets `dirty` has moved some machine
@@ -680,17 +681,17 @@ sf_volume_start(struct sf_volume *v, uint64_t now_ns) {
 void
 sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
   volume_enter(v, now_ns);
-  if (v->phase < PHASE_STOPPING) {
-    bool served = v->phase == PHASE_SERVING;
-
+  if (v->phase == PHASE_SERVING) {
     v->phase = PHASE_STOPPING;
-    v->stop_step = served ? STEP_DRAIN : STEP_NONE;
-    v->stop_by_ns = served ? now_ns + v->config.deadline_ns[SF_FLUSH_KIND] +
-                                 2 * v->config.deadline_ns[SF_WRITE_KIND]
-                           : now_ns;
+    v->stop_step = STEP_DRAIN;
+    v->stop_by_ns =
+        v->now_ns + v->config.deadline_ns[SF_FLUSH_KIND] + 2 * v->config.deadline_ns[SF_WRITE_KIND];
     request_fail_waiting(v);
     v->dirty = true;
     volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
+  } else if (v->phase < PHASE_STOPPING) {
+    stop_end(v,
+             false); /* at once: nothing but the claim may be written before it is stable (R12) */
   }
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
