@@ -37,6 +37,7 @@ int ctl_status(struct ctl_command_call *call);
 int ctl_events(struct ctl_command_call *call);
 int ctl_set(struct ctl_command_call *call);
 int ctl_leg(struct ctl_command_call *call);
+int ctl_grow(struct ctl_command_call *call);
 int ctl_reload(struct ctl_command_call *call);
 int ctl_restart(struct ctl_command_call *call);
 int ctl_check(struct ctl_command_call *call);

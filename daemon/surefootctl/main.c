@@ -13,6 +13,7 @@ static const struct ctl_command commands[] = {
      ctl_events},
     {"set", "VOLUME KEY=VALUE", "change a setting of a running volume", ctl_set},
     {"leg", "fail|return|discard VOLUME LEG", "take a leg out, back, or back as empty", ctl_leg},
+    {"grow", "VOLUME [SIZE]", "make a running volume larger, and its leg files with it", ctl_grow},
     {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
     {"restart", "VOLUME", "end a volume's server cleanly and start it again", ctl_restart},
     {"check", "CONF [--json]", "would this volume start?  Reads the legs, changes nothing",

@@ -42,10 +42,10 @@ why_foreign(const struct sf_look *look, unsigned leg, const struct sf_uuid *volu
   return NULL;
 }
 
-static bool
-data_fits(const struct sf_leg_found *found) {
-  return found->bytes >= found->sb.data_offset &&
-         found->bytes - found->sb.data_offset >= found->sb.data_bytes;
+/* Is there room for the volume as `sb` describes it? */
+bool
+sf_look_fits(const struct sf_leg_found *found, const struct sf_superblock *sb) {
+  return found->bytes >= sb->data_offset && found->bytes - sb->data_offset >= sb->data_bytes;
 }
 
 static void
@@ -67,9 +67,7 @@ identify_leg(struct sf_look *look, unsigned leg, const struct sf_uuid *volume) {
   look->known |= SF_LEG_BIT(leg);
   if (sf_leg_is_blank(&found->sb))
     look->blank |= SF_LEG_BIT(leg);
-  if (data_fits(found))
-    look->fits |= SF_LEG_BIT(leg);
-  look->verdict[leg] = data_fits(found) ? SF_LEG_BEHIND : SF_LEG_TOO_SMALL;
+  look->verdict[leg] = sf_look_fits(found, &found->sb) ? SF_LEG_BEHIND : SF_LEG_TOO_SMALL;
 }
 
 /* volume may be NULL when no leg carries the name. */
@@ -79,6 +77,23 @@ sf_look_identify(struct sf_look *look, const struct sf_uuid *volume) {
     identify_leg(look, leg, volume);
 }
 
+/* The size goes with the record: a leg that has another record may have another size, from before or
+ * from a change that never became durable.  With one record there is one size. */
+static bool
+size_is_possible(const struct sf_superblock *sb, const struct sf_superblock *base) {
+  return sb->data_bytes == base->data_bytes || sf_record_compare(&sb->record, &base->record) != 0;
+}
+
+static const char *
+why_impostor(const struct sf_superblock *sb, const struct sf_superblock *base, unsigned leg) {
+  if (!sf_uuid_equal(&sb->leg_uuid[leg], &base->leg_uuid[leg]))
+    return "the volume knows this leg under another uuid";
+  if (sb->data_offset != base->data_offset || sb->extent_bytes != base->extent_bytes ||
+      !size_is_possible(sb, base))
+    return "it was formatted with another size than the volume";
+  return NULL;
+}
+
 /* Legs that the reference knows under another uuid, or with another geometry: formatted by
  * somebody else.  True when there were any: lineage and record must be looked for again. */
 bool
@@ -86,20 +101,14 @@ sf_look_drop_impostors(struct sf_look *look) {
   const struct sf_superblock *base = &look->found[look->reference].sb;
   bool dropped = false;
   for (unsigned leg = 0; leg < look->legs; leg++) {
-    const struct sf_superblock *sb = &look->found[leg].sb;
     uint16_t bit = SF_LEG_BIT(leg);
     if (!(look->known & bit))
       continue;
-    if (!sf_uuid_equal(&sb->leg_uuid[leg], &base->leg_uuid[leg]))
-      look->detail[leg] = "the volume knows this leg under another uuid";
-    else if (sb->data_offset != base->data_offset || sb->data_bytes != base->data_bytes ||
-             sb->extent_bytes != base->extent_bytes)
-      look->detail[leg] = "it was formatted with another size than the volume";
-    else
+    look->detail[leg] = why_impostor(&look->found[leg].sb, base, leg);
+    if (!look->detail[leg])
       continue;
     look->verdict[leg] = SF_LEG_FOREIGN;
     look->known &= (uint16_t) ~bit;
-    look->fits &= (uint16_t) ~bit;
     look->blank &= (uint16_t) ~bit;
     dropped = true;
   }

@@ -32,7 +32,7 @@ struct sf_look {
   enum sf_verdict verdict[SF_LEGS_MAX];
   const char *detail[SF_LEGS_MAX]; /* FOREIGN, DAMAGED: what is wrong; NULL: nothing to add */
   uint16_t known;                  /* superblock valid, of this volume and in its place: believed */
-  uint16_t fits;                   /* of known: the data fits on it */
+  uint16_t fits;                   /* of known: the data fits on it, as the reference has it */
   uint16_t blank;                  /* of known: discarded, tells nothing */
 
   int newest_leg; /* a leg of the newest lineage; -1: none is */
@@ -52,6 +52,7 @@ void sf_look_identify(struct sf_look *look, const struct sf_uuid *volume);
 bool sf_look_drop_impostors(struct sf_look *look);
 uint64_t sf_look_next_term(const struct sf_look *look, const struct sf_uuid *volume);
 bool sf_look_is_named(const struct sf_look *look, unsigned leg);
+bool sf_look_fits(const struct sf_leg_found *found, const struct sf_superblock *sb);
 
 /* lineage.c: false when the lines are unrelated. */
 bool sf_look_lineages(struct sf_look *look);

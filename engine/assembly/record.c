@@ -32,6 +32,16 @@ newest_of(const struct sf_look *look, uint16_t set) {
   return newest;
 }
 
+/* The known legs that have room for the volume as this leg's superblock describes it. */
+static uint16_t
+find_fitting(const struct sf_look *look, unsigned base) {
+  uint16_t fits = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(look->known, leg) && sf_look_fits(&look->found[leg], &look->found[base].sb))
+      fits |= SF_LEG_BIT(leg);
+  return fits;
+}
+
 /* Of the legs with this very record, one to quote: rather one that carries data in sync. */
 static int
 choose_reference(struct sf_look *look, unsigned newest) {
@@ -44,7 +54,8 @@ choose_reference(struct sf_look *look, unsigned newest) {
       continue;
     if (!says_the_same(other, record))
       look->alike = (int) leg;
-    int worth = 2 * !other->clean + SF_LEG_IN(look->fits & record->in_sync, leg);
+    bool fits = sf_look_fits(&look->found[leg], &look->found[leg].sb);
+    int worth = 2 * !other->clean + (fits && SF_LEG_IN(record->in_sync, leg));
     if (worth > best_worth) {
       best = (int) leg;
       best_worth = worth;
@@ -109,18 +120,19 @@ named_by(const struct sf_look *look, uint16_t speakers) {
  * truth: had any start come to a durable record, a leg that holds it would be here and speak; so
  * nothing was acknowledged since.  And who starts next from any of them will meet a leg of ours. */
 static bool
-choose_base(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
+choose_base(struct sf_look *look, uint16_t speakers, uint16_t believed) {
   bool doubted = SF_LEG_COUNT(speakers) > 1;
-  if (doubted && (named_by(look, speakers) & ~trusted) != 0)
+  if (doubted && (named_by(look, speakers) & ~(believed & look->fits)) != 0)
     return false;
   for (uint16_t left = speakers; left;) {
     unsigned base = newest_of(look, left);
     const struct sf_record *record = record_of(look, base);
-    uint16_t starting = record->in_sync & trusted;
+    uint16_t fits = find_fitting(look, base), starting = record->in_sync & believed & fits;
     if (SF_LEG_COUNT(starting) >= sf_look_enough(record) &&
         find_short(look, speakers, starting) < 0) {
       look->reference = (int) base;
       look->present = starting;
+      look->fits = fits;
       return true;
     }
     left &= (uint16_t) ~SF_LEG_BIT(base);
@@ -140,9 +152,11 @@ fall_short(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
  * and did not reach. */
 static void
 judge_leg(struct sf_look *look, unsigned leg, const struct sf_record *record) {
-  if (!SF_LEG_IN(look->known, leg) || look->verdict[leg] == SF_LEG_TOO_SMALL)
+  if (!SF_LEG_IN(look->known, leg))
     return;
-  if (SF_LEG_IN(look->split, leg))
+  if (!SF_LEG_IN(look->fits, leg))
+    look->verdict[leg] = SF_LEG_TOO_SMALL;
+  else if (SF_LEG_IN(look->split, leg))
     look->verdict[leg] = SF_LEG_SPLIT_BRAIN;
   else if (SF_LEG_IN(look->present, leg))
     look->verdict[leg] = SF_LEG_CURRENT;
@@ -155,13 +169,14 @@ judge_leg(struct sf_look *look, unsigned leg, const struct sf_record *record) {
 /* The lineage is found: at least one leg is of it. */
 void
 sf_look_record(struct sf_look *look) {
-  uint16_t trusted = (look->line | look->older) & look->fits;
+  uint16_t believed = look->line | look->older;
   look->reference = choose_reference(look, newest_of(look, look->line));
-  uint16_t speakers = find_speakers(look);
+  look->fits = find_fitting(look, (unsigned) look->reference);
+  uint16_t speakers = find_speakers(look), trusted = believed & look->fits;
   look->present = record_of(look, (unsigned) look->reference)->in_sync & trusted;
   if (look->alike >= 0)
     look->obstacle = SF_OBSTACLE_TWO_ALIKE;
-  else if (!choose_base(look, speakers, trusted))
+  else if (!choose_base(look, speakers, believed))
     fall_short(look, speakers, trusted);
   for (unsigned leg = 0; leg < look->legs; leg++)
     judge_leg(look, leg, record_of(look, (unsigned) look->reference));

@@ -87,11 +87,15 @@ sf_status_to_json(const struct sf_volume_status *status, unsigned volumes) {
 json_t *
 sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
   static const char *const kind_name[] = {
-      [SF_EVENT_STARTED] = "started", [SF_EVENT_LEG_STATE] = "leg-state",
-      [SF_EVENT_STATE] = "state",     [SF_EVENT_READ_REPAIRED] = "read-repaired",
+      [SF_EVENT_STARTED] = "started",
+      [SF_EVENT_LEG_STATE] = "leg-state",
+      [SF_EVENT_STATE] = "state",
+      [SF_EVENT_READ_REPAIRED] = "read-repaired",
       [SF_EVENT_STOPPED] = "stopped",
+      [SF_EVENT_GROWN] = "grown",
+      [SF_EVENT_GROW_FAILED] = "grow-failed",
   };
-  _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_STOPPED + 1, "one name each");
+  _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");
 
   return json_pack("{ss so so so so so sI}", "event", kind_name[event->kind], "volume",
                    sf_text_to_json_string(volume_name), "leg",

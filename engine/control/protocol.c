@@ -23,6 +23,7 @@ static const struct command_spec {
     {"events", SF_COMMAND_EVENTS, true, true, false, {{"follow", true, false}}},
     {"set", SF_COMMAND_SET, true, true, true, {{"key", false, true}, {"value", false, true}}},
     {"leg", SF_COMMAND_LEG, true, true, true, {{"action", false, true}, {"leg", false, true}}},
+    {"grow", SF_COMMAND_GROW, true, true, true, {{"size", false, false}}},
     {"stop", SF_COMMAND_STOP, true, false, true, {{NULL, false, false}}},
     {"reload", SF_COMMAND_RELOAD, false, true, false, {{"dry_run", true, false}}},
     {"restart", SF_COMMAND_RESTART, false, true, true, {{NULL, false, false}}},
@@ -55,8 +56,8 @@ check_version(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
 static int
 find_command(const json_t *document, bool of_daemon, const struct command_spec **spec,
              char error[SF_CONFIG_ERROR_MAX]) {
-  static const char known_to_volume[] = "status, events, set, leg or stop";
-  static const char known_to_daemon[] = "status, events, set, leg, reload or restart";
+  static const char known_to_volume[] = "status, events, set, leg, grow or stop";
+  static const char known_to_daemon[] = "status, events, set, leg, grow, reload or restart";
   const char *known = of_daemon ? known_to_daemon : known_to_volume;
   const json_t *command = json_object_get(document, "command");
   if (!command)
@@ -187,6 +188,7 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
       .value = json_string_value(json_object_get(document, "value")),
       .action = json_string_value(json_object_get(document, "action")),
       .leg = json_string_value(json_object_get(document, "leg")),
+      .size = json_string_value(json_object_get(document, "size")),
       .document = document,
   };
   return 0;

@@ -13,6 +13,7 @@ enum sf_control_command {
   SF_COMMAND_EVENTS,
   SF_COMMAND_SET,
   SF_COMMAND_LEG,
+  SF_COMMAND_GROW,
   SF_COMMAND_STOP,    /* a volume's socket */
   SF_COMMAND_RELOAD,  /* surefootd's */
   SF_COMMAND_RESTART, /* surefootd's */
@@ -28,6 +29,7 @@ struct sf_control_request {
   const char *value;  /* set */
   const char *action; /* leg: "fail", "return" or "discard" */
   const char *leg;    /* leg */
+  const char *size;   /* grow; NULL: not said */
   json_t *document;
 };
 

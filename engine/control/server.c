@@ -232,6 +232,9 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
   case SF_COMMAND_LEG:
     rc = handlers->leg(handlers->ctx, request->action, request->leg, error);
     break;
+  case SF_COMMAND_GROW:
+    rc = handlers->grow ? handlers->grow(handlers->ctx, request->size, error) : -EOPNOTSUPP;
+    break;
   case SF_COMMAND_STOP:
     rc = handlers->stop ? handlers->stop(handlers->ctx, error) : -EOPNOTSUPP;
     break;

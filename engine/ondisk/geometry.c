@@ -1,8 +1,6 @@
 /* Sizes: what fits where. */
 #include <surefoot/ondisk.h>
 
-#include "ondisk/geometry.h"
-
 _Static_assert(SF_SUPERBLOCK_OFFSET(SF_SUPERBLOCK_COPIES) <= SF_PROBE_OFFSET, "copies, then probe");
 _Static_assert(SF_PROBE_OFFSET + SF_PAGE_BYTES <= SF_MAPS_OFFSET, "probe, then maps");
 _Static_assert(SF_DATA_OFFSET % SF_DATA_ALIGN == 0, "losetup and partitions want it aligned");

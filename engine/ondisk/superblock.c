@@ -5,7 +5,6 @@
 #include <surefoot/ondisk.h>
 
 #include "ondisk/crc32c.h"
-#include "ondisk/geometry.h"
 #include "ondisk/le.h"
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};

@@ -39,6 +39,13 @@ struct serve_extents { /* under serve->lock; fd, offset and end are the thread's
   struct sf_extent found;
 };
 
+struct serve_grow {
+  pthread_t thread;
+  bool started; /* and not joined: the control thread's, or at the end */
+  atomic_bool ended;
+  uint64_t size; /* 0: what the legs hold */
+};
+
 struct sf_serve {
   struct sf_config config;
   struct sf_serve_options options;
@@ -51,6 +58,7 @@ struct sf_serve {
   struct sf_volume *volume;
   struct sf_control_server *control;
   struct serve_extents extents;
+  struct serve_grow grow;
 
   pthread_t keeper;
   bool keeper_started;
@@ -76,6 +84,7 @@ void serve_log(struct sf_serve *serve, const char *format, ...)
 /* find.c: the legs that the volume starts from; waits for those it needs.  -EAGAIN: it may not start */
 int serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 void serve_close_files(struct sf_serve *serve);
+void serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
 
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);
@@ -90,6 +99,10 @@ int serve_join_openers(struct sf_serve *serve);
 /* extents.c: the thread that looks for holes */
 int extents_start(struct sf_serve *serve);
 int extents_stop(struct sf_serve *serve);
+
+/* grow.c: the thread that makes legs longer, then the volume */
+int serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]);
+int serve_join_grower(struct sf_serve *serve);
 
 /* operator.c: what the control socket asks */
 int serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);

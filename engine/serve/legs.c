@@ -36,13 +36,22 @@ let_go(struct sf_serve *serve, struct serve_leg *leg) {
   return r;
 }
 
+static bool
+is_of(const struct sf_superblock *sb, const struct sf_superblock *volume, unsigned index) {
+  return sf_uuid_equal(&sb->volume, &volume->volume) && sb->leg_index == index &&
+         sf_uuid_equal(&sb->leg_uuid[index], &volume->leg_uuid[index]);
+}
+
 static int
 open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MAX]) {
   struct serve_leg *leg = &serve->leg[index];
   const char *path = serve->config.leg[index].path;
-  const struct sf_superblock *base = &serve->assembly.base;
+  struct sf_superblock now, *base = &now;
+  uint64_t needs;
   int r;
 
+  sf_volume_get_identity(serve->volume, &now);
+  needs = base->data_offset + base->data_bytes;
   if (atomic_exchange(&leg->discard, false)) {
     r = sf_leg_discard(path, base, index, error);
     if (r < 0)
@@ -55,13 +64,14 @@ open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MA
   if (leg->found.error != 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s", sf_superblock_error(leg->found.error));
     r = leg->found.error;
-  } else if (leg->file.bytes < base->data_offset + base->data_bytes) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "it is shorter than the volume");
-    r = -ENOSPC;
   } else if (leg->file.block_bytes > serve->block_bytes) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "it needs larger blocks than the volume offers");
     r = -EINVAL;
   } else {
+    /* The volume may have grown without it.  A leg that stays too short is told of so, and refused
+     * there. */
+    if (leg->file.bytes < needs && is_of(&leg->found.sb, base, index))
+      (void) sf_leg_extend(leg->file.fd, leg->file.is_block, needs, &leg->file.bytes);
     r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
   }
   if (r < 0)
@@ -86,8 +96,8 @@ opener(void *arg) {
     r = -ESHUTDOWN;
   /* Before the volume hears of it: it may ask for the next attempt at once. */
   atomic_store(&leg->opener_ended, true);
-  sf_volume_leg_opened(serve->volume, index, r == 0 ? leg->device : NULL, &leg->found.sb, r,
-                       sf_tio_now());
+  sf_volume_leg_opened(serve->volume, index, r == 0 ? leg->device : NULL, &leg->found.sb,
+                       leg->file.bytes, r, sf_tio_now());
   return NULL;
 }
 

@@ -83,6 +83,18 @@ on_leg(void *ctx, const char *action, const char *name, char error[SF_CONFIG_ERR
 }
 
 static int
+on_grow(void *ctx, const char *size, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_serve *serve = ctx;
+  uint64_t bytes = 0;
+
+  if (size != NULL && (sf_parse_size(size, &bytes) < 0 || bytes == 0)) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: not a size (for example 10G)", size);
+    return -EINVAL;
+  }
+  return serve_grow(serve, bytes, error);
+}
+
+static int
 on_stop(void *ctx, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_serve *serve = ctx;
 
@@ -94,8 +106,12 @@ on_stop(void *ctx, char error[SF_CONFIG_ERROR_MAX]) {
 
 int
 serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
-  const struct sf_control_handlers handlers = {
-      .ctx = serve, .status = on_status, .set = on_set, .leg = on_leg, .stop = on_stop};
+  const struct sf_control_handlers handlers = {.ctx = serve,
+                                               .status = on_status,
+                                               .set = on_set,
+                                               .leg = on_leg,
+                                               .grow = on_grow,
+                                               .stop = on_stop};
   int r;
 
   if (serve->config.control[0] == '\0')

@@ -103,13 +103,19 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   case SF_EVENT_STOPPED:
     serve_log(serve, "stopped, %s", event->reason);
     break;
+  case SF_EVENT_GROWN:
+    serve_log(serve, "has grown to %s bytes; clients that connect now see it", event->reason);
+    break;
+  case SF_EVENT_GROW_FAILED:
+    serve_log(serve, "is not grown: %s", event->reason);
+    break;
+  case SF_EVENT_KINDS:
+    break;
   }
 }
 
-static void
-host_event(void *ctx, const struct sf_volume_event *event) {
-  struct sf_serve *serve = ctx;
-
+void
+serve_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   if (!serve->options.quiet)
     log_event(serve, event);
   if (event->kind == SF_EVENT_STOPPED) {
@@ -120,6 +126,11 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   }
   if (serve->control != NULL)
     sf_control_server_event(serve->control, event);
+}
+
+static void
+host_event(void *ctx, const struct sf_volume_event *event) {
+  serve_event(ctx, event);
 }
 
 static void
@@ -242,6 +253,7 @@ add_devices(struct sf_serve *serve, struct sf_volume_params *params,
     }
     params->leg[i] = (struct sf_volume_leg){.device = leg->device,
                                             .sb = leg->found.sb,
+                                            .bytes = leg->file.bytes,
                                             .maps = leg->file.maps,
                                             .map_pages = leg->file.map_pages};
   }
@@ -304,7 +316,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
 
 uint64_t
 sf_serve_size(const struct sf_serve *serve) {
-  return serve->assembly.base.data_bytes;
+  return serve->volume != NULL ? sf_volume_size(serve->volume) : serve->assembly.base.data_bytes;
 }
 
 uint32_t
@@ -359,7 +371,7 @@ sf_serve_close(struct sf_serve *serve) {
   sf_control_server_destroy(serve->control);
   serve->control = NULL;
   /* What hangs in there has a leg's file, and may give it another number at any time. */
-  if (extents_stop(serve) < 0 || serve_join_openers(serve) < 0)
+  if (extents_stop(serve) < 0 || serve_join_grower(serve) < 0 || serve_join_openers(serve) < 0)
     return -EBUSY;
   if (close_legs(serve) < 0)
     return -EBUSY; /* a leg hangs: its requests own this memory until the process ends */

@@ -99,6 +99,15 @@ copier_spoil(struct sf_volume *v, uint64_t extent) {
     c->failed = true;
 }
 
+/* The last one, and it was not whole. */
+void
+copier_extent_grows(struct sf_volume *v, uint64_t extent) {
+  copier_spoil(v, extent);
+  EACH_COPYING(c, &v->copier)
+  if (c->active && c->extent == extent)
+    c->failed = true;
+}
+
 static uint64_t
 extent_length(const struct sf_volume *v, uint64_t extent) {
   uint64_t base = extent << v->extent_shift;

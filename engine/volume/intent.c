@@ -51,7 +51,7 @@ intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
 /* Only while the set stands still (reading 12). */
 static bool
 may_clear(const struct sf_volume *v) {
-  return record_is_durable(v) && v->joining < 0 && v->promoting < 0;
+  return record_is_durable(v) && v->joining < 0 && v->promoting < 0 && v->grow.step == GROW_NONE;
 }
 
 static void

@@ -131,6 +131,7 @@ struct leg {
   unsigned index;
   struct sf_tio_device *device;
   struct sf_superblock sb; /* newest on the leg */
+  uint64_t bytes;          /* of the whole leg */
   unsigned running;        /* regions of ours in the kernel, detached ones included */
   struct meta meta;
 
@@ -261,6 +262,14 @@ struct maps {
   bool flushing;
 };
 
+enum grow_step { GROW_NONE, GROW_WAIT, GROW_PAGES, GROW_RECORD };
+
+struct grow {
+  enum grow_step step;
+  uint64_t size_bytes;
+  uint64_t first_page; /* of those with something new */
+};
+
 enum phase { PHASE_CLAIMING, PHASE_RECORDING, PHASE_SERVING, PHASE_STOPPING, PHASE_STOPPED };
 
 struct sf_volume {
@@ -270,6 +279,7 @@ struct sf_volume {
   struct sf_config config;
   struct sf_superblock identity; /* what every leg's superblock has in common */
   uint64_t size_bytes, data_offset, extent_bytes, extents;
+  uint64_t served_bytes; /* what clients may use: less than size_bytes while it grows */
   unsigned extent_shift;
   enum phase phase;
   enum sf_volume_state told; /* the state last reported */
@@ -302,6 +312,7 @@ struct sf_volume {
   struct sf_map unconverged; /* may differ between in-sync legs (R11) */
   struct maps maps;
   struct copier copier;
+  struct grow grow;
 
   uint64_t timer_ns;   /* when the host was asked to tick */
   uint64_t starved_ns; /* since when some request lacks legs; 0 = none does */
@@ -409,6 +420,12 @@ bool record_is_durable(const struct sf_volume *v);
 void join_settle(struct sf_volume *v);
 void join_abandon(struct sf_volume *v);
 
+/* grow.c */
+void grow_settle(struct sf_volume *v);
+void grow_record_is_durable(struct sf_volume *v);
+void grow_stopped(struct sf_volume *v);
+bool leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes);
+
 /* copy.c: one piece */
 void copy_run(struct sf_op *op);
 void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
@@ -421,6 +438,7 @@ void copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state);
 bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
                       uint64_t length);
 void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */
+void copier_extent_grows(struct sf_volume *v, uint64_t extent);
 void copier_leg_left(struct sf_volume *v, unsigned leg);
 void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
 

@@ -55,6 +55,8 @@ join_settle(struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->join_flushing)
     return;
   if (v->joining < 0) {
+    if (v->grow.step != GROW_NONE)
+      return;
     v->joining = candidate(v);
     if (v->joining < 0)
       return;

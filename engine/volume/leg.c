@@ -171,6 +171,8 @@ leg_settle(struct sf_volume *v, unsigned index) {
   if (state == SF_STATE_LATE) {
     leg_move(v, index, SF_STATE_PROBING, leg->reason);
     probe_schedule(v, index, true);
+    if (!leg_holds(v, index, v->size_bytes))
+      leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
   } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {
     leg->device = NULL;
     v->host.close_leg(v->ctx, index);

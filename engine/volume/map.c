@@ -21,6 +21,27 @@ sf_map_init(struct sf_map *map, uint64_t extents) {
   return 0;
 }
 
+int
+sf_map_reserve(struct sf_map *map, uint64_t extents) {
+  uint64_t had = words_of(map->extents), wanted = words_of(extents);
+  uint64_t *words;
+
+  if (wanted <= had)
+    return 0;
+  words = realloc(map->words, wanted * sizeof *words);
+  if (words == NULL)
+    return -ENOMEM;
+  memset(words + had, 0, (wanted - had) * sizeof *words);
+  map->words = words;
+  return 0;
+}
+
+void
+sf_map_extend(struct sf_map *map, uint64_t extents) {
+  SF_MUST(extents >= map->extents);
+  map->extents = extents;
+}
+
 void
 sf_map_destroy(struct sf_map *map) {
   free(map->words);

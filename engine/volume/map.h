@@ -14,6 +14,10 @@ struct sf_map {
 
 int sf_map_init(struct sf_map *map, uint64_t extents);
 void sf_map_destroy(struct sf_map *map);
+/* To grow: first the memory, which may fail and changes nothing that can be seen; then the extents,
+ * with no bit set. */
+int sf_map_reserve(struct sf_map *map, uint64_t extents);
+void sf_map_extend(struct sf_map *map, uint64_t extents);
 
 bool sf_map_test(const struct sf_map *map, uint64_t extent);
 bool sf_map_any(const struct sf_map *map, uint64_t first, uint64_t last); /* last included */

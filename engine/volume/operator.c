@@ -2,6 +2,7 @@
 #include "volume/internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,12 +52,13 @@ sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
   if (leg_state(leg) == SF_STATE_FAULTY) {
     legset bit = legbit(index);
 
-    if (leg->device != NULL && leg->running == 0 && !((v->needs | v->durable.in_sync) & bit)) {
+    if (leg->device != NULL && leg->running == 0 && leg_holds(v, index, v->size_bytes) &&
+        !((v->needs | v->durable.in_sync) & bit)) {
       leg_move(v, index, SF_STATE_PROBING, "returned by the operator");
       leg->backoff_ns = 0;
       probe_schedule(v, index, false);
-    } else if (leg->device == NULL) {
-      leg_move(v, index, SF_STATE_MISSING, "returned by the operator");
+    } else if (leg->device == NULL || !leg_holds(v, index, v->size_bytes)) {
+      leg_move(v, index, SF_STATE_MISSING, "returned by the operator"); /* opened anew */
     } else {
       r = -EBUSY; /* its old requests still run */
     }
@@ -121,7 +123,7 @@ refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *s
 
 void
 sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
-                     const struct sf_superblock *sb, int error, uint64_t now_ns) {
+                     const struct sf_superblock *sb, uint64_t bytes, int error, uint64_t now_ns) {
   struct leg *leg;
   const char *why;
   uint64_t known;
@@ -138,9 +140,15 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
       if (leg_state(leg) == SF_STATE_MISSING)
         leg_move(v, index, SF_STATE_FAULTY, why);
       v->host.close_leg(v->ctx, index);
+    } else if (bytes < v->data_offset + v->size_bytes) {
+      snprintf(leg->reason, sizeof leg->reason,
+               "shorter than the volume: it has %" PRIu64 " bytes and needs %" PRIu64, bytes,
+               v->data_offset + v->size_bytes);
+      v->host.close_leg(v->ctx, index);
     } else {
       leg->device = device;
       leg->sb = *sb;
+      leg->bytes = bytes;
       if (sf_leg_needs_whole_copy(&v->identity, sb) || sb->serial < known)
         sf_map_fill(&leg->stale);
       leg_move(v, index, SF_STATE_PROBING, "it is there again");

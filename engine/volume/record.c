@@ -148,6 +148,7 @@ became_durable(struct sf_volume *v) {
     leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
   }
   v->needs = v->latest.in_sync | v->counted;
+  grow_record_is_durable(v);
   if (v->phase == PHASE_RECORDING) {
     v->phase = PHASE_SERVING;
     volume_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");

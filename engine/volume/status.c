@@ -74,7 +74,7 @@ sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *
   *status = (struct sf_volume_status){
       .uuid = v->identity.volume,
       .state = volume_state(v),
-      .size_bytes = v->size_bytes,
+      .size_bytes = v->served_bytes,
       .term = v->durable.term,
       .change = v->durable.change,
       .min_legs = v->config.min_legs,

@@ -284,8 +284,8 @@ sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_n
   volume_enter(v, now_ns);
   request->since_ns = v->now_ns;
   SF_MUST(request->kind == SF_REQ_FLUSH ||
-          (request->length > 0 && request->offset < v->size_bytes &&
-           request->length <= v->size_bytes - request->offset));
+          (request->length > 0 && request->offset < v->served_bytes &&
+           request->length <= v->served_bytes - request->offset));
   volume_arm(v, v->now_ns + TICK_LOADED_MS * SF_MS);
   if (v->phase == PHASE_SERVING && v->held == NULL)
     volume_begin(v, request);
@@ -358,6 +358,7 @@ client_ops_active(const struct sf_volume *v) {
 static void
 stop_end(struct sf_volume *v, bool clean) {
   v->phase = PHASE_STOPPED;
+  grow_stopped(v);
   op_fail_all(v, -ESHUTDOWN);
   request_fail_waiting(v);
   request_fail_list(&v->flush_queue, &v->flush_queue_tail, -ESHUTDOWN);
@@ -410,6 +411,7 @@ volume_settle(struct sf_volume *v) {
       release_list(v, &v->held, &v->held_tail);
     flush_next(v);
     join_settle(v);
+    grow_settle(v);
     copier_settle(v);
     stop_settle(v);
   }
@@ -457,7 +459,8 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
 static bool
 is_quiet(const struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->unconverged.set != 0 ||
-      !map_is_quiet(v) || v->held != NULL || v->parked != NULL || v->suspended > 0)
+      v->grow.step != GROW_NONE || !map_is_quiet(v) || v->held != NULL || v->parked != NULL ||
+      v->suspended > 0)
     return false;
   return legcount(v->latest.in_sync) == v->legs;
 }
@@ -551,6 +554,7 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
   leg->index = i;
   leg->device = params->leg[i].device;
   leg->sb = params->leg[i].sb;
+  leg->bytes = params->leg[i].bytes;
   if (sf_map_init(&leg->stale, v->extents) < 0 || sf_map_init(&leg->unflushed, v->extents) < 0 ||
       sf_map_init(&leg->flushing, v->extents) < 0)
     return -ENOMEM;
@@ -563,7 +567,9 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     SF_MUST(leg->device != NULL);
     state = SF_STATE_IN_SYNC;
   } else if (leg->device == NULL) {
-    if (assembly->verdict[i] != SF_LEG_ABSENT) {
+    if (assembly->verdict[i] == SF_LEG_TOO_SMALL) {
+      reason = "shorter than the volume: it is looked for again";
+    } else if (assembly->verdict[i] != SF_LEG_ABSENT) {
       state = SF_STATE_FAULTY;
       reason = sf_verdict_name(assembly->verdict[i]);
     } else {
@@ -600,7 +606,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   v->config = *params->config;
   v->legs = params->config->legs;
   init_identity(v, params);
-  v->size_bytes = v->identity.data_bytes;
+  v->size_bytes = v->served_bytes = v->identity.data_bytes;
   v->data_offset = v->identity.data_offset;
   v->extent_bytes = v->identity.extent_bytes;
   v->extent_shift = (unsigned) __builtin_ctzll(v->extent_bytes);

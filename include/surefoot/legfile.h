@@ -44,6 +44,10 @@ int sf_leg_files_open(const struct sf_config *config, unsigned flags, uint64_t t
                       char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
                       char error[SF_CONFIG_ERROR_MAX]);
 
+/* A file that is shorter than `wanted` is made so long, on stable storage; a device is as long as it is.
+ * *bytes: what it has now.  For a leg in use, by its descriptor. */
+int sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes);
+
 struct sf_format_options {
   uint64_t size;     /* of the volume; 0: what the smallest leg holds.  Creates missing files */
   bool overwrite;    /* format a leg that carries data or metadata all the same */

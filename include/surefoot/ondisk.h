@@ -35,6 +35,8 @@ enum {
 #define SF_DATA_ALIGN              ((uint64_t) 1024 * 1024)
 #define SF_EXTENT_BYTES_DEFAULT    ((uint64_t) 1024 * 1024)
 #define SF_VOLUME_BYTES_MIN        ((uint64_t) 1024 * 1024)
+/* No volume has more extents: the area of the maps is made for it. */
+#define SF_EXTENTS_MAX (UINT64_C(1) << 21)
 
 struct sf_uuid {
   uint8_t bytes[16];

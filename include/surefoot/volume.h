@@ -96,6 +96,7 @@ struct sf_volume;
 struct sf_volume_leg {
   struct sf_tio_device *device; /* NULL: absent */
   struct sf_superblock sb;      /* of that leg, when the device is there */
+  uint64_t bytes;               /* of the whole leg */
   /* Its maps as they stand on it (SF_MAP_PAGE_OFFSET(0) on); a page that is not here counts as all
    * set.  Asked of current legs only, and not after sf_volume_create. */
   const uint8_t *maps;
@@ -126,9 +127,10 @@ void sf_volume_tick(struct sf_volume *volume, uint64_t now_ns);
 /* The client's `late` function (timed_io.h) must hand its events here: they lift the fence. */
 void sf_volume_late(const struct sf_tio_event *event);
 
-/* The answer to host.open_leg: 0 with device and sb, or -errno. */
+/* The answer to host.open_leg: 0 with device, sb and the leg's size, or -errno. */
 void sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
-                          const struct sf_superblock *sb, int error, uint64_t now_ns);
+                          const struct sf_superblock *sb, uint64_t bytes, int error,
+                          uint64_t now_ns);
 
 /* A clean stop: no new requests (-ESHUTDOWN), flush, and the record that says clean.  Bounded: a
  * leg that does not answer within its timeouts is demoted first, and after the flush deadline plus
@@ -152,6 +154,26 @@ int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns
 /* Gives up what a faulty or missing leg holds: the host's next opening makes it an empty member.
  * -EBUSY while it is in use. */
 int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
+
+/* ---- growing ---- */
+
+/* A leg that is open has another size now. */
+void sf_volume_leg_resized(struct sf_volume *volume, unsigned leg, uint64_t bytes);
+
+/* Makes the volume larger, with its clients there.  0: it is under way, and SF_EVENT_GROWN tells when
+ * the new size is durable and may be used; until then, and after a crash in between, it has the old
+ * size.  What is new reads alike on every leg: it is converged like after a crash (R11), and what
+ * differs becomes what one leg holds.  -EALREADY: not larger than it is; -EINVAL: not a multiple of
+ * 4 KiB, or beyond what can be addressed; -EFBIG: more than SF_EXTENTS_MAX extents; -EBUSY: it is not
+ * serving, or grows already; -ENOSPC: an in-sync leg is too short; -ENOMEM.  A leg outside the set
+ * that is too short is missing until it is longer. */
+int sf_volume_grow(struct sf_volume *volume, uint64_t size_bytes, uint64_t now_ns);
+
+/* What clients may use. */
+uint64_t sf_volume_size(struct sf_volume *volume);
+
+/* What every leg's superblock has in common, as last decided. */
+void sf_volume_get_identity(struct sf_volume *volume, struct sf_superblock *identity);
 
 /* ---- what it tells ---- */
 
@@ -220,6 +242,9 @@ enum sf_volume_event_kind {
   SF_EVENT_STATE,     /* the volume's state moved */
   SF_EVENT_READ_REPAIRED,
   SF_EVENT_STOPPED,
+  SF_EVENT_GROWN,       /* reason: the new size in bytes */
+  SF_EVENT_GROW_FAILED, /* nothing has changed; reason: why */
+  SF_EVENT_KINDS
 };
 struct sf_volume_event {
   enum sf_volume_event_kind kind;

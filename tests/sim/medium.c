@@ -31,10 +31,11 @@ need(size_t n, size_t size) {
 void
 medium_init(struct sim_leg *leg, unsigned index) {
   *leg = (struct sim_leg){.index = index, .slow = 1, .regions = -1};
-  leg->now = need(sim.blocks, sizeof *leg->now);
-  leg->stable = need(sim.blocks, sizeof *leg->stable);
-  leg->now_seq = need(sim.blocks, sizeof *leg->now_seq);
-  leg->stable_seq = need(sim.blocks, sizeof *leg->stable_seq);
+  leg->blocks = sim.blocks;
+  leg->now = need(sim.blocks_room, sizeof *leg->now);
+  leg->stable = need(sim.blocks_room, sizeof *leg->stable);
+  leg->now_seq = need(sim.blocks_room, sizeof *leg->now_seq);
+  leg->stable_seq = need(sim.blocks_room, sizeof *leg->stable_seq);
   leg->meta_now = need(META_BYTES, 1);
   leg->meta_stable = need(META_BYTES, 1);
   leg->meta_now_seq = need(META_BLOCKS, sizeof *leg->meta_now_seq);
@@ -137,7 +138,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
   unsigned n = (unsigned) (length / BLOCK);
   struct landed *item;
 
-  if (meta ? first + n > META_BLOCKS : first + n > sim.blocks)
+  if (meta ? first + n > META_BLOCKS : first + n > leg->blocks)
     sim_fail("leg %u: a write beyond its end, %lu+%lu", leg->index, (unsigned long) offset,
              (unsigned long) length);
   item = landed_new(meta, first, n);
@@ -181,7 +182,7 @@ medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, void *d
   uint64_t first = (meta ? offset : offset - sim.data_offset) / BLOCK;
   unsigned n = (unsigned) (length / BLOCK);
 
-  if (meta ? first + n > META_BLOCKS : first + n > sim.blocks)
+  if (meta ? first + n > META_BLOCKS : first + n > leg->blocks)
     sim_fail("leg %u: a read beyond its end", leg->index);
   for (unsigned i = 0; i < n; i++) {
     uint8_t *to = (uint8_t *) data + (size_t) i * BLOCK;
@@ -233,7 +234,7 @@ medium_lose_cache(struct sim_leg *leg, unsigned keep_permille) {
   }
   memcpy(leg->meta_now, leg->meta_stable, META_BYTES);
   memcpy(leg->meta_now_seq, leg->meta_stable_seq, META_BLOCKS * sizeof *leg->meta_now_seq);
-  for (uint64_t b = 0; b < sim.blocks; b++)
+  for (uint64_t b = 0; b < sim.blocks_known; b++)
     if (leg->now[b] != leg->stable[b] || leg->now_seq[b] != leg->stable_seq[b]) {
       leg->now[b] = leg->stable[b];
       leg->now_seq[b] = leg->stable_seq[b];

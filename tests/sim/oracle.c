@@ -83,12 +83,12 @@ oracle_init(void) {
     nodes_cap = 65536;
     nodes = calloc(nodes_cap, sizeof *nodes);
   }
-  head = calloc(sim.blocks, sizeof *head);
+  head = calloc(sim.blocks_room, sizeof *head);
   if (head == NULL || writes == NULL || nodes == NULL)
     abort();
   for (unsigned i = 0; i < sim.options.legs; i++)
-    bad[i] = calloc(sim.blocks, 1);
-  for (uint64_t b = 0; b < sim.blocks; b++) {
+    bad[i] = calloc(sim.blocks_room, 1);
+  for (uint64_t b = 0; b < sim.blocks_room; b++) {
     uint32_t i = node_add(b);
 
     nodes[i].hi = 0;
@@ -155,7 +155,7 @@ collect(uint64_t block, uint64_t oldest_read) {
 
 int64_t
 oracle_bad_block(const struct sim_leg *leg, bool stable) {
-  for (uint64_t b = 0; b < sim.blocks; b++)
+  for (uint64_t b = 0; b < sim.blocks_known; b++)
     if (bad[leg->index][b] & (stable ? 2 : 1))
       return (int64_t) b;
   return -1;
@@ -352,7 +352,7 @@ oracle_tear(uint64_t block, uint32_t value) {
 void
 oracle_killed(void) {
   oracle_step();
-  for (uint64_t b = 0; b < sim.blocks; b++)
+  for (uint64_t b = 0; b < sim.blocks_known; b++)
     for (uint32_t i = head[b]; i != 0; i = nodes[i].next) {
       if (nodes[i].hi > step)
         nodes[i].hi = step;
@@ -365,7 +365,7 @@ void
 oracle_power_cut(void) {
   oracle_killed();
   unflushed_len = 0;
-  for (uint64_t b = 0; b < sim.blocks; b++) {
+  for (uint64_t b = 0; b < sim.blocks_known; b++) {
     for (uint32_t i = head[b]; i != 0; i = nodes[i].next)
       if (!nodes[i].durably_dead)
         nodes[i].dead_at = UINT64_MAX;

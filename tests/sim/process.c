@@ -72,6 +72,10 @@ host_event(void *ctx, const struct sf_volume_event *event) {
 
   TRACE("event: leg %d %s -> %s (%s)", event->leg, event->from != NULL ? event->from : "",
         event->to != NULL ? event->to : "", event->reason != NULL ? event->reason : "");
+  if (event->kind == SF_EVENT_STARTED)
+    grow_started();
+  if (event->kind == SF_EVENT_GROWN)
+    sim.grown = true; /* the volume's lock is held */
   if (event->kind != SF_EVENT_LEG_STATE)
     return;
   to = state_of(event->to);
@@ -123,9 +127,10 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
       params.leg[i] =
           (struct sf_volume_leg){.device = tio_open(i),
                                  .sb = found[i].sb,
+                                 .bytes = found[i].bytes,
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
                                  .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
-    else if (found[i].present && verdict != SF_LEG_DAMAGED)
+    else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_TOO_SMALL)
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }
   sim.base = assembly->base;
@@ -179,6 +184,7 @@ process_start(void) {
     COUNT(refusals);
     return false;
   }
+  grow_assembled(&assembly.base);
   check_clean_start(&assembly);
   create(&assembly, found);
   return true;
@@ -318,11 +324,12 @@ on_opened(unsigned leg, uint32_t life) {
   sim.opening[leg] = false;
   if (sim.discard[leg] && is_available(leg))
     empty(leg);
+  grow_leg_opened(leg);
   found_of(leg, false, false, &found);
   error = !is_available(leg) ? -ETIMEDOUT : found.error;
   TRACE("leg %u opened: %d", leg, error);
-  sf_volume_leg_opened(sim.volume, leg, error == 0 ? tio_open(leg) : NULL, &found.sb, error,
-                       sim.now_ns);
+  sf_volume_leg_opened(sim.volume, leg, error == 0 ? tio_open(leg) : NULL, &found.sb, found.bytes,
+                       error, sim.now_ns);
 }
 
 static void
@@ -336,11 +343,9 @@ process_start_schedules(void) {
   const struct {
     enum event_kind kind;
     uint64_t gap_ns;
-  } schedule[] = {{EV_KILL, sim.options.kill_gap_ns},
-                  {EV_POWER, sim.options.power_gap_ns},
-                  {EV_STOP, sim.options.stop_gap_ns},
-                  {EV_PAUSE, sim.options.pause_gap_ns},
-                  {EV_OPERATOR, sim.options.operator_gap_ns}};
+  } schedule[] = {{EV_KILL, sim.options.kill_gap_ns},         {EV_POWER, sim.options.power_gap_ns},
+                  {EV_STOP, sim.options.stop_gap_ns},         {EV_PAUSE, sim.options.pause_gap_ns},
+                  {EV_OPERATOR, sim.options.operator_gap_ns}, {EV_GROW, sim.options.grow_gap_ns}};
 
   for (unsigned i = 0; i < sizeof schedule / sizeof schedule[0]; i++)
     if (schedule[i].gap_ns != 0)
@@ -383,6 +388,11 @@ process_event(const struct event *event) {
   case EV_START:
     if (sim.volume == NULL && event->generation == sim.life && !process_start())
       event_add(sim.now_ns + random_around(100 * SIM_MS), EV_START, 0, sim.life);
+    break;
+  case EV_GROW:
+    if (!sim.healing)
+      grow_begin();
+    again(event, sim.options.grow_gap_ns);
     break;
   default:
     if (!sim.healing)

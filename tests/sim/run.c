@@ -7,7 +7,7 @@
 #include "sim/main.h"
 #include "sim/sim.h"
 
-enum { HEAL_POLL_MS = 200, HEAL_S = 240, IDLE_S = 30 };
+enum { HEAL_POLL_MS = 200, HEAL_S = 240, IDLE_S = 30, GROWTH_EXTENTS = 3 };
 
 struct sim sim;
 
@@ -137,6 +137,9 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   sim.blocks -= sim.options.short_blocks; /* the last extent may be shorter */
   if (sim.blocks * BLOCK < SF_VOLUME_BYTES_MIN)
     sim.blocks = SF_VOLUME_BYTES_MIN / BLOCK;
+  sim.blocks_promised = sim.blocks_known = sim.blocks_room = sim.blocks;
+  if (sim.options.grow_gap_ns != 0)
+    sim.blocks_room += (uint64_t) GROWTH_EXTENTS * SF_EXTENT_BYTES_DEFAULT / BLOCK;
   sim.data_offset = SF_DATA_OFFSET;
   events_reset();
   make_config();
@@ -315,6 +318,9 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
     sim.now_ns = event.at_ns;
     sim.steps++;
     done = dispatch(&event);
+    if (sim.grown && sim.volume != NULL)
+      grow_ended();
+    sim.grown = false;
     process_stopped();
     trust_check();
     worker->ops_in_run = sim.ops_begun;

@@ -12,6 +12,7 @@
  *      swarm.c    what this seed draws
  *      clients.c  their requests           oracle.c  which values may a block have?
  *      process.c  start, kill, power cut   trust.c   which legs would a start trust now?
+ *      grow.c     the volume grows
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
  *      inside.c   what it takes from the volume's inside
@@ -69,8 +70,8 @@ struct options {
   unsigned tear_permille;    /* sectors torn at a power cut */
   unsigned nemesis_permille; /* metadata writes during which something happens */
   uint64_t pause_gap_ns, pause_ns;
-  uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns; /* 0 = never */
-  unsigned absent_permille;                                         /* legs left out at a restart */
+  uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns, grow_gap_ns; /* 0 = never */
+  unsigned absent_permille; /* legs left out at a restart */
   unsigned give_up_permyriad;
 };
 
@@ -95,6 +96,7 @@ enum event_kind {
   EV_STOP,
   EV_START,
   EV_OPERATOR,
+  EV_GROW,
   EV_PAUSE,
   EV_RESET, /* leg */
   EV_HEAL,
@@ -118,6 +120,7 @@ struct landed; /* a write in the cache */
 
 struct sim_leg {
   unsigned index;
+  uint64_t blocks; /* how long it is: room for so many of the volume */
   /* What a read sees, and what is on stable storage; each with the number of the write. */
   uint32_t *now, *stable, *now_seq, *stable_seq;
   uint8_t *meta_now, *meta_stable;
@@ -261,6 +264,12 @@ void trust_changed(unsigned leg);
 void trust_reset(void);
 void found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found);
 
+void grow_begin(void);
+void grow_ended(void);
+void grow_started(void);
+void grow_assembled(const struct sf_superblock *base);
+void grow_leg_opened(unsigned leg);
+
 /* ---- inside.c ---- */
 
 void inside_destroy(struct sf_volume *volume);
@@ -280,6 +289,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(kills)                                                                                   \
   COUNTED(power_cuts)                                                                              \
   COUNTED(stops)                                                                                   \
+  COUNTED(growths)                                                                                 \
   COUNTED(demotions)                                                                               \
   COUNTED(promotions)                                                                              \
   COUNTED(stalls)                                                                                  \
@@ -323,6 +333,9 @@ struct sim {
   uint64_t now_ns, steps;
   struct options options;
   uint64_t blocks; /* of the volume */
+  /* It was told to clients, so no start may have less; somebody has asked for it, so a start may have
+   * so much; all that memory is made for. */
+  uint64_t blocks_promised, blocks_known, blocks_room;
   uint64_t data_offset;
   struct sf_config config;
   struct sf_superblock format; /* of a new leg, but for its index */
@@ -332,6 +345,7 @@ struct sim {
   struct sf_volume *volume; /* NULL: no process */
   uint32_t life;
   bool stopping;
+  bool grown; /* it has said so, and nobody has looked yet */
   bool healing;
   uint64_t tick_at_ns;
   uint32_t tick_generation;

@@ -47,7 +47,8 @@ found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *fo
   memcpy(page, stable ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now, sizeof page);
   if (with_in_flight && tio_superblock_in_flight(leg, &r))
     memcpy((uint8_t *) page + r->offset, r->buffer->data, SF_PAGE_BYTES);
-  *found = (struct sf_leg_found){.present = true, .bytes = sim.data_offset + sim.blocks * BLOCK};
+  *found = (struct sf_leg_found){.present = true,
+                                 .bytes = sim.data_offset + sim.leg[leg].blocks * BLOCK};
   found->error = sf_superblock_pick(page, &found->sb, NULL);
 }
 
@@ -76,6 +77,7 @@ look(unsigned leg) {
       im->hash = mix(mix(im->hash, record->term), record->change);
       im->hash = mix(mix(im->hash, record->in_sync), record->faulty);
       im->hash = mix(im->hash, (uint64_t) record->min_legs * 2 + record->clean);
+      im->hash = mix(mix(im->hash, im->found.sb.data_bytes), im->found.bytes);
     }
 }
 

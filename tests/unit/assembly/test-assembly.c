@@ -25,6 +25,9 @@ enum kind {
   RENAMED,
   IMPOSTOR,
   RESIZED,
+  GROWN,
+  GROWN_SHORT,
+  NOT_GROWN_SHORT,
   SHORT,
   DISCARDED
 };
@@ -52,6 +55,7 @@ struct one_case {
   bool may_start, forced;
   unsigned next_term; /* 0: not asked */
   const char *record; /* of the reference; NULL: there is none */
+  uint64_t bytes;     /* the size that it starts with; 0: not asked */
   const char *says[4];
 };
 
@@ -406,11 +410,73 @@ static const struct one_case cases[] = {
      .min_legs = 2,
      .leg = {ON(4, 3, "abc"),
              ON(4, 3, "abc"),
-             {.kind = RESIZED, .term = 1, .change = 1, .in_sync = "abc"}},
+             {.kind = RESIZED, .term = 4, .change = 3, .in_sync = "abc"}},
      .verdicts = "CCx",
      .may_start = true,
      .record = "4.3",
      .says = {"another size"}},
+    /* ---- broken off while it grew: the size goes with the record ---- */
+    {.proves = "the record with the new size is on one leg: it counts, the others are in sync",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {{.kind = GROWN, .term = 4, .change = 4, .in_sync = "abc"},
+             ON(4, 3, "abc"),
+             ON(4, 3, "abc")},
+     .verdicts = "CCC",
+     .may_start = true,
+     .record = "4.4",
+     .bytes = 2 * SF_VOLUME_BYTES_MIN},
+    {.proves = "a leg that was out while it grew is behind where it is long enough",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {{.kind = GROWN, .term = 4, .change = 5, .in_sync = "ab"},
+             {.kind = GROWN, .term = 4, .change = 5, .in_sync = "ab"},
+             ON(4, 3, "abc")},
+     .verdicts = "CCb",
+     .may_start = true,
+     .record = "4.5",
+     .bytes = 2 * SF_VOLUME_BYTES_MIN},
+    {.proves = "and is not taken where it is not",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {{.kind = GROWN, .term = 4, .change = 5, .in_sync = "ab"},
+             {.kind = GROWN, .term = 4, .change = 5, .in_sync = "ab"},
+             {.kind = NOT_GROWN_SHORT, .term = 4, .change = 3, .in_sync = "abc"}},
+     .verdicts = "CCs",
+     .may_start = true,
+     .record = "4.5",
+     .bytes = 2 * SF_VOLUME_BYTES_MIN,
+     .says = {"leg c (/dev/c): it is shorter"}},
+    {.proves = "an in-sync leg that is too short for the new size counts as absent",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {{.kind = GROWN, .term = 4, .change = 4, .in_sync = "ab"},
+             {.kind = NOT_GROWN_SHORT, .term = 4, .change = 3, .in_sync = "ab"}},
+     .verdicts = "Cs",
+     .record = "4.4",
+     .says = {"waits for leg b", "it is shorter"}},
+    {.proves =
+         "the new size was never durable and a later start went on with the old one: it counts",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {{.kind = GROWN_SHORT, .term = 4, .change = 4, .in_sync = "abc"},
+             ON(5, 1, "bc"),
+             ON(5, 1, "bc")},
+     .verdicts = "bCC",
+     .may_start = true,
+     .record = "5.1",
+     .bytes = SF_VOLUME_BYTES_MIN},
+    {.proves = "doubt about the record with the new size, and the older one is taken: the old size",
+     .legs = 4,
+     .min_legs = 2,
+     .leg = {{.kind = GROWN, .term = 4, .change = 3, .in_sync = "ab"},
+             CLAIMED(4, 2, "abcd", 5),
+             ON(4, 2, "abcd"),
+             ON(4, 2, "abcd")},
+     .verdicts = "CCCC",
+     .may_start = true,
+     .record = "4.2",
+     .bytes = SF_VOLUME_BYTES_MIN},
     {.proves = "a leg that shrank counts as absent; the record on it is believed",
      .legs = 2,
      .min_legs = 1,
@@ -606,11 +672,13 @@ disguise(struct sf_superblock *sb, struct sf_leg_found *found, enum kind kind) {
     strcpy(sb->leg_name[index], "old");
   else if (kind == IMPOSTOR)
     sb->leg_uuid[index] = uuid('m', index);
-  else if (kind == RESIZED)
+  else if (kind == RESIZED || kind == GROWN || kind == GROWN_SHORT)
     sb->data_bytes *= 2;
   else if (kind == SHORT)
     found->bytes = SF_DATA_OFFSET + SF_VOLUME_BYTES_MIN - 1;
-  else if (kind == DISCARDED)
+  if (kind == GROWN_SHORT || kind == NOT_GROWN_SHORT)
+    found->bytes = SF_DATA_OFFSET + SF_VOLUME_BYTES_MIN;
+  if (kind == DISCARDED)
     sb->record = (struct sf_record){
         .term = SF_BLANK_TERM, .change = SF_BLANK_CHANGE, .in_sync = 1, .min_legs = 1};
 }
@@ -683,6 +751,8 @@ test_cases(void **state) {
     assert_string_equal(verdicts, c->verdicts);
     assert_int_equal(assembly.may_start, c->may_start);
     assert_int_equal(assembly.forced, c->forced);
+    if (c->bytes)
+      assert_int_equal(assembly.base.data_bytes, c->bytes);
     if (c->next_term)
       assert_int_equal(assembly.next_term, c->next_term);
     check_sets(c, &assembly);

@@ -351,6 +351,7 @@ rig_start(struct rig *rig) {
     rig_read_superblock(rig, i, &found[i].sb);
     rig->opened |= 1u << i;
     params.leg[i] = (struct sf_volume_leg){
+        .bytes = rig->leg_bytes,
         .device = device_of(i),
         .sb = found[i].sb,
         .maps = rig->leg[i] + SF_MAP_PAGE_OFFSET(0),
@@ -407,7 +408,7 @@ rig_open(struct rig *rig, unsigned leg) {
   rig->opening &= ~(1u << leg);
   rig->opened |= 1u << leg;
   rig_read_superblock(rig, leg, &sb);
-  sf_volume_leg_opened(rig->volume, leg, device_of(leg), &sb, 0, rig->now_ns);
+  sf_volume_leg_opened(rig->volume, leg, device_of(leg), &sb, rig->leg_bytes, 0, rig->now_ns);
   rig_run(rig);
 }
 

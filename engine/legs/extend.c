@@ -1,0 +1,44 @@
+/* Making a leg that is in use longer. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "legs/internal.h"
+
+static int
+measure(int fd, bool is_block, uint64_t *bytes) {
+  struct stat st;
+  if (is_block)
+    return ioctl(fd, BLKGETSIZE64, bytes) < 0 ? -errno : 0;
+  if (fstat(fd, &st) < 0)
+    return -errno;
+  *bytes = (uint64_t) st.st_size;
+  return 0;
+}
+
+/* All of it at once where the file system can, as for a new leg: see format.c. */
+static int
+lengthen(int fd, uint64_t from, uint64_t to) {
+  int rc;
+  do
+    rc = fallocate(fd, 0, (off_t) from, (off_t) (to - from));
+  while (rc < 0 && errno == EINTR);
+  if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
+    rc = ftruncate(fd, (off_t) to);
+  if (rc < 0 || fsync(fd) < 0)
+    return -errno;
+  return 0;
+}
+
+/* Never shorter, and nothing that was there is touched: so it is harmless however late it happens. */
+int
+sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes) {
+  int rc = measure(fd, is_block, bytes);
+  if (rc < 0 || is_block || *bytes >= wanted)
+    return rc;
+  rc = lengthen(fd, *bytes, wanted);
+  return rc < 0 ? rc : measure(fd, is_block, bytes);
+}
