@@ -183,9 +183,10 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
   c->in_flight++;
   copy_move(v, copy, COPY_WAITING);
   if (copier->rate > 0) {
-    uint64_t from = copier->issue_at_ns > v->now_ns ? copier->issue_at_ns : v->now_ns;
+    /* What was copied out of turn is not held against the rest. */
+    uint64_t from = copier->pace_ns > v->now_ns && v->parked == NULL ? copier->pace_ns : v->now_ns;
 
-    copier->issue_at_ns = from + length * SF_S / copier->rate;
+    copier->pace_ns = from + length * SF_S / copier->rate;
   }
   op_enter(op);
   return true;
@@ -196,15 +197,23 @@ has_piece_to_come(const struct copying *c) {
   return c->active && !c->failed && c->issued_pieces < c->pieces;
 }
 
+/* The rate is there for the clients: one that waits for an extent to be converged is not made to wait
+ * for the rate as well, and what is under way before it gets out of the way. */
+static bool
+keeps_pace(const struct sf_volume *v) {
+  return v->parked != NULL || v->now_ns >= v->copier.pace_ns;
+}
+
 static void
 issue_pieces(struct sf_volume *v, struct copying *c) {
   struct copier *copier = &v->copier;
-  unsigned slots = clients_are_here(v) ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
+  bool few = clients_are_here(v) && v->parked == NULL;
+  unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
 
   for (unsigned i = 0; i < slots && has_piece_to_come(c); i++) {
     if (copier->slot[i].sm.state != COPY_IDLE)
       continue;
-    if (v->now_ns < copier->issue_at_ns || !issue_piece(v, c, &copier->slot[i]))
+    if (v->now_ns < copier->issue_at_ns || !keeps_pace(v) || !issue_piece(v, c, &copier->slot[i]))
       return;
   }
 }
@@ -328,12 +337,14 @@ pick(struct sf_volume *v, struct copying *c) {
   if (v->now_ns < v->copier.issue_at_ns)
     return false;
   /* Not while a promotion is under way: the newcomer is neither in sync nor to be called stale. */
-  if (v->unconverged.set > 0 && v->promoting < 0) {
-    if (demanded_extent(v, &extent) || background_extent(v, &extent)) {
-      begin_extent(v, c, extent, true, 0);
-      return true;
-    }
+  bool may_converge = v->unconverged.set > 0 && v->promoting < 0;
+  bool in_time = v->now_ns >= v->copier.pace_ns;
+  if (may_converge && (demanded_extent(v, &extent) || (in_time && background_extent(v, &extent)))) {
+    begin_extent(v, c, extent, true, 0);
+    return true;
   }
+  if (!in_time)
+    return false;
   if (!resync_extent(v, &extent, &leg))
     return false;
   begin_extent(v, c, extent, false, leg);
@@ -413,4 +424,6 @@ copier_settle(struct sf_volume *v) {
   }
   if (v->now_ns < copier->issue_at_ns)
     volume_arm(v, copier->issue_at_ns);
+  else if (v->now_ns < copier->pace_ns)
+    volume_arm(v, copier->pace_ns);
 }

@@ -206,7 +206,8 @@ struct copier {
 
   /* R15: rate control. */
   uint64_t rate;        /* bytes per second */
-  uint64_t issue_at_ns; /* no piece before */
+  uint64_t issue_at_ns; /* no piece before: something failed */
+  uint64_t pace_ns;     /* nor before this, by the rate, unless a client waits for it */
   uint64_t adapt_at_ns;
   uint64_t quiet_average_ns; /* foreground latency while nothing is copied */
   uint64_t busy_average_ns;

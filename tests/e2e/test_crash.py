@@ -2,7 +2,9 @@
 after the next start.
 SIGKILLs nbdkit under load, starts it again, reads back everything, compares the legs."""
 
-from case import VolumeTest, main
+import time
+
+from case import OVER_S, VolumeTest, main
 
 MIX = (("write", 0.7), ("read", 0.2), ("flush", 0.1))
 # The kernel lets go of a killed process's files only when their last request has ended (R7).
@@ -53,6 +55,27 @@ class Crash(VolumeTest):
         volume.wait_all_in_sync()
         self.assertEqual([], load.model.verify(server.connect()))
         self.stop_and_compare(volume, server)
+
+    def test_reads_do_not_wait_for_the_rate(self):
+        """Proves that a read which comes before its extent is converged has that done at once, however
+        slowly the rest is made equal.  Kills under load, starts with a rate that would take minutes,
+        and reads all over the volume."""
+        volume, server = self.served(fail_timeout="2s", **PATIENT)
+        with self.load(server, mix=MIX) as load:
+            load.run_for(1)
+            server.kill()
+        volume.settings.update(resync_max_rate="64K", resync_min_rate="4K")
+        volume.write_conf()
+        server = volume.serve()
+        handle = server.connect()
+        for megabyte in (31, 0, 16, 7, 24, 3):
+            begun = time.monotonic()
+            handle.pread(4096, megabyte << 20)
+            self.assertLess(time.monotonic() - begun, 0.5 + OVER_S)
+        self.assertGreater(volume.status()["unconverged_bytes"], 10 << 20)
+        self.assertEqual([], load.model.verify(handle))
+        self.assertEqual(0, volume.status()["requests"]["errors"])
+        server.kill()
 
     def test_killed_and_started_while_a_leg_hangs(self):
         """Proves that a leg which hangs on to requests of the killed process is left alone (R7) and
