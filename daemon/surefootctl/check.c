@@ -3,23 +3,76 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <surefoot/legfile.h>
-
-#include "ctl.h"
+#include "check.h"
 
 enum { OPEN_TIMEOUT_S = 10 };
-
-struct checked {
-  struct sf_config config;
-  struct sf_leg_file file[SF_LEGS_MAX];
-  struct sf_leg_found found[SF_LEGS_MAX];
-  char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
-  struct sf_assembly assembly;
-};
 
 static bool
 has_superblock(const struct checked *checked, unsigned leg) {
   return checked->found[leg].present && checked->found[leg].error == 0;
+}
+
+void
+check_names(const struct checked *checked, uint16_t legs, char *text, size_t size) {
+  unsigned left = (unsigned) __builtin_popcount(legs);
+  size_t used = 0;
+  text[0] = '\0';
+  for (unsigned i = 0; i < checked->config.legs && used < size; i++)
+    if (legs >> i & 1) {
+      used += (size_t) snprintf(text + used, size - used, "%s%s", checked->config.leg[i].name,
+                                left > 2    ? ", "
+                                : left == 2 ? " and "
+                                            : "");
+      left--;
+    }
+}
+
+/* ---- the maps, as a start would take them ---- */
+
+static bool
+make_room(struct checked *checked) {
+  const struct sf_superblock *base = &checked->assembly.base;
+  bool room = ctl_extents_init(&checked->converge, base->data_bytes, base->extent_bytes);
+  for (unsigned i = 0; i < checked->config.legs && room; i++)
+    room = ctl_extents_init(&checked->stale[i], base->data_bytes, base->extent_bytes);
+  return room;
+}
+
+static const uint8_t *
+page_of(const struct checked *checked, unsigned leg, uint64_t page) {
+  const struct sf_leg_file *file = &checked->file[leg];
+  return page < file->map_pages ? file->maps + page * SF_PAGE_BYTES : NULL;
+}
+
+static bool
+read_maps(struct checked *checked) {
+  const struct sf_superblock *base = &checked->assembly.base;
+  if (checked->assembly.reference < 0)
+    return true;
+  if (!make_room(checked))
+    return false;
+  for (uint64_t p = 0; p < sf_map_pages(base->data_bytes, base->extent_bytes); p++) {
+    const uint8_t *bytes[SF_LEGS_MAX] = {NULL};
+    struct sf_map_page united;
+    for (unsigned leg = 0; leg < checked->config.legs; leg++)
+      bytes[leg] = page_of(checked, leg, p);
+    uint16_t damaged =
+        sf_assembly_map_page(&checked->assembly, checked->current, bytes, (uint32_t) p, &united);
+    ctl_extents_unite(&checked->converge, p, united.intent);
+    for (unsigned leg = 0; leg < checked->config.legs; leg++) {
+      ctl_extents_unite(&checked->stale[leg], p, united.stale[leg]);
+      checked->damaged_pages[leg] += damaged >> leg & 1;
+    }
+  }
+  checked->has_maps = true;
+  return true;
+}
+
+static void
+free_maps(struct checked *checked) {
+  ctl_extents_free(&checked->converge);
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    ctl_extents_free(&checked->stale[i]);
 }
 
 /* What the newest record says of the leg. */
@@ -48,13 +101,20 @@ leg_note(const struct checked *checked, unsigned leg) {
   return found->error ? sf_superblock_error(found->error) : "";
 }
 
+/* What a start would have to copy to the leg. */
+static uint64_t
+stale_bytes(const struct checked *checked, unsigned leg) {
+  return checked->has_maps ? ctl_extents_bytes(&checked->stale[leg]) : 0;
+}
+
 static void
 leg_row(struct ctl_table *table, const struct checked *checked, unsigned leg) {
   const struct sf_leg_found *found = &checked->found[leg];
   const struct sf_record *record = &found->sb.record;
   enum sf_verdict verdict = checked->assembly.verdict[leg];
   const char *state = recorded_state(checked, leg);
-  char number[CTL_TEXT_MAX], size[CTL_TEXT_MAX];
+  char number[CTL_TEXT_MAX], size[CTL_TEXT_MAX], stale[CTL_TEXT_MAX], note[SF_CONFIG_ERROR_MAX];
+  uint64_t bytes = stale_bytes(checked, leg);
   snprintf(number, sizeof number, "%" PRIu64 ".%" PRIu64, record->term, record->change);
 
   ctl_table_row(table);
@@ -69,16 +129,47 @@ leg_row(struct ctl_table *table, const struct checked *checked, unsigned leg) {
   ctl_table_cell(table, 4, valid ? number : "-", CTL_PLAIN);
   ctl_table_cell(table, 5, !valid ? "-" : record->clean ? "yes" : "no", CTL_PLAIN);
   ctl_table_cell(table, 6, found->present ? ctl_size(found->bytes, size) : "-", CTL_PLAIN);
-  ctl_table_cell(table, 7, without_path(leg_note(checked, leg), checked->config.leg[leg].path),
-                 CTL_PLAIN);
+  ctl_table_cell(table, 7, bytes ? ctl_size(bytes, stale) : "-", bytes ? CTL_YELLOW : CTL_PLAIN);
+  snprintf(note, sizeof note, "%s",
+           without_path(leg_note(checked, leg), checked->config.leg[leg].path));
+  if (*note == '\0' && checked->damaged_pages[leg])
+    snprintf(note, sizeof note, "%" PRIu64 " damaged page%s of the maps count%s as all set",
+             checked->damaged_pages[leg], checked->damaged_pages[leg] == 1 ? "" : "s",
+             checked->damaged_pages[leg] == 1 ? "s" : "");
+  else if (*note == '\0' && checked->in_use >> leg & 1)
+    snprintf(note, sizeof note, "in use");
+  ctl_table_cell(table, 8, note, CTL_PLAIN);
+}
+
+/* How much is not yet equal, and why it may be so. */
+static void
+print_converge(const struct checked *checked) {
+  char bytes[CTL_TEXT_MAX], all[CTL_TEXT_MAX];
+  const struct sf_superblock *base = &checked->assembly.base;
+  if (!checked->has_maps || checked->in_use)
+    return;
+  if (base->record.clean) {
+    puts("stopped cleanly: nothing to converge");
+    return;
+  }
+  printf("not stopped cleanly: %s of %s to be made equal on the legs in sync, each before it is "
+         "read\n",
+         ctl_size(ctl_extents_bytes(&checked->converge), bytes), ctl_size(base->data_bytes, all));
 }
 
 static void
-print_human(const struct checked *checked) {
-  static const char *const headings[] = {"LEG",     "PATH",  "VERDICT", "RECORDED AS",
-                                         ">RECORD", "CLEAN", ">SIZE",   "NOTE"};
+print_human(const struct checked *checked, const struct comparison *comparison) {
+  static const char *const headings[] = {"LEG",   "PATH",  "VERDICT", "RECORDED AS", ">RECORD",
+                                         "CLEAN", ">SIZE", ">STALE",  "NOTE"};
+  char names[256];
   ctl_put_coloured(checked->config.name, CTL_BOLD);
   fputs(": ", stdout);
+  if (checked->in_use) {
+    check_names(checked, checked->in_use, names, sizeof names);
+    printf("in use: a running volume, or one that died with requests under way, has %s; what "
+           "follows is of this moment, without it\n  ",
+           names);
+  }
   if (checked->assembly.may_start)
     ctl_put_coloured("would start", CTL_GREEN);
   else
@@ -86,12 +177,15 @@ print_human(const struct checked *checked) {
   fputs(": ", stdout);
   ctl_put(checked->assembly.reason);
   putchar('\n');
+  print_converge(checked);
 
   struct ctl_table table;
   ctl_table_init(&table, sizeof headings / sizeof headings[0], headings);
   for (unsigned i = 0; i < checked->config.legs; i++)
     leg_row(&table, checked, i);
   ctl_table_print(&table);
+  if (comparison)
+    compare_print(checked, comparison);
 }
 
 /* ---- as JSON ---- */
@@ -101,18 +195,22 @@ leg_to_json(const struct checked *checked, unsigned leg) {
   const struct sf_leg_found *found = &checked->found[leg];
   const char *state = recorded_state(checked, leg), *note = leg_note(checked, leg);
   bool valid = has_superblock(checked, leg);
-  return json_pack("{ss so ss so sI so so so}", "name", checked->config.leg[leg].name, "path",
-                   ctl_text_to_json(checked->config.leg[leg].path), "verdict",
+  return json_pack("{ss so ss so sI so so so sI sI sI sb}", "name", checked->config.leg[leg].name,
+                   "path", ctl_text_to_json(checked->config.leg[leg].path), "verdict",
                    sf_verdict_name(checked->assembly.verdict[leg]), "recorded_as",
                    state ? json_string(state) : json_null(), "bytes",
                    (json_int_t) (found->present ? found->bytes : 0), "record",
                    valid ? ctl_record_to_json(&found->sb) : json_null(), "claim",
                    valid ? json_integer((json_int_t) found->sb.claim) : json_null(), "error",
-                   *note ? ctl_text_to_json(note) : json_null());
+                   *note ? ctl_text_to_json(note) : json_null(), "stale_bytes",
+                   (json_int_t) stale_bytes(checked, leg), "intent_bytes",
+                   (json_int_t) checked->intent_bytes[leg], "damaged_map_pages",
+                   (json_int_t) checked->damaged_pages[leg], "in_use",
+                   (int) (checked->in_use >> leg & 1));
 }
 
 static json_t *
-to_json(const struct checked *checked) {
+to_json(const struct checked *checked, const struct comparison *comparison) {
   const struct sf_assembly *assembly = &checked->assembly;
   json_t *legs = json_array(), *waits_for = json_array();
   for (unsigned i = 0; i < checked->config.legs; i++) {
@@ -121,51 +219,101 @@ to_json(const struct checked *checked) {
       json_array_append_new(waits_for, json_string(checked->config.leg[i].name));
   }
   bool known = assembly->reference >= 0;
-  return json_pack("{si ss sb so so so so so}", "version", SF_CONTROL_VERSION, "volume",
-                   checked->config.name, "may_start", (int) assembly->may_start, "reason",
-                   ctl_text_to_json(assembly->reason), "uuid",
-                   known ? ctl_uuid_to_json(&assembly->base.volume) : json_null(), "record",
-                   known ? ctl_record_to_json(&assembly->base) : json_null(), "waits_for",
-                   waits_for, "legs", legs);
+  return json_pack(
+      "{si ss sb so so so so sb so so so}", "version", SF_CONTROL_VERSION, "volume",
+      checked->config.name, "may_start", (int) assembly->may_start, "reason",
+      ctl_text_to_json(assembly->reason), "uuid",
+      known ? ctl_uuid_to_json(&assembly->base.volume) : json_null(), "record",
+      known ? ctl_record_to_json(&assembly->base) : json_null(), "waits_for", waits_for, "in_use",
+      (int) (checked->in_use != 0), "converge_bytes",
+      checked->has_maps ? json_integer((json_int_t) ctl_extents_bytes(&checked->converge))
+                        : json_null(),
+      "legs", legs, "compare", comparison ? compare_to_json(checked, comparison) : json_null());
 }
 
 static int
-print_checked(const struct checked *checked, bool json) {
+print_checked(const struct checked *checked, const struct comparison *comparison, bool json) {
   if (!json) {
-    print_human(checked);
+    print_human(checked, comparison);
     return CTL_DONE;
   }
-  json_t *document = to_json(checked);
+  json_t *document = to_json(checked, comparison);
   int status = ctl_print_json(document);
   json_decref(document);
   return status;
 }
 
+/* What the leg itself says may differ, all legs' words apart. */
+static uint64_t
+own_intent(const struct checked *checked, unsigned leg) {
+  const struct sf_superblock *sb = &checked->found[leg].sb;
+  struct ctl_extents intent = {0};
+  uint64_t bytes = 0;
+  if (!has_superblock(checked, leg) || sb->record.clean ||
+      !ctl_extents_init(&intent, sb->data_bytes, sb->extent_bytes))
+    return 0;
+  for (uint64_t p = 0; p < sf_map_pages(sb->data_bytes, sb->extent_bytes); p++) {
+    static const uint8_t nothing[SF_PAGE_BYTES];
+    const uint8_t *page = page_of(checked, leg, p);
+    struct sf_map_page map;
+    sf_map_page_decode(page ? page : nothing, &sb->volume, (uint32_t) p, &map);
+    ctl_extents_unite(&intent, p, map.intent);
+  }
+  bytes = ctl_extents_bytes(&intent);
+  ctl_extents_free(&intent);
+  return bytes;
+}
+
+static int
+look(struct checked *checked) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  int rc =
+      sf_leg_files_open(&checked->config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * UINT64_C(1000000000),
+                        checked->file, checked->found, checked->leg_error, error);
+  if (rc < 0)
+    return ctl_fail("%s", *error ? error : strerror(-rc));
+  sf_assemble(&checked->config, checked->found, false, &checked->assembly);
+  for (unsigned i = 0; i < checked->config.legs; i++) {
+    if (checked->assembly.verdict[i] == SF_LEG_CURRENT)
+      checked->current |= (uint16_t) (1u << i);
+    if (checked->found[i].present && sf_leg_file_is_locked(&checked->file[i]))
+      checked->in_use |= (uint16_t) (1u << i);
+    checked->intent_bytes[i] = own_intent(checked, i);
+  }
+  return read_maps(checked) ? CTL_DONE : ctl_fail("out of memory");
+}
+
 int
 ctl_check(struct ctl_command_call *call) {
-  static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
-  bool json = false;
+  static const struct option options[] = {
+      {"json", no_argument, NULL, 'j'}, {"compare", no_argument, NULL, 'd'}, {0}};
+  bool json = false, compare = false;
   int option;
   while ((option = ctl_next_option(call, options)) != -1) {
     if (option == '?')
       return CTL_USAGE;
-    json = true;
+    json |= option == 'j';
+    compare |= option == 'd';
   }
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "check: one CONF is needed");
 
   static struct checked checked;
+  struct comparison comparison = {0};
   char error[SF_CONFIG_ERROR_MAX] = "";
   int rc = sf_config_load(&checked.config, call->argv[optind], error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  rc = sf_leg_files_open(&checked.config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * UINT64_C(1000000000),
-                         checked.file, checked.found, checked.leg_error, error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
-  sf_assemble(&checked.config, checked.found, false, &checked.assembly);
-  int status = print_checked(&checked, json);
+  int status = look(&checked);
+  if (status == CTL_DONE && compare)
+    status = compare_legs(&checked, &comparison);
+  if (status == CTL_DONE)
+    status = print_checked(&checked, compare ? &comparison : NULL, json);
+  if (!checked.assembly.may_start || !compare_is_well(&comparison))
+    status = CTL_FAILED;
+  compare_free(&comparison);
+  free_maps(&checked);
   for (unsigned i = 0; i < checked.config.legs; i++)
     sf_leg_file_close(&checked.file[i]);
-  return status == CTL_DONE && checked.assembly.may_start ? CTL_DONE : CTL_FAILED;
+  return status;
 }

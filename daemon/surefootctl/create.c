@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <surefoot/legfile.h>
 
@@ -17,17 +16,6 @@ struct progress {
 };
 
 static void
-draw(unsigned percent, uint64_t done, uint64_t total) {
-  enum { WIDTH = 40 };
-  char bar[WIDTH + 1], done_text[CTL_TEXT_MAX], total_text[CTL_TEXT_MAX];
-  for (unsigned i = 0; i < WIDTH; i++)
-    bar[i] = i < percent * WIDTH / 100 ? '#' : '.';
-  bar[WIDTH] = '\0';
-  fprintf(stderr, "\r  [%s] %3u%%  %s of %s zeroed\033[K", bar, percent, ctl_size(done, done_text),
-          ctl_size(total, total_text));
-}
-
-static void
 show_progress(void *arg, unsigned leg, uint64_t done, uint64_t total) {
   struct progress *progress = arg;
   pthread_mutex_lock(&progress->lock);
@@ -37,10 +25,7 @@ show_progress(void *arg, unsigned leg, uint64_t done, uint64_t total) {
   for (unsigned i = 0; i < progress->legs; i++)
     all_done += progress->done[i];
   uint64_t all = total * progress->legs; /* all legs have the volume's size */
-  int percent = all ? (int) (all_done * 100.0 / (double) all) : 100;
-  if (percent != progress->shown)
-    draw((unsigned) percent, all_done, all);
-  progress->shown = percent;
+  ctl_progress(&progress->shown, all_done, all, "zeroed");
   pthread_mutex_unlock(&progress->lock);
 }
 
@@ -64,10 +49,8 @@ static int
 format(const struct sf_config *config, const struct sf_format_options *options) {
   struct progress progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .legs = config->legs, .shown = -1};
   char error[SF_CONFIG_ERROR_MAX] = "";
-  bool tty = isatty(STDERR_FILENO);
-  int rc = sf_format(config, options, tty ? show_progress : NULL, &progress, error);
-  if (progress.shown >= 0)
-    fputs("\r\033[K", stderr);
+  int rc = sf_format(config, options, show_progress, &progress, error);
+  ctl_progress_end(&progress.shown);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   print_created(config);

@@ -129,6 +129,32 @@ void ctl_table_print(struct ctl_table *table);
 bool ctl_colours(void);
 void ctl_put_coloured(const char *text, enum ctl_colour colour);
 
+/* ---- sets of extents (extents.c) ---- */
+
+struct ctl_extents {
+  uint64_t data_bytes, extent_bytes;
+  uint8_t *bits; /* a piece of SF_MAP_BYTES for each page of the maps */
+};
+
+bool ctl_extents_init(struct ctl_extents *set, uint64_t data_bytes, uint64_t extent_bytes);
+void ctl_extents_free(struct ctl_extents *set);
+void ctl_extents_unite(struct ctl_extents *set, uint64_t page, const uint8_t bits[SF_MAP_BYTES]);
+bool ctl_extents_has(const struct ctl_extents *set, uint64_t extent);
+/* The first run of extents at or behind `from`. */
+bool ctl_extents_range(const struct ctl_extents *set, uint64_t from, uint64_t *first,
+                       uint64_t *last);
+void ctl_extents_count(const struct ctl_extents *set, uint64_t *extents, uint64_t *bytes);
+uint64_t ctl_extents_bytes(const struct ctl_extents *set);
+void ctl_extents_print(const struct ctl_extents *set); /* "3 extents, 3 MiB: 0-1, 7" */
+json_t *ctl_extents_to_json(const struct ctl_extents *set);
+
+/* ---- progress on a terminal (progress.c) ---- */
+
+/* "[####....]  50%  1 GiB of 2 GiB zeroed": draws when the percentage has changed, if stderr is a
+ * terminal.  *shown begins with -1. */
+void ctl_progress(int *shown, uint64_t done, uint64_t total, const char *verb);
+void ctl_progress_end(const int *shown);
+
 /* ---- superblocks (records.c) ---- */
 
 json_t *ctl_uuid_to_json(const struct sf_uuid *uuid);

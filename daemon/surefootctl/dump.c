@@ -20,7 +20,55 @@ struct leg_dump {
   struct sf_superblock sb[SF_SUPERBLOCK_COPIES];
   int picked; /* 0 or -errno */
   unsigned newest;
+  /* Of the newest superblock's volume; pages that are damaged are left out. */
+  bool has_maps;
+  uint64_t map_pages;
+  struct ctl_extents intent, stale[SF_LEGS_MAX], damaged; /* damaged: a bit per page */
 };
+
+static const struct sf_superblock *
+newest_of(const struct leg_dump *dump) {
+  return &dump->sb[dump->newest];
+}
+
+static bool
+has_room(struct leg_dump *dump, const struct sf_superblock *sb) {
+  bool room = ctl_extents_init(&dump->intent, sb->data_bytes, sb->extent_bytes) &&
+              ctl_extents_init(&dump->damaged, dump->map_pages, 1);
+  for (unsigned i = 0; i < sb->legs && room; i++)
+    room = ctl_extents_init(&dump->stale[i], sb->data_bytes, sb->extent_bytes);
+  return room;
+}
+
+static void
+take_page(struct leg_dump *dump, uint64_t index, const uint8_t bytes[SF_PAGE_BYTES]) {
+  const struct sf_superblock *sb = newest_of(dump);
+  struct sf_map_page page;
+  if (!sf_map_page_decode(bytes, &sb->volume, (uint32_t) index, &page)) {
+    dump->damaged.bits[index / 8] |= (uint8_t) (1u << index % 8);
+    return;
+  }
+  ctl_extents_unite(&dump->intent, index, page.intent);
+  for (unsigned i = 0; i < sb->legs; i++)
+    ctl_extents_unite(&dump->stale[i], index, page.stale[i]);
+}
+
+/* A page that cannot be read counts as damaged, as it does at a start. */
+static int
+read_maps(int fd, struct leg_dump *dump) {
+  static uint8_t bytes[SF_PAGE_BYTES] __attribute__((aligned(SF_PAGE_BYTES)));
+  const struct sf_superblock *sb = newest_of(dump);
+  dump->map_pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
+  if (!has_room(dump, sb))
+    return ctl_fail("%s: out of memory", dump->path);
+  for (uint64_t p = 0; p < dump->map_pages; p++) {
+    if (pread(fd, bytes, sizeof bytes, (off_t) SF_MAP_PAGE_OFFSET(p)) != sizeof bytes)
+      memset(bytes, 0, sizeof bytes);
+    take_page(dump, p, bytes);
+  }
+  dump->has_maps = true;
+  return CTL_DONE;
+}
 
 /* Past the page cache where that is possible, as the volume itself does. */
 static int
@@ -53,15 +101,15 @@ read_leg(struct leg_dump *dump) {
   if (fd < 0)
     return ctl_fail("%s: %s", dump->path, strerror(errno));
   int status = read_pages(fd, dump);
-  close(fd);
-  if (status != CTL_DONE)
-    return status;
   for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
     dump->error[i] = sf_superblock_decode(dump->page[i], &dump->sb[i]);
   struct sf_superblock newest;
   dump->picked =
       sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) dump->page, &newest, &dump->newest);
-  return CTL_DONE;
+  if (status == CTL_DONE && dump->picked == 0)
+    status = read_maps(fd, dump);
+  close(fd);
+  return status;
 }
 
 static void
@@ -134,6 +182,35 @@ print_superblock(const struct sf_superblock *sb) {
 }
 
 static void
+print_maps(const struct leg_dump *dump) {
+  const struct sf_superblock *sb = newest_of(dump);
+  uint64_t damaged, bytes;
+  ctl_extents_count(&dump->damaged, &damaged, &bytes);
+  printf("maps at byte %" PRIu64 ": %" PRIu64 " page%s, %" PRIu64 " damaged\n", SF_MAPS_OFFSET,
+         dump->map_pages, dump->map_pages == 1 ? "" : "s", damaged);
+  for (uint64_t at = 0, first, last; ctl_extents_range(&dump->damaged, at, &first, &last);
+       at = last + 1) {
+    field(at ? "" : "damaged");
+    printf("page%s %" PRIu64, last > first ? "s" : "", first);
+    if (last > first)
+      printf("-%" PRIu64, last);
+    printf(": every extent from %" PRIu64 " to %" PRIu64
+           " counts as intended, and as stale on every leg\n",
+           first * SF_MAP_EXTENTS, (last + 1) * SF_MAP_EXTENTS - 1);
+  }
+  field("intent");
+  ctl_extents_print(&dump->intent);
+  puts(sb->record.clean ? " (does not count: stopped cleanly)" : "");
+  for (unsigned i = 0; i < sb->legs; i++) {
+    char name[SF_LEG_NAME_MAX + 8];
+    snprintf(name, sizeof name, "stale %s", sb->leg_name[i]);
+    field(name);
+    ctl_extents_print(&dump->stale[i]);
+    puts(sb->record.in_sync >> i & 1 ? " (does not count: in sync)" : "");
+  }
+}
+
+static void
 print_human(const struct leg_dump *dump) {
   char size[CTL_TEXT_MAX], hex[HEX_BYTES * 3 + 1];
   ctl_put(dump->path);
@@ -156,6 +233,8 @@ print_human(const struct leg_dump *dump) {
       printf("%s\n", hex);
     }
   }
+  if (dump->has_maps)
+    print_maps(dump);
 }
 
 /* ---- as JSON ---- */
@@ -192,17 +271,33 @@ copy_to_json(const struct leg_dump *dump, unsigned i) {
                    "first_bytes", hex);
 }
 
+static json_t *
+maps_to_json(const struct leg_dump *dump) {
+  if (!dump->has_maps)
+    return json_null();
+  const struct sf_superblock *sb = newest_of(dump);
+  json_t *stale = json_object(), *damaged = json_array();
+  for (unsigned i = 0; i < sb->legs; i++)
+    json_object_set_new(stale, sb->leg_name[i], ctl_extents_to_json(&dump->stale[i]));
+  for (uint64_t p = 0; p < dump->map_pages; p++)
+    if (ctl_extents_has(&dump->damaged, p))
+      json_array_append_new(damaged, json_integer((json_int_t) p));
+  return json_pack("{sI sI so so so}", "offset", (json_int_t) SF_MAPS_OFFSET, "pages",
+                   (json_int_t) dump->map_pages, "damaged", damaged, "intent",
+                   ctl_extents_to_json(&dump->intent), "stale", stale);
+}
+
 static int
 print_json(const struct leg_dump *dump) {
   json_t *copies = json_array();
   for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
     json_array_append_new(copies, copy_to_json(dump, i));
   bool valid = dump->picked == 0;
-  json_t *document = json_pack("{si so sI so so so}", "version", SF_CONTROL_VERSION, "path",
+  json_t *document = json_pack("{si so sI so so so so}", "version", SF_CONTROL_VERSION, "path",
                                ctl_text_to_json(dump->path), "bytes", (json_int_t) dump->bytes,
                                "newest", valid ? json_integer(dump->newest) : json_null(), "error",
                                valid ? json_null() : json_string(sf_superblock_error(dump->picked)),
-                               "copies", copies);
+                               "copies", copies, "maps", maps_to_json(dump));
   int status = ctl_print_json(document);
   json_decref(document);
   return status;
@@ -224,11 +319,13 @@ ctl_dump(struct ctl_command_call *call) {
   static struct leg_dump dump;
   dump.path = call->argv[optind];
   int status = read_leg(&dump);
-  if (status != CTL_DONE)
-    return status;
-  if (json)
+  if (status == CTL_DONE && json)
     status = print_json(&dump);
-  else
+  else if (status == CTL_DONE)
     print_human(&dump);
+  ctl_extents_free(&dump.intent);
+  ctl_extents_free(&dump.damaged);
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    ctl_extents_free(&dump.stale[i]);
   return status == CTL_DONE && dump.picked == 0 ? CTL_DONE : CTL_FAILED;
 }

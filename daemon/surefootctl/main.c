@@ -16,8 +16,8 @@ static const struct ctl_command commands[] = {
     {"grow", "VOLUME [SIZE]", "make a running volume larger, and its leg files with it", ctl_grow},
     {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
     {"restart", "VOLUME", "end a volume's server cleanly and start it again", ctl_restart},
-    {"check", "CONF [--json]", "would this volume start?  Reads the legs, changes nothing",
-     ctl_check},
+    {"check", "CONF [--compare] [--json]",
+     "would this volume start?  Reads the legs, changes nothing", ctl_check},
     {"dump", "PATH [--json]", "show the metadata on one leg", ctl_dump},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "assembly/blank.h"
 #include "assembly/look.h"
 
 /* What the legs of one volume say. */
@@ -41,6 +42,10 @@ conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   bool waits = look->obstacle == SF_OBSTACLE_TOO_FEW || look->obstacle == SF_OBSTACLE_DOUBT;
   assembly->forced = force && waits && look->present != 0;
   assembly->may_start = assembly->forced || look->obstacle == SF_OBSTACLE_NONE;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(look->known, leg) && assembly->verdict[leg] != SF_LEG_CURRENT &&
+        look->reference >= 0 && sf_leg_needs_whole_copy(&assembly->base, &look->found[leg].sb))
+      assembly->whole |= SF_LEG_BIT(leg);
   if (assembly->may_start)
     assembly->current = look->present;
   else if (waits)

@@ -101,6 +101,12 @@ lock(int fd, const char *path, char error[SF_CONFIG_ERROR_MAX]) {
                   strerrordesc_np(-rc));
 }
 
+bool
+sf_leg_file_is_locked(const struct sf_leg_file *file) {
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(file->fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+}
+
 /* The first 64 KiB, zeros where the leg is shorter. */
 static int
 read_head(const char *path, struct sf_leg_file *file, struct sf_leg_found *found,

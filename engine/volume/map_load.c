@@ -34,19 +34,20 @@ static void
 read_pages(struct sf_volume *v, const struct sf_volume_params *params) {
   legset current = params->assembly->current;
 
-  for (uint64_t p = 0; p < v->maps.pages; p++)
-    EACH_LEG(leg, current) {
-      struct sf_map_page page;
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    const uint8_t *bytes[SF_LEGS_MAX] = {NULL};
+    struct sf_map_page united;
 
-      if (!sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p,
-                              &page))
-        volume_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
-      if (!v->base.clean)
-        unite_bits(&v->maps.intent, p, page.intent);
-      for (unsigned i = 0; i < v->legs; i++)
-        if (!((v->base.in_sync | current) & legbit(i)))
-          unite_bits(&v->leg[i].stale, p, page.stale[i]);
-    }
+    EACH_LEG(leg, current)
+    bytes[leg] = page_of(&params->leg[leg], p);
+    legset damaged = sf_assembly_map_page(params->assembly, current, bytes, (uint32_t) p, &united);
+    EACH_LEG(leg, damaged)
+    volume_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
+    unite_bits(&v->maps.intent, p, united.intent);
+    for (unsigned i = 0; i < v->legs; i++)
+      if (!(current & legbit(i)))
+        unite_bits(&v->leg[i].stale, p, united.stale[i]);
+  }
 }
 
 /* Which legs hold a page as it now is in memory? */
@@ -113,11 +114,8 @@ maps_load(struct sf_volume *v, const struct sf_volume_params *params) {
     return r;
   read_pages(v, params);
   sf_map_unite(&v->unconverged, &v->maps.intent);
-  for (unsigned i = 0; i < v->legs; i++)
-    if (params->assembly->current & legbit(i))
-      sf_map_unite(&v->leg[i].unflushed, &v->maps.intent);
-    else
-      sf_map_unite(&v->leg[i].stale, &v->maps.intent);
+  EACH_LEG(leg, params->assembly->current)
+  sf_map_unite(&v->leg[leg].unflushed, &v->maps.intent);
   compare_pages(v, params);
   return 0;
 }

@@ -43,7 +43,8 @@ struct sf_assembly {
   struct sf_superblock base; /* that superblock (identity, geometry, lineage, record) */
   uint64_t next_term;        /* above every claim and every record seen */
   uint16_t current;          /* legs to start with: CURRENT ones */
-  uint16_t waits_for;        /* not may_start: in-sync legs whose presence would help */
+  uint16_t whole;     /* present, not current, and to be copied whole, whatever the maps say */
+  uint16_t waits_for; /* not may_start: in-sync legs whose presence would help */
   /* One sentence for the operator: why it may not start and the way out, or how it starts. */
   char reason[512];
 };
@@ -52,6 +53,14 @@ struct sf_assembly {
  * all of its present in-sync legs.  Still refused when no leg of it is present. */
 void sf_assemble(const struct sf_config *config, const struct sf_leg_found found[SF_LEGS_MAX],
                  bool force, struct sf_assembly *assembly);
+
+/* One page of the maps as a start takes it, from what the legs in `current` hold there: their pages
+ * united.  bytes[leg] NULL: it could not be read.  A page that is damaged counts as all set; says which
+ * legs' were.  united->intent: extents to be converged, none after a clean stop.  united->stale[i]: what
+ * a leg that is not current lacks. */
+uint16_t sf_assembly_map_page(const struct sf_assembly *assembly, uint16_t current,
+                              const uint8_t *const bytes[SF_LEGS_MAX], uint32_t index,
+                              struct sf_map_page *united);
 
 /* "current", "behind", ... */
 const char *sf_verdict_name(enum sf_verdict verdict);

@@ -487,10 +487,14 @@ class Rig:
         self.cleanups.append(function)
 
     def close(self):
+        self.close_without_removing()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close_without_removing(self):
+        """For somebody who wants to look at what is left."""
         while self.cleanups:
             function = self.cleanups.pop()
             try:
                 function()
             except Exception as error:  # the rest must still be cleaned up
                 print(f"clean-up: {error}")
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include <surefoot/legfile.h>
+
 #include "fake_volume.h"
 
 /* ---- run it ---- */
@@ -590,13 +592,14 @@ test_check(void **state) {
   assert_int_equal(stat(legs->leg[0], &before), 0);
   run("check", legs->conf, NULL);
   assert_int_equal(result.status, 0);
-  assert_string_equal(
-      without_directory(legs, result.out),
-      "vol0: would start: starts from record 1.1 with a, b and c\n"
-      "  LEG  PATH                          VERDICT  RECORDED AS  RECORD  CLEAN    SIZE  NOTE\n"
-      "  a    DIR/a.img  current  in-sync         1.1  yes    10 MiB\n"
-      "  b    DIR/b.img  current  in-sync         1.1  yes    10 MiB\n"
-      "  c    DIR/c.img  current  in-sync         1.1  yes    10 MiB\n");
+  assert_string_equal(without_directory(legs, result.out),
+                      "vol0: would start: starts from record 1.1 with a, b and c\n"
+                      "stopped cleanly: nothing to converge\n"
+                      "  LEG  PATH                          VERDICT  RECORDED AS  RECORD  CLEAN    "
+                      "SIZE  STALE  NOTE\n"
+                      "  a    DIR/a.img  current  in-sync         1.1  yes    10 MiB      -\n"
+                      "  b    DIR/b.img  current  in-sync         1.1  yes    10 MiB      -\n"
+                      "  c    DIR/c.img  current  in-sync         1.1  yes    10 MiB      -\n");
   assert_int_equal(stat(legs->leg[0], &after), 0);
   assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
   assert_int_equal(before.st_blocks, after.st_blocks);
@@ -619,6 +622,192 @@ test_check(void **state) {
   assert_string_equal(verdict[1], "absent");
   assert_string_equal(verdict[2], "damaged");
   json_decref(document);
+}
+
+/* ---- maps ---- */
+
+enum { DATA_MIB = 2 };
+
+/* The leg's superblock, or one that is written to both copies. */
+static struct sf_superblock
+read_superblock(const char *path) {
+  uint8_t page[SF_PAGE_BYTES];
+  struct sf_superblock sb;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  assert_int_equal(pread(fd, page, sizeof page, 0), sizeof page);
+  close(fd);
+  assert_int_equal(sf_superblock_decode(page, &sb), 0);
+  return sb;
+}
+
+static void
+put_page(const char *path, const uint8_t page[SF_PAGE_BYTES], uint64_t offset) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, page, SF_PAGE_BYTES, (off_t) offset), SF_PAGE_BYTES);
+  close(fd);
+}
+
+static void
+write_superblock(const char *path, const struct sf_superblock *sb) {
+  uint8_t page[SF_PAGE_BYTES];
+  sf_superblock_encode(sb, page);
+  for (unsigned copy = 0; copy < SF_SUPERBLOCK_COPIES; copy++)
+    put_page(path, page, SF_SUPERBLOCK_OFFSET(copy));
+}
+
+/* As a process leaves it that was killed while leg c was behind: intent in extent `intent`, c lacks
+ * extent 0. */
+static void
+die_without_c(const struct legs *legs, unsigned leg, unsigned intent) {
+  struct sf_superblock sb = read_superblock(legs->leg[leg]);
+  struct sf_map_page map = {.volume = sb.volume};
+  uint8_t page[SF_PAGE_BYTES];
+  map.intent[0] = (uint8_t) (1u << intent);
+  map.stale[2][0] = 1;
+  sf_map_page_encode(&map, page);
+  put_page(legs->leg[leg], page, SF_MAP_PAGE_OFFSET(0));
+  sb.record.change = 2;
+  sb.record.in_sync = 3;
+  sb.record.clean = false;
+  write_superblock(legs->leg[leg], &sb);
+}
+
+static void
+change_data(const char *path, uint64_t offset) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, "changed", 7, (off_t) (SF_DATA_OFFSET + offset)), 7);
+  close(fd);
+}
+
+/* dump shows the maps as they stand: intent, what each leg lacks, damaged pages. */
+static void
+test_dump_maps(void **state) {
+  struct legs *legs = *state;
+  create_or_skip(legs);
+  run("dump", legs->leg[0], NULL);
+  assert_non_null(strstr(result.out, "maps at byte 65536: 1 page, 0 damaged\n"
+                                     "  intent     none (does not count: stopped cleanly)\n"
+                                     "  stale a    none (does not count: in sync)\n"));
+  die_without_c(legs, 0, 1);
+  run("dump", legs->leg[0], NULL);
+  assert_non_null(strstr(result.out, "maps at byte 65536: 1 page, 0 damaged\n"
+                                     "  intent     1 extent, 1 MiB: 1\n"
+                                     "  stale a    none (does not count: in sync)\n"
+                                     "  stale b    none (does not count: in sync)\n"
+                                     "  stale c    1 extent, 1 MiB: 0\n"));
+  run("dump", "--json", legs->leg[0], NULL);
+  json_t *document = json_loads(result.out, 0, NULL);
+  json_int_t bytes, first, last, stale;
+  assert_int_equal(json_unpack(document, "{s{s{sIs[[II]]}s{s{sI}}s[]}}", "maps", "intent", "bytes",
+                               &bytes, "ranges", &first, &last, "stale", "c", "extents", &stale,
+                               "damaged"),
+                   0);
+  assert_int_equal(bytes, 1 << 20);
+  assert_int_equal(first, 1);
+  assert_int_equal(last, 1);
+  assert_int_equal(stale, 1);
+  json_decref(document);
+
+  damage(legs->leg[0], (off_t) SF_MAP_PAGE_OFFSET(0) + 70);
+  assert_int_equal(run("dump", legs->leg[0], NULL), 0);
+  assert_non_null(strstr(result.out, "maps at byte 65536: 1 page, 1 damaged\n  damaged    page 0"));
+}
+
+/* check counts as a start does: the maps of the legs in sync united, intent stale on the others, a
+ * damaged page all set. */
+static void
+test_check_maps(void **state) {
+  struct legs *legs = *state;
+  create_or_skip(legs);
+  die_without_c(legs, 0, 1);
+  die_without_c(legs, 1, 1);
+  assert_int_equal(run("check", legs->conf, NULL), 0);
+  assert_non_null(strstr(result.out,
+                         "\nnot stopped cleanly: 1 MiB of 2 MiB to be made equal on the "
+                         "legs in sync, each before it is read\n"));
+  run("check", "--json", legs->conf, NULL);
+  json_t *document = json_loads(result.out, 0, NULL);
+  json_int_t converge, stale[3], intent[3];
+  static const char shape[] = "{sIs[{sIsI}{sIsI}{sIsI}]}";
+  assert_int_equal(json_unpack(document, shape, "converge_bytes", &converge, "legs", "stale_bytes",
+                               &stale[0], "intent_bytes", &intent[0], "stale_bytes", &stale[1],
+                               "intent_bytes", &intent[1], "stale_bytes", &stale[2], "intent_bytes",
+                               &intent[2]),
+                   0);
+  assert_int_equal(converge, 1 << 20);
+  assert_int_equal(stale[0], 0);
+  assert_int_equal(stale[1], 0);
+  assert_int_equal(stale[2], DATA_MIB << 20); /* extent 0, and extent 1 for its intent */
+  assert_int_equal(intent[0], 1 << 20);
+  assert_int_equal(intent[2], 0);
+  json_decref(document);
+
+  die_without_c(legs, 1, 0);
+  run("check", "--json", legs->conf, NULL);
+  document = json_loads(result.out, 0, NULL);
+  assert_int_equal(json_unpack(document, "{sI}", "converge_bytes", &converge), 0);
+  assert_int_equal(converge, DATA_MIB << 20);
+  json_decref(document);
+
+  die_without_c(legs, 1, 1);
+  damage(legs->leg[1], (off_t) SF_MAP_PAGE_OFFSET(0) + 70);
+  run("check", legs->conf, NULL);
+  assert_non_null(strstr(result.out, "\nnot stopped cleanly: 2 MiB of 2 MiB"));
+  assert_non_null(strstr(result.out, "1 damaged page of the maps counts as all set"));
+}
+
+/* --compare finds what differs, says which leg, and knows what a start would make equal; it reads legs
+ * in sync only, and nothing that runs. */
+static void
+test_check_compare(void **state) {
+  struct legs *legs = *state;
+  create_or_skip(legs);
+  assert_int_equal(run("check", "--compare", legs->conf, NULL), 0);
+  assert_non_null(strstr(result.out, "\ncompared 2 MiB of a, b and c: equal\n"));
+
+  change_data(legs->leg[2], 4096);
+  assert_int_equal(run("check", "--compare", legs->conf, NULL), 1);
+  assert_non_null(strstr(result.out,
+                         "\ncompared 2 MiB of a, b and c: NOT EQUAL\n"
+                         "  DIFFERS            0-1048575 (1 MiB): c, first at byte 4096\n"));
+  die_without_c(legs, 0, 1);
+  die_without_c(legs, 1, 1);
+  assert_int_equal(run("check", "--compare", legs->conf, NULL), 0);
+  assert_non_null(strstr(result.out, "\ncompared 2 MiB of a and b: equal\n"));
+
+  change_data(legs->leg[1], (1 << 20) + 512);
+  assert_int_equal(run("check", "--compare", legs->conf, NULL), 0);
+  assert_non_null(strstr(
+      result.out, "\ncompared 2 MiB of a and b: equal once converged\n"
+                  "  will be converged  1048576-2097151 (1 MiB): b, first at byte 1049088\n"));
+  change_data(legs->leg[0], 7);
+  assert_int_equal(run("check", "--compare", "--json", legs->conf, NULL), 1);
+  json_t *document = json_loads(result.out, 0, NULL);
+  int equal, converged[2];
+  json_int_t offset[2], first[2];
+  assert_int_equal(json_unpack(document, "{s{sbs[{sIsIsb}{sIsIsb}]}}", "compare", "equal", &equal,
+                               "differences", "offset", &offset[0], "first", &first[0], "converged",
+                               &converged[0], "offset", &offset[1], "first", &first[1], "converged",
+                               &converged[1]),
+                   0);
+  assert_false(equal);
+  assert_int_equal(offset[0], 0);
+  assert_int_equal(first[0], 7);
+  assert_false(converged[0]);
+  assert_int_equal(offset[1], 1 << 20);
+  assert_true(converged[1]);
+  json_decref(document);
+
+  struct sf_leg_file file;
+  struct sf_leg_found found;
+  char error[SF_CONFIG_ERROR_MAX];
+  assert_int_equal(sf_leg_file_open(legs->leg[1], 0, &file, &found, error), 0);
+  run("check", "--compare", legs->conf, NULL);
+  expect(1, "",
+         "surefootctl: vol0: b in use by a running volume: stop it before its legs are compared\n");
+  assert_int_equal(run("check", legs->conf, NULL), 0);
+  assert_non_null(strstr(result.out, "vol0: in use: "));
+  sf_leg_file_close(&file);
 }
 
 /* dump shows both copies; a damaged one by what is wrong and its first bytes, and the other still;
@@ -703,6 +892,9 @@ main(void) {
       WITH_LEGS(test_create),
       WITH_LEGS(test_check),
       WITH_LEGS(test_dump),
+      WITH_LEGS(test_dump_maps),
+      WITH_LEGS(test_check_maps),
+      WITH_LEGS(test_check_compare),
       WITH_LEGS(test_discard_offline),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
