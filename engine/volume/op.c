@@ -554,13 +554,21 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
 static void
 op_resend(struct sf_op *op) {
   op->retry = false;
-  op->error = 0;
-  if (op->kind == OP_READ)
+  if (op->kind == OP_READ) {
     read_run(op);
-  else if (op->kind == OP_COPY)
+    return;
+  }
+  op->error = 0;
+  if (op->kind == OP_COPY)
     copy_run(op);
   else
     write_run(op);
+}
+
+/* A read goes to another leg while those that are late still have it. */
+static legset
+waits_for(const struct sf_op *op) {
+  return op->kind == OP_READ ? op->pending & (legset) ~op->overdue : op->pending;
 }
 
 void
@@ -595,7 +603,7 @@ op_tick(struct sf_volume *v) {
        l = next, next = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.state == OP_RUNNING && op->retry && op->pending == 0 && !is_passed(op))
+    if (op->sm.state == OP_RUNNING && op->retry && waits_for(op) == 0 && !is_passed(op))
       op_resend(op);
   }
   v->starved_ns = v->now_ns - oldest > 3 * v->config.deadline_ns[SF_WRITE_KIND] ? oldest : 0;

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 
-enum { STICK_FACTOR = 2 }; /* a sequential run stays until its leg is so many times slower */
+enum {
+  STICK_FACTOR = 2, /* a sequential run stays until its leg is so many times slower */
+  RETRY_MS = 5,     /* after there was no room */
+};
 
 /* What the next read there may be expected to take: the average, times the queue. */
 static uint64_t
@@ -34,50 +37,73 @@ choose(const struct sf_volume *v, legset candidates, uint64_t offset) {
   return best;
 }
 
-/* False: there is nobody left to ask, or no buffer for it now. */
-static bool
-try_next(struct sf_op *op) {
+enum asked {
+  ASKED,
+  ASKED_NOBODY, /* all have been asked */
+  ASKED_LATER,  /* no room for it now */
+};
+
+static enum asked
+ask_leg(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
-  int leg = choose(v, volume_serving(v) & (legset) ~op->sent, op->offset);
   struct sf_tio_buffer *buffer = op->request->buffer;
   unsigned try = op->ios;
   struct io_args args;
 
-  if (leg < 0)
-    return false;
   if (try > 0) {
     buffer = v->host.buffer_get(v->ctx, op->length);
     if (buffer == NULL)
-      return false;
+      return ASKED_LATER;
   }
   args = (struct io_args){
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
-      .legs = legbit((unsigned) leg),
+      .legs = legbit(leg),
       .offset = v->data_offset + op->offset,
       .length = op->length,
       .buffer = buffer,
   };
   op->buffer[try] = buffer;
   op_send(op, &args);
-  if (!(op->running & args.legs)) {
-    if (try > 0)
-      v->host.buffer_put(v->ctx, buffer);
-    op->buffer[try] = NULL;
-    op->ios = try;
-    return false;
+  if (op->running & args.legs) {
+    v->leg[leg].reads_running++;
+    v->leg[leg].read_end = op->offset + op->length;
+    return ASKED;
   }
-  v->leg[leg].reads_running++;
-  v->leg[leg].read_end = op->offset + op->length;
-  return true;
+  if (try > 0)
+    v->host.buffer_put(v->ctx, buffer);
+  op->buffer[try] = NULL;
+  op->ios = try;
+  return op->retry ? ASKED_LATER : ASKED_NOBODY;
+}
+
+static enum asked
+ask_next(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  enum asked asked = ASKED_NOBODY;
+  int leg;
+
+  while (asked == ASKED_NOBODY &&
+         (leg = choose(v, volume_serving(v) & (legset) ~op->sent, op->offset)) >= 0)
+    asked = ask_leg(op, (unsigned) leg);
+  if (asked == ASKED_LATER) {
+    op->retry = true;
+    volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
+  }
+  return asked;
 }
 
 void
 read_run(struct sf_op *op) {
-  if (op->retry)
-    op->retry = false;
-  if (op->ios == 0 && !try_next(op))
-    op->retry = true;
+  bool first = op->sent == 0;
+
+  op->retry = false;
+  if (ask_next(op) != ASKED_NOBODY)
+    return;
+  if (first)
+    op->retry = true; /* it is not answered from inside submit */
+  else if (op->pending == 0)
+    read_fail(op, op->error ? op->error : -EIO);
 }
 
 static void
@@ -199,7 +225,8 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     repair(op, try);
     judge_late(op, late);
     op_answer(op, 0);
-  } else if ((op->pending & (legset) ~op->overdue) == 0 && !try_next(op) && op->pending == 0) {
+  } else if ((op->pending & (legset) ~op->overdue) == 0 && ask_next(op) == ASKED_NOBODY &&
+             op->pending == 0) {
     read_fail(op, op->error ? op->error : -EIO);
   }
 }
