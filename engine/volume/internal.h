@@ -233,6 +233,7 @@ struct map_write { /* of one page, to some legs */
 struct map_page {
   uint64_t version;           /* of its contents in memory; 1: as at the start */
   uint64_t must;              /* somebody waits for so much of it */
+  uint64_t carry;             /* a newcomer is given so much of it */
   uint64_t sent[SF_LEGS_MAX]; /* the version last sent to the leg */
   uint64_t done[SF_LEGS_MAX]; /* the version that it holds; 0: not known */
   legset busy;                /* a write of it runs there: at most one per leg */
@@ -334,8 +335,9 @@ struct sf_volume {
     STEP_RECORD
   } join_step,
       stop_step;
-  bool join_flushing; /* join_flush is under way, whatever became of the join */
-  uint64_t join_id;   /* ops older than this must end before the newcomer is flushed */
+  bool join_flushing;  /* join_flush is under way, whatever became of the join */
+  uint64_t join_id;    /* ops older than this must end before the newcomer is flushed */
+  uint64_t join_at_ns; /* not before */
 
   uint64_t reads, writes, flushes, late_acks, errors;
   uint64_t foreground_ns; /* when a client's request was last answered */
@@ -456,7 +458,7 @@ bool intent_stop(struct sf_volume *v); /* all is flushed: is nothing intended an
 void map_encode(const struct sf_volume *v, uint64_t page, uint8_t bytes[SF_PAGE_BYTES]);
 void map_changed(struct sf_volume *v, uint64_t page, bool urgent);
 void map_need(struct sf_volume *v, uint64_t page, uint64_t version);
-void map_carry(struct sf_volume *v, unsigned leg); /* all pages, to a newcomer */
+void map_carry(struct sf_volume *v, unsigned leg); /* all pages as they are now, to a newcomer */
 bool map_is_carried(const struct sf_volume *v, unsigned leg);
 void map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not known any more */
 void map_leg_flushed(struct sf_volume *v, unsigned leg);

@@ -1,10 +1,13 @@
 /* The end of a catch-up (reading 3 of the rules).  Its stale map is empty; then, in this order:
  *   carry   every page of the maps is written to it;
- *   drain   answers need the leg from now on, and what was in flight before has ended;
+ *   drain   answers need the leg from now on, and what was in flight before has ended; by then the
+ *           pages that changed meanwhile are there too;
  *   flush   all that it holds is stable there;
  *   record  the promotion is written to every leg of the new set; durable, the leg is in sync.
  * A miss at any step leads back to late; a change of the set in between undoes the promotion. */
 #include "volume/internal.h"
+
+enum { BACKOFF_MS = 100 }; /* after a flush that failed */
 
 static int
 candidate(const struct sf_volume *v) {
@@ -55,7 +58,7 @@ join_settle(struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->join_flushing)
     return;
   if (v->joining < 0) {
-    if (v->grow.step != GROW_NONE)
+    if (v->grow.step != GROW_NONE || v->now_ns < v->join_at_ns)
       return;
     v->joining = candidate(v);
     if (v->joining < 0)
@@ -70,12 +73,15 @@ join_settle(struct sf_volume *v) {
     }
     if (!map_is_carried(v, (unsigned) v->joining))
       return;
+    /* From here on new intent waits for it; what was written since the carry began is carried again. */
     v->counted = legbit((unsigned) v->joining);
     v->needs |= v->counted;
     v->join_id = v->next_id;
     v->join_step = STEP_DRAIN;
+    map_carry(v, (unsigned) v->joining);
   }
-  if (v->join_step == STEP_DRAIN && !older_ops_remain(v)) {
+  if (v->join_step == STEP_DRAIN && !older_ops_remain(v) &&
+      map_is_carried(v, (unsigned) v->joining)) {
     v->join_step = STEP_FLUSH;
     v->join_flushing = true;
     v->join_flush = (struct sf_request){.kind = SF_REQ_FLUSH,
@@ -89,6 +95,7 @@ join_settle(struct sf_volume *v) {
     unsigned leg = (unsigned) v->joining;
 
     if (v->join_flush.error != 0 || v->leg[leg].stale.set != 0) {
+      v->join_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
       join_abandon(v);
       return;
     }

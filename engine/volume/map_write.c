@@ -125,15 +125,20 @@ map_leg_left(struct sf_volume *v, unsigned leg) {
 
 void
 map_carry(struct sf_volume *v, unsigned leg) {
-  for (uint64_t p = 0; p < v->maps.pages; p++)
-    if (v->maps.page[p].done[leg] < v->maps.page[p].version)
-      map_need(v, p, v->maps.page[p].version);
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    struct map_page *page = &v->maps.page[p];
+
+    page->carry = page->version;
+    if (page->done[leg] < page->version)
+      map_need(v, p, page->version);
+  }
 }
 
+/* Not "is nothing under way there": clients that write to ever new extents would keep it waiting. */
 bool
 map_is_carried(const struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++)
-    if (v->maps.page[p].done[leg] < v->maps.page[p].must || v->maps.page[p].done[leg] == 0)
+    if (v->maps.page[p].done[leg] < v->maps.page[p].carry)
       return false;
   return true;
 }
