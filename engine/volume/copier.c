@@ -127,10 +127,14 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->issued_pieces = c->done_pieces = c->in_flight = 0;
   c->failed = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
-  if (converge)
-    for (unsigned i = 0; i < v->legs; i++)
-      if (!(volume_serving(v) & legbit(i)))
-        sf_map_set(&v->leg[i].stale, extent);
+  if (!converge)
+    return;
+  for (unsigned i = 0; i < v->legs; i++)
+    if (!(volume_serving(v) & legbit(i)))
+      sf_map_set(&v->leg[i].stale, extent);
+  /* Writes there pass a newcomer by from now on, so no answer may need it. */
+  if (v->joining >= 0)
+    join_abandon(v);
 }
 
 static void

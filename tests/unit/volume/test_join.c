@@ -35,10 +35,59 @@ a_leg_joins_while_new_extents_are_written(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_flush_of_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && region->op == SF_TIO_FLUSH;
+}
+
+static bool
+holds_data_of_leg_0_and_flush_of_leg_2(const struct rig *r, const struct rig_region *region) {
+  return (region->leg == 0 && region->op == SF_TIO_WRITE && rig_is_data(r, region)) ||
+         holds_flush_of_leg_2(r, region);
+}
+
+/* An answer needs a leg that is about to join, and a write that fails meanwhile makes its extent one to
+ * converge, where the newcomer's copy is not good any more.  No client's write may fail for that. */
+static void
+a_convergence_while_a_leg_joins_fails_nobody(void **state) {
+  struct rig_request given_up, w;
+
+  rig_init(&rig, 3, 2, 65536, 64);
+  rig_start_fully(&rig);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 50);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  rig.holds = holds_flush_of_leg_2;
+  for (unsigned ms = 0; rig.volume->join_step != STEP_FLUSH; ms++) {
+    assert_true(ms < 3000);
+    rig_pass(&rig, 1);
+  }
+  rig.holds = holds_data_of_leg_0_and_flush_of_leg_2;
+  rig_submit(&rig, &given_up, SF_REQ_WRITE, 5 * 65536, 4096, 1);
+  rig_run(&rig);
+  sf_volume_give_up(rig.volume, &given_up.request, rig.now_ns);
+  assert_true(given_up.done);
+  rig_put(&given_up);
+  rig.holds = holds_flush_of_leg_2;
+  rig_pass(&rig, 1);
+  rig_submit(&rig, &w, SF_REQ_WRITE, 5 * 65536, 4096, 2);
+  rig_pass(&rig, 10);
+  rig.holds = NULL;
+  rig_pass(&rig, 3000);
+  assert_true(w.done);
+  assert_int_equal(w.request.error, 0);
+  rig_put(&w);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  for (unsigned leg = 0; leg < 3; leg++)
+    assert_int_equal(rig.leg[leg][SF_DATA_OFFSET + 5 * 65536], 2);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_leg_joins_while_new_extents_are_written),
+      cmocka_unit_test(a_convergence_while_a_leg_joins_fails_nobody),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
