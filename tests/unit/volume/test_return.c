@@ -1,6 +1,10 @@
 /* Legs that come back: which of them may be caught up, and how much of them has to be copied. */
 #include "rig.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
 static struct rig rig;
 
 /* A second `leg return` must not take what the first look refused: the leg's own writes are in no
@@ -51,11 +55,61 @@ a_leg_failed_while_it_is_opened_is_looked_at_anew(void **state) {
   rig_free(&rig);
 }
 
+/* ---- a leg that was put back from an older copy ---- */
+
+static int
+leg_2_is_gone(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 ? -ENODEV : 0;
+}
+
+static bool
+holds_reads_of_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && region->op == SF_TIO_READ;
+}
+
+/* We saw that the leg is older than we left it, and copy all of it.  A process that dies meanwhile
+ * must not take that knowledge along. */
+static void
+an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too(void **state) {
+  struct rig_request w;
+  uint8_t *backup;
+
+  rig_init(&rig, 3, 2, 4096, 4 * SF_MAP_EXTENTS);
+  backup = malloc(rig.leg_bytes);
+  memcpy(backup, rig.leg[2], rig.leg_bytes);
+  rig_start_fully(&rig);
+  for (unsigned i = 0; i < 8; i++) {
+    rig_submit(&rig, &w, SF_REQ_WRITE, i * 4096, 4096, 1);
+    rig_run(&rig);
+    assert_true(w.done && w.request.error == 0);
+    rig_put(&w);
+  }
+  rig.fails = leg_2_is_gone;
+  rig_submit(&rig, &w, SF_REQ_WRITE, 0, 4096, 2);
+  rig_run(&rig);
+  assert_true(w.done && w.request.error == 0);
+  rig_put(&w);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  memcpy(rig.leg[2], backup, rig.leg_bytes);
+  free(backup);
+  rig.fails = NULL;
+  rig_pass(&rig, 100);
+  rig.holds = holds_reads_of_leg_2; /* so that it goes no further */
+  rig_open(&rig, 2);
+  rig_pass(&rig, 50);
+  assert_int_equal(rig.volume->leg[2].stale.set, rig.volume->extents);
+  rig_kill(&rig);
+  rig_start_fully(&rig);
+  assert_int_equal(rig.volume->leg[2].stale.set, rig.volume->extents);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_refused_leg_is_looked_at_anew),
       cmocka_unit_test(a_leg_failed_while_it_is_opened_is_looked_at_anew),
+      cmocka_unit_test(an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too),
 
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
