@@ -248,12 +248,8 @@ static void
 on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
 
-  if (event->state == SF_TIO_OK) {
-    if (target_stands(v, op->copy, leg))
-      sf_map_set(&v->leg[leg].unflushed, extent_of(v, op->offset));
-  } else {
+  if (event->state != SF_TIO_OK)
     op_judge(op);
-  }
   if (op->copy == NULL)
     return;
   if (event->state == SF_TIO_ERROR && target_stands(v, op->copy, leg)) {

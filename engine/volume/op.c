@@ -498,10 +498,21 @@ note_ok(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
 
   if (op->kind != OP_COPY)
     sf_latency_add(&leg->latency[latency_kind(op)], event->latency_ns);
-  if ((op->kind == OP_WRITE || op->kind == OP_ZERO) && !op->request_fua)
-    if (volume_receivers(v) & legbit(index))
-      sf_map_set_range(&leg->unflushed, extent_of(v, op->offset),
-                       extent_of(v, op->offset + op->length - 1));
+}
+
+/* A write has ended on a leg that goes on: well, with an error, or long after it was given up on.
+ * Some of it may be there, and a convergence that finds it there alike writes nothing: so it is to be
+ * flushed like any other. */
+static void
+note_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = op->volume;
+  bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & legbit(index)) != 0;
+  bool never_ran = event->state == SF_TIO_CANCELED || event->error == -ECANCELED;
+  bool stable = op->request_fua && event->state == SF_TIO_OK && event->error == 0;
+
+  if (writes && !never_ran && !stable && (volume_receivers(v) & legbit(index)))
+    sf_map_set_range(&v->leg[index].unflushed, extent_of(v, op->offset),
+                     extent_of(v, op->offset + op->length - 1));
 }
 
 void
@@ -513,6 +524,8 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
     op->running &= (legset) ~bit;
     if (op->kind == OP_FLUSH)
       flush_ended(op, leg, event);
+    else
+      note_landed(op, leg, event);
   } else if (op->kind == OP_FLUSH) {
     op->volume->leg[leg].flush_late = op->volume->dirty = true;
   }
