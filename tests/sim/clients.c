@@ -65,7 +65,7 @@ draw_range(uint64_t *first, unsigned *n) {
   } else {
     *first = random_below(sim.blocks);
     if (random_chance(300)) /* at an extent's edge, across it */
-      *first = (*first & ~UINT64_C(2047)) - random_below(*n + 1);
+      *first = *first / sim.extent_blocks * sim.extent_blocks - random_below(*n + 1);
     if (random_chance(300))
       *first &= ~UINT64_C(7);
   }
@@ -163,7 +163,8 @@ submit(unsigned index) {
   sim.ops_begun++;
   TRACE("client %u: %s%s w%u %lu+%u (extent %lu) @%lu", index, kind_name[r->kind],
         r->fua ? "+fua" : "", r->kind == SF_REQ_WRITE || r->kind == SF_REQ_ZERO ? c->id : 0,
-        (unsigned long) first, n, (unsigned long) (r->offset >> 20), (unsigned long) c->began);
+        (unsigned long) first, n, (unsigned long) (first / sim.extent_blocks),
+        (unsigned long) c->began);
   sf_volume_submit(sim.volume, r, sim.now_ns);
 }
 

@@ -116,6 +116,16 @@ strike_lost(struct sim_leg *leg) {
   cure_after(leg, 4 * sim.options.stall_ns);
 }
 
+/* A page of the maps counts as all set then. */
+static void
+strike_map_flip(struct sim_leg *leg) {
+  uint64_t page = random_below(sf_map_pages(sim.blocks * BLOCK, sim.options.extent_bytes));
+
+  COUNT(map_flips);
+  TRACE("leg %u: page %lu of its maps rots", leg->index, (unsigned long) page);
+  medium_flip(leg, SF_MAP_PAGE_OFFSET(page) / SF_PAGE_BYTES);
+}
+
 /* The copy that is not the newest: nobody needs it, until a write to it is torn. */
 static void
 strike_flip(struct sim_leg *leg) {
@@ -124,6 +134,10 @@ strike_flip(struct sim_leg *leg) {
   struct sf_superblock sb;
   unsigned copy;
 
+  if (random_chance(500)) {
+    strike_map_flip(leg);
+    return;
+  }
   memcpy(page, leg->meta_stable, sizeof page);
   if (tio_superblock_in_flight(leg->index, &in_flight) ||
       sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, &copy) != 0)

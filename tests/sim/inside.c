@@ -1,5 +1,7 @@
 /* What the simulator takes from the volume's inside.  A killed process does not tidy up, so its
  * volume is destroyed although the legs hold requests of it. */
+#include <string.h>
+
 #include "volume/internal.h"
 
 #include "sim/sim.h"
@@ -45,6 +47,51 @@ inside_leg_is_out(const struct sf_volume *v, unsigned leg) {
   return v->durable.change > 0 &&
          !((v->latest.in_sync | v->durable.in_sync | v->needs) & legbit(leg)) &&
          leg_state(&v->leg[leg]) != SF_STATE_CATCHING_UP;
+}
+
+bool
+inside_is_member(const struct sf_volume *v, unsigned leg) {
+  return (v->latest.in_sync & v->durable.in_sync) >> leg & 1;
+}
+
+unsigned
+inside_needs(const struct sf_volume *v) {
+  return v->needs;
+}
+
+static bool
+differ(unsigned a, unsigned b, uint64_t extent) {
+  uint64_t first = extent * sim.extent_blocks, n = sim.blocks - first;
+
+  if (n > sim.extent_blocks)
+    n = sim.extent_blocks;
+  return memcmp(sim.leg[a].now + first, sim.leg[b].now + first, n * sizeof *sim.leg[a].now) != 0;
+}
+
+/* R8, R11: what is not to be converged is the same on all legs that start; what is not stale on
+ * another leg is the same there; and nothing is copied where nobody has ever written. */
+void
+inside_check_start(const struct sf_volume *v) {
+  unsigned source = (unsigned) __builtin_ctz(v->latest.in_sync);
+
+  EACH_LEG(leg, v->latest.in_sync)
+  sim.maps_were_bad = sim.maps_were_bad || !medium_maps_are_good(&sim.leg[leg]);
+  for (uint64_t e = 0; e < v->extents; e++) {
+    if (!sim.maps_were_bad && (e + 1) * sim.extent_blocks <= sim.blocks_formatted &&
+        sf_map_test(&v->unconverged, e) && !oracle_was_written(e))
+      sim_fail("extent %lu was never written and is to be converged", (unsigned long) e);
+    for (unsigned i = 0; i < v->legs; i++) {
+      const struct leg *leg = &v->leg[i];
+      bool current = v->latest.in_sync >> i & 1;
+
+      if (leg->device == NULL)
+        continue;
+      if (!sf_map_test(current ? &v->unconverged : &leg->stale, e) && differ(source, i, e))
+        sim_fail("legs %u and %u start with extent %lu different, and %s", source, i,
+                 (unsigned long) e,
+                 current ? "it is not to be converged" : "it is not stale there");
+    }
+  }
 }
 
 enum sf_leg_state

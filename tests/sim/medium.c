@@ -41,6 +41,7 @@ medium_init(struct sim_leg *leg, unsigned index) {
   leg->meta_now_seq = need(META_BLOCKS, sizeof *leg->meta_now_seq);
   leg->meta_stable_seq = need(META_BLOCKS, sizeof *leg->meta_stable_seq);
   leg->cache_tail = &leg->cache;
+  leg->maps_changed = true;
 }
 
 static void
@@ -111,7 +112,7 @@ land_stable(struct sim_leg *leg, struct landed *item, unsigned i) {
 
       memcpy(item->bytes + (size_t) i * BLOCK + kept, leg->meta_stable + block * BLOCK + kept,
              BLOCK - kept);
-    } else if (item->value[i] != 0) {
+    } else if (item->value[i] != 0 && item->value[i] != leg->stable[block]) {
       item->value[i] = oracle_tear(block, item->value[i]);
     }
   }
@@ -120,6 +121,7 @@ land_stable(struct sim_leg *leg, struct landed *item, unsigned i) {
     if (item->seq < leg->meta_stable_seq[block])
       return;
     leg->meta_stable_seq[block] = item->seq;
+    leg->maps_changed = true;
     memcpy(leg->meta_stable + block * BLOCK, item->bytes + (size_t) i * BLOCK, BLOCK);
   } else {
     if (item->seq < leg->stable_seq[block])
@@ -243,6 +245,36 @@ medium_lose_cache(struct sim_leg *leg, unsigned keep_permille) {
   trust_changed(leg->index);
 }
 
+static void
+read_maps(struct sim_leg *leg) {
+  if (!leg->maps_changed)
+    return;
+  leg->maps_changed = false;
+  leg->maps_good = true;
+  for (uint32_t p = 0; p < sf_map_pages(sim.blocks_room * BLOCK, sim.options.extent_bytes); p++) {
+    struct sf_map_page page;
+
+    if (!sf_map_page_decode(leg->meta_stable + SF_MAP_PAGE_OFFSET(p), &sim.format.volume, p,
+                            &page) &&
+        p < sf_map_pages(sim.blocks * BLOCK, sim.options.extent_bytes))
+      leg->maps_good = false;
+    for (unsigned k = 0; k < SF_MAP_EXTENTS; k++)
+      leg->intent[p * SF_MAP_EXTENTS + k] = page.intent[k / 8] >> (k % 8) & 1;
+  }
+}
+
+bool
+medium_has_intent(struct sim_leg *leg, uint64_t extent) {
+  read_maps(leg);
+  return leg->intent[extent];
+}
+
+bool
+medium_maps_are_good(struct sim_leg *leg) {
+  read_maps(leg);
+  return leg->maps_good;
+}
+
 void
 medium_flip(struct sim_leg *leg, uint64_t page) {
   uint64_t at = page * SF_PAGE_BYTES + random_below(SF_PAGE_BYTES);
@@ -250,6 +282,7 @@ medium_flip(struct sim_leg *leg, uint64_t page) {
 
   leg->meta_now[at] ^= flip;
   leg->meta_stable[at] = leg->meta_now[at];
+  leg->maps_changed = true;
   trust_changed(leg->index);
 }
 
@@ -260,6 +293,7 @@ medium_blank(struct sim_leg *leg, struct sf_superblock *sb) {
     sf_superblock_encode(sb,
                          leg->meta_now + SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
   memcpy(leg->meta_stable, leg->meta_now, META_BYTES);
+  leg->maps_changed = true;
   for (unsigned i = 0; i < META_BLOCKS; i++)
     leg->meta_now_seq[i] = leg->meta_stable_seq[i] = leg->seq;
   trust_changed(leg->index);

@@ -36,6 +36,7 @@ struct write {
 static struct node *nodes;
 static uint32_t nodes_len, nodes_cap, nodes_free;
 static uint32_t *head; /* of each block */
+static bool written[EXTENTS_MOST];
 static struct write *writes;
 static uint32_t writes_len, writes_cap;
 static uint32_t *unflushed;
@@ -83,6 +84,7 @@ oracle_init(void) {
     nodes_cap = 65536;
     nodes = calloc(nodes_cap, sizeof *nodes);
   }
+  memset(written, 0, sizeof written);
   head = calloc(sim.blocks_room, sizeof *head);
   if (head == NULL || writes == NULL || nodes == NULL)
     abort();
@@ -153,6 +155,11 @@ collect(uint64_t block, uint64_t oldest_read) {
   }
 }
 
+bool
+oracle_was_written(uint64_t extent) {
+  return written[extent];
+}
+
 int64_t
 oracle_bad_block(const struct sim_leg *leg, bool stable) {
   for (uint64_t b = 0; b < sim.blocks_known; b++)
@@ -164,7 +171,7 @@ oracle_bad_block(const struct sim_leg *leg, bool stable) {
 void
 oracle_explain(uint64_t block, char *text, size_t size) {
   size_t len = (size_t) snprintf(text, size, "block %lu (extent %lu):", (unsigned long) block,
-                                 (unsigned long) (block * BLOCK >> 20));
+                                 (unsigned long) (block / sim.extent_blocks));
 
   for (uint32_t i = head[block]; i != 0 && len < size; i = nodes[i].next) {
     const struct node *n = &nodes[i];
@@ -198,6 +205,8 @@ oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n) {
       abort();
   }
   writes[writes_len++] = (struct write){.first = first, .n = n, .inv = now};
+  for (uint64_t e = first / sim.extent_blocks; e <= (first + n - 1) / sim.extent_blocks; e++)
+    written[e] = true;
   for (uint64_t b = first; b < first + n; b++) {
     uint32_t i = node_add(b);
     struct node *node = &nodes[i];

@@ -140,6 +140,8 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
   for (unsigned i = 0; i < sim.options.legs; i++)
     sim.leg_state[i] = inside_leg_state(sim.volume, i);
   COUNT(starts);
+  COUNT(starts_compared);
+  inside_check_start(sim.volume);
   sf_volume_start(sim.volume, sim.now_ns);
 }
 

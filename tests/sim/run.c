@@ -79,7 +79,7 @@ format_legs(void) {
   *sb = (struct sf_superblock){.legs = (uint8_t) sim.options.legs,
                                .data_offset = sim.data_offset,
                                .data_bytes = sim.blocks * BLOCK,
-                               .extent_bytes = SF_EXTENT_BYTES_DEFAULT >> sim.options.extent_shift,
+                               .extent_bytes = sim.options.extent_bytes,
                                .claim = 1};
   number_uuid(&sb->volume, 200);
   number_uuid(&sb->lineage, 201);
@@ -133,13 +133,14 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   swarm_draw(seed, &sim.options);
   if (sim.options.ops > ops_most)
     sim.options.ops = ops_most;
-  sim.blocks = (uint64_t) sim.options.extents * SF_EXTENT_BYTES_DEFAULT / BLOCK;
+  sim.blocks = (uint64_t) sim.options.megabytes * 1024 * 1024 / BLOCK;
   sim.blocks -= sim.options.short_blocks; /* the last extent may be shorter */
   if (sim.blocks * BLOCK < SF_VOLUME_BYTES_MIN)
     sim.blocks = SF_VOLUME_BYTES_MIN / BLOCK;
-  sim.blocks_promised = sim.blocks_known = sim.blocks_room = sim.blocks;
+  sim.blocks_formatted = sim.blocks_promised = sim.blocks_known = sim.blocks_room = sim.blocks;
   if (sim.options.grow_gap_ns != 0)
     sim.blocks_room += (uint64_t) GROWTH_EXTENTS * SF_EXTENT_BYTES_DEFAULT / BLOCK;
+  sim.extent_blocks = sim.options.extent_bytes / BLOCK;
   sim.data_offset = SF_DATA_OFFSET;
   events_reset();
   make_config();

@@ -36,7 +36,8 @@ enum {
   BLOCK = 512,
   LEGS_MAX = 5,
   CLIENTS_MAX = 16,
-  META_BYTES = 256 * 1024, /* of the metadata area: superblocks, probe page, maps */
+  META_BYTES = 96 * 1024, /* of the metadata area: superblocks, probe page, maps */
+  EXTENTS_MOST = (META_BYTES - 64 * 1024) / SF_PAGE_BYTES * SF_MAP_EXTENTS,
   META_BLOCKS = META_BYTES / BLOCK,
   MACHINES_MAX = 8,
   REQUEST_BLOCKS_MAX = 512,
@@ -45,9 +46,8 @@ enum {
 /* ---- what a seed draws (swarm.c) ---- */
 
 struct options {
-  unsigned legs, min_legs, clients, extents, short_blocks;
-  unsigned extent_shift; /* halvings of the extent: more of them, and more pages of the maps */
-  uint64_t intent_delay_ns;
+  unsigned legs, min_legs, clients, megabytes, short_blocks;
+  uint64_t extent_bytes, intent_delay_ns;
   unsigned hot_extents;
   uint64_t ops; /* client requests until healing begins */
   bool suspend;
@@ -128,6 +128,9 @@ struct sim_leg {
   uint32_t seq;
   struct landed *cache, **cache_tail; /* completed and not flushed, in order */
   unsigned bad_now, bad_stable;       /* blocks that must not be trusted, see oracle.c */
+  bool maps_changed;                  /* on stable storage, since intent was read from there */
+  uint8_t intent[EXTENTS_MOST];       /* a byte for each extent */
+  bool maps_good;                     /* every page of it is valid */
 
   /* faults */
   uint64_t stalled_until_ns; /* what is in stalled_kinds ends no earlier; SIM_NEVER: until cured */
@@ -161,6 +164,8 @@ void medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, vo
 void medium_flush(struct sim_leg *leg, uint32_t until);
 void medium_lose_flush(struct sim_leg *leg, uint32_t until); /* a failed flush: never stable now */
 void medium_lose_cache(struct sim_leg *leg, unsigned keep_permille);
+bool medium_has_intent(struct sim_leg *leg, uint64_t extent); /* on stable storage */
+bool medium_maps_are_good(struct sim_leg *leg);
 void medium_flip(struct sim_leg *leg, uint64_t page); /* a byte of that page rots */
 void medium_blank(struct sim_leg *leg,
                   struct sf_superblock *sb); /* as sf_leg_discard() leaves it */
@@ -180,6 +185,7 @@ void oracle_power_cut(void);
 void oracle_recheck(struct sim_leg *leg, uint64_t block); /* its contents there have changed */
 uint64_t oracle_step(void);
 void oracle_explain(uint64_t block, char *text, size_t size);
+bool oracle_was_written(uint64_t extent);
 int64_t oracle_bad_block(const struct sim_leg *leg, bool stable);
 
 /* ---- regions in flight (tio.c) ---- */
@@ -276,6 +282,9 @@ void inside_destroy(struct sf_volume *volume);
 bool inside_is_settled(struct sf_volume *volume); /* serving, durable, converged, no waiting op */
 bool inside_is_stuck(struct sf_volume *volume);
 bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
+bool inside_is_member(const struct sf_volume *volume, unsigned leg);
+unsigned inside_needs(const struct sf_volume *volume);
+void inside_check_start(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
 
@@ -298,6 +307,8 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(errors)                                                                                  \
   COUNTED(flush_errors)                                                                            \
   COUNTED(departures)                                                                              \
+  COUNTED(map_flips)                                                                               \
+  COUNTED(starts_compared)                                                                         \
   COUNTED(resets)                                                                                  \
   COUNTED(flips)                                                                                   \
   COUNTED(damages)                                                                                 \
@@ -335,7 +346,8 @@ struct sim {
   uint64_t blocks; /* of the volume */
   /* It was told to clients, so no start may have less; somebody has asked for it, so a start may have
    * so much; all that memory is made for. */
-  uint64_t blocks_promised, blocks_known, blocks_room;
+  uint64_t blocks_formatted, blocks_promised, blocks_known, blocks_room;
+  uint64_t extent_blocks;
   uint64_t data_offset;
   struct sf_config config;
   struct sf_superblock format; /* of a new leg, but for its index */
@@ -354,6 +366,7 @@ struct sim {
   struct sf_superblock base;                /* of the last start */
   uint64_t paused_from_ns, paused_until_ns; /* the process gets no CPU */
   bool power_is_failing;
+  bool maps_were_bad; /* a page counted as all set, and was written again as such */
 
   uint64_t ops_begun, ops_answered;
   uint64_t troubles; /* counts faults: anything that may excuse an error or a delay */

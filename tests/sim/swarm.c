@@ -85,12 +85,14 @@ draw_volume(struct options *o) {
   DRAW(legs, draw_legs());
   DRAW(min_legs, one_in(4) ? some(1, o->legs) : o->legs <= 2 ? 1 : o->legs / 2 + 1);
   DRAW(clients, one_in(5) ? 1 : some(2, CLIENTS_MAX));
-  DRAW(extents, some(1, one_in(4) ? 16 : 5));
+  DRAW(megabytes, some(1, one_in(4) ? 16 : 5));
+  DRAW(extent_bytes, one_in(3) ? UINT64_C(4096) << some(0, 7) : SF_EXTENT_BYTES_DEFAULT);
+  if (o->extent_bytes < 16 * 1024 && o->megabytes > 8)
+    o->megabytes = 8;
+  DRAW(intent_delay_ns, between(20, one_in(2) ? 200 : 2000) * SIM_MS);
+  DRAW(hot_extents, one_in(3) ? 8192 : some(1, one_in(3) ? 200 : 6));
   DRAW(short_blocks,
        one_in(3) ? 8 * (unsigned) (option_next() % (SF_EXTENT_BYTES_DEFAULT / BLOCK / 8 / 2)) : 0);
-  DRAW(extent_shift, one_in(4) ? some(1, 8) : 0);
-  DRAW(intent_delay_ns, between(20, one_in(2) ? 200 : 2000) * SIM_MS);
-  DRAW(hot_extents, one_in(3) ? 8192 : some(1, 8));
   DRAW(suspend, one_in(2));
   for (unsigned k = 0; k < SF_KINDS; k++) {
     option("deadline", k);
@@ -181,14 +183,13 @@ swarm_draw(uint64_t seed, struct options *options) {
 
 void
 swarm_print(const struct options *o, FILE *to) {
-  fprintf(
-      to,
-      "  volume: legs %u, min_legs %u, extents %u less %u blocks, each in 2^%u, intent for %lu ms "
-      "and in %u, on_too_few %s, deadlines "
-      "%lu/%lu/%lu ms, fail_timeout %lu ms\n",
-      o->legs, o->min_legs, o->extents, o->short_blocks, o->extent_shift, MS(o->intent_delay_ns),
-      o->hot_extents, o->suspend ? "suspend" : "error", MS(o->deadline_ns[0]),
-      MS(o->deadline_ns[1]), MS(o->deadline_ns[2]), MS(o->fail_timeout_ns));
+  fprintf(to,
+          "  volume: legs %u, min_legs %u, %u MiB less %u blocks, extents of %lu, intent delay %lu "
+          "ms, hot extents %u, on_too_few %s, deadlines %lu/%lu/%lu ms, fail_timeout %lu ms\n",
+          o->legs, o->min_legs, o->megabytes, o->short_blocks, (unsigned long) o->extent_bytes,
+          MS(o->intent_delay_ns), o->hot_extents, o->suspend ? "suspend" : "error",
+          MS(o->deadline_ns[0]), MS(o->deadline_ns[1]), MS(o->deadline_ns[2]),
+          MS(o->fail_timeout_ns));
   for (unsigned i = 0; i < o->legs; i++)
     fprintf(to, "  leg %u: latency %lu us, timeout %lu ms\n", i,
             (unsigned long) (o->latency_ns[i] / SIM_US), MS(o->leg_timeout_ns[i]));

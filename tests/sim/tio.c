@@ -204,22 +204,26 @@ tio_open(unsigned leg) {
 
 /* ---- what may be submitted ---- */
 
-/* The write puts there what is there: a block read elsewhere is repaired. */
+/* The write puts there what is there: a block read elsewhere is repaired.  Asked of what it has in
+ * common with `want`. */
 static bool
-changes_nothing(const struct region *r, const struct sf_tio_region *want) {
-  const struct sim_leg *leg = &sim.leg[r->leg];
-
-  if (r->op != SF_TIO_WRITE || r->offset < sim.data_offset)
-    return false;
-  for (uint64_t at = r->offset; at < r->offset + r->length; at += BLOCK) {
+changes_nothing(const struct sim_leg *leg, const struct sf_tio_buffer *buffer, uint64_t offset,
+                uint64_t length, const struct sf_tio_region *want) {
+  for (uint64_t at = offset; at < offset + length; at += BLOCK) {
     uint32_t stamp;
 
-    memcpy(&stamp, (const uint8_t *) r->buffer->data + (at - r->offset), sizeof stamp);
+    memcpy(&stamp, (const uint8_t *) buffer->data + (at - offset), sizeof stamp);
     if (at >= want->offset && at < want->offset + want->length &&
         stamp != leg->now[(at - sim.data_offset) / BLOCK])
       return false;
   }
   return true;
+}
+
+static bool
+is_repair(const struct region *r, const struct sf_tio_region *want) {
+  return r->op == SF_TIO_WRITE && r->offset >= sim.data_offset &&
+         changes_nothing(&sim.leg[r->leg], r->buffer, r->offset, r->length, want);
 }
 
 static void
@@ -238,10 +242,34 @@ check_submission(unsigned leg, const struct sf_tio_control *control,
       sim_fail("leg %u: R5, a %s of %lu+%lu overlaps a %s of %lu+%lu in flight", leg,
                op_name[control->op], (unsigned long) want->offset, (unsigned long) want->length,
                op_name[r->op], (unsigned long) r->offset, (unsigned long) r->length);
-    if (overlap && writes(r->op) && control->op == SF_TIO_READ && !changes_nothing(r, want))
+    if (overlap && writes(r->op) && control->op == SF_TIO_READ && !is_repair(r, want))
       sim_fail("leg %u: R6, a read of %lu+%lu overlaps a %s in flight", leg,
                (unsigned long) want->offset, (unsigned long) want->length, op_name[r->op]);
   }
+}
+
+/* R8, reading 7: before data, its intent is durable on every leg that an answer needs.  Where nothing
+ * changes there is nothing to intend (a repair), and where the volume has just grown nobody has been
+ * promised anything. */
+static void
+check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
+  uint64_t first, last, end = sim.data_offset + sim.blocks_promised * BLOCK;
+  struct sf_tio_region part = *want;
+
+  if (!writes(control->op) || want->offset < sim.data_offset || want->offset >= end ||
+      !inside_is_member(sim.volume, leg))
+    return;
+  if (part.length > end - part.offset)
+    part.length = end - part.offset;
+  first = (part.offset - sim.data_offset) / BLOCK / sim.extent_blocks;
+  last = (part.offset + part.length - 1 - sim.data_offset) / BLOCK / sim.extent_blocks;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    for (uint64_t e = first; e <= last && (inside_needs(sim.volume) >> i & 1); e++)
+      if (!medium_has_intent(&sim.leg[i], e) &&
+          (control->op != SF_TIO_WRITE ||
+           !changes_nothing(&sim.leg[leg], control->buffer, part.offset, part.length, &part)))
+        sim_fail("R8: a %s into extent %lu is submitted to leg %u, and leg %u has no intent",
+                 op_name[control->op], (unsigned long) e, leg, i);
 }
 
 /* ---- submission ---- */
@@ -300,6 +328,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
     struct region *r;
 
     check_submission(device->leg, control, &want[i]);
+    check_intent(device->leg, control, &want[i]);
     if (control->op == SF_TIO_WRITE && want[i].offset < sim.data_offset &&
         want[i].offset != SF_PROBE_OFFSET)
       fault_nemesis(device->leg);
