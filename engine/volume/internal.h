@@ -302,6 +302,7 @@ struct sf_volume {
 
   struct sf_op *ops;
   struct sf_list ops_free;
+  unsigned ops_free_n;
   struct sf_list active; /* running, draining, or waiting for an earlier one */
   unsigned waiting_ops;
   unsigned suspended;                       /* too few legs had them: sent again at a tick */
@@ -363,6 +364,7 @@ legset volume_serving(const struct sf_volume *v);   /* in sync, durably and by d
 legset volume_receivers(const struct sf_volume *v); /* legs that still get new writes */
 
 /* op.c */
+bool op_is_free(const struct sf_volume *v, enum op_kind kind);
 struct sf_op *op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length);
 void
 op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RETRY_MS = 5 }; /* after a submission that found no room: well within any deadline */
+enum {
+  RETRY_MS = 5, /* after a submission that found no room: well within any deadline */
+  OPS_RESERVED = 2 * SF_COPY_SLOTS,
+};
 
 const struct sf_sm_table sf_op_table = {
     .machine = "op",
@@ -52,12 +55,19 @@ conflict(const struct sf_op *a, const struct sf_op *b) {
   return true;
 }
 
+/* Requests that wait for a leg to come back leave room for what brings it back: copies, flushes. */
+bool
+op_is_free(const struct sf_volume *v, enum op_kind kind) {
+  return v->ops_free_n > (kind == OP_COPY || kind == OP_FLUSH ? 0 : OPS_RESERVED);
+}
+
 struct sf_op *
 op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length) {
   struct sf_op *op;
 
-  if (sf_list_empty(&v->ops_free))
+  if (!op_is_free(v, kind))
     return NULL;
+  v->ops_free_n--;
   op = SF_LIST_ENTRY(v->ops_free.next, struct sf_op, link);
   SF_MUST(op->sm.state == OP_FREE);
   sf_list_remove(&op->link);
@@ -195,6 +205,7 @@ op_release(struct sf_op *op) {
     return;
   op_move(op, OP_FREE);
   sf_list_append(&v->ops_free, &op->link);
+  v->ops_free_n++;
   if (v->held != NULL || v->flush_queue != NULL)
     v->dirty = true;
 }

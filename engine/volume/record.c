@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { META_RETRY_MS = 100 };
+enum { META_RETRY_MS = 100, NO_ROOM_MS = 5 };
 
 bool
 record_is_durable(const struct sf_volume *v) {
@@ -46,6 +46,10 @@ meta_write(struct sf_volume *v, unsigned index) {
   meta->io.on_event = meta_event;
   meta->failed = meta->overdue = false;
   r = io_submit(v, &meta->io, &args);
+  if (r == -EAGAIN) { /* our own want of room is not the leg's fault */
+    volume_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
+    return;
+  }
   if (r < 0) {
     meta->failed = true;
     meta->error = r;

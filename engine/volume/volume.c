@@ -407,7 +407,7 @@ volume_settle(struct sf_volume *v) {
       leg_settle(v, i);
     map_settle(v);
     op_review_all(v);
-    if (v->phase == PHASE_SERVING && v->held != NULL && !sf_list_empty(&v->ops_free))
+    if (v->phase == PHASE_SERVING && v->held != NULL && op_is_free(v, OP_WRITE))
       release_list(v, &v->held, &v->held_tail);
     flush_next(v);
     join_settle(v);
@@ -623,6 +623,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   for (unsigned i = 0; r == 0 && i < SF_OPS_MAX; i++) {
     sf_sm_init(&v->ops[i].sm, &sf_op_table, 0, OP_FREE);
     sf_list_append(&v->ops_free, &v->ops[i].link);
+    v->ops_free_n++;
   }
   for (unsigned i = 0; r == 0 && i < v->legs; i++)
     r = init_leg(v, i, params);

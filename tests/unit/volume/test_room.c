@@ -1,0 +1,69 @@
+/* Ops and slots are used up: what waits, and what must not. */
+#include "rig.h"
+
+#include <errno.h>
+
+static struct rig rig;
+
+static int
+leg_1_is_full(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_WRITE && rig_is_data(r, region) ? -ENOSPC : 0;
+}
+
+/* Requests that are suspended hold ops.  The copies and flushes that bring another leg back, and with it
+ * an end to the wait, find some all the same. */
+static void
+suspended_writes_do_not_keep_a_leg_from_returning(void **state) {
+  enum { WRITES = SF_OPS_MAX + 8 };
+  static struct rig_request w[WRITES];
+
+  rig_init(&rig, 3, 2, 4096, 1024);
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  rig_start_fully(&rig);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 50);
+  rig_submit(&rig, &w[0], SF_REQ_WRITE, 1000 * 4096, 4096, 1);
+  rig_run(&rig);
+  assert_true(w[0].done && w[0].request.error == 0);
+  rig_put(&w[0]);
+  rig.fails = leg_1_is_full;
+  for (unsigned i = 0; i < WRITES; i++)
+    rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) i * 4096, 4096, 2);
+  rig_pass(&rig, 100);
+  assert_false(w[0].done || w[WRITES - 1].done);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 5000);
+  for (unsigned i = 0; i < WRITES; i++) {
+    assert_true(w[i].done);
+    assert_int_equal(w[i].request.error, 0);
+    rig_put(&w[i]);
+  }
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_FAULTY);
+  rig_free(&rig);
+}
+
+/* No slot for a superblock write is no reason to call the leg faulty. */
+static void
+a_superblock_write_without_a_slot_is_no_error_of_the_leg(void **state) {
+  rig_init(&rig, 4, 2, 65536, 64);
+  rig_start_fully(&rig);
+  rig.full = 1u << 1;
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 3, rig.now_ns), 0);
+  rig_pass(&rig, 50);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig.full = 0;
+  rig_pass(&rig, 20);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_true(record_is_durable(rig.volume));
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(suspended_writes_do_not_keep_a_leg_from_returning),
+      cmocka_unit_test(a_superblock_write_without_a_slot_is_no_error_of_the_leg),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
