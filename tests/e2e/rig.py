@@ -87,12 +87,23 @@ class FileLeg:
         pass
 
 
+def check_fuse():
+    try:
+        fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        device = os.fstat(fuse).st_rdev
+        os.close(fuse)
+    except OSError as error:
+        raise Unavailable(f"/dev/fuse cannot be opened, so no leg can be frozen: {error.strerror}"
+                          " (modprobe fuse; a container needs --device /dev/fuse)") from None
+    if device != os.makedev(10, 229):
+        raise Unavailable("/dev/fuse is not the device it should be: no leg can be frozen")
+
+
 class FuseLeg:
     """A file that misbehaves on command."""
 
     def __init__(self, rig, name, filters=(), parameters=()):
-        if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-            raise Unavailable("/dev/fuse is not there: no leg that can be frozen")
+        check_fuse()
         if not shutil.which("nbdfuse") or not shutil.which("fusermount3"):
             raise Unavailable("nbdfuse or fusermount3 is not installed")
         self.rig = rig
