@@ -32,15 +32,15 @@ resync_to_json(const struct sf_leg_status *leg) {
 
 static json_t *
 leg_to_json(const struct sf_leg_status *leg) {
-  return json_pack("{so so ss so sI si sI sI so s{so so so}}", "name",
-                   sf_text_to_json_string(leg->name), "path", sf_text_to_json_string(leg->path),
-                   "state", sf_leg_state_name(leg->state), "reason", sf_text_to_json(leg->reason),
-                   "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
-                   (int) leg->late_requests, "timeouts", (json_int_t) leg->timeouts, "errors",
-                   (json_int_t) leg->errors, "resync", resync_to_json(leg), "latency", "read",
-                   latency_to_json(&leg->latency[SF_READ_KIND]), "write",
-                   latency_to_json(&leg->latency[SF_WRITE_KIND]), "flush",
-                   latency_to_json(&leg->latency[SF_FLUSH_KIND]));
+  return json_pack(
+      "{so so ss so sI si sI sI sI so s{so so so}}", "name", sf_text_to_json_string(leg->name),
+      "path", sf_text_to_json_string(leg->path), "state", sf_leg_state_name(leg->state), "reason",
+      sf_text_to_json(leg->reason), "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
+      (int) leg->late_requests, "timeouts", (json_int_t) leg->timeouts, "errors",
+      (json_int_t) leg->errors, "resync_bytes", (json_int_t) leg->resync_bytes, "resync",
+      resync_to_json(leg), "latency", "read", latency_to_json(&leg->latency[SF_READ_KIND]), "write",
+      latency_to_json(&leg->latency[SF_WRITE_KIND]), "flush",
+      latency_to_json(&leg->latency[SF_FLUSH_KIND]));
 }
 
 /* The outside knows four states: a volume that is still starting answers nobody yet. */

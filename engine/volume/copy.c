@@ -53,8 +53,10 @@ copy_end(struct sf_op *op, enum copy_end how) {
   if (how == COPY_DONE) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
-    if (!of->converge)
+    if (!of->converge) {
       v->leg[of->leg].resync_copied_bytes += op->length;
+      v->leg[of->leg].resync_bytes += op->length;
+    }
   } else if (how == COPY_LATER) {
     of->piece[copy->piece] = PIECE_TO_COME;
     of->issued_pieces--;

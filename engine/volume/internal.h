@@ -155,6 +155,7 @@ struct leg {
 
   uint64_t resync_total; /* extents, when the catch-up began */
   uint64_t resync_since_ns, resync_copied_bytes;
+  uint64_t resync_bytes; /* copied to it since the volume started, whatever became of it */
 
   uint64_t timeouts, errors;
   uint64_t read_end;     /* where the last read ended: sequential runs stay */

@@ -44,6 +44,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
       .late_requests = leg_state(leg) == SF_STATE_IN_SYNC ? 0 : leg->running,
       .timeouts = leg->timeouts,
       .errors = leg->errors,
+      .resync_bytes = leg->resync_bytes,
   };
   snprintf(status->name, sizeof status->name, "%s", config->name);
   snprintf(status->path, sizeof status->path, "%s", config->path);

@@ -215,6 +215,7 @@ struct sf_leg_status {
   uint64_t stale_bytes;
   unsigned late_requests; /* unanswered now */
   uint64_t timeouts, errors;
+  uint64_t resync_bytes; /* copied to it since the start: what its absences have cost */
   bool resyncing;
   uint64_t resync_done_bytes, resync_total_bytes, resync_rate, resync_left_ns;
   struct sf_latency latency[SF_KINDS];

@@ -42,7 +42,7 @@ make_up(void) {
 }
 
 /* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
- * added beside them is reason, unconverged_bytes, intent_bytes, and a rate and a time left in resync. */
+ * added beside them is reason, unconverged_bytes, intent_bytes, resync_bytes, and a rate and a time left in resync. */
 static void
 test_whole_document(void **state) {
   (void) state;
@@ -54,6 +54,7 @@ test_whole_document(void **state) {
   leg->late_requests = 7;
   leg->timeouts = 8;
   leg->errors = 9;
+  leg->resync_bytes = 14;
   leg->resyncing = true;
   leg->resync_done_bytes = 10;
   leg->resync_total_bytes = 11;
@@ -70,7 +71,8 @@ test_whole_document(void **state) {
       "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"
       "\"legs\":[{\"name\":\"a\",\"path\":\"/dev/sdb\",\"state\":\"catching-up\","
       "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
-      "\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":12,"
+      "\"resync_bytes\":14,\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":"
+      "12,"
       "\"seconds_left\":13},\"latency\":{"
       "\"read\":{\"count\":1,\"p50_us\":1,\"p99_us\":2,\"p999_us\":3,\"max_us\":5},"
       "\"write\":{\"count\":0,\"p50_us\":0,\"p99_us\":0,\"p999_us\":0,\"max_us\":0},"
