@@ -41,6 +41,7 @@ class Image:
         self.folder = Path(folder).resolve()
         self.build = Path(build).resolve()
         self.layer = self.folder / "layer"
+        self.empty = self.folder / "empty"
         self.initramfs = self.folder / "initramfs.gz"
         self.kernel = self.release = None
 
@@ -128,7 +129,7 @@ class Image:
     def _install(self):
         """Surefoot as `cmake --install` lays it out, over the packages."""
         shutil.rmtree(self.layer, ignore_errors=True)
-        (self.layer / "usr/bin").mkdir(parents=True)
+        self.empty.mkdir(exist_ok=True)
         command("cmake", "--install", self.build, "--prefix", "/usr",
                 env={**os.environ, "DESTDIR": str(self.layer)})
 
@@ -166,8 +167,10 @@ def working_accelerator(folder):
 class Machine:
     """mode: "script" (no init system) or "systemd".  program: what the guest runs, in guest/."""
 
-    def __init__(self, image, accelerator, out, program, mode, disks=(), arguments=()):
+    def __init__(self, image, accelerator, out, program, mode, disks=(), arguments=(),
+                 installed=True):
         self.image = image
+        self.layer = image.layer if installed else image.empty
         self.accelerator = accelerator
         self.out = Path(out)
         self.program = program
@@ -190,7 +193,7 @@ class Machine:
                  "-no-reboot", "-serial", f"file:{self.console}",
                  "-kernel", self.image.kernel, "-initrd", self.image.initramfs]
         shares = (("host", "/", True), ("base", self.image.folder / "base", True),
-                  ("layer", self.image.layer, True), ("out", self.out, False))
+                  ("layer", self.layer, True), ("out", self.out, False))
         for tag, path, readonly in shares:
             words += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,"
                                  f"multidevs=remap,readonly={'on' if readonly else 'off'}"]

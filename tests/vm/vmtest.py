@@ -6,6 +6,8 @@ which ends with 0 after a panic too).  Ends with "N passed, N failed"; with --se
 """
 
 import argparse
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +16,11 @@ import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from machine import Image, Machine, Unavailable, working_accelerator  # noqa: E402
+from machine import Image, Machine, Unavailable, command, working_accelerator  # noqa: E402
 
 MIB = 1024 * 1024
+CUTS = 10
+SHUTDOWN_S = 120  # TimeoutStopSec of the unit and a bit
 NOT_HERE = 77
 
 
@@ -39,8 +43,9 @@ class Test:
             made.append(path)
         return made
 
-    def boot(self, program, mode, disks=(), seconds=240, arguments=()):
-        machine = Machine(self.image, self.accelerator, self.out, program, mode, disks, arguments)
+    def boot(self, program, mode, disks=(), seconds=240, arguments=(), installed=True):
+        machine = Machine(self.image, self.accelerator, self.out, program, mode, disks, arguments,
+                          installed)
         machine.start()
         try:
             rc = machine.wait(seconds)
@@ -63,8 +68,63 @@ def raw(test):
     test.boot("raw", "script", test.disks(3))
 
 
+def service(test):
+    disks = test.disks(3)
+    test.boot("service", "systemd", disks)
+    # Guest and host have one clock to the second, and the freeze is of the guest's making.
+    down_s = time.time() - float((test.out / "down-from").read_text())
+    print(f"service: powered off {down_s:.0f} s after a leg was frozen for good", flush=True)
+    assert down_s < SHUTDOWN_S, f"the shutdown took {down_s:.0f} s"
+
+
+def package(test):
+    (deb,) = test.image.build.parent.glob("deb/*.deb")
+    shutil.copy(deb, test.out / "first.deb")
+    # The same with a higher version.
+    unpacked = test.out / "second"
+    command("dpkg-deb", "-R", deb, unpacked)
+    control = unpacked / "DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^(Version: .*)$", r"\1+again", control.read_text()))
+    command("dpkg-deb", "--root-owner-group", "-b", unpacked, test.out / "second.deb")
+    shutil.rmtree(unpacked)
+    test.boot("package", "systemd", test.disks(3, 80 * MIB), installed=False)
+
+
+def powercut(test):
+    """qemu is killed in the middle of flushed writes, again and again.  Each life has fresh overlays:
+    what the guest did not flush, qemu has not noted in them, and it is gone."""
+    disks = test.disks(3)
+    rng = random.Random()
+    acknowledged = test.out / "acknowledged"
+
+    def lines():
+        return acknowledged.read_text().count("\n") if acknowledged.exists() else 0
+
+    for life in range(CUTS + 1):
+        above = []
+        for disk in disks:
+            overlay = test.out / f"{disk.name[0]}-{life}.qcow2"
+            command("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "-b", disk,
+                    "-F", disk.suffix[1:].replace("img", "raw"), overlay)
+            above.append(overlay)
+        disks = above
+        if life == CUTS:
+            test.boot("powercut", "systemd", disks, arguments=["last"])
+            break
+        machine = Machine(test.image, test.accelerator, test.out, "powercut", "systemd", disks)
+        machine.start()
+        try:
+            enough = lines() + rng.randrange(20, 120)
+            machine.wait_until(lambda: lines() >= enough, f"life {life}: {enough} flushes", 120)
+        finally:
+            machine.kill()
+        (test.out / "log").rename(test.out / f"log-{life}")
+    print(f"powercut: {CUTS} cuts, {lines()} flushed writes kept", flush=True)
+
+
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
-TESTS = {"raw": (raw, 60)}
+TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
+         "powercut": (powercut, 240)}
 
 
 def main():

@@ -1,0 +1,1 @@
+. /out/guest/volume.sh
