@@ -3,7 +3,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include <surefoot/control.h>
 #include <surefoot/ondisk.h>
@@ -54,6 +58,22 @@ client_is_gone(void *ctx) {
   return nbdkit_nanosleep(0, 1) == -1;
 }
 
+/* Given a listening socket, nbdkit has itself sent SIGTERM when its parent dies, and answers what is in
+ * flight with ESHUTDOWN: an error for whoever has the kernel's device mounted.  A connection that
+ * dies is an answer to nobody, and the next server gets the requests again. */
+static int
+die_with_surefootd(void) {
+  const char *pid = getenv("SUREFOOTD_PID");
+
+  if (pid == NULL)
+    return 0;
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || strtol(pid, NULL, 10) != getppid()) {
+    nbdkit_error("%s: surefootd, which started this server, is gone", config.name);
+    return -1;
+  }
+  return 0;
+}
+
 /* What can fail where somebody sees it: files, locks, superblocks, R12. */
 static int
 surefoot_get_ready(void) {
@@ -66,6 +86,8 @@ surefoot_get_ready(void) {
   };
   char error[SF_CONFIG_ERROR_MAX] = "";
 
+  if (die_with_surefootd() < 0)
+    return -1;
   sf_report_volume(config.name);
   if (sf_serve_open(&config, &options, &serve, error) != 0) {
     nbdkit_error("%s: %s", config.name, error);

@@ -139,6 +139,8 @@ become(char *const argv[], int listen_fd, int output_fd, pid_t parent) {
   snprintf(number, sizeof number, "%d", (int) getpid());
   setenv("LISTEN_PID", number, 1);
   setenv("LISTEN_FDS", "1", 1);
+  snprintf(number, sizeof number, "%d", (int) parent);
+  setenv("SUREFOOTD_PID", number, 1);
   execvp(argv[0], argv);
   die(argv[0]);
 }

@@ -69,7 +69,7 @@ def raw(test):
 
 
 def service(test):
-    disks = test.disks(3)
+    disks = test.disks(3, 144 * MIB)
     test.boot("service", "systemd", disks)
     # Guest and host have one clock to the second, and the freeze is of the guest's making.
     down_s = time.time() - float((test.out / "down-from").read_text())
@@ -93,7 +93,7 @@ def package(test):
 def powercut(test):
     """qemu is killed in the middle of flushed writes, again and again.  Each life has fresh overlays:
     what the guest did not flush, qemu has not noted in them, and it is gone."""
-    disks = test.disks(3)
+    disks = test.disks(3, 144 * MIB)
     rng = random.Random()
     acknowledged = test.out / "acknowledged"
 
