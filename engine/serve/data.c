@@ -12,7 +12,6 @@ enum { PIECES = 4, ASK_HANGUP_MS = 500 };
 static const uint64_t zero_piece_bytes = UINT64_C(4) << 20;
 
 #define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S  UINT64_C(1000000000)
 
 struct batch {
   struct sf_tio_thread *thread;
@@ -80,23 +79,10 @@ run(struct sf_serve *serve, struct batch *batch, unsigned n) {
   return r;
 }
 
-/* A pool that stays empty is one that hung legs hold; it is waited for like a leg. */
-static int
-get_buffer(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer) {
-  uint64_t until = sf_tio_now() + serve->config.fail_timeout_ns;
-  int r;
-
-  while ((r = sf_tio_buffer_get(serve->client, length, NS_PER_S, buffer)) == -EAGAIN &&
-         sf_tio_now() < until)
-    if (serve->options.hangup != NULL && serve->options.hangup(serve->options.ctx))
-      return -ESHUTDOWN;
-  return r == -EAGAIN ? -ENOMEM : r;
-}
-
 static void
 put_buffers(struct sf_serve *serve, struct batch *batch, unsigned n) {
   for (unsigned i = 0; i < n; i++)
-    sf_tio_buffer_put(serve->client, batch->request[i].buffer);
+    serve_buffer_put(serve, batch->request[i].length, batch->request[i].buffer);
 }
 
 /* One batch of pieces; *done says how far it reached. */
@@ -113,8 +99,8 @@ transfer(struct sf_serve *serve, enum sf_request_kind kind, unsigned char *to,
     uint64_t piece = length - at < SERVE_LARGE_BYTES ? length - at : SERVE_LARGE_BYTES;
 
     /* The first one may wait for a buffer; further ones only take what is there. */
-    r = n == 0 ? get_buffer(serve, piece, &request->buffer)
-               : sf_tio_buffer_get(serve->client, piece, 0, &request->buffer);
+    r = n == 0 ? serve_buffer_get(serve, piece, &request->buffer)
+               : serve_buffer_try(serve, piece, &request->buffer);
     if (r < 0)
       break;
     request->kind = kind;

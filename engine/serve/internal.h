@@ -3,6 +3,7 @@
 #define SF_SERVE_INTERNAL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include <surefoot/control.h>
@@ -16,6 +17,8 @@ enum {
   SERVE_SMALL_BYTES = 16 * 1024,
   SERVE_BUFFERS_LARGE = 192, /* of 256 KiB: the longest piece of a request */
   SERVE_LARGE_BYTES = SF_COPY_PIECE_BYTES,
+  SERVE_RESERVED_SMALL = 64, /* of these: the volume's own */
+  SERVE_RESERVED_LARGE = 32,
 };
 
 struct serve_leg {
@@ -49,6 +52,8 @@ struct serve_grow {
 struct sf_serve {
   struct sf_config config;
   struct sf_serve_options options;
+  atomic_bool suspends;               /* on_too_few, which may change: requests wait without end */
+  sem_t buffers_small, buffers_large; /* how many clients may still take */
   struct sf_assembly assembly;
   struct serve_leg leg[SF_LEGS_MAX];
   uint32_t block_bytes;
@@ -85,6 +90,13 @@ void serve_log(struct sf_serve *serve, const char *format, ...)
 int serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 void serve_close_files(struct sf_serve *serve);
 void serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
+
+/* buffers.c: of `length`, for a client's request; `try` does not wait */
+void serve_buffers_init(struct sf_serve *serve);
+void serve_buffers_destroy(struct sf_serve *serve);
+int serve_buffer_get(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer);
+int serve_buffer_try(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer);
+void serve_buffer_put(struct sf_serve *serve, size_t length, struct sf_tio_buffer *buffer);
 
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);

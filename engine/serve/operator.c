@@ -35,6 +35,8 @@ on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s: %s", key, strerror(-r));
   else
     serve_log(serve, "set %s = %s", key, value);
+  if (r == 0)
+    atomic_store(&serve->suspends, config.on_too_few == SF_TOO_FEW_SUSPEND);
   return r;
 }
 

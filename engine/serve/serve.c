@@ -180,6 +180,7 @@ serve_free(struct sf_serve *serve) {
   sf_control_server_destroy(serve->control);
   serve_close_files(serve);
   sf_tio_submitters_stop(serve->submitters);
+  serve_buffers_destroy(serve);
   pthread_rwlock_destroy(&serve->blocks);
   pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
@@ -220,6 +221,8 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     serve->leg[i].file.fd = -1;
   init_locks(serve);
+  serve_buffers_init(serve);
+  atomic_store(&serve->suspends, config->on_too_few == SF_TOO_FEW_SUSPEND);
   r = start_submitters(serve, error);
   if (r == 0)
     r = serve_find_legs(serve, error);

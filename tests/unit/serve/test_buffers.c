@@ -1,0 +1,136 @@
+/* Clients that take every buffer that they can get leave some to the volume, and wait for more as long
+ * as the configuration says. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "serve/internal.h"
+
+static struct sf_serve *serve;
+static struct sf_tio_buffer *held[SERVE_BUFFERS_SMALL + SERVE_BUFFERS_LARGE];
+static unsigned n;
+
+static int
+begin(void **state) {
+  const struct sf_tio_client_params params = {.buffers_small = SERVE_BUFFERS_SMALL,
+                                              .small_bytes = SERVE_SMALL_BYTES,
+                                              .buffers_large = SERVE_BUFFERS_LARGE,
+                                              .large_bytes = SERVE_LARGE_BYTES};
+
+  serve = calloc(1, sizeof *serve);
+  n = 0;
+  serve_buffers_init(serve);
+  serve->config.fail_timeout_ns = 50 * UINT64_C(1000000);
+  if (sf_tio_client_create(&params, &serve->client) == 0)
+    return 0;
+  fprintf(stderr, "no io_uring here\n");
+  exit(77);
+}
+
+static int
+end(void **state) {
+  assert_int_equal(sf_tio_client_destroy(serve->client), 0);
+  serve_buffers_destroy(serve);
+  free(serve);
+  return 0;
+}
+
+static void
+take_all(size_t length) {
+  int r;
+
+  while ((r = serve_buffer_try(serve, length, &held[n])) == 0)
+    n++;
+  assert_int_equal(r, -EAGAIN);
+}
+
+static void
+put_all(size_t length) {
+  while (n > 0)
+    serve_buffer_put(serve, length, held[--n]);
+}
+
+static void
+the_volume_has_some(size_t length, unsigned wanted) {
+  struct sf_tio_buffer *own[64];
+
+  for (unsigned i = 0; i < wanted; i++)
+    assert_int_equal(sf_tio_buffer_get(serve->client, length, 0, &own[i]), 0);
+  for (unsigned i = 0; i < wanted; i++)
+    sf_tio_buffer_put(serve->client, own[i]);
+}
+
+static void
+clients_do_not_take_all(void **state) {
+  take_all(SERVE_LARGE_BYTES);
+  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_RESERVED_LARGE);
+  put_all(SERVE_LARGE_BYTES);
+  take_all(4096);
+  the_volume_has_some(SF_PAGE_BYTES, SERVE_RESERVED_SMALL);
+  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_RESERVED_LARGE);
+  put_all(4096);
+  take_all(SERVE_LARGE_BYTES); /* what was put can be taken again */
+  assert_true(n > 0);
+  put_all(SERVE_LARGE_BYTES);
+}
+
+static void *
+get_one(void *arg) {
+  int *r = arg;
+  struct sf_tio_buffer *buffer;
+
+  *r = serve_buffer_get(serve, SERVE_LARGE_BYTES, &buffer);
+  if (*r == 0)
+    serve_buffer_put(serve, SERVE_LARGE_BYTES, buffer);
+  return NULL;
+}
+
+static void
+who_may_fail_waits_for_a_time(void **state) {
+  struct sf_tio_buffer *buffer;
+
+  take_all(SERVE_LARGE_BYTES);
+  assert_int_equal(serve_buffer_get(serve, SERVE_LARGE_BYTES, &buffer), -ENOMEM);
+  put_all(SERVE_LARGE_BYTES);
+}
+
+static bool asked_once; /* whether to go on, after the time was up */
+
+static bool
+hangup(void *ctx) {
+  asked_once = true;
+  put_all(SERVE_LARGE_BYTES);
+  return false;
+}
+
+/* on_too_few = suspend: the buffers come when the legs do. */
+static void
+who_is_suspended_waits_without_end(void **state) {
+  pthread_t thread;
+  int r = -1;
+
+  atomic_store(&serve->suspends, true);
+  serve->options.hangup = hangup;
+  take_all(SERVE_LARGE_BYTES);
+  assert_int_equal(pthread_create(&thread, NULL, get_one, &r), 0);
+  pthread_join(thread, NULL);
+  assert_true(asked_once);
+  assert_int_equal(r, 0);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(clients_do_not_take_all, begin, end),
+      cmocka_unit_test_setup_teardown(who_may_fail_waits_for_a_time, begin, end),
+      cmocka_unit_test_setup_teardown(who_is_suspended_waits_without_end, begin, end),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
