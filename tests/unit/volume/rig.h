@@ -12,7 +12,7 @@
 
 #include "volume/internal.h"
 
-enum { RIG_LEGS = 4, RIG_REGIONS = 4096, RIG_BLOCK = 4096 };
+enum { RIG_LEGS = SF_LEGS_MAX, RIG_REGIONS = 8192 };
 
 struct rig_region {
   bool used, timed_out, canceled, canceled_told;
