@@ -1,0 +1,147 @@
+/* Pages of the maps that hang or fail, on one leg and on all (R8, R10). */
+#include "rig.h"
+
+#include <errno.h>
+
+enum { PAGES = 40 };
+
+static struct rig rig;
+static struct rig_request w[PAGES];
+
+static bool
+holds_maps_of_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && rig_is_map(region);
+}
+
+static int
+maps_do_not_fit_on_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && rig_is_map(region) ? -ENOSPC : 0;
+}
+
+static int
+maps_do_not_fit(const struct rig *r, const struct rig_region *region) {
+  return rig_is_map(region) ? -ENOSPC : 0;
+}
+
+/* One write into each page, all at once. */
+static uint64_t
+write_into_every_page(void) {
+  for (unsigned i = 0; i < PAGES; i++)
+    rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) i * SF_MAP_EXTENTS * 4096, 4096, 1);
+  return rig.now_ns;
+}
+
+static void
+all_are_answered_by(uint64_t at_ns) {
+  for (unsigned i = 0; i < PAGES; i++) {
+    assert_true(w[i].done);
+    assert_int_equal(w[i].request.error, 0);
+    assert_true(w[i].done_ns <= at_ns);
+    rig_put(&w[i]);
+  }
+}
+
+/* More pages than are under way at once, and all hang on one leg: the others answer in time. */
+static void
+a_leg_on_which_pages_hang_is_not_waited_for(void **state) {
+  uint64_t began;
+
+  rig_init(&rig, 3, 2, 4096, PAGES * SF_MAP_EXTENTS);
+  rig_start_fully(&rig);
+  rig.holds = holds_maps_of_leg_2;
+  began = write_into_every_page();
+  rig_pass(&rig, 300);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
+  all_are_answered_by(began + rig.config.deadline_ns[SF_WRITE_KIND] + 5 * SF_MS);
+  rig.holds = NULL;
+  rig_pass(&rig, 5000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+static void
+a_leg_without_room_for_pages_is_faulty(void **state) {
+  uint64_t began;
+
+  rig_init(&rig, 3, 2, 4096, PAGES * SF_MAP_EXTENTS);
+  rig_start_fully(&rig);
+  rig.fails = maps_do_not_fit_on_leg_2;
+  began = write_into_every_page();
+  rig_pass(&rig, 300);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  all_are_answered_by(began + 5 * SF_MS);
+  rig_free(&rig);
+}
+
+/* Nobody is demoted, reads go on, writes fail when their time is up, and all is well once it fits. */
+static void
+pages_that_fail_everywhere_fail_writes_only(void **state) {
+  struct rig_request read, again;
+
+  rig_init(&rig, 3, 2, 4096, PAGES * SF_MAP_EXTENTS);
+  rig_start_fully(&rig);
+  rig.fails = maps_do_not_fit;
+  write_into_every_page();
+  rig_pass(&rig, 1000);
+  rig_submit(&rig, &read, SF_REQ_READ, 3 * 4096, 4096, 0);
+  rig_pass(&rig, 5);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  rig_put(&read);
+  rig_pass(&rig, rig.config.fail_timeout_ns / SF_MS);
+  for (unsigned i = 0; i < PAGES; i++) {
+    assert_true(w[i].done);
+    assert_int_equal(w[i].request.error, -EIO);
+    assert_true(w[i].done_ns - w[i].request.since_ns >= rig.config.fail_timeout_ns);
+    rig_put(&w[i]);
+  }
+  for (unsigned leg = 0; leg < 3; leg++)
+    assert_int_equal(rig_state(&rig, leg), SF_STATE_IN_SYNC);
+  assert_int_equal(rig.volume->unconverged.set, 0); /* nothing of them was sent */
+  rig.fails = NULL;
+  rig_submit(&rig, &again, SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 300);
+  assert_true(again.done);
+  assert_int_equal(again.request.error, 0);
+  rig_put(&again);
+  rig_free(&rig);
+}
+
+/* No leg can be spared: the writes wait for the one that hangs, and nobody else does. */
+static void
+pages_that_hang_where_no_leg_can_be_spared_hold_their_writes_only(void **state) {
+  struct rig_request warm, read, flush;
+
+  rig_init(&rig, 3, 3, 4096, PAGES * SF_MAP_EXTENTS);
+  rig_start_fully(&rig);
+  rig_submit(&rig, &warm, SF_REQ_WRITE, 4096, 4096, 1);
+  rig_run(&rig);
+  rig_put(&warm);
+  rig.holds = holds_maps_of_leg_2;
+  write_into_every_page();
+  rig_pass(&rig, 1000);
+  rig_submit(&rig, &warm, SF_REQ_WRITE, 4096, 4096, 3);
+  rig_submit(&rig, &read, SF_REQ_READ, 8192, 4096, 0);
+  rig_submit(&rig, &flush, SF_REQ_FLUSH, 0, 0, 0);
+  rig_pass(&rig, 5);
+  assert_true(warm.done && warm.request.error == 0);
+  assert_true(read.done && read.request.error == 0);
+  assert_true(flush.done && flush.request.error == 0);
+  rig_put(&warm);
+  rig_put(&read);
+  rig.holds = NULL;
+  rig_pass(&rig, 100);
+  all_are_answered_by(rig.now_ns);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_leg_on_which_pages_hang_is_not_waited_for),
+      cmocka_unit_test(a_leg_without_room_for_pages_is_faulty),
+      cmocka_unit_test(pages_that_fail_everywhere_fail_writes_only),
+      cmocka_unit_test(pages_that_hang_where_no_leg_can_be_spared_hold_their_writes_only),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
