@@ -76,16 +76,15 @@ find_expired(struct sf_tio_thread *thread, uint64_t now_ns) {
 void
 sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns) {
   struct sf_tio_client *client = thread->client;
-  uint32_t due = 0;
+  uint32_t due;
 
-  pthread_mutex_lock(&client->lock);
-  if (now_ns >= thread->deadline_ns) {
-    ask_executors(thread, now_ns);
-    due = find_expired(thread, now_ns);
-  }
-  pthread_mutex_unlock(&client->lock);
+  if (now_ns < thread->deadline_ns)
+    return;
+  ask_executors(thread, now_ns);
+  due = find_expired(thread, now_ns);
   if (!due)
     return;
+  pthread_mutex_unlock(&client->lock);
   for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++) {
     struct sf_tio_canceled canceled = {0};
 
@@ -94,5 +93,4 @@ sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns) {
   }
   pthread_mutex_lock(&client->lock);
   unpin(client, due);
-  pthread_mutex_unlock(&client->lock);
 }

@@ -1,5 +1,6 @@
 /* Driving a queue: hand over what is pending, wait, take completions, look at the deadlines, tell.
- * All of it with thread->owner held. */
+ * All of it with thread->owner held; feeding, collecting and delivering with client->lock too, which
+ * they drop where they enter the kernel or call out. */
 #include "timed_io/internal.h"
 
 #include <errno.h>
@@ -76,7 +77,6 @@ sf_tio_turn_feed(struct sf_tio_thread *thread) {
   struct sf_tio_client *client = thread->client;
 
   arm_wake(thread);
-  pthread_mutex_lock(&client->lock);
   while (!sf_list_empty(&thread->pending)) {
     struct sf_tio_io *io = SF_LIST_ENTRY(thread->pending.next, struct sf_tio_io, where_link);
 
@@ -88,7 +88,6 @@ sf_tio_turn_feed(struct sf_tio_thread *thread) {
   }
   if (thread->live_n == 0)
     thread->scattered = false;
-  pthread_mutex_unlock(&client->lock);
 }
 
 void
@@ -114,10 +113,8 @@ sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns) {
   unsigned n;
 
   while ((n = io_uring_peek_batch_cqe(uring, cqes, SF_TIO_BATCH)) > 0) {
-    pthread_mutex_lock(&thread->client->lock);
     for (unsigned i = 0; i < n; i++)
       take(thread, cqes[i], now_ns);
-    pthread_mutex_unlock(&thread->client->lock);
     io_uring_cq_advance(uring, n);
   }
   sf_tio_deadlines(thread, now_ns);
@@ -128,15 +125,10 @@ sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns) {
 /* All that is live came from this thread and nothing is unusual: one wait for all of it.  Else the
  * first completion counts. */
 static unsigned
-completions_wanted(struct sf_tio_thread *thread, uint64_t *deadline_ns) {
-  unsigned n = 1;
-
-  pthread_mutex_lock(&thread->client->lock);
+completions_wanted(const struct sf_tio_thread *thread) {
   if (thread->live_n && !thread->scattered && thread->live_n == thread->in_ring_live)
-    n = thread->live_n;
-  *deadline_ns = thread->deadline_ns;
-  pthread_mutex_unlock(&thread->client->lock);
-  return n;
+    return thread->live_n;
+  return 1;
 }
 
 static void
@@ -156,13 +148,9 @@ enter(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t u
 }
 
 static void
-wait_for_news(struct sf_tio_thread *thread, uint64_t now_ns, uint64_t until_ns) {
+wait_for_news(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t until_ns) {
   bool submits = io_uring_sq_ready(&thread->ring.uring) > 0;
-  uint64_t deadline_ns;
-  unsigned wanted = completions_wanted(thread, &deadline_ns);
 
-  if (deadline_ns < until_ns)
-    until_ns = deadline_ns;
   if (wanted > 1 && now_ns + SF_TIO_TOGETHER_NS < until_ns)
     until_ns = now_ns + SF_TIO_TOGETHER_NS;
   atomic_store(&thread->waiting, true);
@@ -181,46 +169,44 @@ wait_for_news(struct sf_tio_thread *thread, uint64_t now_ns, uint64_t until_ns) 
 
 /* ---- the loop ---- */
 
+/* Under client->lock.  What still runs is looked after by the service.  While it knows of this queue
+ * already, it comes by itself: a thread whose every request leaves something behind need not wake it
+ * each time. */
 static void
-begin(struct sf_tio_thread *thread) {
-  pthread_mutex_lock(&thread->owner);
-  pthread_mutex_lock(&thread->client->lock);
-  thread->driven = true;
-  thread->drives++;
-  pthread_mutex_unlock(&thread->client->lock);
-}
-
-/* What still runs is looked after by the service.  While it knows of this queue already, it comes
- * by itself: a thread whose every request leaves something behind need not wake it each time. */
-static void
-end(struct sf_tio_thread *thread) {
+leave(struct sf_tio_thread *thread) {
   struct sf_tio_client *client = thread->client;
 
-  sf_tio_turn_submit(thread);
-  pthread_mutex_lock(&client->lock);
   thread->driven = false;
   if (!sf_list_empty(&thread->events) ||
       (sf_tio_thread_busy(thread) &&
        (!thread->listed || thread->deadline_ns < atomic_load(&client->service.until_ns))))
     sf_tio_thread_kick(thread);
-  pthread_mutex_unlock(&client->lock);
-  pthread_mutex_unlock(&thread->owner);
 }
 
+/* Every part of a round takes the lock as it is and gives it back so: it is contended by all threads,
+ * and taken twice in the life of a healthy request. */
 int
 sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void *), void *arg) {
+  struct sf_tio_client *client = thread->client;
   int error;
 
   if (sf_tio_in_callout())
     return -EDEADLK;
-  SF_MUST(thread == sf_tio_thread_current(thread->client));
-  begin(thread);
+  SF_MUST(thread == sf_tio_thread_current(client));
+  pthread_mutex_lock(&thread->owner);
+  pthread_mutex_lock(&client->lock);
+  thread->driven = true;
+  thread->drives++;
   for (;;) {
-    uint64_t now_ns;
+    uint64_t now_ns, look_ns;
+    unsigned wanted;
 
     atomic_store(&thread->wake, false);
     sf_tio_events_deliver(thread);
     sf_tio_turn_feed(thread);
+    wanted = completions_wanted(thread);
+    look_ns = thread->deadline_ns;
+    pthread_mutex_unlock(&client->lock);
     error = 0;
     if (stop && stop(arg))
       break;
@@ -228,9 +214,17 @@ sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void 
     error = -ETIME;
     if (until_ns && now_ns >= until_ns)
       break;
-    wait_for_news(thread, now_ns, until_ns ? until_ns : SF_TIO_NEVER);
-    sf_tio_turn_collect(thread, sf_tio_now());
+    if (until_ns && until_ns < look_ns)
+      look_ns = until_ns;
+    wait_for_news(thread, wanted, now_ns, look_ns);
+    now_ns = sf_tio_now();
+    pthread_mutex_lock(&client->lock);
+    sf_tio_turn_collect(thread, now_ns);
   }
-  end(thread);
+  sf_tio_turn_submit(thread);
+  pthread_mutex_lock(&client->lock);
+  leave(thread);
+  pthread_mutex_unlock(&client->lock);
+  pthread_mutex_unlock(&thread->owner);
   return error;
 }

@@ -69,42 +69,48 @@ copy_out(struct sf_tio_client *client, struct sf_tio_io *io, enum sf_tio_pending
   pthread_mutex_lock(&client->lock);
 }
 
-/* Under client->lock, which is dropped around the call.  The region lets go of its slot and buffer
- * before its last event is told: what the callback wants to do next may need them.  The device stays
- * until it has returned. */
+struct call {
+  sf_tio_event_fn *function; /* or NULL */
+  struct sf_tio_event told;
+};
+
+/* Under client->lock.  The region lets go of its slot and buffer before its last event is told: what
+ * the callback wants to do next may need them.  The device stays until it has returned. */
 static void
-deliver(struct sf_tio_client *client, struct sf_tio_thread *thread) {
-  struct sf_tio_io *io = SF_LIST_ENTRY(thread->events.next, struct sf_tio_io, event_link);
+take(struct sf_tio_client *client, struct sf_tio_io *io, struct call *call) {
   struct sf_tio_request *request = io->request;
   enum sf_tio_pending_event event = io->events & -io->events;
-  sf_tio_event_fn *function = event == SF_TIO_EV_LATE ? client->late : request->notify;
-  struct sf_tio_event told;
 
   copy_out(client, io, event);
-  told = describe(io, event);
+  call->function = event == SF_TIO_EV_LATE ? client->late : request->notify;
+  call->told = describe(io, event);
   io->events &= (uint8_t) ~event;
   if (!io->events)
     sf_list_remove(&io->event_link);
   if (event == SF_TIO_EV_TERMINAL)
     request->untold--;
-  sf_tio_device_use(told.device);
+  sf_tio_device_use(call->told.device);
   sf_tio_io_release(io);
-  if (function) {
-    pthread_mutex_unlock(&client->lock);
-    callouts++;
-    function(&told);
-    callouts--;
-    pthread_mutex_lock(&client->lock);
-  }
-  sf_tio_device_unuse(told.device);
 }
 
 void
 sf_tio_events_deliver(struct sf_tio_thread *thread) {
   struct sf_tio_client *client = thread->client;
 
-  pthread_mutex_lock(&client->lock);
-  while (!sf_list_empty(&thread->events))
-    deliver(client, thread);
-  pthread_mutex_unlock(&client->lock);
+  while (!sf_list_empty(&thread->events)) {
+    struct call calls[SF_TIO_CALLS];
+    unsigned n = 0;
+
+    for (; n < SF_TIO_CALLS && !sf_list_empty(&thread->events); n++)
+      take(client, SF_LIST_ENTRY(thread->events.next, struct sf_tio_io, event_link), &calls[n]);
+    pthread_mutex_unlock(&client->lock);
+    callouts++;
+    for (unsigned i = 0; i < n; i++)
+      if (calls[i].function)
+        calls[i].function(&calls[i].told);
+    callouts--;
+    pthread_mutex_lock(&client->lock);
+    for (unsigned i = 0; i < n; i++)
+      sf_tio_device_unuse(calls[i].told.device);
+  }
 }

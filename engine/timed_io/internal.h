@@ -43,6 +43,7 @@ enum {
   SF_TIO_THREADS_LIMIT = 1024,
   SF_TIO_RING_ENTRIES = 128,
   SF_TIO_BATCH = 64,      /* completions taken from a ring in one go */
+  SF_TIO_CALLS = 16,      /* events told in one go */
   SF_TIO_EXEC_DEPTH = 64, /* regions that one executor has inside the kernel */
   /* Every region there can have a completion and that of a cancel; another round of cancels may come
    * while the first is not taken. */
@@ -233,7 +234,7 @@ void sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns);
 
 /* Under client->lock. */
 void sf_tio_event_add(struct sf_tio_io *io, enum sf_tio_pending_event event, uint64_t now_ns);
-/* With owner held. */
+/* With owner held and under client->lock, which is dropped around the calls. */
 void sf_tio_events_deliver(struct sf_tio_thread *thread);
 /* In a notify or late function of this thread? */
 bool sf_tio_in_callout(void);
@@ -302,9 +303,10 @@ void sf_tio_thread_destructor(void *thread);
 void sf_tio_thread_kick(struct sf_tio_thread *thread);
 bool sf_tio_thread_busy(const struct sf_tio_thread *thread);
 
-/* The parts of one round, with owner held (drive.c, deadline.c). */
-void sf_tio_turn_feed(struct sf_tio_thread *thread);
+/* The parts of one round, with owner held (drive.c, deadline.c); all but submitting under
+ * client->lock, which they may drop meanwhile. */
 void sf_tio_turn_submit(struct sf_tio_thread *thread);
+void sf_tio_turn_feed(struct sf_tio_thread *thread);
 void sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns);
 void sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns);
 

@@ -18,6 +18,17 @@ earlier(uint64_t a_ns, uint64_t b_ns) {
   return a_ns < b_ns ? a_ns : b_ns;
 }
 
+/* Under client->lock, which is dropped around what enters the kernel or calls out. */
+static void
+one_round(struct sf_tio_thread *thread) {
+  sf_tio_turn_feed(thread);
+  pthread_mutex_unlock(&thread->client->lock);
+  sf_tio_turn_submit(thread);
+  pthread_mutex_lock(&thread->client->lock);
+  sf_tio_turn_collect(thread, sf_tio_now());
+  sf_tio_events_deliver(thread);
+}
+
 /* ---- other threads' queues ---- */
 
 static void
@@ -59,11 +70,8 @@ look_after(struct sf_tio_thread *thread) {
 
   if (pthread_mutex_trylock(&thread->owner) != 0)
     return sf_tio_after(sf_tio_now(), REVISIT_NS);
-  sf_tio_turn_feed(thread);
-  sf_tio_turn_submit(thread);
-  sf_tio_turn_collect(thread, sf_tio_now());
-  sf_tio_events_deliver(thread);
   pthread_mutex_lock(&thread->client->lock);
+  one_round(thread);
   until_ns = after_round(thread);
   pthread_mutex_unlock(&thread->client->lock);
   pthread_mutex_unlock(&thread->owner);
@@ -96,11 +104,8 @@ static uint64_t
 own_round(struct sf_tio_thread *queue) {
   uint64_t until_ns;
 
-  sf_tio_turn_feed(queue);
-  sf_tio_turn_submit(queue);
-  sf_tio_turn_collect(queue, sf_tio_now());
-  sf_tio_events_deliver(queue);
   pthread_mutex_lock(&queue->client->lock);
+  one_round(queue);
   until_ns = queue->deadline_ns;
   pthread_mutex_unlock(&queue->client->lock);
   return until_ns;
