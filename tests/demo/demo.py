@@ -124,7 +124,7 @@ def measure_pace(rig, server, script):
 def start_load(rig, server, script, pace):
     return rig.spawn(
         fio(server, script.size, f"--io_size={pace * script.load_s * BLOCK}", f"--rate_iops=,{pace}",
-            "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
+            "--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--verify_state_save=0",
             f"--write_lat_log={rig.folder}/load", "--log_unix_epoch=1", "--disable_slat=1",
             "--disable_clat=1", f"--output={rig.folder}/load.json"))
 

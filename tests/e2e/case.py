@@ -7,7 +7,7 @@ import sys
 import unittest
 
 from load import Load
-from rig import SLOWNESS, FileLeg, FuseLeg, Rig, Unavailable
+from rig import SLOWNESS, FileLeg, FuseLeg, LoopLeg, Rig, Unavailable
 
 # How much longer than its deadline a request may take on a busy machine.
 OVER_S = 0.05 * float(os.environ.get("SUREFOOT_NOISE", "2")) * SLOWNESS
@@ -30,6 +30,12 @@ class VolumeTest(unittest.TestCase):
     def fuse_leg(self, name, **options):
         try:
             return FuseLeg(self.rig, name, **options)
+        except Unavailable as reason:
+            self.skipTest(str(reason))
+
+    def loop_leg(self, name, **options):
+        try:
+            return LoopLeg(self.rig, name, **options)
         except Unavailable as reason:
             self.skipTest(str(reason))
 

@@ -6,7 +6,7 @@ import json
 import time
 
 from case import VolumeTest, main
-from rig import SLOWNESS
+from rig import SLOWNESS, FileLeg
 
 DEADLINE_S = 0.2
 DEADLINES = {kind + "_deadline": "200ms" for kind in ("read", "write", "flush")}
@@ -15,9 +15,9 @@ BOUND_S = DEADLINE_S + 2 * DEADLINE_S + 2 * SLOWNESS
 
 
 class Stop(VolumeTest):
-    def hang_in(self, mix, hung):
+    def hang_in(self, mix, hung, legs=None):
         """A served volume on whose leg c a request of the kind hangs."""
-        legs = self.two_and_one()
+        legs = legs or self.two_and_one()
         volume, server = self.served(legs, wait_for_legs="2s", **DEADLINES)
         with self.load(server, mix=mix) as load:
             load.run_for(0.3)
@@ -47,8 +47,8 @@ class Stop(VolumeTest):
                              (legs[name]["recorded_as"], legs[name]["record"]["clean"]))
         self.assertEqual("behind", legs["c"]["recorded_as"])
 
-    def stop_and_return(self, mix, hung):
-        volume, server, model = self.hang_in(mix, hung)
+    def stop_and_return(self, mix, hung, legs=None):
+        volume, server, model = self.hang_in(mix, hung, legs)
         self.stop_in_time(server)
         self.assert_recorded(volume)
         server = volume.serve()
@@ -66,6 +66,12 @@ class Stop(VolumeTest):
     def test_hung_flush(self):
         """Proves it for a flush that hangs: nothing can cancel that one in the kernel."""
         self.stop_and_return((("flush", 1.0),), "flush")
+
+    def test_hung_flush_of_a_block_device(self):
+        """Proves it for a block device: its flush waits in the kernel in a state that no signal
+        ends."""
+        legs = [FileLeg(self.rig, "a"), FileLeg(self.rig, "b"), self.loop_leg("c")]
+        self.stop_and_return((("write", 0.5), ("flush", 0.5)), "", legs)
 
     def test_hung_read(self):
         """Proves it for a read that hangs.  The leg that does is the fastest reader."""

@@ -2,6 +2,7 @@
 Each kind of trouble is made on one of three legs under load; what was written is read back and the
 healed legs are compared byte for byte."""
 
+import os
 import time
 
 from case import OVER_S, VolumeTest, main
@@ -80,6 +81,37 @@ class Failing(VolumeTest):
     def test_a_leg_that_is_full(self):
         """Proves the same for a leg without space.  The leg's server answers ENOSPC to writes."""
         self.write_errors(parameters=["error-pwrite=ENOSPC"])
+
+    def test_a_sparse_file_on_a_full_disk(self):
+        """Proves the same for real: a leg's file with holes on a tmpfs that has no room to fill them.
+        The tmpfs is made larger, the leg is returned, and it catches up."""
+        there = self.rig.folder / "there"
+        there.mkdir()
+        try:
+            self.rig.run("mount", "-t", "tmpfs", "-o", "size=2M", "none", there)
+        except CommandFailed as failure:
+            self.skipTest(f"cannot mount here: {failure.output.strip()}")
+        self.rig.on_close(lambda: self.rig.run("umount", "-l", there))
+        volume = self.rig.volume().create()
+        leg = volume.legs[2]
+        self.rig.run("cp", "--sparse=always", leg.path, there / "c.img")
+        try:
+            os.close(os.open(there / "c.img", os.O_RDWR | os.O_DIRECT))
+        except OSError:
+            self.skipTest("this kernel's tmpfs does not know O_DIRECT")
+        leg.path = leg.image = there / "c.img"
+        volume.write_conf()
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        with self.load(server) as load:
+            volume.wait_leg("c", "faulty")
+            load.run_for(0.5)
+            self.assertRegex(server.log(), "leg c: .*faulty.*No space left")
+            self.rig.run("mount", "-o", "remount,size=64M", there)
+            self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "c")
+            volume.wait_all_in_sync()
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
 
     def test_a_leg_that_fails_zeroes(self):
         """Proves that a failed zero is not forgotten.  Zeroes and trims among writes, and a leg that

@@ -1,0 +1,95 @@
+"""Proves that a client which goes away, politely or not, costs nobody else anything.
+Clients hang up in the middle of a stall, are killed in the middle of a load, come and go by the hundred."""
+
+import os
+import threading
+
+from case import VolumeTest, main
+from rig import PATIENCE_S, SLOWNESS, FileLeg, monotonic_deadline
+
+
+def threads_of(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/task"))
+
+
+class Clients(VolumeTest):
+    def test_one_hangs_up_in_a_stall(self):
+        """Proves that a client which waits for two legs that hang, and hangs up, leaves nothing
+        behind: its threads end, others are served, and once the legs are back its block is one
+        block on all of them."""
+        legs = [FileLeg(self.rig, "a"), self.fuse_leg("b"), self.fuse_leg("c")]
+        volume, server = self.served(legs, on_too_few="suspend", read_deadline="100ms",
+                                     write_deadline="100ms", flush_deadline="100ms")
+        before = threads_of(server)
+        rude = server.connect()
+        for leg in legs[1:]:
+            leg.freeze()
+        cookies = [rude.aio_pwrite(b"\x42" * 4096, block * 4096) for block in range(8)]
+        volume.wait_for(lambda status: status["state"] == "suspended", "suspended")
+        for cookie in cookies:
+            self.assertFalse(rude.aio_command_completed(cookie))
+        server.handles.remove(rude)
+        del rude  # closes the socket, without a word
+        self.rig.wait_until(lambda: threads_of(server) <= before, "the end of the client's threads")
+        polite = server.connect()
+        self.assertEqual(bytes(4096), bytes(polite.pread(4096, 1 << 20)))
+        for leg in legs[1:]:
+            leg.thaw()
+        polite.pwrite(b"\x43" * 4096, 8 * 4096)
+        for block in range(8):
+            first = bytes(polite.pread(4096, block * 4096))
+            self.assertIn(first, (bytes(4096), b"\x42" * 4096), "a block that nobody wrote")
+            self.assertEqual(first, bytes(polite.pread(4096, block * 4096)))
+        self.stop_and_compare(volume, server)
+
+    def test_one_is_killed_under_load(self):
+        """Proves that a killed client's half-sent requests harm nobody.  fio is killed three times
+        while a load that knows what it wrote works on other blocks."""
+        volume, server = self.served(threads=16)
+        with self.load(server, mix=(("write", 0.6), ("read", 0.4)), blocks=1024) as load:
+            for _ in range(3):
+                fio = self.rig.spawn(["fio", "--name=rude", "--ioengine=nbd", f"--uri={server.uri}",
+                                      "--rw=randwrite", "--bs=64k", "--iodepth=16", "--offset=8M",
+                                      "--size=16M", "--time_based", "--runtime=60"])
+                writes = volume.status()["requests"]["writes"]
+                load.run_for(0.5)
+                volume.wait_for(lambda status: status["requests"]["writes"] > writes, "writes")
+                fio.kill()
+                fio.wait()
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+    def test_many_come_and_go(self):
+        """Proves that connections do not add up: a hundred, eight at a time, each of which writes,
+        flushes and reads back, leave no thread and no growing memory behind."""
+        volume, server = self.served(threads=8)
+
+        def visit(index):
+            handle = server.connect()
+            data = bytes([index]) * 4096
+            handle.pwrite(data, index * 4096)
+            handle.flush()
+            if bytes(handle.pread(4096, index * 4096)) != data:
+                wrong.append(index)
+            handle.shutdown()
+
+        wrong, sizes = [], []
+        for round_ in range(13):
+            visitors = [threading.Thread(target=visit, args=(round_ * 8 + i,)) for i in range(8)]
+            for visitor in visitors:
+                visitor.start()
+            for visitor in visitors:
+                visitor.join()
+            server.handles = []
+            sizes.append(server.memory_peak_bytes())
+        self.assertEqual([], wrong)
+        self.assertLess(sizes[-1] - sizes[3], 8 * SLOWNESS * 1024 * 1024, f"it grows: {sizes}")
+        left = monotonic_deadline(PATIENCE_S)
+        while threads_of(server) > 40 and left() > 0:
+            volume.status()
+        self.assertLessEqual(threads_of(server), 40)
+        self.stop_and_compare(volume, server)
+
+
+if __name__ == "__main__":
+    main()
