@@ -83,13 +83,12 @@ clear_idle(struct sf_volume *v) {
   uint64_t bumped = maps->pages;
   bool want_flush = false;
 
+  /* Word by word: after a crash with damaged maps all extents may be among them. */
   find_busy(v);
+  sf_map_subtract(&maps->idle, &maps->touched);
+  sf_map_subtract(&maps->idle, &maps->busy);
   for (uint64_t e = sf_map_next(&maps->idle, 0); e < v->extents;
        e = sf_map_next(&maps->idle, e + 1)) {
-    if (sf_map_test(&maps->touched, e) || sf_map_test(&maps->busy, e)) {
-      sf_map_clear(&maps->idle, e);
-      continue;
-    }
     if (is_unflushed(v, e)) {
       want_flush = true;
       continue;
@@ -127,10 +126,10 @@ static void
 look_for_idle(struct sf_volume *v, bool quiet) {
   struct maps *maps = &v->maps;
 
-  for (uint64_t e = sf_map_next(&maps->intent, 0); e < v->extents;
-       e = sf_map_next(&maps->intent, e + 1))
-    if (quiet || !sf_map_test(&maps->touched, e))
-      sf_map_set(&maps->idle, e);
+  sf_map_zero(&maps->idle);
+  sf_map_unite(&maps->idle, &maps->intent);
+  if (!quiet)
+    sf_map_subtract(&maps->idle, &maps->touched);
   sf_map_zero(&maps->touched);
   maps->looks = 0;
 }

@@ -114,6 +114,18 @@ sf_map_unite(struct sf_map *into, const struct sf_map *from) {
 }
 
 void
+sf_map_subtract(struct sf_map *from, const struct sf_map *what) {
+  SF_MUST(from->extents == what->extents);
+  if (from->set == 0 || what->set == 0)
+    return;
+  from->set = 0;
+  for (uint64_t i = 0; i < words_of(from->extents); i++) {
+    from->words[i] &= ~what->words[i];
+    from->set += (uint64_t) __builtin_popcountll(from->words[i]);
+  }
+}
+
+void
 sf_map_swap(struct sf_map *a, struct sf_map *b) {
   struct sf_map held = *a;
 

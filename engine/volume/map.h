@@ -27,6 +27,7 @@ void sf_map_set_range(struct sf_map *map, uint64_t first, uint64_t last);
 void sf_map_fill(struct sf_map *map);
 void sf_map_zero(struct sf_map *map);
 void sf_map_unite(struct sf_map *into, const struct sf_map *from);
+void sf_map_subtract(struct sf_map *from, const struct sf_map *what);
 void sf_map_swap(struct sf_map *a, struct sf_map *b);
 
 /* The first set bit at or after `from`, or map->extents. */
