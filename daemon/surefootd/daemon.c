@@ -11,6 +11,7 @@
 #include "answers.h"
 #include "clients.h"
 #include "log.h"
+#include "netlink.h"
 #include "notify.h"
 #include "reload.h"
 #include "volume.h"
@@ -43,11 +44,31 @@ tell_ready(struct daemon *daemon) {
   notify_ready(daemon);
 }
 
+static void
+on_link_dead(void *ctx, unsigned index) {
+  struct daemon *daemon = ctx;
+  SF_LIST_EACH(entry, &daemon->volumes) {
+    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    if (volume->device.state != DEVICE_NONE && volume->device.index == index)
+      device_link_dead(&volume->device);
+  }
+}
+
+/* It has served, with its device, or something has failed: nobody need wait for it. */
+static bool
+is_tried(const struct volume *volume) {
+  return volume->tried && (volume_state(volume) != VOLUME_SERVING || volume->device.tried);
+}
+
 void
 daemon_volume_changed(struct daemon *daemon) {
   bool all_tried = true;
-  SF_LIST_EACH(entry, &daemon->volumes)
-  all_tried = SF_LIST_ENTRY(entry, struct volume, entry)->tried && all_tried;
+  SF_LIST_EACH(entry, &daemon->volumes) {
+    const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    all_tried = is_tried(volume) && all_tried;
+    if (volume->device.state == DEVICE_ATTACHED && !daemon->listener)
+      netlink_listen(daemon->event, on_link_dead, daemon, &daemon->listener);
+  }
   if (daemon->stopping || !daemon->started)
     return;
   if (!daemon->ready && all_tried)
@@ -126,7 +147,7 @@ on_start_too_long(sd_event_source *source, uint64_t usec, void *userdata) {
   struct daemon *daemon = userdata;
   SF_LIST_EACH(entry, &daemon->volumes) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
-    if (!volume->tried)
+    if (!is_tried(volume))
       log_warning(volume_name(volume), "does not serve yet; the others do not wait for it");
   }
   tell_ready(daemon);
@@ -210,6 +231,7 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
   }
   SF_LIST_EACH(entry, &daemon->volumes) volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
   clients_destroy(daemon->clients);
+  netlink_listener_close(daemon->listener);
   events_clear(&daemon->events);
   sd_event_source_disable_unref(daemon->start_timer);
   sd_event_source_disable_unref(daemon->sweep);

@@ -13,6 +13,7 @@
 
 struct volume;
 struct clients;
+struct netlink_listener;
 
 struct daemon {
   sd_event *event;
@@ -22,6 +23,7 @@ struct daemon {
   struct sf_list volumes;
   struct events events;
   struct clients *clients;
+  struct netlink_listener *listener; /* NULL: the kernel has no nbd, or nobody needs it */
   sd_event_source *start_timer, *sweep;
   bool started; /* every volume was given its first start */
   bool ready;   /* systemd was told */

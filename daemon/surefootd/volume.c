@@ -28,7 +28,7 @@ static const struct sf_sm_table table = {
     .machine = "volume",
     .states = VOLUME_GONE + 1,
     .name = {"down", "starting", "serving", "stopping", "gone"},
-    .moves = {[VOLUME_DOWN] = SF_SM_TO(VOLUME_STARTING) | SF_SM_TO(VOLUME_GONE),
+    .moves = {[VOLUME_DOWN] = SF_SM_TO(VOLUME_STARTING) | SF_SM_TO(VOLUME_STOPPING),
               [VOLUME_STARTING] =
                   SF_SM_TO(VOLUME_SERVING) | SF_SM_TO(VOLUME_DOWN) | SF_SM_TO(VOLUME_STOPPING),
               [VOLUME_SERVING] = SF_SM_TO(VOLUME_DOWN) | SF_SM_TO(VOLUME_STOPPING),
@@ -158,6 +158,23 @@ plan_health(struct volume *volume, uint64_t in_us) {
     log_error(volume_name(volume), "no timer: %s", strerror(-r));
 }
 
+/* The device is told the volume's uuid, so that no other volume's server is ever put behind it. */
+static void
+give_connection(struct volume *volume) {
+  if (volume->connection.fd < 0 || !volume->uuid[0])
+    return;
+  struct probe_result connection = volume->connection;
+  volume->connection.fd = -1;
+  device_connect(&volume->device, &connection, volume->uuid);
+}
+
+static void
+drop_connection(struct volume *volume) {
+  if (volume->connection.fd >= 0)
+    close(volume->connection.fd);
+  volume->connection.fd = -1;
+}
+
 static void
 on_health(void *ctx, int error, json_t *reply) {
   struct volume *volume = ctx;
@@ -168,6 +185,7 @@ on_health(void *ctx, int error, json_t *reply) {
     snprintf(volume->uuid, sizeof volume->uuid, "%s", events_text(own, "uuid"));
     note_state(volume, events_text(own, "state"));
   }
+  give_connection(volume);
   if (!volume->feed)
     open_feed(volume);
   plan_health(volume, HEALTH_S * SECOND_US);
@@ -194,11 +212,14 @@ on_health_time(sd_event_source *source, uint64_t usec, void *userdata) {
 static void
 forget_server(struct volume *volume) {
   probe_cancel(volume->probe);
+  probe_cancel(volume->device_probe);
+  drop_connection(volume);
   upstream_close(volume->feed);
   call_cancel(volume->health);
   call_cancel(volume->stop_call);
-  volume->probe = NULL;
+  volume->probe = volume->device_probe = NULL;
   volume->feed = NULL;
+  volume->uuid[0] = '\0';
   volume->health = volume->stop_call = NULL;
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
   volume->silent = false;
@@ -233,7 +254,9 @@ on_probe(void *ctx, const struct probe_result *result) {
     set_timer(volume, SECOND_US / 2, on_probe_again);
     return;
   }
-  close(result->fd);
+  volume->connection = *result;
+  if (volume->device.state == DEVICE_NONE)
+    drop_connection(volume);
   volume->tried = true;
   backoff_well(&volume->backoff, now_us(volume));
   move(volume, VOLUME_SERVING, "");
@@ -256,6 +279,59 @@ on_probe_again(sd_event_source *source, uint64_t usec, void *userdata) {
   if (volume_state(volume) == VOLUME_STARTING && !volume->probe)
     begin_probe(volume);
   return 0;
+}
+
+/* ---- its device ---- */
+
+static void
+on_device_probe(void *ctx, const struct probe_result *result) {
+  struct volume *volume = ctx;
+  volume->device_probe = NULL;
+  if (result->error) {
+    device_no_connection(&volume->device, result->why);
+    return;
+  }
+  drop_connection(volume);
+  volume->connection = *result;
+  give_connection(volume); /* or later, when the uuid is known */
+}
+
+static void
+on_device_wants(void *ctx) {
+  struct volume *volume = ctx;
+  if (volume_state(volume) != VOLUME_SERVING || volume->device_probe)
+    return;
+  int r = probe_start(volume->daemon->event, volume->socket_path, on_device_probe, volume,
+                      &volume->device_probe);
+  if (r < 0)
+    device_no_connection(&volume->device, strerror(-r));
+}
+
+static void
+on_device_changed(void *ctx) {
+  struct volume *volume = ctx;
+  daemon_volume_changed(volume->daemon);
+}
+
+static void on_device_stopped(void *ctx);
+
+/* A device in the file is taken over when its server starts: before, the old one is in force. */
+static void
+take_device(struct volume *volume) {
+  const struct sf_config *config = &volume->plan->config;
+  if (volume->device.state != DEVICE_NONE && strcmp(volume->device.path, config->device) == 0) {
+    volume->device.timeout_s = config->device_timeout_ns / 1000000000;
+    volume->device.dead_timeout_s = config->device_dead_timeout_ns / 1000000000;
+    return;
+  }
+  device_end(&volume->device);
+  volume->device = (struct device){.event = volume->daemon->event,
+                                   .volume = volume_name(volume),
+                                   .wants = on_device_wants,
+                                   .changed = on_device_changed,
+                                   .stopped = on_device_stopped,
+                                   .ctx = volume};
+  device_begin(&volume->device, config);
 }
 
 /* The paths that the plan says are in force from here on. */
@@ -299,6 +375,7 @@ volume_start(struct volume *volume) {
     try_later(volume);
     return;
   }
+  take_device(volume);
   volume->restart_for[0] = '\0';
   volume->stop_told = volume->stop_clean = false;
   move(volume, VOLUME_STARTING, "");
@@ -330,9 +407,11 @@ on_server_ended(void *ctx, const char *how) {
   snprintf(reason, sizeof reason, "%s%s%.200s", how, *said ? ": " : "", said);
   forget_server(volume);
   if (stopping) {
-    finish_stop(volume);
+    if (!volume->device_stopping)
+      finish_stop(volume);
     return;
   }
+  device_server_gone(&volume->device);
   volume->restarts++;
   move(volume, VOLUME_DOWN, reason);
   try_later(volume);
@@ -373,27 +452,39 @@ on_clients_stay(sd_event_source *source, uint64_t usec, void *userdata) {
   return 0;
 }
 
-void
-volume_stop(struct volume *volume) {
-  switch (volume_state(volume)) {
-  case VOLUME_DOWN:
-    volume->timer = sd_event_source_disable_unref(volume->timer);
+/* The server loses its biggest client before it is told to end. */
+static void
+on_device_stopped(void *ctx) {
+  struct volume *volume = ctx;
+  volume->device_stopping = false;
+  if (!volume->server.pid) {
     finish_stop(volume);
     return;
-  case VOLUME_STARTING:
-  case VOLUME_SERVING:
-    break;
-  default:
-    return;
   }
+  server_signal(&volume->server, SIGTERM);
+  set_timer(volume, CLIENTS_GRACE_MS * 1000, on_clients_stay);
+}
+
+void
+volume_stop(struct volume *volume) {
+  if (volume_state(volume) == VOLUME_STOPPING || volume_state(volume) == VOLUME_GONE)
+    return;
+  volume->timer = sd_event_source_disable_unref(volume->timer);
   probe_cancel(volume->probe);
-  volume->probe = NULL;
+  probe_cancel(volume->device_probe);
+  volume->probe = volume->device_probe = NULL;
+  drop_connection(volume);
   call_cancel(volume->health);
   volume->health = NULL;
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
   move(volume, VOLUME_STOPPING, "");
-  server_signal(&volume->server, SIGTERM);
-  set_timer(volume, CLIENTS_GRACE_MS * 1000, on_clients_stay);
+  volume->device_stopping = true;
+  if (volume->again) {
+    device_server_gone(&volume->device); /* it waits for the next one */
+    on_device_stopped(volume);
+  } else {
+    device_stop(&volume->device);
+  }
 }
 
 void
@@ -406,7 +497,7 @@ volume_restart(struct volume *volume) {
 
 bool
 volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]) {
-  return false;
+  return device_in_use(&volume->device, why, SF_CONFIG_ERROR_MAX);
 }
 
 /* ---- settings ---- */
@@ -415,7 +506,7 @@ void
 volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for) {
   struct plan_volume *old = volume->plan;
   volume->plan = plan;
-  volume->server.volume = plan->config.name;
+  volume->server.volume = volume->device.volume = plan->config.name;
   snprintf(volume->restart_for, sizeof volume->restart_for, "%s", needed_for);
   free(old->text);
   free(old);
@@ -444,10 +535,10 @@ volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_t *object = own ? json_incref(own) : stand_in(volume);
   const char *state = volume->silent ? "silent" : sf_sm_state_name(&volume->sm);
   json_t *service =
-      json_pack("{ss si si ss so so}", "state", state, "pid", (int) volume->server.pid, "restarts",
-                (int) volume->restarts, "socket", volume->socket_path, "reason",
+      json_pack("{ss si si ss so so so}", "state", state, "pid", (int) volume->server.pid,
+                "restarts", (int) volume->restarts, "socket", volume->socket_path, "reason",
                 sf_text_to_json(*reason ? reason : volume->reason), "restart_needed_for",
-                sf_text_to_json(volume->restart_for));
+                sf_text_to_json(volume->restart_for), "device", device_describe(&volume->device));
   if (!object || !service || json_object_set(object, "service", service) < 0) {
     json_decref(object);
     object = NULL;
@@ -468,6 +559,7 @@ volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume **r
   }
   volume->daemon = daemon;
   volume->plan = plan;
+  volume->connection.fd = volume->device.connection.fd = -1;
   int r = take_paths(volume, error);
   if (r < 0) {
     free(volume);
@@ -488,6 +580,7 @@ void
 volume_destroy(struct volume *volume) {
   sf_list_remove(&volume->entry);
   forget_server(volume);
+  device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);
   server_destroy(&volume->server);
   sf_socket_file_close(&volume->socket);

@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/sm.h"
 #include "control/socket_file.h"
+#include "device.h"
 #include "plan.h"
 #include "server.h"
 #include "upstream.h"
@@ -45,12 +46,16 @@ struct volume {
   struct sf_socket_file socket;
   struct server server;
   struct probe *probe;
+  struct probe_result connection; /* proven, for the device, until the uuid is known; fd -1: none */
+  struct device device;
+  struct probe *device_probe;
   struct backoff backoff;
   sd_event_source *timer; /* the next try, the end of patience when it stops */
 
-  bool tried;      /* served, or failed, once: what systemd waits for */
-  bool leaving;    /* its file is gone: it stops for good */
-  bool again;      /* stopping for a restart */
+  bool tried;   /* served, or failed, once: what systemd waits for */
+  bool leaving; /* its file is gone: it stops for good */
+  bool again;   /* stopping for a restart */
+  bool device_stopping;
   bool stop_told;  /* by its socket, so that clients do not hold it up */
   bool stop_clean; /* it said so itself */
   unsigned restarts;

@@ -122,9 +122,13 @@ def powercut(test):
     print(f"powercut: {CUTS} cuts, {lines()} flushed writes kept", flush=True)
 
 
+def device(test):
+    test.boot("device", "script", test.disks(3), seconds=420)
+
+
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
 TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
-         "powercut": (powercut, 240)}
+         "powercut": (powercut, 240), "device": (device, 300)}
 
 
 def main():

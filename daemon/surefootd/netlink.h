@@ -1,0 +1,39 @@
+/* The kernel's NBD client, by its generic netlink family "nbd". */
+#ifndef SUREFOOTD_NETLINK_H
+#define SUREFOOTD_NETLINK_H
+
+#include <stdint.h>
+
+#include <systemd/sd-event.h>
+
+/* All of these may block: for a job.  0 or -errno; -ENOENT: the kernel has no nbd. */
+
+struct netlink_device {
+  unsigned index; /* of /dev/nbdINDEX */
+  int fd;         /* a connection in transmission */
+  uint64_t size_bytes;
+  uint32_t block_bytes;
+  uint16_t server_flags;
+  uint64_t timeout_s, dead_timeout_s;
+  const char *identifier;
+};
+
+int netlink_connect(const struct netlink_device *device);
+/* A connection for a device that has lost its own.  While it has not, the kernel says yes and does
+ * nothing. */
+int netlink_reconnect(const struct netlink_device *device);
+/* Only its timeouts. */
+int netlink_set_timeouts(const struct netlink_device *device);
+int netlink_disconnect(const struct netlink_device *device);
+
+/* ---- the kernel tells that a device has lost its connection ---- */
+
+struct netlink_listener;
+
+/* Does not block. */
+int netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
+                   struct netlink_listener **listener);
+/* NULL is accepted. */
+void netlink_listener_close(struct netlink_listener *listener);
+
+#endif

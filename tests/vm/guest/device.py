@@ -1,0 +1,149 @@
+"""surefootd and the kernel's block device: what is mounted on it survives the death of the server, a
+restart of the daemon and a long wait for legs without an error; a stop takes nothing away from
+anybody, and what is left behind fails in time."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from guest import (Fio, MIB, answered, assert_kernel_is_content, ctl, legs, main, run, say, status,
+                   wait_healthy, wait_until, write_conf)
+
+DEVICE = "/dev/nbd0"
+RECONNECT_S = 25  # the kernel looks every 5 s; the rest is a slow machine
+DEAD_S = 20
+
+
+class Daemon:
+    def __init__(self):
+        Path("/etc/surefoot").mkdir(exist_ok=True)
+        Path("/etc/surefoot/surefoot.conf").write_text("[daemon]\nstop_timeout = 30s\n")
+        self.process = None
+
+    def start(self):
+        with open("/out/surefootd.log", "ab") as log:
+            self.process = subprocess.Popen(["/usr/sbin/surefootd"], stderr=log, stdout=log)
+        wait_until(lambda: ctl("status", check=False).returncode == 0, "surefootd")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0, "surefootd failed"
+
+
+def device_state():
+    return (status()["service"]["device"] or {}).get("state")
+
+
+def server_pid():
+    return status()["service"]["pid"]
+
+
+def wait_attached():
+    wait_until(lambda: device_state() == "attached", f"{DEVICE} attached", every=0.1)
+
+
+def is_bound():
+    return os.path.exists("/sys/block/nbd0/pid")
+
+
+def under_load(name, act):
+    """Verified writes with fsync through the filesystem, and something in the middle of them."""
+    fio = Fio(name, f"/mnt/{name}", "--fsync=32", size=12 * MIB, seconds=25)
+    wait_until(lambda: answered("nbd0") > 100, "load")
+    act()
+    before = answered("nbd0")
+    wait_until(lambda: answered("nbd0") > before + 100, "writes again")
+    fio.wait()
+    wait_attached()
+    return fio
+
+
+def test():
+    os.makedirs("/mnt", exist_ok=True)
+    leg = legs()
+    conf = write_conf("/etc/surefoot/volumes.d/vol0.conf", leg, device=DEVICE,
+                      device_dead_timeout=f"{DEAD_S}s")
+    ctl("create", conf, "--size", "200M")
+    daemon = Daemon()
+
+    daemon.start()
+    wait_until(lambda: "modprobe nbd" in (status()["service"]["device"]["reason"] or ""),
+               "a reason without the module", every=0.1)
+    wait_healthy()
+    run("modprobe", "nbd")
+    wait_attached()
+    say("attached when the module came")
+
+    run("mkfs.ext4", "-q", DEVICE)
+    run("mount", DEVICE, "/mnt")
+
+    fio = under_load("server-killed", lambda: os.kill(server_pid(), signal.SIGKILL))
+    assert fio.longest_s < RECONNECT_S, f"a write waited {fio.longest_s} s"
+
+    def kill_twice():
+        first = server_pid()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: server_pid() not in (0, first), "the next server")
+        os.kill(server_pid(), signal.SIGKILL)
+    under_load("killed-twice", kill_twice)
+
+    under_load("restart-volume", lambda: ctl("restart", "vol0"))
+
+    def restart_daemon():
+        daemon.stop()
+        assert is_bound(), "the device went away under a mounted filesystem"
+        daemon.start()
+    under_load("restart-daemon", restart_daemon)
+
+    def kill_daemon():
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.start()
+    under_load("daemon-killed", kill_daemon)
+
+    def freeze_two():
+        with leg["a"].frozen(), leg["b"].frozen():
+            wait_until(lambda: status()["state"] == "suspended", "suspended", every=0.1)
+            time.sleep(40)  # the kernel's own patience is 30 s
+    under_load("long-wait", freeze_two)
+    assert_kernel_is_content("possible stuck request")
+    say("a healthy server that waits for its legs was not given up")
+
+    # In use: a stop leaves it, and after a while its requests fail instead of hanging for ever.
+    daemon.stop()
+    assert is_bound()
+    started = time.monotonic()
+    failed = subprocess.run(["dd", "if=/dev/zero", "of=/mnt/x", "bs=4k", "count=1", "oflag=direct",
+                             "conv=fsync"], stderr=subprocess.DEVNULL, timeout=120)
+    assert failed.returncode != 0, "a write without a server succeeded"
+    assert time.monotonic() - started < DEAD_S + 40
+    run("umount", "/mnt", check=False, seconds=120)
+    say("without a server its requests failed in time")
+
+    daemon.start()
+    wait_attached()
+    wait_healthy()
+    run("e2fsck", "-f", "-y", DEVICE, check=False)
+    run("mount", DEVICE, "/mnt")
+    Path("/mnt/again").write_text("again")
+    run("umount", "/mnt")
+    daemon.stop()
+    wait_until(lambda: not is_bound(), "the device detached")
+    assert "would start" in ctl("check", conf)
+    say("nobody used it: detached")
+
+    # Somebody else's device is left alone.
+    run("nbdkit", "-U", "/run/other.sock", "-P", "/run/other.pid", "memory", "16M")
+    run("nbd-client", "-unix", "/run/other.sock", DEVICE)
+    daemon.start()
+    wait_until(lambda: "something else" in (status()["service"]["device"]["reason"] or ""),
+               "a reason beside another client", every=0.1)
+    run("nbd-client", "-d", DEVICE)
+    wait_attached()
+    daemon.stop()
+    assert not is_bound()
+
+
+main(test)
