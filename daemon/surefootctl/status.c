@@ -97,7 +97,7 @@ print_service(const json_t *volume) {
     }
     putchar('\n');
   }
-  if (device) {
+  if (json_is_object(device)) {
     const char *why = ctl_json_text(device, "reason");
     fputs("  ", stdout);
     ctl_put(ctl_json_text(device, "path"));

@@ -11,6 +11,7 @@
 #include "answers.h"
 #include "clients.h"
 #include "log.h"
+#include "metrics.h"
 #include "netlink.h"
 #include "notify.h"
 #include "reload.h"
@@ -32,6 +33,7 @@ static void
 on_event(void *ctx, const json_t *event) {
   struct daemon *daemon = ctx;
   clients_publish(daemon->clients, event);
+  hook_tell(&daemon->hook, event);
 }
 
 static void
@@ -216,8 +218,15 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
       log_error(NULL, "control socket %s: %s", daemon->settings.control,
                 r == -EADDRINUSE ? "another surefootd is running" : strerror(-r));
   }
+  daemon->hook = (struct hook){.event = daemon->event, .settings = &daemon->settings};
   daemon->events.published = on_event;
   daemon->events.ctx = daemon;
+  if (r == 0 && daemon->settings.metrics_address[0]) {
+    r = metrics_create(daemon, &daemon->metrics);
+    if (r < 0)
+      log_error(NULL, "metrics at %s:%u: %s", daemon->settings.metrics_address,
+                daemon->settings.metrics_port, strerror(-r));
+  }
   if (r == 0)
     r = start_volumes(daemon, plan);
   if (r == 0) {
@@ -230,7 +239,9 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
       log_error(NULL, "the event loop failed: %s", strerror(-r));
   }
   SF_LIST_EACH(entry, &daemon->volumes) volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
+  metrics_destroy(daemon->metrics);
   clients_destroy(daemon->clients);
+  hook_end(&daemon->hook);
   netlink_listener_close(daemon->listener);
   events_clear(&daemon->events);
   sd_event_source_disable_unref(daemon->start_timer);

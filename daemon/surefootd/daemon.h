@@ -8,12 +8,14 @@
 
 #include "base/list.h"
 #include "events.h"
+#include "hook.h"
 #include "plan.h"
 #include "settings.h"
 
 struct volume;
 struct clients;
 struct netlink_listener;
+struct metrics;
 
 struct daemon {
   sd_event *event;
@@ -22,6 +24,8 @@ struct daemon {
   struct settings settings;
   struct sf_list volumes;
   struct events events;
+  struct hook hook;
+  struct metrics *metrics; /* NULL: off */
   struct clients *clients;
   struct netlink_listener *listener; /* NULL: the kernel has no nbd, or nobody needs it */
   sd_event_source *start_timer, *sweep;

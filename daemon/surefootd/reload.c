@@ -111,7 +111,7 @@ compare_volumes(struct reload *reload) {
   SF_LIST_EACH(entry, &reload->daemon->volumes) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (!volume->leaving && running.volumes < PLAN_VOLUMES_MAX)
-      running.volume[running.volumes++] = volume->plan;
+      running.volume[running.volumes++] = volume->running ? volume->running : volume->plan;
   }
   plan_diff(&running, &reload->plan, note_change, reload);
 }
@@ -314,22 +314,30 @@ keep_fixed(struct settings *now, const struct settings *old) {
   now->metrics_port = old->metrics_port;
 }
 
+static bool
+is_down(const struct reload *reload, const struct change *change) {
+  const struct volume *volume = daemon_find(reload->daemon, change->volume);
+  return volume && !volume->running;
+}
+
 static void
 apply_rest(struct reload *reload) {
   keep_fixed(&reload->settings, &reload->daemon->settings);
   reload->daemon->settings = reload->settings;
-  replan(reload);
   for (unsigned i = 0; i < reload->changes; i++) {
     struct change *change = &reload->change[i];
     if (change->kind == PLAN_ADD)
       add_volume(reload, change);
     else if (change->kind == PLAN_REMOVE)
       remove_volume(reload, change);
+    else if (change->kind == PLAN_RESTART && is_down(reload, change))
+      change->done = true; /* the next start reads it */
     else if (change->kind == PLAN_RESTART)
       snprintf(change->message, sizeof change->message, "needs a restart: %s%s",
                change->volume[0] ? "surefootctl restart " : "systemctl restart surefootd",
                change->volume);
   }
+  replan(reload);
   finish(reload);
 }
 

@@ -81,6 +81,11 @@ on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
   return 0;
 }
 
+void
+upstream_drain(struct upstream *upstream) {
+  on_io(upstream->source, upstream->connection->fd, EPOLLIN, upstream);
+}
+
 static int
 connect_to(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};

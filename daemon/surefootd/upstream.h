@@ -21,6 +21,8 @@ struct upstream_user {
 /* Connects and sends the request (taken over; NULL: -ENOMEM).  Nothing is called from inside. */
 int upstream_open(sd_event *event, const char *path, json_t *request,
                   const struct upstream_user *user, struct upstream **upstream);
+/* Takes what has arrived, now and not when the event loop comes to it; the upstream may be gone then. */
+void upstream_drain(struct upstream *upstream);
 /* Nothing is called any more.  NULL is accepted. */
 void upstream_close(struct upstream *upstream);
 

@@ -224,6 +224,8 @@ forget_server(struct volume *volume) {
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
   volume->silent = false;
   volume->state[0] = '\0';
+  free(volume->running);
+  volume->running = NULL;
 }
 
 /* ---- life ---- */
@@ -369,12 +371,18 @@ volume_start(struct volume *volume) {
       snprintf(error, sizeof error, "cannot start %s: %s", command.argv[0], strerror(-r));
     command_clear(&command);
   }
+  if (r == 0 && !(volume->running = malloc(sizeof *volume->running))) {
+    snprintf(error, sizeof error, "out of memory");
+    server_destroy(&volume->server);
+    r = -ENOMEM;
+  }
   if (r < 0) {
     snprintf(volume->reason, sizeof volume->reason, "%.255s", error);
     log_error(volume_name(volume), "%s", error);
     try_later(volume);
     return;
   }
+  *volume->running = (struct plan_volume){.config = volume->plan->config};
   take_device(volume);
   volume->restart_for[0] = '\0';
   volume->stop_told = volume->stop_clean = false;
@@ -405,8 +413,12 @@ on_server_ended(void *ctx, const char *how) {
   /* Who is killed has not said why. */
   const char *said = strcmp(how, "signal 9") == 0 ? "" : volume->server.last_line;
   snprintf(reason, sizeof reason, "%s%s%.200s", how, *said ? ": " : "", said);
+  if (volume->feed)
+    upstream_drain(volume->feed); /* its last words */
   forget_server(volume);
   if (stopping) {
+    if (!volume->stop_clean)
+      log_warning(volume_name(volume), "did not say that it stopped cleanly (%s)", reason);
     if (!volume->device_stopping)
       finish_stop(volume);
     return;
@@ -510,11 +522,17 @@ volume_replan(struct volume *volume, struct plan_volume *plan, const char *neede
   snprintf(volume->restart_for, sizeof volume->restart_for, "%s", needed_for);
   free(old->text);
   free(old);
+  if (volume_state(volume) == VOLUME_DOWN) { /* maybe it is mended */
+    volume->backoff = (struct backoff){0};
+    volume_start(volume);
+  }
 }
 
 void
 volume_note_setting(struct volume *volume, const char *key, const char *value) {
   char error[SF_CONFIG_ERROR_MAX];
+  if (volume->running)
+    sf_config_set(&volume->running->config, key, value, error);
   if (sf_config_set(&volume->plan->config, key, value, error) < 0)
     log_warning(volume_name(volume), "taken by the volume, but not kept: %s", error);
 }

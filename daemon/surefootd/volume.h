@@ -38,8 +38,9 @@ struct probe;
 struct volume {
   struct sf_list entry;
   struct daemon *daemon;
-  struct plan_volume *plan; /* what the next start runs; its settings are also those in force */
-  char restart_for[128];    /* settings that a reload brought and only a restart applies; "" */
+  struct plan_volume *plan;    /* what the next start runs */
+  struct plan_volume *running; /* the settings in force, without a text; NULL: no server */
+  char restart_for[128];       /* settings that a reload brought and only a restart applies; "" */
   struct sf_sm sm;
   /* In force; the plan may say otherwise until the next start. */
   char socket_path[SF_CONTROL_PATH_MAX], control_path[SF_CONTROL_PATH_MAX];
