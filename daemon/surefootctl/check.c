@@ -195,18 +195,19 @@ leg_to_json(const struct checked *checked, unsigned leg) {
   const struct sf_leg_found *found = &checked->found[leg];
   const char *state = recorded_state(checked, leg), *note = leg_note(checked, leg);
   bool valid = has_superblock(checked, leg);
-  return json_pack("{ss so ss so sI so so so sI sI sI sb}", "name", checked->config.leg[leg].name,
-                   "path", ctl_text_to_json(checked->config.leg[leg].path), "verdict",
-                   sf_verdict_name(checked->assembly.verdict[leg]), "recorded_as",
-                   state ? json_string(state) : json_null(), "bytes",
-                   (json_int_t) (found->present ? found->bytes : 0), "record",
-                   valid ? ctl_record_to_json(&found->sb) : json_null(), "claim",
-                   valid ? json_integer((json_int_t) found->sb.claim) : json_null(), "error",
-                   *note ? ctl_text_to_json(note) : json_null(), "stale_bytes",
-                   (json_int_t) stale_bytes(checked, leg), "intent_bytes",
-                   (json_int_t) checked->intent_bytes[leg], "damaged_map_pages",
-                   (json_int_t) checked->damaged_pages[leg], "in_use",
-                   (int) (checked->in_use >> leg & 1));
+  return json_pack(
+      "{ss so ss so sI so so so so sI sI sI sb}", "name", checked->config.leg[leg].name, "path",
+      ctl_text_to_json(checked->config.leg[leg].path), "verdict",
+      sf_verdict_name(checked->assembly.verdict[leg]), "recorded_as",
+      state ? json_string(state) : json_null(), "bytes",
+      (json_int_t) (found->present ? found->bytes : 0), "record",
+      valid ? ctl_record_to_json(&found->sb) : json_null(), "claim",
+      valid ? json_integer((json_int_t) found->sb.claim) : json_null(), "clean",
+      valid ? json_boolean(found->sb.record.clean) : json_null(), "error",
+      *note ? ctl_text_to_json(note) : json_null(), "stale_bytes",
+      (json_int_t) stale_bytes(checked, leg), "intent_bytes",
+      (json_int_t) checked->intent_bytes[leg], "damaged_map_pages",
+      (json_int_t) checked->damaged_pages[leg], "in_use", (int) (checked->in_use >> leg & 1));
 }
 
 static json_t *

@@ -316,8 +316,8 @@ clients_create(sd_event *event, const char *path, clients_request *request, void
     clients_destroy(clients);
     return r;
   }
-  /* The operator is heard while volumes are busy. */
-  sd_event_source_set_priority(clients->listen, SD_EVENT_PRIORITY_IMPORTANT);
+  /* Clients that have gone make room before the next is let in. */
+  sd_event_source_set_priority(clients->listen, SD_EVENT_PRIORITY_NORMAL + 1);
   *result = clients;
   return 0;
 }

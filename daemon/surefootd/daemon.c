@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "answers.h"
 #include "clients.h"
@@ -16,6 +17,8 @@
 #include "notify.h"
 #include "reload.h"
 #include "volume.h"
+
+enum { BIND_TRIES = 100, BIND_PAUSE_MS = 50 };
 
 struct volume *
 daemon_find(struct daemon *daemon, const char *name) {
@@ -193,7 +196,13 @@ start_volumes(struct daemon *daemon, struct plan *plan) {
   char error[SF_CONFIG_ERROR_MAX] = "";
   struct volume *volume;
   for (unsigned i = 0; i < plan->volumes; i++) {
-    int r = volume_create(daemon, plan->volume[i], &volume, error);
+    /* The servers of a daemon that was killed are just ending. */
+    int r = -EADDRINUSE;
+    for (int try = 0; r == -EADDRINUSE && try < BIND_TRIES; try++) {
+      if (try > 0)
+        nanosleep(&(struct timespec){.tv_nsec = BIND_PAUSE_MS * 1000000L}, NULL);
+      r = volume_create(daemon, plan->volume[i], &volume, error);
+    }
     if (r < 0) {
       log_error(plan->volume[i]->config.name, "%s", error);
       return r;

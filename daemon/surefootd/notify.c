@@ -1,9 +1,15 @@
 #include "notify.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <systemd/sd-daemon.h>
 
@@ -39,11 +45,35 @@ status_line(struct daemon *daemon, char *text, size_t size) {
   }
 }
 
+/* sd_notify() waits while systemd does not listen, as during its own reload.  A status that is late is
+ * not worth that: it is dropped, and the next one is sent. */
+static bool
+send_if_possible(const char *text) {
+  const char *path = getenv("NOTIFY_SOCKET");
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t len = path ? strlen(path) : 0;
+  if (len == 0 || len >= sizeof address.sun_path)
+    return true;
+  memcpy(address.sun_path, path, len + 1);
+  if (path[0] == '@')
+    address.sun_path[0] = '\0';
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return false;
+  socklen_t address_len = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + len);
+  ssize_t sent = sendto(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL,
+                        (struct sockaddr *) &address, address_len);
+  close(fd);
+  return sent >= 0;
+}
+
 void
 notify_status(struct daemon *daemon) {
-  char text[512];
-  status_line(daemon, text, sizeof text);
-  sd_notifyf(0, "STATUS=%s", text);
+  static char last[512];
+  char text[sizeof last] = "STATUS=";
+  status_line(daemon, text + strlen(text), sizeof text - strlen(text));
+  if (strcmp(text, last) != 0 && send_if_possible(text))
+    memcpy(last, text, sizeof last);
 }
 
 void

@@ -1,0 +1,571 @@
+"""Proves what surefootd promises: it checks before it starts, restarts what dies, reloads without a
+stop, tells everybody who asks, and ends cleanly.  One real daemon with real servers on file legs."""
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+
+from case import VolumeTest, main
+from daemon import Daemon
+from load import Load
+from rig import MIB, PATIENCE_S, CommandFailed, FileLeg
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class DaemonTest(VolumeTest):
+    def daemon(self, **settings):
+        return Daemon(self.rig, **settings)
+
+    def check_clean(self, volume):
+        document = json.loads(self.rig.ctl("check", volume.conf, "--json"))
+        self.assertTrue(document["may_start"], document)
+        self.assertTrue(all(leg["clean"] for leg in document["legs"]), document)
+
+    def returned(self, daemon, leg):
+        """A leg can return when what it was doing has ended."""
+        try:
+            daemon.ctl("leg", "return", "vol0", leg)
+        except CommandFailed:
+            return False
+        return True
+
+    def next_event(self, events, condition, seconds=PATIENCE_S):
+        end = time.monotonic() + seconds
+        while True:
+            event = events.next(max(0.01, end - time.monotonic()))
+            self.assertIsNotNone(event, "no such event")
+            if condition(event):
+                return event
+
+
+class Life(DaemonTest):
+    def test_two_volumes_and_a_clean_stop(self):
+        """Proves that two volumes are served, listed in one answer, and clean after the stop, clients
+        connected or not."""
+        daemon = self.daemon()
+        one, two = daemon.volume("one"), daemon.volume("two", legs="ab")
+        daemon.start()
+        statuses = daemon.statuses()
+        self.assertEqual(["one", "two"], sorted(statuses))
+        self.assertEqual({"healthy"}, {status["state"] for status in statuses.values()})
+        idle = daemon.client(one).connect()
+        handle = daemon.client(two).connect()
+        handle.pwrite(b"x" * 4096, 0)
+        handle.flush()
+        handle.shutdown()
+        began = time.monotonic()
+        daemon.stop()
+        self.assertLess(time.monotonic() - began, 20)
+        del idle
+        for volume in (one, two):
+            self.check_clean(volume)
+            volume.assert_legs_equal()
+        self.assertEqual([], [name for name in os.listdir(daemon.runtime) if name != "volumes"])
+        self.assertEqual([], os.listdir(daemon.runtime / "volumes"))
+
+    def test_systemd_is_told(self):
+        """Proves that READY comes after the volumes serve, and that a reload and the stop are told."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        daemon.start(ready=False)
+        daemon.wait_notify("READY=1")
+        self.assertEqual("healthy", daemon.status()["state"])
+        daemon.client(volume).connect().pread(512, 0)
+        daemon.process.send_signal(signal.SIGHUP)
+        lines = daemon.wait_notify("READY=1")
+        self.assertIn("RELOADING=1", lines)
+        self.assertTrue(any(line.startswith("MONOTONIC_USEC=") for line in lines), lines)
+        self.assertTrue(any("1 healthy" in line for line in lines), lines)
+        daemon.process.send_signal(signal.SIGTERM)
+        self.assertIn("STOPPING=1", daemon.wait_notify("STOPPING=1"))
+        self.assertEqual(0, daemon.process.wait(PATIENCE_S))
+
+    def test_the_watchdog_is_fed(self):
+        """Proves that WATCHDOG=1 comes by itself."""
+        os.environ["WATCHDOG_USEC"] = "400000"
+        self.addCleanup(os.environ.pop, "WATCHDOG_USEC")
+        daemon = self.daemon()
+        daemon.volume(legs="a")
+        daemon.start()
+        daemon.wait_notify("WATCHDOG=1")
+        daemon.stop()
+
+    def test_server_killed_under_load(self):
+        """Proves that after kill -9 of a server its clients come back through the same socket, nothing
+        that was answered is lost, and the other volume sees nothing of it."""
+        daemon = self.daemon()
+        volume, other = daemon.volume("vol0"), daemon.volume("other", legs="a")
+        daemon.start()
+        client, quiet = daemon.client(volume), daemon.client(other)
+        beside = self.load(quiet, blocks=64).start()
+        model = None
+        for _ in range(3):
+            load = self.load(client, model=model, depth=8).start()
+            model = load.model
+            load.wait_count(200)
+            killed = daemon.pid()
+            os.kill(killed, signal.SIGKILL)
+            daemon.wait_status(lambda status: status["service"]["pid"] not in (0, killed),
+                               "a new server")
+            load.stop()
+            self.assertEqual([], load.errors)
+            daemon.wait_serving()
+        self.assertEqual(3, daemon.status()["service"]["restarts"])
+        self.assertEqual([], model.verify(client.connect()))
+        beside.wait_count(20)
+        beside.stop()
+        self.assertEqual([], beside.errors)
+        self.assertFalse(beside.connection_lost)
+        daemon.wait_status(lambda status: status["unconverged_bytes"] == 0, "legs equal")
+        daemon.stop()
+        volume.assert_legs_equal()
+        self.check_clean(volume)
+
+    def test_clients_wait_for_a_server(self):
+        """Proves that who connects while the server is down is served by the next one."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        daemon.start()
+        for _ in range(4):  # the back-off begins with the second
+            killed = daemon.pid()
+            os.kill(killed, signal.SIGKILL)
+            self.assertEqual(bytes(512), daemon.client(volume).connect().pread(512, 0))
+        daemon.stop()
+
+    def test_a_volume_that_cannot_start(self):
+        """Proves that a volume without its legs is listed as failed, with the reason, holds nobody up,
+        and serves when the legs come."""
+        daemon = self.daemon()
+        good, bad = daemon.volume("good", legs="a"), daemon.volume("bad", legs="ab")
+        hidden = []
+        for leg in bad.legs:
+            hidden.append((leg.path, leg.path.with_suffix(".away")))
+            leg.path.rename(hidden[-1][1])
+        daemon.start()
+        status = daemon.wait_status(lambda status: status["service"]["reason"], "a reason", "bad")
+        self.assertEqual("failed", status["state"])
+        self.assertIn("bad-a", status["service"]["reason"])
+        self.assertEqual("healthy", daemon.status("good")["state"])
+        self.assertIn("bad: failed", daemon.ctl("status"))
+        for path, away in hidden:
+            away.rename(path)
+        daemon.wait_serving("bad")
+        daemon.stop()
+        self.check_clean(good)
+
+    def test_a_server_that_hangs(self):
+        """Proves that a server that is stopped dead is told as failed in time, blocks neither the
+        others nor the daemon's stop."""
+        daemon = self.daemon(stop_timeout="2s")
+        daemon.volume("vol0"), daemon.volume("other", legs="a")
+        daemon.start()
+        pid = daemon.pid()
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        statuses = daemon.statuses()
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual("failed", statuses["vol0"]["state"])
+        self.assertIn("no answer", statuses["vol0"]["service"]["reason"])
+        self.assertEqual("healthy", statuses["other"]["state"])
+        with daemon.follow() as events:
+            self.next_event(events, lambda event: event["to"] == "silent")
+            os.kill(pid, signal.SIGCONT)
+            self.next_event(events, lambda event: event["from"] == "silent")
+        os.kill(pid, signal.SIGSTOP)
+        daemon.stop(30)
+        self.assertIn("did not stop in time", daemon.log())
+
+    def test_restart_of_one_volume(self):
+        """Proves that a restart ends cleanly and begins anew, with a client connected."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        daemon.start()
+        before, handle = daemon.status(), daemon.client(volume).connect()
+        handle.pwrite(b"y" * 4096, 0)
+        daemon.ctl("restart", "vol0")
+        after = daemon.wait_status(lambda status: status["service"]["state"] == "serving"
+                                   and status["service"]["pid"] != before["service"]["pid"],
+                                   "the restart")
+        self.assertEqual(before["record"]["term"] + 1, after["record"]["term"])
+        self.assertEqual(0, after["unconverged_bytes"])  # it was clean
+        self.assertEqual(0, after["service"]["restarts"])
+        self.assertEqual(b"y" * 4096, bytes(daemon.client(volume).connect().pread(4096, 0)))
+        daemon.stop()
+
+
+class Checks(DaemonTest):
+    def refused(self, daemon, *texts):
+        with open(daemon.log_path, "wb") as log:
+            process = self.rig.spawn([daemon.binary, "-c", daemon.settings_file], stderr=log)
+        self.assertEqual(1, process.wait(PATIENCE_S))
+        for text in texts:
+            self.assertIn(text, daemon.log())
+        self.assertFalse(daemon.runtime.exists(), "something was started")
+
+    def test_all_files_before_anything(self):
+        """Proves that every wrong file is told at once, and that nothing starts then."""
+        daemon = self.daemon()
+        daemon.volume("good")
+        (daemon.folder / "bad1.conf").write_text("[volume]\nname = x\nnonsense = 1\n")
+        (daemon.folder / "bad2.conf").write_text("[volume]\nname = y\n")
+        (daemon.folder / "not-a-volume.txt").write_text("nonsense")
+        self.refused(daemon, "bad1.conf:3: [volume] nonsense: unknown key",
+                     "bad2.conf: the volume has no leg")
+
+    def test_two_that_want_the_same(self):
+        """Proves that a leg, a name or a device cannot be in two volumes."""
+        daemon = self.daemon()
+        one = daemon.volume("one", device="/dev/nbd3")
+        two = daemon.volume("two", device="/dev/nbd3")
+        two.legs[1] = one.legs[0]
+        two.write_conf()
+        (daemon.folder / "three.conf").write_text(one.conf.read_text())
+        self.refused(daemon, "two.conf: device: /dev/nbd3 is that of",
+                     f"{one.legs[0].path} is a leg of volume one already",
+                     "three.conf: name: one is that of")
+
+    def test_timeouts_of_a_device(self):
+        """Proves that a device that would give up a healthy volume is refused."""
+        daemon = self.daemon()
+        volume = daemon.volume(device="/dev/nbd0")
+        volume.settings["device_timeout"] = "5s"
+        volume.write_conf()
+        self.refused(daemon, "device_timeout: 5s must be 2s longer than fail_timeout")
+
+    def test_settings(self):
+        """Proves that wrong settings name file, line and key."""
+        daemon = self.daemon()
+        for key, value, text in (("hook", "relative", ":4: hook: \"relative\" must be an absolute"),
+                                 ("colour", "red", ":4: colour: unknown key; known are volumes"),
+                                 ("metrics", "localhost:1", "is not an address"),
+                                 ("stop_timeout", "0s", "is not between 1s and 3600s")):
+            daemon.settings = {"volumes": daemon.folder, "runtime": daemon.runtime, key: value}
+            daemon.write_settings()
+            self.refused(daemon, text)
+
+    def test_one_daemon(self):
+        """Proves that a second daemon in the same place ends, and harms nothing."""
+        daemon = self.daemon()
+        daemon.volume()
+        daemon.start()
+        second = self.rig.spawn([daemon.binary, "-c", daemon.settings_file])
+        self.assertEqual(1, second.wait(PATIENCE_S))
+        self.assertEqual("healthy", daemon.status()["state"])
+        daemon.stop()
+
+    def test_a_device_without_the_kernel(self):
+        """Proves that a kernel without nbd is said, with the cure, and that the socket serves."""
+        if os.path.exists("/sys/module/nbd"):
+            self.skipTest("this kernel has nbd")
+        daemon = self.daemon()
+        volume = daemon.volume(device="/dev/nbd0")
+        daemon.start()
+        device = daemon.status()["service"]["device"]
+        self.assertEqual("not attached", device["state"])
+        self.assertIn("modprobe nbd", device["reason"])
+        self.assertEqual(1, daemon.log().count("modprobe nbd"))
+        daemon.client(volume).connect().pread(512, 0)
+        daemon.stop()
+
+
+class Reload(DaemonTest):
+    def set_up(self):
+        daemon = self.daemon()
+        self.one, self.two = daemon.volume("one"), daemon.volume("two", legs="ab")
+        daemon.start()
+        return daemon
+
+    def changes(self, daemon, *words):
+        reply = json.loads(daemon.ctl("reload", "--json", *words))
+        return {(change["volume"], change["change"], change["key"]): change
+                for change in reply["changes"]}
+
+    def test_live_settings(self):
+        """Proves that a changed deadline is in force at once, also where two depend on each other, and
+        outlives the server."""
+        daemon = self.set_up()
+        pid = daemon.pid("one")
+        self.one.settings.update(write_deadline="40s", fail_timeout="60s")
+        self.one.write_conf()
+        self.assertEqual({("one", "set", "write_deadline"), ("one", "set", "fail_timeout")},
+                         set(self.changes(daemon, "--dry-run")))
+        self.assertEqual(2, len(self.changes(daemon, "--dry-run")), "a dry run changed something")
+        done = self.changes(daemon)
+        self.assertEqual({True}, {change["done"] for change in done.values()}, done)
+        self.assertEqual({}, self.changes(daemon))
+        self.assertEqual(pid, daemon.pid("one"))
+        # One that the volume would refuse if it were not so.
+        daemon.ctl("set", "one", "write_deadline=50s")
+        os.kill(pid, signal.SIGKILL)
+        daemon.wait_status(lambda status: status["service"]["pid"] not in (0, pid), "restart", "one")
+        daemon.wait_serving("one")
+        daemon.ctl("set", "one", "read_deadline=55s")
+        # The file wins.
+        self.assertEqual({("one", "set", "write_deadline"), ("one", "set", "read_deadline")},
+                         set(self.changes(daemon)))
+        daemon.stop()
+
+    def test_volumes_come_and_go(self):
+        """Proves that a new volume is started, and one whose file is gone is stopped cleanly; the third
+        keeps its client."""
+        daemon = self.set_up()
+        load = self.load(daemon.client(self.one)).start()
+        three = daemon.volume("three", legs="a")
+        self.two.conf.rename(self.rig.folder / "two.conf")
+        done = self.changes(daemon)
+        self.assertTrue(done["three", "add", None]["done"])
+        self.assertTrue(done["two", "remove", None]["done"])
+        daemon.wait_serving("three")
+        self.rig.wait_until(lambda: "two" not in daemon.statuses(), "two gone")
+        self.two.conf = self.rig.folder / "two.conf"
+        self.check_clean(self.two)
+        load.wait_count(20)
+        load.stop()
+        self.assertEqual([], load.errors)
+        self.assertFalse(load.connection_lost)
+        daemon.stop()
+        self.check_clean(three)
+
+    def test_a_broken_file_changes_nothing(self):
+        """Proves that one bad file stops the whole reload: neither the good changes nor the restart of
+        a killed server take anything from the folder."""
+        daemon = self.set_up()
+        self.one.settings["write_deadline"] = "77ms"
+        self.one.write_conf()
+        self.two.conf.write_text("[volume\n")
+        with self.assertRaises(CommandFailed) as failure:
+            daemon.ctl("reload")
+        self.assertIn("two.conf:1:", failure.exception.output)
+        self.assertIn("nothing is changed", failure.exception.output)
+        pid = daemon.pid("two")
+        os.kill(pid, signal.SIGKILL)
+        daemon.wait_status(lambda status: status["service"]["pid"] not in (0, pid), "restart", "two")
+        daemon.wait_serving("two")
+        self.two.write_conf()
+        self.assertEqual({("one", "set", "write_deadline")}, set(self.changes(daemon)))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_notify("READY=1")
+        daemon.stop()
+
+    def test_what_needs_a_restart(self):
+        """Proves that what cannot change while it runs is said, remembered over further reloads, and
+        done by a restart."""
+        daemon = self.set_up()
+        self.one.settings["min_legs"] = 3
+        self.one.write_conf()
+        change = self.changes(daemon)["one", "restart", "min_legs"]
+        self.assertEqual(("2", "3", False), (change["from"], change["to"], change["done"]))
+        self.assertIn("surefootctl restart one", change["message"])
+        self.assertIn(("one", "restart", "min_legs"), self.changes(daemon))
+        status = daemon.status("one")
+        self.assertEqual("min_legs", status["service"]["restart_needed_for"])
+        self.assertEqual(2, status["min_legs"])
+        daemon.ctl("restart", "one")
+        daemon.wait_status(lambda status: status["min_legs"] == 3 and status["state"] == "healthy",
+                           "min_legs", "one")
+        self.assertEqual({}, self.changes(daemon))
+        daemon.stop()
+
+
+class Telling(DaemonTest):
+    def test_events_of_all(self):
+        """Proves that one connection tells of all volumes, the daemon's own events too, and surefootctl
+        as JSON lines."""
+        daemon = self.daemon()
+        daemon.volume("one"), daemon.volume("two", legs="ab")
+        daemon.start()
+        with daemon.follow() as events:
+            daemon.ctl("leg", "fail", "one", "one-a")
+            event = self.next_event(events, lambda event: event["event"] == "leg-state")
+            self.assertEqual(("one", "one-a", "faulty"), (event["volume"], event["leg"], event["to"]))
+            os.kill(daemon.pid("two"), signal.SIGKILL)
+            event = self.next_event(events, lambda event: event["to"] == "down")
+            self.assertEqual(("two", "service"), (event["volume"], event["event"]))
+            self.assertIn("signal 9", event["reason"])
+            self.next_event(events, lambda event: event["event"] == "started")
+        lines = [json.loads(line) for line in daemon.ctl("events", "--json", "two").splitlines()]
+        self.assertEqual({"two"}, {line["volume"] for line in lines})
+        self.assertTrue(all("time" in line for line in lines))
+        self.assertEqual(2, sum(line["event"] == "started" for line in lines), lines)
+        daemon.stop()
+
+    def test_hook(self):
+        """Proves that the hook is called with what happened, in order, and that one that hangs is
+        killed and holds nobody up."""
+        said = self.rig.folder / "said"
+        hook = self.rig.folder / "hook"
+        hook.write_text(f"#!/bin/sh\n[ \"$1\" = server-ready ] && sleep 1000\n"
+                        f"echo \"$* $SUREFOOT_FROM $SUREFOOT_TO\" >> {said}\n")
+        hook.chmod(0o755)
+        daemon = self.daemon(hook=hook, hook_timeout="1s")
+        volume = daemon.volume(legs="abc")
+        daemon.start()
+        began = time.monotonic()
+        daemon.ctl("leg", "fail", "vol0", "vol0-b")
+        self.assertLess(time.monotonic() - began, 1)
+        self.rig.wait_until(lambda: self.returned(daemon, "vol0-b"), "the leg's return")
+        daemon.wait_serving()
+        self.rig.wait_until(lambda: said.exists() and "healthy" in said.read_text(), "the hook")
+        lines = said.read_text().splitlines()
+        wanted = ["leg-faulty vol0 vol0-b in-sync faulty", "degraded vol0 healthy degraded",
+                  "leg-returned vol0 vol0-b catching-up in-sync", "healthy vol0 degraded healthy"]
+        self.assertEqual(sorted(wanted), sorted(lines))
+        self.assertLess(lines.index(wanted[0]), lines.index(wanted[2]))
+        self.assertIn("hook for server-ready: killed after 1 s", daemon.log())
+        self.assertEqual(bytes(512), daemon.client(volume).connect().pread(512, 0))
+        daemon.stop()
+
+    def test_metrics(self):
+        """Proves that Prometheus finds what status says, in its format, and a volume that is down."""
+        port = free_port()
+        daemon = self.daemon(metrics=port)
+        volume = daemon.volume("one")
+        daemon.volume("two", legs="ab")
+        daemon.start()
+        handle = daemon.client(volume).connect()
+        for block in range(50):
+            handle.pwrite(b"z" * 4096, block * 4096)
+        daemon.ctl("leg", "fail", "one", "one-c")
+        os.kill(daemon.pid("two"), signal.SIGSTOP)
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        values = {}
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                self.assertNotIn(name, values)
+                values[name] = float(value)
+        self.assertEqual(50, values['surefoot_volume_writes_total{volume="one"}'])
+        self.assertEqual(1, values['surefoot_volume_state{volume="one",state="degraded"}'])
+        self.assertEqual(1, values['surefoot_volume_state{volume="two",state="failed"}'])
+        self.assertEqual(1, values['surefoot_leg_state{volume="one",leg="one-c",state="faulty"}'])
+        p99 = values['surefoot_leg_latency_seconds{volume="one",leg="one-a",kind="write",'
+                     'quantile="0.99"}']
+        self.assertTrue(0 < p99 < 10, p99)
+        os.kill(daemon.pid("two"), signal.SIGCONT)
+        with self.assertRaises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+        daemon.stop()
+
+    def test_off_by_default(self):
+        """Proves that without the setting nothing listens on the network."""
+        daemon = self.daemon()
+        daemon.volume(legs="a")
+        daemon.start()
+        links = []
+        for fd in os.listdir(f"/proc/{daemon.process.pid}/fd"):
+            links.append(os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}"))
+        inodes = {link[8:-1] for link in links if link.startswith("socket:")}
+        for table in ("tcp", "tcp6", "udp", "udp6"):
+            with open(f"/proc/net/{table}") as lines:
+                self.assertFalse(inodes & {line.split()[9] for line in lines}, table)
+        daemon.stop()
+
+
+class Abuse(DaemonTest):
+    """The control socket against clients that are broken, slow, many or gone."""
+
+    def connect(self, daemon):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(PATIENCE_S)
+        connection.connect(str(daemon.control))
+        self.addCleanup(connection.close)
+        return connection
+
+    def reply(self, connection):
+        data = b""
+        while not data.endswith(b"\n"):
+            piece = connection.recv(65536)
+            if not piece:
+                break
+            data += piece
+        return data
+
+    def test_broken_clients(self):
+        """Proves that rubbish, half lines, far too long ones and sudden ends leave the daemon well."""
+        daemon = self.daemon()
+        daemon.volume()
+        daemon.start()
+        for rubbish in (b"\n", b"{}\n", b"\0\0\0\n", b"[1,2]\n", b'{"version":1,"command":"stop"}\n',
+                        b'{"version":1,"command":"set","key":"a","value":"b"}\n',
+                        b'{"version":1,"command":"status","volume":"nobody"}\n'):
+            connection = self.connect(daemon)
+            connection.sendall(rubbish)
+            self.assertFalse(json.loads(self.reply(connection))["ok"], rubbish)
+        connection = self.connect(daemon)
+        try:
+            connection.sendall(b"x" * 200000)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        self.assertIn(b"longer than", self.reply(connection))
+        for _ in range(50):
+            connection = self.connect(daemon)
+            connection.sendall(b'{"version":1,"command":"status"}\n')
+            connection.close()
+        self.rig.wait_until(lambda: "vol0" in daemon.ctl("status", check=False), "a free place")
+        connection = self.connect(daemon)
+        connection.sendall(b'{"version":1,"command":"status"}\n' * 20)
+        connection.shutdown(socket.SHUT_WR)
+        lines = b""
+        while piece := connection.recv(65536):
+            lines += piece
+        self.assertEqual(20, lines.count(b'"ok":true') + lines.count(b'"ok": true'))
+        self.assertEqual("healthy", daemon.status()["state"])
+        daemon.stop()
+
+    def test_clients_that_do_not_read(self):
+        """Proves that followers and askers that read nothing are dropped in the end and stop neither
+        events nor others."""
+        daemon = self.daemon()
+        daemon.volume()
+        daemon.start()
+        deaf = [self.connect(daemon) for _ in range(4)]
+        for connection in deaf:
+            connection.sendall(b'{"version":1,"command":"events","follow":true}\n')
+        asker = self.connect(daemon)
+        asker.setblocking(False)
+        try:
+            while True:
+                asker.send(b'{"version":1,"command":"status"}\n' * 100)
+        except BlockingIOError:
+            pass
+        for _ in range(3):
+            daemon.ctl("leg", "fail", "vol0", "vol0-a")
+            self.rig.wait_until(lambda: self.returned(daemon, "vol0-a"), "the leg's return")
+            daemon.wait_serving()
+        self.assertEqual("healthy", daemon.status()["state"])
+        daemon.stop()
+
+    def test_many_clients(self):
+        """Proves that at the limit a further client is told so, and that places become free again."""
+        daemon = self.daemon()
+        daemon.volume()
+        daemon.start()
+        crowd = [self.connect(daemon) for _ in range(32)]
+        late = self.connect(daemon)
+        self.assertIn(b"too many clients", self.reply(late))
+        for connection in crowd:
+            connection.close()
+        self.rig.wait_until(lambda: "vol0" in daemon.ctl("status", check=False), "a free place")
+        daemon.stop()
+
+    def test_mode_of_the_sockets(self):
+        """Proves that only the owner and the group may connect."""
+        daemon = self.daemon()
+        daemon.volume()
+        daemon.start()
+        for path in (daemon.control, daemon.runtime / "vol0.sock",
+                     daemon.runtime / "volumes" / "vol0.ctl"):
+            self.assertEqual(0o660, path.stat().st_mode & 0o777, path)
+        daemon.stop()
+
+
+if __name__ == "__main__":
+    main()
