@@ -77,6 +77,14 @@ events_publish(struct events *events, json_t *event) {
   events->published(events->ctx, event);
 }
 
+bool
+events_has(const struct events *events, const json_t *event) {
+  for (unsigned i = 0; i < SF_CONTROL_EVENTS_KEPT; i++)
+    if (events->kept[i] && json_equal(events->kept[i], event))
+      return true;
+  return false;
+}
+
 void
 events_service(struct events *events, const char *volume, const char *from, const char *to,
                const char *reason) {

@@ -4,6 +4,7 @@
 #define SUREFOOTD_EVENTS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <surefoot/control.h>
@@ -21,6 +22,9 @@ void events_clear(struct events *events);
 
 /* An event of a volume, as its own socket gave it. */
 void events_publish(struct events *events, json_t *event);
+
+/* Is this very event among those kept? */
+bool events_has(const struct events *events, const json_t *event);
 
 /* One of the daemon's own: "service", from one state to another.  from and reason may be "". */
 void events_service(struct events *events, const char *volume, const char *from, const char *to,

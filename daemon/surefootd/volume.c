@@ -94,11 +94,6 @@ note_state(struct volume *volume, const char *state) {
 
 static void
 take_event(struct volume *volume, json_t *event) {
-  uint64_t at = (uint64_t) json_integer_value(json_object_get(event, "monotonic_ns"));
-  /* A feed that is opened again begins with what was told already. */
-  if (at != 0 && at <= volume->last_event_ns)
-    return;
-  volume->last_event_ns = at ? at : volume->last_event_ns;
   const char *kind = events_text(event, "event");
   if (strcmp(kind, "state") == 0)
     note_state(volume, events_text(event, "to"));
@@ -120,7 +115,9 @@ on_feed_line(void *ctx, json_t *object) {
     take_event(volume, object);
     return;
   }
-  json_array_foreach(kept, i, event) take_event(volume, event);
+  /* A feed that is opened again begins with what was told already. */
+  json_array_foreach(kept, i, event) if (!events_has(&volume->daemon->events, event))
+      take_event(volume, event);
 }
 
 static void

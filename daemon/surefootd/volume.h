@@ -64,7 +64,6 @@ struct volume {
 
   struct upstream *feed;       /* its events */
   sd_event_source *feed_timer; /* the next look at its health; the feed is opened again there */
-  uint64_t last_event_ns;
   struct call *health;
   struct call *stop_call;
   bool silent;    /* it does not answer on its socket */

@@ -413,12 +413,12 @@ class Telling(DaemonTest):
         self.assertLess(time.monotonic() - began, 1)
         self.rig.wait_until(lambda: self.returned(daemon, "vol0-b"), "the leg's return")
         daemon.wait_serving()
-        self.rig.wait_until(lambda: said.exists() and "healthy" in said.read_text(), "the hook")
+        self.rig.wait_until(lambda: said.exists() and "degraded healthy" in said.read_text(), "the hook")
         lines = said.read_text().splitlines()
-        wanted = ["leg-faulty vol0 vol0-b in-sync faulty", "degraded vol0 healthy degraded",
+        wanted = ["healthy vol0 starting healthy", "leg-faulty vol0 vol0-b in-sync faulty", "degraded vol0 healthy degraded",
                   "leg-returned vol0 vol0-b catching-up in-sync", "healthy vol0 degraded healthy"]
         self.assertEqual(sorted(wanted), sorted(lines))
-        self.assertLess(lines.index(wanted[0]), lines.index(wanted[2]))
+        self.assertLess(lines.index(wanted[1]), lines.index(wanted[3]))
         self.assertIn("hook for server-ready: killed after 1 s", daemon.log())
         self.assertEqual(bytes(512), daemon.client(volume).connect().pread(512, 0))
         daemon.stop()
