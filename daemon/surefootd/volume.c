@@ -600,6 +600,7 @@ volume_destroy(struct volume *volume) {
   server_destroy(&volume->server);
   sf_socket_file_close(&volume->socket);
   command_forget(&volume->daemon->settings, volume->plan);
+  unlink(volume->control_path); /* a server that was killed leaves it */
   free(volume->plan->text);
   free(volume->plan);
   free(volume);

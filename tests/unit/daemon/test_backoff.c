@@ -1,0 +1,50 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "backoff.h"
+
+#define SECOND UINT64_C(1000000)
+
+/* Proves that the first failure is tried again at once, and later ones ever later up to a limit. */
+static void
+test_growth(void **state) {
+  struct backoff backoff = {0};
+  const uint64_t wanted[] = {0,          SECOND / 2,  SECOND,      2 * SECOND, 4 * SECOND,
+                             8 * SECOND, 16 * SECOND, 30 * SECOND, 30 * SECOND};
+  for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
+    assert_int_equal(backoff_failed(&backoff, 1000 * SECOND), wanted[i]);
+  for (unsigned i = 0; i < 1000; i++)
+    assert_int_equal(backoff_failed(&backoff, 1000 * SECOND), 30 * SECOND);
+}
+
+/* Proves that only a minute of being well ends the growth: who dies every few seconds is not
+ * started in a tight loop. */
+static void
+test_wellness(void **state) {
+  struct backoff backoff = {0};
+  uint64_t now = SECOND;
+  for (unsigned i = 0; i < 5; i++) {
+    backoff_well(&backoff, now);
+    now += 59 * SECOND;
+    backoff_failed(&backoff, now);
+  }
+  backoff_well(&backoff, now);
+  assert_int_equal(backoff_failed(&backoff, now + SECOND), 8 * SECOND);
+  backoff_well(&backoff, now);
+  backoff_well(&backoff, now + 50 * SECOND); /* said again: since the first time */
+  assert_int_equal(backoff_failed(&backoff, now + 60 * SECOND), 0);
+  assert_int_equal(backoff_failed(&backoff, now + 60 * SECOND), SECOND / 2);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_growth),
+      cmocka_unit_test(test_wellness),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
