@@ -35,8 +35,8 @@ static void
 wake(struct sf_tio_executor *exec) {
   uint64_t one = 1;
 
-  atomic_store(&exec->wake, true);
-  if (atomic_load(&exec->waiting))
+  /* Whoever said so first has woken it, or it has not begun to wait. */
+  if (!atomic_exchange(&exec->wake, true) && atomic_load(&exec->waiting))
     SF_MUST(write(exec->wake_fd, &one, sizeof one) == sizeof one || errno == EAGAIN);
 }
 
