@@ -10,7 +10,6 @@ import argparse
 import fnmatch
 import json
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -127,11 +126,6 @@ def measure_place(plan, rig, name, notes):
     return found
 
 
-def medians(found):
-    return {load: {system: statistics.median(r["per_s"] for r in rounds)
-                   for system, rounds in its.items()} for load, its in found.items()}
-
-
 # ---- the whole ----
 
 
@@ -140,10 +134,10 @@ def run(plan, rig, result):
     result["machine"] = machine.describe(rig)
     say(report.machine(result["machine"]))
     if "speed" in plan.parts:
-        result["speed"] = {}
         for name in plan.places:
-            result["speed"][name] = measure_place(plan, rig, name, notes)
-            say(report.speed(name, result["speed"][name]))
+            found = result.setdefault("speed", {}).setdefault(name, {})
+            found.update(measure_place(plan, rig, name, notes))
+            say(report.speed(name, found))
     if "stall" in plan.parts:
         try:
             result["stall"] = stall.measure(plan.stall, rig, progress)
@@ -164,6 +158,8 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
     parser.add_argument("--build", default="build", help="the build folder")
     parser.add_argument("--output", default="build/bench", help="where results.json and stall.svg go")
+    parser.add_argument("--add", action="store_true",
+                        help="to the results that are there: a long run in short parts")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of each measurement")
     parser.add_argument("--part", action="append", choices=["speed", "stall", "cost"])
@@ -171,6 +167,13 @@ def parse():
     parser.add_argument("--load", action="append", metavar="PATTERN", help="as randwrite-d32")
     parser.add_argument("--system", action="append", choices=list(systems.NAMES))
     return parser.parse_args()
+
+
+def begin(arguments, output):
+    earlier = output / "results.json"
+    if arguments.add and earlier.exists():
+        return json.loads(earlier.read_text())
+    return {"notes": [], "quick": arguments.quick, "took_s": 0}
 
 
 def main():
@@ -184,7 +187,7 @@ def main():
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    result, rig, code = {"notes": [], "quick": plan.quick, "rounds": plan.rounds}, None, 1
+    result, rig, code = begin(arguments, output), None, 1
     began = time.monotonic()
     try:
         places.check_io_uring()
@@ -204,7 +207,7 @@ def main():
             signal.signal(number, signal.SIG_IGN)
         if rig:
             rig.close()
-    result["took_s"] = round(time.monotonic() - began)
+    result["took_s"] += round(time.monotonic() - began)
     for note in result["notes"]:
         say(f"  {note}")
     (output / "results.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -26,7 +26,7 @@ def speed(place, found):
     what = {load.key: load.what for load in full()}
     lines = [f"{PLACES[place]}: requests a second, median of the rounds (of that of the first column)", "",
              " " * 50 + "".join(f"{name:>17}" for name in names)]
-    for load, its in found.items():
+    for load, its in sorted(found.items(), key=lambda item: list(what).index(item[0])):
         cells, first = [], None
         for name in names:
             if name not in its:
