@@ -288,7 +288,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .event = host_event,
       .trace = serve->options.trace == NULL ? NULL : host_trace,
   };
-  struct sf_volume_params params = {.config = &serve->config, .assembly = &serve->assembly};
+  struct sf_volume_params params = {
+      .config = &serve->config, .assembly = &serve->assembly, .block_bytes = serve->block_bytes};
   int r;
 
   r = sf_tio_client_create(&client, &serve->client);

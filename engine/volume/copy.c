@@ -50,6 +50,9 @@ copy_end(struct sf_op *op, enum copy_end how) {
       v->host.buffer_put(v->ctx, copy->buffer[i]);
     copy->buffer[i] = NULL;
   }
+  if (copy->run_buffer != NULL)
+    v->host.buffer_put(v->ctx, copy->run_buffer);
+  copy->run_buffer = NULL;
   if (how == COPY_DONE) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
@@ -137,7 +140,7 @@ copy_run(struct sf_op *op) {
   }
   copy->source = source;
   copy->targets &= (legset) ~legbit((unsigned) source);
-  copy->differ = 0;
+  copy->differ = copy->unread = copy->run = 0;
   copy->reading = 0;
   from = legbit((unsigned) source) | (copy->of->converge ? copy->targets : 0);
   EACH_LEG(leg, from) {
@@ -154,12 +157,99 @@ copy_run(struct sf_op *op) {
     copy_end(op, COPY_FAILED); /* one that is not read is not compared either */
 }
 
+/* ---- writing ---- */
+
 static void
-finish_if_written(struct sf_op *op) {
+put_run(struct sf_volume *v, struct copy *copy) {
+  if (copy->run_buffer != NULL)
+    v->host.buffer_put(v->ctx, copy->run_buffer);
+  copy->run_buffer = NULL;
+}
+
+/* Of these legs, the ones that hold something else than the source in a block of the piece. */
+static legset
+differ_at(const struct sf_volume *v, const struct copy *copy, legset legs, uint64_t at) {
+  const uint8_t *good = (const uint8_t *) copy->buffer[copy->source]->data + at;
+  legset set = 0;
+
+  EACH_LEG(leg, legs)
+  if ((copy->unread & legbit(leg)) ||
+      memcmp((const uint8_t *) copy->buffer[leg]->data + at, good, v->block_bytes) != 0)
+    set |= legbit(leg);
+  return set;
+}
+
+/* The next run of blocks in which the same legs differ.  What is equal is not written again: it may be
+ * acknowledged, and the power may fail in the middle of a sector. */
+static legset
+next_run(const struct sf_op *op, uint64_t *from, uint64_t *length) {
+  const struct sf_volume *v = op->volume;
+  const struct copy *copy = op->copy;
+  legset legs = standing(v, copy, copy->differ), run = 0;
+  uint64_t at = copy->written;
+
+  while (at < op->length && (run = differ_at(v, copy, legs, at)) == 0)
+    at += v->block_bytes;
+  *from = at;
+  while (at < op->length && differ_at(v, copy, legs, at) == run)
+    at += v->block_bytes;
+  *length = at - *from;
+  return run;
+}
+
+/* False: the copy has ended for want of a buffer or a slot. */
+static bool
+write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
+  struct sf_tio_buffer *source = copy->buffer[copy->source];
+  struct io_args args = {
+      .op = SF_TIO_WRITE,
+      .kind = SF_WRITE_KIND,
+      .legs = legs,
+      .offset = v->data_offset + op->offset + from,
+      .length = length,
+      .buffer = source,
+  };
 
-  if ((standing(v, copy, copy->differ) & (legset) ~op->ok) == 0)
+  if (from > 0) {
+    args.buffer = copy->run_buffer = v->host.buffer_get(v->ctx, length);
+    if (args.buffer == NULL) {
+      copy_end(op, COPY_LATER);
+      return false;
+    }
+    memcpy(args.buffer->data, (const uint8_t *) source->data + from, length);
+  }
+  copy->written = from + length;
+  copy->run = legs;
+  op->ok &= (legset) ~legs;
+  op->writing |= legs;
+  op_send(op, &args);
+  if (!(op->running & legs)) {
+    copy_end(op, COPY_FAILED);
+    return false;
+  }
+  return true;
+}
+
+/* What was written is written where it still matters: what next? */
+static void
+go_on_writing(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  uint64_t from = 0, length = op->length;
+  legset legs;
+
+  if ((standing(v, copy, copy->run) & (legset) ~op->ok) != 0)
+    return;
+  put_run(v, copy);
+  if (copy->of->converge)
+    legs = next_run(op, &from, &length);
+  else
+    legs = copy->written == 0 ? standing(v, copy, copy->targets) : 0;
+  if (legs != 0)
+    write_run_of(op, legs, from, length);
+  else
     copy_end(op, copy->of->converge || standing(v, copy, copy->targets) == copy->targets
                      ? COPY_DONE
                      : COPY_FAILED);
@@ -167,37 +257,17 @@ finish_if_written(struct sf_op *op) {
 
 static void
 start_writing(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
-  unsigned source = (unsigned) copy->source;
-  struct io_args args = {
-      .op = SF_TIO_WRITE,
-      .kind = SF_WRITE_KIND,
-      .offset = v->data_offset + op->offset,
-      .length = op->length,
-      .buffer = copy->buffer[source],
-  };
 
-  if (copy->of->converge) {
-    EACH_LEG(leg, op->ok & copy->targets)
-    if (memcmp(copy->buffer[leg]->data, copy->buffer[source]->data, op->length) != 0)
-      copy->differ |= legbit(leg);
-  } else {
-    copy->differ = copy->targets;
-  }
-  copy_move(v, copy, COPY_WRITING);
-  args.legs = standing(v, copy, copy->differ);
-  op->ok = (op->ok | legbit(source)) & (legset) ~args.legs;
-  if (args.legs != 0) {
-    op->writing |= args.legs;
-    op_send(op, &args);
-    if (!(op->running & args.legs)) {
-      copy_end(op, COPY_FAILED);
-      return;
-    }
-  }
-  finish_if_written(op);
+  copy->written = 0;
+  copy->run = 0;
+  copy->differ |= op->ok & copy->targets;
+  op->ok |= legbit((unsigned) copy->source);
+  copy_move(op->volume, copy, COPY_WRITING);
+  go_on_writing(op);
 }
+
+/* ---- reading ---- */
 
 static void
 on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
@@ -222,6 +292,7 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   } else if (event->state == SF_TIO_ERROR && copy->of->converge) {
     /* A bad block there: some other leg's answer goes over it. */
     copy->differ |= bit;
+    copy->unread |= bit;
     copy->targets |= bit;
     if ((int) leg == copy->source) {
       legset good = (op->ok | copy->reading) & copy->targets & (legset) ~copy->differ;
@@ -258,7 +329,7 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
     return;
   }
-  finish_if_written(op);
+  go_on_writing(op);
 }
 
 void

@@ -177,8 +177,13 @@ struct copy {
   struct copying *of;
   unsigned piece;
   int source;
-  legset targets, differ;
+  legset targets;
+  legset differ; /* CONVERGE: may differ from the source */
+  legset unread; /* of these, could not be read */
   legset reading;
+  legset run;       /* the blocks in writing go to these */
+  uint64_t written; /* of the piece, the blocks in writing included */
+  struct sf_tio_buffer *run_buffer;
   struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* one per leg that is read */
 };
 
@@ -284,6 +289,7 @@ struct sf_volume {
   uint64_t size_bytes, data_offset, extent_bytes, extents;
   uint64_t served_bytes; /* what clients may use: less than size_bytes while it grows */
   unsigned extent_shift;
+  uint32_t block_bytes;
   enum phase phase;
   enum sf_volume_state told; /* the state last reported */
   uint64_t now_ns;           /* of the entry being served */

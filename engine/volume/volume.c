@@ -596,7 +596,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   struct sf_volume *v;
   int r;
 
-  SF_MUST(params->assembly->may_start);
+  SF_MUST(params->assembly->may_start && params->block_bytes > 0);
   v = calloc(1, sizeof *v);
   if (v == NULL)
     return -ENOMEM;
@@ -605,6 +605,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   v->ctx = ctx;
   v->config = *params->config;
   v->legs = params->config->legs;
+  v->block_bytes = params->block_bytes;
   init_identity(v, params);
   v->size_bytes = v->served_bytes = v->identity.data_bytes;
   v->data_offset = v->identity.data_offset;

@@ -17,10 +17,17 @@ inside_destroy(struct sf_volume *v) {
       if (op->buffer[k] != NULL && k > 0)
         v->host.buffer_put(v->ctx, op->buffer[k]);
   }
-  for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
+  for (unsigned i = 0; i < SF_COPY_SLOTS; i++) {
+    struct copy *copy = &v->copier.slot[i];
+
+    if (copy->sm.state == COPY_IDLE)
+      continue;
     for (unsigned k = 0; k < v->legs; k++)
-      if (v->copier.slot[i].sm.state != COPY_IDLE && v->copier.slot[i].buffer[k] != NULL)
-        v->host.buffer_put(v->ctx, v->copier.slot[i].buffer[k]);
+      if (copy->buffer[k] != NULL)
+        v->host.buffer_put(v->ctx, copy->buffer[k]);
+    if (copy->run_buffer != NULL)
+      v->host.buffer_put(v->ctx, copy->run_buffer);
+  }
   if (sf_volume_destroy(v) != 0)
     sim_fail("sf_volume_destroy");
 }

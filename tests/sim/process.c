@@ -111,7 +111,8 @@ is_available(unsigned leg) {
 static void
 create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
   struct sf_volume_host host = tio_host;
-  struct sf_volume_params params = {.config = &sim.config, .assembly = assembly};
+  struct sf_volume_params params = {
+      .config = &sim.config, .assembly = assembly, .block_bytes = BLOCK};
   int r;
 
   host.timer = host_timer;
