@@ -277,7 +277,8 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 
   if (event->state == SF_TIO_TIMEOUT) {
     v->leg[leg].avoid = true;
-    if (legcount(op->ok & volume_serving(v) & (legset) ~bit) > 0 && leg_can_leave(v, leg)) {
+    if (legcount(op->ok & volume_serving(v) & (legset) ~bit) >= v->min_legs &&
+        leg_can_leave(v, leg)) {
       char reason[128];
 
       op_reason(op, leg, reason, sizeof reason);

@@ -160,6 +160,7 @@ struct leg {
   uint64_t timeouts, errors;
   uint64_t read_end;     /* where the last read ended: sequential runs stay */
   uint64_t read_last_ns; /* when it was last measured */
+  uint64_t heard_ns;     /* when it last did anything that was asked */
   unsigned reads_running;
   bool canceled; /* what it held when it left was given up on */
   bool avoid;    /* a read is overdue there and it could not be demoted */
@@ -407,6 +408,7 @@ void flush_answered(struct sf_op *op, int error);
 
 /* leg.c */
 bool leg_can_leave(const struct sf_volume *v, unsigned leg);
+bool leg_is_alone(const struct sf_volume *v, unsigned leg, uint64_t since_ns);
 void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 enum sf_leg_state leg_state_for(int error);

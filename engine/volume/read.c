@@ -165,26 +165,24 @@ on_repair(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 
   if (event->state == SF_TIO_OK) {
     volume_event(v, SF_EVENT_READ_REPAIRED, (int) leg, NULL, NULL, "");
-  } else if (event->state == SF_TIO_ERROR && (volume_serving(v) & legbit(leg))) {
+  } else if ((event->state == SF_TIO_ERROR || event->state == SF_TIO_TIMEOUT) &&
+             (volume_serving(v) & legbit(leg)) && leg_can_leave(v, leg) &&
+             leg_is_alone(v, leg, op->started_ns)) {
     op_reason(op, leg, reason, sizeof reason);
-    if (leg_can_leave(v, leg))
-      leg_demote(v, leg, leg_state_for(event->error), reason);
-  } else if (event->state == SF_TIO_TIMEOUT && (volume_serving(v) & legbit(leg)) &&
-             leg_can_leave(v, leg)) {
-    op_reason(op, leg, reason, sizeof reason);
-    leg_demote(v, leg, SF_STATE_LATE, reason);
+    leg_demote(v, leg, event->state == SF_TIO_ERROR ? leg_state_for(event->error) : SF_STATE_LATE,
+               reason);
   }
 }
 
-/* R4 holds for reads too: a leg that missed one is not asked again, and not waited for by a write.
- * The other leg's answer is the evidence that the fault is not our own. */
+/* R4 holds for reads too: a leg that missed one is not asked again, and not waited for by a write if
+ * enough others are well.  The other leg's answer is the evidence that the fault is not our own. */
 static void
 judge_late(struct sf_op *op, legset late) {
   struct sf_volume *v = op->volume;
   char reason[128];
 
   EACH_LEG(leg, late & volume_serving(v)) {
-    if (!leg_can_leave(v, leg)) {
+    if (!leg_can_leave(v, leg) || !leg_is_alone(v, leg, op->started_ns)) {
       v->leg[leg].avoid = true;
       continue;
     }

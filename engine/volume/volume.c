@@ -120,6 +120,8 @@ io_event(const struct sf_tio_event *event) {
     if (--v->leg[leg].running == 0 && leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
       v->dirty = true;
   }
+  if (event->state == SF_TIO_OK && !event->late)
+    v->leg[leg].heard_ns = v->now_ns;
   if (event->state == SF_TIO_TIMEOUT)
     v->leg[leg].timeouts++;
   if (event->state == SF_TIO_ERROR && !event->late)
