@@ -56,7 +56,8 @@ struct io_args {
   uint64_t offset; /* on the leg */
   uint64_t length;
   struct sf_tio_buffer *buffer;
-  uint64_t spent_ns; /* of the timeout, before this */
+  uint64_t spent_ns;        /* of the timeout, before this */
+  const uint64_t *since_ns; /* or NULL: of each leg, since when it keeps somebody waiting, 0: not */
 };
 
 /* 0, or -errno and then no event will come. */
@@ -244,8 +245,10 @@ struct map_page {
   uint64_t sent[SF_LEGS_MAX]; /* the version last sent to the leg */
   uint64_t done[SF_LEGS_MAX]; /* the version that it holds; 0: not known */
   legset busy;                /* a write of it runs there: at most one per leg */
-  legset overdue, failed;     /* the last one is late, or ended with an error */
-  bool had_intent;            /* at the start */
+  /* Since when the write that runs there keeps somebody waiting who needs the next; 0: nobody. */
+  uint64_t since_ns[SF_LEGS_MAX];
+  legset overdue, failed; /* the last one is late, or ended with an error */
+  bool had_intent;        /* at the start */
 };
 
 struct maps {

@@ -92,11 +92,15 @@ lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version
 void
 map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
   struct map_page *page = &v->maps.page[index];
+  legset lack = lacking(v, page, version);
 
   if (page->must < version)
     page->must = version;
+  EACH_LEG(leg, lack & page->busy)
+  if (page->sent[leg] < version && page->since_ns[leg] == 0)
+    page->since_ns[leg] = v->now_ns;
   /* A leg that an answer still needs and that is on its way out gets nothing more. */
-  if (lacking(v, page, version) != 0 && sf_map_set(&v->maps.urgent, index))
+  if (lack != 0 && sf_map_set(&v->maps.urgent, index))
     v->dirty = true;
 }
 
@@ -114,7 +118,7 @@ map_changed(struct sf_volume *v, uint64_t index, bool urgent) {
 void
 map_leg_left(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
-    v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = 0;
+    v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = v->maps.page[p].since_ns[leg] = 0;
     v->maps.page[p].overdue &= (legset) ~legbit(leg);
     v->maps.page[p].failed &= (legset) ~legbit(leg);
   }
@@ -175,6 +179,7 @@ start_write(struct sf_volume *v, uint64_t index) {
       .legs = lacking(v, page, page->version) & (legset) ~(page->busy | page->failed),
       .offset = SF_MAP_PAGE_OFFSET(index),
       .length = SF_PAGE_BYTES,
+      .since_ns = page->since_ns,
   };
   struct map_write *write;
 
@@ -196,8 +201,10 @@ start_write(struct sf_volume *v, uint64_t index) {
   write->version = page->version;
   write->pending = args.legs;
   page->busy |= args.legs;
-  EACH_LEG(leg, args.legs)
-  page->sent[leg] = page->version;
+  EACH_LEG(leg, args.legs) {
+    page->sent[leg] = page->version;
+    page->since_ns[leg] = 0;
+  }
   write_move(v, write, MAP_WRITING);
   return true;
 }

@@ -142,8 +142,11 @@ sf_volume_late(const struct sf_tio_event *event) {
 static uint64_t
 timeout_left(const struct sf_volume *v, unsigned leg, const struct io_args *args) {
   uint64_t timeout = sf_config_timeout(&v->config, leg, args->kind);
+  uint64_t spent = args->spent_ns;
 
-  return args->spent_ns < timeout - timeout / 4 ? timeout - args->spent_ns : timeout / 4;
+  if (args->since_ns != NULL && args->since_ns[leg] != 0)
+    spent += v->now_ns - args->since_ns[leg];
+  return spent < timeout - timeout / 4 ? timeout - spent : timeout / 4;
 }
 
 int
