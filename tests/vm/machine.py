@@ -19,6 +19,9 @@ BOOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 UNPACKED = ("udev",)  # beside the kernel: what a container has no use for and a machine has
 
 
+SLOWNESS = float(os.environ.get("SUREFOOT_SLOWNESS", "1"))
+
+
 class Unavailable(Exception):
     """This machine cannot do it, and why."""
 
@@ -202,7 +205,7 @@ class Machine:
             # behind in qemu.
             words += ["-drive", f"file={disk},if=virtio,cache=writeback,"
                                 f"format={'qcow2' if disk.suffix == '.qcow2' else 'raw'}"]
-        told = " ".join([f"vmtest={self.mode}:{self.program}", *self.arguments])
+        told = " ".join([f"vmtest={self.mode}:{self.program}", f"slowness={SLOWNESS}", *self.arguments])
         words += ["-append", f"console=ttyS0 quiet panic=-1 mitigations=off {told}"]
         with open(self.out / "qemu.log", "ab") as log:
             self.process = subprocess.Popen([str(word) for word in words],
@@ -212,7 +215,7 @@ class Machine:
     def wait(self, seconds):
         """Until it powered off.  What the guest's program returned; None if it did not say."""
         try:
-            self.process.wait(seconds)
+            self.process.wait(seconds * SLOWNESS)
         except subprocess.TimeoutExpired:
             self.kill()
             print(f"the guest was still there after {seconds} s", flush=True)
@@ -226,7 +229,7 @@ class Machine:
 
     def wait_until(self, condition, what, seconds):
         """condition is about files in /out.  Fails at once when the guest is gone."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOWNESS
         while not condition():
             if self.process.poll() is not None:
                 raise RuntimeError(f"the guest ended before: {what}")
