@@ -204,9 +204,9 @@ class Life:
     def mix_up(self):
         """A subset of the legs for the next start."""
         for member in self.members:
-            if member.frozen and self.random.random() < 0.7:
+            if not member.present and self.random.random() < 0.6:
                 member.come_back()
-            if not member.frozen and self.random.random() < 0.3:
+            if member.present and self.random.random() < 0.3:
                 if member.can_freeze:
                     # A start waits five seconds for one that hangs: not too often.
                     if self.random.random() < 0.25:

@@ -1,0 +1,153 @@
+"""What the maps on disk cost: this build beside one without them, measured in turns on the same disk.
+
+  hot    4 KiB random writes at depth 32 over extents that have their intent
+  first  one write at depth 1 into each extent: the first one, and the second
+  cold   as hot, but an extent loses its intent at once (hot_extents=16, intent_delay=10ms)
+
+The build without maps (-DSF_TEST_WITHOUT_MAPS=ON) keeps no promise after a crash; it is for this only.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
+
+import fio
+from rig import MIB, Rig
+
+SIZE = 1024 * MIB
+EXTENT = MIB
+EVERY_DEADLINE = "2s"  # a slow moment of this disk is no reason to take a leg out
+
+
+class Side:
+    """One build and its volume; idle while the other has its turn."""
+
+    def __init__(self, name, build, **settings):
+        self.name = name
+        self.rig = Rig(build)
+        self.volume = self.rig.volume(
+            self.rig.file_legs(), SIZE, write_deadline=EVERY_DEADLINE,
+            read_deadline=EVERY_DEADLINE, flush_deadline=EVERY_DEADLINE, **settings).create()
+        self.start()
+        self.fio("write", bs="1M", depth=8, whole=True)
+
+    def start(self):
+        self.server = self.volume.serve(threads=64)
+        self.volume.wait_all_in_sync(60)
+
+    def restart(self, **settings):
+        self.server.stop(60)
+        self.volume.settings.update(settings)
+        self.volume.write_conf()
+        self.start()
+
+    def fio(self, rw, bs="4k", depth=32, seconds=None, whole=False):
+        words = ["fio", "--name=load", "--ioengine=nbd", f"--uri={self.server.uri}", f"--rw={rw}",
+                 f"--bs={bs}", f"--iodepth={depth}", f"--size={SIZE}", "--randrepeat=0",
+                 "--random_generator=tausworthe64", "--percentile_list=50:99:99.9", "--thread",
+                 "--lat_percentiles=1", "--clat_percentiles=0"]
+        if whole:
+            words += ["--end_fsync=1"]
+        if seconds:
+            words += [f"--runtime={int(seconds * 1000)}ms", "--time_based"]
+        return fio.run(self.rig, words, 60)["write"]
+
+    def touch_every_extent(self):
+        """One write into each: afterwards all have intent."""
+        return self.fio(f"write:{EXTENT - 4096}", depth=1)
+
+    def close(self):
+        self.rig.close()
+
+
+def in_turns(sides, rounds, measure):
+    """[[with, without], ...]: who comes first changes from round to round."""
+    pairs = []
+    for number in range(rounds):
+        order = sides if number % 2 == 0 else sides[::-1]
+        found = {side.name: measure(side) for side in order}
+        pairs.append([found[side.name] for side in sides])
+    return pairs
+
+
+def compare(what, pairs, key):
+    values = [[pair[i][key] for pair in pairs] for i in range(2)]
+    ratio = statistics.median(a / b for a, b in zip(*values))
+    with_maps, without = (statistics.median(side) for side in values)
+    print(f"{what:44} {with_maps:10.1f} {without:10.1f} {ratio:8.3f}", flush=True)
+    return {"with": with_maps, "without": without, "ratio": ratio, "rounds": values}
+
+
+def measure_hot(sides, rounds, seconds):
+    def once(side):
+        side.touch_every_extent()
+        return side.fio("randwrite", seconds=seconds)
+
+    pairs = in_turns(sides, rounds, once)
+    return {"hot": compare("hot: 4 KiB random writes per second, depth 32", pairs, "per_s")}
+
+
+def measure_first(sides, rounds):
+    def once(side):
+        side.restart()  # a clean stop leaves no intent
+        return {"first": side.touch_every_extent(), "second": side.touch_every_extent()}
+
+    pairs = in_turns(sides, rounds, once)
+    found = {}
+    for which in ("first", "second"):
+        for percentile in ("p50_us", "p99_us"):
+            one = [[side[which] for side in pair] for pair in pairs]
+            found[f"{which}_{percentile}"] = compare(
+                f"{which} write into an extent, depth 1, {percentile[:-3]}, us", one, percentile)
+    return found
+
+
+def measure_cold(sides, rounds, seconds):
+    for side in sides:
+        side.restart(hot_extents=16, intent_delay="10ms")
+    pairs = in_turns(sides, rounds, lambda side: side.fio("randwrite", seconds=seconds))
+    return {"cold": compare("cold: 4 KiB random writes per second, depth 32", pairs, "per_s")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--without", required=True, help="the build without maps")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--parts", default="hot,first,cold")
+    parser.add_argument("--json", help="write the numbers there too")
+    arguments = parser.parse_args()
+
+    sides = [Side("with", arguments.build), Side("without", arguments.without)]
+    found = {}
+    try:
+        print(f"{machine_text()}, 3 legs, files of {SIZE // MIB} MiB under O_DIRECT")
+        print(f"{'median of ' + str(arguments.rounds) + ' rounds in turns':44} {'with':>10} "
+              f"{'without':>10} {'ratio':>8}")
+        parts = arguments.parts.split(",")
+        if "hot" in parts:
+            found.update(measure_hot(sides, arguments.rounds, arguments.seconds))
+        if "first" in parts:
+            found.update(measure_first(sides, max(1, arguments.rounds // 2)))
+        if "cold" in parts:
+            found.update(measure_cold(sides, arguments.rounds, arguments.seconds))
+    finally:
+        for side in sides:
+            side.close()
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def machine_text():
+    return f"{os.cpu_count()} CPUs, Linux {os.uname().release}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
