@@ -268,9 +268,9 @@ own_intent(const struct checked *checked, unsigned leg) {
 static int
 look(struct checked *checked) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc =
-      sf_leg_files_open(&checked->config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * UINT64_C(1000000000),
-                        checked->file, checked->found, checked->leg_error, error);
+  int rc = sf_leg_files_open(NULL, &checked->config, SF_LEG_READ_ONLY,
+                             OPEN_TIMEOUT_S * UINT64_C(1000000000), checked->file, checked->found,
+                             checked->leg_error, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   sf_assemble(&checked->config, checked->found, false, &checked->assembly);

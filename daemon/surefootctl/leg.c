@@ -56,8 +56,8 @@ assemble(const struct sf_config *config, struct sf_assembly *assembly) {
   static struct sf_leg_found found[SF_LEGS_MAX];
   static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_open(config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * UINT64_C(1000000000), file,
-                             found, leg_error, error);
+  int rc = sf_leg_files_open(NULL, config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * UINT64_C(1000000000),
+                             file, found, leg_error, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   for (unsigned i = 0; i < config->legs; i++)

@@ -45,6 +45,15 @@ int leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct 
 
 bool leg_is_of_dev(const char *path);
 
+/* ---- apart.c ---- */
+
+/* As leg_open, in another process when there are openers. */
+int leg_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                   struct sf_leg_file *file, struct sf_leg_found *found,
+                   struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]);
+void leg_openers_hold(struct sf_leg_openers *openers); /* NULL is accepted, here and below */
+void leg_openers_release(struct sf_leg_openers *openers);
+
 /* ---- io.c: on memory that O_DIRECT takes ---- */
 
 enum { LEG_BUFFER_ALIGN = 4096, LEG_PIECE_BYTES = 1024 * 1024 };

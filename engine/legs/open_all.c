@@ -27,6 +27,7 @@ struct shared {
   pthread_mutex_t lock; /* of all that follows */
   pthread_cond_t answered;
   unsigned users; /* the caller and each thread */
+  struct sf_leg_openers *openers;
   unsigned flags;
   unsigned slots, done;
   bool given_up;
@@ -47,6 +48,7 @@ leave(struct shared *shared) {
     return;
   pthread_cond_destroy(&shared->answered);
   pthread_mutex_destroy(&shared->lock);
+  leg_openers_release(shared->openers);
   free(shared);
 }
 
@@ -59,8 +61,8 @@ open_leg(void *arg) {
   pthread_setname_np(pthread_self(), "sf-open");
 
   /* Nobody else looks at the slot before it is done. */
-  slot->rc =
-      leg_open(slot->path, shared->flags, &slot->file, &slot->found, &slot->identity, slot->error);
+  slot->rc = leg_open_apart(shared->openers, slot->path, shared->flags, &slot->file, &slot->found,
+                            &slot->identity, slot->error);
 
   SF_MUST(pthread_mutex_lock(&shared->lock) == 0);
   if (shared->given_up) {
@@ -77,12 +79,14 @@ open_leg(void *arg) {
 }
 
 static struct shared *
-make_shared(const struct sf_config *config, unsigned flags) {
+make_shared(struct sf_leg_openers *openers, const struct sf_config *config, unsigned flags) {
   struct shared *shared = calloc(1, sizeof *shared);
   pthread_condattr_t attr;
   if (!shared)
     return NULL;
   shared->users = 1;
+  shared->openers = openers;
+  leg_openers_hold(openers);
   shared->flags = flags;
   shared->slots = config->legs;
   for (unsigned i = 0; i < config->legs; i++) {
@@ -193,11 +197,12 @@ find_same(const struct shared *shared, const struct sf_config *config,
 }
 
 int
-sf_leg_files_open(const struct sf_config *config, unsigned flags, uint64_t timeout_ns,
-                  struct sf_leg_file file[SF_LEGS_MAX], struct sf_leg_found found[SF_LEGS_MAX],
+sf_leg_files_open(struct sf_leg_openers *openers, const struct sf_config *config, unsigned flags,
+                  uint64_t timeout_ns, struct sf_leg_file file[SF_LEGS_MAX],
+                  struct sf_leg_found found[SF_LEGS_MAX],
                   char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
                   char error[SF_CONFIG_ERROR_MAX]) {
-  struct shared *shared = make_shared(config, flags);
+  struct shared *shared = make_shared(openers, config, flags);
   error[0] = '\0';
   for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     file[i] = (struct sf_leg_file){.fd = -1};

@@ -72,7 +72,8 @@ look(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_config *config = &serve->config;
   int r;
 
-  r = sf_leg_files_open(config, 0, OPEN_TIMEOUT_S * NS_PER_S, file, found, why, error);
+  r = sf_leg_files_open(serve->openers, config, 0, OPEN_TIMEOUT_S * NS_PER_S, file, found, why,
+                        error);
   if (r < 0)
     return r;
   for (unsigned i = 0; i < config->legs; i++) {

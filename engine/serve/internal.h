@@ -58,6 +58,7 @@ struct sf_serve {
   struct serve_leg leg[SF_LEGS_MAX];
   uint32_t block_bytes;
 
+  struct sf_leg_openers *openers;
   struct sf_tio_submitters *submitters;
   struct sf_tio_client *client;
   struct sf_volume *volume;

@@ -57,7 +57,7 @@ open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MA
     if (r < 0)
       return r;
   }
-  r = sf_leg_file_open(path, 0, &leg->file, &leg->found, error);
+  r = sf_leg_file_open_apart(serve->openers, path, 0, &leg->file, &leg->found, error);
   if (r < 0)
     return r;
   sf_leg_file_forget_maps(&leg->file); /* the volume's own are newer */

@@ -175,10 +175,20 @@ start_submitters(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   return r < 0 ? fail_uring(r, error) : 0;
 }
 
+static int
+start_openers(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  int r = sf_leg_openers_start(&serve->openers);
+
+  if (r < 0)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "no process to open the legs: %s", strerror(-r));
+  return r;
+}
+
 static void
 serve_free(struct sf_serve *serve) {
   sf_control_server_destroy(serve->control);
   serve_close_files(serve);
+  sf_leg_openers_stop(serve->openers);
   sf_tio_submitters_stop(serve->submitters);
   serve_buffers_destroy(serve);
   pthread_rwlock_destroy(&serve->blocks);
@@ -223,7 +233,9 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   init_locks(serve);
   serve_buffers_init(serve);
   atomic_store(&serve->suspends, config->on_too_few == SF_TOO_FEW_SUSPEND);
-  r = start_submitters(serve, error);
+  r = start_openers(serve, error);
+  if (r == 0)
+    r = start_submitters(serve, error);
   if (r == 0)
     r = serve_find_legs(serve, error);
   if (r == 0) {
@@ -374,6 +386,7 @@ sf_serve_close(struct sf_serve *serve) {
   }
   sf_control_server_destroy(serve->control);
   serve->control = NULL;
+  sf_leg_openers_cut(serve->openers);
   /* What hangs in there has a leg's file, and may give it another number at any time. */
   if (extents_stop(serve) < 0 || serve_join_grower(serve) < 0 || serve_join_openers(serve) < 0)
     return -EBUSY;

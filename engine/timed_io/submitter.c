@@ -16,13 +16,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/aside.h"
 
 enum { ANSWER_MS = 2000, CLOSE_MS = 1000 };
 
@@ -46,49 +47,12 @@ struct order {
 
 /* ---- files through sockets ---- */
 
-union control {
-  struct cmsghdr align;
-  char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-static int
-send_with_file(int socket, void *data, size_t length, int fd) {
-  union control control = {0};
-  struct iovec iov = {.iov_base = data, .iov_len = length};
-  struct msghdr message = {.msg_iov = &iov,
-                           .msg_iovlen = 1,
-                           .msg_control = control.bytes,
-                           .msg_controllen = sizeof control.bytes};
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof fd);
-  memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
 /* The file, or -1: the other side has gone. */
 static int
 receive_with_file(int socket, void *data, size_t length) {
-  union control control = {0};
-  struct iovec iov = {.iov_base = data, .iov_len = length};
-  struct msghdr message = {.msg_iov = &iov,
-                           .msg_iovlen = 1,
-                           .msg_control = control.bytes,
-                           .msg_controllen = sizeof control.bytes};
-  struct cmsghdr *header;
-  ssize_t n;
   int fd;
 
-  do
-    n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  while (n < 0 && errno == EINTR);
-  header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-  if (!header || header->cmsg_type != SCM_RIGHTS)
-    return -1;
-  memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return fd;
+  return sf_receive_file(socket, data, length, &fd) > 0 ? fd : -1;
 }
 
 /* ---- the submitter process ---- */
@@ -146,36 +110,6 @@ submit_for(int socket, struct sf_tio_ring *ring) {
 
 /* ---- the fork server ---- */
 
-static void
-close_all_but(const int *keep, unsigned n) {
-  unsigned from = 0;
-
-  for (;;) {
-    int next = -1;
-
-    for (unsigned i = 0; i < n; i++)
-      if (keep[i] >= (int) from && (next < 0 || keep[i] < next))
-        next = keep[i];
-    if (next < 0)
-      break;
-    if ((unsigned) next > from)
-      close_range(from, (unsigned) next - 1, 0);
-    from = (unsigned) next + 1;
-  }
-  close_range(from, ~0u, 0);
-}
-
-/* Signals to the process group or the service are meant for the one that serves; we end with it. */
-static void
-leave_the_others(void) {
-  const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGCHLD};
-
-  for (unsigned i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-    signal(ignored[i], SIG_IGN);
-  setsid();
-  (void) !chdir("/");
-}
-
 static _Noreturn void
 serve_forks(struct sf_tio_submitters *submitters, int socket) {
   int keep[SF_TIO_DEVICES_MAX + 1];
@@ -185,8 +119,8 @@ serve_forks(struct sf_tio_submitters *submitters, int socket) {
   for (unsigned i = 0; i < submitters->n; i++)
     keep[i] = submitters->slot[i].ring.uring.ring_fd;
   keep[submitters->n] = socket;
-  close_all_but(keep, submitters->n + 1);
-  leave_the_others();
+  sf_close_all_but(keep, submitters->n + 1);
+  sf_leave_the_others(); /* we end with the one that serves */
   prctl(PR_SET_NAME, "sf-submitters");
   while ((given = receive_with_file(socket, &order, sizeof order)) >= 0) {
     if (fork() == 0) {
@@ -314,10 +248,10 @@ begin(struct sf_tio_submitters *submitters, int fd, const struct order *order,
 
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
-  error = send_with_file(submitters->socket, &copy, sizeof copy, ends[1]);
+  error = sf_send_file(submitters->socket, &copy, sizeof copy, ends[1]);
   close(ends[1]);
   if (!error)
-    error = send_with_file(ends[0], &fd, sizeof fd, fd);
+    error = sf_send_file(ends[0], &fd, sizeof fd, fd);
   if (!error && (!ready(ends[0], ANSWER_MS) || recv(ends[0], &one, 1, 0) != 1))
     error = -EAGAIN;
   if (error) {

@@ -40,11 +40,26 @@ void sf_leg_file_close(struct sf_leg_file *file);
 bool sf_leg_file_is_locked(const struct sf_leg_file *file);
 void sf_leg_file_forget_maps(struct sf_leg_file *file);
 
+/* Opening in processes of their own: what hangs in a dead disk keeps only that disk, not whoever
+ * waits for it, who can be killed, or end, or go on without.  Start them before any leg is open and
+ * while there is one thread only: it forks.  The processes end with this one.
+ * Paths must be absolute: they live in "/".
+ * cut: whoever waits for an opening gets -ECANCELED, now and from now on.  stop: that, and the end. */
+struct sf_leg_openers;
+int sf_leg_openers_start(struct sf_leg_openers **openers);
+void sf_leg_openers_cut(struct sf_leg_openers *openers);
+void sf_leg_openers_stop(struct sf_leg_openers *openers); /* NULL is accepted */
+int sf_leg_file_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                           struct sf_leg_file *file, struct sf_leg_found *found,
+                           char error[SF_CONFIG_ERROR_MAX]);
+
 /* Opens every leg of config at once, each in a thread, and waits at most timeout_ns: a leg that
  * has not answered by then is absent (-ETIMEDOUT), and its thread closes what it gets, by itself.
- * Two legs on one file or disk, by whatever alias: -EINVAL naming both, and nothing stays open. */
-int sf_leg_files_open(const struct sf_config *config, unsigned flags, uint64_t timeout_ns,
-                      struct sf_leg_file file[SF_LEGS_MAX], struct sf_leg_found found[SF_LEGS_MAX],
+ * Two legs on one file or disk, by whatever alias: -EINVAL naming both, and nothing stays open.
+ * openers: NULL for offline tools, which may hang until the disk answers. */
+int sf_leg_files_open(struct sf_leg_openers *openers, const struct sf_config *config,
+                      unsigned flags, uint64_t timeout_ns, struct sf_leg_file file[SF_LEGS_MAX],
+                      struct sf_leg_found found[SF_LEGS_MAX],
                       char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
                       char error[SF_CONFIG_ERROR_MAX]);
 

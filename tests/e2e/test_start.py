@@ -2,13 +2,15 @@
 acknowledged write.
 Hides, damages and mixes up the files of legs between a stop and a start."""
 
+import contextlib
 import time
+from pathlib import Path
 
 from case import OVER_S, VolumeTest, main
 from rig import CommandFailed
 
 
-class Start(VolumeTest):
+class Stopped(VolumeTest):
     def stopped(self, names="abc", **settings):
         """A volume with one known block, stopped cleanly."""
         volume, server = self.served(self.rig.file_legs(names), **settings)
@@ -34,6 +36,8 @@ class Start(VolumeTest):
             self.assertIn(text, failure.exception.output)
         return failure.exception.output
 
+
+class Start(Stopped):
     def test_clean_restart(self):
         """Proves that a clean stop leaves nothing to do.  Starts again: all in sync at once, no byte
         to converge, and the data is there."""
@@ -223,6 +227,68 @@ class Start(VolumeTest):
         server.connect().pwrite(b"\x99" * 4096, 8192)
         legs[2].thaw()
         self.stop_and_compare(volume, server)
+
+
+class HangingOpen(Stopped):
+    """Proves that a leg which hangs while it is opened keeps nobody: neither a process that is to end
+    nor the locks on the other legs.  The leg is frozen before it is opened."""
+
+    def frozen(self, **settings):
+        legs = self.two_and_one()
+        volume, server = self.served(legs, **settings)
+        server.stop()
+        legs[2].freeze()
+        return volume
+
+    def assert_ends(self, process, seconds=0.5 + OVER_S):
+        begun = time.monotonic()
+        process.wait(10)
+        self.assertLess(time.monotonic() - begun, seconds)
+
+    def test_refused(self):
+        """Proves that a start which is refused ends, though the leg still hangs."""
+        volume = self.frozen()
+        self.hide(volume, "b")
+        server = volume.launch()
+        self.rig.wait_until(lambda: "nbdkit: error" in server.log(), "the refusal")
+        self.assert_ends(server.process)
+        self.assertIn("leg c", server.log())
+        volume.legs[2].thaw()
+
+    def test_told_to_end(self):
+        """Proves that SIGTERM ends a start that waits for it."""
+        volume = self.frozen(wait_for_legs="60s")
+        self.hide(volume, "b")
+        server = volume.launch()
+        self.rig.wait_until(lambda: "waiting" in server.log(), "the wait")
+        self.assertRegex(server.log(), r"leg c \(.*: does not answer\)")
+        server.process.terminate()
+        self.assert_ends(server.process)
+        volume.legs[2].thaw()
+
+    def test_killed(self):
+        """Proves that a killed server is gone at once and its good legs are free, though it was looking
+        for the leg that hangs; and that this leg comes back once it answers (R7)."""
+        volume = self.frozen()
+        server = volume.serve()
+        server.connect().pwrite(b"\x42" * 4096, 8192)
+        self.assertEqual("missing", volume.leg("c")["state"])
+        self.rig.wait_until(self.somebody_opens, "an attempt to open it")
+        server.process.kill()
+        self.assert_ends(server.process)
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"])
+        self.assertEqual(b"\x42" * 4096, bytes(server.connect().pread(4096, 8192)))
+        volume.legs[2].thaw()
+        self.stop_and_compare(volume, server)
+
+    @staticmethod
+    def somebody_opens():
+        for comm in Path("/proc").glob("[0-9]*/comm"):
+            with contextlib.suppress(OSError):
+                if comm.read_text() == "sf-opener\n":
+                    return True
+        return False
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ enum { TEST_DATA_MIB = 2, TEST_SKIPPED = 77 };
 
 struct fixture {
   char dir[64];
-  struct sf_config config; /* legs a, b, c in files of that name; min_legs 2 */
+  struct sf_leg_openers *openers; /* NULL unless the test started them */
+  struct sf_config config;        /* legs a, b, c in files of that name; min_legs 2 */
   char error[SF_CONFIG_ERROR_MAX];
   struct sf_leg_file file[SF_LEGS_MAX];
   struct sf_leg_found found[SF_LEGS_MAX];

@@ -21,7 +21,7 @@ format(struct fixture *f, struct sf_format_options options) {
 /* Opens, assembles, closes. */
 static void
 assemble(struct fixture *f, struct sf_assembly *assembly) {
-  assert_int_equal(sf_leg_files_open(&f->config, 0, UINT64_C(10000000000), f->file, f->found,
+  assert_int_equal(sf_leg_files_open(NULL, &f->config, 0, UINT64_C(10000000000), f->file, f->found,
                                      f->leg_error, f->error),
                    0);
   for (unsigned i = 0; i < f->config.legs; i++)

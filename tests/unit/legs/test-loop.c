@@ -74,8 +74,8 @@ open_one(struct fixture *f, const char *path, unsigned flags) {
 
 static int
 open_all(struct fixture *f) {
-  return sf_leg_files_open(&f->config, 0, UINT64_C(10000000000), f->file, f->found, f->leg_error,
-                           f->error);
+  return sf_leg_files_open(NULL, &f->config, 0, UINT64_C(10000000000), f->file, f->found,
+                           f->leg_error, f->error);
 }
 
 static void

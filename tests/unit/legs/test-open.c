@@ -2,6 +2,7 @@
  * that no dead disk and no dead process can hold up the others. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,7 +27,8 @@ open_one(struct fixture *f, const char *path, unsigned flags) {
 
 static int
 open_all(struct fixture *f, uint64_t timeout_ns) {
-  return sf_leg_files_open(&f->config, 0, timeout_ns, f->file, f->found, f->leg_error, f->error);
+  return sf_leg_files_open(f->openers, &f->config, 0, timeout_ns, f->file, f->found, f->leg_error,
+                           f->error);
 }
 
 static double
@@ -300,6 +302,96 @@ test_a_leg_that_hangs_is_absent(void **state) {
 }
 
 static void
+start_openers(struct fixture *f) {
+  char here[PATH_MAX / 2], path[PATH_MAX];
+  assert_non_null(getcwd(here, sizeof here));
+  for (unsigned i = 0; i < 3; i++) {
+    snprintf(path, sizeof path, "%s/%.1000s", here, f->config.leg[i].path);
+    strcpy(f->config.leg[i].path, path);
+  }
+  assert_int_equal(sf_leg_openers_start(&f->openers), 0);
+}
+
+/* The same through openers: what they read comes over with the file, and so does the lock. */
+static void
+test_opened_apart(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  assert_int_equal(unlink(f->config.leg[1].path), 0);
+  start_openers(f);
+  assert_int_equal(open_all(f, second_ns * 10), 0);
+  assert_int_equal(f->file[1].fd, -1);
+  assert_int_equal(f->found[1].error, -ENOENT);
+  assert_says(f->leg_error[1], "there is no such file");
+  for (unsigned i = 0; i < 3; i += 2) {
+    assert_true(f->file[i].fd >= 0);
+    assert_int_equal(f->found[i].error, 0);
+    assert_int_equal(f->found[i].sb.leg_index, i);
+    assert_int_equal(f->file[i].map_pages, 1);
+    assert_memory_equal(f->file[i].maps, "SUREMAPS", 8);
+    struct sf_leg_file second;
+    struct sf_leg_found found;
+    assert_int_equal(sf_leg_file_open(f->config.leg[i].path, 0, &second, &found, f->error), -EBUSY);
+    sf_leg_file_close(&f->file[i]);
+    assert_int_equal(open_one(f, f->config.leg[i].path, 0), 0);
+    sf_leg_file_close(&f->file[0]);
+  }
+  sf_leg_openers_stop(f->openers);
+}
+
+/* An opener that hangs is left behind, with its leg alone: who waited can go on, and end. */
+static void
+test_an_opener_that_hangs(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 3; i++)
+    make_file(f->config.leg[i].path, MIB);
+  pid_t holder = start_holder(hold_lease, f->config.leg[1].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(open_all(f, second_ns / 5), 0);
+  assert_true(f->file[0].fd >= 0 && f->file[2].fd >= 0);
+  assert_int_equal(f->found[1].error, -ETIMEDOUT);
+  sf_leg_openers_stop(f->openers);
+  f->openers = NULL;
+  sf_leg_file_close(&f->file[0]);
+  sf_leg_file_close(&f->file[2]);
+  kill_holder(holder);
+  assert_true(becomes_free(f, f->config.leg[1].path));
+}
+
+/* Whoever waits for an opener is told when nobody is to wait any more. */
+static void *
+cut_soon(void *openers) {
+  struct timespec pause = {0, 100000000};
+  nanosleep(&pause, NULL);
+  sf_leg_openers_cut(openers);
+  return NULL;
+}
+
+static void
+test_openers_are_cut(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread;
+  make_file(f->config.leg[0].path, MIB);
+  pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
+  assert_int_equal(sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0, &f->file[0],
+                                          &f->found[0], f->error),
+                   -ECANCELED);
+  assert_int_equal(f->file[0].fd, -1);
+  assert_int_equal(sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0, &f->file[0],
+                                          &f->found[0], f->error),
+                   -ECANCELED);
+  pthread_join(thread, NULL);
+  sf_leg_openers_stop(f->openers);
+  kill_holder(holder);
+}
+
+static void
 expect_same(struct fixture *f) {
   assert_int_equal(open_all(f, second_ns * 10), -EINVAL);
   assert_says(f->error, "legs a (");
@@ -343,6 +435,9 @@ main(void) {
       TEST(test_one_missing),
       TEST(test_a_leg_that_hangs_is_absent),
       TEST(test_one_file_by_two_names),
+      TEST(test_opened_apart),
+      TEST(test_an_opener_that_hangs),
+      TEST(test_openers_are_cut),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

@@ -1,0 +1,20 @@
+/* Processes of our own that stand aside, and files that go from one to another through sockets. */
+#ifndef SF_BASE_ASIDE_H
+#define SF_BASE_ASIDE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* 0 or -errno.  fd may be -1: no file. */
+int sf_send_file(int socket, void *data, size_t length, int fd);
+
+/* Bytes received, 0 at the end, or -errno; *fd is -1 when no file came. */
+ssize_t sf_receive_file(int socket, void *data, size_t length, int *fd);
+
+/* In a process that was just forked: every file but these is for somebody else. */
+void sf_close_all_but(const int *keep, unsigned n);
+
+/* Signals to the process group or the service are meant for the one that serves. */
+void sf_leave_the_others(void);
+
+#endif

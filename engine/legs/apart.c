@@ -1,0 +1,285 @@
+/* Opening legs in processes of their own.  Who hangs in open(2) of a dead disk, or in the first read of
+ * it, stays in the kernel, killed or not, and keeps every file that its process has open: the locks on
+ * the legs that are well, for one.  So a small process opens, looks, and hands the open file over with
+ * what it read; when it hangs it has nothing but that leg.
+ *
+ *      us            wait at a socket: that can be ended
+ *      fork server   was forked before any leg was open, so it has no file that could hang
+ *      opener        of one leg, once; ends with the server unless it hangs
+ *
+ * The lock goes with the open file (R7), and an opener whose answer nobody wants any more gives it up as
+ * soon as it does not hang. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/aside.h"
+#include "base/list.h"
+#include "base/must.h"
+#include "legs/internal.h"
+
+struct sf_leg_openers {
+  int socket; /* to the fork server */
+  pthread_mutex_t lock;
+  unsigned users;
+  bool cut;
+  struct sf_list waiting; /* struct waiter */
+};
+
+struct waiter {
+  struct sf_list link;
+  int socket;
+};
+
+/* To the fork server, with the opener's end of a socket. */
+struct order {
+  unsigned flags;
+  char path[PATH_MAX];
+};
+
+/* From the opener, with the file if it is open; the pages of the maps follow. */
+struct answer {
+  int rc;
+  struct sf_leg_file file;
+  struct sf_leg_found found;
+  struct leg_identity identity;
+  char error[SF_CONFIG_ERROR_MAX];
+};
+
+/* ---- the opener ---- */
+
+static bool
+send_all(int socket, const void *data, size_t length) {
+  for (size_t done = 0; done < length;) {
+    ssize_t n = send(socket, (const char *) data + done, length - done, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return false;
+    done += (size_t) n;
+  }
+  return true;
+}
+
+static _Noreturn void
+open_for(int socket, const struct order *order) {
+  static struct answer answer;
+  pid_t server = getppid();
+  prctl(PR_SET_NAME, "sf-opener");
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != server)
+    _exit(1);
+  answer.rc = leg_open(order->path, order->flags, &answer.file, &answer.found, &answer.identity,
+                       answer.error);
+  if (sf_send_file(socket, &answer, sizeof answer, answer.file.fd) == 0 && answer.file.maps)
+    send_all(socket, answer.file.maps, answer.file.map_pages * SF_PAGE_BYTES);
+  _exit(0);
+}
+
+/* ---- the fork server ---- */
+
+static _Noreturn void
+serve_forks(int socket) {
+  static struct order order;
+  int given;
+  sf_close_all_but(&socket, 1);
+  sf_leave_the_others(); /* we end with the one that serves */
+  prctl(PR_SET_NAME, "sf-openers");
+  while (sf_receive_file(socket, &order, sizeof order, &given) > 0) {
+    if (given >= 0 && fork() == 0) {
+      close(socket);
+      open_for(given, &order);
+    }
+    if (given >= 0)
+      close(given);
+  }
+  _exit(0);
+}
+
+/* ---- on our side ---- */
+
+int
+sf_leg_openers_start(struct sf_leg_openers **openers) {
+  struct sf_leg_openers *made = calloc(1, sizeof *made);
+  int ends[2];
+  if (!made)
+    return -ENOMEM;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+    int rc = -errno;
+    free(made);
+    return rc;
+  }
+  pid_t pid = fork();
+  if (pid == 0)
+    serve_forks(ends[1]);
+  int rc = pid < 0 ? -errno : 0;
+  close(ends[1]);
+  if (rc < 0) {
+    close(ends[0]);
+    free(made);
+    return rc;
+  }
+  made->socket = ends[0];
+  made->users = 1;
+  sf_list_init(&made->waiting);
+  SF_MUST(pthread_mutex_init(&made->lock, NULL) == 0);
+  *openers = made;
+  return 0;
+}
+
+void
+leg_openers_hold(struct sf_leg_openers *openers) {
+  if (!openers)
+    return;
+  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  openers->users++;
+  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+}
+
+void
+leg_openers_release(struct sf_leg_openers *openers) {
+  if (!openers)
+    return;
+  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  bool last = --openers->users == 0;
+  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+  if (!last)
+    return;
+  close(openers->socket);
+  pthread_mutex_destroy(&openers->lock);
+  free(openers);
+}
+
+void
+sf_leg_openers_cut(struct sf_leg_openers *openers) {
+  if (!openers)
+    return;
+  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  openers->cut = true;
+  for (struct sf_list *l = openers->waiting.next; l != &openers->waiting; l = l->next)
+    shutdown(SF_LIST_ENTRY(l, struct waiter, link)->socket, SHUT_RDWR);
+  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+}
+
+void
+sf_leg_openers_stop(struct sf_leg_openers *openers) {
+  sf_leg_openers_cut(openers);
+  leg_openers_release(openers);
+}
+
+/* False: nobody is to wait any more. */
+static bool
+begin_waiting(struct sf_leg_openers *openers, struct waiter *waiter) {
+  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  bool cut = openers->cut;
+  if (!cut)
+    sf_list_append(&openers->waiting, &waiter->link);
+  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+  return !cut;
+}
+
+static void
+end_waiting(struct sf_leg_openers *openers, struct waiter *waiter) {
+  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  sf_list_remove(&waiter->link);
+  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+}
+
+static bool
+receive_all(int socket, void *data, size_t length) {
+  for (size_t done = 0; done < length;) {
+    ssize_t n = recv(socket, (char *) data + done, length - done, 0);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return false;
+    done += (size_t) n;
+  }
+  return true;
+}
+
+/* *answer has the file and its own copy of the maps, or nothing that must be freed. */
+static int
+receive_answer(int socket, struct answer *answer) {
+  int fd;
+  ssize_t n = sf_receive_file(socket, answer, sizeof *answer, &fd);
+  if (n <= 0 || !receive_all(socket, (char *) answer + n, sizeof *answer - (size_t) n)) {
+    if (fd >= 0)
+      close(fd);
+    return -ECANCELED;
+  }
+  answer->file.fd = fd;
+  if (!answer->file.maps)
+    return 0;
+  size_t bytes = answer->file.map_pages * SF_PAGE_BYTES;
+  answer->file.maps = leg_buffer(bytes);
+  if (answer->file.maps && receive_all(socket, answer->file.maps, bytes))
+    return 0;
+  int rc = answer->file.maps ? -ECANCELED : -ENOMEM;
+  sf_leg_file_close(&answer->file);
+  return rc;
+}
+
+static int
+ask(struct sf_leg_openers *openers, const char *path, unsigned flags, struct answer *answer) {
+  struct order order = {.flags = flags};
+  struct waiter waiter;
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    return -errno;
+  strcpy(order.path, path);
+  waiter.socket = ends[0];
+  int rc = begin_waiting(openers, &waiter) ? 0 : -ECANCELED;
+  if (rc == 0) {
+    rc = sf_send_file(openers->socket, &order, sizeof order, ends[1]);
+    close(ends[1]);
+    ends[1] = -1;
+    if (rc == 0)
+      rc = receive_answer(ends[0], answer);
+    end_waiting(openers, &waiter);
+  }
+  if (ends[1] >= 0)
+    close(ends[1]);
+  close(ends[0]);
+  return rc;
+}
+
+int
+leg_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
+               struct sf_leg_file *file, struct sf_leg_found *found, struct leg_identity *identity,
+               char error[SF_CONFIG_ERROR_MAX]) {
+  struct answer *answer;
+  if (!openers)
+    return leg_open(path, flags, file, found, identity, error);
+  memset(file, 0, sizeof *file);
+  file->fd = -1;
+  memset(identity, 0, sizeof *identity);
+  answer = malloc(sizeof *answer);
+  int rc = answer ? ask(openers, path, flags, answer) : -ENOMEM;
+  if (rc < 0) {
+    *found = (struct sf_leg_found){.error = rc};
+    free(answer);
+    return leg_fail(error, rc, "%s: it cannot be opened in a process of its own: %s",
+                    leg_path(path), strerrordesc_np(-rc));
+  }
+  *file = answer->file;
+  *found = answer->found;
+  *identity = answer->identity;
+  memcpy(error, answer->error, SF_CONFIG_ERROR_MAX);
+  rc = answer->rc;
+  free(answer);
+  return rc;
+}
+
+int
+sf_leg_file_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                       struct sf_leg_file *file, struct sf_leg_found *found,
+                       char error[SF_CONFIG_ERROR_MAX]) {
+  struct leg_identity identity;
+  return leg_open_apart(openers, path, flags, file, found, &identity, error);
+}
