@@ -84,6 +84,18 @@ int ctl_fail_to_reach(const char *path, int error);
 /* CTL_DONE if the reply says "ok":true. */
 int ctl_check_reply(json_t *reply);
 
+/* ---- requests that an event ends (wait.c) ---- */
+
+enum { CTL_REASON_MAX = 512 };
+
+struct ctl_ending {
+  const char *done, *failed; /* the names of the events */
+};
+
+/* Takes the request over; reason: of the event that says that it is done. */
+int ctl_ask_and_wait(const char *path, const char *volume, json_t *request,
+                     const struct ctl_ending *ending, char reason[CTL_REASON_MAX]);
+
 /* ---- text for people (human.c) ---- */
 
 enum { CTL_TEXT_MAX = 64 };

@@ -13,6 +13,7 @@ static const struct action {
     {"fail", "is taken out"},
     {"return", "is taken back"},
     {"discard", "is discarded: all of it will be copied"},
+    {"replace", NULL},
 };
 
 static const struct action *
@@ -37,6 +38,28 @@ ask_volume(const struct ctl_command_call *call, const struct action *action, con
   if (status == CTL_DONE)
     printf("%s: leg %s %s\n", volume, leg, action->done);
   return status;
+}
+
+/* ---- replace ---- */
+
+static int
+replace(const struct ctl_command_call *call, const char *volume, const char *leg,
+        const char *new_path) {
+  static const struct ctl_ending ending = {"leg-replaced", "change-failed"};
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
+  int status = ctl_find_socket(call, volume, path);
+  if (status == CTL_DONE)
+    status = ctl_ask_and_wait(path, volume,
+                              json_pack("{ss ss ss ss ss*}", "command", "leg", "volume", volume,
+                                        "action", "replace", "leg", leg, "path", new_path),
+                              &ending, reason);
+  if (status != CTL_DONE)
+    return status;
+  printf("%s: leg %s is another disk now; all of it is copied to it\n", volume, leg);
+  if (new_path)
+    printf("The configuration file must say so before the next start:\n  [leg %s]\n  path = %s\n",
+           leg, new_path);
+  return CTL_DONE;
 }
 
 /* ---- discard without a running volume ---- */
@@ -106,14 +129,17 @@ ctl_leg(struct ctl_command_call *call) {
   char **argv = call->argv + optind;
   int argc = call->argc - optind;
   if (argc == 0)
-    return ctl_wrong_usage(call->command, "leg: fail, return or discard?");
+    return ctl_wrong_usage(call->command, "leg: fail, return, discard or replace?");
   const struct action *action = find_action(argv[0]);
   if (!action)
     return ctl_wrong_usage(call->command, "leg: unknown action '%s'", argv[0]);
   if (conf && strcmp(action->name, "discard") != 0)
     return ctl_wrong_usage(call->command, "leg %s: --config is for discard only", action->name);
-  if (argc != (conf ? 2 : 3))
+  bool replaces = strcmp(action->name, "replace") == 0;
+  if (argc != (conf ? 2 : 3) && !(replaces && argc == 4))
     return ctl_wrong_usage(call->command, "leg %s: %sLEG %s needed", action->name,
                            conf ? "" : "VOLUME and ", conf ? "is" : "are");
+  if (replaces)
+    return replace(call, argv[1], argv[2], argv[3]);
   return conf ? discard_offline(conf, argv[1]) : ask_volume(call, action, argv[1], argv[2]);
 }

@@ -12,7 +12,8 @@ static const struct ctl_command commands[] = {
     {"events", "[--follow] [--json] [VOLUME]", "show what happened, and go on with --follow",
      ctl_events},
     {"set", "VOLUME KEY=VALUE", "change a setting of a running volume", ctl_set},
-    {"leg", "fail|return|discard VOLUME LEG", "take a leg out, back, or back as empty", ctl_leg},
+    {"leg", "fail|return|discard VOLUME LEG",
+     "take a leg out, back, or back as empty; or give its place to another disk", ctl_leg},
     {"grow", "VOLUME [SIZE]", "make a running volume larger, and its leg files with it", ctl_grow},
     {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
     {"restart", "VOLUME", "end a volume's server cleanly and start it again", ctl_restart},
@@ -45,7 +46,8 @@ ctl_print_usage(FILE *out, const struct ctl_command *command) {
   }
   fprintf(out, "usage: surefootctl %s %s\n", command->name, command->arguments);
   if (command->run == ctl_leg)
-    fprintf(out, "       surefootctl leg discard --config CONF LEG\n");
+    fprintf(out, "       surefootctl leg replace VOLUME LEG [PATH]\n"
+                 "       surefootctl leg discard --config CONF LEG\n");
 }
 
 static const struct option control_option = {"control", required_argument, NULL, 'c'};

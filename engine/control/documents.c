@@ -94,6 +94,8 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_STOPPED] = "stopped",
       [SF_EVENT_GROWN] = "grown",
       [SF_EVENT_GROW_FAILED] = "grow-failed",
+      [SF_EVENT_LEG_REPLACED] = "leg-replaced",
+      [SF_EVENT_CHANGE_FAILED] = "change-failed",
   };
   _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");
 

@@ -6,7 +6,7 @@
 #include "control/protocol.h"
 #include "control/text.h"
 
-enum { KEYS_MAX = 2 };
+enum { KEYS_MAX = 3 };
 
 static const struct command_spec {
   const char *name;
@@ -22,7 +22,12 @@ static const struct command_spec {
     {"status", SF_COMMAND_STATUS, true, true, false, {{NULL, false, false}}},
     {"events", SF_COMMAND_EVENTS, true, true, false, {{"follow", true, false}}},
     {"set", SF_COMMAND_SET, true, true, true, {{"key", false, true}, {"value", false, true}}},
-    {"leg", SF_COMMAND_LEG, true, true, true, {{"action", false, true}, {"leg", false, true}}},
+    {"leg",
+     SF_COMMAND_LEG,
+     true,
+     true,
+     true,
+     {{"action", false, true}, {"leg", false, true}, {"path", false, false}}},
     {"grow", SF_COMMAND_GROW, true, true, true, {{"size", false, false}}},
     {"stop", SF_COMMAND_STOP, true, false, true, {{NULL, false, false}}},
     {"reload", SF_COMMAND_RELOAD, false, true, false, {{"dry_run", true, false}}},
@@ -130,10 +135,13 @@ check_keys(json_t *document, const struct command_spec *spec, char error[SF_CONF
 static int
 check_action(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
   const char *action = json_string_value(json_object_get(document, "action"));
-  if (strcmp(action, "fail") == 0 || strcmp(action, "return") == 0 ||
-      strcmp(action, "discard") == 0)
+  bool has_path = json_object_get(document, "path");
+  if (strcmp(action, "replace") == 0)
     return 0;
-  return refuse(error, "unknown action \"%.64s\": fail, return or discard", action);
+  if (strcmp(action, "fail") != 0 && strcmp(action, "return") != 0 &&
+      strcmp(action, "discard") != 0)
+    return refuse(error, "unknown action \"%.64s\": fail, return, discard or replace", action);
+  return has_path ? refuse(error, "\"path\" does not belong to the action %s", action) : 0;
 }
 
 static int
@@ -188,6 +196,7 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
       .value = json_string_value(json_object_get(document, "value")),
       .action = json_string_value(json_object_get(document, "action")),
       .leg = json_string_value(json_object_get(document, "leg")),
+      .path = json_string_value(json_object_get(document, "path")),
       .size = json_string_value(json_object_get(document, "size")),
       .document = document,
   };

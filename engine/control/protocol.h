@@ -27,8 +27,9 @@ struct sf_control_request {
   bool dry_run;       /* reload */
   const char *key;    /* set */
   const char *value;  /* set */
-  const char *action; /* leg: "fail", "return" or "discard" */
+  const char *action; /* leg: "fail", "return", "discard" or "replace" */
   const char *leg;    /* leg */
+  const char *path;   /* leg: replace; NULL: not said */
   const char *size;   /* grow; NULL: not said */
   json_t *document;
 };

@@ -230,7 +230,7 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
     rc = handlers->set(handlers->ctx, request->key, request->value, error);
     break;
   case SF_COMMAND_LEG:
-    rc = handlers->leg(handlers->ctx, request->action, request->leg, error);
+    rc = handlers->leg(handlers->ctx, request->action, request->leg, request->path, error);
     break;
   case SF_COMMAND_GROW:
     rc = handlers->grow ? handlers->grow(handlers->ctx, request->size, error) : -EOPNOTSUPP;

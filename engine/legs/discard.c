@@ -1,7 +1,9 @@
 /* Giving up what one leg holds. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "assembly/blank.h"
@@ -36,11 +38,18 @@ check_whose(const char *path, const struct sf_leg_file *file, const struct sf_le
   return 0;
 }
 
+/* A file is made as long as it must be: the volume may have grown since it was made. */
 static int
-check_fits(const char *path, const struct sf_leg_file *file, const struct sf_superblock *reference,
-           char error[SF_CONFIG_ERROR_MAX]) {
+make_fit(const char *path, struct sf_leg_file *file, const struct sf_superblock *reference,
+         bool read_only, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t needs = reference->data_offset + reference->data_bytes;
-  if (file->bytes >= needs)
+  int rc = 0;
+  if (file->bytes < needs && !file->is_block)
+    rc = read_only ? 0 : sf_leg_extend(file->fd, file->is_block, needs, &file->bytes);
+  if (rc < 0)
+    return leg_fail(error, rc, "%s: it cannot be made longer: %s", leg_path(path),
+                    strerrordesc_np(-rc));
+  if (file->bytes >= needs || (read_only && !file->is_block))
     return 0;
   return leg_fail(error, -ENOSPC,
                   "%s: it is too small for the volume: it has %" PRIu64 " bytes and needs %" PRIu64,
@@ -85,13 +94,45 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
     return rc;
   rc = check_whose(path, &file, &found, reference, leg, error);
   if (rc == 0)
-    rc = check_fits(path, &file, reference, error);
+    rc = make_fit(path, &file, reference, false, error);
   if (rc == 0) {
     describe_blank(reference, leg, &sb);
     rc = blank(&file, &sb);
     if (rc < 0)
       leg_fail(error, rc, "%s: %s", leg_path(path), strerrordesc_np(-rc));
   }
+  sf_leg_file_close(&file);
+  return rc;
+}
+
+/* Under /dev a name that is missing is a device that is missing. */
+static int
+create_missing(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
+  struct stat st;
+  if (strncmp(path, "/dev/", 5) == 0 || stat(path, &st) == 0 || errno != ENOENT)
+    return 0;
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return leg_fail(error, -errno, "%s: cannot be created: %s", leg_path(path), strerror(errno));
+  close(fd);
+  return leg_sync_parent(path) < 0
+             ? leg_fail(error, -EIO, "%s: its directory cannot be synced", leg_path(path))
+             : 0;
+}
+
+int
+sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *reference,
+                 unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_leg_found found;
+  struct sf_leg_file file;
+  int rc = create_missing(path, error);
+  if (rc == 0)
+    rc = sf_leg_file_open(path, flags, &file, &found, error);
+  if (rc < 0)
+    return rc;
+  rc = check_whose(path, &file, &found, reference, leg, error);
+  if (rc == 0)
+    rc = make_fit(path, &file, reference, flags & SF_LEG_READ_ONLY, error);
   sf_leg_file_close(&file);
   return rc;
 }

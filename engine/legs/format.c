@@ -215,10 +215,10 @@ zero_data(struct format *f, unsigned leg) {
 }
 
 /* A new file's name is to last as well. */
-static int
-sync_parent(const struct format *f, unsigned leg) {
+int
+leg_sync_parent(const char *path) {
   char parent[PATH_MAX];
-  strcpy(parent, f->config->leg[leg].path);
+  strcpy(parent, path);
   char *slash = strrchr(parent, '/');
   if (slash)
     slash[slash == parent] = '\0';
@@ -227,7 +227,13 @@ sync_parent(const struct format *f, unsigned leg) {
     rc = -errno;
   if (fd >= 0)
     close(fd);
-  return rc < 0 && rc != -EINVAL ? fail_leg(f, leg, rc, "syncing its directory") : 0;
+  return rc == -EINVAL ? 0 : rc;
+}
+
+static int
+sync_parent(const struct format *f, unsigned leg) {
+  int rc = leg_sync_parent(f->config->leg[leg].path);
+  return rc < 0 ? fail_leg(f, leg, rc, "syncing its directory") : 0;
 }
 
 static void

@@ -67,6 +67,10 @@ int leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *s
 /* 1 when the first or the last MiB holds anything but zeros, 0, or -errno. */
 int leg_is_used(const struct sf_leg_file *file);
 
+/* ---- format.c ---- */
+
+int leg_sync_parent(const char *path);
+
 /* ---- zero.c ---- */
 
 typedef void leg_zero_progress(void *arg, uint64_t done);

@@ -208,7 +208,7 @@ static void *
 grower(void *arg) {
   struct sf_serve *serve = arg;
   struct sf_superblock identity;
-  uint64_t size = serve->grow.size, fits = 0;
+  uint64_t size = serve->job.size, fits = 0;
   const uint64_t pages = (SF_EXTENTS_MAX + SF_MAP_EXTENTS - 1) / SF_MAP_EXTENTS;
   char error[128], text[160];
   int r = 0;
@@ -225,24 +225,19 @@ grower(void *arg) {
     if (r < 0)
       tell_failure(serve, why_refused(r, text, size));
   }
-  atomic_store(&serve->grow.ended, true);
+  atomic_store(&serve->job.ended, true);
   return NULL;
 }
 
-/* In the control server's thread: begins.  What can be said at once is; the rest is an event. */
+/* Begins.  What can be said at once is; the rest is an event. */
 int
 serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t has = sf_volume_size(serve->volume);
   int r;
 
-  if (serve->grow.started) {
-    if (!atomic_load(&serve->grow.ended)) {
-      snprintf(error, SF_CONFIG_ERROR_MAX, "it is being grown already");
-      return -EBUSY;
-    }
-    pthread_join(serve->grow.thread, NULL);
-    serve->grow.started = false;
-  }
+  r = serve_job_is_free(serve, error);
+  if (r < 0)
+    return r;
   if (size != 0 && size % SF_PAGE_BYTES != 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "%" PRIu64 " is not a multiple of 4 KiB", size);
     return -EINVAL;
@@ -252,26 +247,6 @@ serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX
              "the volume has %" PRIu64 " bytes already: it can only be made larger", has);
     return -EINVAL;
   }
-  serve->grow.size = size;
-  atomic_store(&serve->grow.ended, false);
-  r = pthread_create(&serve->grow.thread, NULL, grower, serve);
-  if (r != 0) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "no thread for it: %s", strerror(r));
-    return -r;
-  }
-  serve->grow.started = true;
-  pthread_setname_np(serve->grow.thread, "surefoot-grow");
-  return 0;
-}
-
-/* After the control server has ended. */
-int
-serve_join_grower(struct sf_serve *serve) {
-  if (!serve->grow.started)
-    return 0;
-  if (!atomic_load(&serve->grow.ended))
-    return -EBUSY;
-  pthread_join(serve->grow.thread, NULL);
-  serve->grow.started = false;
-  return 0;
+  serve->job.size = size;
+  return serve_job_begin(serve, grower, error);
 }

@@ -28,6 +28,7 @@ struct serve_leg {
   pthread_t opener;
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
   atomic_bool opener_ended; /* joining it will not wait */
+  char told[160];           /* why that failed the last time: said once */
   atomic_bool discard;      /* the next opening makes it an empty member first */
 };
 
@@ -42,11 +43,13 @@ struct serve_extents { /* under serve->lock; fd, offset and end are the thread's
   struct sf_extent found;
 };
 
-struct serve_grow {
+struct serve_job {
   pthread_t thread;
   bool started; /* and not joined: the control thread's, or at the end */
   atomic_bool ended;
-  uint64_t size; /* 0: what the legs hold */
+  uint64_t size; /* grow; 0: what the legs hold */
+  unsigned leg;
+  char path[PATH_MAX]; /* "": as it was */
 };
 
 struct sf_serve {
@@ -64,7 +67,7 @@ struct sf_serve {
   struct sf_volume *volume;
   struct sf_control_server *control;
   struct serve_extents extents;
-  struct serve_grow grow;
+  struct serve_job job;
 
   pthread_t keeper;
   bool keeper_started;
@@ -113,9 +116,18 @@ int serve_join_openers(struct sf_serve *serve);
 int extents_start(struct sf_serve *serve);
 int extents_stop(struct sf_serve *serve);
 
+/* job.c: one thread for what a leg may keep waiting */
+int serve_job_is_free(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
+int serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
+                    char error[SF_CONFIG_ERROR_MAX]);
+int serve_job_join(struct sf_serve *serve);
+
+/* members.c */
+int serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *path,
+                      char error[SF_CONFIG_ERROR_MAX]);
+
 /* grow.c: the thread that makes legs longer, then the volume */
 int serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]);
-int serve_join_grower(struct sf_serve *serve);
 
 /* operator.c: what the control socket asks */
 int serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);

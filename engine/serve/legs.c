@@ -45,17 +45,20 @@ is_of(const struct sf_superblock *sb, const struct sf_superblock *volume, unsign
 static int
 open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MAX]) {
   struct serve_leg *leg = &serve->leg[index];
-  const char *path = serve->config.leg[index].path;
   struct sf_superblock now, *base = &now;
+  char path[PATH_MAX];
   uint64_t needs;
   int r;
 
   sf_volume_get_identity(serve->volume, &now);
+  sf_volume_leg_path(serve->volume, index, path);
   needs = base->data_offset + base->data_bytes;
   if (atomic_exchange(&leg->discard, false)) {
     r = sf_leg_discard(path, base, index, error);
-    if (r < 0)
+    if (r < 0) {
+      atomic_store(&leg->discard, true); /* what was asked for is still to be done */
       return r;
+    }
   }
   r = sf_leg_file_open_apart(serve->openers, path, 0, &leg->file, &leg->found, error);
   if (r < 0)
@@ -92,6 +95,11 @@ opener(void *arg) {
   r = let_go(serve, leg);
   if (r == 0)
     r = open_again(serve, index, error);
+  if (r < 0 && atomic_load(&leg->discard) && strncmp(leg->told, error, sizeof leg->told - 1) != 0) {
+    snprintf(leg->told, sizeof leg->told, "%s", error);
+    serve_log(serve, "leg %s: cannot be made an empty member: %s", serve->config.leg[index].name,
+              error);
+  }
   if (atomic_load(&serve->quit))
     r = -ESHUTDOWN;
   /* Before the volume hears of it: it may ask for the next attempt at once. */

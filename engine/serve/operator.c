@@ -49,7 +49,8 @@ leg_index(const struct sf_serve *serve, const char *name) {
 }
 
 static int
-on_leg(void *ctx, const char *action, const char *name, char error[SF_CONFIG_ERROR_MAX]) {
+on_leg(void *ctx, const char *action, const char *name, const char *path,
+       char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_serve *serve = ctx;
   int leg = leg_index(serve, name), r;
   uint64_t now = sf_tio_now();
@@ -77,8 +78,11 @@ on_leg(void *ctx, const char *action, const char *name, char error[SF_CONFIG_ERR
       snprintf(error, SF_CONFIG_ERROR_MAX,
                "leg %s is in use; `leg fail` it first, and wait until its requests have ended",
                name);
+  } else if (strcmp(action, "replace") == 0) {
+    r = serve_leg_replace(serve, (unsigned) leg, path, error);
   } else {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "unknown action '%s': fail, return or discard", action);
+    snprintf(error, SF_CONFIG_ERROR_MAX, "unknown action '%s': fail, return, discard or replace",
+             action);
     return -EINVAL;
   }
   return r;

@@ -109,6 +109,12 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   case SF_EVENT_GROW_FAILED:
     serve_log(serve, "is not grown: %s", event->reason);
     break;
+  case SF_EVENT_LEG_REPLACED:
+    serve_log(serve, "leg %s: its place is %s's now", event->leg_name, event->reason);
+    break;
+  case SF_EVENT_CHANGE_FAILED:
+    serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
+    break;
   case SF_EVENT_KINDS:
     break;
   }
@@ -388,7 +394,7 @@ sf_serve_close(struct sf_serve *serve) {
   serve->control = NULL;
   sf_leg_openers_cut(serve->openers);
   /* What hangs in there has a leg's file, and may give it another number at any time. */
-  if (extents_stop(serve) < 0 || serve_join_grower(serve) < 0 || serve_join_openers(serve) < 0)
+  if (extents_stop(serve) < 0 || serve_job_join(serve) < 0 || serve_join_openers(serve) < 0)
     return -EBUSY;
   if (close_legs(serve) < 0)
     return -EBUSY; /* a leg hangs: its requests own this memory until the process ends */

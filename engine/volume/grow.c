@@ -226,7 +226,7 @@ sf_volume_leg_resized(struct sf_volume *v, unsigned leg, uint64_t bytes) {
 
 static int
 begin(struct sf_volume *v, uint64_t size_bytes) {
-  if (v->phase != PHASE_SERVING || v->grow.step != GROW_NONE)
+  if (v->phase != PHASE_SERVING || v->grow.step != GROW_NONE || v->change.under_way)
     return -EBUSY;
   if (size_bytes % SF_PAGE_BYTES != 0 || size_bytes > INT64_MAX - v->data_offset)
     return -EINVAL;

@@ -282,6 +282,13 @@ struct grow {
   uint64_t first_page; /* of those with something new */
 };
 
+/* A change of who the legs are, until its record is durable: one at a time. */
+struct member_change {
+  bool under_way;
+  enum sf_volume_event_kind event; /* that tells its end */
+  unsigned leg;
+};
+
 enum phase { PHASE_CLAIMING, PHASE_RECORDING, PHASE_SERVING, PHASE_STOPPING, PHASE_STOPPED };
 
 struct sf_volume {
@@ -327,6 +334,7 @@ struct sf_volume {
   struct maps maps;
   struct copier copier;
   struct grow grow;
+  struct member_change change;
 
   uint64_t timer_ns;   /* when the host was asked to tick */
   uint64_t starved_ns; /* since when some request lacks legs; 0 = none does */
@@ -436,6 +444,10 @@ bool record_is_durable(const struct sf_volume *v);
 /* join.c: the last steps of a catch-up */
 void join_settle(struct sf_volume *v);
 void join_abandon(struct sf_volume *v);
+
+/* members.c */
+void members_record_is_durable(struct sf_volume *v);
+void members_stopped(struct sf_volume *v);
 
 /* grow.c */
 void grow_settle(struct sf_volume *v);

@@ -153,6 +153,7 @@ became_durable(struct sf_volume *v) {
   }
   v->needs = v->latest.in_sync | v->counted;
   grow_record_is_durable(v);
+  members_record_is_durable(v);
   if (v->phase == PHASE_RECORDING) {
     v->phase = PHASE_SERVING;
     volume_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");

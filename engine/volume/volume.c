@@ -364,6 +364,7 @@ static void
 stop_end(struct sf_volume *v, bool clean) {
   v->phase = PHASE_STOPPED;
   grow_stopped(v);
+  members_stopped(v);
   op_fail_all(v, -ESHUTDOWN);
   request_fail_waiting(v);
   request_fail_list(&v->flush_queue, &v->flush_queue_tail, -ESHUTDOWN);

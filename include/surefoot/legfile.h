@@ -81,8 +81,14 @@ int sf_format(const struct sf_config *config, const struct sf_format_options *op
               char error[SF_CONFIG_ERROR_MAX]);
 
 /* Makes one leg an empty member of the volume again (its index, a stale record): what it held is
- * lost, the volume copies it whole.  reference: a superblock of the volume. */
+ * lost, the volume copies it whole.  A file is made as long as the volume needs.  reference: a
+ * superblock of the volume. */
 int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg,
                    char error[SF_CONFIG_ERROR_MAX]);
+
+/* Would sf_leg_discard() make this leg of it?  Changes nothing but the length of a file, which it
+ * creates when it is missing; with SF_LEG_READ_ONLY, for a leg that is open, not even that. */
+int sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *reference,
+                     unsigned leg, char error[SF_CONFIG_ERROR_MAX]);
 
 #endif

@@ -156,6 +156,14 @@ int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns
  * -EBUSY while it is in use. */
 int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 
+/* Gives a faulty or missing leg's place to another disk: from now on the volume knows the leg under
+ * this uuid and path, and the disk that it had is foreign.  SF_EVENT_LEG_REPLACED tells when that is
+ * durable; a crash before leaves the leg as it was.  The host's next opening makes the new disk an
+ * empty member.  path NULL: as it was.  -EBUSY: in use, or another such change is under way. */
+int sf_volume_leg_replace(struct sf_volume *volume, unsigned leg, const struct sf_uuid *uuid,
+                          const char *path, uint64_t now_ns);
+void sf_volume_leg_path(struct sf_volume *volume, unsigned leg, char path[PATH_MAX]);
+
 /* ---- growing ---- */
 
 /* A leg that is open has another size now. */
@@ -244,8 +252,10 @@ enum sf_volume_event_kind {
   SF_EVENT_STATE,     /* the volume's state moved */
   SF_EVENT_READ_REPAIRED,
   SF_EVENT_STOPPED,
-  SF_EVENT_GROWN,       /* reason: the new size in bytes */
-  SF_EVENT_GROW_FAILED, /* nothing has changed; reason: why */
+  SF_EVENT_GROWN,         /* reason: the new size in bytes */
+  SF_EVENT_GROW_FAILED,   /* nothing has changed; reason: why */
+  SF_EVENT_LEG_REPLACED,  /* reason: its path */
+  SF_EVENT_CHANGE_FAILED, /* of a leg: nothing has changed; reason: why */
   SF_EVENT_KINDS
 };
 struct sf_volume_event {

@@ -54,6 +54,31 @@ cache_pop(struct sim_leg *leg) {
   free(item);
 }
 
+#define SWAP(field)                                                                                \
+  do {                                                                                             \
+    struct sim_leg held;                                                                           \
+    memcpy(&held.field, &a->field, sizeof held.field);                                             \
+    memcpy(&a->field, &b->field, sizeof held.field);                                               \
+    memcpy(&b->field, &held.field, sizeof held.field);                                             \
+  } while (0)
+
+void
+medium_swap(struct sim_leg *a, struct sim_leg *b) {
+  if (a->cache != NULL || b->cache != NULL)
+    sim_fail("leg %u: its disk is taken away with its cache", a->index);
+  SWAP(blocks);
+  SWAP(now);
+  SWAP(stable);
+  SWAP(now_seq);
+  SWAP(stable_seq);
+  SWAP(meta_now);
+  SWAP(meta_stable);
+  SWAP(meta_now_seq);
+  SWAP(meta_stable_seq);
+  SWAP(seq);
+  a->maps_changed = b->maps_changed = true;
+}
+
 void
 medium_free(struct sim_leg *leg) {
   while (leg->cache != NULL)

@@ -72,8 +72,12 @@ host_event(void *ctx, const struct sf_volume_event *event) {
 
   TRACE("event: leg %d %s -> %s (%s)", event->leg, event->from != NULL ? event->from : "",
         event->to != NULL ? event->to : "", event->reason != NULL ? event->reason : "");
-  if (event->kind == SF_EVENT_STARTED)
+  if (event->kind == SF_EVENT_STARTED) {
     grow_started();
+    replace_started();
+  }
+  if (event->kind == SF_EVENT_LEG_REPLACED)
+    replace_is_durable((unsigned) event->leg);
   if (event->kind == SF_EVENT_GROWN)
     sim.grown = true; /* the volume's lock is held */
   if (event->kind != SF_EVENT_LEG_STATE)
@@ -131,7 +135,8 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
                                  .bytes = found[i].bytes,
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
                                  .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
-    else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_TOO_SMALL)
+    else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_TOO_SMALL &&
+             !sim.has_other_disk[i])
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }
   sim.base = assembly->base;
@@ -173,6 +178,7 @@ process_start(void) {
     bool absent =
         !sim.healing && sim.count[COUNT_starts] > 0 && random_chance(sim.options.absent_permille);
 
+    replace_before_start(i);
     if (is_available(i) && !absent)
       found_of(i, false, false, &found[i]);
     else
@@ -188,6 +194,7 @@ process_start(void) {
     return false;
   }
   grow_assembled(&assembly.base);
+  replace_assembled(&assembly);
   check_clean_start(&assembly);
   create(&assembly, found);
   return true;
@@ -270,9 +277,10 @@ process_discard(unsigned leg) {
 
 static void
 empty(unsigned leg) {
-  struct sf_superblock sb = sim.base;
+  struct sf_superblock sb;
   uint16_t others = (uint16_t) (((1u << sim.options.legs) - 1) & ~(1u << leg));
 
+  sf_volume_get_identity(sim.volume, &sb);
   COUNT(discards);
   sim.discard[leg] = false;
   sb.leg_index = (uint8_t) leg;
@@ -305,8 +313,13 @@ operator_acts(void) {
   if (sim.volume == NULL || sim.stopping)
     return;
   sim.troubles++;
-  if ((sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING) &&
-      random_chance(300)) {
+  bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
+
+  if (out && random_chance(sim.options.replace_permille)) {
+    replace_begin(leg);
+  } else if (out && random_chance(500)) {
+    replace_mend(leg);
+  } else if (out && random_chance(300)) {
     process_discard(leg);
   } else if (sim.leg_state[leg] == SF_STATE_FAULTY || random_chance(300)) {
     r = sf_volume_leg_return(sim.volume, leg, sim.now_ns);

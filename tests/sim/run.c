@@ -86,6 +86,7 @@ format_legs(void) {
   strcpy(sb->volume_name, "sim");
   for (unsigned i = 0; i < sim.options.legs; i++) {
     number_uuid(&sb->leg_uuid[i], i + 1);
+    sim.uuid_promised[i] = sim.uuid_asked[i] = sb->leg_uuid[i];
     strcpy(sb->leg_name[i], sim.config.leg[i].name);
   }
   sb->record = (struct sf_record){.term = 1,
@@ -162,6 +163,7 @@ teardown(void) {
   oracle_free();
   for (unsigned i = 0; i < sim.options.legs; i++)
     medium_free(&sim.leg[i]);
+  replace_free();
 }
 
 /* ---- healing ---- */
@@ -209,6 +211,8 @@ heal_leg(unsigned leg) {
   struct sf_leg_found found;
   bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
 
+  if (out && replace_mend(leg))
+    return;
   found_of(leg, false, false, &found);
   if (out && found.error != 0)
     process_discard(leg);

@@ -12,7 +12,7 @@
  *      swarm.c    what this seed draws
  *      clients.c  their requests           oracle.c  which values may a block have?
  *      process.c  start, kill, power cut   trust.c   which legs would a start trust now?
- *      grow.c     the volume grows
+ *      grow.c     the volume grows         replace.c a disk takes another one's place
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
  *      inside.c   what it takes from the volume's inside
@@ -71,7 +71,8 @@ struct options {
   unsigned nemesis_permille; /* metadata writes during which something happens */
   uint64_t pause_gap_ns, pause_ns;
   uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns, grow_gap_ns; /* 0 = never */
-  unsigned absent_permille; /* legs left out at a restart */
+  unsigned replace_permille; /* of what the operator does */
+  unsigned absent_permille;  /* legs left out at a restart */
   unsigned give_up_permyriad;
 };
 
@@ -157,6 +158,7 @@ struct sim_device {
 
 void medium_init(struct sim_leg *leg, unsigned index);
 void medium_free(struct sim_leg *leg);
+void medium_swap(struct sim_leg *a, struct sim_leg *b); /* no caches */
 /* data NULL: zeros.  part_permille: of the blocks that land. */
 void medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *data, bool fua,
                   unsigned part_permille);
@@ -270,6 +272,13 @@ void trust_changed(unsigned leg);
 void trust_reset(void);
 void found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found);
 
+void replace_free(void);
+void replace_begin(unsigned leg);
+void replace_is_durable(unsigned leg);
+void replace_before_start(unsigned leg);
+void replace_assembled(const struct sf_assembly *assembly);
+void replace_started(void);
+bool replace_mend(unsigned leg);
 void grow_begin(void);
 void grow_ended(void);
 void grow_started(void);
@@ -298,6 +307,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(kills)                                                                                   \
   COUNTED(power_cuts)                                                                              \
   COUNTED(stops)                                                                                   \
+  COUNTED(replacements)                                                                            \
   COUNTED(growths)                                                                                 \
   COUNTED(demotions)                                                                               \
   COUNTED(promotions)                                                                              \
@@ -352,6 +362,10 @@ struct sim {
   struct sf_config config;
   struct sf_superblock format; /* of a new leg, but for its index */
   struct sim_leg leg[LEGS_MAX];
+  struct sim_leg other_disk[LEGS_MAX]; /* of each leg, the media alone */
+  bool has_other_disk[LEGS_MAX];
+  /* Clients may rely on this one; the one that was asked for last. */
+  struct sf_uuid uuid_promised[LEGS_MAX], uuid_asked[LEGS_MAX];
   struct client client[CLIENTS_MAX];
 
   struct sf_volume *volume; /* NULL: no process */

@@ -44,7 +44,8 @@ fake_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERR
 }
 
 static int
-fake_leg(void *ctx, const char *action, const char *leg, char error[SF_CONFIG_ERROR_MAX]) {
+fake_leg(void *ctx, const char *action, const char *leg, const char *path,
+         char error[SF_CONFIG_ERROR_MAX]) {
   remember(ctx, "leg", action, " ", leg);
   if (strlen(leg) != 1 || !strchr("abc", leg[0])) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "unknown leg \"%s\"", leg);

@@ -1,0 +1,97 @@
+/* Changing who the legs are, the part that touches disks: the new one is looked at before the volume
+ * hears of it, and made an empty member when the volume opens it. */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { TRIES = 30, TRY_MS = 100 };
+
+static void
+tell_failure(struct sf_serve *serve, const char *why) {
+  const struct sf_volume_event event = {.kind = SF_EVENT_CHANGE_FAILED,
+                                        .now_ns = sf_tio_now(),
+                                        .leg = (int) serve->job.leg,
+                                        .leg_name = serve->config.leg[serve->job.leg].name,
+                                        .reason = why};
+
+  serve_event(serve, &event);
+}
+
+/* A missing leg is opened every two seconds, and such a moment passes. */
+static int
+replace(struct sf_serve *serve, const struct sf_uuid *uuid) {
+  const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
+  unsigned leg = serve->job.leg;
+  int r = -EBUSY;
+
+  for (unsigned i = 0; i < TRIES && r == -EBUSY; i++) {
+    if (i > 0)
+      nanosleep(&pause, NULL);
+    atomic_store(&serve->leg[leg].discard, true);
+    r = sf_volume_leg_replace(serve->volume, leg, uuid, serve->job.path, sf_tio_now());
+    if (r < 0)
+      atomic_store(&serve->leg[leg].discard, false);
+  }
+  return r;
+}
+
+static void *
+replacer(void *arg) {
+  struct sf_serve *serve = arg;
+  struct serve_job *job = &serve->job;
+  struct sf_superblock identity;
+  char error[SF_CONFIG_ERROR_MAX] = "", path[PATH_MAX];
+  bool same;
+  int r;
+
+  sf_volume_get_identity(serve->volume, &identity);
+  sf_uuid_generate(&identity.leg_uuid[job->leg]);
+  sf_volume_leg_path(serve->volume, job->leg, path);
+  same = job->path[0] == '\0' || strcmp(job->path, path) == 0;
+  if (same)
+    snprintf(job->path, sizeof job->path, "%s", path);
+  r = sf_leg_check_new(job->path, same ? SF_LEG_READ_ONLY : 0, &identity, job->leg, error);
+  if (r == 0) {
+    r = replace(serve, &identity.leg_uuid[job->leg]);
+    if (r == -EBUSY)
+      snprintf(error, sizeof error,
+               "leg %s is in use: `leg fail` it first, and wait until its requests have ended",
+               serve->config.leg[job->leg].name);
+    else if (r < 0)
+      snprintf(error, sizeof error, "%s", strerror(-r));
+  }
+  if (r < 0)
+    tell_failure(serve, error);
+  atomic_store(&job->ended, true);
+  return NULL;
+}
+
+static int
+check_path(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
+  if (path[0] != '/') {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%.200s: the path must be absolute", path);
+    return -EINVAL;
+  }
+  if (strlen(path) >= PATH_MAX) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "the path is too long");
+    return -ENAMETOOLONG;
+  }
+  return 0;
+}
+
+int
+serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *path,
+                  char error[SF_CONFIG_ERROR_MAX]) {
+  int r = serve_job_is_free(serve, error);
+
+  if (r == 0 && path != NULL)
+    r = check_path(path, error);
+  if (r < 0)
+    return r;
+  serve->job.leg = leg;
+  snprintf(serve->job.path, sizeof serve->job.path, "%s", path == NULL ? "" : path);
+  return serve_job_begin(serve, replacer, error);
+}

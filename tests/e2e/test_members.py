@@ -1,0 +1,120 @@
+"""Who the legs are changes while the volume is used: a disk takes another one's place."""
+
+import json
+import os
+import subprocess
+import time
+
+from case import VolumeTest, main
+from rig import MIB, CommandFailed, FileLeg
+
+
+class Members(VolumeTest):
+    def ctl_leg(self, volume, action, *words):
+        return self.rig.ctl("--control", volume.control, "leg", action, volume.name, *words,
+                            seconds=60)
+
+    def assert_refused(self, why, volume, *words):
+        with self.assertRaises(CommandFailed) as failed:
+            self.ctl_leg(volume, *words)
+        self.assertIn(why, failed.exception.output)
+
+    def replaced(self, volume, name, new):
+        """The configuration file follows."""
+        volume.legs = [new if leg.name == name else leg for leg in volume.legs]
+        volume.write_conf()
+
+    def leg_at(self, name, file):
+        leg = FileLeg(self.rig, name)
+        leg.path = leg.image = self.rig.folder / file
+        return leg
+
+
+class Replace(Members):
+    def test_under_load(self):
+        volume, server = self.served(size=32 * MIB)
+        load = self.load(server)
+        load.start()
+        self.ctl_leg(volume, "fail", "c")
+        volume.wait_leg("c", "faulty")
+        new = self.leg_at("c", "new.img")
+        said = self.ctl_leg(volume, "replace", "c", str(new.path))
+        self.assertIn(f"[leg c]\n  path = {new.path}", said)
+        volume.wait_all_in_sync()
+        load.stop()
+        self.assert_load_well(load, server)
+        self.replaced(volume, "c", new)
+        self.stop_and_compare(volume, server)
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        self.stop_and_compare(volume, server)
+
+    def test_the_old_disk_is_refused(self):
+        volume, server = self.served(size=16 * MIB)
+        old = volume.legs[2]
+        self.ctl_leg(volume, "fail", "c")
+        self.ctl_leg(volume, "replace", "c", str(self.rig.folder / "new.img"))
+        volume.wait_all_in_sync()
+        server.connect().pwrite(b"n" * 4096, 0)
+        server.stop()
+        # The file still names the old one.
+        legs = json.loads(self.rig.ctl("check", volume.conf, "--json"))["legs"]
+        self.assertEqual(["current", "current", "foreign"], [leg["verdict"] for leg in legs])
+        server = volume.serve()
+        self.assertIn("another disk has taken this leg's place", server.log())
+        self.assertEqual("faulty", volume.leg("c")["state"])
+        self.assertEqual(b"n" * 4096, bytes(server.connect().pread(4096, 0)))
+        self.assertTrue(old.path.exists())
+
+    def test_the_same_disk_emptied(self):
+        volume, server = self.served(size=16 * MIB)
+        self.ctl_leg(volume, "fail", "b")
+        self.ctl_leg(volume, "replace", "b")
+        volume.wait_all_in_sync()
+        self.stop_and_compare(volume, server)
+
+    def test_refusals(self):
+        volume, server = self.served(size=16 * MIB)
+        a = volume.legs[0]
+        used = self.rig.folder / "used.img"
+        used.write_bytes(os.urandom(MIB))
+        self.assert_refused("in use", volume, "replace", "c", str(self.rig.folder / "x.img"))
+        self.ctl_leg(volume, "fail", "c")
+        self.assert_refused("locked", volume, "replace", "c", str(a.path))
+        self.assert_refused("carries data", volume, "replace", "c", str(used))
+        self.assert_refused("no such device", volume, "replace", "c", "/dev/not-there")
+        self.assert_refused("absolute", volume, "replace", "c", "x.img")
+        self.assert_refused("has no leg", volume, "replace", "d", str(used))
+        self.assertEqual(MIB, used.stat().st_size)
+        self.ctl_leg(volume, "return", "c")
+        self.stop_and_compare(volume, server)
+
+    def test_killed_in_the_middle(self):
+        """The file names the one disk or the other; it starts, and one of them is the leg."""
+        volume, server = self.served(size=8 * MIB)
+        for turn in range(8):
+            new = self.leg_at("c", f"new{turn}.img")
+            self.ctl_leg(volume, "fail", "c")
+            volume.wait_leg("c", "faulty")
+            server.connect().pwrite(bytes([turn + 1]) * 4096, 4096 * turn)
+            command = subprocess.Popen(
+                [str(self.rig.surefootctl), "--control", str(volume.control), "leg", "replace",
+                 volume.name, "c", str(new.path)],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(turn * 0.004)
+            server.kill()
+            command.wait(30)
+            self.replaced(volume, "c", new)
+            server = volume.serve()
+            if volume.leg("c")["state"] in ("faulty", "missing"):
+                # Not replaced, or not emptied yet: say it again.
+                self.ctl_leg(volume, "replace", "c")
+            volume.wait_all_in_sync()
+            for i in range(turn + 1):
+                self.assertEqual(bytes([i + 1]) * 4096,
+                                 bytes(server.connect().pread(4096, 4096 * i)))
+        self.stop_and_compare(volume, server)
+
+
+if __name__ == "__main__":
+    main()

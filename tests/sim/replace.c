@@ -1,0 +1,118 @@
+/* A disk takes another one's place.  Each leg has two disks then, and the configuration names one of
+ * them: the operator writes the new one into it once the replacement was told to be durable; when the
+ * process or the power ended before, he can only guess, and now and then he guesses wrong.  The disk
+ * that is not the leg's must be refused, and never the one that is. */
+#include <string.h>
+
+#include "sim/sim.h"
+
+static void
+new_uuid(struct sf_uuid *uuid) {
+  *uuid = (struct sf_uuid){{0x5e}};
+  for (unsigned i = 1; i < sizeof uuid->bytes; i++)
+    uuid->bytes[i] = (uint8_t) random_next();
+}
+
+static bool
+is_of_leg(unsigned leg, const struct sf_uuid *uuid) {
+  struct sf_leg_found found;
+
+  found_of(leg, false, false, &found);
+  return found.error == 0 && sf_uuid_equal(&found.sb.leg_uuid[leg], uuid);
+}
+
+static void
+take_other_disk(unsigned leg) {
+  TRACE("leg %u: the other disk is named now", leg);
+  medium_swap(&sim.leg[leg], &sim.other_disk[leg]);
+  for (uint64_t b = 0; b < sim.blocks_known; b++)
+    oracle_recheck(&sim.leg[leg], b);
+  trust_changed(leg);
+}
+
+void
+replace_free(void) {
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.has_other_disk[i])
+      medium_free(&sim.other_disk[i]);
+}
+
+void
+replace_begin(unsigned leg) {
+  struct sf_uuid uuid;
+  int r;
+
+  if (sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
+    return;
+  new_uuid(&uuid);
+  r = sf_volume_leg_replace(sim.volume, leg, &uuid, NULL, sim.now_ns);
+  TRACE("operator: replace leg %u: %d", leg, r);
+  if (r != 0)
+    return;
+  if (!sim.has_other_disk[leg])
+    medium_init(&sim.other_disk[leg], leg);
+  sim.has_other_disk[leg] = true;
+  sim.uuid_asked[leg] = uuid;
+  medium_lose_cache(&sim.leg[leg], (unsigned) random_below(1001));
+  take_other_disk(leg);
+  sim.discard[leg] = true;
+}
+
+/* The volume's lock is held. */
+void
+replace_is_durable(unsigned leg) {
+  COUNT(replacements);
+  sim.uuid_promised[leg] = sim.uuid_asked[leg];
+}
+
+/* Before a start: which disk does the configuration name? */
+void
+replace_before_start(unsigned leg) {
+  bool certain = sf_uuid_equal(&sim.uuid_promised[leg], &sim.uuid_asked[leg]);
+
+  if (!sim.has_other_disk[leg] || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
+    return;
+  if (sim.healing ? !is_of_leg(leg, &sim.uuid_promised[leg]) : random_chance(certain ? 50 : 500)) {
+    medium_lose_cache(&sim.leg[leg], 0);
+    take_other_disk(leg);
+  }
+}
+
+void
+replace_assembled(const struct sf_assembly *assembly) {
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    const struct sf_uuid *uuid = &assembly->base.leg_uuid[i];
+
+    if (!sf_uuid_equal(uuid, &sim.uuid_promised[i]) && !sf_uuid_equal(uuid, &sim.uuid_asked[i]))
+      sim_fail("leg %u: a start knows it under a uuid that was replaced", i);
+    if ((assembly->verdict[i] == SF_LEG_CURRENT || assembly->verdict[i] == SF_LEG_BEHIND) &&
+        !is_of_leg(i, uuid))
+      sim_fail("leg %u: is %s, and is the disk that was replaced", i,
+               sf_verdict_name(assembly->verdict[i]));
+    sim.uuid_asked[i] = *uuid;
+  }
+}
+
+/* It serves: what the start took is durable. */
+void
+replace_started(void) {
+  memcpy(sim.uuid_promised, sim.uuid_asked, sizeof sim.uuid_promised);
+}
+
+/* The operator mends the path of a leg that was refused; where neither disk is the leg's, as one was
+ * replaced and the other never written, he replaces it once more.  True: he has. */
+bool
+replace_mend(unsigned leg) {
+  struct sf_superblock identity;
+
+  sf_volume_get_identity(sim.volume, &identity);
+  if (!sim.has_other_disk[leg] || sim.discard[leg] || sim.opening[leg] ||
+      is_of_leg(leg, &identity.leg_uuid[leg]) || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
+    return false;
+  medium_lose_cache(&sim.leg[leg], 0);
+  take_other_disk(leg);
+  if (is_of_leg(leg, &identity.leg_uuid[leg]))
+    return false;
+  replace_begin(leg);
+  return true;
+}
