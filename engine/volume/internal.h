@@ -400,6 +400,7 @@ void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
 void op_judge(struct sf_op *op);
 void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
 void op_tick(struct sf_volume *v);
+void op_excuse_delay(struct sf_volume *v, uint64_t delay_ns); /* they have waited less */
 void op_fail(struct sf_op *op, int error);
 void op_fail_all(struct sf_volume *v, int error);
 void op_give_up(struct sf_volume *v, const struct sf_request *request);

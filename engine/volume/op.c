@@ -595,6 +595,21 @@ waits_for(const struct sf_op *op) {
   return op->kind == OP_READ ? op->pending & (legset) ~op->overdue : op->pending;
 }
 
+static void
+excuse(struct sf_op *op, uint64_t delay_ns) {
+  uint64_t now_ns = op->volume->now_ns;
+
+  op->started_ns = op->started_ns + delay_ns < now_ns ? op->started_ns + delay_ns : now_ns;
+}
+
+void
+op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    excuse(SF_LIST_ENTRY(l, struct sf_op, link), delay_ns);
+  if (v->flush_leader != NULL)
+    excuse(v->flush_leader, delay_ns);
+}
+
 void
 op_tick(struct sf_volume *v) {
   uint64_t oldest = volume_oldest_held(v);

@@ -11,7 +11,12 @@
 
 #include "assembly/blank.h"
 
-enum { TICK_BUSY_MS = 20, TICK_LOADED_MS = 100, TICK_IDLE_MS = 1000 };
+enum {
+  TICK_BUSY_MS = 20,
+  TICK_LOADED_MS = 100,
+  TICK_IDLE_MS = 1000,
+  LATE_TICK_MS = 50, /* a tick that is later than this was kept from us */
+};
 
 static void
 trace_line(void *owner, const char *line) {
@@ -484,9 +489,27 @@ forgive(struct sf_volume *v) {
   v->failed = false;
 }
 
+/* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be there
+ * already; they are heard before anything fails for want of them. */
+static void
+excuse_own_delay(struct sf_volume *v) {
+  uint64_t delay = v->timer_ns != 0 && v->now_ns > v->timer_ns ? v->now_ns - v->timer_ns : 0;
+  struct sf_request *const list[] = {v->held, v->parked, v->flush_queue};
+
+  if (delay < LATE_TICK_MS * SF_MS)
+    return;
+  volume_trace(v, "our own delay: %" PRIu64 " ms", delay / SF_MS);
+  for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
+    for (struct sf_request *r = list[i]; r != NULL; r = r->next)
+      r->since_ns = r->since_ns + delay < v->now_ns ? r->since_ns + delay : v->now_ns;
+  op_excuse_delay(v, delay);
+  v->stop_by_ns += delay;
+}
+
 void
 sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
   volume_enter(v, now_ns);
+  excuse_own_delay(v);
   v->timer_ns = 0;
   v->dirty = true;
   if (v->phase != PHASE_STOPPED) {

@@ -1,0 +1,68 @@
+/* R3: a process that could not run does not fail what it did not hear of. */
+#include "rig.h"
+
+#include <errno.h>
+
+static struct rig rig;
+
+static bool
+holds_data_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && rig_is_data(r, region);
+}
+
+static void
+begin(struct rig_request *w, struct rig_request *waits) {
+  rig_init(&rig, 2, 2, 65536, 64);
+  rig_start_fully(&rig);
+  rig_pass(&rig, 100);
+  rig.holds = holds_data_of_leg_1;
+  rig_submit(&rig, w, SF_REQ_WRITE, 0, 4096, 1);
+  rig_submit(&rig, waits, SF_REQ_WRITE, 0, 4096, 2); /* for the first one */
+  rig_pass(&rig, 10);
+}
+
+static void
+a_stopped_process_fails_nothing_when_it_goes_on(void **state) {
+  struct rig_request w, waits;
+
+  begin(&w, &waits);
+  rig.now_ns +=
+      2 * rig.config.fail_timeout_ns; /* stopped, and nobody heard that leg 1 has answered */
+  sf_volume_tick(rig.volume, rig.now_ns);
+  rig.holds = NULL;
+  rig_pass(&rig, 50);
+  assert_true(w.done && waits.done);
+  assert_int_equal(w.request.error, 0);
+  assert_int_equal(waits.request.error, 0);
+  rig_put(&w);
+  rig_put(&waits);
+  rig_free(&rig);
+}
+
+/* Its own delay is not counted; the legs' is, before it and after. */
+static void
+the_legs_delay_still_counts(void **state) {
+  struct rig_request w, waits;
+  uint64_t began, stopped = 5 * SF_S;
+
+  begin(&w, &waits);
+  began = w.request.since_ns;
+  rig.now_ns += stopped;
+  sf_volume_tick(rig.volume, rig.now_ns);
+  rig_pass(&rig, rig.config.fail_timeout_ns / SF_MS + 100);
+  assert_true(w.done);
+  assert_int_equal(w.request.error, -EIO);
+  assert_true(w.done_ns - began >= rig.config.fail_timeout_ns + stopped - 100 * SF_MS);
+  rig_put(&w);
+  rig_put(&waits);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_stopped_process_fails_nothing_when_it_goes_on),
+      cmocka_unit_test(the_legs_delay_still_counts),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
