@@ -1,6 +1,6 @@
 """Proves R3: a stall of the server itself is not the legs' fault.
-Stops the server, with SIGSTOP, in the middle of a load for far longer than the deadline, and lets it
-go on: every leg stays in sync, no request fails."""
+Stops the server, with SIGSTOP, in the middle of a load for far longer than the deadline and than
+fail_timeout, and lets it go on: every leg stays in sync, no request fails."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def children(pid):
 
 class OwnStall(VolumeTest):
     def stalled(self, who):
-        volume, server = self.served(**DEADLINES)
+        volume, server = self.served(fail_timeout="1s", **DEADLINES)
         with self.load(server, mix=(("write", 0.6), ("read", 0.3), ("flush", 0.1))) as load:
             load.run_for(1)
             for _ in range(3):
