@@ -108,7 +108,7 @@ void keeper_stop(struct sf_serve *serve);
 void keeper_wake(struct sf_serve *serve);
 
 /* legs.c: the host functions that open and close legs, and the threads that do it */
-void serve_open_leg(void *ctx, unsigned leg);
+int serve_open_leg(void *ctx, unsigned leg);
 void serve_close_leg(void *ctx, unsigned leg);
 int serve_join_openers(struct sf_serve *serve);
 

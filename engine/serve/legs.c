@@ -109,7 +109,7 @@ opener(void *arg) {
   return NULL;
 }
 
-void
+int
 serve_open_leg(void *ctx, unsigned index) {
   struct sf_serve *serve = ctx;
   struct serve_leg *leg = &serve->leg[index];
@@ -117,20 +117,21 @@ serve_open_leg(void *ctx, unsigned index) {
 
   if (leg->opener_started) {
     if (!atomic_load(&leg->opener_ended))
-      return;
+      return -EBUSY;
     pthread_join(leg->opener, NULL); /* it has told its result already */
     leg->opener_started = false;
   }
   opening = malloc(sizeof *opening);
   if (opening == NULL)
-    return;
+    return -ENOMEM;
   *opening = (struct opening){.serve = serve, .leg = index};
   atomic_store(&leg->opener_ended, false);
   if (pthread_create(&leg->opener, NULL, opener, opening) != 0) {
     free(opening);
-    return;
+    return -EAGAIN;
   }
   leg->opener_started = true;
+  return 0;
 }
 
 /* The next opening lets go of the old file first: close(2) can hang too. */

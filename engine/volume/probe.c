@@ -133,9 +133,8 @@ probe_tick(struct sf_volume *v, unsigned index) {
     break;
   case SF_STATE_MISSING:
     if (leg->device == NULL && !leg->opening && v->now_ns >= leg->open_at_ns) {
-      leg->opening = true;
       leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
-      v->host.open_leg(v->ctx, index);
+      leg->opening = v->host.open_leg(v->ctx, index) == 0;
     }
     break;
   case SF_STATE_IN_SYNC:

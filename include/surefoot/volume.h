@@ -80,8 +80,9 @@ struct sf_volume_host {
   void (*buffer_put)(void *ctx, struct sf_tio_buffer *buffer);
   /* Call sf_volume_tick() at at_ns or soon after.  A later call replaces an earlier one. */
   void (*timer)(void *ctx, uint64_t at_ns);
-  /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside. */
-  void (*open_leg)(void *ctx, unsigned leg);
+  /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside.  -errno: it
+   * cannot even be tried now, and there will be no answer. */
+  int (*open_leg)(void *ctx, unsigned leg);
   /* Nothing of the leg runs any more, or it was opened and refused: its device will not be used
    * again. */
   void (*close_leg)(void *ctx, unsigned leg);

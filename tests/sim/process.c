@@ -14,12 +14,13 @@ host_timer(void *ctx, uint64_t at_ns) {
             sim.tick_generation);
 }
 
-static void
+static int
 host_open_leg(void *ctx, unsigned leg) {
   if (sim.opening[leg])
     sim_fail("leg %u: a second opening while the first is under way", leg);
   sim.opening[leg] = true;
   event_add(sim.now_ns + random_below(5 * SIM_MS), EV_OPENED, leg, sim.life);
+  return 0;
 }
 
 /* Nobody relies on its cache any more, so it may lose it. */

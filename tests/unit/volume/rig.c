@@ -134,11 +134,14 @@ host_timer(void *ctx, uint64_t at_ns) {
   rig->tick_ns = at_ns;
 }
 
-static void
+static int
 host_open_leg(void *ctx, unsigned leg) {
   struct rig *rig = ctx;
 
+  if (rig->cannot_open)
+    return -EAGAIN;
   rig->opening |= 1u << leg;
+  return 0;
 }
 
 static void

@@ -43,6 +43,7 @@ struct rig {
                const struct rig_region *region); /* NULL: none; 0 or -errno */
   int buffers;                                   /* how many more there are; -1: no limit */
   unsigned full;                                 /* legs that have no room: bit i */
+  bool cannot_open;
   unsigned opening, opened; /* bit i: an opening is asked for; the leg's device is open */
 };
 

@@ -104,11 +104,28 @@ an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too(void **state) {
   rig_free(&rig);
 }
 
+/* The host had no thread for it: that is no answer, and it is asked again. */
+static void
+an_opening_that_could_not_be_tried_is_tried_again(void **state) {
+  rig_init(&rig, 3, 2, 65536, 64);
+  rig.absent[2] = true;
+  rig.cannot_open = true;
+  rig_start_fully(&rig);
+  rig_pass(&rig, 100);
+  rig.cannot_open = false;
+  rig_pass(&rig, 3000);
+  rig_open(&rig, 2);
+  rig_pass(&rig, 3000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_refused_leg_is_looked_at_anew),
       cmocka_unit_test(a_leg_failed_while_it_is_opened_is_looked_at_anew),
+      cmocka_unit_test(an_opening_that_could_not_be_tried_is_tried_again),
       cmocka_unit_test(an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too),
 
   };
