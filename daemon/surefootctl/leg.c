@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,47 +73,82 @@ find_leg(const struct sf_config *config, const char *name) {
   return -1;
 }
 
+struct offline {
+  struct sf_config config;
+  struct sf_leg_found found[SF_LEGS_MAX];
+  struct sf_assembly assembly;
+};
+
 /* The legs are only looked at, and closed again: sf_leg_discard takes its own lock. */
 static int
-assemble(const struct sf_config *config, struct sf_assembly *assembly) {
+look(struct offline *offline) {
   static struct sf_leg_file file[SF_LEGS_MAX];
-  static struct sf_leg_found found[SF_LEGS_MAX];
   static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_open(NULL, config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * UINT64_C(1000000000),
-                             file, found, leg_error, error);
+  int rc = sf_leg_files_open(NULL, &offline->config, SF_LEG_READ_ONLY,
+                             OPEN_TIMEOUT_S * UINT64_C(1000000000), file, offline->found, leg_error,
+                             error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  for (unsigned i = 0; i < config->legs; i++)
+  for (unsigned i = 0; i < offline->config.legs; i++)
     sf_leg_file_close(&file[i]);
-  sf_assemble(config, found, false, assembly);
+  sf_assemble(&offline->config, offline->found, false, &offline->assembly);
   return CTL_DONE;
+}
+
+/* Nobody's coming would help: it is a decision that the start waits for, as in a split brain. */
+static bool
+only_decision_is_missing(const struct sf_assembly *assembly) {
+  return !assembly->may_start && assembly->waits_for == 0;
+}
+
+/* What the volume is, as the other legs tell it.  Where they are of two lines of history any of them
+ * will do: an empty leg says nothing of lines. */
+static const struct sf_superblock *
+find_reference(struct offline *offline, unsigned leg) {
+  static struct sf_assembly others;
+  struct sf_leg_found *found = offline->found, discarded = found[leg];
+  const struct sf_superblock *reference = NULL;
+  found[leg] = (struct sf_leg_found){.error = -ENOENT};
+  sf_assemble(&offline->config, found, false, &others);
+  found[leg] = discarded;
+  if (others.reference >= 0)
+    return &others.base;
+  for (unsigned i = 0; i < offline->config.legs && !reference; i++)
+    if (others.verdict[i] == SF_LEG_SPLIT_BRAIN)
+      reference = &found[i].sb;
+  if (!reference && offline->assembly.reference >= 0)
+    reference = &offline->assembly.base;
+  return reference;
 }
 
 static int
 discard_offline(const char *conf, const char *name) {
-  static struct sf_config config;
-  static struct sf_assembly assembly;
+  static struct offline offline;
+  const struct sf_assembly *assembly = &offline.assembly;
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_config_load(&config, conf, error);
+  int rc = sf_config_load(&offline.config, conf, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  int leg = find_leg(&config, name);
+  int leg = find_leg(&offline.config, name);
   if (leg < 0)
     return ctl_fail("%s: no leg '%s'", conf, name);
-  int status = assemble(&config, &assembly);
+  int status = look(&offline);
   if (status != CTL_DONE)
     return status;
-  if (assembly.reference < 0)
-    return ctl_fail("%s: no leg tells what the volume is: %s", config.name, assembly.reason);
-  if (assembly.verdict[leg] == SF_LEG_CURRENT || assembly.reference == leg)
+  const struct sf_superblock *reference = find_reference(&offline, (unsigned) leg);
+  if (!reference)
+    return ctl_fail("%s: no leg tells what the volume is: %s", offline.config.name,
+                    assembly->reason);
+  if (!only_decision_is_missing(assembly) &&
+      (assembly->verdict[leg] == SF_LEG_CURRENT || assembly->reference == leg))
     return ctl_fail(
         "%s: leg %s is in the in-sync set: discarding it would lose acknowledged writes",
-        config.name, name);
-  rc = sf_leg_discard(config.leg[leg].path, &assembly.base, (unsigned) leg, error);
+        offline.config.name, name);
+  rc = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  printf("%s: leg %s is discarded: all of it will be copied\n", config.name, name);
+  printf("%s: leg %s is discarded: all of it will be copied\n", offline.config.name, name);
   return CTL_DONE;
 }
 

@@ -8,7 +8,7 @@
 #include "assembly/blank.h"
 #include "assembly/look.h"
 
-enum { PATH_CHARS_MAX = 48 };
+enum { PATH_CHARS_MAX = 48, FILE_CHARS_MAX = 64 };
 
 struct text {
   char *at;
@@ -91,14 +91,17 @@ say_wrongs(struct text *text, const struct sf_look *look, uint16_t set) {
   }
 }
 
+/* A volume that does not start has no socket to ask: then it is its file that is named. */
 static void
-say_discard(struct text *text, const struct sf_look *look, uint16_t set) {
-  const char *separator = "";
+say_discard(struct text *text, const struct sf_look *look, uint16_t set, bool starts) {
+  const char *separator = "", *file = look->config->file;
+  if (*file == '\0' || strlen(file) > FILE_CHARS_MAX)
+    file = "CONF";
   for (unsigned leg = 0; leg < look->legs; leg++) {
     if (!SF_LEG_IN(set, leg))
       continue;
-    say(text, "%s`surefootctl leg discard %s %s`", separator, look->config->name,
-        look->config->leg[leg].name);
+    say(text, "%s`surefootctl leg discard %s%s %s`", separator, starts ? "" : "--config ",
+        starts ? look->config->name : file, look->config->leg[leg].name);
     separator = " or ";
   }
 }
@@ -139,7 +142,7 @@ say_others(struct text *text, const struct sf_look *look) {
     say_names(text, look, split);
     say(text, " went on in an older line of history and stays out (split brain): to give up what "
               "only it holds, ");
-    say_discard(text, look, split);
+    say_discard(text, look, split, true);
   }
   if (unused) {
     say(text, "; without ");
@@ -240,7 +243,7 @@ say_two_alike(struct text *text, const struct sf_look *look) {
       " hold different records with the same number %" PRIu64 ".%" PRIu64
       ", which must never be (was a leg copied or restored?): keep the one that you trust and run ",
       record->term, record->change);
-  say_discard(text, look, two);
+  say_discard(text, look, two, false);
 }
 
 static void
@@ -273,7 +276,7 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
     say(&text, "split brain: the legs went on in lines of history that do not know each other, ");
     say_lines(&text, look);
     say(&text, "; choose the one to keep and discard each leg of the other: ");
-    say_discard(&text, look, legs_with(look, SF_LEG_SPLIT_BRAIN));
+    say_discard(&text, look, legs_with(look, SF_LEG_SPLIT_BRAIN), false);
     break;
   case SF_OBSTACLE_TWO_ALIKE:
     say_two_alike(&text, look);

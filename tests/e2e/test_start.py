@@ -109,6 +109,31 @@ class Start(Stopped):
             self.show(volume, hidden)
         said = self.refused(volume)
         self.assertRegex(said, "split|histor|lineage")
+        # The way out that it names: what only b holds is given up, and b is copied whole.
+        self.assertIn("surefootctl leg discard --config", said)
+        self.rig.ctl("leg", "discard", "--config", volume.conf, "b")
+        server = volume.serve()
+        self.assertEqual(b"\x0a" * 4096, bytes(server.connect().pread(4096, 8192)))
+        self.stop_and_compare(volume, server)
+
+    def test_split_brain_of_one_leg(self):
+        """Proves that a leg which went on in an old line of history stays out of the volume that went on
+        without it, until it is discarded by name; then it is copied whole."""
+        volume = self.stopped()
+        for alone, hidden, pattern in (("a", ("b", "c"), b"\x0a"), ("bc", ("a",), b"\x0b")):
+            self.hide(volume, *hidden)
+            # Alone it can answer only if one leg is enough.
+            server = volume.serve(*["force=true", "min_legs=1"] if alone == "a" else [])
+            server.connect().pwrite(pattern * 4096, 8192)
+            server.stop()
+            self.show(volume, *hidden)
+        server = volume.serve()
+        said = volume.leg("b")["state"], volume.leg("c")["state"]
+        self.assertEqual(("faulty", "faulty"), said, server.log())
+        self.assertEqual(b"\x0a" * 4096, bytes(server.connect().pread(4096, 8192)))
+        for name in "bc":
+            self.rig.ctl("--control", volume.control, "leg", "discard", "vol0", name)
+        self.stop_and_compare(volume, server)
 
     def test_a_stale_leg_alone_is_refused(self):
         """Proves that a leg taken out of the set cannot start the volume, even with its name first.
