@@ -184,7 +184,7 @@ flush_answered(struct sf_op *op, int error) {
     next = request->next;
     if (!request->internal)
       v->flushes++;
-    request->error = error;
+    request->error = op->few && request->internal ? 0 : error;
     request->done(request);
   }
   v->dirty = true;

@@ -88,6 +88,9 @@ struct sf_op {
   bool passable;     /* it was suspended once, and copies may pass it while it is */
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
+  /* FLUSH: stable on every leg that an answer needs, and these are fewer than min_legs, as after a forced
+   * start.  No answer for a client; but a leg that joins, which ends that, needs no more than this. */
+  bool few;
   bool checkpoint;   /* FLUSH: of the legs that catch up too */
   bool gated;        /* its intent is not durable yet (R8) */
   uint64_t gated_ns; /* since when; the wait is taken off its legs' timeouts */

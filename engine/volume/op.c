@@ -263,7 +263,7 @@ op_answer(struct sf_op *op, int error) {
   if (op->passable)
     op->volume->suspended--;
   op_move(op, OP_DRAINING);
-  request->error = error;
+  request->error = op->few && request->internal ? 0 : error;
   request->done(request);
   if (op->kind == OP_FLUSH)
     flush_answered(op, error);
@@ -437,8 +437,10 @@ op_review(struct sf_op *op) {
     op_answer(op, 0);
     return;
   }
-  if (op->pending == 0 && !op->retry && record_is_durable(v))
+  if (op->pending == 0 && !op->retry && record_is_durable(v)) {
+    op->few = op->kind == OP_FLUSH && (need & (legset) ~op->ok) == 0;
     op_too_few(op);
+  }
 }
 
 /* An op that is answered here leaves the list alone but for itself; then those run that waited. */
