@@ -297,7 +297,7 @@ pause_process(void) {
   uint64_t most = sim.options.fail_timeout_ns / 2;
   uint64_t length = random_around(sim.options.pause_ns);
 
-  if (sim.volume == NULL || sim.healing)
+  if (sim.volume == NULL || sim.healing || sim.now_ns < sim.paused_until_ns)
     return;
   COUNT(pauses);
   sim.paused_from_ns = sim.now_ns;
