@@ -21,7 +21,7 @@
 enum {
   HEALTH_S = 5,          /* between two looks at a server's own socket */
   HEALTH_ANSWER_S = 5,   /* it is silent after that */
-  CLIENTS_GRACE_MS = 500 /* for clients to leave by themselves when it stops */
+  CLIENTS_GRACE_MS = 2000 /* for clients to leave by themselves when it stops */
 };
 
 static const struct sf_sm_table table = {

@@ -65,6 +65,7 @@ class Life(DaemonTest):
         daemon.stop()
         self.assertLess(time.monotonic() - began, 20)
         del idle
+        self.assertEqual(2, daemon.log().count("stopped (clean)"))
         for volume in (one, two):
             self.check_clean(volume)
             volume.assert_legs_equal()
@@ -182,6 +183,23 @@ class Life(DaemonTest):
         os.kill(pid, signal.SIGSTOP)
         daemon.stop(30)
         self.assertIn("did not stop in time", daemon.log())
+
+    def test_the_daemon_killed(self):
+        """Proves that the servers end with a daemon that was killed, and that the next one starts at
+        once, with what was answered."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        daemon.start()
+        load = self.load(daemon.client(volume)).start()
+        load.wait_count(100)
+        daemon.process.kill()
+        daemon.process.wait()
+        load.stop()
+        self.assertEqual([], load.errors)
+        daemon.start()
+        daemon.wait_serving()
+        self.assertEqual([], load.model.verify(daemon.client(volume).connect()))
+        daemon.stop()
 
     def test_restart_of_one_volume(self):
         """Proves that a restart ends cleanly and begins anew, with a client connected."""
