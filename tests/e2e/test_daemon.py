@@ -3,6 +3,7 @@ stop, tells everybody who asks, and ends cleanly.  One real daemon with real ser
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -10,8 +11,7 @@ import urllib.request
 
 from case import VolumeTest, main
 from daemon import Daemon
-from load import Load
-from rig import MIB, PATIENCE_S, CommandFailed, FileLeg
+from rig import PATIENCE_S, REPOSITORY, CommandFailed
 
 
 def free_port():
@@ -467,10 +467,20 @@ class Telling(DaemonTest):
         p99 = values['surefoot_leg_latency_seconds{volume="one",leg="one-a",kind="write",'
                      'quantile="0.99"}']
         self.assertTrue(0 < p99 < 10, p99)
+        self.check_dashboard(text)
         os.kill(daemon.pid("two"), signal.SIGCONT)
         with self.assertRaises(urllib.error.HTTPError):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
         daemon.stop()
+
+    def check_dashboard(self, text):
+        """Every metric that the dashboard asks for is one that is told."""
+        dashboard = (REPOSITORY / "conf" / "grafana-dashboard.json").read_text()
+        json.loads(dashboard)
+        told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+        asked = set(re.findall(r"surefoot_[a-z_]+", dashboard))
+        self.assertTrue(asked)
+        self.assertEqual(set(), asked - told)
 
     def test_off_by_default(self):
         """Proves that without the setting nothing listens on the network."""
