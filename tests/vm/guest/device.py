@@ -48,13 +48,13 @@ def is_bound():
     return os.path.exists("/sys/block/nbd0/pid")
 
 
-def under_load(name, act):
+def under_load(name, act, seconds=12):
     """Verified writes with fsync through the filesystem, and something in the middle of them."""
-    fio = Fio(name, f"/mnt/{name}", "--fsync=32", size=12 * MIB, seconds=25)
+    fio = Fio(name, f"/mnt/{name}", "--fsync=32", size=8 * MIB, seconds=seconds)
     wait_until(lambda: answered("nbd0") > 100, "load")
     act()
     before = answered("nbd0")
-    wait_until(lambda: answered("nbd0") > before + 100, "writes again")
+    wait_until(lambda: answered("nbd0") > before + 20, "writes again")
     fio.wait()
     wait_attached()
     return fio
@@ -107,7 +107,7 @@ def test():
         with leg["a"].frozen(), leg["b"].frozen():
             wait_until(lambda: status()["state"] == "suspended", "suspended", every=0.1)
             time.sleep(40)  # the kernel's own patience is 30 s
-    under_load("long-wait", freeze_two)
+    under_load("long-wait", freeze_two, seconds=70)
     assert_kernel_is_content("possible stuck request")
     say("a healthy server that waits for its legs was not given up")
 
