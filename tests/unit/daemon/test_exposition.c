@@ -34,6 +34,10 @@ parse(void) {
   return volumes;
 }
 
+#define LATENCY(quantile, value)                                                                   \
+  ("surefoot_leg_latency_seconds{volume=\"v0\",leg=\"a\",kind=\"write\",quantile=\"" quantile      \
+   "\"} " value "\n")
+
 /* Proves that each number is where a dashboard looks for it, once. */
 static void
 test_values(void **state) {
@@ -54,9 +58,8 @@ test_values(void **state) {
       "surefoot_leg_stale_bytes{volume=\"v0\",leg=\"q\\\\\\\"x\"} 4096\n",
       "surefoot_leg_timeouts_total{volume=\"v0\",leg=\"a\"} 8\n",
       "surefoot_leg_resync_done_bytes{volume=\"v0\",leg=\"q\\\\\\\"x\"} 5\n",
-      "surefoot_leg_latency_seconds{volume=\"v0\",leg=\"a\",kind=\"write\",quantile=\"0.5\"} "
-      "0.0015\n",
-      "surefoot_leg_latency_seconds{volume=\"v0\",leg=\"a\",kind=\"write\",quantile=\"1\"} 4\n",
+      LATENCY("0.5", "0.0015"),
+      LATENCY("1", "4"),
       "surefoot_leg_requests_total{volume=\"v0\",leg=\"a\",kind=\"write\"} 10\n",
   };
   json_t *volumes = parse();
