@@ -263,12 +263,45 @@ device_server_gone(struct device *device) {
   job_cancel(device->job);
   device->job = NULL;
   device->timer = sd_event_source_disable_unref(device->timer);
+  device->lets_go = false;
   drop_connection(device);
+  move(device, DEVICE_WAITING);
+}
+
+/* While the kernel takes the old connection for alive, it would not take a new one. */
+static void
+go_on(struct device *device) {
+  device->lets_go = false;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  if (device->state == DEVICE_WAITING)
+    device->wants(device->ctx);
+}
+
+static int
+on_not_told(sd_event_source *source, uint64_t usec, void *userdata) {
+  go_on(userdata);
+  return 0;
+}
+
+void
+device_grown(struct device *device) {
+  if (device->state != DEVICE_ATTACHED)
+    return;
+  log_info(device->volume, "%s is attached anew, with the new size", device->path);
+  drop_connection(device);
+  device->lets_go = true;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC, SECOND_US, 0,
+                             on_not_told, device);
   move(device, DEVICE_WAITING);
 }
 
 void
 device_link_dead(struct device *device) {
+  if (device->lets_go) {
+    go_on(device);
+    return;
+  }
   if (device->state != DEVICE_ATTACHED)
     return;
   log_warning(device->volume, "%s has lost its connection", device->path);
@@ -372,6 +405,7 @@ device_stop(struct device *device) {
     return;
   }
   device->stop_tries = 0;
+  device->lets_go = false;
   try_to_stop(device);
 }
 

@@ -55,6 +55,7 @@ struct device {
   struct job *job;
   sd_event_source *timer;
   struct backoff backoff;
+  bool lets_go; /* its connection was ended by us, and the kernel has not said yet that it knows */
   unsigned stop_tries;
   bool tried;       /* attached, or failed, once */
   char reason[320]; /* why it is not attached */
@@ -69,6 +70,8 @@ void device_connect(struct device *device, const struct probe_result *connection
 void device_no_connection(struct device *device, const char *why);
 /* The server has ended. */
 void device_server_gone(struct device *device);
+/* The volume has grown: a connection has the size of its beginning, so a new one is needed. */
+void device_grown(struct device *device);
 /* The kernel says that it has lost its connection. */
 void device_link_dead(struct device *device);
 

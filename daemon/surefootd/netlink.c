@@ -76,6 +76,9 @@ fill(struct nl_msg *message, int command, const struct netlink_device *device) {
     if (r == 0)
       r = nla_put_u64(message, NBD_ATTR_CLIENT_FLAGS, 0);
   }
+  /* The volume may have grown since. */
+  if (r == 0 && command == NBD_CMD_RECONFIGURE && device->fd >= 0)
+    r = nla_put_u64(message, NBD_ATTR_SIZE_BYTES, device->size_bytes);
   if (r == 0 && command != NBD_CMD_DISCONNECT) {
     r = nla_put_u64(message, NBD_ATTR_TIMEOUT, device->timeout_s);
     if (r == 0)

@@ -19,8 +19,8 @@
 #define SECOND_US UINT64_C(1000000)
 
 enum {
-  HEALTH_S = 5,          /* between two looks at a server's own socket */
-  HEALTH_ANSWER_S = 5,   /* it is silent after that */
+  HEALTH_S = 5,           /* between two looks at a server's own socket */
+  HEALTH_ANSWER_S = 5,    /* it is silent after that */
   CLIENTS_GRACE_MS = 2000 /* for clients to leave by themselves when it stops */
 };
 
@@ -97,6 +97,8 @@ take_event(struct volume *volume, json_t *event) {
   const char *kind = events_text(event, "event");
   if (strcmp(kind, "state") == 0)
     note_state(volume, events_text(event, "to"));
+  if (strcmp(kind, "grown") == 0)
+    device_grown(&volume->device);
   if (strcmp(kind, "stopped") == 0 && volume_state(volume) == VOLUME_STOPPING) {
     volume->stop_clean = strncmp(events_text(event, "reason"), "clean", 5) == 0;
     /* Its clients do not count any more: it was told to stop without them. */
@@ -208,13 +210,12 @@ on_health_time(sd_event_source *source, uint64_t usec, void *userdata) {
 
 static void
 forget_server(struct volume *volume) {
-  probe_cancel(volume->probe);
   probe_cancel(volume->device_probe);
   drop_connection(volume);
   upstream_close(volume->feed);
   call_cancel(volume->health);
   call_cancel(volume->stop_call);
-  volume->probe = volume->device_probe = NULL;
+  volume->device_probe = NULL;
   volume->feed = NULL;
   volume->uuid[0] = '\0';
   volume->health = volume->stop_call = NULL;
@@ -249,8 +250,12 @@ on_probe(void *ctx, const struct probe_result *result) {
   volume->probe = NULL;
   if (result->error) {
     /* While the process lives it may yet serve; when it ends we hear of it. */
-    snprintf(volume->reason, sizeof volume->reason, "%.255s", result->why);
-    set_timer(volume, SECOND_US / 2, on_probe_again);
+    if (volume_state(volume) == VOLUME_STARTING)
+      set_timer(volume, SECOND_US / 2, on_probe_again);
+    return;
+  }
+  if (volume_state(volume) != VOLUME_STARTING) { /* the last words of a server that has ended */
+    close(result->fd);
     return;
   }
   volume->connection = *result;
@@ -263,8 +268,11 @@ on_probe(void *ctx, const struct probe_result *result) {
   look_at_health(volume);
 }
 
+/* One that an earlier server has not answered waits in the socket for this one, like every client. */
 static void
 begin_probe(struct volume *volume) {
+  if (volume->probe)
+    return;
   int r = probe_start(volume->daemon->event, volume->socket_path, on_probe, volume, &volume->probe);
   if (r < 0) {
     log_error(volume_name(volume), "cannot connect to %s: %s", volume->socket_path, strerror(-r));
@@ -347,8 +355,11 @@ take_paths(struct volume *volume, char error[SF_CONFIG_ERROR_MAX]) {
              r == -EADDRINUSE ? "somebody listens there already" : strerror(-r));
     return r;
   }
-  if (volume->socket_path[0])
+  if (volume->socket_path[0]) {
     sf_socket_file_close(&volume->socket);
+    probe_cancel(volume->probe);
+    volume->probe = NULL;
+  }
   volume->socket = socket;
   memcpy(volume->socket_path, config->socket, sizeof volume->socket_path);
   return 0;
@@ -595,6 +606,7 @@ void
 volume_destroy(struct volume *volume) {
   sf_list_remove(&volume->entry);
   forget_server(volume);
+  probe_cancel(volume->probe);
   device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);
   server_destroy(&volume->server);

@@ -91,6 +91,12 @@ def test():
 
     under_load("restart-volume", lambda: ctl("restart", "vol0"))
 
+    under_load("grown", lambda: ctl("grow", "vol0", "240M"))
+    size = int(run("blockdev", "--getsize64", DEVICE))
+    assert size == 240 * MIB, f"the device has {size} bytes"
+    run("resize2fs", DEVICE)
+    assert os.statvfs("/mnt").f_blocks * os.statvfs("/mnt").f_frsize > 210 * MIB
+
     def restart_daemon():
         daemon.stop()
         assert is_bound(), "the device went away under a mounted filesystem"
