@@ -45,7 +45,9 @@ class Daemon:
     # -- volumes --
 
     def volume(self, name="vol0", legs=("a", "b", "c"), **settings):
-        """Its file, in the folder, and its legs, formatted."""
+        """Its file, in the folder, and its legs, formatted.  Deadlines that a busy machine keeps: what
+        is tested here is not the legs."""
+        settings = {"read_deadline": "5s", "write_deadline": "5s", "flush_deadline": "10s", **settings}
         from rig import FileLeg
 
         made = self.rig.volume([FileLeg(self.rig, f"{name}-{leg}") for leg in legs], name=name,
