@@ -76,7 +76,8 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->request = op->followers = NULL;
   op->copy = NULL;
   op->kind = kind;
-  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = false;
+  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = op->few =
+      false;
   op->writing = 0;
   op->offset = offset;
   op->length = length;
