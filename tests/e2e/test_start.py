@@ -97,6 +97,25 @@ class Start(Stopped):
         server = volume.serve()
         self.assertEqual(b"\x77" * 4096, bytes(server.connect().pread(4096, 8192)))
 
+    def test_forced_with_too_few(self):
+        """Proves that a volume forced to start with fewer legs than an answer needs is whole again once
+        the others are back.  One leg of three, and two are needed: a write waits meanwhile."""
+        volume = self.stopped(on_too_few="suspend")
+        self.hide(volume, "b", "c")
+        server = volume.serve("force=true")
+        handle = server.connect()
+        done = []
+        handle.aio_pwrite(b"\x66" * 4096, 4096, completion=lambda e: done.append(e.value) or 1)
+        handle.poll(300)
+        self.assertEqual([], done, "answered by one leg where two are needed")
+        self.show(volume, "b", "c")
+        volume.wait_for(lambda status: status["legs_in_sync"] == 3, "three legs in sync")
+        self.rig.wait_until(lambda: handle.poll(50) >= 0 and done, "the answer")
+        self.assertEqual([0], done)
+        self.assertEqual(b"\x55" * 4096, bytes(handle.pread(4096, 8192)))
+        self.assertEqual(b"\x66" * 4096, bytes(handle.pread(4096, 4096)))
+        self.stop_and_compare(volume, server)
+
     def test_split_brain_is_refused(self):
         """Proves that two histories are never mixed: both legs of two went on alone by force; after
         that a start serves one of them or none, and says which leg is of another history."""
