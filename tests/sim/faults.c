@@ -21,6 +21,11 @@ troubled_legs(void) {
   return n;
 }
 
+static unsigned
+most_troubled(void) {
+  return sim.options.all_may_stall ? sim.options.legs : sim.options.legs - sim.options.min_legs;
+}
+
 void
 faults_start(void) {
   if (sim.options.fault_gap_ns != 0)
@@ -40,12 +45,28 @@ cure_after(struct sim_leg *leg, uint64_t ns) {
   event_add(sim.now_ns + random_around(ns), EV_CURE, leg->index, leg->cure);
 }
 
+/* Not one alone: a shelf, a switch. */
+static void
+stall_another(const struct sim_leg *leg) {
+  struct sim_leg *other = &sim.leg[random_below(sim.options.legs)];
+
+  if (is_troubled(other))
+    return;
+  other->cure++;
+  other->stalled_until_ns = leg->stalled_until_ns;
+  other->stalled_kinds = leg->stalled_kinds;
+  other->cured_ns = leg->cured_ns;
+  TRACE("leg %u stalls with leg %u", other->index, leg->index);
+}
+
 static void
 strike_stall(struct sim_leg *leg) {
   COUNT(stalls);
   leg->stalled_until_ns = sim.now_ns + random_around(sim.options.stall_ns);
   leg->stalled_kinds = draw_kinds();
   leg->cured_ns = leg->stalled_until_ns + 2 * SIM_MS;
+  if (random_chance(300) && troubled_legs() < most_troubled())
+    stall_another(leg);
   TRACE("leg %u stalls for %lu ms (kinds %u)", leg->index,
         (unsigned long) ((leg->stalled_until_ns - sim.now_ns) / SIM_MS), leg->stalled_kinds);
 }
@@ -176,12 +197,12 @@ strike(struct sim_leg *leg) {
                {o->flip_weight, strike_flip},
                {o->damage_weight, strike_damage}};
   const unsigned faults = sizeof fault / sizeof fault[0];
-  unsigned sum = 0, most = o->all_may_stall ? o->legs : o->legs - o->min_legs;
+  unsigned sum = 0;
   uint64_t draw;
 
   for (unsigned i = 0; i < faults; i++)
     sum += fault[i].weight;
-  if (sum == 0 || is_troubled(leg) || troubled_legs() >= most)
+  if (sum == 0 || is_troubled(leg) || troubled_legs() >= most_troubled())
     return;
   draw = random_below(sum);
   leg->cure++;

@@ -312,6 +312,16 @@ medium_flip(struct sim_leg *leg, uint64_t page) {
 }
 
 void
+medium_wipe(struct sim_leg *leg) {
+  TRACE("leg %u is another disk now", leg->index);
+  for (uint64_t b = 0; b < sim.blocks_known; b++) {
+    leg->now[b] = leg->stable[b] = 0;
+    leg->now_seq[b] = leg->stable_seq[b] = leg->seq;
+    oracle_recheck(leg, b);
+  }
+}
+
+void
 medium_blank(struct sim_leg *leg, struct sf_superblock *sb) {
   memset(leg->meta_now, 0, META_BYTES);
   for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES; sb->serial++)

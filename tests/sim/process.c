@@ -91,6 +91,8 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   }
   if (state_of(event->from) == SF_STATE_IN_SYNC)
     check_leaving((unsigned) event->leg, event->reason);
+  if (to == SF_STATE_CATCHING_UP)
+    fault_nemesis((unsigned) event->leg);
   if (to != SF_STATE_IN_SYNC && to != SF_STATE_CATCHING_UP &&
       random_chance(sim.options.reset_permille))
     event_add(sim.now_ns + random_around(30 * SIM_MS), EV_RESET, (unsigned) event->leg, sim.life);
@@ -290,6 +292,8 @@ empty(unsigned leg) {
                                  .in_sync = others != 0 ? others : 1,
                                  .min_legs = sim.base.record.min_legs};
   medium_blank(&sim.leg[leg], &sb);
+  if (random_chance(500))
+    medium_wipe(&sim.leg[leg]);
 }
 
 static void

@@ -258,10 +258,12 @@ is_put_off(const struct event *event) {
     return false;
   switch (event->kind) {
   case EV_TIMEOUT:
-    at += sim.now_ns - sim.paused_from_ns;
+    at += sim.now_ns - sim.paused_from_ns + SIM_MS;
     break;
-  case EV_TELL:
+  case EV_TELL: /* whoever finds it may be the last to run */
   case EV_CANCELED:
+    at += random_below(SIM_MS);
+    break;
   case EV_TICK:
   case EV_OPENED:
   case EV_CLIENT:

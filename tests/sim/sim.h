@@ -169,6 +169,7 @@ void medium_lose_cache(struct sim_leg *leg, unsigned keep_permille);
 bool medium_has_intent(struct sim_leg *leg, uint64_t extent); /* on stable storage */
 bool medium_maps_are_good(struct sim_leg *leg);
 void medium_flip(struct sim_leg *leg, uint64_t page); /* a byte of that page rots */
+void medium_wipe(struct sim_leg *leg);                /* another disk in its place, full of zeros */
 void medium_blank(struct sim_leg *leg,
                   struct sf_superblock *sb); /* as sf_leg_discard() leaves it */
 bool medium_is_clean(const struct sim_leg *leg);
@@ -254,7 +255,7 @@ unsigned clients_busy(void);
 uint64_t clients_oldest_read(void);
 
 void faults_start(void);
-void fault_nemesis(unsigned leg); /* a metadata write to it is submitted */
+void fault_nemesis(unsigned leg); /* a metadata write to it, or it comes back */
 void fault_reset(unsigned leg, uint32_t life);
 void fault_strike(bool once);
 void fault_cure(unsigned leg);

@@ -75,7 +75,7 @@ some(unsigned least, unsigned most) {
 
 static unsigned
 draw_legs(void) {
-  static const unsigned char legs[] = {1, 2, 2, 2, 3, 3, 3, 3, 4, 5};
+  static const unsigned char legs[] = {1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5};
 
   return legs[option_next() % sizeof legs];
 }
@@ -121,7 +121,7 @@ draw_clients(struct options *o) {
   DRAW(trim_permille, one_in(2) ? some(0, 1000) : 0);
   DRAW(blocks_most, one_in(4) ? REQUEST_BLOCKS_MAX : some(1, 48));
   DRAW(hot_permille, one_in(2) ? some(0, 900) : 0);
-  DRAW(give_up_permyriad, one_in(4) ? some(0, 200) : 0);
+  DRAW(give_up_permyriad, one_in(3) ? some(0, 500) : 0);
 }
 
 static void
@@ -170,6 +170,26 @@ draw_ends(struct options *o) {
     o->flush_error_weight = 0;
 }
 
+/* Starts that break off again and again, each on other legs: what R12's claims and doubts are for. */
+static void
+draw_storm(struct options *o) {
+  option("storm", 0);
+  if (!one_in(12))
+    return;
+  o->legs = some(3, LEGS_MAX);
+  o->min_legs = some(2, o->legs - 1);
+  o->nemesis_permille = some(200, 900);
+  o->absent_permille = some(200, 600);
+  o->kill_gap_ns = between(20, 400) * SIM_MS;
+  o->power_gap_ns = one_in(2) ? o->kill_gap_ns : 0;
+  o->flush_error_weight = o->buffers = 0;
+  for (unsigned i = 0; i < o->legs; i++) {
+    option("leg", i);
+    o->leg_timeout_ns[i] = 0;
+    o->latency_ns[i] = between(100, 4000) * SIM_US;
+  }
+}
+
 void
 swarm_draw(uint64_t seed, struct options *options) {
   *options = (struct options){0};
@@ -178,6 +198,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_clients(options);
   draw_faults(options);
   draw_ends(options);
+  draw_storm(options);
 }
 
 #define MS(ns) ((unsigned long) ((ns) / SIM_MS))

@@ -329,8 +329,9 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
 
     check_submission(device->leg, control, &want[i]);
     check_intent(device->leg, control, &want[i]);
-    if (control->op == SF_TIO_WRITE && want[i].offset < sim.data_offset &&
-        want[i].offset != SF_PROBE_OFFSET)
+    if ((control->op == SF_TIO_WRITE && want[i].offset < sim.data_offset &&
+         want[i].offset != SF_PROBE_OFFSET) ||
+        (control->op == SF_TIO_FLUSH && random_chance(250)))
       fault_nemesis(device->leg);
     r = region_new(device->leg);
     r->device = device->generation;
@@ -467,7 +468,7 @@ on_finish(uint32_t index) {
   fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
           random_chance(leg->error_permille);
   if (r->op == SF_TIO_FLUSH && (r->delayed || r->lost) && sim.options.flush_error_weight != 0 &&
-      !sim.healing && random_chance(300)) {
+      !sim.healing && random_chance(600)) {
     COUNT(late_flush_errors);
     fails = true;
     leg->error = -EIO;
