@@ -138,8 +138,8 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
                                  .bytes = found[i].bytes,
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
                                  .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
-    else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_TOO_SMALL &&
-             !sim.has_other_disk[i])
+    else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_UNFORMATTED &&
+             verdict != SF_LEG_TOO_SMALL && !sim.has_other_disk[i])
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }
   sim.base = assembly->base;

@@ -183,6 +183,8 @@ draw_storm(struct options *o) {
   o->kill_gap_ns = between(20, 400) * SIM_MS;
   o->power_gap_ns = one_in(2) ? o->kill_gap_ns : 0;
   o->flush_error_weight = o->buffers = 0;
+  if (o->ops > 300)
+    o->ops = 300;
   for (unsigned i = 0; i < o->legs; i++) {
     option("leg", i);
     o->leg_timeout_ns[i] = 0;

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Breaks one rule at a time and shows that the simulator sees it.
+
+Each *.patch here is a unified diff of engine/ whose first line names the rule that it breaks. It is
+applied to a copy of the sources, built with the simulator, and run seed after seed until one fails.
+A patch that does not apply, or that no seed catches, fails the whole run."""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+PARTS = ["base", "volume", "assembly", "ondisk", "config"]
+LIBRARIES = ["liburing", "inih", "jansson", "libisal", "uuid"]
+FLAGS = ["-std=gnu17", "-O1", "-g", "-w", "-D_GNU_SOURCE"]
+
+
+def output_of(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+class Build:
+    def __init__(self, folder, compiler):
+        self.folder = folder
+        self.compiler = compiler
+        self.cflags = FLAGS + output_of("pkg-config", "--cflags", *LIBRARIES)
+        self.libs = output_of("pkg-config", "--libs", *LIBRARIES) + ["-lpthread"]
+        self.sources = [p for part in PARTS for p in sorted((ROOT / "engine" / part).glob("*.c"))]
+        self.sources += sorted((ROOT / "tests/sim").glob("*.c"))
+
+    def compile(self, source, engine, into):
+        made = into / (str(source.relative_to(ROOT)).replace("/", "_") + ".o")
+        real = source
+        if source.is_relative_to(ROOT / "engine"):
+            real = engine / source.relative_to(ROOT / "engine")
+        subprocess.run([self.compiler, *self.cflags, f"-I{engine}", f"-I{ROOT}/include",
+                        f"-I{ROOT}/tests", "-c", str(real), "-o", str(made)], check=True)
+        return made
+
+    def link(self, objects, program):
+        subprocess.run([self.compiler, "-Wl,--wrap=sf_sm_move", *map(str, objects), *self.libs,
+                        "-o", str(program)], check=True)
+
+    def base(self, pool):
+        into = self.folder / "base"
+        into.mkdir(parents=True)
+        engine = ROOT / "engine"
+        jobs = {s: pool.submit(self.compile, s, engine, into) for s in self.sources}
+        self.objects = {s: job.result() for s, job in jobs.items()}
+
+    def mutant(self, patch):
+        """The program with this patch; None: it does not apply."""
+        into = self.folder / patch.stem
+        into.mkdir()
+        shutil.copytree(ROOT / "engine", into / "engine")
+        r = subprocess.run(["patch", "-p1", "--batch", "--no-backup-if-mismatch", "-d", str(into),
+                            "-i", str(patch)], capture_output=True, text=True)
+        if r.returncode != 0:
+            print(r.stdout, end="")
+            return None
+        changed = re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.M)
+        headers = any(name.endswith(".h") for name in changed)
+        objects = []
+        for source in self.sources:
+            name = str(source.relative_to(ROOT))
+            if headers or name in changed:
+                objects.append(self.compile(source, into / "engine", into))
+            else:
+                objects.append(self.objects[source])
+        self.link(objects, into / "sf-sim")
+        return into / "sf-sim"
+
+
+class Result:
+    def __init__(self, patch):
+        self.patch = patch
+        self.rule = patch.read_text().splitlines()[0].lstrip("# ")
+        self.caught = False
+        self.seeds = 0
+        self.said = ""
+        self.took = 0.0
+
+
+def try_one(build, patch, args):
+    result = Result(patch)
+    began = time.monotonic()
+    program = build.mutant(patch)
+    if program is None:
+        result.said = "the patch does not apply any more"
+        return result
+    run = subprocess.run([str(program), "--seed", str(args.seed), "--runs", str(args.runs),
+                          "--quiet"], capture_output=True, text=True)
+    failure = re.search(r"^seed (\d+) FAILED after \d+ requests: (.*)", run.stdout, re.M)
+    result.took = time.monotonic() - began
+    if failure:
+        result.caught = True
+        result.seeds = int(failure[1]) - args.seed + 1
+        result.said = failure[2]
+    else:
+        result.said = f"not seen in {args.runs} seeds" if run.returncode == 0 else run.stderr
+    if result.caught and not args.keep:
+        shutil.rmtree(program.parent)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="mutants, without .patch; none: all of them")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=2000, help="seeds until it counts as not caught")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build/mutants")
+    parser.add_argument("--cc", default=os.environ.get("CC", "cc"))
+    parser.add_argument("--keep", action="store_true", help="the programs, to look at a failure")
+    args = parser.parse_args()
+
+    patches = [HERE / f"{name}.patch" for name in args.names] or sorted(HERE.glob("*.patch"))
+    missing = [p.name for p in patches if not p.exists()]
+    if missing:
+        sys.exit(f"no such mutant: {', '.join(missing)}")
+    shutil.rmtree(args.folder, ignore_errors=True)
+    build = Build(args.folder, args.cc)
+    lock = threading.Lock()
+    results = []
+
+    def run_and_tell(patch):
+        result = try_one(build, patch, args)
+        with lock:
+            results.append(result)
+            state = f"caught by seed {result.seeds:4}" if result.caught else "NOT CAUGHT"
+            print(f"{patch.stem:34} {state}  {result.took:5.1f} s  {result.rule}", flush=True)
+            print(f"    {result.said[:150]}", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        build.base(pool)
+        list(pool.map(run_and_tell, patches))
+    caught = sum(r.caught for r in results)
+    print(f"{caught} caught, {len(results) - caught} not")
+    return 0 if caught == len(results) and results else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
