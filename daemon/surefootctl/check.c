@@ -265,10 +265,16 @@ own_intent(const struct checked *checked, unsigned leg) {
   return bytes;
 }
 
+struct sf_leg_openers *
+ctl_openers(void) {
+  struct sf_leg_openers *openers;
+  return sf_leg_openers_start(&openers) == 0 ? openers : NULL;
+}
+
 static int
 look(struct checked *checked) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_open(NULL, &checked->config, SF_LEG_READ_ONLY,
+  int rc = sf_leg_files_open(ctl_openers(), &checked->config, SF_LEG_READ_ONLY,
                              OPEN_TIMEOUT_S * UINT64_C(1000000000), checked->file, checked->found,
                              checked->leg_error, error);
   if (rc < 0)

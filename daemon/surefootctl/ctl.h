@@ -160,6 +160,12 @@ uint64_t ctl_extents_bytes(const struct ctl_extents *set);
 void ctl_extents_print(const struct ctl_extents *set); /* "3 extents, 3 MiB: 0-1, 7" */
 json_t *ctl_extents_to_json(const struct ctl_extents *set);
 
+/* ---- legs that may hang (check.c) ---- */
+
+/* Open legs for this process, which then ends though one of them hangs for good.  NULL: there can be
+ * no such processes.  Nobody stops them: they end with us. */
+struct sf_leg_openers *ctl_openers(void);
+
 /* ---- progress on a terminal (progress.c) ---- */
 
 /* "[####....]  50%  1 GiB of 2 GiB zeroed": draws when the percentage has changed, if stderr is a

@@ -85,7 +85,7 @@ look(struct offline *offline) {
   static struct sf_leg_file file[SF_LEGS_MAX];
   static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_open(NULL, &offline->config, SF_LEG_READ_ONLY,
+  int rc = sf_leg_files_open(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
                              OPEN_TIMEOUT_S * UINT64_C(1000000000), file, offline->found, leg_error,
                              error);
   if (rc < 0)

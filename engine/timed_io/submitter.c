@@ -78,7 +78,7 @@ move_away(int fd, int from) {
 
 /* The file has the number here that it has with those who fill the queue: what is in there means the
  * same to both, should they have to empty it themselves. */
-static void
+static int
 receive_device(int *socket, struct sf_tio_ring *ring) {
   int fd, number;
 
@@ -89,6 +89,7 @@ receive_device(int *socket, struct sf_tio_ring *ring) {
   ring->uring.ring_fd = ring->uring.enter_ring_fd = move_away(ring->uring.ring_fd, number);
   if (fd != number && (dup3(fd, number, O_CLOEXEC) < 0 || close(fd) < 0))
     _exit(1);
+  return number;
 }
 
 static _Noreturn void
@@ -96,8 +97,9 @@ submit_for(int socket, struct sf_tio_ring *ring) {
   unsigned workers[2] = {SF_TIO_EXEC_WORKERS, SF_TIO_EXEC_WORKERS};
   char told[64] = {1};
   ssize_t n;
+  int fd;
 
-  receive_device(&socket, ring);
+  fd = receive_device(&socket, ring);
   io_uring_register_iowq_max_workers(&ring->uring, workers);
   n = send(socket, told, 1, MSG_NOSIGNAL);
   while (n > 0 || (n < 0 && errno == EINTR)) {
@@ -105,6 +107,7 @@ submit_for(int socket, struct sf_tio_ring *ring) {
     if (n > 0)
       enter(ring);
   }
+  close(fd); /* before the socket: its end says that the device is free */
   _exit(0);
 }
 

@@ -105,6 +105,25 @@ class Stop(VolumeTest):
         self.assertEqual(b"\x11" * 4096, bytes(server.connect().pread(4096, 4096)))
         self.stop_and_compare(volume, server)
 
+    def test_hung_while_it_is_opened(self):
+        """Proves it for a leg that hangs before it is open: neither the server nor `surefootctl
+        check` is kept by it.  It freezes while the volume is stopped; the volume starts without it,
+        is asked about offline, stops, starts again, and takes it in when it thaws."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, wait_for_legs="2s", **DEADLINES)
+        server.stop()
+        legs[2].freeze()
+        for _ in range(2):
+            server = volume.serve()
+            self.assertEqual("missing", volume.leg("c")["state"])
+            self.stop_in_time(server)
+        document = json.loads(self.rig.ctl("check", "--json", volume.conf))
+        self.assertTrue(document["may_start"])
+        self.assertRegex(document["legs"][2]["error"], "did not answer")
+        server = volume.serve()
+        legs[2].thaw()
+        self.stop_and_compare(volume, server)
+
     def test_killed_in_a_flush(self):
         """Proves that a killed process is gone at once though a flush hangs, with the locks on the
         legs that are well: they serve again, and the one that hangs is not taken (R7)."""
