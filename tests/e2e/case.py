@@ -63,6 +63,11 @@ class VolumeTest(unittest.TestCase):
         self.assertFalse(load.connection_lost)
         self.assertEqual([], load.model.verify(server.connect()))
 
+    def assert_longest(self, load, seconds):
+        """No request took longer than that, and what this machine itself made it wait."""
+        allowed = seconds + OVER_S + 4 * load.pulse.worst_s
+        self.assertLessEqual(load.longest(), allowed, f"the machine: {load.pulse.worst_s:.3f} s")
+
     def stop_and_compare(self, volume, server):
         """The end of every test that healed its legs."""
         volume.wait_all_in_sync()

@@ -48,6 +48,36 @@ class Model:
         return wrong
 
 
+class Pulse:
+    """What this machine itself makes wait while a load runs: a thread that wants to wake every 10 ms
+    and to write a block to the disk that the legs are on."""
+
+    PERIOD_S = 0.01
+
+    def __init__(self, folder):
+        self.path = folder / f"pulse-{id(self)}"
+        self.worst_s = 0.0
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        self.thread.start()
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join()
+
+    def _run(self):
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_DSYNC, 0o600)
+        while not self.stopping.is_set():
+            began = time.monotonic()
+            self.stopping.wait(self.PERIOD_S)
+            os.pwrite(file, bytes(BLOCK), 0)
+            self.worst_s = max(self.worst_s, time.monotonic() - began - self.PERIOD_S)
+        os.close(file)
+        self.path.unlink(missing_ok=True)
+
+
 class Operation:
     def __init__(self, kind, started):
         self.kind = kind
@@ -80,10 +110,12 @@ class Load:
         self.stopping = threading.Event()
         self.connection_lost = False
         self.thread = threading.Thread(target=self._run, daemon=True)
+        self.pulse = Pulse(server.rig.folder)
 
     # -- used by tests --
 
     def start(self):
+        self.pulse.start()
         self.thread.start()
         return self
 
@@ -96,6 +128,7 @@ class Load:
     def stop(self, seconds=60):
         self.stopping.set()
         self.thread.join(seconds)
+        self.pulse.stop()
         assert not self.thread.is_alive(), f"requests without an answer for {seconds} s"
         return self
 
@@ -108,6 +141,13 @@ class Load:
         while len(self.operations) < wanted:
             assert time.monotonic() < end, f"no {count} answers in {seconds} s"
             time.sleep(0.002)
+
+    def wait_until(self, condition, seconds=30):
+        """Until what was answered so far satisfies it: the load has not come to a stop."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"the load stood still for {seconds} s"
+            time.sleep(0.01)
 
     def since(self, moment):
         return [op for op in list(self.operations) if op.started >= moment]
