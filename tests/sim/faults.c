@@ -299,7 +299,7 @@ fault_cure(unsigned index) {
   leg->gone = false;
   leg->cure++;
   sim.troubles++;
-  leg->cured_ns = sim.now_ns;
+  leg->cured_ns = leg->fault_ended_ns = sim.now_ns;
   tio_unpark(index);
 }
 

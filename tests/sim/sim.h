@@ -143,6 +143,7 @@ struct sim_leg {
   unsigned lose_next;   /* so many regions hang by themselves, */
   uint64_t lose_for_ns; /* so long; SIM_NEVER: until cured */
   uint64_t cured_ns;
+  uint64_t fault_ended_ns;
   uint32_t cure;    /* generation of the fault in force */
   uint32_t device;  /* generation: each opening makes a new one */
   bool device_dead; /* ENOTCONN from now on */

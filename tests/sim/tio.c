@@ -474,7 +474,8 @@ on_finish(uint32_t index) {
     leg->error = -EIO;
   }
   r->finished = true;
-  if (r->lost && leg->cured_ns < sim.now_ns)
+  /* A leg is not well while it still works on what it was given when it was not. */
+  if ((r->lost || r->submitted_ns < leg->fault_ended_ns) && leg->cured_ns < sim.now_ns)
     leg->cured_ns = sim.now_ns;
   if (!fails) {
     if (writes(r->op) && r->life != sim.life)
