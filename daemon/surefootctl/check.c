@@ -274,12 +274,11 @@ ctl_openers(void) {
 static int
 look(struct checked *checked) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_open(ctl_openers(), &checked->config, SF_LEG_READ_ONLY,
-                             OPEN_TIMEOUT_S * UINT64_C(1000000000), checked->file, checked->found,
-                             checked->leg_error, error);
+  int rc = sf_leg_files_assemble(ctl_openers(), &checked->config, SF_LEG_READ_ONLY,
+                                 OPEN_TIMEOUT_S * UINT64_C(1000000000), false, checked->file,
+                                 checked->found, checked->leg_error, &checked->assembly, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  sf_assemble(&checked->config, checked->found, false, &checked->assembly);
   for (unsigned i = 0; i < checked->config.legs; i++) {
     if (checked->assembly.verdict[i] == SF_LEG_CURRENT)
       checked->current |= (uint16_t) (1u << i);

@@ -15,6 +15,8 @@ static const struct action {
     {"return", "is taken back"},
     {"discard", "is discarded: all of it will be copied"},
     {"replace", NULL},
+    {"add", NULL},
+    {"remove", NULL},
 };
 
 static const struct action *
@@ -63,6 +65,43 @@ replace(const struct ctl_command_call *call, const char *volume, const char *leg
   return CTL_DONE;
 }
 
+/* ---- add, remove ---- */
+
+static int
+add(const struct ctl_command_call *call, const char *volume, const char *leg,
+    const char *new_path) {
+  static const struct ctl_ending ending = {"leg-added", "change-failed"};
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
+  int status = ctl_find_socket(call, volume, path);
+  if (status == CTL_DONE)
+    status = ctl_ask_and_wait(path, volume,
+                              json_pack("{ss ss ss ss ss}", "command", "leg", "volume", volume,
+                                        "action", "add", "leg", leg, "path", new_path),
+                              &ending, reason);
+  if (status != CTL_DONE)
+    return status;
+  printf("%s: has one leg more, %s; all is copied to it\n"
+         "The configuration file must list it before the next start:\n  [leg %s]\n  path = %s\n",
+         volume, leg, leg, new_path);
+  return CTL_DONE;
+}
+
+static int
+remove_leg(const struct ctl_command_call *call, const char *volume, const char *leg) {
+  static const struct ctl_ending ending = {"leg-removed", "change-failed"};
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
+  int status = ctl_find_socket(call, volume, path);
+  if (status == CTL_DONE)
+    status = ctl_ask_and_wait(path, volume,
+                              json_pack("{ss ss ss ss}", "command", "leg", "volume", volume,
+                                        "action", "remove", "leg", leg),
+                              &ending, reason);
+  if (status == CTL_DONE)
+    printf("%s: leg %s is removed; take its section [leg %s] out of the configuration file\n",
+           volume, leg, leg);
+  return status;
+}
+
 /* ---- discard without a running volume ---- */
 
 static int
@@ -85,14 +124,13 @@ look(struct offline *offline) {
   static struct sf_leg_file file[SF_LEGS_MAX];
   static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_open(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
-                             OPEN_TIMEOUT_S * UINT64_C(1000000000), file, offline->found, leg_error,
-                             error);
+  int rc = sf_leg_files_assemble(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
+                                 OPEN_TIMEOUT_S * UINT64_C(1000000000), false, file, offline->found,
+                                 leg_error, &offline->assembly, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   for (unsigned i = 0; i < offline->config.legs; i++)
     sf_leg_file_close(&file[i]);
-  sf_assemble(&offline->config, offline->found, false, &offline->assembly);
   return CTL_DONE;
 }
 
@@ -130,12 +168,15 @@ discard_offline(const char *conf, const char *name) {
   int rc = sf_config_load(&offline.config, conf, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  int leg = find_leg(&offline.config, name);
-  if (leg < 0)
+  if (find_leg(&offline.config, name) < 0)
     return ctl_fail("%s: no leg '%s'", conf, name);
   int status = look(&offline);
   if (status != CTL_DONE)
     return status;
+  int leg = find_leg(&offline.config, name); /* its place in the volume */
+  if (leg < 0)
+    return ctl_fail("%s: the volume has no leg '%s': `surefootctl leg add`", offline.config.name,
+                    name);
   const struct sf_superblock *reference = find_reference(&offline, (unsigned) leg);
   if (!reference)
     return ctl_fail("%s: no leg tells what the volume is: %s", offline.config.name,
@@ -165,17 +206,24 @@ ctl_leg(struct ctl_command_call *call) {
   char **argv = call->argv + optind;
   int argc = call->argc - optind;
   if (argc == 0)
-    return ctl_wrong_usage(call->command, "leg: fail, return, discard or replace?");
+    return ctl_wrong_usage(call->command, "leg: fail, return, discard, replace, add or remove?");
   const struct action *action = find_action(argv[0]);
   if (!action)
     return ctl_wrong_usage(call->command, "leg: unknown action '%s'", argv[0]);
   if (conf && strcmp(action->name, "discard") != 0)
     return ctl_wrong_usage(call->command, "leg %s: --config is for discard only", action->name);
   bool replaces = strcmp(action->name, "replace") == 0;
-  if (argc != (conf ? 2 : 3) && !(replaces && argc == 4))
+  bool adds = strcmp(action->name, "add") == 0;
+  if (adds && argc != 4)
+    return ctl_wrong_usage(call->command, "leg add: VOLUME, NAME and PATH are needed");
+  if (!adds && argc != (conf ? 2 : 3) && !(replaces && argc == 4))
     return ctl_wrong_usage(call->command, "leg %s: %sLEG %s needed", action->name,
                            conf ? "" : "VOLUME and ", conf ? "is" : "are");
   if (replaces)
     return replace(call, argv[1], argv[2], argv[3]);
+  if (adds)
+    return add(call, argv[1], argv[2], argv[3]);
+  if (strcmp(action->name, "remove") == 0)
+    return remove_leg(call, argv[1], argv[2]);
   return conf ? discard_offline(conf, argv[1]) : ask_volume(call, action, argv[1], argv[2]);
 }

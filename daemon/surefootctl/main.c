@@ -47,6 +47,8 @@ ctl_print_usage(FILE *out, const struct ctl_command *command) {
   fprintf(out, "usage: surefootctl %s %s\n", command->name, command->arguments);
   if (command->run == ctl_leg)
     fprintf(out, "       surefootctl leg replace VOLUME LEG [PATH]\n"
+                 "       surefootctl leg add VOLUME NAME PATH\n"
+                 "       surefootctl leg remove VOLUME LEG\n"
                  "       surefootctl leg discard --config CONF LEG\n");
 }
 

@@ -33,8 +33,6 @@ why_foreign(const struct sf_look *look, unsigned leg, const struct sf_uuid *volu
     return "it belongs to a volume of another name";
   if (!sf_uuid_equal(&sb->volume, volume))
     return "it belongs to another volume of the same name";
-  if (sb->legs != look->legs)
-    return "its volume has another number of legs than the configuration lists";
   if (sb->leg_index != leg)
     return "it is another leg of this volume, listed in the wrong place";
   if (strcmp(sb->leg_name[leg], look->config->leg[leg].name) != 0)
@@ -86,6 +84,10 @@ size_is_possible(const struct sf_superblock *sb, const struct sf_superblock *bas
 
 static const char *
 why_impostor(const struct sf_superblock *sb, const struct sf_superblock *base, unsigned leg) {
+  if (leg >= base->legs)
+    return "the volume has no such leg: `leg add` was broken off";
+  if (SF_LEG_IN(base->removed, leg))
+    return "it was removed from the volume";
   if (!sf_uuid_equal(&sb->leg_uuid[leg], &base->leg_uuid[leg]) && !sf_leg_is_blank(sb) &&
       sf_uuid_equal(&sb->lineage, &base->lineage) &&
       sf_record_compare(&sb->record, &base->record) < 0)

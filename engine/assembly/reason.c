@@ -32,7 +32,9 @@ static void
 say_leg(struct text *text, const struct sf_look *look, unsigned leg) {
   const char *path = look->config->leg[leg].path;
   size_t len = strlen(path);
-  if (len > PATH_CHARS_MAX)
+  if (len == 0)
+    say(text, "%s", look->config->leg[leg].name);
+  else if (len > PATH_CHARS_MAX)
     say(text, "%s (...%s)", look->config->leg[leg].name, path + len - PATH_CHARS_MAX);
   else
     say(text, "%s (%s)", look->config->leg[leg].name, path);
@@ -57,10 +59,11 @@ what_is_wrong(const struct sf_look *look, unsigned leg) {
     return look->detail[leg];
   switch (look->verdict[leg]) {
   case SF_LEG_ABSENT:
-    return found->error == -ETIMEDOUT ? "it did not answer in time"
-           : found->error == -EBUSY   ? "it is in use"
-           : found->error != 0        ? strerrordesc_np(-found->error)
-                                      : "it is not there";
+    return look->config->leg[leg].path[0] == '\0' ? "the configuration file does not list it"
+           : found->error == -ETIMEDOUT           ? "it did not answer in time"
+           : found->error == -EBUSY               ? "it is in use"
+           : found->error != 0                    ? strerrordesc_np(-found->error)
+                                                  : "it is not there";
   case SF_LEG_UNFORMATTED:
     return "it carries no superblock";
   case SF_LEG_DAMAGED:
@@ -110,7 +113,7 @@ static uint16_t
 legs_with(const struct sf_look *look, enum sf_verdict verdict) {
   uint16_t set = 0;
   for (unsigned leg = 0; leg < look->legs; leg++)
-    if (look->verdict[leg] == verdict)
+    if (look->verdict[leg] == verdict && look->config->leg[leg].name[0] != '\0')
       set |= SF_LEG_BIT(leg);
   return set;
 }

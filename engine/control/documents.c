@@ -53,6 +53,8 @@ static json_t *
 volume_to_json(const struct sf_volume_status *volume) {
   json_t *legs = json_array();
   for (unsigned i = 0; legs && i < volume->legs && i < SF_LEGS_MAX; i++) {
+    if (volume->leg[i].name[0] == '\0')
+      continue; /* an empty place */
     if (json_array_append_new(legs, leg_to_json(&volume->leg[i])) < 0) {
       json_decref(legs);
       return NULL;
@@ -95,6 +97,8 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_GROWN] = "grown",
       [SF_EVENT_GROW_FAILED] = "grow-failed",
       [SF_EVENT_LEG_REPLACED] = "leg-replaced",
+      [SF_EVENT_LEG_ADDED] = "leg-added",
+      [SF_EVENT_LEG_REMOVED] = "leg-removed",
       [SF_EVENT_CHANGE_FAILED] = "change-failed",
   };
   _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");

@@ -138,9 +138,12 @@ check_action(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
   bool has_path = json_object_get(document, "path");
   if (strcmp(action, "replace") == 0)
     return 0;
+  if (strcmp(action, "add") == 0)
+    return has_path ? 0 : refuse(error, "\"path\" is missing in the action add");
   if (strcmp(action, "fail") != 0 && strcmp(action, "return") != 0 &&
-      strcmp(action, "discard") != 0)
-    return refuse(error, "unknown action \"%.64s\": fail, return, discard or replace", action);
+      strcmp(action, "discard") != 0 && strcmp(action, "remove") != 0)
+    return refuse(error, "unknown action \"%.64s\": fail, return, discard, replace, add or remove",
+                  action);
   return has_path ? refuse(error, "\"path\" does not belong to the action %s", action) : 0;
 }
 

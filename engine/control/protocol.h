@@ -27,9 +27,9 @@ struct sf_control_request {
   bool dry_run;       /* reload */
   const char *key;    /* set */
   const char *value;  /* set */
-  const char *action; /* leg: "fail", "return", "discard" or "replace" */
+  const char *action; /* leg: "fail", "return", "discard", "replace", "add" or "remove" */
   const char *leg;    /* leg */
-  const char *path;   /* leg: replace; NULL: not said */
+  const char *path;   /* leg: replace, add; NULL: not said */
   const char *size;   /* grow; NULL: not said */
   json_t *document;
 };

@@ -30,6 +30,7 @@ enum {
   AT_FAULTY = 118,
   AT_FLAGS = 120,
   AT_END_OF_FLAGS = 121,
+  AT_REMOVED = 122,
   AT_TERM = 128,
   AT_CHANGE = 136,
   AT_CLAIM = 144,
@@ -92,7 +93,8 @@ walk_identity(struct sf_le *le, struct sf_superblock *sb) {
 }
 
 static void
-walk_record(struct sf_le *le, struct sf_record *record) {
+walk_record(struct sf_le *le, struct sf_superblock *sb) {
+  struct sf_record *record = &sb->record;
   uint8_t flags = record->clean ? FLAG_CLEAN : 0;
   sf_le_expect(le, AT_MIN_LEGS);
   sf_le_u8(le, &record->min_legs);
@@ -104,6 +106,8 @@ walk_record(struct sf_le *le, struct sf_record *record) {
   sf_le_u8(le, &flags);
   record->clean = flags & FLAG_CLEAN;
   sf_le_expect(le, AT_END_OF_FLAGS);
+  sf_le_zeros_until(le, AT_REMOVED);
+  sf_le_u16(le, &sb->removed);
   sf_le_zeros_until(le, AT_TERM);
   sf_le_u64(le, &record->term);
   sf_le_expect(le, AT_CHANGE);
@@ -149,7 +153,7 @@ walk(struct sf_le *le, struct frame *frame, struct sf_superblock *sb) {
   walk_frame(le, frame);
   sf_le_zeros_until(le, AT_SERIAL);
   walk_identity(le, sb);
-  walk_record(le, &sb->record);
+  walk_record(le, sb);
   sf_le_expect(le, AT_CLAIM);
   sf_le_u64(le, &sb->claim);
   walk_geometry(le, sb);
@@ -198,6 +202,8 @@ static bool
 identity_is_possible(const struct sf_superblock *sb) {
   if (sb->legs > SF_LEGS_MAX || sb->leg_index >= sb->legs) /* so there is one leg at least */
     return false;
+  if (sb->removed >> sb->legs != 0 || (sb->removed >> sb->leg_index & 1))
+    return false;
   if (!uuid_is_set(&sb->volume) || !name_is_possible(sb->volume_name, sizeof sb->volume_name))
     return false;
   for (unsigned i = 0; i < sb->legs; i++) {
@@ -205,7 +211,8 @@ identity_is_possible(const struct sf_superblock *sb) {
       return false;
     for (unsigned j = 0; j < i; j++)
       if (sf_uuid_equal(&sb->leg_uuid[i], &sb->leg_uuid[j]) ||
-          strcmp(sb->leg_name[i], sb->leg_name[j]) == 0)
+          (!(sb->removed >> i & 1) && !(sb->removed >> j & 1) &&
+           strcmp(sb->leg_name[i], sb->leg_name[j]) == 0))
         return false;
   }
   return true;
@@ -232,7 +239,7 @@ record_is_possible(const struct sf_superblock *sb) {
     return false;
   if (record->in_sync == 0 || (record->in_sync & ~known) || (record->faulty & ~known))
     return false;
-  if (record->in_sync & record->faulty)
+  if ((record->in_sync & record->faulty) || ((record->in_sync | record->faulty) & sb->removed))
     return false;
   return record->min_legs >= 1 && record->min_legs <= sb->legs;
 }
@@ -328,6 +335,8 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
   if (frame.length != SF_PAGE_BYTES)
     return -EBADMSG;
   if (frame.version == 0 || !is_possible(&found))
+    return -EUCLEAN;
+  if (frame.version == 1 && found.removed != 0) /* reserved there */
     return -EUCLEAN;
 
   /* One superblock has one page: this refuses whatever no field shows, that is unknown flags, and

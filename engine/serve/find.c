@@ -16,7 +16,7 @@ enum { OPEN_TIMEOUT_S = 5, RETRY_MS = 250 };
 
 void
 serve_close_files(struct sf_serve *serve) {
-  for (unsigned i = 0; i < serve->config.legs; i++)
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     sf_leg_file_close(&serve->leg[i].file);
 }
 
@@ -65,27 +65,27 @@ worth_waiting_for(const struct sf_serve *serve) {
 
 /* -EAGAIN: it may not start as things are, and error says why. */
 static int
-look(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_leg_file file[SF_LEGS_MAX];
   struct sf_leg_found found[SF_LEGS_MAX];
   char why[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
-  const struct sf_config *config = &serve->config;
+  struct sf_config *config = &serve->config;
   int r;
 
-  r = sf_leg_files_open(serve->openers, config, 0, OPEN_TIMEOUT_S * NS_PER_S, file, found, why,
-                        error);
+  *config = *as_listed;
+  r = sf_leg_files_assemble(serve->openers, config, 0, OPEN_TIMEOUT_S * NS_PER_S,
+                            serve->options.force, file, found, why, &serve->assembly, error);
   if (r < 0)
     return r;
-  for (unsigned i = 0; i < config->legs; i++) {
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     serve->leg[i].file = file[i];
     serve->leg[i].found = found[i];
   }
-  sf_assemble(config, found, serve->options.force, &serve->assembly);
   if (serve->assembly.may_start)
     return 0;
   r = snprintf(error, SF_CONFIG_ERROR_MAX, "%s", serve->assembly.reason);
   for (unsigned i = 0; i < config->legs && r > 0 && r < SF_CONFIG_ERROR_MAX; i++)
-    if (!found[i].present)
+    if (!found[i].present && why[i][0] != '\0')
       r += snprintf(error + r, SF_CONFIG_ERROR_MAX - (size_t) r, "; leg %s: %s",
                     config->leg[i].name, why[i]);
   serve_close_files(serve);
@@ -111,10 +111,11 @@ int
 serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t until = sf_tio_now() + serve->config.wait_for_legs_ns;
   const struct timespec pause = {.tv_nsec = RETRY_MS * NS_PER_MS};
+  const struct sf_config as_listed = serve->config;
   bool told = false;
   int r;
 
-  while ((r = look(serve, error)) == -EAGAIN && sf_tio_now() < until) {
+  while ((r = look(serve, &as_listed, error)) == -EAGAIN && sf_tio_now() < until) {
     uint16_t legs = worth_waiting_for(serve);
 
     if (legs == 0)

@@ -49,7 +49,8 @@ struct serve_job {
   atomic_bool ended;
   uint64_t size; /* grow; 0: what the legs hold */
   unsigned leg;
-  char path[PATH_MAX]; /* "": as it was */
+  char name[SF_LEG_NAME_MAX];
+  char path[PATH_MAX]; /* replace, "": as it was */
 };
 
 struct sf_serve {
@@ -110,6 +111,7 @@ void keeper_wake(struct sf_serve *serve);
 /* legs.c: the host functions that open and close legs, and the threads that do it */
 int serve_open_leg(void *ctx, unsigned leg);
 void serve_close_leg(void *ctx, unsigned leg);
+int serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
 int serve_join_openers(struct sf_serve *serve);
 
 /* extents.c: the thread that looks for holes */
@@ -123,8 +125,12 @@ int serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
 int serve_job_join(struct sf_serve *serve);
 
 /* members.c */
-int serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *path,
+int serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const char *path,
                       char error[SF_CONFIG_ERROR_MAX]);
+int serve_leg_add(struct sf_serve *serve, const char *name, const char *path,
+                  char error[SF_CONFIG_ERROR_MAX]);
+int serve_leg_remove(struct sf_serve *serve, unsigned leg, const char *name,
+                     char error[SF_CONFIG_ERROR_MAX]);
 
 /* grow.c: the thread that makes legs longer, then the volume */
 int serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]);

@@ -12,8 +12,8 @@ struct opening {
   unsigned leg;
 };
 
-static int
-let_go(struct sf_serve *serve, struct serve_leg *leg) {
+int
+serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
   struct sf_leg_file file;
   int r;
 
@@ -89,16 +89,18 @@ opener(void *arg) {
   unsigned index = opening->leg;
   struct serve_leg *leg = &serve->leg[index];
   char error[SF_CONFIG_ERROR_MAX] = "";
+  struct sf_superblock identity;
+  const char *name = identity.leg_name[index];
   int r;
 
+  sf_volume_get_identity(serve->volume, &identity);
   free(opening);
-  r = let_go(serve, leg);
+  r = serve_let_go(serve, leg);
   if (r == 0)
     r = open_again(serve, index, error);
   if (r < 0 && atomic_load(&leg->discard) && strncmp(leg->told, error, sizeof leg->told - 1) != 0) {
     snprintf(leg->told, sizeof leg->told, "%s", error);
-    serve_log(serve, "leg %s: cannot be made an empty member: %s", serve->config.leg[index].name,
-              error);
+    serve_log(serve, "leg %s: cannot be made an empty member: %s", name, error);
   }
   if (atomic_load(&serve->quit))
     r = -ESHUTDOWN;
@@ -141,7 +143,7 @@ serve_close_leg(void *ctx, unsigned index) {
 
 int
 serve_join_openers(struct sf_serve *serve) {
-  for (unsigned i = 0; i < serve->config.legs; i++) {
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     struct serve_leg *leg = &serve->leg[i];
 
     if (!leg->opener_started)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "config/value.h"
+
 enum { TRIES = 30, TRY_MS = 100 };
 
 static void
@@ -14,7 +16,7 @@ tell_failure(struct sf_serve *serve, const char *why) {
   const struct sf_volume_event event = {.kind = SF_EVENT_CHANGE_FAILED,
                                         .now_ns = sf_tio_now(),
                                         .leg = (int) serve->job.leg,
-                                        .leg_name = serve->config.leg[serve->job.leg].name,
+                                        .leg_name = serve->job.name,
                                         .reason = why};
 
   serve_event(serve, &event);
@@ -59,7 +61,7 @@ replacer(void *arg) {
     if (r == -EBUSY)
       snprintf(error, sizeof error,
                "leg %s is in use: `leg fail` it first, and wait until its requests have ended",
-               serve->config.leg[job->leg].name);
+               job->name);
     else if (r < 0)
       snprintf(error, sizeof error, "%s", strerror(-r));
   }
@@ -83,7 +85,7 @@ check_path(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 int
-serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *path,
+serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const char *path,
                   char error[SF_CONFIG_ERROR_MAX]) {
   int r = serve_job_is_free(serve, error);
 
@@ -92,6 +94,121 @@ serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *path,
   if (r < 0)
     return r;
   serve->job.leg = leg;
+  snprintf(serve->job.name, sizeof serve->job.name, "%s", name);
   snprintf(serve->job.path, sizeof serve->job.path, "%s", path == NULL ? "" : path);
   return serve_job_begin(serve, replacer, error);
+}
+
+/* ---- add ---- */
+
+static int
+add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  struct serve_job *job = &serve->job;
+  struct sf_superblock identity;
+  int place = sf_volume_free_place(serve->volume), r;
+  unsigned leg;
+
+  if (place < 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "the volume has %d legs, and no more are possible",
+             SF_LEGS_MAX);
+    return place;
+  }
+  job->leg = leg = (unsigned) place;
+  /* As it will be: what stands on the disk is judged by it. */
+  sf_volume_get_identity(serve->volume, &identity);
+  snprintf(identity.leg_name[leg], SF_LEG_NAME_MAX, "%s", job->name);
+  r = sf_leg_check_new(job->path, 0, &identity, leg, error);
+  if (r < 0)
+    return r;
+  sf_uuid_generate(&identity.leg_uuid[leg]);
+  atomic_store(&serve->leg[leg].discard, true);
+  r = sf_volume_leg_add(serve->volume, job->name, job->path, &identity.leg_uuid[leg], &leg,
+                        sf_tio_now());
+  if (r < 0) {
+    atomic_store(&serve->leg[place].discard, false);
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s",
+             r == -EEXIST  ? "there is a leg of that name"
+             : r == -EBUSY ? "the volume does not serve now, or that place is still in use"
+                           : strerror(-r));
+  }
+  return r;
+}
+
+static void *
+adder(void *arg) {
+  struct sf_serve *serve = arg;
+  char error[SF_CONFIG_ERROR_MAX] = "";
+
+  if (add(serve, error) < 0)
+    tell_failure(serve, error);
+  atomic_store(&serve->job.ended, true);
+  return NULL;
+}
+
+int
+serve_leg_add(struct sf_serve *serve, const char *name, const char *path,
+              char error[SF_CONFIG_ERROR_MAX]) {
+  int r = serve_job_is_free(serve, error);
+
+  if (r == 0)
+    r = check_path(path, error);
+  if (r < 0)
+    return r;
+  if (!sf_value_is_name(name, SF_LEG_NAME_MAX - 1)) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "\"%.40s\" is not a name: 1 to %d of A-Z a-z 0-9 _ -",
+             name, SF_LEG_NAME_MAX - 1);
+    return -EINVAL;
+  }
+  if (sf_volume_find_leg(serve->volume, name) >= 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "there is a leg %s already", name);
+    return -EEXIST;
+  }
+  snprintf(serve->job.name, sizeof serve->job.name, "%s", name);
+  snprintf(serve->job.path, sizeof serve->job.path, "%s", path);
+  return serve_job_begin(serve, adder, error);
+}
+
+/* ---- remove ---- */
+
+static const char *
+why_not_removed(int r) {
+  switch (r) {
+  case -EPERM:
+    return "as many legs as min_legs must stay";
+  case -EBUSY:
+    return "the leg is in use: `leg fail` it first, and wait until its requests have ended";
+  default:
+    return strerror(-r);
+  }
+}
+
+static void *
+remover(void *arg) {
+  struct sf_serve *serve = arg;
+  struct serve_job *job = &serve->job;
+  const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
+  int r = sf_volume_leg_remove(serve->volume, job->leg, sf_tio_now());
+
+  for (unsigned i = 0; i < TRIES && r == -EBUSY; i++) {
+    nanosleep(&pause, NULL);
+    r = sf_volume_leg_remove(serve->volume, job->leg, sf_tio_now());
+  }
+  if (r < 0)
+    tell_failure(serve, why_not_removed(r));
+  else
+    serve_let_go(serve, &serve->leg[job->leg]); /* the disk is free for others */
+  atomic_store(&job->ended, true);
+  return NULL;
+}
+
+int
+serve_leg_remove(struct sf_serve *serve, unsigned leg, const char *name,
+                 char error[SF_CONFIG_ERROR_MAX]) {
+  int r = serve_job_is_free(serve, error);
+
+  if (r < 0)
+    return r;
+  serve->job.leg = leg;
+  snprintf(serve->job.name, sizeof serve->job.name, "%s", name);
+  return serve_job_begin(serve, remover, error);
 }

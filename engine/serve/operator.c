@@ -13,6 +13,20 @@ on_status(void *ctx, struct sf_volume_status *status) {
   return 0;
 }
 
+/* Empty places and legs that the file does not list are nothing to check. */
+static int
+check_listed(const struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_config listed = *config;
+
+  listed.legs = 0;
+  for (unsigned i = 0; i < config->legs; i++)
+    if (config->leg[i].path[0] != '\0')
+      listed.leg[listed.legs++] = config->leg[i];
+  if (listed.min_legs > listed.legs)
+    listed.min_legs = listed.legs;
+  return sf_config_complete(&listed, error);
+}
+
 static int
 on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_serve *serve = ctx;
@@ -27,7 +41,7 @@ on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s: cannot be changed while the volume runs", key);
     return -EPERM;
   }
-  r = sf_config_complete(&config, error);
+  r = check_listed(&config, error);
   if (r < 0)
     return r;
   r = sf_volume_configure(serve->volume, &config, sf_tio_now());
@@ -41,20 +55,15 @@ on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR
 }
 
 static int
-leg_index(const struct sf_serve *serve, const char *name) {
-  for (unsigned i = 0; i < serve->config.legs; i++)
-    if (strcmp(serve->config.leg[i].name, name) == 0)
-      return (int) i;
-  return -1;
-}
-
-static int
 on_leg(void *ctx, const char *action, const char *name, const char *path,
        char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_serve *serve = ctx;
-  int leg = leg_index(serve, name), r;
+  int leg, r;
   uint64_t now = sf_tio_now();
 
+  if (strcmp(action, "add") == 0)
+    return serve_leg_add(serve, name, path, error);
+  leg = sf_volume_find_leg(serve->volume, name);
   if (leg < 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "volume %s has no leg %s", serve->config.name, name);
     return -ENOENT;
@@ -79,10 +88,12 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
                "leg %s is in use; `leg fail` it first, and wait until its requests have ended",
                name);
   } else if (strcmp(action, "replace") == 0) {
-    r = serve_leg_replace(serve, (unsigned) leg, path, error);
+    r = serve_leg_replace(serve, (unsigned) leg, name, path, error);
+  } else if (strcmp(action, "remove") == 0) {
+    r = serve_leg_remove(serve, (unsigned) leg, name, error);
   } else {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "unknown action '%s': fail, return, discard or replace",
-             action);
+    snprintf(error, SF_CONFIG_ERROR_MAX,
+             "unknown action '%s': fail, return, discard, replace, add or remove", action);
     return -EINVAL;
   }
   return r;

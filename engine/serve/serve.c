@@ -112,6 +112,12 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   case SF_EVENT_LEG_REPLACED:
     serve_log(serve, "leg %s: its place is %s's now", event->leg_name, event->reason);
     break;
+  case SF_EVENT_LEG_ADDED:
+    serve_log(serve, "leg %s: added, %s", event->leg_name, event->reason);
+    break;
+  case SF_EVENT_LEG_REMOVED:
+    serve_log(serve, "leg %s: removed", event->leg_name);
+    break;
   case SF_EVENT_CHANGE_FAILED:
     serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
     break;
@@ -173,10 +179,10 @@ fail_uring(int r, char error[SF_CONFIG_ERROR_MAX]) {
   return r;
 }
 
-/* One more than there are legs: one that ended late keeps its place. */
+/* More than there are legs: one that ended late keeps its place, and legs may be added. */
 static int
 start_submitters(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
-  int r = sf_tio_submitters_start(serve->config.legs + 1, &serve->submitters);
+  int r = sf_tio_submitters_start(serve->config.legs + 3, &serve->submitters);
 
   return r < 0 ? fail_uring(r, error) : 0;
 }

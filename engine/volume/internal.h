@@ -308,7 +308,7 @@ struct sf_volume {
   enum sf_volume_state told; /* the state last reported */
   uint64_t now_ns;           /* of the entry being served */
 
-  unsigned legs;
+  unsigned legs; /* places; an empty one's leg is faulty, without a device and without a name */
   struct leg leg[SF_LEGS_MAX];
 
   /* The in-sync set (R1, R10).  latest is decided; durable is stable on every leg it names. */
@@ -452,6 +452,9 @@ void join_abandon(struct sf_volume *v);
 /* members.c */
 void members_record_is_durable(struct sf_volume *v);
 void members_stopped(struct sf_volume *v);
+legset members(const struct sf_volume *v); /* places that are not empty */
+int leg_init_memory(struct sf_volume *v, unsigned leg);
+void leg_free_memory(struct sf_volume *v, unsigned leg);
 
 /* grow.c */
 void grow_settle(struct sf_volume *v);

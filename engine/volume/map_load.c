@@ -83,7 +83,7 @@ allocate(struct sf_volume *v) {
   int r = 0;
 
   maps->pages = (v->extents + SF_MAP_EXTENTS - 1) / SF_MAP_EXTENTS;
-  maps->writes = MAP_WRITES_MOST * (v->legs + 1);
+  maps->writes = MAP_WRITES_MOST * (SF_LEGS_MAX + 1); /* a leg may be added */
   maps->page = calloc(maps->pages, sizeof *maps->page);
   maps->write = calloc(maps->writes, sizeof *maps->write);
   maps->intent_version = calloc(v->extents, sizeof *maps->intent_version);
@@ -134,10 +134,6 @@ maps_destroy(struct sf_volume *v) {
   sf_map_destroy(&maps->urgent);
   sf_map_destroy(&maps->lazy);
   sf_map_destroy(&maps->troubled);
-  for (unsigned i = 0; i < v->legs; i++) {
-    sf_map_destroy(&v->leg[i].settled);
-    sf_map_destroy(&v->leg[i].settling);
-  }
   free(maps->page);
   free(maps->write);
   free(maps->intent_version);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 static bool
 is_out(const struct sf_volume *v, unsigned index) {
@@ -37,8 +38,18 @@ end(struct sf_volume *v, enum sf_volume_event_kind event, const char *reason) {
 
 void
 members_record_is_durable(struct sf_volume *v) {
-  if (v->change.under_way)
-    end(v, v->change.event, v->config.leg[v->change.leg].path);
+  unsigned leg = v->change.leg;
+
+  if (!v->change.under_way)
+    return;
+  end(v, v->change.event, v->config.leg[leg].path);
+  if (v->change.event == SF_EVENT_LEG_REMOVED)
+    v->config.leg[leg] = (struct sf_config_leg){0};
+}
+
+legset
+members(const struct sf_volume *v) {
+  return (legset) ((1u << v->legs) - 1) & (legset) ~v->identity.removed;
 }
 
 void
@@ -79,6 +90,140 @@ sf_volume_leg_replace(struct sf_volume *v, unsigned index, const struct sf_uuid 
     leg_move(v, index, SF_STATE_MISSING, "replaced by the operator");
     v->leg[index].open_at_ns = now_ns;
     volume_arm(v, now_ns);
+  }
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+  return r;
+}
+
+/* ---- one more, one less ---- */
+
+static int
+find(const struct sf_volume *v, const char *name) {
+  EACH_LEG(leg, members(v))
+  if (strcmp(v->identity.leg_name[leg], name) == 0)
+    return (int) leg;
+  return -ENOENT;
+}
+
+static int
+free_place(const struct sf_volume *v) {
+  legset empty = v->identity.removed;
+
+  if (empty != 0)
+    return __builtin_ctz(empty);
+  return v->legs < SF_LEGS_MAX ? (int) v->legs : -ENOSPC;
+}
+
+int
+sf_volume_find_leg(struct sf_volume *v, const char *name) {
+  int leg;
+
+  pthread_mutex_lock(&v->lock);
+  leg = find(v, name);
+  pthread_mutex_unlock(&v->lock);
+  return leg;
+}
+
+int
+sf_volume_free_place(struct sf_volume *v) {
+  int place;
+
+  pthread_mutex_lock(&v->lock);
+  place = free_place(v);
+  pthread_mutex_unlock(&v->lock);
+  return place;
+}
+
+/* What a place needs that never had a leg. */
+static int
+make_place(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  int r;
+
+  if (index < v->legs)
+    return 0;
+  *leg = (struct leg){.index = index};
+  r = leg_init_memory(v, index);
+  if (r == 0)
+    r = sf_map_init(&leg->settled, v->maps.pages);
+  if (r == 0)
+    r = sf_map_init(&leg->settling, v->maps.pages);
+  if (r < 0) {
+    leg_free_memory(v, index);
+    return r;
+  }
+  sf_sm_init(&leg->sm, &sf_leg_table, index, SF_STATE_FAULTY);
+  v->legs = v->config.legs = index + 1;
+  v->identity.legs = (uint8_t) v->legs;
+  v->identity.removed |= legbit(index);
+  return 0;
+}
+
+static int
+add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
+    unsigned *index) {
+  struct sf_config_leg *config;
+  int place = free_place(v), r;
+
+  if (!may_change(v))
+    return -EBUSY;
+  if (find(v, name) >= 0)
+    return -EEXIST;
+  if (place < 0)
+    return place;
+  if ((unsigned) place < v->legs && !is_out(v, (unsigned) place))
+    return -EBUSY; /* what the removed leg held in the kernel has not ended */
+  r = make_place(v, (unsigned) place);
+  if (r < 0)
+    return r;
+  *index = (unsigned) place;
+  v->identity.removed &= (legset) ~legbit(*index);
+  v->identity.leg_uuid[*index] = *uuid;
+  snprintf(v->identity.leg_name[*index], SF_LEG_NAME_MAX, "%s", name);
+  config = &v->config.leg[*index];
+  *config = (struct sf_config_leg){0};
+  snprintf(config->name, sizeof config->name, "%s", name);
+  snprintf(config->path, sizeof config->path, "%s", path);
+  forget(v, *index);
+  begin(v, SF_EVENT_LEG_ADDED, *index, v->latest.faulty);
+  leg_move(v, *index, SF_STATE_MISSING, "added by the operator");
+  volume_arm(v, v->now_ns);
+  return 0;
+}
+
+int
+sf_volume_leg_add(struct sf_volume *v, const char *name, const char *path,
+                  const struct sf_uuid *uuid, unsigned *leg, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = add(v, name, path, uuid, leg);
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+  return r;
+}
+
+int
+sf_volume_leg_remove(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  legset bit = legbit(index);
+  unsigned least;
+  int r = 0;
+
+  volume_enter(v, now_ns);
+  least = v->config.min_legs > v->min_legs ? v->config.min_legs : v->min_legs;
+  if (index >= v->legs || !(members(v) & bit)) {
+    r = -ENOENT;
+  } else if (!may_change(v) || !is_out(v, index)) {
+    r = -EBUSY;
+  } else if (legcount(members(v)) <= least) {
+    r = -EPERM;
+  } else {
+    forget(v, index);
+    if (leg_state(&v->leg[index]) != SF_STATE_FAULTY)
+      leg_move(v, index, SF_STATE_FAULTY, "removed by the operator");
+    v->identity.removed |= bit;
+    begin(v, SF_EVENT_LEG_REMOVED, index, v->latest.faulty & (legset) ~bit);
   }
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);

@@ -22,7 +22,7 @@ volume_state(const struct sf_volume *v) {
     return SF_VOLUME_FAILED;
   if (v->starved_ns != 0 || v->suspended > 0)
     return SF_VOLUME_SUSPENDED;
-  return legcount(volume_serving(v)) == v->legs ? SF_VOLUME_HEALTHY : SF_VOLUME_DEGRADED;
+  return volume_serving(v) == members(v) ? SF_VOLUME_HEALTHY : SF_VOLUME_DEGRADED;
 }
 
 /* The last extent may be shorter than the others. */

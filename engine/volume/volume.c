@@ -473,7 +473,7 @@ is_quiet(const struct sf_volume *v) {
       v->grow.step != GROW_NONE || !map_is_quiet(v) || v->held != NULL || v->parked != NULL ||
       v->suspended > 0)
     return false;
-  return legcount(v->latest.in_sync) == v->legs;
+  return v->latest.in_sync == members(v);
 }
 
 /* "failed" lasts until the legs have shown that they answer again: a later request was answered, or
@@ -572,6 +572,35 @@ init_set(struct sf_volume *v, const struct sf_volume_params *params) {
   v->promoting = v->joining = -1;
 }
 
+/* What a leg needs of its own, whatever becomes of it. */
+int
+leg_init_memory(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (sf_map_init(&leg->stale, v->extents) < 0 || sf_map_init(&leg->unflushed, v->extents) < 0 ||
+      sf_map_init(&leg->flushing, v->extents) < 0)
+    return -ENOMEM;
+  leg->meta.buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
+  leg->probe_buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
+  return leg->meta.buffer == NULL || leg->probe_buffer == NULL ? -ENOMEM : 0;
+}
+
+void
+leg_free_memory(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  sf_map_destroy(&leg->stale);
+  sf_map_destroy(&leg->unflushed);
+  sf_map_destroy(&leg->flushing);
+  sf_map_destroy(&leg->settled);
+  sf_map_destroy(&leg->settling);
+  if (leg->meta.buffer != NULL)
+    v->host.buffer_put(v->ctx, leg->meta.buffer);
+  if (leg->probe_buffer != NULL)
+    v->host.buffer_put(v->ctx, leg->probe_buffer);
+  leg->meta.buffer = leg->probe_buffer = NULL;
+}
+
 /* The maps say what a leg lacks that is not current, unless it comes from elsewhere. */
 static int
 init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params) {
@@ -580,19 +609,20 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
   enum sf_leg_state state = SF_STATE_MISSING;
   const char *reason = "";
 
+  int r;
+
   leg->index = i;
   leg->device = params->leg[i].device;
   leg->sb = params->leg[i].sb;
   leg->bytes = params->leg[i].bytes;
-  if (sf_map_init(&leg->stale, v->extents) < 0 || sf_map_init(&leg->unflushed, v->extents) < 0 ||
-      sf_map_init(&leg->flushing, v->extents) < 0)
-    return -ENOMEM;
-  leg->meta.buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
-  leg->probe_buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
-  if (leg->meta.buffer == NULL || leg->probe_buffer == NULL)
-    return -ENOMEM;
+  r = leg_init_memory(v, i);
+  if (r < 0)
+    return r;
 
-  if (assembly->current & legbit(i)) {
+  if (!(members(v) & legbit(i))) {
+    state = SF_STATE_FAULTY;
+    reason = "removed";
+  } else if (assembly->current & legbit(i)) {
     SF_MUST(leg->device != NULL);
     state = SF_STATE_IN_SYNC;
   } else if (leg->device == NULL) {
@@ -682,17 +712,8 @@ sf_volume_destroy(struct sf_volume *v) {
   pthread_mutex_unlock(&v->lock);
   if (running > 0)
     return -EBUSY;
-  for (unsigned i = 0; i < v->legs; i++) {
-    struct leg *leg = &v->leg[i];
-
-    sf_map_destroy(&leg->stale);
-    sf_map_destroy(&leg->unflushed);
-    sf_map_destroy(&leg->flushing);
-    if (leg->meta.buffer != NULL)
-      v->host.buffer_put(v->ctx, leg->meta.buffer);
-    if (leg->probe_buffer != NULL)
-      v->host.buffer_put(v->ctx, leg->probe_buffer);
-  }
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    leg_free_memory(v, i);
   maps_destroy(v);
   copier_destroy(v);
   sf_map_destroy(&v->unconverged);

@@ -62,6 +62,13 @@ uint16_t sf_assembly_map_page(const struct sf_assembly *assembly, uint16_t curre
                               const uint8_t *const bytes[SF_LEGS_MAX], uint32_t index,
                               struct sf_map_page *united);
 
+/* The same for legs as a file lists them: config and found come in its order and leave in the order of
+ * the volume's places, as the superblock in force has them; an empty place has no name, a leg that the
+ * file does not list has no path.  from[place]: the section that stands there now, or -1; sections
+ * that stand nowhere are not the volume's.  min_legs is not left above the number of legs. */
+void sf_assemble_file(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX], bool force,
+                      int from[SF_LEGS_MAX], struct sf_assembly *assembly);
+
 /* "current", "behind", ... */
 const char *sf_verdict_name(enum sf_verdict verdict);
 

@@ -4,7 +4,7 @@
  *   <- {"ok":true, ...}            or {"ok":false,"error":"one line for the operator"}
  *
  * commands: status; events (answers, with "follow":true goes on with one object per event);
- * set {"key","value"}; leg {"action":"fail|return|discard|replace","leg","path"}; grow {"size"} (left out: what the
+ * set {"key","value"}; leg {"action":"fail|return|discard|replace|add|remove","leg","path"}; grow {"size"} (left out: what the
  * legs hold; it is only begun, the event "grown" or "grow-failed" tells the end).  A volume's own socket knows
  * stop (ends the volume cleanly; it does not wait for clients), surefootd's knows reload
  * {"dry_run"} and restart.  "volume" may be left out where the socket serves one volume, and in
@@ -38,7 +38,7 @@ struct sf_control_handlers {
   void *ctx;
   int (*status)(void *ctx, struct sf_volume_status *status);
   int (*set)(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR_MAX]);
-  /* path: of replace only, and NULL when it was not said. */
+  /* path: of replace and add; NULL when it was not said. */
   int (*leg)(void *ctx, const char *action, const char *leg, const char *path,
              char error[SF_CONFIG_ERROR_MAX]);
   /* Begins; size NULL: what the legs hold. */

@@ -63,6 +63,13 @@ int sf_leg_files_open(struct sf_leg_openers *openers, const struct sf_config *co
                       char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
                       char error[SF_CONFIG_ERROR_MAX]);
 
+/* sf_leg_files_open and sf_assemble_file; the files of legs that are none of the volume's are closed. */
+int sf_leg_files_assemble(struct sf_leg_openers *openers, struct sf_config *config, unsigned flags,
+                          uint64_t timeout_ns, bool force, struct sf_leg_file file[SF_LEGS_MAX],
+                          struct sf_leg_found found[SF_LEGS_MAX],
+                          char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
+                          struct sf_assembly *assembly, char error[SF_CONFIG_ERROR_MAX]);
+
 /* A file that is shorter than `wanted` is made so long, on stable storage; a device is as long as it is.
  * *bytes: what it has now.  For a leg in use, by its descriptor. */
 int sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes);

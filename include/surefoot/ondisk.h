@@ -63,7 +63,8 @@ struct sf_superblock {
   struct sf_uuid volume;
   char volume_name[SF_VOLUME_NAME_MAX];
   uint8_t leg_index;
-  uint8_t legs; /* how many the volume has */
+  uint8_t legs;     /* how many places the volume has */
+  uint16_t removed; /* bit i: place i is empty; its uuid and name are what they were */
   struct sf_uuid leg_uuid[SF_LEGS_MAX];
   char leg_name[SF_LEGS_MAX][SF_LEG_NAME_MAX];
   uint64_t data_offset;

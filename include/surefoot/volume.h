@@ -163,6 +163,18 @@ int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_n
  * empty member.  path NULL: as it was.  -EBUSY: in use, or another such change is under way. */
 int sf_volume_leg_replace(struct sf_volume *volume, unsigned leg, const struct sf_uuid *uuid,
                           const char *path, uint64_t now_ns);
+/* Gives the volume one more leg, empty and missing: in the lowest empty place, or in a new one; *leg:
+ * which.  min_legs stays.  SF_EVENT_LEG_ADDED tells when that is durable; a crash before leaves the
+ * volume without it.  -EEXIST: there is a leg of that name; -ENOSPC: no place; -ENOMEM; -EBUSY. */
+int sf_volume_leg_add(struct sf_volume *volume, const char *name, const char *path,
+                      const struct sf_uuid *uuid, unsigned *leg, uint64_t now_ns);
+/* Where the next leg would be added: a place, or -ENOSPC. */
+int sf_volume_free_place(struct sf_volume *volume);
+/* Takes a faulty or missing leg out for good; its place is empty then, and the others keep theirs.
+ * -EBUSY; -EPERM: fewer than min_legs, or none, would be left.  SF_EVENT_LEG_REMOVED. */
+int sf_volume_leg_remove(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
+/* The place of the leg of this name, or -ENOENT. */
+int sf_volume_find_leg(struct sf_volume *volume, const char *name);
 void sf_volume_leg_path(struct sf_volume *volume, unsigned leg, char path[PATH_MAX]);
 
 /* ---- growing ---- */
@@ -241,7 +253,7 @@ struct sf_volume_status {
   uint64_t reads, writes, flushes, late_acks, errors;
   uint64_t unconverged_bytes; /* R11: may differ between legs since a crash */
   uint64_t intent_bytes;      /* R8: would have to be compared if we crashed now */
-  unsigned legs;
+  unsigned legs;              /* places: an empty one has no name */
   struct sf_leg_status leg[SF_LEGS_MAX];
 };
 /* Never waits for I/O: readable while a leg hangs. */
@@ -253,9 +265,11 @@ enum sf_volume_event_kind {
   SF_EVENT_STATE,     /* the volume's state moved */
   SF_EVENT_READ_REPAIRED,
   SF_EVENT_STOPPED,
-  SF_EVENT_GROWN,         /* reason: the new size in bytes */
-  SF_EVENT_GROW_FAILED,   /* nothing has changed; reason: why */
-  SF_EVENT_LEG_REPLACED,  /* reason: its path */
+  SF_EVENT_GROWN,        /* reason: the new size in bytes */
+  SF_EVENT_GROW_FAILED,  /* nothing has changed; reason: why */
+  SF_EVENT_LEG_REPLACED, /* reason: its path */
+  SF_EVENT_LEG_ADDED,    /* reason: its path */
+  SF_EVENT_LEG_REMOVED,
   SF_EVENT_CHANGE_FAILED, /* of a leg: nothing has changed; reason: why */
   SF_EVENT_KINDS
 };

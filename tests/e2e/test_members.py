@@ -116,5 +116,117 @@ class Replace(Members):
         self.stop_and_compare(volume, server)
 
 
+class AddAndRemove(Members):
+    def test_a_third_leg_under_load(self):
+        volume, server = self.served(self.rig.file_legs("ab"), size=32 * MIB)
+        load = self.load(server)
+        load.start()
+        new = self.leg_at("c", "c.img")
+        said = self.ctl_leg(volume, "add", "c", str(new.path))
+        self.assertIn(f"[leg c]\n  path = {new.path}", said)
+        status = volume.wait_all_in_sync()
+        self.assertEqual(["a", "b", "c"], [leg["name"] for leg in status["legs"]])
+        load.stop()
+        self.assert_load_well(load, server)
+        volume.legs.append(new)
+        volume.write_conf()
+        self.stop_and_compare(volume, server)
+        server = volume.serve()
+        self.assertEqual(3, volume.wait_all_in_sync()["legs_in_sync"])
+        self.stop_and_compare(volume, server)
+
+    def test_the_file_lags_behind(self):
+        volume, server = self.served(self.rig.file_legs("ab"), size=16 * MIB, min_legs=1)
+        new = self.leg_at("c", "c.img")
+        self.ctl_leg(volume, "add", "c", str(new.path))
+        volume.wait_all_in_sync()
+        server.stop()
+        # One of three in sync may be absent only if min_legs says that fewer cannot have gone on.
+        with self.assertRaises(CommandFailed) as failed:
+            volume.serve()
+        self.assertIn("does not list it", failed.exception.output)
+        volume.legs.append(new)
+        volume.write_conf()
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        self.stop_and_compare(volume, server)
+
+    def test_remove_one_in_the_middle(self):
+        volume, server = self.served(size=16 * MIB)
+        removed = volume.legs[1]
+        server.connect().pwrite(b"1" * 4096, 0)
+        self.ctl_leg(volume, "fail", "b")
+        self.ctl_leg(volume, "remove", "b")
+        status = volume.wait_for(lambda status: status["state"] == "healthy", "healthy")
+        self.assertEqual(["a", "c"], [leg["name"] for leg in status["legs"]])
+        self.rig.ctl("--control", volume.control, "set", volume.name, "leg.c.write_timeout=90ms")
+        server.stop()
+        # The section is still there: it is told of, and the volume starts.
+        server = volume.serve()
+        self.assertIn("the volume has no leg b, which the file lists", server.log())
+        server.connect().pwrite(b"2" * 4096, 4096)
+        server.stop()
+        volume.legs.remove(removed)
+        volume.write_conf()
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        client = server.connect()
+        self.assertEqual(b"1" * 4096 + b"2" * 4096, bytes(client.pread(8192, 0)))
+        # Its place is taken again, by another name and the same disk.
+        new = self.leg_at("d", "b.img")
+        self.ctl_leg(volume, "add", "d", str(new.path))
+        volume.wait_all_in_sync()
+        volume.legs.append(new)
+        volume.write_conf()
+        self.stop_and_compare(volume, server)
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        self.stop_and_compare(volume, server)
+
+    def test_refusals(self):
+        volume, server = self.served(size=16 * MIB)
+        self.assert_refused("already", volume, "add", "a", str(self.rig.folder / "x.img"))
+        self.assert_refused("not a name", volume, "add", "a b", str(self.rig.folder / "x.img"))
+        self.assert_refused("locked", volume, "add", "d", str(volume.legs[0].path))
+        self.assert_refused("in use", volume, "remove", "a")
+        self.ctl_leg(volume, "fail", "c")
+        self.ctl_leg(volume, "remove", "c")
+        self.assert_refused("has no leg", volume, "remove", "c")
+        volume.legs = volume.legs[:2]
+        self.stop_and_compare(volume, server)
+
+    def test_killed_in_the_middle(self):
+        volume, server = self.served(self.rig.file_legs("ab"), size=8 * MIB, min_legs=1)
+        new = self.leg_at("c", "c.img")
+        for turn in range(8):
+            server.connect().pwrite(bytes([turn + 1]) * 4096, 4096 * turn)
+            has = "c" in [leg["name"] for leg in volume.status()["legs"]]
+            if has:
+                self.ctl_leg(volume, "fail", "c")
+                volume.wait_leg("c", "faulty")
+            words = ["remove", volume.name, "c"] if has else ["add", volume.name, "c",
+                                                              str(new.path)]
+            command = subprocess.Popen(
+                [str(self.rig.surefootctl), "--control", str(volume.control), "leg", *words],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(turn * 0.004)
+            server.kill()
+            done = command.wait(30) == 0
+            volume.legs = volume.legs[:2] + [new]
+            volume.write_conf()
+            server = volume.serve()
+            now = "c" in [leg["name"] for leg in volume.status()["legs"]]
+            self.assertFalse(done and now == has, "it was told that it is done")
+            if now and volume.leg("c")["state"] in ("faulty", "missing"):
+                self.ctl_leg(volume, "replace", "c")
+            volume.wait_all_in_sync()
+            for i in range(turn + 1):
+                self.assertEqual(bytes([i + 1]) * 4096,
+                                 bytes(server.connect().pread(4096, 4096 * i)))
+            if not now:
+                volume.legs = volume.legs[:2]
+        self.stop_and_compare(volume, server)
+
+
 if __name__ == "__main__":
     main()

@@ -62,7 +62,7 @@ static const struct broken_line {
     {"a leg of the wrong type", LINE(V1 "\"command\":\"leg\",\"action\":\"fail\",\"leg\":0}"),
      "\"leg\" must be text"},
     {"an unknown action", LINE(V1 "\"command\":\"leg\",\"action\":\"kill\",\"leg\":\"a\"}"),
-     "unknown action \"kill\": fail, return, discard or replace"},
+     "unknown action \"kill\": fail, return, discard, replace, add or remove"},
     {"trailing garbage", LINE(V1 "\"command\":\"status\"} x"),
      "not a JSON object: end of file expected near 'x' at byte 34"},
     {"two objects in one line", LINE(V1 "\"command\":\"status\"}{}"),

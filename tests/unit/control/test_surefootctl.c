@@ -161,7 +161,7 @@ test_wrong_usage(void **state) {
   run("set", "vol0", "=1", NULL);
   expect_wrong_usage("set: '=1' is not KEY=VALUE");
   run("leg", NULL);
-  expect_wrong_usage("leg: fail, return, discard or replace?");
+  expect_wrong_usage("leg: fail, return, discard, replace, add or remove?");
   run("leg", "kill", "vol0", "a", NULL);
   expect_wrong_usage("leg: unknown action 'kill'");
   run("leg", "fail", "vol0", NULL);

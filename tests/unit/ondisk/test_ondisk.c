@@ -21,16 +21,16 @@ struct field {
 };
 
 static const struct field layout[] = {
-    {0, 8, "magic"},          {8, 4, "version"},       {12, 4, "length"},
-    {16, 4, "crc"},           {20, 4, "reserved"},     {24, 8, "serial"},
-    {32, 16, "volume"},       {48, 64, "volume_name"}, {112, 1, "leg_index"},
-    {113, 1, "legs"},         {114, 1, "ancestors"},   {115, 1, "min_legs"},
-    {116, 2, "in_sync"},      {118, 2, "faulty"},      {120, 1, "flags"},
-    {121, 7, "reserved"},     {128, 8, "term"},        {136, 8, "change"},
-    {144, 8, "claim"},        {152, 8, "data_offset"}, {160, 8, "data_bytes"},
-    {168, 8, "extent_bytes"}, {176, 16, "lineage"},    {192, 256, "ancestor[8]"},
-    {448, 64, "reserved"},    {512, 256, "leg_uuid"},  {768, 512, "leg_name"},
-    {1280, 2816, "reserved"},
+    {0, 8, "magic"},         {8, 4, "version"},         {12, 4, "length"},
+    {16, 4, "crc"},          {20, 4, "reserved"},       {24, 8, "serial"},
+    {32, 16, "volume"},      {48, 64, "volume_name"},   {112, 1, "leg_index"},
+    {113, 1, "legs"},        {114, 1, "ancestors"},     {115, 1, "min_legs"},
+    {116, 2, "in_sync"},     {118, 2, "faulty"},        {120, 1, "flags"},
+    {121, 1, "reserved"},    {122, 2, "removed"},       {124, 4, "reserved"},
+    {128, 8, "term"},        {136, 8, "change"},        {144, 8, "claim"},
+    {152, 8, "data_offset"}, {160, 8, "data_bytes"},    {168, 8, "extent_bytes"},
+    {176, 16, "lineage"},    {192, 256, "ancestor[8]"}, {448, 64, "reserved"},
+    {512, 256, "leg_uuid"},  {768, 512, "leg_name"},    {1280, 2816, "reserved"},
 };
 
 static const struct field areas[] = {
@@ -170,6 +170,7 @@ assert_same(const struct sf_superblock *a, const struct sf_superblock *b) {
   assert_string_equal(a->volume_name, b->volume_name);
   assert_int_equal(a->leg_index, b->leg_index);
   assert_int_equal(a->legs, b->legs);
+  assert_int_equal(a->removed, b->removed);
   assert_memory_equal(a->leg_uuid, b->leg_uuid, sizeof a->leg_uuid);
   assert_memory_equal(a->leg_name, b->leg_name, sizeof a->leg_name);
   assert_int_equal(a->data_offset, b->data_offset);
@@ -438,6 +439,11 @@ static const struct patch impossible[] = {
     {"unknown flag", 120, BYTES("\x03"), -EUCLEAN},
     {"unknown flag 7", 120, BYTES("\x80"), -EUCLEAN},
     {"reserved after the flags", 121, BYTES("\x01"), -EUCLEAN},
+    {"removed, and it is itself", 122, BYTES("\x02"), -EUCLEAN},
+    {"removed and in sync", 122, BYTES("\x04"), -EUCLEAN},
+    {"removed and faulty", 112, BYTES("\x00\x03\x02\x02\x05\x00\x02\x00\x01\x00\x02"), -EUCLEAN},
+    {"removed beyond legs", 122, BYTES("\x08"), -EUCLEAN},
+    {"reserved after the removed", 124, BYTES("\x01"), -EUCLEAN},
     {"term 0", 128, BYTES("\0\0\0\0\0\0\0\0"), -EUCLEAN},
     {"data offset 0", 154, BYTES("\0"), -EUCLEAN},
     {"data offset inside the maps", 154, BYTES("\x70"), -EUCLEAN},
@@ -534,6 +540,7 @@ test_limits_are_taken(void **state) {
       {"change 0", 136, BYTES("\0\0\0\0\0\0\0\0"), 0},
       {"term 2^64 - 1", 128, BYTES("\xff\xff\xff\xff\xff\xff\xff\xff"), 0},
       {"not clean", 120, BYTES("\0"), 0},
+      {"one removed", 116, BYTES("\x01\0\x02\0\x01\0\x04\0"), 0},
       {"fewer in sync than min_legs", 116, BYTES("\x04"), 0},
       {"least volume", 160, BYTES("\0\0\x10\0\0"), 0},
       {"smallest extent", 160, BYTES("\0\0\x10\0\0\0\0\0\0\x10\0"), 0},
@@ -642,6 +649,10 @@ test_version_1_is_read(void **state) {
   assert_int_equal(sf_superblock_decode(page, &sb), 0);
   assert_memory_equal(&sb, &wanted, sizeof sb);
   page[4095] = 1;
+  seal(page);
+  assert_int_equal(sf_superblock_decode(page, &sb), -EUCLEAN);
+  page[4095] = 0;
+  memcpy(page + 116, "\x01\0\x02\0\x01\0\x04\0", 8); /* a place is empty: reserved there */
   seal(page);
   assert_int_equal(sf_superblock_decode(page, &sb), -EUCLEAN);
 }

@@ -1,0 +1,119 @@
+/* The file lists legs by name; the volume knows places, some of which may be empty, since a leg that was
+ * removed leaves its place behind.  So each section of the file is put where the superblock whose
+ * record is in force has that name.  What the file lacks is absent, what it has beyond is not opened:
+ * both are said. */
+#include <stdio.h>
+#include <string.h>
+
+#include "assembly/look.h"
+
+static bool
+is_member(const struct sf_superblock *sb, unsigned place) {
+  return place < sb->legs && !SF_LEG_IN(sb->removed, place);
+}
+
+static bool
+same_members(const struct sf_superblock *a, const struct sf_superblock *b) {
+  if (a->legs != b->legs || a->removed != b->removed)
+    return false;
+  for (unsigned i = 0; i < a->legs; i++)
+    if (is_member(a, i) && strcmp(a->leg_name[i], b->leg_name[i]) != 0)
+      return false;
+  return true;
+}
+
+/* Of a volume with the configured name, the newest record; NULL: none. */
+static const struct sf_superblock *
+newest(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX]) {
+  const struct sf_superblock *best = NULL;
+  for (unsigned i = 0; i < file->legs; i++)
+    if (found[i].present && found[i].error == 0 &&
+        strcmp(found[i].sb.volume_name, file->name) == 0 &&
+        (!best || sf_record_compare(&found[i].sb.record, &best->record) > 0))
+      best = &found[i].sb;
+  return best;
+}
+
+static int
+find_section(const struct sf_config *file, const char *name) {
+  for (unsigned i = 0; i < file->legs; i++)
+    if (strcmp(file->leg[i].name, name) == 0)
+      return (int) i;
+  return -1;
+}
+
+/* from[place]: the section of the file; -1: none. */
+static void
+arrange(const struct sf_config *file, const struct sf_superblock *members, struct sf_config *config,
+        int from[SF_LEGS_MAX]) {
+  unsigned count = 0;
+  *config = *file;
+  config->legs = members->legs;
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
+    config->leg[i] = (struct sf_config_leg){0};
+    from[i] = -1;
+    if (!is_member(members, i))
+      continue;
+    count++;
+    from[i] = find_section(file, members->leg_name[i]);
+    if (from[i] >= 0)
+      config->leg[i] = file->leg[from[i]];
+    else
+      strcpy(config->leg[i].name, members->leg_name[i]);
+  }
+  if (config->min_legs > count)
+    config->min_legs = count;
+}
+
+static void
+say_strangers(const struct sf_config *file, const int from[SF_LEGS_MAX],
+              struct sf_assembly *assembly) {
+  for (unsigned i = 0; i < file->legs; i++) {
+    size_t used = strlen(assembly->reason);
+    bool taken = false;
+    for (unsigned place = 0; place < SF_LEGS_MAX; place++)
+      taken = taken || from[place] == (int) i;
+    if (!taken)
+      snprintf(
+          assembly->reason + used, sizeof assembly->reason - used,
+          "; the volume has no leg %s, which the file lists: `surefootctl leg add %s %s PATH`, or "
+          "take it out of the file",
+          file->leg[i].name, file->name, file->leg[i].name);
+  }
+}
+
+void
+sf_assemble_file(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX], bool force,
+                 int from[SF_LEGS_MAX], struct sf_assembly *assembly) {
+  const struct sf_config file = *config;
+  struct sf_leg_found in_file[SF_LEGS_MAX];
+  struct sf_superblock members;
+  const struct sf_superblock *best = newest(&file, found);
+  bool agreed = false;
+
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    from[i] = i < file.legs ? (int) i : -1;
+  if (!best) {
+    sf_assemble(config, found, force, assembly);
+    return;
+  }
+  memcpy(in_file, found, sizeof in_file);
+  members = *best;
+  /* The newest record is seldom not the one in force: then once more, by that one. */
+  for (unsigned round = 0; round < 2 && !agreed; round++) {
+    arrange(&file, &members, config, from);
+    for (unsigned place = 0; place < SF_LEGS_MAX; place++)
+      found[place] = from[place] >= 0 ? in_file[from[place]] : (struct sf_leg_found){0};
+    sf_assemble(config, found, force, assembly);
+    agreed = assembly->reference < 0 || same_members(&assembly->base, &members);
+    members = assembly->base;
+  }
+  if (!agreed) {
+    assembly->may_start = assembly->forced = false;
+    assembly->current = 0;
+    snprintf(assembly->reason, sizeof assembly->reason,
+             "refuses to start: the legs do not agree about which legs the volume has; list only "
+             "those of one line of history");
+  }
+  say_strangers(&file, from, assembly);
+}
