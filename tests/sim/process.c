@@ -320,9 +320,7 @@ operator_acts(void) {
   sim.troubles++;
   bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
 
-  if (out && random_chance(sim.options.replace_permille)) {
-    replace_begin(leg);
-  } else if (out && random_chance(500)) {
+  if (out && random_chance(500)) {
     replace_mend(leg);
   } else if (out && random_chance(300)) {
     process_discard(leg);
@@ -366,7 +364,8 @@ process_start_schedules(void) {
     uint64_t gap_ns;
   } schedule[] = {{EV_KILL, sim.options.kill_gap_ns},         {EV_POWER, sim.options.power_gap_ns},
                   {EV_STOP, sim.options.stop_gap_ns},         {EV_PAUSE, sim.options.pause_gap_ns},
-                  {EV_OPERATOR, sim.options.operator_gap_ns}, {EV_GROW, sim.options.grow_gap_ns}};
+                  {EV_OPERATOR, sim.options.operator_gap_ns}, {EV_GROW, sim.options.grow_gap_ns},
+                  {EV_REPLACE, sim.options.replace_gap_ns}};
 
   for (unsigned i = 0; i < sizeof schedule / sizeof schedule[0]; i++)
     if (schedule[i].gap_ns != 0)
@@ -414,6 +413,11 @@ process_event(const struct event *event) {
     if (!sim.healing)
       grow_begin();
     again(event, sim.options.grow_gap_ns);
+    break;
+  case EV_REPLACE:
+    if (!sim.healing)
+      replace_acts();
+    again(event, sim.options.replace_gap_ns);
     break;
   default:
     if (!sim.healing)

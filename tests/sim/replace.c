@@ -58,6 +58,22 @@ replace_begin(unsigned leg) {
   sim.discard[leg] = true;
 }
 
+void
+replace_acts(void) {
+  unsigned leg = (unsigned) random_below(sim.options.legs);
+
+  if (sim.volume == NULL || sim.stopping)
+    return;
+  sim.troubles++;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.leg_state[i] == SF_STATE_FAULTY || sim.leg_state[i] == SF_STATE_MISSING)
+      leg = i;
+  if (sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING)
+    replace_begin(leg);
+  else
+    TRACE("operator: fail leg %u: %d", leg, sf_volume_leg_fail(sim.volume, leg, sim.now_ns));
+}
+
 /* The volume's lock is held. */
 void
 replace_is_durable(unsigned leg) {
@@ -72,7 +88,7 @@ replace_before_start(unsigned leg) {
 
   if (!sim.has_other_disk[leg] || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
     return;
-  if (sim.healing ? !is_of_leg(leg, &sim.uuid_promised[leg]) : random_chance(certain ? 50 : 500)) {
+  if (sim.healing ? !is_of_leg(leg, &sim.uuid_promised[leg]) : random_chance(certain ? 200 : 500)) {
     medium_lose_cache(&sim.leg[leg], 0);
     take_other_disk(leg);
   }

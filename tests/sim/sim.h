@@ -71,8 +71,8 @@ struct options {
   unsigned nemesis_permille; /* metadata writes during which something happens */
   uint64_t pause_gap_ns, pause_ns;
   uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns, grow_gap_ns; /* 0 = never */
-  unsigned replace_permille; /* of what the operator does */
-  unsigned absent_permille;  /* legs left out at a restart */
+  uint64_t replace_gap_ns;
+  unsigned absent_permille; /* legs left out at a restart */
   unsigned give_up_permyriad;
 };
 
@@ -98,6 +98,7 @@ enum event_kind {
   EV_START,
   EV_OPERATOR,
   EV_GROW,
+  EV_REPLACE,
   EV_PAUSE,
   EV_RESET, /* leg */
   EV_HEAL,
@@ -276,6 +277,7 @@ void found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_foun
 
 void replace_free(void);
 void replace_begin(unsigned leg);
+void replace_acts(void);
 void replace_is_durable(unsigned leg);
 void replace_before_start(unsigned leg);
 void replace_assembled(const struct sf_assembly *assembly);

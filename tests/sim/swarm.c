@@ -161,7 +161,7 @@ draw_ends(struct options *o) {
   DRAW(power_gap_ns, one_in(3) ? between(50, 5000) * SIM_MS : 0);
   DRAW(stop_gap_ns, one_in(4) ? between(200, 5000) * SIM_MS : 0);
   DRAW(operator_gap_ns, one_in(3) ? between(50, 2000) * SIM_MS : 0);
-  DRAW(replace_permille, one_in(3) ? some(0, 500) : 0);
+  DRAW(replace_gap_ns, one_in(4) ? between(50, 2000) * SIM_MS : 0);
   DRAW(grow_gap_ns, one_in(4) ? between(50, 4000) * SIM_MS : 0);
   DRAW(absent_permille, one_in(2) ? some(0, 600) : 0);
   DRAW(tear_permille, one_in(2) ? some(0, 300) : 0);
@@ -236,8 +236,8 @@ swarm_print(const struct options *o, FILE *to) {
           o->reset_permille, o->nemesis_permille);
   fprintf(to,
           "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
-          "growth %lu, replace %u/1000, absent at a start %u/1000\n",
+          "growth %lu, replace %lu, absent at a start %u/1000\n",
           MS(o->kill_gap_ns), MS(o->power_gap_ns), MS(o->stop_gap_ns), MS(o->operator_gap_ns),
-          MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), o->replace_permille,
+          MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), MS(o->replace_gap_ns),
           o->absent_permille);
 }
