@@ -92,7 +92,7 @@ CONTROL_LINES = (
     (V1 + b'"command":"set","key":"colour","value":"red"}', "colour"),
     (V1 + b'"command":"set","key":"min_legs","value":"1"}', "min_legs"),
     (V1 + b'"command":"set","key":"leg.z.write_timeout","value":"1s"}', "z"),
-    (V1 + b'"command":"leg","action":"kill","leg":"a"}', "kill.*fail, return or discard"),
+    (V1 + b'"command":"leg","action":"kill","leg":"a"}', "kill.*fail, return, discard"),
     (V1 + b'"command":"leg","action":"return","leg":"z"}', "z"),
     (V1 + b'"command":"leg","action":"discard","leg":"a"}', "in.sync|in use|a"),
     (V1 + b'"command":"sta\0tus"}', "NUL"),
@@ -390,15 +390,19 @@ class BadInput(VolumeTest):
 
     def test_another_number_of_legs(self):
         """Proves that a configuration that does not fit the legs is told apart from one that does:
-        a leg more, a leg less, a leg by another name."""
+        a leg less, a leg by another name; one more is told of and left alone."""
         volume = self.stopped("abc")
         extra = self.rig.file_legs("d")[0]
         shutil.copy(volume.legs[0].path, extra.path)
         original = list(volume.legs)
         renamed = self.rig.file_legs("c")[0]
         renamed.name = "z"
-        for what, legs in (("more", original + [extra]), ("less", original[:1]),
-                           ("renamed", original[:1] + [renamed])):
+        volume.legs = original + [extra]
+        volume.write_conf()
+        with self.unchanged():
+            self.assertIn("the volume has no leg d, which the file lists",
+                          self.rig.ctl("check", volume.conf))
+        for what, legs in (("less", original[:1]), ("renamed", original[:1] + [renamed])):
             with self.subTest(what):
                 volume.legs = legs
                 volume.write_conf()
