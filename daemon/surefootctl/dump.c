@@ -177,7 +177,7 @@ print_superblock(const struct sf_superblock *sb) {
     field(i ? "" : "legs");
     printf("%s  ", uuid);
     ctl_put(sb->leg_name[i]);
-    putchar('\n');
+    puts(sb->removed >> i & 1 ? " (removed)" : "");
   }
 }
 

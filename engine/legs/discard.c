@@ -59,7 +59,7 @@ make_fit(const char *path, struct sf_leg_file *file, const struct sf_superblock 
 /* Names itself nowhere in sync, if another leg can be named. */
 static void
 describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_superblock *sb) {
-  uint16_t all = (uint16_t) ((1u << reference->legs) - 1);
+  uint16_t all = (uint16_t) ((1u << reference->legs) - 1) & (uint16_t) ~reference->removed;
   uint16_t others = all & (uint16_t) ~(1u << leg);
   *sb = *reference;
   sb->leg_index = (uint8_t) leg;
@@ -87,7 +87,7 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
   struct sf_superblock sb;
   struct sf_leg_found found;
   struct sf_leg_file file;
-  if (leg >= reference->legs)
+  if (leg >= reference->legs || (reference->removed >> leg & 1))
     return leg_fail(error, -EINVAL, "%s: the volume has no leg %u", leg_path(path), leg);
   int rc = sf_leg_file_open(path, 0, &file, &found, error);
   if (rc < 0)

@@ -315,6 +315,10 @@ test_discard_takes_new_and_damaged(void **state) {
   assemble(f, &assembly);
   assert_int_equal(assembly.verdict[1], SF_LEG_BEHIND);
   assert_int_equal(assembly.verdict[2], SF_LEG_BEHIND);
+  /* With an empty place. */
+  reference.removed = 2;
+  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, f->error), 0);
+  reference.removed = 0;
   /* The volume has grown meanwhile: so is a file. */
   struct stat st;
   reference.data_bytes *= 2;
