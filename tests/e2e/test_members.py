@@ -14,6 +14,9 @@ class Members(VolumeTest):
         return self.rig.ctl("--control", volume.control, "leg", action, volume.name, *words,
                             seconds=60)
 
+    def wait_said(self, text, server):
+        self.rig.wait_until(lambda: text in server.log(), text, process=server.process)
+
     def assert_refused(self, why, volume, *words):
         with self.assertRaises(CommandFailed) as failed:
             self.ctl_leg(volume, *words)
@@ -61,7 +64,7 @@ class Replace(Members):
         legs = json.loads(self.rig.ctl("check", volume.conf, "--json"))["legs"]
         self.assertEqual(["current", "current", "foreign"], [leg["verdict"] for leg in legs])
         server = volume.serve()
-        self.assertIn("another disk has taken this leg's place", server.log())
+        self.wait_said("another disk has taken this leg's place", server)
         self.assertEqual("faulty", volume.leg("c")["state"])
         self.assertEqual(b"n" * 4096, bytes(server.connect().pread(4096, 0)))
         self.assertTrue(old.path.exists())
@@ -163,7 +166,7 @@ class AddAndRemove(Members):
         server.stop()
         # The section is still there: it is told of, and the volume starts.
         server = volume.serve()
-        self.assertIn("the volume has no leg b, which the file lists", server.log())
+        self.wait_said("the volume has no leg b, which the file lists", server)
         server.connect().pwrite(b"2" * 4096, 4096)
         server.stop()
         volume.legs.remove(removed)
