@@ -89,7 +89,7 @@ replace_before_start(unsigned leg) {
   if (!sim.has_other_disk[leg] || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
     return;
   if (sim.healing ? !is_of_leg(leg, &sim.uuid_promised[leg]) : random_chance(certain ? 200 : 500)) {
-    medium_lose_cache(&sim.leg[leg], 0);
+    medium_flush(&sim.leg[leg], sim.leg[leg].seq); /* a disk that is not named keeps its cache */
     take_other_disk(leg);
   }
 }
@@ -125,7 +125,7 @@ replace_mend(unsigned leg) {
   if (!sim.has_other_disk[leg] || sim.discard[leg] || sim.opening[leg] ||
       is_of_leg(leg, &identity.leg_uuid[leg]) || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
     return false;
-  medium_lose_cache(&sim.leg[leg], 0);
+  medium_flush(&sim.leg[leg], sim.leg[leg].seq); /* a disk that is not named keeps its cache */
   take_other_disk(leg);
   if (is_of_leg(leg, &identity.leg_uuid[leg]))
     return false;
