@@ -148,6 +148,7 @@ class Client:
     """How Load reaches a volume of the daemon."""
 
     def __init__(self, daemon, volume):
+        self.rig = volume.rig
         self.volume = volume
         self.uri = f"nbd+unix:///?socket={daemon.runtime / (volume.name + '.sock')}"
         self.handles = []
