@@ -265,10 +265,13 @@ own_intent(const struct checked *checked, unsigned leg) {
   return bytes;
 }
 
+/* They end with this process: a thread may still wait for a disk that hangs. */
 struct sf_leg_openers *
 ctl_openers(void) {
-  struct sf_leg_openers *openers;
-  return sf_leg_openers_start(&openers) == 0 ? openers : NULL;
+  static struct sf_leg_openers *openers;
+  if (!openers && sf_leg_openers_start(&openers) < 0)
+    openers = NULL;
+  return openers;
 }
 
 static int

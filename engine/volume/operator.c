@@ -107,8 +107,11 @@ refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *s
       !sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]))
     return "it is not this leg of this volume";
   if (sf_uuid_equal(&sb->lineage, &id->lineage)) {
-    if (sb->claim > v->claim || sb->record.term > v->latest.term)
+    if (sb->record.term > v->latest.term)
       return "split brain: it was started without us; `leg discard` gives it up";
+    /* Our term must be above every claim of a leg in the set (R12), and a term does not change. */
+    if (sb->claim > v->claim)
+      return "a start without us broke off there: it is taken back at the next start of the volume";
     return NULL;
   }
   for (unsigned i = 0; i < id->ancestors; i++) {

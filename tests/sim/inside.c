@@ -38,13 +38,21 @@ inside_is_settled(struct sf_volume *v) {
          v->held == NULL && v->parked == NULL && v->suspended == 0 && v->waiting_ops == 0;
 }
 
+static bool
+has_newer_claim(const struct sf_volume *v, unsigned leg) {
+  struct sf_leg_found found;
+
+  found_of(leg, false, false, &found);
+  return found.error == 0 && found.sb.claim > v->claim;
+}
+
 /* Only a new process gets rid of these: a dead device, or a failed flush, on a leg that cannot be
- * spared. */
+ * spared; a leg where a start without us broke off. */
 bool
 inside_is_stuck(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_IN_SYNC &&
-        (v->leg[i].flush_failed || sim.leg[i].device_dead))
+    if (leg_state(&v->leg[i]) == SF_STATE_IN_SYNC ? v->leg[i].flush_failed || sim.leg[i].device_dead
+                                                  : has_newer_claim(v, i))
       return true;
   return false;
 }

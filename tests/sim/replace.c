@@ -68,10 +68,13 @@ replace_acts(void) {
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (sim.leg_state[i] == SF_STATE_FAULTY || sim.leg_state[i] == SF_STATE_MISSING)
       leg = i;
-  if (sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING)
+  if (sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING) {
     replace_begin(leg);
-  else
-    TRACE("operator: fail leg %u: %d", leg, sf_volume_leg_fail(sim.volume, leg, sim.now_ns));
+  } else {
+    int r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
+
+    TRACE("operator: fail leg %u: %d", leg, r);
+  }
 }
 
 /* The volume's lock is held. */

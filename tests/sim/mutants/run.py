@@ -3,7 +3,10 @@
 
 Each *.patch here is a unified diff of engine/ whose first line names the rule that it breaks. It is
 applied to a copy of the sources, built with the simulator, and run seed after seed until one fails.
-A patch that does not apply, or that no seed catches, fails the whole run."""
+A patch that does not apply, or that no seed catches, fails the whole run.
+
+A rule that only a rare world shows says on its second line from which seed on to look:
+"# seeds from N"."""
 
 import argparse
 import concurrent.futures
@@ -82,7 +85,10 @@ class Build:
 class Result:
     def __init__(self, patch):
         self.patch = patch
-        self.rule = patch.read_text().splitlines()[0].lstrip("# ")
+        lines = patch.read_text().splitlines()
+        self.rule = lines[0].lstrip("# ")
+        rare = re.fullmatch(r"# seeds from (\d+)", lines[1])
+        self.first = int(rare[1]) if rare else None
         self.caught = False
         self.seeds = 0
         self.said = ""
@@ -96,13 +102,14 @@ def try_one(build, patch, args):
     if program is None:
         result.said = "the patch does not apply any more"
         return result
-    run = subprocess.run([str(program), "--seed", str(args.seed), "--runs", str(args.runs),
+    first = args.seed if result.first is None else result.first
+    run = subprocess.run([str(program), "--seed", str(first), "--runs", str(args.runs),
                           "--quiet"], capture_output=True, text=True)
     failure = re.search(r"^seed (\d+) FAILED after \d+ requests: (.*)", run.stdout, re.M)
     result.took = time.monotonic() - began
     if failure:
         result.caught = True
-        result.seeds = int(failure[1]) - args.seed + 1
+        result.seeds = int(failure[1]) - first + 1
         result.said = failure[2]
     else:
         result.said = f"not seen in {args.runs} seeds" if run.returncode == 0 else run.stderr
@@ -135,7 +142,8 @@ def main():
         result = try_one(build, patch, args)
         with lock:
             results.append(result)
-            state = f"caught by seed {result.seeds:4}" if result.caught else "NOT CAUGHT"
+            rare = "" if result.first is None else f" from {result.first} on"
+            state = f"caught by seed {result.seeds:4}{rare}" if result.caught else "NOT CAUGHT"
             print(f"{patch.stem:34} {state}  {result.took:5.1f} s  {result.rule}", flush=True)
             print(f"    {result.said[:150]}", flush=True)
 
