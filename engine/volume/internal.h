@@ -440,6 +440,7 @@ void probe_tick(struct sf_volume *v, unsigned leg);
 /* record.c */
 void record_start(struct sf_volume *v);
 void record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
+void record_promote(struct sf_volume *v, unsigned leg);
 void record_drive(struct sf_volume *v);
 void record_tick(struct sf_volume *v);
 void record_settle(struct sf_volume *v);

@@ -100,8 +100,6 @@ join_settle(struct sf_volume *v) {
       return;
     }
     v->join_step = STEP_RECORD;
-    record_change(v, v->latest.in_sync | legbit(leg), v->latest.faulty & (legset) ~legbit(leg),
-                  false);
-    v->promoting = (int) leg;
+    record_promote(v, leg);
   }
 }

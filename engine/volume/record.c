@@ -61,9 +61,18 @@ meta_write(struct sf_volume *v, unsigned index) {
   meta->sent = v->version;
 }
 
+/* A promotion is written to the newcomer first.  One that was emptied has no record before, and named
+ * by others it would count as absent for ever, if the power failed between the two. */
+static legset
+whose_turn(const struct sf_volume *v) {
+  if (v->promoting >= 0 && v->leg[v->promoting].meta.done < v->version)
+    return legbit((unsigned) v->promoting);
+  return v->latest.in_sync;
+}
+
 void
 record_drive(struct sf_volume *v) {
-  EACH_LEG(leg, v->latest.in_sync) {
+  EACH_LEG(leg, whose_turn(v)) {
     struct meta *meta = &v->leg[leg].meta;
 
     if (!meta->busy && !meta->failed && meta->done < v->version)
@@ -199,8 +208,8 @@ record_start(struct sf_volume *v) {
 
 /* Reading 2 of the rules: a promotion that is submitted and not durable is undone by the very next
  * record.  Until that is durable an answer goes on needing the leg (reading 1). */
-void
-record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
+static void
+change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   if (v->promoting >= 0) {
     in_sync &= (legset) ~legbit((unsigned) v->promoting);
     join_abandon(v);
@@ -217,8 +226,20 @@ record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   v->needs |= in_sync;
   volume_trace(v, "record %" PRIu64 ".%" PRIu64 ": in-sync 0x%x%s", v->latest.term,
                v->latest.change, in_sync, clean ? " clean" : "");
-  record_drive(v);
   v->dirty = true;
+}
+
+void
+record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
+  change(v, in_sync, faulty, clean);
+  record_drive(v);
+}
+
+void
+record_promote(struct sf_volume *v, unsigned leg) {
+  change(v, v->latest.in_sync | legbit(leg), v->latest.faulty & (legset) ~legbit(leg), false);
+  v->promoting = (int) leg;
+  record_drive(v);
 }
 
 void
