@@ -122,11 +122,13 @@ detach(void *arg) {
   return r;
 }
 
-/* From now on requests fail after dead_timeout, also those that a server had already. */
+/* Requests that a server had already are sent again after the time to look again, to the next one or
+ * to none: then dead_timeout counts for them as for all others.  A longer time would keep one whose
+ * answer was lost in the stop waiting although the next server is there. */
 static int
 leave(void *arg) {
   struct netlink_device netlink = to_netlink(arg);
-  netlink.timeout_s = netlink.dead_timeout_s;
+  netlink.timeout_s = LOOK_AGAIN_MS / 1000;
   return netlink_set_timeouts(&netlink);
 }
 
