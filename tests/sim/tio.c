@@ -190,9 +190,11 @@ struct sf_tio_device *
 tio_open(unsigned leg) {
   struct sim_device **slot;
 
-  if (devices_len == sizeof devices / sizeof devices[0])
-    devices_len = 0; /* the oldest is long unused */
-  slot = &devices[devices_len++];
+  do { /* the oldest is long unused, but for a leg that stayed all the time */
+    if (devices_len == sizeof devices / sizeof devices[0])
+      devices_len = 0;
+    slot = &devices[devices_len++];
+  } while (*slot != NULL && (*slot)->generation == sim.leg[(*slot)->leg].device);
   if (*slot == NULL)
     *slot = malloc(sizeof **slot);
   if (*slot == NULL)

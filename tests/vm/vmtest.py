@@ -133,6 +133,17 @@ TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
          "powercut": (powercut, 240), "device": (device, 300)}
 
 
+def attempt(image, accelerator, name, body):
+    test = Test(image, accelerator, image.folder, name)
+    try:
+        body(test)
+        return True
+    except (AssertionError, RuntimeError, OSError, subprocess.SubprocessError):
+        traceback.print_exc(limit=4)
+        test.tell()
+        return False
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", required=True, type=Path)
@@ -166,16 +177,16 @@ def main():
                   flush=True)
             left_out += 1
             continue
-        test = Test(image, accelerator, image.folder, name)
-        try:
-            body(test)
-            passed += 1
-            verdict = "passed"
-        except (AssertionError, RuntimeError, OSError, subprocess.SubprocessError):
-            traceback.print_exc(limit=4)
-            test.tell()
-            failed += 1
-            verdict = "FAILED"
+        well = attempt(image, accelerator, name, body)
+        # An emulated processor has slow moments of its own: among all, one more try if there is time.
+        left_s = (options.seconds or 0) - (time.monotonic() - began)
+        if not well and left_s > takes_s * pace:
+            well = attempt(image, accelerator, name, body)
+            if well:
+                print(f"{name} needed a second try")
+        passed += well
+        failed += not well
+        verdict = "passed" if well else "FAILED"
         expected_s += takes_s
         taken_s += time.monotonic() - start
         print(f"{name:12} {verdict}  ({time.monotonic() - start:.0f} s)", flush=True)
