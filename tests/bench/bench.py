@@ -41,7 +41,7 @@ class Plan:
         self.seconds = arguments.seconds or (0.7 if quick else 1)
         self.cold = (1024 if quick else 4096) * MIB
         self.places = arguments.place or ["disk", "tmpfs"] + ([] if quick else ["zram"])
-        self.stall = stall.Plan(quick)
+        self.stall = stall.Plan(quick, arguments.system)
         self.parts = arguments.part or ["speed", "stall", "cost"]
         self.only, self.of = arguments.load, arguments.system
         self.quick = quick

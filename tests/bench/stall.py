@@ -25,9 +25,9 @@ FLUSHER = Path(__file__).parent / "flusher.py"
 
 
 class Plan:
-    def __init__(self, quick):
-        self.mirrors = ("surefoot-3", "quorum-3") if quick else (
-            "surefoot-3", "surefoot-2", "quorum-3", "quorum-2")
+    def __init__(self, quick, only=None):
+        self.mirrors = [name for name in ("surefoot-3", "surefoot-2", "quorum-3", "quorum-2")
+                        if (name in only if only else not quick or name.endswith("3"))]
         self.well_s, self.frozen_s, self.back_s = (1.5, 3, 4) if quick else (5, 10, 8)
         self.slow_s = 1.5 if quick else 4
 
