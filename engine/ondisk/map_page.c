@@ -3,17 +3,12 @@
 
 #include <surefoot/ondisk.h>
 
-#include "ondisk/crc32c.h"
-#include "ondisk/le.h"
+#include "ondisk/frame.h"
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'M', 'A', 'P', 'S'};
 
-/* As docs/on-disk-format.md has it; the frame is that of the superblock. */
+/* The layout behind the frame, as docs/on-disk-format.md has it. */
 enum {
-  AT_MAGIC = 0,
-  AT_VERSION = 8,
-  AT_LENGTH = 12,
-  AT_CRC = 16,
   AT_PAGE = 20,
   AT_NUMBER = 24,
   AT_VOLUME = 32,
@@ -27,20 +22,9 @@ _Static_assert(AT_VOLUME + sizeof(struct sf_uuid) == AT_END_OF_HEADER, "header")
 _Static_assert((int) AT_END <= (int) SF_PAGE_BYTES, "one page");
 _Static_assert(SF_MAP_EXTENTS % 64 == 0, "whole words");
 
-struct frame {
-  uint8_t magic[sizeof magic_bytes];
-  uint32_t version, length, crc;
-};
-
 static void
-walk(struct sf_le *le, struct frame *frame, struct sf_map_page *map) {
-  sf_le_bytes(le, frame->magic, sizeof frame->magic);
-  sf_le_expect(le, AT_VERSION);
-  sf_le_u32(le, &frame->version);
-  sf_le_expect(le, AT_LENGTH);
-  sf_le_u32(le, &frame->length);
-  sf_le_expect(le, AT_CRC);
-  sf_le_u32(le, &frame->crc);
+walk(struct sf_le *le, struct sf_frame *frame, struct sf_map_page *map) {
+  sf_frame_walk(le, frame);
   sf_le_expect(le, AT_PAGE);
   sf_le_u32(le, &map->page);
   sf_le_expect(le, AT_NUMBER);
@@ -56,36 +40,25 @@ walk(struct sf_le *le, struct frame *frame, struct sf_map_page *map) {
   sf_le_zeros_until(le, SF_PAGE_BYTES);
 }
 
-static uint32_t
-page_crc(const uint8_t page[SF_PAGE_BYTES]) {
-  uint8_t copy[SF_PAGE_BYTES];
-  memcpy(copy, page, sizeof copy);
-  memset(copy + AT_CRC, 0, 4);
-  return sf_crc32c(copy, sizeof copy);
-}
-
 void
 sf_map_page_encode(const struct sf_map_page *map, uint8_t page[SF_PAGE_BYTES]) {
-  struct frame frame = {.version = SF_ONDISK_VERSION, .length = SF_PAGE_BYTES};
+  struct sf_frame frame = {.version = SF_ONDISK_VERSION, .length = SF_PAGE_BYTES};
   struct sf_le le = {.page = page, .end = SF_PAGE_BYTES, .writing = true};
   struct sf_map_page copy = *map;
   memcpy(frame.magic, magic_bytes, sizeof magic_bytes);
   walk(&le, &frame, &copy);
-
-  uint64_t crc = page_crc(page);
-  le.at = AT_CRC;
-  sf_le_uint(&le, &crc, 4);
+  sf_page_seal(page);
 }
 
 bool
 sf_map_page_decode(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volume, uint32_t index,
                    struct sf_map_page *map) {
   uint8_t copy[SF_PAGE_BYTES];
-  struct frame frame;
+  struct sf_frame frame;
   memcpy(copy, page, sizeof copy);
   struct sf_le le = {.page = copy, .end = SF_PAGE_BYTES};
   walk(&le, &frame, map);
-  if (memcmp(frame.magic, magic_bytes, sizeof magic_bytes) == 0 && frame.crc == page_crc(page) &&
+  if (memcmp(frame.magic, magic_bytes, sizeof magic_bytes) == 0 && frame.crc == sf_page_crc(page) &&
       frame.version == SF_ONDISK_VERSION && frame.length == SF_PAGE_BYTES && map->page == index &&
       sf_uuid_equal(&map->volume, volume))
     return true;

@@ -4,21 +4,14 @@
 
 #include <surefoot/ondisk.h>
 
-#include "ondisk/crc32c.h"
-#include "ondisk/le.h"
+#include "ondisk/frame.h"
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
 
 enum { UUID_BYTES = 16, ANCESTOR_BYTES = UUID_BYTES + 8 + 8, FLAG_CLEAN = 1 };
 
-/* The layout, as docs/on-disk-format.md has it.  The first AT_END_OF_FRAME bytes and the CRC's
- * extent, the whole page, are the same in every version. */
+/* The layout behind the frame, as docs/on-disk-format.md has it. */
 enum {
-  AT_MAGIC = 0,
-  AT_VERSION = 8,
-  AT_LENGTH = 12,
-  AT_CRC = 16,
-  AT_END_OF_FRAME = 20,
   AT_SERIAL = 24,
   AT_VOLUME = 32,
   AT_VOLUME_NAME = 48,
@@ -45,8 +38,6 @@ enum {
   AT_END = 1280,
 };
 
-_Static_assert(sizeof magic_bytes == AT_VERSION - AT_MAGIC, "magic");
-_Static_assert(AT_CRC + 4 == AT_END_OF_FRAME, "CRC");
 _Static_assert(AT_VOLUME + UUID_BYTES == AT_VOLUME_NAME, "volume");
 _Static_assert(AT_VOLUME_NAME + SF_VOLUME_NAME_MAX == AT_LEG_INDEX, "volume name");
 _Static_assert(AT_LINEAGE + UUID_BYTES == AT_ANCESTOR, "lineage");
@@ -54,27 +45,6 @@ _Static_assert(AT_ANCESTOR + SF_ANCESTORS_MAX * ANCESTOR_BYTES == AT_END_OF_ANCE
 _Static_assert(AT_LEG_UUID + SF_LEGS_MAX * UUID_BYTES == AT_LEG_NAME, "leg uuids");
 _Static_assert(AT_LEG_NAME + SF_LEGS_MAX * SF_LEG_NAME_MAX == AT_END, "leg names");
 _Static_assert((size_t) AT_END <= SF_PAGE_BYTES, "one page");
-
-/* What a page carries around the superblock. */
-struct frame {
-  uint8_t magic[sizeof magic_bytes];
-  uint32_t version;
-  uint32_t length;
-  uint32_t crc;
-};
-
-static void
-walk_frame(struct sf_le *le, struct frame *frame) {
-  sf_le_expect(le, AT_MAGIC);
-  sf_le_bytes(le, frame->magic, sizeof frame->magic);
-  sf_le_expect(le, AT_VERSION);
-  sf_le_u32(le, &frame->version);
-  sf_le_expect(le, AT_LENGTH);
-  sf_le_u32(le, &frame->length);
-  sf_le_expect(le, AT_CRC);
-  sf_le_u32(le, &frame->crc);
-  sf_le_expect(le, AT_END_OF_FRAME);
-}
 
 static void
 walk_identity(struct sf_le *le, struct sf_superblock *sb) {
@@ -149,8 +119,8 @@ walk_legs(struct sf_le *le, struct sf_superblock *sb) {
 }
 
 static void
-walk(struct sf_le *le, struct frame *frame, struct sf_superblock *sb) {
-  walk_frame(le, frame);
+walk(struct sf_le *le, struct sf_frame *frame, struct sf_superblock *sb) {
+  sf_frame_walk(le, frame);
   sf_le_zeros_until(le, AT_SERIAL);
   walk_identity(le, sb);
   walk_record(le, sb);
@@ -161,14 +131,6 @@ walk(struct sf_le *le, struct frame *frame, struct sf_superblock *sb) {
   sf_le_zeros_until(le, AT_LEG_UUID);
   walk_legs(le, sb);
   sf_le_zeros_until(le, SF_PAGE_BYTES);
-}
-
-static uint32_t
-page_crc(const uint8_t page[SF_PAGE_BYTES]) {
-  uint8_t copy[SF_PAGE_BYTES];
-  memcpy(copy, page, sizeof copy);
-  memset(copy + AT_CRC, 0, 4);
-  return sf_crc32c(copy, sizeof copy);
 }
 
 /* ---- what is possible ---- */
@@ -300,15 +262,12 @@ encode_as(const struct sf_superblock *sb, uint32_t version, uint8_t page[SF_PAGE
   assert(is_possible(sb));
 
   struct sf_superblock copy = *sb;
-  struct frame frame = {.version = version, .length = SF_PAGE_BYTES};
+  struct sf_frame frame = {.version = version, .length = SF_PAGE_BYTES};
   struct sf_le le = {.page = page, .end = SF_PAGE_BYTES, .writing = true};
   memcpy(frame.magic, magic_bytes, sizeof magic_bytes);
   clear_unused(&copy);
   walk(&le, &frame, &copy);
-
-  uint64_t crc = page_crc(page);
-  le.at = AT_CRC;
-  sf_le_uint(&le, &crc, 4);
+  sf_page_seal(page);
 }
 
 void
@@ -320,7 +279,7 @@ int
 sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb) {
   uint8_t copy[SF_PAGE_BYTES], canonical[SF_PAGE_BYTES];
   struct sf_superblock found = {0};
-  struct frame frame;
+  struct sf_frame frame;
   memcpy(copy, page, sizeof copy);
   struct sf_le le = {.page = copy, .end = SF_PAGE_BYTES};
   walk(&le, &frame, &found);
@@ -328,7 +287,7 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
   if (memcmp(frame.magic, magic_bytes, sizeof magic_bytes) != 0)
     return -ENODATA;
   /* Before the version: a flipped bit there is damage, not somebody newer. */
-  if (frame.crc != page_crc(page))
+  if (frame.crc != sf_page_crc(page))
     return -EBADMSG;
   if (frame.version > SF_ONDISK_VERSION)
     return -EPROTONOSUPPORT;
