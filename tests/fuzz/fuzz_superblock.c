@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { AT_CRC = 16 };
+enum { AT_VERSION = 8, AT_CRC = 16 };
 
 static void
 demand(bool condition) {
@@ -58,7 +58,10 @@ check_page(const uint8_t page[SF_PAGE_BYTES]) {
     return;
   demand(sb.legs >= 1 && sb.legs <= SF_LEGS_MAX && sb.leg_index < sb.legs);
   demand(sb.ancestors <= SF_ANCESTORS_MAX);
+  /* What is read is written again as it was, but for the version: version 1 is upgraded. */
   sf_superblock_encode(&sb, again);
+  memcpy(again + AT_VERSION, page + AT_VERSION, 4);
+  seal(again);
   demand(memcmp(page, again, SF_PAGE_BYTES) == 0);
 }
 
