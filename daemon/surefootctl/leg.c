@@ -186,7 +186,7 @@ discard_offline(const char *conf, const char *name) {
     return ctl_fail(
         "%s: leg %s is in the in-sync set: discarding it would lose acknowledged writes",
         offline.config.name, name);
-  rc = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, error);
+  rc = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   printf("%s: leg %s is discarded: all of it will be copied\n", offline.config.name, name);

@@ -11,6 +11,12 @@
 
 /* The operator named the leg, not what its path leads to today: a disk that got another one's name
  * is not wiped.  One without data may be new, one of ours may be damaged. */
+static bool
+is_own(const struct sf_leg_found *found, const struct sf_superblock *reference, unsigned leg) {
+  return found->error == 0 ? sf_uuid_equal(&found->sb.leg_uuid[leg], &reference->leg_uuid[leg])
+                           : found->error != -ENODATA;
+}
+
 static int
 check_whose(const char *path, const struct sf_leg_file *file, const struct sf_leg_found *found,
             const struct sf_superblock *reference, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
@@ -82,7 +88,7 @@ blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
 }
 
 int
-sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg,
+sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg, bool own,
                char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_superblock sb;
   struct sf_leg_found found;
@@ -93,6 +99,11 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
   if (rc < 0)
     return rc;
   rc = check_whose(path, &file, &found, reference, leg, error);
+  if (rc == 0 && own && !is_own(&found, reference, leg))
+    rc = leg_fail(error, -EEXIST,
+                  "%s: it is another disk than the one that the volume knows as leg %s; "
+                  "`surefootctl leg replace` takes it in that one's place",
+                  leg_path(path), reference->leg_name[leg]);
   if (rc == 0)
     rc = make_fit(path, &file, reference, false, error);
   if (rc == 0) {

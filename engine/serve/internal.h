@@ -29,6 +29,7 @@ struct serve_leg {
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
   atomic_bool opener_ended; /* joining it will not wait */
   char told[160];           /* why that failed the last time: said once */
+  atomic_bool discard_own;  /* ... of its own disk only, not of one that takes its place */
   atomic_bool discard;      /* the next opening makes it an empty member first */
 };
 

@@ -54,9 +54,10 @@ open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MA
   sf_volume_leg_path(serve->volume, index, path);
   needs = base->data_offset + base->data_bytes;
   if (atomic_exchange(&leg->discard, false)) {
-    r = sf_leg_discard(path, base, index, error);
+    r = sf_leg_discard(path, base, index, atomic_load(&leg->discard_own), error);
     if (r < 0) {
-      atomic_store(&leg->discard, true); /* what was asked for is still to be done */
+      /* What was asked for is still to be done; but not to whatever disk is put there next. */
+      atomic_store(&leg->discard, r != -EEXIST || !atomic_load(&leg->discard_own));
       return r;
     }
   }

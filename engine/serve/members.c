@@ -32,6 +32,7 @@ replace(struct sf_serve *serve, const struct sf_uuid *uuid) {
   for (unsigned i = 0; i < TRIES && r == -EBUSY; i++) {
     if (i > 0)
       nanosleep(&pause, NULL);
+    atomic_store(&serve->leg[leg].discard_own, false);
     atomic_store(&serve->leg[leg].discard, true);
     r = sf_volume_leg_replace(serve->volume, leg, uuid, serve->job.path, sf_tio_now());
     if (r < 0)
@@ -121,6 +122,7 @@ add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   if (r < 0)
     return r;
   sf_uuid_generate(&identity.leg_uuid[leg]);
+  atomic_store(&serve->leg[leg].discard_own, false);
   atomic_store(&serve->leg[leg].discard, true);
   r = sf_volume_leg_add(serve->volume, job->name, job->path, &identity.leg_uuid[leg], &leg,
                         sf_tio_now());

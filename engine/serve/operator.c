@@ -79,6 +79,7 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
       snprintf(error, SF_CONFIG_ERROR_MAX,
                "leg %s still has requests in the kernel; it can return when they have ended", name);
   } else if (strcmp(action, "discard") == 0) {
+    atomic_store(&serve->leg[leg].discard_own, true);
     atomic_store(&serve->leg[leg].discard, true);
     r = sf_volume_leg_discard(serve->volume, (unsigned) leg, now);
     if (r < 0)

@@ -275,17 +275,24 @@ process_discard(unsigned leg) {
 
   TRACE("operator: discard leg %u: %d", leg, r);
   if (r == 0)
-    sim.discard[leg] = true;
+    sim.discard[leg] = sim.discard_own[leg] = true;
 }
 
 static void
 empty(unsigned leg) {
   struct sf_superblock sb;
   uint16_t others = (uint16_t) (((1u << sim.options.legs) - 1) & ~(1u << leg));
+  struct sf_leg_found found;
 
   sf_volume_get_identity(sim.volume, &sb);
-  COUNT(discards);
   sim.discard[leg] = false;
+  found_of(leg, false, false, &found);
+  if (sim.discard_own[leg] && found.error == 0 &&
+      !sf_uuid_equal(&found.sb.leg_uuid[leg], &sb.leg_uuid[leg])) {
+    TRACE("leg %u: another disk, not discarded", leg);
+    return;
+  }
+  COUNT(discards);
   sb.leg_index = (uint8_t) leg;
   sb.record = (struct sf_record){.term = 1,
                                  .change = 0,

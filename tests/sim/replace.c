@@ -56,6 +56,7 @@ replace_begin(unsigned leg) {
   medium_lose_cache(&sim.leg[leg], (unsigned) random_below(1001));
   take_other_disk(leg);
   sim.discard[leg] = true;
+  sim.discard_own[leg] = false;
 }
 
 void

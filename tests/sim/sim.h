@@ -380,7 +380,9 @@ struct sim {
   uint64_t tick_at_ns;
   uint32_t tick_generation;
   bool opening[LEGS_MAX];
-  bool discard[LEGS_MAX]; /* the operator gave up what it holds: emptied when it is opened next */
+  bool discard[LEGS_MAX],
+      discard_own
+          [LEGS_MAX]; /* the operator gave up what it holds: emptied when it is opened next */
   struct sf_superblock base;                /* of the last start */
   uint64_t paused_from_ns, paused_until_ns; /* the process gets no CPU */
   bool power_is_failing;
