@@ -109,14 +109,16 @@ replace_assembled(const struct sf_assembly *assembly) {
         !is_of_leg(i, uuid))
       sim_fail("leg %u: is %s, and is the disk that was replaced", i,
                sf_verdict_name(assembly->verdict[i]));
-    sim.uuid_asked[i] = *uuid;
+    sim.uuid_taken[i] = *uuid;
   }
 }
 
-/* It serves: what the start took is durable. */
+/* It serves: what the start took is durable.  One that breaks off before says nothing about a
+ * replacement that was asked for earlier. */
 void
 replace_started(void) {
-  memcpy(sim.uuid_promised, sim.uuid_asked, sizeof sim.uuid_promised);
+  memcpy(sim.uuid_asked, sim.uuid_taken, sizeof sim.uuid_asked);
+  memcpy(sim.uuid_promised, sim.uuid_taken, sizeof sim.uuid_promised);
 }
 
 /* The operator mends the path of a leg that was refused; where neither disk is the leg's, as one was

@@ -368,8 +368,8 @@ struct sim {
   struct sim_leg leg[LEGS_MAX];
   struct sim_leg other_disk[LEGS_MAX]; /* of each leg, the media alone */
   bool has_other_disk[LEGS_MAX];
-  /* Clients may rely on this one; the one that was asked for last. */
-  struct sf_uuid uuid_promised[LEGS_MAX], uuid_asked[LEGS_MAX];
+  /* Clients may rely on this one; the one that was asked for last; the one of the start under way. */
+  struct sf_uuid uuid_promised[LEGS_MAX], uuid_asked[LEGS_MAX], uuid_taken[LEGS_MAX];
   struct client client[CLIENTS_MAX];
 
   struct sf_volume *volume; /* NULL: no process */
