@@ -56,7 +56,7 @@ def _kind(jobs, kind):
         worst = max((job["lat_ns"] for job in jobs), key=lambda lat: lat["max"])
     percentile = worst.get("percentile", {})
     return {"per_s": round(per_s, 1), "mib_per_s": round(sum(job["bw_bytes"] for job in jobs) / 2**20, 1),
-            "mean_us": round(worst["mean"] / 1e3, 1),
+            "requests": sum(job["total_ios"] for job in jobs), "mean_us": round(worst["mean"] / 1e3, 1),
             **{name: round(percentile.get(key, 0) / 1e3, 1)
                for name, key in zip(("p50_us", "p99_us", "p999_us"), PERCENTILES)},
             "max_us": round(worst["max"] / 1e3, 1)}

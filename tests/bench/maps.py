@@ -46,20 +46,25 @@ class Side:
         self.volume.write_conf()
         self.start()
 
-    def fio(self, rw, bs="4k", depth=32, seconds=None, whole=False):
+    def fio(self, rw, bs="4k", depth=32, seconds=None, whole=False, io_size=None):
         words = ["fio", "--name=load", "--ioengine=nbd", f"--uri={self.server.uri}", f"--rw={rw}",
                  f"--bs={bs}", f"--iodepth={depth}", f"--size={SIZE}", "--randrepeat=0",
                  "--random_generator=tausworthe64", "--percentile_list=50:99:99.9", "--thread",
                  "--lat_percentiles=1", "--clat_percentiles=0"]
         if whole:
             words += ["--end_fsync=1"]
+        if io_size:  # or a strided load wraps around until it has written the whole
+            words += [f"--io_size={io_size}"]
         if seconds:
             words += [f"--runtime={int(seconds * 1000)}ms", "--time_based"]
         return fio.run(self.rig, words, 60)["write"]
 
     def touch_every_extent(self):
         """One write into each: afterwards all have intent."""
-        return self.fio(f"write:{EXTENT - 4096}", depth=1)
+        extents = SIZE // EXTENT
+        done = self.fio(f"write:{EXTENT - 4096}", depth=1, io_size=extents * 4096)
+        assert done["requests"] == extents, f"{done['requests']} writes into {extents} extents"
+        return done
 
     def close(self):
         self.rig.close()
