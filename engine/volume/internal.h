@@ -252,6 +252,8 @@ struct map_page {
   uint64_t since_ns[SF_LEGS_MAX];
   legset overdue, failed; /* the last one is late, or ended with an error */
   bool had_intent;        /* at the start */
+  /* The first version that calls all of the leg stale, since it came; 0: it did at the start. */
+  uint64_t lacks_all[SF_LEGS_MAX];
 };
 
 struct maps {
@@ -442,6 +444,8 @@ void record_start(struct sf_volume *v);
 void record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
 void record_promote(struct sf_volume *v, unsigned leg);
 void record_drive(struct sf_volume *v);
+/* Writes the record as it is to a leg that it does not name. */
+void record_tell(struct sf_volume *v, unsigned leg);
 void record_tick(struct sf_volume *v);
 void record_settle(struct sf_volume *v);
 bool record_is_durable(const struct sf_volume *v);
@@ -449,6 +453,11 @@ bool record_is_durable(const struct sf_volume *v);
 /* join.c: the last steps of a catch-up */
 void join_settle(struct sf_volume *v);
 void join_abandon(struct sf_volume *v);
+
+/* newcomer.c: legs whose superblock says that they lack everything */
+bool newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb);
+void newcomer_arrived(struct sf_volume *v, unsigned leg); /* opened: no stale map knows of it */
+void newcomer_settle(struct sf_volume *v, unsigned leg);
 
 /* members.c */
 void members_record_is_durable(struct sf_volume *v);

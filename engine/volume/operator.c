@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "assembly/blank.h"
-
 int
 sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
   int r = 0;
@@ -160,8 +158,8 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
       leg->device = device;
       leg->sb = *sb;
       leg->bytes = bytes;
-      if (sf_leg_needs_whole_copy(&v->identity, sb))
-        sf_map_fill(&leg->stale);
+      if (newcomer_lacks_all(v, sb))
+        newcomer_arrived(v, index);
       else if (sb->serial < known)
         lacks_all(v, leg);
       leg_move(v, index, SF_STATE_PROBING, "it is there again");

@@ -80,6 +80,12 @@ record_drive(struct sf_volume *v) {
   }
 }
 
+void
+record_tell(struct sf_volume *v, unsigned leg) {
+  SF_MUST(record_is_durable(v) && !(v->latest.in_sync & legbit(leg)));
+  meta_write(v, leg);
+}
+
 static void
 meta_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;

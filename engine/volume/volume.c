@@ -9,8 +9,6 @@
 
 #include <surefoot/volume.h>
 
-#include "assembly/blank.h"
-
 enum {
   TICK_BUSY_MS = 20,
   TICK_LOADED_MS = 100,
@@ -417,6 +415,8 @@ volume_settle(struct sf_volume *v) {
     for (unsigned i = 0; i < v->legs; i++)
       leg_settle(v, i);
     map_settle(v);
+    for (unsigned i = 0; i < v->legs; i++)
+      newcomer_settle(v, i);
     op_review_all(v);
     if (v->phase == PHASE_SERVING && v->held != NULL && op_is_free(v, OP_WRITE))
       release_list(v, &v->held, &v->held_tail);
@@ -641,8 +641,7 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     state = SF_STATE_FAULTY;
     reason = sf_verdict_name(assembly->verdict[i]);
   }
-  if (state != SF_STATE_IN_SYNC && leg->device != NULL &&
-      sf_leg_needs_whole_copy(&v->identity, &leg->sb))
+  if (state != SF_STATE_IN_SYNC && leg->device != NULL && newcomer_lacks_all(v, &leg->sb))
     sf_map_fill(&leg->stale);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   sf_sm_init(&leg->sm, &sf_leg_table, i, state);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +19,14 @@ enum { TRACE_LINES = 60, RUN_SECONDS_MAX = 60 };
 
 struct shared *shared;
 struct worker *worker;
+
+/* A run without end is a failure.  Of its own time: the machine may be busy with others. */
+static void
+limit_run(void) {
+  const struct itimerval limit = {.it_value.tv_sec = RUN_SECONDS_MAX};
+
+  setitimer(ITIMER_PROF, &limit, NULL);
+}
 
 struct arguments {
   uint64_t seed, runs, ops;
@@ -62,7 +71,7 @@ fails(uint64_t seed, uint64_t ops, const char *trace_file) {
     worker = again;
     worker->message[0] = '\0';
     worker->seed = seed;
-    alarm(RUN_SECONDS_MAX);
+    limit_run();
     sim_run(seed, ops, trace);
     _exit(0);
   }
@@ -162,7 +171,7 @@ work(const struct arguments *args, double until) {
       print_seed(seed);
     worker->seed = seed;
     worker->message[0] = '\0';
-    alarm(RUN_SECONDS_MAX);
+    limit_run();
     sim_run(seed, args->ops, NULL);
     shared_add(&shared->runs, 1);
   }
