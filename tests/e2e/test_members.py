@@ -92,6 +92,27 @@ class Replace(Members):
         self.ctl_leg(volume, "return", "c")
         self.stop_and_compare(volume, server)
 
+    def test_its_copy_goes_on_after_a_kill(self):
+        volume, server = self.served(size=64 * MIB, intent_delay="200ms", resync_max_rate="8M",
+                                     resync_min_rate="8M")
+        client = server.connect()
+        for i in range(64):
+            client.pwrite(bytes([i + 1]) * MIB, i * MIB)
+        self.ctl_leg(volume, "fail", "c")
+        new = self.leg_at("c", "new.img")
+        self.ctl_leg(volume, "replace", "c", str(new.path))
+        self.replaced(volume, "c", new)
+        volume.wait_for(lambda status: 0 < volume.leg("c", status)["stale_bytes"] <= 40 * MIB,
+                        "the copy to be well under way")
+        server.kill()
+        server = volume.serve()
+        left = volume.leg("c")["stale_bytes"]
+        self.assertLessEqual(left, 56 * MIB)
+        self.assertGreater(left, 0)
+        volume.set("resync_max_rate", "0")
+        volume.wait_all_in_sync()
+        self.stop_and_compare(volume, server)
+
     def test_killed_in_the_middle(self):
         """The file names the one disk or the other; it starts, and one of them is the leg."""
         volume, server = self.served(size=8 * MIB)
