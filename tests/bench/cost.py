@@ -67,14 +67,24 @@ def switches(rig, system):
     return {"switches": during / seconds / per_s, "cpu_us": cpu / seconds / per_s * 1e6}
 
 
-def memory(system):
+def most_resident(rig, system, connections):
+    load = Load("cost", "", "randwrite", depth=32, connections=connections)
+    process = rig.spawn(system.command(load, SIZE, 2, "--output-format=json",
+                                       f"--output={rig.folder}/memory.json"))
+    most = 0
+    while process.poll() is None:
+        most = max(most, systems.process_memory(system.process.pid))
+        time.sleep(0.05)
+    assert process.returncode == 0, f"fio: exit {process.returncode}"
+    return most
+
+
+def memory(rig, system):
+    """Before anything else: memory that a larger request has had comes back in a smaller one."""
     fresh = systems.process_memory(system.process.pid)
-    system.measure(LOAD, SIZE, 1)
-    one = systems.process_memory(system.process.pid, "VmHWM")
-    system.measure(Load("cost", "", "randwrite", depth=32, connections=4), SIZE, 1)
-    four = systems.process_memory(system.process.pid, "VmHWM")
-    return {"fresh_mib": fresh / MIB, "loaded_mib": one / MIB,
-            "connection_mib": max(0.0, (four - one) / 3 / MIB)}
+    one = most_resident(rig, system, 1)
+    four = most_resident(rig, system, 4)
+    return {"fresh_mib": fresh / MIB, "loaded_mib": one / MIB, "connection_mib": (four - one) / 3 / MIB}
 
 
 def resync(rig, system):
@@ -105,8 +115,9 @@ def measure(plan, rig, progress, notes):
     rig.on_close(place.close)
     for name in ("surefoot-3",) if plan.quick else ("surefoot-3", "quorum-3", "file"):
         progress(f"cost: {systems.NAMES[name]}")
-        system = systems.start(rig, place, name, SIZE)
-        found = result[name] = {"memory": memory(system)}
+        system = systems.start(rig, place, name, SIZE, write_out=False)
+        found = result[name] = {"memory": memory(rig, system)}
+        system.write_out()
         found.update(switches(rig, system))
         try:
             calls = system_calls(rig, system)

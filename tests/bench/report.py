@@ -60,6 +60,9 @@ def stall(found, plan):
                     cells.append(f"{'-' if value is None else format(value, '.2f'):>{width}}")
             lines.append(f"{NAMES[name]:26}{what.format(**found):28}" + "".join(cells))
     lines += ["", f"{'Surefoot, 2 plain legs, nothing else':54}{found['two_plain']['per_s']:9d}"]
+    peaks = [f"{NAMES[name]} {its['memory_peak_mib']} MiB" for name, its in
+             found["mirrors"].items()]
+    lines += ["", f"Most memory while one copy was frozen: {'; '.join(peaks)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -170,7 +170,7 @@ NAMES = {
 }
 
 
-def start(rig, place, name, size):
+def start(rig, place, name, size, write_out=True):
     """Started, and everything that it will be asked for written out."""
     kind, _, count = name.partition("-")
     if kind == "surefoot":
@@ -189,7 +189,8 @@ def start(rig, place, name, size):
         return Nbdkit(rig, f"{place.name}-{name}", ["null", f"size={size}"], size)
     else:
         raise ValueError(name)
-    system.write_out()
+    if write_out:
+        system.write_out()
     return system
 
 
