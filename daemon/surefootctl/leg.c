@@ -12,7 +12,7 @@ static const struct action {
   const char *name, *done;
 } actions[] = {
     {"fail", "is taken out"},
-    {"return", "is taken back"},
+    {"return", "is looked at again: `surefootctl status` tells what becomes of it"},
     {"discard", "is discarded: all of it will be copied"},
     {"replace", NULL},
     {"add", NULL},

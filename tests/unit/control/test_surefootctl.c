@@ -351,7 +351,7 @@ test_leg(void **state) {
   fake_volume_last_call(fake, call);
   assert_string_equal(call, "leg fail b");
   run("leg", "return", "vol0", "b", NULL);
-  expect(0, "vol0: leg b is taken back\n", "");
+  expect(0, "vol0: leg b is looked at again: `surefootctl status` tells what becomes of it\n", "");
   run("leg", "discard", "vol0", "b", NULL);
   expect(0, "vol0: leg b is discarded: all of it will be copied\n", "");
   fake_volume_last_call(fake, call);
