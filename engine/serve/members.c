@@ -61,7 +61,8 @@ replacer(void *arg) {
     r = replace(serve, &identity.leg_uuid[job->leg]);
     if (r == -EBUSY)
       snprintf(error, sizeof error,
-               "leg %s is in use: `leg fail` it first, and wait until its requests have ended",
+               "leg %s is in use: `leg fail` it first, and wait until its requests have ended; "
+               "if they never do, `leg add` another disk",
                job->name);
     else if (r < 0)
       snprintf(error, sizeof error, "%s", strerror(-r));
