@@ -55,13 +55,16 @@ class Image:
         return self
 
     def _packages(self):
-        """The versions that apt would install today, fetched when they are not here yet."""
         text = command("apt-cache", "depends", "linux-image-amd64")
         found = re.search(r"Depends: (linux-image-\d\S+)", text)
         if not found:
             raise Unavailable(f"apt knows no kernel package:\n{text}")
+        return self._fetch(found[1], *UNPACKED)
+
+    def _fetch(self, *names):
+        """The versions that apt would install today, fetched when they are not here yet."""
         paths = []
-        for name in (found[1], *UNPACKED):
+        for name in names:
             shown = command("apt-cache", "show", "--no-all-versions", name)
             version = re.search(r"^Version: (.*)$", shown, re.M)[1].replace(":", "%3a")
             path = next(self.folder.glob(f"{name}_{version}_*.deb"), None)
@@ -82,9 +85,7 @@ class Image:
         if not (stamp.exists() and stamp.read_text() == made_of):
             stamp.unlink(missing_ok=True)
             shutil.rmtree(base, ignore_errors=True)
-            for package in packages:
-                command("dpkg-deb", "-x", package, base)
-            self._merge_usr(base)
+            self._unpack(packages, base)
             self.release = self._release(base)
             # vmlinuz is outside the layer: depmod and the guest only want modules.
             command("depmod", "-b", base / "usr", self.release)
@@ -98,13 +99,15 @@ class Image:
         return next((base / "usr/lib/modules").iterdir()).name
 
     @staticmethod
-    def _merge_usr(base):
-        """A real /lib in the layer would hide the symbolic link /lib of the root below."""
+    def _unpack(packages, layer):
+        for package in packages:
+            command("dpkg-deb", "-x", package, layer)
+        # A real /lib in the layer would hide the symbolic link /lib of the root below.
         for name in ("lib", "bin", "sbin"):
-            if (base / name).is_dir():
-                (base / "usr" / name).mkdir(parents=True, exist_ok=True)
-                command("cp", "-a", f"{base / name}/.", base / "usr" / name)
-                shutil.rmtree(base / name)
+            if (layer / name).is_dir():
+                (layer / "usr" / name).mkdir(parents=True, exist_ok=True)
+                command("cp", "-a", f"{layer / name}/.", layer / "usr" / name)
+                shutil.rmtree(layer / name)
 
     def _make_initramfs(self, base):
         root = self.folder / "initramfs"
@@ -128,6 +131,10 @@ class Image:
         with open(self.initramfs, "wb") as f:
             subprocess.run("find . | cpio -o -H newc --quiet | gzip -1", shell=True, cwd=root,
                            stdout=f, check=True)
+
+    def add(self, *names):
+        """Packages beside the installed Surefoot, for this run only."""
+        self._unpack(self._fetch(*names), self.layer)
 
     def _install(self):
         """Surefoot as `cmake --install` lays it out, over the packages."""

@@ -7,6 +7,7 @@ were left out for want of time.
 """
 
 import argparse
+import json
 import random
 import re
 import shutil
@@ -128,9 +129,34 @@ def device(test):
     test.boot("device", "script", test.disks(3), seconds=420)
 
 
+def peers(test):
+    test.image.add("mdadm", "drbd-utils")
+    test.boot("peers", "script", test.disks(3, 144 * MIB), seconds=1000)
+    found = test.out / "peers.json"
+    print(peers_table(json.loads(found.read_text())), found, sep="\n", flush=True)
+
+
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
 TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
          "powercut": (powercut, 240), "device": (device, 300)}
+# By name only: long, and most of it is about others.
+ASKED_FOR = {"peers": (peers, 480)}
+
+
+def peers_table(found):
+    columns = (("", "system", "<34"), ("", "load", "<30"), ("longest gap s", "longest_gap_s", ">13"),
+               ("before it s", "gap_before_s", ">13"), ("frozen s", "frozen_s", ">10"),
+               ("answered", "answered_frozen", ">10"), ("errors", "errors", ">8"),
+               ("whole after s", "whole_after_s", ">15"))
+    lines = [f"One copy frozen for {found['frozen_s']} s under 4 KiB writes, {found['rate']} a second; "
+             + ", ".join(f"{name} {version}" for name, version in found["versions"].items()), "",
+             "".join(format(title, width) for title, _, width in columns) + "  meanwhile; afterwards"]
+    for row in found["rows"]:
+        after = [row["state_after"], "copies equal" if row["copies_equal"] else "COPIES NOT EQUAL",
+                 row["details"]]
+        lines.append("".join(format(row[key], width) for _, key, width in columns)
+                     + f"  {row['state_frozen']}; {', '.join(filter(None, after))}")
+    return "\n".join(lines)
 
 
 def attempt(image, accelerator, name, body):
@@ -152,9 +178,10 @@ def main():
                         help="a test that would take longer than what is left of it is left out")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in TESTS]
+    tests = {**TESTS, **ASKED_FOR}
+    unknown = [name for name in options.names if name not in tests]
     if unknown:
-        parser.error(f"there is no test {', '.join(unknown)}; there are {', '.join(TESTS)}")
+        parser.error(f"there is no test {', '.join(unknown)}; there are {', '.join(tests)}")
 
     began = time.monotonic()
     try:
@@ -169,7 +196,7 @@ def main():
     expected_s = taken_s = 0.0
     for name in options.names or TESTS:
         start = time.monotonic()
-        body, takes_s = TESTS[name]
+        body, takes_s = tests[name]
         # As slow as those before were, at least.
         pace = max(1.0, taken_s / expected_s) if expected_s else 1.0
         if options.seconds and start - began + takes_s * pace > options.seconds:

@@ -66,6 +66,9 @@ class Leg:
         run("dmsetup", "create", self.name, "--table", f"0 {sectors} linear {self.disk} 0")
         return self
 
+    def node(self):
+        return run("dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname", self.name).strip()
+
     def freeze(self):
         run("dmsetup", "suspend", "--nolockfs", "--noflush", self.name)
 
@@ -135,6 +138,18 @@ def write_conf(path, legs, device=None, **settings):
     return path
 
 
+def serve(conf, socket):
+    """nbdkit with our plugin, without surefootd."""
+    Path(socket).unlink(missing_ok=True)
+    server = subprocess.Popen(["nbdkit", "-f", "-U", socket, "-t", "16", "surefoot", conf])
+    wait_until(lambda: ctl("status", "vol0", check=False).returncode == 0, "the server")
+    return server
+
+
+def attach(socket, device):
+    run("nbd-client", "-unix", socket, device, "-b", "4096", "-timeout", "30")
+
+
 # ---- load ----
 
 
@@ -189,9 +204,9 @@ def assert_kernel_is_content(allowed=None):
 # ---- being a test ----
 
 
-def main(test):
+def main(test, seconds=600):
     """Runs it; the exit status is the verdict, a traceback the reason."""
-    signal.alarm(int(600 * SLOWNESS))
+    signal.alarm(int(seconds * SLOWNESS))
     try:
         test()
     except BaseException:

@@ -3,25 +3,12 @@ while a leg is frozen, and after a kill -9 of the server and a reboot of the dev
 
 import os
 import signal
-import subprocess
 
-from guest import (Fio, MIB, SLOWNESS, answered, assert_kernel_is_content, ctl, legs, main, run, say,
-                   wait_healthy, wait_state, wait_until, write_conf)
+from guest import (Fio, MIB, SLOWNESS, answered, assert_kernel_is_content, attach, ctl, legs, main, run,
+                   say, serve, wait_healthy, wait_state, wait_until, write_conf)
 
 SOCKET = "/run/vol0.sock"
 DEVICE = "/dev/nbd0"
-
-
-def serve(conf):
-    if os.path.exists(SOCKET):
-        os.unlink(SOCKET)
-    server = subprocess.Popen(["nbdkit", "-f", "-U", SOCKET, "-t", "16", "surefoot", conf])
-    wait_until(lambda: ctl("status", "vol0", check=False).returncode == 0, "the server")
-    return server
-
-
-def attach():
-    run("nbd-client", "-unix", SOCKET, DEVICE, "-b", "4096", "-timeout", "30")
 
 
 def load(name, size):
@@ -35,9 +22,9 @@ def test():
     leg = legs()
     conf = write_conf("/tmp/vol0.conf", leg)
     ctl("create", conf, "--size", "320M")
-    server = serve(conf)
+    server = serve(conf, SOCKET)
     wait_healthy()
-    attach()
+    attach(SOCKET, DEVICE)
 
     for kind in ("ext4", "xfs"):
         run(f"mkfs.{kind}", *(["-q"] if kind == "ext4" else ["-q", "-f", "-m", "reflink=0"]), DEVICE)
@@ -67,8 +54,8 @@ def test():
     say("server killed")
     run("umount", "/mnt", check=False)
     run("nbd-client", "-d", DEVICE)
-    server = serve(conf)
-    attach()
+    server = serve(conf, SOCKET)
+    attach(SOCKET, DEVICE)
     run("mount", DEVICE, "/mnt")
     with open("/mnt/kept", "rb") as f:
         assert f.read() == kept, "what was flushed before the kill is not there"
