@@ -65,6 +65,11 @@ inside_leg_is_out(const struct sf_volume *v, unsigned leg) {
 }
 
 bool
+inside_leg_is_open(const struct sf_volume *v, unsigned leg) {
+  return v->leg[leg].device != NULL;
+}
+
+bool
 inside_is_member(const struct sf_volume *v, unsigned leg) {
   return (v->latest.in_sync & v->durable.in_sync) >> leg & 1;
 }

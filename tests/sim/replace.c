@@ -121,13 +121,15 @@ replace_started(void) {
   memcpy(sim.uuid_promised, sim.uuid_taken, sizeof sim.uuid_promised);
 }
 
-/* The operator mends the path of a leg that was refused; where neither disk is the leg's, as one was
+/* The operator mends the path of a leg that is not open, as it was refused; where neither disk is the leg's, as one was
  * replaced and the other never written, he replaces it once more.  True: he has. */
 bool
 replace_mend(unsigned leg) {
   struct sf_superblock identity;
 
   sf_volume_get_identity(sim.volume, &identity);
+  if (inside_leg_is_open(sim.volume, leg))
+    return false;
   if (!sim.has_other_disk[leg] || sim.discard[leg] || sim.opening[leg] ||
       is_of_leg(leg, &identity.leg_uuid[leg]) || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
     return false;

@@ -295,6 +295,7 @@ void inside_destroy(struct sf_volume *volume);
 bool inside_is_settled(struct sf_volume *volume); /* serving, durable, converged, no waiting op */
 bool inside_is_stuck(struct sf_volume *volume);
 bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
+bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
 bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 unsigned inside_needs(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
