@@ -211,6 +211,8 @@ start(struct sf_tio_client *client, const struct asked *asked, struct sf_tio_req
   error = admit(client, asked);
   if (!error) {
     *request = start_request(client, asked);
+    /* Before anybody can look at its deadline: while the pulse rests, a stop is nobody's delay. */
+    sf_tio_pulse_begin(&client->pulse, asked->entry_ns);
     /* Every region has a reference of its own.  Ours ends here, before anybody can be told of the
      * end of the last and want the buffer. */
     if (asked->buffer)
@@ -289,6 +291,5 @@ sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
     sf_tio_pool_put(&client->pool, asked.buffer);
   if (error)
     return error;
-  sf_tio_pulse_begin(&client->pulse, asked.entry_ns);
   return control->flags & SF_TIO_SYNC ? wait_for(request, result) : 0;
 }
