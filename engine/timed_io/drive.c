@@ -151,6 +151,9 @@ static void
 wait_for_news(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t until_ns) {
   bool submits = io_uring_sq_ready(&thread->ring.uring) > 0;
 
+  /* A deadline that passed while this thread did something else: nobody slept since. */
+  if (until_ns < now_ns)
+    until_ns = now_ns;
   if (wanted > 1 && now_ns + SF_TIO_TOGETHER_NS < until_ns)
     until_ns = now_ns + SF_TIO_TOGETHER_NS;
   atomic_store(&thread->waiting, true);
