@@ -274,7 +274,7 @@ class BadInput(VolumeTest):
         there.mkdir()
         device = self.loop_device(image)
         self.rig.run("mkfs.ext4", "-q", device)
-        self.mount(device, there)
+        self.mount("-o", "ro", device, there)  # then nobody else writes to it
         volume = self.with_leg_b(device)
         before = device.read_bytes()
         self.assertRegex(self.nbdkit_fails(volume.conf), f"{device}.*in use.*mounted")

@@ -25,19 +25,21 @@ class Hang(VolumeTest):
             legs[2].thaw()
             volume.wait_all_in_sync()
             load.run_for(0.5)
-        during = [op for op in load.operations if frozen <= op.started < thawed]
+        # Also what was in flight when the leg froze: at full depth it may be that alone which waits.
+        during = [op for op in load.operations
+                  if frozen <= op.started + op.seconds and op.started < thawed]
         self.assert_longest(load, DEADLINE_S)
         self.assert_load_well(load, server)
         self.stop_and_compare(volume, server)
-        return during
+        return during, 4 * load.pulse.worst_s
 
     def test_writes_go_on(self):
         """Proves that no write waits longer than the deadline for a frozen leg, and that only those
         in flight at the first miss wait at all (R4).  Writes at depth 16 for three seconds of it."""
-        during = self.under_load((("write", 1.0),))
-        waited = [op for op in during if op.seconds > DEADLINE_S / 2]
-        self.assertLessEqual(len(waited), 2 * 16)
-        self.assertGreater(len(waited), 0, "nothing ever waited: was the leg frozen at all?")
+        during, noise_s = self.under_load((("write", 1.0),))
+        self.assertLessEqual(sum(op.seconds > DEADLINE_S / 2 + noise_s for op in during), 2 * 16)
+        self.assertGreater(sum(op.seconds >= DEADLINE_S for op in during), 0,
+                           "nothing ever waited: was the leg frozen at all?")
 
     def test_flushes_go_on(self):
         """Proves the same for flushes.  One request in five is a flush."""
