@@ -168,6 +168,16 @@ submit(unsigned index) {
   sf_volume_submit(sim.volume, r, sim.now_ns);
 }
 
+/* Nobody waits for it any more, and now it fails. */
+static void
+flush_is_doomed(void) {
+  if (random_chance(500))
+    return;
+  COUNT(flushes_given_up);
+  sim.troubles++;
+  tio_doom_flush((unsigned) random_below(sim.options.legs));
+}
+
 void
 client_event(unsigned index) {
   struct client *c = &sim.client[index];
@@ -184,7 +194,12 @@ client_event(unsigned index) {
   if (sim.options.give_up_permyriad != 0 && random_below(10000) < sim.options.give_up_permyriad) {
     struct client *other = &sim.client[random_below(sim.options.clients)];
 
+    for (unsigned i = 0; i < sim.options.clients && sim.options.flush_error_weight != 0; i++)
+      if (sim.client[i].busy && sim.client[i].request.kind == SF_REQ_FLUSH && random_chance(500))
+        other = &sim.client[i];
     if (other->busy) {
+      if (other->request.kind == SF_REQ_FLUSH && sim.options.flush_error_weight != 0)
+        flush_is_doomed();
       TRACE("client %ld is gone", (long) (other - sim.client));
       other->gave_up = true;
       COUNT(give_ups);
@@ -237,7 +252,9 @@ client_answered(struct sf_request *r) {
   c->busy = c->gave_up = false;
   sim.ops_answered++;
   sim.answered_ns = sim.now_ns;
-  next_at((unsigned) (c - sim.client), random_around(sim.options.think_ns));
+  next_at((unsigned) (c - sim.client),
+          random_around(random_chance(sim.options.rest_permille) ? sim.options.rest_ns
+                                                                 : sim.options.think_ns));
 }
 
 /* The process has ended: nobody will answer. */

@@ -9,7 +9,7 @@
 static bool
 is_troubled(const struct sim_leg *leg) {
   return leg->gone || leg->stalled_until_ns > sim.now_ns || leg->slow > 1 ||
-         leg->error_permille != 0 || leg->lose_next != 0;
+         leg->error_permille != 0 || leg->lose_next != 0 || leg->lose_record_ns != 0;
 }
 
 static unsigned
@@ -98,6 +98,14 @@ strike_error(struct sim_leg *leg) {
     leg->error_kinds &= 1 << SF_TIO_WRITE | 1 << SF_TIO_ZERO;
   leg->error_kinds &= ~(1u << SF_TIO_FLUSH);
   leg->error_permille = random_chance(500) ? 1000 : 1 + (unsigned) random_below(500);
+  leg->errors_left = 0;
+  if (random_chance(400)) {
+    COUNT(single_errors);
+    leg->error_permille = 1000;
+    leg->errors_left = 1;
+    if (random_chance(600))
+      leg->error_kinds = 1 << SF_TIO_WRITE | 1 << SF_TIO_ZERO;
+  }
   TRACE("leg %u answers with error %d, %u/1000 (kinds %u)", leg->index, leg->error,
         leg->error_permille, leg->error_kinds);
   cure_after(leg, sim.options.stall_ns);
@@ -109,6 +117,7 @@ strike_flush_error(struct sim_leg *leg) {
   leg->error = -EIO;
   leg->error_kinds = 1 << SF_TIO_FLUSH;
   leg->error_permille = 500;
+  leg->errors_left = 0;
   TRACE("leg %u fails flushes", leg->index);
   cure_after(leg, sim.options.stall_ns);
 }
@@ -270,6 +279,41 @@ fault_nemesis(unsigned index) {
   }
 }
 
+/* Of all moments the worst for another leg to hang: what takes that one out must not leave the newcomer
+ * in the set. */
+void
+fault_promotion(unsigned index) {
+  struct sim_leg *other = &sim.leg[random_below(sim.options.legs)];
+
+  if (sim.healing || !random_chance(sim.options.promotion_permille) || other->index == index ||
+      sim.leg_state[other->index] != SF_STATE_IN_SYNC || is_troubled(other) ||
+      troubled_legs() >= most_troubled())
+    return;
+  COUNT(nemeses);
+  sim.troubles++;
+  other->cure++;
+  other->lose_record_ns = random_around(sim.options.stall_ns);
+  TRACE("leg %u will keep its next superblock", other->index);
+  cure_after(other, sim.options.stall_ns);
+}
+
+/* A client's write to a leg that catches up, which the answer does not need: it ends after the answer,
+ * with an error; or not before the volume was stopped. */
+void
+fault_behind(struct region *r) {
+  if (sim.healing || !random_chance(sim.options.behind_permille))
+    return;
+  COUNT(behinds);
+  sim.troubles++;
+  if (sim.options.stop_gap_ns != 0 && random_chance(600)) {
+    r->keep_ns = random_around(sim.options.stall_ns);
+    event_add(sim.now_ns + random_below(2 * SIM_MS), EV_STOP, EVENT_ONCE, 0);
+  } else {
+    r->keep_ns = random_below(10 * SIM_MS);
+    r->doomed = true;
+  }
+}
+
 /* A device that was reset, or went away and came back: nobody is told that its cache is empty.
  * Only once the set does without it. */
 void
@@ -296,6 +340,7 @@ fault_cure(unsigned index) {
   leg->slow = 1;
   leg->error_permille = 0;
   leg->lose_next = 0;
+  leg->lose_record_ns = 0;
   leg->gone = false;
   leg->cure++;
   sim.troubles++;

@@ -114,6 +114,21 @@ inside_check_start(const struct sf_volume *v) {
   }
 }
 
+/* A leg is called in sync when and only when the record in force names it: whom it names without that
+ * nobody reads from, and nobody brings back. */
+void
+inside_check_states(const struct sf_volume *v) {
+  if (v->phase != PHASE_SERVING || !record_is_durable(v))
+    return;
+  for (unsigned i = 0; i < v->legs; i++) {
+    enum sf_leg_state state = leg_state(&v->leg[i]);
+
+    if ((v->durable.in_sync >> i & 1) != (state == SF_STATE_IN_SYNC))
+      sim_fail("leg %u is %s, and the durable record names 0x%x", i, sf_leg_state_name(state),
+               v->durable.in_sync);
+  }
+}
+
 enum sf_leg_state
 inside_leg_state(const struct sf_volume *v, unsigned leg) {
   return leg_state(&v->leg[leg]);

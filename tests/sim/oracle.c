@@ -312,13 +312,16 @@ oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data) {
   }
 }
 
-/* After an error no promise is made of what was written before. */
+/* One that failed makes no promise; and a good one later makes it for all that was answered before,
+ * as if the failed one had never been: a failed flush is not tried again into success (R9). */
 void
 oracle_flush_end(uint64_t began, bool good) {
   uint64_t oldest = clients_oldest_read();
   uint32_t left = 0;
 
   oracle_step();
+  if (!good)
+    return;
   for (uint32_t i = 0; i < unflushed_len; i++) {
     const struct write *w = &writes[unflushed[i]];
 
@@ -326,7 +329,7 @@ oracle_flush_end(uint64_t began, bool good) {
       unflushed[left++] = unflushed[i];
       continue;
     }
-    for (uint64_t b = w->first; good && b < w->first + w->n; b++) {
+    for (uint64_t b = w->first; b < w->first + w->n; b++) {
       kill_before(b, w->inv, false, true);
       collect(b, oldest);
       recheck_all(b);

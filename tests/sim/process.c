@@ -56,6 +56,9 @@ check_leaving(unsigned leg, const char *reason) {
     sim_fail("R2: leg %u leaves and only %u stay in sync", leg, others);
   if (sim.troubles == 0 && sim.latencies_are_short && sim.options.eagain_permyriad == 0)
     sim_fail("leg %u leaves in a healthy world: %s", leg, reason);
+  if (strstr(reason, "not answered") != NULL &&
+      sim.leg[leg].timed_out_ns < sim.in_sync_since_ns[leg])
+    sim_fail("R3: leg %u leaves, and nothing of its was late: %s", leg, reason);
   if (sscanf(reason, "%7s at %lu not answered", what, &offset) != 2 ||
       (strcmp(what, "write") != 0 && strcmp(what, "zero") != 0))
     return;
@@ -325,6 +328,9 @@ operator_acts(void) {
   if (sim.volume == NULL || sim.stopping)
     return;
   sim.troubles++;
+  for (unsigned i = 0; i < sim.options.legs && random_chance(500); i++)
+    if (sim.leg_state[i] == SF_STATE_FAULTY)
+      leg = i;
   bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
 
   if (out && random_chance(500)) {

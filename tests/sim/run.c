@@ -329,6 +329,8 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
       grow_ended();
     sim.grown = false;
     process_stopped();
+    if (sim.volume != NULL)
+      inside_check_states(sim.volume);
     trust_check();
     worker->ops_in_run = sim.ops_begun;
     if (!sim.healing &&

@@ -52,11 +52,12 @@ struct options {
   uint64_t ops; /* client requests until healing begins */
   bool suspend;
   uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns;
-  uint64_t latency_ns[LEGS_MAX], think_ns;
+  uint64_t latency_ns[LEGS_MAX], think_ns, rest_ns;
   unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille, trim_permille;
-  unsigned blocks_most;  /* of a request */
-  unsigned hot_permille; /* aimed at a few blocks */
-  uint64_t fault_gap_ns; /* mean time between faults; 0 = none */
+  unsigned rest_permille; /* of the answers, after which a client rests */
+  unsigned blocks_most;   /* of a request */
+  unsigned hot_permille;  /* aimed at a few blocks */
+  uint64_t fault_gap_ns;  /* mean time between faults; 0 = none */
   unsigned stall_weight, hang_weight, slow_weight, error_weight, gone_weight, lost_weight,
       flush_error_weight;
   uint64_t stall_ns;
@@ -67,8 +68,10 @@ struct options {
   unsigned eagain_permyriad;
   unsigned reset_permille; /* legs that leave the set and lose their cache while they are out */
   unsigned flip_weight, damage_weight;
-  unsigned tear_permille;    /* sectors torn at a power cut */
-  unsigned nemesis_permille; /* metadata writes during which something happens */
+  unsigned tear_permille;      /* sectors torn at a power cut */
+  unsigned nemesis_permille;   /* metadata writes during which something happens */
+  unsigned promotion_permille; /* promotions during which another leg keeps its superblock */
+  unsigned behind_permille;    /* writes that a leg gets which catches up, and misses */
   uint64_t pause_gap_ns, pause_ns;
   uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns, grow_gap_ns; /* 0 = never */
   uint64_t replace_gap_ns;
@@ -139,16 +142,19 @@ struct sim_leg {
   unsigned stalled_kinds;    /* bit: enum sf_tio_op */
   unsigned slow;             /* latency times this */
   unsigned error_permille, error_kinds;
+  unsigned errors_left; /* then it is well again; 0: until cured */
   int error;
   bool gone;
-  unsigned lose_next;   /* so many regions hang by themselves, */
-  uint64_t lose_for_ns; /* so long; SIM_NEVER: until cured */
+  unsigned lose_next;      /* so many regions hang by themselves, */
+  uint64_t lose_for_ns;    /* so long; SIM_NEVER: until cured */
+  uint64_t lose_record_ns; /* its next superblock write hangs so long; 0: it does not */
   uint64_t cured_ns;
   uint64_t fault_ended_ns;
-  uint32_t cure;    /* generation of the fault in force */
-  uint32_t device;  /* generation: each opening makes a new one */
-  bool device_dead; /* ENOTCONN from now on */
-  int regions;      /* list of regions in flight, ghosts included: head, or -1 */
+  uint64_t timed_out_ns; /* when the volume was last told that something is late there */
+  uint32_t cure;         /* generation of the fault in force */
+  uint32_t device;       /* generation: each opening makes a new one */
+  bool device_dead;      /* ENOTCONN from now on */
+  int regions;           /* list of regions in flight, ghosts included: head, or -1 */
   unsigned regions_running;
 };
 
@@ -210,10 +216,12 @@ struct region {
   uint64_t handle;
   unsigned index;
   uint64_t submitted_ns;
-  bool early;   /* READ: sampled when submitted */
-  bool parked;  /* hangs until cured */
-  bool lost;    /* hangs by itself */
-  bool delayed; /* by a stall */
+  bool early;       /* READ: sampled when submitted */
+  bool parked;      /* hangs until cured */
+  bool lost;        /* hangs by itself */
+  uint64_t keep_ns; /* it takes so much longer */
+  bool doomed;      /* fails */
+  bool delayed;     /* by a stall */
   bool finished, canceled, canceled_told, real;
   bool old; /* here since before the leg left the set: the fence stands (R5) */
   int error;
@@ -233,6 +241,7 @@ struct sf_tio_device *tio_open(unsigned leg);
 bool tio_has_ghosts(unsigned leg);
 unsigned tio_have_it_too(unsigned leg, uint64_t offset); /* in-sync legs that hold that write */
 bool tio_has_lost(unsigned leg);
+void tio_doom_flush(unsigned leg);
 struct sf_tio_buffer *buffer_new(size_t length);
 void buffer_unref(struct sf_tio_buffer *buffer);
 
@@ -257,7 +266,9 @@ unsigned clients_busy(void);
 uint64_t clients_oldest_read(void);
 
 void faults_start(void);
-void fault_nemesis(unsigned leg); /* a metadata write to it, or it comes back */
+void fault_nemesis(unsigned leg);    /* a metadata write to it, or it comes back */
+void fault_behind(struct region *r); /* to a leg that catches up */
+void fault_promotion(unsigned leg);  /* the record that names it is on its way */
 void fault_reset(unsigned leg, uint32_t life);
 void fault_strike(bool once);
 void fault_cure(unsigned leg);
@@ -299,6 +310,7 @@ bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
 bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 unsigned inside_needs(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
+void inside_check_states(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
 
@@ -334,6 +346,10 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(late_flush_errors)                                                                       \
   COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \
+  COUNTED(lost_records)                                                                            \
+  COUNTED(single_errors)                                                                           \
+  COUNTED(behinds)                                                                                 \
+  COUNTED(flushes_given_up)                                                                        \
   COUNTED(torn_writes)                                                                             \
   COUNTED(real_cancels)                                                                            \
   COUNTED(late_landings)                                                                           \

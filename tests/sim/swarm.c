@@ -124,11 +124,26 @@ draw_clients(struct options *o) {
   DRAW(give_up_permyriad, one_in(3) ? some(0, 500) : 0);
 }
 
+/* A leg needs most of a second to come back.  So that it does while there are clients, these rest now
+ * and then, and a run of the same number of requests takes some seconds. */
+static void
+draw_rests(struct options *o) {
+  uint64_t length, rests;
+
+  DRAW(rest_permille, one_in(3) ? 0 : some(10, 150));
+  if (o->rest_permille == 0)
+    return;
+  option("length", 0);
+  length = between(2, one_in(3) ? 60 : 20) * SIM_S;
+  rests = o->ops * o->rest_permille / 1000 / o->clients + 1;
+  o->rest_ns = length / rests;
+}
+
 static void
 draw_faults(struct options *o) {
   bool healthy;
 
-  DRAW(fault_gap_ns, between(20, 2000) * SIM_MS);
+  DRAW(fault_gap_ns, between(20, one_in(2) ? 300 : 2000) * SIM_MS);
   DRAW(stall_weight, one_in(3) ? 0 : some(1, 10));
   DRAW(hang_weight, one_in(2) ? 0 : some(1, 6));
   DRAW(slow_weight, one_in(2) ? 0 : some(1, 4));
@@ -144,13 +159,16 @@ draw_faults(struct options *o) {
   DRAW(flip_weight, one_in(3) ? some(1, 4) : 0);
   DRAW(damage_weight, one_in(4) ? some(1, 4) : 0);
   DRAW(nemesis_permille, one_in(2) ? some(1, 300) : 0);
+  DRAW(promotion_permille, one_in(3) ? some(100, 1000) : 0);
+  DRAW(behind_permille, one_in(3) ? some(5, 200) : 0);
   DRAW(pause_gap_ns, one_in(4) ? between(100, 3000) * SIM_MS : 0);
   DRAW(pause_ns, between(1, 400) * SIM_MS);
   DRAW(buffers, one_in(4) ? 3 * o->legs + some(1, 8) : 0);
   option("healthy", 0);
   healthy = one_in(8);
   if (healthy)
-    o->fault_gap_ns = 0, o->eagain_permyriad = o->nemesis_permille = 0;
+    o->fault_gap_ns = 0,
+    o->eagain_permyriad = o->nemesis_permille = o->promotion_permille = o->behind_permille = 0;
 }
 
 /* A failed flush may lose what it covered.  A process that is then killed before it says so to
@@ -160,7 +178,7 @@ draw_ends(struct options *o) {
   DRAW(kill_gap_ns, one_in(3) ? between(50, 5000) * SIM_MS : 0);
   DRAW(power_gap_ns, one_in(3) ? between(50, 5000) * SIM_MS : 0);
   DRAW(stop_gap_ns, one_in(4) ? between(200, 5000) * SIM_MS : 0);
-  DRAW(operator_gap_ns, one_in(3) ? between(50, 2000) * SIM_MS : 0);
+  DRAW(operator_gap_ns, one_in(2) ? between(50, 2000) * SIM_MS : 0);
   DRAW(replace_gap_ns, one_in(4) ? between(50, 2000) * SIM_MS : 0);
   DRAW(grow_gap_ns, one_in(4) ? between(50, 4000) * SIM_MS : 0);
   DRAW(absent_permille, one_in(2) ? some(0, 600) : 0);
@@ -198,6 +216,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   option_seed = seed;
   draw_volume(options);
   draw_clients(options);
+  draw_rests(options);
   draw_faults(options);
   draw_ends(options);
   draw_storm(options);
@@ -219,10 +238,11 @@ swarm_print(const struct options *o, FILE *to) {
             (unsigned long) (o->latency_ns[i] / SIM_US), MS(o->leg_timeout_ns[i]));
   fprintf(to,
           "  clients: %u, ops %lu, think %lu us, read:write:zero:flush %u:%u:%u:%u, fua %u/1000, "
-          "trim %u/1000, blocks to %u, hot %u/1000, give up %u/10000\n",
+          "trim %u/1000, blocks to %u, hot %u/1000, give up %u/10000, rest %u/1000 for %lu ms\n",
           o->clients, (unsigned long) o->ops, (unsigned long) (o->think_ns / SIM_US),
           o->read_weight, o->write_weight, o->zero_weight, o->flush_weight, o->fua_permille,
-          o->trim_permille, o->blocks_most, o->hot_permille, o->give_up_permyriad);
+          o->trim_permille, o->blocks_most, o->hot_permille, o->give_up_permyriad, o->rest_permille,
+          MS(o->rest_ns));
   fprintf(to,
           "  faults: every %lu ms, stall:hang:slow:error:gone:lost:flush-error:flip:damage "
           "%u:%u:%u:%u:%u:%u:%u:%u:%u, stalls %lu ms, all may stall %d\n",
@@ -231,9 +251,9 @@ swarm_print(const struct options *o, FILE *to) {
           MS(o->stall_ns), o->all_may_stall);
   fprintf(to,
           "  also: real cancels %u/1000, torn writes %u/1000, torn sectors %u/1000, buffers %u, "
-          "eagain %u/10000, resets %u/1000, nemesis %u/1000\n",
+          "eagain %u/10000, resets %u/1000, nemesis %u/1000, promotions %u/1000, behind %u/1000\n",
           o->real_permille, o->torn_permille, o->tear_permille, o->buffers, o->eagain_permyriad,
-          o->reset_permille, o->nemesis_permille);
+          o->reset_permille, o->nemesis_permille, o->promotion_permille, o->behind_permille);
   fprintf(to,
           "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
           "growth %lu, replace %lu, absent at a start %u/1000\n",

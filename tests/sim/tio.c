@@ -274,6 +274,27 @@ check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf
                  op_name[control->op], (unsigned long) e, leg, i);
 }
 
+/* R12: a claim carries a copy of the record that the start goes on from, and what follows is newer.
+ * Without the copy a start that breaks off leaves a doubt behind, and the next one has to wait for
+ * legs that it need not have. */
+static void
+check_record(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
+  struct sf_superblock sb;
+
+  if (control->op != SF_TIO_WRITE || want->offset >= SF_PROBE_OFFSET)
+    return;
+  if (sf_superblock_decode(control->buffer->data, &sb) != 0)
+    sim_fail("leg %u: a superblock is written that cannot be read", leg);
+  if (sf_record_compare(&sb.record, &sim.base.record) < 0)
+    sim_fail("R12: leg %u: claim %lu is written with record (%lu, %lu), and the start goes on from "
+             "(%lu, %lu)",
+             leg, (unsigned long) sb.claim, (unsigned long) sb.record.term,
+             (unsigned long) sb.record.change, (unsigned long) sim.base.record.term,
+             (unsigned long) sim.base.record.change);
+  if ((sb.record.in_sync >> leg & 1) && sim.leg_state[leg] == SF_STATE_CATCHING_UP)
+    fault_promotion(leg);
+}
+
 /* ---- submission ---- */
 
 static uint64_t
@@ -294,7 +315,15 @@ region_start(struct region *r) {
   uint64_t finish = sim.now_ns + draw_latency(leg, r);
   uint32_t i = region_index(r);
 
-  if (leg->lose_next > 0) {
+  if (r->keep_ns != 0) {
+    finish += r->keep_ns;
+    r->lost = true;
+  } else if (leg->lose_record_ns != 0 && r->op == SF_TIO_WRITE && r->offset < SF_PROBE_OFFSET) {
+    finish += leg->lose_record_ns;
+    leg->lose_record_ns = 0;
+    r->lost = true;
+    COUNT(lost_records);
+  } else if (leg->lose_next > 0) {
     leg->lose_next--;
     r->lost = true;
     COUNT(lost_requests);
@@ -331,6 +360,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
 
     check_submission(device->leg, control, &want[i]);
     check_intent(device->leg, control, &want[i]);
+    check_record(device->leg, control, &want[i]);
     if ((control->op == SF_TIO_WRITE && want[i].offset < sim.data_offset &&
          want[i].offset != SF_PROBE_OFFSET) ||
         (control->op == SF_TIO_FLUSH && random_chance(250)))
@@ -368,6 +398,8 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
         r->early = true;
         medium_read(leg, r->offset, r->length, r->buffer->data);
       }
+      if (n > 1 && writes(r->op) && sim.leg_state[r->leg] == SF_STATE_CATCHING_UP)
+        fault_behind(r);
       region_start(r);
     }
     if (r->op == SF_TIO_WRITE && r->offset < sim.data_offset)
@@ -455,6 +487,7 @@ static void
 on_finish(uint32_t index) {
   struct region *r = &regions[index];
   struct sim_leg *leg = &sim.leg[r->leg];
+  int error = leg->error;
   bool fails;
 
   if (r->finished || r->parked)
@@ -469,11 +502,17 @@ on_finish(uint32_t index) {
   }
   fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
           random_chance(leg->error_permille);
+  if (r->doomed) {
+    fails = true;
+    error = -EIO;
+  }
+  if (fails && leg->errors_left > 0 && --leg->errors_left == 0)
+    leg->error_permille = 0;
   if (r->op == SF_TIO_FLUSH && (r->delayed || r->lost) && sim.options.flush_error_weight != 0 &&
       !sim.healing && random_chance(600)) {
     COUNT(late_flush_errors);
     fails = true;
-    leg->error = -EIO;
+    error = -EIO;
   }
   r->finished = true;
   /* A leg is not well while it still works on what it was given when it was not. */
@@ -486,7 +525,7 @@ on_finish(uint32_t index) {
       COUNT(late_landings);
     effect(r, 1000);
   } else {
-    r->error = leg->error;
+    r->error = error;
     if (writes(r->op) && random_chance(500))
       effect(r, 500);
     if (r->op == SF_TIO_FLUSH)
@@ -547,6 +586,7 @@ tio_event(const struct event *event) {
     if (!r->finished && !r->canceled && r->life == sim.life && sim.volume != NULL) {
       struct region told = *r;
 
+      sim.leg[r->leg].timed_out_ns = sim.now_ns;
       tell(&told, SF_TIO_TIMEOUT, SF_TIO_NONE, 0, false);
     }
   }
@@ -701,6 +741,13 @@ tio_has_lost(unsigned leg) {
   if (r->lost && !r->finished)
     return true;
   return false;
+}
+
+void
+tio_doom_flush(unsigned leg) {
+  EACH_REGION(r, leg)
+  if (r->op == SF_TIO_FLUSH && !r->finished)
+    r->doomed = true;
 }
 
 bool
