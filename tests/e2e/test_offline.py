@@ -32,7 +32,12 @@ class Offline(VolumeTest):
             load.wait_count(300)
             server.kill()
         away.rename(volume.legs[2].path)
+        self.wait_let_go(volume)
         return volume, load.model
+
+    def wait_let_go(self, volume):
+        """The kernel keeps the locks of a killed server until its last request has ended."""
+        self.rig.wait_until(lambda: not self.check(volume)["in_use"], "nobody has the legs")
 
     def check(self, volume, *options, code=0):
         result = subprocess.run([self.rig.surefootctl, "check", "--json", *options, volume.conf],
@@ -119,6 +124,7 @@ class Offline(VolumeTest):
             with self.load(server, mix=WRITES, model=model) as load:
                 load.wait_count(300)
                 server.kill()
+            self.wait_let_go(volume)
 
     def test_progress(self):
         """Proves that a terminal is shown how far it is, and nobody else is."""

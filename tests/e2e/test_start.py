@@ -264,7 +264,7 @@ class Start(Stopped):
         """Proves that a start is not held up by a leg that does not answer.  One of three is frozen
         before the start; it joins when it thaws."""
         legs = self.two_and_one()
-        volume, server = self.served(legs)
+        volume, server = self.served(legs, write_deadline="1s")
         server.stop()
         legs[2].freeze()
         server = volume.serve()
