@@ -10,11 +10,11 @@
 #include "legs/internal.h"
 
 /* The operator named the leg, not what its path leads to today: a disk that got another one's name
- * is not wiped.  One without data may be new, one of ours may be damaged. */
+ * is not wiped.  Nor is one that cannot tell its name given this one's, as another may have it: two
+ * disks under one uuid would pass for each other. */
 static bool
 is_own(const struct sf_leg_found *found, const struct sf_superblock *reference, unsigned leg) {
-  return found->error == 0 ? sf_uuid_equal(&found->sb.leg_uuid[leg], &reference->leg_uuid[leg])
-                           : found->error != -ENODATA;
+  return found->error == 0 && sf_uuid_equal(&found->sb.leg_uuid[leg], &reference->leg_uuid[leg]);
 }
 
 static int
@@ -101,7 +101,7 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
   rc = check_whose(path, &file, &found, reference, leg, error);
   if (rc == 0 && own && !is_own(&found, reference, leg))
     rc = leg_fail(error, -EEXIST,
-                  "%s: it is another disk than the one that the volume knows as leg %s; "
+                  "%s: it does not show that it is the disk that the volume knows as leg %s; "
                   "`surefootctl leg replace` takes it in that one's place",
                   leg_path(path), reference->leg_name[leg]);
   if (rc == 0)

@@ -90,7 +90,7 @@ int sf_format(const struct sf_config *config, const struct sf_format_options *op
 /* Makes one leg an empty member of the volume again (its index, a stale record): what it held is
  * lost, the volume copies it whole.  A file is made as long as the volume needs.  reference: a
  * superblock of the volume.
- * own: it must be the disk that the volume knows as this leg, or one whose superblock is damaged; else
+ * own: it must be the disk that the volume knows as this leg, and its superblock must say so; else
  * -EEXIST.  Two disks with one uuid could not be told apart when the other one comes back, so a
  * different disk takes the leg's place under a new uuid (`leg replace`), and then own is false. */
 int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg, bool own,

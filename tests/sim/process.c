@@ -290,8 +290,8 @@ empty(unsigned leg) {
   sf_volume_get_identity(sim.volume, &sb);
   sim.discard[leg] = false;
   found_of(leg, false, false, &found);
-  if (sim.discard_own[leg] && found.error == 0 &&
-      !sf_uuid_equal(&found.sb.leg_uuid[leg], &sb.leg_uuid[leg])) {
+  if (sim.discard_own[leg] &&
+      (found.error != 0 || !sf_uuid_equal(&found.sb.leg_uuid[leg], &sb.leg_uuid[leg]))) {
     TRACE("leg %u: another disk, not discarded", leg);
     return;
   }

@@ -215,7 +215,7 @@ heal_leg(unsigned leg) {
     return;
   found_of(leg, false, false, &found);
   if (out && found.error != 0)
-    process_discard(leg);
+    replace_begin(leg);
   else if (sim.leg_state[leg] == SF_STATE_FAULTY)
     sf_volume_leg_return(sim.volume, leg, sim.now_ns);
 }

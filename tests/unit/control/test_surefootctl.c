@@ -848,6 +848,20 @@ test_dump(void **state) {
 }
 
 /* A leg that the volume would start from is not discarded; a damaged one is, and is behind then. */
+/* Any volume that goes on without it would do. */
+static void
+give_up_leg_b(const struct legs *legs) {
+  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
+  char error[SF_CONFIG_ERROR_MAX];
+  struct sf_superblock sb;
+  int fd = open(legs->leg[0], O_RDONLY | O_CLOEXEC);
+
+  assert_int_equal(pread(fd, page, sizeof page, 0), sizeof page);
+  close(fd);
+  assert_int_equal(sf_superblock_pick(page, &sb, NULL), 0);
+  assert_int_equal(sf_leg_discard(legs->leg[1], &sb, 1, false, error), 0);
+}
+
 static void
 test_discard_offline(void **state) {
   struct legs *legs = *state;
@@ -859,6 +873,9 @@ test_discard_offline(void **state) {
   assert_int_equal(run("leg", "discard", "--config", legs->conf, "z", NULL), 1);
   damage(legs->leg[1], 100);
   damage(legs->leg[1], 4096 + 100);
+  assert_int_equal(run("leg", "discard", "--config", legs->conf, "b", NULL), 1);
+  assert_non_null(strstr(result.err, "leg replace"));
+  give_up_leg_b(legs);
   run("leg", "discard", "--config", legs->conf, "b", NULL);
   expect(0, "vol0: leg b is discarded: all of it will be copied\n", "");
   assert_int_equal(run("check", "--json", legs->conf, NULL), 0);

@@ -310,11 +310,13 @@ test_discard_takes_new_and_damaged(void **state) {
   assemble(f, &assembly);
   assert_int_equal(assembly.verdict[1], SF_LEG_UNFORMATTED);
   assert_int_equal(assembly.verdict[2], SF_LEG_DAMAGED);
-  /* A new disk is not to pass for the one that it replaces. */
+  /* A disk that does not show whose it is is not to pass for the one that it may replace. */
   assert_int_equal(sf_leg_discard(f->config.leg[1].path, &reference, 1, true, f->error), -EEXIST);
   assert_says(f->error, "leg replace");
+  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, f->error), -EEXIST);
+  assert_says(f->error, "leg replace");
   for (unsigned i = 1; i < 3; i++)
-    assert_int_equal(sf_leg_discard(f->config.leg[i].path, &reference, i, i == 2, f->error), 0);
+    assert_int_equal(sf_leg_discard(f->config.leg[i].path, &reference, i, false, f->error), 0);
   assemble(f, &assembly);
   assert_int_equal(assembly.verdict[1], SF_LEG_BEHIND);
   assert_int_equal(assembly.verdict[2], SF_LEG_BEHIND);
