@@ -79,7 +79,12 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   if (event->kind == SF_EVENT_STARTED) {
     grow_started();
     replace_started();
+    members_started();
   }
+  if (event->kind == SF_EVENT_LEG_REMOVED)
+    members_removed((unsigned) event->leg);
+  if (event->kind == SF_EVENT_LEG_ADDED)
+    members_added((unsigned) event->leg);
   if (event->kind == SF_EVENT_LEG_REPLACED)
     replace_is_durable((unsigned) event->leg);
   if (event->kind == SF_EVENT_GROWN)
@@ -142,7 +147,8 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
                                  .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
     else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_UNFORMATTED &&
-             verdict != SF_LEG_TOO_SMALL && !sim.has_other_disk[i])
+             verdict != SF_LEG_TOO_SMALL && !sim.has_other_disk[i] &&
+             !(assembly->base.removed >> i & 1))
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }
   sim.base = assembly->base;
@@ -200,6 +206,7 @@ process_start(void) {
     return false;
   }
   grow_assembled(&assembly.base);
+  members_assembled(&assembly);
   replace_assembled(&assembly);
   check_clean_start(&assembly);
   create(&assembly, found);
@@ -274,7 +281,7 @@ process_stopped(void) {
 
 void
 process_discard(unsigned leg) {
-  int r = sf_volume_leg_discard(sim.volume, leg, sim.now_ns);
+  int r = members_has(leg) ? sf_volume_leg_discard(sim.volume, leg, sim.now_ns) : -ENOENT;
 
   TRACE("operator: discard leg %u: %d", leg, r);
   if (r == 0)
@@ -288,6 +295,7 @@ empty(unsigned leg) {
   struct sf_leg_found found;
 
   sf_volume_get_identity(sim.volume, &sb);
+  others &= (uint16_t) ~sb.removed;
   sim.discard[leg] = false;
   found_of(leg, false, false, &found);
   if (sim.discard_own[leg] &&
@@ -333,6 +341,8 @@ operator_acts(void) {
       leg = i;
   bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
 
+  if (!members_has(leg))
+    return;
   if (out && random_chance(500)) {
     replace_mend(leg);
   } else if (out && random_chance(300)) {
@@ -375,10 +385,11 @@ process_start_schedules(void) {
   const struct {
     enum event_kind kind;
     uint64_t gap_ns;
-  } schedule[] = {{EV_KILL, sim.options.kill_gap_ns},         {EV_POWER, sim.options.power_gap_ns},
-                  {EV_STOP, sim.options.stop_gap_ns},         {EV_PAUSE, sim.options.pause_gap_ns},
-                  {EV_OPERATOR, sim.options.operator_gap_ns}, {EV_GROW, sim.options.grow_gap_ns},
-                  {EV_REPLACE, sim.options.replace_gap_ns}};
+  } schedule[] = {
+      {EV_KILL, sim.options.kill_gap_ns},         {EV_POWER, sim.options.power_gap_ns},
+      {EV_STOP, sim.options.stop_gap_ns},         {EV_PAUSE, sim.options.pause_gap_ns},
+      {EV_OPERATOR, sim.options.operator_gap_ns}, {EV_GROW, sim.options.grow_gap_ns},
+      {EV_REPLACE, sim.options.replace_gap_ns},   {EV_MEMBERS, sim.options.members_gap_ns}};
 
   for (unsigned i = 0; i < sizeof schedule / sizeof schedule[0]; i++)
     if (schedule[i].gap_ns != 0)
@@ -431,6 +442,11 @@ process_event(const struct event *event) {
     if (!sim.healing)
       replace_acts();
     again(event, sim.options.replace_gap_ns);
+    break;
+  case EV_MEMBERS:
+    if (!sim.healing)
+      members_act();
+    again(event, sim.options.members_gap_ns);
     break;
   default:
     if (!sim.healing)

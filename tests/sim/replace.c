@@ -6,8 +6,8 @@
 
 #include "sim/sim.h"
 
-static void
-new_uuid(struct sf_uuid *uuid) {
+void
+replace_new_uuid(struct sf_uuid *uuid) {
   *uuid = (struct sf_uuid){{0x5e}};
   for (unsigned i = 1; i < sizeof uuid->bytes; i++)
     uuid->bytes[i] = (uint8_t) random_next();
@@ -37,26 +37,31 @@ replace_free(void) {
       medium_free(&sim.other_disk[i]);
 }
 
+/* The volume has agreed to know the leg under this uuid: a disk that is emptied when it is opened. */
+void
+replace_disk(unsigned leg, const struct sf_uuid *uuid) {
+  if (!sim.has_other_disk[leg])
+    medium_init(&sim.other_disk[leg], leg);
+  sim.has_other_disk[leg] = true;
+  sim.uuid_asked[leg] = *uuid;
+  medium_lose_cache(&sim.leg[leg], (unsigned) random_below(1001));
+  take_other_disk(leg);
+  sim.discard[leg] = true;
+  sim.discard_own[leg] = false;
+}
+
 void
 replace_begin(unsigned leg) {
   struct sf_uuid uuid;
   int r;
 
-  if (sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
+  if (sim.leg[leg].regions >= 0 || tio_has_ghosts(leg) || !members_has(leg))
     return;
-  new_uuid(&uuid);
+  replace_new_uuid(&uuid);
   r = sf_volume_leg_replace(sim.volume, leg, &uuid, NULL, sim.now_ns);
   TRACE("operator: replace leg %u: %d", leg, r);
-  if (r != 0)
-    return;
-  if (!sim.has_other_disk[leg])
-    medium_init(&sim.other_disk[leg], leg);
-  sim.has_other_disk[leg] = true;
-  sim.uuid_asked[leg] = uuid;
-  medium_lose_cache(&sim.leg[leg], (unsigned) random_below(1001));
-  take_other_disk(leg);
-  sim.discard[leg] = true;
-  sim.discard_own[leg] = false;
+  if (r == 0)
+    replace_disk(leg, &uuid);
 }
 
 void
@@ -130,7 +135,7 @@ replace_mend(unsigned leg) {
   sf_volume_get_identity(sim.volume, &identity);
   if (inside_leg_is_open(sim.volume, leg))
     return false;
-  if (!sim.has_other_disk[leg] || sim.discard[leg] || sim.opening[leg] ||
+  if (!sim.has_other_disk[leg] || sim.discard[leg] || sim.opening[leg] || !members_has(leg) ||
       is_of_leg(leg, &identity.leg_uuid[leg]) || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
     return false;
   medium_flush(&sim.leg[leg], sim.leg[leg].seq); /* a disk that is not named keeps its cache */

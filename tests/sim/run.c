@@ -211,6 +211,10 @@ heal_leg(unsigned leg) {
   struct sf_leg_found found;
   bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
 
+  if (!members_has(leg)) {
+    members_add();
+    return;
+  }
   if (out && replace_mend(leg))
     return;
   found_of(leg, false, false, &found);
@@ -269,6 +273,7 @@ is_put_off(const struct event *event) {
   case EV_CLIENT:
   case EV_STOP:
   case EV_OPERATOR:
+  case EV_MEMBERS:
     break;
   default:
     return false;

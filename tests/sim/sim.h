@@ -13,6 +13,7 @@
  *      clients.c  their requests           oracle.c  which values may a block have?
  *      process.c  start, kill, power cut   trust.c   which legs would a start trust now?
  *      grow.c     the volume grows         replace.c a disk takes another one's place
+ *      members.c  legs are removed and added
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
  *      inside.c   what it takes from the volume's inside
@@ -74,7 +75,7 @@ struct options {
   unsigned behind_permille;    /* writes that a leg gets which catches up, and misses */
   uint64_t pause_gap_ns, pause_ns;
   uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns, grow_gap_ns; /* 0 = never */
-  uint64_t replace_gap_ns;
+  uint64_t replace_gap_ns, members_gap_ns;
   unsigned absent_permille; /* legs left out at a restart */
   unsigned give_up_permyriad;
 };
@@ -102,6 +103,7 @@ enum event_kind {
   EV_OPERATOR,
   EV_GROW,
   EV_REPLACE,
+  EV_MEMBERS,
   EV_PAUSE,
   EV_RESET, /* leg */
   EV_HEAL,
@@ -286,7 +288,9 @@ void trust_changed(unsigned leg);
 void trust_reset(void);
 void found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found);
 
+void replace_new_uuid(struct sf_uuid *uuid);
 void replace_free(void);
+void replace_disk(unsigned leg, const struct sf_uuid *uuid);
 void replace_begin(unsigned leg);
 void replace_acts(void);
 void replace_is_durable(unsigned leg);
@@ -294,6 +298,13 @@ void replace_before_start(unsigned leg);
 void replace_assembled(const struct sf_assembly *assembly);
 void replace_started(void);
 bool replace_mend(unsigned leg);
+bool members_has(unsigned leg); /* else its place is empty */
+void members_add(void);
+void members_act(void);
+void members_removed(unsigned leg);
+void members_added(unsigned leg);
+void members_assembled(const struct sf_assembly *assembly);
+void members_started(void);
 void grow_begin(void);
 void grow_ended(void);
 void grow_started(void);
@@ -325,6 +336,8 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(power_cuts)                                                                              \
   COUNTED(stops)                                                                                   \
   COUNTED(replacements)                                                                            \
+  COUNTED(removals)                                                                                \
+  COUNTED(additions)                                                                               \
   COUNTED(growths)                                                                                 \
   COUNTED(demotions)                                                                               \
   COUNTED(promotions)                                                                              \
@@ -387,6 +400,8 @@ struct sim {
   bool has_other_disk[LEGS_MAX];
   /* Clients may rely on this one; the one that was asked for last; the one of the start under way. */
   struct sf_uuid uuid_promised[LEGS_MAX], uuid_asked[LEGS_MAX], uuid_taken[LEGS_MAX];
+  /* Empty places: as clients' starts may rely on it, as was asked for last, as the start has them. */
+  unsigned removed_promised, removed_asked, removed_taken;
   struct client client[CLIENTS_MAX];
 
   struct sf_volume *volume; /* NULL: no process */

@@ -180,6 +180,7 @@ draw_ends(struct options *o) {
   DRAW(stop_gap_ns, one_in(4) ? between(200, 5000) * SIM_MS : 0);
   DRAW(operator_gap_ns, one_in(2) ? between(50, 2000) * SIM_MS : 0);
   DRAW(replace_gap_ns, one_in(4) ? between(50, 2000) * SIM_MS : 0);
+  DRAW(members_gap_ns, one_in(5) ? between(50, 2000) * SIM_MS : 0);
   DRAW(grow_gap_ns, one_in(4) ? between(50, 4000) * SIM_MS : 0);
   DRAW(absent_permille, one_in(2) ? some(0, 600) : 0);
   DRAW(tear_permille, one_in(2) ? some(0, 300) : 0);
@@ -256,8 +257,8 @@ swarm_print(const struct options *o, FILE *to) {
           o->reset_permille, o->nemesis_permille, o->promotion_permille, o->behind_permille);
   fprintf(to,
           "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
-          "growth %lu, replace %lu, absent at a start %u/1000\n",
+          "growth %lu, replace %lu, members %lu, absent at a start %u/1000\n",
           MS(o->kill_gap_ns), MS(o->power_gap_ns), MS(o->stop_gap_ns), MS(o->operator_gap_ns),
           MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), MS(o->replace_gap_ns),
-          o->absent_permille);
+          MS(o->members_gap_ns), o->absent_permille);
 }

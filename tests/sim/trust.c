@@ -78,6 +78,7 @@ look(unsigned leg) {
       im->hash = mix(mix(im->hash, record->in_sync), record->faulty);
       im->hash = mix(im->hash, (uint64_t) record->min_legs * 2 + record->clean);
       im->hash = mix(mix(im->hash, im->found.sb.data_bytes), im->found.bytes);
+      im->hash = mix(im->hash, im->found.sb.removed);
       for (unsigned i = 0; i < sim.options.legs && im->found.error == 0; i++)
         for (unsigned k = 0; k < sizeof(struct sf_uuid); k++)
           im->hash = mix(im->hash, im->found.sb.leg_uuid[i].bytes[k]);

@@ -1,0 +1,99 @@
+/* Legs are removed and added while clients work.  A removed leg's place is empty, its disk stays where
+ * it is and must never be taken for a leg, nor for the one that is added in that place with a disk of
+ * its own (replace.c says what may befall the two).  The configuration lists all of them all the time:
+ * what the volume does not know is not the volume's. */
+#include <string.h>
+
+#include "sim/sim.h"
+
+bool
+members_has(unsigned leg) {
+  return sf_volume_find_leg(sim.volume, sim.config.leg[leg].name) == (int) leg;
+}
+
+/* Into the lowest empty place. */
+void
+members_add(void) {
+  int place = sf_volume_free_place(sim.volume);
+  unsigned index;
+  struct sf_uuid uuid;
+  int r;
+
+  if (place < 0 || place >= (int) sim.options.legs || sim.leg[place].regions >= 0 ||
+      tio_has_ghosts((unsigned) place))
+    return;
+  replace_new_uuid(&uuid);
+  r = sf_volume_leg_add(sim.volume, sim.config.leg[place].name, sim.config.leg[place].path, &uuid,
+                        &index, sim.now_ns);
+  TRACE("operator: add leg %d: %d", place, r);
+  if (r != 0)
+    return;
+  if ((int) index != place)
+    sim_fail("a leg is added in place %u, and the next free one was %d", index, place);
+  sim.removed_asked &= ~(1u << index);
+  replace_disk(index, &uuid);
+}
+
+static void
+remove_leg(unsigned leg) {
+  int r = sf_volume_leg_remove(sim.volume, leg, sim.now_ns);
+
+  TRACE("operator: remove leg %u: %d", leg, r);
+  if (r == 0)
+    sim.removed_asked |= 1u << leg;
+}
+
+void
+members_act(void) {
+  unsigned leg = (unsigned) random_below(sim.options.legs);
+
+  if (sim.volume == NULL || sim.stopping)
+    return;
+  sim.troubles++;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.leg_state[i] == SF_STATE_FAULTY || sim.leg_state[i] == SF_STATE_MISSING)
+      leg = i;
+  if (!members_has(leg)) {
+    members_add();
+  } else if (sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING) {
+    remove_leg(leg);
+  } else {
+    int r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
+
+    TRACE("operator: fail leg %u: %d", leg, r);
+  }
+}
+
+/* The volume's lock is held. */
+void
+members_removed(unsigned leg) {
+  COUNT(removals);
+  sim.removed_promised |= 1u << leg;
+}
+
+void
+members_added(unsigned leg) {
+  COUNT(additions);
+  sim.removed_promised &= ~(1u << leg);
+  sim.uuid_promised[leg] = sim.uuid_asked[leg];
+}
+
+void
+members_assembled(const struct sf_assembly *assembly) {
+  unsigned removed = assembly->base.removed;
+
+  if (removed & ~(sim.removed_promised | sim.removed_asked))
+    sim_fail("a start lacks a leg that nobody removed: 0x%x", removed);
+  if (sim.removed_promised & sim.removed_asked & ~removed)
+    sim_fail("a start has a leg that was removed: all but 0x%x", removed);
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if ((removed >> i & 1) && (assembly->current >> i & 1 || assembly->whole >> i & 1 ||
+                               assembly->verdict[i] == SF_LEG_BEHIND))
+      sim_fail("leg %u was removed, and is %s", i, sf_verdict_name(assembly->verdict[i]));
+  sim.removed_taken = removed;
+}
+
+void
+members_started(void) {
+  sim.removed_promised = sim.removed_asked = sim.removed_taken;
+}
