@@ -131,7 +131,7 @@ inside_check_states(const struct sf_volume *v) {
 
 enum sf_leg_state
 inside_leg_state(const struct sf_volume *v, unsigned leg) {
-  return leg_state(&v->leg[leg]);
+  return leg < v->legs ? leg_state(&v->leg[leg]) : SF_STATE_FAULTY;
 }
 
 void

@@ -2,13 +2,21 @@
  * it is and must never be taken for a leg, nor for the one that is added in that place with a disk of
  * its own (replace.c says what may befall the two).  The configuration lists all of them all the time:
  * what the volume does not know is not the volume's. */
-#include <string.h>
-
 #include "sim/sim.h"
 
 bool
 members_has(unsigned leg) {
   return sf_volume_find_leg(sim.volume, sim.config.leg[leg].name) == (int) leg;
+}
+
+static unsigned
+empty_places(const struct sf_superblock *sb) {
+  return sb->removed | (((1u << sim.options.legs) - 1) & ~((1u << sb->legs) - 1));
+}
+
+void
+members_init(void) {
+  sim.removed_promised = sim.removed_asked = empty_places(&sim.format);
 }
 
 /* Into the lowest empty place. */
@@ -80,7 +88,7 @@ members_added(unsigned leg) {
 
 void
 members_assembled(const struct sf_assembly *assembly) {
-  unsigned removed = assembly->base.removed;
+  unsigned removed = empty_places(&assembly->base);
 
   if (removed & ~(sim.removed_promised | sim.removed_asked))
     sim_fail("a start lacks a leg that nobody removed: 0x%x", removed);

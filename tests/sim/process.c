@@ -124,10 +124,10 @@ is_available(unsigned leg) {
 }
 
 static void
-create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
+create(const struct sf_config *config, const struct sf_assembly *assembly,
+       const struct sf_leg_found *found) {
   struct sf_volume_host host = tio_host;
-  struct sf_volume_params params = {
-      .config = &sim.config, .assembly = assembly, .block_bytes = BLOCK};
+  struct sf_volume_params params = {.config = config, .assembly = assembly, .block_bytes = BLOCK};
   int r;
 
   host.timer = host_timer;
@@ -147,8 +147,7 @@ create(const struct sf_assembly *assembly, const struct sf_leg_found *found) {
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
                                  .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
     else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_UNFORMATTED &&
-             verdict != SF_LEG_TOO_SMALL && !sim.has_other_disk[i] &&
-             !(assembly->base.removed >> i & 1))
+             verdict != SF_LEG_TOO_SMALL && !sim.has_other_disk[i])
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }
   sim.base = assembly->base;
@@ -184,7 +183,9 @@ check_clean_start(const struct sf_assembly *assembly) {
 static bool
 process_start(void) {
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+  struct sf_config config = sim.config;
   struct sf_assembly assembly;
+  int from[SF_LEGS_MAX];
 
   for (unsigned i = 0; i < sim.options.legs; i++) {
     bool absent =
@@ -196,7 +197,7 @@ process_start(void) {
     else
       found[i].error = -ENOENT;
   }
-  sf_assemble(&sim.config, found, false, &assembly);
+  sf_assemble_file(&config, found, false, from, &assembly);
   TRACE("start: may %d, current 0x%x, from (%lu, %lu) in-sync 0x%x%s: %s", assembly.may_start,
         assembly.current, (unsigned long) assembly.base.record.term,
         (unsigned long) assembly.base.record.change, assembly.base.record.in_sync,
@@ -209,7 +210,7 @@ process_start(void) {
   members_assembled(&assembly);
   replace_assembled(&assembly);
   check_clean_start(&assembly);
-  create(&assembly, found);
+  create(&config, &assembly, found);
   return true;
 }
 
@@ -291,11 +292,11 @@ process_discard(unsigned leg) {
 static void
 empty(unsigned leg) {
   struct sf_superblock sb;
-  uint16_t others = (uint16_t) (((1u << sim.options.legs) - 1) & ~(1u << leg));
+  uint16_t others;
   struct sf_leg_found found;
 
   sf_volume_get_identity(sim.volume, &sb);
-  others &= (uint16_t) ~sb.removed;
+  others = (uint16_t) (((1u << sb.legs) - 1) & ~(1u << leg) & ~sb.removed);
   sim.discard[leg] = false;
   found_of(leg, false, false, &found);
   if (sim.discard_own[leg] &&

@@ -108,6 +108,8 @@ replace_assembled(const struct sf_assembly *assembly) {
   for (unsigned i = 0; i < sim.options.legs; i++) {
     const struct sf_uuid *uuid = &assembly->base.leg_uuid[i];
 
+    if (i >= assembly->base.legs)
+      continue;
     if (!sf_uuid_equal(uuid, &sim.uuid_promised[i]) && !sf_uuid_equal(uuid, &sim.uuid_asked[i]))
       sim_fail("leg %u: a start knows it under a uuid that was replaced", i);
     if ((assembly->verdict[i] == SF_LEG_CURRENT || assembly->verdict[i] == SF_LEG_BEHIND) &&

@@ -76,7 +76,7 @@ static void
 format_legs(void) {
   struct sf_superblock *sb = &sim.format;
 
-  *sb = (struct sf_superblock){.legs = (uint8_t) sim.options.legs,
+  *sb = (struct sf_superblock){.legs = (uint8_t) sim.options.legs_formatted,
                                .data_offset = sim.data_offset,
                                .data_bytes = sim.blocks * BLOCK,
                                .extent_bytes = sim.options.extent_bytes,
@@ -84,20 +84,23 @@ format_legs(void) {
   number_uuid(&sb->volume, 200);
   number_uuid(&sb->lineage, 201);
   strcpy(sb->volume_name, "sim");
-  for (unsigned i = 0; i < sim.options.legs; i++) {
+  for (unsigned i = 0; i < sb->legs; i++) {
     number_uuid(&sb->leg_uuid[i], i + 1);
     sim.uuid_promised[i] = sim.uuid_asked[i] = sb->leg_uuid[i];
     strcpy(sb->leg_name[i], sim.config.leg[i].name);
   }
+  members_init();
   sb->record = (struct sf_record){.term = 1,
                                   .change = 1,
-                                  .in_sync = (uint16_t) ((1u << sim.options.legs) - 1),
+                                  .in_sync = (uint16_t) ((1u << sim.options.legs_formatted) - 1),
                                   .min_legs = (uint8_t) sim.options.min_legs,
                                   .clean = true};
   for (unsigned i = 0; i < sim.options.legs; i++) {
     struct sim_leg *leg = &sim.leg[i];
 
     medium_init(leg, i);
+    if (i >= sb->legs)
+      continue; /* an empty disk */
     sb->leg_index = (uint8_t) i;
     for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES; sb->serial++)
       sf_superblock_encode(sb,

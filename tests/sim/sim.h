@@ -48,6 +48,7 @@ enum {
 
 struct options {
   unsigned legs, min_legs, clients, megabytes, short_blocks;
+  unsigned legs_formatted; /* the others may be added */
   uint64_t extent_bytes, intent_delay_ns;
   unsigned hot_extents;
   uint64_t ops; /* client requests until healing begins */
@@ -299,6 +300,7 @@ void replace_assembled(const struct sf_assembly *assembly);
 void replace_started(void);
 bool replace_mend(unsigned leg);
 bool members_has(unsigned leg); /* else its place is empty */
+void members_init(void);
 void members_add(void);
 void members_act(void);
 void members_removed(unsigned leg);

@@ -211,6 +211,11 @@ draw_storm(struct options *o) {
   }
 }
 
+static void
+draw_spare(struct options *o) {
+  DRAW(legs_formatted, o->legs - (o->members_gap_ns != 0 && o->legs > o->min_legs && one_in(2)));
+}
+
 void
 swarm_draw(uint64_t seed, struct options *options) {
   *options = (struct options){0};
@@ -221,6 +226,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_faults(options);
   draw_ends(options);
   draw_storm(options);
+  draw_spare(options);
 }
 
 #define MS(ns) ((unsigned long) ((ns) / SIM_MS))
@@ -228,12 +234,13 @@ swarm_draw(uint64_t seed, struct options *options) {
 void
 swarm_print(const struct options *o, FILE *to) {
   fprintf(to,
-          "  volume: legs %u, min_legs %u, %u MiB less %u blocks, extents of %lu, intent delay %lu "
+          "  volume: legs %u of %u, min_legs %u, %u MiB less %u blocks, extents of %lu, intent "
+          "delay %lu "
           "ms, hot extents %u, on_too_few %s, deadlines %lu/%lu/%lu ms, fail_timeout %lu ms\n",
-          o->legs, o->min_legs, o->megabytes, o->short_blocks, (unsigned long) o->extent_bytes,
-          MS(o->intent_delay_ns), o->hot_extents, o->suspend ? "suspend" : "error",
-          MS(o->deadline_ns[0]), MS(o->deadline_ns[1]), MS(o->deadline_ns[2]),
-          MS(o->fail_timeout_ns));
+          o->legs_formatted, o->legs, o->min_legs, o->megabytes, o->short_blocks,
+          (unsigned long) o->extent_bytes, MS(o->intent_delay_ns), o->hot_extents,
+          o->suspend ? "suspend" : "error", MS(o->deadline_ns[0]), MS(o->deadline_ns[1]),
+          MS(o->deadline_ns[2]), MS(o->fail_timeout_ns));
   for (unsigned i = 0; i < o->legs; i++)
     fprintf(to, "  leg %u: latency %lu us, timeout %lu ms\n", i,
             (unsigned long) (o->latency_ns[i] / SIM_US), MS(o->leg_timeout_ns[i]));
