@@ -211,6 +211,8 @@ process_start(void) {
   replace_assembled(&assembly);
   check_clean_start(&assembly);
   create(&config, &assembly, found);
+  if (sim.options.break_permille != 0 && !sim.healing && random_chance(sim.options.break_permille))
+    event_add(sim.now_ns + random_below(4 * sim.options.latency_ns[0]), EV_KILL, EVENT_ONCE, 0);
   return true;
 }
 

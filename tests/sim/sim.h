@@ -78,6 +78,7 @@ struct options {
   uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns, grow_gap_ns; /* 0 = never */
   uint64_t replace_gap_ns, members_gap_ns;
   unsigned absent_permille; /* legs left out at a restart */
+  unsigned break_permille;  /* starts that are killed before they serve */
   unsigned give_up_permyriad;
 };
 

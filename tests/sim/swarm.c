@@ -199,9 +199,10 @@ draw_storm(struct options *o) {
   o->min_legs = some(2, o->legs - 1);
   o->nemesis_permille = some(200, 900);
   o->absent_permille = some(200, 600);
+  o->break_permille = some(200, 900);
   o->kill_gap_ns = between(20, 400) * SIM_MS;
   o->power_gap_ns = one_in(2) ? o->kill_gap_ns : 0;
-  o->flush_error_weight = o->buffers = 0;
+  o->flush_error_weight = o->buffers = o->rest_permille = 0;
   if (o->ops > 300)
     o->ops = 300;
   for (unsigned i = 0; i < o->legs; i++) {
@@ -264,8 +265,8 @@ swarm_print(const struct options *o, FILE *to) {
           o->reset_permille, o->nemesis_permille, o->promotion_permille, o->behind_permille);
   fprintf(to,
           "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
-          "growth %lu, replace %lu, members %lu, absent at a start %u/1000\n",
+          "growth %lu, replace %lu, members %lu, absent at a start %u/1000, broken off %u/1000\n",
           MS(o->kill_gap_ns), MS(o->power_gap_ns), MS(o->stop_gap_ns), MS(o->operator_gap_ns),
           MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), MS(o->replace_gap_ns),
-          MS(o->members_gap_ns), o->absent_permille);
+          MS(o->members_gap_ns), o->absent_permille, o->break_permille);
 }
