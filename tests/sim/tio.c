@@ -515,8 +515,8 @@ on_finish(uint32_t index) {
     error = -EIO;
   }
   r->finished = true;
-  /* A leg is not well while it still works on what it was given when it was not. */
-  if ((r->lost || r->submitted_ns < leg->fault_ended_ns) && leg->cured_ns < sim.now_ns)
+  /* A leg is not well while it gives errors, or still works on what it was given when it was not. */
+  if ((fails || r->lost || r->submitted_ns < leg->fault_ended_ns) && leg->cured_ns < sim.now_ns)
     leg->cured_ns = sim.now_ns;
   if (!fails) {
     if (writes(r->op) && r->life != sim.life)
