@@ -3,11 +3,13 @@
  * Pure: superblocks in, verdict out.  Used by the start itself, by `surefootctl check`, and by the
  * simulator.
  *
- * The rule.  Take the newest record of the newest lineage that is not void.  (Void: one of the legs
- * that it names is present, holds an older record and a claim of a later term; the record never
- * became durable and a later start went on without it.)  Start when at least min_legs of its
+ * The rule.  Take the newest record of the newest lineage.  Start when at least min_legs of its
  * in-sync legs are present and fewer than min_legs of them are absent: then no newer record can
- * exist among the absent, and any two starts share a leg. */
+ * exist among the absent, and any two starts share a leg.
+ * A record is doubted when one of the legs that it names is present, holds an older record and a claim
+ * of a later term: it may never have become durable, and a later start may have gone on without it.
+ * Then every leg named by it or by the records of those that doubt it must be present; of these
+ * records the newest wins that could start so and leaves fewer than min_legs out of each other. */
 #ifndef SUREFOOT_ASSEMBLY_H
 #define SUREFOOT_ASSEMBLY_H
 
