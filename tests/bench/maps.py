@@ -25,14 +25,15 @@ EVERY_DEADLINE = "2s"  # a slow moment of this disk is no reason to take a leg o
 
 
 class Side:
-    """One build and its volume; idle while the other has its turn."""
+    """One volume, served by the one build and by the other in turns: files of their own would lie in
+    different places of the disk, and that alone can be a tenth."""
 
-    def __init__(self, name, build, **settings):
-        self.name = name
-        self.rig = Rig(build)
+    def __init__(self, builds):
+        self.builds = builds
+        self.rig = Rig(builds["with"])
         self.volume = self.rig.volume(
             self.rig.file_legs(), SIZE, write_deadline=EVERY_DEADLINE,
-            read_deadline=EVERY_DEADLINE, flush_deadline=EVERY_DEADLINE, **settings).create()
+            read_deadline=EVERY_DEADLINE, flush_deadline=EVERY_DEADLINE).create()
         self.start()
         self.fio("write", bs="1M", depth=8, whole=True)
 
@@ -40,11 +41,15 @@ class Side:
         self.server = self.volume.serve(threads=64)
         self.volume.wait_all_in_sync(60)
 
-    def restart(self, **settings):
+    def use(self, name):
+        """A clean stop, which leaves no intent, and a start."""
         self.server.stop(60)
+        self.rig.plugin = Path(self.builds[name]).resolve() / "lib" / "nbdkit-surefoot-plugin.so"
+        self.start()
+
+    def configure(self, **settings):
         self.volume.settings.update(settings)
         self.volume.write_conf()
-        self.start()
 
     def fio(self, rw, bs="4k", depth=32, seconds=None, whole=False, io_size=None):
         words = ["fio", "--name=load", "--ioengine=nbd", f"--uri={self.server.uri}", f"--rw={rw}",
@@ -70,13 +75,18 @@ class Side:
         self.rig.close()
 
 
-def in_turns(sides, rounds, measure):
+NAMES = ("with", "without")
+
+
+def in_turns(side, rounds, measure):
     """[[with, without], ...]: who comes first changes from round to round."""
     pairs = []
     for number in range(rounds):
-        order = sides if number % 2 == 0 else sides[::-1]
-        found = {side.name: measure(side) for side in order}
-        pairs.append([found[side.name] for side in sides])
+        found = {}
+        for name in NAMES if number % 2 == 0 else NAMES[::-1]:
+            side.use(name)
+            found[name] = measure(side)
+        pairs.append([found[name] for name in NAMES])
     return pairs
 
 
@@ -88,21 +98,20 @@ def compare(what, pairs, key):
     return {"with": with_maps, "without": without, "ratio": ratio, "rounds": values}
 
 
-def measure_hot(sides, rounds, seconds):
+def measure_hot(side, rounds, seconds):
     def once(side):
         side.touch_every_extent()
         return side.fio("randwrite", seconds=seconds)
 
-    pairs = in_turns(sides, rounds, once)
+    pairs = in_turns(side, rounds, once)
     return {"hot": compare("hot: 4 KiB random writes per second, depth 32", pairs, "per_s")}
 
 
-def measure_first(sides, rounds):
+def measure_first(side, rounds):
     def once(side):
-        side.restart()  # a clean stop leaves no intent
         return {"first": side.touch_every_extent(), "second": side.touch_every_extent()}
 
-    pairs = in_turns(sides, rounds, once)
+    pairs = in_turns(side, rounds, once)
     found = {}
     for which in ("first", "second"):
         for percentile in ("p50_us", "p99_us"):
@@ -112,10 +121,9 @@ def measure_first(sides, rounds):
     return found
 
 
-def measure_cold(sides, rounds, seconds):
-    for side in sides:
-        side.restart(hot_extents=16, intent_delay="10ms")
-    pairs = in_turns(sides, rounds, lambda side: side.fio("randwrite", seconds=seconds))
+def measure_cold(side, rounds, seconds):
+    side.configure(hot_extents=16, intent_delay="10ms")
+    pairs = in_turns(side, rounds, lambda side: side.fio("randwrite", seconds=seconds))
     return {"cold": compare("cold: 4 KiB random writes per second, depth 32", pairs, "per_s")}
 
 
@@ -129,7 +137,7 @@ def main():
     parser.add_argument("--json", help="write the numbers there too")
     arguments = parser.parse_args()
 
-    sides = [Side("with", arguments.build), Side("without", arguments.without)]
+    side = Side({"with": arguments.build, "without": arguments.without})
     found = {}
     try:
         print(f"{machine_text()}, 3 legs, files of {SIZE // MIB} MiB under O_DIRECT")
@@ -137,14 +145,13 @@ def main():
               f"{'without':>10} {'ratio':>8}")
         parts = arguments.parts.split(",")
         if "hot" in parts:
-            found.update(measure_hot(sides, arguments.rounds, arguments.seconds))
+            found.update(measure_hot(side, arguments.rounds, arguments.seconds))
         if "first" in parts:
-            found.update(measure_first(sides, max(1, arguments.rounds // 2)))
+            found.update(measure_first(side, max(1, arguments.rounds // 2)))
         if "cold" in parts:
-            found.update(measure_cold(sides, arguments.rounds, arguments.seconds))
+            found.update(measure_cold(side, arguments.rounds, arguments.seconds))
     finally:
-        for side in sides:
-            side.close()
+        side.close()
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n")
     return 0
