@@ -350,5 +350,6 @@ fault_cure(unsigned index) {
 
 bool
 fault_is_sound(unsigned index) {
-  return !is_troubled(&sim.leg[index]) && !tio_has_lost(index);
+  /* A disk that was gone and is back is not: what was opened before stays dead. */
+  return !is_troubled(&sim.leg[index]) && !sim.leg[index].device_dead && !tio_has_lost(index);
 }
