@@ -72,7 +72,9 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
     r = sf_volume_leg_fail(serve->volume, (unsigned) leg, now);
     if (r == -EBUSY)
       snprintf(error, SF_CONFIG_ERROR_MAX,
-               "leg %s is needed: fewer than min_legs would stay in sync without it", name);
+               "leg %s is needed: fewer than min_legs would stay in sync without it, or the volume "
+               "is only starting",
+               name);
   } else if (strcmp(action, "return") == 0) {
     r = sf_volume_leg_return(serve->volume, (unsigned) leg, now);
     if (r == -EBUSY)

@@ -88,11 +88,13 @@ leg_wants(const struct sf_volume *v, unsigned index, uint64_t offset, uint64_t l
   return false;
 }
 
+/* Not while a term is claimed: a start may do without a leg's claim only as claim_can_spare() has it. */
 bool
 leg_can_leave(const struct sf_volume *v, unsigned index) {
   legset rest = volume_serving(v) & (legset) ~legbit(index);
 
-  return (v->latest.in_sync & legbit(index)) && rest != 0 && legcount(rest) >= v->min_legs;
+  return v->phase != PHASE_CLAIMING && (v->latest.in_sync & legbit(index)) && rest != 0 &&
+         legcount(rest) >= v->min_legs;
 }
 
 /* R2 where one answer says nothing of the other legs: is it this leg that does not answer, and not more

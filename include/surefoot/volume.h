@@ -149,7 +149,7 @@ int sf_volume_destroy(struct sf_volume *volume);
 int sf_volume_configure(struct sf_volume *volume, const struct sf_config *config, uint64_t now_ns);
 void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
 
-/* Takes a leg out: -EBUSY if too few would stay in sync. */
+/* Takes a leg out: -EBUSY if too few would stay in sync, or a start still claims its term. */
 int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Takes a faulty or missing leg back: through missing or probing to catching-up. */
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);

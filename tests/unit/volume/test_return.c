@@ -104,6 +104,26 @@ an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_superblocks(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+}
+
+/* Legs that differ by a record that reached one of them only: each must have the copy of the newest that
+ * comes with the claim, or the other one starts alone later and lacks what was written since. */
+static void
+a_claimant_cannot_be_taken_out(void **state) {
+  rig_init(&rig, 2, 1, 65536, 64);
+  rig.holds = holds_superblocks;
+  rig_start(&rig);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 0, rig.now_ns), -EBUSY);
+  rig.holds = NULL;
+  rig_pass(&rig, 100);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 0, rig.now_ns), 0);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_FAULTY);
+  rig_free(&rig);
+}
+
 /* The host had no thread for it: that is no answer, and it is asked again. */
 static void
 an_opening_that_could_not_be_tried_is_tried_again(void **state) {
@@ -125,6 +145,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_refused_leg_is_looked_at_anew),
       cmocka_unit_test(a_leg_failed_while_it_is_opened_is_looked_at_anew),
+      cmocka_unit_test(a_claimant_cannot_be_taken_out),
       cmocka_unit_test(an_opening_that_could_not_be_tried_is_tried_again),
       cmocka_unit_test(an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too),
 
