@@ -8,17 +8,6 @@
 
 enum { LOOKS_BETWEEN = 6 }; /* a set that is not too large stays hot so many delays */
 
-static bool
-is_durable(const struct sf_volume *v, uint64_t extent) {
-  const struct map_page *page = &v->maps.page[map_page_of(extent)];
-  uint64_t version = v->maps.intent_version[extent];
-
-  EACH_LEG(leg, v->needs)
-  if (page->done[leg] < version)
-    return false;
-  return true;
-}
-
 /* Whether these may be written now; if not, what they wait for is on its way. */
 bool
 intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
@@ -38,7 +27,7 @@ intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
       map_changed(v, page, true);
       maps->intent_version[e] = maps->page[page].version;
       ready = false;
-    } else if (!is_durable(v, e)) {
+    } else if (!map_is_durable(v, page, maps->intent_version[e])) {
       map_need(v, page, maps->intent_version[e]);
       ready = false;
     }

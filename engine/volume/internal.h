@@ -252,7 +252,7 @@ struct map_page {
   uint64_t since_ns[SF_LEGS_MAX];
   legset overdue, failed; /* the last one is late, or ended with an error */
   bool had_intent;        /* at the start */
-  /* The first version that calls all of the leg stale, since it came; 0: it did at the start. */
+  /* The first version that calls all of the leg stale, of one that lacks everything. */
   uint64_t lacks_all[SF_LEGS_MAX];
 };
 
@@ -446,6 +446,8 @@ void record_promote(struct sf_volume *v, unsigned leg);
 void record_drive(struct sf_volume *v);
 /* Writes the record as it is to a leg that it does not name. */
 void record_tell(struct sf_volume *v, unsigned leg);
+/* Its superblock write is late or has failed: what that means for the leg. */
+void record_judge(struct sf_volume *v, unsigned leg);
 void record_tick(struct sf_volume *v);
 void record_settle(struct sf_volume *v);
 bool record_is_durable(const struct sf_volume *v);
@@ -503,6 +505,8 @@ void map_changed(struct sf_volume *v, uint64_t page, bool urgent);
 void map_need(struct sf_volume *v, uint64_t page, uint64_t version);
 void map_carry(struct sf_volume *v, unsigned leg); /* all pages as they are now, to a newcomer */
 bool map_is_carried(const struct sf_volume *v, unsigned leg);
+/* So much of the page is on every leg that an answer needs. */
+bool map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version);
 void map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not known any more */
 void map_leg_flushed(struct sf_volume *v, unsigned leg);
 void map_settle(struct sf_volume *v);

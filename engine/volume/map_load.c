@@ -60,6 +60,8 @@ compare_pages(struct sf_volume *v, const struct sf_volume_params *params) {
     uint64_t first = p * SF_MAP_EXTENTS, last = first + SF_MAP_EXTENTS - 1;
 
     page->version = 1;
+    for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+      page->lacks_all[i] = page->version;
     page->had_intent = sf_map_any(&v->maps.intent, first, last);
     map_encode(v, p, bytes);
     SF_MUST(sf_map_page_decode(bytes, &v->identity.volume, (uint32_t) p, &wanted));

@@ -87,6 +87,14 @@ lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version
   return set;
 }
 
+bool
+map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version) {
+  EACH_LEG(leg, v->needs)
+  if (v->maps.page[page].done[leg] < version)
+    return false;
+  return true;
+}
+
 /* ---- what is to be written ---- */
 
 void

@@ -7,10 +7,6 @@
  * and lacks what the maps say.  Never before: a start that finds it must find its stale bits too. */
 #include "volume/internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "assembly/blank.h"
 
 bool
@@ -18,6 +14,8 @@ newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb) {
   return sf_leg_needs_whole_copy(&v->identity, sb);
 }
 
+/* Also for one that is older than we left it: its superblock does not show at the next start what it
+ * lacks, so that it is said on disk at once. */
 void
 newcomer_arrived(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -32,31 +30,10 @@ newcomer_arrived(struct sf_volume *v, unsigned index) {
 
 static bool
 is_on_disk(const struct sf_volume *v, unsigned index) {
-  for (uint64_t p = 0; p < v->maps.pages; p++) {
-    const struct map_page *page = &v->maps.page[p];
-    uint64_t version = page->lacks_all[index] != 0 ? page->lacks_all[index] : 1;
-
-    EACH_LEG(leg, v->needs)
-    if (page->done[leg] < version)
+  for (uint64_t p = 0; p < v->maps.pages; p++)
+    if (!map_is_durable(v, p, v->maps.page[p].lacks_all[index]))
       return false;
-  }
   return true;
-}
-
-/* It holds a request that is late, or cannot keep a superblock: not one to copy to. */
-static void
-fall_back(struct sf_volume *v, unsigned index) {
-  struct meta *meta = &v->leg[index].meta;
-  enum sf_leg_state to = meta->failed ? leg_state_for(meta->error) : SF_STATE_LATE;
-  char reason[128];
-
-  if (meta->failed)
-    snprintf(reason, sizeof reason, "superblock write: %s", strerror(-meta->error));
-  else
-    snprintf(reason, sizeof reason, "superblock write not answered in %" PRIu64 " ms",
-             sf_config_timeout(&v->config, index, SF_WRITE_KIND) / SF_MS);
-  meta->failed = meta->overdue = false;
-  leg_fall_back(v, index, to, reason);
 }
 
 void
@@ -66,9 +43,11 @@ newcomer_settle(struct sf_volume *v, unsigned index) {
   if (v->phase != PHASE_SERVING || leg_state(leg) != SF_STATE_CATCHING_UP ||
       v->joining == (int) index || !newcomer_lacks_all(v, &leg->sb))
     return;
-  if (leg->meta.failed || leg->meta.overdue)
-    fall_back(v, index);
-  else if (!leg->meta.busy && record_is_durable(v) && v->grow.step == GROW_NONE &&
-           is_on_disk(v, index))
+  if (leg->meta.failed || leg->meta.overdue) {
+    record_judge(v, index);
+    leg->meta.failed = leg->meta.overdue = false; /* it may come back */
+  } else if (!leg->meta.busy && record_is_durable(v) && v->grow.step == GROW_NONE &&
+             is_on_disk(v, index)) {
     record_tell(v, index);
+  }
 }

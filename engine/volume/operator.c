@@ -122,14 +122,6 @@ refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *s
                   : "split brain: it went on in another line of history; `leg discard` gives it up";
 }
 
-/* Said on disk as well: unlike one that was emptied, this leg does not show it at the next start. */
-static void
-lacks_all(struct sf_volume *v, struct leg *leg) {
-  sf_map_fill(&leg->stale);
-  for (uint64_t p = 0; p < v->maps.pages; p++)
-    map_changed(v, p, false);
-}
-
 void
 sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
                      const struct sf_superblock *sb, uint64_t bytes, int error, uint64_t now_ns) {
@@ -158,10 +150,8 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
       leg->device = device;
       leg->sb = *sb;
       leg->bytes = bytes;
-      if (newcomer_lacks_all(v, sb))
+      if (newcomer_lacks_all(v, sb) || sb->serial < known)
         newcomer_arrived(v, index);
-      else if (sb->serial < known)
-        lacks_all(v, leg);
       leg_move(v, index, SF_STATE_PROBING, "it is there again");
       probe_schedule(v, index, false);
     }

@@ -126,8 +126,8 @@ spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const 
   leg_move(v, index, to, reason);
 }
 
-static void
-judge(struct sf_volume *v, unsigned index) {
+void
+record_judge(struct sf_volume *v, unsigned index) {
   struct meta *meta = &v->leg[index].meta;
   enum sf_leg_state to = meta->failed ? leg_state_for(meta->error) : SF_STATE_LATE;
   unsigned others = 0;
@@ -186,7 +186,7 @@ record_settle(struct sf_volume *v) {
     struct meta *meta = &v->leg[leg].meta;
 
     if ((meta->overdue || meta->failed) && (v->latest.in_sync & legbit(leg)))
-      judge(v, leg);
+      record_judge(v, leg);
   }
   EACH_LEG(leg, v->latest.in_sync)
   all = all && v->leg[leg].meta.done == v->version;
