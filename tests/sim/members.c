@@ -53,23 +53,17 @@ remove_leg(unsigned leg) {
 
 void
 members_act(void) {
-  unsigned leg = (unsigned) random_below(sim.options.legs);
+  unsigned leg = process_leg_to_change();
 
   if (sim.volume == NULL || sim.stopping)
     return;
   sim.troubles++;
-  for (unsigned i = 0; i < sim.options.legs; i++)
-    if (sim.leg_state[i] == SF_STATE_FAULTY || sim.leg_state[i] == SF_STATE_MISSING)
-      leg = i;
-  if (!members_has(leg)) {
+  if (!members_has(leg))
     members_add();
-  } else if (sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING) {
+  else if (process_leg_is_out(leg))
     remove_leg(leg);
-  } else {
-    int r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
-
-    TRACE("operator: fail leg %u: %d", leg, r);
-  }
+  else
+    process_fail(leg);
 }
 
 /* The volume's lock is held. */

@@ -331,6 +331,28 @@ pause_process(void) {
         (unsigned long) ((sim.paused_until_ns - sim.now_ns) / SIM_US));
 }
 
+bool
+process_leg_is_out(unsigned leg) {
+  return sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
+}
+
+unsigned
+process_leg_to_change(void) {
+  unsigned leg = (unsigned) random_below(sim.options.legs);
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (process_leg_is_out(i))
+      leg = i;
+  return leg;
+}
+
+void
+process_fail(unsigned leg) {
+  int r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
+
+  TRACE("operator: fail leg %u: %d", leg, r);
+}
+
 static void
 operator_acts(void) {
   unsigned leg = (unsigned) random_below(sim.options.legs);
@@ -342,7 +364,7 @@ operator_acts(void) {
   for (unsigned i = 0; i < sim.options.legs && random_chance(500); i++)
     if (sim.leg_state[i] == SF_STATE_FAULTY)
       leg = i;
-  bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
+  bool out = process_leg_is_out(leg);
 
   if (!members_has(leg))
     return;
@@ -354,8 +376,7 @@ operator_acts(void) {
     r = sf_volume_leg_return(sim.volume, leg, sim.now_ns);
     TRACE("operator: return leg %u: %d", leg, r);
   } else {
-    r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
-    TRACE("operator: fail leg %u: %d", leg, r);
+    process_fail(leg);
   }
 }
 

@@ -66,21 +66,15 @@ replace_begin(unsigned leg) {
 
 void
 replace_acts(void) {
-  unsigned leg = (unsigned) random_below(sim.options.legs);
+  unsigned leg = process_leg_to_change();
 
   if (sim.volume == NULL || sim.stopping)
     return;
   sim.troubles++;
-  for (unsigned i = 0; i < sim.options.legs; i++)
-    if (sim.leg_state[i] == SF_STATE_FAULTY || sim.leg_state[i] == SF_STATE_MISSING)
-      leg = i;
-  if (sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING) {
+  if (process_leg_is_out(leg))
     replace_begin(leg);
-  } else {
-    int r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
-
-    TRACE("operator: fail leg %u: %d", leg, r);
-  }
+  else
+    process_fail(leg);
 }
 
 /* The volume's lock is held. */
@@ -128,8 +122,8 @@ replace_started(void) {
   memcpy(sim.uuid_promised, sim.uuid_taken, sizeof sim.uuid_promised);
 }
 
-/* The operator mends the path of a leg that is not open, as it was refused; where neither disk is the leg's, as one was
- * replaced and the other never written, he replaces it once more.  True: he has. */
+/* The operator mends the path of a leg that is not open, as it was refused; where neither disk is the
+ * leg's, as one was replaced and the other never written, he replaces it once more.  True: he has. */
 bool
 replace_mend(unsigned leg) {
   struct sf_superblock identity;

@@ -212,7 +212,7 @@ is_healed(void) {
 static void
 heal_leg(unsigned leg) {
   struct sf_leg_found found;
-  bool out = sim.leg_state[leg] == SF_STATE_FAULTY || sim.leg_state[leg] == SF_STATE_MISSING;
+  bool out = process_leg_is_out(leg);
 
   if (!members_has(leg)) {
     members_add();

@@ -280,6 +280,10 @@ bool fault_is_sound(unsigned leg);
 
 void process_event(const struct event *event);
 void process_discard(unsigned leg);
+void process_fail(unsigned leg);
+bool process_leg_is_out(unsigned leg);
+unsigned process_leg_to_change(
+    void); /* one that is out, if there is one: they alone can be replaced or removed */
 void process_kill(void);
 void process_power_cut(void);
 void process_start_schedules(void);

@@ -847,7 +847,6 @@ test_dump(void **state) {
   assert_non_null(strstr(result.err, ": too small for a leg: "));
 }
 
-/* A leg that the volume would start from is not discarded; a damaged one is, and is behind then. */
 /* Any volume that goes on without it would do. */
 static void
 give_up_leg_b(const struct legs *legs) {
@@ -862,6 +861,8 @@ give_up_leg_b(const struct legs *legs) {
   assert_int_equal(sf_leg_discard(legs->leg[1], &sb, 1, false, error), 0);
 }
 
+/* A leg that the volume would start from is not discarded, nor one that cannot say that it is the leg's
+ * own disk; one that the volume would go on without is, and is behind then. */
 static void
 test_discard_offline(void **state) {
   struct legs *legs = *state;

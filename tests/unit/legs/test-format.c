@@ -297,7 +297,7 @@ test_discard(void **state) {
 
 /* What a disk change comes to: a new, empty file; or one whose superblock is damaged. */
 static void
-test_discard_takes_new_and_damaged(void **state) {
+test_discard_of_new_and_damaged(void **state) {
   struct fixture *f = *state;
   struct sf_assembly assembly;
   make_volume(f);
@@ -388,7 +388,7 @@ main(void) {
       TEST(test_superblocks_come_last),
       TEST(test_an_interrupted_format_is_no_volume),
       TEST(test_discard),
-      TEST(test_discard_takes_new_and_damaged),
+      TEST(test_discard_of_new_and_damaged),
       TEST(test_discard_refuses),
       TEST(test_discard_of_a_single_leg),
   };
