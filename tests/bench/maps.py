@@ -17,14 +17,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 import fio
-from rig import MIB, Rig
+from rig import MIB, Rig, plugin_of
 
 SIZE = 1024 * MIB
 EXTENT = MIB
 EVERY_DEADLINE = "2s"  # a slow moment of this disk is no reason to take a leg out
 
 
-class Side:
+class Subject:
     """One volume, served by the one build and by the other in turns: files of their own would lie in
     different places of the disk, and that alone can be a tenth."""
 
@@ -44,7 +44,7 @@ class Side:
     def use(self, name):
         """A clean stop, which leaves no intent, and a start."""
         self.server.stop(60)
-        self.rig.plugin = Path(self.builds[name]).resolve() / "lib" / "nbdkit-surefoot-plugin.so"
+        self.rig.plugin = plugin_of(self.builds[name])
         self.start()
 
     def configure(self, **settings):
@@ -78,14 +78,14 @@ class Side:
 NAMES = ("with", "without")
 
 
-def in_turns(side, rounds, measure):
+def in_turns(subject, rounds, measure):
     """[[with, without], ...]: who comes first changes from round to round."""
     pairs = []
     for number in range(rounds):
         found = {}
         for name in NAMES if number % 2 == 0 else NAMES[::-1]:
-            side.use(name)
-            found[name] = measure(side)
+            subject.use(name)
+            found[name] = measure(subject)
         pairs.append([found[name] for name in NAMES])
     return pairs
 
@@ -98,20 +98,20 @@ def compare(what, pairs, key):
     return {"with": with_maps, "without": without, "ratio": ratio, "rounds": values}
 
 
-def measure_hot(side, rounds, seconds):
-    def once(side):
-        side.touch_every_extent()
-        return side.fio("randwrite", seconds=seconds)
+def measure_hot(subject, rounds, seconds):
+    def once(subject):
+        subject.touch_every_extent()
+        return subject.fio("randwrite", seconds=seconds)
 
-    pairs = in_turns(side, rounds, once)
+    pairs = in_turns(subject, rounds, once)
     return {"hot": compare("hot: 4 KiB random writes per second, depth 32", pairs, "per_s")}
 
 
-def measure_first(side, rounds):
-    def once(side):
-        return {"first": side.touch_every_extent(), "second": side.touch_every_extent()}
+def measure_first(subject, rounds):
+    def once(subject):
+        return {"first": subject.touch_every_extent(), "second": subject.touch_every_extent()}
 
-    pairs = in_turns(side, rounds, once)
+    pairs = in_turns(subject, rounds, once)
     found = {}
     for which in ("first", "second"):
         for percentile in ("p50_us", "p99_us"):
@@ -121,9 +121,9 @@ def measure_first(side, rounds):
     return found
 
 
-def measure_cold(side, rounds, seconds):
-    side.configure(hot_extents=16, intent_delay="10ms")
-    pairs = in_turns(side, rounds, lambda side: side.fio("randwrite", seconds=seconds))
+def measure_cold(subject, rounds, seconds):
+    subject.configure(hot_extents=16, intent_delay="10ms")
+    pairs = in_turns(subject, rounds, lambda subject: subject.fio("randwrite", seconds=seconds))
     return {"cold": compare("cold: 4 KiB random writes per second, depth 32", pairs, "per_s")}
 
 
@@ -137,7 +137,7 @@ def main():
     parser.add_argument("--json", help="write the numbers there too")
     arguments = parser.parse_args()
 
-    side = Side({"with": arguments.build, "without": arguments.without})
+    subject = Subject({"with": arguments.build, "without": arguments.without})
     found = {}
     try:
         print(f"{machine_text()}, 3 legs, files of {SIZE // MIB} MiB under O_DIRECT")
@@ -145,13 +145,13 @@ def main():
               f"{'without':>10} {'ratio':>8}")
         parts = arguments.parts.split(",")
         if "hot" in parts:
-            found.update(measure_hot(side, arguments.rounds, arguments.seconds))
+            found.update(measure_hot(subject, arguments.rounds, arguments.seconds))
         if "first" in parts:
-            found.update(measure_first(side, max(1, arguments.rounds // 2)))
+            found.update(measure_first(subject, max(1, arguments.rounds // 2)))
         if "cold" in parts:
-            found.update(measure_cold(side, arguments.rounds, arguments.seconds))
+            found.update(measure_cold(subject, arguments.rounds, arguments.seconds))
     finally:
-        side.close()
+        subject.close()
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n")
     return 0

@@ -466,11 +466,15 @@ class Events:
 # ---- the rig itself ----
 
 
+def plugin_of(build):
+    return Path(build).resolve() / "lib" / "nbdkit-surefoot-plugin.so"
+
+
 class Rig:
     def __init__(self, build=None):
         build = Path(build or os.environ.get("SUREFOOT_BUILD", REPOSITORY / "build"))
         self.surefootctl = build.resolve() / "bin" / "surefootctl"
-        self.plugin = build.resolve() / "lib" / "nbdkit-surefoot-plugin.so"
+        self.plugin = plugin_of(build)
         # Not /tmp: where that is a tmpfs, there is no O_DIRECT.
         self.folder = Path(tempfile.mkdtemp(prefix="surefoot-",
                                             dir=os.environ.get("SUREFOOT_TMP", "/var/tmp")))
