@@ -4,7 +4,7 @@ nothing of it; removed, it stops cleanly; purged, nothing is left but the admini
 import os
 import time
 
-from guest import OUT, assert_kernel_is_content, ctl, legs, main, run, say, wait_until, write_conf
+from guest import OUT, assert_kernel_is_content, ctl, legs, main, run, say, write_conf
 
 CONF = "/etc/surefoot/volumes.d/vol0.conf"
 
@@ -34,16 +34,17 @@ def test():
     assert os.stat("/run/surefoot").st_mode & 0o7777 == 0o750
     say("installed, enabled, running")
 
+    # The lines of README.md, "As a service".
     write_conf(CONF, leg, device="/dev/nbd0", control="/run/surefoot/volumes/vol0.ctl")
     ctl("create", CONF, "--size", "64M")
-    run("systemctl", "reload", "surefootd")
-    wait_until(lambda: os.path.exists("/sys/block/nbd0/pid"), "the device")
+    run("systemctl", "restart", "surefootd")
+    assert os.path.exists("/sys/block/nbd0/pid"), "the service is up, and its device is not attached"
     with open("/etc/fstab", "a") as f:
         f.write("/dev/nbd0 /srv/vol0 ext4 _netdev,nofail,x-systemd.requires=surefoot.target 0 2\n")
     os.makedirs("/srv/vol0", exist_ok=True)
     run("mkfs.ext4", "-q", "/dev/nbd0")
     run("systemctl", "daemon-reload")
-    run("systemctl", "start", "srv-vol0.mount")
+    run("mount", "/srv/vol0")
     with open("/srv/vol0/open", "wb") as held:
         held.write(b"before")
         with open("/etc/surefoot/surefoot.conf", "a") as f:
