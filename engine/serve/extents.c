@@ -118,7 +118,9 @@ ask_looker(struct sf_serve *serve, int fd, uint64_t offset, uint64_t end,
   while (ask->answered < mine)
     if (pthread_cond_timedwait(&ask->changed, &serve->lock, &at) != 0)
       return;
-  *extent = ask->found;
+  /* Another question may have been answered since ours was. */
+  if (ask->answered == mine)
+    *extent = ask->found;
 }
 
 void

@@ -1,5 +1,6 @@
 """What a client learns of holes."""
 
+import threading
 import time
 
 from case import VolumeTest, main
@@ -44,6 +45,30 @@ class Extents(VolumeTest):
         runs = self.runs(handle, 0, 4 * MIB)
         self.assertEqual([[0, MIB, True], [MIB, MIB, False]], runs[:2])
         self.assertTrue(all(hole for _, _, hole in runs[2:]), runs)
+        self.stop_and_compare(volume, server)
+
+    def test_many_ask_at_once(self):
+        """Proves that nobody gets the answer to another one's question.  Two halves, one of data
+        and one of holes; eight clients ask about one half each, all at the same time."""
+        volume, server = self.served()
+        handles = [self.connect(server) for _ in range(8)]
+        for offset in range(0, 16 * MIB, 4 * MIB):
+            handles[0].pwrite(b"x" * (4 * MIB), offset)
+        wrong = []
+
+        def ask(index):
+            for round in range(200):
+                offset = 16 * MIB * (index % 2) + 4096 * round
+                for _, size, hole in self.runs(handles[index], offset, MIB):
+                    if hole and (index % 2 == 0 or size > MIB):
+                        wrong.append((offset, size))
+
+        threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([], wrong)
         self.stop_and_compare(volume, server)
 
     def test_a_frozen_leg_is_not_waited_for(self):
