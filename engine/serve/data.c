@@ -13,6 +13,11 @@ static const uint64_t zero_piece_bytes = UINT64_C(4) << 20;
 
 #define NS_PER_MS UINT64_C(1000000)
 
+enum how {
+  FUA = 1 << 0,
+  SHARED = 1 << 1, /* writes whole blocks, beside others that do */
+};
+
 struct batch {
   struct sf_tio_thread *thread;
   pthread_t owner;
@@ -42,16 +47,17 @@ all_done(void *arg) {
 /* The volume was told to stop with its clients still there: they are to see their connections end,
  * and not an error that they would hand on.  What is not answered, they send again. */
 static void
-wait_for_the_end(struct sf_serve *serve) {
+wait_for_the_end(const struct sf_call *call) {
   const struct timespec pause = {.tv_nsec = ASK_HANGUP_MS * (long) NS_PER_MS};
 
-  while (serve->options.hangup != NULL && !serve->options.hangup(serve->options.ctx))
+  while (call->serve->options.hangup != NULL && !call_is_gone(call))
     nanosleep(&pause, NULL);
 }
 
 /* Submits n requests and waits for all of them. */
 static int
-run(struct sf_serve *serve, struct batch *batch, unsigned n) {
+run(struct sf_call *call, struct batch *batch, unsigned n) {
+  struct sf_serve *serve = call->serve;
   int r = sf_tio_attend(serve->client, &batch->thread);
   uint64_t now = sf_tio_now();
 
@@ -62,11 +68,12 @@ run(struct sf_serve *serve, struct batch *batch, unsigned n) {
   for (unsigned i = 0; i < n; i++) {
     batch->request[i].done = on_done;
     batch->request[i].host = batch;
+    batch->request[i].since_ns = call->since_ns;
     sf_volume_submit(serve->volume, &batch->request[i], now);
   }
   while (sf_tio_drive(batch->thread, now + ASK_HANGUP_MS * NS_PER_MS, all_done, batch) == -ETIME) {
     now = sf_tio_now();
-    if (serve->options.hangup == NULL || !serve->options.hangup(serve->options.ctx))
+    if (!call_is_gone(call))
       continue;
     for (unsigned i = 0; i < n; i++)
       sf_volume_give_up(serve->volume, &batch->request[i], now);
@@ -75,20 +82,36 @@ run(struct sf_serve *serve, struct batch *batch, unsigned n) {
   for (unsigned i = 0; i < n && r == 0; i++)
     r = batch->request[i].error;
   if (r == -ESHUTDOWN && atomic_load(&serve->stop_asked))
-    wait_for_the_end(serve);
+    wait_for_the_end(call);
+  if (r == 0)
+    call->since_ns = sf_tio_now();
   return r;
 }
 
 static void
 put_buffers(struct sf_serve *serve, struct batch *batch, unsigned n) {
   for (unsigned i = 0; i < n; i++)
-    serve_buffer_put(serve, batch->request[i].length, batch->request[i].buffer);
+    serve_buffer_put(serve, batch->request[i].buffer);
+}
+
+/* Beside whoever writes a part of a block. */
+static int
+run_shared(struct sf_call *call, struct batch *batch, unsigned n) {
+  int r = call_share_blocks(call);
+
+  if (r < 0)
+    return r;
+  r = run(call, batch, n);
+  pthread_rwlock_unlock(&call->serve->blocks);
+  return r;
 }
 
 /* One batch of pieces; *done says how far it reached. */
 static int
-transfer(struct sf_serve *serve, enum sf_request_kind kind, unsigned char *to,
-         const unsigned char *from, uint64_t length, uint64_t offset, bool fua, uint64_t *done) {
+transfer(struct sf_call *call, enum sf_request_kind kind, unsigned char *to,
+         const unsigned char *from, uint64_t length, uint64_t offset, enum how how,
+         uint64_t *done) {
+  struct sf_serve *serve = call->serve;
   struct batch batch = {0};
   uint64_t at = 0;
   unsigned n = 0;
@@ -99,14 +122,14 @@ transfer(struct sf_serve *serve, enum sf_request_kind kind, unsigned char *to,
     uint64_t piece = length - at < SERVE_LARGE_BYTES ? length - at : SERVE_LARGE_BYTES;
 
     /* The first one may wait for a buffer; further ones only take what is there. */
-    r = n == 0 ? serve_buffer_get(serve, piece, &request->buffer)
+    r = n == 0 ? serve_buffer_get(call, piece, &request->buffer)
                : serve_buffer_try(serve, piece, &request->buffer);
     if (r < 0)
       break;
     request->kind = kind;
     request->offset = offset + at;
     request->length = piece;
-    request->fua = fua;
+    request->fua = how & FUA;
     if (from != NULL)
       memcpy(request->buffer->data, from + at, piece);
     at += piece;
@@ -114,7 +137,7 @@ transfer(struct sf_serve *serve, enum sf_request_kind kind, unsigned char *to,
   }
   if (n == 0)
     return r;
-  r = run(serve, &batch, n);
+  r = how & SHARED ? run_shared(call, &batch, n) : run(call, &batch, n);
   if (r == 0 && to != NULL)
     for (unsigned i = 0; i < n; i++)
       memcpy(to + (batch.request[i].offset - offset), batch.request[i].buffer->data,
@@ -125,14 +148,16 @@ transfer(struct sf_serve *serve, enum sf_request_kind kind, unsigned char *to,
 }
 
 static int
-aligned(struct sf_serve *serve, enum sf_request_kind kind, unsigned char *to,
-        const unsigned char *from, uint64_t length, uint64_t offset, bool fua) {
+aligned(struct sf_call *call, enum sf_request_kind kind, unsigned char *to,
+        const unsigned char *from, uint64_t length, uint64_t offset, enum how how) {
   uint64_t at = 0, done;
   int r = 0;
 
   while (r == 0 && at < length) {
-    r = transfer(serve, kind, to == NULL ? NULL : to + at, from == NULL ? NULL : from + at,
-                 length - at, offset + at, fua, &done);
+    if (at > 0 && call_is_gone(call))
+      return -ESHUTDOWN;
+    r = transfer(call, kind, to == NULL ? NULL : to + at, from == NULL ? NULL : from + at,
+                 length - at, offset + at, how, &done);
     if (r == 0)
       at += done;
   }
@@ -155,10 +180,10 @@ in_block(const struct sf_serve *serve, uint64_t length, uint64_t offset) {
 enum { BLOCK_BYTES_MOST = 64 * 1024 };
 
 static int
-read_part(struct sf_serve *serve, unsigned char *to, uint64_t length, uint64_t offset) {
+read_part(struct sf_call *call, unsigned char *to, uint64_t length, uint64_t offset) {
   unsigned char block[BLOCK_BYTES_MOST];
-  uint64_t within = offset % serve->block_bytes;
-  int r = aligned(serve, SF_REQ_READ, block, NULL, serve->block_bytes, offset - within, false);
+  uint64_t whole = call->serve->block_bytes, within = offset % whole;
+  int r = aligned(call, SF_REQ_READ, block, NULL, whole, offset - within, 0);
 
   if (r == 0)
     memcpy(to, block + within, length);
@@ -167,41 +192,43 @@ read_part(struct sf_serve *serve, unsigned char *to, uint64_t length, uint64_t o
 
 /* data NULL: zeros. */
 static int
-write_part(struct sf_serve *serve, const unsigned char *data, uint64_t length, uint64_t offset,
+write_part(struct sf_call *call, const unsigned char *data, uint64_t length, uint64_t offset,
            bool fua) {
   unsigned char block[BLOCK_BYTES_MOST];
-  uint64_t within = offset % serve->block_bytes;
-  int r;
+  uint64_t whole = call->serve->block_bytes, within = offset % whole;
+  int r = call_own_block(call);
 
-  pthread_rwlock_wrlock(&serve->blocks);
-  r = aligned(serve, SF_REQ_READ, block, NULL, serve->block_bytes, offset - within, false);
+  if (r < 0)
+    return r;
+  r = aligned(call, SF_REQ_READ, block, NULL, whole, offset - within, 0);
   if (r == 0) {
     if (data != NULL)
       memcpy(block + within, data, length);
     else
       memset(block + within, 0, length);
-    r = aligned(serve, SF_REQ_WRITE, NULL, block, serve->block_bytes, offset - within, fua);
+    r = aligned(call, SF_REQ_WRITE, NULL, block, whole, offset - within, fua ? FUA : 0);
   }
-  pthread_rwlock_unlock(&serve->blocks);
+  pthread_rwlock_unlock(&call->serve->blocks);
   return r;
 }
 
 int
 sf_serve_read(struct sf_serve *serve, void *data, uint64_t length, uint64_t offset) {
+  struct sf_call call = call_begin(serve);
   unsigned char *to = data;
   int r = 0;
 
   if (is_aligned(serve, length, offset))
-    return aligned(serve, SF_REQ_READ, to, NULL, length, offset, false);
+    return aligned(&call, SF_REQ_READ, to, NULL, length, offset, 0);
   while (r == 0 && length > 0) {
     uint64_t whole = length - length % serve->block_bytes, piece;
 
     if (offset % serve->block_bytes == 0 && whole > 0) {
       piece = whole;
-      r = aligned(serve, SF_REQ_READ, to, NULL, piece, offset, false);
+      r = aligned(&call, SF_REQ_READ, to, NULL, piece, offset, 0);
     } else {
       piece = in_block(serve, length, offset);
-      r = read_part(serve, to, piece, offset);
+      r = read_part(&call, to, piece, offset);
     }
     to += piece;
     offset += piece;
@@ -211,33 +238,29 @@ sf_serve_read(struct sf_serve *serve, void *data, uint64_t length, uint64_t offs
 }
 
 static int
-write_whole(struct sf_serve *serve, const unsigned char *from, uint64_t length, uint64_t offset,
+write_whole(struct sf_call *call, const unsigned char *from, uint64_t length, uint64_t offset,
             bool fua) {
-  int r;
-
-  pthread_rwlock_rdlock(&serve->blocks);
-  r = aligned(serve, SF_REQ_WRITE, NULL, from, length, offset, fua);
-  pthread_rwlock_unlock(&serve->blocks);
-  return r;
+  return aligned(call, SF_REQ_WRITE, NULL, from, length, offset, fua ? SHARED | FUA : SHARED);
 }
 
 int
 sf_serve_write(struct sf_serve *serve, const void *data, uint64_t length, uint64_t offset,
                bool fua) {
+  struct sf_call call = call_begin(serve);
   const unsigned char *from = data;
   int r = 0;
 
   if (is_aligned(serve, length, offset))
-    return write_whole(serve, from, length, offset, fua);
+    return write_whole(&call, from, length, offset, fua);
   while (r == 0 && length > 0) {
     uint64_t whole = length - length % serve->block_bytes, piece;
 
     if (offset % serve->block_bytes == 0 && whole > 0) {
       piece = whole;
-      r = write_whole(serve, from, piece, offset, fua);
+      r = write_whole(&call, from, piece, offset, fua);
     } else {
       piece = in_block(serve, length, offset);
-      r = write_part(serve, from, piece, offset, fua);
+      r = write_part(&call, from, piece, offset, fua);
     }
     from += piece;
     offset += piece;
@@ -247,14 +270,17 @@ sf_serve_write(struct sf_serve *serve, const void *data, uint64_t length, uint64
 }
 
 static int
-zero_whole(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua, bool may_unmap) {
+zero_whole(struct sf_call *call, uint64_t length, uint64_t offset, bool fua, bool may_unmap) {
+  bool first = true;
   int r = 0;
 
-  pthread_rwlock_rdlock(&serve->blocks);
   while (r == 0 && length > 0) {
     struct batch batch = {0};
     unsigned n = 0;
 
+    if (!first && call_is_gone(call))
+      return -ESHUTDOWN;
+    first = false;
     for (; n < PIECES && length > 0; n++) {
       uint64_t piece = zero_piece_bytes - offset % zero_piece_bytes;
 
@@ -268,14 +294,14 @@ zero_whole(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua, b
       offset += piece;
       length -= piece;
     }
-    r = run(serve, &batch, n);
+    r = run_shared(call, &batch, n);
   }
-  pthread_rwlock_unlock(&serve->blocks);
   return r;
 }
 
 int
 sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua, bool may_unmap) {
+  struct sf_call call = call_begin(serve);
   int r = 0;
 
   while (r == 0 && length > 0) {
@@ -283,10 +309,10 @@ sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua
 
     if (offset % serve->block_bytes == 0 && whole > 0) {
       piece = whole;
-      r = zero_whole(serve, piece, offset, fua, may_unmap);
+      r = zero_whole(&call, piece, offset, fua, may_unmap);
     } else {
       piece = in_block(serve, length, offset);
-      r = write_part(serve, NULL, piece, offset, fua);
+      r = write_part(&call, NULL, piece, offset, fua);
     }
     offset += piece;
     length -= piece;
@@ -296,7 +322,8 @@ sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua
 
 int
 sf_serve_flush(struct sf_serve *serve) {
+  struct sf_call call = call_begin(serve);
   struct batch batch = {.request[0] = {.kind = SF_REQ_FLUSH}};
 
-  return run(serve, &batch, 1);
+  return run(&call, &batch, 1);
 }

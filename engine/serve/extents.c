@@ -104,7 +104,7 @@ static void
 ask_looker(struct sf_serve *serve, int fd, uint64_t offset, uint64_t end,
            struct sf_extent *extent) {
   struct serve_extents *ask = &serve->extents;
-  const struct timespec at = after(serve->config.deadline_ns[SF_READ_KIND]);
+  const struct timespec at = after(atomic_load(&serve->read_deadline_ns));
   uint64_t mine;
 
   if (ask->busy)

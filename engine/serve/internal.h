@@ -3,7 +3,6 @@
 #define SF_SERVE_INTERNAL_H
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 
 #include <surefoot/control.h>
@@ -17,8 +16,8 @@ enum {
   SERVE_SMALL_BYTES = 16 * 1024,
   SERVE_BUFFERS_LARGE = 192, /* of 256 KiB: the longest piece of a request */
   SERVE_LARGE_BYTES = SF_COPY_PIECE_BYTES,
-  SERVE_RESERVED_SMALL = 64, /* of these: the volume's own */
-  SERVE_RESERVED_LARGE = 32,
+  SERVE_SPARE_SMALL = 64, /* of these: the volume's own */
+  SERVE_SPARE_LARGE = 32,
 };
 
 struct serve_leg {
@@ -57,8 +56,9 @@ struct serve_job {
 struct sf_serve {
   struct sf_config config;
   struct sf_serve_options options;
-  atomic_bool suspends;               /* on_too_few, which may change: requests wait without end */
-  sem_t buffers_small, buffers_large; /* how many clients may still take */
+  /* Of the settings that may change while it runs, what is asked here: */
+  atomic_bool suspends; /* on_too_few: requests wait without end */
+  _Atomic uint64_t fail_timeout_ns, read_deadline_ns;
   struct sf_assembly assembly;
   struct serve_leg leg[SF_LEGS_MAX];
   uint32_t block_bytes;
@@ -97,12 +97,27 @@ int serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 void serve_close_files(struct sf_serve *serve);
 void serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
 
+void serve_take_settings(struct sf_serve *serve, const struct sf_config *config);
+
+/* call.c: what one client waits for.
+ * A client that is gone may have come back by another connection and sent everything again, and what
+ * it wrote after that is not to be written over by what it had asked for before: whatever has waited
+ * asks first. */
+struct sf_call {
+  struct sf_serve *serve;
+  uint64_t since_ns; /* since when: its receipt, or when a part of it was done last */
+};
+struct sf_call call_begin(struct sf_serve *serve);
+bool call_is_gone(const struct sf_call *call); /* one system call */
+bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wait without end */
+/* serve->blocks, waited for as long as that allows. */
+int call_share_blocks(const struct sf_call *call);
+int call_own_block(const struct sf_call *call);
+
 /* buffers.c: of `length`, for a client's request; `try` does not wait */
-void serve_buffers_init(struct sf_serve *serve);
-void serve_buffers_destroy(struct sf_serve *serve);
-int serve_buffer_get(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer);
+int serve_buffer_get(const struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
 int serve_buffer_try(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer);
-void serve_buffer_put(struct sf_serve *serve, size_t length, struct sf_tio_buffer *buffer);
+void serve_buffer_put(struct sf_serve *serve, struct sf_tio_buffer *buffer);
 
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);

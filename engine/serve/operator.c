@@ -50,7 +50,7 @@ on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR
   else
     serve_log(serve, "set %s = %s", key, value);
   if (r == 0)
-    atomic_store(&serve->suspends, config.on_too_few == SF_TOO_FEW_SUSPEND);
+    serve_take_settings(serve, &config);
   return r;
 }
 

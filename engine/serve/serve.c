@@ -63,7 +63,7 @@ host_buffer_get(void *ctx, size_t len) {
   struct sf_serve *serve = ctx;
   struct sf_tio_buffer *buffer;
 
-  return sf_tio_buffer_get(serve->client, len, 0, &buffer) == 0 ? buffer : NULL;
+  return sf_tio_buffer_get_spare(serve->client, len, &buffer) == 0 ? buffer : NULL;
 }
 
 static void
@@ -130,14 +130,16 @@ void
 serve_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   if (!serve->options.quiet)
     log_event(serve, event);
-  if (event->kind == SF_EVENT_STOPPED) {
-    pthread_mutex_lock(&serve->lock);
-    serve->stopped = true;
-    pthread_cond_broadcast(&serve->changed);
-    pthread_mutex_unlock(&serve->lock);
-  }
+  /* Its end takes the lock, and so waits for who is in there.  Whoever waits for the stop ends it next:
+   * so who listens there hears of the stop first. */
+  pthread_mutex_lock(&serve->lock);
   if (serve->control != NULL)
     sf_control_server_event(serve->control, event);
+  if (event->kind == SF_EVENT_STOPPED) {
+    serve->stopped = true;
+    pthread_cond_broadcast(&serve->changed);
+  }
+  pthread_mutex_unlock(&serve->lock);
 }
 
 static void
@@ -153,6 +155,13 @@ host_trace(void *ctx, const char *line) {
 }
 
 /* ---- open ---- */
+
+void
+serve_take_settings(struct sf_serve *serve, const struct sf_config *config) {
+  atomic_store(&serve->suspends, config->on_too_few == SF_TOO_FEW_SUSPEND);
+  atomic_store(&serve->fail_timeout_ns, config->fail_timeout_ns);
+  atomic_store(&serve->read_deadline_ns, config->deadline_ns[SF_READ_KIND]);
+}
 
 /* A leg that is no member as it stands is left alone. */
 static void
@@ -202,7 +211,6 @@ serve_free(struct sf_serve *serve) {
   serve_close_files(serve);
   sf_leg_openers_stop(serve->openers);
   sf_tio_submitters_stop(serve->submitters);
-  serve_buffers_destroy(serve);
   pthread_rwlock_destroy(&serve->blocks);
   pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
@@ -243,8 +251,7 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     serve->leg[i].file.fd = -1;
   init_locks(serve);
-  serve_buffers_init(serve);
-  atomic_store(&serve->suspends, config->on_too_few == SF_TOO_FEW_SUSPEND);
+  serve_take_settings(serve, config);
   r = start_openers(serve, error);
   if (r == 0)
     r = start_submitters(serve, error);
@@ -295,6 +302,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .small_bytes = SERVE_SMALL_BYTES,
       .buffers_large = SERVE_BUFFERS_LARGE,
       .large_bytes = SERVE_LARGE_BYTES,
+      .spare_small = SERVE_SPARE_SMALL,
+      .spare_large = SERVE_SPARE_LARGE,
       .late = sf_volume_late,
       .thread_name = "surefoot",
       .submitters = serve->submitters,
@@ -357,11 +366,15 @@ sf_serve_block_bytes(const struct sf_serve *serve) {
 /* The volume bounds its own stop; the grace is for a keeper that gets no CPU. */
 static void
 wait_stopped(struct sf_serve *serve) {
-  uint64_t until = sf_tio_now() + serve->config.deadline_ns[SF_FLUSH_KIND] +
-                   2 * serve->config.deadline_ns[SF_WRITE_KIND] + CLOSE_GRACE_S * NS_PER_S;
-  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
-                              .tv_nsec = (long) (until % NS_PER_S)};
+  struct sf_config config; /* as it is set now */
+  struct timespec at;
+  uint64_t until;
 
+  sf_volume_get_config(serve->volume, &config);
+  until = sf_tio_now() + config.deadline_ns[SF_FLUSH_KIND] + 2 * config.deadline_ns[SF_WRITE_KIND] +
+          CLOSE_GRACE_S * NS_PER_S;
+  at = (struct timespec){.tv_sec = (time_t) (until / NS_PER_S),
+                         .tv_nsec = (long) (until % NS_PER_S)};
   pthread_mutex_lock(&serve->lock);
   while (!serve->stopped && pthread_cond_timedwait(&serve->changed, &serve->lock, &at) == 0)
     ;
@@ -374,7 +387,8 @@ static int
 close_legs(struct sf_serve *serve) {
   int r = 0;
 
-  for (unsigned i = 0; i < serve->config.legs; i++) {
+  for (unsigned i = 0; i < SF_LEGS_MAX;
+       i++) { /* more than at the start: some may have been added */
     struct serve_leg *leg = &serve->leg[i];
 
     if (leg->device != NULL && sf_tio_device_remove(leg->device) < 0) {
@@ -387,6 +401,17 @@ close_legs(struct sf_serve *serve) {
   return r;
 }
 
+static void
+end_control(struct sf_serve *serve) {
+  struct sf_control_server *control;
+
+  pthread_mutex_lock(&serve->lock);
+  control = serve->control;
+  serve->control = NULL;
+  pthread_mutex_unlock(&serve->lock);
+  sf_control_server_destroy(control);
+}
+
 int
 sf_serve_close(struct sf_serve *serve) {
   if (serve == NULL)
@@ -396,8 +421,7 @@ sf_serve_close(struct sf_serve *serve) {
     wait_stopped(serve);
     keeper_stop(serve);
   }
-  sf_control_server_destroy(serve->control);
-  serve->control = NULL;
+  end_control(serve);
   sf_leg_openers_cut(serve->openers);
   /* What hangs in there has a leg's file, and may give it another number at any time. */
   if (extents_stop(serve) < 0 || serve_job_join(serve) < 0 || serve_join_openers(serve) < 0)

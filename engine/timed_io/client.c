@@ -30,8 +30,9 @@ complete_params(const struct sf_tio_client_params *given, struct sf_tio_client_p
   if (!params->thread_name)
     params->thread_name = defaults.thread_name;
   if (params->requests_max > SF_TIO_REQUESTS_LIMIT || params->small_bytes % SF_TIO_ALIGN ||
-      params->large_bytes % SF_TIO_ALIGN || params->large_bytes < params->small_bytes ||
-      params->large_bytes > INT32_MAX)
+      params->spare_small >= params->buffers_small ||
+      params->spare_large >= params->buffers_large || params->large_bytes % SF_TIO_ALIGN ||
+      params->large_bytes < params->small_bytes || params->large_bytes > INT32_MAX)
     return -EINVAL;
   return 0;
 }
@@ -164,6 +165,16 @@ sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns,
                   struct sf_tio_buffer **buffer) {
   struct sf_tio_slot *slot;
   int error = sf_tio_pool_get(&client->pool, len, sf_tio_in_callout() ? 0 : wait_ns, &slot);
+
+  if (!error)
+    *buffer = &slot->pub;
+  return error;
+}
+
+int
+sf_tio_buffer_get_spare(struct sf_tio_client *client, size_t len, struct sf_tio_buffer **buffer) {
+  struct sf_tio_slot *slot;
+  int error = sf_tio_pool_get_spare(&client->pool, len, &slot);
 
   if (!error)
     *buffer = &slot->pub;

@@ -116,18 +116,20 @@ struct sf_tio_pool {
   struct sf_tio_slot *slots;
   unsigned count[SF_TIO_CLASSES];
   size_t bytes[SF_TIO_CLASSES];
+  unsigned spare[SF_TIO_CLASSES]; /* so many are left to those who do not wait */
 
   pthread_mutex_t lock;
-  pthread_cond_t came_free;
-  unsigned waiters;                    /* under lock */
-  unsigned free[SF_TIO_CLASSES];       /* under lock */
-  struct sf_list list[SF_TIO_CLASSES]; /* under lock */
+  pthread_cond_t came_free[SF_TIO_CLASSES]; /* for those whose length asks for that class */
+  unsigned waiters[SF_TIO_CLASSES];         /* under lock */
+  unsigned free[SF_TIO_CLASSES];            /* under lock */
+  struct sf_list list[SF_TIO_CLASSES];      /* under lock */
 };
 
 int sf_tio_pool_init(struct sf_tio_pool *pool, const struct sf_tio_client_params *params);
 void sf_tio_pool_destroy(struct sf_tio_pool *pool);
 int sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns,
                     struct sf_tio_slot **slot);
+int sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot **slot);
 void sf_tio_pool_ref(struct sf_tio_slot *slot);
 void sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot);
 unsigned sf_tio_pool_quarantined(struct sf_tio_pool *pool);

@@ -51,8 +51,11 @@ sf_tio_pool_init(struct sf_tio_pool *pool, const struct sf_tio_client_params *pa
   pool->count[SF_TIO_LARGE] = params->buffers_large;
   pool->bytes[SF_TIO_SMALL] = params->small_bytes;
   pool->bytes[SF_TIO_LARGE] = params->large_bytes;
+  pool->spare[SF_TIO_SMALL] = params->spare_small;
+  pool->spare[SF_TIO_LARGE] = params->spare_large;
   pthread_mutex_init(&pool->lock, NULL);
-  sf_tio_cond_init(&pool->came_free);
+  for (unsigned class = SF_TIO_SMALL; class < SF_TIO_CLASSES; class ++)
+    sf_tio_cond_init(&pool->came_free[class]);
   pool->slots = calloc(total, sizeof *pool->slots);
   error = pool->slots ? map_memory(pool) : -ENOMEM;
   if (error) {
@@ -70,16 +73,18 @@ sf_tio_pool_destroy(struct sf_tio_pool *pool) {
   if (pool->memory)
     munmap(pool->memory, pool->memory_bytes);
   free(pool->slots);
-  pthread_cond_destroy(&pool->came_free);
+  for (unsigned class = SF_TIO_SMALL; class < SF_TIO_CLASSES; class ++)
+    pthread_cond_destroy(&pool->came_free[class]);
   pthread_mutex_destroy(&pool->lock);
 }
 
+/* keep: so many of each class are to stay. */
 static struct sf_tio_slot *
-take(struct sf_tio_pool *pool, size_t len) {
+take(struct sf_tio_pool *pool, size_t len, const unsigned keep[SF_TIO_CLASSES]) {
   for (unsigned class = SF_TIO_SMALL; class < SF_TIO_CLASSES; class ++) {
     struct sf_tio_slot *slot;
 
-    if (len > pool->bytes[class] || sf_list_empty(&pool->list[class]))
+    if (len > pool->bytes[class] || pool->free[class] <= keep[class])
       continue;
     slot = SF_LIST_ENTRY(pool->list[class].next, struct sf_tio_slot, free_link);
     sf_list_remove(&slot->free_link);
@@ -93,6 +98,7 @@ take(struct sf_tio_pool *pool, size_t len) {
 
 int
 sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns, struct sf_tio_slot **slot) {
+  unsigned class = len > pool->bytes[SF_TIO_SMALL] ? SF_TIO_LARGE : SF_TIO_SMALL;
   struct sf_tio_slot *taken;
   struct timespec until;
   int error = 0;
@@ -102,18 +108,43 @@ sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns, struct s
   if (wait_ns)
     until = sf_tio_timespec(sf_tio_after(sf_tio_now(), wait_ns));
   pthread_mutex_lock(&pool->lock);
-  taken = take(pool, len);
-  pool->waiters++;
+  taken = take(pool, len, pool->spare);
+  pool->waiters[class]++;
   while (!taken && wait_ns && error == 0) {
-    error = pthread_cond_timedwait(&pool->came_free, &pool->lock, &until);
-    taken = take(pool, len);
+    error = pthread_cond_timedwait(&pool->came_free[class], &pool->lock, &until);
+    taken = take(pool, len, pool->spare);
   }
-  pool->waiters--;
+  pool->waiters[class]--;
   pthread_mutex_unlock(&pool->lock);
   if (!taken)
     return -EAGAIN;
   *slot = taken;
   return 0;
+}
+
+int
+sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot **slot) {
+  static const unsigned nothing[SF_TIO_CLASSES];
+  struct sf_tio_slot *taken;
+
+  if (len > pool->bytes[SF_TIO_LARGE])
+    return -EMSGSIZE;
+  pthread_mutex_lock(&pool->lock);
+  taken = take(pool, len, nothing);
+  pthread_mutex_unlock(&pool->lock);
+  if (!taken)
+    return -EAGAIN;
+  *slot = taken;
+  return 0;
+}
+
+/* One slot is for one who waits; a large one is good for everybody. */
+static void
+tell_one(struct sf_tio_pool *pool, unsigned class) {
+  if (class == SF_TIO_LARGE && !pool->waiters[SF_TIO_LARGE])
+    class = SF_TIO_SMALL;
+  if (pool->waiters[class])
+    pthread_cond_signal(&pool->came_free[class]);
 }
 
 void
@@ -131,9 +162,7 @@ sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot) {
   pthread_mutex_lock(&pool->lock);
   sf_list_append(&pool->list[slot->class], &slot->free_link);
   pool->free[slot->class]++;
-  /* All of them: one that waits for a large slot cannot use a small one. */
-  if (pool->waiters)
-    pthread_cond_broadcast(&pool->came_free);
+  tell_one(pool, slot->class);
   pthread_mutex_unlock(&pool->lock);
 }
 

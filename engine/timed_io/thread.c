@@ -103,7 +103,7 @@ add_thread(struct sf_tio_client *client, struct sf_tio_thread **thread) {
   if (client->threads_n < SF_TIO_THREADS_LIMIT)
     client->threads[client->threads_n++] = made;
   else
-    error = -ENOSPC;
+    error = -EAGAIN; /* a client that meets it is not to take the disk for full */
   pthread_mutex_unlock(&client->lock);
   if (error) {
     sf_tio_thread_free(made);

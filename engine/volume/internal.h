@@ -95,8 +95,9 @@ struct sf_op {
   bool gated;        /* its intent is not durable yet (R8) */
   uint64_t gated_ns; /* since when; the wait is taken off its legs' timeouts */
   uint64_t offset, length;
-  uint64_t started_ns;
-  unsigned blockers; /* earlier overlapping ops still active */
+  uint64_t since_ns;   /* since when its client waits */
+  uint64_t started_ns; /* when it came to the volume */
+  unsigned blockers;   /* earlier overlapping ops still active */
 
   legset sent;    /* legs it was ever sent to */
   legset asked;   /* FLUSH: what an answer needed when it was sent */
@@ -383,6 +384,8 @@ void volume_park(struct sf_volume *v, struct sf_request *request);
 bool volume_must_converge(const struct sf_volume *v, const struct sf_request *request);
 void volume_release_parked(struct sf_volume *v);
 uint64_t volume_oldest_held(const struct sf_volume *v);
+/* delay_ns after at_ns, and not after now. */
+uint64_t volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns);
 void volume_begin(struct sf_volume *v, struct sf_request *request);
 legset volume_serving(const struct sf_volume *v);   /* in sync, durably and by decision */
 legset volume_receivers(const struct sf_volume *v); /* legs that still get new writes */

@@ -271,7 +271,8 @@ volume_begin(struct sf_volume *v, struct sf_request *request) {
     return;
   }
   op->request = request;
-  op->started_ns = request->since_ns;
+  op->since_ns = request->since_ns;
+  op->started_ns = request->submitted_ns;
   op_enter(op);
 }
 
@@ -290,7 +291,9 @@ release_list(struct sf_volume *v, struct sf_request **head, struct sf_request **
 void
 sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
   volume_enter(v, now_ns);
-  request->since_ns = v->now_ns;
+  request->submitted_ns = v->now_ns;
+  if (request->since_ns == 0)
+    request->since_ns = v->now_ns;
   SF_MUST(request->kind == SF_REQ_FLUSH ||
           (request->length > 0 && request->offset < v->served_bytes &&
            request->length <= v->served_bytes - request->offset));
@@ -444,8 +447,8 @@ volume_oldest_held(const struct sf_volume *v) {
 
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
     for (const struct sf_request *r = list[i]; r != NULL; r = r->next)
-      if (r->since_ns < oldest)
-        oldest = r->since_ns;
+      if (r->submitted_ns < oldest)
+        oldest = r->submitted_ns;
   return oldest;
 }
 
@@ -489,6 +492,11 @@ forgive(struct sf_volume *v) {
   v->failed = false;
 }
 
+uint64_t
+volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns) {
+  return at_ns + delay_ns < v->now_ns ? at_ns + delay_ns : v->now_ns;
+}
+
 /* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be there
  * already; they are heard before anything fails for want of them. */
 static void
@@ -500,8 +508,10 @@ excuse_own_delay(struct sf_volume *v) {
     return;
   volume_trace(v, "our own delay: %" PRIu64 " ms", delay / SF_MS);
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
-    for (struct sf_request *r = list[i]; r != NULL; r = r->next)
-      r->since_ns = r->since_ns + delay < v->now_ns ? r->since_ns + delay : v->now_ns;
+    for (struct sf_request *r = list[i]; r != NULL; r = r->next) {
+      r->since_ns = volume_later(v, r->since_ns, delay);
+      r->submitted_ns = volume_later(v, r->submitted_ns, delay);
+    }
   op_excuse_delay(v, delay);
   v->stop_by_ns += delay;
 }

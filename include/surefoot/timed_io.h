@@ -130,11 +130,13 @@ int sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitt
 void sf_tio_submitters_stop(struct sf_tio_submitters *submitters); /* NULL is accepted */
 
 struct sf_tio_client_params {
-  unsigned requests_max;   /* requests in flight; default 256 */
-  unsigned buffers_small;  /* buffers of small_bytes; default 256 */
-  size_t small_bytes;      /* default 16 KiB; a multiple of SF_TIO_ALIGN */
-  unsigned buffers_large;  /* buffers of large_bytes; default 64 */
-  size_t large_bytes;      /* default 256 KiB; the longest transfer of one region */
+  unsigned requests_max;  /* requests in flight; default 256 */
+  unsigned buffers_small; /* buffers of small_bytes; default 256 */
+  size_t small_bytes;     /* default 16 KiB; a multiple of SF_TIO_ALIGN */
+  unsigned buffers_large; /* buffers of large_bytes; default 64 */
+  size_t large_bytes;     /* default 256 KiB; the longest transfer of one region */
+  /* Slots of each that only sf_tio_buffer_get_spare() hands out; default none. */
+  unsigned spare_small, spare_large;
   sf_tio_event_fn *late;   /* may be NULL */
   const char *thread_name; /* prefix of the names of the library's threads; default "sf-tio" */
   struct sf_tio_submitters *submitters; /* or NULL */
@@ -190,6 +192,10 @@ struct sf_tio_buffer {
  * The caller holds one reference; every region takes one more until its own completion. */
 int sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns,
                       struct sf_tio_buffer **buffer);
+/* The same without waiting, and out of the last slots too: for what must go on so that those come back
+ * which hold all others, or are in quarantine with them. */
+int sf_tio_buffer_get_spare(struct sf_tio_client *client, size_t len,
+                            struct sf_tio_buffer **buffer);
 void sf_tio_buffer_put(struct sf_tio_client *client, struct sf_tio_buffer *buffer);
 
 /* ---- requests ---- */

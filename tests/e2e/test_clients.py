@@ -4,6 +4,8 @@ Clients hang up in the middle of a stall, are killed in the middle of a load, co
 import os
 import threading
 
+import nbd
+
 from case import VolumeTest, main
 from rig import PATIENCE_S, SLOWNESS, FileLeg, monotonic_deadline
 
@@ -40,6 +42,31 @@ class Clients(VolumeTest):
             first = bytes(polite.pread(4096, block * 4096))
             self.assertIn(first, (bytes(4096), b"\x42" * 4096), "a block that nobody wrote")
             self.assertEqual(first, bytes(polite.pread(4096, block * 4096)))
+        self.stop_and_compare(volume, server)
+
+    def test_what_is_gone_does_not_go_on(self):
+        """Proves that a long request ends soon after its client: one that came back by another
+        connection may write where it still zeroes.  The zeroing takes several batches on a leg that
+        is slow; the new client writes where the later ones would be."""
+        legs = [FileLeg(self.rig, "a"), self.fuse_leg("b")]
+        volume = self.rig.volume(legs, size=320 << 20, read_deadline="25s", write_deadline="25s",
+                                 flush_deadline="25s").create()
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        legs[1].limit_rate(64 * 8 << 20)
+        first = server.connect()
+        first.aio_zero(256 << 20, 0)
+        first.aio_pread(nbd.Buffer(512), 300 << 20)  # answered after the zeroing has begun
+        while first.aio_in_flight() > 1:
+            first.poll(-1)
+        server.handles.remove(first)
+        del first
+        second = server.connect()
+        second.pwrite(b"\x44" * 4096, 250 << 20)
+        self.rig.wait_until(lambda: "zero of 268435456 bytes" in server.log(),
+                            "the end of what the first client asked for")
+        legs[1].limit_rate(0)
+        self.assertEqual(b"\x44" * 4096, bytes(second.pread(4096, 250 << 20)))
         self.stop_and_compare(volume, server)
 
     def test_one_is_killed_under_load(self):

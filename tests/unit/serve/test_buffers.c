@@ -22,12 +22,14 @@ begin(void **state) {
   const struct sf_tio_client_params params = {.buffers_small = SERVE_BUFFERS_SMALL,
                                               .small_bytes = SERVE_SMALL_BYTES,
                                               .buffers_large = SERVE_BUFFERS_LARGE,
-                                              .large_bytes = SERVE_LARGE_BYTES};
+                                              .large_bytes = SERVE_LARGE_BYTES,
+                                              .spare_small = SERVE_SPARE_SMALL,
+                                              .spare_large = SERVE_SPARE_LARGE};
+  struct sf_config config = {.fail_timeout_ns = 50 * UINT64_C(1000000)};
 
   serve = calloc(1, sizeof *serve);
   n = 0;
-  serve_buffers_init(serve);
-  serve->config.fail_timeout_ns = 50 * UINT64_C(1000000);
+  serve_take_settings(serve, &config);
   if (sf_tio_client_create(&params, &serve->client) == 0)
     return 0;
   fprintf(stderr, "no io_uring here\n");
@@ -37,7 +39,6 @@ begin(void **state) {
 static int
 end(void **state) {
   assert_int_equal(sf_tio_client_destroy(serve->client), 0);
-  serve_buffers_destroy(serve);
   free(serve);
   return 0;
 }
@@ -52,9 +53,9 @@ take_all(size_t length) {
 }
 
 static void
-put_all(size_t length) {
+put_all(void) {
   while (n > 0)
-    serve_buffer_put(serve, length, held[--n]);
+    serve_buffer_put(serve, held[--n]);
 }
 
 static void
@@ -62,7 +63,7 @@ the_volume_has_some(size_t length, unsigned wanted) {
   struct sf_tio_buffer *own[64];
 
   for (unsigned i = 0; i < wanted; i++)
-    assert_int_equal(sf_tio_buffer_get(serve->client, length, 0, &own[i]), 0);
+    assert_int_equal(sf_tio_buffer_get_spare(serve->client, length, &own[i]), 0);
   for (unsigned i = 0; i < wanted; i++)
     sf_tio_buffer_put(serve->client, own[i]);
 }
@@ -70,35 +71,37 @@ the_volume_has_some(size_t length, unsigned wanted) {
 static void
 clients_do_not_take_all(void **state) {
   take_all(SERVE_LARGE_BYTES);
-  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_RESERVED_LARGE);
-  put_all(SERVE_LARGE_BYTES);
+  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_SPARE_LARGE);
+  put_all();
   take_all(4096);
-  the_volume_has_some(SF_PAGE_BYTES, SERVE_RESERVED_SMALL);
-  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_RESERVED_LARGE);
-  put_all(4096);
+  the_volume_has_some(SF_PAGE_BYTES, SERVE_SPARE_SMALL);
+  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_SPARE_LARGE);
+  put_all();
   take_all(SERVE_LARGE_BYTES); /* what was put can be taken again */
   assert_true(n > 0);
-  put_all(SERVE_LARGE_BYTES);
+  put_all();
 }
 
 static void *
 get_one(void *arg) {
+  const struct sf_call call = call_begin(serve);
   int *r = arg;
   struct sf_tio_buffer *buffer;
 
-  *r = serve_buffer_get(serve, SERVE_LARGE_BYTES, &buffer);
+  *r = serve_buffer_get(&call, SERVE_LARGE_BYTES, &buffer);
   if (*r == 0)
-    serve_buffer_put(serve, SERVE_LARGE_BYTES, buffer);
+    serve_buffer_put(serve, buffer);
   return NULL;
 }
 
 static void
 who_may_fail_waits_for_a_time(void **state) {
+  const struct sf_call call = call_begin(serve);
   struct sf_tio_buffer *buffer;
 
   take_all(SERVE_LARGE_BYTES);
-  assert_int_equal(serve_buffer_get(serve, SERVE_LARGE_BYTES, &buffer), -ENOMEM);
-  put_all(SERVE_LARGE_BYTES);
+  assert_int_equal(serve_buffer_get(&call, SERVE_LARGE_BYTES, &buffer), -ENOMEM);
+  put_all();
 }
 
 static bool asked_once; /* whether to go on, after the time was up */
@@ -106,7 +109,7 @@ static bool asked_once; /* whether to go on, after the time was up */
 static bool
 hangup(void *ctx) {
   asked_once = true;
-  put_all(SERVE_LARGE_BYTES);
+  put_all();
   return false;
 }
 

@@ -435,10 +435,13 @@ request_done(struct sf_request *request) {
 void
 rig_submit(struct rig *rig, struct rig_request *r, enum sf_request_kind kind, uint64_t offset,
            uint64_t length, uint8_t fill) {
-  *r = (struct rig_request){
-      .rig = rig,
-      .request = {
-          .kind = kind, .offset = offset, .length = length, .done = request_done, .host = r}};
+  *r = (struct rig_request){.rig = rig,
+                            .request = {.kind = kind,
+                                        .offset = offset,
+                                        .length = length,
+                                        .done = request_done,
+                                        .host = r,
+                                        .since_ns = rig->since_ns}};
   if (kind == SF_REQ_READ || kind == SF_REQ_WRITE) {
     r->request.buffer = buffer_new(length);
     memset(r->request.buffer->data, fill, length);

@@ -58,11 +58,30 @@ the_legs_delay_still_counts(void **state) {
   rig_free(&rig);
 }
 
+/* A client may have waited before its request came to the volume. */
+static void
+what_a_client_waited_before_counts(void **state) {
+  struct rig_request w, waits, late;
+
+  begin(&w, &waits);
+  rig.since_ns = rig.now_ns;
+  rig_pass(&rig, rig.config.fail_timeout_ns / 2 / SF_MS);
+  rig_submit(&rig, &late, SF_REQ_WRITE, 0, 4096, 3);
+  rig_pass(&rig, rig.config.fail_timeout_ns / 2 / SF_MS + 100);
+  assert_true(late.done);
+  assert_int_equal(late.request.error, -EIO);
+  rig_put(&w);
+  rig_put(&waits);
+  rig_put(&late);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_stopped_process_fails_nothing_when_it_goes_on),
       cmocka_unit_test(the_legs_delay_still_counts),
+      cmocka_unit_test(what_a_client_waited_before_counts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

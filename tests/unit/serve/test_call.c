@@ -1,0 +1,169 @@
+/* A client that is gone writes nothing any more, and no wait of a client is without an end that may not
+ * be: for a buffer, and for the blocks of which somebody writes a part. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "serve/internal.h"
+
+#define MS UINT64_C(1000000)
+
+static struct sf_serve *serve;
+static struct sf_tio_buffer *all[3];
+static bool gone;
+
+static bool
+is_gone(void *ctx) {
+  return gone;
+}
+
+/* Two buffers of each size, and one large one that is not for clients. */
+static int
+begin(void **state) {
+  const struct sf_tio_client_params params = {.buffers_small = 2,
+                                              .small_bytes = SERVE_SMALL_BYTES,
+                                              .buffers_large = 2,
+                                              .large_bytes = SERVE_LARGE_BYTES,
+                                              .spare_large = 1};
+  const struct sf_config config = {.fail_timeout_ns = 50 * MS};
+
+  serve = calloc(1, sizeof *serve);
+  gone = false;
+  serve->options.hangup = is_gone;
+  pthread_rwlock_init(&serve->blocks, NULL);
+  serve_take_settings(serve, &config);
+  if (sf_tio_client_create(&params, &serve->client) == 0)
+    return 0;
+  fprintf(stderr, "no io_uring here\n");
+  exit(77);
+}
+
+static int
+end(void **state) {
+  assert_int_equal(sf_tio_client_destroy(serve->client), 0);
+  pthread_rwlock_destroy(&serve->blocks);
+  free(serve);
+  return 0;
+}
+
+static void
+take_all(void) {
+  for (unsigned i = 0; i < 3; i++)
+    assert_int_equal(serve_buffer_try(serve, 4096, &all[i]), 0);
+}
+
+static void
+put_all(void) {
+  for (unsigned i = 0; i < 3; i++)
+    serve_buffer_put(serve, all[i]);
+}
+
+static void
+what_a_client_does_not_get_is_there_for_the_volume(void **state) {
+  struct sf_tio_buffer *one_more;
+
+  take_all(); /* two small ones, and a large one in the third's place */
+  assert_int_equal(serve_buffer_try(serve, 4096, &one_more), -EAGAIN);
+  assert_int_equal(serve_buffer_try(serve, SERVE_LARGE_BYTES, &one_more), -EAGAIN);
+  assert_int_equal(sf_tio_buffer_get_spare(serve->client, SERVE_LARGE_BYTES, &one_more), 0);
+  sf_tio_buffer_put(serve->client, one_more);
+  put_all();
+}
+
+/* The first time that it is asked there come buffers; then it is gone. */
+static bool
+leaves_when_buffers_come(void *ctx) {
+  bool was = gone;
+
+  if (!gone)
+    put_all();
+  gone = true;
+  return was;
+}
+
+static void
+who_is_gone_takes_no_buffer(void **state) {
+  const struct sf_call call = call_begin(serve);
+  struct sf_tio_buffer *buffer;
+
+  atomic_store(&serve->suspends, true);
+  serve->options.hangup = leaves_when_buffers_come;
+  take_all();
+  assert_int_equal(serve_buffer_get(&call, 4096, &buffer), -ESHUTDOWN);
+  assert_true(gone);
+  take_all(); /* none was kept */
+  put_all();
+}
+
+/* The time that it waited for something else is part of it. */
+static void
+the_wait_counts_from_the_receipt(void **state) {
+  struct sf_call call = call_begin(serve);
+
+  assert_false(call_is_over(&call));
+  call.since_ns -= 60 * MS;
+  assert_true(call_is_over(&call));
+  atomic_store(&serve->suspends, true);
+  assert_false(call_is_over(&call));
+}
+
+static struct sf_call waiting;
+
+static void *
+share(void *arg) {
+  *(int *) arg = call_share_blocks(&waiting);
+  return NULL;
+}
+
+static void *
+own(void *arg) {
+  *(int *) arg = call_own_block(&waiting);
+  return NULL;
+}
+
+/* In threads of their own: a lock is not to be asked for twice by one. */
+static int
+in_a_thread(void *(*lock)(void *arg)) {
+  pthread_t thread;
+  int r = 0;
+
+  waiting = call_begin(serve);
+  assert_int_equal(pthread_create(&thread, NULL, lock, &r), 0);
+  pthread_join(thread, NULL);
+  return r;
+}
+
+static void
+blocks_are_waited_for_as_long_as_may_be(void **state) {
+  const struct sf_call call = call_begin(serve);
+
+  assert_int_equal(call_own_block(&call), 0);
+  assert_int_equal(in_a_thread(share), -EIO);
+  assert_int_equal(in_a_thread(own), -EIO);
+  gone = true;
+  atomic_store(&serve->suspends, true);
+  assert_int_equal(in_a_thread(share), -ESHUTDOWN);
+  assert_int_equal(in_a_thread(own), -ESHUTDOWN);
+  pthread_rwlock_unlock(&serve->blocks);
+  assert_int_equal(call_share_blocks(&call), 0);
+  pthread_rwlock_unlock(&serve->blocks);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(what_a_client_does_not_get_is_there_for_the_volume, begin,
+                                      end),
+      cmocka_unit_test_setup_teardown(who_is_gone_takes_no_buffer, begin, end),
+      cmocka_unit_test_setup_teardown(the_wait_counts_from_the_receipt, begin, end),
+      cmocka_unit_test_setup_teardown(blocks_are_waited_for_as_long_as_may_be, begin, end),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
