@@ -117,6 +117,7 @@ on_feed_line(void *ctx, json_t *object) {
     take_event(volume, object);
     return;
   }
+  volume->feed_answers = json_is_array(kept);
   /* A feed that is opened again begins with what was told already. */
   json_array_foreach(kept, i, event) if (!events_has(&volume->daemon->events, event))
       take_event(volume, event);
@@ -126,6 +127,8 @@ static void
 on_feed_ended(void *ctx, int error) {
   struct volume *volume = ctx;
   volume->feed = NULL; /* the next look at its health opens it again */
+  if (volume_state(volume) != VOLUME_STOPPING)
+    volume->feed_answers = false;
 }
 
 static void
@@ -393,7 +396,7 @@ volume_start(struct volume *volume) {
   *volume->running = (struct plan_volume){.config = volume->plan->config};
   take_device(volume);
   volume->restart_for[0] = '\0';
-  volume->stop_told = volume->stop_clean = false;
+  volume->stop_told = volume->stop_clean = volume->feed_answers = false;
   move(volume, VOLUME_STARTING, "");
   begin_probe(volume);
 }
@@ -412,6 +415,17 @@ finish_stop(struct volume *volume) {
   daemon_volume_gone(volume->daemon, volume);
 }
 
+/* One that was stopped before it was listened to had nobody to tell how. */
+static void
+judge_stop(struct volume *volume, const char *reason) {
+  if (volume->stop_clean)
+    return;
+  if (volume->feed_answers)
+    log_warning(volume_name(volume), "did not say that it stopped cleanly (%s)", reason);
+  else
+    log_notice(volume_name(volume), "was stopped before it was heard (%s)", reason);
+}
+
 static void
 on_server_ended(void *ctx, const char *how) {
   struct volume *volume = ctx;
@@ -425,8 +439,7 @@ on_server_ended(void *ctx, const char *how) {
     upstream_drain(volume->feed); /* its last words */
   forget_server(volume);
   if (stopping) {
-    if (!volume->stop_clean)
-      log_warning(volume_name(volume), "did not say that it stopped cleanly (%s)", reason);
+    judge_stop(volume, reason);
     if (!volume->device_stopping)
       finish_stop(volume);
     return;
@@ -498,6 +511,8 @@ volume_stop(struct volume *volume) {
   volume->health = NULL;
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
   move(volume, VOLUME_STOPPING, "");
+  if (!volume->feed && volume->server.pid)
+    open_feed(volume);
   volume->device_stopping = true;
   if (volume->again) {
     device_server_gone(&volume->device); /* it waits for the next one */

@@ -63,6 +63,7 @@ struct volume {
   char reason[256]; /* why it does not serve */
 
   struct upstream *feed;       /* its events */
+  bool feed_answers;           /* what it will say at its end is heard */
   sd_event_source *feed_timer; /* the next look at its health; the feed is opened again there */
   struct call *health;
   struct call *stop_call;

@@ -218,6 +218,33 @@ class Life(DaemonTest):
         self.assertEqual(b"y" * 4096, bytes(daemon.client(volume).connect().pread(4096, 0)))
         daemon.stop()
 
+    def test_stopped_while_it_starts(self):
+        """Proves that who is stopped before it serves, or before it could be listened to, is not accused
+        of a stop that was not clean."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        for wanted in ("-> starting", "-> serving", "ready"):
+            seen = len(daemon.log()) if daemon.log_path.exists() else 0
+            daemon.start(ready=False)
+            self.rig.wait_until(lambda: wanted in daemon.log()[seen:], wanted, daemon.process)
+            daemon.stop()
+        self.assertNotIn("did not say", daemon.log())
+        self.check_clean(volume)
+
+    def test_killed_while_it_stops(self):
+        """Proves that a server which was heard, and ends without its last words, is told of."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        daemon.start()
+        idle = daemon.client(volume).connect()  # it waits for this one
+        pid = daemon.pid()
+        daemon.process.send_signal(signal.SIGTERM)
+        self.rig.wait_until(lambda: "-> stopping" in daemon.log(), "the stop", daemon.process)
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(0, daemon.process.wait(PATIENCE_S))
+        self.assertIn("did not say that it stopped cleanly (signal 9)", daemon.log())
+        del idle
+
 
 class Checks(DaemonTest):
     def refused(self, daemon, *texts):
