@@ -100,7 +100,7 @@ take_event(struct volume *volume, json_t *event) {
   if (strcmp(kind, "grown") == 0)
     device_grown(&volume->device);
   if (strcmp(kind, "stopped") == 0 && volume_state(volume) == VOLUME_STOPPING) {
-    volume->stop_clean = strncmp(events_text(event, "reason"), "clean", 5) == 0;
+    snprintf(volume->stop_said, sizeof volume->stop_said, "%s", events_text(event, "reason"));
     /* Its clients do not count any more: it was told to stop without them. */
     if (volume->stop_told)
       server_signal(&volume->server, SIGKILL);
@@ -396,7 +396,8 @@ volume_start(struct volume *volume) {
   *volume->running = (struct plan_volume){.config = volume->plan->config};
   take_device(volume);
   volume->restart_for[0] = '\0';
-  volume->stop_told = volume->stop_clean = volume->feed_answers = false;
+  volume->stop_told = volume->feed_answers = false;
+  volume->stop_said[0] = '\0';
   move(volume, VOLUME_STARTING, "");
   begin_probe(volume);
 }
@@ -418,9 +419,11 @@ finish_stop(struct volume *volume) {
 /* One that was stopped before it was listened to had nobody to tell how. */
 static void
 judge_stop(struct volume *volume, const char *reason) {
-  if (volume->stop_clean)
+  if (strcmp(volume->stop_said, "clean") == 0)
     return;
-  if (volume->feed_answers)
+  if (volume->stop_said[0])
+    log_warning(volume_name(volume), "stopped, %s", volume->stop_said);
+  else if (volume->feed_answers)
     log_warning(volume_name(volume), "did not say that it stopped cleanly (%s)", reason);
   else
     log_notice(volume_name(volume), "was stopped before it was heard (%s)", reason);

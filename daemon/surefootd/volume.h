@@ -57,8 +57,8 @@ struct volume {
   bool leaving; /* its file is gone: it stops for good */
   bool again;   /* stopping for a restart */
   bool device_stopping;
-  bool stop_told;  /* by its socket, so that clients do not hold it up */
-  bool stop_clean; /* it said so itself */
+  bool stop_told;      /* by its socket, so that clients do not hold it up */
+  char stop_said[128]; /* its own last words on it: "clean", "not clean: ..."; "" none */
   unsigned restarts;
   char reason[256]; /* why it does not serve */
 

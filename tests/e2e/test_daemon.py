@@ -231,6 +231,23 @@ class Life(DaemonTest):
         self.assertNotIn("did not say", daemon.log())
         self.check_clean(volume)
 
+    def test_stopped_while_it_converges(self):
+        """Proves that a volume whose legs were not made equal yet says so itself when it is stopped."""
+        daemon = self.daemon()
+        volume = daemon.volume(resync_min_rate="4K", resync_max_rate="4K")
+        daemon.start()
+        killed = daemon.pid()
+        handle = daemon.client(volume).connect()
+        for extent in range(16):
+            handle.pwrite(b"z" * 4096, extent << 20)
+        os.kill(killed, signal.SIGKILL)
+        daemon.wait_status(lambda status: status["service"]["pid"] not in (0, killed), "a new server")
+        status = daemon.wait_status(lambda status: status["service"]["state"] == "serving", "serving")
+        self.assertGreater(status["unconverged_bytes"], 0)
+        daemon.stop()
+        self.assertIn("stopped, not clean: the next start converges", daemon.log())
+        self.assertNotIn("did not say", daemon.log())
+
     def test_killed_while_it_stops(self):
         """Proves that a server which was heard, and ends without its last words, is told of."""
         daemon = self.daemon()
