@@ -18,8 +18,10 @@
 enum {
   ATTACH_S = 15, /* netlink, and one block read through the device */
   DETACH_S = 15, /* what a disconnect may take before it is given up */
-  LOOK_AGAIN_MS =
-      5000, /* how often the kernel looks whether a request's server has been replaced */
+  /* How often the kernel looks whether a request's server has been replaced: so long may a request wait
+   * that a killed server had.  The price: while a volume waits for too few legs, the kernel logs
+   * "Possible stuck request" at this pace. */
+  LOOK_AGAIN_MS = 2000,
   PROOF_BYTES = 4096,
   STOP_TRIES = 4, /* udev looks into a device for a moment, and an unmount takes one */
   STOP_PAUSE_MS = 250,

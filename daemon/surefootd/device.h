@@ -6,7 +6,7 @@
  *
  * The kernel gives no server up that lives (TIMEOUT 0), since a volume may rightly wait long for its
  * legs.  What it had sent to a server that died it sends again to the next one when it looks, which
- * queue/io_timeout makes it do every few seconds.
+ * queue/io_timeout makes it do every two seconds.
  *
  * A device that somebody uses is not taken away when the daemon stops: it waits for a server, as after
  * a crash, and only after device_dead_timeout its requests fail. */

@@ -12,7 +12,7 @@ from guest import (Fio, MIB, answered, assert_kernel_is_content, ctl, legs, main
                    wait_healthy, wait_until, write_conf)
 
 DEVICE = "/dev/nbd0"
-RECONNECT_S = 25  # the kernel looks every 5 s; the rest is a slow machine
+RECONNECT_S = 25  # the kernel looks every 2 s; the rest is a slow machine
 DEAD_S = 20
 
 
