@@ -8,14 +8,12 @@
 
 #include "config/keys.h"
 
-static bool
-same_legs(const struct sf_config *from, const struct sf_config *to) {
-  if (from->legs != to->legs)
-    return false;
-  for (unsigned i = 0; i < from->legs; i++)
-    if (strcmp(from->leg[i].name, to->leg[i].name) != 0)
-      return false;
-  return true;
+static int
+find_leg(const struct sf_config *config, const char *name) {
+  for (unsigned i = 0; i < config->legs; i++)
+    if (strcmp(config->leg[i].name, name) == 0)
+      return (int) i;
+  return -1;
 }
 
 int
@@ -23,15 +21,18 @@ sf_config_diff(const struct sf_config *from, const struct sf_config *to,
                bool (*change)(void *ctx, const char *key, const char *from, const char *to),
                void *ctx) {
   char name[SF_LEG_NAME_MAX + 64], before[PATH_MAX], after[PATH_MAX];
-  if (!same_legs(from, to))
-    return -ENOTUNIQ;
-  for (int leg = SF_CONFIG_VOLUME; leg < (int) from->legs; leg++)
+  unsigned in_both = 0;
+  for (int leg = SF_CONFIG_VOLUME; leg < (int) from->legs; leg++) {
+    int other = leg == SF_CONFIG_VOLUME ? leg : find_leg(to, from->leg[leg].name);
+    if (leg != SF_CONFIG_VOLUME && other < 0)
+      continue;
+    in_both += leg != SF_CONFIG_VOLUME;
     for (unsigned i = 0; i < sf_config_keys(); i++) {
       const struct sf_config_key *key = sf_config_key_at(i);
       if (sf_config_key_is_of_leg(key) != (leg != SF_CONFIG_VOLUME))
         continue;
       sf_config_key_text(from, leg, key, before);
-      sf_config_key_text(to, leg, key, after);
+      sf_config_key_text(to, other, key, after);
       if (strcmp(before, after) == 0)
         continue;
       if (leg == SF_CONFIG_VOLUME)
@@ -41,5 +42,6 @@ sf_config_diff(const struct sf_config *from, const struct sf_config *to,
       if (!change(ctx, name, before, after))
         return 0;
     }
-  return 0;
+  }
+  return in_both == from->legs && in_both == to->legs ? 0 : -ENOTUNIQ;
 }

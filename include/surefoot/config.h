@@ -71,8 +71,8 @@ int sf_config_set(struct sf_config *config, const char *key, const char *value,
 int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Names each key whose value differs, as sf_config_set takes it, with both values as text ("": not
- * set); false from the function ends it.  -ENOTUNIQ, and nothing named, if the legs do not have the
- * same names in the same order. */
+ * set); false from the function ends it.  Legs are found by name, in whatever order; -ENOTUNIQ in the end
+ * if one has legs that the other has not, of which nothing is named. */
 int sf_config_diff(const struct sf_config *from, const struct sf_config *to,
                    bool (*change)(void *ctx, const char *key, const char *from, const char *to),
                    void *ctx);

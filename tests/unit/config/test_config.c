@@ -774,8 +774,18 @@ test_diff(void **state) {
 
   load_good(&to, VOLUME LEG_B LEG_A);
   changes = (struct changes){.left = 100};
+  assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), 0);
+  assert_string_equal(changes.text, "write_deadline 90ms>100ms;on_too_few suspend>error;"
+                                    "resync_max_rate 8M>0;leg.a.read_timeout 1500us>;"
+                                    "leg.a.write_timeout 50ms>;");
+  load_good(&to, VOLUME "write_deadline = 70ms\n" LEG_B);
+  changes = (struct changes){.left = 100};
   assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), -ENOTUNIQ);
-  assert_string_equal(changes.text, "");
+  assert_string_equal(changes.text, "write_deadline 90ms>70ms;on_too_few suspend>error;"
+                                    "resync_max_rate 8M>0;");
+  changes = (struct changes){.left = 1};
+  assert_int_equal(sf_config_diff(&to, &from, note_change, &changes), 0);
+  assert_string_equal(changes.text, "write_deadline 70ms>90ms;");
 }
 
 /* Proves that a leg's timeout never lets a request wait longer than its deadline. */

@@ -195,7 +195,14 @@ test_diff(void **state) {
   put("a.conf", TWO);
   put("c.conf", NULL);
   load_good(&to);
-  expect_diff(&from, &to, "restart one legs a b>b a\n");
+  expect_diff(&from, &to, "");
+  plan_clear(&to);
+
+  /* Legs that came and went do not hide a setting. */
+  put("b.conf", "[volume]\nname = one\nwrite_deadline = 90ms\n[leg b]\npath = one-b\n[leg c]\n"
+                "path = one-c\n");
+  load_good(&to);
+  expect_diff(&from, &to, "set one write_deadline 100ms>90ms\nrestart one legs a b>b c\n");
   plan_clear(&to);
   plan_clear(&from);
   put("a.conf", NULL);
