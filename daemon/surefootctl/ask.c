@@ -3,10 +3,15 @@
 
 #include "ctl.h"
 
+bool
+ctl_is_daemon(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return strcmp(slash ? slash + 1 : path, "control") == 0;
+}
+
 static const char *
 who(const char *path) {
-  const char *slash = strrchr(path, '/');
-  return strcmp(slash ? slash + 1 : path, "control") == 0 ? "surefootd" : "the volume";
+  return ctl_is_daemon(path) ? "surefootd" : "the volume";
 }
 
 int

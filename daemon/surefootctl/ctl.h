@@ -79,6 +79,8 @@ int ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PA
 
 /* Takes the request over; NULL is one that could not be made.  Anything but "ok":true is CTL_FAILED after a message. */
 int ctl_ask(const char *path, json_t *request, json_t **reply);
+/* Does surefootd listen there, and not a volume? */
+bool ctl_is_daemon(const char *path);
 /* What a failure of sf_control_call or sf_control_follow means to the operator. */
 int ctl_fail_to_reach(const char *path, int error);
 /* CTL_DONE if the reply says "ok":true. */

@@ -116,9 +116,7 @@ ctl_find_socket(const struct ctl_command_call *call, const char *volume,
   int status = ctl_find_sockets(call, volume, &sockets);
   if (status != CTL_DONE)
     return status;
-  bool of_daemon = strcmp(strrchr(sockets.path[0], '/') ? strrchr(sockets.path[0], '/') + 1 : "",
-                          "control") == 0;
-  if (sockets.count > 1 && !of_daemon) {
+  if (sockets.count > 1 && !ctl_is_daemon(sockets.path[0])) {
     char names[512] = "";
     size_t used = 0;
     for (unsigned i = 0; i < sockets.count && used < sizeof names; i++) {

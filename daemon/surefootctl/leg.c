@@ -43,6 +43,15 @@ ask_volume(const struct ctl_command_call *call, const struct action *action, con
   return status;
 }
 
+/* surefootd tells a server that starts again what the last one did with its legs, until it ends itself. */
+static const char *
+when_needed(const char *path) {
+  return ctl_is_daemon(path)
+             ? "surefootd keeps to that while it runs; the configuration file must say "
+               "so before surefootd itself starts again:"
+             : "The configuration file must say so before the next start:";
+}
+
 /* ---- replace ---- */
 
 static int
@@ -60,8 +69,7 @@ replace(const struct ctl_command_call *call, const char *volume, const char *leg
     return status;
   printf("%s: leg %s is another disk now; all of it is copied to it\n", volume, leg);
   if (new_path)
-    printf("The configuration file must say so before the next start:\n  [leg %s]\n  path = %s\n",
-           leg, new_path);
+    printf("%s\n  [leg %s]\n  path = %s\n", when_needed(path), leg, new_path);
   return CTL_DONE;
 }
 
@@ -80,9 +88,8 @@ add(const struct ctl_command_call *call, const char *volume, const char *leg,
                               &ending, reason);
   if (status != CTL_DONE)
     return status;
-  printf("%s: has one leg more, %s; all is copied to it\n"
-         "The configuration file must list it before the next start:\n  [leg %s]\n  path = %s\n",
-         volume, leg, leg, new_path);
+  printf("%s: has one leg more, %s; all is copied to it\n%s\n  [leg %s]\n  path = %s\n", volume,
+         leg, when_needed(path), leg, new_path);
   return CTL_DONE;
 }
 
@@ -97,8 +104,8 @@ remove_leg(const struct ctl_command_call *call, const char *volume, const char *
                                         "action", "remove", "leg", leg),
                               &ending, reason);
   if (status == CTL_DONE)
-    printf("%s: leg %s is removed; take its section [leg %s] out of the configuration file\n",
-           volume, leg, leg);
+    printf("%s: leg %s is removed; take its section [leg %s] out of the configuration file%s\n",
+           volume, leg, leg, ctl_is_daemon(path) ? ", then: systemctl reload surefootd" : "");
   return status;
 }
 

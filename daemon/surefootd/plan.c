@@ -24,17 +24,32 @@ tell(plan_problem *problem, void *ctx, const char *format, ...) {
   problem(ctx, line);
 }
 
-static void
-free_volume(struct plan_volume *volume) {
+void
+plan_volume_free(struct plan_volume *volume) {
   if (volume)
     free(volume->text);
   free(volume);
 }
 
+struct plan_volume *
+plan_volume_copy(const struct plan_volume *volume) {
+  struct plan_volume *copy = malloc(sizeof *copy);
+  if (!copy)
+    return NULL;
+  *copy = *volume;
+  copy->text = malloc(volume->len + 1);
+  if (!copy->text) {
+    free(copy);
+    return NULL;
+  }
+  memcpy(copy->text, volume->text, volume->len);
+  return copy;
+}
+
 void
 plan_clear(struct plan *plan) {
   for (unsigned i = 0; i < plan->volumes; i++)
-    free_volume(plan->volume[i]);
+    plan_volume_free(plan->volume[i]);
   *plan = (struct plan){0};
 }
 
@@ -123,7 +138,7 @@ load_volume(int folder_fd, const char *folder, const char *name, const char *run
       tell(problem, ctx, "%.160s: the paths of its sockets would be too long", file);
   }
   if (r < 0) {
-    free_volume(volume);
+    plan_volume_free(volume);
     return r;
   }
   *result = volume;
@@ -179,6 +194,124 @@ plan_load(const char *folder, const char *runtime, struct plan *plan, plan_probl
   if (r < 0)
     plan_clear(plan);
   return r;
+}
+
+/* ---- one volume's legs ---- */
+
+static int
+find_leg(const struct sf_config *config, const char *name) {
+  for (unsigned i = 0; i < config->legs; i++)
+    if (strcmp(config->leg[i].name, name) == 0)
+      return (int) i;
+  return -1;
+}
+
+const char *
+plan_leg_path(const struct plan_volume *volume, const char *name) {
+  int leg = find_leg(&volume->config, name);
+  return leg < 0 ? "" : volume->config.leg[leg].path;
+}
+
+int
+plan_config_set_leg(struct sf_config *config, const char *name, const char *path) {
+  int leg = find_leg(config, name);
+  if (strlen(name) >= sizeof config->leg->name || strlen(path) >= sizeof config->leg->path)
+    return -ENAMETOOLONG;
+  if (!*path && leg < 0)
+    return 0;
+  if (!*path) {
+    config->legs--;
+    memmove(&config->leg[leg], &config->leg[leg + 1],
+            (config->legs - (unsigned) leg) * sizeof config->leg[0]);
+    return 0;
+  }
+  if (leg < 0) {
+    if (config->legs == SF_LEGS_MAX)
+      return -ENOSPC;
+    leg = (int) config->legs++;
+    config->leg[leg] = (struct sf_config_leg){0};
+    memcpy(config->leg[leg].name, name, strlen(name) + 1);
+  }
+  memcpy(config->leg[leg].path, path, strlen(path) + 1);
+  return 0;
+}
+
+/* An INI file cannot hold every path. */
+static bool
+can_be_written(const char *section) {
+  char text[2 * PATH_MAX], error[SF_CONFIG_ERROR_MAX], wanted[2 * PATH_MAX];
+  struct sf_config *config = malloc(sizeof *config);
+  int len = snprintf(text, sizeof text, "[volume]\nname = x%s", section);
+  if (!config)
+    return false;
+  sf_config_init(config);
+  bool can = len < (int) sizeof text &&
+             sf_config_parse(config, "", text, (size_t) len, error) == 0 && config->legs == 1;
+  if (can)
+    snprintf(wanted, sizeof wanted, "\n[leg %s]\npath = %s\n", config->leg[0].name,
+             config->leg[0].path);
+  can = can && strcmp(wanted, section) == 0;
+  free(config);
+  return can;
+}
+
+/* Does the section that this line begins, if it begins one, belong to the leg? */
+static bool
+is_header_of(const char *line, size_t len, const char *name) {
+  size_t name_len = strlen(name), at = 5;
+  if (len < 5 || memcmp(line, "[leg ", 5) != 0)
+    return false;
+  while (at < len && line[at] == ' ')
+    at++;
+  return len - at > name_len && memcmp(line + at, name, name_len) == 0 &&
+         line[at + name_len] == ']';
+}
+
+/* The text without the leg's section; the length. */
+static size_t
+copy_without(const struct plan_volume *volume, const char *leg, char *to) {
+  const char *line = volume->text, *end = volume->text + volume->len;
+  size_t used = 0;
+  bool inside = false;
+  if (volume->len >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0)
+    line += 3;
+  while (line < end) {
+    const char *newline = memchr(line, '\n', (size_t) (end - line));
+    size_t len = (size_t) ((newline ? newline + 1 : end) - line);
+    if (*line == '[')
+      inside = is_header_of(line, len, leg);
+    if (!inside) {
+      memcpy(to + used, line, len);
+      used += len;
+    }
+    line += len;
+  }
+  return used;
+}
+
+int
+plan_set_leg(struct plan_volume *volume, const char *leg, const char *path) {
+  char section[PATH_MAX + SF_LEG_NAME_MAX + 32] = "";
+  if (*path && (size_t) snprintf(section, sizeof section, "\n[leg %s]\npath = %s\n", leg, path) >=
+                   sizeof section)
+    return -ENAMETOOLONG;
+  if (*path && !can_be_written(section))
+    return -EINVAL;
+  size_t more = strlen(section);
+  char *text = malloc(volume->len + more + 1);
+  if (!text)
+    return -ENOMEM;
+  int r = plan_config_set_leg(&volume->config, leg, path);
+  if (r < 0) {
+    free(text);
+    return r;
+  }
+  size_t len = copy_without(volume, leg, text);
+  memcpy(text + len, section, more);
+  free(volume->text);
+  volume->text = text;
+  volume->len = len + more;
+  return 0;
 }
 
 /* ---- between volumes ---- */

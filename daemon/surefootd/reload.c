@@ -105,20 +105,63 @@ compare_settings(struct reload *reload) {
   note_fixed(reload, "metrics", before, after);
 }
 
+struct behind {
+  struct reload *reload;
+  const char *volume;
+};
+
+static void
+note_behind(void *ctx, const struct kept_leg *leg) {
+  struct behind *behind = ctx;
+  char key[SF_LEG_NAME_MAX + 16];
+  snprintf(key, sizeof key, "leg.%s.path", leg->name);
+  note_change(behind->reload,
+              &(struct plan_change){PLAN_KEEP, behind->volume, key, leg->in_file, leg->now});
+}
+
+/* What the files say together with what the volumes did with their legs. */
+static void
+copy_wanted(struct reload *reload, struct plan *wanted) {
+  for (unsigned i = 0; i < reload->plan.volumes; i++) {
+    struct plan_volume *copy = plan_volume_copy(reload->plan.volume[i]);
+    const struct volume *volume = copy ? daemon_find(reload->daemon, copy->config.name) : NULL;
+    struct behind behind = {reload, copy ? copy->config.name : ""};
+    if (!copy || (volume && !volume->leaving &&
+                  kept_legs_apply(&volume->kept_legs, copy, note_behind, &behind) < 0)) {
+      note_problem(reload, "out of memory");
+      plan_volume_free(copy);
+      return;
+    }
+    wanted->volume[wanted->volumes++] = copy;
+  }
+  plan_check(wanted, note_problem, reload);
+}
+
 static void
 compare_volumes(struct reload *reload) {
-  struct plan running = {0};
+  struct plan running = {0}, wanted = {0};
   SF_LIST_EACH(entry, &reload->daemon->volumes) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (!volume->leaving && running.volumes < PLAN_VOLUMES_MAX)
       running.volume[running.volumes++] = volume->running ? volume->running : volume->plan;
   }
-  plan_diff(&running, &reload->plan, note_change, reload);
+  copy_wanted(reload, &wanted);
+  plan_diff(&running, &wanted, note_change, reload);
+  plan_clear(&wanted);
 }
 
 /* ---- the answer ---- */
 
-static const char *const kind_name[] = {"add", "remove", "set", "restart"};
+static const char *const kind_name[] = {"add", "remove", "set", "restart", "keep"};
+
+/* Of what is not done by a reload, and never will be. */
+static void
+explain(struct change *change) {
+  if (change->kind == PLAN_KEEP)
+    snprintf(change->message, sizeof change->message,
+             "it was so changed while it ran, and stays so; its file must say it before surefootd "
+             "itself starts again");
+}
 
 static json_t *
 change_to_json(const struct change *change) {
@@ -143,6 +186,7 @@ finish(struct reload *reload) {
   size_t problems = json_array_size(reload->problems);
   json_t *list = json_array();
   for (unsigned i = 0; i < reload->changes; i++) {
+    explain(&reload->change[i]);
     json_array_append_new(list, change_to_json(&reload->change[i]));
     if (!reload->dry_run)
       log_change(&reload->change[i]);

@@ -93,8 +93,24 @@ note_state(struct volume *volume, const char *state) {
 }
 
 static void
+note_leg(struct volume *volume, const char *leg, const char *path) {
+  int r = kept_legs_note(&volume->kept_legs, volume->plan, leg, path);
+  if (r == 0 && volume->running)
+    r = plan_config_set_leg(&volume->running->config, leg, path);
+  if (r < 0)
+    log_error(volume_name(volume),
+              "leg %s: a server that starts again would not be told of the change (%s): write it "
+              "into the file, then reload",
+              leg, r == -EINVAL ? "no file could say this path" : strerror(-r));
+}
+
+static void
 take_event(struct volume *volume, json_t *event) {
   const char *kind = events_text(event, "event");
+  if (strcmp(kind, "leg-replaced") == 0 || strcmp(kind, "leg-added") == 0)
+    note_leg(volume, events_text(event, "leg"), events_text(event, "reason"));
+  if (strcmp(kind, "leg-removed") == 0)
+    note_leg(volume, events_text(event, "leg"), "");
   if (strcmp(kind, "state") == 0)
     note_state(volume, events_text(event, "to"));
   if (strcmp(kind, "grown") == 0)
@@ -543,11 +559,14 @@ volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]) {
 void
 volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for) {
   struct plan_volume *old = volume->plan;
+  kept_legs_settle(&volume->kept_legs, plan);
+  int r = kept_legs_apply(&volume->kept_legs, plan, NULL, NULL);
+  if (r < 0)
+    log_error(plan->config.name, "its changed legs could not be kept: %s", strerror(-r));
   volume->plan = plan;
   volume->server.volume = volume->device.volume = plan->config.name;
   snprintf(volume->restart_for, sizeof volume->restart_for, "%s", needed_for);
-  free(old->text);
-  free(old);
+  plan_volume_free(old);
   if (volume_state(volume) == VOLUME_DOWN) { /* maybe it is mended */
     volume->backoff = (struct backoff){0};
     volume_start(volume);
@@ -631,7 +650,7 @@ volume_destroy(struct volume *volume) {
   sf_socket_file_close(&volume->socket);
   command_forget(&volume->daemon->settings, volume->plan);
   unlink(volume->control_path); /* a server that was killed leaves it */
-  free(volume->plan->text);
-  free(volume->plan);
+  kept_legs_clear(&volume->kept_legs);
+  plan_volume_free(volume->plan);
   free(volume);
 }

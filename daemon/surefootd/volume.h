@@ -20,6 +20,7 @@
 #include "base/sm.h"
 #include "control/socket_file.h"
 #include "device.h"
+#include "kept_legs.h"
 #include "plan.h"
 #include "server.h"
 #include "upstream.h"
@@ -41,6 +42,7 @@ struct volume {
   struct plan_volume *plan;    /* what the next start runs */
   struct plan_volume *running; /* the settings in force, without a text; NULL: no server */
   char restart_for[128];       /* settings that a reload brought and only a restart applies; "" */
+  struct kept_legs kept_legs;
   struct sf_sm sm;
   /* In force; the plan may say otherwise until the next start. */
   char socket_path[SF_CONTROL_PATH_MAX], control_path[SF_CONTROL_PATH_MAX];
@@ -94,8 +96,8 @@ const char *volume_state_text(const struct volume *volume);
 /* Would a stop take it away from somebody who holds its device?  why: who. */
 bool volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]);
 
-/* What the next start is to run, of the same name; takes plan over.  needed_for: the settings that
- * only a restart applies, "" if none. */
+/* What the next start is to run, of the same name, as its file says; takes plan over.  needed_for: the
+ * settings that only a restart applies, "" if none. */
 void volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for);
 
 /* It took this setting while it runs: also the next server is to have it. */

@@ -69,7 +69,8 @@ class Daemon:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify_path.unlink(missing_ok=True)
         self.notify.bind(str(self.notify_path))
-        threading.Thread(target=self._listen, args=(self.notify,), daemon=True).start()
+        self.told = queue.Queue()  # nothing of an earlier run
+        threading.Thread(target=self._listen, args=(self.notify, self.told), daemon=True).start()
         environment = {**os.environ, "NOTIFY_SOCKET": str(self.notify_path)}
         with open(self.log_path, "ab") as log:
             self.process = self.rig.spawn([self.binary, "-c", self.settings_file], stderr=log,
@@ -79,11 +80,11 @@ class Daemon:
             self.wait_notify("READY=1")
         return self
 
-    def _listen(self, notify):
+    def _listen(self, notify, told):
         with contextlib.suppress(OSError):
             while True:
                 for line in notify.recv(4096).decode().splitlines():
-                    self.told.put(line)
+                    told.put(line)
 
     def wait_notify(self, wanted, seconds=PATIENCE_S):
         """Until systemd would have been told; what it was told until then."""

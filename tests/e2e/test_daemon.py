@@ -437,6 +437,105 @@ class Reload(DaemonTest):
         daemon.stop()
 
 
+class Members(DaemonTest):
+    """Legs that change while the volume runs, and a file that says so before, after or never."""
+
+    def set_up(self):
+        self.daemon_ = daemon = self.daemon()
+        self.volume = daemon.volume()
+        daemon.start()
+        self.new = self.rig.folder / "new.img"
+        self.new.touch()
+        os.truncate(self.new, os.path.getsize(self.volume.legs[1].path))
+        return daemon
+
+    def kill_server(self):
+        killed = self.daemon_.pid()
+        os.kill(killed, signal.SIGKILL)
+        self.daemon_.wait_status(lambda status: status["service"]["pid"] not in (0, killed), "a new server")
+
+    def wait_path(self, leg, path):
+        return self.daemon_.wait_status(
+            lambda status: status["service"]["state"] == "serving" and status["state"] == "healthy"
+            and [one["path"] for one in status["legs"] if one["name"] == leg] == [str(path)],
+            f"{leg} at {path}")
+
+    def replace(self):
+        self.daemon_.ctl("leg", "fail", "vol0", "vol0-b")
+        return self.daemon_.ctl("leg", "replace", "vol0", "vol0-b", str(self.new))
+
+    def changes(self):
+        reply = json.loads(self.daemon_.ctl("reload", "--json"))
+        return {(change["change"], change["key"]): change for change in reply["changes"]}
+
+    def point_file_at_new(self):
+        leg = self.volume.legs[1]
+        text = self.volume.conf.read_text()
+        self.assertIn(str(leg.path), text)
+        self.volume.conf.write_text(text.replace(str(leg.path), str(self.new)))
+
+    def test_replaced(self):
+        """Proves that a server that dies after a replacement finds the new disk, though the file says so
+        later, is read with the old path in it, and only then says it."""
+        daemon = self.set_up()
+        self.assertIn("before surefootd itself starts again", self.replace())
+        self.wait_path("vol0-b", self.new)
+        self.kill_server()
+        self.wait_path("vol0-b", self.new)
+        change = self.changes()["keep", "leg.vol0-b.path"]
+        self.assertEqual((str(self.volume.legs[1].path), str(self.new), False),
+                         (change["from"], change["to"], change["done"]))
+        self.kill_server()
+        self.wait_path("vol0-b", self.new)
+        self.point_file_at_new()
+        self.kill_server()
+        self.wait_path("vol0-b", self.new)
+        self.assertEqual({}, self.changes())
+        self.kill_server()
+        self.wait_path("vol0-b", self.new)
+        daemon.stop()
+        daemon.start()
+        self.wait_path("vol0-b", self.new)
+        daemon.stop()
+
+    def test_replaced_after_the_file(self):
+        """Proves that the file may say it first."""
+        daemon = self.set_up()
+        self.point_file_at_new()
+        self.assertIn(("restart", "leg.vol0-b.path"), self.changes())
+        self.replace()
+        self.wait_path("vol0-b", self.new)
+        self.assertEqual({}, self.changes())
+        self.kill_server()
+        self.wait_path("vol0-b", self.new)
+        daemon.stop()
+
+    def test_added_and_removed(self):
+        """Proves the same for a leg more and a leg less, and that the file's other settings are applied."""
+        daemon = self.set_up()
+        self.assertIn("before surefootd itself starts again",
+                      daemon.ctl("leg", "add", "vol0", "d", str(self.new)))
+        self.wait_path("d", self.new)
+        self.kill_server()
+        self.wait_path("d", self.new)
+        self.volume.settings["write_deadline"] = "6s"
+        self.volume.write_conf()
+        self.assertEqual({("keep", "leg.d.path"), ("set", "write_deadline")}, set(self.changes()))
+        self.volume.settings.update(write_deadline="7s", min_legs=2)
+        self.volume.write_conf()
+        text = self.volume.conf.read_text()
+        self.volume.conf.write_text(text + f"[leg d]\npath = {self.new}\n")
+        self.assertEqual({("set", "write_deadline"): True},
+                         {key: change["done"] for key, change in self.changes().items()})
+        daemon.ctl("leg", "fail", "vol0", "vol0-a")
+        self.assertIn("systemctl reload surefootd", daemon.ctl("leg", "remove", "vol0", "vol0-a"))
+        self.kill_server()
+        status = daemon.wait_serving()
+        self.assertEqual({"vol0-b", "vol0-c", "d"}, {leg["name"] for leg in status["legs"]} - {""})
+        self.assertEqual({("keep", "leg.vol0-a.path")}, set(self.changes()))
+        daemon.stop()
+
+
 class Telling(DaemonTest):
     def test_events_of_all(self):
         """Proves that one connection tells of all volumes, the daemon's own events too, and surefootctl
