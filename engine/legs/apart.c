@@ -214,6 +214,9 @@ receive_answer(int socket, struct answer *answer) {
     return -ECANCELED;
   }
   answer->file.fd = fd;
+  /* It was sent, and this process has no number left for it. */
+  if (answer->rc == 0 && fd < 0)
+    return -EMFILE;
   if (!answer->file.maps)
     return 0;
   size_t bytes = answer->file.map_pages * SF_PAGE_BYTES;

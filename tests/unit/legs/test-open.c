@@ -5,11 +5,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -391,6 +393,58 @@ test_openers_are_cut(void **state) {
   kill_holder(holder);
 }
 
+static bool
+lease_is_wanted(pid_t holder) {
+  char line[256];
+  bool wanted = false;
+  int pid;
+  FILE *locks = fopen("/proc/locks", "re");
+  assert_non_null(locks);
+  while (fgets(line, sizeof line, locks))
+    wanted |= sscanf(line, "%*d: LEASE BREAKING %*s %d", &pid) == 1 && pid == holder;
+  fclose(locks);
+  return wanted;
+}
+
+static void *
+open_apart(void *arg) {
+  struct fixture *f = arg;
+  return (void *) (intptr_t) sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0,
+                                                    &f->file[0], &f->found[0], f->error);
+}
+
+/* A leg that was opened for a process with no number left for a file is not open, and it says so: it
+ * would count as present, with nothing to reach it by.  How: the limit falls while the opener
+ * hangs. */
+static void
+test_no_number_for_an_opened_leg(void **state) {
+  struct fixture *f = *state;
+  struct rlimit limit, none;
+  pthread_t thread;
+  void *rc;
+  make_volume(f);
+  pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(pthread_create(&thread, NULL, open_apart, f), 0);
+  for (double until = now_s() + 10; !lease_is_wanted(holder);)
+    assert_true(now_s() < until);
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  kill_holder(holder);
+  pthread_join(thread, &rc);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  assert_int_equal((intptr_t) rc, -EMFILE);
+  assert_int_equal(f->file[0].fd, -1);
+  assert_false(f->found[0].present);
+  assert_int_equal(f->found[0].error, -EMFILE);
+  assert_says(f->error, "Too many open files");
+  assert_true(becomes_free(f, f->config.leg[0].path));
+  sf_leg_openers_stop(f->openers);
+}
+
 static void
 expect_same(struct fixture *f) {
   assert_int_equal(open_all(f, second_ns * 10), -EINVAL);
@@ -438,6 +492,7 @@ main(void) {
       TEST(test_opened_apart),
       TEST(test_an_opener_that_hangs),
       TEST(test_openers_are_cut),
+      TEST(test_no_number_for_an_opened_leg),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }
