@@ -206,10 +206,12 @@ feed(struct sf_tio_device *device) {
     submit(exec);
 }
 
+/* The wake is cleared before anything is looked at: whoever says something later sets it again. */
 static bool
 stopped(struct sf_tio_device *device) {
   bool stop;
 
+  atomic_store(&device->exec.wake, false);
   pthread_mutex_lock(&device->client->lock);
   stop = device->exec.stop;
   pthread_mutex_unlock(&device->client->lock);
@@ -245,7 +247,6 @@ executor_main(void *arg) {
   /* The limit is the calling thread's, so it is set here. */
   io_uring_register_iowq_max_workers(&exec->ring->uring, workers);
   while (!stopped(device)) {
-    atomic_store(&exec->wake, false);
     pthread_mutex_lock(&exec->ring_lock);
     reap(device);
     feed(device);

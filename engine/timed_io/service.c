@@ -132,10 +132,12 @@ wait_for_news(struct sf_tio_service *service, uint64_t until_ns) {
       ((struct sf_tio_thread *) events[i].data.ptr)->watched = false;
 }
 
+/* The wake is cleared before anything is looked at: whoever says something later sets it again. */
 static bool
 stopped(struct sf_tio_client *client) {
   bool stop;
 
+  atomic_store(&client->service.queue->wake, false);
   pthread_mutex_lock(&client->lock);
   stop = client->service.stop;
   pthread_mutex_unlock(&client->lock);
@@ -153,7 +155,6 @@ service_main(void *arg) {
   while (!stopped(client)) {
     uint64_t until_ns;
 
-    atomic_store(&service->queue->wake, false);
     until_ns = own_round(service->queue);
     until_ns = earlier(until_ns, look_after_all(client));
     wait_for_news(service, until_ns);
