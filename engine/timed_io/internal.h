@@ -398,7 +398,7 @@ struct sf_tio_service {
   struct sf_tio_thread *queue;
   int epoll_fd;
   bool stop;                     /* under client->lock */
-  atomic_uint_fast64_t until_ns; /* when it looks again by itself */
+  atomic_uint_fast64_t until_ns; /* when it looks again by itself; NEVER while it looks */
 };
 
 int sf_tio_service_start(struct sf_tio_client *client);

@@ -155,6 +155,9 @@ service_main(void *arg) {
   while (!stopped(client)) {
     uint64_t until_ns;
 
+    /* Whom it has looked after in this round it does not ask again: a deadline that is left behind
+     * meanwhile is news, whatever the last sleep was for. */
+    atomic_store(&service->until_ns, SF_TIO_NEVER);
     until_ns = own_round(service->queue);
     until_ns = earlier(until_ns, look_after_all(client));
     wait_for_news(service, until_ns);

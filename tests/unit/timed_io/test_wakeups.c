@@ -95,12 +95,136 @@ executor_hears_a_stop(void **state) {
   close(fd);
 }
 
+/* ---- a deadline that is left behind ---- */
+
+struct place {
+  struct stall_rig *rig;
+  struct sf_tio_client *client;
+  struct sf_tio_device *frozen, *quick;
+};
+
+struct errand {
+  struct place *place;
+  struct sf_tio_device *device;
+  uint64_t timeout_ns;
+};
+
+static void
+start_write(struct place *place, struct sf_tio_device *device, uint64_t timeout_ns) {
+  char data[4096] = "w";
+  struct sf_tio_control control = {
+      .op = SF_TIO_WRITE, .data = data, .notify = log_event, .timeout_ns = timeout_ns};
+  struct sf_tio_region region = region_at(device, 0, 4096);
+
+  assert_int_equal(sf_tio(place->client, &control, &region, 1, NULL, NULL), 0);
+}
+
+static void *
+run_errand(void *arg) {
+  struct errand *errand = arg;
+
+  start_write(errand->place, errand->device, errand->timeout_ns);
+  return NULL;
+}
+
+/* By a thread that does not attend. */
+static void
+write_by_the_service(struct place *place, struct sf_tio_device *device, uint64_t timeout_ns) {
+  struct errand errand = {place, device, timeout_ns};
+  pthread_t thread;
+
+  pthread_create(&thread, NULL, run_errand, &errand);
+  join(thread);
+}
+
+static bool
+timeout_told(void *arg) {
+  return log_count(SF_TIO_TIMEOUT, false) > 0;
+}
+
+/* Until when it sleeps; 0: it is at work. */
+static uint64_t
+asleep_until(struct place *place) {
+  uint64_t until_ns = atomic_load(&place->client->service.until_ns);
+
+  return atomic_load(&place->client->service.queue->waiting) ? until_ns : 0;
+}
+
+static bool
+sleeps_for_a_while(struct place *place) {
+  uint64_t until_ns = asleep_until(place);
+
+  return until_ns && until_ns != SF_TIO_NEVER && until_ns > sf_tio_now();
+}
+
+/* Makes the service wake for a deadline, at which it finds nothing to tell: its region has ended, and
+ * another one has not. */
+static void
+wake_for_nothing(struct place *place, unsigned n) {
+  do {
+    hold_end();
+    log_clear();
+    write_by_the_service(place, place->quick, 100 * MS);
+    log_wait(SF_TIO_OK, false, 1);
+    assert_true(EVENTUALLY(asleep_until(place)));
+    hold_begin(&place->client->service.thread, &place->client->lock, n);
+  } while (!sleeps_for_a_while(place));
+}
+
+/* Proves: the deadline of a region that its thread leaves behind is kept by the service, though that
+ * knows of the thread's queue already and is at work.  How: the queue has an overdue region, so it is
+ * watched; the service wakes for another deadline, and meanwhile the thread leaves the next one. */
+static void
+deadline_is_left_to_a_busy_service(void **state) {
+  struct place place = {.rig = stall_rig_start(&(struct stall_rig_params){.loop = true}),
+                        .client = client_new(0, 0, 0)};
+  int loop_fd = stall_rig_open_loop(place.rig), quick_fd = open_plain();
+  struct sf_tio_thread *thread;
+  unsigned left = 0;
+  bool held = true;
+
+  place.frozen = device_new(place.client, loop_fd);
+  place.quick = device_new(place.client, quick_fd);
+  assert_int_equal(sf_tio_attend(place.client, &thread), 0);
+  stall_rig_freeze(place.rig);
+  start_write(&place, place.frozen, MS);
+  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, timeout_told, NULL), 0);
+  assert_true(EVENTUALLY(is_set(place.client, &thread->watched)));
+  write_by_the_service(&place, place.frozen, 0);
+  for (unsigned n = 1; held; n++) {
+    wake_for_nothing(&place, n);
+    assert_true(EVENTUALLY(hold_has_one() || asleep_until(&place) == SF_TIO_NEVER));
+    held = hold_has_one();
+    /* Not while the service has our queue: there we would only wait. */
+    if (held && pthread_mutex_trylock(&thread->owner) == 0) {
+      pthread_mutex_unlock(&thread->owner);
+      log_clear();
+      start_write(&place, place.frozen, 100 * MS);
+      assert_int_equal(sf_tio_drive(thread, sf_tio_now() + MS, NULL, NULL), -ETIME);
+      hold_end();
+      log_wait(SF_TIO_TIMEOUT, false, 1);
+      left++;
+    }
+  }
+  hold_end();
+  assert_true(left > 3);
+  stall_rig_thaw(place.rig);
+  device_end(place.frozen);
+  device_end(place.quick);
+  client_end(place.client);
+  close(loop_fd);
+  close(quick_fd);
+  stall_rig_stop(place.rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(service_hears_a_stop),
       cmocka_unit_test(executor_hears_a_stop),
+      cmocka_unit_test(deadline_is_left_to_a_busy_service),
   };
 
+  need_rig(true);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
