@@ -24,6 +24,7 @@ struct serve_leg {
   struct sf_leg_file file;
   struct sf_leg_found found;
   struct sf_tio_device *device;
+  int no_submitter; /* why it has none, as it was told the last time */
   pthread_t opener;
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
   atomic_bool opener_ended; /* joining it will not wait */
@@ -127,6 +128,7 @@ void keeper_wake(struct sf_serve *serve);
 /* legs.c: the host functions that open and close legs, and the threads that do it */
 int serve_open_leg(void *ctx, unsigned leg);
 void serve_close_leg(void *ctx, unsigned leg);
+int serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name);
 int serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
 int serve_join_openers(struct sf_serve *serve);
 

@@ -12,6 +12,34 @@ struct opening {
   unsigned leg;
 };
 
+static const char *
+no_submitter(int error) {
+  switch (error) {
+  case -ENOMEM:
+    return "it may not lock the memory; run as root, or raise the limit (LimitMEMLOCK=infinity, "
+           "ulimit -l)";
+  case -ENOSPC:
+    return "all are with legs that hang";
+  default:
+    return strerrordesc_np(-error);
+  }
+}
+
+int
+serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name) {
+  int error, r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
+
+  if (r < 0)
+    return r;
+  error = sf_tio_device_submitter(leg->device);
+  if (error < 0 && error != leg->no_submitter)
+    serve_log(serve,
+              "leg %s: no process of its own: %s. If it hangs, this one stays and keeps all legs",
+              name, no_submitter(error));
+  leg->no_submitter = error;
+  return 0;
+}
+
 int
 serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
   struct sf_leg_file file;
@@ -76,7 +104,7 @@ open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MA
      * there. */
     if (leg->file.bytes < needs && is_of(&leg->found.sb, base, index))
       (void) sf_leg_extend(leg->file.fd, leg->file.is_block, needs, &leg->file.bytes);
-    r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
+    r = serve_add_device(serve, leg, base->leg_name[index]);
   }
   if (r < 0)
     sf_leg_file_close(&leg->file);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { CLOSE_GRACE_S = 5 };
@@ -188,10 +189,22 @@ fail_uring(int r, char error[SF_CONFIG_ERROR_MAX]) {
   return r;
 }
 
-/* More than there are legs: one that ended late keeps its place, and legs may be added. */
+/* Every ring has the whole pool pinned, and without CAP_IPC_LOCK each counts. */
+static void
+raise_memlock(void) {
+  struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+
+  if (setrlimit(RLIMIT_MEMLOCK, &limit) == 0 || getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  (void) setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+/* For as many legs as may be added, and more: one that ended late keeps its place.  A place is a ring
+ * of 16 KiB. */
 static int
 start_submitters(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
-  int r = sf_tio_submitters_start(serve->config.legs + 3, &serve->submitters);
+  int r = sf_tio_submitters_start(SF_LEGS_MAX + 3, &serve->submitters);
 
   return r < 0 ? fail_uring(r, error) : 0;
 }
@@ -252,6 +265,7 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
     serve->leg[i].file.fd = -1;
   init_locks(serve);
   serve_take_settings(serve, config);
+  raise_memlock();
   r = start_openers(serve, error);
   if (r == 0)
     r = start_submitters(serve, error);
@@ -280,7 +294,7 @@ add_devices(struct sf_serve *serve, struct sf_volume_params *params,
 
     if (leg->file.fd < 0)
       continue;
-    r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
+    r = serve_add_device(serve, leg, serve->config.leg[i].name);
     if (r < 0) {
       snprintf(error, SF_CONFIG_ERROR_MAX, "leg %s: %s", serve->config.leg[i].name, strerror(-r));
       return r;

@@ -148,6 +148,11 @@ sf_tio_device_remove(struct sf_tio_device *device) {
   return 0;
 }
 
+int
+sf_tio_device_submitter(const struct sf_tio_device *device) {
+  return device->exec.no_submitter;
+}
+
 void
 sf_tio_device_set_user(struct sf_tio_device *device, void *user) {
   atomic_store(&device->user, user);

@@ -257,16 +257,19 @@ executor_main(void *arg) {
   return NULL;
 }
 
-/* A submitter's if there can be one: without it a device that hangs for good keeps this process. */
+/* A submitter's if there can be one: without it a device that hangs for good keeps this process.  That
+ * is for the user to judge; better than no device. */
 static int
 get_ring(struct sf_tio_executor *exec, const struct sf_tio_client *client, int fd) {
   int error;
 
   exec->submitter = (struct sf_tio_submitter){.socket = -1};
-  if (client->submitters && sf_tio_submitter_start(client->submitters, &client->pool, fd,
-                                                   client->thread_name, &exec->submitter) == 0) {
+  if (client->submitters) {
+    exec->no_submitter = sf_tio_submitter_start(client->submitters, &client->pool, fd,
+                                                client->thread_name, &exec->submitter);
     exec->ring = exec->submitter.ring;
-    return 0;
+    if (!exec->no_submitter)
+      return 0;
   }
   exec->ring = &exec->own_ring;
   error = sf_tio_ring_init(exec->ring, 2 * SF_TIO_EXEC_DEPTH, SF_TIO_EXEC_COMPLETIONS);

@@ -326,6 +326,7 @@ struct sf_tio_executor {
   struct sf_tio_ring *ring;          /* under ring_lock: own_ring, or the submitter's */
   struct sf_tio_ring own_ring;       /* under ring_lock */
   struct sf_tio_submitter submitter; /* under ring_lock */
+  int no_submitter;                  /* why there never was one, if the client has such; or 0 */
   uint8_t cancels;                   /* under ring_lock: numbers the batches of cancels */
   int wake_fd;
   atomic_bool wake, waiting;

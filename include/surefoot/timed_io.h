@@ -122,7 +122,8 @@ typedef void sf_tio_event_fn(const struct sf_tio_event *event);
  * hangs, with that device's file alone; without, it is this one.
  *
  * Call it before any file is opened that may hang, best while there is one thread only: it forks.
- * devices: for how many at once, at most SF_TIO_DEVICES_MAX.  The processes end with this one, or
+ * devices: for how many at once, at most SF_TIO_DEVICES_MAX; sf_tio_device_submitter() tells of those
+ * that are left over.  The processes end with this one, or
  * when they no longer hang.  The set must outlive the client.
  * -ENOSYS, -EPERM: as sf_tio_client_create(). */
 struct sf_tio_submitters;
@@ -173,6 +174,12 @@ int sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device
 /* -EBUSY while a region on it runs, detached ones included, and in a notify or late call about it.
  * Waits, for a second at most, until calls about it in other threads have returned. */
 int sf_tio_device_remove(struct sf_tio_device *device);
+
+/* 0: what hangs on it hangs in a submitter process, or the client was given none.  Else why it has
+ * none of its own since it was added, and would hang in this process: -ENOMEM: the pool cannot be
+ * locked in memory for it (RLIMIT_MEMLOCK, without CAP_IPC_LOCK); -ENOSPC: all are in use; or another
+ * -errno. */
+int sf_tio_device_submitter(const struct sf_tio_device *device);
 
 void sf_tio_device_set_user(struct sf_tio_device *device, void *user);
 void *sf_tio_device_user(const struct sf_tio_device *device);

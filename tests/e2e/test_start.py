@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from case import OVER_S, VolumeTest, main
-from rig import CommandFailed
+from rig import CommandFailed, Server
 
 
 class Stopped(VolumeTest):
@@ -47,6 +47,25 @@ class Start(Stopped):
         self.assertEqual((3, 0), (status["legs_in_sync"], status["unconverged_bytes"]))
         self.assertEqual(b"\x55" * 4096, bytes(server.connect().pread(4096, 8192)))
         self.stop_and_compare(volume, server)
+
+    def test_no_right_to_lock_memory(self):
+        """Proves that a server which cannot leave a hung leg to a process of its own takes what it may
+        of the limit, says so for each leg, with what to do, and serves.  Starts one without the
+        capabilities of root, under Debian's limit."""
+        volume = self.stopped()
+        server = Server(self.rig, volume)
+        server.command[:0] = ["prlimit", "--memlock=1048576:8388608",
+                              "setpriv", "--bounding-set=-ipc_lock,-sys_resource"]
+        server.start()
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+        self.assertRegex(limits, "Max locked memory +8388608 +8388608 ")
+        self.assertEqual(b"\x55" * 4096, bytes(server.connect().pread(4096, 8192)))
+        volume.wait_all_in_sync()
+        self.stop_and_compare(volume, server)
+        for leg in "abc":
+            line = f"leg {leg}: no process of its own: it may not lock the memory; run as root"
+            self.assertEqual(1, server.log().count(line), server.log())
+        self.assertEqual(3, server.log().count("LimitMEMLOCK=infinity"), server.log())
 
     def test_check_agrees(self):
         """Proves that `surefootctl check` says before what the start does after.  A whole volume,

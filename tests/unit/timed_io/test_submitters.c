@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -175,6 +176,53 @@ killed_in_a_write(void **state) {
   killed_in(SF_TIO_WRITE);
 }
 
+/* ---- a process that may not lock memory ---- */
+
+static _Noreturn void
+live_without_the_right(int fd) {
+  const struct rlimit little = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+  struct sf_tio_submitters *own;
+  struct sf_tio_client_params params = {.thread_name = "tio-nobody"};
+  struct sf_tio_client *client;
+  struct sf_tio_device *device;
+  char data[4096] = "n";
+
+  if (setrlimit(RLIMIT_MEMLOCK, &little) < 0 || setresuid(65534, 65534, 65534) < 0)
+    _exit(1);
+  if (sf_tio_submitters_start(1, &own) < 0)
+    _exit(2);
+  params.submitters = own;
+  if (sf_tio_client_create(&params, &client) < 0 || sf_tio_device_add(client, fd, &device) < 0)
+    _exit(3);
+  if (sf_tio_device_submitter(device) != -ENOMEM)
+    _exit(4);
+  if (sync_op(client, SF_TIO_WRITE, data, device, 4096) < 0 ||
+      sync_op(client, SF_TIO_FLUSH, NULL, device, 0) < 0)
+    _exit(5);
+  if (sf_tio_device_remove(device) < 0 || sf_tio_client_destroy(client) < 0)
+    _exit(6);
+  sf_tio_submitters_stop(own);
+  _exit(0);
+}
+
+/* Proves: where the pool cannot be locked for a submitter there is none, which is said, and the device
+ * works all the same.  How: another user, with little memory to lock. */
+static void
+no_right_to_lock(void **state) {
+  int fd = open_plain(), status;
+  pid_t pid;
+
+  if (geteuid() != 0)
+    skip();
+  pid = fork();
+  if (pid == 0)
+    live_without_the_right(fd);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+  close(fd);
+}
+
 /* ---- one process that loses its submitter ---- */
 
 /* Proves: what a killed submitter had, and what comes after it, is done all the same.
@@ -238,7 +286,8 @@ again_and_again(void **state) {
   unlink(path);
 }
 
-/* Proves: more devices than submitters work too: the rest are entered for by this process. */
+/* Proves: more devices than submitters work too: the rest are entered for by this process, which is
+ * said of them. */
 static void
 more_devices_than_rings(void **state) {
   struct sf_tio_client *client = client_with_submitters();
@@ -248,6 +297,7 @@ more_devices_than_rings(void **state) {
   for (unsigned i = 0; i < 6; i++) {
     fd[i] = open_plain();
     device[i] = device_new(client, fd[i]);
+    assert_int_equal(sf_tio_device_submitter(device[i]), i < 4 ? 0 : -ENOSPC);
   }
   for (unsigned i = 0; i < 6; i++)
     assert_int_equal(sync_op(client, SF_TIO_FLUSH, NULL, device[i], 0), 0);
@@ -262,8 +312,9 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(killed_in_a_flush), /* first: they fork, and no thread is there yet */
-      cmocka_unit_test(killed_in_a_write), cmocka_unit_test(submitter_killed),
-      cmocka_unit_test(again_and_again),   cmocka_unit_test(more_devices_than_rings),
+      cmocka_unit_test(killed_in_a_write),       cmocka_unit_test(no_right_to_lock),
+      cmocka_unit_test(submitter_killed),        cmocka_unit_test(again_and_again),
+      cmocka_unit_test(more_devices_than_rings),
   };
   int failed;
 
