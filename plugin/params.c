@@ -18,6 +18,8 @@ const char sf_params_help[] =
     "min_legs=N                an acknowledgement needs so many legs\n"
     "wait_for_legs=TIME        how long a start waits for the legs that it needs\n"
     "resync_min_rate=SIZE      resync_max_rate: bytes per second of catching up\n"
+    "intent_delay=TIME         when an extent may leave the map of what a crash makes unsure\n"
+    "hot_extents=N             so many extents stay in it\n"
     "leg.NAME.write_timeout=TIME\n"
     "                          read_timeout, flush_timeout, path: of one leg";
 
