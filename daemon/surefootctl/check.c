@@ -96,8 +96,12 @@ without_path(const char *note, const char *path) {
 static const char *
 leg_note(const struct checked *checked, unsigned leg) {
   const struct sf_leg_found *found = &checked->found[leg];
+  if (!found->present && checked->leg_error[leg][0])
+    return checked->leg_error[leg];
+  if (!checked->config.leg[leg].path[0])
+    return "the configuration file does not list it";
   if (!found->present)
-    return checked->leg_error[leg][0] ? checked->leg_error[leg] : strerror(-found->error);
+    return strerror(-found->error);
   return found->error ? sf_superblock_error(found->error) : "";
 }
 

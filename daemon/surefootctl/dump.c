@@ -163,8 +163,9 @@ print_superblock(const struct sf_superblock *sb) {
   ctl_put(sb->leg_name[sb->leg_index]);
   printf(", number %u of %u\n", sb->leg_index + 1, sb->legs);
   field("data");
-  printf("%s from byte %" PRIu64 ", in extents of %s\n", ctl_size(sb->data_bytes, size),
-         sb->data_offset, ctl_size(sb->extent_bytes, extent));
+  printf("%s (%" PRIu64 " bytes) from byte %" PRIu64 ", in extents of %s\n",
+         ctl_size(sb->data_bytes, size), sb->data_bytes, sb->data_offset,
+         ctl_size(sb->extent_bytes, extent));
   print_record(sb);
   field("claim");
   printf("%" PRIu64 "\n", sb->claim);
