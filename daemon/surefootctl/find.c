@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -32,12 +34,31 @@ add(struct ctl_sockets *sockets, const char *directory, const char *name, const 
   return true;
 }
 
+/* Where we may not look it counts as there: asking tells who may. */
+static bool
+is_there(const char *path) {
+  return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+bool
+ctl_nobody_listens(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0)
+    return false;
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+  bool refused =
+      connect(fd, (const struct sockaddr *) &address, sizeof address) < 0 && errno == ECONNREFUSED;
+  close(fd);
+  return refused;
+}
+
 /* surefootd's socket, which is first: it knows every volume that it runs. */
 static bool
 add_daemon(struct ctl_sockets *sockets) {
   if (!add(sockets, runtime_directory(), "control", ""))
     return false;
-  if (access(sockets->path[sockets->count - 1], F_OK) == 0)
+  if (is_there(sockets->path[sockets->count - 1]))
     return true;
   sockets->count--;
   return false;
@@ -50,6 +71,8 @@ find_all(struct ctl_sockets *sockets) {
   struct dirent **entry;
   add_daemon(sockets);
   int n = scandir(directory, &entry, is_socket_name, alphasort);
+  if (n < 0 && errno == EACCES)
+    return ctl_fail("%s: only root and the group surefoot may ask", directory);
   if (n < 0 && errno != ENOENT)
     return ctl_fail("%s: %s", directory, strerror(errno));
   bool all = true;
@@ -73,13 +96,17 @@ find_volume(const char *volume, struct ctl_sockets *sockets) {
   const char *directory = runtime_directory();
   if (strchr(volume, '/') || !add(sockets, directory, volume, ".ctl"))
     return ctl_fail("'%s' is not the name of a volume", volume);
-  if (access(sockets->path[0], F_OK) == 0)
+  const char *own = sockets->path[0], *of_daemon = sockets->path[1];
+  bool there = is_there(own), abandoned = there && ctl_nobody_listens(own);
+  if (there && !abandoned)
     return CTL_DONE;
-  char own[SF_CONTROL_PATH_MAX];
-  memcpy(own, sockets->path[0], sizeof own);
-  sockets->count = 0;
-  if (!add_daemon(sockets))
+  bool has_daemon = add_daemon(sockets);
+  if (!there && !has_daemon)
     return ctl_fail("%s: not running: no control socket %s (or use --control)", volume, own);
+  /* The socket of a server that was killed must not hide that surefootd runs the volume now. */
+  if (has_daemon && !(abandoned && ctl_nobody_listens(of_daemon)))
+    memcpy(sockets->path[0], of_daemon, SF_CONTROL_PATH_MAX);
+  sockets->count = 1;
   return CTL_DONE;
 }
 

@@ -164,11 +164,28 @@ add_volumes(json_t *volumes, const json_t *more) {
   }
 }
 
+/* The socket of a server that was killed, of a volume that surefootd has told of. */
+static bool
+is_left_over(const char *path, const json_t *volumes) {
+  const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+  size_t i;
+  json_t *volume;
+  json_array_foreach(volumes, i, volume) {
+    const char *name = ctl_json_text(volume, "name");
+    size_t len = strlen(name);
+    if (strncmp(file, name, len) == 0 && strcmp(file + len, ".ctl") == 0)
+      return ctl_nobody_listens(path);
+  }
+  return false;
+}
+
 /* One document of what all the sockets say. */
 static int
 collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes) {
   int status = CTL_DONE;
   for (unsigned i = 0; i < sockets->count; i++) {
+    if (is_left_over(sockets->path[i], volumes))
+      continue;
     json_t *request = json_pack("{ss ss*}", "command", "status", "volume", volume), *reply;
     if (ctl_ask(sockets->path[i], request, &reply) != CTL_DONE) {
       status = CTL_FAILED;

@@ -1,6 +1,7 @@
 /* surefootctl as the operator runs it: the built binary against a made-up volume; what it prints,
  * where, and how it exits. */
 #include <fcntl.h>
+#include <grp.h>
 #include <setjmp.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -9,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,6 +55,26 @@ spawn(const char *const *argv, int out, int err) {
   return pid;
 }
 
+/* As a user who is in no group: the binary may be where such a one cannot look. */
+static pid_t
+spawn_as_nobody(const char *const *argv, int out, int err) {
+  enum { NOBODY = 65534 };
+  int binary = open(SUREFOOTCTL, O_RDONLY | O_CLOEXEC);
+  assert_true(binary >= 0);
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    if (dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0 && setgroups(0, NULL) == 0 &&
+        setresgid(NOBODY, NOBODY, NOBODY) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0)
+      fexecve(binary, (char *const *) (uintptr_t) argv, environ);
+    _exit(127);
+  }
+  close(binary);
+  return pid;
+}
+
+static bool as_nobody;
+
 /* surefootctl with these arguments, up to NULL. */
 static int
 run(const char *first, ...) {
@@ -64,7 +87,7 @@ run(const char *first, ...) {
   va_end(args);
 
   int out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), status;
-  pid_t pid = spawn(argv, out, err);
+  pid_t pid = as_nobody ? spawn_as_nobody(argv, out, err) : spawn(argv, out, err);
   assert_int_equal(waitpid(pid, &status, 0), pid);
   assert_true(WIFEXITED(status));
   result.status = WEXITSTATUS(status);
@@ -216,6 +239,21 @@ test_status_json(void **state) {
   json_decref(document);
 }
 
+/* A reason is told to its end, where it says what to do, also behind a resync. */
+static void
+test_status_long_reason(void **state) {
+  struct fake_volume *fake = *state;
+  struct sf_leg_status *leg = &fake->status.leg[1];
+  char expected[sizeof leg->reason + 64];
+  pthread_mutex_lock(&fake->lock);
+  memset(leg->reason, 'x', sizeof leg->reason - 1);
+  memcpy(leg->reason + sizeof leg->reason - sizeof "do it", "do it", sizeof "do it");
+  snprintf(expected, sizeof expected, "resync 38.5%%, 120 MiB/s, 10 s left; %s\n", leg->reason);
+  pthread_mutex_unlock(&fake->lock);
+  assert_int_equal(run("status", NULL), 0);
+  assert_non_null(strstr(result.out, expected));
+}
+
 /* A volume in trouble: suspended, unconverged, no latency yet, and a path with a control character,
  * which must not reach the terminal. */
 static void
@@ -280,6 +318,64 @@ test_several_volumes(void **state) {
   run("status", NULL);
   expect(1, STATUS_VOL0, error);
   unlink(dead);
+}
+
+/* The socket of a server that was killed: no error where surefootd runs the volume now, which a server
+ * at its socket stands for here; and still the volume's own where surefootd is gone too. */
+static void
+test_abandoned_socket(void **state) {
+  struct fake_volume *fake = *state;
+  char control[sizeof fake->directory + 16], error[2 * SF_CONTROL_PATH_MAX];
+  snprintf(control, sizeof control, "%s/control", fake->directory);
+  assert_int_equal(rename(fake->path, control), 0);
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strcpy(address.sun_path, fake->path);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(fd, (const struct sockaddr *) &address, sizeof address), 0);
+  close(fd);
+
+  run("status", "vol0", NULL);
+  expect(0, STATUS_VOL0, "");
+  run("status", NULL);
+  expect(0, STATUS_VOL0, "");
+  run("set", "vol0", "write_deadline=1s", NULL);
+  expect(0, "vol0: write_deadline is now 1s\n", "");
+
+  assert_int_equal(rename(control, fake->path), 0);
+  close(open(control, O_CREAT | O_WRONLY, 0600));
+  run("status", "vol0", NULL);
+  expect(0, STATUS_VOL0, "");
+  char live[sizeof control];
+  snprintf(live, sizeof live, "%s/live", fake->directory);
+  assert_int_equal(rename(fake->path, live), 0);
+  close(open(fake->path, O_CREAT | O_WRONLY, 0600));
+  snprintf(error, sizeof error, "surefootctl: %s: nobody listens: the volume is not running\n",
+           fake->path);
+  run("status", "vol0", NULL);
+  expect(1, "", error);
+  assert_int_equal(rename(live, fake->path), 0);
+  assert_int_equal(unlink(control), 0);
+}
+
+/* Who may not look into the folder hears that, and not that nothing runs. */
+static void
+test_without_permission(void **state) {
+  struct fake_volume *fake = *state;
+  static const char *const words[][3] = {{"status"},         {"status", "vol0"},
+                                         {"events", "vol0"}, {"restart", "vol0"},
+                                         {"reload"},         {"grow", "vol0"}};
+  as_nobody = geteuid() == 0;
+  assert_int_equal(chmod(fake->directory, as_nobody ? 0700 : 0), 0);
+  for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+    run(words[i][0], words[i][1], NULL);
+    const char *said = strstr(result.err, ": only root and the group surefoot may ask\n");
+    if (result.status != 1 || result.out[0] || !said ||
+        strncmp(result.err + strlen("surefootctl: "), fake->directory, strlen(fake->directory)) !=
+            0)
+      fail_msg("%s: exit %d: %s%s", words[i][0], result.status, result.out, result.err);
+  }
+  as_nobody = false;
+  assert_int_equal(chmod(fake->directory, 0700), 0);
 }
 
 /* --control wins, before the command or after it; then the environment; then the name. */
@@ -624,6 +720,19 @@ test_check(void **state) {
   json_decref(document);
 }
 
+/* A leg of the volume that the file does not list is shown with that reason. */
+static void
+test_check_unlisted(void **state) {
+  struct legs *legs = *state;
+  create_or_skip(legs);
+  FILE *conf = fopen(legs->conf, "w");
+  fprintf(conf, "[volume]\nname = vol0\n[leg a]\npath = %s\n[leg b]\npath = %s\n", legs->leg[0],
+          legs->leg[1]);
+  fclose(conf);
+  assert_int_equal(run("check", legs->conf, NULL), 0);
+  assert_non_null(strstr(result.out, "  the configuration file does not list it\n"));
+}
+
 /* ---- maps ---- */
 
 enum { DATA_MIB = 2 };
@@ -820,6 +929,7 @@ test_dump(void **state) {
   assert_non_null(strstr(result.out, "\ncopy 0 at byte 0: valid, serial "));
   assert_non_null(strstr(result.out, "\ncopy 1 at byte 4096: valid, serial "));
   assert_non_null(strstr(result.out, "\n  leg        b, number 2 of 3\n"));
+  assert_non_null(strstr(result.out, "\n  data       2 MiB (2097152 bytes) from byte 8388608, "));
 
   damage(legs->leg[1], 100);
   assert_int_equal(run("dump", legs->leg[1], NULL), 0);
@@ -897,8 +1007,11 @@ main(void) {
       cmocka_unit_test(test_wrong_usage),
       WITH_VOLUME(test_status),
       WITH_VOLUME(test_status_json),
+      WITH_VOLUME(test_status_long_reason),
       WITH_VOLUME(test_status_in_trouble),
       WITH_VOLUME(test_several_volumes),
+      WITH_VOLUME(test_abandoned_socket),
+      WITH_VOLUME(test_without_permission),
       WITH_VOLUME(test_finding_the_socket),
       WITH_VOLUME(test_set),
       WITH_VOLUME(test_leg),
@@ -909,6 +1022,7 @@ main(void) {
       WITH_VOLUME(test_follow_a_crash),
       WITH_LEGS(test_create),
       WITH_LEGS(test_check),
+      WITH_LEGS(test_check_unlisted),
       WITH_LEGS(test_dump),
       WITH_LEGS(test_dump_maps),
       WITH_LEGS(test_check_maps),
