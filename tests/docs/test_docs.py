@@ -142,6 +142,14 @@ class Docs(unittest.TestCase):
         page = self.page("nbdkit-surefoot-plugin")
         for key in keys:
             self.assertIn(f"B<{key}=>", page)
+        for key, leg in live_keys():
+            self.assertIn(key, words_of(said), "not in the help of the plugin")
+            self.assertIn(f"B<leg.NAME.{key}=>" if leg else f"B<{key}=>", page)
+
+    def test_parts_of_the_tests(self):
+        runs = re.search(r"parts=\((format [a-z0-9 ]*)\)", (ROOT / "run").read_text())[1].split()
+        told = re.search(r"`\./run test PART` runs one part \(([^)]*)\)", (ROOT / "README.md").read_text())
+        self.assertEqual(runs, told[1].split(", "))
 
     def test_daemon(self):
         daemon = BIN / "surefootd"
