@@ -28,9 +28,6 @@ struct serve_leg {
   pthread_t opener;
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
   atomic_bool opener_ended; /* joining it will not wait */
-  char told[160];           /* why that failed the last time: said once */
-  atomic_bool discard_own;  /* ... of its own disk only, not of one that takes its place */
-  atomic_bool discard;      /* the next opening makes it an empty member first */
 };
 
 struct serve_extents { /* under serve->lock; fd, offset and end are the thread's while busy */
@@ -126,7 +123,7 @@ void keeper_stop(struct sf_serve *serve);
 void keeper_wake(struct sf_serve *serve);
 
 /* legs.c: the host functions that open and close legs, and the threads that do it */
-int serve_open_leg(void *ctx, unsigned leg);
+int serve_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank);
 void serve_close_leg(void *ctx, unsigned leg);
 int serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name);
 int serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */

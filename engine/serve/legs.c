@@ -10,6 +10,7 @@
 struct opening {
   struct sf_serve *serve;
   unsigned leg;
+  enum sf_leg_blank blank;
 };
 
 static const char *
@@ -70,22 +71,24 @@ is_of(const struct sf_superblock *sb, const struct sf_superblock *volume, unsign
          sf_uuid_equal(&sb->leg_uuid[index], &volume->leg_uuid[index]);
 }
 
+/* The volume leaves the leg's uuid and path alone meanwhile. */
 static int
-open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MAX]) {
+open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank,
+           char error[SF_CONFIG_ERROR_MAX]) {
   struct serve_leg *leg = &serve->leg[index];
   struct sf_superblock now, *base = &now;
-  char path[PATH_MAX];
+  char path[PATH_MAX], why[SF_CONFIG_ERROR_MAX];
   uint64_t needs;
   int r;
 
   sf_volume_get_identity(serve->volume, &now);
   sf_volume_leg_path(serve->volume, index, path);
   needs = base->data_offset + base->data_bytes;
-  if (atomic_exchange(&leg->discard, false)) {
-    r = sf_leg_discard(path, base, index, atomic_load(&leg->discard_own), error);
+  if (blank != SF_BLANK_NOT) {
+    r = sf_leg_discard(path, base, index, blank == SF_BLANK_OWN, why);
     if (r < 0) {
-      /* What was asked for is still to be done; but not to whatever disk is put there next. */
-      atomic_store(&leg->discard, r != -EEXIST || !atomic_load(&leg->discard_own));
+      snprintf(error, SF_CONFIG_ERROR_MAX, "cannot be made an empty member: %.*s",
+               SF_CONFIG_ERROR_MAX / 2, why);
       return r;
     }
   }
@@ -94,10 +97,11 @@ open_again(struct sf_serve *serve, unsigned index, char error[SF_CONFIG_ERROR_MA
     return r;
   sf_leg_file_forget_maps(&leg->file); /* the volume's own are newer */
   if (leg->found.error != 0) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "%s", sf_superblock_error(leg->found.error));
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: %s", path, sf_superblock_error(leg->found.error));
     r = leg->found.error;
   } else if (leg->file.block_bytes > serve->block_bytes) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "it needs larger blocks than the volume offers");
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: it needs larger blocks than the volume offers",
+             path);
     r = -EINVAL;
   } else {
     /* The volume may have grown without it.  A leg that stays too short is told of so, and refused
@@ -117,31 +121,27 @@ opener(void *arg) {
   struct sf_serve *serve = opening->serve;
   unsigned index = opening->leg;
   struct serve_leg *leg = &serve->leg[index];
+  enum sf_leg_blank blank = opening->blank;
   char error[SF_CONFIG_ERROR_MAX] = "";
-  struct sf_superblock identity;
-  const char *name = identity.leg_name[index];
   int r;
 
-  sf_volume_get_identity(serve->volume, &identity);
   free(opening);
   r = serve_let_go(serve, leg);
   if (r == 0)
-    r = open_again(serve, index, error);
-  if (r < 0 && atomic_load(&leg->discard) && strncmp(leg->told, error, sizeof leg->told - 1) != 0) {
-    snprintf(leg->told, sizeof leg->told, "%s", error);
-    serve_log(serve, "leg %s: cannot be made an empty member: %s", name, error);
-  }
-  if (atomic_load(&serve->quit))
+    r = open_again(serve, index, blank, error);
+  if (atomic_load(&serve->quit)) {
     r = -ESHUTDOWN;
+    error[0] = '\0';
+  }
   /* Before the volume hears of it: it may ask for the next attempt at once. */
   atomic_store(&leg->opener_ended, true);
   sf_volume_leg_opened(serve->volume, index, r == 0 ? leg->device : NULL, &leg->found.sb,
-                       leg->file.bytes, r, sf_tio_now());
+                       leg->file.bytes, r, error[0] != '\0' ? error : NULL, sf_tio_now());
   return NULL;
 }
 
 int
-serve_open_leg(void *ctx, unsigned index) {
+serve_open_leg(void *ctx, unsigned index, enum sf_leg_blank blank) {
   struct sf_serve *serve = ctx;
   struct serve_leg *leg = &serve->leg[index];
   struct opening *opening;
@@ -155,7 +155,7 @@ serve_open_leg(void *ctx, unsigned index) {
   opening = malloc(sizeof *opening);
   if (opening == NULL)
     return -ENOMEM;
-  *opening = (struct opening){.serve = serve, .leg = index};
+  *opening = (struct opening){.serve = serve, .leg = index, .blank = blank};
   atomic_store(&leg->opener_ended, false);
   if (pthread_create(&leg->opener, NULL, opener, opening) != 0) {
     free(opening);

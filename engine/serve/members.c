@@ -26,17 +26,12 @@ tell_failure(struct sf_serve *serve, const char *why) {
 static int
 replace(struct sf_serve *serve, const struct sf_uuid *uuid) {
   const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
-  unsigned leg = serve->job.leg;
   int r = -EBUSY;
 
   for (unsigned i = 0; i < TRIES && r == -EBUSY; i++) {
     if (i > 0)
       nanosleep(&pause, NULL);
-    atomic_store(&serve->leg[leg].discard_own, false);
-    atomic_store(&serve->leg[leg].discard, true);
-    r = sf_volume_leg_replace(serve->volume, leg, uuid, serve->job.path, sf_tio_now());
-    if (r < 0)
-      atomic_store(&serve->leg[leg].discard, false);
+    r = sf_volume_leg_replace(serve->volume, serve->job.leg, uuid, serve->job.path, sf_tio_now());
   }
   return r;
 }
@@ -123,17 +118,13 @@ add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   if (r < 0)
     return r;
   sf_uuid_generate(&identity.leg_uuid[leg]);
-  atomic_store(&serve->leg[leg].discard_own, false);
-  atomic_store(&serve->leg[leg].discard, true);
   r = sf_volume_leg_add(serve->volume, job->name, job->path, &identity.leg_uuid[leg], &leg,
                         sf_tio_now());
-  if (r < 0) {
-    atomic_store(&serve->leg[place].discard, false);
+  if (r < 0)
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s",
              r == -EEXIST  ? "there is a leg of that name"
              : r == -EBUSY ? "the volume does not serve now, or that place is still in use"
                            : strerror(-r));
-  }
   return r;
 }
 

@@ -81,15 +81,13 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
       snprintf(error, SF_CONFIG_ERROR_MAX,
                "leg %s still has requests in the kernel; it can return when they have ended", name);
   } else if (strcmp(action, "discard") == 0) {
-    atomic_store(&serve->leg[leg].discard_own, true);
-    atomic_store(&serve->leg[leg].discard, true);
     r = sf_volume_leg_discard(serve->volume, (unsigned) leg, now);
-    if (r < 0)
-      atomic_store(&serve->leg[leg].discard, false);
     if (r == -EBUSY)
-      snprintf(error, SF_CONFIG_ERROR_MAX,
-               "leg %s is in use; `leg fail` it first, and wait until its requests have ended",
-               name);
+      snprintf(
+          error, SF_CONFIG_ERROR_MAX,
+          "leg %s is in use: `leg fail` it first, and wait until its requests have ended; or it "
+          "was just looked for: say it again",
+          name);
   } else if (strcmp(action, "replace") == 0) {
     r = serve_leg_replace(serve, (unsigned) leg, name, path, error);
   } else if (strcmp(action, "remove") == 0) {

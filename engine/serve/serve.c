@@ -119,6 +119,9 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   case SF_EVENT_LEG_REMOVED:
     serve_log(serve, "leg %s: removed", event->leg_name);
     break;
+  case SF_EVENT_LEG_NOT_OPENED:
+    serve_log(serve, "leg %s: still missing: %s", event->leg_name, event->reason);
+    break;
   case SF_EVENT_CHANGE_FAILED:
     serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
     break;

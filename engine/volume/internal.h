@@ -157,6 +157,7 @@ struct leg {
   uint64_t probe_at_ns, probe_sent_ns, backoff_ns, left_ns, joined_ns;
   uint64_t open_at_ns;
   bool opening;
+  enum sf_leg_blank blank; /* what the operator wants its disk to be at the next opening */
 
   uint64_t resync_total; /* extents, when the catch-up began */
   uint64_t resync_since_ns, resync_copied_bytes;
@@ -169,7 +170,7 @@ struct leg {
   unsigned reads_running;
   bool canceled; /* what it held when it left was given up on */
   bool avoid;    /* a read is overdue there and it could not be demoted */
-  char reason[128];
+  char reason[SF_LEG_REASON_MAX];
   struct sf_latency_meter latency[SF_KINDS];
 };
 
@@ -432,6 +433,7 @@ bool leg_is_alone(const struct sf_volume *v, unsigned leg, uint64_t since_ns);
 void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 enum sf_leg_state leg_state_for(int error);
+void leg_look_for(struct sf_volume *v, unsigned leg, const char *reason);
 void leg_mark_stale(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
 void leg_move(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 void leg_settle(struct sf_volume *v, unsigned leg);
@@ -467,7 +469,9 @@ void newcomer_settle(struct sf_volume *v, unsigned leg);
 /* members.c */
 void members_record_is_durable(struct sf_volume *v);
 void members_stopped(struct sf_volume *v);
+bool members_may_open(const struct sf_volume *v, unsigned leg);
 legset members(const struct sf_volume *v); /* places that are not empty */
+bool leg_is_member(const struct sf_volume *v, unsigned leg);
 int leg_init_memory(struct sf_volume *v, unsigned leg);
 void leg_free_memory(struct sf_volume *v, unsigned leg);
 

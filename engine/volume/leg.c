@@ -72,6 +72,19 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
   v->dirty = true;
 }
 
+/* Missing, whatever it was, and opened as soon as it may be. */
+void
+leg_look_for(struct sf_volume *v, unsigned index, const char *reason) {
+  struct leg *leg = &v->leg[index];
+
+  if (leg_state(leg) != SF_STATE_MISSING)
+    leg_move(v, index, SF_STATE_MISSING, reason);
+  else
+    snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+  leg->open_at_ns = v->now_ns;
+  volume_arm(v, v->now_ns);
+}
+
 void
 leg_mark_stale(struct sf_volume *v, unsigned index, uint64_t offset, uint64_t length) {
   sf_map_set_range(&v->leg[index].stale, extent_of(v, offset), extent_of(v, offset + length - 1));

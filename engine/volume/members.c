@@ -45,6 +45,20 @@ members_record_is_durable(struct sf_volume *v) {
   end(v, v->change.event, v->config.leg[leg].path);
   if (v->change.event == SF_EVENT_LEG_REMOVED)
     v->config.leg[leg] = (struct sf_config_leg){0};
+  else
+    volume_arm(v, v->now_ns); /* its disk waits to be opened */
+}
+
+/* A disk that takes a place is emptied when it is opened: not before a crash would find it in that
+ * place, as it may be the one that the leg had. */
+bool
+members_may_open(const struct sf_volume *v, unsigned index) {
+  return !(v->change.under_way && v->change.leg == index);
+}
+
+bool
+leg_is_member(const struct sf_volume *v, unsigned index) {
+  return index < v->legs && (members(v) & legbit(index));
 }
 
 legset
@@ -58,12 +72,13 @@ members_stopped(struct sf_volume *v) {
     end(v, SF_EVENT_CHANGE_FAILED, "the volume was stopped before it was durable");
 }
 
-/* Nothing of what it may hold is known. */
+/* Nothing of what it may hold is known, nor of what was to become of it. */
 static void
-forget(struct sf_volume *v, unsigned index) {
+forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   struct leg *leg = &v->leg[index];
 
   leg->device = NULL;
+  leg->blank = blank;
   leg->meta.done = 0;
   map_leg_left(v, index);
   sf_map_fill(&leg->stale);
@@ -75,21 +90,19 @@ sf_volume_leg_replace(struct sf_volume *v, unsigned index, const struct sf_uuid 
   struct sf_config_leg *config;
   int r = 0;
 
-  if (index >= v->legs)
-    return -ENOENT;
   volume_enter(v, now_ns);
-  config = &v->config.leg[index];
-  if (!may_change(v) || !is_out(v, index)) {
+  if (!leg_is_member(v, index)) {
+    r = -ENOENT;
+  } else if (!may_change(v) || !is_out(v, index)) {
     r = -EBUSY;
   } else {
+    config = &v->config.leg[index];
     if (path != NULL)
       snprintf(config->path, sizeof config->path, "%s", path);
     v->identity.leg_uuid[index] = *uuid;
-    forget(v, index);
+    forget(v, index, SF_BLANK_NEW);
     begin(v, SF_EVENT_LEG_REPLACED, index, v->latest.faulty & (legset) ~legbit(index));
-    leg_move(v, index, SF_STATE_MISSING, "replaced by the operator");
-    v->leg[index].open_at_ns = now_ns;
-    volume_arm(v, now_ns);
+    leg_look_for(v, index, "replaced by the operator");
   }
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
@@ -185,10 +198,9 @@ add(struct sf_volume *v, const char *name, const char *path, const struct sf_uui
   *config = (struct sf_config_leg){0};
   snprintf(config->name, sizeof config->name, "%s", name);
   snprintf(config->path, sizeof config->path, "%s", path);
-  forget(v, *index);
+  forget(v, *index, SF_BLANK_NEW);
   begin(v, SF_EVENT_LEG_ADDED, *index, v->latest.faulty);
-  leg_move(v, *index, SF_STATE_MISSING, "added by the operator");
-  volume_arm(v, v->now_ns);
+  leg_look_for(v, *index, "added by the operator");
   return 0;
 }
 
@@ -212,14 +224,14 @@ sf_volume_leg_remove(struct sf_volume *v, unsigned index, uint64_t now_ns) {
 
   volume_enter(v, now_ns);
   least = v->config.min_legs > v->min_legs ? v->config.min_legs : v->min_legs;
-  if (index >= v->legs || !(members(v) & bit)) {
+  if (!leg_is_member(v, index)) {
     r = -ENOENT;
   } else if (!may_change(v) || !is_out(v, index)) {
     r = -EBUSY;
   } else if (legcount(members(v)) <= least) {
     r = -EPERM;
   } else {
-    forget(v, index);
+    forget(v, index, SF_BLANK_NOT);
     if (leg_state(&v->leg[index]) != SF_STATE_FAULTY)
       leg_move(v, index, SF_STATE_FAULTY, "removed by the operator");
     v->identity.removed |= bit;

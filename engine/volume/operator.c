@@ -6,21 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
-int
-sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  int r = 0;
-
-  if (index >= v->legs)
-    return -ENOENT;
-  volume_enter(v, now_ns);
+static int
+fail(struct sf_volume *v, unsigned index) {
   switch (leg_state(&v->leg[index])) {
   case SF_STATE_IN_SYNC:
     if (v->phase == PHASE_STOPPED)
-      r = -ESHUTDOWN;
-    else if (!leg_can_leave(v, index))
-      r = -EBUSY;
-    else
-      leg_demote(v, index, SF_STATE_FAULTY, "taken out by the operator");
+      return -ESHUTDOWN;
+    if (!leg_can_leave(v, index))
+      return -EBUSY;
+    leg_demote(v, index, SF_STATE_FAULTY, "taken out by the operator");
     break;
   case SF_STATE_PROBING:
   case SF_STATE_CATCHING_UP:
@@ -33,20 +27,13 @@ sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
   default:
     break;
   }
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
+  return 0;
 }
 
-int
-sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  struct leg *leg;
-  int r = 0;
+static int
+take_back(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
 
-  if (index >= v->legs)
-    return -ENOENT;
-  volume_enter(v, now_ns);
-  leg = &v->leg[index];
   if (leg_state(leg) == SF_STATE_FAULTY) {
     legset bit = legbit(index);
 
@@ -58,41 +45,57 @@ sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
     } else if (leg->device == NULL || !leg_holds(v, index, v->size_bytes)) {
       leg_move(v, index, SF_STATE_MISSING, "returned by the operator"); /* opened anew */
     } else {
-      r = -EBUSY; /* its old requests still run */
+      return -EBUSY; /* its old requests still run */
     }
   } else if (leg_state(leg) == SF_STATE_MISSING) {
-    leg->open_at_ns = now_ns;
-    volume_arm(v, now_ns);
+    leg->open_at_ns = v->now_ns;
+    volume_arm(v, v->now_ns);
   }
+  return 0;
+}
+
+static int
+discard(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if ((leg_state(leg) != SF_STATE_FAULTY && leg_state(leg) != SF_STATE_MISSING) ||
+      leg->running > 0 || leg->opening || ((v->needs | v->durable.in_sync) & legbit(index)))
+    return -EBUSY;
+  leg->device = NULL;
+  leg->meta.done = 0;
+  sf_map_fill(&leg->stale);
+  /* A disk that is to take the place cannot show yet that it is this leg's. */
+  if (leg->blank != SF_BLANK_NEW)
+    leg->blank = SF_BLANK_OWN;
+  leg_look_for(v, index, "discarded by the operator");
+  return 0;
+}
+
+static int
+of_member(struct sf_volume *v, unsigned index, uint64_t now_ns,
+          int (*change)(struct sf_volume *v, unsigned index)) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = leg_is_member(v, index) ? change(v, index) : -ENOENT;
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
   return r;
 }
 
 int
-sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  legset bit = legbit(index);
-  struct leg *leg;
-  int r = 0;
+sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  return of_member(v, index, now_ns, fail);
+}
 
-  if (index >= v->legs)
-    return -ENOENT;
-  volume_enter(v, now_ns);
-  leg = &v->leg[index];
-  if ((leg_state(leg) != SF_STATE_FAULTY && leg_state(leg) != SF_STATE_MISSING) ||
-      leg->running > 0 || leg->opening || ((v->needs | v->durable.in_sync) & bit)) {
-    r = -EBUSY;
-  } else {
-    leg->device = NULL;
-    leg->meta.done = 0;
-    sf_map_fill(&leg->stale);
-    leg_move(v, index, SF_STATE_MISSING, "discarded by the operator");
-    leg->open_at_ns = now_ns;
-    volume_arm(v, now_ns);
-  }
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
+int
+sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  return of_member(v, index, now_ns, take_back);
+}
+
+int
+sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  return of_member(v, index, now_ns, discard);
 }
 
 /* Somebody else may have had it in the meantime: its superblock is judged anew. */
@@ -101,6 +104,8 @@ refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *s
   const struct sf_superblock *id = &v->identity;
   bool ancestor = false;
 
+  if (!leg_is_member(v, index))
+    return "the volume has no such leg any more";
   if (!sf_uuid_equal(&sb->volume, &id->volume) || sb->leg_index != index ||
       !sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]))
     return "it is not this leg of this volume";
@@ -122,40 +127,74 @@ refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *s
                   : "split brain: it went on in another line of history; `leg discard` gives it up";
 }
 
+/* It is looked for every two seconds, and why it is not found is told when that changes. */
+static void
+stays_missing(struct sf_volume *v, unsigned index, const char *why) {
+  struct leg *leg = &v->leg[index];
+
+  if (v->phase == PHASE_STOPPED || strncmp(leg->reason, why, sizeof leg->reason - 1) == 0)
+    return;
+  snprintf(leg->reason, sizeof leg->reason, "%s", why);
+  volume_event(v, SF_EVENT_LEG_NOT_OPENED, (int) index, NULL, NULL, leg->reason);
+}
+
+static void
+not_opened(struct sf_volume *v, unsigned index, int error, const char *why) {
+  struct leg *leg = &v->leg[index];
+  bool is_other = error == -EEXIST && leg->blank == SF_BLANK_OWN;
+
+  if (is_other)
+    leg->blank = SF_BLANK_NOT; /* not to whatever disk is put there next */
+  if (leg_state(leg) != SF_STATE_MISSING)
+    return;
+  if (is_other)
+    leg_move(v, index, SF_STATE_FAULTY, why != NULL ? why : "it is not the leg's own disk");
+  else if (why != NULL)
+    stays_missing(v, index, why);
+}
+
+static void
+opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
+       const struct sf_superblock *sb, uint64_t bytes) {
+  struct leg *leg = &v->leg[index];
+  uint64_t known = leg->sb.serial; /* an older one comes from a copy of that leg */
+  const char *why = refusal(v, index, sb);
+  char text[SF_LEG_REASON_MAX];
+
+  SF_MUST(leg->device == NULL);
+  leg->blank = SF_BLANK_NOT;
+  if (leg_state(leg) != SF_STATE_MISSING || why != NULL) {
+    /* Not kept: whoever returns it later is to look at it anew. */
+    if (leg_state(leg) == SF_STATE_MISSING)
+      leg_move(v, index, SF_STATE_FAULTY, why);
+    v->host.close_leg(v->ctx, index);
+  } else if (bytes < v->data_offset + v->size_bytes) {
+    snprintf(text, sizeof text,
+             "shorter than the volume: it has %" PRIu64 " bytes and needs %" PRIu64, bytes,
+             v->data_offset + v->size_bytes);
+    stays_missing(v, index, text);
+    v->host.close_leg(v->ctx, index);
+  } else {
+    leg->device = device;
+    leg->sb = *sb;
+    leg->bytes = bytes;
+    if (newcomer_lacks_all(v, sb) || sb->serial < known)
+      newcomer_arrived(v, index);
+    leg_move(v, index, SF_STATE_PROBING, "it is there again");
+    probe_schedule(v, index, false);
+  }
+}
+
 void
 sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
-                     const struct sf_superblock *sb, uint64_t bytes, int error, uint64_t now_ns) {
-  struct leg *leg;
-  const char *why;
-  uint64_t known;
-
+                     const struct sf_superblock *sb, uint64_t bytes, int error, const char *why,
+                     uint64_t now_ns) {
   volume_enter(v, now_ns);
-  leg = &v->leg[index];
-  leg->opening = false;
-  if (error == 0) {
-    SF_MUST(leg->device == NULL);
-    known = leg->sb.serial; /* an older one comes from a copy of that leg */
-    why = refusal(v, index, sb);
-    if (leg_state(leg) != SF_STATE_MISSING || why != NULL) {
-      /* Not kept: whoever returns it later is to look at it anew. */
-      if (leg_state(leg) == SF_STATE_MISSING)
-        leg_move(v, index, SF_STATE_FAULTY, why);
-      v->host.close_leg(v->ctx, index);
-    } else if (bytes < v->data_offset + v->size_bytes) {
-      snprintf(leg->reason, sizeof leg->reason,
-               "shorter than the volume: it has %" PRIu64 " bytes and needs %" PRIu64, bytes,
-               v->data_offset + v->size_bytes);
-      v->host.close_leg(v->ctx, index);
-    } else {
-      leg->device = device;
-      leg->sb = *sb;
-      leg->bytes = bytes;
-      if (newcomer_lacks_all(v, sb) || sb->serial < known)
-        newcomer_arrived(v, index);
-      leg_move(v, index, SF_STATE_PROBING, "it is there again");
-      probe_schedule(v, index, false);
-    }
-  }
+  v->leg[index].opening = false;
+  if (error == 0)
+    opened(v, index, device, sb, bytes);
+  else
+    not_opened(v, index, error, why);
   v->dirty = true;
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);

@@ -132,9 +132,10 @@ probe_tick(struct sf_volume *v, unsigned index) {
       probe_send(v, index, PROBE_WRITE);
     break;
   case SF_STATE_MISSING:
-    if (leg->device == NULL && !leg->opening && v->now_ns >= leg->open_at_ns) {
+    if (leg->device == NULL && !leg->opening && v->now_ns >= leg->open_at_ns &&
+        members_may_open(v, index)) {
       leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
-      leg->opening = v->host.open_leg(v->ctx, index) == 0;
+      leg->opening = v->host.open_leg(v->ctx, index, leg->blank) == 0;
     }
     break;
   case SF_STATE_IN_SYNC:

@@ -70,6 +70,13 @@ struct sf_request {
 
 struct sf_volume_event;
 
+/* What is to become of a disk before it is opened as a leg (sf_leg_discard of legfile.h). */
+enum sf_leg_blank {
+  SF_BLANK_NOT,
+  SF_BLANK_OWN, /* an empty member, if it is the disk that the volume knows as this leg */
+  SF_BLANK_NEW, /* an empty member: it takes the leg's place */
+};
+
 struct sf_volume_host {
   /* As sf_tio(), never SYNC, always with `buffer`: notify comes later, never from inside. */
   int (*submit)(void *ctx, const struct sf_tio_control *control,
@@ -83,8 +90,9 @@ struct sf_volume_host {
   /* Call sf_volume_tick() at at_ns or soon after.  A later call replaces an earlier one. */
   void (*timer)(void *ctx, uint64_t at_ns);
   /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside.  -errno: it
-   * cannot even be tried now, and there will be no answer. */
-  int (*open_leg)(void *ctx, unsigned leg);
+   * cannot even be tried now, and there will be no answer.  Until the answer the leg keeps its uuid
+   * and its path. */
+  int (*open_leg)(void *ctx, unsigned leg, enum sf_leg_blank blank);
   /* Nothing of the leg runs any more, or it was opened and refused: its device will not be used
    * again. */
   void (*close_leg)(void *ctx, unsigned leg);
@@ -131,10 +139,13 @@ void sf_volume_tick(struct sf_volume *volume, uint64_t now_ns);
 /* The client's `late` function (timed_io.h) must hand its events here: they lift the fence. */
 void sf_volume_late(const struct sf_tio_event *event);
 
-/* The answer to host.open_leg: 0 with device, sb and the leg's size, or -errno. */
+/* The answer to host.open_leg: 0 with device, sb and the leg's size, or -errno and why in words, for
+ * the operator (NULL: nothing to say).  After -errno it is asked for again, and so is what was to
+ * become of the disk; but -EEXIST to SF_BLANK_OWN says that it is not the leg's own disk: that is
+ * given up, and the leg is faulty. */
 void sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
                           const struct sf_superblock *sb, uint64_t bytes, int error,
-                          uint64_t now_ns);
+                          const char *why, uint64_t now_ns);
 
 /* A clean stop: no new requests (-ESHUTDOWN), flush, and the record that says clean.  Bounded: a
  * leg that does not answer within its timeouts is demoted first, and after the flush deadline plus
@@ -151,18 +162,21 @@ int sf_volume_destroy(struct sf_volume *volume);
 int sf_volume_configure(struct sf_volume *volume, const struct sf_config *config, uint64_t now_ns);
 void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
 
+/* All of them: -ENOENT where there is no such leg, or not any more. */
+
 /* Takes a leg out: -EBUSY if too few would stay in sync, or a start still claims its term. */
 int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Takes a faulty or missing leg back: through missing or probing to catching-up. */
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
-/* Gives up what a faulty or missing leg holds: the host's next opening makes it an empty member.
- * -EBUSY while it is in use. */
+/* Gives up what a faulty or missing leg holds: the next opening makes its disk an empty member
+ * (SF_BLANK_OWN; a new disk that was not opened yet stays SF_BLANK_NEW).  -EBUSY while it is in use,
+ * or being opened. */
 int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 
 /* Gives a faulty or missing leg's place to another disk: from now on the volume knows the leg under
  * this uuid and path, and the disk that it had is foreign.  SF_EVENT_LEG_REPLACED tells when that is
- * durable; a crash before leaves the leg as it was.  The host's next opening makes the new disk an
- * empty member.  path NULL: as it was.  -EBUSY: in use, or another such change is under way. */
+ * durable, and not before then is the new disk opened (SF_BLANK_NEW): a crash before leaves the leg as
+ * it was.  path NULL: as it was.  -EBUSY: in use, or another such change is under way. */
 int sf_volume_leg_replace(struct sf_volume *volume, unsigned leg, const struct sf_uuid *uuid,
                           const char *path, uint64_t now_ns);
 /* Gives the volume one more leg, empty and missing: in the lowest empty place, or in a new one; *leg:
@@ -231,11 +245,13 @@ struct sf_latency {
   uint64_t p50_ns, p99_ns, p999_ns, max_ns;
 };
 
+enum { SF_LEG_REASON_MAX = 256 };
+
 struct sf_leg_status {
   char name[SF_LEG_NAME_MAX];
   char path[PATH_MAX];
   enum sf_leg_state state;
-  char reason[128]; /* why it left the in-sync set; "" when in sync */
+  char reason[SF_LEG_REASON_MAX]; /* why it is not in sync; "" when it is */
   uint64_t stale_bytes;
   unsigned late_requests; /* unanswered now */
   uint64_t timeouts, errors;
@@ -272,7 +288,8 @@ enum sf_volume_event_kind {
   SF_EVENT_LEG_REPLACED, /* reason: its path */
   SF_EVENT_LEG_ADDED,    /* reason: its path */
   SF_EVENT_LEG_REMOVED,
-  SF_EVENT_CHANGE_FAILED, /* of a leg: nothing has changed; reason: why */
+  SF_EVENT_LEG_NOT_OPENED, /* a missing leg stays so; reason: why, told once */
+  SF_EVENT_CHANGE_FAILED,  /* of a leg: nothing has changed; reason: why */
   SF_EVENT_KINDS
 };
 struct sf_volume_event {

@@ -140,6 +140,67 @@ class Replace(Members):
         self.stop_and_compare(volume, server)
 
 
+class Trouble(Members):
+    """A leg that does not come back says why, in the log once, and in its status."""
+
+    def without_c(self, **settings):
+        """Served, and c's disk is somewhere else."""
+        volume = self.rig.volume(None, size=16 * MIB, **settings).create()
+        self.away = volume.legs[2].path.with_suffix(".away")
+        volume.legs[2].path.rename(self.away)
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"])
+        return volume, server
+
+    def damaged(self, path):
+        """A copy of its disk that shows nothing."""
+        content = bytearray(self.away.read_bytes())
+        for copy in range(2):
+            content[copy * 4096 + 64:copy * 4096 + 128] = b"\xff" * 64
+        spare = path.with_suffix(".spare")
+        spare.write_bytes(content)
+        spare.rename(path)
+
+    def wait_reason(self, volume, text, state):
+        volume.wait_for(lambda status: volume.leg("c", status)["state"] == state
+                        and text in volume.leg("c", status)["reason"], f"c {state}: {text}")
+
+    def test_why_it_is_missing(self):
+        volume, server = self.without_c()
+        path = volume.legs[2].path
+        self.wait_reason(volume, "no such file", "missing")
+        self.damaged(path)
+        self.wait_reason(volume, "the superblock is damaged", "missing")
+        self.away.rename(path)
+        volume.wait_all_in_sync()
+        self.assertEqual(2, server.log().count("still missing: "), server.log())
+        self.stop_and_compare(volume, server)
+
+    def test_a_disk_that_is_not_the_legs_is_not_discarded(self):
+        volume, server = self.without_c()
+        path = volume.legs[2].path
+        self.wait_reason(volume, "no such file", "missing")
+        self.damaged(path)
+        before = path.read_bytes()
+        self.discard(volume)
+        self.wait_reason(volume, "does not show that it is the disk", "faulty")
+        self.assertIn("leg c: missing -> faulty (cannot be made an empty member: ", server.log())
+        self.assertEqual(before, path.read_bytes())
+        self.ctl_leg(volume, "replace", "c")
+        self.stop_and_compare(volume, server)
+
+    def discard(self, volume):
+        """It is refused while somebody looks for the leg."""
+        def accepted():
+            try:
+                self.ctl_leg(volume, "discard", "c")
+            except CommandFailed as failed:
+                self.assertIn("in use", failed.output)
+                return False
+            return True
+        self.rig.wait_until(accepted, "the discard")
+
+
 class AddAndRemove(Members):
     def test_a_third_leg_under_load(self):
         volume, server = self.served(self.rig.file_legs("ab"), size=32 * MIB)

@@ -15,10 +15,12 @@ host_timer(void *ctx, uint64_t at_ns) {
 }
 
 static int
-host_open_leg(void *ctx, unsigned leg) {
+host_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank) {
   if (sim.opening[leg])
     sim_fail("leg %u: a second opening while the first is under way", leg);
+  replace_opens(leg, blank);
   sim.opening[leg] = true;
+  sim.blank_now[leg] = blank;
   event_add(sim.now_ns + random_below(5 * SIM_MS), EV_OPENED, leg, sim.life);
   return 0;
 }
@@ -226,7 +228,8 @@ ended(void) {
   sim.paused_until_ns = 0;
   sim.life++;
   for (unsigned i = 0; i < sim.options.legs; i++) {
-    sim.opening[i] = sim.discard[i] = false;
+    sim.opening[i] = false;
+    sim.blank[i] = SF_BLANK_NOT;
     sim.leg_state[i] = SF_STATE_MISSING;
   }
   event_add(sim.now_ns + random_around(20 * SIM_MS), EV_START, 0, sim.life);
@@ -287,11 +290,11 @@ process_discard(unsigned leg) {
   int r = members_has(leg) ? sf_volume_leg_discard(sim.volume, leg, sim.now_ns) : -ENOENT;
 
   TRACE("operator: discard leg %u: %d", leg, r);
-  if (r == 0)
-    sim.discard[leg] = sim.discard_own[leg] = true;
+  if (r == 0 && sim.blank[leg] != SF_BLANK_NEW)
+    sim.blank[leg] = SF_BLANK_OWN;
 }
 
-static void
+static int
 empty(unsigned leg) {
   struct sf_superblock sb;
   uint16_t others;
@@ -299,12 +302,11 @@ empty(unsigned leg) {
 
   sf_volume_get_identity(sim.volume, &sb);
   others = (uint16_t) (((1u << sb.legs) - 1) & ~(1u << leg) & ~sb.removed);
-  sim.discard[leg] = false;
   found_of(leg, false, false, &found);
-  if (sim.discard_own[leg] &&
+  if (sim.blank_now[leg] == SF_BLANK_OWN &&
       (found.error != 0 || !sf_uuid_equal(&found.sb.leg_uuid[leg], &sb.leg_uuid[leg]))) {
     TRACE("leg %u: another disk, not discarded", leg);
-    return;
+    return -EEXIST;
   }
   COUNT(discards);
   sb.leg_index = (uint8_t) leg;
@@ -315,6 +317,7 @@ empty(unsigned leg) {
   medium_blank(&sim.leg[leg], &sb);
   if (random_chance(500))
     medium_wipe(&sim.leg[leg]);
+  return 0;
 }
 
 static void
@@ -388,14 +391,17 @@ on_opened(unsigned leg, uint32_t life) {
   if (sim.volume == NULL || life != sim.life)
     return;
   sim.opening[leg] = false;
-  if (sim.discard[leg] && is_available(leg))
-    empty(leg);
-  grow_leg_opened(leg);
+  error = !is_available(leg) ? -ETIMEDOUT : sim.blank_now[leg] != SF_BLANK_NOT ? empty(leg) : 0;
+  if (error == 0)
+    grow_leg_opened(leg);
   found_of(leg, false, false, &found);
-  error = !is_available(leg) ? -ETIMEDOUT : found.error;
+  if (error == 0)
+    error = found.error;
+  if (error == 0 || (error == -EEXIST && sim.blank[leg] == SF_BLANK_OWN))
+    sim.blank[leg] = SF_BLANK_NOT;
   TRACE("leg %u opened: %d", leg, error);
   sf_volume_leg_opened(sim.volume, leg, error == 0 ? tio_open(leg) : NULL, &found.sb, found.bytes,
-                       error, sim.now_ns);
+                       error, error == 0 ? NULL : strerror(-error), sim.now_ns);
 }
 
 static void

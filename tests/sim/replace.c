@@ -46,8 +46,7 @@ replace_disk(unsigned leg, const struct sf_uuid *uuid) {
   sim.uuid_asked[leg] = *uuid;
   medium_lose_cache(&sim.leg[leg], (unsigned) random_below(1001));
   take_other_disk(leg);
-  sim.discard[leg] = true;
-  sim.discard_own[leg] = false;
+  sim.blank[leg] = SF_BLANK_NEW;
 }
 
 void
@@ -75,6 +74,16 @@ replace_acts(void) {
     replace_begin(leg);
   else
     process_fail(leg);
+}
+
+/* A disk is emptied only as the volume agreed with the operator, and not before clients' starts know
+ * it as the leg: else a kill could leave the leg's old disk empty. */
+void
+replace_opens(unsigned leg, enum sf_leg_blank blank) {
+  if (blank != sim.blank[leg])
+    sim_fail("leg %u: opened with %d, and the operator wants %d", leg, blank, sim.blank[leg]);
+  if (blank == SF_BLANK_NEW && !sf_uuid_equal(&sim.uuid_promised[leg], &sim.uuid_asked[leg]))
+    sim_fail("leg %u: emptied before its replacement is durable", leg);
 }
 
 /* The volume's lock is held. */
@@ -131,8 +140,9 @@ replace_mend(unsigned leg) {
   sf_volume_get_identity(sim.volume, &identity);
   if (inside_leg_is_open(sim.volume, leg))
     return false;
-  if (!sim.has_other_disk[leg] || sim.discard[leg] || sim.opening[leg] || !members_has(leg) ||
-      is_of_leg(leg, &identity.leg_uuid[leg]) || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
+  if (!sim.has_other_disk[leg] || sim.blank[leg] != SF_BLANK_NOT || sim.opening[leg] ||
+      !members_has(leg) || is_of_leg(leg, &identity.leg_uuid[leg]) || sim.leg[leg].regions >= 0 ||
+      tio_has_ghosts(leg))
     return false;
   medium_flush(&sim.leg[leg], sim.leg[leg].seq); /* a disk that is not named keeps its cache */
   take_other_disk(leg);

@@ -297,6 +297,7 @@ void found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_foun
 void replace_new_uuid(struct sf_uuid *uuid);
 void replace_free(void);
 void replace_disk(unsigned leg, const struct sf_uuid *uuid);
+void replace_opens(unsigned leg, enum sf_leg_blank blank);
 void replace_begin(unsigned leg);
 void replace_acts(void);
 void replace_is_durable(unsigned leg);
@@ -419,9 +420,8 @@ struct sim {
   uint64_t tick_at_ns;
   uint32_t tick_generation;
   bool opening[LEGS_MAX];
-  bool discard[LEGS_MAX],
-      discard_own
-          [LEGS_MAX]; /* the operator gave up what it holds: emptied when it is opened next */
+  /* What the operator wants of its disk, as far as the volume agreed; as the opening under way does. */
+  enum sf_leg_blank blank[LEGS_MAX], blank_now[LEGS_MAX];
   struct sf_superblock base;                /* of the last start */
   uint64_t paused_from_ns, paused_until_ns; /* the process gets no CPU */
   bool power_is_failing;

@@ -135,12 +135,13 @@ host_timer(void *ctx, uint64_t at_ns) {
 }
 
 static int
-host_open_leg(void *ctx, unsigned leg) {
+host_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank) {
   struct rig *rig = ctx;
 
   if (rig->cannot_open)
     return -EAGAIN;
   rig->opening |= 1u << leg;
+  rig->blank[leg] = blank;
   return 0;
 }
 
@@ -149,6 +150,14 @@ host_close_leg(void *ctx, unsigned leg) {
   struct rig *rig = ctx;
 
   rig->opened &= ~(1u << leg);
+}
+
+static void
+host_event(void *ctx, const struct sf_volume_event *event) {
+  struct rig *rig = ctx;
+
+  if (rig->event != NULL)
+    rig->event(event);
 }
 
 static void
@@ -341,6 +350,7 @@ rig_start(struct rig *rig) {
                                       .buffer_put = host_buffer_put,
                                       .timer = host_timer,
                                       .open_leg = host_open_leg,
+                                      .event = host_event,
                                       .close_leg = host_close_leg};
   struct sf_assembly assembly;
   struct sf_leg_found found[SF_LEGS_MAX] = {0};
@@ -412,7 +422,15 @@ rig_open(struct rig *rig, unsigned leg) {
   rig->opening &= ~(1u << leg);
   rig->opened |= 1u << leg;
   rig_read_superblock(rig, leg, &sb);
-  sf_volume_leg_opened(rig->volume, leg, device_of(leg), &sb, rig->leg_bytes, 0, rig->now_ns);
+  sf_volume_leg_opened(rig->volume, leg, device_of(leg), &sb, rig->leg_bytes, 0, NULL, rig->now_ns);
+  rig_run(rig);
+}
+
+void
+rig_cannot_open(struct rig *rig, unsigned leg, int error, const char *why) {
+  assert_true(rig->opening >> leg & 1);
+  rig->opening &= ~(1u << leg);
+  sf_volume_leg_opened(rig->volume, leg, NULL, NULL, 0, error, why, rig->now_ns);
   rig_run(rig);
 }
 

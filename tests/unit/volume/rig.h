@@ -45,7 +45,9 @@ struct rig {
   int buffers;                                   /* how many more there are; -1: no limit */
   unsigned full;                                 /* legs that have no room: bit i */
   bool cannot_open;
-  unsigned opening, opened; /* bit i: an opening is asked for; the leg's device is open */
+  unsigned opening, opened;          /* bit i: an opening is asked for; the leg's device is open */
+  enum sf_leg_blank blank[RIG_LEGS]; /* as that opening wants it */
+  void (*event)(const struct sf_volume_event *event); /* NULL: nobody listens */
 };
 
 struct rig_request {
@@ -76,6 +78,7 @@ void rig_put(struct rig_request *request); /* its buffer */
 
 /* Answers the opening that the volume asked for, with the superblock as it stands on the leg. */
 void rig_open(struct rig *rig, unsigned leg);
+void rig_cannot_open(struct rig *rig, unsigned leg, int error, const char *why);
 
 unsigned rig_count(const struct rig *rig,
                    bool (*which)(const struct rig *, const struct rig_region *));

@@ -1,0 +1,241 @@
+/* What the operator wants of a leg's disk, and when a disk is opened with it: emptied is only what the
+ * volume agreed to, once, and not before a start would find it in that place. */
+#include "rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "assembly/blank.h"
+
+enum { EXTENT = 65536, EXTENTS = 64, SECONDS = 1000 };
+
+static struct rig rig;
+static const struct sf_uuid new_uuid = {{0x5e, 1, 2, 3}};
+static unsigned told;
+static char told_last[256];
+
+static void
+on_event(const struct sf_volume_event *event) {
+  if (event->kind != SF_EVENT_LEG_NOT_OPENED)
+    return;
+  told++;
+  snprintf(told_last, sizeof told_last, "%s", event->reason);
+}
+
+/* Leg 2 is missing, and its opening is under way. */
+static void
+begin(void) {
+  rig_init(&rig, 3, 2, EXTENT, EXTENTS);
+  rig.absent[2] = true;
+  rig.event = on_event;
+  told = 0;
+  rig_start_fully(&rig);
+  rig_pass(&rig, 100);
+  assert_true(rig.opening >> 2 & 1);
+  assert_int_equal(rig.blank[2], SF_BLANK_NOT);
+}
+
+static void
+assert_opens_with(enum sf_leg_blank blank) {
+  rig_pass(&rig, 3 * SECONDS);
+  assert_true(rig.opening >> 2 & 1);
+  assert_int_equal(rig.blank[2], blank);
+}
+
+static void
+assert_reason(const char *reason) {
+  struct sf_volume_status status;
+
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_string_equal(status.leg[2].reason, reason);
+}
+
+/* As sf_leg_discard() leaves the disk that the volume knows as leg 2. */
+static void
+empty_leg_2(void) {
+  struct sf_superblock sb;
+
+  sf_volume_get_identity(rig.volume, &sb);
+  memset(rig.leg[2], 0, sb.data_offset);
+  sb.leg_index = 2;
+  sb.record = (struct sf_record){.term = SF_BLANK_TERM,
+                                 .change = SF_BLANK_CHANGE,
+                                 .in_sync = 1 << 0 | 1 << 1,
+                                 .min_legs = sb.record.min_legs};
+  for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES; sb.serial++)
+    sf_superblock_encode(&sb, rig.leg[2] + SF_SUPERBLOCK_OFFSET(sb.serial % 2));
+}
+
+static void
+what_was_refused_is_not_done(void **state) {
+  begin();
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), -EBUSY);
+  assert_int_equal(sf_volume_leg_replace(rig.volume, 2, &new_uuid, NULL, rig.now_ns), -EBUSY);
+  rig_cannot_open(&rig, 2, -EIO, "broken");
+  assert_opens_with(SF_BLANK_NOT);
+  rig_open(&rig, 2);
+  rig_pass(&rig, 3 * SECONDS);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), -EBUSY);
+  assert_int_equal(rig.volume->leg[2].blank, SF_BLANK_NOT);
+  rig_free(&rig);
+}
+
+static int
+leg_2_is_gone(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 ? -ENODEV : 0;
+}
+
+static void
+a_discard_is_asked_for_until_it_is_done(void **state) {
+  struct rig_request w;
+
+  begin();
+  rig_cannot_open(&rig, 2, -ENOENT, "not there");
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  assert_true(rig.opening >> 2 & 1);
+  assert_int_equal(rig.blank[2], SF_BLANK_OWN);
+  /* One that comes too late does not take it back. */
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), -EBUSY);
+  rig_cannot_open(&rig, 2, -EIO, "broken");
+  assert_opens_with(SF_BLANK_OWN);
+  empty_leg_2();
+  rig_open(&rig, 2);
+  rig_pass(&rig, 5 * SECONDS);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+
+  rig.fails = leg_2_is_gone;
+  rig_submit(&rig, &w, SF_REQ_WRITE, 0, 4096, 1);
+  rig_run(&rig);
+  rig.fails = NULL;
+  rig_put(&w);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  assert_opens_with(SF_BLANK_NOT);
+  rig_free(&rig);
+}
+
+static void
+another_disk_is_not_discarded(void **state) {
+  begin();
+  rig_cannot_open(&rig, 2, -ENOENT, "not there");
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  rig_cannot_open(&rig, 2, -EEXIST, "of another volume");
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  assert_reason("of another volume");
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  assert_opens_with(SF_BLANK_NOT);
+  rig_free(&rig);
+}
+
+static bool
+holds_superblocks_of_leg_0(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 0 && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+}
+
+/* The disk may be the one that the leg had: a crash before leaves it as it was. */
+static void
+a_disk_is_not_emptied_before_it_has_its_place(void **state) {
+  uint64_t since_ns;
+
+  begin();
+  rig_cannot_open(&rig, 2, -ENOENT, "not there");
+  rig.holds = holds_superblocks_of_leg_0;
+  assert_int_equal(sf_volume_leg_replace(rig.volume, 2, &new_uuid, NULL, rig.now_ns), 0);
+  rig_pass(&rig, rig.config.deadline_ns[SF_WRITE_KIND] / SF_MS / 2);
+  assert_true(rig.volume->change.under_way);
+  assert_false(rig.opening >> 2 & 1);
+  rig.holds = NULL;
+  rig_run(&rig);
+  assert_false(rig.volume->change.under_way);
+  since_ns = rig.now_ns;
+  while (!(rig.opening >> 2 & 1) && rig.now_ns - since_ns < 3 * SF_S)
+    rig_pass(&rig, 1);
+  assert_true(rig.now_ns - since_ns <= 2 * SF_MS);
+  assert_int_equal(rig.blank[2], SF_BLANK_NEW);
+  rig_free(&rig);
+}
+
+/* It cannot be the leg's own before it was made so. */
+static void
+a_discard_leaves_a_new_disk_new(void **state) {
+  begin();
+  rig_cannot_open(&rig, 2, -ENOENT, "not there");
+  assert_int_equal(sf_volume_leg_replace(rig.volume, 2, &new_uuid, "/new", rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  assert_int_equal(rig.blank[2], SF_BLANK_NEW);
+  rig_cannot_open(&rig, 2, -EEXIST, "carries data");
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+  assert_opens_with(SF_BLANK_NEW);
+  empty_leg_2();
+  rig_open(&rig, 2);
+  rig_pass(&rig, 5 * SECONDS);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  assert_int_equal(rig.volume->leg[2].blank, SF_BLANK_NOT);
+  rig_free(&rig);
+}
+
+static void
+a_removed_leg_is_no_leg(void **state) {
+  unsigned leg;
+
+  begin();
+  rig_cannot_open(&rig, 2, -ENOENT, "not there");
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+  assert_int_equal(sf_volume_leg_remove(rig.volume, 2, rig.now_ns), 0);
+  for (unsigned i = 2; i < 4; i++) {
+    assert_int_equal(sf_volume_leg_fail(rig.volume, i, rig.now_ns), -ENOENT);
+    assert_int_equal(sf_volume_leg_return(rig.volume, i, rig.now_ns), -ENOENT);
+    assert_int_equal(sf_volume_leg_discard(rig.volume, i, rig.now_ns), -ENOENT);
+    assert_int_equal(sf_volume_leg_replace(rig.volume, i, &new_uuid, "/new", rig.now_ns), -ENOENT);
+    assert_int_equal(sf_volume_leg_remove(rig.volume, i, rig.now_ns), -ENOENT);
+  }
+  rig_pass(&rig, 5 * SECONDS);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  assert_false(rig.opening >> 2 & 1);
+  assert_int_equal(sf_volume_leg_add(rig.volume, "new", "/new", &new_uuid, &leg, rig.now_ns), 0);
+  assert_int_equal(leg, 2);
+  assert_opens_with(SF_BLANK_NEW);
+  rig_free(&rig);
+}
+
+/* It is tried every two seconds. */
+static void
+why_it_is_missing_is_told_once(void **state) {
+  begin();
+  for (unsigned i = 0; i < 3; i++) {
+    rig_cannot_open(&rig, 2, -ENOENT, "not there");
+    assert_opens_with(SF_BLANK_NOT);
+  }
+  assert_int_equal(told, 1);
+  rig_cannot_open(&rig, 2, -EBADMSG, "damaged");
+  assert_int_equal(told, 2);
+  assert_string_equal(told_last, "damaged");
+  assert_reason("damaged");
+  assert_opens_with(SF_BLANK_NOT);
+  rig_cannot_open(&rig, 2, -ESHUTDOWN, NULL);
+  assert_int_equal(told, 2);
+  assert_reason("damaged");
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+  assert_reason("discarded by the operator");
+  assert_opens_with(SF_BLANK_OWN);
+  rig_cannot_open(&rig, 2, -EBADMSG, "damaged");
+  assert_int_equal(told, 3);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_was_refused_is_not_done),
+      cmocka_unit_test(a_discard_is_asked_for_until_it_is_done),
+      cmocka_unit_test(another_disk_is_not_discarded),
+      cmocka_unit_test(a_disk_is_not_emptied_before_it_has_its_place),
+      cmocka_unit_test(a_discard_leaves_a_new_disk_new),
+      cmocka_unit_test(a_removed_leg_is_no_leg),
+      cmocka_unit_test(why_it_is_missing_is_told_once),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
