@@ -1,7 +1,8 @@
 /* Opening legs in processes of their own.  Who hangs in open(2) of a dead disk, or in the first read of
  * it, stays in the kernel, killed or not, and keeps every file that its process has open: the locks on
  * the legs that are well, for one.  So a small process opens, looks, and hands the open file over with
- * what it read; when it hangs it has nothing but that leg.
+ * what it read; when it hangs it has nothing but that leg.  What is written to a disk before it is opened
+ * as a leg, and what is looked at before it may be one, is done there too.
  *
  *      us            wait at a socket: that can be ended
  *      fork server   was forked before any leg was open, so it has no file that could hang
@@ -36,13 +37,19 @@ struct waiter {
   int socket;
 };
 
+enum errand { OPEN, DISCARD, CHECK_NEW };
+
 /* To the fork server, with the opener's end of a socket. */
 struct order {
+  enum errand errand;
   unsigned flags;
+  unsigned leg; /* DISCARD, CHECK_NEW, and what follows */
+  bool own;
+  struct sf_superblock reference;
   char path[PATH_MAX];
 };
 
-/* From the opener, with the file if it is open; the pages of the maps follow. */
+/* From the opener, with the file if it is to stay open; the pages of the maps follow. */
 struct answer {
   int rc;
   struct sf_leg_file file;
@@ -66,6 +73,25 @@ send_all(int socket, const void *data, size_t length) {
   return true;
 }
 
+static void
+run_errand(const struct order *order, struct answer *answer) {
+  answer->file.fd = -1;
+  switch (order->errand) {
+  case OPEN:
+    answer->rc = leg_open(order->path, order->flags, &answer->file, &answer->found,
+                          &answer->identity, answer->error);
+    break;
+  case DISCARD:
+    answer->rc =
+        sf_leg_discard(order->path, &order->reference, order->leg, order->own, answer->error);
+    break;
+  case CHECK_NEW:
+    answer->rc =
+        sf_leg_check_new(order->path, order->flags, &order->reference, order->leg, answer->error);
+    break;
+  }
+}
+
 static _Noreturn void
 open_for(int socket, const struct order *order) {
   static struct answer answer;
@@ -74,8 +100,7 @@ open_for(int socket, const struct order *order) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != server)
     _exit(1);
-  answer.rc = leg_open(order->path, order->flags, &answer.file, &answer.found, &answer.identity,
-                       answer.error);
+  run_errand(order, &answer);
   if (sf_send_file(socket, &answer, sizeof answer, answer.file.fd) == 0 && answer.file.maps)
     send_all(socket, answer.file.maps, answer.file.map_pages * SF_PAGE_BYTES);
   _exit(0);
@@ -213,9 +238,9 @@ receive_answer(int socket, struct answer *answer) {
       close(fd);
     return -ECANCELED;
   }
+  bool sent = answer->file.fd >= 0; /* then this process has no number left for it */
   answer->file.fd = fd;
-  /* It was sent, and this process has no number left for it. */
-  if (answer->rc == 0 && fd < 0)
+  if (sent && fd < 0)
     return -EMFILE;
   if (!answer->file.maps)
     return 0;
@@ -229,17 +254,15 @@ receive_answer(int socket, struct answer *answer) {
 }
 
 static int
-ask(struct sf_leg_openers *openers, const char *path, unsigned flags, struct answer *answer) {
-  struct order order = {.flags = flags};
+ask(struct sf_leg_openers *openers, struct order *order, struct answer *answer) {
   struct waiter waiter;
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
-  strcpy(order.path, path);
   waiter.socket = ends[0];
   int rc = begin_waiting(openers, &waiter) ? 0 : -ECANCELED;
   if (rc == 0) {
-    rc = sf_send_file(openers->socket, &order, sizeof order, ends[1]);
+    rc = sf_send_file(openers->socket, order, sizeof *order, ends[1]);
     close(ends[1]);
     ends[1] = -1;
     if (rc == 0)
@@ -252,29 +275,42 @@ ask(struct sf_leg_openers *openers, const char *path, unsigned flags, struct ans
   return rc;
 }
 
+/* NULL: it could not be asked, or did not answer; error says why. */
+static struct answer *
+answer_to(struct sf_leg_openers *openers, struct order *order, const char *path, int *rc,
+          char error[SF_CONFIG_ERROR_MAX]) {
+  struct answer *answer = malloc(sizeof *answer);
+  strcpy(order->path, path);
+  *rc = answer ? ask(openers, order, answer) : -ENOMEM;
+  if (*rc == 0) {
+    *rc = answer->rc;
+    memcpy(error, answer->error, SF_CONFIG_ERROR_MAX);
+    return answer;
+  }
+  free(answer);
+  leg_fail(error, *rc, "%s: it cannot be opened in a process of its own: %s", leg_path(path),
+           strerrordesc_np(-*rc));
+  return NULL;
+}
+
 int
 leg_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
                struct sf_leg_file *file, struct sf_leg_found *found, struct leg_identity *identity,
                char error[SF_CONFIG_ERROR_MAX]) {
-  struct answer *answer;
+  struct order order = {.errand = OPEN, .flags = flags};
+  int rc;
   if (!openers)
     return leg_open(path, flags, file, found, identity, error);
-  memset(file, 0, sizeof *file);
-  file->fd = -1;
-  memset(identity, 0, sizeof *identity);
-  answer = malloc(sizeof *answer);
-  int rc = answer ? ask(openers, path, flags, answer) : -ENOMEM;
-  if (rc < 0) {
+  *file = (struct sf_leg_file){.fd = -1};
+  *identity = (struct leg_identity){0};
+  struct answer *answer = answer_to(openers, &order, path, &rc, error);
+  if (!answer) {
     *found = (struct sf_leg_found){.error = rc};
-    free(answer);
-    return leg_fail(error, rc, "%s: it cannot be opened in a process of its own: %s",
-                    leg_path(path), strerrordesc_np(-rc));
+    return rc;
   }
   *file = answer->file;
   *found = answer->found;
   *identity = answer->identity;
-  memcpy(error, answer->error, SF_CONFIG_ERROR_MAX);
-  rc = answer->rc;
   free(answer);
   return rc;
 }
@@ -285,4 +321,28 @@ sf_leg_file_open_apart(struct sf_leg_openers *openers, const char *path, unsigne
                        char error[SF_CONFIG_ERROR_MAX]) {
   struct leg_identity identity;
   return leg_open_apart(openers, path, flags, file, found, &identity, error);
+}
+
+int
+sf_leg_discard_apart(struct sf_leg_openers *openers, const char *path,
+                     const struct sf_superblock *reference, unsigned leg, bool own,
+                     char error[SF_CONFIG_ERROR_MAX]) {
+  struct order order = {.errand = DISCARD, .leg = leg, .own = own, .reference = *reference};
+  int rc;
+  if (!openers)
+    return sf_leg_discard(path, reference, leg, own, error);
+  free(answer_to(openers, &order, path, &rc, error));
+  return rc;
+}
+
+int
+sf_leg_check_new_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                       const struct sf_superblock *reference, unsigned leg,
+                       char error[SF_CONFIG_ERROR_MAX]) {
+  struct order order = {.errand = CHECK_NEW, .flags = flags, .leg = leg, .reference = *reference};
+  int rc;
+  if (!openers)
+    return sf_leg_check_new(path, flags, reference, leg, error);
+  free(answer_to(openers, &order, path, &rc, error));
+  return rc;
 }

@@ -85,7 +85,7 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank,
   sf_volume_leg_path(serve->volume, index, path);
   needs = base->data_offset + base->data_bytes;
   if (blank != SF_BLANK_NOT) {
-    r = sf_leg_discard(path, base, index, blank == SF_BLANK_OWN, why);
+    r = sf_leg_discard_apart(serve->openers, path, base, index, blank == SF_BLANK_OWN, why);
     if (r < 0) {
       snprintf(error, SF_CONFIG_ERROR_MAX, "cannot be made an empty member: %.*s",
                SF_CONFIG_ERROR_MAX / 2, why);

@@ -51,7 +51,8 @@ replacer(void *arg) {
   same = job->path[0] == '\0' || strcmp(job->path, path) == 0;
   if (same)
     snprintf(job->path, sizeof job->path, "%s", path);
-  r = sf_leg_check_new(job->path, same ? SF_LEG_READ_ONLY : 0, &identity, job->leg, error);
+  r = sf_leg_check_new_apart(serve->openers, job->path, same ? SF_LEG_READ_ONLY : 0, &identity,
+                             job->leg, error);
   if (r == 0) {
     r = replace(serve, &identity.leg_uuid[job->leg]);
     if (r == -EBUSY)
@@ -114,7 +115,7 @@ add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   /* As it will be: what stands on the disk is judged by it. */
   sf_volume_get_identity(serve->volume, &identity);
   snprintf(identity.leg_name[leg], SF_LEG_NAME_MAX, "%s", job->name);
-  r = sf_leg_check_new(job->path, 0, &identity, leg, error);
+  r = sf_leg_check_new_apart(serve->openers, job->path, 0, &identity, leg, error);
   if (r < 0)
     return r;
   sf_uuid_generate(&identity.leg_uuid[leg]);

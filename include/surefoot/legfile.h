@@ -44,7 +44,7 @@ void sf_leg_file_forget_maps(struct sf_leg_file *file);
  * waits for it, who can be killed, or end, or go on without.  Start them before any leg is open and
  * while there is one thread only: it forks.  The processes end with this one.
  * Paths must be absolute: they live in "/".
- * cut: whoever waits for an opening gets -ECANCELED, now and from now on.  stop: that, and the end. */
+ * cut: whoever waits for one of them gets -ECANCELED, now and from now on.  stop: that, and the end. */
 struct sf_leg_openers;
 int sf_leg_openers_start(struct sf_leg_openers **openers);
 void sf_leg_openers_cut(struct sf_leg_openers *openers);
@@ -100,5 +100,13 @@ int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsi
  * creates when it is missing; with SF_LEG_READ_ONLY, for a leg that is open, not even that. */
 int sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *reference,
                      unsigned leg, char error[SF_CONFIG_ERROR_MAX]);
+
+/* The same in a process of their own (see sf_leg_openers): they open, read, write and flush. */
+int sf_leg_discard_apart(struct sf_leg_openers *openers, const char *path,
+                         const struct sf_superblock *reference, unsigned leg, bool own,
+                         char error[SF_CONFIG_ERROR_MAX]);
+int sf_leg_check_new_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                           const struct sf_superblock *reference, unsigned leg,
+                           char error[SF_CONFIG_ERROR_MAX]);
 
 #endif

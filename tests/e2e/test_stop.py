@@ -2,8 +2,10 @@
 other legs are clean, and the one that hangs is left alone until it has let go.
 Freezes a leg in the middle of a write, a flush or a read, stops, checks offline, starts again."""
 
+import contextlib
 import json
 import time
+from pathlib import Path
 
 from case import VolumeTest, main
 from rig import SLOWNESS, FileLeg
@@ -123,6 +125,51 @@ class Stop(VolumeTest):
         server = volume.serve()
         legs[2].thaw()
         self.stop_and_compare(volume, server)
+
+    def hang_emptied(self, action):
+        """A volume that is to make leg c an empty member, which hangs at that."""
+        legs = self.two_and_one()
+        volume, server = self.served(legs, wait_for_legs="2s", **DEADLINES)
+        server.connect().pwrite(b"\x11" * 4096, 4096)
+        self.rig.ctl("--control", volume.control, "leg", "fail", "vol0", "c")
+        volume.wait_leg("c", "faulty")
+        legs[2].freeze()
+        self.command = self.rig.spawn([self.rig.surefootctl, "--control", volume.control, "leg",
+                                       action, "vol0", "c"])
+        self.rig.wait_until(lambda: self.an_opener_is_at(legs[2]), "an opener that hangs",
+                            process=server.process)
+        return volume, server
+
+    @staticmethod
+    def an_opener_is_at(leg):
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                comm = link.parent.parent / "comm"
+                if link.readlink() == leg.path and comm.read_text() == "sf-opener\n":
+                    return True
+        return False
+
+    def serve_again(self, volume):
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"])
+        volume.legs[2].thaw()
+        self.assertEqual(b"\x11" * 4096, bytes(server.connect().pread(4096, 4096)))
+        self.stop_and_compare(volume, server)
+
+    def test_hung_while_it_is_discarded(self):
+        """Proves it for a leg that hangs while what it holds is given up."""
+        volume, server = self.hang_emptied("discard")
+        self.stop_in_time(server)
+        self.serve_again(volume)
+
+    def test_killed_while_a_disk_is_looked_at(self):
+        """Proves that a killed process is gone at once though it looks at a disk that hangs, before
+        that takes the leg's place."""
+        volume, server = self.hang_emptied("replace")
+        start = time.monotonic()
+        server.kill()
+        self.assertLess(time.monotonic() - start, 2 * SLOWNESS)
+        self.serve_again(volume)
 
     def test_killed_in_a_flush(self):
         """Proves that a killed process is gone at once though a flush hangs, with the locks on the

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "assembly/blank.h"
 #include "fixture.h"
 
 static const uint64_t second_ns = UINT64_C(1000000000);
@@ -341,6 +342,32 @@ test_opened_apart(void **state) {
   sf_leg_openers_stop(f->openers);
 }
 
+/* So are a discard and the look before it, and why not comes over in words. */
+static void
+test_discarded_apart(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  assert_int_equal(open_one(f, f->config.leg[0].path, 0), 0);
+  struct sf_superblock sb = f->found[0].sb;
+  sf_leg_file_close(&f->file[0]);
+  const char *path = f->config.leg[1].path;
+  start_openers(f);
+  assert_int_equal(sf_leg_discard_apart(f->openers, path, &sb, 2, true, f->error), -EEXIST);
+  assert_says(f->error, "it is leg b of this volume, not leg c");
+  assert_int_equal(sf_leg_check_new_apart(f->openers, path, 0, &sb, 2, f->error), -EEXIST);
+  assert_says(f->error, "it is leg b of this volume, not leg c");
+  assert_int_equal(sf_leg_check_new_apart(f->openers, path, 0, &sb, 1, f->error), 0);
+  assert_int_equal(open_one(f, path, 0), 0);
+  assert_int_equal(f->found[0].sb.record.term, sb.record.term);
+  sf_leg_file_close(&f->file[0]);
+  assert_int_equal(sf_leg_discard_apart(f->openers, path, &sb, 1, true, f->error), 0);
+  assert_int_equal(open_one(f, path, 0), 0);
+  assert_true(sf_leg_is_blank(&f->found[0].sb));
+  assert_int_equal(f->found[0].sb.leg_index, 1);
+  sf_leg_file_close(&f->file[0]);
+  sf_leg_openers_stop(f->openers);
+}
+
 /* An opener that hangs is left behind, with its leg alone: who waited can go on, and end. */
 static void
 test_an_opener_that_hangs(void **state) {
@@ -446,6 +473,28 @@ test_no_number_for_an_opened_leg(void **state) {
 }
 
 static void
+test_a_discard_that_hangs_is_cut(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread;
+  make_volume(f);
+  assert_int_equal(open_one(f, f->config.leg[0].path, 0), 0);
+  struct sf_superblock sb = f->found[0].sb;
+  sf_leg_file_close(&f->file[0]);
+  pid_t holder = start_holder(hold_lease, f->config.leg[1].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
+  assert_int_equal(sf_leg_discard_apart(f->openers, f->config.leg[1].path, &sb, 1, true, f->error),
+                   -ECANCELED);
+  assert_int_equal(sf_leg_check_new_apart(f->openers, f->config.leg[1].path, 0, &sb, 1, f->error),
+                   -ECANCELED);
+  pthread_join(thread, NULL);
+  sf_leg_openers_stop(f->openers);
+  kill_holder(holder);
+}
+
+static void
 expect_same(struct fixture *f) {
   assert_int_equal(open_all(f, second_ns * 10), -EINVAL);
   assert_says(f->error, "legs a (");
@@ -490,9 +539,11 @@ main(void) {
       TEST(test_a_leg_that_hangs_is_absent),
       TEST(test_one_file_by_two_names),
       TEST(test_opened_apart),
+      TEST(test_discarded_apart),
       TEST(test_an_opener_that_hangs),
       TEST(test_openers_are_cut),
       TEST(test_no_number_for_an_opened_leg),
+      TEST(test_a_discard_that_hangs_is_cut),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }
