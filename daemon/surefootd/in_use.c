@@ -61,6 +61,17 @@ find_device(const struct parts *parts, dev_t device) {
   return -1;
 }
 
+/* Of which part is this the device?  The file system is not asked anew: one that hangs, maybe that of a
+ * leg, would hang us. */
+static int
+find_node(int folder, const char *path, const struct parts *parts) {
+  struct statx found;
+  if (statx(folder, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &found) < 0 ||
+      !S_ISBLK(found.stx_mode))
+    return -1;
+  return find_device(parts, makedev(found.stx_rdev_major, found.stx_rdev_minor));
+}
+
 /* PID 1 sees what is mounted for all; in a sandbox only our own may be readable. */
 static bool
 is_mounted(const struct parts *parts, char *why, size_t size) {
@@ -98,9 +109,10 @@ is_swap(const struct parts *parts, char *why, size_t size) {
   size_t room = 0;
   bool found = false;
   while (!found && getline(&line, &room, file) > 0) {
-    struct stat st;
-    line[strcspn(line, " \t\n")] = '\0';
-    int part = stat(line, &st) == 0 && S_ISBLK(st.st_mode) ? find_device(parts, st.st_rdev) : -1;
+    char path[PATH_MAX], type[32];
+    if (sscanf(line, "%4095s %31s", path, type) < 2 || strcmp(type, "partition") != 0)
+      continue; /* a file, whose folders may hang */
+    int part = find_node(AT_FDCWD, path, parts);
     if (part < 0)
       continue;
     found = true;
@@ -131,7 +143,7 @@ has_holder(const struct parts *parts, char *why, size_t size) {
   return found;
 }
 
-/* stat() of /proc/PID/fd/N looks at the open file, and does not open the device. */
+/* statx() of /proc/PID/fd/N looks at the open file, and does not open the device. */
 static bool
 process_has(int fds, const struct parts *parts, int *part) {
   int copy = dup(fds);
@@ -140,10 +152,8 @@ process_has(int fds, const struct parts *parts, int *part) {
   if (!dir)
     return false;
   for (struct dirent *entry; !found && (entry = readdir(dir));) {
-    struct stat st;
-    if (isdigit((unsigned char) entry->d_name[0]) && fstatat(fds, entry->d_name, &st, 0) == 0 &&
-        S_ISBLK(st.st_mode) && (*part = find_device(parts, st.st_rdev)) >= 0)
-      found = true;
+    if (isdigit((unsigned char) entry->d_name[0]))
+      found = (*part = find_node(fds, entry->d_name, parts)) >= 0;
   }
   closedir(dir);
   return found;
