@@ -107,8 +107,10 @@ answers_request(void *ctx, const struct sf_control_request *request, struct repl
     break;
   case SF_COMMAND_RESTART:
     log_notice(volume_name(volume), "restart asked for");
-    volume_restart(volume);
-    reply_send(reply, json_pack("{sb}", "ok", 1));
+    if (volume_restart(volume) < 0)
+      reply_error(reply, "%s is stopping: its file is gone", volume_name(volume));
+    else
+      reply_send(reply, json_pack("{sb}", "ok", 1));
     break;
   case SF_COMMAND_RELOAD:
     reload_run(daemon, request->dry_run, reply);

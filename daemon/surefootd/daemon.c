@@ -110,11 +110,7 @@ on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *user
   daemon->stopping = true;
   log_notice(NULL, "stopping");
   notify_stopping(daemon);
-  SF_LIST_EACH(entry, &daemon->volumes) {
-    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
-    volume->again = false;
-    volume_stop(volume);
-  }
+  SF_LIST_EACH(entry, &daemon->volumes) volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
   return 0;
 }

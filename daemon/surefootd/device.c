@@ -89,16 +89,23 @@ to_netlink(const struct device *device) {
   };
 }
 
+/* Attached, and to this volume. */
+static bool
+is_ours(const struct device *device) {
+  char backend[64];
+  return device->identifier[0] && read_sysfs(device, "backend", backend, sizeof backend) &&
+         strcmp(backend, device->identifier) == 0;
+}
+
 static int
 attach(void *arg) {
   const struct device *device = arg;
   struct netlink_device netlink = to_netlink(device);
-  char pid[32], backend[64];
+  char pid[32];
   int r;
   if (!read_sysfs(device, "pid", pid, sizeof pid))
     r = netlink_connect(&netlink);
-  else if (read_sysfs(device, "backend", backend, sizeof backend) &&
-           strcmp(backend, device->identifier) == 0)
+  else if (is_ours(device))
     r = netlink_reconnect(&netlink);
   else
     r = -EBUSY;
@@ -112,10 +119,8 @@ static int
 detach(void *arg) {
   const struct device *device = arg;
   struct netlink_device netlink = to_netlink(device);
-  char backend[64];
-  if (!read_sysfs(device, "backend", backend, sizeof backend) ||
-      strcmp(backend, device->identifier) != 0)
-    return 0; /* not ours, or not attached */
+  if (!is_ours(device))
+    return 0;
   int fd = open(device->path, O_RDONLY | O_EXCL | O_CLOEXEC);
   if (fd < 0)
     return -errno;
@@ -340,6 +345,7 @@ on_left(void *ctx, int error) {
 
 static void
 leave_it(struct device *device, const char *why) {
+  device->left = true;
   log_warning(
       device->volume,
       "%s stays, without a server: %s; its requests wait for %llu s for the next start, then "
@@ -398,12 +404,14 @@ device_stop(struct device *device) {
     device->stopped(device->ctx);
     return;
   }
-  bool attached = device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING ||
-                  (device->state == DEVICE_WAITING && device->identifier[0]);
+  /* One that was being attached may be so any moment; one that could not be attached again is so still. */
+  bool attached =
+      device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING || is_ours(device);
   job_cancel(device->job);
   device->job = NULL;
   device->timer = sd_event_source_disable_unref(device->timer);
   device->state = DEVICE_STOPPING;
+  device->left = false;
   if (!attached) {
     end_stop(device);
     return;
@@ -411,6 +419,12 @@ device_stop(struct device *device) {
   device->stop_tries = 0;
   device->lets_go = false;
   try_to_stop(device);
+}
+
+void
+device_after_stop(struct device *device) {
+  if (device->state == DEVICE_STOPPING)
+    device->state = device->left ? DEVICE_WAITING : DEVICE_NONE;
 }
 
 /* ---- the beginning ---- */

@@ -57,6 +57,7 @@ struct device {
   struct backoff backoff;
   bool lets_go; /* its connection was ended by us, and the kernel has not said yet that it knows */
   unsigned stop_tries;
+  bool left;        /* by a stop, since somebody uses it */
   bool tried;       /* attached, or failed, once */
   char reason[320]; /* why it is not attached */
 };
@@ -77,6 +78,8 @@ void device_link_dead(struct device *device);
 
 /* Detaches it, unless somebody uses it; stopped comes in any case, maybe from inside. */
 void device_stop(struct device *device);
+/* After a stop, that it may go on: as one that waits, if it was left; else from nothing. */
+void device_after_stop(struct device *device);
 bool device_in_use(const struct device *device, char *why, size_t size);
 
 /* NULL: it has none. */

@@ -331,8 +331,7 @@ remove_volume(struct reload *reload, struct change *change) {
     return;
   }
   change->done = true;
-  volume->leaving = true;
-  volume_stop(volume);
+  volume_leave(volume);
 }
 
 /* Volumes that stay take their new text over. */
@@ -361,11 +360,15 @@ keep_fixed(struct settings *now, const struct settings *old) {
 static bool
 is_down(const struct reload *reload, const struct change *change) {
   const struct volume *volume = daemon_find(reload->daemon, change->volume);
-  return volume && !volume->running;
+  return volume && !volume->running && !volume_keeps_device(volume, change->key);
 }
 
 static void
 apply_rest(struct reload *reload) {
+  if (reload->daemon->stopping) {
+    finish(reload);
+    return;
+  }
   keep_fixed(&reload->settings, &reload->daemon->settings);
   reload->daemon->settings = reload->settings;
   for (unsigned i = 0; i < reload->changes; i++) {

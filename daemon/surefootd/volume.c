@@ -341,15 +341,30 @@ on_device_changed(void *ctx) {
 
 static void on_device_stopped(void *ctx);
 
-/* A device in the file is taken over when its server starts: before, the old one is in force. */
+static bool
+is_to_change_device(const struct volume *volume) {
+  return volume->device.state != DEVICE_NONE &&
+         strcmp(volume->device.path, volume->plan->config.device) != 0;
+}
+
+/* A device in the file is taken over when its server starts: before, the old one is in force, and so it
+ * is after, unless it was detached: by a restart, when nobody uses it. */
 static void
 take_device(struct volume *volume) {
   const struct sf_config *config = &volume->plan->config;
-  if (volume->device.state != DEVICE_NONE && strcmp(volume->device.path, config->device) == 0) {
+  if (volume->device.state != DEVICE_NONE) {
     volume->device.timeout_s = config->device_timeout_ns / 1000000000;
     volume->device.dead_timeout_s = config->device_dead_timeout_ns / 1000000000;
-    return;
   }
+  if (is_to_change_device(volume)) {
+    log_warning(volume_name(volume),
+                "%s stays its device; a restart changes it to %s when nobody uses it",
+                volume->device.path, *config->device ? config->device : "none");
+    memcpy(volume->running->config.device, volume->device.path, sizeof volume->device.path);
+    snprintf(volume->restart_for, sizeof volume->restart_for, "device");
+  }
+  if (volume->device.state != DEVICE_NONE)
+    return;
   device_end(&volume->device);
   volume->device = (struct device){.event = volume->daemon->event,
                                    .volume = volume_name(volume),
@@ -410,19 +425,26 @@ volume_start(struct volume *volume) {
     return;
   }
   *volume->running = (struct plan_volume){.config = volume->plan->config};
-  take_device(volume);
   volume->restart_for[0] = '\0';
+  take_device(volume);
   volume->stop_told = volume->feed_answers = false;
   volume->stop_said[0] = '\0';
   move(volume, VOLUME_STARTING, "");
   begin_probe(volume);
 }
 
+/* Everything that was to end has ended; a restart may have become a stop meanwhile. */
 static void
 finish_stop(struct volume *volume) {
   bool again = volume->again;
+  if (!again && volume->device.state != DEVICE_NONE && volume->device.state != DEVICE_STOPPING) {
+    volume->device_stopping = true;
+    device_stop(&volume->device);
+    return;
+  }
   volume->again = false;
   if (again) {
+    device_after_stop(&volume->device);
     move(volume, VOLUME_DOWN, "");
     volume->backoff = (struct backoff){0};
     volume_start(volume);
@@ -517,8 +539,8 @@ on_device_stopped(void *ctx) {
   set_timer(volume, CLIENTS_GRACE_MS * 1000, on_clients_stay);
 }
 
-void
-volume_stop(struct volume *volume) {
+static void
+stop(struct volume *volume) {
   if (volume_state(volume) == VOLUME_STOPPING || volume_state(volume) == VOLUME_GONE)
     return;
   volume->timer = sd_event_source_disable_unref(volume->timer);
@@ -533,7 +555,7 @@ volume_stop(struct volume *volume) {
   if (!volume->feed && volume->server.pid)
     open_feed(volume);
   volume->device_stopping = true;
-  if (volume->again) {
+  if (volume->again && !is_to_change_device(volume)) {
     device_server_gone(&volume->device); /* it waits for the next one */
     on_device_stopped(volume);
   } else {
@@ -542,11 +564,24 @@ volume_stop(struct volume *volume) {
 }
 
 void
+volume_leave(struct volume *volume) {
+  volume->leaving = true;
+  volume->again = false;
+  stop(volume);
+}
+
+int
 volume_restart(struct volume *volume) {
-  if (volume_state(volume) == VOLUME_GONE)
-    return;
+  if (volume->leaving || volume_state(volume) == VOLUME_GONE)
+    return -ESHUTDOWN;
   volume->again = true;
-  volume_stop(volume);
+  stop(volume);
+  return 0;
+}
+
+bool
+volume_keeps_device(const struct volume *volume, const char *key) {
+  return strcmp(key, "device") == 0 && volume->device.state != DEVICE_NONE;
 }
 
 bool

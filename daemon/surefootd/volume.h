@@ -56,7 +56,7 @@ struct volume {
   sd_event_source *timer; /* the next try, the end of patience when it stops */
 
   bool tried;   /* served, or failed, once: what systemd waits for */
-  bool leaving; /* its file is gone: it stops for good */
+  bool leaving; /* it stops for good */
   bool again;   /* stopping for a restart */
   bool device_stopping;
   bool stop_told;      /* by its socket, so that clients do not hold it up */
@@ -81,10 +81,11 @@ int volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume
 void volume_destroy(struct volume *volume);
 
 void volume_start(struct volume *volume);
-/* Ends the server cleanly; the daemon hears of it by daemon_volume_gone(). */
-void volume_stop(struct volume *volume);
-/* The same, and a start after it. */
-void volume_restart(struct volume *volume);
+/* Ends the server cleanly, and for good, also where it was to start again after that; the daemon hears of
+ * it by daemon_volume_gone(). */
+void volume_leave(struct volume *volume);
+/* The same, and a start after it.  -ESHUTDOWN: it leaves. */
+int volume_restart(struct volume *volume);
 
 static inline enum volume_state
 volume_state(const struct volume *volume) {
@@ -93,6 +94,8 @@ volume_state(const struct volume *volume) {
 const char *volume_name(const struct volume *volume);
 const char *volume_state_text(const struct volume *volume);
 
+/* Is this setting the device, and does it have one that only a restart gives up? */
+bool volume_keeps_device(const struct volume *volume, const char *key);
 /* Would a stop take it away from somebody who holds its device?  why: who. */
 bool volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]);
 

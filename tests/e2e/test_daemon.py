@@ -437,6 +437,28 @@ class Reload(DaemonTest):
         daemon.stop()
 
 
+    def test_restart_and_removal(self):
+        """Proves that a volume whose file goes away while it restarts ends, and that one that ends is not
+        restarted."""
+        daemon = self.set_up()
+        text = self.two.conf.read_text()
+        os.kill(daemon.pid("two"), signal.SIGSTOP)  # its stop takes as long as is wanted
+        pid = daemon.pid("two")
+        daemon.ctl("restart", "two")
+        self.assertEqual("stopping", daemon.status("two")["service"]["state"])
+        self.two.conf.unlink()
+        self.assertTrue(self.changes(daemon)["two", "remove", None]["done"])
+        with self.assertRaises(CommandFailed) as failure:
+            daemon.ctl("restart", "two")
+        self.assertIn("its file is gone", failure.exception.output)
+        os.kill(pid, signal.SIGCONT)
+        self.rig.wait_until(lambda: "two" not in daemon.statuses(), "two gone")
+        self.two.conf.write_text(text)
+        self.assertTrue(self.changes(daemon)["two", "add", None]["done"])
+        daemon.wait_serving("two")
+        daemon.stop()
+
+
 class Members(DaemonTest):
     """Legs that change while the volume runs, and a file that says so before, after or never."""
 
