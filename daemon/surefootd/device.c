@@ -259,8 +259,8 @@ device_connect(struct device *device, const struct probe_result *connection, con
   device->connection = *connection;
   snprintf(device->identifier, sizeof device->identifier, "%s", uuid);
   move(device, DEVICE_ATTACHING);
-  int r = job_start(device->event, ATTACH_S * SECOND_US, attach, device, on_attached, device,
-                    &device->job);
+  int r = job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
+                    on_attached, device, &device->job);
   if (r < 0)
     fail(device, r);
 }
@@ -351,8 +351,8 @@ leave_it(struct device *device, const char *why) {
       "%s stays, without a server: %s; its requests wait for %llu s for the next start, then "
       "they fail",
       device->path, why, (unsigned long long) device->dead_timeout_s);
-  int r =
-      job_start(device->event, DETACH_S * SECOND_US, leave, device, on_left, device, &device->job);
+  int r = job_start(device->event, DETACH_S * SECOND_US, leave, device, -1, on_left, device,
+                    &device->job);
   if (r < 0)
     on_left(device, r);
 }
@@ -392,7 +392,7 @@ try_to_stop(struct device *device) {
     leave_it(device, why);
     return;
   }
-  int r = job_start(device->event, DETACH_S * SECOND_US, detach, device, on_detached, device,
+  int r = job_start(device->event, DETACH_S * SECOND_US, detach, device, -1, on_detached, device,
                     &device->job);
   if (r < 0)
     on_detached(device, r);

@@ -30,7 +30,6 @@ run(void *arg) {
   if (null >= 0)
     dup2(null, STDIN_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);
-  close_range(STDERR_FILENO + 1, ~0U, 0);
   unsetenv("NOTIFY_SOCKET");
   unsetenv("WATCHDOG_PID");
   unsetenv("WATCHDOG_USEC");
@@ -73,7 +72,7 @@ on_done(void *ctx, int error) {
 static void
 run_next(struct hook *hook) {
   while (hook->count > 0) {
-    int r = job_start(hook->event, hook->settings->hook_timeout_us, run, hook, on_done, hook,
+    int r = job_start(hook->event, hook->settings->hook_timeout_us, run, hook, -1, on_done, hook,
                       &hook->job);
     if (r == 0)
       return;

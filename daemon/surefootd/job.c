@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,9 +40,24 @@ on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
   return 0;
 }
 
+/* What the kernel holds on to must not keep a socket open on which the next daemon wants to listen. */
 static void
-become(int (*run)(void *arg), void *arg) {
+close_all_but(int fd) {
+  unsigned from = STDERR_FILENO + 1;
+  if (fd >= (int) from) {
+    if (fd > (int) from)
+      close_range(from, (unsigned) fd - 1, 0);
+    from = (unsigned) fd + 1;
+  }
+  close_range(from, ~0U, 0);
+}
+
+static void
+become(int (*run)(void *arg), void *arg, int fd, pid_t parent) {
   sigset_t none;
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+    _exit(ECHILD);
+  close_all_but(fd);
   sigemptyset(&none);
   setpgid(0, 0);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -51,14 +67,15 @@ become(int (*run)(void *arg), void *arg) {
 }
 
 int
-job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg,
+job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
           void (*done)(void *ctx, int error), void *ctx, struct job **result) {
   struct job *job = calloc(1, sizeof *job);
   if (!job)
     return -ENOMEM;
+  pid_t parent = getpid();
   job->pid = fork();
   if (job->pid == 0)
-    become(run, arg);
+    become(run, arg, fd, parent);
   if (job->pid < 0) {
     int error = -errno;
     free(job);
