@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "answers.h"
 #include "clients.h"
@@ -17,8 +16,6 @@
 #include "notify.h"
 #include "reload.h"
 #include "volume.h"
-
-enum { BIND_TRIES = 100, BIND_PAUSE_MS = 50 };
 
 struct volume *
 daemon_find(struct daemon *daemon, const char *name) {
@@ -189,18 +186,11 @@ set_up_loop(struct daemon *daemon) {
 
 static int
 start_volumes(struct daemon *daemon, struct plan *plan) {
-  char error[SF_CONFIG_ERROR_MAX] = "";
   struct volume *volume;
   for (unsigned i = 0; i < plan->volumes; i++) {
-    /* The servers of a daemon that was killed are just ending. */
-    int r = -EADDRINUSE;
-    for (int try = 0; r == -EADDRINUSE && try < BIND_TRIES; try++) {
-      if (try > 0)
-        nanosleep(&(struct timespec){.tv_nsec = BIND_PAUSE_MS * 1000000L}, NULL);
-      r = volume_create(daemon, plan->volume[i], &volume, error);
-    }
+    int r = volume_create(daemon, plan->volume[i], &volume);
     if (r < 0) {
-      log_error(plan->volume[i]->config.name, "%s", error);
+      log_error(plan->volume[i]->config.name, "%s", strerror(-r));
       return r;
     }
     plan->volume[i] = NULL;

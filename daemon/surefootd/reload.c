@@ -312,11 +312,16 @@ add_volume(struct reload *reload, struct change *change) {
                "it is still stopping: reload again when it has ended");
       return;
     }
-    if (volume_create(reload->daemon, plan, &volume, change->message) < 0)
+    int r = volume_create(reload->daemon, plan, &volume);
+    if (r < 0) {
+      snprintf(change->message, sizeof change->message, "%s", strerror(-r));
       return;
+    }
     reload->plan.volume[i] = NULL;
-    change->done = true;
     volume_start(volume);
+    change->done = volume->running != NULL;
+    if (!change->done)
+      snprintf(change->message, sizeof change->message, "not started yet: %s", volume->reason);
     return;
   }
 }

@@ -19,6 +19,7 @@
 #define SECOND_US UINT64_C(1000000)
 
 enum {
+  SOCKET_TRIES = 2,       /* a second and a half: it is not taken for tried before */
   HEALTH_S = 5,           /* between two looks at a server's own socket */
   HEALTH_ANSWER_S = 5,    /* it is silent after that */
   CLIENTS_GRACE_MS = 2000 /* for clients to leave by themselves when it stops */
@@ -256,7 +257,9 @@ on_time_to_start(sd_event_source *source, uint64_t usec, void *userdata) {
 static void
 try_later(struct volume *volume) {
   uint64_t wait_us = backoff_failed(&volume->backoff, now_us(volume));
-  volume->tried = true;
+  /* The servers of a daemon that was killed, and their sockets, may be just ending. */
+  if (volume->socket_path[0] || volume->backoff.failures > SOCKET_TRIES)
+    volume->tried = true;
   set_timer(volume, wait_us, on_time_to_start);
   daemon_volume_changed(volume->daemon);
 }
@@ -634,7 +637,8 @@ volume_describe(struct volume *volume, json_t *own, const char *reason) {
   const char *state = volume->silent ? "silent" : sf_sm_state_name(&volume->sm);
   json_t *service =
       json_pack("{ss si si ss so so so}", "state", state, "pid", (int) volume->server.pid,
-                "restarts", (int) volume->restarts, "socket", volume->socket_path, "reason",
+                "restarts", (int) volume->restarts, "socket",
+                *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
                 sf_text_to_json(*reason ? reason : volume->reason), "restart_needed_for",
                 sf_text_to_json(volume->restart_for), "device", device_describe(&volume->device));
   if (!object || !service || json_object_set(object, "service", service) < 0) {
@@ -648,21 +652,14 @@ volume_describe(struct volume *volume, json_t *own, const char *reason) {
 /* ---- birth and death ---- */
 
 int
-volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume **result,
-              char error[SF_CONFIG_ERROR_MAX]) {
+volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume **result) {
   struct volume *volume = calloc(1, sizeof *volume);
-  if (!volume) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "out of memory");
+  if (!volume)
     return -ENOMEM;
-  }
   volume->daemon = daemon;
   volume->plan = plan;
   volume->connection.fd = volume->device.connection.fd = -1;
-  int r = take_paths(volume, error);
-  if (r < 0) {
-    free(volume);
-    return r;
-  }
+  volume->socket.fd = volume->socket.directory_fd = -1;
   sf_sm_init(&volume->sm, &table, 0, VOLUME_DOWN);
   volume->server = (struct server){.event = daemon->event,
                                    .volume = plan->config.name,
@@ -682,7 +679,8 @@ volume_destroy(struct volume *volume) {
   device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);
   server_destroy(&volume->server);
-  sf_socket_file_close(&volume->socket);
+  if (volume->socket_path[0])
+    sf_socket_file_close(&volume->socket);
   command_forget(&volume->daemon->settings, volume->plan);
   unlink(volume->control_path); /* a server that was killed leaves it */
   kept_legs_clear(&volume->kept_legs);

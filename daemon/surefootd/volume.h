@@ -74,12 +74,13 @@ struct volume {
   char uuid[40];  /* "" unknown */
 };
 
-/* Binds the socket.  Takes plan over if it succeeds.  error: one line. */
-int volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume **volume,
-                  char error[SF_CONFIG_ERROR_MAX]);
+/* Takes plan over if it succeeds.  -ENOMEM. */
+int volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume **volume);
 /* Only when it is gone, or at the daemon's end. */
 void volume_destroy(struct volume *volume);
 
+/* Binds the socket, where it has none yet, and starts the server.  What fails is tried again; why is in
+ * reason. */
 void volume_start(struct volume *volume);
 /* Ends the server cleanly, and for good, also where it was to start again after that; the daemon hears of
  * it by daemon_volume_gone(). */

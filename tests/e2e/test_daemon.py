@@ -162,6 +162,31 @@ class Life(DaemonTest):
         daemon.stop()
         self.check_clean(good)
 
+    def test_a_socket_that_is_taken(self):
+        """Proves that a volume whose socket somebody else listens on is listed as failed, with the reason,
+        at the start and after a reload, holds nobody up, and serves when the socket is free."""
+        daemon = self.daemon()
+        daemon.volume("good", legs="a"), daemon.volume("bad", legs="ab")
+        daemon.runtime.mkdir()
+        path = str(daemon.runtime / "bad.sock")
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(path)
+            other.listen()
+            daemon.start()
+            status = daemon.wait_status(lambda status: status["service"]["reason"], "a reason", "bad")
+            self.assertEqual("failed", status["state"])
+            self.assertIn(f"socket {path}: somebody listens there already", status["service"]["reason"])
+            self.assertEqual("healthy", daemon.status("good")["state"])
+            with socket.socket(socket.AF_UNIX) as another:
+                another.bind(str(daemon.runtime / "late.sock"))
+                another.listen()
+                daemon.volume("late", legs="a")
+                self.assertIn("not started yet: socket", daemon.ctl("reload"))
+        daemon.wait_serving("bad")
+        daemon.wait_serving("late")
+        daemon.stop()
+        self.assertFalse(os.path.exists(path))
+
     def test_a_server_that_hangs(self):
         """Proves that a server that is stopped dead is told as failed in time, blocks neither the
         others nor the daemon's stop."""
