@@ -32,6 +32,8 @@ judge_two_lines(struct sf_look *look) {
 
 static void
 conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
+  if (look->reference >= 0 && assembly->next_term > SF_NUMBER_MAX)
+    look->obstacle = SF_OBSTACLE_NO_TERM;
   if (look->obstacle == SF_OBSTACLE_TWO_LINES)
     judge_two_lines(look);
   memcpy(assembly->verdict, look->verdict, sizeof assembly->verdict);

@@ -23,6 +23,7 @@ enum sf_obstacle {
   SF_OBSTACLE_TOO_FEW,    /* R12's counts */
   SF_OBSTACLE_DOUBT,      /* more than one record may be the last, and not all legs are there */
   SF_OBSTACLE_ONLY_BLANK, /* superblocks, but of discarded legs */
+  SF_OBSTACLE_NO_TERM,    /* none is left above those seen: nobody could read what we write */
 };
 
 struct sf_look {

@@ -250,6 +250,22 @@ say_two_alike(struct text *text, const struct sf_look *look) {
 }
 
 static void
+say_no_term(struct text *text, const struct sf_look *look) {
+  const struct sf_uuid *volume = &look->found[look->reference].sb.volume;
+  uint16_t last = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    const struct sf_leg_found *found = &look->found[leg];
+    if (found->present && found->error == 0 && sf_uuid_equal(&found->sb.volume, volume) &&
+        (found->sb.claim >= SF_NUMBER_MAX || found->sb.record.term >= SF_NUMBER_MAX))
+      last |= SF_LEG_BIT(leg);
+  }
+  say(text, "refuses to start: the superblock of ");
+  say_names(text, look, last);
+  say(text, " names the last term that there is, which no volume has lived to see: something else "
+            "wrote it; look where it comes from, and start without it");
+}
+
+static void
 say_no_leg(struct text *text, const struct sf_look *look) {
   uint16_t all = (uint16_t) ((1u << look->legs) - 1);
   bool blank_disks = legs_with(look, SF_LEG_UNFORMATTED) == all;
@@ -283,6 +299,9 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
     break;
   case SF_OBSTACLE_TWO_ALIKE:
     say_two_alike(&text, look);
+    break;
+  case SF_OBSTACLE_NO_TERM:
+    say_no_term(&text, look);
     break;
   case SF_OBSTACLE_ONLY_BLANK:
     say(&text, "only discarded, empty legs are there (");

@@ -229,6 +229,13 @@ is_possible(const struct sf_superblock *sb) {
          lineage_is_possible(sb);
 }
 
+/* Nobody counts so far.  What is written may be above: it is one more than what was read. */
+static bool
+numbers_are_possible(const struct sf_superblock *sb) {
+  return sb->serial <= SF_NUMBER_MAX && sb->claim <= SF_NUMBER_MAX &&
+         sb->record.term <= SF_NUMBER_MAX && sb->record.change <= SF_NUMBER_MAX;
+}
+
 /* Makes what no field uses zero: entries past the counts, bytes past a name's end.  sb is
  * possible. */
 static void
@@ -293,7 +300,7 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
     return -EPROTONOSUPPORT;
   if (frame.length != SF_PAGE_BYTES)
     return -EBADMSG;
-  if (frame.version == 0 || !is_possible(&found))
+  if (frame.version == 0 || !is_possible(&found) || !numbers_are_possible(&found))
     return -EUCLEAN;
   if (frame.version == 1 && found.removed != 0) /* reserved there */
     return -EUCLEAN;
@@ -322,8 +329,12 @@ sf_superblock_pick(const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
                    struct sf_superblock *sb, unsigned *copy) {
   struct sf_superblock found[SF_SUPERBLOCK_COPIES];
   int error[SF_SUPERBLOCK_COPIES];
-  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++) {
     error[i] = sf_superblock_decode(page[i], &found[i]);
+    /* Taken for the newest it would be the one that is written over next. */
+    if (error[i] == 0 && found[i].serial % SF_SUPERBLOCK_COPIES != i)
+      error[i] = -EUCLEAN;
+  }
 
   if (error[0] == -EPROTONOSUPPORT || error[1] == -EPROTONOSUPPORT)
     return -EPROTONOSUPPORT;

@@ -38,6 +38,9 @@ enum {
 /* No volume has more extents: the area of the maps is made for it. */
 #define SF_EXTENTS_MAX (UINT64_C(1) << 21)
 
+/* No serial, term, change or claim that is read is above it: the next ones are counted on from there. */
+#define SF_NUMBER_MAX (UINT64_C(1) << 62)
+
 struct sf_uuid {
   uint8_t bytes[16];
 };
@@ -87,7 +90,8 @@ void sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_B
  * *sb is untouched on failure. */
 int sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb);
 
-/* Of the two copies takes the newest valid one and says which (*copy may be NULL).
+/* Of the two copies takes the newest valid one and says which (*copy may be NULL).  One whose serial
+ * belongs to the other place is not valid: -EUCLEAN.
  * If neither is valid: -EPROTONOSUPPORT if either is of a newer version, else -EBADMSG if either
  * carries the magic, else -EUCLEAN if such, else -ENODATA.  A newer version in one copy refuses
  * even when the other copy is valid: somebody newer has written here. */

@@ -52,10 +52,17 @@ check_page(const uint8_t page[SF_PAGE_BYTES]) {
   int r = sf_superblock_decode(page, &sb);
   demand(r == 0 || r == -ENODATA || r == -EBADMSG || r == -EPROTONOSUPPORT || r == -EUCLEAN);
 
-  memcpy(pages[1], page, SF_PAGE_BYTES);
+  unsigned place = r == 0 ? sb.serial % SF_SUPERBLOCK_COPIES : 1;
+  memset(pages, 0, sizeof pages);
+  memcpy(pages[place], page, SF_PAGE_BYTES);
   demand(sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) pages, &sb, NULL) == r);
   if (r < 0)
     return;
+  memset(pages, 0, sizeof pages);
+  memcpy(pages[1 - place], page, SF_PAGE_BYTES);
+  demand(sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) pages, &sb, NULL) == -EUCLEAN);
+  demand(sb.serial <= SF_NUMBER_MAX && sb.claim <= SF_NUMBER_MAX);
+  demand(sb.record.term <= SF_NUMBER_MAX && sb.record.change <= SF_NUMBER_MAX);
   demand(sb.legs >= 1 && sb.legs <= SF_LEGS_MAX && sb.leg_index < sb.legs);
   demand(sb.ancestors <= SF_ANCESTORS_MAX);
   /* What is read is written again as it was, but for the version: version 1 is upgraded. */

@@ -873,6 +873,39 @@ test_sentence_is_bounded(void **state) {
   assert_int_equal(strlen(assembly.reason), sizeof assembly.reason - 1);
 }
 
+/* Proves that no start claims a term that no reader would take from it, and by force neither: it says
+ * whose superblock stands in the way. */
+static void
+test_last_term(void **state) {
+  const struct one_case c = {
+      .legs = 3, .min_legs = 2, .leg = {ON(4, 2, "abc"), ON(4, 2, "abc"), ON(4, 2, "abc")}};
+  struct sf_config config = {.name = "vol0", .legs = 3, .min_legs = 2};
+  struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+  struct sf_assembly assembly;
+  for (unsigned i = 0; i < 3; i++) {
+    config.leg[i].name[0] = (char) ('a' + i);
+    found[i] = found_of(&c, i);
+  }
+  found[1].sb.claim = SF_NUMBER_MAX - 1;
+  sf_assemble(&config, found, false, &assembly);
+  assert_true(assembly.may_start);
+  assert_true(assembly.next_term == SF_NUMBER_MAX);
+  for (unsigned force = 0; force < 2; force++) {
+    found[1].sb.claim = SF_NUMBER_MAX;
+    sf_assemble(&config, found, force, &assembly);
+    assert_false(assembly.may_start);
+    assert_int_equal(assembly.current, 0);
+    assert_non_null(strstr(assembly.reason, "superblock of b names the last term"));
+    found[1].sb.claim = 4;
+    found[1].sb.record.term = SF_NUMBER_MAX;
+    found[2] = (struct sf_leg_found){.error = -ENOENT};
+    sf_assemble(&config, found, force, &assembly);
+    assert_false(assembly.may_start || assembly.forced);
+    found[1] = found_of(&c, 1);
+    found[2] = found_of(&c, 2);
+  }
+}
+
 /* Proves when a leg is copied whole: emptied since, or from another line of history. */
 static void
 test_whole_copy(void **state) {
@@ -895,6 +928,7 @@ main(void) {
       cmocka_unit_test(test_listed),
       cmocka_unit_test(test_every_verdict_has_a_case),
       cmocka_unit_test(test_sentence_is_bounded),
+      cmocka_unit_test(test_last_term),
       cmocka_unit_test(test_whole_copy),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

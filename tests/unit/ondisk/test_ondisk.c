@@ -445,6 +445,12 @@ static const struct patch impossible[] = {
     {"removed beyond legs", 122, BYTES("\x08"), -EUCLEAN},
     {"reserved after the removed", 124, BYTES("\x01"), -EUCLEAN},
     {"term 0", 128, BYTES("\0\0\0\0\0\0\0\0"), -EUCLEAN},
+    {"serial 2^62 + 1", 24, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},
+    {"term 2^62 + 1", 128, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},
+    {"term 2^64 - 1", 128, BYTES("\xff\xff\xff\xff\xff\xff\xff\xff"), -EUCLEAN},
+    {"change 2^62 + 1", 136, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},
+    {"claim 2^62 + 1", 144, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},
+    {"claim 2^64 - 1", 144, BYTES("\xff\xff\xff\xff\xff\xff\xff\xff"), -EUCLEAN},
     {"data offset 0", 154, BYTES("\0"), -EUCLEAN},
     {"data offset inside the maps", 154, BYTES("\x70"), -EUCLEAN},
     {"data offset unaligned", 153, BYTES("\x10"), -EUCLEAN},
@@ -538,7 +544,10 @@ test_limits_are_taken(void **state) {
       {"claim 0", 144, BYTES("\0\0\0\0\0\0\0\0"), 0},
       {"serial 0", 24, BYTES("\0\0\0\0\0\0\0\0"), 0},
       {"change 0", 136, BYTES("\0\0\0\0\0\0\0\0"), 0},
-      {"term 2^64 - 1", 128, BYTES("\xff\xff\xff\xff\xff\xff\xff\xff"), 0},
+      {"serial 2^62", 24, BYTES("\0\0\0\0\0\0\0\x40"), 0},
+      {"term 2^62", 128, BYTES("\0\0\0\0\0\0\0\x40"), 0},
+      {"change 2^62", 136, BYTES("\0\0\0\0\0\0\0\x40"), 0},
+      {"claim 2^62", 144, BYTES("\0\0\0\0\0\0\0\x40"), 0},
       {"not clean", 120, BYTES("\0"), 0},
       {"one removed", 116, BYTES("\x01\0\x02\0\x01\0\x04\0"), 0},
       {"fewer in sync than min_legs", 116, BYTES("\x04"), 0},
@@ -562,13 +571,15 @@ test_limits_are_taken(void **state) {
 
 /* ---- two copies ---- */
 
-enum copy { OLD, NEW, BLANK, DAMAGED, IMPOSSIBLE, NEWER, COPIES };
+enum copy { OLD, NEW, BLANK, DAMAGED, IMPOSSIBLE, MISPLACED, NEWER, COPIES };
 
 static void
-make_copy(enum copy kind, uint8_t page[SF_PAGE_BYTES]) {
+make_copy(enum copy kind, unsigned place, uint8_t page[SF_PAGE_BYTES]) {
   struct sf_superblock sb;
   example(&sb);
-  sb.serial = kind == OLD ? 6 : 7;
+  sb.serial = (kind == OLD ? 4 : 6) + place;
+  if (kind == MISPLACED) /* and newer than all others */
+    sb.serial = 9 - place;
   sf_superblock_encode(&sb, page);
   if (kind == BLANK)
     memset(page, 0, SF_PAGE_BYTES);
@@ -585,32 +596,34 @@ make_copy(enum copy kind, uint8_t page[SF_PAGE_BYTES]) {
 /* Proves the rule for every pair of copies, in both orders. */
 static void
 test_pick(void **state) {
-  /* The serial of the superblock taken, or the error. */
+  /* The place of the superblock taken, or the error. */
   static const int expected[COPIES][COPIES] = {
-      [OLD] = {6, 7, 6, 6, 6, -EPROTONOSUPPORT},
-      [NEW] = {7, 7, 7, 7, 7, -EPROTONOSUPPORT},
-      [BLANK] = {6, 7, -ENODATA, -EBADMSG, -EUCLEAN, -EPROTONOSUPPORT},
-      [DAMAGED] = {6, 7, -EBADMSG, -EBADMSG, -EBADMSG, -EPROTONOSUPPORT},
-      [IMPOSSIBLE] = {6, 7, -EUCLEAN, -EBADMSG, -EUCLEAN, -EPROTONOSUPPORT},
+      [OLD] = {1, 1, 0, 0, 0, 0, -EPROTONOSUPPORT},
+      [NEW] = {0, 1, 0, 0, 0, 0, -EPROTONOSUPPORT},
+      [BLANK] = {1, 1, -ENODATA, -EBADMSG, -EUCLEAN, -EUCLEAN, -EPROTONOSUPPORT},
+      [DAMAGED] = {1, 1, -EBADMSG, -EBADMSG, -EBADMSG, -EBADMSG, -EPROTONOSUPPORT},
+      [IMPOSSIBLE] = {1, 1, -EUCLEAN, -EBADMSG, -EUCLEAN, -EUCLEAN, -EPROTONOSUPPORT},
+      [MISPLACED] = {1, 1, -EUCLEAN, -EBADMSG, -EUCLEAN, -EUCLEAN, -EPROTONOSUPPORT},
       [NEWER] = {-EPROTONOSUPPORT, -EPROTONOSUPPORT, -EPROTONOSUPPORT, -EPROTONOSUPPORT,
-                 -EPROTONOSUPPORT, -EPROTONOSUPPORT},
+                 -EPROTONOSUPPORT, -EPROTONOSUPPORT, -EPROTONOSUPPORT},
   };
   for (unsigned first = 0; first < COPIES; first++)
     for (unsigned second = 0; second < COPIES; second++) {
       uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
-      struct sf_superblock sb = {.serial = 99};
+      struct sf_superblock sb = {.serial = 99}, taken;
       unsigned copy = 99;
       int want = expected[first][second];
-      make_copy(first, page[0]);
-      make_copy(second, page[1]);
+      make_copy(first, 0, page[0]);
+      make_copy(second, 1, page[1]);
       int r = sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, &copy);
       assert_int_equal(r, want < 0 ? want : 0);
-      assert_int_equal(sb.serial, want < 0 ? 99 : want);
-      if (want < 0)
-        assert_int_equal(copy, 99);
-      else
-        assert_int_equal(
-            copy, (first == OLD || first == NEW) && first >= (second < BLANK ? second : 0) ? 0 : 1);
+      assert_int_equal(copy, want < 0 ? 99 : want);
+      if (want < 0) {
+        assert_int_equal(sb.serial, 99);
+      } else {
+        assert_int_equal(sf_superblock_decode(page[want], &taken), 0);
+        assert_int_equal(sb.serial, taken.serial);
+      }
       assert_int_equal(sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, NULL), r);
     }
 }
@@ -623,16 +636,16 @@ test_torn_write_falls_back_to_the_older_copy(void **state) {
   struct sf_superblock sb;
   unsigned copy;
   unsigned fell_back = 0;
-  make_copy(NEW, page[0]);
-  sf_superblock_decode(page[0], &sb);
-  sb.serial = 8;
+  make_copy(NEW, 1, page[1]);
+  sf_superblock_decode(page[1], &sb);
+  assert_int_equal(sb.serial++, 7);
   sf_superblock_encode(&sb, next);
   for (size_t cut = 0; cut <= SF_PAGE_BYTES; cut++) {
-    make_copy(OLD, page[1]);
-    memcpy(page[1], next, cut);
+    make_copy(NEW, 0, page[0]);
+    memcpy(page[0], next, cut);
     assert_int_equal(sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, &copy), 0);
-    assert_int_equal(sb.serial, copy == 0 ? 7 : 8);
-    fell_back += copy == 0;
+    assert_int_equal(sb.serial, copy == 1 ? 7 : 8);
+    fell_back += copy == 1;
   }
   assert_int_equal(fell_back, 25); /* the serial's low byte, at 24, is the last to differ */
 }
