@@ -150,7 +150,7 @@ struct sf_tio_pulse {
 
 int sf_tio_pulse_start(struct sf_tio_pulse *pulse, atomic_uint *busy, const char *name);
 void sf_tio_pulse_stop(struct sf_tio_pulse *pulse);
-void sf_tio_pulse_begin(struct sf_tio_pulse *pulse, uint64_t now_ns);
+void sf_tio_pulse_begin(struct sf_tio_pulse *pulse); /* from now on */
 uint64_t sf_tio_pulse_delay(struct sf_tio_pulse *pulse, uint64_t now_ns);
 void sf_tio_pulse_overslept(struct sf_tio_pulse *pulse, uint64_t wanted_ns, uint64_t now_ns);
 

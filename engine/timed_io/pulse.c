@@ -53,12 +53,12 @@ sf_tio_pulse_overslept(struct sf_tio_pulse *pulse, uint64_t wanted_ns, uint64_t 
 }
 
 void
-sf_tio_pulse_begin(struct sf_tio_pulse *pulse, uint64_t now_ns) {
+sf_tio_pulse_begin(struct sf_tio_pulse *pulse) {
   if (atomic_load(&pulse->next_ns) != SF_TIO_NEVER)
     return;
   pthread_mutex_lock(&pulse->lock);
   if (atomic_load(&pulse->next_ns) == SF_TIO_NEVER) {
-    atomic_store(&pulse->next_ns, now_ns + PERIOD_NS);
+    atomic_store(&pulse->next_ns, sf_tio_now() + PERIOD_NS);
     pthread_cond_signal(&pulse->changed);
   }
   pthread_mutex_unlock(&pulse->lock);

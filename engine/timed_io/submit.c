@@ -211,8 +211,9 @@ start(struct sf_tio_client *client, const struct asked *asked, struct sf_tio_req
   error = admit(client, asked);
   if (!error) {
     *request = start_request(client, asked);
-    /* Before anybody can look at its deadline: while the pulse rests, a stop is nobody's delay. */
-    sf_tio_pulse_begin(&client->pulse, asked->entry_ns);
+    /* Before anybody can look at its deadline: while the pulse rests, a stop is nobody's delay.  In a
+     * long wait for a buffer it may have gone to rest again. */
+    sf_tio_pulse_begin(&client->pulse);
     /* Every region has a reference of its own.  Ours ends here, before anybody can be told of the
      * end of the last and want the buffer. */
     if (asked->buffer)
@@ -279,13 +280,16 @@ sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
   struct sf_tio_request *request = NULL;
   int error = check(client, control, regions, n);
 
+  if (!error) {
+    asked.entry_delay_ns = sf_tio_pulse_delay(&client->pulse, asked.entry_ns);
+    sf_tio_pulse_begin(&client->pulse);
+  }
   if (!error)
     error = find_thread(client, control->flags, &asked.thread);
   if (!error)
     error = get_buffer(client, control, regions, n, &asked.buffer);
   if (error)
     return error;
-  asked.entry_delay_ns = sf_tio_pulse_delay(&client->pulse, asked.entry_ns);
   error = start(client, &asked, &request, handle);
   if (error && asked.buffer)
     sf_tio_pool_put(&client->pool, asked.buffer);

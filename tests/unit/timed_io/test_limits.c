@@ -87,6 +87,53 @@ buffers_come_free(void **state) {
   close(fd);
 }
 
+#define HOLD_NS (1000 * MS)
+
+static void *
+put_after_a_while(void *arg) {
+  struct held *held = arg;
+  uint64_t until_ns;
+
+  assert_true(EVENTUALLY(atomic_load(&held->client->pulse.next_ns) == SF_TIO_NEVER));
+  until_ns = sf_tio_now() + HOLD_NS;
+  while (sf_tio_now() < until_ns)
+    pause_briefly();
+  sf_tio_buffer_put(held->client, held->buffer);
+  return NULL;
+}
+
+/* Proves: the time that a request waits for a buffer is in its latency; it is no delay of this process,
+ * which could run.  How: nothing else is in flight, so the pulse goes to rest meanwhile. */
+static void
+waiting_is_no_own_delay(void **state) {
+  struct held held = {.client = client_new(8, 1, 1)};
+  int fd = open_plain();
+  struct sf_tio_device *device = device_new(held.client, fd);
+  struct sf_tio_buffer *large;
+  char data[4096] = "x";
+  struct sf_tio_control control = {.op = SF_TIO_WRITE,
+                                   .flags = SF_TIO_SYNC,
+                                   .data = data,
+                                   .notify = log_event,
+                                   .timeout_ns = PATIENCE_NS};
+  struct sf_tio_region region = region_at(device, 0, 4096);
+  struct sf_tio_client_stats stats;
+  pthread_t other;
+
+  assert_int_equal(sf_tio_buffer_get(held.client, 256 * 1024, 0, &large), 0);
+  assert_int_equal(sf_tio_buffer_get(held.client, 1, 0, &held.buffer), 0);
+  pthread_create(&other, NULL, put_after_a_while, &held);
+  assert_int_equal(sf_tio(held.client, &control, &region, 1, NULL, NULL), 0);
+  pthread_join(other, NULL);
+  sf_tio_client_stats(held.client, &stats);
+  assert_in_range(stats.own_delay_ns, 0, HOLD_NS / 2);
+  assert_true(log_get(SF_TIO_OK, false, 0).latency_ns >= HOLD_NS / 2);
+  sf_tio_buffer_put(held.client, large);
+  device_end(device);
+  client_end(held.client);
+  close(fd);
+}
+
 /* Proves: no more requests than said; devices no more than the table; a device in use stays; a
  * client with a device stays; destroying nothing is fine. */
 static void
@@ -238,7 +285,7 @@ main(void) {
       cmocka_unit_test(no_locked_memory), /* first: it forks, and no thread is there yet */
       cmocka_unit_test(buffers_run_out),   cmocka_unit_test(buffers_come_free),
       cmocka_unit_test(slots_and_devices), cmocka_unit_test(free_in_the_last_notify),
-      cmocka_unit_test(bad_params),
+      cmocka_unit_test(bad_params),        cmocka_unit_test(waiting_is_no_own_delay),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
