@@ -157,9 +157,17 @@ advance(struct sf_tio_io *io, int res) {
   return io->stage == SF_TIO_DO_WRITE_ZEROS || !io->device->dsync ? to_be_stable(io) : 0;
 }
 
+/* A device that is made of others, dm-stripe or md raid0, gives a write to each of them in parts, and one
+ * part that would have had to wait is the answer for all: the rest may have run. */
+static bool
+may_have_run_in_part(const struct sf_tio_io *io, int res, bool inlined) {
+  return inlined && io->request->op == SF_TIO_WRITE && (res == -EAGAIN || res == -EOPNOTSUPP);
+}
+
 /* May the same thing be asked again? */
 static bool
 again(struct sf_tio_io *io, int res, bool inlined) {
+  io->touched |= res == -EINTR || may_have_run_in_part(io, res, inlined);
   if (res == -EOPNOTSUPP && inlined) {
     io->device->inline_ok = false; /* RWF_NOWAIT is not understood there */
     return true;
@@ -167,7 +175,6 @@ again(struct sf_tio_io *io, int res, bool inlined) {
   /* -ECANCELED without a cancel of ours: the kernel lost the thread that it wanted to work in. */
   if (res != -EAGAIN && res != -EINTR && res != -ECANCELED)
     return false;
-  io->touched |= res == -EINTR;
   return ++io->attempts < SF_TIO_ATTEMPTS_MAX;
 }
 
@@ -176,6 +183,7 @@ answered_too_late(struct sf_tio_io *io, int res, bool inlined, uint64_t now_ns) 
   bool not_run = res == -ECANCELED || res == -EAGAIN || (res == -EOPNOTSUPP && inlined);
   int error;
 
+  io->touched |= may_have_run_in_part(io, res, inlined);
   if (not_run && !io->touched)
     error = -ECANCELED;
   else if (not_run)

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "timed_io/internal.h"
@@ -376,6 +378,76 @@ no_lock_held(void **state) {
   assert_int_equal(sf_tio(place->client, &control, regions, 2, NULL, NULL), -ECANCELED);
 }
 
+/* ---- what was sent back because it would have had to wait ---- */
+
+enum { TAGS = 4, WRITES = 40 };
+
+/* False: this kernel does not let it. */
+static bool
+set_queue(int fd, const char *setting, const char *value) {
+  char path[128];
+  struct stat st;
+  FILE *file;
+  bool done;
+
+  assert_int_equal(fstat(fd, &st), 0);
+  snprintf(path, sizeof path, "/sys/dev/block/%u:%u/queue/%s", major(st.st_rdev), minor(st.st_rdev),
+           setting);
+  file = fopen(path, "we");
+  if (!file)
+    return false;
+  done = fputs(value, file) >= 0;
+  return fclose(file) == 0 && done;
+}
+
+/* What the kernel has through the executor: what is in the ring only does not count. */
+static unsigned
+in_exec(struct sf_tio_device *device) {
+  struct sf_tio_executor *exec = &device->exec;
+  unsigned n;
+
+  pthread_mutex_lock(&exec->ring_lock);
+  pthread_mutex_lock(&device->client->lock);
+  n = exec->in_kernel;
+  pthread_mutex_unlock(&device->client->lock);
+  n -= io_uring_sq_ready(&exec->ring->uring);
+  pthread_mutex_unlock(&exec->ring_lock);
+  return n;
+}
+
+/* Proves: a write that its device has sent back once may have run in part, as the devices below it see
+ * it, and is never called REAL, though the kernel could be made to forget it.  How: a stuck device with
+ * few places in its queue; the writes that find none come back, and wait for one in the executor's
+ * workers and, the most of them, in front of these. */
+static void
+sent_back_is_not_real(void **state) {
+  struct place *place = *state;
+  struct sf_tio_canceled canceled;
+  struct sf_tio_thread *thread;
+  unsigned forgotten = 0;
+
+  if (!set_queue(place->loop_fd, "scheduler", "none") ||
+      !set_queue(place->loop_fd, "nr_requests", "4"))
+    skip();
+  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  stall_rig_freeze(place->rig);
+  for (unsigned i = 0; i < WRITES; i++)
+    write_block(place->client, place->loop, 2 * i, 'n', 0); /* not to be merged */
+  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + MS, NULL, NULL), -ETIME);
+  assert_true(EVENTUALLY(in_exec(place->loop) == WRITES - TAGS));
+  canceled = sf_tio_cancel_by_device(place->loop);
+  assert_int_equal(canceled.real, 0);
+  assert_int_equal(canceled.detached, WRITES);
+  stall_rig_thaw(place->rig);
+  log_wait(-1, true, WRITES);
+  log_wait(SF_TIO_CANCELED, false, WRITES);
+  for (unsigned i = 0; i < told.n; i++) {
+    forgotten += told.event[i].late && told.event[i].error == -EINTR;
+    assert_int_not_equal(told.event[i].error, -ECANCELED);
+  }
+  assert_true(forgotten >= WRITES - TAGS - SF_TIO_EXEC_WORKERS);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -388,6 +460,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(by_device_only_this_client, setup, teardown),
       cmocka_unit_test_setup_teardown(never_inside, setup, teardown),
       cmocka_unit_test_setup_teardown(no_lock_held, setup, teardown),
+      cmocka_unit_test_setup_teardown(sent_back_is_not_real, setup, teardown),
   };
 
   need_rig(true);
