@@ -55,9 +55,16 @@ sf_tio_cancel_on(struct sf_tio_device *device, uint64_t handle, bool due,
 
 struct sf_tio_canceled
 sf_tio_cancel_by_device(struct sf_tio_device *device) {
+  struct sf_tio_client *client = device->client;
   struct sf_tio_canceled canceled = {0};
 
+  pthread_mutex_lock(&client->lock);
+  sf_tio_device_use(device);
+  pthread_mutex_unlock(&client->lock);
   sf_tio_cancel_on(device, 0, false, &canceled);
+  pthread_mutex_lock(&client->lock);
+  sf_tio_device_unuse(device);
+  pthread_mutex_unlock(&client->lock);
   return canceled;
 }
 

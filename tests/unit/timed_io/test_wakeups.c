@@ -1,5 +1,5 @@
-/* News that come while a thread of the library is between two looks: each is heard.  How: the thread is
- * held at its first unlock, at its second and so on, until it would sleep, and the news come then. */
+/* What comes while a thread in the library is between two looks: news are heard, and what it looks at
+ * stays.  How: the thread is held at its first unlock, at its second and so on, and they come then. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -217,12 +217,52 @@ deadline_is_left_to_a_busy_service(void **state) {
   stall_rig_stop(place.rig);
 }
 
+/* ---- a device that is taken away ---- */
+
+static void *
+cancel_all(void *device) {
+  assert_int_equal(sf_tio_cancel_by_device(device).detached, 0);
+  return NULL;
+}
+
+static void *
+remove_in_vain(void *device) {
+  assert_int_equal(sf_tio_device_remove(device), -EBUSY);
+  return NULL;
+}
+
+/* Proves: a device stays for as long as a cancel is at it, though nothing runs there. */
+static void
+cancel_keeps_its_device(void **state) {
+  struct sf_tio_client *client = client_new(4, 4, 1);
+  int fd = open_plain();
+  struct sf_tio_device *device = device_new(client, fd);
+
+  assert_true(EVENTUALLY(atomic_load(&client->service.queue->waiting)));
+  assert_true(EVENTUALLY(atomic_load(&device->exec.waiting)));
+  for (unsigned n = 1; n <= 2; n++) {
+    pthread_t canceller, remover;
+
+    hold_begin(NULL, &client->lock, n);
+    pthread_create(&canceller, NULL, cancel_all, device);
+    assert_true(EVENTUALLY(hold_has_one()));
+    pthread_create(&remover, NULL, remove_in_vain, device);
+    join(remover);
+    hold_end();
+    join(canceller);
+  }
+  device_end(device);
+  client_end(client);
+  close(fd);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(service_hears_a_stop),
       cmocka_unit_test(executor_hears_a_stop),
       cmocka_unit_test(deadline_is_left_to_a_busy_service),
+      cmocka_unit_test(cancel_keeps_its_device),
   };
 
   need_rig(true);
