@@ -7,8 +7,8 @@
  *    the library owns, and may reach the medium at any later time.
  *  - Only the region's own completion is proof that it ended.  It comes as a terminal notify, or,
  *    after CANCELED/DETACHED, as one call of the client's `late` function.
- *  - A thread that has called sf_tio_attend() and then submits must call sf_tio_drive(): its
- *    requests are not handed to the kernel before.
+ *  - A thread that has called sf_tio_attend() and then submits must call sf_tio_drive(): before that
+ *    its requests may or may not be handed to the kernel, and completions may go unseen.
  *
  * The life of a region
  *
@@ -38,12 +38,15 @@
  * Threads.  Every function may be called from any thread and from inside notify and late, except
  * that sf_tio_client_destroy() and sf_tio_drive() may not be called from inside either and a SYNC
  * call from there is refused with -EDEADLK.  Notify and late are never called from inside sf_tio()
- * (SYNC excepted: there they run in the wait) or a cancel, and never with a lock held.  They run
- *  - in the thread that called sf_tio() with SYNC, or that attends and drives;
- *  - else in the client's own service thread.  They must not block.
- * Events of one region arrive in order and never concurrently; regions of one request that was
- * submitted by an attending thread may be reported by the service thread once that thread no
- * longer drives, never by both at once.
+ * (SYNC excepted: there they run in the wait) or a cancel, and never with a lock held.  They must not
+ * block.  They run
+ *  - in the thread that called sf_tio() with SYNC, or that attends and drives, while it waits there;
+ *    whatever else of that thread's has news by then is reported too;
+ *  - in the client's own service thread: for threads that do neither; and for those that do, what
+ *    they left behind, and while something is left behind also what is new, as long as they do not
+ *    wait.  So the service may be first with the events of a SYNC call as well.
+ * Events of one region arrive in order and never concurrently, whichever of the two threads tells
+ * them.
  *
  * Errors are 0 or -errno; outputs are untouched on failure.  The library does not print. */
 #ifndef SUREFOOT_TIMED_IO_H
