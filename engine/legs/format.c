@@ -1,7 +1,8 @@
-/* Making a volume.  Nothing is written to any leg before all were looked at; then, on each: the
- * metadata area is wiped, the data zeroed, and when that is stable on all of them, the superblocks
- * come last.  So a format that was interrupted leaves no leg that passes for a volume, neither the
- * new nor the old one. */
+/* Making a volume.  Nothing is written to any leg before all were looked at; then the metadata areas
+ * of all legs are wiped, the data zeroed, and when that is stable on all of them, the superblocks come
+ * last.  So wherever a format is interrupted, no leg passes for a volume whose data are not there: while
+ * some are not wiped yet, these are still the old one's, and nobody's data were touched; while some have
+ * no superblock yet, the others are the new one's, and hold what it begins with. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
