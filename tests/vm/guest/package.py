@@ -45,6 +45,7 @@ def test():
     run("mkfs.ext4", "-q", "/dev/nbd0")
     run("systemctl", "daemon-reload")
     run("mount", "/srv/vol0")
+    say("served and mounted, by the lines of README.md")
     with open("/srv/vol0/open", "wb") as held:
         held.write(b"before")
         with open("/etc/surefoot/surefoot.conf", "a") as f:
