@@ -279,6 +279,10 @@ set_round(struct reload *reload) {
       continue;
     if (volume && volume_state(volume) == VOLUME_SERVING) {
       set_one(reload, i);
+    } else if (volume && volume_state(volume) == VOLUME_STARTING) { /* it has read it already */
+      change->settled = true;
+      snprintf(change->message, sizeof change->message,
+               "not taken: it is just starting: reload again when it serves");
     } else { /* its next start reads it */
       change->settled = change->done = true;
     }

@@ -462,6 +462,27 @@ class Reload(DaemonTest):
         daemon.stop()
 
 
+    def test_a_volume_that_is_starting(self):
+        """Proves that what a starting server has not read is not told as done, and is not forgotten."""
+        daemon = self.daemon()
+        self.two = daemon.volume("two", legs="ab", wait_for_legs="30s")
+        daemon.start()
+        hidden = self.two.legs[0].path.with_suffix(".away")
+        os.kill(daemon.pid("two"), signal.SIGKILL)
+        self.two.legs[0].path.rename(hidden)
+        daemon.wait_status(lambda status: status["service"]["state"] == "starting"
+                           and status["service"]["pid"] > 0, "a start that waits", "two")
+        self.two.settings["write_deadline"] = "6s"
+        self.two.write_conf()
+        change = self.changes(daemon)["two", "set", "write_deadline"]
+        self.assertFalse(change["done"])
+        self.assertIn("reload again", change["message"])
+        self.assertEqual("write_deadline", daemon.status("two")["service"]["restart_needed_for"])
+        hidden.rename(self.two.legs[0].path)
+        daemon.wait_serving("two")
+        self.assertTrue(self.changes(daemon)["two", "set", "write_deadline"]["done"])
+        daemon.stop()
+
     def test_restart_and_removal(self):
         """Proves that a volume whose file goes away while it restarts ends, and that one that ends is not
         restarted."""
