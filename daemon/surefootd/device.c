@@ -89,9 +89,8 @@ to_netlink(const struct device *device) {
   };
 }
 
-/* Attached, and to this volume. */
-static bool
-is_ours(const struct device *device) {
+bool
+device_is_ours(const struct device *device) {
   char backend[64];
   return device->identifier[0] && read_sysfs(device, "backend", backend, sizeof backend) &&
          strcmp(backend, device->identifier) == 0;
@@ -105,7 +104,7 @@ attach(void *arg) {
   int r;
   if (!read_sysfs(device, "pid", pid, sizeof pid))
     r = netlink_connect(&netlink);
-  else if (is_ours(device))
+  else if (device_is_ours(device))
     r = netlink_reconnect(&netlink);
   else
     r = -EBUSY;
@@ -119,7 +118,7 @@ static int
 detach(void *arg) {
   const struct device *device = arg;
   struct netlink_device netlink = to_netlink(device);
-  if (!is_ours(device))
+  if (!device_is_ours(device))
     return 0;
   int fd = open(device->path, O_RDONLY | O_EXCL | O_CLOEXEC);
   if (fd < 0)
@@ -405,8 +404,8 @@ device_stop(struct device *device) {
     return;
   }
   /* One that was being attached may be so any moment; one that could not be attached again is so still. */
-  bool attached =
-      device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING || is_ours(device);
+  bool attached = device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING ||
+                  device_is_ours(device);
   job_cancel(device->job);
   device->job = NULL;
   device->timer = sd_event_source_disable_unref(device->timer);

@@ -80,6 +80,8 @@ void device_link_dead(struct device *device);
 void device_stop(struct device *device);
 /* After a stop, that it may go on: as one that waits, if it was left; else from nothing. */
 void device_after_stop(struct device *device);
+/* Attached, and to this volume. */
+bool device_is_ours(const struct device *device);
 bool device_in_use(const struct device *device, char *why, size_t size);
 
 /* NULL: it has none. */

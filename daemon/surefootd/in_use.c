@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -199,4 +200,13 @@ in_use(const char *name, char *why, size_t size) {
     return false;
   return is_mounted(&parts, why, size) || is_swap(&parts, why, size) ||
          has_holder(&parts, why, size) || has_opener(&parts, why, size);
+}
+
+int
+in_use_exclusively(void *path) {
+  int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+  if (fd < 0)
+    return -errno;
+  close(fd);
+  return 0;
 }

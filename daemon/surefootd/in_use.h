@@ -8,4 +8,8 @@
 /* name: "nbd0"; its partitions count too.  Reads /proc and /sys only: never waits for the device. */
 bool in_use(const char *name, char *why, size_t size);
 
+/* Asks the kernel, which also knows what /proc does not show.  path: of the device.  0, or -errno; -EBUSY:
+ * somebody holds it.  May block: for a job. */
+int in_use_exclusively(void *path);
+
 #endif

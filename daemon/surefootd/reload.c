@@ -10,11 +10,16 @@
 
 #include "clients.h"
 #include "daemon.h"
+#include "in_use.h"
+#include "job.h"
 #include "log.h"
 #include "notify.h"
 #include "volume.h"
 
-#define ANSWER_US UINT64_C(5000000)
+/* surefootctl waits for ten seconds: twice for answers, as one setting may allow another, and once for a
+ * device. */
+#define ANSWER_US UINT64_C(4000000)
+#define DEVICE_US UINT64_C(1000000)
 
 struct change {
   enum plan_change_kind kind;
@@ -36,7 +41,8 @@ struct reload {
   unsigned open, done_in_round; /* sets under way, and taken in this round */
 };
 
-struct set_call {
+/* A question about one change. */
+struct question {
   struct reload *reload;
   unsigned index;
 };
@@ -213,7 +219,7 @@ finish(struct reload *reload) {
 /* ---- the settings of running volumes ---- */
 
 static void set_round(struct reload *reload);
-static void apply_rest(struct reload *reload);
+static void look_at_removed(struct reload *reload);
 
 static void
 release_round(struct reload *reload) {
@@ -224,12 +230,12 @@ release_round(struct reload *reload) {
     set_round(reload);
     return;
   }
-  apply_rest(reload);
+  look_at_removed(reload);
 }
 
 static void
 on_set(void *ctx, int error, json_t *reply) {
-  struct set_call *set = ctx;
+  struct question *set = ctx;
   struct reload *reload = set->reload;
   struct change *change = &reload->change[set->index];
   struct volume *volume = daemon_find(reload->daemon, change->volume);
@@ -241,6 +247,7 @@ on_set(void *ctx, int error, json_t *reply) {
     if (volume)
       volume_note_setting(volume, change->key, change->to);
   } else {
+    change->settled = error != 0; /* nor would it answer in the next round */
     snprintf(change->message, sizeof change->message, "not taken: %.400s",
              error ? strerror(-error) : events_text(reply, "error"));
   }
@@ -251,12 +258,12 @@ static void
 set_one(struct reload *reload, unsigned index) {
   struct change *change = &reload->change[index];
   struct volume *volume = daemon_find(reload->daemon, change->volume);
-  struct set_call *set = malloc(sizeof *set);
+  struct question *set = malloc(sizeof *set);
   struct call *call;
   reload->open++;
   int r = set && volume ? 0 : -ENOMEM;
   if (r == 0) {
-    *set = (struct set_call){reload, index};
+    *set = (struct question){reload, index};
     r = volume_ask(
         volume, json_pack("{ss ss ss}", "command", "set", "key", change->key, "value", change->to),
         ANSWER_US, on_set, set, &call);
@@ -335,7 +342,7 @@ remove_volume(struct reload *reload, struct change *change) {
   struct volume *volume = daemon_find(reload->daemon, change->volume);
   if (!volume)
     return;
-  if (volume_in_use(volume, change->message)) {
+  if (change->message[0] || volume_in_use(volume, change->message)) {
     log_warning(change->volume, "its file is gone, but it goes on: %s", change->message);
     return;
   }
@@ -395,6 +402,54 @@ apply_rest(struct reload *reload) {
   }
   replan(reload);
   finish(reload);
+}
+
+/* ---- does anybody hold what is to go? ---- */
+
+static void
+release_look(struct reload *reload) {
+  if (--reload->open == 0)
+    apply_rest(reload);
+}
+
+static void
+on_held(void *ctx, int error) {
+  struct question *look = ctx;
+  struct reload *reload = look->reload;
+  struct change *change = &reload->change[look->index];
+  free(look);
+  if (error == -EBUSY || error == -ETIMEDOUT)
+    snprintf(change->message, sizeof change->message, "%s",
+             error == -EBUSY ? "somebody holds its device" : "its device does not answer");
+  release_look(reload);
+}
+
+/* Not every mount shows what it stands on, and those of another namespace do not show at all. */
+static void
+look_at_removed(struct reload *reload) {
+  reload->open = 1;
+  for (unsigned i = 0; i < reload->changes; i++) {
+    struct change *change = &reload->change[i];
+    struct volume *volume = daemon_find(reload->daemon, change->volume);
+    if (change->kind != PLAN_REMOVE || !volume || !device_is_ours(&volume->device))
+      continue;
+    struct question *look = malloc(sizeof *look);
+    struct job *job;
+    int r = look ? 0 : -ENOMEM;
+    if (r == 0) {
+      *look = (struct question){reload, i};
+      r = job_start(reload->daemon->event, DEVICE_US, in_use_exclusively, volume->device.path, -1,
+                    on_held, look, &job);
+    }
+    if (r == 0) {
+      reload->open++;
+    } else {
+      free(look);
+      snprintf(change->message, sizeof change->message, "its device cannot be looked at: %s",
+               strerror(-r));
+    }
+  }
+  release_look(reload);
 }
 
 /* ---- the whole ---- */

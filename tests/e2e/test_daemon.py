@@ -483,6 +483,23 @@ class Reload(DaemonTest):
         self.assertTrue(self.changes(daemon)["two", "set", "write_deadline"]["done"])
         daemon.stop()
 
+    def test_one_is_silent(self):
+        """Proves that a volume that does not answer holds a reload up no longer than surefootctl waits,
+        though the settings of another one take two rounds."""
+        daemon = self.set_up()
+        pid = daemon.pid("two")
+        os.kill(pid, signal.SIGSTOP)
+        self.one.settings.update(write_deadline="40s", fail_timeout="60s")
+        self.two.settings["write_deadline"] = "6s"
+        self.one.write_conf(), self.two.write_conf()
+        done = self.changes(daemon)
+        self.assertEqual({("one", "set", "write_deadline"): True, ("one", "set", "fail_timeout"): True,
+                          ("two", "set", "write_deadline"): False},
+                         {key: change["done"] for key, change in done.items()})
+        os.kill(pid, signal.SIGCONT)
+        self.assertTrue(self.changes(daemon)["two", "set", "write_deadline"]["done"])
+        daemon.stop()
+
     def test_restart_and_removal(self):
         """Proves that a volume whose file goes away while it restarts ends, and that one that ends is not
         restarted."""

@@ -148,6 +148,21 @@ test_open(void **state) {
   assert_false(in_use("no-such-disk", why, sizeof why));
 }
 
+/* Proves that the kernel is asked who holds it. */
+static void
+test_held(void **state) {
+  struct disk disk;
+  if (!make_disk(&disk))
+    skip();
+  assert_int_equal(in_use_exclusively(disk.path), 0);
+  int holder = open(disk.path, O_RDONLY | O_EXCL | O_CLOEXEC);
+  assert_true(holder >= 0);
+  assert_int_equal(in_use_exclusively(disk.path), -EBUSY);
+  close(holder);
+  close(disk.fd);
+  assert_int_equal(in_use_exclusively((char[]){"/dev/no-such-disk"}), -ENOENT);
+}
+
 /* Proves that a process with a file open whose file system hangs does not hold the look up. */
 static void
 test_beside_a_file_system_that_hangs(void **state) {
@@ -180,6 +195,7 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_open),
+      cmocka_unit_test(test_held),
       cmocka_unit_test(test_beside_a_file_system_that_hangs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
