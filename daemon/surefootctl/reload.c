@@ -106,6 +106,6 @@ ctl_restart(struct ctl_command_call *call) {
     return status;
   status = ctl_ask(path, json_pack("{ss ss}", "command", "restart", "volume", volume), NULL);
   if (status == CTL_DONE)
-    printf("%s: is restarted\n", volume);
+    printf("%s: is being restarted: see `surefootctl status`\n", volume);
   return status;
 }
