@@ -48,6 +48,19 @@ def is_bound():
     return os.path.exists("/sys/block/nbd0/pid")
 
 
+def device_path():
+    return (status()["service"]["device"] or {}).get("path")
+
+
+def change_device(conf, leg, device):
+    write_conf(conf, leg, device=device, device_dead_timeout=f"{DEAD_S}s")
+    ctl("reload")
+    first = server_pid()
+    ctl("restart", "vol0")
+    wait_until(lambda: server_pid() not in (0, first), "the next server")
+    wait_attached()
+
+
 def under_load(name, act, seconds=12):
     """Verified writes with fsync through the filesystem, and something in the middle of them."""
     fio = Fio(name, f"/mnt/{name}", "--fsync=32", size=8 * MIB, seconds=seconds)
@@ -109,6 +122,33 @@ def test():
         daemon.start()
     under_load("daemon-killed", kill_daemon)
 
+    # Another one in the file: the old one stays while it is mounted, and is detached when it is not.
+    change_device(conf, leg, "/dev/nbd1")
+    assert device_path() == DEVICE and is_bound(), "a mounted device was given up"
+    assert status()["service"]["restart_needed_for"] == "device"
+    Path("/mnt/stays").write_text("stays")
+    os.sync()
+    run("umount", "/mnt")
+    change_device(conf, leg, "/dev/nbd1")
+    assert device_path() == "/dev/nbd1" and not is_bound(), "the old device was left behind"
+    change_device(conf, leg, DEVICE)
+    assert device_path() == DEVICE and not os.path.exists("/sys/block/nbd1/pid")
+    say("a changed device was changed when nobody used it")
+
+    # What is mounted where nobody sees it holds the volume all the same.
+    hidden = subprocess.Popen(["unshare", "-m", "sh", "-c",
+                               f"mount {DEVICE} /mnt && echo mounted && exec sleep 1000"],
+                              stdout=subprocess.PIPE, text=True)
+    assert hidden.stdout.readline() == "mounted\n"
+    assert DEVICE not in Path("/proc/1/mountinfo").read_text()
+    away = conf.rename("/etc/surefoot/vol0.conf")
+    assert "somebody holds its device" in ctl("reload")
+    away.rename(conf)
+    hidden.kill()
+    hidden.wait()
+    run("mount", DEVICE, "/mnt")
+    say("what is mounted in another namespace was not taken away")
+
     def freeze_two():
         with leg["a"].frozen(), leg["b"].frozen():
             wait_until(lambda: status()["state"] == "suspended", "suspended", every=0.1)
@@ -135,7 +175,8 @@ def test():
     run("mount", DEVICE, "/mnt")
     Path("/mnt/again").write_text("again")
     run("umount", "/mnt")
-    daemon.stop()
+    ctl("restart", "vol0")
+    daemon.stop()  # also while it restarts
     wait_until(lambda: not is_bound(), "the device detached")
     assert "would start" in ctl("check", conf)
     say("nobody used it: detached")
