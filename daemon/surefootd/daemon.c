@@ -99,6 +99,35 @@ daemon_volume_gone(struct daemon *daemon, struct volume *volume) {
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
 }
 
+static void
+ignore_problem(void *ctx, const char *line) {
+}
+
+static void
+tell_behind(void *ctx, const struct kept_leg *leg) {
+  const char *const *volume = ctx;
+  if (*leg->now) /* a section too much does no harm */
+    log_warning(*volume, "before the next start its file must say: [leg %s] path = %s", leg->name,
+                leg->now);
+}
+
+/* What only this process knows ends with it. */
+static void
+tell_what_files_lack(struct daemon *daemon) {
+  struct plan plan;
+  if (plan_load(daemon->settings.volumes, daemon->settings.runtime, &plan, ignore_problem, NULL) <
+      0)
+    return;
+  SF_LIST_EACH(entry, &daemon->volumes) {
+    const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    const char *name = volume_name(volume);
+    struct plan_volume *said = plan_find(&plan, name);
+    if (said)
+      kept_legs_apply(&volume->kept_legs, said, tell_behind, &name);
+  }
+  plan_clear(&plan);
+}
+
 static int
 on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
   struct daemon *daemon = userdata;
@@ -107,6 +136,7 @@ on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *user
   daemon->stopping = true;
   log_notice(NULL, "stopping");
   notify_stopping(daemon);
+  tell_what_files_lack(daemon);
   SF_LIST_EACH(entry, &daemon->volumes) volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
   return 0;

@@ -595,6 +595,20 @@ class Members(DaemonTest):
         self.wait_path("vol0-b", self.new)
         daemon.stop()
 
+    def test_the_file_never_says_it(self):
+        """Proves that the stop of surefootd tells what it alone knew, and that this is what the next
+        start needs."""
+        daemon = self.set_up()
+        self.replace()
+        self.wait_path("vol0-b", self.new)
+        daemon.stop()
+        told = f"vol0: before the next start its file must say: [leg vol0-b] path = {self.new}"
+        self.assertEqual(1, daemon.log().count(told))
+        self.point_file_at_new()
+        daemon.start()
+        self.wait_path("vol0-b", self.new)
+        daemon.stop()
+
     def test_added_and_removed(self):
         """Proves the same for a leg more and a leg less, and that the file's other settings are applied."""
         daemon = self.set_up()
