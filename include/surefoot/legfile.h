@@ -96,8 +96,8 @@ int sf_format(const struct sf_config *config, const struct sf_format_options *op
 int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg, bool own,
                    char error[SF_CONFIG_ERROR_MAX]);
 
-/* Would sf_leg_discard() make this leg of it?  Changes nothing but the length of a file, which it
- * creates when it is missing; with SF_LEG_READ_ONLY, for a leg that is open, not even that. */
+/* Would sf_leg_discard() make this leg of it?  Changes nothing but the length of a file; with
+ * SF_LEG_READ_ONLY, for a leg that is open, not even that.  A file that is missing is created. */
 int sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *reference,
                      unsigned leg, char error[SF_CONFIG_ERROR_MAX]);
 
