@@ -478,7 +478,7 @@ on_server_ended(void *ctx, const char *how) {
   volume->timer = sd_event_source_disable_unref(volume->timer);
   /* Who is killed has not said why. */
   const char *said = strcmp(how, "signal 9") == 0 ? "" : volume->server.last_line;
-  snprintf(reason, sizeof reason, "%s%s%.200s", how, *said ? ": " : "", said);
+  snprintf(reason, sizeof reason, "%.60s%s%.255s", how, *said ? ": " : "", said);
   if (volume->feed)
     upstream_drain(volume->feed); /* its last words */
   forget_server(volume);
@@ -631,6 +631,14 @@ stand_in(struct volume *volume) {
                    "writes", 0, "flushes", 0, "late_acks", 0, "errors", 0, "legs");
 }
 
+/* While it starts its server tells what it waits for. */
+static const char *
+why_not(const struct volume *volume) {
+  if (!*volume->reason && volume_state(volume) == VOLUME_STARTING)
+    return volume->server.last_line;
+  return volume->reason;
+}
+
 json_t *
 volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_t *object = own ? json_incref(own) : stand_in(volume);
@@ -639,7 +647,7 @@ volume_describe(struct volume *volume, json_t *own, const char *reason) {
       json_pack("{ss si si ss so so so}", "state", state, "pid", (int) volume->server.pid,
                 "restarts", (int) volume->restarts, "socket",
                 *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
-                sf_text_to_json(*reason ? reason : volume->reason), "restart_needed_for",
+                sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
                 sf_text_to_json(volume->restart_for), "device", device_describe(&volume->device));
   if (!object || !service || json_object_set(object, "service", service) < 0) {
     json_decref(object);

@@ -62,7 +62,7 @@ struct volume {
   bool stop_told;      /* by its socket, so that clients do not hold it up */
   char stop_said[128]; /* its own last words on it: "clean", "not clean: ..."; "" none */
   unsigned restarts;
-  char reason[256]; /* why it does not serve */
+  char reason[320]; /* why it does not serve */
 
   struct upstream *feed;       /* its events */
   bool feed_answers;           /* what it will say at its end is heard */

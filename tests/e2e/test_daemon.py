@@ -472,6 +472,8 @@ class Reload(DaemonTest):
         self.two.legs[0].path.rename(hidden)
         daemon.wait_status(lambda status: status["service"]["state"] == "starting"
                            and status["service"]["pid"] > 0, "a start that waits", "two")
+        daemon.wait_status(lambda status: "for leg two-a" in (status["service"]["reason"] or ""),
+                           "whom it waits for", "two")
         self.two.settings["write_deadline"] = "6s"
         self.two.write_conf()
         change = self.changes(daemon)["two", "set", "write_deadline"]
