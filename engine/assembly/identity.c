@@ -91,7 +91,7 @@ why_impostor(const struct sf_superblock *sb, const struct sf_superblock *base, u
   if (!sf_uuid_equal(&sb->leg_uuid[leg], &base->leg_uuid[leg]) && !sf_leg_is_blank(sb) &&
       sf_uuid_equal(&sb->lineage, &base->lineage) &&
       sf_record_compare(&sb->record, &base->record) < 0)
-    return "another disk has taken this leg's place (`leg replace`)";
+    return "another disk has taken this leg's place (`leg replace`): give the path of that one";
   if (!sf_uuid_equal(&sb->leg_uuid[leg], &base->leg_uuid[leg]))
     return "the volume knows this leg under another uuid";
   if (sb->data_offset != base->data_offset || sb->extent_bytes != base->extent_bytes ||
