@@ -16,23 +16,32 @@ serve_buffer_try(struct sf_serve *serve, size_t length, struct sf_tio_buffer **b
 /* A pool that stays empty is one that hung legs hold, or requests that wait for them; it is waited for
  * like a leg. */
 int
-serve_buffer_get(const struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
+serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
   struct sf_serve *serve = call->serve;
   int r = serve_buffer_try(serve, length, buffer);
+  uint64_t began;
 
   if (r != -EAGAIN)
     return r;
-  while ((r = sf_tio_buffer_get(serve->client, length, NS_PER_S, buffer)) == -EAGAIN) {
-    if (call_is_gone(call))
+  do {
+    began = sf_tio_now();
+    r = sf_tio_buffer_get(serve->client, length, NS_PER_S, buffer);
+    call_waited(call, began, NS_PER_S);
+    if (r == 0 && !call_is_gone(call))
+      return 0;
+    if (r == 0)
+      sf_tio_buffer_put(serve->client, *buffer);
+    if (r == 0 || call_is_gone(call))
       return -ESHUTDOWN;
-    if (call_is_over(call))
-      return -ENOMEM;
-  }
-  if (r == 0 && call_is_gone(call)) {
-    sf_tio_buffer_put(serve->client, *buffer);
-    r = -ESHUTDOWN;
-  }
-  return r;
+  } while (r == -EAGAIN && !call_is_over(call));
+  return r == -EAGAIN ? -ENOMEM : r;
+}
+
+int
+serve_buffer_get_owner(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
+  int r = sf_tio_buffer_get_spare(call->serve->client, length, buffer);
+
+  return r == -EAGAIN ? serve_buffer_get(call, length, buffer) : r;
 }
 
 void

@@ -1,4 +1,4 @@
-/* What one client waits for: since when, how long it may, and whether it is still there. */
+/* What one client waits for: how long it has, how long it may, and whether it is still there. */
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -8,11 +8,6 @@ enum { ASK_MS = 500 };
 
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S  UINT64_C(1000000000)
-
-struct sf_call
-call_begin(struct sf_serve *serve) {
-  return (struct sf_call){.serve = serve, .since_ns = sf_tio_now()};
-}
 
 bool
 call_is_gone(const struct sf_call *call) {
@@ -24,7 +19,14 @@ call_is_gone(const struct sf_call *call) {
 bool
 call_is_over(const struct sf_call *call) {
   return !atomic_load(&call->serve->suspends) &&
-         sf_tio_now() - call->since_ns >= atomic_load(&call->serve->fail_timeout_ns);
+         call->waited_ns >= atomic_load(&call->serve->fail_timeout_ns);
+}
+
+void
+call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns) {
+  uint64_t took = sf_tio_now() - began_ns;
+
+  call->waited_ns += took < most_ns ? took : most_ns;
 }
 
 /* The time of day, since that is what a lock's wait is measured by: one that is set back while
@@ -42,32 +44,33 @@ next_question(void) {
 }
 
 static int
-wait_for_blocks(const struct sf_call *call,
+wait_for_blocks(struct sf_call *call,
                 int (*lock)(pthread_rwlock_t *lock, const struct timespec *until)) {
-  struct timespec until = next_question();
+  do {
+    const struct timespec until = next_question();
+    uint64_t began = sf_tio_now();
+    int r = lock(&call->serve->blocks, &until);
 
-  while (lock(&call->serve->blocks, &until) != 0) {
-    if (call_is_gone(call))
+    call_waited(call, began, ASK_MS * NS_PER_MS);
+    if (r == 0 && !call_is_gone(call))
+      return 0;
+    if (r == 0)
+      pthread_rwlock_unlock(&call->serve->blocks);
+    if (r == 0 || call_is_gone(call))
       return -ESHUTDOWN;
-    if (call_is_over(call))
-      return -EIO;
-    until = next_question();
-  }
-  if (!call_is_gone(call))
-    return 0;
-  pthread_rwlock_unlock(&call->serve->blocks);
-  return -ESHUTDOWN;
+  } while (!call_is_over(call));
+  return -EIO;
 }
 
 int
-call_share_blocks(const struct sf_call *call) {
+call_share_blocks(struct sf_call *call) {
   if (pthread_rwlock_tryrdlock(&call->serve->blocks) == 0)
     return 0;
   return wait_for_blocks(call, pthread_rwlock_timedrdlock);
 }
 
 int
-call_own_block(const struct sf_call *call) {
+call_own_block(struct sf_call *call) {
   if (pthread_rwlock_trywrlock(&call->serve->blocks) == 0)
     return 0;
   return wait_for_blocks(call, pthread_rwlock_timedwrlock);

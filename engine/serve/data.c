@@ -16,6 +16,7 @@ static const uint64_t zero_piece_bytes = UINT64_C(4) << 20;
 enum how {
   FUA = 1 << 0,
   SHARED = 1 << 1, /* writes whole blocks, beside others that do */
+  OWNER = 1 << 2,  /* of serve->blocks */
 };
 
 struct batch {
@@ -68,7 +69,7 @@ run(struct sf_call *call, struct batch *batch, unsigned n) {
   for (unsigned i = 0; i < n; i++) {
     batch->request[i].done = on_done;
     batch->request[i].host = batch;
-    batch->request[i].since_ns = call->since_ns;
+    batch->request[i].asked_ns = now - call->waited_ns;
     sf_volume_submit(serve->volume, &batch->request[i], now);
   }
   while (sf_tio_drive(batch->thread, now + ASK_HANGUP_MS * NS_PER_MS, all_done, batch) == -ETIME) {
@@ -84,7 +85,7 @@ run(struct sf_call *call, struct batch *batch, unsigned n) {
   if (r == -ESHUTDOWN && atomic_load(&serve->stop_asked))
     wait_for_the_end(call);
   if (r == 0)
-    call->since_ns = sf_tio_now();
+    call->waited_ns = 0;
   return r;
 }
 
@@ -122,8 +123,9 @@ transfer(struct sf_call *call, enum sf_request_kind kind, unsigned char *to,
     uint64_t piece = length - at < SERVE_LARGE_BYTES ? length - at : SERVE_LARGE_BYTES;
 
     /* The first one may wait for a buffer; further ones only take what is there. */
-    r = n == 0 ? serve_buffer_get(call, piece, &request->buffer)
-               : serve_buffer_try(serve, piece, &request->buffer);
+    r = n > 0         ? serve_buffer_try(serve, piece, &request->buffer)
+        : how & OWNER ? serve_buffer_get_owner(call, piece, &request->buffer)
+                      : serve_buffer_get(call, piece, &request->buffer);
     if (r < 0)
       break;
     request->kind = kind;
@@ -200,13 +202,13 @@ write_part(struct sf_call *call, const unsigned char *data, uint64_t length, uin
 
   if (r < 0)
     return r;
-  r = aligned(call, SF_REQ_READ, block, NULL, whole, offset - within, 0);
+  r = aligned(call, SF_REQ_READ, block, NULL, whole, offset - within, OWNER);
   if (r == 0) {
     if (data != NULL)
       memcpy(block + within, data, length);
     else
       memset(block + within, 0, length);
-    r = aligned(call, SF_REQ_WRITE, NULL, block, whole, offset - within, fua ? FUA : 0);
+    r = aligned(call, SF_REQ_WRITE, NULL, block, whole, offset - within, fua ? OWNER | FUA : OWNER);
   }
   pthread_rwlock_unlock(&call->serve->blocks);
   return r;
@@ -214,7 +216,7 @@ write_part(struct sf_call *call, const unsigned char *data, uint64_t length, uin
 
 int
 sf_serve_read(struct sf_serve *serve, void *data, uint64_t length, uint64_t offset) {
-  struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
   unsigned char *to = data;
   int r = 0;
 
@@ -246,7 +248,7 @@ write_whole(struct sf_call *call, const unsigned char *from, uint64_t length, ui
 int
 sf_serve_write(struct sf_serve *serve, const void *data, uint64_t length, uint64_t offset,
                bool fua) {
-  struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
   const unsigned char *from = data;
   int r = 0;
 
@@ -301,7 +303,7 @@ zero_whole(struct sf_call *call, uint64_t length, uint64_t offset, bool fua, boo
 
 int
 sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua, bool may_unmap) {
-  struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
   int r = 0;
 
   while (r == 0 && length > 0) {
@@ -322,7 +324,7 @@ sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua
 
 int
 sf_serve_flush(struct sf_serve *serve) {
-  struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
   struct batch batch = {.request[0] = {.kind = SF_REQ_FLUSH}};
 
   return run(&call, &batch, 1);

@@ -103,17 +103,22 @@ void serve_take_settings(struct sf_serve *serve, const struct sf_config *config)
  * asks first. */
 struct sf_call {
   struct sf_serve *serve;
-  uint64_t since_ns; /* since when: its receipt, or when a part of it was done last */
+  /* For buffers and blocks, since its receipt or since a part of it was done last.  What a wait took
+   * beyond what was asked of it is this process's own delay (R3), and not in it. */
+  uint64_t waited_ns;
 };
-struct sf_call call_begin(struct sf_serve *serve);
 bool call_is_gone(const struct sf_call *call); /* one system call */
 bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wait without end */
 /* serve->blocks, waited for as long as that allows. */
-int call_share_blocks(const struct sf_call *call);
-int call_own_block(const struct sf_call *call);
+int call_share_blocks(struct sf_call *call);
+int call_own_block(struct sf_call *call);
+/* A wait of at most most_ns, begun at began_ns, has ended. */
+void call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
 
 /* buffers.c: of `length`, for a client's request; `try` does not wait */
-int serve_buffer_get(const struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
+int serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
+/* For the one who owns a block: those with buffers may be waiting for it. */
+int serve_buffer_get_owner(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
 int serve_buffer_try(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer);
 void serve_buffer_put(struct sf_serve *serve, struct sf_tio_buffer *buffer);
 

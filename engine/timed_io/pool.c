@@ -138,13 +138,14 @@ sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot *
   return 0;
 }
 
-/* One slot is for one who waits; a large one is good for everybody. */
+/* One slot is for one who waits; a large one is good for both kinds, and whether a waiter that was told
+ * already will need it is not known yet. */
 static void
-tell_one(struct sf_tio_pool *pool, unsigned class) {
-  if (class == SF_TIO_LARGE && !pool->waiters[SF_TIO_LARGE])
-    class = SF_TIO_SMALL;
-  if (pool->waiters[class])
-    pthread_cond_signal(&pool->came_free[class]);
+tell(struct sf_tio_pool *pool, unsigned class) {
+  if (class == SF_TIO_LARGE && pool->waiters[SF_TIO_LARGE])
+    pthread_cond_signal(&pool->came_free[SF_TIO_LARGE]);
+  if (pool->waiters[SF_TIO_SMALL])
+    pthread_cond_signal(&pool->came_free[SF_TIO_SMALL]);
 }
 
 void
@@ -162,7 +163,7 @@ sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot) {
   pthread_mutex_lock(&pool->lock);
   sf_list_append(&pool->list[slot->class], &slot->free_link);
   pool->free[slot->class]++;
-  tell_one(pool, slot->class);
+  tell(pool, slot->class);
   pthread_mutex_unlock(&pool->lock);
 }
 

@@ -100,8 +100,8 @@ flush_next(struct sf_volume *v) {
     return;
   op->request = v->flush_queue;
   op->followers = v->flush_queue->next;
-  op->since_ns = op->request->since_ns;
-  op->started_ns = op->request->submitted_ns;
+  op->asked_ns = volume_asked(op->request);
+  op->started_ns = op->request->since_ns;
   op->checkpoint = queue_has_checkpoint(v);
   v->flush_queue = NULL;
   v->flush_queue_tail = &v->flush_queue;
@@ -168,8 +168,8 @@ flush_give_up(struct sf_op *op) {
   }
   op->request = op->followers;
   op->followers = op->followers->next;
-  op->since_ns = op->request->since_ns;
-  op->started_ns = op->request->submitted_ns;
+  op->asked_ns = volume_asked(op->request);
+  op->started_ns = op->request->since_ns;
   request->error = -ESHUTDOWN;
   request->done(request);
 }

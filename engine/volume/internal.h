@@ -95,7 +95,7 @@ struct sf_op {
   bool gated;        /* its intent is not durable yet (R8) */
   uint64_t gated_ns; /* since when; the wait is taken off its legs' timeouts */
   uint64_t offset, length;
-  uint64_t since_ns;   /* since when its client waits */
+  uint64_t asked_ns;   /* when its client asked for it */
   uint64_t started_ns; /* when it came to the volume */
   unsigned blockers;   /* earlier overlapping ops still active */
 
@@ -384,6 +384,7 @@ void volume_settle(struct sf_volume *v); /* after any change: move on what can m
 void volume_park(struct sf_volume *v, struct sf_request *request);
 bool volume_must_converge(const struct sf_volume *v, const struct sf_request *request);
 void volume_release_parked(struct sf_volume *v);
+uint64_t volume_asked(const struct sf_request *request);
 uint64_t volume_oldest_held(const struct sf_volume *v);
 /* delay_ns after at_ns, and not after now. */
 uint64_t volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns);

@@ -81,7 +81,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->writing = 0;
   op->offset = offset;
   op->length = length;
-  op->since_ns = op->started_ns = v->now_ns;
+  op->asked_ns = op->started_ns = v->now_ns;
   op->blockers = 0;
   op->unsent = op->sent = op->pending = op->running = op->ok = op->overdue = op->failed = 0;
   op->error = 0;
@@ -600,7 +600,7 @@ waits_for(const struct sf_op *op) {
 
 static void
 excuse(struct sf_op *op, uint64_t delay_ns) {
-  op->since_ns = volume_later(op->volume, op->since_ns, delay_ns);
+  op->asked_ns = volume_later(op->volume, op->asked_ns, delay_ns);
   op->started_ns = volume_later(op->volume, op->started_ns, delay_ns);
 }
 
@@ -627,7 +627,7 @@ op_tick(struct sf_volume *v) {
       if (op->started_ns < oldest)
         oldest = op->started_ns;
       if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
-          v->now_ns - op->since_ns >= v->config.fail_timeout_ns) {
+          v->now_ns - op->asked_ns >= v->config.fail_timeout_ns) {
         op_fail(op, -EIO);
         again = true;
       }
@@ -637,7 +637,7 @@ op_tick(struct sf_volume *v) {
     if (v->flush_leader->started_ns < oldest)
       oldest = v->flush_leader->started_ns;
     if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
-        v->now_ns - v->flush_leader->since_ns >= v->config.fail_timeout_ns)
+        v->now_ns - v->flush_leader->asked_ns >= v->config.fail_timeout_ns)
       op_fail(v->flush_leader, -EIO);
   }
   for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;

@@ -271,8 +271,8 @@ volume_begin(struct sf_volume *v, struct sf_request *request) {
     return;
   }
   op->request = request;
-  op->since_ns = request->since_ns;
-  op->started_ns = request->submitted_ns;
+  op->asked_ns = volume_asked(request);
+  op->started_ns = request->since_ns;
   op_enter(op);
 }
 
@@ -291,9 +291,7 @@ release_list(struct sf_volume *v, struct sf_request **head, struct sf_request **
 void
 sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
   volume_enter(v, now_ns);
-  request->submitted_ns = v->now_ns;
-  if (request->since_ns == 0)
-    request->since_ns = v->now_ns;
+  request->since_ns = v->now_ns;
   SF_MUST(request->kind == SF_REQ_FLUSH ||
           (request->length > 0 && request->offset < v->served_bytes &&
            request->length <= v->served_bytes - request->offset));
@@ -441,14 +439,19 @@ volume_release_parked(struct sf_volume *v) {
 /* ---- time ---- */
 
 uint64_t
+volume_asked(const struct sf_request *request) {
+  return request->asked_ns != 0 ? request->asked_ns : request->since_ns;
+}
+
+uint64_t
 volume_oldest_held(const struct sf_volume *v) {
   const struct sf_request *const list[] = {v->held, v->parked};
   uint64_t oldest = v->now_ns;
 
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
     for (const struct sf_request *r = list[i]; r != NULL; r = r->next)
-      if (r->submitted_ns < oldest)
-        oldest = r->submitted_ns;
+      if (r->since_ns < oldest)
+        oldest = r->since_ns;
   return oldest;
 }
 
@@ -460,7 +463,7 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
   *tail = head;
   for (; request != NULL; request = next) {
     next = request->next;
-    if (v->now_ns - request->since_ns < v->config.fail_timeout_ns) {
+    if (v->now_ns - volume_asked(request) < v->config.fail_timeout_ns) {
       request_queue(request, tail);
     } else {
       v->errors++;
@@ -510,7 +513,8 @@ excuse_own_delay(struct sf_volume *v) {
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
     for (struct sf_request *r = list[i]; r != NULL; r = r->next) {
       r->since_ns = volume_later(v, r->since_ns, delay);
-      r->submitted_ns = volume_later(v, r->submitted_ns, delay);
+      if (r->asked_ns != 0)
+        r->asked_ns = volume_later(v, r->asked_ns, delay);
     }
   op_excuse_delay(v, delay);
   v->stop_by_ns += delay;

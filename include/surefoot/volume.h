@@ -58,11 +58,11 @@ struct sf_request {
   void (*done)(struct sf_request *request);
   int error;  /* 0 or -errno, set before done */
   void *host; /* the host's own */
-  /* Since when its client waits: fail_timeout counts from here.  0: since it was submitted. */
-  uint64_t since_ns;
+  /* When its client asked for it: fail_timeout counts from here.  0: when it was submitted. */
+  uint64_t asked_ns;
 
   struct sf_request *next; /* the volume's own, as the rest */
-  uint64_t submitted_ns;
+  uint64_t since_ns;
   bool internal;
 };
 

@@ -84,7 +84,7 @@ clients_do_not_take_all(void **state) {
 
 static void *
 get_one(void *arg) {
-  const struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
   int *r = arg;
   struct sf_tio_buffer *buffer;
 
@@ -96,7 +96,7 @@ get_one(void *arg) {
 
 static void
 who_may_fail_waits_for_a_time(void **state) {
-  const struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
   struct sf_tio_buffer *buffer;
 
   take_all(SERVE_LARGE_BYTES);

@@ -90,7 +90,7 @@ leaves_when_buffers_come(void *ctx) {
 
 static void
 who_is_gone_takes_no_buffer(void **state) {
-  const struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
   struct sf_tio_buffer *buffer;
 
   atomic_store(&serve->suspends, true);
@@ -102,16 +102,29 @@ who_is_gone_takes_no_buffer(void **state) {
   put_all();
 }
 
-/* The time that it waited for something else is part of it. */
+/* One wait after the other; what one took longer than it was to is not the legs' fault. */
 static void
-the_wait_counts_from_the_receipt(void **state) {
-  struct sf_call call = call_begin(serve);
+waits_add_up_without_our_own_delay(void **state) {
+  struct sf_call call = {.serve = serve};
 
+  call_waited(&call, sf_tio_now() - 20 * MS, 40 * MS);
+  call_waited(&call, sf_tio_now() - 1000 * MS, 20 * MS);
   assert_false(call_is_over(&call));
-  call.since_ns -= 60 * MS;
+  call_waited(&call, sf_tio_now() - 20 * MS, 40 * MS);
   assert_true(call_is_over(&call));
   atomic_store(&serve->suspends, true);
   assert_false(call_is_over(&call));
+}
+
+static void
+who_owns_a_block_waits_for_no_buffer(void **state) {
+  struct sf_call call = {.serve = serve};
+  struct sf_tio_buffer *buffer;
+
+  take_all();
+  assert_int_equal(serve_buffer_get_owner(&call, 4096, &buffer), 0);
+  serve_buffer_put(serve, buffer);
+  put_all();
 }
 
 static struct sf_call waiting;
@@ -134,7 +147,7 @@ in_a_thread(void *(*lock)(void *arg)) {
   pthread_t thread;
   int r = 0;
 
-  waiting = call_begin(serve);
+  waiting = (struct sf_call){.serve = serve};
   assert_int_equal(pthread_create(&thread, NULL, lock, &r), 0);
   pthread_join(thread, NULL);
   return r;
@@ -142,7 +155,7 @@ in_a_thread(void *(*lock)(void *arg)) {
 
 static void
 blocks_are_waited_for_as_long_as_may_be(void **state) {
-  const struct sf_call call = call_begin(serve);
+  struct sf_call call = {.serve = serve};
 
   assert_int_equal(call_own_block(&call), 0);
   assert_int_equal(in_a_thread(share), -EIO);
@@ -162,7 +175,8 @@ main(void) {
       cmocka_unit_test_setup_teardown(what_a_client_does_not_get_is_there_for_the_volume, begin,
                                       end),
       cmocka_unit_test_setup_teardown(who_is_gone_takes_no_buffer, begin, end),
-      cmocka_unit_test_setup_teardown(the_wait_counts_from_the_receipt, begin, end),
+      cmocka_unit_test_setup_teardown(waits_add_up_without_our_own_delay, begin, end),
+      cmocka_unit_test_setup_teardown(who_owns_a_block_waits_for_no_buffer, begin, end),
       cmocka_unit_test_setup_teardown(blocks_are_waited_for_as_long_as_may_be, begin, end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -459,7 +459,7 @@ rig_submit(struct rig *rig, struct rig_request *r, enum sf_request_kind kind, ui
                                         .length = length,
                                         .done = request_done,
                                         .host = r,
-                                        .since_ns = rig->since_ns}};
+                                        .asked_ns = rig->asked_ns}};
   if (kind == SF_REQ_READ || kind == SF_REQ_WRITE) {
     r->request.buffer = buffer_new(length);
     memset(r->request.buffer->data, fill, length);

@@ -36,7 +36,7 @@ struct rig {
   bool absent[RIG_LEGS];
 
   uint64_t now_ns, tick_ns, handles;
-  uint64_t since_ns; /* of the requests that are submitted next; 0: when they are */
+  uint64_t asked_ns; /* of the requests that are submitted next; 0: when they are */
   struct rig_region region[RIG_REGIONS];
   /* NULL: nothing is held back.  Else whether this region is not to end now. */
   bool (*holds)(const struct rig *rig, const struct rig_region *region);

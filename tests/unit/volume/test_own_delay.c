@@ -64,7 +64,7 @@ what_a_client_waited_before_counts(void **state) {
   struct rig_request w, waits, late;
 
   begin(&w, &waits);
-  rig.since_ns = rig.now_ns;
+  rig.asked_ns = rig.now_ns;
   rig_pass(&rig, rig.config.fail_timeout_ns / 2 / SF_MS);
   rig_submit(&rig, &late, SF_REQ_WRITE, 0, 4096, 3);
   rig_pass(&rig, rig.config.fail_timeout_ns / 2 / SF_MS + 100);
