@@ -350,6 +350,18 @@ is_to_change_device(const struct volume *volume) {
          strcmp(volume->device.path, volume->plan->config.device) != 0;
 }
 
+/* Also one that never comes to a device is asked to stop it. */
+static struct device
+no_device(struct volume *volume) {
+  return (struct device){.event = volume->daemon->event,
+                         .volume = volume_name(volume),
+                         .wants = on_device_wants,
+                         .changed = on_device_changed,
+                         .stopped = on_device_stopped,
+                         .ctx = volume,
+                         .connection.fd = -1};
+}
+
 /* A device in the file is taken over when its server starts: before, the old one is in force, and so it
  * is after, unless it was detached: by a restart, when nobody uses it. */
 static void
@@ -369,23 +381,29 @@ take_device(struct volume *volume) {
   if (volume->device.state != DEVICE_NONE)
     return;
   device_end(&volume->device);
-  volume->device = (struct device){.event = volume->daemon->event,
-                                   .volume = volume_name(volume),
-                                   .wants = on_device_wants,
-                                   .changed = on_device_changed,
-                                   .stopped = on_device_stopped,
-                                   .ctx = volume};
+  volume->device = no_device(volume);
   device_begin(&volume->device, config);
 }
 
-/* The paths that the plan says are in force from here on. */
+/* A server that was killed leaves it.  Somebody else's, who listens there and for whom ours had to give
+ * way, stays. */
+static void
+remove_control(const struct volume *volume) {
+  struct stat st;
+  if (lstat(volume->control_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+      upstream_is_abandoned(volume->control_path))
+    unlink(volume->control_path);
+}
+
+/* The paths that the plan says are in force from here on, if its socket can be had. */
 static int
 take_paths(struct volume *volume, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_config *config = &volume->plan->config;
   struct sf_socket_file socket;
-  memcpy(volume->control_path, config->control, sizeof volume->control_path);
-  if (strcmp(volume->socket_path, config->socket) == 0)
+  if (strcmp(volume->socket_path, config->socket) == 0) {
+    memcpy(volume->control_path, config->control, sizeof volume->control_path);
     return 0;
+  }
   int r = sf_socket_file_bind(config->socket, &socket);
   if (r < 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "socket %s: %s", config->socket,
@@ -399,6 +417,7 @@ take_paths(struct volume *volume, char error[SF_CONFIG_ERROR_MAX]) {
   }
   volume->socket = socket;
   memcpy(volume->socket_path, config->socket, sizeof volume->socket_path);
+  memcpy(volume->control_path, config->control, sizeof volume->control_path);
   return 0;
 }
 
@@ -666,7 +685,8 @@ volume_create(struct daemon *daemon, struct plan_volume *plan, struct volume **r
     return -ENOMEM;
   volume->daemon = daemon;
   volume->plan = plan;
-  volume->connection.fd = volume->device.connection.fd = -1;
+  volume->connection.fd = -1;
+  volume->device = no_device(volume);
   volume->socket.fd = volume->socket.directory_fd = -1;
   sf_sm_init(&volume->sm, &table, 0, VOLUME_DOWN);
   volume->server = (struct server){.event = daemon->event,
@@ -687,10 +707,12 @@ volume_destroy(struct volume *volume) {
   device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);
   server_destroy(&volume->server);
-  if (volume->socket_path[0])
+  /* Without the socket nothing was made: what is there is somebody else's. */
+  if (volume->socket_path[0]) {
     sf_socket_file_close(&volume->socket);
-  command_forget(&volume->daemon->settings, volume->plan);
-  unlink(volume->control_path); /* a server that was killed leaves it */
+    command_forget(&volume->daemon->settings, volume->plan);
+    remove_control(volume);
+  }
   kept_legs_clear(&volume->kept_legs);
   plan_volume_free(volume->plan);
   free(volume);

@@ -1,6 +1,7 @@
 """Proves what surefootd promises: it checks before it starts, restarts what dies, reloads without a
 stop, tells everybody who asks, and ends cleanly.  One real daemon with real servers on file legs."""
 
+import contextlib
 import json
 import os
 import re
@@ -186,6 +187,58 @@ class Life(DaemonTest):
         daemon.wait_serving("late")
         daemon.stop()
         self.assertFalse(os.path.exists(path))
+
+    def taken(self, stack, path):
+        other = stack.enter_context(socket.socket(socket.AF_UNIX))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        other.bind(str(path))
+        other.listen()
+        return path
+
+    def test_a_stop_while_its_socket_is_taken(self):
+        """Proves that a volume that never got its socket can be removed, and stopped, that this ends no
+        other, and that what whoever has the socket keeps beside it stays."""
+        daemon = self.daemon()
+        good = daemon.volume("good", legs="a")
+        bad, worse = daemon.volume("bad", legs="a"), daemon.volume("worse", legs="a")
+        with contextlib.ExitStack() as stack:
+            kept = []
+            for name in ("bad", "worse"):
+                kept.append(self.taken(stack, daemon.runtime / f"{name}.sock"))
+                kept.append(self.taken(stack, daemon.runtime / "volumes" / f"{name}.ctl"))
+                kept.append(daemon.runtime / "volumes" / f"{name}.conf")
+                kept[-1].write_text("theirs")
+            daemon.start()
+            for name in ("bad", "worse"):
+                daemon.wait_status(lambda status: status["service"]["reason"], "a reason", name)
+            pid = daemon.pid("good")
+            bad.conf.unlink()
+            daemon.ctl("reload")
+            self.rig.wait_until(lambda: "bad" not in daemon.statuses(), "bad gone",
+                                process=daemon.process)
+            self.assertEqual(pid, daemon.pid("good"))
+            daemon.stop()
+            self.assertEqual([], [path for path in kept if not path.exists()])
+            self.assertEqual("theirs", kept[-1].read_text())
+        self.check_clean(good)
+        self.check_clean(worse)
+
+    def test_a_control_socket_that_is_taken(self):
+        """Proves that a server that has to give way to another's control socket does not cost that one
+        its socket, and that the one of a server that was killed goes."""
+        daemon = self.daemon(stop_timeout="1s")
+        daemon.volume("good", legs="a"), daemon.volume("bad", legs="a")
+        with contextlib.ExitStack() as stack:
+            kept = self.taken(stack, daemon.runtime / "volumes" / "bad.ctl")
+            daemon.start()
+            daemon.wait_status(lambda status: status["service"]["restarts"] > 0, "a failed start", "bad")
+            own = daemon.runtime / "volumes" / "good.ctl"
+            self.assertTrue(own.exists())
+            os.kill(daemon.pid("good"), signal.SIGSTOP)
+            daemon.stop()
+            self.assertIn("did not stop in time", daemon.log())
+            self.assertTrue(kept.exists())
+            self.assertFalse(own.exists())
 
     def test_a_server_that_hangs(self):
         """Proves that a server that is stopped dead is told as failed in time, blocks neither the
