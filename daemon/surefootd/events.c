@@ -77,12 +77,12 @@ events_publish(struct events *events, json_t *event) {
   events->published(events->ctx, event);
 }
 
-bool
-events_has(const struct events *events, const json_t *event) {
-  for (unsigned i = 0; i < SF_CONTROL_EVENTS_KEPT; i++)
-    if (events->kept[i] && json_equal(events->kept[i], event))
-      return true;
-  return false;
+size_t
+events_told(const json_t *list, const json_t *last) {
+  size_t told = last ? json_array_size(list) : 0;
+  while (told > 0 && !json_equal(json_array_get(list, told - 1), last))
+    told--;
+  return told;
 }
 
 void

@@ -23,8 +23,8 @@ void events_clear(struct events *events);
 /* An event of a volume, as its own socket gave it. */
 void events_publish(struct events *events, json_t *event);
 
-/* Is this very event among those kept? */
-bool events_has(const struct events *events, const json_t *event);
+/* How many of a list, the oldest ones, were told already when last was told (NULL: nothing was). */
+size_t events_told(const json_t *list, const json_t *last);
 
 /* One of the daemon's own: "service", from one state to another.  from and reason may be "". */
 void events_service(struct events *events, const char *volume, const char *from, const char *to,

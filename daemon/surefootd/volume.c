@@ -108,6 +108,10 @@ note_leg(struct volume *volume, const char *leg, const char *path) {
 static void
 take_event(struct volume *volume, json_t *event) {
   const char *kind = events_text(event, "event");
+  if (strcmp(kind, "events-lost") != 0) { /* of this feed alone: no list has it */
+    json_decref(volume->last_event);
+    volume->last_event = json_incref(event);
+  }
   if (strcmp(kind, "leg-replaced") == 0 || strcmp(kind, "leg-added") == 0)
     note_leg(volume, events_text(event, "leg"), events_text(event, "reason"));
   if (strcmp(kind, "leg-removed") == 0)
@@ -135,9 +139,11 @@ on_feed_line(void *ctx, json_t *object) {
     return;
   }
   volume->feed_answers = json_is_array(kept);
-  /* A feed that is opened again begins with what was told already. */
-  json_array_foreach(kept, i, event) if (!events_has(&volume->daemon->events, event))
-      take_event(volume, event);
+  /* A feed that is opened again begins with what was told already: an old change of a leg would undo
+   * the ones since.  Not by what the daemon keeps, which the other volumes' events push out, nor by
+   * the time, which several may share. */
+  size_t told = events_told(kept, volume->last_event);
+  json_array_foreach(kept, i, event) if (i >= told) take_event(volume, event);
 }
 
 static void
@@ -237,6 +243,8 @@ forget_server(struct volume *volume) {
   call_cancel(volume->stop_call);
   volume->device_probe = NULL;
   volume->feed = NULL;
+  json_decref(volume->last_event);
+  volume->last_event = NULL;
   volume->uuid[0] = '\0';
   volume->health = volume->stop_call = NULL;
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);

@@ -65,6 +65,7 @@ struct volume {
   char reason[320]; /* why it does not serve */
 
   struct upstream *feed;       /* its events */
+  json_t *last_event;          /* that this server told; NULL: none yet */
   bool feed_answers;           /* what it will say at its end is heard */
   sd_event_source *feed_timer; /* the next look at its health; the feed is opened again there */
   struct call *health;

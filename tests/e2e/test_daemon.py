@@ -4,9 +4,11 @@ stop, tells everybody who asks, and ends cleanly.  One real daemon with real ser
 import contextlib
 import json
 import os
+import queue
 import re
 import signal
 import socket
+import threading
 import time
 import urllib.request
 
@@ -14,11 +16,62 @@ from case import VolumeTest, main
 from daemon import Daemon
 from rig import PATIENCE_S, REPOSITORY, CommandFailed
 
+EVENTS_KEPT = 256  # of a server, and of surefootd
+
 
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+class Between:
+    """In front of vol0's control socket: the test itself answers who asks for the events."""
+
+    def __init__(self, daemon):
+        self.real = daemon.rig.folder / "vol0.real"
+        self.feeds = queue.Queue()
+        wrapper = daemon.rig.folder / "nbdkit-elsewhere"
+        wrapper.write_text(
+            "#!/bin/bash\nset -- \"${@/#control=*/control=" + str(self.real) + "}\"\n"
+            f"exec {daemon.settings.get('nbdkit', 'nbdkit')} \"$@\"\n")
+        wrapper.chmod(0o755)
+        daemon.settings["nbdkit"] = wrapper
+        daemon.write_settings()
+        path = daemon.runtime / "volumes" / "vol0.ctl"
+        path.parent.mkdir(parents=True)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(path))
+        self.socket.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    @staticmethod
+    def line(client):
+        with client.makefile("rb") as file:
+            return file.readline()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.socket.accept()
+                self.answer(client)
+
+    def answer(self, client):
+        request = self.line(client)
+        if json.loads(request or "{}").get("command") == "events":
+            self.feeds.put(client)
+            return
+        with client, contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as real:
+            real.connect(str(self.real))
+            real.sendall(request)
+            client.sendall(self.line(real))
+
+    @staticmethod
+    def say(feed, document):
+        feed.sendall(json.dumps(document).encode() + b"\n")
+
+    def close(self):
+        self.socket.close()
 
 
 class DaemonTest(VolumeTest):
@@ -662,6 +715,42 @@ class Members(DaemonTest):
         self.point_file_at_new()
         daemon.start()
         self.wait_path("vol0-b", self.new)
+        daemon.stop()
+
+    def test_a_feed_that_begins_again(self):
+        """Proves that what a feed that is opened again tells once more of a leg does not count, though the
+        daemon itself keeps it no more: the leg would get back the disk before its last one."""
+        daemon = self.daemon()
+        daemon.volume()
+        server = Between(daemon)
+        self.addCleanup(server.close)
+        daemon.start()
+        self.daemon_ = daemon
+
+        def event(number, kind, reason):
+            return {"event": kind, "volume": "vol0", "leg": "vol0-b", "from": None, "to": None,
+                    "reason": reason, "monotonic_ns": number, "time": "2024-01-01T00:00:00.000Z"}
+
+        def wait_told(reason):
+            self.rig.wait_until(lambda: f"({reason})" in daemon.log(), reason, process=daemon.process)
+
+        older = event(1, "leg-replaced", "/older")
+        newer = event(2 + EVENTS_KEPT, "leg-replaced", "/newer")
+        feed = server.feeds.get(timeout=PATIENCE_S)
+        server.say(feed, {"ok": True, "version": 1, "events": [older]})
+        for number in range(EVENTS_KEPT):
+            server.say(feed, event(2 + number, "read-repaired", f"extent {number}"))
+        server.say(feed, newer)
+        wait_told("/newer")
+        feed.close()
+        feed = server.feeds.get(timeout=PATIENCE_S)
+        last = event(3 + EVENTS_KEPT, "read-repaired", "the last")
+        server.say(feed, {"ok": True, "version": 1, "events": [older, newer, last]})
+        wait_told("the last")
+        self.assertEqual("/newer", self.changes()["keep", "leg.vol0-b.path"]["to"])
+        self.assertEqual(1, daemon.log().count("(/older)"))
+        self.assertEqual(1, daemon.log().count("(/newer)"))
+        feed.close()
         daemon.stop()
 
     def test_added_and_removed(self):
