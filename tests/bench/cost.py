@@ -75,7 +75,7 @@ def most_resident(rig, system, connections):
     while process.poll() is None:
         most = max(most, systems.process_memory(system.process.pid))
         time.sleep(0.05)
-    assert process.returncode == 0, f"fio: exit {process.returncode}"
+    assert process.returncode == 0, f"fio: exit {process.returncode}\n{rig.processes_log()}"
     return most
 
 

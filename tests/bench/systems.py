@@ -125,6 +125,7 @@ class Nbdkit(System):
         super().__init__(rig, name, size)
         self.socket = rig.folder / f"{name}.sock"
         self.uri = f"nbd+unix:///?socket={self.socket}"
+        self.socket.unlink(missing_ok=True)  # an earlier one of that name leaves it behind
         self.process = rig.spawn(["nbdkit", "-f", "-U", self.socket, f"--threads={THREADS}", *words])
         rig.on_close(self.stop)
         rig.wait_until(self.socket.exists, "nbdkit", process=self.process)
