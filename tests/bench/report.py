@@ -46,15 +46,15 @@ PHASES = (("well", "all are well"), ("slow", "one is {slow_ms} ms slower"),
 def stall(found, plan):
     lines = [f"Stalls: 4 KiB random writes at depth {found['depth']}, and one client that flushes; "
              f"deadline {found['deadline_ms']} ms; ms", "",
-             f"{'':54}{'writes/s':>9}{'p50':>8}{'p99':>8}{'p99.9':>8}{'max':>9}"
-             f"{'flush p50':>11}{'p99':>8}{'max':>9}"]
+             f"{'':54}{'writes/s':>9}{'p50':>10}{'p99':>10}{'p99.9':>10}{'max':>10}"
+             f"{'flush p50':>11}{'p99':>10}{'max':>10}"]
     for name, its in found["mirrors"].items():
         for key, what in PHASES:
             writes = its["slow"]["writes"] if key == "slow" else its["writes"][key]
             flushes = its["slow"]["flushes"] if key == "slow" else its["flushes"][key]
             cells = [f"{writes['per_s']:9d}"]
-            for numbers, columns in ((writes, (("p50_ms", 8), ("p99_ms", 8), ("p999_ms", 8), ("max_ms", 9))),
-                                     (flushes, (("p50_ms", 11), ("p99_ms", 8), ("max_ms", 9)))):
+            for numbers, columns in ((writes, (("p50_ms", 10), ("p99_ms", 10), ("p999_ms", 10), ("max_ms", 10))),
+                                     (flushes, (("p50_ms", 11), ("p99_ms", 10), ("max_ms", 10)))):
                 for column, width in columns:
                     value = numbers.get(column)
                     cells.append(f"{'-' if value is None else format(value, '.2f'):>{width}}")
