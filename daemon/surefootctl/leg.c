@@ -111,14 +111,6 @@ remove_leg(const struct ctl_command_call *call, const char *volume, const char *
 
 /* ---- discard without a running volume ---- */
 
-static int
-find_leg(const struct sf_config *config, const char *name) {
-  for (unsigned i = 0; i < config->legs; i++)
-    if (strcmp(config->leg[i].name, name) == 0)
-      return (int) i;
-  return -1;
-}
-
 struct offline {
   struct sf_config config;
   struct sf_leg_found found[SF_LEGS_MAX];
@@ -175,12 +167,12 @@ discard_offline(const char *conf, const char *name) {
   int rc = sf_config_load(&offline.config, conf, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  if (find_leg(&offline.config, name) < 0)
+  if (sf_config_find_leg(&offline.config, name) < 0)
     return ctl_fail("%s: no leg '%s'", conf, name);
   int status = look(&offline);
   if (status != CTL_DONE)
     return status;
-  int leg = find_leg(&offline.config, name); /* its place in the volume */
+  int leg = sf_config_find_leg(&offline.config, name); /* its place in the volume */
   if (leg < 0)
     return ctl_fail("%s: the volume has no leg '%s': `surefootctl leg add`", offline.config.name,
                     name);

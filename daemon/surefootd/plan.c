@@ -198,23 +198,15 @@ plan_load(const char *folder, const char *runtime, struct plan *plan, plan_probl
 
 /* ---- one volume's legs ---- */
 
-static int
-find_leg(const struct sf_config *config, const char *name) {
-  for (unsigned i = 0; i < config->legs; i++)
-    if (strcmp(config->leg[i].name, name) == 0)
-      return (int) i;
-  return -1;
-}
-
 const char *
 plan_leg_path(const struct plan_volume *volume, const char *name) {
-  int leg = find_leg(&volume->config, name);
+  int leg = sf_config_find_leg(&volume->config, name);
   return leg < 0 ? "" : volume->config.leg[leg].path;
 }
 
 int
 plan_config_set_leg(struct sf_config *config, const char *name, const char *path) {
-  int leg = find_leg(config, name);
+  int leg = sf_config_find_leg(config, name);
   if (strlen(name) >= sizeof config->leg->name || strlen(path) >= sizeof config->leg->path)
     return -ENAMETOOLONG;
   if (!*path && leg < 0)

@@ -34,14 +34,6 @@ newest(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX
   return best;
 }
 
-static int
-find_section(const struct sf_config *file, const char *name) {
-  for (unsigned i = 0; i < file->legs; i++)
-    if (strcmp(file->leg[i].name, name) == 0)
-      return (int) i;
-  return -1;
-}
-
 /* from[place]: the section of the file; -1: none. */
 static void
 arrange(const struct sf_config *file, const struct sf_superblock *members, struct sf_config *config,
@@ -55,7 +47,7 @@ arrange(const struct sf_config *file, const struct sf_superblock *members, struc
     if (!is_member(members, i))
       continue;
     count++;
-    from[i] = find_section(file, members->leg_name[i]);
+    from[i] = sf_config_find_leg(file, members->leg_name[i]);
     if (from[i] >= 0)
       config->leg[i] = file->leg[from[i]];
     else

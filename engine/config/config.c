@@ -49,6 +49,11 @@ find_leg(const struct sf_config *config, const char *name, size_t len) {
   return -1;
 }
 
+int
+sf_config_find_leg(const struct sf_config *config, const char *name) {
+  return find_leg(config, name, strlen(name));
+}
+
 /* "leg.NAME.KEY" into NAME (not terminated) and KEY; false: it does not have this shape. */
 static bool
 split_leg_key(const char *key, const char **name, size_t *name_len, const char **rest) {

@@ -8,14 +8,6 @@
 
 #include "config/keys.h"
 
-static int
-find_leg(const struct sf_config *config, const char *name) {
-  for (unsigned i = 0; i < config->legs; i++)
-    if (strcmp(config->leg[i].name, name) == 0)
-      return (int) i;
-  return -1;
-}
-
 int
 sf_config_diff(const struct sf_config *from, const struct sf_config *to,
                bool (*change)(void *ctx, const char *key, const char *from, const char *to),
@@ -23,7 +15,7 @@ sf_config_diff(const struct sf_config *from, const struct sf_config *to,
   char name[SF_LEG_NAME_MAX + 64], before[PATH_MAX], after[PATH_MAX];
   unsigned in_both = 0;
   for (int leg = SF_CONFIG_VOLUME; leg < (int) from->legs; leg++) {
-    int other = leg == SF_CONFIG_VOLUME ? leg : find_leg(to, from->leg[leg].name);
+    int other = leg == SF_CONFIG_VOLUME ? leg : sf_config_find_leg(to, from->leg[leg].name);
     if (leg != SF_CONFIG_VOLUME && other < 0)
       continue;
     in_both += leg != SF_CONFIG_VOLUME;

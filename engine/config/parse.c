@@ -92,11 +92,11 @@ enter_leg(struct parser *p, const char *name) {
     fail_line(p, NULL, why.text);
     return;
   }
-  for (unsigned i = 0; i < config->legs; i++)
-    if (strcmp(config->leg[i].name, name) == 0) {
-      enter_section(p, (int) i);
-      return;
-    }
+  int leg = sf_config_find_leg(config, name);
+  if (leg >= 0) {
+    enter_section(p, leg);
+    return;
+  }
   if (config->legs == SF_LEGS_MAX) {
     sf_why(&why, 0, "[leg %s] is one too many: at most %d legs are taken", name, SF_LEGS_MAX);
     fail_line(p, NULL, why.text);

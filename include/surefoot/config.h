@@ -65,6 +65,9 @@ int sf_config_load(struct sf_config *config, const char *file, char error[SF_CON
 int sf_config_set(struct sf_config *config, const char *key, const char *value,
                   char error[SF_CONFIG_ERROR_MAX]);
 
+/* Its index; -1: there is none of that name. */
+int sf_config_find_leg(const struct sf_config *config, const char *name);
+
 /* Fills defaults that depend on others and checks the whole: names, legs 1..16, min_legs 1..legs,
  * no two legs with one path, fail_timeout not below any deadline, every deadline and timeout at
  * least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
