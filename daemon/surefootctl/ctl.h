@@ -74,9 +74,6 @@ int ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
 int ctl_find_socket(const struct ctl_command_call *call, const char *volume,
                     char path[SF_CONTROL_PATH_MAX]);
 
-/* The file of a socket whose server is gone. */
-bool ctl_nobody_listens(const char *path);
-
 /* surefootd's. */
 int ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]);
 

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -38,19 +36,6 @@ add(struct ctl_sockets *sockets, const char *directory, const char *name, const 
 static bool
 is_there(const char *path) {
   return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
-}
-
-bool
-ctl_nobody_listens(const char *path) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0)
-    return false;
-  snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-  bool refused =
-      connect(fd, (const struct sockaddr *) &address, sizeof address) < 0 && errno == ECONNREFUSED;
-  close(fd);
-  return refused;
 }
 
 /* surefootd's socket, which is first: it knows every volume that it runs. */
@@ -97,14 +82,14 @@ find_volume(const char *volume, struct ctl_sockets *sockets) {
   if (strchr(volume, '/') || !add(sockets, directory, volume, ".ctl"))
     return ctl_fail("'%s' is not the name of a volume", volume);
   const char *own = sockets->path[0], *of_daemon = sockets->path[1];
-  bool there = is_there(own), abandoned = there && ctl_nobody_listens(own);
+  bool there = is_there(own), abandoned = there && sf_control_is_abandoned(own);
   if (there && !abandoned)
     return CTL_DONE;
   bool has_daemon = add_daemon(sockets);
   if (!there && !has_daemon)
     return ctl_fail("%s: not running: no control socket %s (or use --control)", volume, own);
   /* The socket of a server that was killed must not hide that surefootd runs the volume now. */
-  if (has_daemon && !(abandoned && ctl_nobody_listens(of_daemon)))
+  if (has_daemon && !(abandoned && sf_control_is_abandoned(of_daemon)))
     memcpy(sockets->path[0], of_daemon, SF_CONTROL_PATH_MAX);
   sockets->count = 1;
   return CTL_DONE;

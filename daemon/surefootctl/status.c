@@ -174,7 +174,7 @@ is_left_over(const char *path, const json_t *volumes) {
     const char *name = ctl_json_text(volume, "name");
     size_t len = strlen(name);
     if (strncmp(file, name, len) == 0 && strcmp(file + len, ".ctl") == 0)
-      return ctl_nobody_listens(path);
+      return sf_control_is_abandoned(path);
   }
   return false;
 }

@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/aside.h"
+
 struct job {
   void (*done)(void *ctx, int error); /* NULL: nobody waits any more */
   void *ctx;
@@ -40,24 +42,14 @@ on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
   return 0;
 }
 
-/* What the kernel holds on to must not keep a socket open on which the next daemon wants to listen. */
-static void
-close_all_but(int fd) {
-  unsigned from = STDERR_FILENO + 1;
-  if (fd >= (int) from) {
-    if (fd > (int) from)
-      close_range(from, (unsigned) fd - 1, 0);
-    from = (unsigned) fd + 1;
-  }
-  close_range(from, ~0U, 0);
-}
-
 static void
 become(int (*run)(void *arg), void *arg, int fd, pid_t parent) {
+  const int keep[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, fd};
   sigset_t none;
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
     _exit(ECHILD);
-  close_all_but(fd);
+  /* What the kernel holds on to must not keep a socket open on which the next daemon wants to listen. */
+  sf_close_all_but(keep, sizeof keep / sizeof keep[0]);
   sigemptyset(&none);
   setpgid(0, 0);
   sigprocmask(SIG_SETMASK, &none, NULL);

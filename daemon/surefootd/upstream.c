@@ -104,14 +104,6 @@ connect_to(const char *path) {
   return fd;
 }
 
-bool
-upstream_is_abandoned(const char *path) {
-  int fd = connect_to(path);
-  if (fd >= 0)
-    close(fd);
-  return fd == -ECONNREFUSED;
-}
-
 static int
 set_up(sd_event *event, int fd, const json_t *request, struct upstream *upstream) {
   int r = sf_connection_create(fd, LINE_MAX_BYTES, &upstream->connection);

@@ -4,7 +4,6 @@
 #define SUREFOOTD_UPSTREAM_H
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include <systemd/sd-event.h>
@@ -26,9 +25,6 @@ int upstream_open(sd_event *event, const char *path, json_t *request,
 void upstream_drain(struct upstream *upstream);
 /* Nothing is called any more.  NULL is accepted. */
 void upstream_close(struct upstream *upstream);
-
-/* Nobody listens on this socket. */
-bool upstream_is_abandoned(const char *path);
 
 /* ---- one request, one reply ---- */
 

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <surefoot/control.h>
+
 #include "command.h"
 #include "control/text.h"
 #include "daemon.h"
@@ -399,7 +401,7 @@ static void
 remove_control(const struct volume *volume) {
   struct stat st;
   if (lstat(volume->control_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-      upstream_is_abandoned(volume->control_path))
+      sf_control_is_abandoned(volume->control_path))
     unlink(volume->control_path);
 }
 

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <surefoot/control.h>
+
 #include "control/peer.h"
 #include "control/socket_file.h"
 
@@ -48,14 +50,33 @@ open_directory(const char *path, int *directory_fd) {
   return 0;
 }
 
-/* 0: nobody listens there. */
+/* As connect() says it: 0 or errno; or -errno, it could not be tried. */
 static int
-check_abandoned(const struct sockaddr_un *address) {
+try_to_connect(const struct sockaddr_un *address) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
     return -errno;
   int rc = connect(fd, (const struct sockaddr *) address, sizeof *address) == 0 ? 0 : errno;
   close(fd);
+  return rc;
+}
+
+bool
+sf_control_is_abandoned(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t len = strlen(path);
+  if (len >= sizeof address.sun_path)
+    return false;
+  memcpy(address.sun_path, path, len + 1);
+  return try_to_connect(&address) == ECONNREFUSED;
+}
+
+/* 0: nobody listens there. */
+static int
+check_abandoned(const struct sockaddr_un *address) {
+  int rc = try_to_connect(address);
+  if (rc < 0)
+    return rc;
   switch (rc) {
   case ECONNREFUSED:
   case ENOENT:

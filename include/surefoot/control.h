@@ -61,6 +61,9 @@ void sf_control_server_destroy(struct sf_control_server *server);
 
 /* ---- client ---- */
 
+/* The file of a socket on which nobody listens: its server was killed. */
+bool sf_control_is_abandoned(const char *path);
+
 /* One request, one reply; waits at most timeout_ms.  *reply is the caller's (json_decref). */
 int sf_control_call(const char *path, json_t *request, int timeout_ms, json_t **reply);
 
