@@ -8,31 +8,25 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-int
-serve_buffer_try(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer) {
-  return sf_tio_buffer_get(serve->client, length, 0, buffer);
-}
-
 /* A pool that stays empty is one that hung legs hold, or requests that wait for them; it is waited for
  * like a leg. */
 int
 serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
-  struct sf_serve *serve = call->serve;
-  int r = serve_buffer_try(serve, length, buffer);
+  struct sf_tio_client *client = call->serve->client;
+  int r = sf_tio_buffer_get(client, length, 0, buffer);
   uint64_t began;
 
   if (r != -EAGAIN)
     return r;
   do {
     began = sf_tio_now();
-    r = sf_tio_buffer_get(serve->client, length, NS_PER_S, buffer);
+    r = sf_tio_buffer_get(client, length, NS_PER_S, buffer);
     call_waited(call, began, NS_PER_S);
-    if (r == 0 && !call_is_gone(call))
-      return 0;
-    if (r == 0)
-      sf_tio_buffer_put(serve->client, *buffer);
-    if (r == 0 || call_is_gone(call))
+    if (call_is_gone(call)) {
+      if (r == 0)
+        sf_tio_buffer_put(client, *buffer);
       return -ESHUTDOWN;
+    }
   } while (r == -EAGAIN && !call_is_over(call));
   return r == -EAGAIN ? -ENOMEM : r;
 }
@@ -42,9 +36,4 @@ serve_buffer_get_owner(struct sf_call *call, size_t length, struct sf_tio_buffer
   int r = sf_tio_buffer_get_spare(call->serve->client, length, buffer);
 
   return r == -EAGAIN ? serve_buffer_get(call, length, buffer) : r;
-}
-
-void
-serve_buffer_put(struct sf_serve *serve, struct sf_tio_buffer *buffer) {
-  sf_tio_buffer_put(serve->client, buffer);
 }

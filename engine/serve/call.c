@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <time.h>
 
-enum { ASK_MS = 500 };
-
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S  UINT64_C(1000000000)
 
@@ -37,7 +35,7 @@ next_question(void) {
   uint64_t ns;
 
   clock_gettime(CLOCK_REALTIME, &at);
-  ns = (uint64_t) at.tv_nsec + ASK_MS * NS_PER_MS;
+  ns = (uint64_t) at.tv_nsec + SERVE_ASK_MS * NS_PER_MS;
   at.tv_sec += (time_t) (ns / NS_PER_S);
   at.tv_nsec = (long) (ns % NS_PER_S);
   return at;
@@ -51,13 +49,14 @@ wait_for_blocks(struct sf_call *call,
     uint64_t began = sf_tio_now();
     int r = lock(&call->serve->blocks, &until);
 
-    call_waited(call, began, ASK_MS * NS_PER_MS);
-    if (r == 0 && !call_is_gone(call))
-      return 0;
-    if (r == 0)
-      pthread_rwlock_unlock(&call->serve->blocks);
-    if (r == 0 || call_is_gone(call))
+    call_waited(call, began, SERVE_ASK_MS * NS_PER_MS);
+    if (call_is_gone(call)) {
+      if (r == 0)
+        pthread_rwlock_unlock(&call->serve->blocks);
       return -ESHUTDOWN;
+    }
+    if (r == 0)
+      return 0;
   } while (!call_is_over(call));
   return -EIO;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PIECES = 4, ASK_HANGUP_MS = 500 };
+enum { PIECES = 4 };
 
 /* A zero of one piece must fit in a write's deadline even where it is written out. */
 static const uint64_t zero_piece_bytes = UINT64_C(4) << 20;
@@ -49,7 +49,7 @@ all_done(void *arg) {
  * and not an error that they would hand on.  What is not answered, they send again. */
 static void
 wait_for_the_end(const struct sf_call *call) {
-  const struct timespec pause = {.tv_nsec = ASK_HANGUP_MS * (long) NS_PER_MS};
+  const struct timespec pause = {.tv_nsec = SERVE_ASK_MS * (long) NS_PER_MS};
 
   while (call->serve->options.hangup != NULL && !call_is_gone(call))
     nanosleep(&pause, NULL);
@@ -72,7 +72,7 @@ run(struct sf_call *call, struct batch *batch, unsigned n) {
     batch->request[i].asked_ns = now - call->waited_ns;
     sf_volume_submit(serve->volume, &batch->request[i], now);
   }
-  while (sf_tio_drive(batch->thread, now + ASK_HANGUP_MS * NS_PER_MS, all_done, batch) == -ETIME) {
+  while (sf_tio_drive(batch->thread, now + SERVE_ASK_MS * NS_PER_MS, all_done, batch) == -ETIME) {
     now = sf_tio_now();
     if (!call_is_gone(call))
       continue;
@@ -92,7 +92,7 @@ run(struct sf_call *call, struct batch *batch, unsigned n) {
 static void
 put_buffers(struct sf_serve *serve, struct batch *batch, unsigned n) {
   for (unsigned i = 0; i < n; i++)
-    serve_buffer_put(serve, batch->request[i].buffer);
+    sf_tio_buffer_put(serve->client, batch->request[i].buffer);
 }
 
 /* Beside whoever writes a part of a block. */
@@ -123,7 +123,7 @@ transfer(struct sf_call *call, enum sf_request_kind kind, unsigned char *to,
     uint64_t piece = length - at < SERVE_LARGE_BYTES ? length - at : SERVE_LARGE_BYTES;
 
     /* The first one may wait for a buffer; further ones only take what is there. */
-    r = n > 0         ? serve_buffer_try(serve, piece, &request->buffer)
+    r = n > 0         ? sf_tio_buffer_get(serve->client, piece, 0, &request->buffer)
         : how & OWNER ? serve_buffer_get_owner(call, piece, &request->buffer)
                       : serve_buffer_get(call, piece, &request->buffer);
     if (r < 0)
@@ -273,16 +273,15 @@ sf_serve_write(struct sf_serve *serve, const void *data, uint64_t length, uint64
 
 static int
 zero_whole(struct sf_call *call, uint64_t length, uint64_t offset, bool fua, bool may_unmap) {
-  bool first = true;
+  const uint64_t begin = offset;
   int r = 0;
 
   while (r == 0 && length > 0) {
     struct batch batch = {0};
     unsigned n = 0;
 
-    if (!first && call_is_gone(call))
+    if (offset > begin && call_is_gone(call))
       return -ESHUTDOWN;
-    first = false;
     for (; n < PIECES && length > 0; n++) {
       uint64_t piece = zero_piece_bytes - offset % zero_piece_bytes;
 

@@ -18,6 +18,7 @@ enum {
   SERVE_LARGE_BYTES = SF_COPY_PIECE_BYTES,
   SERVE_SPARE_SMALL = 64, /* of these: the volume's own */
   SERVE_SPARE_LARGE = 32,
+  SERVE_ASK_MS = 500, /* how often whoever waits asks whether its client is still there */
 };
 
 struct serve_leg {
@@ -115,12 +116,10 @@ int call_own_block(struct sf_call *call);
 /* A wait of at most most_ns, begun at began_ns, has ended. */
 void call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
 
-/* buffers.c: of `length`, for a client's request; `try` does not wait */
+/* buffers.c: of `length`, for a client's request; waits */
 int serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
 /* For the one who owns a block: those with buffers may be waiting for it. */
 int serve_buffer_get_owner(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
-int serve_buffer_try(struct sf_serve *serve, size_t length, struct sf_tio_buffer **buffer);
-void serve_buffer_put(struct sf_serve *serve, struct sf_tio_buffer *buffer);
 
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);

@@ -1,17 +1,8 @@
 /* Clients that take every buffer that they can get leave some to the volume, and wait for more as long
  * as the configuration says. */
 #include <errno.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "serve/internal.h"
+#include "support.h"
 
 static struct sf_serve *serve;
 static struct sf_tio_buffer *held[SERVE_BUFFERS_SMALL + SERVE_BUFFERS_LARGE];
@@ -25,21 +16,15 @@ begin(void **state) {
                                               .large_bytes = SERVE_LARGE_BYTES,
                                               .spare_small = SERVE_SPARE_SMALL,
                                               .spare_large = SERVE_SPARE_LARGE};
-  struct sf_config config = {.fail_timeout_ns = 50 * UINT64_C(1000000)};
 
-  serve = calloc(1, sizeof *serve);
+  serve = serve_with(&params);
   n = 0;
-  serve_take_settings(serve, &config);
-  if (sf_tio_client_create(&params, &serve->client) == 0)
-    return 0;
-  fprintf(stderr, "no io_uring here\n");
-  exit(77);
+  return 0;
 }
 
 static int
 end(void **state) {
-  assert_int_equal(sf_tio_client_destroy(serve->client), 0);
-  free(serve);
+  serve_end(serve);
   return 0;
 }
 
@@ -47,7 +32,7 @@ static void
 take_all(size_t length) {
   int r;
 
-  while ((r = serve_buffer_try(serve, length, &held[n])) == 0)
+  while ((r = sf_tio_buffer_get(serve->client, length, 0, &held[n])) == 0)
     n++;
   assert_int_equal(r, -EAGAIN);
 }
@@ -55,7 +40,7 @@ take_all(size_t length) {
 static void
 put_all(void) {
   while (n > 0)
-    serve_buffer_put(serve, held[--n]);
+    sf_tio_buffer_put(serve->client, held[--n]);
 }
 
 static void
@@ -90,7 +75,7 @@ get_one(void *arg) {
 
   *r = serve_buffer_get(&call, SERVE_LARGE_BYTES, &buffer);
   if (*r == 0)
-    serve_buffer_put(serve, buffer);
+    sf_tio_buffer_put(serve->client, buffer);
   return NULL;
 }
 

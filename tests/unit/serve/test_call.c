@@ -1,19 +1,8 @@
 /* A client that is gone writes nothing any more, and no wait of a client is without an end that may not
  * be: for a buffer, and for the blocks of which somebody writes a part. */
 #include <errno.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "serve/internal.h"
-
-#define MS UINT64_C(1000000)
+#include "support.h"
 
 static struct sf_serve *serve;
 static struct sf_tio_buffer *all[3];
@@ -32,37 +21,29 @@ begin(void **state) {
                                               .buffers_large = 2,
                                               .large_bytes = SERVE_LARGE_BYTES,
                                               .spare_large = 1};
-  const struct sf_config config = {.fail_timeout_ns = 50 * MS};
 
-  serve = calloc(1, sizeof *serve);
+  serve = serve_with(&params);
   gone = false;
   serve->options.hangup = is_gone;
-  pthread_rwlock_init(&serve->blocks, NULL);
-  serve_take_settings(serve, &config);
-  if (sf_tio_client_create(&params, &serve->client) == 0)
-    return 0;
-  fprintf(stderr, "no io_uring here\n");
-  exit(77);
+  return 0;
 }
 
 static int
 end(void **state) {
-  assert_int_equal(sf_tio_client_destroy(serve->client), 0);
-  pthread_rwlock_destroy(&serve->blocks);
-  free(serve);
+  serve_end(serve);
   return 0;
 }
 
 static void
 take_all(void) {
   for (unsigned i = 0; i < 3; i++)
-    assert_int_equal(serve_buffer_try(serve, 4096, &all[i]), 0);
+    assert_int_equal(sf_tio_buffer_get(serve->client, 4096, 0, &all[i]), 0);
 }
 
 static void
 put_all(void) {
   for (unsigned i = 0; i < 3; i++)
-    serve_buffer_put(serve, all[i]);
+    sf_tio_buffer_put(serve->client, all[i]);
 }
 
 static void
@@ -70,8 +51,8 @@ what_a_client_does_not_get_is_there_for_the_volume(void **state) {
   struct sf_tio_buffer *one_more;
 
   take_all(); /* two small ones, and a large one in the third's place */
-  assert_int_equal(serve_buffer_try(serve, 4096, &one_more), -EAGAIN);
-  assert_int_equal(serve_buffer_try(serve, SERVE_LARGE_BYTES, &one_more), -EAGAIN);
+  assert_int_equal(sf_tio_buffer_get(serve->client, 4096, 0, &one_more), -EAGAIN);
+  assert_int_equal(sf_tio_buffer_get(serve->client, SERVE_LARGE_BYTES, 0, &one_more), -EAGAIN);
   assert_int_equal(sf_tio_buffer_get_spare(serve->client, SERVE_LARGE_BYTES, &one_more), 0);
   sf_tio_buffer_put(serve->client, one_more);
   put_all();
@@ -123,7 +104,7 @@ who_owns_a_block_waits_for_no_buffer(void **state) {
 
   take_all();
   assert_int_equal(serve_buffer_get_owner(&call, 4096, &buffer), 0);
-  serve_buffer_put(serve, buffer);
+  sf_tio_buffer_put(serve->client, buffer);
   put_all();
 }
 

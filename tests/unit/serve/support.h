@@ -1,0 +1,40 @@
+/* A server that has its buffers and settings, and nothing else. */
+#ifndef SF_TEST_SERVE_SUPPORT_H
+#define SF_TEST_SERVE_SUPPORT_H
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "serve/internal.h"
+
+#define MS UINT64_C(1000000)
+
+/* fail_timeout is 50 ms.  Ends the test as skipped where there is no io_uring. */
+static struct sf_serve *
+serve_with(const struct sf_tio_client_params *params) {
+  const struct sf_config config = {.fail_timeout_ns = 50 * MS};
+  struct sf_serve *serve = calloc(1, sizeof *serve);
+
+  pthread_rwlock_init(&serve->blocks, NULL);
+  serve_take_settings(serve, &config);
+  if (sf_tio_client_create(params, &serve->client) == 0)
+    return serve;
+  fprintf(stderr, "no io_uring here\n");
+  exit(77);
+}
+
+static void
+serve_end(struct sf_serve *serve) {
+  assert_int_equal(sf_tio_client_destroy(serve->client), 0);
+  pthread_rwlock_destroy(&serve->blocks);
+  free(serve);
+}
+
+#endif
