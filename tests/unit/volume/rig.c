@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assembly/blank.h"
+
 struct buffer {
   struct sf_tio_buffer pub;
   unsigned refs;
@@ -338,6 +340,20 @@ void
 rig_read_superblock(const struct rig *rig, unsigned leg, struct sf_superblock *sb) {
   assert_int_equal(sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) rig->leg[leg], sb, NULL),
                    0);
+}
+
+void
+rig_empty_leg(struct rig *rig, unsigned leg, const struct sf_superblock *reference) {
+  struct sf_superblock sb = *reference;
+
+  memset(rig->leg[leg], 0, sb.data_offset);
+  sb.leg_index = (uint8_t) leg;
+  sb.record = (struct sf_record){.term = SF_BLANK_TERM,
+                                 .change = SF_BLANK_CHANGE,
+                                 .in_sync = ((1u << rig->legs) - 1) & ~(1u << leg),
+                                 .min_legs = reference->record.min_legs};
+  for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES; sb.serial++)
+    sf_superblock_encode(&sb, rig->leg[leg] + SF_SUPERBLOCK_OFFSET(sb.serial % 2));
 }
 
 void

@@ -83,6 +83,8 @@ void rig_cannot_open(struct rig *rig, unsigned leg, int error, const char *why);
 unsigned rig_count(const struct rig *rig,
                    bool (*which)(const struct rig *, const struct rig_region *));
 void rig_read_superblock(const struct rig *rig, unsigned leg, struct sf_superblock *sb);
+/* As sf_leg_discard() leaves a disk, given a superblock of the volume: it names all others. */
+void rig_empty_leg(struct rig *rig, unsigned leg, const struct sf_superblock *reference);
 enum sf_leg_state rig_state(const struct rig *rig, unsigned leg);
 bool rig_is_map(const struct rig_region *region);
 bool rig_is_data(const struct rig *rig, const struct rig_region *region);

@@ -15,13 +15,7 @@ empty_leg_2(void) {
   struct sf_superblock sb;
 
   rig_read_superblock(&rig, 2, &sb);
-  memset(rig.leg[2], 0, sb.data_offset);
-  sb.record = (struct sf_record){.term = SF_BLANK_TERM,
-                                 .change = SF_BLANK_CHANGE,
-                                 .in_sync = 1 << 0 | 1 << 1,
-                                 .min_legs = sb.record.min_legs};
-  for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES; sb.serial++)
-    sf_superblock_encode(&sb, rig.leg[2] + SF_SUPERBLOCK_OFFSET(sb.serial % 2));
+  rig_empty_leg(&rig, 2, &sb);
 }
 
 static bool
