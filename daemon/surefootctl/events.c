@@ -76,7 +76,8 @@ on_line(void *arg, json_t *object) {
     show->status = ctl_check_reply(object);
     size_t i;
     json_t *event;
-    json_array_foreach(json_object_get(object, "events"), i, event) print_event(show, event);
+    json_array_foreach(json_object_get(object, "events"), i, event)
+      print_event(show, event);
     show->stopped = false;
   } else {
     print_event(show, object);

@@ -38,7 +38,8 @@ print_reply(const json_t *reply) {
   const json_t *changes = json_object_get(reply, "changes");
   size_t i;
   json_t *change;
-  json_array_foreach(changes, i, change) print_change(change, dry_run);
+  json_array_foreach(changes, i, change)
+    print_change(change, dry_run);
   if (json_array_size(changes) == 0)
     puts("nothing has changed");
   else if (dry_run)

@@ -146,7 +146,8 @@ print_volume(const json_t *volume) {
   ctl_table_init(&table, sizeof headings / sizeof headings[0], headings);
   size_t i;
   json_t *leg;
-  json_array_foreach(legs, i, leg) leg_row(&table, leg);
+  json_array_foreach(legs, i, leg)
+    leg_row(&table, leg);
   ctl_table_print(&table);
 }
 
@@ -157,8 +158,8 @@ add_volumes(json_t *volumes, const json_t *more) {
   json_t *volume, *known;
   json_array_foreach(more, i, volume) {
     bool there = false;
-    json_array_foreach(volumes, j, known) there =
-        there || strcmp(ctl_json_text(known, "name"), ctl_json_text(volume, "name")) == 0;
+    json_array_foreach(volumes, j, known)
+      there = there || strcmp(ctl_json_text(known, "name"), ctl_json_text(volume, "name")) == 0;
     if (!there)
       json_array_append(volumes, volume);
   }

@@ -137,7 +137,8 @@ on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *user
   log_notice(NULL, "stopping");
   notify_stopping(daemon);
   tell_what_files_lack(daemon);
-  SF_LIST_EACH(entry, &daemon->volumes) volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
+  SF_LIST_EACH(entry, &daemon->volumes)
+    volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
   return 0;
 }
@@ -225,7 +226,8 @@ start_volumes(struct daemon *daemon, struct plan *plan) {
     }
     plan->volume[i] = NULL;
   }
-  SF_LIST_EACH(entry, &daemon->volumes) volume_start(SF_LIST_ENTRY(entry, struct volume, entry));
+  SF_LIST_EACH(entry, &daemon->volumes)
+    volume_start(SF_LIST_ENTRY(entry, struct volume, entry));
   return 0;
 }
 
@@ -263,7 +265,8 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
     if (r < 0)
       log_error(NULL, "the event loop failed: %s", strerror(-r));
   }
-  SF_LIST_EACH(entry, &daemon->volumes) volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
+  SF_LIST_EACH(entry, &daemon->volumes)
+    volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
   metrics_destroy(daemon->metrics);
   clients_destroy(daemon->clients);
   hook_end(&daemon->hook);

@@ -120,7 +120,7 @@ put_volumes(struct writer *writer, const json_t *volumes) {
   size_t i_, j_;                                                                                   \
   json_t *volume, *leg;                                                                            \
   json_array_foreach(volumes, i_, volume)                                                          \
-      json_array_foreach(json_object_get(volume, "legs"), j_, leg)
+    json_array_foreach(json_object_get(volume, "legs"), j_, leg)
 
 static void
 put_leg_states(struct writer *writer, const json_t *volumes) {

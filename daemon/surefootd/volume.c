@@ -145,7 +145,9 @@ on_feed_line(void *ctx, json_t *object) {
    * the ones since.  Not by what the daemon keeps, which the other volumes' events push out, nor by
    * the time, which several may share. */
   size_t told = events_told(kept, volume->last_event);
-  json_array_foreach(kept, i, event) if (i >= told) take_event(volume, event);
+  json_array_foreach(kept, i, event)
+    if (i >= told)
+      take_event(volume, event);
 }
 
 static void

@@ -48,7 +48,7 @@ copier_init(struct sf_volume *v) {
 void
 copier_destroy(struct sf_volume *v) {
   EACH_COPYING(c, &v->copier)
-  free(c->piece);
+    free(c->piece);
   sf_map_destroy(&v->copier.copied);
   sf_map_destroy(&v->copier.flushing_copied);
 }
@@ -84,8 +84,8 @@ copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint6
 void
 copier_leg_left(struct sf_volume *v, unsigned leg) {
   EACH_COPYING(c, &v->copier)
-  if (c->active && !c->converge && c->leg == leg)
-    c->failed = true;
+    if (c->active && !c->converge && c->leg == leg)
+      c->failed = true;
 }
 
 void
@@ -95,8 +95,8 @@ copier_spoil(struct sf_volume *v, uint64_t extent) {
   sf_map_clear(&copier->copied, extent);
   sf_map_clear(&copier->flushing_copied, extent);
   EACH_COPYING(c, copier)
-  if (c->active && c->converge && c->extent == extent)
-    c->failed = true;
+    if (c->active && c->converge && c->extent == extent)
+      c->failed = true;
 }
 
 /* The last one, and it was not whole. */
@@ -104,8 +104,8 @@ void
 copier_extent_grows(struct sf_volume *v, uint64_t extent) {
   copier_spoil(v, extent);
   EACH_COPYING(c, &v->copier)
-  if (c->active && c->extent == extent)
-    c->failed = true;
+    if (c->active && c->extent == extent)
+      c->failed = true;
 }
 
 static uint64_t
@@ -398,7 +398,7 @@ copier_foreground(struct sf_volume *v, uint64_t latency_ns) {
   bool busy = false;
 
   EACH_COPYING(c, copier)
-  busy = busy || c->active;
+    busy = busy || c->active;
   uint64_t *average = busy ? &copier->busy_average_ns : &copier->quiet_average_ns;
 
   *average = *average == 0 ? latency_ns : *average - *average / 16 + latency_ns / 16;
@@ -413,8 +413,8 @@ copier_settle(struct sf_volume *v) {
   if (copier->flushed)
     converged(v);
   EACH_COPYING(c, copier)
-  if (c->active && c->in_flight == 0 && (c->failed || c->issued_pieces == c->pieces))
-    end_extent(v, c);
+    if (c->active && c->in_flight == 0 && (c->failed || c->issued_pieces == c->pieces))
+      end_extent(v, c);
   if (v->phase != PHASE_SERVING || !has_work(v))
     return;
   if (should_flush(v))

@@ -100,8 +100,8 @@ standing(const struct sf_volume *v, const struct copy *copy, legset targets) {
   legset set = 0;
 
   EACH_LEG(leg, targets)
-  if (target_stands(v, copy, leg))
-    set |= legbit(leg);
+    if (target_stands(v, copy, leg))
+      set |= legbit(leg);
   return set;
 }
 
@@ -152,7 +152,7 @@ copy_run(struct sf_op *op) {
   }
   copy_move(v, copy, COPY_READING);
   EACH_LEG(leg, from)
-  read_from(op, leg);
+    read_from(op, leg);
   if (copy->reading != from)
     copy_end(op, COPY_FAILED); /* one that is not read is not compared either */
 }
@@ -173,9 +173,9 @@ differ_at(const struct sf_volume *v, const struct copy *copy, legset legs, uint6
   legset set = 0;
 
   EACH_LEG(leg, legs)
-  if ((copy->unread & legbit(leg)) ||
-      memcmp((const uint8_t *) copy->buffer[leg]->data + at, good, v->block_bytes) != 0)
-    set |= legbit(leg);
+    if ((copy->unread & legbit(leg)) ||
+        memcmp((const uint8_t *) copy->buffer[leg]->data + at, good, v->block_bytes) != 0)
+      set |= legbit(leg);
   return set;
 }
 

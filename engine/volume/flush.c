@@ -74,14 +74,14 @@ send(struct sf_volume *v, struct sf_op *op) {
   if (op->retry) { /* no slot: the next tick sends it */
     op->retry = false;
     EACH_LEG(index, args.legs)
-    flush_leg_failed(op, index);
+      flush_leg_failed(op, index);
     return;
   }
   op->unsent &= (legset) ~args.legs;
   op->overdue &= (legset) ~args.legs;
   op->pending &= (legset) ~(args.legs & (legset) ~op->running);
   EACH_LEG(index, args.legs & op->running)
-  v->leg[index].flushes++;
+    v->leg[index].flushes++;
 }
 
 void

@@ -28,8 +28,8 @@ leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes) {
 static int
 short_leg(const struct sf_volume *v, uint64_t size_bytes) {
   EACH_LEG(leg, v->latest.in_sync)
-  if (!leg_holds(v, leg, size_bytes))
-    return (int) leg;
+    if (!leg_holds(v, leg, size_bytes))
+      return (int) leg;
   return -1;
 }
 
@@ -171,8 +171,8 @@ static bool
 pages_are_durable(const struct sf_volume *v) {
   for (uint64_t p = v->grow.first_page; p < v->maps.pages; p++)
     EACH_LEG(leg, v->needs)
-  if (v->maps.page[p].done[leg] < v->maps.page[p].must)
-    return false;
+      if (v->maps.page[p].done[leg] < v->maps.page[p].must)
+        return false;
   return true;
 }
 

@@ -60,8 +60,8 @@ find_busy(struct sf_volume *v) {
 static bool
 is_unflushed(const struct sf_volume *v, uint64_t extent) {
   EACH_LEG(leg, v->latest.in_sync)
-  if (sf_map_test(&v->leg[leg].unflushed, extent) || sf_map_test(&v->leg[leg].flushing, extent))
-    return true;
+    if (sf_map_test(&v->leg[leg].unflushed, extent) || sf_map_test(&v->leg[leg].flushing, extent))
+      return true;
   return false;
 }
 
@@ -153,7 +153,7 @@ leave_stale_what_runs(struct sf_volume *v) {
 
     if (op->kind == OP_WRITE || op->kind == OP_ZERO)
       EACH_LEG(leg, op->sent & (legset) ~(op->ok | v->latest.in_sync))
-    leg_mark_stale(v, leg, op->offset, op->length);
+        leg_mark_stale(v, leg, op->offset, op->length);
   }
 }
 
@@ -165,8 +165,8 @@ intent_stop(struct sf_volume *v) {
   if (v->unconverged.set != 0)
     return false;
   EACH_LEG(leg, v->latest.in_sync)
-  if (v->leg[leg].unflushed.set != 0 || v->leg[leg].flushing.set != 0)
-    return false;
+    if (v->leg[leg].unflushed.set != 0 || v->leg[leg].flushing.set != 0)
+      return false;
   leave_stale_what_runs(v);
   for (uint64_t p = 0; p < maps->pages; p++)
     if (maps->page[p].version > 1 || maps->page[p].had_intent || sf_map_test(&maps->lazy, p))

@@ -118,7 +118,7 @@ leg_is_alone(const struct sf_volume *v, unsigned index, uint64_t since_ns) {
   unsigned heard = 0;
 
   EACH_LEG(leg, volume_serving(v) & (legset) ~legbit(index))
-  heard += v->leg[leg].heard_ns >= since_ns;
+    heard += v->leg[leg].heard_ns >= since_ns;
   return heard >= v->min_legs;
 }
 

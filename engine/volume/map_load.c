@@ -39,10 +39,10 @@ read_pages(struct sf_volume *v, const struct sf_volume_params *params) {
     struct sf_map_page united;
 
     EACH_LEG(leg, current)
-    bytes[leg] = page_of(&params->leg[leg], p);
+      bytes[leg] = page_of(&params->leg[leg], p);
     legset damaged = sf_assembly_map_page(params->assembly, current, bytes, (uint32_t) p, &united);
     EACH_LEG(leg, damaged)
-    volume_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
+      volume_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
     unite_bits(&v->maps.intent, p, united.intent);
     for (unsigned i = 0; i < v->legs; i++)
       if (!(current & legbit(i)))
@@ -66,13 +66,13 @@ compare_pages(struct sf_volume *v, const struct sf_volume_params *params) {
     map_encode(v, p, bytes);
     SF_MUST(sf_map_page_decode(bytes, &v->identity.volume, (uint32_t) p, &wanted));
     EACH_LEG(leg, params->assembly->current)
-    if (sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p,
-                           &held) &&
-        memcmp(held.intent, wanted.intent, sizeof held.intent) == 0 &&
-        memcmp(held.stale, wanted.stale, sizeof held.stale) == 0)
-      page->done[leg] = page->sent[leg] = 1;
-    else
-      sf_map_set(&v->maps.lazy, p);
+      if (sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p,
+                             &held) &&
+          memcmp(held.intent, wanted.intent, sizeof held.intent) == 0 &&
+          memcmp(held.stale, wanted.stale, sizeof held.stale) == 0)
+        page->done[leg] = page->sent[leg] = 1;
+      else
+        sf_map_set(&v->maps.lazy, p);
   }
   for (uint64_t e = sf_map_next(&v->maps.intent, 0); e < v->extents;
        e = sf_map_next(&v->maps.intent, e + 1))
@@ -117,7 +117,7 @@ maps_load(struct sf_volume *v, const struct sf_volume_params *params) {
   read_pages(v, params);
   sf_map_unite(&v->unconverged, &v->maps.intent);
   EACH_LEG(leg, params->assembly->current)
-  sf_map_unite(&v->leg[leg].unflushed, &v->maps.intent);
+    sf_map_unite(&v->leg[leg].unflushed, &v->maps.intent);
   compare_pages(v, params);
   return 0;
 }

@@ -82,16 +82,16 @@ lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version
   legset set = 0;
 
   EACH_LEG(leg, targets(v))
-  if (page->done[leg] < version)
-    set |= legbit(leg);
+    if (page->done[leg] < version)
+      set |= legbit(leg);
   return set;
 }
 
 bool
 map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version) {
   EACH_LEG(leg, v->needs)
-  if (v->maps.page[page].done[leg] < version)
-    return false;
+    if (v->maps.page[page].done[leg] < version)
+      return false;
   return true;
 }
 
@@ -105,8 +105,8 @@ map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
   if (page->must < version)
     page->must = version;
   EACH_LEG(leg, lack & page->busy)
-  if (page->sent[leg] < version && page->since_ns[leg] == 0)
-    page->since_ns[leg] = v->now_ns;
+    if (page->sent[leg] < version && page->since_ns[leg] == 0)
+      page->since_ns[leg] = v->now_ns;
   /* A leg that an answer still needs and that is on its way out gets nothing more. */
   if (lack != 0 && sf_map_set(&v->maps.urgent, index))
     v->dirty = true;
@@ -267,7 +267,7 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
   char reason[128];
 
   EACH_LEG(other, volume_serving(v) & (legset) ~bit)
-  others += page->done[other] >= page->sent[leg];
+    others += page->done[other] >= page->sent[leg];
   if (failed)
     snprintf(reason, sizeof reason, "map write at %" PRIu64 ": %s",
              (uint64_t) SF_MAP_PAGE_OFFSET(index), strerror(-error));

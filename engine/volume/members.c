@@ -114,8 +114,8 @@ sf_volume_leg_replace(struct sf_volume *v, unsigned index, const struct sf_uuid 
 static int
 find(const struct sf_volume *v, const char *name) {
   EACH_LEG(leg, members(v))
-  if (strcmp(v->identity.leg_name[leg], name) == 0)
-    return (int) leg;
+    if (strcmp(v->identity.leg_name[leg], name) == 0)
+      return (int) leg;
   return -ENOENT;
 }
 

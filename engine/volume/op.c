@@ -301,7 +301,7 @@ op_fail(struct sf_op *op, int error) {
   }
   if (op->kind == OP_FLUSH)
     EACH_LEG(leg, op->failed & volume_serving(v))
-  v->leg[leg].flush_failed = true;
+      v->leg[leg].flush_failed = true;
   v->failed = error != -ESHUTDOWN;
   op_answer(op, error);
 }

@@ -226,8 +226,8 @@ sf_volume_hole_source(struct sf_volume *v) {
   pthread_mutex_lock(&v->lock);
   if (v->phase == PHASE_SERVING && v->unconverged.set == 0)
     EACH_LEG(leg, volume_serving(v))
-  if (source < 0 && !v->leg[leg].avoid)
-    source = (int) leg;
+      if (source < 0 && !v->leg[leg].avoid)
+        source = (int) leg;
   pthread_mutex_unlock(&v->lock);
   return source;
 }

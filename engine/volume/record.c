@@ -134,7 +134,7 @@ record_judge(struct sf_volume *v, unsigned index) {
   char reason[128];
 
   EACH_LEG(leg, v->latest.in_sync & (legset) ~legbit(index))
-  others += v->leg[leg].meta.done == v->version;
+    others += v->leg[leg].meta.done == v->version;
   if (meta->failed)
     snprintf(reason, sizeof reason, "superblock write: %s", strerror(-meta->error));
   else
@@ -189,7 +189,7 @@ record_settle(struct sf_volume *v) {
       record_judge(v, leg);
   }
   EACH_LEG(leg, v->latest.in_sync)
-  all = all && v->leg[leg].meta.done == v->version;
+    all = all && v->leg[leg].meta.done == v->version;
   if (!all) {
     record_drive(v);
     return;
@@ -222,7 +222,7 @@ change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   }
   SF_MUST(in_sync != 0);
   EACH_LEG(leg, in_sync & (legset) ~v->latest.in_sync)
-  v->leg[leg].meta.failed = v->leg[leg].meta.overdue = false; /* of an earlier membership */
+    v->leg[leg].meta.failed = v->leg[leg].meta.overdue = false; /* of an earlier membership */
   v->latest.in_sync = in_sync;
   v->latest.faulty = faulty;
   v->latest.clean = clean;

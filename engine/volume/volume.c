@@ -183,7 +183,7 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
     return r;
   io->running = n;
   EACH_LEG(leg, args->legs)
-  v->leg[leg].running++;
+    v->leg[leg].running++;
   return 0;
 }
 
@@ -490,8 +490,8 @@ forgive(struct sf_volume *v) {
       !record_is_durable(v) || legcount(volume_serving(v)) < v->min_legs)
     return;
   EACH_LEG(leg, volume_serving(v))
-  if (v->leg[leg].flush_failed)
-    return;
+    if (v->leg[leg].flush_failed)
+      return;
   v->failed = false;
 }
 

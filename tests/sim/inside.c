@@ -95,7 +95,7 @@ inside_check_start(const struct sf_volume *v) {
   unsigned source = (unsigned) __builtin_ctz(v->latest.in_sync);
 
   EACH_LEG(leg, v->latest.in_sync)
-  sim.maps_were_bad = sim.maps_were_bad || !medium_maps_are_good(&sim.leg[leg]);
+    sim.maps_were_bad = sim.maps_were_bad || !medium_maps_are_good(&sim.leg[leg]);
   for (uint64_t e = 0; e < v->extents; e++) {
     if (!sim.maps_were_bad && (e + 1) * sim.extent_blocks <= sim.blocks_formatted &&
         sf_map_test(&v->unconverged, e) && !oracle_was_written(e))

@@ -180,7 +180,8 @@ tio_init(void) {
 void
 tio_free(void) {
   for (unsigned leg = 0; leg < sim.options.legs; leg++)
-    EACH_REGION(r, leg) region_release(r);
+    EACH_REGION(r, leg)
+      region_release(r);
   for (uint32_t i = 0; i < regions_cap; i++)
     if (regions[i].used) /* cancelled for real, and not told */
       region_release(&regions[i]);
@@ -622,8 +623,8 @@ host_cancel_by_device(void *ctx, struct sf_tio_device *pub) {
   struct sf_tio_canceled count = {0};
 
   EACH_REGION(r, device->leg)
-  if (r->life == sim.life && r->device == device->generation)
-    region_cancel(r, &count);
+    if (r->life == sim.life && r->device == device->generation)
+      region_cancel(r, &count);
   return count;
 }
 
@@ -633,8 +634,8 @@ host_cancel_by_handle(void *ctx, uint64_t handle) {
 
   for (unsigned leg = 0; leg < sim.options.legs; leg++)
     EACH_REGION(r, leg)
-  if (r->life == sim.life && r->handle == handle)
-    region_cancel(r, &count);
+      if (r->life == sim.life && r->handle == handle)
+        region_cancel(r, &count);
   if (count.real + count.detached + count.done == 0)
     count.done = 1;
   return count;
@@ -646,7 +647,7 @@ host_device_running(void *ctx, struct sf_tio_device *pub) {
   unsigned n = 0;
 
   EACH_REGION(r, device->leg)
-  n += r->device == device->generation;
+    n += r->device == device->generation;
   return n;
 }
 
@@ -654,16 +655,17 @@ host_device_running(void *ctx, struct sf_tio_device *pub) {
 
 void
 tio_leg_left(unsigned leg) {
-  EACH_REGION(r, leg) r->old = true;
+  EACH_REGION(r, leg)
+    r->old = true;
 }
 
 void
 tio_unpark(unsigned leg) {
   EACH_REGION(r, leg)
-  if (r->parked) {
-    r->parked = false;
-    event_add(sim.now_ns + random_below(5 * SIM_MS), EV_FINISH, region_index(r), r->generation);
-  }
+    if (r->parked) {
+      r->parked = false;
+      event_add(sim.now_ns + random_below(5 * SIM_MS), EV_FINISH, region_index(r), r->generation);
+    }
 }
 
 /* Any part of a write that was in flight may have landed. */
@@ -677,16 +679,16 @@ void
 tio_leg_gone(unsigned leg) {
   sim.leg[leg].device_dead = true;
   EACH_REGION(r, leg)
-  if (!r->finished) {
-    land_in_part(r);
-    r->finished = true;
-    r->parked = false;
-    r->error = -ENOTCONN;
-    if (r->life != sim.life)
-      region_release(r);
-    else
-      event_add(sim.now_ns + random_below(2 * SIM_MS), EV_TELL, region_index(r), r->generation);
-  }
+    if (!r->finished) {
+      land_in_part(r);
+      r->finished = true;
+      r->parked = false;
+      r->error = -ENOTCONN;
+      if (r->life != sim.life)
+        region_release(r);
+      else
+        event_add(sim.now_ns + random_below(2 * SIM_MS), EV_TELL, region_index(r), r->generation);
+    }
 }
 
 /* What a killed process has in flight goes on, is dropped, or lands in part; nobody is told. */
@@ -730,33 +732,33 @@ tio_have_it_too(unsigned leg, uint64_t offset) {
 bool
 tio_has_ghosts(unsigned leg) {
   EACH_REGION(r, leg)
-  if (r->life != sim.life)
-    return true;
+    if (r->life != sim.life)
+      return true;
   return false;
 }
 
 bool
 tio_has_lost(unsigned leg) {
   EACH_REGION(r, leg)
-  if (r->lost && !r->finished)
-    return true;
+    if (r->lost && !r->finished)
+      return true;
   return false;
 }
 
 void
 tio_doom_flush(unsigned leg) {
   EACH_REGION(r, leg)
-  if (r->op == SF_TIO_FLUSH && !r->finished)
-    r->doomed = true;
+    if (r->op == SF_TIO_FLUSH && !r->finished)
+      r->doomed = true;
 }
 
 bool
 tio_superblock_in_flight(unsigned leg, const struct region **found) {
   EACH_REGION(r, leg)
-  if (r->op == SF_TIO_WRITE && r->offset < SF_PROBE_OFFSET && !r->finished) {
-    *found = r;
-    return true;
-  }
+    if (r->op == SF_TIO_WRITE && r->offset < SF_PROBE_OFFSET && !r->finished) {
+      *found = r;
+      return true;
+    }
   return false;
 }
 
