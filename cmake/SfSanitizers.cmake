@@ -1,5 +1,10 @@
-# sf_sanitizers (target): instruments the target as SF_SANITIZE asks.
+# sf_sanitizers (target): instruments the target as SF_SANITIZE and SF_COVERAGE ask.
 function (sf_sanitizers target)
+  if (SF_COVERAGE)
+    # Threads count at once; what several programs ran is added up in one file per source.
+    target_compile_options (${target} PRIVATE --coverage -fprofile-update=atomic)
+    target_link_options (${target} PRIVATE --coverage)
+  endif ()
   if (SF_SANITIZE STREQUAL "address")
     set (flags -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   elseif (SF_SANITIZE STREQUAL "thread")
