@@ -71,17 +71,17 @@ draw_range(uint64_t *first, unsigned *n) {
   }
   if (*first >= sim.blocks)
     *first = 0;
+  *first -= *first % sim.options.block_sectors;
+  *n += sim.options.block_sectors - 1;
+  *n -= *n % sim.options.block_sectors;
   if (*n > sim.blocks - *first)
     *n = (unsigned) (sim.blocks - *first);
 }
 
 static void
 fill(void *data, uint32_t id, uint64_t first, unsigned n) {
-  for (unsigned i = 0; i < n; i++) {
-    uint32_t stamp[2] = {id, (uint32_t) (first + i + 1)};
-
-    memcpy((uint8_t *) data + (size_t) i * BLOCK, stamp, sizeof stamp);
-  }
+  for (unsigned i = 0; i < n; i++)
+    stamp_put(data, i, id, first + i);
 }
 
 /* ---- deadlines ---- */

@@ -129,6 +129,67 @@ inside_check_states(const struct sf_volume *v) {
   }
 }
 
+static bool
+is_written(const struct sf_volume *v, uint64_t block) {
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if ((op->kind != OP_READ || op->writing != 0) && op->offset / BLOCK <= block &&
+        block < (op->offset + op->length) / BLOCK)
+      return true;
+  }
+  return false;
+}
+
+/* May the leg differ from the source there? */
+static bool
+may_differ(const struct sf_volume *v, unsigned i, uint64_t extent) {
+  const struct leg *leg = &v->leg[i];
+
+  return sf_map_test(&v->unconverged, extent) ||
+         (!(volume_serving(v) >> i & 1) &&
+          (sf_map_test(&leg->stale, extent) || sf_map_test(&leg->unflushed, extent) ||
+           sf_map_test(&leg->flushing, extent)));
+}
+
+static void
+check_extent(const struct sf_volume *v, unsigned source, unsigned i, uint64_t extent) {
+  uint64_t end = (extent + 1) * sim.extent_blocks;
+  char text[1024];
+
+  for (uint64_t b = extent * sim.extent_blocks; b < end && b < v->size_bytes / BLOCK; b++)
+    if (sim.leg[source].now[b] != sim.leg[i].now[b] && !is_written(v, b)) {
+      oracle_explain(b, text, sizeof text);
+      sim_fail("leg %u (%s) and leg %u do not read alike now, and nothing says so: %s", i,
+               sf_leg_state_name(leg_state(&v->leg[i])), source, text);
+    }
+}
+
+/* What would each leg alone read?  Legs of the set the same, but where a write is under way or the
+ * volume knows that they are to be converged (R11); others too, but where the volume knows that they
+ * are stale (R13). */
+void
+inside_check_alike(const struct sf_volume *v) {
+  uint64_t bytes = v->size_bytes / BLOCK * sizeof *sim.leg[0].now;
+  unsigned source;
+
+  if (v->phase != PHASE_SERVING || volume_serving(v) == 0)
+    return;
+  COUNT(legs_compared);
+  source = (unsigned) __builtin_ctz(volume_serving(v));
+  for (unsigned i = 0; i < v->legs; i++) {
+    enum sf_leg_state state = leg_state(&v->leg[i]);
+
+    if (i == source || state == SF_STATE_MISSING || state == SF_STATE_FAULTY ||
+        v->leg[i].device == NULL ||
+        memcmp(sim.leg[source].now, sim.leg[i].now, (size_t) bytes) == 0)
+      continue;
+    for (uint64_t e = 0; e < v->extents; e++)
+      if (!may_differ(v, i, e) && differ(source, i, e))
+        check_extent(v, source, i, e);
+  }
+}
+
 enum sf_leg_state
 inside_leg_state(const struct sf_volume *v, unsigned leg) {
   return leg < v->legs ? leg_state(&v->leg[leg]) : SF_STATE_FAULTY;

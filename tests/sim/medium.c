@@ -107,16 +107,23 @@ landed_new(bool meta, uint64_t first, unsigned n) {
   return item;
 }
 
-/* The stamp of block i of a buffer; its own number must be that of the place it lands on. */
-static uint32_t
-stamp_of(const void *data, unsigned i, uint64_t block) {
+void
+stamp_put(void *data, unsigned i, uint32_t value, uint64_t block) {
+  uint32_t stamp[2] = {value, value == 0 ? 0 : (uint32_t) (block + 1)};
+
+  memcpy((uint8_t *) data + (size_t) i * BLOCK + sim.options.stamp_at, stamp, sizeof stamp);
+}
+
+uint32_t
+stamp_get(const void *data, unsigned i, uint64_t block) {
   uint32_t stamp[2];
 
-  memcpy(stamp, (const uint8_t *) data + (size_t) i * BLOCK, sizeof stamp);
+  memcpy(stamp, (const uint8_t *) data + (size_t) i * BLOCK + sim.options.stamp_at, sizeof stamp);
   if (stamp[0] == 0 && stamp[1] == 0)
     return 0;
   if (stamp[1] != block + 1)
-    sim_fail("data of block %u would land on block %lu", stamp[1] - 1, (unsigned long) block);
+    sim_fail("data of block %u where that of block %lu should be", stamp[1] - 1,
+             (unsigned long) block);
   return stamp[0];
 }
 
@@ -177,7 +184,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
     if (meta)
       memcpy(item->bytes + (size_t) i * BLOCK, (const uint8_t *) data + (size_t) i * BLOCK, BLOCK);
     else
-      item->value[i] = data == NULL ? 0 : stamp_of(data, i, block);
+      item->value[i] = data == NULL ? 0 : stamp_get(data, i, block);
     if (!item->has[i])
       continue;
     if (meta) {
@@ -214,14 +221,10 @@ medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, void *d
   for (unsigned i = 0; i < n; i++) {
     uint8_t *to = (uint8_t *) data + (size_t) i * BLOCK;
 
-    if (meta) {
+    if (meta)
       memcpy(to, leg->meta_now + (first + i) * BLOCK, BLOCK);
-    } else {
-      uint32_t value = leg->now[first + i];
-      uint32_t stamp[2] = {value, value == 0 ? 0 : (uint32_t) (first + i + 1)};
-
-      memcpy(to, stamp, sizeof stamp);
-    }
+    else
+      stamp_put(data, i, leg->now[first + i], first + i);
   }
 }
 

@@ -298,13 +298,9 @@ oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data) {
 
   oracle_step();
   for (unsigned i = 0; i < n; i++) {
-    uint32_t stamp[2];
     uint64_t b = first + i;
 
-    memcpy(stamp, (const uint8_t *) data + (size_t) i * BLOCK, sizeof stamp);
-    if (stamp[0] != 0 && stamp[1] != b + 1)
-      sim_fail("a read of block %lu returned block %u", (unsigned long) b, stamp[1] - 1);
-    saw(b, stamp[0], began);
+    saw(b, stamp_get(data, i, b), began);
     if (nodes[head[b]].next != 0) {
       collect(b, oldest);
       recheck_all(b);

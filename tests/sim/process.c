@@ -129,7 +129,8 @@ static void
 create(const struct sf_config *config, const struct sf_assembly *assembly,
        const struct sf_leg_found *found) {
   struct sf_volume_host host = tio_host;
-  struct sf_volume_params params = {.config = config, .assembly = assembly, .block_bytes = BLOCK};
+  struct sf_volume_params params = {
+      .config = config, .assembly = assembly, .block_bytes = BLOCK * sim.options.block_sectors};
   int r;
 
   host.timer = host_timer;

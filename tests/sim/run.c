@@ -7,7 +7,13 @@
 #include "sim/main.h"
 #include "sim/sim.h"
 
-enum { HEAL_POLL_MS = 200, HEAL_S = 240, IDLE_S = 30, GROWTH_EXTENTS = 3 };
+enum {
+  HEAL_POLL_MS = 200,
+  HEAL_S = 240,
+  IDLE_S = 30,
+  GROWTH_EXTENTS = 3,
+  ALIKE_STEPS = 64, /* all blocks of all legs are compared: one step in so many */
+};
 
 struct sim sim;
 
@@ -339,6 +345,8 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
     process_stopped();
     if (sim.volume != NULL)
       inside_check_states(sim.volume);
+    if (sim.volume != NULL && sim.steps % ALIKE_STEPS == 0)
+      inside_check_alike(sim.volume);
     trust_check();
     worker->ops_in_run = sim.ops_begun;
     if (!sim.healing &&

@@ -5,8 +5,8 @@
  * within a bound every request must be answered, every leg be in sync and all be equal.
  *
  * What is kept of data is one 32-bit stamp per 512-byte block: the number of the write that put it
- * there, 0 for zeros.  A buffer carries the stamp and the block's own number in the first 8 bytes of
- * each block.  The metadata area is kept byte by byte.
+ * there, 0 for zeros.  A buffer carries the stamp and the block's own number in 8 bytes of each block, at
+ * a place that the seed draws, and zeros elsewhere.  The metadata area is kept byte by byte.
  *
  *      run.c      one run: chaos, healing, final questions
  *      swarm.c    what this seed draws
@@ -58,6 +58,8 @@ struct options {
   unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille, trim_permille;
   unsigned rest_permille; /* of the answers, after which a client rests */
   unsigned blocks_most;   /* of a request */
+  unsigned stamp_at;      /* where in a block its contents are */
+  unsigned block_sectors; /* what the legs can write by itself; requests are aligned to it */
   unsigned hot_permille;  /* aimed at a few blocks */
   uint64_t fault_gap_ns;  /* mean time between faults; 0 = none */
   unsigned stall_weight, hang_weight, slow_weight, error_weight, gone_weight, lost_weight,
@@ -187,6 +189,11 @@ void medium_blank(struct sim_leg *leg,
 bool medium_is_clean(const struct sim_leg *leg);
 
 /* ---- blocks (oracle.c) ---- */
+
+/* The stamp of block i of a buffer. */
+void stamp_put(void *data, unsigned i, uint32_t value, uint64_t block);
+/* Its own number must be that of the place where it lands, or from where it was read. */
+uint32_t stamp_get(const void *data, unsigned i, uint64_t block);
 
 void oracle_init(void);
 void oracle_free(void);
@@ -330,6 +337,7 @@ bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 unsigned inside_needs(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
+void inside_check_alike(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
 
@@ -357,6 +365,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(departures)                                                                              \
   COUNTED(map_flips)                                                                               \
   COUNTED(starts_compared)                                                                         \
+  COUNTED(legs_compared)                                                                           \
   COUNTED(resets)                                                                                  \
   COUNTED(flips)                                                                                   \
   COUNTED(damages)                                                                                 \

@@ -121,6 +121,8 @@ draw_clients(struct options *o) {
   DRAW(trim_permille, one_in(2) ? some(0, 1000) : 0);
   DRAW(blocks_most, one_in(4) ? REQUEST_BLOCKS_MAX : some(1, 48));
   DRAW(hot_permille, one_in(2) ? some(0, 900) : 0);
+  DRAW(stamp_at, 8 * some(0, BLOCK / 8 - 1));
+  DRAW(block_sectors, one_in(5) ? 8 : 1);
   DRAW(give_up_permyriad, one_in(3) ? some(0, 500) : 0);
 }
 
@@ -247,11 +249,12 @@ swarm_print(const struct options *o, FILE *to) {
             (unsigned long) (o->latency_ns[i] / SIM_US), MS(o->leg_timeout_ns[i]));
   fprintf(to,
           "  clients: %u, ops %lu, think %lu us, read:write:zero:flush %u:%u:%u:%u, fua %u/1000, "
-          "trim %u/1000, blocks to %u, hot %u/1000, give up %u/10000, rest %u/1000 for %lu ms\n",
+          "trim %u/1000, blocks to %u of %u sectors, hot %u/1000, give up %u/10000, rest %u/1000 "
+          "for %lu ms\n",
           o->clients, (unsigned long) o->ops, (unsigned long) (o->think_ns / SIM_US),
           o->read_weight, o->write_weight, o->zero_weight, o->flush_weight, o->fua_permille,
-          o->trim_permille, o->blocks_most, o->hot_permille, o->give_up_permyriad, o->rest_permille,
-          MS(o->rest_ns));
+          o->trim_permille, o->blocks_most, o->block_sectors, o->hot_permille, o->give_up_permyriad,
+          o->rest_permille, MS(o->rest_ns));
   fprintf(to,
           "  faults: every %lu ms, stall:hang:slow:error:gone:lost:flush-error:flip:damage "
           "%u:%u:%u:%u:%u:%u:%u:%u:%u, stalls %lu ms, all may stall %d\n",

@@ -12,7 +12,7 @@
 struct buffer {
   struct sf_tio_buffer pub; /* first */
   unsigned refs;
-  bool whole; /* metadata: it uses whole blocks, and data only the head of each */
+  bool whole; /* metadata: it uses whole blocks, and data only one place in each */
   struct buffer *next;
 };
 
@@ -79,6 +79,17 @@ buffer_unref(struct sf_tio_buffer *pub) {
   } else {
     b->next = free_large;
     free_large = b;
+  }
+}
+
+static void
+buffers_free(struct buffer **list) {
+  while (*list != NULL) {
+    struct buffer *b = *list;
+
+    *list = b->next;
+    free(b->pub.data);
+    free(b);
   }
 }
 
@@ -185,6 +196,8 @@ tio_free(void) {
   for (uint32_t i = 0; i < regions_cap; i++)
     if (regions[i].used) /* cancelled for real, and not told */
       region_release(&regions[i]);
+  buffers_free(&free_small); /* the next seed's stamps stand elsewhere */
+  buffers_free(&free_large);
 }
 
 struct sf_tio_device *
@@ -213,11 +226,10 @@ static bool
 changes_nothing(const struct sim_leg *leg, const struct sf_tio_buffer *buffer, uint64_t offset,
                 uint64_t length, const struct sf_tio_region *want) {
   for (uint64_t at = offset; at < offset + length; at += BLOCK) {
-    uint32_t stamp;
+    uint64_t block = (at - sim.data_offset) / BLOCK;
 
-    memcpy(&stamp, (const uint8_t *) buffer->data + (at - offset), sizeof stamp);
     if (at >= want->offset && at < want->offset + want->length &&
-        stamp != leg->now[(at - sim.data_offset) / BLOCK])
+        stamp_get(buffer->data, (unsigned) ((at - offset) / BLOCK), block) != leg->now[block])
       return false;
   }
   return true;
@@ -716,11 +728,12 @@ tio_have_it_too(unsigned leg, uint64_t offset) {
       bool same = i != leg && sim.leg_state[i] == SF_STATE_IN_SYNC;
 
       for (uint64_t at = 0; same && at < r->length; at += BLOCK) {
+        uint64_t block = (offset + at) / BLOCK;
         uint32_t stamp = 0;
 
         if (r->op == SF_TIO_WRITE)
-          memcpy(&stamp, (const uint8_t *) r->buffer->data + at, sizeof stamp);
-        same = sim.leg[i].now[(offset + at) / BLOCK] == stamp;
+          stamp = stamp_get(r->buffer->data, (unsigned) (at / BLOCK), block);
+        same = sim.leg[i].now[block] == stamp;
       }
       have += same;
     }
