@@ -398,6 +398,7 @@ struct sf_op *op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, ui
 void
 op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
 bool op_is_in_the_way(const struct sf_op *copy);
+bool op_is_passed(const struct sf_op *op); /* by a copy that has not ended */
 bool op_only_waits(const struct sf_op *op);
 void op_unlist(struct sf_op *op);
 void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */

@@ -375,14 +375,15 @@ op_suspend(struct sf_op *op) {
   v->suspended++;
 }
 
-/* A copy that passed it must end before it is sent anew. */
-static bool
-is_passed(const struct sf_op *op) {
+/* A copy that passed it must end before it is sent anew, whatever it waited for meanwhile. */
+bool
+op_is_passed(const struct sf_op *op) {
+  if (!op->passable)
+    return false;
   for (const struct sf_list *l = op->link.next; l != &op->volume->active; l = l->next) {
     const struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->passable && later->kind == OP_COPY && later->sm.state != OP_WAITING &&
-        overlap(op, later))
+    if (later->kind == OP_COPY && later->sm.state != OP_WAITING && overlap(op, later))
       return true;
   }
   return false;
@@ -644,7 +645,7 @@ op_tick(struct sf_volume *v) {
        l = next, next = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.state == OP_RUNNING && op->retry && waits_for(op) == 0 && !is_passed(op))
+    if (op->sm.state == OP_RUNNING && op->retry && waits_for(op) == 0 && !op_is_passed(op))
       op_resend(op);
   }
   v->starved_ns = v->now_ns - oldest > 3 * v->config.deadline_ns[SF_WRITE_KIND] ? oldest : 0;

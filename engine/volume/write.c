@@ -20,6 +20,11 @@ write_run(struct sf_op *op) {
     op->gated = true;
     return;
   }
+  if (op_is_passed(op)) { /* while it waited for its intent */
+    op->gated = false;
+    op->retry = true;
+    return;
+  }
   args.spent_ns = op->gated ? v->now_ns - op->gated_ns : 0;
   op->gated = false;
   for (unsigned i = 0; i < v->legs; i++) {
