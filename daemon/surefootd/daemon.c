@@ -1,4 +1,3 @@
-/* The life of the whole: check everything, start everything, stop everything. */
 #include "daemon.h"
 
 #include <errno.h>
@@ -8,24 +7,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "answers.h"
-#include "clients.h"
-#include "log.h"
-#include "metrics.h"
-#include "netlink.h"
-#include "notify.h"
-#include "reload.h"
-#include "volume.h"
-
-struct volume *
-daemon_find(struct daemon *daemon, const char *name) {
-  SF_LIST_EACH(entry, &daemon->volumes) {
-    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
-    if (strcmp(volume_name(volume), name) == 0)
-      return volume;
-  }
-  return NULL;
-}
+#include "common/log.h"
+#include "device/netlink.h"
+#include "monitor/metrics.h"
+#include "monitor/notify.h"
+#include "requests/answers.h"
+#include "requests/clients.h"
+#include "requests/reload.h"
+#include "volumes/volume.h"
 
 /* ---- what others hear of it ---- */
 
@@ -43,13 +32,13 @@ tell_ready(struct daemon *daemon) {
   daemon->ready = true;
   daemon->start_timer = sd_event_source_disable_unref(daemon->start_timer);
   log_notice(NULL, "ready");
-  notify_ready(daemon);
+  notify_ready(&daemon->volumes);
 }
 
 static void
 on_link_dead(void *ctx, unsigned index) {
   struct daemon *daemon = ctx;
-  SF_LIST_EACH(entry, &daemon->volumes) {
+  SF_LIST_EACH(entry, &daemon->volumes.list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (volume->device.state != DEVICE_NONE && volume->device.index == index)
       device_link_dead(&volume->device);
@@ -62,10 +51,12 @@ is_tried(const struct volume *volume) {
   return volume->tried && (volume_state(volume) != VOLUME_SERVING || volume->device.tried);
 }
 
-void
-daemon_volume_changed(struct daemon *daemon) {
+/* Something has changed that systemd or the operator is told in one line. */
+static void
+on_volume_changed(void *ctx) {
+  struct daemon *daemon = ctx;
   bool all_tried = true;
-  SF_LIST_EACH(entry, &daemon->volumes) {
+  SF_LIST_EACH(entry, &daemon->volumes.list) {
     const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     all_tried = is_tried(volume) && all_tried;
     if (volume->device.state == DEVICE_ATTACHED && !daemon->listener)
@@ -76,7 +67,7 @@ daemon_volume_changed(struct daemon *daemon) {
   if (!daemon->ready && all_tried)
     tell_ready(daemon);
   else
-    notify_status(daemon);
+    notify_status(&daemon->volumes);
 }
 
 /* ---- stop ---- */
@@ -84,18 +75,20 @@ daemon_volume_changed(struct daemon *daemon) {
 static int
 on_sweep(sd_event_source *source, void *userdata) {
   struct daemon *daemon = userdata;
-  SF_LIST_EACH(entry, &daemon->volumes) {
+  SF_LIST_EACH(entry, &daemon->volumes.list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (volume_state(volume) == VOLUME_GONE)
       volume_destroy(volume);
   }
-  if (daemon->stopping && sf_list_empty(&daemon->volumes))
+  if (daemon->stopping && sf_list_empty(&daemon->volumes.list))
     sd_event_exit(daemon->event, 0);
   return 0;
 }
 
-void
-daemon_volume_gone(struct daemon *daemon, struct volume *volume) {
+/* Not at once: it is the volume that calls. */
+static void
+on_volume_gone(void *ctx) {
+  struct daemon *daemon = ctx;
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
 }
 
@@ -118,7 +111,7 @@ tell_what_files_lack(struct daemon *daemon) {
   if (plan_load(daemon->settings.volumes, daemon->settings.runtime, &plan, ignore_problem, NULL) <
       0)
     return;
-  SF_LIST_EACH(entry, &daemon->volumes) {
+  SF_LIST_EACH(entry, &daemon->volumes.list) {
     const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     const char *name = volume_name(volume);
     struct plan_volume *said = plan_find(&plan, name);
@@ -135,9 +128,9 @@ on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *user
     return 0;
   daemon->stopping = true;
   log_notice(NULL, "stopping");
-  notify_stopping(daemon);
+  notify_stopping();
   tell_what_files_lack(daemon);
-  SF_LIST_EACH(entry, &daemon->volumes)
+  SF_LIST_EACH(entry, &daemon->volumes.list)
     volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
   return 0;
@@ -174,7 +167,7 @@ daemon_check(struct daemon *daemon, struct plan *plan) {
 static int
 on_start_too_long(sd_event_source *source, uint64_t usec, void *userdata) {
   struct daemon *daemon = userdata;
-  SF_LIST_EACH(entry, &daemon->volumes) {
+  SF_LIST_EACH(entry, &daemon->volumes.list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (!is_tried(volume))
       log_warning(volume_name(volume), "does not serve yet; the others do not wait for it");
@@ -219,14 +212,14 @@ static int
 start_volumes(struct daemon *daemon, struct plan *plan) {
   struct volume *volume;
   for (unsigned i = 0; i < plan->volumes; i++) {
-    int r = volume_create(daemon, plan->volume[i], &volume);
+    int r = volume_create(&daemon->volumes, plan->volume[i], &volume);
     if (r < 0) {
       log_error(plan->volume[i]->config.name, "%s", strerror(-r));
       return r;
     }
     plan->volume[i] = NULL;
   }
-  SF_LIST_EACH(entry, &daemon->volumes)
+  SF_LIST_EACH(entry, &daemon->volumes.list)
     volume_start(SF_LIST_ENTRY(entry, struct volume, entry));
   return 0;
 }
@@ -248,8 +241,14 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
   daemon->hook = (struct hook){.event = daemon->event, .settings = &daemon->settings};
   daemon->events.published = on_event;
   daemon->events.ctx = daemon;
+  daemon->volumes.event = daemon->event;
+  daemon->volumes.settings = &daemon->settings;
+  daemon->volumes.events = &daemon->events;
+  daemon->volumes.changed = on_volume_changed;
+  daemon->volumes.gone = on_volume_gone;
+  daemon->volumes.ctx = daemon;
   if (r == 0 && daemon->settings.metrics_address[0]) {
-    r = metrics_create(daemon, &daemon->metrics);
+    r = metrics_create(&daemon->volumes, &daemon->metrics);
     if (r < 0)
       log_error(NULL, "metrics at %s:%u: %s", daemon->settings.metrics_address,
                 daemon->settings.metrics_port, strerror(-r));
@@ -260,12 +259,12 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
     daemon->started = true;
     if (plan->volumes == 0)
       log_notice(NULL, "no volume yet: %s holds no *.conf", daemon->settings.volumes);
-    daemon_volume_changed(daemon);
+    on_volume_changed(daemon);
     r = sd_event_loop(daemon->event);
     if (r < 0)
       log_error(NULL, "the event loop failed: %s", strerror(-r));
   }
-  SF_LIST_EACH(entry, &daemon->volumes)
+  SF_LIST_EACH(entry, &daemon->volumes.list)
     volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
   metrics_destroy(daemon->metrics);
   clients_destroy(daemon->clients);

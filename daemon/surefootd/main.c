@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "daemon.h"
-#include "log.h"
 
 static const char usage[] =
     "usage: surefootd [-c FILE] [--check]\n\n"
@@ -55,7 +55,7 @@ main(int argc, char **argv) {
     return 2;
   }
   log_open();
-  sf_list_init(&daemon.volumes);
+  sf_list_init(&daemon.volumes.list);
   if (daemon_check(&daemon, &plan) < 0)
     return 1;
   if (check) {

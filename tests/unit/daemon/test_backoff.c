@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "backoff.h"
+#include "common/backoff.h"
 
 #define SECOND UINT64_C(1000000)
 

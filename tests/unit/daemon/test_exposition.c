@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "exposition.h"
+#include "monitor/exposition.h"
 
 static const char status[] =
     "[{'name':'v0','state':'degraded','size_bytes':1024,'legs_in_sync':1,'min_legs':1,"

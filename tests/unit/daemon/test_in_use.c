@@ -18,7 +18,7 @@
 #include <linux/fuse.h>
 #include <linux/loop.h>
 
-#include "in_use.h"
+#include "device/in_use.h"
 
 enum { HANGS_S = 10, DISK_BYTES = 1 << 20 };
 

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "job.h"
+#include "common/job.h"
 
 struct answer {
   bool there;

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "config/keys.h"
-#include "kept_legs.h"
+#include "files/kept_legs.h"
 
 #define HEAD  "[volume]\nname = v\nmin_legs = 1\n"
 #define LEG_A "[leg a]\npath = /a\n"

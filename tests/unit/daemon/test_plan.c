@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "plan.h"
+#include "files/plan.h"
 
 static char folder[] = "/tmp/test-plan-XXXXXX";
 

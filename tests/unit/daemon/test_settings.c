@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "settings.h"
+#include "files/settings.h"
 
 static char file[] = "/tmp/test-settings-XXXXXX";
 

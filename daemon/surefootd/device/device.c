@@ -1,0 +1,464 @@
+#include "device/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "control/text.h"
+#include "device/in_use.h"
+#include "device/netlink.h"
+
+#define SECOND_US UINT64_C(1000000)
+
+enum {
+  ATTACH_S = 15, /* netlink, and one block read through the device */
+  DETACH_S = 15, /* what a disconnect may take before it is given up */
+  /* How often the kernel looks whether a request's server has been replaced: so long may a request wait
+   * that a killed server had.  The price: while a volume waits for too few legs, the kernel logs
+   * "Possible stuck request" at this pace. */
+  LOOK_AGAIN_MS = 2000,
+  PROOF_BYTES = 4096,
+  STOP_TRIES = 4, /* udev looks into a device for a moment, and an unmount takes one */
+  STOP_PAUSE_MS = 250,
+};
+
+static const char *const state_name[] = {"none",     "waiting for its server", "attaching",
+                                         "attached", "not attached",           "stopping"};
+
+/* ---- in a child: it may block ---- */
+
+static bool
+read_sysfs(const struct device *device, const char *name, char *text, int size) {
+  char path[128];
+  snprintf(path, sizeof path, "/sys/block/nbd%u/%s", device->index, name);
+  FILE *file = fopen(path, "re");
+  if (!file)
+    return false;
+  bool there = fgets(text, size, file) != NULL;
+  fclose(file);
+  if (there)
+    text[strcspn(text, "\n")] = '\0';
+  return there;
+}
+
+/* A request keeps the time that was in force when it was sent. */
+static int
+set_look_again(const struct device *device) {
+  char path[128], text[16];
+  if (device->timeout_s != 0)
+    return 0;
+  snprintf(path, sizeof path, "/sys/block/nbd%u/queue/io_timeout", device->index);
+  int len = snprintf(text, sizeof text, "%d", LOOK_AGAIN_MS);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  int r = fd < 0 ? -ENODEV : write(fd, text, (size_t) len) != len ? -errno : 0;
+  if (fd >= 0)
+    close(fd);
+  return r;
+}
+
+/* The kernel's yes to a reconnection says nothing: only what is read through the device does. */
+static int
+prove(const struct device *device) {
+  int fd = open(device->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+  if (fd < 0)
+    return errno == ENOENT ? -ENODEV : -errno;
+  void *block = aligned_alloc(PROOF_BYTES, PROOF_BYTES);
+  ssize_t got = block ? pread(fd, block, PROOF_BYTES, 0) : -1;
+  int r = got == PROOF_BYTES ? 0 : got < 0 ? -errno : -EIO;
+  free(block);
+  close(fd);
+  return r;
+}
+
+static struct netlink_device
+to_netlink(const struct device *device) {
+  return (struct netlink_device){
+      .index = device->index,
+      .fd = device->connection.fd,
+      .size_bytes = device->connection.size_bytes,
+      .block_bytes = device->connection.block_bytes,
+      .server_flags = device->connection.flags,
+      .timeout_s = device->timeout_s,
+      .dead_timeout_s = device->dead_timeout_s,
+      .identifier = device->identifier,
+  };
+}
+
+bool
+device_is_ours(const struct device *device) {
+  char backend[64];
+  return device->identifier[0] && read_sysfs(device, "backend", backend, sizeof backend) &&
+         strcmp(backend, device->identifier) == 0;
+}
+
+static int
+attach(void *arg) {
+  const struct device *device = arg;
+  struct netlink_device netlink = to_netlink(device);
+  char pid[32];
+  int r;
+  if (!read_sysfs(device, "pid", pid, sizeof pid))
+    r = netlink_connect(&netlink);
+  else if (device_is_ours(device))
+    r = netlink_reconnect(&netlink);
+  else
+    r = -EBUSY;
+  if (r == 0)
+    r = set_look_again(device);
+  return r == 0 ? prove(device) : r;
+}
+
+/* Held exclusively, so that nobody mounts it in between. */
+static int
+detach(void *arg) {
+  const struct device *device = arg;
+  struct netlink_device netlink = to_netlink(device);
+  if (!device_is_ours(device))
+    return 0;
+  int fd = open(device->path, O_RDONLY | O_EXCL | O_CLOEXEC);
+  if (fd < 0)
+    return -errno;
+  int r = netlink_disconnect(&netlink);
+  close(fd);
+  return r;
+}
+
+/* Requests that a server had already are sent again after the time to look again, to the next one or
+ * to none: then dead_timeout counts for them as for all others.  A longer time would keep one whose
+ * answer was lost in the stop waiting although the next server is there. */
+static int
+leave(void *arg) {
+  struct netlink_device netlink = to_netlink(arg);
+  netlink.timeout_s = LOOK_AGAIN_MS / 1000;
+  return netlink_set_timeouts(&netlink);
+}
+
+/* ---- states ---- */
+
+static void
+move(struct device *device, enum device_state state) {
+  if (device->state == state)
+    return;
+  device->state = state;
+  device->changed(device->ctx);
+}
+
+static void
+drop_connection(struct device *device) {
+  if (device->connection.fd < 0)
+    return;
+  /* The kernel has it too: to both ends it is over now. */
+  shutdown(device->connection.fd, SHUT_RDWR);
+  close(device->connection.fd);
+  device->connection.fd = -1;
+}
+
+static void
+note_reason(struct device *device, const char *text) {
+  if (strcmp(device->reason, text) != 0)
+    log_error(device->volume, "%s: %s", device->path, text);
+  snprintf(device->reason, sizeof device->reason, "%s", text);
+}
+
+static void
+explain(struct device *device, int error) {
+  char text[sizeof device->reason];
+  switch (-error) {
+  case ENOENT:
+    snprintf(text, sizeof text, "this kernel has no NBD client: modprobe nbd");
+    break;
+  case EBUSY:
+    snprintf(text, sizeof text,
+             "%s is in use by something else (nbd-client -d %s frees it, another device in the "
+             "volume's file avoids it)",
+             device->path, device->path);
+    break;
+  case EPERM:
+  case EACCES:
+    snprintf(text, sizeof text, "not allowed: the kernel's NBD client needs root");
+    break;
+  case ENODEV:
+    snprintf(text, sizeof text, "the kernel has attached it, but there is no such device");
+    break;
+  case ETIMEDOUT:
+    snprintf(text, sizeof text, "no block could be read through it in %d s", ATTACH_S);
+    break;
+  default:
+    snprintf(text, sizeof text, "%s", strerror(-error));
+  }
+  note_reason(device, text);
+}
+
+static int
+on_try_again(sd_event_source *source, uint64_t usec, void *userdata) {
+  struct device *device = userdata;
+  if (device->state == DEVICE_FAILED)
+    device->wants(device->ctx);
+  return 0;
+}
+
+static void
+try_later(struct device *device) {
+  uint64_t now = 0;
+  drop_connection(device);
+  device->tried = true;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  sd_event_now(device->event, CLOCK_MONOTONIC, &now);
+  uint64_t wait_us = backoff_failed(&device->backoff, now);
+  sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC,
+                             wait_us < SECOND_US ? SECOND_US : wait_us, 0, on_try_again, device);
+  move(device, DEVICE_FAILED);
+}
+
+static void
+fail(struct device *device, int error) {
+  explain(device, error);
+  try_later(device);
+}
+
+void
+device_no_connection(struct device *device, const char *why) {
+  if (device->state == DEVICE_NONE || device->state == DEVICE_STOPPING)
+    return;
+  note_reason(device, why);
+  try_later(device);
+}
+
+static void
+on_attached(void *ctx, int error) {
+  struct device *device = ctx;
+  uint64_t now = 0;
+  device->job = NULL;
+  if (error) {
+    fail(device, error);
+    return;
+  }
+  sd_event_now(device->event, CLOCK_MONOTONIC, &now);
+  backoff_well(&device->backoff, now);
+  device->reason[0] = '\0';
+  device->tried = true;
+  log_notice(device->volume, "%s is attached", device->path);
+  move(device, DEVICE_ATTACHED);
+}
+
+void
+device_connect(struct device *device, const struct probe_result *connection, const char *uuid) {
+  if (device->state == DEVICE_NONE || device->state == DEVICE_STOPPING) {
+    close(connection->fd);
+    return;
+  }
+  job_cancel(device->job);
+  device->job = NULL;
+  drop_connection(device);
+  device->connection = *connection;
+  snprintf(device->identifier, sizeof device->identifier, "%s", uuid);
+  move(device, DEVICE_ATTACHING);
+  int r = job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
+                    on_attached, device, &device->job);
+  if (r < 0)
+    fail(device, r);
+}
+
+void
+device_server_gone(struct device *device) {
+  if (device->state == DEVICE_NONE || device->state == DEVICE_STOPPING)
+    return;
+  job_cancel(device->job);
+  device->job = NULL;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  device->lets_go = false;
+  drop_connection(device);
+  move(device, DEVICE_WAITING);
+}
+
+/* While the kernel takes the old connection for alive, it would not take a new one. */
+static void
+go_on(struct device *device) {
+  device->lets_go = false;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  if (device->state == DEVICE_WAITING)
+    device->wants(device->ctx);
+}
+
+static int
+on_not_told(sd_event_source *source, uint64_t usec, void *userdata) {
+  go_on(userdata);
+  return 0;
+}
+
+void
+device_grown(struct device *device) {
+  if (device->state != DEVICE_ATTACHED)
+    return;
+  log_info(device->volume, "%s is attached anew, with the new size", device->path);
+  drop_connection(device);
+  device->lets_go = true;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC, SECOND_US, 0,
+                             on_not_told, device);
+  move(device, DEVICE_WAITING);
+}
+
+void
+device_link_dead(struct device *device) {
+  if (device->lets_go) {
+    go_on(device);
+    return;
+  }
+  if (device->state != DEVICE_ATTACHED)
+    return;
+  log_warning(device->volume, "%s has lost its connection", device->path);
+  drop_connection(device);
+  move(device, DEVICE_WAITING);
+  device->wants(device->ctx);
+}
+
+/* ---- the end ---- */
+
+bool
+device_in_use(const struct device *device, char *why, size_t size) {
+  const char *name = device->path + strlen("/dev/");
+  return device->state != DEVICE_NONE && in_use(name, why, size);
+}
+
+static void
+end_stop(struct device *device) {
+  drop_connection(device);
+  device->stopped(device->ctx);
+}
+
+static void
+on_left(void *ctx, int error) {
+  struct device *device = ctx;
+  device->job = NULL;
+  if (error)
+    log_warning(device->volume, "%s: its timeouts could not be set: %s", device->path,
+                strerror(-error));
+  end_stop(device);
+}
+
+static void
+leave_it(struct device *device, const char *why) {
+  device->left = true;
+  log_warning(
+      device->volume,
+      "%s stays, without a server: %s; its requests wait for %llu s for the next start, then "
+      "they fail",
+      device->path, why, (unsigned long long) device->dead_timeout_s);
+  int r = job_start(device->event, DETACH_S * SECOND_US, leave, device, -1, on_left, device,
+                    &device->job);
+  if (r < 0)
+    on_left(device, r);
+}
+
+static void
+on_detached(void *ctx, int error) {
+  struct device *device = ctx;
+  device->job = NULL;
+  if (error) {
+    leave_it(device, error == -EBUSY       ? "somebody holds it"
+                     : error == -ETIMEDOUT ? "it does not answer"
+                                           : strerror(-error));
+    return;
+  }
+  log_info(device->volume, "%s is detached", device->path);
+  end_stop(device);
+}
+
+static void try_to_stop(struct device *device);
+
+static int
+on_stop_pause(sd_event_source *source, uint64_t usec, void *userdata) {
+  try_to_stop(userdata);
+  return 0;
+}
+
+static void
+try_to_stop(struct device *device) {
+  char why[200];
+  device->timer = sd_event_source_disable_unref(device->timer);
+  bool used = device_in_use(device, why, sizeof why);
+  if (used && ++device->stop_tries < STOP_TRIES &&
+      sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC,
+                                 STOP_PAUSE_MS * 1000, 0, on_stop_pause, device) >= 0)
+    return;
+  if (used) {
+    leave_it(device, why);
+    return;
+  }
+  int r = job_start(device->event, DETACH_S * SECOND_US, detach, device, -1, on_detached, device,
+                    &device->job);
+  if (r < 0)
+    on_detached(device, r);
+}
+
+void
+device_stop(struct device *device) {
+  if (device->state == DEVICE_NONE) {
+    device->stopped(device->ctx);
+    return;
+  }
+  /* One that was being attached may be so any moment; one that could not be attached again is so still. */
+  bool attached = device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING ||
+                  device_is_ours(device);
+  job_cancel(device->job);
+  device->job = NULL;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  device->state = DEVICE_STOPPING;
+  device->left = false;
+  if (!attached) {
+    end_stop(device);
+    return;
+  }
+  device->stop_tries = 0;
+  device->lets_go = false;
+  try_to_stop(device);
+}
+
+void
+device_after_stop(struct device *device) {
+  if (device->state == DEVICE_STOPPING)
+    device->state = device->left ? DEVICE_WAITING : DEVICE_NONE;
+}
+
+/* ---- the beginning ---- */
+
+void
+device_begin(struct device *device, const struct sf_config *config) {
+  device->state = DEVICE_NONE;
+  device->connection.fd = -1;
+  memcpy(device->path, config->device, sizeof device->path);
+  device->timeout_s = config->device_timeout_ns / 1000000000;
+  device->dead_timeout_s = config->device_dead_timeout_ns / 1000000000;
+  device->reason[0] = device->identifier[0] = '\0';
+  device->tried = device->path[0] == '\0';
+  device->backoff = (struct backoff){0};
+  if (!device->path[0])
+    return;
+  device->index = (unsigned) strtoul(device->path + strlen("/dev/nbd"), NULL, 10);
+  device->state = DEVICE_WAITING;
+}
+
+json_t *
+device_describe(const struct device *device) {
+  if (device->state == DEVICE_NONE)
+    return json_null();
+  return json_pack("{ss ss so}", "path", device->path, "state", state_name[device->state], "reason",
+                   sf_text_to_json(device->reason));
+}
+
+void
+device_end(struct device *device) {
+  job_cancel(device->job);
+  device->job = NULL;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  if (device->connection.fd >= 0)
+    close(device->connection.fd);
+  device->connection.fd = -1;
+  device->state = DEVICE_NONE;
+}

@@ -1,0 +1,92 @@
+/* The kernel's block device of a volume, /dev/nbdN.
+ *
+ *      waiting ──► attaching ──► attached ──► waiting      the server ended: the kernel keeps what is
+ *                      │                                   asked for device_dead_timeout
+ *                      └──► failed ──► attaching           tried again with back-off
+ *
+ * The kernel gives no server up that lives (TIMEOUT 0), since a volume may rightly wait long for its
+ * legs.  What it had sent to a server that died it sends again to the next one when it looks, which
+ * queue/io_timeout makes it do every two seconds.
+ *
+ * A device that somebody uses is not taken away when the daemon stops: it waits for a server, as after
+ * a crash, and only after device_dead_timeout its requests fail. */
+#ifndef SUREFOOTD_DEVICE_H
+#define SUREFOOTD_DEVICE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <systemd/sd-event.h>
+
+#include <surefoot/config.h>
+
+#include "common/backoff.h"
+#include "common/job.h"
+#include "server/probe.h"
+
+enum device_state {
+  DEVICE_NONE, /* the volume has none */
+  DEVICE_WAITING,
+  DEVICE_ATTACHING,
+  DEVICE_ATTACHED,
+  DEVICE_FAILED,
+  DEVICE_STOPPING,
+};
+
+struct device {
+  /* The owner's, before device_begin. */
+  sd_event *event;
+  const char *volume; /* the name, for the log */
+  /* It needs a connection to the server: device_connect is to follow. */
+  void (*wants)(void *ctx);
+  /* Its state has changed. */
+  void (*changed)(void *ctx);
+  /* The answer to device_stop. */
+  void (*stopped)(void *ctx);
+  void *ctx;
+
+  enum device_state state;
+  char path[SF_DEVICE_PATH_MAX];
+  unsigned index;
+  uint64_t timeout_s, dead_timeout_s;
+  char identifier[40];
+  struct probe_result connection; /* fd: ours of the connection that the kernel has; -1: none */
+  struct job *job;
+  sd_event_source *timer;
+  struct backoff backoff;
+  bool lets_go; /* its connection was ended by us, and the kernel has not said yet that it knows */
+  unsigned stop_tries;
+  bool left;        /* by a stop, since somebody uses it */
+  bool tried;       /* attached, or failed, once */
+  char reason[320]; /* why it is not attached */
+};
+
+/* What the configuration says from here on.  Without a device: nothing else does anything. */
+void device_begin(struct device *device, const struct sf_config *config);
+
+/* A proven connection; takes its descriptor over.  uuid guards against another volume's device. */
+void device_connect(struct device *device, const struct probe_result *connection, const char *uuid);
+/* There is no connection to be had. */
+void device_no_connection(struct device *device, const char *why);
+/* The server has ended. */
+void device_server_gone(struct device *device);
+/* The volume has grown: a connection has the size of its beginning, so a new one is needed. */
+void device_grown(struct device *device);
+/* The kernel says that it has lost its connection. */
+void device_link_dead(struct device *device);
+
+/* Detaches it, unless somebody uses it; stopped comes in any case, maybe from inside. */
+void device_stop(struct device *device);
+/* After a stop, that it may go on: as one that waits, if it was left; else from nothing. */
+void device_after_stop(struct device *device);
+/* Attached, and to this volume. */
+bool device_is_ours(const struct device *device);
+bool device_in_use(const struct device *device, char *why, size_t size);
+
+/* NULL: it has none. */
+json_t *device_describe(const struct device *device);
+
+void device_end(struct device *device);
+
+#endif

@@ -1,0 +1,126 @@
+#include "events/events.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "control/text.h"
+
+const char *
+events_text(const json_t *event, const char *key) {
+  const char *text = json_string_value(json_object_get(event, key));
+  return text ? text : "";
+}
+
+void
+events_clear(struct events *events) {
+  for (unsigned i = 0; i < SF_CONTROL_EVENTS_KEPT; i++) {
+    json_decref(events->kept[i]);
+    events->kept[i] = NULL;
+  }
+}
+
+/* ---- the hook's names ---- */
+
+const char *
+events_hook_name(const json_t *event) {
+  static const struct {
+    const char *event, *to, *name;
+  } names[] = {
+      {"leg-state", "late", "leg-late"},      {"leg-state", "in-sync", "leg-returned"},
+      {"leg-state", "faulty", "leg-faulty"},  {"leg-state", "missing", "leg-missing"},
+      {"state", "degraded", "degraded"},      {"state", "healthy", "healthy"},
+      {"state", "suspended", "suspended"},    {"state", "failed", "failed"},
+      {"service", "down", "server-down"},     {"service", "serving", "server-ready"},
+      {"service", "silent", "server-silent"},
+  };
+  const char *kind = events_text(event, "event"), *to = events_text(event, "to");
+  for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (strcmp(names[i].event, kind) == 0 && strcmp(names[i].to, to) == 0)
+      return names[i].name;
+  return NULL;
+}
+
+/* ---- the log ---- */
+
+static int
+priority_of(const char *to) {
+  static const char *const bad[] = {"late",   "missing",  "faulty", "suspended",
+                                    "failed", "degraded", "down",   "silent"};
+  for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
+    if (strcmp(to, bad[i]) == 0)
+      return LOG_WARNING;
+  return LOG_NOTICE;
+}
+
+static void
+log_event(const json_t *event) {
+  const char *kind = events_text(event, "event"), *leg = events_text(event, "leg");
+  const char *from = events_text(event, "from"), *to = events_text(event, "to");
+  const char *reason = events_text(event, "reason");
+  const struct log_fields fields = {
+      .volume = events_text(event, "volume"), .leg = leg, .reason = reason};
+  log_fields(priority_of(to), &fields, "%s%s%s%s%s%s%s%s%s", *leg ? "leg " : "", leg,
+             *leg ? ": " : "", from, *from && *to ? " -> " : "", *to ? to : kind,
+             *reason ? " (" : "", reason, *reason ? ")" : "");
+}
+
+/* ---- publishing ---- */
+
+void
+events_publish(struct events *events, json_t *event) {
+  json_t **slot = &events->kept[events->next++ % SF_CONTROL_EVENTS_KEPT];
+  json_decref(*slot);
+  *slot = json_incref(event);
+  log_event(event);
+  events->published(events->ctx, event);
+}
+
+size_t
+events_told(const json_t *list, const json_t *last) {
+  size_t told = last ? json_array_size(list) : 0;
+  while (told > 0 && !json_equal(json_array_get(list, told - 1), last))
+    told--;
+  return told;
+}
+
+void
+events_service(struct events *events, const char *volume, const char *from, const char *to,
+               const char *reason) {
+  struct timespec wall, monotonic;
+  struct tm utc;
+  char date[32], text[64];
+  clock_gettime(CLOCK_REALTIME, &wall);
+  clock_gettime(CLOCK_MONOTONIC, &monotonic);
+  gmtime_r(&wall.tv_sec, &utc);
+  strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
+  snprintf(text, sizeof text, "%s.%03dZ", date, (int) (wall.tv_nsec / 1000000));
+  json_t *event =
+      json_pack("{ss ss sn so ss so sI ss}", "event", "service", "volume", volume, "leg", "from",
+                sf_text_to_json(from), "to", to, "reason", sf_text_to_json(reason), "monotonic_ns",
+                (json_int_t) monotonic.tv_sec * 1000000000 + monotonic.tv_nsec, "time", text);
+  if (!event) {
+    log_error(volume, "out of memory for an event: %s", to);
+    return;
+  }
+  events_publish(events, event);
+  json_decref(event);
+}
+
+json_t *
+events_list(const struct events *events, const char *volume) {
+  json_t *list = json_array();
+  uint64_t first =
+      events->next > SF_CONTROL_EVENTS_KEPT ? events->next - SF_CONTROL_EVENTS_KEPT : 0;
+  for (uint64_t i = first; list && i < events->next; i++) {
+    json_t *event = events->kept[i % SF_CONTROL_EVENTS_KEPT];
+    if (volume && strcmp(events_text(event, "volume"), volume) != 0)
+      continue;
+    if (json_array_append(list, event) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  }
+  return list;
+}

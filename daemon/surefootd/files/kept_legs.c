@@ -1,0 +1,106 @@
+#include "files/kept_legs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+clear(struct kept_leg *leg) {
+  free(leg->in_file);
+  free(leg->now);
+}
+
+static void
+drop(struct kept_legs *kept, struct kept_leg *leg) {
+  clear(leg);
+  *leg = kept->leg[--kept->count];
+}
+
+void
+kept_legs_clear(struct kept_legs *kept) {
+  while (kept->count > 0)
+    drop(kept, kept->leg);
+}
+
+static struct kept_leg *
+find(struct kept_legs *kept, const char *name) {
+  for (unsigned i = 0; i < kept->count; i++)
+    if (strcmp(kept->leg[i].name, name) == 0)
+      return &kept->leg[i];
+  return NULL;
+}
+
+static int
+set_path(char **field, const char *path) {
+  char *copy = strdup(path);
+  if (!copy)
+    return -ENOMEM;
+  free(*field);
+  *field = copy;
+  return 0;
+}
+
+int
+kept_legs_note(struct kept_legs *kept, struct plan_volume *plan, const char *name,
+               const char *path) {
+  const char *before = plan_leg_path(plan, name);
+  if (strcmp(before, path) == 0)
+    return 0;
+  struct kept_leg *leg = find(kept, name);
+  bool is_new = !leg;
+  int r = 0;
+  if (is_new) {
+    if (kept->count == KEPT_LEGS_MAX || strlen(name) >= SF_LEG_NAME_MAX)
+      return -ENOSPC;
+    leg = &kept->leg[kept->count++];
+    *leg = (struct kept_leg){0};
+    memcpy(leg->name, name, strlen(name) + 1);
+    r = set_path(&leg->in_file, before);
+  }
+  char *now = r == 0 ? strdup(path) : NULL;
+  if (r == 0 && !now)
+    r = -ENOMEM;
+  if (r == 0)
+    r = plan_set_leg(plan, name, path);
+  if (r < 0) {
+    free(now);
+    if (is_new)
+      drop(kept, leg);
+    return r;
+  }
+  free(leg->now);
+  leg->now = now;
+  if (strcmp(leg->in_file, leg->now) == 0)
+    drop(kept, leg);
+  return 0;
+}
+
+/* The file is no wiser than before. */
+static bool
+stands(const struct kept_leg *leg, const struct plan_volume *plan) {
+  return strcmp(plan_leg_path(plan, leg->name), leg->in_file) == 0;
+}
+
+int
+kept_legs_apply(const struct kept_legs *kept, struct plan_volume *plan,
+                void (*behind)(void *ctx, const struct kept_leg *leg), void *ctx) {
+  bool applies[KEPT_LEGS_MAX];
+  int r = 0;
+  for (unsigned i = 0; i < kept->count; i++) {
+    const struct kept_leg *leg = &kept->leg[i];
+    applies[i] = stands(leg, plan);
+    if (applies[i] && behind)
+      behind(ctx, leg);
+  }
+  for (unsigned i = 0; i < kept->count && r == 0; i++)
+    if (applies[i])
+      r = plan_set_leg(plan, kept->leg[i].name, kept->leg[i].now);
+  return r;
+}
+
+void
+kept_legs_settle(struct kept_legs *kept, const struct plan_volume *plan) {
+  for (unsigned i = kept->count; i-- > 0;)
+    if (!stands(&kept->leg[i], plan))
+      drop(kept, &kept->leg[i]);
+}

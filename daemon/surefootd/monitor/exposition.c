@@ -1,0 +1,214 @@
+#include "monitor/exposition.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "events/events.h"
+
+/* A family's lines must stand together: so each family goes over all volumes. */
+struct writer {
+  FILE *out;
+  const char *family;
+};
+
+static void
+begin(struct writer *writer, const char *family, const char *type, const char *help) {
+  writer->family = family;
+  fprintf(writer->out, "# HELP surefoot_%s %s\n# TYPE surefoot_%s %s\n", family, help, family,
+          type);
+}
+
+static void
+put_label(struct writer *writer, const char *name, const char *value) {
+  fprintf(writer->out, "%s=\"", name);
+  for (; *value; value++) {
+    if (*value == '\\' || *value == '"')
+      fputc('\\', writer->out);
+    if (*value == '\n')
+      fputs("\\n", writer->out);
+    else
+      fputc(*value, writer->out);
+  }
+  fputc('"', writer->out);
+}
+
+/* labels: names and values in turn, NULL at the end. */
+static void
+put(struct writer *writer, const char *const *labels, double value) {
+  fprintf(writer->out, "surefoot_%s{", writer->family);
+  for (unsigned i = 0; labels[i]; i += 2) {
+    if (i > 0)
+      fputc(',', writer->out);
+    put_label(writer, labels[i], labels[i + 1]);
+  }
+  fprintf(writer->out, "} %.17g\n", value);
+}
+
+#define LABELS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static double
+number(const json_t *object, const char *key) {
+  return json_number_value(json_object_get(object, key));
+}
+
+/* ---- volumes ---- */
+
+static void
+put_states(struct writer *writer, const json_t *volumes) {
+  static const char *const states[] = {"healthy", "degraded", "suspended", "failed"};
+  size_t i;
+  json_t *volume;
+  begin(writer, "volume_state", "gauge", "1 for the state that the volume is in.");
+  json_array_foreach(volumes, i, volume) {
+    for (unsigned s = 0; s < sizeof states / sizeof states[0]; s++)
+      put(writer, LABELS("volume", events_text(volume, "name"), "state", states[s]),
+          strcmp(events_text(volume, "state"), states[s]) == 0);
+  }
+}
+
+static void
+put_volumes(struct writer *writer, const json_t *volumes) {
+  static const struct {
+    const char *family, *type, *inner, *key, *help;
+  } families[] = {
+      {"volume_size_bytes", "gauge", NULL, "size_bytes", "Size of the volume."},
+      {"volume_legs_in_sync", "gauge", NULL, "legs_in_sync",
+       "Legs that hold every acknowledged write."},
+      {"volume_min_legs", "gauge", NULL, "min_legs",
+       "Legs that must have a write before it is answered."},
+      {"volume_unconverged_bytes", "gauge", NULL, "unconverged_bytes",
+       "Bytes that may differ between legs since a crash."},
+      {"volume_reads_total", "counter", "requests", "reads",
+       "Reads answered since the server started."},
+      {"volume_writes_total", "counter", "requests", "writes", "Writes answered."},
+      {"volume_flushes_total", "counter", "requests", "flushes", "Flushes answered."},
+      {"volume_late_acks_total", "counter", "requests", "late_acks",
+       "Writes answered without a late leg."},
+      {"volume_errors_total", "counter", "requests", "errors", "Requests that failed."},
+      {"server_up", "gauge", "service", "up", "1 while the volume's server answers."},
+      {"server_restarts_total", "counter", "service", "restarts",
+       "Times that the volume's server ended by itself and was started again."},
+      {"device_attached", "gauge", "service", "attached",
+       "1 while the kernel's device is attached."},
+  };
+  size_t i;
+  json_t *volume;
+  for (unsigned f = 0; f < sizeof families / sizeof families[0]; f++) {
+    begin(writer, families[f].family, families[f].type, families[f].help);
+    json_array_foreach(volumes, i, volume) {
+      const json_t *object =
+          families[f].inner ? json_object_get(volume, families[f].inner) : volume;
+      const json_t *device = json_object_get(object, "device");
+      double value = number(object, families[f].key);
+      if (strcmp(families[f].key, "up") == 0)
+        value = strcmp(events_text(object, "state"), "serving") == 0;
+      if (strcmp(families[f].key, "attached") == 0) {
+        if (!json_is_object(device))
+          continue;
+        value = strcmp(events_text(device, "state"), "attached") == 0;
+      }
+      put(writer, LABELS("volume", events_text(volume, "name")), value);
+    }
+  }
+}
+
+/* ---- legs ---- */
+
+#define EACH_LEG(volumes, volume, leg)                                                             \
+  size_t i_, j_;                                                                                   \
+  json_t *volume, *leg;                                                                            \
+  json_array_foreach(volumes, i_, volume)                                                          \
+    json_array_foreach(json_object_get(volume, "legs"), j_, leg)
+
+static void
+put_leg_states(struct writer *writer, const json_t *volumes) {
+  static const char *const states[] = {"in-sync",     "late",    "probing",
+                                       "catching-up", "missing", "faulty"};
+  begin(writer, "leg_state", "gauge", "1 for the state that the leg is in.");
+  EACH_LEG(volumes, volume, leg) {
+    for (unsigned s = 0; s < sizeof states / sizeof states[0]; s++)
+      put(writer,
+          LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name"), "state",
+                 states[s]),
+          strcmp(events_text(leg, "state"), states[s]) == 0);
+  }
+}
+
+static void
+put_legs(struct writer *writer, const json_t *volumes) {
+  static const struct {
+    const char *family, *type, *inner, *key, *help;
+  } families[] = {
+      {"leg_stale_bytes", "gauge", NULL, "stale_bytes", "Bytes that the leg lacks."},
+      {"leg_late_requests", "gauge", NULL, "late_requests",
+       "Requests given up on that the kernel still holds."},
+      {"leg_timeouts_total", "counter", NULL, "timeouts",
+       "Requests that the leg did not answer in time."},
+      {"leg_errors_total", "counter", NULL, "errors", "Requests that the leg failed."},
+      {"leg_resync_done_bytes", "gauge", "resync", "done_bytes",
+       "Copied to the leg in this catching-up."},
+      {"leg_resync_total_bytes", "gauge", "resync", "total_bytes",
+       "To be copied in this catching-up."},
+  };
+  for (unsigned f = 0; f < sizeof families / sizeof families[0]; f++) {
+    begin(writer, families[f].family, families[f].type, families[f].help);
+    EACH_LEG(volumes, volume, leg) {
+      const json_t *object = families[f].inner ? json_object_get(leg, families[f].inner) : leg;
+      if (!json_is_object(object))
+        continue;
+      put(writer, LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name")),
+          number(object, families[f].key));
+    }
+  }
+}
+
+/* The quantiles are those of the leg's recent requests, the count is since the start. */
+static void
+put_latencies(struct writer *writer, const json_t *volumes) {
+  static const char *const kinds[] = {"read", "write", "flush"};
+  static const char *const quantiles[][2] = {
+      {"0.5", "p50_us"}, {"0.99", "p99_us"}, {"0.999", "p999_us"}, {"1", "max_us"}};
+  begin(writer, "leg_latency_seconds", "gauge", "How long the leg takes to answer, by quantile.");
+  {
+    EACH_LEG(volumes, volume, leg) {
+      for (unsigned k = 0; k < 3; k++) {
+        const json_t *latency = json_object_get(json_object_get(leg, "latency"), kinds[k]);
+        for (unsigned q = 0; q < 4 && number(latency, "count") > 0; q++)
+          put(writer,
+              LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name"), "kind",
+                     kinds[k], "quantile", quantiles[q][0]),
+              number(latency, quantiles[q][1]) / 1e6);
+      }
+    }
+  }
+  begin(writer, "leg_requests_total", "counter", "Requests that the leg answered.");
+  EACH_LEG(volumes, volume, leg) {
+    for (unsigned k = 0; k < 3; k++)
+      put(writer,
+          LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name"), "kind",
+                 kinds[k]),
+          number(json_object_get(json_object_get(leg, "latency"), kinds[k]), "count"));
+  }
+}
+
+char *
+exposition_make(const json_t *volumes) {
+  char *text = NULL;
+  size_t size = 0;
+  struct writer writer = {.out = open_memstream(&text, &size)};
+  if (!writer.out)
+    return NULL;
+  put_states(&writer, volumes);
+  put_volumes(&writer, volumes);
+  put_leg_states(&writer, volumes);
+  put_legs(&writer, volumes);
+  put_latencies(&writer, volumes);
+  bool failed = ferror(writer.out) != 0;
+  if (fclose(writer.out) != 0 || failed) {
+    free(text);
+    return NULL;
+  }
+  return text;
+}

@@ -1,0 +1,10 @@
+/* What the operator asks, and what is answered. */
+#ifndef SUREFOOTD_ANSWERS_H
+#define SUREFOOTD_ANSWERS_H
+
+#include "requests/clients.h"
+
+/* A clients_request; ctx is the daemon. */
+void answers_request(void *ctx, const struct sf_control_request *request, struct reply *reply);
+
+#endif

@@ -1,0 +1,490 @@
+#include "requests/reload.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "common/job.h"
+#include "common/log.h"
+#include "device/in_use.h"
+#include "monitor/notify.h"
+#include "requests/clients.h"
+#include "state.h"
+#include "volumes/volume.h"
+
+/* surefootctl waits for ten seconds: twice for answers, as one setting may allow another, and once for a
+ * device. */
+#define ANSWER_US UINT64_C(4000000)
+#define DEVICE_US UINT64_C(1000000)
+
+struct change {
+  enum plan_change_kind kind;
+  bool settled, done;
+  char volume[SF_VOLUME_NAME_MAX];
+  char *key, *from, *to; /* "" where there is none */
+  char message[SF_CONFIG_ERROR_MAX];
+};
+
+struct reload {
+  struct daemon *daemon;
+  struct reply *reply;
+  bool dry_run;
+  struct settings settings;
+  struct plan plan;
+  json_t *problems;
+  unsigned changes, size;
+  struct change *change;
+  unsigned open, done_in_round; /* sets under way, and taken in this round */
+};
+
+/* A question about one change. */
+struct question {
+  struct reload *reload;
+  unsigned index;
+};
+
+static void
+free_reload(struct reload *reload) {
+  for (unsigned i = 0; i < reload->changes; i++) {
+    free(reload->change[i].key);
+    free(reload->change[i].from);
+    free(reload->change[i].to);
+  }
+  free(reload->change);
+  plan_clear(&reload->plan);
+  json_decref(reload->problems);
+  free(reload);
+}
+
+/* ---- what differs ---- */
+
+static void
+note_problem(void *ctx, const char *line) {
+  struct reload *reload = ctx;
+  log_error(NULL, "%s", line);
+  json_t *text = json_string(line);
+  json_array_append_new(reload->problems, text ? text : json_string("(not UTF-8)"));
+}
+
+static void
+note_change(void *ctx, const struct plan_change *change) {
+  struct reload *reload = ctx;
+  if (reload->changes == reload->size) {
+    unsigned size = reload->size ? 2 * reload->size : 16;
+    struct change *larger = reallocarray(reload->change, size, sizeof *larger);
+    if (!larger) {
+      note_problem(reload, "out of memory");
+      return;
+    }
+    reload->change = larger;
+    reload->size = size;
+  }
+  struct change *made = &reload->change[reload->changes++];
+  *made = (struct change){.kind = change->kind,
+                          .key = strdup(change->key ? change->key : ""),
+                          .from = strdup(change->from ? change->from : ""),
+                          .to = strdup(change->to ? change->to : "")};
+  snprintf(made->volume, sizeof made->volume, "%s", change->volume);
+  if (!made->key || !made->from || !made->to)
+    note_problem(reload, "out of memory");
+}
+
+/* A setting of the daemon itself that it cannot take while it runs. */
+static void
+note_fixed(struct reload *reload, const char *key, const char *from, const char *to) {
+  if (strcmp(from, to) != 0)
+    note_change(reload, &(struct plan_change){PLAN_RESTART, "", key, from, to});
+}
+
+static void
+compare_settings(struct reload *reload) {
+  const struct settings *old = &reload->daemon->settings, *now = &reload->settings;
+  char before[96], after[96];
+  note_fixed(reload, "runtime", old->runtime, now->runtime);
+  note_fixed(reload, "control", old->control, now->control);
+  snprintf(before, sizeof before, "%s:%u", old->metrics_address, old->metrics_port);
+  snprintf(after, sizeof after, "%s:%u", now->metrics_address, now->metrics_port);
+  note_fixed(reload, "metrics", before, after);
+}
+
+struct behind {
+  struct reload *reload;
+  const char *volume;
+};
+
+static void
+note_behind(void *ctx, const struct kept_leg *leg) {
+  struct behind *behind = ctx;
+  char key[SF_LEG_NAME_MAX + 16];
+  snprintf(key, sizeof key, "leg.%s.path", leg->name);
+  note_change(behind->reload,
+              &(struct plan_change){PLAN_KEEP, behind->volume, key, leg->in_file, leg->now});
+}
+
+/* What the files say together with what the volumes did with their legs. */
+static void
+copy_wanted(struct reload *reload, struct plan *wanted) {
+  for (unsigned i = 0; i < reload->plan.volumes; i++) {
+    struct plan_volume *copy = plan_volume_copy(reload->plan.volume[i]);
+    const struct volume *volume =
+        copy ? volumes_find(&reload->daemon->volumes, copy->config.name) : NULL;
+    struct behind behind = {reload, copy ? copy->config.name : ""};
+    if (!copy || (volume && !volume->leaving &&
+                  kept_legs_apply(&volume->kept_legs, copy, note_behind, &behind) < 0)) {
+      note_problem(reload, "out of memory");
+      plan_volume_free(copy);
+      return;
+    }
+    wanted->volume[wanted->volumes++] = copy;
+  }
+  plan_check(wanted, note_problem, reload);
+}
+
+static void
+compare_volumes(struct reload *reload) {
+  struct plan running = {0}, wanted = {0};
+  SF_LIST_EACH(entry, &reload->daemon->volumes.list) {
+    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    if (!volume->leaving && running.volumes < PLAN_VOLUMES_MAX)
+      running.volume[running.volumes++] = volume->running ? volume->running : volume->plan;
+  }
+  copy_wanted(reload, &wanted);
+  plan_diff(&running, &wanted, note_change, reload);
+  plan_clear(&wanted);
+}
+
+/* ---- the answer ---- */
+
+static const char *const kind_name[] = {"add", "remove", "set", "restart", "keep"};
+
+/* Of what is not done by a reload, and never will be. */
+static void
+explain(struct change *change) {
+  if (change->kind == PLAN_KEEP)
+    snprintf(change->message, sizeof change->message,
+             "it was so changed while it ran, and stays so; its file must say it before surefootd "
+             "itself starts again");
+}
+
+static json_t *
+change_to_json(const struct change *change) {
+  return json_pack("{ss ss so so so sb so}", "change", kind_name[change->kind], "volume",
+                   change->volume, "key", *change->key ? json_string(change->key) : json_null(),
+                   "from", *change->key ? json_string(change->from) : json_null(), "to",
+                   *change->key ? json_string(change->to) : json_null(), "done", change->done,
+                   "message", *change->message ? json_string(change->message) : json_null());
+}
+
+static void
+log_change(const struct change *change) {
+  const char *name = change->volume[0] ? change->volume : NULL;
+  if (change->kind == PLAN_SET && change->done)
+    log_notice(name, "%s is now %s", change->key, change->to);
+  else if (change->kind == PLAN_SET || change->message[0])
+    log_warning(name, "%s%s%s", change->key, *change->key ? ": " : "", change->message);
+}
+
+static void
+finish(struct reload *reload) {
+  size_t problems = json_array_size(reload->problems);
+  json_t *list = json_array();
+  for (unsigned i = 0; i < reload->changes; i++) {
+    explain(&reload->change[i]);
+    json_array_append_new(list, change_to_json(&reload->change[i]));
+    if (!reload->dry_run)
+      log_change(&reload->change[i]);
+  }
+  if (problems)
+    log_error(NULL, "reload: nothing is changed");
+  else if (!reload->dry_run)
+    log_notice(NULL, "reloaded");
+  if (reload->reply) {
+    json_t *object = json_pack("{sb sb sO so}", "ok", problems == 0, "dry_run", reload->dry_run,
+                               "problems", reload->problems, "changes", list);
+    if (problems)
+      json_object_set(object, "error", json_array_get(reload->problems, 0));
+    reply_send(reload->reply, object);
+  } else {
+    json_decref(list);
+  }
+  reload->daemon->reloading = false;
+  if (!reload->dry_run)
+    notify_reloaded(&reload->daemon->volumes);
+  free_reload(reload);
+}
+
+/* ---- the settings of running volumes ---- */
+
+static void set_round(struct reload *reload);
+static void look_at_removed(struct reload *reload);
+
+static void
+release_round(struct reload *reload) {
+  if (--reload->open > 0)
+    return;
+  /* What one setting forbids, another that came after it may have allowed. */
+  if (reload->done_in_round > 0) {
+    set_round(reload);
+    return;
+  }
+  look_at_removed(reload);
+}
+
+static void
+on_set(void *ctx, int error, json_t *reply) {
+  struct question *set = ctx;
+  struct reload *reload = set->reload;
+  struct change *change = &reload->change[set->index];
+  struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+  free(set);
+  if (!error && json_is_true(json_object_get(reply, "ok"))) {
+    change->settled = change->done = true;
+    change->message[0] = '\0';
+    reload->done_in_round++;
+    if (volume)
+      volume_note_setting(volume, change->key, change->to);
+  } else {
+    change->settled = error != 0; /* nor would it answer in the next round */
+    snprintf(change->message, sizeof change->message, "not taken: %.400s",
+             error ? strerror(-error) : events_text(reply, "error"));
+  }
+  release_round(reload);
+}
+
+static void
+set_one(struct reload *reload, unsigned index) {
+  struct change *change = &reload->change[index];
+  struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+  struct question *set = malloc(sizeof *set);
+  struct call *call;
+  reload->open++;
+  int r = set && volume ? 0 : -ENOMEM;
+  if (r == 0) {
+    *set = (struct question){reload, index};
+    r = volume_ask(
+        volume, json_pack("{ss ss ss}", "command", "set", "key", change->key, "value", change->to),
+        ANSWER_US, on_set, set, &call);
+  }
+  if (r < 0) {
+    snprintf(change->message, sizeof change->message, "not taken: %s", strerror(-r));
+    free(set);
+    reload->open--;
+  }
+}
+
+static void
+set_round(struct reload *reload) {
+  reload->open = 1;
+  reload->done_in_round = 0;
+  for (unsigned i = 0; i < reload->changes; i++) {
+    struct change *change = &reload->change[i];
+    struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+    if (change->kind != PLAN_SET || change->settled)
+      continue;
+    if (volume && volume_state(volume) == VOLUME_SERVING) {
+      set_one(reload, i);
+    } else if (volume && volume_state(volume) == VOLUME_STARTING) { /* it has read it already */
+      change->settled = true;
+      snprintf(change->message, sizeof change->message,
+               "not taken: it is just starting: reload again when it serves");
+    } else { /* its next start reads it */
+      change->settled = change->done = true;
+    }
+  }
+  release_round(reload);
+}
+
+/* ---- everything else ---- */
+
+static void
+needed_for(const struct reload *reload, const char *volume, char *text, size_t size) {
+  size_t used = 0;
+  text[0] = '\0';
+  for (unsigned i = 0; i < reload->changes && used < size; i++) {
+    const struct change *change = &reload->change[i];
+    bool needed = change->kind == PLAN_RESTART || (change->kind == PLAN_SET && !change->done);
+    if (needed && strcmp(change->volume, volume) == 0)
+      used += (size_t) snprintf(text + used, size - used, "%s%s", used ? " " : "", change->key);
+  }
+}
+
+static void
+add_volume(struct reload *reload, struct change *change) {
+  for (unsigned i = 0; i < reload->plan.volumes; i++) {
+    struct plan_volume *plan = reload->plan.volume[i];
+    struct volume *volume;
+    if (!plan || strcmp(plan->config.name, change->volume) != 0)
+      continue;
+    if (volumes_find(&reload->daemon->volumes, change->volume)) {
+      snprintf(change->message, sizeof change->message,
+               "it is still stopping: reload again when it has ended");
+      return;
+    }
+    int r = volume_create(&reload->daemon->volumes, plan, &volume);
+    if (r < 0) {
+      snprintf(change->message, sizeof change->message, "%s", strerror(-r));
+      return;
+    }
+    reload->plan.volume[i] = NULL;
+    volume_start(volume);
+    change->done = volume->running != NULL;
+    if (!change->done)
+      snprintf(change->message, sizeof change->message, "not started yet: %s", volume->reason);
+    return;
+  }
+}
+
+static void
+remove_volume(struct reload *reload, struct change *change) {
+  struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+  if (!volume)
+    return;
+  if (change->message[0] || volume_in_use(volume, change->message)) {
+    log_warning(change->volume, "its file is gone, but it goes on: %s", change->message);
+    return;
+  }
+  change->done = true;
+  volume_leave(volume);
+}
+
+/* Volumes that stay take their new text over. */
+static void
+replan(struct reload *reload) {
+  char keys[128];
+  for (unsigned i = 0; i < reload->plan.volumes; i++) {
+    struct plan_volume *plan = reload->plan.volume[i];
+    struct volume *volume = plan ? volumes_find(&reload->daemon->volumes, plan->config.name) : NULL;
+    if (!volume || volume->leaving)
+      continue;
+    needed_for(reload, plan->config.name, keys, sizeof keys);
+    volume_replan(volume, plan, keys);
+    reload->plan.volume[i] = NULL;
+  }
+}
+
+static void
+keep_fixed(struct settings *now, const struct settings *old) {
+  memcpy(now->runtime, old->runtime, sizeof now->runtime);
+  memcpy(now->control, old->control, sizeof now->control);
+  memcpy(now->metrics_address, old->metrics_address, sizeof now->metrics_address);
+  now->metrics_port = old->metrics_port;
+}
+
+static bool
+is_down(const struct reload *reload, const struct change *change) {
+  const struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+  return volume && !volume->running && !volume_keeps_device(volume, change->key);
+}
+
+static void
+apply_rest(struct reload *reload) {
+  if (reload->daemon->stopping) {
+    finish(reload);
+    return;
+  }
+  keep_fixed(&reload->settings, &reload->daemon->settings);
+  reload->daemon->settings = reload->settings;
+  for (unsigned i = 0; i < reload->changes; i++) {
+    struct change *change = &reload->change[i];
+    if (change->kind == PLAN_ADD)
+      add_volume(reload, change);
+    else if (change->kind == PLAN_REMOVE)
+      remove_volume(reload, change);
+    else if (change->kind == PLAN_RESTART && is_down(reload, change))
+      change->done = true; /* the next start reads it */
+    else if (change->kind == PLAN_RESTART)
+      snprintf(change->message, sizeof change->message, "needs a restart: %s%s",
+               change->volume[0] ? "surefootctl restart " : "systemctl restart surefootd",
+               change->volume);
+  }
+  replan(reload);
+  finish(reload);
+}
+
+/* ---- does anybody hold what is to go? ---- */
+
+static void
+release_look(struct reload *reload) {
+  if (--reload->open == 0)
+    apply_rest(reload);
+}
+
+static void
+on_held(void *ctx, int error) {
+  struct question *look = ctx;
+  struct reload *reload = look->reload;
+  struct change *change = &reload->change[look->index];
+  free(look);
+  if (error == -EBUSY || error == -ETIMEDOUT)
+    snprintf(change->message, sizeof change->message, "%s",
+             error == -EBUSY ? "somebody holds its device" : "its device does not answer");
+  release_look(reload);
+}
+
+/* Not every mount shows what it stands on, and those of another namespace do not show at all. */
+static void
+look_at_removed(struct reload *reload) {
+  reload->open = 1;
+  for (unsigned i = 0; i < reload->changes; i++) {
+    struct change *change = &reload->change[i];
+    struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+    if (change->kind != PLAN_REMOVE || !volume || !device_is_ours(&volume->device))
+      continue;
+    struct question *look = malloc(sizeof *look);
+    struct job *job;
+    int r = look ? 0 : -ENOMEM;
+    if (r == 0) {
+      *look = (struct question){reload, i};
+      r = job_start(reload->daemon->event, DEVICE_US, in_use_exclusively, volume->device.path, -1,
+                    on_held, look, &job);
+    }
+    if (r == 0) {
+      reload->open++;
+    } else {
+      free(look);
+      snprintf(change->message, sizeof change->message, "its device cannot be looked at: %s",
+               strerror(-r));
+    }
+  }
+  release_look(reload);
+}
+
+/* ---- the whole ---- */
+
+void
+reload_run(struct daemon *daemon, bool dry_run, struct reply *reply) {
+  struct reload *reload = daemon->reloading ? NULL : calloc(1, sizeof *reload);
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  if (!reload) {
+    const char *why = daemon->reloading ? "a reload is under way" : "out of memory";
+    log_warning(NULL, "no reload: %s", why);
+    if (reply)
+      reply_error(reply, "%s", why);
+    return;
+  }
+  daemon->reloading = true;
+  *reload = (struct reload){.daemon = daemon, .reply = reply, .dry_run = dry_run};
+  reload->problems = json_array();
+  if (!dry_run)
+    notify_reloading();
+
+  int r = settings_load(&reload->settings, daemon->settings_file, error);
+  if (r == -ENOENT && !daemon->settings_given)
+    settings_init(&reload->settings);
+  else if (r < 0)
+    note_problem(reload, error);
+  if (json_array_size(reload->problems) == 0 &&
+      plan_load(reload->settings.volumes, daemon->settings.runtime, &reload->plan, note_problem,
+                reload) == 0) {
+    compare_settings(reload);
+    compare_volumes(reload);
+  }
+  if (dry_run || json_array_size(reload->problems) > 0)
+    finish(reload);
+  else
+    set_round(reload);
+}

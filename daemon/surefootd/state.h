@@ -1,0 +1,35 @@
+/* What surefootd is made of: one thread, one event loop.  Only data: what runs it is daemon.h. */
+#ifndef SUREFOOTD_STATE_H
+#define SUREFOOTD_STATE_H
+
+#include <stdbool.h>
+
+#include <systemd/sd-event.h>
+
+#include "events/events.h"
+#include "events/hook.h"
+#include "files/settings.h"
+#include "volumes/volumes.h"
+
+struct clients;
+struct netlink_listener;
+struct metrics;
+
+struct daemon {
+  sd_event *event;
+  const char *settings_file;
+  bool settings_given; /* with -c: it must be there */
+  struct settings settings;
+  struct volumes volumes;
+  struct events events;
+  struct hook hook;
+  struct metrics *metrics; /* NULL: off */
+  struct clients *clients;
+  struct netlink_listener *listener; /* NULL: the kernel has no nbd, or no volume needs it */
+  sd_event_source *start_timer, *sweep;
+  bool started; /* every volume was given its first start */
+  bool ready;   /* systemd was told */
+  bool reloading, stopping;
+};
+
+#endif

@@ -1,0 +1,105 @@
+/* Its device: what is put behind it, and when it changes. */
+#include "volumes/attach.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "volumes/inside.h"
+
+/* The device is told the volume's uuid, so that no other volume's server is ever put behind it. */
+void
+attach_give(struct volume *volume) {
+  if (volume->connection.fd < 0 || !volume->uuid[0])
+    return;
+  struct probe_result connection = volume->connection;
+  volume->connection.fd = -1;
+  device_connect(&volume->device, &connection, volume->uuid);
+}
+
+void
+attach_drop(struct volume *volume) {
+  if (volume->connection.fd >= 0)
+    close(volume->connection.fd);
+  volume->connection.fd = -1;
+}
+
+static void
+on_probe(void *ctx, const struct probe_result *result) {
+  struct volume *volume = ctx;
+  volume->device_probe = NULL;
+  if (result->error) {
+    device_no_connection(&volume->device, result->why);
+    return;
+  }
+  attach_drop(volume);
+  volume->connection = *result;
+  attach_give(volume); /* or later, when the uuid is known */
+}
+
+static void
+on_wants(void *ctx) {
+  struct volume *volume = ctx;
+  if (volume_state(volume) != VOLUME_SERVING || volume->device_probe)
+    return;
+  int r = probe_start(volume->volumes->event, volume->socket_path, on_probe, volume,
+                      &volume->device_probe);
+  if (r < 0)
+    device_no_connection(&volume->device, strerror(-r));
+}
+
+static void
+on_changed(void *ctx) {
+  struct volume *volume = ctx;
+  volume_changed(volume);
+}
+
+bool
+attach_changes(const struct volume *volume) {
+  return volume->device.state != DEVICE_NONE &&
+         strcmp(volume->device.path, volume->plan->config.device) != 0;
+}
+
+/* Also one that never comes to a device is asked to stop it. */
+struct device
+attach_none(struct volume *volume) {
+  return (struct device){.event = volume->volumes->event,
+                         .volume = volume_name(volume),
+                         .wants = on_wants,
+                         .changed = on_changed,
+                         .ctx = volume,
+                         .connection.fd = -1};
+}
+
+/* A device in the file is taken over when its server starts: before, the old one is in force, and so it
+ * is after, unless it was detached: by a restart, when nobody uses it. */
+void
+attach_take(struct volume *volume) {
+  const struct sf_config *config = &volume->plan->config;
+  if (volume->device.state != DEVICE_NONE) {
+    volume->device.timeout_s = config->device_timeout_ns / 1000000000;
+    volume->device.dead_timeout_s = config->device_dead_timeout_ns / 1000000000;
+  }
+  if (attach_changes(volume)) {
+    log_warning(volume_name(volume),
+                "%s stays its device; a restart changes it to %s when nobody uses it",
+                volume->device.path, *config->device ? config->device : "none");
+    memcpy(volume->running->config.device, volume->device.path, sizeof volume->device.path);
+    snprintf(volume->restart_for, sizeof volume->restart_for, "device");
+  }
+  if (volume->device.state != DEVICE_NONE)
+    return;
+  device_end(&volume->device);
+  volume->device = attach_none(volume);
+  device_begin(&volume->device, config);
+}
+
+bool
+volume_keeps_device(const struct volume *volume, const char *key) {
+  return strcmp(key, "device") == 0 && volume->device.state != DEVICE_NONE;
+}
+
+bool
+volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]) {
+  return device_in_use(&volume->device, why, SF_CONFIG_ERROR_MAX);
+}

@@ -1,0 +1,19 @@
+/* A volume and its device: which one is in force, and the proven connection that it is given. */
+#ifndef SUREFOOTD_VOLUMES_ATTACH_H
+#define SUREFOOTD_VOLUMES_ATTACH_H
+
+#include "volumes/volume.h"
+
+/* Hands the proven connection, if there is one, to the device, if the volume's uuid is known: so that no
+ * other volume's server is ever put behind it. */
+void attach_give(struct volume *volume);
+void attach_drop(struct volume *volume);
+
+/* A device that is none.  A volume that never comes to a device stops it all the same. */
+struct device attach_none(struct volume *volume);
+/* A server starts with the plan. */
+void attach_take(struct volume *volume);
+/* Does the plan name another device than the one in force? */
+bool attach_changes(const struct volume *volume);
+
+#endif

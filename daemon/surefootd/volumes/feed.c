@@ -1,0 +1,156 @@
+/* What its own control socket says: its events, and every few seconds its status. */
+#include "volumes/feed.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "volumes/attach.h"
+#include "volumes/inside.h"
+
+enum {
+  HEALTH_S = 5, /* between two looks at a server's own socket */
+};
+
+int
+volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
+           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
+  return call_start(volume->volumes->event, volume->control_path, request, timeout_us, done, ctx,
+                    call);
+}
+
+static void
+note_state(struct volume *volume, const char *state) {
+  if (strcmp(volume->state, state) == 0)
+    return;
+  snprintf(volume->state, sizeof volume->state, "%s", state);
+  volume_changed(volume);
+}
+
+static void
+note_leg(struct volume *volume, const char *leg, const char *path) {
+  int r = kept_legs_note(&volume->kept_legs, volume->plan, leg, path);
+  if (r == 0 && volume->running)
+    r = plan_config_set_leg(&volume->running->config, leg, path);
+  if (r < 0)
+    log_error(volume_name(volume),
+              "leg %s: a server that starts again would not be told of the change (%s): write it "
+              "into the file, then reload",
+              leg, r == -EINVAL ? "no file could say this path" : strerror(-r));
+}
+
+static void
+take_event(struct volume *volume, json_t *event) {
+  const char *kind = events_text(event, "event");
+  if (strcmp(kind, "events-lost") != 0) { /* of this feed alone: no list has it */
+    json_decref(volume->last_event);
+    volume->last_event = json_incref(event);
+  }
+  if (strcmp(kind, "leg-replaced") == 0 || strcmp(kind, "leg-added") == 0)
+    note_leg(volume, events_text(event, "leg"), events_text(event, "reason"));
+  if (strcmp(kind, "leg-removed") == 0)
+    note_leg(volume, events_text(event, "leg"), "");
+  if (strcmp(kind, "state") == 0)
+    note_state(volume, events_text(event, "to"));
+  if (strcmp(kind, "grown") == 0)
+    device_grown(&volume->device);
+  if (strcmp(kind, "stopped") == 0 && volume_state(volume) == VOLUME_STOPPING) {
+    snprintf(volume->stop_said, sizeof volume->stop_said, "%s", events_text(event, "reason"));
+    /* Its clients do not count any more: it was told to stop without them. */
+    if (volume_stop(volume) >= STOP_TOLD)
+      server_signal(&volume->server, SIGKILL);
+  }
+  events_publish(volume->volumes->events, event);
+}
+
+static void
+on_feed_line(void *ctx, json_t *object) {
+  struct volume *volume = ctx;
+  json_t *kept = json_object_get(object, "events"), *event;
+  size_t i;
+  if (json_object_get(object, "event")) {
+    take_event(volume, object);
+    return;
+  }
+  volume->feed_answers = json_is_array(kept);
+  /* A feed that is opened again begins with what was told already: an old change of a leg would undo
+   * the ones since.  Not by what the daemon keeps, which the other volumes' events push out, nor by
+   * the time, which several may share. */
+  size_t told = events_told(kept, volume->last_event);
+  json_array_foreach(kept, i, event)
+    if (i >= told)
+      take_event(volume, event);
+}
+
+static void
+on_feed_ended(void *ctx, int error) {
+  struct volume *volume = ctx;
+  volume->feed = NULL; /* the next look at its health opens it again */
+  if (volume_state(volume) != VOLUME_STOPPING)
+    volume->feed_answers = false;
+}
+
+void
+feed_open(struct volume *volume) {
+  const struct upstream_user user = {.line = on_feed_line, .ended = on_feed_ended, .ctx = volume};
+  upstream_open(volume->volumes->event, volume->control_path,
+                json_pack("{ss sb}", "command", "events", "follow", 1), &user, &volume->feed);
+}
+
+static void
+note_silent(struct volume *volume, bool silent) {
+  if (volume->silent == silent)
+    return;
+  volume->silent = silent;
+  events_service(volume->volumes->events, volume_name(volume), silent ? "serving" : "silent",
+                 silent ? "silent" : "serving",
+                 silent ? "it does not answer on its control socket" : "it answers again");
+  volume_changed(volume);
+}
+
+static int on_health_time(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void
+plan_health(struct volume *volume, uint64_t in_us) {
+  volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
+  int r = sd_event_add_time_relative(volume->volumes->event, &volume->feed_timer, CLOCK_MONOTONIC,
+                                     in_us, 0, on_health_time, volume);
+  if (r < 0)
+    log_error(volume_name(volume), "no timer: %s", strerror(-r));
+}
+
+static void
+on_health(void *ctx, int error, json_t *reply) {
+  struct volume *volume = ctx;
+  volume->health = NULL;
+  note_silent(volume, error != 0);
+  json_t *own = json_array_get(json_object_get(reply, "volumes"), 0);
+  if (own) {
+    snprintf(volume->uuid, sizeof volume->uuid, "%s", events_text(own, "uuid"));
+    note_state(volume, events_text(own, "state"));
+  }
+  attach_give(volume);
+  if (!volume->feed)
+    feed_open(volume);
+  plan_health(volume, HEALTH_S * SECOND_US);
+}
+
+void
+feed_look(struct volume *volume) {
+  call_cancel(volume->health);
+  volume->health = NULL;
+  int r = volume_ask(volume, json_pack("{ss}", "command", "status"), HEALTH_ANSWER_S * SECOND_US,
+                     on_health, volume, &volume->health);
+  if (r < 0) {
+    note_silent(volume, true);
+    plan_health(volume, SECOND_US);
+  }
+}
+
+static int
+on_health_time(sd_event_source *source, uint64_t usec, void *userdata) {
+  feed_look(userdata);
+  return 0;
+}

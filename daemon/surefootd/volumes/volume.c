@@ -1,0 +1,94 @@
+/* Birth, death, and what is told to it between. */
+#include "volumes/volume.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <surefoot/control.h>
+
+#include "common/log.h"
+#include "files/command.h"
+#include "volumes/attach.h"
+#include "volumes/inside.h"
+#include "volumes/start.h"
+
+void
+volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for) {
+  struct plan_volume *old = volume->plan;
+  kept_legs_settle(&volume->kept_legs, plan);
+  int r = kept_legs_apply(&volume->kept_legs, plan, NULL, NULL);
+  if (r < 0)
+    log_error(plan->config.name, "its changed legs could not be kept: %s", strerror(-r));
+  volume->plan = plan;
+  volume->server.volume = volume->device.volume = plan->config.name;
+  snprintf(volume->restart_for, sizeof volume->restart_for, "%s", needed_for);
+  plan_volume_free(old);
+  if (volume_state(volume) == VOLUME_DOWN) { /* maybe it is mended */
+    volume->backoff = (struct backoff){0};
+    volume_start(volume);
+  }
+}
+
+void
+volume_note_setting(struct volume *volume, const char *key, const char *value) {
+  char error[SF_CONFIG_ERROR_MAX];
+  if (volume->running)
+    sf_config_set(&volume->running->config, key, value, error);
+  if (sf_config_set(&volume->plan->config, key, value, error) < 0)
+    log_warning(volume_name(volume), "taken by the volume, but not kept: %s", error);
+}
+
+int
+volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume **result) {
+  struct volume *volume = calloc(1, sizeof *volume);
+  if (!volume)
+    return -ENOMEM;
+  volume->volumes = volumes;
+  volume->plan = plan;
+  volume->connection.fd = -1;
+  volume->device = attach_none(volume);
+  volume->socket.fd = volume->socket.directory_fd = -1;
+  sf_sm_init(&volume->sm, &volume_states, 0, VOLUME_DOWN);
+  sf_sm_init(&volume->stop, &volume_stops, 0, STOP_NONE);
+  volume->server = (struct server){.event = volumes->event,
+                                   .volume = plan->config.name,
+                                   .ended = volume_server_ended,
+                                   .ctx = volume,
+                                   .output_fd = -1};
+  sf_list_append(&volumes->list, &volume->entry);
+  *result = volume;
+  return 0;
+}
+
+/* A server that was killed leaves it.  Somebody else's, who listens there and for whom ours had to give
+ * way, stays. */
+static void
+remove_control(const struct volume *volume) {
+  struct stat st;
+  if (lstat(volume->control_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+      sf_control_is_abandoned(volume->control_path))
+    unlink(volume->control_path);
+}
+
+void
+volume_destroy(struct volume *volume) {
+  sf_list_remove(&volume->entry);
+  volume_forget_server(volume);
+  probe_cancel(volume->probe);
+  device_end(&volume->device);
+  sd_event_source_disable_unref(volume->timer);
+  server_destroy(&volume->server);
+  /* Without the socket nothing was made: what is there is somebody else's. */
+  if (volume->socket_path[0]) {
+    sf_socket_file_close(&volume->socket);
+    command_forget(volume->volumes->settings, volume->plan);
+    remove_control(volume);
+  }
+  kept_legs_clear(&volume->kept_legs);
+  plan_volume_free(volume->plan);
+  free(volume);
+}

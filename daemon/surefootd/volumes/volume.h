@@ -1,0 +1,132 @@
+/* One volume: its listening socket, its server process, and what is known of it.
+ *
+ *      down ──► starting ──► serving ──► stopping ──► gone
+ *        ▲          │           │           ▲
+ *        └──────────┴───────────┴───────────┘ the process ended; tried again with back-off
+ *
+ * The listening socket is the daemon's: clients that come while the server is down wait in it.
+ * "Serving" is said only after a block was read through it. */
+#ifndef SUREFOOTD_VOLUME_H
+#define SUREFOOTD_VOLUME_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <systemd/sd-event.h>
+
+#include "base/list.h"
+#include "base/sm.h"
+#include "common/backoff.h"
+#include "control/socket_file.h"
+#include "device/device.h"
+#include "files/kept_legs.h"
+#include "files/plan.h"
+#include "server/server.h"
+#include "server/upstream.h"
+#include "volumes/volumes.h"
+
+/* What a volume that stops waits for. */
+enum volume_stop {
+  STOP_NONE,    /* it does not stop */
+  STOP_DEVICE,  /* the device; its server may have ended already */
+  STOP_CLIENTS, /* the server was told by a signal, and clients may leave by themselves */
+  STOP_TOLD,    /* the server was told by its socket, so that clients do not hold it up */
+  STOP_KILLED,
+};
+
+enum volume_state {
+  VOLUME_DOWN,     /* waits for its next try */
+  VOLUME_STARTING, /* the process is there, the proof is not */
+  VOLUME_SERVING,
+  VOLUME_STOPPING, /* told to end */
+  VOLUME_GONE,     /* ended, and stays so */
+};
+
+struct probe;
+
+struct volume {
+  struct sf_list entry;
+  const struct volumes *volumes;
+  struct plan_volume *plan;    /* what the next start runs */
+  struct plan_volume *running; /* the settings in force, without a text; NULL: no server */
+  char restart_for[128];       /* settings that a reload brought and only a restart applies; "" */
+  struct kept_legs kept_legs;
+  struct sf_sm sm;   /* volume_state() */
+  struct sf_sm stop; /* volume_stop() */
+  /* While it stops: its server has ended.  Else NULL. */
+  void (*stop_ended)(struct volume *volume, const char *reason);
+  /* In force; the plan may say otherwise until the next start. */
+  char socket_path[SF_CONTROL_PATH_MAX], control_path[SF_CONTROL_PATH_MAX];
+  struct sf_socket_file socket;
+  struct server server;
+  struct probe *probe;
+  struct probe_result connection; /* proven, for the device, until the uuid is known; fd -1: none */
+  struct device device;
+  struct probe *device_probe;
+  struct backoff backoff;
+  sd_event_source *timer; /* the next try, the end of patience when it stops */
+
+  bool tried;          /* served, or failed, once: what systemd waits for */
+  bool leaving;        /* it stops for good */
+  bool again;          /* stopping for a restart */
+  char stop_said[128]; /* its own last words on it: "clean", "not clean: ..."; "" none */
+  unsigned restarts;
+  char reason[320]; /* why it does not serve */
+
+  struct upstream *feed;       /* its events */
+  json_t *last_event;          /* that this server told; NULL: none yet */
+  bool feed_answers;           /* what it will say at its end is heard */
+  sd_event_source *feed_timer; /* the next look at its health; the feed is opened again there */
+  struct call *health;
+  struct call *stop_call;
+  bool silent;    /* it does not answer on its socket */
+  char state[32]; /* "healthy", ... as last heard; "" unknown */
+  char uuid[40];  /* "" unknown */
+};
+
+/* One more of volumes, which outlives it.  Takes plan over if it succeeds.  -ENOMEM. */
+int volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume **volume);
+/* Only when it is gone, or at the end of the whole. */
+void volume_destroy(struct volume *volume);
+
+/* Binds the socket, where it has none yet, and starts the server.  What fails is tried again; why is in
+ * reason. */
+void volume_start(struct volume *volume);
+/* Ends the server cleanly, and for good, also where it was to start again after that; the owner hears of
+ * it by gone(). */
+void volume_leave(struct volume *volume);
+/* The same, and a start after it.  -ESHUTDOWN: it leaves. */
+int volume_restart(struct volume *volume);
+
+static inline enum volume_state
+volume_state(const struct volume *volume) {
+  return (enum volume_state) volume->sm.state;
+}
+static inline enum volume_stop
+volume_stop(const struct volume *volume) {
+  return (enum volume_stop) volume->stop.state;
+}
+const char *volume_name(const struct volume *volume);
+const char *volume_state_text(const struct volume *volume);
+
+/* Is this setting the device, and does it have one that only a restart gives up? */
+bool volume_keeps_device(const struct volume *volume, const char *key);
+/* Would a stop take it away from somebody who holds its device?  why: who. */
+bool volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]);
+
+/* What the next start is to run, of the same name, as its file says; takes plan over.  needed_for: the
+ * settings that only a restart applies, "" if none. */
+void volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for);
+
+/* It took this setting while it runs: also the next server is to have it. */
+void volume_note_setting(struct volume *volume, const char *key, const char *value);
+
+/* A request to its socket: as call_start. */
+int volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
+               void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call);
+
+/* Its entry in the status: own is what its socket said, NULL with a reason when it said nothing. */
+json_t *volume_describe(struct volume *volume, json_t *own, const char *reason);
+
+#endif
