@@ -34,16 +34,49 @@ leg_state(const struct leg *leg) {
   return (enum sf_leg_state) leg->sm.state;
 }
 
-/* The device is gone, as opposed to failing: it is looked for again without being asked. */
-enum sf_leg_state
-leg_state_for(int error) {
+/* What an error says of the leg.  What passes by itself is no reason to call a disk faulty: a path that is
+ * down, a device that was taken away, a driver that gave up waiting, and our own want of memory. */
+enum fault
+fault_of(int error) {
   switch (-error) {
-  case ENODEV:
-  case ENXIO:
+  case ENOMEM:
+  case EAGAIN:
+  case ENOBUFS:
+  case EMFILE:
+  case ENFILE:
+  case EINTR:
+    return FAULT_OURS;
+  case ETIMEDOUT:
+    return FAULT_TIME;
+  case ENOLINK:
+  case EHOSTUNREACH:
+  case EHOSTDOWN:
+  case ENETUNREACH:
+  case ENETDOWN:
   case ENOTCONN:
   case ECONNABORTED:
+  case ECONNRESET:
+  case ECONNREFUSED:
   case ESHUTDOWN:
   case EPIPE:
+    return FAULT_PATH;
+  case ENODEV:
+  case ENXIO:
+  case ENOMEDIUM:
+    return FAULT_GONE;
+  default:
+    return FAULT_MEDIUM;
+  }
+}
+
+enum sf_leg_state
+leg_state_for(int error) {
+  switch (fault_of(error)) {
+  case FAULT_OURS:
+  case FAULT_TIME:
+    return SF_STATE_LATE;
+  case FAULT_PATH:
+  case FAULT_GONE:
     return SF_STATE_MISSING;
   default:
     return SF_STATE_FAULTY;
@@ -70,6 +103,21 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
   if (to == SF_STATE_MISSING)
     leg->open_at_ns = v->now_ns;
   v->dirty = true;
+}
+
+/* R14: what was taken out for its errors or by the operator stays so over a restart, and what was taken
+ * back does too, so the record says it. */
+void
+leg_record_faulty(struct sf_volume *v, unsigned index, bool is_faulty) {
+  legset bit = legbit(index);
+  legset faulty = is_faulty ? v->latest.faulty | bit : v->latest.faulty & (legset) ~bit;
+
+  if (faulty == v->latest.faulty || v->phase == PHASE_STOPPED)
+    return;
+  if (v->phase == PHASE_CLAIMING)
+    v->latest.faulty = faulty; /* the first record of the term takes it along */
+  else
+    record_change(v, v->latest.in_sync, faulty, false);
 }
 
 /* Missing, whatever it was, and opened as soon as it may be. */
@@ -174,6 +222,8 @@ leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const c
     join_abandon(v);
   if (v->latest.in_sync & bit)
     record_change(v, v->latest.in_sync & (legset) ~bit, v->latest.faulty, false);
+  if (to == SF_STATE_FAULTY)
+    leg_record_faulty(v, index, true);
 }
 
 /* What a leg that is out waits for: that its last request really ends. */

@@ -23,6 +23,7 @@ fail(struct sf_volume *v, unsigned index) {
   case SF_STATE_LATE:
   case SF_STATE_MISSING:
     leg_move(v, index, SF_STATE_FAULTY, "taken out by the operator");
+    leg_record_faulty(v, index, true);
     break;
   default:
     break;
@@ -47,6 +48,7 @@ take_back(struct sf_volume *v, unsigned index) {
     } else {
       return -EBUSY; /* its old requests still run */
     }
+    leg_record_faulty(v, index, false);
   } else if (leg_state(leg) == SF_STATE_MISSING) {
     leg->open_at_ns = v->now_ns;
     volume_arm(v, v->now_ns);
@@ -68,6 +70,7 @@ discard(struct sf_volume *v, unsigned index) {
   if (leg->blank != SF_BLANK_NEW)
     leg->blank = SF_BLANK_OWN;
   leg_look_for(v, index, "discarded by the operator");
+  leg_record_faulty(v, index, false);
   return 0;
 }
 

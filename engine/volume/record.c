@@ -122,6 +122,8 @@ static void
 spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   v->latest.in_sync &= (legset) ~legbit(index);
   v->durable.in_sync = v->latest.in_sync;
+  if (to == SF_STATE_FAULTY)
+    leg_record_faulty(v, index, true);
   sf_map_fill(&v->leg[index].stale);
   leg_move(v, index, to, reason);
 }

@@ -640,7 +640,10 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     SF_MUST(leg->device != NULL);
     state = SF_STATE_IN_SYNC;
   } else if (leg->device == NULL) {
-    if (assembly->verdict[i] == SF_LEG_TOO_SMALL) {
+    if (v->base.faulty & legbit(i)) {
+      state = SF_STATE_FAULTY;
+      reason = "taken out before this start: `leg return` takes it back";
+    } else if (assembly->verdict[i] == SF_LEG_TOO_SMALL) {
       reason = "shorter than the volume: it is looked for again";
     } else if (assembly->verdict[i] != SF_LEG_ABSENT) {
       state = SF_STATE_FAULTY;
