@@ -4,6 +4,8 @@
 
 #include "sim/sim.h"
 
+enum { LULL_PAUSE_MS = 2000 };
+
 static const char *const kind_name[] = {"read", "write", "zero", "flush"};
 
 static void
@@ -113,12 +115,12 @@ check_deadline(const struct client *c) {
   unsigned sound = 0;
 
   for (unsigned k = 0; k < SF_KINDS; k++)
-    if (o->deadline_ns[k] > most)
-      most = o->deadline_ns[k];
+    if (sim.config.deadline_ns[k] > most)
+      most = sim.config.deadline_ns[k];
   for (unsigned i = 0; i < o->legs; i++)
     sound += fault_is_sound(i) && sim.leg[i].cured_ns < c->began_ns &&
              sim.leg_state[i] == SF_STATE_IN_SYNC && sim.in_sync_since_ns[i] < c->began_ns;
-  if (!c->timely || sound < o->min_legs || sim.paused_until_ns > c->began_ns)
+  if (!c->timely || sound < inside_min_legs(sim.volume) || sim.paused_until_ns > c->began_ns)
     return;
   COUNT(deadlines_checked);
   most = (2 + o->legs - sound) * most + 50 * SIM_MS;
@@ -220,6 +222,13 @@ check_error(const struct client *c) {
              c->request.error);
 }
 
+static uint64_t
+pause_ns(void) {
+  if (sim.lull)
+    return LULL_PAUSE_MS * SIM_MS;
+  return random_chance(sim.options.rest_permille) ? sim.options.rest_ns : sim.options.think_ns;
+}
+
 void
 client_answered(struct sf_request *r) {
   struct client *c = r->host;
@@ -252,9 +261,7 @@ client_answered(struct sf_request *r) {
   c->busy = c->gave_up = false;
   sim.ops_answered++;
   sim.answered_ns = sim.now_ns;
-  next_at((unsigned) (c - sim.client),
-          random_around(random_chance(sim.options.rest_permille) ? sim.options.rest_ns
-                                                                 : sim.options.think_ns));
+  next_at((unsigned) (c - sim.client), random_around(pause_ns()));
 }
 
 /* The process has ended: nobody will answer. */

@@ -23,7 +23,7 @@ troubled_legs(void) {
 
 static unsigned
 most_troubled(void) {
-  return sim.options.all_may_stall ? sim.options.legs : sim.options.legs - sim.options.min_legs;
+  return sim.options.all_may_stall ? sim.options.legs : sim.options.legs - sim.config.min_legs;
 }
 
 void
@@ -129,7 +129,7 @@ strike_gone(struct sim_leg *leg) {
 
   for (unsigned i = 0; i < sim.options.legs; i++)
     others += i != leg->index && !is_troubled(&sim.leg[i]) && sim.leg_state[i] == SF_STATE_IN_SYNC;
-  if (others < sim.options.min_legs || sim.volume == NULL)
+  if (others < sim.config.min_legs || sim.volume == NULL)
     return;
   COUNT(departures);
   leg->gone = true;
@@ -225,6 +225,35 @@ strike(struct sim_leg *leg) {
   }
 }
 
+/* A switch, a shelf: all at once, and back together.  What was opened before is dead then, or the same
+ * device answers again. */
+static void
+strike_all_gone(void) {
+  static const int errors[] = {-ENODEV, -ENXIO, -EIO, -ETIMEDOUT};
+  int error = errors[random_below(sizeof errors / sizeof errors[0])];
+  bool dead = random_chance(500) && swarm_is_on(SWITCH_all_gone_dead);
+  uint64_t back = random_around(sim.options.stall_ns);
+
+  COUNT(all_gone);
+  sim.troubles++;
+  TRACE("all legs are gone, %s", dead ? "and opened anew when they are back" : strerror(-error));
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    struct sim_leg *leg = &sim.leg[i];
+
+    fault_cure(i);
+    if (dead) {
+      leg->gone = true;
+      tio_leg_gone(i);
+    } else {
+      leg->error = error;
+      leg->error_kinds = 1 << SF_TIO_READ | 1 << SF_TIO_WRITE | 1 << SF_TIO_ZERO;
+      leg->error_permille = 1000;
+      leg->errors_left = 0;
+    }
+    event_add(sim.now_ns + back + random_below(20 * SIM_MS), EV_CURE, i, leg->cure);
+  }
+}
+
 /* One that is on its way back meets the rarer cases. */
 static struct sim_leg *
 victim(void) {
@@ -246,7 +275,12 @@ fault_strike(bool once) {
     return;
   if (!once)
     event_add(sim.now_ns + random_around(sim.options.fault_gap_ns), EV_FAULT, 0, 0);
-  strike(victim());
+  if (sim.lull)
+    return;
+  if (sim.options.all_gone_permille != 0 && random_chance(sim.options.all_gone_permille))
+    strike_all_gone();
+  else
+    strike(victim());
 }
 
 /* While the set changes is the worst moment for anything. */
@@ -254,7 +288,7 @@ void
 fault_nemesis(unsigned index) {
   uint64_t soon;
 
-  if (sim.healing || !random_chance(sim.options.nemesis_permille))
+  if (sim_is_calm() || !random_chance(sim.options.nemesis_permille))
     return;
   COUNT(nemeses);
   soon = sim.now_ns + random_below(6 * sim.options.latency_ns[index]);
@@ -285,7 +319,7 @@ void
 fault_promotion(unsigned index) {
   struct sim_leg *other = &sim.leg[random_below(sim.options.legs)];
 
-  if (sim.healing || !random_chance(sim.options.promotion_permille) || other->index == index ||
+  if (sim_is_calm() || !random_chance(sim.options.promotion_permille) || other->index == index ||
       sim.leg_state[other->index] != SF_STATE_IN_SYNC || is_troubled(other) ||
       troubled_legs() >= most_troubled())
     return;
@@ -301,7 +335,7 @@ fault_promotion(unsigned index) {
  * with an error; or not before the volume was stopped. */
 void
 fault_behind(struct region *r) {
-  if (sim.healing || !random_chance(sim.options.behind_permille))
+  if (sim_is_calm() || !random_chance(sim.options.behind_permille))
     return;
   COUNT(behinds);
   sim.troubles++;
@@ -318,7 +352,7 @@ fault_behind(struct region *r) {
  * Only once the set does without it. */
 void
 fault_reset(unsigned index, uint32_t life) {
-  if (sim.healing || sim.volume == NULL || life != sim.life ||
+  if (sim_is_calm() || sim.volume == NULL || life != sim.life ||
       sim.leg_state[index] == SF_STATE_IN_SYNC || sim.leg_state[index] == SF_STATE_CATCHING_UP)
     return;
   if (!inside_leg_is_out(sim.volume, index)) {
@@ -346,6 +380,11 @@ fault_cure(unsigned index) {
   sim.troubles++;
   leg->cured_ns = leg->fault_ended_ns = sim.now_ns;
   tio_unpark(index);
+}
+
+bool
+fault_is_free(unsigned index) {
+  return !is_troubled(&sim.leg[index]);
 }
 
 bool

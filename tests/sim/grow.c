@@ -41,7 +41,7 @@ grow_leg_opened(unsigned leg) {
   struct sf_superblock identity;
 
   sf_volume_get_identity(sim.volume, &identity);
-  if (sim.healing || random_chance(700))
+  if (sim_is_calm() || random_chance(700))
     lengthen(leg, identity.data_bytes / BLOCK);
 }
 

@@ -38,21 +38,48 @@ inside_is_settled(struct sf_volume *v) {
          v->held == NULL && v->parked == NULL && v->suspended == 0 && v->waiting_ops == 0;
 }
 
-static bool
-has_newer_claim(const struct sf_volume *v, unsigned leg) {
+bool
+inside_is_serving(const struct sf_volume *v) {
+  return v->phase == PHASE_SERVING;
+}
+
+bool
+inside_is_suspended(const struct sf_volume *v) {
+  return v->suspended > 0;
+}
+
+/* Of a leg that could not be spared: no flush is good there before the next start (R9). */
+bool
+inside_flush_failed(const struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++)
+    if (v->leg[i].flush_failed)
+      return true;
+  return false;
+}
+
+unsigned
+inside_min_legs(const struct sf_volume *v) {
+  return v->min_legs;
+}
+
+bool
+inside_has_newer_claim(const struct sf_volume *v, unsigned leg) {
   struct sf_leg_found found;
 
   found_of(leg, false, false, &found);
   return found.error == 0 && found.sb.claim > v->claim;
 }
 
-/* Only a new process gets rid of these: a dead device, or a failed flush, on a leg that cannot be
- * spared; a leg where a start without us broke off. */
+/* Only a new process gets rid of these: a failed flush on a leg that cannot be spared; a leg where a
+ * start without us broke off. */
 bool
 inside_is_stuck(struct sf_volume *v) {
+  bool dead = !swarm_is_on(SWITCH_all_gone_dead);
+
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_IN_SYNC ? v->leg[i].flush_failed || sim.leg[i].device_dead
-                                                  : has_newer_claim(v, i))
+    if (leg_state(&v->leg[i]) != SF_STATE_IN_SYNC
+            ? inside_has_newer_claim(v, i)
+            : v->leg[i].flush_failed || (dead && sim.leg[i].device_dead))
       return true;
   return false;
 }

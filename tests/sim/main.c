@@ -276,6 +276,8 @@ usage(void) {
           "  --verbose     what each seed draws, before it runs\n"
           "  --keep-going  after a failure\n"
           "  --quiet       no second run of a failure\n"
+          "  --draw NAME   switches a draw on (SIM_DRAWS of sim.h; all)\n"
+          "  --no-draw NAME  off\n"
           "  --coverage    fails if a move of a state machine, or a kind of event, never came\n");
   return 2;
 }
@@ -288,7 +290,8 @@ main(int argc, char **argv) {
       {"jobs", required_argument, NULL, 'j'},    {"trace", no_argument, NULL, 't'},
       {"file", required_argument, NULL, 'f'},    {"verbose", no_argument, NULL, 'v'},
       {"keep-going", no_argument, NULL, 'k'},    {"quiet", no_argument, NULL, 'q'},
-      {"coverage", no_argument, NULL, 'c'},      {NULL, 0, NULL, 0}};
+      {"coverage", no_argument, NULL, 'c'},      {"draw", required_argument, NULL, 'd'},
+      {"no-draw", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
   struct arguments args = {.seed = 1, .ops = UINT64_MAX, .jobs = 1};
   int c;
 
@@ -326,6 +329,13 @@ main(int argc, char **argv) {
       break;
     case 'c':
       args.coverage = true;
+      break;
+    case 'd':
+    case 'n':
+      if (!swarm_switch(optarg, c == 'd')) {
+        fprintf(stderr, "sf-sim: no draw is called %s\n", optarg);
+        return 2;
+      }
       break;
     default:
       return usage();

@@ -54,7 +54,7 @@ check_leaving(unsigned leg, const char *reason) {
   COUNT(demotions);
   for (unsigned i = 0; i < sim.options.legs; i++)
     others += i != leg && sim.leg_state[i] == SF_STATE_IN_SYNC;
-  if (others < sim.options.min_legs)
+  if (others < inside_min_legs(sim.volume))
     sim_fail("R2: leg %u leaves and only %u stay in sync", leg, others);
   if (sim.troubles == 0 && sim.latencies_are_short && sim.options.eagain_permyriad == 0)
     sim_fail("leg %u leaves in a healthy world: %s", leg, reason);
@@ -68,7 +68,7 @@ check_leaving(unsigned leg, const char *reason) {
   if (have == LEGS_MAX)
     return;
   COUNT(evidence_checked);
-  if (have < sim.options.min_legs)
+  if (have < inside_min_legs(sim.volume))
     sim_fail("R2: leg %u leaves for a %s that only %u others have", leg, what, have);
 }
 
@@ -186,13 +186,15 @@ check_clean_start(const struct sf_assembly *assembly) {
 static bool
 process_start(void) {
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
-  struct sf_config config = sim.config;
+  struct sf_config config;
   struct sf_assembly assembly;
   int from[SF_LEGS_MAX];
 
+  settings_before_start();
+  config = sim.config;
   for (unsigned i = 0; i < sim.options.legs; i++) {
     bool absent =
-        !sim.healing && sim.count[COUNT_starts] > 0 && random_chance(sim.options.absent_permille);
+        !sim_is_calm() && sim.count[COUNT_starts] > 0 && random_chance(sim.options.absent_permille);
 
     replace_before_start(i);
     if (is_available(i) && !absent)
@@ -214,7 +216,8 @@ process_start(void) {
   replace_assembled(&assembly);
   check_clean_start(&assembly);
   create(&config, &assembly, found);
-  if (sim.options.break_permille != 0 && !sim.healing && random_chance(sim.options.break_permille))
+  if (sim.options.break_permille != 0 && !sim_is_calm() &&
+      random_chance(sim.options.break_permille))
     event_add(sim.now_ns + random_below(4 * sim.options.latency_ns[0]), EV_KILL, EVENT_ONCE, 0);
   return true;
 }
@@ -326,7 +329,7 @@ pause_process(void) {
   uint64_t most = sim.options.fail_timeout_ns / 2;
   uint64_t length = random_around(sim.options.pause_ns);
 
-  if (sim.volume == NULL || sim.healing || sim.now_ns < sim.paused_until_ns)
+  if (sim.volume == NULL || sim_is_calm() || sim.now_ns < sim.paused_until_ns)
     return;
   COUNT(pauses);
   sim.paused_from_ns = sim.now_ns;
@@ -438,17 +441,17 @@ process_event(const struct event *event) {
     on_opened(event->index, event->generation);
     break;
   case EV_KILL:
-    if (!sim.healing)
+    if (!sim_is_calm())
       process_kill();
     again(event, sim.options.kill_gap_ns);
     break;
   case EV_POWER:
-    if (!sim.healing)
+    if (!sim_is_calm())
       process_power_cut();
     again(event, sim.options.power_gap_ns);
     break;
   case EV_STOP:
-    if (!sim.healing && sim.volume != NULL && !sim.stopping) {
+    if (!sim_is_calm() && sim.volume != NULL && !sim.stopping) {
       TRACE("the operator stops the volume");
       COUNT(stops);
       sim.stopping = true;
@@ -465,22 +468,22 @@ process_event(const struct event *event) {
       event_add(sim.now_ns + random_around(100 * SIM_MS), EV_START, 0, sim.life);
     break;
   case EV_GROW:
-    if (!sim.healing)
+    if (!sim_is_calm())
       grow_begin();
     again(event, sim.options.grow_gap_ns);
     break;
   case EV_REPLACE:
-    if (!sim.healing)
+    if (!sim_is_calm())
       replace_acts();
     again(event, sim.options.replace_gap_ns);
     break;
   case EV_MEMBERS:
-    if (!sim.healing)
+    if (!sim_is_calm())
       members_act();
     again(event, sim.options.members_gap_ns);
     break;
   default:
-    if (!sim.healing)
+    if (!sim_is_calm())
       operator_acts();
     again(event, sim.options.operator_gap_ns);
   }

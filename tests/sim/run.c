@@ -136,6 +136,13 @@ latencies_are_short(void) {
   return true;
 }
 
+void
+sim_settings_changed(void) {
+  sim.latencies_are_short = latencies_are_short();
+  for (unsigned i = 0; i < sim.options.clients; i++)
+    sim.client[i].timely = false;
+}
+
 static void
 setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   sim = (struct sim){
@@ -181,6 +188,7 @@ static void
 begin_healing(void) {
   TRACE("---- everything heals");
   sim.healing = true;
+  lull_is_over();
   sim.healing_since_ns = sim.now_ns;
   for (unsigned i = 0; i < sim.options.legs; i++)
     fault_cure(i);
@@ -316,6 +324,13 @@ dispatch(const struct event *event) {
   case EV_RESET:
     fault_reset(event->index, event->generation);
     break;
+  case EV_LULL:
+  case EV_LULL_POLL:
+    lull_event(event);
+    break;
+  case EV_SETTINGS:
+    settings_event();
+    break;
   case EV_HEAL:
     return heal_poll();
   default:
@@ -335,6 +350,8 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   clients_start();
   faults_start();
   process_start_schedules();
+  lull_start();
+  settings_start();
   while (!done && event_next(&event)) {
     sim.now_ns = event.at_ns;
     sim.steps++;
@@ -351,7 +368,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
     worker->ops_in_run = sim.ops_begun;
     if (!sim.healing &&
         ((sim.ops_begun >= sim.options.ops && clients_busy() == 0 && !sim.stopping) ||
-         sim.now_ns > sim.answered_ns + IDLE_S * SIM_S))
+         (!sim.lull && sim.now_ns > sim.answered_ns + IDLE_S * SIM_S)))
       begin_healing();
   }
   if (!done)

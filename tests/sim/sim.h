@@ -16,6 +16,8 @@
  *      members.c  legs are removed and added
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
+ *      lull.c     without faults it must answer, and be whole again, within a bound
+ *      settings.c live settings, and min_legs from one start to the next
  *      inside.c   what it takes from the volume's inside
  *      coverage.c what has been seen
  *      main.c     seeds, workers, the shortest failing prefix */
@@ -82,7 +84,28 @@ struct options {
   unsigned absent_permille; /* legs left out at a restart */
   unsigned break_permille;  /* starts that are killed before they serve */
   unsigned give_up_permyriad;
+  uint64_t lull_gap_ns, lull_poll_ns, settings_gap_ns; /* 0 = never */
+  bool lulls_are_long;
+  unsigned all_gone_permille, min_legs_permille;
 };
+
+/* Draws that can be switched by name: those that show a fault of the engine which is not mended yet are
+ * off.  The name, and whether it is on. */
+#define SIM_DRAWS(DRAWN)                                                                           \
+  DRAWN(lulls, true)                                                                               \
+  DRAWN(settings, true)                                                                            \
+  DRAWN(all_gone, true)                                                                            \
+  DRAWN(all_gone_dead, false) /* they have to be opened anew */                                    \
+  DRAWN(answers_beside_a_failed_flush, false)
+
+enum {
+#define DRAWN(name, on) SWITCH_##name,
+  SIM_DRAWS(DRAWN)
+#undef DRAWN
+      SWITCHES
+};
+bool swarm_is_on(unsigned draw);
+bool swarm_switch(const char *name, bool on); /* "all": every one; false: there is none */
 
 void swarm_draw(uint64_t seed, struct options *options);
 void swarm_print(const struct options *options, FILE *to);
@@ -110,6 +133,9 @@ enum event_kind {
   EV_MEMBERS,
   EV_PAUSE,
   EV_RESET, /* leg */
+  EV_LULL,
+  EV_LULL_POLL,
+  EV_SETTINGS,
   EV_HEAL,
 };
 
@@ -283,6 +309,7 @@ void fault_promotion(unsigned leg);  /* the record that names it is on its way *
 void fault_reset(unsigned leg, uint32_t life);
 void fault_strike(bool once);
 void fault_cure(unsigned leg);
+bool fault_is_free(unsigned leg); /* of what befell it; what it was given may still hang */
 bool fault_is_sound(unsigned leg);
 
 void process_event(const struct event *event);
@@ -326,10 +353,22 @@ void grow_started(void);
 void grow_assembled(const struct sf_superblock *base);
 void grow_leg_opened(unsigned leg);
 
+void lull_start(void);
+void lull_event(const struct event *event);
+void lull_is_over(void);
+void settings_start(void);
+void settings_event(void);
+void settings_before_start(void);
+
 /* ---- inside.c ---- */
 
 void inside_destroy(struct sf_volume *volume);
 bool inside_is_settled(struct sf_volume *volume); /* serving, durable, converged, no waiting op */
+bool inside_is_serving(const struct sf_volume *volume);
+bool inside_is_suspended(const struct sf_volume *volume);
+bool inside_flush_failed(const struct sf_volume *volume);
+unsigned inside_min_legs(const struct sf_volume *volume);
+bool inside_has_newer_claim(const struct sf_volume *volume, unsigned leg);
 bool inside_is_stuck(struct sf_volume *volume);
 bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
 bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
@@ -389,6 +428,11 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(trims)                                                                                   \
   COUNTED(give_ups)                                                                                \
   COUNTED(failed_requests)                                                                         \
+  COUNTED(lulls_judged)                                                                            \
+  COUNTED(lulls_in_full)                                                                           \
+  COUNTED(all_gone)                                                                                \
+  COUNTED(settings)                                                                                \
+  COUNTED(min_legs_changed)                                                                        \
   COUNTED(deadlines_checked)
 
 enum {
@@ -426,6 +470,8 @@ struct sim {
   bool stopping;
   bool grown; /* it has said so, and nobody has looked yet */
   bool healing;
+  bool lull; /* no faults for a while: see lull.c */
+  uint64_t lull_well_ns, lull_since_ns, lulls;
   uint64_t tick_at_ns;
   uint32_t tick_generation;
   bool opening[LEGS_MAX];
@@ -459,6 +505,13 @@ extern struct sim sim;
 
 void sim_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Nothing befalls anybody now. */
+static inline bool
+sim_is_calm(void) {
+  return sim.healing || sim.lull;
+}
+
+void sim_settings_changed(void);
 void sim_run(uint64_t seed, uint64_t ops_most, FILE *trace);
 
 uint64_t random_next(void);

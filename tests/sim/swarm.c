@@ -1,4 +1,6 @@
 /* Each seed draws its own mix: which faults happen at all, how often, on what volume. */
+#include <string.h>
+
 #include "sim/sim.h"
 
 static uint64_t
@@ -215,8 +217,55 @@ draw_storm(struct options *o) {
 }
 
 static void
+draw_lulls(struct options *o) {
+  DRAW(lull_gap_ns, one_in(3) ? between(200, 4000) * SIM_MS : 0);
+  DRAW(lulls_are_long, one_in(3));
+  DRAW(settings_gap_ns, one_in(5) ? between(100, 2000) * SIM_MS : 0);
+  DRAW(min_legs_permille, one_in(6) ? some(50, 500) : 0);
+  DRAW(all_gone_permille, one_in(4) ? some(5, 100) : 0);
+}
+
+static void
 draw_spare(struct options *o) {
   DRAW(legs_formatted, o->legs - (o->members_gap_ns != 0 && o->legs > o->min_legs && one_in(2)));
+}
+
+/* ---- switches ---- */
+
+static struct {
+  const char *name;
+  bool on;
+} draws[] = {
+#define DRAWN(name, on) {#name, on},
+    SIM_DRAWS(DRAWN)
+#undef DRAWN
+};
+
+bool
+swarm_switch(const char *name, bool on) {
+  bool all = strcmp(name, "all") == 0, found = all;
+
+  for (unsigned i = 0; i < SWITCHES; i++)
+    if (all || strcmp(name, draws[i].name) == 0) {
+      draws[i].on = on;
+      found = true;
+    }
+  return found;
+}
+
+bool
+swarm_is_on(unsigned draw) {
+  return draws[draw].on;
+}
+
+static void
+take_out_what_is_off(struct options *o) {
+  if (!draws[SWITCH_lulls].on)
+    o->lull_gap_ns = 0;
+  if (!draws[SWITCH_all_gone].on)
+    o->all_gone_permille = 0;
+  if (!draws[SWITCH_settings].on)
+    o->settings_gap_ns = o->min_legs_permille = 0;
 }
 
 void
@@ -230,6 +279,8 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_ends(options);
   draw_storm(options);
   draw_spare(options);
+  draw_lulls(options);
+  take_out_what_is_off(options);
 }
 
 #define MS(ns) ((unsigned long) ((ns) / SIM_MS))
@@ -272,4 +323,7 @@ swarm_print(const struct options *o, FILE *to) {
           MS(o->kill_gap_ns), MS(o->power_gap_ns), MS(o->stop_gap_ns), MS(o->operator_gap_ns),
           MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), MS(o->replace_gap_ns),
           MS(o->members_gap_ns), o->absent_permille, o->break_permille);
+  fprintf(to, "  draws: %slulls every %lu ms, settings %lu, min_legs %u/1000, all gone %u/1000\n",
+          o->lulls_are_long ? "long " : "", MS(o->lull_gap_ns), MS(o->settings_gap_ns),
+          o->min_legs_permille, o->all_gone_permille);
 }

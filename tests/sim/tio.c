@@ -314,7 +314,7 @@ static uint64_t
 draw_latency(const struct sim_leg *leg, const struct region *r) {
   uint64_t mean = sim.options.latency_ns[leg->index] * leg->slow;
 
-  if (sim.healing && !sim.latencies_are_short)
+  if (sim_is_calm() && !sim.latencies_are_short)
     mean = 20 * SIM_US; /* a leg that is always late is not well */
 
   if (r->op == SF_TIO_FLUSH)
@@ -359,7 +359,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
     sim_fail("a submission that timed_io.h does not allow");
   if (control->buffer != NULL && want[0].offset < sim.data_offset)
     ((struct buffer *) control->buffer)->whole = true;
-  if (sim.options.eagain_permyriad != 0 && !sim.healing &&
+  if (sim.options.eagain_permyriad != 0 && !sim_is_calm() &&
       random_below(10000) < sim.options.eagain_permyriad) {
     COUNT(no_slots);
     return -EAGAIN;
@@ -522,7 +522,7 @@ on_finish(uint32_t index) {
   if (fails && leg->errors_left > 0 && --leg->errors_left == 0)
     leg->error_permille = 0;
   if (r->op == SF_TIO_FLUSH && (r->delayed || r->lost) && sim.options.flush_error_weight != 0 &&
-      !sim.healing && random_chance(600)) {
+      !sim_is_calm() && random_chance(600)) {
     COUNT(late_flush_errors);
     fails = true;
     error = -EIO;
