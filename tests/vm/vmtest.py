@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from machine import SLOWNESS, Image, Machine, Unavailable, command, working_accelerator  # noqa: E402
+from machine import Image, Machine, Unavailable, command, working_accelerator  # noqa: E402
 
 MIB = 1024 * 1024
 CUTS = 10
@@ -46,8 +46,8 @@ class Test:
         return made
 
     def boot(self, program, mode, disks=(), seconds=240, arguments=(), installed=True):
-        machine = Machine(self.image, self.accelerator, self.out, program, mode, disks, arguments,
-                          installed)
+        self.machine = machine = Machine(self.image, self.accelerator, self.out, program, mode, disks,
+                                         arguments, installed)
         machine.start()
         try:
             rc = machine.wait(seconds)
@@ -77,7 +77,7 @@ def service(test):
     took_s = float(stopped) - float((test.out / "begins").read_text())
     print(f"service: unmounted and stopped in {took_s:.1f} s beside a frozen leg", flush=True)
     assert result == "success", f"surefootd at the shutdown: {result}"
-    assert took_s < STOP_S * SLOWNESS, "that is too long"
+    assert took_s < test.machine.limit(STOP_S), "that is too long"
 
 
 def package(test):

@@ -4,8 +4,8 @@ while a leg is frozen, and after a kill -9 of the server and a reboot of the dev
 import os
 import signal
 
-from guest import (Fio, MIB, SLOWNESS, answered, assert_kernel_is_content, attach, ctl, legs, main, run,
-                   say, serve, wait_healthy, wait_state, wait_until, write_conf)
+from guest import (Fio, MIB, answered, assert_kernel_is_content, attach, ctl, legs, main, run,
+                   say, serve, slowness, wait_healthy, wait_state, wait_until, write_conf)
 
 SOCKET = "/run/vol0.sock"
 DEVICE = "/dev/nbd0"
@@ -37,7 +37,7 @@ def test():
             before = answered("nbd0")
             wait_until(lambda: answered("nbd0") > before + 200, "writes beside the frozen leg")
         fio.wait()
-        assert fio.longest_s < 10 * SLOWNESS, f"a write waited {fio.longest_s} s"
+        assert fio.longest_s < 10 * slowness(), f"a write waited {fio.longest_s} s"
         wait_healthy()
         run("umount", "/mnt")
         say(f"{kind}: went on beside a frozen leg")

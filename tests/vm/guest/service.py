@@ -5,8 +5,8 @@ import os
 import signal
 import time
 
-from guest import (MIB, SLOWNESS, Fio, Leg, answered, assert_kernel_is_content, ctl, main, run, say,
-                   status, wait_healthy, wait_state, wait_until)
+from guest import (MIB, Fio, Leg, answered, assert_kernel_is_content, ctl, main, run, say,
+                   slowness, status, wait_healthy, wait_state, wait_until)
 
 DEVICE = "/dev/nbd0"
 MOUNT = "/srv/vol0"
@@ -44,7 +44,7 @@ class Load:
         assert self.fio.process.poll() is None, "the load ended too early to show anything"
         self.fio.wait()
         assert is_mounted(), "the filesystem is not mounted any more"
-        assert self.fio.longest_s < longest_s * SLOWNESS, f"{self.name}: a write waited {self.fio.longest_s} s"
+        assert self.fio.longest_s < longest_s * slowness(), f"{self.name}: a write waited {self.fio.longest_s} s"
         run("rm", f"{MOUNT}/{self.name}")
 
 
