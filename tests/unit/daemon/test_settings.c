@@ -35,23 +35,31 @@ load(struct settings *settings, const char *text, char error[SF_CONFIG_ERROR_MAX
   return settings_load(settings, file, error);
 }
 
+static void
+assert_defaults(const struct settings *settings) {
+  assert_string_equal(settings->volumes, "/etc/surefoot/volumes.d");
+  assert_string_equal(settings->runtime, "/run/surefoot");
+  assert_string_equal(settings->control, "/run/surefoot/control");
+  assert_string_equal(settings->nbdkit, "nbdkit");
+  assert_string_equal(settings->hook, "");
+  assert_string_equal(settings->metrics_address, "");
+  assert_int_equal(settings->metrics_port, 0);
+  assert_int_equal(settings->start_timeout_us, 30000000);
+  assert_int_equal(settings->stop_timeout_us, 60000000);
+  assert_int_equal(settings->hook_timeout_us, 10000000);
+}
+
 /* Proves every default, and that an empty file is one. */
 static void
 test_defaults(void **state) {
   struct settings settings, loaded;
   char error[SF_CONFIG_ERROR_MAX];
   settings_init(&settings);
-  assert_string_equal(settings.volumes, "/etc/surefoot/volumes.d");
-  assert_string_equal(settings.runtime, "/run/surefoot");
-  assert_string_equal(settings.control, "/run/surefoot/control");
-  assert_string_equal(settings.nbdkit, "nbdkit");
-  assert_string_equal(settings.hook, "");
-  assert_string_equal(settings.metrics_address, "");
-  assert_int_equal(settings.start_timeout_us, 30000000);
-  assert_int_equal(settings.stop_timeout_us, 60000000);
-  assert_int_equal(settings.hook_timeout_us, 10000000);
+  assert_defaults(&settings);
+  memset(&loaded, 0xff, sizeof loaded);
   assert_int_equal(load(&loaded, "", error), 0);
-  assert_memory_equal(&loaded, &settings, sizeof loaded);
+  assert_defaults(&loaded);
+  assert_string_equal(loaded.plugin, settings.plugin);
   assert_int_equal(settings_load(&loaded, "/nowhere/surefoot.conf", error), -ENOENT);
 }
 
