@@ -77,7 +77,7 @@ ctl_text_to_json(const char *text) {
   char ascii[PATH_MAX];
   size_t len = 0;
   for (; text[len] && len + 1 < sizeof ascii; len++)
-    ascii[len] = (unsigned char) text[len] < 0x80 ? text[len] : '?';
+    ascii[len] = (char) ((unsigned char) text[len] < 0x80 ? text[len] : '?');
   ascii[len] = '\0';
   return json_string(ascii);
 }

@@ -426,7 +426,7 @@ one_turn(struct sf_control_server *server) {
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
     const struct sf_connection *client = server->client[i];
     fds[CLIENTS + i] = (struct pollfd){.fd = client ? client->fd : -1,
-                                       .events = client ? wanted_events(client) : 0};
+                                       .events = (short) (client ? wanted_events(client) : 0)};
   }
   if (poll(fds, CLIENTS + SF_CONTROL_CLIENTS_MAX, poll_timeout_ms(server)) < 0)
     return;

@@ -15,7 +15,8 @@ sf_tio_now(void) {
 
 struct timespec
 sf_tio_timespec(uint64_t ns) {
-  return (struct timespec){.tv_sec = (time_t) (ns / 1000000000u), .tv_nsec = ns % 1000000000u};
+  return (struct timespec){.tv_sec = (time_t) (ns / 1000000000u),
+                           .tv_nsec = (long) (ns % 1000000000u)};
 }
 
 uint64_t

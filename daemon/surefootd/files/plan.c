@@ -299,7 +299,7 @@ plan_set_leg(struct plan_volume *volume, const char *leg, const char *path) {
     return r;
   }
   size_t len = copy_without(volume, leg, text);
-  memcpy(text + len, section, more);
+  memcpy(text + len, section, more + 1);
   free(volume->text);
   volume->text = text;
   volume->len = len + more;

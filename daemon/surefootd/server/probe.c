@@ -122,9 +122,8 @@ on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
   int r = 0;
   if ((revents & (EPOLLIN | EPOLLHUP | EPOLLERR)) && (direction & LIBNBD_AIO_DIRECTION_READ))
     r = nbd_aio_notify_read(probe->nbd);
-  else if ((revents & EPOLLOUT) && (direction & LIBNBD_AIO_DIRECTION_WRITE))
-    r = nbd_aio_notify_write(probe->nbd);
-  else if (revents & (EPOLLHUP | EPOLLERR))
+  else if ((revents & (EPOLLHUP | EPOLLERR)) ||
+           ((revents & EPOLLOUT) && (direction & LIBNBD_AIO_DIRECTION_WRITE)))
     r = nbd_aio_notify_write(probe->nbd);
   if (r < 0)
     fail(probe);
