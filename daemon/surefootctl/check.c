@@ -95,6 +95,7 @@ without_path(const char *note, const char *path) {
 
 static const char *
 leg_note(const struct checked *checked, unsigned leg) {
+  static char bad[SF_LEG_BAD_TEXT_MAX]; /* one at a time is asked for and copied */
   const struct sf_leg_found *found = &checked->found[leg];
   if (!found->present && checked->leg_error[leg][0])
     return checked->leg_error[leg];
@@ -102,7 +103,9 @@ leg_note(const struct checked *checked, unsigned leg) {
     return "the configuration file does not list it";
   if (!found->present)
     return strerror(-found->error);
-  return found->error ? sf_superblock_error(found->error) : "";
+  if (found->error)
+    return sf_superblock_error(found->error);
+  return sf_leg_file_bad_text(&checked->file[leg], bad);
 }
 
 /* What a start would have to copy to the leg. */

@@ -2,12 +2,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/aside.h"
 #include "ctl.h"
 
 enum { HEX_BYTES = 64 };
@@ -53,22 +59,16 @@ take_page(struct leg_dump *dump, uint64_t index, const uint8_t bytes[SF_PAGE_BYT
     ctl_extents_unite(&dump->stale[i], index, page.stale[i]);
 }
 
-/* A page that cannot be read counts as damaged, as it does at a start. */
-static int
-read_maps(int fd, struct leg_dump *dump) {
-  static uint8_t bytes[SF_PAGE_BYTES] __attribute__((aligned(SF_PAGE_BYTES)));
-  const struct sf_superblock *sb = newest_of(dump);
-  dump->map_pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
-  if (!has_room(dump, sb))
-    return ctl_fail("%s: out of memory", dump->path);
-  for (uint64_t p = 0; p < dump->map_pages; p++) {
-    if (pread(fd, bytes, sizeof bytes, (off_t) SF_MAP_PAGE_OFFSET(p)) != sizeof bytes)
-      memset(bytes, 0, sizeof bytes);
-    take_page(dump, p, bytes);
-  }
-  dump->has_maps = true;
-  return CTL_DONE;
-}
+/* ---- reading: in a process of its own, which may hang in a dead disk while we are interrupted ---- */
+
+/* The metadata area as far as it is needed, in memory that both processes share. */
+struct reading {
+  uint64_t bytes;
+  int failed;   /* errno */
+  bool strange; /* neither a file nor a device */
+  int page_error[SF_SUPERBLOCK_COPIES];
+  uint8_t area[SF_DATA_OFFSET] __attribute__((aligned(SF_PAGE_BYTES)));
+};
 
 /* Past the page cache where that is possible, as the volume itself does. */
 static int
@@ -78,38 +78,126 @@ open_leg(const char *path) {
   return fd < 0 && errno == EINVAL ? open(path, FLAGS) : fd;
 }
 
+/* 0 or errno.  Zeros where it cannot be read, or is not there. */
 static int
-read_pages(int fd, struct leg_dump *dump) {
+read_page(int fd, struct reading *reading, uint64_t offset) {
+  uint8_t *page = reading->area + offset;
+  if (pread(fd, page, SF_PAGE_BYTES, (off_t) offset) >= 0)
+    return 0;
+  memset(page, 0, SF_PAGE_BYTES);
+  return errno;
+}
+
+/* A page that cannot be read counts as damaged, as it does at a start. */
+static void
+read_maps(int fd, struct reading *reading) {
+  struct sf_superblock sb;
+  if (sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) reading->area, &sb, NULL) < 0)
+    return;
+  for (uint64_t p = 0; p < sf_map_pages(sb.data_bytes, sb.extent_bytes); p++)
+    read_page(fd, reading, SF_MAP_PAGE_OFFSET(p));
+}
+
+static int
+read_area(const char *path, struct reading *reading) {
   struct stat st;
-  if (fstat(fd, &st) < 0)
-    return ctl_fail("%s: %s", dump->path, strerror(errno));
-  if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-    return ctl_fail("%s: neither a file nor a block device", dump->path);
+  int fd = open_leg(path);
+  if (fd < 0 || fstat(fd, &st) < 0)
+    return errno;
+  reading->strange = !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
+  if (reading->strange)
+    return 0;
   off_t end = lseek(fd, 0, SEEK_END);
-  ssize_t got = end < 0 ? -1 : pread(fd, dump->page, sizeof dump->page, 0);
-  if (got < 0)
-    return ctl_fail("%s: %s", dump->path, strerror(errno));
-  if ((size_t) got < sizeof dump->page)
-    return ctl_fail("%s: too small for a leg: %jd bytes", dump->path, (intmax_t) end);
-  dump->bytes = (uint64_t) end;
+  if (end < 0)
+    return errno;
+  reading->bytes = (uint64_t) end;
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
+    reading->page_error[i] = read_page(fd, reading, SF_SUPERBLOCK_OFFSET(i));
+  read_maps(fd, reading);
+  return 0;
+}
+
+/* Nothing of ours stays open in a process that may hang: neither what is printed to, nor the folder. */
+static _Noreturn void
+read_apart(const char *path, struct reading *reading) {
+  pid_t parent = getppid();
+  sf_close_all_but(NULL, 0);
+  sf_leave_the_others();
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() == parent)
+    reading->failed = read_area(path, reading);
+  _exit(0);
+}
+
+/* CTL_DONE when it has been read and may be a leg. */
+static int
+read_leg(const char *path, struct reading *reading) {
+  char absolute[PATH_MAX + PATH_MAX] = "";
+  int status = 0;
+  if (path[0] != '/' && getcwd(absolute, PATH_MAX))
+    strcat(absolute, "/");
+  if (strlen(path) >= PATH_MAX)
+    return ctl_fail("%s: %s", path, strerror(ENAMETOOLONG));
+  strcat(absolute, path);
+  pid_t pid = fork();
+  if (pid < 0)
+    return ctl_fail("no process to read %s: %s", path, strerror(errno));
+  if (pid == 0)
+    read_apart(absolute, reading);
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    ;
+  if (!WIFEXITED(status))
+    return ctl_fail("%s: the process that read it was killed", path);
+  if (reading->strange)
+    return ctl_fail("%s: neither a file nor a block device", path);
+  if (reading->failed)
+    return ctl_fail("%s: %s", path, strerror(reading->failed));
+  if (reading->page_error[0] && reading->page_error[1])
+    return ctl_fail("%s: neither copy of the superblock can be read: %s", path,
+                    strerror(reading->page_error[0]));
+  if (reading->bytes < (uint64_t) SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES)
+    return ctl_fail("%s: too small for a leg: %" PRIu64 " bytes", path, reading->bytes);
+  return CTL_DONE;
+}
+
+/* ---- what it says ---- */
+
+static int
+take_maps(struct leg_dump *dump, const struct reading *reading) {
+  const struct sf_superblock *sb = newest_of(dump);
+  dump->map_pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
+  if (!has_room(dump, sb))
+    return ctl_fail("%s: out of memory", dump->path);
+  for (uint64_t p = 0; p < dump->map_pages; p++)
+    take_page(dump, p, reading->area + SF_MAP_PAGE_OFFSET(p));
+  dump->has_maps = true;
   return CTL_DONE;
 }
 
 static int
-read_leg(struct leg_dump *dump) {
-  int fd = open_leg(dump->path);
-  if (fd < 0)
-    return ctl_fail("%s: %s", dump->path, strerror(errno));
-  int status = read_pages(fd, dump);
-  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
-    dump->error[i] = sf_superblock_decode(dump->page[i], &dump->sb[i]);
+take_leg(struct leg_dump *dump, const struct reading *reading) {
   struct sf_superblock newest;
+  dump->bytes = reading->bytes;
+  memcpy(dump->page, reading->area, sizeof dump->page);
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
+    dump->error[i] = reading->page_error[i] ? -reading->page_error[i]
+                                            : sf_superblock_decode(dump->page[i], &dump->sb[i]);
   dump->picked =
       sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) dump->page, &newest, &dump->newest);
-  if (status == CTL_DONE && dump->picked == 0)
-    status = read_maps(fd, dump);
-  close(fd);
-  return status;
+  return dump->picked == 0 ? take_maps(dump, reading) : CTL_DONE;
+}
+
+static const char *
+error_text(const struct leg_dump *dump, unsigned copy) {
+  switch (dump->error[copy]) {
+  case -ENODATA:
+  case -EBADMSG:
+  case -EPROTONOSUPPORT:
+  case -EUCLEAN:
+    return sf_superblock_error(dump->error[copy]);
+  default:
+    return "it cannot be read";
+  }
 }
 
 static void
@@ -227,7 +315,7 @@ print_human(const struct leg_dump *dump) {
       print_superblock(&dump->sb[i]);
       continue;
     }
-    printf("%s\n", sf_superblock_error(dump->error[i]));
+    printf("%s\n", error_text(dump, i));
     for (unsigned line = 0; line < HEX_BYTES; line += 16) {
       hex_text(dump->page[i] + line, 16, " ", hex);
       field(line ? "" : "bytes");
@@ -267,9 +355,8 @@ copy_to_json(const struct leg_dump *dump, unsigned i) {
   bool valid = dump->error[i] == 0;
   return json_pack("{si sI sb so so ss}", "copy", (int) i, "offset",
                    (json_int_t) SF_SUPERBLOCK_OFFSET(i), "valid", (int) valid, "error",
-                   valid ? json_null() : json_string(sf_superblock_error(dump->error[i])),
-                   "superblock", valid ? superblock_to_json(&dump->sb[i]) : json_null(),
-                   "first_bytes", hex);
+                   valid ? json_null() : json_string(error_text(dump, i)), "superblock",
+                   valid ? superblock_to_json(&dump->sb[i]) : json_null(), "first_bytes", hex);
 }
 
 static json_t *
@@ -319,7 +406,13 @@ ctl_dump(struct ctl_command_call *call) {
 
   static struct leg_dump dump;
   dump.path = call->argv[optind];
-  int status = read_leg(&dump);
+  struct reading *reading =
+      mmap(NULL, sizeof *reading, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (reading == MAP_FAILED)
+    return ctl_fail("out of memory");
+  int status = read_leg(dump.path, reading);
+  if (status == CTL_DONE)
+    status = take_leg(&dump, reading);
   if (status == CTL_DONE && json)
     status = print_json(&dump);
   else if (status == CTL_DONE)

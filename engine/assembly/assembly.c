@@ -10,6 +10,7 @@ look_at(struct sf_look *look, const struct sf_uuid *volume) {
   do {
     look->reference = look->alike = -1;
     look->obstacle = SF_OBSTACLE_NONE;
+    look->unsure = look->recopy = 0;
     if (!(look->known & (uint16_t) ~look->blank)) {
       look->obstacle = look->known ? SF_OBSTACLE_ONLY_BLANK : SF_OBSTACLE_NO_LEG;
       return;
@@ -30,20 +31,38 @@ judge_two_lines(struct sf_look *look) {
       look->verdict[leg] = SF_LEG_SPLIT_BRAIN;
 }
 
+/* By force, and nobody can say which of those that cannot be read went on: one of them, and the others
+ * are made like it.  Two would pass for equal. */
+static void
+take_one(struct sf_look *look) {
+  uint16_t one = look->unsure & (uint16_t) -look->unsure;
+  look->recopy = look->present & (uint16_t) ~one;
+  look->present = one;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(look->recopy, leg))
+      look->verdict[leg] = SF_LEG_BEHIND;
+}
+
 static void
 conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   if (look->reference >= 0 && assembly->next_term > SF_NUMBER_MAX)
     look->obstacle = SF_OBSTACLE_NO_TERM;
   if (look->obstacle == SF_OBSTACLE_TWO_LINES)
     judge_two_lines(look);
-  memcpy(assembly->verdict, look->verdict, sizeof assembly->verdict);
   assembly->reference = look->reference;
   if (look->reference >= 0)
     assembly->base = look->found[look->reference].sb;
 
-  bool waits = look->obstacle == SF_OBSTACLE_TOO_FEW || look->obstacle == SF_OBSTACLE_DOUBT;
-  assembly->forced = force && waits && look->present != 0;
+  bool waits = look->obstacle == SF_OBSTACLE_TOO_FEW || look->obstacle == SF_OBSTACLE_DOUBT ||
+               look->obstacle == SF_OBSTACLE_UNREADABLE;
+  bool by_force = force && waits && look->present != 0;
+  if (by_force && look->obstacle == SF_OBSTACLE_UNREADABLE)
+    take_one(look);
+  /* A leg that is to be copied whole is known for it by its older line, whatever interrupts the copy. */
+  assembly->forced = by_force || look->recopy != 0;
+  memcpy(assembly->verdict, look->verdict, sizeof assembly->verdict);
   assembly->may_start = assembly->forced || look->obstacle == SF_OBSTACLE_NONE;
+  assembly->whole = look->recopy;
   for (unsigned leg = 0; leg < look->legs; leg++)
     if (SF_LEG_IN(look->known, leg) && assembly->verdict[leg] != SF_LEG_CURRENT &&
         look->reference >= 0 && sf_leg_needs_whole_copy(&assembly->base, &look->found[leg].sb))
@@ -51,7 +70,7 @@ conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   if (assembly->may_start)
     assembly->current = look->present;
   else if (waits)
-    assembly->waits_for = look->absent;
+    assembly->waits_for = look->absent & (uint16_t) ~look->unsure;
   sf_look_reason(look, assembly);
 }
 

@@ -21,6 +21,7 @@ enum sf_obstacle {
   SF_OBSTACLE_TWO_LINES,  /* unrelated lineages */
   SF_OBSTACLE_TWO_ALIKE,  /* one number, two contents: cannot be, so nothing is trusted */
   SF_OBSTACLE_TOO_FEW,    /* R12's counts */
+  SF_OBSTACLE_UNREADABLE, /* legs that do not show all of their superblocks could have gone on */
   SF_OBSTACLE_DOUBT,      /* more than one record may be the last, and not all legs are there */
   SF_OBSTACLE_ONLY_BLANK, /* superblocks, but of discarded legs */
   SF_OBSTACLE_NO_TERM,    /* none is left above those seen: nobody could read what we write */
@@ -44,7 +45,9 @@ struct sf_look {
   int reference;    /* a leg that carries the record in force; -1: none */
   int alike;        /* a leg whose record has the same number and says otherwise; -1: none */
   uint16_t present; /* of the reference's in-sync legs */
-  uint16_t absent;  /* TOO_FEW, DOUBT: of all that must be there */
+  uint16_t absent;  /* TOO_FEW, DOUBT, UNREADABLE: of all that must be there */
+  uint16_t unsure;  /* of the reference's in-sync legs: present, and may hold a newer record */
+  uint16_t recopy;  /* of the reference's in-sync legs: present, and copied whole all the same */
   enum sf_obstacle obstacle;
 };
 

@@ -128,7 +128,8 @@ legs_in_no_use(const struct sf_look *look) {
 /* What else there is to know once the volume starts. */
 static void
 say_others(struct text *text, const struct sf_look *look) {
-  uint16_t behind = legs_with(look, SF_LEG_BEHIND), faulty = legs_with(look, SF_LEG_FAULTY);
+  uint16_t behind = legs_with(look, SF_LEG_BEHIND) & (uint16_t) ~look->recopy;
+  uint16_t faulty = legs_with(look, SF_LEG_FAULTY);
   uint16_t split = legs_with(look, SF_LEG_SPLIT_BRAIN), unused = legs_in_no_use(look);
   if (behind) {
     say(text, "; ");
@@ -153,18 +154,61 @@ say_others(struct text *text, const struct sf_look *look) {
   }
 }
 
+/* Why legs that hold the record in force are not taken for current. */
+static void
+say_unreadable(struct text *text, const struct sf_look *look) {
+  if (look->recopy == 0)
+    return;
+  say(text, "; one copy of the superblock of ");
+  say_names(text, look, look->unsure);
+  say(text, " cannot be read, which may have been newer, so ");
+  say_names(text, look, look->recopy);
+  say(text, " will be copied whole");
+}
+
 static void
 say_start(struct text *text, const struct sf_look *look, const struct sf_assembly *assembly) {
   const struct sf_record *record = &assembly->base.record;
-  say(text, "starts%s from record %" PRIu64 ".%" PRIu64 " with ",
-      assembly->forced ? " by force" : "", record->term, record->change);
+  bool by_force = assembly->forced && look->obstacle != SF_OBSTACLE_NONE;
+  say(text, "starts%s from record %" PRIu64 ".%" PRIu64 " with ", by_force ? " by force" : "",
+      record->term, record->change);
   say_names(text, look, assembly->current);
-  if (assembly->forced) {
+  say_unreadable(text, look);
+  if (by_force && look->obstacle != SF_OBSTACLE_UNREADABLE) {
     say(text, " in a new line of history, without what only ");
     say_names(text, look, look->absent);
     say(text, " may hold");
   }
   say_others(text, look);
+}
+
+static bool
+is_gone(const struct sf_look *look, unsigned leg) {
+  int error = look->found[leg].error;
+  return look->verdict[leg] == SF_LEG_ABSENT &&
+         (error == -ENOENT || error == -ENODEV || error == -ENXIO || error == -ENOMEDIUM);
+}
+
+/* Force is named for legs that are not to be had any more, and for no others: one that is there and
+ * busy, silent or unreadable may hold what nobody else does. */
+static void
+say_way_out(struct text *text, const struct sf_look *look, unsigned needed) {
+  bool one = SF_LEG_COUNT(look->absent) == 1, gone = true;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    gone = gone && (!SF_LEG_IN(look->absent, leg) || is_gone(look, leg));
+  const char *which = one ? "it" : needed == 1 ? "one" : "them";
+  if (!look->present)
+    say(text, "bring %s back: with none of them even force=true cannot start", one ? "it" : "them");
+  else if (gone)
+    say(text,
+        "bring %s back; only if %s lost for good, force=true starts without, and what only %s may "
+        "hold is lost",
+        which, one ? "it is" : "they are", one ? "it" : "they");
+  else
+    say(text,
+        "bring %s back, copied to another disk as far as it can be read if need be: what only %s "
+        "may hold nothing else can give",
+        which, one ? "it" : "they");
 }
 
 static void
@@ -182,14 +226,7 @@ say_too_few(struct text *text, const struct sf_look *look) {
       "present, %u needed, as the others may have gone on without; ",
       record->term, record->change, one ? "it" : "them", present, named,
       present == 1 ? "is" : "are", needed);
-  if (look->present)
-    say(text, "bring %s back, or start with force=true and lose what only %s may hold",
-        one                     ? "it"
-        : needed - present == 1 ? "one"
-                                : "them",
-        one ? "it" : "they");
-  else
-    say(text, "bring %s back: with none of them even force=true cannot start", one ? "it" : "them");
+  say_way_out(text, look, needed - present);
 }
 
 static void
@@ -203,10 +240,28 @@ say_doubt(struct text *text, const struct sf_look *look) {
       ", and whether the volume went on from it or from an older one only %s can tell; ",
       record->term, record->change, one ? "this leg" : "these legs");
   if (look->present)
-    say(text, "bring %s back, or start with force=true and lose what only %s may hold",
-        one ? "it" : "them", one ? "it" : "they");
+    say_way_out(text, look, SF_LEG_COUNT(look->absent));
   else
     say(text, "bring %s back", one ? "it" : "them");
+}
+
+static void
+say_obstacle_unreadable(struct text *text, const struct sf_look *look) {
+  const struct sf_record *record = &look->found[look->reference].sb.record;
+  uint16_t absent = look->absent & (uint16_t) ~look->unsure;
+  say(text, "refuses to start: one copy of the superblock of ");
+  say_names(text, look, look->unsure);
+  say(text,
+      " cannot be read, and whether the volume went on from record %" PRIu64 ".%" PRIu64
+      " without the others cannot be told; ",
+      record->term, record->change);
+  if (absent) {
+    say(text, "bring back ");
+    say_wrongs(text, look, absent);
+    say(text, ", or ");
+  }
+  say(text, "copy what can be read of %s to another disk (ddrescue), which may find the block",
+      SF_LEG_COUNT(look->unsure) == 1 ? "it" : "them");
 }
 
 /* Each line of history with its legs: "a and b (record 3.1) | c (record 4.2)". */
@@ -287,6 +342,9 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
   switch (look->obstacle) {
   case SF_OBSTACLE_TOO_FEW:
     say_too_few(&text, look);
+    break;
+  case SF_OBSTACLE_UNREADABLE:
+    say_obstacle_unreadable(&text, look);
     break;
   case SF_OBSTACLE_DOUBT:
     say_doubt(&text, look);

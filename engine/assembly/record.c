@@ -146,6 +146,60 @@ fall_short(struct sf_look *look, uint16_t speakers, uint16_t trusted) {
   look->absent = named_by(look, speakers) & (uint16_t) ~trusted;
 }
 
+static uint16_t
+find_unsure(const struct sf_look *look, uint16_t set) {
+  uint16_t unsure = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(set, leg) && look->found[leg].doubtful)
+      unsure |= SF_LEG_BIT(leg);
+  return unsure;
+}
+
+/* The last that this leg shows is a claim: what it went on with may be another line of history. */
+static bool
+shows_a_claim_only(const struct sf_look *look, unsigned leg) {
+  return look->found[leg].sb.claim > record_of(look, leg)->term;
+}
+
+static void
+set_aside(struct sf_look *look, uint16_t set) {
+  look->recopy |= set;
+  look->present &= (uint16_t) ~set;
+}
+
+/* A copy of a superblock that cannot be read may have held a newer record.  On every leg that it names
+ * it would be durable, and those that can be read hold none: so it names unreadable and absent ones
+ * only.  Are fewer of the legs in sync so than are enough, there is none (R12).  Are these all the legs
+ * that can hold one, and just enough of them, it names these, as does the record that is seen: they
+ * hold every acknowledged write.  Otherwise nobody can tell which of them went on, nor when the record
+ * that is seen is doubted: who decides that must show everything. */
+static void
+weigh_unreadable(struct sf_look *look, uint16_t speakers) {
+  const struct sf_superblock *base = &look->found[look->reference].sb;
+  const struct sf_record *record = &base->record;
+  uint16_t members = (uint16_t) ((1u << look->legs) - 1) & (uint16_t) ~base->removed;
+  uint16_t sure = look->known & (uint16_t) ~(find_unsure(look, look->known) | look->blank);
+  uint16_t may_hold = members & (uint16_t) ~sure;
+  bool doubted = SF_LEG_COUNT(speakers) > 1;
+  look->unsure = (doubted ? named_by(look, speakers) : look->present) & (uint16_t) ~sure;
+  if (!look->unsure)
+    return;
+  if (doubted) {
+    look->obstacle = SF_OBSTACLE_UNREADABLE;
+    look->absent = look->unsure;
+  } else if (leaves_few_out(record, look->present & sure)) {
+    for (unsigned leg = 0; leg < look->legs; leg++)
+      if (SF_LEG_IN(look->unsure, leg) && shows_a_claim_only(look, leg) &&
+          SF_LEG_COUNT(look->present) > sf_look_enough(record))
+        set_aside(look, SF_LEG_BIT(leg));
+  } else if (may_hold == look->unsure && SF_LEG_COUNT(may_hold) == sf_look_enough(record)) {
+    set_aside(look, look->present & sure);
+  } else {
+    look->obstacle = SF_OBSTACLE_UNREADABLE;
+    look->absent = may_hold;
+  }
+}
+
 /* A leg named in sync counts whatever record it holds itself.  If an older one, the record was
  * still on its way to it.  A record takes legs out or adds one that is complete already, so who is
  * named has every acknowledged write.  The same for one that the first record of a new line names
@@ -178,6 +232,8 @@ sf_look_record(struct sf_look *look) {
     look->obstacle = SF_OBSTACLE_TWO_ALIKE;
   else if (!choose_base(look, speakers, believed))
     fall_short(look, speakers, trusted);
+  else
+    weigh_unreadable(look, speakers);
   for (unsigned leg = 0; leg < look->legs; leg++)
     judge_leg(look, leg, record_of(look, (unsigned) look->reference));
 }

@@ -45,6 +45,15 @@ int leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct 
 
 bool leg_is_of_dev(const char *path);
 
+/* ---- head.c ---- */
+
+/* -errno when neither copy of the superblock can be read. */
+int leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
+                  struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
+/* Pages that cannot be read are zeros, which count as all set. */
+int leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
+                  const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
+
 /* ---- apart.c ---- */
 
 /* As leg_open, in another process when there are openers. */

@@ -10,9 +10,7 @@
 
 #include "legs/internal.h"
 
-enum { HEAD_BYTES = 64 * 1024, BLOCK_BYTES_MIN = 512, LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 10 };
-
-_Static_assert(HEAD_BYTES >= SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES, "both copies are in the head");
+enum { BLOCK_BYTES_MIN = 512, BLOCK_TRIES = 16, LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 10 };
 
 /* A disk that is not there, not a file to be made: in /dev that would be memory. */
 bool
@@ -107,47 +105,8 @@ sf_leg_file_is_locked(const struct sf_leg_file *file) {
   return fcntl(file->fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
 }
 
-/* The first 64 KiB, zeros where the leg is shorter. */
-static int
-read_head(const char *path, struct sf_leg_file *file, struct sf_leg_found *found,
-          char error[SF_CONFIG_ERROR_MAX]) {
-  uint8_t *head = leg_buffer(HEAD_BYTES);
-  if (!head)
-    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
-  ssize_t n = leg_read(file->fd, head, HEAD_BYTES, 0);
-  if (n < 0) {
-    free(head);
-    return leg_fail(error, (int) n, "%s: its beginning cannot be read: %s", leg_path(path),
-                    strerrordesc_np((int) -n));
-  }
-  file->looks_used = sf_looks_used(head, (size_t) n);
-  found->present = true;
-  found->bytes = file->bytes;
-  found->error = sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) head, &found->sb, NULL);
-  free(head);
-  return 0;
-}
-
-/* Pages that cannot be read count as all set, as damaged ones do: then there are none. */
-static int
-read_maps(const char *path, struct sf_leg_file *file, const struct sf_leg_found *found,
-          char error[SF_CONFIG_ERROR_MAX]) {
-  const struct sf_superblock *sb = &found->sb;
-  ssize_t n;
-  if (found->error != 0)
-    return 0;
-  file->map_pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
-  file->maps = leg_buffer(file->map_pages * SF_PAGE_BYTES);
-  if (!file->maps)
-    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
-  n = leg_read(file->fd, file->maps, file->map_pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
-  if (n < (ssize_t) (file->map_pages * SF_PAGE_BYTES))
-    sf_leg_file_forget_maps(file);
-  return 0;
-}
-
 /* No file system tells before Linux 6.1, and glibc 2.36 does not pass it on: a read at an odd block
- * finds out. */
+ * finds out; one that is not bad. */
 static int
 find_block_bytes(struct sf_leg_file *file) {
   int logical;
@@ -160,10 +119,15 @@ find_block_bytes(struct sf_leg_file *file) {
   void *block = leg_buffer(LEG_BUFFER_ALIGN);
   if (!block)
     return -ENOMEM;
-  ssize_t n = pread(file->fd, block, BLOCK_BYTES_MIN, BLOCK_BYTES_MIN);
+  ssize_t n = -1;
+  int err = EIO;
+  for (unsigned i = 0; i < BLOCK_TRIES && n < 0 && err == EIO; i++) {
+    n = pread(file->fd, block, BLOCK_BYTES_MIN, (off_t) i * LEG_BUFFER_ALIGN + BLOCK_BYTES_MIN);
+    err = n < 0 ? errno : 0;
+  }
   free(block);
-  if (n < 0 && errno != EINVAL)
-    return -errno;
+  if (n < 0 && err != EINVAL)
+    return -err;
   file->block_bytes = n < 0 ? LEG_BUFFER_ALIGN : BLOCK_BYTES_MIN;
   return 0;
 }
@@ -229,8 +193,8 @@ take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_f
   }
   rc = measure(path, file, &st, error);
   if (rc == 0)
-    rc = read_head(path, file, found, error);
-  return rc < 0 ? rc : read_maps(path, file, found, error);
+    rc = leg_read_head(path, flags, file, found, error);
+  return rc < 0 ? rc : leg_read_maps(path, flags, file, found, error);
 }
 
 int

@@ -365,6 +365,8 @@ sf_superblock_error(int error) {
     return "written by a newer version";
   case -EUCLEAN:
     return "CRC is right but the contents are impossible";
+  case -EIO:
+    return "one copy of the superblock cannot be read, and the other place holds none";
   default:
     return "not a superblock error";
   }

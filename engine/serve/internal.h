@@ -130,6 +130,8 @@ void keeper_wake(struct sf_serve *serve);
 int serve_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank);
 void serve_close_leg(void *ctx, unsigned leg);
 int serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name);
+/* Pages of the leg's metadata that could not be read. */
+void serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name);
 int serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
 int serve_join_openers(struct sf_serve *serve);
 

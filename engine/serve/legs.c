@@ -41,6 +41,14 @@ serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name
   return 0;
 }
 
+void
+serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name) {
+  char text[SF_LEG_BAD_TEXT_MAX];
+
+  if (leg->file.fd >= 0 && *sf_leg_file_bad_text(&leg->file, text) != '\0')
+    serve_log(serve, "leg %s: %s", name, text);
+}
+
 int
 serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
   struct sf_leg_file file;
@@ -96,6 +104,7 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank,
   if (r < 0)
     return r;
   sf_leg_file_forget_maps(&leg->file); /* the volume's own are newer */
+  serve_tell_bad(serve, leg, base->leg_name[index]);
   if (leg->found.error != 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: %s", path, sf_superblock_error(leg->found.error));
     r = leg->found.error;

@@ -364,6 +364,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   }
   if (serve->assembly.reason[0] != '\0')
     serve_log(serve, "%s", serve->assembly.reason);
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    serve_tell_bad(serve, &serve->leg[i], serve->config.leg[i].name);
   sf_volume_start(serve->volume, sf_tio_now());
   return 0;
 }

@@ -9,7 +9,11 @@
  * A record is doubted when one of the legs that it names is present, holds an older record and a claim
  * of a later term: it may never have become durable, and a later start may have gone on without it.
  * Then every leg named by it or by the records of those that doubt it must be present; of these
- * records the newest wins that could start so and leaves fewer than min_legs out of each other. */
+ * records the newest wins that could start so and leaves fewer than min_legs out of each other.
+ * A leg with an unreadable copy of its superblock may hold a newer record than it shows.  It counts
+ * as absent where absent legs could have gone on without the others; if they could, but are just
+ * min_legs of them, they hold everything whatever stood there: the start takes them alone, and the
+ * others are copied whole. */
 #ifndef SUREFOOT_ASSEMBLY_H
 #define SUREFOOT_ASSEMBLY_H
 
@@ -34,6 +38,8 @@ struct sf_leg_found {
   int error;    /* not present: why.  present: what sf_superblock_pick said, 0 = sb is valid */
   uint64_t bytes;
   struct sf_superblock sb;
+  /* The other copy of the superblock cannot be read: it may have held a newer record. */
+  bool doubtful;
 };
 
 struct sf_assembly {

@@ -22,14 +22,24 @@ struct sf_leg_file {
    * it is closed or before by sf_leg_file_forget_maps. */
   uint8_t *maps;
   uint64_t map_pages;
+  /* Pages of the metadata area that could not be read when it was opened.  Those but for the copies of
+   * the superblock are written anew at once, unless it was opened for reading only. */
+  unsigned bad_pages, rewritten_pages;
+  uint64_t bad_offset; /* of the first */
+  int bad_error;       /* -errno, of the first */
 };
+
+/* "1 page of its metadata could not be read, the first at byte 4096: ...", or "". */
+enum { SF_LEG_BAD_TEXT_MAX = 192 };
+const char *sf_leg_file_bad_text(const struct sf_leg_file *file, char text[SF_LEG_BAD_TEXT_MAX]);
 
 enum sf_leg_open_flag {
   SF_LEG_READ_ONLY = 1 << 0, /* for offline tools: no lock is taken, nothing can be written */
 };
 
 /* R7: O_RDWR|O_DIRECT, O_EXCL on block devices (refuses a mounted one), an exclusive OFD lock on
- * the same description that will carry the I/O.  Reads both superblock copies into *found.
+ * the same description that will carry the I/O.  Reads both superblock copies into *found; one of
+ * them is enough, and a bad block costs what stands in it only.
  * error: one line with the path and what to do.  -EBUSY: locked by another process or mounted. */
 int sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
                      struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);

@@ -42,6 +42,7 @@ struct leg {
   char line; /* 0: 'A' */
   int error; /* ERROR, GONE */
   bool clean;
+  bool doubtful; /* a copy of its superblock cannot be read */
 };
 
 struct one_case {
@@ -71,6 +72,8 @@ static const char letters[] = {
   { .term = (t), .change = (c), .in_sync = (set), .claim = (claimed) }
 #define LINE(name, t, c, set)                                                                      \
   { .line = (name), .term = (t), .change = (c), .in_sync = (set) }
+#define DOUBTFUL(t, c, set)                                                                        \
+  { .term = (t), .change = (c), .in_sync = (set), .doubtful = true }
 #define ABSENT                                                                                     \
   { .kind = GONE, .error = -ENOENT }
 
@@ -549,6 +552,66 @@ static const struct one_case cases[] = {
      .verdicts = "Cb",
      .may_start = true,
      .record = "3.1"},
+    /* ---- an unreadable copy of the superblock ---- */
+    {.proves = "one of three, min_legs 2: it could not have gone on alone, nothing is lost",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {DOUBTFUL(4, 2, "abc"), ON(4, 2, "abc"), ON(4, 2, "abc")},
+     .verdicts = "CCC",
+     .may_start = true,
+     .record = "4.2",
+     .says = {"starts from record 4.2 with a, b and c"}},
+    {.proves = "one of two, min_legs 1: it may have gone on alone, and so it does",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {DOUBTFUL(4, 2, "ab"), ON(4, 2, "ab")},
+     .verdicts = "Cb",
+     .may_start = true,
+     .forced = true,
+     .record = "4.2",
+     .says = {"starts from record 4.2 with a; one copy of the superblock of a cannot be read",
+              "b will be copied whole"}},
+    {.proves = "both of two: nobody can tell which went on",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {DOUBTFUL(4, 2, "ab"), DOUBTFUL(4, 2, "ab")},
+     .verdicts = "CC",
+     .record = "4.2",
+     .says = {"refuses to start: one copy of the superblock of a and b cannot be read",
+              "ddrescue"}},
+    {.proves = "the same by force: one of them, and the other is made like it",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {DOUBTFUL(4, 2, "ab"), DOUBTFUL(4, 2, "ab")},
+     .force = true,
+     .verdicts = "Cb",
+     .may_start = true,
+     .forced = true,
+     .record = "4.2",
+     .says = {"starts by force from record 4.2 with a", "b will be copied whole"}},
+    {.proves = "alone in the set, and the other leg is not there: it may have been taken back and "
+               "gone on",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {DOUBTFUL(4, 2, "a"), ABSENT},
+     .verdicts = "C-",
+     .record = "4.2",
+     .says = {"one copy of the superblock of a cannot be read", "bring back leg b"}},
+    {.proves = "alone in the set, and the other shows that it was not",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {DOUBTFUL(4, 2, "a"), ON(4, 1, "ab")},
+     .verdicts = "Cb",
+     .may_start = true,
+     .record = "4.2"},
+    {.proves = "what is busy, silent or unreadable is no reason for force",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {ON(4, 2, "ab"), {.kind = GONE, .error = -EIO}},
+     .verdicts = "C-",
+     .record = "4.2",
+     .says = {"bring it back, copied to another disk as far as it can be read"}},
+
     /* ---- force ---- */
     {.proves = "force starts with what is there and begins a new line",
      .legs = 3,
@@ -683,6 +746,7 @@ found_of(const struct one_case *c, unsigned index) {
                                .bytes = SF_DATA_OFFSET + 4 * SF_VOLUME_BYTES_MIN};
   if (kind != GONE && kind != ERROR) {
     found.sb = superblock_of(c, index);
+    found.doubtful = c->leg[index].doubtful;
     disguise(&found.sb, &found, kind);
   }
   return found;

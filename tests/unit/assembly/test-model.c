@@ -25,12 +25,14 @@ enum mutant { RIGHT, NO_CLAIM, NO_COPY, NO_DOUBT, NO_UNDO, NO_REFUSAL, SPARE_BY_
 struct model {
   unsigned legs, min_legs, terms_max, changes_max;
   enum mutant mutant;
+  bool unreadable; /* any copy of a superblock may be unreadable at a start: two are remembered */
 };
 
 struct leg {
   uint8_t term, change, in_sync; /* the record it holds */
   uint8_t claim;
   uint8_t complete; /* it holds every acknowledged write */
+  uint8_t old[4];   /* unreadable: term, change, in_sync and claim of the copy before */
 };
 
 struct state {
@@ -43,7 +45,7 @@ struct state {
   uint8_t newcomer; /* in want by a promotion that is not durable yet */
   uint8_t unused[5];
 };
-_Static_assert(sizeof(struct state) == 32, "compared and hashed as bytes");
+_Static_assert(sizeof(struct state) == 48, "compared and hashed as bytes");
 
 /* ---- choices: one step's freedom, drawn at random or run through one by one ---- */
 
@@ -158,6 +160,56 @@ check_numbers(const struct model *m, const struct state *s) {
   return NULL;
 }
 
+/* As ask(), with one copy of the superblock unreadable on some legs, the newest one on some of these. */
+static void
+ask_unreadable(const struct model *m, const struct state *s, unsigned subset, unsigned unreadable,
+               unsigned newest, struct sf_assembly *assembly) {
+  struct state shown = *s;
+  for (unsigned i = 0; i < m->legs; i++) {
+    struct leg *leg = &shown.leg[i];
+    found[i].doubtful = unreadable >> i & 1;
+    if (newest >> i & 1) {
+      leg->term = leg->old[0];
+      leg->change = leg->old[1];
+      leg->in_sync = leg->old[2];
+      leg->claim = leg->old[3];
+    }
+  }
+  ask(m, &shown, subset, assembly);
+  for (unsigned i = 0; i < m->legs; i++)
+    found[i].doubtful = false;
+}
+
+/* All hold one record, and no start was broken off since. */
+static bool
+is_settled(const struct model *m, const struct state *s) {
+  for (unsigned i = 0; i < m->legs; i++)
+    if (s->leg[i].term != s->leg[0].term || s->leg[i].change != s->leg[0].change ||
+        s->leg[i].claim > s->leg[0].term)
+      return false;
+  return true;
+}
+
+/* Nobody is trusted who lacks something, whichever copies cannot be read; and one of them alone does
+ * not keep a volume from starting of which all legs are there. */
+static const char *
+check_unreadable(const struct model *m, const struct state *s, unsigned subset, unsigned complete) {
+  unsigned all = (1u << m->legs) - 1;
+  struct sf_assembly assembly;
+  for (unsigned unreadable = subset; unreadable; unreadable = (unreadable - 1) & subset)
+    for (unsigned newest = unreadable;; newest = (newest - 1) & unreadable) {
+      ask_unreadable(m, s, subset, unreadable, newest, &assembly);
+      if (assembly.may_start && (assembly.current & ~complete) != 0)
+        return "a start trusts a leg that lacks an acknowledged write, for want of a copy";
+      if (subset == all && __builtin_popcount(unreadable) == 1 && is_settled(m, s) &&
+          !assembly.may_start)
+        return "one unreadable copy keeps the volume from starting";
+      if (newest == 0)
+        break;
+    }
+  return NULL;
+}
+
 static const char *
 check(const struct model *m, const struct state *s) {
   unsigned all = (1u << m->legs) - 1, complete = 0;
@@ -172,11 +224,21 @@ check(const struct model *m, const struct state *s) {
       return "a start with too few legs";
     if (subset == all && !assembly.may_start && m->mutant == RIGHT)
       return "all legs are there and the volume does not start";
+    const char *wrong = m->unreadable ? check_unreadable(m, s, subset, complete) : NULL;
+    if (wrong)
+      return wrong;
   }
   return check_numbers(m, s);
 }
 
 /* ---- the steps.  false: not possible here ---- */
+
+static void
+keep_old(const struct model *m, struct leg *leg) {
+  const uint8_t old[4] = {leg->term, leg->change, leg->in_sync, leg->claim};
+  if (m->unreadable)
+    memcpy(leg->old, old, sizeof old);
+}
 
 static void
 put_record(struct state *s, unsigned leg, unsigned term, unsigned change, unsigned in_sync) {
@@ -209,8 +271,10 @@ submit_record(const struct model *m, struct state *s, unsigned want, struct choo
   s->want = (uint8_t) want;
   s->need |= (uint8_t) want;
   for (unsigned i = 0; i < m->legs; i++)
-    if (reached >> i & 1)
+    if (reached >> i & 1) {
+      keep_old(m, &s->leg[i]);
       put_record(s, i, s->term, s->change, want);
+    }
   settle(m, s);
   return true;
 }
@@ -223,6 +287,7 @@ claim(const struct model *m, struct state *s, const struct sf_assembly *assembly
   for (unsigned i = 0; i < m->legs; i++) {
     if (!(reached >> i & 1))
       continue;
+    keep_old(m, &s->leg[i]);
     s->leg[i].claim = (uint8_t) assembly->next_term;
     if (m->mutant != NO_COPY)
       put_record(s, i, (unsigned) assembly->base.record.term,
@@ -314,6 +379,7 @@ step_deliver(const struct model *m, struct state *s, struct chooser *chooser) {
   unsigned leg = choose_member(chooser, s->want);
   if (s->leg[leg].term == s->term && s->leg[leg].change == s->change)
     return false;
+  keep_old(m, &s->leg[leg]);
   put_record(s, leg, s->term, s->change, s->want);
   settle(m, s);
   return true;
@@ -344,6 +410,7 @@ first_state(const struct model *m, struct state *s) {
   for (unsigned i = 0; i < m->legs; i++) {
     put_record(s, i, 1, 1, (1u << m->legs) - 1);
     s->leg[i].claim = s->leg[i].complete = 1;
+    keep_old(m, &s->leg[i]);
   }
 }
 
@@ -372,9 +439,9 @@ struct search {
 
 static uint64_t
 hash_of(const struct state *s) {
-  uint64_t word[4], hash = 1469598103934665603u;
+  uint64_t word[6], hash = 1469598103934665603u;
   memcpy(word, s, sizeof word);
-  for (unsigned i = 0; i < 4; i++) {
+  for (unsigned i = 0; i < 6; i++) {
     hash = (hash ^ word[i]) * 0x9e3779b97f4a7c15u;
     hash ^= hash >> 29;
   }
@@ -471,7 +538,7 @@ walk(const struct model *m, uint64_t seed, unsigned steps) {
 static void
 expect_none(unsigned legs, unsigned min_legs, unsigned terms_max, unsigned changes_max,
             uint32_t states_max) {
-  struct model m = {legs, min_legs, terms_max, changes_max, RIGHT};
+  struct model m = {legs, min_legs, terms_max, changes_max, RIGHT, false};
   uint32_t states;
   const char *wrong = explore(&m, states_max, &states);
   print_message("%u legs, min_legs %u: %u states%s\n", legs, min_legs, states,
@@ -481,7 +548,7 @@ expect_none(unsigned legs, unsigned min_legs, unsigned terms_max, unsigned chang
 
 static void
 expect_counterexample(enum mutant mutant, unsigned legs, unsigned min_legs) {
-  struct model m = {legs, min_legs, 3, 3, mutant};
+  struct model m = {legs, min_legs, 3, 3, mutant, false};
   uint32_t states;
   const char *wrong = explore(&m, STATES_MAX, &states);
   print_message("found in %u states\n", states);
@@ -497,6 +564,19 @@ test_two_and_three_legs(void **state) {
     expect_none(3, min_legs, 3, 3, STATES_MAX);
 }
 
+/* A bad block in a superblock: what stood there may have been the newest record, or not. */
+static void
+test_unreadable_copies(void **state) {
+  for (unsigned legs = 2; legs <= 3; legs++)
+    for (unsigned min_legs = 1; min_legs <= legs; min_legs++) {
+      struct model m = {legs, min_legs, 4, 3, RIGHT, true};
+      uint32_t states;
+      const char *wrong = explore(&m, 30000, &states);
+      print_message("%u legs, min_legs %u: %u states\n", legs, min_legs, states);
+      assert_null(wrong);
+    }
+}
+
 /* Cut where the time would get long. */
 static void
 test_four_legs(void **state) {
@@ -510,7 +590,7 @@ static void
 test_long_walks(void **state) {
   for (unsigned legs = 3; legs <= LEGS_MAX; legs++)
     for (unsigned min_legs = 1; min_legs < legs; min_legs++) {
-      struct model m = {legs, min_legs, 250, 250, RIGHT};
+      struct model m = {legs, min_legs, 250, 250, RIGHT, false};
       prepare(&m);
       for (uint64_t seed = 1; seed <= 100; seed++)
         assert_null(walk(&m, seed, 300));
@@ -549,6 +629,7 @@ main(void) {
       cmocka_unit_test(test_fails_without_doubt),
       cmocka_unit_test(test_fails_when_a_promotion_is_not_undone),
       cmocka_unit_test(test_two_and_three_legs),
+      cmocka_unit_test(test_unreadable_copies),
       cmocka_unit_test(test_four_legs),
       cmocka_unit_test(test_long_walks),
   };

@@ -1,0 +1,154 @@
+/* What a leg begins with: superblocks and maps.  A bad block there costs what stood in it and nothing
+ * else, so what cannot be read at once is read piece by piece. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "legs/internal.h"
+
+enum {
+  HEAD_BYTES = 64 * 1024,
+  HEAD_PAGES = HEAD_BYTES / SF_PAGE_BYTES,
+  PIECE_PAGES = 16,
+  /* Each can take a disk seconds: with more than these the rest counts as bad, unread. */
+  BAD_PAGES_MAX = 64,
+};
+
+_Static_assert(HEAD_BYTES >= SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES, "both copies are in the head");
+_Static_assert(HEAD_BYTES == SF_MAPS_OFFSET, "the head, then the maps");
+
+struct pages {
+  uint8_t *bytes;
+  bool *bad;
+  uint64_t count, offset;
+};
+
+static void
+mark_bad(struct sf_leg_file *file, struct pages *pages, uint64_t page, int error) {
+  memset(pages->bytes + page * SF_PAGE_BYTES, 0, SF_PAGE_BYTES);
+  pages->bad[page] = true;
+  if (file->bad_pages++ == 0) {
+    file->bad_offset = pages->offset + page * SF_PAGE_BYTES;
+    file->bad_error = error;
+  }
+}
+
+/* 0, or -errno; zeros behind the end of the leg. */
+static int
+read_some(const struct sf_leg_file *file, struct pages *pages, uint64_t first, uint64_t count) {
+  ssize_t n = leg_read(file->fd, pages->bytes + first * SF_PAGE_BYTES, count * SF_PAGE_BYTES,
+                       pages->offset + first * SF_PAGE_BYTES);
+  return n < 0 ? (int) n : 0;
+}
+
+static void
+read_piece(struct sf_leg_file *file, struct pages *pages, uint64_t first, uint64_t count) {
+  int rc = file->bad_pages < BAD_PAGES_MAX ? read_some(file, pages, first, count) : file->bad_error;
+  if (rc == 0)
+    return;
+  for (uint64_t i = first; i < first + count; i++) {
+    rc = file->bad_pages < BAD_PAGES_MAX ? read_some(file, pages, i, 1) : file->bad_error;
+    if (rc < 0)
+      mark_bad(file, pages, i, rc);
+  }
+}
+
+/* What cannot be read is zeros, and marked. */
+static void
+read_pages(struct sf_leg_file *file, struct pages *pages) {
+  if (read_some(file, pages, 0, pages->count) == 0)
+    return;
+  for (uint64_t first = 0; first < pages->count; first += PIECE_PAGES)
+    read_piece(file, pages, first,
+               pages->count - first < PIECE_PAGES ? pages->count - first : PIECE_PAGES);
+}
+
+/* A bad block is healed by being written.  Zeros mean there what a page means that cannot be read: a
+ * page of the maps is then damaged and counts as all set, the rest of the head means nothing.
+ * A copy of the superblock is left to the volume: which record it held is not known yet.  And a leg
+ * with very many is not one with a bad block: its pages may be well again in a moment. */
+static void
+rewrite(struct sf_leg_file *file, const struct pages *pages, uint64_t first) {
+  void *zeros = file->bad_pages < BAD_PAGES_MAX ? leg_buffer(SF_PAGE_BYTES) : NULL;
+  for (uint64_t i = first; i < pages->count && zeros; i++)
+    if (pages->bad[i] &&
+        leg_write(file->fd, zeros, SF_PAGE_BYTES, pages->offset + i * SF_PAGE_BYTES) == 0)
+      file->rewritten_pages++;
+  free(zeros);
+}
+
+static void
+judge_head(struct sf_leg_file *file, struct sf_leg_found *found, const struct pages *head) {
+  bool lost = head->bad[0] || head->bad[1];
+  file->looks_used = file->bad_pages > 0 || sf_looks_used(head->bytes, HEAD_BYTES);
+  found->present = true;
+  found->bytes = file->bytes;
+  found->error =
+      sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) head->bytes, &found->sb, NULL);
+  found->doubtful = lost && found->error == 0;
+  /* What stood there may have been one. */
+  if (lost && found->error == -ENODATA)
+    found->error = -EIO;
+}
+
+int
+leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
+              struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
+  bool bad[HEAD_PAGES] = {false};
+  struct pages head = {.bytes = leg_buffer(HEAD_BYTES), .bad = bad, .count = HEAD_PAGES};
+  int rc = 0;
+  if (!head.bytes)
+    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
+  read_pages(file, &head);
+  if (bad[0] && bad[1])
+    rc = leg_fail(error, file->bad_error,
+                  "%s: it cannot be read: neither copy of its superblock: %s; if it is the disk, "
+                  "copy what can be read to another one (ddrescue)",
+                  leg_path(path), strerrordesc_np(-file->bad_error));
+  else
+    judge_head(file, found, &head);
+  if (rc == 0 && found->error == 0 && !(flags & SF_LEG_READ_ONLY))
+    rewrite(file, &head, SF_SUPERBLOCK_COPIES);
+  free(head.bytes);
+  return rc;
+}
+
+int
+leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
+              const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_superblock *sb = &found->sb;
+  if (found->error != 0)
+    return 0;
+  struct pages maps = {.count = sf_map_pages(sb->data_bytes, sb->extent_bytes),
+                       .offset = SF_MAP_PAGE_OFFSET(0)};
+  maps.bytes = leg_buffer(maps.count * SF_PAGE_BYTES);
+  maps.bad = calloc(maps.count, sizeof *maps.bad);
+  file->maps = maps.bytes;
+  file->map_pages = maps.count;
+  if (!maps.bytes || !maps.bad) {
+    free(maps.bad);
+    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
+  }
+  read_pages(file, &maps);
+  if (!(flags & SF_LEG_READ_ONLY))
+    rewrite(file, &maps, 0);
+  free(maps.bad);
+  return 0;
+}
+
+const char *
+sf_leg_file_bad_text(const struct sf_leg_file *file, char text[SF_LEG_BAD_TEXT_MAX]) {
+  const char *why = strerrordesc_np(-file->bad_error);
+  unsigned left = file->bad_pages - file->rewritten_pages;
+  text[0] = '\0';
+  if (file->bad_pages == 0)
+    return text;
+  snprintf(text, SF_LEG_BAD_TEXT_MAX,
+           "%u page%s of its metadata could not be read, the first at byte %llu: %s; %s",
+           file->bad_pages, file->bad_pages == 1 ? "" : "s", (unsigned long long) file->bad_offset,
+           why ? why : "an error",
+           left == 0 ? "written anew" : "what stood there is taken from elsewhere");
+  return text;
+}

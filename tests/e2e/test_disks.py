@@ -1,0 +1,118 @@
+"""Proves that a volume outlives what disks do beside failing as a whole: bad blocks in their metadata,
+other sectors, files that are deleted or swapped."""
+
+import re
+import subprocess
+
+from case import VolumeTest, main
+from rig import MIB, FileLeg, FuseLeg, Unavailable
+
+PAGE = 4096
+# Each request of a leg of this kind starts a shell.
+PATIENT = {"size": 4 * MIB, "write_deadline": "10s", "read_deadline": "10s", "flush_deadline": "20s"}
+
+
+class BadBlocksLeg(FuseLeg):
+    """A disk of which ranges cannot be read until they are written."""
+
+    def start_server(self):
+        self.bad = self.rig.folder / f"{self.name}.bad"
+        self.bad.touch()
+        self.socket.unlink(missing_ok=True)
+        meets = (f"meets() {{ while read s e; do [ $1 -lt $e ] && [ $(($1+$2)) -gt $s ] && return 0;"
+                 f" done <{self.bad}; return 1; }}; ")
+        self.nbdkit = self.rig.spawn(
+            ["nbdkit", "-f", "-t", "1", "-U", self.socket, "eval",
+             f"get_size=stat -c %s {self.image}", "can_write=exit 0", "can_flush=exit 0",
+             f"flush=sync -d {self.image}",
+             f"pread={meets} meets $4 $3 && {{ echo 'EIO bad block' >&2; exit 1; }}; dd if={self.image}"
+             " iflag=skip_bytes,count_bytes skip=$4 count=$3 bs=1M status=none",
+             f"pwrite={meets} meets $4 $3 && : >{self.bad}; dd of={self.image}"
+             " oflag=seek_bytes seek=$4 conv=notrunc bs=1M status=none"])
+        self.rig.wait_until(self.socket.exists, f"{self.socket}", process=self.nbdkit)
+
+    def break_at(self, offset, length=PAGE):
+        self.bad.write_text(f"{offset} {offset + length}\n")
+
+    def is_well(self):
+        return not self.bad.read_text()
+
+
+class Disks(VolumeTest):
+    def bad_blocks_leg(self, name):
+        try:
+            return BadBlocksLeg(self.rig, name)
+        except Unavailable as reason:
+            self.skipTest(str(reason))
+
+    def check(self, volume):
+        return subprocess.run([self.rig.surefootctl, "check", volume.conf], stdout=subprocess.PIPE,
+                              text=True, timeout=60).stdout
+
+    def log(self):
+        return "".join(log.read_text(errors="replace") for log in self.rig.folder.glob("*.log"))
+
+
+class BadHead(Disks):
+    def starts_with_bad_pages(self, leg, others):
+        volume = self.rig.volume([leg, *others], **PATIENT).create()
+        server = volume.serve()
+        server.connect().pwrite(b"\x55" * PAGE, 8192)
+        server.stop()
+        for offset in (0, 4096, 8192, 32768, 65536):
+            with self.subTest(offset=offset):
+                leg.break_at(offset)
+                dump = self.rig.ctl("dump", leg.path)
+                self.assertEqual(offset in (0, 4096), "it cannot be read" in dump, dump)
+                self.assertFalse(leg.is_well(), "dump has written")
+                server = volume.serve()
+                self.assertEqual("in-sync", volume.leg(leg.name)["state"])
+                self.rig.wait_until(lambda: f"the first at byte {offset}:" in self.log(), "a word")
+                self.assertEqual(b"\x55" * PAGE, bytes(server.connect().pread(PAGE, 8192)))
+                volume.wait_all_in_sync()
+                self.rig.wait_until(leg.is_well, "the bad block is written over")
+                server.stop()
+        volume.assert_legs_equal()
+
+    def test_one_of_two(self):
+        """Proves that one bad block among the first 64 KiB or in the maps hides no leg, that the leg is
+        in sync from the start, and that the block is written over."""
+        self.starts_with_bad_pages(self.bad_blocks_leg("a"), [FileLeg(self.rig, "b")])
+
+    def test_one_of_three(self):
+        """The same with three legs, where nothing has to be copied."""
+        self.starts_with_bad_pages(self.bad_blocks_leg("a"),
+                                   [FileLeg(self.rig, "b"), FileLeg(self.rig, "c")])
+
+    def test_newest_record_unreadable(self):
+        """Proves that what only one leg was acknowledged to hold is read after the superblock that says
+        so has become unreadable, though the other leg's says that both are in sync."""
+        leg = self.bad_blocks_leg("a")
+        volume = self.rig.volume([leg, FileLeg(self.rig, "b")], **PATIENT).create()
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        self.rig.ctl("--control", volume.control, "leg", "fail", volume.name, "b")
+        server.connect().pwrite(b"\x77" * PAGE, 0)
+        server.kill()
+        self.rig.wait_until(lambda: " is in use" not in self.check(volume) and "in use:" not in
+                            self.check(volume), "nobody has the legs")
+        newest = int(re.search(r"copy (\d) is the newest", self.rig.ctl("dump", leg.path))[1])
+        leg.break_at(newest * PAGE)
+        server = volume.serve()
+        self.assertEqual(b"\x77" * PAGE, bytes(server.connect().pread(PAGE, 0)))
+        self.stop_and_compare(volume, server)
+
+    def test_no_advice_that_loses_data(self):
+        """Proves that nobody is told to start by force without a disk that is there and unreadable."""
+        leg = self.bad_blocks_leg("a")
+        volume = self.rig.volume([leg, FileLeg(self.rig, "b")], **PATIENT).create()
+        volume.serve().stop()
+        leg.break_at(0, 2 * PAGE)
+        said = self.check(volume)
+        self.assertIn("would not start", said)
+        self.assertIn("ddrescue", said)
+        self.assertNotIn("force", said)
+
+
+if __name__ == "__main__":
+    main()
