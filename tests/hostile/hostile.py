@@ -1,0 +1,342 @@
+"""The hostile campaign: the real server over disks with volatile caches that fail, hang, rot and go away,
+clients that vanish and return, threads that get no processor, and processes that are killed.  After
+every round all is healed, the volume must become healthy by itself, its legs must be alike, and the
+history of every block must be one that a disk could have had.
+
+Every round has a seed; what it draws is the same for the same seed, though the machine's timing is not.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import os
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "e2e"))
+
+import nbd
+
+import rig as e2e
+from checker import check
+from client import SLOT_SECTORS, Client, lay_out
+from disk import FlakyLeg, FlakyLoop
+from history import SECTOR, History
+from nemesis import ACTIONS, Nemesis, submitters
+from rig import MIB, CommandFailed, Rig, Server, TookTooLong, Unavailable
+
+SIZE = 16 * MIB
+CLIENTS = 3
+PATIENCE_S = 60 * e2e.SLOWNESS
+SHAPES = [(1, 1), (2, 1), (2, 1), (2, 2), (3, 2), (3, 2), (3, 1), (4, 2), (4, 3)]  # legs, min_legs
+ADDR_NO_RANDOMIZE = 0x0040000
+
+
+class Finding(Exception):
+    """The product broke a promise."""
+
+
+class World:
+    """One volume, its disks, its clients and all that is known of them."""
+
+    def __init__(self, arguments, seed, tell):
+        self.tell = tell
+        self.rig = Rig(arguments.build)
+        draw = random.Random(seed)
+        legs, self.min_legs = draw.choice(SHAPES)
+        self.storm = draw.random() < 0.3  # disks may lose what is nowhere else
+        self.legs = [self._leg(name, draw, arguments.loops) for name in "abcd"[:legs]]
+        self.volume = self.rig.volume(
+            self.legs, SIZE, min_legs=self.min_legs, wait_for_legs=f"{int(PATIENCE_S)}s",
+            write_deadline=draw.choice(["100ms", "200ms"]), read_deadline="200ms",
+            flush_deadline="300ms", fail_timeout=draw.choice(["1s", "3s"]),
+            on_too_few=draw.choice(["error", "suspend"]),
+            intent_delay=draw.choice(["10ms", "200ms", "2s"]),
+            hot_extents=draw.choice(["1", "8", "8192"]),
+            resync_max_rate=draw.choice(["0", "16M"])).create()
+        self.history = History()
+        self.loss = None
+        self.slots = lay_out(SIZE // SECTOR, CLIENTS, draw)
+        self.sanitizer_log = self.rig.folder / "sanitizer"
+        os.environ["TSAN_OPTIONS"] = f"log_path={self.sanitizer_log}:exitcode=0"
+        self.server = Server(self.rig, self.volume, threads=32).start()
+        self.clients = [Client(i + 1, self.server.uri, self.history, self.slots, seed * 10 + i)
+                        for i in range(CLIENTS)]
+        tell(f"{legs} legs{' (storm)' if self.storm else ''}: "
+             + " ".join(f"{leg.name}={type(leg).__name__}" for leg in self.legs) + ", "
+             + " ".join(f"{k}={v}" for k, v in self.volume.settings.items()
+                        if k not in ("name", "control", "wait_for_legs")))
+
+    def _leg(self, name, draw, loops):
+        kind = FlakyLoop if draw.random() < 0.3 and loops else FlakyLeg
+        return kind(self.rig, name, draw.randrange(1, 1 << 30))
+
+    # -- the server --
+
+    def threads(self):
+        """Of the server and of its submitters."""
+        pids = [self.server.process.pid] + [pid for pid, _ in submitters(self.server.process.pid)]
+        found = []
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                found += sorted(int(task) for task in os.listdir(f"/proc/{pid}/task"))
+        return found
+
+    def in_sync(self):
+        """The names of the legs that are; None: no answer."""
+        with contextlib.suppress(CommandFailed, Exception):
+            return {leg["name"] for leg in self.volume.status()["legs"] if leg["state"] == "in-sync"}
+        return None
+
+    def wait_until_out(self, leg, seconds):
+        try:
+            self.rig.wait_until(lambda: leg.name not in (self.in_sync() or {leg.name}),
+                                f"leg {leg.name} is out of the set", seconds=seconds)
+        except TookTooLong:
+            raise Finding(f"leg {leg.name} fails its flushes or everything, others could answer, "
+                          f"and {seconds} s later it is still in sync") from None
+
+    def kill(self):
+        self.server.process.kill()
+        self._wait_for_end()
+
+    def _wait_for_end(self):
+        try:
+            self.server.process.wait(5)
+        except Exception:
+            self.tell("its end hangs on a leg")
+            for leg in self.legs:
+                leg.plug_in()
+                leg.heal()
+            self.server.process.wait(PATIENCE_S)
+        self.rig.wait_until(lambda: not any(client.connected for client in self.clients),
+                            "the clients see that the server has ended", seconds=PATIENCE_S)
+        self.history.server_ended()
+
+    def start_again(self):
+        self.server = Server(self.rig, self.volume, threads=32).launch()
+        try:
+            self.rig.wait_until(self.server.answers, "the server answers", seconds=5)
+        except TookTooLong:
+            self.tell("its start waits for a leg")
+            for leg in self.legs:
+                leg.plug_in()
+                leg.heal()
+            try:
+                self.rig.wait_until(self.server.answers, "the server answers",
+                                    process=self.server.process, seconds=PATIENCE_S)
+            except TookTooLong:
+                raise Finding("the server does not start, with every leg well") from None
+
+    def stop(self):
+        """A clean stop: of everything, nothing is only in a cache."""
+        for client in self.clients:
+            client.vanish(PATIENCE_S)
+        self.server.stop(PATIENCE_S)
+        self._wait_for_end()
+
+    # -- caches --
+
+    def begin_loss(self):
+        if not self.loss:
+            self.loss = self.history.begin_loss()
+
+    def lose_caches(self, draw):
+        self.tell("the disks lose their caches")
+        for leg in self.legs:
+            if not leg.plugged and leg.nbdkit.poll() is not None:
+                continue
+            if leg.can_unplug() and draw.random() < 0.3:
+                leg.cut_power()
+            else:
+                leg.order("lose", draw.choice((0, 50, 100)))
+        self.history.lose_at_rest()
+
+    # -- is all well? --
+
+    def wait_until_healthy(self):
+        """By itself, without a restart, when its disks are well again."""
+        def is_healthy(status):
+            for leg in status["legs"]:
+                if leg["state"] == "faulty":
+                    with contextlib.suppress(CommandFailed):
+                        self.rig.ctl("--control", self.volume.control, "leg", "return",
+                                     self.volume.name, leg["name"])
+            return (status["state"] == "healthy" and status["unconverged_bytes"] == 0
+                    and all(leg["state"] == "in-sync" for leg in status["legs"]))
+
+        try:
+            self.volume.wait_for(is_healthy, "healthy", PATIENCE_S)
+        except (TookTooLong, CommandFailed, OSError) as failure:
+            raise Finding(f"the disks are well, and the volume is not: {failure}") from None
+        if self.loss:
+            self.history.end_loss(self.loss)
+            self.loss = None
+
+    def quiesce(self):
+        for client in self.clients:
+            client.paused.set()
+        try:
+            self.rig.wait_until(lambda: all(client.is_idle() for client in self.clients),
+                                "an answer to every request", seconds=PATIENCE_S)
+        except TookTooLong:
+            waiting = [f"{client.number}: {sorted(r.kind for r in client.running)}"
+                       for client in self.clients if not client.is_idle()]
+            raise Finding(f"the volume is healthy, and {PATIENCE_S:.0f} s later these have no answer: "
+                          + "; ".join(waiting)) from None
+
+    def read_back(self, by, flush=False):
+        handle = nbd.NBD()
+        handle.connect_uri(self.server.uri)
+        if flush:
+            asked = self.history.begin_flush()
+            handle.flush()
+            self.history.end_flush(asked, True)
+        for slot in self.slots:
+            read = self.history.begin_read(slot.first, SLOT_SECTORS, by)
+            self.history.end_read(read, bytes(handle.pread(SLOT_SECTORS * SECTOR,
+                                                           slot.first * SECTOR)))
+        handle.shutdown()
+
+    def check(self):
+        wrong = check(self.history)
+        reports = sorted(self.rig.folder.glob("sanitizer.*"))
+        if wrong:
+            raise Finding("; ".join(wrong))
+        if reports:
+            raise Finding("the sanitizer: " + reports[0].read_text(errors="replace")[:4000])
+
+    def requests(self):
+        return sum(client.answered for client in self.clients)
+
+    def close(self, keep):
+        for client in self.clients:
+            client.stop()
+        for client in self.clients:
+            client.thread.join(5)
+        self.rig.close_without_removing()
+        if not keep:
+            shutil.rmtree(self.rig.folder, ignore_errors=True)
+
+
+def live(world, nemesis, draw, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(draw.choice((0.01, 0.1, 0.3, 0.8)))
+        nemesis.act()
+        if world.server.process.poll() is not None:
+            raise Finding(f"the server ended by itself: {world.server.process.returncode}")
+
+
+def finish(world, nemesis, draw):
+    """Heal all, look at all, through an end of any kind."""
+    world.tell("all is healed")
+    nemesis.end()
+    world.wait_until_healthy()
+    world.quiesce()
+    world.read_back("quiet", flush=draw.random() < 0.5)
+    if draw.random() < 0.6:
+        world.tell("killed at the end")
+        world.kill()
+        if draw.random() < 0.6:
+            world.lose_caches(draw)
+        nemesis.end()
+        world.start_again()
+        world.wait_until_healthy()
+        world.read_back("after a crash")
+    world.stop()
+    world.tell("stopped, and every cache is lost")
+    for leg in world.legs:
+        leg.order("lose", 100)
+    world.history.lose_at_rest()
+    try:
+        world.volume.assert_legs_equal()
+    except AssertionError as difference:
+        raise Finding(str(difference)) from None
+    world.start_again()
+    world.read_back("after a clean stop")
+    world.check()
+
+
+def run_round(arguments, seed, totals):
+    story, begun = [], time.monotonic()
+
+    def tell(text):
+        story.append(f"{time.monotonic() - begun:8.3f} {text}")
+        if arguments.verbose:
+            print(story[-1], flush=True)
+
+    world = World(arguments, seed, tell)
+    draw = random.Random(seed ^ 0x5EED)
+    nemesis = Nemesis(world, draw, arguments.without)
+    failure = None
+    try:
+        live(world, nemesis, draw, arguments.seconds)
+        finish(world, nemesis, draw)
+    except Exception as exception:
+        failure = exception
+    totals["rounds"] += 1
+    totals["requests"] += world.requests()
+    for name, count in nemesis.counts.items():
+        totals[name] = totals.get(name, 0) + count
+    if failure:
+        print(f"FAILED with seed {seed}: {type(failure).__name__}: {failure}")
+        print("\n".join(story))
+        with contextlib.suppress(Exception):
+            if not isinstance(failure, Finding) or "sector" not in str(failure):
+                print("the history says: " + "; ".join(check(world.history)))
+        (world.rig.folder / "story.log").write_text("\n".join(story) + "\n")
+        print(f"kept: {world.rig.folder}\nagain: ./run campaign hostile --rounds 1 --seed {seed}"
+              f" --seconds {arguments.seconds:g}")
+    with contextlib.suppress(Exception):
+        nemesis.end()
+    world.close(keep=bool(failure))
+    return failure is None
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./run campaign hostile", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--run-seconds", type=float, help="instead of minutes")
+    parser.add_argument("--rounds", type=int, default=1 << 30)
+    parser.add_argument("--seconds", type=float, default=12, help="of trouble in a round")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "little"))
+    parser.add_argument("--without", default="", help="kinds of trouble, comma-separated, of: "
+                        + ", ".join(ACTIONS))
+    parser.add_argument("--keep-going", action="store_true", help="after a failed round")
+    parser.add_argument("--no-loops", dest="loops", action="store_false")
+    parser.add_argument("--build", default=os.environ.get("SUREFOOT_BUILD"))
+    parser.add_argument("--verbose", action="store_true", help="tell what happens as it does")
+    arguments = parser.parse_args()
+    arguments.without = set(filter(None, arguments.without.split(",")))
+    if unknown := arguments.without - set(ACTIONS):
+        parser.error(f"no such trouble: {', '.join(sorted(unknown))}")
+    try:
+        e2e.check_fuse()
+    except Unavailable as reason:
+        print(reason)
+        return 77
+    arguments.loops &= os.geteuid() == 0 and os.path.exists("/dev/loop-control")
+    # More address randomisation than the sanitizers of Debian 12 can take; children inherit this.
+    ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
+
+    totals, begun, seed, failed = {"rounds": 0, "requests": 0}, time.monotonic(), arguments.seed, 0
+    run_seconds = arguments.run_seconds or arguments.minutes * 60
+    print(f"seed {seed}", flush=True)
+    while totals["rounds"] < arguments.rounds and time.monotonic() - begun < run_seconds:
+        if not run_round(arguments, seed, totals):
+            failed += 1
+            if not arguments.keep_going:
+                break
+        seed += 1
+    print(", ".join(f"{value} {name}" for name, value in totals.items())
+          + f"; {failed} failed, in {time.monotonic() - begun:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
