@@ -2,10 +2,14 @@
 
 import contextlib
 import os
+import signal
 import socket
+import time
 
 import rig as e2e
 from rig import FuseLeg, LoopLeg, Unavailable
+
+IDLE_LOOKS = 3
 
 
 class FlakyLeg(FuseLeg):
@@ -44,14 +48,15 @@ class FlakyLeg(FuseLeg):
         """What is open says ENOTCONN; the disk keeps its cache, and does what it had been sent."""
         self.plugged = False
         self.heal()
+        # nbdkit 1.32 can abort when a connection ends while it answers there: let it answer first.
+        self.nbdfuse.send_signal(signal.SIGSTOP)
+        idle = 0
+        while idle < IDLE_LOOKS:
+            self.order("status")
+            idle = idle + 1 if self.running == 0 else 0
+            time.sleep(0.005)
         self.nbdfuse.kill()
         self.nbdfuse.wait()
-
-        def is_idle():
-            self.order("status")
-            return self.running == 0
-
-        self.rig.wait_until(is_idle, f"the disk {self.name} has done what it had been sent")
 
     def cut_power(self):
         self.plugged = False
