@@ -3,6 +3,7 @@
  * still fails. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +16,17 @@
 #include "sim/main.h"
 #include "sim/sim.h"
 
-enum { TRACE_LINES = 60, RUN_SECONDS_MAX = 60 };
+enum { TRACE_LINES = 60 };
 
 struct shared *shared;
 struct worker *worker;
+static uint64_t run_ms_most = 60000;
 
 /* A run without end is a failure.  Of its own time: the machine may be busy with others. */
 static void
 limit_run(void) {
-  const struct itimerval limit = {.it_value.tv_sec = RUN_SECONDS_MAX};
+  const struct itimerval limit = {.it_value.tv_sec = (time_t) (run_ms_most / 1000),
+                                  .it_value.tv_usec = (suseconds_t) (run_ms_most % 1000 * 1000)};
 
   setitimer(ITIMER_PROF, &limit, NULL);
 }
@@ -33,6 +36,7 @@ struct arguments {
   unsigned minutes, jobs;
   bool trace, verbose, quiet, keep_going, coverage;
   const char *file;
+  const uint64_t *list; /* seeds to run, or NULL: `seed` and those after it */
 };
 
 static double
@@ -163,10 +167,11 @@ is_over(const struct arguments *args, double until) {
 _Noreturn static void
 work(const struct arguments *args, double until) {
   while (!is_over(args, until)) {
-    uint64_t seed = __atomic_fetch_add(&shared->next_seed, 1, __ATOMIC_RELAXED);
+    uint64_t turn = __atomic_fetch_add(&shared->next_turn, 1, __ATOMIC_RELAXED), seed;
 
-    if (seed >= args->seed + args->runs)
+    if (turn >= args->runs)
       break;
+    seed = args->list != NULL ? args->list[turn] : args->seed + turn;
     if (args->verbose)
       print_seed(seed);
     worker->seed = seed;
@@ -230,7 +235,6 @@ run_all(const struct arguments *args) {
   struct worker *ended;
   int status;
 
-  shared->next_seed = args->seed;
   for (unsigned i = 0; i < args->jobs; i++)
     start_worker(args, &shared->worker[i], until);
   while ((ended = wait_for_one(args, &status)) != NULL) {
@@ -262,6 +266,27 @@ run_traced(const struct arguments *args) {
   return 1;
 }
 
+/* False: it cannot be read. */
+static bool
+read_list(const char *name, struct arguments *args) {
+  FILE *f = fopen(name, "r");
+  uint64_t *list = NULL, seed;
+  size_t n = 0;
+
+  if (f == NULL)
+    return false;
+  while (fscanf(f, "%" SCNu64, &seed) == 1) {
+    list = realloc(list, (n + 1) * sizeof *list);
+    if (list == NULL)
+      abort();
+    list[n++] = seed;
+  }
+  fclose(f);
+  args->list = list;
+  args->runs = n;
+  return n > 0;
+}
+
 static int
 usage(void) {
   fprintf(stderr,
@@ -271,6 +296,8 @@ usage(void) {
           "  --minutes N   no new run after so many minutes\n"
           "  --ops N       at most so many requests in a run\n"
           "  --jobs N      so many processes; 0: one for each CPU (1)\n"
+          "  --limit MS    a run that takes so long, of its own time, has failed (60000)\n"
+          "  --list FILE   the seeds that stand there, in that order, and no others\n"
           "  --trace       one seed, with all that happens\n"
           "  --file FILE   where the trace of that seed, or of a failure, goes\n"
           "  --verbose     what each seed draws, before it runs\n"
@@ -287,7 +314,8 @@ main(int argc, char **argv) {
   static const struct option options[] = {
       {"seed", required_argument, NULL, 's'},    {"runs", required_argument, NULL, 'r'},
       {"minutes", required_argument, NULL, 'm'}, {"ops", required_argument, NULL, 'o'},
-      {"jobs", required_argument, NULL, 'j'},    {"trace", no_argument, NULL, 't'},
+      {"jobs", required_argument, NULL, 'j'},    {"limit", required_argument, NULL, 'l'},
+      {"list", required_argument, NULL, 'i'},    {"trace", no_argument, NULL, 't'},
       {"file", required_argument, NULL, 'f'},    {"verbose", no_argument, NULL, 'v'},
       {"keep-going", no_argument, NULL, 'k'},    {"quiet", no_argument, NULL, 'q'},
       {"coverage", no_argument, NULL, 'c'},      {"draw", required_argument, NULL, 'd'},
@@ -311,6 +339,15 @@ main(int argc, char **argv) {
       break;
     case 'j':
       args.jobs = (unsigned) strtoul(optarg, NULL, 0);
+      break;
+    case 'l':
+      run_ms_most = strtoull(optarg, NULL, 0);
+      break;
+    case 'i':
+      if (!read_list(optarg, &args)) {
+        perror(optarg);
+        return 1;
+      }
       break;
     case 't':
       args.trace = true;

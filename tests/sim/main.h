@@ -18,7 +18,7 @@ struct worker {
 };
 
 struct shared {
-  uint64_t next_seed;
+  uint64_t next_turn;
   bool stop; /* somebody failed: no new run */
   uint64_t runs, ops, count[SIM_COUNT_KINDS];
   uint64_t moves[MACHINES_MAX][SF_SM_STATES_MAX][SF_SM_STATES_MAX];

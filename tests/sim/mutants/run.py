@@ -31,10 +31,10 @@ def output_of(*command):
 
 
 class Build:
-    def __init__(self, folder, compiler):
+    def __init__(self, folder, compiler, flags=FLAGS):
         self.folder = folder
         self.compiler = compiler
-        self.cflags = FLAGS + output_of("pkg-config", "--cflags", *LIBRARIES)
+        self.cflags = flags + output_of("pkg-config", "--cflags", *LIBRARIES)
         self.libs = output_of("pkg-config", "--libs", *LIBRARIES) + ["-lpthread"]
         self.sources = [p for part in PARTS for p in sorted((ROOT / "engine" / part).glob("*.c"))]
         self.sources += sorted((ROOT / "tests/sim").glob("*.c"))
@@ -44,9 +44,12 @@ class Build:
         real = source
         if source.is_relative_to(ROOT / "engine"):
             real = engine / source.relative_to(ROOT / "engine")
-        subprocess.run([self.compiler, *self.cflags, f"-I{engine}", f"-I{ROOT}/include",
-                        f"-I{ROOT}/tests", "-c", str(real), "-o", str(made)], check=True)
+        self.compile_as(real, engine, made)
         return made
+
+    def compile_as(self, real, engine, made, *more):
+        subprocess.run([self.compiler, *self.cflags, *more, f"-I{engine}", f"-I{ROOT}/include",
+                        f"-I{ROOT}/tests", "-c", str(real), "-o", str(made)], check=True)
 
     def link(self, objects, program):
         subprocess.run([self.compiler, "-Wl,--wrap=sf_sm_move", *map(str, objects), *self.libs,
