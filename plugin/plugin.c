@@ -55,7 +55,7 @@ surefoot_dump_plugin(void) {
 /* The client hung up, or nbdkit was told to quit: nobody waits for the answer. */
 static bool
 client_is_gone(void *ctx) {
-  return nbdkit_nanosleep(0, 1) == -1;
+  return nbdkit_nanosleep(0, 0) == -1; /* a look without a wait */
 }
 
 /* Given a listening socket, nbdkit has itself sent SIGTERM when its parent dies, and answers what is in
@@ -127,7 +127,17 @@ surefoot_unload(void) {
 
 static void *
 surefoot_open(int readonly) {
-  return NBDKIT_HANDLE_NOT_NEEDED;
+  struct sf_serve_client *client;
+
+  if (sf_serve_client_open(serve, &client) == 0)
+    return client;
+  nbdkit_error("%s: no memory for another connection", config.name);
+  return NULL;
+}
+
+static void
+surefoot_close(void *handle) {
+  sf_serve_client_close(handle);
 }
 
 static int64_t
@@ -209,20 +219,20 @@ answer(int rc, const char *verb, uint64_t length, uint64_t offset) {
 static int
 surefoot_pread(void *handle, void *data, uint32_t count, uint64_t offset, uint32_t flags) {
   assert(flags == 0);
-  return answer(sf_serve_read(serve, data, count, offset), "read", count, offset);
+  return answer(sf_serve_read(handle, data, count, offset), "read", count, offset);
 }
 
 static int
 surefoot_pwrite(void *handle, const void *data, uint32_t count, uint64_t offset, uint32_t flags) {
   assert(!(flags & ~NBDKIT_FLAG_FUA));
   bool fua = flags & NBDKIT_FLAG_FUA;
-  return answer(sf_serve_write(serve, data, count, offset, fua), "write", count, offset);
+  return answer(sf_serve_write(handle, data, count, offset, fua), "write", count, offset);
 }
 
 static int
 surefoot_flush(void *handle, uint32_t flags) {
   assert(flags == 0);
-  return answer(sf_serve_flush(serve), "flush", 0, 0);
+  return answer(sf_serve_flush(handle), "flush", 0, 0);
 }
 
 /* R16: what is trimmed reads as zeros, on every leg alike. */
@@ -230,7 +240,7 @@ static int
 surefoot_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
   assert(!(flags & ~NBDKIT_FLAG_FUA));
   bool fua = flags & NBDKIT_FLAG_FUA;
-  return answer(sf_serve_zero(serve, count, offset, fua, true), "trim", count, offset);
+  return answer(sf_serve_zero(handle, count, offset, fua, true), "trim", count, offset);
 }
 
 /* ENOTSUP only to FAST_ZERO: to a plain zero nbdkit 1.32 would answer it by writing the first 64 MiB
@@ -244,7 +254,7 @@ surefoot_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
     nbdkit_set_error(ENOTSUP);
     return -1;
   }
-  return answer(sf_serve_zero(serve, count, offset, fua, may_unmap), "zero", count, offset);
+  return answer(sf_serve_zero(handle, count, offset, fua, may_unmap), "zero", count, offset);
 }
 
 static int
@@ -285,6 +295,7 @@ static struct nbdkit_plugin plugin = {
     .cleanup = surefoot_cleanup,
     .unload = surefoot_unload,
     .open = surefoot_open,
+    .close = surefoot_close,
     .get_size = surefoot_get_size,
     .block_size = surefoot_block_size,
     .export_description = surefoot_export_description,

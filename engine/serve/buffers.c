@@ -12,7 +12,7 @@
  * like a leg. */
 int
 serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
-  struct sf_tio_client *client = call->serve->client;
+  struct sf_tio_client *client = call->client->serve->client;
   int r = sf_tio_buffer_get(client, length, 0, buffer);
   uint64_t began;
 
@@ -29,11 +29,4 @@ serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buf
     }
   } while (r == -EAGAIN && !call_is_over(call));
   return r == -EAGAIN ? -ENOMEM : r;
-}
-
-int
-serve_buffer_get_owner(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
-  int r = sf_tio_buffer_get_spare(call->serve->client, length, buffer);
-
-  return r == -EAGAIN ? serve_buffer_get(call, length, buffer) : r;
 }

@@ -13,15 +13,18 @@ static const uint64_t zero_piece_bytes = UINT64_C(4) << 20;
 
 #define NS_PER_MS UINT64_C(1000000)
 
-enum how {
-  FUA = 1 << 0,
-  SHARED = 1 << 1, /* writes whole blocks, beside others that do */
-  OWNER = 1 << 2,  /* of serve->blocks */
+/* What a client wants: to read into `to`, to write `from`, or, with neither, zeros. */
+struct span {
+  unsigned char *to;
+  const unsigned char *from;
+  uint64_t length, offset;
+  bool fua, may_unmap;
 };
 
 struct batch {
-  struct sf_tio_thread *thread;
+  struct sf_call *call;
   pthread_t owner;
+  unsigned n;
   _Atomic unsigned open;
   struct sf_request request[PIECES];
 };
@@ -30,7 +33,7 @@ struct batch {
 static void
 on_done(struct sf_request *request) {
   struct batch *batch = request->host;
-  struct sf_tio_thread *thread = batch->thread;
+  struct sf_tio_thread *thread = batch->call->thread;
   bool foreign = !pthread_equal(batch->owner, pthread_self());
 
   /* After the last decrement the batch may be gone. */
@@ -51,36 +54,56 @@ static void
 wait_for_the_end(const struct sf_call *call) {
   const struct timespec pause = {.tv_nsec = SERVE_ASK_MS * (long) NS_PER_MS};
 
-  while (call->serve->options.hangup != NULL && !call_is_gone(call))
+  while (call->client->serve->options.hangup != NULL && !call_is_gone(call))
     nanosleep(&pause, NULL);
 }
 
-/* Submits n requests and waits for all of them. */
-static int
-run(struct sf_call *call, struct batch *batch, unsigned n) {
-  struct sf_serve *serve = call->serve;
-  int r = sf_tio_attend(serve->client, &batch->thread);
+static void
+submit(void *arg) {
+  struct batch *batch = arg;
   uint64_t now = sf_tio_now();
 
-  if (r < 0)
-    return r;
-  batch->owner = pthread_self();
-  atomic_store(&batch->open, n);
-  for (unsigned i = 0; i < n; i++) {
+  atomic_store(&batch->open, batch->n);
+  for (unsigned i = 0; i < batch->n; i++) {
     batch->request[i].done = on_done;
     batch->request[i].host = batch;
-    batch->request[i].asked_ns = now - call->waited_ns;
-    sf_volume_submit(serve->volume, &batch->request[i], now);
+    batch->request[i].asked_ns = now - batch->call->waited_ns;
+    sf_volume_submit(batch->call->client->serve->volume, &batch->request[i], now);
   }
-  while (sf_tio_drive(batch->thread, now + SERVE_ASK_MS * NS_PER_MS, all_done, batch) == -ETIME) {
+}
+
+static bool
+writes(const struct batch *batch) {
+  return batch->request[0].kind == SF_REQ_WRITE || batch->request[0].kind == SF_REQ_ZERO;
+}
+
+/* Submits the requests and waits for all of them.  `held`: the range that writes go to, if it is. */
+static int
+run(struct sf_call *call, struct batch *batch, struct serve_range *held) {
+  struct sf_serve *serve = call->client->serve;
+  struct sf_request *last = &batch->request[batch->n - 1];
+  struct serve_range range = {.begin = batch->request[0].offset,
+                              .end = last->offset + last->length};
+  uint64_t now;
+  int r = 0;
+
+  batch->owner = pthread_self();
+  batch->call = call;
+  if (writes(batch))
+    r = serve_order_submit(call, held ? held : &range, submit, batch, batch->n);
+  else
+    submit(batch);
+  if (r < 0)
+    return r;
+  now = sf_tio_now();
+  while (sf_tio_drive(call->thread, now + SERVE_ASK_MS * NS_PER_MS, all_done, batch) == -ETIME) {
     now = sf_tio_now();
     if (!call_is_gone(call))
       continue;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < batch->n; i++)
       sf_volume_give_up(serve->volume, &batch->request[i], now);
   }
-  r = 0;
-  for (unsigned i = 0; i < n && r == 0; i++)
+  for (unsigned i = 0; i < batch->n && r == 0; i++)
     r = batch->request[i].error;
   if (r == -ESHUTDOWN && atomic_load(&serve->stop_asked))
     wait_for_the_end(call);
@@ -90,241 +113,240 @@ run(struct sf_call *call, struct batch *batch, unsigned n) {
 }
 
 static void
-put_buffers(struct sf_serve *serve, struct batch *batch, unsigned n) {
-  for (unsigned i = 0; i < n; i++)
-    sf_tio_buffer_put(serve->client, batch->request[i].buffer);
-}
-
-/* Beside whoever writes a part of a block. */
-static int
-run_shared(struct sf_call *call, struct batch *batch, unsigned n) {
-  int r = call_share_blocks(call);
-
-  if (r < 0)
-    return r;
-  r = run(call, batch, n);
-  pthread_rwlock_unlock(&call->serve->blocks);
-  return r;
+put_buffers(struct sf_call *call, struct batch *batch) {
+  for (unsigned i = 0; i < batch->n; i++)
+    sf_tio_buffer_put(call->client->serve->client, batch->request[i].buffer);
 }
 
 /* One batch of pieces; *done says how far it reached. */
 static int
-transfer(struct sf_call *call, enum sf_request_kind kind, unsigned char *to,
-         const unsigned char *from, uint64_t length, uint64_t offset, enum how how,
-         uint64_t *done) {
-  struct sf_serve *serve = call->serve;
+transfer(struct sf_call *call, const struct span *span, uint64_t *done) {
+  struct sf_tio_client *pool = call->client->serve->client;
   struct batch batch = {0};
   uint64_t at = 0;
-  unsigned n = 0;
   int r = 0;
 
-  while (at < length && n < PIECES) {
-    struct sf_request *request = &batch.request[n];
-    uint64_t piece = length - at < SERVE_LARGE_BYTES ? length - at : SERVE_LARGE_BYTES;
+  while (at < span->length && batch.n < PIECES) {
+    struct sf_request *request = &batch.request[batch.n];
+    uint64_t piece = span->length - at < SERVE_LARGE_BYTES ? span->length - at : SERVE_LARGE_BYTES;
 
     /* The first one may wait for a buffer; further ones only take what is there. */
-    r = n > 0         ? sf_tio_buffer_get(serve->client, piece, 0, &request->buffer)
-        : how & OWNER ? serve_buffer_get_owner(call, piece, &request->buffer)
-                      : serve_buffer_get(call, piece, &request->buffer);
+    r = batch.n > 0 ? sf_tio_buffer_get(pool, piece, 0, &request->buffer)
+                    : serve_buffer_get(call, piece, &request->buffer);
     if (r < 0)
       break;
-    request->kind = kind;
-    request->offset = offset + at;
+    request->kind = span->to != NULL ? SF_REQ_READ : SF_REQ_WRITE;
+    request->offset = span->offset + at;
     request->length = piece;
-    request->fua = how & FUA;
-    if (from != NULL)
-      memcpy(request->buffer->data, from + at, piece);
+    request->fua = span->fua;
+    if (span->from != NULL)
+      memcpy(request->buffer->data, span->from + at, piece);
     at += piece;
-    n++;
+    batch.n++;
   }
-  if (n == 0)
+  if (batch.n == 0)
     return r;
-  r = how & SHARED ? run_shared(call, &batch, n) : run(call, &batch, n);
-  if (r == 0 && to != NULL)
-    for (unsigned i = 0; i < n; i++)
-      memcpy(to + (batch.request[i].offset - offset), batch.request[i].buffer->data,
-             batch.request[i].length);
-  put_buffers(serve, &batch, n);
+  r = run(call, &batch, NULL);
+  for (unsigned i = 0; i < batch.n && r == 0 && span->to != NULL; i++)
+    memcpy(span->to + (batch.request[i].offset - span->offset), batch.request[i].buffer->data,
+           batch.request[i].length);
+  put_buffers(call, &batch);
   *done = at;
   return r;
 }
 
-static int
-aligned(struct sf_call *call, enum sf_request_kind kind, unsigned char *to,
-        const unsigned char *from, uint64_t length, uint64_t offset, enum how how) {
-  uint64_t at = 0, done;
-  int r = 0;
+static struct span
+after(const struct span *span, uint64_t done) {
+  struct span rest = *span;
 
-  while (r == 0 && at < length) {
-    if (at > 0 && call_is_gone(call))
+  rest.offset += done;
+  rest.length -= done;
+  if (rest.to != NULL)
+    rest.to += done;
+  if (rest.from != NULL)
+    rest.from += done;
+  return rest;
+}
+
+/* Whole blocks. */
+static int
+aligned(struct sf_call *call, struct span span) {
+  uint64_t done;
+  int r = transfer(call, &span, &done);
+
+  while (r == 0 && done < span.length) {
+    span = after(&span, done);
+    if (call_is_gone(call))
       return -ESHUTDOWN;
-    r = transfer(call, kind, to == NULL ? NULL : to + at, from == NULL ? NULL : from + at,
-                 length - at, offset + at, how, &done);
-    if (r == 0)
-      at += done;
+    r = transfer(call, &span, &done);
   }
   return r;
 }
 
-static bool
-is_aligned(const struct sf_serve *serve, uint64_t length, uint64_t offset) {
-  return (offset | length) % serve->block_bytes == 0;
-}
-
-/* How much of [offset, offset + length) lies in the block that holds offset. */
+/* How much of the span is whole blocks from its beginning on, or lies in the block where it begins. */
 static uint64_t
-in_block(const struct sf_serve *serve, uint64_t length, uint64_t offset) {
-  uint64_t left = serve->block_bytes - offset % serve->block_bytes;
+first_piece(const struct sf_serve *serve, const struct span *span, bool *whole) {
+  uint64_t within = span->offset % serve->block_bytes, left = serve->block_bytes - within;
 
-  return length < left ? length : left;
+  *whole = within == 0 && span->length >= serve->block_bytes;
+  if (*whole)
+    return span->length - span->length % serve->block_bytes;
+  return span->length < left ? span->length : left;
 }
 
-enum { BLOCK_BYTES_MOST = 64 * 1024 };
-
 static int
-read_part(struct sf_call *call, unsigned char *to, uint64_t length, uint64_t offset) {
-  unsigned char block[BLOCK_BYTES_MOST];
-  uint64_t whole = call->serve->block_bytes, within = offset % whole;
-  int r = aligned(call, SF_REQ_READ, block, NULL, whole, offset - within, 0);
+read_block(struct sf_call *call, struct batch *batch, uint64_t offset) {
+  struct sf_request *request = &batch->request[0];
+  uint64_t bytes = call->client->serve->block_bytes;
 
-  if (r == 0)
-    memcpy(to, block + within, length);
-  return r;
+  *request = (struct sf_request){.kind = SF_REQ_READ,
+                                 .offset = offset - offset % bytes,
+                                 .length = bytes,
+                                 .buffer = request->buffer};
+  return run(call, batch, NULL);
 }
 
-/* data NULL: zeros. */
 static int
-write_part(struct sf_call *call, const unsigned char *data, uint64_t length, uint64_t offset,
-           bool fua) {
-  unsigned char block[BLOCK_BYTES_MOST];
-  uint64_t whole = call->serve->block_bytes, within = offset % whole;
-  int r = call_own_block(call);
+read_part(struct sf_call *call, const struct span *span) {
+  struct batch batch = {.n = 1};
+  struct sf_request *request = &batch.request[0];
+  uint64_t bytes = call->client->serve->block_bytes;
+  int r = serve_buffer_get(call, bytes, &request->buffer);
 
   if (r < 0)
     return r;
-  r = aligned(call, SF_REQ_READ, block, NULL, whole, offset - within, OWNER);
+  r = read_block(call, &batch, span->offset);
+  if (r == 0)
+    memcpy(span->to, (char *) request->buffer->data + span->offset % bytes, span->length);
+  put_buffers(call, &batch);
+  return r;
+}
+
+/* The block is held. */
+static int
+change_block(struct sf_call *call, struct batch *batch, const struct span *span,
+             struct serve_range *held) {
+  struct sf_request *request = &batch->request[0];
+  char *data;
+  int r = read_block(call, batch, span->offset);
+
+  if (r < 0)
+    return r;
+  data = (char *) request->buffer->data + (span->offset - held->begin);
+  if (span->from != NULL)
+    memcpy(data, span->from, span->length);
+  else
+    memset(data, 0, span->length);
+  *request = (struct sf_request){.kind = SF_REQ_WRITE,
+                                 .offset = held->begin,
+                                 .length = held->end - held->begin,
+                                 .fua = span->fua,
+                                 .buffer = request->buffer};
+  return run(call, batch, held);
+}
+
+/* The buffer first: those with buffers may be waiting for the block. */
+static int
+write_part(struct sf_call *call, const struct span *span) {
+  struct batch batch = {.n = 1};
+  uint64_t bytes = call->client->serve->block_bytes;
+  struct serve_range block = {.begin = span->offset - span->offset % bytes};
+  int r = serve_buffer_get(call, bytes, &batch.request[0].buffer);
+
+  if (r < 0)
+    return r;
+  block.end = block.begin + bytes;
+  r = serve_order_hold(call, &block);
   if (r == 0) {
-    if (data != NULL)
-      memcpy(block + within, data, length);
-    else
-      memset(block + within, 0, length);
-    r = aligned(call, SF_REQ_WRITE, NULL, block, whole, offset - within, fua ? OWNER | FUA : OWNER);
+    r = change_block(call, &batch, span, &block);
+    serve_order_release(call, &block);
   }
-  pthread_rwlock_unlock(&call->serve->blocks);
-  return r;
-}
-
-int
-sf_serve_read(struct sf_serve *serve, void *data, uint64_t length, uint64_t offset) {
-  struct sf_call call = {.serve = serve};
-  unsigned char *to = data;
-  int r = 0;
-
-  if (is_aligned(serve, length, offset))
-    return aligned(&call, SF_REQ_READ, to, NULL, length, offset, 0);
-  while (r == 0 && length > 0) {
-    uint64_t whole = length - length % serve->block_bytes, piece;
-
-    if (offset % serve->block_bytes == 0 && whole > 0) {
-      piece = whole;
-      r = aligned(&call, SF_REQ_READ, to, NULL, piece, offset, 0);
-    } else {
-      piece = in_block(serve, length, offset);
-      r = read_part(&call, to, piece, offset);
-    }
-    to += piece;
-    offset += piece;
-    length -= piece;
-  }
+  put_buffers(call, &batch);
   return r;
 }
 
 static int
-write_whole(struct sf_call *call, const unsigned char *from, uint64_t length, uint64_t offset,
-            bool fua) {
-  return aligned(call, SF_REQ_WRITE, NULL, from, length, offset, fua ? SHARED | FUA : SHARED);
-}
-
-int
-sf_serve_write(struct sf_serve *serve, const void *data, uint64_t length, uint64_t offset,
-               bool fua) {
-  struct sf_call call = {.serve = serve};
-  const unsigned char *from = data;
+zero_whole(struct sf_call *call, const struct span *span) {
+  uint64_t at = span->offset, end = span->offset + span->length;
   int r = 0;
 
-  if (is_aligned(serve, length, offset))
-    return write_whole(&call, from, length, offset, fua);
-  while (r == 0 && length > 0) {
-    uint64_t whole = length - length % serve->block_bytes, piece;
-
-    if (offset % serve->block_bytes == 0 && whole > 0) {
-      piece = whole;
-      r = write_whole(&call, from, piece, offset, fua);
-    } else {
-      piece = in_block(serve, length, offset);
-      r = write_part(&call, from, piece, offset, fua);
-    }
-    from += piece;
-    offset += piece;
-    length -= piece;
-  }
-  return r;
-}
-
-static int
-zero_whole(struct sf_call *call, uint64_t length, uint64_t offset, bool fua, bool may_unmap) {
-  const uint64_t begin = offset;
-  int r = 0;
-
-  while (r == 0 && length > 0) {
+  while (r == 0 && at < end) {
     struct batch batch = {0};
-    unsigned n = 0;
 
-    if (offset > begin && call_is_gone(call))
+    if (at > span->offset && call_is_gone(call))
       return -ESHUTDOWN;
-    for (; n < PIECES && length > 0; n++) {
-      uint64_t piece = zero_piece_bytes - offset % zero_piece_bytes;
+    while (batch.n < PIECES && at < end) {
+      uint64_t piece = zero_piece_bytes - at % zero_piece_bytes;
 
-      if (piece > length)
-        piece = length;
-      batch.request[n] = (struct sf_request){.kind = SF_REQ_ZERO,
-                                             .offset = offset,
-                                             .length = piece,
-                                             .fua = fua,
-                                             .may_unmap = may_unmap};
-      offset += piece;
-      length -= piece;
+      if (piece > end - at)
+        piece = end - at;
+      batch.request[batch.n++] = (struct sf_request){.kind = SF_REQ_ZERO,
+                                                     .offset = at,
+                                                     .length = piece,
+                                                     .fua = span->fua,
+                                                     .may_unmap = span->may_unmap};
+      at += piece;
     }
-    r = run_shared(call, &batch, n);
+    r = run(call, &batch, NULL);
+  }
+  return r;
+}
+
+static int
+do_piece(struct sf_call *call, const struct span *piece, bool whole) {
+  if (!whole)
+    return piece->to != NULL ? read_part(call, piece) : write_part(call, piece);
+  return piece->to != NULL || piece->from != NULL ? aligned(call, *piece) : zero_whole(call, piece);
+}
+
+/* The ring is made before anything is held for which others wait. */
+static int
+begin(struct sf_call *call, struct sf_serve_client *client) {
+  *call = (struct sf_call){.client = client};
+  return sf_tio_attend(client->serve->client, &call->thread);
+}
+
+static int
+do_span(struct sf_serve_client *client, struct span span) {
+  struct sf_call call;
+  int r = begin(&call, client);
+
+  while (r == 0 && span.length > 0) {
+    struct span piece = span;
+    bool whole;
+
+    piece.length = first_piece(client->serve, &span, &whole);
+    r = do_piece(&call, &piece, whole);
+    span = after(&span, piece.length);
   }
   return r;
 }
 
 int
-sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua, bool may_unmap) {
-  struct sf_call call = {.serve = serve};
-  int r = 0;
-
-  while (r == 0 && length > 0) {
-    uint64_t whole = length - length % serve->block_bytes, piece;
-
-    if (offset % serve->block_bytes == 0 && whole > 0) {
-      piece = whole;
-      r = zero_whole(&call, piece, offset, fua, may_unmap);
-    } else {
-      piece = in_block(serve, length, offset);
-      r = write_part(&call, NULL, piece, offset, fua);
-    }
-    offset += piece;
-    length -= piece;
-  }
-  return r;
+sf_serve_read(struct sf_serve_client *client, void *data, uint64_t length, uint64_t offset) {
+  return do_span(client, (struct span){.to = data, .length = length, .offset = offset});
 }
 
 int
-sf_serve_flush(struct sf_serve *serve) {
-  struct sf_call call = {.serve = serve};
-  struct batch batch = {.request[0] = {.kind = SF_REQ_FLUSH}};
+sf_serve_write(struct sf_serve_client *client, const void *data, uint64_t length, uint64_t offset,
+               bool fua) {
+  return do_span(client,
+                 (struct span){.from = data, .length = length, .offset = offset, .fua = fua});
+}
 
-  return run(&call, &batch, 1);
+int
+sf_serve_zero(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua,
+              bool may_unmap) {
+  return do_span(
+      client,
+      (struct span){.length = length, .offset = offset, .fua = fua, .may_unmap = may_unmap});
+}
+
+int
+sf_serve_flush(struct sf_serve_client *client) {
+  struct batch batch = {.n = 1, .request[0] = {.kind = SF_REQ_FLUSH}};
+  struct sf_call call;
+  int r = begin(&call, client);
+
+  return r < 0 ? r : run(&call, &batch, NULL);
 }

@@ -10,6 +10,8 @@
 #include <surefoot/serve.h>
 #include <surefoot/timed_io.h>
 
+#include "base/list.h"
+
 enum {
   SERVE_LOG_LINES = 64,
   SERVE_BUFFERS_SMALL = 512, /* of 16 KiB */
@@ -52,6 +54,13 @@ struct serve_job {
   char path[PATH_MAX]; /* replace, "": as it was */
 };
 
+struct serve_order {
+  pthread_mutex_t lock; /* of all of it and of clients; the volume's is taken inside */
+  pthread_cond_t changed;
+  struct sf_list ranges; /* held or waited for, first come first served where they overlap */
+  uint64_t writes;       /* handed to the volume so far */
+};
+
 struct sf_serve {
   struct sf_config config;
   struct sf_serve_options options;
@@ -83,8 +92,7 @@ struct sf_serve {
   char log[SERVE_LOG_LINES][256];
   unsigned log_first, log_count, log_lost;
 
-  /* Aligned writes share it; a read-modify-write of a part of a block has it alone. */
-  pthread_rwlock_t blocks;
+  struct serve_order order;
 };
 
 /* serve.c */
@@ -98,28 +106,44 @@ void serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
 
 void serve_take_settings(struct sf_serve *serve, const struct sf_config *config);
 
-/* call.c: what one client waits for.
- * A client that is gone may have come back by another connection and sent everything again, and what
- * it wrote after that is not to be written over by what it had asked for before: whatever has waited
- * asks first. */
+/* call.c: what one request of a client waits for */
 struct sf_call {
-  struct sf_serve *serve;
+  struct sf_serve_client *client;
+  struct sf_tio_thread *thread; /* that drives it */
   /* For buffers and blocks, since its receipt or since a part of it was done last.  What a wait took
    * beyond what was asked of it is this process's own delay (R3), and not in it. */
   uint64_t waited_ns;
 };
-bool call_is_gone(const struct sf_call *call); /* one system call */
+bool call_is_gone(const struct sf_call *call); /* its client; one system call */
 bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wait without end */
-/* serve->blocks, waited for as long as that allows. */
-int call_share_blocks(struct sf_call *call);
-int call_own_block(struct sf_call *call);
 /* A wait of at most most_ns, begun at began_ns, has ended. */
 void call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
 
 /* buffers.c: of `length`, for a client's request; waits */
 int serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
-/* For the one who owns a block: those with buffers may be waiting for it. */
-int serve_buffer_get_owner(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
+
+/* order.c: which write is handed to the volume before which */
+struct sf_serve_client { /* one connection; under order.lock */
+  struct sf_serve *serve;
+  uint64_t writes;   /* handed over, of this one */
+  uint64_t alive_at; /* of the others, when it was seen alive last */
+  bool gone;         /* was seen dead: it writes nothing any more */
+};
+struct serve_range {
+  struct sf_list link;
+  uint64_t begin, end;
+  bool listed;
+};
+void serve_order_init(struct serve_order *order);
+void serve_order_destroy(struct serve_order *order);
+/* From 0 on, no other write that overlaps is handed over until serve_order_submit() with this range
+ * or serve_order_release().  Waits; -EIO: for too long; -ESHUTDOWN: the client is gone. */
+int serve_order_hold(struct sf_call *call, struct serve_range *range);
+/* Calls submit(arg), which hands n writes in the range to the volume, when those before have been; the
+ * same errors, and then it was not called.  The range is not held afterwards. */
+int serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submit)(void *arg),
+                       void *arg, unsigned n);
+void serve_order_release(struct sf_call *call, struct serve_range *range); /* if it is held */
 
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);

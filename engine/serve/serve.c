@@ -227,7 +227,7 @@ serve_free(struct sf_serve *serve) {
   serve_close_files(serve);
   sf_leg_openers_stop(serve->openers);
   sf_tio_submitters_stop(serve->submitters);
-  pthread_rwlock_destroy(&serve->blocks);
+  serve_order_destroy(&serve->order);
   pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
   pthread_mutex_destroy(&serve->lock);
@@ -237,7 +237,6 @@ serve_free(struct sf_serve *serve) {
 static void
 init_locks(struct sf_serve *serve) {
   pthread_condattr_t monotonic;
-  pthread_rwlockattr_t prefer_writer;
 
   pthread_mutex_init(&serve->lock, NULL);
   pthread_condattr_init(&monotonic);
@@ -245,10 +244,7 @@ init_locks(struct sf_serve *serve) {
   pthread_cond_init(&serve->changed, &monotonic);
   pthread_cond_init(&serve->extents.changed, &monotonic);
   pthread_condattr_destroy(&monotonic);
-  pthread_rwlockattr_init(&prefer_writer);
-  pthread_rwlockattr_setkind_np(&prefer_writer, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-  pthread_rwlock_init(&serve->blocks, &prefer_writer);
-  pthread_rwlockattr_destroy(&prefer_writer);
+  serve_order_init(&serve->order);
 }
 
 int

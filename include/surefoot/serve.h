@@ -19,7 +19,9 @@ struct sf_serve_options {
   bool discard;                             /* reserved */
   void (*log)(void *ctx, const char *line); /* state changes, for the operator; any thread */
   void (*trace)(void *ctx, const char *line); /* NULL: off */
-  /* Asked now and then while a request waits long: true = the client is gone, give up. */
+  /* Whether the client of the request, whose thread this is, is gone: true is for ever.  Asked now and
+   * then while a request waits long, and before a write when another connection writes as well; must
+   * not block.  NULL: clients stay. */
   bool (*hangup)(void *ctx);
   void *ctx;
 };
@@ -35,13 +37,21 @@ int sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 uint64_t sf_serve_size(const struct sf_serve *serve);
 uint32_t sf_serve_block_bytes(const struct sf_serve *serve);
 
+/* One connection.  hangup is asked for it: in the thread that opens it, and in those of its requests.
+ * A write or zeroing that is not handed to the volume before the connection dies never is after what
+ * the client may have sent again by another one: it is -ESHUTDOWN then. */
+struct sf_serve_client;
+int sf_serve_client_open(struct sf_serve *serve, struct sf_serve_client **client); /* or -ENOMEM */
+/* No request of it runs any more.  NULL is accepted. */
+void sf_serve_client_close(struct sf_serve_client *client);
+
 /* 0 or -errno.  Any offset and length inside the volume; longer ones are done piece by piece. */
-int sf_serve_read(struct sf_serve *serve, void *data, uint64_t length, uint64_t offset);
-int sf_serve_write(struct sf_serve *serve, const void *data, uint64_t length, uint64_t offset,
-                   bool fua);
-int sf_serve_zero(struct sf_serve *serve, uint64_t length, uint64_t offset, bool fua,
+int sf_serve_read(struct sf_serve_client *client, void *data, uint64_t length, uint64_t offset);
+int sf_serve_write(struct sf_serve_client *client, const void *data, uint64_t length,
+                   uint64_t offset, bool fua);
+int sf_serve_zero(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua,
                   bool may_unmap);
-int sf_serve_flush(struct sf_serve *serve);
+int sf_serve_flush(struct sf_serve_client *client);
 
 struct sf_extent {
   uint64_t length; /* from the offset asked for: at least 1, at most the length asked for */

@@ -256,6 +256,7 @@ class Server:
         self.command += [rig.plugin, volume.conf, *parameters]
         self.process = None
         self.handles = []
+        self.environment = {}
 
     def start(self):
         self.launch()
@@ -272,6 +273,7 @@ class Server:
         environment = dict(os.environ)
         if "SUREFOOT_PRELOAD" in os.environ:
             environment["LD_PRELOAD"] = os.environ["SUREFOOT_PRELOAD"]
+        environment.update(self.environment)
         with open(self.log_path, "ab") as log:
             self.process = self.rig.spawn(self.command, env=environment, stderr=log)
         self.rig.on_close(self._close)

@@ -2,12 +2,13 @@
 Clients hang up in the middle of a stall, are killed in the middle of a load, come and go by the hundred."""
 
 import os
+import socket
 import threading
 
 import nbd
 
 from case import VolumeTest, main
-from rig import PATIENCE_S, SLOWNESS, FileLeg, monotonic_deadline
+from rig import PATIENCE_S, SLOWNESS, FileLeg, Server, monotonic_deadline
 
 
 def threads_of(server):
@@ -68,6 +69,57 @@ class Clients(VolumeTest):
         legs[1].limit_rate(0)
         self.assertEqual(b"\x44" * 4096, bytes(second.pread(4096, 250 << 20)))
         self.stop_and_compare(volume, server)
+
+    def _resent(self, there_before, length):
+        """A write whose thread is held before it is submitted; its connection dies, and the client
+        sends it again by another, then a newer one, and flushes."""
+        preload = os.environ.get("SUREFOOT_HOLD_RING")
+        if not preload:
+            self.skipTest("run by ctest, which says where the preloaded library is")
+        hold = self.rig.folder / "hold"
+        held = self.rig.folder / "hold.held"
+        volume = self.rig.volume().create()
+        server = Server(self.rig, volume)
+        server.environment = {
+            "LD_PRELOAD": " ".join(filter(None, [os.environ.get("SUREFOOT_PRELOAD"), preload])),
+            "SUREFOOT_HOLD_AT": str(hold)}
+        server.start()
+        volume.wait_all_in_sync()
+        old = server.connect()
+        old.set_strict_mode(0)
+        new = server.connect() if there_before else None
+        if there_before:
+            new.pwrite(bytes(512), 1 << 20)
+        hold.touch()
+        old.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(b"\1" * length)), 0)
+        while not held.exists():
+            old.poll(10)
+        with socket.socket(fileno=os.dup(old.aio_get_fd())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+        new = new or server.connect()
+        new.set_strict_mode(0)
+        new.pwrite(b"\1" * length, 0)
+        new.pwrite(b"\2" * length, 0)
+        new.flush()
+        held.unlink()
+        self.rig.wait_until(lambda: f"write of {length} bytes at 0" in server.log(),
+                            "the end of the first write")
+        self.assertEqual(b"\2" * length, bytes(new.pread(length, 0)))
+        server.handles.remove(old)
+        self.stop_and_compare(volume, server)
+
+    def test_what_was_resent_is_not_written_over(self):
+        """Proves that a write of a dead connection never lands after what its client has sent since
+        by a new one."""
+        self._resent(there_before=False, length=4096)
+
+    def test_what_was_resent_by_another_connection(self):
+        """Proves the same where the client goes on by a connection that was there already."""
+        self._resent(there_before=True, length=4096)
+
+    def test_a_part_that_was_resent(self):
+        """Proves the same for a part of a block."""
+        self._resent(there_before=False, length=100)
 
     def test_one_is_killed_under_load(self):
         """Proves that a killed client's half-sent requests harm nobody.  fio is killed three times

@@ -22,7 +22,7 @@ serve_with(const struct sf_tio_client_params *params) {
   const struct sf_config config = {.fail_timeout_ns = 50 * MS};
   struct sf_serve *serve = calloc(1, sizeof *serve);
 
-  pthread_rwlock_init(&serve->blocks, NULL);
+  serve_order_init(&serve->order);
   serve_take_settings(serve, &config);
   if (sf_tio_client_create(params, &serve->client) == 0)
     return serve;
@@ -33,7 +33,7 @@ serve_with(const struct sf_tio_client_params *params) {
 static void
 serve_end(struct sf_serve *serve) {
   assert_int_equal(sf_tio_client_destroy(serve->client), 0);
-  pthread_rwlock_destroy(&serve->blocks);
+  serve_order_destroy(&serve->order);
   free(serve);
 }
 

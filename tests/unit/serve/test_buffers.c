@@ -5,6 +5,7 @@
 #include "support.h"
 
 static struct sf_serve *serve;
+static struct sf_serve_client client;
 static struct sf_tio_buffer *held[SERVE_BUFFERS_SMALL + SERVE_BUFFERS_LARGE];
 static unsigned n;
 
@@ -18,6 +19,7 @@ begin(void **state) {
                                               .spare_large = SERVE_SPARE_LARGE};
 
   serve = serve_with(&params);
+  client = (struct sf_serve_client){.serve = serve};
   n = 0;
   return 0;
 }
@@ -69,7 +71,7 @@ clients_do_not_take_all(void **state) {
 
 static void *
 get_one(void *arg) {
-  struct sf_call call = {.serve = serve};
+  struct sf_call call = {.client = &client};
   int *r = arg;
   struct sf_tio_buffer *buffer;
 
@@ -81,7 +83,7 @@ get_one(void *arg) {
 
 static void
 who_may_fail_waits_for_a_time(void **state) {
-  struct sf_call call = {.serve = serve};
+  struct sf_call call = {.client = &client};
   struct sf_tio_buffer *buffer;
 
   take_all(SERVE_LARGE_BYTES);

@@ -1,10 +1,11 @@
-/* A client that is gone writes nothing any more, and no wait of a client is without an end that may not
- * be: for a buffer, and for the blocks of which somebody writes a part. */
+/* A client that is gone takes no buffer any more, and no wait of a client is without an end that may not
+ * be. */
 #include <errno.h>
 
 #include "support.h"
 
 static struct sf_serve *serve;
+static struct sf_serve_client client;
 static struct sf_tio_buffer *all[3];
 static bool gone;
 
@@ -23,6 +24,7 @@ begin(void **state) {
                                               .spare_large = 1};
 
   serve = serve_with(&params);
+  client = (struct sf_serve_client){.serve = serve};
   gone = false;
   serve->options.hangup = is_gone;
   return 0;
@@ -71,7 +73,7 @@ leaves_when_buffers_come(void *ctx) {
 
 static void
 who_is_gone_takes_no_buffer(void **state) {
-  struct sf_call call = {.serve = serve};
+  struct sf_call call = {.client = &client};
   struct sf_tio_buffer *buffer;
 
   atomic_store(&serve->suspends, true);
@@ -86,7 +88,7 @@ who_is_gone_takes_no_buffer(void **state) {
 /* One wait after the other; what one took longer than it was to is not the legs' fault. */
 static void
 waits_add_up_without_our_own_delay(void **state) {
-  struct sf_call call = {.serve = serve};
+  struct sf_call call = {.client = &client};
 
   call_waited(&call, sf_tio_now() - 20 * MS, 40 * MS);
   call_waited(&call, sf_tio_now() - 1000 * MS, 20 * MS);
@@ -97,59 +99,6 @@ waits_add_up_without_our_own_delay(void **state) {
   assert_false(call_is_over(&call));
 }
 
-static void
-who_owns_a_block_waits_for_no_buffer(void **state) {
-  struct sf_call call = {.serve = serve};
-  struct sf_tio_buffer *buffer;
-
-  take_all();
-  assert_int_equal(serve_buffer_get_owner(&call, 4096, &buffer), 0);
-  sf_tio_buffer_put(serve->client, buffer);
-  put_all();
-}
-
-static struct sf_call waiting;
-
-static void *
-share(void *arg) {
-  *(int *) arg = call_share_blocks(&waiting);
-  return NULL;
-}
-
-static void *
-own(void *arg) {
-  *(int *) arg = call_own_block(&waiting);
-  return NULL;
-}
-
-/* In threads of their own: a lock is not to be asked for twice by one. */
-static int
-in_a_thread(void *(*lock)(void *arg)) {
-  pthread_t thread;
-  int r = 0;
-
-  waiting = (struct sf_call){.serve = serve};
-  assert_int_equal(pthread_create(&thread, NULL, lock, &r), 0);
-  pthread_join(thread, NULL);
-  return r;
-}
-
-static void
-blocks_are_waited_for_as_long_as_may_be(void **state) {
-  struct sf_call call = {.serve = serve};
-
-  assert_int_equal(call_own_block(&call), 0);
-  assert_int_equal(in_a_thread(share), -EIO);
-  assert_int_equal(in_a_thread(own), -EIO);
-  gone = true;
-  atomic_store(&serve->suspends, true);
-  assert_int_equal(in_a_thread(share), -ESHUTDOWN);
-  assert_int_equal(in_a_thread(own), -ESHUTDOWN);
-  pthread_rwlock_unlock(&serve->blocks);
-  assert_int_equal(call_share_blocks(&call), 0);
-  pthread_rwlock_unlock(&serve->blocks);
-}
-
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -157,8 +106,6 @@ main(void) {
                                       end),
       cmocka_unit_test_setup_teardown(who_is_gone_takes_no_buffer, begin, end),
       cmocka_unit_test_setup_teardown(waits_add_up_without_our_own_delay, begin, end),
-      cmocka_unit_test_setup_teardown(who_owns_a_block_waits_for_no_buffer, begin, end),
-      cmocka_unit_test_setup_teardown(blocks_are_waited_for_as_long_as_may_be, begin, end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,216 @@
+/* The order in which clients' writes are handed to the volume, which serialises what overlaps in the
+ * order in which it gets it (R6).
+ *
+ * A write of a dead connection.  A client whose connection dies sends what was not answered again, by
+ * another connection, then newer writes.  What it had asked for by the dead one may still be on its way
+ * here: its thread makes a ring, waits for a buffer or a block, or gets no CPU.  It must not be handed
+ * over after the newer ones.  No look at the connection is late enough by itself, since the thread can
+ * be kept from running after the look.  So a look is good only for as long as no other client's write
+ * has been handed over since it began:
+ *
+ *      count what others have handed over; look; with the lock held: is the count the same?
+ *      yes: hand over, before the lock is let go      no: look again
+ *
+ * If a stale write is handed over, its connection was alive at a look after which no other client's
+ * write was handed over.  It died after that look, whatever was sent again was received after that, and
+ * so is handed over later: the volume puts it after the stale one.  It does not matter by which
+ * connection it comes, a new one or one that was there already.  A client that is alone is never looked
+ * at again.
+ *
+ * What a look can tell is what this host's kernel knows: the end of a local socket at once, that of a
+ * TCP connection when its FIN or RST has come.
+ *
+ * A part of a block is read, changed and written, and no other write of that block may be handed over in
+ * between.  So it holds the block from before the read until its write is handed over; not until that
+ * has ended, which is the volume's to see to.  Whoever wants to write there meanwhile queues behind it,
+ * and nobody else does. */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/must.h"
+
+enum {
+  LOOKS_WITHOUT_LOCK = 3
+}; /* others may be quicker each time; with the lock held they are not */
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
+void
+serve_order_init(struct serve_order *order) {
+  pthread_condattr_t monotonic;
+
+  SF_MUST(pthread_mutex_init(&order->lock, NULL) == 0);
+  SF_MUST(pthread_condattr_init(&monotonic) == 0);
+  SF_MUST(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+  SF_MUST(pthread_cond_init(&order->changed, &monotonic) == 0);
+  pthread_condattr_destroy(&monotonic);
+  sf_list_init(&order->ranges);
+  order->writes = 0;
+}
+
+void
+serve_order_destroy(struct serve_order *order) {
+  pthread_cond_destroy(&order->changed);
+  pthread_mutex_destroy(&order->lock);
+}
+
+/* ---- ranges, with the lock held ---- */
+
+static bool
+overlap(const struct serve_range *a, const struct serve_range *b) {
+  return a->begin < b->end && b->begin < a->end;
+}
+
+static bool
+is_first(struct serve_order *order, const struct serve_range *range) {
+  for (const struct sf_list *l = order->ranges.next; l != &order->ranges; l = l->next) {
+    const struct serve_range *earlier = SF_LIST_ENTRY(l, struct serve_range, link);
+
+    if (earlier == range)
+      return true;
+    if (overlap(earlier, range))
+      return false;
+  }
+  return true;
+}
+
+static void
+enter(struct serve_order *order, struct serve_range *range) {
+  if (!range->listed)
+    sf_list_append(&order->ranges, &range->link);
+  range->listed = true;
+}
+
+static void
+leave(struct serve_order *order, struct serve_range *range) {
+  if (!range->listed)
+    return;
+  sf_list_remove(&range->link);
+  range->listed = false;
+  pthread_cond_broadcast(&order->changed);
+}
+
+static void
+wait_for_change(struct sf_call *call, struct serve_order *order) {
+  const uint64_t ask_ns = SERVE_ASK_MS * NS_PER_MS, began = sf_tio_now(), until = began + ask_ns;
+  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
+                              .tv_nsec = (long) (until % NS_PER_S)};
+
+  pthread_cond_timedwait(&order->changed, &order->lock, &at);
+  call_waited(call, began, ask_ns);
+}
+
+/* Until the range is first.  One that has waited stays listed: later ones queue behind it. */
+static int
+wait_for_turn(struct sf_call *call, struct serve_order *order, struct serve_range *range) {
+  uint64_t asked = sf_tio_now();
+
+  while (!is_first(order, range)) {
+    enter(order, range);
+    wait_for_change(call, order);
+    if (sf_tio_now() - asked < SERVE_ASK_MS * NS_PER_MS)
+      continue;
+    asked = sf_tio_now();
+    if (call_is_gone(call))
+      return -ESHUTDOWN;
+    if (call_is_over(call))
+      return is_first(order, range) ? 0 : -EIO;
+  }
+  return 0;
+}
+
+int
+serve_order_hold(struct sf_call *call, struct serve_range *range) {
+  struct serve_order *order = &call->client->serve->order;
+  int r;
+
+  pthread_mutex_lock(&order->lock);
+  enter(order, range);
+  r = wait_for_turn(call, order, range);
+  if (r < 0)
+    leave(order, range);
+  pthread_mutex_unlock(&order->lock);
+  return r;
+}
+
+void
+serve_order_release(struct sf_call *call, struct serve_range *range) {
+  struct serve_order *order = &call->client->serve->order;
+
+  pthread_mutex_lock(&order->lock);
+  leave(order, range);
+  pthread_mutex_unlock(&order->lock);
+}
+
+/* ---- connections, with the lock held ---- */
+
+static uint64_t
+writes_of_others(const struct sf_serve_client *client) {
+  return client->serve->order.writes - client->writes;
+}
+
+/* With `apart` the lock is let go meanwhile. */
+static void
+look(struct sf_call *call, bool apart) {
+  struct sf_serve_client *client = call->client;
+  struct serve_order *order = &client->serve->order;
+  uint64_t others = writes_of_others(client);
+  bool gone;
+
+  if (apart)
+    pthread_mutex_unlock(&order->lock);
+  gone = call_is_gone(call);
+  if (apart)
+    pthread_mutex_lock(&order->lock);
+  client->gone |= gone;
+  if (!gone && client->alive_at < others)
+    client->alive_at = others;
+}
+
+int
+serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submit)(void *arg),
+                   void *arg, unsigned n) {
+  struct sf_serve_client *client = call->client;
+  struct serve_order *order = &client->serve->order;
+  int r = 0;
+
+  pthread_mutex_lock(&order->lock);
+  for (unsigned looks = 0; r == 0; looks++) {
+    r = client->gone ? -ESHUTDOWN : wait_for_turn(call, order, range);
+    if (r == 0 && client->alive_at == writes_of_others(client)) {
+      submit(arg);
+      order->writes += n;
+      client->writes += n;
+      break;
+    }
+    if (r == 0)
+      look(call, looks < LOOKS_WITHOUT_LOCK);
+  }
+  leave(order, range);
+  pthread_mutex_unlock(&order->lock);
+  return r;
+}
+
+int
+sf_serve_client_open(struct sf_serve *serve, struct sf_serve_client **client) {
+  struct sf_serve_client *made = calloc(1, sizeof *made);
+  struct sf_call call = {.client = made};
+
+  if (made == NULL)
+    return -ENOMEM;
+  made->serve = serve;
+  pthread_mutex_lock(&serve->order.lock);
+  look(&call, true);
+  pthread_mutex_unlock(&serve->order.lock);
+  *client = made;
+  return 0;
+}
+
+void
+sf_serve_client_close(struct sf_serve_client *client) {
+  free(client);
+}
