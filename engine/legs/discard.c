@@ -17,6 +17,22 @@ is_own(const struct sf_leg_found *found, const struct sf_superblock *reference, 
   return found->error == 0 && sf_uuid_equal(&found->sb.leg_uuid[leg], &reference->leg_uuid[leg]);
 }
 
+/* `wipefs -a` takes the labels and leaves the data, and so the reason. */
+static int
+fail_used(const char *path, const struct sf_leg_file *file, const char *what,
+          char error[SF_CONFIG_ERROR_MAX]) {
+  const char *at = leg_path(path);
+  if (file->is_block)
+    return leg_fail(error, -EEXIST,
+                    "%s: it carries data that are not of this volume: %s; if it is the right disk, "
+                    "`blkdiscard --zeroout %s` empties it",
+                    at, what, at);
+  return leg_fail(error, -EEXIST,
+                  "%s: it carries data that are not of this volume: %s; if it is the right file, "
+                  "remove it, and it is made anew",
+                  at, what);
+}
+
 static int
 check_whose(const char *path, const struct sf_leg_file *file, const struct sf_leg_found *found,
             const struct sf_superblock *reference, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
@@ -30,18 +46,14 @@ check_whose(const char *path, const struct sf_leg_file *file, const struct sf_le
   if (found->error == 0 && sb->leg_index != leg)
     return leg_fail(error, -EEXIST, "%s: it is leg %s of this volume, not leg %s", leg_path(path),
                     sb->leg_name[sb->leg_index], reference->leg_name[leg]);
-  if (found->error != -ENODATA)
+  if (found->error != -ENODATA && found->error != -EIO)
     return 0;
-  int used = file->looks_used ? 1 : leg_is_used(file);
+  char what[LEG_USE_TEXT_MAX];
+  int used = leg_find_use(file, what);
   if (used < 0)
-    return leg_fail(error, used, "%s: it cannot be read: %s", leg_path(path),
+    return leg_fail(error, used, "%s: %s: %s", leg_path(path), *what ? what : "it cannot be read",
                     strerrordesc_np(-used));
-  if (used)
-    return leg_fail(error, -EEXIST,
-                    "%s: it carries data that are not of this volume; wipe it yourself "
-                    "(`wipefs -a`, or dd) if it is the right one",
-                    leg_path(path));
-  return 0;
+  return used ? fail_used(path, file, what, error) : 0;
 }
 
 /* A file is made as long as it must be: the volume may have grown since it was made. */
@@ -78,6 +90,8 @@ describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_su
 static int
 blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
   int rc = leg_zero(file, 0, sb->data_offset, NULL, NULL);
+  if (rc == 0)
+    rc = leg_wipe_end(file, sb->data_offset);
   if (rc == 0 && fsync(file->fd) < 0)
     rc = -errno;
   for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb->serial++)

@@ -71,6 +71,7 @@ check_same(const struct format *f, unsigned leg) {
 static int
 check_unused(const struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
+  char what[LEG_USE_TEXT_MAX];
   if (f->options->overwrite)
     return 0;
   if (l->found.error == 0)
@@ -78,13 +79,28 @@ check_unused(const struct format *f, unsigned leg) {
                     "leg %s (%s) already is leg %s of volume %s: --overwrite destroys it",
                     f->config->leg[leg].name, path_of(f, leg),
                     l->found.sb.leg_name[l->found.sb.leg_index], l->found.sb.volume_name);
-  int used = l->file.looks_used ? 1 : leg_is_used(&l->file);
+  int used = leg_find_use(&l->file, what);
   if (used < 0)
-    return fail_leg(f, leg, used, "reading");
+    return fail_leg(f, leg, used, *what ? what : "reading");
   if (used)
-    return leg_fail(f->error, -EEXIST, "leg %s (%s) carries data: --overwrite destroys it",
-                    f->config->leg[leg].name, path_of(f, leg));
+    return leg_fail(f->error, -EEXIST, "leg %s (%s) carries data: %s; --overwrite destroys it",
+                    f->config->leg[leg].name, path_of(f, leg), what);
   return 0;
+}
+
+/* What --assume-clean keeps would go on being found: a label at the end that lies within the data. */
+static int
+check_kept(const struct format *f, unsigned leg) {
+  const struct formatted_leg *l = &f->leg[leg];
+  char what[LEG_USE_TEXT_MAX];
+  if (!f->options->assume_clean || l->missing ||
+      !leg_find_signs(&l->file, SF_DATA_OFFSET, SF_DATA_OFFSET + f->data_bytes, what, sizeof what))
+    return 0;
+  return leg_fail(
+      f->error, -EEXIST,
+      "leg %s (%s) has %s, within the volume's data, which --assume-clean keeps: it would "
+      "still pass for that; create the volume without --assume-clean",
+      f->config->leg[leg].name, path_of(f, leg), what);
 }
 
 static int
@@ -165,6 +181,16 @@ fail_small(const struct format *f, unsigned leg, uint64_t size) {
       f->config->leg[leg].name, path_of(f, leg), f->leg[leg].file.bytes, SF_DATA_OFFSET + size);
 }
 
+static int
+check_largest(const struct format *f) {
+  if (f->data_bytes <= SF_VOLUME_BYTES_MAX)
+    return 0;
+  return leg_fail(f->error, -EFBIG,
+                  "%" PRIu64 " bytes are too many: a volume has at most %" PRIu64
+                  " (2 PiB, 2^21 extents of 1 GiB): give --size 2048T or less",
+                  f->data_bytes, (uint64_t) SF_VOLUME_BYTES_MAX);
+}
+
 /* Of legs that exist; those to be created will fit. */
 static int
 choose_size(struct format *f) {
@@ -178,7 +204,10 @@ choose_size(struct format *f) {
     if (f->options->size == 0 && (f->data_bytes == 0 || fits < f->data_bytes))
       f->data_bytes = fits;
   }
-  return 0;
+  int rc = check_largest(f);
+  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
+    rc = check_kept(f, i);
+  return rc;
 }
 
 /* ---- writing ---- */
@@ -195,6 +224,8 @@ static int
 wipe(struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
   int rc = l->is_zero ? 0 : leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
+  if (rc == 0 && !l->is_zero)
+    rc = leg_wipe_end(&l->file, SF_DATA_OFFSET + f->data_bytes);
   if (rc == 0 && fsync(l->file.fd) < 0)
     rc = -errno;
   return rc < 0 ? fail_leg(f, leg, rc, "wiping its metadata") : 0;

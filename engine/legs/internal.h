@@ -73,8 +73,19 @@ ssize_t leg_read(int fd, void *buffer, size_t len, uint64_t offset);
 int leg_write(int fd, const void *buffer, size_t len, uint64_t offset);
 int leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb);
 int leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb);
-/* 1 when the first or the last MiB holds anything but zeros, 0, or -errno. */
-int leg_is_used(const struct sf_leg_file *file);
+
+/* ---- signs.c ---- */
+
+enum { LEG_USE_TEXT_MAX = 256 };
+
+/* 1 when the leg holds anything, as far as a bounded number of reads and libblkid tell; 0; or -errno.
+ * text: what and where, "ext4 at byte 1080"; of a failure, what could not be read. */
+int leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]);
+/* How many labels that libblkid knows begin at a byte in [from, to), and which. */
+unsigned leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
+                        size_t size);
+/* Zeros in the last MiB, as far as it is behind `from`. */
+int leg_wipe_end(const struct sf_leg_file *file, uint64_t from);
 
 /* ---- format.c ---- */
 

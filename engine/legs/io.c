@@ -73,27 +73,3 @@ leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb) {
   free(bytes);
   return rc;
 }
-
-static bool
-all_zero(const uint8_t *bytes, size_t len) {
-  for (size_t i = 0; i < len; i++)
-    if (bytes[i] != 0)
-      return false;
-  return true;
-}
-
-/* Both ends: file systems and partition tables begin within the first MiB (btrfs at 64 KiB), md,
- * DRBD and GPT have things at the end. */
-int
-leg_is_used(const struct sf_leg_file *file) {
-  uint64_t end = file->bytes - file->bytes % LEG_BUFFER_ALIGN;
-  uint64_t at[2] = {0, end > LEG_PIECE_BYTES ? end - LEG_PIECE_BYTES : 0};
-  uint8_t *buffer = leg_buffer(LEG_PIECE_BYTES);
-  int rc = buffer ? 0 : -ENOMEM;
-  for (unsigned i = 0; i < 2 && rc == 0; i++) {
-    ssize_t n = leg_read(file->fd, buffer, LEG_PIECE_BYTES, at[i]);
-    rc = n < 0 ? (int) n : !all_zero(buffer, (size_t) n);
-  }
-  free(buffer);
-  return rc;
-}

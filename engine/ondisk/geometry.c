@@ -34,7 +34,8 @@ sf_data_bytes_for(uint64_t leg_bytes) {
 uint64_t
 sf_extent_bytes_for(uint64_t data_bytes) {
   uint64_t extent_bytes = SF_EXTENT_BYTES_DEFAULT;
-  while (data_bytes / extent_bytes + (data_bytes % extent_bytes != 0) > SF_EXTENTS_MAX / GROWTH)
+  while (extent_bytes < SF_EXTENT_BYTES_MAX &&
+         data_bytes / extent_bytes + (data_bytes % extent_bytes != 0) > SF_EXTENTS_MAX / GROWTH)
     extent_bytes *= 2;
   return extent_bytes;
 }

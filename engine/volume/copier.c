@@ -21,7 +21,7 @@ enum {
   ADAPT_MS = 100,
   FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
-  PIECES_MOST = 4096,       /* of an extent */
+  PIECES_MOST = SF_EXTENT_BYTES_MAX / SF_COPY_PIECE_BYTES,
 };
 
 #define EACH_COPYING(c, copier)                                                                    \

@@ -37,6 +37,9 @@ enum {
 #define SF_VOLUME_BYTES_MIN        ((uint64_t) 1024 * 1024)
 /* No volume has more extents: the area of the maps is made for it. */
 #define SF_EXTENTS_MAX (UINT64_C(1) << 21)
+/* Larger ones are possible on disk, but no volume serves them: an extent is copied in one go. */
+#define SF_EXTENT_BYTES_MAX ((uint64_t) 1024 * 1024 * 1024)
+#define SF_VOLUME_BYTES_MAX (SF_EXTENTS_MAX * SF_EXTENT_BYTES_MAX) /* 2 PiB */
 
 /* No serial, term, change or claim that is read is above it: the next ones are counted on from there. */
 #define SF_NUMBER_MAX (UINT64_C(1) << 62)
@@ -126,8 +129,8 @@ bool sf_looks_used(const uint8_t *bytes, size_t len);
 /* The volume's size that fits a leg of leg_bytes, a multiple of 4 KiB; 0: too small. */
 uint64_t sf_data_bytes_for(uint64_t leg_bytes);
 
-/* A power of two, at least the default, so that no map has more than 2^21 extents, and a new volume
- * no more than 2^19: it can grow fourfold. */
+/* A power of two, at least the default and at most SF_EXTENT_BYTES_MAX, so that a new volume has no more
+ * than 2^19 extents and can grow fourfold: one above 512 TiB less, up to SF_VOLUME_BYTES_MAX. */
 uint64_t sf_extent_bytes_for(uint64_t data_bytes);
 
 void sf_uuid_generate(struct sf_uuid *uuid);

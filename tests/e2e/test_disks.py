@@ -1,11 +1,14 @@
 """Proves that a volume outlives what disks do beside failing as a whole: bad blocks in their metadata,
 other sectors, files that are deleted or swapped."""
 
+import os
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 
 from case import VolumeTest, main
-from rig import MIB, FileLeg, FuseLeg, Unavailable
+from rig import MIB, CommandFailed, FileLeg, FuseLeg, Unavailable
 
 PAGE = 4096
 # Each request of a leg of this kind starts a shell.
@@ -112,6 +115,37 @@ class BadHead(Disks):
         self.assertIn("would not start", said)
         self.assertIn("ddrescue", said)
         self.assertNotIn("force", said)
+
+
+class Huge(Disks):
+    def test_largest(self):
+        """Proves that what `create` takes is served, its last block too, and that more is refused with
+        the number that is possible.  The legs are files of tmpfs, which has room for any length."""
+        folder = tempfile.TemporaryDirectory(dir="/dev/shm")
+        self.addCleanup(folder.cleanup)
+        legs = [FileLeg(self.rig, name) for name in "ab"]
+        for leg in legs:
+            leg.path = leg.image = Path(folder.name) / leg.name
+        volume = self.rig.volume(legs)
+        for size, fits in ((600 << 40, True), ((2 << 50) + 8 * MIB, True), (3 << 50, False)):
+            try:
+                for leg in legs:
+                    leg.path.unlink(missing_ok=True)
+                    leg.path.touch()
+                    os.truncate(leg.path, size)
+            except OSError as error:
+                self.skipTest(f"no file of {size} bytes: {error}")
+            volume.write_conf()
+            if not fits:
+                with self.assertRaisesRegex(CommandFailed, "at most 2251799813685248"):
+                    self.rig.ctl("create", volume.conf, "--assume-clean")
+                continue
+            self.rig.ctl("create", volume.conf, "--assume-clean")
+            server = volume.serve()
+            client = server.connect()
+            client.pwrite(b"z" * PAGE, size - 8 * MIB - PAGE)
+            self.assertEqual(b"z" * PAGE, bytes(client.pread(PAGE, size - 8 * MIB - PAGE)))
+            server.stop()
 
 
 if __name__ == "__main__":

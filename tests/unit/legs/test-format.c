@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -106,6 +107,9 @@ test_impossible_sizes(void **state) {
   assert_says(f->error, "4 KiB");
   assert_int_equal(format(f, (struct sf_format_options){.size = MIB / 2}), -EINVAL);
   assert_int_equal(format(f, (struct sf_format_options){.size = UINT64_MAX - 4095}), -EINVAL);
+  assert_int_equal(format(f, (struct sf_format_options){.size = SF_VOLUME_BYTES_MAX + 4096}),
+                   -EFBIG);
+  assert_says(f->error, "at most 2251799813685248");
   assert_false(exists(f->config.leg[0].path));
 }
 
@@ -148,6 +152,102 @@ test_data_are_not_destroyed(void **state) {
     expect_refused(f, "leg b (");
     assert_int_equal(get_byte(f->config.leg[1].path, places[i]), 'x');
   }
+}
+
+/* An old array's label: md 0.90, in the last 128 KiB. */
+static uint64_t
+put_old_label(const char *path, uint64_t bytes) {
+  const uint32_t label[9] = {0xa92b4efc, 0, 90, 0, 0, 1, 0, 1, 5120};
+  uint64_t at = bytes / 65536 * 65536 - 65536;
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  assert_true(fd >= 0);
+  assert_int_equal(pwrite(fd, label, sizeof label, (off_t) at), sizeof label);
+  assert_int_equal(fsync(fd), 0);
+  close(fd);
+  return at;
+}
+
+/* What is found is named, with its place. */
+static void
+test_says_what_it_found(void **state) {
+  struct fixture *f = *state;
+  char text[64];
+  make_file(f->config.leg[1].path, leg_bytes);
+  snprintf(text, sizeof text, "linux_raid_member at byte %llu",
+           (unsigned long long) put_old_label(f->config.leg[1].path, leg_bytes));
+  expect_refused(f, text);
+  unlink(f->config.leg[1].path);
+  make_file(f->config.leg[1].path, leg_bytes);
+  put_byte(f->config.leg[1].path, SF_DATA_OFFSET + 12345, 'x');
+  expect_refused(f, "bytes that are not zero at 8400953");
+}
+
+/* Data need not begin at the beginning of a disk. */
+static void
+test_data_are_looked_for_everywhere(void **state) {
+  static const uint64_t bytes = UINT64_C(20) << 30, mib = MIB;
+  const uint64_t places[] = {20 * mib, 60 * mib, bytes - mib};
+  struct fixture *f = *state;
+  void *data = calloc(1, 2 * mib);
+  memset(data, 'x', 2 * mib);
+  make_file(f->config.leg[2].path, bytes);
+  for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
+    int fd = open(f->config.leg[2].path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    assert_int_equal(ftruncate(fd, (off_t) bytes), 0);
+    assert_int_equal(pwrite(fd, data, 65536, (off_t) places[i]), 65536);
+    close(fd);
+    expect_refused(f, "leg c (");
+  }
+  /* A few MiB, anywhere. */
+  int fd = open(f->config.leg[2].path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+  assert_int_equal(ftruncate(fd, (off_t) bytes), 0);
+  for (uint64_t at = 0; at < 48 * mib; at += 2 * mib)
+    assert_int_equal(pwrite(fd, data, 2 * mib, (off_t) (bytes / 3 / 4096 * 4096 + at)), 2 * mib);
+  close(fd);
+  expect_refused(f, "leg c (");
+  free(data);
+}
+
+/* Nothing that another program takes for its own outlives a volume's making: it might repair it. */
+static void
+test_old_labels_are_wiped(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 3; i++)
+    make_file(f->config.leg[i].path, 3 * leg_bytes);
+  uint64_t at = put_old_label(f->config.leg[1].path, 3 * leg_bytes);
+  const struct sf_format_options options = {
+      .size = TEST_DATA_MIB * MIB, .overwrite = true, .assume_clean = true};
+  assert_int_equal(format(f, options), 0);
+  expect_starts(f);
+  assert_int_equal(get_byte(f->config.leg[1].path, at), 0);
+
+  /* Within the data, which are to be kept: that is said before anything is written. */
+  put_old_label(f->config.leg[1].path, 3 * leg_bytes);
+  assert_int_equal(format(f, (struct sf_format_options){.overwrite = true, .assume_clean = true}),
+                   -EEXIST);
+  assert_says(f->error, "create the volume without --assume-clean");
+  expect_starts(f);
+  assert_int_equal(format(f, (struct sf_format_options){.overwrite = true}), 0);
+  assert_int_equal(get_byte(f->config.leg[1].path, at), 0);
+}
+
+static void
+test_old_labels_are_wiped_from_a_new_disk(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  expect_starts(f);
+  struct sf_superblock reference = f->found[0].sb;
+  const char *path = f->config.leg[2].path;
+  assert_int_equal(truncate(path, 3 * leg_bytes), 0);
+  uint64_t at = put_old_label(path, 3 * leg_bytes);
+  assert_int_equal(sf_leg_discard(path, &reference, 2, true, f->error), 0);
+  assert_int_equal(get_byte(path, at), 0);
+  unlink(path);
+  make_file(path, leg_bytes);
+  put_old_label(path, leg_bytes);
+  assert_int_equal(sf_leg_check_new(path, 0, &reference, 2, f->error), -EEXIST);
+  assert_says(f->error, "linux_raid_member at byte");
+  assert_says(f->error, "remove it, and it is made anew");
 }
 
 static void
@@ -380,6 +480,10 @@ main(void) {
       TEST(test_too_small),
       TEST(test_created_files_go_again),
       TEST(test_data_are_not_destroyed),
+      TEST(test_says_what_it_found),
+      TEST(test_data_are_looked_for_everywhere),
+      TEST(test_old_labels_are_wiped),
+      TEST(test_old_labels_are_wiped_from_a_new_disk),
       TEST(test_a_volume_is_not_destroyed),
       TEST(test_overwrite_zeroes),
       TEST(test_assume_clean_keeps_data),

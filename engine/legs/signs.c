@@ -1,0 +1,192 @@
+/* Is anything on this disk, and what?  Asked before something is made of it that destroys that.
+ * Names come from libblkid; what it does not know shows by not being zero, wherever a bounded number of
+ * reads meets it. */
+#include <blkid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "legs/internal.h"
+
+enum {
+  SAMPLES = 512, /* spread over the disk: some seconds of a spinning one */
+  SAMPLE_BYTES = 64 * 1024,
+  SIGNS_MAX = 8,
+  TEXT_MAX = 160,
+};
+
+/* Read from end to end, or from the beginning on. */
+static const uint64_t whole_bytes = UINT64_C(256) << 20, dense_bytes = UINT64_C(64) << 20;
+
+/* ---- what libblkid knows ---- */
+
+static blkid_probe
+open_probe(int fd) {
+  blkid_probe probe = blkid_new_probe();
+  if (!probe)
+    return NULL;
+  blkid_probe_enable_superblocks(probe, 1);
+  blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_MAGIC);
+  blkid_probe_enable_partitions(probe, 1);
+  blkid_probe_set_partitions_flags(probe, BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
+  if (blkid_probe_set_device(probe, fd, 0, 0) == 0)
+    return probe;
+  blkid_free_probe(probe);
+  return NULL;
+}
+
+struct sign {
+  const char *name;
+  uint64_t offset;
+  size_t len;
+};
+
+static bool
+read_sign(blkid_probe probe, struct sign *sign) {
+  const char *at = NULL, *magic;
+  *sign = (struct sign){0};
+  if (blkid_probe_lookup_value(probe, "TYPE", &sign->name, NULL) == 0) {
+    blkid_probe_lookup_value(probe, "SBMAGIC_OFFSET", &at, NULL);
+    blkid_probe_lookup_value(probe, "SBMAGIC", &magic, &sign->len);
+  } else if (blkid_probe_lookup_value(probe, "PTTYPE", &sign->name, NULL) == 0) {
+    blkid_probe_lookup_value(probe, "PTMAGIC_OFFSET", &at, NULL);
+    blkid_probe_lookup_value(probe, "PTMAGIC", &magic, &sign->len);
+  }
+  sign->offset = at ? strtoull(at, NULL, 10) : 0;
+  return sign->name != NULL;
+}
+
+/* The twin at the end of the disk is told only when the first one is not seen. */
+static void
+look_behind(blkid_probe probe, const struct sign *sign) {
+  if (sign->len > 0 && blkid_probe_hide_range(probe, sign->offset, sign->len) == 0)
+    blkid_probe_step_back(probe);
+}
+
+/* libblkid reads as it likes, which O_DIRECT does not take: so the file is opened once more. */
+static int
+open_again(const struct sf_leg_file *file) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
+  return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+unsigned
+leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
+               size_t size) {
+  int fd = open_again(file);
+  blkid_probe probe = fd < 0 ? NULL : open_probe(fd);
+  unsigned count = 0;
+  size_t used = 0;
+  text[0] = '\0';
+  for (unsigned i = 0; probe && i < SIGNS_MAX && blkid_do_probe(probe) == 0; i++) {
+    struct sign sign;
+    if (!read_sign(probe, &sign))
+      continue;
+    if (sign.offset >= from && sign.offset < to) {
+      if (used < size)
+        used += (size_t) snprintf(text + used, size - used, "%s%s at byte %" PRIu64,
+                                  count ? ", " : "", sign.name, sign.offset);
+      count++;
+    }
+    look_behind(probe, &sign);
+  }
+  if (probe)
+    blkid_free_probe(probe);
+  if (fd >= 0)
+    close(fd);
+  return count;
+}
+
+/* ---- what is not zero ---- */
+
+struct search {
+  const struct sf_leg_file *file;
+  uint8_t *buffer;
+  uint64_t end; /* of what O_DIRECT can read */
+  char *text;
+};
+
+/* 1: found. */
+static int
+look(struct search *search, uint64_t from, size_t len) {
+  if (from >= search->end)
+    return 0;
+  if (len > search->end - from)
+    len = (size_t) (search->end - from);
+  ssize_t n = leg_read(search->file->fd, search->buffer, len, from);
+  if (n < 0) {
+    snprintf(search->text, TEXT_MAX, "what stands at byte %" PRIu64 " cannot be read", from);
+    return (int) n;
+  }
+  for (ssize_t i = 0; i < n; i++)
+    if (search->buffer[i] != 0) {
+      snprintf(search->text, TEXT_MAX, "bytes that are not zero at %" PRIu64, from + (uint64_t) i);
+      return 1;
+    }
+  return 0;
+}
+
+static int
+look_through(struct search *search, uint64_t from, uint64_t to) {
+  int rc = 0;
+  for (; from < to && rc == 0; from += LEG_PIECE_BYTES)
+    rc = look(search, from, LEG_PIECE_BYTES);
+  return rc;
+}
+
+static int
+sample(struct search *search, uint64_t from, uint64_t to) {
+  uint64_t step = (to - from) / SAMPLES / LEG_BUFFER_ALIGN * LEG_BUFFER_ALIGN;
+  int rc = 0;
+  for (unsigned i = 0; i < SAMPLES && rc == 0; i++)
+    rc = look(search, from + i * step, SAMPLE_BYTES);
+  return rc;
+}
+
+/* The ends first: that is where most things have their labels. */
+static int
+search_all(struct search *search) {
+  uint64_t end = search->end;
+  if (end <= whole_bytes)
+    return look_through(search, 0, end);
+  int rc = look_through(search, end - LEG_PIECE_BYTES, end);
+  if (rc == 0)
+    rc = look_through(search, 0, dense_bytes);
+  return rc == 0 ? sample(search, dense_bytes, end) : rc;
+}
+
+int
+leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]) {
+  _Static_assert((int) TEXT_MAX <= (int) LEG_USE_TEXT_MAX, "one buffer");
+  struct search search = {.file = file,
+                          .buffer = leg_buffer(LEG_PIECE_BYTES),
+                          .end = file->bytes - file->bytes % LEG_BUFFER_ALIGN,
+                          .text = text};
+  text[0] = '\0';
+  if (leg_find_signs(file, 0, UINT64_MAX, text, LEG_USE_TEXT_MAX) > 0) {
+    free(search.buffer);
+    return 1;
+  }
+  int rc = search.buffer ? search_all(&search) : -ENOMEM;
+  free(search.buffer);
+  return rc;
+}
+
+/* ---- wiping ---- */
+
+/* Old labels at the end outlive what is written at the beginning: the second GPT, md 1.0 and 0.90, ZFS,
+ * DRBD.  A program that repairs one of these from there would write over our superblock. */
+int
+leg_wipe_end(const struct sf_leg_file *file, uint64_t from) {
+  uint64_t end = file->bytes - file->bytes % file->block_bytes;
+  uint64_t begin = end > LEG_PIECE_BYTES ? end - LEG_PIECE_BYTES : 0;
+  begin -= begin % LEG_BUFFER_ALIGN;
+  if (begin < from)
+    begin = from;
+  return begin < end ? leg_zero(file, begin, end - begin, NULL, NULL) : 0;
+}
