@@ -1,6 +1,20 @@
 /* What one client waits for: how long it has, how long it may, and whether it is still there. */
 #include "serve/internal.h"
 
+#include <time.h>
+
+#include "base/must.h"
+
+void
+serve_cond_init(pthread_cond_t *cond) {
+  pthread_condattr_t monotonic;
+
+  SF_MUST(pthread_condattr_init(&monotonic) == 0);
+  SF_MUST(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+  SF_MUST(pthread_cond_init(cond, &monotonic) == 0);
+  pthread_condattr_destroy(&monotonic);
+}
+
 bool
 call_is_gone(const struct sf_call *call) {
   const struct sf_serve_options *options = &call->client->serve->options;

@@ -12,6 +12,7 @@ enum { PIECES = 4 };
 static const uint64_t zero_piece_bytes = UINT64_C(4) << 20;
 
 #define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
 
 /* What a client wants: to read into `to`, to write `from`, or, with neither, zeros. */
 struct span {
@@ -26,19 +27,27 @@ struct batch {
   pthread_t owner;
   unsigned n;
   _Atomic unsigned open;
+  pthread_mutex_t lock; /* it and done: for a thread without a ring */
+  pthread_cond_t done;
   struct sf_request request[PIECES];
 };
 
-/* With the volume's lock held, in whichever thread found the answer. */
+/* With the volume's lock held, in whichever thread found the answer.  After the last decrement the batch
+ * may be gone; where it is waited for with the lock, after that. */
 static void
 on_done(struct sf_request *request) {
   struct batch *batch = request->host;
   struct sf_tio_thread *thread = batch->call->thread;
   bool foreign = !pthread_equal(batch->owner, pthread_self());
 
-  /* After the last decrement the batch may be gone. */
-  if (atomic_fetch_sub(&batch->open, 1) == 1 && foreign)
+  if (thread == NULL) {
+    pthread_mutex_lock(&batch->lock);
+    if (atomic_fetch_sub(&batch->open, 1) == 1)
+      pthread_cond_signal(&batch->done);
+    pthread_mutex_unlock(&batch->lock);
+  } else if (atomic_fetch_sub(&batch->open, 1) == 1 && foreign) {
     sf_tio_wake(thread);
+  }
 }
 
 static bool
@@ -46,6 +55,23 @@ all_done(void *arg) {
   struct batch *batch = arg;
 
   return atomic_load(&batch->open) == 0;
+}
+
+/* As sf_tio_drive() returns. */
+static int
+wait_until(struct batch *batch, uint64_t until) {
+  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
+                              .tv_nsec = (long) (until % NS_PER_S)};
+  int r = 0;
+
+  if (batch->call->thread != NULL)
+    return sf_tio_drive(batch->call->thread, until, all_done, batch);
+  pthread_mutex_lock(&batch->lock);
+  while (!all_done(batch) && r == 0)
+    r = pthread_cond_timedwait(&batch->done, &batch->lock, &at);
+  r = all_done(batch) ? 0 : -ETIME;
+  pthread_mutex_unlock(&batch->lock);
+  return r;
 }
 
 /* The volume was told to stop with its clients still there: they are to see their connections end,
@@ -89,6 +115,10 @@ run(struct sf_call *call, struct batch *batch, struct serve_range *held) {
 
   batch->owner = pthread_self();
   batch->call = call;
+  if (call->thread == NULL) {
+    pthread_mutex_init(&batch->lock, NULL);
+    serve_cond_init(&batch->done);
+  }
   if (writes(batch))
     r = serve_order_submit(call, held ? held : &range, submit, batch, batch->n);
   else
@@ -96,7 +126,7 @@ run(struct sf_call *call, struct batch *batch, struct serve_range *held) {
   if (r < 0)
     return r;
   now = sf_tio_now();
-  while (sf_tio_drive(call->thread, now + SERVE_ASK_MS * NS_PER_MS, all_done, batch) == -ETIME) {
+  while (wait_until(batch, now + SERVE_ASK_MS * NS_PER_MS) == -ETIME) {
     now = sf_tio_now();
     if (!call_is_gone(call))
       continue;
@@ -299,18 +329,29 @@ do_piece(struct sf_call *call, const struct span *piece, bool whole) {
   return piece->to != NULL || piece->from != NULL ? aligned(call, *piece) : zero_whole(call, piece);
 }
 
-/* The ring is made before anything is held for which others wait. */
-static int
+/* The ring is made before anything is held for which others wait.  A thread that cannot have one has its
+ * requests driven by the service thread: slower, and no fault of the volume's. */
+static void
 begin(struct sf_call *call, struct sf_serve_client *client) {
+  struct sf_serve *serve = client->serve;
+  int r;
+
   *call = (struct sf_call){.client = client};
-  return sf_tio_attend(client->serve->client, &call->thread);
+  r = sf_tio_attend(serve->client, &call->thread);
+  if (r < 0 && !atomic_exchange(&serve->told_of_rings, true))
+    serve_log(serve, "threads of clients share a ring, and what they do takes longer: %s%s",
+              strerror(-r),
+              r == -EMFILE ? ". Raise the limit on open files (LimitNOFILE=, ulimit -Hn), or lower "
+                             "nbdkit's --threads"
+                           : "");
 }
 
 static int
 do_span(struct sf_serve_client *client, struct span span) {
   struct sf_call call;
-  int r = begin(&call, client);
+  int r = 0;
 
+  begin(&call, client);
   while (r == 0 && span.length > 0) {
     struct span piece = span;
     bool whole;
@@ -346,7 +387,7 @@ int
 sf_serve_flush(struct sf_serve_client *client) {
   struct batch batch = {.n = 1, .request[0] = {.kind = SF_REQ_FLUSH}};
   struct sf_call call;
-  int r = begin(&call, client);
 
-  return r < 0 ? r : run(&call, &batch, NULL);
+  begin(&call, client);
+  return run(&call, &batch, NULL);
 }

@@ -20,6 +20,7 @@ enum {
   SERVE_LARGE_BYTES = SF_COPY_PIECE_BYTES,
   SERVE_SPARE_SMALL = 64, /* of these: the volume's own */
   SERVE_SPARE_LARGE = 32,
+  SERVE_FILES_KEPT = 256,
   SERVE_ASK_MS = 500, /* how often whoever waits asks whether its client is still there */
 };
 
@@ -84,7 +85,8 @@ struct sf_serve {
   struct sf_tio_thread *keeper_thread;
   _Atomic uint64_t timer_ns; /* when the volume wants its tick */
   atomic_bool quit;
-  atomic_bool stop_asked; /* by the control socket, with clients still there */
+  atomic_bool told_of_rings; /* that a thread has none */
+  atomic_bool stop_asked;    /* by the control socket, with clients still there */
 
   pthread_mutex_t lock; /* of what follows */
   pthread_cond_t changed;
@@ -109,13 +111,14 @@ void serve_take_settings(struct sf_serve *serve, const struct sf_config *config)
 /* call.c: what one request of a client waits for */
 struct sf_call {
   struct sf_serve_client *client;
-  struct sf_tio_thread *thread; /* that drives it */
+  struct sf_tio_thread *thread; /* that drives it; NULL: the service does */
   /* For buffers and blocks, since its receipt or since a part of it was done last.  What a wait took
    * beyond what was asked of it is this process's own delay (R3), and not in it. */
   uint64_t waited_ns;
 };
 bool call_is_gone(const struct sf_call *call); /* its client; one system call */
 bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wait without end */
+void serve_cond_init(pthread_cond_t *cond);    /* on CLOCK_MONOTONIC */
 /* A wait of at most most_ns, begun at began_ns, has ended. */
 void call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
 

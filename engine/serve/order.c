@@ -41,13 +41,8 @@ enum {
 
 void
 serve_order_init(struct serve_order *order) {
-  pthread_condattr_t monotonic;
-
   SF_MUST(pthread_mutex_init(&order->lock, NULL) == 0);
-  SF_MUST(pthread_condattr_init(&monotonic) == 0);
-  SF_MUST(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-  SF_MUST(pthread_cond_init(&order->changed, &monotonic) == 0);
-  pthread_condattr_destroy(&monotonic);
+  serve_cond_init(&order->changed);
   sf_list_init(&order->ranges);
   order->writes = 0;
 }

@@ -192,15 +192,30 @@ fail_uring(int r, char error[SF_CONFIG_ERROR_MAX]) {
   return r;
 }
 
-/* Every ring has the whole pool pinned, and without CAP_IPC_LOCK each counts. */
+/* Every ring has the whole pool pinned, and without CAP_IPC_LOCK each counts.  Every thread that serves
+ * a client has a ring, and that is two files. */
 static void
-raise_memlock(void) {
+raise_limits(void) {
   struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
 
-  if (setrlimit(RLIMIT_MEMLOCK, &limit) == 0 || getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
-    return;
-  limit.rlim_cur = limit.rlim_max;
-  (void) setrlimit(RLIMIT_MEMLOCK, &limit);
+  if (setrlimit(RLIMIT_MEMLOCK, &limit) < 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    (void) setrlimit(RLIMIT_MEMLOCK, &limit);
+  }
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    (void) setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+/* What threads leave: for connections, the control socket, and legs that are opened. */
+static unsigned
+files_kept(void) {
+  struct rlimit limit;
+
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / 4 > SERVE_FILES_KEPT)
+    return SERVE_FILES_KEPT;
+  return (unsigned) (limit.rlim_cur / 4);
 }
 
 /* For as many legs as may be added, and more: one that ended late keeps its place.  A place is a ring
@@ -236,14 +251,9 @@ serve_free(struct sf_serve *serve) {
 
 static void
 init_locks(struct sf_serve *serve) {
-  pthread_condattr_t monotonic;
-
   pthread_mutex_init(&serve->lock, NULL);
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&serve->changed, &monotonic);
-  pthread_cond_init(&serve->extents.changed, &monotonic);
-  pthread_condattr_destroy(&monotonic);
+  serve_cond_init(&serve->changed);
+  serve_cond_init(&serve->extents.changed);
   serve_order_init(&serve->order);
 }
 
@@ -264,7 +274,7 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
     serve->leg[i].file.fd = -1;
   init_locks(serve);
   serve_take_settings(serve, config);
-  raise_memlock();
+  raise_limits();
   r = start_openers(serve, error);
   if (r == 0)
     r = start_submitters(serve, error);
@@ -317,6 +327,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .large_bytes = SERVE_LARGE_BYTES,
       .spare_small = SERVE_SPARE_SMALL,
       .spare_large = SERVE_SPARE_LARGE,
+      .files_kept = files_kept(),
       .late = sf_volume_late,
       .thread_name = "surefoot",
       .submitters = serve->submitters,

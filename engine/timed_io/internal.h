@@ -412,6 +412,7 @@ struct sf_tio_client {
   pthread_key_t key; /* of the calling thread's queue */
   sf_tio_event_fn *late;
   char thread_name[16];
+  unsigned files_kept;
   struct sf_tio_submitters *submitters; /* or NULL */
   struct sf_tio_pool pool;
   struct sf_tio_pulse pulse;

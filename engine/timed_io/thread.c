@@ -4,7 +4,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+/* A new file gets the lowest number that is free: so many are open, at least. */
+static bool
+few_files_left(const struct sf_tio_client *client, int fd) {
+  struct rlimit limit;
+
+  return client->files_kept != 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+         (rlim_t) fd + client->files_kept >= limit.rlim_cur;
+}
 
 static int
 open_queue(struct sf_tio_thread *thread) {
@@ -14,7 +24,9 @@ open_queue(struct sf_tio_thread *thread) {
   thread->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (thread->wake_fd < 0)
     return -errno;
-  error = sf_tio_ring_init(&thread->ring, SF_TIO_RING_ENTRIES, completions);
+  error = few_files_left(thread->client, thread->wake_fd) ? -EMFILE : 0;
+  if (!error)
+    error = sf_tio_ring_init(&thread->ring, SF_TIO_RING_ENTRIES, completions);
   if (error) {
     close(thread->wake_fd);
     return error;

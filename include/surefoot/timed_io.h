@@ -141,7 +141,9 @@ struct sf_tio_client_params {
   size_t large_bytes;     /* default 256 KiB; the longest transfer of one region */
   /* Slots of each that only sf_tio_buffer_get_spare() hands out; default none. */
   unsigned spare_small, spare_large;
-  sf_tio_event_fn *late;   /* may be NULL */
+  sf_tio_event_fn *late; /* may be NULL */
+  unsigned
+      files_kept; /* so many files can still be opened after any sf_tio_attend(); default none */
   const char *thread_name; /* prefix of the names of the library's threads; default "sf-tio" */
   struct sf_tio_submitters *submitters; /* or NULL */
 };
@@ -268,7 +270,9 @@ struct sf_tio_canceled sf_tio_cancel_by_device(struct sf_tio_device *device);
 /* Gives the calling thread a ring of its own.  Idempotent, cheap after the first call.  A SYNC call
  * does so too, without making an attending thread of the caller.  The ring
  * goes back to the client when the thread ends; what still runs on it is then reaped by the
- * service thread.  *thread stays valid as long as the client. */
+ * service thread.  *thread stays valid as long as the client.
+ * -EMFILE: files_kept, or the limit; -EAGAIN: too many threads; or another -errno.  The caller may go on
+ * without: its requests are the service thread's then, which costs them two changes of thread. */
 int sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread);
 
 /* Submits what this thread has pending, waits and reports, until stop (arg) says true (asked

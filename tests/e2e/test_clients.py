@@ -138,6 +138,54 @@ class Clients(VolumeTest):
         self.assert_load_well(load, server)
         self.stop_and_compare(volume, server)
 
+    def test_many_with_few_files(self):
+        """Proves that a volume which may open too few files for all threads of its clients serves all
+        of them, answers its control socket, and says so once.  512 writes wait for a leg that hangs,
+        each in a thread of its own, with 1024 files."""
+        def shared(handles):
+            for handle in handles:
+                handle.poll(0)  # what did not fit into the socket
+            return "share a ring" in server.log()
+
+        legs = [FileLeg(self.rig, "a"), self.fuse_leg("b")]
+        volume = self.rig.volume(legs, read_deadline="25s", write_deadline="25s",
+                                 flush_deadline="25s").create()
+        server = Server(self.rig, volume, threads=64)
+        server.command = ["prlimit", "--nofile=1024:1024", *server.command]
+        server.start()
+        volume.wait_all_in_sync()
+        handles = [server.connect() for _ in range(8)]
+        legs[1].freeze()
+        cookies = []
+        for index, handle in enumerate(handles):
+            for block in range(64):
+                buffer = nbd.Buffer.from_bytearray(bytearray([index + 1]) * 4096)
+                cookies.append((handle, handle.aio_pwrite(buffer, (index * 64 + block) * 4096)))
+        self.rig.wait_until(lambda: shared(handles), "more threads than rings")
+        files = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+        self.assertLess(files, 1024 - 100)
+        self.assertEqual(0, volume.status()["requests"]["errors"])
+        legs[1].thaw()
+        for handle, cookie in cookies:
+            while not handle.aio_command_completed(cookie):
+                handle.poll(-1)
+        for index, handle in enumerate(handles):
+            self.assertEqual(bytes([index + 1]) * 4096, bytes(handle.pread(4096, index * 64 * 4096)))
+        self.assertEqual(1, server.log().count("share a ring"))
+        self.assertEqual(0, volume.status()["requests"]["errors"])
+        self.stop_and_compare(volume, server)
+
+    def test_the_limit_on_files_is_raised(self):
+        """Proves that a low limit which may be raised is, without a word."""
+        volume = self.rig.volume().create()
+        server = Server(self.rig, volume)
+        server.command = ["prlimit", "--nofile=256:4096", *server.command]
+        server.start()
+        with open(f"/proc/{server.process.pid}/limits") as limits:
+            (line,) = [line for line in limits if line.startswith("Max open files")]
+        self.assertEqual(["4096", "4096"], line.split()[3:5])
+        self.stop_and_compare(volume, server)
+
     def test_many_come_and_go(self):
         """Proves that connections do not add up: a hundred, eight at a time, each of which writes,
         flushes and reads back, leave no thread and no growing memory behind."""

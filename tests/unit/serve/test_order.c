@@ -13,6 +13,9 @@ enum { BLOCK = 4096, BLOCKS = 5120 /* zeroing all takes two batches */ };
 
 static struct sf_serve *serve;
 
+static char played;
+#define PLAYED ((struct sf_tio_thread *) (void *) &played)
+
 /* ---- the volume ---- */
 
 static struct {
@@ -73,10 +76,10 @@ __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64
   pthread_mutex_unlock(&volume.lock);
 }
 
-/* Of the played ones there is NULL; the pool's client has real ones. */
+/* The pool's client has real ones. */
 void
 __wrap_sf_tio_wake(struct sf_tio_thread *thread) {
-  if (thread == NULL)
+  if (thread == PLAYED)
     pthread_cond_broadcast(&volume.changed);
   else
     __real_sf_tio_wake(thread);
@@ -133,7 +136,7 @@ struct connection {
   atomic_uint looks;
   enum place hold_at;
   unsigned let_by; /* so often before it is held */
-  bool random_pauses;
+  bool random_pauses, no_ring;
   void (*on_look)(void);
 };
 
@@ -194,7 +197,9 @@ come_by(enum place place) {
 int
 __wrap_sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread) {
   come_by(AT_RING);
-  *thread = NULL;
+  if (mine->no_ring)
+    return -EMFILE;
+  *thread = PLAYED;
   return 0;
 }
 
@@ -596,6 +601,43 @@ a_held_block_is_waited_for_as_long_as_may_be(void **state) {
   sf_serve_client_close(one.client);
 }
 
+/* ---- a thread without a ring ---- */
+
+static void
+without_a_ring_it_is_done_as_well(void **state) {
+  struct connection one;
+  struct asked part = {.connection = &one, .byte = 1, .length = 512};
+
+  connect_it(&one);
+  one.no_ring = true;
+  assert_int_equal(write_all(&one, 2, 2 * BLOCK, 0), 0);
+  stick(0);
+  ask(&part); /* answered by another thread */
+  wait_until_stuck();
+  unstick();
+  assert_int_equal(answer(&part), 0);
+  assert_int_equal(byte_at(0), 1);
+  assert_int_equal(byte_at(512), 2);
+  assert_int_equal(serve->log_count, 1); /* told once */
+  sf_serve_client_close(one.client);
+}
+
+/* Who waits so still asks whether its client is there. */
+static void
+without_a_ring_it_is_given_up_as_well(void **state) {
+  struct connection one;
+  struct asked whole = {.connection = &one, .byte = 1, .length = BLOCK};
+
+  connect_it(&one);
+  one.no_ring = true;
+  stick(0);
+  ask(&whole);
+  wait_until_stuck();
+  atomic_store(&one.dead, true);
+  assert_int_equal(answer(&whole), -ESHUTDOWN);
+  sf_serve_client_close(one.client);
+}
+
 /* ---- all of it at once ---- */
 
 enum { ROUNDS = 3000, WRITERS = 3, PER_WRITER = 300 };
@@ -674,6 +716,8 @@ main(void) {
       cmocka_unit_test_setup_teardown(a_stuck_write_holds_no_block, begin, end),
       cmocka_unit_test_setup_teardown(one_that_makes_its_ring_holds_no_block, begin, end),
       cmocka_unit_test_setup_teardown(a_held_block_is_waited_for_as_long_as_may_be, begin, end),
+      cmocka_unit_test_setup_teardown(without_a_ring_it_is_done_as_well, begin, end),
+      cmocka_unit_test_setup_teardown(without_a_ring_it_is_given_up_as_well, begin, end),
       cmocka_unit_test_setup_teardown(at_any_moment, begin, end),
       cmocka_unit_test_setup_teardown(parts_of_one_block_by_many, begin, end),
   };

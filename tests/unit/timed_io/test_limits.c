@@ -279,13 +279,78 @@ no_locked_memory(void **state) {
   assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+struct attending {
+  struct sf_tio_client *client;
+  pthread_barrier_t *all;
+  pthread_t thread;
+  int r;
+};
+
+static void *
+attend(void *arg) {
+  struct attending *attending = arg;
+  struct sf_tio_thread *thread;
+
+  attending->r = sf_tio_attend(attending->client, &thread);
+  pthread_barrier_wait(attending->all);
+  return NULL;
+}
+
+/* Proves: threads leave as many files as they are to, are told so, and what they ask for is done all the
+ * same.  How: a low limit, more threads than it has room for, then files are opened. */
+static void
+files_are_left_over(void **state) {
+  enum { THREADS = 24, KEPT = 16 };
+  const struct sf_tio_client_params params = {.files_kept = KEPT};
+  struct attending attending[THREADS];
+  struct sf_tio_client *client;
+  struct sf_tio_device *device;
+  struct rlimit before, low;
+  int fd = open_plain(), files[KEPT];
+  pthread_barrier_t all;
+  unsigned with = 0;
+
+  assert_int_equal(sf_tio_client_create(&params, &client), 0);
+  device = device_new(client, fd);
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+  files[0] = dup(fd);
+  low = before;
+  low.rlim_cur = (rlim_t) files[0] + KEPT + THREADS; /* half of them have room */
+  close(files[0]);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+  assert_int_equal(pthread_barrier_init(&all, NULL, THREADS), 0);
+  for (unsigned i = 0; i < THREADS; i++) {
+    attending[i] = (struct attending){.client = client, .all = &all};
+    assert_int_equal(pthread_create(&attending[i].thread, NULL, attend, &attending[i]), 0);
+  }
+  for (unsigned i = 0; i < THREADS; i++) {
+    pthread_join(attending[i].thread, NULL);
+    assert_true(attending[i].r == 0 || attending[i].r == -EMFILE);
+    with += attending[i].r == 0;
+  }
+  assert_in_range(with, THREADS / 4, THREADS / 2);
+  /* Two at a time may have looked at the last numbers. */
+  for (unsigned i = 0; i < KEPT - 2; i++) {
+    files[i] = dup(fd);
+    assert_true(files[i] >= 0);
+  }
+  for (unsigned i = 0; i < KEPT - 2; i++)
+    close(files[i]);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+  pthread_barrier_destroy(&all);
+  device_end(device);
+  client_end(client);
+  close(fd);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_locked_memory), /* first: it forks, and no thread is there yet */
-      cmocka_unit_test(buffers_run_out),   cmocka_unit_test(buffers_come_free),
-      cmocka_unit_test(slots_and_devices), cmocka_unit_test(free_in_the_last_notify),
-      cmocka_unit_test(bad_params),        cmocka_unit_test(waiting_is_no_own_delay),
+      cmocka_unit_test(buffers_run_out),         cmocka_unit_test(files_are_left_over),
+      cmocka_unit_test(buffers_come_free),       cmocka_unit_test(slots_and_devices),
+      cmocka_unit_test(free_in_the_last_notify), cmocka_unit_test(bad_params),
+      cmocka_unit_test(waiting_is_no_own_delay),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
