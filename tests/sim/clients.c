@@ -57,6 +57,13 @@ draw_kind(void) {
   return draw < o->zero_weight ? SF_REQ_ZERO : SF_REQ_FLUSH;
 }
 
+static uint64_t
+span(void) {
+  uint64_t blocks = sim.options.span_extents * sim.extent_blocks;
+
+  return blocks != 0 && blocks < sim.blocks ? blocks : sim.blocks;
+}
+
 static void
 draw_range(uint64_t *first, unsigned *n) {
   unsigned most = sim.options.blocks_most;
@@ -65,7 +72,7 @@ draw_range(uint64_t *first, unsigned *n) {
   if (random_chance(sim.options.hot_permille)) {
     *first = random_below(sim.blocks < 64 ? sim.blocks : 64);
   } else {
-    *first = random_below(sim.blocks);
+    *first = random_below(span());
     if (random_chance(300)) /* at an extent's edge, across it */
       *first = *first / sim.extent_blocks * sim.extent_blocks - random_below(*n + 1);
     if (random_chance(300))

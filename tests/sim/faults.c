@@ -122,6 +122,37 @@ strike_flush_error(struct sim_leg *leg) {
   cure_after(leg, sim.options.stall_ns);
 }
 
+/* So many legs at once that a write has too few, and for so short that it is still there when they are
+ * well again. */
+static void
+strike_burst(struct sim_leg *leg) {
+  uint64_t lasts = random_around(sim.options.stall_ns);
+  unsigned first = (unsigned) random_below(sim.options.legs);
+  unsigned in_sync = 0, more;
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    in_sync += sim.leg_state[i] == SF_STATE_IN_SYNC;
+  more = in_sync - (in_sync < sim.config.min_legs ? in_sync : sim.config.min_legs) + 1 +
+         random_chance(200);
+
+  COUNT(bursts);
+  for (unsigned i = 0; i < sim.options.legs && more > 0; i++) {
+    struct sim_leg *other = &sim.leg[(first + i) % sim.options.legs];
+
+    if ((other != leg && is_troubled(other)) || sim.leg_state[other->index] != SF_STATE_IN_SYNC)
+      continue;
+    more--;
+    other->cure++;
+    other->error = -EIO;
+    other->error_kinds = 1 << SF_TIO_WRITE | 1 << SF_TIO_ZERO;
+    other->error_from = sim.data_offset;
+    other->error_permille = 1000;
+    other->errors_left = random_chance(500) ? 1 + (unsigned) random_below(3) : 0;
+    TRACE("leg %u fails writes with others", other->index);
+    cure_after(other, lasts);
+  }
+}
+
 /* The last leg that can serve is not taken away for good. */
 static void
 strike_gone(struct sim_leg *leg) {
@@ -204,7 +235,8 @@ strike(struct sim_leg *leg) {
                {o->lost_weight, strike_lost},
                {o->flush_error_weight, strike_flush_error},
                {o->flip_weight, strike_flip},
-               {o->damage_weight, strike_damage}};
+               {o->damage_weight, strike_damage},
+               {o->burst_weight, strike_burst}};
   const unsigned faults = sizeof fault / sizeof fault[0];
   unsigned sum = 0;
   uint64_t draw;
@@ -331,6 +363,19 @@ fault_promotion(unsigned index) {
   cure_after(other, sim.options.stall_ns);
 }
 
+void
+fault_keeps_record(unsigned index) {
+  struct sim_leg *leg = &sim.leg[index];
+
+  if (sim_is_calm() || is_troubled(leg))
+    return;
+  sim.troubles++;
+  leg->cure++;
+  leg->lose_record_ns = random_around(sim.options.stall_ns);
+  TRACE("leg %u will keep its next superblock", index);
+  cure_after(leg, sim.options.stall_ns);
+}
+
 /* A client's write to a leg that catches up, which the answer does not need: it ends after the answer,
  * with an error; or not before the volume was stopped. */
 void
@@ -373,6 +418,7 @@ fault_cure(unsigned index) {
   leg->stalled_until_ns = 0;
   leg->slow = 1;
   leg->error_permille = 0;
+  leg->error_from = 0;
   leg->lose_next = 0;
   leg->lose_record_ns = 0;
   leg->gone = false;

@@ -48,6 +48,15 @@ inside_is_suspended(const struct sf_volume *v) {
   return v->suspended > 0;
 }
 
+/* Or about to. */
+bool
+inside_is_copying(const struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+      return true;
+  return v->unconverged.set > 0;
+}
+
 /* Of a leg that could not be spared: no flush is good there before the next start (R9). */
 bool
 inside_flush_failed(const struct sf_volume *v) {

@@ -158,10 +158,8 @@ poll(void) {
   lasts = sim.lull_well_ns == 0 ? 0 : sim.now_ns - sim.lull_well_ns;
   if (lasts > answer_bound() && legs_in_sync() >= inside_min_legs(sim.volume))
     check_answers();
-  if (lasts > whole_bound()) {
+  if (lasts > whole_bound())
     check_whole();
-    check_answers();
-  }
   if (lasts > (sim.options.lulls_are_long ? whole_bound() : answer_bound())) {
     lull_is_over();
     return;

@@ -305,21 +305,30 @@ usage(void) {
           "  --quiet       no second run of a failure\n"
           "  --draw NAME   switches a draw on (SIM_DRAWS of sim.h; all)\n"
           "  --no-draw NAME  off\n"
+          "  --always NAME in every run, where a seed draws it as a whole (storms)\n"
           "  --coverage    fails if a move of a state machine, or a kind of event, never came\n");
   return 2;
 }
 
 int
 main(int argc, char **argv) {
-  static const struct option options[] = {
-      {"seed", required_argument, NULL, 's'},    {"runs", required_argument, NULL, 'r'},
-      {"minutes", required_argument, NULL, 'm'}, {"ops", required_argument, NULL, 'o'},
-      {"jobs", required_argument, NULL, 'j'},    {"limit", required_argument, NULL, 'l'},
-      {"list", required_argument, NULL, 'i'},    {"trace", no_argument, NULL, 't'},
-      {"file", required_argument, NULL, 'f'},    {"verbose", no_argument, NULL, 'v'},
-      {"keep-going", no_argument, NULL, 'k'},    {"quiet", no_argument, NULL, 'q'},
-      {"coverage", no_argument, NULL, 'c'},      {"draw", required_argument, NULL, 'd'},
-      {"no-draw", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
+  static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                          {"runs", required_argument, NULL, 'r'},
+                                          {"minutes", required_argument, NULL, 'm'},
+                                          {"ops", required_argument, NULL, 'o'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"limit", required_argument, NULL, 'l'},
+                                          {"list", required_argument, NULL, 'i'},
+                                          {"trace", no_argument, NULL, 't'},
+                                          {"file", required_argument, NULL, 'f'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {"keep-going", no_argument, NULL, 'k'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"coverage", no_argument, NULL, 'c'},
+                                          {"draw", required_argument, NULL, 'd'},
+                                          {"no-draw", required_argument, NULL, 'n'},
+                                          {"always", required_argument, NULL, 'a'},
+                                          {NULL, 0, NULL, 0}};
   struct arguments args = {.seed = 1, .ops = UINT64_MAX, .jobs = 1};
   int c;
 
@@ -369,7 +378,8 @@ main(int argc, char **argv) {
       break;
     case 'd':
     case 'n':
-      if (!swarm_switch(optarg, c == 'd')) {
+    case 'a':
+      if (!swarm_switch(optarg, c == 'd' ? SWITCH_ON : c == 'n' ? SWITCH_OFF : SWITCH_ALWAYS)) {
         fprintf(stderr, "sf-sim: no draw is called %s\n", optarg);
         return 2;
       }

@@ -355,9 +355,42 @@ process_leg_to_change(void) {
 
 void
 process_fail(unsigned leg) {
-  int r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
+  int r;
+
+  for (unsigned i = 0; i < sim.options.legs && sim.options.slow_record_permille != 0; i++)
+    if (i != leg && random_chance(sim.options.slow_record_permille))
+      fault_keeps_record(i);
+  r = sf_volume_leg_fail(sim.volume, leg, sim.now_ns);
 
   TRACE("operator: fail leg %u: %d", leg, r);
+}
+
+/* Of the storms: a leg that is out comes back at once, so that there are always copies. */
+static void
+return_all(void) {
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (process_leg_is_out(i) && members_has(i))
+      sf_volume_leg_return(sim.volume, i, sim.now_ns);
+}
+
+/* The operator sees that requests wait, and takes out a leg that is in the way; the others are well
+ * again at that moment. */
+void
+process_suspended(void) {
+  unsigned leg = (unsigned) random_below(sim.options.legs);
+
+  if (sim.suspension_seen == inside_is_suspended(sim.volume))
+    return;
+  sim.suspension_seen = !sim.suspension_seen;
+  if (!sim.suspension_seen || sim_is_calm() || sim.stopping)
+    return;
+  COUNT(suspensions);
+  for (unsigned i = 0; i < sim.options.legs && random_chance(950); i++)
+    fault_cure(i);
+  if (inside_is_copying(sim.volume) && sim.leg_state[leg] == SF_STATE_IN_SYNC)
+    process_fail(leg);
+  else
+    return_all();
 }
 
 static void
@@ -375,7 +408,9 @@ operator_acts(void) {
 
   if (!members_has(leg))
     return;
-  if (out && random_chance(500)) {
+  if (sim.options.slow_record_permille != 0 && random_chance(700)) {
+    return_all();
+  } else if (out && random_chance(500)) {
     replace_mend(leg);
   } else if (out && random_chance(300)) {
     process_discard(leg);

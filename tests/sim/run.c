@@ -66,6 +66,8 @@ make_config(void) {
   c->fail_timeout_ns = o->fail_timeout_ns;
   c->intent_delay_ns = o->intent_delay_ns;
   c->hot_extents = o->hot_extents;
+  if (o->resync_rate != 0)
+    c->resync_min_rate = c->resync_max_rate = o->resync_rate;
   for (unsigned k = 0; k < SF_KINDS; k++)
     c->deadline_ns[k] = o->deadline_ns[k];
   for (unsigned i = 0; i < o->legs; i++) {
@@ -360,6 +362,8 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
       grow_ended();
     sim.grown = false;
     process_stopped();
+    if (sim.volume != NULL && sim.options.slow_record_permille != 0)
+      process_suspended();
     if (sim.volume != NULL)
       inside_check_states(sim.volume);
     if (sim.volume != NULL && sim.steps % ALIKE_STEPS == 0)

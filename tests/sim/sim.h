@@ -87,6 +87,10 @@ struct options {
   uint64_t lull_gap_ns, lull_poll_ns, settings_gap_ns; /* 0 = never */
   bool lulls_are_long;
   unsigned all_gone_permille, min_legs_permille;
+  unsigned burst_weight;         /* several legs fail writes of data for a moment */
+  unsigned slow_record_permille; /* superblocks that take long when the operator takes a leg out */
+  uint64_t resync_rate;          /* 0: as the configuration has it */
+  unsigned span_extents;         /* clients keep to so many; 0: to all */
 };
 
 /* Draws that can be switched by name: those that show a fault of the engine which is not mended yet are
@@ -96,6 +100,7 @@ struct options {
   DRAWN(settings, true)                                                                            \
   DRAWN(all_gone, true)                                                                            \
   DRAWN(all_gone_dead, false) /* they have to be opened anew */                                    \
+  DRAWN(suspend_storm, false)                                                                      \
   DRAWN(answers_beside_a_failed_flush, false)
 
 enum {
@@ -105,7 +110,9 @@ enum {
       SWITCHES
 };
 bool swarm_is_on(unsigned draw);
-bool swarm_switch(const char *name, bool on); /* "all": every one; false: there is none */
+enum switch_state { SWITCH_OFF, SWITCH_ON, SWITCH_ALWAYS /* in every run */ };
+bool swarm_switch(const char *name,
+                  enum switch_state state); /* "all": every one; false: there is none */
 
 void swarm_draw(uint64_t seed, struct options *options);
 void swarm_print(const struct options *options, FILE *to);
@@ -176,6 +183,7 @@ struct sim_leg {
   unsigned error_permille, error_kinds;
   unsigned errors_left; /* then it is well again; 0: until cured */
   int error;
+  uint64_t error_from; /* it meets what lies there or behind */
   bool gone;
   unsigned lose_next;      /* so many regions hang by themselves, */
   uint64_t lose_for_ns;    /* so long; SIM_NEVER: until cured */
@@ -303,9 +311,10 @@ unsigned clients_busy(void);
 uint64_t clients_oldest_read(void);
 
 void faults_start(void);
-void fault_nemesis(unsigned leg);    /* a metadata write to it, or it comes back */
-void fault_behind(struct region *r); /* to a leg that catches up */
-void fault_promotion(unsigned leg);  /* the record that names it is on its way */
+void fault_nemesis(unsigned leg);      /* a metadata write to it, or it comes back */
+void fault_behind(struct region *r);   /* to a leg that catches up */
+void fault_promotion(unsigned leg);    /* the record that names it is on its way */
+void fault_keeps_record(unsigned leg); /* its next superblock takes long */
 void fault_reset(unsigned leg, uint32_t life);
 void fault_strike(bool once);
 void fault_cure(unsigned leg);
@@ -315,6 +324,7 @@ bool fault_is_sound(unsigned leg);
 void process_event(const struct event *event);
 void process_discard(unsigned leg);
 void process_fail(unsigned leg);
+void process_suspended(void); /* after each step: requests wait for legs */
 bool process_leg_is_out(unsigned leg);
 unsigned process_leg_to_change(
     void); /* one that is out, if there is one: they alone can be replaced or removed */
@@ -366,6 +376,7 @@ void inside_destroy(struct sf_volume *volume);
 bool inside_is_settled(struct sf_volume *volume); /* serving, durable, converged, no waiting op */
 bool inside_is_serving(const struct sf_volume *volume);
 bool inside_is_suspended(const struct sf_volume *volume);
+bool inside_is_copying(const struct sf_volume *volume);
 bool inside_flush_failed(const struct sf_volume *volume);
 unsigned inside_min_legs(const struct sf_volume *volume);
 bool inside_has_newer_claim(const struct sf_volume *volume, unsigned leg);
@@ -430,6 +441,8 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(failed_requests)                                                                         \
   COUNTED(lulls_judged)                                                                            \
   COUNTED(lulls_in_full)                                                                           \
+  COUNTED(suspensions)                                                                             \
+  COUNTED(bursts)                                                                                  \
   COUNTED(all_gone)                                                                                \
   COUNTED(settings)                                                                                \
   COUNTED(min_legs_changed)                                                                        \
@@ -470,7 +483,8 @@ struct sim {
   bool stopping;
   bool grown; /* it has said so, and nobody has looked yet */
   bool healing;
-  bool lull; /* no faults for a while: see lull.c */
+  bool lull;            /* no faults for a while: see lull.c */
+  bool suspension_seen; /* the operator has acted on it */
   uint64_t lull_well_ns, lull_since_ns, lulls;
   uint64_t tick_at_ns;
   uint32_t tick_generation;

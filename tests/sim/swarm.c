@@ -37,6 +37,34 @@ random_around(uint64_t mean) {
   return value + 1;
 }
 
+/* ---- switches ---- */
+
+static struct {
+  const char *name;
+  enum switch_state state;
+} draws[] = {
+#define DRAWN(name, on) {#name, (on) ? SWITCH_ON : SWITCH_OFF},
+    SIM_DRAWS(DRAWN)
+#undef DRAWN
+};
+
+bool
+swarm_switch(const char *name, enum switch_state state) {
+  bool all = strcmp(name, "all") == 0, found = all;
+
+  for (unsigned i = 0; i < SWITCHES; i++)
+    if (all || strcmp(name, draws[i].name) == 0) {
+      draws[i].state = state;
+      found = true;
+    }
+  return found;
+}
+
+bool
+swarm_is_on(unsigned draw) {
+  return draws[draw].state != SWITCH_OFF;
+}
+
 /* ---- options: each is drawn from the seed and its own name alone, so that a new one leaves all the
  * others as they were ---- */
 
@@ -73,6 +101,11 @@ between(uint64_t least, uint64_t most) {
 static unsigned
 some(unsigned least, unsigned most) {
   return (unsigned) between(least, most);
+}
+
+static bool
+one_in_or_always(unsigned n, unsigned draw) {
+  return draws[draw].state == SWITCH_ALWAYS || (one_in(n) && swarm_is_on(draw));
 }
 
 static unsigned
@@ -225,46 +258,61 @@ draw_lulls(struct options *o) {
   DRAW(all_gone_permille, one_in(4) ? some(5, 100) : 0);
 }
 
+/* Writes that are suspended, legs that leave and return by the operator's hand, and copies, all in the
+ * same few extents. */
+static void
+draw_suspend_storm(struct options *o) {
+  option("suspend storm", 0);
+  if (!one_in_or_always(14, SWITCH_suspend_storm) || o->break_permille != 0)
+    return;
+  o->legs = one_in(4) ? 3 : some(4, LEGS_MAX);
+  o->min_legs = one_in(5) ? some(1, o->legs - 1) : 2;
+  o->clients = some(4, 12);
+  o->suspend = true;
+  o->megabytes = some(1, 2);
+  o->short_blocks = 0;
+  o->extent_bytes = UINT64_C(16384) << some(0, 2);
+  o->span_extents = some(8, 40);
+  o->burst_weight = 20;
+  o->all_may_stall = true;
+  o->stall_weight = o->slow_weight = o->error_weight = o->lost_weight = one_in(3);
+  o->fault_gap_ns = between(20, 150) * SIM_MS;
+  o->operator_gap_ns = between(50, 300) * SIM_MS;
+  o->reset_permille = o->nemesis_permille = o->absent_permille = 0;
+  o->slow_record_permille = some(300, 1000);
+  o->stall_ns = between(10, 100) * SIM_MS;
+  o->kill_gap_ns = one_in(2) ? between(200, 2000) * SIM_MS : 0;
+  o->power_gap_ns = o->stop_gap_ns = o->replace_gap_ns = o->members_gap_ns = o->grow_gap_ns = 0;
+  o->flush_error_weight = o->flip_weight = o->damage_weight = o->gone_weight = o->hang_weight = 0;
+  o->hot_permille = o->rest_permille = o->buffers = 0;
+  o->think_ns = between(20, 150) * SIM_MS;
+  o->resync_rate = o->extent_bytes * some(20, 200);
+  o->write_weight = 60;
+  if (o->blocks_most > 48)
+    o->blocks_most = 48;
+  if (o->ops > 400)
+    o->ops = 400;
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    o->deadline_ns[k] = between(200, 1000) * SIM_MS;
+  for (unsigned i = 0; i < o->legs; i++) {
+    option("leg", i);
+    o->leg_timeout_ns[i] = 0;
+    o->latency_ns[i] = between(100, 3000) * SIM_US;
+  }
+}
+
 static void
 draw_spare(struct options *o) {
   DRAW(legs_formatted, o->legs - (o->members_gap_ns != 0 && o->legs > o->min_legs && one_in(2)));
 }
 
-/* ---- switches ---- */
-
-static struct {
-  const char *name;
-  bool on;
-} draws[] = {
-#define DRAWN(name, on) {#name, on},
-    SIM_DRAWS(DRAWN)
-#undef DRAWN
-};
-
-bool
-swarm_switch(const char *name, bool on) {
-  bool all = strcmp(name, "all") == 0, found = all;
-
-  for (unsigned i = 0; i < SWITCHES; i++)
-    if (all || strcmp(name, draws[i].name) == 0) {
-      draws[i].on = on;
-      found = true;
-    }
-  return found;
-}
-
-bool
-swarm_is_on(unsigned draw) {
-  return draws[draw].on;
-}
-
 static void
 take_out_what_is_off(struct options *o) {
-  if (!draws[SWITCH_lulls].on)
+  if (!swarm_is_on(SWITCH_lulls))
     o->lull_gap_ns = 0;
-  if (!draws[SWITCH_all_gone].on)
+  if (!swarm_is_on(SWITCH_all_gone))
     o->all_gone_permille = 0;
-  if (!draws[SWITCH_settings].on)
+  if (!swarm_is_on(SWITCH_settings))
     o->settings_gap_ns = o->min_legs_permille = 0;
 }
 
@@ -278,6 +326,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_faults(options);
   draw_ends(options);
   draw_storm(options);
+  draw_suspend_storm(options);
   draw_spare(options);
   draw_lulls(options);
   take_out_what_is_off(options);
@@ -323,7 +372,10 @@ swarm_print(const struct options *o, FILE *to) {
           MS(o->kill_gap_ns), MS(o->power_gap_ns), MS(o->stop_gap_ns), MS(o->operator_gap_ns),
           MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), MS(o->replace_gap_ns),
           MS(o->members_gap_ns), o->absent_permille, o->break_permille);
-  fprintf(to, "  draws: %slulls every %lu ms, settings %lu, min_legs %u/1000, all gone %u/1000\n",
+  fprintf(to,
+          "  draws: bursts %u, slow records %u/1000, span %u, %slulls every %lu ms, settings %lu, "
+          "min_legs %u/1000, all gone %u/1000\n",
+          o->burst_weight, o->slow_record_permille, o->span_extents,
           o->lulls_are_long ? "long " : "", MS(o->lull_gap_ns), MS(o->settings_gap_ns),
           o->min_legs_permille, o->all_gone_permille);
 }

@@ -514,7 +514,7 @@ on_finish(uint32_t index) {
     return;
   }
   fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
-          random_chance(leg->error_permille);
+          r->offset >= leg->error_from && random_chance(leg->error_permille);
   if (r->doomed) {
     fails = true;
     error = -EIO;
