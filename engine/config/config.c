@@ -91,6 +91,41 @@ sf_config_set(struct sf_config *config, const char *key, const char *value,
   return r;
 }
 
+static void
+remove_leg(struct sf_config *config, unsigned leg) {
+  config->legs--;
+  memmove(&config->leg[leg], &config->leg[leg + 1], (config->legs - leg) * sizeof config->leg[0]);
+}
+
+int
+sf_config_set_leg(struct sf_config *config, const char *name, const char *path) {
+  const struct sf_config_key *min_legs = sf_config_key_find("min_legs", false, NULL);
+  int leg = sf_config_find_leg(config, name), r = 0;
+  bool is_new = leg < 0;
+  if (!*path && is_new)
+    return 0;
+  if (!*path) {
+    remove_leg(config, (unsigned) leg);
+  } else {
+    if (!sf_value_is_name(name, SF_LEG_NAME_MAX - 1) || !sf_config_value_fits_line(path))
+      return -EINVAL;
+    if (is_new && config->legs == SF_LEGS_MAX)
+      return -ENOSPC;
+    if (is_new) {
+      leg = (int) config->legs++;
+      config->leg[leg] = (struct sf_config_leg){0};
+      memcpy(config->leg[leg].name, name, strlen(name) + 1);
+    }
+    r = sf_config_key_set(config, leg, sf_config_key_find("path", true, NULL), path, NULL);
+    if (r < 0 && is_new)
+      remove_leg(config, (unsigned) leg);
+  }
+  if (r == 0 && config->min_legs != 0 &&
+      sf_config_key_set_at(config, SF_CONFIG_VOLUME, min_legs) == SF_CONFIG_DEFAULT)
+    sf_config_key_note(config, SF_CONFIG_VOLUME, min_legs, SF_CONFIG_SET_LIVE);
+  return r;
+}
+
 static const struct sf_config_key *
 find_key(const char *key) {
   const char *leg_name = "", *name = key;
@@ -145,7 +180,7 @@ check_legs(const struct sf_config *config, struct sf_config_place *place, struct
         return sf_why(why, -EINVAL, "another leg has this name");
       if (strcmp(leg->path, config->leg[j].path) == 0) {
         place->key = sf_config_key_find("path", true, NULL);
-        return sf_why(why, -EINVAL, "\"%s\" is leg %s already", leg->path, config->leg[j].name);
+        return sf_why(why, -EINVAL, "\"%.200s\" is leg %s already", leg->path, config->leg[j].name);
       }
     }
   }

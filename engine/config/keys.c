@@ -10,6 +10,9 @@
 #define KIB UINT64_C(1024)
 #define TIB (UINT64_C(1) << 40)
 
+/* Longer than any that is right, and short enough to be named in a message. */
+enum { VALUE_CHARS_MAX = 128, SHOWN_CHARS_MAX = 160 };
+
 enum type {
   TYPE_NAME,
   TYPE_PATH,
@@ -171,15 +174,16 @@ static int
 resolve_path(const struct sf_config *config, const char *value, size_t max, char *path,
              struct sf_why *why) {
   if (strstr(value, "://"))
-    return sf_why(why, -EINVAL, "\"%s\" is a URI; only files and block devices are taken", value);
+    return sf_why(why, -EINVAL, "\"%.*s\" is a URI; only files and block devices are taken",
+                  SHOWN_CHARS_MAX, value);
   if (value[strlen(value) - 1] == '/')
-    return sf_why(why, -EINVAL, "\"%s\" names a folder", value);
+    return sf_why(why, -EINVAL, "\"%.*s\" names a folder", SHOWN_CHARS_MAX, value);
 
   int folder_len = 0;
   if (*value != '/') {
     const char *slash = strrchr(config->file, '/');
     if (!slash)
-      return sf_why(why, -EINVAL, "\"%s\" must be an absolute path", value);
+      return sf_why(why, -EINVAL, "\"%.*s\" must be an absolute path", SHOWN_CHARS_MAX, value);
     folder_len = (int) (slash + 1 - config->file);
   }
 
@@ -190,8 +194,8 @@ resolve_path(const struct sf_config *config, const char *value, size_t max, char
   tidy_path(full);
   size_t bytes = strlen(full);
   if (bytes >= max)
-    return sf_why(why, -EINVAL, "\"%s\" has %zu bytes: at most %zu are taken", full, bytes,
-                  max - 1);
+    return sf_why(why, -EINVAL, "\"%.*s%s\" has %zu bytes: at most %zu are taken", SHOWN_CHARS_MAX,
+                  full, bytes > SHOWN_CHARS_MAX ? "..." : "", bytes, max - 1);
   memcpy(path, full, bytes + 1);
   return 0;
 }
@@ -288,16 +292,47 @@ has_control_character(const char *text) {
   return false;
 }
 
-int
-sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key *key,
-                  const char *value, struct sf_why *why) {
-  assert(key->of_leg == (leg != SF_CONFIG_VOLUME));
-  assert(leg == SF_CONFIG_VOLUME || (leg >= 0 && (unsigned) leg < config->legs));
+static bool
+is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
 
+bool
+sf_config_value_fits_line(const char *value) {
+  size_t len = strlen(value);
+  if (len == 0 || is_blank(value[0]) || is_blank(value[len - 1]) || has_control_character(value))
+    return false;
+  for (size_t i = 0; i < len; i++)
+    if ((value[i] == ';' || value[i] == '#') && (i == 0 || is_blank(value[i - 1])))
+      return false;
+  return true;
+}
+
+uint32_t
+sf_config_key_set_at(const struct sf_config *config, int leg, const struct sf_config_key *key) {
+  unsigned index = sf_config_key_index(key);
+  return leg == SF_CONFIG_VOLUME ? config->set_at[index] : config->leg[leg].set_at[index];
+}
+
+void
+sf_config_key_note(struct sf_config *config, int leg, const struct sf_config_key *key,
+                   uint32_t set_at) {
+  unsigned index = sf_config_key_index(key);
+  if (leg == SF_CONFIG_VOLUME)
+    config->set_at[index] = set_at;
+  else
+    config->leg[leg].set_at[index] = set_at;
+}
+
+static int
+read_value(struct sf_config *config, int leg, const struct sf_config_key *key, const char *value,
+           struct sf_why *why) {
   if (*value == '\0')
     return sf_why(why, -EINVAL, "has no value");
   if (has_control_character(value))
     return sf_why(why, -EINVAL, "the value has a control character in it");
+  if (key->type != TYPE_PATH && key->type != TYPE_SOCKET && strlen(value) > VALUE_CHARS_MAX)
+    return sf_why(why, -EINVAL, "the value has %zu characters: that is too long", strlen(value));
 
   char *field = (key->of_leg ? (char *) &config->leg[leg] : (char *) config) + key->offset;
   uint64_t number = 0;
@@ -329,6 +364,17 @@ sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key 
 }
 
 int
+sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key *key,
+                  const char *value, struct sf_why *why) {
+  assert(key->of_leg == (leg != SF_CONFIG_VOLUME));
+  assert(leg == SF_CONFIG_VOLUME || (leg >= 0 && (unsigned) leg < config->legs));
+  int r = read_value(config, leg, key, value, why);
+  if (r == 0)
+    sf_config_key_note(config, leg, key, SF_CONFIG_SET_LIVE);
+  return r;
+}
+
+int
 sf_config_key_check(const struct sf_config *config, int leg, const struct sf_config_key *key,
                     struct sf_why *why) {
   const char *field =
@@ -347,7 +393,7 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
     if (*field == '\0')
       return sf_why(why, -EINVAL, "is missing");
     if (*field != '/')
-      return sf_why(why, -EINVAL, "\"%s\" must be an absolute path", field);
+      return sf_why(why, -EINVAL, "\"%.*s\" must be an absolute path", SHOWN_CHARS_MAX, field);
     return 0;
   case TYPE_DEVICE:
     return *field == '\0' || is_device(field)
@@ -368,9 +414,9 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
   return -EINVAL;
 }
 
-void
-sf_config_key_text(const struct sf_config *config, int leg, const struct sf_config_key *key,
-                   char text[PATH_MAX]) {
+static void
+write_value(const struct sf_config *config, int leg, const struct sf_config_key *key, bool zero,
+            char text[PATH_MAX]) {
   const char *field =
       (key->of_leg ? (const char *) &config->leg[leg] : (const char *) config) + key->offset;
   uint64_t number = 0;
@@ -394,7 +440,19 @@ sf_config_key_text(const struct sf_config *config, int leg, const struct sf_conf
     number = *(const uint64_t *) field;
     break;
   }
-  /* A leg's timeout of 0 is one that is not set; a rate of 0 is a value. */
-  if (number != 0 || key->type == TYPE_RATE)
+  if (number != 0 || zero)
     write_number(key->type, number, text);
+}
+
+void
+sf_config_key_text(const struct sf_config *config, int leg, const struct sf_config_key *key,
+                   char text[PATH_MAX]) {
+  /* A leg's timeout of 0 is one that is not set; a rate of 0 is a value. */
+  write_value(config, leg, key, key->type == TYPE_RATE, text);
+}
+
+void
+sf_config_key_written(const struct sf_config *config, int leg, const struct sf_config_key *key,
+                      char text[PATH_MAX]) {
+  write_value(config, leg, key, true, text);
 }

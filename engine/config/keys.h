@@ -11,7 +11,7 @@
 
 #include "config/value.h"
 
-enum { SF_CONFIG_KEYS = 22, SF_CONFIG_VOLUME = -1 /* where a leg's index could stand */ };
+enum { SF_CONFIG_VOLUME = -1 /* where a leg's index could stand */ };
 
 struct sf_config_key;
 
@@ -26,7 +26,8 @@ bool sf_config_key_is_of_daemon(const struct sf_config_key *key);
 /* NULL and a helpful why if there is no such key in [volume], or in [leg X]. */
 const struct sf_config_key *sf_config_key_find(const char *name, bool of_leg, struct sf_why *why);
 
-/* Reads value into config (leg: an index, or SF_CONFIG_VOLUME).  Untouched on failure. */
+/* Reads value into config (leg: an index, or SF_CONFIG_VOLUME), and notes it as set.  Untouched on
+ * failure. */
 int sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key *key,
                       const char *value, struct sf_why *why);
 
@@ -37,6 +38,18 @@ int sf_config_key_check(const struct sf_config *config, int leg, const struct sf
 /* The value as text that sf_config_key_set takes; "" if it is not set. */
 void sf_config_key_text(const struct sf_config *config, int leg, const struct sf_config_key *key,
                         char text[PATH_MAX]);
+
+/* The same for a file: a 0 that was set is a value too. */
+void sf_config_key_written(const struct sf_config *config, int leg, const struct sf_config_key *key,
+                           char text[PATH_MAX]);
+/* Is there a line in a file that says this value? */
+bool sf_config_value_fits_line(const char *value);
+
+/* Where it was set. */
+uint32_t sf_config_key_set_at(const struct sf_config *config, int leg,
+                              const struct sf_config_key *key);
+void sf_config_key_note(struct sf_config *config, int leg, const struct sf_config_key *key,
+                        uint32_t set_at);
 
 /* What a refusal is about. */
 struct sf_config_place {

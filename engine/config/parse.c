@@ -17,8 +17,8 @@
 #include "config/keys.h"
 
 enum {
-  FILE_BYTES_MAX = 64 * 1024,
-  LINE_CHARS_MAX = 197, /* ini.h: the buffer of 200 must be 3 more than the longest line */
+  LINE_CHARS_MAX = PATH_MAX + 128,     /* the longest path, its key and a comment */
+  INI_LINE_BYTES = LINE_CHARS_MAX + 3, /* ini.h: 3 more than the longest line */
   NO_SECTION = -2,
   SECTIONS_MAX = 1 + SF_LEGS_MAX,
 };
@@ -30,7 +30,6 @@ struct parser {
   unsigned line;
   int section; /* NO_SECTION, SF_CONFIG_VOLUME or a leg's index */
   unsigned section_line[SECTIONS_MAX];
-  unsigned key_line[SECTIONS_MAX][SF_CONFIG_KEYS];
   unsigned error_line; /* 0: none yet.  The first one stays */
   char *error;
 };
@@ -57,10 +56,10 @@ fail_line(struct parser *p, const char *key, const char *text) {
   char section[SF_LEG_NAME_MAX + 8];
   p->error_line = p->line;
   if (key && p->section != NO_SECTION)
-    sf_config_error(p->error, "%s:%u: %s %s: %s", file_tail(p->file), p->line,
+    sf_config_error(p->error, "%s:%u: %s %.200s: %s", file_tail(p->file), p->line,
                     section_name(p, p->section, section), key, text);
   else if (key)
-    sf_config_error(p->error, "%s:%u: %s: %s", file_tail(p->file), p->line, key, text);
+    sf_config_error(p->error, "%s:%u: %.200s: %s", file_tail(p->file), p->line, key, text);
   else
     sf_config_error(p->error, "%s:%u: %s", file_tail(p->file), p->line, text);
 }
@@ -87,7 +86,7 @@ enter_leg(struct parser *p, const char *name) {
   struct sf_why why;
 
   if (!sf_value_is_name(name, SF_LEG_NAME_MAX - 1)) {
-    sf_why(&why, 0, "\"%s\" cannot name a leg: 1 to %d of A-Z a-z 0-9 _ -", name,
+    sf_why(&why, 0, "\"%.100s\" cannot name a leg: 1 to %d of A-Z a-z 0-9 _ -", name,
            SF_LEG_NAME_MAX - 1);
     fail_line(p, NULL, why.text);
     return;
@@ -130,7 +129,7 @@ read_section(struct parser *p, const char *line) {
     enter_leg(p, name + 4 + strspn(name + 4, " "));
   else {
     struct sf_why why;
-    sf_why(&why, 0, "unknown section [%s]; known are [volume] and [leg X]", name);
+    sf_why(&why, 0, "unknown section [%.100s]; known are [volume] and [leg X]", name);
     fail_line(p, NULL, why.text);
   }
 }
@@ -224,15 +223,16 @@ take_key(void *user, const char *section, const char *name, const char *value) {
     fail_line(p, name, why.text);
     return 0;
   }
-  unsigned *first_line = &p->key_line[1 + p->section][sf_config_key_index(key)];
-  if (*first_line) {
-    sf_why(&why, 0, "is set already, in line %u", *first_line);
+  uint32_t first_line = sf_config_key_set_at(p->config, p->section, key);
+  if (first_line) {
+    sf_why(&why, 0, "is set already, in line %u", (unsigned) first_line);
     fail_line(p, name, why.text);
     return 0;
   }
-  *first_line = p->line;
   if (sf_config_key_set(p->config, p->section, key, value, &why) < 0)
     fail_line(p, name, why.text);
+  else
+    sf_config_key_note(p->config, p->section, key, p->line);
   return p->error_line == 0;
 }
 
@@ -257,7 +257,7 @@ finish(struct parser *p) {
   if (!place.key)
     return fail_file(p, r, why.text);
   p->section = place.leg;
-  p->line = p->key_line[1 + place.leg][sf_config_key_index(place.key)];
+  p->line = sf_config_key_set_at(p->config, place.leg, place.key);
   if (p->line == 0)
     p->line = p->section_line[1 + place.leg];
   fail_line(p, sf_config_key_name(place.key), why.text);
@@ -276,6 +276,8 @@ sf_config_parse(struct sf_config *config, const char *file, const char *text, si
   if (len == 0)
     return fail_file(&p, -EINVAL, "is empty");
 
+  /* Debian's inih takes the size of its buffer from here; the default is 200. */
+  ini_max_line = INI_LINE_BYTES;
   int bad_line = ini_parse_stream(read_line, &p, take_key, &p);
   if (bad_line < 0)
     return fail_file(&p, -ENOMEM, "out of memory");
@@ -327,7 +329,7 @@ int
 sf_config_load(struct sf_config *config, const char *file, char error[SF_CONFIG_ERROR_MAX]) {
   struct loading {
     struct sf_config config;
-    char text[FILE_BYTES_MAX];
+    char text[SF_CONFIG_FILE_MAX];
   } *loading = malloc(sizeof *loading);
   struct parser p = {.file = file, .error = error};
   if (!loading)
@@ -339,7 +341,7 @@ sf_config_load(struct sf_config *config, const char *file, char error[SF_CONFIG_
   if (r == 0)
     r = absolute_name(file, loading->config.file);
   if (r == -EFBIG)
-    fail_file(&p, r, "is larger than 64 KiB: not a configuration");
+    fail_file(&p, r, "is larger than 128 KiB: not a configuration");
   else if (r < 0)
     fail_file(&p, r, strerrordesc_np(-r));
   else

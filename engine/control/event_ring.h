@@ -3,13 +3,14 @@
 #ifndef SF_CONTROL_EVENT_RING_H
 #define SF_CONTROL_EVENT_RING_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include <surefoot/control.h>
 
-enum { SF_KEPT_STATE_MAX = 32, SF_KEPT_REASON_MAX = 256 };
+enum { SF_KEPT_STATE_MAX = 32, SF_KEPT_REASON_MAX = PATH_MAX /* a reason may be a leg's path */ };
 
 /* Longer texts are cut. */
 struct sf_kept_event {

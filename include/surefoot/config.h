@@ -15,9 +15,18 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <surefoot/ondisk.h>
+
+enum {
+  SF_CONFIG_KEYS = 22,             /* of both kinds of sections */
+  SF_CONFIG_FILE_MAX = 128 * 1024, /* bytes: 16 legs with the longest paths fit */
+};
+/* Where a key was set: a line of the file, or one of these. */
+#define SF_CONFIG_DEFAULT  UINT32_C(0) /* nowhere */
+#define SF_CONFIG_SET_LIVE UINT32_MAX  /* by sf_config_set: a parameter, or while it ran */
 
 enum { SF_CONFIG_ERROR_MAX = 512, SF_CONTROL_PATH_MAX = 108, SF_DEVICE_PATH_MAX = 32 };
 
@@ -29,6 +38,7 @@ struct sf_config_leg {
   char name[SF_LEG_NAME_MAX];
   char path[PATH_MAX];
   uint64_t timeout_ns[SF_KINDS]; /* 0: the volume's deadline of that kind */
+  uint32_t set_at[SF_CONFIG_KEYS];
 };
 
 struct sf_config {
@@ -50,6 +60,7 @@ struct sf_config {
   char device[SF_DEVICE_PATH_MAX];  /* "/dev/nbd0"; "" = none */
   uint64_t device_timeout_ns;       /* default 0: the kernel never gives up a server that lives */
   uint64_t device_dead_timeout_ns;  /* default 60 s: how long requests wait for a new server */
+  uint32_t set_at[SF_CONFIG_KEYS];
   unsigned legs;
   struct sf_config_leg leg[SF_LEGS_MAX];
 };
@@ -65,6 +76,11 @@ int sf_config_load(struct sf_config *config, const char *file, char error[SF_CON
 int sf_config_set(struct sf_config *config, const char *key, const char *value,
                   char error[SF_CONFIG_ERROR_MAX]);
 
+/* A leg more, one elsewhere, or (path "") one less: as if the file said so.  A min_legs that followed from
+ * the number of legs stays what it is.  Untouched on failure: -EINVAL when no file can say it, -ENOSPC
+ * when there is no room for it. */
+int sf_config_set_leg(struct sf_config *config, const char *name, const char *path);
+
 /* Its index; -1: there is none of that name. */
 int sf_config_find_leg(const struct sf_config *config, const char *name);
 
@@ -79,6 +95,12 @@ int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]
 int sf_config_diff(const struct sf_config *from, const struct sf_config *to,
                    bool (*change)(void *ctx, const char *key, const char *from, const char *to),
                    void *ctx);
+
+/* The file that says this: each key that was set, by whom, with paths that are absolute; no defaults.
+ * sf_config_load reads the same from it.  *text is the caller's to free.  -ENOMEM, or -EINVAL with the
+ * reason in error: a value that no file can say. */
+int sf_config_write(const struct sf_config *config, char **text, size_t *len,
+                    char error[SF_CONFIG_ERROR_MAX]);
 
 /* Is it surefootd that this key speaks to? */
 bool sf_config_is_of_daemon(const char *key);

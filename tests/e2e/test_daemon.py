@@ -33,8 +33,7 @@ class Between:
         self.feeds = queue.Queue()
         wrapper = daemon.rig.folder / "nbdkit-elsewhere"
         wrapper.write_text(
-            "#!/bin/bash\nset -- \"${@/#control=*/control=" + str(self.real) + "}\"\n"
-            f"exec {daemon.settings.get('nbdkit', 'nbdkit')} \"$@\"\n")
+            f"#!/bin/sh\nexec {daemon.settings.get('nbdkit', 'nbdkit')} \"$@\" control={self.real}\n")
         wrapper.chmod(0o755)
         daemon.settings["nbdkit"] = wrapper
         daemon.write_settings()
@@ -637,7 +636,9 @@ class Members(DaemonTest):
         self.daemon_ = daemon = self.daemon()
         self.volume = daemon.volume()
         daemon.start()
-        self.new = self.rig.folder / "new.img"
+        far = self.rig.folder / ("x" * 250) / ("y" * 250)
+        far.mkdir(parents=True)
+        self.new = far / "new.img"
         self.new.touch()
         os.truncate(self.new, os.path.getsize(self.volume.legs[1].path))
         return daemon

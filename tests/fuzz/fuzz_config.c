@@ -43,6 +43,28 @@ check_config(struct sf_config *config) {
   }
 }
 
+/* What is written of it is taken again, and says the same. */
+static bool
+differs(void *ctx, const char *key, const char *from, const char *to) {
+  demand(false);
+  return false;
+}
+
+static void
+check_write(const struct sf_config *config) {
+  static struct sf_config again;
+  char error[SF_CONFIG_ERROR_MAX] = "", *text;
+  size_t len;
+  if (sf_config_write(config, &text, &len, error) < 0) {
+    check_error(error); /* a folder whose name no line can hold */
+    return;
+  }
+  sf_config_init(&again);
+  demand(sf_config_parse(&again, "again.conf", text, len, error) == 0);
+  demand(sf_config_diff(config, &again, differs, NULL) == 0);
+  free(text);
+}
+
 /* The input's first lines as a setting: KEY, then VALUE. */
 static void
 check_set(struct sf_config *config, const uint8_t *data, size_t size) {
@@ -72,8 +94,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   strcpy(config.file, "/etc/surefoot/vol0.conf");
   if (sf_config_parse(&config, "vol0.conf", (const char *) data, size, error) < 0)
     check_error(error);
-  else
+  else {
     check_config(&config);
+    check_write(&config);
+  }
 
   sf_config_init(&config);
   config.legs = 1;

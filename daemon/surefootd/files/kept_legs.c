@@ -61,7 +61,7 @@ kept_legs_note(struct kept_legs *kept, struct plan_volume *plan, const char *nam
   if (r == 0 && !now)
     r = -ENOMEM;
   if (r == 0)
-    r = plan_set_leg(plan, name, path);
+    r = sf_config_set_leg(&plan->config, name, path);
   if (r < 0) {
     free(now);
     if (is_new)
@@ -94,7 +94,7 @@ kept_legs_apply(const struct kept_legs *kept, struct plan_volume *plan,
   }
   for (unsigned i = 0; i < kept->count && r == 0; i++)
     if (applies[i])
-      r = plan_set_leg(plan, kept->leg[i].name, kept->leg[i].now);
+      r = sf_config_set_leg(&plan->config, kept->leg[i].name, kept->leg[i].now);
   return r;
 }
 

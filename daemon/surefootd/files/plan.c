@@ -12,8 +12,6 @@
 
 #include "config/keys.h"
 
-enum { FILE_BYTES_MAX = 64 * 1024 };
-
 __attribute__((format(printf, 3, 4))) static void
 tell(plan_problem *problem, void *ctx, const char *format, ...) {
   char line[SF_CONFIG_ERROR_MAX];
@@ -24,32 +22,18 @@ tell(plan_problem *problem, void *ctx, const char *format, ...) {
   problem(ctx, line);
 }
 
-void
-plan_volume_free(struct plan_volume *volume) {
-  if (volume)
-    free(volume->text);
-  free(volume);
-}
-
 struct plan_volume *
 plan_volume_copy(const struct plan_volume *volume) {
   struct plan_volume *copy = malloc(sizeof *copy);
-  if (!copy)
-    return NULL;
-  *copy = *volume;
-  copy->text = malloc(volume->len + 1);
-  if (!copy->text) {
-    free(copy);
-    return NULL;
-  }
-  memcpy(copy->text, volume->text, volume->len);
+  if (copy)
+    *copy = *volume;
   return copy;
 }
 
 void
 plan_clear(struct plan *plan) {
   for (unsigned i = 0; i < plan->volumes; i++)
-    plan_volume_free(plan->volume[i]);
+    free(plan->volume[i]);
   *plan = (struct plan){0};
 }
 
@@ -71,18 +55,18 @@ read_text(int folder, const char *name, char **text, size_t *len) {
     return -errno;
   struct stat st;
   int r = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -ENODEV;
-  char *bytes = r == 0 ? malloc(FILE_BYTES_MAX + 1) : NULL;
+  char *bytes = r == 0 ? malloc(SF_CONFIG_FILE_MAX + 1) : NULL;
   size_t used = 0;
   if (r == 0 && !bytes)
     r = -ENOMEM;
   while (r == 0) {
-    ssize_t got = read(fd, bytes + used, FILE_BYTES_MAX + 1 - used);
+    ssize_t got = read(fd, bytes + used, SF_CONFIG_FILE_MAX + 1 - used);
     if (got < 0 && errno != EINTR)
       r = -errno;
     if (got == 0)
       break;
     used += got > 0 ? (size_t) got : 0;
-    if (used > FILE_BYTES_MAX)
+    if (used > SF_CONFIG_FILE_MAX)
       r = -EFBIG;
   }
   close(fd);
@@ -99,14 +83,41 @@ read_text(int folder, const char *name, char **text, size_t *len) {
  * hand: there is one place to ask. */
 static int
 fill_in(struct sf_config *config, const char *runtime) {
+  char control[SF_CONTROL_PATH_MAX], error[SF_CONFIG_ERROR_MAX];
   int len = 1;
   if (!config->socket[0])
     len = snprintf(config->socket, sizeof config->socket, "%s/%s.sock", runtime, config->name);
   if (len < 0 || len >= (int) sizeof config->socket)
     return -ENAMETOOLONG;
-  len =
-      snprintf(config->control, sizeof config->control, "%s/volumes/%s.ctl", runtime, config->name);
-  return len < 0 || len >= (int) sizeof config->control ? -ENAMETOOLONG : 0;
+  len = snprintf(control, sizeof control, "%s/volumes/%s.ctl", runtime, config->name);
+  if (len < 0 || len >= (int) sizeof control)
+    return -ENAMETOOLONG;
+  return sf_config_set(config, "control", control, error);
+}
+
+static int
+read_volume(int folder_fd, const char *folder, const char *name, const char *runtime,
+            struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]) {
+  char *text = NULL, file[PATH_MAX];
+  size_t bytes = 0;
+  sf_config_init(config);
+  int len = snprintf(config->file, sizeof config->file, "%s/%s", folder, name);
+  int r = len < (int) sizeof config->file ? 0 : -ENAMETOOLONG;
+  if (r == 0)
+    r = read_text(folder_fd, name, &text, &bytes);
+  if (r < 0) {
+    sf_config_error(error, "%.160s/%.160s: %s", folder, name,
+                    r == -EFBIG    ? "is larger than 128 KiB: not a configuration"
+                    : r == -ENODEV ? "is not a file"
+                                   : strerrordesc_np(-r));
+    return r;
+  }
+  memcpy(file, config->file, sizeof file);
+  r = sf_config_parse(config, file, text, bytes, error);
+  free(text);
+  if (r == 0 && (r = fill_in(config, runtime)) < 0)
+    sf_config_error(error, "%.160s: the paths of its sockets would be too long", file);
+  return r;
 }
 
 static int
@@ -114,31 +125,10 @@ load_volume(int folder_fd, const char *folder, const char *name, const char *run
             struct plan_volume **result, plan_problem *problem, void *ctx) {
   char error[SF_CONFIG_ERROR_MAX] = "";
   struct plan_volume *volume = calloc(1, sizeof *volume);
-  if (!volume) {
-    tell(problem, ctx, "out of memory");
-    return -ENOMEM;
-  }
-  sf_config_init(&volume->config);
-  int len = snprintf(volume->config.file, sizeof volume->config.file, "%s/%s", folder, name);
-  int r = len < (int) sizeof volume->config.file ? 0 : -ENAMETOOLONG;
-  if (r == 0)
-    r = read_text(folder_fd, name, &volume->text, &volume->len);
+  int r = volume ? read_volume(folder_fd, folder, name, runtime, &volume->config, error) : -ENOMEM;
   if (r < 0) {
-    tell(problem, ctx, "%.160s/%.160s: %s", folder, name,
-         r == -EFBIG    ? "is larger than 64 KiB: not a configuration"
-         : r == -ENODEV ? "is not a file"
-                        : strerrordesc_np(-r));
-  } else {
-    char file[PATH_MAX];
-    memcpy(file, volume->config.file, sizeof file);
-    r = sf_config_parse(&volume->config, file, volume->text, volume->len, error);
-    if (r < 0)
-      problem(ctx, error);
-    else if ((r = fill_in(&volume->config, runtime)) < 0)
-      tell(problem, ctx, "%.160s: the paths of its sockets would be too long", file);
-  }
-  if (r < 0) {
-    plan_volume_free(volume);
+    problem(ctx, volume ? error : "out of memory");
+    free(volume);
     return r;
   }
   *result = volume;
@@ -202,108 +192,6 @@ const char *
 plan_leg_path(const struct plan_volume *volume, const char *name) {
   int leg = sf_config_find_leg(&volume->config, name);
   return leg < 0 ? "" : volume->config.leg[leg].path;
-}
-
-int
-plan_config_set_leg(struct sf_config *config, const char *name, const char *path) {
-  int leg = sf_config_find_leg(config, name);
-  if (strlen(name) >= sizeof config->leg->name || strlen(path) >= sizeof config->leg->path)
-    return -ENAMETOOLONG;
-  if (!*path && leg < 0)
-    return 0;
-  if (!*path) {
-    config->legs--;
-    memmove(&config->leg[leg], &config->leg[leg + 1],
-            (config->legs - (unsigned) leg) * sizeof config->leg[0]);
-    return 0;
-  }
-  if (leg < 0) {
-    if (config->legs == SF_LEGS_MAX)
-      return -ENOSPC;
-    leg = (int) config->legs++;
-    config->leg[leg] = (struct sf_config_leg){0};
-    memcpy(config->leg[leg].name, name, strlen(name) + 1);
-  }
-  memcpy(config->leg[leg].path, path, strlen(path) + 1);
-  return 0;
-}
-
-/* An INI file cannot hold every path. */
-static bool
-can_be_written(const char *section) {
-  char text[2 * PATH_MAX], error[SF_CONFIG_ERROR_MAX], wanted[2 * PATH_MAX];
-  struct sf_config *config = malloc(sizeof *config);
-  int len = snprintf(text, sizeof text, "[volume]\nname = x%s", section);
-  if (!config)
-    return false;
-  sf_config_init(config);
-  bool can = len < (int) sizeof text &&
-             sf_config_parse(config, "", text, (size_t) len, error) == 0 && config->legs == 1;
-  if (can)
-    snprintf(wanted, sizeof wanted, "\n[leg %s]\npath = %s\n", config->leg[0].name,
-             config->leg[0].path);
-  can = can && strcmp(wanted, section) == 0;
-  free(config);
-  return can;
-}
-
-/* Does the section that this line begins, if it begins one, belong to the leg? */
-static bool
-is_header_of(const char *line, size_t len, const char *name) {
-  size_t name_len = strlen(name), at = 5;
-  if (len < 5 || memcmp(line, "[leg ", 5) != 0)
-    return false;
-  while (at < len && line[at] == ' ')
-    at++;
-  return len - at > name_len && memcmp(line + at, name, name_len) == 0 &&
-         line[at + name_len] == ']';
-}
-
-/* The text without the leg's section; the length. */
-static size_t
-copy_without(const struct plan_volume *volume, const char *leg, char *to) {
-  const char *line = volume->text, *end = volume->text + volume->len;
-  size_t used = 0;
-  bool inside = false;
-  if (volume->len >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0)
-    line += 3;
-  while (line < end) {
-    const char *newline = memchr(line, '\n', (size_t) (end - line));
-    size_t len = (size_t) ((newline ? newline + 1 : end) - line);
-    if (*line == '[')
-      inside = is_header_of(line, len, leg);
-    if (!inside) {
-      memcpy(to + used, line, len);
-      used += len;
-    }
-    line += len;
-  }
-  return used;
-}
-
-int
-plan_set_leg(struct plan_volume *volume, const char *leg, const char *path) {
-  char section[PATH_MAX + SF_LEG_NAME_MAX + 32] = "";
-  if (*path && (size_t) snprintf(section, sizeof section, "\n[leg %s]\npath = %s\n", leg, path) >=
-                   sizeof section)
-    return -ENAMETOOLONG;
-  if (*path && !can_be_written(section))
-    return -EINVAL;
-  size_t more = strlen(section);
-  char *text = malloc(volume->len + more + 1);
-  if (!text)
-    return -ENOMEM;
-  int r = plan_config_set_leg(&volume->config, leg, path);
-  if (r < 0) {
-    free(text);
-    return r;
-  }
-  size_t len = copy_without(volume, leg, text);
-  memcpy(text + len, section, more + 1);
-  free(volume->text);
-  volume->text = text;
-  volume->len = len + more;
-  return 0;
 }
 
 /* ---- between volumes ---- */

@@ -11,8 +11,6 @@ enum { PLAN_VOLUMES_MAX = 256 };
 
 struct plan_volume {
   struct sf_config config; /* socket and control are filled in */
-  size_t len;
-  char *text; /* of the file, as it was checked; but for plan_set_leg */
 };
 
 struct plan {
@@ -36,18 +34,11 @@ struct plan_volume *plan_find(const struct plan *plan, const char *name);
 
 /* ---- one volume ---- */
 
-/* NULL: no memory. */
+/* For free().  NULL: no memory. */
 struct plan_volume *plan_volume_copy(const struct plan_volume *volume);
-/* NULL is accepted. */
-void plan_volume_free(struct plan_volume *volume);
 
 /* Where the leg is; "": there is no such leg. */
 const char *plan_leg_path(const struct plan_volume *volume, const char *leg);
-/* As if its file said so; path "": there is no such leg.  The order of the legs means nothing.  0 or
- * -errno, -EINVAL: no file could say it. */
-int plan_set_leg(struct plan_volume *volume, const char *leg, const char *path);
-/* The same for a configuration without a text. */
-int plan_config_set_leg(struct sf_config *config, const char *leg, const char *path);
 
 /* ---- from one plan to another ---- */
 

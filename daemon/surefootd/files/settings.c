@@ -222,6 +222,7 @@ settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_
     sf_config_error(error, "%.200s: %s", file, strerror(errno));
     return r;
   }
+  ini_max_line = PATH_MAX + 128; /* Debian's inih has 200 otherwise: too short for a path */
   int bad_line = ini_parse_stream(read_line, &reader, take_key, &reader);
   if (ferror(reader.stream))
     fail(&reader, "cannot be read");

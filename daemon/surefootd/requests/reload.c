@@ -136,7 +136,7 @@ copy_wanted(struct reload *reload, struct plan *wanted) {
     if (!copy || (volume && !volume->leaving &&
                   kept_legs_apply(&volume->kept_legs, copy, note_behind, &behind) < 0)) {
       note_problem(reload, "out of memory");
-      plan_volume_free(copy);
+      free(copy);
       return;
     }
     wanted->volume[wanted->volumes++] = copy;

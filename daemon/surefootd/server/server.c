@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,7 +115,7 @@ die(const char *what) {
 
 /* In the child.  It is one process with one thread: all of libc may be used. */
 static void
-become(char *const argv[], int listen_fd, int output_fd, pid_t parent) {
+become(const char *const argv[], int listen_fd, int output_fd, pid_t parent) {
   sigset_t none;
   char number[32];
   sigemptyset(&none);
@@ -141,12 +142,12 @@ become(char *const argv[], int listen_fd, int output_fd, pid_t parent) {
   setenv("LISTEN_FDS", "1", 1);
   snprintf(number, sizeof number, "%d", (int) parent);
   setenv("SUREFOOTD_PID", number, 1);
-  execvp(argv[0], argv);
+  execvp(argv[0], (char *const *) (uintptr_t) argv); /* it changes none of them */
   die(argv[0]);
 }
 
 int
-server_start(struct server *server, char *const argv[], int listen_fd) {
+server_start(struct server *server, const char *const argv[], int listen_fd) {
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) < 0)
     return -errno;

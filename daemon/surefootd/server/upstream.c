@@ -10,7 +10,7 @@
 
 #include "control/connection.h"
 
-enum { LINE_MAX_BYTES = 1024 * 1024 };
+enum { LINE_MAX_BYTES = 2 * 1024 * 1024 }; /* all events that are kept, each with a path */
 
 struct upstream {
   struct upstream_user user;

@@ -33,7 +33,7 @@ static void
 note_leg(struct volume *volume, const char *leg, const char *path) {
   int r = kept_legs_note(&volume->kept_legs, volume->plan, leg, path);
   if (r == 0 && volume->running)
-    r = plan_config_set_leg(&volume->running->config, leg, path);
+    r = sf_config_set_leg(&volume->running->config, leg, path);
   if (r < 0)
     log_error(volume_name(volume),
               "leg %s: a server that starts again would not be told of the change (%s): write it "

@@ -136,7 +136,6 @@ volume_start(struct volume *volume) {
     r = server_start(&volume->server, command.argv, volume->socket.fd);
     if (r < 0)
       snprintf(error, sizeof error, "cannot start %s: %s", command.argv[0], strerror(-r));
-    command_clear(&command);
   }
   if (r == 0 && !(volume->running = malloc(sizeof *volume->running))) {
     snprintf(error, sizeof error, "out of memory");

@@ -26,7 +26,7 @@ volume_replan(struct volume *volume, struct plan_volume *plan, const char *neede
   volume->plan = plan;
   volume->server.volume = volume->device.volume = plan->config.name;
   snprintf(volume->restart_for, sizeof volume->restart_for, "%s", needed_for);
-  plan_volume_free(old);
+  free(old);
   if (volume_state(volume) == VOLUME_DOWN) { /* maybe it is mended */
     volume->backoff = (struct backoff){0};
     volume_start(volume);
@@ -89,6 +89,6 @@ volume_destroy(struct volume *volume) {
     remove_control(volume);
   }
   kept_legs_clear(&volume->kept_legs);
-  plan_volume_free(volume->plan);
+  free(volume->plan);
   free(volume);
 }

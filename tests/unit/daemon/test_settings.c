@@ -118,7 +118,7 @@ test_refusals(void **state) {
       {"[daemon]\nmetrics = 1.2.3.4:x\n", ":2: metrics: \"x\" is not a port"},
   };
   struct settings settings, before;
-  char error[SF_CONFIG_ERROR_MAX], long_line[400];
+  char error[SF_CONFIG_ERROR_MAX], long_line[2 * PATH_MAX];
   settings_init(&settings);
   before = settings;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
