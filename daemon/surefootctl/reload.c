@@ -46,6 +46,24 @@ print_reply(const json_t *reply) {
     puts("(nothing was done)");
 }
 
+/* Files with mistakes keep their own volumes as they are, and no others. */
+static int
+print_problems(json_t *reply) {
+  const json_t *problems = json_object_get(reply, "problems");
+  size_t count = json_array_size(problems);
+  if (count == 0)
+    return ctl_check_reply(reply);
+  if (json_is_true(json_object_get(reply, "applied")) ||
+      json_is_true(json_object_get(reply, "dry_run")))
+    print_reply(reply);
+  fflush(stdout);
+  for (size_t i = 0; i < count; i++)
+    ctl_fail("%s", json_string_value(json_array_get(problems, i)));
+  return json_is_true(json_object_get(reply, "applied"))
+             ? ctl_fail("what is said there is not done; the volumes concerned go on as they were")
+             : ctl_fail("nothing is changed");
+}
+
 int
 ctl_reload(struct ctl_command_call *call) {
   static const struct option options[] = {
@@ -81,13 +99,7 @@ ctl_reload(struct ctl_command_call *call) {
   } else if (json_is_true(json_object_get(reply, "ok"))) {
     print_reply(reply);
   } else {
-    const json_t *problems = json_object_get(reply, "problems");
-    for (size_t i = 0; i < json_array_size(problems); i++)
-      ctl_fail("%s", json_string_value(json_array_get(problems, i)));
-    if (json_array_size(problems) == 0)
-      status = ctl_check_reply(reply);
-    else
-      status = ctl_fail("nothing is changed");
+    status = print_problems(reply);
   }
   json_decref(reply);
   return status;

@@ -182,7 +182,7 @@ is_left_over(const char *path, const json_t *volumes) {
 
 /* One document of what all the sockets say. */
 static int
-collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes) {
+collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes, json_t **problems) {
   int status = CTL_DONE;
   for (unsigned i = 0; i < sockets->count; i++) {
     if (is_left_over(sockets->path[i], volumes))
@@ -193,9 +193,22 @@ collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes) 
       continue;
     }
     add_volumes(volumes, json_object_get(reply, "volumes"));
+    json_t *wrong = json_object_get(reply, "problems");
+    if (wrong && !*problems)
+      *problems = json_incref(wrong);
     json_decref(reply);
   }
   return status;
+}
+
+/* Files that surefootd leaves out: their volumes are not served, or go on with what they said before. */
+static void
+print_problems(const json_t *problems) {
+  for (size_t i = 0; i < json_array_size(problems); i++) {
+    ctl_put_coloured("not used: ", CTL_RED);
+    ctl_put(json_string_value(json_array_get(problems, i)));
+    putchar('\n');
+  }
 }
 
 int
@@ -216,11 +229,12 @@ ctl_status(struct ctl_command_call *call) {
   int status = ctl_find_sockets(call, volume, &sockets);
   if (status != CTL_DONE)
     return status;
-  json_t *volumes = json_array();
-  status = collect(&sockets, volume, volumes);
+  json_t *volumes = json_array(), *problems = NULL; /* NULL: surefootd has not answered */
+  status = collect(&sockets, volume, volumes, &problems);
 
   if (json && (status == CTL_DONE || json_array_size(volumes) > 0)) {
-    json_t *document = json_pack("{si sO}", "version", SF_CONTROL_VERSION, "volumes", volumes);
+    json_t *document = json_pack("{si sO sO*}", "version", SF_CONTROL_VERSION, "volumes", volumes,
+                                 "problems", problems);
     if (ctl_print_json(document) != CTL_DONE)
       status = CTL_FAILED;
     json_decref(document);
@@ -234,6 +248,9 @@ ctl_status(struct ctl_command_call *call) {
     else
       print_volume(json_array_get(volumes, i));
   }
+  if (!json)
+    print_problems(problems);
   json_decref(volumes);
+  json_decref(problems);
   return status;
 }

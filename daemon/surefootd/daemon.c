@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "control/text.h"
 #include "device/netlink.h"
 #include "monitor/metrics.h"
 #include "monitor/notify.h"
@@ -32,7 +33,7 @@ tell_ready(struct daemon *daemon) {
   daemon->ready = true;
   daemon->start_timer = sd_event_source_disable_unref(daemon->start_timer);
   log_notice(NULL, "ready");
-  notify_ready(&daemon->volumes);
+  notify_ready(&daemon->volumes, daemon->problems);
 }
 
 static void
@@ -67,7 +68,7 @@ on_volume_changed(void *ctx) {
   if (!daemon->ready && all_tried)
     tell_ready(daemon);
   else
-    notify_status(&daemon->volumes);
+    notify_status(&daemon->volumes, daemon->problems);
 }
 
 /* ---- stop ---- */
@@ -147,8 +148,10 @@ on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *us
 /* ---- start ---- */
 
 static void
-print_problem(void *ctx, const char *line) {
+note_problem(void *ctx, const char *line) {
+  struct daemon *daemon = ctx;
   log_error(NULL, "%s", line);
+  json_array_append_new(daemon->problems, sf_text_to_json_string(line));
 }
 
 int
@@ -161,7 +164,13 @@ daemon_check(struct daemon *daemon, struct plan *plan) {
     log_error(NULL, "%s", error);
     return r;
   }
-  return plan_load(daemon->settings.volumes, daemon->settings.runtime, plan, print_problem, NULL);
+  daemon->problems = json_array();
+  if (!daemon->problems)
+    return -ENOMEM;
+  r = plan_load(daemon->settings.volumes, daemon->settings.runtime, plan, note_problem, daemon);
+  if (r == 0)
+    plan_check(plan, note_problem, daemon);
+  return r;
 }
 
 static int
@@ -257,7 +266,7 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
     r = start_volumes(daemon, plan);
   if (r == 0) {
     daemon->started = true;
-    if (plan->volumes == 0)
+    if (plan->volumes == 0 && plan->broken == 0)
       log_notice(NULL, "no volume yet: %s holds no *.conf", daemon->settings.volumes);
     on_volume_changed(daemon);
     r = sd_event_loop(daemon->event);
@@ -271,6 +280,7 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
   hook_end(&daemon->hook);
   netlink_listener_close(daemon->listener);
   events_clear(&daemon->events);
+  json_decref(daemon->problems);
   sd_event_source_disable_unref(daemon->start_timer);
   sd_event_source_disable_unref(daemon->sweep);
   sd_event_unref(daemon->event);

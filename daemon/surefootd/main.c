@@ -58,6 +58,8 @@ main(int argc, char **argv) {
   sf_list_init(&daemon.volumes.list);
   if (daemon_check(&daemon, &plan) < 0)
     return 1;
+  if (check && json_array_size(daemon.problems) > 0)
+    return 1;
   if (check) {
     printf("%u volume%s, all files are well\n", plan.volumes, plan.volumes == 1 ? "" : "s");
     plan_clear(&plan);

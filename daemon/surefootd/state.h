@@ -2,6 +2,7 @@
 #ifndef SUREFOOTD_STATE_H
 #define SUREFOOTD_STATE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include <systemd/sd-event.h>
@@ -26,6 +27,7 @@ struct daemon {
   struct metrics *metrics; /* NULL: off */
   struct clients *clients;
   struct netlink_listener *listener; /* NULL: the kernel has no nbd, or no volume needs it */
+  json_t *problems; /* an array of lines: the files that no volume comes from, and why */
   sd_event_source *start_timer, *sweep;
   bool started; /* every volume was given its first start */
   bool ready;   /* systemd was told */

@@ -402,27 +402,67 @@ class Checks(DaemonTest):
             self.assertIn(text, daemon.log())
         self.assertFalse(daemon.runtime.exists(), "something was started")
 
-    def test_all_files_before_anything(self):
-        """Proves that every wrong file is told at once, and that nothing starts then."""
+    def left_out(self, daemon, served, *texts):
+        """The others are served, the unit is up, and each who asks is told of the files that are not."""
+        daemon.start(ready=False)
+        line = next(line for line in daemon.wait_notify("READY=1") + [daemon.told.get(timeout=PATIENCE_S)]
+                    if line.startswith("STATUS="))
+        self.assertIn(f"; {len(texts)} problem", line)
+        self.assertIn(texts[0], line)
+        self.assertEqual(sorted(served), sorted(daemon.statuses()))
+        for name in served:
+            daemon.wait_serving(name)
+        problems = json.loads(daemon.ctl("status", "--json"))["problems"]
+        self.assertEqual(len(texts), len(problems), problems)
+        text = daemon.ctl("status")
+        for wanted, problem in zip(texts, problems):
+            self.assertIn(wanted, problem)
+            self.assertIn(wanted, text)
+            self.assertIn(wanted, daemon.log())
+        with self.assertRaises(CommandFailed) as failure:
+            daemon.ctl("status", "not-there")
+        self.assertIn(texts[0], failure.exception.output)
+        daemon.stop()
+        process = self.rig.spawn([daemon.binary, "-c", daemon.settings_file, "--check"])
+        self.assertEqual(1, process.wait(PATIENCE_S))
+
+    def test_files_with_mistakes(self):
+        """Proves that each wrong file is told, and keeps only its own volume from being served."""
         daemon = self.daemon()
-        daemon.volume("good")
+        daemon.volume("good"), daemon.volume("zero", legs="a")
         (daemon.folder / "bad1.conf").write_text("[volume]\nname = x\nnonsense = 1\n")
         (daemon.folder / "bad2.conf").write_text("[volume]\nname = y\n")
+        (daemon.folder / "bad3.conf").symlink_to("nowhere")
+        (daemon.folder / "bad4.conf").mkdir()
         (daemon.folder / "not-a-volume.txt").write_text("nonsense")
-        self.refused(daemon, "bad1.conf:3: [volume] nonsense: unknown key",
-                     "bad2.conf: the volume has no leg")
+        self.left_out(daemon, ["good", "zero"], "bad1.conf:3: [volume] nonsense: unknown key",
+                      "bad2.conf: the volume has no leg", "bad3.conf: No such file", "bad4.conf: is not a file")
+
+    def test_nothing_but_mistakes(self):
+        """Proves that the service is up when no file is right, and serves when one is mended."""
+        daemon = self.daemon()
+        volume = daemon.volume("one", legs="a")
+        text = volume.conf.read_text()
+        volume.conf.write_text(text + "colour = red\n")
+        self.left_out(daemon, [], "colour: unknown key")
+        daemon.start()
+        volume.conf.write_text(text)
+        daemon.ctl("reload")
+        daemon.wait_serving("one")
+        self.assertEqual([], json.loads(daemon.ctl("status", "--json"))["problems"])
+        self.assertNotIn("not used", daemon.ctl("status"))
+        daemon.stop()
 
     def test_two_that_want_the_same(self):
-        """Proves that a leg, a name or a device cannot be in two volumes."""
+        """Proves that a leg, a name or a device cannot be in two volumes: the first file has it."""
         daemon = self.daemon()
-        one = daemon.volume("one", device="/dev/nbd3")
-        two = daemon.volume("two", device="/dev/nbd3")
+        one = daemon.volume("one")
+        two = daemon.volume("two")
         two.legs[1] = one.legs[0]
         two.write_conf()
         (daemon.folder / "three.conf").write_text(one.conf.read_text())
-        self.refused(daemon, "two.conf: device: /dev/nbd3 is that of",
-                     f"{one.legs[0].path} is a leg of volume one already",
-                     "three.conf: name: one is that of")
+        self.left_out(daemon, ["one"], "three.conf: name: one is that of",
+                      f"{one.legs[0].path} is a leg of volume one already")
 
     def test_timeouts_of_a_device(self):
         """Proves that a device that would give up a healthy volume is refused."""
@@ -430,7 +470,7 @@ class Checks(DaemonTest):
         volume = daemon.volume(device="/dev/nbd0")
         volume.settings["device_timeout"] = "5s"
         volume.write_conf()
-        self.refused(daemon, "device_timeout: 5s must be 2s longer than fail_timeout")
+        self.left_out(daemon, [], "device_timeout: 5s must be 2s longer than fail_timeout")
 
     def test_settings(self):
         """Proves that wrong settings name file, line and key."""
@@ -526,25 +566,68 @@ class Reload(DaemonTest):
         daemon.stop()
         self.check_clean(three)
 
-    def test_a_broken_file_changes_nothing(self):
-        """Proves that one bad file stops the whole reload: neither the good changes nor the restart of
-        a killed server take anything from the folder."""
+    def test_a_broken_file(self):
+        """Proves that a bad file changes nothing of its own volume, not even when its server starts again,
+        that the others are reloaded, and that all is told."""
         daemon = self.set_up()
-        self.one.settings["write_deadline"] = "77ms"
+        self.one.settings["write_deadline"] = "7s"
         self.one.write_conf()
+        text = self.two.conf.read_text()
         self.two.conf.write_text("[volume\n")
+        daemon.volume("three", legs="a")
+        with self.assertRaises(CommandFailed) as failure:
+            daemon.ctl("reload", "--dry-run")
+        self.assertIn("two.conf:1:", failure.exception.output)
+        self.assertIn("(nothing was done)", failure.exception.output)
         with self.assertRaises(CommandFailed) as failure:
             daemon.ctl("reload")
         self.assertIn("two.conf:1:", failure.exception.output)
-        self.assertIn("nothing is changed", failure.exception.output)
+        self.assertIn("one: write_deadline: 5s -> 7s", failure.exception.output)
+        self.assertIn("three: is new: started", failure.exception.output)
+        self.assertIn("go on as they were", failure.exception.output)
+        daemon.wait_serving("three")
+        self.assertIn("two.conf:1:", daemon.ctl("status"))
         pid = daemon.pid("two")
         os.kill(pid, signal.SIGKILL)
         daemon.wait_status(lambda status: status["service"]["pid"] not in (0, pid), "restart", "two")
         daemon.wait_serving("two")
-        self.two.write_conf()
-        self.assertEqual({("one", "set", "write_deadline")}, set(self.changes(daemon)))
+        self.two.conf.write_text(text)
+        self.assertEqual({}, self.changes(daemon))
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_notify("READY=1")
+        daemon.stop()
+
+    def test_a_running_volume_comes_first(self):
+        """Proves that a new file that wants what a running volume has is left out, though its name comes
+        first, and so is one that a volume gets which takes another's leg: both go on as they were."""
+        daemon = self.set_up()
+        (daemon.folder / "a.conf").write_text(self.one.conf.read_text())
+        text = self.two.conf.read_text()
+        self.two.conf.write_text(text.replace(str(self.two.legs[1].path), str(self.one.legs[0].path)))
+        with self.assertRaises(CommandFailed) as failure:
+            daemon.ctl("reload")
+        self.assertIn("a.conf: name: one is that of", failure.exception.output)
+        self.assertIn("two.conf: leg two-b", failure.exception.output)
+        self.assertEqual({"one", "two"}, set(daemon.statuses()))
+        daemon.wait_serving("one"), daemon.wait_serving("two")
+        self.two.conf.write_text(text)
+        (daemon.folder / "a.conf").unlink()
+        self.assertEqual({}, self.changes(daemon))
+        daemon.stop()
+
+    def test_wrong_settings(self):
+        """Proves that a mistake in the settings changes nothing at all."""
+        daemon = self.set_up()
+        self.one.settings["write_deadline"] = "7s"
+        self.one.write_conf()
+        daemon.settings["colour"] = "red"
+        daemon.write_settings()
+        with self.assertRaises(CommandFailed) as failure:
+            daemon.ctl("reload")
+        self.assertIn("nothing is changed", failure.exception.output)
+        del daemon.settings["colour"]
+        daemon.write_settings()
+        self.assertEqual({("one", "set", "write_deadline")}, set(self.changes(daemon)))
         daemon.stop()
 
     def test_what_needs_a_restart(self):

@@ -34,6 +34,8 @@ void
 plan_clear(struct plan *plan) {
   for (unsigned i = 0; i < plan->volumes; i++)
     free(plan->volume[i]);
+  for (unsigned i = 0; i < plan->broken; i++)
+    free(plan->broken_file[i]);
   *plan = (struct plan){0};
 }
 
@@ -43,6 +45,30 @@ plan_find(const struct plan *plan, const char *name) {
     if (plan->volume[i] && strcmp(plan->volume[i]->config.name, name) == 0)
       return plan->volume[i];
   return NULL;
+}
+
+bool
+plan_is_broken(const struct plan *plan, const char *file) {
+  for (unsigned i = 0; i < plan->broken; i++)
+    if (strcmp(plan->broken_file[i], file) == 0)
+      return true;
+  return false;
+}
+
+void
+plan_break(struct plan *plan, const char *file) {
+  char *copy = strdup(file);
+  if (copy && !plan_is_broken(plan, file) && plan->broken < PLAN_VOLUMES_MAX)
+    plan->broken_file[plan->broken++] = copy;
+  else
+    free(copy);
+  unsigned kept = 0;
+  for (unsigned i = 0; i < plan->volumes; i++)
+    if (plan->volume[i] && strcmp(plan->volume[i]->config.file, file) == 0)
+      free(plan->volume[i]);
+    else
+      plan->volume[kept++] = plan->volume[i];
+  plan->volumes = kept;
 }
 
 /* ---- one file ---- */
@@ -162,28 +188,24 @@ plan_load(const char *folder, const char *runtime, struct plan *plan, plan_probl
     return -EINVAL;
   }
 
-  int r = 0;
   for (int i = 0; i < n; i++) {
-    if (plan->volumes == PLAN_VOLUMES_MAX) {
-      tell(problem, ctx, "%.200s: more than %d volumes", folder, PLAN_VOLUMES_MAX);
-      r = -EINVAL;
+    struct plan_volume *volume;
+    char file[PATH_MAX];
+    if (plan->volumes == PLAN_VOLUMES_MAX || plan->broken == PLAN_VOLUMES_MAX) {
+      tell(problem, ctx, "%.200s: more than %d files: %.160s and what comes after it is left out",
+           folder, PLAN_VOLUMES_MAX, entry[i]->d_name);
       break;
     }
-    struct plan_volume *volume;
-    if (load_volume(fd, real, entry[i]->d_name, runtime, &volume, problem, ctx) < 0)
-      r = -EINVAL;
-    else
+    if (load_volume(fd, real, entry[i]->d_name, runtime, &volume, problem, ctx) == 0)
       plan->volume[plan->volumes++] = volume;
+    else if (snprintf(file, sizeof file, "%s/%s", real, entry[i]->d_name) < (int) sizeof file)
+      plan_break(plan, file);
   }
   for (int i = 0; i < n; i++)
     free(entry[i]);
   free(entry);
   close(fd);
-  if (plan_check(plan, problem, ctx) < 0)
-    r = -EINVAL;
-  if (r < 0)
-    plan_clear(plan);
-  return r;
+  return 0;
 }
 
 /* ---- one volume's legs ---- */
@@ -224,14 +246,26 @@ check_pair(const struct sf_config *a, const struct sf_config *b, plan_problem *p
   return r;
 }
 
-int
-plan_check(const struct plan *plan, plan_problem *problem, void *ctx) {
+static bool
+is_in_the_way(const struct plan *plan, unsigned i, plan_problem *problem, void *ctx) {
   int r = 0;
-  for (unsigned i = 0; i < plan->volumes; i++)
-    for (unsigned j = 0; j < i; j++)
-      if (check_pair(&plan->volume[j]->config, &plan->volume[i]->config, problem, ctx) < 0)
-        r = -EINVAL;
-  return r;
+  for (unsigned j = 0; j < i; j++)
+    if (check_pair(&plan->volume[j]->config, &plan->volume[i]->config, problem, ctx) < 0)
+      r = -EINVAL;
+  return r < 0;
+}
+
+void
+plan_check(struct plan *plan, plan_problem *problem, void *ctx) {
+  char file[PATH_MAX];
+  for (unsigned i = 0; i < plan->volumes;) {
+    if (is_in_the_way(plan, i, problem, ctx)) {
+      memcpy(file, plan->volume[i]->config.file, sizeof file);
+      plan_break(plan, file);
+    } else {
+      i++;
+    }
+  }
 }
 
 /* ---- from one to another ---- */

@@ -1,4 +1,5 @@
-/* What is to run: every volume's file, read and checked before anything is started or changed. */
+/* What is to run: every volume's file, read and checked before anything is started or changed.  A file with
+ * a mistake concerns its own volume only. */
 #ifndef SUREFOOTD_PLAN_H
 #define SUREFOOTD_PLAN_H
 
@@ -17,18 +18,26 @@ struct plan {
   unsigned volumes;
   struct plan_volume
       *volume[PLAN_VOLUMES_MAX]; /* in the order of their files' names; NULL: taken */
+  unsigned broken;
+  char *broken_file[PLAN_VOLUMES_MAX]; /* no volume comes from these */
 };
 
 /* One line that says what is wrong; there may be several. */
 typedef void plan_problem(void *ctx, const char *line);
 
-/* Reads FOLDER's *.conf.  0, or -EINVAL after at least one problem; *plan is empty then. */
+/* Reads FOLDER's *.conf.  Each file that has a mistake, or cannot be read, is a problem and broken.  0, or
+ * -EINVAL after a problem with the folder itself; *plan is empty then. */
 int plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
               void *ctx);
 void plan_clear(struct plan *plan);
 
-/* Between two volumes: a name, leg, socket or device that both want.  For plan_load, and tests. */
-int plan_check(const struct plan *plan, plan_problem *problem, void *ctx);
+/* Between two volumes: a name, leg, socket or device that both want is a problem, and the later one is
+ * broken. */
+void plan_check(struct plan *plan, plan_problem *problem, void *ctx);
+/* Is it one of the broken files? */
+bool plan_is_broken(const struct plan *plan, const char *file);
+/* No volume comes from this file. */
+void plan_break(struct plan *plan, const char *file);
 
 struct plan_volume *plan_find(const struct plan *plan, const char *name);
 

@@ -17,7 +17,7 @@
 
 /* "3 volumes: 2 healthy, 1 failed (vol2)" */
 static void
-status_line(const struct volumes *volumes, char *text, size_t size) {
+status_line(const struct volumes *volumes, const json_t *problems, char *text, size_t size) {
   static const char *const states[] = {"healthy", "degraded", "suspended", "failed"};
   enum { STATES = sizeof states / sizeof states[0] };
   unsigned count[STATES] = {0}, all = 0;
@@ -42,6 +42,10 @@ status_line(const struct volumes *volumes, char *text, size_t size) {
                                 count[i] > 1 ? ", ..." : "");
     between = ", ";
   }
+  size_t wrong = json_array_size(problems);
+  if (wrong > 0 && used < size)
+    snprintf(text + used, size - used, "; %zu problem%s: %.300s%s", wrong, wrong == 1 ? "" : "s",
+             json_string_value(json_array_get(problems, 0)), wrong == 1 ? "" : " ...");
 }
 
 /* sd_notify() waits while systemd does not listen, as during its own reload.  A status that is late is
@@ -67,18 +71,18 @@ send_if_possible(const char *text) {
 }
 
 void
-notify_status(const struct volumes *volumes) {
-  static char last[512];
+notify_status(const struct volumes *volumes, const json_t *problems) {
+  static char last[768];
   char text[sizeof last] = "STATUS=";
-  status_line(volumes, text + strlen(text), sizeof text - strlen(text));
+  status_line(volumes, problems, text + strlen(text), sizeof text - strlen(text));
   if (strcmp(text, last) != 0 && send_if_possible(text))
     memcpy(last, text, sizeof last);
 }
 
 void
-notify_ready(const struct volumes *volumes) {
-  char text[512];
-  status_line(volumes, text, sizeof text);
+notify_ready(const struct volumes *volumes, const json_t *problems) {
+  char text[768];
+  status_line(volumes, problems, text, sizeof text);
   sd_notifyf(0, "READY=1\nSTATUS=%s", text);
 }
 
@@ -91,8 +95,8 @@ notify_reloading(void) {
 }
 
 void
-notify_reloaded(const struct volumes *volumes) {
-  notify_ready(volumes);
+notify_reloaded(const struct volumes *volumes, const json_t *problems) {
+  notify_ready(volumes, problems);
 }
 
 void

@@ -15,12 +15,39 @@
 
 /* ---- status ---- */
 
+struct asked {
+  const struct daemon *daemon;
+  struct reply *reply;
+};
+
 static void
 on_gathered(void *ctx, json_t *volumes) {
-  struct reply *reply = ctx;
-  reply_send(reply, volumes ? json_pack("{sb si so}", "ok", 1, "version", SF_CONTROL_VERSION,
-                                        "volumes", volumes)
-                            : NULL);
+  struct asked *asked = ctx;
+  reply_send(asked->reply, volumes
+                               ? json_pack("{sb si so sO}", "ok", 1, "version", SF_CONTROL_VERSION,
+                                           "volumes", volumes, "problems", asked->daemon->problems)
+                               : NULL);
+  free(asked);
+}
+
+static void
+answer_status(const struct daemon *daemon, const char *volume, struct reply *reply) {
+  struct asked *asked = malloc(sizeof *asked);
+  if (!asked) {
+    reply_send(reply, NULL);
+    return;
+  }
+  *asked = (struct asked){daemon, reply};
+  gather_status(&daemon->volumes, volume, on_gathered, asked);
+}
+
+/* Perhaps its file is one of those that are left out. */
+static void
+refuse_unknown(const struct daemon *daemon, const char *volume, struct reply *reply) {
+  size_t wrong = json_array_size(daemon->problems);
+  const char *first = json_string_value(json_array_get(daemon->problems, 0));
+  reply_error(reply, "there is no volume \"%.64s\"%s%.300s%s", volume, wrong ? "; " : "",
+              wrong ? first : "", wrong > 1 ? " ..." : "");
 }
 
 /* ---- what a volume itself must do ---- */
@@ -79,7 +106,7 @@ answers_request(void *ctx, const struct sf_control_request *request, struct repl
   struct daemon *daemon = ctx;
   struct volume *volume = request->volume ? volumes_find(&daemon->volumes, request->volume) : NULL;
   if (request->volume && !volume) {
-    reply_error(reply, "there is no volume \"%.64s\"", request->volume);
+    refuse_unknown(daemon, request->volume, reply);
     return;
   }
   if (daemon->stopping && request->command != SF_COMMAND_STATUS &&
@@ -89,7 +116,7 @@ answers_request(void *ctx, const struct sf_control_request *request, struct repl
   }
   switch (request->command) {
   case SF_COMMAND_STATUS:
-    gather_status(&daemon->volumes, request->volume, on_gathered, reply);
+    answer_status(daemon, request->volume, reply);
     break;
   case SF_COMMAND_EVENTS: {
     json_t *object = json_pack("{sb si so}", "ok", 1, "version", SF_CONTROL_VERSION, "events",

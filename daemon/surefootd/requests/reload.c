@@ -10,6 +10,7 @@
 
 #include "common/job.h"
 #include "common/log.h"
+#include "control/text.h"
 #include "device/in_use.h"
 #include "monitor/notify.h"
 #include "requests/clients.h"
@@ -33,6 +34,7 @@ struct reload {
   struct daemon *daemon;
   struct reply *reply;
   bool dry_run;
+  bool fatal; /* nothing is changed */
   struct settings settings;
   struct plan plan;
   json_t *problems;
@@ -62,12 +64,18 @@ free_reload(struct reload *reload) {
 
 /* ---- what differs ---- */
 
+/* One file's: the volume that runs by it goes on as it is. */
 static void
 note_problem(void *ctx, const char *line) {
   struct reload *reload = ctx;
   log_error(NULL, "%s", line);
-  json_t *text = json_string(line);
-  json_array_append_new(reload->problems, text ? text : json_string("(not UTF-8)"));
+  json_array_append_new(reload->problems, sf_text_to_json_string(line));
+}
+
+static void
+note_fatal(struct reload *reload, const char *line) {
+  reload->fatal = true;
+  note_problem(reload, line);
 }
 
 static void
@@ -77,7 +85,7 @@ note_change(void *ctx, const struct plan_change *change) {
     unsigned size = reload->size ? 2 * reload->size : 16;
     struct change *larger = reallocarray(reload->change, size, sizeof *larger);
     if (!larger) {
-      note_problem(reload, "out of memory");
+      note_fatal(reload, "out of memory");
       return;
     }
     reload->change = larger;
@@ -90,7 +98,7 @@ note_change(void *ctx, const struct plan_change *change) {
                           .to = strdup(change->to ? change->to : "")};
   snprintf(made->volume, sizeof made->volume, "%s", change->volume);
   if (!made->key || !made->from || !made->to)
-    note_problem(reload, "out of memory");
+    note_fatal(reload, "out of memory");
 }
 
 /* A setting of the daemon itself that it cannot take while it runs. */
@@ -125,35 +133,92 @@ note_behind(void *ctx, const struct kept_leg *leg) {
               &(struct plan_change){PLAN_KEEP, behind->volume, key, leg->in_file, leg->now});
 }
 
-/* What the files say together with what the volumes did with their legs. */
+/* Its file has a mistake: it goes on as it is. */
+static bool
+stays(const struct reload *reload, const struct volume *volume) {
+  return !volume->leaving && plan_is_broken(&reload->plan, volume->plan->config.file);
+}
+
+static void
+add_wanted(struct reload *reload, struct plan *wanted, const struct plan_volume *from,
+           const struct volume *volume) {
+  struct plan_volume *copy = wanted->volumes < PLAN_VOLUMES_MAX ? plan_volume_copy(from) : NULL;
+  if (!copy || (volume && kept_legs_apply(&volume->kept_legs, copy, NULL, NULL) < 0)) {
+    note_fatal(reload, "out of memory");
+    free(copy);
+    return;
+  }
+  wanted->volume[wanted->volumes++] = copy;
+}
+
+static struct plan_volume *
+in_force(const struct volume *volume) {
+  return volume->running ? volume->running : volume->plan;
+}
+
+/* What the files say together with what the volumes did with their legs.  In the order of who may have
+ * what two want: volumes that stay as they are, others that run, new ones. */
 static void
 copy_wanted(struct reload *reload, struct plan *wanted) {
+  const struct volumes *volumes = &reload->daemon->volumes;
+  *wanted = (struct plan){0};
+  SF_LIST_EACH(entry, &volumes->list) {
+    struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
+    if (stays(reload, volume))
+      add_wanted(reload, wanted, in_force(volume), NULL);
+  }
+  for (int is_new = 0; is_new <= 1; is_new++)
+    for (unsigned i = 0; i < reload->plan.volumes; i++) {
+      const struct plan_volume *plan = reload->plan.volume[i];
+      const struct volume *volume = volumes_find(volumes, plan->config.name);
+      if (volume && volume->leaving)
+        volume = NULL;
+      if (is_new == (volume == NULL))
+        add_wanted(reload, wanted, plan, volume);
+    }
+}
+
+/* A file that is refused may be that of a volume that runs, which then stays as it is, and may be in the
+ * way of others: so again, until none is refused. */
+static void
+settle_wanted(struct reload *reload, struct plan *wanted) {
+  while (true) {
+    copy_wanted(reload, wanted);
+    plan_check(wanted, note_problem, reload);
+    if (wanted->broken == 0 || reload->fatal)
+      return;
+    for (unsigned i = 0; i < wanted->broken; i++)
+      plan_break(&reload->plan, wanted->broken_file[i]);
+    plan_clear(wanted);
+  }
+}
+
+/* What the volumes did with their legs, and their files do not say. */
+static void
+note_all_behind(struct reload *reload) {
   for (unsigned i = 0; i < reload->plan.volumes; i++) {
     struct plan_volume *copy = plan_volume_copy(reload->plan.volume[i]);
     const struct volume *volume =
         copy ? volumes_find(&reload->daemon->volumes, copy->config.name) : NULL;
     struct behind behind = {reload, copy ? copy->config.name : ""};
-    if (!copy || (volume && !volume->leaving &&
-                  kept_legs_apply(&volume->kept_legs, copy, note_behind, &behind) < 0)) {
-      note_problem(reload, "out of memory");
-      free(copy);
-      return;
-    }
-    wanted->volume[wanted->volumes++] = copy;
+    if (volume && !volume->leaving)
+      kept_legs_apply(&volume->kept_legs, copy, note_behind, &behind);
+    free(copy);
   }
-  plan_check(wanted, note_problem, reload);
 }
 
 static void
 compare_volumes(struct reload *reload) {
   struct plan running = {0}, wanted = {0};
+  settle_wanted(reload, &wanted);
+  note_all_behind(reload);
   SF_LIST_EACH(entry, &reload->daemon->volumes.list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (!volume->leaving && running.volumes < PLAN_VOLUMES_MAX)
-      running.volume[running.volumes++] = volume->running ? volume->running : volume->plan;
+      running.volume[running.volumes++] = in_force(volume);
   }
-  copy_wanted(reload, &wanted);
-  plan_diff(&running, &wanted, note_change, reload);
+  if (!reload->fatal)
+    plan_diff(&running, &wanted, note_change, reload);
   plan_clear(&wanted);
 }
 
@@ -198,13 +263,18 @@ finish(struct reload *reload) {
     if (!reload->dry_run)
       log_change(&reload->change[i]);
   }
-  if (problems)
+  if (reload->fatal)
     log_error(NULL, "reload: nothing is changed");
   else if (!reload->dry_run)
-    log_notice(NULL, "reloaded");
+    log_notice(NULL, "reloaded%s", problems ? ", but for the files with mistakes" : "");
+  if (!reload->fatal && !reload->dry_run) {
+    json_decref(reload->daemon->problems);
+    reload->daemon->problems = json_incref(reload->problems);
+  }
   if (reload->reply) {
-    json_t *object = json_pack("{sb sb sO so}", "ok", problems == 0, "dry_run", reload->dry_run,
-                               "problems", reload->problems, "changes", list);
+    json_t *object = json_pack("{sb sb sb sO so}", "ok", problems == 0, "dry_run", reload->dry_run,
+                               "applied", !reload->fatal && !reload->dry_run, "problems",
+                               reload->problems, "changes", list);
     if (problems)
       json_object_set(object, "error", json_array_get(reload->problems, 0));
     reply_send(reload->reply, object);
@@ -213,7 +283,7 @@ finish(struct reload *reload) {
   }
   reload->daemon->reloading = false;
   if (!reload->dry_run)
-    notify_reloaded(&reload->daemon->volumes);
+    notify_reloaded(&reload->daemon->volumes, reload->daemon->problems);
   free_reload(reload);
 }
 
@@ -476,14 +546,15 @@ reload_run(struct daemon *daemon, bool dry_run, struct reply *reply) {
   if (r == -ENOENT && !daemon->settings_given)
     settings_init(&reload->settings);
   else if (r < 0)
-    note_problem(reload, error);
-  if (json_array_size(reload->problems) == 0 &&
-      plan_load(reload->settings.volumes, daemon->settings.runtime, &reload->plan, note_problem,
-                reload) == 0) {
+    note_fatal(reload, error);
+  if (!reload->fatal && plan_load(reload->settings.volumes, daemon->settings.runtime, &reload->plan,
+                                  note_problem, reload) < 0)
+    reload->fatal = true;
+  if (!reload->fatal) {
     compare_settings(reload);
     compare_volumes(reload);
   }
-  if (dry_run || json_array_size(reload->problems) > 0)
+  if (dry_run || reload->fatal)
     finish(reload);
   else
     set_round(reload);

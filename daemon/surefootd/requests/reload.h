@@ -1,5 +1,5 @@
-/* From what runs to what the files say now.  All files are checked first; a problem changes nothing.
- * Then settings that a volume takes while it runs are set, new volumes are started, those whose file
+/* From what runs to what the files say now.  All files are checked first; one with
+ * a mistake changes nothing of its own volume, a mistake in the settings nothing at all.  Then settings that a volume takes while it runs are set, new volumes are started, those whose file
  * is gone are stopped, and what needs a restart is said. */
 #ifndef SUREFOOTD_RELOAD_H
 #define SUREFOOTD_RELOAD_H
