@@ -1,5 +1,7 @@
 #include "common/backoff.h"
 
+#include <stdbool.h>
+
 #define SECOND_US UINT64_C(1000000)
 
 enum { WELL_S = 60, DOUBLINGS_MAX = 6 };
@@ -14,8 +16,13 @@ backoff_well(struct backoff *backoff, uint64_t now_us) {
 
 uint64_t
 backoff_failed(struct backoff *backoff, uint64_t now_us) {
-  if (backoff->since_us && now_us - backoff->since_us >= WELL_S * SECOND_US)
+  bool was_well = backoff->since_us != 0;
+  if (was_well && now_us - backoff->since_us >= WELL_S * SECOND_US)
+    *backoff = (struct backoff){0};
+  else if (was_well && backoff->at_once < BACKOFF_AT_ONCE) {
+    backoff->at_once++;
     backoff->failures = 0;
+  }
   backoff->since_us = 0;
   unsigned failures = backoff->failures++;
   if (failures == 0)

@@ -1,12 +1,16 @@
-/* When to try again: at once after the first failure, then ever later, up to half a minute.  Who has
- * been well for a minute begins anew. */
+/* When to try again: at once after the first failure, then ever later, up to half a minute.  What was well
+ * before it failed had nothing that keeps it from being well, so it is tried again at once, the first
+ * BACKOFF_AT_ONCE times.  After a minute of being well all is forgotten. */
 #ifndef SUREFOOTD_BACKOFF_H
 #define SUREFOOTD_BACKOFF_H
 
 #include <stdint.h>
 
+enum { BACKOFF_AT_ONCE = 10 };
+
 struct backoff {
   unsigned failures; /* in a row */
+  unsigned at_once;  /* how often it was well, and failed, in less than a minute */
   uint64_t since_us; /* well since; 0: not */
 };
 

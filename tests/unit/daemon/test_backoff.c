@@ -21,29 +21,59 @@ test_growth(void **state) {
     assert_int_equal(backoff_failed(&backoff, 1000 * SECOND), 30 * SECOND);
 }
 
-/* Proves that only a minute of being well ends the growth: who dies every few seconds is not
- * started in a tight loop. */
+/* Proves that what was well is tried again at once, but not without end: what dies every few seconds is
+ * not started in a tight loop. */
+static void
+test_killed_again_and_again(void **state) {
+  struct backoff backoff = {0};
+  uint64_t now = SECOND;
+  for (unsigned i = 0; i < BACKOFF_AT_ONCE; i++) {
+    backoff_well(&backoff, now += SECOND);
+    assert_int_equal(backoff_failed(&backoff, now += 4 * SECOND), 0);
+  }
+  for (unsigned i = 0; i < 3; i++) {
+    backoff_well(&backoff, now += SECOND);
+    assert_int_equal(backoff_failed(&backoff, now += 59 * SECOND), (SECOND / 2) << i);
+  }
+}
+
+/* Proves that a start that fails waits ever longer, also after it was well once. */
+static void
+test_fails_after_it_was_well(void **state) {
+  struct backoff backoff = {0};
+  for (unsigned i = 0; i < 5; i++)
+    backoff_failed(&backoff, SECOND);
+  backoff_well(&backoff, SECOND);
+  assert_int_equal(backoff_failed(&backoff, 2 * SECOND), 0);
+  assert_int_equal(backoff_failed(&backoff, 2 * SECOND), SECOND / 2);
+  assert_int_equal(backoff_failed(&backoff, 2 * SECOND), SECOND);
+}
+
+/* Proves that a minute of being well ends the growth. */
 static void
 test_wellness(void **state) {
   struct backoff backoff = {0};
   uint64_t now = SECOND;
-  for (unsigned i = 0; i < 5; i++) {
+  for (unsigned i = 0; i < 3 * BACKOFF_AT_ONCE; i++) {
     backoff_well(&backoff, now);
-    now += 59 * SECOND;
     backoff_failed(&backoff, now);
   }
-  backoff_well(&backoff, now);
-  assert_int_equal(backoff_failed(&backoff, now + SECOND), 8 * SECOND);
   backoff_well(&backoff, now);
   backoff_well(&backoff, now + 50 * SECOND); /* said again: since the first time */
   assert_int_equal(backoff_failed(&backoff, now + 60 * SECOND), 0);
   assert_int_equal(backoff_failed(&backoff, now + 60 * SECOND), SECOND / 2);
+  for (unsigned i = 0; i < BACKOFF_AT_ONCE; i++) {
+    backoff_well(&backoff, now);
+    assert_int_equal(backoff_failed(&backoff, now), 0);
+  }
 }
 
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_growth),
+      cmocka_unit_test(test_killed_again_and_again),
+      cmocka_unit_test(test_fails_after_it_was_well),
       cmocka_unit_test(test_wellness),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
