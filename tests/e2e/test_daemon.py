@@ -194,6 +194,29 @@ class Life(DaemonTest):
             self.assertEqual(bytes(512), daemon.client(volume).connect().pread(512, 0))
         daemon.stop()
 
+    def test_killed_again_and_again(self):
+        """Proves that a server that served before it was killed is started again at once, six times in a
+        row."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        daemon.start()
+        for _ in range(6):
+            killed = daemon.pid()
+            os.kill(killed, signal.SIGKILL)
+            daemon.client(volume).connect().pread(512, 0)
+            daemon.wait_status(lambda status: status["service"]["state"] == "serving"
+                               and status["service"]["pid"] != killed, "a new server")
+        down, waits = 0, []
+        for line in daemon.ctl("events", "--json", "vol0").splitlines():
+            event = json.loads(line)
+            if event["event"] == "service" and event["to"] == "down":
+                down = event["monotonic_ns"]
+            if event["event"] == "service" and event["from"] == "down" and down:
+                waits.append((event["monotonic_ns"] - down) / 1e9)
+        self.assertEqual(6, len(waits))
+        self.assertLess(sorted(waits)[3], 0.4, waits)  # the back-off's first step is half a second
+        daemon.stop()
+
     def test_a_volume_that_cannot_start(self):
         """Proves that a volume without its legs is listed as failed, with the reason, holds nobody up,
         and serves when the legs come."""
@@ -295,7 +318,7 @@ class Life(DaemonTest):
     def test_a_server_that_hangs(self):
         """Proves that a server that is stopped dead is told as failed in time, blocks neither the
         others nor the daemon's stop."""
-        daemon = self.daemon(stop_timeout="2s")
+        daemon = self.daemon(stop_timeout="2s", silent_timeout="0s")
         daemon.volume("vol0"), daemon.volume("other", legs="a")
         daemon.start()
         pid = daemon.pid()
@@ -313,6 +336,25 @@ class Life(DaemonTest):
         os.kill(pid, signal.SIGSTOP)
         daemon.stop(30)
         self.assertIn("did not stop in time", daemon.log())
+
+    def test_a_server_that_hangs_for_ever(self):
+        """Proves that a server that does not answer any more is replaced, and that this is said; a client
+        that asked meanwhile is answered by the next one."""
+        daemon = self.daemon(silent_timeout="5s")
+        volume = daemon.volume("vol0")
+        daemon.volume("other", legs="a")
+        daemon.start()
+        pid, other = daemon.pid(), daemon.pid("other")
+        with daemon.follow() as events:
+            os.kill(pid, signal.SIGSTOP)
+            event = self.next_event(events, lambda event: event["to"] == "down")
+            self.assertIn("did not answer for", event["reason"])
+            self.assertIn("silent_timeout", event["reason"])
+            self.next_event(events, lambda event: event["event"] == "service" and event["to"] == "serving")
+        self.assertEqual(bytes(512), daemon.client(volume).connect().pread(512, 0))
+        self.assertNotEqual(pid, daemon.pid())
+        self.assertEqual(other, daemon.pid("other"))
+        daemon.stop()
 
     def test_the_daemon_killed(self):
         """Proves that the servers end with a daemon that was killed, and that the next one starts at
@@ -909,6 +951,30 @@ class Telling(DaemonTest):
         self.assertLess(lines.index(wanted[1]), lines.index(wanted[3]))
         self.assertIn("hook for server-ready: killed after 1 s", daemon.log())
         self.assertEqual(bytes(512), daemon.client(volume).connect().pread(512, 0))
+        daemon.stop()
+
+    def test_degraded_from_the_start(self):
+        """Proves that an event and the hook name the legs that are not there when a volume starts, once,
+        at every start."""
+        said = self.rig.folder / "said"
+        hook = self.rig.folder / "hook"
+        hook.write_text(f"#!/bin/sh\necho \"$* $SUREFOOT_TO $SUREFOOT_REASON\" >> {said}\n")
+        hook.chmod(0o755)
+        daemon = self.daemon(hook=hook)
+        volume = daemon.volume(legs="abc")
+        volume.legs[1].path.rename(volume.legs[1].path.with_suffix(".away"))
+        daemon.start()
+        for count in (1, 2):
+            self.rig.wait_until(lambda: said.exists() and said.read_text().count("leg-missing") == count,
+                                "the hook")
+            if count == 1:
+                os.kill(daemon.pid(), signal.SIGKILL)
+        line = next(line for line in said.read_text().splitlines() if line.startswith("leg-missing"))
+        self.assertTrue(line.startswith("leg-missing vol0 vol0-b missing "), line)
+        self.assertIn("absent at the start", line)
+        lines = [json.loads(line) for line in daemon.ctl("events", "--json", "vol0").splitlines()]
+        told = [event for event in lines if event["event"] == "leg-state" and event["to"] == "missing"]
+        self.assertEqual(["vol0-b", "vol0-b"], [event["leg"] for event in told])
         daemon.stop()
 
     def test_metrics(self):

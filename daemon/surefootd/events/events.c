@@ -44,13 +44,18 @@ events_hook_name(const json_t *event) {
 
 /* ---- the log ---- */
 
-static int
-priority_of(const char *to) {
-  static const char *const bad[] = {"late",   "missing",  "faulty", "suspended",
-                                    "failed", "degraded", "down",   "silent"};
+int
+events_priority(const json_t *event) {
+  static const struct {
+    const char *to;
+    int priority;
+  } bad[] = {{"failed", LOG_CRIT},     {"suspended", LOG_CRIT},  {"faulty", LOG_ERR},
+             {"silent", LOG_ERR},      {"down", LOG_ERR},        {"late", LOG_WARNING},
+             {"missing", LOG_WARNING}, {"degraded", LOG_WARNING}};
+  const char *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
-    if (strcmp(to, bad[i]) == 0)
-      return LOG_WARNING;
+    if (strcmp(to, bad[i].to) == 0)
+      return bad[i].priority;
   return LOG_NOTICE;
 }
 
@@ -61,7 +66,7 @@ log_event(const json_t *event) {
   const char *reason = events_text(event, "reason");
   const struct log_fields fields = {
       .volume = events_text(event, "volume"), .leg = leg, .reason = reason};
-  log_fields(priority_of(to), &fields, "%s%s%s%s%s%s%s%s%s", *leg ? "leg " : "", leg,
+  log_fields(events_priority(event), &fields, "%s%s%s%s%s%s%s%s%s", *leg ? "leg " : "", leg,
              *leg ? ": " : "", from, *from && *to ? " -> " : "", *to ? to : kind,
              *reason ? " (" : "", reason, *reason ? ")" : "");
 }
@@ -85,9 +90,9 @@ events_told(const json_t *list, const json_t *last) {
   return told;
 }
 
-void
-events_service(struct events *events, const char *volume, const char *from, const char *to,
-               const char *reason) {
+static void
+publish_own(struct events *events, const char *volume, const char *kind, const char *leg,
+            const char *from, const char *to, const char *reason) {
   struct timespec wall, monotonic;
   struct tm utc;
   char date[32], text[64];
@@ -96,16 +101,43 @@ events_service(struct events *events, const char *volume, const char *from, cons
   gmtime_r(&wall.tv_sec, &utc);
   strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
   snprintf(text, sizeof text, "%s.%03dZ", date, (int) (wall.tv_nsec / 1000000));
-  json_t *event =
-      json_pack("{ss ss sn so ss so sI ss}", "event", "service", "volume", volume, "leg", "from",
-                sf_text_to_json(from), "to", to, "reason", sf_text_to_json(reason), "monotonic_ns",
-                (json_int_t) monotonic.tv_sec * 1000000000 + monotonic.tv_nsec, "time", text);
+  json_t *event = json_pack(
+      "{ss ss so so ss so sI ss}", "event", kind, "volume", volume, "leg", sf_text_to_json(leg),
+      "from", sf_text_to_json(from), "to", to, "reason", sf_text_to_json(reason), "monotonic_ns",
+      (json_int_t) monotonic.tv_sec * 1000000000 + monotonic.tv_nsec, "time", text);
   if (!event) {
     log_error(volume, "out of memory for an event: %s", to);
     return;
   }
   events_publish(events, event);
   json_decref(event);
+}
+
+void
+events_service(struct events *events, const char *volume, const char *from, const char *to,
+               const char *reason) {
+  publish_own(events, volume, "service", "", from, to, reason);
+}
+
+bool
+events_leg_is_told(const struct events *events, uint64_t since, const char *volume, const char *leg,
+                   const char *state) {
+  if (events->next > since + SF_CONTROL_EVENTS_KEPT)
+    since = events->next - SF_CONTROL_EVENTS_KEPT;
+  for (uint64_t i = events->next; i-- > since;) {
+    const json_t *event = events->kept[i % SF_CONTROL_EVENTS_KEPT];
+    if (strcmp(events_text(event, "event"), "leg-state") == 0 &&
+        strcmp(events_text(event, "volume"), volume) == 0 &&
+        strcmp(events_text(event, "leg"), leg) == 0)
+      return strcmp(events_text(event, "to"), state) == 0;
+  }
+  return false;
+}
+
+void
+events_leg(struct events *events, const char *volume, const char *leg, const char *to,
+           const char *reason) {
+  publish_own(events, volume, "leg-state", leg, "", to, reason);
 }
 
 json_t *

@@ -30,6 +30,17 @@ size_t events_told(const json_t *list, const json_t *last);
 void events_service(struct events *events, const char *volume, const char *from, const char *to,
                     const char *reason);
 
+/* "leg-state" of a leg that was not in sync when its volume started: the volume itself tells changes. */
+void events_leg(struct events *events, const char *volume, const char *leg, const char *to,
+                const char *reason);
+/* Is this the last that was told of the leg, from event number since on? */
+bool events_leg_is_told(const struct events *events, uint64_t since, const char *volume,
+                        const char *leg, const char *state);
+
+/* How bad it is, as for syslog: failed and suspended LOG_CRIT, a leg that is faulty and a server that is
+ * not there LOG_ERR, what the volume lives with LOG_WARNING. */
+int events_priority(const json_t *event);
+
 /* Those kept; volume NULL: of all.  NULL: no memory. */
 json_t *events_list(const struct events *events, const char *volume);
 

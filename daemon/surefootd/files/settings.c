@@ -42,6 +42,7 @@ settings_init(struct settings *settings) {
       .nbdkit = "nbdkit",
       .start_timeout_us = 30000000,
       .stop_timeout_us = 60000000,
+      .silent_timeout_us = 60000000,
       .hook_timeout_us = 10000000,
   };
   find_plugin(settings->plugin);
@@ -89,6 +90,17 @@ read_time(const struct key *key, struct settings *settings, const char *value, s
   return 0;
 }
 
+static int
+read_time_or_off(const struct key *key, struct settings *settings, const char *value,
+                 struct sf_why *why) {
+  uint64_t ns;
+  if (sf_value_read_duration(value, &ns, why) == 0 && ns == 0) {
+    memset((char *) settings + key->offset, 0, key->size);
+    return 0;
+  }
+  return read_time(key, settings, value, why);
+}
+
 /* "PORT", "ADDRESS:PORT" or "[IPv6]:PORT".  A name would have to be looked up, and may change. */
 static int
 read_metrics(const struct key *key, struct settings *settings, const char *value,
@@ -133,6 +145,7 @@ static const struct key keys[] = {
     {"plugin", read_program, FIELD(plugin)},
     {"start_timeout", read_time, FIELD(start_timeout_us)},
     {"stop_timeout", read_time, FIELD(stop_timeout_us)},
+    {"silent_timeout", read_time_or_off, FIELD(silent_timeout_us)},
     {"hook", read_path, FIELD(hook)},
     {"hook_timeout", read_time, FIELD(hook_timeout_us)},
     {"metrics", read_metrics, FIELD(metrics_address)},

@@ -6,6 +6,7 @@
  *   nbdkit plugin  what serves a volume
  *   start_timeout  how long systemd waits for slow volumes    30s
  *   stop_timeout   when a server that does not end is killed  60s
+ *   silent_timeout when a server that does not answer is killed and started again; 0s: never  60s
  *   hook           an executable, called when something happens; hook_timeout 10s
  *   metrics        ADDRESS:PORT or PORT (on 127.0.0.1) for Prometheus; off without it */
 #ifndef SUREFOOTD_SETTINGS_H
@@ -23,7 +24,8 @@ struct settings {
   char nbdkit[PATH_MAX]; /* a name is looked up in PATH */
   char plugin[PATH_MAX];
   uint64_t start_timeout_us, stop_timeout_us;
-  char hook[PATH_MAX]; /* "": none */
+  uint64_t silent_timeout_us; /* 0: off */
+  char hook[PATH_MAX];        /* "": none */
   uint64_t hook_timeout_us;
   char metrics_address[64]; /* "": off */
   uint16_t metrics_port;

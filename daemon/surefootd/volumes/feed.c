@@ -11,7 +11,9 @@
 #include "volumes/inside.h"
 
 enum {
-  HEALTH_S = 5, /* between two looks at a server's own socket */
+  HEALTH_S = 5,       /* between two looks at a server's own socket */
+  SILENT_PAUSE_S = 1, /* the same, when it did not answer the last one */
+  SILENT_LOOKS = 2,   /* so many at least, before it is said to hang */
 };
 
 int
@@ -110,6 +112,40 @@ note_silent(struct volume *volume, bool silent) {
   volume_changed(volume);
 }
 
+/* A server that hangs is ended by force, or nothing would ever start the next one.  Counted are the looks
+ * that it did not answer: were this process itself stopped for a while, that would be one. */
+static void
+end_silent(struct volume *volume) {
+  uint64_t limit_us = volume->volumes->settings->silent_timeout_us;
+  uint64_t silent_us = volume->silent_looks * (HEALTH_ANSWER_S + SILENT_PAUSE_S) * SECOND_US;
+  if (limit_us == 0 || volume->silent_looks < SILENT_LOOKS || silent_us < limit_us ||
+      volume->ended_for[0])
+    return;
+  snprintf(volume->ended_for, sizeof volume->ended_for,
+           "it did not answer for %u s and was killed (silent_timeout)",
+           (unsigned) (silent_us / SECOND_US));
+  log_error(volume_name(volume), "%s", volume->ended_for);
+  server_signal(&volume->server, SIGKILL);
+}
+
+/* A volume tells when a leg changes: one that is out of sync from the start has not changed. */
+static void
+tell_legs(struct volume *volume, const json_t *legs) {
+  size_t i;
+  json_t *leg;
+  if (volume->legs_told)
+    return;
+  volume->legs_told = true;
+  json_array_foreach(legs, i, leg) {
+    const char *name = events_text(leg, "name"), *state = events_text(leg, "state");
+    if (*name && *state && strcmp(state, "in-sync") != 0 &&
+        !events_leg_is_told(volume->volumes->events, volume->first_event, volume_name(volume), name,
+                            state))
+      events_leg(volume->volumes->events, volume_name(volume), name, state,
+                 events_text(leg, "reason"));
+  }
+}
+
 static int on_health_time(sd_event_source *source, uint64_t usec, void *userdata);
 
 static void
@@ -125,16 +161,19 @@ static void
 on_health(void *ctx, int error, json_t *reply) {
   struct volume *volume = ctx;
   volume->health = NULL;
+  volume->silent_looks = error ? volume->silent_looks + 1 : 0;
   note_silent(volume, error != 0);
   json_t *own = json_array_get(json_object_get(reply, "volumes"), 0);
   if (own) {
     snprintf(volume->uuid, sizeof volume->uuid, "%s", events_text(own, "uuid"));
     note_state(volume, events_text(own, "state"));
+    tell_legs(volume, json_object_get(own, "legs"));
   }
+  end_silent(volume);
   attach_give(volume);
   if (!volume->feed)
     feed_open(volume);
-  plan_health(volume, HEALTH_S * SECOND_US);
+  plan_health(volume, (error ? SILENT_PAUSE_S : HEALTH_S) * SECOND_US);
 }
 
 void
@@ -144,8 +183,10 @@ feed_look(struct volume *volume) {
   int r = volume_ask(volume, json_pack("{ss}", "command", "status"), HEALTH_ANSWER_S * SECOND_US,
                      on_health, volume, &volume->health);
   if (r < 0) {
+    volume->silent_looks++;
     note_silent(volume, true);
-    plan_health(volume, SECOND_US);
+    end_silent(volume);
+    plan_health(volume, (HEALTH_ANSWER_S + SILENT_PAUSE_S) * SECOND_US);
   }
 }
 

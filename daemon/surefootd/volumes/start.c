@@ -29,7 +29,8 @@ volume_forget_server(struct volume *volume) {
   volume->uuid[0] = '\0';
   volume->health = volume->stop_call = NULL;
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
-  volume->silent = false;
+  volume->silent = volume->legs_told = false;
+  volume->silent_looks = 0;
   volume->state[0] = '\0';
   free(volume->running);
   volume->running = NULL;
@@ -152,7 +153,8 @@ volume_start(struct volume *volume) {
   volume->restart_for[0] = '\0';
   attach_take(volume);
   volume->feed_answers = false;
-  volume->stop_said[0] = '\0';
+  volume->stop_said[0] = volume->ended_for[0] = '\0';
+  volume->first_event = volume->volumes->events->next;
   volume_move(volume, VOLUME_STARTING, "");
   begin_probe(volume);
 }
@@ -163,7 +165,9 @@ volume_server_ended(void *ctx, const char *how) {
   char reason[sizeof volume->reason];
   volume->timer = sd_event_source_disable_unref(volume->timer);
   /* Who is killed has not said why. */
-  const char *said = strcmp(how, "signal 9") == 0 ? "" : volume->server.last_line;
+  const char *said = volume->ended_for[0]           ? volume->ended_for
+                     : strcmp(how, "signal 9") == 0 ? ""
+                                                    : volume->server.last_line;
   snprintf(reason, sizeof reason, "%.60s%s%.255s", how, *said ? ": " : "", said);
   if (volume->feed)
     upstream_drain(volume->feed); /* its last words */

@@ -80,9 +80,13 @@ struct volume {
   sd_event_source *feed_timer; /* the next look at its health; the feed is opened again there */
   struct call *health;
   struct call *stop_call;
-  bool silent;    /* it does not answer on its socket */
-  char state[32]; /* "healthy", ... as last heard; "" unknown */
-  char uuid[40];  /* "" unknown */
+  bool silent;           /* it does not answer on its socket */
+  unsigned silent_looks; /* in a row */
+  char ended_for[96];    /* why we killed it; "": we did not */
+  bool legs_told;        /* those that were not in sync when it started */
+  uint64_t first_event;  /* number of the first one that can be of this server */
+  char state[32];        /* "healthy", ... as last heard; "" unknown */
+  char uuid[40];         /* "" unknown */
 };
 
 /* One more of volumes, which outlives it.  Takes plan over if it succeeds.  -ENOMEM. */

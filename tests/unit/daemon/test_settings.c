@@ -46,6 +46,7 @@ assert_defaults(const struct settings *settings) {
   assert_int_equal(settings->metrics_port, 0);
   assert_int_equal(settings->start_timeout_us, 30000000);
   assert_int_equal(settings->stop_timeout_us, 60000000);
+  assert_int_equal(settings->silent_timeout_us, 60000000);
   assert_int_equal(settings->hook_timeout_us, 10000000);
 }
 
@@ -71,7 +72,8 @@ test_all_keys(void **state) {
   assert_int_equal(load(&settings,
                         "; a comment\n[daemon]\nvolumes = /v\nruntime = /r ; there\n"
                         "nbdkit = /opt/nbdkit\nplugin = other\nstart_timeout = 5s\n"
-                        "stop_timeout = 90s\nhook = /h\nhook_timeout = 2s\nmetrics = [::1]:9000\n",
+                        "stop_timeout = 90s\nsilent_timeout = 7s\nhook = /h\nhook_timeout = "
+                        "2s\nmetrics = [::1]:9000\n",
                         error),
                    0);
   assert_string_equal(settings.volumes, "/v");
@@ -85,9 +87,12 @@ test_all_keys(void **state) {
   assert_int_equal(settings.start_timeout_us, 5000000);
   assert_int_equal(settings.stop_timeout_us, 90000000);
   assert_int_equal(settings.hook_timeout_us, 2000000);
+  assert_int_equal(settings.silent_timeout_us, 7000000);
   assert_int_equal(load(&settings, "[daemon]\ncontrol = /c\nmetrics = 9733\n", error), 0);
   assert_string_equal(settings.control, "/c");
   assert_string_equal(settings.metrics_address, "127.0.0.1");
+  assert_int_equal(load(&settings, "[daemon]\nsilent_timeout = 0s\n", error), 0);
+  assert_int_equal(settings.silent_timeout_us, 0);
   assert_int_equal(load(&settings, "[daemon]\nmetrics = off\n", error), 0);
   assert_string_equal(settings.metrics_address, "");
 }
@@ -111,6 +116,8 @@ test_refusals(void **state) {
       {"[daemon]\nhook_timeout = 5\n", ":2: hook_timeout: \"5\" has no unit"},
       {"[daemon]\nstop_timeout = 2h\n", ":2: stop_timeout: \"2h\": unknown unit \"h\""},
       {"[daemon]\nstop_timeout = 999ms\n", ":2: stop_timeout: 999ms is not between 1s and 3600s"},
+      {"[daemon]\nsilent_timeout = 500ms\n", ":2: silent_timeout: 500ms is not between 1s"},
+      {"[daemon]\nstop_timeout = 0s\n", ":2: stop_timeout: 0s is not between 1s and 3600s"},
       {"[daemon]\nmetrics = 0\n", ":2: metrics: \"0\" is not a port"},
       {"[daemon]\nmetrics = 65536\n", ":2: metrics: \"65536\" is not a port"},
       {"[daemon]\nmetrics = localhost:9733\n", ":2: metrics: \"localhost\" is not an address"},
