@@ -1,52 +1,106 @@
 #include "common/log.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include <systemd/sd-journal.h>
+enum {
+  LINE_CHARS_MAX = 1024,
+  FIELDS_MAX = 6,
+  ENTRY_BYTES_MAX = FIELDS_MAX * (LINE_CHARS_MAX + 64)
+};
 
-enum { LINE_CHARS_MAX = 1024, FIELDS_MAX = 6 };
+#define JOURNAL_PATH "/run/systemd/journal/socket"
 
-static bool to_journal;
+static int journal = -1; /* a socket that is connected to it; -1: lines go to stderr */
+static unsigned dropped; /* since the last line that was taken */
+
+static bool
+stderr_is_journal(void) {
+  const char *stream = getenv("JOURNAL_STREAM");
+  struct stat st;
+  unsigned long long device, inode;
+  return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+         fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+/* Not sd_journal_send(): it waits for a journal that does not take entries, and what holds the journal up
+ * may be a volume that waits for us. */
+int
+log_open_journal(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int bytes = 8 * 1024 * 1024; /* as libsystemd asks for */
+  if (strlen(path) >= sizeof address.sun_path)
+    return -ENAMETOOLONG;
+  memcpy(address.sun_path, path, strlen(path) + 1);
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0)
+    return -errno;
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  if (connect(fd, (struct sockaddr *) &address, sizeof address) < 0) {
+    int error = -errno;
+    close(fd);
+    return error;
+  }
+  if (journal >= 0)
+    close(journal);
+  journal = fd;
+  return 0;
+}
 
 /* systemd says in JOURNAL_STREAM which file the journal's end of stderr is. */
 void
 log_open(void) {
-  const char *stream = getenv("JOURNAL_STREAM");
-  struct stat st;
-  unsigned long long device, inode;
-  to_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-               fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+  if (stderr_is_journal())
+    log_open_journal(JOURNAL_PATH);
 }
 
+/* ---- an entry in the journal's own protocol: KEY=value, one a line ---- */
+
 struct entry {
-  struct iovec iov[FIELDS_MAX];
-  char text[FIELDS_MAX][LINE_CHARS_MAX + 32];
-  int count;
+  char text[ENTRY_BYTES_MAX];
+  size_t used;
 };
 
 static void
 add_field(struct entry *entry, const char *name, const char *value) {
   if (!value || !*value)
     return;
-  int i = entry->count++;
-  int len = snprintf(entry->text[i], sizeof entry->text[i], "%s=%s", name, value);
-  size_t bytes = len < (int) sizeof entry->text[i] ? (size_t) len : sizeof entry->text[i] - 1;
-  entry->iov[i] = (struct iovec){.iov_base = entry->text[i], .iov_len = bytes};
+  char *from = entry->text + entry->used;
+  int len = snprintf(from, LINE_CHARS_MAX + 32, "%s=%s", name, value);
+  size_t bytes = len < LINE_CHARS_MAX + 32 ? (size_t) len : LINE_CHARS_MAX + 31;
+  for (size_t i = 0; i < bytes; i++)
+    if (from[i] == '\n') /* it would end the field */
+      from[i] = ' ';
+  from[bytes] = '\n';
+  entry->used += bytes + 1;
 }
 
-static void
-send_to_journal(int priority, const struct log_fields *fields, const char *line) {
+/* False: it was not taken.  The journal may have been started anew. */
+static bool
+send_entry(const struct entry *entry) {
+  ssize_t sent = send(journal, entry->text, entry->used, MSG_NOSIGNAL);
+  if (sent < 0 && (errno == ECONNREFUSED || errno == ENOTCONN || errno == ECONNRESET) &&
+      log_open_journal(JOURNAL_PATH) == 0)
+    sent = send(journal, entry->text, entry->used, MSG_NOSIGNAL);
+  return sent >= 0;
+}
+
+static bool
+to_journal(int priority, const struct log_fields *fields, const char *line) {
   struct entry entry;
   char number[16];
-  entry.count = 0;
+  entry.used = 0;
   snprintf(number, sizeof number, "%d", priority);
   add_field(&entry, "MESSAGE", line);
   add_field(&entry, "PRIORITY", number);
@@ -54,7 +108,38 @@ send_to_journal(int priority, const struct log_fields *fields, const char *line)
   add_field(&entry, "SUREFOOT_VOLUME", fields->volume);
   add_field(&entry, "SUREFOOT_LEG", fields->leg);
   add_field(&entry, "SUREFOOT_REASON", fields->reason);
-  sd_journal_sendv(entry.iov, entry.count);
+  return send_entry(&entry);
+}
+
+/* ---- a line on stderr ---- */
+
+/* A pipe or a terminal that says it can be written takes PIPE_BUF bytes without waiting. */
+static bool
+to_stderr(const char *line) {
+  char text[LINE_CHARS_MAX + 16];
+  struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+  int len = snprintf(text, sizeof text, "surefootd: %s\n", line);
+  if (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))
+    return false;
+  ssize_t sent = send(STDERR_FILENO, text, (size_t) len, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0 && errno == ENOTSOCK)
+    sent = write(STDERR_FILENO, text, (size_t) len);
+  return sent >= 0;
+}
+
+static bool
+put(int priority, const struct log_fields *fields, const char *line) {
+  return journal >= 0 ? to_journal(priority, fields, line) : to_stderr(line);
+}
+
+/* Told before the first line that is taken again. */
+static void
+tell_dropped(void) {
+  static const struct log_fields none;
+  char line[96];
+  snprintf(line, sizeof line, "the log took no lines for a while: %u are lost here", dropped);
+  if (dropped > 0 && put(LOG_WARNING, &none, line))
+    dropped = 0;
 }
 
 void
@@ -67,8 +152,7 @@ log_fields(int priority, const struct log_fields *fields, const char *format, ..
   va_start(args, format);
   vsnprintf(line + used, sizeof line - (size_t) used, format, args);
   va_end(args);
-  if (to_journal)
-    send_to_journal(priority, fields, line);
-  else
-    fprintf(stderr, "surefootd: %s\n", line);
+  tell_dropped();
+  if (!put(priority, fields, line))
+    dropped++;
 }

@@ -1,4 +1,6 @@
-/* The daemon's log: to the journal with fields when stderr is the journal, else lines on stderr. */
+/* The daemon's log: to the journal with fields when stderr is the journal, else lines on stderr.  It never
+ * waits: a line that the log does not take at once is lost, and that is told when it takes lines again.
+ * (A log that is held up by a volume must not hold up what would help the volume.) */
 #ifndef SUREFOOTD_LOG_H
 #define SUREFOOTD_LOG_H
 
@@ -10,6 +12,8 @@ struct log_fields {
 };
 
 void log_open(void);
+/* For log_open(), and tests: entries go to the socket of this path.  0 or -errno. */
+int log_open_journal(const char *path);
 
 /* priority as for syslog; a line longer than 1 KiB is cut. */
 void log_fields(int priority, const struct log_fields *fields, const char *format, ...)
