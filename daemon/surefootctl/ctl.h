@@ -92,11 +92,17 @@ enum { CTL_REASON_MAX = 512 };
 
 struct ctl_ending {
   const char *done, *failed; /* the names of the events */
+  /* The server ended before it told; the next one serves, and this is the volume's status: was it done?
+   * NULL: that cannot be seen. */
+  bool (*is_done)(const json_t *volume, const void *arg);
+  const void *arg;
 };
 
-/* Takes the request over; reason: of the event that says that it is done. */
+/* Takes the request over; reason: of the event that says that it is done; "": no event did. */
 int ctl_ask_and_wait(const char *path, const char *volume, json_t *request,
                      const struct ctl_ending *ending, char reason[CTL_REASON_MAX]);
+/* The volume's entry in the status, a new reference; NULL after a message. */
+json_t *ctl_ask_status(const char *path, const char *volume);
 
 /* ---- text for people (human.c) ---- */
 

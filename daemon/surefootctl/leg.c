@@ -52,12 +52,42 @@ when_needed(const char *path) {
              : "The configuration file must say so before the next start:";
 }
 
+/* ---- what became of a change whose server ended ---- */
+
+struct change {
+  const char *leg, *path;
+};
+
+static const json_t *
+find_leg(const json_t *volume, const char *name) {
+  const json_t *legs = json_object_get(volume, "legs");
+  for (size_t i = 0; i < json_array_size(legs); i++)
+    if (strcmp(ctl_json_text(json_array_get(legs, i), "name"), name) == 0)
+      return json_array_get(legs, i);
+  return NULL;
+}
+
+static bool
+is_there(const json_t *volume, const void *arg) {
+  const struct change *change = arg;
+  const json_t *leg = find_leg(volume, change->leg);
+  return leg && strcmp(ctl_json_text(leg, "path"), change->path) == 0;
+}
+
+static bool
+is_gone(const json_t *volume, const void *arg) {
+  const struct change *change = arg;
+  return find_leg(volume, change->leg) == NULL;
+}
+
 /* ---- replace ---- */
 
 static int
 replace(const struct ctl_command_call *call, const char *volume, const char *leg,
         const char *new_path) {
-  static const struct ctl_ending ending = {"leg-replaced", "change-failed"};
+  const struct change change = {leg, new_path};
+  const struct ctl_ending ending = {"leg-replaced", "change-failed", new_path ? is_there : NULL,
+                                    &change};
   char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
   int status = ctl_find_socket(call, volume, path);
   if (status == CTL_DONE)
@@ -78,7 +108,8 @@ replace(const struct ctl_command_call *call, const char *volume, const char *leg
 static int
 add(const struct ctl_command_call *call, const char *volume, const char *leg,
     const char *new_path) {
-  static const struct ctl_ending ending = {"leg-added", "change-failed"};
+  const struct change change = {leg, new_path};
+  const struct ctl_ending ending = {"leg-added", "change-failed", is_there, &change};
   char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
   int status = ctl_find_socket(call, volume, path);
   if (status == CTL_DONE)
@@ -95,7 +126,8 @@ add(const struct ctl_command_call *call, const char *volume, const char *leg,
 
 static int
 remove_leg(const struct ctl_command_call *call, const char *volume, const char *leg) {
-  static const struct ctl_ending ending = {"leg-removed", "change-failed"};
+  const struct change change = {leg, NULL};
+  const struct ctl_ending ending = {"leg-removed", "change-failed", is_gone, &change};
   char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
   int status = ctl_find_socket(call, volume, path);
   if (status == CTL_DONE)

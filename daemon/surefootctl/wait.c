@@ -1,5 +1,6 @@
 /* Some requests are only begun by their answer, and an event tells their end: we listen first, then
- * ask. */
+ * ask.  When the server ends before it tells, surefootd's events say so, and what became of the request is
+ * seen from the volume when the next server serves it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@ struct wait {
   const struct ctl_ending *ending;
   char *reason;
   bool listening, ended;
+  char server_ended[256]; /* why; "": it has not */
+  bool server_is_back;
   int status;
 };
 
@@ -22,6 +25,25 @@ ask(struct wait *wait) {
   return wait->status == CTL_DONE;
 }
 
+/* surefootd's own events.  False: there is no more to wait for. */
+static bool
+take_service(struct wait *wait, const char *to, const char *reason) {
+  if (strcmp(to, "down") == 0 && wait->server_ended[0]) {
+    wait->ended = true;
+    wait->status =
+        ctl_fail("%s: its server ended before that was told, and does not start again: %s",
+                 wait->volume, reason);
+  } else if (strcmp(to, "down") == 0) {
+    snprintf(wait->server_ended, sizeof wait->server_ended, "%s", *reason ? reason : "no reason");
+  } else if (strcmp(to, "gone") == 0) {
+    wait->ended = true;
+    wait->status = ctl_fail("%s: it stopped before that was told", wait->volume);
+  } else if (strcmp(to, "serving") == 0 && wait->server_ended[0]) {
+    wait->server_is_back = true;
+  }
+  return !wait->ended && !wait->server_is_back;
+}
+
 static bool
 on_line(void *arg, json_t *object) {
   struct wait *wait = arg;
@@ -31,6 +53,8 @@ on_line(void *arg, json_t *object) {
     wait->status = ctl_check_reply(object);
     return wait->status == CTL_DONE && ask(wait);
   }
+  if (strcmp(kind, "service") == 0)
+    return take_service(wait, ctl_json_text(object, "to"), reason);
   wait->ended = true;
   if (strcmp(kind, wait->ending->done) == 0)
     snprintf(wait->reason, CTL_REASON_MAX, "%s", reason);
@@ -41,6 +65,40 @@ on_line(void *arg, json_t *object) {
   else
     wait->ended = false;
   return !wait->ended;
+}
+
+json_t *
+ctl_ask_status(const char *path, const char *volume) {
+  json_t *reply;
+  if (ctl_ask(path, json_pack("{ss ss}", "command", "status", "volume", volume), &reply) !=
+      CTL_DONE)
+    return NULL;
+  json_t *own = json_incref(json_array_get(json_object_get(reply, "volumes"), 0));
+  json_decref(reply);
+  if (!own)
+    ctl_fail("%s: its status is not understood", volume);
+  return own;
+}
+
+/* The server that was asked is gone, and the next one serves. */
+static int
+see_what_became(const struct wait *wait) {
+  if (!wait->ending->is_done)
+    return ctl_fail(
+        "%s: its server ended meanwhile (%s); it serves again, but whether that is done is "
+        "not known: `surefootctl status` shows its legs",
+        wait->volume, wait->server_ended);
+  json_t *own = ctl_ask_status(wait->path, wait->volume);
+  if (!own)
+    return CTL_FAILED;
+  bool done = wait->ending->is_done(own, wait->ending->arg);
+  json_decref(own);
+  wait->reason[0] = '\0';
+  if (done)
+    return CTL_DONE;
+  return ctl_fail(
+      "%s: its server ended meanwhile (%s); it serves again, and that is not done: ask again",
+      wait->volume, wait->server_ended);
 }
 
 int
@@ -63,6 +121,8 @@ ctl_ask_and_wait(const char *path, const char *volume, json_t *request,
   json_decref(wait.request);
   if (rc < 0)
     return ctl_fail_to_reach(path, rc);
+  if (wait.status == CTL_DONE && wait.server_is_back)
+    return see_what_became(&wait);
   if (wait.status == CTL_DONE && !wait.ended)
     return ctl_fail("%s: the connection ended; `surefootctl status` tells what became of it", path);
   return wait.status;

@@ -8,6 +8,7 @@ import queue
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 import urllib.request
@@ -31,6 +32,7 @@ class Between:
     def __init__(self, daemon):
         self.real = daemon.rig.folder / "vol0.real"
         self.feeds = queue.Queue()
+        self.begun = {}
         wrapper = daemon.rig.folder / "nbdkit-elsewhere"
         wrapper.write_text(
             f"#!/bin/sh\nexec {daemon.settings.get('nbdkit', 'nbdkit')} \"$@\" control={self.real}\n")
@@ -57,8 +59,14 @@ class Between:
 
     def answer(self, client):
         request = self.line(client)
-        if json.loads(request or "{}").get("command") == "events":
+        command = json.loads(request or "{}").get("command")
+        if command == "events":
             self.feeds.put(client)
+            return
+        if command in self.begun:  # said to be begun, and nothing comes of it
+            self.begun[command].set()
+            with client:
+                self.say(client, {"ok": True, "version": 1})
             return
         with client, contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as real:
             real.connect(str(self.real))
@@ -877,6 +885,40 @@ class Members(DaemonTest):
         self.assertEqual(1, daemon.log().count("(/older)"))
         self.assertEqual(1, daemon.log().count("(/newer)"))
         feed.close()
+        daemon.stop()
+
+    def test_a_server_that_dies_in_a_change(self):
+        """Proves that commands that wait for a change end with the server, and say what became of it."""
+        daemon = self.daemon()
+        volume = daemon.volume()
+        server = Between(daemon)
+        self.addCleanup(server.close)
+        daemon.start()
+        new = self.rig.folder / "new.img"
+        for words, said in ((("grow", "vol0", "128M"), "that is not done: ask again"),
+                            (("leg", "add", "vol0", "d", str(new)), "that is not done: ask again"),
+                            (("leg", "remove", "vol0", "vol0-c"), "that is not done: ask again"),
+                            (("leg", "replace", "vol0", "vol0-c"), "whether that is done is not known")):
+            begun = server.begun[words[0]] = threading.Event()
+            process = subprocess.Popen([self.rig.surefootctl, "--control", daemon.control, *words],
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertTrue(begun.wait(PATIENCE_S))
+            os.kill(daemon.pid(), signal.SIGKILL)
+            output, _ = process.communicate(timeout=PATIENCE_S)
+            self.assertEqual(1, process.returncode, output)
+            self.assertIn("its server ended meanwhile (signal 9)", output)
+            self.assertIn(said, output)
+            daemon.wait_serving()
+        # One that was done all the same: the next server has the leg under its new path.
+        path = volume.legs[2].path
+        server.begun["leg"].clear()
+        process = subprocess.Popen([self.rig.surefootctl, "--control", daemon.control, "leg", "add", "vol0",
+                                    "vol0-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertTrue(server.begun["leg"].wait(PATIENCE_S))
+        os.kill(daemon.pid(), signal.SIGKILL)
+        output, _ = process.communicate(timeout=PATIENCE_S)
+        self.assertEqual(0, process.returncode, output)
+        self.assertIn("has one leg more", output)
         daemon.stop()
 
     def test_added_and_removed(self):
