@@ -60,7 +60,8 @@ on_volume_changed(void *ctx) {
   SF_LIST_EACH(entry, &daemon->volumes.list) {
     const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     all_tried = is_tried(volume) && all_tried;
-    if (volume->device.state == DEVICE_ATTACHED && !daemon->listener)
+    /* Before it is attached: what is told then must be heard. */
+    if (volume->device.state == DEVICE_ATTACHING && !daemon->listener)
       netlink_listen(daemon->event, on_link_dead, daemon, &daemon->listener);
   }
   if (daemon->stopping || !daemon->started)

@@ -2,10 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -16,16 +20,19 @@
 #define SECOND_US UINT64_C(1000000)
 
 enum {
-  ATTACH_S = 15, /* netlink, and one block read through the device */
+  ATTACH_S = 15, /* netlink */
   DETACH_S = 15, /* what a disconnect may take before it is given up */
   /* How often the kernel looks whether a request's server has been replaced: so long may a request wait
    * that a killed server had.  The price: while a volume waits for too few legs, the kernel logs
    * "Possible stuck request" at this pace. */
   LOOK_AGAIN_MS = 2000,
-  PROOF_BYTES = 4096,
-  STOP_TRIES = 4, /* udev looks into a device for a moment, and an unmount takes one */
+  CONFIRM_MS = 1000, /* after an attach: it is offered once more */
+  HANG_UP_MS = 200,  /* for the end of the server itself to be heard of */
+  STOP_TRIES = 4,    /* udev looks into a device for a moment, and an unmount takes one */
   STOP_PAUSE_MS = 250,
 };
+
+const char *device_sysfs = "/sys/block";
 
 static const char *const state_name[] = {"none",     "waiting for its server", "attaching",
                                          "attached", "not attached",           "stopping"};
@@ -34,8 +41,8 @@ static const char *const state_name[] = {"none",     "waiting for its server", "
 
 static bool
 read_sysfs(const struct device *device, const char *name, char *text, int size) {
-  char path[128];
-  snprintf(path, sizeof path, "/sys/block/nbd%u/%s", device->index, name);
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/nbd%u/%s", device_sysfs, device->index, name);
   FILE *file = fopen(path, "re");
   if (!file)
     return false;
@@ -49,29 +56,15 @@ read_sysfs(const struct device *device, const char *name, char *text, int size) 
 /* A request keeps the time that was in force when it was sent. */
 static int
 set_look_again(const struct device *device) {
-  char path[128], text[16];
+  char path[PATH_MAX], text[16];
   if (device->timeout_s != 0)
     return 0;
-  snprintf(path, sizeof path, "/sys/block/nbd%u/queue/io_timeout", device->index);
+  snprintf(path, sizeof path, "%s/nbd%u/queue/io_timeout", device_sysfs, device->index);
   int len = snprintf(text, sizeof text, "%d", LOOK_AGAIN_MS);
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   int r = fd < 0 ? -ENODEV : write(fd, text, (size_t) len) != len ? -errno : 0;
   if (fd >= 0)
     close(fd);
-  return r;
-}
-
-/* The kernel's yes to a reconnection says nothing: only what is read through the device does. */
-static int
-prove(const struct device *device) {
-  int fd = open(device->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-  if (fd < 0)
-    return errno == ENOENT ? -ENODEV : -errno;
-  void *block = aligned_alloc(PROOF_BYTES, PROOF_BYTES);
-  ssize_t got = block ? pread(fd, block, PROOF_BYTES, 0) : -1;
-  int r = got == PROOF_BYTES ? 0 : got < 0 ? -errno : -EIO;
-  free(block);
-  close(fd);
   return r;
 }
 
@@ -96,6 +89,18 @@ device_is_ours(const struct device *device) {
          strcmp(backend, device->identifier) == 0;
 }
 
+/* What the kernel shows of it. */
+static int
+check(const struct device *device) {
+  char pid[32], size[32];
+  struct stat st;
+  if (!read_sysfs(device, "pid", pid, sizeof pid) || !device_is_ours(device))
+    return -ENOTCONN;
+  if (!read_sysfs(device, "size", size, sizeof size) || strtoull(size, NULL, 10) == 0)
+    return -ENOTCONN;
+  return stat(device->path, &st) < 0 ? -ENODEV : 0;
+}
+
 static int
 attach(void *arg) {
   const struct device *device = arg;
@@ -110,7 +115,7 @@ attach(void *arg) {
     r = -EBUSY;
   if (r == 0)
     r = set_look_again(device);
-  return r == 0 ? prove(device) : r;
+  return r == 0 ? check(device) : r;
 }
 
 /* Held exclusively, so that nobody mounts it in between. */
@@ -150,6 +155,7 @@ move(struct device *device, enum device_state state) {
 
 static void
 drop_connection(struct device *device) {
+  device->hang_up = sd_event_source_disable_unref(device->hang_up);
   if (device->connection.fd < 0)
     return;
   /* The kernel has it too: to both ends it is over now. */
@@ -185,8 +191,11 @@ explain(struct device *device, int error) {
   case ENODEV:
     snprintf(text, sizeof text, "the kernel has attached it, but there is no such device");
     break;
+  case ENOTCONN:
+    snprintf(text, sizeof text, "the kernel said yes, but does not show it as attached");
+    break;
   case ETIMEDOUT:
-    snprintf(text, sizeof text, "no block could be read through it in %d s", ATTACH_S);
+    snprintf(text, sizeof text, "the kernel did not answer in %d s", ATTACH_S);
     break;
   default:
     snprintf(text, sizeof text, "%s", strerror(-error));
@@ -229,6 +238,100 @@ device_no_connection(struct device *device, const char *why) {
   try_later(device);
 }
 
+/* ---- the connection ends while the server lives ---- */
+
+static bool
+is_hung_up(const struct device *device) {
+  struct pollfd end = {.fd = device->connection.fd, .events = POLLRDHUP};
+  return device->connection.fd >= 0 && poll(&end, 1, 0) == 1;
+}
+
+static int
+on_wants_again(sd_event_source *source, uint64_t usec, void *userdata) {
+  struct device *device = userdata;
+  if (device->state == DEVICE_WAITING)
+    device->wants(device->ctx);
+  return 0;
+}
+
+/* At once, unless that happens again and again. */
+static void
+lose(struct device *device, const char *why) {
+  uint64_t now = 0;
+  job_cancel(device->job);
+  device->job = NULL;
+  drop_connection(device);
+  note_reason(device, why);
+  sd_event_now(device->event, CLOCK_MONOTONIC, &now);
+  device->timer = sd_event_source_disable_unref(device->timer);
+  sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC,
+                             backoff_failed(&device->backoff, now), 0, on_wants_again, device);
+  move(device, DEVICE_WAITING);
+}
+
+static int
+on_still_hung_up(sd_event_source *source, uint64_t usec, void *userdata) {
+  struct device *device = userdata;
+  if (device->state == DEVICE_ATTACHED && is_hung_up(device))
+    lose(device, "its connection was ended from outside, as by nbd-client -d or device_timeout: it "
+                 "is attached again");
+  return 0;
+}
+
+/* It is so too when the server has ended, and then we hear of that. */
+static int
+on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+  struct device *device = userdata;
+  sd_event_source_set_enabled(source, SD_EVENT_OFF);
+  if (device->state != DEVICE_ATTACHED)
+    return 0;
+  device->timer = sd_event_source_disable_unref(device->timer);
+  sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC, HANG_UP_MS * 1000, 0,
+                             on_still_hung_up, device);
+  return 0;
+}
+
+void
+device_look(struct device *device) {
+  if (device->state != DEVICE_ATTACHED || device->job)
+    return;
+  int r = check(device);
+  if (r == -ENOTCONN)
+    lose(device, "the kernel does not have it any more: it is attached again");
+}
+
+/* ---- the kernel takes it ---- */
+
+static void offer(struct device *device);
+
+static int
+on_time_to_confirm(sd_event_source *source, uint64_t usec, void *userdata) {
+  struct device *device = userdata;
+  if (device->state == DEVICE_ATTACHED && !device->job)
+    offer(device);
+  return 0;
+}
+
+static void
+on_offered_again(void *ctx, int error) {
+  struct device *device = ctx;
+  device->job = NULL;
+  if (error)
+    lose(device, "the kernel does not take its connection: it is attached again");
+  else if (device->offer_again)
+    offer(device);
+}
+
+/* The connection that it has or had not taken yet. */
+static void
+offer(struct device *device) {
+  device->offer_again = false;
+  int r = job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
+                    on_offered_again, device, &device->job);
+  if (r < 0)
+    log_warning(device->volume, "%s: cannot be looked after: %s", device->path, strerror(-r));
+}
+
 static void
 on_attached(void *ctx, int error) {
   struct device *device = ctx;
@@ -243,7 +346,15 @@ on_attached(void *ctx, int error) {
   device->reason[0] = '\0';
   device->tried = true;
   log_notice(device->volume, "%s is attached", device->path);
+  sd_event_add_io(device->event, &device->hang_up, device->connection.fd, EPOLLRDHUP, on_hang_up,
+                  device);
+  device->timer = sd_event_source_disable_unref(device->timer);
+  sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC, CONFIRM_MS * 1000, 0,
+                             on_time_to_confirm, device);
+  bool again = device->offer_again;
   move(device, DEVICE_ATTACHED);
+  if (again)
+    offer(device);
 }
 
 void
@@ -257,6 +368,7 @@ device_connect(struct device *device, const struct probe_result *connection, con
   drop_connection(device);
   device->connection = *connection;
   snprintf(device->identifier, sizeof device->identifier, "%s", uuid);
+  device->offer_again = false;
   move(device, DEVICE_ATTACHING);
   int r = job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
                     on_attached, device, &device->job);
@@ -310,12 +422,12 @@ device_link_dead(struct device *device) {
     go_on(device);
     return;
   }
-  if (device->state != DEVICE_ATTACHED)
-    return;
-  log_warning(device->volume, "%s has lost its connection", device->path);
-  drop_connection(device);
-  move(device, DEVICE_WAITING);
-  device->wants(device->ctx);
+  /* Ours is well: it may speak of the one before, and not have taken ours when it said so. */
+  if (device->job)
+    device->offer_again = true;
+  else if (device->state == DEVICE_ATTACHED && !is_hung_up(device))
+    offer(device);
+  /* Else that is being seen to: on_hang_up() */
 }
 
 /* ---- the end ---- */
@@ -457,6 +569,7 @@ device_end(struct device *device) {
   job_cancel(device->job);
   device->job = NULL;
   device->timer = sd_event_source_disable_unref(device->timer);
+  device->hang_up = sd_event_source_disable_unref(device->hang_up);
   if (device->connection.fd >= 0)
     close(device->connection.fd);
   device->connection.fd = -1;

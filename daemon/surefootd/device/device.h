@@ -8,6 +8,12 @@
  * legs.  What it had sent to a server that died it sends again to the next one when it looks, which
  * queue/io_timeout makes it do every two seconds.
  *
+ * Nothing here reads through the device: a process that does, while the server dies, is held by the kernel
+ * until the next one is there, and held this service's end up.  What is believed instead: a kernel that
+ * connects a device has taken the connection.  One that reconnects it says yes also while it has not noticed
+ * that the old connection is over; it tells when it has (device_link_dead), and then, and once a little
+ * later, it is offered the same connection again, which means nothing to a kernel that has it.
+ *
  * A device that somebody uses is not taken away when the daemon stops: it waits for a server, as after
  * a crash, and only after device_dead_timeout its requests fail. */
 #ifndef SUREFOOTD_DEVICE_H
@@ -54,6 +60,8 @@ struct device {
   struct probe_result connection; /* fd: ours of the connection that the kernel has; -1: none */
   struct job *job;
   sd_event_source *timer;
+  sd_event_source *hang_up; /* of the connection */
+  bool offer_again;         /* when the job is done: the kernel may have said yes too early */
   struct backoff backoff;
   bool lets_go; /* its connection was ended by us, and the kernel has not said yet that it knows */
   unsigned stop_tries;
@@ -73,8 +81,10 @@ void device_no_connection(struct device *device, const char *why);
 void device_server_gone(struct device *device);
 /* The volume has grown: a connection has the size of its beginning, so a new one is needed. */
 void device_grown(struct device *device);
-/* The kernel says that it has lost its connection. */
+/* The kernel says that it has lost its connection, or one that it had before. */
 void device_link_dead(struct device *device);
+/* Looks whether the kernel still has it; now and then, while the volume serves. */
+void device_look(struct device *device);
 
 /* Detaches it, unless somebody uses it; stopped comes in any case, maybe from inside. */
 void device_stop(struct device *device);
@@ -83,6 +93,9 @@ void device_after_stop(struct device *device);
 /* Attached, and to this volume. */
 bool device_is_ours(const struct device *device);
 bool device_in_use(const struct device *device, char *why, size_t size);
+
+/* The folder where the kernel shows block devices; a test has one of its own. */
+extern const char *device_sysfs;
 
 /* NULL: it has none. */
 json_t *device_describe(const struct device *device);

@@ -76,8 +76,7 @@ fill(struct nl_msg *message, int command, const struct netlink_device *device) {
     if (r == 0)
       r = nla_put_u64(message, NBD_ATTR_CLIENT_FLAGS, 0);
   }
-  /* The volume may have grown since. */
-  if (r == 0 && command == NBD_CMD_RECONFIGURE && device->fd >= 0)
+  if (r == 0 && command == NBD_CMD_RECONFIGURE && device->size_bytes > 0)
     r = nla_put_u64(message, NBD_ATTR_SIZE_BYTES, device->size_bytes);
   if (r == 0 && command != NBD_CMD_DISCONNECT) {
     r = nla_put_u64(message, NBD_ATTR_TIMEOUT, device->timeout_s);
@@ -120,13 +119,23 @@ netlink_connect(const struct netlink_device *device) {
 
 int
 netlink_reconnect(const struct netlink_device *device) {
-  return run(NBD_CMD_RECONFIGURE, device);
+  struct netlink_device part = *device;
+  part.size_bytes = 0;
+  int r = run(NBD_CMD_RECONFIGURE, &part);
+  if (r < 0)
+    return r;
+  /* The volume may have grown.  In a message of its own: newer kernels drain the queue to change the size,
+   * and what is in flight needs the connection for that. */
+  part.size_bytes = device->size_bytes;
+  part.fd = -1;
+  return run(NBD_CMD_RECONFIGURE, &part);
 }
 
 int
 netlink_set_timeouts(const struct netlink_device *device) {
   struct netlink_device only = *device;
   only.fd = -1;
+  only.size_bytes = 0;
   return run(NBD_CMD_RECONFIGURE, &only);
 }
 

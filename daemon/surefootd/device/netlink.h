@@ -19,8 +19,8 @@ struct netlink_device {
 };
 
 int netlink_connect(const struct netlink_device *device);
-/* A connection for a device that has lost its own.  While it has not, the kernel says yes and does
- * nothing. */
+/* A connection for a device that has lost its own, then the size.  While it has not, the kernel says yes and
+ * keeps the connection that it has: to offer the one that it has already is nothing to it. */
 int netlink_reconnect(const struct netlink_device *device);
 /* Only its timeouts. */
 int netlink_set_timeouts(const struct netlink_device *device);

@@ -171,6 +171,7 @@ on_health(void *ctx, int error, json_t *reply) {
   }
   end_silent(volume);
   attach_give(volume);
+  device_look(&volume->device);
   if (!volume->feed)
     feed_open(volume);
   plan_health(volume, (error ? SILENT_PAUSE_S : HEALTH_S) * SECOND_US);
