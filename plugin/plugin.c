@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -14,6 +15,7 @@
 #include <surefoot/serve.h>
 
 #include "errors.h"
+#include "exposure.h"
 #include "params.h"
 #include "report.h"
 
@@ -125,10 +127,31 @@ surefoot_unload(void) {
 
 /* ---- a connection ---- */
 
+/* Once for each server: a client that comes again and again is not news.  What nbdkit listens on, and
+ * whether with TLS, it does not tell before somebody has connected. */
+static void
+warn_of_exposure(void) {
+  static atomic_bool warned;
+  struct sockaddr_storage peer;
+  socklen_t len = sizeof peer;
+  char name[SF_EXPOSED_NAME_MAX], line[256];
+
+  if (warned || nbdkit_is_tls() != 0 || nbdkit_peer_name((struct sockaddr *) &peer, &len) == -1 ||
+      !sf_exposed((struct sockaddr *) &peer, name) || atomic_exchange(&warned, true))
+    return;
+  snprintf(
+      line, sizeof line,
+      "warning: %s is connected by TCP without TLS: the network between can read and change the "
+      "data; serve a Unix socket (-U SOCKET), or TCP with --tls=require",
+      name);
+  sf_report_log(NULL, line);
+}
+
 static void *
 surefoot_open(int readonly) {
   struct sf_serve_client *client;
 
+  warn_of_exposure();
   if (sf_serve_client_open(serve, &client) == 0)
     return client;
   nbdkit_error("%s: no memory for another connection", config.name);

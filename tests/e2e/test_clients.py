@@ -3,6 +3,7 @@ Clients hang up in the middle of a stall, are killed in the middle of a load, co
 
 import os
 import socket
+import subprocess
 import threading
 
 import nbd
@@ -15,7 +16,66 @@ def threads_of(server):
     return len(os.listdir(f"/proc/{server.process.pid}/task"))
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+def address_of_this_machine():
+    """An IPv4 address that is not loopback; None if there is none."""
+    shown = subprocess.run(["ip", "-o", "-4", "address", "show", "scope", "global"], text=True,
+                           stdout=subprocess.PIPE).stdout.split()
+    return next((shown[i + 1].split("/")[0] for i, word in enumerate(shown) if word == "inet"), None)
+
+
 class Clients(VolumeTest):
+    def test_tcp_without_tls(self):
+        """Proves that a client from elsewhere, by TCP and without TLS, is warned of, once; and that
+        loopback, and TLS, are not."""
+        address = address_of_this_machine()
+        if not address:
+            self.skipTest("this machine has no address but loopback")
+        psk = self.rig.folder / "psk"
+        psk.write_text("alice:" + "5a" * 32 + "\n")
+        psk.chmod(0o600)
+        volume, server = self.served([FileLeg(self.rig, "a")])
+        server.stop()
+        port = free_port()
+        at = server.command.index("-U")
+        server.command[at:at + 2] = ["-p", str(port), "--tls=on", f"--tls-psk={psk}"]
+        server.launch()
+
+        def connect(host, tls=False):
+            handle = nbd.NBD()
+            if tls:
+                handle.set_tls(nbd.TLS_REQUIRE)
+                handle.set_tls_username("alice")
+                handle.set_tls_psk_file(str(psk))
+            handle.connect_tcp(host, str(port))
+            server.handles.append(handle)
+            handle.pread(4096, 0)
+            return True
+
+        def connected():
+            try:
+                return connect("127.0.0.1")
+            except nbd.Error:
+                return False
+
+        def warnings():
+            return [line for line in server.log().splitlines() if "without TLS" in line]
+
+        self.rig.wait_until(connected, "nbdkit", process=server.process)
+        connect(address, tls=True)
+        self.assertEqual([], warnings())
+        connect(address)
+        connect(address)
+        (line,) = warnings()
+        self.assertIn(address, line)
+        self.assertIn("--tls=require", line)
+        server.stop()
+
     def test_one_hangs_up_in_a_stall(self):
         """Proves that a client which waits for two legs that hang, and hangs up, leaves nothing
         behind: its threads end, others are served, and once the legs are back its block is one
