@@ -151,6 +151,58 @@ class Docs(unittest.TestCase):
         told = re.search(r"`\./run test PART` runs one part \(([^)]*)\)", (ROOT / "README.md").read_text())
         self.assertEqual(runs, told[1].split(", "))
 
+    def test_lines_of_the_readme(self):
+        """The file of the ten lines is right, and so is what becomes of it as a service."""
+        if not (BIN / "surefootd").exists():
+            self.skipTest("surefootd is not built")
+        text = (ROOT / "README.md").read_text()
+        made = re.search(r"cat > (\S+)/(\S+) <<END\n(.*?)\n    END\n", text, re.S)
+        change = re.search(r"^    sed -i '(.*)' \S+/volumes\.d/" + re.escape(made[2]) + "$", text, re.M)
+        with tempfile.TemporaryDirectory() as folder:
+            conf = Path(folder) / "volumes" / made[2]
+            conf.parent.mkdir()
+            conf.write_text(re.sub(r"(?m)^    ", "", made[3]) + "\n")
+            settings = Path(folder) / "surefoot.conf"
+            settings.write_text(f"[daemon]\nvolumes = {conf.parent}\nruntime = {folder}\n")
+            for expression in ("", change[1]):
+                output("sed", "-i", expression, conf)
+                result = subprocess.run([BIN / "surefootd", "--check", "-c", settings], text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+                self.assertEqual(0, result.returncode, result.stdout + conf.read_text())
+            self.assertIn("device = /dev/nbd0", conf.read_text())
+            self.assertNotIn("control", conf.read_text())
+
+    def test_files_that_are_named(self):
+        """Every file of the repository that README and docs name in backquotes is there."""
+        for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+            for name in re.findall(r"`((?:docs|engine|include|plugin|daemon|conf|tests|cmake)/[\w./-]+)`",
+                                   page.read_text()):
+                self.assertTrue((ROOT / name).exists(), f"{page.name} names {name}")
+
+    def test_layers(self):
+        """A folder includes what ARCHITECTURE.md lets it use, and every folder is in that table."""
+        text = (ROOT / "docs/ARCHITECTURE.md").read_text()
+        allowed = {folder: set(re.findall(r"\w+", uses)) for folder, uses in
+                   re.findall(r"^\| `([\w/]+)` \|[^|]*\|([^|]*)\|$", text, re.M)}
+        parts = {path.name for path in (ROOT / "engine").iterdir() if path.is_dir()}
+        folders = {f"engine/{part}" for part in parts}
+        folders |= {"plugin", "daemon/surefootctl", "daemon/surefootd"}
+        self.assertEqual(folders, set(allowed))
+        for folder, uses in allowed.items():
+            for source in sorted((ROOT / folder).rglob("*.[ch]")):
+                for name in re.findall(r'#include [<"]([\w/]+)\.h[>"]', source.read_text()):
+                    part, _, header = name.partition("/")
+                    if part == "surefoot":
+                        part = "legs" if header == "legfile" else header
+                    if part in parts and f"engine/{part}" != folder:
+                        self.assertIn(part, uses, f"{source.relative_to(ROOT)} includes {name}.h: not "
+                                                  "in the table of docs/ARCHITECTURE.md")
+
+    def test_pages_are_installed(self):
+        listed = re.search(r"set \(pages ([^)]*)\)", (MAN / "CMakeLists.txt").read_text())[1].split()
+        self.assertEqual({page.stem for page in MAN.glob("*.pod")},
+                         {re.sub(r"\.\d$", "", page) for page in listed})
+
     def test_daemon(self):
         daemon = BIN / "surefootd"
         if not daemon.exists():

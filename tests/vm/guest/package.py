@@ -34,7 +34,7 @@ def test():
     assert os.stat("/run/surefoot").st_mode & 0o7777 == 0o750
     say("installed, enabled, running")
 
-    # The lines of README.md, "As a service".
+    # The lines of surefoot(7) and of README.md, "As a service".
     write_conf(CONF, leg, device="/dev/nbd0", control="/run/surefoot/volumes/vol0.ctl")
     ctl("create", CONF, "--size", "64M")
     run("systemctl", "restart", "surefootd")
