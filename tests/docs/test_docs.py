@@ -43,6 +43,38 @@ def leg_keys():
                       "[volume]\nname = x\n[leg a]\nnosuch = 1\n")
 
 
+def refusal(text):
+    """What the program says of a volume's file; it is said of the first mistake only."""
+    with tempfile.TemporaryDirectory() as folder:
+        conf = Path(folder) / "test.conf"
+        conf.write_text(text)
+        return output(BIN / "surefootctl", "check", conf)
+
+
+def refusal_of(key, value, of_leg=False):
+    leg = "[leg a]\npath = /nowhere/a\n"
+    line = f"{key} = {value}\n"
+    return refusal("[volume]\nname = x\n" + (leg + line if of_leg else line + leg))
+
+
+def bounds(key, of_leg):
+    """The least and the most that the program takes, as it says them."""
+    said = [refusal_of(key, value, of_leg) for value in ("0", "1ns", "9" * 15, "999999999s")]
+    return {bound for line in said for bound in re.findall(r"at (?:least|most) (\w+)", line)}
+
+
+def complete(*words):
+    """What bash completes the last of these words to."""
+    script = (f'_init_completion() {{ words=("$@"); }}; complete() {{ :; }}; compopt() {{ :; }}\n'
+              f'. {ROOT}/conf/surefootctl.bash-completion\n'
+              '_init_completion() { words=("${given[@]}"); cword=$((${#words[@]} - 1));'
+              ' cur=${words[cword]}; prev=${words[cword - 1]}; }\n'
+              'given=("$@"); _surefootctl; printf "%s\\n" "${COMPREPLY[@]}"')
+    result = subprocess.run(["bash", "-c", script, "bash", *words], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, timeout=20)
+    return result.stdout.split()
+
+
 def commands():
     """name -> its usage, of surefootctl."""
     found = re.findall(r"^  ([a-z]+) +(.*)$", output(BIN / "surefootctl", "--help"), re.M)
@@ -122,6 +154,39 @@ class Docs(unittest.TestCase):
         for name, _ in live_keys():
             item = re.search(rf"^=item [^\n]*B<{name}>.*?\n\n(.*?)\n\n", page, re.M | re.S)
             self.assertTrue(item[1].startswith("I<live>"), f"{name} is live")
+
+    def item(self, page, key):
+        found = re.search(rf"^=item [^\n]*B<{key}>.*?(?=^=(?:item|back))", self.page(page), re.M | re.S)
+        # Keys that share a text stand in one item.
+        return found[0]
+
+    def test_bounds_of_values(self):
+        """The page tells the least and the most of every number, as the program has them."""
+        numbers = 0
+        for of_leg, keys in ((False, volume_keys()), (True, leg_keys())):
+            for key in keys:
+                for bound in bounds(key, of_leg):
+                    numbers += 1
+                    self.assertIn(f"C<{bound}>", self.item("surefoot-volume", key), key)
+        self.assertGreaterEqual(numbers, 25)
+
+    def test_lengths_of_names(self):
+        page = self.page("surefoot-volume")
+        volume = re.search(r"1 to (\d+) of", refusal(f"[volume]\nname = {'n' * 100}\n"))[1]
+        leg = re.search(r"1 to (\d+) of", refusal(f"[volume]\nname = x\n[leg {'n' * 100}]\n"))[1]
+        self.assertIn(f"at most {volume} of", self.item("surefoot-volume", "name"))
+        self.assertRegex(page, rf"the name has at most {leg} of")
+        self.assertIn(f"NAME has at most {leg} of", self.page("surefootctl"))
+
+    def test_completion_of_values(self):
+        """Every word that a key takes, and no key without a value."""
+        words = re.search(r'is neither (\w+) nor (\w+)', refusal_of("on_too_few", "x"))
+        self.assertEqual({f"on_too_few={word}" for word in words.groups()},
+                         set(complete("surefootctl", "set", "vol0", "on_too_few=")))
+        self.assertEqual(["on_too_few=suspend"], complete("surefootctl", "set", "vol0", "on_too_few=s"))
+        self.assertEqual({f"{name}=" for name, leg in live_keys() if not leg},
+                         set(complete("surefootctl", "set", "vol0", "")))
+        self.assertEqual(set(commands()), set(complete("surefootctl", "")))
 
     def test_example_of_a_volume(self):
         text = (ROOT / "conf/vol0.conf").read_text()
