@@ -24,6 +24,7 @@ enum {
   AT_FLAGS = 120,
   AT_END_OF_FLAGS = 121,
   AT_REMOVED = 122,
+  AT_LOST = 124,
   AT_TERM = 128,
   AT_CHANGE = 136,
   AT_CLAIM = 144,
@@ -78,6 +79,8 @@ walk_record(struct sf_le *le, struct sf_superblock *sb) {
   sf_le_expect(le, AT_END_OF_FLAGS);
   sf_le_zeros_until(le, AT_REMOVED);
   sf_le_u16(le, &sb->removed);
+  sf_le_expect(le, AT_LOST);
+  sf_le_u16(le, &sb->lost);
   sf_le_zeros_until(le, AT_TERM);
   sf_le_u64(le, &record->term);
   sf_le_expect(le, AT_CHANGE);
@@ -164,7 +167,8 @@ static bool
 identity_is_possible(const struct sf_superblock *sb) {
   if (sb->legs > SF_LEGS_MAX || sb->leg_index >= sb->legs) /* so there is one leg at least */
     return false;
-  if (sb->removed >> sb->legs != 0 || (sb->removed >> sb->leg_index & 1))
+  if (sb->lost >> sb->legs != 0 || sb->removed >> sb->legs != 0 ||
+      (sb->removed >> sb->leg_index & 1))
     return false;
   if (!uuid_is_set(&sb->volume) || !name_is_possible(sb->volume_name, sizeof sb->volume_name))
     return false;
@@ -302,7 +306,7 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
     return -EBADMSG;
   if (frame.version == 0 || !is_possible(&found) || !numbers_are_possible(&found))
     return -EUCLEAN;
-  if (frame.version == 1 && found.removed != 0) /* reserved there */
+  if (frame.version == 1 && (found.removed != 0 || found.lost != 0)) /* reserved there */
     return -EUCLEAN;
 
   /* One superblock has one page: this refuses whatever no field shows, that is unknown flags, and

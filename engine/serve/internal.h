@@ -28,7 +28,8 @@ struct serve_leg {
   struct sf_leg_file file;
   struct sf_leg_found found;
   struct sf_tio_device *device;
-  int no_submitter; /* why it has none, as it was told the last time */
+  int no_submitter;       /* why it has none, as it was told the last time */
+  struct serve_leg *left; /* what it had before it was opened anew, until that is let go; or NULL */
   pthread_t opener;
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
   atomic_bool opener_ended; /* joining it will not wait */
@@ -155,6 +156,7 @@ void keeper_wake(struct sf_serve *serve);
 
 /* legs.c: the host functions that open and close legs, and the threads that do it */
 int serve_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank);
+int serve_reopen_leg(void *ctx, unsigned leg);
 void serve_close_leg(void *ctx, unsigned leg);
 int serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name);
 /* Pages of the leg's metadata that could not be read. */

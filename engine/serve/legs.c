@@ -11,6 +11,7 @@ struct opening {
   struct sf_serve *serve;
   unsigned leg;
   enum sf_leg_blank blank;
+  struct serve_leg *beside; /* opened beside the device in use: what is opened; else NULL */
 };
 
 static const char *
@@ -81,9 +82,8 @@ is_of(const struct sf_superblock *sb, const struct sf_superblock *volume, unsign
 
 /* The volume leaves the leg's uuid and path alone meanwhile. */
 static int
-open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank,
+open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, struct serve_leg *leg,
            char error[SF_CONFIG_ERROR_MAX]) {
-  struct serve_leg *leg = &serve->leg[index];
   struct sf_superblock now, *base = &now;
   char path[PATH_MAX], why[SF_CONFIG_ERROR_MAX];
   uint64_t needs;
@@ -124,6 +124,21 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank,
   return r;
 }
 
+/* What the leg had before stays open until it has let go of its requests. */
+static int
+let_go_of_left(struct sf_serve *serve, struct serve_leg *leg) {
+  int r;
+
+  if (leg->left == NULL)
+    return 0;
+  r = serve_let_go(serve, leg->left);
+  if (r < 0)
+    return r;
+  free(leg->left);
+  leg->left = NULL;
+  return 0;
+}
+
 static void *
 opener(void *arg) {
   struct opening *opening = arg;
@@ -135,9 +150,11 @@ opener(void *arg) {
   int r;
 
   free(opening);
-  r = serve_let_go(serve, leg);
+  r = let_go_of_left(serve, leg);
   if (r == 0)
-    r = open_again(serve, index, blank, error);
+    r = serve_let_go(serve, leg);
+  if (r == 0)
+    r = open_again(serve, index, blank, leg, error);
   if (atomic_load(&serve->quit)) {
     r = -ESHUTDOWN;
     error[0] = '\0';
@@ -149,29 +166,116 @@ opener(void *arg) {
   return NULL;
 }
 
+static void
+swap(struct sf_serve *serve, struct serve_leg *leg, struct serve_leg *fresh) {
+  const struct serve_leg old = *leg;
+
+  pthread_mutex_lock(&serve->lock); /* the file's number is looked at by the search for holes */
+  leg->file = fresh->file;
+  leg->found = fresh->found;
+  leg->device = fresh->device;
+  leg->no_submitter = fresh->no_submitter;
+  fresh->file = old.file;
+  fresh->device = old.device;
+  pthread_mutex_unlock(&serve->lock);
+}
+
+/* The device in use answers nothing but errors.  It is let go of only when the volume has taken the other
+ * one: a file that was deleted meanwhile is nowhere else. */
+static void *
+reopener(void *arg) {
+  struct opening *opening = arg;
+  struct sf_serve *serve = opening->serve;
+  struct serve_leg *leg = &serve->leg[opening->leg], *fresh = opening->beside;
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  int r = let_go_of_left(serve, leg);
+
+  if (r == 0)
+    r = open_again(serve, opening->leg, SF_BLANK_NOT, fresh, error);
+  if (atomic_load(&serve->quit)) {
+    r = -ESHUTDOWN;
+    error[0] = '\0';
+  }
+  r = sf_volume_leg_opened(serve->volume, opening->leg, r == 0 ? fresh->device : NULL,
+                           &fresh->found.sb, fresh->file.bytes, r, error[0] != '\0' ? error : NULL,
+                           sf_tio_now());
+  if (r == 0) {
+    serve_log(serve, "leg %s: its device was dead and is opened anew",
+              serve->config.leg[opening->leg].name);
+    swap(serve, leg, fresh);
+  }
+  if (leg->left == NULL) {
+    leg->left = fresh;
+    (void) let_go_of_left(serve, leg); /* else the next opening does, or the end */
+  }
+  free(opening);
+  atomic_store(&leg->opener_ended, true);
+  return NULL;
+}
+
+static int
+start_opener(struct serve_leg *leg, struct opening *opening, void *(*run)(void *) ) {
+  atomic_store(&leg->opener_ended, false);
+  if (pthread_create(&leg->opener, NULL, run, opening) != 0)
+    return -EAGAIN;
+  leg->opener_started = true;
+  return 0;
+}
+
+static int
+join_opener(struct serve_leg *leg) {
+  if (!leg->opener_started)
+    return 0;
+  if (!atomic_load(&leg->opener_ended))
+    return -EBUSY;
+  pthread_join(leg->opener, NULL); /* it has told its result already */
+  leg->opener_started = false;
+  return 0;
+}
+
 int
 serve_open_leg(void *ctx, unsigned index, enum sf_leg_blank blank) {
   struct sf_serve *serve = ctx;
   struct serve_leg *leg = &serve->leg[index];
   struct opening *opening;
+  int r = join_opener(leg);
 
-  if (leg->opener_started) {
-    if (!atomic_load(&leg->opener_ended))
-      return -EBUSY;
-    pthread_join(leg->opener, NULL); /* it has told its result already */
-    leg->opener_started = false;
-  }
+  if (r < 0)
+    return r;
   opening = malloc(sizeof *opening);
   if (opening == NULL)
     return -ENOMEM;
   *opening = (struct opening){.serve = serve, .leg = index, .blank = blank};
-  atomic_store(&leg->opener_ended, false);
-  if (pthread_create(&leg->opener, NULL, opener, opening) != 0) {
+  r = start_opener(leg, opening, opener);
+  if (r < 0)
     free(opening);
-    return -EAGAIN;
+  return r;
+}
+
+int
+serve_reopen_leg(void *ctx, unsigned index) {
+  struct sf_serve *serve = ctx;
+  struct serve_leg *leg = &serve->leg[index];
+  struct opening *opening;
+  int r = join_opener(leg);
+
+  if (r < 0)
+    return r;
+  opening = malloc(sizeof *opening);
+  if (opening == NULL)
+    return -ENOMEM;
+  *opening = (struct opening){.serve = serve, .leg = index, .beside = calloc(1, sizeof *leg)};
+  r = -ENOMEM;
+  if (opening->beside != NULL) {
+    opening->beside->file.fd = -1;
+    opening->beside->no_submitter = leg->no_submitter;
+    r = start_opener(leg, opening, reopener);
   }
-  leg->opener_started = true;
-  return 0;
+  if (r < 0) {
+    free(opening->beside);
+    free(opening);
+  }
+  return r;
 }
 
 /* The next opening lets go of the old file first: close(2) can hang too. */
@@ -183,13 +287,12 @@ int
 serve_join_openers(struct sf_serve *serve) {
   for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     struct serve_leg *leg = &serve->leg[i];
+    int r = join_opener(leg);
 
-    if (!leg->opener_started)
-      continue;
-    if (!atomic_load(&leg->opener_ended))
-      return -EBUSY;
-    pthread_join(leg->opener, NULL);
-    leg->opener_started = false;
+    if (r == 0)
+      r = let_go_of_left(serve, leg);
+    if (r < 0)
+      return r;
   }
   return 0;
 }

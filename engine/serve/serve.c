@@ -125,6 +125,9 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   case SF_EVENT_CHANGE_FAILED:
     serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
     break;
+  case SF_EVENT_LEG_TROUBLE:
+    serve_log(serve, "leg %s: cannot be spared, and fails: %s", event->leg_name, event->reason);
+    break;
   case SF_EVENT_KINDS:
     break;
   }
@@ -341,6 +344,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .buffer_put = host_buffer_put,
       .timer = host_timer,
       .open_leg = serve_open_leg,
+      .reopen_leg = serve_reopen_leg,
       .close_leg = serve_close_leg,
       .event = host_event,
       .trace = serve->options.trace == NULL ? NULL : host_trace,

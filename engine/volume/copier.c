@@ -116,6 +116,14 @@ extent_length(const struct sf_volume *v, uint64_t extent) {
   return left < v->extent_bytes ? left : v->extent_bytes;
 }
 
+/* What becomes of the extent is decided in the set. */
+static void
+stale_outside(struct sf_volume *v, uint64_t extent) {
+  for (unsigned i = 0; i < v->legs; i++)
+    if (!(volume_serving(v) & legbit(i)))
+      sf_map_set(&v->leg[i].stale, extent);
+}
+
 static void
 begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool converge, unsigned leg) {
   c->active = true;
@@ -129,9 +137,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   memset(c->piece, PIECE_TO_COME, c->pieces);
   if (!converge)
     return;
-  for (unsigned i = 0; i < v->legs; i++)
-    if (!(volume_serving(v) & legbit(i)))
-      sf_map_set(&v->leg[i].stale, extent);
+  stale_outside(v, extent);
   /* Writes there pass a newcomer by from now on, so no answer may need it. */
   if (v->joining >= 0)
     join_abandon(v);
@@ -306,7 +312,8 @@ converged(struct sf_volume *v) {
     copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
   else
     for (uint64_t e = sf_map_next(good, 0); e < v->extents; e = sf_map_next(good, e + 1))
-      sf_map_clear(&v->unconverged, e);
+      if (sf_map_clear(&v->unconverged, e))
+        flush_failure_converged(v, e);
   sf_map_zero(good);
   if (v->parked != NULL && copier->flush.error == 0)
     volume_release_parked(v);
@@ -330,6 +337,43 @@ should_flush(const struct sf_volume *v) {
     return false;
   return copier->copied.set >= CONVERGE_BATCH || v->parked != NULL ||
          (copier->copied.set == v->unconverged.set && converging(v) == 0);
+}
+
+/* Into maps.busy: where a write runs, one that was given up on included.  It may land behind a flush. */
+static void
+find_written(struct sf_volume *v) {
+  sf_map_zero(&v->maps.busy);
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->kind == OP_WRITE || op->kind == OP_ZERO || op->writing != 0)
+      sf_map_set_range(&v->maps.busy, extent_of(v, op->offset),
+                       extent_of(v, op->offset + op->length - 1));
+  }
+}
+
+/* One leg has nothing to be compared with: what it holds is what the others will be given.  It only has to
+ * be stable (reading 10), and that takes more than a flush where one has failed. */
+static void
+converge_alone(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  bool any = false;
+
+  if (legcount(v->needs) != 1 || v->promoting >= 0 || v->now_ns < copier->issue_at_ns ||
+      copier->copied.set + copier->flushing_copied.set == v->unconverged.set)
+    return;
+  find_written(v);
+  for (uint64_t e = sf_map_next(&v->unconverged, 0); e < v->extents;
+       e = sf_map_next(&v->unconverged, e + 1)) {
+    if (!must_be_copied(v, e) || sf_map_test(&v->maps.busy, e) ||
+        flush_failure_unsure(v, e << v->extent_shift, 1) != 0)
+      continue;
+    stale_outside(v, e);
+    sf_map_set(&copier->copied, e);
+    any = true;
+  }
+  if (any && v->joining >= 0)
+    join_abandon(v);
 }
 
 /* False: nothing to copy now. */
@@ -417,6 +461,7 @@ copier_settle(struct sf_volume *v) {
       end_extent(v, c);
   if (v->phase != PHASE_SERVING || !has_work(v))
     return;
+  converge_alone(v);
   if (should_flush(v))
     flush_copied(v);
   adapt(v);

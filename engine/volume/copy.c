@@ -34,7 +34,7 @@ copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
 enum copy_end {
   COPY_DONE,
   COPY_FAILED, /* the extent stays as it is */
-  COPY_LATER,  /* no buffer: this piece again, when others have put theirs */
+  COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
 };
 
 static void
@@ -76,11 +76,11 @@ copy_end(struct sf_op *op, enum copy_end how) {
 }
 
 static int
-choose_source(const struct sf_volume *v) {
-  legset serving = volume_serving(v);
+choose_source(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
   int source = -1;
 
-  EACH_LEG(leg, serving) {
+  EACH_LEG(leg, volume_sources(v, op->offset, op->length)) {
     if (source < 0 || (v->leg[source].avoid && !v->leg[leg].avoid))
       source = (int) leg;
   }
@@ -127,20 +127,24 @@ copy_run(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
   legset from;
-  int source = choose_source(v);
+  int source = choose_source(op);
 
   if (copy->sm.state != COPY_WAITING)
     return;
   op->retry = false;
   copy->targets = copy->of->converge ? volume_serving(v) : legbit(copy->of->leg);
-  if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
-      op_is_in_the_way(op)) {
+  if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0) {
     copy_end(op, COPY_FAILED);
+    return;
+  }
+  if (op_is_in_the_way(op)) {
+    copy_end(op, COPY_LATER);
     return;
   }
   copy->source = source;
   copy->targets &= (legset) ~legbit((unsigned) source);
   copy->differ = copy->unread = copy->run = 0;
+  copy->rewrite = copy->of->converge ? flush_failure_unsure(v, op->offset, op->length) : 0;
   copy->reading = 0;
   from = legbit((unsigned) source) | (copy->of->converge ? copy->targets : 0);
   EACH_LEG(leg, from) {
@@ -173,7 +177,7 @@ differ_at(const struct sf_volume *v, const struct copy *copy, legset legs, uint6
   legset set = 0;
 
   EACH_LEG(leg, legs)
-    if ((copy->unread & legbit(leg)) ||
+    if (((copy->unread | copy->rewrite) & legbit(leg)) ||
         memcmp((const uint8_t *) copy->buffer[leg]->data + at, good, v->block_bytes) != 0)
       set |= legbit(leg);
   return set;
@@ -261,7 +265,7 @@ start_writing(struct sf_op *op) {
 
   copy->written = 0;
   copy->run = 0;
-  copy->differ |= op->ok & copy->targets;
+  copy->differ |= (op->ok & copy->targets) | (copy->rewrite & legbit((unsigned) copy->source));
   op->ok |= legbit((unsigned) copy->source);
   copy_move(op->volume, copy, COPY_WRITING);
   go_on_writing(op);
@@ -302,6 +306,10 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
         copy_end(op, COPY_FAILED);
         return;
       }
+      if (good & volume_sources(v, op->offset, op->length))
+        good &= volume_sources(v, op->offset, op->length);
+      else
+        flush_failure_spread(v, copy->of->extent);
       copy->source = __builtin_ctz(good);
       copy->targets &= (legset) ~legbit((unsigned) copy->source);
     }

@@ -48,15 +48,10 @@ send(struct sf_volume *v, struct sf_op *op) {
     struct leg *leg = &v->leg[index];
     legset bit = legbit(index);
 
-    if (!(whom(v, op) & bit) || leg->flush_failed) {
+    if (!(whom(v, op) & bit)) {
       op->unsent &= (legset) ~bit;
       op->pending &= (legset) ~bit;
       op->overdue &= (legset) ~bit;
-      if (leg->flush_failed) {
-        op->sent |= bit;
-        op->failed |= bit;
-        op->error = -EIO;
-      }
       v->dirty = true;
     } else if (leg->flushes > 0) {
       if (leg->flush_late && !(op->overdue & bit)) {
@@ -137,10 +132,9 @@ flush_leg_failed(struct sf_op *op, unsigned index) {
   sf_map_zero(&leg->settling);
 }
 
-/* Its own completion has come.  A failure that comes after the flush was answered, or given up on,
- * is one all the same: nothing that this leg has not flushed counts as stable there (R9). */
+/* Its own completion has come. */
 void
-flush_ended(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
+flush_ended(struct sf_op *op, unsigned index) {
   struct sf_volume *v = op->volume;
   struct leg *leg = &v->leg[index];
 
@@ -148,14 +142,76 @@ flush_ended(struct sf_op *op, unsigned index, const struct sf_tio_event *event) 
   if (--leg->flushes == 0)
     leg->flush_late = false;
   v->dirty = true;
-  if (event->error == 0 || event->error == -ECANCELED ||
-      (op->sm.state == OP_RUNNING && !event->late))
-    return;
-  if (volume_serving(v) & legbit(index))
-    leg->flush_failed = true;
-  else
-    leg_fall_back(v, index, leg_state_for(event->error), "a flush failed");
 }
+
+/* ---- beside writes with FUA ---- */
+
+/* One that was submitted before the answer came may have failed already, unheard, and have taken with it what
+ * this flush was to make stable: then the disk had nothing left to flush, and says that all is well. */
+bool
+flush_waits_for_fua(struct sf_op *op, unsigned index) {
+  struct leg *leg = &op->volume->leg[index];
+
+  if (op->sm.state != OP_RUNNING || leg->fua_running == 0 || leg->flush_op != op)
+    return false;
+  leg->flush_waiting = op;
+  leg->flush_waits = leg->fua_running;
+  leg->flush_waits_seq = op->volume->io_seq;
+  leg->flush_waits_until_ns =
+      op->volume->now_ns + sf_config_timeout(&op->volume->config, index, SF_WRITE_KIND);
+  return true;
+}
+
+static void
+went_well(struct sf_op *op, unsigned index) {
+  legset bit = legbit(index);
+
+  op->pending &= (legset) ~bit;
+  op->overdue &= (legset) ~bit;
+  op->ok |= bit;
+  flush_leg_ok(op, index);
+}
+
+void
+flush_fua_ended(struct sf_volume *v, unsigned index, uint64_t seq) {
+  struct leg *leg = &v->leg[index];
+  struct sf_op *op = leg->flush_waiting;
+
+  SF_MUST(leg->fua_running > 0);
+  leg->fua_running--;
+  if (op == NULL || seq > leg->flush_waits_seq || --leg->flush_waits > 0)
+    return;
+  leg->flush_waiting = NULL;
+  went_well(op, index);
+  v->dirty = true; /* and so it is reviewed */
+}
+
+/* What has not been heard of for so long still runs: it cannot have failed before this flush. */
+void
+flush_tick(struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++) {
+    struct sf_op *op = v->leg[i].flush_waiting;
+
+    if (op == NULL || v->now_ns < v->leg[i].flush_waits_until_ns)
+      continue;
+    v->leg[i].flush_waiting = NULL;
+    went_well(op, i);
+    v->dirty = true;
+  }
+}
+
+void
+flush_stops_waiting(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (leg->flush_waiting == NULL)
+    return;
+  leg->flush_waiting->pending &= (legset) ~legbit(index);
+  leg->flush_waiting = NULL;
+  v->dirty = true;
+}
+
+/* ---- given up ---- */
 
 /* Who shares it goes on waiting for it. */
 void
@@ -174,20 +230,155 @@ flush_give_up(struct sf_op *op) {
   request->done(request);
 }
 
-void
-flush_answered(struct sf_op *op, int error) {
-  struct sf_volume *v = op->volume;
-  struct sf_request *request = op->followers, *next;
+/* ---- answers ---- */
 
-  SF_MUST(v->flush_leader == op);
+static void
+count_answer(struct sf_volume *v, int error) {
+  v->flushes++;
+  v->errors += error != 0;
+  if (error == 0)
+    v->failed = false;
+  else if (error != -ESHUTDOWN)
+    v->failed = true;
+}
+
+/* error 0 or -errno: the clients' answer; HELD: they wait and it is tried again. */
+enum { HELD = 1, AGAIN_MS = 100 };
+
+void
+flush_end(struct sf_op *op, int error, int own_error) {
+  struct sf_volume *v = op->volume;
+  struct sf_request *request = op->request, *next;
+
+  SF_MUST(v->flush_leader == op && request != NULL);
   v->flush_leader = NULL;
-  op->followers = NULL;
+  for (unsigned i = 0; i < v->legs; i++)
+    if (v->leg[i].flush_waiting == op) {
+      v->leg[i].flush_waiting = NULL;
+      flush_leg_failed(op, i); /* what it covers counts with the next one */
+    }
+  v->late_acks += error == 0 && (op->sent & (legset) ~op->ok) != 0 && !request->internal;
+  request->next = op->followers;
+  op->request = op->followers = NULL;
+  op_move(op, OP_DRAINING);
   for (; request != NULL; request = next) {
     next = request->next;
+    if (!request->internal && error == HELD) {
+      request->next = NULL;
+      *v->flush_held_tail = request;
+      v->flush_held_tail = &request->next;
+      continue;
+    }
     if (!request->internal)
-      v->flushes++;
-    request->error = op->few && request->internal ? 0 : error;
+      count_answer(v, error);
+    request->error = request->internal ? own_error : error;
     request->done(request);
   }
   v->dirty = true;
+  op_release(op);
+}
+
+/* What the clients asked for is tried again; it does not stand in the way of flushes of our own, which may be
+ * what brings a leg back. */
+static void
+hold(struct sf_op *op, int own_error) {
+  struct sf_volume *v = op->volume;
+
+  if (v->phase != PHASE_SERVING) {
+    flush_end(op, -ESHUTDOWN, own_error);
+    return;
+  }
+  v->flush_again_ns = v->now_ns + AGAIN_MS * SF_MS;
+  volume_arm(v, v->flush_again_ns);
+  flush_end(op, HELD, own_error);
+}
+
+void
+flush_release(struct sf_volume *v) {
+  if (v->flush_held == NULL || v->now_ns < v->flush_again_ns)
+    return;
+  *v->flush_queue_tail = v->flush_held;
+  v->flush_queue_tail = v->flush_held_tail;
+  v->flush_held = NULL;
+  v->flush_held_tail = &v->flush_held;
+  v->dirty = true;
+}
+
+static bool
+all_heal(const struct sf_volume *v, legset legs) {
+  EACH_LEG(leg, legs) {
+    if (!flush_failure_heals(v, leg))
+      return false;
+  }
+  return true;
+}
+
+/* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself.  One that
+ * it was not sent to, because it is on its way out, must be out first.  Where an earlier flush failed, this
+ * one makes stable what the leg still has, which is what our own flushes are for, and no more. */
+void
+flush_review(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  legset hollow = op->ok & flush_failure_legs(v), need, stuck;
+  int own_error;
+
+  op->ok &= (legset) ~hollow;
+  op->hollow |= hollow;
+  if (hollow != 0)
+    flush_failure_settle(v); /* they leave, if they may */
+  if ((op->overdue | op->failed) != 0)
+    op_judge(op);
+  need = v->needs & op->asked;
+  if ((need & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
+    flush_end(op, 0, 0);
+    return;
+  }
+  if (op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
+      (op->failed & op->passing) != 0) {
+    hold(op, op->error); /* a leg that is well again shows that the other one hangs */
+    return;
+  }
+  if (op->pending != 0 || record_moves_the_set(v))
+    return;
+  own_error = (need & (legset) ~(op->ok | op->hollow)) == 0 ? 0 : op->error != 0 ? op->error : -EIO;
+  stuck = flush_failure_legs(v) & need;
+  if (stuck != 0 ? all_heal(v, stuck) : op_may_wait(op))
+    hold(op, own_error);
+  else
+    flush_end(op, stuck != 0 || op->error == 0 ? -EIO : op->error, own_error);
+}
+
+/* fail_timeout, of each that shares the flush: the others go on waiting. */
+void
+flush_expire(struct sf_volume *v) {
+  struct sf_op *op = v->flush_leader;
+  struct sf_request **link = op == NULL ? NULL : &op->followers, *request;
+
+  if (op == NULL)
+    return;
+  while (*link != NULL) {
+    request = *link;
+    if (request->internal || v->now_ns - volume_asked(request) < v->config.fail_timeout_ns) {
+      link = &request->next;
+      continue;
+    }
+    *link = request->next;
+    count_answer(v, -EIO);
+    request->error = -EIO;
+    request->done(request);
+  }
+  request = op->request;
+  if (request->internal || v->now_ns - volume_asked(request) < v->config.fail_timeout_ns)
+    return;
+  if (op->followers == NULL) {
+    op_fail(op, -EIO);
+    return;
+  }
+  op->request = op->followers;
+  op->followers = op->followers->next;
+  op->asked_ns = volume_asked(op->request);
+  op->started_ns = op->request->since_ns;
+  count_answer(v, -EIO);
+  request->error = -EIO;
+  request->done(request);
 }

@@ -36,20 +36,24 @@ short_leg(const struct sf_volume *v, uint64_t size_bytes) {
 /* ---- memory ---- */
 
 struct of_extents {
-  struct sf_map *map[6 + 3 * SF_LEGS_MAX];
+  struct sf_map *map[7 + 6 * SF_LEGS_MAX];
   unsigned n;
 };
 
 static struct of_extents
 maps_of_extents(struct sf_volume *v) {
   struct of_extents all = {.map = {&v->unconverged, &v->copier.copied, &v->maps.intent,
-                                   &v->maps.touched, &v->maps.idle, &v->copier.flushing_copied},
-                           .n = 6};
+                                   &v->maps.touched, &v->maps.idle, &v->copier.flushing_copied,
+                                   &v->suspect},
+                           .n = 7};
 
   for (unsigned i = 0; i < v->legs; i++) {
     all.map[all.n++] = &v->leg[i].stale;
     all.map[all.n++] = &v->leg[i].unflushed;
     all.map[all.n++] = &v->leg[i].flushing;
+    all.map[all.n++] = &v->leg[i].lost;
+    all.map[all.n++] = &v->leg[i].healing;
+    all.map[all.n++] = &v->leg[i].unsure;
   }
   return all;
 }

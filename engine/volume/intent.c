@@ -57,10 +57,12 @@ find_busy(struct sf_volume *v) {
   sf_map_unite(busy, &v->unconverged);
 }
 
+/* What a failed flush may have lost there keeps its intent too: it is all that a start knows of it. */
 static bool
 is_unflushed(const struct sf_volume *v, uint64_t extent) {
   EACH_LEG(leg, v->latest.in_sync)
-    if (sf_map_test(&v->leg[leg].unflushed, extent) || sf_map_test(&v->leg[leg].flushing, extent))
+    if (sf_map_test(&v->leg[leg].unflushed, extent) || sf_map_test(&v->leg[leg].flushing, extent) ||
+        sf_map_test(&v->leg[leg].lost, extent))
       return true;
   return false;
 }
@@ -165,7 +167,7 @@ intent_stop(struct sf_volume *v) {
   if (v->unconverged.set != 0)
     return false;
   EACH_LEG(leg, v->latest.in_sync)
-    if (v->leg[leg].unflushed.set != 0 || v->leg[leg].flushing.set != 0)
+    if (v->leg[leg].unflushed.set != 0 || v->leg[leg].flushing.set != 0 || v->leg[leg].flush_failed)
       return false;
   leave_stale_what_runs(v);
   for (uint64_t p = 0; p < maps->pages; p++)

@@ -2,6 +2,7 @@
 #ifndef SF_VOLUME_INTERNAL_H
 #define SF_VOLUME_INTERNAL_H
 
+#include <errno.h>
 #include <pthread.h>
 
 #include <surefoot/volume.h>
@@ -46,7 +47,12 @@ struct io {
   uint8_t leg[SF_LEGS_MAX]; /* of each region */
   unsigned regions;
   unsigned running; /* regions whose own completion has not come */
+  bool flushes;     /* it is a flush, or carries one (FUA) */
+  bool fua;         /* the latter */
+  uint64_t seq;     /* of all submissions of the volume */
 };
+
+enum { SF_DROPPED = -EAGAIN }; /* the error of a CANCELED event: a failed flush took it with it */
 
 struct io_args {
   enum sf_tio_op op;
@@ -88,9 +94,6 @@ struct sf_op {
   bool passable;     /* it was suspended once, and copies may pass it while it is */
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
-  /* FLUSH: stable on every leg that an answer needs, and these are fewer than min_legs, as after a forced
-   * start.  No answer for a client; but a leg that joins, which ends that, needs no more than this. */
-  bool few;
   bool checkpoint;   /* FLUSH: of the legs that catch up too */
   bool gated;        /* its intent is not durable yet (R8) */
   uint64_t gated_ns; /* since when; the wait is taken off its legs' timeouts */
@@ -99,8 +102,10 @@ struct sf_op {
   uint64_t started_ns; /* when it came to the volume */
   unsigned blockers;   /* earlier overlapping ops still active */
 
-  legset sent;    /* legs it was ever sent to */
-  legset asked;   /* FLUSH: what an answer needed when it was sent */
+  legset sent;  /* legs it was ever sent to */
+  legset asked; /* FLUSH: what an answer needed when it was sent */
+  legset
+      hollow; /* FLUSH: it went well there, and an earlier one did not: ours only may rely on it */
   legset unsent;  /* FLUSH: an older one still runs there, or there was no slot: sent later */
   legset pending; /* not terminal there yet */
   legset running; /* its own completion has not come there */
@@ -108,7 +113,12 @@ struct sf_op {
   legset overdue; /* pending past the leg's timeout */
   legset failed;  /* terminal with an error */
   int error;      /* of the last of those */
-  legset writing; /* READ, COPY: legs to which this op writes */
+  legset passing; /* failed with an error that passes by itself */
+  /* READ that met errors everywhere: the legs that failed it the time before, since when it is asked now,
+   * and those that answered something else in between: it is this block that is bad there. */
+  legset failed_before, bad;
+  uint64_t round_ns, again_ns; /* not sent again before */
+  legset writing;              /* READ, COPY: legs to which this op writes */
 
   unsigned ios;
   struct io io[SF_LEGS_MAX];
@@ -126,6 +136,7 @@ struct meta {
   bool busy;            /* a superblock write is in flight: at most one per leg */
   bool overdue, failed; /* the one in flight is late; the last one failed */
   uint64_t sent, done;  /* versions of the volume's record */
+  unsigned copies;      /* of the superblock that hold `done` */
   int error;
   uint64_t retry_ns;
   struct sf_superblock image; /* what is being written */
@@ -144,9 +155,23 @@ struct leg {
   struct sf_map unflushed; /* completed there since the last good flush was submitted */
   struct sf_map flushing;  /* covered by the flush in flight */
   struct sf_op *flush_op;
-  unsigned flushes;  /* in the kernel, those given up on included */
-  bool flush_late;   /* one of them is past its timeout */
-  bool flush_failed; /* a failed flush that could not be answered by a demotion: sticky (R9) */
+  unsigned flushes; /* in the kernel, those given up on included */
+  bool flush_late;  /* one of them is past its timeout */
+  /* flush_failure.c: a flush failed, and what was unflushed then is lost there for all we know; of that,
+   * what another leg has and is being converged. */
+  bool flush_failed, heals;
+  uint64_t flush_failed_ns;
+  int flush_error;
+  struct sf_map lost, healing;
+  struct sf_map
+      unsure; /* what reads there may never get to the disk: a convergence writes it anew */
+  uint64_t dropped_seq; /* what was submitted before has run across a failed flush */
+  unsigned fua_running; /* regions with FUA in the kernel */
+  /* A flush that went well while some of them ran: it counts when those, so many of up to that number, have
+   * ended well too. */
+  struct sf_op *flush_waiting;
+  unsigned flush_waits;
+  uint64_t flush_waits_seq, flush_waits_until_ns;
   /* Pages of the maps in which stale bits were cleared: since the last flush was submitted, and
    * before it.  Written once it is flushed, so that a resync goes on where it was. */
   struct sf_map settled, settling;
@@ -156,7 +181,8 @@ struct leg {
   unsigned probe_step, probes_ok;
   uint64_t probe_at_ns, probe_sent_ns, backoff_ns, left_ns, joined_ns;
   uint64_t open_at_ns;
-  bool opening;
+  bool opening,
+      reopening; /* asked of the host and not answered; the latter beside a dead descriptor */
   enum sf_leg_blank blank; /* what the operator wants its disk to be at the next opening */
 
   uint64_t resync_total; /* extents, when the catch-up began */
@@ -170,6 +196,9 @@ struct leg {
   unsigned reads_running;
   bool canceled; /* what it held when it left was given up on */
   bool avoid;    /* a read is overdue there and it could not be demoted */
+  /* In sync, and all that it was asked since fails; 0: it does not.  The error of the last. */
+  uint64_t troubled_ns, told_ns;
+  int trouble;
   char reason[SF_LEG_REASON_MAX];
   struct sf_latency_meter latency[SF_KINDS];
 };
@@ -185,8 +214,9 @@ struct copy {
   unsigned piece;
   int source;
   legset targets;
-  legset differ; /* CONVERGE: may differ from the source */
-  legset unread; /* of these, could not be read */
+  legset differ;  /* CONVERGE: may differ from the source */
+  legset unread;  /* of these, could not be read */
+  legset rewrite; /* CONVERGE: written whatever they read */
   legset reading;
   legset run;       /* the blocks in writing go to these */
   uint64_t written; /* of the piece, the blocks in writing included */
@@ -319,6 +349,7 @@ struct sf_volume {
   struct sf_record latest, durable, base;
   uint64_t claim;
   uint64_t version, durable_version; /* of latest, durable; in memory only */
+  uint64_t durable_ns;               /* since when it is */
   legset needs;   /* an answer needs these: every set since the durable one, and a newcomer */
   legset counted; /* newcomer that answers count already (reading 3 of the rules) */
   int promoting;  /* leg whose promotion is submitted and not durable, or -1 */
@@ -336,8 +367,12 @@ struct sf_volume {
   struct sf_request *parked, **parked_tail; /* reads that wait for convergence (R11) */
   struct sf_op *flush_leader;
   struct sf_request *flush_queue, **flush_queue_tail;
+  struct sf_request *flush_held, **flush_held_tail; /* tried again, not before flush_again_ns */
+  uint64_t flush_again_ns;
 
   struct sf_map unconverged; /* may differ between in-sync legs (R11) */
+  struct sf_map suspect;     /* scratch of flush_failure.c */
+  uint64_t io_seq;           /* of the last submission */
   struct maps maps;
   struct copier copier;
   struct grow grow;
@@ -382,6 +417,8 @@ void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, 
 void volume_arm(struct sf_volume *v, uint64_t at_ns);
 void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
 void volume_park(struct sf_volume *v, struct sf_request *request);
+/* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */
+legset volume_sources(const struct sf_volume *v, uint64_t offset, uint64_t length);
 bool volume_must_converge(const struct sf_volume *v, const struct sf_request *request);
 void volume_release_parked(struct sf_volume *v);
 uint64_t volume_asked(const struct sf_request *request);
@@ -399,9 +436,12 @@ void
 op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
 bool op_is_in_the_way(const struct sf_op *copy);
 bool op_is_passed(const struct sf_op *op); /* by a copy that has not ended */
+int op_free_io(struct sf_op *op);
+void op_park(struct sf_op *op);
 bool op_only_waits(const struct sf_op *op);
 void op_unlist(struct sf_op *op);
 void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */
+void op_move(struct sf_op *op, enum op_state state);
 void op_answer(struct sf_op *op, int error);
 void op_end(struct sf_op *op);
 void op_review(struct sf_op *op); /* after an event or a change of the set */
@@ -409,6 +449,7 @@ void op_review_all(struct sf_volume *v);
 void op_send(struct sf_op *op, const struct io_args *args);
 void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
 void op_judge(struct sf_op *op);
+bool op_may_wait(const struct sf_op *op); /* rather than fail for what its legs have said */
 void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
 void op_tick(struct sf_volume *v);
 void op_excuse_delay(struct sf_volume *v, uint64_t delay_ns); /* they have waited less */
@@ -421,13 +462,23 @@ void write_run(struct sf_op *op);
 void read_run(struct sf_op *op);
 void read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event);
 void read_fail(struct sf_op *op, int error);
+void read_too_few(struct sf_op *op);
+void read_park(struct sf_op *op);
 void flush_request(struct sf_volume *v, struct sf_request *request);
 void flush_next(struct sf_volume *v);
+void flush_review(struct sf_op *op);
 void flush_leg_ok(struct sf_op *op, unsigned leg);
+bool flush_waits_for_fua(struct sf_op *op, unsigned leg);
+void flush_fua_ended(struct sf_volume *v, unsigned leg, uint64_t seq);
+void flush_stops_waiting(struct sf_volume *v, unsigned leg); /* the leg has left */
+void flush_expire(struct sf_volume *v);
+void flush_tick(struct sf_volume *v);
 void flush_leg_failed(struct sf_op *op, unsigned leg);
-void flush_ended(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
+void flush_ended(struct sf_op *op, unsigned leg);
 void flush_give_up(struct sf_op *op);
-void flush_answered(struct sf_op *op, int error);
+/* FLUSH has ended: what its clients' requests are answered, and our own. */
+void flush_end(struct sf_op *op, int error, int own_error);
+void flush_release(struct sf_volume *v); /* those that wait to be tried again, in time */
 
 /* leg.c */
 bool leg_can_leave(const struct sf_volume *v, unsigned leg);
@@ -445,7 +496,36 @@ void leg_settle(struct sf_volume *v, unsigned leg);
 bool leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
 enum sf_leg_state leg_state(const struct leg *leg);
 
+bool leg_is_dead(const struct sf_volume *v, unsigned leg); /* worth opening beside what we have */
+/* It stays in sync and does not do what it is asked: told once in a series. */
+void leg_trouble(struct sf_volume *v, unsigned leg, const char *reason);
+void leg_well(struct sf_volume *v, unsigned leg);
+
+/* flush_failure.c */
+legset flush_failure_legs(const struct sf_volume *v);
+/* Legs in sync that may lack what this one has. */
+legset flush_failure_lacking(const struct sf_volume *v, unsigned leg);
+/* Around the handling of an event that says so: before it, what the leg loses; after it, unless that has
+ * taken the leg out, what follows. */
+void flush_failure_collect(struct sf_volume *v, unsigned leg, const struct io *io, int error);
+void flush_failure_note(struct sf_volume *v, unsigned leg, int error);
+void flush_failure_reopened(struct sf_volume *v, unsigned leg);
+void flush_failure_load(struct sf_volume *v, const struct sf_volume_params *params);
+/* A leg that joins was given what these legs have, and no more. */
+bool flush_failure_is_inherited(const struct sf_volume *v);
+void flush_failure_inherit(struct sf_volume *v, unsigned leg);
+void flush_failure_settle(struct sf_volume *v);
+bool flush_failure_heals(const struct sf_volume *v, unsigned leg);
+void flush_failure_forgive(struct sf_volume *v, unsigned leg);
+void flush_failure_left(struct sf_volume *v, unsigned leg);
+/* Legs on which a convergence does not believe what it reads there. */
+legset flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length);
+/* The extent is copied from a leg that may lack it: then so may the others. */
+void flush_failure_spread(struct sf_volume *v, uint64_t extent);
+void flush_failure_converged(struct sf_volume *v, uint64_t extent);
+
 /* probe.c */
+void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
 void probe_schedule(struct sf_volume *v, unsigned leg, bool relapse);
 void probe_tick(struct sf_volume *v, unsigned leg);
 
@@ -461,6 +541,8 @@ void record_judge(struct sf_volume *v, unsigned leg);
 void record_tick(struct sf_volume *v);
 void record_settle(struct sf_volume *v);
 bool record_is_durable(const struct sf_volume *v);
+/* One is under way that names other legs than the durable one: what lacks legs may lack them no more. */
+bool record_moves_the_set(const struct sf_volume *v);
 
 /* join.c: the last steps of a catch-up */
 void join_settle(struct sf_volume *v);

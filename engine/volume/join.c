@@ -27,7 +27,8 @@ older_ops_remain(const struct sf_volume *v) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.id <= v->join_id && op->kind != OP_READ && !op_only_waits(op))
+    /* What was not sent yet will be sent to the newcomer too. */
+    if (op->sm.id <= v->join_id && op->kind != OP_READ && op->sent != 0 && !op_only_waits(op))
       return true;
   }
   return false;

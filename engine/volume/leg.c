@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum {
+  TELL_AGAIN_S = 10, /* a leg in trouble, from one series of errors to the next */
+  DEAD_S = 2,        /* nothing but errors for so long: its path is looked at */
+};
+
 const struct sf_sm_table sf_leg_table = {
     .machine = "leg",
     .states = SF_LEG_STATES,
@@ -120,6 +125,40 @@ leg_record_faulty(struct sf_volume *v, unsigned index, bool is_faulty) {
     record_change(v, v->latest.in_sync, faulty, false);
 }
 
+void
+leg_trouble(struct sf_volume *v, unsigned index, const char *reason) {
+  struct leg *leg = &v->leg[index];
+
+  if (leg_state(leg) != SF_STATE_IN_SYNC || leg->reason[0] != '\0')
+    return;
+  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+  if (leg->told_ns != 0 && v->now_ns - leg->told_ns < TELL_AGAIN_S * SF_S)
+    return;
+  leg->told_ns = v->now_ns;
+  volume_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
+}
+
+void
+leg_well(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  leg->troubled_ns = 0;
+  if (leg_state(leg) == SF_STATE_IN_SYNC && !leg->flush_failed)
+    leg->reason[0] = '\0';
+}
+
+/* It cannot be spared, and what we have open is no good: maybe what its path leads to is. */
+bool
+leg_is_dead(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+  enum fault fault = fault_of(leg->trouble);
+
+  if (leg->troubled_ns == 0 || leg->running > 0 || !(volume_serving(v) & legbit(index)))
+    return false;
+  return fault == FAULT_PATH || fault == FAULT_GONE ||
+         v->now_ns - leg->troubled_ns >= DEAD_S * SF_S;
+}
+
 /* Missing, whatever it was, and opened as soon as it may be. */
 void
 leg_look_for(struct sf_volume *v, unsigned index, const char *reason) {
@@ -152,7 +191,7 @@ leg_wants(const struct sf_volume *v, unsigned index, uint64_t offset, uint64_t l
 /* Not while a term is claimed: a start may do without a leg's claim only as claim_can_spare() has it. */
 bool
 leg_can_leave(const struct sf_volume *v, unsigned index) {
-  legset rest = volume_serving(v) & (legset) ~legbit(index);
+  legset rest = volume_serving(v) & (legset) ~(legbit(index) | flush_failure_lacking(v, index));
 
   return v->phase != PHASE_CLAIMING && (v->latest.in_sync & legbit(index)) && rest != 0 &&
          legcount(rest) >= v->min_legs;
@@ -179,18 +218,28 @@ go_stale(struct sf_volume *v, unsigned index) {
 
   sf_map_unite(&leg->stale, &leg->unflushed);
   sf_map_unite(&leg->stale, &leg->flushing);
+  sf_map_unite(&leg->stale, &leg->lost);
   sf_map_unite(&leg->stale, &v->unconverged);
   sf_map_zero(&leg->unflushed);
   sf_map_zero(&leg->flushing);
   leg->flush_op = NULL;
-  leg->flush_failed = false; /* all that it stood for is stale now */
+  flush_stops_waiting(v, index);
+  flush_failure_left(v, index); /* all that it stood for is stale now */
   map_leg_left(v, index);
+  if (v->flush_leader != NULL)
+    v->flush_leader->failed &= (legset) ~bit;
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
     bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & bit);
 
-    if (writes && (op->sent & bit) && !(op->ok & bit))
-      leg_mark_stale(v, index, op->offset, op->length);
+    op->failed &= (legset) ~bit; /* it says nothing of the leg when it is back */
+    if (!writes || !(op->sent & bit) || (op->ok & bit))
+      continue;
+    leg_mark_stale(v, index, op->offset, op->length);
+    if (op->kind == OP_READ) /* a repair: no intent stands for what it may have torn */
+      for (uint64_t p = map_page_of(extent_of(v, op->offset));
+           p <= map_page_of(extent_of(v, op->offset + op->length - 1)); p++)
+        map_changed(v, p, true);
   }
   copier_leg_left(v, index);
 }

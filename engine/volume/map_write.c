@@ -266,7 +266,7 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
   unsigned others = 0;
   char reason[128];
 
-  EACH_LEG(other, volume_serving(v) & (legset) ~bit)
+  EACH_LEG(other, volume_serving(v) & (legset) ~(bit | flush_failure_lacking(v, leg)))
     others += page->done[other] >= page->sent[leg];
   if (failed)
     snprintf(reason, sizeof reason, "map write at %" PRIu64 ": %s",
@@ -279,6 +279,8 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
     leg_fall_back(v, leg, to, reason);
   else if (others >= v->min_legs && leg_can_leave(v, leg))
     leg_demote(v, leg, to, reason);
+  else if (failed)
+    leg_trouble(v, leg, reason);
 }
 
 static void

@@ -81,6 +81,7 @@ forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   leg->blank = blank;
   leg->meta.done = 0;
   map_leg_left(v, index);
+  flush_failure_left(v, index);
   sf_map_fill(&leg->stale);
 }
 

@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum {
-  RETRY_MS = 5, /* after a submission that found no room: well within any deadline */
+  RETRY_MS = 5,   /* after a submission that found no room: well within any deadline */
+  AGAIN_MS = 100, /* after an error that may pass */
   OPS_RESERVED = 2 * SF_COPY_SLOTS,
 };
 
@@ -26,7 +27,7 @@ const struct sf_sm_table sf_op_table = {
 
 _Static_assert(OP_STATES <= SF_SM_STATES_MAX, "the op's states fit a table");
 
-static void
+void
 op_move(struct sf_op *op, enum op_state state) {
   /* Three moves a request: formatting a line for each is dear, so only when somebody reads them. */
   struct sf_sm_hooks hooks = sf_volume_hooks;
@@ -76,14 +77,15 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->request = op->followers = NULL;
   op->copy = NULL;
   op->kind = kind;
-  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = op->few =
-      false;
+  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = false;
   op->writing = 0;
   op->offset = offset;
   op->length = length;
   op->asked_ns = op->started_ns = v->now_ns;
   op->blockers = 0;
   op->unsent = op->sent = op->pending = op->running = op->ok = op->overdue = op->failed = 0;
+  op->hollow = op->passing = op->failed_before = op->bad = 0;
+  op->round_ns = op->again_ns = 0;
   op->error = 0;
   op->ios = 0;
   op_move(op, OP_WAITING);
@@ -91,7 +93,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
 }
 
 /* What it waited for may have failed to its client and left its extents to be converged (R11). */
-static void
+void
 op_park(struct sf_op *op) {
   struct sf_request *request = op->request;
 
@@ -223,9 +225,6 @@ count_answer(struct sf_op *op, int error) {
   case OP_READ:
     v->reads++;
     break;
-  case OP_FLUSH:
-    v->flushes++;
-    break;
   default:
     v->writes++;
   }
@@ -234,8 +233,7 @@ count_answer(struct sf_op *op, int error) {
     v->failed = false;
     v->late_acks += (op->sent & (legset) ~op->ok) != 0 && op->kind != OP_READ;
   }
-  if (op->kind != OP_FLUSH)
-    copier_foreground(v, v->now_ns - op->started_ns);
+  copier_foreground(v, v->now_ns - op->started_ns);
 }
 
 /* A copy has ended, well or not. */
@@ -253,7 +251,7 @@ void
 op_answer(struct sf_op *op, int error) {
   struct sf_request *request = op->request;
 
-  SF_MUST(request != NULL);
+  SF_MUST(request != NULL && op->kind != OP_FLUSH);
   op->gated = false;
   count_answer(op, error);
   if (op->sm.state == OP_WAITING) {
@@ -264,10 +262,8 @@ op_answer(struct sf_op *op, int error) {
   if (op->passable)
     op->volume->suspended--;
   op_move(op, OP_DRAINING);
-  request->error = op->few && request->internal ? 0 : error;
+  request->error = error;
   request->done(request);
-  if (op->kind == OP_FLUSH)
-    flush_answered(op, error);
   if (!sf_list_empty(&op->volume->active) && op->volume->phase == PHASE_STOPPING)
     op->volume->dirty = true;
   op_release(op);
@@ -299,9 +295,10 @@ op_fail(struct sf_op *op, int error) {
     read_fail(op, error);
     return;
   }
-  if (op->kind == OP_FLUSH)
-    EACH_LEG(leg, op->failed & volume_serving(v))
-      v->leg[leg].flush_failed = true;
+  if (op->kind == OP_FLUSH) {
+    flush_end(op, error, error);
+    return;
+  }
   v->failed = error != -ESHUTDOWN;
   op_answer(op, error);
 }
@@ -338,11 +335,13 @@ op_judge(struct sf_op *op) {
       leg_fall_back(v, leg, to, reason);
       continue;
     }
-    if (legcount(op->ok & volume_serving(v) & (legset) ~bit) < v->min_legs ||
-        !leg_can_leave(v, leg))
-      continue;
     op_reason(op, leg, reason, sizeof reason);
-    leg_demote(v, leg, to, reason);
+    if (legcount(op->ok & volume_serving(v) & (legset) ~(bit | flush_failure_lacking(v, leg))) >=
+            v->min_legs &&
+        leg_can_leave(v, leg))
+      leg_demote(v, leg, to, reason);
+    else if (op->failed & bit)
+      leg_trouble(v, leg, reason);
   }
 }
 
@@ -359,7 +358,7 @@ op_suspend(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
   op->retry = true;
-  op->ok = op->failed = 0;
+  op->ok = op->failed = op->passing = 0;
   if (op->passable)
     return;
   for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
@@ -378,15 +377,70 @@ op_suspend(struct sf_op *op) {
 /* A copy that passed it must end before it is sent anew, whatever it waited for meanwhile. */
 bool
 op_is_passed(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+
   if (!op->passable)
     return false;
-  for (const struct sf_list *l = op->link.next; l != &op->volume->active; l = l->next) {
-    const struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *copy = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (later->kind == OP_COPY && later->sm.state != OP_WAITING && overlap(op, later))
+    if (copy->kind == OP_COPY && copy->sm.state != OP_WAITING && overlap(op, copy))
       return true;
   }
   return false;
+}
+
+/* What keeps the copy waiting runs, or only waits itself. */
+static bool
+waits_for_waiting_only(const struct sf_op *copy) {
+  const struct sf_volume *v = copy->volume;
+
+  for (const struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->sm.state != OP_WAITING && conflict(op, copy))
+      return false;
+  }
+  return true;
+}
+
+/* Takes its place before those that wait. */
+static void
+overtake(struct sf_op *copy) {
+  struct sf_volume *v = copy->volume;
+  struct sf_list *first = NULL;
+
+  for (struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (!conflict(op, copy))
+      continue;
+    if (first == NULL)
+      first = l;
+    op->blockers++;
+    SF_MUST(copy->blockers > 0);
+    copy->blockers--;
+  }
+  SF_MUST(first != NULL && copy->blockers == 0);
+  sf_list_remove(&copy->link);
+  sf_list_append(first, &copy->link);
+  v->dirty = v->runnable = true;
+}
+
+/* What waits behind a suspended write would keep out the copies that are to bring it the legs that it
+ * waits for. */
+static void
+op_overtake_all(struct sf_volume *v) {
+  if (v->suspended == 0 || v->waiting_ops == 0)
+    return;
+  for (struct sf_list *l = v->active.next, *next; l != &v->active; l = next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    next = l->next;
+    if (op->kind == OP_COPY && op->sm.state == OP_WAITING && op->blockers > 0 &&
+        waits_for_waiting_only(op))
+      overtake(op);
+  }
 }
 
 /* And no copy begins while it runs anew. */
@@ -408,41 +462,53 @@ op_only_waits(const struct sf_op *op) {
   return op->passable && op->retry && op->pending == 0;
 }
 
-/* Every leg has spoken and they are too few. */
-static void
-op_too_few(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
+/* R2: without end if it is to be suspended; else only where what its legs have said may pass, and then
+ * fail_timeout ends it. */
+bool
+op_may_wait(const struct sf_op *op) {
+  if (op->volume->config.on_too_few == SF_TOO_FEW_SUSPEND)
+    return true;
+  return op->failed != 0 && (op->failed & (legset) ~op->passing) == 0;
+}
 
-  if (op->kind == OP_FLUSH || v->config.on_too_few == SF_TOO_FEW_ERROR)
-    op_fail(op, op->error ? op->error : -EIO);
-  else
-    op_suspend(op);
+/* What is pending is late and cannot be spared, and what failed may be well again. */
+static bool
+is_stuck_behind_a_hang(const struct sf_op *op) {
+  return !op->retry && op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
+         (op->failed & op->passing & volume_serving(op->volume)) != 0;
 }
 
 void
 op_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  legset need;
 
   if (op->sm.state != OP_RUNNING || op->kind == OP_READ || op->kind == OP_COPY)
     return;
+  if (op->kind == OP_FLUSH) {
+    flush_review(op);
+    return;
+  }
   if (op->gated)
     write_run(op);
   if (op->gated)
     return;
   if ((op->overdue | op->failed) != 0)
     op_judge(op);
-  /* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself.
-   * One that it was not sent to, because it is on its way out, must be out first. */
-  need = op->kind == OP_FLUSH ? v->needs & op->asked : v->needs;
-  if ((need & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
+  if ((v->needs & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
     op_answer(op, 0);
     return;
   }
-  if (op->pending == 0 && !op->retry && record_is_durable(v)) {
-    op->few = op->kind == OP_FLUSH && (need & (legset) ~op->ok) == 0;
-    op_too_few(op);
+  if (is_stuck_behind_a_hang(op)) {
+    op->retry = true; /* a leg that is well again shows that the other one hangs */
+    op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
+    volume_arm(v, op->again_ns);
   }
+  if (op->pending != 0 || op->retry || record_moves_the_set(v))
+    return;
+  if (op_may_wait(op))
+    op_suspend(op);
+  else
+    op_fail(op, op->error ? op->error : -EIO);
 }
 
 /* An op that is answered here leaves the list alone but for itself; then those run that waited. */
@@ -457,20 +523,38 @@ op_review_all(struct sf_volume *v) {
   }
   if (v->flush_leader != NULL)
     op_review(v->flush_leader);
+  op_overtake_all(v);
   op_run_all(v);
 }
 
 /* ---- I/O ---- */
 
+/* The next that can be used, or -1 while all are with legs that hang. */
+int
+op_free_io(struct sf_op *op) {
+  for (unsigned i = 0; i < op->ios; i++)
+    if (op->io[i].running == 0)
+      return (int) i;
+  return op->ios == SF_LEGS_MAX ? -1 : (int) op->ios;
+}
+
 static struct io *
 op_io(struct sf_op *op) {
-  if (op->kind != OP_READ)
-    for (unsigned i = 0; i < op->ios; i++)
-      if (op->io[i].running == 0)
-        return &op->io[i];
-  if (op->ios == SF_LEGS_MAX)
-    return NULL;
-  return &op->io[op->ios++];
+  int free = op_free_io(op);
+
+  if (free == (int) op->ios)
+    op->ios++;
+  return free < 0 ? NULL : &op->io[free];
+}
+
+static void
+note_failed(struct sf_op *op, legset legs, int error) {
+  op->failed |= legs;
+  if (fault_of(error) == FAULT_MEDIUM)
+    op->passing &= (legset) ~legs;
+  else
+    op->passing |= legs;
+  op->error = error;
 }
 
 void
@@ -490,13 +574,13 @@ op_send(struct sf_op *op, const struct io_args *args) {
   }
   op->sent |= args->legs;
   if (r < 0) {
-    op->failed |= args->legs;
-    op->error = r;
+    note_failed(op, args->legs, r);
     op->volume->dirty = true;
     return;
   }
   op->retry = false;
   op->failed &= (legset) ~args->legs;
+  op->passing &= (legset) ~args->legs;
   op->pending |= args->legs;
   op->running |= args->legs;
 }
@@ -522,7 +606,8 @@ static void
 note_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
   bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & legbit(index)) != 0;
-  bool never_ran = event->state == SF_TIO_CANCELED || event->error == -ECANCELED;
+  bool never_ran =
+      (event->state == SF_TIO_CANCELED && event->error != SF_DROPPED) || event->error == -ECANCELED;
   bool stable = op->request_fua && event->state == SF_TIO_OK && event->error == 0;
 
   if (writes && !never_ran && !stable && (volume_receivers(v) & legbit(index)))
@@ -535,10 +620,18 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
   struct sf_op *op = io->owner;
   legset bit = legbit(leg);
 
+  if (op->kind == OP_FLUSH && event->state == SF_TIO_OK && !event->late &&
+      flush_waits_for_fua(op, leg)) {
+    op->running &= (legset) ~bit;
+    op->overdue &= (legset) ~bit;
+    note_ok(op, leg, event);
+    flush_ended(op, leg);
+    return;
+  }
   if (event_is_final(event)) {
     op->running &= (legset) ~bit;
     if (op->kind == OP_FLUSH)
-      flush_ended(op, leg, event);
+      flush_ended(op, leg);
     else
       note_landed(op, leg, event);
   } else if (op->kind == OP_FLUSH) {
@@ -557,8 +650,10 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
       op->ok |= bit;
       note_ok(op, leg, event);
     } else if (event->state == SF_TIO_ERROR) {
-      op->failed |= bit;
-      op->error = event->error;
+      note_failed(op, bit, event->error);
+    } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && op->kind != OP_READ) {
+      op->retry = true;
+      volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
     }
   }
   if (op->kind == OP_READ) {
@@ -583,7 +678,10 @@ static void
 op_resend(struct sf_op *op) {
   op->retry = false;
   if (op->kind == OP_READ) {
-    read_run(op);
+    if (volume_must_converge(op->volume, op->request))
+      read_park(op);
+    else
+      read_run(op);
     return;
   }
   op->error = 0;
@@ -593,10 +691,10 @@ op_resend(struct sf_op *op) {
     write_run(op);
 }
 
-/* A read goes to another leg while those that are late still have it. */
+/* It goes to another leg, or to one that failed it, while those that are late still have it. */
 static legset
 waits_for(const struct sf_op *op) {
-  return op->kind == OP_READ ? op->pending & (legset) ~op->overdue : op->pending;
+  return op->kind == OP_COPY ? op->pending : op->pending & (legset) ~op->overdue;
 }
 
 static void
@@ -613,11 +711,19 @@ op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
     excuse(v->flush_leader, delay_ns);
 }
 
+/* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
+ * bring them back. */
+static bool
+is_in_vain(const struct sf_op *op) {
+  return op->passable && legcount(volume_serving(op->volume)) < op->volume->min_legs;
+}
+
 void
 op_tick(struct sf_volume *v) {
   uint64_t oldest = volume_oldest_held(v);
   bool again = true;
 
+  flush_tick(v);
   while (again) {
     again = false;
     for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
@@ -637,15 +743,15 @@ op_tick(struct sf_volume *v) {
   if (v->flush_leader != NULL && v->flush_leader->request != NULL) {
     if (v->flush_leader->started_ns < oldest)
       oldest = v->flush_leader->started_ns;
-    if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
-        v->now_ns - v->flush_leader->asked_ns >= v->config.fail_timeout_ns)
-      op_fail(v->flush_leader, -EIO);
+    if (v->config.on_too_few == SF_TOO_FEW_ERROR)
+      flush_expire(v);
   }
   for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;
        l = next, next = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.state == OP_RUNNING && op->retry && waits_for(op) == 0 && !op_is_passed(op))
+    if (op->sm.state == OP_RUNNING && op->retry && v->now_ns >= op->again_ns &&
+        waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
       op_resend(op);
   }
   v->starved_ns = v->now_ns - oldest > 3 * v->config.deadline_ns[SF_WRITE_KIND] ? oldest : 0;

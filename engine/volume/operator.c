@@ -52,6 +52,8 @@ take_back(struct sf_volume *v, unsigned index) {
   } else if (leg_state(leg) == SF_STATE_MISSING) {
     leg->open_at_ns = v->now_ns;
     volume_arm(v, v->now_ns);
+  } else if (leg_state(leg) == SF_STATE_IN_SYNC) {
+    flush_failure_forgive(v, index);
   }
   return 0;
 }
@@ -156,7 +158,7 @@ not_opened(struct sf_volume *v, unsigned index, int error, const char *why) {
     stays_missing(v, index, why);
 }
 
-static void
+static int
 opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
        const struct sf_superblock *sb, uint64_t bytes) {
   struct leg *leg = &v->leg[index];
@@ -171,36 +173,86 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
     if (leg_state(leg) == SF_STATE_MISSING)
       leg_move(v, index, SF_STATE_FAULTY, why);
     v->host.close_leg(v->ctx, index);
-  } else if (bytes < v->data_offset + v->size_bytes) {
+    return -EINVAL;
+  }
+  if (bytes < v->data_offset + v->size_bytes) {
     snprintf(text, sizeof text,
              "shorter than the volume: it has %" PRIu64 " bytes and needs %" PRIu64, bytes,
              v->data_offset + v->size_bytes);
     stays_missing(v, index, text);
     v->host.close_leg(v->ctx, index);
-  } else {
-    leg->device = device;
-    leg->sb = *sb;
-    leg->bytes = bytes;
-    if (newcomer_lacks_all(v, sb) || sb->serial < known)
-      newcomer_arrived(v, index);
-    leg_move(v, index, SF_STATE_PROBING, "it is there again");
-    probe_schedule(v, index, false);
+    return -EINVAL;
   }
+  leg->device = device;
+  leg->sb = *sb;
+  leg->bytes = bytes;
+  if (newcomer_lacks_all(v, sb) || sb->serial < known)
+    newcomer_arrived(v, index);
+  leg_move(v, index, SF_STATE_PROBING, "it is there again");
+  probe_schedule(v, index, false);
+  return 0;
 }
 
-void
+/* It goes on where the dead descriptor ended, and must hold what we know to be stable there. */
+static const char *
+lacks(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb, uint64_t bytes) {
+  const struct leg *leg = &v->leg[index];
+  const char *why = refusal(v, index, sb);
+
+  if (why != NULL)
+    return why;
+  if (sb->serial < leg->sb.serial || sf_record_compare(&sb->record, &leg->sb.record) < 0)
+    return "it holds an older state than was written to it";
+  return bytes < v->data_offset + v->size_bytes ? "it is shorter than the volume" : NULL;
+}
+
+static int
+reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
+         const struct sf_superblock *sb, uint64_t bytes) {
+  struct leg *leg = &v->leg[index];
+  const char *why;
+
+  if (leg_state(leg) != SF_STATE_IN_SYNC || !leg_is_dead(v, index)) {
+    leg->open_at_ns = v->now_ns;
+    return -EBUSY; /* it answers again, has left, or still holds a request */
+  }
+  why = lacks(v, index, sb, bytes);
+  if (why != NULL) {
+    stays_missing(v, index, why);
+    return -EINVAL;
+  }
+  leg->device = device;
+  leg->sb = *sb;
+  leg->bytes = bytes;
+  leg->meta.retry_ns = v->maps.retry_ns[index] = v->now_ns;
+  flush_failure_reopened(v, index);
+  leg_well(v, index);
+  volume_arm(v, v->now_ns);
+  return 0;
+}
+
+int
 sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
                      const struct sf_superblock *sb, uint64_t bytes, int error, const char *why,
                      uint64_t now_ns) {
+  struct leg *leg = &v->leg[index];
+  bool beside;
+  int r = error;
+
   volume_enter(v, now_ns);
-  v->leg[index].opening = false;
+  beside = leg->reopening;
+  leg->opening = leg->reopening = false;
   if (error == 0)
-    opened(v, index, device, sb, bytes);
-  else
+    r = beside ? reopened(v, index, device, sb, bytes) : opened(v, index, device, sb, bytes);
+  else if (!beside)
     not_opened(v, index, error, why);
+  else if (why != NULL && error != -EBUSY && leg_state(leg) == SF_STATE_IN_SYNC &&
+           leg->troubled_ns != 0)
+    stays_missing(v, index, why); /* EBUSY: it is the very file that we have open */
   v->dirty = true;
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
+  return r;
 }
 
 int
@@ -227,7 +279,7 @@ sf_volume_hole_source(struct sf_volume *v) {
   int source = -1;
 
   pthread_mutex_lock(&v->lock);
-  if (v->phase == PHASE_SERVING && v->unconverged.set == 0)
+  if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && flush_failure_legs(v) == 0)
     EACH_LEG(leg, volume_serving(v))
       if (source < 0 && !v->leg[leg].avoid)
         source = (int) leg;

@@ -105,8 +105,8 @@ sample_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   }
 }
 
-static void
-sample(struct sf_volume *v, unsigned index) {
+void
+probe_sample(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
   struct io_args args = {
       .op = SF_TIO_READ,
@@ -117,6 +117,8 @@ sample(struct sf_volume *v, unsigned index) {
       .buffer = leg->probe_buffer,
   };
 
+  if (leg->probe_io.running > 0)
+    return;
   leg->read_last_ns = v->now_ns;
   leg->probe_io.on_event = sample_event;
   io_submit(v, &leg->probe_io, &args);
@@ -139,10 +141,15 @@ probe_tick(struct sf_volume *v, unsigned index) {
     }
     break;
   case SF_STATE_IN_SYNC:
+    if (leg_is_dead(v, index) && !leg->opening && v->now_ns >= leg->open_at_ns &&
+        v->host.reopen_leg != NULL) {
+      leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
+      leg->opening = leg->reopening = v->host.reopen_leg(v->ctx, index) == 0;
+    }
     if (v->phase == PHASE_SERVING && leg->probe_io.running == 0 && leg->reads_running == 0 &&
         v->now_ns - v->foreground_ns < 5 * SF_S && v->reads > 0 &&
         v->now_ns - leg->read_last_ns > SAMPLE_MS * SF_MS && (volume_serving(v) & legbit(index)))
-      sample(v, index);
+      probe_sample(v, index);
     break;
   default:
     break;

@@ -7,6 +7,7 @@
 
 enum {
   STICK_FACTOR = 2, /* a sequential run stays until its leg is so many times slower */
+  AGAIN_MS = 100,   /* after errors everywhere */
   RETRY_MS = 5,     /* after there was no room */
 };
 
@@ -43,18 +44,29 @@ enum asked {
   ASKED_LATER,  /* no room for it now */
 };
 
+/* The first try reads into the client's own; each keeps its buffer for the next. */
+static struct sf_tio_buffer *
+buffer_of(struct sf_op *op, unsigned try) {
+  if (try == op->ios)
+    op->buffer[try] = NULL;
+  if (op->buffer[try] == NULL)
+    op->buffer[try] =
+        try == 0 ? op->request->buffer : op->volume->host.buffer_get(op->volume->ctx, op->length);
+  return op->buffer[try];
+}
+
 static enum asked
 ask_leg(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
-  struct sf_tio_buffer *buffer = op->request->buffer;
-  unsigned try = op->ios;
+  struct sf_tio_buffer *buffer;
+  int try = op_free_io(op);
   struct io_args args;
 
-  if (try > 0) {
-    buffer = v->host.buffer_get(v->ctx, op->length);
-    if (buffer == NULL)
-      return ASKED_LATER;
-  }
+  if (try < 0)
+    return ASKED_LATER;
+  buffer = buffer_of(op, (unsigned) try);
+  if (buffer == NULL)
+    return ASKED_LATER;
   args = (struct io_args){
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
@@ -70,10 +82,6 @@ ask_leg(struct sf_op *op, unsigned leg) {
     v->leg[leg].read_end = op->offset + op->length;
     return ASKED;
   }
-  if (try > 0)
-    v->host.buffer_put(v->ctx, buffer);
-  op->buffer[try] = NULL;
-  op->ios = try;
   return op->retry ? ASKED_LATER : ASKED_NOBODY;
 }
 
@@ -84,26 +92,14 @@ ask_next(struct sf_op *op) {
   int leg;
 
   while (asked == ASKED_NOBODY &&
-         (leg = choose(v, volume_serving(v) & (legset) ~op->sent, op->offset)) >= 0)
+         (leg = choose(v, volume_sources(v, op->offset, op->length) & (legset) ~op->sent,
+                       op->offset)) >= 0)
     asked = ask_leg(op, (unsigned) leg);
   if (asked == ASKED_LATER) {
     op->retry = true;
     volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
   }
   return asked;
-}
-
-void
-read_run(struct sf_op *op) {
-  bool first = op->sent == 0;
-
-  op->retry = false;
-  if (ask_next(op) != ASKED_NOBODY)
-    return;
-  if (first)
-    op->retry = true; /* it is not answered from inside submit */
-  else if (op->pending == 0)
-    read_fail(op, op->error ? op->error : -EIO);
 }
 
 static void
@@ -151,10 +147,12 @@ repair(struct sf_op *op, unsigned winner) {
       .buffer = op->buffer[winner],
   };
 
-  if (bad == 0 || op->ios == SF_LEGS_MAX)
+  int free = op_free_io(op);
+
+  if (bad == 0 || free < 0)
     return;
   op->writing = bad;
-  op->buffer[op->ios] = NULL;
+  op->buffer[free] = NULL; /* the winner's is the client's now, the others' are put */
   op_send(op, &args);
 }
 
@@ -198,6 +196,80 @@ read_fail(struct sf_op *op, int error) {
   op_answer(op, error);
 }
 
+/* Errors everywhere.  A leg that answered something else since it failed this the time before is well, and
+ * what is bad is the block: waiting does not mend that.  So a read of ours is sent to those that failed. */
+void
+read_too_few(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  legset sources = volume_sources(v, op->offset, op->length);
+  legset medium = op->failed & (legset) ~op->passing;
+  bool wait = op->passing != 0;
+  char reason[128];
+
+  if (flush_failure_legs(v) != 0 && volume_must_converge(v, op->request)) {
+    read_park(op);
+    return;
+  }
+
+  EACH_LEG(leg, medium & op->failed_before) {
+    if (v->leg[leg].heard_ns > op->round_ns)
+      op->bad |= legbit(leg);
+  }
+  if (v->config.on_too_few == SF_TOO_FEW_SUSPEND)
+    wait = (sources & (legset) ~op->bad) != 0;
+  if (!wait) {
+    read_fail(op, op->error ? op->error : -EIO);
+    return;
+  }
+  EACH_LEG(leg, op->failed & volume_serving(v)) {
+    op_reason(op, leg, reason, sizeof reason);
+    leg_trouble(v, leg, reason);
+    probe_sample(v, leg);
+  }
+  op->failed_before = medium;
+  op->round_ns = v->now_ns;
+  op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
+  op->retry = true;
+  volume_arm(v, op->again_ns);
+}
+
+void
+read_run(struct sf_op *op) {
+  bool first = op->sent == 0;
+
+  op->retry = false;
+  if (op->again_ns != 0) {
+    op->again_ns = 0;
+    op->sent = op->pending;
+    op->failed = op->passing = op->ok = 0;
+  }
+  if (ask_next(op) != ASKED_NOBODY)
+    return;
+  if (first)
+    op->retry = true; /* it is not answered from inside submit */
+  else if (op->pending == 0)
+    read_too_few(op);
+}
+
+/* A leg that has left the set meanwhile, or lost a flush, may have had it no more.  Where no leg has all of
+ * it for certain, it is read when it is converged. */
+static bool
+counts(const struct sf_op *op, unsigned leg) {
+  const struct sf_volume *v = op->volume;
+
+  if (flush_failure_legs(v) != 0 && volume_must_converge(v, op->request))
+    return false;
+  return volume_sources(v, op->offset, op->length) & legbit(leg);
+}
+
+/* Its extent is to be converged first, after all. */
+void
+read_park(struct sf_op *op) {
+  put_all_but(op, 0); /* the first buffer is the request's own */
+  io_cancel(&op->io[0]);
+  op_park(op);
+}
+
 void
 read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
@@ -216,7 +288,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
   }
   if (op->request == NULL || op->sm.state != OP_RUNNING)
     return;
-  if (event->state == SF_TIO_OK) {
+  if (event->state == SF_TIO_OK && counts(op, leg)) {
     late = op->overdue;
     op->request->buffer = op->buffer[try];
     put_all_but(op, try);
@@ -224,7 +296,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     judge_late(op, late);
     op_answer(op, 0);
   } else if ((op->pending & (legset) ~op->overdue) == 0 && ask_next(op) == ASKED_NOBODY &&
-             op->pending == 0) {
-    read_fail(op, op->error ? op->error : -EIO);
+             (op->pending == 0 || op->passing != 0)) {
+    read_too_few(op);
   }
 }

@@ -7,11 +7,21 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { META_RETRY_MS = 100, NO_ROOM_MS = 5 };
+enum {
+  META_RETRY_MS = 100,
+  NO_ROOM_MS = 5,
+  SECOND_COPY_MS = 1000, /* after a record, when nothing is likely to wait for the next */
+};
 
 bool
 record_is_durable(const struct sf_volume *v) {
   return v->durable_version == v->version;
+}
+
+bool
+record_moves_the_set(const struct sf_volume *v) {
+  return v->latest.in_sync != v->durable.in_sync ||
+         (v->needs & (legset) ~(v->latest.in_sync | v->counted)) != 0;
 }
 
 static void meta_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
@@ -99,6 +109,7 @@ meta_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   if (!event->late) {
     meta->overdue = event->state == SF_TIO_TIMEOUT;
     if (event->state == SF_TIO_OK) {
+      meta->copies = meta->sent == meta->done ? meta->copies + 1 : 1;
       meta->done = meta->sent;
     } else if (event->state == SF_TIO_ERROR) {
       meta->failed = true;
@@ -122,8 +133,8 @@ static void
 spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   v->latest.in_sync &= (legset) ~legbit(index);
   v->durable.in_sync = v->latest.in_sync;
-  if (to == SF_STATE_FAULTY)
-    leg_record_faulty(v, index, true);
+  leg_record_faulty(v, index, to == SF_STATE_FAULTY);
+  flush_failure_left(v, index);
   sf_map_fill(&v->leg[index].stale);
   leg_move(v, index, to, reason);
 }
@@ -135,7 +146,7 @@ record_judge(struct sf_volume *v, unsigned index) {
   unsigned others = 0;
   char reason[128];
 
-  EACH_LEG(leg, v->latest.in_sync & (legset) ~legbit(index))
+  EACH_LEG(leg, v->latest.in_sync & (legset) ~(legbit(index) | flush_failure_lacking(v, index)))
     others += v->leg[leg].meta.done == v->version;
   if (meta->failed)
     snprintf(reason, sizeof reason, "superblock write: %s", strerror(-meta->error));
@@ -150,6 +161,8 @@ record_judge(struct sf_volume *v, unsigned index) {
     leg_fall_back(v, index, to, reason);
   } else if (others >= v->min_legs && leg_can_leave(v, index)) {
     leg_demote(v, index, to, reason);
+  } else if (meta->failed) {
+    leg_trouble(v, index, reason);
   }
 }
 
@@ -159,6 +172,7 @@ became_durable(struct sf_volume *v) {
 
   v->durable = v->latest;
   v->durable_version = v->version;
+  v->durable_ns = v->now_ns;
   v->min_legs = v->config.min_legs;
   volume_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
                v->latest.change, v->latest.in_sync);
@@ -167,6 +181,8 @@ became_durable(struct sf_volume *v) {
     v->join_step = STEP_NONE;
     v->counted = 0;
     leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
+    if (v->identity.lost & legbit((unsigned) joined))
+      flush_failure_inherit(v, (unsigned) joined);
   }
   v->needs = v->latest.in_sync | v->counted;
   grow_record_is_durable(v);
@@ -245,9 +261,24 @@ record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
 
 void
 record_promote(struct sf_volume *v, unsigned leg) {
+  if (flush_failure_is_inherited(v))
+    v->identity.lost |= legbit(leg);
+  else
+    v->identity.lost &= (legset) ~legbit(leg);
   change(v, v->latest.in_sync | legbit(leg), v->latest.faulty & (legset) ~legbit(leg), false);
   v->promoting = (int) leg;
   record_drive(v);
+}
+
+/* A record may stand for months.  Were it in one copy only, and that one went bad, a start would believe the
+ * record before it, and trust a leg that has left since. */
+static void
+write_second_copy(struct sf_volume *v, unsigned index) {
+  const struct meta *meta = &v->leg[index].meta;
+
+  if (v->phase == PHASE_SERVING && record_is_durable(v) && !meta->busy && !meta->failed &&
+      meta->copies < SF_SUPERBLOCK_COPIES && v->now_ns - v->durable_ns >= SECOND_COPY_MS * SF_MS)
+    meta_write(v, index);
 }
 
 void
@@ -257,5 +288,6 @@ record_tick(struct sf_volume *v) {
 
     if (meta->failed && v->now_ns >= meta->retry_ns)
       meta->failed = false;
+    write_second_copy(v, leg);
   }
 }

@@ -48,8 +48,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
   };
   snprintf(status->name, sizeof status->name, "%s", config->name);
   snprintf(status->path, sizeof status->path, "%s", config->path);
-  if (status->state != SF_STATE_IN_SYNC)
-    snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
+  snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_read(&leg->latency[kind], &status->latency[kind]);
   if (status->state == SF_STATE_CATCHING_UP) {

@@ -108,10 +108,52 @@ is_terminal(enum sf_tio_state state) {
   return state == SF_TIO_OK || state == SF_TIO_ERROR || state == SF_TIO_CANCELED;
 }
 
+static bool
+is_error(const struct sf_tio_event *event) {
+  return event->error != 0 && event->error != -ECANCELED &&
+         (event->late || event->state == SF_TIO_ERROR);
+}
+
+static void
+note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *event) {
+  struct leg *leg = &v->leg[index];
+
+  if (event->state == SF_TIO_TIMEOUT)
+    leg->timeouts++;
+  if (event->late)
+    return;
+  if (event->state == SF_TIO_OK) {
+    leg->heard_ns = v->now_ns;
+    if (leg->troubled_ns != 0)
+      leg_well(v, index);
+  } else if (event->state == SF_TIO_ERROR) {
+    leg->errors++;
+    leg->trouble = event->error;
+    if (leg->troubled_ns == 0)
+      leg->troubled_ns = v->now_ns;
+  }
+}
+
+/* What ran while a flush failed may have been dropped by it, and its own flush came too late: it is as if it
+ * had not been carried out, and is sent again. */
+static const struct sf_tio_event *
+judge_fua(const struct sf_tio_event *event, bool ran_across, struct sf_tio_event *across) {
+  if (!ran_across || event->late || event->state != SF_TIO_OK)
+    return event;
+  *across = *event;
+  across->state = SF_TIO_CANCELED;
+  across->kind = SF_TIO_REAL;
+  across->error = SF_DROPPED;
+  return across;
+}
+
 static void
 io_event(const struct sf_tio_event *event) {
   struct io *io = event->context;
   struct sf_volume *v = io->volume;
+  bool flush_failed = io->flushes && is_error(event), fua = io->fua;
+  uint64_t seq = io->seq;
+  struct sf_tio_event across;
   unsigned leg;
 
   volume_enter(v, event->now_ns);
@@ -123,14 +165,15 @@ io_event(const struct sf_tio_event *event) {
     if (--v->leg[leg].running == 0 && leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
       v->dirty = true;
   }
-  if (event->state == SF_TIO_OK && !event->late)
-    v->leg[leg].heard_ns = v->now_ns;
-  if (event->state == SF_TIO_TIMEOUT)
-    v->leg[leg].timeouts++;
-  if (event->state == SF_TIO_ERROR && !event->late)
-    v->leg[leg].errors++;
+  note_health(v, leg, event);
   SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
-  io->on_event(io, leg, event);
+  if (flush_failed)
+    flush_failure_collect(v, leg, io, event->error);
+  io->on_event(io, leg, fua ? judge_fua(event, v->leg[leg].dropped_seq >= seq, &across) : event);
+  if (flush_failed) /* what carried it has had the chance to take the leg out */
+    flush_failure_note(v, leg, event->error);
+  if (fua && event_is_final(event))
+    flush_fua_ended(v, leg, seq);
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
 }
@@ -178,12 +221,18 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
   }
   io->volume = v;
   io->regions = n;
+  io->fua = args->flags & SF_TIO_FUA;
+  io->flushes = args->op == SF_TIO_FLUSH || io->fua;
+  io->seq = ++v->io_seq;
   r = v->host.submit(v->ctx, &control, region, n, &io->handle);
   if (r < 0)
     return r;
   io->running = n;
   EACH_LEG(leg, args->legs)
     v->leg[leg].running++;
+  if (io->fua)
+    EACH_LEG(leg, args->legs)
+      v->leg[leg].fua_running++;
   return 0;
 }
 
@@ -230,6 +279,7 @@ static void
 request_fail_waiting(struct sf_volume *v) {
   request_fail_list(&v->held, &v->held_tail, -ESHUTDOWN);
   request_fail_list(&v->parked, &v->parked_tail, -ESHUTDOWN);
+  request_fail_list(&v->flush_held, &v->flush_held_tail, -ESHUTDOWN);
 }
 
 bool
@@ -327,6 +377,7 @@ sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_
     followers = &v->flush_leader->followers;
   if (unqueue(&v->held, &v->held_tail, request) || unqueue(&v->parked, &v->parked_tail, request) ||
       unqueue(&v->flush_queue, &v->flush_queue_tail, request) ||
+      unqueue(&v->flush_held, &v->flush_held_tail, request) ||
       (followers != NULL && unqueue(followers, &unused, request)))
     request_answer(request, -ESHUTDOWN);
   else
@@ -415,12 +466,14 @@ volume_settle(struct sf_volume *v) {
     record_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
       leg_settle(v, i);
+    flush_failure_settle(v);
     map_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
       newcomer_settle(v, i);
     op_review_all(v);
     if (v->phase == PHASE_SERVING && v->held != NULL && op_is_free(v, OP_WRITE))
       release_list(v, &v->held, &v->held_tail);
+    flush_release(v);
     flush_next(v);
     join_settle(v);
     grow_settle(v);
@@ -445,7 +498,7 @@ volume_asked(const struct sf_request *request) {
 
 uint64_t
 volume_oldest_held(const struct sf_volume *v) {
-  const struct sf_request *const list[] = {v->held, v->parked};
+  const struct sf_request *const list[] = {v->held, v->parked, v->flush_held};
   uint64_t oldest = v->now_ns;
 
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
@@ -477,7 +530,7 @@ static bool
 is_quiet(const struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->unconverged.set != 0 ||
       v->grow.step != GROW_NONE || !map_is_quiet(v) || v->held != NULL || v->parked != NULL ||
-      v->suspended > 0)
+      v->flush_held != NULL || v->suspended > 0 || flush_failure_legs(v) != 0)
     return false;
   return v->latest.in_sync == members(v);
 }
@@ -489,10 +542,8 @@ forgive(struct sf_volume *v) {
   if (!v->failed || v->unconverged.set != 0 || !sf_list_empty(&v->active) ||
       !record_is_durable(v) || legcount(volume_serving(v)) < v->min_legs)
     return;
-  EACH_LEG(leg, volume_serving(v))
-    if (v->leg[leg].flush_failed)
-      return;
-  v->failed = false;
+  if (flush_failure_legs(v) == 0)
+    v->failed = false;
 }
 
 uint64_t
@@ -505,7 +556,7 @@ volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns) {
 static void
 excuse_own_delay(struct sf_volume *v) {
   uint64_t delay = v->timer_ns != 0 && v->now_ns > v->timer_ns ? v->now_ns - v->timer_ns : 0;
-  struct sf_request *const list[] = {v->held, v->parked, v->flush_queue};
+  struct sf_request *const list[] = {v->held, v->parked, v->flush_queue, v->flush_held};
 
   if (delay < LATE_TICK_MS * SF_MS)
     return;
@@ -536,6 +587,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
       expire_list(v, &v->held, &v->held_tail);
       expire_list(v, &v->parked, &v->parked_tail);
+      expire_list(v, &v->flush_held, &v->flush_held_tail);
     }
   }
   volume_settle(v);
@@ -592,7 +644,8 @@ leg_init_memory(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   if (sf_map_init(&leg->stale, v->extents) < 0 || sf_map_init(&leg->unflushed, v->extents) < 0 ||
-      sf_map_init(&leg->flushing, v->extents) < 0)
+      sf_map_init(&leg->flushing, v->extents) < 0 || sf_map_init(&leg->lost, v->extents) < 0 ||
+      sf_map_init(&leg->healing, v->extents) < 0 || sf_map_init(&leg->unsure, v->extents) < 0)
     return -ENOMEM;
   leg->meta.buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
   leg->probe_buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
@@ -606,6 +659,9 @@ leg_free_memory(struct sf_volume *v, unsigned index) {
   sf_map_destroy(&leg->stale);
   sf_map_destroy(&leg->unflushed);
   sf_map_destroy(&leg->flushing);
+  sf_map_destroy(&leg->lost);
+  sf_map_destroy(&leg->healing);
+  sf_map_destroy(&leg->unsure);
   sf_map_destroy(&leg->settled);
   sf_map_destroy(&leg->settling);
   if (leg->meta.buffer != NULL)
@@ -694,8 +750,11 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   v->held_tail = &v->held;
   v->parked_tail = &v->parked;
   v->flush_queue_tail = &v->flush_queue;
+  v->flush_held_tail = &v->flush_held;
   v->ops = calloc(SF_OPS_MAX, sizeof *v->ops);
   r = v->ops == NULL ? -ENOMEM : sf_map_init(&v->unconverged, v->extents);
+  if (r == 0)
+    r = sf_map_init(&v->suspect, v->extents);
   for (unsigned i = 0; r == 0 && i < SF_OPS_MAX; i++) {
     sf_sm_init(&v->ops[i].sm, &sf_op_table, 0, OP_FREE);
     sf_list_append(&v->ops_free, &v->ops[i].link);
@@ -707,6 +766,8 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
     r = maps_load(v, params);
   if (r == 0)
     r = copier_init(v);
+  if (r == 0)
+    flush_failure_load(v, params);
   if (r < 0) {
     sf_volume_destroy(v);
     return r;
@@ -733,6 +794,7 @@ sf_volume_destroy(struct sf_volume *v) {
   maps_destroy(v);
   copier_destroy(v);
   sf_map_destroy(&v->unconverged);
+  sf_map_destroy(&v->suspect);
   free(v->ops);
   pthread_mutex_destroy(&v->lock);
   free(v);

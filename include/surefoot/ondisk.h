@@ -71,6 +71,9 @@ struct sf_superblock {
   uint8_t leg_index;
   uint8_t legs;     /* how many places the volume has */
   uint16_t removed; /* bit i: place i is empty; its uuid and name are what they were */
+  /* Bit i: leg i is in sync, and a flush failed there: in extents with intent it may lack what was
+   * acknowledged (R9). */
+  uint16_t lost;
   struct sf_uuid leg_uuid[SF_LEGS_MAX];
   char leg_name[SF_LEGS_MAX][SF_LEG_NAME_MAX];
   uint64_t data_offset;

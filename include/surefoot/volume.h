@@ -93,6 +93,10 @@ struct sf_volume_host {
    * cannot even be tried now, and there will be no answer.  Until the answer the leg keeps its uuid
    * and its path. */
   int (*open_leg)(void *ctx, unsigned leg, enum sf_leg_blank blank);
+  /* May be NULL.  The leg is in sync, cannot be spared, and its device answers nothing but errors: open
+   * what its path leads to, beside the device in use, and answer with sf_volume_leg_opened(), never from
+   * inside.  -errno: it cannot be tried now, and there will be no answer. */
+  int (*reopen_leg)(void *ctx, unsigned leg);
   /* Nothing of the leg runs any more, or it was opened and refused: its device will not be used
    * again. */
   void (*close_leg)(void *ctx, unsigned leg);
@@ -139,13 +143,15 @@ void sf_volume_tick(struct sf_volume *volume, uint64_t now_ns);
 /* The client's `late` function (timed_io.h) must hand its events here: they lift the fence. */
 void sf_volume_late(const struct sf_tio_event *event);
 
-/* The answer to host.open_leg: 0 with device, sb and the leg's size, or -errno and why in words, for
+/* The answer to host.open_leg and host.reopen_leg: 0 with device, sb and the leg's size, or -errno and why in words, for
  * the operator (NULL: nothing to say).  After -errno it is asked for again, and so is what was to
  * become of the disk; but -EEXIST to SF_BLANK_OWN says that it is not the leg's own disk: that is
- * given up, and the leg is faulty. */
-void sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
-                          const struct sf_superblock *sb, uint64_t bytes, int error,
-                          const char *why, uint64_t now_ns);
+ * given up, and the leg is faulty.
+ * 0: the device is the leg's from now on, and what it had before is not used any more.  -errno: it is not
+ * used; close_leg has been called for it unless it was opened beside another. */
+int sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
+                         const struct sf_superblock *sb, uint64_t bytes, int error, const char *why,
+                         uint64_t now_ns);
 
 /* A clean stop: no new requests (-ESHUTDOWN), flush, and the record that says clean.  Bounded: a
  * leg that does not answer within its timeouts is demoted first, and after the flush deadline plus
@@ -166,7 +172,9 @@ void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
 
 /* Takes a leg out: -EBUSY if too few would stay in sync, or a start still claims its term. */
 int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
-/* Takes a faulty or missing leg back: through missing or probing to catching-up. */
+/* Takes a faulty or missing leg back: through missing or probing to catching-up.  Of a leg in sync in
+ * which a flush failed it takes note: what that flush was to make stable may be lost, and flushes are
+ * answered again. */
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Gives up what a faulty or missing leg holds: the next opening makes its disk an empty member
  * (SF_BLANK_OWN; a new disk that was not opened yet stays SF_BLANK_NEW).  -EBUSY while it is in use,
@@ -251,7 +259,7 @@ struct sf_leg_status {
   char name[SF_LEG_NAME_MAX];
   char path[PATH_MAX];
   enum sf_leg_state state;
-  char reason[SF_LEG_REASON_MAX]; /* why it is not in sync; "" when it is */
+  char reason[SF_LEG_REASON_MAX]; /* why it is not in sync, or what ails it all the same; or "" */
   uint64_t stale_bytes;
   unsigned late_requests; /* unanswered now */
   uint64_t timeouts, errors;
@@ -290,6 +298,9 @@ enum sf_volume_event_kind {
   SF_EVENT_LEG_REMOVED,
   SF_EVENT_LEG_NOT_OPENED, /* a missing leg stays so; reason: why, told once */
   SF_EVENT_CHANGE_FAILED,  /* of a leg: nothing has changed; reason: why */
+  /* A leg that is in sync and cannot be spared fails what it is asked; reason: the first of a series.
+   * Requests wait for it, or fail, as on_too_few says. */
+  SF_EVENT_LEG_TROUBLE,
   SF_EVENT_KINDS
 };
 struct sf_volume_event {

@@ -414,7 +414,9 @@ operator_acts(void) {
     replace_mend(leg);
   } else if (out && random_chance(300)) {
     process_discard(leg);
-  } else if (sim.leg_state[leg] == SF_STATE_FAULTY || random_chance(300)) {
+  } else if (sim.leg_state[leg] == SF_STATE_FAULTY ||
+             (sim.leg_state[leg] != SF_STATE_IN_SYNC && random_chance(300))) {
+    /* Of a leg in sync it would say that what a failed flush lost there is known to be lost. */
     r = sf_volume_leg_return(sim.volume, leg, sim.now_ns);
     TRACE("operator: return leg %u: %d", leg, r);
   } else {

@@ -21,16 +21,17 @@ struct field {
 };
 
 static const struct field layout[] = {
-    {0, 8, "magic"},         {8, 4, "version"},         {12, 4, "length"},
-    {16, 4, "crc"},          {20, 4, "reserved"},       {24, 8, "serial"},
-    {32, 16, "volume"},      {48, 64, "volume_name"},   {112, 1, "leg_index"},
-    {113, 1, "legs"},        {114, 1, "ancestors"},     {115, 1, "min_legs"},
-    {116, 2, "in_sync"},     {118, 2, "faulty"},        {120, 1, "flags"},
-    {121, 1, "reserved"},    {122, 2, "removed"},       {124, 4, "reserved"},
-    {128, 8, "term"},        {136, 8, "change"},        {144, 8, "claim"},
-    {152, 8, "data_offset"}, {160, 8, "data_bytes"},    {168, 8, "extent_bytes"},
-    {176, 16, "lineage"},    {192, 256, "ancestor[8]"}, {448, 64, "reserved"},
-    {512, 256, "leg_uuid"},  {768, 512, "leg_name"},    {1280, 2816, "reserved"},
+    {0, 8, "magic"},          {8, 4, "version"},       {12, 4, "length"},
+    {16, 4, "crc"},           {20, 4, "reserved"},     {24, 8, "serial"},
+    {32, 16, "volume"},       {48, 64, "volume_name"}, {112, 1, "leg_index"},
+    {113, 1, "legs"},         {114, 1, "ancestors"},   {115, 1, "min_legs"},
+    {116, 2, "in_sync"},      {118, 2, "faulty"},      {120, 1, "flags"},
+    {121, 1, "reserved"},     {122, 2, "removed"},     {124, 2, "lost"},
+    {126, 2, "reserved"},     {128, 8, "term"},        {136, 8, "change"},
+    {144, 8, "claim"},        {152, 8, "data_offset"}, {160, 8, "data_bytes"},
+    {168, 8, "extent_bytes"}, {176, 16, "lineage"},    {192, 256, "ancestor[8]"},
+    {448, 64, "reserved"},    {512, 256, "leg_uuid"},  {768, 512, "leg_name"},
+    {1280, 2816, "reserved"},
 };
 
 static const struct field areas[] = {
@@ -171,6 +172,7 @@ assert_same(const struct sf_superblock *a, const struct sf_superblock *b) {
   assert_int_equal(a->leg_index, b->leg_index);
   assert_int_equal(a->legs, b->legs);
   assert_int_equal(a->removed, b->removed);
+  assert_int_equal(a->lost, b->lost);
   assert_memory_equal(a->leg_uuid, b->leg_uuid, sizeof a->leg_uuid);
   assert_memory_equal(a->leg_name, b->leg_name, sizeof a->leg_name);
   assert_int_equal(a->data_offset, b->data_offset);
@@ -443,7 +445,9 @@ static const struct patch impossible[] = {
     {"removed and in sync", 122, BYTES("\x04"), -EUCLEAN},
     {"removed and faulty", 112, BYTES("\x00\x03\x02\x02\x05\x00\x02\x00\x01\x00\x02"), -EUCLEAN},
     {"removed beyond legs", 122, BYTES("\x08"), -EUCLEAN},
-    {"reserved after the removed", 124, BYTES("\x01"), -EUCLEAN},
+    {"lost beyond legs", 124, BYTES("\x08"), -EUCLEAN},
+    {"lost: a flush failed there", 124, BYTES("\x03"), 0},
+    {"reserved after the lost", 126, BYTES("\x01"), -EUCLEAN},
     {"term 0", 128, BYTES("\0\0\0\0\0\0\0\0"), -EUCLEAN},
     {"serial 2^62 + 1", 24, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},
     {"term 2^62 + 1", 128, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},

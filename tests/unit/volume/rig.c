@@ -147,6 +147,14 @@ host_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank) {
   return 0;
 }
 
+static int
+host_reopen_leg(void *ctx, unsigned leg) {
+  struct rig *rig = ctx;
+
+  rig->reopening |= 1u << leg;
+  return 0;
+}
+
 static void
 host_close_leg(void *ctx, unsigned leg) {
   struct rig *rig = ctx;
@@ -366,6 +374,7 @@ rig_start(struct rig *rig) {
                                       .buffer_put = host_buffer_put,
                                       .timer = host_timer,
                                       .open_leg = host_open_leg,
+                                      .reopen_leg = host_reopen_leg,
                                       .event = host_event,
                                       .close_leg = host_close_leg};
   struct sf_assembly assembly;
@@ -426,7 +435,7 @@ rig_kill(struct rig *rig) {
         buffer_unref(v->copier.slot[i].buffer[k]);
   assert_int_equal(sf_volume_destroy(v), 0);
   rig->volume = NULL;
-  rig->opening = 0;
+  rig->opening = rig->reopening = 0;
   rig->tick_ns = 0;
 }
 
@@ -440,6 +449,20 @@ rig_open(struct rig *rig, unsigned leg) {
   rig_read_superblock(rig, leg, &sb);
   sf_volume_leg_opened(rig->volume, leg, device_of(leg), &sb, rig->leg_bytes, 0, NULL, rig->now_ns);
   rig_run(rig);
+}
+
+int
+rig_reopen(struct rig *rig, unsigned leg) {
+  struct sf_superblock sb;
+  int r;
+
+  assert_true(rig->reopening >> leg & 1);
+  rig->reopening &= ~(1u << leg);
+  rig_read_superblock(rig, leg, &sb);
+  r = sf_volume_leg_opened(rig->volume, leg, device_of(leg), &sb, rig->leg_bytes, 0, NULL,
+                           rig->now_ns);
+  rig_run(rig);
+  return r;
 }
 
 void
@@ -473,6 +496,7 @@ rig_submit(struct rig *rig, struct rig_request *r, enum sf_request_kind kind, ui
                             .request = {.kind = kind,
                                         .offset = offset,
                                         .length = length,
+                                        .fua = rig->fua,
                                         .done = request_done,
                                         .host = r,
                                         .asked_ns = rig->asked_ns}};

@@ -36,6 +36,7 @@ struct rig {
   bool absent[RIG_LEGS];
 
   uint64_t now_ns, tick_ns, handles;
+  bool fua;          /* of the requests that are submitted next */
   uint64_t asked_ns; /* of the requests that are submitted next; 0: when they are */
   struct rig_region region[RIG_REGIONS];
   /* NULL: nothing is held back.  Else whether this region is not to end now. */
@@ -47,6 +48,7 @@ struct rig {
   bool cannot_open;
   unsigned opening, opened;          /* bit i: an opening is asked for; the leg's device is open */
   enum sf_leg_blank blank[RIG_LEGS]; /* as that opening wants it */
+  unsigned reopening;                /* bit i: asked for, beside the device in use */
   void (*event)(const struct sf_volume_event *event); /* NULL: nobody listens */
 };
 
@@ -78,6 +80,8 @@ void rig_put(struct rig_request *request); /* its buffer */
 
 /* Answers the opening that the volume asked for, with the superblock as it stands on the leg. */
 void rig_open(struct rig *rig, unsigned leg);
+/* The same for an opening beside a device that is dead; what the volume answered. */
+int rig_reopen(struct rig *rig, unsigned leg);
 void rig_cannot_open(struct rig *rig, unsigned leg, int error, const char *why);
 
 unsigned rig_count(const struct rig *rig,

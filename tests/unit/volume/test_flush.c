@@ -19,10 +19,14 @@ holds_flush_of_leg_1(const struct rig *r, const struct rig_region *region) {
  * and after it was returned and caught up nothing is left of it. */
 static void
 a_leg_that_left_for_a_failed_flush_may_come_back(void **state) {
-  struct rig_request flush;
+  struct rig_request flush, write;
 
   rig_init(&rig, 3, 2, 65536, 64);
   rig_start_fully(&rig);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_run(&rig);
+  assert_true(write.done);
+  rig_put(&write);
   rig.fails = leg_2_cannot_flush;
   rig.holds = holds_flush_of_leg_1;
   rig_submit(&rig, &flush, SF_REQ_FLUSH, 0, 0, 0);

@@ -1,0 +1,239 @@
+/* Legs that cannot be spared and fail what they are asked: what waits, what fails, and how it ends. */
+#include "rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct rig rig;
+static int error_of_all, bad_block_error;
+static unsigned failing; /* legs to which error_of_all applies */
+
+static int
+fails_as_told(const struct rig *r, const struct rig_region *region) {
+  if (failing >> region->leg & 1)
+    return error_of_all;
+  return bad_block_error != 0 && region->op == SF_TIO_READ && region->offset == SF_DATA_OFFSET
+             ? bad_block_error
+             : 0;
+}
+
+static bool
+takes_a_moment(const struct rig *r, const struct rig_region *region) {
+  return region->since_ns == r->now_ns;
+}
+
+static void
+init(unsigned legs, enum sf_on_too_few on_too_few) {
+  rig_init(&rig, legs, 1, 65536, 64);
+  rig.config.on_too_few = on_too_few;
+  rig.config.fail_timeout_ns = 3 * SF_S;
+  rig.config.intent_delay_ns = 600 * SF_S;
+  rig.fails = fails_as_told;
+  failing = 0;
+  bad_block_error = 0;
+  rig_start_fully(&rig);
+  rig.holds = takes_a_moment;
+}
+
+static int
+ask(enum sf_request_kind kind, uint64_t offset) {
+  struct rig_request request;
+  int error;
+
+  rig_submit(&rig, &request, kind, offset, kind == SF_REQ_FLUSH ? 0 : 4096, 1);
+  rig_pass(&rig, 1000);
+  error = request.done ? request.request.error : 1;
+  if (!request.done)
+    sf_volume_give_up(rig.volume, &request.request, rig.now_ns);
+  rig_put(&request);
+  return error;
+}
+
+static const enum sf_request_kind kinds[] = {SF_REQ_READ, SF_REQ_WRITE, SF_REQ_FLUSH};
+
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+static void
+submit_all(struct rig_request request[KINDS]) {
+  for (unsigned i = 0; i < KINDS; i++)
+    rig_submit(&rig, &request[i], kinds[i], kinds[i] == SF_REQ_READ ? 65536 : 0,
+               kinds[i] == SF_REQ_FLUSH ? 0 : 4096, 1);
+}
+
+static void
+put_all(struct rig_request request[KINDS]) {
+  for (unsigned i = 0; i < KINDS; i++)
+    rig_put(&request[i]);
+}
+
+static void
+whatever_meets_errors_everywhere_is_suspended(void **state) {
+  const int errors[] = {-EIO, -ENODEV, -ENOTCONN, -ENOMEM, -ETIMEDOUT};
+
+  for (unsigned e = 0; e < sizeof errors / sizeof errors[0]; e++) {
+    struct rig_request request[KINDS];
+
+    init(2, SF_TOO_FEW_SUSPEND);
+    failing = 3;
+    error_of_all = errors[e];
+    submit_all(request);
+    rig_pass(&rig, 20000);
+    for (unsigned i = 0; i < KINDS; i++)
+      assert_false(request[i].done);
+    failing = 0;
+    rig_pass(&rig, 1000);
+    for (unsigned i = 0; i < KINDS; i++) {
+      assert_true(request[i].done);
+      assert_int_equal(request[i].request.error, 0);
+    }
+    put_all(request);
+    rig_free(&rig);
+  }
+}
+
+static void
+what_may_pass_fails_after_its_time(void **state) {
+  const int errors[] = {-ENODEV, -ENOTCONN, -ENOLINK, -ENOMEM, -ETIMEDOUT};
+
+  for (unsigned e = 0; e < sizeof errors / sizeof errors[0]; e++) {
+    struct rig_request request[KINDS];
+
+    init(2, SF_TOO_FEW_ERROR);
+    failing = 3;
+    error_of_all = errors[e];
+    submit_all(request);
+    rig_pass(&rig, 2900);
+    for (unsigned i = 0; i < KINDS; i++)
+      assert_false(request[i].done);
+    rig_pass(&rig, 300);
+    for (unsigned i = 0; i < KINDS; i++) {
+      assert_true(request[i].done);
+      assert_int_equal(request[i].request.error, -EIO);
+    }
+    put_all(request);
+    rig_free(&rig);
+  }
+}
+
+static void
+what_does_not_pass_fails_at_once(void **state) {
+  init(2, SF_TOO_FEW_ERROR);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 0); /* its intent is there */
+  failing = 3;
+  error_of_all = -EIO;
+  assert_int_equal(ask(SF_REQ_READ, 65536), -EIO);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), -EIO);
+  rig_free(&rig);
+}
+
+/* The legs answer otherwise: it is the block. */
+static void
+a_block_that_is_bad_everywhere_does_not_wait(void **state) {
+  struct rig_request read;
+
+  init(2, SF_TOO_FEW_SUSPEND);
+  bad_block_error = -EIO;
+  assert_int_equal(ask(SF_REQ_READ, 0), -EIO);
+  assert_int_equal(ask(SF_REQ_READ, 4096), 0);
+  failing = 1; /* one leg does not answer at all: maybe it has the block */
+  error_of_all = -ENODEV;
+  rig_submit(&rig, &read, SF_REQ_READ, 0, 4096, 0);
+  rig_pass(&rig, 500);
+  if (read.done)
+    assert_int_equal(read.request.error, -EIO);
+  else
+    sf_volume_give_up(rig.volume, &read.request, rig.now_ns);
+  rig_put(&read);
+  rig_free(&rig);
+}
+
+static void
+disks_that_are_back_are_opened_again(void **state) {
+  struct rig_request request[KINDS];
+  static struct sf_volume_status status;
+
+  init(2, SF_TOO_FEW_SUSPEND);
+  failing = 3;
+  error_of_all = -ENODEV;
+  submit_all(request);
+  rig_pass(&rig, 100);
+  assert_int_equal(rig.reopening, 3);
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_int_equal(status.leg[0].state, SF_STATE_IN_SYNC);
+  assert_string_not_equal(status.leg[0].reason, "");
+  failing = 0;
+  assert_int_equal(rig_reopen(&rig, 0), 0);
+  rig_pass(&rig, 1000);
+  for (unsigned i = 0; i < KINDS; i++) {
+    assert_true(request[i].done);
+    assert_int_equal(request[i].request.error, 0);
+  }
+  put_all(request);
+  rig_free(&rig);
+}
+
+/* Nothing that was made durable there may be missing, or it is another disk, or an old copy of it. */
+static void
+a_disk_in_an_older_state_is_not_taken(void **state) {
+  static uint8_t before[SF_MAPS_OFFSET];
+  static struct sf_volume_status status;
+  struct rig_request write;
+
+  init(1, SF_TOO_FEW_SUSPEND);
+  memcpy(before, rig.leg[0], sizeof before);
+  sf_volume_stop(rig.volume, rig.now_ns);
+  rig_pass(&rig, 200);
+  rig_kill(&rig);
+  rig.fails = fails_as_told;
+  rig_start_fully(&rig);
+  failing = 1;
+  error_of_all = -ENODEV;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_pass(&rig, 100);
+  failing = 0;
+  memcpy(rig.leg[0], before, sizeof before);
+  assert_int_not_equal(rig_reopen(&rig, 0), 0);
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_non_null(strstr(status.leg[0].reason, "older"));
+  rig_pass(&rig, 500);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+/* What is behind the path now may have lost its cache; a path that was down and is up again has not. */
+static void
+what_was_unflushed_when_it_went(void **state) {
+  init(1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+  failing = 1;
+  error_of_all = -ENODEV;
+  assert_int_equal(ask(SF_REQ_READ, 65536), 1);
+  failing = 0;
+  error_of_all = 0;
+  assert_int_equal(rig_reopen(&rig, 0), 0);
+  assert_int_equal(ask(SF_REQ_FLUSH, 0), -EIO);
+  rig_free(&rig);
+
+  init(1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+  failing = 1;
+  error_of_all = -ENOTCONN;
+  assert_int_equal(ask(SF_REQ_READ, 65536), 1);
+  failing = 0;
+  assert_int_equal(ask(SF_REQ_FLUSH, 0), 0);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(whatever_meets_errors_everywhere_is_suspended),
+      cmocka_unit_test(what_may_pass_fails_after_its_time),
+      cmocka_unit_test(what_does_not_pass_fails_at_once),
+      cmocka_unit_test(a_block_that_is_bad_everywhere_does_not_wait),
+      cmocka_unit_test(disks_that_are_back_are_opened_again),
+      cmocka_unit_test(a_disk_in_an_older_state_is_not_taken),
+      cmocka_unit_test(what_was_unflushed_when_it_went),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
