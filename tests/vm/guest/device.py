@@ -52,6 +52,20 @@ def device_path():
     return (status()["service"]["device"] or {}).get("path")
 
 
+def left_behind():
+    """Processes of surefootd's that are still there."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name, state = (entry / "comm").read_text().strip(), (entry / "stat").read_text().split(")")[1].split()[0]
+            except OSError:
+                continue
+            if name == "surefootd" and state != "Z":
+                found.append((entry.name, state))
+    return found
+
+
 def change_device(conf, leg, device):
     write_conf(conf, leg, device=device, device_dead_timeout=f"{DEAD_S}s")
     ctl("reload")
@@ -121,6 +135,34 @@ def test():
         daemon.process.wait()
         daemon.start()
     under_load("daemon-killed", kill_daemon)
+
+    # Again and again, also in the moment in which it attaches the device: nothing of it may be held back
+    # by the kernel, since the service would wait for that in its stop.
+    def kill_daemon_again_and_again():
+        for turn in range(5):
+            daemon.process.kill()
+            daemon.process.wait()
+            seen = Path("/out/surefootd.log").stat().st_size
+            daemon.start()
+            wanted = b"-> serving" if turn % 2 else b"-> starting"
+            wait_until(lambda: wanted in Path("/out/surefootd.log").read_bytes()[seen:], "its server",
+                       every=0.002)
+        daemon.process.kill()
+        daemon.process.wait()
+        wait_until(lambda: not left_behind(), "the end of all that it had begun", 20)
+        daemon.start()
+    under_load("daemon-killed-again-and-again", kill_daemon_again_and_again, seconds=40)
+    say("surefootd was killed again and again, and left nothing behind that hangs")
+
+    def detach_by_hand():
+        run("nbd-client", "-d", DEVICE)
+        wait_until(lambda: "ended from outside" in Path("/out/surefootd.log").read_text(), "that it is noticed")
+    run("umount", "/mnt")
+    detach_by_hand()
+    wait_attached()
+    assert is_bound()
+    run("mount", DEVICE, "/mnt")
+    say("a device that was detached by hand was attached again")
 
     # Another one in the file: the old one stays while it is mounted, and is detached when it is not.
     change_device(conf, leg, "/dev/nbd1")
