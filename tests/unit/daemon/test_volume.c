@@ -1,0 +1,465 @@
+/* A volume's states, with a server, a probe and a control socket that do what the test says. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "volumes/volume.h"
+
+#define PATIENT UINT64_C(30000000)
+
+static char folder[] = "/tmp/test-volume-XXXXXX";
+
+/* ---- the server ---- */
+
+static struct fake {
+  struct server *server;
+  unsigned starts;
+  int start_error, last_signal;
+  unsigned signals;
+  struct probe *probe;
+  struct call *call; /* the last one that is not answered */
+  char command[64];  /* of it */
+  struct upstream *feed;
+} fake;
+
+int
+server_start(struct server *server, const char *const argv[], int listen_fd) {
+  struct stat st;
+  assert_int_equal(stat(argv[6], &st), 0); /* its configuration */
+  assert_null(argv[7]);
+  if (fake.start_error)
+    return fake.start_error;
+  fake.server = server;
+  fake.starts++;
+  server->pid = 1000000 + (pid_t) fake.starts;
+  server->last_line[0] = '\0';
+  return 0;
+}
+
+void
+server_signal(struct server *server, int signal) {
+  if (!server->pid)
+    return;
+  fake.last_signal = signal;
+  fake.signals++;
+}
+
+void
+server_destroy(struct server *server) {
+  server->pid = 0;
+}
+
+static void
+end_server(const char *how) {
+  fake.server->pid = 0;
+  fake.server->ended(fake.server->ctx, how);
+}
+
+/* ---- the proof ---- */
+
+struct probe {
+  void (*done)(void *ctx, const struct probe_result *result);
+  void *ctx;
+};
+
+int
+probe_start(sd_event *event, const char *socket,
+            void (*done)(void *ctx, const struct probe_result *result), void *ctx,
+            struct probe **probe) {
+  *probe = malloc(sizeof **probe);
+  **probe = (struct probe){done, ctx};
+  fake.probe = *probe;
+  return 0;
+}
+
+void
+probe_cancel(struct probe *probe) {
+  if (probe == fake.probe)
+    fake.probe = NULL;
+  free(probe);
+}
+
+static void
+end_probe(int error) {
+  struct probe *probe = fake.probe;
+  struct probe_result result = {.error = error, .fd = error ? -1 : open("/dev/null", O_RDONLY)};
+  assert_non_null(probe);
+  fake.probe = NULL;
+  probe->done(probe->ctx, &result);
+  free(probe);
+}
+
+/* ---- its control socket ---- */
+
+struct call {
+  void (*done)(void *ctx, int error, json_t *reply);
+  void *ctx;
+};
+
+int
+call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
+           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
+  snprintf(fake.command, sizeof fake.command, "%s",
+           json_string_value(json_object_get(request, "command")));
+  json_decref(request);
+  *call = malloc(sizeof **call);
+  **call = (struct call){done, ctx};
+  fake.call = *call;
+  return 0;
+}
+
+void
+call_cancel(struct call *call) {
+  if (call == fake.call)
+    fake.call = NULL;
+  free(call);
+}
+
+/* Takes the reply over. */
+static void
+end_call(int error, json_t *reply) {
+  struct call *call = fake.call;
+  assert_non_null(call);
+  fake.call = NULL;
+  call->done(call->ctx, error, reply);
+  free(call);
+  json_decref(reply);
+}
+
+struct upstream {
+  struct upstream_user user;
+};
+
+int
+upstream_open(sd_event *event, const char *path, json_t *request, const struct upstream_user *user,
+              struct upstream **upstream) {
+  json_decref(request);
+  *upstream = malloc(sizeof **upstream);
+  (*upstream)->user = *user;
+  fake.feed = *upstream;
+  return 0;
+}
+
+void
+upstream_drain(struct upstream *upstream) {
+}
+
+void
+upstream_close(struct upstream *upstream) {
+  if (upstream == fake.feed)
+    fake.feed = NULL;
+  free(upstream);
+}
+
+/* ---- the owner ---- */
+
+static struct owner {
+  sd_event *event;
+  struct settings settings;
+  struct events events;
+  struct volumes volumes;
+  struct volume *volume;
+  unsigned gone;
+} owner;
+
+static void
+on_event(void *ctx, const json_t *event) {
+}
+
+static void
+on_changed(void *ctx) {
+}
+
+static void
+on_gone(void *ctx) {
+  owner.gone++;
+}
+
+static void
+begin(void) {
+  struct plan_volume *plan = calloc(1, sizeof *plan);
+  char error[SF_CONFIG_ERROR_MAX], control[200];
+  fake = (struct fake){0};
+  owner = (struct owner){0};
+  assert_true(sd_event_new(&owner.event) >= 0);
+  settings_init(&owner.settings);
+  snprintf(owner.settings.runtime, sizeof owner.settings.runtime, "%s", folder);
+  owner.events.published = on_event;
+  sf_list_init(&owner.volumes.list);
+  owner.volumes.event = owner.event;
+  owner.volumes.settings = &owner.settings;
+  owner.volumes.events = &owner.events;
+  owner.volumes.changed = on_changed;
+  owner.volumes.gone = on_gone;
+  sf_config_init(&plan->config);
+  assert_int_equal(sf_config_set(&plan->config, "name", "vol0", error), 0);
+  assert_int_equal(sf_config_set_leg(&plan->config, "a", "/a"), 0);
+  snprintf(control, sizeof control, "%s/volumes/vol0.ctl", folder);
+  assert_int_equal(sf_config_set(&plan->config, "control", control, error), 0);
+  snprintf(plan->config.socket, sizeof plan->config.socket, "%s/vol0.sock", folder);
+  assert_int_equal(sf_config_complete(&plan->config, error), 0);
+  assert_int_equal(volume_create(&owner.volumes, plan, &owner.volume), 0);
+  assert_ptr_equal(volumes_find(&owner.volumes, "vol0"), owner.volume);
+  assert_null(volumes_find(&owner.volumes, "vol1"));
+}
+
+static void
+end(void) {
+  volume_destroy(owner.volume);
+  assert_true(sf_list_empty(&owner.volumes.list));
+  assert_null(fake.probe);
+  assert_null(fake.call);
+  assert_null(fake.feed);
+  events_clear(&owner.events);
+  sd_event_unref(owner.event);
+}
+
+#define WAIT_UNTIL(condition)                                                                      \
+  while (!(condition))                                                                             \
+    if (sd_event_run(owner.event, PATIENT) <= 0)                                                   \
+      fail_msg("not in time: %s", #condition);
+
+static void
+serve(void) {
+  volume_start(owner.volume);
+  end_probe(0);
+  assert_int_equal(volume_state(owner.volume), VOLUME_SERVING);
+}
+
+static json_t *
+status(const char *state, const char *leg_state) {
+  return json_pack("{sb s[{ss ss s[{ss ss ss} {ss ss}]}]}", "ok", 1, "volumes", "uuid", "u",
+                   "state", state, "legs", "name", "b", "state", leg_state, "reason", "why", "name",
+                   "a", "state", "in-sync");
+}
+
+/* The events' leg, from, to, as "leg:from>to ". */
+static const char *
+told(const char *kind) {
+  static char text[1000];
+  json_t *list = events_list(&owner.events, NULL), *event;
+  size_t i;
+  text[0] = '\0';
+  json_array_foreach(list, i, event)
+    if (strcmp(events_text(event, "event"), kind) == 0)
+      snprintf(text + strlen(text), 100, "%s:%s>%s ", events_text(event, "leg"),
+               events_text(event, "from"), events_text(event, "to"));
+  json_decref(list);
+  return text;
+}
+
+/* ---- the tests ---- */
+
+/* Proves that only a proof makes it serve, and that a server that ends is followed by the next. */
+static void
+test_life(void **state) {
+  begin();
+  volume_start(owner.volume);
+  assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
+  assert_string_equal(volume_state_text(owner.volume), "failed");
+  end_probe(-ECONNREFUSED);
+  assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
+  WAIT_UNTIL(fake.probe != NULL);
+  end_probe(0);
+  assert_int_equal(volume_state(owner.volume), VOLUME_SERVING);
+  assert_string_equal(volume_state_text(owner.volume), "degraded"); /* not heard of yet */
+  assert_non_null(fake.feed);
+  assert_string_equal(fake.command, "status");
+  end_call(0, status("healthy", "in-sync"));
+  assert_string_equal(volume_state_text(owner.volume), "healthy");
+  end_server("signal 9");
+  assert_int_equal(volume_state(owner.volume), VOLUME_DOWN);
+  assert_string_equal(owner.volume->reason, "signal 9");
+  assert_null(fake.feed);
+  WAIT_UNTIL(fake.starts == 2);
+  assert_int_equal(owner.volume->restarts, 1);
+  end_probe(0);
+  assert_string_equal(told("service"),
+                      ":down>starting :starting>serving :serving>down :down>starting "
+                      ":starting>serving ");
+  end();
+}
+
+/* Proves that a start that fails is tried again, with the reason. */
+static void
+test_start_fails(void **state) {
+  begin();
+  fake.start_error = -ENOENT;
+  volume_start(owner.volume);
+  assert_int_equal(volume_state(owner.volume), VOLUME_DOWN);
+  assert_non_null(strstr(owner.volume->reason, "cannot start nbdkit: No such file"));
+  fake.start_error = 0;
+  WAIT_UNTIL(fake.starts == 1);
+  end();
+}
+
+/* Proves that what is not in sync when it starts is told once a start, and not when the volume has told it. */
+static void
+test_legs_at_the_start(void **state) {
+  begin();
+  serve();
+  end_call(0, status("degraded", "missing"));
+  assert_string_equal(told("leg-state"), "b:>missing ");
+  WAIT_UNTIL(fake.call != NULL); /* the next look */
+  end_call(0, status("degraded", "missing"));
+  assert_string_equal(told("leg-state"), "b:>missing ");
+  end_server("signal 9");
+  WAIT_UNTIL(fake.starts == 2);
+  end_probe(0);
+  end_call(0, status("degraded", "missing"));
+  assert_string_equal(told("leg-state"), "b:>missing b:>missing ");
+  end_server("signal 9");
+  WAIT_UNTIL(fake.starts == 3);
+  end_probe(0);
+  json_t *event = json_pack("{ss ss ss ss ss}", "event", "leg-state", "volume", "vol0", "leg", "b",
+                            "from", "in-sync", "to", "late");
+  fake.feed->user.line(fake.feed->user.ctx, event);
+  json_decref(event);
+  end_call(0, status("degraded", "late"));
+  assert_string_equal(told("leg-state"), "b:>missing b:>missing b:in-sync>late ");
+  end();
+}
+
+/* Proves that a server that does not answer is told of at once, and killed only after silent_timeout, and
+ * more than one look. */
+static void
+test_silent(void **state) {
+  begin();
+  owner.settings.silent_timeout_us = 1000000;
+  serve();
+  end_call(-ETIMEDOUT, NULL);
+  assert_true(owner.volume->silent);
+  assert_string_equal(volume_state_text(owner.volume), "failed");
+  assert_int_equal(fake.signals, 0);
+  WAIT_UNTIL(fake.call != NULL);
+  end_call(0, status("healthy", "in-sync")); /* it was busy */
+  assert_false(owner.volume->silent);
+  WAIT_UNTIL(fake.call != NULL);
+  end_call(-ETIMEDOUT, NULL);
+  WAIT_UNTIL(fake.call != NULL);
+  assert_int_equal(fake.signals, 0);
+  end_call(-ETIMEDOUT, NULL);
+  assert_int_equal(fake.signals, 1);
+  assert_int_equal(fake.last_signal, SIGKILL);
+  end_server("signal 9");
+  assert_non_null(strstr(owner.volume->reason, "did not answer for 12 s and was killed"));
+  WAIT_UNTIL(fake.starts == 2);
+  owner.settings.silent_timeout_us = 0; /* off */
+  end_probe(0);
+  for (int i = 0; i < 2; i++) {
+    WAIT_UNTIL(fake.call != NULL);
+    end_call(-ETIMEDOUT, NULL);
+  }
+  assert_int_equal(fake.signals, 1);
+  end();
+}
+
+/* Proves the order of a stop: by a signal, then by its socket, without its clients, then by force; and that
+ * its last words are believed. */
+static void
+test_stop(void **state) {
+  begin();
+  owner.settings.stop_timeout_us = 200000;
+  serve();
+  end_call(0, status("healthy", "in-sync"));
+  volume_leave(owner.volume);
+  assert_int_equal(volume_state(owner.volume), VOLUME_STOPPING);
+  assert_int_equal(volume_stop(owner.volume), STOP_CLIENTS);
+  assert_int_equal(fake.last_signal, SIGTERM);
+  assert_int_equal(volume_restart(owner.volume), -ESHUTDOWN);
+  WAIT_UNTIL(fake.call != NULL);
+  assert_string_equal(fake.command, "stop");
+  assert_int_equal(volume_stop(owner.volume), STOP_TOLD);
+  end_call(0, json_pack("{sb}", "ok", 1));
+  WAIT_UNTIL(fake.last_signal == SIGKILL);
+  assert_int_equal(volume_stop(owner.volume), STOP_KILLED);
+  end_server("signal 9");
+  assert_int_equal(volume_state(owner.volume), VOLUME_GONE);
+  assert_int_equal(owner.gone, 1);
+  end();
+}
+
+/* Proves that a server that was told, and says that it has stopped, is not waited for. */
+static void
+test_last_words(void **state) {
+  begin();
+  serve();
+  end_call(0, status("healthy", "in-sync"));
+  volume_leave(owner.volume);
+  WAIT_UNTIL(volume_stop(owner.volume) == STOP_TOLD);
+  json_t *event = json_pack("{ss ss ss}", "event", "stopped", "volume", "vol0", "reason", "clean");
+  fake.feed->user.line(fake.feed->user.ctx, event);
+  json_decref(event);
+  assert_int_equal(fake.last_signal, SIGKILL);
+  assert_string_equal(owner.volume->stop_said, "clean");
+  end_server("signal 9");
+  assert_int_equal(owner.gone, 1);
+  end();
+}
+
+/* Proves that a restart begins anew, that one that becomes a stop ends, and that one that is down can be
+ * stopped. */
+static void
+test_restart(void **state) {
+  begin();
+  serve();
+  assert_int_equal(volume_restart(owner.volume), 0);
+  assert_int_equal(fake.last_signal, SIGTERM);
+  end_server("exit status 0");
+  assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
+  assert_int_equal(volume_stop(owner.volume), STOP_NONE);
+  assert_int_equal(fake.starts, 2);
+  assert_int_equal(owner.volume->restarts, 0);
+  end_probe(0);
+  assert_int_equal(volume_restart(owner.volume), 0);
+  volume_leave(owner.volume);
+  end_server("exit status 0");
+  assert_int_equal(volume_state(owner.volume), VOLUME_GONE);
+  assert_int_equal(owner.gone, 1);
+  end();
+
+  begin();
+  fake.start_error = -ENOENT;
+  volume_start(owner.volume);
+  volume_leave(owner.volume);
+  assert_int_equal(volume_state(owner.volume), VOLUME_GONE);
+  assert_int_equal(owner.gone, 1);
+  end();
+}
+
+static int
+set_up(void **state) {
+  return mkdtemp(folder) ? 0 : -1;
+}
+
+static int
+tear_down(void **state) {
+  char path[200];
+  snprintf(path, sizeof path, "%s/volumes", folder);
+  return rmdir(path) < 0 || rmdir(folder) < 0 ? -1 : 0;
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_life),
+      cmocka_unit_test(test_start_fails),
+      cmocka_unit_test(test_legs_at_the_start),
+      cmocka_unit_test(test_silent),
+      cmocka_unit_test(test_stop),
+      cmocka_unit_test(test_last_words),
+      cmocka_unit_test(test_restart),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
