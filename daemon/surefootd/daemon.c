@@ -7,8 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <surefoot/wire.h>
+
 #include "common/log.h"
-#include "control/text.h"
 #include "device/netlink.h"
 #include "monitor/metrics.h"
 #include "monitor/notify.h"

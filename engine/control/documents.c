@@ -1,7 +1,6 @@
 /* The document of `status --json` and one event, as DESIGN section 7 and control.h name them. */
 #include <surefoot/control.h>
-
-#include "control/text.h"
+#include <surefoot/wire.h>
 
 static uint64_t
 to_us(uint64_t ns) {

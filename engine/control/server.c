@@ -23,13 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <surefoot/wire.h>
+
 #include "base/must.h"
-#include "control/connection.h"
 #include "control/event_ring.h"
-#include "control/peer.h"
-#include "control/protocol.h"
 #include "control/server.h"
-#include "control/socket_file.h"
 
 enum {
   LINES_PER_TURN = 16,   /* of one client, before the others have theirs */

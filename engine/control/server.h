@@ -4,8 +4,6 @@
 
 #include <surefoot/control.h>
 
-enum { SF_CONTROL_QUIET_MS = 30000 };
-
 /* Before start: how long a client may be quiet. */
 void sf_control_server_set_quiet_ms(struct sf_control_server *server, unsigned quiet_ms);
 

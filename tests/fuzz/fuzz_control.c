@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <surefoot/wire.h>
+
 #include "base/must.h"
-#include "control/protocol.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

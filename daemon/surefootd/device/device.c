@@ -12,8 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <surefoot/wire.h>
+
 #include "common/log.h"
-#include "control/text.h"
 #include "device/in_use.h"
 #include "device/netlink.h"
 

@@ -4,8 +4,9 @@
 #include <string.h>
 #include <time.h>
 
+#include <surefoot/wire.h>
+
 #include "common/log.h"
-#include "control/text.h"
 
 const char *
 events_text(const json_t *event, const char *key) {

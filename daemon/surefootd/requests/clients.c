@@ -10,10 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control/connection.h"
-#include "control/peer.h"
-#include "control/server.h"
-#include "control/socket_file.h"
+#include <surefoot/wire.h>
+
 #include "events/events.h"
 
 enum { LINES_PER_TURN = 16 };

@@ -8,7 +8,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "control/protocol.h"
+#include <surefoot/wire.h>
 
 struct clients;
 struct reply;

@@ -8,9 +8,10 @@
 
 #include <jansson.h>
 
+#include <surefoot/wire.h>
+
 #include "common/job.h"
 #include "common/log.h"
-#include "control/text.h"
 #include "device/in_use.h"
 #include "monitor/notify.h"
 #include "requests/clients.h"

@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "control/connection.h"
+#include <surefoot/wire.h>
 
 enum { LINE_MAX_BYTES = 2 * 1024 * 1024 }; /* all events that are kept, each with a path */
 

@@ -1,6 +1,7 @@
 #include <stdio.h>
 
-#include "control/text.h"
+#include <surefoot/wire.h>
+
 #include "volumes/inside.h"
 
 static json_t *

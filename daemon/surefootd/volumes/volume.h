@@ -15,10 +15,11 @@
 
 #include <systemd/sd-event.h>
 
+#include <surefoot/wire.h>
+
 #include "base/list.h"
 #include "base/sm.h"
 #include "common/backoff.h"
-#include "control/socket_file.h"
 #include "device/device.h"
 #include "files/kept_legs.h"
 #include "files/plan.h"

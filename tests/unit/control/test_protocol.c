@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
+#include <surefoot/wire.h>
+
 #include "broken_lines.h"
-#include "control/protocol.h"
-#include "control/text.h"
 
 static void
 parse_ok(const char *line, struct sf_control_request *request) {

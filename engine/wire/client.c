@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <surefoot/control.h>
+#include <surefoot/wire.h>
 
 enum {
   LINE_MAX_BYTES = 16 * 1024 * 1024, /* of a reply: a limit on what we believe, not on what comes */

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/text.h"
+#include <surefoot/wire.h>
 
 /* A final NUL is not a continuation byte, so no sequence is read past the end of the text. */
 size_t

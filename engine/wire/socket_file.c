@@ -10,10 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <surefoot/control.h>
-
-#include "control/peer.h"
-#include "control/socket_file.h"
+#include <surefoot/wire.h>
 
 enum { SOCKET_MODE = 0660, DIRECTORY_MODE = 0755, LOCK_TRIES = 100, LOCK_PAUSE_MS = 10 };
 

@@ -1,4 +1,3 @@
-#include "control/peer.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -6,6 +5,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <surefoot/wire.h>
 
 enum { GROUP_TEXT_MAX = 16 * 1024, GROUPS_MAX = 1024 };
 

@@ -3,8 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/protocol.h"
-#include "control/text.h"
+#include <surefoot/wire.h>
 
 enum { KEYS_MAX = 3 };
 

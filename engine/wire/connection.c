@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control/connection.h"
+#include <surefoot/wire.h>
 
 int
 sf_connection_create(int fd, size_t line_max, struct sf_connection **connection) {
