@@ -262,7 +262,8 @@ lose(struct device *device, const char *why) {
   job_cancel(device->job);
   device->job = NULL;
   drop_connection(device);
-  note_reason(device, why);
+  snprintf(device->reason, sizeof device->reason, "%s", why);
+  device->lost(device->ctx, why);
   sd_event_now(device->event, CLOCK_MONOTONIC, &now);
   device->timer = sd_event_source_disable_unref(device->timer);
   sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC,

@@ -48,6 +48,8 @@ struct device {
   void (*wants)(void *ctx);
   /* Its state has changed. */
   void (*changed)(void *ctx);
+  /* It was taken away while its server lives; it is attached again. */
+  void (*lost)(void *ctx, const char *why);
   /* The answer to device_stop. */
   void (*stopped)(void *ctx);
   void *ctx;

@@ -34,7 +34,7 @@ events_hook_name(const json_t *event) {
       {"state", "degraded", "degraded"},      {"state", "healthy", "healthy"},
       {"state", "suspended", "suspended"},    {"state", "failed", "failed"},
       {"service", "down", "server-down"},     {"service", "serving", "server-ready"},
-      {"service", "silent", "server-silent"},
+      {"service", "silent", "server-silent"}, {"device", "lost", "device-lost"},
   };
   const char *kind = events_text(event, "event"), *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -50,9 +50,9 @@ events_priority(const json_t *event) {
   static const struct {
     const char *to;
     int priority;
-  } bad[] = {{"failed", LOG_CRIT},     {"suspended", LOG_CRIT},  {"faulty", LOG_ERR},
-             {"silent", LOG_ERR},      {"down", LOG_ERR},        {"late", LOG_WARNING},
-             {"missing", LOG_WARNING}, {"degraded", LOG_WARNING}};
+  } bad[] = {{"failed", LOG_CRIT},  {"suspended", LOG_CRIT},  {"faulty", LOG_ERR},
+             {"silent", LOG_ERR},   {"down", LOG_ERR},        {"lost", LOG_ERR},
+             {"late", LOG_WARNING}, {"missing", LOG_WARNING}, {"degraded", LOG_WARNING}};
   const char *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
     if (strcmp(to, bad[i].to) == 0)
@@ -133,6 +133,11 @@ events_leg_is_told(const struct events *events, uint64_t since, const char *volu
       return strcmp(events_text(event, "to"), state) == 0;
   }
   return false;
+}
+
+void
+events_device(struct events *events, const char *volume, const char *to, const char *reason) {
+  publish_own(events, volume, "device", "", "attached", to, reason);
 }
 
 void

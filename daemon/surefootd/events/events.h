@@ -30,6 +30,9 @@ size_t events_told(const json_t *list, const json_t *last);
 void events_service(struct events *events, const char *volume, const char *from, const char *to,
                     const char *reason);
 
+/* "device": what became of the kernel's device of the volume. */
+void events_device(struct events *events, const char *volume, const char *to, const char *reason);
+
 /* "leg-state" of a leg that was not in sync when its volume started: the volume itself tells changes. */
 void events_leg(struct events *events, const char *volume, const char *leg, const char *to,
                 const char *reason);

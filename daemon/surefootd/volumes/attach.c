@@ -1,6 +1,7 @@
 /* Its device: what is put behind it, and when it changes. */
 #include "volumes/attach.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,6 +55,14 @@ on_changed(void *ctx) {
   volume_changed(volume);
 }
 
+static void
+on_lost(void *ctx, const char *why) {
+  struct volume *volume = ctx;
+  char reason[sizeof volume->device.reason + SF_DEVICE_PATH_MAX];
+  snprintf(reason, sizeof reason, "%s: %s", volume->device.path, why);
+  events_device(volume->volumes->events, volume_name(volume), "lost", reason);
+}
+
 bool
 attach_changes(const struct volume *volume) {
   return volume->device.state != DEVICE_NONE &&
@@ -67,6 +76,7 @@ attach_none(struct volume *volume) {
                          .volume = volume_name(volume),
                          .wants = on_wants,
                          .changed = on_changed,
+                         .lost = on_lost,
                          .ctx = volume,
                          .connection.fd = -1};
 }

@@ -117,7 +117,7 @@ netlink_listener_close(struct netlink_listener *listener) {
 struct owner {
   sd_event *event;
   struct device device;
-  unsigned wants, stopped;
+  unsigned wants, stopped, lost;
   int server_fd; /* the server's end of the last connection */
 };
 
@@ -129,6 +129,13 @@ on_wants(void *ctx) {
 
 static void
 on_changed(void *ctx) {
+}
+
+static void
+on_lost(void *ctx, const char *why) {
+  struct owner *owner = ctx;
+  assert_string_equal(owner->device.reason, why);
+  owner->lost++;
 }
 
 static void
@@ -150,6 +157,7 @@ begin(struct owner *owner) {
                                   .volume = "vol0",
                                   .wants = on_wants,
                                   .changed = on_changed,
+                                  .lost = on_lost,
                                   .stopped = on_stopped,
                                   .ctx = owner,
                                   .connection.fd = -1};
@@ -290,6 +298,7 @@ test_detached_by_somebody(void **state) {
   put("pid", NULL);
   WAIT_UNTIL(&owner, owner.device.state == DEVICE_WAITING);
   assert_non_null(strstr(owner.device.reason, "nbd-client -d"));
+  assert_int_equal(owner.lost, 1);
   WAIT_UNTIL(&owner, owner.wants == 1);
   attach_it(&owner);
   assert_string_equal(owner.device.reason, "");
@@ -317,6 +326,7 @@ test_server_ends(void **state) {
   assert_int_equal(owner.device.state, DEVICE_WAITING);
   attach_it(&owner);
   assert_int_equal(owner.wants, 0);
+  assert_int_equal(owner.lost, 0);
   end(&owner);
 }
 

@@ -38,6 +38,7 @@ test_how_bad(void **state) {
       {"service", "down", "server-down", LOG_ERR},
       {"service", "silent", "server-silent", LOG_ERR},
       {"service", "serving", "server-ready", LOG_NOTICE},
+      {"device", "lost", "device-lost", LOG_ERR},
       {"grown", "", NULL, LOG_NOTICE},
   };
   for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -156,7 +156,7 @@ def test():
 
     def detach_by_hand():
         run("nbd-client", "-d", DEVICE)
-        wait_until(lambda: "ended from outside" in Path("/out/surefootd.log").read_text(), "that it is noticed")
+        wait_until(lambda: "attached -> lost" in Path("/out/surefootd.log").read_text(), "that it is noticed")
     run("umount", "/mnt")
     detach_by_hand()
     wait_attached()
