@@ -157,8 +157,14 @@ in_force(const struct volume *volume) {
   return volume->running ? volume->running : volume->plan;
 }
 
+/* A copy of a running volume's file is not that volume's own. */
+static bool
+is_own_file(const struct volume *volume, const struct plan_volume *plan) {
+  return volume && strcmp(volume->plan->config.file, plan->config.file) == 0;
+}
+
 /* What the files say together with what the volumes did with their legs.  In the order of who may have
- * what two want: volumes that stay as they are, others that run, new ones. */
+ * what two want: volumes that stay as they are, the files of others that run, other files. */
 static void
 copy_wanted(struct reload *reload, struct plan *wanted) {
   const struct volumes *volumes = &reload->daemon->volumes;
@@ -168,13 +174,13 @@ copy_wanted(struct reload *reload, struct plan *wanted) {
     if (stays(reload, volume))
       add_wanted(reload, wanted, in_force(volume), NULL);
   }
-  for (int is_new = 0; is_new <= 1; is_new++)
+  for (int other = 0; other <= 1; other++)
     for (unsigned i = 0; i < reload->plan.volumes; i++) {
       const struct plan_volume *plan = reload->plan.volume[i];
       const struct volume *volume = volumes_find(volumes, plan->config.name);
       if (volume && volume->leaving)
         volume = NULL;
-      if (is_new == (volume == NULL))
+      if (other == !is_own_file(volume, plan))
         add_wanted(reload, wanted, plan, volume);
     }
 }

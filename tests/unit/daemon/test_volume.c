@@ -14,153 +14,12 @@
 
 #include <cmocka.h>
 
+#include "fake_server.h"
 #include "volumes/volume.h"
 
 #define PATIENT UINT64_C(30000000)
 
 static char folder[] = "/tmp/test-volume-XXXXXX";
-
-/* ---- the server ---- */
-
-static struct fake {
-  struct server *server;
-  unsigned starts;
-  int start_error, last_signal;
-  unsigned signals;
-  struct probe *probe;
-  struct call *call; /* the last one that is not answered */
-  char command[64];  /* of it */
-  struct upstream *feed;
-} fake;
-
-int
-server_start(struct server *server, const char *const argv[], int listen_fd) {
-  struct stat st;
-  assert_int_equal(stat(argv[6], &st), 0); /* its configuration */
-  assert_null(argv[7]);
-  if (fake.start_error)
-    return fake.start_error;
-  fake.server = server;
-  fake.starts++;
-  server->pid = 1000000 + (pid_t) fake.starts;
-  server->last_line[0] = '\0';
-  return 0;
-}
-
-void
-server_signal(struct server *server, int signal) {
-  if (!server->pid)
-    return;
-  fake.last_signal = signal;
-  fake.signals++;
-}
-
-void
-server_destroy(struct server *server) {
-  server->pid = 0;
-}
-
-static void
-end_server(const char *how) {
-  fake.server->pid = 0;
-  fake.server->ended(fake.server->ctx, how);
-}
-
-/* ---- the proof ---- */
-
-struct probe {
-  void (*done)(void *ctx, const struct probe_result *result);
-  void *ctx;
-};
-
-int
-probe_start(sd_event *event, const char *socket,
-            void (*done)(void *ctx, const struct probe_result *result), void *ctx,
-            struct probe **probe) {
-  *probe = malloc(sizeof **probe);
-  **probe = (struct probe){done, ctx};
-  fake.probe = *probe;
-  return 0;
-}
-
-void
-probe_cancel(struct probe *probe) {
-  if (probe == fake.probe)
-    fake.probe = NULL;
-  free(probe);
-}
-
-static void
-end_probe(int error) {
-  struct probe *probe = fake.probe;
-  struct probe_result result = {.error = error, .fd = error ? -1 : open("/dev/null", O_RDONLY)};
-  assert_non_null(probe);
-  fake.probe = NULL;
-  probe->done(probe->ctx, &result);
-  free(probe);
-}
-
-/* ---- its control socket ---- */
-
-struct call {
-  void (*done)(void *ctx, int error, json_t *reply);
-  void *ctx;
-};
-
-int
-call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
-           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
-  snprintf(fake.command, sizeof fake.command, "%s",
-           json_string_value(json_object_get(request, "command")));
-  json_decref(request);
-  *call = malloc(sizeof **call);
-  **call = (struct call){done, ctx};
-  fake.call = *call;
-  return 0;
-}
-
-void
-call_cancel(struct call *call) {
-  if (call == fake.call)
-    fake.call = NULL;
-  free(call);
-}
-
-/* Takes the reply over. */
-static void
-end_call(int error, json_t *reply) {
-  struct call *call = fake.call;
-  assert_non_null(call);
-  fake.call = NULL;
-  call->done(call->ctx, error, reply);
-  free(call);
-  json_decref(reply);
-}
-
-struct upstream {
-  struct upstream_user user;
-};
-
-int
-upstream_open(sd_event *event, const char *path, json_t *request, const struct upstream_user *user,
-              struct upstream **upstream) {
-  json_decref(request);
-  *upstream = malloc(sizeof **upstream);
-  (*upstream)->user = *user;
-  fake.feed = *upstream;
-  return 0;
-}
-
-void
-upstream_drain(struct upstream *upstream) {
-}
-
-void
-upstream_close(struct upstream *upstream) {
-  if (upstream == fake.feed)
-    fake.feed = NULL;
-  free(upstream);
-}
 
 /* ---- the owner ---- */
 
@@ -324,8 +183,7 @@ test_legs_at_the_start(void **state) {
   end_probe(0);
   json_t *event = json_pack("{ss ss ss ss ss}", "event", "leg-state", "volume", "vol0", "leg", "b",
                             "from", "in-sync", "to", "late");
-  fake.feed->user.line(fake.feed->user.ctx, event);
-  json_decref(event);
+  feed_line(event);
   end_call(0, status("degraded", "late"));
   assert_string_equal(told("leg-state"), "b:>missing b:>missing b:in-sync>late ");
   end();
@@ -399,8 +257,7 @@ test_last_words(void **state) {
   volume_leave(owner.volume);
   WAIT_UNTIL(volume_stop(owner.volume) == STOP_TOLD);
   json_t *event = json_pack("{ss ss ss}", "event", "stopped", "volume", "vol0", "reason", "clean");
-  fake.feed->user.line(fake.feed->user.ctx, event);
-  json_decref(event);
+  feed_line(event);
   assert_int_equal(fake.last_signal, SIGKILL);
   assert_string_equal(owner.volume->stop_said, "clean");
   end_server("signal 9");

@@ -1,0 +1,152 @@
+#include "fake_server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- the server ---- */
+
+struct fake fake;
+
+int
+server_start(struct server *server, const char *const argv[], int listen_fd) {
+  struct stat st;
+  assert_int_equal(stat(argv[6], &st), 0); /* its configuration */
+  assert_null(argv[7]);
+  if (fake.start_error)
+    return fake.start_error;
+  fake.server = server;
+  fake.starts++;
+  server->pid = 1000000 + (pid_t) fake.starts;
+  server->last_line[0] = '\0';
+  return 0;
+}
+
+void
+server_signal(struct server *server, int signal) {
+  if (!server->pid)
+    return;
+  fake.last_signal = signal;
+  fake.signals++;
+}
+
+void
+server_destroy(struct server *server) {
+  server->pid = 0;
+}
+
+void
+end_server(const char *how) {
+  fake.server->pid = 0;
+  fake.server->ended(fake.server->ctx, how);
+}
+
+/* ---- the proof ---- */
+
+struct probe {
+  void (*done)(void *ctx, const struct probe_result *result);
+  void *ctx;
+};
+
+int
+probe_start(sd_event *event, const char *socket,
+            void (*done)(void *ctx, const struct probe_result *result), void *ctx,
+            struct probe **probe) {
+  *probe = malloc(sizeof **probe);
+  **probe = (struct probe){done, ctx};
+  fake.probe = *probe;
+  return 0;
+}
+
+void
+probe_cancel(struct probe *probe) {
+  if (probe == fake.probe)
+    fake.probe = NULL;
+  free(probe);
+}
+
+void
+end_probe(int error) {
+  struct probe *probe = fake.probe;
+  struct probe_result result = {.error = error, .fd = error ? -1 : open("/dev/null", O_RDONLY)};
+  assert_non_null(probe);
+  fake.probe = NULL;
+  probe->done(probe->ctx, &result);
+  free(probe);
+}
+
+/* ---- its control socket ---- */
+
+struct call {
+  void (*done)(void *ctx, int error, json_t *reply);
+  void *ctx;
+};
+
+int
+call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
+           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
+  snprintf(fake.command, sizeof fake.command, "%s",
+           json_string_value(json_object_get(request, "command")));
+  json_decref(request);
+  *call = malloc(sizeof **call);
+  **call = (struct call){done, ctx};
+  fake.call = *call;
+  return 0;
+}
+
+void
+call_cancel(struct call *call) {
+  if (call == fake.call)
+    fake.call = NULL;
+  free(call);
+}
+
+void
+end_call(int error, json_t *reply) {
+  struct call *call = fake.call;
+  assert_non_null(call);
+  fake.call = NULL;
+  call->done(call->ctx, error, reply);
+  free(call);
+  json_decref(reply);
+}
+
+struct upstream {
+  struct upstream_user user;
+};
+
+int
+upstream_open(sd_event *event, const char *path, json_t *request, const struct upstream_user *user,
+              struct upstream **upstream) {
+  json_decref(request);
+  *upstream = malloc(sizeof **upstream);
+  (*upstream)->user = *user;
+  fake.feed = *upstream;
+  return 0;
+}
+
+void
+upstream_drain(struct upstream *upstream) {
+}
+
+void
+upstream_close(struct upstream *upstream) {
+  if (upstream == fake.feed)
+    fake.feed = NULL;
+  free(upstream);
+}
+
+void
+feed_line(json_t *line) {
+  fake.feed->user.line(fake.feed->user.ctx, line);
+  json_decref(line);
+}

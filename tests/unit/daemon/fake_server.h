@@ -1,0 +1,30 @@
+/* A server, a probe and a control socket that do what a test says, in place of surefootd's own.  The last one
+ * that was begun of each is what the functions here end. */
+#ifndef TEST_FAKE_SERVER_H
+#define TEST_FAKE_SERVER_H
+
+#include <jansson.h>
+
+#include "volumes/volume.h"
+
+struct fake {
+  struct server *server;
+  unsigned starts;
+  int start_error, last_signal;
+  unsigned signals;
+  struct probe *probe;
+  struct call *call; /* the last one that is not answered */
+  char command[64];  /* of it */
+  struct upstream *feed;
+};
+
+extern struct fake fake;
+
+void end_server(const char *how);
+void end_probe(int error);
+/* Takes the reply over. */
+void end_call(int error, json_t *reply);
+/* A line of the feed; takes it over. */
+void feed_line(json_t *line);
+
+#endif
