@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <surefoot/control.h>
+#include <surefoot/wire.h>
 
 struct events {
   /* The owner's: an event is there. */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <surefoot/control.h>
+#include <surefoot/wire.h>
 
 #include "common/log.h"
 #include "files/command.h"
