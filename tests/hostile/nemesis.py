@@ -6,17 +6,18 @@ import signal
 import subprocess
 from pathlib import Path
 
-from rig import DATA_OFFSET, CommandFailed
+from rig import DATA_OFFSET, CommandFailed, TookTooLong
 from starve import starved
 
 NOTICED_S = 20
+CALM_S = 5
 
 ACTIONS = {
     # of one disk
     "hang": 8, "slow": 5, "fail": 5, "bad-sectors": 5, "flush-fails": 8, "gone": 4, "unplug": 4,
     "power-cut": 4, "heal": 12,
     # of all of them
-    "all-hang": 2, "all-unplug": 2, "all-gone": 1,
+    "calm": 5, "all-hang": 2, "all-unplug": 2, "all-gone": 1,
     # of the server and its clients
     "vanish": 12, "kill": 3, "kill-and-power-cut": 3, "starve": 5, "starve-thread": 5, "fed": 6,
     "kill-submitter": 3, "set": 5, "operator": 4,
@@ -28,6 +29,8 @@ SETTINGS = {
     "hot_extents": ("1", "4", "8192"), "resync_max_rate": ("0", "8M"),
 }
 KINDS = ("read", "write", "flush", "all")
+# Not an action, but can be left out like one: errors of legs that the volume cannot do without.
+UNSPARED_ERRORS = "unspared-errors"
 
 
 class Nemesis:
@@ -35,6 +38,7 @@ class Nemesis:
         self.world, self.draw = world, draw
         self.troubled = set()  # legs that are not left in peace
         self.hungry = None
+        self.unspared_errors = UNSPARED_ERRORS not in without
         names = [name for name in ACTIONS if name not in without]
         self.names, self.weights = names, [ACTIONS[name] for name in names]
         self.counts = dict.fromkeys(names, 0)
@@ -85,10 +89,27 @@ class Nemesis:
         return self._order("slow", self.draw.choice(KINDS), self.draw.choice((5, 30, 150)))
 
     def _fail(self):
-        return self._order("fail", self.draw.choice(KINDS))
+        return self._error(self._leg(), "fail", self.draw.choice(KINDS))
 
     def _gone(self):
-        return self._order("gone")
+        return self._error(self._leg(), "gone")
+
+    def _is_spared(self, leg):
+        """The others can do without it, and will have to do with nothing else meanwhile."""
+        in_sync = self.world.in_sync()
+        return (in_sync is not None and leg.name in in_sync and not self.hungry
+                and len(in_sync) > self.world.min_legs and not self.troubled)
+
+    def _error(self, leg, *words):
+        if not leg.plugged:
+            return None
+        if not self.unspared_errors and not self._is_spared(leg):
+            return None
+        self.troubled.add(leg)
+        leg.order(*words)
+        if not self.unspared_errors and words[-1] != "read":
+            self.world.wait_until_out(leg, NOTICED_S)
+        return f"{leg.name} {' '.join(words[1:])}"
 
     def _bad_sectors(self):
         """Where the clients are, and on one leg alone."""
@@ -104,8 +125,12 @@ class Nemesis:
         leg = self._leg()
         if not leg.can_unplug() or not leg.plugged:
             return None
+        if not self.unspared_errors and not self._is_spared(leg):
+            return None
         self.troubled.add(leg)
         leg.unplug()
+        if not self.unspared_errors:
+            self.world.wait_until_out(leg, NOTICED_S)
         return leg.name
 
     # -- what costs a disk its cache --
@@ -115,11 +140,8 @@ class Nemesis:
         world = self.world
         if self.hungry or not leg.plugged or leg in self.troubled:
             return None
-        in_sync = world.in_sync()
-        if in_sync is None or leg.name not in in_sync:
-            return None
-        spared = len(in_sync) > world.min_legs and not self.troubled
-        if not spared and not world.storm:
+        spared = self._is_spared(leg)
+        if not spared and not (world.storm and self.unspared_errors):
             return None
         if not spared:
             world.begin_loss()
@@ -144,6 +166,15 @@ class Nemesis:
 
     # -- all disks --
 
+    def _calm(self):
+        """Until every leg is in sync again, so that the next trouble meets a whole volume."""
+        self.end()
+        whole = len(self.world.legs)
+        with contextlib.suppress(TookTooLong):
+            self.world.rig.wait_until(lambda: len(self.world.in_sync() or ()) == whole,
+                                      "every leg in sync", seconds=CALM_S)
+        return ""
+
     def _all_hang(self):
         kind = self.draw.choice(KINDS)
         for leg in self.world.legs:
@@ -153,6 +184,8 @@ class Nemesis:
         return kind
 
     def _all_gone(self):
+        if not self.unspared_errors:
+            return None
         for leg in self.world.legs:
             if leg.plugged:
                 self.troubled.add(leg)
@@ -160,6 +193,8 @@ class Nemesis:
         return ""
 
     def _all_unplug(self):
+        if not self.unspared_errors:
+            return None
         legs = [leg for leg in self.world.legs if leg.can_unplug() and leg.plugged]
         for leg in legs:
             self.troubled.add(leg)
