@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -39,6 +40,8 @@ CALM = ("fail_timeout=10s", "write_deadline=3s", "read_deadline=3s", "flush_dead
 ADDR_NO_RANDOMIZE = 0x0040000
 # nbdkit 1.32 can abort when a connection ends while another of its threads answers there.
 NBDKIT_ABORTS = "raw_send_socket: Assertion"
+# The sanitizer of gcc 12 has a fault of its own with threads that end.
+SANITIZER_FAILS = "ThreadSanitizer failed to allocate"
 
 
 class Finding(Exception):
@@ -46,7 +49,7 @@ class Finding(Exception):
 
 
 class ServerAborted(Exception):
-    """By a fault of nbdkit's: as good as a kill."""
+    """By a fault that is not ours: as good as a kill."""
 
 
 class World:
@@ -115,18 +118,33 @@ class World:
         self.server.process.kill()
         self._wait_for_end()
 
+    def keep_stacks(self):
+        """Where a server that does not go on stands: by gdb, if there is one, else in the kernel."""
+        pid = self.server.process.pid
+        with open(self.rig.folder / "stacks.log", "ab") as log, contextlib.suppress(OSError):
+            if shutil.which("gdb"):
+                subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 16"],
+                               stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60)
+            for task in sorted(Path(f"/proc/{pid}/task").iterdir()):
+                with contextlib.suppress(OSError):
+                    log.write((task / "comm").read_bytes() + (task / "stack").read_bytes())
+
     def look_for_end(self):
         """A server does not end by itself."""
         with contextlib.suppress(Exception):
             self.server.process.wait(0)
         code = self.server.process.returncode
         if code == -signal.SIGABRT and NBDKIT_ABORTS in self.server.log()[self.log_begin:]:
-            raise ServerAborted()
+            raise ServerAborted("nbdkit")
+        own = Path(f"{self.sanitizer_log}.{self.server.process.pid}")
+        if code is not None and own.exists() and SANITIZER_FAILS in own.read_text(errors="replace"):
+            own.unlink()
+            raise ServerAborted("the sanitizer")
         if code is not None:
             raise Finding(f"the server ended by itself: {code}")
 
-    def go_on_after_abort(self):
-        self.tell("nbdkit aborted")
+    def go_on_after_abort(self, whose):
+        self.tell(f"{whose} aborted")
         self.aborts += 1
         self._wait_for_end()
         self.start_again()
@@ -254,7 +272,7 @@ class World:
             shutil.rmtree(self.rig.folder, ignore_errors=True)
 
 
-def although_nbdkit_aborts(world, step):
+def although_it_aborts(world, step):
     """True: done."""
     try:
         step()
@@ -263,8 +281,8 @@ def although_nbdkit_aborts(world, step):
     except Exception as failure:
         try:
             world.look_for_end()
-        except ServerAborted:
-            world.go_on_after_abort()
+        except ServerAborted as abort:
+            world.go_on_after_abort(abort)
             return False
         raise failure
 
@@ -273,7 +291,7 @@ def live(world, nemesis, draw, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(draw.choice((0.01, 0.1, 0.3, 0.8)))
-        although_nbdkit_aborts(world, nemesis.act)
+        although_it_aborts(world, nemesis.act)
 
 
 def heal(world, nemesis):
@@ -285,7 +303,7 @@ def heal(world, nemesis):
 
 def finish(world, nemesis, draw):
     """Heal all, look at all, through an end of any kind."""
-    while not although_nbdkit_aborts(world, lambda: heal(world, nemesis)):
+    while not although_it_aborts(world, lambda: heal(world, nemesis)):
         pass
     world.read_back("quiet", flush=draw.random() < 0.5)
     if draw.random() < 0.6:
@@ -330,10 +348,12 @@ def run_round(arguments, seed, totals):
         failure = exception
     totals["rounds"] += 1
     totals["requests"] += world.requests()
-    totals["nbdkit-aborts"] += world.aborts
+    totals["aborts"] += world.aborts
     for name, count in nemesis.counts.items():
         totals[name] = totals.get(name, 0) + count
     if failure:
+        if world.server.process.poll() is None:
+            world.keep_stacks()
         for client in world.clients:
             client.stop()
             client.thread.join(10)
@@ -378,7 +398,7 @@ def main():
     ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
 
     begun, seed, failed = time.monotonic(), arguments.seed, 0
-    totals = {"rounds": 0, "requests": 0, "nbdkit-aborts": 0}
+    totals = {"rounds": 0, "requests": 0, "aborts": 0}
     run_seconds = arguments.run_seconds or arguments.minutes * 60
     print(f"seed {seed}", flush=True)
     while totals["rounds"] < arguments.rounds and time.monotonic() - begun < run_seconds:

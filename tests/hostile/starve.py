@@ -1,6 +1,7 @@
 """Threads that hardly ever get a processor: a control group with a quota, of either version; where
 there is none to be had, the whole process is stopped and goes on again many times a second."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 PERIOD_US = 100_000
+CLOSE_S = 10
 V1 = Path("/sys/fs/cgroup/cpu")
 V2 = Path("/sys/fs/cgroup")
 
@@ -33,12 +35,19 @@ class Group:
         (self.folder / self.members).write_text(str(thread))
 
     def close(self):
-        for thread in (self.folder / self.members).read_text().split():
+        """Threads that were taken have made others, and some are about to end."""
+        end = time.monotonic() + CLOSE_S
+        while True:
+            for thread in (self.folder / self.members).read_text().split():
+                with contextlib.suppress(OSError):
+                    (self.home / self.members).write_text(thread)
             try:
-                (self.home / self.members).write_text(thread)
-            except ProcessLookupError:
-                pass
-        self.folder.rmdir()
+                self.folder.rmdir()
+                return
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.005)
 
 
 class Bursts:
@@ -56,10 +65,8 @@ class Bursts:
 
     def _signal(self, which):
         for pid in list(self.pids):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, which)
-            except ProcessLookupError:
-                pass
 
     def _run(self):
         while not self.ending.is_set():
