@@ -278,11 +278,12 @@ struct sf_tio_thread {
   atomic_bool waiting; /* in the kernel, or about to be: a wake needs the eventfd */
 
   /* under client->lock */
-  bool attended;                 /* a thread has it */
-  bool driven;                   /* a thread is in drive */
-  bool listed;                   /* the service looks after it */
-  unsigned pending_n;            /* handed over by nobody yet */
-  unsigned in_ring;              /* in the kernel through this ring */
+  bool attended;      /* a thread has it */
+  bool driven;        /* a thread is in drive */
+  bool listed;        /* the service looks after it */
+  bool is_free;       /* in threads_free; listed all the same if it is told of something late */
+  unsigned pending_n; /* handed over by nobody yet */
+  unsigned in_ring;   /* in the kernel through this ring */
   unsigned in_ring_live, live_n; /* not terminal: of those, and of all */
   uint64_t deadline_ns;          /* not later than the earliest of live */
   uint64_t drives;               /* how often it was driven */
@@ -296,6 +297,8 @@ struct sf_tio_thread {
 
 int sf_tio_thread_new(struct sf_tio_client *client, bool service, struct sf_tio_thread **thread);
 void sf_tio_thread_free(struct sf_tio_thread *thread);
+/* Under client->lock: whoever attends next may have it, once. */
+void sf_tio_thread_give_back(struct sf_tio_thread *thread);
 /* The calling thread's queue, or NULL. */
 struct sf_tio_thread *sf_tio_thread_current(struct sf_tio_client *client);
 /* The same, made if need be. */

@@ -45,13 +45,12 @@ watch(struct sf_tio_thread *thread) {
  * would wake us for nothing. */
 static uint64_t
 after_round(struct sf_tio_thread *thread) {
-  struct sf_tio_client *client = thread->client;
   uint64_t until_ns = thread->deadline_ns;
 
   if (!sf_tio_thread_busy(thread)) {
     thread->listed = false;
     if (!thread->attended)
-      sf_list_append(&client->threads_free, &thread->free_link);
+      sf_tio_thread_give_back(thread);
     return SF_TIO_NEVER;
   }
   if (thread->watched)

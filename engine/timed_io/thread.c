@@ -111,6 +111,7 @@ add_thread(struct sf_tio_client *client, struct sf_tio_thread **thread) {
 
   if (error)
     return error;
+  made->attended = true;
   pthread_mutex_lock(&client->lock);
   if (client->threads_n < SF_TIO_THREADS_LIMIT)
     client->threads[client->threads_n++] = made;
@@ -125,6 +126,15 @@ add_thread(struct sf_tio_client *client, struct sf_tio_thread **thread) {
   return 0;
 }
 
+/* A region that was given up and is with an executor does not keep its queue busy.  When it ends after
+ * the queue was given back, the service reports it there and finds the queue idle a second time. */
+void
+sf_tio_thread_give_back(struct sf_tio_thread *thread) {
+  if (!thread->is_free)
+    sf_list_append(&thread->client->threads_free, &thread->free_link);
+  thread->is_free = true;
+}
+
 static struct sf_tio_thread *
 reuse_thread(struct sf_tio_client *client) {
   struct sf_tio_thread *thread = NULL;
@@ -133,6 +143,8 @@ reuse_thread(struct sf_tio_client *client) {
   if (!sf_list_empty(&client->threads_free)) {
     thread = SF_LIST_ENTRY(client->threads_free.next, struct sf_tio_thread, free_link);
     sf_list_remove(&thread->free_link);
+    thread->is_free = false;
+    thread->attended = true;    /* at once: the service may be looking after it */
     thread->wake_armed = false; /* the poll belonged to the thread that ended */
   }
   pthread_mutex_unlock(&client->lock);
@@ -149,9 +161,6 @@ sf_tio_thread_get(struct sf_tio_client *client, struct sf_tio_thread **thread) {
     error = mine ? 0 : add_thread(client, &mine);
     if (error)
       return error;
-    pthread_mutex_lock(&client->lock);
-    mine->attended = true;
-    pthread_mutex_unlock(&client->lock);
     SF_MUST(pthread_setspecific(client->key, mine) == 0);
   }
   *thread = mine;
@@ -179,6 +188,6 @@ sf_tio_thread_destructor(void *arg) {
   if (sf_tio_thread_busy(thread) || thread->listed)
     sf_tio_thread_kick(thread);
   else
-    sf_list_append(&client->threads_free, &thread->free_link);
+    sf_tio_thread_give_back(thread);
   pthread_mutex_unlock(&client->lock);
 }

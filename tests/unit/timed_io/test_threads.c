@@ -402,6 +402,43 @@ rings_are_used_again(void **state) {
   }
 }
 
+struct meeting {
+  struct place *place;
+  pthread_barrier_t all_attend;
+};
+
+static void *
+attend_with_others(void *arg) {
+  struct meeting *meeting = arg;
+  struct sf_tio_thread *thread;
+
+  assert_int_equal(sf_tio_attend(meeting->place->client, &thread), 0);
+  pthread_barrier_wait(&meeting->all_attend);
+  return thread;
+}
+
+/* Proves: no two threads that attend have one queue, though the one that ended was told of a late
+ * completion after its queue had become free.  How: a region with the executor is given up, its thread
+ * is joined, the region ends; then three threads attend at once. */
+static void
+a_queue_is_given_once(void **state) {
+  enum { THREADS = 3 };
+  struct meeting meeting = {.place = *state};
+  pthread_t threads[THREADS];
+  void *got[THREADS];
+
+  late_after(meeting.place, meeting.place->fuse, true);
+  pthread_barrier_init(&meeting.all_attend, NULL, THREADS);
+  for (unsigned i = 0; i < THREADS; i++)
+    pthread_create(&threads[i], NULL, attend_with_others, &meeting);
+  for (unsigned i = 0; i < THREADS; i++)
+    pthread_join(threads[i], &got[i]);
+  pthread_barrier_destroy(&meeting.all_attend);
+  assert_ptr_not_equal(got[0], got[1]);
+  assert_ptr_not_equal(got[0], got[2]);
+  assert_ptr_not_equal(got[1], got[2]);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -416,6 +453,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(left_behind, setup, teardown),
       cmocka_unit_test_setup_teardown(between_drives, setup, teardown),
       cmocka_unit_test_setup_teardown(rings_are_used_again, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_queue_is_given_once, setup, teardown),
   };
 
   need_rig(true);
