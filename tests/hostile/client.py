@@ -65,8 +65,7 @@ class Client:
         self.running = set()   # sent on this connection
         self.to_repeat = []    # writes of slots of its own that were not answered
         self.answered = 0
-        self.failures = []     # (when, what)
-        self.last_answer = time.monotonic()
+        self.failures = []
         self.stopping = threading.Event()
         self.paused = threading.Event()
         self.vanish_until = None
@@ -177,9 +176,8 @@ class Client:
 
     def _ended(self, request, error, data):
         self.answered += 1
-        self.last_answer = time.monotonic()
         if error:
-            self.failures.append((self.last_answer, f"{request.kind}: {errno.errorcode[error]}"))
+            self.failures.append(f"{request.kind}: {errno.errorcode.get(error, error)}")
         if request.kind == "flush":
             self.history.end_flush(request.op, error == 0)
         elif request.kind == "read":

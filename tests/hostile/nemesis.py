@@ -24,7 +24,7 @@ ACTIONS = {
 }
 SETTINGS = {
     "write_deadline": ("50ms", "100ms", "300ms"), "read_deadline": ("50ms", "100ms", "300ms"),
-    "flush_deadline": ("100ms", "300ms"), "fail_timeout": ("1s", "3s"),
+    "flush_deadline": ("100ms", "300ms"), "fail_timeout": ("3s", "5s"),
     "on_too_few": ("error", "suspend"), "intent_delay": ("10ms", "200ms", "2s"),
     "hot_extents": ("1", "4", "8192"), "resync_max_rate": ("0", "8M"),
 }
@@ -37,6 +37,8 @@ class Nemesis:
     def __init__(self, world, draw, without):
         self.world, self.draw = world, draw
         self.troubled = set()  # legs that are not left in peace
+        # Those that have not been since all of them were in sync: they may have to catch up.
+        self.touched = set()
         self.hungry = None
         self.unspared_errors = UNSPARED_ERRORS not in without
         names = [name for name in ACTIONS if name not in without]
@@ -46,6 +48,7 @@ class Nemesis:
     def act(self):
         name = self.draw.choices(self.names, self.weights)[0]
         done = getattr(self, "_" + name.replace("-", "_"))()
+        self.touched |= self.troubled
         if done is None:
             return
         self.counts[name] += 1
@@ -173,6 +176,7 @@ class Nemesis:
         with contextlib.suppress(TookTooLong):
             self.world.rig.wait_until(lambda: len(self.world.in_sync() or ()) == whole,
                                       "every leg in sync", seconds=CALM_S)
+            self.touched = set()
         return ""
 
     def _all_hang(self):
@@ -211,6 +215,7 @@ class Nemesis:
 
     def _kill(self):
         self._fed()
+        self._take_all_for_touched()
         self.world.kill()
         if self.draw.random() < 0.5:
             self.end()
@@ -220,15 +225,20 @@ class Nemesis:
     def _kill_and_power_cut(self):
         """The power of everything."""
         self._fed()
+        self._take_all_for_touched()
         self.world.kill()
         self.world.lose_caches(self.draw)
         self.end()
         self.world.start_again()
         return ""
 
+    def _take_all_for_touched(self):
+        self.touched = set(self.world.legs)
+
     def _starve(self):
         if self.hungry:
             return None
+        self._take_all_for_touched()
         self.hungry = starved(2)
         for thread in self.world.threads():
             with contextlib.suppress(OSError):  # it has ended
@@ -240,6 +250,7 @@ class Nemesis:
             return None
         threads = self.world.threads()
         some = self.draw.sample(threads, min(len(threads), self.draw.choice((1, 3, 8))))
+        self._take_all_for_touched()
         self.hungry = starved(2)
         for thread in some:
             with contextlib.suppress(OSError):
@@ -268,7 +279,9 @@ class Nemesis:
         return self._ctl("set", f"{key}={value}")
 
     def _operator(self):
-        return self._ctl("leg", self.draw.choice(("fail", "return")), self._leg().name)
+        leg = self._leg()
+        self.touched.add(leg)
+        return self._ctl("leg", self.draw.choice(("fail", "return")), leg.name)
 
     def _ctl(self, command, *words):
         volume = self.world.volume
