@@ -34,6 +34,7 @@ from rig import MIB, CommandFailed, Rig, Server, TookTooLong, Unavailable
 SIZE = 16 * MIB
 CLIENTS = 3
 PATIENCE_S = 60
+NOTED_S = 20
 SHAPES = [(1, 1), (2, 1), (2, 1), (2, 2), (3, 2), (3, 2), (3, 1), (4, 2), (4, 3)]  # legs, min_legs
 # A busy machine is not what is looked for once all is healed.
 CALM = ("fail_timeout=10s", "write_deadline=3s", "read_deadline=3s", "flush_deadline=3s")
@@ -238,9 +239,35 @@ class World:
             self.volume.wait_for(is_healthy, "healthy", PATIENCE_S)
         except (TookTooLong, CommandFailed, OSError) as failure:
             raise Finding(f"the disks are well, and the volume is not: {failure}") from None
+        self._take_note_of_losses()
         if self.loss:
             self.history.end_loss(self.loss)
             self.loss = None
+
+    def _flush(self):
+        handle = nbd.NBD()
+        handle.connect_uri(self.server.uri)
+        asked, done = self.history.begin_flush(), True
+        try:
+            handle.flush()
+        except nbd.Error:
+            done = False
+        self.history.end_flush(asked, done)
+        return done
+
+    def _take_note_of_losses(self):
+        """As the operator: flushes fail until then, if a disk has lost what no other has (R9)."""
+        if self._flush():
+            return
+        self.tell("flushes fail: the operator takes note")
+        for leg in self.legs:
+            with contextlib.suppress(CommandFailed):
+                self.rig.ctl("--control", self.volume.control, "leg", "return", self.volume.name,
+                             leg.name)
+        try:
+            self.rig.wait_until(self._flush, "a flush", seconds=NOTED_S)
+        except TookTooLong:
+            raise Finding("the volume is healthy, the operator has taken note, and flushes fail") from None
 
     def look_for_errors(self, nemesis):
         """No request fails while enough legs have been left in peace since all were in sync."""
@@ -266,10 +293,8 @@ class World:
     def read_back(self, by, flush=False):
         handle = nbd.NBD()
         handle.connect_uri(self.server.uri)
-        if flush:
-            asked = self.history.begin_flush()
-            handle.flush()
-            self.history.end_flush(asked, True)
+        if flush and not self._flush():
+            raise Finding("the volume is healthy, and a flush fails")
         for slot in self.slots:
             read = self.history.begin_read(slot.first, SLOT_SECTORS, by)
             self.history.end_read(read, bytes(handle.pread(SLOT_SECTORS * SECTOR,
@@ -312,6 +337,11 @@ def although_it_aborts(world, step):
         raise failure
 
 
+def until_done(world, step):
+    while not although_it_aborts(world, step):
+        pass
+
+
 def live(world, nemesis, draw, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -329,9 +359,9 @@ def heal(world, nemesis):
 
 def finish(world, nemesis, draw):
     """Heal all, look at all, through an end of any kind."""
-    while not although_it_aborts(world, lambda: heal(world, nemesis)):
-        pass
-    world.read_back("quiet", flush=draw.random() < 0.5)
+    until_done(world, lambda: heal(world, nemesis))
+    flush = draw.random() < 0.5
+    until_done(world, lambda: world.read_back("quiet", flush))
     if draw.random() < 0.6:
         world.tell("killed at the end")
         world.kill()
@@ -339,8 +369,8 @@ def finish(world, nemesis, draw):
             world.lose_caches(draw)
         nemesis.end()
         world.start_again()
-        world.wait_until_healthy()
-        world.read_back("after a crash")
+        until_done(world, world.wait_until_healthy)
+        until_done(world, lambda: world.read_back("after a crash"))
     world.stop()
     world.tell("stopped, and every cache is lost")
     for leg in world.legs:
@@ -351,7 +381,7 @@ def finish(world, nemesis, draw):
     except AssertionError as difference:
         raise Finding(str(difference)) from None
     world.start_again()
-    world.read_back("after a clean stop")
+    until_done(world, lambda: world.read_back("after a clean stop"))
     world.check()
 
 
