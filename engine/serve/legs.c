@@ -207,6 +207,8 @@ reopener(void *arg) {
   if (leg->left == NULL) {
     leg->left = fresh;
     (void) let_go_of_left(serve, leg); /* else the next opening does, or the end */
+  } else {
+    free(fresh); /* nothing was opened beside what was left before */
   }
   free(opening);
   atomic_store(&leg->opener_ended, true);

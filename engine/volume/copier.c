@@ -21,7 +21,8 @@ enum {
   ADAPT_MS = 100,
   FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
-  PIECES_MOST = SF_EXTENT_BYTES_MAX / SF_COPY_PIECE_BYTES,
+  PUT_OFF_S = 30,           /* what no source can read is tried again */
+  PIECES_MOST = SF_EXTENT_BYTES_MAX / 512, /* block by block */
 };
 
 #define EACH_COPYING(c, copier)                                                                    \
@@ -29,7 +30,7 @@ enum {
 
 int
 copier_init(struct sf_volume *v) {
-  uint64_t pieces = (v->extent_bytes + SF_COPY_PIECE_BYTES - 1) / SF_COPY_PIECE_BYTES;
+  uint64_t pieces = (v->extent_bytes + v->block_bytes - 1) / v->block_bytes;
   int r;
 
   if (pieces > PIECES_MOST)
@@ -41,7 +42,11 @@ copier_init(struct sf_volume *v) {
   }
   for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
     sf_sm_init(&v->copier.slot[i].sm, &sf_copy_table, i, COPY_IDLE);
-  r = sf_map_init(&v->copier.copied, v->extents);
+  r = sf_map_init(&v->copier.by_block, v->extents);
+  if (r == 0)
+    r = sf_map_init(&v->copier.put_off, v->extents);
+  if (r == 0)
+    r = sf_map_init(&v->copier.copied, v->extents);
   return r < 0 ? r : sf_map_init(&v->copier.flushing_copied, v->extents);
 }
 
@@ -49,6 +54,8 @@ void
 copier_destroy(struct sf_volume *v) {
   EACH_COPYING(c, &v->copier)
     free(c->piece);
+  sf_map_destroy(&v->copier.by_block);
+  sf_map_destroy(&v->copier.put_off);
   sf_map_destroy(&v->copier.copied);
   sf_map_destroy(&v->copier.flushing_copied);
 }
@@ -68,11 +75,12 @@ copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint6
                  uint64_t length) {
   const struct copying *c = find_copying(v, extent);
   uint64_t base = extent << v->extent_shift, end = offset + length;
-  uint64_t first = offset > base ? (offset - base) / SF_COPY_PIECE_BYTES : 0;
-  uint64_t last = (end - 1 - base) / SF_COPY_PIECE_BYTES;
+  uint64_t first, last;
 
   if (c == NULL || c->converge || c->leg != leg)
     return false;
+  first = offset > base ? (offset - base) / c->piece_bytes : 0;
+  last = (end - 1 - base) / c->piece_bytes;
   for (uint64_t i = first; i <= last && i < c->pieces; i++)
     if (c->piece[i] == PIECE_DONE)
       return true;
@@ -108,6 +116,33 @@ copier_extent_grows(struct sf_volume *v, uint64_t extent) {
       c->failed = true;
 }
 
+void
+copier_doubt_resync(struct sf_volume *v, uint64_t extent) {
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+      sf_map_set(&v->leg[i].stale, extent);
+  EACH_COPYING(c, &v->copier)
+    if (c->active && !c->converge && c->extent == extent)
+      c->failed = true;
+}
+
+bool
+copier_has_converged(const struct sf_volume *v, uint64_t extent) {
+  const struct copying *c = find_copying(v, extent);
+
+  return sf_map_test(&v->copier.copied, extent) ||
+         sf_map_test(&v->copier.flushing_copied, extent) || (c != NULL && c->converge && c->wrote);
+}
+
+void
+copier_put_off(struct sf_volume *v, uint64_t extent) {
+  struct copier *copier = &v->copier;
+
+  if (copier->put_off.set == 0)
+    copier->put_off_until_ns = v->now_ns + PUT_OFF_S * SF_S;
+  sf_map_set(&copier->put_off, extent);
+}
+
 static uint64_t
 extent_length(const struct sf_volume *v, uint64_t extent) {
   uint64_t base = extent << v->extent_shift;
@@ -130,10 +165,12 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->converge = converge;
   c->leg = leg;
   c->extent = extent;
-  c->pieces =
-      (unsigned) ((extent_length(v, extent) + SF_COPY_PIECE_BYTES - 1) / SF_COPY_PIECE_BYTES);
+  c->piece_bytes =
+      converge && sf_map_test(&v->copier.by_block, extent) ? v->block_bytes : SF_COPY_PIECE_BYTES;
+  c->pieces = (unsigned) ((extent_length(v, extent) + c->piece_bytes - 1) / c->piece_bytes);
   c->issued_pieces = c->done_pieces = c->in_flight = 0;
-  c->failed = false;
+  c->again_ns = 0;
+  c->failed = c->wrote = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
   if (!converge)
     return;
@@ -148,9 +185,10 @@ end_extent(struct sf_volume *v, struct copying *c) {
   c->active = false;
   if (c->failed || c->done_pieces != c->pieces)
     return;
-  if (c->converge)
+  if (c->converge) {
     sf_map_set(&v->copier.copied, c->extent);
-  else if (sf_map_clear(&v->leg[c->leg].stale, c->extent))
+    sf_map_clear(&v->copier.by_block, c->extent);
+  } else if (sf_map_clear(&v->leg[c->leg].stale, c->extent))
     sf_map_set(&v->leg[c->leg].settled, map_page_of(c->extent));
 }
 
@@ -159,27 +197,33 @@ clients_are_here(const struct sf_volume *v) {
   return v->now_ns - v->foreground_ns <= FOREGROUND_MS * SF_MS;
 }
 
-static unsigned
-next_piece(const struct copying *c) {
-  unsigned piece = 0;
+/* -1: only those that are to be asked again, and not yet. */
+static int
+next_piece(const struct sf_volume *v, const struct copying *c) {
+  bool again = c->again_ns != 0 && v->now_ns >= c->again_ns + BACKOFF_MS * SF_MS;
+  int next = -1;
 
-  while (c->piece[piece] != PIECE_TO_COME)
-    piece++;
-  return piece;
+  for (unsigned i = 0; i < c->pieces; i++) {
+    if (c->piece[i] == PIECE_TO_COME)
+      return (int) i;
+    if (c->piece[i] == PIECE_AGAIN && again && next < 0)
+      next = (int) i;
+  }
+  return next;
 }
 
 /* False: no op is free. */
 static bool
 issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
   struct copier *copier = &v->copier;
-  unsigned piece = next_piece(c);
+  unsigned piece = (unsigned) next_piece(v, c);
   uint64_t base = c->extent << v->extent_shift;
-  uint64_t offset = base + (uint64_t) piece * SF_COPY_PIECE_BYTES;
+  uint64_t offset = base + (uint64_t) piece * c->piece_bytes;
   uint64_t length = base + extent_length(v, c->extent) - offset;
   struct sf_op *op;
 
-  if (length > SF_COPY_PIECE_BYTES)
-    length = SF_COPY_PIECE_BYTES;
+  if (length > c->piece_bytes)
+    length = c->piece_bytes;
   op = op_new(v, OP_COPY, offset, length);
   if (op == NULL)
     return false;
@@ -203,8 +247,13 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
 }
 
 static bool
-has_piece_to_come(const struct copying *c) {
-  return c->active && !c->failed && c->issued_pieces < c->pieces;
+has_piece_to_come(struct sf_volume *v, const struct copying *c) {
+  if (!c->active || c->failed || c->issued_pieces == c->pieces)
+    return false;
+  if (next_piece(v, c) >= 0)
+    return true;
+  volume_arm(v, c->again_ns + BACKOFF_MS * SF_MS);
+  return false;
 }
 
 /* The rate is there for the clients: one that waits for an extent to be converged is not made to wait
@@ -220,7 +269,7 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
   bool few = clients_are_here(v) && v->parked == NULL;
   unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
 
-  for (unsigned i = 0; i < slots && has_piece_to_come(c); i++) {
+  for (unsigned i = 0; i < slots && has_piece_to_come(v, c); i++) {
     if (copier->slot[i].sm.state != COPY_IDLE)
       continue;
     if (v->now_ns < copier->issue_at_ns || !keeps_pace(v) || !issue_piece(v, c, &copier->slot[i]))
@@ -273,7 +322,8 @@ resync_extent(const struct sf_volume *v, uint64_t *extent, unsigned *leg) {
     if (leg_state(l) != SF_STATE_CATCHING_UP)
       continue;
     for (uint64_t e = sf_map_next(&l->stale, 0); e < v->extents; e = sf_map_next(&l->stale, e + 1))
-      if (!sf_map_test(&v->unconverged, e) && find_copying(v, e) == NULL) {
+      if (!sf_map_test(&v->unconverged, e) && !sf_map_test(&v->copier.put_off, e) &&
+          find_copying(v, e) == NULL) {
         *extent = e;
         *leg = i;
         return true;
@@ -454,6 +504,8 @@ copier_settle(struct sf_volume *v) {
   struct copier *copier = &v->copier;
   bool more = true;
 
+  if (copier->put_off.set > 0 && v->now_ns >= copier->put_off_until_ns)
+    sf_map_zero(&copier->put_off);
   if (copier->flushed)
     converged(v);
   EACH_COPYING(c, copier)

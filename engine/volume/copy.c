@@ -2,6 +2,8 @@
  * from all of them; written to those that want it.  Which pieces, and when: copier.c. */
 #include "volume/internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -34,8 +36,38 @@ copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
 enum copy_end {
   COPY_DONE,
   COPY_FAILED, /* the extent stays as it is */
+  COPY_BAD,    /* no leg can read it: the medium is bad there, or the legs are */
+  COPY_AGAIN,  /* to be told which */
   COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
 };
+
+/* What no leg can read.  A convergence goes on block by block; a block that is bad everywhere has nothing that
+ * could differ, and a read of it fails.  A resync leaves the extent for later: the leg lacks it. */
+static enum copy_end
+pass_over(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct copying *of = op->copy->of;
+  bool asked_again = of->again_ns != 0 && op->started_ns > of->again_ns;
+  char reason[128];
+
+  if (of->converge && of->piece_bytes > v->block_bytes) {
+    sf_map_set(&v->copier.by_block, of->extent);
+    return COPY_BAD;
+  }
+  EACH_LEG(leg, of->converge ? op->failed & volume_serving(v) : 0) {
+    asked_again = asked_again && v->leg[leg].read_ok_ns > of->again_ns;
+    probe_sample(v, leg);
+  }
+  if (of->converge && !asked_again)
+    return COPY_AGAIN;
+  snprintf(reason, sizeof reason, "%" PRIu64 " bytes at %" PRIu64 " can be read on no leg: %s",
+           op->length, op->offset, strerror(-op->error));
+  leg_trouble(v, (unsigned) op->copy->source, reason);
+  if (of->converge)
+    return COPY_DONE;
+  copier_put_off(v, of->extent);
+  return COPY_BAD;
+}
 
 static void
 copy_end(struct sf_op *op, enum copy_end how) {
@@ -53,6 +85,8 @@ copy_end(struct sf_op *op, enum copy_end how) {
   if (copy->run_buffer != NULL)
     v->host.buffer_put(v->ctx, copy->run_buffer);
   copy->run_buffer = NULL;
+  if (how == COPY_BAD)
+    how = pass_over(op);
   if (how == COPY_DONE) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
@@ -60,13 +94,18 @@ copy_end(struct sf_op *op, enum copy_end how) {
       v->leg[of->leg].resync_copied_bytes += op->length;
       v->leg[of->leg].resync_bytes += op->length;
     }
+  } else if (how == COPY_AGAIN) {
+    of->piece[copy->piece] = PIECE_AGAIN;
+    of->issued_pieces--;
+    of->again_ns = v->now_ns;
   } else if (how == COPY_LATER) {
     of->piece[copy->piece] = PIECE_TO_COME;
     of->issued_pieces--;
     copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
   } else {
     of->failed = true;
-    copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
+    if (how == COPY_FAILED)
+      copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
   }
   of->in_flight--;
   copy->op = NULL;
@@ -76,11 +115,11 @@ copy_end(struct sf_op *op, enum copy_end how) {
 }
 
 static int
-choose_source(const struct sf_op *op) {
+choose_source(const struct sf_op *op, legset but) {
   const struct sf_volume *v = op->volume;
   int source = -1;
 
-  EACH_LEG(leg, volume_sources(v, op->offset, op->length)) {
+  EACH_LEG(leg, volume_sources(v, op->offset, op->length) & (legset) ~but) {
     if (source < 0 || (v->leg[source].avoid && !v->leg[leg].avoid))
       source = (int) leg;
   }
@@ -127,7 +166,7 @@ copy_run(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
   legset from;
-  int source = choose_source(op);
+  int source = choose_source(op, 0);
 
   if (copy->sm.state != COPY_WAITING)
     return;
@@ -145,7 +184,7 @@ copy_run(struct sf_op *op) {
   copy->targets &= (legset) ~legbit((unsigned) source);
   copy->differ = copy->unread = copy->run = 0;
   copy->rewrite = copy->of->converge ? flush_failure_unsure(v, op->offset, op->length) : 0;
-  copy->reading = 0;
+  copy->reading = copy->tried = 0;
   from = legbit((unsigned) source) | (copy->of->converge ? copy->targets : 0);
   EACH_LEG(leg, from) {
     copy->buffer[leg] = v->host.buffer_get(v->ctx, op->length);
@@ -224,6 +263,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
     }
     memcpy(args.buffer->data, (const uint8_t *) source->data + from, length);
   }
+  copy->of->wrote = true;
   copy->written = from + length;
   copy->run = legs;
   op->ok &= (legset) ~legs;
@@ -236,6 +276,16 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   return true;
 }
 
+/* The source may have lost a flush since it was read, or have left. */
+static bool
+may_write(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+  const struct copy *copy = op->copy;
+
+  return !copy->of->failed &&
+         (volume_sources(v, op->offset, op->length) & legbit((unsigned) copy->source));
+}
+
 /* What was written is written where it still matters: what next? */
 static void
 go_on_writing(struct sf_op *op) {
@@ -246,6 +296,10 @@ go_on_writing(struct sf_op *op) {
 
   if ((standing(v, copy, copy->run) & (legset) ~op->ok) != 0)
     return;
+  if (!may_write(op)) {
+    copy_end(op, COPY_FAILED);
+    return;
+  }
   put_run(v, copy);
   if (copy->of->converge)
     legs = next_run(op, &from, &length);
@@ -272,6 +326,27 @@ start_writing(struct sf_op *op) {
 }
 
 /* ---- reading ---- */
+
+/* A resync asks the next source at once. */
+static bool
+read_elsewhere(struct sf_op *op, unsigned leg) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  int next;
+
+  copy->tried |= legbit(leg);
+  next = choose_source(op, copy->tried);
+  if (next < 0)
+    return false;
+  copy->source = next;
+  copy->buffer[next] = copy->buffer[leg];
+  copy->buffer[leg] = NULL;
+  read_from(op, (unsigned) next);
+  if (copy->reading != legbit((unsigned) next))
+    copy_end(op, COPY_FAILED);
+  v->dirty = true;
+  return true;
+}
 
 static void
 on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
@@ -303,19 +378,29 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
       legset good = (op->ok | copy->reading) & copy->targets & (legset) ~copy->differ;
 
       if (good == 0) {
-        copy_end(op, COPY_FAILED);
+        copy_end(op, op->passing == 0 ? COPY_BAD : COPY_FAILED);
         return;
       }
-      if (good & volume_sources(v, op->offset, op->length))
+      if (good & volume_sources(v, op->offset, op->length)) {
         good &= volume_sources(v, op->offset, op->length);
-      else
+      } else if (op->passing != 0) {
+        copy_end(op, COPY_FAILED); /* the leg that has it may be well again */
+        return;
+      } else if (copy->of->piece_bytes > v->block_bytes) {
+        copy_end(op, COPY_BAD); /* the bad block only */
+        return;
+      } else {
         flush_failure_spread(v, copy->of->extent);
+      }
       copy->source = __builtin_ctz(good);
       copy->targets &= (legset) ~legbit((unsigned) copy->source);
     }
+  } else if (event->state == SF_TIO_ERROR && read_elsewhere(op, leg)) {
+    return;
   } else {
-    v->leg[leg].avoid = true;
-    copy_end(op, COPY_FAILED);
+    if (event->state != SF_TIO_ERROR || op->passing != 0)
+      v->leg[leg].avoid = true;
+    copy_end(op, event->state == SF_TIO_ERROR && op->passing == 0 ? COPY_BAD : COPY_FAILED);
     return;
   }
   if (copy->reading == 0) {

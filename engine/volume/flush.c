@@ -114,6 +114,11 @@ flush_leg_ok(struct sf_op *op, unsigned index) {
 
   if (leg->flush_op != op)
     return;
+  if (op->sm.state != OP_RUNNING && leg->fua_running > 0) {
+    flush_leg_failed(op,
+                     index); /* nobody waits for it, and one beside it may have failed unheard */
+    return;
+  }
   leg->flush_op = NULL;
   sf_map_zero(&leg->flushing);
   map_leg_flushed(op->volume, index);
@@ -198,6 +203,22 @@ flush_tick(struct sf_volume *v) {
     went_well(op, i);
     v->dirty = true;
   }
+}
+
+void
+flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+  struct sf_op *op = v->flush_leader;
+
+  for (unsigned i = 0; i < v->legs; i++)
+    v->leg[i].flush_waits_until_ns += delay_ns;
+  for (unsigned list = 0; op != NULL && list < 2; list++)
+    for (struct sf_request *r = list == 0 ? op->request : op->followers; r != NULL; r = r->next) {
+      r->since_ns = volume_later(v, r->since_ns, delay_ns);
+      if (r->asked_ns != 0)
+        r->asked_ns = volume_later(v, r->asked_ns, delay_ns);
+      if (list == 0)
+        break; /* the followers hang on the op */
+    }
 }
 
 void

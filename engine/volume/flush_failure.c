@@ -138,6 +138,40 @@ flush_failure_collect(struct sf_volume *v, unsigned index, const struct io *io, 
     collect(v, index, io);
 }
 
+static bool
+another_has(const struct sf_volume *v, unsigned index, uint64_t extent) {
+  EACH_LEG(other, volume_serving(v) & (legset) ~legbit(index)) {
+    if (!sf_map_test(&v->leg[other].lost, extent))
+      return true;
+  }
+  return false;
+}
+
+/* What was to be made whole from the leg that lost it now. */
+static void
+cannot_heal(struct sf_volume *v, unsigned index) {
+  const struct sf_map *suspect = &v->suspect;
+
+  for (uint64_t e = sf_map_next(suspect, 0); e < v->extents; e = sf_map_next(suspect, e + 1))
+    if (!another_has(v, index, e))
+      sf_map_clear(&v->leg[index].healing, e);
+}
+
+/* Until the failure was heard, copies were made of what the leg had dropped already.  Which of them, no event
+ * tells: a leg that catches up lacks all of it, and where a convergence has written all legs may. */
+static void
+doubt_copies(struct sf_volume *v) {
+  const struct sf_map *suspect = &v->suspect;
+
+  for (uint64_t e = sf_map_next(suspect, 0); e < v->extents; e = sf_map_next(suspect, e + 1)) {
+    copier_doubt_resync(v, e);
+    if (copier_has_converged(v, e))
+      flush_failure_spread(v, e);
+  }
+  if (v->joining >= 0)
+    join_abandon(v);
+}
+
 /* The extents in v->suspect are lost there. */
 static void
 lose(struct sf_volume *v, unsigned index, int error) {
@@ -151,7 +185,7 @@ lose(struct sf_volume *v, unsigned index, int error) {
       copier_spoil(v, e);
   for (unsigned i = 0; i < v->legs; i++)
     if (i != index)
-      sf_map_subtract(&v->leg[i].healing, &leg->lost);
+      cannot_heal(v, i);
   leg->flush_failed = true;
   leg->heals = false;
   leg->flush_failed_ns = v->now_ns;
@@ -167,6 +201,7 @@ flush_failure_note(struct sf_volume *v, unsigned index, int error) {
   if (v->suspect.set == 0 || v->phase == PHASE_STOPPED)
     return;
   snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-error));
+  doubt_copies(v);
   if (volume_serving(v) & legbit(index)) {
     lose(v, index, error);
     leg_trouble(v, index, reason);
@@ -191,8 +226,11 @@ flush_failure_load(struct sf_volume *v, const struct sf_volume_params *params) {
   EACH_LEG(index, current) {
     lost |= params->leg[index].sb.lost;
   }
-  v->identity.lost = v->maps.intent.set == 0 ? 0 : lost & current;
-  EACH_LEG(index, v->identity.lost) {
+  /* Of legs that are absent it is kept until there is a record that takes them out. */
+  v->identity.lost |= lost;
+  if (v->maps.intent.set == 0)
+    v->identity.lost &= (legset) ~current;
+  EACH_LEG(index, v->identity.lost & current) {
     struct leg *leg = &v->leg[index];
 
     sf_map_unite(&leg->lost, &v->maps.intent);
@@ -205,15 +243,6 @@ flush_failure_load(struct sf_volume *v, const struct sf_volume_params *params) {
 }
 
 /* ---- what becomes of it ---- */
-
-static bool
-another_has(const struct sf_volume *v, unsigned index, uint64_t extent) {
-  EACH_LEG(other, volume_serving(v) & (legset) ~legbit(index)) {
-    if (!sf_map_test(&v->leg[other].lost, extent))
-      return true;
-  }
-  return false;
-}
 
 static void
 begin_healing(struct sf_volume *v, unsigned index) {
@@ -332,8 +361,10 @@ flush_failure_inherit(struct sf_volume *v, unsigned index) {
     sf_map_unite(&joined->lost, &v->suspect);
     joined->flush_error = leg->flush_error;
   }
-  if (joined->lost.set == 0)
+  if (joined->lost.set == 0) {
+    v->identity.lost &= (legset) ~legbit(index);
     return;
+  }
   joined->flush_failed = true;
   joined->heals = false;
   joined->flush_failed_ns = v->now_ns;

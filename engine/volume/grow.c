@@ -36,7 +36,7 @@ short_leg(const struct sf_volume *v, uint64_t size_bytes) {
 /* ---- memory ---- */
 
 struct of_extents {
-  struct sf_map *map[7 + 6 * SF_LEGS_MAX];
+  struct sf_map *map[9 + 6 * SF_LEGS_MAX];
   unsigned n;
 };
 
@@ -44,8 +44,8 @@ static struct of_extents
 maps_of_extents(struct sf_volume *v) {
   struct of_extents all = {.map = {&v->unconverged, &v->copier.copied, &v->maps.intent,
                                    &v->maps.touched, &v->maps.idle, &v->copier.flushing_copied,
-                                   &v->suspect},
-                           .n = 7};
+                                   &v->suspect, &v->copier.by_block, &v->copier.put_off},
+                           .n = 9};
 
   for (unsigned i = 0; i < v->legs; i++) {
     all.map[all.n++] = &v->leg[i].stale;

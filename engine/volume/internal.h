@@ -49,7 +49,8 @@ struct io {
   unsigned running; /* regions whose own completion has not come */
   bool flushes;     /* it is a flush, or carries one (FUA) */
   bool fua;         /* the latter */
-  uint64_t seq;     /* of all submissions of the volume */
+  bool reads;
+  uint64_t seq; /* of all submissions of the volume */
 };
 
 enum { SF_DROPPED = -EAGAIN }; /* the error of a CANCELED event: a failed flush took it with it */
@@ -139,6 +140,7 @@ struct meta {
   unsigned copies;      /* of the superblock that hold `done` */
   int error;
   uint64_t retry_ns;
+  uint64_t second_ns;         /* the second copy is not tried before */
   struct sf_superblock image; /* what is being written */
 };
 
@@ -193,6 +195,7 @@ struct leg {
   uint64_t read_end;     /* where the last read ended: sequential runs stay */
   uint64_t read_last_ns; /* when it was last measured */
   uint64_t heard_ns;     /* when it last did anything that was asked */
+  uint64_t read_ok_ns;   /* when it last read anything */
   unsigned reads_running;
   bool canceled; /* what it held when it left was given up on */
   bool avoid;    /* a read is overdue there and it could not be demoted */
@@ -218,13 +221,15 @@ struct copy {
   legset unread;  /* of these, could not be read */
   legset rewrite; /* CONVERGE: written whatever they read */
   legset reading;
+  legset tried;     /* RESYNC: sources that could not read it */
   legset run;       /* the blocks in writing go to these */
   uint64_t written; /* of the piece, the blocks in writing included */
   struct sf_tio_buffer *run_buffer;
   struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* one per leg that is read */
 };
 
-enum piece { PIECE_TO_COME, PIECE_ISSUED, PIECE_DONE };
+/* AGAIN: no leg could read the block.  It is asked once more, when each has shown that it reads otherwise. */
+enum piece { PIECE_TO_COME, PIECE_ISSUED, PIECE_DONE, PIECE_AGAIN };
 
 struct copying { /* an extent under way */
   bool active;
@@ -233,6 +238,9 @@ struct copying { /* an extent under way */
   unsigned leg;
   uint64_t extent;
   uint8_t *piece; /* enum piece, of each */
+  uint64_t piece_bytes;
+  uint64_t again_ns; /* when the last one became AGAIN */
+  bool wrote;        /* something of it */
   unsigned pieces, issued_pieces, done_pieces, in_flight;
 };
 
@@ -246,6 +254,10 @@ struct copier {
   struct sf_request flush;
   bool flushing, flushed;
   uint64_t cursor; /* where the background goes on */
+  /* A piece of it could not be read on any leg: it is converged block by block. */
+  struct sf_map by_block;
+  struct sf_map put_off; /* not resynced before put_off_until_ns: no source could read all of it */
+  uint64_t put_off_until_ns;
 
   /* R15: rate control. */
   uint64_t rate;        /* bytes per second */
@@ -473,6 +485,7 @@ void flush_fua_ended(struct sf_volume *v, unsigned leg, uint64_t seq);
 void flush_stops_waiting(struct sf_volume *v, unsigned leg); /* the leg has left */
 void flush_expire(struct sf_volume *v);
 void flush_tick(struct sf_volume *v);
+void flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
 void flush_leg_failed(struct sf_op *op, unsigned leg);
 void flush_ended(struct sf_op *op, unsigned leg);
 void flush_give_up(struct sf_op *op);
@@ -579,6 +592,12 @@ void copier_settle(struct sf_volume *v);
 void copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state);
 bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
                       uint64_t length);
+/* What was, or is being, copied of it may come from a leg that has dropped it: to a leg that catches up; and
+ * whether a convergence has written such. */
+void copier_doubt_resync(struct sf_volume *v, uint64_t extent);
+bool copier_has_converged(const struct sf_volume *v, uint64_t extent);
+void copier_put_off(struct sf_volume *v,
+                    uint64_t extent);                    /* its resync: no source can read it now */
 void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */
 void copier_extent_grows(struct sf_volume *v, uint64_t extent);
 void copier_leg_left(struct sf_volume *v, unsigned leg);

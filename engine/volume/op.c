@@ -278,6 +278,9 @@ op_leave_unconverged(struct sf_op *op) {
     sf_map_set(&v->unconverged, e);
     copier_spoil(v, e);
   }
+  EACH_LEG(leg, op->request_fua ? op->failed : 0) { /* what its cache shows may go again */
+    sf_map_set_range(&v->leg[leg].unsure, extent_of(v, op->offset), last);
+  }
   v->dirty = true;
 }
 
@@ -709,6 +712,7 @@ op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
     excuse(SF_LIST_ENTRY(l, struct sf_op, link), delay_ns);
   if (v->flush_leader != NULL)
     excuse(v->flush_leader, delay_ns);
+  flush_excuse_delay(v, delay_ns);
 }
 
 /* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that

@@ -196,7 +196,12 @@ read_fail(struct sf_op *op, int error) {
   op_answer(op, error);
 }
 
-/* Errors everywhere.  A leg that answered something else since it failed this the time before is well, and
+static bool
+must_be_converged(const struct sf_op *op) {
+  return flush_failure_legs(op->volume) != 0 && volume_must_converge(op->volume, op->request);
+}
+
+/* Errors everywhere.  A leg that read something else since it failed this the time before is well, and
  * what is bad is the block: waiting does not mend that.  So a read of ours is sent to those that failed. */
 void
 read_too_few(struct sf_op *op) {
@@ -206,13 +211,13 @@ read_too_few(struct sf_op *op) {
   bool wait = op->passing != 0;
   char reason[128];
 
-  if (flush_failure_legs(v) != 0 && volume_must_converge(v, op->request)) {
+  if (must_be_converged(op)) {
     read_park(op);
     return;
   }
 
   EACH_LEG(leg, medium & op->failed_before) {
-    if (v->leg[leg].heard_ns > op->round_ns)
+    if (v->leg[leg].read_ok_ns > op->round_ns)
       op->bad |= legbit(leg);
   }
   if (v->config.on_too_few == SF_TOO_FEW_SUSPEND)
@@ -257,16 +262,31 @@ static bool
 counts(const struct sf_op *op, unsigned leg) {
   const struct sf_volume *v = op->volume;
 
-  if (flush_failure_legs(v) != 0 && volume_must_converge(v, op->request))
+  if (must_be_converged(op))
     return false;
   return volume_sources(v, op->offset, op->length) & legbit(leg);
 }
 
-/* Its extent is to be converged first, after all. */
+/* Its extent is to be converged first, after all.  A leg that hangs may still read into the client's buffer:
+ * then it gets another one. */
 void
 read_park(struct sf_op *op) {
-  put_all_but(op, 0); /* the first buffer is the request's own */
-  io_cancel(&op->io[0]);
+  struct sf_volume *v = op->volume;
+  struct sf_tio_buffer *fresh;
+
+  put_all_but(op, 0);
+  if (op->ios > 0 && op->io[0].running > 0) {
+    fresh = v->host.buffer_get(v->ctx, op->length);
+    if (fresh == NULL) {
+      op->retry = true;
+      volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
+      return;
+    }
+    v->host.buffer_put(v->ctx, op->request->buffer);
+    op->request->buffer = fresh;
+  }
+  if (op->ios > 0)
+    io_cancel(&op->io[0]);
   op_park(op);
 }
 
@@ -295,6 +315,8 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     repair(op, try);
     judge_late(op, late);
     op_answer(op, 0);
+  } else if (event->state == SF_TIO_OK && must_be_converged(op)) {
+    read_park(op);
   } else if ((op->pending & (legset) ~op->overdue) == 0 && ask_next(op) == ASKED_NOBODY &&
              (op->pending == 0 || op->passing != 0)) {
     read_too_few(op);

@@ -10,7 +10,9 @@
 enum {
   META_RETRY_MS = 100,
   NO_ROOM_MS = 5,
-  SECOND_COPY_MS = 1000, /* after a record, when nothing is likely to wait for the next */
+  SECOND_COPY_MS = 1000,    /* after a record, when nothing is likely to wait for the next */
+  SECOND_COPY_MOST_S = 600, /* also while something is unflushed, which an error would cost */
+  SECOND_AGAIN_S = 60,
 };
 
 bool
@@ -173,6 +175,8 @@ became_durable(struct sf_volume *v) {
   v->durable = v->latest;
   v->durable_version = v->version;
   v->durable_ns = v->now_ns;
+  for (unsigned i = 0; i < v->legs; i++)
+    v->leg[i].meta.second_ns = 0;
   v->min_legs = v->config.min_legs;
   volume_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
                v->latest.change, v->latest.in_sync);
@@ -214,6 +218,7 @@ record_settle(struct sf_volume *v) {
   }
   if (v->phase == PHASE_CLAIMING) {
     v->phase = PHASE_RECORDING;
+    v->identity.lost &= v->latest.in_sync;
     volume_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);
     record_change(v, v->latest.in_sync, v->latest.faulty, false);
     v->dirty = true;
@@ -274,11 +279,17 @@ record_promote(struct sf_volume *v, unsigned leg) {
  * record before it, and trust a leg that has left since. */
 static void
 write_second_copy(struct sf_volume *v, unsigned index) {
-  const struct meta *meta = &v->leg[index].meta;
+  struct leg *leg = &v->leg[index];
+  struct meta *meta = &leg->meta;
+  uint64_t stands = v->now_ns - v->durable_ns;
+  bool risks_nothing = leg->unflushed.set == 0 && leg->flushing.set == 0;
 
-  if (v->phase == PHASE_SERVING && record_is_durable(v) && !meta->busy && !meta->failed &&
-      meta->copies < SF_SUPERBLOCK_COPIES && v->now_ns - v->durable_ns >= SECOND_COPY_MS * SF_MS)
-    meta_write(v, index);
+  if (v->phase != PHASE_SERVING || !record_is_durable(v) || meta->busy || meta->failed ||
+      meta->copies >= SF_SUPERBLOCK_COPIES || v->now_ns < meta->second_ns ||
+      stands < (risks_nothing ? SECOND_COPY_MS * SF_MS : SECOND_COPY_MOST_S * SF_S))
+    return;
+  meta->second_ns = v->now_ns + SECOND_AGAIN_S * SF_S;
+  meta_write(v, index);
 }
 
 void

@@ -166,6 +166,8 @@ io_event(const struct sf_tio_event *event) {
       v->dirty = true;
   }
   note_health(v, leg, event);
+  if (io->reads && event->state == SF_TIO_OK && !event->late)
+    v->leg[leg].read_ok_ns = v->now_ns;
   SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
   if (flush_failed)
     flush_failure_collect(v, leg, io, event->error);
@@ -223,6 +225,7 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
   io->regions = n;
   io->fua = args->flags & SF_TIO_FUA;
   io->flushes = args->op == SF_TIO_FLUSH || io->fua;
+  io->reads = args->op == SF_TIO_READ;
   io->seq = ++v->io_seq;
   r = v->host.submit(v->ctx, &control, region, n, &io->handle);
   if (r < 0)

@@ -275,6 +275,11 @@ rig_count(const struct rig *rig, bool (*which)(const struct rig *, const struct 
 }
 
 bool
+rig_takes_a_moment(const struct rig *rig, const struct rig_region *region) {
+  return region->since_ns == rig->now_ns;
+}
+
+bool
 rig_is_map(const struct rig_region *region) {
   return region->op == SF_TIO_WRITE && region->offset >= SF_MAPS_OFFSET &&
          region->offset < SF_DATA_OFFSET;

@@ -90,6 +90,8 @@ void rig_read_superblock(const struct rig *rig, unsigned leg, struct sf_superblo
 /* As sf_leg_discard() leaves a disk, given a superblock of the volume: it names all others. */
 void rig_empty_leg(struct rig *rig, unsigned leg, const struct sf_superblock *reference);
 enum sf_leg_state rig_state(const struct rig *rig, unsigned leg);
+/* As `holds`: what was submitted ends a millisecond later at the earliest. */
+bool rig_takes_a_moment(const struct rig *rig, const struct rig_region *region);
 bool rig_is_map(const struct rig_region *region);
 bool rig_is_data(const struct rig *rig, const struct rig_region *region);
 

@@ -17,11 +17,6 @@ fails_as_told(const struct rig *r, const struct rig_region *region) {
              : 0;
 }
 
-static bool
-takes_a_moment(const struct rig *r, const struct rig_region *region) {
-  return region->since_ns == r->now_ns;
-}
-
 static void
 init(unsigned legs, enum sf_on_too_few on_too_few) {
   rig_init(&rig, legs, 1, 65536, 64);
@@ -32,7 +27,7 @@ init(unsigned legs, enum sf_on_too_few on_too_few) {
   failing = 0;
   bad_block_error = 0;
   rig_start_fully(&rig);
-  rig.holds = takes_a_moment;
+  rig.holds = rig_takes_a_moment;
 }
 
 static int
