@@ -118,8 +118,30 @@ strike_flush_error(struct sim_leg *leg) {
   leg->error_kinds = 1 << SF_TIO_FLUSH;
   leg->error_permille = 500;
   leg->errors_left = 0;
+  if (sim.options.fua_errors && random_chance(700)) {
+    leg->error_of_fua = true;
+    leg->error_kinds = 15;
+    if (random_chance(700)) {
+      leg->error_permille = 1000;
+      leg->errors_left = 1;
+    }
+  }
   TRACE("leg %u fails flushes", leg->index);
   cure_after(leg, sim.options.stall_ns);
+}
+
+/* Some near each other: a scratch, or a head that wrote where it should not. */
+static void
+strike_bad_sectors(struct sim_leg *leg) {
+  uint64_t block = random_below(sim.blocks);
+
+  COUNT(bad_sectors);
+  for (unsigned n = 1 + (unsigned) random_below(3); n > 0; n--) {
+    if (block < leg->blocks && block < sim.blocks)
+      medium_spoil(leg, block, true);
+    TRACE("leg %u: block %lu cannot be read", leg->index, (unsigned long) block);
+    block += 1 + random_below(random_chance(500) ? 4 : sim.extent_blocks);
+  }
 }
 
 /* So many legs at once that a write has too few, and for so short that it is still there when they are
@@ -236,7 +258,8 @@ strike(struct sim_leg *leg) {
                {o->flush_error_weight, strike_flush_error},
                {o->flip_weight, strike_flip},
                {o->damage_weight, strike_damage},
-               {o->burst_weight, strike_burst}};
+               {o->burst_weight, strike_burst},
+               {o->bad_sector_weight, strike_bad_sectors}};
   const unsigned faults = sizeof fault / sizeof fault[0];
   unsigned sum = 0;
   uint64_t draw;
@@ -419,6 +442,7 @@ fault_cure(unsigned index) {
   leg->slow = 1;
   leg->error_permille = 0;
   leg->error_from = 0;
+  leg->error_of_fua = false;
   leg->lose_next = 0;
   leg->lose_record_ns = 0;
   leg->gone = false;
@@ -436,5 +460,6 @@ fault_is_free(unsigned index) {
 bool
 fault_is_sound(unsigned index) {
   /* A disk that was gone and is back is not: what was opened before stays dead. */
-  return !is_troubled(&sim.leg[index]) && !sim.leg[index].device_dead && !tio_has_lost(index);
+  return !is_troubled(&sim.leg[index]) && !sim.leg[index].device_dead && !tio_has_lost(index) &&
+         sim.leg[index].unreadable_n == 0;
 }

@@ -101,6 +101,11 @@ inside_leg_is_out(const struct sf_volume *v, unsigned leg) {
 }
 
 bool
+inside_is_needed(const struct sf_volume *v, unsigned leg) {
+  return (v->latest.in_sync | v->durable.in_sync | v->needs) & legbit(leg);
+}
+
+bool
 inside_leg_is_open(const struct sf_volume *v, unsigned leg) {
   return v->leg[leg].device != NULL;
 }
@@ -122,6 +127,11 @@ differ(unsigned a, unsigned b, uint64_t extent) {
   if (n > sim.extent_blocks)
     n = sim.extent_blocks;
   return memcmp(sim.leg[a].now + first, sim.leg[b].now + first, n * sizeof *sim.leg[a].now) != 0;
+}
+
+const struct sf_uuid *
+inside_lineage(const struct sf_volume *v) {
+  return &v->identity.lineage;
 }
 
 /* R8, R11: what is not to be converged is the same on all legs that start; what is not stale on

@@ -127,7 +127,7 @@ begin(void) {
   sim.lull_well_ns = 0;
   sim.lull_since_ns = sim.now_ns;
   for (unsigned i = 0; i < sim.options.legs; i++)
-    fault_cure(i);
+    fault_cure(i), medium_mend(&sim.leg[i]);
   event_add(sim.now_ns + POLL_MS * SIM_MS, EV_LULL_POLL, 0, (uint32_t) sim.lulls);
 }
 

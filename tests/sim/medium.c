@@ -40,6 +40,7 @@ medium_init(struct sim_leg *leg, unsigned index) {
   leg->meta_stable = need(META_BYTES, 1);
   leg->meta_now_seq = need(META_BLOCKS, sizeof *leg->meta_now_seq);
   leg->meta_stable_seq = need(META_BLOCKS, sizeof *leg->meta_stable_seq);
+  leg->unreadable = need(sim.blocks_room, 1);
   leg->cache_tail = &leg->cache;
   leg->maps_changed = true;
 }
@@ -76,6 +77,8 @@ medium_swap(struct sim_leg *a, struct sim_leg *b) {
   SWAP(meta_now_seq);
   SWAP(meta_stable_seq);
   SWAP(seq);
+  SWAP(unreadable);
+  SWAP(unreadable_n);
   a->maps_changed = b->maps_changed = true;
 }
 
@@ -87,6 +90,7 @@ medium_free(struct sim_leg *leg) {
   free(leg->stable);
   free(leg->now_seq);
   free(leg->stable_seq);
+  free(leg->unreadable);
   free(leg->meta_now);
   free(leg->meta_stable);
   free(leg->meta_now_seq);
@@ -165,6 +169,27 @@ land_stable(struct sim_leg *leg, struct landed *item, unsigned i) {
 }
 
 void
+medium_spoil(struct sim_leg *leg, uint64_t block, bool unreadable) {
+  leg->unreadable_n += unreadable;
+  leg->unreadable_n -= leg->unreadable[block];
+  leg->unreadable[block] = unreadable;
+}
+
+bool
+medium_is_unreadable(const struct sim_leg *leg, uint64_t offset, uint64_t length) {
+  uint64_t first = (offset - sim.data_offset) / BLOCK;
+
+  return leg->unreadable_n != 0 && offset >= sim.data_offset &&
+         memchr(leg->unreadable + first, 1, length / BLOCK) != NULL;
+}
+
+void
+medium_mend(struct sim_leg *leg) {
+  memset(leg->unreadable, 0, sim.blocks_room);
+  leg->unreadable_n = 0;
+}
+
+void
 medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *data, bool fua,
              unsigned part_permille) {
   bool meta = offset < sim.data_offset;
@@ -193,6 +218,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
     } else {
       leg->now[block] = item->value[i];
       leg->now_seq[block] = item->seq;
+      medium_spoil(leg, block, false);
       if (!fua)
         oracle_recheck(leg, block);
     }
@@ -247,8 +273,12 @@ void
 medium_lose_flush(struct sim_leg *leg, uint32_t until) {
   while (leg->cache != NULL && leg->cache->seq <= until) {
     for (unsigned i = 0; i < leg->cache->n; i++)
-      if (leg->cache->has[i] && random_chance(500))
-        land_stable(leg, leg->cache, i);
+      if (leg->cache->has[i]) {
+        if (random_chance(500))
+          land_stable(leg, leg->cache, i);
+        else
+          leg->lost_flush = true;
+      }
     cache_pop(leg);
   }
   trust_changed(leg->index);
@@ -262,6 +292,7 @@ medium_lose_cache(struct sim_leg *leg, unsigned keep_permille) {
         land_stable(leg, leg->cache, i);
     cache_pop(leg);
   }
+  leg->lost_flush = false;
   memcpy(leg->meta_now, leg->meta_stable, META_BYTES);
   memcpy(leg->meta_now_seq, leg->meta_stable_seq, META_BLOCKS * sizeof *leg->meta_now_seq);
   for (uint64_t b = 0; b < sim.blocks_known; b++)
@@ -317,6 +348,7 @@ medium_flip(struct sim_leg *leg, uint64_t page) {
 void
 medium_wipe(struct sim_leg *leg) {
   TRACE("leg %u is another disk now", leg->index);
+  medium_mend(leg);
   for (uint64_t b = 0; b < sim.blocks_known; b++) {
     leg->now[b] = leg->stable[b] = 0;
     leg->now_seq[b] = leg->stable_seq[b] = leg->seq;

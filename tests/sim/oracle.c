@@ -308,6 +308,11 @@ oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data) {
   }
 }
 
+void
+oracle_take_note(void) {
+  unflushed_len = 0;
+}
+
 /* One that failed makes no promise; and a good one later makes it for all that was answered before,
  * as if the failed one had never been: a failed flush is not tried again into success (R9). */
 void
@@ -366,6 +371,41 @@ oracle_killed(void) {
         nodes[i].hi = step;
       nodes[i].old_life = true;
     }
+}
+
+/* A value that the legs of a forced start hold is possible from now on, and no other. */
+static void
+force_block(uint64_t block, unsigned legs) {
+  for (uint32_t *link = &head[block]; *link != 0;) {
+    uint32_t i = *link;
+
+    if (!nodes[i].old_life) { /* a request that waits for this start */
+      link = &nodes[i].next;
+      continue;
+    }
+    *link = nodes[i].next;
+    nodes[i].next = nodes_free;
+    nodes_free = i;
+  }
+  for (unsigned leg = 0; leg < sim.options.legs; leg++) {
+    uint32_t value = sim.leg[leg].now[block], i;
+
+    if (!(legs >> leg & 1) || may_hold(block, value, false))
+      continue;
+    i = node_add(block);
+    nodes[i].id = nodes[i].value = value;
+    nodes[i].hi = step;
+    nodes[i].old_life = true;
+  }
+  recheck_all(block);
+}
+
+void
+oracle_forced(unsigned legs) {
+  oracle_step();
+  unflushed_len = 0;
+  for (uint64_t b = 0; b < sim.blocks_known; b++)
+    force_block(b, b < sim.blocks ? legs : ~0u); /* what lies behind is anybody's */
 }
 
 /* What was not durable may be lost, and what it overwrote be back. */

@@ -5,6 +5,8 @@
 
 #include "sim/sim.h"
 
+enum { OPENING_HANGS_MS = 1500 };
+
 /* ---- the rest of the host's table ---- */
 
 static void
@@ -14,6 +16,16 @@ host_timer(void *ctx, uint64_t at_ns) {
             sim.tick_generation);
 }
 
+/* Of one that hangs the answer comes when all has changed: the leg was failed, returned, is another. */
+static uint64_t
+opening_takes(void) {
+  if (sim_is_calm() || sim.options.late_opening_permille == 0 ||
+      !random_chance(sim.options.late_opening_permille))
+    return random_below(5 * SIM_MS);
+  COUNT(late_openings);
+  return random_around(OPENING_HANGS_MS * SIM_MS);
+}
+
 static int
 host_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank) {
   if (sim.opening[leg])
@@ -21,7 +33,7 @@ host_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank) {
   replace_opens(leg, blank);
   sim.opening[leg] = true;
   sim.blank_now[leg] = blank;
-  event_add(sim.now_ns + random_below(5 * SIM_MS), EV_OPENED, leg, sim.life);
+  event_add(sim.now_ns + opening_takes(), EV_OPENED, leg, sim.life);
   return 0;
 }
 
@@ -79,6 +91,7 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   TRACE("event: leg %d %s -> %s (%s)", event->leg, event->from != NULL ? event->from : "",
         event->to != NULL ? event->to : "", event->reason != NULL ? event->reason : "");
   if (event->kind == SF_EVENT_STARTED) {
+    force_started();
     grow_started();
     replace_started();
     members_started();
@@ -97,6 +110,7 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   sim.leg_state[event->leg] = to;
   if (to == SF_STATE_IN_SYNC) {
     COUNT(promotions);
+    sim.leg[event->leg].lost_flush = false; /* all that it lacked was copied to it */
     sim.in_sync_since_ns[event->leg] = sim.now_ns;
   }
   if (state_of(event->from) == SF_STATE_IN_SYNC)
@@ -150,7 +164,8 @@ create(const struct sf_config *config, const struct sf_assembly *assembly,
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
                                  .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
     else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_UNFORMATTED &&
-             verdict != SF_LEG_TOO_SMALL && !sim.has_other_disk[i])
+             verdict != SF_LEG_TOO_SMALL && !(verdict == SF_LEG_SPLIT_BRAIN && sim.was_forced) &&
+             !sim.has_other_disk[i])
       sim_fail("leg %u: is %s", i, sf_verdict_name(verdict));
   }
   sim.base = assembly->base;
@@ -183,12 +198,30 @@ check_clean_start(const struct sf_assembly *assembly) {
   }
 }
 
+/* The operator forces some of the starts that are refused. */
+static void
+assemble(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX],
+         struct sf_assembly *assembly) {
+  struct sf_leg_found again[SF_LEGS_MAX];
+  int from[SF_LEGS_MAX];
+
+  memcpy(again, found, sizeof again);
+  sf_assemble_file(config, found, false, from, assembly);
+  if (assembly->may_start && force_forbids(found))
+    assembly->may_start = false;
+  if (assembly->may_start || !force_wants())
+    return;
+  *config = sim.config;
+  memcpy(found, again, sizeof again);
+  if (!force_forbids(found))
+    sf_assemble_file(config, found, true, from, assembly);
+}
+
 static bool
 process_start(void) {
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
   struct sf_config config;
   struct sf_assembly assembly;
-  int from[SF_LEGS_MAX];
 
   settings_before_start();
   config = sim.config;
@@ -202,7 +235,7 @@ process_start(void) {
     else
       found[i].error = -ENOENT;
   }
-  sf_assemble_file(&config, found, false, from, &assembly);
+  assemble(&config, found, &assembly);
   TRACE("start: may %d, current 0x%x, from (%lu, %lu) in-sync 0x%x%s: %s", assembly.may_start,
         assembly.current, (unsigned long) assembly.base.record.term,
         (unsigned long) assembly.base.record.change, assembly.base.record.in_sync,
@@ -211,6 +244,7 @@ process_start(void) {
     COUNT(refusals);
     return false;
   }
+  force_assembled(&assembly);
   grow_assembled(&assembly.base);
   members_assembled(&assembly);
   replace_assembled(&assembly);
@@ -239,13 +273,40 @@ ended(void) {
   event_add(sim.now_ns + random_around(20 * SIM_MS), EV_START, 0, sim.life);
 }
 
+/* A leg that dropped what a flush was to make stable shows it from the next opening on.  Where nobody had
+ * the time to take it out, what it dropped counts as lost in a power cut: nobody can be asked to remember
+ * what only the dead process was told. */
+static bool
+process_forget(void) {
+  bool needed = false;
+
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    if (!sim.leg[i].lost_flush)
+      continue;
+    needed = needed || inside_is_needed(sim.volume, i);
+    TRACE("leg %u: what it dropped at a failed flush is seen to be gone", i);
+    medium_lose_cache(&sim.leg[i], (unsigned) random_below(1001));
+  }
+  return needed;
+}
+
+static void
+process_is_dead(void) {
+  if (process_forget()) {
+    COUNT(flushes_forgotten);
+    oracle_power_cut();
+  } else {
+    oracle_killed();
+  }
+}
+
 void
 process_kill(void) {
   if (sim.volume == NULL)
     return;
   TRACE("the process is killed");
   clients_orphaned();
-  oracle_killed();
+  process_is_dead();
   tio_process_ended(false);
   COUNT(kills);
   sim.troubles++;
@@ -281,7 +342,7 @@ process_stopped(void) {
   if (clients_busy() != 0)
     sim_fail("the volume has stopped and owes %u answers", clients_busy());
   TRACE("the process ends");
-  oracle_killed();
+  process_is_dead();
   tio_process_ended(false);
   ended();
   return true;
@@ -365,12 +426,22 @@ process_fail(unsigned leg) {
   TRACE("operator: fail leg %u: %d", leg, r);
 }
 
+static void
+return_leg(unsigned leg) {
+  int r;
+
+  if (sim.leg_state[leg] == SF_STATE_IN_SYNC && inside_flush_failed(sim.volume))
+    oracle_take_note();
+  r = sf_volume_leg_return(sim.volume, leg, sim.now_ns);
+  TRACE("operator: return leg %u: %d", leg, r);
+}
+
 /* Of the storms: a leg that is out comes back at once, so that there are always copies. */
 static void
 return_all(void) {
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (process_leg_is_out(i) && members_has(i))
-      sf_volume_leg_return(sim.volume, i, sim.now_ns);
+      return_leg(i);
 }
 
 /* The operator sees that requests wait, and takes out a leg that is in the way; the others are well
@@ -396,7 +467,6 @@ process_suspended(void) {
 static void
 operator_acts(void) {
   unsigned leg = (unsigned) random_below(sim.options.legs);
-  int r;
 
   if (sim.volume == NULL || sim.stopping)
     return;
@@ -414,11 +484,8 @@ operator_acts(void) {
     replace_mend(leg);
   } else if (out && random_chance(300)) {
     process_discard(leg);
-  } else if (sim.leg_state[leg] == SF_STATE_FAULTY ||
-             (sim.leg_state[leg] != SF_STATE_IN_SYNC && random_chance(300))) {
-    /* Of a leg in sync it would say that what a failed flush lost there is known to be lost. */
-    r = sf_volume_leg_return(sim.volume, leg, sim.now_ns);
-    TRACE("operator: return leg %u: %d", leg, r);
+  } else if (sim.leg_state[leg] == SF_STATE_FAULTY || random_chance(300)) {
+    return_leg(leg);
   } else {
     process_fail(leg);
   }

@@ -113,9 +113,11 @@ replace_assembled(const struct sf_assembly *assembly) {
 
     if (i >= assembly->base.legs)
       continue;
-    if (!sf_uuid_equal(uuid, &sim.uuid_promised[i]) && !sf_uuid_equal(uuid, &sim.uuid_asked[i]))
+    if (!sim.force_pending && !sf_uuid_equal(uuid, &sim.uuid_promised[i]) &&
+        !sf_uuid_equal(uuid, &sim.uuid_asked[i]))
       sim_fail("leg %u: a start knows it under a uuid that was replaced", i);
-    if ((assembly->verdict[i] == SF_LEG_CURRENT || assembly->verdict[i] == SF_LEG_BEHIND) &&
+    if (!sim.force_pending &&
+        (assembly->verdict[i] == SF_LEG_CURRENT || assembly->verdict[i] == SF_LEG_BEHIND) &&
         !is_of_leg(i, uuid))
       sim_fail("leg %u: is %s, and is the disk that was replaced", i,
                sf_verdict_name(assembly->verdict[i]));

@@ -97,6 +97,7 @@ format_legs(void) {
     sim.uuid_promised[i] = sim.uuid_asked[i] = sb->leg_uuid[i];
     strcpy(sb->leg_name[i], sim.config.leg[i].name);
   }
+  sim.lineage = sb->lineage;
   members_init();
   sb->record = (struct sf_record){.term = 1,
                                   .change = 1,
@@ -193,7 +194,7 @@ begin_healing(void) {
   lull_is_over();
   sim.healing_since_ns = sim.now_ns;
   for (unsigned i = 0; i < sim.options.legs; i++)
-    fault_cure(i);
+    fault_cure(i), medium_mend(&sim.leg[i]);
   event_add(sim.now_ns + HEAL_POLL_MS * SIM_MS, EV_HEAL, 0, 0);
 }
 
@@ -239,6 +240,8 @@ heal_leg(unsigned leg) {
   found_of(leg, false, false, &found);
   if (out && found.error != 0)
     replace_begin(leg);
+  else if (sim.was_forced && sim.leg_state[leg] == SF_STATE_FAULTY && !force_is_of_line(&found))
+    process_discard(leg);
   else if (sim.leg_state[leg] == SF_STATE_FAULTY)
     sf_volume_leg_return(sim.volume, leg, sim.now_ns);
 }

@@ -16,6 +16,7 @@
  *      members.c  legs are removed and added
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
+ *      force.c    forced starts, and the lines of history that they begin
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
  *      inside.c   what it takes from the volume's inside
@@ -87,10 +88,15 @@ struct options {
   uint64_t lull_gap_ns, lull_poll_ns, settings_gap_ns; /* 0 = never */
   bool lulls_are_long;
   unsigned all_gone_permille, min_legs_permille;
-  unsigned burst_weight;         /* several legs fail writes of data for a moment */
-  unsigned slow_record_permille; /* superblocks that take long when the operator takes a leg out */
-  uint64_t resync_rate;          /* 0: as the configuration has it */
-  unsigned span_extents;         /* clients keep to so many; 0: to all */
+  bool flush_errors_anywhere; /* beside kills and stops too */
+  bool fua_errors;            /* a FUA write carries a flush, which fails too */
+  unsigned bad_sector_weight;
+  unsigned force_permille;        /* of the refused starts */
+  unsigned late_opening_permille; /* openings that hang for seconds */
+  unsigned burst_weight;          /* several legs fail writes of data for a moment */
+  unsigned slow_record_permille;  /* superblocks that take long when the operator takes a leg out */
+  uint64_t resync_rate;           /* 0: as the configuration has it */
+  unsigned span_extents;          /* clients keep to so many; 0: to all */
 };
 
 /* Draws that can be switched by name: those that show a fault of the engine which is not mended yet are
@@ -100,6 +106,11 @@ struct options {
   DRAWN(settings, true)                                                                            \
   DRAWN(all_gone, true)                                                                            \
   DRAWN(all_gone_dead, false) /* they have to be opened anew */                                    \
+  DRAWN(flush_errors_anywhere, false)                                                              \
+  DRAWN(fua_errors, false)                                                                         \
+  DRAWN(late_openings, false)                                                                      \
+  DRAWN(forced, true)                                                                              \
+  DRAWN(bad_sectors, true)                                                                         \
   DRAWN(suspend_storm, false)                                                                      \
   DRAWN(answers_beside_a_failed_flush, false)
 
@@ -175,6 +186,9 @@ struct sim_leg {
   bool maps_changed;                  /* on stable storage, since intent was read from there */
   uint8_t intent[EXTENTS_MOST];       /* a byte for each extent */
   bool maps_good;                     /* every page of it is valid */
+  bool lost_flush;     /* it dropped what a flush was to make stable, since it came into the set */
+  uint8_t *unreadable; /* blocks that answer EIO until they are written */
+  unsigned unreadable_n;
 
   /* faults */
   uint64_t stalled_until_ns; /* what is in stalled_kinds ends no earlier; SIM_NEVER: until cured */
@@ -183,6 +197,7 @@ struct sim_leg {
   unsigned error_permille, error_kinds;
   unsigned errors_left; /* then it is well again; 0: until cured */
   int error;
+  bool error_of_fua;   /* flushes, and writes that carry one */
   uint64_t error_from; /* it meets what lies there or behind */
   bool gone;
   unsigned lose_next;      /* so many regions hang by themselves, */
@@ -213,6 +228,9 @@ void medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const v
 void medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, void *data);
 void medium_flush(struct sim_leg *leg, uint32_t until);
 void medium_lose_flush(struct sim_leg *leg, uint32_t until); /* a failed flush: never stable now */
+bool medium_is_unreadable(const struct sim_leg *leg, uint64_t offset, uint64_t length);
+void medium_spoil(struct sim_leg *leg, uint64_t block, bool unreadable);
+void medium_mend(struct sim_leg *leg); /* every sector can be read again */
 void medium_lose_cache(struct sim_leg *leg, unsigned keep_permille);
 bool medium_has_intent(struct sim_leg *leg, uint64_t extent); /* on stable storage */
 bool medium_maps_are_good(struct sim_leg *leg);
@@ -234,10 +252,12 @@ void oracle_free(void);
 void oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n);
 void oracle_write_end(uint32_t id, bool good, bool fua);
 void oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data);
+void oracle_take_note(void); /* the operator knows that what is not flushed may be lost */
 void oracle_flush_end(uint64_t began, bool good);
 uint32_t oracle_tear(uint64_t block, uint32_t value); /* what a torn sector holds */
 void oracle_killed(void);
 void oracle_power_cut(void);
+void oracle_forced(unsigned legs);                        /* what these hold is the truth now */
 void oracle_recheck(struct sim_leg *leg, uint64_t block); /* its contents there have changed */
 uint64_t oracle_step(void);
 void oracle_explain(uint64_t block, char *text, size_t size);
@@ -283,6 +303,8 @@ void tio_unpark(unsigned leg);   /* what hung goes on */
 void tio_process_ended(bool power);
 bool tio_superblock_in_flight(unsigned leg, const struct region **region);
 struct sf_tio_device *tio_open(unsigned leg);
+struct sf_tio_device *tio_open_beside(unsigned leg); /* the old one stays in use */
+void tio_take_over(unsigned leg);                    /* and now it does not */
 bool tio_has_ghosts(unsigned leg);
 unsigned tio_have_it_too(unsigned leg, uint64_t offset); /* in-sync legs that hold that write */
 bool tio_has_lost(unsigned leg);
@@ -363,6 +385,11 @@ void grow_started(void);
 void grow_assembled(const struct sf_superblock *base);
 void grow_leg_opened(unsigned leg);
 
+bool force_wants(void);
+bool force_forbids(const struct sf_leg_found *found);
+void force_assembled(const struct sf_assembly *assembly);
+void force_started(void);
+bool force_is_of_line(const struct sf_leg_found *found);
 void lull_start(void);
 void lull_event(const struct event *event);
 void lull_is_over(void);
@@ -382,9 +409,11 @@ unsigned inside_min_legs(const struct sf_volume *volume);
 bool inside_has_newer_claim(const struct sf_volume *volume, unsigned leg);
 bool inside_is_stuck(struct sf_volume *volume);
 bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
+bool inside_is_needed(const struct sf_volume *volume, unsigned leg);
 bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
 bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 unsigned inside_needs(const struct sf_volume *volume);
+const struct sf_uuid *inside_lineage(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
 void inside_check_alike(const struct sf_volume *volume);
@@ -442,6 +471,12 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(lulls_judged)                                                                            \
   COUNTED(lulls_in_full)                                                                           \
   COUNTED(suspensions)                                                                             \
+  COUNTED(fua_errors)                                                                              \
+  COUNTED(flushes_forgotten)                                                                       \
+  COUNTED(bad_sectors)                                                                             \
+  COUNTED(sectors_unread)                                                                          \
+  COUNTED(late_openings)                                                                           \
+  COUNTED(forced_starts)                                                                           \
   COUNTED(bursts)                                                                                  \
   COUNTED(all_gone)                                                                                \
   COUNTED(settings)                                                                                \
@@ -491,6 +526,12 @@ struct sim {
   bool opening[LEGS_MAX];
   /* What the operator wants of its disk, as far as the volume agreed; as the opening under way does. */
   enum sf_leg_blank blank[LEGS_MAX], blank_now[LEGS_MAX];
+  /* Lines of history: clients rely on this one; a forced start from these legs began another, and it is
+   * not known yet which of the two lives. */
+  struct sf_uuid lineage;
+  bool force_pending, was_forced;
+  unsigned forced_legs;                     /* of the forced starts that are not decided */
+  unsigned taken;                           /* legs that the last start trusts */
   struct sf_superblock base;                /* of the last start */
   uint64_t paused_from_ns, paused_until_ns; /* the process gets no CPU */
   bool power_is_failing;

@@ -208,8 +208,6 @@ draw_faults(struct options *o) {
     o->eagain_permyriad = o->nemesis_permille = o->promotion_permille = o->behind_permille = 0;
 }
 
-/* A failed flush may lose what it covered.  A process that is then killed before it says so to
- * anybody cannot be asked to remember it: so not both. */
 static void
 draw_ends(struct options *o) {
   DRAW(kill_gap_ns, one_in(3) ? between(50, 5000) * SIM_MS : 0);
@@ -222,7 +220,10 @@ draw_ends(struct options *o) {
   DRAW(absent_permille, one_in(2) ? some(0, 600) : 0);
   DRAW(tear_permille, one_in(2) ? some(0, 300) : 0);
   DRAW(flush_error_weight, one_in(2) ? some(1, 4) : 0);
-  if (o->kill_gap_ns != 0 || o->stop_gap_ns != 0)
+  DRAW(flush_errors_anywhere, one_in(2));
+  DRAW(fua_errors, one_in(3));
+  if ((o->kill_gap_ns != 0 || o->stop_gap_ns != 0) &&
+      !(o->flush_errors_anywhere && swarm_is_on(SWITCH_flush_errors_anywhere)))
     o->flush_error_weight = 0;
 }
 
@@ -255,6 +256,9 @@ draw_lulls(struct options *o) {
   DRAW(lulls_are_long, one_in(3));
   DRAW(settings_gap_ns, one_in(5) ? between(100, 2000) * SIM_MS : 0);
   DRAW(min_legs_permille, one_in(6) ? some(50, 500) : 0);
+  DRAW(late_opening_permille, one_in(4) ? some(50, 700) : 0);
+  DRAW(force_permille, one_in(6) ? some(50, 600) : 0);
+  DRAW(bad_sector_weight, one_in(4) ? some(1, 6) : 0);
   DRAW(all_gone_permille, one_in(4) ? some(5, 100) : 0);
 }
 
@@ -310,6 +314,13 @@ static void
 take_out_what_is_off(struct options *o) {
   if (!swarm_is_on(SWITCH_lulls))
     o->lull_gap_ns = 0;
+  if (!swarm_is_on(SWITCH_late_openings))
+    o->late_opening_permille = 0;
+  if (!swarm_is_on(SWITCH_forced))
+    o->force_permille = 0;
+  if (!swarm_is_on(SWITCH_bad_sectors))
+    o->bad_sector_weight = 0;
+  o->fua_errors = o->fua_errors && swarm_is_on(SWITCH_fua_errors);
   if (!swarm_is_on(SWITCH_all_gone))
     o->all_gone_permille = 0;
   if (!swarm_is_on(SWITCH_settings))
@@ -373,9 +384,12 @@ swarm_print(const struct options *o, FILE *to) {
           MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), MS(o->replace_gap_ns),
           MS(o->members_gap_ns), o->absent_permille, o->break_permille);
   fprintf(to,
-          "  draws: bursts %u, slow records %u/1000, span %u, %slulls every %lu ms, settings %lu, "
+          "  draws: late openings %u/1000, forced starts %u/1000, bad sectors %u, flush errors "
+          "anywhere %d, with FUA %d, bursts %u, slow records "
+          "%u/1000, span %u, %slulls every %lu ms, settings %lu, "
           "min_legs %u/1000, all gone %u/1000\n",
-          o->burst_weight, o->slow_record_permille, o->span_extents,
-          o->lulls_are_long ? "long " : "", MS(o->lull_gap_ns), MS(o->settings_gap_ns),
-          o->min_legs_permille, o->all_gone_permille);
+          o->late_opening_permille, o->force_permille, o->bad_sector_weight,
+          o->flush_errors_anywhere, o->fua_errors, o->burst_weight, o->slow_record_permille,
+          o->span_extents, o->lulls_are_long ? "long " : "", MS(o->lull_gap_ns),
+          MS(o->settings_gap_ns), o->min_legs_permille, o->all_gone_permille);
 }

@@ -201,7 +201,7 @@ tio_free(void) {
 }
 
 struct sf_tio_device *
-tio_open(unsigned leg) {
+tio_open_beside(unsigned leg) {
   struct sim_device **slot;
 
   do { /* the oldest is long unused, but for a leg that stayed all the time */
@@ -213,9 +213,22 @@ tio_open(unsigned leg) {
     *slot = malloc(sizeof **slot);
   if (*slot == NULL)
     abort();
-  **slot = (struct sim_device){.leg = leg, .generation = ++sim.leg[leg].device};
-  sim.leg[leg].device_dead = false;
+  **slot = (struct sim_device){.leg = leg, .generation = sim.leg[leg].device + 1};
   return (struct sf_tio_device *) *slot;
+}
+
+void
+tio_take_over(unsigned leg) {
+  sim.leg[leg].device++;
+  sim.leg[leg].device_dead = false;
+}
+
+struct sf_tio_device *
+tio_open(unsigned leg) {
+  struct sf_tio_device *device = tio_open_beside(leg);
+
+  tio_take_over(leg);
+  return device;
 }
 
 /* ---- what may be submitted ---- */
@@ -496,6 +509,11 @@ on_tell(uint32_t index) {
     buffer_unref(told.buffer);
 }
 
+static bool
+carries_flush(const struct region *r) {
+  return r->op == SF_TIO_FLUSH || (r->flags & SF_TIO_FUA);
+}
+
 static void
 on_finish(uint32_t index) {
   struct region *r = &regions[index];
@@ -514,7 +532,8 @@ on_finish(uint32_t index) {
     return;
   }
   fails = leg->error_permille != 0 && (leg->error_kinds >> r->op & 1) &&
-          r->offset >= leg->error_from && random_chance(leg->error_permille);
+          (!leg->error_of_fua || carries_flush(r)) && r->offset >= leg->error_from &&
+          random_chance(leg->error_permille);
   if (r->doomed) {
     fails = true;
     error = -EIO;
@@ -524,6 +543,13 @@ on_finish(uint32_t index) {
   if (r->op == SF_TIO_FLUSH && (r->delayed || r->lost) && sim.options.flush_error_weight != 0 &&
       !sim_is_calm() && random_chance(600)) {
     COUNT(late_flush_errors);
+    fails = true;
+    error = -EIO;
+  }
+  if ((r->op == SF_TIO_FLUSH || leg->error_of_fua) && r->life != sim.life)
+    fails = false; /* nobody is there to be told: see process_forget() */
+  if (!fails && r->op == SF_TIO_READ && medium_is_unreadable(leg, r->offset, r->length)) {
+    COUNT(sectors_unread);
     fails = true;
     error = -EIO;
   }
@@ -541,8 +567,12 @@ on_finish(uint32_t index) {
     r->error = error;
     if (writes(r->op) && random_chance(500))
       effect(r, 500);
-    if (r->op == SF_TIO_FLUSH)
+    if (r->op == SF_TIO_FLUSH) {
       medium_lose_flush(leg, r->flush_seq);
+    } else if (leg->error_of_fua) {
+      COUNT(fua_errors);
+      medium_lose_flush(leg, leg->seq);
+    }
   }
   if (r->op == SF_TIO_WRITE && r->offset < sim.data_offset)
     trust_changed(r->leg);

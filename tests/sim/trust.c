@@ -58,6 +58,15 @@ mix(uint64_t hash, uint64_t value) {
   return hash ^ hash >> 29;
 }
 
+static uint64_t
+hash_of_line(const struct sf_superblock *sb) {
+  uint64_t hash = sb->ancestors;
+
+  for (unsigned k = 0; k < sizeof sb->lineage; k++)
+    hash = mix(hash, sb->lineage.bytes[k]);
+  return hash;
+}
+
 static void
 look(unsigned leg) {
   const struct region *r;
@@ -79,6 +88,8 @@ look(unsigned leg) {
       im->hash = mix(im->hash, (uint64_t) record->min_legs * 2 + record->clean);
       im->hash = mix(mix(im->hash, im->found.sb.data_bytes), im->found.bytes);
       im->hash = mix(im->hash, im->found.sb.removed);
+      if (sim.was_forced)
+        im->hash = mix(im->hash, hash_of_line(&im->found.sb));
       for (unsigned i = 0; i < sim.options.legs && im->found.error == 0; i++)
         for (unsigned k = 0; k < sizeof(struct sf_uuid); k++)
           im->hash = mix(im->hash, im->found.sb.leg_uuid[i].bytes[k]);
@@ -114,6 +125,17 @@ would_trust(unsigned subset, unsigned s, unsigned landed) {
   return memo[slot].current;
 }
 
+/* After a forced start: is there a leg that knows of it? */
+static bool
+is_of_line(unsigned subset, unsigned s, unsigned landed) {
+  if (!sim.was_forced)
+    return true;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if ((subset >> i & 1) && force_is_of_line(&image[i][s][landed >> i & 1].found))
+      return true;
+  return false;
+}
+
 static unsigned
 landing(unsigned turn) {
   switch (turn) {
@@ -143,7 +165,8 @@ refresh(void) {
     trusted[s] = 0;
     for (unsigned turn = 0; turn < turns; turn++)
       for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
-        trusted[s] |= would_trust(subset, s, landing(turn));
+        if (is_of_line(subset, s, landing(turn)))
+          trusted[s] |= would_trust(subset, s, landing(turn));
   }
 }
 
@@ -179,6 +202,8 @@ accuse(unsigned leg, unsigned s) {
 
 void
 trust_check(void) {
+  if (sim.force_pending)
+    return;
   if (any_stale)
     refresh();
   for (unsigned i = 0; i < sim.options.legs; i++) {

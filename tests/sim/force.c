@@ -1,0 +1,64 @@
+/* Forced starts: the operator goes on with what is there, and a new line of history begins.  From then on
+ * what the legs of that start hold is the truth, whatever was acknowledged before; and no leg that is not
+ * of that line may be trusted, until it was copied to or the operator gave it up.
+ *
+ * The forced start writes its first record in the new line before clients are served.  One that breaks off
+ * in between leaves it open which line lives: the next start tells. */
+#include "sim/sim.h"
+
+bool
+force_wants(void) {
+  return !sim_is_calm() && sim.options.force_permille != 0 &&
+         random_chance(sim.options.force_permille);
+}
+
+/* Is the superblock of the line that clients rely on? */
+bool
+force_is_of_line(const struct sf_leg_found *found) {
+  return found->present && found->error == 0 && sf_uuid_equal(&found->sb.lineage, &sim.lineage);
+}
+
+/* An operator who has forced a start does not start without any leg of that line: nobody could know then
+ * that it lives.  Nor, when it broke off, without all that took part: two lines would begin. */
+bool
+force_forbids(const struct sf_leg_found *found) {
+  if (!sim.was_forced)
+    return false;
+  for (unsigned i = 0; i < sim.options.legs && sim.force_pending; i++)
+    if ((sim.forced_legs >> i & 1) && (!found[i].present || found[i].error != 0))
+      return true;
+  if (sim.force_pending)
+    return false;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (force_is_of_line(&found[i]))
+      return false;
+  return true;
+}
+
+/* What the caches hold is on the disks, or gone: the legs' own history ends here too. */
+void
+force_assembled(const struct sf_assembly *assembly) {
+  sim.taken = assembly->current;
+  if (!assembly->forced)
+    return;
+  COUNT(forced_starts);
+  sim.troubles++;
+  sim.force_pending = sim.was_forced = true;
+  sim.forced_legs |= assembly->current;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.taken >> i & 1)
+      medium_lose_cache(&sim.leg[i], (unsigned) random_below(1001));
+}
+
+/* The volume's lock is held. */
+void
+force_started(void) {
+  const struct sf_uuid *lineage = inside_lineage(sim.volume);
+
+  if (sim.force_pending && !sf_uuid_equal(lineage, &sim.lineage))
+    oracle_forced(sim.taken);
+  sim.lineage = *lineage;
+  sim.force_pending = false;
+  sim.forced_legs = 0;
+  trust_reset();
+}
