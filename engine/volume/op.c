@@ -333,6 +333,8 @@ op_judge(struct sf_op *op) {
     legset bit = legbit(leg);
     enum sf_leg_state to = op->failed & bit ? leg_state_for(op->error) : SF_STATE_LATE;
 
+    if (leg_state(&v->leg[leg]) == SF_STATE_PROBING)
+      continue; /* it has left since: what it was asked then says nothing of it now */
     if (!(volume_serving(v) & bit)) {
       op_reason(op, leg, reason, sizeof reason);
       leg_fall_back(v, leg, to, reason);
