@@ -193,6 +193,7 @@ copy_run(struct sf_op *op) {
       return;
     }
   }
+  op_passed_by(op);
   copy_move(v, copy, COPY_READING);
   EACH_LEG(leg, from)
     read_from(op, leg);

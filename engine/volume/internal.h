@@ -450,6 +450,7 @@ bool op_is_in_the_way(const struct sf_op *copy);
 bool op_is_passed(const struct sf_op *op); /* by a copy that has not ended */
 int op_free_io(struct sf_op *op);
 void op_park(struct sf_op *op);
+void op_passed_by(const struct sf_op *copy);
 bool op_only_waits(const struct sf_op *op);
 void op_unlist(struct sf_op *op);
 void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */

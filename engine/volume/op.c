@@ -462,6 +462,19 @@ op_is_in_the_way(const struct sf_op *copy) {
   return false;
 }
 
+/* The copy overwrites what those that it passes have put there: they are sent to all legs again. */
+void
+op_passed_by(const struct sf_op *copy) {
+  struct sf_volume *v = copy->volume;
+
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->passable && overlap(op, copy))
+      op->ok = 0;
+  }
+}
+
 bool
 op_only_waits(const struct sf_op *op) {
   return op->passable && op->retry && op->pending == 0;
