@@ -57,9 +57,9 @@ is_off(unsigned count) {
     unsigned count, draw;
   } of[] = {{COUNT_bursts, SWITCH_suspend_storm},
             {COUNT_suspensions, SWITCH_suspend_storm},
-
-            {COUNT_late_openings, SWITCH_late_openings},
+            {COUNT_reopenings, SWITCH_all_gone_dead},
             {COUNT_fua_errors, SWITCH_fua_errors},
+            {COUNT_late_openings, SWITCH_late_openings},
             {COUNT_flushes_forgotten, SWITCH_flush_errors_anywhere}};
 
   for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++)

@@ -79,16 +79,11 @@ inside_has_newer_claim(const struct sf_volume *v, unsigned leg) {
   return found.error == 0 && found.sb.claim > v->claim;
 }
 
-/* Only a new process gets rid of these: a failed flush on a leg that cannot be spared; a leg where a
- * start without us broke off. */
+/* Only a new process gets rid of this: a leg where a start without us broke off. */
 bool
 inside_is_stuck(struct sf_volume *v) {
-  bool dead = !swarm_is_on(SWITCH_all_gone_dead);
-
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) != SF_STATE_IN_SYNC
-            ? inside_has_newer_claim(v, i)
-            : v->leg[i].flush_failed || (dead && sim.leg[i].device_dead))
+    if (leg_state(&v->leg[i]) != SF_STATE_IN_SYNC && inside_has_newer_claim(v, i))
       return true;
   return false;
 }

@@ -37,6 +37,15 @@ host_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank) {
   return 0;
 }
 
+static int
+host_reopen_leg(void *ctx, unsigned leg) {
+  if (sim.opening[leg])
+    sim_fail("leg %u: a second opening while the first is under way", leg);
+  sim.opening[leg] = sim.reopening[leg] = true;
+  event_add(sim.now_ns + opening_takes(), EV_OPENED, leg, sim.life);
+  return 0;
+}
+
 /* Nobody relies on its cache any more, so it may lose it. */
 static void
 host_close_leg(void *ctx, unsigned leg) {
@@ -150,6 +159,7 @@ create(const struct sf_config *config, const struct sf_assembly *assembly,
   host.timer = host_timer;
   host.open_leg = host_open_leg;
   host.close_leg = host_close_leg;
+  host.reopen_leg = host_reopen_leg;
   host.event = host_event;
   host.trace = sim.trace != NULL ? host_trace : NULL;
   for (unsigned i = 0; i < sim.options.legs; i++) {
@@ -266,7 +276,7 @@ ended(void) {
   sim.paused_until_ns = 0;
   sim.life++;
   for (unsigned i = 0; i < sim.options.legs; i++) {
-    sim.opening[i] = false;
+    sim.opening[i] = sim.reopening[i] = false;
     sim.blank[i] = SF_BLANK_NOT;
     sim.leg_state[i] = SF_STATE_MISSING;
   }
@@ -426,8 +436,8 @@ process_fail(unsigned leg) {
   TRACE("operator: fail leg %u: %d", leg, r);
 }
 
-static void
-return_leg(unsigned leg) {
+void
+process_return(unsigned leg) {
   int r;
 
   if (sim.leg_state[leg] == SF_STATE_IN_SYNC && inside_flush_failed(sim.volume))
@@ -441,7 +451,7 @@ static void
 return_all(void) {
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (process_leg_is_out(i) && members_has(i))
-      return_leg(i);
+      process_return(i);
 }
 
 /* The operator sees that requests wait, and takes out a leg that is in the way; the others are well
@@ -485,10 +495,31 @@ operator_acts(void) {
   } else if (out && random_chance(300)) {
     process_discard(leg);
   } else if (sim.leg_state[leg] == SF_STATE_FAULTY || random_chance(300)) {
-    return_leg(leg);
+    process_return(leg);
   } else {
     process_fail(leg);
   }
+}
+
+/* A device that is not dead is locked by the one in use. */
+static void
+on_reopened(unsigned leg) {
+  int error = !is_available(leg) ? -ETIMEDOUT : sim.leg[leg].device_dead ? 0 : -EBUSY;
+  struct sf_tio_device *device = error == 0 ? tio_open_beside(leg) : NULL;
+  struct sf_leg_found found;
+
+  sim.reopening[leg] = false;
+  found_of(leg, false, false, &found);
+  if (error == 0)
+    error = found.error;
+  error = sf_volume_leg_opened(sim.volume, leg, device, &found.sb, found.bytes, error,
+                               error == 0 ? NULL : strerror(-error), sim.now_ns);
+  TRACE("leg %u opened beside its dead device: %d", leg, error);
+  if (error != 0)
+    return;
+  COUNT(reopenings);
+  sim.leg[leg].cured_ns = sim.now_ns; /* it has been of use since now */
+  tio_take_over(leg);
 }
 
 static void
@@ -499,6 +530,10 @@ on_opened(unsigned leg, uint32_t life) {
   if (sim.volume == NULL || life != sim.life)
     return;
   sim.opening[leg] = false;
+  if (sim.reopening[leg]) {
+    on_reopened(leg);
+    return;
+  }
   error = !is_available(leg) ? -ETIMEDOUT : sim.blank_now[leg] != SF_BLANK_NOT ? empty(leg) : 0;
   if (error == 0)
     grow_leg_opened(leg);

@@ -226,6 +226,13 @@ is_healed(void) {
   return true;
 }
 
+/* What no leg has after a failed flush stays lost until the operator takes note. */
+static bool
+waits_for_note(unsigned leg) {
+  return sim.now_ns > sim.healing_since_ns + 10 * SIM_S && inside_flush_failed(sim.volume) &&
+         sim.leg_state[leg] == SF_STATE_IN_SYNC;
+}
+
 static void
 heal_leg(unsigned leg) {
   struct sf_leg_found found;
@@ -242,8 +249,8 @@ heal_leg(unsigned leg) {
     replace_begin(leg);
   else if (sim.was_forced && sim.leg_state[leg] == SF_STATE_FAULTY && !force_is_of_line(&found))
     process_discard(leg);
-  else if (sim.leg_state[leg] == SF_STATE_FAULTY)
-    sf_volume_leg_return(sim.volume, leg, sim.now_ns);
+  else if (sim.leg_state[leg] == SF_STATE_FAULTY || waits_for_note(leg))
+    process_return(leg);
 }
 
 /* True: done. */

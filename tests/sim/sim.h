@@ -346,6 +346,7 @@ bool fault_is_sound(unsigned leg);
 void process_event(const struct event *event);
 void process_discard(unsigned leg);
 void process_fail(unsigned leg);
+void process_return(unsigned leg);
 void process_suspended(void); /* after each step: requests wait for legs */
 bool process_leg_is_out(unsigned leg);
 unsigned process_leg_to_change(
@@ -475,6 +476,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(flushes_forgotten)                                                                       \
   COUNTED(bad_sectors)                                                                             \
   COUNTED(sectors_unread)                                                                          \
+  COUNTED(reopenings)                                                                              \
   COUNTED(late_openings)                                                                           \
   COUNTED(forced_starts)                                                                           \
   COUNTED(bursts)                                                                                  \
@@ -523,7 +525,7 @@ struct sim {
   uint64_t lull_well_ns, lull_since_ns, lulls;
   uint64_t tick_at_ns;
   uint32_t tick_generation;
-  bool opening[LEGS_MAX];
+  bool opening[LEGS_MAX], reopening[LEGS_MAX]; /* the latter beside a dead device */
   /* What the operator wants of its disk, as far as the volume agreed; as the opening under way does. */
   enum sf_leg_blank blank[LEGS_MAX], blank_now[LEGS_MAX];
   /* Lines of history: clients rely on this one; a forced start from these legs began another, and it is

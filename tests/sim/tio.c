@@ -569,7 +569,7 @@ on_finish(uint32_t index) {
       effect(r, 500);
     if (r->op == SF_TIO_FLUSH) {
       medium_lose_flush(leg, r->flush_seq);
-    } else if (leg->error_of_fua) {
+    } else if (leg->error_of_fua && carries_flush(r)) {
       COUNT(fua_errors);
       medium_lose_flush(leg, leg->seq);
     }
