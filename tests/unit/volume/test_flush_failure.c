@@ -1,86 +1,19 @@
 /* R9: a flush that failed never becomes a success, whatever carried it. */
-#include "rig.h"
+#include "flush_rig.h"
 
 #include <errno.h>
-#include <string.h>
-
-enum { EXTENT = 65536 };
-
-static struct rig rig;
-static unsigned bad_legs; /* their next flush fails */
-static int flush_error;
-static bool only_the_maps, drops; /* the first block goes back to 1 */
-
-/* The disk drops what is in its cache and says so once. */
-static int
-next_flush_fails(const struct rig *r, const struct rig_region *region) {
-  bool flushes = region->op == SF_TIO_FLUSH || (region->flags & SF_TIO_FUA);
-
-  if (!flushes || !(bad_legs >> region->leg & 1) || (only_the_maps && !rig_is_map(region)))
-    return 0;
-  bad_legs &= ~(1u << region->leg);
-  if (drops)
-    memset(rig.leg[region->leg] + SF_DATA_OFFSET, 1, 4096);
-  return flush_error;
-}
-
-static void
-init(unsigned legs, unsigned min_legs, enum sf_on_too_few on_too_few) {
-  rig_init(&rig, legs, min_legs, EXTENT, 64);
-  rig.config.on_too_few = on_too_few;
-  rig.config.intent_delay_ns = 600 * SF_S;
-  rig.fails = next_flush_fails;
-  bad_legs = 0;
-  flush_error = -EIO;
-  only_the_maps = drops = false;
-  rig_start_fully(&rig);
-}
-
-static int
-ask(enum sf_request_kind kind, uint64_t offset, uint8_t fill) {
-  struct rig_request request;
-  int error;
-
-  rig_submit(&rig, &request, kind, offset, kind == SF_REQ_FLUSH ? 0 : 4096, fill);
-  rig_pass(&rig, 400);
-  error = request.done ? request.request.error : 1;
-  if (!request.done)
-    sf_volume_give_up(rig.volume, &request.request, rig.now_ns);
-  rig_put(&request);
-  return error;
-}
-
-static int
-ask_fua(uint64_t offset, uint8_t fill) {
-  int error;
-
-  rig.fua = true;
-  error = ask(SF_REQ_WRITE, offset, fill);
-  rig.fua = false;
-  return error;
-}
-
-static int
-flush(void) {
-  return ask(SF_REQ_FLUSH, 0, 0);
-}
-
-static int
-write_at(uint64_t offset, uint8_t fill) {
-  return ask(SF_REQ_WRITE, offset, fill);
-}
 
 static void
 a_page_of_the_maps_takes_an_unflushed_write_with_it(void **state) {
   for (unsigned mode = 0; mode < 2; mode++) {
-    init(1, 1, mode == 0 ? SF_TOO_FEW_ERROR : SF_TOO_FEW_SUSPEND);
+    flush_rig_init(1, 1, mode == 0 ? SF_TOO_FEW_ERROR : SF_TOO_FEW_SUSPEND);
     assert_int_equal(write_at(0, 1), 0);
     assert_int_equal(flush(), 0);
     assert_int_equal(write_at(0, 2), 0);
-    only_the_maps = true;
-    bad_legs = 1;
+    fault.carrier = MAP_PAGE;
+    fault.legs = 1;
     assert_int_equal(write_at(5 * EXTENT, 3), 0);
-    assert_int_equal(bad_legs, 0);
+    assert_int_equal(fault.legs, 0);
     assert_int_equal(flush(), -EIO);
     assert_int_equal(flush(), -EIO);
     assert_int_equal(write_at(0, 4), 0);
@@ -91,16 +24,16 @@ a_page_of_the_maps_takes_an_unflushed_write_with_it(void **state) {
 
 static void
 a_write_with_fua_takes_an_unflushed_write_with_it(void **state) {
-  init(1, 1, SF_TOO_FEW_ERROR);
+  flush_rig_init(1, 1, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 1), 0);
-  bad_legs = 1;
+  fault.legs = 1;
   assert_int_equal(ask_fua(8192, 2), -EIO);
   assert_int_equal(flush(), -EIO);
   rig_free(&rig);
 
-  init(1, 1, SF_TOO_FEW_SUSPEND);
+  flush_rig_init(1, 1, SF_TOO_FEW_SUSPEND);
   assert_int_equal(write_at(0, 1), 0);
-  bad_legs = 1;
+  fault.legs = 1;
   assert_int_equal(ask_fua(8192, 2), 0); /* it is sent again, and is stable */
   assert_int_equal(flush(), -EIO);
   rig_free(&rig);
@@ -109,13 +42,13 @@ a_write_with_fua_takes_an_unflushed_write_with_it(void **state) {
 /* A failed flush of nothing has dropped nothing. */
 static void
 where_all_was_flushed_nothing_is_lost(void **state) {
-  init(1, 1, SF_TOO_FEW_ERROR);
+  flush_rig_init(1, 1, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 1), 0);
   assert_int_equal(flush(), 0);
-  only_the_maps = true;
-  bad_legs = 1;
+  fault.carrier = MAP_PAGE;
+  fault.legs = 1;
   assert_int_equal(write_at(5 * EXTENT, 3), 0);
-  assert_int_equal(bad_legs, 0);
+  assert_int_equal(fault.legs, 0);
   assert_int_equal(flush(), 0);
   rig_free(&rig);
 }
@@ -123,28 +56,28 @@ where_all_was_flushed_nothing_is_lost(void **state) {
 /* Nor has one that was never carried out. */
 static void
 a_path_that_is_down_loses_nothing(void **state) {
-  init(1, 1, SF_TOO_FEW_ERROR);
+  flush_rig_init(1, 1, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 1), 0);
-  bad_legs = 1;
-  flush_error = -ENOLINK;
+  fault.legs = 1;
+  fault.error = -ENOLINK;
   assert_int_equal(flush(), 0); /* after a second try */
-  assert_int_equal(bad_legs, 0);
+  assert_int_equal(fault.legs, 0);
   rig_free(&rig);
 
-  init(1, 1, SF_TOO_FEW_SUSPEND);
+  flush_rig_init(1, 1, SF_TOO_FEW_SUSPEND);
   assert_int_equal(write_at(0, 1), 0);
-  bad_legs = 1;
-  flush_error = -ENODEV; /* it may have been without power */
+  fault.legs = 1;
+  fault.error = -ENODEV; /* it may have been without power */
   assert_int_equal(flush(), -EIO);
   rig_free(&rig);
 }
 
 static void
 a_leg_that_can_be_spared_leaves(void **state) {
-  init(2, 1, SF_TOO_FEW_ERROR);
+  flush_rig_init(2, 1, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 1), 0);
-  only_the_maps = true;
-  bad_legs = 1;
+  fault.carrier = MAP_PAGE;
+  fault.legs = 1;
   assert_int_equal(write_at(5 * EXTENT, 3), 0);
   assert_int_equal(rig_state(&rig, 0), SF_STATE_FAULTY);
   assert_true(sf_map_test(&rig.volume->leg[0].stale, 0));
@@ -155,13 +88,13 @@ a_leg_that_can_be_spared_leaves(void **state) {
 /* It cannot leave; the other leg has the data: they are written again, and flushed. */
 static void
 a_leg_that_cannot_leave_is_made_whole(void **state) {
-  init(2, 2, SF_TOO_FEW_ERROR);
+  flush_rig_init(2, 2, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 7), 0);
-  only_the_maps = true;
-  bad_legs = 1;
-  drops = true;
+  fault.carrier = MAP_PAGE;
+  fault.legs = 1;
+  fault.drops = true;
   assert_int_equal(write_at(5 * EXTENT, 3), 0);
-  assert_int_equal(bad_legs, 0);
+  assert_int_equal(fault.legs, 0);
   assert_int_equal(flush(), 0);
   assert_int_equal(rig.leg[0][SF_DATA_OFFSET], 7);
   assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
@@ -179,16 +112,17 @@ static void
 a_leg_that_lost_a_flush_is_no_source(void **state) {
   struct rig_request write, read;
 
-  init(2, 2, SF_TOO_FEW_ERROR);
+  flush_rig_init(2, 2, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 7), 0);
   rig.volume->leg[1].avoid = true; /* reads go to leg 0 */
   rig.holds = holds_copies;
-  only_the_maps = drops = true;
-  bad_legs = 1;
+  fault.carrier = MAP_PAGE;
+  fault.drops = true;
+  fault.legs = 1;
   rig_submit(&rig, &write, SF_REQ_WRITE, 5 * EXTENT, 4096, 3);
   rig_submit(&rig, &read, SF_REQ_READ, 0, 4096, 0); /* ends behind the flush that fails */
   rig_run(&rig);
-  assert_int_equal(bad_legs, 0);
+  assert_int_equal(fault.legs, 0);
   assert_int_equal(rig.leg[0][SF_DATA_OFFSET], 1);
   rig.holds = NULL;
   rig_pass(&rig, 400);
@@ -203,9 +137,9 @@ a_leg_that_lost_a_flush_is_no_source(void **state) {
 /* Both lost what they had not flushed: neither may make the other's loss good. */
 static void
 what_no_leg_has_stays_lost(void **state) {
-  init(2, 1, SF_TOO_FEW_ERROR);
+  flush_rig_init(2, 1, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 7), 0);
-  bad_legs = 3;
+  fault.legs = 3;
   assert_int_equal(flush(), -EIO);
   rig_pass(&rig, 1000);
   assert_int_equal(flush(), -EIO);
@@ -227,11 +161,11 @@ static void
 the_leg_that_has_the_data_does_not_leave(void **state) {
   struct rig_request write;
 
-  init(2, 1, SF_TOO_FEW_SUSPEND);
+  flush_rig_init(2, 1, SF_TOO_FEW_SUSPEND);
   assert_int_equal(write_at(0, 7), 0);
   rig.holds = holds_leg_1;
-  only_the_maps = true;
-  bad_legs = 1;
+  fault.carrier = MAP_PAGE;
+  fault.legs = 1;
   rig_submit(&rig, &write, SF_REQ_WRITE, 5 * EXTENT, 4096, 3);
   rig_pass(&rig, 2000);
   assert_false(write.done);
@@ -248,10 +182,10 @@ the_leg_that_has_the_data_does_not_leave(void **state) {
 /* A kill does not make it undone. */
 static void
 a_start_knows_of_it(void **state) {
-  init(1, 1, SF_TOO_FEW_ERROR);
+  flush_rig_init(1, 1, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 1), 0);
-  only_the_maps = true;
-  bad_legs = 1;
+  fault.carrier = MAP_PAGE;
+  fault.legs = 1;
   assert_int_equal(write_at(5 * EXTENT, 3), 0);
   rig_kill(&rig);
   rig.fails = next_flush_fails;
@@ -272,16 +206,16 @@ a_start_knows_of_it(void **state) {
 /* Reads wait for the convergence, and that needs a flush of ours, not one that was never to succeed. */
 static void
 reads_of_what_is_unconverged_go_on(void **state) {
-  init(1, 1, SF_TOO_FEW_SUSPEND);
+  flush_rig_init(1, 1, SF_TOO_FEW_SUSPEND);
   assert_int_equal(write_at(0, 1), 0);
   assert_int_equal(write_at(2 * EXTENT, 1), 0);
   rig_kill(&rig);
   rig.fails = next_flush_fails;
-  bad_legs = 1;
-  flush_error = -EIO;
+  fault.legs = 1;
+  fault.error = -EIO;
   rig_start(&rig);
   rig_pass(&rig, 3000);
-  bad_legs = 1;
+  fault.legs = 1;
   assert_int_equal(ask(SF_REQ_READ, 0, 0), 0);
   assert_int_equal(ask(SF_REQ_READ, 2 * EXTENT, 0), 0);
   rig_free(&rig);

@@ -1,0 +1,170 @@
+/* R9: what becomes of what a failed flush lost: it is made whole from a leg that has it, written anew even
+ * where it reads alike, and what no leg has stays lost until the operator has taken note. */
+#include "flush_rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- where no leg may make it good ---- */
+
+static int
+loses_block_9(const struct rig *r, const struct rig_region *region) {
+  int error = next_flush_fails(r, region);
+
+  if (error != 0)
+    memset(block_on(0, 9 * EXTENT), 1, BLOCK);
+  return error;
+}
+
+/* The operator takes note while leg 1 still makes leg 0 whole: leg 1's good copy must not be overwritten by
+ * what leg 0 has instead. */
+static void
+taking_note_does_not_make_the_loser_a_source(void **state) {
+  struct rig_request write;
+
+  flush_rig_init(2, 2, SF_TOO_FEW_SUSPEND);
+  rig.volume->config.resync_min_rate = rig.volume->config.resync_max_rate = 1 << 20;
+  for (uint64_t i = 0; i < 10; i++)
+    assert_int_equal(write_at(i * EXTENT, 7), 0);
+  rig.fails = loses_block_9;
+  fault.carrier = MAP_PAGE;
+  fault.legs = 1;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 15 * EXTENT, BLOCK, 3);
+  rig_pass(&rig, 50);
+  assert_int_equal(flush_failure_legs(rig.volume), 1);
+  assert_int_equal(*block_on(0, 9 * EXTENT), 1); /* it is not whole yet */
+  assert_int_equal(sf_volume_leg_return(rig.volume, 0, rig.now_ns), 0);
+  rig_pass(&rig, 2000);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_int_equal(*block_on(0, 9 * EXTENT), 7);
+  assert_int_equal(*block_on(1, 9 * EXTENT), 7);
+  assert_int_equal(flush(), 0);
+  assert_int_equal(read_at(9 * EXTENT), 7);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+/* Else a loss would be gone with the leg's joining, and flushes would say that lost data are stable. */
+static void
+a_leg_that_joins_takes_over_the_loss(void **state) {
+  flush_rig_init(2, 1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  assert_int_equal(write_at(0, 7), 0);
+  fault.carrier = MAP_PAGE;
+  fault.drops = true;
+  fault.legs = 1;
+  assert_int_equal(write_at(5 * EXTENT, 3), 0);
+  assert_int_equal(fault.legs, 0);
+  assert_int_equal(flush(), -EIO);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 10000);
+  assert_int_equal(flush(), -EIO);
+  assert_int_equal(flush(), -EIO);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_int_equal(*block_on(1, 0), 1);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 0, rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  assert_int_equal(flush(), 0);
+  rig_free(&rig);
+}
+
+static bool
+holds_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1;
+}
+
+/* Each lost what the other one lost, so none is needed for it: else a hang would stop all writes until the
+ * operator has taken note of something else. */
+static void
+a_leg_that_lost_as_much_may_leave(void **state) {
+  struct rig_request write;
+
+  flush_rig_init(2, 1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(write_at(0, 7), 0);
+  fault.carrier = FLUSH_COMMAND;
+  fault.legs = 3;
+  assert_int_equal(flush(), -EIO);
+  rig_pass(&rig, 3000);
+  assert_int_equal(flush_failure_legs(rig.volume), 3);
+  rig.holds = holds_leg_1;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 9 * EXTENT, BLOCK, 3);
+  rig_pass(&rig, 20000);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  assert_int_equal(flush(), -EIO);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+/* ---- where a cache still shows it ---- */
+
+static bool on_disk; /* what the cache of leg 0 shows of block 0 */
+
+/* The disk dropped the block from what it is to write, not from what it shows. */
+static int
+shows_what_it_lost(const struct rig *r, const struct rig_region *region) {
+  int error = next_flush_fails(r, region);
+
+  if (error != 0)
+    on_disk = false;
+  else if (region->leg == 0 && region->op == SF_TIO_WRITE && region->offset == SF_DATA_OFFSET)
+    on_disk = true;
+  return error;
+}
+
+/* Both legs read alike, and leg 0 would have the older block after the next loss of power. */
+static void
+what_two_legs_show_alike_is_written_anew(void **state) {
+  flush_rig_init(2, 2, SF_TOO_FEW_ERROR);
+  assert_int_equal(write_at(0, 1), 0);
+  assert_int_equal(flush(), 0);
+  rig.fails = shows_what_it_lost;
+  fault.carrier = FUA_DATA;
+  fault.legs = 1;
+  memset(block_on(0, 0), 2, BLOCK); /* the cache shows the write that fails */
+  assert_int_equal(ask_fua(0, 2), -EIO);
+  assert_int_equal(fault.legs, 0);
+  rig_pass(&rig, 1000);
+  assert_int_equal(read_at(0), 2);
+  assert_int_equal(flush(), 0);
+  assert_true(on_disk);
+  assert_int_equal(*block_on(1, 0), 2);
+  rig_free(&rig);
+}
+
+/* What is true from the operator's note on is what the leg shows: it must be what it will show. */
+static void
+what_a_single_leg_shows_is_written_anew(void **state) {
+  flush_rig_init(1, 1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(write_at(0, 7), 0);
+  rig.fails = shows_what_it_lost;
+  fault.carrier = MAP_PAGE;
+  fault.legs = 1;
+  assert_int_equal(write_at(5 * EXTENT, 3), 0);
+  assert_int_equal(flush(), -EIO);
+  assert_false(on_disk);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 0, rig.now_ns), 0);
+  rig_pass(&rig, 1000);
+  assert_int_equal(flush(), 0);
+  assert_true(on_disk);
+  assert_int_equal(read_at(0), 7);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(taking_note_does_not_make_the_loser_a_source),
+      cmocka_unit_test(a_leg_that_joins_takes_over_the_loss),
+      cmocka_unit_test(a_leg_that_lost_as_much_may_leave),
+      cmocka_unit_test(what_two_legs_show_alike_is_written_anew),
+      cmocka_unit_test(what_a_single_leg_shows_is_written_anew),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
