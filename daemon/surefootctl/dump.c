@@ -254,6 +254,10 @@ print_superblock(const struct sf_superblock *sb) {
   printf("%s (%" PRIu64 " bytes) from byte %" PRIu64 ", in extents of %s\n",
          ctl_size(sb->data_bytes, size), sb->data_bytes, sb->data_offset,
          ctl_size(sb->extent_bytes, extent));
+  if (sb->block_bytes) {
+    field("blocks");
+    printf("%u bytes\n", sb->block_bytes);
+  }
   print_record(sb);
   field("claim");
   printf("%" PRIu64 "\n", sb->claim);
@@ -339,13 +343,13 @@ superblock_to_json(const struct sf_superblock *sb) {
   for (unsigned i = 0; i < sb->legs && i < SF_LEGS_MAX; i++)
     json_array_append_new(legs, json_pack("{so so}", "name", ctl_text_to_json(sb->leg_name[i]),
                                           "uuid", ctl_uuid_to_json(&sb->leg_uuid[i])));
-  return json_pack("{sI so so si so sI sI sI so so sI so}", "serial", (json_int_t) sb->serial,
-                   "volume_name", ctl_text_to_json(sb->volume_name), "volume",
-                   ctl_uuid_to_json(&sb->volume), "leg_index", (int) sb->leg_index, "legs", legs,
-                   "data_offset", (json_int_t) sb->data_offset, "data_bytes",
-                   (json_int_t) sb->data_bytes, "extent_bytes", (json_int_t) sb->extent_bytes,
-                   "lineage", ctl_uuid_to_json(&sb->lineage), "ancestors", ancestors, "claim",
-                   (json_int_t) sb->claim, "record", ctl_record_to_json(sb));
+  return json_pack(
+      "{sI so so si so sI sI sI si so so sI so}", "serial", (json_int_t) sb->serial, "volume_name",
+      ctl_text_to_json(sb->volume_name), "volume", ctl_uuid_to_json(&sb->volume), "leg_index",
+      (int) sb->leg_index, "legs", legs, "data_offset", (json_int_t) sb->data_offset, "data_bytes",
+      (json_int_t) sb->data_bytes, "extent_bytes", (json_int_t) sb->extent_bytes, "block_bytes",
+      (int) sb->block_bytes, "lineage", ctl_uuid_to_json(&sb->lineage), "ancestors", ancestors,
+      "claim", (json_int_t) sb->claim, "record", ctl_record_to_json(sb));
 }
 
 static json_t *

@@ -275,7 +275,11 @@ describe_volume(const struct format *f, struct sf_superblock *sb) {
                                .data_offset = SF_DATA_OFFSET,
                                .data_bytes = f->data_bytes,
                                .extent_bytes = sf_extent_bytes_for(f->data_bytes),
+                               .block_bytes = 512,
                                .claim = 1};
+  for (unsigned i = 0; i < config->legs; i++)
+    if (f->leg[i].file.block_bytes > sb->block_bytes)
+      sb->block_bytes = (uint16_t) f->leg[i].file.block_bytes;
   sf_uuid_generate(&sb->volume);
   sf_uuid_generate(&sb->lineage);
   strcpy(sb->volume_name, config->name);

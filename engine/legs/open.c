@@ -144,6 +144,9 @@ measure(const char *path, struct sf_leg_file *file, const struct stat *st,
   if (rc < 0)
     return leg_fail(error, rc, "%s: its size cannot be found out: %s", leg_path(path),
                     strerrordesc_np(-rc));
+  if (file->block_bytes > SF_PAGE_BYTES)
+    return leg_fail(error, -EINVAL, "%s: its sectors have %u bytes; a leg's have 4096 at most",
+                    leg_path(path), file->block_bytes);
   return 0;
 }
 

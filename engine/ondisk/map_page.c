@@ -42,7 +42,7 @@ walk(struct sf_le *le, struct sf_frame *frame, struct sf_map_page *map) {
 
 void
 sf_map_page_encode(const struct sf_map_page *map, uint8_t page[SF_PAGE_BYTES]) {
-  struct sf_frame frame = {.version = SF_ONDISK_VERSION, .length = SF_PAGE_BYTES};
+  struct sf_frame frame = {.version = SF_MAP_VERSION, .length = SF_PAGE_BYTES};
   struct sf_le le = {.page = page, .end = SF_PAGE_BYTES, .writing = true};
   struct sf_map_page copy = *map;
   memcpy(frame.magic, magic_bytes, sizeof magic_bytes);
@@ -59,7 +59,7 @@ sf_map_page_decode(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volu
   struct sf_le le = {.page = copy, .end = SF_PAGE_BYTES};
   walk(&le, &frame, map);
   if (memcmp(frame.magic, magic_bytes, sizeof magic_bytes) == 0 && frame.crc == sf_page_crc(page) &&
-      frame.version == SF_ONDISK_VERSION && frame.length == SF_PAGE_BYTES && map->page == index &&
+      frame.version == SF_MAP_VERSION && frame.length == SF_PAGE_BYTES && map->page == index &&
       sf_uuid_equal(&map->volume, volume))
     return true;
   memset(map, 0xff, sizeof *map);

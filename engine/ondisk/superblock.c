@@ -8,6 +8,9 @@
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
 
+/* From which on there are maps and empty places, and a block size. */
+enum { VERSION_WITH_MAPS = 2, VERSION_WITH_BLOCK = 3 };
+
 enum { UUID_BYTES = 16, ANCESTOR_BYTES = UUID_BYTES + 8 + 8, FLAG_CLEAN = 1 };
 
 /* The layout behind the frame, as docs/on-disk-format.md has it. */
@@ -25,6 +28,7 @@ enum {
   AT_END_OF_FLAGS = 121,
   AT_REMOVED = 122,
   AT_LOST = 124,
+  AT_BLOCK_BYTES = 126,
   AT_TERM = 128,
   AT_CHANGE = 136,
   AT_CLAIM = 144,
@@ -46,6 +50,8 @@ _Static_assert(AT_ANCESTOR + SF_ANCESTORS_MAX * ANCESTOR_BYTES == AT_END_OF_ANCE
 _Static_assert(AT_LEG_UUID + SF_LEGS_MAX * UUID_BYTES == AT_LEG_NAME, "leg uuids");
 _Static_assert(AT_LEG_NAME + SF_LEGS_MAX * SF_LEG_NAME_MAX == AT_END, "leg names");
 _Static_assert((size_t) AT_END <= SF_PAGE_BYTES, "one page");
+_Static_assert((int) VERSION_WITH_BLOCK == (int) SF_ONDISK_VERSION, "the newest");
+_Static_assert((int) VERSION_WITH_MAPS == (int) SF_MAP_VERSION, "the maps came with it");
 
 static void
 walk_identity(struct sf_le *le, struct sf_superblock *sb) {
@@ -81,7 +87,9 @@ walk_record(struct sf_le *le, struct sf_superblock *sb) {
   sf_le_u16(le, &sb->removed);
   sf_le_expect(le, AT_LOST);
   sf_le_u16(le, &sb->lost);
-  sf_le_zeros_until(le, AT_TERM);
+  sf_le_expect(le, AT_BLOCK_BYTES);
+  sf_le_u16(le, &sb->block_bytes);
+  sf_le_expect(le, AT_TERM);
   sf_le_u64(le, &record->term);
   sf_le_expect(le, AT_CHANGE);
   sf_le_u64(le, &record->change);
@@ -186,6 +194,9 @@ identity_is_possible(const struct sf_superblock *sb) {
 
 static bool
 geometry_is_possible(const struct sf_superblock *sb) {
+  if (sb->block_bytes != 0 && (sb->block_bytes < 512 || sb->block_bytes > SF_PAGE_BYTES ||
+                               (sb->block_bytes & (sb->block_bytes - 1)) != 0))
+    return false;
   if (sb->data_offset < SF_DATA_OFFSET || sb->data_offset % SF_DATA_ALIGN != 0)
     return false;
   if (sb->data_bytes < SF_VOLUME_BYTES_MIN || sb->data_bytes % SF_PAGE_BYTES != 0)
@@ -281,9 +292,11 @@ encode_as(const struct sf_superblock *sb, uint32_t version, uint8_t page[SF_PAGE
   sf_page_seal(page);
 }
 
+/* Not newer than what it says: a volume of which nothing new is known stays readable for an older
+ * program. */
 void
 sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]) {
-  encode_as(sb, SF_ONDISK_VERSION, page);
+  encode_as(sb, sb->block_bytes ? VERSION_WITH_BLOCK : VERSION_WITH_MAPS, page);
 }
 
 int
@@ -306,7 +319,10 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
     return -EBADMSG;
   if (frame.version == 0 || !is_possible(&found) || !numbers_are_possible(&found))
     return -EUCLEAN;
-  if (frame.version == 1 && (found.removed != 0 || found.lost != 0)) /* reserved there */
+  if (frame.version < VERSION_WITH_MAPS &&
+      (found.removed != 0 || found.lost != 0)) /* reserved there */
+    return -EUCLEAN;
+  if ((frame.version < VERSION_WITH_BLOCK) != (found.block_bytes == 0))
     return -EUCLEAN;
 
   /* One superblock has one page: this refuses whatever no field shows, that is unknown flags, and

@@ -215,19 +215,19 @@ aligned(struct sf_call *call, struct span span) {
 
 /* How much of the span is whole blocks from its beginning on, or lies in the block where it begins. */
 static uint64_t
-first_piece(const struct sf_serve *serve, const struct span *span, bool *whole) {
-  uint64_t within = span->offset % serve->block_bytes, left = serve->block_bytes - within;
+first_piece(uint64_t block, const struct span *span, bool *whole) {
+  uint64_t within = span->offset % block, left = block - within;
 
-  *whole = within == 0 && span->length >= serve->block_bytes;
+  *whole = within == 0 && span->length >= block;
   if (*whole)
-    return span->length - span->length % serve->block_bytes;
+    return span->length - span->length % block;
   return span->length < left ? span->length : left;
 }
 
 static int
 read_block(struct sf_call *call, struct batch *batch, uint64_t offset) {
   struct sf_request *request = &batch->request[0];
-  uint64_t bytes = call->client->serve->block_bytes;
+  uint64_t bytes = call->block_bytes;
 
   *request = (struct sf_request){.kind = SF_REQ_READ,
                                  .offset = offset - offset % bytes,
@@ -240,7 +240,7 @@ static int
 read_part(struct sf_call *call, const struct span *span) {
   struct batch batch = {.n = 1};
   struct sf_request *request = &batch.request[0];
-  uint64_t bytes = call->client->serve->block_bytes;
+  uint64_t bytes = call->block_bytes;
   int r = serve_buffer_get(call, bytes, &request->buffer);
 
   if (r < 0)
@@ -279,7 +279,7 @@ change_block(struct sf_call *call, struct batch *batch, const struct span *span,
 static int
 write_part(struct sf_call *call, const struct span *span) {
   struct batch batch = {.n = 1};
-  uint64_t bytes = call->client->serve->block_bytes;
+  uint64_t bytes = call->block_bytes;
   struct serve_range block = {.begin = span->offset - span->offset % bytes};
   int r = serve_buffer_get(call, bytes, &batch.request[0].buffer);
 
@@ -352,14 +352,16 @@ do_span(struct sf_serve_client *client, struct span span) {
   int r = 0;
 
   begin(&call, client);
+  call.block_bytes = serve_block_begin(client->serve);
   while (r == 0 && span.length > 0) {
     struct span piece = span;
     bool whole;
 
-    piece.length = first_piece(client->serve, &span, &whole);
+    piece.length = first_piece(call.block_bytes, &span, &whole);
     r = do_piece(&call, &piece, whole);
     span = after(&span, piece.length);
   }
+  serve_block_end(client->serve, call.block_bytes);
   return r;
 }
 

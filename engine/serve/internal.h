@@ -71,7 +71,9 @@ struct sf_serve {
   _Atomic uint64_t fail_timeout_ns, read_deadline_ns;
   struct sf_assembly assembly;
   struct serve_leg leg[SF_LEGS_MAX];
-  uint32_t block_bytes;
+  uint32_t block_bytes_at_start; /* what the legs could write then */
+  _Atomic uint32_t block_bytes;  /* block.c */
+  atomic_uint small_calls;       /* under way in units of less than a page */
 
   struct sf_leg_openers *openers;
   struct sf_tio_submitters *submitters;
@@ -113,6 +115,7 @@ void serve_take_settings(struct sf_serve *serve, const struct sf_config *config)
 struct sf_call {
   struct sf_serve_client *client;
   struct sf_tio_thread *thread; /* that drives it; NULL: the service does */
+  uint32_t block_bytes;         /* the unit of this call, from its begin to its end */
   /* For buffers and blocks, since its receipt or since a part of it was done last.  What a wait took
    * beyond what was asked of it is this process's own delay (R3), and not in it. */
   uint64_t waited_ns;
@@ -122,6 +125,13 @@ bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wa
 void serve_cond_init(pthread_cond_t *cond);    /* on CLOCK_MONOTONIC */
 /* A wait of at most most_ns, begun at began_ns, has ended. */
 void call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
+
+/* block.c: the unit of a call, as it is when it begins; and its end */
+uint32_t serve_block_begin(struct sf_serve *serve);
+void serve_block_end(struct sf_serve *serve, uint32_t bytes);
+/* From now on in what a leg with sectors of `bytes` can write.  -EAGAIN: calls in smaller units are still
+ * under way, and the leg may not be used before they have ended; try again. */
+int serve_block_take(struct sf_serve *serve, uint32_t bytes);
 
 /* buffers.c: of `length`, for a client's request; waits */
 int serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);

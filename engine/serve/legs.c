@@ -108,10 +108,12 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
   if (leg->found.error != 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: %s", path, sf_superblock_error(leg->found.error));
     r = leg->found.error;
-  } else if (leg->file.block_bytes > serve->block_bytes) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: it needs larger blocks than the volume offers",
+  } else if (serve_block_take(serve, leg->file.block_bytes) < 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX,
+             "%.64s: it has larger sectors than the other legs, and requests in smaller blocks are "
+             "still under way; it is tried again",
              path);
-    r = -EINVAL;
+    r = -EAGAIN;
   } else {
     /* The volume may have grown without it.  A leg that stays too short is told of so, and refused
      * there. */

@@ -179,9 +179,13 @@ drop_strangers(struct sf_serve *serve) {
 
     if (verdict != SF_LEG_CURRENT && verdict != SF_LEG_BEHIND && verdict != SF_LEG_FAULTY)
       sf_leg_file_close(&leg->file);
-    else if (leg->file.fd >= 0 && leg->file.block_bytes > serve->block_bytes)
-      serve->block_bytes = leg->file.block_bytes;
+    else if (leg->file.fd >= 0 && leg->file.block_bytes > serve->block_bytes_at_start)
+      serve->block_bytes_at_start = leg->file.block_bytes;
   }
+  atomic_store(&serve->block_bytes, serve->block_bytes_at_start);
+  /* A volume from before this was recorded: what it would have told its clients till now. */
+  if (serve->assembly.base.block_bytes == 0)
+    serve->assembly.base.block_bytes = (uint16_t) serve->block_bytes_at_start;
 }
 
 static int
@@ -272,7 +276,7 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   }
   serve->config = *config;
   serve->options = *options;
-  serve->block_bytes = 512;
+  serve->block_bytes_at_start = 512;
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     serve->leg[i].file.fd = -1;
   init_locks(serve);
@@ -350,7 +354,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .trace = serve->options.trace == NULL ? NULL : host_trace,
   };
   struct sf_volume_params params = {
-      .config = &serve->config, .assembly = &serve->assembly, .block_bytes = serve->block_bytes};
+      .config = &serve->config, .assembly = &serve->assembly, .block_bytes = SF_PAGE_BYTES};
   int r;
 
   r = sf_tio_client_create(&client, &serve->client);
@@ -388,7 +392,7 @@ sf_serve_size(const struct sf_serve *serve) {
 
 uint32_t
 sf_serve_block_bytes(const struct sf_serve *serve) {
-  return serve->block_bytes;
+  return serve->assembly.base.block_bytes;
 }
 
 /* ---- close ---- */

@@ -21,7 +21,10 @@ enum {
   SF_VOLUME_NAME_MAX = 64, /* with the final NUL */
   SF_PAGE_BYTES = 4096,
   SF_SUPERBLOCK_COPIES = 2,
-  SF_ONDISK_VERSION = 2, /* version 1 had no maps; it is read and, when next written, upgraded */
+  /* The newest that is read.  Version 1 had no maps, 2 no block size; 2 is written as long as that is
+   * not known. */
+  SF_ONDISK_VERSION = 3,
+  SF_MAP_VERSION = 2,
   SF_MAP_EXTENTS = 1792, /* in a page of the maps */
   SF_MAP_BYTES = SF_MAP_EXTENTS / 8,
 };
@@ -76,6 +79,9 @@ struct sf_superblock {
   uint16_t lost;
   struct sf_uuid leg_uuid[SF_LEGS_MAX];
   char leg_name[SF_LEGS_MAX][SF_LEG_NAME_MAX];
+  /* What clients are told to be the smallest block, as it was when the volume was made: a partition
+   * table and some file systems are bound to it.  A power of two, 512 to 4096; 0: not recorded. */
+  uint16_t block_bytes;
   uint64_t data_offset;
   uint64_t data_bytes; /* the volume's size */
   uint64_t extent_bytes;

@@ -121,7 +121,7 @@ struct sf_volume_leg {
 struct sf_volume_params {
   const struct sf_config *config;     /* copied */
   const struct sf_assembly *assembly; /* may_start must be true */
-  uint32_t block_bytes; /* what every leg can write by itself: the largest of theirs */
+  uint32_t block_bytes; /* what every leg can write by itself, those that come later too */
   struct sf_volume_leg leg[SF_LEGS_MAX];
 };
 

@@ -117,6 +117,110 @@ class BadHead(Disks):
         self.assertNotIn("force", said)
 
 
+class LargeSectors(Disks):
+    def disk(self, name, sector=4096, size=24 * MIB):
+        """A block device with sectors of that size; detached at the end."""
+        image = self.rig.folder / f"{name}.disk"
+        image.touch()
+        os.truncate(image, size)
+        try:
+            device = self.rig.run("losetup", "-f", "--show", "--sector-size", str(sector),
+                                  str(image)).strip()
+        except (CommandFailed, OSError) as reason:
+            self.skipTest(f"no loop device with large sectors: {reason}")
+        self.rig.on_close(lambda: self.rig.run("losetup", "-d", device, check=False))
+        return device
+
+    def smallest(self, server):
+        said = subprocess.run(["nbdinfo", "--json", f"nbd+unix:///?socket={server.socket}"],
+                              stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+        return int(re.search(r'"block_size_minimum": (\d+)', said)[1])
+
+    def sectors(self, client, first, byte):
+        """Single sectors of 512, written side by side and read again."""
+        for i in range(first, first + 16):
+            client.pwrite(bytes([(byte + i) % 256]) * 512, i * 512)
+        client.flush()
+        for i in range(first, first + 16):
+            self.assertEqual(bytes([(byte + i) % 256]) * 512, bytes(client.pread(512, i * 512)), i)
+
+    def test_replacement(self):
+        """Proves that a disk with sectors of 4096 takes the place of one with 512 while the volume
+        runs, that the block size stays what it was made with, with it and after it, and that what was
+        written in small blocks before and after reads as it was written."""
+        device = self.disk("d")
+        volume, server = self.served(size=16 * MIB)
+        client = server.connect()
+        self.assertEqual(512, self.smallest(server))
+        self.sectors(client, 1, 1)
+        ctl = ["--control", volume.control, "leg"]
+        self.rig.ctl(*ctl, "fail", volume.name, "c")
+        self.rig.ctl(*ctl, "replace", volume.name, "c", device)
+        volume.wait_all_in_sync()
+        self.sectors(client, 3, 50)
+        self.assertEqual(512, self.smallest(server))
+        server.stop()
+        volume.legs[2].path = device
+        volume.legs[2].image = self.rig.folder / "d.disk"
+        volume.write_conf()
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        self.assertEqual(512, self.smallest(server))
+        self.assertEqual(bytes([53]) * 512, bytes(server.connect().pread(512, 3 * 512)))
+        self.sectors(server.connect(), 100, 3)
+        self.stop_and_compare(volume, server)
+
+    def test_comes_late(self):
+        """Proves that it is taken too when the volume was started without it."""
+        device = self.disk("d")
+        link = self.rig.folder / "link"
+        link.symlink_to(device)
+        volume, server = self.served(size=16 * MIB)
+        ctl = ["--control", volume.control, "leg"]
+        self.rig.ctl(*ctl, "fail", volume.name, "c")
+        self.rig.ctl(*ctl, "replace", volume.name, "c", link)
+        volume.wait_all_in_sync()
+        server.stop()
+        link.unlink()
+        volume.legs[2].path = link
+        volume.legs[2].image = self.rig.folder / "d.disk"
+        volume.write_conf()
+        server = volume.serve()
+        self.sectors(server.connect(), 20001, 1)  # behind those that the load writes
+        with self.load(server, blocks=2048) as load:
+            load.wait_count(50)
+            link.symlink_to(device)
+            volume.wait_leg("c", "in-sync")
+            load.wait_count(100)
+        self.assert_load_well(load, server)
+        self.assertEqual(512, self.smallest(server))
+        self.stop_and_compare(volume, server)
+
+    def test_made_of_large_ones(self):
+        """Proves that a volume of disks with sectors of 4096 keeps that block size with a smaller one
+        in place of one of them."""
+        legs = [FileLeg(self.rig, name) for name in "ab"]
+        for leg in legs:
+            leg.path = self.disk(leg.name)
+            leg.image = self.rig.folder / f"{leg.name}.disk"
+        volume = self.rig.volume(legs, size=16 * MIB)
+        self.rig.ctl("create", volume.conf, "--size", volume.size)
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        self.assertEqual(4096, self.smallest(server))
+        new = self.rig.folder / "new.img"
+        ctl = ["--control", volume.control, "leg"]
+        self.rig.ctl(*ctl, "fail", volume.name, "b")
+        self.rig.ctl(*ctl, "replace", volume.name, "b", new)
+        volume.wait_all_in_sync()
+        server.stop()
+        legs[1].path = legs[1].image = new
+        volume.write_conf()
+        server = volume.serve()
+        self.assertEqual(4096, self.smallest(server))
+        self.stop_and_compare(volume, server)
+
+
 class Huge(Disks):
     def test_largest(self):
         """Proves that what `create` takes is served, its last block too, and that more is refused with

@@ -27,7 +27,7 @@ static const struct field layout[] = {
     {113, 1, "legs"},         {114, 1, "ancestors"},   {115, 1, "min_legs"},
     {116, 2, "in_sync"},      {118, 2, "faulty"},      {120, 1, "flags"},
     {121, 1, "reserved"},     {122, 2, "removed"},     {124, 2, "lost"},
-    {126, 2, "reserved"},     {128, 8, "term"},        {136, 8, "change"},
+    {126, 2, "block_bytes"},  {128, 8, "term"},        {136, 8, "change"},
     {144, 8, "claim"},        {152, 8, "data_offset"}, {160, 8, "data_bytes"},
     {168, 8, "extent_bytes"}, {176, 16, "lineage"},    {192, 256, "ancestor[8]"},
     {448, 64, "reserved"},    {512, 256, "leg_uuid"},  {768, 512, "leg_name"},
@@ -406,7 +406,8 @@ struct patch {
 
 /* Each on top of the golden page: leg 1 of 3, in sync 0 and 2, two ancestors. */
 static const struct patch impossible[] = {
-    {"version 3", 8, BYTES("\x03"), -EPROTONOSUPPORT},
+    {"version 4", 8, BYTES("\x04"), -EPROTONOSUPPORT},
+    {"version 3 without a block size", 8, BYTES("\x03"), -EUCLEAN},
     {"version 2^31", 8, BYTES("\0\0\0\x80"), -EPROTONOSUPPORT},
     {"version 0", 8, BYTES("\0"), -EUCLEAN},
     {"length 4095", 12, BYTES("\xff\x0f"), -EBADMSG},
@@ -447,7 +448,8 @@ static const struct patch impossible[] = {
     {"removed beyond legs", 122, BYTES("\x08"), -EUCLEAN},
     {"lost beyond legs", 124, BYTES("\x08"), -EUCLEAN},
     {"lost: a flush failed there", 124, BYTES("\x03"), 0},
-    {"reserved after the lost", 126, BYTES("\x01"), -EUCLEAN},
+    {"a block size in version 2", 126, BYTES("\0\x02"), -EUCLEAN},
+    {"a block size of 1", 126, BYTES("\x01"), -EUCLEAN},
     {"term 0", 128, BYTES("\0\0\0\0\0\0\0\0"), -EUCLEAN},
     {"serial 2^62 + 1", 24, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},
     {"term 2^62 + 1", 128, BYTES("\x01\0\0\0\0\0\0\x40"), -EUCLEAN},
@@ -592,7 +594,7 @@ make_copy(enum copy kind, unsigned place, uint8_t page[SF_PAGE_BYTES]) {
   else if (kind == IMPOSSIBLE)
     page[128 + 7] = page[4095] = 1;
   else if (kind == NEWER)
-    page[8] = 3;
+    page[8] = SF_ONDISK_VERSION + 1;
   if (kind == IMPOSSIBLE || kind == NEWER)
     seal(page);
 }
@@ -672,6 +674,34 @@ test_version_1_is_read(void **state) {
   memcpy(page + 116, "\x01\0\x02\0\x01\0\x04\0", 8); /* a place is empty: reserved there */
   seal(page);
   assert_int_equal(sf_superblock_decode(page, &sb), -EUCLEAN);
+}
+
+/* Proves that a block size is kept, by version 3 and by no older one, and that only those are taken that
+ * disks have. */
+static void
+test_block_bytes(void **state) {
+  static const struct {
+    uint16_t bytes;
+    int expected;
+  } sizes[] = {{512, 0},         {1024, 0},        {4096, 0},        {256, -EUCLEAN},
+               {1000, -EUCLEAN}, {8192, -EUCLEAN}, {32768, -EUCLEAN}};
+  struct sf_superblock sb, found;
+  uint8_t page[SF_PAGE_BYTES];
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    example(&sb);
+    sb.block_bytes = 512;
+    sf_superblock_encode(&sb, page);
+    assert_int_equal(page[8], 3);
+    page[126] = (uint8_t) sizes[i].bytes;
+    page[127] = (uint8_t) (sizes[i].bytes >> 8);
+    seal(page);
+    assert_int_equal(decode(page, &found), sizes[i].expected);
+    if (sizes[i].expected == 0)
+      assert_int_equal(found.block_bytes, sizes[i].bytes);
+  }
+  example(&sb);
+  sf_superblock_encode(&sb, page);
+  assert_int_equal(page[8], 2);
 }
 
 /* ---- the maps ---- */
@@ -848,6 +878,7 @@ main(void) {
       cmocka_unit_test(test_pick),
       cmocka_unit_test(test_torn_write_falls_back_to_the_older_copy),
       cmocka_unit_test(test_version_1_is_read),
+      cmocka_unit_test(test_block_bytes),
       cmocka_unit_test(test_map_page_layout),
       cmocka_unit_test(test_map_page_that_is_damaged_is_all_set),
       cmocka_unit_test(test_map_pages),

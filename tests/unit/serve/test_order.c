@@ -279,7 +279,7 @@ begin(void **state) {
   const struct sf_tio_client_params params = {.large_bytes = SERVE_LARGE_BYTES};
 
   serve = serve_with(&params);
-  serve->block_bytes = BLOCK;
+  atomic_store(&serve->block_bytes, BLOCK);
   serve->options.hangup = hangup;
   memset(volume.disk, 0, sizeof volume.disk);
   volume.stuck_block = -1;
