@@ -233,8 +233,7 @@ static int
 answer(int rc, const char *verb, uint64_t length, uint64_t offset) {
   if (rc == 0)
     return 0;
-  errno = -rc;
-  nbdkit_error("%s: %s of %" PRIu64 " bytes at %" PRIu64 ": %m", config.name, verb, length, offset);
+  sf_serve_tell_failed(serve, verb, rc, length, offset);
   nbdkit_set_error(sf_nbd_errno(rc));
   return -1;
 }

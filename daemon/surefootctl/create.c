@@ -1,32 +1,65 @@
+#include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <surefoot/legfile.h>
 
+#include "base/aside.h"
 #include "ctl.h"
 
-/* sf_format may tell of several legs at once: what is shown is the sum. */
-struct progress {
-  pthread_mutex_t lock;
-  unsigned legs;
-  uint64_t done[SF_LEGS_MAX], total[SF_LEGS_MAX];
-  int shown; /* percent; -1: nothing yet */
+/* ---- formatting: in a process of its own, which may hang in a dead disk while we are interrupted ---- */
+
+/* In memory that both processes share.  sf_format tells of one leg after the other: what is shown is the
+ * sum. */
+struct formatting {
+  _Atomic uint64_t done[SF_LEGS_MAX], total;
+  int rc;
+  char error[SF_CONFIG_ERROR_MAX];
 };
 
 static void
-show_progress(void *arg, unsigned leg, uint64_t done, uint64_t total) {
-  struct progress *progress = arg;
-  pthread_mutex_lock(&progress->lock);
-  progress->done[leg] = done;
-  progress->total[leg] = total;
-  uint64_t all_done = 0;
-  for (unsigned i = 0; i < progress->legs; i++)
-    all_done += progress->done[i];
-  uint64_t all = total * progress->legs; /* all legs have the volume's size */
-  ctl_progress(&progress->shown, all_done, all, "zeroed");
-  pthread_mutex_unlock(&progress->lock);
+note_progress(void *arg, unsigned leg, uint64_t done, uint64_t total) {
+  struct formatting *formatting = arg;
+  atomic_store(&formatting->done[leg], done);
+  atomic_store(&formatting->total, total);
+}
+
+/* All legs have the volume's size. */
+static void
+show_progress(struct formatting *formatting, unsigned legs, int *shown) {
+  uint64_t done = 0, total = atomic_load(&formatting->total);
+  for (unsigned i = 0; i < legs; i++)
+    done += atomic_load(&formatting->done[i]);
+  if (total > 0)
+    ctl_progress(shown, done, total * legs, "zeroed");
+}
+
+/* Nothing of ours stays open in a process that may hang, but it may be interrupted as we are. */
+static _Noreturn void
+format_apart(pid_t parent, const struct sf_config *config, const struct sf_format_options *options,
+             struct formatting *formatting) {
+  sf_close_all_but(NULL, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() == parent)
+    formatting->rc = sf_format(config, options, note_progress, formatting, formatting->error);
+  _exit(0);
+}
+
+static bool
+has_ended(pid_t pid, int *status) {
+  const struct timespec pause = {.tv_nsec = 20000000};
+  pid_t ended = waitpid(pid, status, WNOHANG);
+  if (ended == 0)
+    nanosleep(&pause, NULL);
+  return ended == pid;
 }
 
 static void
@@ -47,12 +80,23 @@ print_created(const struct sf_config *config) {
 
 static int
 format(const struct sf_config *config, const struct sf_format_options *options) {
-  struct progress progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .legs = config->legs, .shown = -1};
-  char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_format(config, options, show_progress, &progress, error);
-  ctl_progress_end(&progress.shown);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  struct formatting *formatting =
+      mmap(NULL, sizeof *formatting, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  int shown = -1, status = 0;
+  if (formatting == MAP_FAILED)
+    return ctl_fail("out of memory");
+  formatting->rc = -ECANCELED;
+  pid_t parent = getpid(), pid = fork();
+  if (pid < 0)
+    return ctl_fail("no process to format the legs: %s", strerror(errno));
+  if (pid == 0)
+    format_apart(parent, config, options, formatting);
+  while (!has_ended(pid, &status))
+    show_progress(formatting, config->legs, &shown);
+  show_progress(formatting, config->legs, &shown);
+  ctl_progress_end(&shown);
+  if (formatting->rc < 0)
+    return ctl_fail("%s", formatting->error[0] ? formatting->error : strerror(-formatting->rc));
   print_created(config);
   return CTL_DONE;
 }

@@ -88,7 +88,7 @@ int ctl_check_reply(json_t *reply);
 
 /* ---- requests that an event ends (wait.c) ---- */
 
-enum { CTL_REASON_MAX = 512 };
+enum { CTL_REASON_MAX = 1024 };
 
 struct ctl_ending {
   const char *done, *failed; /* the names of the events */

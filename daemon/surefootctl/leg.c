@@ -1,12 +1,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <surefoot/legfile.h>
 
 #include "ctl.h"
 
-enum { OPEN_TIMEOUT_S = 10 };
+enum { OPEN_TIMEOUT_S = 10, DISCARD_TRIES = 50 };
 
 static const struct action {
   const char *name, *done;
@@ -27,6 +28,54 @@ find_action(const char *name) {
   return NULL;
 }
 
+static const json_t *
+find_leg(const json_t *volume, const char *name) {
+  const json_t *legs = json_object_get(volume, "legs");
+  for (size_t i = 0; i < json_array_size(legs); i++)
+    if (strcmp(ctl_json_text(json_array_get(legs, i), "name"), name) == 0)
+      return json_array_get(legs, i);
+  return NULL;
+}
+
+static const json_t *
+find_volume(const json_t *reply, const char *name) {
+  const json_t *volumes = json_object_get(reply, "volumes");
+  for (size_t i = 0; i < json_array_size(volumes); i++)
+    if (strcmp(ctl_json_text(json_array_get(volumes, i), "name"), name) == 0)
+      return json_array_get(volumes, i);
+  return NULL;
+}
+
+/* It is done when the disk is opened next, which is tried at once; a disk that is not there, or is not the
+ * leg's own, is not emptied. */
+static int
+wait_discarded(const char *path, const char *volume, const char *name) {
+  const struct timespec pause = {.tv_nsec = 100000000};
+  char state[CTL_TEXT_MAX] = "", reason[CTL_REASON_MAX] = "";
+  for (unsigned i = 0; i < DISCARD_TRIES; i++) {
+    json_t *reply = NULL;
+    int status = ctl_ask(path, json_pack("{ss ss}", "command", "status", "volume", volume), &reply);
+    if (status != CTL_DONE)
+      return status;
+    const json_t *leg = find_leg(find_volume(reply, volume), name);
+    snprintf(state, sizeof state, "%s", ctl_json_text(leg, "state"));
+    snprintf(reason, sizeof reason, "%s", ctl_json_text(leg, "reason"));
+    json_decref(reply);
+    if (strcmp(state, "missing") != 0)
+      break;
+    nanosleep(&pause, NULL);
+  }
+  if (strcmp(state, "faulty") == 0)
+    return ctl_fail("%s: leg %s is not discarded: %s", volume, name, reason);
+  if (strcmp(state, "missing") == 0)
+    return ctl_fail(
+        "%s: leg %s is not discarded yet, as it cannot be reached: %s; that is done when "
+        "it can",
+        volume, name, reason);
+  printf("%s: leg %s is discarded: all of it will be copied\n", volume, name);
+  return CTL_DONE;
+}
+
 static int
 ask_volume(const struct ctl_command_call *call, const struct action *action, const char *volume,
            const char *leg) {
@@ -38,6 +87,8 @@ ask_volume(const struct ctl_command_call *call, const struct action *action, con
                    json_pack("{ss ss ss ss}", "command", "leg", "volume", volume, "action",
                              action->name, "leg", leg),
                    NULL);
+  if (status == CTL_DONE && strcmp(action->name, "discard") == 0)
+    return wait_discarded(path, volume, leg);
   if (status == CTL_DONE)
     printf("%s: leg %s %s\n", volume, leg, action->done);
   return status;
@@ -57,15 +108,6 @@ when_needed(const char *path) {
 struct change {
   const char *leg, *path;
 };
-
-static const json_t *
-find_leg(const json_t *volume, const char *name) {
-  const json_t *legs = json_object_get(volume, "legs");
-  for (size_t i = 0; i < json_array_size(legs); i++)
-    if (strcmp(ctl_json_text(json_array_get(legs, i), "name"), name) == 0)
-      return json_array_get(legs, i);
-  return NULL;
-}
 
 static bool
 is_there(const json_t *volume, const void *arg) {

@@ -50,7 +50,7 @@ leg_row(struct ctl_table *table, const json_t *leg) {
   const char *state = ctl_json_text(leg, "state");
   const json_t *write = json_object_get(json_object_get(leg, "latency"), "write");
   uint64_t stale = ctl_json_number(leg, "stale_bytes");
-  char text[CTL_TEXT_MAX], note[512];
+  char text[CTL_TEXT_MAX], note[CTL_REASON_MAX + 128];
   note_text(leg, note, sizeof note);
 
   ctl_table_row(table);

@@ -13,10 +13,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/aside.h"
@@ -37,7 +39,7 @@ struct waiter {
   int socket;
 };
 
-enum errand { OPEN, DISCARD, CHECK_NEW };
+enum errand { OPEN, DISCARD, CHECK_NEW, LOOK };
 
 /* To the fork server, with the opener's end of a socket. */
 struct order {
@@ -55,6 +57,7 @@ struct answer {
   struct sf_leg_file file;
   struct sf_leg_found found;
   struct leg_identity identity;
+  struct sf_leg_look look;
   char error[SF_CONFIG_ERROR_MAX];
 };
 
@@ -73,6 +76,34 @@ send_all(int socket, const void *data, size_t length) {
   return true;
 }
 
+/* Without opening it: that would be enough to wake a device. */
+static uint64_t
+size_of_device(dev_t device) {
+  char path[64];
+  unsigned long long sectors = 0;
+  snprintf(path, sizeof path, "/sys/dev/block/%u:%u/size", major(device), minor(device));
+  FILE *file = fopen(path, "re");
+  if (!file)
+    return 0;
+  if (fscanf(file, "%llu", &sectors) != 1)
+    sectors = 0;
+  fclose(file);
+  return sectors * 512;
+}
+
+static void
+look_at(const char *path, struct sf_leg_look *look) {
+  struct stat st;
+  if (stat(path, &st) < 0) {
+    look->error = -errno;
+    return;
+  }
+  look->is_block = S_ISBLK(st.st_mode);
+  look->device = look->is_block ? st.st_rdev : st.st_dev;
+  look->inode = look->is_block ? 0 : st.st_ino;
+  look->bytes = look->is_block ? size_of_device(st.st_rdev) : (uint64_t) st.st_size;
+}
+
 static void
 run_errand(const struct order *order, struct answer *answer) {
   answer->file.fd = -1;
@@ -88,6 +119,9 @@ run_errand(const struct order *order, struct answer *answer) {
   case CHECK_NEW:
     answer->rc =
         sf_leg_check_new(order->path, order->flags, &order->reference, order->leg, answer->error);
+    break;
+  case LOOK:
+    look_at(order->path, &answer->look);
     break;
   }
 }
@@ -272,6 +306,31 @@ ask(struct sf_leg_openers *openers, struct order *order, struct answer *answer) 
   if (ends[1] >= 0)
     close(ends[1]);
   close(ends[0]);
+  return rc;
+}
+
+int
+sf_leg_look_begin(struct sf_leg_openers *openers, const char *path) {
+  struct order order = {.errand = LOOK};
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    return -errno;
+  strcpy(order.path, path);
+  int rc = sf_send_file(openers->socket, &order, sizeof order, ends[1]);
+  close(ends[1]);
+  if (rc == 0)
+    return ends[0];
+  close(ends[0]);
+  return rc;
+}
+
+int
+sf_leg_look_end(int socket, struct sf_leg_look *look) {
+  struct answer answer;
+  int rc = receive_answer(socket, &answer);
+  if (rc == 0)
+    *look = answer.look;
+  close(socket);
   return rc;
 }
 

@@ -59,19 +59,20 @@ check_whose(const char *path, const struct sf_leg_file *file, const struct sf_le
 /* A file is made as long as it must be: the volume may have grown since it was made. */
 static int
 make_fit(const char *path, struct sf_leg_file *file, const struct sf_superblock *reference,
-         bool read_only, char error[SF_CONFIG_ERROR_MAX]) {
+         unsigned leg, bool read_only, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t needs = reference->data_offset + reference->data_bytes;
   int rc = 0;
   if (file->bytes < needs && !file->is_block)
     rc = read_only ? 0 : sf_leg_extend(file->fd, file->is_block, needs, &file->bytes);
   if (rc < 0)
-    return leg_fail(error, rc, "%s: it cannot be made longer: %s", leg_path(path),
-                    strerrordesc_np(-rc));
+    return leg_fail(error, rc, "leg %s (%s) cannot be made longer: %s", reference->leg_name[leg],
+                    leg_path(path), strerrordesc_np(-rc));
   if (file->bytes >= needs || (read_only && !file->is_block))
     return 0;
   return leg_fail(error, -ENOSPC,
-                  "%s: it is too small for the volume: it has %" PRIu64 " bytes and needs %" PRIu64,
-                  leg_path(path), file->bytes, needs);
+                  "leg %s (%s) is too small for the volume: it has %" PRIu64
+                  " bytes and needs %" PRIu64,
+                  reference->leg_name[leg], leg_path(path), file->bytes, needs);
 }
 
 /* Names itself nowhere in sync, if another leg can be named. */
@@ -119,7 +120,7 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
                   "`surefootctl leg replace` takes it in that one's place",
                   leg_path(path), reference->leg_name[leg]);
   if (rc == 0)
-    rc = make_fit(path, &file, reference, false, error);
+    rc = make_fit(path, &file, reference, leg, false, error);
   if (rc == 0) {
     describe_blank(reference, leg, &sb);
     rc = blank(&file, &sb);
@@ -157,7 +158,7 @@ sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *r
     return rc;
   rc = check_whose(path, &file, &found, reference, leg, error);
   if (rc == 0)
-    rc = make_fit(path, &file, reference, flags & SF_LEG_READ_ONLY, error);
+    rc = make_fit(path, &file, reference, leg, flags & SF_LEG_READ_ONLY, error);
   sf_leg_file_close(&file);
   return rc;
 }

@@ -75,10 +75,12 @@ check_unused(const struct format *f, unsigned leg) {
   if (f->options->overwrite)
     return 0;
   if (l->found.error == 0)
-    return leg_fail(f->error, -EEXIST,
-                    "leg %s (%s) already is leg %s of volume %s: --overwrite destroys it",
-                    f->config->leg[leg].name, path_of(f, leg),
-                    l->found.sb.leg_name[l->found.sb.leg_index], l->found.sb.volume_name);
+    return leg_fail(
+        f->error, -EEXIST,
+        "leg %s (%s) already is leg %s of volume %s: --overwrite destroys it; a leg that "
+        "is lost gets another disk by `surefootctl leg replace`, not by create",
+        f->config->leg[leg].name, path_of(f, leg), l->found.sb.leg_name[l->found.sb.leg_index],
+        l->found.sb.volume_name);
   int used = leg_find_use(&l->file, what);
   if (used < 0)
     return fail_leg(f, leg, used, *what ? what : "reading");
@@ -116,6 +118,9 @@ look_at(struct format *f, unsigned leg) {
     f->error[0] = '\0';
     return 0;
   }
+  if (rc == -ENOENT && !leg_is_of_dev(f->config->leg[leg].path))
+    return leg_fail(f->error, rc, "leg %s (%s): there is no such file; with --size SIZE it is made",
+                    f->config->leg[leg].name, path_of(f, leg));
   return rc < 0 ? rc : check_unused(f, leg);
 }
 

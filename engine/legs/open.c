@@ -22,9 +22,7 @@ static int
 fail_missing(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
   if (leg_is_of_dev(path))
     return leg_fail(error, -ENOENT, "%s: there is no such device", leg_path(path));
-  return leg_fail(error, -ENOENT,
-                  "%s: there is no such file; `surefootctl create CONF --size SIZE` makes it",
-                  leg_path(path));
+  return leg_fail(error, -ENOENT, "%s: there is no such file", leg_path(path));
 }
 
 static int
@@ -144,6 +142,10 @@ measure(const char *path, struct sf_leg_file *file, const struct stat *st,
   if (rc < 0)
     return leg_fail(error, rc, "%s: its size cannot be found out: %s", leg_path(path),
                     strerrordesc_np(-rc));
+  if (file->is_block && file->bytes == 0)
+    return leg_fail(error, -ENOMEDIUM,
+                    "%s: the device is there and empty: no medium is in it, or nothing is attached",
+                    leg_path(path));
   if (file->block_bytes > SF_PAGE_BYTES)
     return leg_fail(error, -EINVAL, "%s: its sectors have %u bytes; a leg's have 4096 at most",
                     leg_path(path), file->block_bytes);

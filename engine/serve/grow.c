@@ -174,8 +174,27 @@ tell_failure(struct sf_serve *serve, const char *why) {
   serve_event(serve, &event);
 }
 
+/* Of the legs in sync, one that has no room; "?" when it has gone meanwhile. */
 static const char *
-why_refused(int r, char text[160], uint64_t size) {
+name_short(struct sf_serve *serve, uint64_t size, char name[SF_LEG_NAME_MAX]) {
+  struct sf_volume_status *status = calloc(1, sizeof *status);
+  uint64_t needs = serve->assembly.base.data_offset + size;
+
+  snprintf(name, SF_LEG_NAME_MAX, "?");
+  if (status == NULL)
+    return name;
+  sf_volume_status(serve->volume, sf_tio_now(), status);
+  for (unsigned i = 0; i < status->legs; i++)
+    if (status->leg[i].state == SF_STATE_IN_SYNC && serve->leg[i].file.bytes < needs)
+      snprintf(name, SF_LEG_NAME_MAX, "%s", status->leg[i].name);
+  free(status);
+  return name;
+}
+
+static const char *
+why_refused(struct sf_serve *serve, int r, char text[160], uint64_t size) {
+  char name[SF_LEG_NAME_MAX];
+
   switch (r) {
   case -EALREADY:
     snprintf(text, 160,
@@ -194,9 +213,9 @@ why_refused(int r, char text[160], uint64_t size) {
     break;
   case -ENOSPC:
     snprintf(text, 160,
-             "an in-sync leg is too short for %" PRIu64 " bytes: make it longer, or take "
-             "it out first (leg fail)",
-             size);
+             "leg %s, in sync, is too short for %" PRIu64
+             " bytes: make it longer, or take it out first (leg fail)",
+             name_short(serve, size, name), size);
     break;
   default:
     snprintf(text, 160, "%s", strerrordesc_np(-r));
@@ -223,7 +242,7 @@ grower(void *arg) {
   } else {
     r = sf_volume_grow(serve->volume, size, sf_tio_now());
     if (r < 0)
-      tell_failure(serve, why_refused(r, text, size));
+      tell_failure(serve, why_refused(serve, r, text, size));
   }
   atomic_store(&serve->job.ended, true);
   return NULL;

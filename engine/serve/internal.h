@@ -14,6 +14,9 @@
 
 enum {
   SERVE_LOG_LINES = 64,
+  SERVE_LINE_BYTES = 1024, /* longer ones are cut */
+  SERVE_SERIES = 32,       /* at a time */
+  SERVE_SERIES_TEXT = 128,
   SERVE_BUFFERS_SMALL = 512, /* of 16 KiB */
   SERVE_SMALL_BYTES = 16 * 1024,
   SERVE_BUFFERS_LARGE = 192, /* of 256 KiB: the longest piece of a request */
@@ -24,10 +27,30 @@ enum {
   SERVE_ASK_MS = 500, /* how often whoever waits asks whether its client is still there */
 };
 
+struct serve_watched { /* watch.c; under serve->lock */
+  bool on;
+  unsigned opening; /* rises when the leg is opened, and when it is let go of */
+  bool is_block;    /* and the rest as its file's */
+  dev_t device;
+  ino_t inode;
+  char text[SF_LEG_REASON_MAX]; /* what is wrong with its path, as it was told; "": nothing */
+};
+
+struct serve_one_series { /* series.c; under serve->lock */
+  char what[SERVE_SERIES_TEXT];
+  uint64_t total, untold; /* total 0: none */
+  uint64_t since_ns, told_ns, last_ns;
+};
+
+struct serve_series {
+  struct serve_one_series one[SERVE_SERIES];
+};
+
 struct serve_leg {
   struct sf_leg_file file;
   struct sf_leg_found found;
   struct sf_tio_device *device;
+  struct serve_watched watched;
   int no_submitter;       /* why it has none, as it was told the last time */
   struct serve_leg *left; /* what it had before it was opened anew, until that is let go; or NULL */
   pthread_t opener;
@@ -83,6 +106,8 @@ struct sf_serve {
   struct serve_extents extents;
   struct serve_job job;
 
+  pthread_t watch;
+  bool watch_started;
   pthread_t keeper;
   bool keeper_started;
   struct sf_tio_thread *keeper_thread;
@@ -93,9 +118,10 @@ struct sf_serve {
 
   pthread_mutex_t lock; /* of what follows */
   pthread_cond_t changed;
-  bool keeper_ready, stopped;
-  char log[SERVE_LOG_LINES][256];
+  bool keeper_ready, stopped, watch_quit;
+  char log[SERVE_LOG_LINES][SERVE_LINE_BYTES];
   unsigned log_first, log_count, log_lost;
+  struct serve_series series;
 
   struct serve_order order;
 };
@@ -173,6 +199,19 @@ int serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *
 void serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name);
 int serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
 int serve_join_openers(struct sf_serve *serve);
+
+/* series.c: true when it is the first of its kind, and to be told; else it is counted, and the keeper
+ * tells how many there were.  Any thread. */
+bool serve_series_add(struct sf_serve *serve, const char *what);
+void serve_series_tell(struct sf_serve *serve, bool at_once); /* at_once: it ends */
+uint64_t serve_series_next(struct sf_serve *serve);           /* when; 0: nothing to tell */
+
+/* watch.c: the thread that looks whether the paths of the legs lead to them */
+int watch_start(struct sf_serve *serve);
+void watch_stop(struct sf_serve *serve); /* after one more look */
+void watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on);
+/* What is wrong becomes the reason of a leg that has no other. */
+void watch_note(struct sf_serve *serve, struct sf_volume_status *status);
 
 /* extents.c: the thread that looks for holes */
 int extents_start(struct sf_serve *serve);

@@ -15,7 +15,7 @@ keeper_wake(struct sf_serve *serve) {
 
 static void
 print_log(struct sf_serve *serve) {
-  char line[256];
+  char line[SERVE_LINE_BYTES];
 
   pthread_mutex_lock(&serve->lock);
   while (serve->log_count > 0) {
@@ -75,7 +75,7 @@ keeper(void *arg) {
   if (r < 0)
     return NULL;
   while (!atomic_load(&serve->quit)) {
-    uint64_t until = atomic_load(&serve->timer_ns);
+    uint64_t until = atomic_load(&serve->timer_ns), series = serve_series_next(serve);
     struct wait wait = {.serve = serve, .until = until};
 
     if (until != 0 && sf_tio_now() >= until) {
@@ -83,10 +83,14 @@ keeper(void *arg) {
       atomic_compare_exchange_strong(&serve->timer_ns, &until, 0);
       sf_volume_tick(serve->volume, sf_tio_now());
     } else {
-      sf_tio_drive(thread, until, must_look_up, &wait);
+      sf_tio_drive(thread, until == 0 || (series != 0 && series < until) ? series : until,
+                   must_look_up, &wait);
     }
+    if (series != 0 && sf_tio_now() >= series)
+      serve_series_tell(serve, false);
     print_log(serve);
   }
+  serve_series_tell(serve, true);
   print_log(serve);
   return NULL;
 }

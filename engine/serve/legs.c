@@ -33,6 +33,7 @@ serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name
 
   if (r < 0)
     return r;
+  watch_leg(serve, leg, true);
   error = sf_tio_device_submitter(leg->device);
   if (error < 0 && error != leg->no_submitter)
     serve_log(serve,
@@ -60,6 +61,7 @@ serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
     if (r < 0)
       return r;
     leg->device = NULL;
+    watch_leg(serve, leg, false);
   }
   /* A number that is closed can soon mean another file: not while somebody looks for holes there. */
   pthread_mutex_lock(&serve->lock);
@@ -205,6 +207,7 @@ reopener(void *arg) {
     serve_log(serve, "leg %s: its device was dead and is opened anew",
               serve->config.leg[opening->leg].name);
     swap(serve, leg, fresh);
+    watch_leg(serve, leg, true);
   }
   if (leg->left == NULL) {
     leg->left = fresh;

@@ -10,6 +10,7 @@ on_status(void *ctx, struct sf_volume_status *status) {
   struct sf_serve *serve = ctx;
 
   sf_volume_status(serve->volume, sf_tio_now(), status);
+  watch_note(serve, status);
   return 0;
 }
 

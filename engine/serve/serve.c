@@ -85,6 +85,7 @@ host_timer(void *ctx, uint64_t at_ns) {
 static void
 log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   bool why = event->reason != NULL && event->reason[0] != '\0';
+  char text[SERVE_SERIES_TEXT];
 
   switch (event->kind) {
   case SF_EVENT_STARTED:
@@ -98,8 +99,10 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
     serve_log(serve, "%s -> %s", event->from, event->to);
     break;
   case SF_EVENT_READ_REPAIRED:
-    serve_log(serve, "leg %s: a bad block was read from another leg and written over",
-              event->leg_name);
+    snprintf(text, sizeof text, "leg %s: a bad block was read from another leg and written over",
+             event->leg_name);
+    if (serve_series_add(serve, text))
+      serve_log(serve, "%s", text);
     break;
   case SF_EVENT_STOPPED:
     serve_log(serve, "stopped, %s", event->reason);
@@ -127,6 +130,9 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
     break;
   case SF_EVENT_LEG_TROUBLE:
     serve_log(serve, "leg %s: cannot be spared, and fails: %s", event->leg_name, event->reason);
+    break;
+  case SF_EVENT_LEG_PATH:
+    serve_log(serve, "leg %s: %s", event->leg_name, event->reason);
     break;
   case SF_EVENT_KINDS:
     break;
@@ -370,6 +376,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
     r = keeper_start(serve);
   if (r == 0)
     r = extents_start(serve);
+  if (r == 0)
+    r = watch_start(serve);
   if (r == 0 && serve->control != NULL)
     r = sf_control_server_start(serve->control);
   if (r < 0) {
@@ -450,6 +458,7 @@ int
 sf_serve_close(struct sf_serve *serve) {
   if (serve == NULL)
     return 0;
+  watch_stop(serve);
   if (serve->keeper_started) {
     sf_volume_stop(serve->volume, sf_tio_now());
     wait_stopped(serve);

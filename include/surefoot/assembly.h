@@ -54,7 +54,7 @@ struct sf_assembly {
   uint16_t whole;     /* present, not current, and to be copied whole, whatever the maps say */
   uint16_t waits_for; /* not may_start: in-sync legs whose presence would help */
   /* One sentence for the operator: why it may not start and the way out, or how it starts. */
-  char reason[512];
+  char reason[1024];
 };
 
 /* force: `--force`.  Start from the newest record among the present even if R12 forbids it; takes

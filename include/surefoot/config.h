@@ -28,7 +28,7 @@ enum {
 #define SF_CONFIG_DEFAULT  UINT32_C(0) /* nowhere */
 #define SF_CONFIG_SET_LIVE UINT32_MAX  /* by sf_config_set: a parameter, or while it ran */
 
-enum { SF_CONFIG_ERROR_MAX = 512, SF_CONTROL_PATH_MAX = 108, SF_DEVICE_PATH_MAX = 32 };
+enum { SF_CONFIG_ERROR_MAX = 1024, SF_CONTROL_PATH_MAX = 108, SF_DEVICE_PATH_MAX = 32 };
 
 enum sf_kind { SF_READ_KIND, SF_WRITE_KIND, SF_FLUSH_KIND, SF_KINDS };
 

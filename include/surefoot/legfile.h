@@ -59,6 +59,19 @@ struct sf_leg_openers;
 int sf_leg_openers_start(struct sf_leg_openers **openers);
 void sf_leg_openers_cut(struct sf_leg_openers *openers);
 void sf_leg_openers_stop(struct sf_leg_openers *openers); /* NULL is accepted */
+
+/* What a path leads to now, looked at in such a process.  begin: a socket that polls readable when the
+ * answer is there, or -errno; end: takes it and closes the socket: 0, or -errno when there will be none. */
+struct sf_leg_look {
+  int error; /* -errno of stat(2) */
+  bool is_block;
+  dev_t device; /* as in struct sf_leg_file */
+  ino_t inode;
+  uint64_t bytes;
+};
+int sf_leg_look_begin(struct sf_leg_openers *openers, const char *path);
+int sf_leg_look_end(int socket, struct sf_leg_look *look);
+
 int sf_leg_file_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
                            struct sf_leg_file *file, struct sf_leg_found *found,
                            char error[SF_CONFIG_ERROR_MAX]);

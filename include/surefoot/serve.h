@@ -53,6 +53,10 @@ int sf_serve_zero(struct sf_serve_client *client, uint64_t length, uint64_t offs
                   bool may_unmap);
 int sf_serve_flush(struct sf_serve_client *client);
 
+/* A client's request that failed, for the log.  Many alike are one line. */
+void sf_serve_tell_failed(struct sf_serve *serve, const char *verb, int error, uint64_t length,
+                          uint64_t offset);
+
 struct sf_extent {
   uint64_t length; /* from the offset asked for: at least 1, at most the length asked for */
   bool hole;       /* takes no space and reads as zeros */

@@ -253,7 +253,7 @@ struct sf_latency {
   uint64_t p50_ns, p99_ns, p999_ns, max_ns;
 };
 
-enum { SF_LEG_REASON_MAX = 256 };
+enum { SF_LEG_REASON_MAX = 1024 };
 
 struct sf_leg_status {
   char name[SF_LEG_NAME_MAX];
@@ -301,6 +301,7 @@ enum sf_volume_event_kind {
   /* A leg that is in sync and cannot be spared fails what it is asked; reason: the first of a series.
    * Requests wait for it, or fail, as on_too_few says. */
   SF_EVENT_LEG_TROUBLE,
+  SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };
 struct sf_volume_event {

@@ -3,12 +3,13 @@ other sectors, files that are deleted or swapped."""
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 from case import VolumeTest, main
-from rig import MIB, CommandFailed, FileLeg, FuseLeg, Unavailable
+from rig import DATA_OFFSET, MIB, CommandFailed, FileLeg, FuseLeg, Unavailable
 
 PAGE = 4096
 # Each request of a leg of this kind starts a shell.
@@ -219,6 +220,145 @@ class LargeSectors(Disks):
         server = volume.serve()
         self.assertEqual(4096, self.smallest(server))
         self.stop_and_compare(volume, server)
+
+
+class Paths(Disks):
+    def told(self, volume, text):
+        self.rig.wait_until(lambda: text in (volume.leg("b")["reason"] or ""), text)
+        self.rig.wait_until(lambda: text in self.log(), f"the log: {text}")
+        events = self.rig.ctl("--control", volume.control, "events", volume.name)
+        self.assertEqual(1, events.count(text), events)
+
+    def test_deleted(self):
+        """Proves that a leg's file which is deleted while it is open is told of once, in the log, the
+        events and the status, and that the volume serves on."""
+        volume, server = self.served()
+        volume.legs[1].path.unlink()
+        self.told(volume, "its file was deleted or renamed")
+        client = server.connect()
+        client.pwrite(b"x" * PAGE, 0)
+        self.assertEqual("in-sync", volume.leg("b")["state"])
+
+    def test_renamed_and_back(self):
+        """Proves the same of one that is renamed, and that nothing is wrong when it has its name back;
+        and of one whose name another file has."""
+        volume, server = self.served()
+        path = volume.legs[1].path
+        away = path.with_suffix(".away")
+        path.rename(away)
+        self.told(volume, "its file was deleted or renamed")
+        away.rename(path)
+        self.rig.wait_until(lambda: not volume.leg("b")["reason"], "nothing is wrong")
+        path.rename(away)
+        path.write_bytes(bytes(PAGE))
+        self.rig.wait_until(lambda: "names another" in (volume.leg("b")["reason"] or ""), "a word")
+        path.unlink()
+        away.rename(path)
+        self.stop_and_compare(volume, server)
+
+    def test_at_the_stop(self):
+        """Proves that it is told at the latest when the volume stops."""
+        volume, server = self.served()
+        volume.legs[1].path.unlink()
+        server.stop()
+        self.assertIn("leg b: its file was deleted or renamed", self.log())
+
+    def test_swapped(self):
+        """Proves that legs whose paths were exchanged in the file are found by what they say they are,
+        that this is told, and that the volume is whole."""
+        volume, server = self.served()
+        server.connect().pwrite(b"x" * PAGE, 0)
+        server.stop()
+        a, b, c = volume.legs
+        for order in ((b, c, a), (b, a, c)):
+            with self.subTest(order="".join(leg.name for leg in order)):
+                paths = [leg.path for leg in order]
+                conf = volume.conf.read_text()
+                for leg, path in zip(volume.legs, paths):
+                    conf = re.sub(rf"(\[leg {leg.name}\]\npath = ).*", rf"\g<1>{path}", conf)
+                volume.conf.write_text(conf)
+                server = volume.serve()
+                volume.wait_all_in_sync()
+                status = volume.status()
+                self.assertEqual([str(leg.path) for leg in volume.legs],
+                                 [leg["path"] for leg in status["legs"]])
+                self.assertIn("the file has other paths for the legs", self.log())
+                self.stop_and_compare(volume, server)
+
+    def test_empty_device(self):
+        """Proves that a device which is there and has nothing in it is missing, and is taken when
+        something is put in."""
+        legs = [FileLeg(self.rig, name) for name in "abc"]
+        volume, server = self.served(legs)
+        server.stop()
+        try:
+            device = self.rig.run("losetup", "-f").strip()
+            os.close(os.open(device, os.O_RDONLY))
+        except (CommandFailed, OSError) as reason:
+            self.skipTest(f"no loop devices: {reason}")
+        legs[2].path = device
+        volume.write_conf()
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"])
+        self.rig.run("losetup", device, legs[2].image)
+        self.rig.on_close(lambda: self.rig.run("losetup", "-d", device, check=False))
+        self.stop_and_compare(volume, server)
+
+    def test_discard_of_what_is_not_there(self):
+        """Proves that nobody is told that a leg is discarded whose disk is not there."""
+        volume, server = self.served()
+        ctl = ["--control", volume.control, "leg"]
+        self.rig.ctl(*ctl, "fail", volume.name, "c")
+        path = volume.legs[2].path
+        path.rename(path.with_suffix(".away"))
+        with self.assertRaisesRegex(CommandFailed, "is not discarded yet.*no such file"):
+            self.rig.ctl(*ctl, "discard", volume.name, "c")
+        path.with_suffix(".away").rename(path)
+        self.stop_and_compare(volume, server)
+
+
+class Told(Disks):
+    def test_many_failures_are_few_lines(self):
+        """Proves that thousands of requests that fail alike leave a few lines: the first in full, and
+        how many there were."""
+        leg = self.bad_blocks_leg("a")
+        volume = self.rig.volume([leg], **PATIENT).create()
+        server = volume.serve()
+        client = server.connect()
+        leg.break_at(DATA_OFFSET, MIB)
+        failed = 0
+        for i in range(300):
+            try:
+                client.pread(PAGE, i % 256 * PAGE)
+            except Exception:
+                failed += 1
+        self.assertEqual(300, failed)
+        server.stop()
+        lines = [line for line in server.log().splitlines() if "read" in line]
+        self.assertEqual(1, sum(f"read of {PAGE} bytes at 0:" in line for line in lines), lines)
+        self.assertEqual(1, sum("300 in all" in line for line in lines), lines)
+        self.assertLess(len(lines), 20)
+
+    def test_interrupt_beside_a_frozen_leg(self):
+        """Proves that dump and create end on Ctrl-C while a leg hangs, and that whoever reads what they
+        print sees the end of it."""
+        legs = [FileLeg(self.rig, "a"), self.fuse_leg("b")]
+        for leg in legs:
+            leg.prepare(16 * MIB)
+        volume = self.rig.volume(legs, size=16 * MIB)
+        legs[1].freeze()
+        try:
+            for words in (("dump", legs[1].path), ("create", volume.conf, "--size", "16M")):
+                with self.subTest(command=words[0]):
+                    process = subprocess.Popen([self.rig.surefootctl, *map(str, words)],
+                                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                    with self.assertRaises(subprocess.TimeoutExpired):
+                        process.communicate(timeout=1)
+                    process.send_signal(signal.SIGINT)
+                    process.communicate(timeout=20)
+                    self.assertEqual(-signal.SIGINT, process.returncode)
+        finally:
+            legs[1].thaw()
 
 
 class Huge(Disks):

@@ -182,21 +182,24 @@ class Trouble(Members):
         self.wait_reason(volume, "no such file", "missing")
         self.damaged(path)
         before = path.read_bytes()
-        self.discard(volume)
+        self.discard(volume, "does not show that it is the disk")
         self.wait_reason(volume, "does not show that it is the disk", "faulty")
         self.assertIn("leg c: missing -> faulty (cannot be made an empty member: ", server.log())
         self.assertEqual(before, path.read_bytes())
         self.ctl_leg(volume, "replace", "c")
         self.stop_and_compare(volume, server)
 
-    def discard(self, volume):
-        """It is refused while somebody looks for the leg."""
+    def discard(self, volume, refused=None):
+        """It cannot be asked for while the leg is looked for."""
         def accepted():
             try:
                 self.ctl_leg(volume, "discard", "c")
             except CommandFailed as failed:
+                if refused and refused in failed.output:
+                    return True
                 self.assertIn("in use", failed.output)
                 return False
+            self.assertIsNone(refused, "it is said to be discarded")
             return True
         self.rig.wait_until(accepted, "the discard")
 

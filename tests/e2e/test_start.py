@@ -185,19 +185,14 @@ class Start(Stopped):
         self.hide(volume, "b", "c")
         self.refused(volume)
 
-    def test_swapped_and_foreign_legs(self):
-        """Proves that a leg in the wrong place is told, not used.  Swaps two files, and puts a leg
-        of another volume in."""
+    def test_foreign_leg(self):
+        """Proves that a leg of another volume is told, not used.  Puts one in the place of a leg that
+        is needed."""
         volume = self.stopped()
-        a, b = volume.legs[0].path, volume.legs[1].path
-        spare = a.with_suffix(".spare")
-        a.rename(spare)
-        b.rename(a)
-        spare.rename(b)
-        self.refused(volume)
         other = self.rig.volume(self.rig.file_legs("xyz"), name="other").create()
         other.legs[0].path.rename(volume.legs[2].path)
-        self.refused(volume)
+        other.legs[1].path.rename(volume.legs[1].path)
+        self.refused(volume, "another name")
 
     def test_a_damaged_superblock(self):
         """Proves that one damaged copy does no harm and two take the leg out.  Overwrites the first

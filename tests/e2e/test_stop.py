@@ -142,10 +142,10 @@ class Stop(VolumeTest):
 
     @staticmethod
     def an_opener_is_at(leg):
-        for link in Path("/proc").glob("[0-9]*/fd/*"):
-            with contextlib.suppress(OSError):
-                comm = link.parent.parent / "comm"
-                if link.readlink() == leg.path and comm.read_text() == "sf-opener\n":
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it may end while we look
+                if (process / "comm").read_text() == "sf-opener\n" and any(
+                        link.readlink() == leg.path for link in (process / "fd").iterdir()):
                     return True
         return False
 

@@ -423,6 +423,23 @@ test_events(void **state) {
   close(fd);
 }
 
+/* The longest reason that a volume has, whole: what to do stands at its end. */
+static void
+test_event_with_a_long_reason(void **state) {
+  struct fake_volume *fake = *state;
+  char reason[SF_LEG_REASON_MAX];
+  memset(reason, 'x', sizeof reason - 1);
+  reason[sizeof reason - 1] = '\0';
+  fake_volume_event(fake, reason);
+  int fd = connect_to(fake);
+  send_line(fd, V1 "\"command\":\"events\"}");
+  json_t *reply = read_line(fd), *events = json_object_get(reply, "events");
+  assert_string_equal(json_string_value(json_object_get(json_array_get(events, 0), "reason")),
+                      reason);
+  json_decref(reply);
+  close(fd);
+}
+
 struct teller {
   struct fake_volume *fake;
   unsigned from, count;
@@ -920,6 +937,7 @@ main(void) {
       WITH_SERVER(test_too_many_clients),
       cmocka_unit_test_setup_teardown(test_quiet_clients, start_impatient, stop),
       WITH_SERVER(test_events),
+      WITH_SERVER(test_event_with_a_long_reason),
       WITH_SERVER(test_follow_without_gap),
       WITH_SERVER(test_follower_behaviour),
       WITH_SERVER(test_slow_follower),

@@ -139,7 +139,7 @@ static void
 test_failures_say_what_to_do(void **state) {
   struct fixture *f = *state;
   char path[128];
-  expect_failure(f, f->config.leg[0].path, -ENOENT, "surefootctl create CONF --size");
+  expect_failure(f, f->config.leg[0].path, -ENOENT, "there is no such file");
   expect_failure(f, "/dev/no-such-disk", -ENOENT, "no such device");
   expect_failure(f, f->dir, -EISDIR, "a directory");
   expect_failure(f, "/dev/null", -EINVAL, "a character device");
