@@ -6,10 +6,13 @@
 
 #include "sim/sim.h"
 
+enum { NEWCOMER_MS = 500 }; /* so long it is probed */
+
 static bool
 is_troubled(const struct sim_leg *leg) {
   return leg->gone || leg->stalled_until_ns > sim.now_ns || leg->slow > 1 ||
-         leg->error_permille != 0 || leg->lose_next != 0 || leg->lose_record_ns != 0;
+         leg->error_permille != 0 || leg->lose_next != 0 || leg->lose_record_ns != 0 ||
+         leg->lose_maps_ns != 0;
 }
 
 static unsigned
@@ -368,6 +371,38 @@ fault_nemesis(unsigned index) {
   }
 }
 
+/* Nothing says on disk yet that it lacks everything, and by the time it is to be filled, the process
+ * ends: what its superblock says then must be enough for the next start. */
+void
+fault_newcomer(void) {
+  const struct options *o = &sim.options;
+
+  if (sim_is_calm() || !o->all_may_stall || !random_chance(o->newcomer_permille))
+    return;
+  COUNT(nemeses);
+  sim.troubles++;
+  for (unsigned i = 0; i < o->legs; i++)
+    if (sim.leg_state[i] == SF_STATE_IN_SYNC && !is_troubled(&sim.leg[i])) {
+      sim.leg[i].cure++;
+      sim.leg[i].lose_maps_ns = NEWCOMER_MS * SIM_MS + random_around(o->stall_ns);
+      TRACE("leg %u will keep its next write of the maps", i);
+      cure_after(&sim.leg[i], NEWCOMER_MS * SIM_MS);
+    }
+}
+
+void
+fault_newcomer_returns(void) {
+  const struct options *o = &sim.options;
+
+  if (sim_is_calm() || !o->all_may_stall || !random_chance(o->newcomer_permille))
+    return;
+  event_add(sim.now_ns + random_below(10 * SIM_MS),
+            o->kill_gap_ns != 0    ? EV_KILL
+            : o->power_gap_ns != 0 ? EV_POWER
+                                   : EV_FAULT,
+            EVENT_ONCE, 0);
+}
+
 /* Of all moments the worst for another leg to hang: what takes that one out must not leave the newcomer
  * in the set. */
 void
@@ -444,7 +479,7 @@ fault_cure(unsigned index) {
   leg->error_from = 0;
   leg->error_of_fua = false;
   leg->lose_next = 0;
-  leg->lose_record_ns = 0;
+  leg->lose_record_ns = leg->lose_maps_ns = 0;
   leg->gone = false;
   leg->cure++;
   sim.troubles++;

@@ -65,6 +65,23 @@ state_of(const char *name) {
   sim_fail("a leg's state called %s", name);
 }
 
+/* R2, where one answer says nothing of the other legs: so many of them have done something since the
+ * read began. */
+static void
+check_read_evidence(unsigned leg, uint64_t offset) {
+  uint64_t since = clients_read_since(offset);
+  unsigned heard = 0;
+
+  if (since == SIM_NEVER)
+    return;
+  COUNT(evidence_checked);
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    heard += i != leg && sim.leg_state[i] == SF_STATE_IN_SYNC && sim.leg[i].heard_ns >= since;
+  if (heard < inside_min_legs(sim.volume))
+    sim_fail("R2: leg %u leaves for a read, and only %u others have done anything since", leg,
+             heard);
+}
+
 /* R2, and R3: nobody leaves the set for nothing. */
 static void
 check_leaving(unsigned leg, const char *reason) {
@@ -82,8 +99,11 @@ check_leaving(unsigned leg, const char *reason) {
   if (strstr(reason, "not answered") != NULL &&
       sim.leg[leg].timed_out_ns < sim.in_sync_since_ns[leg])
     sim_fail("R3: leg %u leaves, and nothing of its was late: %s", leg, reason);
-  if (sscanf(reason, "%7s at %lu not answered", what, &offset) != 2 ||
-      (strcmp(what, "write") != 0 && strcmp(what, "zero") != 0))
+  if (sscanf(reason, "%7s at %lu not answered", what, &offset) != 2)
+    return;
+  if (strcmp(what, "read") == 0)
+    check_read_evidence(leg, offset);
+  if (strcmp(what, "write") != 0 && strcmp(what, "zero") != 0)
     return;
   have = tio_have_it_too(leg, offset);
   if (have == LEGS_MAX)
@@ -124,8 +144,10 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   }
   if (state_of(event->from) == SF_STATE_IN_SYNC)
     check_leaving((unsigned) event->leg, event->reason);
-  if (to == SF_STATE_CATCHING_UP)
+  if (to == SF_STATE_CATCHING_UP) {
     fault_nemesis((unsigned) event->leg);
+    fault_newcomer_returns();
+  }
   if (to != SF_STATE_IN_SYNC && to != SF_STATE_CATCHING_UP &&
       random_chance(sim.options.reset_permille))
     event_add(sim.now_ns + random_around(30 * SIM_MS), EV_RESET, (unsigned) event->leg, sim.life);
@@ -543,6 +565,8 @@ on_opened(unsigned leg, uint32_t life) {
   if (error == 0 || (error == -EEXIST && sim.blank[leg] == SF_BLANK_OWN))
     sim.blank[leg] = SF_BLANK_NOT;
   TRACE("leg %u opened: %d", leg, error);
+  if (error == 0 && sim.blank_now[leg] != SF_BLANK_NOT)
+    fault_newcomer();
   sf_volume_leg_opened(sim.volume, leg, error == 0 ? tio_open(leg) : NULL, &found.sb, found.bytes,
                        error, error == 0 ? NULL : strerror(-error), sim.now_ns);
 }

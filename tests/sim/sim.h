@@ -77,6 +77,7 @@ struct options {
   unsigned flip_weight, damage_weight;
   unsigned tear_permille;      /* sectors torn at a power cut */
   unsigned nemesis_permille;   /* metadata writes during which something happens */
+  unsigned newcomer_permille;  /* newcomers whose arrival is slow to reach the maps on disk */
   unsigned promotion_permille; /* promotions during which another leg keeps its superblock */
   unsigned behind_permille;    /* writes that a leg gets which catches up, and misses */
   uint64_t pause_gap_ns, pause_ns;
@@ -203,9 +204,11 @@ struct sim_leg {
   unsigned lose_next;      /* so many regions hang by themselves, */
   uint64_t lose_for_ns;    /* so long; SIM_NEVER: until cured */
   uint64_t lose_record_ns; /* its next superblock write hangs so long; 0: it does not */
+  uint64_t lose_maps_ns;   /* the same of its next write of the maps */
   uint64_t cured_ns;
   uint64_t fault_ended_ns;
   uint64_t timed_out_ns; /* when the volume was last told that something is late there */
+  uint64_t heard_ns;     /* when it was last told that something was done there in time */
   uint32_t cure;         /* generation of the fault in force */
   uint32_t device;       /* generation: each opening makes a new one */
   bool device_dead;      /* ENOTCONN from now on */
@@ -331,12 +334,15 @@ void client_answered(struct sf_request *request);
 void clients_orphaned(void);
 unsigned clients_busy(void);
 uint64_t clients_oldest_read(void);
+uint64_t clients_read_since(uint64_t offset); /* in virtual time; SIM_NEVER: no such read */
 
 void faults_start(void);
 void fault_nemesis(unsigned leg);      /* a metadata write to it, or it comes back */
 void fault_behind(struct region *r);   /* to a leg that catches up */
 void fault_promotion(unsigned leg);    /* the record that names it is on its way */
 void fault_keeps_record(unsigned leg); /* its next superblock takes long */
+void fault_newcomer(void);             /* a leg that lacks everything is opened */
+void fault_newcomer_returns(void);     /* and one catches up */
 void fault_reset(unsigned leg, uint32_t life);
 void fault_strike(bool once);
 void fault_cure(unsigned leg);
@@ -456,6 +462,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(late_flush_errors)                                                                       \
   COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \
+  COUNTED(lost_maps)                                                                               \
   COUNTED(lost_records)                                                                            \
   COUNTED(single_errors)                                                                           \
   COUNTED(behinds)                                                                                 \

@@ -197,6 +197,7 @@ draw_faults(struct options *o) {
   DRAW(damage_weight, one_in(4) ? some(1, 4) : 0);
   DRAW(nemesis_permille, one_in(2) ? some(1, 300) : 0);
   DRAW(promotion_permille, one_in(3) ? some(100, 1000) : 0);
+  DRAW(newcomer_permille, one_in(3) ? some(100, 1000) : 0);
   DRAW(behind_permille, one_in(3) ? some(5, 200) : 0);
   DRAW(pause_gap_ns, one_in(4) ? between(100, 3000) * SIM_MS : 0);
   DRAW(pause_ns, between(1, 400) * SIM_MS);
@@ -204,8 +205,8 @@ draw_faults(struct options *o) {
   option("healthy", 0);
   healthy = one_in(8);
   if (healthy)
-    o->fault_gap_ns = 0,
-    o->eagain_permyriad = o->nemesis_permille = o->promotion_permille = o->behind_permille = 0;
+    o->fault_gap_ns = 0, o->eagain_permyriad = o->nemesis_permille = o->promotion_permille =
+                             o->newcomer_permille = o->behind_permille = 0;
 }
 
 static void
@@ -372,11 +373,14 @@ swarm_print(const struct options *o, FILE *to) {
           MS(o->fault_gap_ns), o->stall_weight, o->hang_weight, o->slow_weight, o->error_weight,
           o->gone_weight, o->lost_weight, o->flush_error_weight, o->flip_weight, o->damage_weight,
           MS(o->stall_ns), o->all_may_stall);
-  fprintf(to,
-          "  also: real cancels %u/1000, torn writes %u/1000, torn sectors %u/1000, buffers %u, "
-          "eagain %u/10000, resets %u/1000, nemesis %u/1000, promotions %u/1000, behind %u/1000\n",
-          o->real_permille, o->torn_permille, o->tear_permille, o->buffers, o->eagain_permyriad,
-          o->reset_permille, o->nemesis_permille, o->promotion_permille, o->behind_permille);
+  fprintf(
+      to,
+      "  also: real cancels %u/1000, torn writes %u/1000, torn sectors %u/1000, buffers %u, "
+      "eagain %u/10000, resets %u/1000, nemesis %u/1000, promotions %u/1000, newcomers %u/1000, "
+      "behind %u/1000\n",
+      o->real_permille, o->torn_permille, o->tear_permille, o->buffers, o->eagain_permyriad,
+      o->reset_permille, o->nemesis_permille, o->promotion_permille, o->newcomer_permille,
+      o->behind_permille);
   fprintf(to,
           "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
           "growth %lu, replace %lu, members %lu, absent at a start %u/1000, broken off %u/1000\n",

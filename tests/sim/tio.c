@@ -349,6 +349,12 @@ region_start(struct region *r) {
     leg->lose_record_ns = 0;
     r->lost = true;
     COUNT(lost_records);
+  } else if (leg->lose_maps_ns != 0 && r->op == SF_TIO_WRITE && r->offset >= SF_MAPS_OFFSET &&
+             r->offset < sim.data_offset) {
+    finish += leg->lose_maps_ns;
+    leg->lose_maps_ns = 0;
+    r->lost = true;
+    COUNT(lost_maps);
   } else if (leg->lose_next > 0) {
     leg->lose_next--;
     r->lost = true;
@@ -454,6 +460,8 @@ tell(struct region *r, enum sf_tio_state state, enum sf_tio_kind kind, int error
   };
   static const char *const name[] = {"pending", "timeout", "ok", "error", "canceled"};
 
+  if (state == SF_TIO_OK && !late)
+    sim.leg[r->leg].heard_ns = sim.now_ns;
   TRACE("h%lu %s leg %u: %s%s%s", (unsigned long) r->handle, op_name[r->op], r->leg, name[state],
         late ? " late" : "", kind == SF_TIO_REAL ? " real" : "");
   if (late)
