@@ -44,6 +44,11 @@ inside_is_serving(const struct sf_volume *v) {
 }
 
 bool
+inside_record_is_durable(const struct sf_volume *v) {
+  return record_is_durable(v);
+}
+
+bool
 inside_is_suspended(const struct sf_volume *v) {
   return v->suspended > 0;
 }

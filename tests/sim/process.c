@@ -113,6 +113,42 @@ check_leaving(unsigned leg, const char *reason) {
     sim_fail("R2: leg %u leaves for a %s that only %u others have", leg, what, have);
 }
 
+/* R14: what was taken out for its errors or by the operator stays out over a restart.  `left` until the
+ * record of it is durable, `stays` then. */
+static void
+note_faulty(unsigned leg, enum sf_leg_state from, enum sf_leg_state to) {
+  bool was_in_use =
+      from == SF_STATE_IN_SYNC || from == SF_STATE_CATCHING_UP || from == SF_STATE_PROBING;
+
+  if (from == SF_STATE_FAULTY)
+    sim.faulty[leg].left = sim.faulty[leg].stays = false;
+  if (to == SF_STATE_FAULTY && was_in_use)
+    sim.faulty[leg].left = true;
+}
+
+static void
+note_faulty_at_the_end(void) {
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    if (sim.faulty[i].left && inside_record_is_durable(sim.volume))
+      sim.faulty[i].stays = true;
+    sim.faulty[i].left = false;
+  }
+}
+
+static void
+check_faulty(const struct sf_assembly *assembly) {
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    bool is_used = assembly->verdict[i] == SF_LEG_CURRENT || assembly->verdict[i] == SF_LEG_BEHIND;
+
+    if (!sim.faulty[i].stays || sim.has_other_disk[i])
+      continue;
+    COUNT(faulty_at_a_start);
+    if (is_used)
+      sim_fail("R14: leg %u was faulty, and is %s at the next start", i,
+               sf_verdict_name(assembly->verdict[i]));
+  }
+}
+
 static void
 host_event(void *ctx, const struct sf_volume_event *event) {
   enum sf_leg_state to;
@@ -137,6 +173,7 @@ host_event(void *ctx, const struct sf_volume_event *event) {
     return;
   to = state_of(event->to);
   sim.leg_state[event->leg] = to;
+  note_faulty((unsigned) event->leg, state_of(event->from), to);
   if (to == SF_STATE_IN_SYNC) {
     COUNT(promotions);
     sim.leg[event->leg].lost_flush = false; /* all that it lacked was copied to it */
@@ -281,6 +318,7 @@ process_start(void) {
   members_assembled(&assembly);
   replace_assembled(&assembly);
   check_clean_start(&assembly);
+  check_faulty(&assembly);
   create(&config, &assembly, found);
   if (sim.options.break_permille != 0 && !sim_is_calm() &&
       random_chance(sim.options.break_permille))
@@ -292,6 +330,7 @@ process_start(void) {
 
 static void
 ended(void) {
+  note_faulty_at_the_end();
   inside_destroy(sim.volume);
   sim.volume = NULL;
   sim.stopping = false;

@@ -423,6 +423,7 @@ unsigned inside_needs(const struct sf_volume *volume);
 const struct sf_uuid *inside_lineage(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
+bool inside_record_is_durable(const struct sf_volume *volume);
 void inside_check_alike(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
@@ -462,6 +463,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(late_flush_errors)                                                                       \
   COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \
+  COUNTED(faulty_at_a_start)                                                                       \
   COUNTED(lost_maps)                                                                               \
   COUNTED(lost_records)                                                                            \
   COUNTED(single_errors)                                                                           \
@@ -553,6 +555,9 @@ struct sim {
   unsigned buffers_used;
   enum sf_leg_state leg_state[LEGS_MAX]; /* as told by events */
   uint64_t in_sync_since_ns[LEGS_MAX];
+  struct {
+    bool left, stays;
+  } faulty[LEGS_MAX]; /* see process.c */
   bool latencies_are_short;
   uint64_t healing_since_ns;
   FILE *trace;
