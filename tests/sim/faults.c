@@ -377,7 +377,8 @@ void
 fault_newcomer(void) {
   const struct options *o = &sim.options;
 
-  if (sim_is_calm() || !o->all_may_stall || !random_chance(o->newcomer_permille))
+  if (sim_is_calm() || !o->all_may_stall || o->newcomer_permille == 0 ||
+      !random_chance(o->newcomer_permille))
     return;
   COUNT(nemeses);
   sim.troubles++;
@@ -394,7 +395,8 @@ void
 fault_newcomer_returns(void) {
   const struct options *o = &sim.options;
 
-  if (sim_is_calm() || !o->all_may_stall || !random_chance(o->newcomer_permille))
+  if (sim_is_calm() || !o->all_may_stall || o->newcomer_permille == 0 ||
+      !random_chance(o->newcomer_permille))
     return;
   event_add(sim.now_ns + random_below(10 * SIM_MS),
             o->kill_gap_ns != 0    ? EV_KILL

@@ -112,6 +112,7 @@ struct options {
   DRAWN(late_openings, false)                                                                      \
   DRAWN(forced, true)                                                                              \
   DRAWN(bad_sectors, true)                                                                         \
+  DRAWN(newcomers, false)                                                                          \
   DRAWN(suspend_storm, false)                                                                      \
   DRAWN(answers_beside_a_failed_flush, false)
 
@@ -464,7 +465,6 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \
   COUNTED(faulty_at_a_start)                                                                       \
-  COUNTED(lost_maps)                                                                               \
   COUNTED(lost_records)                                                                            \
   COUNTED(single_errors)                                                                           \
   COUNTED(behinds)                                                                                 \

@@ -326,6 +326,8 @@ take_out_what_is_off(struct options *o) {
     o->all_gone_permille = 0;
   if (!swarm_is_on(SWITCH_settings))
     o->settings_gap_ns = o->min_legs_permille = 0;
+  if (!swarm_is_on(SWITCH_newcomers))
+    o->newcomer_permille = 0;
 }
 
 void

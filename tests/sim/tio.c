@@ -354,7 +354,6 @@ region_start(struct region *r) {
     finish += leg->lose_maps_ns;
     leg->lose_maps_ns = 0;
     r->lost = true;
-    COUNT(lost_maps);
   } else if (leg->lose_next > 0) {
     leg->lose_next--;
     r->lost = true;
