@@ -140,6 +140,8 @@ check_faulty(const struct sf_assembly *assembly) {
   for (unsigned i = 0; i < sim.options.legs; i++) {
     bool is_used = assembly->verdict[i] == SF_LEG_CURRENT || assembly->verdict[i] == SF_LEG_BEHIND;
 
+    if (assembly->forced)
+      sim.faulty[i].stays = false; /* it may go on from a record of before */
     if (!sim.faulty[i].stays || sim.has_other_disk[i])
       continue;
     COUNT(faulty_at_a_start);
