@@ -58,6 +58,11 @@ struct serve_leg {
   atomic_bool opener_ended; /* joining it will not wait */
 };
 
+struct serve_device_name { /* of the leg whose file is a device of timed I/O */
+  int fd;                  /* -1: unused */
+  char name[SF_LEG_NAME_MAX];
+};
+
 struct serve_extents { /* under serve->lock; fd, offset and end are the thread's while busy */
   pthread_t thread;
   bool started, quit, ended;
@@ -119,6 +124,7 @@ struct sf_serve {
   pthread_mutex_t lock; /* of what follows */
   pthread_cond_t changed;
   bool keeper_ready, stopped, watch_quit;
+  struct serve_device_name device_name[SF_TIO_DEVICES_MAX];
   char log[SERVE_LOG_LINES][SERVE_LINE_BYTES];
   unsigned log_first, log_count, log_lost;
   struct serve_series series;
@@ -194,6 +200,7 @@ void keeper_wake(struct sf_serve *serve);
 int serve_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank);
 int serve_reopen_leg(void *ctx, unsigned leg);
 void serve_close_leg(void *ctx, unsigned leg);
+void serve_submitter_lost(void *ctx, int fd, int error);
 int serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name);
 /* Pages of the leg's metadata that could not be read. */
 void serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name);

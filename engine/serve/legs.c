@@ -22,17 +22,67 @@ no_submitter(int error) {
            "ulimit -l)";
   case -ENOSPC:
     return "all are with legs that hang";
+  case -EPIPE:
+    return "the process that makes them is gone; a restart of the volume brings it back";
   default:
     return strerrordesc_np(-error);
   }
 }
 
+/* With serve->lock held; -1: an unused one. */
+static struct serve_device_name *
+find_name(struct sf_serve *serve, int fd) {
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
+    if (serve->device_name[i].fd == fd)
+      return &serve->device_name[i];
+  return NULL;
+}
+
+/* Before there is a device: its submitter can be killed at any time.  NULL: it has none any more. */
+static void
+set_name(struct sf_serve *serve, int fd, const char *name) {
+  struct serve_device_name *known;
+
+  pthread_mutex_lock(&serve->lock);
+  known = find_name(serve, name != NULL ? -1 : fd);
+  if (known != NULL) {
+    known->fd = name != NULL ? fd : -1;
+    snprintf(known->name, sizeof known->name, "%s", name != NULL ? name : "");
+  }
+  pthread_mutex_unlock(&serve->lock);
+}
+
+/* The process of a leg was killed, by an operator or for want of memory. */
+void
+serve_submitter_lost(void *ctx, int fd, int error) {
+  struct sf_serve *serve = ctx;
+  const struct serve_device_name *known;
+  char name[SF_LEG_NAME_MAX] = "?";
+
+  pthread_mutex_lock(&serve->lock);
+  known = find_name(serve, fd);
+  if (known != NULL)
+    memcpy(name, known->name, sizeof name);
+  pthread_mutex_unlock(&serve->lock);
+  if (error == 0)
+    serve_log(serve, "leg %s: its own process was killed; a new one has taken its place", name);
+  else
+    serve_log(serve,
+              "leg %s: its own process was killed, and there is no new one: %s. If the leg hangs, "
+              "this process stays and keeps all legs",
+              name, no_submitter(error));
+}
+
 int
 serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name) {
-  int error, r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
+  int error, r;
 
-  if (r < 0)
+  set_name(serve, leg->file.fd, name);
+  r = sf_tio_device_add(serve->client, leg->file.fd, &leg->device);
+  if (r < 0) {
+    set_name(serve, leg->file.fd, NULL);
     return r;
+  }
   watch_leg(serve, leg, true);
   error = sf_tio_device_submitter(leg->device);
   if (error < 0 && error != leg->no_submitter)
@@ -62,6 +112,7 @@ serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
       return r;
     leg->device = NULL;
     watch_leg(serve, leg, false);
+    set_name(serve, leg->file.fd, NULL);
   }
   /* A number that is closed can soon mean another file: not while somebody looks for holes there. */
   pthread_mutex_lock(&serve->lock);

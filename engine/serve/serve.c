@@ -285,6 +285,8 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   serve->block_bytes_at_start = 512;
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     serve->leg[i].file.fd = -1;
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
+    serve->device_name[i].fd = -1;
   init_locks(serve);
   serve_take_settings(serve, config);
   raise_limits();
@@ -344,6 +346,8 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .late = sf_volume_late,
       .thread_name = "surefoot",
       .submitters = serve->submitters,
+      .submitter_lost = serve_submitter_lost,
+      .submitter_context = serve,
   };
   const struct sf_volume_host host = {
       .submit = host_submit,

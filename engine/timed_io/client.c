@@ -96,6 +96,8 @@ sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_cl
   sf_list_init(&made->threads_free);
   made->late = complete.late;
   made->submitters = complete.submitters;
+  made->submitter_lost = complete.submitter_lost;
+  made->submitter_context = complete.submitter_context;
   made->files_kept = complete.files_kept;
   snprintf(made->thread_name, sizeof made->thread_name, "%s", complete.thread_name);
   error = make_requests(made, complete.requests_max);

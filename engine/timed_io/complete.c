@@ -157,25 +157,48 @@ advance(struct sf_tio_io *io, int res) {
   return io->stage == SF_TIO_DO_WRITE_ZEROS || !io->device->dsync ? to_be_stable(io) : 0;
 }
 
+/* The kernel lacked something of ours: memory, a worker.  That is not the device's failure. */
+static bool
+for_want_of_means(int res) {
+  return res == -EAGAIN || res == -ENOMEM || res == -ENOBUFS || res == -EMFILE || res == -ENFILE;
+}
+
 /* A device that is made of others, dm-stripe or md raid0, gives a write to each of them in parts, and one
  * part that would have had to wait is the answer for all: the rest may have run. */
 static bool
 may_have_run_in_part(const struct sf_tio_io *io, int res, bool inlined) {
-  return inlined && io->request->op == SF_TIO_WRITE && (res == -EAGAIN || res == -EOPNOTSUPP);
+  bool wanting = for_want_of_means(res) && (inlined || res != -EAGAIN);
+
+  return io->request->op == SF_TIO_WRITE && (wanting || (inlined && res == -EOPNOTSUPP));
 }
 
-/* May the same thing be asked again? */
+/* Its error may be the only word of data that the device has dropped: asked again it would say that all
+ * is well (R9). */
+static bool
+makes_stable(const struct sf_tio_io *io) {
+  return io->stage == SF_TIO_DO_FSYNC ||
+         (io->request->op == SF_TIO_WRITE && io->device->dsync && io->request->flags & SF_TIO_FUA);
+}
+
+/* May the same thing be asked again?  What there is no means for is asked again after a pause, for some
+ * seconds if it may take so long. */
 static bool
 again(struct sf_tio_io *io, int res, bool inlined) {
+  bool try_later = for_want_of_means(res) && !inlined;
+
   io->touched |= res == -EINTR || may_have_run_in_part(io, res, inlined);
   if (res == -EOPNOTSUPP && inlined) {
     io->device->inline_ok = false; /* RWF_NOWAIT is not understood there */
     return true;
   }
   /* -ECANCELED without a cancel of ours: the kernel lost the thread that it wanted to work in. */
-  if (res != -EAGAIN && res != -EINTR && res != -ECANCELED)
+  if (for_want_of_means(res) && makes_stable(io) && !(inlined && res == -EAGAIN))
     return false;
-  return ++io->attempts < SF_TIO_ATTEMPTS_MAX;
+  if (res != -EINTR && res != -ECANCELED && !for_want_of_means(res))
+    return false;
+  io->attempts++;
+  io->rests = try_later || io->attempts > SF_TIO_ATTEMPTS_AT_ONCE;
+  return io->attempts < SF_TIO_ATTEMPTS_MAX;
 }
 
 static void
@@ -212,6 +235,17 @@ leave_kernel(struct sf_tio_io *io, uint64_t now_ns) {
   return inlined;
 }
 
+static void
+hand_on(struct sf_tio_io *io, uint64_t now_ns) {
+  unsigned doubled = io->attempts < SF_TIO_REST_DOUBLED ? io->attempts : SF_TIO_REST_DOUBLED;
+
+  if (io->rests)
+    sf_tio_exec_rest(io, now_ns + (SF_TIO_MS << doubled));
+  else
+    sf_tio_exec_add(io);
+  io->rests = false;
+}
+
 void
 sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
   bool inlined = leave_kernel(io, now_ns);
@@ -223,7 +257,7 @@ sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
   }
   error = again(io, res, inlined) ? 1 : advance(io, res);
   if (error == 1) {
-    sf_tio_exec_add(io);
+    hand_on(io, now_ns);
     return;
   }
   io->error = error;

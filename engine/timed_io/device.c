@@ -150,7 +150,7 @@ sf_tio_device_remove(struct sf_tio_device *device) {
 
 int
 sf_tio_device_submitter(const struct sf_tio_device *device) {
-  return device->exec.no_submitter;
+  return atomic_load(&device->exec.no_submitter);
 }
 
 void

@@ -19,6 +19,13 @@ struct completion {
 /* user_data of a cancel: the number of its batch, a mark, the target's index.  Less than that of any
  * region. */
 enum { CANCEL_MARK = 0x80 };
+
+/* A new submitter is to be ready within the first; one that lived for the second is not killed again and
+ * again. */
+#define SUBMITTER_READY_NS (2000 * SF_TIO_MS)
+#define LONG_AGO_NS        (64000 * SF_TIO_MS)
+#define REPLACE_NS         (1000 * SF_TIO_MS)
+
 _Static_assert((int) SF_TIO_EXEC_DEPTH <= (int) CANCEL_MARK, "an index fits below the mark");
 
 static bool
@@ -46,6 +53,16 @@ sf_tio_exec_add(struct sf_tio_io *io) {
 
   io->where = SF_TIO_AT_EXEC;
   sf_list_append(&exec->list, &io->where_link);
+  wake(exec);
+}
+
+void
+sf_tio_exec_rest(struct sf_tio_io *io, uint64_t until_ns) {
+  struct sf_tio_executor *exec = &io->device->exec;
+
+  io->where = SF_TIO_AT_EXEC;
+  io->rests_until_ns = until_ns;
+  sf_list_append(&exec->resting, &io->where_link);
   wake(exec);
 }
 
@@ -187,11 +204,32 @@ sf_tio_exec_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, uns
 
 /* ---- the thread ---- */
 
-static void
+/* Returns when the next one has rested.  Under client->lock. */
+static uint64_t
+end_rests(struct sf_tio_executor *exec) {
+  uint64_t next_ns = SF_TIO_NEVER, now_ns = sf_list_empty(&exec->resting) ? 0 : sf_tio_now();
+
+  SF_LIST_EACH(entry, &exec->resting) {
+    struct sf_tio_io *io = SF_LIST_ENTRY(entry, struct sf_tio_io, where_link);
+
+    if (io->rests_until_ns <= now_ns) {
+      sf_list_remove(&io->where_link);
+      sf_list_append(&exec->list, &io->where_link);
+    } else if (io->rests_until_ns < next_ns) {
+      next_ns = io->rests_until_ns;
+    }
+  }
+  return next_ns;
+}
+
+/* Returns when it is to be called again, if nothing happens before. */
+static uint64_t
 feed(struct sf_tio_device *device) {
   struct sf_tio_executor *exec = &device->exec;
+  uint64_t next_ns;
 
   pthread_mutex_lock(&device->client->lock);
+  next_ns = end_rests(exec);
   while (exec->in_kernel < SF_TIO_EXEC_DEPTH && !sf_list_empty(&exec->list)) {
     struct sf_tio_io *io = SF_LIST_ENTRY(exec->list.next, struct sf_tio_io, where_link);
 
@@ -204,7 +242,73 @@ feed(struct sf_tio_device *device) {
   pthread_mutex_unlock(&device->client->lock);
   if (io_uring_sq_ready(&exec->ring->uring))
     submit(exec);
+  /* Regions are in the ring for which the kernel had no memory. */
+  if (io_uring_sq_ready(&exec->ring->uring) && next_ns > sf_tio_now() + SF_TIO_MS)
+    next_ns = sf_tio_now() + SF_TIO_MS;
+  return next_ns;
 }
+
+/* ---- a submitter that is killed ---- */
+
+static void
+tell_of_submitter(struct sf_tio_device *device, int error) {
+  struct sf_tio_client *client = device->client;
+  struct sf_tio_executor *exec = &device->exec;
+  bool news = error == 0 || !exec->submitter.told;
+
+  exec->submitter.told = error != 0;
+  atomic_store(&exec->no_submitter, error);
+  if (news && client->submitter_lost)
+    client->submitter_lost(client->submitter_context, device->fd, error);
+}
+
+/* A killed one is replaced at once; one that is killed again and again, and one that cannot be had, after
+ * a second, then two, up to 64. */
+static uint64_t
+replace_after(struct sf_tio_submitter *submitter) {
+  return submitter->losses == 0
+             ? 0
+             : submitter->since_ns +
+                   (REPLACE_NS << (submitter->losses < 7 ? submitter->losses - 1 : 6));
+}
+
+static void
+replace(struct sf_tio_device *device, uint64_t now_ns) {
+  struct sf_tio_submitter *submitter = &device->exec.submitter;
+  int error;
+
+  submitter->losses = now_ns - submitter->since_ns > LONG_AGO_NS ? 1 : submitter->losses + 1;
+  error = sf_tio_submitter_replace(device->client->submitters, device->fd,
+                                   device->client->thread_name, submitter);
+  if (error)
+    tell_of_submitter(device, error);
+}
+
+/* Returns when it is to be called again, if nothing happens before. */
+static uint64_t
+look_after_submitter(struct sf_tio_device *device) {
+  struct sf_tio_submitter *submitter = &device->exec.submitter;
+  uint64_t now_ns, at_ns;
+
+  if (!submitter->ring || submitter->ready)
+    return SF_TIO_NEVER;
+  now_ns = sf_tio_now();
+  if (submitter->socket >= 0) {
+    at_ns = submitter->since_ns + SUBMITTER_READY_NS;
+    if (now_ns < at_ns)
+      return at_ns;
+    sf_tio_submitter_lose(submitter);
+    tell_of_submitter(device, -ETIMEDOUT);
+  }
+  at_ns = replace_after(submitter);
+  if (now_ns < at_ns)
+    return at_ns;
+  replace(device, now_ns);
+  return submitter->socket < 0 ? replace_after(submitter)
+                               : submitter->since_ns + SUBMITTER_READY_NS;
+}
+
+/* ---- waiting ---- */
 
 /* The wake is cleared before anything is looked at: whoever says something later sets it again. */
 static bool
@@ -218,21 +322,32 @@ stopped(struct sf_tio_device *device) {
   return stop;
 }
 
-/* With `left`, regions are in the ring for which the kernel had no memory: try again soon. */
+static int
+milliseconds_until(uint64_t until_ns) {
+  uint64_t now_ns = sf_tio_now();
+
+  if (until_ns == SF_TIO_NEVER)
+    return -1;
+  return until_ns <= now_ns ? 0 : (int) ((until_ns - now_ns) / SF_TIO_MS + 1);
+}
+
 static void
-wait_for_news(struct sf_tio_executor *exec, bool left) {
+wait_for_news(struct sf_tio_device *device, uint64_t until_ns) {
+  struct sf_tio_executor *exec = &device->exec;
   struct pollfd fds[3] = {{.fd = exec->ring->uring.ring_fd, .events = POLLIN},
                           {.fd = exec->wake_fd, .events = POLLIN},
-                          {.fd = exec->submitter.socket}};
+                          {.fd = exec->submitter.socket, .events = POLLIN}};
   uint64_t count;
 
   atomic_store(&exec->waiting, true);
   if (!atomic_load(&exec->wake)) {
-    poll(fds, 3, left ? 1 : -1);
+    poll(fds, 3, milliseconds_until(until_ns));
     if (fds[1].revents)
       (void) !read(exec->wake_fd, &count, sizeof count);
     if (fds[2].revents)
-      sf_tio_submitter_lose(&exec->submitter);
+      sf_tio_submitter_hear(&exec->submitter);
+    if (fds[2].revents && exec->submitter.ready)
+      tell_of_submitter(device, 0);
   }
   atomic_store(&exec->waiting, false);
 }
@@ -242,17 +357,18 @@ executor_main(void *arg) {
   struct sf_tio_device *device = arg;
   struct sf_tio_executor *exec = &device->exec;
   unsigned workers[2] = {SF_TIO_EXEC_WORKERS, SF_TIO_EXEC_WORKERS};
-  bool left;
 
   /* The limit is the calling thread's, so it is set here. */
   io_uring_register_iowq_max_workers(&exec->ring->uring, workers);
   while (!stopped(device)) {
+    uint64_t until_ns, other_ns;
+
     pthread_mutex_lock(&exec->ring_lock);
     reap(device);
-    feed(device);
-    left = io_uring_sq_ready(&exec->ring->uring) > 0;
+    until_ns = feed(device);
     pthread_mutex_unlock(&exec->ring_lock);
-    wait_for_news(exec, left);
+    other_ns = look_after_submitter(device);
+    wait_for_news(device, until_ns < other_ns ? until_ns : other_ns);
   }
   return NULL;
 }
@@ -265,10 +381,11 @@ get_ring(struct sf_tio_executor *exec, const struct sf_tio_client *client, int f
 
   exec->submitter = (struct sf_tio_submitter){.socket = -1};
   if (client->submitters) {
-    exec->no_submitter = sf_tio_submitter_start(client->submitters, &client->pool, fd,
-                                                client->thread_name, &exec->submitter);
+    error = sf_tio_submitter_start(client->submitters, &client->pool, fd, client->thread_name,
+                                   &exec->submitter);
+    atomic_store(&exec->no_submitter, error);
     exec->ring = exec->submitter.ring;
-    if (!exec->no_submitter)
+    if (!error)
       return 0;
   }
   exec->ring = &exec->own_ring;
@@ -292,6 +409,7 @@ sf_tio_exec_start(struct sf_tio_device *device) {
   int error;
 
   sf_list_init(&exec->list);
+  sf_list_init(&exec->resting);
   exec->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (exec->wake_fd < 0)
     return -errno;
@@ -315,7 +433,7 @@ sf_tio_exec_stop(struct sf_tio_device *device) {
   struct sf_tio_executor *exec = &device->exec;
 
   pthread_mutex_lock(&device->client->lock);
-  SF_MUST(sf_list_empty(&exec->list) && exec->in_kernel == 0);
+  SF_MUST(sf_list_empty(&exec->list) && sf_list_empty(&exec->resting) && exec->in_kernel == 0);
   exec->stop = true;
   wake(exec);
   pthread_mutex_unlock(&device->client->lock);

@@ -48,10 +48,12 @@ enum {
   /* Every region there can have a completion and that of a cancel; another round of cancels may come
    * while the first is not taken. */
   SF_TIO_EXEC_COMPLETIONS = 4 * SF_TIO_EXEC_DEPTH,
-  SF_TIO_EXEC_WORKERS = 16,  /* of these, how many may block in submission; the rest stay in the
+  SF_TIO_EXEC_WORKERS = 16,    /* of these, how many may block in submission; the rest stay in the
                               * kernel's queue, where a cancel still reaches them */
-  SF_TIO_INLINE_DEPTH = 64,  /* regions on one device that submitting threads handed over */
-  SF_TIO_ATTEMPTS_MAX = 100, /* of one region, after -EAGAIN and -EINTR without progress */
+  SF_TIO_INLINE_DEPTH = 64,    /* regions on one device that submitting threads handed over */
+  SF_TIO_ATTEMPTS_MAX = 100,   /* of one region, without progress, */
+  SF_TIO_ATTEMPTS_AT_ONCE = 4, /* of these without a pause, */
+  SF_TIO_REST_DOUBLED = 6,     /* which is 2 ms first and 64 ms at most: 6 s in all */
   SF_TIO_SLOT_BITS = 12,
   SF_TIO_REGION_BITS = 4,
 };
@@ -165,10 +167,11 @@ struct sf_tio_io {
   struct sf_list device_link; /* device->live, while not terminal */
   struct sf_list event_link;  /* thread->events, while `events` is not 0 */
   uint64_t offset, length, progress;
-  uint64_t deadline_ns;   /* SF_TIO_NEVER: none, or its TIMEOUT was said */
-  uint64_t delay_seen_ns; /* own delay that the deadline already contains */
-  uint64_t at_ns[3];      /* when each of the pending events was found, in order of their bits */
-  int error;              /* of ERROR */
+  uint64_t deadline_ns;    /* SF_TIO_NEVER: none, or its TIMEOUT was said */
+  uint64_t rests_until_ns; /* AT_EXEC: not handed over before */
+  uint64_t delay_seen_ns;  /* own delay that the deadline already contains */
+  uint64_t at_ns[3];       /* when each of the pending events was found, in order of their bits */
+  int error;               /* of ERROR */
   int late_error;
   uint16_t attempts;
   uint8_t index;
@@ -178,6 +181,7 @@ struct sf_tio_io {
   uint8_t events;
   bool touched;  /* a part of it may have run */
   bool overdue;  /* counted in device->overdue */
+  bool rests;    /* before it is asked again */
   bool due;      /* its deadline has passed and it is to be cancelled for that */
   bool detached; /* counted in device->detached */
 };
@@ -321,6 +325,10 @@ void sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns);
 struct sf_tio_submitter {
   int socket;               /* -1: the process is gone */
   struct sf_tio_ring *ring; /* NULL: there never was one, the executor's thread submits */
+  bool ready;               /* it has said that it is there */
+  uint64_t since_ns;        /* when it was asked for last */
+  unsigned losses;          /* in short order */
+  bool told;                /* that there is none in a lost one's place */
 };
 
 struct sf_tio_executor {
@@ -328,14 +336,15 @@ struct sf_tio_executor {
   pthread_mutex_t ring_lock;
   struct sf_tio_ring *ring;          /* under ring_lock: own_ring, or the submitter's */
   struct sf_tio_ring own_ring;       /* under ring_lock */
-  struct sf_tio_submitter submitter; /* under ring_lock */
-  int no_submitter;                  /* why there never was one, if the client has such; or 0 */
+  struct sf_tio_submitter submitter; /* the executor's thread's */
+  atomic_int no_submitter;           /* why there is none, if the client has such; or 0 */
   uint8_t cancels;                   /* under ring_lock: numbers the batches of cancels */
   int wake_fd;
   atomic_bool wake, waiting;
-  bool stop;           /* under client->lock */
-  struct sf_list list; /* under client->lock */
-  unsigned in_kernel;  /* under client->lock */
+  bool stop;              /* under client->lock */
+  struct sf_list list;    /* under client->lock */
+  struct sf_list resting; /* under client->lock: until their time */
+  unsigned in_kernel;     /* under client->lock */
 };
 
 struct sf_tio_device {
@@ -364,6 +373,7 @@ int sf_tio_exec_start(struct sf_tio_device *device);
 void sf_tio_exec_stop(struct sf_tio_device *device);
 /* Under client->lock. */
 void sf_tio_exec_add(struct sf_tio_io *io);
+void sf_tio_exec_rest(struct sf_tio_io *io, uint64_t until_ns); /* as that, later */
 /* Takes what has completed, without waiting. */
 void sf_tio_exec_reap(struct sf_tio_device *device);
 /* As that, with ring_lock held, after asking the kernel to cancel `targets`, which are IN_EXEC. */
@@ -392,8 +402,15 @@ void sf_tio_submitter_stop(struct sf_tio_submitters *submitters,
                            struct sf_tio_submitter *submitter);
 /* Tells it to look at the ring.  False: it is gone; the caller may submit to the ring itself. */
 bool sf_tio_submitter_tell(struct sf_tio_submitter *submitter);
-/* It has been seen to be gone. */
+/* It has been seen to be gone: its end of the socket is closed, which is after its last system call.
+ * What it had in the kernel goes on, and only its completions say that it has ended. */
 void sf_tio_submitter_lose(struct sf_tio_submitter *submitter);
+/* Asks for another in the place of a lost one.  Does not wait: sf_tio_submitter_hear() says when it is
+ * ready; until then the caller submits. */
+int sf_tio_submitter_replace(struct sf_tio_submitters *submitters, int fd, const char *name,
+                             struct sf_tio_submitter *submitter);
+/* Its socket has news: it has become ready, or is gone. */
+void sf_tio_submitter_hear(struct sf_tio_submitter *submitter);
 
 /* ---- the service thread (service.c) ---- */
 
@@ -417,6 +434,8 @@ struct sf_tio_client {
   char thread_name[16];
   unsigned files_kept;
   struct sf_tio_submitters *submitters; /* or NULL */
+  sf_tio_submitter_fn *submitter_lost;  /* or NULL */
+  void *submitter_context;
   struct sf_tio_pool pool;
   struct sf_tio_pulse pulse;
   struct sf_tio_service service;

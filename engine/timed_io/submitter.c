@@ -242,61 +242,92 @@ ready(int socket, int ms) {
   return n > 0;
 }
 
+/* It answers on the socket when it is ready. */
 static int
-begin(struct sf_tio_submitters *submitters, int fd, const struct order *order,
-      struct sf_tio_submitter *submitter) {
-  struct order copy = *order;
+ask_for_one(struct sf_tio_submitters *submitters, int fd, const char *name,
+            struct sf_tio_submitter *submitter) {
+  struct ring_slot *slot = (struct ring_slot *) submitter->ring;
+  struct order order = {.slot = (unsigned) (slot - submitters->slot)};
   int error, ends[2];
-  char one;
 
+  strncpy(order.name, name, sizeof order.name - 1);
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
-  error = sf_send_file(submitters->socket, &copy, sizeof copy, ends[1]);
+  error = sf_send_file(submitters->socket, &order, sizeof order, ends[1]);
   close(ends[1]);
   if (!error)
     error = sf_send_file(ends[0], &fd, sizeof fd, fd);
-  if (!error && (!ready(ends[0], ANSWER_MS) || recv(ends[0], &one, 1, 0) != 1))
-    error = -EAGAIN;
   if (error) {
     close(ends[0]);
-    return error;
+    return error == -ECONNRESET || error == -ENOTCONN ? -EPIPE : error;
   }
   submitter->socket = ends[0];
+  submitter->ready = false;
+  submitter->since_ns = sf_tio_now();
   return 0;
+}
+
+void
+sf_tio_submitter_hear(struct sf_tio_submitter *submitter) {
+  char one;
+  ssize_t n = recv(submitter->socket, &one, 1, MSG_DONTWAIT);
+
+  if (n > 0)
+    submitter->ready = true;
+  else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+    sf_tio_submitter_lose(submitter);
 }
 
 int
 sf_tio_submitter_start(struct sf_tio_submitters *submitters, const struct sf_tio_pool *pool, int fd,
                        const char *name, struct sf_tio_submitter *submitter) {
   struct ring_slot *slot = take_slot(submitters);
-  struct order order = {0};
   int error;
 
   if (!slot)
     return -ENOSPC;
+  *submitter = (struct sf_tio_submitter){.socket = -1, .ring = &slot->ring};
   /* Memory that is not registered would be looked for in the submitter's own. */
   error = sf_tio_ring_register(&slot->ring, pool);
-  order.slot = (unsigned) (slot - submitters->slot);
-  strncpy(order.name, name, sizeof order.name - 1);
   if (!error)
-    error = begin(submitters, fd, &order, submitter);
+    error = ask_for_one(submitters, fd, name, submitter);
+  if (!error && ready(submitter->socket, ANSWER_MS))
+    sf_tio_submitter_hear(submitter);
+  if (!error && !submitter->ready)
+    error = -EAGAIN;
   if (error) {
+    sf_tio_submitter_lose(submitter);
+    submitter->ring = NULL;
     give_back(submitters, slot);
-    return error;
   }
-  submitter->ring = &slot->ring;
-  return 0;
+  return error;
+}
+
+int
+sf_tio_submitter_replace(struct sf_tio_submitters *submitters, int fd, const char *name,
+                         struct sf_tio_submitter *submitter) {
+  submitter->since_ns = sf_tio_now(); /* of the attempt, if it fails */
+  return ask_for_one(submitters, fd, name, submitter);
+}
+
+static bool
+has_ended(int socket) {
+  char none;
+
+  if (shutdown(socket, SHUT_WR) < 0)
+    return false;
+  while (ready(socket, CLOSE_MS))
+    if (recv(socket, &none, 1, 0) <= 0)
+      return true;
+  return false;
 }
 
 void
 sf_tio_submitter_stop(struct sf_tio_submitters *submitters, struct sf_tio_submitter *submitter) {
   struct ring_slot *slot = (struct ring_slot *) submitter->ring;
-  char none;
 
   /* One that does not end keeps its ring: it could still submit what the next one queues. */
-  if (submitter->socket < 0 ||
-      (shutdown(submitter->socket, SHUT_WR) == 0 && ready(submitter->socket, CLOSE_MS) &&
-       recv(submitter->socket, &none, 1, 0) <= 0))
+  if (submitter->socket < 0 || has_ended(submitter->socket))
     give_back(submitters, slot);
   sf_tio_submitter_lose(submitter);
 }
@@ -305,7 +336,7 @@ bool
 sf_tio_submitter_tell(struct sf_tio_submitter *submitter) {
   char one = 1;
 
-  if (submitter->socket < 0)
+  if (submitter->socket < 0 || !submitter->ready)
     return false;
   /* A full socket is one that has been told. */
   if (send(submitter->socket, &one, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 || errno == EAGAIN)
@@ -319,4 +350,5 @@ sf_tio_submitter_lose(struct sf_tio_submitter *submitter) {
   if (submitter->socket >= 0)
     close(submitter->socket);
   submitter->socket = -1;
+  submitter->ready = false;
 }

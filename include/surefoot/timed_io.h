@@ -7,6 +7,8 @@
  *    the library owns, and may reach the medium at any later time.
  *  - Only the region's own completion is proof that it ended.  It comes as a terminal notify, or,
  *    after CANCELED/DETACHED, as one call of the client's `late` function.
+ *  - What this machine lacks (-ENOMEM, -EAGAIN, -EMFILE ...) is waited for, for about 6 s, before it is a
+ *    region's ERROR; its deadline runs meanwhile.  What makes data stable (FLUSH, FUA) is not tried twice.
  *  - A thread that has called sf_tio_attend() and then submits must call sf_tio_drive(): before that
  *    its requests may or may not be handed to the kernel, and completions may go unseen.
  *
@@ -133,6 +135,11 @@ struct sf_tio_submitters;
 int sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters);
 void sf_tio_submitters_stop(struct sf_tio_submitters *submitters); /* NULL is accepted */
 
+/* The submitter of the device that was added with fd was killed.  error 0: another has taken its place.
+ * Else why not, told once and tried again: until it is told of with 0, what hangs on the device hangs in
+ * this process.  No region ended with it.  In a thread of the library, which may not be kept. */
+typedef void sf_tio_submitter_fn(void *context, int fd, int error);
+
 struct sf_tio_client_params {
   unsigned requests_max;  /* requests in flight; default 256 */
   unsigned buffers_small; /* buffers of small_bytes; default 256 */
@@ -146,6 +153,8 @@ struct sf_tio_client_params {
       files_kept; /* so many files can still be opened after any sf_tio_attend(); default none */
   const char *thread_name; /* prefix of the names of the library's threads; default "sf-tio" */
   struct sf_tio_submitters *submitters; /* or NULL */
+  sf_tio_submitter_fn *submitter_lost;  /* or NULL */
+  void *submitter_context;
 };
 
 /* Starts the service thread: call it after the last fork.  params may be NULL: all defaults.
@@ -181,9 +190,9 @@ int sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device
 int sf_tio_device_remove(struct sf_tio_device *device);
 
 /* 0: what hangs on it hangs in a submitter process, or the client was given none.  Else why it has
- * none of its own since it was added, and would hang in this process: -ENOMEM: the pool cannot be
- * locked in memory for it (RLIMIT_MEMLOCK, without CAP_IPC_LOCK); -ENOSPC: all are in use; or another
- * -errno. */
+ * none of its own, and would hang in this process: -ENOMEM: the pool cannot be
+ * locked in memory for it (RLIMIT_MEMLOCK, without CAP_IPC_LOCK); -ENOSPC: all are in use; -EPIPE: the
+ * process that makes them is gone; or another -errno. */
 int sf_tio_device_submitter(const struct sf_tio_device *device);
 
 void sf_tio_device_set_user(struct sf_tio_device *device, void *user);

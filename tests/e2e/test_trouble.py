@@ -2,8 +2,11 @@
 Each kind of trouble is made on one of three legs under load; what was written is read back and the
 healed legs are compared byte for byte."""
 
+import contextlib
 import os
+import signal
 import time
+from pathlib import Path
 
 from case import VolumeTest, main
 from rig import CommandFailed, FileLeg
@@ -204,6 +207,41 @@ class Gone(VolumeTest):
         with self.load(server) as load:
             load.run_for(0.5)
         self.assert_load_well(load, server)
+
+
+class Killed(VolumeTest):
+    def _processes(self, parent, name):
+        """Its children of that name."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                stat = (entry / "stat").read_text()
+                comm = stat[stat.index("(") + 1:stat.rindex(")")]
+                if int(stat[stat.rindex(")") + 2:].split()[1]) == parent and comm == name:
+                    found.append(int(entry.name))
+        return found
+
+    def test_the_process_of_a_leg(self):
+        """Proves that a leg's own process which is killed costs no request and no leg, is told with the
+        leg's name, and has another in its place."""
+        volume, server = self.served()
+        (forks,) = self._processes(server.process.pid, "sf-submitters")
+        before = self._processes(forks, "surefoot")
+        self.assertEqual(3, len(before))
+        with self.load(server) as load:
+            for process in before:
+                os.kill(process, signal.SIGKILL)
+            for leg in "abc":
+                self.rig.wait_until(
+                    lambda: f"leg {leg}: its own process was killed; a new one" in server.log(),
+                    f"the replacement for leg {leg}")
+            load.run_for(0.5)
+        after = self._processes(forks, "surefoot")
+        self.assertEqual(3, len(after))
+        self.assertFalse(set(before) & set(after))
+        self.assertEqual(0, volume.status()["requests"]["errors"])
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
 
 
 class SameFile(VolumeTest):

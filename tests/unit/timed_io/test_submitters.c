@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +14,34 @@
 
 static struct sf_tio_submitters *submitters;
 
+static struct { atomic_int n, fd, error; } lost;
+
+static void
+on_lost(void *context, int fd, int error) {
+  assert_ptr_equal(context, &lost);
+  atomic_store(&lost.fd, fd);
+  atomic_store(&lost.error, error);
+  atomic_fetch_add(&lost.n, 1);
+}
+
 static struct sf_tio_client *
-client_with_submitters(void) {
-  struct sf_tio_client_params params = {
-      .late = log_event, .thread_name = "tio-outside", .submitters = submitters};
+client_with(struct sf_tio_submitters *those) {
+  struct sf_tio_client_params params = {.late = log_event,
+                                        .thread_name = "tio-outside",
+                                        .submitters = those,
+                                        .submitter_lost = on_lost,
+                                        .submitter_context = &lost};
   struct sf_tio_client *client = NULL;
 
+  atomic_store(&lost.n, 0);
   assert_int_equal(sf_tio_client_create(&params, &client), 0);
   log_clear();
   return client;
+}
+
+static struct sf_tio_client *
+client_with_submitters(void) {
+  return client_with(submitters);
 }
 
 static int
@@ -41,8 +61,9 @@ locks(int fd) {
   return fcntl(fd, F_OFD_SETLK, &whole) == 0;
 }
 
+/* Its parent, or 0; *run_state as in ps. */
 static pid_t
-parent_of(pid_t pid) {
+look_at(pid_t pid, char *run_state) {
   pid_t parent = 0;
   char path[64];
   FILE *stat;
@@ -51,31 +72,52 @@ parent_of(pid_t pid) {
   stat = fopen(path, "re");
   if (!stat)
     return 0;
-  if (fscanf(stat, "%*d (%*[^)]) %*c %d", &parent) != 1)
+  if (fscanf(stat, "%*d (%*[^)]) %c %d", run_state, &parent) != 2)
     parent = 0;
   fclose(stat);
   return parent;
 }
 
-/* The submitter of this process's client: a grandchild of that name. */
 static pid_t
-find_submitter(void) {
-  FILE *pipe = popen("pgrep -x tio-outside", "re");
+parent_of(pid_t pid) {
+  char run_state;
+
+  return look_at(pid, &run_state);
+}
+
+static bool
+is_stopped(pid_t pid) {
+  char run_state = '?';
+
+  return look_at(pid, &run_state) > 0 && run_state == 'T';
+}
+
+/* A child or grandchild that pgrep lists: the first, or the last. */
+static pid_t
+find_process(const char *pgrep, bool child, bool last) {
+  FILE *pipe = popen(pgrep, "re");
   pid_t pid = 0, found = 0;
 
   assert_non_null(pipe);
   while (fscanf(pipe, "%d", &pid) == 1)
-    if (parent_of(parent_of(pid)) == getpid())
+    if ((last || !found) && (child ? parent_of(pid) : parent_of(parent_of(pid))) == getpid())
       found = pid;
   pclose(pipe);
   return found;
+}
+
+static pid_t
+find_submitter(void) {
+  return find_process("pgrep -x tio-outside", false, false);
 }
 
 /* ---- a process that is killed ---- */
 
 struct doomed {
   enum sf_tio_op op;
-  int fd; /* of the device that will hang */
+  struct stall_rig *rig;
+  bool replaced; /* its submitters were killed before, and have others in their places */
+  int fd;        /* of the device that will hang */
   int ready;
 };
 
@@ -92,7 +134,8 @@ on_notify(const struct sf_tio_event *event) {
 static void
 live_until_killed(struct doomed *doomed, int healthy) {
   struct sf_tio_submitters *own;
-  struct sf_tio_client_params params = {.thread_name = "tio-doomed"};
+  struct sf_tio_client_params params = {
+      .thread_name = "tio-doomed", .submitter_lost = on_lost, .submitter_context = &lost};
   struct sf_tio_control control = {
       .op = doomed->op, .notify = on_notify, .context = doomed, .timeout_ns = 200 * MS};
   struct sf_tio_client *client;
@@ -107,6 +150,15 @@ live_until_killed(struct doomed *doomed, int healthy) {
       sf_tio_device_add(client, doomed->fd, &device) < 0 ||
       sf_tio_device_add(client, healthy, &other) < 0)
     _exit(2);
+  for (int n = 1; doomed->replaced && n <= 2; n++) {
+    kill(find_process("pgrep -x tio-doomed", false, false), SIGKILL);
+    if (!EVENTUALLY(atomic_load(&lost.n) == n) || atomic_load(&lost.error) != 0)
+      _exit(4);
+  }
+  /* The rig's own call is for its parent. */
+  if (doomed->replaced && (kill(stall_rig_pid(doomed->rig), SIGSTOP) < 0 ||
+                           !EVENTUALLY(is_stopped(stall_rig_pid(doomed->rig)))))
+    _exit(5);
   region = region_at(device, 8192, 4096);
   if (doomed->op == SF_TIO_WRITE || doomed->op == SF_TIO_READ)
     control.data = data;
@@ -124,11 +176,11 @@ ended(pid_t pid, int *status, bool *has) {
 }
 
 static void
-killed_in(enum sf_tio_op op) {
+killed_in(enum sf_tio_op op, bool replaced) {
   struct stall_rig *rig = stall_rig_start(&(struct stall_rig_params){0});
   char path[] = "/var/tmp/sf-tio-XXXXXX", byte;
   int healthy = open_plain_at(path), ends[2], status;
-  struct doomed doomed = {.op = op};
+  struct doomed doomed = {.op = op, .rig = rig, .replaced = replaced};
   int again, healthy_again = open(path, O_RDWR | O_CLOEXEC);
   bool has_ended = false;
   pid_t pid;
@@ -138,7 +190,8 @@ killed_in(enum sf_tio_op op) {
   doomed.ready = ends[1];
   doomed.fd = stall_rig_open(rig);
   again = stall_rig_open(rig);
-  stall_rig_freeze(rig);
+  if (!replaced)
+    stall_rig_freeze(rig);
   pid = fork();
   if (pid == 0)
     live_until_killed(&doomed, healthy);
@@ -166,14 +219,21 @@ killed_in(enum sf_tio_op op) {
 static void
 killed_in_a_flush(void **state) {
   need_rig(false);
-  killed_in(SF_TIO_FLUSH);
+  killed_in(SF_TIO_FLUSH, false);
 }
 
 /* Proves: the same for a write. */
 static void
 killed_in_a_write(void **state) {
   need_rig(false);
-  killed_in(SF_TIO_WRITE);
+  killed_in(SF_TIO_WRITE, false);
+}
+
+/* Proves: the same where the submitters were killed before and replaced. */
+static void
+killed_in_a_flush_of_another(void **state) {
+  need_rig(false);
+  killed_in(SF_TIO_FLUSH, true);
 }
 
 /* ---- a process that may not lock memory ---- */
@@ -225,15 +285,59 @@ no_right_to_lock(void **state) {
 
 /* ---- one process that loses its submitter ---- */
 
-/* Proves: what a killed submitter had, and what comes after it, is done all the same.
- * How: a flush hangs, its submitter is killed, the device thaws, everything is answered. */
+static void
+works(struct sf_tio_client *client, struct sf_tio_device *device) {
+  char data[4096] = "w", back[4096] = "";
+
+  assert_int_equal(sync_op(client, SF_TIO_WRITE, data, device, 8192), 0);
+  assert_int_equal(sync_op(client, SF_TIO_FLUSH, NULL, device, 0), 0);
+  assert_int_equal(sync_op(client, SF_TIO_READ, back, device, 8192), 0);
+  assert_memory_equal(data, back, sizeof data);
+}
+
+/* Proves: a killed submitter is replaced, which is told with its device, and everything is done
+ * meanwhile and after; so is the one that has taken its place. */
 static void
 submitter_killed(void **state) {
+  int fd = open_plain();
+  struct sf_tio_client *client = client_with_submitters();
+  struct sf_tio_device *device = device_new(client, fd);
+
+  works(client, device);
+  for (int times = 1; times <= 2; times++) {
+    pid_t pid = find_submitter();
+
+    assert_true(pid > 0);
+    kill(pid, SIGKILL);
+    works(client, device);
+    assert_true(EVENTUALLY(atomic_load(&lost.n) == times));
+    assert_int_equal(lost.fd, fd);
+    assert_int_equal(lost.error, 0);
+    assert_int_equal(sf_tio_device_submitter(device), 0);
+    assert_true(find_submitter() > 0 && find_submitter() != pid);
+    works(client, device);
+  }
+  device_end(device);
+  client_end(client);
+  close(fd);
+}
+
+static void
+submit_flushes(struct sf_tio_client *client, struct sf_tio_device *device, unsigned n) {
+  struct sf_tio_control control = {.op = SF_TIO_FLUSH, .notify = log_event, .timeout_ns = 50 * MS};
+  struct sf_tio_region region = region_at(device, 0, 0);
+
+  for (unsigned i = 0; i < n; i++)
+    assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
+}
+
+/* Proves: what hangs in a submitter that is killed has not ended with it, nor has what was asked since;
+ * all of it is answered, once, when the device answers. */
+static void
+submitter_killed_while_it_hangs(void **state) {
   struct sf_tio_client *client;
   struct sf_tio_device *device;
   struct stall_rig *rig;
-  char data[4096] = "w", back[4096] = "";
-  pid_t pid;
   int fd;
 
   need_rig(false);
@@ -241,18 +345,56 @@ submitter_killed(void **state) {
   fd = stall_rig_open(rig);
   client = client_with_submitters();
   device = device_new(client, fd);
-  assert_int_equal(sync_op(client, SF_TIO_WRITE, data, device, 4096), 0);
-  pid = find_submitter();
-  assert_true(pid > 0);
-  kill(pid, SIGKILL);
-  assert_int_equal(sync_op(client, SF_TIO_WRITE, data, device, 8192), 0);
-  assert_int_equal(sync_op(client, SF_TIO_FLUSH, NULL, device, 0), 0);
-  assert_int_equal(sync_op(client, SF_TIO_READ, back, device, 8192), 0);
-  assert_memory_equal(data, back, sizeof data);
+  works(client, device);
+  log_clear();
+  stall_rig_freeze(rig);
+  submit_flushes(client, device, 2);
+  log_wait(SF_TIO_TIMEOUT, false, 2);
+  kill(find_submitter(), SIGKILL);
+  submit_flushes(client, device, 2);
+  log_wait(SF_TIO_TIMEOUT, false, 4);
+  assert_int_equal(sf_tio_device_running(device), 4);
+  assert_int_equal(log_count(SF_TIO_OK, false) + log_count(SF_TIO_ERROR, false), 0);
+  stall_rig_thaw(rig);
+  log_wait(SF_TIO_OK, false, 4);
+  assert_int_equal(log_terminal(), 4);
+  assert_true(EVENTUALLY(atomic_load(&lost.n) == 1));
+  assert_int_equal(lost.error, 0);
+  works(client, device);
   device_end(device);
   client_end(client);
   close(fd);
   stall_rig_stop(rig);
+}
+
+/* Proves: where there is no other in a killed one's place, that is told once, and the device works. */
+static void
+no_other_submitter(void **state) {
+  int fd = open_plain();
+  struct sf_tio_submitters *own;
+  struct sf_tio_client *client;
+  struct sf_tio_device *device;
+  pid_t pid, server;
+
+  /* The other set's server is there too, and this one's is younger. */
+  assert_int_equal(sf_tio_submitters_start(1, &own), 0);
+  client = client_with(own);
+  device = device_new(client, fd);
+  server = find_process("pgrep -x sf-submitters", true, true);
+  assert_true(EVENTUALLY(parent_of(pid = find_submitter()) == server));
+  kill(server, SIGKILL);
+  assert_int_equal(waitpid(server, NULL, 0), server);
+  kill(pid, SIGKILL);
+  assert_true(EVENTUALLY(atomic_load(&lost.n) == 1));
+  assert_int_equal(lost.fd, fd);
+  assert_int_equal(lost.error, -EPIPE);
+  assert_int_equal(sf_tio_device_submitter(device), -EPIPE);
+  works(client, device);
+  assert_int_equal(lost.n, 1);
+  device_end(device);
+  client_end(client);
+  sf_tio_submitters_stop(own);
+  close(fd);
 }
 
 /* ---- rings ---- */
@@ -312,8 +454,13 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(killed_in_a_flush), /* first: they fork, and no thread is there yet */
-      cmocka_unit_test(killed_in_a_write),       cmocka_unit_test(no_right_to_lock),
-      cmocka_unit_test(submitter_killed),        cmocka_unit_test(again_and_again),
+      cmocka_unit_test(killed_in_a_write),
+      cmocka_unit_test(killed_in_a_flush_of_another),
+      cmocka_unit_test(no_right_to_lock),
+      cmocka_unit_test(submitter_killed),
+      cmocka_unit_test(submitter_killed_while_it_hangs),
+      cmocka_unit_test(no_other_submitter),
+      cmocka_unit_test(again_and_again),
       cmocka_unit_test(more_devices_than_rings),
   };
   int failed;
