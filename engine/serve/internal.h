@@ -88,7 +88,7 @@ struct serve_order {
   pthread_mutex_t lock; /* of all of it and of clients; the volume's is taken inside */
   pthread_cond_t changed;
   struct sf_list ranges; /* held or waited for, first come first served where they overlap */
-  uint64_t writes;       /* handed to the volume so far */
+  uint64_t writes;       /* handed to the volume so far, and connections opened */
 };
 
 struct sf_serve {

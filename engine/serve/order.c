@@ -15,7 +15,8 @@
  * write was handed over.  It died after that look, whatever was sent again was received after that, and
  * so is handed over later: the volume puts it after the stale one.  It does not matter by which
  * connection it comes, a new one or one that was there already.  A client that is alone is never looked
- * at again.
+ * at again.  A connection that is opened counts like a write of it, so that what it reads first is not
+ * changed after that either.
  *
  * What a look can tell is what this host's kernel knows: the end of a local socket at once, that of a
  * TCP connection when its FIN or RST has come.
@@ -199,6 +200,8 @@ sf_serve_client_open(struct sf_serve *serve, struct sf_serve_client **client) {
     return -ENOMEM;
   made->serve = serve;
   pthread_mutex_lock(&serve->order.lock);
+  made->writes = 1;
+  serve->order.writes++;
   look(&call, true);
   pthread_mutex_unlock(&serve->order.lock);
   *client = made;

@@ -398,6 +398,32 @@ dead_between_batches_of_zeros(void **state) {
   sf_serve_client_close(new.client);
 }
 
+/* A new connection that only reads: what it read stays. */
+static void
+dead_before_another_is_opened(void **state) {
+  struct connection old, new;
+  struct asked w1 = {.connection = &old, .byte = 1, .length = BLOCK};
+  unsigned char data[BLOCK];
+
+  connect_it(&new);
+  connect_it(&old);
+  assert_int_equal(write_all(&new, 9, BLOCK, BLOCK), 0);
+  sf_serve_client_close(new.client);
+  old.hold_at = AFTER_LOOK;
+  ask(&w1);
+  wait_until_held();
+  atomic_store(&old.dead, true);
+  connect_it(&new);
+  mine = &new;
+  assert_int_equal(sf_serve_read(new.client, data, sizeof data, 0), 0);
+  assert_int_equal(data[0], 0);
+  open_gate();
+  assert_int_equal(answer(&w1), -ESHUTDOWN);
+  assert_int_equal(byte_at(0), 0);
+  sf_serve_client_close(old.client);
+  sf_serve_client_close(new.client);
+}
+
 /* Who is dead when it is opened writes nothing, and who was seen dead is not asked again. */
 static void
 dead_from_the_beginning(void **state) {
@@ -708,6 +734,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(dead_with_a_part_of_a_block, begin, end),
       cmocka_unit_test_setup_teardown(dead_in_the_read_of_a_part, begin, end),
       cmocka_unit_test_setup_teardown(dead_between_batches_of_zeros, begin, end),
+      cmocka_unit_test_setup_teardown(dead_before_another_is_opened, begin, end),
       cmocka_unit_test_setup_teardown(dead_from_the_beginning, begin, end),
       cmocka_unit_test_setup_teardown(one_alone_is_not_looked_at, begin, end),
       cmocka_unit_test_setup_teardown(who_is_slow_is_not_kept_for_ever, begin, end),
