@@ -252,6 +252,27 @@ read_part(struct sf_call *call, const struct span *span) {
   return r;
 }
 
+/* What was read may still be on its way to a leg, over a bad block: then a copy of it is changed. */
+static int
+make_own(struct sf_call *call, struct sf_request *request) {
+  struct sf_tio_client *pool = call->client->serve->client;
+  struct sf_tio_buffer *copy;
+  int r;
+
+  if (!sf_tio_buffer_is_shared(request->buffer))
+    return 0;
+  /* The block is held, so this must not wait for those who wait for it. */
+  r = sf_tio_buffer_get_spare(pool, request->length, &copy);
+  if (r == -EAGAIN)
+    r = serve_buffer_get(call, request->length, &copy);
+  if (r < 0)
+    return r;
+  memcpy(copy->data, request->buffer->data, request->length);
+  sf_tio_buffer_put(pool, request->buffer);
+  request->buffer = copy;
+  return 0;
+}
+
 /* The block is held. */
 static int
 change_block(struct sf_call *call, struct batch *batch, const struct span *span,
@@ -260,6 +281,8 @@ change_block(struct sf_call *call, struct batch *batch, const struct span *span,
   char *data;
   int r = read_block(call, batch, span->offset);
 
+  if (r == 0)
+    r = make_own(call, request);
   if (r < 0)
     return r;
   data = (char *) request->buffer->data + (span->offset - held->begin);

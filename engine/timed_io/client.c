@@ -184,6 +184,11 @@ sf_tio_buffer_get_spare(struct sf_tio_client *client, size_t len, struct sf_tio_
   return error;
 }
 
+bool
+sf_tio_buffer_is_shared(const struct sf_tio_buffer *buffer) {
+  return atomic_load(&((const struct sf_tio_slot *) buffer)->refs) > 1;
+}
+
 void
 sf_tio_buffer_put(struct sf_tio_client *client, struct sf_tio_buffer *buffer) {
   sf_tio_pool_put(&client->pool, (struct sf_tio_slot *) buffer);

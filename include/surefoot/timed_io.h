@@ -217,6 +217,8 @@ int sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns
  * which hold all others, or are in quarantine with them. */
 int sf_tio_buffer_get_spare(struct sf_tio_client *client, size_t len,
                             struct sf_tio_buffer **buffer);
+/* Does a region have it, besides the caller, who has the only reference of a user's? */
+bool sf_tio_buffer_is_shared(const struct sf_tio_buffer *buffer);
 void sf_tio_buffer_put(struct sf_tio_client *client, struct sf_tio_buffer *buffer);
 
 /* ---- requests ---- */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "support.h"
+#include "timed_io/internal.h"
 
 enum { BLOCK = 4096, BLOCKS = 5120 /* zeroing all takes two batches */ };
 
@@ -24,6 +25,8 @@ static struct {
   unsigned char disk[BLOCKS][BLOCK];
   int stuck_block; /* -1: none */
   struct sf_request *stuck;
+  struct sf_tio_buffer *repairing; /* what the last read gave, if it is still being written */
+  bool repairs;
   unsigned submitted;
 } volume = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -41,7 +44,10 @@ act(struct sf_request *request) {
 
   if (request->kind == SF_REQ_READ)
     memcpy(request->buffer->data, at, request->length);
-  else if (request->kind == SF_REQ_WRITE)
+  if (request->kind == SF_REQ_READ && volume.repairs) {
+    volume.repairing = request->buffer;
+    sf_tio_pool_ref((struct sf_tio_slot *) request->buffer);
+  } else if (request->kind == SF_REQ_WRITE)
     memcpy(at, request->buffer->data, request->length);
   else if (request->kind == SF_REQ_ZERO)
     memset(at, 0, request->length);
@@ -627,6 +633,25 @@ a_held_block_is_waited_for_as_long_as_may_be(void **state) {
   sf_serve_client_close(one.client);
 }
 
+/* What the volume has read for a part of a block, and still writes over a bad block, is left alone. */
+static void
+what_is_read_is_not_changed(void **state) {
+  struct connection one;
+  unsigned char *data;
+
+  connect_it(&one);
+  assert_int_equal(write_all(&one, 7, BLOCK, 0), 0);
+  volume.repairs = true;
+  assert_int_equal(write_all(&one, 1, 512, 0), 0);
+  volume.repairs = false;
+  data = volume.repairing->data;
+  assert_int_equal(data[0], 7);
+  assert_int_equal(byte_at(0), 1);
+  assert_int_equal(byte_at(512), 7);
+  sf_tio_buffer_put(serve->client, volume.repairing);
+  sf_serve_client_close(one.client);
+}
+
 /* ---- a thread without a ring ---- */
 
 static void
@@ -743,6 +768,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(a_stuck_write_holds_no_block, begin, end),
       cmocka_unit_test_setup_teardown(one_that_makes_its_ring_holds_no_block, begin, end),
       cmocka_unit_test_setup_teardown(a_held_block_is_waited_for_as_long_as_may_be, begin, end),
+      cmocka_unit_test_setup_teardown(what_is_read_is_not_changed, begin, end),
       cmocka_unit_test_setup_teardown(without_a_ring_it_is_done_as_well, begin, end),
       cmocka_unit_test_setup_teardown(without_a_ring_it_is_given_up_as_well, begin, end),
       cmocka_unit_test_setup_teardown(at_any_moment, begin, end),
