@@ -149,10 +149,12 @@ class Stop(VolumeTest):
                     return True
         return False
 
-    def serve_again(self, volume):
+    def serve_again(self, volume, state):
         server = volume.serve()
-        self.assertEqual("missing", volume.leg("c")["state"])
+        self.assertEqual(state, volume.leg("c")["state"])
         volume.legs[2].thaw()
+        if state == "faulty":
+            self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "c")
         self.assertEqual(b"\x11" * 4096, bytes(server.connect().pread(4096, 4096)))
         self.stop_and_compare(volume, server)
 
@@ -160,16 +162,16 @@ class Stop(VolumeTest):
         """Proves it for a leg that hangs while what it holds is given up."""
         volume, server = self.hang_emptied("discard")
         self.stop_in_time(server)
-        self.serve_again(volume)
+        self.serve_again(volume, "missing")
 
     def test_killed_while_a_disk_is_looked_at(self):
         """Proves that a killed process is gone at once though it looks at a disk that hangs, before
-        that takes the leg's place."""
+        that takes the leg's place: the leg stays as the operator left it."""
         volume, server = self.hang_emptied("replace")
         start = time.monotonic()
         server.kill()
         self.assertLess(time.monotonic() - start, 2 * SLOWNESS)
-        self.serve_again(volume)
+        self.serve_again(volume, "faulty")
 
     def test_killed_in_a_flush(self):
         """Proves that a killed process is gone at once though a flush hangs, with the locks on the
