@@ -258,7 +258,7 @@ count_answer(struct sf_volume *v, int error) {
   v->flushes++;
   v->errors += error != 0;
   if (error == 0)
-    v->failed = false;
+    volume_well(v);
   else if (error != -ESHUTDOWN)
     v->failed = true;
 }

@@ -427,6 +427,7 @@ void volume_trace(struct sf_volume *v, const char *format, ...)
 void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
                   const char *to, const char *reason);
 void volume_arm(struct sf_volume *v, uint64_t at_ns);
+void volume_well(struct sf_volume *v);   /* a request has gone well */
 void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
 void volume_park(struct sf_volume *v, struct sf_request *request);
 /* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */

@@ -230,7 +230,7 @@ count_answer(struct sf_op *op, int error) {
   }
   v->errors += error != 0;
   if (error == 0) {
-    v->failed = false;
+    volume_well(v);
     v->late_acks += (op->sent & (legset) ~op->ok) != 0 && op->kind != OP_READ;
   }
   copier_foreground(v, v->now_ns - op->started_ns);

@@ -538,6 +538,13 @@ is_quiet(const struct sf_volume *v) {
   return v->latest.in_sync == members(v);
 }
 
+/* Not while flushes fail, whatever else goes well. */
+void
+volume_well(struct sf_volume *v) {
+  if (flush_failure_legs(v) == 0)
+    v->failed = false;
+}
+
 /* "failed" lasts until the legs have shown that they answer again: a later request was answered, or
  * what the failed one left behind has been converged and nothing is stuck. */
 static void
@@ -545,8 +552,7 @@ forgive(struct sf_volume *v) {
   if (!v->failed || v->unconverged.set != 0 || !sf_list_empty(&v->active) ||
       !record_is_durable(v) || legcount(volume_serving(v)) < v->min_legs)
     return;
-  if (flush_failure_legs(v) == 0)
-    v->failed = false;
+  volume_well(v);
 }
 
 uint64_t

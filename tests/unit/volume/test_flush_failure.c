@@ -5,6 +5,8 @@
 
 static void
 a_page_of_the_maps_takes_an_unflushed_write_with_it(void **state) {
+  static struct sf_volume_status status;
+
   for (unsigned mode = 0; mode < 2; mode++) {
     flush_rig_init(1, 1, mode == 0 ? SF_TOO_FEW_ERROR : SF_TOO_FEW_SUSPEND);
     assert_int_equal(write_at(0, 1), 0);
@@ -17,6 +19,9 @@ a_page_of_the_maps_takes_an_unflushed_write_with_it(void **state) {
     assert_int_equal(flush(), -EIO);
     assert_int_equal(flush(), -EIO);
     assert_int_equal(write_at(0, 4), 0);
+    sf_volume_status(rig.volume, rig.now_ns, &status);
+    assert_int_equal(status.state,
+                     SF_VOLUME_FAILED); /* other requests that go well do not end that */
     assert_int_equal(flush(), -EIO);
     rig_free(&rig);
   }
