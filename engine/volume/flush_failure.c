@@ -168,7 +168,9 @@ doubt_copies(struct sf_volume *v) {
     if (copier_has_converged(v, e))
       flush_failure_spread(v, e);
   }
-  if (v->joining >= 0)
+  if (v->promoting >= 0) /* undone by the very next record, not forgotten */
+    record_change(v, v->latest.in_sync, v->latest.faulty, false);
+  else if (v->joining >= 0)
     join_abandon(v);
 }
 
