@@ -59,6 +59,7 @@ is_off(unsigned count) {
             {COUNT_suspensions, SWITCH_suspend_storm},
             {COUNT_reopenings, SWITCH_all_gone_dead},
             {COUNT_fua_errors, SWITCH_fua_errors},
+            {COUNT_forced_starts, SWITCH_forced},
             {COUNT_late_openings, SWITCH_late_openings},
             {COUNT_flushes_forgotten, SWITCH_flush_errors_anywhere}};
 

@@ -400,12 +400,27 @@ force_block(uint64_t block, unsigned legs) {
   recheck_all(block);
 }
 
+/* Behind the end, where the volume was longer in the old line: what a leg holds there is anybody's. */
+static void
+forget_block(uint64_t block) {
+  force_block(block, ~0u);
+  if (!may_hold(block, 0, false)) {
+    uint32_t i = node_add(block);
+
+    nodes[i].hi = step;
+    nodes[i].old_life = true;
+  }
+}
+
 void
 oracle_forced(unsigned legs) {
   oracle_step();
   unflushed_len = 0;
   for (uint64_t b = 0; b < sim.blocks_known; b++)
-    force_block(b, b < sim.blocks ? legs : ~0u); /* what lies behind is anybody's */
+    if (b < sim.blocks)
+      force_block(b, legs);
+    else
+      forget_block(b);
 }
 
 /* What was not durable may be lost, and what it overwrote be back. */

@@ -106,15 +106,15 @@ struct options {
   DRAWN(lulls, true)                                                                               \
   DRAWN(settings, true)                                                                            \
   DRAWN(all_gone, true)                                                                            \
-  DRAWN(all_gone_dead, false) /* they have to be opened anew */                                    \
-  DRAWN(flush_errors_anywhere, false)                                                              \
-  DRAWN(fua_errors, false)                                                                         \
-  DRAWN(late_openings, false)                                                                      \
-  DRAWN(forced, true)                                                                              \
+  DRAWN(all_gone_dead, true) /* they have to be opened anew */                                     \
+  DRAWN(flush_errors_anywhere, true)                                                               \
+  DRAWN(fua_errors, true)                                                                          \
+  DRAWN(late_openings, true)                                                                       \
+  DRAWN(forced, false)                                                                             \
   DRAWN(bad_sectors, true)                                                                         \
   DRAWN(newcomers, false)                                                                          \
-  DRAWN(suspend_storm, false)                                                                      \
-  DRAWN(answers_beside_a_failed_flush, false)
+  DRAWN(suspend_storm, true)                                                                       \
+  DRAWN(answers_beside_a_failed_flush, true)
 
 enum {
 #define DRAWN(name, on) SWITCH_##name,
