@@ -375,13 +375,13 @@ class BadInput(VolumeTest):
             self.ctl_fails("create", volume.conf)
 
     def test_legs_of_another_volume(self):
-        """Proves that legs are told apart: of another volume, of another place, one of them twice."""
+        """Proves that legs are told apart: of another volume, one of them twice."""
         volume = self.stopped()
         other = self.rig.volume(self.rig.file_legs("xy"), size=4 * MIB, name="other").create()
-        a, b = (leg.path.read_bytes() for leg in volume.legs)
+        a = volume.legs[0].path.read_bytes()
         x = other.legs[0].path.read_bytes()
         for what, first, second, said in (
-                ("another volume's", a, x, "other|another volume"), ("swapped", b, a, "a.*b|place"),
+                ("another volume's", a, x, "other|another volume"),
                 ("the same leg copied", a, a, "another leg of this volume")):
             with self.subTest(what):
                 volume.legs[0].path.write_bytes(first)

@@ -309,6 +309,7 @@ class Paths(Disks):
         volume, server = self.served()
         ctl = ["--control", volume.control, "leg"]
         self.rig.ctl(*ctl, "fail", volume.name, "c")
+        server.connect().flush()  # answered without the leg: nothing needs it any more
         path = volume.legs[2].path
         path.rename(path.with_suffix(".away"))
         with self.assertRaisesRegex(CommandFailed, "is not discarded yet.*no such file"):
