@@ -211,14 +211,11 @@ flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
 
   for (unsigned i = 0; i < v->legs; i++)
     v->leg[i].flush_waits_until_ns += delay_ns;
-  for (unsigned list = 0; op != NULL && list < 2; list++)
-    for (struct sf_request *r = list == 0 ? op->request : op->followers; r != NULL; r = r->next) {
-      r->since_ns = volume_later(v, r->since_ns, delay_ns);
-      if (r->asked_ns != 0)
-        r->asked_ns = volume_later(v, r->asked_ns, delay_ns);
-      if (list == 0)
-        break; /* the followers hang on the op */
-    }
+  if (op == NULL)
+    return;
+  volume_excuse_request(v, op->request, delay_ns);
+  for (struct sf_request *r = op->followers; r != NULL; r = r->next)
+    volume_excuse_request(v, r, delay_ns);
 }
 
 void
@@ -234,7 +231,15 @@ flush_stops_waiting(struct sf_volume *v, unsigned index) {
 
 /* ---- given up ---- */
 
-/* Who shares it goes on waiting for it. */
+/* The requests that share the op go on waiting: it is the next one's from here on. */
+static void
+hand_over(struct sf_op *op) {
+  op->request = op->followers;
+  op->followers = op->followers->next;
+  op->asked_ns = volume_asked(op->request);
+  op->started_ns = op->request->since_ns;
+}
+
 void
 flush_give_up(struct sf_op *op) {
   struct sf_request *request = op->request;
@@ -243,10 +248,7 @@ flush_give_up(struct sf_op *op) {
     op_fail(op, -ESHUTDOWN);
     return;
   }
-  op->request = op->followers;
-  op->followers = op->followers->next;
-  op->asked_ns = volume_asked(op->request);
-  op->started_ns = op->request->since_ns;
+  hand_over(op);
   request->error = -ESHUTDOWN;
   request->done(request);
 }
@@ -395,10 +397,7 @@ flush_expire(struct sf_volume *v) {
     op_fail(op, -EIO);
     return;
   }
-  op->request = op->followers;
-  op->followers = op->followers->next;
-  op->asked_ns = volume_asked(op->request);
-  op->started_ns = op->request->since_ns;
+  hand_over(op);
   count_answer(v, -EIO);
   request->error = -EIO;
   request->done(request);

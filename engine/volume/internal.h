@@ -438,6 +438,9 @@ uint64_t volume_asked(const struct sf_request *request);
 uint64_t volume_oldest_held(const struct sf_volume *v);
 /* delay_ns after at_ns, and not after now. */
 uint64_t volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns);
+/* It has waited so much less, as we could not run. */
+void volume_excuse_request(const struct sf_volume *v, struct sf_request *request,
+                           uint64_t delay_ns);
 void volume_begin(struct sf_volume *v, struct sf_request *request);
 legset volume_serving(const struct sf_volume *v);   /* in sync, durably and by decision */
 legset volume_receivers(const struct sf_volume *v); /* legs that still get new writes */

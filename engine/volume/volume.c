@@ -560,6 +560,13 @@ volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns) {
   return at_ns + delay_ns < v->now_ns ? at_ns + delay_ns : v->now_ns;
 }
 
+void
+volume_excuse_request(const struct sf_volume *v, struct sf_request *request, uint64_t delay_ns) {
+  request->since_ns = volume_later(v, request->since_ns, delay_ns);
+  if (request->asked_ns != 0)
+    request->asked_ns = volume_later(v, request->asked_ns, delay_ns);
+}
+
 /* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be there
  * already; they are heard before anything fails for want of them. */
 static void
@@ -571,11 +578,8 @@ excuse_own_delay(struct sf_volume *v) {
     return;
   volume_trace(v, "our own delay: %" PRIu64 " ms", delay / SF_MS);
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
-    for (struct sf_request *r = list[i]; r != NULL; r = r->next) {
-      r->since_ns = volume_later(v, r->since_ns, delay);
-      if (r->asked_ns != 0)
-        r->asked_ns = volume_later(v, r->asked_ns, delay);
-    }
+    for (struct sf_request *r = list[i]; r != NULL; r = r->next)
+      volume_excuse_request(v, r, delay);
   op_excuse_delay(v, delay);
   v->stop_by_ns += delay;
 }
