@@ -16,6 +16,8 @@
  *      members.c  legs are removed and added
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
+ *      regions.c  what is in flight        buffers.c what the pool lends
+ *      submitted.c may the volume submit this?
  *      force.c    forced starts, and the lines of history that they begin
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
@@ -39,12 +41,14 @@
 enum {
   BLOCK = 512,
   LEGS_MAX = 5,
-  CLIENTS_MAX = 16,
+  CLIENTS_MAX = 512,
+  CLIENTS_OF_SWARM = 16,  /* but for busy runs */
   META_BYTES = 96 * 1024, /* of the metadata area: superblocks, probe page, maps */
   EXTENTS_MOST = (META_BYTES - 64 * 1024) / SF_PAGE_BYTES * SF_MAP_EXTENTS,
   META_BLOCKS = META_BYTES / BLOCK,
   MACHINES_MAX = 8,
   REQUEST_BLOCKS_MAX = 512,
+  REQUEST_BYTES_MAX = 1024 * 1024, /* of busy runs */
 };
 
 /* ---- what a seed draws (swarm.c) ---- */
@@ -244,6 +248,8 @@ void medium_blank(struct sim_leg *leg,
                   struct sf_superblock *sb); /* as sf_leg_discard() leaves it */
 bool medium_is_clean(const struct sim_leg *leg);
 
+#include "sim/tio.h"
+
 /* ---- blocks (oracle.c) ---- */
 
 /* The stamp of block i of a buffer. */
@@ -267,54 +273,6 @@ uint64_t oracle_step(void);
 void oracle_explain(uint64_t block, char *text, size_t size);
 bool oracle_was_written(uint64_t extent);
 int64_t oracle_bad_block(const struct sim_leg *leg, bool stable);
-
-/* ---- regions in flight (tio.c) ---- */
-
-struct region {
-  bool used;
-  uint32_t generation;
-  int next, previous; /* in its leg's list */
-  unsigned leg;
-  uint32_t device, life;
-  enum sf_tio_op op;
-  unsigned flags;
-  uint64_t offset, length;
-  struct sf_tio_buffer *buffer;
-  sf_tio_event_fn *notify;
-  void *context;
-  uint64_t handle;
-  unsigned index;
-  uint64_t submitted_ns;
-  bool early;       /* READ: sampled when submitted */
-  bool parked;      /* hangs until cured */
-  bool lost;        /* hangs by itself */
-  uint64_t keep_ns; /* it takes so much longer */
-  bool doomed;      /* fails */
-  bool delayed;     /* by a stall */
-  bool finished, canceled, canceled_told, real;
-  bool old; /* here since before the leg left the set: the fence stands (R5) */
-  int error;
-  uint32_t flush_seq;
-};
-
-extern const struct sf_volume_host tio_host;
-void tio_init(void);
-void tio_free(void);
-void tio_event(const struct event *event);
-void tio_leg_left(unsigned leg); /* marks what it holds as old */
-void tio_leg_gone(unsigned leg); /* all that it holds fails */
-void tio_unpark(unsigned leg);   /* what hung goes on */
-void tio_process_ended(bool power);
-bool tio_superblock_in_flight(unsigned leg, const struct region **region);
-struct sf_tio_device *tio_open(unsigned leg);
-struct sf_tio_device *tio_open_beside(unsigned leg); /* the old one stays in use */
-void tio_take_over(unsigned leg);                    /* and now it does not */
-bool tio_has_ghosts(unsigned leg);
-unsigned tio_have_it_too(unsigned leg, uint64_t offset); /* in-sync legs that hold that write */
-bool tio_has_lost(unsigned leg);
-void tio_doom_flush(unsigned leg);
-struct sf_tio_buffer *buffer_new(size_t length);
-void buffer_unref(struct sf_tio_buffer *buffer);
 
 /* ---- clients, faults, process, trust ---- */
 

@@ -119,7 +119,7 @@ static void
 draw_volume(struct options *o) {
   DRAW(legs, draw_legs());
   DRAW(min_legs, one_in(4) ? some(1, o->legs) : o->legs <= 2 ? 1 : o->legs / 2 + 1);
-  DRAW(clients, one_in(5) ? 1 : some(2, CLIENTS_MAX));
+  DRAW(clients, one_in(5) ? 1 : some(2, CLIENTS_OF_SWARM));
   DRAW(megabytes, some(1, one_in(4) ? 16 : 5));
   DRAW(extent_bytes, one_in(3) ? UINT64_C(4096) << some(0, 7) : SF_EXTENT_BYTES_DEFAULT);
   if (o->extent_bytes < 16 * 1024 && o->megabytes > 8)

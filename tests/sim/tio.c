@@ -1,185 +1,18 @@
 /* The host's table of functions, with the semantics of timed_io.h: notify never from inside, TIMEOUT
  * then one terminal event, real and detached cancels, one late event for a detached region.
  *
- * It also watches what the volume submits: the fence (R5) and that nothing overlaps a write in
- * flight on one leg (R6). */
+ * What the volume may submit at all is asked in submitted.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim/sim.h"
 
-struct buffer {
-  struct sf_tio_buffer pub; /* first */
-  unsigned refs;
-  bool whole; /* metadata: it uses whole blocks, and data only one place in each */
-  struct buffer *next;
-};
-
-enum { SMALL = 16 * 1024, LARGE = 256 * 1024 };
-
-static struct region *regions;
-static uint32_t regions_cap;
-static int regions_free = -1;
 static uint64_t last_handle;
-static struct buffer *free_small, *free_large;
 static struct sim_device *devices[4096];
 static unsigned devices_len;
 
-static const char *const op_name[] = {"read", "write", "flush", "zero"};
-
-/* ---- buffers ---- */
-
-struct sf_tio_buffer *
-buffer_new(size_t length) {
-  struct buffer **list = length <= SMALL ? &free_small : &free_large;
-  struct buffer *b = *list;
-
-  if (length > LARGE)
-    sim_fail("a buffer of %lu bytes", (unsigned long) length);
-  if (b != NULL) {
-    *list = b->next;
-  } else {
-    b = calloc(1, sizeof *b);
-    if (b == NULL)
-      abort();
-    b->pub.size = length <= SMALL ? SMALL : LARGE;
-    b->pub.data = calloc(1, b->pub.size);
-    if (b->pub.data == NULL)
-      abort();
-  }
-  b->refs = 1;
-  b->next = NULL;
-  return &b->pub;
-}
-
-static void
-buffer_ref(struct sf_tio_buffer *pub) {
-  struct buffer *b = (struct buffer *) pub;
-
-  if (b->refs == 0)
-    sim_fail("a buffer is used that was put");
-  b->refs++;
-}
-
-void
-buffer_unref(struct sf_tio_buffer *pub) {
-  struct buffer *b = (struct buffer *) pub;
-
-  if (b->refs == 0)
-    sim_fail("a buffer is put twice");
-  if (--b->refs > 0)
-    return;
-  if (b->whole)
-    memset(b->pub.data, 0, b->pub.size);
-  b->whole = false;
-  if (b->pub.size == SMALL) {
-    b->next = free_small;
-    free_small = b;
-  } else {
-    b->next = free_large;
-    free_large = b;
-  }
-}
-
-static void
-buffers_free(struct buffer **list) {
-  while (*list != NULL) {
-    struct buffer *b = *list;
-
-    *list = b->next;
-    free(b->pub.data);
-    free(b);
-  }
-}
-
-static struct sf_tio_buffer *
-host_buffer_get(void *ctx, size_t len) {
-  if (sim.options.buffers != 0 && sim.buffers_used >= sim.options.buffers) {
-    COUNT(no_buffers);
-    return NULL;
-  }
-  sim.buffers_used++;
-  return buffer_new(len);
-}
-
-/* The volume puts what it got; what the pool lends it is counted by its own puts. */
-static void
-host_buffer_put(void *ctx, struct sf_tio_buffer *buffer) {
-  if (sim.buffers_used > 0)
-    sim.buffers_used--;
-  buffer_unref(buffer);
-}
-
-/* ---- regions ---- */
-
-static struct region *
-region_new(unsigned leg) {
-  struct region *r;
-  int i = regions_free;
-
-  if (i < 0) {
-    uint32_t cap = regions_cap ? 2 * regions_cap : 1024;
-
-    regions = realloc(regions, cap * sizeof *regions);
-    if (regions == NULL)
-      abort();
-    for (uint32_t k = regions_cap; k < cap; k++)
-      regions[k] = (struct region){.next = k + 1 < cap ? (int) k + 1 : -1};
-    i = (int) regions_cap;
-    regions_cap = cap;
-  }
-  r = &regions[i];
-  regions_free = r->next;
-  *r = (struct region){.used = true,
-                       .generation = r->generation + 1,
-                       .leg = leg,
-                       .previous = -1,
-                       .next = sim.leg[leg].regions};
-  if (r->next >= 0)
-    regions[r->next].previous = i;
-  sim.leg[leg].regions = i;
-  return r;
-}
-
-static uint32_t
-region_index(const struct region *r) {
-  return (uint32_t) (r - regions);
-}
-
-/* It does not run any more. */
-static void
-region_unlink(struct region *r) {
-  if (r->previous >= 0)
-    regions[r->previous].next = r->next;
-  else if (sim.leg[r->leg].regions == (int) region_index(r))
-    sim.leg[r->leg].regions = r->next;
-  if (r->next >= 0)
-    regions[r->next].previous = r->previous;
-  r->next = r->previous = -1;
-}
-
-static void
-region_release(struct region *r) {
-  if (!r->real)
-    region_unlink(r);
-  if (r->buffer != NULL)
-    buffer_unref(r->buffer);
-  r->used = false;
-  r->generation++;
-  r->next = regions_free;
-  regions_free = (int) region_index(r);
-}
-
-#define EACH_REGION(r, leg_index)                                                                  \
-  for (int r##_i = sim.leg[leg_index].regions, r##_next;                                           \
-       r##_i >= 0 && (r##_next = regions[r##_i].next, true); r##_i = r##_next)                     \
-    for (struct region *r = &regions[r##_i]; r != NULL; r = NULL)
-
-static bool
-writes(enum sf_tio_op op) {
-  return op == SF_TIO_WRITE || op == SF_TIO_ZERO;
-}
+const char *const op_name[] = {"read", "write", "flush", "zero"};
 
 void
 tio_init(void) {
@@ -190,14 +23,8 @@ tio_init(void) {
 
 void
 tio_free(void) {
-  for (unsigned leg = 0; leg < sim.options.legs; leg++)
-    EACH_REGION(r, leg)
-      region_release(r);
-  for (uint32_t i = 0; i < regions_cap; i++)
-    if (regions[i].used) /* cancelled for real, and not told */
-      region_release(&regions[i]);
-  buffers_free(&free_small); /* the next seed's stamps stand elsewhere */
-  buffers_free(&free_large);
+  regions_free_all();
+  buffers_free(); /* the next seed's stamps stand elsewhere */
 }
 
 struct sf_tio_device *
@@ -229,96 +56,6 @@ tio_open(unsigned leg) {
 
   tio_take_over(leg);
   return device;
-}
-
-/* ---- what may be submitted ---- */
-
-/* The write puts there what is there: a block read elsewhere is repaired.  Asked of what it has in
- * common with `want`. */
-static bool
-changes_nothing(const struct sim_leg *leg, const struct sf_tio_buffer *buffer, uint64_t offset,
-                uint64_t length, const struct sf_tio_region *want) {
-  for (uint64_t at = offset; at < offset + length; at += BLOCK) {
-    uint64_t block = (at - sim.data_offset) / BLOCK;
-
-    if (at >= want->offset && at < want->offset + want->length &&
-        stamp_get(buffer->data, (unsigned) ((at - offset) / BLOCK), block) != leg->now[block])
-      return false;
-  }
-  return true;
-}
-
-static bool
-is_repair(const struct region *r, const struct sf_tio_region *want) {
-  return r->op == SF_TIO_WRITE && r->offset >= sim.data_offset &&
-         changes_nothing(&sim.leg[r->leg], r->buffer, r->offset, r->length, want);
-}
-
-static void
-check_submission(unsigned leg, const struct sf_tio_control *control,
-                 const struct sf_tio_region *want) {
-  EACH_REGION(r, leg) {
-    bool overlap = control->op != SF_TIO_FLUSH && r->op != SF_TIO_FLUSH &&
-                   want->offset < r->offset + r->length && r->offset < want->offset + want->length;
-
-    if (r->life != sim.life)
-      sim_fail("leg %u: used while a dead process holds it", leg);
-    if (r->old)
-      sim_fail("leg %u: R5, a %s is submitted while it holds a %s from before it left the set", leg,
-               op_name[control->op], op_name[r->op]);
-    if (overlap && writes(r->op) && control->op != SF_TIO_READ)
-      sim_fail("leg %u: R5, a %s of %lu+%lu overlaps a %s of %lu+%lu in flight", leg,
-               op_name[control->op], (unsigned long) want->offset, (unsigned long) want->length,
-               op_name[r->op], (unsigned long) r->offset, (unsigned long) r->length);
-    if (overlap && writes(r->op) && control->op == SF_TIO_READ && !is_repair(r, want))
-      sim_fail("leg %u: R6, a read of %lu+%lu overlaps a %s in flight", leg,
-               (unsigned long) want->offset, (unsigned long) want->length, op_name[r->op]);
-  }
-}
-
-/* R8, reading 7: before data, its intent is durable on every leg that an answer needs.  Where nothing
- * changes there is nothing to intend (a repair), and where the volume has just grown nobody has been
- * promised anything. */
-static void
-check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
-  uint64_t first, last, end = sim.data_offset + sim.blocks_promised * BLOCK;
-  struct sf_tio_region part = *want;
-
-  if (!writes(control->op) || want->offset < sim.data_offset || want->offset >= end ||
-      !inside_is_member(sim.volume, leg))
-    return;
-  if (part.length > end - part.offset)
-    part.length = end - part.offset;
-  first = (part.offset - sim.data_offset) / BLOCK / sim.extent_blocks;
-  last = (part.offset + part.length - 1 - sim.data_offset) / BLOCK / sim.extent_blocks;
-  for (unsigned i = 0; i < sim.options.legs; i++)
-    for (uint64_t e = first; e <= last && (inside_needs(sim.volume) >> i & 1); e++)
-      if (!medium_has_intent(&sim.leg[i], e) &&
-          (control->op != SF_TIO_WRITE ||
-           !changes_nothing(&sim.leg[leg], control->buffer, part.offset, part.length, &part)))
-        sim_fail("R8: a %s into extent %lu is submitted to leg %u, and leg %u has no intent",
-                 op_name[control->op], (unsigned long) e, leg, i);
-}
-
-/* R12: a claim carries a copy of the record that the start goes on from, and what follows is newer.
- * Without the copy a start that breaks off leaves a doubt behind, and the next one has to wait for
- * legs that it need not have. */
-static void
-check_record(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
-  struct sf_superblock sb;
-
-  if (control->op != SF_TIO_WRITE || want->offset >= SF_PROBE_OFFSET)
-    return;
-  if (sf_superblock_decode(control->buffer->data, &sb) != 0)
-    sim_fail("leg %u: a superblock is written that cannot be read", leg);
-  if (sf_record_compare(&sb.record, &sim.base.record) < 0)
-    sim_fail("R12: leg %u: claim %lu is written with record (%lu, %lu), and the start goes on from "
-             "(%lu, %lu)",
-             leg, (unsigned long) sb.claim, (unsigned long) sb.record.term,
-             (unsigned long) sb.record.change, (unsigned long) sim.base.record.term,
-             (unsigned long) sim.base.record.change);
-  if ((sb.record.in_sync >> leg & 1) && sim.leg_state[leg] == SF_STATE_CATCHING_UP)
-    fault_promotion(leg);
 }
 
 /* ---- submission ---- */
@@ -365,7 +102,7 @@ region_start(struct region *r) {
     }
     finish += leg->lose_for_ns;
   }
-  if (writes(r->op) && random_chance(sim.options.torn_permille))
+  if (op_writes(r->op) && random_chance(sim.options.torn_permille))
     event_add(sim.now_ns + random_below(finish - sim.now_ns), EV_LANDING, i, r->generation);
   event_add(finish, EV_FINISH, i, r->generation);
 }
@@ -376,7 +113,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
   if (n == 0 || n > SF_TIO_REGIONS_MAX || control->notify == NULL || (control->flags & SF_TIO_SYNC))
     sim_fail("a submission that timed_io.h does not allow");
   if (control->buffer != NULL && want[0].offset < sim.data_offset)
-    ((struct buffer *) control->buffer)->whole = true;
+    buffer_is_whole(control->buffer);
   if (sim.options.eagain_permyriad != 0 && !sim_is_calm() &&
       random_below(10000) < sim.options.eagain_permyriad) {
     COUNT(no_slots);
@@ -389,9 +126,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
     uint64_t timeout = want[i].timeout_ns != 0 ? want[i].timeout_ns : control->timeout_ns;
     struct region *r;
 
-    check_submission(device->leg, control, &want[i]);
-    check_intent(device->leg, control, &want[i]);
-    check_record(device->leg, control, &want[i]);
+    check_submitted(device->leg, control, &want[i]);
     if ((control->op == SF_TIO_WRITE && want[i].offset < sim.data_offset &&
          want[i].offset != SF_PROBE_OFFSET) ||
         (control->op == SF_TIO_FLUSH && random_chance(250)))
@@ -429,7 +164,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
         r->early = true;
         medium_read(leg, r->offset, r->length, r->buffer->data);
       }
-      if (n > 1 && writes(r->op) && sim.leg_state[r->leg] == SF_STATE_CATCHING_UP)
+      if (n > 1 && op_writes(r->op) && sim.leg_state[r->leg] == SF_STATE_CATCHING_UP)
         fault_behind(r);
       region_start(r);
     }
@@ -565,14 +300,14 @@ on_finish(uint32_t index) {
   if ((fails || r->lost || r->submitted_ns < leg->fault_ended_ns) && leg->cured_ns < sim.now_ns)
     leg->cured_ns = sim.now_ns;
   if (!fails) {
-    if (writes(r->op) && r->life != sim.life)
+    if (op_writes(r->op) && r->life != sim.life)
       COUNT(ghost_landings);
-    else if (writes(r->op) && r->old)
+    else if (op_writes(r->op) && r->old)
       COUNT(late_landings);
     effect(r, 1000);
   } else {
     r->error = error;
-    if (writes(r->op) && random_chance(500))
+    if (op_writes(r->op) && random_chance(500))
       effect(r, 500);
     if (r->op == SF_TIO_FLUSH) {
       medium_lose_flush(leg, r->flush_seq);
@@ -720,7 +455,7 @@ tio_unpark(unsigned leg) {
 /* Any part of a write that was in flight may have landed. */
 static void
 land_in_part(struct region *r) {
-  if (writes(r->op) && !r->finished && !r->real && random_chance(600))
+  if (op_writes(r->op) && !r->finished && !r->real && random_chance(600))
     effect(r, random_chance(400) ? 1000 : (unsigned) random_below(1000));
 }
 
@@ -759,7 +494,7 @@ tio_have_it_too(unsigned leg, uint64_t offset) {
   unsigned have = 0;
 
   EACH_REGION(r, leg) {
-    if (!writes(r->op) || r->finished || r->offset != sim.data_offset + offset)
+    if (!op_writes(r->op) || r->finished || r->offset != sim.data_offset + offset)
       continue;
     for (unsigned i = 0; i < sim.options.legs; i++) {
       bool same = i != leg && sim.leg_state[i] == SF_STATE_IN_SYNC;
@@ -817,6 +552,6 @@ const struct sf_volume_host tio_host = {
     .cancel_by_device = host_cancel_by_device,
     .cancel_by_handle = host_cancel_by_handle,
     .device_running = host_device_running,
-    .buffer_get = host_buffer_get,
-    .buffer_put = host_buffer_put,
+    .buffer_get = buffer_get,
+    .buffer_put = buffer_put,
 };
