@@ -154,15 +154,26 @@ check_deadline(const struct client *c) {
 /* ---- submission and answer ---- */
 
 static void
+draw_request(struct sf_request *r, uint64_t *first, unsigned *n) {
+  if (sim.options.is_busy) {
+    r->kind = busy_draw_request(first, n, &r->fua);
+    return;
+  }
+  r->kind = draw_kind();
+  if (r->kind != SF_REQ_FLUSH)
+    draw_range(first, n);
+}
+
+static void
 submit(unsigned index) {
   struct client *c = &sim.client[index];
   struct sf_request *r = &c->request;
   uint64_t first = 0;
   unsigned n = 0;
 
-  *r = (struct sf_request){.kind = draw_kind(), .done = client_answered, .host = c};
+  *r = (struct sf_request){.done = client_answered, .host = c};
+  draw_request(r, &first, &n);
   if (r->kind != SF_REQ_FLUSH) {
-    draw_range(&first, &n);
     r->offset = first * BLOCK;
     r->length = (uint64_t) n * BLOCK;
   }
@@ -170,7 +181,7 @@ submit(unsigned index) {
     r->buffer = buffer_new(r->length);
   if (r->kind == SF_REQ_WRITE || r->kind == SF_REQ_ZERO) {
     c->id = ++sim.next_id;
-    r->fua = random_chance(sim.options.fua_permille);
+    r->fua = r->fua || random_chance(sim.options.fua_permille);
     r->may_unmap = r->kind == SF_REQ_ZERO && random_chance(sim.options.trim_permille);
     if (r->may_unmap)
       COUNT(trims);
@@ -184,6 +195,8 @@ submit(unsigned index) {
   c->busy = true;
   c->timely = sim.latencies_are_short && inside_is_settled(sim.volume) && !overlaps_another(index);
   sim.ops_begun++;
+  if (sim.options.is_busy)
+    check_begun();
   TRACE("client %u: %s%s w%u %lu+%u (extent %lu) @%lu", index, kind_name[r->kind],
         r->fua ? "+fua" : "", r->kind == SF_REQ_WRITE || r->kind == SF_REQ_ZERO ? c->id : 0,
         (unsigned long) first, n, (unsigned long) (first / sim.extent_blocks),
@@ -260,7 +273,10 @@ client_answered(struct sf_request *r) {
   if (!c->busy)
     sim_fail("a request is answered twice");
   TRACE("client %ld: %s answered, %d", (long) (c - sim.client), kind_name[r->kind], r->error);
-  check_error(c);
+  if (sim.options.is_busy)
+    check_answered(c);
+  else
+    check_error(c);
   if (good)
     check_deadline(c);
   else

@@ -50,7 +50,7 @@ const char *const sim_count_name[SIM_COUNT_KINDS] = {
 #undef NAME
 };
 
-/* What a draw that is off would count. */
+/* What a draw that is off would count, or another kind of run. */
 static bool
 is_off(unsigned count) {
   static const struct {
@@ -63,6 +63,8 @@ is_off(unsigned count) {
             {COUNT_late_openings, SWITCH_late_openings},
             {COUNT_flushes_forgotten, SWITCH_flush_errors_anywhere}};
 
+  if (count >= COUNT_busy_pauses && !busy_is_on())
+    return true;
   for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++)
     if (of[i].count == count && !swarm_is_on(of[i].draw))
       return true;

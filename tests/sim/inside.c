@@ -84,6 +84,16 @@ inside_has_newer_claim(const struct sf_volume *v, unsigned leg) {
   return found.error == 0 && found.sb.claim > v->claim;
 }
 
+uint64_t
+inside_stale_extents(const struct sf_volume *v, unsigned leg) {
+  return v->leg[leg].stale.set;
+}
+
+uint64_t
+inside_unconverged_extents(const struct sf_volume *v) {
+  return v->unconverged.set;
+}
+
 /* Only a new process gets rid of this: a leg where a start without us broke off. */
 bool
 inside_is_stuck(struct sf_volume *v) {

@@ -151,9 +151,9 @@ report(const struct arguments *args, const struct worker *failed) {
   if (!fails(seed, shortest, args->file != NULL ? args->file : file))
     printf("run again, it does not fail: not deterministic\n");
   print_tail(args->file != NULL ? args->file : file);
-  printf("seed %lu: sf-sim --seed %lu --ops %lu: %s\nfull trace: %s\n", (unsigned long) seed,
-         (unsigned long) seed, (unsigned long) shortest, again->message,
-         args->file != NULL ? args->file : file);
+  printf("seed %lu: sf-sim%s --seed %lu --ops %lu: %s\nfull trace: %s\n", (unsigned long) seed,
+         busy_is_on() ? " --busy" : "", (unsigned long) seed, (unsigned long) shortest,
+         again->message, args->file != NULL ? args->file : file);
 }
 
 /* ---- many seeds ---- */
@@ -172,8 +172,10 @@ work(const struct arguments *args, double until) {
     if (turn >= args->runs)
       break;
     seed = args->list != NULL ? args->list[turn] : args->seed + turn;
-    if (args->verbose)
+    if (args->verbose) {
       print_seed(seed);
+      fflush(stdout); /* a failure does not end this process in the usual way */
+    }
     worker->seed = seed;
     worker->message[0] = '\0';
     limit_run();
@@ -306,29 +308,23 @@ usage(void) {
           "  --draw NAME   switches a draw on (SIM_DRAWS of sim.h; all)\n"
           "  --no-draw NAME  off\n"
           "  --always NAME in every run, where a seed draws it as a whole (storms)\n"
+          "  --busy        only busy runs: legs with a queue, and as much work as they can do\n"
           "  --coverage    fails if a move of a state machine, or a kind of event, never came\n");
   return 2;
 }
 
 int
 main(int argc, char **argv) {
-  static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                          {"runs", required_argument, NULL, 'r'},
-                                          {"minutes", required_argument, NULL, 'm'},
-                                          {"ops", required_argument, NULL, 'o'},
-                                          {"jobs", required_argument, NULL, 'j'},
-                                          {"limit", required_argument, NULL, 'l'},
-                                          {"list", required_argument, NULL, 'i'},
-                                          {"trace", no_argument, NULL, 't'},
-                                          {"file", required_argument, NULL, 'f'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {"keep-going", no_argument, NULL, 'k'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"coverage", no_argument, NULL, 'c'},
-                                          {"draw", required_argument, NULL, 'd'},
-                                          {"no-draw", required_argument, NULL, 'n'},
-                                          {"always", required_argument, NULL, 'a'},
-                                          {NULL, 0, NULL, 0}};
+  static const struct option options[] = {
+      {"seed", required_argument, NULL, 's'},    {"runs", required_argument, NULL, 'r'},
+      {"minutes", required_argument, NULL, 'm'}, {"ops", required_argument, NULL, 'o'},
+      {"jobs", required_argument, NULL, 'j'},    {"limit", required_argument, NULL, 'l'},
+      {"list", required_argument, NULL, 'i'},    {"trace", no_argument, NULL, 't'},
+      {"file", required_argument, NULL, 'f'},    {"verbose", no_argument, NULL, 'v'},
+      {"keep-going", no_argument, NULL, 'k'},    {"quiet", no_argument, NULL, 'q'},
+      {"coverage", no_argument, NULL, 'c'},      {"busy", no_argument, NULL, 'b'},
+      {"draw", required_argument, NULL, 'd'},    {"no-draw", required_argument, NULL, 'n'},
+      {"always", required_argument, NULL, 'a'},  {NULL, 0, NULL, 0}};
   struct arguments args = {.seed = 1, .ops = UINT64_MAX, .jobs = 1};
   int c;
 
@@ -375,6 +371,9 @@ main(int argc, char **argv) {
       break;
     case 'c':
       args.coverage = true;
+      break;
+    case 'b':
+      busy_switch(true);
       break;
     case 'd':
     case 'n':

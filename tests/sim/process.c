@@ -183,6 +183,8 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   }
   if (state_of(event->from) == SF_STATE_IN_SYNC)
     check_leaving((unsigned) event->leg, event->reason);
+  if (sim.options.is_busy)
+    check_leg_moved((unsigned) event->leg, state_of(event->from), to, event->reason);
   if (to == SF_STATE_CATCHING_UP) {
     fault_nemesis((unsigned) event->leg);
     fault_newcomer_returns();
@@ -295,6 +297,9 @@ process_start(void) {
   struct sf_assembly assembly;
 
   settings_before_start();
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.options.is_busy && tio_has_ghosts(i))
+      return false; /* without that leg, which would be stale then for a good reason */
   config = sim.config;
   for (unsigned i = 0; i < sim.options.legs; i++) {
     bool absent =

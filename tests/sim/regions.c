@@ -55,6 +55,7 @@ region_unlink(struct region *r) {
 
 void
 region_release(struct region *r) {
+  service_forget(r);
   if (!r->real)
     region_unlink(r);
   if (r->buffer != NULL)

@@ -80,8 +80,28 @@ make_config(void) {
     sim_fail("config: %s", error);
 }
 
+/* It lacks all, as the others know: it is to be copied whole. */
+static int
+stale_leg(void) {
+  return sim.options.is_busy ? sim.options.busy.stale_leg : -1;
+}
+
+static void
+format_maps(const struct sf_superblock *sb, struct sim_leg *leg) {
+  for (uint32_t p = 0; p < sf_map_pages(sb->data_bytes, sb->extent_bytes); p++) {
+    struct sf_map_page page = {.volume = sb->volume, .page = p};
+
+    if (stale_leg() >= 0)
+      for (uint64_t e = 0; e < SF_MAP_EXTENTS; e++)
+        if (((uint64_t) p * SF_MAP_EXTENTS + e) * sb->extent_bytes < sb->data_bytes)
+          page.stale[stale_leg()][e / 8] |= (uint8_t) (1u << e % 8);
+    sf_map_page_encode(&page, leg->meta_now + SF_MAP_PAGE_OFFSET(p));
+  }
+}
+
 static void
 format_legs(void) {
+  unsigned in_sync = (1u << sim.options.legs_formatted) - 1;
   struct sf_superblock *sb = &sim.format;
 
   *sb = (struct sf_superblock){.legs = (uint8_t) sim.options.legs_formatted,
@@ -98,10 +118,12 @@ format_legs(void) {
     strcpy(sb->leg_name[i], sim.config.leg[i].name);
   }
   sim.lineage = sb->lineage;
+  if (stale_leg() >= 0)
+    in_sync &= ~(1u << stale_leg());
   members_init();
   sb->record = (struct sf_record){.term = 1,
                                   .change = 1,
-                                  .in_sync = (uint16_t) ((1u << sim.options.legs_formatted) - 1),
+                                  .in_sync = (uint16_t) in_sync,
                                   .min_legs = (uint8_t) sim.options.min_legs,
                                   .clean = true};
   for (unsigned i = 0; i < sim.options.legs; i++) {
@@ -114,9 +136,7 @@ format_legs(void) {
     for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES; sb->serial++)
       sf_superblock_encode(sb,
                            leg->meta_now + SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
-    for (uint32_t p = 0; p < sf_map_pages(sb->data_bytes, sb->extent_bytes); p++)
-      sf_map_page_encode(&(struct sf_map_page){.volume = sb->volume, .page = p},
-                         leg->meta_now + SF_MAP_PAGE_OFFSET(p));
+    format_maps(sb, leg);
     memcpy(leg->meta_stable, leg->meta_now, META_BYTES);
   }
 }
@@ -164,7 +184,7 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   sim.data_offset = SF_DATA_OFFSET;
   events_reset();
   make_config();
-  sim.latencies_are_short = latencies_are_short();
+  sim.latencies_are_short = !sim.options.is_busy && latencies_are_short();
   format_legs();
   tio_init();
   oracle_init();
@@ -343,6 +363,11 @@ dispatch(const struct event *event) {
   case EV_SETTINGS:
     settings_event();
     break;
+  case EV_SERVICE:
+  case EV_BUSY_PAUSE:
+  case EV_BUSY_POLL:
+    busy_event(event);
+    break;
   case EV_HEAL:
     return heal_poll();
   default:
@@ -364,6 +389,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   process_start_schedules();
   lull_start();
   settings_start();
+  busy_start();
   while (!done && event_next(&event)) {
     sim.now_ns = event.at_ns;
     sim.steps++;

@@ -18,6 +18,8 @@
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
  *      regions.c  what is in flight        buffers.c what the pool lends
  *      submitted.c may the volume submit this?
+ *      busy.c     another kind of run: no faults, and as much work as the legs can do
+ *      busy_check.c what must hold then    service.c how long the legs take then
  *      force.c    forced starts, and the lines of history that they begin
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
@@ -51,7 +53,35 @@ enum {
   REQUEST_BYTES_MAX = 1024 * 1024, /* of busy runs */
 };
 
+#include "sim/service.h"
+
 /* ---- what a seed draws (swarm.c) ---- */
+
+/* Of a busy run. */
+struct busy {
+  const char *legs_are[LEGS_MAX]; /* for the reader of a trace */
+  /* The load: requests at once are options.clients. */
+  uint64_t size[2]; /* bytes; a request has one of the two */
+  unsigned second_permille;
+  unsigned sequential_permille, streams;
+  unsigned read_permille, flush_permille, fua_permille;
+  bool idle; /* one client, that rests between two requests */
+  /* How much longer a leg's timeout is than its longest request takes by itself. */
+  unsigned slack;
+  uint64_t longest_ns; /* that request */
+  /* The legs */
+  int stale_leg;         /* it has to be copied whole at the start; -1: none */
+  uint64_t pause_gap_ns; /* 0: none */
+  uint64_t pause_most_ns;
+  unsigned pause_legs; /* of them; */
+  bool pause_together; /* all of these at once */
+  /* The course of it, counted in requests begun; 0: it does not happen. */
+  uint64_t crash_at;
+  bool crash_is_power;
+  uint64_t freeze_at;
+  unsigned freeze_leg;
+  uint64_t freeze_ns;
+};
 
 struct options {
   unsigned legs, min_legs, clients, megabytes, short_blocks;
@@ -102,6 +132,9 @@ struct options {
   unsigned slow_record_permille;  /* superblocks that take long when the operator takes a leg out */
   uint64_t resync_rate;           /* 0: as the configuration has it */
   unsigned span_extents;          /* clients keep to so many; 0: to all */
+  bool is_busy;                   /* a busy run, and the rest of these is of such */
+  struct service service[LEGS_MAX];
+  struct busy busy;
 };
 
 /* Draws that can be switched by name: those that show a fault of the engine which is not mended yet are
@@ -160,6 +193,9 @@ enum event_kind {
   EV_LULL,
   EV_LULL_POLL,
   EV_SETTINGS,
+  EV_SERVICE, /* leg: it goes on */
+  EV_BUSY_POLL,
+  EV_BUSY_PAUSE, /* leg */
   EV_HEAL,
 };
 
@@ -363,6 +399,8 @@ void settings_start(void);
 void settings_event(void);
 void settings_before_start(void);
 
+#include "sim/busy.h"
+
 /* ---- inside.c ---- */
 
 void inside_destroy(struct sf_volume *volume);
@@ -374,6 +412,8 @@ bool inside_flush_failed(const struct sf_volume *volume);
 unsigned inside_min_legs(const struct sf_volume *volume);
 bool inside_has_newer_claim(const struct sf_volume *volume, unsigned leg);
 bool inside_is_stuck(struct sf_volume *volume);
+uint64_t inside_stale_extents(const struct sf_volume *volume, unsigned leg);
+uint64_t inside_unconverged_extents(const struct sf_volume *volume);
 bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
 bool inside_is_needed(const struct sf_volume *volume, unsigned leg);
 bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
@@ -450,7 +490,10 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(all_gone)                                                                                \
   COUNTED(settings)                                                                                \
   COUNTED(min_legs_changed)                                                                        \
-  COUNTED(deadlines_checked)
+  COUNTED(deadlines_checked)                                                                       \
+  COUNTED(busy_pauses)                                                                             \
+  COUNTED(busy_freezes)                                                                            \
+  COUNTED(busy_measured)
 
 enum {
 #define COUNTED(name) COUNT_##name,
@@ -541,6 +584,7 @@ sim_is_calm(void) {
 void sim_settings_changed(void);
 void sim_run(uint64_t seed, uint64_t ops_most, FILE *trace);
 
+uint64_t random_of(uint64_t *state); /* a stream of one's own */
 uint64_t random_next(void);
 uint64_t random_below(uint64_t n);
 bool random_chance(unsigned permille);

@@ -3,8 +3,8 @@
 
 #include "sim/sim.h"
 
-static uint64_t
-splitmix(uint64_t *state) {
+uint64_t
+random_of(uint64_t *state) {
   uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
 
   z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -14,7 +14,7 @@ splitmix(uint64_t *state) {
 
 uint64_t
 random_next(void) {
-  return splitmix(&sim.random);
+  return random_of(&sim.random);
 }
 
 uint64_t
@@ -72,7 +72,7 @@ static uint64_t option_seed, option_random;
 
 static uint64_t
 option_next(void) {
-  return splitmix(&option_random);
+  return random_of(&option_random);
 }
 
 static void
@@ -332,6 +332,10 @@ take_out_what_is_off(struct options *o) {
 
 void
 swarm_draw(uint64_t seed, struct options *options) {
+  if (busy_is_on()) {
+    busy_draw(seed, options);
+    return;
+  }
   *options = (struct options){0};
   option_seed = seed;
   draw_volume(options);
@@ -350,6 +354,10 @@ swarm_draw(uint64_t seed, struct options *options) {
 
 void
 swarm_print(const struct options *o, FILE *to) {
+  if (o->is_busy) {
+    busy_print(o, to);
+    return;
+  }
   fprintf(to,
           "  volume: legs %u of %u, min_legs %u, %u MiB less %u blocks, extents of %lu, intent "
           "delay %lu "

@@ -75,9 +75,14 @@ draw_latency(const struct sim_leg *leg, const struct region *r) {
 static void
 region_start(struct region *r) {
   struct sim_leg *leg = &sim.leg[r->leg];
-  uint64_t finish = sim.now_ns + draw_latency(leg, r);
   uint32_t i = region_index(r);
+  uint64_t finish;
 
+  if (sim.options.is_busy) {
+    service_submit(r);
+    return;
+  }
+  finish = sim.now_ns + draw_latency(leg, r);
   if (r->keep_ns != 0) {
     finish += r->keep_ns;
     r->lost = true;
@@ -263,7 +268,7 @@ on_finish(uint32_t index) {
   int error = leg->error;
   bool fails;
 
-  if (r->finished || r->parked)
+  if (r->finished || r->parked || (sim.options.is_busy && !service_is_done(r)))
     return;
   if (sim.now_ns < leg->stalled_until_ns && (leg->stalled_kinds >> r->op & 1)) {
     r->delayed = true;
@@ -320,7 +325,7 @@ on_finish(uint32_t index) {
     trust_changed(r->leg);
   if (r->life != sim.life)
     region_release(r);
-  else if (random_chance(700) && sim.now_ns >= sim.paused_until_ns)
+  else if (sim.options.is_busy || (random_chance(700) && sim.now_ns >= sim.paused_until_ns))
     on_tell(index);
   else
     event_add(sim.now_ns + random_below(300 * SIM_US), EV_TELL, index, r->generation);
@@ -388,6 +393,7 @@ region_cancel(struct region *r, struct sf_tio_canceled *count) {
   r->canceled = true;
   if (!r->finished && random_chance(sim.options.real_permille)) {
     region_unlink(r);
+    service_forget(r);
     r->real = true;
     COUNT(real_cancels);
     count->real++;

@@ -29,6 +29,10 @@ struct region {
   bool old; /* here since before the leg left the set: the fence stands (R5) */
   int error;
   uint32_t flush_seq;
+  /* busy runs: service.c */
+  enum service_state { SERVICE_NOT, SERVICE_WAITING, SERVICE_SERVING } service;
+  int waits_before; /* the next in its leg's queue, or -1 */
+  uint64_t due_ns, paused_before_ns, work_ns, path_ns;
 };
 
 extern const struct sf_volume_host tio_host;

@@ -1,0 +1,267 @@
+/* What must hold in a busy run.  In its words:
+ *
+ *   1  while no leg pauses for longer than its timeout, nobody leaves the set, and no leg that catches up
+ *      falls back;
+ *   2  a resync, and a convergence, end within what the legs' speed allows, times a factor;
+ *   3  a leg that freezes leaves within its timeout, the grace and its own queue; and no request takes
+ *      longer than that and its turn;
+ *   4  the leg that is the slowest of those that must have each write is kept at work.
+ *
+ * The bounds have slack: what is looked for is a leg that is given up, a copy that never ends and a
+ * window that strangles, not a percent. */
+#include "sim/sim.h"
+
+enum {
+  SLACK_MS = 200,
+  RESYNC_SHARE = 8, /* beside clients a copy gets this part of a leg at least */
+  RESYNC_ALONE = 3, /* and this part without any */
+  RESYNC_BEGINS_S = 10,
+  WORK_PERMILLE = 600, /* of what the slowest leg could do */
+  WORK_REQUESTS = 1000,
+  WORK_MS = 100,
+};
+
+static struct {
+  uint64_t frozen_ns; /* since when; 0: it has not frozen */
+  uint64_t left_ns;   /* since when it is out of the set */
+  bool is_back;
+  uint64_t copying_since_ns[LEGS_MAX], copying_extents[LEGS_MAX];
+  uint64_t converging_since_ns, converging_extents;
+  uint64_t measured_from_ns; /* 0: nothing is measured */
+  bool measured;
+  uint64_t turn_ns; /* of a request behind all others */
+} check;
+
+static uint64_t
+slowest_each(void) {
+  const struct options *o = &sim.options;
+  uint64_t slowest = 0, largest = o->busy.size[0];
+
+  if (o->busy.second_permille != 0 && o->busy.size[1] > largest)
+    largest = o->busy.size[1];
+  for (unsigned i = 0; i < o->legs; i++) {
+    uint64_t each =
+        service_each(&o->service[i], largest, o->busy.sequential_permille == 1000, o->clients) +
+        o->service[i].flush_ns * o->busy.flush_permille / 1000 +
+        o->service[i].fua_ns * o->busy.fua_permille / 1000;
+
+    if (o->service[1].bus == 0 && i < 2)
+      each *= 2;
+    if (each > slowest)
+      slowest = each;
+  }
+  return slowest;
+}
+
+void
+check_init(void) {
+  check = (typeof(check)){.turn_ns = sim.options.clients * slowest_each()};
+}
+
+/* ---- 1: nobody leaves ---- */
+
+static bool
+is_excused(unsigned leg) {
+  return check.frozen_ns != 0 && leg == sim.options.busy.freeze_leg && !check.is_back;
+}
+
+void
+check_leg_moved(unsigned leg, enum sf_leg_state from, enum sf_leg_state to, const char *reason) {
+  if (to == SF_STATE_IN_SYNC && check.left_ns != 0 && leg == sim.options.busy.freeze_leg)
+    check.is_back = true;
+  if (to == SF_STATE_IN_SYNC || (from != SF_STATE_IN_SYNC && from != SF_STATE_CATCHING_UP))
+    return;
+  if (!is_excused(leg))
+    sim_fail("busy: leg %u, which never was silent for its timeout, goes from %s to %s: %s", leg,
+             sf_leg_state_name(from), sf_leg_state_name(to), reason);
+  if (from == SF_STATE_IN_SYNC && check.left_ns == 0)
+    check.left_ns = sim.now_ns;
+}
+
+/* ---- 2: copies end ---- */
+
+static uint64_t
+slowest_copy_ns(void) {
+  const struct options *o = &sim.options;
+  uint64_t slowest = 0;
+
+  for (unsigned i = 0; i < o->legs; i++) {
+    uint64_t each = service_each(&o->service[i], SF_COPY_PIECE_BYTES, false, 1);
+
+    if (o->service[1].bus == 0 && i < 2)
+      each *= 2;
+    if (each > slowest)
+      slowest = each;
+  }
+  return slowest;
+}
+
+static uint64_t
+copy_bound(uint64_t extents) {
+  uint64_t bytes = extents * sim.options.extent_bytes;
+  uint64_t piece = SF_COPY_PIECE_BYTES < sim.options.extent_bytes ? SF_COPY_PIECE_BYTES
+                                                                  : sim.options.extent_bytes;
+  uint64_t alone = (bytes + piece - 1) / piece * slowest_copy_ns();
+
+  if (sim.healing || sim.options.busy.idle)
+    return RESYNC_BEGINS_S * SIM_S + RESYNC_ALONE * alone;
+  return RESYNC_BEGINS_S * SIM_S + RESYNC_SHARE * alone +
+         2 * (bytes * SIM_S / sim.config.resync_min_rate);
+}
+
+static void
+check_copy(uint64_t *since_ns, uint64_t *extents, bool copies, uint64_t left, int leg) {
+  if (!copies) {
+    *since_ns = 0;
+    return;
+  }
+  if (*since_ns == 0) {
+    *since_ns = sim.now_ns;
+    *extents = left;
+  }
+  if (sim.healing && *since_ns < sim.healing_since_ns) {
+    *since_ns = sim.healing_since_ns;
+    *extents = left;
+  }
+  if (sim.now_ns - *since_ns > copy_bound(*extents))
+    sim_fail("busy: %s of %lu extents lasts for %lu ms, and %lu are left (leg %d)",
+             leg < 0 ? "a convergence" : "a resync", (unsigned long) *extents,
+             (unsigned long) ((sim.now_ns - *since_ns) / SIM_MS), (unsigned long) left, leg);
+}
+
+static void
+check_copies(void) {
+  bool serves = sim.volume != NULL && inside_is_serving(sim.volume);
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    check_copy(&check.copying_since_ns[i], &check.copying_extents[i],
+               serves && sim.leg_state[i] == SF_STATE_CATCHING_UP,
+               serves ? inside_stale_extents(sim.volume, i) : 0, (int) i);
+  check_copy(&check.converging_since_ns, &check.converging_extents,
+             serves && inside_unconverged_extents(sim.volume) != 0,
+             serves ? inside_unconverged_extents(sim.volume) : 0, -1);
+}
+
+/* ---- 3: a frozen leg ---- */
+
+/* The timeout, a quarter of it as grace, half of it as work that was given to the leg before; and the
+ * same of what is in front of the record on the others. */
+static uint64_t
+leaves_within(void) {
+  return sim.options.deadline_ns[SF_WRITE_KIND] * 9 / 4 + sim.options.busy.pause_most_ns +
+         4 * sim.options.busy.longest_ns + SLACK_MS * SIM_MS;
+}
+
+void
+check_frozen(unsigned leg) {
+  check.frozen_ns = sim.now_ns;
+  COUNT(busy_freezes);
+}
+
+static void
+check_leaves(void) {
+  if (check.frozen_ns != 0 && check.left_ns == 0 && !sim.healing &&
+      sim.ops_begun < sim.options.ops && sim.now_ns > check.frozen_ns + leaves_within())
+    sim_fail("busy: leg %u is frozen for %lu ms, and is in the set", sim.options.busy.freeze_leg,
+             (unsigned long) ((sim.now_ns - check.frozen_ns) / SIM_MS));
+}
+
+void
+check_answered(const struct client *c) {
+  uint64_t took = sim.now_ns - c->began_ns;
+  uint64_t most = leaves_within() + 3 * check.turn_ns;
+
+  if (c->request.error != 0)
+    sim_fail("busy: a request fails with %d", c->request.error);
+  if (c->request.kind == SF_REQ_FLUSH)
+    most += sim.options.deadline_ns[SF_FLUSH_KIND];
+  if (check.frozen_ns != 0 && took > most)
+    sim_fail("busy: a request at block %lu took %lu ms beside a frozen leg, %lu at most",
+             (unsigned long) (c->request.offset / BLOCK), (unsigned long) (took / SIM_MS),
+             (unsigned long) (most / SIM_MS));
+}
+
+/* ---- 4: nobody is strangled ---- */
+
+/* Enough is outstanding, the window may hold all that a leg serves at once, and intent is not what clients
+ * wait for. */
+static bool
+is_measured(void) {
+  const struct options *o = &sim.options;
+  unsigned channels = 1;
+
+  for (unsigned i = 0; i < o->legs; i++)
+    if (o->service[i].channels > channels)
+      channels = o->service[i].channels;
+  return !check.measured && o->busy.slack >= 4 && o->clients >= 4 * channels &&
+         o->busy.read_permille <= 300 && !o->busy.idle &&
+         o->hot_extents >= sim.blocks / sim.extent_blocks;
+}
+
+static bool
+all_in_sync(void) {
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.leg_state[i] != SF_STATE_IN_SYNC)
+      return false;
+  return true;
+}
+
+static void
+judge_work(void) {
+  uint64_t lasted = sim.now_ns - check.measured_from_ns, best = 0, requests = 0, paused = 0;
+
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    struct served served = service_served(i);
+    uint64_t channels = served.channel_ns / sim.options.service[i].channels;
+
+    if (served.path_ns > best)
+      best = served.path_ns;
+    if (channels > best)
+      best = channels;
+    if (served.requests > requests)
+      requests = served.requests;
+    paused += served.paused_ns;
+  }
+  if (requests < WORK_REQUESTS || lasted < WORK_MS * SIM_MS || lasted < 2 * paused)
+    return;
+  COUNT(busy_measured);
+  lasted -= paused;
+  TRACE("the slowest leg was at work for %lu/1000 of %lu ms",
+        (unsigned long) (best * 1000 / lasted), (unsigned long) (lasted / SIM_MS));
+  if (best * 1000 < lasted * WORK_PERMILLE)
+    sim_fail("busy: with %u requests outstanding for %lu ms, no leg was at work for more than "
+             "%lu/1000 of it",
+             sim.options.clients, (unsigned long) (lasted / SIM_MS),
+             (unsigned long) (best * 1000 / lasted));
+}
+
+/* From a third of the requests on, until the last, or until something happens. */
+static void
+check_work(void) {
+  bool goes_on = sim.volume != NULL && inside_is_serving(sim.volume) && all_in_sync() &&
+                 check.frozen_ns == 0 && sim.ops_begun < sim.options.ops && !sim.healing;
+
+  if (check.measured_from_ns == 0 && goes_on && is_measured() &&
+      sim.ops_begun > sim.options.ops / 3) {
+    check.measured_from_ns = sim.now_ns;
+    service_measure();
+  } else if (check.measured_from_ns != 0 && !goes_on) {
+    judge_work();
+    check.measured_from_ns = 0;
+    check.measured = true;
+  }
+}
+
+void
+check_poll(void) {
+  check_copies();
+  check_leaves();
+  check_work();
+}
+
+/* The clock of check_poll() is too coarse for the end of a fast run. */
+void
+check_begun(void) {
+  if (sim.ops_begun == sim.options.ops)
+    check_work();
+}
