@@ -257,12 +257,12 @@ surefoot_flush(void *handle, uint32_t flags) {
   return answer(sf_serve_flush(handle), "flush", 0, 0);
 }
 
-/* R16: what is trimmed reads as zeros, on every leg alike. */
+/* R16: what is trimmed reads as zeros, or as before, on every leg alike. */
 static int
 surefoot_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
   assert(!(flags & ~NBDKIT_FLAG_FUA));
   bool fua = flags & NBDKIT_FLAG_FUA;
-  return answer(sf_serve_zero(handle, count, offset, fua, true), "trim", count, offset);
+  return answer(sf_serve_trim(handle, count, offset, fua), "trim", count, offset);
 }
 
 /* ENOTSUP only to FAST_ZERO: to a plain zero nbdkit 1.32 would answer it by writing the first 64 MiB

@@ -8,8 +8,9 @@
 
 enum { PIECES = 4 };
 
-/* A zero of one piece must fit in a write's deadline even where it is written out. */
-static const uint64_t zero_piece_bytes = UINT64_C(4) << 20;
+/* A zero of one piece must fit in a write's deadline even where it is written out; and where that is to be
+ * expected, they come one by one. */
+static const uint64_t zero_piece_bytes = UINT64_C(4) << 20, written_piece_bytes = UINT64_C(1) << 20;
 
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S  UINT64_C(1000000000)
@@ -19,7 +20,7 @@ struct span {
   unsigned char *to;
   const unsigned char *from;
   uint64_t length, offset;
-  bool fua, may_unmap;
+  bool fua, may_unmap, is_trim;
 };
 
 struct batch {
@@ -318,38 +319,67 @@ write_part(struct sf_call *call, const struct span *span) {
   return r;
 }
 
-static int
-zero_whole(struct sf_call *call, const struct span *span) {
+/* Pieces that end where multiples of piece_bytes are; returns how many bytes they are. */
+static uint64_t
+take_zeros(struct batch *batch, unsigned pieces, uint64_t piece_bytes, const struct span *span) {
   uint64_t at = span->offset, end = span->offset + span->length;
-  int r = 0;
 
-  while (r == 0 && at < end) {
-    struct batch batch = {0};
+  while (batch->n < pieces && at < end) {
+    uint64_t piece = piece_bytes - at % piece_bytes;
 
-    if (at > span->offset && call_is_gone(call))
-      return -ESHUTDOWN;
-    while (batch.n < PIECES && at < end) {
-      uint64_t piece = zero_piece_bytes - at % zero_piece_bytes;
-
-      if (piece > end - at)
-        piece = end - at;
-      batch.request[batch.n++] = (struct sf_request){.kind = SF_REQ_ZERO,
+    if (piece > end - at)
+      piece = end - at;
+    batch->request[batch->n++] = (struct sf_request){.kind = SF_REQ_ZERO,
                                                      .offset = at,
                                                      .length = piece,
                                                      .fua = span->fua,
-                                                     .may_unmap = span->may_unmap};
-      at += piece;
-    }
-    r = run(call, &batch, NULL);
+                                                     .may_unmap = span->may_unmap,
+                                                     .is_trim = span->is_trim};
+    at += piece;
+  }
+  return at - span->offset;
+}
+
+static int
+zero_in_turn(struct sf_call *call, struct batch *batch) {
+  struct sf_list place;
+  int r = serve_turn_take(call, &place);
+
+  if (r < 0)
+    return r;
+  r = run(call, batch, NULL);
+  serve_turn_pass(call, &place, r == 0);
+  return r;
+}
+
+static int
+zero_whole(struct sf_call *call, struct span span) {
+  bool undone = false;
+  int r = 0;
+
+  while (r == 0 && span.length > 0) {
+    bool quickly = undone || sf_tio_zeroes_quickly(call->client->serve->client);
+    struct batch batch = {0};
+    uint64_t taken = quickly ? take_zeros(&batch, PIECES, zero_piece_bytes, &span)
+                             : take_zeros(&batch, 1, written_piece_bytes, &span);
+
+    r = quickly ? run(call, &batch, NULL) : zero_in_turn(call, &batch);
+    undone = batch.request[batch.n - 1].undone;
+    span = after(&span, taken);
+    if (span.length > 0 && call_is_gone(call))
+      return r < 0 ? r : -ESHUTDOWN;
   }
   return r;
 }
 
 static int
 do_piece(struct sf_call *call, const struct span *piece, bool whole) {
+  if (!whole && piece->is_trim)
+    return 0;
   if (!whole)
     return piece->to != NULL ? read_part(call, piece) : write_part(call, piece);
-  return piece->to != NULL || piece->from != NULL ? aligned(call, *piece) : zero_whole(call, piece);
+  return piece->to != NULL || piece->from != NULL ? aligned(call, *piece)
+                                                  : zero_whole(call, *piece);
 }
 
 /* The ring is made before anything is held for which others wait.  A thread that cannot have one has its
@@ -406,6 +436,14 @@ sf_serve_zero(struct sf_serve_client *client, uint64_t length, uint64_t offset, 
   return do_span(
       client,
       (struct span){.length = length, .offset = offset, .fua = fua, .may_unmap = may_unmap});
+}
+
+int
+sf_serve_trim(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua) {
+  return do_span(
+      client,
+      (struct span){
+          .length = length, .offset = offset, .fua = fua, .may_unmap = true, .is_trim = true});
 }
 
 int

@@ -91,6 +91,13 @@ struct serve_order {
   uint64_t writes;       /* handed to the volume so far, and connections opened */
 };
 
+struct serve_turn {
+  pthread_mutex_t lock; /* of all of it */
+  pthread_cond_t changed;
+  struct sf_list waiting; /* whose turn it is, and then those that wait */
+  uint64_t passed_ns;     /* when a piece went well last */
+};
+
 struct sf_serve {
   struct sf_config config;
   struct sf_serve_options options;
@@ -130,6 +137,7 @@ struct sf_serve {
   struct serve_series series;
 
   struct serve_order order;
+  struct serve_turn turn;
 };
 
 /* serve.c */
@@ -190,6 +198,13 @@ int serve_order_hold(struct sf_call *call, struct serve_range *range);
 int serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submit)(void *arg),
                        void *arg, unsigned n);
 void serve_order_release(struct sf_call *call, struct serve_range *range); /* if it is held */
+
+/* turn.c: whose turn it is to zero where zeros are written out; `place` is the caller's.  Waits; -EIO: for
+ * too long; -ESHUTDOWN: the client is gone. */
+void serve_turn_init(struct serve_turn *turn);
+void serve_turn_destroy(struct serve_turn *turn);
+int serve_turn_take(struct sf_call *call, struct sf_list *place);
+void serve_turn_pass(struct sf_call *call, struct sf_list *place, bool well);
 
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);

@@ -59,6 +59,11 @@ host_device_running(void *ctx, struct sf_tio_device *device) {
   return sf_tio_device_running(device);
 }
 
+static bool
+host_device_punches(void *ctx, struct sf_tio_device *device) {
+  return sf_tio_device_punches(device);
+}
+
 static struct sf_tio_buffer *
 host_buffer_get(void *ctx, size_t len) {
   struct sf_serve *serve = ctx;
@@ -256,6 +261,7 @@ serve_free(struct sf_serve *serve) {
   sf_leg_openers_stop(serve->openers);
   sf_tio_submitters_stop(serve->submitters);
   serve_order_destroy(&serve->order);
+  serve_turn_destroy(&serve->turn);
   pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
   pthread_mutex_destroy(&serve->lock);
@@ -268,6 +274,7 @@ init_locks(struct sf_serve *serve) {
   serve_cond_init(&serve->changed);
   serve_cond_init(&serve->extents.changed);
   serve_order_init(&serve->order);
+  serve_turn_init(&serve->turn);
 }
 
 int
@@ -354,6 +361,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .cancel_by_device = host_cancel_by_device,
       .cancel_by_handle = host_cancel_by_handle,
       .device_running = host_device_running,
+      .device_punches = host_device_punches,
       .buffer_get = host_buffer_get,
       .buffer_put = host_buffer_put,
       .timer = host_timer,

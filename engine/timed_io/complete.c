@@ -130,6 +130,7 @@ zero_refused(struct sf_tio_io *io, int res) {
     io->stage = device->no_zero_range ? SF_TIO_DO_WRITE_ZEROS : SF_TIO_DO_ZERO_RANGE;
   } else {
     device->no_zero_range |= for_ever;
+    device->quick_zero &= !for_ever;
     io->stage = SF_TIO_DO_WRITE_ZEROS;
   }
   return 1;
@@ -144,8 +145,10 @@ advance(struct sf_tio_io *io, int res) {
     return fallocate ? zero_refused(io, res) : res;
   io->attempts = 0;
   io->touched = true;
-  if (fallocate)
+  if (fallocate) {
+    io->device->zeroed = true;
     return to_be_stable(io);
+  }
   if (io->stage == SF_TIO_DO_FSYNC)
     return 0;
   if (res == 0)

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 #ifndef XFS_SUPER_MAGIC
@@ -42,6 +44,36 @@ in_memory(int fd) {
   return fstatfs(fd, &fs) == 0 && (unsigned long) fs.f_type == TMPFS_MAGIC;
 }
 
+/* A limit of the block device's queue; a partition's is that of its disk.  -1: not known. */
+static long long
+queue_limit(dev_t dev, const char *name) {
+  static const char *const of[] = {"", "../"};
+  long long limit = -1;
+
+  for (unsigned i = 0; i < sizeof of / sizeof of[0] && limit < 0; i++) {
+    char path[128];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%squeue/%s", major(dev), minor(dev), of[i],
+             name);
+    file = fopen(path, "re");
+    if (file == NULL)
+      continue;
+    if (fscanf(file, "%lld", &limit) != 1)
+      limit = -1;
+    fclose(file);
+  }
+  return limit;
+}
+
+/* A disk that can zero by itself and cannot discard writes all of it, however long that takes; one that
+ * can discard and not zero promises nothing of what is read afterwards. */
+static bool
+disk_punches(dev_t dev) {
+  return queue_limit(dev, "discard_max_bytes") != 0 &&
+         queue_limit(dev, "write_zeroes_max_bytes") != 0;
+}
+
 static int
 examine(struct sf_tio_device *device) {
   struct stat st;
@@ -54,6 +86,9 @@ examine(struct sf_tio_device *device) {
   /* Elsewhere fallocate's word is not taken for it: nbdfuse 1.14 says that it zeroed the whole range
    * and did 4 KiB, or trims, which promises nothing. */
   device->no_punch = device->no_zero_range = !device->inline_ok;
+  if (S_ISBLK(st.st_mode))
+    device->no_punch = !disk_punches(st.st_rdev);
+  device->quick_zero = !device->no_punch;
   return 0;
 }
 
@@ -171,6 +206,31 @@ sf_tio_device_running(const struct sf_tio_device *device) {
   running = device->running;
   pthread_mutex_unlock(&device->client->lock);
   return running;
+}
+
+bool
+sf_tio_device_punches(const struct sf_tio_device *device) {
+  bool punches;
+
+  pthread_mutex_lock(&device->client->lock);
+  punches = !device->no_punch;
+  pthread_mutex_unlock(&device->client->lock);
+  return punches;
+}
+
+bool
+sf_tio_zeroes_quickly(struct sf_tio_client *client) {
+  bool quickly = true;
+
+  pthread_mutex_lock(&client->lock);
+  for (unsigned i = 0; i < SF_TIO_DEVICES_MAX && quickly; i++) {
+    const struct sf_tio_device *device = client->devices[i];
+
+    if (device != NULL)
+      quickly = device->in_memory || (device->quick_zero && device->zeroed);
+  }
+  pthread_mutex_unlock(&client->lock);
+  return quickly;
 }
 
 /* A device that may block in submission, or that has shown a sign of being stuck, is entered by its

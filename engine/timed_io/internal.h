@@ -358,6 +358,7 @@ struct sf_tio_device {
   /* under client->lock */
   bool inline_ok;               /* submitting threads may enter the kernel for it */
   bool no_punch, no_zero_range; /* fallocate cannot, or cannot be trusted to */
+  bool quick_zero, zeroed;      /* it should zero without writing; and it has, once */
   unsigned running;             /* what sf_tio_device_running() tells */
   unsigned uses;                /* regions not released, and calls that look at it */
   unsigned overdue;             /* in TIMEOUT, or detached */

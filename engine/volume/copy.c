@@ -241,6 +241,20 @@ next_run(const struct sf_op *op, uint64_t *from, uint64_t *length) {
   return run;
 }
 
+static bool
+is_zero(const void *data, uint64_t length) {
+  const uint8_t *bytes = data;
+
+  return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
+}
+
+/* A leg that catches up does not fill its space with zeros that it was to be rid of, or never had. */
+static bool
+may_punch(const struct sf_volume *v, const struct copy *copy, uint64_t length) {
+  return !copy->of->converge && leg_punches(v, copy->of->leg) &&
+         is_zero(copy->buffer[copy->source]->data, length);
+}
+
 /* False: the copy has ended for want of a buffer or a slot. */
 static bool
 write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
@@ -263,6 +277,10 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
       return false;
     }
     memcpy(args.buffer->data, (const uint8_t *) source->data + from, length);
+  } else if (may_punch(v, copy, length)) {
+    args.op = SF_TIO_ZERO;
+    args.flags = SF_TIO_MAY_UNMAP;
+    args.buffer = NULL;
   }
   copy->of->wrote = true;
   copy->written = from + length;

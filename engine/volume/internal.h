@@ -476,6 +476,7 @@ void op_give_up(struct sf_volume *v, const struct sf_request *request);
 
 /* write.c, read.c, flush.c: what a kind does when it may run */
 void write_run(struct sf_op *op);
+bool write_may_be_left(const struct sf_op *op); /* a trim that would write */
 void read_run(struct sf_op *op);
 void read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event);
 void read_fail(struct sf_op *op, int error);
@@ -514,6 +515,7 @@ void leg_settle(struct sf_volume *v, unsigned leg);
 bool leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
 enum sf_leg_state leg_state(const struct leg *leg);
 
+bool leg_punches(const struct sf_volume *v, unsigned leg);
 bool leg_is_dead(const struct sf_volume *v, unsigned leg); /* worth opening beside what we have */
 /* It stays in sync and does not do what it is asked: told once in a series. */
 void leg_trouble(struct sf_volume *v, unsigned leg, const char *reason);

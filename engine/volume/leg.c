@@ -147,6 +147,11 @@ leg_well(struct sf_volume *v, unsigned index) {
     leg->reason[0] = '\0';
 }
 
+bool
+leg_punches(const struct sf_volume *v, unsigned leg) {
+  return v->host.device_punches == NULL || v->host.device_punches(v->ctx, v->leg[leg].device);
+}
+
 /* It cannot be spared, and what we have open is no good: maybe what its path leads to is. */
 bool
 leg_is_dead(const struct sf_volume *v, unsigned index) {

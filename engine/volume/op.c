@@ -116,7 +116,12 @@ op_run(struct sf_op *op) {
     break;
   case OP_WRITE:
   case OP_ZERO:
-    write_run(op);
+    if (write_may_be_left(op)) {
+      op->request->undone = true;
+      op_answer(op, 0);
+    } else {
+      write_run(op);
+    }
     break;
   case OP_COPY:
     copy_run(op);

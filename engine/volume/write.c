@@ -2,6 +2,19 @@
  * where its copy is good already, and into the stale maps of all others. */
 #include "volume/internal.h"
 
+/* R16: where one of the legs that would get it could only write zeros, it is done on none.  Asked once,
+ * before any of it is sent: after that it must come about everywhere. */
+bool
+write_may_be_left(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+
+  EACH_LEG(leg, op->request->is_trim ? volume_receivers(v) : 0) {
+    if (!leg_punches(v, leg))
+      return true;
+  }
+  return false;
+}
+
 void
 write_run(struct sf_op *op) {
   struct sf_volume *v = op->volume;

@@ -51,6 +51,9 @@ int sf_serve_write(struct sf_serve_client *client, const void *data, uint64_t le
                    uint64_t offset, bool fua);
 int sf_serve_zero(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua,
                   bool may_unmap);
+/* Zeroed with the space given back, where every leg that gets it can do that; else nothing is done.  Nor is
+ * it to what are no whole blocks. */
+int sf_serve_trim(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua);
 int sf_serve_flush(struct sf_serve_client *client);
 
 /* A client's request that failed, for the log.  Many alike are one line. */

@@ -77,7 +77,7 @@ enum sf_tio_op {
   SF_TIO_WRITE,
   SF_TIO_FLUSH, /* covers what had completed on the device before the call; offset, length unused */
   /* The range reads as zeros afterwards.  fallocate does it where its word can be relied on: block
-   * devices, ext4, xfs, btrfs, f2fs, tmpfs.  Elsewhere zeros are written. */
+   * devices, ext4, xfs, btrfs, f2fs, tmpfs.  Elsewhere zeros are written: sf_tio_device_punches(). */
   SF_TIO_ZERO,
   SF_TIO_OPS
 };
@@ -201,6 +201,12 @@ void *sf_tio_device_user(const struct sf_tio_device *device);
 /* Regions on it that may still run, detached ones included; REAL ones are not counted.  Inside the
  * notify or late call that says that a region ended, that region is not counted any more. */
 unsigned sf_tio_device_running(const struct sf_tio_device *device);
+/* A ZERO with MAY_UNMAP gives space back there, as far as is known: files on the file systems above, and
+ * block devices that say that they can discard.  Elsewhere it writes, or has the disk write. */
+bool sf_tio_device_punches(const struct sf_tio_device *device);
+/* Has every device of the client zeroed something without writing?  Until then, and for ever where one of
+ * them cannot, a ZERO takes as long as a write of its length. */
+bool sf_tio_zeroes_quickly(struct sf_tio_client *client);
 
 /* ---- buffers: aligned, registered memory of the client's pool ---- */
 

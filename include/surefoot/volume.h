@@ -49,15 +49,17 @@ struct sf_request {
   uint64_t offset; /* bytes into the volume, aligned to the volume's block size */
   uint64_t length; /* READ, WRITE: at most the pool's largest buffer; FLUSH: 0 */
   bool fua;
-  bool may_unmap;
+  bool may_unmap; /* ZERO */
+  bool is_trim;   /* ZERO: with may_unmap; it may be left undone, on all legs alike (R16) */
   /* The caller's, put by the caller.  WRITE: the data.  READ: room for it; another buffer may stand
    * here when it is done (a hedged read answered first), and the caller puts that one. */
   struct sf_tio_buffer *buffer;
   /* Called once, with the volume's lock held, from whichever thread found the answer: set a flag,
    * wake somebody, nothing else. */
   void (*done)(struct sf_request *request);
-  int error;  /* 0 or -errno, set before done */
-  void *host; /* the host's own */
+  int error;   /* 0 or -errno, set before done */
+  bool undone; /* the trim was left undone; set before done */
+  void *host;  /* the host's own */
   /* When its client asked for it: fail_timeout counts from here.  0: when it was submitted. */
   uint64_t asked_ns;
 
@@ -84,6 +86,8 @@ struct sf_volume_host {
   struct sf_tio_canceled (*cancel_by_device)(void *ctx, struct sf_tio_device *device);
   struct sf_tio_canceled (*cancel_by_handle)(void *ctx, uint64_t handle);
   unsigned (*device_running)(void *ctx, struct sf_tio_device *device);
+  /* Does a ZERO with MAY_UNMAP give space back there, rather than write?  NULL: everywhere. */
+  bool (*device_punches)(void *ctx, struct sf_tio_device *device);
   /* Without waiting; NULL when the pool has none. */
   struct sf_tio_buffer *(*buffer_get)(void *ctx, size_t len);
   void (*buffer_put)(void *ctx, struct sf_tio_buffer *buffer);

@@ -183,6 +183,7 @@ submit(unsigned index) {
     c->id = ++sim.next_id;
     r->fua = r->fua || random_chance(sim.options.fua_permille);
     r->may_unmap = r->kind == SF_REQ_ZERO && random_chance(sim.options.trim_permille);
+    r->is_trim = r->may_unmap && c->id % 4 != 0;
     if (r->may_unmap)
       COUNT(trims);
     if (r->kind == SF_REQ_WRITE)
@@ -277,6 +278,8 @@ client_answered(struct sf_request *r) {
     check_answered(c);
   else
     check_error(c);
+  if (r->undone)
+    COUNT(trims_undone);
   if (good)
     check_deadline(c);
   else
@@ -290,7 +293,10 @@ client_answered(struct sf_request *r) {
     oracle_flush_end(c->began, good);
     break;
   default:
-    oracle_write_end(c->id, good, r->fua);
+    if (good && r->undone)
+      oracle_write_undone(c->id);
+    else
+      oracle_write_end(c->id, good, r->fua);
   }
   if (r->buffer != NULL)
     buffer_unref(r->buffer);

@@ -259,6 +259,25 @@ oracle_write_end(uint32_t id, bool good, bool fua) {
   unflushed[unflushed_len++] = id;
 }
 
+/* Nobody has seen it: it was sent to no leg. */
+void
+oracle_write_undone(uint32_t id) {
+  struct write *w = &writes[id];
+  uint64_t oldest = clients_oldest_read();
+
+  w->resp = oracle_step();
+  w->ended = true;
+  for (uint64_t b = w->first; b < w->first + w->n; b++) {
+    for (uint32_t i = head[b]; i != 0; i = nodes[i].next)
+      if (nodes[i].id == id) {
+        nodes[i].dead_at = step;
+        nodes[i].durably_dead = true;
+      }
+    collect(b, oldest);
+    recheck_all(b);
+  }
+}
+
 static void
 saw(uint64_t block, uint32_t value, uint64_t began) {
   struct node *seen = NULL;

@@ -296,6 +296,7 @@ uint32_t stamp_get(const void *data, unsigned i, uint64_t block);
 void oracle_init(void);
 void oracle_free(void);
 void oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n);
+void oracle_write_undone(uint32_t id); /* a trim that was left undone */
 void oracle_write_end(uint32_t id, bool good, bool fua);
 void oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data);
 void oracle_take_note(void); /* the operator knows that what is not flushed may be lost */
@@ -474,6 +475,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(no_slots)                                                                                \
   COUNTED(no_buffers)                                                                              \
   COUNTED(trims)                                                                                   \
+  COUNTED(trims_undone)                                                                            \
   COUNTED(give_ups)                                                                                \
   COUNTED(failed_requests)                                                                         \
   COUNTED(lulls_judged)                                                                            \

@@ -553,11 +553,20 @@ tio_superblock_in_flight(unsigned leg, const struct region **found) {
   return false;
 }
 
+/* In one world of three a leg cannot.  Not drawn: what is drawn after it would change. */
+static bool
+host_device_punches(void *ctx, struct sf_tio_device *pub) {
+  const struct sim_device *device = (const struct sim_device *) pub;
+
+  return sim.seed % 3 != 0 || (device->leg + sim.seed / 3) % sim.options.legs != 0;
+}
+
 const struct sf_volume_host tio_host = {
     .submit = host_submit,
     .cancel_by_device = host_cancel_by_device,
     .cancel_by_handle = host_cancel_by_handle,
     .device_running = host_device_running,
+    .device_punches = host_device_punches,
     .buffer_get = buffer_get,
     .buffer_put = buffer_put,
 };

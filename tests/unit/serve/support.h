@@ -23,6 +23,7 @@ serve_with(const struct sf_tio_client_params *params) {
   struct sf_serve *serve = calloc(1, sizeof *serve);
 
   serve_order_init(&serve->order);
+  serve_turn_init(&serve->turn);
   serve_take_settings(serve, &config);
   if (sf_tio_client_create(params, &serve->client) == 0)
     return serve;
@@ -34,6 +35,7 @@ static void
 serve_end(struct sf_serve *serve) {
   assert_int_equal(sf_tio_client_destroy(serve->client), 0);
   serve_order_destroy(&serve->order);
+  serve_turn_destroy(&serve->turn);
   free(serve);
 }
 

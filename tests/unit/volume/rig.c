@@ -129,6 +129,13 @@ host_device_running(void *ctx, struct sf_tio_device *device) {
   return 0;
 }
 
+static bool
+host_device_punches(void *ctx, struct sf_tio_device *device) {
+  const struct rig *rig = ctx;
+
+  return !(rig->cannot_punch >> leg_of(device) & 1);
+}
+
 static void
 host_timer(void *ctx, uint64_t at_ns) {
   struct rig *rig = ctx;
@@ -375,6 +382,7 @@ rig_start(struct rig *rig) {
                                       .cancel_by_device = host_cancel_by_device,
                                       .cancel_by_handle = host_cancel_by_handle,
                                       .device_running = host_device_running,
+                                      .device_punches = host_device_punches,
                                       .buffer_get = host_buffer_get,
                                       .buffer_put = host_buffer_put,
                                       .timer = host_timer,
@@ -502,6 +510,8 @@ rig_submit(struct rig *rig, struct rig_request *r, enum sf_request_kind kind, ui
                                         .offset = offset,
                                         .length = length,
                                         .fua = rig->fua,
+                                        .may_unmap = rig->unmap,
+                                        .is_trim = rig->trim,
                                         .done = request_done,
                                         .host = r,
                                         .asked_ns = rig->asked_ns}};

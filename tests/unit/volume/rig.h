@@ -37,6 +37,7 @@ struct rig {
 
   uint64_t now_ns, tick_ns, handles;
   bool fua;          /* of the requests that are submitted next */
+  bool unmap, trim;  /* the same */
   uint64_t asked_ns; /* of the requests that are submitted next; 0: when they are */
   struct rig_region region[RIG_REGIONS];
   /* NULL: nothing is held back.  Else whether this region is not to end now. */
@@ -45,6 +46,7 @@ struct rig {
                const struct rig_region *region); /* NULL: none; 0 or -errno */
   int buffers;                                   /* how many more there are; -1: no limit */
   unsigned full;                                 /* legs that have no room: bit i */
+  unsigned cannot_punch;                         /* the same */
   bool cannot_open;
   unsigned opening, opened;          /* bit i: an opening is asked for; the leg's device is open */
   enum sf_leg_blank blank[RIG_LEGS]; /* as that opening wants it */

@@ -1,0 +1,85 @@
+/* Whose turn it is to zero where zeros are written out: one piece at a time for the whole volume, first come
+ * first served.  Zeros are asked for by the GiB; all that at once would keep a disk, and everybody who waits
+ * for it, for longer than a deadline.
+ *
+ * Whoever waits, waits for the others' pieces and not for legs, so that it does not count against
+ * fail_timeout while pieces go well. */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "base/must.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
+void
+serve_turn_init(struct serve_turn *turn) {
+  SF_MUST(pthread_mutex_init(&turn->lock, NULL) == 0);
+  serve_cond_init(&turn->changed);
+  sf_list_init(&turn->waiting);
+  turn->passed_ns = 0;
+}
+
+void
+serve_turn_destroy(struct serve_turn *turn) {
+  pthread_cond_destroy(&turn->changed);
+  pthread_mutex_destroy(&turn->lock);
+}
+
+static void
+leave(struct serve_turn *turn, struct sf_list *place) {
+  sf_list_remove(place);
+  pthread_cond_broadcast(&turn->changed);
+}
+
+/* What was waited before a piece went well was not for nothing. */
+static void
+waited(struct sf_call *call, struct serve_turn *turn, uint64_t before_ns, uint64_t *began_ns) {
+  const uint64_t ask_ns = SERVE_ASK_MS * NS_PER_MS, began = sf_tio_now(), until = began + ask_ns;
+  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
+                              .tv_nsec = (long) (until % NS_PER_S)};
+
+  pthread_cond_timedwait(&turn->changed, &turn->lock, &at);
+  call_waited(call, began, ask_ns);
+  if (turn->passed_ns > *began_ns) {
+    *began_ns = turn->passed_ns;
+    call->waited_ns = before_ns;
+  }
+}
+
+int
+serve_turn_take(struct sf_call *call, struct sf_list *place) {
+  struct serve_turn *turn = &call->client->serve->turn;
+  uint64_t before_ns = call->waited_ns, began_ns = sf_tio_now(), asked_ns = began_ns;
+  int r = 0;
+
+  pthread_mutex_lock(&turn->lock);
+  sf_list_append(&turn->waiting, place);
+  while (r == 0 && turn->waiting.next != place) {
+    waited(call, turn, before_ns, &began_ns);
+    if (sf_tio_now() - asked_ns < SERVE_ASK_MS * NS_PER_MS)
+      continue;
+    asked_ns = sf_tio_now();
+    if (call_is_gone(call))
+      r = -ESHUTDOWN;
+    else if (call_is_over(call) && turn->waiting.next != place)
+      r = -EIO;
+  }
+  if (r < 0)
+    leave(turn, place);
+  pthread_mutex_unlock(&turn->lock);
+  return r;
+}
+
+void
+serve_turn_pass(struct sf_call *call, struct sf_list *place, bool well) {
+  struct serve_turn *turn = &call->client->serve->turn;
+
+  pthread_mutex_lock(&turn->lock);
+  if (well)
+    turn->passed_ns = sf_tio_now();
+  leave(turn, place);
+  pthread_mutex_unlock(&turn->lock);
+}

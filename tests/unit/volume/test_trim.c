@@ -1,0 +1,197 @@
+/* R16: a trim is done on every leg or on none, and never as written zeros where a leg cannot give space
+ * back; what is zero on the source of a catch-up takes no space on the leg that catches up. */
+#include "rig.h"
+
+#include <string.h>
+
+enum { EXTENT = 65536, EXTENTS = 64 };
+
+static struct rig rig;
+static uint8_t zeros[EXTENT];
+
+static bool
+zeroes(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_ZERO;
+}
+
+static bool
+holds_the_zero_of_b(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_ZERO && region->leg == 1;
+}
+
+static bool
+holds_b(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1;
+}
+
+static unsigned zeroed_on[RIG_LEGS], written_on[RIG_LEGS];
+
+static int
+counts(const struct rig *r, const struct rig_region *region) {
+  if (region->op == SF_TIO_ZERO)
+    zeroed_on[region->leg]++;
+  else if (region->op == SF_TIO_WRITE && rig_is_data(r, region))
+    written_on[region->leg]++;
+  return 0;
+}
+
+static void
+serves(unsigned legs) {
+  rig_init(&rig, legs, 1, EXTENT, EXTENTS);
+  rig.fails = counts;
+  memset(zeroed_on, 0, sizeof zeroed_on);
+  memset(written_on, 0, sizeof written_on);
+  rig_start_fully(&rig);
+}
+
+static void
+write_extent(uint64_t extent, uint8_t fill) {
+  struct rig_request w;
+
+  rig_submit(&rig, &w, SF_REQ_WRITE, extent * EXTENT, EXTENT, fill);
+  rig_pass(&rig, 200);
+  assert_true(w.done && w.request.error == 0);
+  rig_put(&w);
+}
+
+static void
+trim(struct rig_request *t, uint64_t extent, bool is_trim) {
+  rig.unmap = true;
+  rig.trim = is_trim;
+  rig_submit(&rig, t, SF_REQ_ZERO, extent * EXTENT, EXTENT, 0);
+  rig.unmap = rig.trim = false;
+}
+
+static const uint8_t *
+on(unsigned leg, uint64_t extent) {
+  return rig.leg[leg] + SF_DATA_OFFSET + extent * EXTENT;
+}
+
+/* Proves: with one leg that cannot punch, a trim is answered and leaves all legs as they were; a zeroing
+ * that may unmap is done all the same. */
+static void
+one_cannot(void **state) {
+  struct rig_request t;
+
+  serves(2);
+  rig.cannot_punch = 2;
+  write_extent(3, 7);
+  trim(&t, 3, true);
+  rig_pass(&rig, 200);
+  assert_true(t.done && t.request.error == 0 && t.request.undone);
+  assert_int_equal(zeroed_on[0] + zeroed_on[1], 0);
+  assert_memory_equal(on(0, 3), on(1, 3), EXTENT);
+  assert_int_equal(on(0, 3)[0], 7);
+  trim(&t, 3, false);
+  rig_pass(&rig, 200);
+  assert_true(t.done && t.request.error == 0 && !t.request.undone);
+  assert_memory_equal(on(0, 3), zeros, EXTENT);
+  assert_memory_equal(on(1, 3), zeros, EXTENT);
+  rig_free(&rig);
+}
+
+/* Proves: where all can, it is done on all. */
+static void
+all_can(void **state) {
+  struct rig_request t;
+
+  serves(2);
+  write_extent(3, 7);
+  trim(&t, 3, true);
+  rig_pass(&rig, 200);
+  assert_true(t.done && t.request.error == 0 && !t.request.undone);
+  assert_memory_equal(on(0, 3), zeros, EXTENT);
+  assert_memory_equal(on(1, 3), zeros, EXTENT);
+  rig_free(&rig);
+}
+
+/* Proves: one that was sent is brought to its end, also when a leg turns out meanwhile not to punch. */
+static void
+one_turns_out_not_to(void **state) {
+  struct rig_request t;
+
+  serves(2);
+  write_extent(3, 7);
+  rig.holds = holds_the_zero_of_b;
+  trim(&t, 3, true);
+  rig_run(&rig);
+  assert_false(t.done);
+  rig.cannot_punch = 2;
+  rig.holds = NULL;
+  rig_pass(&rig, 200);
+  assert_true(t.done && t.request.error == 0 && !t.request.undone);
+  assert_memory_equal(on(0, 3), zeros, EXTENT);
+  assert_memory_equal(on(1, 3), zeros, EXTENT);
+  rig_free(&rig);
+}
+
+/* Proves: a trim that waits behind a write is left undone in its turn, and answered. */
+static void
+behind_a_write(void **state) {
+  struct rig_request w, t;
+
+  serves(2);
+  rig.cannot_punch = 1;
+  rig.holds = holds_b;
+  rig_submit(&rig, &w, SF_REQ_WRITE, 0, EXTENT, 5);
+  trim(&t, 0, true);
+  rig_run(&rig);
+  assert_false(w.done || t.done);
+  rig.holds = NULL;
+  rig_pass(&rig, 200);
+  assert_true(w.done && t.done && t.request.error == 0 && t.request.undone);
+  assert_int_equal(on(0, 0)[0], 5);
+  assert_int_equal(on(1, 0)[EXTENT - 1], 5);
+  rig_put(&w);
+  rig_free(&rig);
+}
+
+/* b misses a write of data and one of zeros, and comes back. */
+static void
+misses_zeros(unsigned cannot_punch) {
+  struct rig_request t;
+
+  serves(2);
+  write_extent(3, 7);
+  write_extent(4, 7);
+  rig.holds = holds_b;
+  write_extent(4, 8);
+  trim(&t, 3, false);
+  rig_pass(&rig, 200);
+  assert_true(t.done && t.request.error == 0);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  rig.cannot_punch = cannot_punch;
+  rig.holds = NULL;
+  memset(zeroed_on, 0, sizeof zeroed_on);
+  memset(written_on, 0, sizeof written_on);
+  rig_pass(&rig, 3000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_memory_equal(on(1, 3), zeros, EXTENT);
+  assert_memory_equal(on(0, 4), on(1, 4), EXTENT);
+}
+
+/* Proves: what is zero on the source is punched on a leg that catches up, what is not is written; and all
+ * is written on one that cannot punch. */
+static void
+catches_up(void **state) {
+  misses_zeros(0);
+  assert_int_equal(zeroed_on[1], 1);
+  assert_int_equal(written_on[1], 2); /* the one that was held back, and its copy */
+  rig_free(&rig);
+  misses_zeros(2);
+  assert_int_equal(zeroed_on[1], 0);
+  assert_int_equal(written_on[1], 3);
+  assert_int_equal(rig_count(&rig, zeroes), 0);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(one_cannot),           cmocka_unit_test(all_can),
+      cmocka_unit_test(one_turns_out_not_to), cmocka_unit_test(behind_a_write),
+      cmocka_unit_test(catches_up),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
