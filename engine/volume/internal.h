@@ -144,6 +144,17 @@ struct meta {
   struct sf_superblock image; /* what is being written */
 };
 
+struct penalty {               /* R14: what its absences have cost lately */
+  bool away, probe_failed;     /* the latter: this is why */
+  uint64_t away_ns, waited_ns; /* since when; what clients had waited for it before */
+  uint64_t remembered_ns;      /* of what was charged, as of charged_ns */
+  uint64_t charged_ns;
+  unsigned absences; /* since the first that is remembered */
+  uint64_t first_ns;
+  uint64_t keep_ns; /* it must be seen well for so long, and is since; 0: is not */
+  uint64_t well_ns;
+};
+
 struct leg {
   struct sf_sm sm; /* enum sf_leg_state */
   unsigned index;
@@ -181,7 +192,8 @@ struct leg {
   struct io probe_io;
   struct sf_tio_buffer *probe_buffer;
   unsigned probe_step, probes_ok;
-  uint64_t probe_at_ns, probe_sent_ns, backoff_ns, left_ns, joined_ns;
+  uint64_t probe_at_ns;
+  struct penalty penalty;
   uint64_t open_at_ns;
   bool opening,
       reopening; /* asked of the host and not answered; the latter beside a dead descriptor */
@@ -546,8 +558,18 @@ void flush_failure_converged(struct sf_volume *v, uint64_t extent);
 
 /* probe.c */
 void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
-void probe_schedule(struct sf_volume *v, unsigned leg, bool relapse);
+void probe_schedule(struct sf_volume *v, unsigned leg);
 void probe_tick(struct sf_volume *v, unsigned leg);
+
+/* penalty.c */
+void penalty_moved(struct sf_volume *v, unsigned leg, enum sf_leg_state from);
+void penalty_back(struct sf_volume *v,
+                  unsigned leg); /* it has ended all that it held, or is there again */
+void penalty_seen_well(struct sf_volume *v, unsigned leg);
+void penalty_seen_unwell(struct sf_volume *v, unsigned leg);
+uint64_t penalty_left(const struct sf_volume *v, unsigned leg); /* to be seen well, yet */
+/* The leg's own, and when it is let in again if that is not soon. */
+void penalty_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
 
 /* record.c */
 void record_start(struct sf_volume *v);

@@ -99,12 +99,9 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
   sf_sm_move(&leg->sm, to, &sf_volume_hooks, v);
   volume_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
                reason);
-  if (from == SF_STATE_IN_SYNC)
-    leg->left_ns = v->now_ns;
-  if (to == SF_STATE_IN_SYNC) {
-    leg->joined_ns = v->now_ns;
+  if (to == SF_STATE_IN_SYNC)
     leg->avoid = false;
-  }
+  penalty_moved(v, index, from);
   if (to == SF_STATE_MISSING)
     leg->open_at_ns = v->now_ns;
   v->dirty = true;
@@ -280,6 +277,19 @@ leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const c
     leg_record_faulty(v, index, true);
 }
 
+/* It has ended all that it held.  The event says how long it is kept out as of now; status, as of then. */
+static void
+leg_answers(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  char reason[SF_LEG_REASON_MAX], text[SF_LEG_REASON_MAX];
+
+  probe_schedule(v, index);
+  snprintf(reason, sizeof reason, "%s", leg->reason);
+  penalty_reason(v, index, text, sizeof text);
+  leg_move(v, index, SF_STATE_PROBING, text);
+  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+}
+
 /* What a leg that is out waits for: that its last request really ends. */
 void
 leg_settle(struct sf_volume *v, unsigned index) {
@@ -300,8 +310,7 @@ leg_settle(struct sf_volume *v, unsigned index) {
   }
   leg->canceled = false;
   if (state == SF_STATE_LATE) {
-    leg_move(v, index, SF_STATE_PROBING, leg->reason);
-    probe_schedule(v, index, true);
+    leg_answers(v, index);
     if (!leg_holds(v, index, v->size_bytes))
       leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
   } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {

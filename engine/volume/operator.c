@@ -41,8 +41,7 @@ take_back(struct sf_volume *v, unsigned index) {
     if (leg->device != NULL && leg->running == 0 && leg_holds(v, index, v->size_bytes) &&
         !((v->needs | v->durable.in_sync) & bit)) {
       leg_move(v, index, SF_STATE_PROBING, "returned by the operator");
-      leg->backoff_ns = 0;
-      probe_schedule(v, index, false);
+      probe_schedule(v, index);
     } else if (leg->device == NULL || !leg_holds(v, index, v->size_bytes)) {
       leg_move(v, index, SF_STATE_MISSING, "returned by the operator"); /* opened anew */
     } else {
@@ -52,6 +51,8 @@ take_back(struct sf_volume *v, unsigned index) {
   } else if (leg_state(leg) == SF_STATE_MISSING) {
     leg->open_at_ns = v->now_ns;
     volume_arm(v, v->now_ns);
+  } else if (leg_state(leg) == SF_STATE_PROBING) {
+    leg->penalty = (struct penalty){0};
   } else if (leg_state(leg) == SF_STATE_IN_SYNC) {
     flush_failure_forgive(v, index);
   }
@@ -189,7 +190,7 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   if (newcomer_lacks_all(v, sb) || sb->serial < known)
     newcomer_arrived(v, index);
   leg_move(v, index, SF_STATE_PROBING, "it is there again");
-  probe_schedule(v, index, false);
+  probe_schedule(v, index);
   return 0;
 }
 

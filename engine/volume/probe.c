@@ -8,31 +8,18 @@
 enum {
   PROBES_WANTED = 3,
   PROBE_GAP_MS = 100,
-  BACKOFF_FIRST_MS = 200,
-  BACKOFF_MOST_MS = 30000,
-  SETTLED_S = 60, /* in sync so long: its past is forgotten */
   REOPEN_MS = 2000,
   SAMPLE_MS = 1000,
 };
 
 enum probe_step { PROBE_WRITE, PROBE_READ };
 
-/* A leg that falls out again soon after it came back waits twice as long each time. */
 void
-probe_schedule(struct sf_volume *v, unsigned index, bool relapse) {
+probe_schedule(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
-  bool settled = leg->joined_ns == 0 || leg->left_ns - leg->joined_ns > SETTLED_S * SF_S;
 
-  if (!relapse || leg->backoff_ns == 0 || (settled && leg->joined_ns != 0)) {
-    leg->backoff_ns = BACKOFF_FIRST_MS * SF_MS;
-    leg->joined_ns = 0;
-  } else {
-    leg->backoff_ns *= 2;
-    if (leg->backoff_ns > BACKOFF_MOST_MS * SF_MS)
-      leg->backoff_ns = BACKOFF_MOST_MS * SF_MS;
-  }
   leg->probes_ok = 0;
-  leg->probe_at_ns = v->now_ns + leg->backoff_ns;
+  penalty_back(v, index);
 }
 
 static void
@@ -59,7 +46,8 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
     probe_send(v, index, PROBE_READ);
   } else if (event->state == SF_TIO_OK) {
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
-    if (++leg->probes_ok >= PROBES_WANTED)
+    penalty_seen_well(v, index);
+    if (++leg->probes_ok >= PROBES_WANTED && penalty_left(v, index) == 0)
       catch_up(v, index);
   } else if (event->state == SF_TIO_TIMEOUT) {
     leg_fall_back(v, index, SF_STATE_LATE, "a probe was not answered in time");
@@ -68,6 +56,7 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
     leg_fall_back(v, index, leg_state_for(event->error), reason);
   } else {
     leg->probes_ok = 0;
+    penalty_seen_unwell(v, index);
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
   }
 }

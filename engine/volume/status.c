@@ -48,7 +48,10 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
   };
   snprintf(status->name, sizeof status->name, "%s", config->name);
   snprintf(status->path, sizeof status->path, "%s", config->path);
-  snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
+  if (status->state == SF_STATE_PROBING)
+    penalty_reason(v, leg->index, status->reason, sizeof status->reason);
+  else
+    snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_read(&leg->latency[kind], &status->latency[kind]);
   if (status->state == SF_STATE_CATCHING_UP) {

@@ -820,7 +820,7 @@ sf_volume_start(struct sf_volume *v, uint64_t now_ns) {
   v->told = volume_state(v);
   for (unsigned i = 0; i < v->legs; i++)
     if (leg_state(&v->leg[i]) == SF_STATE_PROBING)
-      probe_schedule(v, i, false);
+      probe_schedule(v, i);
   record_start(v);
   volume_settle(v);
   volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);

@@ -66,8 +66,11 @@ device_of(unsigned leg) {
 static struct rig_region *
 free_region(struct rig *rig) {
   for (unsigned i = 0; i < RIG_REGIONS; i++)
-    if (!rig->region[i].used)
+    if (!rig->region[i].used) {
+      if (i >= rig->regions)
+        rig->regions = i + 1;
       return &rig->region[i];
+    }
   fail_msg("too many regions");
   return NULL;
 }
@@ -232,7 +235,7 @@ static bool
 step(struct rig *rig) {
   bool moved = false;
 
-  for (unsigned i = 0; i < RIG_REGIONS; i++) {
+  for (unsigned i = 0; i < rig->regions; i++) {
     struct rig_region *region = &rig->region[i];
 
     if (!region->used)

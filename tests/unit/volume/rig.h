@@ -40,6 +40,7 @@ struct rig {
   bool unmap, trim;  /* the same */
   uint64_t asked_ns; /* of the requests that are submitted next; 0: when they are */
   struct rig_region region[RIG_REGIONS];
+  unsigned regions; /* none beyond was ever used */
   /* NULL: nothing is held back.  Else whether this region is not to end now. */
   bool (*holds)(const struct rig *rig, const struct rig_region *region);
   int (*fails)(const struct rig *rig,
