@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <surefoot/wire.h>
 
@@ -108,9 +109,13 @@ json_t *ctl_ask_status(const char *path, const char *volume);
 
 enum { CTL_TEXT_MAX = 64 };
 
-const char *ctl_size(uint64_t bytes, char text[CTL_TEXT_MAX]);    /* "1.5 GiB" */
-const char *ctl_time_us(uint64_t us, char text[CTL_TEXT_MAX]);    /* "1.2 ms" */
-const char *ctl_time_left(uint64_t s, char text[CTL_TEXT_MAX]);   /* "2 h 10 min" */
+const char *ctl_size(uint64_t bytes, char text[CTL_TEXT_MAX]);  /* "1.5 GiB" */
+const char *ctl_time_us(uint64_t us, char text[CTL_TEXT_MAX]);  /* "1.2 ms" */
+const char *ctl_time_left(uint64_t s, char text[CTL_TEXT_MAX]); /* "2 h 10 min" */
+/* How long ago "2026-01-31T12:00:00.123Z" was; false: it is no time. */
+bool ctl_age_s(const char *utc, uint64_t *seconds);
+/* Its seconds since 1970, and where its fraction begins. */
+const char *ctl_parse_time(const char *utc, time_t *seconds);
 const char *ctl_count(uint64_t count, char text[CTL_TEXT_MAX]);   /* "-" for none */
 const char *ctl_json_text(const json_t *object, const char *key); /* "" if it is no text */
 uint64_t ctl_json_number(const json_t *object, const char *key);  /* 0 if it is no number */

@@ -15,14 +15,14 @@ struct show {
 /* "2026-01-31T12:00:00.123Z" as local time; as it is when it is something else. */
 static void
 put_time(const char *utc) {
-  struct tm when = {0};
-  const char *rest = strptime(utc, "%Y-%m-%dT%H:%M:%S", &when);
+  struct tm when;
+  time_t seconds;
+  const char *rest = ctl_parse_time(utc, &seconds);
   char date[32];
   if (!rest) {
     ctl_put(utc);
     return;
   }
-  time_t seconds = timegm(&when);
   localtime_r(&seconds, &when);
   strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &when);
   printf("%s%.4s", date, rest);

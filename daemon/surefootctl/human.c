@@ -50,6 +50,24 @@ ctl_time_left(uint64_t s, char text[CTL_TEXT_MAX]) {
 }
 
 const char *
+ctl_parse_time(const char *utc, time_t *seconds) {
+  struct tm when = {0};
+  const char *rest = strptime(utc, "%Y-%m-%dT%H:%M:%S", &when);
+  if (rest)
+    *seconds = timegm(&when);
+  return rest;
+}
+
+bool
+ctl_age_s(const char *utc, uint64_t *seconds) {
+  time_t then, now = time(NULL);
+  if (!ctl_parse_time(utc, &then))
+    return false;
+  *seconds = now > then ? (uint64_t) (now - then) : 0;
+  return true;
+}
+
+const char *
 ctl_count(uint64_t count, char text[CTL_TEXT_MAX]) {
   if (count == 0)
     return strcpy(text, "-");

@@ -4,11 +4,17 @@
 
 #include "ctl.h"
 
+enum { UNANSWERED_MS = 1000 /* older than that, a request is worth a word */ };
+
 static enum ctl_colour
 volume_colour(const char *state) {
+  static const char *const passing[] = {"degraded", "starting", "stopping"};
   if (strcmp(state, "healthy") == 0)
     return CTL_GREEN;
-  return strcmp(state, "degraded") == 0 ? CTL_YELLOW : CTL_RED;
+  for (unsigned i = 0; i < sizeof passing / sizeof passing[0]; i++)
+    if (strcmp(state, passing[i]) == 0)
+      return CTL_YELLOW;
+  return CTL_RED;
 }
 
 static enum ctl_colour
@@ -38,11 +44,33 @@ resync_text(const json_t *resync, char *text, size_t size) {
   return used;
 }
 
+/* "3 unanswered, the oldest 6.2 s" */
+static size_t
+unanswered_text(const json_t *leg, char *text, size_t size) {
+  uint64_t oldest_ms = ctl_json_number(leg, "oldest_ms");
+  char age[CTL_TEXT_MAX];
+  if (oldest_ms < UNANSWERED_MS)
+    return 0;
+  return (size_t) snprintf(text, size, "%" PRIu64 " unanswered, the oldest %s",
+                           ctl_json_number(leg, "in_flight"), ctl_time_us(oldest_ms * 1000, age));
+}
+
 static void
 note_text(const json_t *leg, char *text, size_t size) {
   const char *reason = ctl_json_text(leg, "reason");
+  char age[CTL_TEXT_MAX];
+  uint64_t seconds;
   size_t used = resync_text(json_object_get(leg, "resync"), text, size);
-  snprintf(text + used, size - used, "%s%s", used && *reason ? "; " : "", reason);
+  used += (size_t) snprintf(text + used, size - used, "%s%s", used && *reason ? "; " : "", reason);
+  if (strcmp(ctl_json_text(leg, "state"), "in-sync") != 0 &&
+      ctl_age_s(ctl_json_text(leg, "since"), &seconds))
+    used += (size_t) snprintf(text + used, size - used, "%sfor %s", used ? "; " : "",
+                              ctl_time_left(seconds, age));
+  size_t before = used;
+  if (used)
+    used += (size_t) snprintf(text + used, size - used, "; ");
+  if (unanswered_text(leg, text + used, size - used) == 0)
+    text[before] = '\0';
 }
 
 static void
@@ -50,7 +78,7 @@ leg_row(struct ctl_table *table, const json_t *leg) {
   const char *state = ctl_json_text(leg, "state");
   const json_t *write = json_object_get(json_object_get(leg, "latency"), "write");
   uint64_t stale = ctl_json_number(leg, "stale_bytes");
-  char text[CTL_TEXT_MAX], note[CTL_REASON_MAX + 128];
+  char text[CTL_TEXT_MAX], note[CTL_REASON_MAX + 256];
   note_text(leg, note, sizeof note);
 
   ctl_table_row(table);
@@ -63,7 +91,7 @@ leg_row(struct ctl_table *table, const json_t *leg) {
   ctl_table_cell(table, 6, ctl_count(ctl_json_number(leg, "errors"), text), CTL_PLAIN);
   ctl_table_cell(
       table, 7,
-      ctl_json_number(write, "count") ? ctl_time_us(ctl_json_number(write, "p99_us"), text) : "-",
+      ctl_json_number(write, "recent") ? ctl_time_us(ctl_json_number(write, "p99_us"), text) : "-",
       CTL_PLAIN);
   ctl_table_cell(table, 8, note, CTL_PLAIN);
 }
@@ -116,7 +144,7 @@ static void
 print_down(const json_t *volume) {
   ctl_put_coloured(ctl_json_text(volume, "name"), CTL_BOLD);
   fputs(": ", stdout);
-  ctl_put_coloured(ctl_json_text(volume, "state"), CTL_RED);
+  ctl_put_coloured(ctl_json_text(volume, "state"), volume_colour(ctl_json_text(volume, "state")));
   putchar('\n');
   print_service(volume);
 }
@@ -129,16 +157,19 @@ print_volume(const json_t *volume) {
   const json_t *record = json_object_get(volume, "record");
   const json_t *legs = json_object_get(volume, "legs");
   char size[CTL_TEXT_MAX];
+  uint64_t seconds;
 
   ctl_put_coloured(ctl_json_text(volume, "name"), CTL_BOLD);
   fputs(": ", stdout);
   ctl_put_coloured(state, volume_colour(state));
-  printf(", %s, %" PRIu64 " of %zu legs in sync (%" PRIu64 " needed), record %" PRIu64 ".%" PRIu64
-         "\n",
+  printf(", %s, %" PRIu64 " of %zu legs in sync (%" PRIu64 " needed), record %" PRIu64 ".%" PRIu64,
          ctl_size(ctl_json_number(volume, "size_bytes"), size),
          ctl_json_number(volume, "legs_in_sync"), json_array_size(legs),
          ctl_json_number(volume, "min_legs"), ctl_json_number(record, "term"),
          ctl_json_number(record, "change"));
+  if (ctl_age_s(ctl_json_text(volume, "since"), &seconds))
+    printf("; for %s", ctl_time_left(seconds, size));
+  putchar('\n');
   print_requests(volume);
   print_service(volume);
 

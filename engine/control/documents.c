@@ -7,14 +7,39 @@ to_us(uint64_t ns) {
   return ns / 1000 + (ns % 1000 != 0);
 }
 
+/* [the longest that counts in it, in ns; how many], of those that are not empty. */
+static json_t *
+buckets_to_json(const struct sf_latency *latency) {
+  json_t *list = json_array();
+
+  for (unsigned i = 0; list && i < SF_LATENCY_BUCKETS; i++) {
+    if (latency->bucket[i] == 0)
+      continue;
+    if (json_array_append_new(list, json_pack("[I, I]", (json_int_t) sf_latency_bucket_ns(i),
+                                              (json_int_t) latency->bucket[i])) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  }
+  return list;
+}
+
 /* json_pack steals what 'o' gives it even when it fails, and fails on NULL: so parts can be packed
  * without looking at each. */
 static json_t *
 latency_to_json(const struct sf_latency *latency) {
-  return json_pack(
-      "{sI sI sI sI sI}", "count", (json_int_t) latency->count, "p50_us",
-      (json_int_t) to_us(latency->p50_ns), "p99_us", (json_int_t) to_us(latency->p99_ns), "p999_us",
-      (json_int_t) to_us(latency->p999_ns), "max_us", (json_int_t) to_us(latency->max_ns));
+  return json_pack("{sI sI sI sI sI sI so}", "count", (json_int_t) latency->count, "recent",
+                   (json_int_t) latency->recent, "p50_us", (json_int_t) to_us(latency->p50_ns),
+                   "p99_us", (json_int_t) to_us(latency->p99_ns), "p999_us",
+                   (json_int_t) to_us(latency->p999_ns), "max_us",
+                   (json_int_t) to_us(latency->max_ns), "buckets", buckets_to_json(latency));
+}
+
+static json_t *
+latencies_to_json(const struct sf_latency latency[SF_KINDS]) {
+  return json_pack("{so so so}", "read", latency_to_json(&latency[SF_READ_KIND]), "write",
+                   latency_to_json(&latency[SF_WRITE_KIND]), "flush",
+                   latency_to_json(&latency[SF_FLUSH_KIND]));
 }
 
 static json_t *
@@ -30,22 +55,38 @@ resync_to_json(const struct sf_leg_status *leg) {
 }
 
 static json_t *
-leg_to_json(const struct sf_leg_status *leg) {
+since_to_json(const struct sf_volume_status *volume, uint64_t age_ns) {
+  return sf_time_to_json(volume->wall_ns == 0 ? 0 : volume->wall_ns - (int64_t) age_ns);
+}
+
+/* When a request stops waiting for this leg. */
+static json_t *
+deadlines_to_json(const struct sf_leg_status *leg) {
+  return json_pack("{sI sI sI}", "read_us", (json_int_t) to_us(leg->timeout_ns[SF_READ_KIND]),
+                   "write_us", (json_int_t) to_us(leg->timeout_ns[SF_WRITE_KIND]), "flush_us",
+                   (json_int_t) to_us(leg->timeout_ns[SF_FLUSH_KIND]));
+}
+
+static json_t *
+leg_requests_to_json(const struct sf_leg_status *leg) {
+  return json_pack("{sI sI sI}", "reads", (json_int_t) leg->latency[SF_READ_KIND].count, "writes",
+                   (json_int_t) leg->latency[SF_WRITE_KIND].count, "flushes",
+                   (json_int_t) leg->latency[SF_FLUSH_KIND].count);
+}
+
+static json_t *
+leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *leg) {
   return json_pack(
-      "{so so ss so sI si sI sI sI so s{so so so}}", "name", sf_text_to_json_string(leg->name),
-      "path", sf_text_to_json_string(leg->path), "state", sf_leg_state_name(leg->state), "reason",
+      "{so so ss so so sI si sI sI sI so so sI sI si sI so so}", "name",
+      sf_text_to_json_string(leg->name), "path", sf_text_to_json_string(leg->path), "state",
+      sf_leg_state_name(leg->state), "since", since_to_json(volume, leg->state_age_ns), "reason",
       sf_text_to_json(leg->reason), "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
       (int) leg->late_requests, "timeouts", (json_int_t) leg->timeouts, "errors",
       (json_int_t) leg->errors, "resync_bytes", (json_int_t) leg->resync_bytes, "resync",
-      resync_to_json(leg), "latency", "read", latency_to_json(&leg->latency[SF_READ_KIND]), "write",
-      latency_to_json(&leg->latency[SF_WRITE_KIND]), "flush",
-      latency_to_json(&leg->latency[SF_FLUSH_KIND]));
-}
-
-/* The outside knows four states: a volume that is still starting answers nobody yet. */
-static const char *
-state_name(enum sf_volume_state state) {
-  return sf_volume_state_name(state == SF_VOLUME_STARTING ? SF_VOLUME_DEGRADED : state);
+      resync_to_json(leg), "requests", leg_requests_to_json(leg), "bytes_read",
+      (json_int_t) leg->bytes_read, "bytes_written", (json_int_t) leg->bytes_written, "in_flight",
+      (int) leg->in_flight, "oldest_ms", (json_int_t) (leg->oldest_ns / 1000000), "deadline",
+      deadlines_to_json(leg), "latency", latencies_to_json(leg->latency));
 }
 
 static json_t *
@@ -54,7 +95,7 @@ volume_to_json(const struct sf_volume_status *volume) {
   for (unsigned i = 0; legs && i < volume->legs && i < SF_LEGS_MAX; i++) {
     if (volume->leg[i].name[0] == '\0')
       continue; /* an empty place */
-    if (json_array_append_new(legs, leg_to_json(&volume->leg[i])) < 0) {
+    if (json_array_append_new(legs, leg_to_json(volume, &volume->leg[i])) < 0) {
       json_decref(legs);
       return NULL;
     }
@@ -62,15 +103,19 @@ volume_to_json(const struct sf_volume_status *volume) {
   char uuid[37];
   sf_uuid_format(&volume->uuid, uuid);
   return json_pack(
-      "{so ss ss sI s{sI sI} si si sI sI s{sI sI sI sI sI} so}", "name",
-      sf_text_to_json_string(volume->name), "uuid", uuid, "state", state_name(volume->state),
+      "{so ss ss so sI s{sI sI} si si sI sI s{sI sI sI sI sI} sI sI si sI so so}", "name",
+      sf_text_to_json_string(volume->name), "uuid", uuid, "state",
+      sf_volume_state_name(volume->state), "since", since_to_json(volume, volume->state_age_ns),
       "size_bytes", (json_int_t) volume->size_bytes, "record", "term", (json_int_t) volume->term,
       "change", (json_int_t) volume->change, "min_legs", (int) volume->min_legs, "legs_in_sync",
       (int) volume->legs_in_sync, "unconverged_bytes", (json_int_t) volume->unconverged_bytes,
       "intent_bytes", (json_int_t) volume->intent_bytes, "requests", "reads",
       (json_int_t) volume->reads, "writes", (json_int_t) volume->writes, "flushes",
       (json_int_t) volume->flushes, "late_acks", (json_int_t) volume->late_acks, "errors",
-      (json_int_t) volume->errors, "legs", legs);
+      (json_int_t) volume->errors, "bytes_read", (json_int_t) volume->bytes_read, "bytes_written",
+      (json_int_t) volume->bytes_written, "in_flight", (int) volume->in_flight, "oldest_ms",
+      (json_int_t) (volume->oldest_ns / 1000000), "latency", latencies_to_json(volume->latency),
+      "legs", legs);
 }
 
 json_t *

@@ -79,13 +79,7 @@ sf_kept_event_to_json(const char *volume_name, const struct sf_kept_event *kept)
   if (!object)
     return NULL;
 
-  time_t seconds = (time_t) (kept->wall_ns / 1000000000);
-  struct tm utc;
-  char date[32], text[48];
-  gmtime_r(&seconds, &utc);
-  strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-  snprintf(text, sizeof text, "%s.%03dZ", date, (int) (kept->wall_ns % 1000000000 / 1000000));
-  if (json_object_set_new(object, "time", json_string(text)) < 0) {
+  if (json_object_set_new(object, "time", sf_time_to_json(kept->wall_ns)) < 0) {
     json_decref(object);
     return NULL;
   }

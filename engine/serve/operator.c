@@ -4,12 +4,17 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static int
 on_status(void *ctx, struct sf_volume_status *status) {
   struct sf_serve *serve = ctx;
 
+  struct timespec wall;
+
   sf_volume_status(serve->volume, sf_tio_now(), status);
+  clock_gettime(CLOCK_REALTIME, &wall);
+  status->wall_ns = (int64_t) wall.tv_sec * 1000000000 + wall.tv_nsec;
   watch_note(serve, status);
   return 0;
 }

@@ -256,9 +256,10 @@ flush_give_up(struct sf_op *op) {
 /* ---- answers ---- */
 
 static void
-count_answer(struct sf_volume *v, int error) {
+count_answer(struct sf_volume *v, const struct sf_request *request, int error) {
   v->flushes++;
   v->errors += error != 0;
+  meter_answer(v, request, error);
   if (error == 0)
     volume_well(v);
   else if (error != -ESHUTDOWN)
@@ -293,7 +294,7 @@ flush_end(struct sf_op *op, int error, int own_error) {
       continue;
     }
     if (!request->internal)
-      count_answer(v, error);
+      count_answer(v, request, error);
     request->error = request->internal ? own_error : error;
     request->done(request);
   }
@@ -386,7 +387,7 @@ flush_expire(struct sf_volume *v) {
       continue;
     }
     *link = request->next;
-    count_answer(v, -EIO);
+    count_answer(v, request, -EIO);
     request->error = -EIO;
     request->done(request);
   }
@@ -398,7 +399,7 @@ flush_expire(struct sf_volume *v) {
     return;
   }
   hand_over(op);
-  count_answer(v, -EIO);
+  count_answer(v, request, -EIO);
   request->error = -EIO;
   request->done(request);
 }

@@ -51,6 +51,12 @@ struct io {
   bool fua;         /* the latter */
   bool reads;
   uint64_t seq; /* of all submissions of the volume */
+  /* meter.c: in v->unanswered, oldest first, as long as a leg owes its own completion. */
+  struct sf_list unanswered_link;
+  legset unanswered;
+  enum sf_tio_op op;
+  enum sf_kind kind;
+  uint64_t sent_ns, length;
 };
 
 enum { SF_DROPPED = -EAGAIN }; /* the error of a CANCELED event: a failed flush took it with it */
@@ -204,10 +210,12 @@ struct leg {
   uint64_t resync_bytes; /* copied to it since the volume started, whatever became of it */
 
   uint64_t timeouts, errors;
-  uint64_t read_end;     /* where the last read ended: sequential runs stay */
-  uint64_t read_last_ns; /* when it was last measured */
-  uint64_t heard_ns;     /* when it last did anything that was asked */
-  uint64_t read_ok_ns;   /* when it last read anything */
+  uint64_t bytes_read, bytes_written; /* for clients */
+  uint64_t state_ns;                  /* since when it is in its state */
+  uint64_t read_end;                  /* where the last read ended: sequential runs stay */
+  uint64_t read_last_ns;              /* when it was last measured */
+  uint64_t heard_ns;                  /* when it last did anything that was asked */
+  uint64_t read_ok_ns;                /* when it last read anything */
   unsigned reads_running;
   bool canceled; /* what it held when it left was given up on */
   bool avoid;    /* a read is overdue there and it could not be demoted */
@@ -426,7 +434,13 @@ struct sf_volume {
   uint64_t join_at_ns; /* not before */
 
   uint64_t reads, writes, flushes, late_acks, errors;
+  uint64_t bytes_read, bytes_written;
   uint64_t foreground_ns; /* when a client's request was last answered */
+  uint64_t told_ns;       /* since when it is in the state last reported */
+
+  struct sf_list unanswered;                 /* struct io */
+  uint64_t slice_ns;                         /* when the slice of the meters ends */
+  struct sf_latency_meter latency[SF_KINDS]; /* as clients see it */
 };
 
 extern const struct sf_sm_table sf_leg_table, sf_op_table, sf_copy_table, sf_map_write_table;
@@ -653,6 +667,17 @@ void map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not kn
 void map_leg_flushed(struct sf_volume *v, unsigned leg);
 void map_settle(struct sf_volume *v);
 bool map_is_quiet(const struct sf_volume *v);
+
+/* meter.c: what the operator is told of the pace.  Nothing is decided by it. */
+void meter_sent(struct sf_volume *v, struct io *io, const struct io_args *args);
+/* Before the io is told of it, and may be used again. */
+void meter_ended(struct sf_volume *v, struct io *io, unsigned leg,
+                 const struct sf_tio_event *event);
+/* A client's request is answered. */
+void meter_answer(struct sf_volume *v, const struct sf_request *request, int error);
+void meter_tick(struct sf_volume *v);
+void meter_leg_status(const struct sf_volume *v, unsigned leg, struct sf_leg_status *status);
+void meter_status(const struct sf_volume *v, struct sf_volume_status *status);
 
 /* status.c */
 enum sf_volume_state volume_state(const struct sf_volume *v);

@@ -97,6 +97,7 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
     return;
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   sf_sm_move(&leg->sm, to, &sf_volume_hooks, v);
+  leg->state_ns = v->now_ns;
   volume_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
                reason);
   if (to == SF_STATE_IN_SYNC)

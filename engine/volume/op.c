@@ -238,6 +238,7 @@ count_answer(struct sf_op *op, int error) {
     volume_well(v);
     v->late_acks += (op->sent & (legset) ~op->ok) != 0 && op->kind != OP_READ;
   }
+  meter_answer(v, op->request, error);
   copier_foreground(v, v->now_ns - op->started_ns);
 }
 
@@ -608,20 +609,6 @@ op_send(struct sf_op *op, const struct io_args *args) {
   op->running |= args->legs;
 }
 
-static enum sf_kind
-latency_kind(const struct sf_op *op) {
-  return op->kind == OP_FLUSH ? SF_FLUSH_KIND : op->kind == OP_READ ? SF_READ_KIND : SF_WRITE_KIND;
-}
-
-static void
-note_ok(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
-  struct sf_volume *v = op->volume;
-  struct leg *leg = &v->leg[index];
-
-  if (op->kind != OP_COPY)
-    sf_latency_add(&leg->latency[latency_kind(op)], event->latency_ns);
-}
-
 /* A write has ended on a leg that goes on: well, with an error, or long after it was given up on.
  * Some of it may be there, and a convergence that finds it there alike writes nothing: so it is to be
  * flushed like any other. */
@@ -647,7 +634,6 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
       flush_waits_for_fua(op, leg)) {
     op->running &= (legset) ~bit;
     op->overdue &= (legset) ~bit;
-    note_ok(op, leg, event);
     flush_ended(op, leg);
     return;
   }
@@ -671,7 +657,6 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
     op->overdue &= (legset) ~bit;
     if (event->state == SF_TIO_OK) {
       op->ok |= bit;
-      note_ok(op, leg, event);
     } else if (event->state == SF_TIO_ERROR) {
       note_failed(op, bit, event->error);
     } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && op->kind != OP_READ) {

@@ -8,7 +8,7 @@ sf_volume_state_name(enum sf_volume_state state) {
   static const char *const name[SF_VOLUME_STATES] = {
       [SF_VOLUME_STARTING] = "starting", [SF_VOLUME_HEALTHY] = "healthy",
       [SF_VOLUME_DEGRADED] = "degraded", [SF_VOLUME_SUSPENDED] = "suspended",
-      [SF_VOLUME_FAILED] = "failed",
+      [SF_VOLUME_FAILED] = "failed",     [SF_VOLUME_STOPPING] = "stopping",
   };
 
   return name[state];
@@ -18,7 +18,9 @@ enum sf_volume_state
 volume_state(const struct sf_volume *v) {
   if (v->phase == PHASE_CLAIMING || v->phase == PHASE_RECORDING)
     return SF_VOLUME_STARTING;
-  if (v->failed || v->phase == PHASE_STOPPED)
+  if (v->phase == PHASE_STOPPING || v->phase == PHASE_STOPPED)
+    return SF_VOLUME_STOPPING;
+  if (v->failed)
     return SF_VOLUME_FAILED;
   if (v->starved_ns != 0 || v->suspended > 0)
     return SF_VOLUME_SUSPENDED;
@@ -53,7 +55,8 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
   else
     snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    sf_latency_read(&leg->latency[kind], &status->latency[kind]);
+    status->timeout_ns[kind] = sf_config_timeout(&v->config, leg->index, (enum sf_kind) kind);
+  meter_leg_status(v, leg->index, status);
   if (status->state == SF_STATE_CATCHING_UP) {
     uint64_t total = leg->resync_total << v->extent_shift;
     uint64_t took = v->now_ns - leg->resync_since_ns;
@@ -92,6 +95,7 @@ sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *
       .legs = v->legs,
   };
   snprintf(status->name, sizeof status->name, "%s", v->config.name);
+  meter_status(v, status);
   for (unsigned i = 0; i < v->legs; i++)
     leg_status(v, &v->leg[i], &status->leg[i]);
   pthread_mutex_unlock(&v->lock);

@@ -162,6 +162,7 @@ io_event(const struct sf_tio_event *event) {
   if (event_is_final(event)) {
     SF_MUST(v->leg[leg].running > 0 && io->running > 0);
     io->running--;
+    meter_ended(v, io, leg, event);
     if (--v->leg[leg].running == 0 && leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
       v->dirty = true;
   }
@@ -231,6 +232,7 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
   if (r < 0)
     return r;
   io->running = n;
+  meter_sent(v, io, args);
   EACH_LEG(leg, args->legs)
     v->leg[leg].running++;
   if (io->fua)
@@ -400,6 +402,7 @@ tell_state(struct sf_volume *v) {
   volume_event(v, SF_EVENT_STATE, -1, sf_volume_state_name(v->told), sf_volume_state_name(state),
                "");
   v->told = state;
+  v->told_ns = v->now_ns;
 }
 
 static void
@@ -588,6 +591,7 @@ void
 sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
   volume_enter(v, now_ns);
   excuse_own_delay(v);
+  meter_tick(v);
   v->timer_ns = 0;
   v->dirty = true;
   if (v->phase != PHASE_STOPPED) {
@@ -759,6 +763,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   init_set(v, params);
 
   sf_list_init(&v->active);
+  sf_list_init(&v->unanswered);
   sf_list_init(&v->ops_free);
   v->held_tail = &v->held;
   v->parked_tail = &v->parked;
@@ -818,6 +823,9 @@ void
 sf_volume_start(struct sf_volume *v, uint64_t now_ns) {
   volume_enter(v, now_ns);
   v->told = volume_state(v);
+  v->told_ns = v->now_ns;
+  for (unsigned i = 0; i < v->legs; i++)
+    v->leg[i].state_ns = v->now_ns;
   for (unsigned i = 0; i < v->legs; i++)
     if (leg_state(&v->leg[i]) == SF_STATE_PROBING)
       probe_schedule(v, i);

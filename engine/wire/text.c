@@ -1,6 +1,8 @@
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <surefoot/wire.h>
 
@@ -58,4 +60,18 @@ sf_text_to_json_string(const char *text) {
 json_t *
 sf_text_to_json(const char *text) {
   return text && *text ? sf_text_to_json_string(text) : json_null();
+}
+
+json_t *
+sf_time_to_json(int64_t wall_ns) {
+  time_t seconds = (time_t) (wall_ns / 1000000000);
+  struct tm utc;
+  char date[32], text[48];
+
+  if (wall_ns <= 0)
+    return json_null();
+  gmtime_r(&seconds, &utc);
+  strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
+  snprintf(text, sizeof text, "%s.%03dZ", date, (int) (wall_ns % 1000000000 / 1000000));
+  return json_string(text);
 }

@@ -247,15 +247,24 @@ enum sf_volume_state {
   SF_VOLUME_HEALTHY,
   SF_VOLUME_DEGRADED,
   SF_VOLUME_SUSPENDED, /* too few legs: requests wait */
-  SF_VOLUME_FAILED,    /* too few legs and on_too_few = error, or stopped */
+  SF_VOLUME_FAILED,    /* too few legs and on_too_few = error */
+  SF_VOLUME_STOPPING,  /* and stopped */
   SF_VOLUME_STATES
 };
 const char *sf_volume_state_name(enum sf_volume_state state);
 
+enum { SF_LATENCY_BUCKETS = 160 /* four to the octave */ };
+
+/* The quantiles are of the last minute, and what is not answered yet counts with its age; the buckets are
+ * since the volume started, and of what was answered. */
 struct sf_latency {
-  uint64_t count;
+  uint64_t count;  /* since the start */
+  uint64_t recent; /* of the last minute, those not answered yet included */
   uint64_t p50_ns, p99_ns, p999_ns, max_ns;
+  uint64_t bucket[SF_LATENCY_BUCKETS];
 };
+/* The longest that counts in this bucket. */
+uint64_t sf_latency_bucket_ns(unsigned bucket);
 
 enum { SF_LEG_REASON_MAX = 1024 };
 
@@ -267,6 +276,11 @@ struct sf_leg_status {
   uint64_t stale_bytes;
   unsigned late_requests; /* unanswered now */
   uint64_t timeouts, errors;
+  uint64_t state_age_ns;              /* so long in this state */
+  uint64_t timeout_ns[SF_KINDS];      /* in force */
+  uint64_t bytes_read, bytes_written; /* for clients; zeroing is not counted */
+  unsigned in_flight;                 /* regions of any kind that its device owes an answer */
+  uint64_t oldest_ns;                 /* the age of the oldest of them */
   uint64_t resync_bytes; /* copied to it since the start: what its absences have cost */
   bool resyncing;
   uint64_t resync_done_bytes, resync_total_bytes, resync_rate, resync_left_ns;
@@ -281,6 +295,12 @@ struct sf_volume_status {
   uint64_t term, change;
   unsigned min_legs, legs_in_sync;
   uint64_t reads, writes, flushes, late_acks, errors;
+  int64_t wall_ns;       /* CLOCK_REALTIME of this status, put by the host; 0: not known */
+  uint64_t state_age_ns; /* so long in this state */
+  uint64_t bytes_read, bytes_written;
+  unsigned in_flight; /* clients' requests that are not answered */
+  uint64_t oldest_ns; /* how long the oldest of them has waited */
+  struct sf_latency latency[SF_KINDS];
   uint64_t unconverged_bytes; /* R11: may differ between legs since a crash */
   uint64_t intent_bytes;      /* R8: would have to be compared if we crashed now */
   unsigned legs;              /* places: an empty one has no name */

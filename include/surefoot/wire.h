@@ -94,6 +94,9 @@ json_t *sf_text_to_json(const char *text);
 /* As above, but "" stays "". */
 json_t *sf_text_to_json_string(const char *text);
 
+/* "2026-01-31T12:00:00.123Z" of a CLOCK_REALTIME; null if it is 0. */
+json_t *sf_time_to_json(int64_t wall_ns);
+
 /* In place: what is not UTF-8 and every control character becomes '?'. */
 void sf_text_clean(char *text);
 

@@ -74,6 +74,13 @@ log_event(const json_t *event) {
 
 /* ---- publishing ---- */
 
+int64_t
+events_now_ns(void) {
+  struct timespec wall;
+  clock_gettime(CLOCK_REALTIME, &wall);
+  return (int64_t) wall.tv_sec * 1000000000 + wall.tv_nsec;
+}
+
 void
 events_publish(struct events *events, json_t *event) {
   json_t **slot = &events->kept[events->next++ % SF_CONTROL_EVENTS_KEPT];
@@ -94,18 +101,13 @@ events_told(const json_t *list, const json_t *last) {
 static void
 publish_own(struct events *events, const char *volume, const char *kind, const char *leg,
             const char *from, const char *to, const char *reason) {
-  struct timespec wall, monotonic;
-  struct tm utc;
-  char date[32], text[64];
-  clock_gettime(CLOCK_REALTIME, &wall);
+  struct timespec monotonic;
   clock_gettime(CLOCK_MONOTONIC, &monotonic);
-  gmtime_r(&wall.tv_sec, &utc);
-  strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-  snprintf(text, sizeof text, "%s.%03dZ", date, (int) (wall.tv_nsec / 1000000));
-  json_t *event = json_pack(
-      "{ss ss so so ss so sI ss}", "event", kind, "volume", volume, "leg", sf_text_to_json(leg),
-      "from", sf_text_to_json(from), "to", to, "reason", sf_text_to_json(reason), "monotonic_ns",
-      (json_int_t) monotonic.tv_sec * 1000000000 + monotonic.tv_nsec, "time", text);
+  json_t *event = json_pack("{ss ss so so ss so sI so}", "event", kind, "volume", volume, "leg",
+                            sf_text_to_json(leg), "from", sf_text_to_json(from), "to", to, "reason",
+                            sf_text_to_json(reason), "monotonic_ns",
+                            (json_int_t) monotonic.tv_sec * 1000000000 + monotonic.tv_nsec, "time",
+                            sf_time_to_json(events_now_ns()));
   if (!event) {
     log_error(volume, "out of memory for an event: %s", to);
     return;

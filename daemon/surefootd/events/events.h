@@ -51,6 +51,8 @@ json_t *events_list(const struct events *events, const char *volume);
 const char *events_hook_name(const json_t *event);
 
 /* Text of an event's key, "" if there is none. */
+/* CLOCK_REALTIME. */
+int64_t events_now_ns(void);
 const char *events_text(const json_t *event, const char *key);
 
 #endif

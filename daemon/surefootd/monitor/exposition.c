@@ -53,11 +53,20 @@ number(const json_t *object, const char *key) {
   return json_number_value(json_object_get(object, key));
 }
 
+/* In base units: "_ms" is told in seconds. */
+static double
+scaled(const json_t *object, const char *key) {
+  size_t len = strlen(key);
+  bool ms = len > 3 && strcmp(key + len - 3, "_ms") == 0;
+  return ms ? number(object, key) / 1e3 : number(object, key);
+}
+
 /* ---- volumes ---- */
 
 static void
 put_states(struct writer *writer, const json_t *volumes) {
-  static const char *const states[] = {"healthy", "degraded", "suspended", "failed"};
+  static const char *const states[] = {"healthy",  "degraded", "suspended", "failed",
+                                       "starting", "stopping", "silent"};
   size_t i;
   json_t *volume;
   begin(writer, "volume_state", "gauge", "1 for the state that the volume is in.");
@@ -87,6 +96,12 @@ put_volumes(struct writer *writer, const json_t *volumes) {
       {"volume_late_acks_total", "counter", "requests", "late_acks",
        "Writes answered without a late leg."},
       {"volume_errors_total", "counter", "requests", "errors", "Requests that failed."},
+      {"volume_read_bytes_total", "counter", NULL, "bytes_read", "Bytes read by clients."},
+      {"volume_written_bytes_total", "counter", NULL, "bytes_written",
+       "Bytes written by clients; zeroing is not counted."},
+      {"volume_in_flight", "gauge", NULL, "in_flight", "Clients' requests that are not answered."},
+      {"volume_oldest_seconds", "gauge", NULL, "oldest_ms",
+       "How long the oldest of these has waited."},
       {"server_up", "gauge", "service", "up", "1 while the volume's server answers."},
       {"server_restarts_total", "counter", "service", "restarts",
        "Times that the volume's server ended by itself and was started again."},
@@ -101,7 +116,7 @@ put_volumes(struct writer *writer, const json_t *volumes) {
       const json_t *object =
           families[f].inner ? json_object_get(volume, families[f].inner) : volume;
       const json_t *device = json_object_get(object, "device");
-      double value = number(object, families[f].key);
+      double value = scaled(object, families[f].key);
       if (strcmp(families[f].key, "up") == 0)
         value = strcmp(events_text(object, "state"), "serving") == 0;
       if (strcmp(families[f].key, "attached") == 0) {
@@ -147,6 +162,13 @@ put_legs(struct writer *writer, const json_t *volumes) {
       {"leg_timeouts_total", "counter", NULL, "timeouts",
        "Requests that the leg did not answer in time."},
       {"leg_errors_total", "counter", NULL, "errors", "Requests that the leg failed."},
+      {"leg_read_bytes_total", "counter", NULL, "bytes_read",
+       "Bytes read from the leg for clients."},
+      {"leg_written_bytes_total", "counter", NULL, "bytes_written",
+       "Bytes written to the leg for clients."},
+      {"leg_in_flight", "gauge", NULL, "in_flight",
+       "Requests of any kind that the leg owes an answer."},
+      {"leg_oldest_seconds", "gauge", NULL, "oldest_ms", "The age of the oldest of these."},
       {"leg_resync_done_bytes", "gauge", "resync", "done_bytes",
        "Copied to the leg in this catching-up."},
       {"leg_resync_total_bytes", "gauge", "resync", "total_bytes",
@@ -159,23 +181,25 @@ put_legs(struct writer *writer, const json_t *volumes) {
       if (!json_is_object(object))
         continue;
       put(writer, LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name")),
-          number(object, families[f].key));
+          scaled(object, families[f].key));
     }
   }
 }
 
-/* The quantiles are those of the leg's recent requests, the count is since the start. */
+/* The quantiles are of the last minute, the count is since the start. */
 static void
 put_latencies(struct writer *writer, const json_t *volumes) {
   static const char *const kinds[] = {"read", "write", "flush"};
   static const char *const quantiles[][2] = {
       {"0.5", "p50_us"}, {"0.99", "p99_us"}, {"0.999", "p999_us"}, {"1", "max_us"}};
-  begin(writer, "leg_latency_seconds", "gauge", "How long the leg takes to answer, by quantile.");
+  begin(writer, "leg_latency_seconds", "gauge",
+        "How long the leg took to answer in the last minute, by quantile; what is not answered "
+        "counts with its age.");
   {
     EACH_LEG(volumes, volume, leg) {
       for (unsigned k = 0; k < 3; k++) {
         const json_t *latency = json_object_get(json_object_get(leg, "latency"), kinds[k]);
-        for (unsigned q = 0; q < 4 && number(latency, "count") > 0; q++)
+        for (unsigned q = 0; q < 4 && number(latency, "recent") > 0; q++)
           put(writer,
               LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name"), "kind",
                      kinds[k], "quantile", quantiles[q][0]),

@@ -18,7 +18,8 @@
 /* "3 volumes: 2 healthy, 1 failed (vol2)" */
 static void
 status_line(const struct volumes *volumes, const json_t *problems, char *text, size_t size) {
-  static const char *const states[] = {"healthy", "degraded", "suspended", "failed"};
+  static const char *const states[] = {"healthy", "degraded", "suspended", "failed",
+                                       "silent",  "starting", "stopping"};
   enum { STATES = sizeof states / sizeof states[0] };
   unsigned count[STATES] = {0}, all = 0;
   const char *first[STATES] = {NULL};

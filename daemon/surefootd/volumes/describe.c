@@ -4,13 +4,24 @@
 
 #include "volumes/inside.h"
 
+/* What it would say itself if it could. */
 static json_t *
-stand_in(struct volume *volume) {
+stand_in(struct volume *volume, const char *state) {
   const struct sf_config *config = &volume->plan->config;
-  return json_pack("{ss sn ss si s{si si} si si s{si si si si si} s[]}", "name", config->name,
-                   "uuid", "state", "failed", "size_bytes", 0, "record", "term", 0, "change", 0,
-                   "min_legs", (int) config->min_legs, "legs_in_sync", 0, "requests", "reads", 0,
-                   "writes", 0, "flushes", 0, "late_acks", 0, "errors", 0, "legs");
+  return json_pack("{ss sn ss so si s{si si} si si s{si si si si si} si si si si s[]}", "name",
+                   config->name, "uuid", "state", state, "since", sf_time_to_json(volume->since_ns),
+                   "size_bytes", 0, "record", "term", 0, "change", 0, "min_legs",
+                   (int) config->min_legs, "legs_in_sync", 0, "requests", "reads", 0, "writes", 0,
+                   "flushes", 0, "late_acks", 0, "errors", 0, "bytes_read", 0, "bytes_written", 0,
+                   "in_flight", 0, "oldest_ms", 0, "legs");
+}
+
+/* It serves, and was asked in vain. */
+static const char *
+state_without(const struct volume *volume, const char *reason) {
+  if (*reason && volume_state(volume) == VOLUME_SERVING)
+    return "silent";
+  return volume_state_text(volume);
 }
 
 /* While it starts its server tells what it waits for. */
@@ -23,14 +34,16 @@ why_not(const struct volume *volume) {
 
 json_t *
 volume_describe(struct volume *volume, json_t *own, const char *reason) {
-  json_t *object = own ? json_incref(own) : stand_in(volume);
+  json_t *object = own ? json_incref(own) : stand_in(volume, state_without(volume, reason));
   const char *state = volume->silent ? "silent" : sf_sm_state_name(&volume->sm);
-  json_t *service =
-      json_pack("{ss si si ss so so so}", "state", state, "pid", (int) volume->server.pid,
-                "restarts", (int) volume->restarts, "socket",
-                *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
-                sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
-                sf_text_to_json(volume->restart_for), "device", device_describe(&volume->device));
+  json_t *service = json_pack(
+      "{ss so si si ss so so so}", "state", state, "since", sf_time_to_json(volume->since_ns),
+      "pid", (int) volume->server.pid, "restarts", (int) volume->restarts, "socket",
+      *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
+      sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
+      sf_text_to_json(volume->restart_for), "device", device_describe(&volume->device));
+  if (own && volume_state(volume) == VOLUME_STOPPING)
+    json_object_set_new(object, "state", json_string("stopping"));
   if (!object || !service || json_object_set(object, "service", service) < 0) {
     json_decref(object);
     object = NULL;

@@ -106,6 +106,7 @@ note_silent(struct volume *volume, bool silent) {
   if (volume->silent == silent)
     return;
   volume->silent = silent;
+  volume->since_ns = events_now_ns();
   events_service(volume->volumes->events, volume_name(volume), silent ? "serving" : "silent",
                  silent ? "silent" : "serving",
                  silent ? "it does not answer on its control socket" : "it answers again");

@@ -146,6 +146,7 @@ volume_start(struct volume *volume) {
   if (r < 0) {
     snprintf(volume->reason, sizeof volume->reason, "%.255s", error);
     log_error(volume_name(volume), "%s", error);
+    volume->start_failed = true;
     try_later(volume);
     return;
   }

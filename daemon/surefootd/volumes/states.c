@@ -35,9 +35,20 @@ volume_name(const struct volume *volume) {
 
 const char *
 volume_state_text(const struct volume *volume) {
-  if (volume_state(volume) != VOLUME_SERVING || volume->silent)
-    return "failed";
-  return volume->state[0] ? volume->state : "degraded";
+  switch (volume_state(volume)) {
+  case VOLUME_STARTING: /* one that could not start has not begun to serve by being tried again */
+    return volume->start_failed ? "failed" : "starting";
+  case VOLUME_SERVING:
+    if (volume->silent)
+      return "silent";
+    return volume->state[0] ? volume->state : "starting";
+  case VOLUME_STOPPING:
+  case VOLUME_GONE:
+    return "stopping";
+  case VOLUME_DOWN:
+    break;
+  }
+  return "failed";
 }
 
 void
@@ -55,6 +66,11 @@ volume_stop_move(struct volume *volume, enum volume_stop stop) {
 void
 volume_move(struct volume *volume, enum volume_state state, const char *reason) {
   const char *from = sf_sm_state_name(&volume->sm);
+  if (state == VOLUME_DOWN)
+    volume->start_failed = volume_state(volume) == VOLUME_STARTING;
+  else if (state == VOLUME_SERVING)
+    volume->start_failed = false;
+  volume->since_ns = events_now_ns();
   sf_sm_move(&volume->sm, state, &no_hooks, volume);
   snprintf(volume->reason, sizeof volume->reason, "%s", reason);
   events_service(volume->volumes->events, volume_name(volume), from, sf_sm_state_name(&volume->sm),

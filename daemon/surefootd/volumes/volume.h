@@ -68,6 +68,8 @@ struct volume {
   struct backoff backoff;
   sd_event_source *timer; /* the next try, the end of patience when it stops */
 
+  bool start_failed;   /* the last try ended before it served */
+  int64_t since_ns;    /* of this state, or of its silence; CLOCK_REALTIME */
   bool tried;          /* served, or failed, once: what systemd waits for */
   bool leaving;        /* it stops for good */
   bool again;          /* stopping for a restart */
@@ -113,6 +115,7 @@ volume_stop(const struct volume *volume) {
   return (enum volume_stop) volume->stop.state;
 }
 const char *volume_name(const struct volume *volume);
+/* "healthy", ... as the server said, or "starting", "stopping", "silent", "failed" of the server itself. */
 const char *volume_state_text(const struct volume *volume);
 
 /* Is this setting the device, and does it have one that only a restart gives up? */

@@ -67,8 +67,12 @@ make_up_leg(struct sf_leg_status *leg, const char *name, enum sf_leg_state state
   snprintf(leg->path, sizeof leg->path, "/dev/sd%c", name[0] + 1);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   leg->state = state;
-  leg->latency[SF_WRITE_KIND] = (struct sf_latency){
-      .count = 1000, .p50_ns = 350000, .p99_ns = 1234567, .p999_ns = 4000000, .max_ns = 9000001};
+  leg->latency[SF_WRITE_KIND] = (struct sf_latency){.count = 1000,
+                                                    .recent = 100,
+                                                    .p50_ns = 350000,
+                                                    .p99_ns = 1234567,
+                                                    .p999_ns = 4000000,
+                                                    .max_ns = 9000001};
 }
 
 static void

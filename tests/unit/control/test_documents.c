@@ -41,8 +41,14 @@ make_up(void) {
   strcpy(status.leg[0].path, "/dev/sdb");
 }
 
+#define NO_LATENCY                                                                                 \
+  "{\"count\":0,\"recent\":0,\"p50_us\":0,\"p99_us\":0,\"p999_us\":0,\"max_us\":0,"                \
+  "\"buckets\":[]}"
+
 /* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
- * added beside them is reason, unconverged_bytes, intent_bytes, resync_bytes, and a rate and a time left in resync. */
+ * added beside them is since, reason, unconverged_bytes, intent_bytes, resync_bytes, what tells the pace
+ * (requests, bytes, in_flight, oldest_ms, deadline, the latency's recent and buckets), and a rate and a time
+ * left in resync. */
 static void
 test_whole_document(void **state) {
   (void) state;
@@ -60,31 +66,52 @@ test_whole_document(void **state) {
   leg->resync_total_bytes = 11;
   leg->resync_rate = 12;
   leg->resync_left_ns = UINT64_C(13999999999);
-  leg->latency[SF_READ_KIND] = (struct sf_latency){1, 1000, 2000, 3000, 4001};
-  leg->latency[SF_FLUSH_KIND] = (struct sf_latency){2, 1, 999, 1000, 1000000000};
+  leg->state_age_ns = UINT64_C(3600000000000);
+  leg->timeout_ns[SF_READ_KIND] = 100000000;
+  leg->timeout_ns[SF_WRITE_KIND] = 1500;
+  leg->bytes_read = 15;
+  leg->bytes_written = 16;
+  leg->in_flight = 17;
+  leg->oldest_ns = UINT64_C(6200999999);
+  leg->latency[SF_READ_KIND] = (struct sf_latency){1, 5, 1000, 2000, 3000, 4001, {0}};
+  leg->latency[SF_READ_KIND].bucket[4] = 3;
+  leg->latency[SF_READ_KIND].bucket[5] = 4;
+  leg->latency[SF_FLUSH_KIND] = (struct sf_latency){2, 6, 1, 999, 1000, 1000000000, {0}};
+  status.wall_ns = INT64_C(1767225599987654321);
+  status.state_age_ns = 987000000;
+  status.bytes_read = 18;
+  status.bytes_written = 19;
+  status.in_flight = 20;
+  status.oldest_ns = 21000000;
   assert_json(
       sf_status_to_json(&status, 1),
       "{\"version\":1,\"volumes\":[{\"name\":\"vol0\","
       "\"uuid\":\"00000000-0000-0000-0000-000000000000\",\"state\":\"healthy\","
+      "\"since\":\"2025-12-31T23:59:59.000Z\","
       "\"size_bytes\":1099511627776,\"record\":{\"term\":3,\"change\":4},\"min_legs\":1,"
       "\"legs_in_sync\":2,\"unconverged_bytes\":0,\"intent_bytes\":0,"
       "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"
+      "\"bytes_read\":18,\"bytes_written\":19,\"in_flight\":20,\"oldest_ms\":21,"
+      "\"latency\":{\"read\":" NO_LATENCY ",\"write\":" NO_LATENCY ",\"flush\":" NO_LATENCY "},"
       "\"legs\":[{\"name\":\"a\",\"path\":\"/dev/sdb\",\"state\":\"catching-up\","
+      "\"since\":\"2025-12-31T22:59:59.987Z\","
       "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
       "\"resync_bytes\":14,\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":"
-      "12,"
-      "\"seconds_left\":13},\"latency\":{"
-      "\"read\":{\"count\":1,\"p50_us\":1,\"p99_us\":2,\"p999_us\":3,\"max_us\":5},"
-      "\"write\":{\"count\":0,\"p50_us\":0,\"p99_us\":0,\"p999_us\":0,\"max_us\":0},"
-      "\"flush\":{\"count\":2,\"p50_us\":1,\"p99_us\":1,\"p999_us\":1,\"max_us\":1000000}}}]}]}");
+      "12,\"seconds_left\":13},\"requests\":{\"reads\":1,\"writes\":0,\"flushes\":2},"
+      "\"bytes_read\":15,\"bytes_written\":16,\"in_flight\":17,\"oldest_ms\":6200,"
+      "\"deadline\":{\"read_us\":100000,\"write_us\":2,\"flush_us\":0},\"latency\":{"
+      "\"read\":{\"count\":1,\"recent\":5,\"p50_us\":1,\"p99_us\":2,\"p999_us\":3,\"max_us\":5,"
+      "\"buckets\":[[19,3],[23,4]]},\"write\":" NO_LATENCY ","
+      "\"flush\":{\"count\":2,\"recent\":6,\"p50_us\":1,\"p99_us\":1,\"p999_us\":1,"
+      "\"max_us\":1000000,\"buckets\":[]}}}]}]}");
 }
 
-/* The outside knows healthy, degraded, suspended and failed: starting is told as degraded. */
+/* Each state is told by its own name: what starts or stops has not failed. */
 static void
 test_states(void **state) {
   (void) state;
-  static const char *const expected[SF_VOLUME_STATES] = {"degraded", "healthy", "degraded",
-                                                         "suspended", "failed"};
+  static const char *const expected[SF_VOLUME_STATES] = {"starting",  "healthy", "degraded",
+                                                         "suspended", "failed",  "stopping"};
   make_up();
   for (unsigned i = 0; i < SF_VOLUME_STATES; i++) {
     status.state = (enum sf_volume_state) i;

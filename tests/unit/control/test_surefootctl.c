@@ -285,6 +285,28 @@ test_status_in_trouble(void **state) {
          "");
 }
 
+/* How long a state has lasted and how old the oldest unanswered request is stands with it; a leg in sync
+ * that answers has nothing of this. */
+static void
+test_status_ages(void **state) {
+  struct fake_volume *fake = *state;
+  pthread_mutex_lock(&fake->lock);
+  struct sf_volume_status *status = &fake->status;
+  status->wall_ns = (int64_t) time(NULL) * 1000000000;
+  status->state_age_ns = UINT64_C(3600000000000) * 3;
+  status->leg[0].in_flight = 2;
+  status->leg[0].oldest_ns = UINT64_C(999000000);
+  status->leg[1].in_flight = 4;
+  status->leg[1].oldest_ns = UINT64_C(6200000000);
+  status->leg[2].state_age_ns = UINT64_C(1800000000000);
+  pthread_mutex_unlock(&fake->lock);
+  assert_int_equal(run("status", NULL), 0);
+  assert_non_null(strstr(result.out, "record 7.12; for 3 h 00 min\n"));
+  assert_non_null(strstr(result.out, "     1.2 ms\n"));
+  assert_non_null(strstr(result.out, "10 s left; for 0 s; 4 unanswered, the oldest 6.2 s\n"));
+  assert_non_null(strstr(result.out, "not answered in 100 ms; for 30 min\n"));
+}
+
 /* ---- which socket ---- */
 
 /* Without a name status shows all volumes, in order; a socket that nobody serves is told on stderr
@@ -1009,6 +1031,7 @@ main(void) {
       WITH_VOLUME(test_status_json),
       WITH_VOLUME(test_status_long_reason),
       WITH_VOLUME(test_status_in_trouble),
+      WITH_VOLUME(test_status_ages),
       WITH_VOLUME(test_several_volumes),
       WITH_VOLUME(test_abandoned_socket),
       WITH_VOLUME(test_without_permission),

@@ -13,13 +13,18 @@
 static const char status[] =
     "[{'name':'v0','state':'degraded','size_bytes':1024,'legs_in_sync':1,'min_legs':1,"
     "'requests':{'reads':1,'writes':2,'flushes':3,'late_acks':4,'errors':5},"
+    "'bytes_read':11,'bytes_written':12,'in_flight':13,'oldest_ms':6200,"
     "'service':{'state':'serving','restarts':7,'device':{'path':'/dev/nbd0','state':'attached'}},"
     "'legs':[{'name':'a','state':'in-sync','stale_bytes':0,'late_requests':0,'timeouts':8,"
-    "'errors':9,'resync':null,'latency':{'read':{'count':0},'write':{'count':10,'p50_us':1500,"
+    "'errors':9,'bytes_read':14,'bytes_written':15,'in_flight':16,'oldest_ms':17,"
+    "'resync':null,'latency':{'read':{'count':5,'recent':0},'write':{'count':10,'recent':3,'p50_us'"
+    ":1500,"
     "'p99_us':2500,'p999_us':3500,'max_us':4000000},'flush':{'count':0}}},"
     "{'name':'q\\\\\\\"x','state':'late','stale_bytes':4096,'late_requests':2,"
     "'resync':{'done_bytes':5,'total_bytes':6},'latency':{}}]},"
     "{'name':'down','state':'failed','service':{'state':'down','restarts':3,'device':null},"
+    "'legs':[]},"
+    "{'name':'up','state':'starting','service':{'state':'starting','restarts':0,'device':null},"
     "'legs':[]}]";
 
 static json_t *
@@ -49,6 +54,16 @@ test_values(void **state) {
       "surefoot_volume_reads_total{volume=\"v0\"} 1\n",
       "surefoot_volume_writes_total{volume=\"v0\"} 2\n",
       "surefoot_volume_late_acks_total{volume=\"v0\"} 4\n",
+      "surefoot_volume_read_bytes_total{volume=\"v0\"} 11\n",
+      "surefoot_volume_written_bytes_total{volume=\"v0\"} 12\n",
+      "surefoot_volume_in_flight{volume=\"v0\"} 13\n",
+      "surefoot_volume_oldest_seconds{volume=\"v0\"} 6.2000000000000002\n",
+      "surefoot_volume_state{volume=\"up\",state=\"starting\"} 1\n",
+      "surefoot_volume_state{volume=\"up\",state=\"failed\"} 0\n",
+      "surefoot_leg_read_bytes_total{volume=\"v0\",leg=\"a\"} 14\n",
+      "surefoot_leg_written_bytes_total{volume=\"v0\",leg=\"a\"} 15\n",
+      "surefoot_leg_in_flight{volume=\"v0\",leg=\"a\"} 16\n",
+      "surefoot_leg_oldest_seconds{volume=\"v0\",leg=\"a\"} 0.017000000000000001\n",
       "surefoot_server_up{volume=\"v0\"} 1\n",
       "surefoot_server_up{volume=\"down\"} 0\n",
       "surefoot_server_restarts_total{volume=\"down\"} 3\n",

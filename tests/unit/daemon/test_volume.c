@@ -126,13 +126,13 @@ test_life(void **state) {
   begin();
   volume_start(owner.volume);
   assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
-  assert_string_equal(volume_state_text(owner.volume), "failed");
+  assert_string_equal(volume_state_text(owner.volume), "starting");
   end_probe(-ECONNREFUSED);
   assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
   WAIT_UNTIL(fake.probe != NULL);
   end_probe(0);
   assert_int_equal(volume_state(owner.volume), VOLUME_SERVING);
-  assert_string_equal(volume_state_text(owner.volume), "degraded"); /* not heard of yet */
+  assert_string_equal(volume_state_text(owner.volume), "starting"); /* not heard of yet */
   assert_non_null(fake.feed);
   assert_string_equal(fake.command, "status");
   end_call(0, status("healthy", "in-sync"));
@@ -160,6 +160,49 @@ test_start_fails(void **state) {
   assert_non_null(strstr(owner.volume->reason, "cannot start nbdkit: No such file"));
   fake.start_error = 0;
   WAIT_UNTIL(fake.starts == 1);
+  end();
+}
+
+static void
+assert_described(const char *state) {
+  json_t *described = volume_describe(owner.volume, NULL, "");
+  assert_string_equal(events_text(described, "state"), state);
+  assert_int_equal(strlen(events_text(described, "since")), strlen("2026-01-31T12:00:00.123Z"));
+  json_decref(described);
+}
+
+/* Proves that only what failed is called so: a server that starts, stops or is silent is named by that, and
+ * one that is tried again after a failed start has failed until it serves. */
+static void
+test_states_by_name(void **state) {
+  begin();
+  volume_start(owner.volume);
+  assert_described("starting");
+  end_server("exit status 1");
+  assert_described("failed");
+  WAIT_UNTIL(fake.starts == 2);
+  assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
+  assert_described("failed");
+  end_probe(0);
+  end_call(0, status("healthy", "in-sync"));
+  json_t *own = json_pack("{ss}", "state", "healthy"), *described;
+  described = volume_describe(owner.volume, own, "");
+  assert_string_equal(events_text(described, "state"), "healthy");
+  json_decref(described);
+  described = volume_describe(owner.volume, NULL, "no answer");
+  assert_string_equal(events_text(described, "state"), "silent");
+  json_decref(described);
+  end_server("signal 9");
+  assert_described("failed");
+  WAIT_UNTIL(fake.starts == 3);
+  assert_described("starting"); /* it had served */
+  end_probe(0);
+  volume_leave(owner.volume);
+  assert_described("stopping");
+  described = volume_describe(owner.volume, own, "");
+  assert_string_equal(events_text(described, "state"), "stopping");
+  json_decref(described);
+  json_decref(own);
   end();
 }
 
@@ -198,7 +241,7 @@ test_silent(void **state) {
   serve();
   end_call(-ETIMEDOUT, NULL);
   assert_true(owner.volume->silent);
-  assert_string_equal(volume_state_text(owner.volume), "failed");
+  assert_string_equal(volume_state_text(owner.volume), "silent");
   assert_int_equal(fake.signals, 0);
   WAIT_UNTIL(fake.call != NULL);
   end_call(0, status("healthy", "in-sync")); /* it was busy */
@@ -310,13 +353,10 @@ tear_down(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_life),
-      cmocka_unit_test(test_start_fails),
-      cmocka_unit_test(test_legs_at_the_start),
-      cmocka_unit_test(test_silent),
-      cmocka_unit_test(test_stop),
-      cmocka_unit_test(test_last_words),
-      cmocka_unit_test(test_restart),
+      cmocka_unit_test(test_life),           cmocka_unit_test(test_start_fails),
+      cmocka_unit_test(test_states_by_name), cmocka_unit_test(test_legs_at_the_start),
+      cmocka_unit_test(test_silent),         cmocka_unit_test(test_stop),
+      cmocka_unit_test(test_last_words),     cmocka_unit_test(test_restart),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

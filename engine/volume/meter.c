@@ -1,0 +1,188 @@
+/* What the operator is told of the pace: bytes, what is under way and how old it is, histograms.  A request pays
+ * for two places in a list and two counts; the rest is done by the timer and by who asks. */
+#include "volume/internal.h"
+
+#include <errno.h>
+
+/* ---- under way ---- */
+
+void
+meter_sent(struct sf_volume *v, struct io *io, const struct io_args *args) {
+  SF_MUST(io->unanswered == 0);
+  io->unanswered = args->legs;
+  io->op = args->op;
+  io->kind = args->kind;
+  io->length = args->length;
+  io->sent_ns = v->now_ns;
+  sf_list_append(&v->unanswered, &io->unanswered_link);
+}
+
+/* It does what a client has asked for: no copy, no page of ours, no repair. */
+static bool
+is_of_client(const struct io *io) {
+  const struct sf_op *op = io->owner;
+
+  if (io->on_event != op_on_event || op->kind == OP_COPY)
+    return false;
+  return op->kind != OP_READ || io->reads;
+}
+
+static void
+count_bytes(struct leg *leg, const struct io *io) {
+  if (io->op == SF_TIO_READ)
+    leg->bytes_read += io->length;
+  else if (io->op == SF_TIO_WRITE)
+    leg->bytes_written += io->length;
+}
+
+/* What was given up on has taken as long as it took, or as long as it was waited for if it never ran; that
+ * another leg was faster says nothing. */
+static void
+count_given_up(struct sf_volume *v, const struct io *io, unsigned leg) {
+  uint64_t age = v->now_ns - io->sent_ns;
+
+  if (age >= sf_config_timeout(&v->config, leg, io->kind))
+    sf_latency_count(&v->leg[leg].latency[io->kind], age);
+}
+
+void
+meter_ended(struct sf_volume *v, struct io *io, unsigned index, const struct sf_tio_event *event) {
+  struct leg *leg = &v->leg[index];
+
+  io->unanswered &= (legset) ~legbit(index);
+  if (io->unanswered == 0)
+    sf_list_remove(&io->unanswered_link);
+  if (!is_of_client(io))
+    return;
+  if (event->state == SF_TIO_OK && !event->late) {
+    sf_latency_add(&leg->latency[io->kind], event->latency_ns);
+    count_bytes(leg, io);
+  } else if (event->late || event->state == SF_TIO_CANCELED) {
+    count_given_up(v, io, index);
+    if (event->late && event->error == 0)
+      count_bytes(leg, io);
+  }
+}
+
+/* ---- answers ---- */
+
+static enum sf_kind
+kind_of(const struct sf_request *request) {
+  switch (request->kind) {
+  case SF_REQ_READ:
+    return SF_READ_KIND;
+  case SF_REQ_FLUSH:
+    return SF_FLUSH_KIND;
+  default:
+    return SF_WRITE_KIND;
+  }
+}
+
+void
+meter_answer(struct sf_volume *v, const struct sf_request *request, int error) {
+  sf_latency_count(&v->latency[kind_of(request)],
+                   v->now_ns - volume_later(v, volume_asked(request), 0));
+  if (error == 0 && request->kind == SF_REQ_READ)
+    v->bytes_read += request->length;
+  if (error == 0 && request->kind == SF_REQ_WRITE)
+    v->bytes_written += request->length;
+}
+
+/* ---- time ---- */
+
+void
+meter_tick(struct sf_volume *v) {
+  const uint64_t slice = SF_LATENCY_SLICE_S * SF_S;
+
+  if (v->slice_ns == 0)
+    v->slice_ns = v->now_ns + slice;
+  for (unsigned n = 0; v->slice_ns <= v->now_ns && n < SF_LATENCY_SLICES; n++) {
+    v->slice_ns += slice;
+    for (unsigned kind = 0; kind < SF_KINDS; kind++) {
+      sf_latency_slice(&v->latency[kind]);
+      for (unsigned i = 0; i < v->legs; i++)
+        sf_latency_slice(&v->leg[i].latency[kind]);
+    }
+  }
+  if (v->slice_ns <= v->now_ns) /* a long sleep: all of it is over */
+    v->slice_ns = v->now_ns + slice;
+}
+
+/* ---- the status ---- */
+
+void
+meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status *status) {
+  const struct leg *leg = &v->leg[index];
+  struct sf_latency_recent recent[SF_KINDS];
+
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    sf_latency_recent(&leg->latency[kind], &recent[kind]);
+  for (const struct sf_list *l = v->unanswered.next; l != &v->unanswered; l = l->next) {
+    const struct io *io = SF_LIST_ENTRY(l, struct io, unanswered_link);
+
+    if (!(io->unanswered & legbit(index)))
+      continue;
+    if (status->in_flight++ == 0)
+      status->oldest_ns = v->now_ns - io->sent_ns;
+    if (is_of_client(io))
+      sf_latency_recent_wait(&recent[io->kind], v->now_ns - io->sent_ns);
+  }
+  SF_MUST(status->in_flight == leg->running);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    sf_latency_read(&leg->latency[kind], &recent[kind], &status->latency[kind]);
+  status->state_age_ns = v->now_ns - leg->state_ns;
+  status->bytes_read = leg->bytes_read;
+  status->bytes_written = leg->bytes_written;
+}
+
+struct waiting {
+  const struct sf_volume *volume;
+  struct sf_volume_status *status;
+  struct sf_latency_recent recent[SF_KINDS];
+};
+
+static void
+add_waiting(struct waiting *waiting, const struct sf_request *request) {
+  const struct sf_volume *v = waiting->volume;
+  uint64_t age = v->now_ns - volume_later(v, volume_asked(request), 0);
+
+  if (request->internal)
+    return;
+  waiting->status->in_flight++;
+  if (age > waiting->status->oldest_ns)
+    waiting->status->oldest_ns = age;
+  sf_latency_recent_wait(&waiting->recent[kind_of(request)], age);
+}
+
+static void
+add_list(struct waiting *waiting, const struct sf_request *request) {
+  for (; request != NULL; request = request->next)
+    add_waiting(waiting, request);
+}
+
+void
+meter_status(const struct sf_volume *v, struct sf_volume_status *status) {
+  struct waiting waiting = {.volume = v, .status = status};
+
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    sf_latency_recent(&v->latency[kind], &waiting.recent[kind]);
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->request != NULL)
+      add_waiting(&waiting, op->request);
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request != NULL) {
+    add_waiting(&waiting, v->flush_leader->request);
+    add_list(&waiting, v->flush_leader->followers);
+  }
+  add_list(&waiting, v->flush_queue);
+  add_list(&waiting, v->flush_held);
+  add_list(&waiting, v->held);
+  add_list(&waiting, v->parked);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    sf_latency_read(&v->latency[kind], &waiting.recent[kind], &status->latency[kind]);
+  status->state_age_ns = v->now_ns - v->told_ns;
+  status->bytes_read = v->bytes_read;
+  status->bytes_written = v->bytes_written;
+}
