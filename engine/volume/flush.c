@@ -162,8 +162,7 @@ flush_waits_for_fua(struct sf_op *op, unsigned index) {
   leg->flush_waiting = op;
   leg->flush_waits = leg->fua_running;
   leg->flush_waits_seq = op->volume->io_seq;
-  leg->flush_waits_until_ns =
-      op->volume->now_ns + sf_config_timeout(&op->volume->config, index, SF_WRITE_KIND);
+  leg->flush_waits_until_ns = op->volume->now_ns + deadline_of(op->volume, index, SF_WRITE_KIND);
   return true;
 }
 

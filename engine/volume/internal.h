@@ -575,6 +575,9 @@ void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ou
 void probe_schedule(struct sf_volume *v, unsigned leg);
 void probe_tick(struct sf_volume *v, unsigned leg);
 
+/* deadline.c */
+uint64_t deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+
 /* penalty.c */
 void penalty_moved(struct sf_volume *v, unsigned leg, enum sf_leg_state from);
 void penalty_back(struct sf_volume *v,

@@ -273,8 +273,7 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
              (uint64_t) SF_MAP_PAGE_OFFSET(index), strerror(-error));
   else
     snprintf(reason, sizeof reason, "map write at %" PRIu64 " not answered in %" PRIu64 " ms",
-             (uint64_t) SF_MAP_PAGE_OFFSET(index),
-             sf_config_timeout(&v->config, leg, SF_WRITE_KIND) / SF_MS);
+             (uint64_t) SF_MAP_PAGE_OFFSET(index), deadline_of(v, leg, SF_WRITE_KIND) / SF_MS);
   if (!(volume_serving(v) & bit))
     leg_fall_back(v, leg, to, reason);
   else if (others >= v->min_legs && leg_can_leave(v, leg))

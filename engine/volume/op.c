@@ -324,7 +324,7 @@ op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
     snprintf(text, size, "%s at %" PRIu64 ": %s", name[op->kind], op->offset, strerror(-op->error));
   else
     snprintf(text, size, "%s at %" PRIu64 " not answered in %" PRIu64 " ms", name[op->kind],
-             op->offset, sf_config_timeout(&v->config, leg, kind) / SF_MS);
+             op->offset, deadline_of(v, leg, kind) / SF_MS);
 }
 
 /* Who is to go for what this op has met.  R2: nobody leaves the set while fewer than min_legs of the

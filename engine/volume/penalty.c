@@ -59,8 +59,7 @@ penalty_moved(struct sf_volume *v, unsigned index, enum sf_leg_state from) {
     return;
   penalty->away = true;
   penalty->away_ns = v->now_ns;
-  penalty->waited_ns =
-      from == SF_STATE_IN_SYNC ? sf_config_timeout(&v->config, index, SF_WRITE_KIND) : 0;
+  penalty->waited_ns = from == SF_STATE_IN_SYNC ? deadline_of(v, index, SF_WRITE_KIND) : 0;
   penalty->probe_failed = from == SF_STATE_PROBING;
 }
 

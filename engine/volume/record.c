@@ -154,7 +154,7 @@ record_judge(struct sf_volume *v, unsigned index) {
     snprintf(reason, sizeof reason, "superblock write: %s", strerror(-meta->error));
   else
     snprintf(reason, sizeof reason, "superblock write not answered in %" PRIu64 " ms",
-             sf_config_timeout(&v->config, index, SF_WRITE_KIND) / SF_MS);
+             deadline_of(v, index, SF_WRITE_KIND) / SF_MS);
 
   if (v->phase == PHASE_CLAIMING) {
     if (others >= v->min_legs && claim_can_spare(v, index))

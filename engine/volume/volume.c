@@ -190,7 +190,7 @@ sf_volume_late(const struct sf_tio_event *event) {
 /* What it has waited before counts, but a leg always gets a fair chance. */
 static uint64_t
 timeout_left(const struct sf_volume *v, unsigned leg, const struct io_args *args) {
-  uint64_t timeout = sf_config_timeout(&v->config, leg, args->kind);
+  uint64_t timeout = deadline_of(v, leg, args->kind);
   uint64_t spent = args->spent_ns;
 
   if (args->since_ns != NULL && args->since_ns[leg] != 0)
