@@ -104,6 +104,12 @@ print_requests(const json_t *volume) {
          ctl_json_number(requests, "reads"), ctl_json_number(requests, "writes"),
          ctl_json_number(requests, "flushes"), ctl_json_number(requests, "late_acks"),
          ctl_json_number(requests, "errors"));
+  const char *reason = ctl_json_text(volume, "reason");
+  if (*reason) {
+    fputs("  ", stdout);
+    ctl_put_coloured(reason, CTL_RED);
+    putchar('\n');
+  }
   uint64_t unconverged = ctl_json_number(volume, "unconverged_bytes");
   char size[CTL_TEXT_MAX];
   if (unconverged > 0)

@@ -90,6 +90,21 @@ leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *l
 }
 
 static json_t *
+waits_for_to_json(const struct sf_volume_status *volume) {
+  json_t *list = json_array();
+
+  for (unsigned i = 0; list && i < volume->legs && i < SF_LEGS_MAX; i++) {
+    if (!(volume->waits_for & 1u << i))
+      continue;
+    if (json_array_append_new(list, sf_text_to_json_string(volume->leg[i].name)) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  }
+  return list;
+}
+
+static json_t *
 volume_to_json(const struct sf_volume_status *volume) {
   json_t *legs = json_array();
   for (unsigned i = 0; legs && i < volume->legs && i < SF_LEGS_MAX; i++) {
@@ -103,9 +118,10 @@ volume_to_json(const struct sf_volume_status *volume) {
   char uuid[37];
   sf_uuid_format(&volume->uuid, uuid);
   return json_pack(
-      "{so ss ss so sI s{sI sI} si si sI sI s{sI sI sI sI sI} sI sI si sI so so}", "name",
+      "{so ss ss so so so sI s{sI sI} si si sI sI s{sI sI sI sI sI} sI sI si sI so so}", "name",
       sf_text_to_json_string(volume->name), "uuid", uuid, "state",
       sf_volume_state_name(volume->state), "since", since_to_json(volume, volume->state_age_ns),
+      "reason", sf_text_to_json(volume->reason), "waits_for", waits_for_to_json(volume),
       "size_bytes", (json_int_t) volume->size_bytes, "record", "term", (json_int_t) volume->term,
       "change", (json_int_t) volume->change, "min_legs", (int) volume->min_legs, "legs_in_sync",
       (int) volume->legs_in_sync, "unconverged_bytes", (json_int_t) volume->unconverged_bytes,

@@ -101,7 +101,8 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
               why ? " (" : "", why ? event->reason : "", why ? ")" : "");
     break;
   case SF_EVENT_STATE:
-    serve_log(serve, "%s -> %s", event->from, event->to);
+    serve_log(serve, "%s -> %s%s%s%s", event->from, event->to, why ? " (" : "",
+              why ? event->reason : "", why ? ")" : "");
     break;
   case SF_EVENT_READ_REPAIRED:
     snprintf(text, sizeof text, "leg %s: a bad block was read from another leg and written over",

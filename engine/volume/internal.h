@@ -682,6 +682,17 @@ void meter_tick(struct sf_volume *v);
 void meter_leg_status(const struct sf_volume *v, unsigned leg, struct sf_leg_status *status);
 void meter_status(const struct sf_volume *v, struct sf_volume_status *status);
 
+/* Each request of a client that is not answered, and its age. */
+typedef void meter_visit_fn(void *ctx, enum sf_kind kind, uint64_t age_ns);
+void meter_visit_waiting(const struct sf_volume *v, meter_visit_fn *visit, void *ctx);
+legset
+meter_overdue(const struct sf_volume *v); /* legs that owe an answer for longer than they may */
+
+/* culprit.c: whom a suspended or failed volume waits for */
+legset culprit_legs(const struct sf_volume *v);
+/* "waits for leg g: 4 writes, the oldest 6.2 s; 2 legs needed"; "" in any other state. */
+void culprit_text(const struct sf_volume *v, char *text, size_t size);
+
 /* status.c */
 enum sf_volume_state volume_state(const struct sf_volume *v);
 

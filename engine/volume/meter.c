@@ -135,54 +135,77 @@ meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status
   status->bytes_written = leg->bytes_written;
 }
 
+static void
+visit_list(const struct sf_volume *v, const struct sf_request *request, meter_visit_fn *visit,
+           void *ctx) {
+  for (; request != NULL; request = request->next)
+    if (!request->internal)
+      visit(ctx, kind_of(request), v->now_ns - volume_later(v, volume_asked(request), 0));
+}
+
+static void
+visit_one(const struct sf_volume *v, const struct sf_request *request, meter_visit_fn *visit,
+          void *ctx) {
+  if (request != NULL && !request->internal)
+    visit(ctx, kind_of(request), v->now_ns - volume_later(v, volume_asked(request), 0));
+}
+
+void
+meter_visit_waiting(const struct sf_volume *v, meter_visit_fn *visit, void *ctx) {
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    visit_one(v, SF_LIST_ENTRY(l, struct sf_op, link)->request, visit, ctx);
+  if (v->flush_leader != NULL) {
+    visit_one(v, v->flush_leader->request, visit, ctx);
+    visit_list(v, v->flush_leader->followers, visit, ctx);
+  }
+  visit_list(v, v->flush_queue, visit, ctx);
+  visit_list(v, v->flush_held, visit, ctx);
+  visit_list(v, v->held, visit, ctx);
+  visit_list(v, v->parked, visit, ctx);
+}
+
 struct waiting {
-  const struct sf_volume *volume;
   struct sf_volume_status *status;
   struct sf_latency_recent recent[SF_KINDS];
 };
 
 static void
-add_waiting(struct waiting *waiting, const struct sf_request *request) {
-  const struct sf_volume *v = waiting->volume;
-  uint64_t age = v->now_ns - volume_later(v, volume_asked(request), 0);
+add_waiting(void *ctx, enum sf_kind kind, uint64_t age_ns) {
+  struct waiting *waiting = ctx;
 
-  if (request->internal)
-    return;
   waiting->status->in_flight++;
-  if (age > waiting->status->oldest_ns)
-    waiting->status->oldest_ns = age;
-  sf_latency_recent_wait(&waiting->recent[kind_of(request)], age);
-}
-
-static void
-add_list(struct waiting *waiting, const struct sf_request *request) {
-  for (; request != NULL; request = request->next)
-    add_waiting(waiting, request);
+  if (age_ns > waiting->status->oldest_ns)
+    waiting->status->oldest_ns = age_ns;
+  sf_latency_recent_wait(&waiting->recent[kind], age_ns);
 }
 
 void
 meter_status(const struct sf_volume *v, struct sf_volume_status *status) {
-  struct waiting waiting = {.volume = v, .status = status};
+  struct waiting waiting = {.status = status};
 
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_recent(&v->latency[kind], &waiting.recent[kind]);
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (op->request != NULL)
-      add_waiting(&waiting, op->request);
-  }
-  if (v->flush_leader != NULL && v->flush_leader->request != NULL) {
-    add_waiting(&waiting, v->flush_leader->request);
-    add_list(&waiting, v->flush_leader->followers);
-  }
-  add_list(&waiting, v->flush_queue);
-  add_list(&waiting, v->flush_held);
-  add_list(&waiting, v->held);
-  add_list(&waiting, v->parked);
+  meter_visit_waiting(v, add_waiting, &waiting);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_read(&v->latency[kind], &waiting.recent[kind], &status->latency[kind]);
   status->state_age_ns = v->now_ns - v->told_ns;
   status->bytes_read = v->bytes_read;
   status->bytes_written = v->bytes_written;
+}
+
+/* A leg keeps somebody waiting: it owes an answer to a client, or to what a client waits for, and is past its
+ * time. */
+legset
+meter_overdue(const struct sf_volume *v) {
+  legset set = 0;
+
+  for (const struct sf_list *l = v->unanswered.next; l != &v->unanswered; l = l->next) {
+    const struct io *io = SF_LIST_ENTRY(l, struct io, unanswered_link);
+
+    EACH_LEG(leg, io->unanswered & (legset) ~set) {
+      if (v->now_ns - io->sent_ns >= sf_config_timeout(&v->config, leg, io->kind))
+        set |= legbit(leg);
+    }
+  }
+  return set;
 }

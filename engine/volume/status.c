@@ -95,6 +95,8 @@ sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *
       .legs = v->legs,
   };
   snprintf(status->name, sizeof status->name, "%s", v->config.name);
+  status->waits_for = culprit_legs(v);
+  culprit_text(v, status->reason, sizeof status->reason);
   meter_status(v, status);
   for (unsigned i = 0; i < v->legs; i++)
     leg_status(v, &v->leg[i], &status->leg[i]);

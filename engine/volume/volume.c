@@ -396,11 +396,13 @@ sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_
 static void
 tell_state(struct sf_volume *v) {
   enum sf_volume_state state = volume_state(v);
+  char reason[SF_LEG_REASON_MAX];
 
   if (state == v->told)
     return;
+  culprit_text(v, reason, sizeof reason);
   volume_event(v, SF_EVENT_STATE, -1, sf_volume_state_name(v->told), sf_volume_state_name(state),
-               "");
+               reason);
   v->told = state;
   v->told_ns = v->now_ns;
 }

@@ -291,6 +291,9 @@ struct sf_volume_status {
   char name[SF_VOLUME_NAME_MAX];
   struct sf_uuid uuid;
   enum sf_volume_state state;
+  char
+      reason[SF_LEG_REASON_MAX]; /* suspended or failed: for whom it waits, and what waits; or "" */
+  uint16_t waits_for;            /* the places of these legs: bit i */
   uint64_t size_bytes;
   uint64_t term, change;
   unsigned min_legs, legs_in_sync;

@@ -48,6 +48,10 @@ class TooFew(VolumeTest):
         with self.load(server, depth=4) as load:
             volume.wait_for(lambda status: status["state"] == "suspended", "suspended")
             load.run_for(3)
+            status = volume.status()
+            self.assertRegex(status["reason"], r"^waits for legs b and c: \d+ .*the oldest \d\.\d s; 2 legs needed$")
+            self.assertEqual(["b", "c"], status["waits_for"])
+            self.assertIn(status["reason"].split(":")[0], self.rig.ctl("--control", volume.control, "events"))
             answered = len([op for op in load.operations if op.kind == "write"])
             load.run_for(0.3)
             self.assertEqual(answered, len(load.operations), "a write was acknowledged by one leg")

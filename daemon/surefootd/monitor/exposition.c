@@ -151,6 +151,22 @@ put_leg_states(struct writer *writer, const json_t *volumes) {
   }
 }
 
+/* Whom a suspended volume waits for. */
+static void
+put_waited_for(struct writer *writer, const json_t *volumes) {
+  begin(writer, "leg_waited_for", "gauge",
+        "1 while the volume is suspended, or fails requests, for want of the leg.");
+  EACH_LEG(volumes, volume, leg) {
+    const char *name = events_text(leg, "name");
+    size_t i;
+    json_t *waits;
+    bool waited = false;
+    json_array_foreach(json_object_get(volume, "waits_for"), i, waits)
+      waited = waited || strcmp(json_string_value(waits), name) == 0;
+    put(writer, LABELS("volume", events_text(volume, "name"), "leg", name), waited);
+  }
+}
+
 static void
 put_legs(struct writer *writer, const json_t *volumes) {
   static const struct {
@@ -227,6 +243,7 @@ exposition_make(const json_t *volumes) {
   put_states(&writer, volumes);
   put_volumes(&writer, volumes);
   put_leg_states(&writer, volumes);
+  put_waited_for(&writer, volumes);
   put_legs(&writer, volumes);
   put_latencies(&writer, volumes);
   bool failed = ferror(writer.out) != 0;

@@ -8,12 +8,13 @@
 static json_t *
 stand_in(struct volume *volume, const char *state) {
   const struct sf_config *config = &volume->plan->config;
-  return json_pack("{ss sn ss so si s{si si} si si s{si si si si si} si si si si s[]}", "name",
-                   config->name, "uuid", "state", state, "since", sf_time_to_json(volume->since_ns),
-                   "size_bytes", 0, "record", "term", 0, "change", 0, "min_legs",
-                   (int) config->min_legs, "legs_in_sync", 0, "requests", "reads", 0, "writes", 0,
-                   "flushes", 0, "late_acks", 0, "errors", 0, "bytes_read", 0, "bytes_written", 0,
-                   "in_flight", 0, "oldest_ms", 0, "legs");
+  return json_pack("{ss sn ss so sn s[] si s{si si} si si s{si si si si si} si si si si s[]}",
+                   "name", config->name, "uuid", "state", state, "since",
+                   sf_time_to_json(volume->since_ns), "reason", "waits_for", "size_bytes", 0,
+                   "record", "term", 0, "change", 0, "min_legs", (int) config->min_legs,
+                   "legs_in_sync", 0, "requests", "reads", 0, "writes", 0, "flushes", 0,
+                   "late_acks", 0, "errors", 0, "bytes_read", 0, "bytes_written", 0, "in_flight", 0,
+                   "oldest_ms", 0, "legs");
 }
 
 /* It serves, and was asked in vain. */

@@ -46,7 +46,7 @@ make_up(void) {
   "\"buckets\":[]}"
 
 /* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
- * added beside them is since, reason, unconverged_bytes, intent_bytes, resync_bytes, what tells the pace
+ * added beside them is since, reason, waits_for, unconverged_bytes, intent_bytes, resync_bytes, what tells the pace
  * (requests, bytes, in_flight, oldest_ms, deadline, the latency's recent and buckets), and a rate and a time
  * left in resync. */
 static void
@@ -79,6 +79,8 @@ test_whole_document(void **state) {
   leg->latency[SF_FLUSH_KIND] = (struct sf_latency){2, 6, 1, 999, 1000, 1000000000, {0}};
   status.wall_ns = INT64_C(1767225599987654321);
   status.state_age_ns = 987000000;
+  strcpy(status.reason, "waits");
+  status.waits_for = 1;
   status.bytes_read = 18;
   status.bytes_written = 19;
   status.in_flight = 20;
@@ -87,7 +89,7 @@ test_whole_document(void **state) {
       sf_status_to_json(&status, 1),
       "{\"version\":1,\"volumes\":[{\"name\":\"vol0\","
       "\"uuid\":\"00000000-0000-0000-0000-000000000000\",\"state\":\"healthy\","
-      "\"since\":\"2025-12-31T23:59:59.000Z\","
+      "\"since\":\"2025-12-31T23:59:59.000Z\",\"reason\":\"waits\",\"waits_for\":[\"a\"],"
       "\"size_bytes\":1099511627776,\"record\":{\"term\":3,\"change\":4},\"min_legs\":1,"
       "\"legs_in_sync\":2,\"unconverged_bytes\":0,\"intent_bytes\":0,"
       "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"

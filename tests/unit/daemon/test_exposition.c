@@ -13,7 +13,7 @@
 static const char status[] =
     "[{'name':'v0','state':'degraded','size_bytes':1024,'legs_in_sync':1,'min_legs':1,"
     "'requests':{'reads':1,'writes':2,'flushes':3,'late_acks':4,'errors':5},"
-    "'bytes_read':11,'bytes_written':12,'in_flight':13,'oldest_ms':6200,"
+    "'waits_for':['a'],'bytes_read':11,'bytes_written':12,'in_flight':13,'oldest_ms':6200,"
     "'service':{'state':'serving','restarts':7,'device':{'path':'/dev/nbd0','state':'attached'}},"
     "'legs':[{'name':'a','state':'in-sync','stale_bytes':0,'late_requests':0,'timeouts':8,"
     "'errors':9,'bytes_read':14,'bytes_written':15,'in_flight':16,'oldest_ms':17,"
@@ -62,6 +62,8 @@ test_values(void **state) {
       "surefoot_volume_state{volume=\"up\",state=\"failed\"} 0\n",
       "surefoot_leg_read_bytes_total{volume=\"v0\",leg=\"a\"} 14\n",
       "surefoot_leg_written_bytes_total{volume=\"v0\",leg=\"a\"} 15\n",
+      "surefoot_leg_waited_for{volume=\"v0\",leg=\"a\"} 1\n",
+      "surefoot_leg_waited_for{volume=\"v0\",leg=\"q\\\\\\\"x\"} 0\n",
       "surefoot_leg_in_flight{volume=\"v0\",leg=\"a\"} 16\n",
       "surefoot_leg_oldest_seconds{volume=\"v0\",leg=\"a\"} 0.017000000000000001\n",
       "surefoot_server_up{volume=\"v0\"} 1\n",
