@@ -129,7 +129,8 @@ draw_legs(struct options *o) {
     if (i > 0 && alike && equal)
       *s = o->service[0];
     s->jitter_permille = one_in(3) ? 0 : some(50, 300);
-    s->bus = share && i == 1 ? 0 : i;
+    s->shared = share && i <= 1;
+    s->bus = s->shared ? 0 : i;
     s->fua_ns = s->flush_ns / 4;
     if (s->rate > fastest)
       fastest = s->rate;
@@ -139,11 +140,6 @@ draw_legs(struct options *o) {
       o->service[i].rate = fastest / RATIO;
   if (share)
     o->service[1].rate = o->service[0].rate;
-}
-
-static bool
-shares(const struct options *o, unsigned leg) {
-  return o->service[1].bus == 0 && leg < 2;
 }
 
 /* ---- the load ---- */
@@ -220,7 +216,7 @@ draw_deadlines(struct options *o) {
   for (unsigned i = 0; i < o->legs; i++) {
     uint64_t longest = service_longest(&o->service[i], largest, false);
 
-    if (shares(o, i))
+    if (o->service[i].shared)
       longest *= 2;
     if (longest > b->longest_ns)
       b->longest_ns = longest;

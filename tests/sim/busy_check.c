@@ -17,8 +17,8 @@ enum {
   RESYNC_ALONE = 3, /* and this part without any */
   RESYNC_BEGINS_S = 10,
   WORK_PERMILLE = 600, /* of what the slowest leg could do */
-  WORK_REQUESTS = 1000,
-  WORK_MS = 100,
+  WORK_MS = 20,
+  WORK_LONGEST = 8, /* so many times the longest request */
 };
 
 static struct {
@@ -45,7 +45,7 @@ slowest_each(void) {
         o->service[i].flush_ns * o->busy.flush_permille / 1000 +
         o->service[i].fua_ns * o->busy.fua_permille / 1000;
 
-    if (o->service[1].bus == 0 && i < 2)
+    if (o->service[i].shared)
       each *= 2;
     if (each > slowest)
       slowest = each;
@@ -88,7 +88,7 @@ slowest_copy_ns(void) {
   for (unsigned i = 0; i < o->legs; i++) {
     uint64_t each = service_each(&o->service[i], SF_COPY_PIECE_BYTES, false, 1);
 
-    if (o->service[1].bus == 0 && i < 2)
+    if (o->service[i].shared)
       each *= 2;
     if (each > slowest)
       slowest = each;
@@ -193,7 +193,7 @@ is_measured(void) {
   for (unsigned i = 0; i < o->legs; i++)
     if (o->service[i].channels > channels)
       channels = o->service[i].channels;
-  return !check.measured && o->busy.slack >= 4 && o->clients >= 4 * channels &&
+  return !check.measured && o->busy.slack >= 4 && o->clients >= 2 * channels &&
          o->busy.read_permille <= 300 && !o->busy.idle &&
          o->hot_extents >= sim.blocks / sim.extent_blocks;
 }
@@ -222,7 +222,8 @@ judge_work(void) {
       requests = served.requests;
     paused += served.paused_ns;
   }
-  if (requests < WORK_REQUESTS || lasted < WORK_MS * SIM_MS || lasted < 2 * paused)
+  if (requests < 2 * sim.options.clients || lasted < WORK_MS * SIM_MS ||
+      lasted < WORK_LONGEST * sim.options.busy.longest_ns || lasted < 2 * paused)
     return;
   COUNT(busy_measured);
   lasted -= paused;

@@ -189,7 +189,7 @@ service_pause(unsigned leg, uint64_t ns) {
   q->paused_until_ns += ns;
   q->paused_ns += ns;
   q->served.paused_ns += ns;
-  if (sim.options.service[leg].bus == leg && q->path_free_ns > sim.now_ns)
+  if (!sim.options.service[leg].shared && q->path_free_ns > sim.now_ns)
     q->path_free_ns += ns;
   event_add(q->paused_until_ns, EV_SERVICE, leg, 0);
 }

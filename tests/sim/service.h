@@ -12,6 +12,7 @@ struct service {
   bool sorts;               /* an elevator: the deeper its queue, the shorter a seek */
   unsigned jitter_permille; /* of overhead and seek: less by so much, or more by three times that */
   unsigned bus;             /* its path is that of this leg: itself, or one before it */
+  bool shared;              /* and another leg's too */
 };
 
 /* What a leg has done since service_measure(). */
