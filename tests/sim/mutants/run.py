@@ -6,7 +6,7 @@ applied to a copy of the sources, built with the simulator, and run seed after s
 A patch that does not apply, or that no seed catches, fails the whole run.
 
 A rule that only a rare world shows says on its second line from which seed on to look:
-"# seeds from N"."""
+"# seeds from N"; one that busy runs show, and no others: "# busy", or "# busy seeds from N"."""
 
 import argparse
 import concurrent.futures
@@ -24,6 +24,7 @@ ROOT = HERE.parents[2]
 PARTS = ["base", "volume", "assembly", "ondisk", "config"]
 LIBRARIES = ["liburing", "inih", "jansson", "libisal", "uuid"]
 SEEDS_OF_ALL = 60
+SEEDS_BUSY = 300  # they take longer
 WITHOUT = [word for draw in ("all_gone_dead", "flush_errors_anywhere", "fua_errors", "late_openings",
                              "suspend_storm", "answers_beside_a_failed_flush")
            for word in ("--no-draw", draw)]
@@ -94,8 +95,9 @@ class Result:
         self.patch = patch
         lines = patch.read_text().splitlines()
         self.rule = lines[0].lstrip("# ")
-        rare = re.fullmatch(r"# seeds from (\d+)", lines[1])
-        self.first = int(rare[1]) if rare else None
+        where = re.fullmatch(r"# (busy)? ?(?:seeds from (\d+))?", lines[1])
+        self.busy = bool(where and where[1])
+        self.first = int(where[2]) if where and where[2] else None
         self.caught = False
         self.seeds = 0
         self.said = ""
@@ -112,7 +114,10 @@ def try_one(build, patch, args):
     where = args.seed if result.first is None else result.first
     # First a few worlds with everything that is drawn, which show what concerns flushes and suspended
     # requests at once; then worlds without, where the other faults are not hidden among those.
-    for first, runs, draws in (args.seed, SEEDS_OF_ALL, []), (where, args.runs, WITHOUT):
+    worlds = [(args.seed, SEEDS_OF_ALL, []), (where, args.runs, WITHOUT)]
+    if result.busy:
+        worlds = [(where, min(args.runs, SEEDS_BUSY), ["--busy"])]
+    for first, runs, draws in worlds:
         run = subprocess.run([str(program), "--seed", str(first), "--runs", str(runs), "--quiet",
                               *draws], capture_output=True, text=True)
         failure = re.search(r"^seed (\d+) FAILED after \d+ requests: (.*)", run.stdout, re.M)
@@ -124,7 +129,7 @@ def try_one(build, patch, args):
         result.seeds = int(failure[1]) - first + 1
         result.said = failure[2]
     else:
-        result.said = f"not seen in {args.runs} seeds" if run.returncode == 0 else run.stderr
+        result.said = f"not seen in {runs} seeds" if run.returncode == 0 else run.stderr
     if result.caught and not args.keep:
         shutil.rmtree(program.parent)
     return result
