@@ -265,7 +265,7 @@ draw_course(struct options *o) {
   b->crash_is_power = one_in(3);
   b->freeze_leg = some(0, o->legs - 1);
   b->freeze_at = between(o->ops / 3, o->ops * 2 / 3) + 1;
-  b->freeze_ns = between(3, 10) * o->deadline_ns[SF_WRITE_KIND];
+  b->freeze_ns = check_leaves_within(o) + between(0, 8) * o->deadline_ns[SF_WRITE_KIND];
   if (b->stale_leg == (int) b->freeze_leg || o->legs - (b->stale_leg >= 0) <= o->min_legs)
     freezes = false;
   if (!freezes)

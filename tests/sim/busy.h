@@ -18,6 +18,8 @@ void check_init(void);
 void check_begun(void); /* a client's request */
 void check_answered(const struct client *client);
 void check_frozen(unsigned leg);
+uint64_t check_leaves_within(const struct options *options);
+void check_volume_moved(const char *to);
 void check_leg_moved(unsigned leg, enum sf_leg_state from, enum sf_leg_state to,
                      const char *reason);
 void check_poll(void);

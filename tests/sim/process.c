@@ -171,6 +171,8 @@ host_event(void *ctx, const struct sf_volume_event *event) {
     replace_is_durable((unsigned) event->leg);
   if (event->kind == SF_EVENT_GROWN)
     sim.grown = true; /* the volume's lock is held */
+  if (event->kind == SF_EVENT_STATE && sim.options.is_busy)
+    check_volume_moved(event->to);
   if (event->kind != SF_EVENT_LEG_STATE)
     return;
   to = state_of(event->to);
