@@ -146,8 +146,10 @@ copy_bound(uint64_t extents) {
 
   if (sim.healing || sim.options.busy.idle)
     return RESYNC_BEGINS_S * SIM_S + RESYNC_ALONE * alone;
+  /* A piece waits for what clients write to it, which has a turn before it. */
   return RESYNC_BEGINS_S * SIM_S + RESYNC_SHARE * alone +
-         2 * (bytes * SIM_S / sim.config.resync_min_rate);
+         2 * (bytes * SIM_S / sim.config.resync_min_rate) +
+         bytes / check.piece_bytes * turn_of(&sim.options);
 }
 
 static void
