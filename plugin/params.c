@@ -10,6 +10,7 @@ const char sf_params_help[] =
     "[config=]FILE             (required) the volume's INI file\n"
     "control=PATH              Unix socket for surefootctl\n"
     "force=true                start although newer data may be on an absent leg\n"
+    "take=true                 start although another host has the legs: it must not run any more\n"
     "\n"
     "These win over the file, wherever they stand (durations: ns, us, ms, s; sizes: K, M, G, T):\n"
     "write_deadline=TIME       read_deadline, flush_deadline: when a request stops waiting\n"
@@ -37,17 +38,20 @@ add_file(struct sf_params *params, const char *value) {
   return params->file ? 0 : -1;
 }
 
+/* Once each. */
 static int
-add_force(struct sf_params *params, const char *value) {
-  if (params->force_given) {
-    nbdkit_error("force: given twice");
+add_flag(const char *key, const char *value, bool *flag, bool *given) {
+  int is_set;
+
+  if (*given) {
+    nbdkit_error("%s: given twice", key);
     return -1;
   }
-  int force = nbdkit_parse_bool(value);
-  if (force == -1)
+  is_set = nbdkit_parse_bool(value);
+  if (is_set == -1)
     return -1;
-  params->force = force;
-  params->force_given = true;
+  *flag = is_set;
+  *given = true;
   return 0;
 }
 
@@ -56,7 +60,9 @@ sf_params_add(struct sf_params *params, const char *key, const char *value) {
   if (strcmp(key, "config") == 0)
     return add_file(params, value);
   if (strcmp(key, "force") == 0)
-    return add_force(params, value);
+    return add_flag(key, value, &params->force, &params->force_given);
+  if (strcmp(key, "take") == 0)
+    return add_flag(key, value, &params->take, &params->take_given);
 
   for (unsigned i = 0; i < params->settings; i++)
     if (strcmp(params->setting[i].key, key) == 0) {

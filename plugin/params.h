@@ -12,6 +12,7 @@ enum { SF_PARAMS_MAX = 256 };
 struct sf_params {
   char *file; /* absolute; NULL until config= came */
   bool force, force_given;
+  bool take, take_given;
   unsigned settings;
   struct {
     const char *key, *value; /* nbdkit's own strings: they stay valid */

@@ -81,6 +81,7 @@ static int
 surefoot_get_ready(void) {
   struct sf_serve_options options = {
       .force = params.force,
+      .take = params.take,
       .quiet = !sf_report_events(),
       .log = sf_report_log,
       .trace = sf_report_tracing() ? sf_report_trace : NULL,

@@ -164,6 +164,23 @@ print_converge(const struct checked *checked) {
          ctl_size(ctl_extents_bytes(&checked->converge), bytes), ctl_size(base->data_bytes, all));
 }
 
+/* The legs may be in use by another host, on which no lock tells; or here. */
+static void
+print_holder(const struct checked *checked) {
+  char text[SF_CONFIG_ERROR_MAX];
+  struct sf_holder self;
+  const struct sf_superblock *held;
+  if (checked->assembly.reference < 0)
+    return;
+  sf_holder_self(&self);
+  held = sf_held_by_another(checked->found, &checked->assembly.base.volume, &self);
+  if (held == NULL)
+    return;
+  sf_say_held(held, text);
+  ctl_put(text);
+  putchar('\n');
+}
+
 static void
 print_human(const struct checked *checked, const struct comparison *comparison) {
   static const char *const headings[] = {"LEG",   "PATH",  "VERDICT", "RECORDED AS", ">RECORD",
@@ -184,6 +201,7 @@ print_human(const struct checked *checked, const struct comparison *comparison) 
   fputs(": ", stdout);
   ctl_put(checked->assembly.reason);
   putchar('\n');
+  print_holder(checked);
   print_converge(checked);
 
   struct ctl_table table;

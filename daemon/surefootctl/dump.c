@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/aside.h"
@@ -240,6 +241,24 @@ print_record(const struct sf_superblock *sb) {
   putchar('\n');
 }
 
+static const char *
+since_text(const struct sf_holder *holder, char text[CTL_TEXT_MAX]) {
+  time_t at = (time_t) holder->since_s;
+  struct tm tm;
+  if (localtime_r(&at, &tm) == NULL || strftime(text, CTL_TEXT_MAX, "%F %T", &tm) == 0)
+    snprintf(text, CTL_TEXT_MAX, "%" PRIu64, holder->since_s);
+  return text;
+}
+
+static json_t *
+holder_to_json(const struct sf_holder *holder) {
+  if (holder->since_s == 0)
+    return json_null();
+  return json_pack("{so so so sI si}", "host", ctl_text_to_json(holder->host), "machine",
+                   ctl_uuid_to_json(&holder->machine), "boot", ctl_uuid_to_json(&holder->boot),
+                   "since", (json_int_t) holder->since_s, "pid", (int) holder->pid);
+}
+
 static void
 print_superblock(const struct sf_superblock *sb) {
   char uuid[37], size[CTL_TEXT_MAX], extent[CTL_TEXT_MAX];
@@ -261,6 +280,14 @@ print_superblock(const struct sf_superblock *sb) {
   print_record(sb);
   field("claim");
   printf("%" PRIu64 "\n", sb->claim);
+  if (sb->holder.since_s != 0) {
+    char since[CTL_TEXT_MAX];
+    field("held by");
+    ctl_put(sb->holder.host[0] ? sb->holder.host : "a host without a name");
+    sf_uuid_format(&sb->holder.machine, uuid);
+    printf(", machine %s, process %u, since %s\n", uuid, sb->holder.pid,
+           since_text(&sb->holder, since));
+  }
   sf_uuid_format(&sb->lineage, uuid);
   field("lineage");
   printf("%s\n", uuid);
@@ -343,13 +370,14 @@ superblock_to_json(const struct sf_superblock *sb) {
   for (unsigned i = 0; i < sb->legs && i < SF_LEGS_MAX; i++)
     json_array_append_new(legs, json_pack("{so so}", "name", ctl_text_to_json(sb->leg_name[i]),
                                           "uuid", ctl_uuid_to_json(&sb->leg_uuid[i])));
-  return json_pack(
-      "{sI so so si so sI sI sI si so so sI so}", "serial", (json_int_t) sb->serial, "volume_name",
-      ctl_text_to_json(sb->volume_name), "volume", ctl_uuid_to_json(&sb->volume), "leg_index",
-      (int) sb->leg_index, "legs", legs, "data_offset", (json_int_t) sb->data_offset, "data_bytes",
-      (json_int_t) sb->data_bytes, "extent_bytes", (json_int_t) sb->extent_bytes, "block_bytes",
-      (int) sb->block_bytes, "lineage", ctl_uuid_to_json(&sb->lineage), "ancestors", ancestors,
-      "claim", (json_int_t) sb->claim, "record", ctl_record_to_json(sb));
+  return json_pack("{sI so so si so sI sI sI si so so sI so so}", "serial", (json_int_t) sb->serial,
+                   "volume_name", ctl_text_to_json(sb->volume_name), "volume",
+                   ctl_uuid_to_json(&sb->volume), "leg_index", (int) sb->leg_index, "legs", legs,
+                   "data_offset", (json_int_t) sb->data_offset, "data_bytes",
+                   (json_int_t) sb->data_bytes, "extent_bytes", (json_int_t) sb->extent_bytes,
+                   "block_bytes", (int) sb->block_bytes, "lineage", ctl_uuid_to_json(&sb->lineage),
+                   "ancestors", ancestors, "claim", (json_int_t) sb->claim, "holder",
+                   holder_to_json(&sb->holder), "record", ctl_record_to_json(sb));
 }
 
 static json_t *

@@ -82,6 +82,7 @@ describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_su
   uint16_t others = all & (uint16_t) ~(1u << leg);
   *sb = *reference;
   sb->leg_index = (uint8_t) leg;
+  sb->holder = (struct sf_holder){0};
   sb->record = (struct sf_record){.term = SF_BLANK_TERM,
                                   .change = SF_BLANK_CHANGE,
                                   .in_sync = others ? others : all,

@@ -8,8 +8,8 @@
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
 
-/* From which on there are maps and empty places, and a block size. */
-enum { VERSION_WITH_MAPS = 2, VERSION_WITH_BLOCK = 3 };
+/* From which on there are maps and empty places, a block size, and a holder. */
+enum { VERSION_WITH_MAPS = 2, VERSION_WITH_BLOCK = 3, VERSION_WITH_HOLDER = 4 };
 
 enum { UUID_BYTES = 16, ANCESTOR_BYTES = UUID_BYTES + 8 + 8, FLAG_CLEAN = 1 };
 
@@ -40,7 +40,13 @@ enum {
   AT_END_OF_ANCESTORS = 448,
   AT_LEG_UUID = 512,
   AT_LEG_NAME = 768,
-  AT_END = 1280,
+  AT_HOST = 1280,
+  AT_MACHINE = 1344,
+  AT_BOOT = 1360,
+  AT_SINCE = 1376,
+  AT_STARTED = 1384,
+  AT_PID = 1392,
+  AT_END = 1396,
 };
 
 _Static_assert(AT_VOLUME + UUID_BYTES == AT_VOLUME_NAME, "volume");
@@ -48,9 +54,10 @@ _Static_assert(AT_VOLUME_NAME + SF_VOLUME_NAME_MAX == AT_LEG_INDEX, "volume name
 _Static_assert(AT_LINEAGE + UUID_BYTES == AT_ANCESTOR, "lineage");
 _Static_assert(AT_ANCESTOR + SF_ANCESTORS_MAX * ANCESTOR_BYTES == AT_END_OF_ANCESTORS, "ancestors");
 _Static_assert(AT_LEG_UUID + SF_LEGS_MAX * UUID_BYTES == AT_LEG_NAME, "leg uuids");
-_Static_assert(AT_LEG_NAME + SF_LEGS_MAX * SF_LEG_NAME_MAX == AT_END, "leg names");
+_Static_assert(AT_LEG_NAME + SF_LEGS_MAX * SF_LEG_NAME_MAX == AT_HOST, "leg names");
+_Static_assert(AT_HOST + SF_HOST_NAME_MAX == AT_MACHINE, "host name");
 _Static_assert((size_t) AT_END <= SF_PAGE_BYTES, "one page");
-_Static_assert((int) VERSION_WITH_BLOCK == (int) SF_ONDISK_VERSION, "the newest");
+_Static_assert((int) VERSION_WITH_HOLDER == (int) SF_ONDISK_VERSION, "the newest");
 _Static_assert((int) VERSION_WITH_MAPS == (int) SF_MAP_VERSION, "the maps came with it");
 
 static void
@@ -126,6 +133,22 @@ walk_legs(struct sf_le *le, struct sf_superblock *sb) {
   sf_le_expect(le, AT_LEG_NAME);
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     sf_le_bytes(le, sb->leg_name[i], SF_LEG_NAME_MAX);
+}
+
+static void
+walk_holder(struct sf_le *le, struct sf_holder *holder) {
+  sf_le_expect(le, AT_HOST);
+  sf_le_bytes(le, holder->host, sizeof holder->host);
+  sf_le_expect(le, AT_MACHINE);
+  sf_le_bytes(le, holder->machine.bytes, UUID_BYTES);
+  sf_le_expect(le, AT_BOOT);
+  sf_le_bytes(le, holder->boot.bytes, UUID_BYTES);
+  sf_le_expect(le, AT_SINCE);
+  sf_le_u64(le, &holder->since_s);
+  sf_le_expect(le, AT_STARTED);
+  sf_le_u64(le, &holder->started);
+  sf_le_expect(le, AT_PID);
+  sf_le_u32(le, &holder->pid);
   sf_le_expect(le, AT_END);
 }
 
@@ -141,6 +164,7 @@ walk(struct sf_le *le, struct sf_frame *frame, struct sf_superblock *sb) {
   walk_lineage(le, sb);
   sf_le_zeros_until(le, AT_LEG_UUID);
   walk_legs(le, sb);
+  walk_holder(le, &sb->holder);
   sf_le_zeros_until(le, SF_PAGE_BYTES);
 }
 
@@ -239,9 +263,21 @@ lineage_is_possible(const struct sf_superblock *sb) {
 }
 
 static bool
+holder_is_possible(const struct sf_holder *holder) {
+  size_t len = strnlen(holder->host, sizeof holder->host);
+  if (holder->since_s == 0)
+    return len == 0 && !uuid_is_set(&holder->machine) && !uuid_is_set(&holder->boot) &&
+           holder->started == 0 && holder->pid == 0;
+  for (size_t i = 0; i < len; i++)
+    if (holder->host[i] <= ' ' || holder->host[i] > '~')
+      return false;
+  return len < sizeof holder->host;
+}
+
+static bool
 is_possible(const struct sf_superblock *sb) {
   return identity_is_possible(sb) && geometry_is_possible(sb) && record_is_possible(sb) &&
-         lineage_is_possible(sb);
+         lineage_is_possible(sb) && holder_is_possible(&sb->holder);
 }
 
 /* Nobody counts so far.  What is written may be above: it is one more than what was read. */
@@ -257,6 +293,8 @@ static void
 clear_unused(struct sf_superblock *sb) {
   size_t len = strlen(sb->volume_name);
   memset(sb->volume_name + len, 0, sizeof sb->volume_name - len);
+  len = strlen(sb->holder.host);
+  memset(sb->holder.host + len, 0, sizeof sb->holder.host - len);
   for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     len = i < sb->legs ? strlen(sb->leg_name[i]) : 0;
     memset(sb->leg_name[i] + len, 0, SF_LEG_NAME_MAX - len);
@@ -278,6 +316,13 @@ sf_record_compare(const struct sf_record *a, const struct sf_record *b) {
   return 0;
 }
 
+bool
+sf_holder_equal(const struct sf_holder *a, const struct sf_holder *b) {
+  return strcmp(a->host, b->host) == 0 && sf_uuid_equal(&a->machine, &b->machine) &&
+         sf_uuid_equal(&a->boot, &b->boot) && a->since_s == b->since_s &&
+         a->started == b->started && a->pid == b->pid;
+}
+
 static void
 encode_as(const struct sf_superblock *sb, uint32_t version, uint8_t page[SF_PAGE_BYTES]) {
   /* Better to stop here than to leave a leg that no start will take. */
@@ -296,7 +341,10 @@ encode_as(const struct sf_superblock *sb, uint32_t version, uint8_t page[SF_PAGE
  * program. */
 void
 sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]) {
-  encode_as(sb, sb->block_bytes ? VERSION_WITH_BLOCK : VERSION_WITH_MAPS, page);
+  uint32_t version = sb->block_bytes ? VERSION_WITH_BLOCK : VERSION_WITH_MAPS;
+  if (sb->holder.since_s != 0)
+    version = VERSION_WITH_HOLDER;
+  encode_as(sb, version, page);
 }
 
 int
@@ -322,7 +370,10 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
   if (frame.version < VERSION_WITH_MAPS &&
       (found.removed != 0 || found.lost != 0)) /* reserved there */
     return -EUCLEAN;
-  if ((frame.version < VERSION_WITH_BLOCK) != (found.block_bytes == 0))
+  if ((frame.version < VERSION_WITH_HOLDER) != (found.holder.since_s == 0))
+    return -EUCLEAN;
+  if (frame.version < VERSION_WITH_HOLDER &&
+      (frame.version < VERSION_WITH_BLOCK) != (found.block_bytes == 0))
     return -EUCLEAN;
 
   /* One superblock has one page: this refuses whatever no field shows, that is unknown flags, and

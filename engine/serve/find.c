@@ -63,7 +63,26 @@ worth_waiting_for(const struct sf_serve *serve) {
   return serve->assembly.reference < 0 ? absent : absent & serve->assembly.waits_for;
 }
 
-/* -EAGAIN: it may not start as things are, and error says why. */
+/* 0, or -EBUSY and error says by whom. */
+static int
+look_for_others(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_leg_found found[SF_LEGS_MAX];
+  struct sf_holder self;
+  const struct sf_superblock *held;
+
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    found[i] = serve->leg[i].found;
+  sf_holder_self(&self);
+  held = sf_held_by_another(found, &serve->assembly.base.volume, &self);
+  serve->takes = held != NULL;
+  if (held == NULL || serve->options.take)
+    return 0;
+  sf_say_held(held, error);
+  serve_close_files(serve);
+  return -EBUSY;
+}
+
+/* -EAGAIN: it may not start as things are, and error says why.  -EBUSY: another host has the legs. */
 static int
 look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_leg_file file[SF_LEGS_MAX];
@@ -82,7 +101,7 @@ look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CO
     serve->leg[i].found = found[i];
   }
   if (serve->assembly.may_start)
-    return 0;
+    return look_for_others(serve, error);
   r = snprintf(error, SF_CONFIG_ERROR_MAX, "%s", serve->assembly.reason);
   for (unsigned i = 0; i < config->legs && r > 0 && r < SF_CONFIG_ERROR_MAX; i++)
     if (!found[i].present && why[i][0] != '\0')
@@ -90,6 +109,13 @@ look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CO
                     config->leg[i].name, why[i]);
   serve_close_files(serve);
   return -EAGAIN;
+}
+
+static void
+say(const struct sf_serve *serve, const char *line) {
+  /* Not serve_log: the keeper, which prints that, does not run yet. */
+  if (serve->options.log != NULL)
+    serve->options.log(serve->options.ctx, line);
 }
 
 static void
@@ -102,9 +128,7 @@ say_waiting(const struct sf_serve *serve, uint16_t legs) {
     snprintf(line, sizeof line, "waiting up to %" PRIu64 " s for %s", wait_ns / NS_PER_S, absent);
   else
     snprintf(line, sizeof line, "waiting up to %" PRIu64 " ms for %s", wait_ns / NS_PER_MS, absent);
-  /* Not serve_log: the keeper, which prints that, does not run yet. */
-  if (serve->options.log != NULL)
-    serve->options.log(serve->options.ctx, line);
+  say(serve, line);
 }
 
 int
@@ -115,12 +139,14 @@ serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   bool told = false;
   int r;
 
-  while ((r = look(serve, &as_listed, error)) == -EAGAIN && sf_tio_now() < until) {
-    uint16_t legs = worth_waiting_for(serve);
+  while (((r = look(serve, &as_listed, error)) == -EAGAIN || r == -EBUSY) && sf_tio_now() < until) {
+    uint16_t legs = r == -EAGAIN ? worth_waiting_for(serve) : 0;
 
-    if (legs == 0)
+    if (r == -EAGAIN && legs == 0)
       break;
-    if (!told)
+    if (!told && r == -EBUSY)
+      say(serve, error);
+    else if (!told)
       say_waiting(serve, legs);
     told = true;
     /* No event tells on every file system that a path begins to exist or a lock is free. */

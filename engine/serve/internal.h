@@ -21,7 +21,7 @@ enum {
   SERVE_SMALL_BYTES = 16 * 1024,
   SERVE_BUFFERS_LARGE = 192, /* of 256 KiB: the longest piece of a request */
   SERVE_LARGE_BYTES = SF_COPY_PIECE_BYTES,
-  SERVE_SPARE_SMALL = 64, /* of these: the volume's own */
+  SERVE_SPARE_SMALL = 80, /* of these: the volume's own */
   SERVE_SPARE_LARGE = 32,
   SERVE_FILES_KEPT = 256,
   SERVE_ASK_MS = 500, /* how often whoever waits asks whether its client is still there */
@@ -105,6 +105,8 @@ struct sf_serve {
   atomic_bool suspends; /* on_too_few: requests wait without end */
   _Atomic uint64_t fail_timeout_ns, read_deadline_ns;
   struct sf_assembly assembly;
+  struct sf_holder self;
+  bool takes; /* from another holder */
   struct serve_leg leg[SF_LEGS_MAX];
   uint32_t block_bytes_at_start; /* what the legs could write then */
   _Atomic uint32_t block_bytes;  /* block.c */

@@ -161,6 +161,13 @@ serve_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   pthread_mutex_unlock(&serve->lock);
 }
 
+static bool
+host_holder_is_gone(void *ctx, const struct sf_holder *holder) {
+  const struct sf_serve *serve = ctx;
+
+  return sf_holder_is_gone(&serve->self, holder);
+}
+
 static void
 host_event(void *ctx, const struct sf_volume_event *event) {
   serve_event(ctx, event);
@@ -369,12 +376,20 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .open_leg = serve_open_leg,
       .reopen_leg = serve_reopen_leg,
       .close_leg = serve_close_leg,
+      .holder_is_gone = host_holder_is_gone,
       .event = host_event,
       .trace = serve->options.trace == NULL ? NULL : host_trace,
   };
   struct sf_volume_params params = {
-      .config = &serve->config, .assembly = &serve->assembly, .block_bytes = SF_PAGE_BYTES};
+      .config = &serve->config,
+      .assembly = &serve->assembly,
+      .block_bytes = SF_PAGE_BYTES,
+      .takes = serve->takes,
+  };
   int r;
+
+  sf_holder_self(&serve->self); /* in the process that serves */
+  params.holder = serve->self;
 
   r = sf_tio_client_create(&client, &serve->client);
   if (r < 0)

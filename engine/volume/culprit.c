@@ -13,7 +13,7 @@ culprit_legs(const struct sf_volume *v) {
   legset serving = volume_serving(v), set = meter_overdue(v) & serving;
   enum sf_volume_state state = volume_state(v);
 
-  if (state != SF_VOLUME_SUSPENDED && state != SF_VOLUME_FAILED)
+  if (v->taken || (state != SF_VOLUME_SUSPENDED && state != SF_VOLUME_FAILED))
     return 0;
   EACH_LEG(leg, serving) {
     if (v->leg[leg].troubled_ns != 0 || v->leg[leg].flush_failed)
@@ -103,6 +103,10 @@ culprit_text(const struct sf_volume *v, char *text, size_t size) {
   struct text to = {text, size};
 
   text[0] = '\0';
+  if (v->taken) {
+    put(&to, "%s", v->taken_by);
+    return;
+  }
   if (state != SF_VOLUME_SUSPENDED && state != SF_VOLUME_FAILED)
     return;
   put(&to, state == SF_VOLUME_SUSPENDED ? "waits" : "requests failed");

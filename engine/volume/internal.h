@@ -50,6 +50,7 @@ struct io {
   bool flushes;     /* it is a flush, or carries one (FUA) */
   bool fua;         /* the latter */
   bool reads;
+  bool aside;   /* what becomes of it says nothing of the leg */
   uint64_t seq; /* of all submissions of the volume */
   /* meter.c: in v->unanswered, oldest first, as long as a leg owes its own completion. */
   struct sf_list unanswered_link;
@@ -194,6 +195,11 @@ struct leg {
   /* Pages of the maps in which stale bits were cleared: since the last flush was submitted, and
    * before it.  Written once it is flushed, so that a resync goes on where it was. */
   struct sf_map settled, settling;
+
+  struct io look_io; /* takeover.c */
+  struct sf_tio_buffer *look_buffer;
+  unsigned looks;
+  uint64_t opened_serial; /* of the newest superblock that stood there when it was opened */
 
   struct io probe_io;
   struct sf_tio_buffer *probe_buffer;
@@ -380,6 +386,12 @@ struct sf_volume {
   /* The in-sync set (R1, R10).  latest is decided; durable is stable on every leg it names. */
   struct sf_record latest, durable, base;
   uint64_t claim;
+  uint64_t claimed_ns; /* when it was stable everywhere; 0: it is not */
+  bool takes;          /* somebody else's legs: not served before he can have seen it */
+  bool stop_told;      /* of one that was taken */
+  bool taken;          /* from us, by another host: no I/O any more */
+  char taken_by[SF_LEG_REASON_MAX];
+  uint64_t look_at_ns;               /* when the superblocks are looked at next */
   uint64_t version, durable_version; /* of latest, durable; in memory only */
   uint64_t durable_ns;               /* since when it is */
   legset needs;   /* an answer needs these: every set since the durable one, and a newcomer */
@@ -453,7 +465,10 @@ void volume_trace(struct sf_volume *v, const char *format, ...)
 void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
                   const char *to, const char *reason);
 void volume_arm(struct sf_volume *v, uint64_t at_ns);
-void volume_well(struct sf_volume *v);   /* a request has gone well */
+void volume_well(struct sf_volume *v); /* a request has gone well */
+/* No request is answered otherwise any more, and no I/O follows but what is under way. */
+void volume_end(struct sf_volume *v, int error);
+void volume_tell_state(struct sf_volume *v);
 void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
 void volume_park(struct sf_volume *v, struct sf_request *request);
 /* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */
@@ -587,6 +602,9 @@ void penalty_seen_unwell(struct sf_volume *v, unsigned leg);
 uint64_t penalty_left(const struct sf_volume *v, unsigned leg); /* to be seen well, yet */
 /* The leg's own, and when it is let in again if that is not soon. */
 void penalty_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
+
+/* takeover.c */
+void takeover_tick(struct sf_volume *v);
 
 /* record.c */
 void record_start(struct sf_volume *v);

@@ -186,6 +186,7 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   }
   leg->device = device;
   leg->sb = *sb;
+  leg->opened_serial = sb->serial;
   leg->bytes = bytes;
   if (newcomer_lacks_all(v, sb) || sb->serial < known)
     newcomer_arrived(v, index);
@@ -224,6 +225,7 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   }
   leg->device = device;
   leg->sb = *sb;
+  leg->opened_serial = sb->serial;
   leg->bytes = bytes;
   leg->meta.retry_ns = v->maps.retry_ns[index] = v->now_ns;
   flush_failure_reopened(v, index);

@@ -13,6 +13,7 @@ enum {
   SECOND_COPY_MS = 1000,    /* after a record, when nothing is likely to wait for the next */
   SECOND_COPY_MOST_S = 600, /* also while something is unflushed, which an error would cost */
   SECOND_AGAIN_S = 60,
+  TAKE_LOOKS = 3,
 };
 
 bool
@@ -51,6 +52,8 @@ meta_write(struct sf_volume *v, unsigned index) {
   if (v->phase == PHASE_CLAIMING)
     image->lineage = leg->sb.lineage, image->ancestors = leg->sb.ancestors,
     memcpy(image->ancestor, leg->sb.ancestor, sizeof image->ancestor);
+  else if (image->record.clean)
+    image->holder = (struct sf_holder){0}; /* whoever comes next need not ask */
   sf_superblock_encode(image, meta->buffer->data);
   args.offset = SF_SUPERBLOCK_OFFSET(image->serial % SF_SUPERBLOCK_COPIES);
 
@@ -198,6 +201,20 @@ became_durable(struct sf_volume *v) {
   v->dirty = true;
 }
 
+/* Whoever held the legs looks at one copy of the superblocks at a time, and a claim is in one of them. */
+static bool
+may_go_on(struct sf_volume *v) {
+  uint64_t until;
+
+  if (v->claimed_ns == 0)
+    v->claimed_ns = v->now_ns;
+  until = v->claimed_ns + TAKE_LOOKS * SF_LOOK_MS * SF_MS;
+  if (!v->takes || v->now_ns >= until)
+    return true;
+  volume_arm(v, until);
+  return false;
+}
+
 void
 record_settle(struct sf_volume *v) {
   bool all = true;
@@ -217,6 +234,8 @@ record_settle(struct sf_volume *v) {
     return;
   }
   if (v->phase == PHASE_CLAIMING) {
+    if (!may_go_on(v))
+      return;
     v->phase = PHASE_RECORDING;
     v->identity.lost &= v->latest.in_sync;
     volume_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);

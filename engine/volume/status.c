@@ -18,6 +18,8 @@ enum sf_volume_state
 volume_state(const struct sf_volume *v) {
   if (v->phase == PHASE_CLAIMING || v->phase == PHASE_RECORDING)
     return SF_VOLUME_STARTING;
+  if (v->taken)
+    return SF_VOLUME_FAILED;
   if (v->phase == PHASE_STOPPING || v->phase == PHASE_STOPPED)
     return SF_VOLUME_STOPPING;
   if (v->failed)

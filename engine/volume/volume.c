@@ -166,8 +166,9 @@ io_event(const struct sf_tio_event *event) {
     if (--v->leg[leg].running == 0 && leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
       v->dirty = true;
   }
-  note_health(v, leg, event);
-  if (io->reads && event->state == SF_TIO_OK && !event->late)
+  if (!io->aside)
+    note_health(v, leg, event);
+  if (io->reads && !io->aside && event->state == SF_TIO_OK && !event->late)
     v->leg[leg].read_ok_ns = v->now_ns;
   SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
   if (flush_failed)
@@ -212,6 +213,8 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
   int r;
 
   SF_MUST(args->legs != 0 && io->running == 0);
+  if (v->taken)
+    return -EIO;
   EACH_LEG(leg, args->legs) {
     SF_MUST(v->leg[leg].device != NULL);
     region[n] = (struct sf_tio_region){
@@ -281,10 +284,10 @@ volume_park(struct sf_volume *v, struct sf_request *request) {
 }
 
 static void
-request_fail_waiting(struct sf_volume *v) {
-  request_fail_list(&v->held, &v->held_tail, -ESHUTDOWN);
-  request_fail_list(&v->parked, &v->parked_tail, -ESHUTDOWN);
-  request_fail_list(&v->flush_held, &v->flush_held_tail, -ESHUTDOWN);
+request_fail_waiting(struct sf_volume *v, int error) {
+  request_fail_list(&v->held, &v->held_tail, error);
+  request_fail_list(&v->parked, &v->parked_tail, error);
+  request_fail_list(&v->flush_held, &v->flush_held_tail, error);
 }
 
 bool
@@ -356,7 +359,7 @@ sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_n
   else if (v->phase < PHASE_STOPPING)
     request_queue(request, &v->held_tail);
   else
-    request_answer(request, -ESHUTDOWN);
+    request_answer(request, v->taken ? -EIO : -ESHUTDOWN);
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
 }
@@ -393,8 +396,8 @@ sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_
 
 /* ---- settling ---- */
 
-static void
-tell_state(struct sf_volume *v) {
+void
+volume_tell_state(struct sf_volume *v) {
   enum sf_volume_state state = volume_state(v);
   char reason[SF_LEG_REASON_MAX];
 
@@ -423,14 +426,20 @@ client_ops_active(const struct sf_volume *v) {
   return v->flush_leader != NULL || v->flush_queue != NULL;
 }
 
-static void
-stop_end(struct sf_volume *v, bool clean) {
+void
+volume_end(struct sf_volume *v, int error) {
   v->phase = PHASE_STOPPED;
+  v->taken = error != -ESHUTDOWN;
   grow_stopped(v);
   members_stopped(v);
-  op_fail_all(v, -ESHUTDOWN);
-  request_fail_waiting(v);
-  request_fail_list(&v->flush_queue, &v->flush_queue_tail, -ESHUTDOWN);
+  op_fail_all(v, error);
+  request_fail_waiting(v, error);
+  request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);
+}
+
+static void
+stop_end(struct sf_volume *v, bool clean) {
+  volume_end(v, -ESHUTDOWN);
   volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
                clean ? "clean" : "not clean: the next start converges what may differ");
 }
@@ -489,7 +498,7 @@ volume_settle(struct sf_volume *v) {
     stop_settle(v);
   }
   if (v->phase != PHASE_STOPPED)
-    tell_state(v);
+    volume_tell_state(v);
 }
 
 void
@@ -598,6 +607,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
   v->dirty = true;
   if (v->phase != PHASE_STOPPED) {
     record_tick(v);
+    takeover_tick(v);
     forgive(v);
     for (unsigned i = 0; i < v->legs; i++)
       probe_tick(v, i);
@@ -627,6 +637,8 @@ init_identity(struct sf_volume *v, const struct sf_volume_params *params) {
   struct sf_superblock *id = &v->identity;
 
   *id = assembly->base;
+  id->holder = params->holder;
+  v->takes = params->takes;
   v->base = id->record;
   v->claim = assembly->next_term;
   if (assembly->forced) {
@@ -668,7 +680,9 @@ leg_init_memory(struct sf_volume *v, unsigned index) {
     return -ENOMEM;
   leg->meta.buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
   leg->probe_buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
-  return leg->meta.buffer == NULL || leg->probe_buffer == NULL ? -ENOMEM : 0;
+  leg->look_buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
+  return leg->meta.buffer == NULL || leg->probe_buffer == NULL || leg->look_buffer == NULL ? -ENOMEM
+                                                                                           : 0;
 }
 
 void
@@ -687,7 +701,9 @@ leg_free_memory(struct sf_volume *v, unsigned index) {
     v->host.buffer_put(v->ctx, leg->meta.buffer);
   if (leg->probe_buffer != NULL)
     v->host.buffer_put(v->ctx, leg->probe_buffer);
-  leg->meta.buffer = leg->probe_buffer = NULL;
+  if (leg->look_buffer != NULL)
+    v->host.buffer_put(v->ctx, leg->look_buffer);
+  leg->meta.buffer = leg->probe_buffer = leg->look_buffer = NULL;
 }
 
 /* The maps say what a leg lacks that is not current, unless it comes from elsewhere. */
@@ -703,6 +719,7 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
   leg->index = i;
   leg->device = params->leg[i].device;
   leg->sb = params->leg[i].sb;
+  leg->opened_serial = leg->sb.serial;
   leg->bytes = params->leg[i].bytes;
   r = leg_init_memory(v, i);
   if (r < 0)
@@ -845,12 +862,15 @@ sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
     v->stop_step = STEP_DRAIN;
     v->stop_by_ns =
         v->now_ns + v->config.deadline_ns[SF_FLUSH_KIND] + 2 * v->config.deadline_ns[SF_WRITE_KIND];
-    request_fail_waiting(v);
+    request_fail_waiting(v, -ESHUTDOWN);
     v->dirty = true;
     volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
   } else if (v->phase < PHASE_STOPPING) {
     stop_end(v,
              false); /* at once: nothing but the claim may be written before it is stable (R12) */
+  } else if (v->taken && !v->stop_told) {
+    v->stop_told = true;
+    volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL, "not clean: it was taken over");
   }
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);

@@ -97,6 +97,19 @@ int sf_leg_files_assemble(struct sf_leg_openers *openers, struct sf_config *conf
  * *bytes: what it has now.  For a leg in use, by its descriptor. */
 int sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes);
 
+/* ---- who holds the legs ---- */
+
+/* This process; since now. */
+void sf_holder_self(struct sf_holder *holder);
+/* Is it of this machine, and its process has ended? */
+bool sf_holder_is_gone(const struct sf_holder *self, const struct sf_holder *holder);
+/* Of the legs of the volume, a superblock of the latest start that names another holder, who may still be
+ * there for all that is known here; or NULL. */
+const struct sf_superblock *sf_held_by_another(const struct sf_leg_found found[SF_LEGS_MAX],
+                                               const struct sf_uuid *volume,
+                                               const struct sf_holder *self);
+void sf_say_held(const struct sf_superblock *held, char error[SF_CONFIG_ERROR_MAX]);
+
 struct sf_format_options {
   uint64_t size;     /* of the volume; 0: what the smallest leg holds.  Creates missing files */
   bool overwrite;    /* format a leg that carries data or metadata all the same */

@@ -21,9 +21,10 @@ enum {
   SF_VOLUME_NAME_MAX = 64, /* with the final NUL */
   SF_PAGE_BYTES = 4096,
   SF_SUPERBLOCK_COPIES = 2,
-  /* The newest that is read.  Version 1 had no maps, 2 no block size; 2 is written as long as that is
-   * not known. */
-  SF_ONDISK_VERSION = 3,
+  SF_HOST_NAME_MAX = 64, /* with the final NUL */
+  /* The newest that is read.  Version 1 had no maps, 2 no block size, 3 no holder; 3 is written where
+   * nobody holds the leg, 2 as long as the block size is not known either. */
+  SF_ONDISK_VERSION = 4,
   SF_MAP_VERSION = 2,
   SF_MAP_EXTENTS = 1792, /* in a page of the maps */
   SF_MAP_BYTES = SF_MAP_EXTENTS / 8,
@@ -67,6 +68,16 @@ struct sf_ancestor {
   uint64_t term, change; /* the newest record of it that the forced start saw */
 };
 
+/* Who has claimed the leg and has not stopped clean since.  since_s 0: nobody, and the rest is zero. */
+struct sf_holder {
+  char host[SF_HOST_NAME_MAX]; /* its name, printable; may be empty */
+  struct sf_uuid machine;      /* /etc/machine-id; nil: not known */
+  struct sf_uuid boot;         /* of the running kernel; nil: not known */
+  uint64_t since_s;            /* when the server was started, seconds since 1970 */
+  uint64_t started;            /* the process's start, as /proc/PID/stat has it */
+  uint32_t pid;
+};
+
 struct sf_superblock {
   uint64_t serial; /* of this leg's superblock writes: the higher valid copy is the newest */
   struct sf_uuid volume;
@@ -89,8 +100,11 @@ struct sf_superblock {
   uint8_t ancestors; /* how many of: newest first */
   struct sf_ancestor ancestor[SF_ANCESTORS_MAX];
   uint64_t claim; /* the highest term that this leg has promised to a start (R12) */
+  struct sf_holder holder;
   struct sf_record record;
 };
+
+bool sf_holder_equal(const struct sf_holder *a, const struct sf_holder *b);
 
 /* -1, 0, 1 as a is older than, the same as, newer than b. */
 int sf_record_compare(const struct sf_record *a, const struct sf_record *b);

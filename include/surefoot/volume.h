@@ -35,8 +35,9 @@
 #include <surefoot/timed_io.h>
 
 enum {
-  SF_OPS_MAX = 512,                /* requests and copies in flight; more wait their turn */
-  SF_COPY_PIECE_BYTES = 256 * 1024 /* what resync and convergence hold at a time (R15) */
+  SF_OPS_MAX = 512,                 /* requests and copies in flight; more wait their turn */
+  SF_COPY_PIECE_BYTES = 256 * 1024, /* what resync and convergence hold at a time (R15) */
+  SF_LOOK_MS = 2000 /* how often a superblock of each leg is read: whether it is still ours */
 };
 
 /* ---- requests ---- */
@@ -104,6 +105,8 @@ struct sf_volume_host {
   /* Nothing of the leg runs any more, or it was opened and refused: its device will not be used
    * again. */
   void (*close_leg)(void *ctx, unsigned leg);
+  /* May be NULL: none is.  Is this a process of this machine that has ended? */
+  bool (*holder_is_gone)(void *ctx, const struct sf_holder *holder);
   void (*event)(void *ctx, const struct sf_volume_event *event); /* for the operator; may be NULL */
   void (*trace)(void *ctx, const char *line);                    /* every state move; may be NULL */
 };
@@ -127,6 +130,10 @@ struct sf_volume_params {
   const struct sf_assembly *assembly; /* may_start must be true */
   uint32_t block_bytes; /* what every leg can write by itself, those that come later too */
   struct sf_volume_leg leg[SF_LEGS_MAX];
+  /* Who we are: stands in the claim.  since_s 0: nobody, and the legs are not looked at for others. */
+  struct sf_holder holder;
+  /* The legs are taken from another holder, who is to find our claim before anything else is done. */
+  bool takes;
 };
 
 int sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_host *host,
@@ -315,7 +322,7 @@ void sf_volume_status(struct sf_volume *volume, uint64_t now_ns, struct sf_volum
 enum sf_volume_event_kind {
   SF_EVENT_STARTED,
   SF_EVENT_LEG_STATE, /* leg moved from -> to */
-  SF_EVENT_STATE,     /* the volume's state moved */
+  SF_EVENT_STATE,     /* the volume's state moved; reason: that another host took it, or "" */
   SF_EVENT_READ_REPAIRED,
   SF_EVENT_STOPPED,
   SF_EVENT_GROWN,        /* reason: the new size in bytes */

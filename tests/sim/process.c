@@ -163,6 +163,9 @@ host_event(void *ctx, const struct sf_volume_event *event) {
     replace_started();
     members_started();
   }
+  if (event->kind == SF_EVENT_STATE && event->reason != NULL &&
+      strncmp(event->reason, "taken", 5) == 0)
+    sim_fail("nobody is there to take the legs: %s", event->reason);
   if (event->kind == SF_EVENT_LEG_REMOVED)
     members_removed((unsigned) event->leg);
   if (event->kind == SF_EVENT_LEG_ADDED)
@@ -219,6 +222,7 @@ create(const struct sf_config *config, const struct sf_assembly *assembly,
   struct sf_volume_host host = tio_host;
   struct sf_volume_params params = {
       .config = config, .assembly = assembly, .block_bytes = BLOCK * sim.options.block_sectors};
+  params.holder = (struct sf_holder){.host = "sim", .since_s = 1, .pid = (uint32_t) sim.life};
   int r;
 
   host.timer = host_timer;

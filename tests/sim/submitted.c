@@ -39,7 +39,9 @@ check_submission(unsigned leg, const struct sf_tio_control *control,
       sim_fail("leg %u: R5, a %s of %lu+%lu overlaps a %s of %lu+%lu in flight", leg,
                op_name[control->op], (unsigned long) want->offset, (unsigned long) want->length,
                op_name[r->op], (unsigned long) r->offset, (unsigned long) r->length);
-    if (overlap && op_writes(r->op) && control->op == SF_TIO_READ && !is_repair(r, want))
+    /* A superblock that is read in the middle of its write has a wrong CRC, and says nothing. */
+    if (overlap && op_writes(r->op) && control->op == SF_TIO_READ && !is_repair(r, want) &&
+        want->offset >= SF_PROBE_OFFSET)
       sim_fail("leg %u: R6, a read of %lu+%lu overlaps a %s in flight", leg,
                (unsigned long) want->offset, (unsigned long) want->length, op_name[r->op]);
   }

@@ -201,7 +201,7 @@ draw_faults(struct options *o) {
   DRAW(behind_permille, one_in(3) ? some(5, 200) : 0);
   DRAW(pause_gap_ns, one_in(4) ? between(100, 3000) * SIM_MS : 0);
   DRAW(pause_ns, between(1, 400) * SIM_MS);
-  DRAW(buffers, one_in(4) ? 3 * o->legs + some(1, 8) : 0);
+  DRAW(buffers, one_in(4) ? 4 * o->legs + some(1, 8) : 0);
   option("healthy", 0);
   healthy = one_in(8);
   if (healthy)

@@ -31,7 +31,9 @@ static const struct field layout[] = {
     {144, 8, "claim"},        {152, 8, "data_offset"}, {160, 8, "data_bytes"},
     {168, 8, "extent_bytes"}, {176, 16, "lineage"},    {192, 256, "ancestor[8]"},
     {448, 64, "reserved"},    {512, 256, "leg_uuid"},  {768, 512, "leg_name"},
-    {1280, 2816, "reserved"},
+    {1280, 64, "host"},       {1344, 16, "machine"},   {1360, 16, "boot"},
+    {1376, 8, "since"},       {1384, 8, "started"},    {1392, 4, "pid"},
+    {1396, 2700, "reserved"},
 };
 
 static const struct field areas[] = {
@@ -406,7 +408,8 @@ struct patch {
 
 /* Each on top of the golden page: leg 1 of 3, in sync 0 and 2, two ancestors. */
 static const struct patch impossible[] = {
-    {"version 4", 8, BYTES("\x04"), -EPROTONOSUPPORT},
+    {"version 5", 8, BYTES("\x05"), -EPROTONOSUPPORT},
+    {"version 4 without a holder", 8, BYTES("\x04"), -EUCLEAN},
     {"version 3 without a block size", 8, BYTES("\x03"), -EUCLEAN},
     {"version 2^31", 8, BYTES("\0\0\0\x80"), -EPROTONOSUPPORT},
     {"version 0", 8, BYTES("\0"), -EUCLEAN},
@@ -491,7 +494,9 @@ static const struct patch impossible[] = {
     {"leg name with bytes behind the NUL", 770, BYTES("x"), -EUCLEAN},
     {"leg name twice", 800, BYTES("a\0\0"), -EUCLEAN},
     {"name of a leg that is not", 864, BYTES("d"), -EUCLEAN},
-    {"reserved after the names", 1280, BYTES("\x01"), -EUCLEAN},
+    {"a host in version 2", 1280, BYTES("x"), -EUCLEAN},
+    {"a holder in version 2", 1376, BYTES("\x01"), -EUCLEAN},
+    {"reserved after the holder", 1396, BYTES("\x01"), -EUCLEAN},
     {"reserved at the end", 4095, BYTES("\x80"), -EUCLEAN},
 };
 
@@ -704,6 +709,46 @@ test_block_bytes(void **state) {
   assert_int_equal(page[8], 2);
 }
 
+/* Proves that a holder is kept where the document says, by version 4 and by no older one, that only a name
+ * that can be printed is taken, and that a leg that nobody holds is written as before. */
+static void
+test_holder(void **state) {
+  struct sf_superblock sb, found;
+  uint8_t page[SF_PAGE_BYTES];
+  example(&sb);
+  sb.holder = (struct sf_holder){.host = "node-1.example", .since_s = 3, .started = 4, .pid = 5};
+  fill_uuid(&sb.holder.machine, 0x10);
+  fill_uuid(&sb.holder.boot, 0x20);
+  sf_superblock_encode(&sb, page);
+  assert_int_equal(page[8], 4);
+  assert_string_equal((const char *) page + 1280, "node-1.example");
+  assert_int_equal(page[1344], 0x10);
+  assert_int_equal(page[1360], 0x20);
+  assert_int_equal(page[1376], 3);
+  assert_int_equal(page[1384], 4);
+  assert_int_equal(page[1392], 5);
+  assert_int_equal(sf_superblock_decode(page, &found), 0);
+  assert_true(sf_holder_equal(&found.holder, &sb.holder));
+  found.holder.pid++;
+  assert_false(sf_holder_equal(&found.holder, &sb.holder));
+  for (uint8_t version = 2; version < 4; version++) {
+    page[8] = version;
+    seal(page);
+    assert_int_equal(sf_superblock_decode(page, &found), -EUCLEAN);
+  }
+  page[8] = 4;
+  page[1283] = '\n';
+  seal(page);
+  assert_int_equal(sf_superblock_decode(page, &found), -EUCLEAN);
+  page[1283] = 'e';
+  page[1340] = 'x'; /* behind the name's end */
+  seal(page);
+  assert_int_equal(sf_superblock_decode(page, &found), -EUCLEAN);
+  sb.holder = (struct sf_holder){0};
+  sf_superblock_encode(&sb, page);
+  assert_int_equal(page[8], 2);
+}
+
 /* ---- the maps ---- */
 
 static void
@@ -879,6 +924,7 @@ main(void) {
       cmocka_unit_test(test_torn_write_falls_back_to_the_older_copy),
       cmocka_unit_test(test_version_1_is_read),
       cmocka_unit_test(test_block_bytes),
+      cmocka_unit_test(test_holder),
       cmocka_unit_test(test_map_page_layout),
       cmocka_unit_test(test_map_page_that_is_damaged_is_all_set),
       cmocka_unit_test(test_map_pages),

@@ -47,7 +47,7 @@ put_all(void) {
 
 static void
 the_volume_has_some(size_t length, unsigned wanted) {
-  struct sf_tio_buffer *own[64];
+  struct sf_tio_buffer *own[SERVE_SPARE_SMALL];
 
   for (unsigned i = 0; i < wanted; i++)
     assert_int_equal(sf_tio_buffer_get_spare(serve->client, length, &own[i]), 0);

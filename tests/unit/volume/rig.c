@@ -414,6 +414,8 @@ rig_start(struct rig *rig) {
   }
   sf_assemble(&rig->config, found, false, &assembly);
   assert_true(assembly.may_start);
+  params.holder = rig->holder;
+  params.takes = rig->takes;
   assert_int_equal(sf_volume_create(&params, &host, rig, &rig->volume), 0);
   sf_volume_start(rig->volume, rig->now_ns);
 }

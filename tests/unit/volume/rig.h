@@ -36,9 +36,11 @@ struct rig {
   bool absent[RIG_LEGS];
 
   uint64_t now_ns, tick_ns, handles;
-  bool fua;          /* of the requests that are submitted next */
-  bool unmap, trim;  /* the same */
-  uint64_t asked_ns; /* of the requests that are submitted next; 0: when they are */
+  bool fua;                /* of the requests that are submitted next */
+  bool unmap, trim;        /* the same */
+  struct sf_holder holder; /* of the next start; since_s 0: nobody */
+  bool takes;              /* the same */
+  uint64_t asked_ns;       /* of the requests that are submitted next; 0: when they are */
   struct rig_region region[RIG_REGIONS];
   unsigned regions; /* none beyond was ever used */
   /* NULL: nothing is held back.  Else whether this region is not to end now. */
