@@ -116,6 +116,42 @@ print_requests(const json_t *volume) {
     printf("  %s being made equal on all legs after a crash\n", ctl_size(unconverged, size));
 }
 
+/* "writes 50 ms to 120 ms (auto)", of all legs; nothing if they do not say. */
+static bool
+print_deadline(const json_t *legs, const char *kind, const char *word, const char *before) {
+  uint64_t least = UINT64_MAX, most = 0;
+  char key[16], one[CTL_TEXT_MAX], other[CTL_TEXT_MAX];
+  const char *source = "";
+  size_t i;
+  json_t *leg;
+
+  snprintf(key, sizeof key, "%s_us", kind);
+  json_array_foreach(legs, i, leg) {
+    uint64_t us = ctl_json_number(json_object_get(leg, "deadline"), key);
+    const char *its = ctl_json_text(json_object_get(leg, "deadline_source"), kind);
+    least = us < least ? us : least;
+    most = us > most ? us : most;
+    source = !*source || strcmp(its, source) == 0 ? its : "mixed";
+  }
+  if (!*source || most == 0)
+    return false;
+  ctl_time_us(least, one);
+  printf("%s%s %s%s%s (", before, word, one, least < most ? " to " : "",
+         least < most ? ctl_time_us(most, other) : "");
+  ctl_put(source);
+  putchar(')');
+  return true;
+}
+
+static void
+print_deadlines(const json_t *legs) {
+  bool some = print_deadline(legs, "read", "reads", "  deadlines: ");
+  some = print_deadline(legs, "write", "writes", some ? ", " : "  deadlines: ") || some;
+  some = print_deadline(legs, "flush", "flushes", some ? ", " : "  deadlines: ") || some;
+  if (some)
+    putchar('\n');
+}
+
 /* What surefootd says of a volume that it runs, where that is not the usual. */
 static void
 print_service(const json_t *volume) {
@@ -177,6 +213,7 @@ print_volume(const json_t *volume) {
     printf("; for %s", ctl_time_left(seconds, size));
   putchar('\n');
   print_requests(volume);
+  print_deadlines(legs);
   print_service(volume);
 
   struct ctl_table table;

@@ -15,8 +15,7 @@
 void
 sf_config_init(struct sf_config *config) {
   *config = (struct sf_config){
-      .deadline_ns =
-          {[SF_READ_KIND] = 100 * MS, [SF_WRITE_KIND] = 100 * MS, [SF_FLUSH_KIND] = 1000 * MS},
+      .deadline_ns = {SF_CONFIG_AUTO, SF_CONFIG_AUTO, SF_CONFIG_AUTO},
       .fail_timeout_ns = 30000 * MS,
       .on_too_few = SF_TOO_FEW_ERROR,
       .wait_for_legs_ns = 30000 * MS,
@@ -224,6 +223,63 @@ check_device(const struct sf_config *config, struct sf_config_place *place, stru
   return 0;
 }
 
+/* Between these, as an SSD that answers in 100 us has pauses of tens of milliseconds all the same, and who
+ * accepts more than the most should say so.  It begins with what an ordinary disk, one that turns included,
+ * does not exceed while it is well: its own speed is known after some tens of requests. */
+static const struct sf_timeout automatic[SF_KINDS] = {
+    [SF_READ_KIND] = {50 * MS, 500 * MS, 2000 * MS},
+    [SF_WRITE_KIND] = {50 * MS, 500 * MS, 2000 * MS},
+    [SF_FLUSH_KIND] = {250 * MS, 2000 * MS, 10000 * MS},
+};
+
+static uint64_t
+at_most(uint64_t ns, uint64_t most_ns) {
+  return ns < most_ns ? ns : most_ns;
+}
+
+/* Legs leave at half of fail_timeout at the latest: then others have answered before requests fail. */
+static struct sf_timeout
+auto_timeout(const struct sf_config *config, enum sf_kind kind) {
+  struct sf_timeout t = automatic[kind];
+  uint64_t half = config->fail_timeout_ns / 2;
+
+  t.most_ns = half < t.least_ns ? t.least_ns : at_most(t.most_ns, half);
+  t.first_ns = at_most(t.first_ns, t.most_ns);
+  return t;
+}
+
+static const char *const deadline_keys[SF_KINDS] = {"read_deadline", "write_deadline",
+                                                    "flush_deadline"};
+static const char *const timeout_keys[SF_KINDS] = {"read_timeout", "write_timeout",
+                                                   "flush_timeout"};
+
+static int
+check_deadlines(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
+  char one[SF_VALUE_TEXT_MAX], other[SF_VALUE_TEXT_MAX];
+
+  sf_value_write_duration(config->fail_timeout_ns, other);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++) {
+    bool is_auto = config->deadline_ns[kind] == SF_CONFIG_AUTO;
+    uint64_t least = is_auto ? automatic[kind].least_ns : config->deadline_ns[kind];
+
+    if (config->fail_timeout_ns < least) {
+      place->key = sf_config_key_find("fail_timeout", false, NULL);
+      sf_value_write_duration(least, one);
+      return sf_why(why, -EINVAL, "%s is shorter than %s, which is %s%s", other,
+                    deadline_keys[kind], is_auto ? "auto and at least " : "", one);
+    }
+    for (unsigned i = 0; is_auto && i < config->legs; i++)
+      if (config->leg[i].timeout_ns[kind] > config->fail_timeout_ns &&
+          config->leg[i].timeout_ns[kind] != SF_CONFIG_AUTO) {
+        *place =
+            (struct sf_config_place){(int) i, sf_config_key_find(timeout_keys[kind], true, NULL)};
+        sf_value_write_duration(config->leg[i].timeout_ns[kind], one);
+        return sf_why(why, -EINVAL, "%s is longer than fail_timeout, which is %s", one, other);
+      }
+  }
+  return 0;
+}
+
 static int
 check_relations(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
   char one[SF_VALUE_TEXT_MAX], other[SF_VALUE_TEXT_MAX];
@@ -235,18 +291,9 @@ check_relations(const struct sf_config *config, struct sf_config_place *place, s
                   config->legs, config->legs == 1 ? "" : "s");
   }
 
-  static const char *const deadlines[SF_KINDS] = {"read_deadline", "write_deadline",
-                                                  "flush_deadline"};
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    if (config->fail_timeout_ns < config->deadline_ns[kind]) {
-      place->key = sf_config_key_find("fail_timeout", false, NULL);
-      sf_value_write_duration(config->fail_timeout_ns, one);
-      sf_value_write_duration(config->deadline_ns[kind], other);
-      return sf_why(why, -EINVAL, "%s is shorter than %s, which is %s", one, deadlines[kind],
-                    other);
-    }
-
-  int r = check_device(config, place, why);
+  int r = check_deadlines(config, place, why);
+  if (r == 0)
+    r = check_device(config, place, why);
   if (r < 0)
     return r;
 
@@ -301,11 +348,60 @@ sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]) {
   return r;
 }
 
-uint64_t
-sf_config_timeout(const struct sf_config *config, unsigned leg, enum sf_kind kind) {
+struct sf_timeout
+sf_config_deadline(const struct sf_config *config, enum sf_kind kind) {
+  uint64_t ns = config->deadline_ns[kind];
+
+  return ns == SF_CONFIG_AUTO ? auto_timeout(config, kind) : (struct sf_timeout){ns, ns, ns};
+}
+
+struct sf_timeout
+sf_config_timeout_range(const struct sf_config *config, unsigned leg, enum sf_kind kind) {
   assert(leg < config->legs);
   assert(kind < SF_KINDS);
   uint64_t deadline_ns = config->deadline_ns[kind];
-  uint64_t own_ns = config->leg[leg].timeout_ns[kind];
-  return own_ns != 0 && own_ns < deadline_ns ? own_ns : deadline_ns;
+  uint64_t own_ns = config->leg[leg].timeout_ns[kind], fixed_ns = 0;
+
+  if (deadline_ns != SF_CONFIG_AUTO)
+    fixed_ns = deadline_ns;
+  if (own_ns != 0 && own_ns != SF_CONFIG_AUTO && (fixed_ns == 0 || own_ns < fixed_ns))
+    fixed_ns = own_ns;
+  if (own_ns != SF_CONFIG_AUTO && fixed_ns != 0)
+    return (struct sf_timeout){fixed_ns, fixed_ns, fixed_ns};
+  struct sf_timeout t = auto_timeout(config, kind);
+  if (fixed_ns != 0) {
+    t.most_ns = at_most(t.most_ns, fixed_ns);
+    t.first_ns = at_most(t.first_ns, fixed_ns);
+    t.least_ns = at_most(t.least_ns, fixed_ns);
+  }
+  return t;
+}
+
+uint64_t
+sf_config_timeout(const struct sf_config *config, unsigned leg, enum sf_kind kind) {
+  return sf_config_timeout_range(config, leg, kind).most_ns;
+}
+
+uint32_t
+sf_config_timeout_set_at(const struct sf_config *config, unsigned leg, enum sf_kind kind) {
+  uint64_t own_ns = config->leg[leg].timeout_ns[kind], deadline_ns = config->deadline_ns[kind];
+  bool is_own = own_ns != 0 && (own_ns < deadline_ns || own_ns == SF_CONFIG_AUTO);
+
+  if (is_own)
+    return sf_config_key_set_at(config, (int) leg,
+                                sf_config_key_find(timeout_keys[kind], true, NULL));
+  return sf_config_key_set_at(config, SF_CONFIG_VOLUME,
+                              sf_config_key_find(deadline_keys[kind], false, NULL));
+}
+
+uint64_t
+sf_config_deadline_most(const struct sf_config *config, enum sf_kind kind) {
+  uint64_t most = 0;
+
+  for (unsigned i = 0; i < config->legs; i++) {
+    uint64_t ns = sf_config_timeout(config, i, kind);
+
+    most = ns > most ? ns : most;
+  }
+  return most;
 }

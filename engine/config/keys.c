@@ -31,6 +31,7 @@ struct sf_config_key {
   size_t offset; /* in sf_config, or in sf_config_leg */
   bool live;
   bool of_daemon; /* nothing but surefootd looks at it */
+  bool automatic; /* "auto" is possible */
   bool zero;      /* 0 is possible whatever min says: unset, none or no limit */
   uint64_t min, max;
 };
@@ -41,6 +42,7 @@ struct sf_config_key {
 /* A day at most keeps sums of time far from overflow; who wants to wait longer says
  * on_too_few = suspend. */
 #define WAIT   .type = TYPE_DURATION, .min = MS, .max = DAY
+#define AUTO   .automatic = true
 #define RATE   .type = TYPE_RATE, .min = 4 * KIB, .max = TIB
 #define LIVE   .live = true
 #define DAEMON .of_daemon = true
@@ -48,9 +50,9 @@ struct sf_config_key {
 static const struct sf_config_key keys[] = {
     {.name = "name", VOLUME(name), .type = TYPE_NAME, .max = SF_VOLUME_NAME_MAX - 1},
     {.name = "min_legs", VOLUME(min_legs), .type = TYPE_COUNT, .min = 1, .max = SF_LEGS_MAX},
-    {.name = "read_deadline", VOLUME(deadline_ns[SF_READ_KIND]), WAIT, LIVE},
-    {.name = "write_deadline", VOLUME(deadline_ns[SF_WRITE_KIND]), WAIT, LIVE},
-    {.name = "flush_deadline", VOLUME(deadline_ns[SF_FLUSH_KIND]), WAIT, LIVE},
+    {.name = "read_deadline", VOLUME(deadline_ns[SF_READ_KIND]), WAIT, AUTO, LIVE},
+    {.name = "write_deadline", VOLUME(deadline_ns[SF_WRITE_KIND]), WAIT, AUTO, LIVE},
+    {.name = "flush_deadline", VOLUME(deadline_ns[SF_FLUSH_KIND]), WAIT, AUTO, LIVE},
     {.name = "fail_timeout", VOLUME(fail_timeout_ns), WAIT, LIVE},
     {.name = "on_too_few", VOLUME(on_too_few), .type = TYPE_TOO_FEW, LIVE},
     {.name = "control", VOLUME(control), .type = TYPE_SOCKET, .zero = true},
@@ -81,9 +83,9 @@ static const struct sf_config_key keys[] = {
      .max = DAY,
      DAEMON},
     {.name = "path", LEG(path), .type = TYPE_PATH},
-    {.name = "read_timeout", LEG(timeout_ns[SF_READ_KIND]), WAIT, LIVE},
-    {.name = "write_timeout", LEG(timeout_ns[SF_WRITE_KIND]), WAIT, LIVE},
-    {.name = "flush_timeout", LEG(timeout_ns[SF_FLUSH_KIND]), WAIT, LIVE},
+    {.name = "read_timeout", LEG(timeout_ns[SF_READ_KIND]), WAIT, AUTO, LIVE},
+    {.name = "write_timeout", LEG(timeout_ns[SF_WRITE_KIND]), WAIT, AUTO, LIVE},
+    {.name = "flush_timeout", LEG(timeout_ns[SF_FLUSH_KIND]), WAIT, AUTO, LIVE},
 };
 
 _Static_assert(sizeof keys / sizeof *keys == SF_CONFIG_KEYS, "callers size tables by it");
@@ -234,6 +236,10 @@ read_number(const struct sf_config_key *key, const char *value, uint64_t *number
             struct sf_why *why) {
   uint64_t n = 0;
   int r;
+  if (key->automatic && strcmp(value, "auto") == 0) {
+    *number = SF_CONFIG_AUTO;
+    return 0;
+  }
   if (key->type == TYPE_DURATION)
     r = sf_value_read_duration(value, &n, why);
   else if (key->type == TYPE_RATE)
@@ -407,6 +413,8 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
     /* A leg without a timeout of its own has 0. */
     if (key->of_leg && *(const uint64_t *) field == 0)
       return 0;
+    if (key->automatic && *(const uint64_t *) field == SF_CONFIG_AUTO)
+      return 0;
     return check_number(key, *(const uint64_t *) field, why);
   case TYPE_RATE:
     return check_number(key, *(const uint64_t *) field, why);
@@ -440,7 +448,9 @@ write_value(const struct sf_config *config, int leg, const struct sf_config_key 
     number = *(const uint64_t *) field;
     break;
   }
-  if (number != 0 || zero)
+  if (number == SF_CONFIG_AUTO && key->automatic)
+    snprintf(text, PATH_MAX, "auto");
+  else if (number != 0 || zero)
     write_number(key->type, number, text);
 }
 

@@ -68,6 +68,13 @@ deadlines_to_json(const struct sf_leg_status *leg) {
 }
 
 static json_t *
+deadline_sources_to_json(const struct sf_leg_status *leg) {
+  return json_pack("{ss ss ss}", "read", sf_deadline_source_name(leg->timeout_source[SF_READ_KIND]),
+                   "write", sf_deadline_source_name(leg->timeout_source[SF_WRITE_KIND]), "flush",
+                   sf_deadline_source_name(leg->timeout_source[SF_FLUSH_KIND]));
+}
+
+static json_t *
 leg_requests_to_json(const struct sf_leg_status *leg) {
   return json_pack("{sI sI sI}", "reads", (json_int_t) leg->latency[SF_READ_KIND].count, "writes",
                    (json_int_t) leg->latency[SF_WRITE_KIND].count, "flushes",
@@ -77,7 +84,7 @@ leg_requests_to_json(const struct sf_leg_status *leg) {
 static json_t *
 leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *leg) {
   return json_pack(
-      "{so so ss so so sI si sI sI sI so so sI sI si sI so so}", "name",
+      "{so so ss so so sI si sI sI sI so so sI sI si sI so so so}", "name",
       sf_text_to_json_string(leg->name), "path", sf_text_to_json_string(leg->path), "state",
       sf_leg_state_name(leg->state), "since", since_to_json(volume, leg->state_age_ns), "reason",
       sf_text_to_json(leg->reason), "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
@@ -86,7 +93,8 @@ leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *l
       resync_to_json(leg), "requests", leg_requests_to_json(leg), "bytes_read",
       (json_int_t) leg->bytes_read, "bytes_written", (json_int_t) leg->bytes_written, "in_flight",
       (int) leg->in_flight, "oldest_ms", (json_int_t) (leg->oldest_ns / 1000000), "deadline",
-      deadlines_to_json(leg), "latency", latencies_to_json(leg->latency));
+      deadlines_to_json(leg), "deadline_source", deadline_sources_to_json(leg), "latency",
+      latencies_to_json(leg->latency));
 }
 
 static json_t *

@@ -186,7 +186,7 @@ void
 serve_take_settings(struct sf_serve *serve, const struct sf_config *config) {
   atomic_store(&serve->suspends, config->on_too_few == SF_TOO_FEW_SUSPEND);
   atomic_store(&serve->fail_timeout_ns, config->fail_timeout_ns);
-  atomic_store(&serve->read_deadline_ns, config->deadline_ns[SF_READ_KIND]);
+  atomic_store(&serve->read_deadline_ns, sf_config_deadline(config, SF_READ_KIND).first_ns);
 }
 
 /* A leg that is no member as it stands is left alone. */
@@ -441,8 +441,8 @@ wait_stopped(struct sf_serve *serve) {
   uint64_t until;
 
   sf_volume_get_config(serve->volume, &config);
-  until = sf_tio_now() + config.deadline_ns[SF_FLUSH_KIND] + 2 * config.deadline_ns[SF_WRITE_KIND] +
-          CLOSE_GRACE_S * NS_PER_S;
+  until = sf_tio_now() + sf_config_deadline_most(&config, SF_FLUSH_KIND) +
+          2 * sf_config_deadline_most(&config, SF_WRITE_KIND) + CLOSE_GRACE_S * NS_PER_S;
   at = (struct timespec){.tv_sec = (time_t) (until / NS_PER_S),
                          .tv_nsec = (long) (until % NS_PER_S)};
   pthread_mutex_lock(&serve->lock);

@@ -151,6 +151,17 @@ struct meta {
   struct sf_superblock image; /* what is being written */
 };
 
+enum { DEADLINE_SECONDS = 240 };
+
+struct deadline {      /* of one leg and kind, as its latencies have it */
+  uint64_t ns;         /* 0: not known yet */
+  uint64_t longest_ns; /* of the answers in this second */
+  unsigned answers;
+  unsigned seen;                        /* answers in all, as far as it matters */
+  uint32_t second_us[DEADLINE_SECONDS]; /* the longest of each; a ring */
+  unsigned next, seconds;
+};
+
 struct penalty {               /* R14: what its absences have cost lately */
   bool away, probe_failed;     /* the latter: this is why */
   uint64_t away_ns, waited_ns; /* since when; what clients had waited for it before */
@@ -230,6 +241,7 @@ struct leg {
   int trouble;
   char reason[SF_LEG_REASON_MAX];
   struct sf_latency_meter latency[SF_KINDS];
+  struct deadline deadline[SF_KINDS];
 };
 
 /* ---- copies: resync and convergence ---- */
@@ -422,9 +434,10 @@ struct sf_volume {
   struct grow grow;
   struct member_change change;
 
-  uint64_t timer_ns;   /* when the host was asked to tick */
-  uint64_t starved_ns; /* since when some request lacks legs; 0 = none does */
-  bool failed;         /* the last answer for too few legs was an error */
+  uint64_t deadlines_at_ns; /* they are looked at next */
+  uint64_t timer_ns;        /* when the host was asked to tick */
+  uint64_t starved_ns;      /* since when some request lacks legs; 0 = none does */
+  bool failed;              /* the last answer for too few legs was an error */
   uint64_t stop_by_ns;
   bool stop_is_clean; /* all is flushed, and the maps say so */
   bool dirty;         /* something moved: volume_settle has work */
@@ -592,6 +605,11 @@ void probe_tick(struct sf_volume *v, unsigned leg);
 
 /* deadline.c */
 uint64_t deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+uint64_t deadline_longest(const struct sf_volume *v, enum sf_kind kind); /* of all legs */
+enum sf_deadline_source deadline_source(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+void deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns);
+void deadline_forget(struct sf_volume *v, unsigned leg); /* it is another disk */
+void deadline_tick(struct sf_volume *v);
 
 /* penalty.c */
 void penalty_moved(struct sf_volume *v, unsigned leg, enum sf_leg_state from);

@@ -83,6 +83,7 @@ forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   map_leg_left(v, index);
   flush_failure_left(v, index);
   sf_map_fill(&leg->stale);
+  deadline_forget(v, index);
 }
 
 int

@@ -41,7 +41,7 @@ static void
 count_given_up(struct sf_volume *v, const struct io *io, unsigned leg) {
   uint64_t age = v->now_ns - io->sent_ns;
 
-  if (age >= sf_config_timeout(&v->config, leg, io->kind))
+  if (age >= deadline_of(v, leg, io->kind))
     sf_latency_count(&v->leg[leg].latency[io->kind], age);
 }
 
@@ -52,6 +52,8 @@ meter_ended(struct sf_volume *v, struct io *io, unsigned index, const struct sf_
   io->unanswered &= (legset) ~legbit(index);
   if (io->unanswered == 0)
     sf_list_remove(&io->unanswered_link);
+  if (event->state == SF_TIO_OK && !event->late)
+    deadline_note(v, index, io->kind, event->latency_ns);
   if (!is_of_client(io))
     return;
   if (event->state == SF_TIO_OK && !event->late) {
@@ -203,7 +205,7 @@ meter_overdue(const struct sf_volume *v) {
     const struct io *io = SF_LIST_ENTRY(l, struct io, unanswered_link);
 
     EACH_LEG(leg, io->unanswered & (legset) ~set) {
-      if (v->now_ns - io->sent_ns >= sf_config_timeout(&v->config, leg, io->kind))
+      if (v->now_ns - io->sent_ns >= deadline_of(v, leg, io->kind))
         set |= legbit(leg);
     }
   }

@@ -763,7 +763,7 @@ op_tick(struct sf_volume *v) {
         waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
       op_resend(op);
   }
-  v->starved_ns = v->now_ns - oldest > 3 * v->config.deadline_ns[SF_WRITE_KIND] ? oldest : 0;
+  v->starved_ns = v->now_ns - oldest > 3 * deadline_longest(v, SF_WRITE_KIND) ? oldest : 0;
 }
 
 void

@@ -56,8 +56,10 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
     penalty_reason(v, leg->index, status->reason, sizeof status->reason);
   else
     snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    status->timeout_ns[kind] = sf_config_timeout(&v->config, leg->index, (enum sf_kind) kind);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++) {
+    status->timeout_ns[kind] = deadline_of(v, leg->index, (enum sf_kind) kind);
+    status->timeout_source[kind] = deadline_source(v, leg->index, (enum sf_kind) kind);
+  }
   meter_leg_status(v, leg->index, status);
   if (status->state == SF_STATE_CATCHING_UP) {
     uint64_t total = leg->resync_total << v->extent_shift;

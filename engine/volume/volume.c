@@ -611,6 +611,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
     forgive(v);
     for (unsigned i = 0; i < v->legs; i++)
       probe_tick(v, i);
+    deadline_tick(v);
     intent_tick(v);
     op_tick(v);
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
@@ -861,7 +862,7 @@ sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
     v->phase = PHASE_STOPPING;
     v->stop_step = STEP_DRAIN;
     v->stop_by_ns =
-        v->now_ns + v->config.deadline_ns[SF_FLUSH_KIND] + 2 * v->config.deadline_ns[SF_WRITE_KIND];
+        v->now_ns + deadline_longest(v, SF_FLUSH_KIND) + 2 * deadline_longest(v, SF_WRITE_KIND);
     request_fail_waiting(v, -ESHUTDOWN);
     v->dirty = true;
     volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);

@@ -7,7 +7,7 @@
  *           device_dead_timeout
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
  *
- * Durations: a whole number and ns, us, ms or s ("100ms").  Sizes and rates per second: a whole
+ * Durations: a whole number and ns, us, ms or s ("100ms"); a deadline or a leg's timeout may be "auto".  Sizes and rates per second: a whole
  * number and nothing, K, M, G or T (powers of 1024).  Nothing is guessed: an unknown section or
  * key, a duplicate, a missing or impossible value is an error that names file, line and key. */
 #ifndef SUREFOOT_CONFIG_H
@@ -28,6 +28,9 @@ enum {
 #define SF_CONFIG_DEFAULT  UINT32_C(0) /* nowhere */
 #define SF_CONFIG_SET_LIVE UINT32_MAX  /* by sf_config_set: a parameter, or while it ran */
 
+/* A deadline or a timeout that is not a number: the volume finds it from each leg's own latencies. */
+#define SF_CONFIG_AUTO (UINT64_MAX - 1) /* longer than any that can be set */
+
 enum { SF_CONFIG_ERROR_MAX = 1024, SF_CONTROL_PATH_MAX = 108, SF_DEVICE_PATH_MAX = 32 };
 
 enum sf_kind { SF_READ_KIND, SF_WRITE_KIND, SF_FLUSH_KIND, SF_KINDS };
@@ -37,7 +40,7 @@ enum sf_on_too_few { SF_TOO_FEW_ERROR, SF_TOO_FEW_SUSPEND };
 struct sf_config_leg {
   char name[SF_LEG_NAME_MAX];
   char path[PATH_MAX];
-  uint64_t timeout_ns[SF_KINDS]; /* 0: the volume's deadline of that kind */
+  uint64_t timeout_ns[SF_KINDS]; /* 0: the volume's deadline of that kind; or auto */
   uint32_t set_at[SF_CONFIG_KEYS];
 };
 
@@ -45,7 +48,7 @@ struct sf_config {
   char file[PATH_MAX]; /* where it was read from, for messages; "" = none */
   char name[SF_VOLUME_NAME_MAX];
   unsigned min_legs;                 /* 0 until completed: 1 for one or two legs, else a majority */
-  uint64_t deadline_ns[SF_KINDS];    /* default 100 ms, 100 ms, 1 s for a flush */
+  uint64_t deadline_ns[SF_KINDS];    /* default auto */
   uint64_t fail_timeout_ns;          /* default 30 s */
   enum sf_on_too_few on_too_few;     /* default error */
   char control[SF_CONTROL_PATH_MAX]; /* "" = no control socket */
@@ -85,8 +88,8 @@ int sf_config_set_leg(struct sf_config *config, const char *name, const char *pa
 int sf_config_find_leg(const struct sf_config *config, const char *name);
 
 /* Fills defaults that depend on others and checks the whole: names, legs 1..16, min_legs 1..legs,
- * no two legs with one path, fail_timeout not below any deadline, every deadline and timeout at
- * least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
+ * no two legs with one path, fail_timeout not below any deadline nor below the least that auto can be, every
+ * deadline and timeout auto or at least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
 int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Names each key whose value differs, as sf_config_set takes it, with both values as text ("": not
@@ -109,9 +112,24 @@ bool sf_config_is_of_daemon(const char *key);
  * the resync rates, intent_delay and hot_extents may. */
 bool sf_config_is_live(const char *key);
 
+/* Within what a timeout stays, and where it begins: three times the same unless it is auto. */
+struct sf_timeout {
+  uint64_t least_ns, first_ns, most_ns;
+};
+
 /* A leg's timeout in force for a kind: its own or the volume's deadline, whichever is shorter,
- * since at the deadline the request stops waiting for every leg. */
+ * since at the deadline the request stops waiting for every leg.  Where the volume's is auto, a leg's own
+ * number counts alone, and auto never exceeds half of fail_timeout. */
+struct sf_timeout sf_config_timeout_range(const struct sf_config *config, unsigned leg,
+                                          enum sf_kind kind);
+/* The longest that it can be. */
 uint64_t sf_config_timeout(const struct sf_config *config, unsigned leg, enum sf_kind kind);
+/* Where the key was set that says so (set_at). */
+uint32_t sf_config_timeout_set_at(const struct sf_config *config, unsigned leg, enum sf_kind kind);
+/* The same of the volume's deadline. */
+struct sf_timeout sf_config_deadline(const struct sf_config *config, enum sf_kind kind);
+/* The longest that any leg's timeout can be. */
+uint64_t sf_config_deadline_most(const struct sf_config *config, enum sf_kind kind);
 
 int sf_parse_duration(const char *text, uint64_t *ns);
 int sf_parse_size(const char *text, uint64_t *bytes);

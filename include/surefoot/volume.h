@@ -275,6 +275,16 @@ uint64_t sf_latency_bucket_ns(unsigned bucket);
 
 enum { SF_LEG_REASON_MAX = 1024 };
 
+/* Where a leg's deadline comes from: its own latencies, known or not yet; the file (or, that of a leg without a
+ * line, its default); a parameter or `set`. */
+enum sf_deadline_source {
+  SF_DEADLINE_AUTO,
+  SF_DEADLINE_LEARNING,
+  SF_DEADLINE_FILE,
+  SF_DEADLINE_SET
+};
+const char *sf_deadline_source_name(enum sf_deadline_source source);
+
 struct sf_leg_status {
   char name[SF_LEG_NAME_MAX];
   char path[PATH_MAX];
@@ -283,8 +293,9 @@ struct sf_leg_status {
   uint64_t stale_bytes;
   unsigned late_requests; /* unanswered now */
   uint64_t timeouts, errors;
-  uint64_t state_age_ns;              /* so long in this state */
-  uint64_t timeout_ns[SF_KINDS];      /* in force */
+  uint64_t state_age_ns;         /* so long in this state */
+  uint64_t timeout_ns[SF_KINDS]; /* in force */
+  enum sf_deadline_source timeout_source[SF_KINDS];
   uint64_t bytes_read, bytes_written; /* for clients; zeroing is not counted */
   unsigned in_flight;                 /* regions of any kind that its device owes an answer */
   uint64_t oldest_ns;                 /* the age of the oldest of them */

@@ -348,7 +348,8 @@ class Volume:
         self.size = size
         # A start that is to be refused is refused at once.
         self.settings = {"name": name, "control": rig.folder / f"{name}.ctl",
-                         "wait_for_legs": "0s", **settings}
+                         "wait_for_legs": "0s", "read_deadline": "100ms", "write_deadline": "100ms",
+                         "flush_deadline": "1s", **settings}
         self.leg_settings = leg_settings
         self.control = self.settings["control"]
         self.conf = rig.folder / f"{name}.conf"

@@ -71,6 +71,34 @@ class Hang(VolumeTest):
         legs[0].thaw()
         self.stop_and_compare(volume, server)
 
+    def test_a_deadline_that_follows_the_legs(self):
+        """Proves that a volume whose file says nothing of deadlines learns them, says so, and holds a frozen leg
+        to what it has learned: by then less than what it began with."""
+        legs = self.two_and_one()
+        automatic = {kind + "_deadline": "auto" for kind in ("read", "write", "flush")}
+        volume, server = self.served(legs, **automatic)
+        begin = volume.leg("c")
+        self.assertEqual({"read_us": 500000, "write_us": 500000, "flush_us": 2000000}, begin["deadline"])
+        self.assertEqual({"learning"}, set(begin["deadline_source"].values()))
+        with self.load(server) as load:
+            load.run_for(1)
+            while volume.leg("c")["deadline_source"]["write"] != "auto":
+                load.run_for(1)
+            load.run_for(5)
+            known = volume.leg("c")
+            self.assertLess(known["deadline"]["write_us"], 500000)
+            self.assertGreaterEqual(known["deadline"]["write_us"], 50000)
+            frozen = time.monotonic()
+            legs[2].freeze()
+            load.run_for(2)
+            load.wait_until(lambda: len(load.since(frozen)) > 64)
+            self.assertEqual(known["deadline"]["write_us"], volume.leg("c")["deadline"]["write_us"])
+            legs[2].thaw()
+            volume.wait_all_in_sync()
+        self.assert_longest(load, known["deadline"]["write_us"] / 1e6 * 1.1)
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
     def test_a_leg_may_have_less_patience_than_the_volume(self):
         """Proves that a leg's own timeout counts.  The volume's deadline is a second, leg c's is
         100 ms: no write may take longer than that."""

@@ -37,8 +37,9 @@ check_config(struct sf_config *config) {
   for (unsigned i = 0; i < config->legs; i++) {
     demand(*config->leg[i].path == '/');
     for (unsigned kind = 0; kind < SF_KINDS; kind++) {
-      uint64_t timeout_ns = sf_config_timeout(config, i, kind);
-      demand(timeout_ns >= 1000000 && timeout_ns <= config->deadline_ns[kind]);
+      struct sf_timeout t = sf_config_timeout_range(config, i, kind);
+      demand(t.least_ns >= 1000000 && t.least_ns <= t.first_ns && t.first_ns <= t.most_ns);
+      demand(t.most_ns <= config->deadline_ns[kind] && t.most_ns <= config->fail_timeout_ns);
     }
   }
 }

@@ -136,8 +136,8 @@ check_deadline(const struct client *c) {
   unsigned sound = 0;
 
   for (unsigned k = 0; k < SF_KINDS; k++)
-    if (sim.config.deadline_ns[k] > most)
-      most = sim.config.deadline_ns[k];
+    if (sf_config_deadline_most(&sim.config, (enum sf_kind) k) > most)
+      most = sf_config_deadline_most(&sim.config, (enum sf_kind) k);
   for (unsigned i = 0; i < o->legs; i++)
     sound += fault_is_sound(i) && sim.leg[i].cured_ns < c->began_ns &&
              sim.leg_state[i] == SF_STATE_IN_SYNC && sim.in_sync_since_ns[i] < c->began_ns;

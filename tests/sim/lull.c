@@ -31,8 +31,8 @@ answer_bound(void) {
   uint64_t most = 0;
 
   for (unsigned k = 0; k < SF_KINDS; k++)
-    if (c->deadline_ns[k] > most)
-      most = c->deadline_ns[k];
+    if (sf_config_deadline_most(c, (enum sf_kind) k) > most)
+      most = sf_config_deadline_most(c, (enum sf_kind) k);
   return c->fail_timeout_ns + 2 * REOPEN_NS + 2 * (c->legs + 2) * most + SLACK_NS;
 }
 

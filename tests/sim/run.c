@@ -148,7 +148,7 @@ latencies_are_short(void) {
 
   for (unsigned k = 0; k < SF_KINDS; k++)
     for (unsigned i = 0; i < sim.options.legs; i++) {
-      uint64_t timeout = sf_config_timeout(&sim.config, i, (enum sf_kind) k);
+      uint64_t timeout = sf_config_timeout_range(&sim.config, i, (enum sf_kind) k).least_ns;
 
       if (timeout < shortest)
         shortest = timeout;

@@ -21,6 +21,8 @@ draw_live(struct sf_config *c) {
     break;
   case 1:
     c->deadline_ns[SF_FLUSH_KIND] = between(10, 1000) * SIM_MS;
+    if (c->deadline_ns[SF_FLUSH_KIND] < 100 * SIM_MS) /* no draw more: a seed stays what it is */
+      c->deadline_ns[SF_WRITE_KIND] = SF_CONFIG_AUTO;
     break;
   case 2:
     c->fail_timeout_ns = between(1000, 4000) * SIM_MS;

@@ -136,6 +136,11 @@ draw_volume(struct options *o) {
   option("long flush deadline", 0);
   if (one_in(2))
     o->deadline_ns[SF_FLUSH_KIND] = between(100, 1000) * SIM_MS;
+  for (unsigned k = 0; k < SF_KINDS; k++) {
+    option("auto deadline", k);
+    if (one_in(4))
+      o->deadline_ns[k] = SF_CONFIG_AUTO;
+  }
   for (unsigned i = 0; i < o->legs; i++) {
     option("leg", i);
     o->leg_timeout_ns[i] = one_in(3) ? between(5, 60) * SIM_MS : 0;
@@ -350,7 +355,8 @@ swarm_draw(uint64_t seed, struct options *options) {
   take_out_what_is_off(options);
 }
 
-#define MS(ns) ((unsigned long) ((ns) / SIM_MS))
+/* auto is 0 */
+#define MS(ns) ((ns) == SF_CONFIG_AUTO ? 0UL : (unsigned long) ((ns) / SIM_MS))
 
 void
 swarm_print(const struct options *o, FILE *to) {

@@ -221,15 +221,24 @@ static const struct bad bad[] = {
      "c.conf:5: [leg a] write_timeout: 0ns is too little: at least 1ms"},
     {VOLUME LEG_A "read_timeout = 40\n",
      "c.conf:5: [leg a] read_timeout: \"40\" has no unit: add ns, us, ms or s"},
-    {VOLUME "fail_timeout = 50ms\n" LEG_A, "c.conf:3: [volume] fail_timeout: 50ms is shorter than "
-                                           "read_deadline, which is 100ms"},
+    {VOLUME "fail_timeout = 49ms\n" LEG_A, "c.conf:3: [volume] fail_timeout: 49ms is shorter than "
+                                           "read_deadline, which is auto and at least 50ms"},
+    {VOLUME LEG_A "write_timeout = 31s\n",
+     "c.conf:5: [leg a] write_timeout: 31s is longer than fail_timeout, which is 30s"},
+    {VOLUME "write_deadline = automatic\n",
+     "c.conf:3: [volume] write_deadline: \"automatic\" is not a whole number "
+     "followed by ns, us, ms or s"},
+    {VOLUME "write_deadline = 18446744073709551614ns\n",
+     "c.conf:3: [volume] write_deadline: 18446744073709551614ns is too much: at most 86400s"},
+    {VOLUME "fail_timeout = auto\n",
+     "c.conf:3: [volume] fail_timeout: \"auto\" is not a whole number followed by ns, us, ms or s"},
     {VOLUME "read_deadline = 31s\n" LEG_A, "c.conf:1: [volume] fail_timeout: 30s is shorter than "
                                            "read_deadline, which is 31s"},
     {VOLUME "write_deadline = 31s\nfail_timeout = 30s\n" LEG_A,
      "c.conf:4: [volume] fail_timeout: 30s is shorter than write_deadline, which is 31s"},
-    {VOLUME "fail_timeout = 999ms\n" LEG_A,
-     "c.conf:3: [volume] fail_timeout: 999ms is shorter than "
-     "flush_deadline, which is 1s"},
+    {VOLUME "fail_timeout = 249ms\n" LEG_A,
+     "c.conf:3: [volume] fail_timeout: 249ms is shorter than "
+     "flush_deadline, which is auto and at least 250ms"},
 
     /* rates, choices */
     {VOLUME "resync_min_rate = 0\n",
@@ -391,9 +400,8 @@ test_defaults(void **state) {
   load_good(&config, VOLUME LEG_A);
   assert_string_equal(config.name, "v");
   assert_int_equal(config.min_legs, 1);
-  assert_int_equal(config.deadline_ns[SF_READ_KIND], 100 * MS);
-  assert_int_equal(config.deadline_ns[SF_WRITE_KIND], 100 * MS);
-  assert_int_equal(config.deadline_ns[SF_FLUSH_KIND], SEC);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    assert_int_equal(config.deadline_ns[kind], SF_CONFIG_AUTO);
   assert_int_equal(config.fail_timeout_ns, 30 * SEC);
   assert_int_equal(config.on_too_few, SF_TOO_FEW_ERROR);
   assert_string_equal(config.control, "");
@@ -677,7 +685,7 @@ test_shipped_example(void **state) {
   assert_int_equal(config.legs, 3);
   assert_int_equal(config.min_legs, 2);
   assert_int_equal(sf_config_timeout(&config, 0, SF_WRITE_KIND), 40 * MS);
-  assert_int_equal(sf_config_timeout(&config, 2, SF_WRITE_KIND), 100 * MS);
+  assert_int_equal(sf_config_timeout(&config, 2, SF_WRITE_KIND), 2 * SEC);
 }
 
 /* Proves that the lines which the example shows as defaults are the defaults. */
@@ -700,7 +708,7 @@ test_shipped_defaults(void **state) {
     assert_memory_equal(&config, &defaults, sizeof config);
   }
   fclose(f);
-  assert_int_equal(shown, 11);
+  assert_int_equal(shown, 12);
 }
 
 /* ---- set, complete, live, timeout ---- */
@@ -798,8 +806,9 @@ test_complete(void **state) {
   REFUSED(config.legs = 17, "the volume has 17 legs: at most 16 are taken");
   REFUSED(config.min_legs = 3, "min_legs: 3 is too much: the volume has 2 legs");
   REFUSED(config.min_legs = 17, "min_legs: 17 is too much: at most 16");
-  REFUSED((config.min_legs = 0, config.fail_timeout_ns = SEC - 1),
-          "fail_timeout: 999999999ns is shorter than flush_deadline, which is 1s");
+  REFUSED((config.min_legs = 0, config.fail_timeout_ns = 250 * MS - 1),
+          "fail_timeout: 249999999ns is shorter than flush_deadline, which is auto and at least "
+          "250ms");
   REFUSED(config.deadline_ns[SF_READ_KIND] = 0, "read_deadline: 0ns is too little: at least 1ms");
   REFUSED(config.deadline_ns[SF_WRITE_KIND] = MS - 1,
           "write_deadline: 999999ns is too little: at least 1ms");
@@ -918,12 +927,12 @@ test_diff(void **state) {
                         "read_timeout = 1500us\n" LEG_B);
   struct changes changes = {.left = 100};
   assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), 0);
-  assert_string_equal(changes.text, "write_deadline 100ms>90ms;on_too_few error>suspend;"
+  assert_string_equal(changes.text, "write_deadline auto>90ms;on_too_few error>suspend;"
                                     "resync_max_rate 0>8M;leg.a.read_timeout >1500us;"
                                     "leg.a.write_timeout 50ms>;");
   changes = (struct changes){.left = 1};
   assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), 0);
-  assert_string_equal(changes.text, "write_deadline 100ms>90ms;");
+  assert_string_equal(changes.text, "write_deadline auto>90ms;");
 
   /* What it names, set on the first, gives the second. */
   assert_int_equal(sf_config_set(&from, "write_deadline", "90ms", error), 0);
@@ -937,7 +946,7 @@ test_diff(void **state) {
   load_good(&to, VOLUME LEG_B LEG_A);
   changes = (struct changes){.left = 100};
   assert_int_equal(sf_config_diff(&from, &to, note_change, &changes), 0);
-  assert_string_equal(changes.text, "write_deadline 90ms>100ms;on_too_few suspend>error;"
+  assert_string_equal(changes.text, "write_deadline 90ms>auto;on_too_few suspend>error;"
                                     "resync_max_rate 8M>0;leg.a.read_timeout 1500us>;"
                                     "leg.a.write_timeout 50ms>;");
   load_good(&to, VOLUME "write_deadline = 70ms\n" LEG_B);
@@ -963,6 +972,42 @@ test_timeout_in_force(void **state) {
   assert_int_equal(sf_config_timeout(&config, 1, SF_READ_KIND), 50 * MS);
   assert_int_equal(sf_config_timeout(&config, 1, SF_WRITE_KIND), 60 * MS);
   assert_int_equal(sf_config_timeout(&config, 1, SF_FLUSH_KIND), 70 * MS);
+}
+
+static void
+assert_range(const struct sf_config *config, unsigned leg, enum sf_kind kind, uint64_t least,
+             uint64_t first, uint64_t most) {
+  const struct sf_timeout t = sf_config_timeout_range(config, leg, kind);
+
+  assert_int_equal(t.least_ns, least);
+  assert_int_equal(t.first_ns, first);
+  assert_int_equal(t.most_ns, most);
+  assert_int_equal(sf_config_timeout(config, leg, kind), most);
+}
+
+/* Proves what `auto` may become, beside fixed values, and that nobody leaves so late that requests fail first. */
+static void
+test_auto(void **state) {
+  static struct sf_config config;
+  char error[SF_CONFIG_ERROR_MAX] = "", text[PATH_MAX];
+  load_good(&config, VOLUME "read_deadline = auto\nflush_deadline = 4s\n" LEG_A
+                            "write_timeout = 40ms\nflush_timeout = auto\n" LEG_B);
+  assert_range(&config, 0, SF_READ_KIND, 50 * MS, 500 * MS, 2 * SEC);
+  assert_range(&config, 1, SF_WRITE_KIND, 50 * MS, 500 * MS, 2 * SEC);
+  assert_range(&config, 0, SF_WRITE_KIND, 40 * MS, 40 * MS, 40 * MS);
+  assert_range(&config, 0, SF_FLUSH_KIND, 250 * MS, 2 * SEC, 4 * SEC);
+  assert_range(&config, 1, SF_FLUSH_KIND, 4 * SEC, 4 * SEC, 4 * SEC);
+  assert_int_equal(sf_config_deadline_most(&config, SF_WRITE_KIND), 2 * SEC);
+  assert_true(sf_config_timeout_set_at(&config, 0, SF_WRITE_KIND) > 0);
+  assert_int_equal(sf_config_timeout_set_at(&config, 1, SF_WRITE_KIND), SF_CONFIG_DEFAULT);
+  assert_int_equal(sf_config_set(&config, "leg.b.flush_timeout", "1s", error), 0);
+  assert_int_equal(sf_config_timeout_set_at(&config, 1, SF_FLUSH_KIND), SF_CONFIG_SET_LIVE);
+  sf_config_key_text(&config, 0, sf_config_key_find("flush_timeout", true, NULL), text);
+  assert_string_equal(text, "auto");
+
+  load_good(&config, VOLUME "fail_timeout = 900ms\n" LEG_A);
+  assert_range(&config, 0, SF_READ_KIND, 50 * MS, 450 * MS, 450 * MS);
+  assert_range(&config, 0, SF_FLUSH_KIND, 250 * MS, 450 * MS, 450 * MS);
 }
 
 /* ---- values ---- */
@@ -1096,6 +1141,7 @@ main(void) {
       cmocka_unit_test(test_device),
       cmocka_unit_test(test_diff),
       cmocka_unit_test(test_timeout_in_force),
+      cmocka_unit_test(test_auto),
       cmocka_unit_test(test_durations),
       cmocka_unit_test(test_sizes),
       cmocka_unit_test(test_written_values),

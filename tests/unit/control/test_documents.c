@@ -47,7 +47,7 @@ make_up(void) {
 
 /* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
  * added beside them is since, reason, waits_for, unconverged_bytes, intent_bytes, resync_bytes, what tells the pace
- * (requests, bytes, in_flight, oldest_ms, deadline, the latency's recent and buckets), and a rate and a time
+ * (requests, bytes, in_flight, oldest_ms, deadline and its source, the latency's recent and buckets), and a rate and a time
  * left in resync. */
 static void
 test_whole_document(void **state) {
@@ -69,6 +69,8 @@ test_whole_document(void **state) {
   leg->state_age_ns = UINT64_C(3600000000000);
   leg->timeout_ns[SF_READ_KIND] = 100000000;
   leg->timeout_ns[SF_WRITE_KIND] = 1500;
+  leg->timeout_source[SF_WRITE_KIND] = SF_DEADLINE_SET;
+  leg->timeout_source[SF_FLUSH_KIND] = SF_DEADLINE_LEARNING;
   leg->bytes_read = 15;
   leg->bytes_written = 16;
   leg->in_flight = 17;
@@ -101,7 +103,9 @@ test_whole_document(void **state) {
       "\"resync_bytes\":14,\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":"
       "12,\"seconds_left\":13},\"requests\":{\"reads\":1,\"writes\":0,\"flushes\":2},"
       "\"bytes_read\":15,\"bytes_written\":16,\"in_flight\":17,\"oldest_ms\":6200,"
-      "\"deadline\":{\"read_us\":100000,\"write_us\":2,\"flush_us\":0},\"latency\":{"
+      "\"deadline\":{\"read_us\":100000,\"write_us\":2,\"flush_us\":0},"
+      "\"deadline_source\":{\"read\":\"auto\",\"write\":\"set\",\"flush\":\"learning\"},"
+      "\"latency\":{"
       "\"read\":{\"count\":1,\"recent\":5,\"p50_us\":1,\"p99_us\":2,\"p999_us\":3,\"max_us\":5,"
       "\"buckets\":[[19,3],[23,4]]},\"write\":" NO_LATENCY ","
       "\"flush\":{\"count\":2,\"recent\":6,\"p50_us\":1,\"p99_us\":1,\"p999_us\":1,"

@@ -309,6 +309,27 @@ test_status_ages(void **state) {
   assert_non_null(strstr(result.out, "not answered in 100 ms; for 30 min\n"));
 }
 
+/* The deadlines in force and where they come from: of all legs together. */
+static void
+test_status_deadlines(void **state) {
+  struct fake_volume *fake = *state;
+  pthread_mutex_lock(&fake->lock);
+  for (unsigned i = 0; i < 3; i++) {
+    struct sf_leg_status *leg = &fake->status.leg[i];
+    leg->timeout_ns[SF_READ_KIND] = 500000000;
+    leg->timeout_ns[SF_WRITE_KIND] = 50000000 + i * 35000000;
+    leg->timeout_ns[SF_FLUSH_KIND] = 1000000000;
+    leg->timeout_source[SF_READ_KIND] = SF_DEADLINE_LEARNING;
+    leg->timeout_source[SF_WRITE_KIND] = SF_DEADLINE_AUTO;
+    leg->timeout_source[SF_FLUSH_KIND] = i == 0 ? SF_DEADLINE_FILE : SF_DEADLINE_SET;
+  }
+  pthread_mutex_unlock(&fake->lock);
+  assert_int_equal(run("status", NULL), 0);
+  assert_non_null(strstr(result.out,
+                         "\n  deadlines: reads 500 ms (learning), writes 50 ms to 120 ms "
+                         "(auto), flushes 1 s (mixed)\n"));
+}
+
 /* ---- which socket ---- */
 
 /* Without a name status shows all volumes, in order; a socket that nobody serves is told on stderr
@@ -1034,6 +1055,7 @@ main(void) {
       WITH_VOLUME(test_status_long_reason),
       WITH_VOLUME(test_status_in_trouble),
       WITH_VOLUME(test_status_ages),
+      WITH_VOLUME(test_status_deadlines),
       WITH_VOLUME(test_several_volumes),
       WITH_VOLUME(test_abandoned_socket),
       WITH_VOLUME(test_without_permission),

@@ -203,11 +203,11 @@ test_diff(void **state) {
   put("c.conf", "[volume]\nname = three\n[leg a]\npath = /three-a\n");
   load_good(&to);
   expect_diff(&from, &to,
-              "remove two\nrestart one min_legs 1>2\nset one write_deadline 100ms>90ms\n"
+              "remove two\nrestart one min_legs 1>2\nset one write_deadline auto>90ms\n"
               "restart one device >/dev/nbd0\nset one leg.a.read_timeout >5ms\nadd three\n");
   /* Back again: there is no word for a leg's timeout that is not set any more. */
   expect_diff(&to, &from,
-              "restart one min_legs 2>1\nset one write_deadline 90ms>100ms\n"
+              "restart one min_legs 2>1\nset one write_deadline 90ms>auto\n"
               "restart one device /dev/nbd0>\nrestart one leg.a.read_timeout 5ms>\n"
               "remove three\nadd two\n");
   plan_clear(&to);
@@ -223,7 +223,7 @@ test_diff(void **state) {
   put("b.conf", "[volume]\nname = one\nwrite_deadline = 90ms\n[leg b]\npath = one-b\n[leg c]\n"
                 "path = one-c\n");
   load_good(&to);
-  expect_diff(&from, &to, "set one write_deadline 100ms>90ms\nrestart one legs a b>b c\n");
+  expect_diff(&from, &to, "set one write_deadline auto>90ms\nrestart one legs a b>b c\n");
   plan_clear(&to);
   plan_clear(&from);
   put("a.conf", NULL);

@@ -140,7 +140,7 @@ test_set(void **state) {
   end_call(0, json_pack("{sb ss}", "ok", 0, "error", "not now"));
   assert_false(daemon_.reloading);
   assert_string_equal(get("one")->restart_for, "write_deadline");
-  assert_int_equal(get("one")->running->config.deadline_ns[SF_WRITE_KIND], 100000000);
+  assert_int_equal(get("one")->running->config.deadline_ns[SF_WRITE_KIND], SF_CONFIG_AUTO);
   reload_run(&daemon_, false, NULL);
   end_call(0, json_pack("{sb}", "ok", 1));
   assert_false(daemon_.reloading);

@@ -313,6 +313,8 @@ rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent_byte
   rig->buffers = -1;
   rig->now_ns = SF_S;
   sf_config_init(&rig->config);
+  rig->config.deadline_ns[SF_READ_KIND] = rig->config.deadline_ns[SF_WRITE_KIND] = 100 * SF_MS;
+  rig->config.deadline_ns[SF_FLUSH_KIND] = SF_S;
   snprintf(rig->config.name, sizeof rig->config.name, "vol");
   rig->config.min_legs = min_legs;
   rig->config.legs = legs;

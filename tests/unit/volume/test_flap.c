@@ -28,8 +28,6 @@ listen(const struct sf_volume_event *event) {
 static void
 setup(double stall_s, double period_s) {
   rig_init(&rig, 2, 1, 65536, 64);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.config.deadline_ns[kind] = 100 * SF_MS;
   rig_start_fully(&rig);
   rig.event = listen;
   rig.holds = stalls;
