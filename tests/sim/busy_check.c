@@ -104,7 +104,10 @@ check_init(void) {
 
   check = (typeof(check)){.leaves_within_ns = check_leaves_within(o), .piece_bytes = piece};
   check.answers_within_ns = check.leaves_within_ns + 2 * turn_of(o);
-  if (o->busy.crash_at != 0) /* it may have to wait for what is converged */
+  if (o->busy.crash_at != 0 || o->busy.stale_leg >= 0 || o->busy.freeze_at != 0)
+    check.answers_within_ns +=
+        4 * turn_of(o);      /* for a copy that waits for its turn itself, three times */
+  if (o->busy.crash_at != 0) /* and for what is converged before it */
     check.answers_within_ns += EXTENTS_BEFORE * (o->extent_bytes / piece) * slowest_copy_ns(o);
 }
 
