@@ -12,7 +12,8 @@ enum {
   HEAL_S = 240,
   IDLE_S = 30,
   GROWTH_EXTENTS = 3,
-  ALIKE_STEPS = 64, /* all blocks of all legs are compared: one step in so many */
+  ALIKE_STEPS = 64,        /* all blocks of all legs are compared: one step in so many */
+  ALIKE_STEPS_BUSY = 4096, /* of a larger volume, where much is under way */
 };
 
 struct sim sim;
@@ -379,9 +380,11 @@ dispatch(const struct event *event) {
 void
 sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   struct event event;
+  unsigned alike_steps;
   bool done = false;
 
   setup(seed, ops_most, trace);
+  alike_steps = sim.options.is_busy ? ALIKE_STEPS_BUSY : ALIKE_STEPS;
   worker->ops_in_run = 0;
   event_add(0, EV_START, 0, sim.life);
   clients_start();
@@ -402,7 +405,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
       process_suspended();
     if (sim.volume != NULL)
       inside_check_states(sim.volume);
-    if (sim.volume != NULL && sim.steps % ALIKE_STEPS == 0)
+    if (sim.volume != NULL && sim.steps % alike_steps == 0)
       inside_check_alike(sim.volume);
     trust_check();
     worker->ops_in_run = sim.ops_begun;
