@@ -4,7 +4,10 @@
 
 #include "ctl.h"
 
-enum { UNANSWERED_MS = 1000 /* older than that, a request is worth a word */ };
+enum {
+  UNANSWERED_MS = 1000, /* older than that, a request is worth a word */
+  LOST_SHOWN = 5,
+};
 
 static enum ctl_colour
 volume_colour(const char *state) {
@@ -97,6 +100,26 @@ leg_row(struct ctl_table *table, const json_t *leg) {
 }
 
 static void
+print_lost(const json_t *volume) {
+  const json_t *ranges = json_object_get(volume, "lost_ranges");
+  size_t i, j;
+  json_t *range, *leg;
+  json_array_foreach(ranges, i, range) {
+    if (i == LOST_SHOWN) {
+      printf("  and %zu more, see --json\n", json_array_size(ranges) - i);
+      return;
+    }
+    printf("  lost: %" PRIu64 " bytes at %" PRIu64 " cannot be read on",
+           ctl_json_number(range, "length"), ctl_json_number(range, "offset"));
+    json_array_foreach(json_object_get(range, "legs"), j, leg) {
+      fputs(j ? ", " : " ", stdout);
+      ctl_put(json_string_value(leg));
+    }
+    puts(", and no other leg has them: write them anew");
+  }
+}
+
+static void
 print_requests(const json_t *volume) {
   const json_t *requests = json_object_get(volume, "requests");
   printf("  %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " flushes; %" PRIu64
@@ -110,6 +133,7 @@ print_requests(const json_t *volume) {
     ctl_put_coloured(reason, CTL_RED);
     putchar('\n');
   }
+  print_lost(volume);
   uint64_t unconverged = ctl_json_number(volume, "unconverged_bytes");
   char size[CTL_TEXT_MAX];
   if (unconverged > 0)

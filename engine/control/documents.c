@@ -98,13 +98,31 @@ leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *l
 }
 
 static json_t *
-waits_for_to_json(const struct sf_volume_status *volume) {
+legs_to_json(const struct sf_volume_status *volume, uint16_t legs) {
   json_t *list = json_array();
 
   for (unsigned i = 0; list && i < volume->legs && i < SF_LEGS_MAX; i++) {
-    if (!(volume->waits_for & 1u << i))
+    if (!(legs & 1u << i))
       continue;
     if (json_array_append_new(list, sf_text_to_json_string(volume->leg[i].name)) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  }
+  return list;
+}
+
+static json_t *
+lost_to_json(const struct sf_volume_status *volume) {
+  json_t *list = json_array();
+
+  for (unsigned i = 0; list && i < volume->lost_n; i++) {
+    const struct sf_lost_range *lost = &volume->lost[i];
+    json_t *range =
+        json_pack("{sI sI so}", "offset", (json_int_t) lost->begin, "length",
+                  (json_int_t) (lost->end - lost->begin), "legs", legs_to_json(volume, lost->legs));
+
+    if (json_array_append_new(list, range) < 0) {
       json_decref(list);
       return NULL;
     }
@@ -126,14 +144,15 @@ volume_to_json(const struct sf_volume_status *volume) {
   char uuid[37];
   sf_uuid_format(&volume->uuid, uuid);
   return json_pack(
-      "{so ss ss so so so sI s{sI sI} si si sI sI s{sI sI sI sI sI} sI sI si sI so so}", "name",
+      "{so ss ss so so so sI s{sI sI} si si sI sI so s{sI sI sI sI sI} sI sI si sI so so}", "name",
       sf_text_to_json_string(volume->name), "uuid", uuid, "state",
       sf_volume_state_name(volume->state), "since", since_to_json(volume, volume->state_age_ns),
-      "reason", sf_text_to_json(volume->reason), "waits_for", waits_for_to_json(volume),
-      "size_bytes", (json_int_t) volume->size_bytes, "record", "term", (json_int_t) volume->term,
-      "change", (json_int_t) volume->change, "min_legs", (int) volume->min_legs, "legs_in_sync",
-      (int) volume->legs_in_sync, "unconverged_bytes", (json_int_t) volume->unconverged_bytes,
-      "intent_bytes", (json_int_t) volume->intent_bytes, "requests", "reads",
+      "reason", sf_text_to_json(volume->reason), "waits_for",
+      legs_to_json(volume, volume->waits_for), "size_bytes", (json_int_t) volume->size_bytes,
+      "record", "term", (json_int_t) volume->term, "change", (json_int_t) volume->change,
+      "min_legs", (int) volume->min_legs, "legs_in_sync", (int) volume->legs_in_sync,
+      "unconverged_bytes", (json_int_t) volume->unconverged_bytes, "intent_bytes",
+      (json_int_t) volume->intent_bytes, "lost_ranges", lost_to_json(volume), "requests", "reads",
       (json_int_t) volume->reads, "writes", (json_int_t) volume->writes, "flushes",
       (json_int_t) volume->flushes, "late_acks", (json_int_t) volume->late_acks, "errors",
       (json_int_t) volume->errors, "bytes_read", (json_int_t) volume->bytes_read, "bytes_written",
@@ -170,6 +189,7 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_LEG_NOT_OPENED] = "leg-not-opened",
       [SF_EVENT_CHANGE_FAILED] = "change-failed",
       [SF_EVENT_LEG_TROUBLE] = "leg-trouble",
+      [SF_EVENT_LOST_RANGE] = "lost-range",
       [SF_EVENT_LEG_PATH] = "leg-path",
   };
   _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");

@@ -137,6 +137,12 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   case SF_EVENT_LEG_TROUBLE:
     serve_log(serve, "leg %s: cannot be spared, and fails: %s", event->leg_name, event->reason);
     break;
+  case SF_EVENT_LOST_RANGE:
+    serve_log(serve,
+              "leg %s: %s. A leg that catches up waits for them to be written anew, or read after "
+              "all",
+              event->leg_name, event->reason);
+    break;
   case SF_EVENT_LEG_PATH:
     serve_log(serve, "leg %s: %s", event->leg_name, event->reason);
     break;

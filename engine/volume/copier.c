@@ -12,6 +12,7 @@
 #include "volume/internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ enum {
   FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
   PUT_OFF_S = 30,           /* what no source can read is tried again */
+  PUT_OFF_MOST_S = 3600,
   PIECES_MOST = SF_EXTENT_BYTES_MAX / 512, /* block by block */
 };
 
@@ -138,9 +140,25 @@ void
 copier_put_off(struct sf_volume *v, uint64_t extent) {
   struct copier *copier = &v->copier;
 
-  if (copier->put_off.set == 0)
-    copier->put_off_until_ns = v->now_ns + PUT_OFF_S * SF_S;
+  if (copier->put_off.set == 0) {
+    copier->put_off_ns = copier->put_off_ns == 0 ? PUT_OFF_S * SF_S : 2 * copier->put_off_ns;
+    if (copier->put_off_ns > PUT_OFF_MOST_S * SF_S)
+      copier->put_off_ns = PUT_OFF_MOST_S * SF_S;
+    copier->put_off_until_ns = v->now_ns + copier->put_off_ns;
+  }
   sf_map_set(&copier->put_off, extent);
+}
+
+/* Something was written there, or there is another leg to ask. */
+void
+copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  struct copier *copier = &v->copier;
+  uint64_t last = extent_of(v, offset + length - 1);
+
+  for (uint64_t e = extent_of(v, offset); e <= last && copier->put_off.set > 0; e++)
+    if (sf_map_clear(&copier->put_off, e))
+      v->dirty = true;
+  copier->put_off_ns = 0;
 }
 
 static uint64_t
@@ -165,12 +183,11 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->converge = converge;
   c->leg = leg;
   c->extent = extent;
-  c->piece_bytes =
-      converge && sf_map_test(&v->copier.by_block, extent) ? v->block_bytes : SF_COPY_PIECE_BYTES;
+  c->piece_bytes = sf_map_test(&v->copier.by_block, extent) ? v->block_bytes : SF_COPY_PIECE_BYTES;
   c->pieces = (unsigned) ((extent_length(v, extent) + c->piece_bytes - 1) / c->piece_bytes);
   c->issued_pieces = c->done_pieces = c->in_flight = 0;
   c->again_ns = 0;
-  c->failed = c->wrote = false;
+  c->failed = c->wrote = c->lacks = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
   if (!converge)
     return;
@@ -183,13 +200,23 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
 static void
 end_extent(struct sf_volume *v, struct copying *c) {
   c->active = false;
+  if (c->lacks)
+    lost_tell(v);
   if (c->failed || c->done_pieces != c->pieces)
     return;
+  if (c->lacks && !c->converge) {
+    copier_put_off(v, c->extent);
+    snprintf(v->leg[c->leg].reason, sizeof v->leg[c->leg].reason,
+             "waits for blocks that can be read on no leg");
+    return;
+  }
   if (c->converge) {
     sf_map_set(&v->copier.copied, c->extent);
     sf_map_clear(&v->copier.by_block, c->extent);
-  } else if (sf_map_clear(&v->leg[c->leg].stale, c->extent))
+  } else if (sf_map_clear(&v->leg[c->leg].stale, c->extent)) {
     sf_map_set(&v->leg[c->leg].settled, map_page_of(c->extent));
+    sf_map_clear(&v->copier.by_block, c->extent);
+  }
 }
 
 static bool
@@ -232,6 +259,7 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
   copy->op = op;
   copy->of = c;
   copy->piece = piece;
+  copy->again = c->piece[piece] == PIECE_AGAIN;
   c->piece[piece] = PIECE_ISSUED;
   c->issued_pieces++;
   c->in_flight++;

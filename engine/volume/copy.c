@@ -37,36 +37,37 @@ enum copy_end {
   COPY_DONE,
   COPY_FAILED, /* the extent stays as it is */
   COPY_BAD,    /* no leg can read it: the medium is bad there, or the legs are */
+  COPY_LOST,   /* a block, surely */
   COPY_AGAIN,  /* to be told which */
   COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
 };
 
-/* What no leg can read.  A convergence goes on block by block; a block that is bad everywhere has nothing that
- * could differ, and a read of it fails.  A resync leaves the extent for later: the leg lacks it. */
+/* What no leg can read.  The copy goes on block by block.  For a convergence a block that is bad everywhere has
+ * nothing that could differ, and a read of it fails; it is asked once more, as legs may fail anything.  A resync
+ * copies what else there is in the extent, and leaves that for later: the leg lacks the block. */
 static enum copy_end
 pass_over(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  struct copying *of = op->copy->of;
-  bool asked_again = of->again_ns != 0 && op->started_ns > of->again_ns;
-  char reason[128];
+  struct copy *copy = op->copy;
+  struct copying *of = copy->of;
+  bool asked_again = copy->again && op->started_ns > of->again_ns;
+  legset asked = copy->tried | legbit((unsigned) copy->source);
 
-  if (of->converge && of->piece_bytes > v->block_bytes) {
+  if (of->piece_bytes > v->block_bytes) {
     sf_map_set(&v->copier.by_block, of->extent);
     return COPY_BAD;
   }
-  EACH_LEG(leg, of->converge ? op->failed & volume_serving(v) : 0) {
-    asked_again = asked_again && v->leg[leg].read_ok_ns > of->again_ns;
-    probe_sample(v, leg);
+  if (of->converge) {
+    asked = op->failed & volume_serving(v);
+    EACH_LEG(leg, asked) {
+      asked_again = asked_again && v->leg[leg].read_ok_ns > of->again_ns;
+      probe_sample(v, leg);
+    }
+    if (!asked_again)
+      return COPY_AGAIN;
   }
-  if (of->converge && !asked_again)
-    return COPY_AGAIN;
-  snprintf(reason, sizeof reason, "%" PRIu64 " bytes at %" PRIu64 " can be read on no leg: %s",
-           op->length, op->offset, strerror(-op->error));
-  leg_trouble(v, (unsigned) op->copy->source, reason);
-  if (of->converge)
-    return COPY_DONE;
-  copier_put_off(v, of->extent);
-  return COPY_BAD;
+  lost_add(v, op->offset, op->length, asked, op->error);
+  return COPY_LOST;
 }
 
 static void
@@ -87,9 +88,15 @@ copy_end(struct sf_op *op, enum copy_end how) {
   copy->run_buffer = NULL;
   if (how == COPY_BAD)
     how = pass_over(op);
-  if (how == COPY_DONE) {
+  if (how == COPY_LOST) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
+    of->lacks = true;
+  } else if (how == COPY_DONE) {
+    of->piece[copy->piece] = PIECE_DONE;
+    of->done_pieces++;
+    if (v->lost.n > 0)
+      lost_clear(v, op->offset, op->length);
     if (!of->converge) {
       v->leg[of->leg].resync_copied_bytes += op->length;
       v->leg[of->leg].resync_bytes += op->length;

@@ -253,6 +253,7 @@ struct copy {
   struct sf_op *op;
   struct copying *of;
   unsigned piece;
+  bool again; /* it is asked once more */
   int source;
   legset targets;
   legset differ;  /* CONVERGE: may differ from the source */
@@ -273,6 +274,7 @@ struct copying { /* an extent under way */
   bool active;
   bool converge; /* else resync of `leg` */
   bool failed;   /* a piece failed: leave the extent as it is */
+  bool lacks;    /* resync: a block of it can be read nowhere, all else is copied */
   unsigned leg;
   uint64_t extent;
   uint8_t *piece; /* enum piece, of each */
@@ -295,7 +297,7 @@ struct copier {
   /* A piece of it could not be read on any leg: it is converged block by block. */
   struct sf_map by_block;
   struct sf_map put_off; /* not resynced before put_off_until_ns: no source could read all of it */
-  uint64_t put_off_until_ns;
+  uint64_t put_off_until_ns, put_off_ns; /* longer each time */
 
   /* R15: rate control. */
   uint64_t rate;        /* bytes per second */
@@ -431,6 +433,11 @@ struct sf_volume {
   uint64_t io_seq;           /* of the last submission */
   struct maps maps;
   struct copier copier;
+  struct lost { /* lost.c; in order, none beside another */
+    struct sf_lost_range range[SF_LOST_MOST];
+    unsigned n;
+    bool more;
+  } lost;
   struct grow grow;
   struct member_change change;
 
@@ -621,6 +628,12 @@ uint64_t penalty_left(const struct sf_volume *v, unsigned leg); /* to be seen we
 /* The leg's own, and when it is let in again if that is not soon. */
 void penalty_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
 
+/* lost.c */
+void lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error);
+void lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length);
+void lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
+void lost_tell(struct sf_volume *v);
+
 /* takeover.c */
 void takeover_tick(struct sf_volume *v);
 
@@ -678,6 +691,7 @@ bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, 
  * whether a convergence has written such. */
 void copier_doubt_resync(struct sf_volume *v, uint64_t extent);
 bool copier_has_converged(const struct sf_volume *v, uint64_t extent);
+void copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length);
 void copier_put_off(struct sf_volume *v,
                     uint64_t extent);                    /* its resync: no source can read it now */
 void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */

@@ -265,6 +265,8 @@ op_answer(struct sf_op *op, int error) {
     op->volume->waiting_ops--;
   }
   op->request = NULL;
+  if (error == 0 && op->kind != OP_READ && !request->undone)
+    lost_written(op->volume, op->offset, op->length);
   if (op->passable)
     op->volume->suspended--;
   op_move(op, OP_DRAINING);

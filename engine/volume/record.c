@@ -188,6 +188,7 @@ became_durable(struct sf_volume *v) {
     v->join_step = STEP_NONE;
     v->counted = 0;
     leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
+    copier_try_again(v, 0, v->size_bytes); /* it may have what the others cannot read */
     if (v->identity.lost & legbit((unsigned) joined))
       flush_failure_inherit(v, (unsigned) joined);
   }

@@ -2,6 +2,7 @@
 #include "volume/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *
 sf_volume_state_name(enum sf_volume_state state) {
@@ -72,6 +73,8 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
     status->resync_done_bytes = total - status->stale_bytes;
     if (took > 0)
       status->resync_rate = (uint64_t) ((double) leg->resync_copied_bytes * 1e9 / (double) took);
+    if (leg->stale.set <= v->copier.put_off.set)
+      status->resync_rate = 0; /* what is left waits for blocks that nobody can read */
     if (status->resync_rate > 0)
       status->resync_left_ns =
           (uint64_t) ((double) status->stale_bytes * 1e9 / (double) status->resync_rate);
@@ -101,6 +104,9 @@ sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *
   snprintf(status->name, sizeof status->name, "%s", v->config.name);
   status->waits_for = culprit_legs(v);
   culprit_text(v, status->reason, sizeof status->reason);
+  memcpy(status->lost, v->lost.range, sizeof status->lost);
+  status->lost_n = v->lost.n;
+  status->lost_more = v->lost.more;
   meter_status(v, status);
   for (unsigned i = 0; i < v->legs; i++)
     leg_status(v, &v->leg[i], &status->leg[i]);

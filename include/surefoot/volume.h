@@ -305,6 +305,15 @@ struct sf_leg_status {
   struct sf_latency latency[SF_KINDS];
 };
 
+/* Bytes of the volume that could be read on none of the legs that were to have them: a medium error on each. */
+struct sf_lost_range {
+  uint64_t begin, end;
+  uint16_t legs; /* that were asked: bit i */
+  int error;     /* of the last of these */
+  bool told;
+};
+enum { SF_LOST_MOST = 64 };
+
 struct sf_volume_status {
   char name[SF_VOLUME_NAME_MAX];
   struct sf_uuid uuid;
@@ -324,7 +333,10 @@ struct sf_volume_status {
   struct sf_latency latency[SF_KINDS];
   uint64_t unconverged_bytes; /* R11: may differ between legs since a crash */
   uint64_t intent_bytes;      /* R8: would have to be compared if we crashed now */
-  unsigned legs;              /* places: an empty one has no name */
+  struct sf_lost_range lost[SF_LOST_MOST];
+  unsigned lost_n;
+  bool lost_more; /* there are others, for which there was no room */
+  unsigned legs;  /* places: an empty one has no name */
   struct sf_leg_status leg[SF_LEGS_MAX];
 };
 /* Never waits for I/O: readable while a leg hangs. */
@@ -346,6 +358,9 @@ enum sf_volume_event_kind {
   /* A leg that is in sync and cannot be spared fails what it is asked; reason: the first of a series.
    * Requests wait for it, or fail, as on_too_few says. */
   SF_EVENT_LEG_TROUBLE,
+  /* What a leg cannot read, and no other leg has; reason: offset, length and error.  Once, until it is
+   * written anew. */
+  SF_EVENT_LOST_RANGE,
   SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };

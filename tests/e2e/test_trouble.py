@@ -8,8 +8,10 @@ import signal
 import time
 from pathlib import Path
 
+import nbd
+
 from case import VolumeTest, main
-from rig import CommandFailed, FileLeg
+from rig import DATA_OFFSET, MIB, CommandFailed, FileLeg, FuseLeg
 
 MIX = (("write", 0.6), ("read", 0.35), ("flush", 0.05))
 
@@ -53,6 +55,31 @@ class Slow(VolumeTest):
         self.assertGreaterEqual(load.longest("write"), 0.02, "the delay did not reach the volume")
         self.assert_load_well(load, server)
         self.stop_and_compare(volume, server)
+
+
+class BadBlocksLeg(FuseLeg):
+    """Reads of given ranges of its data fail."""
+
+    def start_server(self):
+        self.ranges = self.rig.folder / f"{self.name}.bad"
+        self.make_bad([])
+        self.socket.unlink(missing_ok=True)
+        self.nbdkit = self.rig.spawn(
+            ["nbdkit", "-f", "-U", self.socket, "eval", f"get_size=stat -c %s {self.image}",
+             "thread_model=echo parallel", "can_write=exit 0", "can_flush=exit 0",
+             f"flush=sync -d {self.image}",
+             f"""pread=while read s e; do
+                     [ $4 -lt $e ] && [ $(($4+$3)) -gt $s ] && {{ echo EIO bad >&2; exit 1; }}
+                   done <{self.ranges}
+                   dd if={self.image} iflag=skip_bytes,count_bytes skip=$4 count=$3 bs=1M status=none""",
+             f"pwrite=dd of={self.image} oflag=seek_bytes seek=$4 conv=notrunc bs=1M status=none"])
+        self.rig.wait_until(self.socket.exists, f"{self.socket}", process=self.nbdkit)
+
+    def make_bad(self, ranges):
+        new = self.ranges.with_suffix(".new")
+        new.write_text("".join(f"{DATA_OFFSET + offset} {DATA_OFFSET + offset + length}\n"
+                               for offset, length in ranges))
+        new.rename(self.ranges)
 
 
 class Failing(VolumeTest):
@@ -124,13 +151,46 @@ class Failing(VolumeTest):
         handle = server.connect()
         handle.pwrite(b"\xaa" * 524288, 0)
         legs[2].fail("zero", "trim", "pwrite")
-        handle.zero(65536, 65536)
         handle.trim(65536, 262144)
+        handle.zero(65536, 65536)
         self.assertEqual(bytes(65536), bytes(handle.pread(65536, 65536)))
         self.assertEqual(b"\xaa" * 65536, bytes(handle.pread(65536, 262144)))
         volume.wait_leg("c", "faulty")
         legs[2].heal()
         self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "c")
+        self.stop_and_compare(volume, server)
+
+    def test_bad_blocks_on_the_source_of_a_resync(self):
+        """Proves that blocks that the only good leg cannot read cost themselves: all else is copied,
+        they are told once and shown, and when they are written anew the leg joins."""
+        self.fuse_leg("unused")  # or skips
+        legs = [BadBlocksLeg(self.rig, "a"), FileLeg(self.rig, "b")]
+        volume, server = self.served(legs, size=16 * MIB, read_deadline="2s", write_deadline="2s",
+                                     flush_deadline="2s")
+        handle = server.connect()
+        handle.pwrite(b"1" * (16 * MIB), 0)
+        self.rig.ctl("--control", volume.control, "leg", "fail", "vol0", "b")
+        for extent in range(16):
+            handle.pwrite(b"2" * 8192, extent * MIB)
+        bad = [(extent * MIB + 4096, 4096) for extent in (1, 2, 3, 7)]
+        legs[0].make_bad(bad)
+        self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "b")
+        status = volume.wait_for(lambda status: len(status["lost_ranges"]) == 4
+                                 and volume.leg("b", status)["stale_bytes"] == 4 * MIB,
+                                 "four lost ranges, and all else copied")
+        self.assertEqual([{"offset": offset, "length": length, "legs": ["a"]}
+                          for offset, length in bad], status["lost_ranges"])
+        self.assertEqual("catching-up", volume.leg("b", status)["state"])
+        with self.assertRaises(nbd.Error):
+            handle.pread(4096, MIB + 4096)
+        self.assertEqual(b"2" * 4096 + b"1" * 4096,
+                         bytes(handle.pread(4096, MIB)) + bytes(handle.pread(4096, MIB + 8192)))
+        self.assertEqual(4, server.log().count("cannot be read, and no other leg has them"))
+        legs[0].make_bad([])
+        for offset, length in bad:
+            handle.pwrite(b"3" * length, offset)
+        volume.wait_all_in_sync()
+        self.assertEqual([], volume.status()["lost_ranges"])
         self.stop_and_compare(volume, server)
 
     def test_a_leg_that_fails_reads(self):

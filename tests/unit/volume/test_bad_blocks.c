@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { EXTENT = 1 << 20, EXTENTS = 8, BLOCK = 4096, BAD_MOST = 4 };
@@ -149,40 +150,152 @@ a_resync_reads_from_the_other_source(void **state) {
   rig_free(&rig);
 }
 
-static bool told;
+static unsigned told;
+static char last[SF_LEG_REASON_MAX];
 
 static void
 listen(const struct sf_volume_event *event) {
-  told = told || (event->kind == SF_EVENT_LEG_TROUBLE && strcmp(event->leg_name, "l0") == 0 &&
-                  strstr(event->reason, "can be read on no leg") != NULL);
+  if (event->kind != SF_EVENT_LOST_RANGE)
+    return;
+  told++;
+  assert_string_equal(event->leg_name, "l0");
+  snprintf(last, sizeof last, "%s", event->reason);
 }
 
-/* The leg may not join without the block; all else is copied, and the fault is told. */
 static void
-a_resync_passes_over_what_no_source_can_read(void **state) {
+resync_with_bad_blocks(unsigned n) {
   init(2, SF_TOO_FEW_ERROR);
   rig.event = listen;
-  told = false;
+  told = 0;
   assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
   rig_pass(&rig, 50);
   write_extents(EXTENTS);
-  for (unsigned i = 0; i < BAD_MOST; i++)
+  for (unsigned i = 0; i < n; i++)
     make_bad(0, i, (uint64_t) i * EXTENT + 5 * BLOCK);
   assert_int_equal(sf_volume_leg_return(rig.volume, 1, rig.now_ns), 0);
   rig_pass(&rig, 10000);
+}
+
+static void
+write_block(uint64_t offset) {
+  struct rig_request write;
+
+  rig_submit(&rig, &write, SF_REQ_WRITE, offset, BLOCK, 7);
+  rig_pass(&rig, 10);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  rig_put(&write);
+}
+
+/* The leg may not join without the block; all else is copied, of that extent too.  Each lost block is told
+ * once, and shown until it is written: then the leg joins, at once. */
+static void
+a_resync_passes_over_what_no_source_can_read(void **state) {
+  struct sf_volume_status status;
+
+  resync_with_bad_blocks(BAD_MOST);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_CATCHING_UP);
   assert_int_equal(rig.volume->leg[1].stale.set, BAD_MOST);
-  assert_true(told);
-  for (unsigned i = 0; i < BAD_MOST; i++) {
-    struct rig_request write;
-
-    rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) i * EXTENT + 5 * BLOCK, BLOCK, 7);
-    rig_pass(&rig, 10);
-    assert_true(write.done);
-    rig_put(&write);
+  for (uint64_t at = 0; at < (uint64_t) EXTENTS * EXTENT; at += 512)
+    assert_int_equal(rig.leg[1][SF_DATA_OFFSET + at],
+                     at % EXTENT == 5 * BLOCK && at / EXTENT < BAD_MOST ? 0 : 7);
+  rig_pass(&rig, 200000);
+  assert_int_equal(told, BAD_MOST);
+  assert_non_null(strstr(last, "512 bytes at "));
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_int_equal(status.lost_n, BAD_MOST);
+  for (uint64_t i = 0; i < BAD_MOST; i++) {
+    assert_int_equal(status.lost[i].begin, i * EXTENT + 5 * BLOCK);
+    assert_int_equal(status.lost[i].end, i * EXTENT + 5 * BLOCK + 512);
+    assert_int_equal(status.lost[i].legs, 1);
   }
-  rig_pass(&rig, 60000);
+  assert_non_null(strstr(status.leg[1].reason, "read on no leg"));
+  assert_int_equal(status.leg[1].resync_left_ns, 0);
+  for (unsigned i = 0; i < BAD_MOST; i++)
+    write_block((uint64_t) i * EXTENT + 5 * BLOCK);
+  rig_pass(&rig, 3000);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_int_equal(status.lost_n, 0);
+  assert_string_equal(status.leg[1].reason, "");
+  assert_int_equal(told, BAD_MOST);
+  assert_memory_equal(rig.leg[0] + SF_DATA_OFFSET, rig.leg[1] + SF_DATA_OFFSET,
+                      (size_t) EXTENTS * EXTENT);
+  rig_free(&rig);
+}
+
+static unsigned asked;
+
+static int
+counts_bad_reads(const struct rig *r, const struct rig_region *region) {
+  int error = bad_blocks_fail(r, region);
+
+  asked += error != 0;
+  return error;
+}
+
+/* A block that is not mended is asked for again with pauses that grow; one that can be read after all is
+ * copied then, and is lost no more. */
+static void
+a_lost_block_is_asked_for_less_and_less(void **state) {
+  struct sf_volume_status status;
+  unsigned before;
+
+  resync_with_bad_blocks(1);
+  rig.fails = counts_bad_reads;
+  asked = 0;
+  rig_pass(&rig, 3600 * 1000);
+  before = asked;
+  assert_in_range(before, 3, 9);
+  rig_pass(&rig, 3600 * 1000);
+  assert_in_range(asked - before, 1, 2);
+  assert_int_equal(told, 1);
+  bad[0][0] = 0;
+  rig_pass(&rig, 3700 * 1000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_int_equal(status.lost_n, 0);
+  rig_free(&rig);
+}
+
+/* Ranges side by side are one; a write in the middle of one leaves both ends; what is known is not told
+ * again; and there is an end to what is kept. */
+static void
+lost_ranges(void **state) {
+  struct lost *lost;
+
+  init(2, SF_TOO_FEW_ERROR);
+  rig.event = listen;
+  told = 0;
+  lost = &rig.volume->lost;
+  lost_add(rig.volume, 4096, 512, 1, -EIO);
+  lost_add(rig.volume, 8192, 512, 1, -EIO);
+  lost_add(rig.volume, 4608, 3584, 1, -EIO);
+  assert_int_equal(lost->n, 1);
+  assert_int_equal(lost->range[0].begin, 4096);
+  assert_int_equal(lost->range[0].end, 8704);
+  lost_tell(rig.volume);
+  lost_add(rig.volume, 5120, 512, 1, -EIO);
+  lost_tell(rig.volume);
+  assert_int_equal(told, 1);
+  lost_clear(rig.volume, 0, 4096);
+  lost_clear(rig.volume, 8704, 4096);
+  assert_int_equal(lost->n, 1);
+  lost_clear(rig.volume, 5120, 512);
+  assert_int_equal(lost->n, 2);
+  assert_int_equal(lost->range[0].end, 5120);
+  assert_int_equal(lost->range[1].begin, 5632);
+  lost_tell(rig.volume);
+  assert_int_equal(told, 1);
+  lost_clear(rig.volume, 0, EXTENT);
+  assert_int_equal(lost->n, 0);
+  for (uint64_t i = 0; i < SF_LOST_MOST + 5; i++)
+    lost_add(rig.volume, i * 8192, 512, 1, -EIO);
+  assert_int_equal(lost->n, SF_LOST_MOST);
+  assert_true(lost->more);
+  lost_clear(rig.volume, 0, (uint64_t) EXTENTS * EXTENT);
+  assert_int_equal(lost->n, 0);
+  assert_false(lost->more);
   rig_free(&rig);
 }
 
@@ -194,6 +307,8 @@ main(void) {
       cmocka_unit_test(one_leg_alone_answers_what_it_can_read),
       cmocka_unit_test(a_resync_reads_from_the_other_source),
       cmocka_unit_test(a_resync_passes_over_what_no_source_can_read),
+      cmocka_unit_test(a_lost_block_is_asked_for_less_and_less),
+      cmocka_unit_test(lost_ranges),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
