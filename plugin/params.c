@@ -12,7 +12,8 @@ const char sf_params_help[] =
     "force=true                start although newer data may be on an absent leg\n"
     "take=true                 start although another host has the legs: it must not run any more\n"
     "\n"
-    "These win over the file, wherever they stand (durations: ns, us, ms, s; sizes: K, M, G, T):\n"
+    "These win over the file, wherever they stand (durations: ns, us, ms, s, m, h; sizes: K, M, G, "
+    "T):\n"
     "write_deadline=TIME       read_deadline, flush_deadline: when a request stops waiting\n"
     "fail_timeout=TIME         when a request fails for want of legs\n"
     "on_too_few=error|suspend  what a request does then\n"
@@ -124,6 +125,7 @@ sf_params_finish(const struct sf_params *params, struct sf_config *config) {
   for (unsigned i = 0; i < params->settings; i++)
     if (apply(config, params->setting[i].key, params->setting[i].value) == -1)
       return -1;
+  sf_config_mark_parameters(config);
   if (sf_config_complete(config, error) != 0) {
     nbdkit_error("%s", error);
     return -1;

@@ -40,7 +40,7 @@ write_section(FILE *stream, const struct sf_config *config, int leg,
       return -EINVAL;
     }
     fprintf(stream, "%s = %s", sf_config_key_name(key), value);
-    if (set_at == SF_CONFIG_SET_LIVE)
+    if (set_at == SF_CONFIG_SET_LIVE || set_at == SF_CONFIG_PARAMETER)
       fputs(" ; not from the file\n", stream);
     else
       fprintf(stream, " ; line %u\n", (unsigned) set_at);

@@ -173,6 +173,28 @@ sf_status_to_json(const struct sf_volume_status *status, unsigned volumes) {
   return json_pack("{si so}", "version", SF_CONTROL_VERSION, "volumes", list);
 }
 
+static void
+add_setting(void *ctx, const char *key, const char *value, const char *source) {
+  json_t **settings = ctx;
+
+  if (*settings == NULL)
+    return;
+  if (json_object_set_new(*settings, key,
+                          json_pack("{so ss}", "value", sf_text_to_json(value), "source", source)) <
+      0) {
+    json_decref(*settings);
+    *settings = NULL;
+  }
+}
+
+json_t *
+sf_settings_to_json(const struct sf_config *config) {
+  json_t *settings = json_object();
+
+  sf_config_each(config, add_setting, &settings);
+  return settings;
+}
+
 json_t *
 sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
   static const char *const kind_name[] = {

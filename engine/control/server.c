@@ -53,6 +53,7 @@ struct sf_control_server {
   uint64_t published;        /* the number of the first event that followers have not got */
   uint64_t accept_paused_ns; /* no accept before */
   struct sf_volume_status status;
+  struct sf_config config;
 };
 
 static uint64_t
@@ -180,6 +181,15 @@ answer_error(int rc, const char *error) {
   return sf_control_error_reply(error[0] ? error : strerrordesc_np(-rc));
 }
 
+static int
+add_settings(struct sf_control_server *server, json_t *document) {
+  json_t *volume = json_array_get(json_object_get(document, "volumes"), 0);
+  if (!server->handlers.config)
+    return 0;
+  server->handlers.config(server->handlers.ctx, &server->config);
+  return json_object_set_new(volume, "settings", sf_settings_to_json(&server->config));
+}
+
 static json_t *
 answer_status(struct sf_control_server *server) {
   memset(&server->status, 0, sizeof server->status);
@@ -188,7 +198,8 @@ answer_status(struct sf_control_server *server) {
     return answer_error(rc, "");
   json_t *reply = json_pack("{sb}", "ok", 1);
   json_t *document = sf_status_to_json(&server->status, 1);
-  if (!reply || !document || json_object_update(reply, document) < 0) {
+  if (!reply || !document || add_settings(server, document) < 0 ||
+      json_object_update(reply, document) < 0) {
     json_decref(reply);
     reply = NULL;
   }

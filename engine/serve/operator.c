@@ -19,6 +19,13 @@ on_status(void *ctx, struct sf_volume_status *status) {
   return 0;
 }
 
+static void
+on_config(void *ctx, struct sf_config *config) {
+  struct sf_serve *serve = ctx;
+
+  sf_volume_get_config(serve->volume, config);
+}
+
 /* Empty places and legs that the file does not list are nothing to check. */
 static int
 check_listed(const struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]) {
@@ -132,6 +139,7 @@ int
 serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_control_handlers handlers = {.ctx = serve,
                                                .status = on_status,
+                                               .config = on_config,
                                                .set = on_set,
                                                .leg = on_leg,
                                                .grow = on_grow,

@@ -7,8 +7,9 @@
  *           device_dead_timeout
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
  *
- * Durations: a whole number and ns, us, ms or s ("100ms"); a deadline or a leg's timeout may be "auto".  Sizes and rates per second: a whole
- * number and nothing, K, M, G or T (powers of 1024).  Nothing is guessed: an unknown section or
+ * Durations: a number and ns, us, ms, s, m or h ("100ms"); a deadline or a leg's timeout may be "auto".  Sizes and
+ * rates per second: a number and nothing, K, M, G or T (powers of 1024; small letters too).  A fraction ("1.5G") is
+ * one of bytes or nanoseconds.  Nothing is guessed: an unknown section or
  * key, a duplicate, a missing or impossible value is an error that names file, line and key. */
 #ifndef SUREFOOT_CONFIG_H
 #define SUREFOOT_CONFIG_H
@@ -25,8 +26,9 @@ enum {
   SF_CONFIG_FILE_MAX = 128 * 1024, /* bytes: 16 legs with the longest paths fit */
 };
 /* Where a key was set: a line of the file, or one of these. */
-#define SF_CONFIG_DEFAULT  UINT32_C(0) /* nowhere */
-#define SF_CONFIG_SET_LIVE UINT32_MAX  /* by sf_config_set: a parameter, or while it ran */
+#define SF_CONFIG_DEFAULT   UINT32_C(0)      /* nowhere */
+#define SF_CONFIG_SET_LIVE  UINT32_MAX       /* by sf_config_set */
+#define SF_CONFIG_PARAMETER (UINT32_MAX - 1) /* by the command that started it */
 
 /* A deadline or a timeout that is not a number: the volume finds it from each leg's own latencies. */
 #define SF_CONFIG_AUTO (UINT64_MAX - 1) /* longer than any that can be set */
@@ -98,6 +100,16 @@ int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]
 int sf_config_diff(const struct sf_config *from, const struct sf_config *to,
                    bool (*change)(void *ctx, const char *key, const char *from, const char *to),
                    void *ctx);
+
+/* Every setting as it is in force: its key as sf_config_set takes it, its value as text (NULL: none), and where
+ * it comes from: "default", "file", "parameter", "set", or "auto" if it follows from others.  A leg's timeout that
+ * is not set has the value of the volume's deadline. */
+typedef void sf_config_setting_fn(void *ctx, const char *key, const char *value,
+                                  const char *source);
+void sf_config_each(const struct sf_config *config, sf_config_setting_fn *setting, void *ctx);
+
+/* What was set till now by sf_config_set is said to be parameters. */
+void sf_config_mark_parameters(struct sf_config *config);
 
 /* The file that says this: each key that was set, by whom, with paths that are absolute; no defaults.
  * sf_config_load reads the same from it.  *text is the caller's to free.  -ENOMEM, or -EINVAL with the

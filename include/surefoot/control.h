@@ -20,6 +20,8 @@ struct sf_control_handlers {
   /* All are called in the server's thread.  A handler returns 0, or -errno with a line in error. */
   void *ctx;
   int (*status)(void *ctx, struct sf_volume_status *status);
+  /* The settings in force.  May be NULL: then the status tells none. */
+  void (*config)(void *ctx, struct sf_config *config);
   int (*set)(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR_MAX]);
   /* path: of replace and add; NULL when it was not said. */
   int (*leg)(void *ctx, const char *action, const char *leg, const char *path,
@@ -45,6 +47,8 @@ void sf_control_server_destroy(struct sf_control_server *server);
 /* ---- the document of `status --json` (DESIGN section 7) ---- */
 
 json_t *sf_status_to_json(const struct sf_volume_status *status, unsigned volumes);
+/* {key: {"value", "source"}}: beside what sf_volume_status tells, as "settings" of the volume. */
+json_t *sf_settings_to_json(const struct sf_config *config);
 json_t *sf_event_to_json(const char *volume_name, const struct sf_volume_event *event);
 
 #endif

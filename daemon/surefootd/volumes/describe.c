@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include <surefoot/wire.h>
 
@@ -15,6 +16,20 @@ stand_in(struct volume *volume, const char *state) {
                    "legs_in_sync", 0, "requests", "reads", 0, "writes", 0, "flushes", 0,
                    "late_acks", 0, "errors", 0, "bytes_read", 0, "bytes_written", 0, "in_flight", 0,
                    "oldest_ms", 0, "legs");
+}
+
+/* The server's file is one that we wrote, so what it has from there may be a default or have been set before.  And
+ * it does not tell what is ours. */
+static void
+note_setting(void *ctx, const char *key, const char *value, const char *source) {
+  json_t *settings = ctx, *own = json_object_get(settings, key);
+  if (strcmp(key, "control") == 0)
+    source = "default";
+  if (!own && sf_config_is_of_daemon(key))
+    json_object_set_new(settings, key,
+                        json_pack("{so ss}", "value", sf_text_to_json(value), "source", source));
+  else if (own && strcmp(events_text(own, "value"), value ? value : "") == 0)
+    json_object_set_new(own, "source", json_string(source));
 }
 
 /* It serves, and was asked in vain. */
@@ -43,6 +58,9 @@ volume_describe(struct volume *volume, json_t *own, const char *reason) {
       *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
       sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
       sf_text_to_json(volume->restart_for), "device", device_describe(&volume->device));
+  json_t *settings = json_object_get(own, "settings");
+  if (settings)
+    sf_config_each(&volume->plan->config, note_setting, settings);
   if (own && volume_state(volume) == VOLUME_STOPPING)
     json_object_set_new(object, "state", json_string("stopping"));
   if (!object || !service || json_object_set(object, "service", service) < 0) {
