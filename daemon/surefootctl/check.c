@@ -335,7 +335,8 @@ ctl_check(struct ctl_command_call *call) {
   static struct checked checked;
   struct comparison comparison = {0};
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_config_load(&checked.config, call->argv[optind], error);
+  char file[PATH_MAX];
+  int rc = sf_config_load(&checked.config, ctl_conf_file(call->argv[optind], file), error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   int status = look(&checked);

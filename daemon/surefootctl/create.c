@@ -132,7 +132,8 @@ ctl_create(struct ctl_command_call *call) {
 
   struct sf_config config;
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_config_load(&config, call->argv[optind], error);
+  char file[PATH_MAX];
+  int rc = sf_config_load(&config, ctl_conf_file(call->argv[optind], file), error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   return format(&config, &format_options);

@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,6 +42,8 @@ int ctl_leg(struct ctl_command_call *call);
 int ctl_grow(struct ctl_command_call *call);
 int ctl_reload(struct ctl_command_call *call);
 int ctl_restart(struct ctl_command_call *call);
+int ctl_list(struct ctl_command_call *call);
+int ctl_show(struct ctl_command_call *call);
 int ctl_check(struct ctl_command_call *call);
 int ctl_dump(struct ctl_command_call *call);
 
@@ -49,6 +52,15 @@ void ctl_print_usage(FILE *out, const struct ctl_command *command);
 /* The next option of the call: its val, -1 at the end, or '?' after the usage was printed.
  * Knows --control and --help itself; options ends with a zero entry. */
 int ctl_next_option(struct ctl_command_call *call, const struct option *options);
+
+/* ---- mistyped words (nearest.c) ---- */
+
+/* Is name what was meant by word, and nearer than *steps, which becomes its distance? */
+bool ctl_is_near(const char *word, const char *name, unsigned *steps);
+/* The first option that is not spelt as it is; leading: up to the first word that is no option. */
+const char *ctl_inexact_option(int argc, char *const *argv, const struct option *options,
+                               bool leading);
+const char *ctl_nearest_option(const char *word, const struct option *options); /* or NULL */
 
 /* ---- messages (say.c) ---- */
 
@@ -87,6 +99,14 @@ int ctl_fail_to_reach(const char *path, int error);
 /* CTL_DONE if the reply says "ok":true. */
 int ctl_check_reply(json_t *reply);
 
+/* Every volume of these sockets, once, into volumes; *problems: the files that surefootd does not use, NULL if it was
+ * not asked (status.c). */
+int ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t *volumes,
+                       json_t **problems);
+
+/* The file that is meant: itself, or that of the volume of this name where there is no such file. */
+const char *ctl_conf_file(const char *name, char path[PATH_MAX]);
+
 /* ---- requests that an event ends (wait.c) ---- */
 
 enum { CTL_REASON_MAX = 1024 };
@@ -102,6 +122,10 @@ struct ctl_ending {
 /* Takes the request over; reason: of the event that says that it is done; "": no event did. */
 int ctl_ask_and_wait(const char *path, const char *volume, json_t *request,
                      const struct ctl_ending *ending, char reason[CTL_REASON_MAX]);
+enum ctl_wait { CTL_WAIT, CTL_WAIT_DONE, CTL_WAIT_FAILED /* it was told why */ };
+/* Looks at the volume's status now and at each of its events, until look says that it is over. */
+int ctl_wait_until(const char *path, const char *volume,
+                   enum ctl_wait (*look)(const json_t *volume, void *arg), void *arg);
 /* The volume's entry in the status, a new reference; NULL after a message. */
 json_t *ctl_ask_status(const char *path, const char *volume);
 
@@ -151,6 +175,8 @@ void ctl_table_cell(struct ctl_table *table, unsigned column, const char *text,
 /* Prints and frees. */
 void ctl_table_print(struct ctl_table *table);
 
+/* "always", "never" or "auto", the default; false: none of these. */
+bool ctl_set_colours(const char *when);
 bool ctl_colours(void);
 void ctl_put_coloured(const char *text, enum ctl_colour colour);
 

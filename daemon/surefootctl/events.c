@@ -7,6 +7,7 @@
 
 struct show {
   bool json, follow;
+  time_t since;  /* 0: all */
   bool answered; /* the first line, which holds the events so far */
   bool stopped;  /* the last event says that the volume stopped */
   int status;
@@ -69,6 +70,33 @@ print_event(struct show *show, const json_t *event) {
 }
 
 static bool
+is_wanted(const struct show *show, const json_t *event) {
+  time_t when;
+  return show->since == 0 || !ctl_parse_time(ctl_json_text(event, "time"), &when) ||
+         when >= show->since;
+}
+
+/* "10m": so long ago; or a time as it is printed, with or without its seconds, or a day. */
+static bool
+parse_since(const char *text, time_t *since) {
+  static const char *const forms[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"};
+  uint64_t ago_ns;
+  if (sf_parse_duration(text, &ago_ns) == 0) {
+    *since = time(NULL) - (time_t) (ago_ns / 1000000000);
+    return true;
+  }
+  for (unsigned i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+    struct tm when = {.tm_isdst = -1};
+    const char *rest = strptime(text, forms[i], &when);
+    if (rest && *rest == '\0') {
+      *since = mktime(&when);
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool
 on_line(void *arg, json_t *object) {
   struct show *show = arg;
   if (!show->answered) {
@@ -77,7 +105,8 @@ on_line(void *arg, json_t *object) {
     size_t i;
     json_t *event;
     json_array_foreach(json_object_get(object, "events"), i, event)
-      print_event(show, event);
+      if (is_wanted(show, event))
+        print_event(show, event);
     show->stopped = false;
   } else {
     print_event(show, object);
@@ -91,6 +120,7 @@ ctl_events(struct ctl_command_call *call) {
   static const struct option options[] = {
       {"follow", no_argument, NULL, 'f'},
       {"json", no_argument, NULL, 'j'},
+      {"since", required_argument, NULL, 's'},
       {0},
   };
   struct show show = {0};
@@ -100,6 +130,11 @@ ctl_events(struct ctl_command_call *call) {
       return CTL_USAGE;
     show.follow = show.follow || option == 'f';
     show.json = show.json || option == 'j';
+    if (option == 's' && !parse_since(optarg, &show.since))
+      return ctl_wrong_usage(call->command,
+                             "events: --since %s: not a time (for example 10m, or \"2026-01-31 "
+                             "12:00\")",
+                             optarg);
   }
   if (call->argc - optind > 1)
     return ctl_wrong_usage(call->command, "events: one VOLUME at most");

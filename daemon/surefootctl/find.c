@@ -141,3 +141,13 @@ ctl_find_socket(const struct ctl_command_call *call, const char *volume,
   memcpy(path, sockets.path[0], SF_CONTROL_PATH_MAX);
   return CTL_DONE;
 }
+
+const char *
+ctl_conf_file(const char *name, char path[PATH_MAX]) {
+  const char *folder = getenv("SUREFOOT_VOLUMES_DIR");
+  if (strchr(name, '/') || access(name, F_OK) == 0)
+    return name;
+  int len = snprintf(path, PATH_MAX, "%s/%s.conf",
+                     folder && *folder ? folder : "/etc/surefoot/volumes.d", name);
+  return len < PATH_MAX && access(path, F_OK) == 0 ? path : name;
+}

@@ -33,11 +33,18 @@ ctl_grow(struct ctl_command_call *call) {
   const char *volume = call->argv[optind], *size = argc == 2 ? call->argv[optind + 1] : NULL;
   char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], text[CTL_TEXT_MAX];
   uint64_t bytes;
-  if (size && (sf_parse_size(size, &bytes) < 0 || bytes == 0))
+  bool more = size && *size == '+';
+  if (size && (sf_parse_size(size + more, &bytes) < 0 || bytes == 0))
     return ctl_wrong_usage(call->command, "grow: %s: not a size (for example 10G)", size);
   int status = ctl_find_socket(call, volume, path);
   if (status == CTL_DONE && (before = size_now(path, volume)) == 0)
     return CTL_FAILED;
+  if (more && status == CTL_DONE) {
+    if (bytes > UINT64_MAX - before)
+      return ctl_fail("%s: %s is too much", volume, size);
+    snprintf(text, sizeof text, "%" PRIu64, before + bytes);
+    size = text;
+  }
   if (status == CTL_DONE)
     status = ctl_ask_and_wait(
         path, volume, json_pack("{ss ss ss*}", "command", "grow", "volume", volume, "size", size),

@@ -76,9 +76,38 @@ wait_discarded(const char *path, const char *volume, const char *name) {
   return CTL_DONE;
 }
 
+/* ---- --wait ---- */
+
+static enum ctl_wait
+look_for_sync(const json_t *volume, void *arg) {
+  const char *name = arg;
+  const json_t *leg = find_leg(volume, name);
+  const char *state = ctl_json_text(leg, "state");
+  if (strcmp(state, "in-sync") == 0)
+    return CTL_WAIT_DONE;
+  if (leg && strcmp(state, "faulty") != 0)
+    return CTL_WAIT;
+  ctl_fail("%s: leg %s %s%s%s", ctl_json_text(volume, "name"), name,
+           leg ? "is faulty" : "is not there any more", leg ? ": " : "",
+           ctl_json_text(leg, "reason"));
+  return CTL_WAIT_FAILED;
+}
+
+/* Until the leg has caught up. */
+static int
+wait_for_sync(const char *path, const char *volume, const char *leg) {
+  char name[SF_LEG_NAME_MAX];
+  snprintf(name, sizeof name, "%s", leg);
+  fflush(stdout);
+  int status = ctl_wait_until(path, volume, look_for_sync, name);
+  if (status == CTL_DONE)
+    printf("%s: leg %s is in sync\n", volume, leg);
+  return status;
+}
+
 static int
 ask_volume(const struct ctl_command_call *call, const struct action *action, const char *volume,
-           const char *leg) {
+           const char *leg, bool waits) {
   char path[SF_CONTROL_PATH_MAX];
   int status = ctl_find_socket(call, volume, path);
   if (status != CTL_DONE)
@@ -88,10 +117,10 @@ ask_volume(const struct ctl_command_call *call, const struct action *action, con
                              action->name, "leg", leg),
                    NULL);
   if (status == CTL_DONE && strcmp(action->name, "discard") == 0)
-    return wait_discarded(path, volume, leg);
-  if (status == CTL_DONE)
+    status = wait_discarded(path, volume, leg);
+  else if (status == CTL_DONE)
     printf("%s: leg %s %s\n", volume, leg, action->done);
-  return status;
+  return status == CTL_DONE && waits ? wait_for_sync(path, volume, leg) : status;
 }
 
 /* surefootd tells a server that starts again what the last one did with its legs, until it ends itself. */
@@ -126,7 +155,7 @@ is_gone(const json_t *volume, const void *arg) {
 
 static int
 replace(const struct ctl_command_call *call, const char *volume, const char *leg,
-        const char *new_path) {
+        const char *new_path, bool waits) {
   const struct change change = {leg, new_path};
   const struct ctl_ending ending = {"leg-replaced", "change-failed", new_path ? is_there : NULL,
                                     &change};
@@ -142,14 +171,14 @@ replace(const struct ctl_command_call *call, const char *volume, const char *leg
   printf("%s: leg %s is another disk now; all of it is copied to it\n", volume, leg);
   if (new_path)
     printf("%s\n  [leg %s]\n  path = %s\n", when_needed(path), leg, new_path);
-  return CTL_DONE;
+  return waits ? wait_for_sync(path, volume, leg) : CTL_DONE;
 }
 
 /* ---- add, remove ---- */
 
 static int
-add(const struct ctl_command_call *call, const char *volume, const char *leg,
-    const char *new_path) {
+add(const struct ctl_command_call *call, const char *volume, const char *leg, const char *new_path,
+    bool waits) {
   const struct change change = {leg, new_path};
   const struct ctl_ending ending = {"leg-added", "change-failed", is_there, &change};
   char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
@@ -163,7 +192,7 @@ add(const struct ctl_command_call *call, const char *volume, const char *leg,
     return status;
   printf("%s: has one leg more, %s; all is copied to it\n%s\n  [leg %s]\n  path = %s\n", volume,
          leg, when_needed(path), leg, new_path);
-  return CTL_DONE;
+  return waits ? wait_for_sync(path, volume, leg) : CTL_DONE;
 }
 
 static int
@@ -238,7 +267,8 @@ discard_offline(const char *conf, const char *name) {
   static struct offline offline;
   const struct sf_assembly *assembly = &offline.assembly;
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_config_load(&offline.config, conf, error);
+  char file[PATH_MAX];
+  int rc = sf_config_load(&offline.config, ctl_conf_file(conf, file), error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   if (sf_config_find_leg(&offline.config, name) < 0)
@@ -268,13 +298,18 @@ discard_offline(const char *conf, const char *name) {
 
 int
 ctl_leg(struct ctl_command_call *call) {
-  static const struct option options[] = {{"config", required_argument, NULL, 'C'}, {0}};
+  static const struct option options[] = {
+      {"config", required_argument, NULL, 'C'}, {"wait", no_argument, NULL, 'w'}, {0}};
   const char *conf = NULL;
+  bool waits = false;
   int option;
   while ((option = ctl_next_option(call, options)) != -1) {
     if (option == '?')
       return CTL_USAGE;
-    conf = optarg;
+    if (option == 'C')
+      conf = optarg;
+    else
+      waits = true;
   }
   char **argv = call->argv + optind;
   int argc = call->argc - optind;
@@ -292,11 +327,14 @@ ctl_leg(struct ctl_command_call *call) {
   if (!adds && argc != (conf ? 2 : 3) && !(replaces && argc == 4))
     return ctl_wrong_usage(call->command, "leg %s: %sLEG %s needed", action->name,
                            conf ? "" : "VOLUME and ", conf ? "is" : "are");
+  if (waits && (conf || strcmp(action->name, "fail") == 0 || strcmp(action->name, "remove") == 0))
+    return ctl_wrong_usage(call->command, "leg %s: nothing is to be waited for: leave out --wait",
+                           action->name);
   if (replaces)
-    return replace(call, argv[1], argv[2], argv[3]);
+    return replace(call, argv[1], argv[2], argv[3], waits);
   if (adds)
-    return add(call, argv[1], argv[2], argv[3]);
+    return add(call, argv[1], argv[2], argv[3], waits);
   if (strcmp(action->name, "remove") == 0)
     return remove_leg(call, argv[1], argv[2]);
-  return conf ? discard_offline(conf, argv[1]) : ask_volume(call, action, argv[1], argv[2]);
+  return conf ? discard_offline(conf, argv[1]) : ask_volume(call, action, argv[1], argv[2], waits);
 }

@@ -8,15 +8,18 @@
 static const struct ctl_command commands[] = {
     {"create", "CONF [--size SIZE] [--overwrite] [--assume-clean]",
      "format the legs of a new volume", ctl_create},
-    {"status", "[--json] [VOLUME]", "show volumes and their legs", ctl_status},
-    {"events", "[--follow] [--json] [VOLUME]", "show what happened, and go on with --follow",
-     ctl_events},
+    {"status", "[--json] [--check] [VOLUME]", "show volumes and their legs", ctl_status},
+    {"list", "[--json]", "one line for each volume", ctl_list},
+    {"show", "VOLUME [--json]", "the settings in force, and where each comes from", ctl_show},
+    {"events", "[--follow] [--since TIME] [--json] [VOLUME]",
+     "show what happened, and go on with --follow", ctl_events},
     {"set", "VOLUME KEY=VALUE", "change a setting of a running volume", ctl_set},
-    {"leg", "fail|return|discard VOLUME LEG",
+    {"leg", "fail|return|discard VOLUME LEG [--wait]",
      "take a leg out, back, or back as empty; or give its place to another disk", ctl_leg},
-    {"grow", "VOLUME [SIZE]", "make a running volume larger, and its leg files with it", ctl_grow},
+    {"grow", "VOLUME [SIZE|+SIZE]", "make a running volume larger, and its leg files with it",
+     ctl_grow},
     {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
-    {"restart", "VOLUME", "end a volume's server cleanly and start it again", ctl_restart},
+    {"restart", "VOLUME [--wait]", "end a volume's server cleanly and start it again", ctl_restart},
     {"check", "CONF [--compare] [--json]",
      "would this volume start?  Reads the legs, changes nothing", ctl_check},
     {"dump", "PATH [--json]", "show the metadata on one leg", ctl_dump},
@@ -32,8 +35,9 @@ print_help(FILE *out) {
   fputs("\n"
         "  --control PATH   the control socket (else $SUREFOOT_CONTROL, else\n"
         "                   /run/surefoot/VOLUME.ctl, else surefootd's /run/surefoot/control)\n"
-        "  --help           this, or a command's own\n"
-        "  --version\n\n"
+        "  --color WHEN     always, never, or auto: on a terminal\n"
+        "  -h, --help       this, or a command's own; so does `surefootctl help [COMMAND]`\n"
+        "  -V, --version\n\n"
         "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
         out);
 }
@@ -41,65 +45,130 @@ print_help(FILE *out) {
 void
 ctl_print_usage(FILE *out, const struct ctl_command *command) {
   if (!command) {
-    print_help(out);
+    fputs("usage: surefootctl [--control PATH] COMMAND ...\n"
+          "`surefootctl help` lists the commands\n",
+          out);
     return;
   }
   fprintf(out, "usage: surefootctl %s %s\n", command->name, command->arguments);
   if (command->run == ctl_leg)
-    fprintf(out, "       surefootctl leg replace VOLUME LEG [PATH]\n"
-                 "       surefootctl leg add VOLUME NAME PATH\n"
+    fprintf(out, "       surefootctl leg replace VOLUME LEG [PATH] [--wait]\n"
+                 "       surefootctl leg add VOLUME NAME PATH [--wait]\n"
                  "       surefootctl leg remove VOLUME LEG\n"
                  "       surefootctl leg discard --config CONF LEG\n");
 }
 
-static const struct option control_option = {"control", required_argument, NULL, 'c'};
-static const struct option help_option = {"help", no_argument, NULL, 'h'};
+enum { OPTION_COLOUR = 256 };
 
+static const struct option own_options[] = {
+    {"control", required_argument, NULL, 'c'},
+    {"color", required_argument, NULL, OPTION_COLOUR},
+    {"help", no_argument, NULL, 'h'},
+};
+enum { OWN_OPTIONS = sizeof own_options / sizeof own_options[0], OPTIONS_MAX = 16 };
+
+static int
+refuse_option(const struct ctl_command *command, const char *word, const struct option *options) {
+  const char *nearest = ctl_nearest_option(word, options);
+  int status = ctl_wrong_usage(command, "%s%sunknown or incomplete option '%s'",
+                               command ? command->name : "", command ? ": " : "", word);
+  if (nearest && strncmp(word + strspn(word, "-"), nearest, strlen(nearest) + 1) != 0)
+    fprintf(stderr, "did you mean --%s?\n", nearest);
+  return status;
+}
+
+static int
+set_colours(const struct ctl_command *command, const char *when) {
+  if (ctl_set_colours(when))
+    return CTL_DONE;
+  return ctl_wrong_usage(command, "--color %s: always, never or auto", when);
+}
+
+/* No abbreviations: what destroys something is to be spelt out, and a new option must not change what an old
+ * script means. */
 int
 ctl_next_option(struct ctl_command_call *call, const struct option *options) {
-  struct option all[16] = {control_option, help_option};
+  struct option all[OPTIONS_MAX] = {{0}};
+  memcpy(all, own_options, sizeof own_options);
   for (unsigned i = 0; options[i].name; i++)
-    all[i + 2] = options[i];
-  int option = getopt_long(call->argc, call->argv, "", all, NULL);
+    all[i + OWN_OPTIONS] = options[i];
+  const char *inexact = optind == 0 ? ctl_inexact_option(call->argc, call->argv, all, false) : NULL;
+  if (inexact) {
+    refuse_option(call->command, inexact, all);
+    return '?';
+  }
+  int option = getopt_long(call->argc, call->argv, "h", all, NULL);
   if (option == 'c') {
     call->control = optarg;
     return ctl_next_option(call, options);
   }
+  if (option == OPTION_COLOUR)
+    return set_colours(call->command, optarg) == CTL_DONE ? ctl_next_option(call, options) : '?';
   if (option == 'h') {
     ctl_print_usage(stdout, call->command);
     exit(CTL_DONE);
   }
   if (option == '?')
-    ctl_wrong_usage(call->command, "%s: unknown or incomplete option '%s'", call->argv[0],
-                    call->argv[optind - 1]);
+    refuse_option(call->command, call->argv[optind - 1], all);
   return option;
+}
+
+static const struct ctl_command *
+find_command(const char *name) {
+  for (unsigned i = 0; i < COMMANDS; i++)
+    if (strcmp(commands[i].name, name) == 0)
+      return &commands[i];
+  return NULL;
+}
+
+static int
+refuse_command(const char *name) {
+  const struct ctl_command *nearest = NULL;
+  unsigned steps = 3;
+  for (unsigned i = 0; i < COMMANDS; i++)
+    if (ctl_is_near(name, commands[i].name, &steps))
+      nearest = &commands[i];
+  int status = ctl_wrong_usage(nearest, "unknown command '%s'", name);
+  if (nearest)
+    fprintf(stderr, "did you mean %s?  `surefootctl help` lists the commands\n", nearest->name);
+  return status;
+}
+
+static int
+help(int argc, char **argv) {
+  const struct ctl_command *command = argc > 1 ? find_command(argv[1]) : NULL;
+  if (argc > 1 && !command)
+    return refuse_command(argv[1]);
+  if (command)
+    ctl_print_usage(stdout, command);
+  else
+    print_help(stdout);
+  return CTL_DONE;
 }
 
 static int
 run_command(int argc, char **argv, const char *control) {
-  for (unsigned i = 0; i < COMMANDS; i++) {
-    if (strcmp(commands[i].name, argv[0]) != 0)
-      continue;
-    struct ctl_command_call call = {
-        .command = &commands[i], .control = control, .argc = argc, .argv = argv};
-    optind = 0; /* getopt begins anew */
-    return commands[i].run(&call);
-  }
-  return ctl_wrong_usage(NULL, "unknown command '%s'", argv[0]);
+  const struct ctl_command *command = find_command(argv[0]);
+  if (!command)
+    return strcmp(argv[0], "help") == 0 ? help(argc, argv) : refuse_command(argv[0]);
+  struct ctl_command_call call = {
+      .command = command, .control = control, .argc = argc, .argv = argv};
+  optind = 0; /* getopt begins anew */
+  return command->run(&call);
 }
 
 static int
 run(int argc, char **argv) {
-  static const struct option options[] = {
-      {"control", required_argument, NULL, 'c'},
-      {"help", no_argument, NULL, 'h'},
-      {"version", no_argument, NULL, 'v'},
-      {0},
-  };
+  struct option options[OWN_OPTIONS + 2] = {{0}};
   const char *control = NULL;
   int option;
+  memcpy(options, own_options, sizeof own_options);
+  options[OWN_OPTIONS] = (struct option){"version", no_argument, NULL, 'V'};
   opterr = 0;
-  while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+  const char *inexact = ctl_inexact_option(argc, argv, options, true);
+  if (inexact)
+    return refuse_option(NULL, inexact, options);
+  while ((option = getopt_long(argc, argv, "+hV", options, NULL)) != -1) {
     switch (option) {
     case 'c':
       control = optarg;
@@ -107,11 +176,15 @@ run(int argc, char **argv) {
     case 'h':
       print_help(stdout);
       return CTL_DONE;
-    case 'v':
+    case 'V':
       puts("surefootctl " SF_VERSION);
       return CTL_DONE;
+    case OPTION_COLOUR:
+      if (set_colours(NULL, optarg) != CTL_DONE)
+        return CTL_USAGE;
+      break;
     default:
-      return ctl_wrong_usage(NULL, "unknown or incomplete option '%s'", argv[optind - 1]);
+      return refuse_option(NULL, argv[optind - 1], options);
     }
   }
   if (optind == argc)

@@ -105,11 +105,35 @@ ctl_reload(struct ctl_command_call *call) {
   return status;
 }
 
+static json_int_t
+server_of(const json_t *volume) {
+  return (json_int_t) ctl_json_number(json_object_get(volume, "service"), "pid");
+}
+
+/* The next server serves, or was not able to start. */
+static enum ctl_wait
+look_for_server(const json_t *volume, void *arg) {
+  const json_int_t *before = arg;
+  const json_t *service = json_object_get(volume, "service");
+  if (strcmp(ctl_json_text(service, "state"), "serving") == 0 && server_of(volume) != *before)
+    return CTL_WAIT_DONE;
+  if (strcmp(ctl_json_text(volume, "state"), "failed") != 0 || server_of(volume) == *before)
+    return CTL_WAIT;
+  ctl_fail("%s: its server does not start: %s", ctl_json_text(volume, "name"),
+           ctl_json_text(service, "reason"));
+  return CTL_WAIT_FAILED;
+}
+
 int
 ctl_restart(struct ctl_command_call *call) {
-  static const struct option options[] = {{0}};
-  if (ctl_next_option(call, options) != -1)
-    return CTL_USAGE;
+  static const struct option options[] = {{"wait", no_argument, NULL, 'w'}, {0}};
+  bool waits = false;
+  int option;
+  while ((option = ctl_next_option(call, options)) != -1) {
+    if (option == '?')
+      return CTL_USAGE;
+    waits = true;
+  }
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "restart: VOLUME is needed");
   const char *volume = call->argv[optind];
@@ -117,8 +141,17 @@ ctl_restart(struct ctl_command_call *call) {
   int status = ctl_find_daemon(call, path);
   if (status != CTL_DONE)
     return status;
+  json_t *own = waits ? ctl_ask_status(path, volume) : NULL;
+  json_int_t before = server_of(own);
+  json_decref(own);
+  if (waits && !own)
+    return CTL_FAILED;
   status = ctl_ask(path, json_pack("{ss ss}", "command", "restart", "volume", volume), NULL);
-  if (status == CTL_DONE)
+  if (status == CTL_DONE && !waits)
     printf("%s: is being restarted: see `surefootctl status`\n", volume);
+  if (status == CTL_DONE && waits)
+    status = ctl_wait_until(path, volume, look_for_server, &before);
+  if (status == CTL_DONE && waits)
+    printf("%s: is restarted\n", volume);
   return status;
 }

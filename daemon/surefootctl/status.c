@@ -279,8 +279,9 @@ is_left_over(const char *path, const json_t *volumes) {
 }
 
 /* One document of what all the sockets say. */
-static int
-collect(const struct ctl_sockets *sockets, const char *volume, json_t *volumes, json_t **problems) {
+int
+ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t *volumes,
+                   json_t **problems) {
   int status = CTL_DONE;
   for (unsigned i = 0; i < sockets->count; i++) {
     if (is_left_over(sockets->path[i], volumes))
@@ -309,26 +310,114 @@ print_problems(const json_t *problems) {
   }
 }
 
+/* ---- for a monitor: Nagios and what speaks like it ---- */
+
+enum { CHECK_OK, CHECK_WARNING, CHECK_CRITICAL, CHECK_UNKNOWN };
+
+/* What is not known is worse than what still serves, and not as bad as what is known not to. */
+static int
+worse(int a, int b) {
+  static const int rank[] = {
+      [CHECK_OK] = 0, [CHECK_WARNING] = 1, [CHECK_UNKNOWN] = 2, [CHECK_CRITICAL] = 3};
+  return rank[a] > rank[b] ? a : b;
+}
+
+static int
+check_state(const char *state) {
+  static const struct {
+    const char *state;
+    int code;
+  } codes[] = {{"healthy", CHECK_OK},
+               {"degraded", CHECK_WARNING},
+               {"suspended", CHECK_CRITICAL},
+               {"failed", CHECK_CRITICAL}};
+  for (unsigned i = 0; i < sizeof codes / sizeof codes[0]; i++)
+    if (strcmp(codes[i].state, state) == 0)
+      return codes[i].code;
+  return CHECK_UNKNOWN;
+}
+
+static void
+print_check(const json_t *volume) {
+  const char *reason = ctl_json_text(volume, "reason");
+  const json_t *legs = json_object_get(volume, "legs");
+  size_t i;
+  json_t *leg;
+  if (!*reason)
+    reason = ctl_json_text(json_object_get(volume, "service"), "reason");
+  ctl_put(ctl_json_text(volume, "name"));
+  printf(": %s", ctl_json_text(volume, "state"));
+  if (json_array_size(legs) > 0)
+    printf(", %" PRIu64 " of %zu legs in sync", ctl_json_number(volume, "legs_in_sync"),
+           json_array_size(legs));
+  if (*reason) {
+    fputs("; ", stdout);
+    ctl_put(reason);
+  }
+  json_array_foreach(legs, i, leg) {
+    const char *state = ctl_json_text(leg, "state"), *why = ctl_json_text(leg, "reason");
+    if (strcmp(state, "in-sync") == 0)
+      continue;
+    printf("; leg %s %s%s", ctl_json_text(leg, "name"), state, *why ? ": " : "");
+    ctl_put(why);
+  }
+  putchar('\n');
+}
+
+static int
+check(const struct ctl_command_call *call, const char *volume) {
+  struct ctl_sockets sockets;
+  if (ctl_find_sockets(call, volume, &sockets) != CTL_DONE)
+    return CHECK_UNKNOWN;
+  json_t *volumes = json_array(), *problems = NULL, *one;
+  int code = ctl_collect_status(&sockets, volume, volumes, &problems) == CTL_DONE ? CHECK_OK
+                                                                                  : CHECK_UNKNOWN;
+  size_t i;
+  json_array_foreach(volumes, i, one)
+    code = worse(code, check_state(ctl_json_text(one, "state")));
+  if (json_array_size(volumes) == 0) {
+    puts("no volume");
+    code = worse(code, CHECK_UNKNOWN);
+  }
+  if (json_array_size(problems) > 0)
+    code = worse(code, CHECK_WARNING);
+  /* A monitor shows the first line. */
+  for (int worst = 1; worst >= 0; worst--)
+    json_array_foreach(volumes, i, one)
+      if ((check_state(ctl_json_text(one, "state")) == code) == worst)
+        print_check(one);
+  print_problems(problems);
+  json_decref(volumes);
+  json_decref(problems);
+  return code;
+}
+
 int
 ctl_status(struct ctl_command_call *call) {
-  static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
-  bool json = false;
+  static const struct option options[] = {
+      {"json", no_argument, NULL, 'j'}, {"check", no_argument, NULL, 'k'}, {0}};
+  bool json = false, checks = false;
   int option;
   while ((option = ctl_next_option(call, options)) != -1) {
     if (option == '?')
       return CTL_USAGE;
-    json = true;
+    json = json || option == 'j';
+    checks = checks || option == 'k';
   }
   if (call->argc - optind > 1)
     return ctl_wrong_usage(call->command, "status: one VOLUME at most");
+  if (json && checks)
+    return ctl_wrong_usage(call->command, "status: either --json or --check");
   const char *volume = call->argv[optind]; /* NULL at the end */
+  if (checks)
+    return check(call, volume);
 
   struct ctl_sockets sockets;
   int status = ctl_find_sockets(call, volume, &sockets);
   if (status != CTL_DONE)
     return status;
   json_t *volumes = json_array(), *problems = NULL; /* NULL: surefootd has not answered */
-  status = collect(&sockets, volume, volumes, &problems);
+  status = ctl_collect_status(&sockets, volume, volumes, &problems);
 
   if (json && (status == CTL_DONE || json_array_size(volumes) > 0)) {
     json_t *document = json_pack("{si sO sO*}", "version", SF_CONTROL_VERSION, "volumes", volumes,

@@ -78,9 +78,24 @@ ctl_table_print(struct ctl_table *table) {
   }
 }
 
+static enum { COLOURS_AUTO, COLOURS_ALWAYS, COLOURS_NEVER } colours;
+
+bool
+ctl_set_colours(const char *when) {
+  static const char *const words[] = {"auto", "always", "never"};
+  for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+    if (strcmp(words[i], when) == 0) {
+      colours = i;
+      return true;
+    }
+  return false;
+}
+
 bool
 ctl_colours(void) {
   const char *off = getenv("NO_COLOR"), *terminal = getenv("TERM");
+  if (colours != COLOURS_AUTO)
+    return colours == COLOURS_ALWAYS;
   return isatty(STDOUT_FILENO) && !(off && *off) && terminal && strcmp(terminal, "dumb") != 0;
 }
 

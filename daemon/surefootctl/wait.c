@@ -1,6 +1,7 @@
 /* Some requests are only begun by their answer, and an event tells their end: we listen first, then
  * ask.  When the server ends before it tells, surefootd's events say so, and what became of the request is
  * seen from the volume when the next server serves it. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -126,4 +127,46 @@ ctl_ask_and_wait(const char *path, const char *volume, json_t *request,
   if (wait.status == CTL_DONE && !wait.ended)
     return ctl_fail("%s: the connection ended; `surefootctl status` tells what became of it", path);
   return wait.status;
+}
+
+/* ---- until the status says so ---- */
+
+struct until {
+  const char *path, *volume;
+  enum ctl_wait (*look)(const json_t *volume, void *arg);
+  void *arg;
+  enum ctl_wait result;
+  int status;
+};
+
+static bool
+look_again(void *arg, json_t *object) {
+  struct until *until = arg;
+  json_t *own;
+  if (!json_object_get(object, "event") && (until->status = ctl_check_reply(object)) != CTL_DONE)
+    return false;
+  own = ctl_ask_status(until->path, until->volume);
+  if (!own) {
+    until->status = CTL_FAILED;
+    return false;
+  }
+  until->result = until->look(own, until->arg);
+  json_decref(own);
+  return until->result == CTL_WAIT;
+}
+
+int
+ctl_wait_until(const char *path, const char *volume,
+               enum ctl_wait (*look)(const json_t *volume, void *arg), void *arg) {
+  struct until until = {.path = path, .volume = volume, .look = look, .arg = arg};
+  json_t *events = json_pack("{ss sb ss}", "command", "events", "follow", 1, "volume", volume);
+  int rc = events ? sf_control_follow(path, events, look_again, &until) : -ENOMEM;
+  json_decref(events);
+  if (rc < 0)
+    return ctl_fail_to_reach(path, rc);
+  if (until.status != CTL_DONE || until.result == CTL_WAIT_FAILED)
+    return CTL_FAILED;
+  if (until.result == CTL_WAIT)
+    return ctl_fail("%s: the connection ended; `surefootctl status` tells how it goes on", path);
+  return CTL_DONE;
 }

@@ -8,6 +8,8 @@
 
 #include <surefoot/config.h>
 
+enum { FRACTION_DIGITS_MAX = 6 };
+
 struct unit {
   const char *name;
   uint64_t factor;
@@ -15,6 +17,7 @@ struct unit {
 
 struct scale {
   const struct unit *units; /* smallest first, ends with a NULL name */
+  const struct unit *more;  /* that are read and not written */
   const char *takes;        /* for messages */
   bool bare;                /* is a number without a unit taken? */
 };
@@ -27,11 +30,20 @@ static const struct unit size_units[] = {{"", 1},
                                          {"G", UINT64_C(1) << 30},
                                          {"T", UINT64_C(1) << 40},
                                          {NULL, 0}};
+static const struct unit long_units[] = {{"m", UINT64_C(60) * 1000 * 1000 * 1000},
+                                         {"h", UINT64_C(3600) * 1000 * 1000 * 1000},
+                                         {NULL, 0}};
+static const struct unit small_letters[] = {{"k", UINT64_C(1) << 10},
+                                            {"m", UINT64_C(1) << 20},
+                                            {"g", UINT64_C(1) << 30},
+                                            {"t", UINT64_C(1) << 40},
+                                            {NULL, 0}};
+static const struct unit no_units[] = {{NULL, 0}};
 static const struct unit count_units[] = {{"", 1}, {NULL, 0}};
 
-static const struct scale durations = {duration_units, "ns, us, ms or s", false};
-static const struct scale sizes = {size_units, "nothing, K, M, G or T", true};
-static const struct scale counts = {count_units, "nothing", true};
+static const struct scale durations = {duration_units, long_units, "ns, us, ms, s, m or h", false};
+static const struct scale sizes = {size_units, small_letters, "nothing, K, M, G or T", true};
+static const struct scale counts = {count_units, no_units, "nothing", true};
 
 int
 sf_why(struct sf_why *why, int error, const char *format, ...) {
@@ -52,22 +64,45 @@ is_digit(char c) {
 
 static const struct unit *
 find_unit(const struct scale *scale, const char *name) {
-  for (const struct unit *unit = scale->units; unit->name; unit++)
-    if (strcmp(unit->name, name) == 0)
-      return unit;
+  const struct unit *const tables[] = {scale->units, scale->more};
+  for (unsigned i = 0; i < 2; i++)
+    for (const struct unit *unit = tables[i]; unit->name; unit++)
+      if (strcmp(unit->name, name) == 0)
+        return unit;
   return NULL;
 }
 
 static int
 refuse_tail(const struct scale *scale, const char *text, const char *tail, struct sf_why *why) {
-  if (*tail == '.' || *tail == ',')
+  if ((*tail == '.' || *tail == ',') && scale->more == no_units)
     return sf_why(why, -EINVAL, "\"%s\": fractions are not taken, only whole numbers", text);
+  if (*tail == '.' || *tail == ',')
+    return sf_why(why, -EINVAL, "\"%s\": a fraction has a point, %d digits at most, and a unit",
+                  text, FRACTION_DIGITS_MAX);
   if (*tail == ' ' || *tail == '\t')
     return sf_why(why, -EINVAL, "\"%s\": nothing may stand between the number and its unit", text);
   if (*tail == '\0')
     return sf_why(why, -EINVAL, "\"%s\" has no unit: add %s", text, scale->takes);
   return sf_why(why, -EINVAL, "\"%s\": unknown unit \"%s\", after the number comes %s", text, tail,
                 scale->takes);
+}
+
+/* ".25" of a number that has units; its end, or where it begins if it is none.  So many digits of
+ * the largest unit are below what 64 bits hold. */
+static const char *
+read_fraction(const struct scale *scale, const char *text, uint64_t *parts, uint64_t *of) {
+  const char *digit = text + 1;
+  uint64_t number = 0, scaled = 1;
+  if (*text != '.' || !is_digit(*digit) || scale->more == no_units)
+    return text;
+  for (; is_digit(*digit); digit++, scaled *= 10) {
+    if (digit - text > FRACTION_DIGITS_MAX)
+      return text;
+    number = number * 10 + (uint64_t) (*digit - '0');
+  }
+  *parts = number;
+  *of = scaled;
+  return digit;
 }
 
 static int
@@ -85,10 +120,16 @@ read_scaled(const struct scale *scale, const char *text, uint64_t *value, struct
         __builtin_add_overflow(number, (uint64_t) (*tail - '0'), &number))
       fits = false;
 
-  const struct unit *unit = find_unit(scale, tail);
-  if (!unit)
+  uint64_t parts = 0, of = 1;
+  const char *end = read_fraction(scale, tail, &parts, &of);
+  const struct unit *unit = find_unit(scale, end);
+  if (!unit || (of > 1 && unit->factor == 1))
     return refuse_tail(scale, text, tail, why);
-  if (!fits || __builtin_mul_overflow(number, unit->factor, &number))
+  if (parts * unit->factor % of != 0)
+    return sf_why(why, -EINVAL, "\"%s\" is not a whole number of %s", text,
+                  scale->bare ? "bytes" : "nanoseconds");
+  if (!fits || __builtin_mul_overflow(number, unit->factor, &number) ||
+      __builtin_add_overflow(number, parts * unit->factor / of, &number))
     return sf_why(why, -ERANGE, "\"%s\" is too large to be counted", text);
   *value = number;
   return 0;

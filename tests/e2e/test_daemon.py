@@ -225,6 +225,25 @@ class Life(DaemonTest):
         self.assertLess(sorted(waits)[3], 0.4, waits)  # the back-off's first step is half a second
         daemon.stop()
 
+    def test_where_settings_come_from(self):
+        """Proves that with surefootd too a setting is told with where it comes from, also after a restart, which
+        `restart --wait` ends with."""
+        daemon = self.daemon()
+        daemon.volume("vol0", write_deadline="90ms")
+        daemon.start()
+        daemon.ctl("set", "vol0", "flush_deadline=3s")
+        pid = daemon.pid()
+        self.assertIn("is restarted", daemon.ctl("restart", "vol0", "--wait"))
+        self.assertNotEqual(pid, daemon.pid())
+        self.assertEqual("serving", daemon.status()["service"]["state"])
+        settings = daemon.status()["settings"]
+        for key, value, source in (("write_deadline", "90ms", "file"), ("flush_deadline", "3s", "set"),
+                                   ("fail_timeout", "30s", "default"), ("threads", "64", "default")):
+            self.assertEqual({"value": value, "source": source}, settings[key], key)
+        daemon.ctl("status", "--check", "vol0")
+        self.assertRegex(daemon.ctl("list"), r"(?m)^vol0 +healthy ")
+        daemon.stop()
+
     def test_a_volume_that_cannot_start(self):
         """Proves that a volume without its legs is listed as failed, with the reason, holds nobody up,
         and serves when the legs come."""

@@ -5,6 +5,7 @@ import datetime
 import time
 
 from case import VolumeTest, main
+from rig import CommandFailed
 
 
 def age_s(since):
@@ -36,6 +37,38 @@ class Status(VolumeTest):
             self.assertLessEqual(age_s(leg["since"]), time.monotonic() - began + 1)
         self.assertEqual(20480, sum(leg["bytes_read"] for leg in status["legs"]))
         self.stop_and_compare(volume, server)
+
+    def test_settings(self):
+        """Proves that every setting is told with its value in force and where it comes from."""
+        volume, server = self.served(server=("read_deadline=70ms",), write_deadline="90ms")
+        volume.set("flush_deadline", "3s")
+        settings = volume.status()["settings"]
+        for key, value, source in (("write_deadline", "90ms", "file"), ("read_deadline", "70ms", "parameter"),
+                                   ("flush_deadline", "3s", "set"), ("fail_timeout", "30s", "default"),
+                                   ("min_legs", "2", "auto"), ("leg.a.write_timeout", "90ms", "default")):
+            self.assertEqual({"value": value, "source": source}, settings[key], key)
+        shown = self.rig.ctl("--control", volume.control, "show", "vol0")
+        self.assertRegex(shown, r"flush_deadline +3s +set\n")
+        server.stop()
+
+    def test_waiting_for_a_leg(self):
+        """Proves that `leg return --wait` ends when the leg is in sync and not sooner, and that events --since leaves
+        out what is older."""
+        volume, server = self.served()
+        ctl = lambda *words, **options: self.rig.ctl("--control", volume.control, *words, **options)
+        handle = server.connect()
+        ctl("leg", "fail", "vol0", "b")
+        for i in range(16):
+            handle.pwrite(b"\x33" * 65536, i * 1024 * 1024)
+        self.assertIn("leg b is in sync", ctl("leg", "return", "vol0", "b", "--wait"))
+        self.assertEqual("in-sync", volume.leg("b")["state"])
+        with self.assertRaises(CommandFailed):
+            ctl("leg", "fail", "vol0", "b", "--wait")
+        self.assertIn("leg b: in-sync -> faulty", ctl("events", "--since", "10m"))
+        self.assertEqual("", ctl("events", "--since", "2099-01-01"))
+        ctl("grow", "vol0", "+32M")
+        self.assertEqual(volume.size + 32 * 1024 * 1024, volume.status()["size_bytes"])
+        server.stop()
 
     def test_a_frozen_leg_is_slow(self):
         """Proves that a leg that answers nothing is shown as what it is: its requests grow old, and its

@@ -179,9 +179,9 @@ static const struct bad bad[] = {
 
     /* durations */
     {VOLUME "write_deadline = 100\n",
-     "c.conf:3: [volume] write_deadline: \"100\" has no unit: add ns, us, ms or s"},
+     "c.conf:3: [volume] write_deadline: \"100\" has no unit: add ns, us, ms, s, m or h"},
     {VOLUME "read_deadline = 0\n",
-     "c.conf:3: [volume] read_deadline: \"0\" has no unit: add ns, us, ms or s"},
+     "c.conf:3: [volume] read_deadline: \"0\" has no unit: add ns, us, ms, s, m or h"},
     {VOLUME "read_deadline = 0s\n",
      "c.conf:3: [volume] read_deadline: 0ns is too little: at least 1ms"},
     {VOLUME "flush_deadline = 999999ns\n",
@@ -197,41 +197,48 @@ static const struct bad bad[] = {
     {VOLUME "write_deadline = 100 ms\n",
      "c.conf:3: [volume] write_deadline: \"100 ms\": nothing may "
      "stand between the number and its unit"},
-    {VOLUME "write_deadline = 0.1s\n",
-     "c.conf:3: [volume] write_deadline: \"0.1s\": fractions are not taken, only whole numbers"},
+    {VOLUME "write_deadline = 0.0000001ms\n", "c.conf:3: [volume] write_deadline: \"0.0000001ms\": "
+                                              "a fraction has a point, 6 digits at most, "
+                                              "and a unit"},
+    {VOLUME "write_deadline = 1.5ns\n", "c.conf:3: [volume] write_deadline: \"1.5ns\": a fraction "
+                                        "has a point, 6 digits at most, and a "
+                                        "unit"},
+    {VOLUME "resync_max_rate = 5.0001K\n",
+     "c.conf:3: [volume] resync_max_rate: \"5.0001K\" is not a whole number of bytes"},
     {VOLUME "write_deadline = 1,5s\n",
-     "c.conf:3: [volume] write_deadline: \"1,5s\": fractions are not taken, only whole numbers"},
+     "c.conf:3: [volume] write_deadline: \"1,5s\": a fraction has a point, 6 digits at most, "
+     "and a unit"},
     {VOLUME "write_deadline = -1s\n",
      "c.conf:3: [volume] write_deadline: \"-1s\": negative numbers are not taken"},
     {VOLUME "write_deadline = +1s\n", "c.conf:3: [volume] write_deadline: \"+1s\" is not a whole "
-                                      "number followed by ns, us, ms or s"},
+                                      "number followed by ns, us, ms, s, m or h"},
     {VOLUME "write_deadline = soon\n", "c.conf:3: [volume] write_deadline: \"soon\" is not a whole "
-                                       "number followed by ns, us, ms or s"},
+                                       "number followed by ns, us, ms, s, m or h"},
     {VOLUME "write_deadline = 1min\n", "c.conf:3: [volume] write_deadline: \"1min\": unknown unit "
-                                       "\"min\", after the number comes ns, us, ms or s"},
+                                       "\"min\", after the number comes ns, us, ms, s, m or h"},
     {VOLUME "write_deadline = 1MS\n", "c.conf:3: [volume] write_deadline: \"1MS\": unknown unit "
-                                      "\"MS\", after the number comes ns, us, ms or s"},
+                                      "\"MS\", after the number comes ns, us, ms, s, m or h"},
     {VOLUME "write_deadline = 0x10ms\n",
      "c.conf:3: [volume] write_deadline: \"0x10ms\": unknown unit "
-     "\"x10ms\", after the number comes ns, us, ms or s"},
+     "\"x10ms\", after the number comes ns, us, ms, s, m or h"},
     {VOLUME "write_deadline = 1s;now\n",
      "c.conf:3: [volume] write_deadline: \"1s;now\": unknown unit "
-     "\"s;now\", after the number comes ns, us, ms or s"},
+     "\"s;now\", after the number comes ns, us, ms, s, m or h"},
     {VOLUME LEG_A "write_timeout = 0ms\n",
      "c.conf:5: [leg a] write_timeout: 0ns is too little: at least 1ms"},
     {VOLUME LEG_A "read_timeout = 40\n",
-     "c.conf:5: [leg a] read_timeout: \"40\" has no unit: add ns, us, ms or s"},
+     "c.conf:5: [leg a] read_timeout: \"40\" has no unit: add ns, us, ms, s, m or h"},
     {VOLUME "fail_timeout = 49ms\n" LEG_A, "c.conf:3: [volume] fail_timeout: 49ms is shorter than "
                                            "read_deadline, which is auto and at least 50ms"},
     {VOLUME LEG_A "write_timeout = 31s\n",
      "c.conf:5: [leg a] write_timeout: 31s is longer than fail_timeout, which is 30s"},
     {VOLUME "write_deadline = automatic\n",
      "c.conf:3: [volume] write_deadline: \"automatic\" is not a whole number "
-     "followed by ns, us, ms or s"},
+     "followed by ns, us, ms, s, m or h"},
     {VOLUME "write_deadline = 18446744073709551614ns\n",
      "c.conf:3: [volume] write_deadline: 18446744073709551614ns is too much: at most 86400s"},
-    {VOLUME "fail_timeout = auto\n",
-     "c.conf:3: [volume] fail_timeout: \"auto\" is not a whole number followed by ns, us, ms or s"},
+    {VOLUME "fail_timeout = auto\n", "c.conf:3: [volume] fail_timeout: \"auto\" is not a whole "
+                                     "number followed by ns, us, ms, s, m or h"},
     {VOLUME "read_deadline = 31s\n" LEG_A, "c.conf:1: [volume] fail_timeout: 30s is shorter than "
                                            "read_deadline, which is 31s"},
     {VOLUME "write_deadline = 31s\nfail_timeout = 30s\n" LEG_A,
@@ -252,8 +259,9 @@ static const struct bad bad[] = {
     {VOLUME "resync_max_rate = 10MB\n",
      "c.conf:3: [volume] resync_max_rate: \"10MB\": unknown unit "
      "\"MB\", after the number comes nothing, K, M, G or T"},
-    {VOLUME "resync_max_rate = 10m\n", "c.conf:3: [volume] resync_max_rate: \"10m\": unknown unit "
-                                       "\"m\", after the number comes nothing, K, M, G or T"},
+    {VOLUME "resync_max_rate = 10mb\n",
+     "c.conf:3: [volume] resync_max_rate: \"10mb\": unknown unit "
+     "\"mb\", after the number comes nothing, K, M, G or T"},
     {VOLUME "resync_max_rate = 1M\n" LEG_A,
      "c.conf:3: [volume] resync_max_rate: 1M is below resync_min_rate, which is 4M"},
     {VOLUME "resync_min_rate = 5M\nresync_max_rate = 5000K\n" LEG_A,
@@ -745,7 +753,7 @@ test_set(void **state) {
       {"leg.aa.path", "/x", "leg.aa.path: there is no leg \"aa\""},
       {"leg.a.write_deadline", "1s", "leg.a.write_deadline: belongs in [volume]"},
       {"write_timeout", "1s", "write_timeout: belongs in a [leg X] section"},
-      {"write_deadline", "100", "write_deadline: \"100\" has no unit: add ns, us, ms or s"},
+      {"write_deadline", "100", "write_deadline: \"100\" has no unit: add ns, us, ms, s, m or h"},
       {"write_deadline", "0ns", "write_deadline: 0ns is too little: at least 1ms"},
       {"leg.a.write_timeout", "86401s", "leg.a.write_timeout: 86401s is too much: at most 86400s"},
       {"min_legs", "0", "min_legs: 0 is too little: at least 1"},
@@ -1042,9 +1050,19 @@ test_durations(void **state) {
       {" 1ms", -EINVAL, 0},
       {"1ms ", -EINVAL, 0},
       {"1 ms", -EINVAL, 0},
-      {"1.0ms", -EINVAL, 0},
+      {"1.5ms", 0, 1500000},
+      {"0.000001s", 0, 1000},
+      {"2m", 0, 120 * SEC},
+      {"1h", 0, 3600 * SEC},
+      {"1.5h", 0, 5400 * SEC},
+      {"307445735m", -ERANGE, 0},
+      {"1.0000000ms", -EINVAL, 0},
+      {"1.ms", -EINVAL, 0},
+      {".5ms", -EINVAL, 0},
+      {"1.5", -EINVAL, 0},
       {"1e3ms", -EINVAL, 0},
-      {"1m", -EINVAL, 0},
+      {"1min", -EINVAL, 0},
+      {"1M", -EINVAL, 0},
       {"1sec", -EINVAL, 0},
       {"1s1ms", -EINVAL, 0},
   };
@@ -1071,11 +1089,15 @@ test_sizes(void **state) {
       {"18446744073709551616", -ERANGE, 0},
       {"", -EINVAL, 0},
       {"K", -EINVAL, 0},
-      {"1k", -EINVAL, 0},
+      {"4k", 0, 4096},
+      {"10g", 0, 10240 * MIB},
+      {"1.5G", 0, 1536 * MIB},
+      {"0.25t", 0, MIB * MIB / 4},
+      {"1.5", -EINVAL, 0},
+      {"+1G", -EINVAL, 0},
       {"1KiB", -EINVAL, 0},
       {"1 G", -EINVAL, 0},
       {"-1G", -EINVAL, 0},
-      {"1.5G", -EINVAL, 0},
       {"0x10", -EINVAL, 0},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -1115,6 +1137,45 @@ test_written_values(void **state) {
   }
 }
 
+static void
+add_line(void *ctx, const char *key, const char *value, const char *source) {
+  char *text = ctx;
+  snprintf(text + strlen(text), 4096 - strlen(text), "%s=%s (%s)\n", key, value ? value : "-",
+           source);
+}
+
+/* Proves that each setting is told with the value in force and where it comes from: the file, a parameter,
+ * `set`, nowhere, or from the others. */
+static void
+test_sources(void **state) {
+  static const char text[] =
+      VOLUME "write_deadline = 200ms\nflush_deadline = 2s\n" LEG_A "read_timeout = 20ms\n" LEG_B;
+  static const char *const lines[] = {
+      "\nwrite_deadline=200ms (file)\n",
+      "\nread_deadline=50ms (parameter)\n",
+      "\nflush_deadline=3s (set)\n",
+      "\nfail_timeout=30s (default)\n",
+      "\nmin_legs=1 (auto)\n",
+      "\ncontrol=- (default)\n",
+      "\nleg.a.path=/a (file)\n",
+      "\nleg.a.read_timeout=20ms (file)\n",
+      "\nleg.a.write_timeout=200ms (default)\n",
+      "\nleg.b.flush_timeout=3s (default)\n",
+      "\nresync_max_rate=0 (default)\n",
+      "\ndevice_timeout=0s (default)\n",
+  };
+  static struct sf_config config;
+  char error[SF_CONFIG_ERROR_MAX], told[4096] = "";
+  assert_int_equal(load(&config, text, strlen(text), error), 0);
+  assert_int_equal(sf_config_set(&config, "read_deadline", "50ms", error), 0);
+  sf_config_mark_parameters(&config);
+  assert_int_equal(sf_config_set(&config, "flush_deadline", "3s", error), 0);
+  sf_config_each(&config, add_line, told);
+  for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+    if (!strstr(told, lines[i]))
+      fail_msg("no%sin\n%s", lines[i], told);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -1145,6 +1206,7 @@ main(void) {
       cmocka_unit_test(test_durations),
       cmocka_unit_test(test_sizes),
       cmocka_unit_test(test_written_values),
+      cmocka_unit_test(test_sources),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -330,6 +330,108 @@ test_status_deadlines(void **state) {
                          "(auto), flushes 1 s (mixed)\n"));
 }
 
+/* A mistyped word names the one that was meant, with its line, and not all the others; nothing is abbreviated. */
+static void
+test_mistyped(void **state) {
+  (void) state;
+  run("statsu", "vol0", NULL);
+  expect(2, "",
+         "surefootctl: unknown command 'statsu'\n"
+         "usage: surefootctl status [--json] [--check] [VOLUME]\n"
+         "did you mean status?  `surefootctl help` lists the commands\n");
+  run("frobnicate", NULL);
+  expect(2, "",
+         "surefootctl: unknown command 'frobnicate'\n"
+         "usage: surefootctl [--control PATH] COMMAND ...\n"
+         "`surefootctl help` lists the commands\n");
+  run("status", "--jsno", NULL);
+  expect(2, "",
+         "surefootctl: status: unknown or incomplete option '--jsno'\n"
+         "usage: surefootctl status [--json] [--check] [VOLUME]\n"
+         "did you mean --json?\n");
+  run("create", "x.conf", "--over", NULL);
+  expect_wrong_usage("create: unknown or incomplete option '--over'");
+  run("--vers", NULL);
+  expect_wrong_usage("unknown or incomplete option '--vers'");
+}
+
+/* What other programs understand: -h, -V, help, help COMMAND. */
+static void
+test_short_help(void **state) {
+  (void) state;
+  static char whole[OUTPUT_MAX];
+  assert_int_equal(run("--help", NULL), 0);
+  memcpy(whole, result.out, sizeof whole);
+  run("-h", NULL);
+  expect(0, whole, "");
+  run("help", NULL);
+  expect(0, whole, "");
+  run("help", "grow", NULL);
+  expect(0, "usage: surefootctl grow VOLUME [SIZE|+SIZE]\n", "");
+  run("grow", "-h", NULL);
+  expect(0, "usage: surefootctl grow VOLUME [SIZE|+SIZE]\n", "");
+  assert_int_equal(run("-V", NULL), 0);
+  assert_int_equal(strncmp(result.out, "surefootctl 0.", 14), 0);
+}
+
+static void
+set_state(struct fake_volume *fake, enum sf_volume_state state, const char *reason) {
+  pthread_mutex_lock(&fake->lock);
+  fake->status.state = state;
+  strcpy(fake->status.reason, reason);
+  pthread_mutex_unlock(&fake->lock);
+}
+
+/* What Nagios wants: one line and 0, 1, 2 or 3. */
+static void
+test_status_check(void **state) {
+  struct fake_volume *fake = *state;
+  run("status", "--check", NULL);
+  expect(1,
+         "vol0: degraded, 1 of 3 legs in sync; leg b catching-up; leg c late: write at 4096 not "
+         "answered in 100 ms\n",
+         "");
+  set_state(fake, SF_VOLUME_HEALTHY, "");
+  assert_int_equal(run("status", "--check", "vol0", NULL), 0);
+  set_state(fake, SF_VOLUME_SUSPENDED, "waits for leg c");
+  assert_int_equal(run("status", "--check", NULL), 2);
+  assert_int_equal(
+      strncmp(result.out, "vol0: suspended, 1 of 3 legs in sync; waits for leg c; leg b", 60), 0);
+  set_state(fake, SF_VOLUME_FAILED, "");
+  assert_int_equal(run("status", "--check", NULL), 2);
+  set_state(fake, SF_VOLUME_STARTING, "");
+  assert_int_equal(run("status", "--check", NULL), 3);
+  assert_int_equal(run("status", "--check", "nosuch", NULL), 3);
+  run("status", "--check", "--json", NULL);
+  expect_wrong_usage("status: either --json or --check");
+}
+
+static void
+test_list(void **state) {
+  (void) state;
+  run("list", NULL);
+  expect(0,
+         "VOLUME            STATE           SIZE   LEGS  DEVICE\n"
+         "vol0              degraded      10 GiB    1/3  -\n",
+         "");
+  run("list", "vol0", NULL);
+  expect_wrong_usage("list: no argument is needed");
+}
+
+/* Colours are asked for, or refused, whatever the output is. */
+static void
+test_colours(void **state) {
+  (void) state;
+  assert_int_equal(run("--color=always", "status", NULL), 0);
+  assert_non_null(strstr(result.out, "\033[33mdegraded\033[0m"));
+  assert_int_equal(run("status", "--color", "always", NULL), 0);
+  assert_non_null(strstr(result.out, "\033[33mdegraded\033[0m"));
+  assert_int_equal(run("status", "--color=never", NULL), 0);
+  assert_null(strchr(result.out, '\033'));
+  run("status", "--color=red", NULL);
+  expect_wrong_usage("--color red: always, never or auto");
+}
+
 /* ---- which socket ---- */
 
 /* Without a name status shows all volumes, in order; a socket that nobody serves is told on stderr
@@ -1056,6 +1158,11 @@ main(void) {
       WITH_VOLUME(test_status_in_trouble),
       WITH_VOLUME(test_status_ages),
       WITH_VOLUME(test_status_deadlines),
+      WITH_VOLUME(test_mistyped),
+      WITH_VOLUME(test_short_help),
+      WITH_VOLUME(test_status_check),
+      WITH_VOLUME(test_list),
+      WITH_VOLUME(test_colours),
       WITH_VOLUME(test_several_volumes),
       WITH_VOLUME(test_abandoned_socket),
       WITH_VOLUME(test_without_permission),
