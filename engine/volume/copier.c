@@ -186,6 +186,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->piece_bytes = sf_map_test(&v->copier.by_block, extent) ? v->block_bytes : SF_COPY_PIECE_BYTES;
   c->pieces = (unsigned) ((extent_length(v, extent) + c->piece_bytes - 1) / c->piece_bytes);
   c->issued_pieces = c->done_pieces = c->in_flight = 0;
+  c->come_from = c->again_from = 0;
   c->again_ns = 0;
   c->failed = c->wrote = c->lacks = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
@@ -226,17 +227,16 @@ clients_are_here(const struct sf_volume *v) {
 
 /* -1: only those that are to be asked again, and not yet. */
 static int
-next_piece(const struct sf_volume *v, const struct copying *c) {
+next_piece(const struct sf_volume *v, struct copying *c) {
   bool again = c->again_ns != 0 && v->now_ns >= c->again_ns + BACKOFF_MS * SF_MS;
-  int next = -1;
 
-  for (unsigned i = 0; i < c->pieces; i++) {
-    if (c->piece[i] == PIECE_TO_COME)
-      return (int) i;
-    if (c->piece[i] == PIECE_AGAIN && again && next < 0)
-      next = (int) i;
-  }
-  return next;
+  while (c->come_from < c->pieces && c->piece[c->come_from] != PIECE_TO_COME)
+    c->come_from++;
+  if (c->come_from < c->pieces)
+    return (int) c->come_from;
+  while (c->again_from < c->pieces && c->piece[c->again_from] != PIECE_AGAIN)
+    c->again_from++;
+  return again && c->again_from < c->pieces ? (int) c->again_from : -1;
 }
 
 /* False: no op is free. */
@@ -275,7 +275,7 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
 }
 
 static bool
-has_piece_to_come(struct sf_volume *v, const struct copying *c) {
+has_piece_to_come(struct sf_volume *v, struct copying *c) {
   if (!c->active || c->failed || c->issued_pieces == c->pieces)
     return false;
   if (next_piece(v, c) >= 0)

@@ -103,10 +103,14 @@ copy_end(struct sf_op *op, enum copy_end how) {
     }
   } else if (how == COPY_AGAIN) {
     of->piece[copy->piece] = PIECE_AGAIN;
+    if (copy->piece < of->again_from)
+      of->again_from = copy->piece;
     of->issued_pieces--;
     of->again_ns = v->now_ns;
   } else if (how == COPY_LATER) {
     of->piece[copy->piece] = PIECE_TO_COME;
+    if (copy->piece < of->come_from)
+      of->come_from = copy->piece;
     of->issued_pieces--;
     copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
   } else {

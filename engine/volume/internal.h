@@ -282,6 +282,7 @@ struct copying { /* an extent under way */
   uint64_t again_ns; /* when the last one became AGAIN */
   bool wrote;        /* something of it */
   unsigned pieces, issued_pieces, done_pieces, in_flight;
+  unsigned come_from, again_from; /* no piece before is to come, or to be asked again */
 };
 
 struct copier {
