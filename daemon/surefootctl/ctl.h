@@ -44,6 +44,9 @@ int ctl_reload(struct ctl_command_call *call);
 int ctl_restart(struct ctl_command_call *call);
 int ctl_list(struct ctl_command_call *call);
 int ctl_show(struct ctl_command_call *call);
+int ctl_top(struct ctl_command_call *call);
+int ctl_latency(struct ctl_command_call *call);
+int ctl_why(struct ctl_command_call *call);
 int ctl_check(struct ctl_command_call *call);
 int ctl_dump(struct ctl_command_call *call);
 
@@ -61,6 +64,8 @@ bool ctl_is_near(const char *word, const char *name, unsigned *steps);
 const char *ctl_inexact_option(int argc, char *const *argv, const struct option *options,
                                bool leading);
 const char *ctl_nearest_option(const char *word, const struct option *options); /* or NULL */
+
+enum ctl_colour { CTL_PLAIN, CTL_GREEN, CTL_YELLOW, CTL_RED, CTL_BOLD };
 
 /* ---- messages (say.c) ---- */
 
@@ -103,6 +108,11 @@ int ctl_check_reply(json_t *reply);
  * not asked (status.c). */
 int ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t *volumes,
                        json_t **problems);
+
+/* A volume's own socket and surefootd's may both tell of it: each volume once. */
+void ctl_add_volumes(json_t *volumes, const json_t *more);
+enum ctl_colour ctl_volume_colour(const char *state);
+enum ctl_colour ctl_leg_colour(const char *state);
 
 /* The file that is meant: itself, or that of the volume of this name where there is no such file. */
 const char *ctl_conf_file(const char *name, char path[PATH_MAX]);
@@ -150,8 +160,6 @@ void ctl_put(const char *text);
 int ctl_print_json(const json_t *document);
 
 /* ---- aligned columns (table.c) ---- */
-
-enum ctl_colour { CTL_PLAIN, CTL_GREEN, CTL_YELLOW, CTL_RED, CTL_BOLD };
 
 enum { CTL_COLUMNS_MAX = 12, CTL_ROWS_MAX = SF_LEGS_MAX + 1 };
 

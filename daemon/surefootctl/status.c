@@ -9,8 +9,8 @@ enum {
   LOST_SHOWN = 5,
 };
 
-static enum ctl_colour
-volume_colour(const char *state) {
+enum ctl_colour
+ctl_volume_colour(const char *state) {
   static const char *const passing[] = {"degraded", "starting", "stopping"};
   if (strcmp(state, "healthy") == 0)
     return CTL_GREEN;
@@ -20,8 +20,8 @@ volume_colour(const char *state) {
   return CTL_RED;
 }
 
-static enum ctl_colour
-leg_colour(const char *state) {
+enum ctl_colour
+ctl_leg_colour(const char *state) {
   if (strcmp(state, "in-sync") == 0)
     return CTL_GREEN;
   bool returning = strcmp(state, "probing") == 0 || strcmp(state, "catching-up") == 0;
@@ -87,7 +87,7 @@ leg_row(struct ctl_table *table, const json_t *leg) {
   ctl_table_row(table);
   ctl_table_cell(table, 0, ctl_json_text(leg, "name"), CTL_PLAIN);
   ctl_table_cell(table, 1, ctl_json_text(leg, "path"), CTL_PLAIN);
-  ctl_table_cell(table, 2, state, leg_colour(state));
+  ctl_table_cell(table, 2, state, ctl_leg_colour(state));
   ctl_table_cell(table, 3, stale ? ctl_size(stale, text) : "-", CTL_PLAIN);
   ctl_table_cell(table, 4, ctl_count(ctl_json_number(leg, "late_requests"), text), CTL_PLAIN);
   ctl_table_cell(table, 5, ctl_count(ctl_json_number(leg, "timeouts"), text), CTL_PLAIN);
@@ -210,7 +210,8 @@ static void
 print_down(const json_t *volume) {
   ctl_put_coloured(ctl_json_text(volume, "name"), CTL_BOLD);
   fputs(": ", stdout);
-  ctl_put_coloured(ctl_json_text(volume, "state"), volume_colour(ctl_json_text(volume, "state")));
+  ctl_put_coloured(ctl_json_text(volume, "state"),
+                   ctl_volume_colour(ctl_json_text(volume, "state")));
   putchar('\n');
   print_service(volume);
 }
@@ -227,7 +228,7 @@ print_volume(const json_t *volume) {
 
   ctl_put_coloured(ctl_json_text(volume, "name"), CTL_BOLD);
   fputs(": ", stdout);
-  ctl_put_coloured(state, volume_colour(state));
+  ctl_put_coloured(state, ctl_volume_colour(state));
   printf(", %s, %" PRIu64 " of %zu legs in sync (%" PRIu64 " needed), record %" PRIu64 ".%" PRIu64,
          ctl_size(ctl_json_number(volume, "size_bytes"), size),
          ctl_json_number(volume, "legs_in_sync"), json_array_size(legs),
@@ -249,9 +250,8 @@ print_volume(const json_t *volume) {
   ctl_table_print(&table);
 }
 
-/* A volume's own socket and surefootd's may both tell of it. */
-static void
-add_volumes(json_t *volumes, const json_t *more) {
+void
+ctl_add_volumes(json_t *volumes, const json_t *more) {
   size_t i, j;
   json_t *volume, *known;
   json_array_foreach(more, i, volume) {
@@ -291,7 +291,7 @@ ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t
       status = CTL_FAILED;
       continue;
     }
-    add_volumes(volumes, json_object_get(reply, "volumes"));
+    ctl_add_volumes(volumes, json_object_get(reply, "volumes"));
     json_t *wrong = json_object_get(reply, "problems");
     if (wrong && !*problems)
       *problems = json_incref(wrong);

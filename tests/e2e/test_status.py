@@ -2,6 +2,13 @@
 old it is, and since when.  Writes a known amount, then freezes a leg."""
 
 import datetime
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import termios
 import time
 
 from case import VolumeTest, main
@@ -11,6 +18,45 @@ from rig import CommandFailed
 def age_s(since):
     then = datetime.datetime.strptime(since, "%Y-%m-%dT%H:%M:%S.%fZ")
     return (datetime.datetime.utcnow() - then).total_seconds()
+
+
+class Screen:
+    """surefootctl on a terminal of our own."""
+
+    def __init__(self, lines, columns, *command):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm", LC_ALL="C.UTF-8")
+            os.execv(command[0], [str(word) for word in command])
+        self.resize(lines, columns)
+        self.text = ""
+
+    def resize(self, lines, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def press(self, key):
+        self.text = ""
+        os.write(self.fd, key.encode())
+
+    def read(self, seconds):
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return False
+        try:
+            self.text += os.read(self.fd, 65536).decode(errors="replace")
+        except OSError:
+            return False
+        return True
+
+    def wait_for(self, pattern, seconds=20):
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < end, f"{pattern} is not in {self.text!r}"
+            self.read(0.2)
+
+    def frame(self):
+        """The lines of the last whole picture, without colours."""
+        whole = [part for part in self.text.split("\033[H") if part.endswith("\033[J")]
+        return re.sub(r"\033\[[0-9;?]*[A-Za-z]", "", whole[-1]).replace("\r", "").split("\n")
 
 
 class Status(VolumeTest):
@@ -70,6 +116,35 @@ class Status(VolumeTest):
         self.assertEqual(volume.size + 32 * 1024 * 1024, volume.status()["size_bytes"])
         server.stop()
 
+    def test_top_on_a_terminal(self):
+        """Proves that `top` fits the terminal, also after it was resized, takes its keys, and leaves the terminal as
+        it was."""
+        volume, server = self.served()
+        handle = server.connect()
+        top = Screen(24, 80, self.rig.surefootctl, "--control", volume.control, "top")
+        self.addCleanup(os.close, top.fd)
+        before = termios.tcgetattr(top.fd)
+        for i in range(40):
+            handle.pwrite(b"\x44" * 65536, i * 65536)
+        top.wait_for(r"healthy[^J]*\d\.\d MB/s[^J]*\033\[J")
+        self.assertLessEqual(max(len(line) for line in top.frame()), 80)
+        self.assertTrue(any(line.startswith("  c ") for line in top.frame()), top.frame())
+        top.press("s")
+        top.wait_for(r"by MB/s(?s:.*)\033\[J")
+        top.press("p")
+        top.wait_for(r"paused")
+        top.press("p")
+        top.resize(4, 40)
+        top.text = ""
+        top.wait_for(r"\033\[H(?s:.*?)\033\[J(?s:.*)\033\[H(?s:.*?)\033\[J")
+        self.assertLessEqual(max(len(line) for line in top.frame()), 40)
+        self.assertLessEqual(len(top.frame()), 4)
+        top.press("q")
+        top.wait_for(re.escape("\033[?25h\033[?1049l"))
+        self.assertEqual(0, os.waitpid(top.pid, 0)[1])
+        self.assertEqual(before[3] | termios.ECHO | termios.ICANON, termios.tcgetattr(top.fd)[3])
+        server.stop()
+
     def test_a_frozen_leg_is_slow(self):
         """Proves that a leg that answers nothing is shown as what it is: its requests grow old, and its
         slowest answer is not one from before."""
@@ -93,6 +168,10 @@ class Status(VolumeTest):
         legs[2].thaw()
         volume.wait_all_in_sync()
         self.assertGreaterEqual(volume.leg("c")["latency"]["write"]["max_us"], 1000000)
+        told = self.rig.ctl("--control", volume.control, "why", "vol0")
+        self.assertRegex(told, r"Leg c did not answer in time and was left out: write at 0 not answered in 100 ms\.")
+        self.assertRegex(told, r"Leg c is whole again \(after ")
+        self.assertRegex(told, r"no client has waited longer than \d+ ms ")
         self.stop_and_compare(volume, server)
 
 

@@ -675,6 +675,122 @@ test_events(void **state) {
   json_decref(event);
 }
 
+/* ---- what it does, how long it takes, what went wrong ---- */
+
+static void
+set_buckets(struct fake_volume *fake) {
+  pthread_mutex_lock(&fake->lock);
+  for (unsigned i = 0; i < 2; i++) {
+    struct sf_leg_status *leg = &fake->status.leg[i];
+    memset(leg->latency[SF_WRITE_KIND].bucket, 0, sizeof leg->latency[SF_WRITE_KIND].bucket);
+    leg->latency[SF_WRITE_KIND].bucket[65] = 90; /* below 786 us */
+    leg->latency[SF_WRITE_KIND].bucket[89] = 10; /* below 51 ms */
+    leg->timeout_ns[SF_WRITE_KIND] = 100000000;
+  }
+  fake->status.leg[2].in_flight = 3;
+  fake->status.leg[2].oldest_ns = UINT64_C(6200000000);
+  pthread_mutex_unlock(&fake->lock);
+}
+
+/* Plain lines where there is no screen; of nothing that was done the rates are 0, and what is not answered is
+ * as slow as it is old. */
+static void
+test_top(void **state) {
+  struct fake_volume *fake = *state;
+  set_buckets(fake);
+  run("top", NULL);
+  expect(1, "", "surefootctl: top: this is no terminal: use --batch\n");
+  assert_int_equal(run("top", "--batch", "--count", "1", "vol0", NULL), 0);
+  assert_non_null(strstr(result.out, "vol0 degraded 0.0 MB/s  0 req/s  p99 -  0 waiting"));
+  assert_non_null(
+      strstr(result.out, "  LEG      STATE          MB/s   REQ/s      P50      P99 FLIGHT"));
+  assert_non_null(
+      strstr(result.out, "  a        in-sync         0.0       0        -        -      -"));
+  assert_non_null(strstr(
+      result.out,
+      "  b        catching-up     0.0       0        -        -      -       -    - 39% 10 s"));
+  assert_non_null(strstr(
+      result.out, "  c        late            0.0       0    6.2 s    6.2 s      3   6.2 s"));
+  run("top", "--count", "x", NULL);
+  expect_wrong_usage("top: --count x: not a number");
+}
+
+/* The histograms stand side by side, with the limit between the rows. */
+static void
+test_latency(void **state) {
+  struct fake_volume *fake = *state;
+  set_buckets(fake);
+  setenv("LC_ALL", "C", 1);
+  assert_int_equal(run("latency", "vol0", NULL), 0);
+  assert_non_null(strstr(result.out, "vol0: how long writes take, since its server started\n"));
+  assert_non_null(strstr(result.out, "clients (0)      a (100)          b (100)          c (0)"));
+  const char *most = strstr(result.out, "    1 ms "), *some = strstr(result.out, " 67.1 ms ");
+  const char *limit = strstr(result.out, "late after 100 ms");
+  if (!most || !some || !limit || !(most < some && some < limit))
+    fail_msg("%s", result.out);
+  assert_non_null(strstr(most, " #########    90% #########    90% "));
+  assert_non_null(strstr(some, "#            10% #            10% "));
+  run("latency", "vol0", "--kind", "zero", NULL);
+  expect_wrong_usage("latency: --kind zero: read, write or flush");
+  run("latency", NULL);
+  expect_wrong_usage("latency: one VOLUME is needed");
+}
+
+static void
+tell_moves(struct fake_volume *fake, int leg, const char *const moves[][3], unsigned n) {
+  for (unsigned i = 0; i < n; i++) {
+    struct sf_volume_event event = {.kind = leg < 0 ? SF_EVENT_STATE : SF_EVENT_LEG_STATE,
+                                    .leg = leg,
+                                    .leg_name = leg < 0 ? NULL : "b",
+                                    .from = moves[i][0],
+                                    .to = moves[i][1],
+                                    .reason = moves[i][2]};
+    sf_control_server_event(fake->server, &event);
+  }
+}
+
+/* The last incident, and no other: from what began it to what ended it, in sentences. */
+static void
+test_why(void **state) {
+  struct fake_volume *fake = *state;
+  static const char *const old[][3] = {{"in-sync", "faulty", "an older story"}};
+  static const char *const before[][3] = {{"healthy", "degraded", ""}, {"degraded", "healthy", ""}};
+  static const char *const leaves[][3] = {
+      {"in-sync", "late", "write at 4096 not answered in 100 ms"}};
+  static const char *const waits[][3] = {
+      {"healthy", "suspended", "waits for leg b: 4 writes, the oldest 6.2 s; 2 legs needed"}};
+  static const char *const back[][3] = {{"late", "probing", ""}, {"probing", "in-sync", ""}};
+  static const char *const well[][3] = {{"suspended", "healthy", ""}};
+  run("why", "vol0", NULL);
+  expect(0, "vol0: nothing has gone wrong, as far back as the events go.\n", "");
+  tell_moves(fake, 1, old, 1);
+  tell_moves(fake, -1, before, 2);
+  tell_moves(fake, 1, leaves, 1);
+  tell_moves(fake, -1, waits, 1);
+  assert_int_equal(run("why", "vol0", NULL), 0);
+  assert_non_null(strstr(result.out, "vol0: this goes on.\n"));
+  tell_moves(fake, 1, back, 2);
+  tell_moves(fake, -1, well, 1);
+  set_buckets(fake);
+  assert_int_equal(run("why", "vol0", NULL), 0);
+  assert_null(strstr(result.out, "older story"));
+  static const char *const says[] = {
+      "vol0: the last incident took ",
+      "  Leg b did not answer in time and was left out: write at 4096 not answered in 100 ms.\n",
+      "  Writes had to wait: it waits for leg b: 4 writes, the oldest 6.2 s; 2 legs needed.\n",
+      "  Leg b answers again, and is tried (after ",
+      "  Leg b is whole again (after ",
+      "  All legs are in sync (after ",
+      "no client has asked for anything; 0 requests failed.\n",
+      "Leg b still lacks 1.2 GiB.\n"};
+  const char *at = result.out;
+  for (unsigned i = 0; i < sizeof says / sizeof says[0]; i++) {
+    at = strstr(at, says[i]);
+    if (!at)
+      fail_msg("no \"%s\" in its place in\n%s", says[i], result.out);
+  }
+}
+
 /* --follow writes what was and then each event as it comes; the volume's stop is its end. */
 static void
 test_follow(void **state) {
@@ -1163,6 +1279,9 @@ main(void) {
       WITH_VOLUME(test_status_check),
       WITH_VOLUME(test_list),
       WITH_VOLUME(test_colours),
+      WITH_VOLUME(test_top),
+      WITH_VOLUME(test_latency),
+      WITH_VOLUME(test_why),
       WITH_VOLUME(test_several_volumes),
       WITH_VOLUME(test_abandoned_socket),
       WITH_VOLUME(test_without_permission),
