@@ -47,6 +47,7 @@ int ctl_show(struct ctl_command_call *call);
 int ctl_top(struct ctl_command_call *call);
 int ctl_latency(struct ctl_command_call *call);
 int ctl_why(struct ctl_command_call *call);
+int ctl_scan(struct ctl_command_call *call);
 int ctl_check(struct ctl_command_call *call);
 int ctl_dump(struct ctl_command_call *call);
 

@@ -24,6 +24,8 @@ static const struct ctl_command commands[] = {
      ctl_grow},
     {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
     {"restart", "VOLUME [--wait]", "end a volume's server cleanly and start it again", ctl_restart},
+    {"scan", "[DEVICE ...] [--write FILE] [--json]",
+     "which legs are on this machine, and would their volumes start?", ctl_scan},
     {"check", "CONF [--compare] [--json]",
      "would this volume start?  Reads the legs, changes nothing", ctl_check},
     {"dump", "PATH [--json]", "show the metadata on one leg", ctl_dump},

@@ -1260,6 +1260,40 @@ test_discard_offline(void **state) {
   json_decref(document);
 }
 
+/* scan finds the legs among what it is given, says what their volume would do with them, and writes the file of
+ * it, which starts the same volume; a leg that is not there is named. */
+static void
+test_scan(void **state) {
+  struct legs *legs = *state;
+  char file[PATH_MAX];
+  create_or_skip(legs);
+  snprintf(file, sizeof file, "%s/made.conf", legs->directory);
+  assert_int_equal(run("scan", legs->leg[2], legs->leg[0], legs->conf, "--write", file, NULL), 0);
+  without_directory(legs, result.out);
+  assert_int_equal(strncmp(result.out, "vol0 (", 6), 0);
+  assert_non_null(strstr(result.out, "): would start: "));
+  static const char *const says[] = {
+      "\n  a    DIR/a.img  current\n", "  not found\n  c    DIR/c.img  current\n",
+      "DIR/made.conf is written; `surefootctl check DIR/made.conf` tells whether it would start\n"};
+  for (unsigned i = 0; i < sizeof says / sizeof says[0]; i++)
+    assert_non_null(strstr(result.out, says[i]));
+  assert_int_equal(run("check", file, NULL), 0);
+  assert_non_null(strstr(result.out, "vol0: would start"));
+  assert_int_equal(run("scan", legs->leg[0], "--write", file, NULL), 1);
+  assert_non_null(strstr(result.err, "made.conf: File exists"));
+  assert_int_equal(unlink(file), 0);
+
+  assert_int_equal(run("scan", legs->leg[1], NULL), 0);
+  assert_non_null(strstr(result.out, "): would not start: "));
+  assert_int_equal(run("scan", legs->leg[1], "--json", NULL), 0);
+  json_t *list = json_loads(result.out, 0, NULL), *first = json_array_get(list, 0);
+  assert_true(json_is_false(json_object_get(first, "would_start")));
+  assert_int_equal(json_array_size(json_object_get(first, "legs")), 3);
+  json_decref(list);
+  run("scan", legs->conf, NULL);
+  expect(1, "", "surefootctl: no leg of a volume on 1 device\n");
+}
+
 #define WITH_VOLUME(test) cmocka_unit_test_setup_teardown(test, start, stop)
 #define WITH_LEGS(test)   cmocka_unit_test_setup_teardown(test, make_legs, remove_legs)
 
@@ -1295,6 +1329,7 @@ main(void) {
       WITH_VOLUME(test_follow_a_crash),
       WITH_LEGS(test_create),
       WITH_LEGS(test_check),
+      WITH_LEGS(test_scan),
       WITH_LEGS(test_check_unlisted),
       WITH_LEGS(test_dump),
       WITH_LEGS(test_dump_maps),
