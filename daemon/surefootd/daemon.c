@@ -25,6 +25,7 @@ on_event(void *ctx, const json_t *event) {
   struct daemon *daemon = ctx;
   clients_publish(daemon->clients, event);
   hook_tell(&daemon->hook, event);
+  store_note(&daemon->store);
 }
 
 static void
@@ -250,6 +251,9 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
                 r == -EADDRINUSE ? "another surefootd is running" : strerror(-r));
   }
   daemon->hook = (struct hook){.event = daemon->event, .settings = &daemon->settings};
+  daemon->store = (struct store){
+      .event = daemon->event, .events = &daemon->events, .path = daemon->settings.events};
+  store_load(daemon->settings.events, &daemon->events);
   daemon->events.published = on_event;
   daemon->events.ctx = daemon;
   daemon->volumes.event = daemon->event;
@@ -280,6 +284,7 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
   metrics_destroy(daemon->metrics);
   clients_destroy(daemon->clients);
   hook_end(&daemon->hook);
+  store_end(&daemon->store);
   netlink_listener_close(daemon->listener);
   events_clear(&daemon->events);
   json_decref(daemon->problems);

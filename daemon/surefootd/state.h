@@ -9,6 +9,7 @@
 
 #include "events/events.h"
 #include "events/hook.h"
+#include "events/store.h"
 #include "files/settings.h"
 #include "volumes/volumes.h"
 
@@ -24,6 +25,7 @@ struct daemon {
   struct volumes volumes;
   struct events events;
   struct hook hook;
+  struct store store;
   struct metrics *metrics; /* NULL: off */
   struct clients *clients;
   struct netlink_listener *listener; /* NULL: the kernel has no nbd, or no volume needs it */

@@ -225,6 +225,31 @@ class Life(DaemonTest):
         self.assertLess(sorted(waits)[3], 0.4, waits)  # the back-off's first step is half a second
         daemon.stop()
 
+    def test_events_survive_a_restart(self):
+        """Proves that what happened is told by the next surefootd too, after a clean end and after a kill, in its order
+        and once; a line of the file that is damaged costs itself."""
+        daemon = self.daemon()
+        daemon.volume("vol0")
+        daemon.start()
+        daemon.ctl("leg", "fail", "vol0", "vol0-b")
+        daemon.ctl("leg", "return", "vol0", "vol0-b", "--wait")
+        before = daemon.ctl("events", "--json", "vol0").splitlines()
+        daemon.stop()
+        with (daemon.runtime / "events").open("a") as file:
+            file.write("{damaged\n")
+        daemon.start()
+        after = daemon.ctl("events", "--json", "vol0").splitlines()
+        self.assertEqual(before, after[:len(before)])
+        self.assertEqual(len(after), len(set(after)))
+        self.assertRegex(daemon.ctl("why", "vol0"), r"Leg vol0-b was taken out: .*operator")
+        self.rig.wait_until(lambda: (daemon.runtime / "events").read_text().splitlines()[-1] == after[-1],
+                            "the events are kept")
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.start()
+        self.assertEqual(after, daemon.ctl("events", "--json", "vol0").splitlines()[:len(after)])
+        daemon.stop()
+
     def test_where_settings_come_from(self):
         """Proves that with surefootd too a setting is told with where it comes from, also after a restart, which
         `restart --wait` ends with."""

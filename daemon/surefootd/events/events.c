@@ -82,10 +82,15 @@ events_now_ns(void) {
 }
 
 void
-events_publish(struct events *events, json_t *event) {
+events_restore(struct events *events, json_t *event) {
   json_t **slot = &events->kept[events->next++ % SF_CONTROL_EVENTS_KEPT];
   json_decref(*slot);
   *slot = json_incref(event);
+}
+
+void
+events_publish(struct events *events, json_t *event) {
+  events_restore(events, event);
   log_event(event);
   events->published(events->ctx, event);
 }

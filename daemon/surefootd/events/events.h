@@ -23,6 +23,9 @@ void events_clear(struct events *events);
 /* An event of a volume, as its own socket gave it. */
 void events_publish(struct events *events, json_t *event);
 
+/* One from before this process: kept, and not told. */
+void events_restore(struct events *events, json_t *event);
+
 /* How many of a list, the oldest ones, were told already when last was told (NULL: nothing was). */
 size_t events_told(const json_t *list, const json_t *last);
 
@@ -50,9 +53,9 @@ json_t *events_list(const struct events *events, const char *volume);
 /* The name that a hook knows it by ("leg-late", "degraded"), or NULL. */
 const char *events_hook_name(const json_t *event);
 
-/* Text of an event's key, "" if there is none. */
 /* CLOCK_REALTIME. */
 int64_t events_now_ns(void);
+/* Text of an event's key, "" if there is none. */
 const char *events_text(const json_t *event, const char *key);
 
 #endif

@@ -39,6 +39,7 @@ settings_init(struct settings *settings) {
       .volumes = "/etc/surefoot/volumes.d",
       .runtime = "/run/surefoot",
       .control = "/run/surefoot/control",
+      .events = "/var/lib/surefoot/events",
       .nbdkit = "nbdkit",
       .start_timeout_us = 30000000,
       .stop_timeout_us = 60000000,
@@ -101,6 +102,15 @@ read_time_or_off(const struct key *key, struct settings *settings, const char *v
   return read_time(key, settings, value, why);
 }
 
+static int
+read_events(const struct key *key, struct settings *settings, const char *value,
+            struct sf_why *why) {
+  if (strcmp(value, "off") != 0)
+    return read_path(key, settings, value, why);
+  ((char *) settings + key->offset)[0] = '\0';
+  return 0;
+}
+
 /* "PORT", "ADDRESS:PORT" or "[IPv6]:PORT".  A name would have to be looked up, and may change. */
 static int
 read_metrics(const struct key *key, struct settings *settings, const char *value,
@@ -149,8 +159,9 @@ static const struct key keys[] = {
     {"hook", read_path, FIELD(hook)},
     {"hook_timeout", read_time, FIELD(hook_timeout_us)},
     {"metrics", read_metrics, FIELD(metrics_address)},
+    {"events", read_events, FIELD(events)},
 };
-enum { KEYS = sizeof keys / sizeof keys[0] };
+enum { KEYS = sizeof keys / sizeof keys[0], EVENTS_KEY = KEYS - 1 };
 
 struct reader {
   struct settings *settings;
@@ -250,6 +261,9 @@ settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_
     reader.line = reader.key_line[1];
     fail(&reader, "runtime: the path is too long for a socket in it");
   }
+  /* Two daemons of one machine do not share it. */
+  if (!reader.key_line[EVENTS_KEY] && strcmp(made.runtime, "/run/surefoot") != 0)
+    snprintf(made.events, sizeof made.events, "%s/events", made.runtime);
   if (reader.failed)
     return -EINVAL;
   *settings = made;

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "events/events.h"
+#include "events/store.h"
 
 static unsigned published;
 
@@ -90,12 +92,41 @@ test_told(void **state) {
   json_decref(unknown);
 }
 
+/* Proves that events from before are kept in their order, no more than there is room for, and told to nobody. */
+static void
+test_restored(void **state) {
+  char path[] = "/tmp/test-events-XXXXXX";
+  FILE *file = fdopen(mkstemp(path), "w");
+  static struct events events;
+  assert_non_null(file);
+  for (int i = 0; i < SF_CONTROL_EVENTS_KEPT + 2; i++)
+    fprintf(file, "{\"event\":\"state\",\"volume\":\"v\",\"n\":%d}\n%s", i,
+            i == 7 ? "{bad\n[]\n" : "");
+  fclose(file);
+  events = (struct events){.published = on_event};
+  published = 0;
+  store_load("", &events);
+  store_load("/nowhere/events", &events);
+  assert_int_equal(events.next, 0);
+  store_load(path, &events);
+  json_t *list = events_list(&events, "v");
+  assert_int_equal(json_array_size(list), SF_CONTROL_EVENTS_KEPT);
+  for (int i = 0; i < SF_CONTROL_EVENTS_KEPT; i++)
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(list, (size_t) i), "n")),
+                     i + 2);
+  assert_int_equal(published, 0);
+  json_decref(list);
+  events_clear(&events);
+  unlink(path);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_how_bad),
       cmocka_unit_test(test_leg_is_told),
       cmocka_unit_test(test_told),
+      cmocka_unit_test(test_restored),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

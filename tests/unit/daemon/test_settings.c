@@ -42,6 +42,7 @@ assert_defaults(const struct settings *settings) {
   assert_string_equal(settings->control, "/run/surefoot/control");
   assert_string_equal(settings->nbdkit, "nbdkit");
   assert_string_equal(settings->hook, "");
+  assert_string_equal(settings->events, "/var/lib/surefoot/events");
   assert_string_equal(settings->metrics_address, "");
   assert_int_equal(settings->metrics_port, 0);
   assert_int_equal(settings->start_timeout_us, 30000000);
@@ -79,6 +80,7 @@ test_all_keys(void **state) {
   assert_string_equal(settings.volumes, "/v");
   assert_string_equal(settings.runtime, "/r");
   assert_string_equal(settings.control, "/r/control");
+  assert_string_equal(settings.events, "/r/events"); /* two daemons do not share one */
   assert_string_equal(settings.nbdkit, "/opt/nbdkit");
   assert_string_equal(settings.plugin, "other");
   assert_string_equal(settings.hook, "/h");
@@ -93,6 +95,10 @@ test_all_keys(void **state) {
   assert_string_equal(settings.metrics_address, "127.0.0.1");
   assert_int_equal(load(&settings, "[daemon]\nsilent_timeout = 0s\n", error), 0);
   assert_int_equal(settings.silent_timeout_us, 0);
+  assert_int_equal(load(&settings, "[daemon]\nruntime = /r\nevents = /e\n", error), 0);
+  assert_string_equal(settings.events, "/e");
+  assert_int_equal(load(&settings, "[daemon]\nevents = off\n", error), 0);
+  assert_string_equal(settings.events, "");
   assert_int_equal(load(&settings, "[daemon]\nmetrics = off\n", error), 0);
   assert_string_equal(settings.metrics_address, "");
 }
