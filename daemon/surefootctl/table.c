@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -59,15 +60,62 @@ print_cell(const struct ctl_table *table, unsigned row, unsigned column, unsigne
     printf("%*s", (int) padding, "");
 }
 
-void
-ctl_table_print(struct ctl_table *table) {
-  unsigned width[CTL_COLUMNS_MAX] = {0};
-  for (unsigned row = 0; row < table->rows; row++) {
+/* ---- what does not fit the terminal ---- */
+
+enum { PATH_LEAST = 16, NOTE_LEAST = 20 };
+
+/* "/dev/disk/by-id/...-part1": both ends of a path say which it is.  In place. */
+static void
+cut_middle(char *text, unsigned columns) {
+  size_t len = strlen(text), head = (columns - 3) / 2, tail = columns - 3 - head;
+  if (width_of(text) <= columns)
+    return;
+  while (head > 0 && ((unsigned char) text[head] & 0xc0) == 0x80)
+    head--;
+  while (tail > 0 && ((unsigned char) text[len - tail] & 0xc0) == 0x80)
+    tail--;
+  memcpy(text + head, "...", 3);
+  memmove(text + head + 3, text + len - tail, tail + 1);
+}
+
+/* Paths give way, and notes may wrap, so that the columns of numbers stay columns. */
+static void
+fit(struct ctl_table *table, unsigned width[CTL_COLUMNS_MAX]) {
+  struct winsize size = {0};
+  unsigned whole = 0, path = CTL_COLUMNS_MAX, last = table->columns - 1;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+    return;
+  for (unsigned i = 0; i < table->columns; i++) {
+    if (strcmp(table->cell[0][i].text, "PATH") == 0)
+      path = i;
+    whole += 2 + (i == last && width[i] > NOTE_LEAST ? NOTE_LEAST : width[i]);
+  }
+  if (path == CTL_COLUMNS_MAX || whole <= size.ws_col)
+    return;
+  unsigned over = whole - size.ws_col;
+  unsigned room = width[path] > over + PATH_LEAST ? width[path] - over : PATH_LEAST;
+  if (room >= width[path])
+    return;
+  for (unsigned row = 1; row < table->rows; row++)
+    if (table->cell[row][path].text)
+      cut_middle(table->cell[row][path].text, room);
+  width[path] = room;
+}
+
+static void
+measure(const struct ctl_table *table, unsigned width[CTL_COLUMNS_MAX]) {
+  for (unsigned row = 0; row < table->rows; row++)
     for (unsigned i = 0; i < table->columns; i++) {
       unsigned own = width_of(table->cell[row][i].text);
       width[i] = own > width[i] ? own : width[i];
     }
-  }
+}
+
+void
+ctl_table_print(struct ctl_table *table) {
+  unsigned width[CTL_COLUMNS_MAX] = {0};
+  measure(table, width);
+  fit(table, width);
   for (unsigned row = 0; row < table->rows; row++) {
     for (unsigned i = 0; i < table->columns; i++)
       if (width_of(table->cell[row][i].text) > 0 || !is_blank_after(table, row, i))

@@ -26,9 +26,9 @@ class Screen:
     def __init__(self, lines, columns, *command):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.environ.update(TERM="xterm", LC_ALL="C.UTF-8")
             os.execv(command[0], [str(word) for word in command])
-        self.resize(lines, columns)
         self.text = ""
 
     def resize(self, lines, columns):
@@ -114,6 +114,30 @@ class Status(VolumeTest):
         self.assertEqual("", ctl("events", "--since", "2099-01-01"))
         ctl("grow", "vol0", "+32M")
         self.assertEqual(volume.size + 32 * 1024 * 1024, volume.status()["size_bytes"])
+        server.stop()
+
+    def test_paths_give_way(self):
+        """Proves that on a narrow terminal a long path is cut in its middle, and the columns stay in the line; in a file
+        it is whole."""
+        folder = self.rig.folder / ("a" * 60)
+        folder.mkdir()
+        legs = self.rig.file_legs("abc")
+        for leg in legs:
+            leg.path = folder / leg.path.name
+        volume, server = self.served(legs)
+        self.assertIn(str(legs[0].path), self.rig.ctl("--control", volume.control, "status"))
+        shown = Screen(24, 100, self.rig.surefootctl, "--control", volume.control, "status")
+        self.addCleanup(os.close, shown.fd)
+        shown.wait_for(r"c .*\.\.\..*c\.\w+ .*in-sync")
+        while shown.read(2):
+            pass
+        os.waitpid(shown.pid, 0)
+        lines = re.sub(r"\033\[[0-9;?]*[A-Za-z]", "", shown.text).replace("\r", "").split("\n")
+        rows = [line for line in lines if re.match(r"  [abc] ", line)]
+        self.assertEqual(3, len(rows), shown.text)
+        for row in rows:
+            self.assertLessEqual(len(row), 100)
+            self.assertRegex(row, r"^  [abc]    /\S+\.\.\.\S+/[abc]\.\w+  in-sync")
         server.stop()
 
     def test_top_on_a_terminal(self):
