@@ -18,6 +18,8 @@ sf_config_init(struct sf_config *config) {
       .deadline_ns = {SF_CONFIG_AUTO, SF_CONFIG_AUTO, SF_CONFIG_AUTO},
       .fail_timeout_ns = 30000 * MS,
       .on_too_few = SF_TOO_FEW_ERROR,
+      .slow_leg = SF_SLOW_WAIT,
+      .slow_factor = 4,
       .wait_for_legs_ns = 30000 * MS,
       .resync_min_rate = UINT64_C(4) << 20,
       .intent_delay_ns = 5000 * MS,

@@ -22,6 +22,7 @@ enum type {
   TYPE_DURATION,
   TYPE_RATE,
   TYPE_TOO_FEW,
+  TYPE_SLOW,
 };
 
 struct sf_config_key {
@@ -55,6 +56,8 @@ static const struct sf_config_key keys[] = {
     {.name = "flush_deadline", VOLUME(deadline_ns[SF_FLUSH_KIND]), WAIT, AUTO, LIVE},
     {.name = "fail_timeout", VOLUME(fail_timeout_ns), WAIT, LIVE},
     {.name = "on_too_few", VOLUME(on_too_few), .type = TYPE_TOO_FEW, LIVE},
+    {.name = "slow_leg", VOLUME(slow_leg), .type = TYPE_SLOW, LIVE},
+    {.name = "slow_factor", VOLUME(slow_factor), .type = TYPE_COUNT, .min = 2, .max = 1000, LIVE},
     {.name = "control", VOLUME(control), .type = TYPE_SOCKET, .zero = true},
     {.name = "wait_for_legs", VOLUME(wait_for_legs_ns), WAIT, .zero = true},
     {.name = "resync_min_rate", VOLUME(resync_min_rate), RATE, LIVE},
@@ -273,6 +276,17 @@ read_too_few(const char *value, enum sf_on_too_few *on_too_few, struct sf_why *w
   return 0;
 }
 
+static int
+read_slow(const char *value, enum sf_slow_leg *slow_leg, struct sf_why *why) {
+  if (strcmp(value, "wait") == 0)
+    *slow_leg = SF_SLOW_WAIT;
+  else if (strcmp(value, "leave") == 0)
+    *slow_leg = SF_SLOW_LEAVE;
+  else
+    return sf_why(why, -EINVAL, "\"%s\" is neither wait nor leave", value);
+  return 0;
+}
+
 /* "/dev/nbd0".  A link to one would not say which number the kernel is to be asked for. */
 static bool
 is_device(const char *text) {
@@ -354,6 +368,8 @@ read_value(struct sf_config *config, int leg, const struct sf_config_key *key, c
     return read_device(value, field, why);
   case TYPE_TOO_FEW:
     return read_too_few(value, (enum sf_on_too_few *) field, why);
+  case TYPE_SLOW:
+    return read_slow(value, (enum sf_slow_leg *) field, why);
   case TYPE_COUNT:
     r = read_number(key, value, &number, why);
     if (r == 0)
@@ -406,6 +422,7 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
                ? 0
                : sf_why(why, -EINVAL, "\"%s\" is not an NBD device such as /dev/nbd0", field);
   case TYPE_TOO_FEW:
+  case TYPE_SLOW:
     return 0;
   case TYPE_COUNT:
     return check_number(key, *(const unsigned *) field, why);
@@ -439,6 +456,10 @@ write_value(const struct sf_config *config, int leg, const struct sf_config_key 
   case TYPE_TOO_FEW:
     snprintf(text, PATH_MAX, "%s",
              *(const enum sf_on_too_few *) field == SF_TOO_FEW_ERROR ? "error" : "suspend");
+    return;
+  case TYPE_SLOW:
+    snprintf(text, PATH_MAX, "%s",
+             *(const enum sf_slow_leg *) field == SF_SLOW_WAIT ? "wait" : "leave");
     return;
   case TYPE_COUNT:
     number = *(const unsigned *) field;

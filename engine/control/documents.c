@@ -212,6 +212,7 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_CHANGE_FAILED] = "change-failed",
       [SF_EVENT_LEG_TROUBLE] = "leg-trouble",
       [SF_EVENT_LOST_RANGE] = "lost-range",
+      [SF_EVENT_LEG_SLOW] = "leg-slow",
       [SF_EVENT_LEG_PATH] = "leg-path",
   };
   _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");

@@ -143,6 +143,7 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
               "all",
               event->leg_name, event->reason);
     break;
+  case SF_EVENT_LEG_SLOW:
   case SF_EVENT_LEG_PATH:
     serve_log(serve, "leg %s: %s", event->leg_name, event->reason);
     break;

@@ -108,6 +108,7 @@ struct sf_op {
   uint64_t offset, length;
   uint64_t asked_ns;   /* when its client asked for it */
   uint64_t started_ns; /* when it came to the volume */
+  uint64_t paced_ns;   /* when the last but one of its legs answered */
   unsigned blockers;   /* earlier overlapping ops still active */
 
   legset sent;  /* legs it was ever sent to */
@@ -160,6 +161,14 @@ struct deadline {      /* of one leg and kind, as its latencies have it */
   unsigned seen;                        /* answers in all, as far as it matters */
   uint32_t second_us[DEADLINE_SECONDS]; /* the longest of each; a ring */
   unsigned next, seconds;
+};
+
+struct pace {        /* of one leg: does it alone hold clients back? */
+  uint64_t alone_ns; /* in this period */
+  unsigned periods;  /* above the factor, in a row */
+  unsigned tenths;   /* so many times longer clients waited for its sake */
+  bool slow;         /* told */
+  uint64_t limit_ns; /* it left for that: a probe may take so long; else 0 */
 };
 
 struct penalty {               /* R14: what its absences have cost lately */
@@ -217,6 +226,7 @@ struct leg {
   unsigned probe_step, probes_ok;
   uint64_t probe_at_ns;
   struct penalty penalty;
+  struct pace pace;
   uint64_t open_at_ns;
   bool opening,
       reopening; /* asked of the host and not answered; the latter beside a dead descriptor */
@@ -442,6 +452,10 @@ struct sf_volume {
   struct grow grow;
   struct member_change change;
 
+  struct {
+    uint64_t until_ns, waited_ns;
+    unsigned answers;
+  } pace;                   /* of clients, in this period */
   uint64_t deadlines_at_ns; /* they are looked at next */
   uint64_t timer_ns;        /* when the host was asked to tick */
   uint64_t starved_ns;      /* since when some request lacks legs; 0 = none does */
@@ -618,6 +632,13 @@ enum sf_deadline_source deadline_source(const struct sf_volume *v, unsigned leg,
 void deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns);
 void deadline_forget(struct sf_volume *v, unsigned leg); /* it is another disk */
 void deadline_tick(struct sf_volume *v);
+
+/* pace.c */
+void pace_note(struct sf_op *op, unsigned leg); /* it has answered well */
+void pace_tick(struct sf_volume *v);
+void pace_forget(struct leg *leg);
+bool pace_is_kept(const struct sf_volume *v, unsigned leg, uint64_t latency_ns);
+void pace_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
 
 /* penalty.c */
 void penalty_moved(struct sf_volume *v, unsigned leg, enum sf_leg_state from);

@@ -100,8 +100,10 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
   leg->state_ns = v->now_ns;
   volume_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
                reason);
-  if (to == SF_STATE_IN_SYNC)
+  if (to == SF_STATE_IN_SYNC) {
     leg->avoid = false;
+    pace_forget(leg);
+  }
   penalty_moved(v, index, from);
   if (to == SF_STATE_MISSING)
     leg->open_at_ns = v->now_ns;

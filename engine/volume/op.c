@@ -85,7 +85,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->blockers = 0;
   op->unsent = op->sent = op->pending = op->running = op->ok = op->overdue = op->failed = 0;
   op->hollow = op->passing = op->failed_before = op->bad = 0;
-  op->round_ns = op->again_ns = 0;
+  op->round_ns = op->again_ns = op->paced_ns = 0;
   op->error = 0;
   op->ios = 0;
   op_move(op, OP_WAITING);
@@ -659,6 +659,7 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
     op->overdue &= (legset) ~bit;
     if (event->state == SF_TIO_OK) {
       op->ok |= bit;
+      pace_note(op, leg);
     } else if (event->state == SF_TIO_ERROR) {
       note_failed(op, bit, event->error);
     } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && op->kind != OP_READ) {
@@ -687,6 +688,7 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
 static void
 op_resend(struct sf_op *op) {
   op->retry = false;
+  op->paced_ns = 0;
   if (op->kind == OP_READ) {
     if (volume_must_converge(op->volume, op->request))
       read_park(op);

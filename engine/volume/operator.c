@@ -53,6 +53,7 @@ take_back(struct sf_volume *v, unsigned index) {
     volume_arm(v, v->now_ns);
   } else if (leg_state(leg) == SF_STATE_PROBING) {
     leg->penalty = (struct penalty){0};
+    pace_forget(leg);
   } else if (leg_state(leg) == SF_STATE_IN_SYNC) {
     flush_failure_forgive(v, index);
   }

@@ -42,7 +42,11 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
 
   if (event->late || leg_state(leg) != SF_STATE_PROBING)
     return;
-  if (event->state == SF_TIO_OK && leg->probe_step == PROBE_WRITE) {
+  if (event->state == SF_TIO_OK && !pace_is_kept(v, index, event->latency_ns)) {
+    leg->probes_ok = 0;
+    penalty_seen_unwell(v, index);
+    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+  } else if (event->state == SF_TIO_OK && leg->probe_step == PROBE_WRITE) {
     probe_send(v, index, PROBE_READ);
   } else if (event->state == SF_TIO_OK) {
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
@@ -66,7 +70,8 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
   struct leg *leg = &v->leg[index];
   struct io_args args = {
       .op = step == PROBE_WRITE ? SF_TIO_WRITE : SF_TIO_READ,
-      .flags = step == PROBE_WRITE ? SF_TIO_FUA : 0,
+      /* One that left for its pace was compared in writes without. */
+      .flags = step == PROBE_WRITE && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0,
       .kind = step == PROBE_WRITE ? SF_WRITE_KIND : SF_READ_KIND,
       .legs = legbit(index),
       .offset = SF_PROBE_OFFSET,

@@ -57,6 +57,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
     penalty_reason(v, leg->index, status->reason, sizeof status->reason);
   else
     snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
+  pace_reason(v, leg->index, status->reason, sizeof status->reason);
   for (unsigned kind = 0; kind < SF_KINDS; kind++) {
     status->timeout_ns[kind] = deadline_of(v, leg->index, (enum sf_kind) kind);
     status->timeout_source[kind] = deadline_source(v, leg->index, (enum sf_kind) kind);

@@ -612,6 +612,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
     for (unsigned i = 0; i < v->legs; i++)
       probe_tick(v, i);
     deadline_tick(v);
+    pace_tick(v);
     intent_tick(v);
     op_tick(v);
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {

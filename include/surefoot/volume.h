@@ -361,6 +361,9 @@ enum sf_volume_event_kind {
   /* What a leg cannot read, and no other leg has; reason: offset, length and error.  Once, until it is
    * written anew. */
   SF_EVENT_LOST_RANGE,
+  /* A leg in sync alone holds clients back by more than slow_factor (to: "slow"; reason: by how much), or keeps
+   * pace again (from: "slow"). */
+  SF_EVENT_LEG_SLOW,
   SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };

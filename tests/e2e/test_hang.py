@@ -99,6 +99,27 @@ class Hang(VolumeTest):
         self.assert_load_well(load, server)
         self.stop_and_compare(volume, server)
 
+    def test_a_leg_that_is_slow_for_long(self):
+        """Proves that a leg which answers in time, and alone makes clients wait many times longer, is told of after
+        half a minute, and leaves with slow_leg = leave until the operator takes it back."""
+        legs = [*self.rig.file_legs("ab"), self.fuse_leg("c", filters=["delay"], parameters=["wdelay=60ms"])]
+        volume, server = self.served(legs, write_deadline="2s", flush_deadline="2s")
+        with self.load(server, depth=4) as load:
+            while not volume.leg("c")["reason"]:
+                load.run_for(1)
+            self.assertRegex(volume.leg("c")["reason"], r"^holds clients back \d+\.\d x$")
+            self.assertEqual("in-sync", volume.leg("c")["state"])
+            self.assertRegex(server.log(), r"leg c: holds clients back \d+\.\d x")
+            self.rig.ctl("--control", volume.control, "set", "vol0", "slow_leg=leave")
+            while volume.leg("c")["state"] == "in-sync":
+                load.run_for(1)
+            load.run_for(12)
+            self.assertEqual("probing", volume.leg("c")["state"])
+            self.assertRegex(volume.leg("c")["reason"], r"^holds clients back .*; kept out until ")
+        self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "c")
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
     def test_a_leg_may_have_less_patience_than_the_volume(self):
         """Proves that a leg's own timeout counts.  The volume's deadline is a second, leg c's is
         100 ms: no write may take longer than that."""

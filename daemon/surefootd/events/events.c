@@ -35,6 +35,7 @@ events_hook_name(const json_t *event) {
       {"state", "suspended", "suspended"},    {"state", "failed", "failed"},
       {"service", "down", "server-down"},     {"service", "serving", "server-ready"},
       {"service", "silent", "server-silent"}, {"device", "lost", "device-lost"},
+      {"leg-slow", "slow", "leg-slow"},
   };
   const char *kind = events_text(event, "event"), *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -50,9 +51,10 @@ events_priority(const json_t *event) {
   static const struct {
     const char *to;
     int priority;
-  } bad[] = {{"failed", LOG_CRIT},  {"suspended", LOG_CRIT},  {"faulty", LOG_ERR},
-             {"silent", LOG_ERR},   {"down", LOG_ERR},        {"lost", LOG_ERR},
-             {"late", LOG_WARNING}, {"missing", LOG_WARNING}, {"degraded", LOG_WARNING}};
+  } bad[] = {{"failed", LOG_CRIT},     {"suspended", LOG_CRIT}, {"faulty", LOG_ERR},
+             {"silent", LOG_ERR},      {"down", LOG_ERR},       {"lost", LOG_ERR},
+             {"late", LOG_WARNING},    {"slow", LOG_WARNING},   {"missing", LOG_WARNING},
+             {"degraded", LOG_WARNING}};
   const char *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
     if (strcmp(to, bad[i].to) == 0)
