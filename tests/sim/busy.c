@@ -17,6 +17,7 @@ enum {
   LASTS_S = 60, /* about, and most runs much shorter */
   POLL_MS = 20,
   TRIES = 16,
+  SLACK_OF_LONG = 8,
 };
 
 static bool is_on;
@@ -252,6 +253,13 @@ draw_pauses(struct options *o) {
     b->pause_gap_ns = 0;
   else
     b->pause_most_ns = between(deadline / 10, most - b->longest_ns);
+  /* Late together is not late: what stalls all legs is behind none of them.  They go on within half a
+   * grace of each other, and answer within the other half. */
+  if (b->pause_gap_ns != 0 && b->slack >= SLACK_OF_LONG && one_in(2)) {
+    b->pauses_are_long = b->pause_together = true;
+    b->pause_legs = o->legs;
+    b->pause_most_ns = 3 * deadline;
+  }
 }
 
 static void
@@ -431,15 +439,17 @@ static void
 pause_legs(unsigned first) {
   const struct busy *b = &sim.options.busy;
   unsigned last = b->pause_together ? b->pause_legs - 1 : first;
-  uint64_t ns = 1 + random_below(b->pause_most_ns);
+  uint64_t ns = 1 + random_below(b->pause_most_ns), apart = 0;
 
   if (sim.healing)
     return;
   COUNT(busy_pauses);
   for (unsigned i = first; i <= last; i++)
     if (!service_is_paused(i)) {
-      TRACE("leg %u pauses for %.3f ms", i, MS(ns));
-      service_pause(i, ns);
+      if (b->pauses_are_long)
+        apart = random_below(sim.options.deadline_ns[SF_WRITE_KIND] / 8);
+      TRACE("leg %u pauses for %.3f ms", i, MS(ns + apart));
+      service_pause(i, ns + apart);
     }
   next_pause(first, ns);
 }
