@@ -252,14 +252,26 @@ draw_pauses(struct options *o) {
   if (most < b->longest_ns + deadline / 10)
     b->pause_gap_ns = 0;
   else
-    b->pause_most_ns = between(deadline / 10, most - b->longest_ns);
+    b->pause_most_ns =
+        one_in(2) ? most - b->longest_ns : between(deadline / 10, most - b->longest_ns);
   /* Late together is not late: what stalls all legs is behind none of them.  They go on within half a
    * grace of each other, and answer within the other half. */
   if (b->pause_gap_ns != 0 && b->slack >= SLACK_OF_LONG && one_in(2)) {
     b->pauses_are_long = b->pause_together = true;
     b->pause_legs = o->legs;
     b->pause_most_ns = 3 * deadline;
+    b->pause_gap_ns = between(5, 20) * deadline;
   }
+}
+
+/* A cache is full, a neighbour wakes up: what legs_are says is what a leg is then. */
+static void
+draw_slowing(struct options *o) {
+  struct busy *b = &o->busy;
+
+  b->slows_at = one_in(3) ? between(o->ops / 4, o->ops * 3 / 4) : 0;
+  for (unsigned i = 0; i < o->legs; i++)
+    b->faster[i] = b->slows_at != 0 && one_in(2) ? some(2, 10) : 1;
 }
 
 static void
@@ -300,6 +312,7 @@ busy_draw(uint64_t seed, struct options *o) {
   draw_deadlines(o);
   draw_pauses(o);
   draw_course(o);
+  draw_slowing(o);
 }
 
 /* ---- for the reader ---- */
@@ -310,6 +323,9 @@ static void
 print_leg(const struct options *o, unsigned i, FILE *to) {
   const struct service *s = &o->service[i];
 
+  if (o->busy.faster[i] != 1)
+    fprintf(to, "  leg %u: %u times faster until request %lu\n", i, o->busy.faster[i],
+            (unsigned long) o->busy.slows_at);
   fprintf(to,
           "  leg %u, %s: %.1f MB/s, %u channels of %.3f ms, seek %.1f ms%s, jitter %u/1000, flush "
           "%.1f ms%s\n",
@@ -439,7 +455,8 @@ static void
 pause_legs(unsigned first) {
   const struct busy *b = &sim.options.busy;
   unsigned last = b->pause_together ? b->pause_legs - 1 : first;
-  uint64_t ns = 1 + random_below(b->pause_most_ns), apart = 0;
+  uint64_t ns = random_chance(300) ? b->pause_most_ns : 1 + random_below(b->pause_most_ns);
+  uint64_t apart = 0;
 
   if (sim.healing)
     return;

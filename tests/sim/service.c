@@ -22,6 +22,13 @@ service_init(void) {
 /* ---- what it costs ---- */
 
 static uint64_t
+at_this_pace(unsigned leg, uint64_t ns) {
+  const struct busy *b = &sim.options.busy;
+
+  return sim.ops_begun < b->slows_at ? ns / b->faster[leg] : ns;
+}
+
+static uint64_t
 path_takes(const struct service *s, uint64_t length) {
   return length * SIM_S / s->rate;
 }
@@ -83,17 +90,18 @@ serve(unsigned leg, struct region *r) {
   struct queue *q = &queue[leg];
   uint64_t *free_ns = &queue[s->bus].path_free_ns;
   bool contiguous = r->offset == q->head;
-  uint64_t path = r->op == SF_TIO_ZERO ? 0 : path_takes(s, r->length);
+  uint64_t path = r->op == SF_TIO_ZERO ? 0 : at_this_pace(leg, path_takes(s, r->length));
+  uint64_t work = at_this_pace(leg, jitter(s, work_takes(s, r, contiguous, q->waiting)));
 
   if (*free_ns < sim.now_ns)
     *free_ns = sim.now_ns;
   if (path != 0)
     *free_ns += path;
-  r->due_ns =
-      (path != 0 ? *free_ns : sim.now_ns) + jitter(s, work_takes(s, r, contiguous, q->waiting));
+  r->due_ns = (path != 0 ? *free_ns : sim.now_ns) + work;
   r->paused_before_ns = q->paused_ns;
   /* As if all that clients have outstanding were given to the leg at once. */
-  r->work_ns = path + on_an_average(s, work_takes(s, r, contiguous, sim.options.clients));
+  work = on_an_average(s, work_takes(s, r, contiguous, sim.options.clients));
+  r->work_ns = path + at_this_pace(leg, work);
   r->path_ns = path;
   r->service = SERVICE_SERVING;
   q->serving++;

@@ -73,9 +73,11 @@ struct busy {
   int stale_leg;         /* it has to be copied whole at the start; -1: none */
   uint64_t pause_gap_ns; /* 0: none */
   uint64_t pause_most_ns;
-  unsigned pause_legs;  /* of them; */
-  bool pauses_are_long; /* longer than the timeout, of all at once */
-  bool pause_together;  /* all of these at once */
+  unsigned pause_legs;       /* of them; */
+  bool pauses_are_long;      /* longer than the timeout, of all at once */
+  bool pause_together;       /* all of these at once */
+  unsigned faster[LEGS_MAX]; /* so many times, until: */
+  uint64_t slows_at;
   /* The course of it, counted in requests begun; 0: it does not happen. */
   uint64_t crash_at;
   bool crash_is_power;
