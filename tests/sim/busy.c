@@ -461,6 +461,8 @@ pause_legs(unsigned first) {
   if (sim.healing)
     return;
   COUNT(busy_pauses);
+  if (b->pauses_are_long)
+    check_stall(ns);
   for (unsigned i = first; i <= last; i++)
     if (!service_is_paused(i)) {
       if (b->pauses_are_long)

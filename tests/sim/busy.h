@@ -23,5 +23,6 @@ void check_volume_moved(const char *to);
 void check_leg_moved(unsigned leg, enum sf_leg_state from, enum sf_leg_state to,
                      const char *reason);
 void check_poll(void);
+void check_stall(uint64_t ns); /* of all legs together, for longer than a timeout */
 
 #endif
