@@ -78,6 +78,8 @@ copy_end(struct sf_op *op, enum copy_end how) {
   struct copying *of = copy->of;
 
   copy_move(v, copy, COPY_IDLE);
+  for (unsigned i = 0; i < op->ios; i++)
+    io_drop(&op->io[i]);
   for (unsigned i = 0; i < v->legs; i++) {
     if (copy->buffer[i] != NULL)
       v->host.buffer_put(v->ctx, copy->buffer[i]);
@@ -155,12 +157,20 @@ standing(const struct sf_volume *v, const struct copy *copy, legset targets) {
   return set;
 }
 
+/* A client that waits for the extent to be converged waits for its copies. */
+static enum window_use
+use_of(const struct sf_op *op) {
+  return op->hurried || (op->blocks_reads && op->volume->parked != NULL) ? WINDOW_CLIENTS
+                                                                         : WINDOW_COPIES;
+}
+
 static void
 read_from(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
   struct io_args args = {
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
+      .use = use_of(op),
       .legs = legbit(leg),
       .offset = v->data_offset + op->offset,
       .length = op->length,
@@ -275,6 +285,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   struct io_args args = {
       .op = SF_TIO_WRITE,
       .kind = SF_WRITE_KIND,
+      .use = use_of(op),
       .legs = legs,
       .offset = v->data_offset + op->offset + from,
       .length = length,
@@ -386,7 +397,9 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 
   if (event->state == SF_TIO_TIMEOUT) {
     v->leg[leg].avoid = true;
-    if (legcount(op->ok & volume_serving(v) & (legset) ~bit) >= v->min_legs &&
+    if (insync_leg_hangs(v, leg, SF_READ_KIND) &&
+        legcount(insync_witnesses(v, leg, SF_READ_KIND, op->ok & volume_serving(v))) >=
+            v->min_legs &&
         leg_can_leave(v, leg)) {
       char reason[128];
 
@@ -453,6 +466,16 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
     return;
   }
+  go_on_writing(op);
+}
+
+void
+copy_review(struct sf_op *op) {
+  if (op->copy == NULL || op->copy->sm.state != COPY_WRITING) {
+    op_judge(op);
+    return;
+  }
+  op_judge(op);
   go_on_writing(op);
 }
 

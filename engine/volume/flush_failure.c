@@ -307,7 +307,7 @@ flush_failure_settle(struct sf_volume *v) {
     struct leg *leg = &v->leg[index];
 
     if (may_leave_for_good_ones(v, index) && !(leg->heals && leg->healing.set == leg->lost.set)) {
-      if (!leg_is_alone(v, index, leg->flush_failed_ns + 1))
+      if (!insync_leg_is_alone(v, index, leg->flush_failed_ns + 1))
         continue; /* the others have not been heard since */
       snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-leg->flush_error));
       leg_demote(v, index, leg_state_for(leg->flush_error), reason);

@@ -12,6 +12,7 @@
 #include "base/sm.h"
 #include "volume/latency.h"
 #include "volume/map.h"
+#include "volume/window.h"
 
 #define SF_MS UINT64_C(1000000)
 #define SF_S  UINT64_C(1000000000)
@@ -38,45 +39,60 @@ legcount(legset set) {
 
 /* ---- one timed request of ours to one or more legs ---- */
 
-struct io {
-  struct sf_volume *volume;
-  void *owner;
-  /* Every notify and late event; `running` is up to date already.  The io may be reused inside. */
-  void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event);
-  uint64_t handle;
-  uint8_t leg[SF_LEGS_MAX]; /* of each region */
-  unsigned regions;
-  unsigned running; /* regions whose own completion has not come */
-  bool flushes;     /* it is a flush, or carries one (FUA) */
-  bool fua;         /* the latter */
-  bool reads;
-  bool aside;   /* what becomes of it says nothing of the leg */
-  uint64_t seq; /* of all submissions of the volume */
-  /* meter.c: in v->unanswered, oldest first, as long as a leg owes its own completion. */
-  struct sf_list unanswered_link;
-  legset unanswered;
-  enum sf_tio_op op;
-  enum sf_kind kind;
-  uint64_t sent_ns, length;
-};
-
 enum { SF_DROPPED = -EAGAIN }; /* the error of a CANCELED event: a failed flush took it with it */
 
 struct io_args {
   enum sf_tio_op op;
   unsigned flags;
-  enum sf_kind kind; /* whose timeout counts */
+  enum sf_kind kind;   /* whose timeout counts */
+  enum window_use use; /* whose part of the window */
   legset legs;
   uint64_t offset; /* on the leg */
   uint64_t length;
   struct sf_tio_buffer *buffer;
-  uint64_t spent_ns;        /* of the timeout, before this */
-  const uint64_t *since_ns; /* or NULL: of each leg, since when it keeps somebody waiting, 0: not */
+  bool
+      alone; /* a repair: no other leg is given the same, so it is judged by what others answer otherwise */
 };
 
-/* 0, or -errno and then no event will come. */
+/* WAITING for the leg's window, SENT, ENDED; DROPPED: it was not sent and will not be, which is told soon. */
+enum part_state { PART_ENDED, PART_WAITING, PART_DROPPED, PART_SENT };
+
+struct io_part {       /* of one leg; leg_io.c, insync.c and meter.c */
+  struct sf_list link; /* of the leg: waiting or outstanding; or v->dropped */
+  struct io *io;
+  uint64_t handle;
+  uint64_t since_ns, sent_ns; /* since when it waits; when the leg got it */
+  uint64_t timeout_ns, cost_ns;
+  uint8_t state, leg, class, use;
+  bool told;    /* that it is overdue */
+  bool counted; /* in the window */
+};
+
+struct io {
+  struct sf_volume *volume;
+  void *owner;
+  /* Every notify and late event; `running` is up to date already.  The io may be reused inside. */
+  void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event);
+  /* May be NULL.  A part that waited has been sent. */
+  void (*on_sent)(struct io *io);
+  struct io_args args;
+  struct io_part part[SF_LEGS_MAX]; /* of each region */
+  unsigned regions;
+  unsigned running; /* regions whose own completion has not come, or that wait */
+  bool flushes;     /* it is a flush, or carries one (FUA) */
+  bool fua;         /* the latter */
+  bool reads;
+  bool aside;   /* what becomes of it says nothing of the leg */
+  uint64_t seq; /* of all submissions of the volume */
+};
+
+/* 0, or -errno and then no event will come.  What finds no room in a leg's window waits for it; args->buffer must
+ * be there until every part has been sent or was cancelled. */
 int io_submit(struct sf_volume *v, struct io *io, const struct io_args *args);
 void io_cancel(struct io *io);
+void io_drop(struct io *io);        /* what waits; what was sent goes on */
+void io_hurry(struct io *io);       /* a client waits for it: what waits goes first */
+bool io_waits(const struct io *io); /* some part of it has not been sent yet */
 
 /* Its own completion has come: nothing of that region runs any more. */
 static inline bool
@@ -98,13 +114,13 @@ struct sf_op {
   struct sf_request *request; /* NULL once answered, and for a copy */
   enum op_kind kind;
   bool blocks_reads; /* COPY: the extent is being converged */
+  bool hurried;      /* COPY: a client waits for it */
   bool retry;        /* no slot for it, or too few legs: sent again at the next tick */
   bool passable;     /* it was suspended once, and copies may pass it while it is */
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
   bool checkpoint;   /* FLUSH: of the legs that catch up too */
   bool gated;        /* its intent is not durable yet (R8) */
-  uint64_t gated_ns; /* since when; the wait is taken off its legs' timeouts */
   uint64_t offset, length;
   uint64_t asked_ns;   /* when its client asked for it */
   uint64_t started_ns; /* when it came to the volume */
@@ -188,7 +204,18 @@ struct leg {
   struct sf_tio_device *device;
   struct sf_superblock sb; /* newest on the leg */
   uint64_t bytes;          /* of the whole leg */
-  unsigned running;        /* regions of ours in the kernel, detached ones included */
+  unsigned running;        /* regions of ours in the kernel, detached ones included, or waiting */
+  /* leg_io.c: what it was handed, in order, detached ones included, and what waits for its window. */
+  struct window window;
+  struct sf_list outstanding, waiting[WINDOW_USES];
+  unsigned outstanding_n, waiting_n;
+  unsigned overdue_n; /* outstanding past their timeout */
+  /* insync.c: when it last ended anything; since when it has had something without a break; when it last did
+   * after it had been silent for its timeout. */
+  uint64_t answered_ns, busy_since_ns, awake_ns;
+  /* Of what it has answered, of writes and of reads: when the newest was sent. */
+  uint64_t newest_sent_ns[2];
+  uint64_t longest_flush_ns; /* lately, of flushes and writes with FUA, late ones included */
   struct meta meta;
 
   struct sf_map stale;     /* lacks an acknowledged write */
@@ -343,10 +370,8 @@ struct map_page {
   uint64_t sent[SF_LEGS_MAX]; /* the version last sent to the leg */
   uint64_t done[SF_LEGS_MAX]; /* the version that it holds; 0: not known */
   legset busy;                /* a write of it runs there: at most one per leg */
-  /* Since when the write that runs there keeps somebody waiting who needs the next; 0: nobody. */
-  uint64_t since_ns[SF_LEGS_MAX];
-  legset overdue, failed; /* the last one is late, or ended with an error */
-  bool had_intent;        /* at the start */
+  legset overdue, failed;     /* the last one is late, or ended with an error */
+  bool had_intent;            /* at the start */
   /* The first version that calls all of the leg stale, of one that lacks everything. */
   uint64_t lacks_all[SF_LEGS_MAX];
 };
@@ -442,6 +467,8 @@ struct sf_volume {
   struct sf_map unconverged; /* may differ between in-sync legs (R11) */
   struct sf_map suspect;     /* scratch of flush_failure.c */
   uint64_t io_seq;           /* of the last submission */
+  unsigned waiting_parts;    /* of all legs */
+  struct sf_list dropped;    /* parts that were not sent and are to be told so */
   struct maps maps;
   struct copier copier;
   struct lost { /* lost.c; in order, none beside another */
@@ -485,7 +512,6 @@ struct sf_volume {
   uint64_t foreground_ns; /* when a client's request was last answered */
   uint64_t told_ns;       /* since when it is in the state last reported */
 
-  struct sf_list unanswered;                 /* struct io */
   uint64_t slice_ns;                         /* when the slice of the meters ends */
   struct sf_latency_meter latency[SF_KINDS]; /* as clients see it */
 };
@@ -575,9 +601,29 @@ void flush_give_up(struct sf_op *op);
 void flush_end(struct sf_op *op, int error, int own_error);
 void flush_release(struct sf_volume *v); /* those that wait to be tried again, in time */
 
+/* leg_io.c */
+void leg_io_init(struct leg *leg);
+void leg_io_settle(struct sf_volume *v);             /* tells of what was dropped */
+void leg_io_send(struct sf_volume *v);               /* what has room by now */
+void leg_io_tick(struct sf_volume *v);               /* what waits for a silent leg is overdue */
+void leg_io_drop(struct sf_volume *v, unsigned leg); /* what waits there */
+void leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
+
+/* insync.c: when a leg that is overdue counts as late.  Those that say no arm the timer for when they may say
+ * yes. */
+void insync_leg_answered(struct sf_volume *v, const struct io_part *part);
+bool insync_is_overtaken(const struct io_part *part);
+bool insync_leg_is_silent(const struct sf_volume *v, unsigned leg);
+/* It keeps requests waiting: it is silent or fails, or starves one.  Being busy is no reason. */
+bool insync_leg_is_awaited(const struct sf_volume *v, unsigned leg);
+bool insync_leg_hangs(struct sf_volume *v, unsigned leg, enum sf_kind kind);
+/* Of the legs, those that may testify against this one. */
+legset insync_witnesses(struct sf_volume *v, unsigned leg, enum sf_kind kind, legset legs);
+bool insync_leg_is_alone(struct sf_volume *v, unsigned leg, uint64_t since_ns);
+void insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
+
 /* leg.c */
 bool leg_can_leave(const struct sf_volume *v, unsigned leg);
-bool leg_is_alone(const struct sf_volume *v, unsigned leg, uint64_t since_ns);
 void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 enum fault { FAULT_OURS, FAULT_TIME, FAULT_PATH, FAULT_GONE, FAULT_MEDIUM };
@@ -700,6 +746,7 @@ bool leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes);
 
 /* copy.c: one piece */
 void copy_run(struct sf_op *op);
+void copy_review(struct sf_op *op); /* something of it is overdue */
 void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
 
 /* copier.c: which extents, and when */
@@ -744,10 +791,8 @@ void map_settle(struct sf_volume *v);
 bool map_is_quiet(const struct sf_volume *v);
 
 /* meter.c: what the operator is told of the pace.  Nothing is decided by it. */
-void meter_sent(struct sf_volume *v, struct io *io, const struct io_args *args);
-/* Before the io is told of it, and may be used again. */
-void meter_ended(struct sf_volume *v, struct io *io, unsigned leg,
-                 const struct sf_tio_event *event);
+/* The leg has ended its part. */
+void meter_ended(struct sf_volume *v, const struct io_part *part, const struct sf_tio_event *event);
 /* A client's request is answered. */
 void meter_answer(struct sf_volume *v, const struct sf_request *request, int error);
 void meter_tick(struct sf_volume *v);

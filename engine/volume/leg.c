@@ -100,6 +100,8 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
   leg->state_ns = v->now_ns;
   volume_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
                reason);
+  if (to == SF_STATE_LATE || to == SF_STATE_MISSING || to == SF_STATE_FAULTY)
+    leg_io_drop(v, index);
   if (to == SF_STATE_IN_SYNC) {
     leg->avoid = false;
     pace_forget(leg);
@@ -200,18 +202,6 @@ leg_can_leave(const struct sf_volume *v, unsigned index) {
 
   return v->phase != PHASE_CLAIMING && (v->latest.in_sync & legbit(index)) && rest != 0 &&
          legcount(rest) >= v->min_legs;
-}
-
-/* R2 where one answer says nothing of the other legs: is it this leg that does not answer, and not more
- * of them than can be spared?  Else the record that takes it out may wait for ever for one of those,
- * and so would it. */
-bool
-leg_is_alone(const struct sf_volume *v, unsigned index, uint64_t since_ns) {
-  unsigned heard = 0;
-
-  EACH_LEG(leg, volume_serving(v) & (legset) ~legbit(index))
-    heard += v->leg[leg].heard_ns >= since_ns;
-  return heard >= v->min_legs;
 }
 
 /* Whatever the reason for its leaving: what is in flight there, what it has not flushed, and what is

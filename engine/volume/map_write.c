@@ -104,9 +104,6 @@ map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
 
   if (page->must < version)
     page->must = version;
-  EACH_LEG(leg, lack & page->busy)
-    if (page->sent[leg] < version && page->since_ns[leg] == 0)
-      page->since_ns[leg] = v->now_ns;
   /* A leg that an answer still needs and that is on its way out gets nothing more. */
   if (lack != 0 && sf_map_set(&v->maps.urgent, index))
     v->dirty = true;
@@ -126,7 +123,7 @@ map_changed(struct sf_volume *v, uint64_t index, bool urgent) {
 void
 map_leg_left(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
-    v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = v->maps.page[p].since_ns[leg] = 0;
+    v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = 0;
     v->maps.page[p].overdue &= (legset) ~legbit(leg);
     v->maps.page[p].failed &= (legset) ~legbit(leg);
   }
@@ -184,10 +181,10 @@ start_write(struct sf_volume *v, uint64_t index) {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
       .kind = SF_WRITE_KIND,
+      .use = WINDOW_META,
       .legs = lacking(v, page, page->version) & (legset) ~(page->busy | page->failed),
       .offset = SF_MAP_PAGE_OFFSET(index),
       .length = SF_PAGE_BYTES,
-      .since_ns = page->since_ns,
   };
   struct map_write *write;
 
@@ -209,10 +206,8 @@ start_write(struct sf_volume *v, uint64_t index) {
   write->version = page->version;
   write->pending = args.legs;
   page->busy |= args.legs;
-  EACH_LEG(leg, args.legs) {
+  EACH_LEG(leg, args.legs)
     page->sent[leg] = page->version;
-    page->since_ns[leg] = 0;
-  }
   write_move(v, write, MAP_WRITING);
   return true;
 }
@@ -263,11 +258,17 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
   bool failed = page->failed & bit;
   int error = v->maps.error[leg];
   enum sf_leg_state to = failed ? leg_state_for(error) : SF_STATE_LATE;
-  unsigned others = 0;
+  legset others = 0;
   char reason[128];
 
-  EACH_LEG(other, volume_serving(v) & (legset) ~(bit | flush_failure_lacking(v, leg)))
-    others += page->done[other] >= page->sent[leg];
+  if (!failed && !insync_leg_hangs(v, leg, SF_WRITE_KIND))
+    return;
+  EACH_LEG(other, volume_serving(v) & (legset) ~(bit | flush_failure_lacking(v, leg))) {
+    if (page->done[other] >= page->sent[leg])
+      others |= legbit(other);
+  }
+  if (!failed)
+    others = insync_witnesses(v, leg, SF_WRITE_KIND, others);
   if (failed)
     snprintf(reason, sizeof reason, "map write at %" PRIu64 ": %s",
              (uint64_t) SF_MAP_PAGE_OFFSET(index), strerror(-error));
@@ -276,7 +277,7 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
              (uint64_t) SF_MAP_PAGE_OFFSET(index), deadline_of(v, leg, SF_WRITE_KIND) / SF_MS);
   if (!(volume_serving(v) & bit))
     leg_fall_back(v, leg, to, reason);
-  else if (others >= v->min_legs && leg_can_leave(v, leg))
+  else if (legcount(others) >= v->min_legs && leg_can_leave(v, leg))
     leg_demote(v, leg, to, reason);
   else if (failed)
     leg_trouble(v, leg, reason);

@@ -159,6 +159,7 @@ make_place(struct sf_volume *v, unsigned index) {
   if (index < v->legs)
     return 0;
   *leg = (struct leg){.index = index};
+  leg_io_init(leg);
   r = leg_init_memory(v, index);
   if (r == 0)
     r = sf_map_init(&leg->settled, v->maps.pages);

@@ -6,17 +6,6 @@
 
 /* ---- under way ---- */
 
-void
-meter_sent(struct sf_volume *v, struct io *io, const struct io_args *args) {
-  SF_MUST(io->unanswered == 0);
-  io->unanswered = args->legs;
-  io->op = args->op;
-  io->kind = args->kind;
-  io->length = args->length;
-  io->sent_ns = v->now_ns;
-  sf_list_append(&v->unanswered, &io->unanswered_link);
-}
-
 /* It does what a client has asked for: no copy, no page of ours, no repair. */
 static bool
 is_of_client(const struct io *io) {
@@ -29,38 +18,37 @@ is_of_client(const struct io *io) {
 
 static void
 count_bytes(struct leg *leg, const struct io *io) {
-  if (io->op == SF_TIO_READ)
-    leg->bytes_read += io->length;
-  else if (io->op == SF_TIO_WRITE)
-    leg->bytes_written += io->length;
+  if (io->args.op == SF_TIO_READ)
+    leg->bytes_read += io->args.length;
+  else if (io->args.op == SF_TIO_WRITE)
+    leg->bytes_written += io->args.length;
 }
 
 /* What was given up on has taken as long as it took, or as long as it was waited for if it never ran; that
  * another leg was faster says nothing. */
 static void
-count_given_up(struct sf_volume *v, const struct io *io, unsigned leg) {
-  uint64_t age = v->now_ns - io->sent_ns;
+count_given_up(struct sf_volume *v, const struct io_part *part) {
+  enum sf_kind kind = part->io->args.kind;
+  uint64_t age = v->now_ns - part->sent_ns;
 
-  if (age >= deadline_of(v, leg, io->kind))
-    sf_latency_count(&v->leg[leg].latency[io->kind], age);
+  if (age >= deadline_of(v, part->leg, kind))
+    sf_latency_count(&v->leg[part->leg].latency[kind], age);
 }
 
 void
-meter_ended(struct sf_volume *v, struct io *io, unsigned index, const struct sf_tio_event *event) {
-  struct leg *leg = &v->leg[index];
+meter_ended(struct sf_volume *v, const struct io_part *part, const struct sf_tio_event *event) {
+  const struct io *io = part->io;
+  struct leg *leg = &v->leg[part->leg];
 
-  io->unanswered &= (legset) ~legbit(index);
-  if (io->unanswered == 0)
-    sf_list_remove(&io->unanswered_link);
   if (event->state == SF_TIO_OK && !event->late)
-    deadline_note(v, index, io->kind, event->latency_ns);
+    deadline_note(v, part->leg, io->args.kind, event->latency_ns);
   if (!is_of_client(io))
     return;
   if (event->state == SF_TIO_OK && !event->late) {
-    sf_latency_add(&leg->latency[io->kind], event->latency_ns);
+    sf_latency_add(&leg->latency[io->args.kind], event->latency_ns);
     count_bytes(leg, io);
   } else if (event->late || event->state == SF_TIO_CANCELED) {
-    count_given_up(v, io, index);
+    count_given_up(v, part);
     if (event->late && event->error == 0)
       count_bytes(leg, io);
   }
@@ -119,17 +107,15 @@ meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status
 
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_recent(&leg->latency[kind], &recent[kind]);
-  for (const struct sf_list *l = v->unanswered.next; l != &v->unanswered; l = l->next) {
-    const struct io *io = SF_LIST_ENTRY(l, struct io, unanswered_link);
+  for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
 
-    if (!(io->unanswered & legbit(index)))
-      continue;
     if (status->in_flight++ == 0)
-      status->oldest_ns = v->now_ns - io->sent_ns;
-    if (is_of_client(io))
-      sf_latency_recent_wait(&recent[io->kind], v->now_ns - io->sent_ns);
+      status->oldest_ns = v->now_ns - part->sent_ns;
+    if (is_of_client(part->io))
+      sf_latency_recent_wait(&recent[part->io->args.kind], v->now_ns - part->sent_ns);
   }
-  SF_MUST(status->in_flight == leg->running);
+  SF_MUST(status->in_flight == leg->outstanding_n);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_read(&leg->latency[kind], &recent[kind], &status->latency[kind]);
   status->state_age_ns = v->now_ns - leg->state_ns;
@@ -201,12 +187,14 @@ legset
 meter_overdue(const struct sf_volume *v) {
   legset set = 0;
 
-  for (const struct sf_list *l = v->unanswered.next; l != &v->unanswered; l = l->next) {
-    const struct io *io = SF_LIST_ENTRY(l, struct io, unanswered_link);
+  for (unsigned i = 0; i < v->legs; i++) {
+    const struct leg *leg = &v->leg[i];
 
-    EACH_LEG(leg, io->unanswered & (legset) ~set) {
-      if (v->now_ns - io->sent_ns >= deadline_of(v, leg, io->kind))
-        set |= legbit(leg);
+    for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+      const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+      if (v->now_ns - part->sent_ns >= deadline_of(v, i, part->io->args.kind))
+        set |= legbit(i);
     }
   }
   return set;

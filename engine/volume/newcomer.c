@@ -45,7 +45,8 @@ newcomer_settle(struct sf_volume *v, unsigned index) {
     return;
   if (leg->meta.failed || leg->meta.overdue) {
     record_judge(v, index);
-    leg->meta.failed = leg->meta.overdue = false; /* it may come back */
+    leg->meta.failed = false; /* it may come back */
+    leg->meta.overdue = leg->meta.overdue && leg->meta.busy;
   } else if (!leg->meta.busy && record_is_durable(v) && v->grow.step == GROW_NONE &&
              is_on_disk(v, index)) {
     record_tell(v, index);

@@ -77,6 +77,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->request = op->followers = NULL;
   op->copy = NULL;
   op->kind = kind;
+  op->hurried = false;
   op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = false;
   op->writing = 0;
   op->offset = offset;
@@ -131,13 +132,28 @@ op_run(struct sf_op *op) {
   }
 }
 
+/* A client waits for this copy now. */
+static void
+op_hurry(struct sf_op *copy) {
+  copy->hurried = true;
+  for (unsigned i = 0; i < copy->ios; i++)
+    io_hurry(&copy->io[i]);
+  copy->volume->dirty = true;
+}
+
 void
 op_enter(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
-    if (conflict(SF_LIST_ENTRY(l, struct sf_op, link), op))
-      op->blockers++;
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    struct sf_op *earlier = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (!conflict(earlier, op))
+      continue;
+    op->blockers++;
+    if (earlier->kind == OP_COPY && op->request != NULL)
+      op_hurry(earlier);
+  }
   sf_list_append(&v->active, &op->link);
   op->listed = true;
   if (op->blockers == 0)
@@ -329,7 +345,12 @@ op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
              op->offset, deadline_of(v, leg, kind) / SF_MS);
 }
 
-/* Who is to go for what this op has met.  R2: nobody leaves the set while fewer than min_legs of the
+static enum sf_kind
+latency_kind(const struct sf_op *op) {
+  return op->kind == OP_FLUSH ? SF_FLUSH_KIND : op->kind == OP_READ ? SF_READ_KIND : SF_WRITE_KIND;
+}
+
+/* Legs that must go for what this op has met.  R2: no leg leaves the set while fewer than min_legs of the
  * others have it. */
 void
 op_judge(struct sf_op *op) {
@@ -338,22 +359,23 @@ op_judge(struct sf_op *op) {
   char reason[128];
 
   EACH_LEG(leg, bad) {
-    legset bit = legbit(leg);
-    enum sf_leg_state to = op->failed & bit ? leg_state_for(op->error) : SF_STATE_LATE;
+    legset bit = legbit(leg), others = volume_serving(v) & (legset) ~flush_failure_lacking(v, leg);
+    bool failed = op->failed & bit;
+    enum sf_leg_state to = failed ? leg_state_for(op->error) : SF_STATE_LATE;
 
     if (leg_state(&v->leg[leg]) == SF_STATE_PROBING)
       continue; /* it has left since: what it was asked then says nothing of it now */
-    if (!(volume_serving(v) & bit)) {
-      op_reason(op, leg, reason, sizeof reason);
-      leg_fall_back(v, leg, to, reason);
+    if (!failed && !insync_leg_hangs(v, leg, latency_kind(op)))
       continue;
-    }
     op_reason(op, leg, reason, sizeof reason);
-    if (legcount(op->ok & volume_serving(v) & (legset) ~(bit | flush_failure_lacking(v, leg))) >=
-            v->min_legs &&
-        leg_can_leave(v, leg))
+    others &= op->ok & (legset) ~bit;
+    if (!failed)
+      others = insync_witnesses(v, leg, latency_kind(op), others);
+    if (!(volume_serving(v) & bit))
+      leg_fall_back(v, leg, to, reason);
+    else if (legcount(others) >= v->min_legs && leg_can_leave(v, leg))
       leg_demote(v, leg, to, reason);
-    else if (op->failed & bit)
+    else if (failed)
       leg_trouble(v, leg, reason);
   }
 }
@@ -504,12 +526,34 @@ is_stuck_behind_a_hang(const struct sf_op *op) {
          (op->failed & op->passing & volume_serving(op->volume)) != 0;
 }
 
+/* To a leg that catches up, which no answer needs: its buffer is the request's. */
+static bool
+op_waits_to_be_sent(const struct sf_op *op) {
+  for (unsigned i = 0; i < op->ios; i++)
+    if (io_waits(&op->io[i]))
+      return true;
+  return false;
+}
+
+/* Those that are overdue are judged again: time has passed, and others have answered. */
+static void
+op_review_ended(struct sf_op *op) {
+  if (op->overdue == 0)
+    return;
+  if (op->kind == OP_COPY)
+    copy_review(op);
+  else if (op->sm.state == OP_DRAINING && op->kind != OP_READ)
+    op_judge(op);
+}
+
 void
 op_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  if (op->sm.state != OP_RUNNING || op->kind == OP_READ || op->kind == OP_COPY)
+  if (op->sm.state != OP_RUNNING || op->kind == OP_READ || op->kind == OP_COPY) {
+    op_review_ended(op);
     return;
+  }
   if (op->kind == OP_FLUSH) {
     flush_review(op);
     return;
@@ -521,7 +565,8 @@ op_review(struct sf_op *op) {
   if ((op->overdue | op->failed) != 0)
     op_judge(op);
   if ((v->needs & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
-    op_answer(op, 0);
+    if (!op_waits_to_be_sent(op))
+      op_answer(op, 0);
     return;
   }
   if (is_stuck_behind_a_hang(op)) {
@@ -583,6 +628,15 @@ note_failed(struct sf_op *op, legset legs, int error) {
   op->error = error;
 }
 
+/* It may be all that its answer waits for. */
+static void
+op_on_sent(struct io *io) {
+  struct sf_op *op = io->owner;
+
+  if (op->kind == OP_WRITE || op->kind == OP_ZERO)
+    op_review(op);
+}
+
 void
 op_send(struct sf_op *op, const struct io_args *args) {
   struct io *io = op_io(op);
@@ -591,6 +645,7 @@ op_send(struct sf_op *op, const struct io_args *args) {
   if (r == 0) {
     io->owner = op;
     io->on_event = op_on_event;
+    io->on_sent = op_on_sent;
     r = io_submit(op->volume, io, args);
   }
   if (r == -EAGAIN) {
@@ -731,8 +786,20 @@ is_in_vain(const struct sf_op *op) {
   return op->passable && legcount(volume_serving(op->volume)) < op->volume->min_legs;
 }
 
+/* Or do requests only wait for their turn? */
+static bool
+legs_are_awaited(const struct sf_volume *v) {
+  if (v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs)
+    return true;
+  EACH_LEG(leg, v->needs)
+    if (insync_leg_is_awaited(v, leg))
+      return true;
+  return false;
+}
+
 void
 op_tick(struct sf_volume *v) {
+  uint64_t patience = 3 * deadline_longest(v, SF_WRITE_KIND);
   uint64_t oldest = volume_oldest_held(v);
   bool again = true;
 
@@ -767,7 +834,7 @@ op_tick(struct sf_volume *v) {
         waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
       op_resend(op);
   }
-  v->starved_ns = v->now_ns - oldest > 3 * deadline_longest(v, SF_WRITE_KIND) ? oldest : 0;
+  v->starved_ns = v->now_ns - oldest > patience && legs_are_awaited(v) ? oldest : 0;
 }
 
 void

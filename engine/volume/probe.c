@@ -73,6 +73,7 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
       /* One that left for its pace was compared in writes without. */
       .flags = step == PROBE_WRITE && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0,
       .kind = step == PROBE_WRITE ? SF_WRITE_KIND : SF_READ_KIND,
+      .use = WINDOW_META,
       .legs = legbit(index),
       .offset = SF_PROBE_OFFSET,
       .length = SF_PAGE_BYTES,
@@ -105,6 +106,7 @@ probe_sample(struct sf_volume *v, unsigned index) {
   struct io_args args = {
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
+      .use = WINDOW_META,
       .legs = legbit(index),
       .offset = SF_PROBE_OFFSET,
       .length = SF_PAGE_BYTES,

@@ -141,6 +141,8 @@ repair(struct sf_op *op, unsigned winner) {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
       .kind = SF_WRITE_KIND,
+      .use = WINDOW_META,
+      .alone = true,
       .legs = bad,
       .offset = v->data_offset + op->offset,
       .length = op->length,
@@ -154,6 +156,8 @@ repair(struct sf_op *op, unsigned winner) {
   op->writing = bad;
   op->buffer[free] = NULL; /* the winner's is the client's now, the others' are put */
   op_send(op, &args);
+  if (!op->retry)
+    io_drop(&op->io[free]); /* the client takes the buffer with it: the next read repairs */
 }
 
 static void
@@ -163,30 +167,18 @@ on_repair(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 
   if (event->state == SF_TIO_OK) {
     volume_event(v, SF_EVENT_READ_REPAIRED, (int) leg, NULL, NULL, "");
-  } else if ((event->state == SF_TIO_ERROR || event->state == SF_TIO_TIMEOUT) &&
-             (volume_serving(v) & legbit(leg)) && leg_can_leave(v, leg) &&
-             leg_is_alone(v, leg, op->started_ns)) {
+  } else if (event->state == SF_TIO_ERROR && (volume_serving(v) & legbit(leg)) &&
+             leg_can_leave(v, leg) && insync_leg_is_alone(v, leg, op->started_ns)) {
     op_reason(op, leg, reason, sizeof reason);
-    leg_demote(v, leg, event->state == SF_TIO_ERROR ? leg_state_for(event->error) : SF_STATE_LATE,
-               reason);
+    leg_demote(v, leg, leg_state_for(event->error), reason);
   }
 }
 
-/* R4 holds for reads too: a leg that missed one is not asked again, and not waited for by a write if
- * enough others are well.  The other leg's answer is the evidence that the fault is not our own. */
+/* Whether it leaves is not for one read to say (insync_settle): until then others are asked. */
 static void
-judge_late(struct sf_op *op, legset late) {
-  struct sf_volume *v = op->volume;
-  char reason[128];
-
-  EACH_LEG(leg, late & volume_serving(v)) {
-    if (!leg_can_leave(v, leg) || !leg_is_alone(v, leg, op->started_ns)) {
-      v->leg[leg].avoid = true;
-      continue;
-    }
-    op_reason(op, leg, reason, sizeof reason);
-    leg_demote(v, leg, SF_STATE_LATE, reason);
-  }
+avoid(struct sf_volume *v, legset late) {
+  EACH_LEG(leg, late & volume_serving(v))
+    v->leg[leg].avoid = true;
 }
 
 void
@@ -313,7 +305,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     op->request->buffer = op->buffer[try];
     put_all_but(op, try);
     repair(op, try);
-    judge_late(op, late);
+    avoid(v, late);
     op_answer(op, 0);
   } else if (event->state == SF_TIO_OK && must_be_converged(op)) {
     read_park(op);

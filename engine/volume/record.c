@@ -38,6 +38,7 @@ meta_write(struct sf_volume *v, unsigned index) {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
       .kind = SF_WRITE_KIND,
+      .use = WINDOW_META,
       .legs = legbit(index),
       .length = SF_PAGE_BYTES,
       .buffer = meta->buffer,
@@ -148,11 +149,17 @@ void
 record_judge(struct sf_volume *v, unsigned index) {
   struct meta *meta = &v->leg[index].meta;
   enum sf_leg_state to = meta->failed ? leg_state_for(meta->error) : SF_STATE_LATE;
-  unsigned others = 0;
+  legset others = 0;
   char reason[128];
 
-  EACH_LEG(leg, v->latest.in_sync & (legset) ~(legbit(index) | flush_failure_lacking(v, index)))
-    others += v->leg[leg].meta.done == v->version;
+  if (!meta->failed && !insync_leg_hangs(v, index, SF_WRITE_KIND))
+    return;
+  EACH_LEG(leg, v->latest.in_sync & (legset) ~(legbit(index) | flush_failure_lacking(v, index))) {
+    if (v->leg[leg].meta.done == v->version)
+      others |= legbit(leg);
+  }
+  if (!meta->failed)
+    others = insync_witnesses(v, index, SF_WRITE_KIND, others);
   if (meta->failed)
     snprintf(reason, sizeof reason, "superblock write: %s", strerror(-meta->error));
   else
@@ -160,11 +167,11 @@ record_judge(struct sf_volume *v, unsigned index) {
              deadline_of(v, index, SF_WRITE_KIND) / SF_MS);
 
   if (v->phase == PHASE_CLAIMING) {
-    if (others >= v->min_legs && claim_can_spare(v, index))
+    if (legcount(others) >= v->min_legs && claim_can_spare(v, index))
       spare_claimant(v, index, to, reason);
   } else if (!(volume_serving(v) & legbit(index))) {
     leg_fall_back(v, index, to, reason);
-  } else if (others >= v->min_legs && leg_can_leave(v, index)) {
+  } else if (legcount(others) >= v->min_legs && leg_can_leave(v, index)) {
     leg_demote(v, index, to, reason);
   } else if (meta->failed) {
     leg_trouble(v, index, reason);

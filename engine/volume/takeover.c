@@ -69,6 +69,7 @@ look_at(struct sf_volume *v, unsigned index) {
   struct io_args args = {
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
+      .use = WINDOW_META,
       .legs = legbit(index),
       .offset = SF_SUPERBLOCK_OFFSET(leg->looks++ % SF_SUPERBLOCK_COPIES),
       .length = SF_PAGE_BYTES,

@@ -101,155 +101,6 @@ volume_receivers(const struct sf_volume *v) {
   return set;
 }
 
-/* ---- io: one timed request to one or more legs ---- */
-
-static bool
-is_terminal(enum sf_tio_state state) {
-  return state == SF_TIO_OK || state == SF_TIO_ERROR || state == SF_TIO_CANCELED;
-}
-
-static bool
-is_error(const struct sf_tio_event *event) {
-  return event->error != 0 && event->error != -ECANCELED &&
-         (event->late || event->state == SF_TIO_ERROR);
-}
-
-static void
-note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *event) {
-  struct leg *leg = &v->leg[index];
-
-  if (event->state == SF_TIO_TIMEOUT)
-    leg->timeouts++;
-  if (event->late)
-    return;
-  if (event->state == SF_TIO_OK) {
-    leg->heard_ns = v->now_ns;
-    if (leg->troubled_ns != 0)
-      leg_well(v, index);
-  } else if (event->state == SF_TIO_ERROR) {
-    leg->errors++;
-    leg->trouble = event->error;
-    if (leg->troubled_ns == 0)
-      leg->troubled_ns = v->now_ns;
-  }
-}
-
-/* What ran while a flush failed may have been dropped by it, and its own flush came too late: it is as if it
- * had not been carried out, and is sent again. */
-static const struct sf_tio_event *
-judge_fua(const struct sf_tio_event *event, bool ran_across, struct sf_tio_event *across) {
-  if (!ran_across || event->late || event->state != SF_TIO_OK)
-    return event;
-  *across = *event;
-  across->state = SF_TIO_CANCELED;
-  across->kind = SF_TIO_REAL;
-  across->error = SF_DROPPED;
-  return across;
-}
-
-static void
-io_event(const struct sf_tio_event *event) {
-  struct io *io = event->context;
-  struct sf_volume *v = io->volume;
-  bool flush_failed = io->flushes && is_error(event), fua = io->fua;
-  uint64_t seq = io->seq;
-  struct sf_tio_event across;
-  unsigned leg;
-
-  volume_enter(v, event->now_ns);
-  SF_MUST(event->region < io->regions);
-  leg = io->leg[event->region];
-  if (event_is_final(event)) {
-    SF_MUST(v->leg[leg].running > 0 && io->running > 0);
-    io->running--;
-    meter_ended(v, io, leg, event);
-    if (--v->leg[leg].running == 0 && leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
-      v->dirty = true;
-  }
-  if (!io->aside)
-    note_health(v, leg, event);
-  if (io->reads && !io->aside && event->state == SF_TIO_OK && !event->late)
-    v->leg[leg].read_ok_ns = v->now_ns;
-  SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
-  if (flush_failed)
-    flush_failure_collect(v, leg, io, event->error);
-  io->on_event(io, leg, fua ? judge_fua(event, v->leg[leg].dropped_seq >= seq, &across) : event);
-  if (flush_failed) /* what carried it has had the chance to take the leg out */
-    flush_failure_note(v, leg, event->error);
-  if (fua && event_is_final(event))
-    flush_fua_ended(v, leg, seq);
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-}
-
-void
-sf_volume_late(const struct sf_tio_event *event) {
-  SF_MUST(event->late);
-  io_event(event);
-}
-
-/* What it has waited before counts, but a leg always gets a fair chance. */
-static uint64_t
-timeout_left(const struct sf_volume *v, unsigned leg, const struct io_args *args) {
-  uint64_t timeout = deadline_of(v, leg, args->kind);
-  uint64_t spent = args->spent_ns;
-
-  if (args->since_ns != NULL && args->since_ns[leg] != 0)
-    spent += v->now_ns - args->since_ns[leg];
-  return spent < timeout - timeout / 4 ? timeout - spent : timeout / 4;
-}
-
-int
-io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
-  struct sf_tio_region region[SF_LEGS_MAX];
-  struct sf_tio_control control = {
-      .op = args->op,
-      .flags = args->flags,
-      .buffer = args->buffer,
-      .notify = io_event,
-      .context = io,
-  };
-  unsigned n = 0;
-  int r;
-
-  SF_MUST(args->legs != 0 && io->running == 0);
-  if (v->taken)
-    return -EIO;
-  EACH_LEG(leg, args->legs) {
-    SF_MUST(v->leg[leg].device != NULL);
-    region[n] = (struct sf_tio_region){
-        .device = v->leg[leg].device,
-        .offset = args->offset,
-        .length = args->length,
-        .timeout_ns = timeout_left(v, leg, args),
-    };
-    io->leg[n++] = (uint8_t) leg;
-  }
-  io->volume = v;
-  io->regions = n;
-  io->fua = args->flags & SF_TIO_FUA;
-  io->flushes = args->op == SF_TIO_FLUSH || io->fua;
-  io->reads = args->op == SF_TIO_READ;
-  io->seq = ++v->io_seq;
-  r = v->host.submit(v->ctx, &control, region, n, &io->handle);
-  if (r < 0)
-    return r;
-  io->running = n;
-  meter_sent(v, io, args);
-  EACH_LEG(leg, args->legs)
-    v->leg[leg].running++;
-  if (io->fua)
-    EACH_LEG(leg, args->legs)
-      v->leg[leg].fua_running++;
-  return 0;
-}
-
-void
-io_cancel(struct io *io) {
-  if (io->running > 0)
-    io->volume->host.cancel_by_handle(io->volume->ctx, io->handle);
-}
-
 /* ---- requests ---- */
 
 static void
@@ -435,6 +286,8 @@ volume_end(struct sf_volume *v, int error) {
   op_fail_all(v, error);
   request_fail_waiting(v, error);
   request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);
+  for (unsigned i = 0; i < v->legs; i++)
+    leg_io_drop(v, i);
 }
 
 static void
@@ -478,9 +331,11 @@ void
 volume_settle(struct sf_volume *v) {
   while (v->dirty) {
     v->dirty = false;
+    leg_io_settle(v);
     if (v->phase == PHASE_STOPPED)
       break;
     record_settle(v);
+    insync_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
       leg_settle(v, i);
     flush_failure_settle(v);
@@ -497,6 +352,7 @@ volume_settle(struct sf_volume *v) {
     copier_settle(v);
     stop_settle(v);
   }
+  leg_io_send(v);
   if (v->phase != PHASE_STOPPED)
     volume_tell_state(v);
 }
@@ -595,6 +451,7 @@ excuse_own_delay(struct sf_volume *v) {
     for (struct sf_request *r = list[i]; r != NULL; r = r->next)
       volume_excuse_request(v, r, delay);
   op_excuse_delay(v, delay);
+  leg_io_excuse_delay(v, delay);
   v->stop_by_ns += delay;
 }
 
@@ -614,6 +471,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
     deadline_tick(v);
     pace_tick(v);
     intent_tick(v);
+    leg_io_tick(v);
     op_tick(v);
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
       expire_list(v, &v->held, &v->held_tail);
@@ -784,8 +642,10 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   init_set(v, params);
 
   sf_list_init(&v->active);
-  sf_list_init(&v->unanswered);
   sf_list_init(&v->ops_free);
+  sf_list_init(&v->dropped);
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++)
+    leg_io_init(&v->leg[i]);
   v->held_tail = &v->held;
   v->parked_tail = &v->parked;
   v->flush_queue_tail = &v->flush_queue;

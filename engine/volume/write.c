@@ -28,8 +28,6 @@ write_run(struct sf_op *op) {
   };
 
   if (!intent_ready(v, op->offset, op->length)) {
-    if (!op->gated)
-      op->gated_ns = v->now_ns;
     op->gated = true;
     return;
   }
@@ -38,7 +36,6 @@ write_run(struct sf_op *op) {
     op->retry = true;
     return;
   }
-  args.spent_ns = op->gated ? v->now_ns - op->gated_ns : 0;
   op->gated = false;
   for (unsigned i = 0; i < v->legs; i++) {
     if ((op->ok | op->running) & legbit(i))

@@ -51,6 +51,7 @@ struct rig {
   unsigned full;                                 /* legs that have no room: bit i */
   unsigned cannot_punch;                         /* the same */
   bool cannot_open;
+  bool windows;                      /* legs have them: else they take all at once */
   unsigned opening, opened;          /* bit i: an opening is asked for; the leg's device is open */
   enum sf_leg_blank blank[RIG_LEGS]; /* as that opening wants it */
   unsigned reopening;                /* bit i: asked for, beside the device in use */

@@ -63,7 +63,7 @@ holds_repairs(const struct rig *r, const struct rig_region *region) {
  * to the next start. */
 static void
 an_unanswered_repair_is_stale_on_disk(void **state) {
-  struct rig_request read;
+  struct rig_request read, flush[4];
 
   rig_init(&rig, 3, 1, 65536, 64);
   rig_start_fully(&rig);
@@ -76,10 +76,10 @@ an_unanswered_repair_is_stale_on_disk(void **state) {
   rig_put(&read);
   for (unsigned i = 0; i < 4; i++) { /* the others are heard, so it is this leg's fault */
     rig_pass(&rig, 50);
-    rig_submit(&rig, &read, SF_REQ_FLUSH, 0, 0, 0);
+    rig_submit(&rig, &flush[i], SF_REQ_FLUSH, 0, 0, 0);
     rig_run(&rig);
   }
-  rig_pass(&rig, 200);
+  rig_pass(&rig, 400);
   assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
   assert_true(sf_map_test(&rig.volume->leg[0].stale, 5));
   rig_kill(&rig);

@@ -1,0 +1,183 @@
+/* When a leg that is overdue counts as late (R4): not because it is busy, and not because all are.
+ *
+ *   It hangs: it has something of ours and has ended nothing for its timeout and a grace.  A leg that goes on
+ *   answering is busy, whatever one request takes, up to a few timeouts: three for one that it has passed by,
+ *   answering what it got a timeout later, eight for any.
+ *   Others are well: enough of them have what it lacks, and have not been silent themselves until a moment ago.
+ *   Legs behind one bus, host or hypervisor stall together; the one that is heard first is no evidence against
+ *   the next. */
+#include "volume/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+  GRACE_SHIFT = 2,    /* of the timeout: a quarter */
+  OVERTAKEN_MOST = 3, /* timeouts for a request that a leg has passed by */
+  TIMEOUTS_MOST = 8,  /* for one while the leg goes on answering others, in whatever order */
+  FLUSHES_MOST = 2,   /* long flushes that one is given for which other requests wait */
+  FORGET_SHIFT = 6,   /* of the longest flush, by each one that is shorter */
+};
+
+static uint64_t
+grace_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  return deadline_of(v, leg, kind) >> GRACE_SHIFT;
+}
+
+/* Since when it has had something and ended nothing. */
+static uint64_t
+silent_since(const struct leg *leg) {
+  return leg->answered_ns > leg->busy_since_ns ? leg->answered_ns : leg->busy_since_ns;
+}
+
+/* A disk may answer nothing else while it flushes, and a write with FUA is a flush to most.  So much it is given
+ * as it is known to take. */
+static uint64_t
+silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
+  const struct leg *leg = &v->leg[index];
+  uint64_t timeout = deadline_of(v, index, kind), most = deadline_of(v, index, SF_FLUSH_KIND);
+  uint64_t flush = FLUSHES_MOST * leg->longest_flush_ns;
+
+  if ((leg->flushes == 0 && leg->fua_running == 0) || flush <= timeout)
+    return timeout;
+  return flush < most ? flush : most;
+}
+
+static void
+learn_flush(struct leg *leg, uint64_t took_ns) {
+  if (took_ns > leg->longest_flush_ns)
+    leg->longest_flush_ns = took_ns;
+  else
+    leg->longest_flush_ns -= leg->longest_flush_ns >> FORGET_SHIFT;
+}
+
+void
+insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
+  unsigned index = part->leg;
+  struct leg *leg = &v->leg[index];
+  uint64_t *newest = &leg->newest_sent_ns[part->io->reads];
+
+  if (part->sent_ns > *newest)
+    *newest = part->sent_ns;
+  if (part->io->flushes)
+    learn_flush(leg, v->now_ns - part->sent_ns);
+  if (v->now_ns - silent_since(leg) >= deadline_of(v, index, SF_WRITE_KIND))
+    leg->awake_ns = v->now_ns;
+  leg->answered_ns = v->now_ns;
+}
+
+bool
+insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+
+  return leg->outstanding_n > 0 &&
+         v->now_ns - silent_since(leg) >= silence_allowed(v, index, SF_WRITE_KIND);
+}
+
+/* Elevators let reads overtake writes, and the other way round, for longer than our timeouts. */
+bool
+insync_is_overtaken(const struct io_part *part) {
+  const struct leg *leg = &part->io->volume->leg[part->leg];
+
+  return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
+}
+
+/* When the first of those that it has will have been waited for long enough, though it answers others. */
+static uint64_t
+starved_at(const struct leg *leg) {
+  uint64_t first = UINT64_MAX;
+
+  for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+    unsigned most = insync_is_overtaken(part) ? OVERTAKEN_MOST : TIMEOUTS_MOST;
+
+    if (part->sent_ns + most * part->timeout_ns < first)
+      first = part->sent_ns + most * part->timeout_ns;
+  }
+  return first;
+}
+
+bool
+insync_leg_is_awaited(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+
+  return leg->device == NULL || leg->troubled_ns != 0 || insync_leg_is_silent(v, index) ||
+         v->now_ns >= starved_at(leg);
+}
+
+bool
+insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
+  const struct leg *leg = &v->leg[index];
+  uint64_t at = silent_since(leg) + silence_allowed(v, index, kind) + grace_of(v, index, kind);
+
+  if (leg->outstanding_n == 0)
+    return false;
+  if (starved_at(leg) < at)
+    at = starved_at(leg);
+  if (v->now_ns >= at)
+    return true;
+  volume_arm(v, at);
+  return false;
+}
+
+legset
+insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
+  uint64_t grace = grace_of(v, index, kind);
+  legset set = 0;
+
+  EACH_LEG(leg, legs & (legset) ~legbit(index)) {
+    uint64_t at = v->leg[leg].awake_ns == 0 ? 0 : v->leg[leg].awake_ns + grace;
+
+    if (v->now_ns >= at)
+      set |= legbit(leg);
+    else
+      volume_arm(v, at);
+  }
+  return set;
+}
+
+/* R2 where one answer says nothing of the other legs: is it this leg that does not answer, and not more of them
+ * than can be spared?  Else the record that takes it out may wait for ever for one of those, and so would it. */
+bool
+insync_leg_is_alone(struct sf_volume *v, unsigned index, uint64_t since_ns) {
+  legset heard = 0;
+
+  EACH_LEG(leg, volume_serving(v) & (legset) ~legbit(index)) {
+    if (v->leg[leg].heard_ns >= since_ns)
+      heard |= legbit(leg);
+  }
+  return legcount(insync_witnesses(v, index, SF_READ_KIND, heard)) >= v->min_legs;
+}
+
+/* What was asked of this leg alone. */
+static const struct io_part *
+overdue_alone(const struct leg *leg) {
+  for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+    if (part->told && !part->io->aside && (part->io->reads || part->io->args.alone))
+      return part;
+  }
+  return NULL;
+}
+
+void
+insync_settle(struct sf_volume *v) {
+  char reason[128];
+
+  EACH_LEG(leg, volume_serving(v)) {
+    const struct io_part *part;
+
+    if (v->leg[leg].overdue_n == 0)
+      continue;
+    part = overdue_alone(&v->leg[leg]);
+    if (part == NULL || !leg_can_leave(v, leg) || !insync_leg_hangs(v, leg, part->io->args.kind) ||
+        !insync_leg_is_alone(v, leg, part->sent_ns))
+      continue;
+    snprintf(reason, sizeof reason,
+             "%s at byte %" PRIu64 " of the leg not answered in %" PRIu64 " ms",
+             part->io->reads ? "read" : "repair", part->io->args.offset,
+             deadline_of(v, leg, part->io->args.kind) / SF_MS);
+    leg_demote(v, leg, SF_STATE_LATE, reason);
+  }
+}

@@ -1,0 +1,76 @@
+/* The window of a leg: how much is handed to it at once, so that it is never late because we asked too much.
+ *
+ * It counts time, not requests.  A request costs what the leg takes between two completions while it is busy
+ * (Little's law: with n outstanding, each waits n times that), measured for each class of requests by itself,
+ * since a small one behind large ones is not a fast one and a random one behind sequential ones is not either.
+ * One more is sent while the costs of all that is outstanding stay below the target, which is half the timeout
+ * in force (Kyber and blk-wbt keep a target latency the same way, by fewer outstanding requests; CoDel's lesson
+ * is that the time in the queue is what counts, and not its length).
+ *
+ *   A class of which little is known begins with one request and doubles with each answer (TCP's slow start):
+ *   a first 256 KiB may take 52 ms, and a disk of 100 us is at its limit within a millisecond.
+ *   One request over the target is tried now and then, or a leg that works on many at once and is slow in each
+ *   would be held at one for ever (BBR probes for bandwidth for the same reason).
+ *   A pause is not learned as the pace: one gap counts as a few usual ones at most.
+ *
+ * Pure: no clock, no lock, nothing of the volume. */
+#ifndef SF_VOLUME_WINDOW_H
+#define SF_VOLUME_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <surefoot/timed_io.h>
+
+enum {
+  WINDOW_SIZES = 6,   /* up to 4, 16, 64, 256 KiB, 1 MiB, and more */
+  WINDOW_KINDS = 4,   /* read, write, write with FUA, zero */
+  WINDOW_STREAMS = 4, /* sequential runs that are known at a time */
+  WINDOW_CLASSES = WINDOW_KINDS * 2 * WINDOW_SIZES,
+  WINDOW_UNMEASURED =
+      WINDOW_CLASSES, /* a flush: it covers what was there before, and is no work of its own */
+};
+
+enum window_use {
+  WINDOW_CLIENTS, /* requests, and copies that one waits for */
+  WINDOW_META, /* superblocks, maps, probes: before all others, and one whatever else is outstanding */
+  WINDOW_COPIES, /* a part of the window, and nothing while clients wait */
+  WINDOW_USES
+};
+
+struct window {
+  uint64_t cost_ns[WINDOW_CLASSES];
+  uint8_t seen[WINDOW_CLASSES]; /* answers, as far as they are counted */
+
+  unsigned outstanding[WINDOW_USES];
+  uint64_t planned_ns[WINDOW_USES]; /* the costs of those, as they were when they were sent */
+  unsigned unmeasured;              /* flushes outstanding */
+  unsigned refused;                 /* since one was let go over the target */
+  uint64_t target_ns;               /* the last */
+  uint64_t busy_ns;                 /* since when it has not been idle, or its last answer */
+  uint64_t stream_end[WINDOW_STREAMS];
+  unsigned stream;
+};
+
+/* Of a request in the order in which they come; remembers where it ends. */
+unsigned window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
+                      uint64_t length);
+
+/* What a request of the class is expected to add, for a target. */
+uint64_t window_cost(const struct window *window, unsigned class, uint64_t target_ns);
+
+/* Whether one more of that cost may go now.  clients: some were here lately, and copies keep to less. */
+bool window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint64_t target_ns,
+                   bool clients);
+
+void window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+                 uint64_t now_ns);
+
+/* cost_ns: as it was sent with.  answered: the leg has done it, so that the time it took says something. */
+void window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+                  uint64_t now_ns, bool answered);
+
+/* All that is outstanding is expected to be done after so long. */
+uint64_t window_planned_ns(const struct window *window);
+
+#endif

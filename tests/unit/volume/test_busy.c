@@ -1,0 +1,181 @@
+/* Legs that are busy, legs that stall together, and what becomes of what waits for a leg's window. */
+#include "rig.h"
+
+#include <errno.h>
+
+enum { WRITES = 64, EXTENT = 65536, EXTENTS = 64 };
+
+static struct rig rig;
+static struct rig_request w[WRITES];
+static uint64_t stall_until_ns[2];
+static unsigned most_on_leg_1;
+static unsigned events;
+
+/* Leg 1 ends one write in 6 ms, in order. */
+static bool
+leg_1_takes_6_ms_each(const struct rig *r, const struct rig_region *region) {
+  static uint64_t last_ns;
+  const struct rig_region *first = NULL;
+  unsigned n = 0;
+
+  if (region->leg != 1 || region->op != SF_TIO_WRITE || !rig_is_data(r, region))
+    return false;
+  for (unsigned i = 0; i < RIG_REGIONS; i++) {
+    const struct rig_region *other = &r->region[i];
+
+    if (!other->used || other->leg != 1 || other->op != SF_TIO_WRITE || !rig_is_data(r, other))
+      continue;
+    n++;
+    if (first == NULL || other->handle < first->handle)
+      first = other;
+  }
+  if (n > most_on_leg_1)
+    most_on_leg_1 = n;
+  if (region != first || (r->now_ns >= last_ns && r->now_ns - last_ns < 6 * SF_MS))
+    return true;
+  last_ns = r->now_ns;
+  return false;
+}
+
+static bool
+stalls(const struct rig *r, const struct rig_region *region) {
+  return region->leg < 2 && r->now_ns < stall_until_ns[region->leg];
+}
+
+static void
+count_states(const struct sf_volume_event *event) {
+  events += event->kind == SF_EVENT_STATE || event->kind == SF_EVENT_LEG_STATE;
+}
+
+static void
+start(void) {
+  rig_init(&rig, 2, 1, EXTENT, EXTENTS);
+  rig.windows = true;
+  rig_start_fully(&rig);
+  for (unsigned i = 0; i < EXTENTS; i++) { /* so that nothing waits for its intent */
+    rig_submit(&rig, &w[0], SF_REQ_WRITE, (uint64_t) i * EXTENT, 4096, 1);
+    rig_pass(&rig, 2);
+    assert_true(w[0].done);
+    rig_put(&w[0]);
+  }
+  rig.event = count_states;
+  events = 0;
+}
+
+/* 64 at once take 384 ms, nearly four times the deadline.  The first 64 are sent at once, as the leg has been quick
+ * until then, like a disk whose cache is full now: they are overdue, and it is not silent. */
+static void
+a_busy_leg_is_not_late(void **state) {
+  start();
+  rig.holds = leg_1_takes_6_ms_each;
+  for (unsigned round = 0; round < 3; round++) {
+    most_on_leg_1 = 0;
+    for (unsigned i = 0; i < WRITES; i++)
+      rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) (i * 7 % WRITES) * EXTENT + 4096, 4096, 2);
+    rig_pass(&rig, 600);
+    for (unsigned i = 0; i < WRITES; i++) {
+      assert_true(w[i].done);
+      assert_int_equal(w[i].request.error, 0);
+      rig_put(&w[i]);
+    }
+  }
+  assert_in_range(most_on_leg_1, 2, 12);
+  assert_int_equal(events, 0); /* in sync, and never called suspended */
+  rig_free(&rig);
+}
+
+static void
+a_frozen_leg_costs_a_deadline_and_a_grace_whatever_waits(void **state) {
+  uint64_t began;
+
+  start();
+  stall_until_ns[0] = 0;
+  stall_until_ns[1] = UINT64_MAX;
+  rig.holds = stalls;
+  began = rig.now_ns;
+  for (unsigned i = 0; i < WRITES; i++)
+    rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) i * EXTENT + 4096, 4096, 2);
+  rig_pass(&rig, 300);
+  for (unsigned i = 0; i < WRITES; i++) {
+    assert_true(w[i].done);
+    assert_int_equal(w[i].request.error, 0);
+    assert_true(w[i].done_ns - began <= rig.config.deadline_ns[SF_WRITE_KIND] * 5 / 4 + 5 * SF_MS);
+    rig_put(&w[i]);
+  }
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  assert_int_equal(rig.volume->leg[1].waiting_n, 0);
+  stall_until_ns[1] = 0;
+  rig_pass(&rig, 15000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+static void
+stall_together(uint64_t first_ms, uint64_t second_ms) {
+  start();
+  stall_until_ns[0] = rig.now_ns + first_ms * SF_MS;
+  stall_until_ns[1] = rig.now_ns + second_ms * SF_MS;
+  rig.holds = stalls;
+  rig_submit(&rig, &w[0], SF_REQ_WRITE, 4096, 4096, 2);
+  rig_pass(&rig, second_ms + 50);
+  assert_true(w[0].done);
+  assert_int_equal(w[0].request.error, 0);
+  rig_put(&w[0]);
+}
+
+static void
+legs_that_stall_together_stay_together(void **state) {
+  stall_together(400, 420);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+static void
+the_one_that_stays_away_leaves(void **state) {
+  stall_together(400, 500);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  assert_int_not_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+/* What waited for the window of a leg is dropped when it leaves, and what a client gives up too. */
+static void
+what_waits_is_given_up(void **state) {
+  start();
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  sf_volume_configure(rig.volume, &rig.config, rig.now_ns);
+  stall_until_ns[0] = stall_until_ns[1] = UINT64_MAX;
+  rig.holds = stalls;
+  for (unsigned class = 0; class < WINDOW_CLASSES; class ++)
+    rig.volume->leg[0].window.cost_ns[class] = rig.volume->leg[1].window.cost_ns[class] =
+        20 * SF_MS;
+  for (unsigned i = 0; i < WRITES; i++)
+    rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) i * EXTENT + 4096, 4096, 2);
+  rig_pass(&rig, 50);
+  assert_true(rig.volume->leg[0].waiting_n > 0 && rig.volume->leg[1].waiting_n > 0);
+  for (unsigned i = 0; i < WRITES; i++) {
+    sf_volume_give_up(rig.volume, &w[i].request, rig.now_ns);
+    assert_true(w[i].done);
+    assert_int_equal(w[i].request.error, -ESHUTDOWN);
+    rig_put(&w[i]);
+  }
+  assert_int_equal(rig.volume->leg[0].waiting_n + rig.volume->leg[1].waiting_n, 0);
+  assert_int_equal(rig.volume->waiting_parts, 0);
+  stall_until_ns[0] = stall_until_ns[1] = 0;
+  rig_pass(&rig, 2000);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_busy_leg_is_not_late),
+      cmocka_unit_test(a_frozen_leg_costs_a_deadline_and_a_grace_whatever_waits),
+      cmocka_unit_test(legs_that_stall_together_stay_together),
+      cmocka_unit_test(the_one_that_stays_away_leaves),
+      cmocka_unit_test(what_waits_is_given_up),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,222 @@
+/* The window's law, without a volume: a leg is played by a function of what is outstanding. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "volume/window.h"
+
+#define US UINT64_C(1000)
+#define MS (1000 * US)
+
+enum { OUT_MOST = 512 };
+
+struct sent {
+  uint64_t done_ns, sent_ns, cost_ns;
+  unsigned class;
+};
+
+struct disk {
+  struct window window;
+  unsigned channels;
+  uint64_t takes_ns;          /* one request of a channel */
+  uint64_t free_ns[OUT_MOST]; /* of each channel */
+  struct sent sent[OUT_MOST]; /* outstanding, in order of their ends */
+  unsigned outstanding, most;
+  uint64_t now_ns, longest_ns;
+};
+
+static void
+send_one(struct disk *disk, unsigned class, uint64_t cost_ns) {
+  unsigned first = 0, at = disk->outstanding;
+  struct sent sent = {.sent_ns = disk->now_ns, .cost_ns = cost_ns, .class = class};
+
+  for (unsigned i = 1; i < disk->channels; i++)
+    if (disk->free_ns[i] < disk->free_ns[first])
+      first = i;
+  if (disk->free_ns[first] < disk->now_ns)
+    disk->free_ns[first] = disk->now_ns;
+  disk->free_ns[first] += disk->takes_ns;
+  sent.done_ns = disk->free_ns[first];
+  for (; at > 0 && disk->sent[at - 1].done_ns > sent.done_ns; at--)
+    disk->sent[at] = disk->sent[at - 1];
+  disk->sent[at] = sent;
+  if (++disk->outstanding > disk->most)
+    disk->most = disk->outstanding;
+  window_sent(&disk->window, WINDOW_CLIENTS, class, cost_ns, disk->now_ns);
+}
+
+static void
+end_one(struct disk *disk) {
+  struct sent sent = disk->sent[0];
+
+  assert_true(disk->outstanding-- > 0);
+  for (unsigned i = 0; i < disk->outstanding; i++)
+    disk->sent[i] = disk->sent[i + 1];
+  disk->now_ns = sent.done_ns;
+  if (sent.done_ns - sent.sent_ns > disk->longest_ns)
+    disk->longest_ns = sent.done_ns - sent.sent_ns;
+  window_ended(&disk->window, WINDOW_CLIENTS, sent.class, sent.cost_ns, disk->now_ns, true);
+}
+
+/* There is always one more to send; until so many have been answered. */
+static void
+saturate(struct disk *disk, uint64_t bytes, unsigned answers, uint64_t target_ns) {
+  uint64_t offset = 0;
+
+  for (unsigned n = 0; n < answers; n++) {
+    while (disk->outstanding < OUT_MOST) {
+      unsigned class = window_class(&disk->window, SF_TIO_WRITE, false, offset, bytes);
+      uint64_t cost = window_cost(&disk->window, class, target_ns);
+
+      if (!window_admits(&disk->window, WINDOW_CLIENTS, cost, target_ns, true))
+        break;
+      send_one(disk, class, cost);
+      offset += bytes;
+    }
+    end_one(disk);
+  }
+}
+
+static void
+drain(struct disk *disk) {
+  while (disk->outstanding > 0)
+    end_one(disk);
+}
+
+static void
+a_slow_disk_is_never_asked_for_more_than_its_target(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 6 * MS};
+
+  saturate(&disk, 4096, 500, 50 * MS);
+  assert_in_range(disk.most, 7, 10);
+  assert_in_range(disk.longest_ns, 40 * MS, 60 * MS);
+}
+
+static void
+the_first_large_request_is_alone(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 52 * MS};
+
+  saturate(&disk, 256 * 1024, 1, 50 * MS);
+  assert_int_equal(disk.most, 1);
+  saturate(&disk, 256 * 1024, 100, 50 * MS);
+  assert_in_range(disk.most, 1, 2); /* one over the target, now and then */
+}
+
+static void
+a_fast_disk_is_at_its_limit_within_milliseconds(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 100 * US};
+
+  saturate(&disk, 4096, 20, 50 * MS);
+  assert_true(disk.now_ns < 5 * MS);
+  assert_true(disk.most > 250);
+}
+
+/* 16 at a time, 30 ms each: what one after the other would say is one, at a target of 50 ms. */
+static void
+a_disk_that_works_on_many_at_once_is_found_out(void **state) {
+  struct disk disk = {.channels = 16, .takes_ns = 30 * MS};
+  uint64_t began;
+
+  saturate(&disk, 4096, 500, 50 * MS);
+  drain(&disk);
+  began = disk.now_ns;
+  saturate(&disk, 4096, 1000, 50 * MS);
+  assert_true((disk.now_ns - began) / 1000 < 2 * 30 * MS / 16);
+}
+
+static void
+a_disk_that_becomes_slower_is_asked_for_less(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+
+  saturate(&disk, 4096, 200, 50 * MS);
+  assert_in_range(disk.most, 45, 52);
+  disk.takes_ns = 6 * MS;
+  saturate(&disk, 4096, 200, 50 * MS);
+  disk.most = 0;
+  disk.longest_ns = 0;
+  saturate(&disk, 4096, 200, 50 * MS);
+  assert_in_range(disk.most, 7, 10);
+  assert_true(disk.longest_ns <= 60 * MS);
+}
+
+static void
+a_pause_is_not_learned_as_its_pace(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+  unsigned class;
+
+  saturate(&disk, 4096, 200, 50 * MS);
+  class = disk.sent[0].class;
+  for (unsigned i = 0; i < disk.outstanding; i++)
+    disk.sent[i].done_ns += 90 * MS;
+  for (unsigned i = 0; i < disk.channels; i++)
+    disk.free_ns[i] += 90 * MS;
+  end_one(&disk);
+  assert_true(window_cost(&disk.window, class, 50 * MS) < 2 * MS); /* and not 6 */
+}
+
+/* Small ones were quick; 64 times as much may take 64 times as long, and is not sent 50 times at once. */
+static void
+an_unknown_class_begins_with_one(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+  unsigned class;
+
+  saturate(&disk, 4096, 200, 50 * MS);
+  drain(&disk);
+  class = window_class(&disk.window, SF_TIO_WRITE, false, UINT64_C(1) << 40, 256 * 1024);
+  assert_true(window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
+  class = window_class(&disk.window, SF_TIO_READ, false, UINT64_C(1) << 41, 4096);
+  assert_true(window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
+}
+
+static void
+copies_take_a_part_and_metadata_goes(void **state) {
+  struct window window = {0};
+  unsigned class = window_class(&window, SF_TIO_WRITE, false, 0, 4096);
+
+  window_sent(&window, WINDOW_COPIES, class, 10 * MS, 0);
+  assert_false(window_admits(&window, WINDOW_COPIES, 10 * MS, 50 * MS, true));
+  assert_true(window_admits(&window, WINDOW_COPIES, 10 * MS, 50 * MS, false));
+  assert_true(window_admits(&window, WINDOW_CLIENTS, 40 * MS, 50 * MS, true));
+  window_sent(&window, WINDOW_CLIENTS, class, 40 * MS, 0);
+  assert_false(window_admits(&window, WINDOW_CLIENTS, 10 * MS, 50 * MS, true));
+  assert_true(window_admits(&window, WINDOW_META, 10 * MS, 50 * MS, true));
+  window_sent(&window, WINDOW_META, class, 10 * MS, 0);
+  assert_false(window_admits(&window, WINDOW_META, 10 * MS, 50 * MS, true));
+}
+
+/* What waits for a flush is not slow, and a flush is no work of its own. */
+static void
+a_flush_says_nothing_of_the_pace(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+  unsigned class;
+
+  saturate(&disk, 4096, 100, 50 * MS);
+  class = disk.sent[0].class;
+  assert_int_equal(window_class(&disk.window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
+  assert_int_equal(window_cost(&disk.window, WINDOW_UNMEASURED, 50 * MS), 0);
+  window_sent(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns);
+  for (unsigned i = 0; i < disk.outstanding; i++)
+    disk.sent[i].done_ns += 500 * MS;
+  end_one(&disk);
+  window_ended(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns, true);
+  assert_in_range(window_cost(&disk.window, class, 50 * MS), 1 * MS - US, 1 * MS + US);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_slow_disk_is_never_asked_for_more_than_its_target),
+      cmocka_unit_test(the_first_large_request_is_alone),
+      cmocka_unit_test(a_fast_disk_is_at_its_limit_within_milliseconds),
+      cmocka_unit_test(a_disk_that_works_on_many_at_once_is_found_out),
+      cmocka_unit_test(a_disk_that_becomes_slower_is_asked_for_less),
+      cmocka_unit_test(a_pause_is_not_learned_as_its_pace),
+      cmocka_unit_test(an_unknown_class_begins_with_one),
+      cmocka_unit_test(copies_take_a_part_and_metadata_goes),
+      cmocka_unit_test(a_flush_says_nothing_of_the_pace),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
