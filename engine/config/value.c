@@ -20,6 +20,7 @@ struct scale {
   const struct unit *more;  /* that are read and not written */
   const char *takes;        /* for messages */
   bool bare;                /* is a number without a unit taken? */
+  bool fractions;           /* is 1.5 of a unit? */
 };
 
 static const struct unit duration_units[] = {
@@ -41,9 +42,10 @@ static const struct unit small_letters[] = {{"k", UINT64_C(1) << 10},
 static const struct unit no_units[] = {{NULL, 0}};
 static const struct unit count_units[] = {{"", 1}, {NULL, 0}};
 
-static const struct scale durations = {duration_units, long_units, "ns, us, ms, s, m or h", false};
-static const struct scale sizes = {size_units, small_letters, "nothing, K, M, G or T", true};
-static const struct scale counts = {count_units, no_units, "nothing", true};
+static const struct scale durations = {duration_units, long_units, "ns, us, ms, s, m or h", false,
+                                       false};
+static const struct scale sizes = {size_units, small_letters, "nothing, K, M, G or T", true, true};
+static const struct scale counts = {count_units, no_units, "nothing", true, false};
 
 int
 sf_why(struct sf_why *why, int error, const char *format, ...) {
@@ -74,7 +76,7 @@ find_unit(const struct scale *scale, const char *name) {
 
 static int
 refuse_tail(const struct scale *scale, const char *text, const char *tail, struct sf_why *why) {
-  if ((*tail == '.' || *tail == ',') && scale->more == no_units)
+  if ((*tail == '.' || *tail == ',') && !scale->fractions)
     return sf_why(why, -EINVAL, "\"%s\": fractions are not taken, only whole numbers", text);
   if (*tail == '.' || *tail == ',')
     return sf_why(why, -EINVAL, "\"%s\": a fraction has a point, %d digits at most, and a unit",
@@ -93,7 +95,7 @@ static const char *
 read_fraction(const struct scale *scale, const char *text, uint64_t *parts, uint64_t *of) {
   const char *digit = text + 1;
   uint64_t number = 0, scaled = 1;
-  if (*text != '.' || !is_digit(*digit) || scale->more == no_units)
+  if (*text != '.' || !is_digit(*digit) || !scale->fractions)
     return text;
   for (; is_digit(*digit); digit++, scaled *= 10) {
     if (digit - text > FRACTION_DIGITS_MAX)
@@ -126,8 +128,7 @@ read_scaled(const struct scale *scale, const char *text, uint64_t *value, struct
   if (!unit || (of > 1 && unit->factor == 1))
     return refuse_tail(scale, text, tail, why);
   if (parts * unit->factor % of != 0)
-    return sf_why(why, -EINVAL, "\"%s\" is not a whole number of %s", text,
-                  scale->bare ? "bytes" : "nanoseconds");
+    return sf_why(why, -EINVAL, "\"%s\" is not a whole number of bytes", text);
   if (!fits || __builtin_mul_overflow(number, unit->factor, &number) ||
       __builtin_add_overflow(number, parts * unit->factor / of, &number))
     return sf_why(why, -ERANGE, "\"%s\" is too large to be counted", text);

@@ -8,9 +8,9 @@
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
  *
  * Durations: a number and ns, us, ms, s, m or h ("100ms"); a deadline or a leg's timeout may be "auto".  Sizes and
- * rates per second: a number and nothing, K, M, G or T (powers of 1024; small letters too).  A fraction ("1.5G") is
- * one of bytes or nanoseconds.  Nothing is guessed: an unknown section or
- * key, a duplicate, a missing or impossible value is an error that names file, line and key. */
+ * rates per second: a number and nothing, K, M, G or T (powers of 1024; small letters too).  A size may be a
+ * fraction ("1.5G") of whole bytes.  Nothing is guessed: an unknown section or key, a duplicate, a missing or
+ * impossible value is an error that names file, line and key. */
 #ifndef SUREFOOT_CONFIG_H
 #define SUREFOOT_CONFIG_H
 

@@ -340,7 +340,7 @@ class BadInput(VolumeTest):
     def test_sizes(self):
         """Proves that `create` refuses sizes that cannot be, and leaves no file behind."""
         volume = self.rig.volume(self.rig.file_legs("ab"))
-        for size in ("0", "1", "4095", "1048577", "-1", "64K", "9999999999T", "8E", "1.5G", "big", ""):
+        for size in ("0", "1", "4095", "1048577", "-1", "64K", "9999999999T", "8E", "1.5", "1.0000000001G", "big", ""):
             with self.subTest(size):
                 result = self.run_program(self.rig.surefootctl, "create", volume.conf, "--size", size)
                 self.assertIn(result.returncode, (1, 2), result.stdout)
