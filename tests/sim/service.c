@@ -82,6 +82,15 @@ service_each(const struct service *s, uint64_t length, bool contiguous, unsigned
   return path > channel ? path : channel;
 }
 
+/* So many of these may the leg be given: what it answers in half its timeout, and no more than there is. */
+static unsigned
+given(const struct service *s, uint64_t length) {
+  uint64_t most =
+      sim.options.deadline_ns[SF_WRITE_KIND] / 2 / (service_each(s, length, false, 1) + 1);
+
+  return most < sim.options.clients ? (unsigned) most : sim.options.clients;
+}
+
 /* ---- the queue ---- */
 
 static void
@@ -99,8 +108,7 @@ serve(unsigned leg, struct region *r) {
     *free_ns += path;
   r->due_ns = (path != 0 ? *free_ns : sim.now_ns) + work;
   r->paused_before_ns = q->paused_ns;
-  /* As if all that clients have outstanding were given to the leg at once. */
-  work = on_an_average(s, work_takes(s, r, contiguous, sim.options.clients));
+  work = on_an_average(s, work_takes(s, r, contiguous, given(s, r->length)));
   r->work_ns = path + at_this_pace(leg, work);
   r->path_ns = path;
   r->service = SERVICE_SERVING;

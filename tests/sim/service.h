@@ -17,8 +17,7 @@ struct service {
 
 /* What a leg has done since service_measure(). */
 struct served {
-  uint64_t
-      channel_ns; /* of all channels together, as it would take behind all that is outstanding */
+  uint64_t channel_ns; /* of all channels together, behind as many as it may be given */
   uint64_t path_ns;
   uint64_t paused_ns;
   uint64_t requests;
