@@ -229,20 +229,22 @@ class Life(DaemonTest):
         """Proves that what happened is told by the next surefootd too, after a clean end and after a kill, in its order
         and once; a line of the file that is damaged costs itself."""
         daemon = self.daemon()
+        kept = daemon.runtime.with_suffix(".events")
         daemon.volume("vol0")
         daemon.start()
         daemon.ctl("leg", "fail", "vol0", "vol0-b")
+        daemon.wait_status(lambda status: status["legs"][1]["in_flight"] == 0, "the leg is quiet")
         daemon.ctl("leg", "return", "vol0", "vol0-b", "--wait")
         before = daemon.ctl("events", "--json", "vol0").splitlines()
         daemon.stop()
-        with (daemon.runtime / "events").open("a") as file:
+        with kept.open("a") as file:
             file.write("{damaged\n")
         daemon.start()
         after = daemon.ctl("events", "--json", "vol0").splitlines()
         self.assertEqual(before, after[:len(before)])
         self.assertEqual(len(after), len(set(after)))
         self.assertRegex(daemon.ctl("why", "vol0"), r"Leg vol0-b was taken out: .*operator")
-        self.rig.wait_until(lambda: (daemon.runtime / "events").read_text().splitlines()[-1] == after[-1],
+        self.rig.wait_until(lambda: kept.read_text().splitlines()[-1] == after[-1],
                             "the events are kept")
         daemon.process.kill()
         daemon.process.wait()

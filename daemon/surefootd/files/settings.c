@@ -263,7 +263,7 @@ settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_
   }
   /* Two daemons of one machine do not share it. */
   if (!reader.key_line[EVENTS_KEY] && strcmp(made.runtime, "/run/surefoot") != 0)
-    snprintf(made.events, sizeof made.events, "%s/events", made.runtime);
+    snprintf(made.events, sizeof made.events, "%s.events", made.runtime);
   if (reader.failed)
     return -EINVAL;
   *settings = made;

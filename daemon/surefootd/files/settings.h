@@ -8,7 +8,7 @@
  *   stop_timeout   when a server that does not end is killed  60s
  *   silent_timeout when a server that does not answer is killed and started again; 0s: never  60s
  *   hook           an executable, called when something happens; hook_timeout 10s
- *   events         the file that events are kept in           /var/lib/surefoot/events; RUNTIME/events elsewhere
+ *   events         the file that events are kept in           /var/lib/surefoot/events; RUNTIME.events elsewhere
  *   metrics        ADDRESS:PORT or PORT (on 127.0.0.1) for Prometheus; off without it */
 #ifndef SUREFOOTD_SETTINGS_H
 #define SUREFOOTD_SETTINGS_H

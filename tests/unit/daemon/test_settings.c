@@ -80,7 +80,7 @@ test_all_keys(void **state) {
   assert_string_equal(settings.volumes, "/v");
   assert_string_equal(settings.runtime, "/r");
   assert_string_equal(settings.control, "/r/control");
-  assert_string_equal(settings.events, "/r/events"); /* two daemons do not share one */
+  assert_string_equal(settings.events, "/r.events"); /* two daemons do not share one */
   assert_string_equal(settings.nbdkit, "/opt/nbdkit");
   assert_string_equal(settings.plugin, "other");
   assert_string_equal(settings.hook, "/h");
