@@ -128,6 +128,8 @@ insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset 
   EACH_LEG(leg, legs & (legset) ~legbit(index)) {
     uint64_t at = v->leg[leg].awake_ns == 0 ? 0 : v->leg[leg].awake_ns + grace;
 
+    if (v->leg[leg].outstanding_n > 0 && v->now_ns - silent_since(&v->leg[leg]) >= grace)
+      continue; /* perhaps it stalls too: its next answer says */
     if (v->now_ns >= at)
       set |= legbit(leg);
     else
