@@ -16,7 +16,7 @@ enum {
   OVERTAKEN_MOST = 3, /* timeouts for a request that a leg has passed by */
   TIMEOUTS_MOST = 8,  /* for one while the leg goes on answering others, in whatever order */
   FLUSHES_MOST = 2,   /* long flushes that one is given for which other requests wait */
-  FORGET_SHIFT = 6,   /* of the longest flush, by each one that is shorter */
+  FORGET_SHIFT = 4,   /* of the longest flush, by each one that is shorter */
 };
 
 static uint64_t
@@ -30,6 +30,20 @@ silent_since(const struct leg *leg) {
   return leg->answered_ns > leg->busy_since_ns ? leg->answered_ns : leg->busy_since_ns;
 }
 
+/* Was it flushing when it fell silent, or soon after?  What was sent when it had been silent for a timeout is no
+ * excuse. */
+static bool
+falls_silent_in_a_flush(const struct leg *leg, uint64_t timeout_ns) {
+  for (const struct sf_list *l = leg->outstanding.next;
+       leg->flushes_n > 0 && l != &leg->outstanding; l = l->next) {
+    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+    if (part->io->flushes)
+      return part->sent_ns < silent_since(leg) + timeout_ns;
+  }
+  return false;
+}
+
 /* A disk may answer nothing else while it flushes, and a write with FUA is a flush to most.  So much it is given
  * as it is known to take. */
 static uint64_t
@@ -38,13 +52,16 @@ silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   uint64_t timeout = deadline_of(v, index, kind), most = deadline_of(v, index, SF_FLUSH_KIND);
   uint64_t flush = FLUSHES_MOST * leg->longest_flush_ns;
 
-  if ((leg->flushes == 0 && leg->fua_running == 0) || flush <= timeout)
+  if (flush <= timeout || !falls_silent_in_a_flush(leg, timeout))
     return timeout;
   return flush < most ? flush : most;
 }
 
+/* One that was overdue counts for no more than its timeout: it may have been a stall. */
 static void
-learn_flush(struct leg *leg, uint64_t took_ns) {
+learn_flush(struct leg *leg, const struct io_part *part, uint64_t took_ns) {
+  if (took_ns > part->timeout_ns)
+    took_ns = part->timeout_ns;
   if (took_ns > leg->longest_flush_ns)
     leg->longest_flush_ns = took_ns;
   else
@@ -60,7 +77,7 @@ insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
   if (part->sent_ns > *newest)
     *newest = part->sent_ns;
   if (part->io->flushes)
-    learn_flush(leg, v->now_ns - part->sent_ns);
+    learn_flush(leg, part, v->now_ns - part->sent_ns);
   if (v->now_ns - silent_since(leg) >= deadline_of(v, index, SF_WRITE_KIND))
     leg->awake_ns = v->now_ns;
   leg->answered_ns = v->now_ns;
@@ -82,6 +99,18 @@ insync_is_overtaken(const struct io_part *part) {
   return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
 }
 
+static uint64_t
+part_starved_at(const struct io_part *part) {
+  unsigned most = insync_is_overtaken(part) ? OVERTAKEN_MOST : TIMEOUTS_MOST;
+
+  return part->sent_ns + most * part->timeout_ns;
+}
+
+bool
+insync_is_starved(const struct io_part *part) {
+  return part->io->volume->now_ns >= part_starved_at(part);
+}
+
 /* When the first of those that it has will have been waited for long enough, though it answers others. */
 static uint64_t
 starved_at(const struct leg *leg) {
@@ -89,10 +118,9 @@ starved_at(const struct leg *leg) {
 
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
-    unsigned most = insync_is_overtaken(part) ? OVERTAKEN_MOST : TIMEOUTS_MOST;
 
-    if (part->sent_ns + most * part->timeout_ns < first)
-      first = part->sent_ns + most * part->timeout_ns;
+    if (!part->io->aside && part_starved_at(part) < first)
+      first = part_starved_at(part);
   }
   return first;
 }

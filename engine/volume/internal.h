@@ -210,6 +210,7 @@ struct leg {
   struct sf_list outstanding, waiting[WINDOW_USES];
   unsigned outstanding_n, waiting_n;
   unsigned overdue_n; /* outstanding past their timeout */
+  unsigned flushes_n; /* outstanding that are flushes or carry one */
   /* insync.c: when it last ended anything; since when it has had something without a break; when it last did
    * after it had been silent for its timeout. */
   uint64_t answered_ns, busy_since_ns, awake_ns;
@@ -603,6 +604,7 @@ void flush_release(struct sf_volume *v); /* those that wait to be tried again, i
 
 /* leg_io.c */
 void leg_io_init(struct leg *leg);
+void leg_io_forget(struct leg *leg);                 /* its disk is another one */
 void leg_io_settle(struct sf_volume *v);             /* tells of what was dropped */
 void leg_io_send(struct sf_volume *v);               /* what has room by now */
 void leg_io_tick(struct sf_volume *v);               /* what waits for a silent leg is overdue */
@@ -612,7 +614,8 @@ void leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
 /* insync.c: when a leg that is overdue counts as late.  Those that say no arm the timer for when they may say
  * yes. */
 void insync_leg_answered(struct sf_volume *v, const struct io_part *part);
-bool insync_is_overtaken(const struct io_part *part);
+bool insync_is_overtaken(const struct io_part *part); /* by one that was sent a timeout later */
+bool insync_is_starved(const struct io_part *part);   /* though the leg answers others */
 bool insync_leg_is_silent(const struct sf_volume *v, unsigned leg);
 /* It keeps requests waiting: it is silent or fails, or starves one.  Being busy is no reason. */
 bool insync_leg_is_awaited(const struct sf_volume *v, unsigned leg);

@@ -3,6 +3,7 @@
 #include "volume/internal.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum {
   TARGET_SHIFT =
@@ -76,13 +77,14 @@ static void
 part_ended(struct io_part *part, const struct sf_tio_event *event) {
   struct sf_volume *v = part->io->volume;
   struct leg *leg = leg_of(part);
-  bool answered = event->state != SF_TIO_CANCELED && event->error != -ECANCELED;
+  bool answered = event->late ? event->error != -ECANCELED : event->state != SF_TIO_CANCELED;
 
   if (part->state == PART_SENT) {
     sf_list_remove(&part->link);
     leg->outstanding_n--;
     meter_ended(v, part, event);
     leg->overdue_n -= part->told;
+    leg->flushes_n -= part->io->flushes;
     part_is_not_counted(part, answered && event->state == SF_TIO_OK && !part->told);
     if (answered)
       insync_leg_answered(v, part);
@@ -170,6 +172,7 @@ part_sent(struct sf_volume *v, struct io_part *part, uint64_t handle) {
 
   if (leg->outstanding_n++ == 0)
     leg->busy_since_ns = v->now_ns;
+  leg->flushes_n += part->io->flushes;
   part->state = PART_SENT;
   part->told = false;
   part->counted = true;
@@ -291,6 +294,8 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
   int r;
 
   SF_MUST(args->legs != 0 && io->running == 0);
+  if (v->taken) /* the legs are another host's */
+    return -EIO;
   io->volume = v;
   io->args = *args;
   io->regions = n;
@@ -342,16 +347,21 @@ io_drop(struct io *io) {
       part_drop(&io->part[i]);
 }
 
+/* Before what clients wait for, and no longer held to the copies' share. */
+static void
+part_hurry(struct io_part *part) {
+  part->use = WINDOW_CLIENTS;
+  sf_list_remove(&part->link);
+  sf_list_append(leg_of(part)->waiting[WINDOW_CLIENTS].next, &part->link);
+}
+
 void
 io_hurry(struct io *io) {
   for (unsigned i = 0; io->running > 0 && i < io->regions; i++) {
     struct io_part *part = &io->part[i];
 
-    if (part->state != PART_WAITING || part->use != WINDOW_COPIES)
-      continue;
-    part->use = WINDOW_CLIENTS;
-    sf_list_remove(&part->link);
-    sf_list_append(leg_of(part)->waiting[WINDOW_CLIENTS].next, &part->link); /* first */
+    if (part->state == PART_WAITING && part->use == WINDOW_COPIES)
+      part_hurry(part);
   }
 }
 
@@ -404,13 +414,15 @@ leg_io_settle(struct sf_volume *v) {
 /* ---- what waits ---- */
 
 static struct io_part *
-next_of(const struct sf_volume *v, const struct leg *leg) {
+next_of(struct sf_volume *v, struct leg *leg) {
   struct io_part *client = first_of(leg, WINDOW_CLIENTS), *copy = overdue_copy(v, leg);
 
   if (first_of(leg, WINDOW_META) != NULL)
     return first_of(leg, WINDOW_META);
-  if (copy != NULL && (client == NULL || copy->since_ns < client->since_ns))
+  if (copy != NULL && (client == NULL || copy->since_ns < client->since_ns)) {
+    part_hurry(copy);
     return copy;
+  }
   return client != NULL ? client : first_of(leg, WINDOW_COPIES);
 }
 
@@ -478,7 +490,7 @@ uncount_what_hangs(struct leg *leg, bool silent) {
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
 
-    if (part->told && (silent || insync_is_overtaken(part)))
+    if (part->told && (silent || insync_is_overtaken(part) || insync_is_starved(part)))
       part_is_not_counted(part, false);
   }
 }
@@ -509,12 +521,21 @@ leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
 
     leg->answered_ns = volume_later(v, leg->answered_ns, delay_ns);
     leg->busy_since_ns = volume_later(v, leg->busy_since_ns, delay_ns);
+    leg->window.busy_ns = volume_later(v, leg->window.busy_ns, delay_ns);
     for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
       struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
 
       part->sent_ns = volume_later(v, part->sent_ns, delay_ns);
     }
   }
+}
+
+/* Another disk: what the last one took says nothing of it.  What is outstanding stays counted. */
+void
+leg_io_forget(struct leg *leg) {
+  memset(leg->window.seen, 0, sizeof leg->window.seen);
+  memset(leg->window.cost_ns, 0, sizeof leg->window.cost_ns);
+  leg->longest_flush_ns = 0;
 }
 
 void

@@ -327,8 +327,8 @@ stop_settle(struct sf_volume *v) {
 
 /* Each step may make room for another; every pass that sets `dirty` has moved some machine
  * forward, and none moves backward without an event from outside. */
-void
-volume_settle(struct sf_volume *v) {
+static void
+settle(struct sf_volume *v) {
   while (v->dirty) {
     v->dirty = false;
     leg_io_settle(v);
@@ -352,7 +352,14 @@ volume_settle(struct sf_volume *v) {
     copier_settle(v);
     stop_settle(v);
   }
-  leg_io_send(v);
+}
+
+void
+volume_settle(struct sf_volume *v) {
+  do {
+    settle(v);
+    leg_io_send(v); /* which may drop, or fail */
+  } while (v->dirty);
   if (v->phase != PHASE_STOPPED)
     volume_tell_state(v);
 }

@@ -187,6 +187,6 @@ window_ended(struct window *window, enum window_use use, unsigned class, uint64_
   if (!answered)
     return;
   window->busy_ns = now_ns;
-  if (window->unmeasured == 0 || gap <= window->cost_ns[class])
+  if (window->unmeasured == 0 || window->seen[class] < KNOWN || gap <= window->cost_ns[class])
     learn(window, class, gap);
 }

@@ -1,0 +1,241 @@
+/* What must not pass for a leg that hangs, or for one that is only busy; and what is sent when nothing may be. */
+#include "rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { WRITES = 64, EXTENT = 65536, EXTENTS = 64 };
+
+static struct rig rig;
+static struct rig_request w[WRITES];
+static uint64_t stall_until_ns[2];
+
+static bool
+stalls(const struct rig *r, const struct rig_region *region) {
+  return region->leg < 2 && r->now_ns < stall_until_ns[region->leg];
+}
+
+static void
+start(bool windows) {
+  rig_init(&rig, 2, 1, EXTENT, EXTENTS);
+  rig.windows = windows;
+  rig_start_fully(&rig);
+  for (unsigned i = 0; i < EXTENTS; i++) { /* so that nothing waits for its intent */
+    rig_submit(&rig, &w[0], SF_REQ_WRITE, (uint64_t) i * EXTENT, 4096, 1);
+    rig_pass(&rig, 2);
+    assert_true(w[0].done);
+    rig_put(&w[0]);
+  }
+  stall_until_ns[0] = stall_until_ns[1] = 0;
+}
+
+static void
+write_well(uint64_t ms) {
+  rig_submit(&rig, &w[0], SF_REQ_WRITE, 4096, 4096, 2);
+  rig_pass(&rig, ms);
+  assert_true(w[0].done);
+  assert_int_equal(w[0].request.error, 0);
+  rig_put(&w[0]);
+}
+
+/* ---- taken over ---- */
+
+static bool
+is_data_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && rig_is_data(r, region);
+}
+
+static int
+fails_on_leg_1(const struct rig *r, const struct rig_region *region) {
+  return is_data_of_leg_1(r, region) ? -EIO : 0;
+}
+
+/* The completions of what is cancelled then were on their way already. */
+static void
+lift_cancels(const struct sf_volume_event *event) {
+  if (event->kind != SF_EVENT_STATE || strcmp(event->to, "failed") != 0)
+    return;
+  for (unsigned i = 0; i < RIG_REGIONS; i++)
+    rig.region[i].canceled = false;
+}
+
+static void
+another_host_takes_leg_0(void) {
+  struct sf_superblock sb;
+
+  rig_read_superblock(&rig, 0, &sb);
+  sb.serial++;
+  sb.claim++;
+  sb.holder = (struct sf_holder){.host = "there", .since_s = 1, .pid = 200};
+  sf_superblock_encode(&sb, rig.leg[0] + SF_SUPERBLOCK_OFFSET(sb.serial % SF_SUPERBLOCK_COPIES));
+}
+
+static void
+nothing_is_sent_after_a_takeover(void **state) {
+  uint64_t handles;
+
+  rig_init(&rig, 2, 1, EXTENT, EXTENTS);
+  rig.holder = (struct sf_holder){.host = "here", .since_s = 1, .pid = 100};
+  rig_start_fully(&rig);
+  rig_pass(&rig, 3000);
+  rig.event = lift_cancels;
+  write_well(5);
+  another_host_takes_leg_0();
+  rig.holds = is_data_of_leg_1;
+  rig_submit(&rig, &w[0], SF_REQ_WRITE, 0, 4096, 3);
+  for (unsigned i = 0; i < 3 && rig.volume->phase == PHASE_SERVING; i++) {
+    rig.volume->look_at_ns = rig.now_ns;
+    sf_volume_tick(rig.volume, rig.now_ns);
+    rig_pass(&rig, 1);
+  }
+  assert_true(rig.volume->taken);
+  handles = rig.handles;
+  rig.fails = fails_on_leg_1;
+  rig.holds = NULL;
+  rig_pass(&rig, 1000);
+  assert_int_equal(rig.handles, handles);
+  rig_put(&w[0]);
+  rig_free(&rig);
+}
+
+/* ---- answers that come late ---- */
+
+static bool
+leg_1_reads_one_in_30_ms(const struct rig *r, const struct rig_region *region) {
+  static uint64_t last_ns;
+  const struct rig_region *first = NULL;
+
+  if (region->leg != 1 || region->op != SF_TIO_READ || !rig_is_data(r, region))
+    return false;
+  for (unsigned i = 0; i < RIG_REGIONS; i++) {
+    const struct rig_region *other = &r->region[i];
+
+    if (other->used && other->leg == 1 && other->op == SF_TIO_READ && rig_is_data(r, other) &&
+        (first == NULL || other->handle < first->handle))
+      first = other;
+  }
+  if (region != first || (r->now_ns >= last_ns && r->now_ns - last_ns < 30 * SF_MS))
+    return true;
+  last_ns = r->now_ns;
+  return false;
+}
+
+/* They are given up on at 100 ms, as the other leg has answered, and end one after the other. */
+static void
+a_leg_that_ends_reads_late_is_not_silent(void **state) {
+  start(false);
+  rig.holds = leg_1_reads_one_in_30_ms;
+  rig.volume->leg[0].avoid = true;
+  for (unsigned i = 0; i < 24; i++)
+    rig_submit(&rig, &w[i], SF_REQ_READ, (uint64_t) i * EXTENT + 4096, 4096, 2);
+  rig_pass(&rig, 700);
+  for (unsigned i = 0; i < 24; i++) {
+    assert_true(w[i].done);
+    rig_put(&w[i]);
+  }
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+/* ---- flushes ---- */
+
+static void
+a_stall_is_not_how_long_a_flush_takes(void **state) {
+  uint64_t began;
+
+  start(true);
+  rig.holds = stalls;
+  rig.fua = true;
+  stall_until_ns[0] = stall_until_ns[1] = rig.now_ns + 900 * SF_MS;
+  write_well(1000);
+  for (unsigned i = 0; i < 60; i++)
+    write_well(5);
+  stall_until_ns[1] = UINT64_MAX;
+  began = rig.now_ns;
+  rig_submit(&rig, &w[0], SF_REQ_WRITE, 4096, 4096, 2);
+  rig_pass(&rig, 3000);
+  assert_true(w[0].done && w[0].done_ns - began <= 130 * SF_MS);
+  rig_put(&w[0]);
+  rig_free(&rig);
+}
+
+/* The disk is known to flush for 300 ms, and has none to do when it freezes. */
+static void
+a_flush_that_waits_in_the_volume_is_no_excuse(void **state) {
+  uint64_t began;
+
+  start(true);
+  rig.holds = stalls;
+  rig.volume->leg[1].longest_flush_ns = 300 * SF_MS;
+  for (unsigned class = 0; class < WINDOW_CLASSES; class ++) {
+    rig.volume->leg[1].window.cost_ns[class] = 20 * SF_MS;
+    rig.volume->leg[1].window.seen[class] = UINT8_MAX;
+  }
+  stall_until_ns[1] = UINT64_MAX;
+  began = rig.now_ns;
+  for (unsigned i = 0; i < 12; i++) {
+    rig.fua = i >= 4;
+    rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) i * EXTENT + 4096, 4096, 2);
+  }
+  rig.fua = false;
+  rig_pass(&rig, 1500);
+  for (unsigned i = 0; i < 12; i++) {
+    assert_true(w[i].done && w[i].done_ns - began <= 130 * SF_MS);
+    rig_put(&w[i]);
+  }
+  rig_free(&rig);
+}
+
+/* ---- looks ---- */
+
+static bool a_write_takes_its_time;
+
+static bool
+looks_hang(const struct rig *r, const struct rig_region *region) {
+  if (region->leg != 1)
+    return false;
+  if (region->op == SF_TIO_READ && region->offset < SF_PROBE_OFFSET)
+    return true;
+  return a_write_takes_its_time && region->op == SF_TIO_WRITE &&
+         region->offset == SF_DATA_OFFSET + 4096 && r->now_ns - region->since_ns < 110 * SF_MS;
+}
+
+/* One that hangs for seconds, while the leg answers clients, does not make it late for one slow write. */
+static void
+a_look_that_hangs_says_nothing_of_the_leg(void **state) {
+  rig_init(&rig, 2, 1, EXTENT, EXTENTS);
+  rig.holder = (struct sf_holder){.host = "here", .since_s = 1, .pid = 100};
+  rig_start_fully(&rig);
+  rig.holds = looks_hang;
+  a_write_takes_its_time = false;
+  for (unsigned i = 0; i < 1500; i++) {
+    rig_submit(&rig, &w[0], SF_REQ_WRITE, (uint64_t) (i % 32) * 2 * EXTENT, 4096, 1);
+    rig_pass(&rig, 3);
+    assert_true(w[0].done);
+    rig_put(&w[0]);
+  }
+  a_write_takes_its_time = true;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 4096, 4096, 1);
+  for (unsigned i = 0; i < 60; i++) {
+    rig_submit(&rig, &w[0], SF_REQ_WRITE, (uint64_t) (1 + i % 16) * 2 * EXTENT, 4096, 1);
+    rig_pass(&rig, 3);
+    assert_true(w[0].done);
+    rig_put(&w[0]);
+  }
+  assert_true(w[1].done);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(nothing_is_sent_after_a_takeover),
+      cmocka_unit_test(a_leg_that_ends_reads_late_is_not_silent),
+      cmocka_unit_test(a_stall_is_not_how_long_a_flush_takes),
+      cmocka_unit_test(a_flush_that_waits_in_the_volume_is_no_excuse),
+      cmocka_unit_test(a_look_that_hangs_says_nothing_of_the_leg),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
