@@ -78,7 +78,7 @@ refuse_option(const struct ctl_command *command, const char *word, const struct 
   const char *nearest = ctl_nearest_option(word, options);
   int status = ctl_wrong_usage(command, "%s%sunknown or incomplete option '%s'",
                                command ? command->name : "", command ? ": " : "", word);
-  if (nearest && strncmp(word + strspn(word, "-"), nearest, strlen(nearest) + 1) != 0)
+  if (nearest && strcmp(word + strspn(word, "-"), nearest) != 0)
     fprintf(stderr, "did you mean --%s?\n", nearest);
   return status;
 }

@@ -74,7 +74,7 @@ cut_middle(char *text, unsigned columns) {
     head--;
   while (tail > 0 && ((unsigned char) text[len - tail] & 0xc0) == 0x80)
     tail--;
-  memcpy(text + head, "...", 3);
+  memset(text + head, '.', 3);
   memmove(text + head + 3, text + len - tail, tail + 1);
 }
 

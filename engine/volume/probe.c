@@ -34,6 +34,16 @@ catch_up(struct sf_volume *v, unsigned index) {
 
 static void probe_send(struct sf_volume *v, unsigned index, enum probe_step step);
 
+/* Its probes begin anew. */
+static void
+unwell(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  leg->probes_ok = 0;
+  penalty_seen_unwell(v, index);
+  leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+}
+
 static void
 probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;
@@ -43,9 +53,7 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   if (event->late || leg_state(leg) != SF_STATE_PROBING)
     return;
   if (event->state == SF_TIO_OK && !pace_is_kept(v, index, event->latency_ns)) {
-    leg->probes_ok = 0;
-    penalty_seen_unwell(v, index);
-    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+    unwell(v, index);
   } else if (event->state == SF_TIO_OK && leg->probe_step == PROBE_WRITE) {
     probe_send(v, index, PROBE_READ);
   } else if (event->state == SF_TIO_OK) {
@@ -58,10 +66,8 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   } else if (event->state == SF_TIO_ERROR) {
     snprintf(reason, sizeof reason, "probe: %s", strerror(-event->error));
     leg_fall_back(v, index, leg_state_for(event->error), reason);
-  } else {
-    leg->probes_ok = 0;
-    penalty_seen_unwell(v, index);
-    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+  } else if (event->state == SF_TIO_CANCELED) {
+    unwell(v, index);
   }
 }
 

@@ -376,6 +376,7 @@ tio_event(const struct event *event) {
     if (!r->finished && !r->canceled && r->life == sim.life && sim.volume != NULL) {
       struct region told = *r;
 
+      r->late = true;
       sim.leg[r->leg].timed_out_ns = sim.now_ns;
       tell(&told, SF_TIO_TIMEOUT, SF_TIO_NONE, 0, false);
     }
@@ -532,6 +533,14 @@ bool
 tio_has_lost(unsigned leg) {
   EACH_REGION(r, leg)
     if (r->lost && !r->finished)
+      return true;
+  return false;
+}
+
+bool
+tio_has_late(unsigned leg) {
+  EACH_REGION(r, leg)
+    if (r->late && r->life == sim.life && !r->finished)
       return true;
   return false;
 }

@@ -22,6 +22,7 @@ struct region {
   bool early;       /* READ: sampled when submitted */
   bool parked;      /* hangs until cured */
   bool lost;        /* hangs by itself */
+  bool late;        /* the volume was told so */
   uint64_t keep_ns; /* it takes so much longer */
   bool doomed;      /* fails */
   bool delayed;     /* by a stall */
@@ -50,6 +51,7 @@ void tio_take_over(unsigned leg);                    /* and now it does not */
 bool tio_has_ghosts(unsigned leg);
 unsigned tio_have_it_too(unsigned leg, uint64_t offset); /* in-sync legs that hold that write */
 bool tio_has_lost(unsigned leg);
+bool tio_has_late(unsigned leg); /* the volume waits for it */
 void tio_doom_flush(unsigned leg);
 
 /* ---- regions.c ---- */
