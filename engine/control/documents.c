@@ -84,17 +84,17 @@ leg_requests_to_json(const struct sf_leg_status *leg) {
 static json_t *
 leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *leg) {
   return json_pack(
-      "{so so ss so so sI si sI sI sI so so sI sI si sI so so so}", "name",
+      "{so so ss so so sI si sI sI sI so so sI sI si si sI so so so}", "name",
       sf_text_to_json_string(leg->name), "path", sf_text_to_json_string(leg->path), "state",
       sf_leg_state_name(leg->state), "since", since_to_json(volume, leg->state_age_ns), "reason",
       sf_text_to_json(leg->reason), "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
       (int) leg->late_requests, "timeouts", (json_int_t) leg->timeouts, "errors",
       (json_int_t) leg->errors, "resync_bytes", (json_int_t) leg->resync_bytes, "resync",
       resync_to_json(leg), "requests", leg_requests_to_json(leg), "bytes_read",
-      (json_int_t) leg->bytes_read, "bytes_written", (json_int_t) leg->bytes_written, "in_flight",
-      (int) leg->in_flight, "oldest_ms", (json_int_t) (leg->oldest_ns / 1000000), "deadline",
-      deadlines_to_json(leg), "deadline_source", deadline_sources_to_json(leg), "latency",
-      latencies_to_json(leg->latency));
+      (json_int_t) leg->bytes_read, "bytes_written", (json_int_t) leg->bytes_written, "window",
+      (int) leg->window, "in_flight", (int) leg->in_flight, "oldest_ms",
+      (json_int_t) (leg->oldest_ns / 1000000), "deadline", deadlines_to_json(leg),
+      "deadline_source", deadline_sources_to_json(leg), "latency", latencies_to_json(leg->latency));
 }
 
 static json_t *

@@ -100,6 +100,26 @@ meter_tick(struct sf_volume *v) {
 
 /* ---- the status ---- */
 
+/* The window counts time; told is how many requests that is, of those that the leg has, or, while it has none,
+ * of the smallest writes in no order. */
+static unsigned
+window_in_requests(const struct sf_volume *v, unsigned index) {
+  const struct window *window = &v->leg[index].window;
+  uint64_t target = deadline_of(v, index, SF_WRITE_KIND) / 2, planned = window_planned_ns(window);
+  uint64_t requests = 0, cost = planned;
+
+  for (unsigned use = 0; use < WINDOW_USES; use++)
+    requests += window->outstanding[use];
+  if (requests == 0 || planned == 0) {
+    struct window unused = {0};
+
+    requests = 1;
+    cost = window_cost(window, window_class(&unused, SF_TIO_WRITE, false, 1, 4096), target);
+  }
+  requests = cost == 0 ? 1 : target * requests / cost;
+  return requests == 0 ? 1 : requests > SF_OPS_MAX ? SF_OPS_MAX : (unsigned) requests;
+}
+
 void
 meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status *status) {
   const struct leg *leg = &v->leg[index];
@@ -119,6 +139,7 @@ meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_read(&leg->latency[kind], &recent[kind], &status->latency[kind]);
   status->state_age_ns = v->now_ns - leg->state_ns;
+  status->window = window_in_requests(v, index);
   status->bytes_read = leg->bytes_read;
   status->bytes_written = leg->bytes_written;
 }

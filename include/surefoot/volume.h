@@ -297,6 +297,7 @@ struct sf_leg_status {
   uint64_t timeout_ns[SF_KINDS]; /* in force */
   enum sf_deadline_source timeout_source[SF_KINDS];
   uint64_t bytes_read, bytes_written; /* for clients; zeroing is not counted */
+  unsigned window;                    /* requests like those that it has now, so many at a time */
   unsigned in_flight;                 /* regions of any kind that its device owes an answer */
   uint64_t oldest_ns;                 /* the age of the oldest of them */
   uint64_t resync_bytes; /* copied to it since the start: what its absences have cost */

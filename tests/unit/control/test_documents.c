@@ -75,6 +75,7 @@ test_whole_document(void **state) {
   leg->timeout_source[SF_FLUSH_KIND] = SF_DEADLINE_LEARNING;
   leg->bytes_read = 15;
   leg->bytes_written = 16;
+  leg->window = 22;
   leg->in_flight = 17;
   leg->oldest_ns = UINT64_C(6200999999);
   leg->latency[SF_READ_KIND] = (struct sf_latency){1, 5, 1000, 2000, 3000, 4001, {0}};
@@ -105,7 +106,7 @@ test_whole_document(void **state) {
       "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
       "\"resync_bytes\":14,\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":"
       "12,\"seconds_left\":13},\"requests\":{\"reads\":1,\"writes\":0,\"flushes\":2},"
-      "\"bytes_read\":15,\"bytes_written\":16,\"in_flight\":17,\"oldest_ms\":6200,"
+      "\"bytes_read\":15,\"bytes_written\":16,\"window\":22,\"in_flight\":17,\"oldest_ms\":6200,"
       "\"deadline\":{\"read_us\":100000,\"write_us\":2,\"flush_us\":0},"
       "\"deadline_source\":{\"read\":\"auto\",\"write\":\"set\",\"flush\":\"learning\"},"
       "\"latency\":{"

@@ -708,7 +708,7 @@ test_top(void **state) {
       strstr(result.out, "  a        in-sync         0.0       0        -        -      -"));
   assert_non_null(strstr(
       result.out,
-      "  b        catching-up     0.0       0        -        -      -       -    - 39% 10 s"));
+      "  b        catching-up     0.0       0        -        -      -       -    0 39% 10 s"));
   assert_non_null(strstr(
       result.out, "  c        late            0.0       0    6.2 s    6.2 s      3   6.2 s"));
   run("top", "--count", "x", NULL);

@@ -64,6 +64,7 @@ what_was_done_is_counted(void **state) {
   assert_int_equal(status.in_flight, 0);
   for (unsigned i = 0; i < 3; i++) {
     assert_int_equal(status.leg[i].bytes_written, 3 * PIECE);
+    assert_in_range(status.leg[i].window, 1, SF_OPS_MAX);
     assert_int_equal(status.leg[i].latency[SF_WRITE_KIND].count, 3);
     read += status.leg[i].bytes_read;
     reads += status.leg[i].latency[SF_READ_KIND].count;
