@@ -6,7 +6,10 @@
  * since, the bit goes, and its page takes with it the stale bits that it stood for. */
 #include "volume/internal.h"
 
-enum { LOOKS_BETWEEN = 6 }; /* a set that is not too large stays hot so many delays */
+enum {
+  LOOKS_BETWEEN = 6, /* a set that is not too large stays hot so many delays */
+  CHECKPOINT_MS = 1000,
+};
 
 /* Whether these may be written now; if not, what they wait for is on its way. */
 bool
@@ -125,22 +128,35 @@ look_for_idle(struct sf_volume *v, bool quiet) {
   maps->looks = 0;
 }
 
+/* True: some extents could lose their intent after a flush. */
+static bool
+look(struct sf_volume *v) {
+  struct maps *maps = &v->maps;
+  bool quiet = v->now_ns - maps->written_ns >= v->config.intent_delay_ns;
+  bool crowded = maps->intent.set > v->config.hot_extents;
+
+  maps->look_ns = v->now_ns + v->config.intent_delay_ns;
+  if (maps->intent.set == 0 || !(quiet || crowded || ++maps->looks >= LOOKS_BETWEEN))
+    return false;
+  look_for_idle(v, quiet);
+  return clear_idle(v);
+}
+
+/* What is copied counts when it is flushed.  A leg that falls back loses what is not, so that one which pauses
+ * every few seconds would never get anywhere. */
 void
 intent_tick(struct sf_volume *v) {
   struct maps *maps = &v->maps;
-  bool quiet, crowded, want_flush = false;
+  bool want_flush;
 
-  if (v->phase != PHASE_SERVING || v->now_ns < maps->look_ns || maps->flushing || !may_clear(v))
+  if (v->phase != PHASE_SERVING || maps->flushing || !may_clear(v))
     return;
-  maps->look_ns = v->now_ns + v->config.intent_delay_ns;
-  quiet = v->now_ns - maps->written_ns >= v->config.intent_delay_ns;
-  crowded = maps->intent.set > v->config.hot_extents;
-  if (maps->intent.set > 0 && (quiet || crowded || ++maps->looks >= LOOKS_BETWEEN)) {
-    look_for_idle(v, quiet);
-    want_flush = clear_idle(v);
-  }
-  if (!want_flush && !resync_wants_flush(v))
+  want_flush = v->now_ns >= maps->look_ns && look(v);
+  if (!want_flush && !(v->now_ns >= maps->checkpoint_ns && resync_wants_flush(v)))
     return;
+  maps->checkpoint_ns = v->now_ns + CHECKPOINT_MS * SF_MS;
+  if (maps->checkpoint_ns > maps->look_ns)
+    maps->checkpoint_ns = maps->look_ns;
   maps->flushing = true;
   maps->flush = (struct sf_request){
       .kind = SF_REQ_FLUSH, .done = flush_done, .host = v, .internal = true, .since_ns = v->now_ns};

@@ -394,6 +394,7 @@ struct maps {
   int error[SF_LEGS_MAX];         /* that one */
   uint64_t resume_ns;             /* no room below: not before */
   uint64_t look_ns;               /* for idle extents next */
+  uint64_t checkpoint_ns;         /* of what is copied: not before */
   unsigned looks;                 /* since something was cleared */
   uint64_t written_ns;            /* when a client last wrote */
   struct sf_request flush;

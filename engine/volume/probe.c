@@ -52,7 +52,8 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
 
   if (event->late || leg_state(leg) != SF_STATE_PROBING)
     return;
-  if (event->state == SF_TIO_OK && !pace_is_kept(v, index, event->latency_ns)) {
+  if (event->state == SF_TIO_CANCELED ||
+      (event->state == SF_TIO_OK && !pace_is_kept(v, index, event->latency_ns))) {
     unwell(v, index);
   } else if (event->state == SF_TIO_OK && leg->probe_step == PROBE_WRITE) {
     probe_send(v, index, PROBE_READ);
@@ -66,8 +67,6 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   } else if (event->state == SF_TIO_ERROR) {
     snprintf(reason, sizeof reason, "probe: %s", strerror(-event->error));
     leg_fall_back(v, index, leg_state_for(event->error), reason);
-  } else if (event->state == SF_TIO_CANCELED) {
-    unwell(v, index);
   }
 }
 

@@ -177,6 +177,45 @@ the_operator_takes_it_back_at_once(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1;
+}
+
+/* About a second's worth of copying is done again, and no more. */
+static void
+what_was_copied_counts_when_the_leg_falls_back(void **state) {
+  const uint64_t a_second = 4;
+  struct rig_request w;
+  uint64_t lacking;
+
+  setup(0, 0);
+  rig.volume->config.intent_delay_ns = 3600 * SF_S;
+  rig.volume->config.resync_min_rate = rig.volume->config.resync_max_rate = a_second * 65536;
+  rig.holds = holds_leg_1;
+  for (unsigned i = 0; i < 64; i++) {
+    rig_submit(&rig, &w, SF_REQ_WRITE, i * 65536, 4096, 1);
+    rig_pass(&rig, i == 0 ? 400 : 5);
+    assert_true(w.done);
+    rig_put(&w);
+  }
+  assert_int_equal(rig.volume->leg[1].stale.set, 64);
+  rig.holds = NULL;
+  for (unsigned ms = 0; rig.volume->leg[1].stale.set > 32; ms += STEP_MS) {
+    assert_true(ms < 30000);
+    rig_pass(&rig, STEP_MS);
+  }
+  lacking = rig.volume->leg[1].stale.set;
+  rig.holds = holds_leg_1;
+  rig_submit(&rig, &w, SF_REQ_WRITE, 0, 4096, 1);
+  rig_pass(&rig, 400);
+  assert_true(w.done);
+  rig_put(&w);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  assert_in_range(rig.volume->leg[1].stale.set, lacking, lacking + 3 * a_second / 2 + 1);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -187,6 +226,7 @@ main(void) {
       cmocka_unit_test(status_and_event_say_for_how_long_and_why),
       cmocka_unit_test(a_leg_whose_probes_fail_at_once_is_asked_less_and_less),
       cmocka_unit_test(the_operator_takes_it_back_at_once),
+      cmocka_unit_test(what_was_copied_counts_when_the_leg_falls_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
