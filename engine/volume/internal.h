@@ -554,12 +554,9 @@ bool op_is_free(const struct sf_volume *v, enum op_kind kind);
 struct sf_op *op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length);
 void
 op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
-bool op_is_in_the_way(const struct sf_op *copy);
-bool op_is_passed(const struct sf_op *op); /* by a copy that has not ended */
+bool op_conflict(const struct sf_op *a, const struct sf_op *b); /* one must wait for the other */
 int op_free_io(struct sf_op *op);
 void op_park(struct sf_op *op);
-void op_passed_by(const struct sf_op *copy);
-bool op_only_waits(const struct sf_op *op);
 void op_unlist(struct sf_op *op);
 void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */
 void op_move(struct sf_op *op, enum op_state state);
@@ -570,11 +567,21 @@ void op_review_all(struct sf_volume *v);
 void op_send(struct sf_op *op, const struct io_args *args);
 void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
 void op_judge(struct sf_op *op);
-bool op_may_wait(const struct sf_op *op); /* rather than fail for what its legs have said */
 void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
+void op_fail(struct sf_op *op, int error);
+
+/* suspend.c */
+void op_suspend(struct sf_op *op);
+void op_overtake_all(struct sf_volume *v);
+bool op_is_in_the_way(const struct sf_op *copy);
+bool op_is_passed(const struct sf_op *op); /* by a copy that has not ended */
+void op_passed_by(const struct sf_op *copy);
+bool op_only_waits(const struct sf_op *op);
+bool op_may_wait(const struct sf_op *op); /* rather than fail for what its legs have said */
+
+/* op_time.c */
 void op_tick(struct sf_volume *v);
 void op_excuse_delay(struct sf_volume *v, uint64_t delay_ns); /* they have waited less */
-void op_fail(struct sf_op *op, int error);
 void op_fail_all(struct sf_volume *v, int error);
 void op_give_up(struct sf_volume *v, const struct sf_request *request);
 

@@ -41,8 +41,8 @@ op_move(struct sf_op *op, enum op_state state) {
 
 /* Writes against all, reads against writes; a resync copy, which readers cannot see, not against
  * reads; a copy not against a write that is suspended. */
-static bool
-conflict(const struct sf_op *a, const struct sf_op *b) {
+bool
+op_conflict(const struct sf_op *a, const struct sf_op *b) {
   if (a->offset >= b->offset + b->length || b->offset >= a->offset + a->length)
     return false;
   if (a->kind == OP_READ && b->kind == OP_READ)
@@ -148,7 +148,7 @@ op_enter(struct sf_op *op) {
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     struct sf_op *earlier = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (!conflict(earlier, op))
+    if (!op_conflict(earlier, op))
       continue;
     op->blockers++;
     if (earlier->kind == OP_COPY && op->request != NULL)
@@ -186,7 +186,7 @@ op_unlist(struct sf_op *op) {
     for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
       struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
 
-      if (later->sm.state == OP_WAITING && conflict(op, later)) {
+      if (later->sm.state == OP_WAITING && op_conflict(op, later)) {
         SF_MUST(later->blockers > 0);
         if (--later->blockers == 0)
           v->dirty = v->runnable = true;
@@ -378,145 +378,6 @@ op_judge(struct sf_op *op) {
     else if (failed)
       leg_trouble(v, leg, reason);
   }
-}
-
-static bool
-overlap(const struct sf_op *a, const struct sf_op *b) {
-  return a->offset < b->offset + b->length && b->offset < a->offset + a->length;
-}
-
-/* on_too_few = suspend: it is sent anew, to all, at a later tick.  Nobody may see it or overtake it
- * meanwhile, or it would happen twice; only copies may, so that a leg can catch up and join while
- * it waits. */
-static void
-op_suspend(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
-
-  op->retry = true;
-  op->ok = op->failed = op->passing = 0;
-  if (op->passable)
-    return;
-  for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
-    struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (later->kind == OP_COPY && later->sm.state == OP_WAITING && overlap(op, later)) {
-      SF_MUST(later->blockers > 0);
-      if (--later->blockers == 0)
-        v->dirty = v->runnable = true;
-    }
-  }
-  op->passable = true;
-  v->suspended++;
-}
-
-/* A copy that passed it must end before it is sent anew, whatever it waited for meanwhile. */
-bool
-op_is_passed(const struct sf_op *op) {
-  const struct sf_volume *v = op->volume;
-
-  if (!op->passable)
-    return false;
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *copy = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (copy->kind == OP_COPY && copy->sm.state != OP_WAITING && overlap(op, copy))
-      return true;
-  }
-  return false;
-}
-
-/* What keeps the copy waiting runs, or only waits itself. */
-static bool
-waits_for_waiting_only(const struct sf_op *copy) {
-  const struct sf_volume *v = copy->volume;
-
-  for (const struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (op->sm.state != OP_WAITING && conflict(op, copy))
-      return false;
-  }
-  return true;
-}
-
-/* Takes its place before those that wait. */
-static void
-overtake(struct sf_op *copy) {
-  struct sf_volume *v = copy->volume;
-  struct sf_list *first = NULL;
-
-  for (struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (!conflict(op, copy))
-      continue;
-    if (first == NULL)
-      first = l;
-    op->blockers++;
-    SF_MUST(copy->blockers > 0);
-    copy->blockers--;
-  }
-  SF_MUST(first != NULL && copy->blockers == 0);
-  sf_list_remove(&copy->link);
-  sf_list_append(first, &copy->link);
-  v->dirty = v->runnable = true;
-}
-
-/* What waits behind a suspended write would keep out the copies that are to bring it the legs that it
- * waits for. */
-static void
-op_overtake_all(struct sf_volume *v) {
-  if (v->suspended == 0 || v->waiting_ops == 0)
-    return;
-  for (struct sf_list *l = v->active.next, *next; l != &v->active; l = next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    next = l->next;
-    if (op->kind == OP_COPY && op->sm.state == OP_WAITING && op->blockers > 0 &&
-        waits_for_waiting_only(op))
-      overtake(op);
-  }
-}
-
-/* And no copy begins while it runs anew. */
-bool
-op_is_in_the_way(const struct sf_op *copy) {
-  const struct sf_volume *v = copy->volume;
-
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (op->passable && (op->running & volume_receivers(v)) != 0 && overlap(op, copy))
-      return true;
-  }
-  return false;
-}
-
-/* The copy overwrites what those that it passes have put there: they are sent to all legs again. */
-void
-op_passed_by(const struct sf_op *copy) {
-  struct sf_volume *v = copy->volume;
-
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (op->passable && overlap(op, copy))
-      op->ok = 0;
-  }
-}
-
-bool
-op_only_waits(const struct sf_op *op) {
-  return op->passable && op->retry && op->pending == 0;
-}
-
-/* R2: without end if it is to be suspended; else only where what its legs have said may pass, and then
- * fail_timeout ends it. */
-bool
-op_may_wait(const struct sf_op *op) {
-  if (op->volume->config.on_too_few == SF_TOO_FEW_SUSPEND)
-    return true;
-  return op->failed != 0 && (op->failed & (legset) ~op->passing) == 0;
 }
 
 /* What is pending is late and cannot be spared, and what failed may be well again. */
@@ -736,136 +597,4 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
     op_review(op);
   }
   op_release(op);
-}
-
-/* ---- time ---- */
-
-static void
-op_resend(struct sf_op *op) {
-  op->retry = false;
-  op->paced_ns = 0;
-  if (op->kind == OP_READ) {
-    if (volume_must_converge(op->volume, op->request))
-      read_park(op);
-    else
-      read_run(op);
-    return;
-  }
-  op->error = 0;
-  if (op->kind == OP_COPY)
-    copy_run(op);
-  else
-    write_run(op);
-}
-
-/* It goes to another leg, or to one that failed it, while those that are late still have it. */
-static legset
-waits_for(const struct sf_op *op) {
-  return op->kind == OP_COPY ? op->pending : op->pending & (legset) ~op->overdue;
-}
-
-static void
-excuse(struct sf_op *op, uint64_t delay_ns) {
-  op->asked_ns = volume_later(op->volume, op->asked_ns, delay_ns);
-  op->started_ns = volume_later(op->volume, op->started_ns, delay_ns);
-}
-
-void
-op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
-    excuse(SF_LIST_ENTRY(l, struct sf_op, link), delay_ns);
-  if (v->flush_leader != NULL)
-    excuse(v->flush_leader, delay_ns);
-  flush_excuse_delay(v, delay_ns);
-}
-
-/* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
- * bring them back. */
-static bool
-is_in_vain(const struct sf_op *op) {
-  return op->passable && legcount(volume_serving(op->volume)) < op->volume->min_legs;
-}
-
-/* Or do requests only wait for their turn? */
-static bool
-legs_are_awaited(const struct sf_volume *v) {
-  if (v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs)
-    return true;
-  EACH_LEG(leg, v->needs)
-    if (insync_leg_is_awaited(v, leg))
-      return true;
-  return false;
-}
-
-void
-op_tick(struct sf_volume *v) {
-  uint64_t patience = 3 * deadline_longest(v, SF_WRITE_KIND);
-  uint64_t oldest = volume_oldest_held(v);
-  bool again = true;
-
-  flush_tick(v);
-  while (again) {
-    again = false;
-    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
-      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-      if (op->request == NULL)
-        continue;
-      if (op->started_ns < oldest)
-        oldest = op->started_ns;
-      if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
-          v->now_ns - op->asked_ns >= v->config.fail_timeout_ns) {
-        op_fail(op, -EIO);
-        again = true;
-      }
-    }
-  }
-  if (v->flush_leader != NULL && v->flush_leader->request != NULL) {
-    if (v->flush_leader->started_ns < oldest)
-      oldest = v->flush_leader->started_ns;
-    if (v->config.on_too_few == SF_TOO_FEW_ERROR)
-      flush_expire(v);
-  }
-  for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;
-       l = next, next = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (op->sm.state == OP_RUNNING && op->retry && v->now_ns >= op->again_ns &&
-        waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
-      op_resend(op);
-  }
-  v->starved_ns = v->now_ns - oldest > patience && legs_are_awaited(v) ? oldest : 0;
-}
-
-void
-op_give_up(struct sf_volume *v, const struct sf_request *request) {
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    if (op->request == request) {
-      op_fail(op, -ESHUTDOWN);
-      return;
-    }
-  }
-  if (v->flush_leader != NULL && v->flush_leader->request == request)
-    flush_give_up(v->flush_leader);
-}
-
-void
-op_fail_all(struct sf_volume *v, int error) {
-  bool again = true;
-
-  while (again) {
-    again = false;
-    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
-      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-      if (op->request != NULL) {
-        op_fail(op, error);
-        again = true;
-      }
-    }
-  }
-  if (v->flush_leader != NULL && v->flush_leader->request != NULL)
-    op_fail(v->flush_leader, error);
 }

@@ -1,0 +1,134 @@
+/* Ops and time: what is sent again, what has waited for too long, what is given up. */
+#include "volume/internal.h"
+
+#include <errno.h>
+
+static void
+op_resend(struct sf_op *op) {
+  op->retry = false;
+  op->paced_ns = 0;
+  if (op->kind == OP_READ) {
+    if (volume_must_converge(op->volume, op->request))
+      read_park(op);
+    else
+      read_run(op);
+    return;
+  }
+  op->error = 0;
+  if (op->kind == OP_COPY)
+    copy_run(op);
+  else
+    write_run(op);
+}
+
+/* It goes to another leg, or to one that failed it, while those that are late still have it. */
+static legset
+waits_for(const struct sf_op *op) {
+  return op->kind == OP_COPY ? op->pending : op->pending & (legset) ~op->overdue;
+}
+
+static void
+excuse(struct sf_op *op, uint64_t delay_ns) {
+  op->asked_ns = volume_later(op->volume, op->asked_ns, delay_ns);
+  op->started_ns = volume_later(op->volume, op->started_ns, delay_ns);
+}
+
+void
+op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    excuse(SF_LIST_ENTRY(l, struct sf_op, link), delay_ns);
+  if (v->flush_leader != NULL)
+    excuse(v->flush_leader, delay_ns);
+  flush_excuse_delay(v, delay_ns);
+}
+
+/* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
+ * bring them back. */
+static bool
+is_in_vain(const struct sf_op *op) {
+  return op->passable && legcount(volume_serving(op->volume)) < op->volume->min_legs;
+}
+
+/* Or do requests only wait for their turn? */
+static bool
+legs_are_awaited(const struct sf_volume *v) {
+  if (v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs)
+    return true;
+  EACH_LEG(leg, v->needs)
+    if (insync_leg_is_awaited(v, leg))
+      return true;
+  return false;
+}
+
+void
+op_tick(struct sf_volume *v) {
+  uint64_t patience = 3 * deadline_longest(v, SF_WRITE_KIND);
+  uint64_t oldest = volume_oldest_held(v);
+  bool again = true;
+
+  flush_tick(v);
+  while (again) {
+    again = false;
+    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
+      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+      if (op->request == NULL)
+        continue;
+      if (op->started_ns < oldest)
+        oldest = op->started_ns;
+      if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
+          v->now_ns - op->asked_ns >= v->config.fail_timeout_ns) {
+        op_fail(op, -EIO);
+        again = true;
+      }
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request != NULL) {
+    if (v->flush_leader->started_ns < oldest)
+      oldest = v->flush_leader->started_ns;
+    if (v->config.on_too_few == SF_TOO_FEW_ERROR)
+      flush_expire(v);
+  }
+  for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;
+       l = next, next = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->sm.state == OP_RUNNING && op->retry && v->now_ns >= op->again_ns &&
+        waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
+      op_resend(op);
+  }
+  v->starved_ns = v->now_ns - oldest > patience && legs_are_awaited(v) ? oldest : 0;
+}
+
+void
+op_give_up(struct sf_volume *v, const struct sf_request *request) {
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->request == request) {
+      op_fail(op, -ESHUTDOWN);
+      return;
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request == request)
+    flush_give_up(v->flush_leader);
+}
+
+void
+op_fail_all(struct sf_volume *v, int error) {
+  bool again = true;
+
+  while (again) {
+    again = false;
+    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
+      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+      if (op->request != NULL) {
+        op_fail(op, error);
+        again = true;
+      }
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request != NULL)
+    op_fail(v->flush_leader, error);
+}
