@@ -191,6 +191,14 @@ overdue_alone(const struct leg *leg) {
   return NULL;
 }
 
+/* A sample is read from beside the data: then it is where that is on the leg. */
+static uint64_t
+volume_offset(const struct sf_volume *v, const struct io_part *part) {
+  uint64_t offset = part->io->args.offset;
+
+  return offset >= v->data_offset ? offset - v->data_offset : offset;
+}
+
 void
 insync_settle(struct sf_volume *v) {
   char reason[128];
@@ -204,9 +212,8 @@ insync_settle(struct sf_volume *v) {
     if (part == NULL || !leg_can_leave(v, leg) || !insync_leg_hangs(v, leg, part->io->args.kind) ||
         !insync_leg_is_alone(v, leg, part->sent_ns))
       continue;
-    snprintf(reason, sizeof reason,
-             "%s at byte %" PRIu64 " of the leg not answered in %" PRIu64 " ms",
-             part->io->reads ? "read" : "repair", part->io->args.offset,
+    snprintf(reason, sizeof reason, "%s at %" PRIu64 " not answered in %" PRIu64 " ms",
+             part->io->reads ? "read" : "repair", volume_offset(v, part),
              deadline_of(v, leg, part->io->args.kind) / SF_MS);
     leg_demote(v, leg, SF_STATE_LATE, reason);
   }
