@@ -179,6 +179,32 @@ insync_leg_is_alone(struct sf_volume *v, unsigned index, uint64_t since_ns) {
   return legcount(insync_witnesses(v, index, SF_READ_KIND, heard)) >= v->min_legs;
 }
 
+unsigned
+insync_evidence(struct sf_volume *v, const struct miss *miss) {
+  legset legs =
+      miss->witnesses & (legset) ~(legbit(miss->leg) | flush_failure_lacking(v, miss->leg));
+
+  return legcount(miss->failed ? legs : insync_witnesses(v, miss->leg, miss->kind, legs));
+}
+
+enum sf_leg_state
+insync_becomes(const struct miss *miss) {
+  return miss->failed ? leg_state_for(miss->error) : SF_STATE_LATE;
+}
+
+/* No leg leaves the set while fewer than min_legs of the others have what it lacks. */
+void
+insync_judge(struct sf_volume *v, const struct miss *miss) {
+  unsigned evidence = insync_evidence(v, miss);
+
+  if (!(volume_serving(v) & legbit(miss->leg)))
+    leg_fall_back(v, miss->leg, insync_becomes(miss), miss->reason);
+  else if (evidence >= v->min_legs && leg_can_leave(v, miss->leg))
+    leg_demote(v, miss->leg, insync_becomes(miss), miss->reason);
+  else if (miss->failed)
+    leg_trouble(v, miss->leg, miss->reason);
+}
+
 /* What was asked of this leg alone. */
 static const struct io_part *
 overdue_alone(const struct leg *leg) {

@@ -251,36 +251,37 @@ write_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
 
 /* ---- misses ---- */
 
+static legset
+have_the_page(const struct sf_volume *v, const struct map_page *page, uint64_t version) {
+  legset set = 0;
+
+  EACH_LEG(leg, volume_serving(v)) {
+    if (page->done[leg] >= version)
+      set |= legbit(leg);
+  }
+  return set;
+}
+
 static void
 judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
   const struct map_page *page = &v->maps.page[index];
-  legset bit = legbit(leg);
-  bool failed = page->failed & bit;
-  int error = v->maps.error[leg];
-  enum sf_leg_state to = failed ? leg_state_for(error) : SF_STATE_LATE;
-  legset others = 0;
   char reason[128];
+  struct miss miss = {.leg = leg,
+                      .kind = SF_WRITE_KIND,
+                      .failed = page->failed & legbit(leg),
+                      .error = v->maps.error[leg],
+                      .witnesses = have_the_page(v, page, page->sent[leg]),
+                      .reason = reason};
 
-  if (!failed && !insync_leg_hangs(v, leg, SF_WRITE_KIND))
+  if (!miss.failed && !insync_leg_hangs(v, leg, miss.kind))
     return;
-  EACH_LEG(other, volume_serving(v) & (legset) ~(bit | flush_failure_lacking(v, leg))) {
-    if (page->done[other] >= page->sent[leg])
-      others |= legbit(other);
-  }
-  if (!failed)
-    others = insync_witnesses(v, leg, SF_WRITE_KIND, others);
-  if (failed)
+  if (miss.failed)
     snprintf(reason, sizeof reason, "map write at %" PRIu64 ": %s",
-             (uint64_t) SF_MAP_PAGE_OFFSET(index), strerror(-error));
+             (uint64_t) SF_MAP_PAGE_OFFSET(index), strerror(-miss.error));
   else
     snprintf(reason, sizeof reason, "map write at %" PRIu64 " not answered in %" PRIu64 " ms",
-             (uint64_t) SF_MAP_PAGE_OFFSET(index), deadline_of(v, leg, SF_WRITE_KIND) / SF_MS);
-  if (!(volume_serving(v) & bit))
-    leg_fall_back(v, leg, to, reason);
-  else if (legcount(others) >= v->min_legs && leg_can_leave(v, leg))
-    leg_demote(v, leg, to, reason);
-  else if (failed)
-    leg_trouble(v, leg, reason);
+             (uint64_t) SF_MAP_PAGE_OFFSET(index), deadline_of(v, leg, miss.kind) / SF_MS);
+  insync_judge(v, &miss);
 }
 
 static void

@@ -330,28 +330,24 @@ op_fail(struct sf_op *op, int error) {
   op_answer(op, error);
 }
 
-void
-op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
-  static const char *const name[] = {"read", "write", "zero", "flush", "copy"};
-  const struct sf_volume *v = op->volume;
-  enum sf_kind kind = op->kind == OP_READ    ? SF_READ_KIND
-                      : op->kind == OP_FLUSH ? SF_FLUSH_KIND
-                                             : SF_WRITE_KIND;
-
-  if (op->failed & legbit(leg))
-    snprintf(text, size, "%s at %" PRIu64 ": %s", name[op->kind], op->offset, strerror(-op->error));
-  else
-    snprintf(text, size, "%s at %" PRIu64 " not answered in %" PRIu64 " ms", name[op->kind],
-             op->offset, deadline_of(v, leg, kind) / SF_MS);
-}
-
 static enum sf_kind
 latency_kind(const struct sf_op *op) {
   return op->kind == OP_FLUSH ? SF_FLUSH_KIND : op->kind == OP_READ ? SF_READ_KIND : SF_WRITE_KIND;
 }
 
-/* Legs that must go for what this op has met.  R2: no leg leaves the set while fewer than min_legs of the
- * others have it. */
+void
+op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
+  static const char *const name[] = {"read", "write", "zero", "flush", "copy"};
+  const struct sf_volume *v = op->volume;
+
+  if (op->failed & legbit(leg))
+    snprintf(text, size, "%s at %" PRIu64 ": %s", name[op->kind], op->offset, strerror(-op->error));
+  else
+    snprintf(text, size, "%s at %" PRIu64 " not answered in %" PRIu64 " ms", name[op->kind],
+             op->offset, deadline_of(v, leg, latency_kind(op)) / SF_MS);
+}
+
+/* Legs that must go for what this op has met. */
 void
 op_judge(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -359,24 +355,19 @@ op_judge(struct sf_op *op) {
   char reason[128];
 
   EACH_LEG(leg, bad) {
-    legset bit = legbit(leg), others = volume_serving(v) & (legset) ~flush_failure_lacking(v, leg);
-    bool failed = op->failed & bit;
-    enum sf_leg_state to = failed ? leg_state_for(op->error) : SF_STATE_LATE;
+    struct miss miss = {.leg = leg,
+                        .kind = latency_kind(op),
+                        .failed = op->failed & legbit(leg),
+                        .error = op->error,
+                        .witnesses = op->ok & volume_serving(v),
+                        .reason = reason};
 
     if (leg_state(&v->leg[leg]) == SF_STATE_PROBING)
       continue; /* it has left since: what it was asked then says nothing of it now */
-    if (!failed && !insync_leg_hangs(v, leg, latency_kind(op)))
+    if (!miss.failed && !insync_leg_hangs(v, leg, miss.kind))
       continue;
     op_reason(op, leg, reason, sizeof reason);
-    others &= op->ok & (legset) ~bit;
-    if (!failed)
-      others = insync_witnesses(v, leg, latency_kind(op), others);
-    if (!(volume_serving(v) & bit))
-      leg_fall_back(v, leg, to, reason);
-    else if (legcount(others) >= v->min_legs && leg_can_leave(v, leg))
-      leg_demote(v, leg, to, reason);
-    else if (failed)
-      leg_trouble(v, leg, reason);
+    insync_judge(v, &miss);
   }
 }
 

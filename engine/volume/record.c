@@ -145,37 +145,39 @@ spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const 
   leg_move(v, index, to, reason);
 }
 
+static legset
+have_the_record(const struct sf_volume *v) {
+  legset set = 0;
+
+  EACH_LEG(leg, v->latest.in_sync) {
+    if (v->leg[leg].meta.done == v->version)
+      set |= legbit(leg);
+  }
+  return set;
+}
+
 void
 record_judge(struct sf_volume *v, unsigned index) {
   struct meta *meta = &v->leg[index].meta;
-  enum sf_leg_state to = meta->failed ? leg_state_for(meta->error) : SF_STATE_LATE;
-  legset others = 0;
   char reason[128];
+  struct miss miss = {.leg = index,
+                      .kind = SF_WRITE_KIND,
+                      .failed = meta->failed,
+                      .error = meta->error,
+                      .witnesses = have_the_record(v),
+                      .reason = reason};
 
-  if (!meta->failed && !insync_leg_hangs(v, index, SF_WRITE_KIND))
+  if (!miss.failed && !insync_leg_hangs(v, index, miss.kind))
     return;
-  EACH_LEG(leg, v->latest.in_sync & (legset) ~(legbit(index) | flush_failure_lacking(v, index))) {
-    if (v->leg[leg].meta.done == v->version)
-      others |= legbit(leg);
-  }
-  if (!meta->failed)
-    others = insync_witnesses(v, index, SF_WRITE_KIND, others);
-  if (meta->failed)
-    snprintf(reason, sizeof reason, "superblock write: %s", strerror(-meta->error));
+  if (miss.failed)
+    snprintf(reason, sizeof reason, "superblock write: %s", strerror(-miss.error));
   else
     snprintf(reason, sizeof reason, "superblock write not answered in %" PRIu64 " ms",
-             deadline_of(v, index, SF_WRITE_KIND) / SF_MS);
-
-  if (v->phase == PHASE_CLAIMING) {
-    if (legcount(others) >= v->min_legs && claim_can_spare(v, index))
-      spare_claimant(v, index, to, reason);
-  } else if (!(volume_serving(v) & legbit(index))) {
-    leg_fall_back(v, index, to, reason);
-  } else if (legcount(others) >= v->min_legs && leg_can_leave(v, index)) {
-    leg_demote(v, index, to, reason);
-  } else if (meta->failed) {
-    leg_trouble(v, index, reason);
-  }
+             deadline_of(v, index, miss.kind) / SF_MS);
+  if (v->phase != PHASE_CLAIMING)
+    insync_judge(v, &miss);
+  else if (insync_evidence(v, &miss) >= v->min_legs && claim_can_spare(v, index))
+    spare_claimant(v, index, insync_becomes(&miss), reason);
 }
 
 static void
