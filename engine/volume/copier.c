@@ -220,11 +220,6 @@ end_extent(struct sf_volume *v, struct copying *c) {
   }
 }
 
-static bool
-clients_are_here(const struct sf_volume *v) {
-  return v->now_ns - v->foreground_ns <= FOREGROUND_MS * SF_MS;
-}
-
 /* -1: only those that are to be asked again, and not yet. */
 static int
 next_piece(const struct sf_volume *v, struct copying *c) {
@@ -294,7 +289,7 @@ keeps_pace(const struct sf_volume *v) {
 static void
 issue_pieces(struct sf_volume *v, struct copying *c) {
   struct copier *copier = &v->copier;
-  bool few = clients_are_here(v) && v->parked == NULL;
+  bool few = clients_were_here(v, FOREGROUND_MS * SF_MS) && v->parked == NULL;
   unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
 
   for (unsigned i = 0; i < slots && has_piece_to_come(v, c); i++) {
@@ -487,7 +482,7 @@ adapt(struct sf_volume *v) {
   if (v->now_ns < copier->adapt_at_ns)
     return;
   copier->adapt_at_ns = v->now_ns + ADAPT_MS * SF_MS;
-  if (!clients_are_here(v)) {
+  if (!clients_were_here(v, FOREGROUND_MS * SF_MS)) {
     copier->rate = most;
     return;
   }

@@ -119,7 +119,7 @@ starved_at(const struct leg *leg) {
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
 
-    if (!part->io->aside && part_starved_at(part) < first)
+    if (!part->io->args.aside && part_starved_at(part) < first)
       first = part_starved_at(part);
   }
   return first;
@@ -211,7 +211,7 @@ overdue_alone(const struct leg *leg) {
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
 
-    if (part->told && !part->io->aside && (part->io->reads || part->io->args.alone))
+    if (part->told && !part->io->args.aside && (part->io->reads || part->io->args.alone))
       return part;
   }
   return NULL;

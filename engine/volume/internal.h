@@ -50,8 +50,9 @@ struct io_args {
   uint64_t offset; /* on the leg */
   uint64_t length;
   struct sf_tio_buffer *buffer;
-  bool
-      alone; /* a repair: no other leg is given the same, so it is judged by what others answer otherwise */
+  bool aside; /* what becomes of it says nothing of the leg */
+  /* A repair: no other leg is given the same, so it is judged by what others answer otherwise. */
+  bool alone;
 };
 
 /* WAITING for the leg's window, SENT, ENDED; DROPPED: it was not sent and will not be, which is told soon. */
@@ -82,7 +83,6 @@ struct io {
   bool flushes;     /* it is a flush, or carries one (FUA) */
   bool fua;         /* the latter */
   bool reads;
-  bool aside;   /* what becomes of it says nothing of the leg */
   uint64_t seq; /* of all submissions of the volume */
 };
 
@@ -612,6 +612,8 @@ void flush_release(struct sf_volume *v); /* those that wait to be tried again, i
 
 /* leg_io.c */
 void leg_io_init(struct leg *leg);
+/* What the leg has is to be answered in so much time. */
+uint64_t leg_io_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
 void leg_io_forget(struct leg *leg);                 /* its disk is another one */
 void leg_io_settle(struct sf_volume *v);             /* tells of what was dropped */
 void leg_io_send(struct sf_volume *v);               /* what has room by now */
@@ -839,6 +841,11 @@ void culprit_text(const struct sf_volume *v, char *text, size_t size);
 
 /* status.c */
 enum sf_volume_state volume_state(const struct sf_volume *v);
+
+static inline bool
+clients_were_here(const struct sf_volume *v, uint64_t within_ns) {
+  return v->now_ns - v->foreground_ns <= within_ns;
+}
 
 static inline uint64_t
 map_page_of(uint64_t extent) {

@@ -7,8 +7,8 @@
 
 enum {
   TARGET_SHIFT =
-      1, /* of the timeout: what may be outstanding is expected to be answered in half of it */
-  NO_ROOM_MS = 5,    /* after a submission that found no room below */
+      1,          /* of the timeout: what is outstanding is expected to be answered in half of it */
+  NO_ROOM_MS = 5, /* after a submission that found no room below */
   CLIENTS_MS = 1000, /* a client was here so recently: copies keep to less */
 };
 
@@ -106,7 +106,7 @@ take(struct io_part *part, const struct sf_tio_event *event) {
   unsigned leg = part->leg;
   struct sf_tio_event across;
 
-  if (!io->aside)
+  if (!io->args.aside)
     note_health(v, leg, event);
   if (event_is_final(event)) {
     part_ended(part, event);
@@ -114,7 +114,7 @@ take(struct io_part *part, const struct sf_tio_event *event) {
     part->told = true; /* or given up on */
     leg_of(part)->overdue_n++;
   }
-  if (io->reads && !io->aside && event->state == SF_TIO_OK && !event->late)
+  if (io->reads && !io->args.aside && event->state == SF_TIO_OK && !event->late)
     v->leg[leg].read_ok_ns = v->now_ns;
   SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
   if (flush_failed)
@@ -146,24 +146,20 @@ sf_volume_late(const struct sf_tio_event *event) {
 
 /* ---- sending ---- */
 
-static uint64_t
-target_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+uint64_t
+leg_io_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
   return deadline_of(v, leg, kind) >> TARGET_SHIFT;
-}
-
-static bool
-clients_are_here(const struct sf_volume *v) {
-  return v->now_ns - v->foreground_ns <= CLIENTS_MS * SF_MS;
 }
 
 static bool
 has_room(struct sf_volume *v, struct io_part *part) {
   struct leg *leg = leg_of(part);
   const struct io_args *args = &part->io->args;
-  uint64_t target = target_of(v, part->leg, args->kind);
+  uint64_t target = leg_io_target_ns(v, part->leg, args->kind);
 
   part->cost_ns = window_cost(&leg->window, part->class, target);
-  return window_admits(&leg->window, part->use, part->cost_ns, target, clients_are_here(v));
+  return window_admits(&leg->window, part->use, part->cost_ns, target,
+                       clients_were_here(v, CLIENTS_MS * SF_MS));
 }
 
 static void
@@ -228,7 +224,8 @@ static struct io_part *
 overdue_copy(const struct sf_volume *v, const struct leg *leg) {
   struct io_part *copy = first_of(leg, WINDOW_COPIES);
 
-  return copy != NULL && v->now_ns - copy->since_ns >= target_of(v, leg->index, copy->io->args.kind)
+  return copy != NULL &&
+                 v->now_ns - copy->since_ns >= leg_io_target_ns(v, leg->index, copy->io->args.kind)
              ? copy
              : NULL;
 }
@@ -249,13 +246,25 @@ is_kept_waiting(const struct sf_volume *v, const struct leg *leg, enum window_us
 }
 
 static void
+enter_queue(struct io_part *part, struct sf_list *before) {
+  sf_list_append(before, &part->link);
+  leg_of(part)->waiting_n++;
+  part->io->volume->waiting_parts++;
+}
+
+static void
+leave_queue(struct io_part *part) {
+  sf_list_remove(&part->link);
+  leg_of(part)->waiting_n--;
+  part->io->volume->waiting_parts--;
+}
+
+static void
 part_waits(struct sf_volume *v, struct io_part *part) {
   part->state = PART_WAITING;
   part->told = false;
   part->since_ns = v->now_ns;
-  sf_list_append(&leg_of(part)->waiting[part->use], &part->link);
-  leg_of(part)->waiting_n++;
-  v->waiting_parts++;
+  enter_queue(part, &leg_of(part)->waiting[part->use]);
 }
 
 static void
@@ -332,9 +341,7 @@ static void
 part_drop(struct io_part *part) {
   struct sf_volume *v = part->io->volume;
 
-  sf_list_remove(&part->link);
-  leg_of(part)->waiting_n--;
-  v->waiting_parts--;
+  leave_queue(part);
   part->state = PART_DROPPED;
   sf_list_append(&v->dropped, &part->link);
   v->dirty = true;
@@ -350,9 +357,9 @@ io_drop(struct io *io) {
 /* Before what clients wait for, and no longer held to the copies' share. */
 static void
 part_hurry(struct io_part *part) {
+  leave_queue(part);
   part->use = WINDOW_CLIENTS;
-  sf_list_remove(&part->link);
-  sf_list_append(leg_of(part)->waiting[WINDOW_CLIENTS].next, &part->link);
+  enter_queue(part, leg_of(part)->waiting[WINDOW_CLIENTS].next);
 }
 
 void
@@ -426,31 +433,20 @@ next_of(struct sf_volume *v, struct leg *leg) {
   return client != NULL ? client : first_of(leg, WINDOW_COPIES);
 }
 
-static void
-leave_queue(struct io_part *part) {
-  sf_list_remove(&part->link);
-  leg_of(part)->waiting_n--;
-  part->io->volume->waiting_parts--;
-}
-
 /* False: no room below, or in the window. */
 static bool
 send_next(struct sf_volume *v, struct leg *leg) {
   struct io_part *part = next_of(v, leg);
   struct io *io;
-  struct sf_list *queue;
   int r;
 
   if (part == NULL || !has_room(v, part))
     return false;
   io = part->io;
-  queue = &leg->waiting[part->use];
   leave_queue(part);
   r = send_parts(v, part, 1);
   if (r == -EAGAIN) {
-    sf_list_append(queue->next, &part->link); /* first again */
-    leg->waiting_n++;
-    v->waiting_parts++;
+    enter_queue(part, leg->waiting[part->use].next); /* first again */
     volume_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
     return false;
   }
@@ -499,11 +495,12 @@ void
 leg_io_tick(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++) {
     struct leg *leg = &v->leg[i];
-    bool silent = insync_leg_is_silent(v, i);
     struct io_part *part;
+    bool silent;
 
     if (leg->waiting_n == 0 || leg->overdue_n == 0)
       continue;
+    silent = insync_leg_is_silent(v, i);
     uncount_what_hangs(leg, silent);
     if (!silent)
       continue;

@@ -1,8 +1,6 @@
 /* What the operator is told of the pace: bytes, what is under way and how old it is, histograms.  A request pays
- * for two places in a list and two counts; the rest is done by the timer and by who asks. */
+ * for its counts; the rest is done by the timer and by the caller that asks. */
 #include "volume/internal.h"
-
-#include <errno.h>
 
 /* ---- under way ---- */
 
@@ -68,10 +66,14 @@ kind_of(const struct sf_request *request) {
   }
 }
 
+static uint64_t
+age_of(const struct sf_volume *v, const struct sf_request *request) {
+  return v->now_ns - volume_later(v, volume_asked(request), 0);
+}
+
 void
 meter_answer(struct sf_volume *v, const struct sf_request *request, int error) {
-  sf_latency_count(&v->latency[kind_of(request)],
-                   v->now_ns - volume_later(v, volume_asked(request), 0));
+  sf_latency_count(&v->latency[kind_of(request)], age_of(v, request));
   if (error == 0 && request->kind == SF_REQ_READ)
     v->bytes_read += request->length;
   if (error == 0 && request->kind == SF_REQ_WRITE)
@@ -105,7 +107,7 @@ meter_tick(struct sf_volume *v) {
 static unsigned
 window_in_requests(const struct sf_volume *v, unsigned index) {
   const struct window *window = &v->leg[index].window;
-  uint64_t target = deadline_of(v, index, SF_WRITE_KIND) / 2, planned = window_planned_ns(window);
+  uint64_t target = leg_io_target_ns(v, index, SF_WRITE_KIND), planned = window_planned_ns(window);
   uint64_t requests = 0, cost = planned;
 
   for (unsigned use = 0; use < WINDOW_USES; use++)
@@ -145,18 +147,17 @@ meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status
 }
 
 static void
-visit_list(const struct sf_volume *v, const struct sf_request *request, meter_visit_fn *visit,
-           void *ctx) {
-  for (; request != NULL; request = request->next)
-    if (!request->internal)
-      visit(ctx, kind_of(request), v->now_ns - volume_later(v, volume_asked(request), 0));
-}
-
-static void
 visit_one(const struct sf_volume *v, const struct sf_request *request, meter_visit_fn *visit,
           void *ctx) {
   if (request != NULL && !request->internal)
-    visit(ctx, kind_of(request), v->now_ns - volume_later(v, volume_asked(request), 0));
+    visit(ctx, kind_of(request), age_of(v, request));
+}
+
+static void
+visit_list(const struct sf_volume *v, const struct sf_request *request, meter_visit_fn *visit,
+           void *ctx) {
+  for (; request != NULL; request = request->next)
+    visit_one(v, request, visit, ctx);
 }
 
 void

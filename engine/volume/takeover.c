@@ -70,6 +70,7 @@ look_at(struct sf_volume *v, unsigned index) {
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
       .use = WINDOW_META,
+      .aside = true,
       .legs = legbit(index),
       .offset = SF_SUPERBLOCK_OFFSET(leg->looks++ % SF_SUPERBLOCK_COPIES),
       .length = SF_PAGE_BYTES,
@@ -77,7 +78,6 @@ look_at(struct sf_volume *v, unsigned index) {
   };
 
   leg->look_io.on_event = look_event;
-  leg->look_io.aside = true;
   io_submit(v, &leg->look_io, &args);
 }
 
