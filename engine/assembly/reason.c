@@ -1,53 +1,38 @@
 /* The sentence for the operator. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "assembly/blank.h"
 #include "assembly/look.h"
+#include "base/text.h"
 
 enum { PATH_CHARS_MAX = 48, FILE_CHARS_MAX = 64 };
 
-struct text {
-  char *at;
-  size_t left;
-};
-
-static void __attribute__((format(printf, 2, 3))) say(struct text *text, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  int len = vsnprintf(text->at, text->left, format, args);
-  va_end(args);
-  size_t used = len < 0 ? 0 : (size_t) len;
-  if (used >= text->left)
-    used = text->left - 1;
-  text->at += used;
-  text->left -= used;
-}
-
 /* "c (/dev/sdd)" */
 static void
-say_leg(struct text *text, const struct sf_look *look, unsigned leg) {
+say_leg(struct sf_text *text, const struct sf_look *look, unsigned leg) {
   const char *path = look->config->leg[leg].path;
   size_t len = strlen(path);
   if (len == 0)
-    say(text, "%s", look->config->leg[leg].name);
+    sf_text_put(text, "%s", look->config->leg[leg].name);
   else if (len > PATH_CHARS_MAX)
-    say(text, "%s (...%s)", look->config->leg[leg].name, path + len - PATH_CHARS_MAX);
+    sf_text_put(text, "%s (...%s)", look->config->leg[leg].name, path + len - PATH_CHARS_MAX);
   else
-    say(text, "%s (%s)", look->config->leg[leg].name, path);
+    sf_text_put(text, "%s (%s)", look->config->leg[leg].name, path);
 }
 
 /* "a, b and c" */
 static void
-say_names(struct text *text, const struct sf_look *look, uint16_t set) {
+say_names(struct sf_text *text, const struct sf_look *look, uint16_t set) {
   unsigned left = SF_LEG_COUNT(set);
   for (unsigned leg = 0; leg < look->legs; leg++) {
     if (!SF_LEG_IN(set, leg))
       continue;
-    say(text, "%s%s", look->config->leg[leg].name, left > 2 ? ", " : left == 2 ? " and " : "");
+    sf_text_put(text, "%s%s", look->config->leg[leg].name,
+                left > 2    ? ", "
+                : left == 2 ? " and "
+                            : "");
     left--;
   }
 }
@@ -81,30 +66,30 @@ what_is_wrong(const struct sf_look *look, unsigned leg) {
 
 /* "leg c (/dev/sdd): it carries no superblock; leg d ..." */
 static void
-say_wrongs(struct text *text, const struct sf_look *look, uint16_t set) {
+say_wrongs(struct sf_text *text, const struct sf_look *look, uint16_t set) {
   const char *separator = "";
   for (unsigned leg = 0; leg < look->legs; leg++) {
     if (!SF_LEG_IN(set, leg))
       continue;
-    say(text, "%sleg ", separator);
+    sf_text_put(text, "%sleg ", separator);
     say_leg(text, look, leg);
     const char *wrong = what_is_wrong(look, leg);
-    say(text, ": %s", wrong ? wrong : "it cannot be opened");
+    sf_text_put(text, ": %s", wrong ? wrong : "it cannot be opened");
     separator = ", ";
   }
 }
 
 /* A volume that does not start has no socket to ask: then it is its file that is named. */
 static void
-say_discard(struct text *text, const struct sf_look *look, uint16_t set, bool starts) {
+say_discard(struct sf_text *text, const struct sf_look *look, uint16_t set, bool starts) {
   const char *separator = "", *file = look->config->file;
   if (*file == '\0' || strlen(file) > FILE_CHARS_MAX)
     file = "CONF";
   for (unsigned leg = 0; leg < look->legs; leg++) {
     if (!SF_LEG_IN(set, leg))
       continue;
-    say(text, "%s`surefootctl leg discard %s%s %s`", separator, starts ? "" : "--config ",
-        starts ? look->config->name : file, look->config->leg[leg].name);
+    sf_text_put(text, "%s`surefootctl leg discard %s%s %s`", separator, starts ? "" : "--config ",
+                starts ? look->config->name : file, look->config->leg[leg].name);
     separator = " or ";
   }
 }
@@ -127,57 +112,58 @@ legs_in_no_use(const struct sf_look *look) {
 
 /* What else there is to know once the volume starts. */
 static void
-say_others(struct text *text, const struct sf_look *look) {
+say_others(struct sf_text *text, const struct sf_look *look) {
   uint16_t behind = legs_with(look, SF_LEG_BEHIND) & (uint16_t) ~look->recopy;
   uint16_t faulty = legs_with(look, SF_LEG_FAULTY);
   uint16_t split = legs_with(look, SF_LEG_SPLIT_BRAIN), unused = legs_in_no_use(look);
   if (behind) {
-    say(text, "; ");
+    sf_text_put(text, "; ");
     say_names(text, look, behind);
-    say(text, " will be caught up");
+    sf_text_put(text, " will be caught up");
   }
   if (faulty) {
-    say(text, "; ");
+    sf_text_put(text, "; ");
     say_names(text, look, faulty);
-    say(text, " stays out as faulty until `surefootctl leg return`");
+    sf_text_put(text, " stays out as faulty until `surefootctl leg return`");
   }
   if (split) {
-    say(text, "; ");
+    sf_text_put(text, "; ");
     say_names(text, look, split);
-    say(text, " went on in an older line of history and stays out (split brain): to give up what "
-              "only it holds, ");
+    sf_text_put(text,
+                " went on in an older line of history and stays out (split brain): to give up what "
+                "only it holds, ");
     say_discard(text, look, split, true);
   }
   if (unused) {
-    say(text, "; without ");
+    sf_text_put(text, "; without ");
     say_wrongs(text, look, unused);
   }
 }
 
 /* Why legs that hold the record in force are not taken for current. */
 static void
-say_unreadable(struct text *text, const struct sf_look *look) {
+say_unreadable(struct sf_text *text, const struct sf_look *look) {
   if (look->recopy == 0)
     return;
-  say(text, "; one copy of the superblock of ");
+  sf_text_put(text, "; one copy of the superblock of ");
   say_names(text, look, look->unsure);
-  say(text, " cannot be read, which may have been newer, so ");
+  sf_text_put(text, " cannot be read, which may have been newer, so ");
   say_names(text, look, look->recopy);
-  say(text, " will be copied whole");
+  sf_text_put(text, " will be copied whole");
 }
 
 static void
-say_start(struct text *text, const struct sf_look *look, const struct sf_assembly *assembly) {
+say_start(struct sf_text *text, const struct sf_look *look, const struct sf_assembly *assembly) {
   const struct sf_record *record = &assembly->base.record;
   bool by_force = assembly->forced && look->obstacle != SF_OBSTACLE_NONE;
-  say(text, "starts%s from record %" PRIu64 ".%" PRIu64 " with ", by_force ? " by force" : "",
-      record->term, record->change);
+  sf_text_put(text, "starts%s from record %" PRIu64 ".%" PRIu64 " with ",
+              by_force ? " by force" : "", record->term, record->change);
   say_names(text, look, assembly->current);
   say_unreadable(text, look);
   if (by_force && look->obstacle != SF_OBSTACLE_UNREADABLE) {
-    say(text, " in a new line of history, without what only ");
+    sf_text_put(text, " in a new line of history, without what only ");
     say_names(text, look, look->absent);
-    say(text, " may hold");
+    sf_text_put(text, " may hold");
   }
   say_others(text, look);
 }
@@ -192,81 +178,86 @@ is_gone(const struct sf_look *look, unsigned leg) {
 /* Force is named for legs that are not to be had any more, and for no others: one that is there and
  * busy, silent or unreadable may hold what nobody else does. */
 static void
-say_way_out(struct text *text, const struct sf_look *look, unsigned needed) {
+say_way_out(struct sf_text *text, const struct sf_look *look, unsigned needed) {
   bool one = SF_LEG_COUNT(look->absent) == 1, gone = true;
   for (unsigned leg = 0; leg < look->legs; leg++)
     gone = gone && (!SF_LEG_IN(look->absent, leg) || is_gone(look, leg));
   const char *which = one ? "it" : needed == 1 ? "one" : "them";
   if (!look->present)
-    say(text, "bring %s back: with none of them even force=true cannot start", one ? "it" : "them");
+    sf_text_put(text, "bring %s back: with none of them even force=true cannot start",
+                one ? "it" : "them");
   else if (gone)
-    say(text,
+    sf_text_put(
+        text,
         "bring %s back; only if %s lost for good, force=true starts without, and what only %s may "
         "hold is lost",
         which, one ? "it is" : "they are", one ? "it" : "they");
   else
-    say(text,
+    sf_text_put(
+        text,
         "bring %s back, copied to another disk as far as it can be read if need be: what only %s "
         "may hold nothing else can give",
         which, one ? "it" : "they");
 }
 
 static void
-say_too_few(struct text *text, const struct sf_look *look) {
+say_too_few(struct sf_text *text, const struct sf_look *look) {
   const struct sf_record *record = &look->found[look->reference].sb.record;
   unsigned named = SF_LEG_COUNT(record->in_sync), present = SF_LEG_COUNT(look->present);
   unsigned enough = sf_look_enough(record);
   bool one = SF_LEG_COUNT(look->absent) == 1;
   /* Enough to go on with is one thing; enough that nobody else went on is the other. */
   unsigned needed = named - enough + 1 > enough ? named - enough + 1 : enough;
-  say(text, "waits for ");
+  sf_text_put(text, "waits for ");
   say_wrongs(text, look, look->absent);
-  say(text,
-      "; record %" PRIu64 ".%" PRIu64 " names %s in sync and only %u of its %u in-sync legs %s "
-      "present, %u needed, as the others may have gone on without; ",
-      record->term, record->change, one ? "it" : "them", present, named,
-      present == 1 ? "is" : "are", needed);
+  sf_text_put(text,
+              "; record %" PRIu64 ".%" PRIu64
+              " names %s in sync and only %u of its %u in-sync legs %s "
+              "present, %u needed, as the others may have gone on without; ",
+              record->term, record->change, one ? "it" : "them", present, named,
+              present == 1 ? "is" : "are", needed);
   say_way_out(text, look, needed - present);
 }
 
 static void
-say_doubt(struct text *text, const struct sf_look *look) {
+say_doubt(struct sf_text *text, const struct sf_look *look) {
   const struct sf_record *record = &look->found[look->reference].sb.record;
   bool one = SF_LEG_COUNT(look->absent) == 1;
-  say(text, "waits for ");
+  sf_text_put(text, "waits for ");
   say_wrongs(text, look, look->absent);
-  say(text,
-      "; starts were broken off around record %" PRIu64 ".%" PRIu64
-      ", and whether the volume went on from it or from an older one only %s can tell; ",
-      record->term, record->change, one ? "this leg" : "these legs");
+  sf_text_put(text,
+              "; starts were broken off around record %" PRIu64 ".%" PRIu64
+              ", and whether the volume went on from it or from an older one only %s can tell; ",
+              record->term, record->change, one ? "this leg" : "these legs");
   if (look->present)
     say_way_out(text, look, SF_LEG_COUNT(look->absent));
   else
-    say(text, "bring %s back", one ? "it" : "them");
+    sf_text_put(text, "bring %s back", one ? "it" : "them");
 }
 
 static void
-say_obstacle_unreadable(struct text *text, const struct sf_look *look) {
+say_obstacle_unreadable(struct sf_text *text, const struct sf_look *look) {
   const struct sf_record *record = &look->found[look->reference].sb.record;
   uint16_t absent = look->absent & (uint16_t) ~look->unsure;
-  say(text, "refuses to start: one copy of the superblock of ");
+  sf_text_put(text, "refuses to start: one copy of the superblock of ");
   say_names(text, look, look->unsure);
-  say(text,
-      " cannot be read, and whether the volume went on from record %" PRIu64 ".%" PRIu64
-      " without the others cannot be told; ",
-      record->term, record->change);
+  sf_text_put(text,
+              " cannot be read, and whether the volume went on from record %" PRIu64 ".%" PRIu64
+              " without the others cannot be told; ",
+              record->term, record->change);
   if (absent) {
-    say(text, "bring back ");
+    sf_text_put(text, "bring back ");
     say_wrongs(text, look, absent);
-    say(text, ", or ");
+    sf_text_put(text, ", or ");
   }
-  say(text, "copy what can be read of %s to another disk (ddrescue), which may find the block",
-      SF_LEG_COUNT(look->unsure) == 1 ? "it" : "them");
+  sf_text_put(text,
+              "copy what can be read of %s to another disk (ddrescue), which may find the block",
+              SF_LEG_COUNT(look->unsure) == 1 ? "it" : "them");
 }
 
 /* Each line of history with its legs: "a and b (record 3.1) | c (record 4.2)". */
 static void
-say_lines(struct text *text, const struct sf_look *look) {
+say_lines(struct sf_text *text, const struct sf_look *look) {
   uint16_t left = look->known & (uint16_t) ~look->blank;
   const char *separator = "";
   for (unsigned leg = 0; leg < look->legs; leg++) {
@@ -283,21 +274,22 @@ say_lines(struct text *text, const struct sf_look *look) {
       if (sf_record_compare(&at->record, newest) > 0)
         newest = &at->record;
     }
-    say(text, "%s", separator);
+    sf_text_put(text, "%s", separator);
     say_names(text, look, line);
-    say(text, " (record %" PRIu64 ".%" PRIu64 ")", newest->term, newest->change);
+    sf_text_put(text, " (record %" PRIu64 ".%" PRIu64 ")", newest->term, newest->change);
     separator = " against ";
     left &= (uint16_t) ~line;
   }
 }
 
 static void
-say_two_alike(struct text *text, const struct sf_look *look) {
+say_two_alike(struct sf_text *text, const struct sf_look *look) {
   const struct sf_record *record = &look->found[look->reference].sb.record;
   uint16_t two = SF_LEG_BIT(look->reference) | SF_LEG_BIT(look->alike);
-  say(text, "refuses to start: legs ");
+  sf_text_put(text, "refuses to start: legs ");
   say_names(text, look, two);
-  say(text,
+  sf_text_put(
+      text,
       " hold different records with the same number %" PRIu64 ".%" PRIu64
       ", which must never be (was a leg copied or restored?): keep the one that you trust and run ",
       record->term, record->change);
@@ -305,7 +297,7 @@ say_two_alike(struct text *text, const struct sf_look *look) {
 }
 
 static void
-say_no_term(struct text *text, const struct sf_look *look) {
+say_no_term(struct sf_text *text, const struct sf_look *look) {
   const struct sf_uuid *volume = &look->found[look->reference].sb.volume;
   uint16_t last = 0;
   for (unsigned leg = 0; leg < look->legs; leg++) {
@@ -314,27 +306,28 @@ say_no_term(struct text *text, const struct sf_look *look) {
         (found->sb.claim >= SF_NUMBER_MAX || found->sb.record.term >= SF_NUMBER_MAX))
       last |= SF_LEG_BIT(leg);
   }
-  say(text, "refuses to start: the superblock of ");
+  sf_text_put(text, "refuses to start: the superblock of ");
   say_names(text, look, last);
-  say(text, " names the last term that there is, which no volume has lived to see: something else "
+  sf_text_put(
+      text, " names the last term that there is, which no volume has lived to see: something else "
             "wrote it; look where it comes from, and start without it");
 }
 
 static void
-say_no_leg(struct text *text, const struct sf_look *look) {
+say_no_leg(struct sf_text *text, const struct sf_look *look) {
   uint16_t all = (uint16_t) ((1u << look->legs) - 1);
   bool blank_disks = legs_with(look, SF_LEG_UNFORMATTED) == all;
-  say(text, "no leg of volume %s is there: ", look->config->name);
+  sf_text_put(text, "no leg of volume %s is there: ", look->config->name);
   if (blank_disks)
-    say(text, "none carries a superblock; make the volume with `surefootctl create %s`",
-        look->config->file[0] ? look->config->file : "CONF");
+    sf_text_put(text, "none carries a superblock; make the volume with `surefootctl create %s`",
+                look->config->file[0] ? look->config->file : "CONF");
   else
     say_wrongs(text, look, all);
 }
 
 void
 sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
-  struct text text = {assembly->reason, sizeof assembly->reason};
+  struct sf_text text = {assembly->reason, sizeof assembly->reason};
   if (assembly->may_start) {
     say_start(&text, look, assembly);
     return;
@@ -350,9 +343,10 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
     say_doubt(&text, look);
     break;
   case SF_OBSTACLE_TWO_LINES:
-    say(&text, "split brain: the legs went on in lines of history that do not know each other, ");
+    sf_text_put(&text,
+                "split brain: the legs went on in lines of history that do not know each other, ");
     say_lines(&text, look);
-    say(&text, "; choose the one to keep and discard each leg of the other: ");
+    sf_text_put(&text, "; choose the one to keep and discard each leg of the other: ");
     say_discard(&text, look, legs_with(look, SF_LEG_SPLIT_BRAIN), false);
     break;
   case SF_OBSTACLE_TWO_ALIKE:
@@ -362,9 +356,9 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
     say_no_term(&text, look);
     break;
   case SF_OBSTACLE_ONLY_BLANK:
-    say(&text, "only discarded, empty legs are there (");
+    sf_text_put(&text, "only discarded, empty legs are there (");
     say_names(&text, look, look->blank);
-    say(&text, "): bring back a leg that holds the data");
+    sf_text_put(&text, "): bring back a leg that holds the data");
     break;
   case SF_OBSTACLE_NO_LEG:
   case SF_OBSTACLE_NONE:
@@ -375,16 +369,16 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
 
 void
 sf_look_reason_two_volumes(const struct sf_look *look, struct sf_assembly *assembly) {
-  struct text text = {assembly->reason, sizeof assembly->reason};
-  say(&text,
-      "refuses to start: the legs belong to different volumes that are both called %s, and "
-      "which one is meant cannot be told; list the legs of one volume only:",
-      look->config->name);
+  struct sf_text text = {assembly->reason, sizeof assembly->reason};
+  sf_text_put(&text,
+              "refuses to start: the legs belong to different volumes that are both called %s, and "
+              "which one is meant cannot be told; list the legs of one volume only:",
+              look->config->name);
   for (unsigned leg = 0; leg < look->legs; leg++) {
     char uuid[37];
     if (!sf_look_is_named(look, leg))
       continue;
     sf_uuid_format(&look->found[leg].sb.volume, uuid);
-    say(&text, " %s of %.8s", look->config->leg[leg].name, uuid);
+    sf_text_put(&text, " %s of %.8s", look->config->leg[leg].name, uuid);
   }
 }

@@ -3,8 +3,8 @@
 #include "volume/internal.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
+
+#include "base/text.h"
 
 /* A leg in sync is to blame that is past its time or fails what it is asked; where too few are in sync, so is
  * each that is not.  Nobody, if it is none of these: then the legs that an answer needs. */
@@ -26,35 +26,14 @@ culprit_legs(const struct sf_volume *v) {
 
 /* ---- in words ---- */
 
-struct text {
-  char *at;
-  size_t left;
-};
-
-__attribute__((format(printf, 2, 3))) static void
-put(struct text *text, const char *format, ...) {
-  va_list args;
-  int n;
-
-  va_start(args, format);
-  n = vsnprintf(text->at, text->left, format, args);
-  va_end(args);
-  if (n < 0 || (size_t) n >= text->left) {
-    text->left = 0;
-    return;
-  }
-  text->at += n;
-  text->left -= (size_t) n;
-}
-
 static void
-put_legs(const struct sf_volume *v, legset legs, struct text *text) {
+put_legs(const struct sf_volume *v, legset legs, struct sf_text *text) {
   const char *between = legcount(legs) > 1 ? "legs " : "leg ";
 
   EACH_LEG(leg, legs) {
-    put(text, "%s%s", between, v->config.leg[leg].name);
+    sf_text_put(text, "%s%s", between, v->config.leg[leg].name);
     if (leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
-      put(text, " (%s)", sf_leg_state_name(leg_state(&v->leg[leg])));
+      sf_text_put(text, " (%s)", sf_leg_state_name(leg_state(&v->leg[leg])));
     between = legcount((legset) (legs >> (leg + 1))) > 1 ? ", " : " and ";
   }
 }
@@ -74,7 +53,7 @@ count_one(void *ctx, enum sf_kind kind, uint64_t age_ns) {
 }
 
 static void
-put_waiting(const struct sf_volume *v, struct text *text) {
+put_waiting(const struct sf_volume *v, struct sf_text *text) {
   static const char *const one[SF_KINDS] = {"read", "write", "flush"};
   static const char *const many[SF_KINDS] = {"reads", "writes", "flushes"};
   static const enum sf_kind order[] = {SF_WRITE_KIND, SF_READ_KIND, SF_FLUSH_KIND};
@@ -87,33 +66,33 @@ put_waiting(const struct sf_volume *v, struct text *text) {
 
     if (n == 0)
       continue;
-    put(text, "%s%u %s", between, n, n == 1 ? one[order[i]] : many[order[i]]);
+    sf_text_put(text, "%s%u %s", between, n, n == 1 ? one[order[i]] : many[order[i]]);
     between = ", ";
   }
   if (count.oldest_ns >= SF_S)
-    put(text, ", the oldest %.1f s", (double) count.oldest_ns / 1e9);
+    sf_text_put(text, ", the oldest %.1f s", (double) count.oldest_ns / 1e9);
   else if (count.oldest_ns > 0)
-    put(text, ", the oldest %" PRIu64 " ms", count.oldest_ns / SF_MS);
+    sf_text_put(text, ", the oldest %" PRIu64 " ms", count.oldest_ns / SF_MS);
 }
 
 void
 culprit_text(const struct sf_volume *v, char *text, size_t size) {
   enum sf_volume_state state = volume_state(v);
   legset legs = culprit_legs(v);
-  struct text to = {text, size};
+  struct sf_text to = {text, size};
 
   text[0] = '\0';
   if (v->taken) {
-    put(&to, "%s", v->taken_by);
+    sf_text_put(&to, "%s", v->taken_by);
     return;
   }
   if (state != SF_VOLUME_SUSPENDED && state != SF_VOLUME_FAILED)
     return;
-  put(&to, state == SF_VOLUME_SUSPENDED ? "waits" : "requests failed");
+  sf_text_put(&to, state == SF_VOLUME_SUSPENDED ? "waits" : "requests failed");
   if (legs != 0) {
-    put(&to, state == SF_VOLUME_SUSPENDED ? " for " : " for want of ");
+    sf_text_put(&to, state == SF_VOLUME_SUSPENDED ? " for " : " for want of ");
     put_legs(v, legs, &to);
   }
   put_waiting(v, &to);
-  put(&to, "; %u leg%s needed", v->min_legs, v->min_legs == 1 ? "" : "s");
+  sf_text_put(&to, "; %u leg%s needed", v->min_legs, v->min_legs == 1 ? "" : "s");
 }

@@ -1,0 +1,15 @@
+/* A sentence that is put together in a buffer of the caller's, and cut where that ends. */
+#ifndef SF_BASE_TEXT_H
+#define SF_BASE_TEXT_H
+
+#include <stddef.h>
+
+struct sf_text {
+  char *at;    /* the end of what stands there already, a NUL */
+  size_t left; /* with the NUL; at least 1 */
+};
+
+void sf_text_put(struct sf_text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif
