@@ -57,6 +57,10 @@ void ctl_print_usage(FILE *out, const struct ctl_command *command);
  * Knows --control and --help itself; options ends with a zero entry. */
 int ctl_next_option(struct ctl_command_call *call, const struct option *options);
 
+/* All options of a command that knows one, and that without an argument: is it given?  CTL_DONE, or CTL_USAGE
+ * after the usage was printed. */
+int ctl_take_flag(struct ctl_command_call *call, const char *name, bool *given);
+
 /* ---- mistyped words (nearest.c) ---- */
 
 /* Is name what was meant by word, and nearer than *steps, which becomes its distance? */

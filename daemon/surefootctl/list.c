@@ -24,14 +24,9 @@ print_line(const json_t *volume) {
 
 int
 ctl_list(struct ctl_command_call *call) {
-  static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
-  bool json = false;
-  int option;
-  while ((option = ctl_next_option(call, options)) != -1) {
-    if (option == '?')
-      return CTL_USAGE;
-    json = true;
-  }
+  bool json;
+  if (ctl_take_flag(call, "json", &json) != CTL_DONE)
+    return CTL_USAGE;
   if (call->argc != optind)
     return ctl_wrong_usage(call->command, "list: no argument is needed");
 

@@ -119,6 +119,19 @@ ctl_next_option(struct ctl_command_call *call, const struct option *options) {
   return option;
 }
 
+int
+ctl_take_flag(struct ctl_command_call *call, const char *name, bool *given) {
+  const struct option options[] = {{name, no_argument, NULL, 'f'}, {0}};
+  int option;
+  *given = false;
+  while ((option = ctl_next_option(call, options)) != -1) {
+    if (option == '?')
+      return CTL_USAGE;
+    *given = true;
+  }
+  return CTL_DONE;
+}
+
 static const struct ctl_command *
 find_command(const char *name) {
   for (unsigned i = 0; i < COMMANDS; i++)

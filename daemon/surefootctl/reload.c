@@ -126,14 +126,9 @@ look_for_server(const json_t *volume, void *arg) {
 
 int
 ctl_restart(struct ctl_command_call *call) {
-  static const struct option options[] = {{"wait", no_argument, NULL, 'w'}, {0}};
-  bool waits = false;
-  int option;
-  while ((option = ctl_next_option(call, options)) != -1) {
-    if (option == '?')
-      return CTL_USAGE;
-    waits = true;
-  }
+  bool waits;
+  if (ctl_take_flag(call, "wait", &waits) != CTL_DONE)
+    return CTL_USAGE;
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "restart: VOLUME is needed");
   const char *volume = call->argv[optind];

@@ -27,14 +27,9 @@ print_settings(json_t *settings) {
 
 int
 ctl_show(struct ctl_command_call *call) {
-  static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
-  bool json = false;
-  int option;
-  while ((option = ctl_next_option(call, options)) != -1) {
-    if (option == '?')
-      return CTL_USAGE;
-    json = true;
-  }
+  bool json;
+  if (ctl_take_flag(call, "json", &json) != CTL_DONE)
+    return CTL_USAGE;
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "show: one VOLUME is needed");
   const char *volume = call->argv[optind];
