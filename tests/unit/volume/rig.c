@@ -284,6 +284,28 @@ rig_count(const struct rig *rig, bool (*which)(const struct rig *, const struct 
   return n;
 }
 
+static bool
+is_first_of_its_kind(const struct rig *rig, const struct rig_region *region) {
+  for (unsigned i = 0; i < RIG_REGIONS; i++) {
+    const struct rig_region *other = &rig->region[i];
+
+    if (other->used && other->leg == region->leg && other->op == region->op &&
+        rig_is_data(rig, other) && other->handle < region->handle)
+      return false;
+  }
+  return true;
+}
+
+bool
+rig_in_turn(struct rig *rig, const struct rig_region *region, uint64_t takes_ns) {
+  uint64_t *last_ns = &rig->turn_ns[region->leg];
+
+  if (!is_first_of_its_kind(rig, region) || rig->now_ns - *last_ns < takes_ns)
+    return true;
+  *last_ns = rig->now_ns;
+  return false;
+}
+
 bool
 rig_takes_a_moment(const struct rig *rig, const struct rig_region *region) {
   return region->since_ns == rig->now_ns;
@@ -539,6 +561,18 @@ rig_submit(struct rig *rig, struct rig_request *r, enum sf_request_kind kind, ui
     memset(r->request.buffer->data, fill, length);
   }
   sf_volume_submit(rig->volume, &r->request, rig->now_ns);
+}
+
+void
+rig_touch_extents(struct rig *rig, uint64_t extents, uint64_t extent_bytes) {
+  struct rig_request write;
+
+  for (uint64_t i = 0; i < extents; i++) {
+    rig_submit(rig, &write, SF_REQ_WRITE, i * extent_bytes, 4096, 1);
+    rig_pass(rig, 2);
+    assert_true(write.done);
+    rig_put(&write);
+  }
 }
 
 void

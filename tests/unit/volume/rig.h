@@ -51,6 +51,7 @@ struct rig {
   unsigned full;                                 /* legs that have no room: bit i */
   unsigned cannot_punch;                         /* the same */
   bool cannot_open;
+  uint64_t turn_ns[RIG_LEGS];        /* when the leg last ended one in turn; 0: never */
   bool windows;                      /* legs have them: else they take all at once */
   unsigned opening, opened;          /* bit i: an opening is asked for; the leg's device is open */
   enum sf_leg_blank blank[RIG_LEGS]; /* as that opening wants it */
@@ -83,6 +84,8 @@ void rig_pass(struct rig *rig, uint64_t ms);
 void rig_submit(struct rig *rig, struct rig_request *request, enum sf_request_kind kind,
                 uint64_t offset, uint64_t length, uint8_t fill);
 void rig_put(struct rig_request *request); /* its buffer */
+/* Writes a block into each, so that none waits for its intent later. */
+void rig_touch_extents(struct rig *rig, uint64_t extents, uint64_t extent_bytes);
 
 /* Answers the opening that the volume asked for, with the superblock as it stands on the leg. */
 void rig_open(struct rig *rig, unsigned leg);
@@ -97,6 +100,8 @@ void rig_read_superblock(const struct rig *rig, unsigned leg, struct sf_superblo
 void rig_empty_leg(struct rig *rig, unsigned leg, const struct sf_superblock *reference);
 enum sf_leg_state rig_state(const struct rig *rig, unsigned leg);
 /* As `holds`: what was submitted ends a millisecond later at the earliest. */
+/* For `holds`: the leg ends its data regions of one kind one at a time, in order, each after so much time. */
+bool rig_in_turn(struct rig *rig, const struct rig_region *region, uint64_t takes_ns);
 bool rig_takes_a_moment(const struct rig *rig, const struct rig_region *region);
 bool rig_is_map(const struct rig_region *region);
 bool rig_is_data(const struct rig *rig, const struct rig_region *region);

@@ -11,30 +11,21 @@ static uint64_t stall_until_ns[2];
 static unsigned most_on_leg_1;
 static unsigned events;
 
-/* Leg 1 ends one write in 6 ms, in order. */
+static bool
+is_write_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_WRITE && rig_is_data(r, region);
+}
+
 static bool
 leg_1_takes_6_ms_each(const struct rig *r, const struct rig_region *region) {
-  static uint64_t last_ns;
-  const struct rig_region *first = NULL;
-  unsigned n = 0;
+  unsigned n;
 
-  if (region->leg != 1 || region->op != SF_TIO_WRITE || !rig_is_data(r, region))
+  if (!is_write_of_leg_1(r, region))
     return false;
-  for (unsigned i = 0; i < RIG_REGIONS; i++) {
-    const struct rig_region *other = &r->region[i];
-
-    if (!other->used || other->leg != 1 || other->op != SF_TIO_WRITE || !rig_is_data(r, other))
-      continue;
-    n++;
-    if (first == NULL || other->handle < first->handle)
-      first = other;
-  }
+  n = rig_count(r, is_write_of_leg_1);
   if (n > most_on_leg_1)
     most_on_leg_1 = n;
-  if (region != first || (r->now_ns >= last_ns && r->now_ns - last_ns < 6 * SF_MS))
-    return true;
-  last_ns = r->now_ns;
-  return false;
+  return rig_in_turn(&rig, region, 6 * SF_MS);
 }
 
 static bool
@@ -52,12 +43,7 @@ start(void) {
   rig_init(&rig, 2, 1, EXTENT, EXTENTS);
   rig.windows = true;
   rig_start_fully(&rig);
-  for (unsigned i = 0; i < EXTENTS; i++) { /* so that nothing waits for its intent */
-    rig_submit(&rig, &w[0], SF_REQ_WRITE, (uint64_t) i * EXTENT, 4096, 1);
-    rig_pass(&rig, 2);
-    assert_true(w[0].done);
-    rig_put(&w[0]);
-  }
+  rig_touch_extents(&rig, EXTENTS, EXTENT);
   rig.event = count_states;
   events = 0;
 }

@@ -20,12 +20,7 @@ start(bool windows) {
   rig_init(&rig, 2, 1, EXTENT, EXTENTS);
   rig.windows = windows;
   rig_start_fully(&rig);
-  for (unsigned i = 0; i < EXTENTS; i++) { /* so that nothing waits for its intent */
-    rig_submit(&rig, &w[0], SF_REQ_WRITE, (uint64_t) i * EXTENT, 4096, 1);
-    rig_pass(&rig, 2);
-    assert_true(w[0].done);
-    rig_put(&w[0]);
-  }
+  rig_touch_extents(&rig, EXTENTS, EXTENT);
   stall_until_ns[0] = stall_until_ns[1] = 0;
 }
 
@@ -102,22 +97,8 @@ nothing_is_sent_after_a_takeover(void **state) {
 
 static bool
 leg_1_reads_one_in_30_ms(const struct rig *r, const struct rig_region *region) {
-  static uint64_t last_ns;
-  const struct rig_region *first = NULL;
-
-  if (region->leg != 1 || region->op != SF_TIO_READ || !rig_is_data(r, region))
-    return false;
-  for (unsigned i = 0; i < RIG_REGIONS; i++) {
-    const struct rig_region *other = &r->region[i];
-
-    if (other->used && other->leg == 1 && other->op == SF_TIO_READ && rig_is_data(r, other) &&
-        (first == NULL || other->handle < first->handle))
-      first = other;
-  }
-  if (region != first || (r->now_ns >= last_ns && r->now_ns - last_ns < 30 * SF_MS))
-    return true;
-  last_ns = r->now_ns;
-  return false;
+  return region->leg == 1 && region->op == SF_TIO_READ && rig_is_data(r, region) &&
+         rig_in_turn(&rig, region, 30 * SF_MS);
 }
 
 /* They are given up on at 100 ms, as the other leg has answered, and end one after the other. */
