@@ -5,6 +5,9 @@
 
 #include "base/must.h"
 
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
 void
 serve_cond_init(pthread_cond_t *cond) {
   pthread_condattr_t monotonic;
@@ -34,4 +37,14 @@ call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns) {
   uint64_t took = sf_tio_now() - began_ns;
 
   call->waited_ns += took < most_ns ? took : most_ns;
+}
+
+void
+call_wait(struct sf_call *call, pthread_cond_t *changed, pthread_mutex_t *lock) {
+  const uint64_t ask_ns = SERVE_ASK_MS * NS_PER_MS, began = sf_tio_now(), until = began + ask_ns;
+  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
+                              .tv_nsec = (long) (until % NS_PER_S)};
+
+  pthread_cond_timedwait(changed, lock, &at);
+  call_waited(call, began, ask_ns);
 }

@@ -167,6 +167,8 @@ bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wa
 void serve_cond_init(pthread_cond_t *cond);    /* on CLOCK_MONOTONIC */
 /* A wait of at most most_ns, begun at began_ns, has ended. */
 void call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
+/* With the lock held, until something has changed or it is time to ask about the client; that was waited. */
+void call_wait(struct sf_call *call, pthread_cond_t *changed, pthread_mutex_t *lock);
 
 /* block.c: the unit of a call, as it is when it begins; and its end */
 uint32_t serve_block_begin(struct sf_serve *serve);

@@ -29,7 +29,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/must.h"
 
@@ -38,7 +37,6 @@ enum {
 }; /* others may be quicker each time; with the lock held they are not */
 
 #define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S  UINT64_C(1000000000)
 
 void
 serve_order_init(struct serve_order *order) {
@@ -90,16 +88,6 @@ leave(struct serve_order *order, struct serve_range *range) {
   pthread_cond_broadcast(&order->changed);
 }
 
-static void
-wait_for_change(struct sf_call *call, struct serve_order *order) {
-  const uint64_t ask_ns = SERVE_ASK_MS * NS_PER_MS, began = sf_tio_now(), until = began + ask_ns;
-  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
-                              .tv_nsec = (long) (until % NS_PER_S)};
-
-  pthread_cond_timedwait(&order->changed, &order->lock, &at);
-  call_waited(call, began, ask_ns);
-}
-
 /* Until the range is first.  One that has waited stays listed: later ones queue behind it. */
 static int
 wait_for_turn(struct sf_call *call, struct serve_order *order, struct serve_range *range) {
@@ -107,7 +95,7 @@ wait_for_turn(struct sf_call *call, struct serve_order *order, struct serve_rang
 
   while (!is_first(order, range)) {
     enter(order, range);
-    wait_for_change(call, order);
+    call_wait(call, &order->changed, &order->lock);
     if (sf_tio_now() - asked < SERVE_ASK_MS * NS_PER_MS)
       continue;
     asked = sf_tio_now();

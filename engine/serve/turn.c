@@ -7,12 +7,10 @@
 #include "serve/internal.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/must.h"
 
 #define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S  UINT64_C(1000000000)
 
 void
 serve_turn_init(struct serve_turn *turn) {
@@ -37,12 +35,7 @@ leave(struct serve_turn *turn, struct sf_list *place) {
 /* What was waited before a piece went well was not for nothing. */
 static void
 waited(struct sf_call *call, struct serve_turn *turn, uint64_t before_ns, uint64_t *began_ns) {
-  const uint64_t ask_ns = SERVE_ASK_MS * NS_PER_MS, began = sf_tio_now(), until = began + ask_ns;
-  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
-                              .tv_nsec = (long) (until % NS_PER_S)};
-
-  pthread_cond_timedwait(&turn->changed, &turn->lock, &at);
-  call_waited(call, began, ask_ns);
+  call_wait(call, &turn->changed, &turn->lock);
   if (turn->passed_ns > *began_ns) {
     *began_ns = turn->passed_ns;
     call->waited_ns = before_ns;
