@@ -5,8 +5,12 @@
  * as a leg, and what is looked at before it may be one, is done there too.
  *
  *      us            wait at a socket: that can be ended
- *      fork server   was forked before any leg was open, so it has no file that could hang
+ *      fork server   was forked before any leg was open, so it has no file that could hang; there are
+ *                    two, and one that is killed is made anew by the other (base/forks.h)
  *      opener        of one leg, once; ends with the server unless it hangs
+ *
+ * When both are gone, this process opens by itself: a leg that does not come back would be worse than one
+ * that may hang here.
  *
  * The lock goes with the open file (R7), and an opener whose answer nobody wants any more gives it up as
  * soon as it does not hang. */
@@ -22,12 +26,13 @@
 #include <unistd.h>
 
 #include "base/aside.h"
+#include "base/forks.h"
 #include "base/list.h"
 #include "base/must.h"
 #include "legs/internal.h"
 
 struct sf_leg_openers {
-  int socket; /* to the fork server */
+  struct sf_forks forks;
   pthread_mutex_t lock;
   unsigned users;
   bool cut;
@@ -126,8 +131,10 @@ run_errand(const struct order *order, struct answer *answer) {
   }
 }
 
-static _Noreturn void
-open_for(int socket, const struct order *order) {
+/* A child of the fork server. */
+static void
+open_for(void *context, int socket, const void *ordered) {
+  const struct order *order = ordered;
   static struct answer answer;
   pid_t server = getppid();
   prctl(PR_SET_NAME, "sf-opener");
@@ -140,55 +147,35 @@ open_for(int socket, const struct order *order) {
   _exit(0);
 }
 
-/* ---- the fork server ---- */
-
-static _Noreturn void
-serve_forks(int socket) {
-  static struct order order;
-  int given;
-  sf_close_all_but(&socket, 1);
-  sf_leave_the_others(); /* we end with the one that serves */
-  prctl(PR_SET_NAME, "sf-openers");
-  while (sf_receive_file(socket, &order, sizeof order, &given) > 0) {
-    if (given >= 0 && fork() == 0) {
-      close(socket);
-      open_for(given, &order);
-    }
-    if (given >= 0)
-      close(given);
-  }
-  _exit(0);
-}
-
 /* ---- on our side ---- */
 
 int
 sf_leg_openers_start(struct sf_leg_openers **openers) {
+  const struct sf_forks_kind kind = {
+      .name = "sf-openers", .order_bytes = sizeof(struct order), .child = open_for};
   struct sf_leg_openers *made = calloc(1, sizeof *made);
-  int ends[2];
   if (!made)
     return -ENOMEM;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
-    int rc = -errno;
-    free(made);
-    return rc;
-  }
-  pid_t pid = fork();
-  if (pid == 0)
-    serve_forks(ends[1]);
-  int rc = pid < 0 ? -errno : 0;
-  close(ends[1]);
+  int rc = sf_forks_start(&made->forks, &kind);
   if (rc < 0) {
-    close(ends[0]);
     free(made);
     return rc;
   }
-  made->socket = ends[0];
   made->users = 1;
   sf_list_init(&made->waiting);
   SF_MUST(pthread_mutex_init(&made->lock, NULL) == 0);
   *openers = made;
   return 0;
+}
+
+int
+sf_leg_openers_news(const struct sf_leg_openers *openers) {
+  return openers->forks.news;
+}
+
+int
+sf_leg_openers_tend(struct sf_leg_openers *openers, uint64_t now_ns) {
+  return sf_forks_tend(&openers->forks, now_ns);
 }
 
 void
@@ -209,7 +196,7 @@ leg_openers_release(struct sf_leg_openers *openers) {
   SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
   if (!last)
     return;
-  close(openers->socket);
+  sf_forks_stop(&openers->forks);
   pthread_mutex_destroy(&openers->lock);
   free(openers);
 }
@@ -296,7 +283,7 @@ ask(struct sf_leg_openers *openers, struct order *order, struct answer *answer) 
   waiter.socket = ends[0];
   int rc = begin_waiting(openers, &waiter) ? 0 : -ECANCELED;
   if (rc == 0) {
-    rc = sf_send_file(openers->socket, order, sizeof *order, ends[1]);
+    rc = sf_forks_order(&openers->forks, order, sizeof *order, ends[1]);
     close(ends[1]);
     ends[1] = -1;
     if (rc == 0)
@@ -316,7 +303,7 @@ sf_leg_look_begin(struct sf_leg_openers *openers, const char *path) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
   strcpy(order.path, path);
-  int rc = sf_send_file(openers->socket, &order, sizeof order, ends[1]);
+  int rc = sf_forks_order(&openers->forks, &order, sizeof order, ends[1]);
   close(ends[1]);
   if (rc == 0)
     return ends[0];
@@ -341,6 +328,11 @@ answer_to(struct sf_leg_openers *openers, struct order *order, const char *path,
   struct answer *answer = malloc(sizeof *answer);
   strcpy(order->path, path);
   *rc = answer ? ask(openers, order, answer) : -ENOMEM;
+  if (*rc == -EPIPE) {
+    memset(answer, 0, sizeof *answer);
+    run_errand(order, answer);
+    *rc = 0;
+  }
   if (*rc == 0) {
     *rc = answer->rc;
     memcpy(error, answer->error, SF_CONFIG_ERROR_MAX);

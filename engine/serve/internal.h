@@ -122,6 +122,7 @@ struct sf_serve {
 
   pthread_t watch;
   bool watch_started;
+  int watch_quit; /* eventfd */
   pthread_t keeper;
   bool keeper_started;
   struct sf_tio_thread *keeper_thread;
@@ -132,7 +133,7 @@ struct sf_serve {
 
   pthread_mutex_t lock; /* of what follows */
   pthread_cond_t changed;
-  bool keeper_ready, stopped, watch_quit;
+  bool keeper_ready, stopped;
   struct serve_device_name device_name[SF_TIO_DEVICES_MAX];
   char log[SERVE_LOG_LINES][SERVE_LINE_BYTES];
   unsigned log_first, log_count, log_lost;

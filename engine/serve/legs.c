@@ -23,7 +23,7 @@ no_submitter(int error) {
   case -ENOSPC:
     return "all are with legs that hang";
   case -EPIPE:
-    return "the process that makes them is gone; a restart of the volume brings it back";
+    return "the processes that make them are gone; a restart of the volume brings them back";
   default:
     return strerrordesc_np(-error);
   }

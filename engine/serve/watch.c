@@ -1,14 +1,16 @@
 /* Does the path of each leg still lead to the leg?  A file that was deleted, renamed or replaced while it
  * is open serves on, and is not found at the next start.  Looked at now and then, by processes that may
- * hang instead of us. */
+ * hang instead of us; and those that make such processes are replaced here when they are killed. */
 #include "serve/internal.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "base/must.h"
 
 enum { WATCH_S = 5, ANSWER_MS = 1000 };
 
@@ -114,19 +116,49 @@ take_answers(struct sf_serve *serve, struct look_under_way look[SF_LEGS_MAX]) {
   }
 }
 
+/* ---- the processes that make processes ---- */
+
+static void
+tell_of_forks(struct sf_serve *serve, const char *what, const char *without, int news) {
+  if (news == 1)
+    serve_log(serve, "a process that makes %s was killed; a new one has taken its place", what);
+  else if (news == -EPIPE)
+    serve_log(serve, "both processes that make %s were killed: %s until the volume is restarted",
+              what, without);
+  else if (news < 0)
+    serve_log(serve, "a process that makes %s was killed; it is tried again to replace it: %s",
+              what, strerror(-news));
+}
+
+static void
+tend_forks(struct sf_serve *serve) {
+  tell_of_forks(serve, "those that open legs",
+                "legs are opened by the server itself, which stays if one hangs",
+                sf_leg_openers_tend(serve->openers, sf_tio_now()));
+  tell_of_forks(serve, "the legs' own processes", "a leg that needs a new one has none",
+                sf_tio_submitters_tend(serve->submitters));
+}
+
+/* False: it ends. */
 static bool
 wait_a_while(struct sf_serve *serve) {
-  struct timespec at;
-  bool quit;
+  uint64_t until = sf_tio_now() + WATCH_S * 1000 * NS_PER_MS, now;
 
-  clock_gettime(CLOCK_MONOTONIC, &at);
-  at.tv_sec += WATCH_S;
-  pthread_mutex_lock(&serve->lock);
-  while (!serve->watch_quit && pthread_cond_timedwait(&serve->changed, &serve->lock, &at) == 0)
-    ;
-  quit = serve->watch_quit;
-  pthread_mutex_unlock(&serve->lock);
-  return !quit;
+  while ((now = sf_tio_now()) < until) {
+    struct pollfd news[] = {
+        {.fd = serve->watch_quit, .events = POLLIN},
+        {.fd = sf_leg_openers_news(serve->openers), .events = POLLIN},
+        {.fd = sf_tio_submitters_news(serve->submitters), .events = POLLIN},
+    };
+    int n = poll(news, 3, (int) ((until - now) / NS_PER_MS) + 1);
+
+    if (news[0].revents != 0)
+      return false;
+    if (n > 0)
+      tend_forks(serve);
+  }
+  tend_forks(serve);
+  return true;
 }
 
 /* Once more at the end: what happened a moment ago is to be told too. */
@@ -152,10 +184,16 @@ watch(void *arg) {
 
 int
 watch_start(struct sf_serve *serve) {
-  int r = pthread_create(&serve->watch, NULL, watch, serve);
+  int r;
 
-  if (r != 0)
+  serve->watch_quit = eventfd(0, EFD_CLOEXEC);
+  if (serve->watch_quit < 0)
+    return -errno;
+  r = pthread_create(&serve->watch, NULL, watch, serve);
+  if (r != 0) {
+    close(serve->watch_quit);
     return -r;
+  }
   serve->watch_started = true;
   pthread_setname_np(serve->watch, "surefoot-watch");
   return 0;
@@ -163,13 +201,13 @@ watch_start(struct sf_serve *serve) {
 
 void
 watch_stop(struct sf_serve *serve) {
+  uint64_t one = 1;
+
   if (!serve->watch_started)
     return;
-  pthread_mutex_lock(&serve->lock);
-  serve->watch_quit = true;
-  pthread_cond_broadcast(&serve->changed);
-  pthread_mutex_unlock(&serve->lock);
+  SF_MUST(write(serve->watch_quit, &one, sizeof one) == sizeof one);
   pthread_join(serve->watch, NULL);
+  close(serve->watch_quit);
   serve->watch_started = false;
 }
 

@@ -9,6 +9,7 @@
  *      submitter     told through a socket, enters the kernel for what is queued
  *      fork server   makes submitters.  It was forked before any device was open, so that a new one
  *                    has nothing to close: close(2) can hang too, and fork copies every file.
+ *                    There are two, and one that is killed is made anew by the other.
  *
  * A ring cannot be sent through a socket since Linux 6.7, so rings are made before the fork. */
 #include "timed_io/internal.h"
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/aside.h"
+#include "base/forks.h"
 
 enum { ANSWER_MS = 2000, CLOSE_MS = 1000 };
 
@@ -33,7 +35,7 @@ struct ring_slot {
 };
 
 struct sf_tio_submitters {
-  int socket; /* to the fork server */
+  struct sf_forks forks;
   pthread_mutex_t lock;
   unsigned n;
   struct ring_slot slot[SF_TIO_DEVICES_MAX];
@@ -111,32 +113,17 @@ submit_for(int socket, struct sf_tio_ring *ring) {
   _exit(0);
 }
 
-/* ---- the fork server ---- */
-
-static _Noreturn void
-serve_forks(struct sf_tio_submitters *submitters, int socket) {
-  int keep[SF_TIO_DEVICES_MAX + 1];
-  struct order order;
-  int given;
+/* A child of the fork server. */
+static void
+begin_submitter(void *context, int given, const void *ordered) {
+  struct sf_tio_submitters *submitters = context;
+  const struct order *order = ordered;
 
   for (unsigned i = 0; i < submitters->n; i++)
-    keep[i] = submitters->slot[i].ring.uring.ring_fd;
-  keep[submitters->n] = socket;
-  sf_close_all_but(keep, submitters->n + 1);
-  sf_leave_the_others(); /* we end with the one that serves */
-  prctl(PR_SET_NAME, "sf-submitters");
-  while ((given = receive_with_file(socket, &order, sizeof order)) >= 0) {
-    if (fork() == 0) {
-      close(socket);
-      for (unsigned i = 0; i < submitters->n; i++)
-        if (i != order.slot)
-          close(submitters->slot[i].ring.uring.ring_fd);
-      prctl(PR_SET_NAME, order.name);
-      submit_for(given, &submitters->slot[order.slot].ring);
-    }
-    close(given);
-  }
-  _exit(0);
+    if (i != order->slot)
+      close(submitters->slot[i].ring.uring.ring_fd);
+  prctl(PR_SET_NAME, order->name);
+  submit_for(given, &submitters->slot[order->slot].ring);
 }
 
 /* ---- on our side ---- */
@@ -165,11 +152,25 @@ make_rings(struct sf_tio_submitters *submitters, unsigned n) {
   return 0;
 }
 
+static int
+start_forks(struct sf_tio_submitters *submitters) {
+  int keep[SF_TIO_DEVICES_MAX];
+  const struct sf_forks_kind kind = {.name = "sf-submitters",
+                                     .order_bytes = sizeof(struct order),
+                                     .child = begin_submitter,
+                                     .context = submitters,
+                                     .keep = keep,
+                                     .keeps = submitters->n};
+
+  for (unsigned i = 0; i < submitters->n; i++)
+    keep[i] = submitters->slot[i].ring.uring.ring_fd;
+  return sf_forks_start(&submitters->forks, &kind);
+}
+
 int
 sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters) {
   struct sf_tio_submitters *made;
-  int error, ends[2];
-  pid_t pid;
+  int error;
 
   if (devices == 0 || devices > SF_TIO_DEVICES_MAX)
     return -EINVAL;
@@ -178,23 +179,12 @@ sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters)
     return -ENOMEM;
   pthread_mutex_init(&made->lock, NULL);
   error = make_rings(made, devices);
-  if (!error && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-    error = -errno;
+  if (!error)
+    error = start_forks(made);
   if (error) {
     free_rings(made);
     return error;
   }
-  pid = fork();
-  if (pid == 0)
-    serve_forks(made, ends[1]);
-  error = pid < 0 ? -errno : 0;
-  close(ends[1]);
-  if (error) {
-    close(ends[0]);
-    free_rings(made);
-    return error;
-  }
-  made->socket = ends[0];
   *submitters = made;
   return 0;
 }
@@ -203,8 +193,18 @@ void
 sf_tio_submitters_stop(struct sf_tio_submitters *submitters) {
   if (!submitters)
     return;
-  close(submitters->socket);
+  sf_forks_stop(&submitters->forks);
   free_rings(submitters);
+}
+
+int
+sf_tio_submitters_news(const struct sf_tio_submitters *submitters) {
+  return submitters->forks.news;
+}
+
+int
+sf_tio_submitters_tend(struct sf_tio_submitters *submitters) {
+  return sf_forks_tend(&submitters->forks, sf_tio_now());
 }
 
 static struct ring_slot *
@@ -253,7 +253,7 @@ ask_for_one(struct sf_tio_submitters *submitters, int fd, const char *name,
   strncpy(order.name, name, sizeof order.name - 1);
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
-  error = sf_send_file(submitters->socket, &order, sizeof order, ends[1]);
+  error = sf_forks_order(&submitters->forks, &order, sizeof order, ends[1]);
   close(ends[1]);
   if (!error)
     error = sf_send_file(ends[0], &fd, sizeof fd, fd);

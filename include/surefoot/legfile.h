@@ -60,6 +60,13 @@ int sf_leg_openers_start(struct sf_leg_openers **openers);
 void sf_leg_openers_cut(struct sf_leg_openers *openers);
 void sf_leg_openers_stop(struct sf_leg_openers *openers); /* NULL is accepted */
 
+/* Two processes make the others.  One that is killed is replaced by tend(), which one thread calls when
+ * the file news() polls readable, and now and then.  1: that was done; 0: nothing new; -EPIPE: both are
+ * gone for good, and legs are opened by this process; another -errno: one is gone, and is tried again.
+ * Each is said once. */
+int sf_leg_openers_news(const struct sf_leg_openers *openers);
+int sf_leg_openers_tend(struct sf_leg_openers *openers, uint64_t now_ns);
+
 /* What a path leads to now, looked at in such a process.  begin: a socket that polls readable when the
  * answer is there, or -errno; end: takes it and closes the socket: 0, or -errno when there will be none. */
 struct sf_leg_look {

@@ -135,6 +135,12 @@ struct sf_tio_submitters;
 int sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters);
 void sf_tio_submitters_stop(struct sf_tio_submitters *submitters); /* NULL is accepted */
 
+/* Two processes make the submitters.  One that is killed is replaced by tend(), which one thread calls
+ * when the file news() polls readable, and now and then.  1: that was done; 0: nothing new; -EPIPE: both
+ * are gone for good; another -errno: one is gone, and is tried again.  Each is said once. */
+int sf_tio_submitters_news(const struct sf_tio_submitters *submitters);
+int sf_tio_submitters_tend(struct sf_tio_submitters *submitters);
+
 /* The submitter of the device that was added with fd was killed.  error 0: another has taken its place.
  * Else why not, told once and tried again: until it is told of with 0, what hangs on the device hangs in
  * this process.  No region ended with it.  In a thread of the library, which may not be kept. */

@@ -282,12 +282,15 @@ class Killed(VolumeTest):
                     found.append(int(entry.name))
         return found
 
+    def _submitters(self, makers):
+        return [pid for maker in makers for pid in self._processes(maker, "surefoot")]
+
     def test_the_process_of_a_leg(self):
         """Proves that a leg's own process which is killed costs no request and no leg, is told with the
         leg's name, and has another in its place."""
         volume, server = self.served()
-        (forks,) = self._processes(server.process.pid, "sf-submitters")
-        before = self._processes(forks, "surefoot")
+        makers = self._processes(server.process.pid, "sf-submitters")
+        before = self._submitters(makers)
         self.assertEqual(3, len(before))
         with self.load(server) as load:
             for process in before:
@@ -297,10 +300,37 @@ class Killed(VolumeTest):
                     lambda: f"leg {leg}: its own process was killed; a new one" in server.log(),
                     f"the replacement for leg {leg}")
             load.run_for(0.5)
-        after = self._processes(forks, "surefoot")
+        after = self._submitters(makers)
         self.assertEqual(3, len(after))
         self.assertFalse(set(before) & set(after))
         self.assertEqual(0, volume.status()["requests"]["errors"])
+        self.assert_load_well(load, server)
+        self.stop_and_compare(volume, server)
+
+
+    def test_those_that_make_the_others(self):
+        """Proves that of the two processes of each kind that make the others any one may be killed, and
+        then the one that is left: each is told once and replaced, and a leg that was out comes back
+        through an opener that the new ones made, with a process of its own."""
+        volume = self.rig.volume().create()
+        there, away = volume.legs[2].path, self.rig.folder / "away"
+        there.rename(away)
+        server = volume.serve()
+        told = {"sf-openers": "a process that makes those that open legs was killed; a new one",
+                "sf-submitters": "a process that makes the legs' own processes was killed; a new one"}
+        with self.load(server) as load:
+            for name, text in told.items():
+                first, second = self._processes(server.process.pid, name)
+                for n, pid in enumerate((first, second), 1):
+                    os.kill(pid, signal.SIGKILL)
+                    self.rig.wait_until(lambda: server.log().count(text) == n,
+                                        f"{n} times: {text}")
+            self.assertEqual("missing", volume.leg("c")["state"])
+            away.rename(there)
+            volume.wait_all_in_sync()
+        for text in told.values():
+            self.assertEqual(2, server.log().count(text))
+        self.assertNotIn("no process of its own", server.log())
         self.assert_load_well(load, server)
         self.stop_and_compare(volume, server)
 

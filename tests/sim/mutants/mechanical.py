@@ -11,8 +11,8 @@ The list is the same for the same sources; each mutant is called FILE:LINE:COLUM
   call        a statement that only calls is dropped
   assign      a statement that only assigns is dropped
 
-Each is compiled, linked and run with the seeds of CI until one fails, the heavy ones last; a seed that
-takes too long has failed.  One that compiles to the same code, or that equivalent.txt names, is equivalent: it breaks no
+Each is compiled, linked and run with the seeds of CI until one fails, the heavy ones last, and then with
+those of busy runs; a seed that takes too long has failed.  One that compiles to the same code, or that equivalent.txt names, is equivalent: it breaks no
 rule.  The score is the killed among all that are not equivalent.
 
 Results are kept in build/mechanical/results.jsonl as they come, so that a run that was ended goes on
@@ -37,6 +37,7 @@ from run import HERE, ROOT, Build
 PARTS = ["volume", "assembly"]
 FLAGS = ["-std=gnu17", "-O2", "-w", "-D_GNU_SOURCE"]
 SEEDS = "1:700,10001:1200"  # as CI has them: see tests/sim/CMakeLists.txt
+BUSY = "146:190"
 SEED_MS = 10000  # a seed that takes longer has failed
 HEAVY_MS = 120  # a seed that takes longer is run after the others
 MEMORY_BYTES = 4 << 30
@@ -166,7 +167,18 @@ class Tester:
             return self.plain[file]
 
     def simulate(self, program):
-        ran = subprocess.run([str(program), "--list", str(self.seeds), "--limit", str(SEED_MS),
+        return self.run(program, "--list", str(self.seeds)) or self.simulate_busy(program)
+
+    def simulate_busy(self, program):
+        for span in filter(None, self.args.busy.split(",")):
+            first, runs = span.split(":")
+            failure = self.run(program, "--busy", "--seed", first, "--runs", runs)
+            if failure:
+                return failure
+        return None
+
+    def run(self, program, *words):
+        ran = subprocess.run([str(program), *words, "--limit", str(SEED_MS), "--jobs", "1",
                               "--quiet"], capture_output=True, text=True, preexec_fn=limit)
         failed = re.search(r"^seed (\d+) FAILED after \d+ requests: (.*)", ran.stdout, re.M)
         if failed:
@@ -268,6 +280,7 @@ def main():
     parser.add_argument("--only", action="append", metavar="FILE", help="mutants of this file only")
     parser.add_argument("--id", action="append", metavar="ID", help="this mutant only")
     parser.add_argument("--seeds", default=SEEDS, help=f"FIRST:RUNS,... ({SEEDS})")
+    parser.add_argument("--busy", default=BUSY, help=f"of busy runs, FIRST:RUNS,... ({BUSY})")
     parser.add_argument("--unit", action="store_true", help="those that survive meet the unit tests too")
     parser.add_argument("--any-sources", action="store_true", help="use results of other sources too")
     parser.add_argument("--list", action="store_true", help="all, and nothing else")

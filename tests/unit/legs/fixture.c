@@ -2,10 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 int
@@ -83,4 +87,71 @@ make_volume(struct fixture *f) {
   int rc = sf_format(&f->config, &options, NULL, NULL, f->error);
   if (rc < 0)
     fail_msg("%s", f->error);
+}
+
+int
+open_first(struct fixture *f, const char *path, unsigned flags) {
+  sf_leg_file_close(&f->file[0]);
+  return sf_leg_file_open(path, flags, &f->file[0], &f->found[0], f->error);
+}
+
+int
+open_legs(struct fixture *f, uint64_t timeout_ns) {
+  return sf_leg_files_open(f->openers, &f->config, 0, timeout_ns, f->file, f->found, f->leg_error,
+                           f->error);
+}
+
+double
+now_s(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+}
+
+/* A process that does something with a leg and then waits to be killed. */
+pid_t
+start_holder(bool (*hold)(const char *path), const char *path) {
+  int ready[2];
+  char byte;
+  assert_int_equal(pipe(ready), 0);
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGIO, SIG_IGN);
+    if (hold(path) && write(ready[1], "", 1) == 1)
+      for (;;)
+        pause();
+    _exit(1);
+  }
+  close(ready[1]);
+  ssize_t n = read(ready[0], &byte, 1);
+  close(ready[0]);
+  if (n == 1)
+    return pid;
+  waitpid(pid, NULL, 0);
+  return -1;
+}
+
+void
+kill_holder(pid_t pid) {
+  assert_int_equal(kill(pid, SIGKILL), 0);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+bool
+hold_lease(const char *path) {
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  return fd >= 0 && fcntl(fd, F_SETLEASE, F_WRLCK) == 0;
+}
+
+bool
+becomes_free(struct fixture *f, const char *path) {
+  for (double until = now_s() + 10; now_s() < until;) {
+    if (open_first(f, path, 0) == 0)
+      return true;
+    struct timespec pause = {0, 10000000};
+    nanosleep(&pause, NULL);
+  }
+  return false;
 }

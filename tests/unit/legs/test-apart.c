@@ -1,0 +1,325 @@
+/* Proves that legs are opened, looked at and emptied by processes of their own as they are without, that
+ * one which hangs holds up nobody else, and that those which are killed are replaced. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "assembly/blank.h"
+#include "fixture.h"
+
+static void
+start_openers(struct fixture *f) {
+  char here[PATH_MAX / 2], path[PATH_MAX];
+  assert_non_null(getcwd(here, sizeof here));
+  for (unsigned i = 0; i < 3; i++) {
+    snprintf(path, sizeof path, "%s/%.1000s", here, f->config.leg[i].path);
+    strcpy(f->config.leg[i].path, path);
+  }
+  assert_int_equal(sf_leg_openers_start(&f->openers), 0);
+}
+
+/* The same through openers: what they read comes over with the file, and so does the lock. */
+static void
+test_opened_apart(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  assert_int_equal(unlink(f->config.leg[1].path), 0);
+  start_openers(f);
+  assert_int_equal(open_legs(f, second_ns * 10), 0);
+  assert_int_equal(f->file[1].fd, -1);
+  assert_int_equal(f->found[1].error, -ENOENT);
+  assert_says(f->leg_error[1], "there is no such file");
+  for (unsigned i = 0; i < 3; i += 2) {
+    assert_true(f->file[i].fd >= 0);
+    assert_int_equal(f->found[i].error, 0);
+    assert_int_equal(f->found[i].sb.leg_index, i);
+    assert_int_equal(f->file[i].map_pages, 1);
+    assert_memory_equal(f->file[i].maps, "SUREMAPS", 8);
+    struct sf_leg_file second;
+    struct sf_leg_found found;
+    assert_int_equal(sf_leg_file_open(f->config.leg[i].path, 0, &second, &found, f->error), -EBUSY);
+    sf_leg_file_close(&f->file[i]);
+    assert_int_equal(open_first(f, f->config.leg[i].path, 0), 0);
+    sf_leg_file_close(&f->file[0]);
+  }
+  sf_leg_openers_stop(f->openers);
+}
+
+/* So are a discard and the look before it, and why not comes over in words. */
+static void
+test_discarded_apart(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  assert_int_equal(open_first(f, f->config.leg[0].path, 0), 0);
+  struct sf_superblock sb = f->found[0].sb;
+  sf_leg_file_close(&f->file[0]);
+  const char *path = f->config.leg[1].path;
+  start_openers(f);
+  assert_int_equal(sf_leg_discard_apart(f->openers, path, &sb, 2, true, f->error), -EEXIST);
+  assert_says(f->error, "it is leg b of this volume, not leg c");
+  assert_int_equal(sf_leg_check_new_apart(f->openers, path, 0, &sb, 2, f->error), -EEXIST);
+  assert_says(f->error, "it is leg b of this volume, not leg c");
+  assert_int_equal(sf_leg_check_new_apart(f->openers, path, 0, &sb, 1, f->error), 0);
+  assert_int_equal(open_first(f, path, 0), 0);
+  assert_int_equal(f->found[0].sb.record.term, sb.record.term);
+  sf_leg_file_close(&f->file[0]);
+  assert_int_equal(sf_leg_discard_apart(f->openers, path, &sb, 1, true, f->error), 0);
+  assert_int_equal(open_first(f, path, 0), 0);
+  assert_true(sf_leg_is_blank(&f->found[0].sb));
+  assert_int_equal(f->found[0].sb.leg_index, 1);
+  sf_leg_file_close(&f->file[0]);
+  sf_leg_openers_stop(f->openers);
+}
+
+/* An opener that hangs is left behind, with its leg alone: who waited can go on, and end. */
+static void
+test_an_opener_that_hangs(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 3; i++)
+    make_file(f->config.leg[i].path, MIB);
+  pid_t holder = start_holder(hold_lease, f->config.leg[1].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(open_legs(f, second_ns / 5), 0);
+  assert_true(f->file[0].fd >= 0 && f->file[2].fd >= 0);
+  assert_int_equal(f->found[1].error, -ETIMEDOUT);
+  sf_leg_openers_stop(f->openers);
+  f->openers = NULL;
+  sf_leg_file_close(&f->file[0]);
+  sf_leg_file_close(&f->file[2]);
+  kill_holder(holder);
+  assert_true(becomes_free(f, f->config.leg[1].path));
+}
+
+/* Whoever waits for an opener is told when nobody is to wait any more. */
+static void *
+cut_soon(void *openers) {
+  struct timespec pause = {0, 100000000};
+  nanosleep(&pause, NULL);
+  sf_leg_openers_cut(openers);
+  return NULL;
+}
+
+static void
+test_openers_are_cut(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread;
+  make_file(f->config.leg[0].path, MIB);
+  pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
+  assert_int_equal(sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0, &f->file[0],
+                                          &f->found[0], f->error),
+                   -ECANCELED);
+  assert_int_equal(f->file[0].fd, -1);
+  assert_int_equal(sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0, &f->file[0],
+                                          &f->found[0], f->error),
+                   -ECANCELED);
+  pthread_join(thread, NULL);
+  sf_leg_openers_stop(f->openers);
+  kill_holder(holder);
+}
+
+static bool
+lease_is_wanted(pid_t holder) {
+  char line[256];
+  bool wanted = false;
+  int pid;
+  FILE *locks = fopen("/proc/locks", "re");
+  assert_non_null(locks);
+  while (fgets(line, sizeof line, locks))
+    wanted |= sscanf(line, "%*d: LEASE BREAKING %*s %d", &pid) == 1 && pid == holder;
+  fclose(locks);
+  return wanted;
+}
+
+static void *
+open_apart(void *arg) {
+  struct fixture *f = arg;
+  return (void *) (intptr_t) sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0,
+                                                    &f->file[0], &f->found[0], f->error);
+}
+
+/* A leg that was opened for a process with no number left for a file is not open, and it says so: it
+ * would count as present, with nothing to reach it by.  How: the limit falls while the opener
+ * hangs. */
+static void
+test_no_number_for_an_opened_leg(void **state) {
+  struct fixture *f = *state;
+  struct rlimit limit, none;
+  pthread_t thread;
+  void *rc;
+  make_volume(f);
+  pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(pthread_create(&thread, NULL, open_apart, f), 0);
+  for (double until = now_s() + 10; !lease_is_wanted(holder);)
+    assert_true(now_s() < until);
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  kill_holder(holder);
+  pthread_join(thread, &rc);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  assert_int_equal((intptr_t) rc, -EMFILE);
+  assert_int_equal(f->file[0].fd, -1);
+  assert_false(f->found[0].present);
+  assert_int_equal(f->found[0].error, -EMFILE);
+  assert_says(f->error, "Too many open files");
+  assert_true(becomes_free(f, f->config.leg[0].path));
+  sf_leg_openers_stop(f->openers);
+}
+
+static void
+test_a_discard_that_hangs_is_cut(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread;
+  make_volume(f);
+  assert_int_equal(open_first(f, f->config.leg[0].path, 0), 0);
+  struct sf_superblock sb = f->found[0].sb;
+  sf_leg_file_close(&f->file[0]);
+  pid_t holder = start_holder(hold_lease, f->config.leg[1].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
+  assert_int_equal(sf_leg_discard_apart(f->openers, f->config.leg[1].path, &sb, 1, true, f->error),
+                   -ECANCELED);
+  assert_int_equal(sf_leg_check_new_apart(f->openers, f->config.leg[1].path, 0, &sb, 1, f->error),
+                   -ECANCELED);
+  pthread_join(thread, NULL);
+  sf_leg_openers_stop(f->openers);
+  kill_holder(holder);
+}
+
+/* Its two youngest children of that name. */
+static unsigned
+find_children(pid_t parent, const char *name, pid_t found[2]) {
+  char command[64];
+  unsigned n = 0;
+  int pid;
+  snprintf(command, sizeof command, "pgrep -P %d -x %s", (int) parent, name);
+  FILE *pipe = popen(command, "re");
+  assert_non_null(pipe);
+  for (; fscanf(pipe, "%d", &pid) == 1; found[1] = pid)
+    found[0] = n++ == 0 ? pid : found[1];
+  pclose(pipe);
+  return n;
+}
+
+/* What it says of the next that happens. */
+static int
+tend_openers(struct fixture *f) {
+  struct pollfd news = {.fd = sf_leg_openers_news(f->openers), .events = POLLIN};
+  for (double until = now_s() + 10; now_s() < until;) {
+    assert_true(poll(&news, 1, 100) >= 0);
+    int said = sf_leg_openers_tend(f->openers, (uint64_t) (now_s() * 1e9));
+    if (said != 0)
+      return said;
+  }
+  return 0;
+}
+
+/* Of the two that make openers one may be killed, then the other: legs can be opened all the while, by
+ * others, and each loss is told once, when there is another in its place. */
+static void
+test_makers_of_openers_are_killed(void **state) {
+  struct fixture *f = *state;
+  pid_t maker[2];
+  make_volume(f);
+  start_openers(f);
+  assert_true(find_children(getpid(), "sf-openers", maker) >= 2);
+  for (unsigned i = 0; i < 2; i++) {
+    assert_int_equal(kill(maker[i], SIGKILL), 0);
+    assert_int_equal(waitpid(maker[i], NULL, 0), maker[i]);
+    assert_int_equal(open_legs(f, second_ns * 10), 0);
+    assert_true(f->file[0].fd >= 0 && f->file[1].fd >= 0);
+    for (unsigned leg = 0; leg < 3; leg++)
+      sf_leg_file_close(&f->file[leg]);
+    assert_int_equal(tend_openers(f), 1);
+    assert_int_equal(sf_leg_openers_tend(f->openers, (uint64_t) (now_s() * 1e9)), 0);
+  }
+  assert_int_equal(open_legs(f, second_ns * 10), 0);
+  for (unsigned leg = 0; leg < 3; leg++)
+    sf_leg_file_close(&f->file[leg]);
+  sf_leg_openers_stop(f->openers);
+}
+
+/* With both gone at once it is told that there is none, and a leg can be opened all the same. */
+static void
+test_all_makers_of_openers_are_killed(void **state) {
+  struct fixture *f = *state;
+  pid_t maker[2];
+  make_volume(f);
+  start_openers(f);
+  assert_true(find_children(getpid(), "sf-openers", maker) >= 2);
+  for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(kill(maker[i], SIGKILL), 0);
+  for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(waitpid(maker[i], NULL, 0), maker[i]);
+  assert_int_equal(tend_openers(f), -EPIPE);
+  assert_int_equal(sf_leg_openers_tend(f->openers, (uint64_t) (now_s() * 1e9)), 0);
+  assert_int_equal(open_legs(f, second_ns * 10), 0);
+  assert_true(f->file[0].fd >= 0 && f->file[0].maps && f->found[0].sb.leg_index == 0);
+  for (unsigned leg = 0; leg < 3; leg++)
+    sf_leg_file_close(&f->file[leg]);
+  sf_leg_openers_stop(f->openers);
+}
+
+/* Whoever waits for an opener that is killed is told, and can ask again. */
+static void
+test_an_opener_is_killed(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread;
+  pid_t maker[2], opener[2] = {0, 0};
+  void *rc;
+  make_volume(f);
+  pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_true(find_children(getpid(), "sf-openers", maker) >= 2);
+  assert_int_equal(pthread_create(&thread, NULL, open_apart, f), 0);
+  for (double until = now_s() + 10; !lease_is_wanted(holder);)
+    assert_true(now_s() < until);
+  if (find_children(maker[0], "sf-opener", opener) == 0)
+    assert_int_equal(find_children(maker[1], "sf-opener", opener), 1);
+  assert_int_equal(kill(opener[0], SIGKILL), 0);
+  pthread_join(thread, &rc);
+  assert_int_equal((intptr_t) rc, -ECANCELED);
+  kill_holder(holder);
+  assert_true(becomes_free(f, f->config.leg[0].path));
+  sf_leg_file_close(&f->file[0]);
+  assert_int_equal((intptr_t) open_apart(f), 0);
+  sf_leg_file_close(&f->file[0]);
+  sf_leg_openers_stop(f->openers);
+}
+
+int
+main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(test_opened_apart),
+      TEST(test_discarded_apart),
+      TEST(test_an_opener_that_hangs),
+      TEST(test_openers_are_cut),
+      TEST(test_no_number_for_an_opened_leg),
+      TEST(test_a_discard_that_hangs_is_cut),
+      TEST(test_makers_of_openers_are_killed),
+      TEST(test_all_makers_of_openers_are_killed),
+      TEST(test_an_opener_is_killed),
+  };
+  return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
+}
