@@ -19,6 +19,7 @@ const char sf_params_help[] =
     "on_too_few=error|suspend  what a request does then\n"
     "slow_leg=wait|leave       what becomes of a leg that alone holds clients back\n"
     "slow_factor=N             by so many times\n"
+    "max_read_errors=N         a leg with more of them in an hour is faulty\n"
     "min_legs=N                an acknowledgement needs so many legs\n"
     "wait_for_legs=TIME        how long a start waits for the legs that it needs\n"
     "resync_min_rate=SIZE      resync_max_rate: bytes per second of catching up\n"

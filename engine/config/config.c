@@ -20,6 +20,7 @@ sf_config_init(struct sf_config *config) {
       .on_too_few = SF_TOO_FEW_ERROR,
       .slow_leg = SF_SLOW_WAIT,
       .slow_factor = 4,
+      .max_read_errors = 20,
       .wait_for_legs_ns = 30000 * MS,
       .resync_min_rate = UINT64_C(4) << 20,
       .intent_delay_ns = 5000 * MS,

@@ -84,17 +84,18 @@ leg_requests_to_json(const struct sf_leg_status *leg) {
 static json_t *
 leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *leg) {
   return json_pack(
-      "{so so ss so so sI si sI sI sI so so sI sI si si sI so so so}", "name",
+      "{so so ss so so sI si sI sI sI sI so so sI sI si si sI so so so}", "name",
       sf_text_to_json_string(leg->name), "path", sf_text_to_json_string(leg->path), "state",
       sf_leg_state_name(leg->state), "since", since_to_json(volume, leg->state_age_ns), "reason",
       sf_text_to_json(leg->reason), "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
       (int) leg->late_requests, "timeouts", (json_int_t) leg->timeouts, "errors",
-      (json_int_t) leg->errors, "resync_bytes", (json_int_t) leg->resync_bytes, "resync",
-      resync_to_json(leg), "requests", leg_requests_to_json(leg), "bytes_read",
-      (json_int_t) leg->bytes_read, "bytes_written", (json_int_t) leg->bytes_written, "window",
-      (int) leg->window, "in_flight", (int) leg->in_flight, "oldest_ms",
-      (json_int_t) (leg->oldest_ns / 1000000), "deadline", deadlines_to_json(leg),
-      "deadline_source", deadline_sources_to_json(leg), "latency", latencies_to_json(leg->latency));
+      (json_int_t) leg->errors, "repairs", (json_int_t) leg->repairs, "resync_bytes",
+      (json_int_t) leg->resync_bytes, "resync", resync_to_json(leg), "requests",
+      leg_requests_to_json(leg), "bytes_read", (json_int_t) leg->bytes_read, "bytes_written",
+      (json_int_t) leg->bytes_written, "window", (int) leg->window, "in_flight",
+      (int) leg->in_flight, "oldest_ms", (json_int_t) (leg->oldest_ns / 1000000), "deadline",
+      deadlines_to_json(leg), "deadline_source", deadline_sources_to_json(leg), "latency",
+      latencies_to_json(leg->latency));
 }
 
 static json_t *
@@ -195,6 +196,17 @@ sf_settings_to_json(const struct sf_config *config) {
   return settings;
 }
 
+/* What it is about, where that is bytes of the volume. */
+static bool
+add_place(json_t *object, const struct sf_volume_event *event) {
+  json_t *place = json_pack("{sI sI si sI}", "offset", (json_int_t) event->offset, "length",
+                            (json_int_t) event->length, "errno", -event->error, "count",
+                            (json_int_t) event->count);
+  int r = place ? json_object_update(object, place) : -1;
+  json_decref(place);
+  return r == 0;
+}
+
 json_t *
 sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
   static const char *const kind_name[] = {
@@ -213,13 +225,20 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_LEG_TROUBLE] = "leg-trouble",
       [SF_EVENT_LOST_RANGE] = "lost-range",
       [SF_EVENT_LEG_SLOW] = "leg-slow",
+      [SF_EVENT_READ_FAILED] = "read-failed",
       [SF_EVENT_LEG_PATH] = "leg-path",
   };
   _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");
 
-  return json_pack("{ss so so so so so sI}", "event", kind_name[event->kind], "volume",
-                   sf_text_to_json_string(volume_name), "leg",
-                   sf_text_to_json(event->leg < 0 ? NULL : event->leg_name), "from",
-                   sf_text_to_json(event->from), "to", sf_text_to_json(event->to), "reason",
-                   sf_text_to_json(event->reason), "monotonic_ns", (json_int_t) event->now_ns);
+  json_t *object =
+      json_pack("{ss so so so so so sI}", "event", kind_name[event->kind], "volume",
+                sf_text_to_json_string(volume_name), "leg",
+                sf_text_to_json(event->leg < 0 ? NULL : event->leg_name), "from",
+                sf_text_to_json(event->from), "to", sf_text_to_json(event->to), "reason",
+                sf_text_to_json(event->reason), "monotonic_ns", (json_int_t) event->now_ns);
+  if (object && event->length > 0 && !add_place(object, event)) {
+    json_decref(object);
+    return NULL;
+  }
+  return object;
 }

@@ -34,6 +34,10 @@ sf_event_ring_put(struct sf_event_ring *ring, const struct sf_volume_event *even
   kept->now_ns = event->now_ns;
   kept->wall_ns = (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
   kept->leg = event->leg;
+  kept->offset = event->offset;
+  kept->length = event->length;
+  kept->count = event->count;
+  kept->error = event->error;
   copy_text(kept->leg_name, sizeof kept->leg_name, event->leg_name);
   copy_text(kept->from, sizeof kept->from, event->from);
   copy_text(kept->to, sizeof kept->to, event->to);
@@ -74,6 +78,10 @@ sf_kept_event_to_json(const char *volume_name, const struct sf_kept_event *kept)
       .from = kept->from,
       .to = kept->to,
       .reason = kept->reason,
+      .offset = kept->offset,
+      .length = kept->length,
+      .count = kept->count,
+      .error = kept->error,
   };
   json_t *object = sf_event_to_json(volume_name, &event);
   if (!object)

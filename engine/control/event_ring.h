@@ -21,6 +21,8 @@ struct sf_kept_event {
   char leg_name[SF_LEG_NAME_MAX];
   char from[SF_KEPT_STATE_MAX], to[SF_KEPT_STATE_MAX];
   char reason[SF_KEPT_REASON_MAX];
+  uint64_t offset, length, count; /* as in sf_volume_event */
+  int error;
 };
 
 struct sf_event_ring {

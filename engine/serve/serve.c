@@ -90,7 +90,6 @@ host_timer(void *ctx, uint64_t at_ns) {
 static void
 log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   bool why = event->reason != NULL && event->reason[0] != '\0';
-  char text[SERVE_SERIES_TEXT];
 
   switch (event->kind) {
   case SF_EVENT_STARTED:
@@ -105,10 +104,10 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
               why ? event->reason : "", why ? ")" : "");
     break;
   case SF_EVENT_READ_REPAIRED:
-    snprintf(text, sizeof text, "leg %s: a bad block was read from another leg and written over",
-             event->leg_name);
-    if (serve_series_add(serve, text))
-      serve_log(serve, "%s", text);
+    serve_log(serve, "leg %s: could not be read, was read from another leg and written over: %s",
+              event->leg_name, event->reason);
+    break;
+  case SF_EVENT_READ_FAILED: /* sf_serve_tell_failed has told it */
     break;
   case SF_EVENT_STOPPED:
     serve_log(serve, "stopped, %s", event->reason);

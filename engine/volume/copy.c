@@ -379,6 +379,7 @@ read_elsewhere(struct sf_op *op, unsigned leg) {
   next = choose_source(op, copy->tried);
   if (next < 0)
     return false;
+  medium_failed(v, leg, op->offset, op->error);
   copy->source = next;
   copy->buffer[next] = copy->buffer[leg];
   copy->buffer[leg] = NULL;
@@ -438,6 +439,7 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
       copy->source = __builtin_ctz(good);
       copy->targets &= (legset) ~legbit((unsigned) copy->source);
     }
+    medium_failed(v, leg, op->offset, event->error);
   } else if (event->state == SF_TIO_ERROR && read_elsewhere(op, leg)) {
     return;
   } else {
@@ -462,6 +464,8 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     op_judge(op);
   if (op->copy == NULL)
     return;
+  if (event->state == SF_TIO_OK && (op->copy->unread & op->copy->run & legbit(leg)))
+    medium_repaired(v, leg, op->offset, op->length);
   if (event->state == SF_TIO_ERROR && target_stands(v, op->copy, leg)) {
     copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
     return;

@@ -187,6 +187,22 @@ struct pace {        /* of one leg: does it alone hold clients back? */
   uint64_t limit_ns; /* it left for that: a probe may take so long; else 0 */
 };
 
+struct tally { /* of what is told together; the last of it */
+  uint64_t untold, told_ns;
+  uint64_t offset, length;
+  int error;
+};
+
+struct medium {      /* medium.c: what the leg could not read and another could */
+  uint32_t errors;   /* within an hour or so */
+  uint64_t since_ns; /* when the hour began */
+  uint64_t offset;   /* of the last */
+  int error;
+  bool told; /* that there are too many, and it cannot be spared */
+  uint64_t repairs;
+  struct tally repaired;
+};
+
 struct penalty {               /* R14: what its absences have cost lately */
   bool away, probe_failed;     /* the latter: this is why */
   uint64_t away_ns, waited_ns; /* since when; what clients had waited for it before */
@@ -255,6 +271,7 @@ struct leg {
   uint64_t probe_at_ns;
   struct penalty penalty;
   struct pace pace;
+  struct medium medium;
   uint64_t open_at_ns;
   bool opening,
       reopening; /* asked of the host and not answered; the latter beside a dead descriptor */
@@ -478,6 +495,7 @@ struct sf_volume {
     unsigned n;
     bool more;
   } lost;
+  struct tally read_failed; /* to clients */
   struct grow grow;
   struct member_change change;
 
@@ -527,6 +545,8 @@ void volume_trace(struct sf_volume *v, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
                   const char *to, const char *reason);
+/* With its time and its leg's name put. */
+void volume_tell(struct sf_volume *v, struct sf_volume_event *event);
 void volume_arm(struct sf_volume *v, uint64_t at_ns);
 void volume_well(struct sf_volume *v); /* a request has gone well */
 /* No request is answered otherwise any more, and no I/O follows but what is under way. */
@@ -730,6 +750,16 @@ void lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs
 void lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length);
 void lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
 void lost_tell(struct sf_volume *v);
+
+/* medium.c */
+void medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error);
+void medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+void medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error);
+void medium_forget(struct leg *leg);
+void medium_settle(struct sf_volume *v); /* legs with too many errors leave */
+void medium_tick(struct sf_volume *v);
+void medium_stopped(struct sf_volume *v);
+void medium_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
 
 /* takeover.c */
 void takeover_tick(struct sf_volume *v);

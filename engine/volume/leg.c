@@ -102,6 +102,8 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
                reason);
   if (to == SF_STATE_LATE || to == SF_STATE_MISSING || to == SF_STATE_FAULTY)
     leg_io_drop(v, index);
+  if (to == SF_STATE_FAULTY)
+    medium_forget(leg);
   if (to == SF_STATE_IN_SYNC) {
     leg->avoid = false;
     pace_forget(leg);

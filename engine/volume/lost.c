@@ -90,6 +90,7 @@ lost_written(struct sf_volume *v, uint64_t offset, uint64_t length) {
 
 void
 lost_tell(struct sf_volume *v) {
+  struct sf_volume_event event;
   char reason[192];
 
   for (unsigned i = 0; i < v->lost.n; i++) {
@@ -101,6 +102,13 @@ lost_tell(struct sf_volume *v) {
     snprintf(reason, sizeof reason,
              "%" PRIu64 " bytes at %" PRIu64 " cannot be read, and no other leg has them: %s",
              range->end - range->begin, range->begin, strerror(-range->error));
-    volume_event(v, SF_EVENT_LOST_RANGE, __builtin_ctz(range->legs), NULL, NULL, reason);
+    event = (struct sf_volume_event){.kind = SF_EVENT_LOST_RANGE,
+                                     .leg = __builtin_ctz(range->legs),
+                                     .reason = reason,
+                                     .offset = range->begin,
+                                     .length = range->end - range->begin,
+                                     .error = range->error,
+                                     .count = 1};
+    volume_tell(v, &event);
   }
 }

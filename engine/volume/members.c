@@ -84,6 +84,7 @@ forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   flush_failure_left(v, index);
   sf_map_fill(&leg->stale);
   deadline_forget(v, index);
+  medium_forget(&v->leg[index]);
   leg_io_forget(&v->leg[index]);
 }
 

@@ -250,6 +250,8 @@ count_answer(struct sf_op *op, int error) {
     v->writes++;
   }
   v->errors += error != 0;
+  if (error != 0 && op->kind == OP_READ)
+    medium_read_failed(v, op->offset, op->length, error);
   if (error == 0) {
     volume_well(v);
     v->late_acks += (op->sent & (legset) ~op->ok) != 0 && op->kind != OP_READ;

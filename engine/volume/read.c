@@ -151,6 +151,9 @@ repair(struct sf_op *op, unsigned winner) {
 
   int free = op_free_io(op);
 
+  EACH_LEG(leg, bad & (legset) ~op->passing) {
+    medium_failed(v, leg, op->offset, op->error);
+  }
   if (bad == 0 || free < 0)
     return;
   op->writing = bad;
@@ -166,7 +169,7 @@ on_repair(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   char reason[128];
 
   if (event->state == SF_TIO_OK) {
-    volume_event(v, SF_EVENT_READ_REPAIRED, (int) leg, NULL, NULL, "");
+    medium_repaired(v, leg, op->offset, op->length);
   } else if (event->state == SF_TIO_ERROR && (volume_serving(v) & legbit(leg)) &&
              leg_can_leave(v, leg) && insync_leg_is_alone(v, leg, op->started_ns)) {
     op_reason(op, leg, reason, sizeof reason);

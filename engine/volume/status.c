@@ -49,6 +49,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
       .late_requests = leg_state(leg) == SF_STATE_IN_SYNC ? 0 : leg->running,
       .timeouts = leg->timeouts,
       .errors = leg->errors,
+      .repairs = leg->medium.repairs,
       .resync_bytes = leg->resync_bytes,
   };
   snprintf(status->name, sizeof status->name, "%s", config->name);
@@ -57,6 +58,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
     penalty_reason(v, leg->index, status->reason, sizeof status->reason);
   else
     snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
+  medium_reason(v, leg->index, status->reason, sizeof status->reason);
   pace_reason(v, leg->index, status->reason, sizeof status->reason);
   for (unsigned kind = 0; kind < SF_KINDS; kind++) {
     status->timeout_ns[kind] = deadline_of(v, leg->index, (enum sf_kind) kind);

@@ -61,20 +61,20 @@ volume_trace(struct sf_volume *v, const char *format, ...) {
 }
 
 void
+volume_tell(struct sf_volume *v, struct sf_volume_event *event) {
+  event->now_ns = v->now_ns;
+  event->leg_name = event->leg < 0 ? NULL : v->config.leg[event->leg].name;
+  if (v->host.event != NULL)
+    v->host.event(v->ctx, event);
+}
+
+void
 volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
              const char *to, const char *reason) {
   struct sf_volume_event event = {
-      .kind = kind,
-      .now_ns = v->now_ns,
-      .leg = leg,
-      .leg_name = leg < 0 ? NULL : v->config.leg[leg].name,
-      .from = from,
-      .to = to,
-      .reason = reason,
-  };
+      .kind = kind, .leg = leg, .from = from, .to = to, .reason = reason};
 
-  if (v->host.event != NULL)
-    v->host.event(v->ctx, &event);
+  volume_tell(v, &event);
 }
 
 void
@@ -292,6 +292,7 @@ volume_end(struct sf_volume *v, int error) {
 static void
 stop_end(struct sf_volume *v, bool clean) {
   volume_end(v, -ESHUTDOWN);
+  medium_stopped(v);
   volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
                clean ? "clean" : "not clean: the next start converges what may differ");
 }
@@ -335,6 +336,7 @@ settle(struct sf_volume *v) {
       break;
     record_settle(v);
     insync_settle(v);
+    medium_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
       leg_settle(v, i);
     flush_failure_settle(v);
@@ -400,6 +402,8 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
     } else {
       v->errors++;
       v->failed = true;
+      if (request->kind == SF_REQ_READ)
+        medium_read_failed(v, request->offset, request->length, -EIO);
       request_answer(request, -EIO);
     }
   }
@@ -476,6 +480,7 @@ sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
       probe_tick(v, i);
     deadline_tick(v);
     pace_tick(v);
+    medium_tick(v);
     intent_tick(v);
     leg_io_tick(v);
     op_tick(v);

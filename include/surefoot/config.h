@@ -2,8 +2,8 @@
  * All three go through sf_config_set(), so that a key means one thing everywhere.
  *
  * [volume]  name, min_legs, write_deadline, read_deadline, flush_deadline, fail_timeout,
- *           on_too_few, slow_leg, slow_factor, control, wait_for_legs, resync_min_rate, resync_max_rate, intent_delay,
- *           hot_extents, and what only surefootd uses: socket, threads, device, device_timeout,
+ *           on_too_few, slow_leg, slow_factor, max_read_errors, control, wait_for_legs, resync_min_rate, resync_max_rate,
+ *           intent_delay, hot_extents, and what only surefootd uses: socket, threads, device, device_timeout,
  *           device_dead_timeout
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
  *
@@ -22,7 +22,7 @@
 #include <surefoot/ondisk.h>
 
 enum {
-  SF_CONFIG_KEYS = 24,             /* of both kinds of sections */
+  SF_CONFIG_KEYS = 25,             /* of both kinds of sections */
   SF_CONFIG_FILE_MAX = 128 * 1024, /* bytes: 16 legs with the longest paths fit */
 };
 /* Where a key was set: a line of the file, or one of these. */
@@ -51,12 +51,13 @@ struct sf_config_leg {
 struct sf_config {
   char file[PATH_MAX]; /* where it was read from, for messages; "" = none */
   char name[SF_VOLUME_NAME_MAX];
-  unsigned min_legs;                 /* 0 until completed: 1 for one or two legs, else a majority */
-  uint64_t deadline_ns[SF_KINDS];    /* default auto */
-  uint64_t fail_timeout_ns;          /* default 30 s */
-  enum sf_on_too_few on_too_few;     /* default error */
-  enum sf_slow_leg slow_leg;         /* default wait: that it holds clients back is only told */
-  unsigned slow_factor;              /* default 4: so many times longer they wait for it alone */
+  unsigned min_legs;              /* 0 until completed: 1 for one or two legs, else a majority */
+  uint64_t deadline_ns[SF_KINDS]; /* default auto */
+  uint64_t fail_timeout_ns;       /* default 30 s */
+  enum sf_on_too_few on_too_few;  /* default error */
+  enum sf_slow_leg slow_leg;      /* default wait: that it holds clients back is only told */
+  unsigned slow_factor;           /* default 4: so many times longer they wait for it alone */
+  unsigned max_read_errors; /* default 20: more within an hour, and a leg is faulty; 0: never */
   char control[SF_CONTROL_PATH_MAX]; /* "" = no control socket */
   uint64_t wait_for_legs_ns;         /* default 30 s: how long a start waits for legs it needs */
   uint64_t resync_min_rate;          /* bytes per second; default 4M */
@@ -125,7 +126,7 @@ int sf_config_write(const struct sf_config *config, char **text, size_t *len,
 bool sf_config_is_of_daemon(const char *key);
 
 /* May this key be changed while the volume runs?  Deadlines, timeouts, fail_timeout, on_too_few,
- * slow_leg, slow_factor, the resync rates, intent_delay and hot_extents may. */
+ * slow_leg, slow_factor, max_read_errors, the resync rates, intent_delay and hot_extents may. */
 bool sf_config_is_live(const char *key);
 
 /* Within what a timeout stays, and where it begins: three times the same unless it is auto. */

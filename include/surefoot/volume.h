@@ -293,6 +293,7 @@ struct sf_leg_status {
   uint64_t stale_bytes;
   unsigned late_requests; /* unanswered now */
   uint64_t timeouts, errors;
+  uint64_t repairs;              /* of what it could not read and another leg could */
   uint64_t state_age_ns;         /* so long in this state */
   uint64_t timeout_ns[SF_KINDS]; /* in force */
   enum sf_deadline_source timeout_source[SF_KINDS];
@@ -347,6 +348,8 @@ enum sf_volume_event_kind {
   SF_EVENT_STARTED,
   SF_EVENT_LEG_STATE, /* leg moved from -> to */
   SF_EVENT_STATE,     /* the volume's state moved; reason: that another host took it, or "" */
+  /* A leg could not read it; it was read from another and written over.  The first at once, those of the next
+   * ten seconds together. */
   SF_EVENT_READ_REPAIRED,
   SF_EVENT_STOPPED,
   SF_EVENT_GROWN,        /* reason: the new size in bytes */
@@ -365,7 +368,8 @@ enum sf_volume_event_kind {
   /* A leg in sync alone holds clients back by more than slow_factor (to: "slow"; reason: by how much), or keeps
    * pace again (from: "slow"). */
   SF_EVENT_LEG_SLOW,
-  SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
+  SF_EVENT_READ_FAILED, /* a client was answered with an error; told together like repairs */
+  SF_EVENT_LEG_PATH,    /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };
 struct sf_volume_event {
@@ -375,6 +379,11 @@ struct sf_volume_event {
   const char *leg_name;
   const char *from, *to; /* state names */
   const char *reason;    /* "write at 4096 not answered in 100 ms" */
+  /* What it is about, where it is about bytes of the volume: length > 0.  Of several that are told together the
+   * last. */
+  uint64_t offset, length;
+  int error;      /* -errno */
+  uint64_t count; /* so many of them */
 };
 
 #endif

@@ -194,8 +194,9 @@ class Failing(VolumeTest):
         self.stop_and_compare(volume, server)
 
     def test_a_leg_that_fails_reads(self):
-        """Proves that a read that one leg cannot answer is answered by another, and that the bad
-        block is written anew.  The leg that fails is by far the fastest reader."""
+        """Proves that a read that one leg cannot answer is answered by another, that the bad block is
+        written anew, and that a leg that goes on so is taken out.  The leg that fails is by far the fastest
+        reader."""
         legs = [self.fuse_leg("a")]
         legs += [self.fuse_leg(name, filters=["delay"], parameters=["rdelay=10ms"])
                  for name in "bc"]
@@ -206,18 +207,20 @@ class Failing(VolumeTest):
             with self.load(server, mix=(("read", 1.0),), model=writer.model) as reader:
                 reader.run_for(0.5)
                 legs[0].fail("pread")
-                reader.run_for(1)
+                volume.wait_leg("a", "faulty")
                 legs[0].heal()
-            seen = set()
+            repaired = []
             while (event := events.next(0.2)) is not None:
-                seen.add(event["event"])
+                if event["event"] == "read-repaired":
+                    repaired.append(event)
         self.assertEqual([], reader.errors)
         self.assertEqual([], reader.wrong)
         self.assertGreater(volume.leg("a")["errors"], 0, "no read ever met the failing leg")
-        self.assertIn("read-repaired", seen)
+        self.assertEqual(("a", 1, 5), tuple(repaired[0][key] for key in ("leg", "count", "errno")))
+        self.assertIn("read errors within an hour", volume.leg("a")["reason"])
+        self.assertGreater(volume.leg("a")["repairs"], 10)
         self.assertEqual([], writer.model.verify(server.connect()))
-        if volume.leg("a")["state"] == "faulty":
-            self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "a")
+        self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "a")
         self.stop_and_compare(volume, server)
 
 

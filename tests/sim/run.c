@@ -65,6 +65,7 @@ make_config(void) {
   c->min_legs = o->min_legs;
   c->on_too_few = o->suspend ? SF_TOO_FEW_SUSPEND : SF_TOO_FEW_ERROR;
   c->fail_timeout_ns = o->fail_timeout_ns;
+  c->max_read_errors = o->max_read_errors;
   c->intent_delay_ns = o->intent_delay_ns;
   c->hot_extents = o->hot_extents;
   if (o->resync_rate != 0)

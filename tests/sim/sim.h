@@ -93,6 +93,7 @@ struct options {
   unsigned hot_extents;
   uint64_t ops; /* client requests until healing begins */
   bool suspend;
+  unsigned max_read_errors;
   uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns;
   uint64_t latency_ns[LEGS_MAX], think_ns, rest_ns;
   unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille, trim_permille;

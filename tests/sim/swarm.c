@@ -147,6 +147,7 @@ draw_volume(struct options *o) {
     o->latency_ns[i] = between(20, one_in(4) ? 4000 : 400) * SIM_US;
   }
   DRAW(fail_timeout_ns, between(1000, 4000) * SIM_MS);
+  DRAW(max_read_errors, one_in(3) ? some(1, 6) : 20);
 }
 
 static void
@@ -367,11 +368,13 @@ swarm_print(const struct options *o, FILE *to) {
   fprintf(to,
           "  volume: legs %u of %u, min_legs %u, %u MiB less %u blocks, extents of %lu, intent "
           "delay %lu "
-          "ms, hot extents %u, on_too_few %s, deadlines %lu/%lu/%lu ms, fail_timeout %lu ms\n",
+          "ms, hot extents %u, on_too_few %s, deadlines %lu/%lu/%lu ms, fail_timeout %lu ms, read "
+          "errors "
+          "%u\n",
           o->legs_formatted, o->legs, o->min_legs, o->megabytes, o->short_blocks,
           (unsigned long) o->extent_bytes, MS(o->intent_delay_ns), o->hot_extents,
           o->suspend ? "suspend" : "error", MS(o->deadline_ns[0]), MS(o->deadline_ns[1]),
-          MS(o->deadline_ns[2]), MS(o->fail_timeout_ns));
+          MS(o->deadline_ns[2]), MS(o->fail_timeout_ns), o->max_read_errors);
   for (unsigned i = 0; i < o->legs; i++)
     fprintf(to, "  leg %u: latency %lu us, timeout %lu ms\n", i,
             (unsigned long) (o->latency_ns[i] / SIM_US), MS(o->leg_timeout_ns[i]));

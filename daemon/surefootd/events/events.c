@@ -35,7 +35,9 @@ events_hook_name(const json_t *event) {
       {"state", "suspended", "suspended"},    {"state", "failed", "failed"},
       {"service", "down", "server-down"},     {"service", "serving", "server-ready"},
       {"service", "silent", "server-silent"}, {"device", "lost", "device-lost"},
-      {"leg-slow", "slow", "leg-slow"},
+      {"leg-slow", "slow", "leg-slow"},       {"leg-trouble", "", "leg-trouble"},
+      {"read-repaired", "", "read-repaired"}, {"read-failed", "", "read-failed"},
+      {"lost-range", "", "lost-range"},
   };
   const char *kind = events_text(event, "event"), *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -51,11 +53,16 @@ events_priority(const json_t *event) {
   static const struct {
     const char *to;
     int priority;
-  } bad[] = {{"failed", LOG_CRIT},     {"suspended", LOG_CRIT}, {"faulty", LOG_ERR},
-             {"silent", LOG_ERR},      {"down", LOG_ERR},       {"lost", LOG_ERR},
-             {"late", LOG_WARNING},    {"slow", LOG_WARNING},   {"missing", LOG_WARNING},
-             {"degraded", LOG_WARNING}};
+  } bad[] = {{"failed", LOG_CRIT},     {"suspended", LOG_CRIT},
+             {"faulty", LOG_ERR},      {"silent", LOG_ERR},
+             {"down", LOG_ERR},        {"lost", LOG_ERR},
+             {"late", LOG_WARNING},    {"slow", LOG_WARNING},
+             {"missing", LOG_WARNING}, {"degraded", LOG_WARNING},
+             {"read-failed", LOG_ERR}, {"lost-range", LOG_ERR},
+             {"leg-trouble", LOG_ERR}, {"read-repaired", LOG_WARNING}};
   const char *to = events_text(event, "to");
+  if (!*to)
+    to = events_text(event, "event");
   for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
     if (strcmp(to, bad[i].to) == 0)
       return bad[i].priority;

@@ -14,6 +14,16 @@ static void run_next(struct hook *hook);
 
 /* ---- in the child ---- */
 
+static void
+set_number(const char *key, const json_t *number) {
+  char text[24];
+
+  if (!json_is_integer(number))
+    return;
+  snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(number));
+  setenv(key, text, 1);
+}
+
 static int
 run(void *arg) {
   const struct hook *hook = arg;
@@ -24,6 +34,10 @@ run(void *arg) {
                                         {"SUREFOOT_TO", "to"},
                                         {"SUREFOOT_REASON", "reason"},
                                         {"SUREFOOT_TIME", "time"}};
+  static const char *const numbers[][2] = {{"SUREFOOT_OFFSET", "offset"},
+                                           {"SUREFOOT_LENGTH", "length"},
+                                           {"SUREFOOT_ERRNO", "errno"},
+                                           {"SUREFOOT_COUNT", "count"}};
   char *const argv[] = {strdup(path), strdup(name), strdup(volume), *leg ? strdup(leg) : NULL,
                         NULL};
   int null = open("/dev/null", O_RDONLY);
@@ -39,6 +53,8 @@ run(void *arg) {
   setenv("SUREFOOT_CONTROL", hook->settings->control, 1);
   for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++)
     setenv(keys[i][0], events_text(event, keys[i][1]), 1);
+  for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+    set_number(numbers[i][0], json_object_get(event, numbers[i][1]));
   execv(path, argv);
   fprintf(stderr, "surefootd: hook %s: %s\n", path, strerror(errno));
   return -255;

@@ -178,6 +178,8 @@ put_legs(struct writer *writer, const json_t *volumes) {
       {"leg_timeouts_total", "counter", NULL, "timeouts",
        "Requests that the leg did not answer in time."},
       {"leg_errors_total", "counter", NULL, "errors", "Requests that the leg failed."},
+      {"leg_repairs_total", "counter", NULL, "repairs",
+       "What the leg could not read and was written over from another one."},
       {"leg_read_bytes_total", "counter", NULL, "bytes_read",
        "Bytes read from the leg for clients."},
       {"leg_written_bytes_total", "counter", NULL, "bytes_written",

@@ -77,8 +77,8 @@ struct bad {
 #define NOT_A_NAME  " is not a name: 1 to 63 of A-Z a-z 0-9 _ -"
 #define VOLUME_KEYS                                                                                \
   "unknown key; known are name min_legs read_deadline write_deadline flush_deadline fail_timeout " \
-  "on_too_few slow_leg slow_factor control wait_for_legs resync_min_rate resync_max_rate "         \
-  "intent_delay hot_extents "                                                                      \
+  "on_too_few slow_leg slow_factor max_read_errors control wait_for_legs "                         \
+  "resync_min_rate resync_max_rate intent_delay hot_extents "                                      \
   "socket threads device device_timeout device_dead_timeout"
 #define LEG_KEYS "unknown key; known are path read_timeout write_timeout flush_timeout"
 
@@ -600,16 +600,14 @@ test_write_limits(void **state) {
       assert_int_equal(sf_config_set(&config, key, "86399999999999ns", error), 0);
     }
   }
-  static const char *const set[][2] = {{"name", NAME63},           {"min_legs", "16"},
-                                       {"read_deadline", "11ms"},  {"write_deadline", "12ms"},
-                                       {"flush_deadline", "13ms"}, {"fail_timeout", "14s"},
-                                       {"on_too_few", "suspend"},  {"slow_leg", "leave"},
-                                       {"slow_factor", "9"},       {"control", "/c.ctl"},
-                                       {"wait_for_legs", "15s"},   {"resync_min_rate", "16K"},
-                                       {"resync_max_rate", "0"},   {"intent_delay", "17s"},
-                                       {"hot_extents", "18"},      {"socket", "/s.sock"},
-                                       {"threads", "19"},          {"device", "/dev/nbd20"},
-                                       {"device_timeout", "0s"},   {"device_dead_timeout", "21s"}};
+  static const char *const set[][2] = {
+      {"name", NAME63},           {"min_legs", "16"},         {"read_deadline", "11ms"},
+      {"write_deadline", "12ms"}, {"flush_deadline", "13ms"}, {"fail_timeout", "14s"},
+      {"on_too_few", "suspend"},  {"slow_leg", "leave"},      {"slow_factor", "9"},
+      {"max_read_errors", "0"},   {"control", "/c.ctl"},      {"wait_for_legs", "15s"},
+      {"resync_min_rate", "16K"}, {"resync_max_rate", "0"},   {"intent_delay", "17s"},
+      {"hot_extents", "18"},      {"socket", "/s.sock"},      {"threads", "19"},
+      {"device", "/dev/nbd20"},   {"device_timeout", "0s"},   {"device_dead_timeout", "21s"}};
   for (size_t i = 0; i < sizeof set / sizeof *set; i++)
     assert_int_equal(sf_config_set(&config, set[i][0], set[i][1], error), 0);
   if (sf_config_complete(&config, error) < 0)
@@ -723,7 +721,7 @@ test_shipped_defaults(void **state) {
     assert_memory_equal(&config, &defaults, sizeof config);
   }
   fclose(f);
-  assert_int_equal(shown, 14);
+  assert_int_equal(shown, 15);
 }
 
 /* ---- set, complete, live, timeout ---- */
@@ -854,11 +852,12 @@ test_complete(void **state) {
 /* Proves which keys may change while the volume runs: all keys are asked. */
 static void
 test_live_keys(void **state) {
-  static const char *const live[] = {"read_deadline",       "write_deadline",     "flush_deadline",
-                                     "fail_timeout",        "on_too_few",         "slow_leg",
-                                     "slow_factor",         "resync_min_rate",    "resync_max_rate",
-                                     "leg.x.read_timeout",  "intent_delay",       "hot_extents",
-                                     "leg.x.write_timeout", "leg.x.flush_timeout"};
+  static const char *const live[] = {
+      "read_deadline",   "write_deadline",      "flush_deadline",
+      "fail_timeout",    "on_too_few",          "slow_leg",
+      "slow_factor",     "max_read_errors",     "resync_min_rate",
+      "resync_max_rate", "leg.x.read_timeout",  "intent_delay",
+      "hot_extents",     "leg.x.write_timeout", "leg.x.flush_timeout"};
   static const char *const fixed[] = {"name",
                                       "min_legs",
                                       "control",

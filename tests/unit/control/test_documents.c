@@ -46,7 +46,7 @@ make_up(void) {
   "\"buckets\":[]}"
 
 /* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
- * added beside them is since, reason, waits_for, lost_ranges, unconverged_bytes, intent_bytes, resync_bytes, what tells the pace
+ * added beside them is since, reason, waits_for, lost_ranges, unconverged_bytes, intent_bytes, resync_bytes, repairs, what tells the pace
  * (requests, bytes, in_flight, oldest_ms, deadline and its source, the latency's recent and buckets), and a rate and a time
  * left in resync. */
 static void
@@ -60,6 +60,7 @@ test_whole_document(void **state) {
   leg->late_requests = 7;
   leg->timeouts = 8;
   leg->errors = 9;
+  leg->repairs = 23;
   leg->resync_bytes = 14;
   leg->resyncing = true;
   leg->resync_done_bytes = 10;
@@ -104,6 +105,7 @@ test_whole_document(void **state) {
       "\"legs\":[{\"name\":\"a\",\"path\":\"/dev/sdb\",\"state\":\"catching-up\","
       "\"since\":\"2025-12-31T22:59:59.987Z\","
       "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
+      "\"repairs\":23,"
       "\"resync_bytes\":14,\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":"
       "12,\"seconds_left\":13},\"requests\":{\"reads\":1,\"writes\":0,\"flushes\":2},"
       "\"bytes_read\":15,\"bytes_written\":16,\"window\":22,\"in_flight\":17,\"oldest_ms\":6200,"
@@ -179,6 +181,17 @@ test_events(void **state) {
   assert_json(sf_event_to_json("vol0", &event),
               "{\"event\":\"leg-state\",\"volume\":\"vol0\",\"leg\":\"b\",\"from\":\"in-sync\","
               "\"to\":\"late\",\"reason\":\"slow\",\"monotonic_ns\":5}");
+  event = (struct sf_volume_event){.kind = SF_EVENT_READ_REPAIRED,
+                                   .leg = 1,
+                                   .leg_name = "b",
+                                   .offset = 8192,
+                                   .length = 4096,
+                                   .error = -5,
+                                   .count = 3};
+  assert_json(sf_event_to_json("vol0", &event),
+              "{\"event\":\"read-repaired\",\"volume\":\"vol0\",\"leg\":\"b\",\"from\":null,"
+              "\"to\":null,\"reason\":null,\"monotonic_ns\":0,\"offset\":8192,\"length\":4096,"
+              "\"errno\":5,\"count\":3}");
   static const char *const names[] = {"started", "leg-state", "state", "read-repaired", "stopped"};
   for (unsigned i = 0; i <= SF_EVENT_STOPPED; i++) {
     event = (struct sf_volume_event){.kind = (enum sf_volume_event_kind) i, .leg = -1};

@@ -42,6 +42,10 @@ test_how_bad(void **state) {
       {"service", "serving", "server-ready", LOG_NOTICE},
       {"device", "lost", "device-lost", LOG_ERR},
       {"grown", "", NULL, LOG_NOTICE},
+      {"read-repaired", "", "read-repaired", LOG_WARNING},
+      {"read-failed", "", "read-failed", LOG_ERR},
+      {"lost-range", "", "lost-range", LOG_ERR},
+      {"leg-trouble", "", "leg-trouble", LOG_ERR},
   };
   for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
     json_t *event = json_pack("{ss ss}", "event", cases[i].event, "to", cases[i].to);
