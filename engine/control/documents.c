@@ -224,6 +224,8 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_CHANGE_FAILED] = "change-failed",
       [SF_EVENT_LEG_TROUBLE] = "leg-trouble",
       [SF_EVENT_LOST_RANGE] = "lost-range",
+      [SF_EVENT_SCRUB] = "scrub",
+      [SF_EVENT_MISMATCH] = "mismatch",
       [SF_EVENT_LEG_SLOW] = "leg-slow",
       [SF_EVENT_READ_FAILED] = "read-failed",
       [SF_EVENT_LEG_PATH] = "leg-path",

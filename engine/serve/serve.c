@@ -142,6 +142,12 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
               "all",
               event->leg_name, event->reason);
     break;
+  case SF_EVENT_SCRUB:
+    serve_log(serve, "scrub %s%s%s", event->to, why ? ": " : "", why ? event->reason : "");
+    break;
+  case SF_EVENT_MISMATCH:
+    serve_log(serve, "the legs are not alike: %s", event->reason);
+    break;
   case SF_EVENT_LEG_SLOW:
   case SF_EVENT_LEG_PATH:
     serve_log(serve, "leg %s: %s", event->leg_name, event->reason);

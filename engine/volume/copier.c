@@ -509,13 +509,24 @@ has_work(const struct sf_volume *v) {
   return false;
 }
 
+bool
+copier_is_copying(const struct sf_volume *v) {
+  for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
+    if (v->copier.extent[i].active)
+      return true;
+  return false;
+}
+
+uint64_t
+copier_rate(struct sf_volume *v) {
+  adapt(v);
+  return v->copier.rate;
+}
+
 void
 copier_foreground(struct sf_volume *v, uint64_t latency_ns) {
   struct copier *copier = &v->copier;
-  bool busy = false;
-
-  EACH_COPYING(c, copier)
-    busy = busy || c->active;
+  bool busy = copier_is_copying(v) || scrub_is_looking(v);
   uint64_t *average = busy ? &copier->busy_average_ns : &copier->quiet_average_ns;
 
   *average = *average == 0 ? latency_ns : *average - *average / 16 + latency_ns / 16;

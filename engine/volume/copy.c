@@ -88,6 +88,14 @@ copy_end(struct sf_op *op, enum copy_end how) {
   if (copy->run_buffer != NULL)
     v->host.buffer_put(v->ctx, copy->run_buffer);
   copy->run_buffer = NULL;
+  if (of->scrub) {
+    copy->op = NULL;
+    op->copy = NULL;
+    v->dirty = true;
+    scrub_ended(v, copy, how == COPY_DONE);
+    op_end(op);
+    return;
+  }
   if (how == COPY_BAD)
     how = pass_over(op);
   if (how == COPY_LOST) {
@@ -160,8 +168,9 @@ standing(const struct sf_volume *v, const struct copy *copy, legset targets) {
 /* A client that waits for the extent to be converged waits for its copies. */
 static enum window_use
 use_of(const struct sf_op *op) {
-  return op->hurried || (op->blocks_reads && op->volume->parked != NULL) ? WINDOW_CLIENTS
-                                                                         : WINDOW_COPIES;
+  bool is_waited_for = op->blocks_reads && !op->scrubs && op->volume->parked != NULL;
+
+  return op->hurried || is_waited_for ? WINDOW_CLIENTS : WINDOW_COPIES;
 }
 
 static void
@@ -193,7 +202,8 @@ copy_run(struct sf_op *op) {
     return;
   op->retry = false;
   copy->targets = copy->of->converge ? volume_serving(v) : legbit(copy->of->leg);
-  if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0) {
+  if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
+      (copy->of->scrub && !scrub_may_look(op))) {
     copy_end(op, COPY_FAILED);
     return;
   }
@@ -284,6 +294,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   struct sf_tio_buffer *source = copy->buffer[copy->source];
   struct io_args args = {
       .op = SF_TIO_WRITE,
+      .flags = copy->of->scrub ? SF_TIO_FUA : 0, /* no intent stands for it */
       .kind = SF_WRITE_KIND,
       .use = use_of(op),
       .legs = legs,
@@ -354,6 +365,11 @@ go_on_writing(struct sf_op *op) {
                      : COPY_FAILED);
 }
 
+void
+copy_finish(struct sf_op *op, bool good) {
+  copy_end(op, good ? COPY_DONE : COPY_FAILED);
+}
+
 static void
 start_writing(struct sf_op *op) {
   struct copy *copy = op->copy;
@@ -364,6 +380,17 @@ start_writing(struct sf_op *op) {
   op->ok |= legbit((unsigned) copy->source);
   copy_move(op->volume, copy, COPY_WRITING);
   go_on_writing(op);
+}
+
+/* What a scrub has found to be wrong. */
+void
+copy_repair(struct sf_op *op, unsigned source, legset bad) {
+  struct copy *copy = op->copy;
+
+  copy->source = (int) source;
+  copy->targets = bad;
+  copy->differ = bad;
+  start_writing(op);
 }
 
 /* ---- reading ---- */
@@ -413,6 +440,12 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   copy->reading &= (legset) ~bit;
   if (event->state == SF_TIO_OK) {
     v->leg[leg].avoid = false;
+  } else if (copy->of->scrub) {
+    if (event->state != SF_TIO_ERROR || (op->passing & bit)) {
+      copy_end(op, COPY_FAILED); /* it says nothing of the block */
+      return;
+    }
+    copy->unread |= bit;
   } else if (event->state == SF_TIO_ERROR && copy->of->converge) {
     /* A bad block there: some other leg's answer goes over it. */
     copy->differ |= bit;
@@ -449,7 +482,9 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     return;
   }
   if (copy->reading == 0) {
-    if (op->ok & legbit((unsigned) copy->source))
+    if (copy->of->scrub)
+      scrub_compare(op);
+    else if (op->ok & legbit((unsigned) copy->source))
       start_writing(op);
     else
       copy_end(op, COPY_FAILED);
@@ -466,7 +501,8 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     return;
   if (event->state == SF_TIO_OK && (op->copy->unread & op->copy->run & legbit(leg)))
     medium_repaired(v, leg, op->offset, op->length);
-  if (event->state == SF_TIO_ERROR && target_stands(v, op->copy, leg)) {
+  if ((event->state == SF_TIO_ERROR || (op->scrubs && event->state == SF_TIO_CANCELED)) &&
+      target_stands(v, op->copy, leg)) {
     copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
     return;
   }

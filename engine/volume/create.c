@@ -181,6 +181,8 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   if (r == 0)
     r = copier_init(v);
   if (r == 0)
+    r = scrub_init(v);
+  if (r == 0)
     flush_failure_load(v, params);
   if (r < 0) {
     sf_volume_destroy(v);
@@ -207,6 +209,7 @@ sf_volume_destroy(struct sf_volume *v) {
     leg_free_memory(v, i);
   maps_destroy(v);
   copier_destroy(v);
+  scrub_destroy(v);
   sf_map_destroy(&v->unconverged);
   sf_map_destroy(&v->suspect);
   free(v->ops);

@@ -165,7 +165,7 @@ doubt_copies(struct sf_volume *v) {
 
   for (uint64_t e = sf_map_next(suspect, 0); e < v->extents; e = sf_map_next(suspect, e + 1)) {
     copier_doubt_resync(v, e);
-    if (copier_has_converged(v, e))
+    if (copier_has_converged(v, e) || scrub_has_guessed(v, e))
       flush_failure_spread(v, e);
   }
   if (v->promoting >= 0) /* undone by the very next record, not forgotten */

@@ -114,6 +114,7 @@ struct sf_op {
   struct sf_request *request; /* NULL once answered, and for a copy */
   enum op_kind kind;
   bool blocks_reads; /* COPY: the extent is being converged */
+  bool scrubs;       /* COPY: it only compares, as yet: no suspended write may be half done there */
   bool hurried;      /* COPY: a client waits for it */
   bool retry;        /* no slot for it, or too few legs: sent again at the next tick */
   bool passable;     /* it was suspended once, and copies may pass it while it is */
@@ -328,6 +329,7 @@ enum piece { PIECE_TO_COME, PIECE_ISSUED, PIECE_DONE, PIECE_AGAIN };
 struct copying { /* an extent under way */
   bool active;
   bool converge; /* else resync of `leg` */
+  bool scrub;    /* converge, and scrub.c says what becomes of what was read */
   bool failed;   /* a piece failed: leave the extent as it is */
   bool lacks;    /* resync: a block of it can be read nowhere, all else is copied */
   unsigned leg;
@@ -362,6 +364,38 @@ struct copier {
   uint64_t adapt_at_ns;
   uint64_t quiet_average_ns; /* foreground latency while nothing is copied */
   uint64_t busy_average_ns;
+};
+
+/* ---- scrubbing ---- */
+
+enum { SF_SCRUB_SLOTS = 4 };
+
+enum scrub_found { SCRUB_ALIKE, SCRUB_LOOK_AGAIN, SCRUB_BLOCKWISE, SCRUB_TOLD, SCRUB_REPAIRS };
+
+struct scrub_slot { /* an extent that is being compared, from its begin to its end */
+  bool active;
+  uint64_t extent, at, end;
+  uint64_t length;          /* of the look at `at` */
+  uint64_t again_ns;        /* not before: something failed */
+  uint64_t blockwise_until; /* a leg cannot read some of it: block by block */
+  uint64_t doubt_length;    /* what differs at `at` is looked at once more; 0: nothing */
+  unsigned repairs;         /* that failed, at `at` */
+  enum scrub_found found;   /* by the look that has just ended */
+  struct sf_scrub_range
+      range[2]; /* of that look: what differs, what cannot be read; legs 0: none */
+  struct copy copy;
+  struct copying of;
+};
+
+struct scrub {
+  struct sf_scrub_status told; /* but for ages */
+  struct sf_map todo;          /* extents that have not been compared whole */
+  struct sf_map guessed; /* repaired for the word of one leg, which has not been flushed since */
+  uint64_t cursor;
+  uint64_t begun_ns, ended_ns, pace_ns;
+  bool flushing, flushed;
+  struct sf_request flush;
+  struct scrub_slot slot[SF_SCRUB_SLOTS];
 };
 
 /* ---- the maps on disk (R8) ---- */
@@ -490,6 +524,7 @@ struct sf_volume {
   struct sf_list dropped;    /* parts that were not sent and are to be told so */
   struct maps maps;
   struct copier copier;
+  struct scrub scrub;
   struct lost { /* lost.c; in order, none beside another */
     struct sf_lost_range range[SF_LOST_MOST];
     unsigned n;
@@ -808,6 +843,31 @@ void copy_run(struct sf_op *op);
 void copy_review(struct sf_op *op); /* something of it is overdue */
 void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
 
+void copy_finish(struct sf_op *op, bool good); /* a scrub: nothing is written */
+void copy_repair(struct sf_op *op, unsigned source, legset bad);
+
+/* scrub.c */
+int scrub_init(struct sf_volume *v);
+void scrub_destroy(struct sf_volume *v);
+void scrub_settle(struct sf_volume *v);
+bool scrub_may_look(const struct sf_op *op); /* or legs may differ there, and rightly so */
+void scrub_compare(struct sf_op *op);        /* all has been read, or cannot be */
+void scrub_ended(struct sf_volume *v, struct copy *copy, bool good);
+bool scrub_is_looking(const struct sf_volume *v);
+bool scrub_has_guessed(const struct sf_volume *v, uint64_t extent);
+void scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);
+
+/* scrub_vote.c */
+struct scrub_verdict {
+  legset good; /* they have what is right, or all that could be read is the same; 0: nobody knows */
+  legset bad;  /* they could be read, and have something else */
+};
+/* Of these legs' copies, from there on: the first blocks that have one verdict and are not alike; length 0: there
+ * are none. */
+struct scrub_verdict scrub_vote(const struct sf_op *op, legset read, uint64_t *from,
+                                uint64_t *length);
+void scrub_note(struct sf_volume *v, const struct sf_scrub_range *range);
+
 /* copier.c: which extents, and when */
 int copier_init(struct sf_volume *v);
 void copier_destroy(struct sf_volume *v);
@@ -826,6 +886,8 @@ void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may diffe
 void copier_extent_grows(struct sf_volume *v, uint64_t extent);
 void copier_leg_left(struct sf_volume *v, unsigned leg);
 void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
+bool copier_is_copying(const struct sf_volume *v);
+uint64_t copier_rate(struct sf_volume *v); /* in force now; 0: no limit */
 
 /* map_load.c: from what the legs hold at the start */
 int maps_load(struct sf_volume *v, const struct sf_volume_params *params);

@@ -233,7 +233,8 @@ go_stale(struct sf_volume *v, unsigned index) {
     if (!writes || !(op->sent & bit) || (op->ok & bit))
       continue;
     leg_mark_stale(v, index, op->offset, op->length);
-    if (op->kind == OP_READ) /* a repair: no intent stands for what it may have torn */
+    if (op->kind == OP_READ ||
+        op->scrubs) /* a repair: no intent stands for what it may have torn */
       for (uint64_t p = map_page_of(extent_of(v, op->offset));
            p <= map_page_of(extent_of(v, op->offset + op->length - 1)); p++)
         map_changed(v, p, true);

@@ -39,15 +39,21 @@ op_move(struct sf_op *op, enum op_state state) {
 
 /* ---- order ---- */
 
+/* Is it one that a suspended write lets by? */
+static bool
+passes(const struct sf_op *op) {
+  return op->kind == OP_COPY && !op->scrubs;
+}
+
 /* Writes against all, reads against writes; a resync copy, which readers cannot see, not against
- * reads; a copy not against a write that is suspended. */
+ * reads; a copy not against a write that is suspended, unless it compares what that has done half. */
 bool
 op_conflict(const struct sf_op *a, const struct sf_op *b) {
   if (a->offset >= b->offset + b->length || b->offset >= a->offset + a->length)
     return false;
   if (a->kind == OP_READ && b->kind == OP_READ)
     return false;
-  if ((a->passable && b->kind == OP_COPY) || (b->passable && a->kind == OP_COPY))
+  if ((a->passable && passes(b)) || (b->passable && passes(a)))
     return false;
   if (a->kind == OP_READ)
     return b->kind != OP_COPY || b->blocks_reads;
@@ -77,7 +83,7 @@ op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length)
   op->request = op->followers = NULL;
   op->copy = NULL;
   op->kind = kind;
-  op->hurried = false;
+  op->hurried = op->scrubs = false;
   op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = false;
   op->writing = 0;
   op->offset = offset;

@@ -110,6 +110,7 @@ sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *
   memcpy(status->lost, v->lost.range, sizeof status->lost);
   status->lost_n = v->lost.n;
   status->lost_more = v->lost.more;
+  scrub_status(v, &status->scrub);
   meter_status(v, status);
   for (unsigned i = 0; i < v->legs; i++)
     leg_status(v, &v->leg[i], &status->leg[i]);

@@ -351,6 +351,7 @@ settle(struct sf_volume *v) {
     join_settle(v);
     grow_settle(v);
     copier_settle(v);
+    scrub_settle(v);
     stop_settle(v);
   }
 }

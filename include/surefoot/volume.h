@@ -232,6 +232,63 @@ uint64_t sf_volume_size(struct sf_volume *volume);
 /* What every leg's superblock has in common, as last decided. */
 void sf_volume_get_identity(struct sf_volume *volume, struct sf_superblock *identity);
 
+/* ---- scrubbing: do the legs in sync hold the same? ---- */
+
+/* A convergence (R11) of all that there is, which tells what differs instead of writing it, unless it is to
+ * repair.  A piece is compared between the writes that overlap it (R6), within the legs' windows, and not while
+ * legs may differ there for a reason that is known.  What differs, or cannot be read, is looked at once more with
+ * readers kept out, and only then believed.  Which leg is wrong: of three copies that can be read, or more, the
+ * majority says.  A copy that cannot be read is wrong.  Of two that differ nobody can know. */
+struct sf_scrub_order {
+  bool repair;   /* what is known to be wrong is written anew */
+  int from;      /* this leg is right where nobody can know; -1: none is, and it stays as it is */
+  uint64_t rate; /* bytes of the volume a second, at most; 0: as R15 has it */
+};
+/* 0: it is under way; SF_EVENT_SCRUB tells its end.  -EALREADY: one is; -EBUSY: it is not serving, or the last one
+ * is about to end; -ENOENT: no such leg; -ENOTCONN: that leg is not in sync, or fewer than two are; -ENOMEM. */
+int sf_volume_scrub(struct sf_volume *volume, const struct sf_scrub_order *order, uint64_t now_ns);
+/* Of the one that is under way, or it is -ENOENT. */
+int sf_volume_scrub_pause(struct sf_volume *volume, bool paused, uint64_t now_ns);
+int sf_volume_scrub_cancel(struct sf_volume *volume, uint64_t now_ns);
+
+enum sf_scrub_state {
+  SF_SCRUB_NONE, /* since the volume started */
+  SF_SCRUB_RUNNING,
+  SF_SCRUB_PAUSED,
+  SF_SCRUB_DONE,
+  SF_SCRUB_CANCELED,
+  SF_SCRUB_STATES
+};
+const char *sf_scrub_state_name(enum sf_scrub_state state);
+
+enum sf_scrub_what {
+  SF_SCRUB_WRONG,      /* these legs are */
+  SF_SCRUB_UNKNOWN,    /* these legs differ, and nobody can know which is wrong */
+  SF_SCRUB_UNREADABLE, /* these legs cannot read it */
+  SF_SCRUB_WHATS
+};
+const char *sf_scrub_what_name(enum sf_scrub_what what);
+
+struct sf_scrub_range {
+  uint64_t begin, end;
+  uint16_t legs; /* bit i */
+  enum sf_scrub_what what;
+  bool repaired;
+};
+enum { SF_SCRUB_RANGES_MOST = 64 };
+
+struct sf_scrub_status {
+  enum sf_scrub_state state;
+  struct sf_scrub_order order;
+  uint64_t age_ns, ended_age_ns; /* since it began, and ended */
+  uint64_t total_bytes, done_bytes;
+  uint16_t legs; /* that were compared all along: bit i */
+  /* What was found: ranges of blocks side by side, and their bytes. */
+  uint64_t mismatches, mismatch_bytes, unreadable_bytes, repaired_bytes;
+  struct sf_scrub_range range[SF_SCRUB_RANGES_MOST];
+  unsigned ranges; /* the first of them, in the order in which they were found */
+};
+
 /* ---- what it tells ---- */
 
 /* A leg whose holes are holes of the volume: in sync, answering, and with nothing left to converge;
@@ -337,8 +394,9 @@ struct sf_volume_status {
   uint64_t intent_bytes;      /* R8: would have to be compared if we crashed now */
   struct sf_lost_range lost[SF_LOST_MOST];
   unsigned lost_n;
-  bool lost_more; /* there are others, for which there was no room */
-  unsigned legs;  /* places: an empty one has no name */
+  bool lost_more;               /* there are others, for which there was no room */
+  struct sf_scrub_status scrub; /* the last one */
+  unsigned legs;                /* places: an empty one has no name */
   struct sf_leg_status leg[SF_LEGS_MAX];
 };
 /* Never waits for I/O: readable while a leg hangs. */
@@ -369,7 +427,9 @@ enum sf_volume_event_kind {
    * pace again (from: "slow"). */
   SF_EVENT_LEG_SLOW,
   SF_EVENT_READ_FAILED, /* a client was answered with an error; told together like repairs */
-  SF_EVENT_LEG_PATH,    /* a leg that serves is not where its path leads, or is again; the host's */
+  SF_EVENT_SCRUB,       /* to: the state of a scrub; reason: what it has found */
+  SF_EVENT_MISMATCH, /* found by a scrub; reason: where, and what becomes of it.  The first ones only */
+  SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };
 struct sf_volume_event {

@@ -60,6 +60,11 @@ is_off(unsigned count) {
             {COUNT_reopenings, SWITCH_all_gone_dead},
             {COUNT_fua_errors, SWITCH_fua_errors},
             {COUNT_forced_starts, SWITCH_forced},
+            {COUNT_rotten, SWITCH_scrubs},
+            {COUNT_scrubs, SWITCH_scrubs},
+            {COUNT_scrubs_done, SWITCH_scrubs},
+            {COUNT_mismatches, SWITCH_scrubs},
+            {COUNT_scrub_repairs, SWITCH_scrubs},
             {COUNT_late_openings, SWITCH_late_openings},
             {COUNT_flushes_forgotten, SWITCH_flush_errors_anywhere}};
 

@@ -17,8 +17,9 @@ inside_destroy(struct sf_volume *v) {
       if (op->buffer[k] != NULL && k > 0)
         v->host.buffer_put(v->ctx, op->buffer[k]);
   }
-  for (unsigned i = 0; i < SF_COPY_SLOTS; i++) {
-    struct copy *copy = &v->copier.slot[i];
+  for (unsigned i = 0; i < SF_COPY_SLOTS + SF_SCRUB_SLOTS; i++) {
+    struct copy *copy =
+        i < SF_COPY_SLOTS ? &v->copier.slot[i] : &v->scrub.slot[i - SF_COPY_SLOTS].copy;
 
     if (copy->sm.state == COPY_IDLE)
       continue;
@@ -244,6 +245,16 @@ inside_check_alike(const struct sf_volume *v) {
       if (!may_differ(v, i, e) && differ(source, i, e))
         check_extent(v, source, i, e);
   }
+}
+
+const struct sf_scrub_status *
+inside_scrub(const struct sf_volume *v) {
+  return &v->scrub.told;
+}
+
+unsigned
+inside_serving(const struct sf_volume *v) {
+  return volume_serving(v);
 }
 
 enum sf_leg_state

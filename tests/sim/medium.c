@@ -8,6 +8,8 @@
 
 #include "sim/sim.h"
 
+#define ROTTEN UINT32_C(0x40000000) /* in a stamp */
+
 struct landed {
   struct landed *next;
   uint32_t seq;
@@ -41,6 +43,8 @@ medium_init(struct sim_leg *leg, unsigned index) {
   leg->meta_now_seq = need(META_BLOCKS, sizeof *leg->meta_now_seq);
   leg->meta_stable_seq = need(META_BLOCKS, sizeof *leg->meta_stable_seq);
   leg->unreadable = need(sim.blocks_room, 1);
+  leg->rotten = need(sim.blocks_room, sizeof *leg->rotten);
+  leg->rot_changed = need(sim.blocks_room, sizeof *leg->rot_changed);
   leg->cache_tail = &leg->cache;
   leg->maps_changed = true;
 }
@@ -79,6 +83,8 @@ medium_swap(struct sim_leg *a, struct sim_leg *b) {
   SWAP(seq);
   SWAP(unreadable);
   SWAP(unreadable_n);
+  SWAP(rotten);
+  SWAP(rot_changed);
   a->maps_changed = b->maps_changed = true;
 }
 
@@ -91,6 +97,8 @@ medium_free(struct sim_leg *leg) {
   free(leg->now_seq);
   free(leg->stable_seq);
   free(leg->unreadable);
+  free(leg->rotten);
+  free(leg->rot_changed);
   free(leg->meta_now);
   free(leg->meta_stable);
   free(leg->meta_now_seq);
@@ -128,7 +136,26 @@ stamp_get(const void *data, unsigned i, uint64_t block) {
   if (stamp[1] != block + 1)
     sim_fail("data of block %u where that of block %lu should be", stamp[1] - 1,
              (unsigned long) block);
-  return stamp[0];
+  return stamp[0] & ~ROTTEN;
+}
+
+void
+stamp_rot(void *data, unsigned i, uint64_t block) {
+  uint32_t stamp[2] = {ROTTEN, (uint32_t) (block + 1)};
+  uint8_t *at = (uint8_t *) data + (size_t) i * BLOCK + sim.options.stamp_at;
+  uint32_t value;
+
+  memcpy(&value, at, sizeof value);
+  stamp[0] |= value;
+  memcpy(at, stamp, sizeof stamp);
+}
+
+bool
+stamp_is_rotten(const void *data, unsigned i) {
+  uint32_t value;
+
+  memcpy(&value, (const uint8_t *) data + (size_t) i * BLOCK + sim.options.stamp_at, sizeof value);
+  return value & ROTTEN;
 }
 
 /* At a power cut: a sector of which only the first bytes are new. */
@@ -219,6 +246,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
       leg->now[block] = item->value[i];
       leg->now_seq[block] = item->seq;
       medium_spoil(leg, block, false);
+      scrub_rots(leg, block, data != NULL && stamp_is_rotten(data, i));
       if (!fua)
         oracle_recheck(leg, block);
     }
@@ -251,6 +279,8 @@ medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, void *d
       memcpy(to, leg->meta_now + (first + i) * BLOCK, BLOCK);
     else
       stamp_put(data, i, leg->now[first + i], first + i);
+    if (!meta && leg->rotten[first + i])
+      stamp_rot(data, i, first + i);
   }
 }
 
@@ -352,6 +382,7 @@ medium_wipe(struct sim_leg *leg) {
   for (uint64_t b = 0; b < sim.blocks_known; b++) {
     leg->now[b] = leg->stable[b] = 0;
     leg->now_seq[b] = leg->stable_seq[b] = leg->seq;
+    scrub_rots(leg, b, false);
     oracle_recheck(leg, b);
   }
 }

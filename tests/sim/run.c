@@ -365,6 +365,10 @@ dispatch(const struct event *event) {
   case EV_SETTINGS:
     settings_event();
     break;
+  case EV_SCRUB:
+  case EV_ROT:
+    scrub_event(event);
+    break;
   case EV_SERVICE:
   case EV_BUSY_PAUSE:
   case EV_BUSY_POLL:
@@ -393,6 +397,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   process_start_schedules();
   lull_start();
   settings_start();
+  scrub_start();
   busy_start();
   while (!done && event_next(&event)) {
     sim.now_ns = event.at_ns;
@@ -408,6 +413,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
       inside_check_states(sim.volume);
     if (sim.volume != NULL && sim.steps % alike_steps == 0)
       inside_check_alike(sim.volume);
+    scrub_check();
     trust_check();
     worker->ops_in_run = sim.ops_begun;
     if (!sim.healing &&

@@ -23,6 +23,7 @@
  *      force.c    forced starts, and the lines of history that they begin
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
+ *      scrub.c    the legs are compared, and blocks rot unseen
  *      inside.c   what it takes from the volume's inside
  *      coverage.c what has been seen
  *      main.c     seeds, workers, the shortest failing prefix */
@@ -135,8 +136,9 @@ struct options {
   unsigned burst_weight;          /* several legs fail writes of data for a moment */
   unsigned slow_record_permille;  /* superblocks that take long when the operator takes a leg out */
   uint64_t resync_rate;           /* 0: as the configuration has it */
-  unsigned span_extents;          /* clients keep to so many; 0: to all */
-  bool is_busy;                   /* a busy run, and the rest of these is of such */
+  uint64_t scrub_gap_ns, rot_gap_ns; /* 0: never */
+  unsigned span_extents;             /* clients keep to so many; 0: to all */
+  bool is_busy;                      /* a busy run, and the rest of these is of such */
   struct service service[LEGS_MAX];
   struct busy busy;
 };
@@ -153,6 +155,7 @@ struct options {
   DRAWN(late_openings, true)                                                                       \
   DRAWN(forced, false)                                                                             \
   DRAWN(bad_sectors, true)                                                                         \
+  DRAWN(scrubs, false)                                                                             \
   DRAWN(newcomers, false)                                                                          \
   DRAWN(suspend_storm, true)                                                                       \
   DRAWN(answers_beside_a_failed_flush, true)
@@ -197,6 +200,8 @@ enum event_kind {
   EV_LULL,
   EV_LULL_POLL,
   EV_SETTINGS,
+  EV_SCRUB,
+  EV_ROT,
   EV_SERVICE, /* leg: it goes on */
   EV_BUSY_POLL,
   EV_BUSY_PAUSE, /* leg */
@@ -235,6 +240,10 @@ struct sim_leg {
   bool lost_flush;     /* it dropped what a flush was to make stable, since it came into the set */
   uint8_t *unreadable; /* blocks that answer EIO until they are written */
   unsigned unreadable_n;
+  /* Blocks that read otherwise than was written, unseen; `now` and `stable` have what was.  Since when it is so,
+   * or is no more, in steps. */
+  bool *rotten;
+  uint64_t *rot_changed;
 
   /* faults */
   uint64_t stalled_until_ns; /* what is in stalled_kinds ends no earlier; SIM_NEVER: until cured */
@@ -290,10 +299,19 @@ bool medium_is_clean(const struct sim_leg *leg);
 
 #include "sim/tio.h"
 
+/* ---- scrubs (scrub.c) ---- */
+
+void scrub_start(void);
+void scrub_event(const struct event *event);
+void scrub_check(void); /* after each step */
+void scrub_rots(struct sim_leg *leg, uint64_t block, bool rotten);
+
 /* ---- blocks (oracle.c) ---- */
 
 /* The stamp of block i of a buffer. */
 void stamp_put(void *data, unsigned i, uint32_t value, uint64_t block);
+void stamp_rot(void *data, unsigned i, uint64_t block); /* it is read as something else */
+bool stamp_is_rotten(const void *data, unsigned i);
 /* Its own number must be that of the place where it lands, or from where it was read. */
 uint32_t stamp_get(const void *data, unsigned i, uint64_t block);
 
@@ -429,6 +447,8 @@ void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
 bool inside_record_is_durable(const struct sf_volume *volume);
 void inside_check_alike(const struct sf_volume *volume);
+const struct sf_scrub_status *inside_scrub(const struct sf_volume *volume); /* but for ages */
+unsigned inside_serving(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
 
@@ -497,6 +517,11 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(settings)                                                                                \
   COUNTED(min_legs_changed)                                                                        \
   COUNTED(deadlines_checked)                                                                       \
+  COUNTED(rotten)                                                                                  \
+  COUNTED(scrubs)                                                                                  \
+  COUNTED(scrubs_done)                                                                             \
+  COUNTED(mismatches)                                                                              \
+  COUNTED(scrub_repairs)                                                                           \
   COUNTED(busy_pauses)                                                                             \
   COUNTED(busy_freezes)                                                                            \
   COUNTED(busy_measured)
@@ -539,6 +564,9 @@ struct sim {
   bool lull;            /* no faults for a while: see lull.c */
   bool suspension_seen; /* the operator has acted on it */
   uint64_t lull_well_ns, lull_since_ns, lulls;
+  uint64_t scrub_begun_step; /* 0: none is under way */
+  uint64_t scrub_told_bytes;
+  uint32_t scrub_life; /* the process that does it */
   uint64_t tick_at_ns;
   uint32_t tick_generation;
   bool opening[LEGS_MAX], reopening[LEGS_MAX]; /* the latter beside a dead device */

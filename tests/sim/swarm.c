@@ -318,6 +318,14 @@ draw_spare(struct options *o) {
 }
 
 static void
+draw_scrubs(struct options *o) {
+  if (!swarm_is_on(SWITCH_scrubs))
+    return;
+  DRAW(scrub_gap_ns, between(200, 4000) * SIM_MS);
+  DRAW(rot_gap_ns, one_in(3) ? 0 : between(100, 3000) * SIM_MS);
+}
+
+static void
 take_out_what_is_off(struct options *o) {
   if (!swarm_is_on(SWITCH_lulls))
     o->lull_gap_ns = 0;
@@ -352,6 +360,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_storm(options);
   draw_suspend_storm(options);
   draw_spare(options);
+  draw_scrubs(options);
   draw_lulls(options);
   take_out_what_is_off(options);
 }

@@ -487,6 +487,10 @@ rig_kill(struct rig *rig) {
     for (unsigned k = 0; k < v->legs; k++)
       if (v->copier.slot[i].sm.state != COPY_IDLE)
         buffer_unref(v->copier.slot[i].buffer[k]);
+  for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
+    for (unsigned k = 0; k < v->legs; k++)
+      if (v->scrub.slot[i].copy.sm.state != COPY_IDLE)
+        buffer_unref(v->scrub.slot[i].copy.buffer[k]);
   assert_int_equal(sf_volume_destroy(v), 0);
   rig->volume = NULL;
   rig->opening = rig->reopening = 0;
