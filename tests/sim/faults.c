@@ -50,9 +50,7 @@ cure_after(struct sim_leg *leg, uint64_t ns) {
 
 /* Not one alone: a shelf, a switch. */
 static void
-stall_another(const struct sim_leg *leg) {
-  struct sim_leg *other = &sim.leg[random_below(sim.options.legs)];
-
+stall_with(const struct sim_leg *leg, struct sim_leg *other) {
   if (is_troubled(other))
     return;
   other->cure++;
@@ -68,8 +66,12 @@ strike_stall(struct sim_leg *leg) {
   leg->stalled_until_ns = sim.now_ns + random_around(sim.options.stall_ns);
   leg->stalled_kinds = draw_kinds();
   leg->cured_ns = leg->stalled_until_ns + 2 * SIM_MS;
-  if (random_chance(300) && troubled_legs() < most_troubled())
-    stall_another(leg);
+  if (sim.options.together_permille != 0 && random_chance(sim.options.together_permille)) {
+    for (unsigned i = 0; i < sim.options.legs; i++)
+      stall_with(leg, &sim.leg[i]);
+  } else if (random_chance(300) && troubled_legs() < most_troubled()) {
+    stall_with(leg, &sim.leg[random_below(sim.options.legs)]);
+  }
   TRACE("leg %u stalls for %lu ms (kinds %u)", leg->index,
         (unsigned long) ((leg->stalled_until_ns - sim.now_ns) / SIM_MS), leg->stalled_kinds);
 }

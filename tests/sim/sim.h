@@ -134,6 +134,7 @@ struct options {
   unsigned force_permille;        /* of the refused starts */
   unsigned late_opening_permille; /* openings that hang for seconds */
   unsigned burst_weight;          /* several legs fail writes of data for a moment */
+  unsigned together_permille;     /* stalls of all legs at once */
   unsigned slow_record_permille;  /* superblocks that take long when the operator takes a leg out */
   uint64_t resync_rate;           /* 0: as the configuration has it */
   uint64_t scrub_gap_ns, rot_gap_ns; /* 0: never */
@@ -156,7 +157,8 @@ struct options {
   DRAWN(forced, false)                                                                             \
   DRAWN(bad_sectors, true)                                                                         \
   DRAWN(scrubs, false)                                                                             \
-  DRAWN(newcomers, false)                                                                          \
+  DRAWN(newcomers, true)                                                                           \
+  DRAWN(read_storm, true)                                                                          \
   DRAWN(suspend_storm, true)                                                                       \
   DRAWN(answers_beside_a_failed_flush, true)
 

@@ -203,7 +203,6 @@ draw_faults(struct options *o) {
   DRAW(damage_weight, one_in(4) ? some(1, 4) : 0);
   DRAW(nemesis_permille, one_in(2) ? some(1, 300) : 0);
   DRAW(promotion_permille, one_in(3) ? some(100, 1000) : 0);
-  DRAW(newcomer_permille, one_in(3) ? some(100, 1000) : 0);
   DRAW(behind_permille, one_in(3) ? some(5, 200) : 0);
   DRAW(pause_gap_ns, one_in(4) ? between(100, 3000) * SIM_MS : 0);
   DRAW(pause_ns, between(1, 400) * SIM_MS);
@@ -211,8 +210,8 @@ draw_faults(struct options *o) {
   option("healthy", 0);
   healthy = one_in(8);
   if (healthy)
-    o->fault_gap_ns = 0, o->eagain_permyriad = o->nemesis_permille = o->promotion_permille =
-                             o->newcomer_permille = o->behind_permille = 0;
+    o->fault_gap_ns = 0,
+    o->eagain_permyriad = o->nemesis_permille = o->promotion_permille = o->behind_permille = 0;
 }
 
 static void
@@ -312,6 +311,72 @@ draw_suspend_storm(struct options *o) {
   }
 }
 
+/* Disks that are emptied, or put in others' places, and come back while the maps that say so are held for
+ * longer than the probes take; then the power fails.  The legs' time is long: else who holds a page leaves. */
+static void
+draw_newcomer_storm(struct options *o) {
+  option("newcomer storm", 0);
+  if (!one_in_or_always(30, SWITCH_newcomers) || o->break_permille != 0 || o->burst_weight != 0)
+    return;
+  o->newcomer_permille = some(500, 1000);
+  o->fail_timeout_ns = between(2000, 4000) * SIM_MS;
+  o->legs = some(2, 3);
+  o->min_legs = 1;
+  o->clients = some(1, 4);
+  o->megabytes = some(1, 3);
+  o->short_blocks = 0;
+  o->all_may_stall = true;
+  o->stall_ns = between(20, 400) * SIM_MS;
+  o->fault_gap_ns = between(500, 5000) * SIM_MS;
+  o->power_gap_ns = between(2000, 8000) * SIM_MS;
+  o->replace_gap_ns = between(200, 1000) * SIM_MS;
+  o->operator_gap_ns = between(300, 2000) * SIM_MS;
+  o->kill_gap_ns = o->stop_gap_ns = o->grow_gap_ns = o->members_gap_ns = o->absent_permille = 0;
+  o->nemesis_permille = o->flush_error_weight = o->hang_weight = o->gone_weight = o->buffers = 0;
+  o->rest_permille = some(50, 150);
+  o->rest_ns = between(50, 300) * SIM_MS;
+  if (o->ops > 600)
+    o->ops = 600;
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    o->deadline_ns[k] = between(800, 1500) * SIM_MS;
+  for (unsigned i = 0; i < o->legs; i++) {
+    option("leg", i);
+    o->leg_timeout_ns[i] = 0;
+    o->latency_ns[i] = between(50, 1000) * SIM_US;
+  }
+}
+
+/* Few clients that read, and legs that stall together: what a leg is late with says nothing of it then, and
+ * nothing else is asked of the others. */
+static void
+draw_read_storm(struct options *o) {
+  option("read storm", 0);
+  if (!one_in_or_always(40, SWITCH_read_storm) || o->break_permille != 0 || o->burst_weight != 0 ||
+      o->newcomer_permille != 0)
+    return;
+  o->legs = some(2, 5);
+  o->min_legs = one_in(2) ? 1 : some(1, o->legs - 1);
+  o->clients = some(1, 2);
+  o->read_weight = 90;
+  o->write_weight = some(1, 6);
+  o->zero_weight = o->fua_permille = 0;
+  o->flush_weight = 1;
+  o->all_may_stall = true;
+  o->together_permille = some(300, 1000);
+  o->stall_weight = 8;
+  o->hang_weight = o->error_weight = o->gone_weight = o->lost_weight = o->flush_error_weight = 0;
+  o->flip_weight = o->damage_weight = o->slow_weight = 0;
+  o->stall_ns = between(50, 500) * SIM_MS;
+  o->fault_gap_ns = between(100, 800) * SIM_MS;
+  o->kill_gap_ns = o->power_gap_ns = o->stop_gap_ns = o->replace_gap_ns = 0;
+  o->members_gap_ns = o->grow_gap_ns = o->nemesis_permille = o->buffers = 0;
+  o->think_ns = between(1, 40) * SIM_MS;
+  if (o->ops > 600)
+    o->ops = 600;
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    o->deadline_ns[k] = between(20, 100) * SIM_MS;
+}
+
 static void
 draw_spare(struct options *o) {
   DRAW(legs_formatted, o->legs - (o->members_gap_ns != 0 && o->legs > o->min_legs && one_in(2)));
@@ -340,8 +405,6 @@ take_out_what_is_off(struct options *o) {
     o->all_gone_permille = 0;
   if (!swarm_is_on(SWITCH_settings))
     o->settings_gap_ns = o->min_legs_permille = 0;
-  if (!swarm_is_on(SWITCH_newcomers))
-    o->newcomer_permille = 0;
 }
 
 void
@@ -359,6 +422,8 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_ends(options);
   draw_storm(options);
   draw_suspend_storm(options);
+  draw_newcomer_storm(options);
+  draw_read_storm(options);
   draw_spare(options);
   draw_scrubs(options);
   draw_lulls(options);

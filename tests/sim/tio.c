@@ -249,7 +249,7 @@ on_tell(uint32_t index) {
     buffer_ref(told.buffer);
   region_release(r); /* "inside the notify that says that it ended, it is not counted any more" */
   if (told.canceled)
-    tell(&told, SF_TIO_OK, SF_TIO_NONE, told.error, true);
+    tell(&told, SF_TIO_CANCELED, SF_TIO_DETACHED, told.error, true); /* as timed_io says it */
   else
     tell(&told, told.error != 0 ? SF_TIO_ERROR : SF_TIO_OK, SF_TIO_NONE, told.error, false);
   if (told.buffer != NULL)

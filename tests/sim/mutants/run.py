@@ -6,7 +6,8 @@ applied to a copy of the sources, built with the simulator, and run seed after s
 A patch that does not apply, or that no seed catches, fails the whole run.
 
 A rule that only a rare world shows says on its second line from which seed on to look:
-"# seeds from N"; one that busy runs show, and no others: "# busy", or "# busy seeds from N"."""
+"# seeds from N"; or of which draw every world is to be: "# always NAME"; one that busy runs show, and no
+others: "# busy", or "# busy seeds from N"."""
 
 import argparse
 import concurrent.futures
@@ -26,7 +27,8 @@ LIBRARIES = ["liburing", "inih", "jansson", "libisal", "uuid"]
 SEEDS_OF_ALL = 60
 SEEDS_BUSY = 300  # they take longer
 WITHOUT = [word for draw in ("all_gone_dead", "flush_errors_anywhere", "fua_errors", "late_openings",
-                             "suspend_storm", "answers_beside_a_failed_flush")
+                             "suspend_storm", "newcomers", "read_storm",
+                             "answers_beside_a_failed_flush")
            for word in ("--no-draw", draw)]
 FLAGS = ["-std=gnu17", "-O1", "-g", "-w", "-D_GNU_SOURCE"]
 
@@ -96,6 +98,8 @@ class Result:
         lines = patch.read_text().splitlines()
         self.rule = lines[0].lstrip("# ")
         where = re.fullmatch(r"# (busy)? ?(?:seeds from (\d+))?", lines[1])
+        always = re.fullmatch(r"# always (\w+)", lines[1])
+        self.always = always[1] if always else None
         self.busy = bool(where and where[1])
         self.first = int(where[2]) if where and where[2] else None
         self.caught = False
@@ -115,6 +119,8 @@ def try_one(build, patch, args):
     # First a few worlds with everything that is drawn, which show what concerns flushes and suspended
     # requests at once; then worlds without, where the other faults are not hidden among those.
     worlds = [(args.seed, SEEDS_OF_ALL, []), (where, args.runs, WITHOUT)]
+    if result.always:
+        worlds = [(where, args.runs, ["--always", result.always])]
     if result.busy:
         worlds = [(where, min(args.runs, SEEDS_BUSY), ["--busy"])]
     for first, runs, draws in worlds:
