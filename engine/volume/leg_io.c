@@ -140,7 +140,7 @@ io_event(const struct sf_tio_event *event) {
 
 void
 sf_volume_late(const struct sf_tio_event *event) {
-  SF_MUST(event->late);
+  SF_MUST(event->late && event->state == SF_TIO_CANCELED && event->kind == SF_TIO_DETACHED);
   io_event(event);
 }
 

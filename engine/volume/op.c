@@ -534,7 +534,8 @@ note_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) 
   struct sf_volume *v = op->volume;
   bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & legbit(index)) != 0;
   bool never_ran =
-      (event->state == SF_TIO_CANCELED && event->error != SF_DROPPED) || event->error == -ECANCELED;
+      (event->state == SF_TIO_CANCELED && !event->late && event->error != SF_DROPPED) ||
+      event->error == -ECANCELED;
   bool stable = op->request_fua && event->state == SF_TIO_OK && event->error == 0;
 
   if (writes && !never_ran && !stable && (volume_receivers(v) & legbit(index)))

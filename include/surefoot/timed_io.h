@@ -110,7 +110,8 @@ struct sf_tio_event {
   unsigned region; /* index into the array given to sf_tio() */
   enum sf_tio_state state;
   enum sf_tio_kind kind;
-  int error;       /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run */
+  /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run; the state is CANCELED still. */
+  int error;
   uint64_t now_ns; /* when this was found, CLOCK_MONOTONIC */
   /* From entry into sf_tio() to now_ns, less this process's own delay.  An attending thread takes
    * what it handed over together when the last of it has come, or after 4 ms one by one: within

@@ -157,6 +157,79 @@ what_a_single_leg_shows_is_written_anew(void **state) {
   rig_free(&rig);
 }
 
+static bool holding;
+
+static bool
+leg_0_keeps_the_block(const struct rig *r, const struct rig_region *region) {
+  return holding && region->leg == 0 && region->op == SF_TIO_WRITE &&
+         region->offset == SF_DATA_OFFSET;
+}
+
+static bool
+flushes_wait(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_FLUSH;
+}
+
+/* A write that failed to its client ends on leg 0 long after: it is in the cache there like any other, and the
+ * flush that fails then may take it along. */
+static void
+what_landed_late_is_written_anew(void **state) {
+  struct rig_request write;
+
+  flush_rig_init(2, 2, SF_TOO_FEW_ERROR);
+  assert_int_equal(write_at(0, 1), 0);
+  assert_int_equal(flush(), 0);
+  rig.fails = shows_what_it_lost;
+  rig.holds = leg_0_keeps_the_block;
+  holding = true;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, BLOCK, 2);
+  rig_pass(&rig, rig.config.fail_timeout_ns / SF_MS + 1000);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, -EIO);
+  fault.carrier = FLUSH_COMMAND;
+  fault.legs = 1;
+  holding = false;
+  rig_pass(&rig, 2000);
+  assert_int_equal(fault.legs, 0);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_true(on_disk);
+  assert_int_equal(*block_on(0, 0), *block_on(1, 0));
+  assert_int_equal(flush(), -EIO); /* the convergence may have been from what leg 0 had dropped */
+  assert_int_equal(sf_volume_leg_return(rig.volume, 0, rig.now_ns), 0);
+  rig_pass(&rig, 1000);
+  assert_int_equal(flush(), 0);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+/* The same block is converged, as both legs read alike, and before that is flushed leg 0 leaves: it has the block
+ * in a cache, and comes back without. */
+static void
+what_landed_late_is_stale_on_a_leg_that_leaves(void **state) {
+  struct rig_request write;
+
+  flush_rig_init(3, 2, SF_TOO_FEW_ERROR);
+  rig.holds = leg_0_keeps_the_block;
+  holding = true;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, BLOCK, 2);
+  rig_run(&rig);
+  sf_volume_give_up(rig.volume, &write.request, rig.now_ns);
+  rig_run(&rig);
+  assert_true(write.done);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  holding = false;
+  rig.holds = flushes_wait;
+  rig_run(&rig);
+  assert_true(rig.volume->leg[0].unflushed.set + rig.volume->leg[0].flushing.set > 0);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 0, rig.now_ns), 0);
+  rig_run(&rig);
+  assert_true(sf_map_test(&rig.volume->leg[0].stale, 0));
+  rig.holds = NULL;
+  rig_pass(&rig, 1000);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -165,6 +238,8 @@ main(void) {
       cmocka_unit_test(a_leg_that_lost_as_much_may_leave),
       cmocka_unit_test(what_two_legs_show_alike_is_written_anew),
       cmocka_unit_test(what_a_single_leg_shows_is_written_anew),
+      cmocka_unit_test(what_landed_late_is_written_anew),
+      cmocka_unit_test(what_landed_late_is_stale_on_a_leg_that_leaves),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
