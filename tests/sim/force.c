@@ -4,6 +4,7 @@
  *
  * The forced start writes its first record in the new line before clients are served.  One that breaks off
  * in between leaves it open which line lives: the next start tells. */
+#include "assembly/blank.h"
 #include "sim/sim.h"
 
 bool
@@ -12,10 +13,11 @@ force_wants(void) {
          random_chance(sim.options.force_permille);
 }
 
-/* Is the superblock of the line that clients rely on? */
+/* Is the superblock of the line that clients rely on?  An empty leg is no witness of it to a start. */
 bool
 force_is_of_line(const struct sf_leg_found *found) {
-  return found->present && found->error == 0 && sf_uuid_equal(&found->sb.lineage, &sim.lineage);
+  return found->present && found->error == 0 && !sf_leg_is_blank(&found->sb) &&
+         sf_uuid_equal(&found->sb.lineage, &sim.lineage);
 }
 
 /* An operator who has forced a start does not start without any leg of that line: nobody could know then
@@ -35,7 +37,6 @@ force_forbids(const struct sf_leg_found *found) {
   return true;
 }
 
-/* What the caches hold is on the disks, or gone: the legs' own history ends here too. */
 void
 force_assembled(const struct sf_assembly *assembly) {
   sim.taken = assembly->current;
@@ -45,18 +46,20 @@ force_assembled(const struct sf_assembly *assembly) {
   sim.troubles++;
   sim.force_pending = sim.was_forced = true;
   sim.forced_legs |= assembly->current;
-  for (unsigned i = 0; i < sim.options.legs; i++)
-    if (sim.taken >> i & 1)
-      medium_lose_cache(&sim.leg[i], (unsigned) random_below(1001));
 }
 
-/* The volume's lock is held. */
+/* What the caches held before is on the disks, or gone, and the legs' own history ends here too: not before, as a
+ * forced start that breaks off takes nothing from the old line.  The volume's lock is held. */
 void
 force_started(void) {
   const struct sf_uuid *lineage = inside_lineage(sim.volume);
 
-  if (sim.force_pending && !sf_uuid_equal(lineage, &sim.lineage))
+  if (sim.force_pending && !sf_uuid_equal(lineage, &sim.lineage)) {
+    for (unsigned i = 0; i < sim.options.legs; i++)
+      if (sim.taken >> i & 1)
+        medium_lose_cache(&sim.leg[i], (unsigned) random_below(1001));
     oracle_forced(sim.taken);
+  }
   sim.lineage = *lineage;
   sim.force_pending = false;
   sim.forced_legs = 0;

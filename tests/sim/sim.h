@@ -158,6 +158,7 @@ struct options {
   DRAWN(bad_sectors, true)                                                                         \
   DRAWN(scrubs, false)                                                                             \
   DRAWN(newcomers, true)                                                                           \
+  DRAWN(give_up_storm, true)                                                                       \
   DRAWN(read_storm, true)                                                                          \
   DRAWN(suspend_storm, true)                                                                       \
   DRAWN(answers_beside_a_failed_flush, true)

@@ -377,6 +377,50 @@ draw_read_storm(struct options *o) {
     o->deadline_ns[k] = between(20, 100) * SIM_MS;
 }
 
+/* Clients that give up what a leg is a little late with, so that it lands when its extent is to be converged; and
+ * legs that leave, lose their caches and return by the operator's hand meanwhile. */
+static void
+draw_give_up_storm(struct options *o) {
+  option("give up storm", 0);
+  if (!one_in_or_always(40, SWITCH_give_up_storm) || o->break_permille != 0 ||
+      o->burst_weight != 0 || o->newcomer_permille != 0 || o->together_permille != 0)
+    return;
+  o->legs = some(2, 3);
+  o->min_legs = one_in(3) ? 1 : o->legs;
+  o->clients = some(3, 8);
+  o->megabytes = 1;
+  o->short_blocks = 0;
+  o->extent_bytes = UINT64_C(4096) << some(0, 2);
+  o->span_extents = some(20, 200);
+  o->give_up_permyriad = some(1000, 4000);
+  o->write_weight = 60;
+  o->read_weight = 10;
+  o->flush_weight = some(1, 4);
+  o->all_may_stall = true;
+  o->stall_weight = 10;
+  o->hang_weight = o->error_weight = o->gone_weight = o->lost_weight = 0;
+  o->flush_error_weight = 8;
+  o->flush_errors_anywhere = true;
+  o->flip_weight = o->damage_weight = o->slow_weight = 0;
+  o->stall_ns = between(5, 40) * SIM_MS;
+  o->fault_gap_ns = between(10, 60) * SIM_MS;
+  o->operator_gap_ns = between(30, 200) * SIM_MS;
+  o->reset_permille = 1000;
+  o->power_gap_ns = between(300, 2000) * SIM_MS;
+  o->kill_gap_ns = o->stop_gap_ns = o->replace_gap_ns = 0;
+  o->members_gap_ns = o->grow_gap_ns = o->nemesis_permille = o->buffers = 0;
+  o->think_ns = between(1, 20) * SIM_MS;
+  if (o->ops > 800)
+    o->ops = 800;
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    o->deadline_ns[k] = between(100, 300) * SIM_MS;
+  for (unsigned i = 0; i < o->legs; i++) {
+    option("leg", i);
+    o->leg_timeout_ns[i] = 0;
+    o->latency_ns[i] = between(50, 2000) * SIM_US;
+  }
+}
+
 static void
 draw_spare(struct options *o) {
   DRAW(legs_formatted, o->legs - (o->members_gap_ns != 0 && o->legs > o->min_legs && one_in(2)));
@@ -424,6 +468,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_suspend_storm(options);
   draw_newcomer_storm(options);
   draw_read_storm(options);
+  draw_give_up_storm(options);
   draw_spare(options);
   draw_scrubs(options);
   draw_lulls(options);

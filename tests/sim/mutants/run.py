@@ -6,8 +6,8 @@ applied to a copy of the sources, built with the simulator, and run seed after s
 A patch that does not apply, or that no seed catches, fails the whole run.
 
 A rule that only a rare world shows says on its second line from which seed on to look:
-"# seeds from N"; or of which draw every world is to be: "# always NAME"; one that busy runs show, and no
-others: "# busy", or "# busy seeds from N"."""
+"# seeds from N"; or of which draw every world is to be: "# always NAME", "# always NAME seeds from N"; one
+that busy runs show, and no others: "# busy", or "# busy seeds from N"."""
 
 import argparse
 import concurrent.futures
@@ -27,7 +27,7 @@ LIBRARIES = ["liburing", "inih", "jansson", "libisal", "uuid"]
 SEEDS_OF_ALL = 60
 SEEDS_BUSY = 300  # they take longer
 WITHOUT = [word for draw in ("all_gone_dead", "flush_errors_anywhere", "fua_errors", "late_openings",
-                             "suspend_storm", "newcomers", "read_storm",
+                             "suspend_storm", "newcomers", "read_storm", "give_up_storm",
                              "answers_beside_a_failed_flush")
            for word in ("--no-draw", draw)]
 FLAGS = ["-std=gnu17", "-O1", "-g", "-w", "-D_GNU_SOURCE"]
@@ -98,9 +98,10 @@ class Result:
         lines = patch.read_text().splitlines()
         self.rule = lines[0].lstrip("# ")
         where = re.fullmatch(r"# (busy)? ?(?:seeds from (\d+))?", lines[1])
-        always = re.fullmatch(r"# always (\w+)", lines[1])
+        always = re.fullmatch(r"# always (\w+)(?: seeds from (\d+))?", lines[1])
         self.always = always[1] if always else None
         self.busy = bool(where and where[1])
+        where = where or always
         self.first = int(where[2]) if where and where[2] else None
         self.caught = False
         self.seeds = 0

@@ -209,6 +209,36 @@ a_look_that_hangs_says_nothing_of_the_leg(void **state) {
   rig_free(&rig);
 }
 
+/* ---- a leg that answers others ---- */
+
+static bool
+leg_1_keeps_block_0(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->offset == SF_DATA_OFFSET && rig_is_data(r, region);
+}
+
+/* It is never silent, and yet one request gets no answer: it leaves after three timeouts, as it has answered what
+ * it got a timeout later, and not before.  Else the client waits as long as the leg likes. */
+static void
+a_leg_that_passes_one_request_by_leaves(void **state) {
+  uint64_t began, timeout;
+
+  start(false);
+  timeout = deadline_of(rig.volume, 1, SF_WRITE_KIND);
+  rig.holds = leg_1_keeps_block_0;
+  began = rig.now_ns;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
+  while (rig_state(&rig, 1) == SF_STATE_IN_SYNC && rig.now_ns - began < 20 * timeout)
+    write_well(5);
+  assert_true(rig.now_ns - began >= 3 * timeout);
+  assert_true(rig.now_ns - began < 4 * timeout);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  rig_pass(&rig, 10);
+  assert_true(w[1].done);
+  assert_int_equal(w[1].request.error, 0);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -217,6 +247,7 @@ main(void) {
       cmocka_unit_test(a_stall_is_not_how_long_a_flush_takes),
       cmocka_unit_test(a_flush_that_waits_in_the_volume_is_no_excuse),
       cmocka_unit_test(a_look_that_hangs_says_nothing_of_the_leg),
+      cmocka_unit_test(a_leg_that_passes_one_request_by_leaves),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
