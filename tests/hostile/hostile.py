@@ -232,8 +232,11 @@ class World:
                     with contextlib.suppress(CommandFailed):
                         self.rig.ctl("--control", self.volume.control, "leg", "return",
                                      self.volume.name, leg["name"])
-            return (status["state"] == "healthy" and status["unconverged_bytes"] == 0
-                    and all(leg["state"] == "in-sync" for leg in status["legs"]))
+            settled = (status["unconverged_bytes"] == 0
+                       and all(leg["state"] == "in-sync" for leg in status["legs"]))
+            if settled and status["state"] == "failed":
+                self._take_note_of_losses()  # the clients go on flushing, and each fails
+            return settled and status["state"] == "healthy"
 
         try:
             self.volume.wait_for(is_healthy, "healthy", PATIENCE_S)

@@ -154,7 +154,7 @@ struct options {
   DRAWN(flush_errors_anywhere, true)                                                               \
   DRAWN(fua_errors, true)                                                                          \
   DRAWN(late_openings, true)                                                                       \
-  DRAWN(forced, false)                                                                             \
+  DRAWN(forced, true)                                                                              \
   DRAWN(bad_sectors, true)                                                                         \
   DRAWN(scrubs, false)                                                                             \
   DRAWN(newcomers, true)                                                                           \
