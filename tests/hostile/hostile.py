@@ -263,14 +263,26 @@ class World:
         if self._flush():
             return
         self.tell("flushes fail: the operator takes note")
+        try:
+            self.rig.wait_until(self._flush_or_note, "a flush", seconds=NOTED_S)
+        except TookTooLong:
+            raise Finding("the volume is healthy, the operator has taken note, and flushes fail") from None
+
+    def _flush_or_note(self):
+        """A disk that is opened anew may have lost more than was noted."""
+        if self._flush():
+            return True
         for leg in self.legs:
             with contextlib.suppress(CommandFailed):
                 self.rig.ctl("--control", self.volume.control, "leg", "return", self.volume.name,
                              leg.name)
-        try:
-            self.rig.wait_until(self._flush, "a flush", seconds=NOTED_S)
-        except TookTooLong:
-            raise Finding("the volume is healthy, the operator has taken note, and flushes fail") from None
+        return False
+
+    def settle_losses(self):
+        """All legs are in sync again: what failed until now was for trouble that is over."""
+        self._take_note_of_losses()
+        for client in self.clients:
+            client.failures = []
 
     def look_for_errors(self, nemesis):
         """No request fails while enough legs have been left in peace since all were in sync."""

@@ -176,6 +176,7 @@ class Nemesis:
         with contextlib.suppress(TookTooLong):
             self.world.rig.wait_until(lambda: len(self.world.in_sync() or ()) == whole,
                                       "every leg in sync", seconds=CALM_S)
+            self.world.settle_losses()
             self.touched = set()
         return ""
 
