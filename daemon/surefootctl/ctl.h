@@ -41,6 +41,7 @@ int ctl_set(struct ctl_command_call *call);
 int ctl_leg(struct ctl_command_call *call);
 int ctl_grow(struct ctl_command_call *call);
 int ctl_reload(struct ctl_command_call *call);
+int ctl_scrub(struct ctl_command_call *call);
 int ctl_restart(struct ctl_command_call *call);
 int ctl_list(struct ctl_command_call *call);
 int ctl_show(struct ctl_command_call *call);
@@ -113,6 +114,9 @@ int ctl_check_reply(json_t *reply);
  * not asked (status.c). */
 int ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t *volumes,
                        json_t **problems);
+
+/* What a scrub has found, in a line, and the first ranges; nothing when there was none (scrub.c). */
+void ctl_print_scrub(const json_t *volume);
 
 /* A volume's own socket and surefootd's may both tell of it: each volume once. */
 void ctl_add_volumes(json_t *volumes, const json_t *more);

@@ -22,6 +22,8 @@ static const struct ctl_command commands[] = {
      "take a leg out, back, or back as empty; or give its place to another disk", ctl_leg},
     {"grow", "VOLUME [SIZE|+SIZE]", "make a running volume larger, and its leg files with it",
      ctl_grow},
+    {"scrub", "VOLUME [--repair] [--from LEG] [--rate RATE] [--wait]",
+     "do the legs hold the same?  While it is used; --repair writes anew what is wrong", ctl_scrub},
     {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
     {"restart", "VOLUME [--wait]", "end a volume's server cleanly and start it again", ctl_restart},
     {"scan", "[DEVICE ...] [--write FILE] [--json]",
@@ -62,6 +64,9 @@ ctl_print_usage(FILE *out, const struct ctl_command *command) {
                  "       surefootctl leg add VOLUME NAME PATH [--wait]\n"
                  "       surefootctl leg remove VOLUME LEG\n"
                  "       surefootctl leg discard --config CONF LEG\n");
+  if (command->run == ctl_scrub)
+    fprintf(out, "       surefootctl scrub --all [--rate RATE] [--wait]\n"
+                 "       surefootctl scrub pause|resume|cancel VOLUME\n");
 }
 
 enum { OPTION_COLOUR = 256 };

@@ -134,6 +134,7 @@ print_requests(const json_t *volume) {
     putchar('\n');
   }
   print_lost(volume);
+  ctl_print_scrub(volume);
   uint64_t unconverged = ctl_json_number(volume, "unconverged_bytes");
   char size[CTL_TEXT_MAX];
   if (unconverged > 0)

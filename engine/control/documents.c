@@ -132,6 +132,57 @@ lost_to_json(const struct sf_volume_status *volume) {
 }
 
 static json_t *
+scrub_ranges_to_json(const struct sf_volume_status *volume) {
+  const struct sf_scrub_status *scrub = &volume->scrub;
+  json_t *list = json_array();
+
+  for (unsigned i = 0; list && i < scrub->ranges; i++) {
+    const struct sf_scrub_range *range = &scrub->range[i];
+    json_t *object = json_pack("{sI sI so ss sb}", "offset", (json_int_t) range->begin, "length",
+                               (json_int_t) (range->end - range->begin), "legs",
+                               legs_to_json(volume, range->legs), "what",
+                               sf_scrub_what_name(range->what), "repaired", (int) range->repaired);
+
+    if (json_array_append_new(list, object) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  }
+  return list;
+}
+
+/* Seconds since 1970, as a metric has it. */
+static json_t *
+scrub_end_to_json(const struct sf_volume_status *volume) {
+  const struct sf_scrub_status *scrub = &volume->scrub;
+
+  if (scrub->state < SF_SCRUB_DONE || volume->wall_ns == 0)
+    return json_null();
+  return json_integer(
+      (json_int_t) ((volume->wall_ns - (int64_t) scrub->ended_age_ns) / 1000000000));
+}
+
+static json_t *
+scrub_to_json(const struct sf_volume_status *volume) {
+  const struct sf_scrub_status *scrub = &volume->scrub;
+  const char *from = scrub->order.from >= 0 ? volume->leg[scrub->order.from].name : NULL;
+  bool ended = scrub->state >= SF_SCRUB_DONE;
+
+  if (scrub->state == SF_SCRUB_NONE)
+    return json_null();
+  return json_pack(
+      "{ss sb so sI so so so so sI sI sI sI sI sI so}", "state", sf_scrub_state_name(scrub->state),
+      "repair", (int) scrub->order.repair, "from", sf_text_to_json(from), "rate",
+      (json_int_t) scrub->order.rate, "began", since_to_json(volume, scrub->age_ns), "ended",
+      ended ? since_to_json(volume, scrub->ended_age_ns) : json_null(), "end_time_s",
+      scrub_end_to_json(volume), "legs", legs_to_json(volume, scrub->legs), "total_bytes",
+      (json_int_t) scrub->total_bytes, "done_bytes", (json_int_t) scrub->done_bytes, "mismatches",
+      (json_int_t) scrub->mismatches, "mismatch_bytes", (json_int_t) scrub->mismatch_bytes,
+      "unreadable_bytes", (json_int_t) scrub->unreadable_bytes, "repaired_bytes",
+      (json_int_t) scrub->repaired_bytes, "ranges", scrub_ranges_to_json(volume));
+}
+
+static json_t *
 volume_to_json(const struct sf_volume_status *volume) {
   json_t *legs = json_array();
   for (unsigned i = 0; legs && i < volume->legs && i < SF_LEGS_MAX; i++) {
@@ -145,8 +196,8 @@ volume_to_json(const struct sf_volume_status *volume) {
   char uuid[37];
   sf_uuid_format(&volume->uuid, uuid);
   return json_pack(
-      "{so ss ss so so so sI s{sI sI} si si sI sI so s{sI sI sI sI sI} sI sI si sI so so}", "name",
-      sf_text_to_json_string(volume->name), "uuid", uuid, "state",
+      "{so ss ss so so so sI s{sI sI} si si sI sI so s{sI sI sI sI sI} sI sI si sI so so so}",
+      "name", sf_text_to_json_string(volume->name), "uuid", uuid, "state",
       sf_volume_state_name(volume->state), "since", since_to_json(volume, volume->state_age_ns),
       "reason", sf_text_to_json(volume->reason), "waits_for",
       legs_to_json(volume, volume->waits_for), "size_bytes", (json_int_t) volume->size_bytes,
@@ -159,7 +210,7 @@ volume_to_json(const struct sf_volume_status *volume) {
       (json_int_t) volume->errors, "bytes_read", (json_int_t) volume->bytes_read, "bytes_written",
       (json_int_t) volume->bytes_written, "in_flight", (int) volume->in_flight, "oldest_ms",
       (json_int_t) (volume->oldest_ns / 1000000), "latency", latencies_to_json(volume->latency),
-      "legs", legs);
+      "scrub", scrub_to_json(volume), "legs", legs);
 }
 
 json_t *

@@ -244,6 +244,11 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
   case SF_COMMAND_GROW:
     rc = handlers->grow ? handlers->grow(handlers->ctx, request->size, error) : -EOPNOTSUPP;
     break;
+  case SF_COMMAND_SCRUB:
+    rc = handlers->scrub ? handlers->scrub(handlers->ctx, request->action, request->repair,
+                                           request->leg, request->rate, error)
+                         : -EOPNOTSUPP;
+    break;
   case SF_COMMAND_STOP:
     rc = handlers->stop ? handlers->stop(handlers->ctx, error) : -EOPNOTSUPP;
     break;

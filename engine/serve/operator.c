@@ -126,6 +126,51 @@ on_grow(void *ctx, const char *size, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 static int
+scrub_start(struct sf_serve *serve, bool repair, const char *leg, const char *rate,
+            char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_scrub_order order = {.repair = repair, .from = -1};
+  int r;
+
+  if (rate != NULL && (sf_parse_size(rate, &order.rate) < 0 || order.rate == 0)) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: not a rate (for example 50M, a second)", rate);
+    return -EINVAL;
+  }
+  if (leg != NULL)
+    order.from = sf_volume_find_leg(serve->volume, leg);
+  if (leg != NULL && order.from < 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "volume %s has no leg %s", serve->config.name, leg);
+    return -ENOENT;
+  }
+  r = sf_volume_scrub(serve->volume, &order, sf_tio_now());
+  if (r == -EALREADY)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "a scrub is under way");
+  else if (r == -ENOTCONN)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "%s%s", leg != NULL ? leg : "fewer than two legs are",
+             leg != NULL ? " is not in sync, or it is alone" : " in sync: nothing to compare");
+  else if (r == -EBUSY)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "the volume only starts, or the last scrub is ending");
+  return r;
+}
+
+static int
+on_scrub(void *ctx, const char *action, bool repair, const char *leg, const char *rate,
+         char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_serve *serve = ctx;
+  uint64_t now = sf_tio_now();
+  int r;
+
+  if (strcmp(action, "start") == 0)
+    return scrub_start(serve, repair, leg, rate, error);
+  if (strcmp(action, "cancel") == 0)
+    r = sf_volume_scrub_cancel(serve->volume, now);
+  else
+    r = sf_volume_scrub_pause(serve->volume, strcmp(action, "pause") == 0, now);
+  if (r == -ENOENT)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "no scrub is under way");
+  return r;
+}
+
+static int
 on_stop(void *ctx, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_serve *serve = ctx;
 
@@ -143,6 +188,7 @@ serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
                                                .set = on_set,
                                                .leg = on_leg,
                                                .grow = on_grow,
+                                               .scrub = on_scrub,
                                                .stop = on_stop};
   int r;
 

@@ -5,7 +5,7 @@
 
 #include <surefoot/wire.h>
 
-enum { KEYS_MAX = 3 };
+enum { KEYS_MAX = 4 };
 
 static const struct command_spec {
   const char *name;
@@ -28,6 +28,15 @@ static const struct command_spec {
      true,
      {{"action", false, true}, {"leg", false, true}, {"path", false, false}}},
     {"grow", SF_COMMAND_GROW, true, true, true, {{"size", false, false}}},
+    {"scrub",
+     SF_COMMAND_SCRUB,
+     true,
+     true,
+     true,
+     {{"action", false, true},
+      {"repair", true, false},
+      {"leg", false, false},
+      {"rate", false, false}}},
     {"stop", SF_COMMAND_STOP, true, false, true, {{NULL, false, false}}},
     {"reload", SF_COMMAND_RELOAD, false, true, false, {{"dry_run", true, false}}},
     {"restart", SF_COMMAND_RESTART, false, true, true, {{NULL, false, false}}},
@@ -60,8 +69,8 @@ check_version(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
 static int
 find_command(const json_t *document, bool of_daemon, const struct command_spec **spec,
              char error[SF_CONFIG_ERROR_MAX]) {
-  static const char known_to_volume[] = "status, events, set, leg, grow or stop";
-  static const char known_to_daemon[] = "status, events, set, leg, grow, reload or restart";
+  static const char known_to_volume[] = "status, events, set, leg, grow, scrub or stop";
+  static const char known_to_daemon[] = "status, events, set, leg, grow, scrub, reload or restart";
   const char *known = of_daemon ? known_to_daemon : known_to_volume;
   const json_t *command = json_object_get(document, "command");
   if (!command)
@@ -147,6 +156,20 @@ check_action(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 static int
+check_scrub(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
+  const char *action = json_string_value(json_object_get(document, "action"));
+  bool repairs = json_is_true(json_object_get(document, "repair"));
+  bool has_leg = json_object_get(document, "leg");
+  bool starts = strcmp(action, "start") == 0;
+  if (!starts && strcmp(action, "pause") != 0 && strcmp(action, "resume") != 0 &&
+      strcmp(action, "cancel") != 0)
+    return refuse(error, "unknown action \"%.64s\": start, pause, resume or cancel", action);
+  if (!starts && (repairs || has_leg || json_object_get(document, "rate")))
+    return refuse(error, "the action %s has nothing else to it", action);
+  return has_leg && !repairs ? refuse(error, "\"leg\" is for a scrub that repairs") : 0;
+}
+
+static int
 check_document(json_t *document, const char *volume_name, const struct command_spec **spec,
                char error[SF_CONFIG_ERROR_MAX]) {
   if (!json_is_object(document))
@@ -160,6 +183,8 @@ check_document(json_t *document, const char *volume_name, const struct command_s
     rc = check_volume(document, *spec, volume_name, error);
   if (rc == 0 && (*spec)->command == SF_COMMAND_LEG)
     rc = check_action(document, error);
+  if (rc == 0 && (*spec)->command == SF_COMMAND_SCRUB)
+    rc = check_scrub(document, error);
   return rc;
 }
 
@@ -193,12 +218,14 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
       .command = spec->command,
       .volume = json_string_value(json_object_get(document, "volume")),
       .dry_run = json_is_true(json_object_get(document, "dry_run")),
+      .repair = json_is_true(json_object_get(document, "repair")),
       .follow = json_is_true(json_object_get(document, "follow")),
       .key = json_string_value(json_object_get(document, "key")),
       .value = json_string_value(json_object_get(document, "value")),
       .action = json_string_value(json_object_get(document, "action")),
       .leg = json_string_value(json_object_get(document, "leg")),
       .path = json_string_value(json_object_get(document, "path")),
+      .rate = json_string_value(json_object_get(document, "rate")),
       .size = json_string_value(json_object_get(document, "size")),
       .document = document,
   };

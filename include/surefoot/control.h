@@ -28,6 +28,9 @@ struct sf_control_handlers {
              char error[SF_CONFIG_ERROR_MAX]);
   /* Begins; size NULL: what the legs hold. */
   int (*grow)(void *ctx, const char *size, char error[SF_CONFIG_ERROR_MAX]);
+  /* leg, rate: NULL when they were not said.  May be NULL: refused. */
+  int (*scrub)(void *ctx, const char *action, bool repair, const char *leg, const char *rate,
+               char error[SF_CONFIG_ERROR_MAX]);
   /* Begins the stop; the event STOPPED says that it has ended.  May be NULL: refused. */
   int (*stop)(void *ctx, char error[SF_CONFIG_ERROR_MAX]);
 };

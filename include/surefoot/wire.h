@@ -5,7 +5,8 @@
  *
  * commands: status; events (answers, with "follow":true goes on with one object per event);
  * set {"key","value"}; leg {"action":"fail|return|discard|replace|add|remove","leg","path"}; grow {"size"} (left out: what the
- * legs hold; it is only begun, the event "grown" or "grow-failed" tells the end).  A volume's own socket knows
+ * legs hold; it is only begun, the event "grown" or "grow-failed" tells the end);
+ * scrub {"action":"start|pause|resume|cancel","repair","leg","rate"}, whose end the event "scrub" tells.  A volume's own socket knows
  * stop (ends the volume cleanly; it does not wait for clients), surefootd's knows reload
  * {"dry_run"} and restart.  "volume" may be left out where the socket serves one volume, and in
  * status and events, which are then about all.  An unknown command, key or version is an error,
@@ -42,6 +43,7 @@ enum sf_control_command {
   SF_COMMAND_SET,
   SF_COMMAND_LEG,
   SF_COMMAND_GROW,
+  SF_COMMAND_SCRUB,
   SF_COMMAND_STOP,    /* a volume's socket */
   SF_COMMAND_RELOAD,  /* surefootd's */
   SF_COMMAND_RESTART, /* surefootd's */
@@ -55,10 +57,13 @@ struct sf_control_request {
   bool dry_run;       /* reload */
   const char *key;    /* set */
   const char *value;  /* set */
-  const char *action; /* leg: "fail", "return", "discard", "replace", "add" or "remove" */
-  const char *leg;    /* leg */
-  const char *path;   /* leg: replace, add; NULL: not said */
-  const char *size;   /* grow; NULL: not said */
+  bool repair;        /* scrub */
+  const char *rate;   /* scrub; NULL: not said */
+  /* leg: "fail", "return", "discard", "replace", "add" or "remove"; scrub: "start", "pause", "resume", "cancel" */
+  const char *action;
+  const char *leg;  /* leg; scrub: the one that is right, NULL: not said */
+  const char *path; /* leg: replace, add; NULL: not said */
+  const char *size; /* grow; NULL: not said */
   json_t *document;
 };
 

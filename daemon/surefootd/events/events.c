@@ -37,7 +37,8 @@ events_hook_name(const json_t *event) {
       {"service", "silent", "server-silent"}, {"device", "lost", "device-lost"},
       {"leg-slow", "slow", "leg-slow"},       {"leg-trouble", "", "leg-trouble"},
       {"read-repaired", "", "read-repaired"}, {"read-failed", "", "read-failed"},
-      {"lost-range", "", "lost-range"},
+      {"lost-range", "", "lost-range"},       {"mismatch", "", "mismatch"},
+      {"scrub", "done", "scrub-done"},
   };
   const char *kind = events_text(event, "event"), *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -53,13 +54,11 @@ events_priority(const json_t *event) {
   static const struct {
     const char *to;
     int priority;
-  } bad[] = {{"failed", LOG_CRIT},     {"suspended", LOG_CRIT},
-             {"faulty", LOG_ERR},      {"silent", LOG_ERR},
-             {"down", LOG_ERR},        {"lost", LOG_ERR},
-             {"late", LOG_WARNING},    {"slow", LOG_WARNING},
-             {"missing", LOG_WARNING}, {"degraded", LOG_WARNING},
-             {"read-failed", LOG_ERR}, {"lost-range", LOG_ERR},
-             {"leg-trouble", LOG_ERR}, {"read-repaired", LOG_WARNING}};
+  } bad[] = {{"failed", LOG_CRIT},      {"suspended", LOG_CRIT},  {"faulty", LOG_ERR},
+             {"silent", LOG_ERR},       {"down", LOG_ERR},        {"lost", LOG_ERR},
+             {"late", LOG_WARNING},     {"slow", LOG_WARNING},    {"missing", LOG_WARNING},
+             {"degraded", LOG_WARNING}, {"read-failed", LOG_ERR}, {"lost-range", LOG_ERR},
+             {"mismatch", LOG_ERR},     {"leg-trouble", LOG_ERR}, {"read-repaired", LOG_WARNING}};
   const char *to = events_text(event, "to");
   if (!*to)
     to = events_text(event, "event");

@@ -102,6 +102,19 @@ put_volumes(struct writer *writer, const json_t *volumes) {
       {"volume_in_flight", "gauge", NULL, "in_flight", "Clients' requests that are not answered."},
       {"volume_oldest_seconds", "gauge", NULL, "oldest_ms",
        "How long the oldest of these has waited."},
+      {"volume_scrub_running", "gauge", "scrub", "scrub_running",
+       "1 while the legs are compared, paused or not."},
+      {"volume_scrub_total_bytes", "gauge", "scrub", "total_bytes",
+       "To be compared in the last scrub."},
+      {"volume_scrub_done_bytes", "gauge", "scrub", "done_bytes", "Compared in it."},
+      {"volume_scrub_mismatch_bytes", "gauge", "scrub", "mismatch_bytes",
+       "Bytes in which it found that legs differ."},
+      {"volume_scrub_unreadable_bytes", "gauge", "scrub", "unreadable_bytes",
+       "Bytes that a leg was not able to read in it."},
+      {"volume_scrub_repaired_bytes", "gauge", "scrub", "repaired_bytes",
+       "Bytes of these two that it wrote anew."},
+      {"volume_scrub_end_time_seconds", "gauge", "scrub", "end_time_s",
+       "When it ended, in seconds since 1970."},
       {"server_up", "gauge", "service", "up", "1 while the volume's server answers."},
       {"server_restarts_total", "counter", "service", "restarts",
        "Times that the volume's server ended by itself and was started again."},
@@ -119,6 +132,12 @@ put_volumes(struct writer *writer, const json_t *volumes) {
       double value = scaled(object, families[f].key);
       if (strcmp(families[f].key, "up") == 0)
         value = strcmp(events_text(object, "state"), "serving") == 0;
+      if (families[f].inner && strcmp(families[f].inner, "scrub") == 0 &&
+          (!json_is_object(object) || (strcmp(families[f].key, "end_time_s") == 0 && value == 0)))
+        continue;
+      if (strcmp(families[f].key, "scrub_running") == 0)
+        value = strcmp(events_text(object, "state"), "running") == 0 ||
+                strcmp(events_text(object, "state"), "paused") == 0;
       if (strcmp(families[f].key, "attached") == 0) {
         if (!json_is_object(device))
           continue;

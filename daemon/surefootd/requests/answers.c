@@ -130,6 +130,7 @@ answers_request(void *ctx, const struct sf_control_request *request, struct repl
   case SF_COMMAND_SET:
   case SF_COMMAND_LEG:
   case SF_COMMAND_GROW:
+  case SF_COMMAND_SCRUB:
     forward(volume, request, reply);
     break;
   case SF_COMMAND_RESTART:

@@ -102,7 +102,7 @@ test_whole_document(void **state) {
       "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"
       "\"bytes_read\":18,\"bytes_written\":19,\"in_flight\":20,\"oldest_ms\":21,"
       "\"latency\":{\"read\":" NO_LATENCY ",\"write\":" NO_LATENCY ",\"flush\":" NO_LATENCY "},"
-      "\"legs\":[{\"name\":\"a\",\"path\":\"/dev/sdb\",\"state\":\"catching-up\","
+      "\"scrub\":null,\"legs\":[{\"name\":\"a\",\"path\":\"/dev/sdb\",\"state\":\"catching-up\","
       "\"since\":\"2025-12-31T22:59:59.987Z\","
       "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
       "\"repairs\":23,"
@@ -152,6 +152,39 @@ test_nothing_there(void **state) {
                    0);
   assert_true(json_is_null(json_object_get(resync, "seconds_left")));
   json_decref(document);
+}
+
+/* A scrub, with what it found and when. */
+static void
+test_scrub(void **state) {
+  (void) state;
+  make_up();
+  status.wall_ns = INT64_C(1767225600000000000);
+  status.scrub = (struct sf_scrub_status){.state = SF_SCRUB_DONE,
+                                          .order = {.repair = true, .from = 0, .rate = 5},
+                                          .age_ns = UINT64_C(2000000000),
+                                          .ended_age_ns = UINT64_C(1000000000),
+                                          .total_bytes = 10,
+                                          .done_bytes = 9,
+                                          .legs = 1,
+                                          .mismatches = 2,
+                                          .mismatch_bytes = 3,
+                                          .unreadable_bytes = 4,
+                                          .repaired_bytes = 5,
+                                          .ranges = 1};
+  status.scrub.range[0] = (struct sf_scrub_range){
+      .begin = 4096, .end = 4608, .legs = 1, .what = SF_SCRUB_UNREADABLE, .repaired = true};
+  json_t *document = sf_status_to_json(&status, 1), *scrub;
+  assert_int_equal(json_unpack(document, "{s[{sO}]}", "volumes", "scrub", &scrub), 0);
+  json_decref(document);
+  assert_json(scrub,
+              "{\"state\":\"done\",\"repair\":true,\"from\":\"a\",\"rate\":5,"
+              "\"began\":\"2025-12-31T23:59:58.000Z\",\"ended\":\"2025-12-31T23:59:59.000Z\","
+              "\"end_time_s\":1767225599,\"legs\":[\"a\"],\"total_bytes\":10,"
+              "\"done_bytes\":9,\"mismatches\":2,\"mismatch_bytes\":3,"
+              "\"unreadable_bytes\":4,\"repaired_bytes\":5,\"ranges\":[{\"offset\":4096,"
+              "\"length\":512,\"legs\":[\"a\"],\"what\":\"unreadable\",\"repaired\":true}]}");
+  memset(&status.scrub, 0, sizeof status.scrub);
 }
 
 /* A path may hold any byte but NUL: the document is still valid JSON in valid UTF-8. */
@@ -246,9 +279,13 @@ test_ring(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_whole_document), cmocka_unit_test(test_states),
-      cmocka_unit_test(test_nothing_there),  cmocka_unit_test(test_path_of_any_bytes),
-      cmocka_unit_test(test_events),         cmocka_unit_test(test_ring),
+      cmocka_unit_test(test_whole_document),
+      cmocka_unit_test(test_states),
+      cmocka_unit_test(test_nothing_there),
+      cmocka_unit_test(test_scrub),
+      cmocka_unit_test(test_path_of_any_bytes),
+      cmocka_unit_test(test_events),
+      cmocka_unit_test(test_ring),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

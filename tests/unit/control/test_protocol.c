@@ -51,6 +51,15 @@ test_good_requests(void **state) {
   assert_string_equal(request.action, "return");
   assert_string_equal(request.leg, "a");
   sf_control_request_clear(&request);
+
+  parse_ok(V1 "\"command\":\"scrub\",\"action\":\"start\",\"repair\":true,\"leg\":\"a\","
+              "\"rate\":\"50M\"}",
+           &request);
+  assert_int_equal(request.command, SF_COMMAND_SCRUB);
+  assert_true(request.repair);
+  assert_string_equal(request.leg, "a");
+  assert_string_equal(request.rate, "50M");
+  sf_control_request_clear(&request);
 }
 
 static void
@@ -73,6 +82,23 @@ assert_refused(const char *what, const char *bytes, size_t len, const char *expe
   json_t *reply = sf_control_error_reply(error);
   assert_string_equal(json_string_value(json_object_get(reply, "error")), error);
   json_decref(reply);
+}
+
+/* A scrub is told nothing that it would not heed. */
+static void
+test_scrub_requests(void **state) {
+  static const char *const cases[][2] = {
+      {"\"action\":\"go\"}", "unknown action \"go\": start, pause, resume or cancel"},
+      {"\"action\":\"pause\",\"rate\":\"1M\"}", "the action pause has nothing else to it"},
+      {"\"action\":\"cancel\",\"repair\":true}", "the action cancel has nothing else to it"},
+      {"\"action\":\"start\",\"leg\":\"a\"}", "\"leg\" is for a scrub that repairs"},
+      {"\"repair\":true}", "\"action\" is missing in a scrub request"},
+  };
+  for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char line[256];
+    snprintf(line, sizeof line, V1 "\"command\":\"scrub\",%s", cases[i][0]);
+    assert_refused(line, line, strlen(line), cases[i][1]);
+  }
 }
 
 /* Every broken line is refused with its own words, leaves the request untouched, and its error is
@@ -176,13 +202,10 @@ test_text(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_good_requests),
-      cmocka_unit_test(test_broken_lines),
-      cmocka_unit_test(test_deep_nesting),
-      cmocka_unit_test(test_every_prefix),
-      cmocka_unit_test(test_every_changed_byte),
-      cmocka_unit_test(test_long_quotes),
-      cmocka_unit_test(test_text),
+      cmocka_unit_test(test_good_requests), cmocka_unit_test(test_scrub_requests),
+      cmocka_unit_test(test_broken_lines),  cmocka_unit_test(test_deep_nesting),
+      cmocka_unit_test(test_every_prefix),  cmocka_unit_test(test_every_changed_byte),
+      cmocka_unit_test(test_long_quotes),   cmocka_unit_test(test_text),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,9 @@ test_how_bad(void **state) {
       {"read-repaired", "", "read-repaired", LOG_WARNING},
       {"read-failed", "", "read-failed", LOG_ERR},
       {"lost-range", "", "lost-range", LOG_ERR},
+      {"mismatch", "", "mismatch", LOG_ERR},
+      {"scrub", "done", "scrub-done", LOG_NOTICE},
+      {"scrub", "running", NULL, LOG_NOTICE},
       {"leg-trouble", "", "leg-trouble", LOG_ERR},
   };
   for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {

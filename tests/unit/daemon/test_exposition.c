@@ -13,6 +13,8 @@
 static const char status[] =
     "[{'name':'v0','state':'degraded','size_bytes':1024,'legs_in_sync':1,'min_legs':1,"
     "'requests':{'reads':1,'writes':2,'flushes':3,'late_acks':4,'errors':5},"
+    "'scrub':{'state':'paused','total_bytes':1024,'done_bytes':512,'mismatch_bytes':96,"
+    "'unreadable_bytes':0,'repaired_bytes':32,'end_time_s':null},"
     "'waits_for':['a'],'bytes_read':11,'bytes_written':12,'in_flight':13,'oldest_ms':6200,"
     "'service':{'state':'serving','restarts':7,'device':{'path':'/dev/nbd0','state':'attached'}},"
     "'legs':[{'name':'a','state':'in-sync','stale_bytes':0,'late_requests':0,'timeouts':8,"
@@ -56,6 +58,8 @@ test_values(void **state) {
       "surefoot_volume_late_acks_total{volume=\"v0\"} 4\n",
       "surefoot_volume_read_bytes_total{volume=\"v0\"} 11\n",
       "surefoot_volume_written_bytes_total{volume=\"v0\"} 12\n",
+      "surefoot_volume_scrub_running{volume=\"v0\"} 1\n",
+      "surefoot_volume_scrub_mismatch_bytes{volume=\"v0\"} 96\n",
       "surefoot_volume_in_flight{volume=\"v0\"} 13\n",
       "surefoot_volume_oldest_seconds{volume=\"v0\"} 6.2000000000000002\n",
       "surefoot_volume_state{volume=\"up\",state=\"starting\"} 1\n",
@@ -89,6 +93,8 @@ test_values(void **state) {
   }
   /* What is not measured is not told as 0. */
   assert_null(strstr(text, "kind=\"read\",quantile"));
+  assert_null(strstr(text, "surefoot_volume_scrub_end_time_seconds{"));
+  assert_null(strstr(text, "surefoot_volume_scrub_running{volume=\"down\"}"));
   assert_null(strstr(text, "surefoot_device_attached{volume=\"down\"}"));
   assert_null(strstr(text, "surefoot_leg_resync_done_bytes{volume=\"v0\",leg=\"a\"}"));
   free(text);
