@@ -42,6 +42,8 @@ int ctl_leg(struct ctl_command_call *call);
 int ctl_grow(struct ctl_command_call *call);
 int ctl_reload(struct ctl_command_call *call);
 int ctl_scrub(struct ctl_command_call *call);
+int ctl_stop(struct ctl_command_call *call);
+int ctl_start(struct ctl_command_call *call);
 int ctl_restart(struct ctl_command_call *call);
 int ctl_list(struct ctl_command_call *call);
 int ctl_show(struct ctl_command_call *call);
@@ -145,6 +147,9 @@ enum ctl_wait { CTL_WAIT, CTL_WAIT_DONE, CTL_WAIT_FAILED /* it was told why */ }
 /* Looks at the volume's status now and at each of its events, until look says that it is over. */
 int ctl_wait_until(const char *path, const char *volume,
                    enum ctl_wait (*look)(const json_t *volume, void *arg), void *arg);
+/* A leg that is given by its path: its name, in name (leg.c). */
+int ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
+                    char name[SF_LEG_NAME_MAX]);
 /* The volume's entry in the status, a new reference; NULL after a message. */
 json_t *ctl_ask_status(const char *path, const char *volume);
 

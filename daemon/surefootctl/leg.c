@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -44,6 +45,37 @@ find_volume(const json_t *reply, const char *name) {
     if (strcmp(ctl_json_text(json_array_get(volumes, i), "name"), name) == 0)
       return json_array_get(volumes, i);
   return NULL;
+}
+
+/* A path names the leg whose file or disk it is; a link to it does too. */
+int
+ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
+                char name[SF_LEG_NAME_MAX]) {
+  char *wanted, *real;
+  json_t *own, *one;
+  bool found = false;
+  size_t i;
+  if (!strchr(*leg, '/'))
+    return CTL_DONE;
+  own = ctl_ask_status(socket, volume);
+  if (!own)
+    return CTL_FAILED;
+  wanted = realpath(*leg, NULL);
+  json_array_foreach(json_object_get(own, "legs"), i, one) {
+    const char *path = ctl_json_text(one, "path");
+    real = wanted ? realpath(path, NULL) : NULL;
+    if (!found && (strcmp(path, *leg) == 0 || (real && strcmp(real, wanted) == 0))) {
+      snprintf(name, SF_LEG_NAME_MAX, "%s", ctl_json_text(one, "name"));
+      found = true;
+    }
+    free(real);
+  }
+  free(wanted);
+  json_decref(own);
+  if (!found)
+    return ctl_fail("%s: no leg of it is at %s", volume, *leg);
+  *leg = name;
+  return CTL_DONE;
 }
 
 /* It is done when the disk is opened next, which is tried at once; a disk that is not there, or is not the
@@ -108,8 +140,10 @@ wait_for_sync(const char *path, const char *volume, const char *leg) {
 static int
 ask_volume(const struct ctl_command_call *call, const struct action *action, const char *volume,
            const char *leg, bool waits) {
-  char path[SF_CONTROL_PATH_MAX];
+  char path[SF_CONTROL_PATH_MAX], name[SF_LEG_NAME_MAX];
   int status = ctl_find_socket(call, volume, path);
+  if (status == CTL_DONE)
+    status = ctl_leg_by_path(path, volume, &leg, name);
   if (status != CTL_DONE)
     return status;
   status = ctl_ask(path,
@@ -156,11 +190,14 @@ is_gone(const json_t *volume, const void *arg) {
 static int
 replace(const struct ctl_command_call *call, const char *volume, const char *leg,
         const char *new_path, bool waits) {
-  const struct change change = {leg, new_path};
+  struct change change = {leg, new_path};
   const struct ctl_ending ending = {"leg-replaced", "change-failed", new_path ? is_there : NULL,
                                     &change};
-  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], name[SF_LEG_NAME_MAX];
   int status = ctl_find_socket(call, volume, path);
+  if (status == CTL_DONE)
+    status = ctl_leg_by_path(path, volume, &leg, name);
+  change.leg = leg;
   if (status == CTL_DONE)
     status = ctl_ask_and_wait(path, volume,
                               json_pack("{ss ss ss ss ss*}", "command", "leg", "volume", volume,
@@ -197,10 +234,13 @@ add(const struct ctl_command_call *call, const char *volume, const char *leg, co
 
 static int
 remove_leg(const struct ctl_command_call *call, const char *volume, const char *leg) {
-  const struct change change = {leg, NULL};
+  struct change change = {leg, NULL};
   const struct ctl_ending ending = {"leg-removed", "change-failed", is_gone, &change};
-  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], name[SF_LEG_NAME_MAX];
   int status = ctl_find_socket(call, volume, path);
+  if (status == CTL_DONE)
+    status = ctl_leg_by_path(path, volume, &leg, name);
+  change.leg = leg;
   if (status == CTL_DONE)
     status = ctl_ask_and_wait(path, volume,
                               json_pack("{ss ss ss ss}", "command", "leg", "volume", volume,

@@ -133,14 +133,17 @@ struct order {
 
 static int
 ask(const struct ctl_command_call *call, const char *volume, const struct order *order) {
-  char path[SF_CONTROL_PATH_MAX];
+  char path[SF_CONTROL_PATH_MAX], name[SF_LEG_NAME_MAX];
+  const char *from = order->from;
   int status = ctl_find_socket(call, volume, path);
   bool starts = strcmp(order->action, "start") == 0;
   json_t *request;
+  if (status == CTL_DONE && from)
+    status = ctl_leg_by_path(path, volume, &from, name);
   if (status != CTL_DONE)
     return status;
   request = json_pack("{ss ss ss ss* ss*}", "command", "scrub", "volume", volume, "action",
-                      order->action, "leg", order->from, "rate", order->rate);
+                      order->action, "leg", from, "rate", order->rate);
   if (order->repair && json_object_set_new(request, "repair", json_true()) < 0)
     return ctl_fail("out of memory");
   status = ctl_ask(path, request, NULL);

@@ -252,6 +252,7 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
   case SF_COMMAND_STOP:
     rc = handlers->stop ? handlers->stop(handlers->ctx, error) : -EOPNOTSUPP;
     break;
+  case SF_COMMAND_START:
   case SF_COMMAND_RELOAD:
   case SF_COMMAND_RESTART:
     SF_MUST(false); /* surefootd's: not understood here */

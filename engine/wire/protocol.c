@@ -37,7 +37,8 @@ static const struct command_spec {
       {"repair", true, false},
       {"leg", false, false},
       {"rate", false, false}}},
-    {"stop", SF_COMMAND_STOP, true, false, true, {{NULL, false, false}}},
+    {"stop", SF_COMMAND_STOP, true, true, true, {{NULL, false, false}}},
+    {"start", SF_COMMAND_START, false, true, true, {{"force", true, false}}},
     {"reload", SF_COMMAND_RELOAD, false, true, false, {{"dry_run", true, false}}},
     {"restart", SF_COMMAND_RESTART, false, true, true, {{NULL, false, false}}},
 };
@@ -70,7 +71,8 @@ static int
 find_command(const json_t *document, bool of_daemon, const struct command_spec **spec,
              char error[SF_CONFIG_ERROR_MAX]) {
   static const char known_to_volume[] = "status, events, set, leg, grow, scrub or stop";
-  static const char known_to_daemon[] = "status, events, set, leg, grow, scrub, reload or restart";
+  static const char known_to_daemon[] =
+      "status, events, set, leg, grow, scrub, stop, start, reload or restart";
   const char *known = of_daemon ? known_to_daemon : known_to_volume;
   const json_t *command = json_object_get(document, "command");
   if (!command)
@@ -218,6 +220,7 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
       .command = spec->command,
       .volume = json_string_value(json_object_get(document, "volume")),
       .dry_run = json_is_true(json_object_get(document, "dry_run")),
+      .force = json_is_true(json_object_get(document, "force")),
       .repair = json_is_true(json_object_get(document, "repair")),
       .follow = json_is_true(json_object_get(document, "follow")),
       .key = json_string_value(json_object_get(document, "key")),

@@ -6,9 +6,9 @@
  * commands: status; events (answers, with "follow":true goes on with one object per event);
  * set {"key","value"}; leg {"action":"fail|return|discard|replace|add|remove","leg","path"}; grow {"size"} (left out: what the
  * legs hold; it is only begun, the event "grown" or "grow-failed" tells the end);
- * scrub {"action":"start|pause|resume|cancel","repair","leg","rate"}, whose end the event "scrub" tells.  A volume's own socket knows
- * stop (ends the volume cleanly; it does not wait for clients), surefootd's knows reload
- * {"dry_run"} and restart.  "volume" may be left out where the socket serves one volume, and in
+ * scrub {"action":"start|pause|resume|cancel","repair","leg","rate"}, whose end the event "scrub" tells.  stop ends
+ * the volume cleanly: its own socket does not wait for clients, surefootd's refuses while its device is held, and keeps it
+ * down until start {"force"}.  surefootd's also knows reload {"dry_run"} and restart.  "volume" may be left out where the socket serves one volume, and in
  * status and events, which are then about all.  An unknown command, key or version is an error,
  * never ignored.  Root and the group surefoot may ask. */
 #ifndef SUREFOOT_WIRE_H
@@ -44,7 +44,8 @@ enum sf_control_command {
   SF_COMMAND_LEG,
   SF_COMMAND_GROW,
   SF_COMMAND_SCRUB,
-  SF_COMMAND_STOP,    /* a volume's socket */
+  SF_COMMAND_STOP,
+  SF_COMMAND_START,   /* surefootd's */
   SF_COMMAND_RELOAD,  /* surefootd's */
   SF_COMMAND_RESTART, /* surefootd's */
 };
@@ -57,6 +58,7 @@ struct sf_control_request {
   bool dry_run;       /* reload */
   const char *key;    /* set */
   const char *value;  /* set */
+  bool force;         /* start */
   bool repair;        /* scrub */
   const char *rate;   /* scrub; NULL: not said */
   /* leg: "fail", "return", "discard", "replace", "add" or "remove"; scrub: "start", "pause", "resume", "cancel" */

@@ -428,6 +428,34 @@ class Life(DaemonTest):
         self.assertEqual([], load.model.verify(daemon.client(volume).connect()))
         daemon.stop()
 
+    def test_stop_and_start_of_one_volume(self):
+        """Proves that a stopped volume stays down, also over a reload, refuses clients, and starts when it is told;
+        and that a forced start goes past a leg that is waited for."""
+        daemon = Daemon(self.rig)
+        volume = daemon.volume(legs=("a", "b"), min_legs=1)
+        daemon.start()
+        self.assertIn("is stopped", daemon.ctl("stop", "vol0", "--wait"))
+        self.assertEqual(("stopped", "down"),
+                         (daemon.status()["state"], daemon.status()["service"]["state"]))
+        self.assertFalse((daemon.runtime / "vol0.sock").exists())
+        with self.assertRaises(CommandFailed) as failed:
+            daemon.ctl("stop", "vol0")
+        self.assertIn("is stopped already", failed.exception.output)
+        daemon.ctl("reload")
+        self.assertEqual("stopped", daemon.status()["state"])
+        away = volume.legs[1].path.with_suffix(".away")
+        volume.legs[1].path.rename(away)
+        with self.assertRaises(CommandFailed) as failed:
+            daemon.ctl("start", "vol0", "--wait")
+        self.assertIn("does not start", failed.exception.output)
+        self.assertIn("serves", daemon.ctl("start", "vol0", "--force", "--wait"))
+        self.assertEqual(1, daemon.status()["legs_in_sync"])
+        with self.assertRaises(CommandFailed) as failed:
+            daemon.ctl("start", "vol0")
+        self.assertIn("is serving already", failed.exception.output)
+        self.assertIn("leg vol0-b is taken out", daemon.ctl("leg", "fail", "vol0", volume.legs[1].path))
+        daemon.stop()
+
     def test_restart_of_one_volume(self):
         """Proves that a restart ends cleanly and begins anew, with a client connected."""
         daemon = self.daemon()

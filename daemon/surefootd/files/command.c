@@ -57,7 +57,7 @@ put_file(const struct settings *settings, const struct plan_volume *plan, const 
 }
 
 int
-command_make(const struct settings *settings, const struct plan_volume *plan,
+command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
              struct server_command *command, char error[SF_CONFIG_ERROR_MAX]) {
   char *text;
   size_t len;
@@ -76,5 +76,7 @@ command_make(const struct settings *settings, const struct plan_volume *plan,
                                "surefoot.events=0", settings->plugin, command->file};
   memset(command->argv, 0, sizeof command->argv);
   memcpy(command->argv, words, sizeof words);
+  if (force)
+    command->argv[sizeof words / sizeof words[0]] = "force=true";
   return 0;
 }

@@ -14,8 +14,8 @@ struct server_command {
   const char *argv[9]; /* ends with NULL; points into the settings, too */
 };
 
-/* Writes the file.  0, or -errno with one line in error. */
-int command_make(const struct settings *settings, const struct plan_volume *plan,
+/* Writes the file.  force: the start is.  0, or -errno with one line in error. */
+int command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
                  struct server_command *command, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Removes the file. */

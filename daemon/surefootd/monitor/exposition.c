@@ -66,7 +66,7 @@ scaled(const json_t *object, const char *key) {
 static void
 put_states(struct writer *writer, const json_t *volumes) {
   static const char *const states[] = {"healthy",  "degraded", "suspended", "failed",
-                                       "starting", "stopping", "silent"};
+                                       "starting", "stopping", "silent",    "stopped"};
   size_t i;
   json_t *volume;
   begin(writer, "volume_state", "gauge", "1 for the state that the volume is in.");

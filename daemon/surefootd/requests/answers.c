@@ -5,13 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/job.h"
 #include "common/log.h"
+#include "device/in_use.h"
 #include "requests/reload.h"
 #include "state.h"
 #include "volumes/gather.h"
 #include "volumes/volume.h"
 
 #define ANSWER_US UINT64_C(8000000) /* surefootctl waits for ten seconds */
+#define DEVICE_US UINT64_C(1000000)
 
 /* ---- status ---- */
 
@@ -99,6 +102,68 @@ forward(struct volume *volume, const struct sf_control_request *request, struct 
     on_forwarded(forwarded, r, NULL);
 }
 
+/* ---- stopped and started by the operator ---- */
+
+struct stopping {
+  const struct volumes *volumes;
+  struct reply *reply;
+  char volume[SF_VOLUME_NAME_MAX];
+};
+
+static void
+on_looked(void *ctx, int error) {
+  struct stopping *stopping = ctx;
+  struct volume *volume = volumes_find(stopping->volumes, stopping->volume);
+  int r = error == -EBUSY || error == -ETIMEDOUT ? error
+          : volume                               ? volume_hold(volume)
+                                                 : -ESHUTDOWN;
+  if (r == -EBUSY)
+    reply_error(stopping->reply, "%s: somebody holds its device", stopping->volume);
+  else if (r == -ETIMEDOUT)
+    reply_error(stopping->reply, "%s: its device does not answer", stopping->volume);
+  else if (r < 0)
+    reply_error(stopping->reply, "%s is stopping already", stopping->volume);
+  else
+    reply_send(stopping->reply, json_pack("{sb}", "ok", 1));
+  free(stopping);
+}
+
+/* Not under those who have its device open: not every mount shows in /proc, so the kernel is asked too. */
+static void
+stop(const struct daemon *daemon, struct volume *volume, struct reply *reply) {
+  char why[SF_CONFIG_ERROR_MAX];
+  struct stopping *stopping = malloc(sizeof *stopping);
+  struct job *job;
+  int r = 0;
+  if (!stopping) {
+    reply_send(reply, NULL);
+    return;
+  }
+  if (volume->held || volume_in_use(volume, why)) {
+    free(stopping);
+    reply_error(reply, "%s: %s", volume_name(volume), volume->held ? "is stopped already" : why);
+    return;
+  }
+  *stopping = (struct stopping){.volumes = &daemon->volumes, .reply = reply};
+  snprintf(stopping->volume, sizeof stopping->volume, "%s", volume_name(volume));
+  if (device_is_ours(&volume->device))
+    r = job_start(daemon->event, DEVICE_US, in_use_exclusively, volume->device.path, -1, on_looked,
+                  stopping, &job);
+  if (r < 0 || !device_is_ours(&volume->device))
+    on_looked(stopping, r < 0 ? -ETIMEDOUT : 0);
+}
+
+static void
+start(struct volume *volume, bool force, struct reply *reply) {
+  int r = volume_resume(volume, force);
+  if (r == -EALREADY)
+    reply_error(reply, "%s: is %s already", volume_name(volume), sf_sm_state_name(&volume->sm));
+  else if (r < 0)
+    reply_error(reply, "%s: is stopping: say it again when it is stopped", volume_name(volume));
+  else
+    reply_send(reply, json_pack("{sb}", "ok", 1));
+}
+
 /* ---- which ---- */
 
 void
@@ -144,7 +209,12 @@ answers_request(void *ctx, const struct sf_control_request *request, struct repl
     reload_run(daemon, request->dry_run, reply);
     break;
   case SF_COMMAND_STOP:
-    reply_error(reply, "stop is for a volume's own socket");
+    log_notice(volume_name(volume), "stop asked for");
+    stop(daemon, volume, reply);
+    break;
+  case SF_COMMAND_START:
+    log_notice(volume_name(volume), "start asked for%s", request->force ? ", by force" : "");
+    start(volume, request->force, reply);
     break;
   }
 }

@@ -132,7 +132,7 @@ volume_start(struct volume *volume) {
   volume->timer = sd_event_source_disable_unref(volume->timer);
   int r = take_paths(volume, error);
   if (r == 0)
-    r = command_make(volume->volumes->settings, volume->plan, &command, error);
+    r = command_make(volume->volumes->settings, volume->plan, volume->force, &command, error);
   if (r == 0) {
     r = server_start(&volume->server, command.argv, volume->socket.fd);
     if (r < 0)
@@ -152,6 +152,7 @@ volume_start(struct volume *volume) {
   }
   *volume->running = (struct plan_volume){.config = volume->plan->config};
   volume->restart_for[0] = '\0';
+  volume->force = false;
   attach_take(volume);
   volume->feed_answers = false;
   volume->stop_said[0] = volume->ended_for[0] = '\0';

@@ -46,6 +46,8 @@ volume_state_text(const struct volume *volume) {
   case VOLUME_GONE:
     return "stopping";
   case VOLUME_DOWN:
+    if (volume->held)
+      return "stopped";
     break;
   }
   return "failed";

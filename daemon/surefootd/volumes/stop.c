@@ -25,6 +25,15 @@ finish_stop(struct volume *volume) {
   volume->again = false;
   volume->stop_ended = NULL;
   volume_stop_move(volume, STOP_NONE);
+  if (volume->held && !volume->leaving) {
+    device_after_stop(&volume->device);
+    probe_cancel(volume->probe);
+    volume->probe = NULL;
+    sf_socket_file_close(&volume->socket);
+    volume->socket_path[0] = '\0';
+    volume_move(volume, VOLUME_DOWN, "stopped by the operator");
+    return;
+  }
   if (again) {
     device_after_stop(&volume->device);
     volume_move(volume, VOLUME_DOWN, "");
@@ -140,7 +149,38 @@ int
 volume_restart(struct volume *volume) {
   if (volume->leaving || volume_state(volume) == VOLUME_GONE)
     return -ESHUTDOWN;
+  volume->held = false;
   volume->again = true;
   stop(volume);
+  return 0;
+}
+
+int
+volume_hold(struct volume *volume) {
+  if (volume->leaving || volume_state(volume) == VOLUME_GONE)
+    return -ESHUTDOWN;
+  if (volume->held)
+    return -EALREADY;
+  volume->held = true;
+  volume->again = false;
+  volume->tried = true;
+  stop(volume);
+  return 0;
+}
+
+int
+volume_resume(struct volume *volume, bool force) {
+  if (volume->leaving || volume_state(volume) == VOLUME_GONE)
+    return -ESHUTDOWN;
+  if (volume_state(volume) == VOLUME_SERVING)
+    return -EALREADY;
+  if (volume_state(volume) == VOLUME_STOPPING)
+    return -EBUSY;
+  volume->held = false;
+  volume->force = force;
+  if (volume_state(volume) == VOLUME_STARTING)
+    return force ? volume_restart(volume) : -EALREADY;
+  volume->backoff = (struct backoff){0};
+  volume_start(volume);
   return 0;
 }

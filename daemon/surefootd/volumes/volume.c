@@ -27,7 +27,7 @@ volume_replan(struct volume *volume, struct plan_volume *plan, const char *neede
   volume->server.volume = volume->device.volume = plan->config.name;
   snprintf(volume->restart_for, sizeof volume->restart_for, "%s", needed_for);
   free(old);
-  if (volume_state(volume) == VOLUME_DOWN) { /* maybe it is mended */
+  if (volume_state(volume) == VOLUME_DOWN && !volume->held) { /* maybe it is mended */
     volume->backoff = (struct backoff){0};
     volume_start(volume);
   }

@@ -73,6 +73,8 @@ struct volume {
   bool tried;          /* served, or failed, once: what systemd waits for */
   bool leaving;        /* it stops for good */
   bool again;          /* stopping for a restart */
+  bool held;           /* the operator has stopped it: down until he starts it */
+  bool force;          /* its next start is forced */
   char stop_said[128]; /* its own last words on it: "clean", "not clean: ..."; "" none */
   unsigned restarts;
   char reason[320]; /* why it does not serve */
@@ -105,6 +107,12 @@ void volume_start(struct volume *volume);
 void volume_leave(struct volume *volume);
 /* The same, and a start after it.  -ESHUTDOWN: it leaves. */
 int volume_restart(struct volume *volume);
+/* Ends the server cleanly, and stays down until volume_resume(), or until surefootd itself starts anew.  Who
+ * connects meanwhile is refused, and does not wait.  -ESHUTDOWN: it leaves; -EALREADY. */
+int volume_hold(struct volume *volume);
+/* A start now.  force: although newer data may be on an absent leg; also of one that just tries.  -EALREADY: it
+ * serves; -EBUSY: it stops; -ESHUTDOWN. */
+int volume_resume(struct volume *volume, bool force);
 
 static inline enum volume_state
 volume_state(const struct volume *volume) {
