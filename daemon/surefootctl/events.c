@@ -39,6 +39,8 @@ put_what(const json_t *event) {
     ctl_put(leg);
     fputs(": ", stdout);
   }
+  if (strcmp(kind, "scrub") == 0)
+    fputs("scrub: ", stdout);
   if (*from && *to) {
     ctl_put(from);
     fputs(" -> ", stdout);

@@ -15,7 +15,7 @@
 
 enum {
   LINE_CHARS_MAX = 1024,
-  FIELDS_MAX = 6,
+  FIELDS_MAX = 7,
   ENTRY_BYTES_MAX = FIELDS_MAX * (LINE_CHARS_MAX + 64)
 };
 
@@ -105,6 +105,7 @@ to_journal(int priority, const struct log_fields *fields, const char *line) {
   add_field(&entry, "MESSAGE", line);
   add_field(&entry, "PRIORITY", number);
   add_field(&entry, "SYSLOG_IDENTIFIER", "surefootd");
+  add_field(&entry, "MESSAGE_ID", fields->message_id);
   add_field(&entry, "SUREFOOT_VOLUME", fields->volume);
   add_field(&entry, "SUREFOOT_LEG", fields->leg);
   add_field(&entry, "SUREFOOT_REASON", fields->reason);

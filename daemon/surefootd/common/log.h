@@ -6,9 +6,9 @@
 
 #include <syslog.h>
 
-/* Any of them may be NULL.  They become SUREFOOT_VOLUME, SUREFOOT_LEG and SUREFOOT_REASON. */
+/* Any of them may be NULL.  They become SUREFOOT_VOLUME, SUREFOOT_LEG and SUREFOOT_REASON; message_id: MESSAGE_ID. */
 struct log_fields {
-  const char *volume, *leg, *reason;
+  const char *volume, *leg, *reason, *message_id;
 };
 
 void log_open(void);

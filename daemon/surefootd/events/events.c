@@ -68,16 +68,54 @@ events_priority(const json_t *event) {
   return LOG_NOTICE;
 }
 
+const char *
+events_message_id(const json_t *event) {
+  static const struct {
+    const char *event, *id;
+  } ids[] = {
+      {"service", "4721a88a8a40521c98354e10a162f754"},
+      {"state", "0a0ff80e464c5507a9dd32435e8b5436"},
+      {"leg-state", "42b2b61968855676a97d8473cb96fffa"},
+      {"leg-slow", "1eb80e3b01c05f47b680d0f8f8545d8f"},
+      {"leg-trouble", "763abce751ad57cf8ffb24e0ff1a886a"},
+      {"leg-replaced", "87ae010a3cb850fb953d3f080569f2eb"},
+      {"leg-added", "a8584a12545954198765f3ec3425ed74"},
+      {"leg-removed", "adb8d089c746511199f317fb01bb348e"},
+      {"read-repaired", "b801f5e75a175fa3bff7f90694cb3e0c"},
+      {"read-failed", "db9c7ced9ca1539dbe12323fa89ba066"},
+      {"lost-range", "281695698dfd50629a0dab71790f0013"},
+      {"mismatch", "9c431e3daa285a34a8417b5a0f220ffb"},
+      {"scrub", "826d8bc293f55a74b5a55334555b68fb"},
+      {"device", "027a5ef3d2ec5d3eb086b1df83cffd1a"},
+      {"grown", "d8a749fc4ff9559aa9e809bccdb6825c"},
+      {"grow-failed", "143e4ac1a06d5493b0243fb19bb43bc1"},
+      {"leg-not-opened", "92e22dec37d95562b574410f9c7bdce1"},
+      {"change-failed", "06c952cdbb33598fa27ed7b3e834177a"},
+      {"leg-path", "8be5c5a1dc2455ec9464a6c9caf9deaf"},
+      {"started", "b500d9293b925b66a004294725d11981"},
+      {"stopped", "b022f9e0cd905da881c15b4729ee5b77"},
+  };
+  const char *kind = events_text(event, "event");
+  for (unsigned i = 0; i < sizeof ids / sizeof ids[0]; i++)
+    if (strcmp(ids[i].event, kind) == 0)
+      return ids[i].id;
+  return NULL;
+}
+
 static void
 log_event(const json_t *event) {
   const char *kind = events_text(event, "event"), *leg = events_text(event, "leg");
   const char *from = events_text(event, "from"), *to = events_text(event, "to");
   const char *reason = events_text(event, "reason");
-  const struct log_fields fields = {
-      .volume = events_text(event, "volume"), .leg = leg, .reason = reason};
-  log_fields(events_priority(event), &fields, "%s%s%s%s%s%s%s%s%s", *leg ? "leg " : "", leg,
-             *leg ? ": " : "", from, *from && *to ? " -> " : "", *to ? to : kind,
-             *reason ? " (" : "", reason, *reason ? ")" : "");
+  const struct log_fields fields = {.volume = events_text(event, "volume"),
+                                    .leg = leg,
+                                    .reason = reason,
+                                    .message_id = events_message_id(event)};
+  bool is_scrub = strcmp(kind, "scrub") == 0;
+  log_fields(events_priority(event), &fields, "%s%s%s%s%s%s%s%s%s", *leg ? "leg " : "",
+             is_scrub ? "scrub" : leg, *leg || is_scrub ? ": " : "", from,
+             *from && *to ? " -> " : "", *to ? to : kind, *reason ? " (" : "", reason,
+             *reason ? ")" : "");
 }
 
 /* ---- publishing ---- */

@@ -46,6 +46,8 @@ bool events_leg_is_told(const struct events *events, uint64_t since, const char 
 /* How bad it is, as for syslog: failed and suspended LOG_CRIT, a leg that is faulty and a server that is
  * not there LOG_ERR, what the volume lives with LOG_WARNING. */
 int events_priority(const json_t *event);
+/* The journal's MESSAGE_ID of this kind of event; NULL: it has none. */
+const char *events_message_id(const json_t *event);
 
 /* Those kept; volume NULL: of all.  NULL: no memory. */
 json_t *events_list(const struct events *events, const char *volume);

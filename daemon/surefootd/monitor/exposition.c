@@ -1,5 +1,6 @@
 #include "monitor/exposition.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,12 @@ scaled(const json_t *object, const char *key) {
   size_t len = strlen(key);
   bool ms = len > 3 && strcmp(key + len - 3, "_ms") == 0;
   return ms ? number(object, key) / 1e3 : number(object, key);
+}
+
+static void
+put_build(struct writer *writer) {
+  begin(writer, "build_info", "gauge", "1, with the version of surefootd.");
+  put(writer, LABELS("version", SF_VERSION), 1);
 }
 
 /* ---- volumes ---- */
@@ -231,7 +238,7 @@ put_latencies(struct writer *writer, const json_t *volumes) {
   static const char *const kinds[] = {"read", "write", "flush"};
   static const char *const quantiles[][2] = {
       {"0.5", "p50_us"}, {"0.99", "p99_us"}, {"0.999", "p999_us"}, {"1", "max_us"}};
-  begin(writer, "leg_latency_seconds", "gauge",
+  begin(writer, "leg_latency_seconds", "summary",
         "How long the leg took to answer in the last minute, by quantile; what is not answered "
         "counts with its age.");
   {
@@ -256,6 +263,72 @@ put_latencies(struct writer *writer, const json_t *volumes) {
   }
 }
 
+/* ---- histograms ---- */
+
+/* In seconds. */
+static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+
+/* Of the server's own buckets, four to the octave: those that end at or below the bound. */
+static double
+count_within(const json_t *latency, double bound) {
+  double count = 0;
+  size_t i;
+  json_t *bucket;
+  json_array_foreach(json_object_get(latency, "buckets"), i, bucket)
+    if (json_number_value(json_array_get(bucket, 0)) <= bound * 1e9)
+      count += json_number_value(json_array_get(bucket, 1));
+  return count;
+}
+
+/* As exact as the buckets are: each counts as its longest. */
+static double
+sum_of(const json_t *latency) {
+  double sum = 0;
+  size_t i;
+  json_t *bucket;
+  json_array_foreach(json_object_get(latency, "buckets"), i, bucket)
+    sum += json_number_value(json_array_get(bucket, 0)) / 1e9 *
+           json_number_value(json_array_get(bucket, 1));
+  return sum;
+}
+
+static void
+put_histogram(struct writer *writer, const char *volume, const char *leg, const char *kind,
+              const json_t *latency) {
+  const char *family = writer->family;
+  char name[64], bound[32];
+  snprintf(name, sizeof name, "%s_bucket", family);
+  writer->family = name;
+  for (unsigned i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
+    snprintf(bound, sizeof bound, "%g", bounds[i]);
+    put(writer, LABELS("volume", volume, "leg", leg, "kind", kind, "le", bound),
+        count_within(latency, bounds[i]));
+  }
+  put(writer, LABELS("volume", volume, "leg", leg, "kind", kind, "le", "+Inf"),
+      count_within(latency, HUGE_VAL));
+  snprintf(name, sizeof name, "%s_sum", family);
+  put(writer, LABELS("volume", volume, "leg", leg, "kind", kind), sum_of(latency));
+  snprintf(name, sizeof name, "%s_count", family);
+  put(writer, LABELS("volume", volume, "leg", leg, "kind", kind), count_within(latency, HUGE_VAL));
+  writer->family = family;
+}
+
+static void
+put_histograms(struct writer *writer, const json_t *volumes) {
+  static const char *const kinds[] = {"read", "write", "flush"};
+  begin(writer, "leg_request_duration_seconds", "histogram",
+        "How long the leg took to answer, since the server started.");
+  EACH_LEG(volumes, volume, leg) {
+    for (unsigned k = 0; k < 3; k++) {
+      const json_t *latency = json_object_get(json_object_get(leg, "latency"), kinds[k]);
+      if (json_is_array(json_object_get(latency, "buckets")))
+        put_histogram(writer, events_text(volume, "name"), events_text(leg, "name"), kinds[k],
+                      latency);
+    }
+  }
+}
+
 char *
 exposition_make(const json_t *volumes) {
   char *text = NULL;
@@ -263,12 +336,14 @@ exposition_make(const json_t *volumes) {
   struct writer writer = {.out = open_memstream(&text, &size)};
   if (!writer.out)
     return NULL;
+  put_build(&writer);
   put_states(&writer, volumes);
   put_volumes(&writer, volumes);
   put_leg_states(&writer, volumes);
   put_waited_for(&writer, volumes);
   put_legs(&writer, volumes);
   put_latencies(&writer, volumes);
+  put_histograms(&writer, volumes);
   bool failed = ferror(writer.out) != 0;
   if (fclose(writer.out) != 0 || failed) {
     free(text);

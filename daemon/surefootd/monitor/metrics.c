@@ -104,7 +104,8 @@ on_request(void *cls, struct MHD_Connection *connection, const char *url, const 
   static char no_page[] = "only GET /metrics\n", no_memory[] = "out of memory\n";
   struct metrics *metrics = cls;
   struct scrape *scrape = *state;
-  if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 || strcmp(url, "/metrics") != 0)
+  bool asks = strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+  if (!asks || strcmp(url, "/metrics") != 0)
     return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", no_page);
   if (scrape && scrape->answered)
     return scrape->text

@@ -61,6 +61,23 @@ test_how_bad(void **state) {
   }
 }
 
+/* Proves that each kind of event has an id of its own in the journal. */
+static void
+test_message_ids(void **state) {
+  static const char *const kinds[] = {"service",  "state", "leg-state", "leg-trouble", "lost-range",
+                                      "mismatch", "scrub", "device",    "grown",       "stopped"};
+  const char *ids[sizeof kinds / sizeof *kinds];
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    json_t *event = json_pack("{ss}", "event", kinds[i]);
+    ids[i] = events_message_id(event);
+    assert_non_null(ids[i]);
+    assert_int_equal(strspn(ids[i], "0123456789abcdef"), 32);
+    for (size_t k = 0; k < i; k++)
+      assert_string_not_equal(ids[k], ids[i]);
+    json_decref(event);
+  }
+}
+
 /* Proves that the last that was told of a leg counts, of this volume and since this number, also when the
  * kept ones have gone round. */
 static void
@@ -130,9 +147,8 @@ test_restored(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_how_bad),
-      cmocka_unit_test(test_leg_is_told),
-      cmocka_unit_test(test_told),
+      cmocka_unit_test(test_how_bad),     cmocka_unit_test(test_message_ids),
+      cmocka_unit_test(test_leg_is_told), cmocka_unit_test(test_told),
       cmocka_unit_test(test_restored),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

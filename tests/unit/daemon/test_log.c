@@ -135,7 +135,7 @@ test_journal(void **state) {
                             "SUREFOOT_REASON=one PRIORITY=0\n");
   memset(longest, 'x', sizeof longest - 1);
   longest[sizeof longest - 1] = '\0';
-  const struct log_fields long_fields = {longest, longest, longest};
+  const struct log_fields long_fields = {longest, longest, longest, longest};
   log_fields(LOG_ERR, &long_fields, "%s", longest);
   len = recv(fd, text, sizeof text - 1, 0);
   assert_true(len > 0 && text[len - 1] == '\n');
