@@ -9,6 +9,7 @@
 const char sf_params_help[] =
     "[config=]FILE             (required) the volume's INI file\n"
     "control=PATH              Unix socket for surefootctl\n"
+    "fast_socket=PATH          Unix socket for NBD clients, beside nbdkit's and faster\n"
     "force=true                start although newer data may be on an absent leg\n"
     "take=true                 start although another host has the legs: it must not run any more\n"
     "\n"
@@ -86,7 +87,8 @@ sf_params_add(struct sf_params *params, const char *key, const char *value) {
 static bool
 names_a_path(const char *key) {
   const char *last = strrchr(key, '.');
-  return strcmp(key, "control") == 0 || (last && strcmp(last, ".path") == 0);
+  return strcmp(key, "control") == 0 || strcmp(key, "fast_socket") == 0 ||
+         (last && strcmp(last, ".path") == 0);
 }
 
 /* A path on the command line starts from where the command stands; one in the file, from the

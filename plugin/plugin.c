@@ -7,10 +7,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include <surefoot/control.h>
+#include <surefoot/door.h>
 #include <surefoot/ondisk.h>
 #include <surefoot/serve.h>
 
@@ -23,6 +25,7 @@
 #include <nbdkit-plugin.h>
 
 enum {
+  SF_DESCRIPTION_MAX = 200,
   BLOCK_BYTES_PREFERRED = 4096,
   REQUEST_BYTES_MAX = 32 * 1024 * 1024, /* of data; the largest that every client knows */
 };
@@ -30,6 +33,7 @@ enum {
 static struct sf_params params;
 static struct sf_config config;
 static struct sf_serve *serve;
+static struct sf_door *door;
 
 /* ---- configuration ---- */
 
@@ -92,11 +96,43 @@ surefoot_get_ready(void) {
   if (die_with_surefootd() < 0)
     return -1;
   sf_report_volume(config.name);
-  if (sf_serve_open(&config, &options, &serve, error) != 0) {
+  if (sf_serve_open(&config, &options, &serve, error) != 0 ||
+      (config.fast_socket[0] != '\0' && sf_door_open(config.fast_socket, &door, error) != 0)) {
     nbdkit_error("%s: %s", config.name, error);
     return -1;
   }
   return 0;
+}
+
+static void
+describe(char description[SF_DESCRIPTION_MAX]) {
+  snprintf(description, SF_DESCRIPTION_MAX, "surefoot volume %s, %u legs", config.name,
+           config.legs);
+}
+
+/* It comes after the volume and goes before it. */
+static int
+start_door(void) {
+  char description[SF_DESCRIPTION_MAX];
+  const struct sf_door_options options = {
+      .serve = serve, .nbd_errno = sf_nbd_errno, .description = description};
+  int r;
+
+  describe(description);
+  r = door == NULL ? 0 : sf_door_start(door, &options);
+  if (r < 0)
+    nbdkit_error("%s: the fast socket cannot be served: %s", config.name, strerror(-r));
+  return r;
+}
+
+static void
+close_all(void) {
+  if (sf_door_close(door) == -EBUSY)
+    sf_report_log(NULL, "a connection of the fast socket hangs in a leg");
+  door = NULL;
+  if (sf_serve_close(serve) == -EBUSY)
+    sf_report_log(NULL, "a leg still holds requests: nobody can take it before they have ended");
+  serve = NULL;
 }
 
 /* Threads and rings made before the last fork would not be in this process. */
@@ -106,8 +142,11 @@ surefoot_after_fork(void) {
 
   if (sf_serve_start(serve, error) != 0) {
     nbdkit_error("%s: %s", config.name, error);
-    sf_serve_close(serve);
-    serve = NULL;
+    close_all();
+    return -1;
+  }
+  if (start_door() < 0) {
+    close_all();
     return -1;
   }
   return 0;
@@ -116,9 +155,7 @@ surefoot_after_fork(void) {
 /* The last client has gone.  Not .close: nbdkit leaves that out when it quits. */
 static void
 surefoot_cleanup(void) {
-  if (sf_serve_close(serve) == -EBUSY)
-    sf_report_log(NULL, "a leg still holds requests: nobody can take it before they have ended");
-  serve = NULL;
+  close_all();
 }
 
 static void
@@ -181,7 +218,10 @@ surefoot_block_size(void *handle, uint32_t *minimum, uint32_t *preferred, uint32
 
 static const char *
 surefoot_export_description(void *handle) {
-  return nbdkit_printf_intern("surefoot volume %s, %u legs", config.name, config.legs);
+  char description[SF_DESCRIPTION_MAX];
+
+  describe(description);
+  return nbdkit_strdup_intern(description);
 }
 
 static int

@@ -66,6 +66,7 @@ static const struct sf_config_key keys[] = {
      .zero = true,
      LIVE},
     {.name = "control", VOLUME(control), .type = TYPE_SOCKET, .zero = true},
+    {.name = "fast_socket", VOLUME(fast_socket), .type = TYPE_SOCKET, .zero = true},
     {.name = "wait_for_legs", VOLUME(wait_for_legs_ns), WAIT, .zero = true},
     {.name = "resync_min_rate", VOLUME(resync_min_rate), RATE, LIVE},
     {.name = "resync_max_rate", VOLUME(resync_max_rate), RATE, .zero = true, LIVE},
@@ -144,7 +145,7 @@ refuse_key(const char *name, bool of_leg, struct sf_why *why) {
       return;
     }
 
-  char list[320] = "";
+  char list[512] = "";
   size_t len = 0;
   for (unsigned i = 0; i < SF_CONFIG_KEYS && len < sizeof list; i++)
     if (keys[i].of_leg == of_leg)

@@ -22,6 +22,8 @@ bool
 call_is_gone(const struct sf_call *call) {
   const struct sf_serve_options *options = &call->client->serve->options;
 
+  if (call->client->hangup != NULL)
+    return call->client->hangup(call->client->ctx);
   return options->hangup != NULL && options->hangup(options->ctx);
 }
 

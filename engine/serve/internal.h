@@ -184,6 +184,8 @@ int serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer *
 /* order.c: which write is handed to the volume before which */
 struct sf_serve_client { /* one connection; under order.lock */
   struct sf_serve *serve;
+  bool (*hangup)(void *ctx); /* NULL: the options' */
+  void *ctx;
   uint64_t writes;   /* handed over, of this one */
   uint64_t alive_at; /* of the others, when it was seen alive last */
   bool gone;         /* was seen dead: it writes nothing any more */
@@ -203,6 +205,10 @@ int serve_order_hold(struct sf_call *call, struct serve_range *range);
 int serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submit)(void *arg),
                        void *arg, unsigned n);
 void serve_order_release(struct sf_call *call, struct serve_range *range); /* if it is held */
+/* Without a wait: submit(arg, i) for each of the n ranges that overlaps none that is held, in order, and
+ * refused[i] = 0; else it is -EAGAIN, or -ESHUTDOWN for all. */
+void serve_order_try(struct sf_serve_client *client, const struct serve_range *ranges, unsigned n,
+                     void (*submit)(void *arg, unsigned i), void *arg, int *refused);
 
 /* turn.c: whose turn it is to zero where zeros are written out; `place` is the caller's.  Waits; -EIO: for
  * too long; -ESHUTDOWN: the client is gone. */

@@ -179,14 +179,52 @@ serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submi
   return r;
 }
 
+/* With the lock held. */
+static bool
+is_free(struct serve_order *order, const struct serve_range *range) {
+  SF_LIST_EACH(entry, &order->ranges)
+    if (overlap(SF_LIST_ENTRY(entry, struct serve_range, link), range))
+      return false;
+  return true;
+}
+
+/* Looks with the lock held: that is a poll(2) of one socket, and for all of them together. */
+void
+serve_order_try(struct sf_serve_client *client, const struct serve_range *ranges, unsigned n,
+                void (*submit)(void *arg, unsigned i), void *arg, int *refused) {
+  struct serve_order *order = &client->serve->order;
+  struct sf_call call = {.client = client};
+
+  pthread_mutex_lock(&order->lock);
+  if (!client->gone && client->alive_at != writes_of_others(client))
+    look(&call, false);
+  for (unsigned i = 0; i < n; i++) {
+    refused[i] = client->gone ? -ESHUTDOWN : is_free(order, &ranges[i]) ? 0 : -EAGAIN;
+    if (refused[i] != 0)
+      continue;
+    submit(arg, i);
+    order->writes++;
+    client->writes++;
+  }
+  pthread_mutex_unlock(&order->lock);
+}
+
 int
 sf_serve_client_open(struct sf_serve *serve, struct sf_serve_client **client) {
+  return sf_serve_client_open_as(serve, NULL, NULL, client);
+}
+
+int
+sf_serve_client_open_as(struct sf_serve *serve, bool (*hangup)(void *ctx), void *ctx,
+                        struct sf_serve_client **client) {
   struct sf_serve_client *made = calloc(1, sizeof *made);
   struct sf_call call = {.client = made};
 
   if (made == NULL)
     return -ENOMEM;
   made->serve = serve;
+  made->hangup = hangup;
+  made->ctx = ctx;
   pthread_mutex_lock(&serve->order.lock);
   made->writes = 1;
   serve->order.writes++;
@@ -196,7 +234,10 @@ sf_serve_client_open(struct sf_serve *serve, struct sf_serve_client **client) {
   return 0;
 }
 
+/* What told it of its last request has returned when the volume's lock is free. */
 void
 sf_serve_client_close(struct sf_serve_client *client) {
+  if (client != NULL && client->hangup != NULL)
+    (void) sf_volume_size(client->serve->volume);
   free(client);
 }

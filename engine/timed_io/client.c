@@ -116,12 +116,19 @@ sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_cl
   return 0;
 }
 
+#define ALONE_WAIT_NS (1000 * SF_TIO_MS)
+
+/* Threads that attend alone and have nothing left are about to end. */
 static bool
 busy(struct sf_tio_client *client) {
+  struct timespec until = sf_tio_timespec(sf_tio_now() + ALONE_WAIT_NS);
+  int error = 0;
   bool busy;
 
   pthread_mutex_lock(&client->lock);
-  busy = client->requests_n || client->devices_n;
+  while (client->requests_n == 0 && client->alone_n && error == 0)
+    error = pthread_cond_timedwait(&client->unused, &client->lock, &until);
+  busy = client->requests_n || client->devices_n || client->alone_n;
   pthread_mutex_unlock(&client->lock);
   return busy || !sf_tio_pool_idle(&client->pool);
 }
@@ -168,6 +175,16 @@ sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns,
                   struct sf_tio_buffer **buffer) {
   struct sf_tio_slot *slot;
   int error = sf_tio_pool_get(&client->pool, len, sf_tio_in_callout() ? 0 : wait_ns, &slot);
+
+  if (!error)
+    *buffer = &slot->pub;
+  return error;
+}
+
+int
+sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len, struct sf_tio_buffer **buffer) {
+  struct sf_tio_slot *slot;
+  int error = sf_tio_pool_get_or_wake(&thread->client->pool, len, thread, &slot);
 
   if (!error)
     *buffer = &slot->pub;

@@ -100,10 +100,23 @@ sf_tio_turn_submit(struct sf_tio_thread *thread) {
 
 static void
 take(struct sf_tio_thread *thread, const struct io_uring_cqe *cqe, uint64_t now_ns) {
-  if (cqe->user_data != SF_TIO_UD_WAKE)
+  if (cqe->user_data >= SF_TIO_UD_REGIONS)
     sf_tio_io_complete(sf_tio_io_find(thread->client, cqe->user_data), cqe->res, now_ns);
+  else if (cqe->user_data != SF_TIO_UD_WAKE)
+    sf_tio_message_take(thread, cqe->user_data, cqe->res);
   else if (!(cqe->flags & IORING_CQE_F_MORE))
     thread->wake_armed = false;
+}
+
+/* To ask the kernel for what it has not posted yet is a system call, and the next round makes one anyhow.
+ * But before a region is late it is asked. */
+static unsigned
+peek(struct sf_tio_thread *thread, struct io_uring_cqe **cqes, uint64_t now_ns) {
+  struct io_uring *uring = &thread->ring.uring;
+
+  if (thread->alone && !io_uring_cq_ready(uring) && now_ns < thread->deadline_ns)
+    return 0;
+  return io_uring_peek_batch_cqe(uring, cqes, SF_TIO_BATCH);
 }
 
 void
@@ -112,7 +125,7 @@ sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns) {
   struct io_uring_cqe *cqes[SF_TIO_BATCH];
   unsigned n;
 
-  while ((n = io_uring_peek_batch_cqe(uring, cqes, SF_TIO_BATCH)) > 0) {
+  while ((n = peek(thread, cqes, now_ns)) > 0) {
     for (unsigned i = 0; i < n; i++)
       take(thread, cqes[i], now_ns);
     io_uring_cq_advance(uring, n);
@@ -126,7 +139,8 @@ sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns) {
  * first completion counts. */
 static unsigned
 completions_wanted(const struct sf_tio_thread *thread) {
-  if (thread->live_n && !thread->scattered && thread->live_n == thread->in_ring_live)
+  if (!thread->alone && thread->live_n && !thread->scattered &&
+      thread->live_n == thread->in_ring_live)
     return thread->live_n;
   return 1;
 }
@@ -172,13 +186,16 @@ wait_for_news(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, ui
 
 /* ---- the loop ---- */
 
-/* Under client->lock.  What still runs is looked after by the service.  While it knows of this queue
+/* Under client->lock.  What still runs is looked after by the service, unless the thread is alone: that one comes
+ * again.  While it knows of this queue
  * already, it comes by itself: a thread whose every request leaves something behind need not wake it
  * each time. */
 static void
 leave(struct sf_tio_thread *thread) {
   struct sf_tio_client *client = thread->client;
 
+  if (thread->alone)
+    return;
   thread->driven = false;
   if (!sf_list_empty(&thread->events) ||
       (sf_tio_thread_busy(thread) &&
@@ -210,6 +227,7 @@ sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void 
     wanted = completions_wanted(thread);
     look_ns = thread->deadline_ns;
     pthread_mutex_unlock(&client->lock);
+    sf_tio_messages_tell(thread);
     error = 0;
     if (stop && stop(arg))
       break;
@@ -224,7 +242,8 @@ sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void 
     pthread_mutex_lock(&client->lock);
     sf_tio_turn_collect(thread, now_ns);
   }
-  sf_tio_turn_submit(thread);
+  if (!thread->alone)
+    sf_tio_turn_submit(thread);
   pthread_mutex_lock(&client->lock);
   leave(thread);
   pthread_mutex_unlock(&client->lock);

@@ -72,7 +72,9 @@ _Static_assert(1u << SF_TIO_REGION_BITS == SF_TIO_REGIONS_MAX, "a region index f
 #define SF_TIO_TOGETHER_NS (4 * SF_TIO_MS)
 
 /* user_data of a region is handle << SF_TIO_REGION_BITS | region, which is at least 1 << 16. */
-#define SF_TIO_UD_WAKE UINT64_C(1)
+#define SF_TIO_UD_WAKE    UINT64_C(1)
+#define SF_TIO_UD_MESSAGE UINT64_C(16) /* and its place among those under way */
+#define SF_TIO_UD_REGIONS (UINT64_C(1) << (SF_TIO_SLOT_BITS + SF_TIO_REGION_BITS))
 
 enum sf_tio_where {
   SF_TIO_NOWHERE,
@@ -125,12 +127,17 @@ struct sf_tio_pool {
   unsigned waiters[SF_TIO_CLASSES];         /* under lock */
   unsigned free[SF_TIO_CLASSES];            /* under lock */
   struct sf_list list[SF_TIO_CLASSES];      /* under lock */
+  struct sf_list to_wake;                   /* under lock: threads, by wants_buffer */
 };
 
 int sf_tio_pool_init(struct sf_tio_pool *pool, const struct sf_tio_client_params *params);
 void sf_tio_pool_destroy(struct sf_tio_pool *pool);
 int sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns,
                     struct sf_tio_slot **slot);
+/* What came free until now was looked at in vain: from now on the thread is woken, once. */
+int sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thread *thread,
+                            struct sf_tio_slot **slot);
+void sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_thread *thread);
 int sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot **slot);
 void sf_tio_pool_ref(struct sf_tio_slot *slot);
 void sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot);
@@ -253,6 +260,8 @@ struct sf_tio_ring {
 };
 
 int sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completions);
+/* One that only the calling thread enters. */
+int sf_tio_ring_init_alone(struct sf_tio_ring *ring, unsigned entries, unsigned completions);
 /* Makes the pool known to the kernel.  Where that fails, for RLIMIT_MEMLOCK, every transfer pins its
  * pages itself. */
 int sf_tio_ring_register(struct sf_tio_ring *ring, const struct sf_tio_pool *pool);
@@ -273,6 +282,12 @@ struct sf_tio_thread {
 
   /* of the thread that has it: it attended of its own will, and not for one SYNC call only */
   bool drives_itself;
+  bool alone; /* nobody else ever drives it, and it is not in client->threads */
+  struct sf_tio_message *message[SF_TIO_MESSAGES_MAX]; /* of an alone one: under way */
+  struct sf_tio_message *messages_done;
+
+  struct sf_list wants_buffer; /* under pool->lock */
+  bool wants[SF_TIO_CLASSES];  /* under pool->lock: of that class; not in the list if none */
 
   /* of whoever holds owner */
   bool wake_armed; /* the multishot poll on wake_fd is in the ring */
@@ -289,6 +304,7 @@ struct sf_tio_thread {
   unsigned pending_n; /* handed over by nobody yet */
   unsigned in_ring;   /* in the kernel through this ring */
   unsigned in_ring_live, live_n; /* not terminal: of those, and of all */
+  unsigned requests_n;           /* whose slots are not released */
   uint64_t deadline_ns;          /* not later than the earliest of live */
   uint64_t drives;               /* how often it was driven */
   struct sf_list pending, live, events;
@@ -299,7 +315,9 @@ struct sf_tio_thread {
   uint64_t drives_seen;
 };
 
-int sf_tio_thread_new(struct sf_tio_client *client, bool service, struct sf_tio_thread **thread);
+enum sf_tio_thread_kind { SF_TIO_ATTENDING, SF_TIO_ALONE, SF_TIO_SERVICE };
+int sf_tio_thread_new(struct sf_tio_client *client, enum sf_tio_thread_kind kind,
+                      struct sf_tio_thread **thread);
 void sf_tio_thread_free(struct sf_tio_thread *thread);
 /* Under client->lock: whoever attends next may have it, once. */
 void sf_tio_thread_give_back(struct sf_tio_thread *thread);
@@ -318,6 +336,11 @@ void sf_tio_turn_submit(struct sf_tio_thread *thread);
 void sf_tio_turn_feed(struct sf_tio_thread *thread);
 void sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns);
 void sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns);
+
+/* ---- messages (message.c): of a thread that attends alone ---- */
+
+void sf_tio_message_take(struct sf_tio_thread *thread, uint64_t user_data, int res);
+void sf_tio_messages_tell(struct sf_tio_thread *thread); /* without a lock */
 
 /* ---- devices (device.c, executor.c) ---- */
 
@@ -452,6 +475,7 @@ struct sf_tio_client {
   unsigned removers; /* threads that wait for a device's uses to become 0 */
   pthread_cond_t unused;
   struct sf_tio_device *devices[SF_TIO_DEVICES_MAX];
+  unsigned alone_n; /* threads that attend alone; `unused` tells when one has ended */
   unsigned threads_n;
   struct sf_tio_thread *threads[SF_TIO_THREADS_LIMIT];
   struct sf_list threads_free;

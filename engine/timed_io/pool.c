@@ -54,6 +54,7 @@ sf_tio_pool_init(struct sf_tio_pool *pool, const struct sf_tio_client_params *pa
   pool->spare[SF_TIO_SMALL] = params->spare_small;
   pool->spare[SF_TIO_LARGE] = params->spare_large;
   pthread_mutex_init(&pool->lock, NULL);
+  sf_list_init(&pool->to_wake);
   for (unsigned class = SF_TIO_SMALL; class < SF_TIO_CLASSES; class ++)
     sf_tio_cond_init(&pool->came_free[class]);
   pool->slots = calloc(total, sizeof *pool->slots);
@@ -138,6 +139,56 @@ sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot *
   return 0;
 }
 
+static void
+unlist(struct sf_tio_thread *thread) {
+  if (thread->wants[SF_TIO_SMALL] || thread->wants[SF_TIO_LARGE])
+    sf_list_remove(&thread->wants_buffer);
+  thread->wants[SF_TIO_SMALL] = thread->wants[SF_TIO_LARGE] = false;
+}
+
+int
+sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thread *thread,
+                        struct sf_tio_slot **slot) {
+  unsigned class = len > pool->bytes[SF_TIO_SMALL] ? SF_TIO_LARGE : SF_TIO_SMALL;
+  struct sf_tio_slot *taken;
+
+  if (len > pool->bytes[SF_TIO_LARGE])
+    return -EMSGSIZE;
+  pthread_mutex_lock(&pool->lock);
+  taken = take(pool, len, pool->spare);
+  if (!taken && !thread->wants[SF_TIO_SMALL] && !thread->wants[SF_TIO_LARGE])
+    sf_list_append(&pool->to_wake, &thread->wants_buffer);
+  if (!taken)
+    thread->wants[class] = true;
+  pthread_mutex_unlock(&pool->lock);
+  if (!taken)
+    return -EAGAIN;
+  *slot = taken;
+  return 0;
+}
+
+void
+sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_thread *thread) {
+  pthread_mutex_lock(&pool->lock);
+  unlist(thread);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+/* Those that one of this class may suit; who finds it taken asks to be woken again. */
+static void
+wake_threads(struct sf_tio_pool *pool, unsigned class) {
+  if (pool->free[class] <= pool->spare[class])
+    return;
+  SF_LIST_EACH(entry, &pool->to_wake) {
+    struct sf_tio_thread *thread = SF_LIST_ENTRY(entry, struct sf_tio_thread, wants_buffer);
+
+    if (!thread->wants[SF_TIO_SMALL] && class == SF_TIO_SMALL)
+      continue;
+    unlist(thread);
+    sf_tio_wake(thread);
+  }
+}
+
 /* One slot is for one who waits; a large one is good for both kinds, and whether a waiter that was told
  * already will need it is not known yet. */
 static void
@@ -146,6 +197,7 @@ tell(struct sf_tio_pool *pool, unsigned class) {
     pthread_cond_signal(&pool->came_free[SF_TIO_LARGE]);
   if (pool->waiters[SF_TIO_SMALL])
     pthread_cond_signal(&pool->came_free[SF_TIO_SMALL]);
+  wake_threads(pool, class);
 }
 
 void

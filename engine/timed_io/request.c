@@ -43,6 +43,10 @@ sf_tio_request_release(struct sf_tio_request *request) {
   if (--request->unreleased)
     return;
   SF_MUST(request->untold == 0);
+  SF_MUST(request->thread->requests_n > 0);
+  if (--request->thread->requests_n == 0 && request->thread->alone &&
+      request->thread != sf_tio_thread_current(client))
+    sf_tio_wake(request->thread); /* it may wait for nothing else than to be idle */
   request->handle = 0;
   /* To the end: the longer a slot rests, the clearer a stale pointer to it shows. */
   sf_list_append(&client->requests_free, &request->free_link);

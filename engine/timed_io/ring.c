@@ -6,12 +6,10 @@
 #include <string.h>
 #include <sys/uio.h>
 
-int
-sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completions) {
-  struct io_uring_params params = {
-      .flags = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
-      .cq_entries = completions,
-  };
+/* A kernel that lacks the flags has the ring without them. */
+static int
+init(struct sf_tio_ring *ring, unsigned entries, unsigned completions, unsigned flags) {
+  struct io_uring_params params = {.flags = IORING_SETUP_CQSIZE | flags, .cq_entries = completions};
   int error = io_uring_queue_init_params(entries, &ring->uring, &params);
 
   if (error == -EINVAL) {
@@ -29,6 +27,24 @@ sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completion
   }
   ring->fixed = false;
   return 0;
+}
+
+int
+sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completions) {
+  return init(ring, entries, completions, IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN);
+}
+
+/* Completions are posted when this thread enters and at no other time.  TASKRUN_FLAG: a look at what has
+ * completed sees that it has to. */
+int
+sf_tio_ring_init_alone(struct sf_tio_ring *ring, unsigned entries, unsigned completions) {
+  int error = init(ring, entries, completions,
+                   IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
+                       IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG);
+
+  if (!error)
+    (void) io_uring_register_ring_fd(&ring->uring);
+  return error;
 }
 
 int

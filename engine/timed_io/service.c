@@ -176,7 +176,7 @@ add_to_epoll(struct sf_tio_service *service, int fd, void *ptr) {
 int
 sf_tio_service_start(struct sf_tio_client *client) {
   struct sf_tio_service *service = &client->service;
-  int error = sf_tio_thread_new(client, true, &service->queue);
+  int error = sf_tio_thread_new(client, SF_TIO_SERVICE, &service->queue);
 
   if (error)
     return error;

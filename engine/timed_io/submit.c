@@ -184,6 +184,7 @@ start_request(struct sf_tio_client *client, const struct asked *asked) {
   request->untold = (uint8_t) asked->n;
   request->unreleased = (uint8_t) (asked->n + sync);
   request->auto_cancel = !control->notify;
+  asked->thread->requests_n++;
   atomic_fetch_add(&client->live, asked->n);
   for (unsigned i = 0; i < asked->n; i++)
     start_region(request, control, &asked->regions[i], i);

@@ -7,6 +7,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* What one round of an alone thread hands over together: many requests, each to several devices. */
+enum { ALONE_ENTRIES = 512 };
+
 /* A new file gets the lowest number that is free: so many are open, at least. */
 static bool
 few_files_left(const struct sf_tio_client *client, int fd) {
@@ -25,7 +28,9 @@ open_queue(struct sf_tio_thread *thread) {
   if (thread->wake_fd < 0)
     return -errno;
   error = few_files_left(thread->client, thread->wake_fd) ? -EMFILE : 0;
-  if (!error)
+  if (!error && thread->alone)
+    error = sf_tio_ring_init_alone(&thread->ring, ALONE_ENTRIES, completions);
+  else if (!error)
     error = sf_tio_ring_init(&thread->ring, SF_TIO_RING_ENTRIES, completions);
   if (error) {
     close(thread->wake_fd);
@@ -36,14 +41,16 @@ open_queue(struct sf_tio_thread *thread) {
 }
 
 int
-sf_tio_thread_new(struct sf_tio_client *client, bool service, struct sf_tio_thread **thread) {
+sf_tio_thread_new(struct sf_tio_client *client, enum sf_tio_thread_kind kind,
+                  struct sf_tio_thread **thread) {
   struct sf_tio_thread *made = calloc(1, sizeof *made);
   int error;
 
   if (!made)
     return -ENOMEM;
   made->client = client;
-  made->service = service;
+  made->service = kind == SF_TIO_SERVICE;
+  made->alone = kind == SF_TIO_ALONE;
   made->deadline_ns = SF_TIO_NEVER;
   sf_list_init(&made->pending);
   sf_list_init(&made->live);
@@ -107,7 +114,7 @@ sf_tio_thread_kick(struct sf_tio_thread *thread) {
 static int
 add_thread(struct sf_tio_client *client, struct sf_tio_thread **thread) {
   struct sf_tio_thread *made;
-  int error = sf_tio_thread_new(client, false, &made);
+  int error = sf_tio_thread_new(client, SF_TIO_ATTENDING, &made);
 
   if (error)
     return error;
@@ -176,12 +183,63 @@ sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread) {
   return error;
 }
 
+/* ---- attending alone ---- */
+
+/* It counts as driven always: what happens meanwhile is for its next round, and wakes it. */
+int
+sf_tio_attend_alone(struct sf_tio_client *client, struct sf_tio_thread **thread) {
+  struct sf_tio_thread *made;
+  int error;
+
+  SF_MUST(sf_tio_thread_current(client) == NULL);
+  error = sf_tio_thread_new(client, SF_TIO_ALONE, &made);
+  if (error)
+    return error;
+  made->attended = made->drives_itself = made->driven = true;
+  pthread_mutex_lock(&client->lock);
+  client->alone_n++;
+  pthread_mutex_unlock(&client->lock);
+  SF_MUST(pthread_setspecific(client->key, made) == 0);
+  *thread = made;
+  return 0;
+}
+
+bool
+sf_tio_is_idle(struct sf_tio_thread *thread) {
+  bool idle;
+
+  SF_MUST(thread->alone);
+  pthread_mutex_lock(&thread->client->lock);
+  idle = thread->requests_n == 0;
+  pthread_mutex_unlock(&thread->client->lock);
+  for (unsigned i = 0; i < SF_TIO_MESSAGES_MAX; i++)
+    idle &= thread->message[i] == NULL;
+  return idle && thread->messages_done == NULL;
+}
+
+static void
+end_alone(struct sf_tio_thread *thread) {
+  struct sf_tio_client *client = thread->client;
+
+  SF_MUST(sf_tio_is_idle(thread));
+  sf_tio_pool_forget(&client->pool, thread);
+  sf_tio_thread_free(thread);
+  pthread_mutex_lock(&client->lock);
+  client->alone_n--;
+  pthread_cond_broadcast(&client->unused);
+  pthread_mutex_unlock(&client->lock);
+}
+
 /* The thread has ended: what still runs on its ring is the service's now. */
 void
 sf_tio_thread_destructor(void *arg) {
   struct sf_tio_thread *thread = arg;
   struct sf_tio_client *client = thread->client;
 
+  if (thread->alone) {
+    end_alone(thread);
+    return;
+  }
   pthread_mutex_lock(&client->lock);
   thread->attended = false;
   thread->drives_itself = false;

@@ -12,7 +12,13 @@
 
 #include <surefoot/wire.h>
 
-enum { SOCKET_MODE = 0660, DIRECTORY_MODE = 0755, LOCK_TRIES = 100, LOCK_PAUSE_MS = 10 };
+enum {
+  SOCKET_MODE = 0660,
+  PRIVATE_MODE = 0600,
+  DIRECTORY_MODE = 0755,
+  LOCK_TRIES = 100,
+  LOCK_PAUSE_MS = 10
+};
 
 /* Two servers that start at once must not both find the socket abandoned: the directory is locked
  * from the look to the listen().  Nobody holds it longer, so the wait is short and bounded. */
@@ -103,7 +109,7 @@ make_room(const struct sf_socket_file *file, const struct sockaddr_un *address) 
 }
 
 static int
-bind_and_listen(struct sf_socket_file *file, const struct sockaddr_un *address) {
+bind_and_listen(struct sf_socket_file *file, const struct sockaddr_un *address, mode_t mode) {
   int rc = make_room(file, address);
   if (rc < 0)
     return rc;
@@ -113,12 +119,12 @@ bind_and_listen(struct sf_socket_file *file, const struct sockaddr_un *address) 
   /* Before bind: the file never exists with a wider mode.  After: whatever the umask took. */
   struct stat st;
   bool bound = false;
-  if (fchmod(file->fd, SOCKET_MODE) < 0)
+  if (fchmod(file->fd, mode) < 0)
     goto fail;
   if (bind(file->fd, (const struct sockaddr *) address, sizeof *address) < 0)
     goto fail;
   bound = true;
-  if (fchmodat(file->directory_fd, file->name, SOCKET_MODE, 0) < 0)
+  if (fchmodat(file->directory_fd, file->name, mode, 0) < 0)
     goto fail;
   if (fstatat(file->directory_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
     goto fail;
@@ -143,8 +149,8 @@ fail:
   return rc;
 }
 
-int
-sf_socket_file_bind(const char *path, struct sf_socket_file *file) {
+static int
+bind_file(const char *path, mode_t mode, struct sf_socket_file *file) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   size_t len = strlen(path);
   if (len >= sizeof address.sun_path)
@@ -159,7 +165,7 @@ sf_socket_file_bind(const char *path, struct sf_socket_file *file) {
   int rc = open_directory(path, &made.directory_fd);
   if (rc < 0)
     return rc;
-  rc = bind_and_listen(&made, &address);
+  rc = bind_and_listen(&made, &address, mode);
   flock(made.directory_fd, LOCK_UN);
   if (rc < 0) {
     close(made.directory_fd);
@@ -167,6 +173,16 @@ sf_socket_file_bind(const char *path, struct sf_socket_file *file) {
   }
   *file = made;
   return 0;
+}
+
+int
+sf_socket_file_bind(const char *path, struct sf_socket_file *file) {
+  return bind_file(path, SOCKET_MODE, file);
+}
+
+int
+sf_socket_file_bind_private(const char *path, struct sf_socket_file *file) {
+  return bind_file(path, PRIVATE_MODE, file);
 }
 
 void

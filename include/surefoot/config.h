@@ -22,7 +22,7 @@
 #include <surefoot/ondisk.h>
 
 enum {
-  SF_CONFIG_KEYS = 25,             /* of both kinds of sections */
+  SF_CONFIG_KEYS = 26,             /* of both kinds of sections */
   SF_CONFIG_FILE_MAX = 128 * 1024, /* bytes: 16 legs with the longest paths fit */
 };
 /* Where a key was set: a line of the file, or one of these. */
@@ -58,12 +58,13 @@ struct sf_config {
   enum sf_slow_leg slow_leg;      /* default wait: that it holds clients back is only told */
   unsigned slow_factor;           /* default 4: so many times longer they wait for it alone */
   unsigned max_read_errors; /* default 20: more within an hour, and a leg is faulty; 0: never */
-  char control[SF_CONTROL_PATH_MAX]; /* "" = no control socket */
-  uint64_t wait_for_legs_ns;         /* default 30 s: how long a start waits for legs it needs */
-  uint64_t resync_min_rate;          /* bytes per second; default 4M */
-  uint64_t resync_max_rate;          /* bytes per second; 0 = no cap (default) */
-  uint64_t intent_delay_ns; /* default 5 s: not written so long, an extent may lose its intent */
-  unsigned hot_extents;     /* default 8192: more than so many with intent, and they lose it soon */
+  char control[SF_CONTROL_PATH_MAX];     /* "" = no control socket */
+  char fast_socket[SF_CONTROL_PATH_MAX]; /* "" = no fast door */
+  uint64_t wait_for_legs_ns; /* default 30 s: how long a start waits for legs it needs */
+  uint64_t resync_min_rate;  /* bytes per second; default 4M */
+  uint64_t resync_max_rate;  /* bytes per second; 0 = no cap (default) */
+  uint64_t intent_delay_ns;  /* default 5 s: not written so long, an extent may lose its intent */
+  unsigned hot_extents; /* default 8192: more than so many with intent, and they lose it soon */
   /* surefootd's; nothing else looks at them. */
   char socket[SF_CONTROL_PATH_MAX]; /* where NBD clients connect; "" = its default */
   unsigned threads;                 /* requests in flight per connection; default 64 */

@@ -43,7 +43,11 @@ uint32_t sf_serve_block_bytes(const struct sf_serve *serve);
  * the client may have sent again by another one: it is -ESHUTDOWN then. */
 struct sf_serve_client;
 int sf_serve_client_open(struct sf_serve *serve, struct sf_serve_client **client); /* or -ENOMEM */
-/* No request of it runs any more.  NULL is accepted. */
+/* The same for one that is asked about in another way, in any thread: at once, and until it is closed. */
+int sf_serve_client_open_as(struct sf_serve *serve, bool (*hangup)(void *ctx), void *ctx,
+                            struct sf_serve_client **client);
+/* No request of it runs any more; the functions that told of them have returned afterwards.  NULL is
+ * accepted. */
 void sf_serve_client_close(struct sf_serve_client *client);
 
 /* 0 or -errno.  Any offset and length inside the volume; longer ones are done piece by piece. */
@@ -56,6 +60,42 @@ int sf_serve_zero(struct sf_serve_client *client, uint64_t length, uint64_t offs
  * it to what are no whole blocks. */
 int sf_serve_trim(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua);
 int sf_serve_flush(struct sf_serve_client *client);
+
+/* ---- requests that no thread waits for: for a loop, which has many at a time ---- */
+
+/* Zeroed, the request filled as volume.h says, with buffers of sf_serve_pool(). */
+struct sf_serve_request {
+  struct sf_request request;
+  /* As the request's: called once, with a lock held, in any thread.  Set a flag, wake somebody. */
+  void (*done)(struct sf_serve_request *request);
+  void *user; /* the caller's own */
+  /* Put by sf_serve_submit(): 0: done() comes, or has come.  Else it was not handed over, and never
+   * is: -EAGAIN: it needs a wait, as it is not whole blocks, or one of its blocks is being changed in part:
+   * use the blocking call.  -ESHUTDOWN: its client is gone. */
+  int refused;
+
+  struct sf_serve *serve; /* serve's own, as the rest */
+  uint32_t block_bytes;
+};
+
+/* All of one client's, READ, WRITE and FLUSH; the same rules as for the blocking calls, and no wait. */
+void sf_serve_submit(struct sf_serve_client *client, struct sf_serve_request *const requests[],
+                     unsigned n);
+/* The answer is not wanted any more: done() comes at once, if it has not come. */
+void sf_serve_give_up(struct sf_serve_client *client, struct sf_serve_request *request);
+
+/* What rings, buffers and wake-ups are to be had from. */
+struct sf_tio_client *sf_serve_pool(struct sf_serve *serve);
+/* How long a request may wait for a buffer: fail_timeout, or UINT64_MAX. */
+uint64_t sf_serve_patience_ns(const struct sf_serve *serve);
+/* The volume was told to stop with its clients still there: a request that ends with -ESHUTDOWN is not
+ * answered then, and its connection ends. */
+bool sf_serve_is_ending(const struct sf_serve *serve);
+/* In what unit requests can be handed over just now. */
+uint32_t sf_serve_unit(const struct sf_serve *serve);
+
+/* A line for the log; many alike are one line, and then counted. */
+void sf_serve_say_once(struct sf_serve *serve, const char *what);
 
 /* A client's request that failed, for the log.  Many alike are one line. */
 void sf_serve_tell_failed(struct sf_serve *serve, const char *verb, int error, uint64_t length,

@@ -68,6 +68,7 @@ enum {
   SF_TIO_ALIGN = 4096, /* of every buffer's memory; offsets and lengths keep the device's own */
 };
 
+struct msghdr;
 struct sf_tio_client;
 struct sf_tio_device;
 struct sf_tio_thread;
@@ -306,6 +307,43 @@ int sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(v
 
 /* Makes a thread that is, or next will be, in sf_tio_drive() ask its stop function again. */
 void sf_tio_wake(struct sf_tio_thread *thread);
+
+/* ---- a thread that waits for sockets as well: one system call a round, whatever it waits for ---- */
+
+/* As sf_tio_attend(), with a ring that no other thread ever enters, which costs less.  So nobody looks
+ * after what this thread leaves behind: it drives as long as it has requests, and may end when it is
+ * idle.  sf_tio_drive() returns with requests of this thread not handed over yet; the next call does
+ * that together with the wait.  *thread is valid until the thread ends.  The client may be destroyed
+ * only after that. */
+int sf_tio_attend_alone(struct sf_tio_client *client, struct sf_tio_thread **thread);
+
+/* Has everything that this thread asked for ended and been told, DETACHED regions included?  Of a thread that
+ * attends alone, by itself. */
+bool sf_tio_is_idle(struct sf_tio_thread *thread);
+
+enum { SF_TIO_MESSAGES_MAX = 4 }; /* of one thread at a time */
+
+/* Caller-owned; the header, and what it points to, is left alone until done. */
+struct sf_tio_message {
+  struct msghdr *header;
+  /* In sf_tio_drive() of the thread, without a lock.  Bytes, maybe fewer than asked for; 0: the other end has
+   * closed; or -errno.  shutdown(2) ends one that waits. */
+  void (*done)(struct sf_tio_message *message, int result);
+  void *user; /* the caller's own */
+
+  struct sf_tio_message *next; /* the library's own, as the rest */
+  int result;
+};
+
+/* Of a thread that attends alone, by itself: what recvmsg(2) and sendmsg(2) do, on its ring, with the next
+ * sf_tio_drive(). */
+void sf_tio_receive(struct sf_tio_thread *thread, int socket, struct sf_tio_message *message);
+void sf_tio_send(struct sf_tio_thread *thread, int socket, struct sf_tio_message *message);
+
+/* As sf_tio_buffer_get() without waiting; at -EAGAIN the thread, which attends alone, is woken once when
+ * one may have come free. */
+int sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len,
+                              struct sf_tio_buffer **buffer);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t sf_tio_now(void);

@@ -176,6 +176,8 @@ struct sf_socket_file {
 /* The directory is made (0755) if its parent is there; the socket file has mode 0660.
  * -ENAMETOOLONG, -EEXIST (something else is there), -EADDRINUSE (somebody listens there). */
 int sf_socket_file_bind(const char *path, struct sf_socket_file *file);
+/* The same with mode 0600. */
+int sf_socket_file_bind_private(const char *path, struct sf_socket_file *file);
 
 /* Unlinks and closes. */
 void sf_socket_file_close(struct sf_socket_file *file);

@@ -94,14 +94,15 @@ class Load:
 
     Never two at once in one block, so that the model knows what each may hold."""
 
-    def __init__(self, server, model=None, depth=16, mix=(("write", 1.0),), blocks=None, seed=None):
+    def __init__(self, server, model=None, depth=16, mix=(("write", 1.0),), blocks=None, seed=None,
+                 door=None):
         self.seed = seed if seed is not None else int.from_bytes(os.urandom(4), "little")
         self.random = random.Random(self.seed)
         self.model = model or Model(blocks or server.volume.size // BLOCK)
         self.depth = depth
         self.kinds = [kind for kind, _ in mix]
         self.weights = [weight for _, weight in mix]
-        self.handle = server.connect()
+        self.handle = server.connect(door)
         self.operations = []
         self.wrong = []
         self.busy = set()

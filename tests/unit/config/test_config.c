@@ -77,7 +77,7 @@ struct bad {
 #define NOT_A_NAME  " is not a name: 1 to 63 of A-Z a-z 0-9 _ -"
 #define VOLUME_KEYS                                                                                \
   "unknown key; known are name min_legs read_deadline write_deadline flush_deadline fail_timeout " \
-  "on_too_few slow_leg slow_factor max_read_errors control wait_for_legs "                         \
+  "on_too_few slow_leg slow_factor max_read_errors control fast_socket wait_for_legs "             \
   "resync_min_rate resync_max_rate intent_delay hot_extents "                                      \
   "socket threads device device_timeout device_dead_timeout"
 #define LEG_KEYS "unknown key; known are path read_timeout write_timeout flush_timeout"
@@ -607,7 +607,8 @@ test_write_limits(void **state) {
       {"max_read_errors", "0"},   {"control", "/c.ctl"},      {"wait_for_legs", "15s"},
       {"resync_min_rate", "16K"}, {"resync_max_rate", "0"},   {"intent_delay", "17s"},
       {"hot_extents", "18"},      {"socket", "/s.sock"},      {"threads", "19"},
-      {"device", "/dev/nbd20"},   {"device_timeout", "0s"},   {"device_dead_timeout", "21s"}};
+      {"device", "/dev/nbd20"},   {"device_timeout", "0s"},   {"device_dead_timeout", "21s"},
+      {"fast_socket", "/f.sock"}};
   for (size_t i = 0; i < sizeof set / sizeof *set; i++)
     assert_int_equal(sf_config_set(&config, set[i][0], set[i][1], error), 0);
   if (sf_config_complete(&config, error) < 0)
@@ -861,6 +862,7 @@ test_live_keys(void **state) {
   static const char *const fixed[] = {"name",
                                       "min_legs",
                                       "control",
+                                      "fast_socket",
                                       "wait_for_legs",
                                       "socket",
                                       "threads",
@@ -879,7 +881,7 @@ test_live_keys(void **state) {
     assert_true(sf_config_is_live(live[i]));
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     assert_false(sf_config_is_live(fixed[i]));
-  assert_int_equal(sizeof live / sizeof *live + 10, sf_config_keys());
+  assert_int_equal(sizeof live / sizeof *live + 11, sf_config_keys());
 }
 
 /* Proves that a kernel device's timeouts fit the volume's own: a pair that would drop a healthy

@@ -1,0 +1,339 @@
+/* The thread of one connection: what has come in, what is done, what goes out, and one wait for all of it. */
+#include "door/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define TICK_NS (DOOR_TICK_MS * UINT64_C(1000000))
+
+/* ---- the client ---- */
+
+static bool
+is_gone(void *ctx) {
+  struct door_connection *c = ctx;
+  struct pollfd look = {.fd = c->fd, .events = POLLRDHUP};
+
+  return atomic_load(&c->gone) ||
+         (poll(&look, 1, 0) > 0 && look.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+void
+door_gone(struct door_connection *c) {
+  if (!atomic_exchange(&c->gone, true))
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+void
+door_drop(struct door_connection *c, const char *why) {
+  char line[160];
+
+  if (atomic_load(&c->gone))
+    return;
+  snprintf(line, sizeof line, "fast socket: a connection is ended: %s", why);
+  sf_serve_say_once(c->door->serve, line);
+  door_gone(c);
+}
+
+/* ---- the socket ---- */
+
+static void
+on_received(struct sf_tio_message *message, int result) {
+  struct door_connection *c = message->user;
+
+  c->receiving = false;
+  c->received = true;
+  c->receive_result = result;
+}
+
+static void
+on_sent(struct sf_tio_message *message, int result) {
+  struct door_connection *c = message->user;
+
+  c->sending = false;
+  c->sent = true;
+  c->send_result = result;
+}
+
+static void
+take_received(struct door_connection *c) {
+  size_t n, first;
+
+  if (!c->received)
+    return;
+  c->received = false;
+  if (c->receive_result <= 0 && c->receive_result != -EINTR && c->receive_result != -EAGAIN) {
+    door_gone(c);
+    return;
+  }
+  n = c->receive_result > 0 ? (size_t) c->receive_result : 0;
+  c->quiet_ticks = 0;
+  first = c->piece != NULL ? (size_t) c->piece->its.request.length - c->filled : 0;
+  if (first > n)
+    first = n;
+  c->filled += (uint32_t) first;
+  c->in_end += n - first;
+}
+
+static void
+take_sent(struct door_connection *c) {
+  if (!c->sent)
+    return;
+  c->sent = false;
+  if (c->send_result < 0 && c->send_result != -EINTR && c->send_result != -EAGAIN)
+    door_gone(c);
+  else if (c->send_result > 0)
+    door_out_sent(c, (size_t) c->send_result);
+  c->unread_ticks = 0;
+}
+
+static void
+start_receiving(struct door_connection *c) {
+  if (c->receiving || c->closing || c->stopping > 0)
+    return;
+  c->receive_header.msg_iovlen = door_input_parts(c, c->receive_part);
+  if (c->receive_header.msg_iovlen == 0)
+    return;
+  c->receiving = true;
+  sf_tio_receive(c->thread, c->fd, &c->receive);
+}
+
+static void
+start_sending(struct door_connection *c) {
+  if (c->sending)
+    return;
+  c->send_header.msg_iovlen = door_out_parts(c, c->send_part);
+  if (c->send_header.msg_iovlen == 0)
+    return;
+  c->sending = true;
+  sf_tio_send(c->thread, c->fd, &c->send);
+}
+
+/* ---- what takes too long ---- */
+
+static bool
+is_in_the_middle(const struct door_connection *c) {
+  return !c->serving || c->piece != NULL || c->skip > 0 || c->in_begin != c->in_end;
+}
+
+static bool
+must_tick(const struct door_connection *c) {
+  return c->outstanding > 0 || is_in_the_middle(c) || !door_out_is_empty(c) || c->closing ||
+         c->stopping > 0;
+}
+
+static bool
+is_stopping(const struct door_connection *c) {
+  return atomic_load(&c->door->stop) || sf_serve_is_ending(c->door->serve);
+}
+
+/* Ticks are counted and not time: while this process does not run, nothing is the client's fault. */
+static void
+tick(struct door_connection *c) {
+  if (!c->receiving && is_gone(c)) {
+    door_gone(c);
+    return;
+  }
+  if (c->stopping > 0 && c->stopping++ > DOOR_GRACE_TICKS)
+    door_gone(c);
+  if (c->receiving && is_in_the_middle(c))
+    c->quiet_ticks++;
+  if (!c->serving && c->quiet_ticks > SF_DOOR_HANDSHAKE_S * 1000 / DOOR_TICK_MS)
+    door_drop(c, "it stalls in the handshake");
+  else if (c->quiet_ticks > SF_DOOR_STALL_S * 1000 / DOOR_TICK_MS)
+    door_drop(c, "it stalls in the middle of a request");
+  if (c->sending && ++c->unread_ticks == DOOR_UNREAD_TICKS)
+    sf_serve_say_once(
+        c->door->serve,
+        "fast socket: a client does not take its answers, and is not served meanwhile");
+}
+
+static void
+look_after(struct door_connection *c) {
+  uint64_t now;
+
+  if (c->stopping == 0 && is_stopping(c))
+    c->stopping = 1;
+  if (!must_tick(c)) {
+    c->tick_ns = 0;
+    return;
+  }
+  now = sf_tio_now();
+  if (c->tick_ns == 0) {
+    c->tick_ns = now + TICK_NS;
+  } else if (now >= c->tick_ns) {
+    c->tick_ns = now + TICK_NS;
+    tick(c);
+  }
+}
+
+/* ---- the loop ---- */
+
+/* Asked again means that something has happened; for one that waits for memory that may be it. */
+static bool
+has_news(void *arg) {
+  struct door_connection *c = arg;
+
+  if (c->blocked && c->looked++ > 0)
+    return true;
+  return c->received || c->sent || atomic_load(&c->done) != NULL ||
+         (c->stopping == 0 && is_stopping(c));
+}
+
+/* Everything under way has been answered, or was given up. */
+static bool
+has_ended(struct door_connection *c) {
+  if ((c->closing || c->stopping > 0) && c->outstanding == 0 && door_out_is_empty(c))
+    door_gone(c);
+  return atomic_load(&c->gone) && c->outstanding == 0 && !c->receiving && !c->sending;
+}
+
+static void
+serve(struct door_connection *c) {
+  bool given_up = false;
+
+  while (!has_ended(c)) {
+    if (!atomic_load(&c->gone)) {
+      start_receiving(c);
+      start_sending(c);
+    } else if (!given_up) {
+      given_up = true;
+      door_give_up(c);
+      continue;
+    }
+    /* Not while the kernel may still receive into its memory. */
+    if (atomic_load(&c->gone) && !c->receiving && c->filling != NULL) {
+      door_drop_unfinished(c);
+      continue;
+    }
+    c->looked = 0;
+    (void) sf_tio_drive(c->thread, c->tick_ns, has_news, c);
+    take_received(c);
+    take_sent(c);
+    door_take_done(c);
+    door_take_input(c);
+    look_after(c);
+  }
+}
+
+/* ---- begin and end ---- */
+
+static void
+greet(struct door_connection *c) {
+  unsigned char greeting[NBD_GREETING_BYTES];
+
+  nbd_greet(greeting);
+  door_out_say(c, greeting, sizeof greeting);
+  c->tick_ns = sf_tio_now() + TICK_NS;
+}
+
+static int
+begin(struct door_connection *c) {
+  struct sf_serve *serve = c->door->serve;
+  uint32_t block = sf_serve_block_bytes(serve);
+  struct sf_tio_thread *thread;
+  int r = sf_tio_attend_alone(sf_serve_pool(serve), &thread);
+
+  if (r < 0)
+    return r;
+  pthread_mutex_lock(&c->door->lock);
+  c->thread = thread;
+  pthread_mutex_unlock(&c->door->lock);
+  c->self = pthread_self();
+  c->export = (struct nbd_export){.size = sf_serve_size(serve),
+                                  .block_minimum = block,
+                                  .block_preferred = block > 4096 ? block : 4096,
+                                  .description = c->door->description};
+  return sf_serve_client_open_as(serve, is_gone, c, &c->client);
+}
+
+static bool
+is_idle(void *thread) {
+  return sf_tio_is_idle(thread);
+}
+
+/* What was given up on may still run on this thread's ring, which nobody else looks after. */
+void *
+door_connection_main(void *arg) {
+  struct door_connection *c = arg;
+  struct sf_door *door = c->door;
+  struct sf_tio_thread *thread;
+  char line[160];
+  int r = begin(c);
+
+  if (r == 0) {
+    greet(c);
+    serve(c);
+  } else {
+    snprintf(line, sizeof line, "fast socket: a connection is refused: %s", strerrordesc_np(-r));
+    sf_serve_say_once(door->serve, line);
+  }
+  door_workers_end(&c->workers);
+  sf_serve_client_close(c->client);
+  thread = c->thread;
+  door_leave(door, c);
+  if (thread != NULL)
+    (void) sf_tio_drive(thread, 0, is_idle, thread);
+  return NULL;
+}
+
+static void *
+map(size_t bytes) {
+  void *memory =
+      mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void
+prepare(struct door_connection *c) {
+  c->receive_header.msg_iov = c->receive_part;
+  c->send_header.msg_iov = c->send_part;
+  c->receive =
+      (struct sf_tio_message){.header = &c->receive_header, .done = on_received, .user = c};
+  c->send = (struct sf_tio_message){.header = &c->send_header, .done = on_sent, .user = c};
+  door_pieces_init(c);
+  door_workers_init(&c->workers);
+}
+
+/* All the memory that it will need but for long reads, and touched. */
+int
+door_connection_create(struct sf_door *door, int fd, struct door_connection **connection) {
+  struct door_connection *c = map(sizeof *c);
+
+  if (c == NULL)
+    return -ENOMEM;
+  c->door = door;
+  c->fd = fd;
+  c->in = map(DOOR_IN_BYTES);
+  c->out.bytes = map(DOOR_OUT_BYTES);
+  c->bounce = map((size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
+  if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL) {
+    c->fd = -1; /* it stays the caller's */
+    door_connection_destroy(c);
+    return -ENOMEM;
+  }
+  prepare(c);
+  *connection = c;
+  return 0;
+}
+
+static void
+unmap(void *memory, size_t bytes) {
+  if (memory != NULL)
+    munmap(memory, bytes);
+}
+
+void
+door_connection_destroy(struct door_connection *c) {
+  if (c->fd >= 0)
+    close(c->fd);
+  unmap(c->in, DOOR_IN_BYTES);
+  unmap(c->out.bytes, DOOR_OUT_BYTES);
+  unmap(c->bounce, (size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
+  unmap(c->big.bytes, c->big.mapped);
+  unmap(c, sizeof *c);
+}

@@ -1,0 +1,216 @@
+/* The socket, and the thread that takes connections. */
+#include "door/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CLOSE_S = 5, PAUSE_MS = 1000 };
+
+static void
+free_door(struct sf_door *door) {
+  sf_socket_file_close(&door->socket);
+  if (door->wake_fd >= 0)
+    close(door->wake_fd);
+  pthread_cond_destroy(&door->changed);
+  pthread_mutex_destroy(&door->lock);
+  free(door);
+}
+
+int
+sf_door_open(const char *path, struct sf_door **door, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_door *made = calloc(1, sizeof *made);
+  pthread_condattr_t monotonic;
+  int r = made == NULL ? -ENOMEM : sf_socket_file_bind_private(path, &made->socket);
+
+  if (r < 0) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "fast_socket %s: %s", path,
+             r == -EADDRINUSE ? "another server listens there"
+             : r == -EEXIST   ? "something that is no socket is there"
+                              : strerror(-r));
+    free(made);
+    return r;
+  }
+  made->wake_fd = -1;
+  SF_MUST(pthread_mutex_init(&made->lock, NULL) == 0);
+  SF_MUST(pthread_condattr_init(&monotonic) == 0);
+  SF_MUST(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+  SF_MUST(pthread_cond_init(&made->changed, &monotonic) == 0);
+  pthread_condattr_destroy(&monotonic);
+  *door = made;
+  return 0;
+}
+
+/* ---- connections ---- */
+
+/* The last that the connection's thread does with both. */
+void
+door_leave(struct sf_door *door, struct door_connection *connection) {
+  pthread_mutex_lock(&door->lock);
+  for (unsigned i = 0; i < SF_DOOR_CONNECTIONS_MAX; i++)
+    if (door->connection[i] == connection)
+      door->connection[i] = NULL;
+  door_connection_destroy(connection);
+  door->connections--;
+  pthread_cond_broadcast(&door->changed);
+  pthread_mutex_unlock(&door->lock);
+}
+
+static int
+start_thread(struct door_connection *connection) {
+  pthread_attr_t detached;
+  pthread_t thread;
+  int r;
+
+  SF_MUST(pthread_attr_init(&detached) == 0);
+  SF_MUST(pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) == 0);
+  r = pthread_create(&thread, &detached, door_connection_main, connection);
+  if (r == 0)
+    pthread_setname_np(thread, "surefoot-fast");
+  pthread_attr_destroy(&detached);
+  return -r;
+}
+
+/* Nobody but this thread adds one. */
+static bool
+is_full(struct sf_door *door) {
+  bool full;
+
+  pthread_mutex_lock(&door->lock);
+  full = door->connections == SF_DOOR_CONNECTIONS_MAX;
+  pthread_mutex_unlock(&door->lock);
+  return full;
+}
+
+static void
+enter(struct sf_door *door, struct door_connection *connection) {
+  unsigned i = 0;
+
+  pthread_mutex_lock(&door->lock);
+  while (door->connection[i] != NULL)
+    i++;
+  SF_MUST(i < SF_DOOR_CONNECTIONS_MAX);
+  door->connection[i] = connection;
+  door->connections++;
+  pthread_mutex_unlock(&door->lock);
+}
+
+static void
+take(struct sf_door *door, int fd) {
+  struct door_connection *connection;
+  char line[160];
+  int r = is_full(door) ? -EMFILE : door_connection_create(door, fd, &connection);
+
+  if (r < 0) {
+    close(fd);
+  } else {
+    enter(door, connection);
+    r = start_thread(connection);
+    if (r < 0)
+      door_leave(door, connection);
+  }
+  if (r == 0)
+    return;
+  snprintf(line, sizeof line, "fast socket: a connection is refused: %s",
+           r == -EMFILE ? "too many of them" : strerrordesc_np(-r));
+  sf_serve_say_once(door->serve, line);
+}
+
+/* ---- the thread ---- */
+
+static void
+pause_a_while(struct sf_door *door) {
+  poll(&(struct pollfd){.fd = door->wake_fd, .events = POLLIN}, 1, PAUSE_MS);
+}
+
+static void *
+door_main(void *arg) {
+  struct sf_door *door = arg;
+  struct pollfd fds[2] = {{.fd = door->socket.fd, .events = POLLIN},
+                          {.fd = door->wake_fd, .events = POLLIN}};
+
+  while (!atomic_load(&door->stop)) {
+    int fd;
+
+    if (poll(fds, 2, -1) < 0 || fds[0].revents == 0)
+      continue;
+    fd = accept4(door->socket.fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+      take(door, fd);
+    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+      char line[160];
+
+      snprintf(line, sizeof line, "fast socket: no connection can be taken: %s",
+               strerrordesc_np(errno));
+      sf_serve_say_once(door->serve, line);
+      pause_a_while(door);
+    }
+  }
+  return NULL;
+}
+
+int
+sf_door_start(struct sf_door *door, const struct sf_door_options *options) {
+  sigset_t all, before;
+  int r;
+
+  door->serve = options->serve;
+  door->nbd_errno = options->nbd_errno;
+  snprintf(door->description, sizeof door->description, "%s", options->description);
+  door->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (door->wake_fd < 0)
+    return -errno;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  r = pthread_create(&door->thread, NULL, door_main, door);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (r != 0)
+    return -r;
+  pthread_setname_np(door->thread, "surefoot-door");
+  door->started = true;
+  return 0;
+}
+
+/* ---- the end ---- */
+
+/* Each ends by itself within its grace; what hangs in a leg may not. */
+static bool
+wait_for_connections(struct sf_door *door) {
+  struct timespec until;
+  bool ended;
+
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += CLOSE_S;
+  pthread_mutex_lock(&door->lock);
+  for (unsigned i = 0; i < SF_DOOR_CONNECTIONS_MAX; i++)
+    if (door->connection[i] != NULL && door->connection[i]->thread != NULL)
+      sf_tio_wake(door->connection[i]->thread);
+  while (door->connections > 0 && pthread_cond_timedwait(&door->changed, &door->lock, &until) == 0)
+    ;
+  ended = door->connections == 0;
+  pthread_mutex_unlock(&door->lock);
+  return ended;
+}
+
+int
+sf_door_close(struct sf_door *door) {
+  uint64_t one = 1;
+
+  if (door == NULL)
+    return 0;
+  atomic_store(&door->stop, true);
+  if (door->started) {
+    SF_MUST(write(door->wake_fd, &one, sizeof one) == sizeof one);
+    pthread_join(door->thread, NULL);
+    if (!wait_for_connections(door))
+      return -EBUSY;
+  }
+  free_door(door);
+  return 0;
+}

@@ -1,0 +1,209 @@
+/* What the files of the fast door share.
+ *
+ * The way of a request
+ *
+ *      socket ──► in ──► door_request, with pieces ──► the volume ──► done ──► out ──► socket
+ *                                          └─► a worker, with a blocking call ──┘
+ *
+ * A piece is what goes to the volume at a time.  Everything here is of the connection's own thread but
+ * `done`, where whoever has an answer puts the piece, and the workers' queue. */
+#ifndef SF_DOOR_INTERNAL_H
+#define SF_DOOR_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <surefoot/door.h>
+#include <surefoot/timed_io.h>
+#include <surefoot/wire.h>
+
+#include "base/must.h"
+#include "door/nbd.h"
+
+enum {
+  DOOR_REQUESTS = 128, /* of one connection, under way */
+  DOOR_PIECES = 192,
+  DOOR_PIECE_BYTES = SF_COPY_PIECE_BYTES,
+  DOOR_SMALL_BYTES = 16 * 1024, /* longer pieces have large buffers, */
+  DOOR_LARGE_MOST = 40,         /* and one connection has so many of the pool's at most */
+  DOOR_TOGETHER = 64,           /* pieces handed over in one go */
+  DOOR_IN_BYTES = 256 * 1024,
+  DOOR_OUT_BYTES = 2 * 1024 * 1024,
+  DOOR_BOUNCES = 2, /* of DOOR_PIECE_BYTES: what a worker reads or writes */
+  DOOR_WORKERS = 4,
+  DOOR_TICK_MS = 500,
+  DOOR_GRACE_TICKS = 2,   /* for what is under way when the door closes */
+  DOOR_UNREAD_TICKS = 60, /* a client that takes no answers for so long is told of */
+};
+
+struct door_connection;
+struct door_request;
+
+struct door_piece {
+  struct sf_serve_request its; /* first */
+  struct door_piece *next;     /* free, done, refused, or waiting for a worker */
+  struct door_request *of;
+  struct door_connection *connection;
+  unsigned char *data; /* a worker's: a bounce, or big */
+  bool in_volume;
+  bool is_large;      /* counted in large_held */
+  uint64_t waited_ns; /* for its buffer */
+};
+
+struct door_request {
+  struct door_request *next; /* free */
+  struct nbd_request nbd;
+  struct door_piece *piece; /* of a read: until it is answered */
+  unsigned open;            /* pieces that have not ended, and one while its data comes */
+  unsigned room;            /* kept in `out` for its answer */
+  int error;
+};
+
+/* A ring of bytes: what is answered and not sent.  Positions only grow. */
+struct door_out {
+  unsigned char *bytes;
+  uint64_t head, tail;
+  size_t kept; /* for answers to come */
+};
+
+/* What one read of more than a piece is read into, by a worker, and sent from. */
+struct door_big {
+  unsigned char *bytes;
+  size_t mapped, length, sent;
+  bool taken, ready;
+  uint64_t after; /* its place among the answers: after that many bytes of `out` */
+};
+
+struct door_workers {
+  pthread_mutex_t lock; /* of the rest */
+  pthread_cond_t changed;
+  struct door_piece *first, *last;
+  unsigned n, idle, queued;
+  bool quit;
+  pthread_t thread[DOOR_WORKERS];
+};
+
+struct door_connection {
+  struct sf_door *door;
+  int fd;
+  pthread_t self;
+  struct sf_serve_client *client;
+  struct sf_tio_thread *thread; /* put under door->lock */
+  atomic_bool gone;             /* nothing is received, sent or waited for any more */
+  bool closing;                 /* the client asked for the end: what is under way is answered */
+  unsigned stopping;            /* ticks since the door closes; 0: it does not */
+
+  struct nbd_handshake handshake;
+  struct nbd_export export;
+  bool serving; /* the handshake is over */
+  unsigned quiet_ticks, unread_ticks;
+  uint64_t tick_ns; /* 0: nothing to look after */
+
+  unsigned char *in;
+  size_t in_begin, in_end;
+  uint64_t skip;                /* of what comes, data that nobody wants */
+  struct door_request *filling; /* its data is coming */
+  struct door_piece *piece;     /* of that, the one that is being filled; or NULL */
+  uint64_t fill_offset;         /* where it begins, or the next one does */
+  uint32_t filled, fill_left;   /* of the piece; and of the request, from the piece on */
+  bool blocked;                 /* what has come cannot be taken yet */
+  unsigned looked;              /* how often the drive has asked for news */
+  uint64_t waits_since_ns;      /* for a buffer; 0: it does not */
+  uint64_t waited_ns;
+
+  struct sf_tio_message receive, send;
+  struct msghdr receive_header, send_header;
+  struct iovec receive_part[2], send_part[2];
+  bool receiving, received, sending, sent;
+  int receive_result, send_result;
+
+  struct door_out out;
+  struct door_big big;
+
+  unsigned outstanding; /* requests */
+  unsigned large_held;
+  struct sf_serve_request *batch[DOOR_TOGETHER];
+  unsigned batch_n;
+  struct door_piece *refused; /* to be given to a worker, when a bounce is free */
+  struct door_piece *_Atomic done;
+
+  unsigned char *bounce;
+  bool bounce_taken[DOOR_BOUNCES];
+  struct door_workers workers;
+
+  struct door_request *free_request;
+  struct door_piece *free_piece;
+  struct door_request request[DOOR_REQUESTS];
+  struct door_piece piece_of[DOOR_PIECES];
+};
+
+struct sf_door {
+  struct sf_socket_file socket;
+  struct sf_serve *serve;
+  int (*nbd_errno)(int error);
+  char description[NBD_DESCRIPTION_MAX + 1];
+  int wake_fd;
+  pthread_t thread;
+  bool started;
+  atomic_bool stop;
+
+  pthread_mutex_t lock; /* of the rest */
+  pthread_cond_t changed;
+  unsigned connections;
+  struct door_connection *connection[SF_DOOR_CONNECTIONS_MAX];
+};
+
+/* door.c */
+void door_leave(struct sf_door *door, struct door_connection *connection);
+
+/* connection.c: the thread of one connection, which frees it in the end */
+int door_connection_create(struct sf_door *door, int fd, struct door_connection **connection);
+void door_connection_destroy(struct door_connection *c);
+void *door_connection_main(void *connection);
+void door_gone(struct door_connection *c); /* the client, or we do not want it any more */
+/* The same, for a reason that is told; many alike are one line. */
+void door_drop(struct door_connection *c, const char *why);
+
+/* requests.c: from bytes to pieces, from pieces to answers */
+void door_take_input(struct door_connection *c);
+void door_take_done(struct door_connection *c);
+void door_hand_over(struct door_connection *c);
+/* Where the next bytes go; the number of parts, 0: nowhere yet. */
+unsigned door_input_parts(struct door_connection *c, struct iovec part[2]);
+void door_give_up(struct door_connection *c);
+void door_drop_unfinished(struct door_connection *c); /* at the end */
+
+/* pieces.c: slots of requests and pieces, and their memory */
+void door_pieces_init(struct door_connection *c);
+struct door_request *door_request_get(struct door_connection *c, const struct nbd_request *nbd);
+void door_request_put(struct door_connection *c, struct door_request *request);
+/* With a buffer of the pool for `length` bytes, 0: without.  -EAGAIN: not now. */
+int door_piece_get(struct door_connection *c, struct door_request *of, size_t length,
+                   struct door_piece **piece);
+/* With memory for a worker. */
+int door_piece_get_bounce(struct door_connection *c, struct door_request *of, size_t length,
+                          struct door_piece **piece);
+/* Its buffer is put, and its data is a worker's from now on.  -EAGAIN: not now. */
+int door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece);
+void door_piece_put(struct door_connection *c, struct door_piece *piece);
+bool door_waits_too_long(struct door_connection *c); /* for a buffer */
+int door_big_take(struct door_connection *c, size_t length);
+void door_big_put(struct door_connection *c);
+
+/* out.c */
+bool door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes);
+void door_out_say(struct door_connection *c, const void *bytes, size_t n); /* what is kept for it */
+void door_out_release(struct door_connection *c, struct door_request *request);
+bool door_out_is_empty(const struct door_connection *c);
+unsigned door_out_parts(struct door_connection *c, struct iovec part[2]);
+void door_out_sent(struct door_connection *c, size_t n);
+
+/* workers.c */
+void door_workers_init(struct door_workers *workers);
+void door_work(struct door_connection *c, struct door_piece *piece);
+void door_workers_end(struct door_workers *workers);
+void door_piece_done(struct door_piece *piece); /* any thread */
+
+#endif

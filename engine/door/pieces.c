@@ -1,0 +1,190 @@
+/* Slots of requests and pieces, and the memory that a piece has: a buffer of the pool, or, for a worker, a
+ * bounce.  A worker's call takes buffers of the pool, so what it works on must not be one: those who wait for
+ * a buffer would hold those that they wait for. */
+#include "door/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define TICK_NS (DOOR_TICK_MS * UINT64_C(1000000))
+
+enum { BIG_KEPT = 4 * 1024 * 1024 }; /* a longer one is unmapped after use */
+
+void
+door_pieces_init(struct door_connection *c) {
+  for (unsigned i = 0; i < DOOR_REQUESTS; i++) {
+    c->request[i].next = c->free_request;
+    c->free_request = &c->request[i];
+  }
+  for (unsigned i = 0; i < DOOR_PIECES; i++) {
+    c->piece_of[i].next = c->free_piece;
+    c->free_piece = &c->piece_of[i];
+  }
+}
+
+struct door_request *
+door_request_get(struct door_connection *c, const struct nbd_request *nbd) {
+  struct door_request *request = c->free_request;
+
+  if (request == NULL)
+    return NULL;
+  c->free_request = request->next;
+  *request = (struct door_request){.nbd = *nbd};
+  c->outstanding++;
+  return request;
+}
+
+void
+door_request_put(struct door_connection *c, struct door_request *request) {
+  SF_MUST(request->open == 0 && request->piece == NULL && request->room == 0);
+  request->next = c->free_request;
+  c->free_request = request;
+  c->outstanding--;
+}
+
+/* What a wait took beyond a tick is this process's own delay (R3). */
+static void
+waited(struct door_connection *c) {
+  uint64_t now = sf_tio_now(), took;
+
+  if (c->waits_since_ns != 0) {
+    took = now - c->waits_since_ns;
+    c->waited_ns += took < TICK_NS ? took : TICK_NS;
+  }
+  c->waits_since_ns = now;
+}
+
+bool
+door_waits_too_long(struct door_connection *c) {
+  return c->waited_ns >= sf_serve_patience_ns(c->door->serve);
+}
+
+static struct door_piece *
+take(struct door_connection *c, struct door_request *of) {
+  struct door_piece *piece = c->free_piece;
+
+  c->free_piece = piece->next;
+  memset(piece, 0, sizeof *piece);
+  piece->connection = c;
+  piece->of = of;
+  of->open++;
+  return piece;
+}
+
+int
+door_piece_get(struct door_connection *c, struct door_request *of, size_t length,
+               struct door_piece **piece) {
+  bool is_large = length > DOOR_SMALL_BYTES;
+  struct sf_tio_buffer *buffer = NULL;
+
+  if (c->free_piece == NULL || (is_large && c->large_held >= DOOR_LARGE_MOST))
+    return -EAGAIN;
+  if (length > 0 && sf_tio_buffer_get_or_wake(c->thread, length, &buffer) < 0) {
+    waited(c);
+    return -EAGAIN;
+  }
+  *piece = take(c, of);
+  (*piece)->its.request.buffer = buffer;
+  (*piece)->waited_ns = c->waited_ns;
+  (*piece)->is_large = is_large;
+  c->large_held += is_large;
+  c->waited_ns = c->waits_since_ns = 0;
+  return 0;
+}
+
+static int
+take_bounce(struct door_connection *c, unsigned char **data) {
+  for (unsigned i = 0; i < DOOR_BOUNCES; i++) {
+    if (c->bounce_taken[i])
+      continue;
+    c->bounce_taken[i] = true;
+    *data = c->bounce + (size_t) i * DOOR_PIECE_BYTES;
+    return 0;
+  }
+  return -EAGAIN;
+}
+
+int
+door_piece_get_bounce(struct door_connection *c, struct door_request *of, size_t length,
+                      struct door_piece **piece) {
+  unsigned char *data;
+
+  SF_MUST(length <= DOOR_PIECE_BYTES);
+  if (c->free_piece == NULL || take_bounce(c, &data) < 0)
+    return -EAGAIN;
+  *piece = take(c, of);
+  (*piece)->data = data;
+  return 0;
+}
+
+static void
+put_buffer(struct door_connection *c, struct door_piece *piece) {
+  if (piece->its.request.buffer != NULL)
+    sf_tio_buffer_put(sf_serve_pool(c->door->serve), piece->its.request.buffer);
+  piece->its.request.buffer = NULL;
+  c->large_held -= piece->is_large;
+  piece->is_large = false;
+}
+
+int
+door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece) {
+  const struct sf_request *request = &piece->its.request;
+  unsigned char *data;
+
+  if (take_bounce(c, &data) < 0)
+    return -EAGAIN;
+  piece->data = data;
+  if (request->kind == SF_REQ_WRITE)
+    memcpy(data, request->buffer->data, request->length);
+  put_buffer(c, piece);
+  return 0;
+}
+
+void
+door_piece_put(struct door_connection *c, struct door_piece *piece) {
+  put_buffer(c, piece);
+  if (piece->data != NULL && piece->data != c->big.bytes)
+    c->bounce_taken[(size_t) (piece->data - c->bounce) / DOOR_PIECE_BYTES] = false;
+  piece->next = c->free_piece;
+  c->free_piece = piece;
+}
+
+/* ---- long reads ---- */
+
+static void
+unmap_big(struct door_connection *c) {
+  if (c->big.bytes != NULL)
+    munmap(c->big.bytes, c->big.mapped);
+  c->big.bytes = NULL;
+  c->big.mapped = 0;
+}
+
+/* -EAGAIN: there is one already. */
+int
+door_big_take(struct door_connection *c, size_t length) {
+  if (c->big.taken)
+    return -EAGAIN;
+  if (c->big.mapped < length) {
+    void *bytes = mmap(NULL, length, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+    if (bytes == MAP_FAILED)
+      return -ENOMEM;
+    unmap_big(c);
+    c->big.bytes = bytes;
+    c->big.mapped = length;
+  }
+  c->big.taken = true;
+  c->big.ready = false;
+  c->big.length = length;
+  c->big.sent = 0;
+  return 0;
+}
+
+void
+door_big_put(struct door_connection *c) {
+  c->big.taken = c->big.ready = false;
+  if (c->big.mapped > BIG_KEPT)
+    unmap_big(c);
+}

@@ -1,0 +1,553 @@
+/* From bytes to pieces, from pieces to answers.  What is whole blocks goes to the volume, all that has come
+ * in one go; the rest goes to a worker. */
+#include "door/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* With a lock held, in any thread; c and its thread stay until it is let go. */
+static void
+on_done(struct sf_serve_request *its) {
+  struct door_piece *piece = (struct door_piece *) its;
+  struct door_connection *c = piece->connection;
+
+  door_piece_done(piece);
+  if (!pthread_equal(pthread_self(), c->self))
+    sf_tio_wake(c->thread);
+}
+
+/* ---- answers ---- */
+
+static const char *
+verb(const struct nbd_request *nbd) {
+  switch (nbd->type) {
+  case NBD_READ:
+    return "read";
+  case NBD_WRITE:
+    return "write";
+  case NBD_FLUSH:
+    return "flush";
+  case NBD_TRIM:
+    return "trim";
+  default:
+    return "zero";
+  }
+}
+
+static void
+say(struct door_connection *c, const struct door_request *request, int error) {
+  unsigned char header[NBD_REPLY_BYTES];
+
+  nbd_write_reply(header, request->nbd.cookie, error);
+  door_out_say(c, header, sizeof header);
+}
+
+static bool
+is_big(const struct door_request *request) {
+  return request->nbd.length > DOOR_PIECE_BYTES;
+}
+
+static void
+say_data(struct door_connection *c, const struct door_request *request) {
+  const struct door_piece *piece = request->piece;
+  const struct sf_request *its = &piece->its.request;
+
+  if (is_big(request)) {
+    c->big.after = c->out.head;
+    c->big.ready = true;
+  } else {
+    door_out_say(c, piece->data != NULL ? piece->data : its->buffer->data, its->length);
+  }
+}
+
+static void
+put_read(struct door_connection *c, struct door_request *request) {
+  struct door_piece *piece = request->piece;
+
+  request->piece = NULL;
+  if (is_big(request)) {
+    piece->data = NULL;
+    if (!c->big.ready)
+      door_big_put(c);
+  }
+  door_piece_put(c, piece);
+}
+
+/* A volume that was told to stop with its clients still there: they are to see their connections end, and not
+ * an error that they would hand on. */
+static void
+answer(struct door_connection *c, struct door_request *request) {
+  const struct nbd_request *nbd = &request->nbd;
+  int error = request->error;
+
+  if (error == -ESHUTDOWN && sf_serve_is_ending(c->door->serve))
+    door_gone(c);
+  door_out_release(c, request);
+  if (!atomic_load(&c->gone)) {
+    say(c, request, error == 0 ? 0 : c->door->nbd_errno(error));
+    if (error == 0 && request->piece != NULL)
+      say_data(c, request);
+    if (error != 0)
+      sf_serve_tell_failed(c->door->serve, verb(nbd), error, nbd->length, nbd->offset);
+  }
+  if (request->piece != NULL)
+    put_read(c, request);
+  door_request_put(c, request);
+}
+
+static void
+close_one(struct door_connection *c, struct door_request *request) {
+  SF_MUST(request->open > 0);
+  if (--request->open == 0)
+    answer(c, request);
+}
+
+/* ---- pieces that have ended ---- */
+
+static void
+end_piece(struct door_connection *c, struct door_piece *piece) {
+  struct door_request *request = piece->of;
+
+  piece->in_volume = false;
+  if (piece->its.request.error != 0 && request->error == 0)
+    request->error = piece->its.request.error;
+  if (request->nbd.type != NBD_READ)
+    door_piece_put(c, piece);
+  close_one(c, request);
+}
+
+/* As they came; the stack has the last first. */
+void
+door_take_done(struct door_connection *c) {
+  struct door_piece *taken = atomic_exchange(&c->done, NULL), *in_order = NULL;
+
+  while (taken != NULL) {
+    struct door_piece *next = taken->next;
+
+    taken->next = in_order;
+    in_order = taken;
+    taken = next;
+  }
+  while (in_order != NULL) {
+    struct door_piece *piece = in_order;
+
+    in_order = piece->next;
+    end_piece(c, piece);
+  }
+}
+
+void
+door_give_up(struct door_connection *c) {
+  for (unsigned i = 0; i < DOOR_PIECES; i++)
+    if (c->piece_of[i].in_volume)
+      sf_serve_give_up(c->client, &c->piece_of[i].its);
+}
+
+/* ---- handing over ---- */
+
+static void
+refuse(struct door_connection *c, struct door_piece *piece) {
+  piece->in_volume = false;
+  if (piece->its.refused == -EAGAIN && !atomic_load(&c->gone)) {
+    piece->next = c->refused;
+    c->refused = piece;
+    return;
+  }
+  piece->its.request.error = -ESHUTDOWN;
+  door_gone(c);
+  end_piece(c, piece);
+}
+
+static void
+hand_refused_on(struct door_connection *c) {
+  while (c->refused != NULL) {
+    struct door_piece *piece = c->refused;
+    bool gone = atomic_load(&c->gone);
+
+    if (!gone && door_piece_move_to_bounce(c, piece) < 0)
+      return;
+    c->refused = piece->next;
+    if (!gone) {
+      door_work(c, piece);
+      continue;
+    }
+    piece->its.request.error = -ESHUTDOWN;
+    end_piece(c, piece);
+  }
+}
+
+void
+door_hand_over(struct door_connection *c) {
+  unsigned n = c->batch_n;
+
+  c->batch_n = 0;
+  if (n > 0)
+    sf_serve_submit(c->client, c->batch, n);
+  for (unsigned i = 0; i < n; i++)
+    if (c->batch[i]->refused != 0)
+      refuse(c, (struct door_piece *) c->batch[i]);
+  hand_refused_on(c);
+}
+
+static void
+to_volume(struct door_connection *c, struct door_piece *piece) {
+  piece->its.done = on_done;
+  piece->its.request.asked_ns = sf_tio_now() - piece->waited_ns;
+  piece->in_volume = true;
+  c->batch[c->batch_n++] = &piece->its;
+  if (c->batch_n == DOOR_TOGETHER)
+    door_hand_over(c);
+}
+
+static void
+describe(struct door_piece *piece, enum sf_request_kind kind, uint64_t offset, uint64_t length) {
+  struct sf_request *request = &piece->its.request;
+
+  request->kind = kind;
+  request->offset = offset;
+  request->length = length;
+  request->fua = piece->of->nbd.flags & NBD_FUA && kind != SF_REQ_READ && kind != SF_REQ_FLUSH;
+}
+
+/* ---- requests ---- */
+
+static bool
+is_whole(const struct door_connection *c, uint64_t offset, uint64_t length) {
+  uint32_t unit = sf_serve_unit(c->door->serve);
+
+  return offset % unit == 0 && length % unit == 0;
+}
+
+static int
+read_by_worker(struct door_connection *c, struct door_request *request) {
+  const struct nbd_request *nbd = &request->nbd;
+  int r = is_big(request) ? door_big_take(c, nbd->length) : 0;
+
+  if (r < 0)
+    return r;
+  r = is_big(request) ? door_piece_get(c, request, 0, &request->piece)
+                      : door_piece_get_bounce(c, request, nbd->length, &request->piece);
+  if (r < 0 && is_big(request))
+    door_big_put(c);
+  if (r < 0)
+    return r;
+  if (is_big(request))
+    request->piece->data = c->big.bytes;
+  describe(request->piece, SF_REQ_READ, nbd->offset, nbd->length);
+  door_work(c, request->piece);
+  return 0;
+}
+
+static int
+begin_read(struct door_connection *c, struct door_request *request) {
+  const struct nbd_request *nbd = &request->nbd;
+  int r;
+
+  if (!door_out_keep(c, request, NBD_REPLY_BYTES + (is_big(request) ? 0 : nbd->length)))
+    return -EAGAIN;
+  if (is_big(request) || !is_whole(c, nbd->offset, nbd->length))
+    return read_by_worker(c, request);
+  r = door_piece_get(c, request, nbd->length, &request->piece);
+  if (r < 0)
+    return r;
+  describe(request->piece, SF_REQ_READ, nbd->offset, nbd->length);
+  to_volume(c, request->piece);
+  return 0;
+}
+
+static int
+begin_write(struct door_connection *c, struct door_request *request) {
+  if (!door_out_keep(c, request, NBD_REPLY_BYTES))
+    return -EAGAIN;
+  request->open = 1;
+  c->filling = request;
+  c->fill_offset = request->nbd.offset;
+  c->fill_left = request->nbd.length;
+  return 0;
+}
+
+static int
+begin_other(struct door_connection *c, struct door_request *request) {
+  const struct nbd_request *nbd = &request->nbd;
+  struct door_piece *piece;
+  int r;
+
+  if (!door_out_keep(c, request, NBD_REPLY_BYTES))
+    return -EAGAIN;
+  r = door_piece_get(c, request, 0, &piece);
+  if (r < 0)
+    return r;
+  if (nbd->type == NBD_FLUSH) {
+    describe(piece, SF_REQ_FLUSH, 0, 0);
+    to_volume(c, piece);
+    return 0;
+  }
+  describe(piece, SF_REQ_ZERO, nbd->offset, nbd->length);
+  piece->its.request.may_unmap = !(nbd->flags & NBD_NO_HOLE);
+  door_work(c, piece);
+  return 0;
+}
+
+static int
+begin(struct door_connection *c, struct door_request *request) {
+  switch (request->nbd.type) {
+  case NBD_READ:
+    return begin_read(c, request);
+  case NBD_WRITE:
+    return begin_write(c, request);
+  default:
+    return begin_other(c, request);
+  }
+}
+
+/* An answer that needs nothing from the volume.  The data of a write that is refused comes all the same. */
+static int
+answer_at_once(struct door_connection *c, struct door_request *request, int nbd_error) {
+  if (!door_out_keep(c, request, NBD_REPLY_BYTES))
+    return -EAGAIN;
+  door_out_release(c, request);
+  say(c, request, nbd_error);
+  if (request->nbd.type == NBD_WRITE)
+    c->skip = request->nbd.length;
+  door_request_put(c, request);
+  return 0;
+}
+
+/* A fast zero is one that is faster than writing, and none of ours is sure to be (plugin.c). */
+static int
+refusal(const struct door_connection *c, const struct nbd_request *nbd) {
+  int error = nbd_check_request(&c->export, nbd);
+
+  if (error == 0 && nbd->type == NBD_WRITE_ZEROES && nbd->flags & NBD_FAST_ZERO)
+    return ENOTSUP;
+  return error;
+}
+
+/* -EAGAIN: not now. */
+static int
+begin_or_refuse(struct door_connection *c, struct door_request *request) {
+  int error = refusal(c, &request->nbd), r;
+
+  if (error == 0 && door_waits_too_long(c)) {
+    error = ENOMEM;
+    c->waited_ns = c->waits_since_ns = 0;
+  }
+  if (error != 0)
+    return answer_at_once(c, request, error);
+  r = begin(c, request);
+  if (r < 0)
+    door_out_release(c, request);
+  return r < 0 && r != -EAGAIN ? answer_at_once(c, request, c->door->nbd_errno(r)) : r;
+}
+
+/* False: nothing was taken. */
+static bool
+take_request(struct door_connection *c) {
+  struct nbd_request nbd;
+  struct door_request *request;
+
+  if (!nbd_read_request(c->in + c->in_begin, &nbd)) {
+    door_drop(c, "a client sent what is no request");
+    return false;
+  }
+  if (nbd.type == NBD_DISC) {
+    c->closing = true;
+    return false;
+  }
+  request = door_request_get(c, &nbd);
+  if (request == NULL) {
+    c->blocked = true;
+    return false;
+  }
+  if (begin_or_refuse(c, request) < 0) {
+    door_request_put(c, request);
+    c->blocked = true;
+    return false;
+  }
+  c->in_begin += NBD_REQUEST_BYTES;
+  return true;
+}
+
+/* ---- the data of writes ---- */
+
+static uint32_t
+piece_length(const struct door_connection *c) {
+  uint32_t most = DOOR_PIECE_BYTES;
+
+  /* What begins within a block: the next piece shall not. */
+  if (c->fill_offset % sf_serve_unit(c->door->serve) != 0)
+    most -= (uint32_t) (c->fill_offset % DOOR_PIECE_BYTES);
+  return c->fill_left < most ? c->fill_left : most;
+}
+
+/* Has failed for want of a buffer: the rest of its data is not wanted. */
+static void
+give_up_filling(struct door_connection *c) {
+  struct door_request *request = c->filling;
+
+  c->waited_ns = c->waits_since_ns = 0;
+  if (request->error == 0)
+    request->error = -ENOMEM;
+  c->skip = c->fill_left;
+  c->filling = NULL;
+  close_one(c, request);
+}
+
+/* False: there is no memory for it now. */
+static bool
+begin_piece(struct door_connection *c) {
+  uint32_t length = piece_length(c);
+  int r;
+
+  if (door_waits_too_long(c)) {
+    give_up_filling(c);
+    return true;
+  }
+  r = is_whole(c, c->fill_offset, length) ? door_piece_get(c, c->filling, length, &c->piece)
+                                          : door_piece_get_bounce(c, c->filling, length, &c->piece);
+  if (r < 0)
+    return false;
+  describe(c->piece, SF_REQ_WRITE, c->fill_offset, length);
+  c->filled = 0;
+  return true;
+}
+
+static unsigned char *
+data_of(const struct door_piece *piece) {
+  return piece->data != NULL ? piece->data : piece->its.request.buffer->data;
+}
+
+/* All of its data is there. */
+static void
+end_filling_piece(struct door_connection *c) {
+  struct door_piece *piece = c->piece;
+  struct door_request *request = c->filling;
+  uint32_t length = (uint32_t) piece->its.request.length;
+
+  c->piece = NULL;
+  c->fill_offset += length;
+  c->fill_left -= length;
+  if (c->fill_left == 0)
+    c->filling = NULL;
+  if (piece->data != NULL)
+    door_work(c, piece);
+  else
+    to_volume(c, piece);
+  if (c->filling == NULL)
+    close_one(c, request);
+}
+
+/* False: more has to come, or there is no memory. */
+static bool
+fill(struct door_connection *c) {
+  size_t there = c->in_end - c->in_begin, wanted;
+
+  if (c->piece == NULL && !begin_piece(c)) {
+    c->blocked = true;
+    return false;
+  }
+  if (c->piece == NULL)
+    return true;
+  wanted = (size_t) c->piece->its.request.length - c->filled;
+  if (there < wanted)
+    wanted = there;
+  memcpy(data_of(c->piece) + c->filled, c->in + c->in_begin, wanted);
+  c->filled += (uint32_t) wanted;
+  c->in_begin += wanted;
+  if (c->filled < c->piece->its.request.length)
+    return false;
+  end_filling_piece(c);
+  return true;
+}
+
+static bool
+skip(struct door_connection *c) {
+  size_t there = c->in_end - c->in_begin;
+  size_t n = c->skip < there ? (size_t) c->skip : there;
+
+  c->skip -= n;
+  c->in_begin += n;
+  return c->skip == 0;
+}
+
+/* ---- handshake ---- */
+
+static bool
+take_option(struct door_connection *c) {
+  struct nbd_said said;
+  const char *why = NULL;
+  size_t used;
+  enum nbd_step step;
+
+  if (DOOR_OUT_BYTES - (c->out.head - c->out.tail) < NBD_SAID_MAX) {
+    c->blocked = true;
+    return false;
+  }
+  step = nbd_hear(&c->handshake, &c->export, c->in + c->in_begin, c->in_end - c->in_begin, &used,
+                  &said, &why);
+  c->in_begin += used;
+  door_out_say(c, said.bytes, said.n);
+  c->serving = step == NBD_SERVE;
+  c->closing |= step == NBD_ABORTED;
+  if (step == NBD_WRONG)
+    door_drop(c, why);
+  return step == NBD_ON || step == NBD_SERVE;
+}
+
+/* ---- what has come ---- */
+
+static bool
+take_one(struct door_connection *c) {
+  if (atomic_load(&c->gone) || c->closing || c->stopping > 0)
+    return false;
+  if (!c->serving)
+    return take_option(c);
+  if (c->skip > 0)
+    return skip(c);
+  if (c->filling != NULL)
+    return fill(c);
+  return c->in_end - c->in_begin >= NBD_REQUEST_BYTES && take_request(c);
+}
+
+void
+door_take_input(struct door_connection *c) {
+  c->blocked = false;
+  while (take_one(c))
+    ;
+  if (c->in_begin == c->in_end)
+    c->in_begin = c->in_end = 0;
+  door_hand_over(c);
+}
+
+/* The rest of a long write goes where it is handed over from, and what follows it after what has come. */
+unsigned
+door_input_parts(struct door_connection *c, struct iovec part[2]) {
+  unsigned n = 0;
+
+  if (c->blocked)
+    return 0;
+  if (c->in_begin > 0 && c->in_end + NBD_HEARD_MAX > DOOR_IN_BYTES) {
+    memmove(c->in, c->in + c->in_begin, c->in_end - c->in_begin);
+    c->in_end -= c->in_begin;
+    c->in_begin = 0;
+  }
+  if (c->piece != NULL)
+    part[n++] = (struct iovec){data_of(c->piece) + c->filled,
+                               (size_t) c->piece->its.request.length - c->filled};
+  part[n++] = (struct iovec){c->in + c->in_end, DOOR_IN_BYTES - c->in_end};
+  return n;
+}
+
+/* The client is gone, and a write of it that has not come whole is not handed over. */
+void
+door_drop_unfinished(struct door_connection *c) {
+  struct door_request *request = c->filling;
+
+  if (c->piece != NULL) {
+    request->open--;
+    door_piece_put(c, c->piece);
+    c->piece = NULL;
+  }
+  c->filling = NULL;
+  close_one(c, request);
+}

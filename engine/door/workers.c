@@ -1,0 +1,128 @@
+/* Workers: threads of one connection for what would keep its loop waiting: zeroes, trims, and parts of
+ * blocks.  They are made when they are needed, and use the blocking calls. */
+#include "door/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+
+void
+door_workers_init(struct door_workers *workers) {
+  SF_MUST(pthread_mutex_init(&workers->lock, NULL) == 0);
+  SF_MUST(pthread_cond_init(&workers->changed, NULL) == 0);
+}
+
+/* The thread that takes them is told by the first only: it takes all. */
+void
+door_piece_done(struct door_piece *piece) {
+  struct door_connection *c = piece->connection;
+  struct door_piece *before = atomic_load(&c->done);
+
+  do
+    piece->next = before;
+  while (!atomic_compare_exchange_weak(&c->done, &before, piece));
+}
+
+static int
+call(struct door_piece *piece) {
+  const struct sf_request *request = &piece->its.request;
+  struct sf_serve_client *client = piece->connection->client;
+  bool fua = request->fua;
+
+  switch (piece->of->nbd.type) {
+  case NBD_READ:
+    return sf_serve_read(client, piece->data, request->length, request->offset);
+  case NBD_WRITE:
+    return sf_serve_write(client, piece->data, request->length, request->offset, fua);
+  case NBD_TRIM:
+    return sf_serve_trim(client, request->length, request->offset, fua);
+  default:
+    return sf_serve_zero(client, request->length, request->offset, fua, request->may_unmap);
+  }
+}
+
+static struct door_piece *
+next_piece(struct door_workers *workers) {
+  struct door_piece *piece;
+
+  pthread_mutex_lock(&workers->lock);
+  workers->idle++;
+  while (workers->first == NULL && !workers->quit)
+    pthread_cond_wait(&workers->changed, &workers->lock);
+  workers->idle--;
+  piece = workers->first;
+  if (piece != NULL) {
+    workers->first = piece->next;
+    workers->queued--;
+  }
+  pthread_mutex_unlock(&workers->lock);
+  return piece;
+}
+
+static void *
+worker_main(void *arg) {
+  struct door_connection *c = arg;
+  struct door_piece *piece;
+
+  while ((piece = next_piece(&c->workers)) != NULL) {
+    piece->its.request.error = call(piece);
+    door_piece_done(piece);
+    sf_tio_wake(c->thread);
+  }
+  return NULL;
+}
+
+/* With the lock held.  Signals are the program's business. */
+static void
+add_worker(struct door_connection *c) {
+  struct door_workers *workers = &c->workers;
+  sigset_t all, before;
+
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (pthread_create(&workers->thread[workers->n], NULL, worker_main, c) == 0)
+    pthread_setname_np(workers->thread[workers->n++], "surefoot-work");
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void
+door_work(struct door_connection *c, struct door_piece *piece) {
+  struct door_workers *workers = &c->workers;
+  bool nobody;
+
+  piece->next = NULL;
+  pthread_mutex_lock(&workers->lock);
+  if (workers->first == NULL)
+    workers->first = piece;
+  else
+    workers->last->next = piece;
+  workers->last = piece;
+  workers->queued++;
+  if (workers->queued > workers->idle && workers->n < DOOR_WORKERS)
+    add_worker(c);
+  nobody = workers->n == 0;
+  if (nobody) {
+    workers->first = NULL;
+    workers->queued = 0;
+  }
+  pthread_cond_signal(&workers->changed);
+  pthread_mutex_unlock(&workers->lock);
+  if (nobody) {
+    piece->its.request.error = -ENOMEM;
+    door_piece_done(piece);
+    sf_tio_wake(c->thread);
+  }
+}
+
+/* Nothing waits for one any more. */
+void
+door_workers_end(struct door_workers *workers) {
+  pthread_mutex_lock(&workers->lock);
+  SF_MUST(workers->first == NULL);
+  workers->quit = true;
+  pthread_cond_broadcast(&workers->changed);
+  pthread_mutex_unlock(&workers->lock);
+  for (unsigned i = 0; i < workers->n; i++)
+    pthread_join(workers->thread[i], NULL);
+  pthread_cond_destroy(&workers->changed);
+  pthread_mutex_destroy(&workers->lock);
+}
