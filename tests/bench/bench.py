@@ -84,7 +84,7 @@ def start_all(plan, rig, place, loads):
         if its:
             progress(f"{place.name}: preparing {systems.NAMES[name]}")
             size = plan.cold if any(load.cold for load in its) else HOT
-            started[name] = systems.start(rig, place, name, size)
+            started[name] = systems.start(rig, place, name, size, started=started)
     return started
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-EVERY = ("surefoot-3", "surefoot-2", "quorum-3", "quorum-2", "file", "null", "fio-3")
-MIRRORS_OF_3 = ("surefoot-3", "quorum-3", "fio-3")
+EVERY = ("fast-3", "surefoot-3", "surefoot-2", "quorum-3", "quorum-2", "file", "null", "fio-3")
+MIRRORS_OF_3 = ("fast-3", "surefoot-3", "quorum-3", "fio-3")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def full():
 
 
 QUICK = ("randwrite-d1", "randwrite-d32", "randwrite-d32-c4", "randread-d32", "write-256k", "cold")
-QUICK_SYSTEMS = ("surefoot-3", "quorum-3", "fio-3", "null")
+QUICK_SYSTEMS = ("fast-3", "surefoot-3", "quorum-3", "fio-3", "null")
 
 # In memory the disk is no limit, so it is the software that is compared.
 IN_MEMORY = ("randwrite-d1", "randwrite-d32", "randwrite-d32-c4", "randread-d32")

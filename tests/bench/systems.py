@@ -75,8 +75,9 @@ class System:
 
 
 class Surefoot(System):
-    def __init__(self, rig, name, legs, size, threads=THREADS, **settings):
+    def __init__(self, rig, name, legs, size, threads=THREADS, door="nbdkit", **settings):
         super().__init__(rig, name, size)
+        self.door = door
         settings.setdefault("write_deadline", "100ms")
         settings.setdefault("read_deadline", "100ms")
         settings.setdefault("flush_deadline", "200ms")
@@ -87,12 +88,25 @@ class Surefoot(System):
 
     def start(self):
         self.server = self.volume.serve(threads=self.threads)
-        self.uri = self.server.uri
+        self.uri = self.server.uris[self.door]
         self.process = self.server.process
         self.volume.wait_all_in_sync(120)
 
     def stop(self):
         self.server.stop(60)
+
+
+class OtherDoor(System):
+    """The same server, volume and files through the other socket: of two volumes each has its own files, and
+    where these lie makes a difference."""
+
+    def __init__(self, other, name):
+        super().__init__(other.rig, name, other.size)
+        self.volume, self.process = other.volume, other.process
+        self.uri = next(uri for door, uri in other.server.uris.items() if door != other.door)
+
+    def stop(self):
+        pass
 
 
 class QemuNbd(System):
@@ -160,6 +174,7 @@ class Straight(System):
 
 
 NAMES = {
+    "fast-3": "Surefoot, 3 legs, fast door",
     "surefoot-3": "Surefoot, 3 legs",
     "surefoot-2": "Surefoot, 2 legs",
     "quorum-3": "QEMU quorum, 3 children",
@@ -171,12 +186,15 @@ NAMES = {
 }
 
 
-def start(rig, place, name, size, write_out=True):
+def start(rig, place, name, size, write_out=True, started=()):
     """Started, and everything that it will be asked for written out."""
     kind, _, count = name.partition("-")
-    if kind == "surefoot":
+    if name == "surefoot-3" and "fast-3" in started:
+        return OtherDoor(started["fast-3"], name)
+    if kind in ("surefoot", "fast"):
         legs = [Leg("abcdefgh"[i], place.make(DATA_OFFSET + size)) for i in range(int(count))]
-        system = Surefoot(rig, f"{place.name}-{name}", legs, size)
+        system = Surefoot(rig, f"{place.name}-{name}", legs, size,
+                          door="fast" if kind == "fast" else "nbdkit")
     elif kind == "quorum":
         paths = [place.make(size) for _ in range(int(count))]
         system = QemuNbd(rig, f"{place.name}-{name}", paths, size)
