@@ -331,6 +331,8 @@ begin_or_refuse(struct door_connection *c, struct door_request *request) {
   if (error == 0 && door_waits_too_long(c)) {
     error = ENOMEM;
     c->waited_ns = c->waits_since_ns = 0;
+    sf_serve_tell_failed(c->door->serve, verb(&request->nbd), -ENOMEM, request->nbd.length,
+                         request->nbd.offset);
   }
   if (error != 0)
     return answer_at_once(c, request, error);

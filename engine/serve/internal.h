@@ -111,6 +111,7 @@ struct sf_serve {
   uint32_t block_bytes_at_start; /* what the legs could write then */
   _Atomic uint32_t block_bytes;  /* block.c */
   atomic_uint small_calls;       /* under way in units of less than a page */
+  atomic_uint guests;            /* clients that were opened with a hangup of their own */
 
   struct sf_leg_openers *openers;
   struct sf_tio_submitters *submitters;

@@ -224,6 +224,8 @@ sf_serve_client_open_as(struct sf_serve *serve, bool (*hangup)(void *ctx), void 
     return -ENOMEM;
   made->serve = serve;
   made->hangup = hangup;
+  if (hangup != NULL)
+    atomic_fetch_add(&serve->guests, 1);
   made->ctx = ctx;
   pthread_mutex_lock(&serve->order.lock);
   made->writes = 1;
@@ -237,7 +239,9 @@ sf_serve_client_open_as(struct sf_serve *serve, bool (*hangup)(void *ctx), void 
 /* What told it of its last request has returned when the volume's lock is free. */
 void
 sf_serve_client_close(struct sf_serve_client *client) {
-  if (client != NULL && client->hangup != NULL)
+  if (client != NULL && client->hangup != NULL) {
     (void) sf_volume_size(client->serve->volume);
+    atomic_fetch_sub(&client->serve->guests, 1);
+  }
   free(client);
 }

@@ -509,8 +509,9 @@ sf_serve_close(struct sf_serve *serve) {
   /* What hangs in there has a leg's file, and may give it another number at any time. */
   if (extents_stop(serve) < 0 || serve_job_join(serve) < 0 || serve_join_openers(serve) < 0)
     return -EBUSY;
-  if (close_legs(serve) < 0)
-    return -EBUSY; /* a leg hangs: its requests own this memory until the process ends */
+  /* A leg hangs, and its requests own this memory until the process ends; or a thread of a client does. */
+  if (close_legs(serve) < 0 || atomic_load(&serve->guests) > 0)
+    return -EBUSY;
   if (sf_volume_destroy(serve->volume) < 0)
     return -EBUSY;
   serve->volume = NULL;

@@ -1,0 +1,72 @@
+/* Any bytes as what a client of the fast door says: no byte beyond them is read, what is answered fits, an
+ * option is taken whole or not at all, and a handshake ends; then as requests: what is passed is inside the
+ * volume. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "door/nbd.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct nbd_export the_export = {
+    .size = 1 << 30, .block_minimum = 512, .block_preferred = 4096, .description = "fuzzed"};
+
+static void
+request(const uint8_t *data) {
+  struct nbd_request asked;
+  unsigned char reply[NBD_REPLY_BYTES];
+
+  if (!nbd_read_request(data, &asked))
+    return;
+  nbd_write_reply(reply, asked.cookie, nbd_check_request(&the_export, &asked));
+  SF_MUST(memcmp(reply + 8, data + 8, 8) == 0);
+  if (nbd_check_request(&the_export, &asked) != 0 || asked.type == NBD_FLUSH ||
+      asked.type == NBD_DISC)
+    return;
+  SF_MUST(asked.length > 0 && asked.offset < the_export.size);
+  SF_MUST(asked.offset + asked.length <= the_export.size);
+  SF_MUST(asked.length <= NBD_DATA_MAX || asked.type > NBD_WRITE);
+}
+
+/* Returns what is left of it when transmission begins; 0: it does not. */
+static size_t
+handshake(const uint8_t *data, size_t size) {
+  struct nbd_handshake state = {0};
+  struct nbd_said said;
+
+  for (;;) {
+    const char *why = NULL;
+    size_t used = SIZE_MAX;
+    enum nbd_step step = nbd_hear(&state, &the_export, data, size, &used, &said, &why);
+
+    SF_MUST(used <= size && said.n <= sizeof said.bytes);
+    SF_MUST((step == NBD_WRONG) == (why != NULL));
+    SF_MUST(step != NBD_MORE || (used == 0 && said.n == 0 && size < NBD_HEARD_MAX));
+    data += used;
+    size -= used;
+    if (step == NBD_SERVE)
+      return size;
+    if (step != NBD_ON)
+      return 0;
+    SF_MUST(used > 0);
+  }
+}
+
+/* On the heap and no byte longer, so that the sanitizer sees what is read beyond. */
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  uint8_t *copy = malloc(size > 0 ? size : 1);
+  size_t left;
+
+  memcpy(copy, data, size);
+  left = handshake(copy, size);
+  for (; left >= NBD_REQUEST_BYTES; left -= NBD_REQUEST_BYTES)
+    request(copy + size - left);
+  if (size >= NBD_REQUEST_BYTES)
+    request(copy);
+  free(copy);
+  return 0;
+}
