@@ -139,8 +139,9 @@ sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns) {
  * first completion counts. */
 static unsigned
 completions_wanted(const struct sf_tio_thread *thread) {
-  if (!thread->alone && thread->live_n && !thread->scattered &&
-      thread->live_n == thread->in_ring_live)
+  if (thread->alone)
+    return 1 + thread->sends;
+  if (thread->live_n && !thread->scattered && thread->live_n == thread->in_ring_live)
     return thread->live_n;
   return 1;
 }
@@ -161,6 +162,11 @@ enter(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t u
     poll(&(struct pollfd){.fd = thread->wake_fd, .events = POLLIN}, 1, 1);
 }
 
+static uint64_t
+together_ns(const struct sf_tio_thread *thread) {
+  return thread->alone && thread->requests_n ? SF_TIO_SENT_NS : SF_TIO_TOGETHER_NS;
+}
+
 static void
 wait_for_news(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t until_ns) {
   bool submits = io_uring_sq_ready(&thread->ring.uring) > 0;
@@ -168,14 +174,15 @@ wait_for_news(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, ui
   /* A deadline that passed while this thread did something else: nobody slept since. */
   if (until_ns < now_ns)
     until_ns = now_ns;
-  if (wanted > 1 && now_ns + SF_TIO_TOGETHER_NS < until_ns)
-    until_ns = now_ns + SF_TIO_TOGETHER_NS;
+  if (wanted > 1 && now_ns + together_ns(thread) < until_ns)
+    until_ns = now_ns + together_ns(thread);
   atomic_store(&thread->waiting, true);
   if (atomic_load(&thread->wake))
     sf_tio_turn_submit(thread);
   else
     enter(thread, wanted, now_ns, until_ns);
   atomic_store(&thread->waiting, false);
+  thread->sends = 0;
   if (wanted > 1 && io_uring_cq_ready(&thread->ring.uring) < wanted)
     thread->scattered = true;
   /* Late from a call that only waited: this thread got no CPU.  Submission may have blocked, and that

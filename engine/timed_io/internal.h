@@ -71,6 +71,10 @@ _Static_assert(1u << SF_TIO_REGION_BITS == SF_TIO_REGIONS_MAX, "a region index f
  * and would otherwise be noticed only with the last of them. */
 #define SF_TIO_TOGETHER_NS (4 * SF_TIO_MS)
 
+/* What is sent to a socket that has room has been sent as soon as it is handed over, so an alone thread waits for
+ * that and one thing more.  Where there is no room, what else ends is seen so much later at most. */
+#define SF_TIO_SENT_NS (SF_TIO_MS / 5)
+
 /* user_data of a region is handle << SF_TIO_REGION_BITS | region, which is at least 1 << 16. */
 #define SF_TIO_UD_WAKE    UINT64_C(1)
 #define SF_TIO_UD_MESSAGE UINT64_C(16) /* and its place among those under way */
@@ -285,6 +289,7 @@ struct sf_tio_thread {
   bool alone; /* nobody else ever drives it, and it is not in client->threads */
   struct sf_tio_message *message[SF_TIO_MESSAGES_MAX]; /* of an alone one: under way */
   struct sf_tio_message *messages_done;
+  unsigned sends; /* of an alone one: not handed over yet */
 
   struct sf_list wants_buffer; /* under pool->lock */
   bool wants[SF_TIO_CLASSES];  /* under pool->lock: of that class; not in the list if none */

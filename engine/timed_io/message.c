@@ -59,6 +59,7 @@ sf_tio_send(struct sf_tio_thread *thread, int socket, struct sf_tio_message *mes
   else
     io_uring_prep_sendmsg(sqe, socket, header, MSG_NOSIGNAL);
   sqe->user_data = SF_TIO_UD_MESSAGE + place;
+  thread->sends++;
 }
 
 void
