@@ -125,12 +125,18 @@ starved_at(const struct leg *leg) {
   return first;
 }
 
+/* For another timeout it may only be on its way out: the grace, and the record, which waits its turn on legs that
+ * are busy. */
 bool
 insync_leg_is_awaited(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
+  uint64_t leaves = deadline_of(v, index, SF_WRITE_KIND);
 
-  return leg->device == NULL || leg->troubled_ns != 0 || insync_leg_is_silent(v, index) ||
-         v->now_ns >= starved_at(leg);
+  if (leg->device == NULL || leg->troubled_ns != 0)
+    return true;
+  return insync_leg_is_silent(v, index)
+             ? v->now_ns - silent_since(leg) >= silence_allowed(v, index, SF_WRITE_KIND) + leaves
+             : v->now_ns >= starved_at(leg) && v->now_ns - starved_at(leg) >= leaves;
 }
 
 bool

@@ -49,13 +49,31 @@ is_in_vain(const struct sf_op *op) {
   return op->passable && legcount(volume_serving(op->volume)) < op->volume->min_legs;
 }
 
-/* Or do requests only wait for their turn? */
+/* It is not a leg's turn that it waits for. */
+static bool
+is_stuck(const struct sf_op *op, legset awaited) {
+  legset serving = volume_serving(op->volume);
+
+  return op->sm.state == OP_RUNNING && (op->pending & serving & (legset) ~awaited) == 0;
+}
+
+/* Legs do not answer, and something has all that it needs but for these.  Else requests only wait for their turn: on a
+ * leg that is busy they may for long, and the one that is silent leaves as soon as that leg has what it lacks. */
 static bool
 legs_are_awaited(const struct sf_volume *v) {
+  legset awaited = 0;
+
   if (v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs)
     return true;
-  EACH_LEG(leg, v->needs)
+  EACH_LEG(leg, volume_serving(v))
     if (insync_leg_is_awaited(v, leg))
+      awaited |= legbit(leg);
+  if (awaited == 0)
+    return false;
+  if (v->parked != NULL || (v->flush_leader != NULL && is_stuck(v->flush_leader, awaited)))
+    return true;
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    if (is_stuck(SF_LIST_ENTRY(l, struct sf_op, link), awaited))
       return true;
   return false;
 }
