@@ -38,6 +38,16 @@ def _speed_bars(result):
            _between(result, "disk", "cold", "randwrite-d32", ours))
 
 
+def _busy_bars(result):
+    for its in result.get("busy", {}).values():
+        ours = its.get("surefoot-2")
+        if ours:
+            yield (f"{its['what']}: against the disk by itself", 0.9,
+                   statistics.median(x["per_s"] / y["per_s"] for x, y in zip(ours, its["alone"])))
+            yield ("the same: samples with all legs in sync", 0.98,
+                   sum(x["whole"] for x in ours) / sum(x["samples"] for x in ours))
+
+
 def _stall_bars(result):
     stall = result.get("stall")
     ours = stall and stall["mirrors"].get("surefoot-3")
@@ -61,7 +71,7 @@ def _cost_bars(result):
 def judge(result):
     """A bar below zero is an upper one."""
     found = []
-    for part in (_speed_bars, _stall_bars, _cost_bars):
+    for part in (_speed_bars, _busy_bars, _stall_bars, _cost_bars):
         for what, bar, value in part(result):
             reached = None if value is None else value >= bar if bar > 0 else value <= -bar
             found.append({"what": what, "bar": abs(bar), "at_most": bar < 0,

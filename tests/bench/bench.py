@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 import bars  # noqa: E402
+import busy  # noqa: E402
 import cost  # noqa: E402
 import loads as all_loads  # noqa: E402
 import machine  # noqa: E402
@@ -29,11 +30,12 @@ import systems  # noqa: E402
 from rig import MIB, CommandFailed, Rig, TookTooLong, Unavailable  # noqa: E402
 
 HOT = 256 * MIB
+PARTS = ("speed", "busy", "stall", "cost")
 NOT_HERE = 77
 
 
 class Plan:
-    """How much of everything.  The full run takes less than 15 minutes, the quick one less than 2."""
+    """How much of everything.  The full run takes 18 minutes, the quick one 4."""
 
     def __init__(self, arguments):
         quick = arguments.quick
@@ -42,7 +44,8 @@ class Plan:
         self.cold = (1024 if quick else 4096) * MIB
         self.places = arguments.place or ["disk", "tmpfs"] + ([] if quick else ["zram"])
         self.stall = stall.Plan(quick, arguments.system)
-        self.parts = arguments.part or ["speed", "stall", "cost"]
+        self.busy = busy.Plan(quick, self.rounds, arguments.system)
+        self.parts = arguments.part or list(PARTS)
         self.only, self.of = arguments.load, arguments.system
         self.quick = quick
 
@@ -138,6 +141,13 @@ def run(plan, rig, result):
             found = result.setdefault("speed", {}).setdefault(name, {})
             found.update(measure_place(plan, rig, name, notes))
             say(report.speed(name, found))
+    if "busy" in plan.parts:
+        try:
+            result["busy"] = busy.measure(plan.busy, rig, progress)
+            progress("")
+            say(report.busy(result["busy"]))
+        except Unavailable as reason:
+            notes.append(f"busy disks: not measured, {reason}")
     if "stall" in plan.parts:
         try:
             result["stall"] = stall.measure(plan.stall, rig, progress)
@@ -155,14 +165,14 @@ def run(plan, rig, result):
 
 def parse():
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the main rows, in two minutes")
+    parser.add_argument("--quick", action="store_true", help="the main rows, in four minutes")
     parser.add_argument("--build", default="build", help="the build folder")
     parser.add_argument("--output", default="build/bench", help="where results.json and stall.svg go")
     parser.add_argument("--add", action="store_true",
                         help="to the results that are there: a long run in short parts")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of each measurement")
-    parser.add_argument("--part", action="append", choices=["speed", "stall", "cost"])
+    parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--place", action="append", choices=["disk", "tmpfs", "zram"])
     parser.add_argument("--load", action="append", metavar="PATTERN", help="as randwrite-d32")
     parser.add_argument("--system", action="append", choices=list(systems.NAMES))

@@ -39,6 +39,27 @@ def speed(place, found):
     return "\n".join(lines) + "\n"
 
 
+def busy(found):
+    """Of a busy disk: what the mirrors give of what it gives by itself, and whether it kept its place."""
+    lines = [f"{'Busy disks: MB/s, median of the rounds (of what the slowest disk gives by itself)':82}"
+             f"{'all in sync':>16}", ""]
+    for its in found.values():
+        alone = _rate(its["alone"])
+        lines.append(f"{its['what']}\n    {'the disk by itself':46}{alone:10.1f}")
+        for name in ("surefoot-2", "quorum-2"):
+            if name in its:
+                ratio = statistics.median(one["per_s"] / floor["per_s"]
+                                          for one, floor in zip(its[name], its["alone"]))
+                samples = sum(one["samples"] for one in its[name])
+                whole = f"{sum(one['whole'] for one in its[name])} of {samples}" if samples else ""
+                lines.append(f"    {NAMES[name]:46}{_rate(its[name]):10.1f}{f'({ratio:.2f})':>10}{whole:>28}")
+    return "\n".join(lines) + "\n"
+
+
+def _rate(rounds):
+    return statistics.median(one["write"]["mib_per_s"] for one in rounds) * 2**20 / 1e6
+
+
 PHASES = (("well", "all are well"), ("slow", "one is {slow_ms} ms slower"),
           ("frozen", "one is frozen, {frozen_s} s"), ("back", "it is catching up"))
 
