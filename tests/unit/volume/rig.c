@@ -333,7 +333,7 @@ rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent_byte
   memset(rig, 0, sizeof *rig);
   rig->legs = legs;
   rig->buffers = -1;
-  rig->now_ns = SF_S;
+  rig->now_ns = 1000 * 3600 * SF_S; /* the machine has been up for long: no time is near 0 */
   sf_config_init(&rig->config);
   rig->config.deadline_ns[SF_READ_KIND] = rig->config.deadline_ns[SF_WRITE_KIND] = 100 * SF_MS;
   rig->config.deadline_ns[SF_FLUSH_KIND] = SF_S;

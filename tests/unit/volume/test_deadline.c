@@ -93,6 +93,20 @@ nothing_is_known_at_the_start(void **state) {
   rig_free(&rig);
 }
 
+/* 24 answers in as many seconds are too few. */
+static void
+few_answers_say_little(void **state) {
+  setup(1, 1);
+  rig.volume->config.intent_delay_ns = 600 * SF_S; /* pages of the maps are writes too */
+  for (unsigned i = 0; i < 24; i++) {
+    write_ms(0);
+    rig_pass(&rig, 1000);
+  }
+  assert_int_equal(in_force_ms(0, SF_WRITE_KIND), 500);
+  assert_int_equal(deadline_source(rig.volume, 0, SF_WRITE_KIND), SF_DEADLINE_LEARNING);
+  rig_free(&rig);
+}
+
 static void
 it_comes_down_to_what_a_fast_leg_takes(void **state) {
   setup(1, 1);
@@ -249,6 +263,7 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nothing_is_known_at_the_start),
+      cmocka_unit_test(few_answers_say_little),
       cmocka_unit_test(it_comes_down_to_what_a_fast_leg_takes),
       cmocka_unit_test(a_leg_that_slows_down_is_followed_at_once),
       cmocka_unit_test(a_pause_is_not_its_speed),
