@@ -15,6 +15,8 @@
 #include "base/aside.h"
 #include "ctl.h"
 
+enum { UNEQUAL_SHARE = 100 /* of a leg: what differs by less is not worth a word */ };
+
 /* ---- formatting: in a process of its own, which may hang in a dead disk while we are interrupted ---- */
 
 /* In memory that both processes share.  sf_format tells of one leg after the other: what is shown is the
@@ -62,6 +64,26 @@ has_ended(pid_t pid, int *status) {
   return ended == pid;
 }
 
+/* The smallest gives the size; what the others have more is not used. */
+static void
+warn_of_unequal(const struct sf_config *config) {
+  uint64_t bytes[SF_LEGS_MAX], least = UINT64_MAX;
+  char error[SF_CONFIG_ERROR_MAX], size[CTL_TEXT_MAX];
+  for (unsigned i = 0; i < config->legs; i++) {
+    struct sf_leg_file file;
+    struct sf_leg_found found;
+    if (sf_leg_file_open(config->leg[i].path, SF_LEG_READ_ONLY, &file, &found, error) < 0)
+      return;
+    sf_leg_file_close(&file);
+    bytes[i] = found.bytes;
+    least = bytes[i] < least ? bytes[i] : least;
+  }
+  for (unsigned i = 0; i < config->legs; i++)
+    if (bytes[i] - least > least / UNEQUAL_SHARE)
+      printf("leg %s is larger than the smallest: %s of it are not used\n", config->leg[i].name,
+             ctl_size(bytes[i] - least, size));
+}
+
 static void
 print_created(const struct sf_config *config) {
   struct sf_leg_file file;
@@ -98,6 +120,7 @@ format(const struct sf_config *config, const struct sf_format_options *options) 
   if (formatting->rc < 0)
     return ctl_fail("%s", formatting->error[0] ? formatting->error : strerror(-formatting->rc));
   print_created(config);
+  warn_of_unequal(config);
   return CTL_DONE;
 }
 

@@ -177,6 +177,25 @@ print_deadlines(const json_t *legs) {
     putchar('\n');
 }
 
+/* At a start of surefootd itself the file counts, and it would not start what runs now. */
+static void
+print_file_behind(const json_t *service) {
+  size_t i;
+  json_t *leg;
+  json_array_foreach(json_object_get(service, "file_behind"), i, leg) {
+    const char *in_file = ctl_json_text(leg, "in_file"), *now = ctl_json_text(leg, "now");
+    fputs("  ", stdout);
+    ctl_put_coloured("the file does not say so", CTL_YELLOW);
+    fputs(": leg ", stdout);
+    ctl_put(ctl_json_text(leg, "leg"));
+    fputs(*now ? " is " : " is removed", stdout);
+    ctl_put(now);
+    fputs(*in_file ? ", and there it is " : ", and there it is not listed", stdout);
+    ctl_put(in_file);
+    puts("; change it, then: surefootctl reload");
+  }
+}
+
 /* What surefootd says of a volume that it runs, where that is not the usual. */
 static void
 print_service(const json_t *volume) {
@@ -205,6 +224,7 @@ print_service(const json_t *volume) {
     ctl_put(needed);
     putchar('\n');
   }
+  print_file_behind(service);
 }
 
 static void

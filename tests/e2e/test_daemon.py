@@ -884,6 +884,9 @@ class Members(DaemonTest):
         self.wait_path("vol0-b", self.new)
         self.kill_server()
         self.wait_path("vol0-b", self.new)
+        (behind,) = daemon.status()["service"]["file_behind"]
+        self.assertEqual(("vol0-b", str(self.new)), (behind["leg"], behind["now"]))
+        self.assertIn("the file does not say so: leg vol0-b is ", daemon.ctl("status"))
         change = self.changes()["keep", "leg.vol0-b.path"]
         self.assertEqual((str(self.volume.legs[1].path), str(self.new), False),
                          (change["from"], change["to"], change["done"]))
@@ -893,6 +896,7 @@ class Members(DaemonTest):
         self.kill_server()
         self.wait_path("vol0-b", self.new)
         self.assertEqual({}, self.changes())
+        self.assertEqual([], daemon.status()["service"]["file_behind"])
         self.kill_server()
         self.wait_path("vol0-b", self.new)
         daemon.stop()

@@ -48,16 +48,30 @@ why_not(const struct volume *volume) {
   return volume->reason;
 }
 
+/* What it did with its legs while it ran, and its file did not say when it was last read. */
+static json_t *
+file_behind(const struct volume *volume) {
+  json_t *list = json_array();
+  for (unsigned i = 0; i < volume->kept_legs.count; i++) {
+    const struct kept_leg *leg = &volume->kept_legs.leg[i];
+    json_array_append_new(list, json_pack("{ss so so}", "leg", leg->name, "in_file",
+                                          sf_text_to_json(leg->in_file), "now",
+                                          sf_text_to_json(leg->now)));
+  }
+  return list;
+}
+
 json_t *
 volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_t *object = own ? json_incref(own) : stand_in(volume, state_without(volume, reason));
   const char *state = volume->silent ? "silent" : sf_sm_state_name(&volume->sm);
   json_t *service = json_pack(
-      "{ss so si si ss so so so}", "state", state, "since", sf_time_to_json(volume->since_ns),
+      "{ss so si si ss so so so so}", "state", state, "since", sf_time_to_json(volume->since_ns),
       "pid", (int) volume->server.pid, "restarts", (int) volume->restarts, "socket",
       *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
       sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
-      sf_text_to_json(volume->restart_for), "device", device_describe(&volume->device));
+      sf_text_to_json(volume->restart_for), "file_behind", file_behind(volume), "device",
+      device_describe(&volume->device));
   json_t *settings = json_object_get(own, "settings");
   if (settings)
     sf_config_each(&volume->plan->config, note_setting, settings);
