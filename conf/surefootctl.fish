@@ -42,6 +42,7 @@ complete -c surefootctl -n '__fish_seen_subcommand_from latency' -l for -x
 complete -c surefootctl -n '__fish_seen_subcommand_from events' -l follow
 complete -c surefootctl -n '__fish_seen_subcommand_from events' -l since -x
 complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l config -r -F
+complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l write
 complete -c surefootctl -n '__fish_seen_subcommand_from leg scrub stop start restart' -l wait
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l repair
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l from -x

@@ -126,6 +126,9 @@ void ctl_add_volumes(json_t *volumes, const json_t *more);
 enum ctl_colour ctl_volume_colour(const char *state);
 enum ctl_colour ctl_leg_colour(const char *state);
 
+/* The leg's section in this file: its path, or NULL: it goes.  The old file is kept as FILE.old (edit.c). */
+int ctl_edit_leg(const char *file, const char *leg, const char *path);
+
 /* The file that is meant: itself, or that of the volume of this name where there is no such file. */
 const char *ctl_conf_file(const char *name, char path[PATH_MAX]);
 

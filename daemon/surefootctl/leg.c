@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <surefoot/legfile.h>
 
@@ -166,6 +167,21 @@ when_needed(const char *path) {
              : "The configuration file must say so before the next start:";
 }
 
+/* ---- --write ---- */
+
+/* The file, or NULL: it is not to be changed.  Looked for before anything is asked of the volume. */
+static const char *
+file_to_write(const char *volume, bool writes, char path[PATH_MAX], int *status) {
+  const char *file;
+  if (!writes)
+    return NULL;
+  file = ctl_conf_file(volume, path);
+  if (access(file, R_OK) == 0)
+    return file;
+  *status = ctl_fail("--write: %s: %s", file, strerror(errno));
+  return NULL;
+}
+
 /* ---- what became of a change whose server ended ---- */
 
 struct change {
@@ -189,12 +205,13 @@ is_gone(const json_t *volume, const void *arg) {
 
 static int
 replace(const struct ctl_command_call *call, const char *volume, const char *leg,
-        const char *new_path, bool waits) {
+        const char *new_path, bool waits, bool writes) {
   struct change change = {leg, new_path};
   const struct ctl_ending ending = {"leg-replaced", "change-failed", new_path ? is_there : NULL,
                                     &change};
-  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], name[SF_LEG_NAME_MAX];
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], name[SF_LEG_NAME_MAX], conf[PATH_MAX];
   int status = ctl_find_socket(call, volume, path);
+  const char *file = file_to_write(volume, writes, conf, &status);
   if (status == CTL_DONE)
     status = ctl_leg_by_path(path, volume, &leg, name);
   change.leg = leg;
@@ -206,8 +223,12 @@ replace(const struct ctl_command_call *call, const char *volume, const char *leg
   if (status != CTL_DONE)
     return status;
   printf("%s: leg %s is another disk now; all of it is copied to it\n", volume, leg);
-  if (new_path)
+  if (new_path && file)
+    status = ctl_edit_leg(file, leg, new_path);
+  else if (new_path)
     printf("%s\n  [leg %s]\n  path = %s\n", when_needed(path), leg, new_path);
+  if (status != CTL_DONE)
+    return status;
   return waits ? wait_for_sync(path, volume, leg) : CTL_DONE;
 }
 
@@ -215,11 +236,12 @@ replace(const struct ctl_command_call *call, const char *volume, const char *leg
 
 static int
 add(const struct ctl_command_call *call, const char *volume, const char *leg, const char *new_path,
-    bool waits) {
+    bool waits, bool writes) {
   const struct change change = {leg, new_path};
   const struct ctl_ending ending = {"leg-added", "change-failed", is_there, &change};
-  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX];
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], conf[PATH_MAX];
   int status = ctl_find_socket(call, volume, path);
+  const char *file = file_to_write(volume, writes, conf, &status);
   if (status == CTL_DONE)
     status = ctl_ask_and_wait(path, volume,
                               json_pack("{ss ss ss ss ss}", "command", "leg", "volume", volume,
@@ -227,17 +249,23 @@ add(const struct ctl_command_call *call, const char *volume, const char *leg, co
                               &ending, reason);
   if (status != CTL_DONE)
     return status;
-  printf("%s: has one leg more, %s; all is copied to it\n%s\n  [leg %s]\n  path = %s\n", volume,
-         leg, when_needed(path), leg, new_path);
+  printf("%s: has one leg more, %s; all is copied to it\n", volume, leg);
+  if (file)
+    status = ctl_edit_leg(file, leg, new_path);
+  else
+    printf("%s\n  [leg %s]\n  path = %s\n", when_needed(path), leg, new_path);
+  if (status != CTL_DONE)
+    return status;
   return waits ? wait_for_sync(path, volume, leg) : CTL_DONE;
 }
 
 static int
-remove_leg(const struct ctl_command_call *call, const char *volume, const char *leg) {
+remove_leg(const struct ctl_command_call *call, const char *volume, const char *leg, bool writes) {
   struct change change = {leg, NULL};
   const struct ctl_ending ending = {"leg-removed", "change-failed", is_gone, &change};
-  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], name[SF_LEG_NAME_MAX];
+  char path[SF_CONTROL_PATH_MAX], reason[CTL_REASON_MAX], name[SF_LEG_NAME_MAX], conf[PATH_MAX];
   int status = ctl_find_socket(call, volume, path);
+  const char *file = file_to_write(volume, writes, conf, &status);
   if (status == CTL_DONE)
     status = ctl_leg_by_path(path, volume, &leg, name);
   change.leg = leg;
@@ -246,6 +274,10 @@ remove_leg(const struct ctl_command_call *call, const char *volume, const char *
                               json_pack("{ss ss ss ss}", "command", "leg", "volume", volume,
                                         "action", "remove", "leg", leg),
                               &ending, reason);
+  if (status == CTL_DONE && file) {
+    printf("%s: leg %s is removed\n", volume, leg);
+    return ctl_edit_leg(file, leg, NULL);
+  }
   if (status == CTL_DONE)
     printf("%s: leg %s is removed; take its section [leg %s] out of the configuration file%s\n",
            volume, leg, leg, ctl_is_daemon(path) ? ", then: systemctl reload surefootd" : "");
@@ -338,18 +370,20 @@ discard_offline(const char *conf, const char *name) {
 
 int
 ctl_leg(struct ctl_command_call *call) {
-  static const struct option options[] = {
-      {"config", required_argument, NULL, 'C'}, {"wait", no_argument, NULL, 'w'}, {0}};
+  static const struct option options[] = {{"config", required_argument, NULL, 'C'},
+                                          {"wait", no_argument, NULL, 'w'},
+                                          {"write", no_argument, NULL, 'W'},
+                                          {0}};
   const char *conf = NULL;
-  bool waits = false;
+  bool waits = false, writes = false;
   int option;
   while ((option = ctl_next_option(call, options)) != -1) {
     if (option == '?')
       return CTL_USAGE;
     if (option == 'C')
       conf = optarg;
-    else
-      waits = true;
+    waits = waits || option == 'w';
+    writes = writes || option == 'W';
   }
   char **argv = call->argv + optind;
   int argc = call->argc - optind;
@@ -370,11 +404,15 @@ ctl_leg(struct ctl_command_call *call) {
   if (waits && (conf || strcmp(action->name, "fail") == 0 || strcmp(action->name, "remove") == 0))
     return ctl_wrong_usage(call->command, "leg %s: nothing is to be waited for: leave out --wait",
                            action->name);
+  bool removes = strcmp(action->name, "remove") == 0;
+  if (writes && !adds && !removes && !(replaces && argc == 4))
+    return ctl_wrong_usage(call->command, "leg %s: --write: the file need not change",
+                           action->name);
   if (replaces)
-    return replace(call, argv[1], argv[2], argv[3], waits);
+    return replace(call, argv[1], argv[2], argv[3], waits, writes);
   if (adds)
-    return add(call, argv[1], argv[2], argv[3], waits);
-  if (strcmp(action->name, "remove") == 0)
-    return remove_leg(call, argv[1], argv[2]);
+    return add(call, argv[1], argv[2], argv[3], waits, writes);
+  if (removes)
+    return remove_leg(call, argv[1], argv[2], writes);
   return conf ? discard_offline(conf, argv[1]) : ask_volume(call, action, argv[1], argv[2], waits);
 }

@@ -64,9 +64,9 @@ ctl_print_usage(FILE *out, const struct ctl_command *command) {
   }
   fprintf(out, "usage: surefootctl %s %s\n", command->name, command->arguments);
   if (command->run == ctl_leg)
-    fprintf(out, "       surefootctl leg replace VOLUME LEG [PATH] [--wait]\n"
-                 "       surefootctl leg add VOLUME NAME PATH [--wait]\n"
-                 "       surefootctl leg remove VOLUME LEG\n"
+    fprintf(out, "       surefootctl leg replace VOLUME LEG [PATH] [--wait] [--write]\n"
+                 "       surefootctl leg add VOLUME NAME PATH [--wait] [--write]\n"
+                 "       surefootctl leg remove VOLUME LEG [--write]\n"
                  "       surefootctl leg discard --config CONF LEG\n");
   if (command->run == ctl_scrub)
     fprintf(out, "       surefootctl scrub --all [--rate RATE] [--wait]\n"

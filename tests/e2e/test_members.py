@@ -69,6 +69,33 @@ class Replace(Members):
         self.assertEqual(b"n" * 4096, bytes(server.connect().pread(4096, 0)))
         self.assertTrue(old.path.exists())
 
+    def test_the_file_follows(self):
+        """--write changes one section of the volume's file and keeps the old one; every other byte stays, and the
+        volume would start from it."""
+        volume, server = self.served(size=16 * MIB)
+        folder = self.rig.folder / "volumes.d"
+        folder.mkdir()
+        conf = folder / f"{volume.name}.conf"
+        before = "# by hand\n" + volume.conf.read_text() + "# the end"
+        conf.write_text(before)
+        os.environ["SUREFOOT_VOLUMES_DIR"] = str(folder)
+        self.addCleanup(os.environ.pop, "SUREFOOT_VOLUMES_DIR")
+        self.ctl_leg(volume, "fail", "c")
+        new = self.rig.folder / "new.img"
+        said = self.ctl_leg(volume, "replace", "c", str(new), "--write", "--wait")
+        self.assertIn(f"{conf} says so now", said)
+        self.assertEqual(before, (folder / f"{conf.name}.old").read_text())
+        replaced = conf.read_text()
+        self.assertEqual(before.replace(str(volume.legs[2].path), str(new)), replaced)
+        more = self.rig.folder / "more.img"
+        self.ctl_leg(volume, "add", "d", str(more), "--write", "--wait")
+        self.assertEqual(replaced + f"\n\n[leg d]\npath = {more}\n", conf.read_text())
+        self.ctl_leg(volume, "fail", "d")
+        self.ctl_leg(volume, "remove", "d", "--write")
+        self.assertEqual(replaced + "\n\n", conf.read_text())
+        server.stop()
+        self.assertIn("would start", self.rig.ctl("check", conf))
+
     def test_the_same_disk_emptied(self):
         volume, server = self.served(size=16 * MIB)
         self.ctl_leg(volume, "fail", "b")
