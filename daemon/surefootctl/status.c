@@ -44,6 +44,9 @@ resync_text(const json_t *resync, char *text, size_t size) {
   if (json_is_integer(json_object_get(resync, "seconds_left")))
     used += (size_t) snprintf(text + used, size - used, ", %s left",
                               ctl_time_left(ctl_json_number(resync, "seconds_left"), part));
+  if (ctl_json_number(resync, "stalled_ms") > 0)
+    used += (size_t) snprintf(text + used, size - used, ", not advancing for %s",
+                              ctl_time_us(ctl_json_number(resync, "stalled_ms") * 1000, part));
   return used;
 }
 

@@ -147,6 +147,8 @@ resync_text(const json_t *leg, char text[CTL_TEXT_MAX]) {
     return "";
   if (json_is_integer(json_object_get(resync, "seconds_left")))
     ctl_time_left(ctl_json_number(resync, "seconds_left"), left);
+  else if (ctl_json_number(resync, "stalled_ms") > 0)
+    snprintf(left, sizeof left, "not advancing");
   share = total ? (double) ctl_json_number(resync, "done_bytes") * 100 / (double) total : 100;
   snprintf(text, CTL_TEXT_MAX, "%.0f%% %.16s", share, left);
   return text;

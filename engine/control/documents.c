@@ -46,12 +46,14 @@ static json_t *
 resync_to_json(const struct sf_leg_status *leg) {
   if (!leg->resyncing)
     return json_null();
-  /* Without a rate there is no honest guess of the time left. */
-  json_t *seconds = leg->resync_rate ? json_integer((json_int_t) (leg->resync_left_ns / 1000000000))
-                                     : json_null();
-  return json_pack("{sI sI sI so}", "done_bytes", (json_int_t) leg->resync_done_bytes,
+  /* Without a rate, or where it does not advance, there is no honest guess of the time left. */
+  json_t *seconds = leg->resync_rate && leg->resync_stalled_ns == 0
+                        ? json_integer((json_int_t) (leg->resync_left_ns / 1000000000))
+                        : json_null();
+  return json_pack("{sI sI sI so sI}", "done_bytes", (json_int_t) leg->resync_done_bytes,
                    "total_bytes", (json_int_t) leg->resync_total_bytes, "rate_bytes_per_s",
-                   (json_int_t) leg->resync_rate, "seconds_left", seconds);
+                   (json_int_t) leg->resync_rate, "seconds_left", seconds, "stalled_ms",
+                   (json_int_t) (leg->resync_stalled_ns / 1000000));
 }
 
 static json_t *

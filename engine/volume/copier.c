@@ -199,6 +199,14 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
 }
 
 static void
+note_advance(struct sf_volume *v, struct leg *leg) {
+  if (leg->stale.set >= leg->resync_least)
+    return;
+  leg->resync_least = leg->stale.set;
+  leg->resync_least_ns = v->now_ns;
+}
+
+static void
 end_extent(struct sf_volume *v, struct copying *c) {
   c->active = false;
   if (c->lacks)
@@ -217,6 +225,7 @@ end_extent(struct sf_volume *v, struct copying *c) {
   } else if (sf_map_clear(&v->leg[c->leg].stale, c->extent)) {
     sf_map_set(&v->leg[c->leg].settled, map_page_of(c->extent));
     sf_map_clear(&v->copier.by_block, c->extent);
+    note_advance(v, &v->leg[c->leg]);
   }
 }
 

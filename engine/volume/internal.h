@@ -280,6 +280,7 @@ struct leg {
 
   uint64_t resync_total; /* extents, when the catch-up began */
   uint64_t resync_since_ns, resync_copied_bytes;
+  uint64_t resync_least, resync_least_ns; /* the fewest extents that were left, and since when */
   uint64_t resync_bytes; /* copied to it since the volume started, whatever became of it */
 
   uint64_t timeouts, errors;

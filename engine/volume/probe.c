@@ -29,6 +29,8 @@ catch_up(struct sf_volume *v, unsigned index) {
   leg->resync_total = leg->stale.set;
   leg->resync_since_ns = v->now_ns;
   leg->resync_copied_bytes = 0;
+  leg->resync_least = leg->stale.set;
+  leg->resync_least_ns = v->now_ns;
   leg_move(v, index, SF_STATE_CATCHING_UP, leg->reason);
 }
 

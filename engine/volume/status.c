@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RESYNC_STALLS_S = 10, RESYNC_STALLS_EXTENTS = 4 };
+
 const char *
 sf_volume_state_name(enum sf_volume_state state) {
   static const char *const name[SF_VOLUME_STATES] = {
@@ -37,6 +39,16 @@ bytes_of(const struct sf_volume *v, const struct sf_map *map) {
   uint64_t tail = (v->extents << v->extent_shift) - v->size_bytes;
 
   return sf_map_test(map, v->extents - 1) ? bytes - tail : bytes;
+}
+
+/* Copies go on, and clients write as fast; or they wait.  An extent may take long by itself. */
+static uint64_t
+resync_stalled_ns(const struct sf_volume *v, const struct leg *leg) {
+  uint64_t stalled = v->now_ns - leg->resync_least_ns, allowed = RESYNC_STALLS_S * SF_S;
+
+  if (v->config.resync_min_rate > 0)
+    allowed += RESYNC_STALLS_EXTENTS * (v->extent_bytes * SF_S / v->config.resync_min_rate);
+  return stalled > allowed ? stalled : 0;
 }
 
 static void
@@ -78,7 +90,8 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
       status->resync_rate = (uint64_t) ((double) leg->resync_copied_bytes * 1e9 / (double) took);
     if (leg->stale.set <= v->copier.put_off.set)
       status->resync_rate = 0; /* what is left waits for blocks that nobody can read */
-    if (status->resync_rate > 0)
+    status->resync_stalled_ns = resync_stalled_ns(v, leg);
+    if (status->resync_rate > 0 && status->resync_stalled_ns == 0)
       status->resync_left_ns =
           (uint64_t) ((double) status->stale_bytes * 1e9 / (double) status->resync_rate);
   }

@@ -361,6 +361,8 @@ struct sf_leg_status {
   uint64_t resync_bytes; /* copied to it since the start: what its absences have cost */
   bool resyncing;
   uint64_t resync_done_bytes, resync_total_bytes, resync_rate, resync_left_ns;
+  uint64_t
+      resync_stalled_ns; /* so long it has not come nearer to its end: then nothing is said of the time left */
   struct sf_latency latency[SF_KINDS];
 };
 

@@ -107,7 +107,8 @@ test_whole_document(void **state) {
       "\"reason\":\"why\",\"stale_bytes\":6,\"late_requests\":7,\"timeouts\":8,\"errors\":9,"
       "\"repairs\":23,"
       "\"resync_bytes\":14,\"resync\":{\"done_bytes\":10,\"total_bytes\":11,\"rate_bytes_per_s\":"
-      "12,\"seconds_left\":13},\"requests\":{\"reads\":1,\"writes\":0,\"flushes\":2},"
+      "12,\"seconds_left\":13,\"stalled_ms\":0},\"requests\":{\"reads\":1,\"writes\":0,\"flushes\":"
+      "2},"
       "\"bytes_read\":15,\"bytes_written\":16,\"window\":22,\"in_flight\":17,\"oldest_ms\":6200,"
       "\"deadline\":{\"read_us\":100000,\"write_us\":2,\"flush_us\":0},"
       "\"deadline_source\":{\"read\":\"auto\",\"write\":\"set\",\"flush\":\"learning\"},"
@@ -151,6 +152,15 @@ test_nothing_there(void **state) {
   assert_int_equal(json_unpack(document, "{s[{s[{so}]}]}", "volumes", "legs", "resync", &resync),
                    0);
   assert_true(json_is_null(json_object_get(resync, "seconds_left")));
+  json_decref(document);
+
+  status.leg[0].resync_rate = 12;
+  status.leg[0].resync_stalled_ns = 14000000000;
+  document = sf_status_to_json(&status, 1);
+  assert_int_equal(json_unpack(document, "{s[{s[{so}]}]}", "volumes", "legs", "resync", &resync),
+                   0);
+  assert_true(json_is_null(json_object_get(resync, "seconds_left")));
+  assert_int_equal(json_integer_value(json_object_get(resync, "stalled_ms")), 14000);
   json_decref(document);
 }
 

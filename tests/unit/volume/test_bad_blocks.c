@@ -211,6 +211,7 @@ a_resync_passes_over_what_no_source_can_read(void **state) {
   }
   assert_non_null(strstr(status.leg[1].reason, "read on no leg"));
   assert_int_equal(status.leg[1].resync_left_ns, 0);
+  assert_true(status.leg[1].resync_stalled_ns > UINT64_C(100000000000));
   for (unsigned i = 0; i < BAD_MOST; i++)
     write_block((uint64_t) i * EXTENT + 5 * BLOCK);
   rig_pass(&rig, 3000);
