@@ -70,6 +70,18 @@ look_for_news(struct sf_forks *forks, unsigned i) {
   return epoll_ctl(forks->news, EPOLL_CTL_ADD, forks->socket[i], &event) < 0 ? -errno : 0;
 }
 
+/* By then it has let go of all that is not its own, and has its name. */
+static int
+wait_until_begun(int socket) {
+  char begun;
+  ssize_t n;
+
+  do
+    n = recv(socket, &begun, 1, 0);
+  while (n < 0 && errno == EINTR);
+  return n > 0 ? 0 : n == 0 ? -EPIPE : -errno;
+}
+
 static int
 start_one(struct sf_forks *forks, const struct sf_forks_kind *kind, unsigned i) {
   int ends[2], error;
@@ -85,6 +97,8 @@ start_one(struct sf_forks *forks, const struct sf_forks_kind *kind, unsigned i) 
   forks->socket[i] = ends[0];
   if (error == 0)
     forks->one[i].child = pid;
+  if (error == 0)
+    error = wait_until_begun(ends[0]);
   return error == 0 ? look_for_news(forks, i) : error;
 }
 
