@@ -205,6 +205,21 @@ a_flush_says_nothing_of_the_pace(void **state) {
   assert_in_range(window_cost(&disk.window, class, 50 * MS), 1 * MS - US, 1 * MS + US);
 }
 
+/* A leg that is asked now and then is as fast as it answers, however long nobody asks. */
+static void
+an_idle_leg_is_not_a_slow_one(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS, .now_ns = 5000 * MS};
+  unsigned class = 0;
+
+  for (unsigned n = 0; n < 40; n++) {
+    class = window_class(&disk.window, SF_TIO_WRITE, false, n * 8192, 4096);
+    send_one(&disk, class, window_cost(&disk.window, class, 250 * MS));
+    end_one(&disk);
+    disk.now_ns += 200 * MS;
+  }
+  assert_int_equal(window_cost(&disk.window, class, 250 * MS), 1 * MS);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -217,6 +232,7 @@ main(void) {
       cmocka_unit_test(an_unknown_class_begins_with_one),
       cmocka_unit_test(copies_take_a_part_and_metadata_goes),
       cmocka_unit_test(a_flush_says_nothing_of_the_pace),
+      cmocka_unit_test(an_idle_leg_is_not_a_slow_one),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
