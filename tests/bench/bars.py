@@ -11,6 +11,15 @@ def _ratio(result, place, load, a, b, scale=1):
     return statistics.median(x["per_s"] / y["per_s"] for x, y in zip(rounds[a], rounds[b])) * scale
 
 
+def _cpu(result, place, load, a, b):
+    """Of the processor's time that the server takes for a request."""
+    rounds = result.get("speed", {}).get(place, {}).get(load, {})
+    if a not in rounds or b not in rounds:
+        return None
+    return statistics.median(x["server_cpu_us"] / y["server_cpu_us"]
+                             for x, y in zip(rounds[a], rounds[b]) if y["server_cpu_us"])
+
+
 def _between(result, place, load_a, load_b, system):
     its = result.get("speed", {}).get(place, {})
     if load_a not in its or load_b not in its or system not in its[load_a]:
@@ -20,20 +29,26 @@ def _between(result, place, load_a, load_b, system):
 
 
 def _speed_bars(result):
-    ours, theirs, limit = "surefoot-3", "quorum-3", "fio-3"
+    ours, theirs, limit = "fast-3", "quorum-3", "fio-3"
+    for kind, load in (("read", "randread-d32"), ("write", "randwrite-d32")):
+        yield (f"processor time of the server, 4 KiB random {kind}, depth 32, against quorum", -0.5,
+               _cpu(result, "disk", load, ours, theirs))
     for place, load, other, least, what in (
             ("disk", "randwrite-d32", theirs, 2.0, "4 KiB random write, depth 32, against quorum"),
             ("disk", "randwrite-d32", limit, 0.9, "the same, against fio on the three files"),
-            ("disk", "randread-d32", theirs, 1.2, "4 KiB random read, depth 32, against quorum"),
-            ("disk", "randwrite-d1", theirs, 1.3, "4 KiB random write, depth 1, against quorum"),
-            ("disk", "randread-d1", theirs, 1.2, "4 KiB random read, depth 1, against quorum"),
-            ("tmpfs", "randwrite-d32", theirs, 2.5, "tmpfs: 4 KiB random write, depth 32, against quorum"),
-            ("zram", "randwrite-d32", theirs, 2.5, "zram: 4 KiB random write, depth 32, against quorum"),
+            ("disk", "randread-d32", theirs, 1.3, "4 KiB random read, depth 32, against quorum"),
+            ("disk", "randwrite-d1", theirs, 1.2, "4 KiB random write, depth 1, against quorum"),
+            ("disk", "randread-d1", theirs, 1.3, "4 KiB random read, depth 1, against quorum"),
+            ("tmpfs", "randwrite-d32", theirs, 3.0, "tmpfs: 4 KiB random write, depth 32, against quorum"),
+            ("tmpfs", "randread-d32", theirs, 1.7, "tmpfs: 4 KiB random read, depth 32, against quorum"),
+            ("zram", "randwrite-d32", theirs, 1.3, "zram: 4 KiB random write, depth 32, against quorum"),
+            ("zram", "randread-d32", theirs, 1.0, "zram: 4 KiB random read, depth 32, against quorum"),
             ("disk", "write-256k", theirs, 1.3, "256 KiB sequential write, depth 8, against quorum"),
             ("disk", "read-256k", theirs, 1.2, "256 KiB sequential read, depth 8, against quorum")):
         yield what, least, _ratio(result, place, load, ours, other)
-    yield ("four connections against one, 4 KiB random write, depth 32", 1.0,
-           _between(result, "disk", "randwrite-d32-c4", "randwrite-d32", ours))
+    for kind in ("write", "read"):
+        yield (f"four connections against one, 4 KiB random {kind}, depth 32", 1.0,
+               _between(result, "disk", f"rand{kind}-d32-c4", f"rand{kind}-d32", ours))
     yield ("random write over the whole volume against its hot part", 0.6,
            _between(result, "disk", "cold", "randwrite-d32", ours))
 
@@ -50,7 +65,7 @@ def _busy_bars(result):
 
 def _stall_bars(result):
     stall = result.get("stall")
-    ours = stall and stall["mirrors"].get("surefoot-3")
+    ours = stall and stall["mirrors"].get("fast-3")
     if not ours:
         return
     frozen, slow = ours["writes"]["frozen"], ours["slow"]
@@ -64,9 +79,9 @@ def _stall_bars(result):
 
 
 def _cost_bars(result):
-    ours = result.get("cost", {}).get("surefoot-3", {})
-    if "io_calls" in ours:
-        yield "system calls for I/O, a request", -1.02, ours["io_calls"]
+    ours = result.get("cost", {}).get("fast-3", {})
+    if "all_calls" in ours:
+        yield "system calls, a 4 KiB random write at depth 32", -0.3, ours["all_calls"]
 
 
 def judge(result):

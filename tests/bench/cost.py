@@ -113,7 +113,7 @@ def measure(plan, rig, progress, notes):
         notes.append(f"cost: not measured, {reason}")
         return result
     rig.on_close(place.close)
-    for name in ("surefoot-3",) if plan.quick else ("surefoot-3", "quorum-3", "file"):
+    for name in ("fast-3",) if plan.quick else ("fast-3", "surefoot-3", "quorum-3", "file"):
         progress(f"cost: {systems.NAMES[name]}")
         system = systems.start(rig, place, name, SIZE, write_out=False)
         found = result[name] = {"memory": memory(rig, system)}
@@ -127,7 +127,7 @@ def measure(plan, rig, progress, notes):
             found["all_calls"] = sum(calls.values())
         except Unavailable as reason:
             notes.append(f"system calls: not counted, {reason}")
-        if name == "surefoot-3":
+        if name == "fast-3":
             progress("cost: a leg is copied anew")
             found["resync"] = resync(rig, system)
         system.stop()

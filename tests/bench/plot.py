@@ -6,7 +6,7 @@ from systems import NAMES
 
 WIDTH, LEFT, RIGHT = 860, 64, 20
 TOP, PANEL, GAP = 64, 190, 58
-COLORS = {"surefoot-3": "#0b7a4b", "surefoot-2": "#7cc6a4", "quorum-3": "#c0392b", "quorum-2": "#e8a49c"}
+COLORS = {"fast-3": "#0b7a4b", "surefoot-3": "#2f9e6c", "surefoot-2": "#7cc6a4", "quorum-3": "#c0392b", "quorum-2": "#e8a49c"}
 STYLE = ("text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:15px;font-weight:600}"
          ".small{font-size:11px;fill:#666}.axis{stroke:#999}.grid{stroke:#e6e6e6}"
          ".frozen{fill:#f3efe2}polyline{fill:none;stroke-width:1.8;stroke-linejoin:round}")

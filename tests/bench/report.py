@@ -36,6 +36,19 @@ def speed(place, found):
             first = first or median
             cells.append(f"{_number(median):>8} {'(' + format(median / first, '.2f') + ')':>8}")
         lines.append(f"{what[load]:50}" + "".join(cells))
+    return "\n".join(lines) + "\n\n" + _processor(place, found, names, what)
+
+
+def _processor(place, found, names, what):
+    """Of the server's processes; where the disk has moods, this is the figure to trust."""
+    lines = [f"{PLACES[place]}: processor time of the server for a request, us, median", "",
+             " " * 50 + "".join(f"{name:>17}" for name in names)]
+    for load, its in sorted(found.items(), key=lambda item: list(what).index(item[0])):
+        cells = []
+        for name in names:
+            used = [r["server_cpu_us"] for r in its.get(name, []) if "server_cpu_us" in r]
+            cells.append(f"{statistics.median(used):17.1f}" if used else f"{'-':>17}")
+        lines.append(f"{what[load]:50}" + "".join(cells))
     return "\n".join(lines) + "\n"
 
 

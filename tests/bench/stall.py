@@ -26,7 +26,7 @@ FLUSHER = Path(__file__).parent / "flusher.py"
 
 class Plan:
     def __init__(self, quick, only=None):
-        self.mirrors = [name for name in ("surefoot-3", "surefoot-2", "quorum-3", "quorum-2")
+        self.mirrors = [name for name in ("fast-3", "surefoot-2", "quorum-3", "quorum-2")
                         if (name in only if only else not quick or name.endswith("3"))]
         self.well_s, self.frozen_s, self.back_s = (1.5, 3, 4) if quick else (5, 10, 8)
         self.slow_s = 1.5 if quick else 4
@@ -36,8 +36,9 @@ def build(rig, name, *parameters):
     kind, _, count = name.partition("-")
     plain = [FileLeg(rig, chr(ord("a") + i)) for i in range(int(count) - 1)]
     odd = systems.FuseLeg(rig, "z", filters=["delay"] if parameters else [], parameters=parameters)
-    if kind == "surefoot":
-        system = systems.Surefoot(rig, name, [*plain, odd], SIZE, write_deadline=f"{DEADLINE_MS}ms")
+    if kind in ("surefoot", "fast"):
+        system = systems.Surefoot(rig, name, [*plain, odd], SIZE, write_deadline=f"{DEADLINE_MS}ms",
+                                  door="fast" if kind == "fast" else "nbdkit")
     else:
         for leg in (*plain, odd):
             leg.prepare(SIZE)
@@ -176,7 +177,8 @@ def slow(plan, rig, name):
 
 def two_plain(plan, rig):
     """What two legs give that are well: a third that is frozen should not take any of it."""
-    system = systems.Surefoot(rig, "plain", [FileLeg(rig, "a"), FileLeg(rig, "b")], SIZE)
+    system = systems.Surefoot(rig, "plain", [FileLeg(rig, "a"), FileLeg(rig, "b")], SIZE,
+                              door="fast")
     system.write_out()
     process, flusher = load(rig, system, "plain", plan.slow_s + 1)
     time.sleep(1)
