@@ -50,3 +50,10 @@ call_wait(struct sf_call *call, pthread_cond_t *changed, pthread_mutex_t *lock) 
   pthread_cond_timedwait(changed, lock, &at);
   call_waited(call, began, ask_ns);
 }
+
+void
+serve_take_settings(struct sf_serve *serve, const struct sf_config *config) {
+  atomic_store(&serve->suspends, config->on_too_few == SF_TOO_FEW_SUSPEND);
+  atomic_store(&serve->fail_timeout_ns, config->fail_timeout_ns);
+  atomic_store(&serve->read_deadline_ns, sf_config_deadline(config, SF_READ_KIND).first_ns);
+}

@@ -144,16 +144,15 @@ struct sf_serve {
   struct serve_turn turn;
 };
 
-/* serve.c */
+/* log.c */
 void serve_log(struct sf_serve *serve, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
+void keeper_wake(struct sf_serve *serve);
 
 /* find.c: the legs that the volume starts from; waits for those it needs.  -EAGAIN: it may not start */
 int serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 void serve_close_files(struct sf_serve *serve);
-void serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
-
-void serve_take_settings(struct sf_serve *serve, const struct sf_config *config);
 
 /* call.c: what one request of a client waits for */
 struct sf_call {
@@ -164,6 +163,8 @@ struct sf_call {
    * beyond what was asked of it is this process's own delay (R3), and not in it. */
   uint64_t waited_ns;
 };
+/* What all calls go by, of the settings in force. */
+void serve_take_settings(struct sf_serve *serve, const struct sf_config *config);
 bool call_is_gone(const struct sf_call *call); /* its client; one system call */
 bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wait without end */
 void serve_cond_init(pthread_cond_t *cond);    /* on CLOCK_MONOTONIC */
@@ -221,7 +222,6 @@ void serve_turn_pass(struct sf_call *call, struct sf_list *place, bool well);
 /* keeper.c */
 int keeper_start(struct sf_serve *serve);
 void keeper_stop(struct sf_serve *serve);
-void keeper_wake(struct sf_serve *serve);
 
 /* legs.c: the host functions that open and close legs, and the threads that do it */
 int serve_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank);

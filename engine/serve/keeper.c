@@ -7,12 +7,6 @@
 
 #include "base/must.h"
 
-void
-keeper_wake(struct sf_serve *serve) {
-  if (serve->keeper_thread != NULL)
-    sf_tio_wake(serve->keeper_thread);
-}
-
 static void
 print_log(struct sf_serve *serve) {
   char line[SERVE_LINE_BYTES];

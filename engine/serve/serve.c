@@ -12,26 +12,6 @@ enum { CLOSE_GRACE_S = 5 };
 
 #define NS_PER_S UINT64_C(1000000000)
 
-/* Lines are kept and printed by the keeper: the volume tells its events with its lock held, and
- * whoever reads our log may be slow. */
-void
-serve_log(struct sf_serve *serve, const char *format, ...) {
-  unsigned slot;
-  va_list args;
-
-  pthread_mutex_lock(&serve->lock);
-  if (serve->log_count == SERVE_LOG_LINES) {
-    serve->log_lost++;
-  } else {
-    slot = (serve->log_first + serve->log_count++) % SERVE_LOG_LINES;
-    va_start(args, format);
-    vsnprintf(serve->log[slot], sizeof serve->log[slot], format, args);
-    va_end(args);
-  }
-  pthread_mutex_unlock(&serve->lock);
-  keeper_wake(serve);
-}
-
 /* ---- the volume's host ---- */
 
 static int
@@ -87,92 +67,6 @@ host_timer(void *ctx, uint64_t at_ns) {
   keeper_wake(serve);
 }
 
-static void
-log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
-  bool why = event->reason != NULL && event->reason[0] != '\0';
-
-  switch (event->kind) {
-  case SF_EVENT_STARTED:
-    serve_log(serve, "serving");
-    break;
-  case SF_EVENT_LEG_STATE:
-    serve_log(serve, "leg %s: %s -> %s%s%s%s", event->leg_name, event->from, event->to,
-              why ? " (" : "", why ? event->reason : "", why ? ")" : "");
-    break;
-  case SF_EVENT_STATE:
-    serve_log(serve, "%s -> %s%s%s%s", event->from, event->to, why ? " (" : "",
-              why ? event->reason : "", why ? ")" : "");
-    break;
-  case SF_EVENT_READ_REPAIRED:
-    serve_log(serve, "leg %s: could not be read, was read from another leg and written over: %s",
-              event->leg_name, event->reason);
-    break;
-  case SF_EVENT_READ_FAILED: /* sf_serve_tell_failed has told it */
-    break;
-  case SF_EVENT_STOPPED:
-    serve_log(serve, "stopped, %s", event->reason);
-    break;
-  case SF_EVENT_GROWN:
-    serve_log(serve, "has grown to %s bytes; clients that connect now see it", event->reason);
-    break;
-  case SF_EVENT_GROW_FAILED:
-    serve_log(serve, "is not grown: %s", event->reason);
-    break;
-  case SF_EVENT_LEG_REPLACED:
-    serve_log(serve, "leg %s: its place is %s's now", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LEG_ADDED:
-    serve_log(serve, "leg %s: added, %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LEG_REMOVED:
-    serve_log(serve, "leg %s: removed", event->leg_name);
-    break;
-  case SF_EVENT_LEG_NOT_OPENED:
-    serve_log(serve, "leg %s: still missing: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_CHANGE_FAILED:
-    serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LEG_TROUBLE:
-    serve_log(serve, "leg %s: cannot be spared, and fails: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LOST_RANGE:
-    serve_log(serve,
-              "leg %s: %s. A leg that catches up waits for them to be written anew, or read after "
-              "all",
-              event->leg_name, event->reason);
-    break;
-  case SF_EVENT_SCRUB:
-    serve_log(serve, "scrub %s%s%s", event->to, why ? ": " : "", why ? event->reason : "");
-    break;
-  case SF_EVENT_MISMATCH:
-    serve_log(serve, "the legs are not alike: %s", event->reason);
-    break;
-  case SF_EVENT_LEG_SLOW:
-  case SF_EVENT_LEG_PATH:
-    serve_log(serve, "leg %s: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_KINDS:
-    break;
-  }
-}
-
-void
-serve_event(struct sf_serve *serve, const struct sf_volume_event *event) {
-  if (!serve->options.quiet)
-    log_event(serve, event);
-  /* Its end takes the lock, and so waits for who is in there.  Whoever waits for the stop ends it next:
-   * so who listens there hears of the stop first. */
-  pthread_mutex_lock(&serve->lock);
-  if (serve->control != NULL)
-    sf_control_server_event(serve->control, event);
-  if (event->kind == SF_EVENT_STOPPED) {
-    serve->stopped = true;
-    pthread_cond_broadcast(&serve->changed);
-  }
-  pthread_mutex_unlock(&serve->lock);
-}
-
 static bool
 host_holder_is_gone(void *ctx, const struct sf_holder *holder) {
   const struct sf_serve *serve = ctx;
@@ -193,13 +87,6 @@ host_trace(void *ctx, const char *line) {
 }
 
 /* ---- open ---- */
-
-void
-serve_take_settings(struct sf_serve *serve, const struct sf_config *config) {
-  atomic_store(&serve->suspends, config->on_too_few == SF_TOO_FEW_SUSPEND);
-  atomic_store(&serve->fail_timeout_ns, config->fail_timeout_ns);
-  atomic_store(&serve->read_deadline_ns, sf_config_deadline(config, SF_READ_KIND).first_ns);
-}
 
 /* A leg that is no member as it stands is left alone. */
 static void

@@ -135,18 +135,6 @@ sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **d
   return 0;
 }
 
-void
-sf_tio_device_use(struct sf_tio_device *device) {
-  device->uses++;
-}
-
-void
-sf_tio_device_unuse(struct sf_tio_device *device) {
-  SF_MUST(device->uses > 0);
-  if (--device->uses == 0 && device->client->removers)
-    pthread_cond_broadcast(&device->client->unused);
-}
-
 /* Under client->lock.  What is left when nothing runs passes by itself, and soon: a callback that is
  * about to return, a cancel that is being answered. */
 static bool

@@ -38,34 +38,6 @@ cancel_user_data(uint8_t batch, unsigned i) {
   return (uint64_t) batch << 8 | CANCEL_MARK | i;
 }
 
-static void
-wake(struct sf_tio_executor *exec) {
-  uint64_t one = 1;
-
-  /* Whoever said so first has woken it, or it has not begun to wait. */
-  if (!atomic_exchange(&exec->wake, true) && atomic_load(&exec->waiting))
-    SF_MUST(write(exec->wake_fd, &one, sizeof one) == sizeof one || errno == EAGAIN);
-}
-
-void
-sf_tio_exec_add(struct sf_tio_io *io) {
-  struct sf_tio_executor *exec = &io->device->exec;
-
-  io->where = SF_TIO_AT_EXEC;
-  sf_list_append(&exec->list, &io->where_link);
-  wake(exec);
-}
-
-void
-sf_tio_exec_rest(struct sf_tio_io *io, uint64_t until_ns) {
-  struct sf_tio_executor *exec = &io->device->exec;
-
-  io->where = SF_TIO_AT_EXEC;
-  io->rests_until_ns = until_ns;
-  sf_list_append(&exec->resting, &io->where_link);
-  wake(exec);
-}
-
 /* ---- handing over, with ring_lock held ---- */
 
 /* A cancel works from any thread; a region submitted here has a worker of this process.  liburing
@@ -435,7 +407,7 @@ sf_tio_exec_stop(struct sf_tio_device *device) {
   pthread_mutex_lock(&device->client->lock);
   SF_MUST(sf_list_empty(&exec->list) && sf_list_empty(&exec->resting) && exec->in_kernel == 0);
   exec->stop = true;
-  wake(exec);
+  sf_tio_exec_wake(exec);
   pthread_mutex_unlock(&device->client->lock);
   pthread_join(exec->thread, NULL);
   put_ring(exec, device->client);

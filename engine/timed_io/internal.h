@@ -400,9 +400,6 @@ struct sf_tio_device {
 
 int sf_tio_exec_start(struct sf_tio_device *device);
 void sf_tio_exec_stop(struct sf_tio_device *device);
-/* Under client->lock. */
-void sf_tio_exec_add(struct sf_tio_io *io);
-void sf_tio_exec_rest(struct sf_tio_io *io, uint64_t until_ns); /* as that, later */
 /* Takes what has completed, without waiting. */
 void sf_tio_exec_reap(struct sf_tio_device *device);
 /* As that, with ring_lock held, after asking the kernel to cancel `targets`, which are IN_EXEC. */
@@ -412,6 +409,13 @@ void sf_tio_exec_cancel(struct sf_tio_device *device, struct sf_tio_io **targets
 bool sf_tio_device_inline(const struct sf_tio_device *device, const struct sf_tio_io *io,
                           uint64_t now_ns);
 bool sf_tio_device_full(const struct sf_tio_device *device, unsigned class);
+
+/* ---- what all above say to a thread, an executor, a device (wake.c); sf_tio_wake() is there too ---- */
+
+void sf_tio_exec_wake(struct sf_tio_executor *exec);
+/* Under client->lock, as the rest. */
+void sf_tio_exec_add(struct sf_tio_io *io);
+void sf_tio_exec_rest(struct sf_tio_io *io, uint64_t until_ns); /* as that, later */
 void sf_tio_device_use(struct sf_tio_device *device);
 void sf_tio_device_unuse(struct sf_tio_device *device);
 

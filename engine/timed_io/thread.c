@@ -86,17 +86,6 @@ sf_tio_thread_current(struct sf_tio_client *client) {
 
 /* ---- waking ---- */
 
-/* The two sides of this: waiting is set before wake is read, and wake before waiting is.  Whoever finds
- * wake set needs not write: the one who set it has, or saw a thread that will read wake before it
- * waits.  The counter is read by the service only; a poll in a ring fires at every write. */
-void
-sf_tio_wake(struct sf_tio_thread *thread) {
-  uint64_t one = 1;
-
-  if (!atomic_exchange(&thread->wake, true) && atomic_load(&thread->waiting))
-    SF_MUST(write(thread->wake_fd, &one, sizeof one) == sizeof one || errno == EAGAIN);
-}
-
 void
 sf_tio_thread_kick(struct sf_tio_thread *thread) {
   if (thread->service || thread->driven) {
