@@ -177,6 +177,22 @@ stale_outside(struct sf_volume *v, uint64_t extent) {
       sf_map_set(&v->leg[i].stale, extent);
 }
 
+void
+copier_passes_by(struct sf_volume *v, uint64_t extent) {
+  bool lacks = false;
+
+  for (unsigned i = 0; i < v->legs; i++)
+    if (!(volume_serving(v) & legbit(i)))
+      lacks |= sf_map_set(&v->leg[i].stale, extent);
+  EACH_COPYING(c, &v->copier)
+    if (c->active && !c->converge && c->extent == extent)
+      c->failed = true;
+  if (lacks)
+    map_changed(v, map_page_of(extent), true);
+  if (v->joining >= 0)
+    join_abandon(v);
+}
+
 static void
 begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool converge, unsigned leg) {
   c->active = true;

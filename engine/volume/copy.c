@@ -500,7 +500,7 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   if (op->copy == NULL)
     return;
   if (event->state == SF_TIO_OK && (op->copy->unread & op->copy->run & legbit(leg)))
-    medium_repaired(v, leg, op->offset, op->length);
+    medium_repaired(v, leg, op->offset, op->length, op->error);
   if ((event->state == SF_TIO_ERROR || (op->scrubs && event->state == SF_TIO_CANCELED)) &&
       target_stands(v, op->copy, leg)) {
     copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */

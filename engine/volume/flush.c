@@ -275,6 +275,8 @@ flush_end(struct sf_op *op, int error, int own_error) {
 
   SF_MUST(v->flush_leader == op && request != NULL);
   v->flush_leader = NULL;
+  if (error == 0)
+    scrub_flushed(v, op->sm.id);
   for (unsigned i = 0; i < v->legs; i++)
     if (v->leg[i].flush_waiting == op) {
       v->leg[i].flush_waiting = NULL;

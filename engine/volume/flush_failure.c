@@ -164,8 +164,10 @@ doubt_copies(struct sf_volume *v) {
   const struct sf_map *suspect = &v->suspect;
 
   for (uint64_t e = sf_map_next(suspect, 0); e < v->extents; e = sf_map_next(suspect, e + 1)) {
+    bool was_the_word = scrub_loses_word(v, e);
+
     copier_doubt_resync(v, e);
-    if (copier_has_converged(v, e) || scrub_has_guessed(v, e))
+    if (was_the_word || copier_has_converged(v, e))
       flush_failure_spread(v, e);
   }
   if (v->promoting >= 0) /* undone by the very next record, not forgotten */

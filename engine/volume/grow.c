@@ -36,17 +36,17 @@ short_leg(const struct sf_volume *v, uint64_t size_bytes) {
 /* ---- memory ---- */
 
 struct of_extents {
-  struct sf_map *map[11 + 6 * SF_LEGS_MAX];
+  struct sf_map *map[12 + 6 * SF_LEGS_MAX];
   unsigned n;
 };
 
 static struct of_extents
 maps_of_extents(struct sf_volume *v) {
   struct of_extents all = {.map = {&v->unconverged, &v->scrub.todo, &v->scrub.guessed,
-                                   &v->copier.copied, &v->maps.intent, &v->maps.touched,
-                                   &v->maps.idle, &v->copier.flushing_copied, &v->suspect,
-                                   &v->copier.by_block, &v->copier.put_off},
-                           .n = 11};
+                                   &v->scrub.voted, &v->copier.copied, &v->maps.intent,
+                                   &v->maps.touched, &v->maps.idle, &v->copier.flushing_copied,
+                                   &v->suspect, &v->copier.by_block, &v->copier.put_off},
+                           .n = 12};
 
   for (unsigned i = 0; i < v->legs; i++) {
     all.map[all.n++] = &v->leg[i].stale;

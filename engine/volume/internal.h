@@ -391,7 +391,9 @@ struct scrub_slot { /* an extent that is being compared, from its begin to its e
 struct scrub {
   struct sf_scrub_status told; /* but for ages */
   struct sf_map todo;          /* extents that have not been compared whole */
-  struct sf_map guessed; /* repaired for the word of one leg, which has not been flushed since */
+  /* Repaired for the word of one leg, or of more, of which none had flushed what it has there, nor has since. */
+  struct sf_map guessed, voted;
+  uint64_t word_id; /* ops with a higher number came after the last of these */
   uint64_t cursor;
   uint64_t begun_ns, ended_ns, pace_ns;
   bool flushing, flushed;
@@ -789,7 +791,9 @@ void lost_tell(struct sf_volume *v);
 
 /* medium.c */
 void medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error);
-void medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+/* error: why it could not be read. */
+void medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length,
+                     int error);
 void medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error);
 void medium_forget(struct leg *leg);
 void medium_settle(struct sf_volume *v); /* legs with too many errors leave */
@@ -855,7 +859,12 @@ bool scrub_may_look(const struct sf_op *op); /* or legs may differ there, and ri
 void scrub_compare(struct sf_op *op);        /* all has been read, or cannot be */
 void scrub_ended(struct sf_volume *v, struct copy *copy, bool good);
 bool scrub_is_looking(const struct sf_volume *v);
-bool scrub_has_guessed(const struct sf_volume *v, uint64_t extent);
+/* A leg has dropped what it had there, or may have: was that the word for which another leg was written? */
+bool scrub_loses_word(struct sf_volume *v, uint64_t extent);
+/* That op has made stable all that was there before it. */
+void scrub_flushed(struct sf_volume *v, uint64_t op_id);
+/* Its disk is another one, or is to be copied whole: what was said of it holds no more. */
+void scrub_leg_is_another(struct sf_volume *v, unsigned leg);
 void scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);
 
 /* scrub_vote.c */
@@ -888,6 +897,9 @@ void copier_extent_grows(struct sf_volume *v, uint64_t extent);
 void copier_leg_left(struct sf_volume *v, unsigned leg);
 void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
 bool copier_is_copying(const struct sf_volume *v);
+/* Something is written there to legs in sync alone: all others lack it, one that joins and one that is being given
+ * a copy included. */
+void copier_passes_by(struct sf_volume *v, uint64_t extent);
 uint64_t copier_rate(struct sf_volume *v); /* in force now; 0: no limit */
 
 /* map_load.c: from what the legs hold at the start */

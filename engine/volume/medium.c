@@ -59,9 +59,9 @@ add(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, struct tally *
 }
 
 void
-medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length) {
+medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length, int error) {
   struct medium *medium = &v->leg[leg].medium;
-  struct tally what = {.offset = offset, .length = length, .error = medium->error};
+  struct tally what = {.offset = offset, .length = length, .error = error};
 
   medium->repairs++;
   add(v, SF_EVENT_READ_REPAIRED, (int) leg, &medium->repaired, &what);

@@ -86,6 +86,7 @@ forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   deadline_forget(v, index);
   medium_forget(&v->leg[index]);
   leg_io_forget(&v->leg[index]);
+  scrub_leg_is_another(v, index);
 }
 
 int

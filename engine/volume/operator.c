@@ -70,6 +70,7 @@ discard(struct sf_volume *v, unsigned index) {
   leg->device = NULL;
   leg->meta.done = 0;
   sf_map_fill(&leg->stale);
+  scrub_leg_is_another(v, index);
   /* A disk that is to take the place cannot show yet that it is this leg's. */
   if (leg->blank != SF_BLANK_NEW)
     leg->blank = SF_BLANK_OWN;

@@ -169,7 +169,7 @@ on_repair(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   char reason[128];
 
   if (event->state == SF_TIO_OK) {
-    medium_repaired(v, leg, op->offset, op->length);
+    medium_repaired(v, leg, op->offset, op->length, op->error);
   } else if (event->state == SF_TIO_ERROR && (volume_serving(v) & legbit(leg)) &&
              leg_can_leave(v, leg) && insync_leg_is_alone(v, leg, op->started_ns)) {
     op_reason(op, leg, reason, sizeof reason);

@@ -43,13 +43,16 @@ scrub_init(struct sf_volume *v) {
   EACH_SLOT(s, &v->scrub)
   sf_sm_init(&s->copy.sm, &sf_copy_table, SF_COPY_SLOTS + (unsigned) (s - v->scrub.slot),
              COPY_IDLE);
-  return r < 0 ? r : sf_map_init(&v->scrub.guessed, v->extents);
+  if (r == 0)
+    r = sf_map_init(&v->scrub.guessed, v->extents);
+  return r < 0 ? r : sf_map_init(&v->scrub.voted, v->extents);
 }
 
 void
 scrub_destroy(struct sf_volume *v) {
   sf_map_destroy(&v->scrub.todo);
   sf_map_destroy(&v->scrub.guessed);
+  sf_map_destroy(&v->scrub.voted);
 }
 
 static bool
@@ -70,9 +73,26 @@ scrub_is_looking(const struct sf_volume *v) {
   return is_under_way(v) && holds_a_copy(v);
 }
 
+/* The last word is gone: nobody knows any more.  Of several, which one it was is not kept. */
 bool
-scrub_has_guessed(const struct sf_volume *v, uint64_t extent) {
+scrub_loses_word(struct sf_volume *v, uint64_t extent) {
+  if (sf_map_clear(&v->scrub.voted, extent)) {
+    sf_map_set(&v->scrub.guessed, extent);
+    return false;
+  }
   return sf_map_test(&v->scrub.guessed, extent);
+}
+
+static void
+believe_words(struct sf_volume *v) {
+  sf_map_zero(&v->scrub.guessed);
+  sf_map_zero(&v->scrub.voted);
+}
+
+void
+scrub_flushed(struct sf_volume *v, uint64_t op_id) {
+  if (op_id > v->scrub.word_id && v->scrub.guessed.set + v->scrub.voted.set > 0)
+    believe_words(v);
 }
 
 /* ---- its state ---- */
@@ -143,16 +163,31 @@ scrub_may_look(const struct sf_op *op) {
   return is_under_way(op->volume) && may_compare(op->volume, extent_of(op->volume, op->offset));
 }
 
+/* A leg's word may be of what its cache has dropped, which its next flush says (R9). */
+static void
+doubt_words(struct sf_volume *v, legset good, uint64_t extent) {
+  EACH_LEG(leg, good) {
+    if (!sf_map_test(&v->leg[leg].unflushed, extent) && !sf_map_test(&v->leg[leg].flushing, extent))
+      return;
+  }
+  sf_map_set(legcount(good) < 2 ? &v->scrub.guessed : &v->scrub.voted, extent);
+  v->scrub.word_id = v->next_id;
+}
+
 static void
 repair(struct sf_op *op, const struct scrub_verdict *run, legset wrong) {
   struct sf_volume *v = op->volume;
   struct scrub_slot *slot = slot_of(op->copy);
 
+  /* A newcomer is neither in sync then nor to be called stale. */
+  if (v->promoting >= 0) {
+    copy_finish(op, false);
+    return;
+  }
   slot->found = SCRUB_REPAIRS;
   slot->repairs++;
-  /* One leg's word may be of what its cache has dropped, which the next flush says (R9). */
-  if (legcount(run->good) < 2)
-    sf_map_set(&v->scrub.guessed, slot->extent);
+  copier_passes_by(v, slot->extent);
+  doubt_words(v, run->good, slot->extent);
   copy_repair(op, (unsigned) __builtin_ctz(run->good), wrong);
 }
 
@@ -326,8 +361,8 @@ has_leave(const struct sf_volume *v) {
     if (v->leg[leg].overdue_n > 0)
       return false;
   }
-  return v->suspended == 0 && v->parked == NULL && v->held == NULL && v->starved_ns == 0 &&
-         !copier_is_copying(v) && op_is_free(v, OP_READ);
+  return legcount(volume_serving(v)) > 1 && v->suspended == 0 && v->parked == NULL &&
+         v->held == NULL && v->starved_ns == 0 && !copier_is_copying(v) && op_is_free(v, OP_READ);
 }
 
 /* What has grown meanwhile was converged, and is not counted. */
@@ -348,7 +383,8 @@ advance(struct sf_volume *v, struct scrub_slot *slot) {
     slot->active = false;
     extent_is_done(v, slot);
   }
-  if (!slot->active && !pick(v, slot))
+  /* Without leave there is nothing to pick, and looking for it takes long on a large volume. */
+  if (!slot->active && (!has_leave(v) || !pick(v, slot)))
     return;
   if (v->now_ns < slot->again_ns || !has_leave(v) || !may_compare(v, slot->extent))
     volume_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
@@ -365,7 +401,7 @@ flush_done(struct sf_request *request) {
   v->scrub.flushing = false;
   v->scrub.flushed = true;
   if (request->error == 0)
-    sf_map_zero(&v->scrub.guessed);
+    believe_words(v);
   v->dirty = true;
 }
 
@@ -373,8 +409,9 @@ flush_done(struct sf_request *request) {
 static void
 finish(struct sf_volume *v) {
   struct scrub *scrub = &v->scrub;
+  bool doubts = scrub->guessed.set + scrub->voted.set > 0;
 
-  if (scrub->guessed.set > 0 && !scrub->flushed) {
+  if (doubts && !scrub->flushed) {
     scrub->flushing = true;
     scrub->flush = (struct sf_request){.kind = SF_REQ_FLUSH,
                                        .done = flush_done,
@@ -384,8 +421,7 @@ finish(struct sf_volume *v) {
     volume_begin(v, &scrub->flush);
     return;
   }
-  move_to(v, SF_SCRUB_DONE,
-          scrub->guessed.set > 0 ? "a flush failed, and what was written may be lost" : "");
+  move_to(v, SF_SCRUB_DONE, doubts ? "a flush failed, and what was written may be lost" : "");
 }
 
 static void
@@ -419,6 +455,14 @@ scrub_settle(struct sf_volume *v) {
 }
 
 /* ---- the operator ---- */
+
+void
+scrub_leg_is_another(struct sf_volume *v, unsigned leg) {
+  if (!is_under_way(v) || v->scrub.told.order.from != (int) leg)
+    return;
+  end_slots(v);
+  move_to(v, SF_SCRUB_CANCELED, "the leg that was named is copied anew from the others");
+}
 
 static int
 begin(struct sf_volume *v, const struct sf_scrub_order *order) {

@@ -12,6 +12,7 @@ static unsigned data_writes, told;
 static char last[256];
 static uint64_t unreadable; /* offset on leg 1, plus one; 0: none */
 static bool flush_fails;
+static int repair_error;
 
 static int
 fails(const struct rig *r, const struct rig_region *region) {
@@ -34,6 +35,8 @@ on_event(const struct sf_volume_event *event) {
     told++;
     strncpy(last, event->reason, sizeof last - 1);
   }
+  if (event->kind == SF_EVENT_READ_REPAIRED)
+    repair_error = event->error;
 }
 
 static void
@@ -170,6 +173,7 @@ what_cannot_be_read_is_written_from_a_leg_that_can(void **state) {
 
     init(legs, SF_TOO_FEW_ERROR, 1);
     unreadable = 2 * EXTENT + 3 * BLOCK + 1;
+    repair_error = 0;
     s = scrub(false, -1);
     assert_int_equal(s.mismatch_bytes, 0);
     assert_int_equal(s.ranges, 1);
@@ -180,6 +184,7 @@ what_cannot_be_read_is_written_from_a_leg_that_can(void **state) {
     s = scrub(true, -1);
     assert_int_equal(unreadable, 0);
     assert_int_equal(s.repaired_bytes, s.unreadable_bytes);
+    assert_int_equal(repair_error, -EIO);
     assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
     rig_free(&rig);
   }
