@@ -44,6 +44,11 @@ host_device_punches(void *ctx, struct sf_tio_device *device) {
   return sf_tio_device_punches(device);
 }
 
+static bool
+host_device_is_gone(void *ctx, struct sf_tio_device *device) {
+  return sf_tio_device_is_gone(device);
+}
+
 static struct sf_tio_buffer *
 host_buffer_get(void *ctx, size_t len) {
   struct sf_serve *serve = ctx;
@@ -269,6 +274,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .cancel_by_handle = host_cancel_by_handle,
       .device_running = host_device_running,
       .device_punches = host_device_punches,
+      .device_is_gone = host_device_is_gone,
       .buffer_get = host_buffer_get,
       .buffer_put = host_buffer_put,
       .timer = host_timer,

@@ -2,12 +2,16 @@
 #include "timed_io/internal.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
@@ -74,6 +78,50 @@ disk_punches(dev_t dev) {
          queue_limit(dev, "write_zeroes_max_bytes") != 0;
 }
 
+/* ---- is it there? ---- */
+
+static bool
+sysfs_knows(dev_t dev) {
+  char path[64];
+
+  snprintf(path, sizeof path, "/sys/dev/block/%u:%u", major(dev), minor(dev));
+  return access(path, F_OK) == 0;
+}
+
+/* A SCSI disk whose path has been down for too long; a partition's is that of its disk. */
+static bool
+is_offline(dev_t dev) {
+  static const char *const of[] = {"", "../"};
+  char path[80], state[32] = "";
+
+  for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++) {
+    FILE *file;
+
+    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%sdevice/state", major(dev), minor(dev),
+             of[i]);
+    file = fopen(path, "re");
+    if (file == NULL)
+      continue;
+    if (fscanf(file, "%31s", state) != 1)
+      state[0] = '\0';
+    fclose(file);
+    break;
+  }
+  return strcmp(state, "offline") == 0 || strcmp(state, "transport-offline") == 0;
+}
+
+bool
+sf_tio_device_is_gone(const struct sf_tio_device *device) {
+  uint64_t bytes = 0;
+
+  if (!device->is_block)
+    return false;
+  if (ioctl(device->fd, BLKGETSIZE64, &bytes) < 0)
+    return errno == ENODEV || errno == ENXIO || errno == ENOMEDIUM;
+  return bytes == 0 || (device->named && !sysfs_knows(device->number)) ||
+         is_offline(device->number);
+}
+
 static int
 examine(struct sf_tio_device *device) {
   struct stat st;
@@ -86,7 +134,10 @@ examine(struct sf_tio_device *device) {
   /* Elsewhere fallocate's word is not taken for it: nbdfuse 1.14 says that it zeroed the whole range
    * and did 4 KiB, or trims, which promises nothing. */
   device->no_punch = device->no_zero_range = !device->inline_ok;
-  if (S_ISBLK(st.st_mode))
+  device->is_block = S_ISBLK(st.st_mode);
+  device->number = st.st_rdev;
+  device->named = device->is_block && sysfs_knows(st.st_rdev);
+  if (device->is_block)
     device->no_punch = !disk_punches(st.st_rdev);
   device->quick_zero = !device->no_punch;
   return 0;

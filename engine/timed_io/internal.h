@@ -378,9 +378,11 @@ struct sf_tio_executor {
 struct sf_tio_device {
   struct sf_tio_client *client;
   int fd;
-  unsigned index; /* in client->devices */
-  bool dsync;     /* RWF_DSYNC is heeded; elsewhere a FUA write is followed by a flush */
-  bool in_memory; /* the submitting thread does its transfers itself */
+  unsigned index;       /* in client->devices */
+  bool dsync;           /* RWF_DSYNC is heeded; elsewhere a FUA write is followed by a flush */
+  bool in_memory;       /* the submitting thread does its transfers itself */
+  bool is_block, named; /* the latter: sysfs knew it when it was opened */
+  dev_t number;         /* of a block device */
   void *_Atomic user;
 
   /* under client->lock */

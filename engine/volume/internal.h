@@ -296,6 +296,9 @@ struct leg {
   /* In sync, and all that it was asked since fails; 0: it does not.  The error of the last. */
   uint64_t troubled_ns, told_ns;
   int trouble;
+  bool erred; /* faulty for what it answered, not by the operator's word */
+  /* When it last answered that it has no room; so it is not tried before; the pause, longer each time. */
+  uint64_t no_room_ns, room_at_ns, room_pause_ns;
   char reason[SF_LEG_REASON_MAX];
   struct sf_latency_meter latency[SF_KINDS];
   struct deadline deadline[SF_KINDS];
@@ -713,9 +716,13 @@ void insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
 bool leg_can_leave(const struct sf_volume *v, unsigned leg);
 void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
-enum fault { FAULT_OURS, FAULT_TIME, FAULT_PATH, FAULT_GONE, FAULT_MEDIUM };
+enum fault { FAULT_OURS, FAULT_TIME, FAULT_PATH, FAULT_GONE, FAULT_ROOM, FAULT_MEDIUM };
 enum fault fault_of(int error);
+bool fault_passes(int error); /* by itself, or by waiting */
 enum sf_leg_state leg_state_for(int error);
+/* Its disk has left the machine, whatever it answers. */
+bool leg_is_gone(const struct sf_volume *v, unsigned leg);
+void leg_look_if_gone(struct sf_volume *v, unsigned leg); /* of one that is faulty */
 void leg_record_faulty(struct sf_volume *v, unsigned leg, bool is_faulty);
 void leg_look_for(struct sf_volume *v, unsigned leg, const char *reason);
 void leg_mark_stale(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);

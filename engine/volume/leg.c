@@ -7,6 +7,9 @@
 enum {
   TELL_AGAIN_S = 10, /* a leg in trouble, from one series of errors to the next */
   DEAD_S = 2,        /* nothing but errors for so long: its path is looked at */
+  ROOM_LEAST_S = 5,  /* a leg without room is not tried before */
+  ROOM_MOST_S = 60,
+  GONE_MS = 2000, /* from one look whether a faulty one is gone to the next */
 };
 
 const struct sf_sm_table sf_leg_table = {
@@ -69,9 +72,20 @@ fault_of(int error) {
   case ENXIO:
   case ENOMEDIUM:
     return FAULT_GONE;
+  case ENOSPC:
+  case EDQUOT:
+    return FAULT_ROOM;
   default:
     return FAULT_MEDIUM;
   }
+}
+
+/* Want of room may pass too, but only if somebody makes room: a client is told. */
+bool
+fault_passes(int error) {
+  enum fault fault = fault_of(error);
+
+  return fault != FAULT_MEDIUM && fault != FAULT_ROOM;
 }
 
 enum sf_leg_state
@@ -79,6 +93,7 @@ leg_state_for(int error) {
   switch (fault_of(error)) {
   case FAULT_OURS:
   case FAULT_TIME:
+  case FAULT_ROOM:
     return SF_STATE_LATE;
   case FAULT_PATH:
   case FAULT_GONE:
@@ -86,6 +101,22 @@ leg_state_for(int error) {
   default:
     return SF_STATE_FAULTY;
   }
+}
+
+/* It is out for want of room, which probes do not show: they write where it has some.  So it is tried again
+ * with pauses, and not in a circle of copies that end where the room does. */
+static void
+wait_for_room(struct sf_volume *v, struct leg *leg, enum sf_leg_state from) {
+  if (leg->no_room_ns == 0 || v->now_ns - leg->no_room_ns > SF_S)
+    return;
+  if (from == SF_STATE_IN_SYNC && v->now_ns - leg->state_ns > ROOM_MOST_S * SF_S)
+    leg->room_pause_ns = 0;
+  leg->room_pause_ns *= 2;
+  if (leg->room_pause_ns < ROOM_LEAST_S * SF_S)
+    leg->room_pause_ns = ROOM_LEAST_S * SF_S;
+  if (leg->room_pause_ns > ROOM_MOST_S * SF_S)
+    leg->room_pause_ns = ROOM_MOST_S * SF_S;
+  leg->room_at_ns = v->now_ns + leg->room_pause_ns;
 }
 
 void
@@ -97,6 +128,9 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
     return;
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   sf_sm_move(&leg->sm, to, &sf_volume_hooks, v);
+  leg->erred = to == SF_STATE_FAULTY && leg->troubled_ns != 0;
+  if (to == SF_STATE_LATE)
+    wait_for_room(v, leg, from);
   leg->state_ns = v->now_ns;
   volume_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
                reason);
@@ -166,6 +200,27 @@ leg_is_dead(const struct sf_volume *v, unsigned index) {
     return false;
   return fault == FAULT_PATH || fault == FAULT_GONE ||
          v->now_ns - leg->troubled_ns >= DEAD_S * SF_S;
+}
+
+bool
+leg_is_gone(const struct sf_volume *v, unsigned index) {
+  struct sf_tio_device *device = v->leg[index].device;
+
+  return device != NULL && v->host.device_is_gone != NULL && v->host.device_is_gone(v->ctx, device);
+}
+
+/* A disk that is pulled out answers with errors for a while before the kernel knows that it is gone. */
+void
+leg_look_if_gone(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (!leg->erred || v->now_ns < leg->open_at_ns || v->phase != PHASE_SERVING)
+    return;
+  leg->open_at_ns = v->now_ns + GONE_MS * SF_MS;
+  if (!leg_is_gone(v, index))
+    return;
+  leg_record_faulty(v, index, false);
+  leg_look_for(v, index, "its device is gone");
 }
 
 /* Missing, whatever it was, and opened as soon as it may be. */

@@ -96,11 +96,33 @@ part_ended(struct io_part *part, const struct sf_tio_event *event) {
     v->dirty = true;
 }
 
+/* What an error says of a disk says nothing of one that has been pulled out. */
+static const struct sf_tio_event *
+judge_error(const struct io_part *part, const struct sf_tio_event *event,
+            struct sf_tio_event *gone) {
+  struct sf_volume *v = part->io->volume;
+
+  if (!is_error(event))
+    return event;
+  if (fault_passes(event->error))
+    return event;
+  if (leg_is_gone(v, part->leg)) {
+    *gone = *event;
+    gone->error = -ENODEV;
+    return gone;
+  }
+  if (fault_of(event->error) == FAULT_ROOM)
+    v->leg[part->leg].no_room_ns = v->now_ns;
+  return event;
+}
+
 /* The io may be used anew inside on_event. */
 static void
-take(struct io_part *part, const struct sf_tio_event *event) {
+take(struct io_part *part, const struct sf_tio_event *told) {
   struct io *io = part->io;
   struct sf_volume *v = io->volume;
+  struct sf_tio_event gone;
+  const struct sf_tio_event *event = judge_error(part, told, &gone);
   bool flush_failed = io->flushes && is_error(event), fua = io->fua;
   uint64_t seq = io->seq;
   unsigned leg = part->leg;

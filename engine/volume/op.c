@@ -481,10 +481,10 @@ op_io(struct sf_op *op) {
 static void
 note_failed(struct sf_op *op, legset legs, int error) {
   op->failed |= legs;
-  if (fault_of(error) == FAULT_MEDIUM)
-    op->passing &= (legset) ~legs;
-  else
+  if (fault_passes(error))
     op->passing |= legs;
+  else
+    op->passing &= (legset) ~legs;
   op->error = error;
 }
 

@@ -28,6 +28,7 @@ fail(struct sf_volume *v, unsigned index) {
   default:
     break;
   }
+  v->leg[index].erred = false;
   return 0;
 }
 
@@ -35,6 +36,7 @@ static int
 take_back(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
+  leg->room_at_ns = leg->room_pause_ns = 0;
   if (leg_state(leg) == SF_STATE_FAULTY) {
     legset bit = legbit(index);
 

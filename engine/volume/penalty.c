@@ -124,6 +124,11 @@ penalty_reason(const struct sf_volume *v, unsigned index, char *text, size_t siz
   uint64_t left = penalty_left(v, index), since = v->now_ns - penalty->first_ns;
   int n = snprintf(text, size, "%s", leg->reason);
 
+  if (v->now_ns < leg->room_at_ns && n >= 0 && (size_t) n < size) {
+    snprintf(text + n, size - (size_t) n, "; it is tried again in %" PRIu64 " s",
+             (leg->room_at_ns - v->now_ns + SF_S - 1) / SF_S);
+    return;
+  }
   if (penalty->keep_ns < TELL_FROM_MS * SF_MS || left == 0 || n < 0 || (size_t) n >= size)
     return;
   text += n;

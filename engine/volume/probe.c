@@ -133,7 +133,8 @@ probe_tick(struct sf_volume *v, unsigned index) {
 
   switch (leg_state(leg)) {
   case SF_STATE_PROBING:
-    if (leg->probe_io.running == 0 && leg->running == 0 && v->now_ns >= leg->probe_at_ns)
+    if (leg->probe_io.running == 0 && leg->running == 0 && v->now_ns >= leg->probe_at_ns &&
+        v->now_ns >= leg->room_at_ns)
       probe_send(v, index, PROBE_WRITE);
     break;
   case SF_STATE_MISSING:
@@ -142,6 +143,9 @@ probe_tick(struct sf_volume *v, unsigned index) {
       leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
       leg->opening = v->host.open_leg(v->ctx, index, leg->blank) == 0;
     }
+    break;
+  case SF_STATE_FAULTY:
+    leg_look_if_gone(v, index);
     break;
   case SF_STATE_IN_SYNC:
     if (leg_is_dead(v, index) && !leg->opening && v->now_ns >= leg->open_at_ns &&

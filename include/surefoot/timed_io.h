@@ -212,6 +212,9 @@ unsigned sf_tio_device_running(const struct sf_tio_device *device);
 /* A ZERO with MAY_UNMAP gives space back there, as far as is known: files on the file systems above, and
  * block devices that say that they can discard.  Elsewhere it writes, or has the disk write. */
 bool sf_tio_device_punches(const struct sf_tio_device *device);
+/* Has the disk itself left: it has no size any more, no name, or the kernel calls it offline?  Its requests end with
+ * EIO or ENOSPC then, as if it were there.  Asks the kernel, not the disk: does not wait.  A file is never gone. */
+bool sf_tio_device_is_gone(const struct sf_tio_device *device);
 /* Has every device of the client zeroed something without writing?  Until then, and for ever where one of
  * them cannot, a ZERO takes as long as a write of its length. */
 bool sf_tio_zeroes_quickly(struct sf_tio_client *client);

@@ -89,6 +89,9 @@ struct sf_volume_host {
   unsigned (*device_running)(void *ctx, struct sf_tio_device *device);
   /* Does a ZERO with MAY_UNMAP give space back there, rather than write?  NULL: everywhere. */
   bool (*device_punches)(void *ctx, struct sf_tio_device *device);
+  /* Has its disk left the machine, whatever its answers say (a dead one answers EIO, or ENOSPC)?  Without waiting.
+   * NULL: none has. */
+  bool (*device_is_gone)(void *ctx, struct sf_tio_device *device);
   /* Without waiting; NULL when the pool has none. */
   struct sf_tio_buffer *(*buffer_get)(void *ctx, size_t len);
   void (*buffer_put)(void *ctx, struct sf_tio_buffer *buffer);

@@ -1,6 +1,7 @@
 """Proves that a volume outlives what disks do beside failing as a whole: bad blocks in their metadata,
 other sectors, files that are deleted or swapped."""
 
+import fcntl
 import os
 import re
 import signal
@@ -14,6 +15,18 @@ from rig import DATA_OFFSET, MIB, CommandFailed, FileLeg, FuseLeg, Unavailable
 PAGE = 4096
 # Each request of a leg of this kind starts a shell.
 PATIENT = {"size": 4 * MIB, "write_deadline": "10s", "read_deadline": "10s", "flush_deadline": "20s"}
+
+
+LOOP_SET_STATUS64, LOOP_GET_STATUS64 = 0x4C04, 0x4C05
+
+
+def set_loop_offset(device, offset):
+    """Behind the end of its file, a loop device has no size."""
+    with open(device, "rb") as loop:
+        info = bytearray(232)
+        fcntl.ioctl(loop, LOOP_GET_STATUS64, info)
+        info[24:32] = offset.to_bytes(8, "little")
+        fcntl.ioctl(loop, LOOP_SET_STATUS64, bytes(info))
 
 
 class BadBlocksLeg(FuseLeg):
@@ -302,6 +315,32 @@ class Paths(Disks):
         self.assertEqual("missing", volume.leg("c")["state"])
         self.rig.run("losetup", device, legs[2].image)
         self.rig.on_close(lambda: self.rig.run("losetup", "-d", device, check=False))
+        self.stop_and_compare(volume, server)
+
+    def test_unplugged_and_plugged_again(self):
+        """Proves that a disk which has left is missing, whatever it answers, and is opened anew by itself when
+        it is there again.  A loop device loses its size, as one that is pulled out, under writes."""
+        legs = [FileLeg(self.rig, name) for name in "abc"]
+        volume = self.rig.volume(legs).create()
+        try:
+            device = self.rig.run("losetup", "-f", "--show", legs[2].path).strip()
+        except CommandFailed as reason:
+            self.skipTest(f"no loop devices: {reason}")
+        self.rig.on_close(lambda: self.rig.run("losetup", "-d", device, check=False))
+        legs[2].path = device
+        volume.write_conf()
+        server = volume.serve()
+        volume.wait_all_in_sync()
+        with self.load(server, mix=(("write", 1.0), ("flush", 0.1))) as load:
+            load.run_for(0.5)
+            set_loop_offset(device, 1 << 40)
+            volume.wait_leg("c", "missing")
+            load.run_for(0.5)
+            self.assertEqual("missing", volume.leg("c")["state"])
+            set_loop_offset(device, 0)
+            volume.wait_all_in_sync()
+        self.assertEqual([], load.errors)
+        self.assertEqual([], load.model.verify(server.connect()))
         self.stop_and_compare(volume, server)
 
     def test_discard_of_what_is_not_there(self):

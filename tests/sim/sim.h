@@ -95,6 +95,7 @@ struct options {
   uint64_t ops; /* client requests until healing begins */
   bool suspend;
   unsigned max_read_errors;
+  int gone_error; /* what a disk answers that was pulled out */
   uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns;
   uint64_t latency_ns[LEGS_MAX], think_ns, rest_ns;
   unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille, trim_permille;
@@ -268,7 +269,7 @@ struct sim_leg {
   uint64_t heard_ns;     /* when it was last told that something was done there in time */
   uint32_t cure;         /* generation of the fault in force */
   uint32_t device;       /* generation: each opening makes a new one */
-  bool device_dead;      /* ENOTCONN from now on */
+  bool device_dead;      /* gone_error from now on */
   int regions;           /* list of regions in flight, ghosts included: head, or -1 */
   unsigned regions_running;
 };

@@ -1,4 +1,5 @@
 /* Each seed draws its own mix: which faults happen at all, how often, on what volume. */
+#include <errno.h>
 #include <string.h>
 
 #include "sim/sim.h"
@@ -148,6 +149,7 @@ draw_volume(struct options *o) {
   }
   DRAW(fail_timeout_ns, between(1000, 4000) * SIM_MS);
   DRAW(max_read_errors, one_in(3) ? some(1, 6) : 20);
+  DRAW(gone_error, one_in(5) ? -EIO : -ENOTCONN);
 }
 
 static void

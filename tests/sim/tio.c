@@ -162,7 +162,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
       event_add(sim.now_ns + timeout, EV_TIMEOUT, region_index(r), r->generation);
     if (device->generation != leg->device || leg->device_dead) {
       r->finished = true;
-      r->error = -ENOTCONN;
+      r->error = sim.options.gone_error;
       event_add(sim.now_ns + random_below(SIM_MS), EV_TELL, region_index(r), r->generation);
     } else {
       if (r->op == SF_TIO_READ && random_chance(300)) {
@@ -474,7 +474,7 @@ tio_leg_gone(unsigned leg) {
       land_in_part(r);
       r->finished = true;
       r->parked = false;
-      r->error = -ENOTCONN;
+      r->error = sim.options.gone_error;
       if (r->life != sim.life)
         region_release(r);
       else
@@ -570,12 +570,22 @@ host_device_punches(void *ctx, struct sf_tio_device *pub) {
   return sim.seed % 3 != 0 || (device->leg + sim.seed / 3) % sim.options.legs != 0;
 }
 
+/* What was opened before its disk was pulled out stays dead. */
+static bool
+host_device_is_gone(void *ctx, struct sf_tio_device *pub) {
+  const struct sim_device *device = (const struct sim_device *) pub;
+  const struct sim_leg *leg = &sim.leg[device->leg];
+
+  return sim.options.gone_error == -EIO && (device->generation != leg->device || leg->device_dead);
+}
+
 const struct sf_volume_host tio_host = {
     .submit = host_submit,
     .cancel_by_device = host_cancel_by_device,
     .cancel_by_handle = host_cancel_by_handle,
     .device_running = host_device_running,
     .device_punches = host_device_punches,
+    .device_is_gone = host_device_is_gone,
     .buffer_get = buffer_get,
     .buffer_put = buffer_put,
 };

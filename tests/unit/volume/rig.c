@@ -139,6 +139,13 @@ host_device_punches(void *ctx, struct sf_tio_device *device) {
   return !(rig->cannot_punch >> leg_of(device) & 1);
 }
 
+static bool
+host_device_is_gone(void *ctx, struct sf_tio_device *device) {
+  const struct rig *rig = ctx;
+
+  return rig->gone >> leg_of(device) & 1;
+}
+
 static void
 host_timer(void *ctx, uint64_t at_ns) {
   struct rig *rig = ctx;
@@ -420,6 +427,7 @@ rig_start(struct rig *rig) {
                                       .cancel_by_handle = host_cancel_by_handle,
                                       .device_running = host_device_running,
                                       .device_punches = host_device_punches,
+                                      .device_is_gone = host_device_is_gone,
                                       .buffer_get = host_buffer_get,
                                       .buffer_put = host_buffer_put,
                                       .timer = host_timer,

@@ -50,6 +50,7 @@ struct rig {
   int buffers;                                   /* how many more there are; -1: no limit */
   unsigned full;                                 /* legs that have no room: bit i */
   unsigned cannot_punch;                         /* the same */
+  unsigned gone;                                 /* legs whose disk has left: bit i */
   bool cannot_open;
   uint64_t turn_ns[RIG_LEGS];        /* when the leg last ended one in turn; 0: never */
   bool windows;                      /* legs have them: else they take all at once */

@@ -150,8 +150,9 @@ an_error_that_passes_makes_no_leg_faulty(void **state) {
       {-ENOLINK, SF_STATE_MISSING},  {-EHOSTUNREACH, SF_STATE_MISSING},
       {-ENOTCONN, SF_STATE_MISSING}, {-ETIMEDOUT, SF_STATE_LATE},
       {-ENOMEM, SF_STATE_LATE},      {-EAGAIN, SF_STATE_LATE},
-      {-EIO, SF_STATE_FAULTY},       {-ENOSPC, SF_STATE_FAULTY},
-      {-EROFS, SF_STATE_FAULTY},     {-EREMOTEIO, SF_STATE_FAULTY},
+      {-EIO, SF_STATE_FAULTY},       {-ENOSPC, SF_STATE_LATE},
+      {-EDQUOT, SF_STATE_LATE},      {-EROFS, SF_STATE_FAULTY},
+      {-EREMOTEIO, SF_STATE_FAULTY},
   };
 
   for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -173,6 +174,60 @@ an_error_that_passes_makes_no_leg_faulty(void **state) {
   }
 }
 
+/* A dead disk answers EIO, or ENOSPC: what counts is that it is gone. */
+static void
+a_disk_that_is_pulled_out_is_missing(void **state) {
+  const int errors[] = {-EIO, -ENOSPC, -EREMOTEIO};
+
+  for (unsigned i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+    struct rig_request write;
+
+    init();
+    rig_start_fully(&rig);
+    write_error = errors[i];
+    rig.gone = 4;
+    rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+    rig_pass(&rig, 5);
+    assert_true(write.done && write.request.error == 0);
+    rig_put(&write);
+    assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+    assert_string_equal(rig.volume->leg[2].reason, "write at 0: No such device");
+    assert_int_equal(rig.volume->latest.faulty, 0);
+    write_error = 0;
+    rig.gone = 0;
+    rig_pass(&rig, 2500);
+    rig_open(&rig, 2); /* it is plugged again */
+    rig_pass(&rig, 5000);
+    assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+    rig_free(&rig);
+  }
+}
+
+/* Its errors come before the kernel knows that it is gone: it is faulty until then. */
+static void
+a_faulty_disk_that_is_seen_to_be_gone_is_missing(void **state) {
+  struct rig_request write;
+
+  for (unsigned by_operator = 0; by_operator < 2; by_operator++) {
+    init();
+    rig_start_fully(&rig);
+    write_error = -EIO;
+    rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+    rig_pass(&rig, 5);
+    rig_put(&write);
+    assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+    if (by_operator)
+      assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+    rig_pass(&rig, 5000);
+    assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+    rig.gone = 4;
+    rig_pass(&rig, 2500);
+    assert_int_equal(rig_state(&rig, 2), by_operator ? SF_STATE_FAULTY : SF_STATE_MISSING);
+    assert_int_equal(rig.volume->durable.faulty, by_operator ? 4 : 0);
+    rig_free(&rig);
+  }
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -181,6 +236,8 @@ main(void) {
       cmocka_unit_test(what_the_operator_returned_is_not_faulty_at_the_next_start),
       cmocka_unit_test(an_error_while_it_catches_up_is_remembered),
       cmocka_unit_test(an_error_that_passes_makes_no_leg_faulty),
+      cmocka_unit_test(a_disk_that_is_pulled_out_is_missing),
+      cmocka_unit_test(a_faulty_disk_that_is_seen_to_be_gone_is_missing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
