@@ -9,6 +9,8 @@
 
 #include <surefoot/wire.h>
 
+#include "base/writer.h"
+
 #include "common/log.h"
 #include "device/netlink.h"
 #include "monitor/metrics.h"
@@ -220,6 +222,18 @@ set_up_loop(struct daemon *daemon) {
   return r < 0 ? r : 0;
 }
 
+/* It attaches a device anew when a server has died, while the kernel waits for that device. */
+static void
+be_a_good_writer(void) {
+  int r = sf_writer_begin(), unlocked = sf_writer_lock();
+  if (r < 0 || unlocked < 0)
+    log_notice(NULL,
+               "memory: %s: when it is short, this machine itself must not have swap or a "
+               "filesystem on a volume",
+               unlocked < 0 ? "it may not be locked (LimitMEMLOCK, CAP_IPC_LOCK)"
+                            : "not marked as what writes are made with (CAP_SYS_RESOURCE)");
+}
+
 static int
 start_volumes(struct daemon *daemon, struct plan *plan) {
   struct volume *volume;
@@ -242,6 +256,7 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
     log_error(NULL, "%s: %s", daemon->settings.runtime, strerror(errno));
     return -errno;
   }
+  be_a_good_writer();
   int r = set_up_loop(daemon);
   if (r == 0) {
     r = clients_create(daemon->event, daemon->settings.control, answers_request, daemon,

@@ -12,6 +12,7 @@
 
 #include "base/aside.h"
 #include "base/must.h"
+#include "base/writer.h"
 
 /* One that was not to be had is not asked for again at once. */
 #define AGAIN_NS UINT64_C(1000000000)
@@ -37,6 +38,7 @@ serve_forks(const struct sf_forks_kind *kind, int socket) {
       continue;
     }
     close(socket);
+    (void) sf_writer_lock(); /* told by the one that serves, where it may not */
     if (n > 1)
       kind->child(kind->context, given, order);
     socket = given;
@@ -58,6 +60,7 @@ begin(const struct sf_forks_kind *kind, int socket) {
   free(keep);
   sf_leave_the_others(); /* we end with the one that serves */
   prctl(PR_SET_NAME, kind->name);
+  (void) sf_writer_lock();
   serve_forks(kind, socket);
 }
 

@@ -106,7 +106,8 @@ struct sf_serve {
   _Atomic uint64_t fail_timeout_ns, read_deadline_ns;
   struct sf_assembly assembly;
   struct sf_holder self;
-  bool takes; /* from another holder */
+  bool takes;    /* from another holder */
+  int no_writer; /* why we are no good writer (base/writer.h); 0 */
   struct serve_leg leg[SF_LEGS_MAX];
   uint32_t block_bytes_at_start; /* what the legs could write then */
   _Atomic uint32_t block_bytes;  /* block.c */

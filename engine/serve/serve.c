@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/writer.h"
+
 enum { CLOSE_GRACE_S = 5 };
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -209,6 +211,7 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   init_locks(serve);
   serve_take_settings(serve, config);
   raise_limits();
+  serve->no_writer = sf_writer_begin();
   r = start_openers(serve, error);
   if (r == 0)
     r = start_submitters(serve, error);
@@ -249,6 +252,22 @@ add_devices(struct sf_serve *serve, struct sf_volume_params *params,
                                             .map_pages = leg->file.map_pages};
   }
   return 0;
+}
+
+/* In the process that serves: a fork before would not have it. */
+static void
+be_a_good_writer(struct sf_serve *serve) {
+  int unlocked = sf_writer_lock();
+
+  if (serve->no_writer == 0 && unlocked == 0)
+    return;
+  serve_log(serve,
+            "memory: %s%s%s. When memory is short, this machine itself must not have swap or a "
+            "filesystem on this volume",
+            serve->no_writer != 0 ? "not marked as what writes are made with (CAP_SYS_RESOURCE)"
+                                  : "",
+            serve->no_writer != 0 && unlocked != 0 ? "; " : "",
+            unlocked != 0 ? "not locked (CAP_IPC_LOCK, or no limit of locked memory)" : "");
 }
 
 int
@@ -295,6 +314,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
 
   sf_holder_self(&serve->self); /* in the process that serves */
   params.holder = serve->self;
+  be_a_good_writer(serve);
 
   r = sf_tio_client_create(&client, &serve->client);
   if (r < 0)

@@ -88,9 +88,12 @@ sysfs_knows(dev_t dev) {
   return access(path, F_OK) == 0;
 }
 
-/* A SCSI disk whose path has been down for too long; a partition's is that of its disk. */
+/* A disk (SCSI, NVMe) whose path has been down for too long, or that is being removed; a partition's is that of its
+ * disk. */
 static bool
 is_offline(dev_t dev) {
+  static const char *const dead[] = {"offline", "transport-offline", "cancel",
+                                     "deleted", "deleting",          "dead"};
   static const char *const of[] = {"", "../"};
   char path[80], state[32] = "";
 
@@ -107,7 +110,10 @@ is_offline(dev_t dev) {
     fclose(file);
     break;
   }
-  return strcmp(state, "offline") == 0 || strcmp(state, "transport-offline") == 0;
+  for (unsigned i = 0; i < sizeof dead / sizeof dead[0]; i++)
+    if (strcmp(state, dead[i]) == 0)
+      return true;
+  return false;
 }
 
 bool

@@ -3,6 +3,7 @@ acknowledged write.
 Hides, damages and mixes up the files of legs between a stop and a start."""
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -66,6 +67,26 @@ class Start(Stopped):
             line = f"leg {leg}: no process of its own: it may not lock the memory; run as root"
             self.assertEqual(1, server.log().count(line), server.log())
         self.assertEqual(3, server.log().count("LimitMEMLOCK=infinity"), server.log())
+        self.assertIn("memory: not marked as what writes are made with (CAP_SYS_RESOURCE); not locked",
+                      server.log())
+
+    def test_memory_is_locked(self):
+        """Proves that nothing of what serves a volume can be swapped out, neither nbdkit nor any of its
+        processes, where the right to lock it is there."""
+        volume = self.stopped()
+        server = volume.serve()
+        server.connect().pwrite(b"\x55" * 4096, 0)
+        if "not locked" in server.log():
+            self.skipTest("no right to lock memory here")
+        if "SUREFOOT_PRELOAD" in os.environ:
+            self.skipTest("a sanitizer locks nothing")
+        tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
+        children = [pid for task in tasks for pid in task.read_text().split()]
+        self.assertGreater(len(children), 1)
+        for pid in (server.process.pid, *children):
+            status = Path(f"/proc/{pid}/status").read_text()
+            self.assertRegex(status, r"(?m)^VmLck:\s+[1-9]", status)
+        self.stop_and_compare(volume, server)
 
     def test_check_agrees(self):
         """Proves that `surefootctl check` says before what the start does after.  A whole volume,

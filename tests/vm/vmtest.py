@@ -129,6 +129,11 @@ def device(test):
     test.boot("device", "script", test.disks(3), seconds=420)
 
 
+def memory(test):
+    """In a guest with so little that it swaps."""
+    test.boot("memory", "systemd", test.disks(3, 640 * MIB), seconds=600, arguments=["mem=768M"])
+
+
 def peers(test):
     test.image.add("mdadm", "drbd-utils")
     test.boot("peers", "script", test.disks(3, 144 * MIB), seconds=1000)
@@ -138,7 +143,7 @@ def peers(test):
 
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
 TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
-         "powercut": (powercut, 240), "device": (device, 300)}
+         "powercut": (powercut, 240), "device": (device, 300), "memory": (memory, 240)}
 # By name only: long, and most of it is about others.
 ASKED_FOR = {"peers": (peers, 480)}
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/aside.h"
+#include "base/writer.h"
 
 struct job {
   void (*done)(void *ctx, int error); /* NULL: nobody waits any more */
@@ -46,6 +47,7 @@ static void
 become(int (*run)(void *arg), void *arg, int fd, pid_t parent) {
   const int keep[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, fd};
   sigset_t none;
+  (void) sf_writer_lock(); /* a fork begins without; told by the daemon */
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
     _exit(ECHILD);
   /* What the kernel holds on to must not keep a socket open on which the next daemon wants to listen. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/writer.h"
 #include "common/log.h"
 #include "events/events.h"
 
@@ -44,6 +45,7 @@ run(void *arg) {
   if (null >= 0)
     dup2(null, STDIN_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);
+  sf_writer_end();
   unsetenv("NOTIFY_SOCKET");
   unsetenv("WATCHDOG_PID");
   unsetenv("WATCHDOG_USEC");

@@ -1,5 +1,5 @@
 # For prepare scripts: before systemd reads its units, the legs, a volume's file and fstab are there.
-# Sourced; uses $name, the name of the program.
+# Sourced; $size: of the volume, if it is not to be 128M.
 
 modprobe -a dm-mod virtio_blk
 for letter in a b c; do
@@ -27,7 +27,7 @@ path = /dev/mapper/leg-c
 V
 
 if [[ ! -e /out/made ]]; then
-  surefootctl create /etc/surefoot/volumes.d/vol0.conf --size 128M >/dev/console 2>&1 || true
+  surefootctl create /etc/surefoot/volumes.d/vol0.conf --size "${size:-128M}" >/dev/console 2>&1 || true
 fi
 
 # The line of surefootd(8).  At the first boot there is no filesystem yet.

@@ -1,0 +1,2 @@
+size=512M
+. /out/guest/volume.sh
