@@ -69,6 +69,19 @@ set_look_again(const struct device *device) {
   return r;
 }
 
+/* To the kernel an attach is a change of a disk that was there all the time, but LVM and others take up what is
+ * added.  Without it they are as they were. */
+static void
+announce(const struct device *device) {
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/nbd%u/uevent", device_sysfs, device->index);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return;
+  (void) !write(fd, "add", 3);
+  close(fd);
+}
+
 static struct netlink_device
 to_netlink(const struct device *device) {
   return (struct netlink_device){
@@ -107,8 +120,9 @@ attach(void *arg) {
   const struct device *device = arg;
   struct netlink_device netlink = to_netlink(device);
   char pid[32];
+  bool fresh = !read_sysfs(device, "pid", pid, sizeof pid);
   int r;
-  if (!read_sysfs(device, "pid", pid, sizeof pid))
+  if (fresh)
     r = netlink_connect(&netlink);
   else if (device_is_ours(device))
     r = netlink_reconnect(&netlink);
@@ -116,7 +130,11 @@ attach(void *arg) {
     r = -EBUSY;
   if (r == 0)
     r = set_look_again(device);
-  return r == 0 ? check(device) : r;
+  if (r == 0)
+    r = check(device);
+  if (r == 0 && fresh)
+    announce(device);
+  return r;
 }
 
 /* Held exclusively, so that nobody mounts it in between. */

@@ -222,6 +222,19 @@ attach_it(struct owner *owner) {
   WAIT_UNTIL(owner, !owner->device.job);
 }
 
+/* As LVM's rules want it: "add", once the kernel shows it. */
+static bool
+is_announced(void) {
+  char path[256], text[16] = "";
+  path_of(path, "uevent");
+  FILE *file = fopen(path, "re");
+  assert_non_null(file);
+  bool there = fgets(text, sizeof text, file) != NULL && strcmp(text, "add") == 0;
+  fclose(file);
+  put("uevent", "");
+  return there;
+}
+
 /* ---- the tests ---- */
 
 /* Proves that an attach is believed without a read, and offered once more a little later, which changes
@@ -235,6 +248,7 @@ test_attach(void **state) {
   WAIT_UNTIL(&owner, strcmp(calls(), "connect reconnect ") == 0 && !owner.device.job);
   assert_int_equal(owner.device.state, DEVICE_ATTACHED);
   assert_int_equal(owner.wants, 0);
+  assert_true(is_announced());
   end(&owner);
 }
 
@@ -277,11 +291,13 @@ test_link_dead_late(void **state) {
   put("pid", "1");
   put("backend", UUID);
   put("size", "2048");
+  (void) is_announced();
   connect_it(&owner);
   device_link_dead(&owner.device); /* before the job is done */
   WAIT_UNTIL(&owner, strcmp(calls(), "reconnect reconnect ") == 0 && !owner.device.job);
   device_link_dead(&owner.device); /* and after it */
   WAIT_UNTIL(&owner, strcmp(calls(), "reconnect reconnect reconnect ") == 0 && !owner.device.job);
+  assert_false(is_announced()); /* it was there before */
   assert_int_equal(owner.device.state, DEVICE_ATTACHED);
   assert_int_equal(owner.wants, 0);
   end(&owner);
@@ -374,6 +390,7 @@ set_up(void **state) {
   if (mkdir(path, 0700) < 0)
     return -1;
   put("queue/io_timeout", "30000");
+  put("uevent", "");
   return 0;
 }
 
@@ -381,6 +398,7 @@ static int
 tear_down(void **state) {
   char path[256];
   put("queue/io_timeout", NULL);
+  put("uevent", NULL);
   path_of(path, "queue");
   rmdir(path);
   snprintf(path, sizeof path, "%s/nbd7", folder);
