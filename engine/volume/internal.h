@@ -796,7 +796,8 @@ void lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length);
 void lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
 void lost_tell(struct sf_volume *v);
 
-/* medium.c */
+/* medium.c; the offset MEDIUM_HEAD: beside the data */
+#define MEDIUM_HEAD UINT64_MAX
 void medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error);
 /* error: why it could not be read. */
 void medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length,

@@ -136,8 +136,12 @@ static void
 describe(const struct sf_volume *v, unsigned index, char *text, size_t size) {
   const struct medium *medium = &v->leg[index].medium;
 
-  snprintf(text, size, "%" PRIu32 " read errors within an hour, the last at %" PRIu64 ": %s",
-           medium->errors, medium->offset, strerror(-medium->error));
+  char where[32] = "in its head";
+
+  if (medium->offset != MEDIUM_HEAD)
+    snprintf(where, sizeof where, "at %" PRIu64, medium->offset);
+  snprintf(text, size, "%" PRIu32 " read errors within an hour, the last %s: %s", medium->errors,
+           where, strerror(-medium->error));
 }
 
 /* Those that are over the bound too are no reason to do without this one; nor is it spared while legs

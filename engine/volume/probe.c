@@ -94,11 +94,40 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
 }
 
 static void
+nothing_more(struct io *io, unsigned index, const struct sf_tio_event *event) {
+}
+
+/* What it reads there is of no use: so a bad block there is written over with anything. */
+static void
+mend_sample(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  struct io_args args = {
+      .op = SF_TIO_WRITE,
+      .kind = SF_WRITE_KIND,
+      .use = WINDOW_META,
+      .legs = legbit(index),
+      .offset = SF_PROBE_OFFSET,
+      .length = SF_PAGE_BYTES,
+      .buffer = leg->probe_buffer,
+  };
+
+  if (leg->probe_io.running > 0 || !(volume_serving(v) & legbit(index)))
+    return;
+  leg->probe_io.on_event = nothing_more;
+  io_submit(v, &leg->probe_io, &args);
+}
+
+static void
 sample_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
-  struct leg *leg = &io->volume->leg[index];
+  struct sf_volume *v = io->volume;
+  struct leg *leg = &v->leg[index];
 
   if (event->late)
     return;
+  if (event->state == SF_TIO_ERROR && fault_of(event->error) == FAULT_MEDIUM) {
+    medium_failed(v, index, MEDIUM_HEAD, event->error); /* no client may read there any more */
+    mend_sample(v, index);
+  }
   if (event->state == SF_TIO_OK) {
     leg->avoid = false;
     sf_latency_sample(&leg->latency[SF_READ_KIND], event->latency_ns);

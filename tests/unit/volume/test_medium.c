@@ -219,6 +219,42 @@ a_read_that_fails_to_its_client_is_told(void **state) {
   rig_free(&rig);
 }
 
+/* Reads avoid it since one was late there: its samples show that it cannot read any more.  One bad block where they
+ * are read is written over. */
+static bool heals;
+
+static int
+fails_samples(const struct rig *r, const struct rig_region *region) {
+  if (region->leg != 0 || region->offset != SF_PROBE_OFFSET || error == 0)
+    return 0;
+  if (region->op == SF_TIO_WRITE && heals)
+    error = 0;
+  return region->op == SF_TIO_READ ? error : 0;
+}
+
+static void
+samples_count(void **state) {
+  for (unsigned i = 0; i < 2; i++) {
+    setup(2, 2);
+    heals = i == 0;
+    rig.volume->leg[0].avoid = true;
+    rig.fails = fails_samples;
+    for (unsigned s = 0; s < 60; s++) {
+      assert_int_equal(read_at(0), 0);
+      rig_pass(&rig, 1000);
+    }
+    assert_int_equal(events[SF_EVENT_LEG_TROUBLE], heals ? 0 : 1);
+    if (heals)
+      assert_int_equal(rig.volume->leg[0].medium.errors, 1);
+    else
+      assert_string_equal(
+          reason[SF_EVENT_LEG_TROUBLE],
+          "21 read errors within an hour, the last in its head: Input/output error");
+    assert_int_equal(rig.volume->leg[0].avoid, !heals);
+    rig_free(&rig);
+  }
+}
+
 /* After a crash both read each extent: what one cannot read is written over too, and none leaves before they
  * are equal. */
 static void
@@ -256,6 +292,7 @@ main(void) {
       cmocka_unit_test(what_passes_does_not_count),
       cmocka_unit_test(repairs_are_told_together),
       cmocka_unit_test(a_read_that_fails_to_its_client_is_told),
+      cmocka_unit_test(samples_count),
       cmocka_unit_test(convergence_counts_and_spares),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
