@@ -103,7 +103,7 @@ static enum ctl_wait
 has_ended(const json_t *volume, void *arg) {
   const json_t *scrub = json_object_get(volume, "scrub");
   bool *sound = arg;
-  if (!json_is_object(scrub)) {
+  if (!json_is_object(scrub) || json_is_true(json_object_get(scrub, "of_earlier_server"))) {
     ctl_fail("%s: its server ended, and the scrub with it", ctl_json_text(volume, "name"));
     return CTL_WAIT_FAILED;
   }

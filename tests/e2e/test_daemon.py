@@ -428,6 +428,23 @@ class Life(DaemonTest):
         self.assertEqual([], load.model.verify(daemon.client(volume).connect()))
         daemon.stop()
 
+    def test_what_a_scrub_found_outlives_the_server(self):
+        """Proves that the last scrub stands in the status after a restart of the server, and is not taken for one of
+        the new server."""
+        daemon = Daemon(self.rig)
+        daemon.volume()
+        daemon.start()
+        self.assertIn("all alike", daemon.ctl("scrub", "vol0", "--wait"))
+        self.assertNotIn("of_earlier_server", daemon.status()["scrub"])
+        daemon.ctl("restart", "vol0", "--wait")
+        daemon.wait_status(lambda status: status["state"] == "healthy", "all legs")
+        scrub = daemon.status()["scrub"]
+        self.assertEqual(("done", True), (scrub["state"], scrub["of_earlier_server"]))
+        self.assertIn("scrub done", daemon.ctl("status"))
+        daemon.ctl("scrub", "vol0", "--wait", "--rate", "64M")
+        self.assertNotIn("of_earlier_server", daemon.status()["scrub"])
+        daemon.stop()
+
     def test_stop_and_start_of_one_volume(self):
         """Proves that a stopped volume stays down, also over a reload, refuses clients, and starts when it is told;
         and that a forced start goes past a leg that is waited for."""

@@ -61,6 +61,19 @@ file_behind(const struct volume *volume) {
   return list;
 }
 
+/* A server knows of its own scrubs only. */
+void
+volume_note_status(struct volume *volume, const json_t *own) {
+  json_t *scrub = json_object_get(own, "scrub");
+  const char *state = events_text(scrub, "state");
+  if (strcmp(state, "done") != 0 && strcmp(state, "canceled") != 0)
+    return;
+  json_decref(volume->scrub);
+  volume->scrub = json_deep_copy(scrub);
+  if (volume->scrub)
+    json_object_set_new(volume->scrub, "of_earlier_server", json_true());
+}
+
 json_t *
 volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_t *object = own ? json_incref(own) : stand_in(volume, state_without(volume, reason));
@@ -72,6 +85,10 @@ volume_describe(struct volume *volume, json_t *own, const char *reason) {
       sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
       sf_text_to_json(volume->restart_for), "file_behind", file_behind(volume), "device",
       device_describe(&volume->device));
+  if (own && json_is_null(json_object_get(own, "scrub")) && volume->scrub)
+    json_object_set(object, "scrub", volume->scrub);
+  else if (own)
+    volume_note_status(volume, own);
   json_t *settings = json_object_get(own, "settings");
   if (settings)
     sf_config_each(&volume->plan->config, note_setting, settings);

@@ -169,6 +169,7 @@ on_health(void *ctx, int error, json_t *reply) {
     snprintf(volume->uuid, sizeof volume->uuid, "%s", events_text(own, "uuid"));
     note_state(volume, events_text(own, "state"));
     tell_legs(volume, json_object_get(own, "legs"));
+    volume_note_status(volume, own);
   }
   end_silent(volume);
   attach_give(volume);

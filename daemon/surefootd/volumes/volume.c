@@ -89,6 +89,7 @@ volume_destroy(struct volume *volume) {
     remove_control(volume);
   }
   kept_legs_clear(&volume->kept_legs);
+  json_decref(volume->scrub);
   free(volume->plan);
   free(volume);
 }

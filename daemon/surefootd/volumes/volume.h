@@ -92,6 +92,7 @@ struct volume {
   uint64_t first_event;  /* number of the first one that can be of this server */
   char state[32];        /* "healthy", ... as last heard; "" unknown */
   char uuid[40];         /* "" unknown */
+  json_t *scrub; /* the last that has ended, of an earlier server too; NULL: none is known */
 };
 
 /* One more of volumes, which outlives it.  Takes plan over if it succeeds.  -ENOMEM. */
@@ -142,6 +143,8 @@ void volume_note_setting(struct volume *volume, const char *key, const char *val
 int volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
                void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call);
 
+/* What its socket said of itself: what a later server does not know is kept. */
+void volume_note_status(struct volume *volume, const json_t *own);
 /* Its entry in the status: own is what its socket said, NULL with a reason when it said nothing. */
 json_t *volume_describe(struct volume *volume, json_t *own, const char *reason);
 
