@@ -117,10 +117,31 @@ may_hold(uint64_t block, uint32_t value, bool stable) {
   return false;
 }
 
+static void
+permit(uint64_t block, uint32_t value) {
+  uint32_t i = node_add(block);
+
+  nodes[i].id = nodes[i].value = value;
+  nodes[i].hi = step;
+  nodes[i].old_life = true;
+}
+
+/* Behind the end, where the volume was longer before a forced start: what a disk brings there is anybody's. */
+static void
+permit_behind_the_end(const struct sim_leg *leg, uint64_t block) {
+  if (!sim.was_forced || block < sim.blocks)
+    return;
+  if (!may_hold(block, leg->now[block], false))
+    permit(block, leg->now[block]);
+  if (!may_hold(block, leg->stable[block], true))
+    permit(block, leg->stable[block]);
+}
+
 void
 oracle_recheck(struct sim_leg *leg, uint64_t block) {
   uint8_t *was = &bad[leg->index][block], is = 0;
 
+  permit_behind_the_end(leg, block);
   if (!may_hold(block, leg->now[block], false))
     is |= 1;
   if (!may_hold(block, leg->stable[block], true))
@@ -407,14 +428,10 @@ force_block(uint64_t block, unsigned legs) {
     nodes_free = i;
   }
   for (unsigned leg = 0; leg < sim.options.legs; leg++) {
-    uint32_t value = sim.leg[leg].now[block], i;
+    uint32_t value = sim.leg[leg].now[block];
 
-    if (!(legs >> leg & 1) || may_hold(block, value, false))
-      continue;
-    i = node_add(block);
-    nodes[i].id = nodes[i].value = value;
-    nodes[i].hi = step;
-    nodes[i].old_life = true;
+    if ((legs >> leg & 1) && !may_hold(block, value, false))
+      permit(block, value);
   }
   recheck_all(block);
 }
