@@ -863,6 +863,7 @@ void copy_repair(struct sf_op *op, unsigned source, legset bad);
 int scrub_init(struct sf_volume *v);
 void scrub_destroy(struct sf_volume *v);
 void scrub_settle(struct sf_volume *v);
+void scrub_stopped(struct sf_volume *v);
 bool scrub_may_look(const struct sf_op *op); /* or legs may differ there, and rightly so */
 void scrub_compare(struct sf_op *op);        /* all has been read, or cannot be */
 void scrub_ended(struct sf_volume *v, struct copy *copy, bool good);

@@ -430,6 +430,15 @@ end_slots(struct sf_volume *v) {
   s->active = false;
 }
 
+/* Or taken by another host. */
+void
+scrub_stopped(struct sf_volume *v) {
+  if (!is_under_way(v))
+    return;
+  end_slots(v);
+  move_to(v, SF_SCRUB_CANCELED, "the volume stops");
+}
+
 void
 scrub_settle(struct sf_volume *v) {
   struct scrub *scrub = &v->scrub;
@@ -439,8 +448,7 @@ scrub_settle(struct sf_volume *v) {
   if (!is_under_way(v) || scrub->flushing)
     return;
   if (v->phase != PHASE_SERVING) {
-    end_slots(v);
-    move_to(v, SF_SCRUB_CANCELED, "the volume stops");
+    scrub_stopped(v);
     return;
   }
   if (scrub->told.state == SF_SCRUB_PAUSED)

@@ -282,6 +282,7 @@ volume_end(struct sf_volume *v, int error) {
   v->taken = error != -ESHUTDOWN;
   grow_stopped(v);
   members_stopped(v);
+  scrub_stopped(v);
   op_fail_all(v, error);
   request_fail_waiting(v, error);
   request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);

@@ -441,6 +441,25 @@ it_ends_with_the_volume(void **state) {
   rig_free(&rig);
 }
 
+/* Taken by another host, there is no stop. */
+static void
+it_ends_with_a_volume_that_is_taken(void **state) {
+  init(2, SF_TOO_FEW_ERROR, 1);
+  spoil(1, 0, 9);
+  rig.holds = is_read;
+  assert_int_equal(begin(true, 0), 0);
+  rig_run(&rig);
+  volume_enter(rig.volume, rig.now_ns);
+  volume_end(rig.volume, -EIO);
+  volume_settle(rig.volume);
+  pthread_mutex_unlock(&rig.volume->lock);
+  assert_int_equal(status().state, SF_SCRUB_CANCELED);
+  rig.holds = NULL;
+  rig_pass(&rig, 1000);
+  assert_int_equal(data_writes, 0);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -459,6 +478,7 @@ main(void) {
       cmocka_unit_test(it_keeps_to_its_rate),
       cmocka_unit_test(a_leg_that_hangs_holds_nobody),
       cmocka_unit_test(it_ends_with_the_volume),
+      cmocka_unit_test(it_ends_with_a_volume_that_is_taken),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
