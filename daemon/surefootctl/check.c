@@ -12,21 +12,6 @@ has_superblock(const struct checked *checked, unsigned leg) {
   return checked->found[leg].present && checked->found[leg].error == 0;
 }
 
-void
-check_names(const struct checked *checked, uint16_t legs, char *text, size_t size) {
-  unsigned left = (unsigned) __builtin_popcount(legs);
-  size_t used = 0;
-  text[0] = '\0';
-  for (unsigned i = 0; i < checked->config.legs && used < size; i++)
-    if (legs >> i & 1) {
-      used += (size_t) snprintf(text + used, size - used, "%s%s", checked->config.leg[i].name,
-                                left > 2    ? ", "
-                                : left == 2 ? " and "
-                                            : "");
-      left--;
-    }
-}
-
 /* ---- the maps, as a start would take them ---- */
 
 static bool
@@ -189,7 +174,7 @@ print_human(const struct checked *checked, const struct comparison *comparison) 
   ctl_put_coloured(checked->config.name, CTL_BOLD);
   fputs(": ", stdout);
   if (checked->in_use) {
-    check_names(checked, checked->in_use, names, sizeof names);
+    compare_names(checked, checked->in_use, names, sizeof names);
     printf("in use: a running volume, or one that died with requests under way, has %s; what "
            "follows is of this moment, without it\n  ",
            names);

@@ -55,6 +55,6 @@ void compare_print(const struct checked *checked, const struct comparison *compa
 json_t *compare_to_json(const struct checked *checked, const struct comparison *comparison);
 
 /* "a, b and c" */
-void check_names(const struct checked *checked, uint16_t legs, char *text, size_t size);
+void compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size);
 
 #endif

@@ -31,6 +31,21 @@ struct compare {
   bool quit, no_memory;
 };
 
+void
+compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size) {
+  unsigned left = (unsigned) __builtin_popcount(legs);
+  size_t used = 0;
+  text[0] = '\0';
+  for (unsigned i = 0; i < checked->config.legs && used < size; i++)
+    if (legs >> i & 1) {
+      used += (size_t) snprintf(text + used, size - used, "%s%s", checked->config.leg[i].name,
+                                left > 2    ? ", "
+                                : left == 2 ? " and "
+                                            : "");
+      left--;
+    }
+}
+
 static size_t
 piece_bytes(const struct compare *compare, uint64_t at) {
   uint64_t left = compare->data_bytes - at;
@@ -254,7 +269,7 @@ compare_legs(const struct checked *checked, struct comparison *comparison) {
   char names[256];
   *comparison = (struct comparison){.legs = checked->current};
   if (checked->current & checked->in_use) {
-    check_names(checked, checked->current & checked->in_use, names, sizeof names);
+    compare_names(checked, checked->current & checked->in_use, names, sizeof names);
     return ctl_fail("%s: %s in use by a running volume: stop it before its legs are compared",
                     checked->config.name, names);
   }
@@ -308,7 +323,7 @@ print_differences(const struct checked *checked, const struct comparison *compar
     if (all++ >= RANGES_SHOWN)
       continue;
     shown++;
-    check_names(checked, at->legs, names, sizeof names);
+    compare_names(checked, at->legs, names, sizeof names);
     printf("  %s  %" PRIu64 "-%" PRIu64 " (%s): %s, first at byte %" PRIu64 "\n",
            converged ? "will be converged" : "DIFFERS          ", at->offset,
            at->offset + at->length - 1, ctl_size(at->length, size), names, at->first);
@@ -322,7 +337,7 @@ print_differences(const struct checked *checked, const struct comparison *compar
 void
 compare_print(const struct checked *checked, const struct comparison *comparison) {
   char names[256], size[CTL_TEXT_MAX];
-  check_names(checked, comparison->legs, names, sizeof names);
+  compare_names(checked, comparison->legs, names, sizeof names);
   if (!comparison->done) {
     printf("nothing was compared: %s\n",
            comparison->legs ? "only one leg is in sync and here" : "no leg is in sync and here");

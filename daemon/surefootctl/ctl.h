@@ -55,7 +55,17 @@ int ctl_scan(struct ctl_command_call *call);
 int ctl_check(struct ctl_command_call *call);
 int ctl_dump(struct ctl_command_call *call);
 
-void ctl_print_usage(FILE *out, const struct ctl_command *command);
+/* ---- options (options.c) ---- */
+
+enum { CTL_OWN_OPTIONS = 3, CTL_OPTION_COLOUR = 256 };
+
+/* Those that each command knows, and the program before it: --control, --color, --help. */
+extern const struct option ctl_own_options[CTL_OWN_OPTIONS];
+
+/* CTL_USAGE, after a message with the option that was meant, if one is near. */
+int ctl_refuse_option(const struct ctl_command *command, const char *word,
+                      const struct option *options);
+int ctl_take_colours(const struct ctl_command *command, const char *when);
 
 /* The next option of the call: its val, -1 at the end, or '?' after the usage was printed.
  * Knows --control and --help itself; options ends with a zero entry. */
@@ -78,6 +88,7 @@ enum ctl_colour { CTL_PLAIN, CTL_GREEN, CTL_YELLOW, CTL_RED, CTL_BOLD };
 
 /* ---- messages (say.c) ---- */
 
+void ctl_print_usage(FILE *out, const struct ctl_command *command);
 /* "surefootctl: ..." to stderr; returns CTL_FAILED. */
 int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with the command's usage; returns CTL_USAGE. */
@@ -114,7 +125,7 @@ int ctl_fail_to_reach(const char *path, int error);
 int ctl_check_reply(json_t *reply);
 
 /* Every volume of these sockets, once, into volumes; *problems: the files that surefootd does not use, NULL if it was
- * not asked (status.c). */
+ * not asked (collect.c). */
 int ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t *volumes,
                        json_t **problems);
 

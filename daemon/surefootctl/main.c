@@ -1,3 +1,4 @@
+/* The table of commands, and what the program does with its own words. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,93 +55,6 @@ print_help(FILE *out) {
         out);
 }
 
-void
-ctl_print_usage(FILE *out, const struct ctl_command *command) {
-  if (!command) {
-    fputs("usage: surefootctl [--control PATH] COMMAND ...\n"
-          "`surefootctl help` lists the commands\n",
-          out);
-    return;
-  }
-  fprintf(out, "usage: surefootctl %s %s\n", command->name, command->arguments);
-  if (command->run == ctl_leg)
-    fprintf(out, "       surefootctl leg replace VOLUME LEG [PATH] [--wait] [--write]\n"
-                 "       surefootctl leg add VOLUME NAME PATH [--wait] [--write]\n"
-                 "       surefootctl leg remove VOLUME LEG [--write]\n"
-                 "       surefootctl leg discard --config CONF LEG\n");
-  if (command->run == ctl_scrub)
-    fprintf(out, "       surefootctl scrub --all [--rate RATE] [--wait]\n"
-                 "       surefootctl scrub pause|resume|cancel VOLUME\n");
-}
-
-enum { OPTION_COLOUR = 256 };
-
-static const struct option own_options[] = {
-    {"control", required_argument, NULL, 'c'},
-    {"color", required_argument, NULL, OPTION_COLOUR},
-    {"help", no_argument, NULL, 'h'},
-};
-enum { OWN_OPTIONS = sizeof own_options / sizeof own_options[0], OPTIONS_MAX = 16 };
-
-static int
-refuse_option(const struct ctl_command *command, const char *word, const struct option *options) {
-  const char *nearest = ctl_nearest_option(word, options);
-  int status = ctl_wrong_usage(command, "%s%sunknown or incomplete option '%s'",
-                               command ? command->name : "", command ? ": " : "", word);
-  if (nearest && strcmp(word + strspn(word, "-"), nearest) != 0)
-    fprintf(stderr, "did you mean --%s?\n", nearest);
-  return status;
-}
-
-static int
-set_colours(const struct ctl_command *command, const char *when) {
-  if (ctl_set_colours(when))
-    return CTL_DONE;
-  return ctl_wrong_usage(command, "--color %s: always, never or auto", when);
-}
-
-/* No abbreviations: what destroys something is to be spelt out, and a new option must not change what an old
- * script means. */
-int
-ctl_next_option(struct ctl_command_call *call, const struct option *options) {
-  struct option all[OPTIONS_MAX] = {{0}};
-  memcpy(all, own_options, sizeof own_options);
-  for (unsigned i = 0; options[i].name; i++)
-    all[i + OWN_OPTIONS] = options[i];
-  const char *inexact = optind == 0 ? ctl_inexact_option(call->argc, call->argv, all, false) : NULL;
-  if (inexact) {
-    refuse_option(call->command, inexact, all);
-    return '?';
-  }
-  int option = getopt_long(call->argc, call->argv, "h", all, NULL);
-  if (option == 'c') {
-    call->control = optarg;
-    return ctl_next_option(call, options);
-  }
-  if (option == OPTION_COLOUR)
-    return set_colours(call->command, optarg) == CTL_DONE ? ctl_next_option(call, options) : '?';
-  if (option == 'h') {
-    ctl_print_usage(stdout, call->command);
-    exit(CTL_DONE);
-  }
-  if (option == '?')
-    refuse_option(call->command, call->argv[optind - 1], all);
-  return option;
-}
-
-int
-ctl_take_flag(struct ctl_command_call *call, const char *name, bool *given) {
-  const struct option options[] = {{name, no_argument, NULL, 'f'}, {0}};
-  int option;
-  *given = false;
-  while ((option = ctl_next_option(call, options)) != -1) {
-    if (option == '?')
-      return CTL_USAGE;
-    *given = true;
-  }
-  return CTL_DONE;
-}
-
 static const struct ctl_command *
 find_command(const char *name) {
   for (unsigned i = 0; i < COMMANDS; i++)
@@ -187,15 +101,15 @@ run_command(int argc, char **argv, const char *control) {
 
 static int
 run(int argc, char **argv) {
-  struct option options[OWN_OPTIONS + 2] = {{0}};
+  struct option options[CTL_OWN_OPTIONS + 2] = {{0}};
   const char *control = NULL;
   int option;
-  memcpy(options, own_options, sizeof own_options);
-  options[OWN_OPTIONS] = (struct option){"version", no_argument, NULL, 'V'};
+  memcpy(options, ctl_own_options, sizeof ctl_own_options);
+  options[CTL_OWN_OPTIONS] = (struct option){"version", no_argument, NULL, 'V'};
   opterr = 0;
   const char *inexact = ctl_inexact_option(argc, argv, options, true);
   if (inexact)
-    return refuse_option(NULL, inexact, options);
+    return ctl_refuse_option(NULL, inexact, options);
   while ((option = getopt_long(argc, argv, "+hV", options, NULL)) != -1) {
     switch (option) {
     case 'c':
@@ -207,12 +121,12 @@ run(int argc, char **argv) {
     case 'V':
       puts("surefootctl " SF_VERSION);
       return CTL_DONE;
-    case OPTION_COLOUR:
-      if (set_colours(NULL, optarg) != CTL_DONE)
+    case CTL_OPTION_COLOUR:
+      if (ctl_take_colours(NULL, optarg) != CTL_DONE)
         return CTL_USAGE;
       break;
     default:
-      return refuse_option(NULL, argv[optind - 1], options);
+      return ctl_refuse_option(NULL, argv[optind - 1], options);
     }
   }
   if (optind == argc)
