@@ -70,7 +70,8 @@ take_received(struct door_connection *c) {
     return;
   }
   n = c->receive_result > 0 ? (size_t) c->receive_result : 0;
-  c->quiet_ticks = 0;
+  if (c->serving)
+    c->quiet_ticks = 0;
   first = c->piece != NULL ? (size_t) c->piece->its.request.length - c->filled : 0;
   if (first > n)
     first = n;
@@ -172,12 +173,12 @@ look_after(struct door_connection *c) {
 
 /* ---- the loop ---- */
 
-/* Asked again means that something has happened; for one that waits for memory that may be it. */
+/* A buffer may have come free since the pool was asked in vain and before this thread began to wait. */
 static bool
 has_news(void *arg) {
   struct door_connection *c = arg;
 
-  if (c->blocked && c->looked++ > 0)
+  if (c->wants_buffer && !sf_tio_buffer_is_awaited(c->thread))
     return true;
   return c->received || c->sent || atomic_load(&c->done) != NULL ||
          (c->stopping == 0 && is_stopping(c));
@@ -209,7 +210,6 @@ serve(struct door_connection *c) {
       door_drop_unfinished(c);
       continue;
     }
-    c->looked = 0;
     (void) sf_tio_drive(c->thread, c->tick_ns, has_news, c);
     take_received(c);
     take_sent(c);

@@ -109,7 +109,7 @@ struct door_connection {
   uint64_t fill_offset;         /* where it begins, or the next one does */
   uint32_t filled, fill_left;   /* of the piece; and of the request, from the piece on */
   bool blocked;                 /* what has come cannot be taken yet */
-  unsigned looked;              /* how often the drive has asked for news */
+  bool wants_buffer;            /* and that for want of one of the pool's */
   uint64_t waits_since_ns;      /* for a buffer; 0: it does not */
   uint64_t waited_ns;
 

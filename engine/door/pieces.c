@@ -82,6 +82,7 @@ door_piece_get(struct door_connection *c, struct door_request *of, size_t length
     return -EAGAIN;
   if (length > 0 && sf_tio_buffer_get_or_wake(c->thread, length, &buffer) < 0) {
     waited(c);
+    c->wants_buffer = true;
     return -EAGAIN;
   }
   *piece = take(c, of);

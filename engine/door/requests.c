@@ -158,15 +158,36 @@ refuse(struct door_connection *c, struct door_piece *piece) {
   end_piece(c, piece);
 }
 
+/* What the workers do may wait for a buffer, and pieces that wait for a worker hold theirs.  So the block is
+ * asked for again: who had it then did not need any of these. */
+static bool
+try_again(struct door_connection *c, struct door_piece *piece) {
+  struct sf_serve_request *its = &piece->its;
+
+  piece->in_volume = true;
+  sf_serve_submit(c->client, &its, 1);
+  if (its->refused == 0)
+    return true; /* and perhaps done: `next` is not its own any more */
+  piece->in_volume = false;
+  if (its->refused != -EAGAIN)
+    door_gone(c);
+  return false;
+}
+
 static void
 hand_refused_on(struct door_connection *c) {
   while (c->refused != NULL) {
-    struct door_piece *piece = c->refused;
+    struct door_piece *piece = c->refused, *next = piece->next;
     bool gone = atomic_load(&c->gone);
 
-    if (!gone && door_piece_move_to_bounce(c, piece) < 0)
-      return;
-    c->refused = piece->next;
+    if (!gone && door_piece_move_to_bounce(c, piece) < 0) {
+      if (try_again(c, piece))
+        c->refused = next;
+      else if (!atomic_load(&c->gone))
+        return;
+      continue;
+    }
+    c->refused = next;
     if (!gone) {
       door_work(c, piece);
       continue;
@@ -490,6 +511,8 @@ take_option(struct door_connection *c) {
   c->in_begin += used;
   door_out_say(c, said.bytes, said.n);
   c->serving = step == NBD_SERVE;
+  if (c->serving)
+    c->quiet_ticks = 0;
   c->closing |= step == NBD_ABORTED;
   if (step == NBD_WRONG)
     door_drop(c, why);
@@ -513,7 +536,7 @@ take_one(struct door_connection *c) {
 
 void
 door_take_input(struct door_connection *c) {
-  c->blocked = false;
+  c->blocked = c->wants_buffer = false;
   while (take_one(c))
     ;
   if (c->in_begin == c->in_end)

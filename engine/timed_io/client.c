@@ -191,6 +191,11 @@ sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len, struct sf_ti
   return error;
 }
 
+bool
+sf_tio_buffer_is_awaited(struct sf_tio_thread *thread) {
+  return sf_tio_pool_awaits(&thread->client->pool, thread);
+}
+
 int
 sf_tio_buffer_get_spare(struct sf_tio_client *client, size_t len, struct sf_tio_buffer **buffer) {
   struct sf_tio_slot *slot;

@@ -141,6 +141,7 @@ int sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns,
 /* What came free until now was looked at in vain: from now on the thread is woken, once. */
 int sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thread *thread,
                             struct sf_tio_slot **slot);
+bool sf_tio_pool_awaits(struct sf_tio_pool *pool, const struct sf_tio_thread *thread);
 void sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_thread *thread);
 int sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot **slot);
 void sf_tio_pool_ref(struct sf_tio_slot *slot);

@@ -187,6 +187,16 @@ sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thre
   return 0;
 }
 
+bool
+sf_tio_pool_awaits(struct sf_tio_pool *pool, const struct sf_tio_thread *thread) {
+  bool awaits;
+
+  pthread_mutex_lock(&pool->lock);
+  awaits = thread->wants[SF_TIO_SMALL] || thread->wants[SF_TIO_LARGE];
+  pthread_mutex_unlock(&pool->lock);
+  return awaits;
+}
+
 void
 sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_thread *thread) {
   pthread_mutex_lock(&pool->lock);

@@ -347,6 +347,8 @@ void sf_tio_send(struct sf_tio_thread *thread, int socket, struct sf_tio_message
  * one may have come free. */
 int sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len,
                               struct sf_tio_buffer **buffer);
+/* Whether that is still to come: it may have come before the next sf_tio_drive() began. */
+bool sf_tio_buffer_is_awaited(struct sf_tio_thread *thread);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t sf_tio_now(void);

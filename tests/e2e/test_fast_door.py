@@ -4,6 +4,7 @@ proved by the other tests, with SUREFOOT_DOOR=fast."""
 
 import contextlib
 import random
+import select
 import socket
 import stat
 import struct
@@ -354,17 +355,28 @@ class FastDoor(VolumeTest):
         self.assertEqual(b"\x42" * 4096, bytes(kept.pread(4096, 0)))
         self.stop_and_compare(volume, server)
 
+    def trickle(self, client):
+        """Returns when the server has ended it."""
+        client.send(struct.pack(">8sII", b"IHAVEOPT", GO, 8000))
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            while not select.select([client.socket], [], [], 1)[0]:
+                client.send(b"x")
+
     def test_one_that_stalls(self):
-        """Proves that a handshake which is not ended is, after ten seconds, and that a write whose data does not come
-        keeps nobody: others write the same block meanwhile."""
+        """Proves that a handshake which is not ended is, after ten seconds, also one that goes on byte by byte, and
+        that a write whose data does not come keeps nobody: others write the same block meanwhile."""
         volume, server = self.served()
         silent, half = self.raw(server).greet(), self.raw(server).go()
+        trickle = threading.Thread(target=self.trickle, args=(self.raw(server).greet(),))
+        trickle.start()
         half.request(WRITE, 0, 65536, data=b"x" * 100)
         ended = threading.Thread(target=silent.ended)
         ended.start()
         self.assert_serves(server, "it stalls in the handshake")
         ended.join(PATIENCE_S)
         self.assertFalse(ended.is_alive())
+        trickle.join(PATIENCE_S)
+        self.assertFalse(trickle.is_alive())
         half.send(b"x" * 65436)
         self.assertEqual((0, 7, b""), half.answer())
         self.stop_and_compare(volume, server)
