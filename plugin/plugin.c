@@ -80,6 +80,16 @@ die_with_surefootd(void) {
   return 0;
 }
 
+static void
+close_all(void) {
+  if (sf_door_close(door) == -EBUSY)
+    sf_report_log(NULL, "a connection of the fast socket hangs in a leg");
+  door = NULL;
+  if (sf_serve_close(serve) == -EBUSY)
+    sf_report_log(NULL, "a leg still holds requests: nobody can take it before they have ended");
+  serve = NULL;
+}
+
 /* What can fail where somebody sees it: files, locks, superblocks, R12. */
 static int
 surefoot_get_ready(void) {
@@ -99,6 +109,7 @@ surefoot_get_ready(void) {
   if (sf_serve_open(&config, &options, &serve, error) != 0 ||
       (config.fast_socket[0] != '\0' && sf_door_open(config.fast_socket, &door, error) != 0)) {
     nbdkit_error("%s: %s", config.name, error);
+    close_all();
     return -1;
   }
   return 0;
@@ -123,16 +134,6 @@ start_door(void) {
   if (r < 0)
     nbdkit_error("%s: the fast socket cannot be served: %s", config.name, strerror(-r));
   return r;
-}
-
-static void
-close_all(void) {
-  if (sf_door_close(door) == -EBUSY)
-    sf_report_log(NULL, "a connection of the fast socket hangs in a leg");
-  door = NULL;
-  if (sf_serve_close(serve) == -EBUSY)
-    sf_report_log(NULL, "a leg still holds requests: nobody can take it before they have ended");
-  serve = NULL;
 }
 
 /* Threads and rings made before the last fork would not be in this process. */

@@ -96,6 +96,22 @@ class FastDoor(VolumeTest):
         server.stop()
         self.assertFalse(Path(server.fast_socket).exists())
 
+    def test_a_place_that_is_taken(self):
+        """Proves that a server which cannot have its fast socket says why and leaves nothing behind: not what is there,
+        and no control socket.  A file stands where the socket is to be, then it is gone."""
+        volume = self.rig.volume().create()
+        place = Path(volume.settings["fast_socket"])
+        place.write_text("kept")
+        server = volume.launch()
+        self.assertEqual(1, server.process.wait(PATIENCE_S))
+        self.assertIn("something that is no socket is there", server.log())
+        self.assertEqual("kept", place.read_text())
+        self.assertFalse(Path(volume.control).exists())
+        place.unlink()
+        server = volume.serve()
+        self.assert_serves(server)
+        server.stop()
+
     # -- two doors --
 
     def world(self, **settings):
