@@ -253,12 +253,9 @@ nbd_check_request(const struct nbd_export *export, const struct nbd_request *req
       return EINVAL;
     return is_inside(export, request) ? 0 : EINVAL;
   case NBD_WRITE:
-    if (request->length > NBD_DATA_MAX)
-      return EINVAL;
-    /* fall through */
   case NBD_TRIM:
   case NBD_WRITE_ZEROES:
-    if (request->length == 0)
+    if (request->length == 0 || (request->type == NBD_WRITE && request->length > NBD_DATA_MAX))
       return EINVAL;
     return is_inside(export, request) ? 0 : ENOSPC;
   default:
