@@ -7,10 +7,11 @@
 #include "assembly/blank.h"
 #include "sim/sim.h"
 
+/* A leg knows so many lines before its own: one that was away for more is rightly taken for a stranger's. */
 bool
 force_wants(void) {
   return !sim_is_calm() && sim.options.force_permille != 0 &&
-         random_chance(sim.options.force_permille);
+         random_chance(sim.options.force_permille) && sim.forced_starts < SF_ANCESTORS_MAX;
 }
 
 /* Is the superblock of the line that clients rely on?  An empty leg is no witness of it to a start. */
@@ -43,6 +44,7 @@ force_assembled(const struct sf_assembly *assembly) {
   if (!assembly->forced)
     return;
   COUNT(forced_starts);
+  sim.forced_starts++;
   sim.troubles++;
   sim.force_pending = sim.was_forced = true;
   sim.forced_legs |= assembly->current;

@@ -580,6 +580,7 @@ struct sim {
    * not known yet which of the two lives. */
   struct sf_uuid lineage;
   bool force_pending, was_forced;
+  unsigned forced_starts;                   /* so far, whatever became of them */
   unsigned forced_legs;                     /* of the forced starts that are not decided */
   unsigned taken;                           /* legs that the last start trusts */
   struct sf_superblock base;                /* of the last start */
