@@ -66,7 +66,8 @@ class TwoHosts(VolumeTest):
         text = pathlib.Path(volume.conf).read_text()
         for leg in mounts:
             text = text.replace(str(leg.first.path), str(leg.path))
-        text = text.replace(str(volume.control), str(self.rig.folder / "second.ctl"))
+        for path, own in ((volume.control, "second.ctl"), (volume.settings["fast_socket"], "second.fast")):
+            text = text.replace(str(path), str(self.rig.folder / own))
         conf.write_text(text + "\n")
         socket = self.rig.folder / "second.sock"
         plugin = self.rig.plugin
