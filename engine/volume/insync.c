@@ -217,7 +217,7 @@ overdue_alone(const struct leg *leg) {
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
 
-    if (part->told && !part->io->args.aside && (part->io->reads || part->io->args.alone))
+    if (part->overdue && !part->io->args.aside && (part->io->reads || part->io->args.alone))
       return part;
   }
   return NULL;

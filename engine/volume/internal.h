@@ -65,7 +65,8 @@ struct io_part {       /* of one leg; leg_io.c, insync.c and meter.c */
   uint64_t since_ns, sent_ns; /* since when it waits; when the leg got it */
   uint64_t timeout_ns, cost_ns;
   uint8_t state, leg, class, use;
-  bool told;    /* that it is overdue */
+  bool told;    /* that it is overdue, or was given up */
+  bool overdue; /* past its timeout */
   bool counted; /* in the window */
 };
 

@@ -72,6 +72,12 @@ part_is_not_counted(struct io_part *part, bool answered) {
                part->io->volume->now_ns, answered);
 }
 
+static void
+part_is_overdue(struct io_part *part) {
+  part->overdue = true;
+  leg_of(part)->overdue_n++;
+}
+
 /* The leg has nothing of it any more. */
 static void
 part_ended(struct io_part *part, const struct sf_tio_event *event) {
@@ -83,7 +89,7 @@ part_ended(struct io_part *part, const struct sf_tio_event *event) {
     sf_list_remove(&part->link);
     leg->outstanding_n--;
     meter_ended(v, part, event);
-    leg->overdue_n -= part->told;
+    leg->overdue_n -= part->overdue;
     leg->flushes_n -= part->io->flushes;
     part_is_not_counted(part, answered && event->state == SF_TIO_OK && !part->told);
     if (answered)
@@ -134,7 +140,8 @@ take(struct io_part *part, const struct sf_tio_event *told) {
     part_ended(part, event);
   } else if (part->state == PART_SENT && !part->told) {
     part->told = true; /* or given up on */
-    leg_of(part)->overdue_n++;
+    if (event->state == SF_TIO_TIMEOUT)
+      part_is_overdue(part);
   }
   if (io->reads && !io->args.aside && event->state == SF_TIO_OK && !event->late)
     v->leg[leg].read_ok_ns = v->now_ns;
@@ -192,7 +199,7 @@ part_sent(struct sf_volume *v, struct io_part *part, uint64_t handle) {
     leg->busy_since_ns = v->now_ns;
   leg->flushes_n += part->io->flushes;
   part->state = PART_SENT;
-  part->told = false;
+  part->told = part->overdue = false;
   part->counted = true;
   part->handle = handle;
   part->sent_ns = v->now_ns;
@@ -501,6 +508,17 @@ late_in_queue(const struct sf_volume *v, const struct leg *leg) {
   return NULL;
 }
 
+/* Of what was given up on nothing is told any more, but it is late only past its own timeout, as all else. */
+static void
+note_overdue(const struct sf_volume *v, struct leg *leg) {
+  for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+    if (part->told && !part->overdue && v->now_ns - part->sent_ns >= part->timeout_ns)
+      part_is_overdue(part);
+  }
+}
+
 /* What hangs is not what the window is for.  Were it counted, a leg that cannot be spared would get nothing else,
  * and would never show that it does answer. */
 static void
@@ -520,6 +538,7 @@ leg_io_tick(struct sf_volume *v) {
     struct io_part *part;
     bool silent;
 
+    note_overdue(v, leg);
     if (leg->waiting_n == 0 || leg->overdue_n == 0)
       continue;
     silent = insync_leg_is_silent(v, i);
