@@ -80,7 +80,7 @@ PHASES = (("well", "all are well"), ("slow", "one is {slow_ms} ms slower"),
 def stall(found, plan):
     lines = [f"Stalls: 4 KiB random writes at depth {found['depth']}, and one client that flushes; "
              f"deadline {found['deadline_ms']} ms; ms", "",
-             f"{'':54}{'writes/s':>9}{'p50':>10}{'p99':>10}{'p99.9':>10}{'max':>10}"
+             f"{'':60}{'writes/s':>9}{'p50':>10}{'p99':>10}{'p99.9':>10}{'max':>10}"
              f"{'flush p50':>11}{'p99':>10}{'max':>10}"]
     for name, its in found["mirrors"].items():
         for key, what in PHASES:
@@ -92,8 +92,8 @@ def stall(found, plan):
                 for column, width in columns:
                     value = numbers.get(column)
                     cells.append(f"{'-' if value is None else format(value, '.2f'):>{width}}")
-            lines.append(f"{NAMES[name]:26}{what.format(**found):28}" + "".join(cells))
-    lines += ["", f"{'Surefoot, 2 plain legs, nothing else':54}{found['two_plain']['per_s']:9d}"]
+            lines.append(f"{NAMES[name]:32}{what.format(**found):28}" + "".join(cells))
+    lines += ["", f"{'Surefoot, 2 plain legs, nothing else':60}{found['two_plain']['per_s']:9d}"]
     peaks = [f"{NAMES[name]} {its['memory_peak_mib']} MiB" for name, its in
              found["mirrors"].items()]
     lines += ["", f"Most memory while one copy was frozen: {'; '.join(peaks)}"]
