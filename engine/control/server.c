@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,7 @@
 #include <surefoot/wire.h>
 
 #include "base/must.h"
+#include "base/thread.h"
 #include "control/event_ring.h"
 #include "control/server.h"
 
@@ -474,15 +474,7 @@ control_thread(void *arg) {
 
 int
 sf_control_server_start(struct sf_control_server *server) {
-  /* Signals are the host's: none is taken here. */
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int rc = pthread_create(&server->thread, NULL, control_thread, server);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (rc != 0)
-    return -rc;
-  pthread_setname_np(server->thread, "sf-control");
-  server->started = true;
-  return 0;
+  int rc = sf_thread_start(&server->thread, "sf-control", control_thread, server);
+  server->started = rc == 0;
+  return rc;
 }

@@ -3,13 +3,14 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 enum { CLOSE_S = 5, PAUSE_MS = 1000 };
 
@@ -62,21 +63,6 @@ door_leave(struct sf_door *door, struct door_connection *connection) {
   pthread_mutex_unlock(&door->lock);
 }
 
-static int
-start_thread(struct door_connection *connection) {
-  pthread_attr_t detached;
-  pthread_t thread;
-  int r;
-
-  SF_MUST(pthread_attr_init(&detached) == 0);
-  SF_MUST(pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED) == 0);
-  r = pthread_create(&thread, &detached, door_connection_main, connection);
-  if (r == 0)
-    pthread_setname_np(thread, "surefoot-fast");
-  pthread_attr_destroy(&detached);
-  return -r;
-}
-
 /* Nobody but this thread adds one. */
 static bool
 is_full(struct sf_door *door) {
@@ -111,7 +97,7 @@ take(struct sf_door *door, int fd) {
     close(fd);
   } else {
     enter(door, connection);
-    r = start_thread(connection);
+    r = sf_thread_start(NULL, "surefoot-fast", door_connection_main, connection);
     if (r < 0)
       door_leave(door, connection);
   }
@@ -157,7 +143,6 @@ door_main(void *arg) {
 
 int
 sf_door_start(struct sf_door *door, const struct sf_door_options *options) {
-  sigset_t all, before;
   int r;
 
   door->serve = options->serve;
@@ -166,15 +151,9 @@ sf_door_start(struct sf_door *door, const struct sf_door_options *options) {
   door->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (door->wake_fd < 0)
     return -errno;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  r = pthread_create(&door->thread, NULL, door_main, door);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (r != 0)
-    return -r;
-  pthread_setname_np(door->thread, "surefoot-door");
-  door->started = true;
-  return 0;
+  r = sf_thread_start(&door->thread, "surefoot-door", door_main, door);
+  door->started = r == 0;
+  return r;
 }
 
 /* ---- the end ---- */

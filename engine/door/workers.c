@@ -3,7 +3,8 @@
 #include "door/internal.h"
 
 #include <errno.h>
-#include <signal.h>
+
+#include "base/thread.h"
 
 void
 door_workers_init(struct door_workers *workers) {
@@ -71,17 +72,13 @@ worker_main(void *arg) {
   return NULL;
 }
 
-/* With the lock held.  Signals are the program's business. */
+/* With the lock held. */
 static void
 add_worker(struct door_connection *c) {
   struct door_workers *workers = &c->workers;
-  sigset_t all, before;
 
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  if (pthread_create(&workers->thread[workers->n], NULL, worker_main, c) == 0)
-    pthread_setname_np(workers->thread[workers->n++], "surefoot-work");
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (sf_thread_start(&workers->thread[workers->n], "surefoot-work", worker_main, c) == 0)
+    workers->n++;
 }
 
 void

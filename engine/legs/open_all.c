@@ -3,12 +3,12 @@
  * that nobody waits, closes what it got and goes.  The last one out frees what they share. */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/must.h"
+#include "base/thread.h"
 #include "legs/internal.h"
 
 enum { NS_PER_S = 1000000000 };
@@ -105,15 +105,10 @@ make_shared(struct sf_leg_openers *openers, const struct sf_config *config, unsi
 static int
 send_out(struct shared *shared, unsigned leg) {
   struct errand *errand = malloc(sizeof *errand);
-  pthread_attr_t attr;
-  pthread_t thread;
   if (!errand)
     return -ENOMEM;
   *errand = (struct errand){shared, leg};
-  SF_MUST(pthread_attr_init(&attr) == 0);
-  SF_MUST(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0);
-  int rc = -pthread_create(&thread, &attr, open_leg, errand);
-  pthread_attr_destroy(&attr);
+  int rc = sf_thread_start(NULL, NULL, open_leg, errand);
   if (rc < 0) {
     free(errand);
     return rc;
@@ -122,12 +117,9 @@ send_out(struct shared *shared, unsigned leg) {
   return 0;
 }
 
-/* lock is held.  Signals are for the program's own threads. */
+/* lock is held. */
 static void
 send_all(struct shared *shared) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   for (unsigned i = 0; i < shared->slots; i++) {
     struct slot *slot = &shared->slot[i];
     int rc = send_out(shared, i);
@@ -138,7 +130,6 @@ send_all(struct shared *shared) {
     slot->done = true;
     shared->done++;
   }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static struct timespec

@@ -493,7 +493,7 @@ struct sf_tio_client {
   struct sf_list threads_free;
 };
 
-/* A pthread_create() with a name and all signals blocked. */
+/* sf_thread_start() with a name of the client's and one of ours. */
 int sf_tio_spawn(pthread_t *thread, const char *prefix, const char *name, void *(*main)(void *),
                  void *arg);
 /* A condition variable on CLOCK_MONOTONIC. */

@@ -1,9 +1,10 @@
 /* The few calls on threads and time that the rest shares. */
 #include "timed_io/internal.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
+
+#include "base/thread.h"
 
 uint64_t
 sf_tio_now(void) {
@@ -38,17 +39,7 @@ int
 sf_tio_spawn(pthread_t *thread, const char *prefix, const char *name, void *(*main)(void *),
              void *arg) {
   char full[32];
-  sigset_t all, old;
-  int error;
 
-  /* Signals are the program's business: its own threads take them. */
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  error = pthread_create(thread, NULL, main, arg);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  if (error)
-    return -error;
   snprintf(full, sizeof full, "%.8s-%.6s", prefix, name);
-  pthread_setname_np(*thread, full);
-  return 0;
+  return sf_thread_start(thread, full, main, arg);
 }
