@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 #include "check.h"
 
 enum { PIECE_BYTES = 4 * 1024 * 1024, PARTS = 2, RANGES_SHOWN = 40 };
@@ -34,16 +36,11 @@ struct compare {
 void
 compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size) {
   unsigned left = (unsigned) __builtin_popcount(legs);
-  size_t used = 0;
+  struct sf_text list = {text, size};
   text[0] = '\0';
-  for (unsigned i = 0; i < checked->config.legs && used < size; i++)
-    if (legs >> i & 1) {
-      used += (size_t) snprintf(text + used, size - used, "%s%s", checked->config.leg[i].name,
-                                left > 2    ? ", "
-                                : left == 2 ? " and "
-                                            : "");
-      left--;
-    }
+  for (unsigned i = 0; i < checked->config.legs; i++)
+    if (legs >> i & 1)
+      sf_text_put(&list, "%s%s", checked->config.leg[i].name, sf_text_after_name(--left));
 }
 
 static size_t

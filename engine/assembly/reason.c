@@ -29,11 +29,7 @@ say_names(struct sf_text *text, const struct sf_look *look, uint16_t set) {
   for (unsigned leg = 0; leg < look->legs; leg++) {
     if (!SF_LEG_IN(set, leg))
       continue;
-    sf_text_put(text, "%s%s", look->config->leg[leg].name,
-                left > 2    ? ", "
-                : left == 2 ? " and "
-                            : "");
-    left--;
+    sf_text_put(text, "%s%s", look->config->leg[leg].name, sf_text_after_name(--left));
   }
 }
 

@@ -3,6 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+const char *
+sf_text_after_name(unsigned left) {
+  return left > 1 ? ", " : left == 1 ? " and " : "";
+}
+
 void
 sf_text_put(struct sf_text *text, const char *format, ...) {
   va_list args;

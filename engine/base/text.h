@@ -12,4 +12,7 @@ struct sf_text {
 void sf_text_put(struct sf_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What stands behind a name of a list, "a, b and c": left: so many names are still to come. */
+const char *sf_text_after_name(unsigned left);
+
 #endif

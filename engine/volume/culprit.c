@@ -28,13 +28,14 @@ culprit_legs(const struct sf_volume *v) {
 
 static void
 put_legs(const struct sf_volume *v, legset legs, struct sf_text *text) {
-  const char *between = legcount(legs) > 1 ? "legs " : "leg ";
+  unsigned left = legcount(legs);
 
+  sf_text_put(text, left > 1 ? "legs " : "leg ");
   EACH_LEG(leg, legs) {
-    sf_text_put(text, "%s%s", between, v->config.leg[leg].name);
+    sf_text_put(text, "%s", v->config.leg[leg].name);
     if (leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
       sf_text_put(text, " (%s)", sf_leg_state_name(leg_state(&v->leg[leg])));
-    between = legcount((legset) (legs >> (leg + 1))) > 1 ? ", " : " and ";
+    sf_text_put(text, "%s", sf_text_after_name(--left));
   }
 }
 
