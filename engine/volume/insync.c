@@ -30,6 +30,11 @@ silent_since(const struct leg *leg) {
   return leg->answered_ns > leg->busy_since_ns ? leg->answered_ns : leg->busy_since_ns;
 }
 
+static uint64_t
+silent_ns(const struct sf_volume *v, const struct leg *leg) {
+  return v->now_ns - silent_since(leg);
+}
+
 /* Was it flushing when it fell silent, or soon after?  What was sent when it had been silent for a timeout is no
  * excuse. */
 static bool
@@ -78,7 +83,7 @@ insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
     *newest = part->sent_ns;
   if (part->io->flushes)
     learn_flush(leg, part, v->now_ns - part->sent_ns);
-  if (v->now_ns - silent_since(leg) >= deadline_of(v, index, SF_WRITE_KIND))
+  if (silent_ns(v, leg) >= deadline_of(v, index, SF_WRITE_KIND))
     leg->awake_ns = v->now_ns;
   leg->answered_ns = v->now_ns;
 }
@@ -87,8 +92,7 @@ bool
 insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
 
-  return leg->outstanding_n > 0 &&
-         v->now_ns - silent_since(leg) >= silence_allowed(v, index, SF_WRITE_KIND);
+  return leg->outstanding_n > 0 && silent_ns(v, leg) >= silence_allowed(v, index, SF_WRITE_KIND);
 }
 
 /* Elevators let reads overtake writes, and the other way round, for longer than our timeouts. */
@@ -130,13 +134,14 @@ starved_at(const struct leg *leg) {
 bool
 insync_leg_is_awaited(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
-  uint64_t leaves = deadline_of(v, index, SF_WRITE_KIND);
+  uint64_t leaves = deadline_of(v, index, SF_WRITE_KIND), starved;
 
   if (leg->device == NULL || leg->troubled_ns != 0)
     return true;
-  return insync_leg_is_silent(v, index)
-             ? v->now_ns - silent_since(leg) >= silence_allowed(v, index, SF_WRITE_KIND) + leaves
-             : v->now_ns >= starved_at(leg) && v->now_ns - starved_at(leg) >= leaves;
+  if (insync_leg_is_silent(v, index))
+    return silent_ns(v, leg) >= silence_allowed(v, index, SF_WRITE_KIND) + leaves;
+  starved = starved_at(leg);
+  return v->now_ns >= starved && v->now_ns - starved >= leaves;
 }
 
 bool
@@ -162,7 +167,7 @@ insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset 
   EACH_LEG(leg, legs & (legset) ~legbit(index)) {
     uint64_t at = v->leg[leg].awake_ns == 0 ? 0 : v->leg[leg].awake_ns + grace;
 
-    if (v->leg[leg].outstanding_n > 0 && v->now_ns - silent_since(&v->leg[leg]) >= grace)
+    if (v->leg[leg].outstanding_n > 0 && silent_ns(v, &v->leg[leg]) >= grace)
       continue; /* perhaps it stalls too: its next answer says */
     if (v->now_ns >= at)
       set |= legbit(leg);

@@ -135,7 +135,6 @@ is_over(const struct sf_volume *v, unsigned leg) {
 static void
 describe(const struct sf_volume *v, unsigned index, char *text, size_t size) {
   const struct medium *medium = &v->leg[index].medium;
-
   char where[32] = "in its head";
 
   if (medium->offset != MEDIUM_HEAD)
@@ -162,15 +161,18 @@ static void
 judge(struct sf_volume *v, unsigned index) {
   struct medium *medium = &v->leg[index].medium;
   uint64_t since = v->now_ns > HEARD_S * SF_S ? v->now_ns - HEARD_S * SF_S : 0;
+  bool may = may_leave(v, index);
   char reason[192];
 
+  /* Settled with each event: nothing is put in words that is not told. */
+  if (may ? !insync_leg_is_alone(v, index, since) : medium->told)
+    return;
   describe(v, index, reason, sizeof reason);
-  if (!may_leave(v, index)) {
-    if (!medium->told)
-      volume_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
-    medium->told = true;
-  } else if (insync_leg_is_alone(v, index, since)) {
+  if (may) {
     leg_demote(v, index, SF_STATE_FAULTY, reason);
+  } else {
+    volume_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
+    medium->told = true;
   }
 }
 

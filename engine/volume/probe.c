@@ -72,14 +72,15 @@ probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
   }
 }
 
-static void
-probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
+/* The one block of a leg that holds nothing. */
+static int
+ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, unsigned flags,
+    void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event)) {
   struct leg *leg = &v->leg[index];
   struct io_args args = {
-      .op = step == PROBE_WRITE ? SF_TIO_WRITE : SF_TIO_READ,
-      /* One that left for its pace was compared in writes without. */
-      .flags = step == PROBE_WRITE && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0,
-      .kind = step == PROBE_WRITE ? SF_WRITE_KIND : SF_READ_KIND,
+      .op = op,
+      .flags = flags,
+      .kind = op == SF_TIO_WRITE ? SF_WRITE_KIND : SF_READ_KIND,
       .use = WINDOW_META,
       .legs = legbit(index),
       .offset = SF_PROBE_OFFSET,
@@ -87,9 +88,19 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
       .buffer = leg->probe_buffer,
   };
 
-  leg->probe_io.on_event = probe_event;
+  leg->probe_io.on_event = on_event;
+  return io_submit(v, &leg->probe_io, &args);
+}
+
+static void
+probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
+  struct leg *leg = &v->leg[index];
+  bool writes = step == PROBE_WRITE;
+  /* One that left for its pace was compared in writes without. */
+  unsigned flags = writes && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0;
+
   leg->probe_step = step;
-  if (io_submit(v, &leg->probe_io, &args) < 0)
+  if (ask(v, index, writes ? SF_TIO_WRITE : SF_TIO_READ, flags, probe_event) < 0)
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
 }
 
@@ -100,21 +111,8 @@ nothing_more(struct io *io, unsigned index, const struct sf_tio_event *event) {
 /* What it reads there is of no use: so a bad block there is written over with anything. */
 static void
 mend_sample(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-  struct io_args args = {
-      .op = SF_TIO_WRITE,
-      .kind = SF_WRITE_KIND,
-      .use = WINDOW_META,
-      .legs = legbit(index),
-      .offset = SF_PROBE_OFFSET,
-      .length = SF_PAGE_BYTES,
-      .buffer = leg->probe_buffer,
-  };
-
-  if (leg->probe_io.running > 0 || !(volume_serving(v) & legbit(index)))
-    return;
-  leg->probe_io.on_event = nothing_more;
-  io_submit(v, &leg->probe_io, &args);
+  if (v->leg[index].probe_io.running == 0 && (volume_serving(v) & legbit(index)))
+    ask(v, index, SF_TIO_WRITE, 0, nothing_more);
 }
 
 static void
@@ -139,21 +137,11 @@ sample_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
 void
 probe_sample(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
-  struct io_args args = {
-      .op = SF_TIO_READ,
-      .kind = SF_READ_KIND,
-      .use = WINDOW_META,
-      .legs = legbit(index),
-      .offset = SF_PROBE_OFFSET,
-      .length = SF_PAGE_BYTES,
-      .buffer = leg->probe_buffer,
-  };
 
   if (leg->probe_io.running > 0)
     return;
   leg->read_last_ns = v->now_ns;
-  leg->probe_io.on_event = sample_event;
-  io_submit(v, &leg->probe_io, &args);
+  ask(v, index, SF_TIO_READ, 0, sample_event);
 }
 
 void

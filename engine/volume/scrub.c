@@ -377,16 +377,19 @@ extent_is_done(struct sf_volume *v, const struct scrub_slot *slot) {
 
 static void
 advance(struct sf_volume *v, struct scrub_slot *slot) {
+  bool leave;
+
   if (slot->copy.sm.state != COPY_IDLE)
     return;
   if (slot->active && slot->at >= slot->end) {
     slot->active = false;
     extent_is_done(v, slot);
   }
+  leave = has_leave(v);
   /* Without leave there is nothing to pick, and looking for it takes long on a large volume. */
-  if (!slot->active && (!has_leave(v) || !pick(v, slot)))
+  if (!slot->active && (!leave || !pick(v, slot)))
     return;
-  if (v->now_ns < slot->again_ns || !has_leave(v) || !may_compare(v, slot->extent))
+  if (v->now_ns < slot->again_ns || !leave || !may_compare(v, slot->extent))
     volume_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
   else if (v->now_ns < v->scrub.pace_ns)
     volume_arm(v, v->scrub.pace_ns);
@@ -430,13 +433,17 @@ end_slots(struct sf_volume *v) {
   s->active = false;
 }
 
+static void
+cancel(struct sf_volume *v, const char *why) {
+  end_slots(v);
+  move_to(v, SF_SCRUB_CANCELED, why);
+}
+
 /* Or taken by another host. */
 void
 scrub_stopped(struct sf_volume *v) {
-  if (!is_under_way(v))
-    return;
-  end_slots(v);
-  move_to(v, SF_SCRUB_CANCELED, "the volume stops");
+  if (is_under_way(v))
+    cancel(v, "the volume stops");
 }
 
 void
@@ -466,10 +473,8 @@ scrub_settle(struct sf_volume *v) {
 
 void
 scrub_leg_is_another(struct sf_volume *v, unsigned leg) {
-  if (!is_under_way(v) || v->scrub.told.order.from != (int) leg)
-    return;
-  end_slots(v);
-  move_to(v, SF_SCRUB_CANCELED, "the leg that was named is copied anew from the others");
+  if (is_under_way(v) && v->scrub.told.order.from == (int) leg)
+    cancel(v, "the leg that was named is copied anew from the others");
 }
 
 static int
@@ -527,12 +532,10 @@ sf_volume_scrub_cancel(struct sf_volume *v, uint64_t now_ns) {
   int r = 0;
 
   volume_enter(v, now_ns);
-  if (is_under_way(v)) {
-    end_slots(v);
-    move_to(v, SF_SCRUB_CANCELED, "");
-  } else {
+  if (is_under_way(v))
+    cancel(v, "");
+  else
     r = -ENOENT;
-  }
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
   return r;
