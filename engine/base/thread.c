@@ -7,23 +7,22 @@
 
 int
 sf_thread_start(pthread_t *thread, const char *name, void *(*main)(void *), void *arg) {
-  int state = thread == NULL ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE, error;
-  pthread_attr_t attr;
   pthread_t started;
   sigset_t all, before;
+  int error;
 
-  SF_MUST(pthread_attr_init(&attr) == 0);
-  SF_MUST(pthread_attr_setdetachstate(&attr, state) == 0);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  error = pthread_create(&started, &attr, main, arg);
+  error = pthread_create(&started, NULL, main, arg);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attr);
   if (error != 0)
     return -error;
   if (name != NULL)
     pthread_setname_np(started, name);
-  if (thread != NULL)
+  /* Not before it has its name: a detached thread that has ended is no thread any more. */
+  if (thread == NULL)
+    SF_MUST(pthread_detach(started) == 0);
+  else
     *thread = started;
   return 0;
 }
