@@ -6,7 +6,6 @@ delay.  A mirror cannot be faster than its slowest copy, so the bar is the slowe
 are asked at once.
 """
 
-import json
 import time
 from dataclasses import dataclass
 
@@ -74,7 +73,7 @@ class Alone(systems.System):
                      for leg, report in zip(self.legs, reports)]
         for process in processes:
             await_fio(self.rig, process, seconds)
-        return min((read_report(report) for report in reports), key=lambda found: found["per_s"])
+        return min((fio.read_report(report) for report in reports), key=lambda found: found["per_s"])
 
 
 def await_fio(rig, process, seconds, meanwhile=None):
@@ -89,11 +88,6 @@ def await_fio(rig, process, seconds, meanwhile=None):
         raise AssertionError(f"fio: exit {process.returncode}\n{rig.processes_log()}")
 
 
-def read_report(path):
-    text = path.read_text()
-    return fio.summary(json.loads(text[text.find("{"):])["jobs"])
-
-
 def mirror(rig, system, load, seconds):
     """Its pace and, of a mirror that can say so, in how many samples all its copies were in sync."""
     report, samples = rig.folder / f"{system.name}.json", []
@@ -104,7 +98,7 @@ def mirror(rig, system, load, seconds):
 
     process = rig.spawn(system.command(load, SIZE, seconds, "--output-format=json", f"--output={report}"))
     await_fio(rig, process, seconds, sample)
-    return {**read_report(report), "samples": len(samples), "whole": sum(samples)}
+    return {**fio.read_report(report), "samples": len(samples), "whole": sum(samples)}
 
 
 def measure_case(case, plan, rig, progress):

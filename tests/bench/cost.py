@@ -1,6 +1,5 @@
 """What a request costs the machine, what a volume costs in memory, and how fast a leg is copied anew."""
 
-import json
 import re
 import shutil
 import signal
@@ -62,8 +61,7 @@ def switches(rig, system):
     during = systems.process_switches(system.process.pid) - before
     cpu = systems.process_cpu_s(system.process.pid) - cpu
     process.wait(60)
-    text = (rig.folder / "switches.json").read_text()
-    per_s = fio.summary(json.loads(text[text.find("{"):])["jobs"])["per_s"]
+    per_s = fio.read_report(rig.folder / "switches.json")["per_s"]
     return {"switches": during / seconds / per_s, "cpu_us": cpu / seconds / per_s * 1e6}
 
 

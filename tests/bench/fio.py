@@ -34,12 +34,21 @@ def straight(paths, load, size, seconds):
     return command
 
 
+def parse(text):
+    """None: it is no report."""
+    start = text.find("{")  # its warnings come first
+    return None if start < 0 else json.loads(text[start:])
+
+
+def read_report(path):
+    return summary(parse(path.read_text())["jobs"])
+
+
 def run(rig, command, seconds):
     text = rig.run(*command, "--output-format=json", seconds=seconds + 60)
-    start = text.find("{")  # its warnings come first
-    if start < 0:
+    report = parse(text)
+    if report is None:
         raise CommandFailed(command, 0, text)
-    report = json.loads(text[start:])
     for job in report["jobs"]:
         if job["error"]:
             raise CommandFailed(command, job["error"], text)
