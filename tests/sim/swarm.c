@@ -109,6 +109,28 @@ one_in_or_always(unsigned n, unsigned draw) {
   return draws[draw].state == SWITCH_ALWAYS || (one_in(n) && swarm_is_on(draw));
 }
 
+static void
+most_ops(struct options *o, unsigned most) {
+  if (o->ops > most)
+    o->ops = most;
+}
+
+static void
+draw_deadlines(struct options *o, unsigned least_ms, unsigned most_ms) {
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    o->deadline_ns[k] = between(least_ms, most_ms) * SIM_MS;
+}
+
+/* Of legs without a timeout of their own. */
+static void
+draw_latencies(struct options *o, unsigned least_us, unsigned most_us) {
+  for (unsigned i = 0; i < o->legs; i++) {
+    option("leg", i);
+    o->leg_timeout_ns[i] = 0;
+    o->latency_ns[i] = between(least_us, most_us) * SIM_US;
+  }
+}
+
 static unsigned
 draw_legs(void) {
   static const unsigned char legs[] = {1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5};
@@ -251,11 +273,7 @@ draw_storm(struct options *o) {
   o->flush_error_weight = o->buffers = o->rest_permille = 0;
   if (o->ops > 300)
     o->ops = 300;
-  for (unsigned i = 0; i < o->legs; i++) {
-    option("leg", i);
-    o->leg_timeout_ns[i] = 0;
-    o->latency_ns[i] = between(100, 4000) * SIM_US;
-  }
+  draw_latencies(o, 100, 4000);
 }
 
 static void
@@ -302,15 +320,9 @@ draw_suspend_storm(struct options *o) {
   o->write_weight = 60;
   if (o->blocks_most > 48)
     o->blocks_most = 48;
-  if (o->ops > 400)
-    o->ops = 400;
-  for (unsigned k = 0; k < SF_KINDS; k++)
-    o->deadline_ns[k] = between(200, 1000) * SIM_MS;
-  for (unsigned i = 0; i < o->legs; i++) {
-    option("leg", i);
-    o->leg_timeout_ns[i] = 0;
-    o->latency_ns[i] = between(100, 3000) * SIM_US;
-  }
+  most_ops(o, 400);
+  draw_deadlines(o, 200, 1000);
+  draw_latencies(o, 100, 3000);
 }
 
 /* Disks that are emptied, or put in others' places, and come back while the maps that say so are held for
@@ -337,15 +349,9 @@ draw_newcomer_storm(struct options *o) {
   o->nemesis_permille = o->flush_error_weight = o->hang_weight = o->gone_weight = o->buffers = 0;
   o->rest_permille = some(50, 150);
   o->rest_ns = between(50, 300) * SIM_MS;
-  if (o->ops > 600)
-    o->ops = 600;
-  for (unsigned k = 0; k < SF_KINDS; k++)
-    o->deadline_ns[k] = between(800, 1500) * SIM_MS;
-  for (unsigned i = 0; i < o->legs; i++) {
-    option("leg", i);
-    o->leg_timeout_ns[i] = 0;
-    o->latency_ns[i] = between(50, 1000) * SIM_US;
-  }
+  most_ops(o, 600);
+  draw_deadlines(o, 800, 1500);
+  draw_latencies(o, 50, 1000);
 }
 
 /* Few clients that read, and legs that stall together: what a leg is late with says nothing of it then, and
@@ -373,10 +379,8 @@ draw_read_storm(struct options *o) {
   o->kill_gap_ns = o->power_gap_ns = o->stop_gap_ns = o->replace_gap_ns = 0;
   o->members_gap_ns = o->grow_gap_ns = o->nemesis_permille = o->buffers = 0;
   o->think_ns = between(1, 40) * SIM_MS;
-  if (o->ops > 600)
-    o->ops = 600;
-  for (unsigned k = 0; k < SF_KINDS; k++)
-    o->deadline_ns[k] = between(20, 100) * SIM_MS;
+  most_ops(o, 600);
+  draw_deadlines(o, 20, 100);
 }
 
 /* Clients that give up what a leg is a little late with, so that it lands when its extent is to be converged; and
@@ -412,15 +416,9 @@ draw_give_up_storm(struct options *o) {
   o->kill_gap_ns = o->stop_gap_ns = o->replace_gap_ns = 0;
   o->members_gap_ns = o->grow_gap_ns = o->nemesis_permille = o->buffers = 0;
   o->think_ns = between(1, 20) * SIM_MS;
-  if (o->ops > 800)
-    o->ops = 800;
-  for (unsigned k = 0; k < SF_KINDS; k++)
-    o->deadline_ns[k] = between(100, 300) * SIM_MS;
-  for (unsigned i = 0; i < o->legs; i++) {
-    option("leg", i);
-    o->leg_timeout_ns[i] = 0;
-    o->latency_ns[i] = between(50, 2000) * SIM_US;
-  }
+  most_ops(o, 800);
+  draw_deadlines(o, 100, 300);
+  draw_latencies(o, 50, 2000);
 }
 
 static void
