@@ -7,6 +7,11 @@
 
 enum { TOUCH_BYTES = 4096 };
 
+static enum sf_tio_class
+class_for(const struct sf_tio_pool *pool, size_t len) {
+  return len > pool->bytes[SF_TIO_SMALL] ? SF_TIO_LARGE : SF_TIO_SMALL;
+}
+
 static void
 add_slots(struct sf_tio_pool *pool, enum sf_tio_class class, struct sf_tio_slot *slot,
           char *memory) {
@@ -119,7 +124,7 @@ take(struct sf_tio_pool *pool, size_t len, const unsigned keep[SF_TIO_CLASSES]) 
 
 int
 sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns, struct sf_tio_slot **slot) {
-  unsigned class = len > pool->bytes[SF_TIO_SMALL] ? SF_TIO_LARGE : SF_TIO_SMALL;
+  unsigned class = class_for(pool, len);
   struct sf_tio_slot *taken;
   struct timespec until;
   int error = 0;
@@ -169,7 +174,7 @@ unlist(struct sf_tio_thread *thread) {
 int
 sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thread *thread,
                         struct sf_tio_slot **slot) {
-  unsigned class = len > pool->bytes[SF_TIO_SMALL] ? SF_TIO_LARGE : SF_TIO_SMALL;
+  unsigned class = class_for(pool, len);
   struct sf_tio_slot *taken;
 
   if (len > pool->bytes[SF_TIO_LARGE])
