@@ -33,20 +33,12 @@ flush_failure_legs(const struct sf_volume *v) {
   return set;
 }
 
-static bool
-is_subset(const struct sf_map *part, const struct sf_map *whole) {
-  for (uint64_t e = sf_map_next(part, 0); e < part->extents; e = sf_map_next(part, e + 1))
-    if (!sf_map_test(whole, e))
-      return false;
-  return true;
-}
-
 legset
 flush_failure_lacking(const struct sf_volume *v, unsigned index) {
   legset set = 0;
 
   EACH_LEG(leg, flush_failure_legs(v)) {
-    if (!is_subset(&v->leg[leg].lost, &v->leg[index].lost))
+    if (!sf_map_is_subset(&v->leg[leg].lost, &v->leg[index].lost))
       set |= legbit(leg);
   }
   return set;

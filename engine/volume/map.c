@@ -133,6 +133,17 @@ sf_map_swap(struct sf_map *a, struct sf_map *b) {
   *b = held;
 }
 
+bool
+sf_map_is_subset(const struct sf_map *part, const struct sf_map *whole) {
+  SF_MUST(part->extents == whole->extents);
+  if (part->set > whole->set)
+    return false;
+  for (uint64_t i = 0; part->set > 0 && i < words_of(part->extents); i++)
+    if (part->words[i] & ~whole->words[i])
+      return false;
+  return true;
+}
+
 uint64_t
 sf_map_next(const struct sf_map *map, uint64_t from) {
   uint64_t index = from / 64;

@@ -30,6 +30,9 @@ void sf_map_unite(struct sf_map *into, const struct sf_map *from);
 void sf_map_subtract(struct sf_map *from, const struct sf_map *what);
 void sf_map_swap(struct sf_map *a, struct sf_map *b);
 
+/* Every bit of `part` is set in `whole`, which has as many extents. */
+bool sf_map_is_subset(const struct sf_map *part, const struct sf_map *whole);
+
 /* The first set bit at or after `from`, or map->extents. */
 uint64_t sf_map_next(const struct sf_map *map, uint64_t from);
 

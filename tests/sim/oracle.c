@@ -159,8 +159,11 @@ recheck_all(uint64_t block) {
     oracle_recheck(&sim.leg[i], block);
 }
 
-static void
+/* Says whether a value has gone. */
+static bool
 collect(uint64_t block, uint64_t oldest_read) {
+  bool gone = false;
+
   for (uint32_t *link = &head[block]; *link != 0;) {
     struct node *node = &nodes[*link];
 
@@ -170,10 +173,12 @@ collect(uint64_t block, uint64_t oldest_read) {
       *link = node->next;
       node->next = nodes_free;
       nodes_free = i;
+      gone = true;
     } else {
       link = &node->next;
     }
   }
+  return gone;
 }
 
 bool
@@ -465,10 +470,14 @@ oracle_power_cut(void) {
   oracle_killed();
   unflushed_len = 0;
   for (uint64_t b = 0; b < sim.blocks_known; b++) {
+    bool changed = false;
+
     for (uint32_t i = head[b]; i != 0; i = nodes[i].next)
-      if (!nodes[i].durably_dead)
+      if (!nodes[i].durably_dead && nodes[i].dead_at != UINT64_MAX) {
         nodes[i].dead_at = UINT64_MAX;
-    collect(b, UINT64_MAX);
-    recheck_all(b);
+        changed = true;
+      }
+    if (collect(b, UINT64_MAX) || changed)
+      recheck_all(b);
   }
 }

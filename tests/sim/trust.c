@@ -96,10 +96,21 @@ look(unsigned leg) {
     }
 }
 
-static unsigned
-would_trust(unsigned subset, unsigned s, unsigned landed) {
+/* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
+static __attribute__((noinline)) unsigned
+assemble(unsigned subset, unsigned s, unsigned landed) {
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
   struct sf_assembly assembly;
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (subset >> i & 1)
+      found[i] = image[i][s][landed >> i & 1].found;
+  sf_assemble(&sim.config, found, false, &assembly);
+  return assembly.may_start ? assembly.current : 0;
+}
+
+static unsigned
+would_trust(unsigned subset, unsigned s, unsigned landed) {
   uint64_t key = 1;
   unsigned slot;
 
@@ -115,13 +126,9 @@ would_trust(unsigned subset, unsigned s, unsigned landed) {
     trust_reset();
     slot = (unsigned) (key % MEMO);
   }
-  for (unsigned i = 0; i < sim.options.legs; i++)
-    if (subset >> i & 1)
-      found[i] = image[i][s][landed >> i & 1].found;
-  sf_assemble(&sim.config, found, false, &assembly);
   memo_used++;
   memo[slot].key = key;
-  memo[slot].current = assembly.may_start ? assembly.current : 0;
+  memo[slot].current = assemble(subset, s, landed);
   return memo[slot].current;
 }
 
