@@ -55,7 +55,7 @@ def _speed_bars(result):
 
 def _busy_bars(result):
     for its in result.get("busy", {}).values():
-        ours = its.get("surefoot-2")
+        ours = its.get("fast-2") or its.get("surefoot-2")
         if ours:
             yield (f"{its['what']}: against the disk by itself", 0.9,
                    statistics.median(x["per_s"] / y["per_s"] for x, y in zip(ours, its["alone"])))

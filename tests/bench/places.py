@@ -84,6 +84,47 @@ class Zram:
         self.devices = []
 
 
+class PacedDisks(Zram):
+    """Block devices that the kernel holds to a pace: so many bytes a second, written by this process and what it
+    starts.  They cost the processor next to nothing, so what is measured is what asks them."""
+
+    GROUPS = Path("/sys/fs/cgroup/blkio"), Path("/sys/fs/cgroup")  # of the first version, of the second
+
+    def __init__(self, name, bytes_per_s):
+        super().__init__(name)
+        self.bytes_per_s = bytes_per_s
+        self.group = self.moved_from = None
+        self.parent = next((path for path in self.GROUPS if self._can_throttle(path)), None)
+        if self.parent is None:
+            raise Unavailable("this kernel, or its administrator, gives no cgroup that paces block devices")
+        self.is_first = (self.parent / "blkio.reset_stats").exists()
+        own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        self.moved_from = self.parent / next(path.strip("/") for number, controllers, path in own
+                                             if "blkio" in controllers or number == "0")
+        self.group = Path(tempfile.mkdtemp(prefix="surefoot-bench-", dir=self.parent))
+        (self.group / "cgroup.procs").write_text(str(os.getpid()))
+
+    @staticmethod
+    def _can_throttle(folder):
+        subtree = folder / "cgroup.subtree_control"
+        return (os.access(folder / "blkio.reset_stats", os.F_OK) or
+                subtree.exists() and "io" in subtree.read_text().split()) and os.access(folder, os.W_OK)
+
+    def make(self, size):
+        path = super().make(size)
+        number = Path(f"/sys/block/{path.name}/dev").read_text().strip()
+        if self.is_first:
+            (self.group / "blkio.throttle.write_bps_device").write_text(f"{number} {self.bytes_per_s}")
+        else:
+            (self.group / "io.max").write_text(f"{number} wbps={self.bytes_per_s}")
+        return path
+
+    def close(self):
+        (self.moved_from / "cgroup.procs").write_text(str(os.getpid()))
+        super().close()
+        self.group.rmdir()
+
+
 def open_place(name, disk_folder):
     if name == "disk":
         return Folder(name, disk_folder, f"{disk_folder} does not take O_DIRECT")

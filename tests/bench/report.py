@@ -58,8 +58,8 @@ def busy(found):
              f"{'all in sync':>16}", ""]
     for its in found.values():
         alone = _rate(its["alone"])
-        lines.append(f"{its['what']}\n    {'the disk by itself':46}{alone:10.1f}")
-        for name in ("surefoot-2", "quorum-2"):
+        lines.append(f"{its['what']}, {its['disks']}\n    {'the disk by itself':46}{alone:10.1f}")
+        for name in ("fast-2", "surefoot-2", "quorum-2"):
             if name in its:
                 ratio = statistics.median(one["per_s"] / floor["per_s"]
                                           for one, floor in zip(its[name], its["alone"]))

@@ -176,6 +176,7 @@ class Straight(System):
 NAMES = {
     "fast-3": "Surefoot, 3 legs, fast door",
     "surefoot-3": "Surefoot, 3 legs",
+    "fast-2": "Surefoot, 2 legs, fast door",
     "surefoot-2": "Surefoot, 2 legs",
     "quorum-3": "QEMU quorum, 3 children",
     "quorum-2": "QEMU quorum, 2 children",
