@@ -339,12 +339,14 @@ all_heal(const struct sf_volume *v, legset legs) {
 }
 
 /* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself.  One that
- * it was not sent to, because it is on its way out, must be out first.  Where an earlier flush failed, this
- * one makes stable what the leg still has, which is what our own flushes are for, and no more. */
+ * is on its way out must be out first: what it may have lost, nobody keeps account of any more.  Where an
+ * earlier flush failed, this one makes stable what the leg still has, which is what our own flushes are
+ * for, and no more. */
 void
 flush_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  legset hollow = op->ok & flush_failure_legs(v), need, stuck;
+  legset leaving = v->needs & (legset) ~(v->latest.in_sync | v->counted);
+  legset hollow = op->ok & (flush_failure_legs(v) | leaving), need, stuck;
   int own_error;
 
   op->ok &= (legset) ~hollow;

@@ -104,6 +104,55 @@ a_write_with_fua_across_a_failed_flush_is_sent_again(void **state) {
   rig_free(&rig);
 }
 
+/* ---- beside the leaving of a leg ---- */
+
+static bool
+holds_leg_0_or_records(const struct rig *r, const struct rig_region *region) {
+  bool is_record = region->op == SF_TIO_WRITE && region->offset < SF_MAPS_OFFSET;
+
+  return is_record ||
+         (holding && region->leg == 0 && region->op == SF_TIO_FLUSH && fault.legs == 0);
+}
+
+/* The failure takes the leg out, and until that is durable a start may still trust it.  Its next flush finds an
+ * empty cache and goes well: else that answers for what the disk has dropped. */
+static void
+a_flush_is_not_answered_by_a_leg_on_its_way_out(void **state) {
+  struct rig_request given_up, flushing, write;
+
+  flush_rig_init(3, 1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(write_at(0, 1), 0);
+  assert_int_equal(flush(), 0);
+  assert_int_equal(write_at(0, 7), 0);
+  holding = true;
+  rig.holds = holds_leg_0_or_records;
+  rig_submit(&rig, &given_up, SF_REQ_FLUSH, 0, 0, 0);
+  rig_run(&rig);
+  sf_volume_give_up(rig.volume, &given_up.request, rig.now_ns);
+  rig_submit(&rig, &flushing, SF_REQ_FLUSH, 0, 0, 0);
+  rig_run(&rig);
+  fault.carrier = FLUSH_COMMAND;
+  fault.legs = 1;
+  fault.drops = true;
+  rig_run(&rig);
+  assert_int_equal(fault.legs, 0);
+  rig_pass(&rig, 1);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, BLOCK, 8); /* legs 1 and 2 are heard */
+  rig_pass(&rig, 30);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_FAULTY);
+  holding = false;
+  rig_run(&rig);
+  assert_false(flushing.done);
+  rig.holds = NULL;
+  rig_run(&rig);
+  assert_true(flushing.done);
+  assert_int_equal(flushing.request.error, 0);
+  rig_put(&given_up);
+  rig_put(&flushing);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 /* ---- at a start ---- */
 
 /* Else the loss is forgotten with the process, and the next start may make leg 1 what leg 0 is. */
@@ -327,6 +376,7 @@ main(void) {
       cmocka_unit_test(a_flush_waits_for_a_write_with_fua_that_may_have_failed),
       cmocka_unit_test(a_leg_leaves_without_what_it_dropped_beside_a_flush),
       cmocka_unit_test(a_write_with_fua_across_a_failed_flush_is_sent_again),
+      cmocka_unit_test(a_flush_is_not_answered_by_a_leg_on_its_way_out),
       cmocka_unit_test(a_claim_that_fails_is_known_to_the_next_start),
       cmocka_unit_test(a_leg_that_a_start_did_without_comes_back_whole),
       cmocka_unit_test(a_single_leg_without_a_path_is_flushed_at_intervals),
