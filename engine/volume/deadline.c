@@ -25,6 +25,7 @@ enum {
   KNOWN_SECONDS = 10,
   FALL = 22, /* one part in so many a second: by half in 15 s */
   TICK_MS = 1000,
+  TARGET_SHIFT = 1, /* what is outstanding is expected to be answered in half of the timeout */
 };
 
 static const uint64_t margin_most_ns[SF_KINDS] = {
@@ -48,6 +49,11 @@ deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
   uint64_t found = v->leg[leg].deadline[kind].ns;
 
   return found == 0 ? t.first_ns : within(found, &t);
+}
+
+uint64_t
+deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  return deadline_of(v, leg, kind) >> TARGET_SHIFT;
 }
 
 uint64_t

@@ -217,17 +217,6 @@ flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
     volume_excuse_request(v, r, delay_ns);
 }
 
-void
-flush_stops_waiting(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-
-  if (leg->flush_waiting == NULL)
-    return;
-  leg->flush_waiting->pending &= (legset) ~legbit(index);
-  leg->flush_waiting = NULL;
-  v->dirty = true;
-}
-
 /* ---- given up ---- */
 
 /* The requests that share the op go on waiting: it is the next one's from here on. */

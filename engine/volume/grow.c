@@ -19,11 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool
-leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes) {
-  return v->leg[leg].bytes >= v->data_offset && v->leg[leg].bytes - v->data_offset >= size_bytes;
-}
-
 /* A leg of the set that is too short; -1: none. */
 static int
 short_leg(const struct sf_volume *v, uint64_t size_bytes) {
@@ -221,16 +216,8 @@ grow_stopped(struct sf_volume *v) {
 
 /* ---- what the host asks ---- */
 
-void
-sf_volume_leg_resized(struct sf_volume *v, unsigned leg, uint64_t bytes) {
-  pthread_mutex_lock(&v->lock);
-  if (leg < v->legs && v->leg[leg].device != NULL)
-    v->leg[leg].bytes = bytes;
-  pthread_mutex_unlock(&v->lock);
-}
-
-static int
-begin(struct sf_volume *v, uint64_t size_bytes) {
+int
+grow_to(struct sf_volume *v, uint64_t size_bytes) {
   if (v->phase != PHASE_SERVING || v->grow.step != GROW_NONE || v->change.under_way)
     return -EBUSY;
   if (size_bytes % SF_PAGE_BYTES != 0 || size_bytes > INT64_MAX - v->data_offset)
@@ -245,35 +232,4 @@ begin(struct sf_volume *v, uint64_t size_bytes) {
   v->grow.step = GROW_WAIT;
   v->dirty = true;
   return 0;
-}
-
-int
-sf_volume_grow(struct sf_volume *v, uint64_t size_bytes, uint64_t now_ns) {
-  int r;
-
-  volume_enter(v, now_ns);
-  r = begin(v, size_bytes);
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
-}
-
-uint64_t
-sf_volume_size(struct sf_volume *v) {
-  uint64_t size;
-
-  pthread_mutex_lock(&v->lock);
-  size = v->served_bytes;
-  pthread_mutex_unlock(&v->lock);
-  return size;
-}
-
-void
-sf_volume_get_identity(struct sf_volume *v, struct sf_superblock *identity) {
-  pthread_mutex_lock(&v->lock);
-  *identity = v->identity;
-  identity->record = v->latest;
-  identity->claim = v->claim;
-  identity->data_bytes = v->size_bytes;
-  pthread_mutex_unlock(&v->lock);
 }

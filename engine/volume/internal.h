@@ -84,7 +84,8 @@ struct io {
   bool flushes;     /* it is a flush, or carries one (FUA) */
   bool fua;         /* the latter */
   bool reads;
-  uint64_t seq; /* of all submissions of the volume */
+  bool of_client; /* it does what a client has asked for: no copy, no page of ours, no repair */
+  uint64_t seq;   /* of all submissions of the volume */
 };
 
 /* 0, or -errno and then no event will come.  What finds no room in a leg's window waits for it; args->buffer must
@@ -94,6 +95,16 @@ void io_cancel(struct io *io);
 void io_drop(struct io *io);        /* what waits; what was sent goes on */
 void io_hurry(struct io *io);       /* a client waits for it: what waits goes first */
 bool io_waits(const struct io *io); /* some part of it has not been sent yet */
+
+/* What leg_io.c calls above itself; given when the volume is made. */
+struct leg_io_above {
+  sf_tio_event_fn *notify; /* takes the lock, and hands the event to leg_io_event() */
+  /* Before an event that says that a flush failed is handled, and after. */
+  void (*flush_fails)(struct sf_volume *v, unsigned leg, const struct io *io, int error);
+  void (*flush_failed)(struct sf_volume *v, unsigned leg, int error);
+  void (*fua_ended)(struct sf_volume *v, unsigned leg, uint64_t seq);
+};
+extern const struct leg_io_above sf_volume_above_io;
 
 /* Its own completion has come: nothing of that region runs any more. */
 static inline bool
@@ -480,6 +491,7 @@ struct sf_volume {
   pthread_mutex_t lock;
   struct sf_volume_host host;
   void *ctx;
+  const struct leg_io_above *above;
   struct sf_config config;
   struct sf_superblock identity; /* what every leg's superblock has in common */
   uint64_t size_bytes, data_offset, extent_bytes, extents;
@@ -583,6 +595,15 @@ extern const struct sf_sm_hooks sf_volume_hooks;
 
 /* volume.c */
 void volume_enter(struct sf_volume *v, uint64_t now_ns); /* takes the lock */
+/* No request is answered otherwise any more, and no I/O follows but what is under way. */
+void volume_end(struct sf_volume *v, int error);
+void volume_tell_state(struct sf_volume *v);
+void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
+void volume_well(struct sf_volume *v);   /* a request has gone well */
+void volume_release_parked(struct sf_volume *v);
+void volume_begin(struct sf_volume *v, struct sf_request *request);
+
+/* host.c */
 void volume_trace(struct sf_volume *v, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
@@ -590,16 +611,31 @@ void volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, 
 /* With its time and its leg's name put. */
 void volume_tell(struct sf_volume *v, struct sf_volume_event *event);
 void volume_arm(struct sf_volume *v, uint64_t at_ns);
-void volume_well(struct sf_volume *v); /* a request has gone well */
-/* No request is answered otherwise any more, and no I/O follows but what is under way. */
-void volume_end(struct sf_volume *v, int error);
-void volume_tell_state(struct sf_volume *v);
-void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
-void volume_park(struct sf_volume *v, struct sf_request *request);
-/* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */
-legset volume_sources(const struct sf_volume *v, uint64_t offset, uint64_t length);
+
+/* request_queue.c */
+void request_append(struct sf_request *request, struct sf_request ***tail);
+void request_answer(struct sf_request *request, int error);
+void request_fail_list(struct sf_request **head, struct sf_request ***tail, int error);
+/* False: it is not there. */
+bool request_remove(struct sf_request **head, struct sf_request ***tail,
+                    struct sf_request *request);
+void volume_park(struct sf_volume *v, struct sf_request *request); /* until it is converged */
+
+/* state.c */
+enum sf_volume_state volume_state(const struct sf_volume *v);
 bool volume_must_converge(const struct sf_volume *v, const struct sf_request *request);
-void volume_release_parked(struct sf_volume *v);
+bool record_is_durable(const struct sf_volume *v);
+/* One is under way that names other legs than the durable one: what lacks legs may lack them no more. */
+bool record_moves_the_set(const struct sf_volume *v);
+legset members(const struct sf_volume *v); /* places that are not empty */
+bool leg_is_member(const struct sf_volume *v, unsigned leg);
+bool members_may_open(const struct sf_volume *v, unsigned leg);
+enum sf_leg_state leg_state(const struct leg *leg);
+bool leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes);
+bool leg_punches(const struct sf_volume *v, unsigned leg);
+/* Its disk has left the machine, whatever it answers. */
+bool leg_is_gone(const struct sf_volume *v, unsigned leg);
+bool leg_is_dead(const struct sf_volume *v, unsigned leg); /* worth opening beside what we have */
 uint64_t volume_asked(const struct sf_request *request);
 uint64_t volume_oldest_held(const struct sf_volume *v);
 /* delay_ns after at_ns, and not after now. */
@@ -607,7 +643,6 @@ uint64_t volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_
 /* It has waited so much less, as we could not run. */
 void volume_excuse_request(const struct sf_volume *v, struct sf_request *request,
                            uint64_t delay_ns);
-void volume_begin(struct sf_volume *v, struct sf_request *request);
 legset volume_serving(const struct sf_volume *v);   /* in sync, durably and by decision */
 legset volume_receivers(const struct sf_volume *v); /* legs that still get new writes */
 
@@ -661,7 +696,6 @@ void flush_review(struct sf_op *op);
 void flush_leg_ok(struct sf_op *op, unsigned leg);
 bool flush_waits_for_fua(struct sf_op *op, unsigned leg);
 void flush_fua_ended(struct sf_volume *v, unsigned leg, uint64_t seq);
-void flush_stops_waiting(struct sf_volume *v, unsigned leg); /* the leg has left */
 void flush_expire(struct sf_volume *v);
 void flush_tick(struct sf_volume *v);
 void flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
@@ -674,8 +708,8 @@ void flush_release(struct sf_volume *v); /* those that wait to be tried again, i
 
 /* leg_io.c */
 void leg_io_init(struct leg *leg);
-/* What the leg has is to be answered in so much time. */
-uint64_t leg_io_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+struct sf_volume *leg_io_volume(const struct sf_tio_event *event);
+void leg_io_event(const struct sf_tio_event *event);
 void leg_io_forget(struct leg *leg);                 /* its disk is another one */
 void leg_io_settle(struct sf_volume *v);             /* tells of what was dropped */
 void leg_io_send(struct sf_volume *v);               /* what has room by now */
@@ -683,7 +717,7 @@ void leg_io_tick(struct sf_volume *v);               /* what waits for a silent 
 void leg_io_drop(struct sf_volume *v, unsigned leg); /* what waits there */
 void leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
 
-/* insync.c: when a leg that is overdue counts as late.  Those that say no arm the timer for when they may say
+/* silence.c: when a leg that is overdue counts as late.  Those that say no arm the timer for when they may say
  * yes. */
 void insync_leg_answered(struct sf_volume *v, const struct io_part *part);
 bool insync_is_overtaken(const struct io_part *part); /* by one that was sent a timeout later */
@@ -695,6 +729,8 @@ bool insync_leg_hangs(struct sf_volume *v, unsigned leg, enum sf_kind kind);
 /* Of the legs, those that may testify against this one. */
 legset insync_witnesses(struct sf_volume *v, unsigned leg, enum sf_kind kind, legset legs);
 bool insync_leg_is_alone(struct sf_volume *v, unsigned leg, uint64_t since_ns);
+
+/* insync.c */
 /* A leg is overdue, or has failed something. */
 struct miss {
   unsigned leg;
@@ -713,32 +749,36 @@ unsigned insync_evidence(struct sf_volume *v, const struct miss *miss);
 enum sf_leg_state insync_becomes(const struct miss *miss);
 void insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
 
-/* leg.c */
-bool leg_can_leave(const struct sf_volume *v, unsigned leg);
-void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
-void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+/* leg_memory.c */
+int leg_init_memory(struct sf_volume *v, unsigned leg);
+void leg_free_memory(struct sf_volume *v, unsigned leg);
+
+/* fault.c */
 enum fault { FAULT_OURS, FAULT_TIME, FAULT_PATH, FAULT_GONE, FAULT_ROOM, FAULT_MEDIUM };
 enum fault fault_of(int error);
 bool fault_passes(int error); /* by itself, or by waiting */
 enum sf_leg_state leg_state_for(int error);
-/* Its disk has left the machine, whatever it answers. */
-bool leg_is_gone(const struct sf_volume *v, unsigned leg);
-void leg_look_if_gone(struct sf_volume *v, unsigned leg); /* of one that is faulty */
-void leg_record_faulty(struct sf_volume *v, unsigned leg, bool is_faulty);
-void leg_look_for(struct sf_volume *v, unsigned leg, const char *reason);
-void leg_mark_stale(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
-void leg_move(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
-void leg_settle(struct sf_volume *v, unsigned leg);
-bool leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
-enum sf_leg_state leg_state(const struct leg *leg);
 
-bool leg_punches(const struct sf_volume *v, unsigned leg);
-bool leg_is_dead(const struct sf_volume *v, unsigned leg); /* worth opening beside what we have */
+/* trouble.c */
 /* It stays in sync and does not do what it is asked: told once in a series. */
 void leg_trouble(struct sf_volume *v, unsigned leg, const char *reason);
 void leg_well(struct sf_volume *v, unsigned leg);
 
+/* leg.c */
+bool leg_can_leave(const struct sf_volume *v, unsigned leg);
+void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+void leg_record_faulty(struct sf_volume *v, unsigned leg, bool is_faulty);
+void leg_look_for(struct sf_volume *v, unsigned leg, const char *reason);
+void leg_mark_stale(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+void leg_move(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+bool leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+void medium_forget(struct leg *leg);
+void pace_forget(struct leg *leg);
+
 /* flush_failure.c */
+/* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */
+legset volume_sources(const struct sf_volume *v, uint64_t offset, uint64_t length);
 legset flush_failure_legs(const struct sf_volume *v);
 /* Legs in sync that may lack what this one has. */
 legset flush_failure_lacking(const struct sf_volume *v, unsigned leg);
@@ -765,9 +805,12 @@ void flush_failure_converged(struct sf_volume *v, uint64_t extent);
 void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
 void probe_schedule(struct sf_volume *v, unsigned leg);
 void probe_tick(struct sf_volume *v, unsigned leg);
+void leg_settle(struct sf_volume *v, unsigned leg);
 
 /* deadline.c */
 uint64_t deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+/* What the leg has is to be answered in so much time. */
+uint64_t deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
 uint64_t deadline_longest(const struct sf_volume *v, enum sf_kind kind); /* of all legs */
 enum sf_deadline_source deadline_source(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
 void deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns);
@@ -777,7 +820,6 @@ void deadline_tick(struct sf_volume *v);
 /* pace.c */
 void pace_note(struct sf_op *op, unsigned leg); /* it has answered well */
 void pace_tick(struct sf_volume *v);
-void pace_forget(struct leg *leg);
 bool pace_is_kept(const struct sf_volume *v, unsigned leg, uint64_t latency_ns);
 void pace_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
 
@@ -804,7 +846,6 @@ void medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error
 void medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length,
                      int error);
 void medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error);
-void medium_forget(struct leg *leg);
 void medium_settle(struct sf_volume *v); /* legs with too many errors leave */
 void medium_tick(struct sf_volume *v);
 void medium_stopped(struct sf_volume *v);
@@ -824,9 +865,6 @@ void record_tell(struct sf_volume *v, unsigned leg);
 void record_judge(struct sf_volume *v, unsigned leg);
 void record_tick(struct sf_volume *v);
 void record_settle(struct sf_volume *v);
-bool record_is_durable(const struct sf_volume *v);
-/* One is under way that names other legs than the durable one: what lacks legs may lack them no more. */
-bool record_moves_the_set(const struct sf_volume *v);
 
 /* join.c: the last steps of a catch-up */
 void join_settle(struct sf_volume *v);
@@ -840,17 +878,26 @@ void newcomer_settle(struct sf_volume *v, unsigned leg);
 /* members.c */
 void members_record_is_durable(struct sf_volume *v);
 void members_stopped(struct sf_volume *v);
-bool members_may_open(const struct sf_volume *v, unsigned leg);
-legset members(const struct sf_volume *v); /* places that are not empty */
-bool leg_is_member(const struct sf_volume *v, unsigned leg);
-int leg_init_memory(struct sf_volume *v, unsigned leg);
-void leg_free_memory(struct sf_volume *v, unsigned leg);
+int member_replace(struct sf_volume *v, unsigned leg, const struct sf_uuid *uuid, const char *path);
+int member_add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
+               unsigned *leg);
+int member_remove(struct sf_volume *v, unsigned leg);
+int member_find(const struct sf_volume *v, const char *name); /* -ENOENT */
+int member_free_place(const struct sf_volume *v);             /* -ENOSPC */
+
+/* operator.c */
+int operator_fail(struct sf_volume *v, unsigned leg);
+int operator_take_back(struct sf_volume *v, unsigned leg);
+int operator_discard(struct sf_volume *v, unsigned leg);
+int operator_opened(struct sf_volume *v, unsigned leg, struct sf_tio_device *device,
+                    const struct sf_superblock *sb, uint64_t bytes, int error, const char *why);
+int operator_configure(struct sf_volume *v, const struct sf_config *config);
 
 /* grow.c */
 void grow_settle(struct sf_volume *v);
 void grow_record_is_durable(struct sf_volume *v);
 void grow_stopped(struct sf_volume *v);
-bool leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes);
+int grow_to(struct sf_volume *v, uint64_t size_bytes);
 
 /* copy.c: one piece */
 void copy_run(struct sf_op *op);
@@ -865,6 +912,9 @@ int scrub_init(struct sf_volume *v);
 void scrub_destroy(struct sf_volume *v);
 void scrub_settle(struct sf_volume *v);
 void scrub_stopped(struct sf_volume *v);
+int scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order);
+int scrub_pause(struct sf_volume *v, bool paused);
+int scrub_cancel(struct sf_volume *v);
 bool scrub_may_look(const struct sf_op *op); /* or legs may differ there, and rightly so */
 void scrub_compare(struct sf_op *op);        /* all has been read, or cannot be */
 void scrub_ended(struct sf_volume *v, struct copy *copy, bool good);
@@ -955,7 +1005,7 @@ legset culprit_legs(const struct sf_volume *v);
 void culprit_text(const struct sf_volume *v, char *text, size_t size);
 
 /* status.c */
-enum sf_volume_state volume_state(const struct sf_volume *v);
+void status_fill(const struct sf_volume *v, struct sf_volume_status *status);
 
 static inline bool
 clients_were_here(const struct sf_volume *v, uint64_t within_ns) {

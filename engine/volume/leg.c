@@ -5,11 +5,8 @@
 #include <stdio.h>
 
 enum {
-  TELL_AGAIN_S = 10, /* a leg in trouble, from one series of errors to the next */
-  DEAD_S = 2,        /* nothing but errors for so long: its path is looked at */
-  ROOM_LEAST_S = 5,  /* a leg without room is not tried before */
+  ROOM_LEAST_S = 5, /* a leg without room is not tried before */
   ROOM_MOST_S = 60,
-  GONE_MS = 2000, /* from one look whether a faulty one is gone to the next */
 };
 
 const struct sf_sm_table sf_leg_table = {
@@ -37,72 +34,6 @@ sf_leg_state_name(enum sf_leg_state state) {
   return sf_leg_table.name[state];
 }
 
-enum sf_leg_state
-leg_state(const struct leg *leg) {
-  return (enum sf_leg_state) leg->sm.state;
-}
-
-/* What an error says of the leg.  What passes by itself is no reason to call a disk faulty: a path that is
- * down, a device that was taken away, a driver that gave up waiting, and our own want of memory. */
-enum fault
-fault_of(int error) {
-  switch (-error) {
-  case ENOMEM:
-  case EAGAIN:
-  case ENOBUFS:
-  case EMFILE:
-  case ENFILE:
-  case EINTR:
-    return FAULT_OURS;
-  case ETIMEDOUT:
-    return FAULT_TIME;
-  case ENOLINK:
-  case EHOSTUNREACH:
-  case EHOSTDOWN:
-  case ENETUNREACH:
-  case ENETDOWN:
-  case ENOTCONN:
-  case ECONNABORTED:
-  case ECONNRESET:
-  case ECONNREFUSED:
-  case ESHUTDOWN:
-  case EPIPE:
-    return FAULT_PATH;
-  case ENODEV:
-  case ENXIO:
-  case ENOMEDIUM:
-    return FAULT_GONE;
-  case ENOSPC:
-  case EDQUOT:
-    return FAULT_ROOM;
-  default:
-    return FAULT_MEDIUM;
-  }
-}
-
-/* Want of room may pass too, but only if somebody makes room: a client is told. */
-bool
-fault_passes(int error) {
-  enum fault fault = fault_of(error);
-
-  return fault != FAULT_MEDIUM && fault != FAULT_ROOM;
-}
-
-enum sf_leg_state
-leg_state_for(int error) {
-  switch (fault_of(error)) {
-  case FAULT_OURS:
-  case FAULT_TIME:
-  case FAULT_ROOM:
-    return SF_STATE_LATE;
-  case FAULT_PATH:
-  case FAULT_GONE:
-    return SF_STATE_MISSING;
-  default:
-    return SF_STATE_FAULTY;
-  }
-}
-
 /* It is out for want of room, which probes do not show: they write where it has some.  So it is tried again
  * with pauses, and not in a circle of copies that end where the room does. */
 static void
@@ -119,15 +50,41 @@ wait_for_room(struct sf_volume *v, struct leg *leg, enum sf_leg_state from) {
   leg->room_at_ns = v->now_ns + leg->room_pause_ns;
 }
 
+static void
+check_move(void *owner, const struct sf_sm *sm) {
+  const struct sf_volume *v = owner;
+  const struct leg *leg = &v->leg[sm->id];
+
+  if (leg_state(leg) == SF_STATE_IN_SYNC) {
+    SF_MUST(leg->device != NULL);
+    SF_MUST(leg->stale.set == 0);
+  }
+}
+
+/* It is another disk, or the operator has taken it back. */
+void
+medium_forget(struct leg *leg) {
+  leg->medium.errors = 0;
+  leg->medium.told = false;
+}
+
+/* It is compared anew. */
+void
+pace_forget(struct leg *leg) {
+  leg->pace = (struct pace){0};
+}
+
 void
 leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   struct leg *leg = &v->leg[index];
   enum sf_leg_state from = leg_state(leg);
+  struct sf_sm_hooks hooks = sf_volume_hooks;
 
+  hooks.invariant = check_move;
   if (from == to)
     return;
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
-  sf_sm_move(&leg->sm, to, &sf_volume_hooks, v);
+  sf_sm_move(&leg->sm, to, &hooks, v);
   leg->erred = to == SF_STATE_FAULTY && leg->troubled_ns != 0;
   if (to == SF_STATE_LATE)
     wait_for_room(v, leg, from);
@@ -161,66 +118,6 @@ leg_record_faulty(struct sf_volume *v, unsigned index, bool is_faulty) {
     v->latest.faulty = faulty; /* the first record of the term takes it along */
   else
     record_change(v, v->latest.in_sync, faulty, false);
-}
-
-void
-leg_trouble(struct sf_volume *v, unsigned index, const char *reason) {
-  struct leg *leg = &v->leg[index];
-
-  if (leg_state(leg) != SF_STATE_IN_SYNC || leg->reason[0] != '\0')
-    return;
-  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
-  if (leg->told_ns != 0 && v->now_ns - leg->told_ns < TELL_AGAIN_S * SF_S)
-    return;
-  leg->told_ns = v->now_ns;
-  volume_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
-}
-
-void
-leg_well(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-
-  leg->troubled_ns = 0;
-  if (leg_state(leg) == SF_STATE_IN_SYNC && !leg->flush_failed)
-    leg->reason[0] = '\0';
-}
-
-bool
-leg_punches(const struct sf_volume *v, unsigned leg) {
-  return v->host.device_punches == NULL || v->host.device_punches(v->ctx, v->leg[leg].device);
-}
-
-/* It cannot be spared, and what we have open is no good: maybe what its path leads to is. */
-bool
-leg_is_dead(const struct sf_volume *v, unsigned index) {
-  const struct leg *leg = &v->leg[index];
-  enum fault fault = fault_of(leg->trouble);
-
-  if (leg->troubled_ns == 0 || leg->running > 0 || !(volume_serving(v) & legbit(index)))
-    return false;
-  return fault == FAULT_PATH || fault == FAULT_GONE ||
-         v->now_ns - leg->troubled_ns >= DEAD_S * SF_S;
-}
-
-bool
-leg_is_gone(const struct sf_volume *v, unsigned index) {
-  struct sf_tio_device *device = v->leg[index].device;
-
-  return device != NULL && v->host.device_is_gone != NULL && v->host.device_is_gone(v->ctx, device);
-}
-
-/* A disk that is pulled out answers with errors for a while before the kernel knows that it is gone. */
-void
-leg_look_if_gone(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-
-  if (!leg->erred || v->now_ns < leg->open_at_ns || v->phase != PHASE_SERVING)
-    return;
-  leg->open_at_ns = v->now_ns + GONE_MS * SF_MS;
-  if (!leg_is_gone(v, index))
-    return;
-  leg_record_faulty(v, index, false);
-  leg_look_for(v, index, "its device is gone");
 }
 
 /* Missing, whatever it was, and opened as soon as it may be. */
@@ -261,6 +158,17 @@ leg_can_leave(const struct sf_volume *v, unsigned index) {
          legcount(rest) >= v->min_legs;
 }
 
+static void
+stop_waiting_for_fua(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (leg->flush_waiting == NULL)
+    return;
+  leg->flush_waiting->pending &= (legset) ~legbit(index);
+  leg->flush_waiting = NULL;
+  v->dirty = true;
+}
+
 /* Whatever the reason for its leaving: what is in flight there, what it has not flushed, and what is
  * not yet made equal after a crash, is stale there from now on. */
 static void
@@ -275,7 +183,7 @@ go_stale(struct sf_volume *v, unsigned index) {
   sf_map_zero(&leg->unflushed);
   sf_map_zero(&leg->flushing);
   leg->flush_op = NULL;
-  flush_stops_waiting(v, index);
+  stop_waiting_for_fua(v, index);
   flush_failure_left(v, index); /* all that it stood for is stale now */
   map_leg_left(v, index);
   if (v->flush_leader != NULL)
@@ -326,46 +234,4 @@ leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const c
     record_change(v, v->latest.in_sync & (legset) ~bit, v->latest.faulty, false);
   if (to == SF_STATE_FAULTY)
     leg_record_faulty(v, index, true);
-}
-
-/* It has ended all that it held.  The event says how long it is kept out as of now; status, as of then. */
-static void
-leg_answers(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-  char reason[SF_LEG_REASON_MAX], text[SF_LEG_REASON_MAX];
-
-  probe_schedule(v, index);
-  snprintf(reason, sizeof reason, "%s", leg->reason);
-  penalty_reason(v, index, text, sizeof text);
-  leg_move(v, index, SF_STATE_PROBING, text);
-  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
-}
-
-/* What a leg that is out waits for: that its last request really ends. */
-void
-leg_settle(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-  legset bit = legbit(index);
-  enum sf_leg_state state = leg_state(leg);
-
-  if (state != SF_STATE_LATE && state != SF_STATE_MISSING && state != SF_STATE_FAULTY)
-    return;
-  if ((v->latest.in_sync | v->durable.in_sync | v->needs) & bit)
-    return; /* its demotion is not durable yet */
-  if (leg->running > 0) {
-    if (!leg->canceled) {
-      leg->canceled = true;
-      v->host.cancel_by_device(v->ctx, leg->device);
-    }
-    return;
-  }
-  leg->canceled = false;
-  if (state == SF_STATE_LATE) {
-    leg_answers(v, index);
-    if (!leg_holds(v, index, v->size_bytes))
-      leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
-  } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {
-    leg->device = NULL;
-    v->host.close_leg(v->ctx, index);
-  }
 }

@@ -6,9 +6,7 @@
 #include <string.h>
 
 enum {
-  TARGET_SHIFT =
-      1,          /* of the timeout: what is outstanding is expected to be answered in half of it */
-  NO_ROOM_MS = 5, /* after a submission that found no room below */
+  NO_ROOM_MS = 5,    /* after a submission that found no room below */
   CLIENTS_MS = 1000, /* a client was here so recently: copies keep to less */
 };
 
@@ -147,44 +145,36 @@ take(struct io_part *part, const struct sf_tio_event *told) {
     v->leg[leg].read_ok_ns = v->now_ns;
   SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
   if (flush_failed)
-    flush_failure_collect(v, leg, io, event->error);
+    v->above->flush_fails(v, leg, io, event->error);
   io->on_event(io, leg, fua ? judge_fua(event, v->leg[leg].dropped_seq >= seq, &across) : event);
   if (flush_failed) /* what carried it has had the chance to take the leg out */
-    flush_failure_note(v, leg, event->error);
+    v->above->flush_failed(v, leg, event->error);
   if (fua && event_is_final(event))
-    flush_fua_ended(v, leg, seq);
+    v->above->fua_ended(v, leg, seq);
 }
 
-static void
-io_event(const struct sf_tio_event *event) {
-  struct io_part *first = event->context, *part = first + event->region;
-  struct sf_volume *v = first->io->volume;
+struct sf_volume *
+leg_io_volume(const struct sf_tio_event *event) {
+  const struct io_part *first = event->context;
 
-  volume_enter(v, event->now_ns);
-  SF_MUST(part->io == first->io && part->state == PART_SENT);
-  take(part, event);
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
+  return first->io->volume;
 }
 
 void
-sf_volume_late(const struct sf_tio_event *event) {
-  SF_MUST(event->late && event->state == SF_TIO_CANCELED && event->kind == SF_TIO_DETACHED);
-  io_event(event);
+leg_io_event(const struct sf_tio_event *event) {
+  struct io_part *first = event->context, *part = first + event->region;
+
+  SF_MUST(part->io == first->io && part->state == PART_SENT);
+  take(part, event);
 }
 
 /* ---- sending ---- */
-
-uint64_t
-leg_io_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
-  return deadline_of(v, leg, kind) >> TARGET_SHIFT;
-}
 
 static bool
 has_room(struct sf_volume *v, struct io_part *part) {
   struct leg *leg = leg_of(part);
   const struct io_args *args = &part->io->args;
-  uint64_t target = leg_io_target_ns(v, part->leg, args->kind);
+  uint64_t target = deadline_target_ns(v, part->leg, args->kind);
 
   part->cost_ns = window_cost(&leg->window, part->class, target);
   return window_admits(&leg->window, part->use, part->cost_ns, target,
@@ -216,7 +206,7 @@ send_parts(struct sf_volume *v, struct io_part *part, unsigned n) {
       .op = args->op,
       .flags = args->flags,
       .buffer = args->buffer,
-      .notify = io_event,
+      .notify = v->above->notify,
       .context = part,
   };
   uint64_t handle;
@@ -253,8 +243,8 @@ static struct io_part *
 overdue_copy(const struct sf_volume *v, const struct leg *leg) {
   struct io_part *copy = first_of(leg, WINDOW_COPIES);
 
-  return copy != NULL &&
-                 v->now_ns - copy->since_ns >= leg_io_target_ns(v, leg->index, copy->io->args.kind)
+  return copy != NULL && v->now_ns - copy->since_ns >=
+                             deadline_target_ns(v, leg->index, copy->io->args.kind)
              ? copy
              : NULL;
 }

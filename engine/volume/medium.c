@@ -120,13 +120,6 @@ medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error) {
   v->dirty = true;
 }
 
-/* It is another disk, or the operator has taken it back. */
-void
-medium_forget(struct leg *leg) {
-  leg->medium.errors = 0;
-  leg->medium.told = false;
-}
-
 static bool
 is_over(const struct sf_volume *v, unsigned leg) {
   return v->config.max_read_errors > 0 && v->leg[leg].medium.errors > v->config.max_read_errors;

@@ -49,23 +49,6 @@ members_record_is_durable(struct sf_volume *v) {
     volume_arm(v, v->now_ns); /* its disk waits to be opened */
 }
 
-/* A disk that takes a place is emptied when it is opened: not before a crash would find it in that
- * place, as it may be the one that the leg had. */
-bool
-members_may_open(const struct sf_volume *v, unsigned index) {
-  return !(v->change.under_way && v->change.leg == index);
-}
-
-bool
-leg_is_member(const struct sf_volume *v, unsigned index) {
-  return index < v->legs && (members(v) & legbit(index));
-}
-
-legset
-members(const struct sf_volume *v) {
-  return (legset) ((1u << v->legs) - 1) & (legset) ~v->identity.removed;
-}
-
 void
 members_stopped(struct sf_volume *v) {
   if (v->change.under_way)
@@ -90,67 +73,37 @@ forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
 }
 
 int
-sf_volume_leg_replace(struct sf_volume *v, unsigned index, const struct sf_uuid *uuid,
-                      const char *path, uint64_t now_ns) {
-  struct sf_config_leg *config;
-  int r = 0;
-
-  volume_enter(v, now_ns);
-  if (!leg_is_member(v, index)) {
-    r = -ENOENT;
-  } else if (!may_change(v) || !is_out(v, index)) {
-    r = -EBUSY;
-  } else {
-    config = &v->config.leg[index];
-    if (path != NULL)
-      snprintf(config->path, sizeof config->path, "%s", path);
-    v->identity.leg_uuid[index] = *uuid;
-    forget(v, index, SF_BLANK_NEW);
-    begin(v, SF_EVENT_LEG_REPLACED, index, v->latest.faulty & (legset) ~legbit(index));
-    leg_look_for(v, index, "replaced by the operator");
-  }
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
+member_replace(struct sf_volume *v, unsigned index, const struct sf_uuid *uuid, const char *path) {
+  if (!leg_is_member(v, index))
+    return -ENOENT;
+  if (!may_change(v) || !is_out(v, index))
+    return -EBUSY;
+  if (path != NULL)
+    snprintf(v->config.leg[index].path, sizeof v->config.leg[index].path, "%s", path);
+  v->identity.leg_uuid[index] = *uuid;
+  forget(v, index, SF_BLANK_NEW);
+  begin(v, SF_EVENT_LEG_REPLACED, index, v->latest.faulty & (legset) ~legbit(index));
+  leg_look_for(v, index, "replaced by the operator");
+  return 0;
 }
 
 /* ---- one more, one less ---- */
 
-static int
-find(const struct sf_volume *v, const char *name) {
+int
+member_find(const struct sf_volume *v, const char *name) {
   EACH_LEG(leg, members(v))
     if (strcmp(v->identity.leg_name[leg], name) == 0)
       return (int) leg;
   return -ENOENT;
 }
 
-static int
-free_place(const struct sf_volume *v) {
+int
+member_free_place(const struct sf_volume *v) {
   legset empty = v->identity.removed;
 
   if (empty != 0)
     return __builtin_ctz(empty);
   return v->legs < SF_LEGS_MAX ? (int) v->legs : -ENOSPC;
-}
-
-int
-sf_volume_find_leg(struct sf_volume *v, const char *name) {
-  int leg;
-
-  pthread_mutex_lock(&v->lock);
-  leg = find(v, name);
-  pthread_mutex_unlock(&v->lock);
-  return leg;
-}
-
-int
-sf_volume_free_place(struct sf_volume *v) {
-  int place;
-
-  pthread_mutex_lock(&v->lock);
-  place = free_place(v);
-  pthread_mutex_unlock(&v->lock);
-  return place;
 }
 
 /* What a place needs that never had a leg. */
@@ -179,15 +132,15 @@ make_place(struct sf_volume *v, unsigned index) {
   return 0;
 }
 
-static int
-add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
-    unsigned *index) {
+int
+member_add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
+           unsigned *index) {
   struct sf_config_leg *config;
-  int place = free_place(v), r;
+  int place = member_free_place(v), r;
 
   if (!may_change(v))
     return -EBUSY;
-  if (find(v, name) >= 0)
+  if (member_find(v, name) >= 0)
     return -EEXIST;
   if (place < 0)
     return place;
@@ -211,46 +164,20 @@ add(struct sf_volume *v, const char *name, const char *path, const struct sf_uui
 }
 
 int
-sf_volume_leg_add(struct sf_volume *v, const char *name, const char *path,
-                  const struct sf_uuid *uuid, unsigned *leg, uint64_t now_ns) {
-  int r;
-
-  volume_enter(v, now_ns);
-  r = add(v, name, path, uuid, leg);
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
-}
-
-int
-sf_volume_leg_remove(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+member_remove(struct sf_volume *v, unsigned index) {
+  unsigned least = v->config.min_legs > v->min_legs ? v->config.min_legs : v->min_legs;
   legset bit = legbit(index);
-  unsigned least;
-  int r = 0;
 
-  volume_enter(v, now_ns);
-  least = v->config.min_legs > v->min_legs ? v->config.min_legs : v->min_legs;
-  if (!leg_is_member(v, index)) {
-    r = -ENOENT;
-  } else if (!may_change(v) || !is_out(v, index)) {
-    r = -EBUSY;
-  } else if (legcount(members(v)) <= least) {
-    r = -EPERM;
-  } else {
-    forget(v, index, SF_BLANK_NOT);
-    if (leg_state(&v->leg[index]) != SF_STATE_FAULTY)
-      leg_move(v, index, SF_STATE_FAULTY, "removed by the operator");
-    v->identity.removed |= bit;
-    begin(v, SF_EVENT_LEG_REMOVED, index, v->latest.faulty & (legset) ~bit);
-  }
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
-}
-
-void
-sf_volume_leg_path(struct sf_volume *v, unsigned leg, char path[PATH_MAX]) {
-  pthread_mutex_lock(&v->lock);
-  snprintf(path, PATH_MAX, "%s", v->config.leg[leg].path);
-  pthread_mutex_unlock(&v->lock);
+  if (!leg_is_member(v, index))
+    return -ENOENT;
+  if (!may_change(v) || !is_out(v, index))
+    return -EBUSY;
+  if (legcount(members(v)) <= least)
+    return -EPERM;
+  forget(v, index, SF_BLANK_NOT);
+  if (leg_state(&v->leg[index]) != SF_STATE_FAULTY)
+    leg_move(v, index, SF_STATE_FAULTY, "removed by the operator");
+  v->identity.removed |= bit;
+  begin(v, SF_EVENT_LEG_REMOVED, index, v->latest.faulty & (legset) ~bit);
+  return 0;
 }

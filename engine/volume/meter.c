@@ -4,16 +4,6 @@
 
 /* ---- under way ---- */
 
-/* It does what a client has asked for: no copy, no page of ours, no repair. */
-static bool
-is_of_client(const struct io *io) {
-  const struct sf_op *op = io->owner;
-
-  if (io->on_event != op_on_event || op->kind == OP_COPY)
-    return false;
-  return op->kind != OP_READ || io->reads;
-}
-
 static void
 count_bytes(struct leg *leg, const struct io *io) {
   if (io->args.op == SF_TIO_READ)
@@ -40,7 +30,7 @@ meter_ended(struct sf_volume *v, const struct io_part *part, const struct sf_tio
 
   if (event->state == SF_TIO_OK && !event->late)
     deadline_note(v, part->leg, io->args.kind, event->latency_ns);
-  if (!is_of_client(io))
+  if (!io->of_client)
     return;
   if (event->state == SF_TIO_OK && !event->late) {
     sf_latency_add(&leg->latency[io->args.kind], event->latency_ns);
@@ -107,7 +97,8 @@ meter_tick(struct sf_volume *v) {
 static unsigned
 window_in_requests(const struct sf_volume *v, unsigned index) {
   const struct window *window = &v->leg[index].window;
-  uint64_t target = leg_io_target_ns(v, index, SF_WRITE_KIND), planned = window_planned_ns(window);
+  uint64_t target = deadline_target_ns(v, index, SF_WRITE_KIND),
+           planned = window_planned_ns(window);
   uint64_t requests = 0, cost = planned;
 
   for (unsigned use = 0; use < WINDOW_USES; use++)
@@ -134,7 +125,7 @@ meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status
 
     if (status->in_flight++ == 0)
       status->oldest_ns = v->now_ns - part->sent_ns;
-    if (is_of_client(part->io))
+    if (part->io->of_client)
       sf_latency_recent_wait(&recent[part->io->args.kind], v->now_ns - part->sent_ns);
   }
   SF_MUST(status->in_flight == leg->outstanding_n);

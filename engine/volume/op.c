@@ -506,6 +506,7 @@ op_send(struct sf_op *op, const struct io_args *args) {
     io->owner = op;
     io->on_event = op_on_event;
     io->on_sent = op_on_sent;
+    io->of_client = op->kind != OP_COPY && (op->kind != OP_READ || args->op == SF_TIO_READ);
     r = io_submit(op->volume, io, args);
   }
   if (r == -EAGAIN) {

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int
-fail(struct sf_volume *v, unsigned index) {
+int
+operator_fail(struct sf_volume *v, unsigned index) {
   switch (leg_state(&v->leg[index])) {
   case SF_STATE_IN_SYNC:
     if (v->phase == PHASE_STOPPED)
@@ -32,8 +32,8 @@ fail(struct sf_volume *v, unsigned index) {
   return 0;
 }
 
-static int
-take_back(struct sf_volume *v, unsigned index) {
+int
+operator_take_back(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   leg->room_at_ns = leg->room_pause_ns = 0;
@@ -62,8 +62,8 @@ take_back(struct sf_volume *v, unsigned index) {
   return 0;
 }
 
-static int
-discard(struct sf_volume *v, unsigned index) {
+int
+operator_discard(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   if ((leg_state(leg) != SF_STATE_FAULTY && leg_state(leg) != SF_STATE_MISSING) ||
@@ -79,33 +79,6 @@ discard(struct sf_volume *v, unsigned index) {
   leg_look_for(v, index, "discarded by the operator");
   leg_record_faulty(v, index, false);
   return 0;
-}
-
-static int
-of_member(struct sf_volume *v, unsigned index, uint64_t now_ns,
-          int (*change)(struct sf_volume *v, unsigned index)) {
-  int r;
-
-  volume_enter(v, now_ns);
-  r = leg_is_member(v, index) ? change(v, index) : -ENOENT;
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
-}
-
-int
-sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  return of_member(v, index, now_ns, fail);
-}
-
-int
-sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  return of_member(v, index, now_ns, take_back);
-}
-
-int
-sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  return of_member(v, index, now_ns, discard);
 }
 
 /* Somebody else may have had it in the meantime: its superblock is judged anew. */
@@ -239,15 +212,12 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
 }
 
 int
-sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
-                     const struct sf_superblock *sb, uint64_t bytes, int error, const char *why,
-                     uint64_t now_ns) {
+operator_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
+                const struct sf_superblock *sb, uint64_t bytes, int error, const char *why) {
   struct leg *leg = &v->leg[index];
-  bool beside;
+  bool beside = leg->reopening;
   int r = error;
 
-  volume_enter(v, now_ns);
-  beside = leg->reopening;
   leg->opening = leg->reopening = false;
   if (error == 0)
     r = beside ? reopened(v, index, device, sb, bytes) : opened(v, index, device, sb, bytes);
@@ -257,16 +227,13 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *
            leg->troubled_ns != 0)
     stays_missing(v, index, why); /* EBUSY: it is the very file that we have open */
   v->dirty = true;
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
   return r;
 }
 
 int
-sf_volume_configure(struct sf_volume *v, const struct sf_config *config, uint64_t now_ns) {
+operator_configure(struct sf_volume *v, const struct sf_config *config) {
   int r = 0;
 
-  volume_enter(v, now_ns);
   if (config->legs != v->config.legs || config->min_legs != v->config.min_legs ||
       strcmp(config->name, v->config.name) != 0)
     r = -EINVAL;
@@ -276,27 +243,5 @@ sf_volume_configure(struct sf_volume *v, const struct sf_config *config, uint64_
   if (r == 0)
     v->config = *config;
   v->dirty = true;
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
   return r;
-}
-
-int
-sf_volume_hole_source(struct sf_volume *v) {
-  int source = -1;
-
-  pthread_mutex_lock(&v->lock);
-  if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && flush_failure_legs(v) == 0)
-    EACH_LEG(leg, volume_serving(v))
-      if (source < 0 && !v->leg[leg].avoid)
-        source = (int) leg;
-  pthread_mutex_unlock(&v->lock);
-  return source;
-}
-
-void
-sf_volume_get_config(struct sf_volume *v, struct sf_config *config) {
-  pthread_mutex_lock(&v->lock);
-  *config = v->config;
-  pthread_mutex_unlock(&v->lock);
 }

@@ -106,12 +106,6 @@ pace_tick(struct sf_volume *v) {
   v->pace.until_ns = v->now_ns + PERIOD_S * SF_S;
 }
 
-/* It is compared anew. */
-void
-pace_forget(struct leg *leg) {
-  leg->pace = (struct pace){0};
-}
-
 /* Of a leg that left for its pace. */
 bool
 pace_is_kept(const struct sf_volume *v, unsigned leg, uint64_t latency_ns) {

@@ -10,6 +10,7 @@ enum {
   PROBE_GAP_MS = 100,
   REOPEN_MS = 2000,
   SAMPLE_MS = 1000,
+  GONE_MS = 2000, /* from one look whether a faulty one is gone to the next */
 };
 
 enum probe_step { PROBE_WRITE, PROBE_READ };
@@ -144,6 +145,20 @@ probe_sample(struct sf_volume *v, unsigned index) {
   ask(v, index, SF_TIO_READ, 0, sample_event);
 }
 
+/* A disk that is pulled out answers with errors for a while before the kernel knows that it is gone. */
+static void
+look_if_gone(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (!leg->erred || v->now_ns < leg->open_at_ns || v->phase != PHASE_SERVING)
+    return;
+  leg->open_at_ns = v->now_ns + GONE_MS * SF_MS;
+  if (!leg_is_gone(v, index))
+    return;
+  leg_record_faulty(v, index, false);
+  leg_look_for(v, index, "its device is gone");
+}
+
 void
 probe_tick(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -162,7 +177,7 @@ probe_tick(struct sf_volume *v, unsigned index) {
     }
     break;
   case SF_STATE_FAULTY:
-    leg_look_if_gone(v, index);
+    look_if_gone(v, index);
     break;
   case SF_STATE_IN_SYNC:
     if (leg_is_dead(v, index) && !leg->opening && v->now_ns >= leg->open_at_ns &&
@@ -177,5 +192,49 @@ probe_tick(struct sf_volume *v, unsigned index) {
     break;
   default:
     break;
+  }
+}
+
+/* ---- out, until it has ended all that it holds ---- */
+
+/* It has ended all that it held.  The event says how long it is kept out as of now; status, as of then. */
+static void
+leg_answers(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  char reason[SF_LEG_REASON_MAX], text[SF_LEG_REASON_MAX];
+
+  probe_schedule(v, index);
+  snprintf(reason, sizeof reason, "%s", leg->reason);
+  penalty_reason(v, index, text, sizeof text);
+  leg_move(v, index, SF_STATE_PROBING, text);
+  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+}
+
+/* What a leg that is out waits for: that its last request really ends. */
+void
+leg_settle(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  legset bit = legbit(index);
+  enum sf_leg_state state = leg_state(leg);
+
+  if (state != SF_STATE_LATE && state != SF_STATE_MISSING && state != SF_STATE_FAULTY)
+    return;
+  if ((v->latest.in_sync | v->durable.in_sync | v->needs) & bit)
+    return; /* its demotion is not durable yet */
+  if (leg->running > 0) {
+    if (!leg->canceled) {
+      leg->canceled = true;
+      v->host.cancel_by_device(v->ctx, leg->device);
+    }
+    return;
+  }
+  leg->canceled = false;
+  if (state == SF_STATE_LATE) {
+    leg_answers(v, index);
+    if (!leg_holds(v, index, v->size_bytes))
+      leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
+  } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {
+    leg->device = NULL;
+    v->host.close_leg(v->ctx, index);
   }
 }

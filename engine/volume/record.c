@@ -16,17 +16,6 @@ enum {
   TAKE_LOOKS = 3,
 };
 
-bool
-record_is_durable(const struct sf_volume *v) {
-  return v->durable_version == v->version;
-}
-
-bool
-record_moves_the_set(const struct sf_volume *v) {
-  return v->latest.in_sync != v->durable.in_sync ||
-         (v->needs & (legset) ~(v->latest.in_sync | v->counted)) != 0;
-}
-
 static void meta_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
 
 static void

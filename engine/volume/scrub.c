@@ -477,8 +477,8 @@ scrub_leg_is_another(struct sf_volume *v, unsigned leg) {
     cancel(v, "the leg that was named is copied anew from the others");
 }
 
-static int
-begin(struct sf_volume *v, const struct sf_scrub_order *order) {
+int
+scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
   struct scrub *scrub = &v->scrub;
 
   if (is_under_way(v))
@@ -502,41 +502,20 @@ begin(struct sf_volume *v, const struct sf_scrub_order *order) {
 }
 
 int
-sf_volume_scrub(struct sf_volume *v, const struct sf_scrub_order *order, uint64_t now_ns) {
-  int r;
-
-  volume_enter(v, now_ns);
-  r = begin(v, order);
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
-}
-
-int
-sf_volume_scrub_pause(struct sf_volume *v, bool paused, uint64_t now_ns) {
+scrub_pause(struct sf_volume *v, bool paused) {
   enum sf_scrub_state to = paused ? SF_SCRUB_PAUSED : SF_SCRUB_RUNNING;
-  int r = 0;
 
-  volume_enter(v, now_ns);
   if (!is_under_way(v))
-    r = -ENOENT;
-  else if (v->scrub.told.state != to)
+    return -ENOENT;
+  if (v->scrub.told.state != to)
     move_to(v, to, "");
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
+  return 0;
 }
 
 int
-sf_volume_scrub_cancel(struct sf_volume *v, uint64_t now_ns) {
-  int r = 0;
-
-  volume_enter(v, now_ns);
-  if (is_under_way(v))
-    cancel(v, "");
-  else
-    r = -ENOENT;
-  volume_settle(v);
-  pthread_mutex_unlock(&v->lock);
-  return r;
+scrub_cancel(struct sf_volume *v) {
+  if (!is_under_way(v))
+    return -ENOENT;
+  cancel(v, "");
+  return 0;
 }

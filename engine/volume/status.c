@@ -6,32 +6,6 @@
 
 enum { RESYNC_STALLS_S = 10, RESYNC_STALLS_EXTENTS = 4 };
 
-const char *
-sf_volume_state_name(enum sf_volume_state state) {
-  static const char *const name[SF_VOLUME_STATES] = {
-      [SF_VOLUME_STARTING] = "starting", [SF_VOLUME_HEALTHY] = "healthy",
-      [SF_VOLUME_DEGRADED] = "degraded", [SF_VOLUME_SUSPENDED] = "suspended",
-      [SF_VOLUME_FAILED] = "failed",     [SF_VOLUME_STOPPING] = "stopping",
-  };
-
-  return name[state];
-}
-
-enum sf_volume_state
-volume_state(const struct sf_volume *v) {
-  if (v->phase == PHASE_CLAIMING || v->phase == PHASE_RECORDING)
-    return SF_VOLUME_STARTING;
-  if (v->taken)
-    return SF_VOLUME_FAILED;
-  if (v->phase == PHASE_STOPPING || v->phase == PHASE_STOPPED)
-    return SF_VOLUME_STOPPING;
-  if (v->failed)
-    return SF_VOLUME_FAILED;
-  if (v->starved_ns != 0 || v->suspended > 0)
-    return SF_VOLUME_SUSPENDED;
-  return volume_serving(v) == members(v) ? SF_VOLUME_HEALTHY : SF_VOLUME_DEGRADED;
-}
-
 /* The last extent may be shorter than the others. */
 static uint64_t
 bytes_of(const struct sf_volume *v, const struct sf_map *map) {
@@ -98,8 +72,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
 }
 
 void
-sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *status) {
-  volume_enter(v, now_ns);
+status_fill(const struct sf_volume *v, struct sf_volume_status *status) {
   *status = (struct sf_volume_status){
       .uuid = v->identity.volume,
       .state = volume_state(v),
@@ -127,5 +100,4 @@ sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *
   meter_status(v, status);
   for (unsigned i = 0; i < v->legs; i++)
     leg_status(v, &v->leg[i], &status->leg[i]);
-  pthread_mutex_unlock(&v->lock);
 }

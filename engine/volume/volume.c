@@ -15,29 +15,6 @@ enum {
   LATE_TICK_MS = 50, /* a tick that is later than this was kept from us */
 };
 
-static void
-trace_line(void *owner, const char *line) {
-  struct sf_volume *v = owner;
-
-  volume_trace(v, "%s", line);
-}
-
-static void
-check_invariant(void *owner, const struct sf_sm *sm) {
-  struct sf_volume *v = owner;
-
-  if (sm->table != &sf_leg_table)
-    return;
-  const struct leg *leg = &v->leg[sm->id];
-
-  if (leg_state(leg) == SF_STATE_IN_SYNC) {
-    SF_MUST(leg->device != NULL);
-    SF_MUST(leg->stale.set == 0);
-  }
-}
-
-const struct sf_sm_hooks sf_volume_hooks = {.invariant = check_invariant, .trace = trace_line};
-
 /* Each thread read the clock before it waited for the lock, so the times come in any order; inside,
  * time never goes back. */
 void
@@ -47,104 +24,13 @@ volume_enter(struct sf_volume *v, uint64_t now_ns) {
     v->now_ns = now_ns;
 }
 
-void
-volume_trace(struct sf_volume *v, const char *format, ...) {
-  char line[256];
-  va_list args;
-
-  if (v->host.trace == NULL)
-    return;
-  va_start(args, format);
-  vsnprintf(line, sizeof line, format, args);
-  va_end(args);
-  v->host.trace(v->ctx, line);
-}
-
-void
-volume_tell(struct sf_volume *v, struct sf_volume_event *event) {
-  event->now_ns = v->now_ns;
-  event->leg_name = event->leg < 0 ? NULL : v->config.leg[event->leg].name;
-  if (v->host.event != NULL)
-    v->host.event(v->ctx, event);
-}
-
-void
-volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
-             const char *to, const char *reason) {
-  struct sf_volume_event event = {
-      .kind = kind, .leg = leg, .from = from, .to = to, .reason = reason};
-
-  volume_tell(v, &event);
-}
-
-void
-volume_arm(struct sf_volume *v, uint64_t at_ns) {
-  if (v->timer_ns != 0 && v->timer_ns <= at_ns)
-    return;
-  v->timer_ns = at_ns;
-  v->host.timer(v->ctx, at_ns);
-}
-
-legset
-volume_serving(const struct sf_volume *v) {
-  return v->latest.in_sync & v->durable.in_sync;
-}
-
-legset
-volume_receivers(const struct sf_volume *v) {
-  legset set = v->latest.in_sync;
-
-  for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
-      set |= legbit(i);
-  return set;
-}
-
 /* ---- requests ---- */
-
-static void
-request_queue(struct sf_request *request, struct sf_request ***tail) {
-  request->next = NULL;
-  **tail = request;
-  *tail = &request->next;
-}
-
-static void
-request_answer(struct sf_request *request, int error) {
-  request->error = error;
-  request->done(request);
-}
-
-static void
-request_fail_list(struct sf_request **head, struct sf_request ***tail, int error) {
-  struct sf_request *request = *head, *next;
-
-  *head = NULL;
-  *tail = head;
-  for (; request != NULL; request = next) {
-    next = request->next;
-    request_answer(request, error);
-  }
-}
-
-void
-volume_park(struct sf_volume *v, struct sf_request *request) {
-  request_queue(request, &v->parked_tail);
-  v->dirty = true;
-}
 
 static void
 request_fail_waiting(struct sf_volume *v, int error) {
   request_fail_list(&v->held, &v->held_tail, error);
   request_fail_list(&v->parked, &v->parked_tail, error);
   request_fail_list(&v->flush_held, &v->flush_held_tail, error);
-}
-
-bool
-volume_must_converge(const struct sf_volume *v, const struct sf_request *request) {
-  return request->kind == SF_REQ_READ &&
-         sf_map_any(&v->unconverged, extent_of(v, request->offset),
-                    extent_of(v, request->offset + request->length - 1));
 }
 
 static enum op_kind
@@ -175,7 +61,7 @@ volume_begin(struct sf_volume *v, struct sf_request *request) {
   }
   op = op_new(v, kind_of(request), request->offset, request->length);
   if (op == NULL) {
-    request_queue(request, &v->held_tail);
+    request_append(request, &v->held_tail);
     return;
   }
   op->request = request;
@@ -196,6 +82,29 @@ release_list(struct sf_volume *v, struct sf_request **head, struct sf_request **
   }
 }
 
+static void
+io_event(const struct sf_tio_event *event) {
+  struct sf_volume *v = leg_io_volume(event);
+
+  volume_enter(v, event->now_ns);
+  leg_io_event(event);
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+}
+
+void
+sf_volume_late(const struct sf_tio_event *event) {
+  SF_MUST(event->late && event->state == SF_TIO_CANCELED && event->kind == SF_TIO_DETACHED);
+  io_event(event);
+}
+
+const struct leg_io_above sf_volume_above_io = {
+    .notify = io_event,
+    .flush_fails = flush_failure_collect,
+    .flush_failed = flush_failure_note,
+    .fua_ended = flush_fua_ended,
+};
+
 void
 sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
   volume_enter(v, now_ns);
@@ -207,23 +116,11 @@ sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_n
   if (v->phase == PHASE_SERVING && v->held == NULL)
     volume_begin(v, request);
   else if (v->phase < PHASE_STOPPING)
-    request_queue(request, &v->held_tail);
+    request_append(request, &v->held_tail);
   else
     request_answer(request, v->taken ? -EIO : -ESHUTDOWN);
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
-}
-
-static bool
-unqueue(struct sf_request **head, struct sf_request ***tail, struct sf_request *request) {
-  for (struct sf_request **link = head; *link != NULL; link = &(*link)->next)
-    if (*link == request) {
-      *link = request->next;
-      if (*tail == &request->next)
-        *tail = link;
-      return true;
-    }
-  return false;
 }
 
 void
@@ -233,10 +130,11 @@ sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_
   volume_enter(v, now_ns);
   if (v->flush_leader != NULL)
     followers = &v->flush_leader->followers;
-  if (unqueue(&v->held, &v->held_tail, request) || unqueue(&v->parked, &v->parked_tail, request) ||
-      unqueue(&v->flush_queue, &v->flush_queue_tail, request) ||
-      unqueue(&v->flush_held, &v->flush_held_tail, request) ||
-      (followers != NULL && unqueue(followers, &unused, request)))
+  if (request_remove(&v->held, &v->held_tail, request) ||
+      request_remove(&v->parked, &v->parked_tail, request) ||
+      request_remove(&v->flush_queue, &v->flush_queue_tail, request) ||
+      request_remove(&v->flush_held, &v->flush_held_tail, request) ||
+      (followers != NULL && request_remove(followers, &unused, request)))
     request_answer(request, -ESHUTDOWN);
   else
     op_give_up(v, request);
@@ -374,23 +272,6 @@ volume_release_parked(struct sf_volume *v) {
 
 /* ---- time ---- */
 
-uint64_t
-volume_asked(const struct sf_request *request) {
-  return request->asked_ns != 0 ? request->asked_ns : request->since_ns;
-}
-
-uint64_t
-volume_oldest_held(const struct sf_volume *v) {
-  const struct sf_request *const list[] = {v->held, v->parked, v->flush_held};
-  uint64_t oldest = v->now_ns;
-
-  for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
-    for (const struct sf_request *r = list[i]; r != NULL; r = r->next)
-      if (r->since_ns < oldest)
-        oldest = r->since_ns;
-  return oldest;
-}
-
 static void
 expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail) {
   struct sf_request *request = *head, *next;
@@ -400,7 +281,7 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
   for (; request != NULL; request = next) {
     next = request->next;
     if (v->now_ns - volume_asked(request) < v->config.fail_timeout_ns) {
-      request_queue(request, tail);
+      request_append(request, tail);
     } else {
       v->errors++;
       v->failed = true;
@@ -435,18 +316,6 @@ forgive(struct sf_volume *v) {
       !record_is_durable(v) || legcount(volume_serving(v)) < v->min_legs)
     return;
   volume_well(v);
-}
-
-uint64_t
-volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns) {
-  return at_ns + delay_ns < v->now_ns ? at_ns + delay_ns : v->now_ns;
-}
-
-void
-volume_excuse_request(const struct sf_volume *v, struct sf_request *request, uint64_t delay_ns) {
-  request->since_ns = volume_later(v, request->since_ns, delay_ns);
-  if (request->asked_ns != 0)
-    request->asked_ns = volume_later(v, request->asked_ns, delay_ns);
 }
 
 /* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be there
