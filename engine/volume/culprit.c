@@ -97,3 +97,17 @@ culprit_text(const struct sf_volume *v, char *text, size_t size) {
   put_waiting(v, &to);
   sf_text_put(&to, "; %u leg%s needed", v->min_legs, v->min_legs == 1 ? "" : "s");
 }
+
+void
+volume_tell_state(struct sf_volume *v) {
+  enum sf_volume_state state = volume_state(v);
+  char reason[SF_LEG_REASON_MAX];
+
+  if (state == v->told)
+    return;
+  culprit_text(v, reason, sizeof reason);
+  volume_event(v, SF_EVENT_STATE, -1, sf_volume_state_name(v->told), sf_volume_state_name(state),
+               reason);
+  v->told = state;
+  v->told_ns = v->now_ns;
+}

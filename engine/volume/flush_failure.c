@@ -22,55 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 
-legset
-flush_failure_legs(const struct sf_volume *v) {
-  legset set = 0;
-
-  EACH_LEG(leg, volume_serving(v)) {
-    if (v->leg[leg].flush_failed)
-      set |= legbit(leg);
-  }
-  return set;
-}
-
-legset
-flush_failure_lacking(const struct sf_volume *v, unsigned index) {
-  legset set = 0;
-
-  EACH_LEG(leg, flush_failure_legs(v)) {
-    if (!sf_map_is_subset(&v->leg[leg].lost, &v->leg[index].lost))
-      set |= legbit(leg);
-  }
-  return set;
-}
-
-static legset
-with_any(const struct sf_volume *v, size_t map, uint64_t offset, uint64_t length) {
-  uint64_t first = extent_of(v, offset), last = extent_of(v, offset + length - 1);
-  legset set = 0;
-
-  EACH_LEG(leg, volume_serving(v)) {
-    const struct sf_map *of_leg = (const void *) ((const char *) &v->leg[leg] + map);
-
-    if (of_leg->set > 0 && sf_map_any(of_leg, first, last))
-      set |= legbit(leg);
-  }
-  return set;
-}
-
-legset
-volume_sources(const struct sf_volume *v, uint64_t offset, uint64_t length) {
-  legset lost = with_any(v, offsetof(struct leg, lost), offset, length);
-  legset good = volume_serving(v) & (legset) ~lost;
-
-  return good != 0 ? good : volume_serving(v);
-}
-
-legset
-flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length) {
-  return with_any(v, offsetof(struct leg, unsure), offset, length);
-}
-
 /* ---- what was lost ---- */
 
 /* On the legs, with the next superblock.  While a term is claimed the claim is written anew: its record is
@@ -165,7 +116,7 @@ doubt_copies(struct sf_volume *v) {
   if (v->promoting >= 0) /* undone by the very next record, not forgotten */
     record_change(v, v->latest.in_sync, v->latest.faulty, false);
   else if (v->joining >= 0)
-    join_abandon(v);
+    record_drop_newcomer(v);
 }
 
 /* The extents in v->suspect are lost there. */
@@ -253,18 +204,6 @@ begin_healing(struct sf_volume *v, unsigned index) {
   }
   leg->heals = true;
   v->dirty = true;
-}
-
-/* All that it stood for is stale now, or gone. */
-void
-flush_failure_left(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-
-  sf_map_zero(&leg->lost);
-  sf_map_zero(&leg->healing);
-  sf_map_zero(&leg->unsure);
-  leg->flush_failed = leg->heals = false;
-  v->identity.lost &= (legset) ~legbit(index); /* the record that says that it left says this too */
 }
 
 static void
@@ -382,11 +321,4 @@ flush_failure_spread(struct sf_volume *v, uint64_t extent) {
     tell_legs(v, index, true);
   }
   v->dirty = true;
-}
-
-/* Written and flushed on all. */
-void
-flush_failure_converged(struct sf_volume *v, uint64_t extent) {
-  for (unsigned i = 0; i < v->legs; i++)
-    sf_map_clear(&v->leg[i].unsure, extent);
 }

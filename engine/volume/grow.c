@@ -193,14 +193,15 @@ grow_settle(struct sf_volume *v) {
     v->identity.data_bytes = v->size_bytes;
     v->grow.step = GROW_RECORD;
     record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    v->grow.version = v->version;
   }
 }
 
 void
-grow_record_is_durable(struct sf_volume *v) {
+grow_end(struct sf_volume *v) {
   char reason[32];
 
-  if (v->grow.step != GROW_RECORD)
+  if (v->grow.step != GROW_RECORD || !record_is_reached(v, v->grow.version))
     return;
   v->served_bytes = v->size_bytes;
   snprintf(reason, sizeof reason, "%" PRIu64, v->served_bytes);

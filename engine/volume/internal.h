@@ -382,6 +382,9 @@ struct copier {
   uint64_t busy_average_ns;
 };
 
+#define EACH_COPYING(c, copier)                                                                    \
+  for (struct copying *c = (copier)->extent; c < (copier)->extent + SF_COPY_EXTENTS; c++)
+
 /* ---- scrubbing ---- */
 
 enum { SF_SCRUB_SLOTS = 4 };
@@ -476,6 +479,7 @@ struct grow {
   enum grow_step step;
   uint64_t size_bytes;
   uint64_t first_page; /* of those with something new */
+  uint64_t version;    /* of the record with the new size */
 };
 
 /* A change of who the legs are, until its record is durable: one at a time. */
@@ -483,6 +487,7 @@ struct member_change {
   bool under_way;
   enum sf_volume_event_kind event; /* that tells its end */
   unsigned leg;
+  uint64_t version; /* of that record */
 };
 
 enum phase { PHASE_CLAIMING, PHASE_RECORDING, PHASE_SERVING, PHASE_STOPPING, PHASE_STOPPED };
@@ -595,13 +600,21 @@ extern const struct sf_sm_hooks sf_volume_hooks;
 
 /* volume.c */
 void volume_enter(struct sf_volume *v, uint64_t now_ns); /* takes the lock */
+
+/* turn.c */
+void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
+void turn_tick(struct sf_volume *v);
+
+/* begin.c */
+void volume_begin(struct sf_volume *v, struct sf_request *request);
+void volume_release_held(struct sf_volume *v);
+void volume_release_parked(struct sf_volume *v);
+
+/* stop.c */
+void stop_begin(struct sf_volume *v);
+void stop_settle(struct sf_volume *v);
 /* No request is answered otherwise any more, and no I/O follows but what is under way. */
 void volume_end(struct sf_volume *v, int error);
-void volume_tell_state(struct sf_volume *v);
-void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
-void volume_well(struct sf_volume *v);   /* a request has gone well */
-void volume_release_parked(struct sf_volume *v);
-void volume_begin(struct sf_volume *v, struct sf_request *request);
 
 /* host.c */
 void volume_trace(struct sf_volume *v, const char *format, ...)
@@ -625,6 +638,7 @@ void volume_park(struct sf_volume *v, struct sf_request *request); /* until it i
 enum sf_volume_state volume_state(const struct sf_volume *v);
 bool volume_must_converge(const struct sf_volume *v, const struct sf_request *request);
 bool record_is_durable(const struct sf_volume *v);
+bool record_is_reached(const struct sf_volume *v, uint64_t version);
 /* One is under way that names other legs than the durable one: what lacks legs may lack them no more. */
 bool record_moves_the_set(const struct sf_volume *v);
 legset members(const struct sf_volume *v); /* places that are not empty */
@@ -647,6 +661,7 @@ legset volume_serving(const struct sf_volume *v);   /* in sync, durably and by d
 legset volume_receivers(const struct sf_volume *v); /* legs that still get new writes */
 
 /* op.c */
+void volume_well(struct sf_volume *v); /* a request has gone well */
 bool op_is_free(const struct sf_volume *v, enum op_kind kind);
 struct sf_op *op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length);
 void
@@ -776,12 +791,18 @@ bool leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_
 void medium_forget(struct leg *leg);
 void pace_forget(struct leg *leg);
 
-/* flush_failure.c */
+/* flush_lost.c */
 /* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */
 legset volume_sources(const struct sf_volume *v, uint64_t offset, uint64_t length);
 legset flush_failure_legs(const struct sf_volume *v);
 /* Legs in sync that may lack what this one has. */
 legset flush_failure_lacking(const struct sf_volume *v, unsigned leg);
+void flush_failure_left(struct sf_volume *v, unsigned leg);
+/* Legs on which a convergence does not believe what it reads there. */
+legset flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length);
+void flush_failure_converged(struct sf_volume *v, uint64_t extent);
+
+/* flush_failure.c */
 /* Around the handling of an event that says so: before it, what the leg loses; after it, unless that has
  * taken the leg out, what follows. */
 void flush_failure_collect(struct sf_volume *v, unsigned leg, const struct io *io, int error);
@@ -794,15 +815,15 @@ void flush_failure_inherit(struct sf_volume *v, unsigned leg);
 void flush_failure_settle(struct sf_volume *v);
 bool flush_failure_heals(const struct sf_volume *v, unsigned leg);
 void flush_failure_forgive(struct sf_volume *v, unsigned leg);
-void flush_failure_left(struct sf_volume *v, unsigned leg);
-/* Legs on which a convergence does not believe what it reads there. */
-legset flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length);
 /* The extent is copied from a leg that may lack it: then so may the others. */
 void flush_failure_spread(struct sf_volume *v, uint64_t extent);
-void flush_failure_converged(struct sf_volume *v, uint64_t extent);
+
+/* sample.c */
+int probe_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, unsigned flags,
+              void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event));
+void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
 
 /* probe.c */
-void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
 void probe_schedule(struct sf_volume *v, unsigned leg);
 void probe_tick(struct sf_volume *v, unsigned leg);
 void leg_settle(struct sf_volume *v, unsigned leg);
@@ -857,18 +878,22 @@ void takeover_tick(struct sf_volume *v);
 /* record.c */
 void record_start(struct sf_volume *v);
 void record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
-void record_promote(struct sf_volume *v, unsigned leg);
+/* has_lost: what it was given may lack what a failed flush has lost. */
+void record_promote(struct sf_volume *v, unsigned leg, bool has_lost);
+/* No answer needs it any more, and it is not promoted. */
+void record_drop_newcomer(struct sf_volume *v);
 void record_drive(struct sf_volume *v);
 /* Writes the record as it is to a leg that it does not name. */
 void record_tell(struct sf_volume *v, unsigned leg);
+void record_tick(struct sf_volume *v);
+
+/* record_wait.c */
 /* Its superblock write is late or has failed: what that means for the leg. */
 void record_judge(struct sf_volume *v, unsigned leg);
-void record_tick(struct sf_volume *v);
 void record_settle(struct sf_volume *v);
 
 /* join.c: the last steps of a catch-up */
 void join_settle(struct sf_volume *v);
-void join_abandon(struct sf_volume *v);
 
 /* newcomer.c: legs whose superblock says that they lack everything */
 bool newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb);
@@ -876,7 +901,7 @@ void newcomer_arrived(struct sf_volume *v, unsigned leg); /* opened: no stale ma
 void newcomer_settle(struct sf_volume *v, unsigned leg);
 
 /* members.c */
-void members_record_is_durable(struct sf_volume *v);
+void members_settle(struct sf_volume *v);
 void members_stopped(struct sf_volume *v);
 int member_replace(struct sf_volume *v, unsigned leg, const struct sf_uuid *uuid, const char *path);
 int member_add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
@@ -895,9 +920,36 @@ int operator_configure(struct sf_volume *v, const struct sf_config *config);
 
 /* grow.c */
 void grow_settle(struct sf_volume *v);
-void grow_record_is_durable(struct sf_volume *v);
+void grow_end(struct sf_volume *v); /* its record is durable */
 void grow_stopped(struct sf_volume *v);
 int grow_to(struct sf_volume *v, uint64_t size_bytes);
+
+/* copying.c */
+const struct copying *copying_find(const struct sf_volume *v, uint64_t extent); /* NULL */
+bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
+                      uint64_t length);
+/* What was, or is being, copied of it may come from a leg that has dropped it: to a leg that catches up; and
+ * whether a convergence has written such. */
+void copier_doubt_resync(struct sf_volume *v, uint64_t extent);
+bool copier_has_converged(const struct sf_volume *v, uint64_t extent);
+void copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length);
+void copier_put_off(struct sf_volume *v,
+                    uint64_t extent);                    /* its resync: no source can read it now */
+void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */
+void copier_extent_grows(struct sf_volume *v, uint64_t extent);
+void copier_leg_left(struct sf_volume *v, unsigned leg);
+void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
+bool copier_is_copying(const struct sf_volume *v);
+
+/* scrub_state.c */
+bool scrub_is_under_way(const struct sf_volume *v);
+bool scrub_holds_a_copy(const struct sf_volume *v);
+bool scrub_is_looking(const struct sf_volume *v);
+/* A leg has dropped what it had there, or may have: was that the word for which another leg was written? */
+bool scrub_loses_word(struct sf_volume *v, uint64_t extent);
+void scrub_believe_words(struct sf_volume *v);
+/* That op has made stable all that was there before it. */
+void scrub_flushed(struct sf_volume *v, uint64_t op_id);
 
 /* copy.c: one piece */
 void copy_run(struct sf_op *op);
@@ -918,11 +970,6 @@ int scrub_cancel(struct sf_volume *v);
 bool scrub_may_look(const struct sf_op *op); /* or legs may differ there, and rightly so */
 void scrub_compare(struct sf_op *op);        /* all has been read, or cannot be */
 void scrub_ended(struct sf_volume *v, struct copy *copy, bool good);
-bool scrub_is_looking(const struct sf_volume *v);
-/* A leg has dropped what it had there, or may have: was that the word for which another leg was written? */
-bool scrub_loses_word(struct sf_volume *v, uint64_t extent);
-/* That op has made stable all that was there before it. */
-void scrub_flushed(struct sf_volume *v, uint64_t op_id);
 /* Its disk is another one, or is to be copied whole: what was said of it holds no more. */
 void scrub_leg_is_another(struct sf_volume *v, unsigned leg);
 void scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);
@@ -943,20 +990,6 @@ int copier_init(struct sf_volume *v);
 void copier_destroy(struct sf_volume *v);
 void copier_settle(struct sf_volume *v);
 void copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state);
-bool copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
-                      uint64_t length);
-/* What was, or is being, copied of it may come from a leg that has dropped it: to a leg that catches up; and
- * whether a convergence has written such. */
-void copier_doubt_resync(struct sf_volume *v, uint64_t extent);
-bool copier_has_converged(const struct sf_volume *v, uint64_t extent);
-void copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length);
-void copier_put_off(struct sf_volume *v,
-                    uint64_t extent);                    /* its resync: no source can read it now */
-void copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */
-void copier_extent_grows(struct sf_volume *v, uint64_t extent);
-void copier_leg_left(struct sf_volume *v, unsigned leg);
-void copier_foreground(struct sf_volume *v, uint64_t latency_ns);
-bool copier_is_copying(const struct sf_volume *v);
 /* Something is written there to legs in sync alone: all others lack it, one that joins and one that is being given
  * a copy included. */
 void copier_passes_by(struct sf_volume *v, uint64_t extent);
@@ -968,10 +1001,15 @@ void maps_destroy(struct sf_volume *v);
 
 /* intent.c: which extents may be written, and when that ends */
 bool intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length);
+
+/* intent_clear.c */
 void intent_tick(struct sf_volume *v);
 bool intent_stop(struct sf_volume *v); /* all is flushed: is nothing intended any more? */
 
-/* map_write.c: the pages */
+/* map_pages.c */
+/* Legs that are to have the pages, and of these the ones that lack so much of one. */
+legset map_targets(const struct sf_volume *v);
+legset map_lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version);
 void map_encode(const struct sf_volume *v, uint64_t page, uint8_t bytes[SF_PAGE_BYTES]);
 void map_changed(struct sf_volume *v, uint64_t page, bool urgent);
 void map_need(struct sf_volume *v, uint64_t page, uint64_t version);
@@ -981,8 +1019,10 @@ bool map_is_carried(const struct sf_volume *v, unsigned leg);
 bool map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version);
 void map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not known any more */
 void map_leg_flushed(struct sf_volume *v, unsigned leg);
-void map_settle(struct sf_volume *v);
 bool map_is_quiet(const struct sf_volume *v);
+
+/* map_write.c */
+void map_settle(struct sf_volume *v);
 
 /* meter.c: what the operator is told of the pace.  Nothing is decided by it. */
 /* The leg has ended its part. */
@@ -1003,6 +1043,7 @@ meter_overdue(const struct sf_volume *v); /* legs that owe an answer for longer 
 legset culprit_legs(const struct sf_volume *v);
 /* "waits for leg g: 4 writes, the oldest 6.2 s; 2 legs needed"; "" in any other state. */
 void culprit_text(const struct sf_volume *v, char *text, size_t size);
+void volume_tell_state(struct sf_volume *v); /* if it is another one */
 
 /* status.c */
 void status_fill(const struct sf_volume *v, struct sf_volume_status *status);

@@ -45,16 +45,6 @@ flush_done(struct sf_request *request) {
 }
 
 void
-join_abandon(struct sf_volume *v) {
-  if (v->joining >= 0 && !(v->latest.in_sync & legbit((unsigned) v->joining)))
-    v->needs &= (legset) ~legbit((unsigned) v->joining);
-  v->counted = 0;
-  v->joining = v->promoting = -1;
-  v->join_step = STEP_NONE;
-  v->dirty = true;
-}
-
-void
 join_settle(struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->join_flushing)
     return;
@@ -69,7 +59,7 @@ join_settle(struct sf_volume *v) {
   }
   if (v->join_step == STEP_CARRY) {
     if (candidate(v) != v->joining) {
-      join_abandon(v);
+      record_drop_newcomer(v);
       return;
     }
     if (!map_is_carried(v, (unsigned) v->joining))
@@ -97,10 +87,10 @@ join_settle(struct sf_volume *v) {
 
     if (v->join_flush.error != 0 || v->leg[leg].stale.set != 0) {
       v->join_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
-      join_abandon(v);
+      record_drop_newcomer(v);
       return;
     }
     v->join_step = STEP_RECORD;
-    record_promote(v, leg);
+    record_promote(v, leg, flush_failure_is_inherited(v));
   }
 }

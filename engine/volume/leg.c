@@ -229,7 +229,7 @@ leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const c
   go_stale(v, index);
   leg_move(v, index, to, reason);
   if (v->joining == (int) index)
-    join_abandon(v);
+    record_drop_newcomer(v);
   if (v->latest.in_sync & bit)
     record_change(v, v->latest.in_sync & (legset) ~bit, v->latest.faulty, false);
   if (to == SF_STATE_FAULTY)

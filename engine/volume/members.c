@@ -27,6 +27,7 @@ static void
 begin(struct sf_volume *v, enum sf_volume_event_kind event, unsigned leg, legset faulty) {
   v->change = (struct member_change){.under_way = true, .event = event, .leg = leg};
   record_change(v, v->latest.in_sync, faulty, false);
+  v->change.version = v->version;
 }
 
 static void
@@ -37,10 +38,10 @@ end(struct sf_volume *v, enum sf_volume_event_kind event, const char *reason) {
 }
 
 void
-members_record_is_durable(struct sf_volume *v) {
+members_settle(struct sf_volume *v) {
   unsigned leg = v->change.leg;
 
-  if (!v->change.under_way)
+  if (!v->change.under_way || !record_is_reached(v, v->change.version))
     return;
   end(v, v->change.event, v->config.leg[leg].path);
   if (v->change.event == SF_EVENT_LEG_REMOVED)

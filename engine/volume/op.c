@@ -242,6 +242,13 @@ op_release(struct sf_op *op) {
 
 /* ---- answers ---- */
 
+/* Not while flushes fail, whatever else goes well. */
+void
+volume_well(struct sf_volume *v) {
+  if (flush_failure_legs(v) == 0)
+    v->failed = false;
+}
+
 static void
 count_answer(struct sf_op *op, int error) {
   struct sf_volume *v = op->volume;

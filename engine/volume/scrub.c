@@ -55,46 +55,6 @@ scrub_destroy(struct sf_volume *v) {
   sf_map_destroy(&v->scrub.voted);
 }
 
-static bool
-is_under_way(const struct sf_volume *v) {
-  return v->scrub.told.state == SF_SCRUB_RUNNING || v->scrub.told.state == SF_SCRUB_PAUSED;
-}
-
-static bool
-holds_a_copy(const struct sf_volume *v) {
-  for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
-    if (v->scrub.slot[i].copy.sm.state != COPY_IDLE)
-      return true;
-  return v->scrub.flushing;
-}
-
-bool
-scrub_is_looking(const struct sf_volume *v) {
-  return is_under_way(v) && holds_a_copy(v);
-}
-
-/* The last word is gone: nobody knows any more.  Of several, which one it was is not kept. */
-bool
-scrub_loses_word(struct sf_volume *v, uint64_t extent) {
-  if (sf_map_clear(&v->scrub.voted, extent)) {
-    sf_map_set(&v->scrub.guessed, extent);
-    return false;
-  }
-  return sf_map_test(&v->scrub.guessed, extent);
-}
-
-static void
-believe_words(struct sf_volume *v) {
-  sf_map_zero(&v->scrub.guessed);
-  sf_map_zero(&v->scrub.voted);
-}
-
-void
-scrub_flushed(struct sf_volume *v, uint64_t op_id) {
-  if (op_id > v->scrub.word_id && v->scrub.guessed.set + v->scrub.voted.set > 0)
-    believe_words(v);
-}
-
 /* ---- its state ---- */
 
 static void
@@ -132,7 +92,7 @@ scrub_status(const struct sf_volume *v, struct sf_scrub_status *status) {
   if (status->state == SF_SCRUB_NONE)
     return;
   status->age_ns = v->now_ns - v->scrub.begun_ns;
-  if (!is_under_way(v))
+  if (!scrub_is_under_way(v))
     status->ended_age_ns = v->now_ns - v->scrub.ended_ns;
 }
 
@@ -160,7 +120,8 @@ may_compare(const struct sf_volume *v, uint64_t extent) {
 
 bool
 scrub_may_look(const struct sf_op *op) {
-  return is_under_way(op->volume) && may_compare(op->volume, extent_of(op->volume, op->offset));
+  return scrub_is_under_way(op->volume) &&
+         may_compare(op->volume, extent_of(op->volume, op->offset));
 }
 
 /* A leg's word may be of what its cache has dropped, which its next flush says (R9). */
@@ -404,7 +365,7 @@ flush_done(struct sf_request *request) {
   v->scrub.flushing = false;
   v->scrub.flushed = true;
   if (request->error == 0)
-    believe_words(v);
+    scrub_believe_words(v);
   v->dirty = true;
 }
 
@@ -442,7 +403,7 @@ cancel(struct sf_volume *v, const char *why) {
 /* Or taken by another host. */
 void
 scrub_stopped(struct sf_volume *v) {
-  if (is_under_way(v))
+  if (scrub_is_under_way(v))
     cancel(v, "the volume stops");
 }
 
@@ -452,7 +413,7 @@ scrub_settle(struct sf_volume *v) {
   unsigned slots =
       clients_were_here(v, FOREGROUND_MS * SF_MS) ? SLOTS_BESIDE_CLIENTS : SF_SCRUB_SLOTS;
 
-  if (!is_under_way(v) || scrub->flushing)
+  if (!scrub_is_under_way(v) || scrub->flushing)
     return;
   if (v->phase != PHASE_SERVING) {
     scrub_stopped(v);
@@ -463,9 +424,9 @@ scrub_settle(struct sf_volume *v) {
   for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
     if (i < slots || scrub->slot[i].active)
       advance(v, &scrub->slot[i]);
-  if (scrub->todo.set == 0 && !holds_a_copy(v))
+  if (scrub->todo.set == 0 && !scrub_holds_a_copy(v))
     finish(v);
-  else if (!holds_a_copy(v))
+  else if (!scrub_holds_a_copy(v))
     volume_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
 }
 
@@ -473,7 +434,7 @@ scrub_settle(struct sf_volume *v) {
 
 void
 scrub_leg_is_another(struct sf_volume *v, unsigned leg) {
-  if (is_under_way(v) && v->scrub.told.order.from == (int) leg)
+  if (scrub_is_under_way(v) && v->scrub.told.order.from == (int) leg)
     cancel(v, "the leg that was named is copied anew from the others");
 }
 
@@ -481,9 +442,9 @@ int
 scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
   struct scrub *scrub = &v->scrub;
 
-  if (is_under_way(v))
+  if (scrub_is_under_way(v))
     return -EALREADY;
-  if (v->phase != PHASE_SERVING || holds_a_copy(v))
+  if (v->phase != PHASE_SERVING || scrub_holds_a_copy(v))
     return -EBUSY;
   if (order->from >= 0 && !leg_is_member(v, (unsigned) order->from))
     return -ENOENT;
@@ -505,7 +466,7 @@ int
 scrub_pause(struct sf_volume *v, bool paused) {
   enum sf_scrub_state to = paused ? SF_SCRUB_PAUSED : SF_SCRUB_RUNNING;
 
-  if (!is_under_way(v))
+  if (!scrub_is_under_way(v))
     return -ENOENT;
   if (v->scrub.told.state != to)
     move_to(v, to, "");
@@ -514,7 +475,7 @@ scrub_pause(struct sf_volume *v, bool paused) {
 
 int
 scrub_cancel(struct sf_volume *v) {
-  if (!is_under_way(v))
+  if (!scrub_is_under_way(v))
     return -ENOENT;
   cancel(v, "");
   return 0;

@@ -26,6 +26,11 @@ record_is_durable(const struct sf_volume *v) {
 }
 
 bool
+record_is_reached(const struct sf_volume *v, uint64_t version) {
+  return v->durable_version >= version;
+}
+
+bool
 record_moves_the_set(const struct sf_volume *v) {
   return v->latest.in_sync != v->durable.in_sync ||
          (v->needs & (legset) ~(v->latest.in_sync | v->counted)) != 0;

@@ -1,0 +1,61 @@
+/* A request begins: as an op, or it waits for one. */
+#include "volume/internal.h"
+
+static enum op_kind
+kind_of(const struct sf_request *request) {
+  switch (request->kind) {
+  case SF_REQ_READ:
+    return OP_READ;
+  case SF_REQ_WRITE:
+    return OP_WRITE;
+  case SF_REQ_ZERO:
+    return OP_ZERO;
+  default:
+    return OP_FLUSH;
+  }
+}
+
+void
+volume_begin(struct sf_volume *v, struct sf_request *request) {
+  struct sf_op *op;
+
+  if (request->kind == SF_REQ_FLUSH) {
+    flush_request(v, request);
+    return;
+  }
+  if (volume_must_converge(v, request)) {
+    volume_park(v, request);
+    return;
+  }
+  op = op_new(v, kind_of(request), request->offset, request->length);
+  if (op == NULL) {
+    request_append(request, &v->held_tail);
+    return;
+  }
+  op->request = request;
+  op->asked_ns = volume_asked(request);
+  op->started_ns = request->since_ns;
+  op_enter(op);
+}
+
+static void
+release_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail) {
+  struct sf_request *request = *head, *next;
+
+  *head = NULL;
+  *tail = head;
+  for (; request != NULL; request = next) {
+    next = request->next;
+    volume_begin(v, request);
+  }
+}
+
+void
+volume_release_parked(struct sf_volume *v) {
+  release_list(v, &v->parked, &v->parked_tail);
+}
+
+void
+volume_release_held(struct sf_volume *v) {
+  release_list(v, &v->held, &v->held_tail);
+}
