@@ -41,20 +41,6 @@ clients_oldest_read(void) {
   return oldest;
 }
 
-uint64_t
-clients_read_since(uint64_t offset) {
-  uint64_t oldest = SIM_NEVER;
-
-  for (unsigned i = 0; i < sim.options.clients; i++) {
-    const struct client *c = &sim.client[i];
-
-    if (c->busy && c->request.kind == SF_REQ_READ && c->request.offset == offset &&
-        c->began_ns < oldest)
-      oldest = c->began_ns;
-  }
-  return oldest;
-}
-
 /* ---- drawing ---- */
 
 static enum sf_request_kind

@@ -66,10 +66,10 @@ state_of(const char *name) {
 }
 
 /* R2, where one answer says nothing of the other legs: so many of them have done something since the
- * read began. */
+ * leg got what it has not answered.  Its client may be gone, or have its answer from another leg. */
 static void
-check_read_evidence(unsigned leg, uint64_t offset) {
-  uint64_t since = clients_read_since(offset);
+check_evidence_alone(unsigned leg, enum sf_tio_op op, uint64_t offset) {
+  uint64_t since = tio_late_since(leg, op, offset);
   unsigned heard = 0;
 
   if (since == SIM_NEVER)
@@ -78,8 +78,8 @@ check_read_evidence(unsigned leg, uint64_t offset) {
   for (unsigned i = 0; i < sim.options.legs; i++)
     heard += i != leg && sim.leg_state[i] == SF_STATE_IN_SYNC && sim.leg[i].heard_ns >= since;
   if (heard < inside_min_legs(sim.volume))
-    sim_fail("R2: leg %u leaves for a read, and only %u others have done anything since", leg,
-             heard);
+    sim_fail("R2: leg %u leaves for a %s, and only %u others have done anything since", leg,
+             op == SF_TIO_READ ? "read" : "repair", heard);
 }
 
 /* R2, and R3: nobody leaves the set for nothing. */
@@ -102,7 +102,9 @@ check_leaving(unsigned leg, const char *reason) {
   if (sscanf(reason, "%7s at %lu not answered", what, &offset) != 2)
     return;
   if (strcmp(what, "read") == 0)
-    check_read_evidence(leg, offset);
+    check_evidence_alone(leg, SF_TIO_READ, offset);
+  if (strcmp(what, "repair") == 0)
+    check_evidence_alone(leg, SF_TIO_WRITE, offset);
   if (strcmp(what, "write") != 0 && strcmp(what, "zero") != 0)
     return;
   have = tio_have_it_too(leg, offset);

@@ -265,7 +265,7 @@ struct sim_leg {
   uint64_t lose_maps_ns;   /* the same of its next write of the maps */
   uint64_t cured_ns;
   uint64_t fault_ended_ns;
-  uint64_t timed_out_ns; /* when the volume was last told that something is late there */
+  uint64_t timed_out_ns; /* when something there was last late */
   uint64_t heard_ns;     /* when it was last told that something was done there in time */
   uint32_t cure;         /* generation of the fault in force */
   uint32_t device;       /* generation: each opening makes a new one */
@@ -356,7 +356,6 @@ void client_answered(struct sf_request *request);
 void clients_orphaned(void);
 unsigned clients_busy(void);
 uint64_t clients_oldest_read(void);
-uint64_t clients_read_since(uint64_t offset); /* in virtual time; SIM_NEVER: no such read */
 
 void faults_start(void);
 void fault_nemesis(unsigned leg);      /* a metadata write to it, or it comes back */
@@ -431,7 +430,8 @@ void settings_before_start(void);
 /* ---- inside.c ---- */
 
 void inside_destroy(struct sf_volume *volume);
-bool inside_is_settled(struct sf_volume *volume); /* serving, durable, converged, no waiting op */
+/* Serving, durable, converged, no waiting op, no page of the maps that is tried again. */
+bool inside_is_settled(struct sf_volume *volume);
 bool inside_is_serving(const struct sf_volume *volume);
 bool inside_is_suspended(const struct sf_volume *volume);
 bool inside_is_copying(const struct sf_volume *volume);

@@ -350,6 +350,19 @@ on_canceled(uint32_t index) {
   tell(&told, SF_TIO_CANCELED, told.real ? SF_TIO_REAL : SF_TIO_DETACHED, 0, false);
 }
 
+/* Of what was cancelled nothing is told, but the leg owes the answer all the same. */
+static void
+on_timeout(struct region *r) {
+  struct region told = *r;
+
+  if (r->finished || r->life != sim.life || sim.volume == NULL)
+    return;
+  r->late = true;
+  sim.leg[r->leg].timed_out_ns = sim.now_ns;
+  if (!r->canceled)
+    tell(&told, SF_TIO_TIMEOUT, SF_TIO_NONE, 0, false);
+}
+
 void
 tio_event(const struct event *event) {
   struct region *r = &regions[event->index];
@@ -373,13 +386,7 @@ tio_event(const struct event *event) {
     }
     break;
   default:
-    if (!r->finished && !r->canceled && r->life == sim.life && sim.volume != NULL) {
-      struct region told = *r;
-
-      r->late = true;
-      sim.leg[r->leg].timed_out_ns = sim.now_ns;
-      tell(&told, SF_TIO_TIMEOUT, SF_TIO_NONE, 0, false);
-    }
+    on_timeout(r);
   }
 }
 
@@ -543,6 +550,23 @@ tio_has_late(unsigned leg) {
     if (r->late && r->life == sim.life && !r->finished)
       return true;
   return false;
+}
+
+/* Where it is in the volume; what is read beside the data, where it is on the leg. */
+static bool
+is_at(const struct region *r, uint64_t offset) {
+  return r->offset == (r->offset < sim.data_offset ? offset : sim.data_offset + offset);
+}
+
+uint64_t
+tio_late_since(unsigned leg, enum sf_tio_op op, uint64_t offset) {
+  uint64_t since = SIM_NEVER;
+
+  EACH_REGION(r, leg)
+    if (r->op == op && r->late && r->life == sim.life && is_at(r, offset) &&
+        r->submitted_ns < since)
+      since = r->submitted_ns;
+  return since;
 }
 
 void

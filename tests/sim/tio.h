@@ -22,7 +22,7 @@ struct region {
   bool early;       /* READ: sampled when submitted */
   bool parked;      /* hangs until cured */
   bool lost;        /* hangs by itself */
-  bool late;        /* the volume was told so */
+  bool late;        /* past its timeout, whether or not anybody waits for it */
   uint64_t keep_ns; /* it takes so much longer */
   bool doomed;      /* fails */
   bool delayed;     /* by a stall */
@@ -51,7 +51,9 @@ void tio_take_over(unsigned leg);                    /* and now it does not */
 bool tio_has_ghosts(unsigned leg);
 unsigned tio_have_it_too(unsigned leg, uint64_t offset); /* in-sync legs that hold that write */
 bool tio_has_lost(unsigned leg);
-bool tio_has_late(unsigned leg); /* the volume waits for it */
+bool tio_has_late(unsigned leg);
+uint64_t tio_late_since(unsigned leg, enum sf_tio_op op,
+                        uint64_t offset); /* SIM_NEVER: it is not */
 void tio_doom_flush(unsigned leg);
 
 /* ---- regions.c ---- */
