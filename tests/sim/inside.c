@@ -33,10 +33,22 @@ inside_destroy(struct sf_volume *v) {
     sim_fail("sf_volume_destroy");
 }
 
+/* With a pause, and what needs it waits: for no leg, as it is well again by then. */
+static bool
+a_page_is_tried_again(const struct sf_volume *v) {
+  const struct sf_map *troubled = &v->maps.troubled;
+
+  for (uint64_t p = sf_map_next(troubled, 0); p < v->maps.pages; p = sf_map_next(troubled, p + 1))
+    if (v->maps.page[p].failed != 0)
+      return true;
+  return false;
+}
+
 bool
 inside_is_settled(struct sf_volume *v) {
   return v->phase == PHASE_SERVING && record_is_durable(v) && v->unconverged.set == 0 &&
-         v->held == NULL && v->parked == NULL && v->suspended == 0 && v->waiting_ops == 0;
+         v->held == NULL && v->parked == NULL && v->suspended == 0 && v->waiting_ops == 0 &&
+         !a_page_is_tried_again(v);
 }
 
 bool

@@ -39,6 +39,9 @@ members_add(void) {
   if ((int) index != place)
     sim_fail("a leg is added in place %u, and the next free one was %d", index, place);
   sim.removed_asked &= ~(1u << index);
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    sim.config.leg[index].timeout_ns[k] = 0; /* the one that stood there before had its own */
+  sim_settings_changed();
   replace_disk(index, &uuid);
 }
 
