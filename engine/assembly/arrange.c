@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "assembly/blank.h"
 #include "assembly/look.h"
 
 static bool
@@ -22,16 +23,50 @@ same_members(const struct sf_superblock *a, const struct sf_superblock *b) {
   return true;
 }
 
-/* Of a volume with the configured name, the newest record; NULL: none. */
+/* Of a volume with the configured name. */
+static bool
+is_named(const struct sf_config *file, const struct sf_leg_found *found) {
+  return found->present && found->error == 0 && strcmp(found->sb.volume_name, file->name) == 0;
+}
+
+/* Does each of them tell of a line of history, of one volume? */
+static bool
+are_comparable(const struct sf_superblock *a, const struct sf_superblock *b) {
+  return sf_uuid_equal(&a->volume, &b->volume) && !sf_leg_is_blank(a) && !sf_leg_is_blank(b);
+}
+
+/* The number says which is newer in one line only: who went on in the old one may have come further. */
+static bool
+is_newer(const struct sf_superblock *a, const struct sf_superblock *b) {
+  if (are_comparable(a, b) && !sf_uuid_equal(&a->lineage, &b->lineage)) {
+    if (sf_look_descends(a, &b->lineage))
+      return true;
+    if (sf_look_descends(b, &a->lineage))
+      return false;
+  }
+  return sf_record_compare(&a->record, &b->record) > 0;
+}
+
+/* NULL: none. */
 static const struct sf_superblock *
 newest(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX]) {
   const struct sf_superblock *best = NULL;
   for (unsigned i = 0; i < file->legs; i++)
-    if (found[i].present && found[i].error == 0 &&
-        strcmp(found[i].sb.volume_name, file->name) == 0 &&
-        (!best || sf_record_compare(&found[i].sb.record, &best->record) > 0))
+    if (is_named(file, &found[i]) && (!best || is_newer(&found[i].sb, best)))
       best = &found[i].sb;
   return best;
+}
+
+/* A leg that is none of the base's members, in a line that the base does not come from: there it may be one,
+ * and the base's legs are not.  Left out by either, the other would not be known. */
+static bool
+another_line_is_left_out(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX],
+                         const struct sf_superblock *base) {
+  for (unsigned i = 0; i < file->legs; i++)
+    if (is_named(file, &found[i]) && are_comparable(&found[i].sb, base) &&
+        !sf_look_descends(base, &found[i].sb.lineage))
+      return true;
+  return false;
 }
 
 /* from[place]: the section of the file; -1: none. */
@@ -100,7 +135,8 @@ sf_assemble_file(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX
     agreed = assembly->reference < 0 || same_members(&assembly->base, &members);
     members = assembly->base;
   }
-  if (!agreed) {
+  if (!agreed ||
+      (assembly->reference >= 0 && another_line_is_left_out(&file, in_file, &assembly->base))) {
     assembly->may_start = assembly->forced = false;
     assembly->current = 0;
     snprintf(assembly->reason, sizeof assembly->reason,

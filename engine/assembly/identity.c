@@ -76,10 +76,12 @@ sf_look_identify(struct sf_look *look, const struct sf_uuid *volume) {
 }
 
 /* The size goes with the record: a leg that has another record may have another size, from before or
- * from a change that never became durable.  With one record there is one size. */
+ * from a change that never became durable.  With one record there is one size; two lines of history
+ * number theirs alike. */
 static bool
 size_is_possible(const struct sf_superblock *sb, const struct sf_superblock *base) {
-  return sb->data_bytes == base->data_bytes || sf_record_compare(&sb->record, &base->record) != 0;
+  return sb->data_bytes == base->data_bytes || !sf_uuid_equal(&sb->lineage, &base->lineage) ||
+         sf_record_compare(&sb->record, &base->record) != 0;
 }
 
 static const char *

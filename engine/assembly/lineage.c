@@ -9,6 +9,11 @@ find_ancestor(const struct sf_superblock *sb, const struct sf_uuid *lineage) {
   return NULL;
 }
 
+bool
+sf_look_descends(const struct sf_superblock *sb, const struct sf_uuid *lineage) {
+  return sf_uuid_equal(&sb->lineage, lineage) || find_ancestor(sb, lineage) != NULL;
+}
+
 static bool
 went_past(const struct sf_record *record, const struct sf_ancestor *fork) {
   const struct sf_record left = {.term = fork->term, .change = fork->change};
@@ -21,8 +26,7 @@ descends_from_all(const struct sf_look *look, unsigned leg, uint16_t speak) {
   const struct sf_superblock *sb = &look->found[leg].sb;
   for (unsigned other = 0; other < look->legs; other++) {
     const struct sf_uuid *lineage = &look->found[other].sb.lineage;
-    if (SF_LEG_IN(speak, other) && !sf_uuid_equal(lineage, &sb->lineage) &&
-        !find_ancestor(sb, lineage))
+    if (SF_LEG_IN(speak, other) && !sf_look_descends(sb, lineage))
       return false;
   }
   return true;

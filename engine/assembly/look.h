@@ -60,6 +60,8 @@ bool sf_look_fits(const struct sf_leg_found *found, const struct sf_superblock *
 
 /* lineage.c: false when the lines are unrelated. */
 bool sf_look_lineages(struct sf_look *look);
+/* Is that the line of history that this superblock stands in, or one that it comes from? */
+bool sf_look_descends(const struct sf_superblock *sb, const struct sf_uuid *lineage);
 
 /* record.c */
 void sf_look_record(struct sf_look *look);

@@ -505,6 +505,15 @@ static const struct one_case cases[] = {
      .next_term = 4,
      .record = "3.1",
      .says = {"split brain", "surefootctl leg discard vol0 b"}},
+    {.proves = "the same where the old line grew and came to the same number: the size is its own",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {LINE('B', 3, 1, "a"),
+             {.kind = RESIZED, .line = 'A', .term = 3, .change = 1, .in_sync = "b"}},
+     .verdicts = "C!",
+     .may_start = true,
+     .record = "3.1",
+     .says = {"split brain", "surefootctl leg discard vol0 b"}},
     {.proves = "a split leg does not stand in for one that the new line misses",
      .legs = 3,
      .min_legs = 2,
@@ -907,6 +916,48 @@ test_listed(void **state) {
     check_listed(&cases_listed[i]);
 }
 
+/* Leg a went on alone in a line that was begun by force, b in the other one: each removed the other from
+ * the volume, and b has made more records. */
+static void
+assemble_removed_by_each_other(char line_of_b, struct sf_assembly *assembly) {
+  const struct one_case c = {
+      .legs = 2, .min_legs = 1, .leg = {LINE('B', 3, 1, "a"), LINE(line_of_b, 4, 7, "b")}};
+
+  for (unsigned first = 0; first < 2; first++) {
+    struct sf_config config = {.file = "vol0.conf", .name = "vol0", .legs = 2, .min_legs = 1};
+    struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+    int from[SF_LEGS_MAX];
+
+    for (unsigned i = 0; i < 2; i++) {
+      unsigned leg = i ^ first; /* whatever the order in the file */
+
+      config.leg[i].name[0] = (char) ('a' + leg);
+      found[i] = found_of(&c, leg);
+      found[i].sb.removed = (uint16_t) (leg == 0 ? 2 : 1);
+    }
+    sf_assemble_file(&config, found, false, from, assembly);
+    print_message("%s\n", assembly->reason);
+    if (assembly->may_start)
+      assert_int_equal(assembly->base.record.term, 3);
+  }
+}
+
+/* Proves that the newest line says who the legs are, not the highest number; and that two lines, of which
+ * neither comes from the other, are told from each other where neither knows the other's legs. */
+static void
+test_listed_lines(void **state) {
+  struct sf_assembly assembly;
+
+  assemble_removed_by_each_other('A', &assembly);
+  assert_true(assembly.may_start);
+  assert_int_equal(assembly.current, 1);
+  assert_non_null(strstr(assembly.reason, "the volume has no leg b"));
+  assemble_removed_by_each_other('C', &assembly);
+  assert_false(assembly.may_start);
+  assert_int_equal(assembly.current, 0);
+  assert_non_null(strstr(assembly.reason, "list only those of one line of history"));
+}
+
 /* Proves that the table above has a case for every verdict, so that none can rot. */
 static void
 test_every_verdict_has_a_case(void **state) {
@@ -990,6 +1041,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_cases),
       cmocka_unit_test(test_listed),
+      cmocka_unit_test(test_listed_lines),
       cmocka_unit_test(test_every_verdict_has_a_case),
       cmocka_unit_test(test_sentence_is_bounded),
       cmocka_unit_test(test_last_term),
