@@ -14,7 +14,7 @@ init_identity(struct sf_volume *v, const struct sf_volume_params *params) {
   *id = assembly->base;
   id->holder = params->holder;
   v->takes = params->takes;
-  v->base = id->record;
+  v->base = *id;
   v->claim = assembly->next_term;
   if (assembly->forced) {
     unsigned keep = id->ancestors < SF_ANCESTORS_MAX ? id->ancestors : SF_ANCESTORS_MAX - 1;
@@ -32,12 +32,12 @@ init_set(struct sf_volume *v, const struct sf_volume_params *params) {
   legset current = params->assembly->current;
 
   v->min_legs = v->config.min_legs;
-  if (v->base.min_legs > v->min_legs && !params->assembly->forced)
-    v->min_legs = v->base.min_legs; /* until a record with the smaller number is durable */
+  if (v->base.record.min_legs > v->min_legs && !params->assembly->forced)
+    v->min_legs = v->base.record.min_legs; /* until a record with the smaller number is durable */
   v->latest = (struct sf_record){
       .term = v->claim,
       .in_sync = current,
-      .faulty = v->base.faulty & (legset) ~current,
+      .faulty = v->base.record.faulty & (legset) ~current,
       .min_legs = (uint8_t) v->min_legs,
   };
   v->durable = v->latest;
@@ -70,7 +70,7 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     SF_MUST(leg->device != NULL);
     state = SF_STATE_IN_SYNC;
   } else if (leg->device == NULL) {
-    if (v->base.faulty & legbit(i)) {
+    if (v->base.record.faulty & legbit(i)) {
       state = SF_STATE_FAULTY;
       reason = "taken out before this start: `leg return` takes it back";
     } else if (assembly->verdict[i] == SF_LEG_TOO_SMALL) {

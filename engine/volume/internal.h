@@ -511,7 +511,8 @@ struct sf_volume {
   struct leg leg[SF_LEGS_MAX];
 
   /* The in-sync set (R1, R10).  latest is decided; durable is stable on every leg it names. */
-  struct sf_record latest, durable, base;
+  struct sf_record latest, durable;
+  struct sf_superblock base; /* what this start goes on from, in the line of that */
   uint64_t claim;
   uint64_t claimed_ns; /* when it was stable everywhere; 0: it is not */
   bool takes;          /* somebody else's legs: not served before he can have seen it */

@@ -17,6 +17,15 @@ enum {
 
 static void meta_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
 
+/* A claim stands in the line of the record that it carries: on a leg too that the first record of a new line
+ * names and did not reach.  In the leg's own line it would have gone past the fork. */
+static void
+put_line(struct sf_superblock *image, const struct sf_superblock *base) {
+  image->lineage = base->lineage;
+  image->ancestors = base->ancestors;
+  memcpy(image->ancestor, base->ancestor, sizeof image->ancestor);
+}
+
 static void
 meta_write(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -37,10 +46,9 @@ meta_write(struct sf_volume *v, unsigned index) {
   image->serial = leg->sb.serial + 1;
   image->leg_index = (uint8_t) index;
   image->claim = v->claim;
-  image->record = v->phase == PHASE_CLAIMING ? v->base : v->latest;
+  image->record = v->phase == PHASE_CLAIMING ? v->base.record : v->latest;
   if (v->phase == PHASE_CLAIMING)
-    image->lineage = leg->sb.lineage, image->ancestors = leg->sb.ancestors,
-    memcpy(image->ancestor, leg->sb.ancestor, sizeof image->ancestor);
+    put_line(image, &v->base);
   else if (image->record.clean)
     image->holder = (struct sf_holder){0}; /* whoever comes next need not ask */
   sf_superblock_encode(image, meta->buffer->data);

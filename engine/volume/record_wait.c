@@ -12,8 +12,8 @@ static bool
 claim_can_spare(const struct sf_volume *v, unsigned index) {
   legset rest = v->latest.in_sync & (legset) ~legbit(index);
 
-  return rest != 0 && legcount(rest & v->base.in_sync) >= v->base.min_legs &&
-         legcount(v->base.in_sync & (legset) ~rest) < v->base.min_legs;
+  return rest != 0 && legcount(rest & v->base.record.in_sync) >= v->base.record.min_legs &&
+         legcount(v->base.record.in_sync & (legset) ~rest) < v->base.record.min_legs;
 }
 
 static void
