@@ -5,28 +5,44 @@
 
 #include "common/log.h"
 #include "daemon.h"
+#include "hold/hold.h"
 
 static const char usage[] =
-    "usage: surefootd [-c FILE] [--check]\n\n"
+    "usage: surefootd [-c FILE] [--check | --hold]\n\n"
     "Runs every volume that has a file in /etc/surefoot/volumes.d, in the foreground.\n\n"
     "  -c, --config FILE  its settings (else /etc/surefoot/surefoot.conf, which may be missing)\n"
     "      --check        read all files, say what is wrong, start nothing\n"
+    "      --hold         for surefoot-hold.service: calls a stop off while a device is in use\n"
     "      --foreground   accepted; it always is\n"
     "      --help, --version\n\n"
     "SIGHUP reads the files again, SIGTERM stops the volumes cleanly.\n";
 
-enum { CHECK = 256, FOREGROUND, VERSION };
+enum { CHECK = 256, HOLD, FOREGROUND, VERSION };
+
+/* A mistake in the settings must not keep anybody from stopping. */
+static int
+hold_stop(struct daemon *daemon) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  if (settings_load(&daemon->settings, daemon->settings_file, error) < 0)
+    settings_init(&daemon->settings);
+  hold_run(&daemon->settings);
+  return 0;
+}
 
 int
 main(int argc, char **argv) {
   static const struct option options[] = {
-      {"config", required_argument, NULL, 'c'},      {"check", no_argument, NULL, CHECK},
-      {"foreground", no_argument, NULL, FOREGROUND}, {"help", no_argument, NULL, 'h'},
-      {"version", no_argument, NULL, VERSION},       {0},
+      {"config", required_argument, NULL, 'c'},
+      {"check", no_argument, NULL, CHECK},
+      {"hold", no_argument, NULL, HOLD},
+      {"foreground", no_argument, NULL, FOREGROUND},
+      {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, VERSION},
+      {0},
   };
   static struct daemon daemon = {.settings_file = "/etc/surefoot/surefoot.conf"};
   static struct plan plan;
-  bool check = false;
+  bool check = false, hold = false;
   int option;
   while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
     switch (option) {
@@ -36,6 +52,9 @@ main(int argc, char **argv) {
       break;
     case CHECK:
       check = true;
+      break;
+    case HOLD:
+      hold = true;
       break;
     case FOREGROUND:
       break;
@@ -55,6 +74,8 @@ main(int argc, char **argv) {
     return 2;
   }
   log_open();
+  if (hold)
+    return hold_stop(&daemon);
   sf_list_init(&daemon.volumes.list);
   if (daemon_check(&daemon, &plan) < 0)
     return 1;

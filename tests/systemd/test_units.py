@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 BUILD = Path(os.environ["SUREFOOT_BUILD"])
-UNITS = ("surefootd.service", "surefoot.target", "surefoot-scrub.service", "surefoot-scrub.timer")
+UNITS = ("surefootd.service", "surefoot-hold.service", "surefoot.target", "surefoot-scrub.service", "surefoot-scrub.timer")
 EXPOSURE_MAX = 40  # tenths: 4.0 on systemd's scale from 0 to 10
 
 
@@ -34,7 +34,7 @@ class Units(unittest.TestCase):
             text = source.read_text()
             # Only the path of our program is not there yet.
             program = next(iter(root.rglob("sbin/surefootd")), None) or shutil.which("true")
-            text = text.replace(f"ExecStart={self.installed('sbin')}/surefootd", f"ExecStart={program}")
+            text = text.replace(f"={self.installed('sbin')}/surefootd", f"={program}")
             ctl = next(iter(root.rglob("bin/surefootctl")), None) or shutil.which("true")
             text = text.replace(f"ExecStart={self.installed('bin')}/surefootctl", f"ExecStart={ctl}")
             (self.folder / unit).write_text(text)

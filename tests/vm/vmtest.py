@@ -35,10 +35,10 @@ class Test:
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir(parents=True)
 
-    def disks(self, count, size=384 * MIB):
-        """Empty disks, one for each leg."""
+    def disks(self, names, size=384 * MIB):
+        """Empty disks, one for each leg: as many as said, or these."""
         made = []
-        for name in "abcdefgh"[:count]:
+        for name in "abcdefgh"[:names] if isinstance(names, int) else names:
             path = self.out / f"{name}.img"
             with open(path, "wb") as f:
                 f.truncate(size)
@@ -129,6 +129,15 @@ def device(test):
     test.boot("device", "script", test.disks(3), seconds=420)
 
 
+def stop(test):
+    """Two boots: what the first one's shutdown has left is seen by the second."""
+    test.image.add("lvm2", "dmeventd", "libdevmapper-event1.02.1", "liblvm2cmd2.03", "libaio1", "libedit2")
+    disks = test.disks(3, 144 * MIB) + test.disks("de", 80 * MIB)
+    for _ in range(2):
+        test.boot("stop", "systemd", disks, seconds=300)
+    assert (test.out / "ended").read_text() == "success\n", (test.out / "ended").read_text()
+
+
 def memory(test):
     """In a guest with so little that it swaps."""
     test.boot("memory", "systemd", test.disks(3, 640 * MIB), seconds=600, arguments=["mem=768M"])
@@ -143,7 +152,8 @@ def peers(test):
 
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
 TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
-         "powercut": (powercut, 240), "device": (device, 300), "memory": (memory, 240)}
+         "powercut": (powercut, 240), "device": (device, 300), "memory": (memory, 240),
+         "stop": (stop, 200)}
 # By name only: long, and most of it is about others.
 ASKED_FOR = {"peers": (peers, 480)}
 

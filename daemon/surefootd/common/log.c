@@ -15,12 +15,13 @@
 
 enum {
   LINE_CHARS_MAX = 1024,
-  FIELDS_MAX = 7,
+  FIELDS_MAX = 8,
   ENTRY_BYTES_MAX = FIELDS_MAX * (LINE_CHARS_MAX + 64)
 };
 
 #define JOURNAL_PATH "/run/systemd/journal/socket"
 
+const char *log_unit;    /* NULL: of ours only */
 static int journal = -1; /* a socket that is connected to it; -1: lines go to stderr */
 static unsigned dropped; /* since the last line that was taken */
 
@@ -105,6 +106,7 @@ to_journal(int priority, const struct log_fields *fields, const char *line) {
   add_field(&entry, "MESSAGE", line);
   add_field(&entry, "PRIORITY", number);
   add_field(&entry, "SYSLOG_IDENTIFIER", "surefootd");
+  add_field(&entry, "OBJECT_SYSTEMD_UNIT", log_unit);
   add_field(&entry, "MESSAGE_ID", fields->message_id);
   add_field(&entry, "SUREFOOT_VOLUME", fields->volume);
   add_field(&entry, "SUREFOOT_LEG", fields->leg);

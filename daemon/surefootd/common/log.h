@@ -11,6 +11,9 @@ struct log_fields {
   const char *volume, *leg, *reason, *message_id;
 };
 
+/* What is logged from here on is also among the lines of this unit (`journalctl -u`). */
+extern const char *log_unit;
+
 void log_open(void);
 /* For log_open(), and tests: entries go to the socket of this path.  0 or -errno. */
 int log_open_journal(const char *path);

@@ -73,12 +73,78 @@ find_node(int folder, const char *path, const struct parts *parts) {
   return find_device(parts, makedev(found.stx_rdev_major, found.stx_rdev_minor));
 }
 
-/* PID 1 sees what is mounted for all; in a sandbox only our own may be readable. */
+/* ---- processes ---- */
+
+static const char *
+next_process(DIR *proc) {
+  for (struct dirent *entry; (entry = readdir(proc));)
+    if (isdigit((unsigned char) entry->d_name[0]))
+      return entry->d_name;
+  return NULL;
+}
+
+static void
+read_command(const char *process, char *command, int size) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%.16s/comm", process);
+  FILE *file = fopen(path, "re");
+  snprintf(command, (size_t) size, "?");
+  if (file && fgets(command, size, file))
+    command[strcspn(command, "\n")] = '\0';
+  if (file)
+    fclose(file);
+}
+
+/* Is it a file of the file system that is on this part?  Asked for what is in memory. */
 static bool
-is_mounted(const struct parts *parts, char *why, size_t size) {
-  FILE *file = fopen("/proc/1/mountinfo", "re");
-  if (!file)
-    file = fopen("/proc/self/mountinfo", "re");
+is_file_on(int folder, const char *path, dev_t part) {
+  struct statx found;
+  return statx(folder, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &found) == 0 &&
+         makedev(found.stx_dev_major, found.stx_dev_minor) == part;
+}
+
+static bool
+process_is_on(const char *process, dev_t part) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%.16s", process);
+  int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0)
+    return false;
+  bool found = is_file_on(folder, "cwd", part) || is_file_on(folder, "root", part) ||
+               is_file_on(folder, "exe", part);
+  int fds = found ? -1 : openat(folder, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  close(folder);
+  DIR *dir = fds < 0 ? NULL : fdopendir(fds);
+  if (!dir)
+    return found;
+  for (struct dirent *entry; !found && (entry = readdir(dir));)
+    found = isdigit((unsigned char) entry->d_name[0]) && is_file_on(fds, entry->d_name, part);
+  closedir(dir);
+  return found;
+}
+
+/* One of those that keep it from being unmounted.  (Of btrfs, whose files are on a device of its own, none.) */
+static void
+add_user(dev_t part, char *why, size_t size) {
+  DIR *proc = opendir("/proc");
+  if (!proc)
+    return;
+  for (const char *process; (process = next_process(proc));) {
+    char command[64];
+    if (!process_is_on(process, part))
+      continue;
+    read_command(process, command, sizeof command);
+    snprintf(why, size, ", in use by %s (process %.16s)", command, process);
+    break;
+  }
+  closedir(proc);
+}
+
+/* ---- mounts ---- */
+
+static bool
+is_mounted_in(const char *mountinfo, const struct parts *parts, char *why, size_t size) {
+  FILE *file = fopen(mountinfo, "re");
   if (!file)
     return false;
   char *line = NULL;
@@ -95,11 +161,53 @@ is_mounted(const struct parts *parts, char *why, size_t size) {
     found = true;
     snprintf(why, size, "%s is mounted on %.*s", parts->name[part], (int) strcspn(line + at, " \n"),
              line + at);
+    size_t used = strlen(why);
+    add_user(parts->device[part], why + used, size - used);
   }
   free(line);
   fclose(file);
   return found;
 }
+
+/* What only a container sees. */
+static bool
+is_mounted_elsewhere(const struct parts *parts, char *why, size_t size) {
+  enum { NAMESPACES_MAX = 64 };
+  char seen[NAMESPACES_MAX][32], path[64];
+  unsigned count = 0;
+  DIR *proc = opendir("/proc");
+  bool found = false;
+  if (!proc)
+    return false;
+  for (const char *process; !found && count < NAMESPACES_MAX && (process = next_process(proc));) {
+    char *name = seen[count];
+    snprintf(path, sizeof path, "/proc/%.16s/ns/mnt", process);
+    ssize_t len = readlink(path, name, sizeof seen[0] - 1);
+    if (len < 0)
+      continue;
+    name[len] = '\0';
+    unsigned same = 0;
+    while (strcmp(seen[same], name) != 0)
+      same++;
+    if (same < count)
+      continue;
+    count++;
+    snprintf(path, sizeof path, "/proc/%.16s/mountinfo", process);
+    found = is_mounted_in(path, parts, why, size);
+  }
+  closedir(proc);
+  return found;
+}
+
+/* PID 1 sees what is mounted for all; in a sandbox only our own may be readable. */
+static bool
+is_mounted(const struct parts *parts, char *why, size_t size) {
+  return is_mounted_in("/proc/1/mountinfo", parts, why, size) ||
+         is_mounted_in("/proc/self/mountinfo", parts, why, size) ||
+         is_mounted_elsewhere(parts, why, size);
+}
+
+/* ---- swap, devices, openers ---- */
 
 static bool
 is_swap(const struct parts *parts, char *why, size_t size) {
@@ -124,6 +232,19 @@ is_swap(const struct parts *parts, char *why, size_t size) {
   return found;
 }
 
+/* As LVM and cryptsetup know it. */
+static void
+add_mapper_name(const char *device, char *why, size_t size) {
+  char path[PATH_MAX], name[128];
+  snprintf(path, sizeof path, "/sys/block/%.64s/dm/name", device);
+  FILE *file = fopen(path, "re");
+  if (!file)
+    return;
+  if (fgets(name, sizeof name, file))
+    snprintf(why, size, " (%.*s)", (int) strcspn(name, "\n"), name);
+  fclose(file);
+}
+
 static bool
 has_holder(const struct parts *parts, char *why, size_t size) {
   bool found = false;
@@ -138,6 +259,7 @@ has_holder(const struct parts *parts, char *why, size_t size) {
       if (entry->d_name[0] != '.') {
         found = true;
         snprintf(why, size, "%s is part of %.64s", parts->name[i], entry->d_name);
+        add_mapper_name(entry->d_name, why + strlen(why), size - strlen(why));
       }
     closedir(dir);
   }
@@ -166,12 +288,10 @@ has_opener(const struct parts *parts, char *why, size_t size) {
   bool found = false;
   if (!proc)
     return false;
-  for (struct dirent *entry; !found && (entry = readdir(proc));) {
-    char path[300], command[64] = "?";
+  for (const char *process; !found && (process = next_process(proc));) {
+    char path[64], command[64];
     int part;
-    if (!isdigit((unsigned char) entry->d_name[0]))
-      continue;
-    snprintf(path, sizeof path, "/proc/%s/fd", entry->d_name);
+    snprintf(path, sizeof path, "/proc/%.16s/fd", process);
     int fds = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fds < 0)
       continue;
@@ -179,14 +299,8 @@ has_opener(const struct parts *parts, char *why, size_t size) {
     close(fds);
     if (!found)
       continue;
-    snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
-    FILE *file = fopen(path, "re");
-    if (file && fgets(command, sizeof command, file))
-      command[strcspn(command, "\n")] = '\0';
-    if (file)
-      fclose(file);
-    snprintf(why, size, "%s is open in %s (process %.16s)", parts->name[part], command,
-             entry->d_name);
+    read_command(process, command, sizeof command);
+    snprintf(why, size, "%s is open in %s (process %.16s)", parts->name[part], command, process);
   }
   closedir(proc);
   return found;

@@ -1,0 +1,154 @@
+#include "hold/hold.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <surefoot/wire.h>
+
+#include "base/writer.h"
+
+#include "common/child.h"
+#include "common/log.h"
+#include "device/device.h"
+#include "device/in_use.h"
+#include "files/plan.h"
+#include "hold/systemd.h"
+
+enum {
+  LOOK_MS = 250,
+  SETTLE_MS = 2000,       /* udev looks into a device for a moment */
+  OPEN_MS = 1000,         /* an open that takes longer says nothing */
+  TELL_MS = 10000,        /* what is waited for so long is told */
+  UNMOUNT_MS = 120000,    /* more than systemd gives a mount unit */
+  SHUTDOWN_MS = 90 * 1000 /* as systemd gives any unit */
+};
+
+struct hold {
+  struct plan plan;
+  char held[320]; /* what is, in words */
+  const char *volume;
+};
+
+static int64_t
+now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+ignore_problem(void *ctx, const char *line) {
+}
+
+/* What is attached with an identifier, as surefootd does it. */
+static bool
+is_attached(const char *name) {
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "%s/%s/pid", device_sysfs, name);
+  if (access(path, F_OK) < 0)
+    return false;
+  snprintf(path, sizeof path, "%s/%s/backend", device_sysfs, name);
+  return access(path, F_OK) == 0;
+}
+
+static bool
+is_held(struct hold *hold) {
+  for (unsigned i = 0; i < hold->plan.volumes; i++) {
+    const struct sf_config *config = &hold->plan.volume[i]->config;
+    const char *name = config->device + strlen("/dev/");
+    if (!config->device[0] || !is_attached(name))
+      continue;
+    hold->volume = config->name;
+    if (in_use(name, hold->held, sizeof hold->held))
+      return true;
+    char device[SF_DEVICE_PATH_MAX];
+    memcpy(device, config->device, sizeof device);
+    if (child_call(in_use_exclusively, device, OPEN_MS) != -EBUSY)
+      continue;
+    snprintf(hold->held, sizeof hold->held, "somebody holds %s whom /proc does not show", name);
+    return true;
+  }
+  return false;
+}
+
+/* Nothing tells us that a device was let go. */
+static bool
+wait_free(struct hold *hold, unsigned timeout_ms) {
+  int64_t began = now_ms();
+  bool told = false;
+  while (is_held(hold)) {
+    int64_t waited = now_ms() - began;
+    if (waited > timeout_ms)
+      return false;
+    if (waited > TELL_MS && !told) {
+      told = true;
+      log_warning(hold->volume, "the stop waits: %s", hold->held);
+    }
+    nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
+  }
+  return true;
+}
+
+static void
+wait_for_shutdown(struct hold *hold) {
+  if (!wait_free(hold, SHUTDOWN_MS))
+    log_error(hold->volume, "%s, and the machine goes down: the volume ends under it", hold->held);
+}
+
+static void
+refuse(struct hold *hold, const struct systemd_units *units) {
+  char text[1024];
+  snprintf(text, sizeof text,
+           "surefootd is not stopped: %s: %s. Stop it again when that has ended.", hold->volume,
+           hold->held);
+  log_error(NULL, "%s", text);
+  systemd_call_off(units);
+  systemd_tell_terminals(text);
+}
+
+static void
+end_in_order(struct hold *hold) {
+  struct systemd_units units;
+  systemd_find_dependents(&units);
+  if (units.count > 0)
+    log_notice(hold->volume, "%s: what requires surefoot.target is stopped first", hold->held);
+  if (systemd_stop_target(TELL_MS) == -ETIMEDOUT && is_held(hold)) {
+    char text[1024];
+    snprintf(text, sizeof text, "the stop of surefootd waits: %s: %s", hold->volume, hold->held);
+    log_warning(NULL, "%s", text);
+    systemd_tell_terminals(text);
+    (void) systemd_stop_target(UNMOUNT_MS); /* it waits for what goes on */
+  }
+  if (wait_free(hold, SETTLE_MS))
+    return;
+  if (systemd_shuts_down()) /* meanwhile */
+    wait_for_shutdown(hold);
+  else
+    refuse(hold, &units);
+}
+
+void
+hold_run(const struct settings *settings) {
+  static struct hold hold;
+  char folder[PATH_MAX];
+  if (sf_control_is_abandoned(settings->control))
+    return; /* it has crashed, and is to start again */
+  (void) sf_writer_begin();
+  log_unit = "surefootd.service";
+  snprintf(folder, sizeof folder, "%s/volumes", settings->runtime);
+  if (plan_load(folder, settings->runtime, &hold.plan, ignore_problem, NULL) < 0)
+    return;
+  if (is_held(&hold) && systemd_is_to_stop()) {
+    if (!systemd_shuts_down())
+      end_in_order(&hold);
+    else
+      wait_for_shutdown(&hold);
+  }
+  plan_clear(&hold.plan);
+}

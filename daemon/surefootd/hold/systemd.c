@@ -1,0 +1,81 @@
+#include "hold/systemd.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/child.h"
+#include "common/log.h"
+
+enum { ASK_MS = 20000, UNITS_MAX = 64 };
+
+bool
+systemd_is_to_stop(void) {
+  char jobs[1024];
+  const char *const words[] = {"systemctl", "list-jobs",         "--no-legend",
+                               "--plain",   "surefootd.service", NULL};
+  return child_run(words, jobs, sizeof jobs, ASK_MS) == 0 && strstr(jobs, " stop ");
+}
+
+bool
+systemd_shuts_down(void) {
+  char state[64];
+  const char *const words[] = {"systemctl", "is-system-running", NULL};
+  return child_run(words, state, sizeof state, ASK_MS) >= 0 && strncmp(state, "stopping", 8) == 0;
+}
+
+/* is-active has a line for each, in order. */
+static void
+keep_active(struct systemd_units *units) {
+  const char *words[3 + UNITS_MAX] = {"systemctl", "is-active"};
+  char states[UNITS_MAX * 16], *rest = states;
+  unsigned kept = 0;
+  for (unsigned i = 0; i < units->count; i++)
+    words[2 + i] = units->name[i];
+  if (child_run(words, states, sizeof states, ASK_MS) < 0)
+    return;
+  for (unsigned i = 0; i < units->count; i++) {
+    const char *state = strsep(&rest, "\n");
+    if (state && strcmp(state, "active") == 0)
+      units->name[kept++] = units->name[i];
+  }
+  units->count = kept;
+}
+
+void
+systemd_find_dependents(struct systemd_units *units) {
+  const char *const words[] = {"systemctl",       "show", "--property=RequiredBy", "--value",
+                               "surefoot.target", NULL};
+  char *rest = units->names, *name;
+  units->count = 0;
+  if (child_run(words, units->names, sizeof units->names, ASK_MS) != 0)
+    return;
+  while ((name = strsep(&rest, " \n")) && units->count < UNITS_MAX)
+    if (*name)
+      units->name[units->count++] = name;
+  if (units->count > 0)
+    keep_active(units);
+}
+
+int
+systemd_stop_target(unsigned timeout_ms) {
+  const char *const words[] = {"systemctl", "stop", "surefoot.target", NULL};
+  int r = child_run(words, NULL, 0, timeout_ms);
+  return r > 0 ? 0 : r;
+}
+
+void
+systemd_call_off(const struct systemd_units *units) {
+  const char *words[6 + UNITS_MAX] = {"systemctl", "start", "--no-block", "surefootd.service",
+                                      "surefoot.target"};
+  memcpy(words + 5, units->name, units->count * sizeof words[0]);
+  int r = child_run(words, NULL, 0, ASK_MS);
+  if (r != 0)
+    log_error(NULL, "the stop could not be called off: systemctl start: %s",
+              r < 0 ? strerror(-r) : "failed");
+}
+
+void
+systemd_tell_terminals(const char *text) {
+  const char *const words[] = {"wall", text, NULL};
+  (void) child_run(words, NULL, 0, ASK_MS);
+}

@@ -1,0 +1,226 @@
+/* May surefootd be stopped?  With a systemd that is a shell script: what it is asked leaves a line in "calls", and files
+ * in its folder say what it answers.  The device is a folder too, and "held" in it says who holds it. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "device/device.h"
+#include "device/in_use.h"
+#include "hold/hold.h"
+
+static char folder[] = "/tmp/test-hold-XXXXXX";
+static struct settings settings;
+
+static void
+path_of(char path[256], const char *name) {
+  snprintf(path, 256, "%s/%s", folder, name);
+}
+
+static void
+put(const char *name, const char *text) {
+  char path[256];
+  path_of(path, name);
+  if (!text) {
+    unlink(path);
+    return;
+  }
+  FILE *stream = fopen(path, "we");
+  assert_non_null(stream);
+  fputs(text, stream);
+  fclose(stream);
+}
+
+static const char *
+get(const char *name) {
+  static char text[4096];
+  char path[256];
+  path_of(path, name);
+  FILE *stream = fopen(path, "re");
+  size_t len = stream ? fread(text, 1, sizeof text - 1, stream) : 0;
+  if (stream)
+    fclose(stream);
+  text[len] = '\0';
+  return text;
+}
+
+bool
+in_use(const char *name, char *why, size_t size) {
+  assert_string_equal(name, "nbd7");
+  const char *held = get("held");
+  snprintf(why, size, "%s", held);
+  return *held != '\0';
+}
+
+int
+in_use_exclusively(void *path) {
+  assert_string_equal(path, "/dev/nbd7");
+  return *get("held-unseen") ? -EBUSY : 0;
+}
+
+/* surefootd itself listens, or has died. */
+static void
+listen_at_control(bool alive) {
+  static int fd = -1;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (fd >= 0)
+    close(fd);
+  unlink(settings.control);
+  memcpy(address.sun_path, settings.control, strlen(settings.control) + 1);
+  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof address), 0);
+  if (alive)
+    assert_int_equal(listen(fd, 8), 0);
+}
+
+/* What it is asked, but for the questions. */
+static const char *
+calls(void) {
+  hold_run(&settings);
+  return get("calls");
+}
+
+static int
+begin(void **state) {
+  put("calls", NULL);
+  put("held", "nbd7 is mounted on /srv/vol0");
+  put("held-unseen", NULL);
+  put("lets-go", NULL);
+  put("jobs", "12 surefootd.service stop waiting\n");
+  put("system", "running\n");
+  put("required-by", "");
+  put("active", "");
+  put("nbd7/pid", "12\n");
+  put("nbd7/backend", "11111111-2222-3333-4444-555555555555\n");
+  listen_at_control(true);
+  return 0;
+}
+
+/* Proves that a stop under a device that stays in use is called off, once what requires the target was stopped, and
+ * that what was up of it is started again; those who are logged in hear why. */
+static void
+test_refused(void **state) {
+  put("required-by", "srv-vol0.mount db.service off.service\n");
+  put("active", "active\nactive\ninactive\n");
+  assert_string_equal(
+      calls(),
+      "systemctl stop surefoot.target\n"
+      "systemctl start --no-block surefootd.service surefoot.target srv-vol0.mount db.service\n"
+      "wall surefootd is not stopped: vol0: nbd7 is mounted on /srv/vol0. Stop it again when "
+      "that has ended.\n");
+}
+
+/* Proves that it is let pass when the end of what requires the target has freed the device. */
+static void
+test_ended_in_order(void **state) {
+  put("lets-go", "surefoot.target");
+  assert_string_equal(calls(), "systemctl stop surefoot.target\n");
+}
+
+/* Proves that a holder whom only the kernel knows counts. */
+static void
+test_held_unseen(void **state) {
+  put("held", "");
+  put("held-unseen", "yes");
+  const char *said = calls();
+  assert_non_null(strstr(said, "start --no-block surefootd.service surefoot.target\n"));
+  assert_non_null(strstr(said, "somebody holds nbd7"));
+}
+
+/* Proves that nothing is asked or done when there is nothing to lose: no device that is held, one of somebody
+ * else's, a restart, a surefootd that has crashed. */
+static void
+test_let_pass(void **state) {
+  put("held", "");
+  assert_string_equal(calls(), "");
+  begin(state);
+  put("nbd7/backend", NULL);
+  assert_string_equal(calls(), "");
+  begin(state);
+  put("nbd7/pid", NULL);
+  assert_string_equal(calls(), "");
+  begin(state);
+  put("jobs", "12 surefootd.service restart waiting\n");
+  assert_string_equal(calls(), "");
+  begin(state);
+  listen_at_control(false);
+  assert_string_equal(calls(), "");
+}
+
+/* Proves that at a shutdown it waits until the device is free, and calls nothing off. */
+static void
+test_shutdown(void **state) {
+  put("system", "stopping\n");
+  put("lets-go", "is-system-running");
+  assert_string_equal(calls(), "");
+  assert_string_equal(get("held"), "");
+}
+
+static void
+write_script(const char *name, const char *text) {
+  char path[256];
+  put(name, text);
+  path_of(path, name);
+  assert_int_equal(chmod(path, 0755), 0);
+}
+
+static int
+set_up(void **state) {
+  static char sysfs[64];
+  char path[256], text[512];
+  assert_non_null(mkdtemp(folder));
+  settings_init(&settings);
+  snprintf(settings.runtime, sizeof settings.runtime, "%.40s", folder);
+  snprintf(settings.control, sizeof settings.control, "%.40s/control", folder);
+  snprintf(sysfs, sizeof sysfs, "%s", folder);
+  device_sysfs = sysfs;
+  path_of(path, "nbd7");
+  assert_int_equal(mkdir(path, 0755), 0);
+  path_of(path, "volumes");
+  assert_int_equal(mkdir(path, 0755), 0);
+  put("volumes/vol0.conf", "[volume]\nname = vol0\ndevice = /dev/nbd7\n[leg a]\npath = /a\n");
+  put("volumes/vol1.conf", "[volume]\nname = vol1\n[leg a]\npath = /b\n");
+  write_script("wall", "#!/bin/sh\necho wall \"$1\" >>${0%/*}/calls\n");
+  write_script("systemctl",
+               "#!/bin/sh\n"
+               "cd ${0%/*}\n"
+               "case $1 in\n"
+               "list-jobs) cat jobs;;\n"
+               "is-system-running) cat system;;\n"
+               "show) cat required-by;;\n"
+               "is-active) cat active; exit 3;;\n"
+               "*) echo systemctl \"$@\" >>calls;;\n"
+               "esac\n"
+               "case \" $* \" in *\" $(cat lets-go 2>/dev/null) \"*) : >held;; esac\n");
+  snprintf(text, sizeof text, "%s:%s", folder, getenv("PATH"));
+  return setenv("PATH", text, 1);
+}
+
+static int
+tear_down(void **state) {
+  char command[64];
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  return system(command);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup(test_refused, begin),
+      cmocka_unit_test_setup(test_ended_in_order, begin),
+      cmocka_unit_test_setup(test_held_unseen, begin),
+      cmocka_unit_test_setup(test_let_pass, begin),
+      cmocka_unit_test_setup(test_shutdown, begin),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
