@@ -46,7 +46,7 @@ what_is_wrong(const struct sf_look *look, unsigned leg) {
            : found->error != 0                    ? strerrordesc_np(-found->error)
                                                   : "it is not there";
   case SF_LEG_UNFORMATTED:
-    return "it carries no superblock";
+    return found->bytes == 0 ? "it is there and empty" : "it carries no superblock";
   case SF_LEG_DAMAGED:
     return sf_superblock_error(found->error);
   case SF_LEG_TOO_NEW:

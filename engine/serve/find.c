@@ -30,6 +30,8 @@ why_absent(const char *path, int error) {
     return "locked by another process, or by a dead one's last request";
   case -ETIMEDOUT:
     return "does not answer";
+  case -ENODATA:
+    return "carries no superblock: is what it stands on there, and mounted?";
   default:
     return strerrordesc_np(-error);
   }
@@ -51,16 +53,21 @@ say_absent(const struct sf_serve *serve, uint16_t legs, char *text, size_t size)
   }
 }
 
-/* Legs whose coming would let the volume start; the others' would change nothing. */
+/* Legs whose coming would let the volume start; the others' would change nothing.  What carries no superblock may
+ * be the bare file below a mount that is late, or a disk that shows nothing yet. */
 static uint16_t
 worth_waiting_for(const struct sf_serve *serve) {
-  uint16_t absent = 0;
+  uint16_t absent = 0, empty = 0;
 
   for (unsigned i = 0; i < serve->config.legs; i++)
     if (!serve->leg[i].found.present)
       absent |= (uint16_t) (1u << i);
-  /* Without any leg there is no record that could name those it needs. */
-  return serve->assembly.reference < 0 ? absent : absent & serve->assembly.waits_for;
+    else if (serve->assembly.verdict[i] == SF_LEG_UNFORMATTED)
+      empty |= (uint16_t) (1u << i);
+  /* Without any leg there is no record that could name those it needs, and maybe no volume yet. */
+  if (serve->assembly.reference < 0)
+    return absent;
+  return (absent | empty) & serve->assembly.waits_for;
 }
 
 /* 0, or -EBUSY and error says by whom. */

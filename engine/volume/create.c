@@ -75,6 +75,8 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
       reason = "taken out before this start: `leg return` takes it back";
     } else if (assembly->verdict[i] == SF_LEG_TOO_SMALL) {
       reason = "shorter than the volume: it is looked for again";
+    } else if (assembly->verdict[i] == SF_LEG_UNFORMATTED) {
+      reason = "no superblock where it should be: it is looked for again";
     } else if (assembly->verdict[i] != SF_LEG_ABSENT) {
       state = SF_STATE_FAULTY;
       reason = sf_verdict_name(assembly->verdict[i]);

@@ -247,6 +247,41 @@ class Start(Stopped):
         self.show(volume, "a")
         self.stop_and_compare(volume, server)
 
+    def bare(self, volume, name, size=0):
+        """What stands at the leg's path when the file system that it is on is not mounted."""
+        self.hide(volume, name)
+        leg = next(leg for leg in volume.legs if leg.name == name)
+        with open(leg.path, "wb") as f:
+            f.truncate(size)
+
+    def test_empty_in_its_place(self):
+        """Proves that an empty file, and one of zeros, where a leg should be is a leg that is missing: the others
+        serve, and it is caught up when it is there again."""
+        volume = self.stopped()
+        for size in (0, volume.legs[2].path.stat().st_size):
+            with self.subTest(size=size):
+                self.bare(volume, "c", size)
+                server = volume.serve()
+                self.assertEqual("missing", volume.leg("c")["state"])
+                self.assertIn("no superblock", volume.leg("c")["reason"])
+                server.connect().pwrite(b"\x66" * 4096, 0)
+                volume.legs[2].path.unlink()
+                self.show(volume, "c")
+                volume.wait_all_in_sync()
+                self.stop_and_compare(volume, server)
+
+    def test_waits_for_what_is_below_an_empty_one(self):
+        """Proves that a start waits for a leg in whose place an empty file is, as for one that is not there."""
+        volume = self.stopped("ab", wait_for_legs="60s")
+        self.bare(volume, "b")
+        server = volume.launch()
+        self.rig.wait_until(lambda: "waiting" in server.log(), "the wait", process=server.process)
+        self.assertIn("carries no superblock", server.log())
+        volume.legs[1].path.unlink()
+        self.show(volume, "b")
+        self.rig.wait_until(server.answers, "the start", process=server.process)
+        self.stop_and_compare(volume, server)
+
     def test_waits_in_vain(self):
         """Proves that the wait ends, with a refusal that names the leg and the way out."""
         volume = self.stopped(wait_for_legs="1s")
