@@ -91,6 +91,12 @@ wait_discarded(const char *path, const char *volume, const char *name) {
     if (status != CTL_DONE)
       return status;
     const json_t *leg = find_leg(find_volume(reply, volume), name);
+    if (!leg) {
+      json_decref(reply);
+      return ctl_fail("%s: its server ended meanwhile; whether leg %s is discarded is not known: "
+                      "`surefootctl status` shows it",
+                      volume, name);
+    }
     snprintf(state, sizeof state, "%s", ctl_json_text(leg, "state"));
     snprintf(reason, sizeof reason, "%s", ctl_json_text(leg, "reason"));
     json_decref(reply);
@@ -111,6 +117,23 @@ wait_discarded(const char *path, const char *volume, const char *name) {
 
 /* ---- --wait ---- */
 
+/* surefootd says of a volume without a server that it has no legs.  The next one copies on. */
+static enum ctl_wait
+look_for_server(const json_t *volume) {
+  const json_t *service = json_object_get(volume, "service");
+  const char *state = ctl_json_text(volume, "state"), *server = ctl_json_text(service, "state");
+  const char *name = ctl_json_text(volume, "name");
+  bool stops = strcmp(server, "stopping") == 0 || strcmp(state, "stopped") == 0;
+  if (stops)
+    ctl_fail("%s: it was stopped before that was done", name);
+  else if (strcmp(state, "failed") == 0 && strcmp(server, "starting") == 0)
+    ctl_fail("%s: its server ended before that was done, and does not start again: %s", name,
+             ctl_json_text(service, "reason"));
+  else
+    return CTL_WAIT;
+  return CTL_WAIT_FAILED;
+}
+
 static enum ctl_wait
 look_for_sync(const json_t *volume, void *arg) {
   const char *name = arg;
@@ -118,6 +141,8 @@ look_for_sync(const json_t *volume, void *arg) {
   const char *state = ctl_json_text(leg, "state");
   if (strcmp(state, "in-sync") == 0)
     return CTL_WAIT_DONE;
+  if (json_array_size(json_object_get(volume, "legs")) == 0)
+    return look_for_server(volume);
   if (leg && strcmp(state, "faulty") != 0)
     return CTL_WAIT;
   ctl_fail("%s: leg %s %s%s%s", ctl_json_text(volume, "name"), name,
