@@ -1,11 +1,13 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 #include <surefoot/wire.h>
 
@@ -19,6 +21,8 @@
 #include "requests/clients.h"
 #include "requests/reload.h"
 #include "volumes/volume.h"
+
+enum { SERVER_BYTES = 12 << 20 /* beside its buffers, idle */ };
 
 /* ---- what others hear of it ---- */
 
@@ -234,9 +238,28 @@ be_a_good_writer(void) {
                             : "not marked as what writes are made with (CAP_SYS_RESOURCE)");
 }
 
+/* Not refused: a server that starts again when memory is short must be let start, as the kernel may be waiting for it
+ * to have more. */
+static void
+warn_of_memory(const struct plan *plan) {
+  struct sysinfo machine;
+  uint64_t need = 0;
+  for (unsigned i = 0; i < plan->volumes; i++)
+    need += sf_config_buffers(&plan->volume[i]->config).bytes + SERVER_BYTES;
+  if (sysinfo(&machine) < 0)
+    return;
+  uint64_t have = (uint64_t) machine.totalram * machine.mem_unit;
+  if (need > have / 4 * 3)
+    log_warning(NULL,
+                "%u volumes need %" PRIu64 " MiB of memory, and this machine has %" PRIu64
+                " MiB in all: fewer `threads` in the volumes' files need less",
+                plan->volumes, need >> 20, have >> 20);
+}
+
 static int
 start_volumes(struct daemon *daemon, struct plan *plan) {
   struct volume *volume;
+  warn_of_memory(plan);
   for (unsigned i = 0; i < plan->volumes; i++) {
     int r = volume_create(&daemon->volumes, plan->volume[i], &volume);
     if (r < 0) {

@@ -17,15 +17,13 @@ enum {
   SERVE_LINE_BYTES = 1024, /* longer ones are cut */
   SERVE_SERIES = 32,       /* at a time */
   SERVE_SERIES_TEXT = 128,
-  SERVE_BUFFERS_SMALL = 512, /* of 16 KiB */
-  SERVE_SMALL_BYTES = 16 * 1024,
-  SERVE_BUFFERS_LARGE = 192, /* of 256 KiB: the longest piece of a request */
-  SERVE_LARGE_BYTES = SF_COPY_PIECE_BYTES,
-  SERVE_SPARE_SMALL = 80, /* of these: the volume's own */
-  SERVE_SPARE_LARGE = 32,
+  SERVE_SMALL_BYTES = SF_BUFFER_SMALL_BYTES,
+  SERVE_LARGE_BYTES = SF_BUFFER_LARGE_BYTES, /* the longest piece of a request */
   SERVE_FILES_KEPT = 256,
   SERVE_ASK_MS = 500, /* how often whoever waits asks whether its client is still there */
 };
+
+_Static_assert((int) SERVE_LARGE_BYTES == (int) SF_COPY_PIECE_BYTES, "a copy has one buffer");
 
 struct serve_watched { /* watch.c; under serve->lock */
   bool on;

@@ -116,7 +116,9 @@ drop_strangers(struct sf_serve *serve) {
 static int
 fail_uring(int r, char error[SF_CONFIG_ERROR_MAX]) {
   snprintf(error, SF_CONFIG_ERROR_MAX, "%s: %s",
-           r == -ENOSYS  ? "this kernel has no io_uring"
+           r == -ENOSYS ? "this kernel has no io_uring"
+           : r == -ENOMEM
+               ? "no memory for its buffers, or none that may be locked (fewer `threads` need less)"
            : r == -EPERM ? "io_uring is forbidden here (sysctl kernel.io_uring_disabled, or a "
                            "seccomp filter)"
                          : "cannot set up io_uring",
@@ -272,14 +274,15 @@ be_a_good_writer(struct sf_serve *serve) {
 
 int
 sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_config_buffers buffers = sf_config_buffers(&serve->config);
   const struct sf_tio_client_params client = {
       .requests_max = 2 * SF_OPS_MAX,
-      .buffers_small = SERVE_BUFFERS_SMALL,
+      .buffers_small = buffers.small,
       .small_bytes = SERVE_SMALL_BYTES,
-      .buffers_large = SERVE_BUFFERS_LARGE,
+      .buffers_large = buffers.large,
       .large_bytes = SERVE_LARGE_BYTES,
-      .spare_small = SERVE_SPARE_SMALL,
-      .spare_large = SERVE_SPARE_LARGE,
+      .spare_small = buffers.spare_small,
+      .spare_large = buffers.spare_large,
       .files_kept = files_kept(),
       .late = sf_volume_late,
       .thread_name = "surefoot",

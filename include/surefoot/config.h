@@ -65,12 +65,12 @@ struct sf_config {
   uint64_t resync_max_rate;  /* bytes per second; 0 = no cap (default) */
   uint64_t intent_delay_ns;  /* default 5 s: not written so long, an extent may lose its intent */
   unsigned hot_extents; /* default 8192: more than so many with intent, and they lose it soon */
-  /* surefootd's; nothing else looks at them. */
+  /* surefootd's; nothing else looks at them, but at threads. */
   char socket[SF_CONTROL_PATH_MAX]; /* where NBD clients connect; "" = its default */
-  unsigned threads;                 /* requests in flight per connection; default 64 */
-  char device[SF_DEVICE_PATH_MAX];  /* "/dev/nbd0"; "" = none */
-  uint64_t device_timeout_ns;       /* default 0: the kernel never gives up a server that lives */
-  uint64_t device_dead_timeout_ns;  /* default 60 s: how long requests wait for a new server */
+  unsigned threads; /* requests in flight per connection; default 64; sf_config_buffers() */
+  char device[SF_DEVICE_PATH_MAX]; /* "/dev/nbd0"; "" = none */
+  uint64_t device_timeout_ns;      /* default 0: the kernel never gives up a server that lives */
+  uint64_t device_dead_timeout_ns; /* default 60 s: how long requests wait for a new server */
   uint32_t set_at[SF_CONFIG_KEYS];
   unsigned legs;
   struct sf_config_leg leg[SF_LEGS_MAX];
@@ -122,6 +122,17 @@ void sf_config_mark_parameters(struct sf_config *config);
  * reason in error: a value that no file can say. */
 int sf_config_write(const struct sf_config *config, char **text, size_t *len,
                     char error[SF_CONFIG_ERROR_MAX]);
+
+/* The buffers that a server has for requests, all its life: as many as `threads` ask for, and not more than for 64. */
+enum { SF_BUFFER_SMALL_BYTES = 16 * 1024, SF_BUFFER_LARGE_BYTES = 256 * 1024 };
+
+struct sf_config_buffers {
+  unsigned small, large;
+  unsigned spare_small, spare_large; /* of these: the volume's own */
+  uint64_t bytes;
+};
+
+struct sf_config_buffers sf_config_buffers(const struct sf_config *config);
 
 /* Is it surefootd that this key speaks to? */
 bool sf_config_is_of_daemon(const char *key);

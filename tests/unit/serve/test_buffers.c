@@ -6,17 +6,20 @@
 
 static struct sf_serve *serve;
 static struct sf_serve_client client;
-static struct sf_tio_buffer *held[SERVE_BUFFERS_SMALL + SERVE_BUFFERS_LARGE];
+static struct sf_tio_buffer *held[1024];
+static struct sf_config_buffers buffers;
 static unsigned n;
 
 static int
 begin(void **state) {
-  const struct sf_tio_client_params params = {.buffers_small = SERVE_BUFFERS_SMALL,
+  const struct sf_config config = {.threads = 64};
+  buffers = sf_config_buffers(&config);
+  const struct sf_tio_client_params params = {.buffers_small = buffers.small,
                                               .small_bytes = SERVE_SMALL_BYTES,
-                                              .buffers_large = SERVE_BUFFERS_LARGE,
+                                              .buffers_large = buffers.large,
                                               .large_bytes = SERVE_LARGE_BYTES,
-                                              .spare_small = SERVE_SPARE_SMALL,
-                                              .spare_large = SERVE_SPARE_LARGE};
+                                              .spare_small = buffers.spare_small,
+                                              .spare_large = buffers.spare_large};
 
   serve = serve_with(&params);
   client = (struct sf_serve_client){.serve = serve};
@@ -47,7 +50,7 @@ put_all(void) {
 
 static void
 the_volume_has_some(size_t length, unsigned wanted) {
-  struct sf_tio_buffer *own[SERVE_SPARE_SMALL];
+  struct sf_tio_buffer *own[128];
 
   for (unsigned i = 0; i < wanted; i++)
     assert_int_equal(sf_tio_buffer_get_spare(serve->client, length, &own[i]), 0);
@@ -58,11 +61,11 @@ the_volume_has_some(size_t length, unsigned wanted) {
 static void
 clients_do_not_take_all(void **state) {
   take_all(SERVE_LARGE_BYTES);
-  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_SPARE_LARGE);
+  the_volume_has_some(SERVE_LARGE_BYTES, buffers.spare_large);
   put_all();
   take_all(4096);
-  the_volume_has_some(SF_PAGE_BYTES, SERVE_SPARE_SMALL);
-  the_volume_has_some(SERVE_LARGE_BYTES, SERVE_SPARE_LARGE);
+  the_volume_has_some(SF_PAGE_BYTES, buffers.spare_small);
+  the_volume_has_some(SERVE_LARGE_BYTES, buffers.spare_large);
   put_all();
   take_all(SERVE_LARGE_BYTES); /* what was put can be taken again */
   assert_true(n > 0);
