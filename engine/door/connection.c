@@ -21,23 +21,6 @@ is_gone(void *ctx) {
          (poll(&look, 1, 0) > 0 && look.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-void
-door_gone(struct door_connection *c) {
-  if (!atomic_exchange(&c->gone, true))
-    shutdown(c->fd, SHUT_RDWR);
-}
-
-void
-door_drop(struct door_connection *c, const char *why) {
-  char line[160];
-
-  if (atomic_load(&c->gone))
-    return;
-  snprintf(line, sizeof line, "fast socket: a connection is ended: %s", why);
-  sf_serve_say_once(c->door->serve, line);
-  door_gone(c);
-}
-
 /* ---- the socket ---- */
 
 static void
@@ -203,6 +186,7 @@ serve(struct door_connection *c) {
     } else if (!given_up) {
       given_up = true;
       door_give_up(c);
+      door_long_next(c);
       continue;
     }
     /* Not while the kernel may still receive into its memory. */
@@ -213,6 +197,7 @@ serve(struct door_connection *c) {
     (void) sf_tio_drive(c->thread, c->tick_ns, has_news, c);
     take_received(c);
     take_sent(c);
+    door_long_next(c);
     door_take_done(c);
     door_take_input(c);
     look_after(c);
@@ -299,7 +284,7 @@ prepare(struct door_connection *c) {
   door_workers_init(&c->workers);
 }
 
-/* All the memory that it will need but for long reads, and touched. */
+/* All the memory that it will need, and touched. */
 int
 door_connection_create(struct sf_door *door, int fd, struct door_connection **connection) {
   struct door_connection *c = map(sizeof *c);
@@ -311,7 +296,8 @@ door_connection_create(struct sf_door *door, int fd, struct door_connection **co
   c->in = map(DOOR_IN_BYTES);
   c->out.bytes = map(DOOR_OUT_BYTES);
   c->bounce = map((size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
-  if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL) {
+  c->chunk = map(DOOR_CHUNK_BYTES);
+  if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL || c->chunk == NULL) {
     c->fd = -1; /* it stays the caller's */
     door_connection_destroy(c);
     return -ENOMEM;
@@ -334,6 +320,6 @@ door_connection_destroy(struct door_connection *c) {
   unmap(c->in, DOOR_IN_BYTES);
   unmap(c->out.bytes, DOOR_OUT_BYTES);
   unmap(c->bounce, (size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
-  unmap(c->big.bytes, c->big.mapped);
+  unmap(c->chunk, DOOR_CHUNK_BYTES);
   unmap(c, sizeof *c);
 }

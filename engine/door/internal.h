@@ -30,7 +30,9 @@ enum {
   DOOR_LARGE_MOST = 40,         /* and one connection has so many of the pool's at most */
   DOOR_TOGETHER = 64,           /* pieces handed over in one go */
   DOOR_IN_BYTES = 256 * 1024,
-  DOOR_OUT_BYTES = 2 * 1024 * 1024,
+  DOOR_OUT_BYTES = 4 * 1024 * 1024,
+  DOOR_SPLIT_MOST = 1536 * 1024, /* of a read that is answered in one piece */
+  DOOR_CHUNK_BYTES = 1024 * 1024,
   DOOR_BOUNCES = 2, /* of DOOR_PIECE_BYTES: what a worker reads or writes */
   DOOR_WORKERS = 4,
   DOOR_TICK_MS = 500,
@@ -46,7 +48,8 @@ struct door_piece {
   struct door_piece *next;     /* free, done, refused, or waiting for a worker */
   struct door_request *of;
   struct door_connection *connection;
-  unsigned char *data; /* a worker's: a bounce, or big */
+  struct door_piece *more; /* of a read in several, the next one */
+  unsigned char *data;     /* a worker's: a bounce, or the chunk */
   bool in_volume;
   bool is_large;      /* counted in large_held */
   uint64_t waited_ns; /* for its buffer */
@@ -55,7 +58,7 @@ struct door_piece {
 struct door_request {
   struct door_request *next; /* free */
   struct nbd_request nbd;
-  struct door_piece *piece; /* of a read: until it is answered */
+  struct door_piece *piece; /* of a read, the first: until it is answered */
   unsigned open;            /* pieces that have not ended, and one while its data comes */
   unsigned room;            /* kept in `out` for its answer */
   int error;
@@ -68,12 +71,15 @@ struct door_out {
   size_t kept; /* for answers to come */
 };
 
-/* What one read of more than a piece is read into, by a worker, and sent from. */
-struct door_big {
-  unsigned char *bytes;
-  size_t mapped, length, sent;
-  bool taken, ready;
-  uint64_t after; /* its place among the answers: after that many bytes of `out` */
+/* A read in chunks (long.c).  One chunk is read by a worker, then sent, then the next one. */
+struct door_long {
+  struct door_request *of; /* NULL: there is none */
+  uint64_t at;             /* of the read: where the chunk begins */
+  size_t length, sent;     /* of the chunk */
+  bool looks;              /* at a place that failed before; nothing of this is sent */
+  bool reading, ready;     /* the chunk; else it was sent */
+  bool begun;              /* its header has its place among the answers, */
+  uint64_t after;          /* and its data goes after that many bytes of `out` */
 };
 
 struct door_workers {
@@ -120,7 +126,8 @@ struct door_connection {
   int receive_result, send_result;
 
   struct door_out out;
-  struct door_big big;
+  struct door_long its_long;
+  unsigned char *chunk;
 
   unsigned outstanding; /* requests */
   unsigned large_held;
@@ -153,6 +160,8 @@ struct sf_door {
   pthread_cond_t changed;
   unsigned connections;
   struct door_connection *connection[SF_DOOR_CONNECTIONS_MAX];
+  bool failed; /* a long read, after its answer had begun, */
+  uint64_t failed_at;
 };
 
 /* door.c */
@@ -162,6 +171,8 @@ void door_leave(struct sf_door *door, struct door_connection *connection);
 int door_connection_create(struct sf_door *door, int fd, struct door_connection **connection);
 void door_connection_destroy(struct door_connection *c);
 void *door_connection_main(void *connection);
+
+/* gone.c */
 void door_gone(struct door_connection *c); /* the client, or we do not want it any more */
 /* The same, for a reason that is told; many alike are one line. */
 void door_drop(struct door_connection *c, const char *why);
@@ -189,8 +200,19 @@ int door_piece_get_bounce(struct door_connection *c, struct door_request *of, si
 int door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece);
 void door_piece_put(struct door_connection *c, struct door_piece *piece);
 bool door_waits_too_long(struct door_connection *c); /* for a buffer */
-int door_big_take(struct door_connection *c, size_t length);
-void door_big_put(struct door_connection *c);
+
+/* long.c: reads of more than a piece */
+bool door_read_is_long(const struct door_request *request);
+/* Short enough to be answered in one piece. */
+bool door_may_split(const struct door_request *request);
+/* All its pieces, each with a buffer.  -EAGAIN: not now, and it has none. */
+int door_split_get(struct door_connection *c, struct door_request *request);
+/* In chunks.  -EAGAIN: not now. */
+int door_long_begin(struct door_connection *c, struct door_request *request);
+/* What was asked for last has ended.  False: this is no read in chunks, or it has ended, with its error or its client. */
+bool door_long_goes_on(struct door_connection *c, struct door_request *request);
+/* After what was sent: the next chunk, or the end. */
+void door_long_next(struct door_connection *c);
 
 /* out.c */
 bool door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes);

@@ -37,18 +37,19 @@ door_out_say(struct door_connection *c, const void *bytes, size_t n) {
 
 bool
 door_out_is_empty(const struct door_connection *c) {
-  return c->out.head == c->out.tail && !c->big.ready;
+  return c->out.head == c->out.tail && !c->its_long.begun;
 }
 
-/* A long read's data goes out of its own memory, right after its header. */
+/* A long read's data goes out of its own memory, right after its header, and nothing goes between. */
 unsigned
 door_out_parts(struct door_connection *c, struct iovec part[2]) {
   const struct door_out *out = &c->out;
-  uint64_t end = c->big.ready ? c->big.after : out->head;
+  const struct door_long *its = &c->its_long;
+  uint64_t end = its->begun ? its->after : out->head;
   size_t at = (size_t) (out->tail % DOOR_OUT_BYTES), n = (size_t) (end - out->tail);
 
-  if (n == 0 && c->big.ready) {
-    part[0] = (struct iovec){c->big.bytes + c->big.sent, c->big.length - c->big.sent};
+  if (n == 0 && its->begun && its->ready) {
+    part[0] = (struct iovec){c->chunk + its->sent, its->length - its->sent};
     return 1;
   }
   if (n == 0)
@@ -60,16 +61,17 @@ door_out_parts(struct door_connection *c, struct iovec part[2]) {
 
 void
 door_out_sent(struct door_connection *c, size_t n) {
-  if (c->big.ready && c->out.tail == c->big.after) {
-    c->big.sent += n;
-    SF_MUST(c->big.sent <= c->big.length);
-    if (c->big.sent == c->big.length)
-      door_big_put(c);
+  struct door_long *its = &c->its_long;
+
+  if (its->begun && c->out.tail == its->after) {
+    its->sent += n;
+    SF_MUST(its->ready && its->sent <= its->length);
+    its->ready = its->sent < its->length;
     return;
   }
   c->out.tail += n;
   SF_MUST(c->out.tail <= c->out.head);
   /* From the start again, where the memory is in the processor's cache. */
-  if (c->out.tail == c->out.head && !c->big.ready)
+  if (c->out.tail == c->out.head && !its->begun)
     c->out.head = c->out.tail = 0;
 }

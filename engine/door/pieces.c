@@ -5,11 +5,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define TICK_NS (DOOR_TICK_MS * UINT64_C(1000000))
-
-enum { BIG_KEPT = 4 * 1024 * 1024 }; /* a longer one is unmapped after use */
 
 void
 door_pieces_init(struct door_connection *c) {
@@ -145,47 +142,8 @@ door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece) {
 void
 door_piece_put(struct door_connection *c, struct door_piece *piece) {
   put_buffer(c, piece);
-  if (piece->data != NULL && piece->data != c->big.bytes)
+  if (piece->data != NULL && piece->data != c->chunk)
     c->bounce_taken[(size_t) (piece->data - c->bounce) / DOOR_PIECE_BYTES] = false;
   piece->next = c->free_piece;
   c->free_piece = piece;
-}
-
-/* ---- long reads ---- */
-
-static void
-unmap_big(struct door_connection *c) {
-  if (c->big.bytes != NULL)
-    munmap(c->big.bytes, c->big.mapped);
-  c->big.bytes = NULL;
-  c->big.mapped = 0;
-}
-
-/* -EAGAIN: there is one already. */
-int
-door_big_take(struct door_connection *c, size_t length) {
-  if (c->big.taken)
-    return -EAGAIN;
-  if (c->big.mapped < length) {
-    void *bytes = mmap(NULL, length, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-    if (bytes == MAP_FAILED)
-      return -ENOMEM;
-    unmap_big(c);
-    c->big.bytes = bytes;
-    c->big.mapped = length;
-  }
-  c->big.taken = true;
-  c->big.ready = false;
-  c->big.length = length;
-  c->big.sent = 0;
-  return 0;
-}
-
-void
-door_big_put(struct door_connection *c) {
-  c->big.taken = c->big.ready = false;
-  if (c->big.mapped > BIG_KEPT)
-    unmap_big(c);
 }

@@ -42,35 +42,23 @@ say(struct door_connection *c, const struct door_request *request, int error) {
   door_out_say(c, header, sizeof header);
 }
 
-static bool
-is_big(const struct door_request *request) {
-  return request->nbd.length > DOOR_PIECE_BYTES;
-}
-
 static void
 say_data(struct door_connection *c, const struct door_request *request) {
-  const struct door_piece *piece = request->piece;
-  const struct sf_request *its = &piece->its.request;
+  for (const struct door_piece *piece = request->piece; piece != NULL; piece = piece->more) {
+    const struct sf_request *its = &piece->its.request;
 
-  if (is_big(request)) {
-    c->big.after = c->out.head;
-    c->big.ready = true;
-  } else {
     door_out_say(c, piece->data != NULL ? piece->data : its->buffer->data, its->length);
   }
 }
 
 static void
 put_read(struct door_connection *c, struct door_request *request) {
-  struct door_piece *piece = request->piece;
+  while (request->piece != NULL) {
+    struct door_piece *piece = request->piece;
 
-  request->piece = NULL;
-  if (is_big(request)) {
-    piece->data = NULL;
-    if (!c->big.ready)
-      door_big_put(c);
+    request->piece = piece->more;
+    door_piece_put(c, piece);
   }
-  door_piece_put(c, piece);
 }
 
 /* A volume that was told to stop with its clients still there: they are to see their connections end, and not
@@ -82,16 +70,17 @@ answer(struct door_connection *c, struct door_request *request) {
 
   if (error == -ESHUTDOWN && sf_serve_is_ending(c->door->serve))
     door_gone(c);
+  if (door_long_goes_on(c, request))
+    return;
   door_out_release(c, request);
   if (!atomic_load(&c->gone)) {
     say(c, request, error == 0 ? 0 : c->door->nbd_errno(error));
-    if (error == 0 && request->piece != NULL)
+    if (error == 0)
       say_data(c, request);
     if (error != 0)
       sf_serve_tell_failed(c->door->serve, verb(nbd), error, nbd->length, nbd->offset);
   }
-  if (request->piece != NULL)
-    put_read(c, request);
+  put_read(c, request);
   door_request_put(c, request);
 }
 
@@ -239,24 +228,43 @@ is_whole(const struct door_connection *c, uint64_t offset, uint64_t length) {
   return offset % unit == 0 && length % unit == 0;
 }
 
+/* With room for its answer. */
 static int
 read_by_worker(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
-  int r = is_big(request) ? door_big_take(c, nbd->length) : 0;
+  int r = door_piece_get_bounce(c, request, nbd->length, &request->piece);
 
   if (r < 0)
     return r;
-  r = is_big(request) ? door_piece_get(c, request, 0, &request->piece)
-                      : door_piece_get_bounce(c, request, nbd->length, &request->piece);
-  if (r < 0 && is_big(request))
-    door_big_put(c);
-  if (r < 0)
-    return r;
-  if (is_big(request))
-    request->piece->data = c->big.bytes;
   describe(request->piece, SF_REQ_READ, nbd->offset, nbd->length);
   door_work(c, request->piece);
   return 0;
+}
+
+static void
+all_to_volume(struct door_connection *c, struct door_request *request) {
+  struct door_piece *piece = request->piece, *more;
+
+  for (; piece != NULL; piece = more) {
+    more = piece->more; /* the last one may end the request */
+    to_volume(c, piece);
+  }
+}
+
+static int
+begin_long_read(struct door_connection *c, struct door_request *request) {
+  const struct nbd_request *nbd = &request->nbd;
+
+  if (is_whole(c, nbd->offset, nbd->length) && door_may_split(request)) {
+    if (!door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
+      return -EAGAIN;
+    if (door_split_get(c, request) == 0) {
+      all_to_volume(c, request);
+      return 0;
+    }
+    door_out_release(c, request);
+  }
+  return door_out_keep(c, request, NBD_REPLY_BYTES) ? door_long_begin(c, request) : -EAGAIN;
 }
 
 static int
@@ -264,9 +272,11 @@ begin_read(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
   int r;
 
-  if (!door_out_keep(c, request, NBD_REPLY_BYTES + (is_big(request) ? 0 : nbd->length)))
+  if (door_read_is_long(request))
+    return begin_long_read(c, request);
+  if (!door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
     return -EAGAIN;
-  if (is_big(request) || !is_whole(c, nbd->offset, nbd->length))
+  if (!is_whole(c, nbd->offset, nbd->length))
     return read_by_worker(c, request);
   r = door_piece_get(c, request, nbd->length, &request->piece);
   if (r < 0)

@@ -1,19 +1,15 @@
 /* What a connection waits for comes: a buffer that came free just before it began to wait, and a block that is
  * free again while the workers wait for what the connection holds. */
+#include "client.h"
 #include "support.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <surefoot/door.h>
 
-enum { SIZE = 1 << 20, BLOCK = 4096, WRITE = 1, REQUEST_BYTES = 28, REPLY_BYTES = 16 };
-
-#define PATIENCE_MS 10000
+enum { SIZE = 1 << 20, BLOCK = 4096, WRITE = 1 };
 
 static struct sf_serve *serve;
 static struct sf_door *door;
@@ -94,36 +90,6 @@ end(void **state) {
 /* ---- a client ---- */
 
 static void
-hear(int fd, void *bytes, size_t n) {
-  struct pollfd news = {.fd = fd, .events = POLLIN};
-  size_t had = 0;
-
-  while (had < n) {
-    ssize_t got;
-
-    assert_int_equal(poll(&news, 1, PATIENCE_MS), 1);
-    got = read(fd, (char *) bytes + had, n - had);
-    assert_true(got > 0);
-    had += (size_t) got;
-  }
-}
-
-/* By EXPORT_NAME, which has the shortest answer. */
-static int
-connect_it(void) {
-  static const unsigned char wants[] = "\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0";
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  unsigned char heard[18 + 10];
-
-  memcpy(address.sun_path, path, strlen(path) + 1);
-  assert_int_equal(connect(fd, (struct sockaddr *) &address, sizeof address), 0);
-  assert_int_equal(write(fd, wants, sizeof wants), sizeof wants);
-  hear(fd, heard, sizeof heard);
-  return fd;
-}
-
-static void
 ask_write(int fd, uint32_t length) {
   static const unsigned char data[16 * BLOCK];
   unsigned char request[REQUEST_BYTES] = {0x25, 0x60, 0x95, 0x13, 0, 0, 0, WRITE};
@@ -148,7 +114,7 @@ hear_well(int fd) {
  * taken at once and not half a second later. */
 static void
 a_buffer_that_came_before(void **state) {
-  int fd = connect_it();
+  int fd = connect_it(path);
   uint64_t began, took;
 
   for (unsigned i = 0; i < 4; i++)
@@ -182,7 +148,7 @@ a_block_that_is_free_again(void **state) {
   struct sf_serve_client *other;
   struct serve_range block = {.begin = 0, .end = BLOCK};
   struct sf_call call;
-  int fd = connect_it();
+  int fd = connect_it(path);
 
   assert_int_equal(sf_serve_client_open(serve, &other), 0);
   call = (struct sf_call){.client = other};
