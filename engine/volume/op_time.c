@@ -40,6 +40,8 @@ op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
   if (v->flush_leader != NULL)
     excuse(v->flush_leader, delay_ns);
   flush_excuse_delay(v, delay_ns);
+  if (v->awaited_ns != 0)
+    v->awaited_ns = volume_later(v, v->awaited_ns, delay_ns);
 }
 
 /* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
@@ -57,14 +59,17 @@ is_stuck(const struct sf_op *op, legset awaited) {
   return op->sm.state == OP_RUNNING && (op->pending & serving & (legset) ~awaited) == 0;
 }
 
+static bool
+legs_are_too_few(const struct sf_volume *v) {
+  return v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs;
+}
+
 /* Legs do not answer, and something has all that it needs but for these.  Else requests only wait for their turn: on a
  * leg that is busy they may for long, and the one that is silent leaves as soon as that leg has what it lacks. */
 static bool
 legs_are_awaited(const struct sf_volume *v) {
   legset awaited = 0;
 
-  if (v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs)
-    return true;
   EACH_LEG(leg, volume_serving(v))
     if (insync_leg_is_awaited(v, leg))
       awaited |= legbit(leg);
@@ -78,9 +83,23 @@ legs_are_awaited(const struct sf_volume *v) {
   return false;
 }
 
+/* What has waited long for its turn on a busy leg is not starved as soon as a leg is silent: the leg first has the
+ * time to leave. */
+static bool
+is_starved(struct sf_volume *v, uint64_t oldest_ns) {
+  uint64_t longest = deadline_longest(v, SF_WRITE_KIND);
+
+  if (!legs_are_awaited(v))
+    v->awaited_ns = 0;
+  else if (v->awaited_ns == 0)
+    v->awaited_ns = v->now_ns;
+  if (v->now_ns - oldest_ns <= 3 * longest)
+    return false;
+  return legs_are_too_few(v) || (v->awaited_ns != 0 && v->now_ns - v->awaited_ns > 2 * longest);
+}
+
 void
 op_tick(struct sf_volume *v) {
-  uint64_t patience = 3 * deadline_longest(v, SF_WRITE_KIND);
   uint64_t oldest = volume_oldest_held(v);
   bool again = true;
 
@@ -115,7 +134,7 @@ op_tick(struct sf_volume *v) {
         waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
       op_resend(op);
   }
-  v->starved_ns = v->now_ns - oldest > patience && legs_are_awaited(v) ? oldest : 0;
+  v->starved_ns = is_starved(v, oldest) ? oldest : 0;
 }
 
 void

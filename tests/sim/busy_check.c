@@ -250,6 +250,8 @@ check_answered(const struct client *c) {
     sim_fail("busy: a request fails with %d", c->request.error);
   if (c->request.kind == SF_REQ_FLUSH)
     most += sim.options.deadline_ns[SF_FLUSH_KIND];
+  most += c->behind * turn_of(&sim.options);
+  most += most / 10; /* seeks and flushes are not in a turn */
   if (took > most)
     sim_fail("busy: a request at block %lu took %lu ms, %lu at most",
              (unsigned long) (c->request.offset / BLOCK), (unsigned long) (took / SIM_MS),

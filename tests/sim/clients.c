@@ -151,6 +151,24 @@ draw_request(struct sf_request *r, uint64_t *first, unsigned *n) {
     draw_range(first, n);
 }
 
+/* Requests that overlap go one behind the other, and each has its own turn on the legs. */
+static unsigned
+count_behind(unsigned index) {
+  const struct sf_request *r = &sim.client[index].request;
+  unsigned behind = 0;
+
+  for (unsigned i = 0; i < sim.options.clients; i++) {
+    const struct client *c = &sim.client[i];
+    const struct sf_request *other = &c->request;
+    bool conflict = r->kind != SF_REQ_READ || other->kind != SF_REQ_READ;
+
+    if (i != index && c->busy && conflict && c->behind >= behind &&
+        r->offset < other->offset + other->length && other->offset < r->offset + r->length)
+      behind = c->behind + 1;
+  }
+  return behind;
+}
+
 static void
 submit(unsigned index) {
   struct client *c = &sim.client[index];
@@ -183,8 +201,10 @@ submit(unsigned index) {
   c->busy = true;
   c->timely = sim.latencies_are_short && inside_is_settled(sim.volume) && !overlaps_another(index);
   sim.ops_begun++;
-  if (sim.options.is_busy)
+  if (sim.options.is_busy) {
+    c->behind = count_behind(index);
     check_begun();
+  }
   TRACE("client %u: %s%s w%u %lu+%u (extent %lu) @%lu", index, kind_name[r->kind],
         r->fua ? "+fua" : "", r->kind == SF_REQ_WRITE || r->kind == SF_REQ_ZERO ? c->id : 0,
         (unsigned long) first, n, (unsigned long) (first / sim.extent_blocks),

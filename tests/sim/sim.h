@@ -347,6 +347,7 @@ struct client {
   uint64_t began_ns;
   uint64_t troubles; /* sim.troubles then */
   bool timely;       /* nothing was in its way when it came: its deadline is checked */
+  unsigned behind;   /* so many that overlap, one behind the other, were to end before it */
   bool gave_up;
 };
 
