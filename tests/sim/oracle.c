@@ -418,7 +418,16 @@ oracle_killed(void) {
     }
 }
 
-/* A value that the legs of a forced start hold is possible from now on, and no other. */
+static bool
+was_permitted(uint64_t block, uint32_t value) {
+  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
+    if (nodes[i].old_life && nodes[i].value == value)
+      return true;
+  return false;
+}
+
+/* A value that the legs of a forced start hold is possible from now on, and no other.  That a request which waits
+ * for this start would write the same says nothing: a trim may do nothing. */
 static void
 force_block(uint64_t block, unsigned legs) {
   for (uint32_t *link = &head[block]; *link != 0;) {
@@ -435,7 +444,7 @@ force_block(uint64_t block, unsigned legs) {
   for (unsigned leg = 0; leg < sim.options.legs; leg++) {
     uint32_t value = sim.leg[leg].now[block];
 
-    if ((legs >> leg & 1) && !may_hold(block, value, false))
+    if ((legs >> leg & 1) && !was_permitted(block, value))
       permit(block, value);
   }
   recheck_all(block);
