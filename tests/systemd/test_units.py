@@ -2,6 +2,7 @@
 as was decided."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,35 @@ class Units(unittest.TestCase):
         self.paths[0].write_text(text)
         code, said = analyze("verify", "--man=no", *self.paths)
         self.assertIn("soon", said)
+
+    def mount_of(self, options):
+        """The unit that fstab's line becomes, and what systemd says of it beside ours."""
+        folder = self.folder / "mount"
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in "normal", "early", "late":
+            (folder / name).mkdir(parents=True)
+        (folder / "fstab").write_text(f"/dev/disk/by-id/x /srv/legs ext4 {options} 0 2\n")
+        subprocess.run(["/lib/systemd/system-generators/systemd-fstab-generator",
+                        *(folder / name for name in ("normal", "early", "late"))], check=True,
+                       env={**os.environ, "SYSTEMD_FSTAB": str(folder / "fstab")},
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        mount = folder / "normal/srv-legs.mount"
+        wants = self.folder / "surefoot.target.wants"
+        wants.mkdir(exist_ok=True)
+        shutil.copy(mount, self.folder)
+        (wants / mount.name).unlink(missing_ok=True)
+        (wants / mount.name).symlink_to(self.folder / mount.name)
+        return mount.read_text(), analyze("verify", "--man=no", *self.paths, self.folder / mount.name)[1]
+
+    def test_legs_on_a_network(self):
+        """The line of surefootd(8) gives an order; with _netdev there is none."""
+        page = (Path(__file__).resolve().parents[2] / "docs/man/surefootd.pod").read_text()
+        options = re.search(r"^ /dev/disk/by-id/ISCSI +/srv/legs +ext4 +(\S+)", page, re.M)[1]
+        unit, said = self.mount_of(options)
+        self.assertIn("Before=surefootd.service", unit)
+        self.assertNotIn("cycle", said)
+        unit, said = self.mount_of(options + ",_netdev")
+        self.assertIn("ordering cycle", said)
 
     def test_exposure(self):
         code, said = analyze("security", "--offline=true", f"--threshold={EXPOSURE_MAX}",

@@ -12,7 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { PARTS_MAX = 64 };
+enum { PARTS_MAX = 64, STACK_MAX = 8 };
 
 struct parts {
   unsigned count;
@@ -245,8 +245,23 @@ add_mapper_name(const char *device, char *why, size_t size) {
   fclose(file);
 }
 
+struct stack {
+  unsigned depth;
+  bool (*counts)(const char *holder, unsigned depth, char *why, size_t size); /* NULL: each does */
+};
+
 static bool
-has_holder(const struct parts *parts, char *why, size_t size) {
+is_part_of(const char *part, const char *holder, const struct stack *stack, char *why,
+           size_t size) {
+  if (stack->counts)
+    return stack->counts(holder, stack->depth + 1, why, size);
+  snprintf(why, size, "%s is part of %.64s", part, holder);
+  add_mapper_name(holder, why + strlen(why), size - strlen(why));
+  return true;
+}
+
+static bool
+has_holder(const struct parts *parts, const struct stack *stack, char *why, size_t size) {
   bool found = false;
   for (unsigned i = 0; i < parts->count && !found; i++) {
     char folder[PATH_MAX];
@@ -256,11 +271,8 @@ has_holder(const struct parts *parts, char *why, size_t size) {
     if (!dir)
       continue;
     for (struct dirent *entry; !found && (entry = readdir(dir));)
-      if (entry->d_name[0] != '.') {
-        found = true;
-        snprintf(why, size, "%s is part of %.64s", parts->name[i], entry->d_name);
-        add_mapper_name(entry->d_name, why + strlen(why), size - strlen(why));
-      }
+      found =
+          entry->d_name[0] != '.' && is_part_of(parts->name[i], entry->d_name, stack, why, size);
     closedir(dir);
   }
   return found;
@@ -306,14 +318,30 @@ has_opener(const struct parts *parts, char *why, size_t size) {
   return found;
 }
 
-bool
-in_use(const char *name, char *why, size_t size) {
+static bool
+is_used(const char *name, const struct stack *stack, char *why, size_t size) {
   struct parts parts;
   find_parts(name, &parts);
   if (parts.count == 0)
     return false;
   return is_mounted(&parts, why, size) || is_swap(&parts, why, size) ||
-         has_holder(&parts, why, size) || has_opener(&parts, why, size);
+         has_holder(&parts, stack, why, size) || has_opener(&parts, why, size);
+}
+
+static bool
+is_used_above(const char *name, unsigned depth, char *why, size_t size) {
+  return depth < STACK_MAX &&
+         is_used(name, &(struct stack){.depth = depth, .counts = is_used_above}, why, size);
+}
+
+bool
+in_use(const char *name, char *why, size_t size) {
+  return is_used(name, &(struct stack){0}, why, size);
+}
+
+bool
+in_use_at_last(const char *name, char *why, size_t size) {
+  return is_used_above(name, 0, why, size);
 }
 
 int

@@ -33,6 +33,7 @@ struct hold {
   struct plan plan;
   char held[320]; /* what is, in words */
   const char *volume;
+  bool shutdown;
 };
 
 static int64_t
@@ -65,8 +66,11 @@ is_held(struct hold *hold) {
     if (!config->device[0] || !is_attached(name))
       continue;
     hold->volume = config->name;
-    if (in_use(name, hold->held, sizeof hold->held))
+    if (hold->shutdown ? in_use_at_last(name, hold->held, sizeof hold->held)
+                       : in_use(name, hold->held, sizeof hold->held))
       return true;
+    if (hold->shutdown)
+      continue;
     char device[SF_DEVICE_PATH_MAX];
     memcpy(device, config->device, sizeof device);
     if (child_call(in_use_exclusively, device, OPEN_MS) != -EBUSY)
@@ -97,6 +101,7 @@ wait_free(struct hold *hold, unsigned timeout_ms) {
 
 static void
 wait_for_shutdown(struct hold *hold) {
+  hold->shutdown = true;
   if (!wait_free(hold, SHUTDOWN_MS))
     log_error(hold->volume, "%s, and the machine goes down: the volume ends under it", hold->held);
 }

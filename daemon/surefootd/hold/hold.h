@@ -9,7 +9,8 @@
  *     nothing is held any more ───────────────────────► surefootd stops
  *     something is still held ────────────────────────► the stop is called off, `systemctl stop` fails
  *   the machine goes down: there is only waiting, ────► surefootd stops
- *     until nothing is held, or for SHUTDOWN_MS
+ *     until nothing is written any more, or for
+ *     SHUTDOWN_MS
  *
  * A restart is let pass: what is asked of the devices then waits.  So is the start after a crash, without a question
  * to anybody, as the kernel may be waiting for this very start to have memory again. */

@@ -1,6 +1,7 @@
 #include "hold/systemd.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/child.h"
@@ -8,12 +9,20 @@
 
 enum { ASK_MS = 20000, UNITS_MAX = 64 };
 
-bool
-systemd_is_to_stop(void) {
+/* "12 surefootd.service stop waiting".  The number; false: there is no such job. */
+static bool
+find_stop(char id[16]) {
   char jobs[1024];
   const char *const words[] = {"systemctl", "list-jobs",         "--no-legend",
                                "--plain",   "surefootd.service", NULL};
-  return child_run(words, jobs, sizeof jobs, ASK_MS) == 0 && strstr(jobs, " stop ");
+  return child_run(words, jobs, sizeof jobs, ASK_MS) == 0 && strstr(jobs, " stop ") &&
+         sscanf(jobs, "%15s", id) == 1;
+}
+
+bool
+systemd_is_to_stop(void) {
+  char id[16];
+  return find_stop(id);
 }
 
 bool
@@ -63,15 +72,19 @@ systemd_stop_target(unsigned timeout_ms) {
   return r > 0 ? 0 : r;
 }
 
+/* Not by a start of surefootd, which would be refused if somebody has masked it before he stopped it. */
 void
 systemd_call_off(const struct systemd_units *units) {
-  const char *words[6 + UNITS_MAX] = {"systemctl", "start", "--no-block", "surefootd.service",
+  char id[16];
+  const char *const cancel[] = {"systemctl", "cancel", id, NULL};
+  const char *words[6 + UNITS_MAX] = {"systemctl", "start", "--no-block", "surefoot-hold.service",
                                       "surefoot.target"};
   memcpy(words + 5, units->name, units->count * sizeof words[0]);
-  int r = child_run(words, NULL, 0, ASK_MS);
+  int r = find_stop(id) ? child_run(cancel, NULL, 0, ASK_MS) : -ESRCH;
   if (r != 0)
-    log_error(NULL, "the stop could not be called off: systemctl start: %s",
+    log_error(NULL, "the stop could not be called off: systemctl cancel: %s",
               r < 0 ? strerror(-r) : "failed");
+  (void) child_run(words, NULL, 0, ASK_MS);
 }
 
 void

@@ -1,0 +1,47 @@
+/* `surefootd --hold` of a machine whose one device is a folder: hold_here FOLDER.  "held" in it says who holds the
+ * device. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "device/device.h"
+#include "device/in_use.h"
+#include "hold/hold.h"
+
+static const char *folder;
+
+bool
+in_use(const char *name, char *why, size_t size) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/held", folder);
+  FILE *stream = fopen(path, "re");
+  bool held = stream && fgets(why, (int) size, stream);
+  if (stream)
+    fclose(stream);
+  return held;
+}
+
+bool
+in_use_at_last(const char *name, char *why, size_t size) {
+  return in_use(name, why, size);
+}
+
+int
+in_use_exclusively(void *path) {
+  return 0;
+}
+
+int
+main(int argc, char **argv) {
+  static struct settings settings;
+  if (argc != 2)
+    return 2;
+  folder = device_sysfs = argv[1];
+  settings_init(&settings);
+  snprintf(settings.runtime, sizeof settings.runtime, "%.60s", folder);
+  snprintf(settings.control, sizeof settings.control, "%.60s/control", folder);
+  log_open();
+  hold_run(&settings);
+  return 0;
+}
