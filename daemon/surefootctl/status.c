@@ -215,10 +215,13 @@ print_service(const json_t *volume) {
     putchar('\n');
   }
   if (json_is_object(device)) {
-    const char *why = ctl_json_text(device, "reason");
+    const char *why = ctl_json_text(device, "reason"), *door = ctl_json_text(device, "door");
     fputs("  ", stdout);
     ctl_put(ctl_json_text(device, "path"));
-    printf(" %s%s", ctl_json_text(device, "state"), *why ? ": " : "");
+    printf(" %s", ctl_json_text(device, "state"));
+    if (*door)
+      printf(" (%s door)", strcmp(door, "fast") == 0 ? "fast" : "nbdkit's");
+    fputs(*why ? ": " : "", stdout);
     ctl_put(why);
     putchar('\n');
   }

@@ -19,6 +19,7 @@ sf_config_init(struct sf_config *config) {
       .fail_timeout_ns = 30000 * MS,
       .on_too_few = SF_TOO_FEW_ERROR,
       .slow_leg = SF_SLOW_WAIT,
+      .device_door = SF_DEVICE_DOOR_FAST,
       .slow_factor = 4,
       .max_read_errors = 20,
       .wait_for_legs_ns = 30000 * MS,

@@ -23,6 +23,7 @@ enum type {
   TYPE_RATE,
   TYPE_TOO_FEW,
   TYPE_SLOW,
+  TYPE_DOOR,
 };
 
 struct sf_config_key {
@@ -80,6 +81,7 @@ static const struct sf_config_key keys[] = {
     {.name = "socket", VOLUME(socket), .type = TYPE_SOCKET, .zero = true, DAEMON},
     {.name = "threads", VOLUME(threads), .type = TYPE_COUNT, .min = 1, .max = 1024, DAEMON},
     {.name = "device", VOLUME(device), .type = TYPE_DEVICE, .zero = true, DAEMON},
+    {.name = "device_door", VOLUME(device_door), .type = TYPE_DOOR, DAEMON},
     {.name = "device_timeout",
      VOLUME(device_timeout_ns),
      .type = TYPE_DURATION,
@@ -295,6 +297,17 @@ read_slow(const char *value, enum sf_slow_leg *slow_leg, struct sf_why *why) {
   return 0;
 }
 
+static int
+read_door(const char *value, enum sf_device_door *door, struct sf_why *why) {
+  if (strcmp(value, "fast") == 0)
+    *door = SF_DEVICE_DOOR_FAST;
+  else if (strcmp(value, "nbdkit") == 0)
+    *door = SF_DEVICE_DOOR_NBDKIT;
+  else
+    return sf_why(why, -EINVAL, "\"%s\" is neither fast nor nbdkit", value);
+  return 0;
+}
+
 /* "/dev/nbd0".  A link to one would not say which number the kernel is to be asked for. */
 static bool
 is_device(const char *text) {
@@ -378,6 +391,8 @@ read_value(struct sf_config *config, int leg, const struct sf_config_key *key, c
     return read_too_few(value, (enum sf_on_too_few *) field, why);
   case TYPE_SLOW:
     return read_slow(value, (enum sf_slow_leg *) field, why);
+  case TYPE_DOOR:
+    return read_door(value, (enum sf_device_door *) field, why);
   case TYPE_COUNT:
     r = read_number(key, value, &number, why);
     if (r == 0)
@@ -431,6 +446,7 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
                : sf_why(why, -EINVAL, "\"%s\" is not an NBD device such as /dev/nbd0", field);
   case TYPE_TOO_FEW:
   case TYPE_SLOW:
+  case TYPE_DOOR:
     return 0;
   case TYPE_COUNT:
     return check_number(key, *(const unsigned *) field, why);
@@ -468,6 +484,10 @@ write_value(const struct sf_config *config, int leg, const struct sf_config_key 
   case TYPE_SLOW:
     snprintf(text, PATH_MAX, "%s",
              *(const enum sf_slow_leg *) field == SF_SLOW_WAIT ? "wait" : "leave");
+    return;
+  case TYPE_DOOR:
+    snprintf(text, PATH_MAX, "%s",
+             *(const enum sf_device_door *) field == SF_DEVICE_DOOR_FAST ? "fast" : "nbdkit");
     return;
   case TYPE_COUNT:
     number = *(const unsigned *) field;

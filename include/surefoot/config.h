@@ -3,8 +3,8 @@
  *
  * [volume]  name, min_legs, write_deadline, read_deadline, flush_deadline, fail_timeout,
  *           on_too_few, slow_leg, slow_factor, max_read_errors, control, wait_for_legs, resync_min_rate, resync_max_rate,
- *           intent_delay, hot_extents, and what only surefootd uses: socket, threads, device, device_timeout,
- *           device_dead_timeout
+ *           intent_delay, hot_extents, and what only surefootd uses: socket, threads, device, device_door,
+ *           device_timeout, device_dead_timeout
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
  *
  * Durations: a number and ns, us, ms, s, m or h ("100ms"); a deadline or a leg's timeout may be "auto".  Sizes and
@@ -22,7 +22,7 @@
 #include <surefoot/ondisk.h>
 
 enum {
-  SF_CONFIG_KEYS = 26,             /* of both kinds of sections */
+  SF_CONFIG_KEYS = 27,             /* of both kinds of sections */
   SF_CONFIG_FILE_MAX = 128 * 1024, /* bytes: 16 legs with the longest paths fit */
 };
 /* Where a key was set: a line of the file, or one of these. */
@@ -40,6 +40,8 @@ enum sf_kind { SF_READ_KIND, SF_WRITE_KIND, SF_FLUSH_KIND, SF_KINDS };
 enum sf_on_too_few { SF_TOO_FEW_ERROR, SF_TOO_FEW_SUSPEND };
 
 enum sf_slow_leg { SF_SLOW_WAIT, SF_SLOW_LEAVE };
+
+enum sf_device_door { SF_DEVICE_DOOR_FAST, SF_DEVICE_DOOR_NBDKIT };
 
 struct sf_config_leg {
   char name[SF_LEG_NAME_MAX];
@@ -69,6 +71,7 @@ struct sf_config {
   char socket[SF_CONTROL_PATH_MAX]; /* where NBD clients connect; "" = its default */
   unsigned threads; /* requests in flight per connection; default 64; sf_config_buffers() */
   char device[SF_DEVICE_PATH_MAX]; /* "/dev/nbd0"; "" = none */
+  enum sf_device_door device_door; /* default fast: which socket it is attached by */
   uint64_t device_timeout_ns;      /* default 0: the kernel never gives up a server that lives */
   uint64_t device_dead_timeout_ns; /* default 60 s: how long requests wait for a new server */
   uint32_t set_at[SF_CONFIG_KEYS];

@@ -126,7 +126,7 @@ def powercut(test):
 
 
 def device(test):
-    test.boot("device", "script", test.disks(3), seconds=420)
+    test.boot("device", "script", test.disks(3), seconds=520)
 
 
 def stop(test):
@@ -152,7 +152,7 @@ def peers(test):
 
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
 TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
-         "powercut": (powercut, 240), "device": (device, 300), "memory": (memory, 240),
+         "powercut": (powercut, 240), "device": (device, 380), "memory": (memory, 240),
          "stop": (stop, 200)}
 # By name only: long, and most of it is about others.
 ASKED_FOR = {"peers": (peers, 480)}

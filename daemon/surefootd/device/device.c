@@ -580,8 +580,11 @@ json_t *
 device_describe(const struct device *device) {
   if (device->state == DEVICE_NONE)
     return json_null();
-  return json_pack("{ss ss so}", "path", device->path, "state", state_name[device->state], "reason",
-                   sf_text_to_json(device->reason));
+  const char *door = device->state != DEVICE_ATTACHED ? ""
+                     : device->by_fast_door           ? "fast"
+                                                      : "nbdkit";
+  return json_pack("{ss ss so so}", "path", device->path, "state", state_name[device->state],
+                   "reason", sf_text_to_json(device->reason), "door", sf_text_to_json(door));
 }
 
 void

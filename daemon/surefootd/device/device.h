@@ -60,6 +60,7 @@ struct device {
   uint64_t timeout_s, dead_timeout_s;
   char identifier[40];
   struct probe_result connection; /* fd: ours of the connection that the kernel has; -1: none */
+  bool by_fast_door;              /* that connection; the owner's */
   struct job *job;
   sd_event_source *timer;
   sd_event_source *hang_up; /* of the connection */

@@ -105,6 +105,19 @@ read_text(int folder, const char *name, char **text, size_t *len) {
   return 0;
 }
 
+/* The fast door's socket, for the device: in the runtime folder, unless the file says where. */
+static int
+fill_in_fast_socket(struct sf_config *config, const char *runtime) {
+  char path[SF_CONTROL_PATH_MAX], error[SF_CONFIG_ERROR_MAX];
+  int len;
+  if (config->fast_socket[0] || config->device_door != SF_DEVICE_DOOR_FAST)
+    return 0;
+  len = snprintf(path, sizeof path, "%s/%s.fast", runtime, config->name);
+  if (len < 0 || len >= (int) sizeof path)
+    return -ENAMETOOLONG;
+  return sf_config_set(config, "fast_socket", path, error);
+}
+
 /* The volume's own socket stands behind the daemon's, whatever its file says for those who run it by
  * hand: there is one place to ask. */
 static int
@@ -118,7 +131,8 @@ fill_in(struct sf_config *config, const char *runtime) {
   len = snprintf(control, sizeof control, "%s/volumes/%s.ctl", runtime, config->name);
   if (len < 0 || len >= (int) sizeof control)
     return -ENAMETOOLONG;
-  return sf_config_set(config, "control", control, error);
+  int r = fill_in_fast_socket(config, runtime);
+  return r < 0 ? r : sf_config_set(config, "control", control, error);
 }
 
 static int
@@ -226,6 +240,7 @@ check_pair(const struct sf_config *a, const struct sf_config *b, plan_problem *p
       {"name", a->name, b->name},
       {"socket", a->socket, b->socket},
       {"device", a->device, b->device},
+      {"fast_socket", a->fast_socket, b->fast_socket},
   };
   int r = 0;
   for (unsigned i = 0; i < sizeof only_one / sizeof *only_one; i++)

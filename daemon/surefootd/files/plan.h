@@ -11,7 +11,7 @@
 enum { PLAN_VOLUMES_MAX = 256 };
 
 struct plan_volume {
-  struct sf_config config; /* socket and control are filled in */
+  struct sf_config config; /* socket, control and fast_socket are filled in */
 };
 
 struct plan {

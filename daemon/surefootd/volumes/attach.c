@@ -25,17 +25,45 @@ attach_drop(struct volume *volume) {
   volume->connection.fd = -1;
 }
 
+/* ---- a connection for it ---- */
+
+static void on_probe(void *ctx, const struct probe_result *result);
+
+static int
+probe_door(struct volume *volume, bool fast) {
+  const char *path = fast ? volume->running->config.fast_socket : volume->socket_path;
+  volume->probes_fast_door = fast;
+  return probe_start(volume->volumes->event, path, on_probe, volume, &volume->device_probe);
+}
+
+/* The fast door may be full of other clients: a device by the slower one is better than none. */
+static int
+probe_other_door(struct volume *volume, const char *why) {
+  log_warning(volume_name(volume), "%s: its fast socket cannot be had (%s): nbdkit's is taken",
+              volume->device.path, why);
+  return probe_door(volume, false);
+}
+
 static void
 on_probe(void *ctx, const struct probe_result *result) {
   struct volume *volume = ctx;
   volume->device_probe = NULL;
+  if (result->error && volume->probes_fast_door && probe_other_door(volume, result->why) == 0)
+    return;
   if (result->error) {
     device_no_connection(&volume->device, result->why);
     return;
   }
   attach_drop(volume);
   volume->connection = *result;
+  volume->device.by_fast_door = volume->probes_fast_door;
   attach_give(volume); /* or later, when the uuid is known */
+}
+
+static bool
+is_fast(const struct volume *volume) {
+  const struct sf_config *config = &volume->running->config;
+  return config->device_door == SF_DEVICE_DOOR_FAST && config->fast_socket[0];
 }
 
 static void
@@ -43,11 +71,26 @@ on_wants(void *ctx) {
   struct volume *volume = ctx;
   if (volume_state(volume) != VOLUME_SERVING || volume->device_probe)
     return;
-  int r = probe_start(volume->volumes->event, volume->socket_path, on_probe, volume,
-                      &volume->device_probe);
+  bool fast = is_fast(volume);
+  int r = probe_door(volume, fast);
+  if (r < 0 && fast)
+    r = probe_other_door(volume, strerror(-r));
   if (r < 0)
     device_no_connection(&volume->device, strerror(-r));
 }
+
+void
+attach_serving(struct volume *volume) {
+  bool has_device = volume->device.state != DEVICE_NONE;
+  if (!has_device || is_fast(volume))
+    attach_drop(volume);
+  if (has_device && is_fast(volume))
+    on_wants(volume);
+  else
+    volume->device.by_fast_door = false;
+}
+
+/* ---- which one ---- */
 
 static void
 on_changed(void *ctx) {

@@ -8,6 +8,9 @@
  * other volume's server is ever put behind it. */
 void attach_give(struct volume *volume);
 void attach_drop(struct volume *volume);
+/* The server serves: its device, if there is one, gets a connection by the door that is in force.  There may
+ * be one by nbdkit's already, from the proof. */
+void attach_serving(struct volume *volume);
 
 /* A device that is none.  A volume that never comes to a device stops it all the same. */
 struct device attach_none(struct volume *volume);

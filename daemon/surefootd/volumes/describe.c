@@ -23,7 +23,8 @@ stand_in(struct volume *volume, const char *state) {
 static void
 note_setting(void *ctx, const char *key, const char *value, const char *source) {
   json_t *settings = ctx, *own = json_object_get(settings, key);
-  if (strcmp(key, "control") == 0)
+  if (strcmp(key, "control") == 0 ||
+      (strcmp(key, "fast_socket") == 0 && strcmp(source, "set") == 0))
     source = "default";
   if (!own && sf_config_is_of_daemon(key))
     json_object_set_new(settings, key,

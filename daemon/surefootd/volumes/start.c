@@ -69,11 +69,10 @@ on_probe(void *ctx, const struct probe_result *result) {
     return;
   }
   volume->connection = *result;
-  if (volume->device.state == DEVICE_NONE)
-    attach_drop(volume);
   volume->tried = true;
   backoff_well(&volume->backoff, volume_now_us(volume));
   volume_move(volume, VOLUME_SERVING, "");
+  attach_serving(volume);
   feed_open(volume);
   feed_look(volume);
 }

@@ -65,6 +65,7 @@ struct volume {
   struct probe_result connection; /* proven, for the device, until the uuid is known; fd -1: none */
   struct device device;
   struct probe *device_probe;
+  bool probes_fast_door; /* device_probe does */
   struct backoff backoff;
   sd_event_source *timer; /* the next try, the end of patience when it stops */
 

@@ -79,7 +79,7 @@ struct bad {
   "unknown key; known are name min_legs read_deadline write_deadline flush_deadline fail_timeout " \
   "on_too_few slow_leg slow_factor max_read_errors control fast_socket wait_for_legs "             \
   "resync_min_rate resync_max_rate intent_delay hot_extents "                                      \
-  "socket threads device device_timeout device_dead_timeout"
+  "socket threads device device_door device_timeout device_dead_timeout"
 #define LEG_KEYS "unknown key; known are path read_timeout write_timeout flush_timeout"
 
 static const struct bad bad[] = {
@@ -608,7 +608,7 @@ test_write_limits(void **state) {
       {"resync_min_rate", "16K"}, {"resync_max_rate", "0"},   {"intent_delay", "17s"},
       {"hot_extents", "18"},      {"socket", "/s.sock"},      {"threads", "19"},
       {"device", "/dev/nbd20"},   {"device_timeout", "0s"},   {"device_dead_timeout", "21s"},
-      {"fast_socket", "/f.sock"}};
+      {"fast_socket", "/f.sock"}, {"device_door", "nbdkit"}};
   for (size_t i = 0; i < sizeof set / sizeof *set; i++)
     assert_int_equal(sf_config_set(&config, set[i][0], set[i][1], error), 0);
   if (sf_config_complete(&config, error) < 0)
@@ -722,7 +722,7 @@ test_shipped_defaults(void **state) {
     assert_memory_equal(&config, &defaults, sizeof config);
   }
   fclose(f);
-  assert_int_equal(shown, 15);
+  assert_int_equal(shown, 16);
 }
 
 /* ---- set, complete, live, timeout ---- */
@@ -867,6 +867,7 @@ test_live_keys(void **state) {
                                       "socket",
                                       "threads",
                                       "device",
+                                      "device_door",
                                       "device_timeout",
                                       "device_dead_timeout",
                                       "leg.x.path",
@@ -881,7 +882,7 @@ test_live_keys(void **state) {
     assert_true(sf_config_is_live(live[i]));
   for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
     assert_false(sf_config_is_live(fixed[i]));
-  assert_int_equal(sizeof live / sizeof *live + 11, sf_config_keys());
+  assert_int_equal(sizeof live / sizeof *live + 12, sf_config_keys());
 }
 
 /* Proves that a kernel device's timeouts fit the volume's own: a pair that would drop a healthy
@@ -902,6 +903,7 @@ test_device(void **state) {
       {"device_timeout = 60s\non_too_few = suspend",
        "device_timeout: with on_too_few = suspend an answer may take for ever"},
       {"device_dead_timeout = 9s", "device_dead_timeout: 9s is too little: at least 10s"},
+      {"device_door = back", "device_door: \"back\" is neither fast nor nbdkit"},
       {"threads = 0", "threads: 0 is too little: at least 1"},
   };
   static struct sf_config config;
@@ -916,7 +918,9 @@ test_device(void **state) {
   assert_int_equal(config.device_timeout_ns, 32 * SEC);
   assert_int_equal(config.device_dead_timeout_ns, 60 * SEC);
   assert_int_equal(config.threads, 64);
+  assert_int_equal(config.device_door, SF_DEVICE_DOOR_FAST);
   assert_true(sf_config_is_of_daemon("device"));
+  assert_true(sf_config_is_of_daemon("device_door"));
   assert_false(sf_config_is_of_daemon("write_deadline"));
   assert_false(sf_config_is_of_daemon("leg.a.device"));
 }

@@ -64,6 +64,7 @@ probe_start(sd_event *event, const char *socket,
   *probe = malloc(sizeof **probe);
   **probe = (struct probe){done, ctx};
   fake.probe = *probe;
+  snprintf(fake.probed, sizeof fake.probed, "%s", socket);
   return 0;
 }
 

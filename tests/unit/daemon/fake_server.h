@@ -13,8 +13,9 @@ struct fake {
   int start_error, last_signal;
   unsigned signals;
   struct probe *probe;
-  struct call *call; /* the last one that is not answered */
-  char command[64];  /* of it */
+  char probed[SF_CONTROL_PATH_MAX]; /* the socket of the last one */
+  struct call *call;                /* the last one that is not answered */
+  char command[64];                 /* of it */
   struct upstream *feed;
 };
 

@@ -69,7 +69,8 @@ load_good(struct plan *plan) {
 
 #define ONE "[volume]\nname = one\n[leg a]\npath = /one-a\n[leg b]\npath = one-b\n"
 #define TWO                                                                                        \
-  "[volume]\nname = two\ncontrol = /elsewhere.ctl\nsocket = /s.sock\n[leg a]\npath = /two-a\n"
+  "[volume]\nname = two\ncontrol = /elsewhere.ctl\nsocket = /s.sock\n"                             \
+  "fast_socket = /f.sock\n[leg a]\npath = /two-a\n"
 
 /* Proves that the folder's *.conf are the volumes, in order, with sockets filled in; the volume's own
  * control socket is put behind the daemon's. */
@@ -89,6 +90,8 @@ test_load(void **state) {
   assert_string_equal(plan.volume[0]->config.control, "/run/x/volumes/two.ctl");
   assert_string_equal(plan.volume[1]->config.socket, "/run/x/one.sock");
   assert_string_equal(plan.volume[1]->config.control, "/run/x/volumes/one.ctl");
+  assert_string_equal(plan.volume[0]->config.fast_socket, "/f.sock");
+  assert_string_equal(plan.volume[1]->config.fast_socket, "/run/x/one.fast");
   char path[300];
   snprintf(path, sizeof path, "%s/one-b", folder);
   assert_string_equal(plan.volume[1]->config.leg[1].path, path);
@@ -97,6 +100,10 @@ test_load(void **state) {
   plan_clear(&plan);
   put("c.conf.bak", NULL);
   put(".hidden.conf", NULL);
+  put("b.conf", "[volume]\nname = one\ndevice_door = nbdkit\n[leg a]\npath = /one-a\n");
+  load_good(&plan);
+  assert_string_equal(plan.volume[1]->config.fast_socket, "");
+  plan_clear(&plan);
 }
 
 /* The names of those that are left, each with a blank after it. */
@@ -140,6 +147,8 @@ test_problems(void **state) {
   refused("[volume]\nname = one\n[leg x]\npath = /x\n", "c.conf: name: one is that of");
   refused("[volume]\nname = c\nsocket = /s.sock\n[leg x]\npath = /x\n",
           "c.conf: socket: /s.sock is that of");
+  refused("[volume]\nname = c\nfast_socket = /f.sock\n[leg x]\npath = /x\n",
+          "c.conf: fast_socket: /f.sock is that of");
   refused("[volume]\nname = c\n[leg x]\npath = //two-a\n",
           "c.conf: leg x: /two-a is a leg of volume two already");
   put("a.conf", "[volume]\nname = a\n[leg x]\npath = /ax\n[volume]\n");

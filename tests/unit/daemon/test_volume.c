@@ -338,6 +338,47 @@ test_restart(void **state) {
   end();
 }
 
+/* As of a device that is in force; without a uuid its connection is kept and not handed on. */
+static void
+serve_device(const char *door) {
+  struct sf_config *config = &owner.volume->plan->config;
+  char error[SF_CONFIG_ERROR_MAX];
+  assert_int_equal(sf_config_set(config, "device", "/dev/nbd7", error), 0);
+  assert_int_equal(sf_config_set(config, "device_door", door, error), 0);
+  assert_int_equal(sf_config_set(config, "fast_socket", "/run/vol0.fast", error), 0);
+  serve();
+}
+
+/* Proves that a device is given a connection of the fast door, of nbdkit's where that cannot be had, and of
+ * nbdkit's alone where the file says so. */
+static void
+test_device_door(void **state) {
+  begin();
+  serve_device("fast");
+  assert_int_equal(owner.volume->connection.fd, -1);
+  assert_string_equal(fake.probed, "/run/vol0.fast");
+  end_probe(0);
+  assert_null(fake.probe);
+  assert_true(owner.volume->connection.fd >= 0);
+  assert_true(owner.volume->device.by_fast_door);
+  end_server("signal 9");
+  serve();
+  assert_string_equal(fake.probed, "/run/vol0.fast");
+  end_probe(-EMFILE);
+  assert_string_equal(fake.probed, owner.volume->socket_path);
+  end_probe(0);
+  assert_true(owner.volume->connection.fd >= 0);
+  assert_false(owner.volume->device.by_fast_door);
+  end();
+
+  begin();
+  serve_device("nbdkit");
+  assert_null(fake.probe);
+  assert_true(owner.volume->connection.fd >= 0);
+  assert_false(owner.volume->device.by_fast_door);
+  end();
+}
+
 static int
 set_up(void **state) {
   return mkdtemp(folder) ? 0 : -1;
@@ -357,6 +398,7 @@ main(void) {
       cmocka_unit_test(test_states_by_name), cmocka_unit_test(test_legs_at_the_start),
       cmocka_unit_test(test_silent),         cmocka_unit_test(test_stop),
       cmocka_unit_test(test_last_words),     cmocka_unit_test(test_restart),
+      cmocka_unit_test(test_device_door),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -13,7 +13,7 @@ from guest import (Fio, MIB, answered, assert_kernel_is_content, ctl, legs, main
 
 DEVICE = "/dev/nbd0"
 RECONNECT_S = 25  # the kernel looks every 2 s; the rest is a slow machine
-DEAD_S = 20
+DEAD_S = round(20 * slowness())  # longer than the daemon takes to start several times
 
 
 class Daemon:
@@ -52,6 +52,20 @@ def device_path():
     return (status()["service"]["device"] or {}).get("path")
 
 
+def device_door():
+    return (status()["service"]["device"] or {}).get("door")
+
+
+def log_size():
+    return Path("/out/surefootd.log").stat().st_size
+
+
+def wait_for_line(since, wanted):
+    """Of the daemon's log."""
+    wait_until(lambda: wanted in Path("/out/surefootd.log").read_bytes()[since:], f"{wanted.decode()} in the log",
+               every=0.002)
+
+
 def left_behind():
     """Processes of surefootd's that are still there."""
     found = []
@@ -73,6 +87,17 @@ def change_device(conf, leg, device):
     ctl("restart", "vol0")
     wait_until(lambda: server_pid() not in (0, first), "the next server")
     wait_attached()
+
+
+def change_door(conf, leg, door):
+    write_conf(conf, leg, device=DEVICE, device_dead_timeout=f"{DEAD_S}s", device_door=door)
+    ctl("reload")
+    assert "device_door" in status()["service"]["restart_needed_for"]
+    first = server_pid()
+    ctl("restart", "vol0")
+    wait_until(lambda: server_pid() not in (0, first), "the next server")
+    wait_attached()
+    assert device_door() == door, f"attached by {device_door()}"
 
 
 def under_load(name, act, seconds=12):
@@ -101,7 +126,8 @@ def test():
     wait_healthy()
     run("modprobe", "nbd")
     wait_attached()
-    say("attached when the module came")
+    assert device_door() == "fast", f"attached by {device_door()}"
+    say("attached when the module came, by the fast door")
 
     run("mkfs.ext4", "-q", DEVICE)
     run("mount", DEVICE, "/mnt")
@@ -115,6 +141,21 @@ def test():
         wait_until(lambda: server_pid() not in (0, first), "the next server")
         os.kill(server_pid(), signal.SIGKILL)
     under_load("killed-twice", kill_twice)
+
+    # In each moment of its life, and of the attach of the device.
+    def kill_again_and_again():
+        moments = (b"-> starting", b"-> serving", b"is attached")
+        for turn in range(2 * len(moments)):
+            seen, first = log_size(), server_pid()
+            if first:
+                os.kill(first, signal.SIGKILL)
+            wait_for_line(seen, moments[turn % len(moments)])
+    under_load("killed-again-and-again", kill_again_and_again, seconds=40)
+    assert device_door() == "fast", f"attached by {device_door()}"
+
+    under_load("door-nbdkit", lambda: change_door(conf, leg, "nbdkit"))
+    under_load("door-fast", lambda: change_door(conf, leg, "fast"))
+    say("the other door, and back, under a mounted filesystem")
 
     under_load("restart-volume", lambda: ctl("restart", "vol0"))
 
@@ -142,11 +183,9 @@ def test():
         for turn in range(5):
             daemon.process.kill()
             daemon.process.wait()
-            seen = Path("/out/surefootd.log").stat().st_size
+            seen = log_size()
             daemon.start()
-            wanted = b"-> serving" if turn % 2 else b"-> starting"
-            wait_until(lambda: wanted in Path("/out/surefootd.log").read_bytes()[seen:], "its server",
-                       every=0.002)
+            wait_for_line(seen, b"-> serving" if turn % 2 else b"-> starting")
         daemon.process.kill()
         daemon.process.wait()
         wait_until(lambda: not left_behind(), "the end of all that it had begun", 20)
@@ -204,7 +243,7 @@ def test():
     assert is_bound()
     started = time.monotonic()
     failed = subprocess.run(["dd", "if=/dev/zero", "of=/mnt/x", "bs=4k", "count=1", "oflag=direct",
-                             "conv=fsync"], stderr=subprocess.DEVNULL, timeout=120)
+                             "conv=fsync"], stderr=subprocess.DEVNULL, timeout=DEAD_S + 100 * slowness())
     assert failed.returncode != 0, "a write without a server succeeded"
     assert time.monotonic() - started < DEAD_S + 40 * slowness()
     run("umount", "/mnt", check=False, seconds=120)
