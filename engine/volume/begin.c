@@ -1,17 +1,17 @@
 /* A request begins: as an op, or it waits for one. */
 #include "volume/internal.h"
 
-static enum op_kind
+static const struct op_kind *
 kind_of(const struct sf_request *request) {
   switch (request->kind) {
   case SF_REQ_READ:
-    return OP_READ;
+    return &sf_op_read;
   case SF_REQ_WRITE:
-    return OP_WRITE;
+    return &sf_op_write;
   case SF_REQ_ZERO:
-    return OP_ZERO;
+    return &sf_op_zero;
   default:
-    return OP_FLUSH;
+    return &sf_op_flush;
   }
 }
 

@@ -169,7 +169,7 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
 
   if (length > c->piece_bytes)
     length = c->piece_bytes;
-  op = op_new(v, OP_COPY, offset, length);
+  op = op_new(v, &sf_op_copy, offset, length);
   if (op == NULL)
     return false;
   op->blocks_reads = c->converge;
@@ -342,7 +342,7 @@ find_written(struct sf_volume *v) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->kind == OP_WRITE || op->kind == OP_ZERO || op->writing != 0)
+    if (op->kind->writes || op->writing != 0)
       sf_map_set_range(&v->maps.busy, extent_of(v, op->offset),
                        extent_of(v, op->offset + op->length - 1));
   }

@@ -88,11 +88,11 @@ copy_end(struct sf_op *op, enum copy_end how) {
   if (copy->run_buffer != NULL)
     v->host.buffer_put(v->ctx, copy->run_buffer);
   copy->run_buffer = NULL;
-  if (of->scrub) {
+  if (of->judge != NULL) {
     copy->op = NULL;
     op->copy = NULL;
     v->dirty = true;
-    scrub_ended(v, copy, how == COPY_DONE);
+    of->judge->ended(v, copy, how == COPY_DONE);
     op_end(op);
     return;
   }
@@ -191,7 +191,7 @@ read_from(struct sf_op *op, unsigned leg) {
     op->copy->reading |= legbit(leg);
 }
 
-void
+static void
 copy_run(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
@@ -203,7 +203,7 @@ copy_run(struct sf_op *op) {
   op->retry = false;
   copy->targets = copy->of->converge ? volume_serving(v) : legbit(copy->of->leg);
   if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
-      (copy->of->scrub && !scrub_may_look(op))) {
+      (copy->of->judge != NULL && !copy->of->judge->may_look(op))) {
     copy_end(op, COPY_FAILED);
     return;
   }
@@ -294,7 +294,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   struct sf_tio_buffer *source = copy->buffer[copy->source];
   struct io_args args = {
       .op = SF_TIO_WRITE,
-      .flags = copy->of->scrub ? SF_TIO_FUA : 0, /* no intent stands for it */
+      .flags = copy->of->judge != NULL ? SF_TIO_FUA : 0, /* no intent stands for it */
       .kind = SF_WRITE_KIND,
       .use = use_of(op),
       .legs = legs,
@@ -440,7 +440,7 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   copy->reading &= (legset) ~bit;
   if (event->state == SF_TIO_OK) {
     v->leg[leg].avoid = false;
-  } else if (copy->of->scrub) {
+  } else if (copy->of->judge != NULL) {
     if (event->state != SF_TIO_ERROR || (op->passing & bit)) {
       copy_end(op, COPY_FAILED); /* it says nothing of the block */
       return;
@@ -482,8 +482,8 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     return;
   }
   if (copy->reading == 0) {
-    if (copy->of->scrub)
-      scrub_compare(op);
+    if (copy->of->judge != NULL)
+      copy->of->judge->compare(op);
     else if (op->ok & legbit((unsigned) copy->source))
       start_writing(op);
     else
@@ -509,8 +509,8 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   go_on_writing(op);
 }
 
-void
-copy_review(struct sf_op *op) {
+static void
+review_overdue(struct sf_op *op) {
   if (op->copy == NULL || op->copy->sm.state != COPY_WRITING) {
     op_judge(op);
     return;
@@ -519,8 +519,8 @@ copy_review(struct sf_op *op) {
   go_on_writing(op);
 }
 
-void
-copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+static void
+copy_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
   if (op->copy == NULL)
     return;
   if (op->copy->sm.state == COPY_READING)
@@ -528,3 +528,27 @@ copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) 
   else if (op->copy->sm.state == COPY_WRITING && (op->writing & legbit(leg)))
     on_written(op, leg, event);
 }
+
+static void
+copy_review(struct sf_op *op) {
+  if (op->overdue != 0)
+    review_overdue(op);
+}
+
+static void
+copy_run_again(struct sf_op *op) {
+  op->error = 0;
+  copy_run(op);
+}
+
+const struct op_kind sf_op_copy = {
+    .name = "copy",
+    .timeout = SF_WRITE_KIND,
+    .copies = true,
+    .brings_back = true,
+    .run = copy_run,
+    .run_again = copy_run_again,
+    .ended = op_landed,
+    .on_event = copy_on_event,
+    .review = copy_review,
+};

@@ -37,6 +37,19 @@ queue_has_checkpoint(const struct sf_volume *v) {
   return false;
 }
 
+static void
+flush_leg_failed(struct sf_op *op, unsigned index) {
+  struct leg *leg = &op->volume->leg[index];
+
+  if (leg->flush_op != op)
+    return;
+  leg->flush_op = NULL;
+  sf_map_unite(&leg->unflushed, &leg->flushing);
+  sf_map_zero(&leg->flushing);
+  sf_map_unite(&leg->settled, &leg->settling);
+  sf_map_zero(&leg->settling);
+}
+
 /* To every leg that has not got it yet.  Not beside an older flush that still runs there: if that one
  * fails, what the newer one says is worth nothing, and the two answers may come in any order.  When
  * the older one is late, so is this one. */
@@ -90,7 +103,7 @@ flush_next(struct sf_volume *v) {
   }
   if (v->flush_queue == NULL)
     return;
-  op = op_new(v, OP_FLUSH, 0, 0);
+  op = op_new(v, &sf_op_flush, 0, 0);
   if (op == NULL)
     return;
   op->request = v->flush_queue;
@@ -108,7 +121,7 @@ flush_next(struct sf_volume *v) {
   send(v, op);
 }
 
-void
+static void
 flush_leg_ok(struct sf_op *op, unsigned index) {
   struct leg *leg = &op->volume->leg[index];
 
@@ -124,22 +137,9 @@ flush_leg_ok(struct sf_op *op, unsigned index) {
   map_leg_flushed(op->volume, index);
 }
 
-void
-flush_leg_failed(struct sf_op *op, unsigned index) {
-  struct leg *leg = &op->volume->leg[index];
-
-  if (leg->flush_op != op)
-    return;
-  leg->flush_op = NULL;
-  sf_map_unite(&leg->unflushed, &leg->flushing);
-  sf_map_zero(&leg->flushing);
-  sf_map_unite(&leg->settled, &leg->settling);
-  sf_map_zero(&leg->settling);
-}
-
 /* Its own completion has come. */
-void
-flush_ended(struct sf_op *op, unsigned index) {
+static void
+note_ended(struct sf_op *op, unsigned index) {
   struct sf_volume *v = op->volume;
   struct leg *leg = &v->leg[index];
 
@@ -153,7 +153,7 @@ flush_ended(struct sf_op *op, unsigned index) {
 
 /* One that was submitted before the answer came may have failed already, unheard, and have taken with it what
  * this flush was to make stable: then the disk had nothing left to flush, and says that all is well. */
-bool
+static bool
 flush_waits_for_fua(struct sf_op *op, unsigned index) {
   struct leg *leg = &op->volume->leg[index];
 
@@ -257,7 +257,7 @@ count_answer(struct sf_volume *v, const struct sf_request *request, int error) {
 /* error 0 or -errno: the clients' answer; HELD: they wait and it is tried again. */
 enum { HELD = 1, AGAIN_MS = 100 };
 
-void
+static void
 flush_end(struct sf_op *op, int error, int own_error) {
   struct sf_volume *v = op->volume;
   struct sf_request *request = op->request, *next;
@@ -331,8 +331,8 @@ all_heal(const struct sf_volume *v, legset legs) {
  * is on its way out must be out first: what it may have lost, nobody keeps account of any more.  Where an
  * earlier flush failed, this one makes stable what the leg still has, which is what our own flushes are
  * for, and no more. */
-void
-flush_review(struct sf_op *op) {
+static void
+review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   legset leaving = v->needs & (legset) ~(v->latest.in_sync | v->counted);
   legset hollow = op->ok & (flush_failure_legs(v) | leaving), need, stuck;
@@ -395,3 +395,50 @@ flush_expire(struct sf_volume *v) {
   request->error = -EIO;
   request->done(request);
 }
+
+/* ---- the kind ---- */
+
+/* True: it went well, and counts when the writes with FUA that ran beside it have ended. */
+static bool
+flush_ended(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+  bool waits = event->state == SF_TIO_OK && !event->late && flush_waits_for_fua(op, leg);
+
+  if (waits)
+    op->overdue &= (legset) ~legbit(leg);
+  note_ended(op, leg);
+  return waits;
+}
+
+static void
+flush_review(struct sf_op *op) {
+  if (op->sm.state == OP_RUNNING)
+    review(op);
+  else
+    op_review_ended(op);
+}
+
+static void
+flush_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
+  if (!event_is_final(event))
+    op->volume->leg[leg].flush_late = op->volume->dirty = true;
+  if (event->state == SF_TIO_OK)
+    flush_leg_ok(op, leg);
+  else if (event->state != SF_TIO_TIMEOUT)
+    flush_leg_failed(op, leg);
+  flush_review(op);
+}
+
+static void
+flush_fail(struct sf_op *op, int error) {
+  flush_end(op, error, error);
+}
+
+const struct op_kind sf_op_flush = {
+    .name = "flush",
+    .timeout = SF_FLUSH_KIND,
+    .brings_back = true,
+    .ended = flush_ended,
+    .on_event = flush_on_event,
+    .review = flush_review,
+    .fail = flush_fail,
+};

@@ -64,7 +64,7 @@ collect(struct sf_volume *v, unsigned index, const struct io *io) {
   sf_map_unite(&v->suspect, &leg->flushing);
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-    bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & legbit(index));
+    bool writes = op->kind->writes || (op->writing & legbit(index));
 
     if (!writes || !(op->running & legbit(index)))
       continue;

@@ -22,7 +22,7 @@ find_busy(struct sf_volume *v) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->kind != OP_READ || op->writing != 0)
+    if (!op->kind->reads || op->writing != 0)
       sf_map_set_range(busy, extent_of(v, op->offset), extent_of(v, op->offset + op->length - 1));
   }
   sf_map_unite(busy, &v->unconverged);
@@ -137,7 +137,7 @@ leave_stale_what_runs(struct sf_volume *v) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->kind == OP_WRITE || op->kind == OP_ZERO)
+    if (op->kind->writes)
       EACH_LEG(leg, op->sent & (legset) ~(op->ok | v->latest.in_sync))
         leg_mark_stale(v, leg, op->offset, op->length);
   }

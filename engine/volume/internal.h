@@ -115,7 +115,30 @@ event_is_final(const struct sf_tio_event *event) {
 
 /* ---- ops: requests and copies on their way ---- */
 
-enum op_kind { OP_READ, OP_WRITE, OP_ZERO, OP_FLUSH, OP_COPY };
+struct sf_op;
+
+/* What an op of a kind does; one table in the file of each kind. */
+struct op_kind {
+  const char *name;
+  enum sf_kind timeout; /* whose timeout counts */
+  bool reads;           /* what a client has asked to read: it writes only where it repairs */
+  bool writes;          /* what a client has asked to change */
+  bool copies;          /* between legs */
+  bool brings_back;     /* legs: the last free ops are for such */
+
+  bool (*may_run)(struct sf_op *op); /* false: it has been put off; NULL: it always may */
+  void (*run)(struct sf_op *op);
+  void (*run_again)(struct sf_op *op); /* it is sent anew */
+  /* Its own completion has come there; true: what it said counts later. */
+  bool (*ended)(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
+  /* What is not late, and is noted in the op already; of the op's io number `try`. */
+  void (*on_event)(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event);
+  void (*review)(struct sf_op *op);          /* after an event or a change of the set */
+  void (*fail)(struct sf_op *op, int error); /* nothing more is tried */
+  void (*answered)(struct sf_op *op, int error);
+};
+
+extern const struct op_kind sf_op_read, sf_op_write, sf_op_zero, sf_op_flush, sf_op_copy;
 
 enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DRAINING, OP_STATES };
 
@@ -124,7 +147,7 @@ struct sf_op {
   struct sf_list link; /* v->active in order of arrival; or v->ops_free */
   struct sf_volume *volume;
   struct sf_request *request; /* NULL once answered, and for a copy */
-  enum op_kind kind;
+  const struct op_kind *kind;
   bool blocks_reads; /* COPY: the extent is being converged */
   bool scrubs;       /* COPY: it only compares, as yet: no suspended write may be half done there */
   bool hurried;      /* COPY: a client waits for it */
@@ -342,12 +365,19 @@ struct copy {
 /* AGAIN: no leg could read the block.  It is asked once more, when each has shown that it reads otherwise. */
 enum piece { PIECE_TO_COME, PIECE_ISSUED, PIECE_DONE, PIECE_AGAIN };
 
+/* For one that compares instead of copying (scrub.c). */
+struct copy_judge {
+  bool (*may_look)(const struct sf_op *op); /* or legs may differ there, and rightly so */
+  void (*compare)(struct sf_op *op);        /* all has been read, or cannot be */
+  void (*ended)(struct sf_volume *v, struct copy *copy, bool good);
+};
+
 struct copying { /* an extent under way */
   bool active;
-  bool converge; /* else resync of `leg` */
-  bool scrub;    /* converge, and scrub.c says what becomes of what was read */
-  bool failed;   /* a piece failed: leave the extent as it is */
-  bool lacks;    /* resync: a block of it can be read nowhere, all else is copied */
+  bool converge;                  /* else resync of `leg` */
+  const struct copy_judge *judge; /* converge, and it says what becomes of what was read; or NULL */
+  bool failed;                    /* a piece failed: leave the extent as it is */
+  bool lacks; /* resync: a block of it can be read nowhere, all else is copied */
   unsigned leg;
   uint64_t extent;
   uint8_t *piece; /* enum piece, of each */
@@ -664,8 +694,9 @@ legset volume_receivers(const struct sf_volume *v); /* legs that still get new w
 
 /* op.c */
 void volume_well(struct sf_volume *v); /* a request has gone well */
-bool op_is_free(const struct sf_volume *v, enum op_kind kind);
-struct sf_op *op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length);
+bool op_is_free(const struct sf_volume *v, const struct op_kind *kind);
+struct sf_op *op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset,
+                     uint64_t length);
 void
 op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
 bool op_conflict(const struct sf_op *a, const struct sf_op *b); /* one must wait for the other */
@@ -676,8 +707,12 @@ void op_release(struct sf_op *op); /* answered or given up: leave when nothing r
 void op_move(struct sf_op *op, enum op_state state);
 void op_answer(struct sf_op *op, int error);
 void op_end(struct sf_op *op);
-void op_review(struct sf_op *op); /* after an event or a change of the set */
-void op_review_all(struct sf_volume *v);
+void op_review(struct sf_op *op);       /* after an event or a change of the set */
+void op_review_ended(struct sf_op *op); /* of one that is answered */
+void op_run_all(struct sf_volume *v);   /* what waits for no other any more */
+void op_cancel(struct sf_op *op);
+/* As an op's `ended`: what has landed is to be flushed.  Always false. */
+bool op_landed(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
 void op_send(struct sf_op *op, const struct io_args *args);
 void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
 void op_judge(struct sf_op *op);
@@ -694,33 +729,20 @@ bool op_only_waits(const struct sf_op *op);
 bool op_may_wait(const struct sf_op *op); /* rather than fail for what its legs have said */
 
 /* op_time.c */
+void op_review_all(struct sf_volume *v);
 void op_tick(struct sf_volume *v);
 void op_excuse_delay(struct sf_volume *v, uint64_t delay_ns); /* they have waited less */
 void op_fail_all(struct sf_volume *v, int error);
 void op_give_up(struct sf_volume *v, const struct sf_request *request);
 
-/* write.c, read.c, flush.c: what a kind does when it may run */
-void write_run(struct sf_op *op);
-bool write_may_be_left(const struct sf_op *op); /* a trim that would write */
-void read_run(struct sf_op *op);
-void read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event);
-void read_fail(struct sf_op *op, int error);
-void read_too_few(struct sf_op *op);
-void read_park(struct sf_op *op);
+/* flush.c */
 void flush_request(struct sf_volume *v, struct sf_request *request);
 void flush_next(struct sf_volume *v);
-void flush_review(struct sf_op *op);
-void flush_leg_ok(struct sf_op *op, unsigned leg);
-bool flush_waits_for_fua(struct sf_op *op, unsigned leg);
 void flush_fua_ended(struct sf_volume *v, unsigned leg, uint64_t seq);
 void flush_expire(struct sf_volume *v);
 void flush_tick(struct sf_volume *v);
 void flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
-void flush_leg_failed(struct sf_op *op, unsigned leg);
-void flush_ended(struct sf_op *op, unsigned leg);
 void flush_give_up(struct sf_op *op);
-/* FLUSH has ended: what its clients' requests are answered, and our own. */
-void flush_end(struct sf_op *op, int error, int own_error);
 void flush_release(struct sf_volume *v); /* those that wait to be tried again, in time */
 
 /* leg_io.c */
@@ -954,9 +976,6 @@ void scrub_believe_words(struct sf_volume *v);
 void scrub_flushed(struct sf_volume *v, uint64_t op_id);
 
 /* copy.c: one piece */
-void copy_run(struct sf_op *op);
-void copy_review(struct sf_op *op); /* something of it is overdue */
-void copy_on_event(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
 
 void copy_finish(struct sf_op *op, bool good); /* a scrub: nothing is written */
 void copy_repair(struct sf_op *op, unsigned source, legset bad);
@@ -969,9 +988,6 @@ void scrub_stopped(struct sf_volume *v);
 int scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order);
 int scrub_pause(struct sf_volume *v, bool paused);
 int scrub_cancel(struct sf_volume *v);
-bool scrub_may_look(const struct sf_op *op); /* or legs may differ there, and rightly so */
-void scrub_compare(struct sf_op *op);        /* all has been read, or cannot be */
-void scrub_ended(struct sf_volume *v, struct copy *copy, bool good);
 /* Its disk is another one, or is to be copied whole: what was said of it holds no more. */
 void scrub_leg_is_another(struct sf_volume *v, unsigned leg);
 void scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);

@@ -28,7 +28,7 @@ older_ops_remain(const struct sf_volume *v) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
     /* What was not sent yet will be sent to the newcomer too. */
-    if (op->sm.id <= v->join_id && op->kind != OP_READ && op->sent != 0 && !op_only_waits(op))
+    if (op->sm.id <= v->join_id && !op->kind->reads && op->sent != 0 && !op_only_waits(op))
       return true;
   }
   return false;

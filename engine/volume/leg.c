@@ -190,14 +190,13 @@ go_stale(struct sf_volume *v, unsigned index) {
     v->flush_leader->failed &= (legset) ~bit;
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-    bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & bit);
+    bool writes = op->kind->writes || (op->writing & bit);
 
     op->failed &= (legset) ~bit; /* it says nothing of the leg when it is back */
     if (!writes || !(op->sent & bit) || (op->ok & bit))
       continue;
     leg_mark_stale(v, index, op->offset, op->length);
-    if (op->kind == OP_READ ||
-        op->scrubs) /* a repair: no intent stands for what it may have torn */
+    if (op->kind->reads || op->scrubs) /* a repair: no intent stands for what it may have torn */
       for (uint64_t p = map_page_of(extent_of(v, op->offset));
            p <= map_page_of(extent_of(v, op->offset + op->length - 1)); p++)
         map_changed(v, p, true);

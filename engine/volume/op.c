@@ -7,8 +7,7 @@
 #include <string.h>
 
 enum {
-  RETRY_MS = 5,   /* after a submission that found no room: well within any deadline */
-  AGAIN_MS = 100, /* after an error that may pass */
+  RETRY_MS = 5, /* after a submission that found no room: well within any deadline */
   OPS_RESERVED = 2 * SF_COPY_SLOTS,
 };
 
@@ -42,7 +41,7 @@ op_move(struct sf_op *op, enum op_state state) {
 /* Is it one that a suspended write lets by? */
 static bool
 passes(const struct sf_op *op) {
-  return op->kind == OP_COPY && !op->scrubs;
+  return op->kind->copies && !op->scrubs;
 }
 
 /* Writes against all, reads against writes; a resync copy, which readers cannot see, not against
@@ -51,25 +50,25 @@ bool
 op_conflict(const struct sf_op *a, const struct sf_op *b) {
   if (a->offset >= b->offset + b->length || b->offset >= a->offset + a->length)
     return false;
-  if (a->kind == OP_READ && b->kind == OP_READ)
+  if (a->kind->reads && b->kind->reads)
     return false;
   if ((a->passable && passes(b)) || (b->passable && passes(a)))
     return false;
-  if (a->kind == OP_READ)
-    return b->kind != OP_COPY || b->blocks_reads;
-  if (b->kind == OP_READ)
-    return a->kind != OP_COPY || a->blocks_reads;
+  if (a->kind->reads)
+    return !b->kind->copies || b->blocks_reads;
+  if (b->kind->reads)
+    return !a->kind->copies || a->blocks_reads;
   return true;
 }
 
 /* Requests that wait for a leg to come back leave room for what brings it back: copies, flushes. */
 bool
-op_is_free(const struct sf_volume *v, enum op_kind kind) {
-  return v->ops_free_n > (kind == OP_COPY || kind == OP_FLUSH ? 0 : OPS_RESERVED);
+op_is_free(const struct sf_volume *v, const struct op_kind *kind) {
+  return v->ops_free_n > (kind->brings_back ? 0 : OPS_RESERVED);
 }
 
 struct sf_op *
-op_new(struct sf_volume *v, enum op_kind kind, uint64_t offset, uint64_t length) {
+op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset, uint64_t length) {
   struct sf_op *op;
 
   if (!op_is_free(v, kind))
@@ -112,30 +111,10 @@ op_park(struct sf_op *op) {
 
 static void
 op_run(struct sf_op *op) {
-  if (op->kind == OP_READ && volume_must_converge(op->volume, op->request)) {
-    op_park(op);
+  if (op->kind->may_run != NULL && !op->kind->may_run(op))
     return;
-  }
   op_move(op, OP_RUNNING);
-  switch (op->kind) {
-  case OP_READ:
-    read_run(op);
-    break;
-  case OP_WRITE:
-  case OP_ZERO:
-    if (write_may_be_left(op)) {
-      op->request->undone = true;
-      op_answer(op, 0);
-    } else {
-      write_run(op);
-    }
-    break;
-  case OP_COPY:
-    copy_run(op);
-    break;
-  case OP_FLUSH:
-    SF_MUST(false);
-  }
+  op->kind->run(op);
 }
 
 /* A client waits for this copy now. */
@@ -157,7 +136,7 @@ op_enter(struct sf_op *op) {
     if (!op_conflict(earlier, op))
       continue;
     op->blockers++;
-    if (earlier->kind == OP_COPY && op->request != NULL)
+    if (earlier->kind->copies && op->request != NULL)
       op_hurry(earlier);
   }
   sf_list_append(&v->active, &op->link);
@@ -201,7 +180,7 @@ op_unlist(struct sf_op *op) {
   sf_list_remove(&op->link);
 }
 
-static void
+void
 op_run_all(struct sf_volume *v) {
   struct sf_op *next;
 
@@ -218,7 +197,7 @@ op_run_all(struct sf_volume *v) {
  * ends in memory of its own. */
 static legset
 op_writing(const struct sf_op *op) {
-  return op->kind == OP_READ || op->kind == OP_COPY ? op->running & op->writing : op->running;
+  return op->kind->writes ? op->running : op->running & op->writing;
 }
 
 /* A leg that still gets new I/O must have finished this op before a later one may overlap it;
@@ -255,20 +234,10 @@ count_answer(struct sf_op *op, int error) {
 
   if (op->request->internal)
     return;
-  switch (op->kind) {
-  case OP_READ:
-    v->reads++;
-    break;
-  default:
-    v->writes++;
-  }
   v->errors += error != 0;
-  if (error != 0 && op->kind == OP_READ)
-    medium_read_failed(v, op->offset, op->length, error);
-  if (error == 0) {
+  op->kind->answered(op, error);
+  if (error == 0)
     volume_well(v);
-    v->late_acks += (op->sent & (legset) ~op->ok) != 0 && op->kind != OP_READ;
-  }
   meter_answer(v, op->request, error);
   copier_foreground(v, v->now_ns - op->started_ns);
 }
@@ -288,7 +257,7 @@ void
 op_answer(struct sf_op *op, int error) {
   struct sf_request *request = op->request;
 
-  SF_MUST(request != NULL && op->kind != OP_FLUSH);
+  SF_MUST(request != NULL && op->kind->answered != NULL);
   op->gated = false;
   count_answer(op, error);
   if (op->sm.state == OP_WAITING) {
@@ -296,8 +265,6 @@ op_answer(struct sf_op *op, int error) {
     op->volume->waiting_ops--;
   }
   op->request = NULL;
-  if (error == 0 && op->kind != OP_READ && !request->undone)
-    lost_written(op->volume, op->offset, op->length);
   if (op->passable)
     op->volume->suspended--;
   op_move(op, OP_DRAINING);
@@ -308,58 +275,26 @@ op_answer(struct sf_op *op, int error) {
   op_release(op);
 }
 
-static void
-op_leave_unconverged(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
-  uint64_t last = extent_of(v, op->offset + op->length - 1);
-
-  for (uint64_t e = extent_of(v, op->offset); e <= last; e++) {
-    sf_map_set(&v->unconverged, e);
-    copier_spoil(v, e);
-  }
-  EACH_LEG(leg, op->request_fua ? op->failed : 0) { /* what its cache shows may go again */
-    sf_map_set_range(&v->leg[leg].unsure, extent_of(v, op->offset), last);
-  }
-  v->dirty = true;
+void
+op_cancel(struct sf_op *op) {
+  for (unsigned i = 0; i < op->ios; i++)
+    io_cancel(&op->io[i]);
 }
 
-/* A write that failed to its client may be on some legs and not on others: those extents are
- * converged before they are read (R11). */
 void
 op_fail(struct sf_op *op, int error) {
-  struct sf_volume *v = op->volume;
-
-  for (unsigned i = 0; i < op->ios && op->kind != OP_FLUSH; i++)
-    io_cancel(&op->io[i]);
-  if ((op->kind == OP_WRITE || op->kind == OP_ZERO) && op->sent != 0)
-    op_leave_unconverged(op);
-  if (op->kind == OP_READ) {
-    read_fail(op, error);
-    return;
-  }
-  if (op->kind == OP_FLUSH) {
-    flush_end(op, error, error);
-    return;
-  }
-  v->failed = error != -ESHUTDOWN;
-  op_answer(op, error);
-}
-
-static enum sf_kind
-latency_kind(const struct sf_op *op) {
-  return op->kind == OP_FLUSH ? SF_FLUSH_KIND : op->kind == OP_READ ? SF_READ_KIND : SF_WRITE_KIND;
+  op->kind->fail(op, error);
 }
 
 void
 op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
-  static const char *const name[] = {"read", "write", "zero", "flush", "copy"};
   const struct sf_volume *v = op->volume;
 
   if (op->failed & legbit(leg))
-    snprintf(text, size, "%s at %" PRIu64 ": %s", name[op->kind], op->offset, strerror(-op->error));
+    snprintf(text, size, "%s at %" PRIu64 ": %s", op->kind->name, op->offset, strerror(-op->error));
   else
-    snprintf(text, size, "%s at %" PRIu64 " not answered in %" PRIu64 " ms", name[op->kind],
-             op->offset, deadline_of(v, leg, latency_kind(op)) / SF_MS);
+    snprintf(text, size, "%s at %" PRIu64 " not answered in %" PRIu64 " ms", op->kind->name,
+             op->offset, deadline_of(v, leg, op->kind->timeout) / SF_MS);
 }
 
 /* Legs that must go for what this op has met. */
@@ -371,7 +306,7 @@ op_judge(struct sf_op *op) {
 
   EACH_LEG(leg, bad) {
     struct miss miss = {.leg = leg,
-                        .kind = latency_kind(op),
+                        .kind = op->kind->timeout,
                         .failed = op->failed & legbit(leg),
                         .error = op->error,
                         .witnesses = op->ok & volume_serving(v),
@@ -386,83 +321,16 @@ op_judge(struct sf_op *op) {
   }
 }
 
-/* What is pending is late and cannot be spared, and what failed may be well again. */
-static bool
-is_stuck_behind_a_hang(const struct sf_op *op) {
-  return !op->retry && op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
-         (op->failed & op->passing & volume_serving(op->volume)) != 0;
-}
-
-/* To a leg that catches up, which no answer needs: its buffer is the request's. */
-static bool
-op_waits_to_be_sent(const struct sf_op *op) {
-  for (unsigned i = 0; i < op->ios; i++)
-    if (io_waits(&op->io[i]))
-      return true;
-  return false;
-}
-
 /* Those that are overdue are judged again: time has passed, and others have answered. */
-static void
+void
 op_review_ended(struct sf_op *op) {
-  if (op->overdue == 0)
-    return;
-  if (op->kind == OP_COPY)
-    copy_review(op);
-  else if (op->sm.state == OP_DRAINING && op->kind != OP_READ)
+  if (op->overdue != 0 && op->sm.state == OP_DRAINING)
     op_judge(op);
 }
 
 void
 op_review(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
-
-  if (op->sm.state != OP_RUNNING || op->kind == OP_READ || op->kind == OP_COPY) {
-    op_review_ended(op);
-    return;
-  }
-  if (op->kind == OP_FLUSH) {
-    flush_review(op);
-    return;
-  }
-  if (op->gated)
-    write_run(op);
-  if (op->gated)
-    return;
-  if ((op->overdue | op->failed) != 0)
-    op_judge(op);
-  if ((v->needs & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
-    if (!op_waits_to_be_sent(op))
-      op_answer(op, 0);
-    return;
-  }
-  if (is_stuck_behind_a_hang(op)) {
-    op->retry = true; /* a leg that is well again shows that the other one hangs */
-    op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
-    volume_arm(v, op->again_ns);
-  }
-  if (op->pending != 0 || op->retry || record_moves_the_set(v))
-    return;
-  if (op_may_wait(op))
-    op_suspend(op);
-  else
-    op_fail(op, op->error ? op->error : -EIO);
-}
-
-/* An op that is answered here leaves the list alone but for itself; then those run that waited. */
-void
-op_review_all(struct sf_volume *v) {
-  SF_LIST_EACH(l, &v->active) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    op_review(op);
-    if (op->listed)
-      op_release(op);
-  }
-  if (v->flush_leader != NULL)
-    op_review(v->flush_leader);
-  op_overtake_all(v);
-  op_run_all(v);
+  op->kind->review(op);
 }
 
 /* ---- I/O ---- */
@@ -500,7 +368,7 @@ static void
 op_on_sent(struct io *io) {
   struct sf_op *op = io->owner;
 
-  if (op->kind == OP_WRITE || op->kind == OP_ZERO)
+  if (op->kind->writes)
     op_review(op);
 }
 
@@ -513,7 +381,7 @@ op_send(struct sf_op *op, const struct io_args *args) {
     io->owner = op;
     io->on_event = op_on_event;
     io->on_sent = op_on_sent;
-    io->of_client = op->kind != OP_COPY && (op->kind != OP_READ || args->op == SF_TIO_READ);
+    io->of_client = !op->kind->copies && (!op->kind->reads || args->op == SF_TIO_READ);
     r = io_submit(op->volume, io, args);
   }
   if (r == -EAGAIN) {
@@ -537,10 +405,10 @@ op_send(struct sf_op *op, const struct io_args *args) {
 /* A write has ended on a leg that goes on: well, with an error, or long after it was given up on.
  * Some of it may be there, and a convergence that finds it there alike writes nothing: so it is to be
  * flushed like any other. */
-static void
-note_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
+bool
+op_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
-  bool writes = op->kind == OP_WRITE || op->kind == OP_ZERO || (op->writing & legbit(index)) != 0;
+  bool writes = op->kind->writes || (op->writing & legbit(index)) != 0;
   bool never_ran =
       (event->state == SF_TIO_CANCELED && !event->late && event->error != SF_DROPPED) ||
       event->error == -ECANCELED;
@@ -549,60 +417,43 @@ note_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) 
   if (writes && !never_ran && !stable && (volume_receivers(v) & legbit(index)))
     sf_map_set_range(&v->leg[index].unflushed, extent_of(v, op->offset),
                      extent_of(v, op->offset + op->length - 1));
+  return false;
+}
+
+/* What the event says of the leg. */
+static void
+note(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+  legset bit = legbit(leg);
+
+  if (event->state == SF_TIO_TIMEOUT) {
+    op->overdue |= bit;
+    return;
+  }
+  op->pending &= (legset) ~bit;
+  op->overdue &= (legset) ~bit;
+  if (event->state == SF_TIO_OK) {
+    op->ok |= bit;
+    pace_note(op, leg);
+  } else if (event->state == SF_TIO_ERROR) {
+    note_failed(op, bit, event->error);
+  } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && !op->kind->reads) {
+    op->retry = true;
+    volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
+  }
 }
 
 void
 op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
   struct sf_op *op = io->owner;
-  legset bit = legbit(leg);
 
-  if (op->kind == OP_FLUSH && event->state == SF_TIO_OK && !event->late &&
-      flush_waits_for_fua(op, leg)) {
-    op->running &= (legset) ~bit;
-    op->overdue &= (legset) ~bit;
-    flush_ended(op, leg);
-    return;
-  }
   if (event_is_final(event)) {
-    op->running &= (legset) ~bit;
-    if (op->kind == OP_FLUSH)
-      flush_ended(op, leg);
-    else
-      note_landed(op, leg, event);
-  } else if (op->kind == OP_FLUSH) {
-    op->volume->leg[leg].flush_late = op->volume->dirty = true;
+    op->running &= (legset) ~legbit(leg);
+    if (op->kind->ended(op, leg, event))
+      return;
   }
-  if (event->late) {
-    op_release(op);
-    return;
-  }
-  if (event->state == SF_TIO_TIMEOUT) {
-    op->overdue |= bit;
-  } else {
-    op->pending &= (legset) ~bit;
-    op->overdue &= (legset) ~bit;
-    if (event->state == SF_TIO_OK) {
-      op->ok |= bit;
-      pace_note(op, leg);
-    } else if (event->state == SF_TIO_ERROR) {
-      note_failed(op, bit, event->error);
-    } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && op->kind != OP_READ) {
-      op->retry = true;
-      volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
-    }
-  }
-  if (op->kind == OP_READ) {
-    read_on_event(op, leg, (unsigned) (io - op->io), event);
-  } else if (op->kind == OP_COPY) {
-    copy_on_event(op, leg, event);
-  } else {
-    if (op->kind == OP_FLUSH && event->state == SF_TIO_OK)
-      flush_leg_ok(op, leg);
-    else if (op->kind == OP_FLUSH && event->state != SF_TIO_TIMEOUT)
-      flush_leg_failed(op, leg);
-    if (op->sm.state == OP_DRAINING && op->kind != OP_FLUSH)
-      op_judge(op); /* answered without it: it is behind now */
-    op_review(op);
+  if (!event->late) {
+    note(op, leg, event);
+    op->kind->on_event(op, leg, (unsigned) (io - op->io), event);
   }
   op_release(op);
 }

@@ -4,27 +4,16 @@
 #include <errno.h>
 
 static void
-op_resend(struct sf_op *op) {
+resend(struct sf_op *op) {
   op->retry = false;
   op->paced_ns = 0;
-  if (op->kind == OP_READ) {
-    if (volume_must_converge(op->volume, op->request))
-      read_park(op);
-    else
-      read_run(op);
-    return;
-  }
-  op->error = 0;
-  if (op->kind == OP_COPY)
-    copy_run(op);
-  else
-    write_run(op);
+  op->kind->run_again(op);
 }
 
 /* It goes to another leg, or to one that failed it, while those that are late still have it. */
 static legset
 waits_for(const struct sf_op *op) {
-  return op->kind == OP_COPY ? op->pending : op->pending & (legset) ~op->overdue;
+  return op->kind->copies ? op->pending : op->pending & (legset) ~op->overdue;
 }
 
 static void
@@ -132,7 +121,7 @@ op_tick(struct sf_volume *v) {
 
     if (op->sm.state == OP_RUNNING && op->retry && v->now_ns >= op->again_ns &&
         waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
-      op_resend(op);
+      resend(op);
   }
   v->starved_ns = is_starved(v, oldest) ? oldest : 0;
 }
@@ -168,4 +157,20 @@ op_fail_all(struct sf_volume *v, int error) {
   }
   if (v->flush_leader != NULL && v->flush_leader->request != NULL)
     op_fail(v->flush_leader, error);
+}
+
+/* An op that is answered here leaves the list alone but for itself; then those run that waited. */
+void
+op_review_all(struct sf_volume *v) {
+  SF_LIST_EACH(l, &v->active) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    op_review(op);
+    if (op->listed)
+      op_release(op);
+  }
+  if (v->flush_leader != NULL)
+    op_review(v->flush_leader);
+  op_overtake_all(v);
+  op_run_all(v);
 }

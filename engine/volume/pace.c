@@ -22,7 +22,7 @@ void
 pace_note(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
 
-  if (op->kind == OP_READ || op->kind == OP_COPY || op->request == NULL || op->request->internal ||
+  if (op->kind->reads || op->kind->copies || op->request == NULL || op->request->internal ||
       !(v->needs & legbit(leg)))
     return;
   if ((op->pending & v->needs) != 0) {

@@ -124,7 +124,7 @@ under_repair(const struct sf_op *op) {
   for (const struct sf_list *l = op->volume->active.next; l != &op->volume->active; l = l->next) {
     const struct sf_op *other = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (other->kind == OP_READ && other->offset < op->offset + op->length &&
+    if (other->kind->reads && other->offset < op->offset + op->length &&
         op->offset < other->offset + other->length)
       set |= other->writing & other->running;
   }
@@ -184,8 +184,8 @@ avoid(struct sf_volume *v, legset late) {
     v->leg[leg].avoid = true;
 }
 
-void
-read_fail(struct sf_op *op, int error) {
+static void
+give_up(struct sf_op *op, int error) {
   put_all_but(op, 0); /* the first buffer is the request's own */
   io_cancel(&op->io[0]);
   op_answer(op, error);
@@ -196,9 +196,32 @@ must_be_converged(const struct sf_op *op) {
   return flush_failure_legs(op->volume) != 0 && volume_must_converge(op->volume, op->request);
 }
 
+/* Its extent is to be converged first, after all.  A leg that hangs may still read into the client's buffer:
+ * then it gets another one. */
+static void
+read_park(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct sf_tio_buffer *fresh;
+
+  put_all_but(op, 0);
+  if (op->ios > 0 && op->io[0].running > 0) {
+    fresh = v->host.buffer_get(v->ctx, op->length);
+    if (fresh == NULL) {
+      op->retry = true;
+      volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
+      return;
+    }
+    v->host.buffer_put(v->ctx, op->request->buffer);
+    op->request->buffer = fresh;
+  }
+  if (op->ios > 0)
+    io_cancel(&op->io[0]);
+  op_park(op);
+}
+
 /* Errors everywhere.  A leg that read something else since it failed this the time before is well, and
  * what is bad is the block: waiting does not mend that.  So a read of ours is sent to those that failed. */
-void
+static void
 read_too_few(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   legset sources = volume_sources(v, op->offset, op->length);
@@ -218,7 +241,7 @@ read_too_few(struct sf_op *op) {
   if (v->config.on_too_few == SF_TOO_FEW_SUSPEND)
     wait = (sources & (legset) ~op->bad) != 0;
   if (!wait) {
-    read_fail(op, op->error ? op->error : -EIO);
+    give_up(op, op->error ? op->error : -EIO);
     return;
   }
   EACH_LEG(leg, op->failed & volume_serving(v)) {
@@ -233,7 +256,7 @@ read_too_few(struct sf_op *op) {
   volume_arm(v, op->again_ns);
 }
 
-void
+static void
 read_run(struct sf_op *op) {
   bool first = op->sent == 0;
 
@@ -262,30 +285,7 @@ counts(const struct sf_op *op, unsigned leg) {
   return volume_sources(v, op->offset, op->length) & legbit(leg);
 }
 
-/* Its extent is to be converged first, after all.  A leg that hangs may still read into the client's buffer:
- * then it gets another one. */
-void
-read_park(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
-  struct sf_tio_buffer *fresh;
-
-  put_all_but(op, 0);
-  if (op->ios > 0 && op->io[0].running > 0) {
-    fresh = v->host.buffer_get(v->ctx, op->length);
-    if (fresh == NULL) {
-      op->retry = true;
-      volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
-      return;
-    }
-    v->host.buffer_put(v->ctx, op->request->buffer);
-    op->request->buffer = fresh;
-  }
-  if (op->ios > 0)
-    io_cancel(&op->io[0]);
-  op_park(op);
-}
-
-void
+static void
 read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
   legset late;
@@ -317,3 +317,51 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     read_too_few(op);
   }
 }
+
+static bool
+read_may_run(struct sf_op *op) {
+  if (!volume_must_converge(op->volume, op->request))
+    return true;
+  op_park(op);
+  return false;
+}
+
+static void
+read_run_again(struct sf_op *op) {
+  if (volume_must_converge(op->volume, op->request))
+    read_park(op);
+  else
+    read_run(op);
+}
+
+static void
+read_review(struct sf_op *op) {
+  /* Whether a leg must go for what it owes a read is insync.c's to say. */
+}
+
+static void
+read_fail(struct sf_op *op, int error) {
+  op_cancel(op);
+  give_up(op, error);
+}
+
+static void
+read_answered(struct sf_op *op, int error) {
+  op->volume->reads++;
+  if (error != 0)
+    medium_read_failed(op->volume, op->offset, op->length, error);
+}
+
+const struct op_kind sf_op_read = {
+    .name = "read",
+    .timeout = SF_READ_KIND,
+    .reads = true,
+    .may_run = read_may_run,
+    .run = read_run,
+    .run_again = read_run_again,
+    .ended = op_landed,
+    .on_event = read_on_event,
+    .review = read_review,
+    .fail = read_fail,
+    .answered = read_answered,
+};

@@ -118,7 +118,7 @@ may_compare(const struct sf_volume *v, uint64_t extent) {
   return true;
 }
 
-bool
+static bool
 scrub_may_look(const struct sf_op *op) {
   return scrub_is_under_way(op->volume) &&
          may_compare(op->volume, extent_of(op->volume, op->offset));
@@ -174,7 +174,7 @@ tell(struct sf_op *op, const struct scrub_verdict *run, legset unread) {
   }
 }
 
-void
+static void
 scrub_compare(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
@@ -219,7 +219,7 @@ note_found(struct sf_volume *v, struct scrub_slot *slot, bool repaired) {
   }
 }
 
-void
+static void
 scrub_ended(struct sf_volume *v, struct copy *copy, bool good) {
   struct scrub_slot *slot = slot_of(copy);
   uint64_t length = slot->doubt_length != 0 ? slot->doubt_length : slot->length;
@@ -248,6 +248,9 @@ scrub_ended(struct sf_volume *v, struct copy *copy, bool good) {
   slot->repairs = 0;
 }
 
+static const struct copy_judge judge = {
+    .may_look = scrub_may_look, .compare = scrub_compare, .ended = scrub_ended};
+
 /* ---- which, and when ---- */
 
 static uint64_t
@@ -270,13 +273,13 @@ look(struct sf_volume *v, struct scrub_slot *slot) {
   slot->length = length;
   if (slot->doubt_length != 0)
     length = slot->doubt_length;
-  op = op_new(v, OP_COPY, slot->at, length);
+  op = op_new(v, &sf_op_copy, slot->at, length);
   op->scrubs = true;
   op->blocks_reads = slot->doubt_length != 0;
   op->copy = &slot->copy;
   slot->copy.op = op;
   slot->copy.of = &slot->of;
-  slot->of = (struct copying){.active = true, .converge = true, .scrub = true};
+  slot->of = (struct copying){.active = true, .converge = true, .judge = &judge};
   slot->of.extent = slot->extent;
   copy_move(v, &slot->copy, COPY_WAITING);
   if (rate > 0)
@@ -323,7 +326,8 @@ has_leave(const struct sf_volume *v) {
       return false;
   }
   return legcount(volume_serving(v)) > 1 && v->suspended == 0 && v->parked == NULL &&
-         v->held == NULL && v->starved_ns == 0 && !copier_is_copying(v) && op_is_free(v, OP_READ);
+         v->held == NULL && v->starved_ns == 0 && !copier_is_copying(v) &&
+         op_is_free(v, &sf_op_read);
 }
 
 /* What has grown meanwhile was converged, and is not counted. */

@@ -20,7 +20,7 @@ op_suspend(struct sf_op *op) {
   for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
     struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (later->kind == OP_COPY && !later->scrubs && later->sm.state == OP_WAITING &&
+    if (later->kind->copies && !later->scrubs && later->sm.state == OP_WAITING &&
         overlap(op, later)) {
       SF_MUST(later->blockers > 0);
       if (--later->blockers == 0)
@@ -41,7 +41,7 @@ op_is_passed(const struct sf_op *op) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *copy = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (copy->kind == OP_COPY && copy->sm.state != OP_WAITING && overlap(op, copy))
+    if (copy->kind->copies && copy->sm.state != OP_WAITING && overlap(op, copy))
       return true;
   }
   return false;
@@ -94,7 +94,7 @@ op_overtake_all(struct sf_volume *v) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
     next = l->next;
-    if (op->kind == OP_COPY && !op->scrubs && op->sm.state == OP_WAITING && op->blockers > 0 &&
+    if (op->kind->copies && !op->scrubs && op->sm.state == OP_WAITING && op->blockers > 0 &&
         waits_for_waiting_only(op))
       overtake(op);
   }

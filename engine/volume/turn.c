@@ -32,7 +32,7 @@ settle(struct sf_volume *v) {
     for (unsigned i = 0; i < v->legs; i++)
       newcomer_settle(v, i);
     op_review_all(v);
-    if (v->phase == PHASE_SERVING && v->held != NULL && op_is_free(v, OP_WRITE))
+    if (v->phase == PHASE_SERVING && v->held != NULL && op_is_free(v, &sf_op_write))
       volume_release_held(v);
     flush_release(v);
     flush_next(v);

@@ -13,7 +13,7 @@ inside_destroy(struct sf_volume *v) {
   for (unsigned i = 0; i < SF_OPS_MAX; i++) {
     struct sf_op *op = &v->ops[i];
 
-    for (unsigned k = 0; op->sm.state == OP_RUNNING && op->kind == OP_READ && k < op->ios; k++)
+    for (unsigned k = 0; op->sm.state == OP_RUNNING && op->kind->reads && k < op->ios; k++)
       if (op->buffer[k] != NULL && k > 0)
         v->host.buffer_put(v->ctx, op->buffer[k]);
   }
@@ -203,7 +203,7 @@ is_written(const struct sf_volume *v, uint64_t block) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if ((op->kind != OP_READ || op->writing != 0) && op->offset / BLOCK <= block &&
+    if ((!op->kind->reads || op->writing != 0) && op->offset / BLOCK <= block &&
         block < (op->offset + op->length) / BLOCK)
       return true;
   }

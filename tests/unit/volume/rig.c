@@ -488,7 +488,7 @@ rig_kill(struct rig *rig) {
   for (unsigned i = 0; i < SF_OPS_MAX; i++) {
     struct sf_op *op = &v->ops[i];
 
-    for (unsigned k = 1; op->sm.state == OP_RUNNING && op->kind == OP_READ && k < op->ios; k++)
+    for (unsigned k = 1; op->sm.state == OP_RUNNING && op->kind->reads && k < op->ios; k++)
       buffer_unref(op->buffer[k]);
   }
   for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
