@@ -22,13 +22,15 @@ force_is_of_line(const struct sf_leg_found *found) {
 }
 
 /* An operator who has forced a start does not start without any leg of that line: nobody could know then
- * that it lives.  Nor, when it broke off, without all that took part: two lines would begin. */
+ * that it lives.  Nor, when it broke off, without all the disks that took part: two lines would begin. */
 bool
 force_forbids(const struct sf_leg_found *found) {
   if (!sim.was_forced)
     return false;
   for (unsigned i = 0; i < sim.options.legs && sim.force_pending; i++)
-    if ((sim.forced_legs >> i & 1) && (!found[i].present || found[i].error != 0))
+    if ((sim.forced_legs >> i & 1) &&
+        (!found[i].present || found[i].error != 0 ||
+         !sf_uuid_equal(&found[i].sb.leg_uuid[i], &sim.forced_uuid[i])))
       return true;
   if (sim.force_pending)
     return false;
@@ -48,6 +50,9 @@ force_assembled(const struct sf_assembly *assembly) {
   sim.troubles++;
   sim.force_pending = sim.was_forced = true;
   sim.forced_legs |= assembly->current;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (assembly->current >> i & 1)
+      sim.forced_uuid[i] = assembly->base.leg_uuid[i];
 }
 
 /* What the caches held before is on the disks, or gone, and the legs' own history ends here too: not before, as a

@@ -454,7 +454,7 @@ force_block(uint64_t block, unsigned legs) {
 static void
 forget_block(uint64_t block) {
   force_block(block, ~0u);
-  if (!may_hold(block, 0, false)) {
+  if (!was_permitted(block, 0)) {
     uint32_t i = node_add(block);
 
     nodes[i].hi = step;

@@ -93,14 +93,17 @@ replace_is_durable(unsigned leg) {
   sim.uuid_promised[leg] = sim.uuid_asked[leg];
 }
 
-/* Before a start: which disk does the configuration name? */
+/* Before a start: which disk does the configuration name?  One of a forced start that broke off may be the only
+ * one that knows of a new line. */
 void
 replace_before_start(unsigned leg) {
   bool certain = sf_uuid_equal(&sim.uuid_promised[leg], &sim.uuid_asked[leg]);
+  const struct sf_uuid *right =
+      sim.forced_legs >> leg & 1 ? &sim.forced_uuid[leg] : &sim.uuid_promised[leg];
 
   if (!sim.has_other_disk[leg] || sim.leg[leg].regions >= 0 || tio_has_ghosts(leg))
     return;
-  if (sim.healing ? !is_of_leg(leg, &sim.uuid_promised[leg]) : random_chance(certain ? 200 : 500)) {
+  if (sim.healing ? !is_of_leg(leg, right) : random_chance(certain ? 200 : 500)) {
     medium_flush(&sim.leg[leg], sim.leg[leg].seq); /* a disk that is not named keeps its cache */
     take_other_disk(leg);
   }

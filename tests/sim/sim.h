@@ -583,6 +583,7 @@ struct sim {
   bool force_pending, was_forced;
   unsigned forced_starts;                   /* so far, whatever became of them */
   unsigned forced_legs;                     /* of the forced starts that are not decided */
+  struct sf_uuid forced_uuid[LEGS_MAX];     /* their disks */
   unsigned taken;                           /* legs that the last start trusts */
   struct sf_superblock base;                /* of the last start */
   uint64_t paused_from_ns, paused_until_ns; /* the process gets no CPU */
