@@ -126,8 +126,12 @@ begin(void) {
   sim.lulls++;
   sim.lull_well_ns = 0;
   sim.lull_since_ns = sim.now_ns;
-  for (unsigned i = 0; i < sim.options.legs; i++)
-    fault_cure(i), medium_mend(&sim.leg[i]);
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    fault_cure(i);
+    medium_mend(&sim.leg[i]);
+    if (sim.has_other_disk[i]) /* a start may name it yet */
+      medium_mend(&sim.other_disk[i]);
+  }
   event_add(sim.now_ns + POLL_MS * SIM_MS, EV_LULL_POLL, 0, (uint32_t) sim.lulls);
 }
 
