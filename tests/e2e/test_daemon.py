@@ -8,6 +8,7 @@ import queue
 import re
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -201,6 +202,47 @@ class Life(DaemonTest):
             os.kill(killed, signal.SIGKILL)
             self.assertEqual(bytes(512), daemon.client(volume).connect().pread(512, 0))
         daemon.stop()
+
+    def test_the_fast_socket(self):
+        """Proves that a volume has a fast socket in the runtime folder, for its own user only and also after a kill of
+        its server, that its file may move it or do without, and that it is removed with the service."""
+        import nbd
+
+        def read(path):
+            handle = nbd.NBD()
+            handle.connect_unix(str(path))
+            self.assertEqual(bytes(4096), handle.pread(4096, 0))
+            handle.shutdown()
+
+        def restart(**settings):
+            volume.settings.update(settings)
+            volume.write_conf()
+            daemon.ctl("reload")
+            killed = daemon.pid()
+            daemon.ctl("restart", volume.name)
+            daemon.wait_status(lambda status: status["service"]["state"] == "serving"
+                               and status["service"]["pid"] != killed, "the next server")
+
+        daemon = self.daemon()
+        volume = daemon.volume()
+        volume.settings.pop("fast_socket", None)
+        volume.write_conf()
+        fast = daemon.runtime / f"{volume.name}.fast"
+        daemon.start()
+        self.assertEqual(0o600, stat.S_IMODE(fast.stat().st_mode))
+        self.assertEqual({"value": str(fast), "source": "default"}, daemon.status()["settings"]["fast_socket"])
+        read(fast)
+        os.kill(daemon.pid(), signal.SIGKILL)
+        daemon.client(volume).connect().pread(512, 0)
+        read(fast)
+        restart(device_door="nbdkit")
+        self.assertFalse(fast.exists())
+        elsewhere = daemon.runtime / "elsewhere"
+        restart(device_door="fast", fast_socket=str(elsewhere))
+        self.assertFalse(fast.exists())
+        read(elsewhere)
+        daemon.stop()
+        self.assertFalse(elsewhere.exists())
 
     def test_killed_again_and_again(self):
         """Proves that a server that served before it was killed is started again at once, six times in a

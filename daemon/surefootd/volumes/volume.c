@@ -64,14 +64,13 @@ volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume *
   return 0;
 }
 
-/* A server that was killed leaves it.  Somebody else's, who listens there and for whom ours had to give
- * way, stays. */
+/* A server that was killed leaves its sockets.  Somebody else's, who listens there and for whom ours had to
+ * give way, stays. */
 static void
-remove_control(const struct volume *volume) {
+remove_abandoned(const char *path) {
   struct stat st;
-  if (lstat(volume->control_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-      sf_control_is_abandoned(volume->control_path))
-    unlink(volume->control_path);
+  if (*path && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && sf_control_is_abandoned(path))
+    unlink(path);
 }
 
 void
@@ -86,7 +85,8 @@ volume_destroy(struct volume *volume) {
   if (volume->socket_path[0]) {
     sf_socket_file_close(&volume->socket);
     command_forget(volume->volumes->settings, volume->plan);
-    remove_control(volume);
+    remove_abandoned(volume->control_path);
+    remove_abandoned(volume->plan->config.fast_socket);
   }
   kept_legs_clear(&volume->kept_legs);
   json_decref(volume->scrub);

@@ -379,6 +379,29 @@ test_device_door(void **state) {
   end();
 }
 
+/* Proves that what a killed server left is removed with its volume, and that a socket on which somebody
+ * listens stays. */
+static void
+test_sockets_left(void **state) {
+  char path[SF_CONTROL_PATH_MAX], error[SF_CONFIG_ERROR_MAX];
+  struct sf_socket_file socket;
+  snprintf(path, sizeof path, "%s/vol0.fast", folder);
+  for (int listens = 0; listens <= 1; listens++) {
+    begin();
+    assert_int_equal(sf_config_set(&owner.volume->plan->config, "fast_socket", path, error), 0);
+    serve();
+    assert_int_equal(sf_socket_file_bind_private(path, &socket), 0);
+    if (!listens)
+      close(socket.fd);
+    end();
+    assert_int_equal(access(path, F_OK), listens ? 0 : -1);
+    if (listens)
+      sf_socket_file_close(&socket);
+    else
+      close(socket.directory_fd);
+  }
+}
+
 static int
 set_up(void **state) {
   return mkdtemp(folder) ? 0 : -1;
@@ -398,7 +421,7 @@ main(void) {
       cmocka_unit_test(test_states_by_name), cmocka_unit_test(test_legs_at_the_start),
       cmocka_unit_test(test_silent),         cmocka_unit_test(test_stop),
       cmocka_unit_test(test_last_words),     cmocka_unit_test(test_restart),
-      cmocka_unit_test(test_device_door),
+      cmocka_unit_test(test_device_door),    cmocka_unit_test(test_sockets_left),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
