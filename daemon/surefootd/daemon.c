@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 
@@ -22,7 +23,7 @@
 #include "requests/reload.h"
 #include "volumes/volume.h"
 
-enum { SERVER_BYTES = 12 << 20 /* beside its buffers, idle */ };
+enum { SERVER_BYTES = 12 << 20 /* beside its buffers, idle */, FILES_OWN = 32, FILES_VOLUME = 8 };
 
 /* ---- what others hear of it ---- */
 
@@ -256,10 +257,27 @@ warn_of_memory(const struct plan *plan) {
                 plan->volumes, need >> 20, have >> 20);
 }
 
+/* Of each volume the socket, its server's output, connections, and some for who asks. */
+static void
+make_room_for_files(const struct plan *plan) {
+  struct rlimit files;
+  uint64_t need = FILES_OWN + (uint64_t) plan->volumes * FILES_VOLUME;
+  if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+    return;
+  files.rlim_cur = files.rlim_max;
+  (void) setrlimit(RLIMIT_NOFILE, &files);
+  if (files.rlim_max < need)
+    log_warning(NULL,
+                "%u volumes need %" PRIu64 " open files, and %" PRIu64
+                " are allowed (LimitNOFILE): not all will start",
+                plan->volumes, need, (uint64_t) files.rlim_max);
+}
+
 static int
 start_volumes(struct daemon *daemon, struct plan *plan) {
   struct volume *volume;
   warn_of_memory(plan);
+  make_room_for_files(plan);
   for (unsigned i = 0; i < plan->volumes; i++) {
     int r = volume_create(&daemon->volumes, plan->volume[i], &volume);
     if (r < 0) {

@@ -50,6 +50,30 @@ class Many(VolumeTest):
             handle.shutdown()
         daemon.stop(seconds=3 * PATIENCE_S)
 
+    def limited(self, limit, volumes):
+        """A surefootd that may have so many files open, and volumes."""
+        daemon = Daemon(self.rig)
+        real, daemon.binary = daemon.binary, self.rig.folder / "limited"
+        daemon.binary.write_text(f"#!/bin/sh\nulimit {limit}\nexec {real} \"$@\"\n")
+        daemon.binary.chmod(0o755)
+        return daemon, [daemon.volume(f"v{i:02}", legs="a", threads=4) for i in range(volumes)]
+
+    def test_few_files(self):
+        """A limit that may be raised is raised, one that may not be is told."""
+        daemon, volumes = self.limited("-Sn 40", 12)
+        daemon.start()
+        for volume in volumes:
+            daemon.wait_serving(volume.name, seconds=3 * PATIENCE_S)
+        self.assertNotIn("open files", daemon.log())
+        daemon.stop(seconds=3 * PATIENCE_S)
+
+    def test_too_few_files(self):
+        daemon, _ = self.limited("-n 60", 12)
+        daemon.start(ready=False)
+        self.rig.wait_until(lambda: "12 volumes need 128 open files, and 60 are allowed" in daemon.log(),
+                            "the warning", daemon.process)
+        daemon.stop(seconds=3 * PATIENCE_S)
+
     def test_more_than_the_machine_has(self):
         """It is said at the start.  (A file in /proc cannot be made smaller: so many volumes that no machine has it;
         their legs are not there, so none starts.)"""
