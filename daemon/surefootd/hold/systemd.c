@@ -7,7 +7,7 @@
 #include "common/child.h"
 #include "common/log.h"
 
-enum { ASK_MS = 20000, UNITS_MAX = 64 };
+enum { ASK_MS = 60000 /* without an answer a stop under a busy device passes */, UNITS_MAX = 64 };
 
 /* "12 surefootd.service stop waiting".  The number; false: there is no such job. */
 static bool
