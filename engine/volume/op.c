@@ -402,6 +402,15 @@ op_send(struct sf_op *op, const struct io_args *args) {
   op->running |= args->legs;
 }
 
+/* With FUA, and nothing that carries a flush beside it: that one may have failed unheard, and have dropped this. */
+static bool
+is_stable(const struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
+  const struct leg *leg = &op->volume->leg[index];
+
+  return op->request_fua && event->state == SF_TIO_OK && event->error == 0 && leg->flushes == 0 &&
+         leg->fua_running <= 1;
+}
+
 /* A write has ended on a leg that goes on: well, with an error, or long after it was given up on.
  * Some of it may be there, and a convergence that finds it there alike writes nothing: so it is to be
  * flushed like any other. */
@@ -412,7 +421,7 @@ op_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
   bool never_ran =
       (event->state == SF_TIO_CANCELED && !event->late && event->error != SF_DROPPED) ||
       event->error == -ECANCELED;
-  bool stable = op->request_fua && event->state == SF_TIO_OK && event->error == 0;
+  bool stable = is_stable(op, index, event);
 
   if (writes && !never_ran && !stable && (volume_receivers(v) & legbit(index)))
     sf_map_set_range(&v->leg[index].unflushed, extent_of(v, op->offset),

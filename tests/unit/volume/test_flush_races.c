@@ -104,6 +104,44 @@ a_write_with_fua_across_a_failed_flush_is_sent_again(void **state) {
   rig_free(&rig);
 }
 
+/* ---- a write with FUA beside a flush ---- */
+
+static bool
+holds_flush(const struct rig *r, const struct rig_region *region) {
+  return holding && region->leg == 0 && region->op == SF_TIO_FLUSH;
+}
+
+/* The flush has failed and dropped what the write had put there, so that the write's own had nothing to do and went
+ * well; which of them is heard first is chance.  Else the leg leaves for the flush, and comes back without the write. */
+static void
+a_write_with_fua_beside_a_failure_not_heard_of_is_lost_with_it(void **state) {
+  struct rig_request flushing;
+
+  flush_rig_init(2, 1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(write_at(0, 1), 0);
+  assert_int_equal(flush(), 0);
+  assert_int_equal(write_at(9 * EXTENT, 5), 0);
+  holding = true;
+  rig.holds = holds_flush;
+  rig_submit(&rig, &flushing, SF_REQ_FLUSH, 0, 0, 0);
+  assert_int_equal(ask_fua(0, 7), 0);
+  memset(block_on(0, 0), 1, BLOCK);
+  fault.carrier = FLUSH_COMMAND;
+  fault.legs = 1;
+  holding = false;
+  rig_pass(&rig, 100);
+  assert_int_equal(fault.legs, 0);
+  assert_true(flushing.done);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_FAULTY);
+  assert_true(sf_map_test(&rig.volume->leg[0].stale, 0));
+  assert_int_equal(sf_volume_leg_return(rig.volume, 0, rig.now_ns), 0);
+  rig_pass(&rig, 5000);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  assert_int_equal(*block_on(0, 0), 7);
+  rig_put(&flushing);
+  rig_free(&rig);
+}
+
 /* ---- beside the leaving of a leg ---- */
 
 static bool
@@ -376,6 +414,7 @@ main(void) {
       cmocka_unit_test(a_flush_waits_for_a_write_with_fua_that_may_have_failed),
       cmocka_unit_test(a_leg_leaves_without_what_it_dropped_beside_a_flush),
       cmocka_unit_test(a_write_with_fua_across_a_failed_flush_is_sent_again),
+      cmocka_unit_test(a_write_with_fua_beside_a_failure_not_heard_of_is_lost_with_it),
       cmocka_unit_test(a_flush_is_not_answered_by_a_leg_on_its_way_out),
       cmocka_unit_test(a_claim_that_fails_is_known_to_the_next_start),
       cmocka_unit_test(a_leg_that_a_start_did_without_comes_back_whole),
