@@ -204,11 +204,27 @@ go_stale(struct sf_volume *v, unsigned index) {
   copier_leg_left(v, index);
 }
 
+/* It may have dropped what it has not flushed, unseen or unheard: then what a leg that catches up was given of that is
+ * what it had before. */
+static void
+doubt_copies_of(struct sf_volume *v, unsigned index) {
+  const struct sf_map *const unflushed[] = {&v->leg[index].unflushed, &v->leg[index].flushing};
+
+  for (unsigned i = 0; i < 2; i++)
+    for (uint64_t e = sf_map_next(unflushed[i], 0); e < v->extents;
+         e = sf_map_next(unflushed[i], e + 1))
+      copier_doubt_resync(v, e);
+  /* A promotion is undone by the record that takes this leg out. */
+  if (v->joining >= 0 && v->promoting < 0 && v->leg[v->joining].stale.set > 0)
+    record_drop_newcomer(v);
+}
+
 void
 leg_demote(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   legset bit = legbit(index), faulty = v->latest.faulty;
 
   SF_MUST(leg_can_leave(v, index));
+  doubt_copies_of(v, index);
   go_stale(v, index);
   leg_move(v, index, to, reason);
   if (to == SF_STATE_FAULTY)
