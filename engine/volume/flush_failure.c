@@ -76,6 +76,9 @@ collect(struct sf_volume *v, unsigned index, const struct io *io) {
 
 void
 flush_failure_collect(struct sf_volume *v, unsigned index, const struct io *io, int error) {
+  enum sf_leg_state state = leg_state(&v->leg[index]);
+
+  v->suspect_is_copied = state != SF_STATE_CATCHING_UP && state != SF_STATE_PROBING;
   sf_map_zero(&v->suspect);
   if (drops_the_cache(error))
     collect(v, index, io);
@@ -148,7 +151,8 @@ flush_failure_note(struct sf_volume *v, unsigned index, int error) {
   if (v->suspect.set == 0 || v->phase == PHASE_STOPPED)
     return;
   snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-error));
-  doubt_copies(v);
+  if (v->suspect_is_copied)
+    doubt_copies(v);
   if (volume_serving(v) & legbit(index)) {
     lose(v, index, error);
     leg_trouble(v, index, reason);
@@ -160,6 +164,7 @@ flush_failure_note(struct sf_volume *v, unsigned index, int error) {
 /* What is behind the path now may have been without power meanwhile, or be another cache. */
 void
 flush_failure_reopened(struct sf_volume *v, unsigned index) {
+  v->suspect_is_copied = true;
   sf_map_zero(&v->suspect);
   collect(v, index, NULL);
   flush_failure_note(v, index, -ENODEV);

@@ -574,6 +574,7 @@ struct sf_volume {
 
   struct sf_map unconverged; /* may differ between in-sync legs (R11) */
   struct sf_map suspect;     /* scratch of flush_failure.c */
+  bool suspect_is_copied;    /* the same: of that leg copies may have been made */
   uint64_t io_seq;           /* of the last submission */
   unsigned waiting_parts;    /* of all legs */
   struct sf_list dropped;    /* parts that were not sent and are to be told so */
