@@ -62,17 +62,40 @@ read_piece(int fd, uint8_t *bytes, size_t len, uint64_t offset) {
   return 0;
 }
 
+/* Bad ranges are read from no leg: legs may differ there, and rightly so.  Zeros on each, and alike. */
+static int
+read_what_counts(const struct reader *reader, uint8_t *bytes, size_t len) {
+  const struct checked *checked = reader->compare->checked;
+  const struct sf_leg_file *file = &checked->file[reader->leg];
+  const struct sf_bad *bad = &checked->assembly.base.bad;
+  uint64_t at = reader->compare->at, from = at, end = at + len, to, next;
+  int rc = 0;
+  for (unsigned i = 0; i <= bad->n && rc == 0; i++, from = next) {
+    to = next = end;
+    if (i < bad->n) { /* whole sectors of this leg: it is read around the buffer cache */
+      to = bad->range[i].begin / file->block_bytes * file->block_bytes;
+      next = (bad->range[i].end + file->block_bytes - 1) / file->block_bytes * file->block_bytes;
+      to = to < from ? from : to > end ? end : to;
+      next = next < from ? from : next > end ? end : next;
+    }
+    rc = to == from ? 0
+                    : read_piece(file->fd, bytes + (from - at), (size_t) (to - from),
+                                 reader->compare->data_offset + from);
+    memset(bytes + (to - at), 0, (size_t) (next - to));
+  }
+  return rc;
+}
+
 static void *
 read_leg(void *arg) {
   struct reader *reader = arg;
   struct compare *compare = reader->compare;
-  int fd = compare->checked->file[reader->leg].fd;
   for (unsigned part = 0;; part = (part + 1) % PARTS) {
     pthread_barrier_wait(&compare->begin);
     if (compare->quit)
       return NULL;
-    reader->error[part] = read_piece(fd, reader->part[part], piece_bytes(compare, compare->at),
-                                     compare->data_offset + compare->at);
+    reader->error[part] =
+        read_what_counts(reader, reader->part[part], piece_bytes(compare, compare->at));
     pthread_barrier_wait(&compare->end);
   }
 }

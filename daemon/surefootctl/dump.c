@@ -288,6 +288,11 @@ print_superblock(const struct sf_superblock *sb) {
     printf(", machine %s, process %u, since %s\n", uuid, sb->holder.pid,
            since_text(&sb->holder, since));
   }
+  for (unsigned i = 0; i < sb->bad.n; i++) {
+    field(i ? "" : "bad");
+    printf("%" PRIu64 "-%" PRIu64 ": no leg could read it, and it was not written since\n",
+           sb->bad.range[i].begin, sb->bad.range[i].end - 1);
+  }
   sf_uuid_format(&sb->lineage, uuid);
   field("lineage");
   printf("%s\n", uuid);
@@ -360,6 +365,16 @@ print_human(const struct leg_dump *dump) {
 /* ---- as JSON ---- */
 
 static json_t *
+bad_to_json(const struct sf_bad *bad) {
+  json_t *list = json_array();
+  for (unsigned i = 0; i < bad->n; i++)
+    json_array_append_new(list,
+                          json_pack("{sI sI}", "offset", (json_int_t) bad->range[i].begin, "length",
+                                    (json_int_t) (bad->range[i].end - bad->range[i].begin)));
+  return list;
+}
+
+static json_t *
 superblock_to_json(const struct sf_superblock *sb) {
   json_t *ancestors = json_array(), *legs = json_array();
   for (unsigned i = 0; i < sb->ancestors && i < SF_ANCESTORS_MAX; i++)
@@ -370,14 +385,14 @@ superblock_to_json(const struct sf_superblock *sb) {
   for (unsigned i = 0; i < sb->legs && i < SF_LEGS_MAX; i++)
     json_array_append_new(legs, json_pack("{so so}", "name", ctl_text_to_json(sb->leg_name[i]),
                                           "uuid", ctl_uuid_to_json(&sb->leg_uuid[i])));
-  return json_pack("{sI so so si so sI sI sI si so so sI so so}", "serial", (json_int_t) sb->serial,
-                   "volume_name", ctl_text_to_json(sb->volume_name), "volume",
-                   ctl_uuid_to_json(&sb->volume), "leg_index", (int) sb->leg_index, "legs", legs,
-                   "data_offset", (json_int_t) sb->data_offset, "data_bytes",
-                   (json_int_t) sb->data_bytes, "extent_bytes", (json_int_t) sb->extent_bytes,
-                   "block_bytes", (int) sb->block_bytes, "lineage", ctl_uuid_to_json(&sb->lineage),
-                   "ancestors", ancestors, "claim", (json_int_t) sb->claim, "holder",
-                   holder_to_json(&sb->holder), "record", ctl_record_to_json(sb));
+  return json_pack(
+      "{sI so so si so sI sI sI si so so sI so so so}", "serial", (json_int_t) sb->serial,
+      "volume_name", ctl_text_to_json(sb->volume_name), "volume", ctl_uuid_to_json(&sb->volume),
+      "leg_index", (int) sb->leg_index, "legs", legs, "data_offset", (json_int_t) sb->data_offset,
+      "data_bytes", (json_int_t) sb->data_bytes, "extent_bytes", (json_int_t) sb->extent_bytes,
+      "block_bytes", (int) sb->block_bytes, "lineage", ctl_uuid_to_json(&sb->lineage), "ancestors",
+      ancestors, "claim", (json_int_t) sb->claim, "holder", holder_to_json(&sb->holder), "bad",
+      bad_to_json(&sb->bad), "record", ctl_record_to_json(sb));
 }
 
 static json_t *

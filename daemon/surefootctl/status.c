@@ -118,7 +118,9 @@ print_lost(const json_t *volume) {
       fputs(j ? ", " : " ", stdout);
       ctl_put(json_string_value(leg));
     }
-    puts(", and no other leg has them: write them anew");
+    puts(json_is_true(json_object_get(range, "recorded"))
+             ? ", and no other leg has them: an error on every leg until they are written anew"
+             : ", and no other leg has them: write them anew");
   }
 }
 

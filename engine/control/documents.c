@@ -121,9 +121,9 @@ lost_to_json(const struct sf_volume_status *volume) {
 
   for (unsigned i = 0; list && i < volume->lost_n; i++) {
     const struct sf_lost_range *lost = &volume->lost[i];
-    json_t *range =
-        json_pack("{sI sI so}", "offset", (json_int_t) lost->begin, "length",
-                  (json_int_t) (lost->end - lost->begin), "legs", legs_to_json(volume, lost->legs));
+    json_t *range = json_pack("{sI sI so sb}", "offset", (json_int_t) lost->begin, "length",
+                              (json_int_t) (lost->end - lost->begin), "legs",
+                              legs_to_json(volume, lost->legs), "recorded", (int) lost->recorded);
 
     if (json_array_append_new(list, range) < 0) {
       json_decref(list);

@@ -8,8 +8,15 @@
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
 
-/* From which on there are maps and empty places, a block size, and a holder. */
-enum { VERSION_WITH_MAPS = 2, VERSION_WITH_BLOCK = 3, VERSION_WITH_HOLDER = 4 };
+/* From which on there are maps and empty places, a block size, a holder, and bad ranges. */
+enum {
+  VERSION_WITH_MAPS = 2,
+  VERSION_WITH_BLOCK = 3,
+  VERSION_WITH_HOLDER = 4,
+  VERSION_WITH_BAD = 5,
+};
+
+enum { BAD_UNIT = 512 };
 
 enum { UUID_BYTES = 16, ANCESTOR_BYTES = UUID_BYTES + 8 + 8, FLAG_CLEAN = 1 };
 
@@ -46,7 +53,9 @@ enum {
   AT_SINCE = 1376,
   AT_STARTED = 1384,
   AT_PID = 1392,
-  AT_END = 1396,
+  AT_BADS = 1396,
+  AT_BAD = 1400,
+  AT_END = AT_BAD + SF_BAD_MOST * 16,
 };
 
 _Static_assert(AT_VOLUME + UUID_BYTES == AT_VOLUME_NAME, "volume");
@@ -57,7 +66,7 @@ _Static_assert(AT_LEG_UUID + SF_LEGS_MAX * UUID_BYTES == AT_LEG_NAME, "leg uuids
 _Static_assert(AT_LEG_NAME + SF_LEGS_MAX * SF_LEG_NAME_MAX == AT_HOST, "leg names");
 _Static_assert(AT_HOST + SF_HOST_NAME_MAX == AT_MACHINE, "host name");
 _Static_assert((size_t) AT_END <= SF_PAGE_BYTES, "one page");
-_Static_assert((int) VERSION_WITH_HOLDER == (int) SF_ONDISK_VERSION, "the newest");
+_Static_assert((int) VERSION_WITH_BAD == (int) SF_ONDISK_VERSION, "the newest");
 _Static_assert((int) VERSION_WITH_MAPS == (int) SF_MAP_VERSION, "the maps came with it");
 
 static void
@@ -149,6 +158,17 @@ walk_holder(struct sf_le *le, struct sf_holder *holder) {
   sf_le_u64(le, &holder->started);
   sf_le_expect(le, AT_PID);
   sf_le_u32(le, &holder->pid);
+}
+
+static void
+walk_bad(struct sf_le *le, struct sf_bad *bad) {
+  sf_le_expect(le, AT_BADS);
+  sf_le_u32(le, &bad->n);
+  sf_le_expect(le, AT_BAD);
+  for (unsigned i = 0; i < SF_BAD_MOST; i++) {
+    sf_le_u64(le, &bad->range[i].begin);
+    sf_le_u64(le, &bad->range[i].end);
+  }
   sf_le_expect(le, AT_END);
 }
 
@@ -165,6 +185,7 @@ walk(struct sf_le *le, struct sf_frame *frame, struct sf_superblock *sb) {
   sf_le_zeros_until(le, AT_LEG_UUID);
   walk_legs(le, sb);
   walk_holder(le, &sb->holder);
+  walk_bad(le, &sb->bad);
   sf_le_zeros_until(le, SF_PAGE_BYTES);
 }
 
@@ -275,9 +296,23 @@ holder_is_possible(const struct sf_holder *holder) {
 }
 
 static bool
+bad_is_possible(const struct sf_superblock *sb) {
+  const struct sf_bad *bad = &sb->bad;
+  if (bad->n > SF_BAD_MOST)
+    return false;
+  for (unsigned i = 0; i < bad->n; i++) {
+    const struct sf_bad_range *range = &bad->range[i];
+    if (range->begin % BAD_UNIT != 0 || range->end % BAD_UNIT != 0 || range->begin >= range->end ||
+        range->end > sb->data_bytes || (i > 0 && range->begin <= bad->range[i - 1].end))
+      return false;
+  }
+  return true;
+}
+
+static bool
 is_possible(const struct sf_superblock *sb) {
   return identity_is_possible(sb) && geometry_is_possible(sb) && record_is_possible(sb) &&
-         lineage_is_possible(sb) && holder_is_possible(&sb->holder);
+         lineage_is_possible(sb) && holder_is_possible(&sb->holder) && bad_is_possible(sb);
 }
 
 /* Nobody counts so far.  What is written may be above: it is one more than what was read. */
@@ -303,6 +338,8 @@ clear_unused(struct sf_superblock *sb) {
   }
   for (unsigned i = sb->ancestors; i < SF_ANCESTORS_MAX; i++)
     sb->ancestor[i] = (struct sf_ancestor){0};
+  for (unsigned i = sb->bad.n; i < SF_BAD_MOST; i++)
+    sb->bad.range[i] = (struct sf_bad_range){0};
 }
 
 /* ---- public ---- */
@@ -344,6 +381,8 @@ sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]
   uint32_t version = sb->block_bytes ? VERSION_WITH_BLOCK : VERSION_WITH_MAPS;
   if (sb->holder.since_s != 0)
     version = VERSION_WITH_HOLDER;
+  if (sb->bad.n != 0)
+    version = VERSION_WITH_BAD;
   encode_as(sb, version, page);
 }
 
@@ -370,7 +409,10 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
   if (frame.version < VERSION_WITH_MAPS &&
       (found.removed != 0 || found.lost != 0)) /* reserved there */
     return -EUCLEAN;
-  if ((frame.version < VERSION_WITH_HOLDER) != (found.holder.since_s == 0))
+  if ((frame.version < VERSION_WITH_BAD) != (found.bad.n == 0))
+    return -EUCLEAN;
+  if (frame.version < VERSION_WITH_BAD &&
+      (frame.version < VERSION_WITH_HOLDER) != (found.holder.since_s == 0))
     return -EUCLEAN;
   if (frame.version < VERSION_WITH_HOLDER &&
       (frame.version < VERSION_WITH_BLOCK) != (found.block_bytes == 0))

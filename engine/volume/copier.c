@@ -93,16 +93,21 @@ copier_passes_by(struct sf_volume *v, uint64_t extent) {
 
 static void
 begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool converge, unsigned leg) {
+  bool by_block;
+
   c->active = true;
   c->converge = converge;
   c->leg = leg;
   c->extent = extent;
-  c->piece_bytes = sf_map_test(&v->copier.by_block, extent) ? v->block_bytes : SF_COPY_PIECE_BYTES;
+  by_block = sf_map_test(&v->copier.by_block, extent) ||
+             bad_any(v, extent << v->extent_shift, extent_length(v, extent));
+  c->piece_bytes = by_block ? v->block_bytes : SF_COPY_PIECE_BYTES;
   c->pieces = (unsigned) ((extent_length(v, extent) + c->piece_bytes - 1) / c->piece_bytes);
   c->issued_pieces = c->done_pieces = c->in_flight = 0;
   c->come_from = c->again_from = 0;
-  c->again_ns = 0;
-  c->failed = c->wrote = c->lacks = false;
+  c->again_ns = c->doubt_ns = 0;
+  c->marks = 0;
+  c->failed = c->wrote = c->lacks = c->no_room = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
   if (!converge)
     return;
@@ -123,14 +128,15 @@ note_advance(struct sf_volume *v, struct leg *leg) {
 static void
 end_extent(struct sf_volume *v, struct copying *c) {
   c->active = false;
-  if (c->lacks)
+  if (c->lacks || c->marks != 0)
     lost_tell(v);
   if (c->failed || c->done_pieces != c->pieces)
     return;
   if (c->lacks && !c->converge) {
     copier_put_off(v, c->extent);
     snprintf(v->leg[c->leg].reason, sizeof v->leg[c->leg].reason,
-             "waits for blocks that can be read on no leg");
+             "waits for blocks that can be read on no leg%s",
+             c->no_room ? ": there are too many of them to record" : "");
     return;
   }
   if (c->converge) {
@@ -448,7 +454,8 @@ copier_settle(struct sf_volume *v) {
   if (copier->flushed)
     converged(v);
   EACH_COPYING(c, copier)
-    if (c->active && c->in_flight == 0 && (c->failed || c->issued_pieces == c->pieces))
+    if (c->active && c->in_flight == 0 &&
+        (c->failed || (c->issued_pieces == c->pieces && bad_is_durable(v, c->marks))))
       end_extent(v, c);
   if (v->phase != PHASE_SERVING || !has_work(v))
     return;

@@ -9,6 +9,7 @@
 enum {
   BACKOFF_MS = 100, /* after a piece that failed */
   BUFFER_WAIT_MS = 5,
+  DOUBT_MS = 2000, /* a resync does not ask for longer what cannot be read now */
 };
 
 const struct sf_sm_table sf_copy_table = {
@@ -38,35 +39,51 @@ enum copy_end {
   COPY_FAILED, /* the extent stays as it is */
   COPY_BAD,    /* no leg can read it: the medium is bad there, or the legs are */
   COPY_LOST,   /* a block, surely */
+  COPY_PASSED, /* it was found bad before */
   COPY_AGAIN,  /* to be told which */
   COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
 };
 
-/* What no leg can read.  The copy goes on block by block.  For a convergence a block that is bad everywhere has
- * nothing that could differ, and a read of it fails; it is asked once more, as legs may fail anything.  A resync
- * copies what else there is in the extent, and leaves that for later: the leg lacks the block. */
+/* Did every leg in sync fail it, for the second time, and read something else in between? */
+static bool
+is_bad_everywhere(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  const struct copy *copy = op->copy;
+  bool is_bad = copy->again && op->started_ns > copy->of->again_ns &&
+                (volume_serving(v) & (legset) ~op->failed) == 0;
+
+  EACH_LEG(leg, op->failed & volume_serving(v)) {
+    is_bad = is_bad && v->leg[leg].read_ok_ns > copy->of->again_ns;
+    probe_sample(v, leg);
+  }
+  return is_bad;
+}
+
+/* What no leg can read.  The copy goes on block by block.  It is asked once more, as legs may fail anything.  What is
+ * bad everywhere is recorded (bad.c), and its extent is done without it.  A resync leaves the rest for later: the leg
+ * lacks the block. */
 static enum copy_end
 pass_over(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
   struct copying *of = copy->of;
-  bool asked_again = copy->again && op->started_ns > of->again_ns;
-  legset asked = copy->tried | legbit((unsigned) copy->source);
+  bool is_bad, is_recorded;
 
   if (of->piece_bytes > v->block_bytes) {
     sf_map_set(&v->copier.by_block, of->extent);
     return COPY_BAD;
   }
-  if (of->converge) {
-    asked = op->failed & volume_serving(v);
-    EACH_LEG(leg, asked) {
-      asked_again = asked_again && v->leg[leg].read_ok_ns > of->again_ns;
-      probe_sample(v, leg);
-    }
-    if (!asked_again)
-      return COPY_AGAIN;
-  }
-  lost_add(v, op->offset, op->length, asked, op->error);
+  is_bad = is_bad_everywhere(op);
+  if (of->doubt_ns == 0)
+    of->doubt_ns = v->now_ns;
+  if (!is_bad && (of->converge || v->now_ns < of->doubt_ns + DOUBT_MS * SF_MS))
+    return COPY_AGAIN;
+  is_recorded = is_bad && bad_mark(v, op->offset, op->length, &of->marks);
+  lost_add(v, op->offset, op->length, op->failed & volume_serving(v), op->error);
+  if (of->converge && !is_recorded)
+    return COPY_AGAIN; /* legs may differ there, and nothing would say so */
+  of->lacks = of->lacks || !is_recorded;
+  of->no_room = of->no_room || (is_bad && !is_recorded);
   return COPY_LOST;
 }
 
@@ -98,10 +115,11 @@ copy_end(struct sf_op *op, enum copy_end how) {
   }
   if (how == COPY_BAD)
     how = pass_over(op);
-  if (how == COPY_LOST) {
+  if (how == COPY_PASSED)
+    of->marks = v->bad.changes;
+  if (how == COPY_LOST || how == COPY_PASSED) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
-    of->lacks = true;
   } else if (how == COPY_DONE) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
@@ -209,6 +227,11 @@ copy_run(struct sf_op *op) {
   }
   if (op_is_in_the_way(op)) {
     copy_end(op, COPY_LATER);
+    return;
+  }
+  /* In the order of R6: a write that is under way makes it good, and a leg that has the piece gets later ones. */
+  if (copy->of->judge == NULL && bad_all(v, op->offset, op->length)) {
+    copy_end(op, COPY_PASSED);
     return;
   }
   copy->source = source;

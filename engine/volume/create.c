@@ -150,6 +150,8 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
     r = scrub_init(v);
   if (r == 0)
     flush_failure_load(v, params);
+  if (r == 0)
+    bad_load(v);
   if (r < 0) {
     sf_volume_destroy(v);
     return r;

@@ -159,7 +159,8 @@ sf_volume_hole_source(struct sf_volume *v) {
   int source = -1;
 
   pthread_mutex_lock(&v->lock);
-  if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && flush_failure_legs(v) == 0)
+  if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && v->bad.list.n == 0 &&
+      flush_failure_legs(v) == 0)
     EACH_LEG(leg, volume_serving(v))
       if (source < 0 && !v->leg[leg].avoid)
         source = (int) leg;

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/must.h"
 #include "base/sm.h"
+#include "volume/bad.h"
 #include "volume/latency.h"
 #include "volume/map.h"
 #include "volume/window.h"
@@ -162,6 +163,7 @@ struct sf_op {
   uint64_t started_ns; /* when it came to the volume */
   uint64_t paced_ns;   /* when the last but one of its legs answered */
   unsigned blockers;   /* earlier overlapping ops still active */
+  uint64_t clears;     /* WRITE, ZERO: the change of the bad ranges that it has made; 0: none */
 
   legset sent;  /* legs it was ever sent to */
   legset asked; /* FLUSH: what an answer needed when it was sent */
@@ -377,12 +379,16 @@ struct copying { /* an extent under way */
   bool converge;                  /* else resync of `leg` */
   const struct copy_judge *judge; /* converge, and it says what becomes of what was read; or NULL */
   bool failed;                    /* a piece failed: leave the extent as it is */
-  bool lacks; /* resync: a block of it can be read nowhere, all else is copied */
+  bool
+      lacks; /* resync: a block of it can be read nowhere and is not recorded; all else is copied */
+  bool no_room;   /* for want of room */
+  uint64_t marks; /* it ends when this change of the bad ranges is durable */
   unsigned leg;
   uint64_t extent;
   uint8_t *piece; /* enum piece, of each */
   uint64_t piece_bytes;
   uint64_t again_ns; /* when the last one became AGAIN */
+  uint64_t doubt_ns; /* when the first one did */
   bool wrote;        /* something of it */
   unsigned pieces, issued_pieces, done_pieces, in_flight;
   unsigned come_from, again_from; /* no piece before is to come, or to be asked again */
@@ -586,6 +592,7 @@ struct sf_volume {
     unsigned n;
     bool more;
   } lost;
+  struct bad bad;
   struct tally read_failed; /* to clients */
   struct grow grow;
   struct member_change change;
@@ -881,6 +888,8 @@ void penalty_reason(const struct sf_volume *v, unsigned leg, char *text, size_t 
 
 /* lost.c */
 void lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error);
+/* Known since before the start. */
+void lost_load(struct sf_volume *v, uint64_t offset, uint64_t length);
 void lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length);
 void lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
 void lost_tell(struct sf_volume *v);

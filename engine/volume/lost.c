@@ -1,5 +1,5 @@
 /* What can be read on no leg: told once, and kept for the status until it is written anew or can be read.
- * Nothing depends on it but what the operator sees; after a restart it is found again. */
+ * Nothing depends on it but what the operator sees: what reads are refused for is in bad.c. */
 #include "volume/internal.h"
 
 #include <inttypes.h>
@@ -52,6 +52,13 @@ lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int
     drop(v, i);
   }
   insert(v, i, &added);
+}
+
+void
+lost_load(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  lost_add(v, offset, length, v->latest.in_sync, -EIO);
+  for (unsigned i = 0; i < v->lost.n; i++)
+    range_at(v, i)->told = true;
 }
 
 /* It has been written, or read after all. */

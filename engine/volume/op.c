@@ -91,7 +91,7 @@ op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset, uint64_
   op->blockers = 0;
   op->unsent = op->sent = op->pending = op->running = op->ok = op->overdue = op->failed = 0;
   op->hollow = op->passing = op->failed_before = op->bad = 0;
-  op->round_ns = op->again_ns = op->paced_ns = 0;
+  op->round_ns = op->again_ns = op->paced_ns = op->clears = 0;
   op->error = 0;
   op->ios = 0;
   op_move(op, OP_WAITING);

@@ -261,6 +261,10 @@ read_run(struct sf_op *op) {
   bool first = op->sent == 0;
 
   op->retry = false;
+  if (bad_any(op->volume, op->offset, op->length)) {
+    give_up(op, -EIO);
+    return;
+  }
   if (op->again_ns != 0) {
     op->again_ns = 0;
     op->sent = op->pending;
@@ -303,7 +307,9 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
   }
   if (op->request == NULL || op->sm.state != OP_RUNNING)
     return;
-  if (event->state == SF_TIO_OK && counts(op, leg)) {
+  if (event->state == SF_TIO_OK && bad_any(v, op->offset, op->length)) {
+    give_up(op, -EIO); /* since it was sent: on another leg it may be anything */
+  } else if (event->state == SF_TIO_OK && counts(op, leg)) {
     late = op->overdue;
     op->request->buffer = op->buffer[try];
     put_all_but(op, try);

@@ -186,7 +186,7 @@ scrub_compare(struct sf_op *op) {
 
   /* A leg that has left meanwhile may have lost its cache before it was read. */
   if (!scrub_may_look(op) || (asked & (legset) ~volume_serving(v)) != 0 ||
-      (op->ok & read) != read) {
+      (op->ok & read) != read || bad_any(v, op->offset, op->length)) {
     copy_finish(op, false);
     return;
   }
@@ -265,14 +265,25 @@ look(struct sf_volume *v, struct scrub_slot *slot) {
   struct scrub *scrub = &v->scrub;
   uint64_t length = slot->end - slot->at, rate = rate_of(v);
   struct sf_op *op;
+  bool is_bad;
 
   if (slot->at < slot->blockwise_until)
     length = v->block_bytes;
   else if (length > SF_COPY_PIECE_BYTES)
     length = SF_COPY_PIECE_BYTES;
-  slot->length = length;
   if (slot->doubt_length != 0)
     length = slot->doubt_length;
+  length = bad_run(v, slot->at, length, &is_bad);
+  if (is_bad) { /* its legs may differ, and nobody reads it */
+    slot->at += length;
+    slot->doubt_length = 0;
+    v->dirty = true;
+    return;
+  }
+  if (slot->doubt_length != 0)
+    slot->doubt_length = length;
+  else
+    slot->length = length;
   op = op_new(v, &sf_op_copy, slot->at, length);
   op->scrubs = true;
   op->blocks_reads = slot->doubt_length != 0;

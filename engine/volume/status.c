@@ -96,6 +96,11 @@ status_fill(const struct sf_volume *v, struct sf_volume_status *status) {
   memcpy(status->lost, v->lost.range, sizeof status->lost);
   status->lost_n = v->lost.n;
   status->lost_more = v->lost.more;
+  for (unsigned i = 0; i < status->lost_n; i++) {
+    struct sf_lost_range *lost = &status->lost[i];
+
+    lost->recorded = bad_all(v, lost->begin, lost->end - lost->begin);
+  }
   scrub_status(v, &status->scrub);
   meter_status(v, status);
   for (unsigned i = 0; i < v->legs; i++)

@@ -21,6 +21,7 @@ settle(struct sf_volume *v) {
     if (v->phase == PHASE_STOPPED)
       break;
     record_settle(v);
+    bad_settle(v);
     grow_end(v);
     members_settle(v);
     insync_settle(v);

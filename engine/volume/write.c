@@ -51,8 +51,8 @@ write_send(struct sf_op *op) {
     else
       leg_mark_stale(v, i, op->offset, op->length);
   }
-  op->request_fua = op->request->fua;
-  if (op->request->fua)
+  op->request_fua = op->request->fua || op->clears != 0 || bad_any(v, op->offset, op->length);
+  if (op->request_fua)
     args.flags |= SF_TIO_FUA;
   if (op->request->may_unmap)
     args.flags |= SF_TIO_MAY_UNMAP;
@@ -134,6 +134,16 @@ waits_to_be_sent(const struct sf_op *op) {
 }
 
 static void
+answer_well(struct sf_op *op) {
+  enum bad_clearing clearing = bad_clear(op);
+
+  if (clearing == BAD_CLEARED)
+    op_answer(op, 0);
+  else if (clearing == BAD_NO_ROOM)
+    write_fail(op, -EIO);
+}
+
+static void
 write_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
@@ -149,7 +159,7 @@ write_review(struct sf_op *op) {
     op_judge(op);
   if ((v->needs & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
     if (!waits_to_be_sent(op))
-      op_answer(op, 0);
+      answer_well(op);
     return;
   }
   if (is_stuck_behind_a_hang(op)) {

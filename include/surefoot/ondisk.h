@@ -22,9 +22,10 @@ enum {
   SF_PAGE_BYTES = 4096,
   SF_SUPERBLOCK_COPIES = 2,
   SF_HOST_NAME_MAX = 64, /* with the final NUL */
-  /* The newest that is read.  Version 1 had no maps, 2 no block size, 3 no holder; 3 is written where
-   * nobody holds the leg, 2 as long as the block size is not known either. */
-  SF_ONDISK_VERSION = 4,
+  /* The newest that is read.  Version 1 had no maps, 2 no block size, 3 no holder, 4 no bad ranges: what
+   * says none of it is written as the older one. */
+  SF_ONDISK_VERSION = 5,
+  SF_BAD_MOST = 128, /* bad ranges of a volume */
   SF_MAP_VERSION = 2,
   SF_MAP_EXTENTS = 1792, /* in a page of the maps */
   SF_MAP_BYTES = SF_MAP_EXTENTS / 8,
@@ -78,6 +79,16 @@ struct sf_holder {
   uint32_t pid;
 };
 
+/* What no leg could read, and nobody has written since: it is read from no leg, whatever that holds there. */
+struct sf_bad_range {
+  uint64_t begin, end; /* bytes of the volume: multiples of 512, begin < end */
+};
+
+struct sf_bad {
+  uint32_t n;
+  struct sf_bad_range range[SF_BAD_MOST]; /* in order, none beside another */
+};
+
 struct sf_superblock {
   uint64_t serial; /* of this leg's superblock writes: the higher valid copy is the newest */
   struct sf_uuid volume;
@@ -101,8 +112,17 @@ struct sf_superblock {
   struct sf_ancestor ancestor[SF_ANCESTORS_MAX];
   uint64_t claim; /* the highest term that this leg has promised to a start (R12) */
   struct sf_holder holder;
+  struct sf_bad bad;
   struct sf_record record;
 };
+
+/* Of the bytes from begin up to end: are any bad, are all? */
+bool sf_bad_any(const struct sf_bad *bad, uint64_t begin, uint64_t end);
+bool sf_bad_all(const struct sf_bad *bad, uint64_t begin, uint64_t end);
+/* False: the list would have more than `most` ranges, and is as it was. */
+bool sf_bad_add(struct sf_bad *bad, uint64_t begin, uint64_t end, unsigned most);
+/* False: it would have too many ranges, as what is in the middle of one leaves two. */
+bool sf_bad_remove(struct sf_bad *bad, uint64_t begin, uint64_t end);
 
 bool sf_holder_equal(const struct sf_holder *a, const struct sf_holder *b);
 

@@ -375,8 +375,10 @@ struct sf_lost_range {
   uint16_t legs; /* that were asked: bit i */
   int error;     /* of the last of these */
   bool told;
+  bool
+      recorded; /* a read there is answered with an error on every leg until it is written, restarts or not */
 };
-enum { SF_LOST_MOST = 64 };
+enum { SF_LOST_MOST = SF_BAD_MOST };
 
 struct sf_volume_status {
   char name[SF_VOLUME_NAME_MAX];

@@ -173,8 +173,9 @@ class Failing(VolumeTest):
         self.stop_and_compare(volume, server)
 
     def test_bad_blocks_on_the_source_of_a_resync(self):
-        """Proves that blocks that the only good leg cannot read cost themselves: all else is copied,
-        they are told once and shown, and when they are written anew the leg joins."""
+        """Proves that blocks that the only good leg cannot read cost themselves: all else is copied, the
+        leg joins, they are told once, shown, and answered with an error whichever leg is asked
+        until they are written anew."""
         self.fuse_leg("unused")  # or skips
         legs = [BadBlocksLeg(self.rig, "a"), FileLeg(self.rig, "b")]
         volume, server = self.served(legs, size=16 * MIB, read_deadline="2s", write_deadline="2s",
@@ -188,21 +189,27 @@ class Failing(VolumeTest):
         legs[0].make_bad(bad)
         self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "b")
         status = volume.wait_for(lambda status: len(status["lost_ranges"]) == 4
-                                 and volume.leg("b", status)["stale_bytes"] == 4 * MIB,
-                                 "four lost ranges, and all else copied")
-        self.assertEqual([{"offset": offset, "length": length, "legs": ["a"]}
+                                 and volume.leg("b", status)["state"] == "in-sync",
+                                 "four lost ranges, and the leg in sync", seconds=120)
+        self.assertEqual([{"offset": offset, "length": length, "legs": ["a"], "recorded": True}
                           for offset, length in bad], status["lost_ranges"])
-        self.assertEqual("catching-up", volume.leg("b", status)["state"])
-        with self.assertRaises(nbd.Error):
-            handle.pread(4096, MIB + 4096)
+        for _ in range(4):
+            with self.assertRaises(nbd.Error):
+                handle.pread(4096, MIB + 4096)
         self.assertEqual(b"2" * 4096 + b"1" * 4096,
                          bytes(handle.pread(4096, MIB)) + bytes(handle.pread(4096, MIB + 8192)))
         self.assertEqual(4, server.log().count("cannot be read, and no other leg has them"))
         legs[0].make_bad([])
+        self.rig.ctl("--control", volume.control, "leg", "fail", "vol0", "a")
+        with self.assertRaises(nbd.Error):  # what b holds there is older
+            handle.pread(4096, MIB + 4096)
+        self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "a")
         for offset, length in bad:
             handle.pwrite(b"3" * length, offset)
+        self.assertEqual(b"3" * 4096, bytes(handle.pread(4096, MIB + 4096)))
         volume.wait_all_in_sync()
         self.assertEqual([], volume.status()["lost_ranges"])
+        self.assertEqual(b"3" * 4096, bytes(handle.pread(4096, MIB + 4096)))
         self.stop_and_compare(volume, server)
 
     def test_a_leg_that_fails_reads(self):

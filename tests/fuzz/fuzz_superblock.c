@@ -65,6 +65,7 @@ check_page(const uint8_t page[SF_PAGE_BYTES]) {
   demand(sb.record.term <= SF_NUMBER_MAX && sb.record.change <= SF_NUMBER_MAX);
   demand(sb.legs >= 1 && sb.legs <= SF_LEGS_MAX && sb.leg_index < sb.legs);
   demand(sb.ancestors <= SF_ANCESTORS_MAX);
+  demand(sb.bad.n <= SF_BAD_MOST);
   /* What is read is written again as it was, but for the version: version 1 is upgraded. */
   sf_superblock_encode(&sb, again);
   memcpy(again + AT_VERSION, page + AT_VERSION, 4);

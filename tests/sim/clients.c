@@ -291,6 +291,9 @@ client_answered(struct sf_request *r) {
     check_deadline(c);
   else
     COUNT(failed_requests);
+  if (!good && r->kind == SF_REQ_READ &&
+      sf_bad_any(inside_bad(sim.volume), r->offset, r->offset + r->length))
+    COUNT(bad_reads);
   switch (r->kind) {
   case SF_REQ_READ:
     if (good)
@@ -304,6 +307,8 @@ client_answered(struct sf_request *r) {
       oracle_write_undone(c->id);
     else
       oracle_write_end(c->id, good, r->fua);
+    if (good && !r->undone)
+      bad_written(first, n);
   }
   if (r->buffer != NULL)
     buffer_unref(r->buffer);

@@ -135,6 +135,16 @@ strike_flush_error(struct sim_leg *leg) {
   cure_after(leg, sim.options.stall_ns);
 }
 
+/* On all legs that clients are answered from: what no copy can read. */
+static void
+spoil_everywhere(uint64_t block) {
+  COUNT(bad_everywhere);
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.leg_state[i] == SF_STATE_IN_SYNC && block < sim.leg[i].blocks && block < sim.blocks)
+      medium_spoil(&sim.leg[i], block, true);
+  TRACE("block %lu can be read on no leg", (unsigned long) block);
+}
+
 /* Some near each other: a scratch, or a head that wrote where it should not. */
 static void
 strike_bad_sectors(struct sim_leg *leg) {
@@ -145,6 +155,9 @@ strike_bad_sectors(struct sim_leg *leg) {
     if (block < leg->blocks && block < sim.blocks)
       medium_spoil(leg, block, true);
     TRACE("leg %u: block %lu cannot be read", leg->index, (unsigned long) block);
+    if (sim.options.bad_everywhere_permille != 0 &&
+        random_chance(sim.options.bad_everywhere_permille))
+      spoil_everywhere(block);
     block += 1 + random_below(random_chance(500) ? 4 : sim.extent_blocks);
   }
 }

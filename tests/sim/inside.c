@@ -143,13 +143,23 @@ inside_needs(const struct sf_volume *v) {
   return v->needs;
 }
 
+const struct sf_bad *
+inside_bad(const struct sf_volume *v) {
+  return &v->bad.list;
+}
+
 static bool
-differ(unsigned a, unsigned b, uint64_t extent) {
+differ(const struct sf_volume *v, unsigned a, unsigned b, uint64_t extent) {
   uint64_t first = extent * sim.extent_blocks, n = sim.blocks - first;
 
   if (n > sim.extent_blocks)
     n = sim.extent_blocks;
-  return memcmp(sim.leg[a].now + first, sim.leg[b].now + first, n * sizeof *sim.leg[a].now) != 0;
+  if (memcmp(sim.leg[a].now + first, sim.leg[b].now + first, n * sizeof *sim.leg[a].now) == 0)
+    return false;
+  for (uint64_t block = first; block < first + n; block++)
+    if (sim.leg[a].now[block] != sim.leg[b].now[block] && !bad_is_in(&v->bad.list, block))
+      return true;
+  return false;
 }
 
 const struct sf_uuid *
@@ -175,7 +185,7 @@ inside_check_start(const struct sf_volume *v) {
 
       if (leg->device == NULL)
         continue;
-      if (!sf_map_test(current ? &v->unconverged : &leg->stale, e) && differ(source, i, e))
+      if (!sf_map_test(current ? &v->unconverged : &leg->stale, e) && differ(v, source, i, e))
         sim_fail("legs %u and %u start with extent %lu different, and %s", source, i,
                  (unsigned long) e,
                  current ? "it is not to be converged" : "it is not stale there");
@@ -227,7 +237,8 @@ check_extent(const struct sf_volume *v, unsigned source, unsigned i, uint64_t ex
   char text[1024];
 
   for (uint64_t b = extent * sim.extent_blocks; b < end && b < v->size_bytes / BLOCK; b++)
-    if (sim.leg[source].now[b] != sim.leg[i].now[b] && !is_written(v, b)) {
+    if (sim.leg[source].now[b] != sim.leg[i].now[b] && !is_written(v, b) &&
+        !bad_is_in(&v->bad.list, b)) {
       oracle_explain(b, text, sizeof text);
       sim_fail("leg %u (%s) and leg %u do not read alike now, and nothing says so: %s", i,
                sf_leg_state_name(leg_state(&v->leg[i])), source, text);
@@ -254,7 +265,7 @@ inside_check_alike(const struct sf_volume *v) {
         memcmp(sim.leg[source].now, sim.leg[i].now, (size_t) bytes) == 0)
       continue;
     for (uint64_t e = 0; e < v->extents; e++)
-      if (!may_differ(v, i, e) && differ(source, i, e))
+      if (!may_differ(v, i, e) && differ(v, source, i, e))
         check_extent(v, source, i, e);
   }
 }

@@ -187,11 +187,22 @@ oracle_was_written(uint64_t extent) {
 }
 
 int64_t
-oracle_bad_block(const struct sim_leg *leg, bool stable) {
+oracle_bad_block(const struct sim_leg *leg, bool stable, const struct sf_bad *but) {
   for (uint64_t b = 0; b < sim.blocks_known; b++)
-    if (bad[leg->index][b] & (stable ? 2 : 1))
+    if ((bad[leg->index][b] & (stable ? 2 : 1)) && !bad_is_in(but, b))
       return (int64_t) b;
   return -1;
+}
+
+/* Asked after every step: nobody goes through all blocks for it. */
+bool
+oracle_has_bad(const struct sim_leg *leg, bool stable, const struct sf_bad *but) {
+  unsigned left = stable ? leg->bad_stable : leg->bad_now;
+
+  for (unsigned i = 0; i < but->n && left > 0; i++)
+    for (uint64_t b = but->range[i].begin / BLOCK; b < but->range[i].end / BLOCK; b++)
+      left -= (bad[leg->index][b] & (stable ? 2 : 1)) != 0;
+  return left > 0;
 }
 
 void

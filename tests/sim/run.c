@@ -190,6 +190,9 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   format_legs();
   tio_init();
   oracle_init();
+  sim.recorded = calloc(sim.blocks_room, 1);
+  if (sim.recorded == NULL)
+    abort();
   trust_reset();
 }
 
@@ -202,6 +205,7 @@ teardown(void) {
   }
   tio_free();
   oracle_free();
+  free(sim.recorded);
   for (unsigned i = 0; i < sim.options.legs; i++)
     medium_free(&sim.leg[i]);
   replace_free();
@@ -226,12 +230,13 @@ final_questions(void) {
     struct sim_leg *leg = &sim.leg[i];
     char text[1024];
 
-    if (leg->bad_now != 0) {
-      oracle_explain((uint64_t) oracle_bad_block(leg, false), text, sizeof text);
+    if (oracle_has_bad(leg, false, inside_bad(sim.volume))) {
+      oracle_explain((uint64_t) oracle_bad_block(leg, false, inside_bad(sim.volume)), text,
+                     sizeof text);
       sim_fail("healed, and leg %u lacks an answered write: %s", i, text);
     }
     for (uint64_t b = 0; b < sim.blocks; b++)
-      if (leg->now[b] != sim.leg[0].now[b]) {
+      if (leg->now[b] != sim.leg[0].now[b] && !bad_is_in(inside_bad(sim.volume), b)) {
         oracle_explain(b, text, sizeof text);
         sim_fail("healed, and legs 0 and %u differ: %s", i, text);
       }
@@ -409,8 +414,10 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
     process_stopped();
     if (sim.volume != NULL && sim.options.slow_record_permille != 0)
       process_suspended();
-    if (sim.volume != NULL)
+    if (sim.volume != NULL) {
       inside_check_states(sim.volume);
+      bad_step();
+    }
     if (sim.volume != NULL && sim.steps % alike_steps == 0)
       inside_check_alike(sim.volume);
     scrub_check();

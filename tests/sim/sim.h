@@ -24,6 +24,7 @@
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
  *      scrub.c    the legs are compared, and blocks rot unseen
+ *      bad.c      what no leg can read, and is recorded
  *      inside.c   what it takes from the volume's inside
  *      coverage.c what has been seen
  *      main.c     seeds, workers, the shortest failing prefix */
@@ -132,12 +133,13 @@ struct options {
   bool flush_errors_anywhere; /* beside kills and stops too */
   bool fua_errors;            /* a FUA write carries a flush, which fails too */
   unsigned bad_sector_weight;
-  unsigned force_permille;        /* of the refused starts */
-  unsigned late_opening_permille; /* openings that hang for seconds */
-  unsigned burst_weight;          /* several legs fail writes of data for a moment */
-  unsigned together_permille;     /* stalls of all legs at once */
-  unsigned slow_record_permille;  /* superblocks that take long when the operator takes a leg out */
-  uint64_t resync_rate;           /* 0: as the configuration has it */
+  unsigned bad_everywhere_permille; /* of the sectors: bad on each leg in sync */
+  unsigned force_permille;          /* of the refused starts */
+  unsigned late_opening_permille;   /* openings that hang for seconds */
+  unsigned burst_weight;            /* several legs fail writes of data for a moment */
+  unsigned together_permille;       /* stalls of all legs at once */
+  unsigned slow_record_permille; /* superblocks that take long when the operator takes a leg out */
+  uint64_t resync_rate;          /* 0: as the configuration has it */
   uint64_t scrub_gap_ns, rot_gap_ns; /* 0: never */
   unsigned span_extents;             /* clients keep to so many; 0: to all */
   bool is_busy;                      /* a busy run, and the rest of these is of such */
@@ -162,6 +164,7 @@ struct options {
   DRAWN(give_up_storm, true)                                                                       \
   DRAWN(read_storm, true)                                                                          \
   DRAWN(suspend_storm, true)                                                                       \
+  DRAWN(bad_storm, true)                                                                           \
   DRAWN(answers_beside_a_failed_flush, true)
 
 enum {
@@ -335,7 +338,9 @@ void oracle_recheck(struct sim_leg *leg, uint64_t block); /* its contents there 
 uint64_t oracle_step(void);
 void oracle_explain(uint64_t block, char *text, size_t size);
 bool oracle_was_written(uint64_t extent);
-int64_t oracle_bad_block(const struct sim_leg *leg, bool stable);
+/* -1: but for these ranges there is none. */
+int64_t oracle_bad_block(const struct sim_leg *leg, bool stable, const struct sf_bad *but);
+bool oracle_has_bad(const struct sim_leg *leg, bool stable, const struct sf_bad *but);
 
 /* ---- clients, faults, process, trust ---- */
 
@@ -452,6 +457,14 @@ void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
 bool inside_record_is_durable(const struct sf_volume *volume);
 void inside_check_alike(const struct sf_volume *volume);
+const struct sf_bad *inside_bad(const struct sf_volume *volume);
+
+/* ---- bad.c ---- */
+
+void bad_step(void);
+void bad_written(uint64_t first, unsigned n);
+void bad_started(const struct sf_bad *list);
+bool bad_is_in(const struct sf_bad *list, uint64_t block);
 const struct sf_scrub_status *inside_scrub(const struct sf_volume *volume); /* but for ages */
 unsigned inside_serving(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
@@ -514,6 +527,11 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(flushes_forgotten)                                                                       \
   COUNTED(bad_sectors)                                                                             \
   COUNTED(sectors_unread)                                                                          \
+  COUNTED(bad_everywhere)                                                                          \
+  COUNTED(bad_recorded)                                                                            \
+  COUNTED(bad_written)                                                                             \
+  COUNTED(bad_reads)                                                                               \
+  COUNTED(bad_starts)                                                                              \
   COUNTED(reopenings)                                                                              \
   COUNTED(late_openings)                                                                           \
   COUNTED(forced_starts)                                                                           \
@@ -588,6 +606,7 @@ struct sim {
   struct sf_superblock base;                /* of the last start */
   uint64_t paused_from_ns, paused_until_ns; /* the process gets no CPU */
   bool power_is_failing;
+  uint8_t *recorded;  /* blocks that a volume has called bad, and that were not written since */
   bool maps_were_bad; /* a page counted as all set, and was written again as such */
 
   uint64_t ops_begun, ops_answered;

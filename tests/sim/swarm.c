@@ -285,6 +285,7 @@ draw_lulls(struct options *o) {
   DRAW(late_opening_permille, one_in(4) ? some(50, 700) : 0);
   DRAW(force_permille, one_in(6) ? some(50, 600) : 0);
   DRAW(bad_sector_weight, one_in(4) ? some(1, 6) : 0);
+  DRAW(bad_everywhere_permille, one_in(2) ? some(100, 900) : 0);
   DRAW(all_gone_permille, one_in(4) ? some(5, 100) : 0);
 }
 
@@ -421,6 +422,40 @@ draw_give_up_storm(struct options *o) {
   draw_latencies(o, 50, 2000);
 }
 
+/* Sectors that no leg in sync can read, again and again, on a small volume whose clients write all of it; and legs
+ * that leave, are copied to and join, kills and power cuts. */
+static void
+draw_bad_storm(struct options *o) {
+  option("bad storm", 0);
+  if (!one_in_or_always(25, SWITCH_bad_storm) || o->break_permille != 0 || o->burst_weight != 0 ||
+      o->newcomer_permille != 0 || o->together_permille != 0 || o->give_up_permyriad >= 1000)
+    return;
+  o->legs = some(2, 4);
+  o->min_legs = one_in(2) ? 1 : some(1, o->legs - 1);
+  o->clients = some(2, 8);
+  o->megabytes = 1;
+  o->extent_bytes = UINT64_C(4096) << some(0, 4);
+  o->bad_sector_weight = 20;
+  o->bad_everywhere_permille = some(500, 1000);
+  o->max_read_errors = one_in(3) ? some(1, 20) : 0;
+  o->stall_weight = o->error_weight = o->lost_weight = one_in(2);
+  o->hang_weight = o->slow_weight = o->gone_weight = o->flush_error_weight = one_in(4);
+  o->stall_ns = between(5, 60) * SIM_MS;
+  o->fault_gap_ns = between(20, 100) * SIM_MS;
+  o->operator_gap_ns = between(100, 800) * SIM_MS;
+  o->kill_gap_ns = one_in(3) ? 0 : between(500, 4000) * SIM_MS;
+  o->power_gap_ns = one_in(3) ? 0 : between(500, 5000) * SIM_MS;
+  o->lull_gap_ns = 0; /* it would mend the sectors */
+  o->read_weight = o->write_weight = 40;
+  o->zero_weight = some(0, 6);
+  o->blocks_most = some(2, 64);
+  o->think_ns = between(20, 150) * SIM_MS;
+  o->buffers = o->nemesis_permille = 0;
+  most_ops(o, 800);
+  draw_deadlines(o, 50, 500);
+  draw_latencies(o, 50, 3000);
+}
+
 static void
 draw_spare(struct options *o) {
   DRAW(legs_formatted, o->legs - (o->members_gap_ns != 0 && o->legs > o->min_legs && one_in(2)));
@@ -469,6 +504,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_newcomer_storm(options);
   draw_read_storm(options);
   draw_give_up_storm(options);
+  draw_bad_storm(options);
   draw_spare(options);
   draw_scrubs(options);
   draw_lulls(options);
@@ -526,12 +562,13 @@ swarm_print(const struct options *o, FILE *to) {
           MS(o->pause_gap_ns), MS(o->pause_ns), MS(o->grow_gap_ns), MS(o->replace_gap_ns),
           MS(o->members_gap_ns), o->absent_permille, o->break_permille);
   fprintf(to,
-          "  draws: late openings %u/1000, forced starts %u/1000, bad sectors %u, flush errors "
+          "  draws: late openings %u/1000, forced starts %u/1000, bad sectors %u (%u/1000 "
+          "everywhere), flush errors "
           "anywhere %d, with FUA %d, bursts %u, slow records "
           "%u/1000, span %u, %slulls every %lu ms, settings %lu, "
           "min_legs %u/1000, all gone %u/1000\n",
           o->late_opening_permille, o->force_permille, o->bad_sector_weight,
-          o->flush_errors_anywhere, o->fua_errors, o->burst_weight, o->slow_record_permille,
-          o->span_extents, o->lulls_are_long ? "long " : "", MS(o->lull_gap_ns),
-          MS(o->settings_gap_ns), o->min_legs_permille, o->all_gone_permille);
+          o->bad_everywhere_permille, o->flush_errors_anywhere, o->fua_errors, o->burst_weight,
+          o->slow_record_permille, o->span_extents, o->lulls_are_long ? "long " : "",
+          MS(o->lull_gap_ns), MS(o->settings_gap_ns), o->min_legs_permille, o->all_gone_permille);
 }

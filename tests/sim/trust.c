@@ -19,9 +19,12 @@ static struct image image[LEGS_MAX][2][2]; /* leg; now, stable; in flight: not l
 static bool stale[LEGS_MAX];
 static bool any_stale;
 static unsigned trusted[2];
-static struct {
+/* Of each leg, what all starts that trust it call bad: what it holds there is read by nobody. */
+static struct sf_bad tolerated[2][LEGS_MAX];
+static struct memo {
   uint64_t key;
   unsigned current;
+  int reference; /* the leg whose superblock's list counts */
 } memo[MEMO];
 static unsigned memo_used;
 
@@ -88,6 +91,7 @@ look(unsigned leg) {
       im->hash = mix(im->hash, (uint64_t) record->min_legs * 2 + record->clean);
       im->hash = mix(mix(im->hash, im->found.sb.data_bytes), im->found.bytes);
       im->hash = mix(im->hash, im->found.sb.removed);
+      im->hash = mix(im->hash, im->found.sb.bad.n); /* a list is that of its record */
       if (sim.was_forced)
         im->hash = mix(im->hash, hash_of_line(&im->found.sb));
       for (unsigned i = 0; i < sim.options.legs && im->found.error == 0; i++)
@@ -97,8 +101,8 @@ look(unsigned leg) {
 }
 
 /* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
-static __attribute__((noinline)) unsigned
-assemble(unsigned subset, unsigned s, unsigned landed) {
+static __attribute__((noinline)) void
+assemble(unsigned subset, unsigned s, unsigned landed, struct memo *start) {
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
   struct sf_assembly assembly;
 
@@ -106,11 +110,12 @@ assemble(unsigned subset, unsigned s, unsigned landed) {
     if (subset >> i & 1)
       found[i] = image[i][s][landed >> i & 1].found;
   sf_assemble(&sim.config, found, false, &assembly);
-  return assembly.may_start ? assembly.current : 0;
+  start->current = assembly.may_start ? assembly.current : 0;
+  start->reference = assembly.reference;
 }
 
-static unsigned
-would_trust(unsigned subset, unsigned s, unsigned landed) {
+static struct memo
+would_start(unsigned subset, unsigned s, unsigned landed) {
   uint64_t key = 1;
   unsigned slot;
 
@@ -121,15 +126,65 @@ would_trust(unsigned subset, unsigned s, unsigned landed) {
   while (memo[slot].key != 0 && memo[slot].key != key)
     slot = (slot + 1) % MEMO;
   if (memo[slot].key == key)
-    return memo[slot].current;
+    return memo[slot];
   if (memo_used == MEMO / 2) {
     trust_reset();
     slot = (unsigned) (key % MEMO);
   }
   memo_used++;
   memo[slot].key = key;
-  memo[slot].current = assemble(subset, s, landed);
-  return memo[slot].current;
+  assemble(subset, s, landed, &memo[slot]);
+  return memo[slot];
+}
+
+static unsigned
+would_trust(unsigned subset, unsigned s, unsigned landed) {
+  return would_start(subset, s, landed).current;
+}
+
+static void
+intersect(struct sf_bad *into, const struct sf_bad *other) {
+  struct sf_bad both;
+
+  both.n = 0;
+  if (into->n == 0 || other->n == 0) {
+    into->n = 0;
+    return;
+  }
+  for (unsigned i = 0; i < into->n; i++)
+    for (unsigned k = 0; k < other->n; k++) {
+      struct sf_bad_range range = into->range[i];
+
+      if (other->range[k].begin > range.begin)
+        range.begin = other->range[k].begin;
+      if (other->range[k].end < range.end)
+        range.end = other->range[k].end;
+      if (range.begin < range.end)
+        sf_bad_add(&both, range.begin, range.end, SF_BAD_MOST);
+    }
+  *into = both;
+}
+
+static void
+note_start(unsigned subset, unsigned s, unsigned landed) {
+  struct memo start = would_start(subset, s, landed);
+  const struct sf_bad *list;
+
+  if (start.current == 0)
+    return;
+  list = &image[start.reference][s][landed >> start.reference & 1].found.sb.bad;
+  bad_started(list);
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    if (!(start.current >> i & 1))
+      continue;
+    if (trusted[s] >> i & 1)
+      intersect(&tolerated[s][i], list);
+    else if (list->n == 0)
+      tolerated[s][i].n = 0;
+    else
+      tolerated[s][i] = *list;
+  }
+  trusted[s] |= start.current;
 }
 
 /* After a forced start: is there a leg that knows of it? */
@@ -173,14 +228,14 @@ refresh(void) {
     for (unsigned turn = 0; turn < turns; turn++)
       for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
         if (is_of_line(subset, s, landing(turn)))
-          trusted[s] |= would_trust(subset, s, landing(turn));
+          note_start(subset, s, landing(turn));
   }
 }
 
 /* Says from which legs the start would be. */
 _Noreturn static void
 accuse(unsigned leg, unsigned s) {
-  int64_t block = oracle_bad_block(&sim.leg[leg], s);
+  int64_t block = oracle_bad_block(&sim.leg[leg], s, &tolerated[s][leg]);
   char text[1024], records[600] = "";
   unsigned found_subset = 0, found_landed = 0;
   size_t len = 0;
@@ -214,9 +269,11 @@ trust_check(void) {
   if (any_stale)
     refresh();
   for (unsigned i = 0; i < sim.options.legs; i++) {
-    if (sim.leg[i].bad_now != 0 && (trusted[0] >> i & 1))
+    if (sim.leg[i].bad_now != 0 && (trusted[0] >> i & 1) &&
+        oracle_has_bad(&sim.leg[i], false, &tolerated[0][i]))
       accuse(i, 0);
-    if (sim.leg[i].bad_stable != 0 && (trusted[1] >> i & 1))
+    if (sim.leg[i].bad_stable != 0 && (trusted[1] >> i & 1) &&
+        oracle_has_bad(&sim.leg[i], true, &tolerated[1][i]))
       accuse(i, 1);
   }
 }

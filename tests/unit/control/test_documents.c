@@ -69,7 +69,7 @@ test_whole_document(void **state) {
   leg->resync_left_ns = UINT64_C(13999999999);
   leg->state_age_ns = UINT64_C(3600000000000);
   leg->timeout_ns[SF_READ_KIND] = 100000000;
-  status.lost[0] = (struct sf_lost_range){.begin = 4096, .end = 4608, .legs = 1};
+  status.lost[0] = (struct sf_lost_range){.begin = 4096, .end = 4608, .legs = 1, .recorded = true};
   status.lost_n = 1;
   leg->timeout_ns[SF_WRITE_KIND] = 1500;
   leg->timeout_source[SF_WRITE_KIND] = SF_DEADLINE_SET;
@@ -98,7 +98,7 @@ test_whole_document(void **state) {
       "\"since\":\"2025-12-31T23:59:59.000Z\",\"reason\":\"waits\",\"waits_for\":[\"a\"],"
       "\"size_bytes\":1099511627776,\"record\":{\"term\":3,\"change\":4},\"min_legs\":1,"
       "\"legs_in_sync\":2,\"unconverged_bytes\":0,\"intent_bytes\":0,"
-      "\"lost_ranges\":[{\"offset\":4096,\"length\":512,\"legs\":[\"a\"]}],"
+      "\"lost_ranges\":[{\"offset\":4096,\"length\":512,\"legs\":[\"a\"],\"recorded\":true}],"
       "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"
       "\"bytes_read\":18,\"bytes_written\":19,\"in_flight\":20,\"oldest_ms\":21,"
       "\"latency\":{\"read\":" NO_LATENCY ",\"write\":" NO_LATENCY ",\"flush\":" NO_LATENCY "},"

@@ -21,19 +21,19 @@ struct field {
 };
 
 static const struct field layout[] = {
-    {0, 8, "magic"},          {8, 4, "version"},       {12, 4, "length"},
-    {16, 4, "crc"},           {20, 4, "reserved"},     {24, 8, "serial"},
-    {32, 16, "volume"},       {48, 64, "volume_name"}, {112, 1, "leg_index"},
-    {113, 1, "legs"},         {114, 1, "ancestors"},   {115, 1, "min_legs"},
-    {116, 2, "in_sync"},      {118, 2, "faulty"},      {120, 1, "flags"},
-    {121, 1, "reserved"},     {122, 2, "removed"},     {124, 2, "lost"},
-    {126, 2, "block_bytes"},  {128, 8, "term"},        {136, 8, "change"},
-    {144, 8, "claim"},        {152, 8, "data_offset"}, {160, 8, "data_bytes"},
-    {168, 8, "extent_bytes"}, {176, 16, "lineage"},    {192, 256, "ancestor[8]"},
-    {448, 64, "reserved"},    {512, 256, "leg_uuid"},  {768, 512, "leg_name"},
-    {1280, 64, "host"},       {1344, 16, "machine"},   {1360, 16, "boot"},
-    {1376, 8, "since"},       {1384, 8, "started"},    {1392, 4, "pid"},
-    {1396, 2700, "reserved"},
+    {0, 8, "magic"},          {8, 4, "version"},        {12, 4, "length"},
+    {16, 4, "crc"},           {20, 4, "reserved"},      {24, 8, "serial"},
+    {32, 16, "volume"},       {48, 64, "volume_name"},  {112, 1, "leg_index"},
+    {113, 1, "legs"},         {114, 1, "ancestors"},    {115, 1, "min_legs"},
+    {116, 2, "in_sync"},      {118, 2, "faulty"},       {120, 1, "flags"},
+    {121, 1, "reserved"},     {122, 2, "removed"},      {124, 2, "lost"},
+    {126, 2, "block_bytes"},  {128, 8, "term"},         {136, 8, "change"},
+    {144, 8, "claim"},        {152, 8, "data_offset"},  {160, 8, "data_bytes"},
+    {168, 8, "extent_bytes"}, {176, 16, "lineage"},     {192, 256, "ancestor[8]"},
+    {448, 64, "reserved"},    {512, 256, "leg_uuid"},   {768, 512, "leg_name"},
+    {1280, 64, "host"},       {1344, 16, "machine"},    {1360, 16, "boot"},
+    {1376, 8, "since"},       {1384, 8, "started"},     {1392, 4, "pid"},
+    {1396, 4, "bads"},        {1400, 2048, "bad[128]"}, {3448, 648, "reserved"},
 };
 
 static const struct field areas[] = {
@@ -408,7 +408,8 @@ struct patch {
 
 /* Each on top of the golden page: leg 1 of 3, in sync 0 and 2, two ancestors. */
 static const struct patch impossible[] = {
-    {"version 5", 8, BYTES("\x05"), -EPROTONOSUPPORT},
+    {"version 6", 8, BYTES("\x06"), -EPROTONOSUPPORT},
+    {"version 5 without a bad range", 8, BYTES("\x05"), -EUCLEAN},
     {"version 4 without a holder", 8, BYTES("\x04"), -EUCLEAN},
     {"version 3 without a block size", 8, BYTES("\x03"), -EUCLEAN},
     {"version 2^31", 8, BYTES("\0\0\0\x80"), -EPROTONOSUPPORT},
@@ -496,7 +497,8 @@ static const struct patch impossible[] = {
     {"name of a leg that is not", 864, BYTES("d"), -EUCLEAN},
     {"a host in version 2", 1280, BYTES("x"), -EUCLEAN},
     {"a holder in version 2", 1376, BYTES("\x01"), -EUCLEAN},
-    {"reserved after the holder", 1396, BYTES("\x01"), -EUCLEAN},
+    {"a bad range in version 2", 1396, BYTES("\x01\0\0\0\0\2\0\0\0\0\0\0\0\4"), -EUCLEAN},
+    {"reserved after the bad ranges", 3448, BYTES("\x01"), -EUCLEAN},
     {"reserved at the end", 4095, BYTES("\x80"), -EUCLEAN},
 };
 

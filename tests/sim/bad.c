@@ -1,0 +1,47 @@
+/* Bad ranges.  The volume may answer EIO for a block, and its legs may hold anything there, while the list that goes
+ * with its record has it.  Of that list is asked: that no block is in it whose last write was answered, neither in
+ * the volume nor in what any start would find; and with what a leg holds in a block that is in it, nothing is wrong. */
+#include <string.h>
+
+#include "sim/sim.h"
+
+bool
+bad_is_in(const struct sf_bad *list, uint64_t block) {
+  return sf_bad_any(list, block * BLOCK, (block + 1) * BLOCK);
+}
+
+/* What is new in the list of the volume is recorded from now on: whoever starts later may find it. */
+void
+bad_step(void) {
+  const struct sf_bad *list = inside_bad(sim.volume);
+
+  for (unsigned i = 0; i < list->n; i++)
+    for (uint64_t b = list->range[i].begin / BLOCK; b < list->range[i].end / BLOCK; b++) {
+      if (sim.recorded[b])
+        continue;
+      COUNT(bad_recorded);
+      TRACE("block %lu is called bad", (unsigned long) b);
+      sim.recorded[b] = 1;
+    }
+}
+
+void
+bad_written(uint64_t first, unsigned n) {
+  for (uint64_t b = first; b < first + n; b++) {
+    if (bad_is_in(inside_bad(sim.volume), b))
+      sim_fail("a write to block %lu is answered, and it is still bad", (unsigned long) b);
+    if (sim.recorded[b])
+      COUNT(bad_written);
+    sim.recorded[b] = 0;
+  }
+}
+
+/* By a start that R12 allows. */
+void
+bad_started(const struct sf_bad *list) {
+  for (unsigned i = 0; i < list->n && !sim.was_forced; i++)
+    for (uint64_t b = list->range[i].begin / BLOCK; b < list->range[i].end / BLOCK; b++)
+      if (!sim.recorded[b])
+        sim_fail("a start finds block %lu bad, which was written and answered, or never was",
+                 (unsigned long) b);
+}
