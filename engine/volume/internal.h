@@ -756,6 +756,8 @@ void flush_release(struct sf_volume *v); /* those that wait to be tried again, i
 /* leg_io.c */
 void leg_io_init(struct leg *leg);
 struct sf_volume *leg_io_volume(const struct sf_tio_event *event);
+/* It is an error, and its disk has left the machine: it says nothing else.  Without the lock. */
+bool leg_io_is_gone(const struct sf_volume *v, const struct sf_tio_event *event);
 void leg_io_event(const struct sf_tio_event *event);
 void leg_io_forget(struct leg *leg);                 /* its disk is another one */
 void leg_io_settle(struct sf_volume *v);             /* tells of what was dropped */

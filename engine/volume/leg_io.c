@@ -100,38 +100,24 @@ part_ended(struct io_part *part, const struct sf_tio_event *event) {
     v->dirty = true;
 }
 
-/* What an error says of a disk says nothing of one that has been pulled out. */
-static const struct sf_tio_event *
-judge_error(const struct io_part *part, const struct sf_tio_event *event,
-            struct sf_tio_event *gone) {
-  struct sf_volume *v = part->io->volume;
-
-  if (!is_error(event))
-    return event;
-  if (fault_passes(event->error))
-    return event;
-  if (leg_is_gone(v, part->leg)) {
-    *gone = *event;
-    gone->error = -ENODEV;
-    return gone;
-  }
-  if (fault_of(event->error) == FAULT_ROOM)
-    v->leg[part->leg].no_room_ns = v->now_ns;
-  return event;
+bool
+leg_io_is_gone(const struct sf_volume *v, const struct sf_tio_event *event) {
+  return is_error(event) && !fault_passes(event->error) && v->host.device_is_gone != NULL &&
+         v->host.device_is_gone(v->ctx, event->device);
 }
 
 /* The io may be used anew inside on_event. */
 static void
-take(struct io_part *part, const struct sf_tio_event *told) {
+take(struct io_part *part, const struct sf_tio_event *event) {
   struct io *io = part->io;
   struct sf_volume *v = io->volume;
-  struct sf_tio_event gone;
-  const struct sf_tio_event *event = judge_error(part, told, &gone);
   bool flush_failed = io->flushes && is_error(event), fua = io->fua;
   uint64_t seq = io->seq;
   unsigned leg = part->leg;
   struct sf_tio_event across;
 
+  if (is_error(event) && fault_of(event->error) == FAULT_ROOM)
+    v->leg[leg].no_room_ns = v->now_ns;
   if (!io->args.aside)
     note_health(v, leg, event);
   if (event_is_final(event)) {

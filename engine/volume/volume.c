@@ -21,12 +21,17 @@ volume_enter(struct sf_volume *v, uint64_t now_ns) {
 
 /* ---- requests ---- */
 
+/* The kernel is asked for a disk before the lock is taken, so that no request waits for its answer.  The device is
+ * there: it is not given back before this event has been taken. */
 static void
-io_event(const struct sf_tio_event *event) {
-  struct sf_volume *v = leg_io_volume(event);
+io_event(const struct sf_tio_event *told) {
+  struct sf_volume *v = leg_io_volume(told);
+  struct sf_tio_event event = *told;
 
-  volume_enter(v, event->now_ns);
-  leg_io_event(event);
+  if (leg_io_is_gone(v, told))
+    event.error = -ENODEV;
+  volume_enter(v, event.now_ns);
+  leg_io_event(&event);
   volume_settle(v);
   pthread_mutex_unlock(&v->lock);
 }

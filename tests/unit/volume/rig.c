@@ -141,8 +141,12 @@ host_device_punches(void *ctx, struct sf_tio_device *device) {
 
 static bool
 host_device_is_gone(void *ctx, struct sf_tio_device *device) {
-  const struct rig *rig = ctx;
+  struct rig *rig = ctx;
 
+  if (pthread_mutex_trylock(&rig->volume->lock) == 0)
+    pthread_mutex_unlock(&rig->volume->lock);
+  else
+    rig->asked_with_lock++;
   return rig->gone >> leg_of(device) & 1;
 }
 

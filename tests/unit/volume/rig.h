@@ -51,6 +51,7 @@ struct rig {
   unsigned full;                                 /* legs that have no room: bit i */
   unsigned cannot_punch;                         /* the same */
   unsigned gone;                                 /* legs whose disk has left: bit i */
+  unsigned asked_with_lock;                      /* so often, whether a disk is gone */
   bool cannot_open;
   uint64_t turn_ns[RIG_LEGS];        /* when the leg last ended one in turn; 0: never */
   bool windows;                      /* legs have them: else they take all at once */

@@ -192,6 +192,7 @@ a_disk_that_is_pulled_out_is_missing(void **state) {
     rig_put(&write);
     assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
     assert_string_equal(rig.volume->leg[2].reason, "write at 0: No such device");
+    assert_int_equal(rig.asked_with_lock, 0);
     assert_int_equal(rig.volume->latest.faulty, 0);
     write_error = 0;
     rig.gone = 0;
