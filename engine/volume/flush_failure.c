@@ -140,6 +140,7 @@ lose(struct sf_volume *v, unsigned index, int error) {
   leg->heals = false;
   leg->flush_failed_ns = v->now_ns;
   leg->flush_error = error;
+  map_write_again(v, index);
   tell_legs(v, index, true);
   v->dirty = true;
 }

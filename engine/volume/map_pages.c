@@ -98,6 +98,19 @@ map_leg_left(struct sf_volume *v, unsigned leg) {
   v->maps.retry_ns[leg] = 0;
 }
 
+/* Those that are as they were at the start were read. */
+void
+map_write_again(struct sf_volume *v, unsigned leg) {
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    struct map_page *page = &v->maps.page[p];
+
+    if (page->done[leg] <= 1)
+      continue;
+    page->done[leg] = 0;
+    map_need(v, p, page->version);
+  }
+}
+
 void
 map_carry(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {

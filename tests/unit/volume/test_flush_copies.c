@@ -102,11 +102,45 @@ what_a_leg_drops_that_catches_up_is_no_loss_of_others(void **state) {
   rig_free(&rig);
 }
 
+/* A page of the maps that was given to leg 0 beside that flush, and dropped with it.  Else the next start does not know
+ * that leg 1 lacks the block. */
+static void
+a_page_beside_a_failure_not_heard_of_is_written_again(void **state) {
+  struct rig_request flushing;
+  uint8_t page[SF_PAGE_BYTES];
+
+  flush_rig_init(2, 1, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  assert_int_equal(write_at(9 * EXTENT, 5), 0);
+  memcpy(page, rig.leg[0] + SF_MAP_PAGE_OFFSET(0), sizeof page);
+  holding = true;
+  rig.holds = holds_flush_of_leg_0;
+  rig_submit(&rig, &flushing, SF_REQ_FLUSH, 0, 0, 0);
+  rig_run(&rig);
+  assert_int_equal(write_at(0, 7), 0);
+  assert_int_equal(*block_on(0, 0), 7);
+  memcpy(rig.leg[0] + SF_MAP_PAGE_OFFSET(0), page, sizeof page);
+  fault.carrier = FLUSH_COMMAND;
+  fault.legs = 1;
+  holding = false;
+  rig_pass(&rig, 300);
+  assert_int_equal(fault.legs, 0);
+  assert_int_not_equal(flush_failure_legs(rig.volume), 0);
+  rig_put(&flushing);
+  rig_kill(&rig);
+  rig_start_fully(&rig);
+  assert_true(sf_map_test(&rig.volume->leg[1].stale, 9));
+  assert_true(sf_map_test(&rig.volume->leg[1].stale, 0));
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_copy_of_what_a_leg_left_unflushed_is_made_again),
       cmocka_unit_test(what_a_leg_drops_that_catches_up_is_no_loss_of_others),
+      cmocka_unit_test(a_page_beside_a_failure_not_heard_of_is_written_again),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
