@@ -139,11 +139,14 @@ is_told(const struct sf_scrub_status *scrub, uint64_t block) {
   return scrub->ranges == SF_SCRUB_RANGES_MOST;
 }
 
-/* Rotten on some of the legs that it compared, and not on all, since it began. */
+/* Rotten on some of the legs that it compared, and not on all, since it began; and not called bad, which nobody
+ * reads. */
 static bool
 must_be_found(uint64_t block, unsigned legs) {
   unsigned rotten = 0;
 
+  if (bad_is_in(inside_bad(sim.volume), block))
+    return false;
   for (unsigned i = 0; i < sim.options.legs; i++) {
     if (sim.leg[i].rot_changed[block] >= sim.scrub_begun_step)
       return false;
