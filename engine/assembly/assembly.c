@@ -62,7 +62,7 @@ conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   assembly->forced = by_force || look->recopy != 0;
   memcpy(assembly->verdict, look->verdict, sizeof assembly->verdict);
   assembly->may_start = assembly->forced || look->obstacle == SF_OBSTACLE_NONE;
-  assembly->whole = look->recopy;
+  assembly->whole = assembly->recopy = look->recopy;
   for (unsigned leg = 0; leg < look->legs; leg++)
     if (SF_LEG_IN(look->known, leg) && assembly->verdict[leg] != SF_LEG_CURRENT &&
         look->reference >= 0 && sf_leg_needs_whole_copy(&assembly->base, &look->found[leg].sb))

@@ -167,6 +167,24 @@ set_aside(struct sf_look *look, uint16_t set) {
   look->present &= (uint16_t) ~set;
 }
 
+/* The same across a fork: the first record of a new line names a leg that it never reached, and that leg was
+ * asked for a later start of the old line since.  That start may have served, and left this leg: unless
+ * every leg that it could begin with is here and none went past the fork. */
+static bool
+old_line_may_have_gone_on(struct sf_look *look) {
+  const struct sf_record *record = record_of(look, (unsigned) look->reference);
+  uint16_t named = 0, trusted = (look->line | look->older) & look->fits;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN((look->older | look->split) & record->in_sync, leg) &&
+        look->found[leg].sb.claim > record->term)
+      named |= SF_LEG_BIT(leg) | record_of(look, leg)->in_sync;
+  if (!(named & (uint16_t) ~trusted))
+    return false;
+  look->obstacle = SF_OBSTACLE_DOUBT;
+  look->absent = named & (uint16_t) ~trusted;
+  return true;
+}
+
 /* A copy of a superblock that cannot be read may have held a newer record.  On every leg that it names
  * it would be durable, and those that can be read hold none: so it names unreadable and absent ones
  * only.  Are fewer of the legs in sync so than are enough, there is none (R12).  Are these all the legs
@@ -232,7 +250,7 @@ sf_look_record(struct sf_look *look) {
     look->obstacle = SF_OBSTACLE_TWO_ALIKE;
   else if (!choose_base(look, speakers, believed))
     fall_short(look, speakers, trusted);
-  else
+  else if (!old_line_may_have_gone_on(look))
     weigh_unreadable(look, speakers);
   for (unsigned leg = 0; leg < look->legs; leg++)
     judge_leg(look, leg, record_of(look, (unsigned) look->reference));

@@ -25,6 +25,12 @@ init_identity(struct sf_volume *v, const struct sf_volume_params *params) {
     id->ancestors = (uint8_t) (keep + 1);
     sf_uuid_generate(&id->lineage);
   }
+  /* The claim is written over the copy that cannot be read, and the doubt is gone with it: so it must itself
+   * leave out the legs that are set aside. */
+  if (assembly->recopy != 0) {
+    v->base = *id;
+    v->base.record.in_sync = assembly->current;
+  }
 }
 
 static void

@@ -52,6 +52,7 @@ struct sf_assembly {
   uint64_t next_term;        /* above every claim and every record seen */
   uint16_t current;          /* legs to start with: CURRENT ones */
   uint16_t whole;     /* present, not current, and to be copied whole, whatever the maps say */
+  uint16_t recopy;    /* of these: named in sync, and set aside for a copy that cannot be read */
   uint16_t waits_for; /* not may_start: in-sync legs whose presence would help */
   /* One sentence for the operator: why it may not start and the way out, or how it starts. */
   char reason[1024];

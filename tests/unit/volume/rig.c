@@ -424,6 +424,15 @@ open_windows(struct rig *rig) {
     }
 }
 
+/* It cannot be read any more; what is found is the older one. */
+static void
+lose_newest_copy(struct rig *rig, unsigned leg, struct sf_leg_found *found) {
+  memset(rig->leg[leg] + SF_SUPERBLOCK_OFFSET(found->sb.serial % SF_SUPERBLOCK_COPIES), 0,
+         SF_PAGE_BYTES);
+  rig_read_superblock(rig, leg, &found->sb);
+  found->doubtful = true;
+}
+
 void
 rig_start(struct rig *rig) {
   const struct sf_volume_host host = {.submit = host_submit,
@@ -450,6 +459,8 @@ rig_start(struct rig *rig) {
       continue;
     found[i] = (struct sf_leg_found){.present = true, .bytes = rig->leg_bytes};
     rig_read_superblock(rig, i, &found[i].sb);
+    if (rig->unreadable >> i & 1)
+      lose_newest_copy(rig, i, &found[i]);
     rig->opened |= 1u << i;
     params.leg[i] = (struct sf_volume_leg){
         .bytes = rig->leg_bytes,
@@ -458,7 +469,10 @@ rig_start(struct rig *rig) {
         .maps = rig->leg[i] + SF_MAP_PAGE_OFFSET(0),
         .map_pages = sf_map_pages(rig->format.data_bytes, rig->format.extent_bytes)};
   }
-  sf_assemble(&rig->config, found, false, &assembly);
+  sf_assemble(&rig->config, found, rig->force, &assembly);
+  rig->refused = !assembly.may_start;
+  if (rig->refused && rig->may_refuse)
+    return;
   assert_true(assembly.may_start);
   params.holder = rig->holder;
   params.takes = rig->takes;

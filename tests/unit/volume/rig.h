@@ -40,7 +40,11 @@ struct rig {
   bool unmap, trim;        /* the same */
   struct sf_holder holder; /* of the next start; since_s 0: nobody */
   bool takes;              /* the same */
-  uint64_t asked_ns;       /* of the requests that are submitted next; 0: when they are */
+  bool force;              /* the same: by force */
+  bool may_refuse;         /* the same: it may be refused, and `refused` says so */
+  bool refused;
+  unsigned unreadable; /* of the next start: legs whose newest superblock cannot be read; bit i */
+  uint64_t asked_ns;   /* of the requests that are submitted next; 0: when they are */
   struct rig_region region[RIG_REGIONS];
   unsigned regions; /* none beyond was ever used */
   /* NULL: nothing is held back.  Else whether this region is not to end now. */
