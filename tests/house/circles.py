@@ -3,6 +3,7 @@
 
 Which file defines a symbol, and which use it, is read from the object files of a build.  A folder may have no circle,
 but for those in LEFT, where no more than so many files may be in one.  The aim is that LEFT is empty.
+Of a folder in FLOORS, each file stands on a floor, and neither calls a higher one nor includes a header of it.
 """
 
 import argparse
@@ -12,9 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+
 LEFT = {"engine/door": 2}
+FLOORS = {"engine/volume": ("ground", "set", "ops", "change", "roof")}  # the lowest first
 
 OBJECT = re.compile(r"(?:^|/)CMakeFiles/[^/]+\.dir/(.+)\.c\.o$")
+INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 PARTS = ("engine", "daemon", "plugin")
 DEFINES = "TDBRVW"
 
@@ -33,15 +38,15 @@ def symbols(paths):
 
 
 def read_build(build):
-    """{file: (defined, used)}; a file is named as in the sources."""
-    found = {}
-    paths = [path for part in PARTS for path in sorted((build / part).rglob("*.c.o"))]
-    its = symbols(paths)
-    for path in paths:
-        match = OBJECT.search(str(path))
+    """{file: (defined, used)}; a file is named as in the sources.  Objects of files that are gone stay in a build."""
+    names = {}
+    for path in (path for part in PARTS for path in sorted((build / part).rglob("*.c.o"))):
         folder = str(path.relative_to(build)).split("/CMakeFiles/")[0]
-        found[f"{folder}/{match.group(1)}.c"] = its[str(path)]
-    return found
+        name = f"{folder}/{OBJECT.search(str(path)).group(1)}.c"
+        if (ROOT / name).exists():
+            names[path] = name
+    its = symbols(names)
+    return {name: its[str(path)] for path, name in names.items()}
 
 
 def calls(files):
@@ -103,14 +108,59 @@ def find_all(graph):
     return {where: its for where, its in found.items() if its}
 
 
+def included(path):
+    """The files of ours that it includes; they are looked for beside it and in engine."""
+    for name in INCLUDE.findall(path.read_text()):
+        for folder in (path.parent, ROOT / "engine"):
+            if (folder / name).exists():
+                yield str((folder / name).resolve().relative_to(ROOT))
+                break
+
+
+def includes(house):
+    """{file: what it includes}, of what stands on a floor."""
+    return {str(path.relative_to(ROOT)): set(included(path))
+            for floor in FLOORS[house] for path in sorted((ROOT / house / floor).glob("*.[ch]"))}
+
+
+def floor_of(name, house):
+    """0 is the lowest; None: on no floor of this house."""
+    folder, _, floor = folder_of(name).rpartition("/")
+    return FLOORS[house].index(floor) if folder == house and floor in FLOORS[house] else None
+
+
+def climbs(graph, house):
+    """[(file, what it uses on a higher floor)]"""
+    heights = {name: floor_of(name, house) for name in set(graph).union(*graph.values())}
+    return [(name, other) for name, used in sorted(graph.items()) for other in sorted(used)
+            if None not in (heights[name], heights[other]) and heights[other] > heights[name]]
+
+
+def check_floors(graph):
+    """What is wrong, one line each."""
+    found = []
+    for house, floors in FLOORS.items():
+        files = {name for name in graph if name.startswith(house + "/")}
+        found += [f"{name}: it stands on no floor of {house}" for name in sorted(files) if floor_of(name, house) is None]
+        found += [f"{house}/{floor}: no file of it is built" for floor in floors
+                  if not any(folder_of(name) == f"{house}/{floor}" for name in files)]
+        found += [f"{name} calls up, to {other}" for name, other in climbs(graph, house)]
+        found += [f"{name} includes from above, {other}" for name, other in climbs(includes(house), house)]
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("build", type=Path)
     files = read_build(parser.parse_args().build)
     if len(files) < 100:
         sys.exit(f"only {len(files)} object files found: is it built?")
-    code = 0
-    for where, its in find_all(calls(files)).items():
+    graph = calls(files)
+    wrong = check_floors(graph)
+    for line in wrong:
+        print(line)
+    code = 1 if wrong else 0
+    for where, its in find_all(graph).items():
         if sum(len(circle) for circle in its) > LEFT.get(where, 0):
             code = 1
             for circle in its:

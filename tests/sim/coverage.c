@@ -3,7 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "volume/internal.h"
+#include "volume/ops/copy.h"
+#include "volume/ops/op.h"
+#include "volume/set/leg.h"
+#include "volume/set/map_write.h"
+#include "volume/state.h"
 
 #include "sim/main.h"
 

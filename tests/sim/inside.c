@@ -2,7 +2,8 @@
  * volume is destroyed although the legs hold requests of it. */
 #include <string.h>
 
-#include "volume/internal.h"
+#include "volume/ground/facts.h"
+#include "volume/state.h"
 
 #include "sim/sim.h"
 

@@ -45,7 +45,7 @@ KILLED = ("simulator", "unit tests")
 
 
 def sources():
-    return [p for part in PARTS for p in sorted((ROOT / "engine" / part).glob("*.c"))]
+    return [p for part in PARTS for p in sorted((ROOT / "engine" / part).rglob("*.c"))]
 
 
 def all_mutants(only):

@@ -43,7 +43,7 @@ class Build:
         self.compiler = compiler
         self.cflags = flags + output_of("pkg-config", "--cflags", *LIBRARIES)
         self.libs = output_of("pkg-config", "--libs", *LIBRARIES) + ["-lpthread"]
-        self.sources = [p for part in PARTS for p in sorted((ROOT / "engine" / part).glob("*.c"))]
+        self.sources = [p for part in PARTS for p in sorted((ROOT / "engine" / part).rglob("*.c"))]
         self.sources += sorted((ROOT / "tests/sim").glob("*.c"))
 
     def compile(self, source, engine, into):

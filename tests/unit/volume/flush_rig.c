@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/ground/fault.h"
+
 struct rig rig;
 struct flush_fault fault;
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "assembly/blank.h"
+#include "volume/ground/facts.h"
 
 struct buffer {
   struct sf_tio_buffer pub;

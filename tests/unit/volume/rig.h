@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "volume/internal.h"
+#include "volume/state.h"
 
 enum { RIG_LEGS = SF_LEGS_MAX, RIG_REGIONS = 8192 };
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "volume/ground/lost.h"
+
 enum { EXTENT = 1 << 20, EXTENTS = 8, BLOCK = 4096, BAD_MOST = 4 };
 
 static struct rig rig;

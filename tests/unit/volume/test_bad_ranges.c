@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "volume/set/bad.h"
+
 enum { EXTENT = 1 << 20, EXTENTS = 4, BLOCK = 512, BAD_AT = 5 * 4096, NEW = 9 };
 
 static struct rig rig;

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/ground/deadline.h"
+
 enum { WRITES = 64, EXTENT = 65536, EXTENTS = 64 };
 
 static struct rig rig;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "volume/ground/deadline.h"
+
 static struct rig rig;
 static uint64_t answers_in_ms[2], flushes_in_ms[2]; /* of each leg */
 static bool frozen;                                 /* leg 1 */

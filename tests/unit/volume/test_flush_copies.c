@@ -5,6 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/ground/copying.h"
+#include "volume/ground/fault.h"
+#include "volume/ground/flush_lost.h"
+
 static bool holding;
 
 static bool

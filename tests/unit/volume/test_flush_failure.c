@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "volume/ground/fault.h"
+
 static void
 a_page_of_the_maps_takes_an_unflushed_write_with_it(void **state) {
   static struct sf_volume_status status;

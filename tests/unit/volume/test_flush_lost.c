@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/ground/fault.h"
+#include "volume/ground/flush_lost.h"
+
 /* ---- where no leg may make it good ---- */
 
 static int

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/ground/fault.h"
+
 static bool holding;
 
 /* ---- beside a write with FUA ---- */

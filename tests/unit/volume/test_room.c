@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/ground/facts.h"
+
 static struct rig rig;
 
 static unsigned fell; /* leg 1, for want of room */

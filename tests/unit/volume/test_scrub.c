@@ -5,6 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/change/stop.h"
+#include "volume/roof/turn.h"
+#include "volume/roof/volume.h"
+
 enum { EXTENT = 1 << 20, EXTENTS = 4, BLOCK = 4096 };
 
 static struct rig rig;

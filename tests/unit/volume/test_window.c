@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "volume/window.h"
+#include "volume/ground/window.h"
 
 #define US UINT64_C(1000)
 #define MS (1000 * US)

@@ -1,0 +1,488 @@
+/* Copies between legs:
+ *
+ *   resync       to a catching-up leg, from an in-sync one, the extents it is stale in (R15);
+ *   convergence  after a crash or a failed write, the extents in which in-sync legs may differ:
+ *                each is made what one of them holds, and flushed on all, the source included,
+ *                before it is read (R11, reading 10 of the rules).  An extent that waits for it is
+ *                no source for a resync (reading 11).
+ *
+ * A few extents at a time, so that the end of one does not leave the legs idle; of each, pieces in
+ * flight.  A client's write to a piece in flight waits for it; to a piece already copied, goes to the
+ * target too; to one still to come, does not. */
+#include "volume/change/copier.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "volume/ground/copying.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/flush_lost.h"
+#include "volume/ground/host.h"
+#include "volume/ground/lost.h"
+#include "volume/ops/begin.h"
+#include "volume/ops/copy.h"
+#include "volume/ops/op.h"
+#include "volume/set/bad.h"
+#include "volume/set/map_pages.h"
+#include "volume/set/record.h"
+
+enum {
+  CONVERGE_BATCH = 32, /* extents copied before a flush */
+  BACKOFF_MS = 100,    /* after a flush that failed */
+  ADAPT_MS = 100,
+  FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
+  SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
+  PIECES_MOST = SF_EXTENT_BYTES_MAX / 512, /* block by block */
+};
+
+int
+copier_init(struct sf_volume *v) {
+  uint64_t pieces = (v->extent_bytes + v->block_bytes - 1) / v->block_bytes;
+  int r;
+
+  if (pieces > PIECES_MOST)
+    return -EFBIG;
+  EACH_COPYING(c, &v->copier) {
+    c->piece = calloc(pieces, sizeof *c->piece);
+    if (c->piece == NULL)
+      return -ENOMEM;
+  }
+  for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
+    sf_sm_init(&v->copier.slot[i].sm, &sf_copy_table, i, COPY_IDLE);
+  r = sf_map_init(&v->copier.by_block, v->extents);
+  if (r == 0)
+    r = sf_map_init(&v->copier.put_off, v->extents);
+  if (r == 0)
+    r = sf_map_init(&v->copier.copied, v->extents);
+  return r < 0 ? r : sf_map_init(&v->copier.flushing_copied, v->extents);
+}
+
+void
+copier_destroy(struct sf_volume *v) {
+  EACH_COPYING(c, &v->copier)
+    free(c->piece);
+  sf_map_destroy(&v->copier.by_block);
+  sf_map_destroy(&v->copier.put_off);
+  sf_map_destroy(&v->copier.copied);
+  sf_map_destroy(&v->copier.flushing_copied);
+}
+
+/* ---- an extent ---- */
+
+static uint64_t
+extent_length(const struct sf_volume *v, uint64_t extent) {
+  uint64_t base = extent << v->extent_shift;
+  uint64_t left = v->size_bytes - base;
+
+  return left < v->extent_bytes ? left : v->extent_bytes;
+}
+
+/* What becomes of the extent is decided in the set. */
+static void
+stale_outside(struct sf_volume *v, uint64_t extent) {
+  for (unsigned i = 0; i < v->legs; i++)
+    if (!(volume_serving(v) & legbit(i)))
+      sf_map_set(&v->leg[i].stale, extent);
+}
+
+void
+copier_passes_by(struct sf_volume *v, uint64_t extent) {
+  bool lacks = false;
+
+  for (unsigned i = 0; i < v->legs; i++)
+    if (!(volume_serving(v) & legbit(i)))
+      lacks |= sf_map_set(&v->leg[i].stale, extent);
+  EACH_COPYING(c, &v->copier)
+    if (c->active && !c->converge && c->extent == extent)
+      c->failed = true;
+  if (lacks)
+    map_changed(v, map_page_of(extent), true);
+  if (v->joining >= 0)
+    record_drop_newcomer(v);
+}
+
+static void
+begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool converge, unsigned leg) {
+  bool by_block;
+
+  c->active = true;
+  c->converge = converge;
+  c->leg = leg;
+  c->extent = extent;
+  by_block = sf_map_test(&v->copier.by_block, extent) ||
+             bad_any(v, extent << v->extent_shift, extent_length(v, extent));
+  c->piece_bytes = by_block ? v->block_bytes : SF_COPY_PIECE_BYTES;
+  c->pieces = (unsigned) ((extent_length(v, extent) + c->piece_bytes - 1) / c->piece_bytes);
+  c->issued_pieces = c->done_pieces = c->in_flight = 0;
+  c->come_from = c->again_from = 0;
+  c->again_ns = c->doubt_ns = 0;
+  c->marks = 0;
+  c->failed = c->wrote = c->lacks = c->no_room = false;
+  memset(c->piece, PIECE_TO_COME, c->pieces);
+  if (!converge)
+    return;
+  stale_outside(v, extent);
+  /* Writes there pass a newcomer by from now on, so no answer may need it. */
+  if (v->joining >= 0)
+    record_drop_newcomer(v);
+}
+
+static void
+note_advance(struct sf_volume *v, struct leg *leg) {
+  if (leg->stale.set >= leg->resync_least)
+    return;
+  leg->resync_least = leg->stale.set;
+  leg->resync_least_ns = v->now_ns;
+}
+
+static void
+end_extent(struct sf_volume *v, struct copying *c) {
+  c->active = false;
+  if (c->lacks || c->marks != 0)
+    lost_tell(v);
+  if (c->failed || c->done_pieces != c->pieces)
+    return;
+  if (c->lacks && !c->converge) {
+    copier_put_off(v, c->extent);
+    snprintf(v->leg[c->leg].reason, sizeof v->leg[c->leg].reason,
+             "waits for blocks that can be read on no leg%s",
+             c->no_room ? ": there are too many of them to record" : "");
+    return;
+  }
+  if (c->converge) {
+    sf_map_set(&v->copier.copied, c->extent);
+    sf_map_clear(&v->copier.by_block, c->extent);
+  } else if (sf_map_clear(&v->leg[c->leg].stale, c->extent)) {
+    sf_map_set(&v->leg[c->leg].settled, map_page_of(c->extent));
+    sf_map_clear(&v->copier.by_block, c->extent);
+    note_advance(v, &v->leg[c->leg]);
+  }
+}
+
+/* -1: only those that are to be asked again, and not yet. */
+static int
+next_piece(const struct sf_volume *v, struct copying *c) {
+  bool again = c->again_ns != 0 && v->now_ns >= c->again_ns + BACKOFF_MS * SF_MS;
+
+  while (c->come_from < c->pieces && c->piece[c->come_from] != PIECE_TO_COME)
+    c->come_from++;
+  if (c->come_from < c->pieces)
+    return (int) c->come_from;
+  while (c->again_from < c->pieces && c->piece[c->again_from] != PIECE_AGAIN)
+    c->again_from++;
+  return again && c->again_from < c->pieces ? (int) c->again_from : -1;
+}
+
+/* False: no op is free. */
+static bool
+issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
+  struct copier *copier = &v->copier;
+  unsigned piece = (unsigned) next_piece(v, c);
+  uint64_t base = c->extent << v->extent_shift;
+  uint64_t offset = base + (uint64_t) piece * c->piece_bytes;
+  uint64_t length = base + extent_length(v, c->extent) - offset;
+  struct sf_op *op;
+
+  if (length > c->piece_bytes)
+    length = c->piece_bytes;
+  op = op_new(v, &sf_op_copy, offset, length);
+  if (op == NULL)
+    return false;
+  op->blocks_reads = c->converge;
+  op->copy = copy;
+  copy->op = op;
+  copy->of = c;
+  copy->piece = piece;
+  copy->again = c->piece[piece] == PIECE_AGAIN;
+  c->piece[piece] = PIECE_ISSUED;
+  c->issued_pieces++;
+  c->in_flight++;
+  copy_move(v, copy, COPY_WAITING);
+  if (copier->rate > 0) {
+    /* What was copied out of turn is not held against the rest. */
+    uint64_t from = copier->pace_ns > v->now_ns && v->parked == NULL ? copier->pace_ns : v->now_ns;
+
+    copier->pace_ns = from + length * SF_S / copier->rate;
+  }
+  op_enter(op);
+  return true;
+}
+
+static bool
+has_piece_to_come(struct sf_volume *v, struct copying *c) {
+  if (!c->active || c->failed || c->issued_pieces == c->pieces)
+    return false;
+  if (next_piece(v, c) >= 0)
+    return true;
+  volume_arm(v, c->again_ns + BACKOFF_MS * SF_MS);
+  return false;
+}
+
+/* The rate is there for the clients: one that waits for an extent to be converged is not made to wait
+ * for the rate as well, and what is under way before it gets out of the way. */
+static bool
+keeps_pace(const struct sf_volume *v) {
+  return v->parked != NULL || v->now_ns >= v->copier.pace_ns;
+}
+
+static void
+issue_pieces(struct sf_volume *v, struct copying *c) {
+  struct copier *copier = &v->copier;
+  bool few = clients_were_here(v, FOREGROUND_MS * SF_MS) && v->parked == NULL;
+  unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
+
+  for (unsigned i = 0; i < slots && has_piece_to_come(v, c); i++) {
+    if (copier->slot[i].sm.state != COPY_IDLE)
+      continue;
+    if (v->now_ns < copier->issue_at_ns || !keeps_pace(v) || !issue_piece(v, c, &copier->slot[i]))
+      return;
+  }
+}
+
+/* ---- what to copy next ---- */
+
+static bool
+must_be_copied(const struct sf_volume *v, uint64_t extent) {
+  return sf_map_test(&v->unconverged, extent) && !sf_map_test(&v->copier.copied, extent) &&
+         !sf_map_test(&v->copier.flushing_copied, extent) && copying_find(v, extent) == NULL;
+}
+
+static bool
+demanded_extent(const struct sf_volume *v, uint64_t *extent) {
+  for (const struct sf_request *r = v->parked; r != NULL; r = r->next) {
+    uint64_t last = extent_of(v, r->offset + r->length - 1);
+
+    for (uint64_t e = extent_of(v, r->offset); e <= last; e++)
+      if (must_be_copied(v, e)) {
+        *extent = e;
+        return true;
+      }
+  }
+  return false;
+}
+
+static bool
+background_extent(struct sf_volume *v, uint64_t *extent) {
+  if (v->unconverged.set == v->copier.copied.set + v->copier.flushing_copied.set)
+    return false;
+  for (unsigned round = 0; round < 2; round++, v->copier.cursor = 0)
+    for (uint64_t e = sf_map_next(&v->unconverged, v->copier.cursor); e < v->extents;
+         e = sf_map_next(&v->unconverged, e + 1))
+      if (must_be_copied(v, e)) {
+        v->copier.cursor = e;
+        *extent = e;
+        return true;
+      }
+  return false;
+}
+
+static bool
+resync_extent(const struct sf_volume *v, uint64_t *extent, unsigned *leg) {
+  for (unsigned i = 0; i < v->legs; i++) {
+    const struct leg *l = &v->leg[i];
+
+    if (leg_state(l) != SF_STATE_CATCHING_UP)
+      continue;
+    for (uint64_t e = sf_map_next(&l->stale, 0); e < v->extents; e = sf_map_next(&l->stale, e + 1))
+      if (!sf_map_test(&v->unconverged, e) && !sf_map_test(&v->copier.put_off, e) &&
+          copying_find(v, e) == NULL) {
+        *extent = e;
+        *leg = i;
+        return true;
+      }
+  }
+  return false;
+}
+
+static void
+flush_done(struct sf_request *request) {
+  struct sf_volume *v = request->host;
+
+  v->copier.flushing = false;
+  v->copier.flushed = true;
+  v->dirty = true;
+}
+
+static void
+flush_copied(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+
+  sf_map_swap(&copier->copied, &copier->flushing_copied);
+  copier->flushing = true;
+  copier->flush = (struct sf_request){
+      .kind = SF_REQ_FLUSH, .done = flush_done, .host = v, .internal = true, .since_ns = v->now_ns};
+  volume_begin(v, &copier->flush);
+}
+
+static void
+converged(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  struct sf_map *good = &copier->flushing_copied;
+
+  copier->flushed = false;
+  if (copier->flush.error != 0)
+    copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
+  else
+    for (uint64_t e = sf_map_next(good, 0); e < v->extents; e = sf_map_next(good, e + 1))
+      if (sf_map_clear(&v->unconverged, e))
+        flush_failure_converged(v, e);
+  sf_map_zero(good);
+  if (v->parked != NULL && copier->flush.error == 0)
+    volume_release_parked(v);
+}
+
+static unsigned
+converging(const struct sf_volume *v) {
+  unsigned n = 0;
+
+  for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
+    n += v->copier.extent[i].active && v->copier.extent[i].converge;
+  return n;
+}
+
+/* Enough is copied, or somebody waits for what is. */
+static bool
+should_flush(const struct sf_volume *v) {
+  const struct copier *copier = &v->copier;
+
+  if (copier->copied.set == 0 || copier->flushing)
+    return false;
+  return copier->copied.set >= CONVERGE_BATCH || v->parked != NULL ||
+         (copier->copied.set == v->unconverged.set && converging(v) == 0);
+}
+
+/* Into maps.busy: where a write runs, one that was given up on included.  It may land behind a flush. */
+static void
+find_written(struct sf_volume *v) {
+  sf_map_zero(&v->maps.busy);
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->kind->writes || op->writing != 0)
+      sf_map_set_range(&v->maps.busy, extent_of(v, op->offset),
+                       extent_of(v, op->offset + op->length - 1));
+  }
+}
+
+/* One leg has nothing to be compared with: what it holds is what the others will be given.  It only has to
+ * be stable (reading 10), and that takes more than a flush where one has failed. */
+static void
+converge_alone(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  bool any = false;
+
+  if (legcount(v->needs) != 1 || v->promoting >= 0 || v->now_ns < copier->issue_at_ns ||
+      copier->copied.set + copier->flushing_copied.set == v->unconverged.set)
+    return;
+  find_written(v);
+  for (uint64_t e = sf_map_next(&v->unconverged, 0); e < v->extents;
+       e = sf_map_next(&v->unconverged, e + 1)) {
+    if (!must_be_copied(v, e) || sf_map_test(&v->maps.busy, e) ||
+        flush_failure_unsure(v, e << v->extent_shift, 1) != 0)
+      continue;
+    stale_outside(v, e);
+    sf_map_set(&copier->copied, e);
+    any = true;
+  }
+  if (any && v->joining >= 0)
+    record_drop_newcomer(v);
+}
+
+/* False: nothing to copy now. */
+static bool
+pick(struct sf_volume *v, struct copying *c) {
+  uint64_t extent;
+  unsigned leg = 0;
+
+  if (v->now_ns < v->copier.issue_at_ns)
+    return false;
+  /* Not while a promotion is under way: the newcomer is neither in sync nor to be called stale. */
+  bool may_converge = v->unconverged.set > 0 && v->promoting < 0;
+  bool in_time = v->now_ns >= v->copier.pace_ns;
+  if (may_converge && (demanded_extent(v, &extent) || (in_time && background_extent(v, &extent)))) {
+    begin_extent(v, c, extent, true, 0);
+    return true;
+  }
+  if (!in_time)
+    return false;
+  if (!resync_extent(v, &extent, &leg))
+    return false;
+  begin_extent(v, c, extent, false, leg);
+  return true;
+}
+
+/* R15: while clients work, additive up and multiplicative down on their latency, between the
+ * configured bounds; at full speed while they are quiet. */
+static void
+adapt(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  uint64_t most = v->config.resync_max_rate, least = v->config.resync_min_rate;
+
+  if (v->now_ns < copier->adapt_at_ns)
+    return;
+  copier->adapt_at_ns = v->now_ns + ADAPT_MS * SF_MS;
+  if (!clients_were_here(v, FOREGROUND_MS * SF_MS)) {
+    copier->rate = most;
+    return;
+  }
+  if (copier->rate == 0)
+    copier->rate = 16 * least;
+  else if (copier->quiet_average_ns > 0 &&
+           copier->busy_average_ns > copier->quiet_average_ns + copier->quiet_average_ns / 2)
+    copier->rate -= copier->rate / 4;
+  else
+    copier->rate += copier->rate / 8 + least;
+  if (most > 0 && copier->rate > most)
+    copier->rate = most;
+  if (copier->rate < least)
+    copier->rate = least;
+}
+
+static bool
+has_work(const struct sf_volume *v) {
+  if (v->unconverged.set > 0)
+    return true;
+  for (unsigned i = 0; i < v->legs; i++)
+    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].stale.set > 0)
+      return true;
+  return false;
+}
+
+uint64_t
+copier_rate(struct sf_volume *v) {
+  adapt(v);
+  return v->copier.rate;
+}
+
+void
+copier_settle(struct sf_volume *v) {
+  struct copier *copier = &v->copier;
+  bool more = true;
+
+  if (copier->put_off.set > 0 && v->now_ns >= copier->put_off_until_ns)
+    sf_map_zero(&copier->put_off);
+  if (copier->flushed)
+    converged(v);
+  EACH_COPYING(c, copier)
+    if (c->active && c->in_flight == 0 &&
+        (c->failed || (c->issued_pieces == c->pieces && bad_is_durable(v, c->marks))))
+      end_extent(v, c);
+  if (v->phase != PHASE_SERVING || !has_work(v))
+    return;
+  converge_alone(v);
+  if (should_flush(v))
+    flush_copied(v);
+  adapt(v);
+  EACH_COPYING(c, copier) {
+    if (!c->active && more)
+      more = pick(v, c);
+    if (c->active)
+      issue_pieces(v, c);
+  }
+  if (v->now_ns < copier->issue_at_ns)
+    volume_arm(v, copier->issue_at_ns);
+  else if (v->now_ns < copier->pace_ns)
+    volume_arm(v, copier->pace_ns);
+}

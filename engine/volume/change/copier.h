@@ -1,0 +1,15 @@
+/* Of copier.c: which extents, and when.  Called with volume->lock held. */
+#ifndef SF_VOLUME_COPIER_H
+#define SF_VOLUME_COPIER_H
+
+#include "volume/state.h"
+
+int copier_init(struct sf_volume *v);
+void copier_destroy(struct sf_volume *v);
+void copier_settle(struct sf_volume *v);
+/* Something is written there to legs in sync alone: all others lack it, one that joins and one that is being given
+ * a copy included. */
+void copier_passes_by(struct sf_volume *v, uint64_t extent);
+uint64_t copier_rate(struct sf_volume *v); /* in force now; 0: no limit */
+
+#endif

@@ -1,0 +1,103 @@
+/* The end of a catch-up (reading 3 of the rules).  Its stale map is empty; then, in this order:
+ *   carry   every page of the maps is written to it;
+ *   drain   answers need the leg from now on, and what was in flight before has ended; by then the
+ *           pages that changed meanwhile are there too;
+ *   flush   all that it holds is stable there;
+ *   record  the promotion is written to every leg of the new set; durable, the leg is in sync.
+ * A miss at any step leads back to late; a change of the set in between undoes the promotion. */
+#include "volume/change/join.h"
+
+#include "volume/ground/facts.h"
+#include "volume/ops/begin.h"
+#include "volume/ops/suspend.h"
+#include "volume/set/flush_failure.h"
+#include "volume/set/map_pages.h"
+#include "volume/set/record.h"
+
+enum { BACKOFF_MS = 100 }; /* after a flush that failed */
+
+static int
+candidate(const struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++) {
+    const struct leg *leg = &v->leg[i];
+
+    if (leg_state(leg) == SF_STATE_CATCHING_UP && leg->stale.set == 0 && !(v->needs & legbit(i)))
+      return (int) i;
+  }
+  return -1;
+}
+
+static bool
+older_ops_remain(const struct sf_volume *v) {
+  if (v->flush_leader != NULL && v->flush_leader->sm.id <= v->join_id)
+    return true;
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    /* What was not sent yet will be sent to the newcomer too. */
+    if (op->sm.id <= v->join_id && !op->kind->reads && op->sent != 0 && !op_only_waits(op))
+      return true;
+  }
+  return false;
+}
+
+static void
+flush_done(struct sf_request *request) {
+  struct sf_volume *v = request->host;
+
+  v->join_flushing = false;
+  if (v->join_step == STEP_FLUSH)
+    v->join_step = STEP_FLUSHED;
+  v->dirty = true;
+}
+
+void
+join_settle(struct sf_volume *v) {
+  if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->join_flushing)
+    return;
+  if (v->joining < 0) {
+    if (v->grow.step != GROW_NONE || v->now_ns < v->join_at_ns)
+      return;
+    v->joining = candidate(v);
+    if (v->joining < 0)
+      return;
+    v->join_step = STEP_CARRY;
+    map_carry(v, (unsigned) v->joining);
+  }
+  if (v->join_step == STEP_CARRY) {
+    if (candidate(v) != v->joining) {
+      record_drop_newcomer(v);
+      return;
+    }
+    if (!map_is_carried(v, (unsigned) v->joining))
+      return;
+    /* From here on new intent waits for it; what was written since the carry began is carried again. */
+    v->counted = legbit((unsigned) v->joining);
+    v->needs |= v->counted;
+    v->join_id = v->next_id;
+    v->join_step = STEP_DRAIN;
+    map_carry(v, (unsigned) v->joining);
+  }
+  if (v->join_step == STEP_DRAIN && !older_ops_remain(v) &&
+      map_is_carried(v, (unsigned) v->joining)) {
+    v->join_step = STEP_FLUSH;
+    v->join_flushing = true;
+    v->join_flush = (struct sf_request){.kind = SF_REQ_FLUSH,
+                                        .done = flush_done,
+                                        .host = v,
+                                        .internal = true,
+                                        .since_ns = v->now_ns};
+    volume_begin(v, &v->join_flush);
+  }
+  if (v->join_step == STEP_FLUSHED) {
+    unsigned leg = (unsigned) v->joining;
+
+    if (v->join_flush.error != 0 || v->leg[leg].stale.set != 0) {
+      v->join_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
+      record_drop_newcomer(v);
+      return;
+    }
+    v->join_step = STEP_RECORD;
+    record_promote(v, leg, flush_failure_is_inherited(v));
+  }
+}

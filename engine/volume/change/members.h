@@ -1,0 +1,16 @@
+/* Of members.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_MEMBERS_H
+#define SF_VOLUME_MEMBERS_H
+
+#include "volume/state.h"
+
+void members_settle(struct sf_volume *v);
+void members_stopped(struct sf_volume *v);
+int member_replace(struct sf_volume *v, unsigned leg, const struct sf_uuid *uuid, const char *path);
+int member_add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
+               unsigned *leg);
+int member_remove(struct sf_volume *v, unsigned leg);
+int member_find(const struct sf_volume *v, const char *name); /* -ENOENT */
+int member_free_place(const struct sf_volume *v);             /* -ENOSPC */
+
+#endif

@@ -1,0 +1,58 @@
+/* Legs that lack everything, as their own superblock says: one that was emptied, one that was put in
+ * another's place, one from an earlier line of history.  A start copies the whole of such a leg.
+ *
+ * So that a copy of many hours need not begin again at each start, the maps take over what the
+ * superblock says: when they are on every leg of the set and call all of the leg stale, it is given the
+ * durable record.  That one does not name it; from then on it is a leg behind, like one that was late,
+ * and lacks what the maps say.  Never before: a start that finds it must find its stale bits too. */
+#include "volume/change/newcomer.h"
+
+#include "assembly/blank.h"
+#include "volume/ground/facts.h"
+#include "volume/set/map_pages.h"
+#include "volume/set/record.h"
+#include "volume/set/record_wait.h"
+
+bool
+newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb) {
+  return sf_leg_needs_whole_copy(&v->identity, sb);
+}
+
+/* Also for one that is older than we left it: its superblock does not show at the next start what it
+ * lacks, so that it is said on disk at once. */
+void
+newcomer_arrived(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  sf_map_fill(&leg->stale);
+  leg->meta.failed = leg->meta.overdue = false; /* of what was in its place */
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    map_changed(v, p, false);
+    v->maps.page[p].lacks_all[index] = v->maps.page[p].version;
+  }
+}
+
+static bool
+is_on_disk(const struct sf_volume *v, unsigned index) {
+  for (uint64_t p = 0; p < v->maps.pages; p++)
+    if (!map_is_durable(v, p, v->maps.page[p].lacks_all[index]))
+      return false;
+  return true;
+}
+
+void
+newcomer_settle(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (v->phase != PHASE_SERVING || leg_state(leg) != SF_STATE_CATCHING_UP ||
+      v->joining == (int) index || !newcomer_lacks_all(v, &leg->sb))
+    return;
+  if (leg->meta.failed || leg->meta.overdue) {
+    record_judge(v, index);
+    leg->meta.failed = false; /* it may come back */
+    leg->meta.overdue = leg->meta.overdue && leg->meta.busy;
+  } else if (!leg->meta.busy && record_is_durable(v) && v->grow.step == GROW_NONE &&
+             is_on_disk(v, index)) {
+    record_tell(v, index);
+  }
+}

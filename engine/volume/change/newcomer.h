@@ -1,0 +1,11 @@
+/* Of newcomer.c: legs whose superblock says that they lack everything.  Called with volume->lock held. */
+#ifndef SF_VOLUME_NEWCOMER_H
+#define SF_VOLUME_NEWCOMER_H
+
+#include "volume/state.h"
+
+bool newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb);
+void newcomer_arrived(struct sf_volume *v, unsigned leg); /* opened: no stale map knows of it */
+void newcomer_settle(struct sf_volume *v, unsigned leg);
+
+#endif

@@ -1,0 +1,186 @@
+/* Asking a leg how it is: the probes of R14, and the look for a missing leg. */
+#include "volume/change/probe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "volume/ground/facts.h"
+#include "volume/ground/fault.h"
+#include "volume/ground/penalty.h"
+#include "volume/set/leg.h"
+#include "volume/set/pace.h"
+#include "volume/set/sample.h"
+
+enum {
+  PROBES_WANTED = 3,
+  PROBE_GAP_MS = 100,
+  REOPEN_MS = 2000,
+  SAMPLE_MS = 1000,
+  GONE_MS = 2000, /* from one look whether a faulty one is gone to the next */
+};
+
+enum probe_step { PROBE_WRITE, PROBE_READ };
+
+void
+probe_schedule(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  leg->probes_ok = 0;
+  penalty_back(v, index);
+}
+
+static void
+catch_up(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  leg->resync_total = leg->stale.set;
+  leg->resync_since_ns = v->now_ns;
+  leg->resync_copied_bytes = 0;
+  leg->resync_least = leg->stale.set;
+  leg->resync_least_ns = v->now_ns;
+  leg_move(v, index, SF_STATE_CATCHING_UP, leg->reason);
+}
+
+static void probe_send(struct sf_volume *v, unsigned index, enum probe_step step);
+
+/* Its probes begin anew. */
+static void
+unwell(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  leg->probes_ok = 0;
+  penalty_seen_unwell(v, index);
+  leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+}
+
+static void
+probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = io->volume;
+  struct leg *leg = &v->leg[index];
+  char reason[128];
+
+  if (event->late || leg_state(leg) != SF_STATE_PROBING)
+    return;
+  if (event->state == SF_TIO_CANCELED ||
+      (event->state == SF_TIO_OK && !pace_is_kept(v, index, event->latency_ns))) {
+    unwell(v, index);
+  } else if (event->state == SF_TIO_OK && leg->probe_step == PROBE_WRITE) {
+    probe_send(v, index, PROBE_READ);
+  } else if (event->state == SF_TIO_OK) {
+    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+    penalty_seen_well(v, index);
+    if (++leg->probes_ok >= PROBES_WANTED && penalty_left(v, index) == 0)
+      catch_up(v, index);
+  } else if (event->state == SF_TIO_TIMEOUT) {
+    leg_fall_back(v, index, SF_STATE_LATE, "a probe was not answered in time");
+  } else if (event->state == SF_TIO_ERROR) {
+    snprintf(reason, sizeof reason, "probe: %s", strerror(-event->error));
+    leg_fall_back(v, index, leg_state_for(event->error), reason);
+  }
+}
+
+static void
+probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
+  struct leg *leg = &v->leg[index];
+  bool writes = step == PROBE_WRITE;
+  /* One that left for its pace was compared in writes without. */
+  unsigned flags = writes && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0;
+
+  leg->probe_step = step;
+  if (probe_ask(v, index, writes ? SF_TIO_WRITE : SF_TIO_READ, flags, probe_event) < 0)
+    leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
+}
+
+/* A disk that is pulled out answers with errors for a while before the kernel knows that it is gone. */
+static void
+look_if_gone(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (!leg->erred || v->now_ns < leg->open_at_ns || v->phase != PHASE_SERVING)
+    return;
+  leg->open_at_ns = v->now_ns + GONE_MS * SF_MS;
+  if (!leg_is_gone(v, index))
+    return;
+  leg_record_faulty(v, index, false);
+  leg_look_for(v, index, "its device is gone");
+}
+
+void
+probe_tick(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  switch (leg_state(leg)) {
+  case SF_STATE_PROBING:
+    if (leg->probe_io.running == 0 && leg->running == 0 && v->now_ns >= leg->probe_at_ns &&
+        v->now_ns >= leg->room_at_ns)
+      probe_send(v, index, PROBE_WRITE);
+    break;
+  case SF_STATE_MISSING:
+    if (leg->device == NULL && !leg->opening && v->now_ns >= leg->open_at_ns &&
+        members_may_open(v, index)) {
+      leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
+      leg->opening = v->host.open_leg(v->ctx, index, leg->blank) == 0;
+    }
+    break;
+  case SF_STATE_FAULTY:
+    look_if_gone(v, index);
+    break;
+  case SF_STATE_IN_SYNC:
+    if (leg_is_dead(v, index) && !leg->opening && v->now_ns >= leg->open_at_ns &&
+        v->host.reopen_leg != NULL) {
+      leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
+      leg->opening = leg->reopening = v->host.reopen_leg(v->ctx, index) == 0;
+    }
+    if (v->phase == PHASE_SERVING && leg->probe_io.running == 0 && leg->reads_running == 0 &&
+        v->now_ns - v->foreground_ns < 5 * SF_S && v->reads > 0 &&
+        v->now_ns - leg->read_last_ns > SAMPLE_MS * SF_MS && (volume_serving(v) & legbit(index)))
+      probe_sample(v, index);
+    break;
+  default:
+    break;
+  }
+}
+
+/* ---- out, until it has ended all that it holds ---- */
+
+/* It has ended all that it held.  The event says how long it is kept out as of now; status, as of then. */
+static void
+leg_answers(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  char reason[SF_LEG_REASON_MAX], text[SF_LEG_REASON_MAX];
+
+  probe_schedule(v, index);
+  snprintf(reason, sizeof reason, "%s", leg->reason);
+  penalty_reason(v, index, text, sizeof text);
+  leg_move(v, index, SF_STATE_PROBING, text);
+  snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+}
+
+/* What a leg that is out waits for: that its last request really ends. */
+void
+leg_settle(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  legset bit = legbit(index);
+  enum sf_leg_state state = leg_state(leg);
+
+  if (state != SF_STATE_LATE && state != SF_STATE_MISSING && state != SF_STATE_FAULTY)
+    return;
+  if ((v->latest.in_sync | v->durable.in_sync | v->needs) & bit)
+    return; /* its demotion is not durable yet */
+  if (leg->running > 0) {
+    if (!leg->canceled) {
+      leg->canceled = true;
+      v->host.cancel_by_device(v->ctx, leg->device);
+    }
+    return;
+  }
+  leg->canceled = false;
+  if (state == SF_STATE_LATE) {
+    leg_answers(v, index);
+    if (!leg_holds(v, index, v->size_bytes))
+      leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
+  } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {
+    leg->device = NULL;
+    v->host.close_leg(v->ctx, index);
+  }
+}

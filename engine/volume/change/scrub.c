@@ -1,0 +1,508 @@
+/* A scrub: do the legs in sync hold the same?  It is a convergence (R11) of everything, one piece at a time in the
+ * order of R6, that tells what differs instead of writing it.
+ *
+ *   look         all legs in sync are read, beside clients' reads.  Alike: on to the next piece.
+ *   look again   at the blocks that were not, with readers kept out: what a read repair was about to mend, or a
+ *                bus garbled once, is no mismatch.
+ *   tell         what is wrong, and who.
+ *   repair       when that is asked for and known: with FUA, since no intent stands for it.  A crash in the
+ *                middle leaves the wrong block wrong, and no convergence may take it for the right one.
+ *
+ * Nothing is compared where legs in sync may differ and rightly so: where a convergence is to come, and where a
+ * flush failed.  It is a guest: it waits while anything is copied, and while requests lack legs. */
+#include "volume/change/scrub.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "volume/change/copier.h"
+#include "volume/change/scrub_vote.h"
+#include "volume/ground/copying.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/host.h"
+#include "volume/ground/scrub_state.h"
+#include "volume/ops/begin.h"
+#include "volume/ops/copy.h"
+#include "volume/ops/op.h"
+#include "volume/ops/read.h"
+#include "volume/set/bad.h"
+
+enum {
+  BACKOFF_MS = 100, /* after a look that failed, or where there may be none now */
+  FOREGROUND_MS = 200,
+  SLOTS_BESIDE_CLIENTS = 1,
+  REPAIRS_MOST = 3,
+};
+
+#define EACH_SLOT(s, scrub)                                                                        \
+  for (struct scrub_slot *s = (scrub)->slot; s < (scrub)->slot + SF_SCRUB_SLOTS; s++)
+
+const char *
+sf_scrub_state_name(enum sf_scrub_state state) {
+  static const char *const name[SF_SCRUB_STATES] = {"none", "running", "paused", "done",
+                                                    "canceled"};
+
+  return name[state];
+}
+
+int
+scrub_init(struct sf_volume *v) {
+  int r = sf_map_init(&v->scrub.todo, v->extents);
+
+  EACH_SLOT(s, &v->scrub)
+  sf_sm_init(&s->copy.sm, &sf_copy_table, SF_COPY_SLOTS + (unsigned) (s - v->scrub.slot),
+             COPY_IDLE);
+  if (r == 0)
+    r = sf_map_init(&v->scrub.guessed, v->extents);
+  return r < 0 ? r : sf_map_init(&v->scrub.voted, v->extents);
+}
+
+void
+scrub_destroy(struct sf_volume *v) {
+  sf_map_destroy(&v->scrub.todo);
+  sf_map_destroy(&v->scrub.guessed);
+  sf_map_destroy(&v->scrub.voted);
+}
+
+/* ---- its state ---- */
+
+static void
+put_bytes(struct sf_text *text, uint64_t bytes, const char *what) {
+  if (bytes > 0)
+    sf_text_put(text, ", %" PRIu64 " bytes %s", bytes, what);
+}
+
+static void
+move_to(struct sf_volume *v, enum sf_scrub_state state, const char *why) {
+  struct sf_scrub_status *told = &v->scrub.told;
+  const char *from = sf_scrub_state_name(told->state);
+  char reason[SF_LEG_REASON_MAX] = "";
+  struct sf_text text = {.at = reason, .left = sizeof reason};
+
+  sf_text_put(&text, "%s", why);
+  if (state == SF_SCRUB_DONE || state == SF_SCRUB_CANCELED) {
+    v->scrub.ended_ns = v->now_ns;
+    sf_text_put(&text, "%s%" PRIu64 " bytes compared", why[0] != '\0' ? "; " : "",
+                told->done_bytes);
+    put_bytes(&text, told->mismatch_bytes, "differ");
+    put_bytes(&text, told->unreadable_bytes, "cannot be read");
+    put_bytes(&text, told->repaired_bytes, "of these written anew");
+    if (told->mismatches == 0)
+      sf_text_put(&text, ", all alike");
+  }
+  told->state = state;
+  volume_event(v, SF_EVENT_SCRUB, -1, from, sf_scrub_state_name(state), reason);
+  v->dirty = true;
+}
+
+void
+scrub_status(const struct sf_volume *v, struct sf_scrub_status *status) {
+  *status = v->scrub.told;
+  if (status->state == SF_SCRUB_NONE)
+    return;
+  status->age_ns = v->now_ns - v->scrub.begun_ns;
+  if (!scrub_is_under_way(v))
+    status->ended_age_ns = v->now_ns - v->scrub.ended_ns;
+}
+
+/* ---- one look ---- */
+
+static struct scrub_slot *
+slot_of(struct copy *copy) {
+  return SF_LIST_ENTRY(copy, struct scrub_slot, copy);
+}
+
+/* Or legs in sync may differ there, and rightly so. */
+static bool
+may_compare(const struct sf_volume *v, uint64_t extent) {
+  if (v->phase != PHASE_SERVING || legcount(volume_serving(v)) < 2 ||
+      sf_map_test(&v->unconverged, extent))
+    return false;
+  EACH_LEG(leg, volume_serving(v)) {
+    const struct leg *l = &v->leg[leg];
+
+    if (sf_map_test(&l->lost, extent) || sf_map_test(&l->unsure, extent))
+      return false;
+  }
+  return true;
+}
+
+static bool
+scrub_may_look(const struct sf_op *op) {
+  return scrub_is_under_way(op->volume) &&
+         may_compare(op->volume, extent_of(op->volume, op->offset));
+}
+
+/* A leg's word may be of what its cache has dropped, which its next flush says (R9). */
+static void
+doubt_words(struct sf_volume *v, legset good, uint64_t extent) {
+  EACH_LEG(leg, good) {
+    if (!sf_map_test(&v->leg[leg].unflushed, extent) && !sf_map_test(&v->leg[leg].flushing, extent))
+      return;
+  }
+  sf_map_set(legcount(good) < 2 ? &v->scrub.guessed : &v->scrub.voted, extent);
+  v->scrub.word_id = v->next_id;
+}
+
+static void
+repair(struct sf_op *op, const struct scrub_verdict *run, legset wrong) {
+  struct sf_volume *v = op->volume;
+  struct scrub_slot *slot = slot_of(op->copy);
+
+  /* A newcomer is neither in sync then nor to be called stale. */
+  if (v->promoting >= 0) {
+    copy_finish(op, false);
+    return;
+  }
+  slot->found = SCRUB_REPAIRS;
+  slot->repairs++;
+  copier_passes_by(v, slot->extent);
+  doubt_words(v, run->good, slot->extent);
+  copy_repair(op, (unsigned) __builtin_ctz(run->good), wrong);
+}
+
+/* Seen twice. */
+static void
+tell(struct sf_op *op, const struct scrub_verdict *run, legset unread) {
+  const struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  struct scrub_slot *slot = slot_of(copy);
+  struct sf_scrub_range range = {.begin = op->offset, .end = op->offset + op->length};
+  legset wrong = run->bad | unread;
+
+  slot->range[0] = slot->range[1] = range;
+  slot->range[0].legs = run->bad;
+  slot->range[0].what = run->good != 0 ? SF_SCRUB_WRONG : SF_SCRUB_UNKNOWN;
+  slot->range[1].legs = unread;
+  slot->range[1].what = SF_SCRUB_UNREADABLE;
+  if (v->scrub.told.order.repair && run->good != 0 && slot->repairs < REPAIRS_MOST) {
+    repair(op, run, wrong);
+  } else {
+    slot->found = SCRUB_TOLD;
+    copy_finish(op, true);
+  }
+}
+
+static void
+scrub_compare(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  struct scrub_slot *slot = slot_of(copy);
+  legset asked = copy->targets | legbit((unsigned) copy->source);
+  legset unread = copy->unread, read = asked & (legset) ~unread;
+  uint64_t from, length;
+  struct scrub_verdict run;
+
+  /* A leg that has left meanwhile may have lost its cache before it was read. */
+  if (!scrub_may_look(op) || (asked & (legset) ~volume_serving(v)) != 0 ||
+      (op->ok & read) != read || bad_any(v, op->offset, op->length)) {
+    copy_finish(op, false);
+    return;
+  }
+  v->scrub.told.legs &= asked;
+  if (unread != 0 && op->length > v->block_bytes) {
+    slot->found = SCRUB_BLOCKWISE;
+    copy_finish(op, true);
+    return;
+  }
+  run = scrub_vote(op, read, &from, &length);
+  if (unread == 0 && length == 0) {
+    slot->found = SCRUB_ALIKE;
+    copy_finish(op, true);
+  } else if (op->blocks_reads && (unread != 0 || length == op->length)) {
+    tell(op, &run, unread);
+  } else {
+    slot->found = SCRUB_LOOK_AGAIN;
+    slot->at += unread != 0 ? 0 : from;
+    slot->doubt_length = unread != 0 ? op->length : length;
+    copy_finish(op, true);
+  }
+}
+
+static void
+note_found(struct sf_volume *v, struct scrub_slot *slot, bool repaired) {
+  for (unsigned i = 0; i < 2; i++) {
+    slot->range[i].repaired = repaired;
+    if (slot->range[i].legs != 0)
+      scrub_note(v, &slot->range[i]);
+  }
+}
+
+static void
+scrub_ended(struct sf_volume *v, struct copy *copy, bool good) {
+  struct scrub_slot *slot = slot_of(copy);
+  uint64_t length = slot->doubt_length != 0 ? slot->doubt_length : slot->length;
+
+  if (!good) {
+    slot->again_ns = v->now_ns + BACKOFF_MS * SF_MS;
+    slot->doubt_length = 0;
+    return;
+  }
+  switch (slot->found) {
+  case SCRUB_LOOK_AGAIN:
+    return;
+  case SCRUB_BLOCKWISE:
+    slot->blockwise_until = slot->at + length;
+    slot->doubt_length = 0;
+    return;
+  case SCRUB_REPAIRS:
+  case SCRUB_TOLD:
+    note_found(v, slot, slot->found == SCRUB_REPAIRS);
+    break;
+  case SCRUB_ALIKE:
+    break;
+  }
+  slot->at += length;
+  slot->doubt_length = 0;
+  slot->repairs = 0;
+}
+
+static const struct copy_judge judge = {
+    .may_look = scrub_may_look, .compare = scrub_compare, .ended = scrub_ended};
+
+/* ---- which, and when ---- */
+
+static uint64_t
+rate_of(struct sf_volume *v) {
+  uint64_t most = v->scrub.told.order.rate, rate = copier_rate(v);
+
+  return most != 0 && (rate == 0 || most < rate) ? most : rate;
+}
+
+static void
+look(struct sf_volume *v, struct scrub_slot *slot) {
+  struct scrub *scrub = &v->scrub;
+  uint64_t length = slot->end - slot->at, rate = rate_of(v);
+  struct sf_op *op;
+  bool is_bad;
+
+  if (slot->at < slot->blockwise_until)
+    length = v->block_bytes;
+  else if (length > SF_COPY_PIECE_BYTES)
+    length = SF_COPY_PIECE_BYTES;
+  if (slot->doubt_length != 0)
+    length = slot->doubt_length;
+  length = bad_run(v, slot->at, length, &is_bad);
+  if (is_bad) { /* its legs may differ, and nobody reads it */
+    slot->at += length;
+    slot->doubt_length = 0;
+    v->dirty = true;
+    return;
+  }
+  if (slot->doubt_length != 0)
+    slot->doubt_length = length;
+  else
+    slot->length = length;
+  op = op_new(v, &sf_op_copy, slot->at, length);
+  op->scrubs = true;
+  op->blocks_reads = slot->doubt_length != 0;
+  op->copy = &slot->copy;
+  slot->copy.op = op;
+  slot->copy.of = &slot->of;
+  slot->of = (struct copying){.active = true, .converge = true, .judge = &judge};
+  slot->of.extent = slot->extent;
+  copy_move(v, &slot->copy, COPY_WAITING);
+  if (rate > 0)
+    scrub->pace_ns =
+        (scrub->pace_ns > v->now_ns ? scrub->pace_ns : v->now_ns) + length * SF_S / rate;
+  op_enter(op);
+}
+
+static bool
+is_taken(const struct sf_volume *v, uint64_t extent) {
+  for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
+    if (v->scrub.slot[i].active && v->scrub.slot[i].extent == extent)
+      return true;
+  return false;
+}
+
+/* False: all that is left waits for a convergence, or is under way. */
+static bool
+pick(struct sf_volume *v, struct scrub_slot *slot) {
+  struct scrub *scrub = &v->scrub;
+
+  for (unsigned round = 0; round < 2; round++, scrub->cursor = 0)
+    for (uint64_t e = sf_map_next(&scrub->todo, scrub->cursor); e < v->extents;
+         e = sf_map_next(&scrub->todo, e + 1)) {
+      if (is_taken(v, e) || !may_compare(v, e))
+        continue;
+      *slot = (struct scrub_slot){.copy = slot->copy, .of = slot->of};
+      slot->active = true;
+      slot->extent = scrub->cursor = e;
+      slot->at = e << v->extent_shift;
+      slot->end = slot->at + v->extent_bytes;
+      if (slot->end > v->size_bytes)
+        slot->end = v->size_bytes;
+      return true;
+    }
+  return false;
+}
+
+/* It is a guest. */
+static bool
+has_leave(const struct sf_volume *v) {
+  EACH_LEG(leg, volume_serving(v)) {
+    if (v->leg[leg].overdue_n > 0)
+      return false;
+  }
+  return legcount(volume_serving(v)) > 1 && v->suspended == 0 && v->parked == NULL &&
+         v->held == NULL && v->starved_ns == 0 && !copier_is_copying(v) &&
+         op_is_free(v, &sf_op_read);
+}
+
+/* What has grown meanwhile was converged, and is not counted. */
+static void
+extent_is_done(struct sf_volume *v, const struct scrub_slot *slot) {
+  struct sf_scrub_status *told = &v->scrub.told;
+  uint64_t end = slot->end < told->total_bytes ? slot->end : told->total_bytes;
+
+  if (sf_map_clear(&v->scrub.todo, slot->extent))
+    told->done_bytes += end - (slot->extent << v->extent_shift);
+}
+
+static void
+advance(struct sf_volume *v, struct scrub_slot *slot) {
+  bool leave;
+
+  if (slot->copy.sm.state != COPY_IDLE)
+    return;
+  if (slot->active && slot->at >= slot->end) {
+    slot->active = false;
+    extent_is_done(v, slot);
+  }
+  leave = has_leave(v);
+  /* Without leave there is nothing to pick, and looking for it takes long on a large volume. */
+  if (!slot->active && (!leave || !pick(v, slot)))
+    return;
+  if (v->now_ns < slot->again_ns || !leave || !may_compare(v, slot->extent))
+    volume_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
+  else if (v->now_ns < v->scrub.pace_ns)
+    volume_arm(v, v->scrub.pace_ns);
+  else
+    look(v, slot);
+}
+
+static void
+flush_done(struct sf_request *request) {
+  struct sf_volume *v = request->host;
+
+  v->scrub.flushing = false;
+  v->scrub.flushed = true;
+  if (request->error == 0)
+    scrub_believe_words(v);
+  v->dirty = true;
+}
+
+/* What was written for one leg's word is as good as that leg's next flush. */
+static void
+finish(struct sf_volume *v) {
+  struct scrub *scrub = &v->scrub;
+  bool doubts = scrub->guessed.set + scrub->voted.set > 0;
+
+  if (doubts && !scrub->flushed) {
+    scrub->flushing = true;
+    scrub->flush = (struct sf_request){.kind = SF_REQ_FLUSH,
+                                       .done = flush_done,
+                                       .host = v,
+                                       .internal = true,
+                                       .since_ns = v->now_ns};
+    volume_begin(v, &scrub->flush);
+    return;
+  }
+  move_to(v, SF_SCRUB_DONE, doubts ? "a flush failed, and what was written may be lost" : "");
+}
+
+static void
+end_slots(struct sf_volume *v) {
+  EACH_SLOT(s, &v->scrub)
+  s->active = false;
+}
+
+static void
+cancel(struct sf_volume *v, const char *why) {
+  end_slots(v);
+  move_to(v, SF_SCRUB_CANCELED, why);
+}
+
+/* Or taken by another host. */
+void
+scrub_stopped(struct sf_volume *v) {
+  if (scrub_is_under_way(v))
+    cancel(v, "the volume stops");
+}
+
+void
+scrub_settle(struct sf_volume *v) {
+  struct scrub *scrub = &v->scrub;
+  unsigned slots =
+      clients_were_here(v, FOREGROUND_MS * SF_MS) ? SLOTS_BESIDE_CLIENTS : SF_SCRUB_SLOTS;
+
+  if (!scrub_is_under_way(v) || scrub->flushing)
+    return;
+  if (v->phase != PHASE_SERVING) {
+    scrub_stopped(v);
+    return;
+  }
+  if (scrub->told.state == SF_SCRUB_PAUSED)
+    return;
+  for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
+    if (i < slots || scrub->slot[i].active)
+      advance(v, &scrub->slot[i]);
+  if (scrub->todo.set == 0 && !scrub_holds_a_copy(v))
+    finish(v);
+  else if (!scrub_holds_a_copy(v))
+    volume_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
+}
+
+/* ---- the operator ---- */
+
+void
+scrub_leg_is_another(struct sf_volume *v, unsigned leg) {
+  if (scrub_is_under_way(v) && v->scrub.told.order.from == (int) leg)
+    cancel(v, "the leg that was named is copied anew from the others");
+}
+
+int
+scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
+  struct scrub *scrub = &v->scrub;
+
+  if (scrub_is_under_way(v))
+    return -EALREADY;
+  if (v->phase != PHASE_SERVING || scrub_holds_a_copy(v))
+    return -EBUSY;
+  if (order->from >= 0 && !leg_is_member(v, (unsigned) order->from))
+    return -ENOENT;
+  if (legcount(volume_serving(v)) < 2 ||
+      (order->from >= 0 && !(volume_serving(v) & legbit((unsigned) order->from))))
+    return -ENOTCONN;
+  scrub->told = (struct sf_scrub_status){
+      .order = *order, .total_bytes = v->size_bytes, .legs = volume_serving(v)};
+  sf_map_fill(&scrub->todo);
+  scrub->cursor = scrub->pace_ns = scrub->ended_ns = 0;
+  scrub->begun_ns = v->now_ns;
+  scrub->flushed = false;
+  end_slots(v);
+  move_to(v, SF_SCRUB_RUNNING, order->repair ? "what is known to be wrong is written anew" : "");
+  return 0;
+}
+
+int
+scrub_pause(struct sf_volume *v, bool paused) {
+  enum sf_scrub_state to = paused ? SF_SCRUB_PAUSED : SF_SCRUB_RUNNING;
+
+  if (!scrub_is_under_way(v))
+    return -ENOENT;
+  if (v->scrub.told.state != to)
+    move_to(v, to, "");
+  return 0;
+}
+
+int
+scrub_cancel(struct sf_volume *v) {
+  if (!scrub_is_under_way(v))
+    return -ENOENT;
+  cancel(v, "");
+  return 0;
+}

@@ -1,0 +1,18 @@
+/* Of scrub.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_SCRUB_H
+#define SF_VOLUME_SCRUB_H
+
+#include "volume/state.h"
+
+int scrub_init(struct sf_volume *v);
+void scrub_destroy(struct sf_volume *v);
+void scrub_settle(struct sf_volume *v);
+void scrub_stopped(struct sf_volume *v);
+int scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order);
+int scrub_pause(struct sf_volume *v, bool paused);
+int scrub_cancel(struct sf_volume *v);
+/* Its disk is another one, or is to be copied whole: what was said of it holds no more. */
+void scrub_leg_is_another(struct sf_volume *v, unsigned leg);
+void scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);
+
+#endif

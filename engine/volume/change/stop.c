@@ -1,0 +1,112 @@
+/* The end: a stop in steps, and what becomes of all that waits. */
+#include "volume/change/stop.h"
+
+#include <errno.h>
+
+#include "volume/change/grow.h"
+#include "volume/change/intent_clear.h"
+#include "volume/change/members.h"
+#include "volume/change/scrub.h"
+#include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/host.h"
+#include "volume/ground/leg_io.h"
+#include "volume/ground/request_queue.h"
+#include "volume/ops/begin.h"
+#include "volume/ops/op_time.h"
+#include "volume/set/medium.h"
+#include "volume/set/record.h"
+
+enum { FIRST_TICK_MS = 20 };
+
+static void
+request_fail_waiting(struct sf_volume *v, int error) {
+  request_fail_list(&v->held, &v->held_tail, error);
+  request_fail_list(&v->parked, &v->parked_tail, error);
+  request_fail_list(&v->flush_held, &v->flush_held_tail, error);
+}
+
+static void
+stop_flush_done(struct sf_request *request) {
+  struct sf_volume *v = request->host;
+
+  v->stop_step = STEP_FLUSHED;
+  v->dirty = true;
+}
+
+static bool
+client_ops_active(const struct sf_volume *v) {
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    if (SF_LIST_ENTRY(l, struct sf_op, link)->request != NULL)
+      return true;
+  return v->flush_leader != NULL || v->flush_queue != NULL;
+}
+
+void
+volume_end(struct sf_volume *v, int error) {
+  v->phase = PHASE_STOPPED;
+  v->taken = error != -ESHUTDOWN;
+  grow_stopped(v);
+  members_stopped(v);
+  scrub_stopped(v);
+  op_fail_all(v, error);
+  request_fail_waiting(v, error);
+  request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);
+  for (unsigned i = 0; i < v->legs; i++)
+    leg_io_drop(v, i);
+}
+
+static void
+stop_end(struct sf_volume *v, bool clean) {
+  volume_end(v, -ESHUTDOWN);
+  medium_stopped(v);
+  volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
+               clean ? "clean" : "not clean: the next start converges what may differ");
+}
+
+void
+stop_settle(struct sf_volume *v) {
+  if (v->phase != PHASE_STOPPING)
+    return;
+  if (v->stop_step == STEP_DRAIN && !client_ops_active(v)) {
+    v->stop_step = STEP_FLUSH;
+    v->stop_flush = (struct sf_request){
+        .kind = SF_REQ_FLUSH, .done = stop_flush_done, .host = v, .internal = true};
+    v->stop_flush.since_ns = v->now_ns;
+    volume_begin(v, &v->stop_flush);
+  }
+  if (v->stop_step == STEP_FLUSHED) {
+    v->stop_is_clean = v->stop_flush.error == 0 && intent_stop(v);
+    v->stop_step = STEP_MAPS;
+    v->dirty = true;
+  }
+  /* A leg that misses the clean record is taken out by one that is not: then once more. */
+  if (((v->stop_step == STEP_MAPS && v->maps.urgent.set == 0) ||
+       (v->stop_step == STEP_RECORD && !v->durable.clean)) &&
+      record_is_durable(v)) {
+    v->stop_step = STEP_RECORD;
+    if (v->stop_is_clean && v->unconverged.set == 0)
+      record_change(v, v->latest.in_sync, v->latest.faulty, true);
+  }
+  if ((v->stop_step == STEP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns)
+    stop_end(v, v->stop_step == STEP_RECORD && record_is_durable(v) && v->durable.clean);
+}
+
+void
+stop_begin(struct sf_volume *v) {
+  if (v->phase == PHASE_SERVING) {
+    v->phase = PHASE_STOPPING;
+    v->stop_step = STEP_DRAIN;
+    v->stop_by_ns =
+        v->now_ns + deadline_longest(v, SF_FLUSH_KIND) + 2 * deadline_longest(v, SF_WRITE_KIND);
+    request_fail_waiting(v, -ESHUTDOWN);
+    v->dirty = true;
+    volume_arm(v, v->now_ns + FIRST_TICK_MS * SF_MS);
+  } else if (v->phase < PHASE_STOPPING) {
+    stop_end(v,
+             false); /* at once: nothing but the claim may be written before it is stable (R12) */
+  } else if (v->taken && !v->stop_told) {
+    v->stop_told = true;
+    volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL, "not clean: it was taken over");
+  }
+}

@@ -1,0 +1,12 @@
+/* Of stop.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_STOP_H
+#define SF_VOLUME_STOP_H
+
+#include "volume/state.h"
+
+void stop_begin(struct sf_volume *v);
+void stop_settle(struct sf_volume *v);
+/* No request is answered otherwise any more, and no I/O follows but what is under way. */
+void volume_end(struct sf_volume *v, int error);
+
+#endif

@@ -1,0 +1,99 @@
+/* Has somebody else taken the legs?  A lock keeps out who opens the same file on this machine (R7), and
+ * nobody on another.  So the superblocks of the legs in use are read now and then, and one that is not
+ * ours ends the volume: another host serves it, and every further write of ours would be to its legs.
+ *
+ * A read that is late, or fails, says nothing of the leg: it is one of ours that no client waits for, and a
+ * bad block in a superblock is nothing new.  One leg holds one such read at a time, whatever becomes of it. */
+#include "volume/change/takeover.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "volume/change/stop.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/leg_io.h"
+#include "volume/set/culprit.h"
+
+enum { LOOK_MS = SF_LOOK_MS };
+
+/* Nothing that stood there when we opened the leg can tell anything: starts that were broken off leave claims,
+ * higher ones than ours too, on legs that were absent from ours.  What was written since was by us or by
+ * somebody who serves beside us, but for one thing: the last write of a server of this machine that was
+ * killed may have landed since.  What it claimed is below our claim, or the same, if none of it had landed
+ * anywhere when we read the legs; and it is gone. */
+static bool
+is_foreign(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
+  const struct sf_superblock *id = &v->identity;
+
+  if (!sf_uuid_equal(&sb->volume, &id->volume) || sb->leg_index != index ||
+      !sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]))
+    return false;
+  if (sb->serial <= v->leg[index].opened_serial || sb->claim < v->claim ||
+      sf_holder_equal(&sb->holder, &id->holder))
+    return false;
+  if (sb->claim > v->claim)
+    return true;
+  return sb->holder.since_s != 0 &&
+         !(v->host.holder_is_gone != NULL && v->host.holder_is_gone(v->ctx, &sb->holder));
+}
+
+/* Everything ends here, also what would wait without end: what we could still answer is not what the other
+ * one's clients see.  Nothing more is sent to any leg (io_submit); what is in the kernel is called back
+ * as far as it can be. */
+static void
+take_over(struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
+  snprintf(v->taken_by, sizeof v->taken_by,
+           "taken over by %s, term %" PRIu64
+           ", as leg %s shows: nothing is read or written here any "
+           "more. Stop this server",
+           sb->holder.host[0] != '\0' ? sb->holder.host : "another server", sb->claim,
+           v->config.leg[index].name);
+  volume_end(v, -EIO);
+  for (unsigned i = 0; i < v->legs; i++)
+    if (v->leg[i].device != NULL)
+      v->host.cancel_by_device(v->ctx, v->leg[i].device);
+  volume_tell_state(v);
+}
+
+static void
+look_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = io->volume;
+  struct leg *leg = &v->leg[index];
+  struct sf_superblock sb;
+
+  if (event->late || event->state != SF_TIO_OK || v->phase != PHASE_SERVING)
+    return;
+  if (sf_superblock_decode(leg->look_buffer->data, &sb) == 0 && is_foreign(v, index, &sb))
+    take_over(v, index, &sb);
+}
+
+/* The two copies in turn. */
+static void
+look_at(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  struct io_args args = {
+      .op = SF_TIO_READ,
+      .kind = SF_READ_KIND,
+      .use = WINDOW_META,
+      .aside = true,
+      .legs = legbit(index),
+      .offset = SF_SUPERBLOCK_OFFSET(leg->looks++ % SF_SUPERBLOCK_COPIES),
+      .length = SF_PAGE_BYTES,
+      .buffer = leg->look_buffer,
+  };
+
+  leg->look_io.on_event = look_event;
+  io_submit(v, &leg->look_io, &args);
+}
+
+/* Only where a client's request would be sent too (R4, R5). */
+void
+takeover_tick(struct sf_volume *v) {
+  if (v->identity.holder.since_s == 0 || v->phase != PHASE_SERVING || v->now_ns < v->look_at_ns)
+    return;
+  v->look_at_ns = v->now_ns + LOOK_MS * SF_MS;
+  EACH_LEG(leg, volume_receivers(v)) {
+    if (v->leg[leg].look_io.running == 0)
+      look_at(v, leg);
+  }
+}

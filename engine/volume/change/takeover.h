@@ -1,0 +1,9 @@
+/* Of takeover.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_TAKEOVER_H
+#define SF_VOLUME_TAKEOVER_H
+
+#include "volume/state.h"
+
+void takeover_tick(struct sf_volume *v);
+
+#endif

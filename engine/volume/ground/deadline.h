@@ -1,0 +1,16 @@
+/* Of deadline.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_DEADLINE_H
+#define SF_VOLUME_DEADLINE_H
+
+#include "volume/state.h"
+
+uint64_t deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+/* What the leg has is to be answered in so much time. */
+uint64_t deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+uint64_t deadline_longest(const struct sf_volume *v, enum sf_kind kind); /* of all legs */
+enum sf_deadline_source deadline_source(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+void deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns);
+void deadline_forget(struct sf_volume *v, unsigned leg); /* it is another disk */
+void deadline_tick(struct sf_volume *v);
+
+#endif

@@ -1,0 +1,568 @@
+/* I/O of ours: one timed request to one or more legs.  Each leg's part of it is sent when the leg's window has
+ * room; until then it waits here, in order, and is not late: its timeout counts from when the leg got it. */
+#include "volume/ground/leg_io.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/fault.h"
+#include "volume/ground/host.h"
+#include "volume/ground/meter.h"
+#include "volume/ground/silence.h"
+#include "volume/ground/trouble.h"
+
+enum {
+  NO_ROOM_MS = 5,    /* after a submission that found no room below */
+  CLIENTS_MS = 1000, /* a client was here so recently: copies keep to less */
+};
+
+static bool
+is_terminal(enum sf_tio_state state) {
+  return state == SF_TIO_OK || state == SF_TIO_ERROR || state == SF_TIO_CANCELED;
+}
+
+static bool
+is_error(const struct sf_tio_event *event) {
+  return event->error != 0 && event->error != -ECANCELED &&
+         (event->late || event->state == SF_TIO_ERROR);
+}
+
+static struct leg *
+leg_of(const struct io_part *part) {
+  return &part->io->volume->leg[part->leg];
+}
+
+/* ---- what a leg has said ---- */
+
+static void
+note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *event) {
+  struct leg *leg = &v->leg[index];
+
+  if (event->state == SF_TIO_TIMEOUT)
+    leg->timeouts++;
+  if (event->late)
+    return;
+  if (event->state == SF_TIO_OK) {
+    leg->heard_ns = v->now_ns;
+    if (leg->troubled_ns != 0)
+      leg_well(v, index);
+  } else if (event->state == SF_TIO_ERROR) {
+    leg->errors++;
+    leg->trouble = event->error;
+    if (leg->troubled_ns == 0)
+      leg->troubled_ns = v->now_ns;
+  }
+}
+
+/* What ran while a flush failed may have been dropped by it, and its own flush came too late: it is as if it
+ * had not been carried out, and is sent again. */
+static const struct sf_tio_event *
+judge_fua(const struct sf_tio_event *event, bool ran_across, struct sf_tio_event *across) {
+  if (!ran_across || event->late || event->state != SF_TIO_OK)
+    return event;
+  *across = *event;
+  across->state = SF_TIO_CANCELED;
+  across->kind = SF_TIO_REAL;
+  across->error = SF_DROPPED;
+  return across;
+}
+
+static void
+part_is_not_counted(struct io_part *part, bool answered) {
+  if (!part->counted)
+    return;
+  part->counted = false;
+  window_ended(&leg_of(part)->window, part->use, part->class, part->cost_ns,
+               part->io->volume->now_ns, answered);
+}
+
+static void
+part_is_overdue(struct io_part *part) {
+  part->overdue = true;
+  leg_of(part)->overdue_n++;
+}
+
+/* The leg has nothing of it any more. */
+static void
+part_ended(struct io_part *part, const struct sf_tio_event *event) {
+  struct sf_volume *v = part->io->volume;
+  struct leg *leg = leg_of(part);
+  bool answered = event->late ? event->error != -ECANCELED : event->state != SF_TIO_CANCELED;
+
+  if (part->state == PART_SENT) {
+    sf_list_remove(&part->link);
+    leg->outstanding_n--;
+    meter_ended(v, part, event);
+    leg->overdue_n -= part->overdue;
+    leg->flushes_n -= part->io->flushes;
+    part_is_not_counted(part, answered && event->state == SF_TIO_OK && !part->told);
+    if (answered)
+      insync_leg_answered(v, part);
+  }
+  part->state = PART_ENDED;
+  SF_MUST(leg->running > 0 && part->io->running > 0);
+  part->io->running--;
+  if (--leg->running == 0 && leg_state(leg) != SF_STATE_IN_SYNC)
+    v->dirty = true;
+}
+
+bool
+leg_io_is_gone(const struct sf_volume *v, const struct sf_tio_event *event) {
+  return is_error(event) && !fault_passes(event->error) && v->host.device_is_gone != NULL &&
+         v->host.device_is_gone(v->ctx, event->device);
+}
+
+/* The io may be used anew inside on_event. */
+static void
+take(struct io_part *part, const struct sf_tio_event *event) {
+  struct io *io = part->io;
+  struct sf_volume *v = io->volume;
+  bool flush_failed = io->flushes && is_error(event), fua = io->fua;
+  uint64_t seq = io->seq;
+  unsigned leg = part->leg;
+  struct sf_tio_event across;
+
+  if (is_error(event) && fault_of(event->error) == FAULT_ROOM)
+    v->leg[leg].no_room_ns = v->now_ns;
+  if (!io->args.aside)
+    note_health(v, leg, event);
+  if (event_is_final(event)) {
+    part_ended(part, event);
+  } else if (part->state == PART_SENT && !part->told) {
+    part->told = true; /* or given up on */
+    if (event->state == SF_TIO_TIMEOUT)
+      part_is_overdue(part);
+  }
+  if (io->reads && !io->args.aside && event->state == SF_TIO_OK && !event->late)
+    v->leg[leg].read_ok_ns = v->now_ns;
+  SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
+  if (flush_failed)
+    v->above->flush_fails(v, leg, io, event->error);
+  io->on_event(io, leg, fua ? judge_fua(event, v->leg[leg].dropped_seq >= seq, &across) : event);
+  if (flush_failed) /* what carried it has had the chance to take the leg out */
+    v->above->flush_failed(v, leg, event->error);
+  if (fua && event_is_final(event))
+    v->above->fua_ended(v, leg, seq);
+}
+
+struct sf_volume *
+leg_io_volume(const struct sf_tio_event *event) {
+  const struct io_part *first = event->context;
+
+  return first->io->volume;
+}
+
+void
+leg_io_event(const struct sf_tio_event *event) {
+  struct io_part *first = event->context, *part = first + event->region;
+
+  SF_MUST(part->io == first->io && part->state == PART_SENT);
+  take(part, event);
+}
+
+/* ---- sending ---- */
+
+static bool
+has_room(struct sf_volume *v, struct io_part *part) {
+  struct leg *leg = leg_of(part);
+  const struct io_args *args = &part->io->args;
+  uint64_t target = deadline_target_ns(v, part->leg, args->kind);
+
+  part->cost_ns = window_cost(&leg->window, part->class, target);
+  return window_admits(&leg->window, part->use, part->cost_ns, target,
+                       clients_were_here(v, CLIENTS_MS * SF_MS));
+}
+
+static void
+part_sent(struct sf_volume *v, struct io_part *part, uint64_t handle) {
+  struct leg *leg = leg_of(part);
+
+  if (leg->outstanding_n++ == 0)
+    leg->busy_since_ns = v->now_ns;
+  leg->flushes_n += part->io->flushes;
+  part->state = PART_SENT;
+  part->told = part->overdue = false;
+  part->counted = true;
+  part->handle = handle;
+  part->sent_ns = v->now_ns;
+  sf_list_append(&leg->outstanding, &part->link);
+  window_sent(&leg->window, part->use, part->class, part->cost_ns, v->now_ns);
+}
+
+/* To the legs of n parts that stand beside each other. */
+static int
+send_parts(struct sf_volume *v, struct io_part *part, unsigned n) {
+  const struct io_args *args = &part->io->args;
+  struct sf_tio_region region[SF_LEGS_MAX];
+  struct sf_tio_control control = {
+      .op = args->op,
+      .flags = args->flags,
+      .buffer = args->buffer,
+      .notify = v->above->notify,
+      .context = part,
+  };
+  uint64_t handle;
+  int r;
+
+  SF_MUST(n > 0);
+  for (unsigned i = 0; i < n; i++) {
+    SF_MUST(leg_of(&part[i])->device != NULL);
+    region[i] = (struct sf_tio_region){
+        .device = leg_of(&part[i])->device,
+        .offset = args->offset,
+        .length = args->length,
+        .timeout_ns = part[i].timeout_ns,
+    };
+  }
+  r = v->host.submit(v->ctx, &control, region, n, &handle);
+  if (r < 0)
+    return r;
+  for (unsigned i = 0; i < n; i++)
+    part_sent(v, &part[i], handle);
+  return 0;
+}
+
+static struct io_part *
+first_of(const struct leg *leg, enum window_use use) {
+  return sf_list_empty(&leg->waiting[use])
+             ? NULL
+             : SF_LIST_ENTRY(leg->waiting[use].next, struct io_part, link);
+}
+
+/* A copy that has waited for as long as all that is outstanding may take goes before younger requests of
+ * clients, or it would wait for as long as they work. */
+static struct io_part *
+overdue_copy(const struct sf_volume *v, const struct leg *leg) {
+  struct io_part *copy = first_of(leg, WINDOW_COPIES);
+
+  return copy != NULL && v->now_ns - copy->since_ns >=
+                             deadline_target_ns(v, leg->index, copy->io->args.kind)
+             ? copy
+             : NULL;
+}
+
+/* By what waits already, and goes first. */
+static bool
+is_kept_waiting(const struct sf_volume *v, const struct leg *leg, enum window_use use) {
+  if (first_of(leg, WINDOW_META) != NULL)
+    return true;
+  switch (use) {
+  case WINDOW_META:
+    return false;
+  case WINDOW_CLIENTS:
+    return first_of(leg, WINDOW_CLIENTS) != NULL || overdue_copy(v, leg) != NULL;
+  default:
+    return first_of(leg, WINDOW_CLIENTS) != NULL || first_of(leg, WINDOW_COPIES) != NULL;
+  }
+}
+
+static void
+enter_queue(struct io_part *part, struct sf_list *before) {
+  sf_list_append(before, &part->link);
+  leg_of(part)->waiting_n++;
+  part->io->volume->waiting_parts++;
+}
+
+static void
+leave_queue(struct io_part *part) {
+  sf_list_remove(&part->link);
+  leg_of(part)->waiting_n--;
+  part->io->volume->waiting_parts--;
+}
+
+static void
+part_waits(struct sf_volume *v, struct io_part *part) {
+  part->state = PART_WAITING;
+  part->told = false;
+  part->since_ns = v->now_ns;
+  enter_queue(part, &leg_of(part)->waiting[part->use]);
+}
+
+static void
+part_init(struct io_part *part, struct io *io, unsigned leg) {
+  struct sf_volume *v = io->volume;
+  const struct io_args *args = &io->args;
+
+  part->io = io;
+  part->leg = (uint8_t) leg;
+  part->use = (uint8_t) args->use;
+  part->class =
+      (uint8_t) window_class(&v->leg[leg].window, args->op, io->fua, args->offset, args->length);
+  part->timeout_ns = deadline_of(v, leg, args->kind);
+}
+
+/* Those that can be sent now come first, so that they are sent as one. */
+static unsigned
+make_parts(struct sf_volume *v, struct io *io) {
+  unsigned now = 0, last = io->regions;
+
+  EACH_LEG(leg, io->args.legs) {
+    struct io_part part;
+
+    part_init(&part, io, leg);
+    if (!is_kept_waiting(v, &v->leg[leg], io->args.use) && has_room(v, &part))
+      io->part[now++] = part;
+    else
+      io->part[--last] = part;
+  }
+  return now;
+}
+
+int
+io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
+  unsigned n = legcount(args->legs), now;
+  int r;
+
+  SF_MUST(args->legs != 0 && io->running == 0);
+  if (v->taken) /* the legs are another host's */
+    return -EIO;
+  io->volume = v;
+  io->args = *args;
+  io->regions = n;
+  io->fua = args->flags & SF_TIO_FUA;
+  io->flushes = args->op == SF_TIO_FLUSH || io->fua;
+  io->reads = args->op == SF_TIO_READ;
+  io->seq = ++v->io_seq;
+  now = make_parts(v, io);
+  r = now == 0 ? 0 : send_parts(v, io->part, now);
+  if (r < 0)
+    return r;
+  for (unsigned i = now; i < n; i++)
+    part_waits(v, &io->part[i]);
+  io->running = n;
+  EACH_LEG(leg, args->legs) {
+    v->leg[leg].running++;
+    v->leg[leg].fua_running += io->fua;
+  }
+  return 0;
+}
+
+bool
+io_waits(const struct io *io) {
+  for (unsigned i = 0; io->running > 0 && i < io->regions; i++)
+    if (io->part[i].state == PART_WAITING)
+      return true;
+  return false;
+}
+
+/* ---- giving up ---- */
+
+/* Told by the next settling, and not from inside, as with what was sent. */
+static void
+part_drop(struct io_part *part) {
+  struct sf_volume *v = part->io->volume;
+
+  leave_queue(part);
+  part->state = PART_DROPPED;
+  sf_list_append(&v->dropped, &part->link);
+  v->dirty = true;
+}
+
+void
+io_drop(struct io *io) {
+  for (unsigned i = 0; io->running > 0 && i < io->regions; i++)
+    if (io->part[i].state == PART_WAITING)
+      part_drop(&io->part[i]);
+}
+
+/* Before what clients wait for, and no longer held to the copies' share. */
+static void
+part_hurry(struct io_part *part) {
+  leave_queue(part);
+  part->use = WINDOW_CLIENTS;
+  enter_queue(part, leg_of(part)->waiting[WINDOW_CLIENTS].next);
+}
+
+void
+io_hurry(struct io *io) {
+  for (unsigned i = 0; io->running > 0 && i < io->regions; i++) {
+    struct io_part *part = &io->part[i];
+
+    if (part->state == PART_WAITING && part->use == WINDOW_COPIES)
+      part_hurry(part);
+  }
+}
+
+void
+io_cancel(struct io *io) {
+  struct sf_volume *v = io->volume;
+  uint64_t handle = 0;
+
+  io_drop(io);
+  for (unsigned i = 0; io->running > 0 && i < io->regions; i++) {
+    const struct io_part *part = &io->part[i];
+
+    if (part->state == PART_SENT && part->handle != handle)
+      v->host.cancel_by_handle(v->ctx, handle = part->handle);
+  }
+}
+
+void
+leg_io_drop(struct sf_volume *v, unsigned index) {
+  for (unsigned use = 0; use < WINDOW_USES; use++)
+    SF_LIST_EACH(l, &v->leg[index].waiting[use])
+      part_drop(SF_LIST_ENTRY(l, struct io_part, link));
+}
+
+static void
+tell(struct io_part *part, enum sf_tio_state state, int error) {
+  struct sf_volume *v = part->io->volume;
+  struct sf_tio_event event = {
+      .context = part,
+      .device = leg_of(part)->device,
+      .state = state,
+      .kind = state == SF_TIO_CANCELED ? SF_TIO_REAL : SF_TIO_NONE,
+      .error = error,
+      .now_ns = v->now_ns,
+  };
+
+  take(part, &event);
+}
+
+void
+leg_io_settle(struct sf_volume *v) {
+  while (!sf_list_empty(&v->dropped)) {
+    struct io_part *part = SF_LIST_ENTRY(v->dropped.next, struct io_part, link);
+
+    sf_list_remove(&part->link);
+    tell(part, SF_TIO_CANCELED, 0);
+  }
+}
+
+/* ---- what waits ---- */
+
+static struct io_part *
+next_of(struct sf_volume *v, struct leg *leg) {
+  struct io_part *client = first_of(leg, WINDOW_CLIENTS), *copy = overdue_copy(v, leg);
+
+  if (first_of(leg, WINDOW_META) != NULL)
+    return first_of(leg, WINDOW_META);
+  if (copy != NULL && (client == NULL || copy->since_ns < client->since_ns)) {
+    part_hurry(copy);
+    return copy;
+  }
+  return client != NULL ? client : first_of(leg, WINDOW_COPIES);
+}
+
+/* False: no room below, or in the window. */
+static bool
+send_next(struct sf_volume *v, struct leg *leg) {
+  struct io_part *part = next_of(v, leg);
+  struct io *io;
+  int r;
+
+  if (part == NULL || !has_room(v, part))
+    return false;
+  io = part->io;
+  leave_queue(part);
+  r = send_parts(v, part, 1);
+  if (r == -EAGAIN) {
+    enter_queue(part, leg->waiting[part->use].next); /* first again */
+    volume_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
+    return false;
+  }
+  if (r < 0) {
+    part->state = PART_DROPPED;
+    tell(part, SF_TIO_ERROR, r);
+  } else if (io->on_sent != NULL) {
+    io->on_sent(io);
+  }
+  return true;
+}
+
+void
+leg_io_send(struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs && v->waiting_parts > 0; i++)
+    while (v->leg[i].waiting_n > 0 && send_next(v, &v->leg[i]))
+      ;
+}
+
+/* What waits for a leg that answers nothing is as late as what that leg has. */
+static struct io_part *
+late_in_queue(const struct sf_volume *v, const struct leg *leg) {
+  for (unsigned use = 0; use < WINDOW_USES; use++)
+    for (struct sf_list *l = leg->waiting[use].next; l != &leg->waiting[use]; l = l->next) {
+      struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+      if (!part->told && v->now_ns - part->since_ns >= part->timeout_ns)
+        return part;
+    }
+  return NULL;
+}
+
+/* Of what was given up on nothing is told any more, but it is late only past its own timeout, as all else. */
+static void
+note_overdue(const struct sf_volume *v, struct leg *leg) {
+  for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+    if (part->told && !part->overdue && v->now_ns - part->sent_ns >= part->timeout_ns)
+      part_is_overdue(part);
+  }
+}
+
+/* What hangs is not what the window is for.  Were it counted, a leg that cannot be spared would get nothing else,
+ * and would never show that it does answer. */
+static void
+uncount_what_hangs(struct leg *leg, bool silent) {
+  for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+    if (part->told && (silent || insync_is_overtaken(part) || insync_is_starved(part)))
+      part_is_not_counted(part, false);
+  }
+}
+
+void
+leg_io_tick(struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++) {
+    struct leg *leg = &v->leg[i];
+    struct io_part *part;
+    bool silent;
+
+    note_overdue(v, leg);
+    if (leg->waiting_n == 0 || leg->overdue_n == 0)
+      continue;
+    silent = insync_leg_is_silent(v, i);
+    uncount_what_hangs(leg, silent);
+    if (!silent)
+      continue;
+    while ((part = late_in_queue(v, leg)) != NULL) {
+      part->told = true;
+      tell(part, SF_TIO_TIMEOUT, 0);
+    }
+  }
+}
+
+void
+leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+  for (unsigned i = 0; i < v->legs; i++) {
+    struct leg *leg = &v->leg[i];
+
+    leg->answered_ns = volume_later(v, leg->answered_ns, delay_ns);
+    leg->busy_since_ns = volume_later(v, leg->busy_since_ns, delay_ns);
+    leg->window.busy_ns = volume_later(v, leg->window.busy_ns, delay_ns);
+    for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+      struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+      part->sent_ns = volume_later(v, part->sent_ns, delay_ns);
+    }
+  }
+}
+
+/* Another disk: what the last one took says nothing of it.  What is outstanding stays counted. */
+void
+leg_io_forget(struct leg *leg) {
+  memset(leg->window.seen, 0, sizeof leg->window.seen);
+  memset(leg->window.cost_ns, 0, sizeof leg->window.cost_ns);
+  leg->longest_flush_ns = 0;
+}
+
+void
+leg_io_init(struct leg *leg) {
+  sf_list_init(&leg->outstanding);
+  for (unsigned use = 0; use < WINDOW_USES; use++)
+    sf_list_init(&leg->waiting[use]);
+}

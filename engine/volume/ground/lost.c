@@ -1,0 +1,124 @@
+/* What can be read on no leg: told once, and kept for the status until it is written anew or can be read.
+ * Nothing depends on it but what the operator sees: what reads are refused for is in bad.c. */
+#include "volume/ground/lost.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "volume/ground/copying.h"
+#include "volume/ground/host.h"
+
+static struct sf_lost_range *
+range_at(struct sf_volume *v, unsigned i) {
+  return &v->lost.range[i];
+}
+
+static void
+drop(struct sf_volume *v, unsigned i) {
+  v->lost.n--;
+  memmove(range_at(v, i), range_at(v, i + 1), (v->lost.n - i) * sizeof(struct sf_lost_range));
+}
+
+/* False: there is no room. */
+static bool
+insert(struct sf_volume *v, unsigned i, const struct sf_lost_range *range) {
+  if (v->lost.n == SF_LOST_MOST) {
+    v->lost.more = true;
+    return false;
+  }
+  memmove(range_at(v, i + 1), range_at(v, i), (v->lost.n - i) * sizeof(struct sf_lost_range));
+  *range_at(v, i) = *range;
+  v->lost.n++;
+  return true;
+}
+
+/* Blocks side by side, which come one by one, are one range. */
+void
+lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error) {
+  struct sf_lost_range added = {
+      .begin = offset, .end = offset + length, .legs = legs, .error = error};
+  unsigned i = 0;
+
+  while (i < v->lost.n && range_at(v, i)->end < added.begin)
+    i++;
+  if (i < v->lost.n && range_at(v, i)->begin <= added.begin && added.end <= range_at(v, i)->end)
+    return;
+  while (i < v->lost.n && range_at(v, i)->begin <= added.end) {
+    const struct sf_lost_range *other = range_at(v, i);
+
+    added.legs |= other->legs;
+    if (other->begin < added.begin)
+      added.begin = other->begin;
+    if (other->end > added.end)
+      added.end = other->end;
+    drop(v, i);
+  }
+  insert(v, i, &added);
+}
+
+void
+lost_load(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  lost_add(v, offset, length, v->latest.in_sync, -EIO);
+  for (unsigned i = 0; i < v->lost.n; i++)
+    range_at(v, i)->told = true;
+}
+
+/* It has been written, or read after all. */
+void
+lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  uint64_t end = offset + length;
+
+  for (unsigned i = 0; i < v->lost.n;) {
+    struct sf_lost_range *range = range_at(v, i), behind = *range;
+
+    if (range->end <= offset || end <= range->begin) {
+      i++;
+      continue;
+    }
+    behind.begin = end;
+    range->end = offset;
+    if (range->begin >= range->end)
+      drop(v, i);
+    else
+      i++;
+    if (behind.begin < behind.end && insert(v, i, &behind))
+      i++;
+  }
+  if (v->lost.n == 0)
+    v->lost.more = false; /* what did not fit is found again when it is asked for next */
+}
+
+/* A leg's block is lost that a catch-up needs: it is tried again at once where a client has written. */
+void
+lost_written(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  if (v->lost.n == 0 && !v->lost.more)
+    return;
+  lost_clear(v, offset, length);
+  copier_try_again(v, offset, length);
+}
+
+void
+lost_tell(struct sf_volume *v) {
+  struct sf_volume_event event;
+  char reason[192];
+
+  for (unsigned i = 0; i < v->lost.n; i++) {
+    struct sf_lost_range *range = range_at(v, i);
+
+    if (range->told)
+      continue;
+    range->told = true;
+    snprintf(reason, sizeof reason,
+             "%" PRIu64 " bytes at %" PRIu64 " cannot be read, and no other leg has them: %s",
+             range->end - range->begin, range->begin, strerror(-range->error));
+    event = (struct sf_volume_event){.kind = SF_EVENT_LOST_RANGE,
+                                     .leg = __builtin_ctz(range->legs),
+                                     .reason = reason,
+                                     .offset = range->begin,
+                                     .length = range->end - range->begin,
+                                     .error = range->error,
+                                     .count = 1};
+    volume_tell(v, &event);
+  }
+}

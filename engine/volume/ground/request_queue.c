@@ -1,0 +1,45 @@
+/* Requests in a row: a head, and where the next one goes. */
+#include "volume/ground/request_queue.h"
+
+void
+request_append(struct sf_request *request, struct sf_request ***tail) {
+  request->next = NULL;
+  **tail = request;
+  *tail = &request->next;
+}
+
+void
+request_answer(struct sf_request *request, int error) {
+  request->error = error;
+  request->done(request);
+}
+
+void
+request_fail_list(struct sf_request **head, struct sf_request ***tail, int error) {
+  struct sf_request *request = *head, *next;
+
+  *head = NULL;
+  *tail = head;
+  for (; request != NULL; request = next) {
+    next = request->next;
+    request_answer(request, error);
+  }
+}
+
+bool
+request_remove(struct sf_request **head, struct sf_request ***tail, struct sf_request *request) {
+  for (struct sf_request **link = head; *link != NULL; link = &(*link)->next)
+    if (*link == request) {
+      *link = request->next;
+      if (*tail == &request->next)
+        *tail = link;
+      return true;
+    }
+  return false;
+}
+
+void
+volume_park(struct sf_volume *v, struct sf_request *request) {
+  request_append(request, &v->parked_tail);
+  v->dirty = true;
+}

@@ -1,0 +1,42 @@
+/* What others ask and say of a scrub. */
+#include "volume/ground/scrub_state.h"
+
+bool
+scrub_is_under_way(const struct sf_volume *v) {
+  return v->scrub.told.state == SF_SCRUB_RUNNING || v->scrub.told.state == SF_SCRUB_PAUSED;
+}
+
+bool
+scrub_holds_a_copy(const struct sf_volume *v) {
+  for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
+    if (v->scrub.slot[i].copy.sm.state != COPY_IDLE)
+      return true;
+  return v->scrub.flushing;
+}
+
+bool
+scrub_is_looking(const struct sf_volume *v) {
+  return scrub_is_under_way(v) && scrub_holds_a_copy(v);
+}
+
+/* The last word is gone: nobody knows any more.  Of several, which one it was is not kept. */
+bool
+scrub_loses_word(struct sf_volume *v, uint64_t extent) {
+  if (sf_map_clear(&v->scrub.voted, extent)) {
+    sf_map_set(&v->scrub.guessed, extent);
+    return false;
+  }
+  return sf_map_test(&v->scrub.guessed, extent);
+}
+
+void
+scrub_believe_words(struct sf_volume *v) {
+  sf_map_zero(&v->scrub.guessed);
+  sf_map_zero(&v->scrub.voted);
+}
+
+void
+scrub_flushed(struct sf_volume *v, uint64_t op_id) {
+  if (op_id > v->scrub.word_id && v->scrub.guessed.set + v->scrub.voted.set > 0)
+    scrub_believe_words(v);
+}

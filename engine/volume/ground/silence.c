@@ -1,0 +1,192 @@
+/* When a leg that is overdue counts as late (R4): not because it is busy, and not because all are.
+ *
+ *   It hangs: it has something of ours and has ended nothing for its timeout and a grace.  A leg that goes on
+ *   answering is busy, whatever one request takes, up to a few timeouts: three for one that it has passed by,
+ *   answering what it got a timeout later, eight for any.
+ *   Others are well: enough of them have what it lacks, and have not been silent themselves until a moment ago.
+ *   Legs behind one bus, host or hypervisor stall together; the one that is heard first is no evidence against
+ *   the next. */
+#include "volume/ground/silence.h"
+
+#include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/host.h"
+
+enum {
+  GRACE_SHIFT = 2,    /* of the timeout: a quarter */
+  OVERTAKEN_MOST = 3, /* timeouts for a request that a leg has passed by */
+  TIMEOUTS_MOST = 8,  /* for one while the leg goes on answering others, in whatever order */
+  FLUSHES_MOST = 2,   /* long flushes that one is given for which other requests wait */
+  FORGET_SHIFT = 4,   /* of the longest flush, by each one that is shorter */
+};
+
+static uint64_t
+grace_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  return deadline_of(v, leg, kind) >> GRACE_SHIFT;
+}
+
+/* Since when it has had something and ended nothing. */
+static uint64_t
+silent_since(const struct leg *leg) {
+  return leg->answered_ns > leg->busy_since_ns ? leg->answered_ns : leg->busy_since_ns;
+}
+
+static uint64_t
+silent_ns(const struct sf_volume *v, const struct leg *leg) {
+  return v->now_ns - silent_since(leg);
+}
+
+/* Was it flushing when it fell silent, or soon after?  What was sent when it had been silent for a timeout is no
+ * excuse. */
+static bool
+falls_silent_in_a_flush(const struct leg *leg, uint64_t timeout_ns) {
+  for (const struct sf_list *l = leg->outstanding.next;
+       leg->flushes_n > 0 && l != &leg->outstanding; l = l->next) {
+    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+    if (part->io->flushes)
+      return part->sent_ns < silent_since(leg) + timeout_ns;
+  }
+  return false;
+}
+
+/* A disk may answer nothing else while it flushes, and a write with FUA is a flush to most.  So much it is given
+ * as it is known to take. */
+static uint64_t
+silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
+  const struct leg *leg = &v->leg[index];
+  uint64_t timeout = deadline_of(v, index, kind), most = deadline_of(v, index, SF_FLUSH_KIND);
+  uint64_t flush = FLUSHES_MOST * leg->longest_flush_ns;
+
+  if (flush <= timeout || !falls_silent_in_a_flush(leg, timeout))
+    return timeout;
+  return flush < most ? flush : most;
+}
+
+/* One that was overdue counts for no more than its timeout: it may have been a stall. */
+static void
+learn_flush(struct leg *leg, const struct io_part *part, uint64_t took_ns) {
+  if (took_ns > part->timeout_ns)
+    took_ns = part->timeout_ns;
+  if (took_ns > leg->longest_flush_ns)
+    leg->longest_flush_ns = took_ns;
+  else
+    leg->longest_flush_ns -= leg->longest_flush_ns >> FORGET_SHIFT;
+}
+
+void
+insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
+  unsigned index = part->leg;
+  struct leg *leg = &v->leg[index];
+  uint64_t *newest = &leg->newest_sent_ns[part->io->reads];
+
+  if (part->sent_ns > *newest)
+    *newest = part->sent_ns;
+  if (part->io->flushes)
+    learn_flush(leg, part, v->now_ns - part->sent_ns);
+  if (silent_ns(v, leg) >= deadline_of(v, index, SF_WRITE_KIND))
+    leg->awake_ns = v->now_ns;
+  leg->answered_ns = v->now_ns;
+}
+
+bool
+insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+
+  return leg->outstanding_n > 0 && silent_ns(v, leg) >= silence_allowed(v, index, SF_WRITE_KIND);
+}
+
+/* Elevators let reads overtake writes, and the other way round, for longer than our timeouts. */
+bool
+insync_is_overtaken(const struct io_part *part) {
+  const struct leg *leg = &part->io->volume->leg[part->leg];
+
+  return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
+}
+
+static uint64_t
+part_starved_at(const struct io_part *part) {
+  unsigned most = insync_is_overtaken(part) ? OVERTAKEN_MOST : TIMEOUTS_MOST;
+
+  return part->sent_ns + most * part->timeout_ns;
+}
+
+bool
+insync_is_starved(const struct io_part *part) {
+  return part->io->volume->now_ns >= part_starved_at(part);
+}
+
+/* When the first of those that it has will have been waited for long enough, though it answers others. */
+static uint64_t
+starved_at(const struct leg *leg) {
+  uint64_t first = UINT64_MAX;
+
+  for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+
+    if (!part->io->args.aside && part_starved_at(part) < first)
+      first = part_starved_at(part);
+  }
+  return first;
+}
+
+/* For another timeout it may only be on its way out: the grace, and the record, which waits its turn on legs that
+ * are busy. */
+bool
+insync_leg_is_awaited(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+  uint64_t leaves = deadline_of(v, index, SF_WRITE_KIND), starved;
+
+  if (leg->device == NULL || leg->troubled_ns != 0)
+    return true;
+  if (insync_leg_is_silent(v, index))
+    return silent_ns(v, leg) >= silence_allowed(v, index, SF_WRITE_KIND) + leaves;
+  starved = starved_at(leg);
+  return v->now_ns >= starved && v->now_ns - starved >= leaves;
+}
+
+bool
+insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
+  const struct leg *leg = &v->leg[index];
+  uint64_t at = silent_since(leg) + silence_allowed(v, index, kind) + grace_of(v, index, kind);
+
+  if (leg->outstanding_n == 0)
+    return false;
+  if (starved_at(leg) < at)
+    at = starved_at(leg);
+  if (v->now_ns >= at)
+    return true;
+  volume_arm(v, at);
+  return false;
+}
+
+legset
+insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
+  uint64_t grace = grace_of(v, index, kind);
+  legset set = 0;
+
+  EACH_LEG(leg, legs & (legset) ~legbit(index)) {
+    uint64_t at = v->leg[leg].awake_ns == 0 ? 0 : v->leg[leg].awake_ns + grace;
+
+    if (v->leg[leg].outstanding_n > 0 && silent_ns(v, &v->leg[leg]) >= grace)
+      continue; /* perhaps it stalls too: its next answer says */
+    if (v->now_ns >= at)
+      set |= legbit(leg);
+    else
+      volume_arm(v, at);
+  }
+  return set;
+}
+
+/* R2 where one answer says nothing of the other legs: is it this leg that does not answer, and not more of them
+ * than can be spared?  Else the record that takes it out may wait for ever for one of those, and so would it. */
+bool
+insync_leg_is_alone(struct sf_volume *v, unsigned index, uint64_t since_ns) {
+  legset heard = 0;
+
+  EACH_LEG(leg, volume_serving(v) & (legset) ~legbit(index)) {
+    if (v->leg[leg].heard_ns >= since_ns)
+      heard |= legbit(leg);
+  }
+  return legcount(insync_witnesses(v, index, SF_READ_KIND, heard)) >= v->min_legs;
+}

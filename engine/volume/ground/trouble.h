@@ -1,0 +1,11 @@
+/* Of trouble.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_TROUBLE_H
+#define SF_VOLUME_TROUBLE_H
+
+#include "volume/state.h"
+
+/* It stays in sync and does not do what it is asked: told once in a series. */
+void leg_trouble(struct sf_volume *v, unsigned leg, const char *reason);
+void leg_well(struct sf_volume *v, unsigned leg);
+
+#endif

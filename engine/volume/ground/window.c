@@ -1,0 +1,192 @@
+#include "volume/ground/window.h"
+
+#include "base/must.h"
+
+enum {
+  SMALLEST_SHIFT = 12, /* the first size class: up to 4 KiB */
+  SHIFT_STEP = 2,      /* each next one: four times as much */
+  SMOOTH = 16,         /* answers over which a cost is averaged */
+  KNOWN = 8,           /* answers after which a class is known */
+  GAP_MOST = 4,        /* usual gaps that one counts for at most, once the class is known; */
+  GAP_SHIFT = 3,       /* or an eighth of the target, if that is more */
+  PROBE_EVERY = 4,     /* refusals, then one over the target */
+};
+
+/* ---- classes ---- */
+
+static unsigned
+size_class(uint64_t length) {
+  unsigned class = 0;
+
+  while (class + 1 < WINDOW_SIZES && length > UINT64_C(1) << (SMALLEST_SHIFT + SHIFT_STEP * class))
+    class ++;
+  return class;
+}
+
+static unsigned
+kind_of(enum sf_tio_op op, bool fua) {
+  switch (op) {
+  case SF_TIO_READ:
+    return 0;
+  case SF_TIO_ZERO:
+    return 3;
+  default:
+    return fua ? 2 : 1;
+  }
+}
+
+static unsigned
+class_of(unsigned kind, bool random, unsigned size) {
+  return (kind * 2 + random) * WINDOW_SIZES + size;
+}
+
+static bool
+is_sequential(struct window *window, uint64_t offset, uint64_t length) {
+  for (unsigned i = 0; i < WINDOW_STREAMS; i++)
+    if (window->stream_end[i] == offset) {
+      window->stream_end[i] = offset + length;
+      return true;
+    }
+  window->stream_end[window->stream] = offset + length;
+  window->stream = (window->stream + 1) % WINDOW_STREAMS;
+  return false;
+}
+
+unsigned
+window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset, uint64_t length) {
+  if (op == SF_TIO_FLUSH)
+    return WINDOW_UNMEASURED;
+  return class_of(kind_of(op, fua), !is_sequential(window, offset, length), size_class(length));
+}
+
+/* ---- costs ---- */
+
+/* The nearest class of the same kind and order that has answered: a larger one costs as much at least, a
+ * smaller one so many times less at most. */
+static uint64_t
+cost_of_others(const struct window *window, unsigned class) {
+  unsigned size = class % WINDOW_SIZES, first = class - size;
+
+  for (unsigned s = size + 1; s < WINDOW_SIZES; s++)
+    if (window->seen[first + s] > 0)
+      return window->cost_ns[first + s];
+  for (unsigned s = size; s-- > 0;)
+    if (window->seen[first + s] > 0)
+      return window->cost_ns[first + s] << (SHIFT_STEP * (size - s));
+  return 0;
+}
+
+uint64_t
+window_cost(const struct window *window, unsigned class, uint64_t target_ns) {
+  uint64_t cost, doubt;
+
+  if (class == WINDOW_UNMEASURED)
+    return 0;
+  SF_MUST(class < WINDOW_CLASSES);
+  cost = window->seen[class] > 0 ? window->cost_ns[class] : cost_of_others(window, class);
+  if (window->seen[class] >= KNOWN)
+    return cost;
+  doubt = target_ns >> window->seen[class];
+  return cost > doubt ? cost : doubt;
+}
+
+static void
+learn(struct window *window, unsigned class, uint64_t gap_ns) {
+  uint64_t *cost = &window->cost_ns[class];
+  uint8_t *seen = &window->seen[class];
+  uint64_t most = GAP_MOST * *cost;
+  int64_t gap;
+
+  if (most < window->target_ns >> GAP_SHIFT)
+    most = window->target_ns >> GAP_SHIFT;
+  gap = (int64_t) (*seen >= KNOWN && gap_ns > most ? most : gap_ns);
+  if (*seen < SMOOTH)
+    ++*seen;
+  *cost = (uint64_t) ((int64_t) *cost + (gap - (int64_t) *cost) / *seen);
+  if (*cost == 0)
+    *cost = 1;
+}
+
+/* ---- what is outstanding ---- */
+
+static unsigned
+outstanding(const struct window *window) {
+  unsigned n = 0;
+
+  for (unsigned use = 0; use < WINDOW_USES; use++)
+    n += window->outstanding[use];
+  return n;
+}
+
+uint64_t
+window_planned_ns(const struct window *window) {
+  uint64_t ns = 0;
+
+  for (unsigned use = 0; use < WINDOW_USES; use++)
+    ns += window->planned_ns[use];
+  return ns;
+}
+
+/* One more than fits, and then no other before it has fitted again. */
+static bool
+probes(struct window *window, uint64_t planned_ns, uint64_t cost_ns, uint64_t target_ns) {
+  if (planned_ns > target_ns || planned_ns + cost_ns > 2 * target_ns)
+    return false;
+  if (++window->refused < PROBE_EVERY)
+    return false;
+  window->refused = 0;
+  return true;
+}
+
+bool
+window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint64_t target_ns,
+              bool clients) {
+  uint64_t planned = window_planned_ns(window);
+  uint64_t share = clients ? target_ns / 4 : target_ns / 2;
+
+  window->target_ns = target_ns;
+  if (cost_ns == 0 || outstanding(window) == 0)
+    return true;
+  if (use == WINDOW_META && window->outstanding[WINDOW_META] == 0)
+    return true;
+  if (use == WINDOW_COPIES && window->outstanding[WINDOW_COPIES] > 0 &&
+      window->planned_ns[WINDOW_COPIES] + cost_ns > share)
+    return false;
+  if (planned + cost_ns <= target_ns)
+    return true;
+  return use == WINDOW_CLIENTS && probes(window, planned, cost_ns, target_ns);
+}
+
+void
+window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+            uint64_t now_ns) {
+  if (class == WINDOW_UNMEASURED) {
+    window->unmeasured++;
+    return;
+  }
+  if (outstanding(window) == 0)
+    window->busy_ns = now_ns;
+  window->outstanding[use]++;
+  window->planned_ns[use] += cost_ns;
+}
+
+void
+window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+             uint64_t now_ns, bool answered) {
+  uint64_t gap = now_ns - window->busy_ns;
+
+  if (class == WINDOW_UNMEASURED) {
+    SF_MUST(window->unmeasured > 0);
+    window->unmeasured--;
+    window->busy_ns = now_ns;
+    return;
+  }
+  SF_MUST(window->outstanding[use] > 0 && window->planned_ns[use] >= cost_ns);
+  window->outstanding[use]--;
+  window->planned_ns[use] -= cost_ns;
+  if (!answered)
+    return;
+  window->busy_ns = now_ns;
+  if (window->unmeasured == 0 || window->seen[class] < KNOWN || gap <= window->cost_ns[class])
+    learn(window, class, gap);
+}

@@ -1,0 +1,68 @@
+/* A request begins: as an op, or it waits for one. */
+#include "volume/ops/begin.h"
+
+#include "volume/ground/facts.h"
+#include "volume/ground/request_queue.h"
+#include "volume/ops/flush.h"
+#include "volume/ops/op.h"
+#include "volume/ops/read.h"
+#include "volume/ops/write.h"
+
+static const struct op_kind *
+kind_of(const struct sf_request *request) {
+  switch (request->kind) {
+  case SF_REQ_READ:
+    return &sf_op_read;
+  case SF_REQ_WRITE:
+    return &sf_op_write;
+  case SF_REQ_ZERO:
+    return &sf_op_zero;
+  default:
+    return &sf_op_flush;
+  }
+}
+
+void
+volume_begin(struct sf_volume *v, struct sf_request *request) {
+  struct sf_op *op;
+
+  if (request->kind == SF_REQ_FLUSH) {
+    flush_request(v, request);
+    return;
+  }
+  if (volume_must_converge(v, request)) {
+    volume_park(v, request);
+    return;
+  }
+  op = op_new(v, kind_of(request), request->offset, request->length);
+  if (op == NULL) {
+    request_append(request, &v->held_tail);
+    return;
+  }
+  op->request = request;
+  op->asked_ns = volume_asked(request);
+  op->started_ns = request->since_ns;
+  op_enter(op);
+}
+
+static void
+release_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail) {
+  struct sf_request *request = *head, *next;
+
+  *head = NULL;
+  *tail = head;
+  for (; request != NULL; request = next) {
+    next = request->next;
+    volume_begin(v, request);
+  }
+}
+
+void
+volume_release_parked(struct sf_volume *v) {
+  release_list(v, &v->parked, &v->parked_tail);
+}
+
+void
+volume_release_held(struct sf_volume *v) {
+  release_list(v, &v->held, &v->held_tail);
+}

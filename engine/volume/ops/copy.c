@@ -1,0 +1,591 @@
+/* One piece of a copy between legs, in the order of R6: read from one in-sync leg, or, for convergence,
+ * from all of them; written to those that want it.  Which pieces, and when: copier.c. */
+#include "volume/ops/copy.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "volume/ground/facts.h"
+#include "volume/ground/flush_lost.h"
+#include "volume/ground/host.h"
+#include "volume/ground/leg_io.h"
+#include "volume/ground/lost.h"
+#include "volume/ground/silence.h"
+#include "volume/ops/op.h"
+#include "volume/ops/suspend.h"
+#include "volume/set/bad.h"
+#include "volume/set/flush_failure.h"
+#include "volume/set/leg.h"
+#include "volume/set/medium.h"
+#include "volume/set/sample.h"
+
+enum {
+  BACKOFF_MS = 100, /* after a piece that failed */
+  BUFFER_WAIT_MS = 5,
+  DOUBT_MS = 2000, /* a resync does not ask for longer what cannot be read now */
+};
+
+const struct sf_sm_table sf_copy_table = {
+    .machine = "copy",
+    .states = COPY_STATES,
+    .name = {"idle", "waiting", "reading", "writing"},
+    .moves =
+        {
+            [COPY_IDLE] = SF_SM_TO(COPY_WAITING),
+            [COPY_WAITING] = SF_SM_TO(COPY_READING) | SF_SM_TO(COPY_IDLE),
+            [COPY_READING] = SF_SM_TO(COPY_WRITING) | SF_SM_TO(COPY_IDLE),
+            [COPY_WRITING] = SF_SM_TO(COPY_IDLE),
+        },
+};
+
+void
+copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
+  struct sf_sm_hooks hooks = sf_volume_hooks;
+
+  if (v->host.trace == NULL)
+    hooks.trace = NULL;
+  sf_sm_move(&copy->sm, state, &hooks, v);
+}
+
+enum copy_end {
+  COPY_DONE,
+  COPY_FAILED, /* the extent stays as it is */
+  COPY_BAD,    /* no leg can read it: the medium is bad there, or the legs are */
+  COPY_LOST,   /* a block, surely */
+  COPY_PASSED, /* it was found bad before */
+  COPY_AGAIN,  /* to be told which */
+  COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
+};
+
+/* Did every leg in sync fail it, for the second time, and read something else in between? */
+static bool
+is_bad_everywhere(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  const struct copy *copy = op->copy;
+  bool is_bad = copy->again && op->started_ns > copy->of->again_ns &&
+                (volume_serving(v) & (legset) ~op->failed) == 0;
+
+  EACH_LEG(leg, op->failed & volume_serving(v)) {
+    is_bad = is_bad && v->leg[leg].read_ok_ns > copy->of->again_ns;
+    probe_sample(v, leg);
+  }
+  return is_bad;
+}
+
+/* What no leg can read.  The copy goes on block by block.  It is asked once more, as legs may fail anything.  What is
+ * bad everywhere is recorded (bad.c), and its extent is done without it.  A resync leaves the rest for later: the leg
+ * lacks the block. */
+static enum copy_end
+pass_over(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  struct copying *of = copy->of;
+  bool is_bad, is_recorded;
+
+  if (of->piece_bytes > v->block_bytes) {
+    sf_map_set(&v->copier.by_block, of->extent);
+    return COPY_BAD;
+  }
+  is_bad = is_bad_everywhere(op);
+  if (of->doubt_ns == 0)
+    of->doubt_ns = v->now_ns;
+  if (!is_bad && (of->converge || v->now_ns < of->doubt_ns + DOUBT_MS * SF_MS))
+    return COPY_AGAIN;
+  is_recorded = is_bad && bad_mark(v, op->offset, op->length, &of->marks);
+  lost_add(v, op->offset, op->length, op->failed & volume_serving(v), op->error);
+  if (of->converge && !is_recorded)
+    return COPY_AGAIN; /* legs may differ there, and nothing would say so */
+  of->lacks = of->lacks || !is_recorded;
+  of->no_room = of->no_room || (is_bad && !is_recorded);
+  return COPY_LOST;
+}
+
+static void
+copy_end(struct sf_op *op, enum copy_end how) {
+  struct sf_volume *v = op->volume;
+  struct copier *copier = &v->copier;
+  struct copy *copy = op->copy;
+  struct copying *of = copy->of;
+
+  copy_move(v, copy, COPY_IDLE);
+  for (unsigned i = 0; i < op->ios; i++)
+    io_drop(&op->io[i]);
+  for (unsigned i = 0; i < v->legs; i++) {
+    if (copy->buffer[i] != NULL)
+      v->host.buffer_put(v->ctx, copy->buffer[i]);
+    copy->buffer[i] = NULL;
+  }
+  if (copy->run_buffer != NULL)
+    v->host.buffer_put(v->ctx, copy->run_buffer);
+  copy->run_buffer = NULL;
+  if (of->judge != NULL) {
+    copy->op = NULL;
+    op->copy = NULL;
+    v->dirty = true;
+    of->judge->ended(v, copy, how == COPY_DONE);
+    op_end(op);
+    return;
+  }
+  if (how == COPY_BAD)
+    how = pass_over(op);
+  if (how == COPY_PASSED)
+    of->marks = v->bad.changes;
+  if (how == COPY_LOST || how == COPY_PASSED) {
+    of->piece[copy->piece] = PIECE_DONE;
+    of->done_pieces++;
+  } else if (how == COPY_DONE) {
+    of->piece[copy->piece] = PIECE_DONE;
+    of->done_pieces++;
+    if (v->lost.n > 0)
+      lost_clear(v, op->offset, op->length);
+    if (!of->converge) {
+      v->leg[of->leg].resync_copied_bytes += op->length;
+      v->leg[of->leg].resync_bytes += op->length;
+    }
+  } else if (how == COPY_AGAIN) {
+    of->piece[copy->piece] = PIECE_AGAIN;
+    if (copy->piece < of->again_from)
+      of->again_from = copy->piece;
+    of->issued_pieces--;
+    of->again_ns = v->now_ns;
+  } else if (how == COPY_LATER) {
+    of->piece[copy->piece] = PIECE_TO_COME;
+    if (copy->piece < of->come_from)
+      of->come_from = copy->piece;
+    of->issued_pieces--;
+    copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
+  } else {
+    of->failed = true;
+    if (how == COPY_FAILED)
+      copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
+  }
+  of->in_flight--;
+  copy->op = NULL;
+  op->copy = NULL;
+  v->dirty = true;
+  op_end(op);
+}
+
+static int
+choose_source(const struct sf_op *op, legset but) {
+  const struct sf_volume *v = op->volume;
+  int source = -1;
+
+  EACH_LEG(leg, volume_sources(v, op->offset, op->length) & (legset) ~but) {
+    if (source < 0 || (v->leg[source].avoid && !v->leg[leg].avoid))
+      source = (int) leg;
+  }
+  return source;
+}
+
+/* Is the target still one to be written to? */
+static bool
+target_stands(const struct sf_volume *v, const struct copy *copy, unsigned leg) {
+  if (copy->of->converge)
+    return volume_serving(v) & legbit(leg);
+  return leg_state(&v->leg[leg]) == SF_STATE_CATCHING_UP;
+}
+
+static legset
+standing(const struct sf_volume *v, const struct copy *copy, legset targets) {
+  legset set = 0;
+
+  EACH_LEG(leg, targets)
+    if (target_stands(v, copy, leg))
+      set |= legbit(leg);
+  return set;
+}
+
+/* A client that waits for the extent to be converged waits for its copies. */
+static enum window_use
+use_of(const struct sf_op *op) {
+  bool is_waited_for = op->blocks_reads && !op->scrubs && op->volume->parked != NULL;
+
+  return op->hurried || is_waited_for ? WINDOW_CLIENTS : WINDOW_COPIES;
+}
+
+static void
+read_from(struct sf_op *op, unsigned leg) {
+  struct sf_volume *v = op->volume;
+  struct io_args args = {
+      .op = SF_TIO_READ,
+      .kind = SF_READ_KIND,
+      .use = use_of(op),
+      .legs = legbit(leg),
+      .offset = v->data_offset + op->offset,
+      .length = op->length,
+      .buffer = op->copy->buffer[leg],
+  };
+
+  op_send(op, &args);
+  if (op->running & legbit(leg))
+    op->copy->reading |= legbit(leg);
+}
+
+static void
+copy_run(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  legset from;
+  int source = choose_source(op, 0);
+
+  if (copy->sm.state != COPY_WAITING)
+    return;
+  op->retry = false;
+  copy->targets = copy->of->converge ? volume_serving(v) : legbit(copy->of->leg);
+  if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
+      (copy->of->judge != NULL && !copy->of->judge->may_look(op))) {
+    copy_end(op, COPY_FAILED);
+    return;
+  }
+  if (op_is_in_the_way(op)) {
+    copy_end(op, COPY_LATER);
+    return;
+  }
+  /* In the order of R6: a write that is under way makes it good, and a leg that has the piece gets later ones. */
+  if (copy->of->judge == NULL && bad_all(v, op->offset, op->length)) {
+    copy_end(op, COPY_PASSED);
+    return;
+  }
+  copy->source = source;
+  copy->targets &= (legset) ~legbit((unsigned) source);
+  copy->differ = copy->unread = copy->run = 0;
+  copy->rewrite = copy->of->converge ? flush_failure_unsure(v, op->offset, op->length) : 0;
+  copy->reading = copy->tried = 0;
+  from = legbit((unsigned) source) | (copy->of->converge ? copy->targets : 0);
+  EACH_LEG(leg, from) {
+    copy->buffer[leg] = v->host.buffer_get(v->ctx, op->length);
+    if (copy->buffer[leg] == NULL) {
+      copy_end(op, COPY_LATER);
+      return;
+    }
+  }
+  op_passed_by(op);
+  copy_move(v, copy, COPY_READING);
+  EACH_LEG(leg, from)
+    read_from(op, leg);
+  if (copy->reading != from)
+    copy_end(op, COPY_FAILED); /* one that is not read is not compared either */
+}
+
+/* ---- writing ---- */
+
+static void
+put_run(struct sf_volume *v, struct copy *copy) {
+  if (copy->run_buffer != NULL)
+    v->host.buffer_put(v->ctx, copy->run_buffer);
+  copy->run_buffer = NULL;
+}
+
+/* Of these legs, the ones that hold something else than the source in a block of the piece. */
+static legset
+differ_at(const struct sf_volume *v, const struct copy *copy, legset legs, uint64_t at) {
+  const uint8_t *good = (const uint8_t *) copy->buffer[copy->source]->data + at;
+  legset set = 0;
+
+  EACH_LEG(leg, legs)
+    if (((copy->unread | copy->rewrite) & legbit(leg)) ||
+        memcmp((const uint8_t *) copy->buffer[leg]->data + at, good, v->block_bytes) != 0)
+      set |= legbit(leg);
+  return set;
+}
+
+/* The next run of blocks in which the same legs differ.  What is equal is not written again: it may be
+ * acknowledged, and the power may fail in the middle of a sector. */
+static legset
+next_run(const struct sf_op *op, uint64_t *from, uint64_t *length) {
+  const struct sf_volume *v = op->volume;
+  const struct copy *copy = op->copy;
+  legset legs = standing(v, copy, copy->differ), run = 0;
+  uint64_t at = copy->written;
+
+  while (at < op->length && (run = differ_at(v, copy, legs, at)) == 0)
+    at += v->block_bytes;
+  *from = at;
+  while (at < op->length && differ_at(v, copy, legs, at) == run)
+    at += v->block_bytes;
+  *length = at - *from;
+  return run;
+}
+
+static bool
+is_zero(const void *data, uint64_t length) {
+  const uint8_t *bytes = data;
+
+  return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
+}
+
+/* A leg that catches up does not fill its space with zeros that it was to be rid of, or never had. */
+static bool
+may_punch(const struct sf_volume *v, const struct copy *copy, uint64_t length) {
+  return !copy->of->converge && leg_punches(v, copy->of->leg) &&
+         is_zero(copy->buffer[copy->source]->data, length);
+}
+
+/* False: the copy has ended for want of a buffer or a slot. */
+static bool
+write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  struct sf_tio_buffer *source = copy->buffer[copy->source];
+  struct io_args args = {
+      .op = SF_TIO_WRITE,
+      .flags = copy->of->judge != NULL ? SF_TIO_FUA : 0, /* no intent stands for it */
+      .kind = SF_WRITE_KIND,
+      .use = use_of(op),
+      .legs = legs,
+      .offset = v->data_offset + op->offset + from,
+      .length = length,
+      .buffer = source,
+  };
+
+  if (from > 0) {
+    args.buffer = copy->run_buffer = v->host.buffer_get(v->ctx, length);
+    if (args.buffer == NULL) {
+      copy_end(op, COPY_LATER);
+      return false;
+    }
+    memcpy(args.buffer->data, (const uint8_t *) source->data + from, length);
+  } else if (may_punch(v, copy, length)) {
+    args.op = SF_TIO_ZERO;
+    args.flags = SF_TIO_MAY_UNMAP;
+    args.buffer = NULL;
+  }
+  copy->of->wrote = true;
+  copy->written = from + length;
+  copy->run = legs;
+  op->ok &= (legset) ~legs;
+  op->writing |= legs;
+  op_send(op, &args);
+  if (!(op->running & legs)) {
+    copy_end(op, COPY_FAILED);
+    return false;
+  }
+  return true;
+}
+
+/* The source may have lost a flush since it was read, or have left. */
+static bool
+may_write(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+  const struct copy *copy = op->copy;
+
+  return !copy->of->failed &&
+         (volume_sources(v, op->offset, op->length) & legbit((unsigned) copy->source));
+}
+
+/* What was written is written where it still matters: what next? */
+static void
+go_on_writing(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  uint64_t from = 0, length = op->length;
+  legset legs;
+
+  if ((standing(v, copy, copy->run) & (legset) ~op->ok) != 0)
+    return;
+  if (!may_write(op)) {
+    copy_end(op, COPY_FAILED);
+    return;
+  }
+  put_run(v, copy);
+  if (copy->of->converge)
+    legs = next_run(op, &from, &length);
+  else
+    legs = copy->written == 0 ? standing(v, copy, copy->targets) : 0;
+  if (legs != 0)
+    write_run_of(op, legs, from, length);
+  else
+    copy_end(op, copy->of->converge || standing(v, copy, copy->targets) == copy->targets
+                     ? COPY_DONE
+                     : COPY_FAILED);
+}
+
+void
+copy_finish(struct sf_op *op, bool good) {
+  copy_end(op, good ? COPY_DONE : COPY_FAILED);
+}
+
+static void
+start_writing(struct sf_op *op) {
+  struct copy *copy = op->copy;
+
+  copy->written = 0;
+  copy->run = 0;
+  copy->differ |= (op->ok & copy->targets) | (copy->rewrite & legbit((unsigned) copy->source));
+  op->ok |= legbit((unsigned) copy->source);
+  copy_move(op->volume, copy, COPY_WRITING);
+  go_on_writing(op);
+}
+
+/* What a scrub has found to be wrong. */
+void
+copy_repair(struct sf_op *op, unsigned source, legset bad) {
+  struct copy *copy = op->copy;
+
+  copy->source = (int) source;
+  copy->targets = bad;
+  copy->differ = bad;
+  start_writing(op);
+}
+
+/* ---- reading ---- */
+
+/* A resync asks the next source at once. */
+static bool
+read_elsewhere(struct sf_op *op, unsigned leg) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  int next;
+
+  copy->tried |= legbit(leg);
+  next = choose_source(op, copy->tried);
+  if (next < 0)
+    return false;
+  medium_failed(v, leg, op->offset, op->error);
+  copy->source = next;
+  copy->buffer[next] = copy->buffer[leg];
+  copy->buffer[leg] = NULL;
+  read_from(op, (unsigned) next);
+  if (copy->reading != legbit((unsigned) next))
+    copy_end(op, COPY_FAILED);
+  v->dirty = true;
+  return true;
+}
+
+static void
+on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  legset bit = legbit(leg);
+
+  if (event->state == SF_TIO_TIMEOUT) {
+    v->leg[leg].avoid = true;
+    if (insync_leg_hangs(v, leg, SF_READ_KIND) &&
+        legcount(insync_witnesses(v, leg, SF_READ_KIND, op->ok & volume_serving(v))) >=
+            v->min_legs &&
+        leg_can_leave(v, leg)) {
+      char reason[128];
+
+      op_reason(op, leg, reason, sizeof reason);
+      leg_demote(v, leg, SF_STATE_LATE, reason);
+    }
+    copy_end(op, COPY_FAILED);
+    return;
+  }
+  copy->reading &= (legset) ~bit;
+  if (event->state == SF_TIO_OK) {
+    v->leg[leg].avoid = false;
+  } else if (copy->of->judge != NULL) {
+    if (event->state != SF_TIO_ERROR || (op->passing & bit)) {
+      copy_end(op, COPY_FAILED); /* it says nothing of the block */
+      return;
+    }
+    copy->unread |= bit;
+  } else if (event->state == SF_TIO_ERROR && copy->of->converge) {
+    /* A bad block there: some other leg's answer goes over it. */
+    copy->differ |= bit;
+    copy->unread |= bit;
+    copy->targets |= bit;
+    if ((int) leg == copy->source) {
+      legset good = (op->ok | copy->reading) & copy->targets & (legset) ~copy->differ;
+
+      if (good == 0) {
+        copy_end(op, op->passing == 0 ? COPY_BAD : COPY_FAILED);
+        return;
+      }
+      if (good & volume_sources(v, op->offset, op->length)) {
+        good &= volume_sources(v, op->offset, op->length);
+      } else if (op->passing != 0) {
+        copy_end(op, COPY_FAILED); /* the leg that has it may be well again */
+        return;
+      } else if (copy->of->piece_bytes > v->block_bytes) {
+        copy_end(op, COPY_BAD); /* the bad block only */
+        return;
+      } else {
+        flush_failure_spread(v, copy->of->extent);
+      }
+      copy->source = __builtin_ctz(good);
+      copy->targets &= (legset) ~legbit((unsigned) copy->source);
+    }
+    medium_failed(v, leg, op->offset, event->error);
+  } else if (event->state == SF_TIO_ERROR && read_elsewhere(op, leg)) {
+    return;
+  } else {
+    if (event->state != SF_TIO_ERROR || op->passing != 0)
+      v->leg[leg].avoid = true;
+    copy_end(op, event->state == SF_TIO_ERROR && op->passing == 0 ? COPY_BAD : COPY_FAILED);
+    return;
+  }
+  if (copy->reading == 0) {
+    if (copy->of->judge != NULL)
+      copy->of->judge->compare(op);
+    else if (op->ok & legbit((unsigned) copy->source))
+      start_writing(op);
+    else
+      copy_end(op, COPY_FAILED);
+  }
+}
+
+static void
+on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+  struct sf_volume *v = op->volume;
+
+  if (event->state != SF_TIO_OK)
+    op_judge(op);
+  if (op->copy == NULL)
+    return;
+  if (event->state == SF_TIO_OK && (op->copy->unread & op->copy->run & legbit(leg)))
+    medium_repaired(v, leg, op->offset, op->length, op->error);
+  if ((event->state == SF_TIO_ERROR || (op->scrubs && event->state == SF_TIO_CANCELED)) &&
+      target_stands(v, op->copy, leg)) {
+    copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
+    return;
+  }
+  go_on_writing(op);
+}
+
+static void
+review_overdue(struct sf_op *op) {
+  if (op->copy == NULL || op->copy->sm.state != COPY_WRITING) {
+    op_judge(op);
+    return;
+  }
+  op_judge(op);
+  go_on_writing(op);
+}
+
+static void
+copy_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
+  if (op->copy == NULL)
+    return;
+  if (op->copy->sm.state == COPY_READING)
+    on_read(op, leg, event);
+  else if (op->copy->sm.state == COPY_WRITING && (op->writing & legbit(leg)))
+    on_written(op, leg, event);
+}
+
+static void
+copy_review(struct sf_op *op) {
+  if (op->overdue != 0)
+    review_overdue(op);
+}
+
+static void
+copy_run_again(struct sf_op *op) {
+  op->error = 0;
+  copy_run(op);
+}
+
+const struct op_kind sf_op_copy = {
+    .name = "copy",
+    .timeout = SF_WRITE_KIND,
+    .copies = true,
+    .brings_back = true,
+    .run = copy_run,
+    .run_again = copy_run_again,
+    .ended = op_landed,
+    .on_event = copy_on_event,
+    .review = copy_review,
+};

@@ -1,0 +1,35 @@
+/* Of op.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_OP_H
+#define SF_VOLUME_OP_H
+
+#include "volume/state.h"
+
+extern const struct sf_sm_table sf_op_table;
+
+void volume_well(struct sf_volume *v); /* a request has gone well */
+bool op_is_free(const struct sf_volume *v, const struct op_kind *kind);
+struct sf_op *op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset,
+                     uint64_t length);
+void
+op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
+bool op_conflict(const struct sf_op *a, const struct sf_op *b); /* one must wait for the other */
+int op_free_io(struct sf_op *op);
+void op_park(struct sf_op *op);
+void op_unlist(struct sf_op *op);
+void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */
+void op_move(struct sf_op *op, enum op_state state);
+void op_answer(struct sf_op *op, int error);
+void op_end(struct sf_op *op);
+void op_review(struct sf_op *op);       /* after an event or a change of the set */
+void op_review_ended(struct sf_op *op); /* of one that is answered */
+void op_run_all(struct sf_volume *v);   /* what waits for no other any more */
+void op_cancel(struct sf_op *op);
+/* As an op's `ended`: what has landed is to be flushed.  Always false. */
+bool op_landed(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
+void op_send(struct sf_op *op, const struct io_args *args);
+void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
+void op_judge(struct sf_op *op);
+void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
+void op_fail(struct sf_op *op, int error);
+
+#endif

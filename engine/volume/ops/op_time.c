@@ -1,0 +1,183 @@
+/* Ops and time: what is sent again, what has waited for too long, what is given up. */
+#include "volume/ops/op_time.h"
+
+#include <errno.h>
+
+#include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/silence.h"
+#include "volume/ops/flush.h"
+#include "volume/ops/op.h"
+#include "volume/ops/suspend.h"
+
+static void
+resend(struct sf_op *op) {
+  op->retry = false;
+  op->paced_ns = 0;
+  op->kind->run_again(op);
+}
+
+/* It goes to another leg, or to one that failed it, while those that are late still have it. */
+static legset
+waits_for(const struct sf_op *op) {
+  return op->kind->copies ? op->pending : op->pending & (legset) ~op->overdue;
+}
+
+static void
+excuse(struct sf_op *op, uint64_t delay_ns) {
+  op->asked_ns = volume_later(op->volume, op->asked_ns, delay_ns);
+  op->started_ns = volume_later(op->volume, op->started_ns, delay_ns);
+}
+
+void
+op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    excuse(SF_LIST_ENTRY(l, struct sf_op, link), delay_ns);
+  if (v->flush_leader != NULL)
+    excuse(v->flush_leader, delay_ns);
+  flush_excuse_delay(v, delay_ns);
+  if (v->awaited_ns != 0)
+    v->awaited_ns = volume_later(v, v->awaited_ns, delay_ns);
+}
+
+/* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
+ * bring them back. */
+static bool
+is_in_vain(const struct sf_op *op) {
+  return op->passable && legcount(volume_serving(op->volume)) < op->volume->min_legs;
+}
+
+/* It is not a leg's turn that it waits for. */
+static bool
+is_stuck(const struct sf_op *op, legset awaited) {
+  legset serving = volume_serving(op->volume);
+
+  return op->sm.state == OP_RUNNING && (op->pending & serving & (legset) ~awaited) == 0;
+}
+
+static bool
+legs_are_too_few(const struct sf_volume *v) {
+  return v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs;
+}
+
+/* Legs do not answer, and something has all that it needs but for these.  Else requests only wait for their turn: on a
+ * leg that is busy they may for long, and the one that is silent leaves as soon as that leg has what it lacks. */
+static bool
+legs_are_awaited(const struct sf_volume *v) {
+  legset awaited = 0;
+
+  EACH_LEG(leg, volume_serving(v))
+    if (insync_leg_is_awaited(v, leg))
+      awaited |= legbit(leg);
+  if (awaited == 0)
+    return false;
+  if (v->parked != NULL || (v->flush_leader != NULL && is_stuck(v->flush_leader, awaited)))
+    return true;
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
+    if (is_stuck(SF_LIST_ENTRY(l, struct sf_op, link), awaited))
+      return true;
+  return false;
+}
+
+/* What has waited long for its turn on a busy leg is not starved as soon as a leg is silent: the leg first has the
+ * time to leave. */
+static bool
+is_starved(struct sf_volume *v, uint64_t oldest_ns) {
+  uint64_t longest = deadline_longest(v, SF_WRITE_KIND);
+
+  if (!legs_are_awaited(v))
+    v->awaited_ns = 0;
+  else if (v->awaited_ns == 0)
+    v->awaited_ns = v->now_ns;
+  if (v->now_ns - oldest_ns <= 3 * longest)
+    return false;
+  return legs_are_too_few(v) || (v->awaited_ns != 0 && v->now_ns - v->awaited_ns > 2 * longest);
+}
+
+void
+op_tick(struct sf_volume *v) {
+  uint64_t oldest = volume_oldest_held(v);
+  bool again = true;
+
+  flush_tick(v);
+  while (again) {
+    again = false;
+    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
+      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+      if (op->request == NULL)
+        continue;
+      if (op->started_ns < oldest)
+        oldest = op->started_ns;
+      if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
+          v->now_ns - op->asked_ns >= v->config.fail_timeout_ns) {
+        op_fail(op, -EIO);
+        again = true;
+      }
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request != NULL) {
+    if (v->flush_leader->started_ns < oldest)
+      oldest = v->flush_leader->started_ns;
+    if (v->config.on_too_few == SF_TOO_FEW_ERROR)
+      flush_expire(v);
+  }
+  for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;
+       l = next, next = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->sm.state == OP_RUNNING && op->retry && v->now_ns >= op->again_ns &&
+        waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
+      resend(op);
+  }
+  v->starved_ns = is_starved(v, oldest) ? oldest : 0;
+}
+
+void
+op_give_up(struct sf_volume *v, const struct sf_request *request) {
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->request == request) {
+      op_fail(op, -ESHUTDOWN);
+      return;
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request == request)
+    flush_give_up(v->flush_leader);
+}
+
+void
+op_fail_all(struct sf_volume *v, int error) {
+  bool again = true;
+
+  while (again) {
+    again = false;
+    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
+      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+      if (op->request != NULL) {
+        op_fail(op, error);
+        again = true;
+      }
+    }
+  }
+  if (v->flush_leader != NULL && v->flush_leader->request != NULL)
+    op_fail(v->flush_leader, error);
+}
+
+/* An op that is answered here leaves the list alone but for itself; then those run that waited. */
+void
+op_review_all(struct sf_volume *v) {
+  SF_LIST_EACH(l, &v->active) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    op_review(op);
+    if (op->listed)
+      op_release(op);
+  }
+  if (v->flush_leader != NULL)
+    op_review(v->flush_leader);
+  op_overtake_all(v);
+  op_run_all(v);
+}

@@ -1,0 +1,145 @@
+/* Writes that wait for legs (on_too_few = suspend), and the copies that bring those back: what may pass what. */
+#include "volume/ops/suspend.h"
+
+#include "volume/ground/facts.h"
+#include "volume/ops/op.h"
+
+static bool
+overlap(const struct sf_op *a, const struct sf_op *b) {
+  return a->offset < b->offset + b->length && b->offset < a->offset + a->length;
+}
+
+/* on_too_few = suspend: it is sent anew, to all, at a later tick.  Nobody may see it or overtake it
+ * meanwhile, or it would happen twice; only copies may, so that a leg can catch up and join while
+ * it waits. */
+void
+op_suspend(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+
+  op->retry = true;
+  op->ok = op->failed = op->passing = 0;
+  if (op->passable)
+    return;
+  for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
+    struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (later->kind->copies && !later->scrubs && later->sm.state == OP_WAITING &&
+        overlap(op, later)) {
+      SF_MUST(later->blockers > 0);
+      if (--later->blockers == 0)
+        v->dirty = v->runnable = true;
+    }
+  }
+  op->passable = true;
+  v->suspended++;
+}
+
+/* A copy that passed it must end before it is sent anew, whatever it waited for meanwhile. */
+bool
+op_is_passed(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+
+  if (!op->passable)
+    return false;
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *copy = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (copy->kind->copies && copy->sm.state != OP_WAITING && overlap(op, copy))
+      return true;
+  }
+  return false;
+}
+
+/* What keeps the copy waiting runs, or only waits itself. */
+static bool
+waits_for_waiting_only(const struct sf_op *copy) {
+  const struct sf_volume *v = copy->volume;
+
+  for (const struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->sm.state != OP_WAITING && op_conflict(op, copy))
+      return false;
+  }
+  return true;
+}
+
+/* Takes its place before those that wait. */
+static void
+overtake(struct sf_op *copy) {
+  struct sf_volume *v = copy->volume;
+  struct sf_list *first = NULL;
+
+  for (struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (!op_conflict(op, copy))
+      continue;
+    if (first == NULL)
+      first = l;
+    op->blockers++;
+    SF_MUST(copy->blockers > 0);
+    copy->blockers--;
+  }
+  SF_MUST(first != NULL && copy->blockers == 0);
+  sf_list_remove(&copy->link);
+  sf_list_append(first, &copy->link);
+  v->dirty = v->runnable = true;
+}
+
+/* What waits behind a suspended write would keep out the copies that are to bring it the legs that it
+ * waits for. */
+void
+op_overtake_all(struct sf_volume *v) {
+  if (v->suspended == 0 || v->waiting_ops == 0)
+    return;
+  for (struct sf_list *l = v->active.next, *next; l != &v->active; l = next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    next = l->next;
+    if (op->kind->copies && !op->scrubs && op->sm.state == OP_WAITING && op->blockers > 0 &&
+        waits_for_waiting_only(op))
+      overtake(op);
+  }
+}
+
+/* And no copy begins while it runs anew. */
+bool
+op_is_in_the_way(const struct sf_op *copy) {
+  const struct sf_volume *v = copy->volume;
+
+  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->passable && (op->running & volume_receivers(v)) != 0 && overlap(op, copy))
+      return true;
+  }
+  return false;
+}
+
+/* The copy overwrites what those that it passes have put there: they are sent to all legs again. */
+void
+op_passed_by(const struct sf_op *copy) {
+  struct sf_volume *v = copy->volume;
+
+  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
+    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->passable && overlap(op, copy))
+      op->ok = 0;
+  }
+}
+
+bool
+op_only_waits(const struct sf_op *op) {
+  return op->passable && op->retry && op->pending == 0;
+}
+
+/* R2: without end if it is to be suspended; else only where what its legs have said may pass, and then
+ * fail_timeout ends it. */
+bool
+op_may_wait(const struct sf_op *op) {
+  if (op->volume->config.on_too_few == SF_TOO_FEW_SUSPEND)
+    return true;
+  return op->failed != 0 && (op->failed & (legset) ~op->passing) == 0;
+}

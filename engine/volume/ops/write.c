@@ -1,0 +1,220 @@
+/* Writes and zeroes: once their intent is durable (R8), to every in-sync leg (R1), to a catching-up leg
+ * where its copy is good already, and into the stale maps of all others. */
+#include "volume/ops/write.h"
+
+#include <errno.h>
+
+#include "volume/ground/copying.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/host.h"
+#include "volume/ground/leg_io.h"
+#include "volume/ground/lost.h"
+#include "volume/ops/op.h"
+#include "volume/ops/suspend.h"
+#include "volume/set/bad.h"
+#include "volume/set/intent.h"
+#include "volume/set/leg.h"
+
+enum { AGAIN_MS = 100 }; /* after an error that may pass */
+
+/* R16: where one of the legs that would get it could only write zeros, it is done on none.  Asked once,
+ * before any of it is sent: after that it must come about everywhere. */
+static bool
+may_be_left(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+
+  EACH_LEG(leg, op->request->is_trim ? volume_receivers(v) : 0) {
+    if (!leg_punches(v, leg))
+      return true;
+  }
+  return false;
+}
+
+static void
+write_send(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  legset receivers = volume_receivers(v), targets = 0;
+  bool zeroes = op->kind == &sf_op_zero;
+  struct io_args args = {
+      .op = zeroes ? SF_TIO_ZERO : SF_TIO_WRITE,
+      .kind = SF_WRITE_KIND,
+      .offset = v->data_offset + op->offset,
+      .length = op->length,
+      .buffer = zeroes ? NULL : op->request->buffer,
+  };
+
+  if (!intent_ready(v, op->offset, op->length)) {
+    op->gated = true;
+    return;
+  }
+  if (op_is_passed(op)) { /* while it waited for its intent */
+    op->gated = false;
+    op->retry = true;
+    return;
+  }
+  op->gated = false;
+  for (unsigned i = 0; i < v->legs; i++) {
+    if ((op->ok | op->running) & legbit(i))
+      continue; /* a second try, after too few had it: only where it is missing */
+    if ((v->latest.in_sync & legbit(i)) ||
+        ((receivers & legbit(i)) && leg_wants(v, i, op->offset, op->length)))
+      targets |= legbit(i);
+    else
+      leg_mark_stale(v, i, op->offset, op->length);
+  }
+  op->request_fua = op->request->fua || op->clears != 0 || bad_any(v, op->offset, op->length);
+  if (op->request_fua)
+    args.flags |= SF_TIO_FUA;
+  if (op->request->may_unmap)
+    args.flags |= SF_TIO_MAY_UNMAP;
+  args.legs = targets;
+  if (targets != 0)
+    op_send(op, &args);
+}
+
+static void
+write_run(struct sf_op *op) {
+  if (!may_be_left(op)) {
+    write_send(op);
+    return;
+  }
+  op->request->undone = true;
+  op_answer(op, 0);
+}
+
+static void
+write_run_again(struct sf_op *op) {
+  op->error = 0;
+  write_send(op);
+}
+
+/* ---- answers ---- */
+
+static void
+leave_unconverged(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  uint64_t last = extent_of(v, op->offset + op->length - 1);
+
+  for (uint64_t e = extent_of(v, op->offset); e <= last; e++) {
+    sf_map_set(&v->unconverged, e);
+    copier_spoil(v, e);
+  }
+  EACH_LEG(leg, op->request_fua ? op->failed : 0) { /* what its cache shows may go again */
+    sf_map_set_range(&v->leg[leg].unsure, extent_of(v, op->offset), last);
+  }
+  v->dirty = true;
+}
+
+/* A write that failed to its client may be on some legs and not on others: those extents are
+ * converged before they are read (R11). */
+static void
+write_fail(struct sf_op *op, int error) {
+  op_cancel(op);
+  if (op->sent != 0)
+    leave_unconverged(op);
+  op->volume->failed = error != -ESHUTDOWN;
+  op_answer(op, error);
+}
+
+static void
+write_answered(struct sf_op *op, int error) {
+  struct sf_volume *v = op->volume;
+
+  v->writes++;
+  if (error != 0)
+    return;
+  v->late_acks += (op->sent & (legset) ~op->ok) != 0;
+  if (!op->request->undone)
+    lost_written(v, op->offset, op->length);
+}
+
+/* What is pending is late and cannot be spared, and what failed may be well again. */
+static bool
+is_stuck_behind_a_hang(const struct sf_op *op) {
+  return !op->retry && op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
+         (op->failed & op->passing & volume_serving(op->volume)) != 0;
+}
+
+/* To a leg that catches up, which no answer needs: its buffer is the request's. */
+static bool
+waits_to_be_sent(const struct sf_op *op) {
+  for (unsigned i = 0; i < op->ios; i++)
+    if (io_waits(&op->io[i]))
+      return true;
+  return false;
+}
+
+static void
+answer_well(struct sf_op *op) {
+  enum bad_clearing clearing = bad_clear(op);
+
+  if (clearing == BAD_CLEARED)
+    op_answer(op, 0);
+  else if (clearing == BAD_NO_ROOM)
+    write_fail(op, -EIO);
+}
+
+static void
+write_review(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+
+  if (op->sm.state != OP_RUNNING) {
+    op_review_ended(op);
+    return;
+  }
+  if (op->gated)
+    write_send(op);
+  if (op->gated)
+    return;
+  if ((op->overdue | op->failed) != 0)
+    op_judge(op);
+  if ((v->needs & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
+    if (!waits_to_be_sent(op))
+      answer_well(op);
+    return;
+  }
+  if (is_stuck_behind_a_hang(op)) {
+    op->retry = true; /* a leg that is well again shows that the other one hangs */
+    op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
+    volume_arm(v, op->again_ns);
+  }
+  if (op->pending != 0 || op->retry || record_moves_the_set(v))
+    return;
+  if (op_may_wait(op))
+    op_suspend(op);
+  else
+    write_fail(op, op->error ? op->error : -EIO);
+}
+
+static void
+write_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
+  if (op->sm.state == OP_DRAINING)
+    op_judge(op); /* answered without it: it is behind now */
+  write_review(op);
+}
+
+const struct op_kind sf_op_write = {
+    .name = "write",
+    .timeout = SF_WRITE_KIND,
+    .writes = true,
+    .run = write_run,
+    .run_again = write_run_again,
+    .ended = op_landed,
+    .on_event = write_on_event,
+    .review = write_review,
+    .fail = write_fail,
+    .answered = write_answered,
+};
+
+const struct op_kind sf_op_zero = {
+    .name = "zero",
+    .timeout = SF_WRITE_KIND,
+    .writes = true,
+    .run = write_run,
+    .run_again = write_run_again,
+    .ended = op_landed,
+    .on_event = write_on_event,
+    .review = write_review,
+    .fail = write_fail,
+    .answered = write_answered,
+};

@@ -1,0 +1,9 @@
+/* Of write.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_WRITE_H
+#define SF_VOLUME_WRITE_H
+
+#include "volume/state.h"
+
+extern const struct op_kind sf_op_write, sf_op_zero;
+
+#endif

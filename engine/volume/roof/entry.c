@@ -1,0 +1,223 @@
+/* Entry points, but for those of volume.c: each takes the lock and notes the time, asks one room, and settles. */
+#include "volume/state.h"
+
+#include <stdio.h>
+
+#include "volume/change/grow.h"
+#include "volume/change/members.h"
+#include "volume/change/operator.h"
+#include "volume/change/scrub.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/flush_lost.h"
+#include "volume/roof/status.h"
+#include "volume/roof/turn.h"
+#include "volume/roof/volume.h"
+
+static void
+leave(struct sf_volume *v) {
+  volume_settle(v);
+  pthread_mutex_unlock(&v->lock);
+}
+
+void
+sf_volume_leg_resized(struct sf_volume *v, unsigned leg, uint64_t bytes) {
+  pthread_mutex_lock(&v->lock);
+  if (leg < v->legs && v->leg[leg].device != NULL)
+    v->leg[leg].bytes = bytes;
+  pthread_mutex_unlock(&v->lock);
+}
+
+int
+sf_volume_grow(struct sf_volume *v, uint64_t size_bytes, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = grow_to(v, size_bytes);
+  leave(v);
+  return r;
+}
+
+uint64_t
+sf_volume_size(struct sf_volume *v) {
+  uint64_t size;
+
+  pthread_mutex_lock(&v->lock);
+  size = v->served_bytes;
+  pthread_mutex_unlock(&v->lock);
+  return size;
+}
+
+void
+sf_volume_get_identity(struct sf_volume *v, struct sf_superblock *identity) {
+  pthread_mutex_lock(&v->lock);
+  *identity = v->identity;
+  identity->record = v->latest;
+  identity->claim = v->claim;
+  identity->data_bytes = v->size_bytes;
+  pthread_mutex_unlock(&v->lock);
+}
+
+int
+sf_volume_leg_replace(struct sf_volume *v, unsigned leg, const struct sf_uuid *uuid,
+                      const char *path, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = member_replace(v, leg, uuid, path);
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_find_leg(struct sf_volume *v, const char *name) {
+  int leg;
+
+  pthread_mutex_lock(&v->lock);
+  leg = member_find(v, name);
+  pthread_mutex_unlock(&v->lock);
+  return leg;
+}
+
+int
+sf_volume_free_place(struct sf_volume *v) {
+  int place;
+
+  pthread_mutex_lock(&v->lock);
+  place = member_free_place(v);
+  pthread_mutex_unlock(&v->lock);
+  return place;
+}
+
+int
+sf_volume_leg_add(struct sf_volume *v, const char *name, const char *path,
+                  const struct sf_uuid *uuid, unsigned *leg, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = member_add(v, name, path, uuid, leg);
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_leg_remove(struct sf_volume *v, unsigned leg, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = member_remove(v, leg);
+  leave(v);
+  return r;
+}
+
+void
+sf_volume_leg_path(struct sf_volume *v, unsigned leg, char path[PATH_MAX]) {
+  pthread_mutex_lock(&v->lock);
+  snprintf(path, PATH_MAX, "%s", v->config.leg[leg].path);
+  pthread_mutex_unlock(&v->lock);
+}
+
+static int
+of_member(struct sf_volume *v, unsigned index, uint64_t now_ns,
+          int (*change)(struct sf_volume *v, unsigned index)) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = leg_is_member(v, index) ? change(v, index) : -ENOENT;
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  return of_member(v, index, now_ns, operator_fail);
+}
+
+int
+sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  return of_member(v, index, now_ns, operator_take_back);
+}
+
+int
+sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
+  return of_member(v, index, now_ns, operator_discard);
+}
+
+int
+sf_volume_leg_opened(struct sf_volume *v, unsigned leg, struct sf_tio_device *device,
+                     const struct sf_superblock *sb, uint64_t bytes, int error, const char *why,
+                     uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = operator_opened(v, leg, device, sb, bytes, error, why);
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_configure(struct sf_volume *v, const struct sf_config *config, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = operator_configure(v, config);
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_hole_source(struct sf_volume *v) {
+  int source = -1;
+
+  pthread_mutex_lock(&v->lock);
+  if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && v->bad.list.n == 0 &&
+      flush_failure_legs(v) == 0)
+    EACH_LEG(leg, volume_serving(v))
+      if (source < 0 && !v->leg[leg].avoid)
+        source = (int) leg;
+  pthread_mutex_unlock(&v->lock);
+  return source;
+}
+
+void
+sf_volume_get_config(struct sf_volume *v, struct sf_config *config) {
+  pthread_mutex_lock(&v->lock);
+  *config = v->config;
+  pthread_mutex_unlock(&v->lock);
+}
+
+int
+sf_volume_scrub(struct sf_volume *v, const struct sf_scrub_order *order, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = scrub_begin(v, order);
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_scrub_pause(struct sf_volume *v, bool paused, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = scrub_pause(v, paused);
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_scrub_cancel(struct sf_volume *v, uint64_t now_ns) {
+  int r;
+
+  volume_enter(v, now_ns);
+  r = scrub_cancel(v);
+  leave(v);
+  return r;
+}
+
+void
+sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *status) {
+  volume_enter(v, now_ns);
+  status_fill(v, status);
+  pthread_mutex_unlock(&v->lock);
+}

@@ -1,0 +1,181 @@
+/* The order of a turn: what may follow from any change, and what the time brings. */
+#include "volume/roof/turn.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "volume/change/copier.h"
+#include "volume/change/grow.h"
+#include "volume/change/intent_clear.h"
+#include "volume/change/join.h"
+#include "volume/change/members.h"
+#include "volume/change/newcomer.h"
+#include "volume/change/probe.h"
+#include "volume/change/scrub.h"
+#include "volume/change/stop.h"
+#include "volume/change/takeover.h"
+#include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/flush_lost.h"
+#include "volume/ground/host.h"
+#include "volume/ground/leg_io.h"
+#include "volume/ground/meter.h"
+#include "volume/ground/request_queue.h"
+#include "volume/ops/begin.h"
+#include "volume/ops/flush.h"
+#include "volume/ops/op.h"
+#include "volume/ops/op_time.h"
+#include "volume/ops/write.h"
+#include "volume/set/bad.h"
+#include "volume/set/culprit.h"
+#include "volume/set/flush_failure.h"
+#include "volume/set/insync.h"
+#include "volume/set/map_pages.h"
+#include "volume/set/map_write.h"
+#include "volume/set/medium.h"
+#include "volume/set/pace.h"
+#include "volume/set/record.h"
+#include "volume/set/record_wait.h"
+
+enum {
+  TICK_BUSY_MS = 20,
+  TICK_LOADED_MS = 100,
+  TICK_IDLE_MS = 1000,
+  LATE_TICK_MS = 50, /* a tick that is later than this was kept from us */
+};
+
+/* Each step may make room for another; every pass that sets `dirty` has moved some machine
+ * forward, and none moves backward without an event from outside. */
+static void
+settle(struct sf_volume *v) {
+  while (v->dirty) {
+    v->dirty = false;
+    leg_io_settle(v);
+    if (v->phase == PHASE_STOPPED)
+      break;
+    record_settle(v);
+    bad_settle(v);
+    grow_end(v);
+    members_settle(v);
+    insync_settle(v);
+    medium_settle(v);
+    for (unsigned i = 0; i < v->legs; i++)
+      leg_settle(v, i);
+    flush_failure_settle(v);
+    map_settle(v);
+    for (unsigned i = 0; i < v->legs; i++)
+      newcomer_settle(v, i);
+    op_review_all(v);
+    if (v->phase == PHASE_SERVING && v->held != NULL && op_is_free(v, &sf_op_write))
+      volume_release_held(v);
+    flush_release(v);
+    flush_next(v);
+    join_settle(v);
+    grow_settle(v);
+    copier_settle(v);
+    scrub_settle(v);
+    stop_settle(v);
+  }
+}
+
+void
+volume_settle(struct sf_volume *v) {
+  do {
+    settle(v);
+    leg_io_send(v); /* which may drop, or fail */
+  } while (v->dirty);
+  if (v->phase != PHASE_STOPPED)
+    volume_tell_state(v);
+}
+
+/* ---- time ---- */
+
+static void
+expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail) {
+  struct sf_request *request = *head, *next;
+
+  *head = NULL;
+  *tail = head;
+  for (; request != NULL; request = next) {
+    next = request->next;
+    if (v->now_ns - volume_asked(request) < v->config.fail_timeout_ns) {
+      request_append(request, tail);
+    } else {
+      v->errors++;
+      v->failed = true;
+      if (request->kind == SF_REQ_READ)
+        medium_read_failed(v, request->offset, request->length, -EIO);
+      request_answer(request, -EIO);
+    }
+  }
+}
+
+static bool
+is_quiet(const struct sf_volume *v) {
+  if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->unconverged.set != 0 ||
+      v->grow.step != GROW_NONE || !map_is_quiet(v) || v->held != NULL || v->parked != NULL ||
+      v->flush_held != NULL || v->suspended > 0 || flush_failure_legs(v) != 0)
+    return false;
+  return v->latest.in_sync == members(v);
+}
+
+/* "failed" lasts until the legs have shown that they answer again: a later request was answered, or
+ * what the failed one left behind has been converged and nothing is stuck. */
+static void
+forgive(struct sf_volume *v) {
+  if (!v->failed || v->unconverged.set != 0 || !sf_list_empty(&v->active) ||
+      !record_is_durable(v) || legcount(volume_serving(v)) < v->min_legs)
+    return;
+  volume_well(v);
+}
+
+/* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be there
+ * already; they are heard before anything fails for want of them. */
+static void
+excuse_own_delay(struct sf_volume *v) {
+  uint64_t delay = v->timer_ns != 0 && v->now_ns > v->timer_ns ? v->now_ns - v->timer_ns : 0;
+  struct sf_request *const list[] = {v->held, v->parked, v->flush_queue, v->flush_held};
+
+  if (delay < LATE_TICK_MS * SF_MS)
+    return;
+  volume_trace(v, "our own delay: %" PRIu64 " ms", delay / SF_MS);
+  for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
+    for (struct sf_request *r = list[i]; r != NULL; r = r->next)
+      volume_excuse_request(v, r, delay);
+  op_excuse_delay(v, delay);
+  leg_io_excuse_delay(v, delay);
+  v->stop_by_ns += delay;
+}
+
+void
+turn_tick(struct sf_volume *v) {
+  excuse_own_delay(v);
+  meter_tick(v);
+  v->timer_ns = 0;
+  v->dirty = true;
+  if (v->phase != PHASE_STOPPED) {
+    record_tick(v);
+    takeover_tick(v);
+    forgive(v);
+    for (unsigned i = 0; i < v->legs; i++)
+      probe_tick(v, i);
+    deadline_tick(v);
+    pace_tick(v);
+    medium_tick(v);
+    intent_tick(v);
+    leg_io_tick(v);
+    op_tick(v);
+    if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
+      expire_list(v, &v->held, &v->held_tail);
+      expire_list(v, &v->parked, &v->parked_tail);
+      expire_list(v, &v->flush_held, &v->flush_held_tail);
+    }
+  }
+  volume_settle(v);
+  if (!is_quiet(v))
+    volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
+  else if (!sf_list_empty(&v->active) || v->flush_leader != NULL)
+    volume_arm(v, v->now_ns + TICK_LOADED_MS * SF_MS);
+  else
+    volume_arm(v, v->now_ns + TICK_IDLE_MS * SF_MS);
+}

@@ -1,0 +1,36 @@
+/* Bad ranges: what no leg in sync could read, each asked twice while it read otherwise (R15).  What a leg holds there
+ * says nothing, and may be something else on each: so they are read from no leg until they are written.
+ *
+ *   marked    by a copy, in the order of R6; from then on a read is answered EIO.  The copy passes over the block,
+ *             and its extent counts as copied once the record with the range is durable, not before: a start
+ *             that finds the leg without the stale bit finds the range.
+ *   cleared   by a write, which is FUA whatever its client asked: once each leg that its answer needs has it,
+ *             a record without the range is written, and the write is answered when that is durable.  A crash
+ *             before leaves the range bad, and one after finds the write on all legs of that record.
+ *
+ * The list stands in the superblock beside the record and goes with it (R12), so the one of the record that a start
+ * starts from counts, and no other. */
+#ifndef SF_VOLUME_BAD_H
+#define SF_VOLUME_BAD_H
+
+#include "volume/state.h"
+
+void bad_load(struct sf_volume *v);
+bool bad_any(const struct sf_volume *v, uint64_t offset, uint64_t length);
+bool bad_all(const struct sf_volume *v, uint64_t offset, uint64_t length);
+/* True: *change is the change of the list that must be durable before it is relied on.  False: there is no room for
+ * one more. */
+bool bad_mark(struct sf_volume *v, uint64_t offset, uint64_t length, uint64_t *change);
+bool bad_is_durable(const struct sf_volume *v, uint64_t change);
+/* Of the blocks from offset on, how many bytes are alike: with something bad in each, or in none. */
+uint64_t bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length, bool *is_bad);
+enum bad_clearing {
+  BAD_CLEARED,  /* or nothing was bad there: it may be answered */
+  BAD_CLEARING, /* it may be when a record is durable */
+  BAD_NO_ROOM, /* what it leaves of a range on both sides cannot be recorded: it fails, and all stays bad */
+};
+/* The write is where it has to be. */
+enum bad_clearing bad_clear(struct sf_op *op);
+void bad_settle(struct sf_volume *v);
+
+#endif

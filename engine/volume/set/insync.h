@@ -1,0 +1,25 @@
+/* Of insync.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_INSYNC_H
+#define SF_VOLUME_INSYNC_H
+
+#include "volume/state.h"
+
+/* A leg is overdue, or has failed something. */
+struct miss {
+  unsigned leg;
+  enum sf_kind kind; /* of what it owes */
+  bool failed;
+  int error; /* if it has */
+  legset
+      witnesses; /* legs that have it, whether in the set or not; those that may lack what the leg has are not
+                     * counted */
+  const char *reason;
+};
+/* R2: what follows.  The caller has asked insync_leg_hangs() about a leg that is overdue. */
+void insync_judge(struct sf_volume *v, const struct miss *miss);
+/* So many of the witnesses count. */
+unsigned insync_evidence(struct sf_volume *v, const struct miss *miss);
+enum sf_leg_state insync_becomes(const struct miss *miss);
+void insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
+
+#endif

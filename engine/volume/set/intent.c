@@ -1,0 +1,32 @@
+/* Intent before data (R8): an extent's bit is durable on every leg that an answer needs before the
+ * first write into it is sent.  A set that is written again and again costs nothing after that. */
+#include "volume/set/intent.h"
+
+#include "volume/set/map_pages.h"
+
+/* Whether these may be written now; if not, what they wait for is on its way. */
+bool
+intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  struct maps *maps = &v->maps;
+  uint64_t last = extent_of(v, offset + length - 1);
+  bool ready = true;
+
+#ifdef SF_TEST_WITHOUT_MAPS
+  return true; /* a build that shows what the maps cost, and keeps no promise */
+#endif
+  maps->written_ns = v->now_ns;
+  for (uint64_t e = extent_of(v, offset); e <= last; e++) {
+    uint64_t page = map_page_of(e);
+
+    sf_map_set(&maps->touched, e);
+    if (sf_map_set(&maps->intent, e)) {
+      map_changed(v, page, true);
+      maps->intent_version[e] = maps->page[page].version;
+      ready = false;
+    } else if (!map_is_durable(v, page, maps->intent_version[e])) {
+      map_need(v, page, maps->intent_version[e]);
+      ready = false;
+    }
+  }
+  return ready;
+}

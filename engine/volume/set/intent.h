@@ -1,0 +1,9 @@
+/* Of intent.c: which extents may be written, and when that ends.  Called with volume->lock held. */
+#ifndef SF_VOLUME_INTENT_H
+#define SF_VOLUME_INTENT_H
+
+#include "volume/state.h"
+
+bool intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length);
+
+#endif

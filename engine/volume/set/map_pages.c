@@ -1,0 +1,149 @@
+/* The pages of the maps (R8): what is in them, which legs are to have it, and what is to be written. */
+#include "volume/set/map_pages.h"
+
+#include "volume/ground/facts.h"
+
+enum { PAGE_WORDS = SF_MAP_EXTENTS / 64 };
+
+static void
+put_words(const struct sf_map *map, uint64_t page, uint8_t bits[SF_MAP_BYTES]) {
+  uint64_t words = (map->extents + 63) / 64, first = page * PAGE_WORDS;
+
+  for (unsigned i = 0; i < PAGE_WORDS && first + i < words; i++)
+    for (unsigned k = 0; k < 8; k++)
+      bits[8 * i + k] |= (uint8_t) (map->words[first + i] >> 8 * k);
+}
+
+/* A leg outside the set lacks what is stale, and may lack what it has not flushed; one in it lacks
+ * nothing, and what it has not flushed has intent. */
+void
+map_encode(const struct sf_volume *v, uint64_t index, uint8_t bytes[SF_PAGE_BYTES]) {
+  struct sf_map_page page = {.volume = v->identity.volume,
+                             .page = (uint32_t) index,
+                             .number = v->maps.page[index].version};
+  legset inside = volume_serving(v);
+
+  put_words(&v->maps.intent, index, page.intent);
+  for (unsigned i = 0; i < v->legs; i++) {
+    if (inside & legbit(i))
+      continue;
+    put_words(&v->leg[i].stale, index, page.stale[i]);
+    put_words(&v->leg[i].unflushed, index, page.stale[i]);
+    put_words(&v->leg[i].flushing, index, page.stale[i]);
+  }
+  sf_map_page_encode(&page, bytes);
+}
+
+/* ---- the legs that are to have it ---- */
+
+legset
+map_targets(const struct sf_volume *v) {
+  legset set = v->latest.in_sync | v->counted;
+
+  if (v->join_step == STEP_CARRY)
+    set |= legbit((unsigned) v->joining);
+  return set;
+}
+
+legset
+map_lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version) {
+  legset set = 0;
+
+  EACH_LEG(leg, map_targets(v))
+    if (page->done[leg] < version)
+      set |= legbit(leg);
+  return set;
+}
+
+bool
+map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version) {
+  EACH_LEG(leg, v->needs)
+    if (v->maps.page[page].done[leg] < version)
+      return false;
+  return true;
+}
+
+/* ---- what is to be written ---- */
+
+void
+map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
+  struct map_page *page = &v->maps.page[index];
+  legset lack = map_lacking(v, page, version);
+
+  if (page->must < version)
+    page->must = version;
+  /* A leg that an answer still needs and that is on its way out gets nothing more. */
+  if (lack != 0 && sf_map_set(&v->maps.urgent, index))
+    v->dirty = true;
+}
+
+void
+map_changed(struct sf_volume *v, uint64_t index, bool urgent) {
+  uint64_t version = ++v->maps.page[index].version;
+
+  if (urgent)
+    map_need(v, index, version);
+  else
+    sf_map_set(&v->maps.lazy, index);
+  v->dirty = true;
+}
+
+void
+map_leg_left(struct sf_volume *v, unsigned leg) {
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = 0;
+    v->maps.page[p].overdue &= (legset) ~legbit(leg);
+    v->maps.page[p].failed &= (legset) ~legbit(leg);
+  }
+  sf_map_zero(&v->leg[leg].settled);
+  sf_map_zero(&v->leg[leg].settling);
+  v->maps.retry_ns[leg] = 0;
+}
+
+/* Those that are as they were at the start were read. */
+void
+map_write_again(struct sf_volume *v, unsigned leg) {
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    struct map_page *page = &v->maps.page[p];
+
+    if (page->done[leg] <= 1)
+      continue;
+    page->done[leg] = 0;
+    map_need(v, p, page->version);
+  }
+}
+
+void
+map_carry(struct sf_volume *v, unsigned leg) {
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    struct map_page *page = &v->maps.page[p];
+
+    page->carry = page->version;
+    if (page->done[leg] < page->version)
+      map_need(v, p, page->version);
+  }
+}
+
+/* Not "is nothing under way there": clients that write to ever new extents would keep it waiting. */
+bool
+map_is_carried(const struct sf_volume *v, unsigned leg) {
+  for (uint64_t p = 0; p < v->maps.pages; p++)
+    if (v->maps.page[p].done[leg] < v->maps.page[p].carry)
+      return false;
+  return true;
+}
+
+void
+map_leg_flushed(struct sf_volume *v, unsigned index) {
+  struct sf_map *settling = &v->leg[index].settling;
+
+  for (uint64_t p = sf_map_next(settling, 0); p < v->maps.pages; p = sf_map_next(settling, p + 1))
+    map_changed(v, p, false);
+  sf_map_zero(settling);
+}
+
+bool
+map_is_quiet(const struct sf_volume *v) {
+  return v->maps.urgent.set == 0 && v->maps.lazy.set == 0 && v->maps.troubled.set == 0 &&
+         v->maps.intent.set == 0;
+}

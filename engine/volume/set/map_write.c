@@ -1,0 +1,210 @@
+/* Writing the pages of the maps: to every in-sync leg and to one that is about to join, one write of
+ * a page per leg at a time, under the deadline of a write (R10).  What was set meanwhile goes with the
+ * next write, so that however many wait for a page, two writes serve them. */
+#include "volume/set/map_write.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/host.h"
+#include "volume/ground/leg_io.h"
+#include "volume/ground/silence.h"
+#include "volume/set/insync.h"
+#include "volume/set/map_pages.h"
+
+enum { RETRY_MS = 100, RESUME_MS = 5 };
+
+const struct sf_sm_table sf_map_write_table = {
+    .machine = "map-write",
+    .states = MAP_WRITE_STATES,
+    .name = {"idle", "writing", "held"},
+    .moves =
+        {
+            [MAP_IDLE] = SF_SM_TO(MAP_WRITING),
+            [MAP_WRITING] = SF_SM_TO(MAP_IDLE) | SF_SM_TO(MAP_HELD),
+            [MAP_HELD] = SF_SM_TO(MAP_IDLE),
+        },
+};
+
+static void
+write_move(struct sf_volume *v, struct map_write *write, enum map_write_state state) {
+  struct sf_sm_hooks hooks = sf_volume_hooks;
+
+  if (v->host.trace == NULL)
+    hooks.trace = NULL;
+  if (state == MAP_WRITING)
+    v->maps.writing++;
+  else if (write->sm.state == MAP_WRITING)
+    v->maps.writing--;
+  sf_sm_move(&write->sm, state, &hooks, v);
+}
+
+/* ---- writing ---- */
+
+static struct map_write *
+idle_write(struct sf_volume *v) {
+  for (unsigned i = 0; i < v->maps.writes; i++)
+    if (v->maps.write[i].sm.state == MAP_IDLE)
+      return &v->maps.write[i];
+  return NULL;
+}
+
+static void write_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
+
+/* False: no room below, try again later. */
+static bool
+start_write(struct sf_volume *v, uint64_t index) {
+  struct map_page *page = &v->maps.page[index];
+  struct io_args args = {
+      .op = SF_TIO_WRITE,
+      .flags = SF_TIO_FUA,
+      .kind = SF_WRITE_KIND,
+      .use = WINDOW_META,
+      .legs = map_lacking(v, page, page->version) & (legset) ~(page->busy | page->failed),
+      .offset = SF_MAP_PAGE_OFFSET(index),
+      .length = SF_PAGE_BYTES,
+  };
+  struct map_write *write;
+
+  if (args.legs == 0)
+    return true;
+  write = idle_write(v);
+  args.buffer = write == NULL ? NULL : v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
+  if (args.buffer == NULL)
+    return false;
+  map_encode(v, index, args.buffer->data);
+  write->io.owner = write;
+  write->io.on_event = write_event;
+  if (io_submit(v, &write->io, &args) < 0) {
+    v->host.buffer_put(v->ctx, args.buffer);
+    return false;
+  }
+  write->buffer = args.buffer;
+  write->page = index;
+  write->version = page->version;
+  write->pending = args.legs;
+  page->busy |= args.legs;
+  EACH_LEG(leg, args.legs)
+    page->sent[leg] = page->version;
+  write_move(v, write, MAP_WRITING);
+  return true;
+}
+
+static void
+write_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
+  struct sf_volume *v = io->volume;
+  struct map_write *write = io->owner;
+  struct map_page *page = &v->maps.page[write->page];
+  legset bit = legbit(leg);
+
+  v->dirty = true;
+  if (event_is_final(event))
+    page->busy &= (legset) ~bit;
+  if (!event->late && event->state == SF_TIO_TIMEOUT) {
+    page->overdue |= bit;
+    sf_map_set(&v->maps.troubled, write->page);
+    return;
+  }
+  if (!event->late) {
+    write->pending &= (legset) ~bit;
+    page->overdue &= (legset) ~bit;
+    if (event->state == SF_TIO_OK && (map_targets(v) & bit) && page->done[leg] < write->version)
+      page->done[leg] = write->version;
+    if (event->state == SF_TIO_ERROR) {
+      page->failed |= bit;
+      v->maps.error[leg] = event->error;
+      v->maps.retry_ns[leg] = v->now_ns + RETRY_MS * SF_MS;
+      sf_map_set(&v->maps.troubled, write->page);
+    }
+  }
+  if (write->pending == 0 && write->buffer != NULL) {
+    v->host.buffer_put(v->ctx, write->buffer);
+    write->buffer = NULL;
+    if (io->running > 0)
+      write_move(v, write, MAP_HELD);
+  }
+  if (io->running == 0 && write->pending == 0)
+    write_move(v, write, MAP_IDLE);
+}
+
+/* ---- misses ---- */
+
+static legset
+have_the_page(const struct sf_volume *v, const struct map_page *page, uint64_t version) {
+  legset set = 0;
+
+  EACH_LEG(leg, volume_serving(v)) {
+    if (page->done[leg] >= version)
+      set |= legbit(leg);
+  }
+  return set;
+}
+
+static void
+judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
+  const struct map_page *page = &v->maps.page[index];
+  char reason[128];
+  struct miss miss = {.leg = leg,
+                      .kind = SF_WRITE_KIND,
+                      .failed = page->failed & legbit(leg),
+                      .error = v->maps.error[leg],
+                      .witnesses = have_the_page(v, page, page->sent[leg]),
+                      .reason = reason};
+
+  if (!miss.failed && !insync_leg_hangs(v, leg, miss.kind))
+    return;
+  if (miss.failed)
+    snprintf(reason, sizeof reason, "map write at %" PRIu64 ": %s",
+             (uint64_t) SF_MAP_PAGE_OFFSET(index), strerror(-miss.error));
+  else
+    snprintf(reason, sizeof reason, "map write at %" PRIu64 " not answered in %" PRIu64 " ms",
+             (uint64_t) SF_MAP_PAGE_OFFSET(index), deadline_of(v, leg, miss.kind) / SF_MS);
+  insync_judge(v, &miss);
+}
+
+static void
+judge(struct sf_volume *v) {
+  struct sf_map *troubled = &v->maps.troubled;
+
+  for (uint64_t p = sf_map_next(troubled, 0); p < v->maps.pages; p = sf_map_next(troubled, p + 1)) {
+    struct map_page *page = &v->maps.page[p];
+
+    EACH_LEG(leg, page->overdue | page->failed) {
+      judge_leg(v, p, leg);
+      if ((page->failed & legbit(leg)) && v->now_ns >= v->maps.retry_ns[leg])
+        page->failed &= (legset) ~legbit(leg);
+    }
+    if ((page->overdue | page->failed) == 0)
+      sf_map_clear(troubled, p);
+  }
+}
+
+static void
+drive(struct sf_volume *v, struct sf_map *set, bool urgent) {
+  for (uint64_t p = sf_map_next(set, 0); p < v->maps.pages; p = sf_map_next(set, p + 1)) {
+    struct map_page *page = &v->maps.page[p];
+
+    if (map_lacking(v, page, urgent ? page->must : page->version) == 0) {
+      sf_map_clear(set, p);
+    } else if (v->now_ns < v->maps.resume_ns || v->maps.writing >= MAP_WRITES_MOST) {
+      return;
+    } else if (!start_write(v, p)) {
+      v->maps.resume_ns = v->now_ns + RESUME_MS * SF_MS;
+      volume_arm(v, v->maps.resume_ns);
+      return;
+    }
+  }
+}
+
+void
+map_settle(struct sf_volume *v) {
+  if (v->phase != PHASE_SERVING && v->phase != PHASE_STOPPING)
+    return;
+  judge(v);
+  drive(v, &v->maps.urgent, true);
+  drive(v, &v->maps.lazy, false);
+}

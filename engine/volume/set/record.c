@@ -1,0 +1,213 @@
+/* The record of the in-sync set (R10, R12): written to every leg that it names, durable when each of
+ * them has it, one superblock write per leg at a time, under the same deadline as data. */
+#include "volume/set/record.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "volume/ground/facts.h"
+#include "volume/ground/host.h"
+#include "volume/ground/leg_io.h"
+
+enum {
+  META_RETRY_MS = 100,
+  NO_ROOM_MS = 5,
+  SECOND_COPY_MS = 1000,    /* after a record, when nothing is likely to wait for the next */
+  SECOND_COPY_MOST_S = 600, /* also while something is unflushed, which an error would cost */
+  SECOND_AGAIN_S = 60,
+};
+
+static void meta_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
+
+/* A claim stands in the line of the record that it carries: on a leg too that the first record of a new line
+ * names and did not reach.  In the leg's own line it would have gone past the fork. */
+static void
+put_line(struct sf_superblock *image, const struct sf_superblock *base) {
+  image->lineage = base->lineage;
+  image->ancestors = base->ancestors;
+  memcpy(image->ancestor, base->ancestor, sizeof image->ancestor);
+}
+
+static void
+meta_write(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  struct meta *meta = &leg->meta;
+  struct sf_superblock *image = &meta->image;
+  struct io_args args = {
+      .op = SF_TIO_WRITE,
+      .flags = SF_TIO_FUA,
+      .kind = SF_WRITE_KIND,
+      .use = WINDOW_META,
+      .legs = legbit(index),
+      .length = SF_PAGE_BYTES,
+      .buffer = meta->buffer,
+  };
+  int r;
+
+  *image = v->identity;
+  image->serial = leg->sb.serial + 1;
+  image->leg_index = (uint8_t) index;
+  image->claim = v->claim;
+  image->record = v->phase == PHASE_CLAIMING ? v->base.record : v->latest;
+  if (v->phase == PHASE_CLAIMING)
+    put_line(image, &v->base);
+  else if (image->record.clean)
+    image->holder = (struct sf_holder){0}; /* whoever comes next need not ask */
+  sf_superblock_encode(image, meta->buffer->data);
+  args.offset = SF_SUPERBLOCK_OFFSET(image->serial % SF_SUPERBLOCK_COPIES);
+
+  meta->io.owner = meta;
+  meta->io.on_event = meta_event;
+  meta->failed = meta->overdue = false;
+  r = io_submit(v, &meta->io, &args);
+  if (r == -EAGAIN) { /* our own want of room is not the leg's fault */
+    volume_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
+    return;
+  }
+  if (r < 0) {
+    meta->failed = true;
+    meta->error = r;
+    meta->retry_ns = v->now_ns + META_RETRY_MS * SF_MS;
+    v->dirty = true;
+    return;
+  }
+  meta->busy = true;
+  meta->sent = v->version;
+}
+
+/* A promotion is written to the newcomer first.  One that was emptied has no record before, and named
+ * by others it would count as absent for ever, if the power failed between the two. */
+static legset
+whose_turn(const struct sf_volume *v) {
+  if (v->promoting >= 0 && v->leg[v->promoting].meta.done < v->version)
+    return legbit((unsigned) v->promoting);
+  return v->latest.in_sync;
+}
+
+void
+record_drive(struct sf_volume *v) {
+  EACH_LEG(leg, whose_turn(v)) {
+    struct meta *meta = &v->leg[leg].meta;
+
+    if (!meta->busy && !meta->failed && meta->done < v->version)
+      meta_write(v, leg);
+  }
+}
+
+void
+record_tell(struct sf_volume *v, unsigned leg) {
+  SF_MUST(record_is_durable(v) && !(v->latest.in_sync & legbit(leg)));
+  meta_write(v, leg);
+}
+
+static void
+meta_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = io->volume;
+  struct leg *leg = &v->leg[index];
+  struct meta *meta = io->owner;
+
+  if (event_is_final(event))
+    meta->busy = false;
+  if (event->state == SF_TIO_OK || (event->late && event->error == 0))
+    leg->sb = meta->image;
+  if (!event->late) {
+    meta->overdue = event->state == SF_TIO_TIMEOUT;
+    if (event->state == SF_TIO_OK) {
+      meta->copies = meta->sent == meta->done ? meta->copies + 1 : 1;
+      meta->done = meta->sent;
+    } else if (event->state == SF_TIO_ERROR) {
+      meta->failed = true;
+      meta->error = event->error;
+      meta->retry_ns = v->now_ns + META_RETRY_MS * SF_MS;
+    }
+  }
+  v->dirty = true;
+}
+
+void
+record_start(struct sf_volume *v) {
+  v->version = 1;
+  v->phase = PHASE_CLAIMING;
+  record_drive(v);
+  v->dirty = true;
+}
+
+void
+record_drop_newcomer(struct sf_volume *v) {
+  if (v->joining >= 0 && !(v->latest.in_sync & legbit((unsigned) v->joining)))
+    v->needs &= (legset) ~legbit((unsigned) v->joining);
+  v->counted = 0;
+  v->joining = v->promoting = -1;
+  v->join_step = STEP_NONE;
+  v->dirty = true;
+}
+
+/* Reading 2 of the rules: a promotion that is submitted and not durable is undone by the very next
+ * record.  Until that is durable an answer goes on needing the leg (reading 1). */
+static void
+change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
+  if (v->promoting >= 0) {
+    in_sync &= (legset) ~legbit((unsigned) v->promoting);
+    record_drop_newcomer(v);
+  }
+  SF_MUST(in_sync != 0);
+  EACH_LEG(leg, in_sync & (legset) ~v->latest.in_sync)
+    v->leg[leg].meta.failed = v->leg[leg].meta.overdue = false; /* of an earlier membership */
+  v->latest.in_sync = in_sync;
+  v->latest.faulty = faulty;
+  v->latest.clean = clean;
+  v->latest.min_legs = (uint8_t) v->config.min_legs;
+  v->latest.change++;
+  v->version++;
+  v->needs |= in_sync;
+  volume_trace(v, "record %" PRIu64 ".%" PRIu64 ": in-sync 0x%x%s", v->latest.term,
+               v->latest.change, in_sync, clean ? " clean" : "");
+  v->dirty = true;
+}
+
+void
+record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
+  change(v, in_sync, faulty, clean);
+  record_drive(v);
+}
+
+void
+record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
+  if (has_lost)
+    v->identity.lost |= legbit(leg);
+  else
+    v->identity.lost &= (legset) ~legbit(leg);
+  change(v, v->latest.in_sync | legbit(leg), v->latest.faulty & (legset) ~legbit(leg), false);
+  v->promoting = (int) leg;
+  record_drive(v);
+}
+
+/* A record may stand for months.  Were it in one copy only, and that one went bad, a start would believe the
+ * record before it, and trust a leg that has left since. */
+static void
+write_second_copy(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  struct meta *meta = &leg->meta;
+  uint64_t stands = v->now_ns - v->durable_ns;
+  bool risks_nothing = leg->unflushed.set == 0 && leg->flushing.set == 0;
+
+  if (v->phase != PHASE_SERVING || !record_is_durable(v) || meta->busy || meta->failed ||
+      meta->copies >= SF_SUPERBLOCK_COPIES || v->now_ns < meta->second_ns ||
+      stands < (risks_nothing ? SECOND_COPY_MS * SF_MS : SECOND_COPY_MOST_S * SF_S))
+    return;
+  meta->second_ns = v->now_ns + SECOND_AGAIN_S * SF_S;
+  meta_write(v, index);
+}
+
+void
+record_tick(struct sf_volume *v) {
+  EACH_LEG(leg, v->latest.in_sync) {
+    struct meta *meta = &v->leg[leg].meta;
+
+    if (meta->failed && v->now_ns >= meta->retry_ns)
+      meta->failed = false;
+    write_second_copy(v, leg);
+  }
+}

@@ -1,0 +1,147 @@
+/* Waiting for the record: a leg that misses it is judged, until all that it names have it. */
+#include "volume/set/record_wait.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "volume/ground/copying.h"
+#include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
+#include "volume/ground/flush_lost.h"
+#include "volume/ground/host.h"
+#include "volume/ground/silence.h"
+#include "volume/set/flush_failure.h"
+#include "volume/set/insync.h"
+#include "volume/set/leg.h"
+#include "volume/set/record.h"
+
+enum { TAKE_LOOKS = 3 };
+
+/* A start may go on without a claimant if R12 would have let it start without that leg. */
+static bool
+claim_can_spare(const struct sf_volume *v, unsigned index) {
+  legset rest = v->latest.in_sync & (legset) ~legbit(index);
+
+  return rest != 0 && legcount(rest & v->base.record.in_sync) >= v->base.record.min_legs &&
+         legcount(v->base.record.in_sync & (legset) ~rest) < v->base.record.min_legs;
+}
+
+static void
+spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+  v->latest.in_sync &= (legset) ~legbit(index);
+  v->durable.in_sync = v->latest.in_sync;
+  leg_record_faulty(v, index, to == SF_STATE_FAULTY);
+  flush_failure_left(v, index);
+  sf_map_fill(&v->leg[index].stale);
+  leg_move(v, index, to, reason);
+}
+
+static legset
+have_the_record(const struct sf_volume *v) {
+  legset set = 0;
+
+  EACH_LEG(leg, v->latest.in_sync) {
+    if (v->leg[leg].meta.done == v->version)
+      set |= legbit(leg);
+  }
+  return set;
+}
+
+void
+record_judge(struct sf_volume *v, unsigned index) {
+  struct meta *meta = &v->leg[index].meta;
+  char reason[128];
+  struct miss miss = {.leg = index,
+                      .kind = SF_WRITE_KIND,
+                      .failed = meta->failed,
+                      .error = meta->error,
+                      .witnesses = have_the_record(v),
+                      .reason = reason};
+
+  if (!miss.failed && !insync_leg_hangs(v, index, miss.kind))
+    return;
+  if (miss.failed)
+    snprintf(reason, sizeof reason, "superblock write: %s", strerror(-miss.error));
+  else
+    snprintf(reason, sizeof reason, "superblock write not answered in %" PRIu64 " ms",
+             deadline_of(v, index, miss.kind) / SF_MS);
+  if (v->phase != PHASE_CLAIMING)
+    insync_judge(v, &miss);
+  else if (insync_evidence(v, &miss) >= v->min_legs && claim_can_spare(v, index))
+    spare_claimant(v, index, insync_becomes(&miss), reason);
+}
+
+static void
+became_durable(struct sf_volume *v) {
+  int joined = v->promoting;
+
+  v->durable = v->latest;
+  v->durable_version = v->version;
+  v->durable_ns = v->now_ns;
+  for (unsigned i = 0; i < v->legs; i++)
+    v->leg[i].meta.second_ns = 0;
+  v->min_legs = v->config.min_legs;
+  volume_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
+               v->latest.change, v->latest.in_sync);
+  if (joined >= 0) {
+    v->promoting = v->joining = -1;
+    v->join_step = STEP_NONE;
+    v->counted = 0;
+    leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
+    copier_try_again(v, 0, v->size_bytes); /* it may have what the others cannot read */
+    if (v->identity.lost & legbit((unsigned) joined))
+      flush_failure_inherit(v, (unsigned) joined);
+  }
+  v->needs = v->latest.in_sync | v->counted;
+  if (v->phase == PHASE_RECORDING) {
+    v->phase = PHASE_SERVING;
+    volume_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");
+  }
+  v->dirty = true;
+}
+
+/* Whoever held the legs looks at one copy of the superblocks at a time, and a claim is in one of them. */
+static bool
+may_go_on(struct sf_volume *v) {
+  uint64_t until;
+
+  if (v->claimed_ns == 0)
+    v->claimed_ns = v->now_ns;
+  until = v->claimed_ns + TAKE_LOOKS * SF_LOOK_MS * SF_MS;
+  if (!v->takes || v->now_ns >= until)
+    return true;
+  volume_arm(v, until);
+  return false;
+}
+
+void
+record_settle(struct sf_volume *v) {
+  bool all = true;
+
+  if (record_is_durable(v))
+    return;
+  EACH_LEG(leg, v->latest.in_sync) {
+    struct meta *meta = &v->leg[leg].meta;
+
+    if ((meta->overdue || meta->failed) && (v->latest.in_sync & legbit(leg)))
+      record_judge(v, leg);
+  }
+  EACH_LEG(leg, v->latest.in_sync)
+    all = all && v->leg[leg].meta.done == v->version;
+  if (!all) {
+    record_drive(v);
+    return;
+  }
+  if (v->phase == PHASE_CLAIMING) {
+    if (!may_go_on(v))
+      return;
+    v->phase = PHASE_RECORDING;
+    v->identity.lost &= v->latest.in_sync;
+    volume_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);
+    record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    v->dirty = true;
+    return;
+  }
+  became_durable(v);
+}

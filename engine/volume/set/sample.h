@@ -1,0 +1,11 @@
+/* Of sample.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_SAMPLE_H
+#define SF_VOLUME_SAMPLE_H
+
+#include "volume/state.h"
+
+int probe_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, unsigned flags,
+              void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event));
+void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
+
+#endif

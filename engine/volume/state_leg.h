@@ -1,0 +1,236 @@
+/* The state of a leg, and of one timed request of ours to legs.  Each part says which file writes it. */
+#ifndef SF_VOLUME_STATE_LEG_H
+#define SF_VOLUME_STATE_LEG_H
+
+#include <errno.h>
+
+#include <surefoot/volume.h>
+
+#include "base/list.h"
+#include "base/must.h"
+#include "base/sm.h"
+#include "volume/ground/latency.h"
+#include "volume/ground/map.h"
+#include "volume/ground/window.h"
+#include "volume/legset.h"
+
+struct sf_op;
+
+/* ---- one timed request of ours to one or more legs ---- */
+
+enum { SF_DROPPED = -EAGAIN }; /* the error of a CANCELED event: a failed flush took it with it */
+
+struct io_args {
+  enum sf_tio_op op;
+  unsigned flags;
+  enum sf_kind kind;   /* whose timeout counts */
+  enum window_use use; /* whose part of the window */
+  legset legs;
+  uint64_t offset; /* on the leg */
+  uint64_t length;
+  struct sf_tio_buffer *buffer;
+  bool aside; /* what becomes of it says nothing of the leg */
+  /* A repair: no other leg is given the same, so it is judged by what others answer otherwise. */
+  bool alone;
+};
+
+/* WAITING for the leg's window, SENT, ENDED; DROPPED: it was not sent and will not be, which is told soon. */
+enum part_state { PART_ENDED, PART_WAITING, PART_DROPPED, PART_SENT };
+
+struct io_part {       /* of one leg; leg_io.c, insync.c and meter.c */
+  struct sf_list link; /* of the leg: waiting or outstanding; or v->dropped */
+  struct io *io;
+  uint64_t handle;
+  uint64_t since_ns, sent_ns; /* since when it waits; when the leg got it */
+  uint64_t timeout_ns, cost_ns;
+  uint8_t state, leg, class, use;
+  bool told;    /* that it is overdue, or was given up */
+  bool overdue; /* past its timeout */
+  bool counted; /* in the window */
+};
+
+struct io {
+  struct sf_volume *volume;
+  void *owner;
+  /* Every notify and late event; `running` is up to date already.  The io may be reused inside. */
+  void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event);
+  /* May be NULL.  A part that waited has been sent. */
+  void (*on_sent)(struct io *io);
+  struct io_args args;
+  struct io_part part[SF_LEGS_MAX]; /* of each region */
+  unsigned regions;
+  unsigned running; /* regions whose own completion has not come, or that wait */
+  bool flushes;     /* it is a flush, or carries one (FUA) */
+  bool fua;         /* the latter */
+  bool reads;
+  bool of_client; /* it does what a client has asked for: no copy, no page of ours, no repair */
+  uint64_t seq;   /* of all submissions of the volume */
+};
+
+/* What leg_io.c calls above itself; given when the volume is made. */
+struct leg_io_above {
+  sf_tio_event_fn *notify; /* takes the lock, and hands the event to leg_io_event() */
+  /* Before an event that says that a flush failed is handled, and after. */
+  void (*flush_fails)(struct sf_volume *v, unsigned leg, const struct io *io, int error);
+  void (*flush_failed)(struct sf_volume *v, unsigned leg, int error);
+  void (*fua_ended)(struct sf_volume *v, unsigned leg, uint64_t seq);
+};
+
+/* Its own completion has come: nothing of that region runs any more. */
+static inline bool
+event_is_final(const struct sf_tio_event *event) {
+  return event->late || event->state == SF_TIO_OK || event->state == SF_TIO_ERROR ||
+         (event->state == SF_TIO_CANCELED && event->kind == SF_TIO_REAL);
+}
+
+/* ---- legs ---- */
+
+struct meta {
+  struct io io;
+  struct sf_tio_buffer *buffer;
+  bool busy;            /* a superblock write is in flight: at most one per leg */
+  bool overdue, failed; /* the one in flight is late; the last one failed */
+  uint64_t sent, done;  /* versions of the volume's record */
+  unsigned copies;      /* of the superblock that hold `done` */
+  int error;
+  uint64_t retry_ns;
+  uint64_t second_ns;         /* the second copy is not tried before */
+  struct sf_superblock image; /* what is being written */
+};
+
+enum { DEADLINE_SECONDS = 240 };
+
+struct deadline {      /* of one leg and kind, as its latencies have it */
+  uint64_t ns;         /* 0: not known yet */
+  uint64_t longest_ns; /* of the answers in this second */
+  unsigned answers;
+  unsigned seen;                        /* answers in all, as far as it matters */
+  uint32_t second_us[DEADLINE_SECONDS]; /* the longest of each; a ring */
+  unsigned next, seconds;
+};
+
+struct pace {        /* of one leg: does it alone hold clients back? */
+  uint64_t alone_ns; /* in this period */
+  unsigned periods;  /* above the factor, in a row */
+  unsigned tenths;   /* so many times longer clients waited for its sake */
+  bool slow;         /* told */
+  uint64_t limit_ns; /* it left for that: a probe may take so long; else 0 */
+};
+
+struct tally { /* of what is told together; the last of it */
+  uint64_t untold, told_ns;
+  uint64_t offset, length;
+  int error;
+};
+
+struct medium {      /* medium.c: what the leg could not read and another could */
+  uint32_t errors;   /* within an hour or so */
+  uint64_t since_ns; /* when the hour began */
+  uint64_t offset;   /* of the last */
+  int error;
+  bool told; /* that there are too many, and it cannot be spared */
+  uint64_t repairs;
+  struct tally repaired;
+};
+
+struct penalty {               /* R14: what its absences have cost lately */
+  bool away, probe_failed;     /* the latter: this is why */
+  uint64_t away_ns, waited_ns; /* since when; what clients had waited for it before */
+  uint64_t remembered_ns;      /* of what was charged, as of charged_ns */
+  uint64_t charged_ns;
+  unsigned absences; /* since the first that is remembered */
+  uint64_t first_ns;
+  uint64_t keep_ns; /* it must be seen well for so long, and is since; 0: is not */
+  uint64_t well_ns;
+};
+
+struct leg {
+  struct sf_sm sm; /* enum sf_leg_state */
+  unsigned index;
+  struct sf_tio_device *device;
+  struct sf_superblock sb; /* newest on the leg */
+  uint64_t bytes;          /* of the whole leg */
+  unsigned running;        /* regions of ours in the kernel, detached ones included, or waiting */
+  /* leg_io.c: what it was handed, in order, detached ones included, and what waits for its window. */
+  struct window window;
+  struct sf_list outstanding, waiting[WINDOW_USES];
+  unsigned outstanding_n, waiting_n;
+  unsigned overdue_n; /* outstanding past their timeout */
+  unsigned flushes_n; /* outstanding that are flushes or carry one */
+  /* insync.c: when it last ended anything; since when it has had something without a break; when it last did
+   * after it had been silent for its timeout. */
+  uint64_t answered_ns, busy_since_ns, awake_ns;
+  /* Of what it has answered, of writes and of reads: when the newest was sent. */
+  uint64_t newest_sent_ns[2];
+  uint64_t longest_flush_ns; /* lately, of flushes and writes with FUA, late ones included */
+  struct meta meta;
+
+  struct sf_map stale;     /* lacks an acknowledged write */
+  struct sf_map unflushed; /* completed there since the last good flush was submitted */
+  struct sf_map flushing;  /* covered by the flush in flight */
+  struct sf_op *flush_op;
+  unsigned flushes; /* in the kernel, those given up on included */
+  bool flush_late;  /* one of them is past its timeout */
+  /* flush_failure.c: a flush failed, and what was unflushed then is lost there for all we know; of that,
+   * what another leg has and is being converged. */
+  bool flush_failed, heals;
+  uint64_t flush_failed_ns;
+  int flush_error;
+  struct sf_map lost, healing;
+  struct sf_map
+      unsure; /* what reads there may never get to the disk: a convergence writes it anew */
+  uint64_t dropped_seq; /* what was submitted before has run across a failed flush */
+  unsigned fua_running; /* regions with FUA in the kernel */
+  /* A flush that went well while some of them ran: it counts when those, so many of up to that number, have
+   * ended well too. */
+  struct sf_op *flush_waiting;
+  unsigned flush_waits;
+  uint64_t flush_waits_seq, flush_waits_until_ns;
+  /* Pages of the maps in which stale bits were cleared: since the last flush was submitted, and
+   * before it.  Written once it is flushed, so that a resync goes on where it was. */
+  struct sf_map settled, settling;
+
+  struct io look_io; /* takeover.c */
+  struct sf_tio_buffer *look_buffer;
+  unsigned looks;
+  uint64_t opened_serial; /* of the newest superblock that stood there when it was opened */
+
+  struct io probe_io;
+  struct sf_tio_buffer *probe_buffer;
+  unsigned probe_step, probes_ok;
+  uint64_t probe_at_ns;
+  struct penalty penalty;
+  struct pace pace;
+  struct medium medium;
+  uint64_t open_at_ns;
+  bool opening,
+      reopening; /* asked of the host and not answered; the latter beside a dead descriptor */
+  enum sf_leg_blank blank; /* what the operator wants its disk to be at the next opening */
+
+  uint64_t resync_total; /* extents, when the catch-up began */
+  uint64_t resync_since_ns, resync_copied_bytes;
+  uint64_t resync_least, resync_least_ns; /* the fewest extents that were left, and since when */
+  uint64_t resync_bytes; /* copied to it since the volume started, whatever became of it */
+
+  uint64_t timeouts, errors;
+  uint64_t bytes_read, bytes_written; /* for clients */
+  uint64_t state_ns;                  /* since when it is in its state */
+  uint64_t read_end;                  /* where the last read ended: sequential runs stay */
+  uint64_t read_last_ns;              /* when it was last measured */
+  uint64_t heard_ns;                  /* when it last did anything that was asked */
+  uint64_t read_ok_ns;                /* when it last read anything */
+  unsigned reads_running;
+  bool canceled; /* what it held when it left was given up on */
+  bool avoid;    /* a read is overdue there and it could not be demoted */
+  /* In sync, and all that it was asked since fails; 0: it does not.  The error of the last. */
+  uint64_t troubled_ns, told_ns;
+  int trouble;
+  bool erred; /* faulty for what it answered, not by the operator's word */
+  /* When it last answered that it has no room; so it is not tried before; the pause, longer each time. */
+  uint64_t no_room_ns, room_at_ns, room_pause_ns;
+  char reason[SF_LEG_REASON_MAX];
+  struct sf_latency_meter latency[SF_KINDS];
+  struct deadline deadline[SF_KINDS];
+};
+
+#endif
