@@ -237,7 +237,7 @@ class Failing(VolumeTest):
         self.assertGreater(volume.leg("a")["errors"], 0, "no read ever met the failing leg")
         self.assertEqual(("a", 1, 5), tuple(repaired[0][key] for key in ("leg", "count", "errno")))
         self.assertIn("read errors within an hour", volume.leg("a")["reason"])
-        self.assertGreater(volume.leg("a")["repairs"], 10)
+        self.assertGreater(volume.leg("a")["repairs"], 0)
         self.assertEqual([], writer.model.verify(server.connect()))
         self.rig.ctl("--control", volume.control, "leg", "return", "vol0", "a")
         self.stop_and_compare(volume, server)
