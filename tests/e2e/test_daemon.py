@@ -1205,7 +1205,8 @@ class Telling(DaemonTest):
         daemon.start()
         links = []
         for fd in os.listdir(f"/proc/{daemon.process.pid}/fd"):
-            links.append(os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}"))
+            with contextlib.suppress(FileNotFoundError):  # it is closed by now
+                links.append(os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}"))
         inodes = {link[8:-1] for link in links if link.startswith("socket:")}
         for table in ("tcp", "tcp6", "udp", "udp6"):
             with open(f"/proc/net/{table}") as lines:
