@@ -21,9 +21,7 @@ enum type {
   TYPE_COUNT,
   TYPE_DURATION,
   TYPE_RATE,
-  TYPE_TOO_FEW,
-  TYPE_SLOW,
-  TYPE_DOOR,
+  TYPE_WORD,
 };
 
 struct sf_config_key {
@@ -36,6 +34,7 @@ struct sf_config_key {
   bool automatic; /* "auto" is possible */
   bool zero;      /* 0 is possible whatever min says: unset, none or no limit */
   uint64_t min, max;
+  const char *word[2]; /* of TYPE_WORD: those of an enum with the values 0 and 1 */
 };
 
 #define VOLUME(field) .of_leg = false, .offset = offsetof(struct sf_config, field)
@@ -43,11 +42,12 @@ struct sf_config_key {
 
 /* A day at most keeps sums of time far from overflow; who wants to wait longer says
  * on_too_few = suspend. */
-#define WAIT   .type = TYPE_DURATION, .min = MS, .max = DAY
-#define AUTO   .automatic = true
-#define RATE   .type = TYPE_RATE, .min = 4 * KIB, .max = TIB
-#define LIVE   .live = true
-#define DAEMON .of_daemon = true
+#define WAIT       .type = TYPE_DURATION, .min = MS, .max = DAY
+#define AUTO       .automatic = true
+#define WORD(a, b) .type = TYPE_WORD, .word = {a, b}
+#define RATE       .type = TYPE_RATE, .min = 4 * KIB, .max = TIB
+#define LIVE       .live = true
+#define DAEMON     .of_daemon = true
 
 static const struct sf_config_key keys[] = {
     {.name = "name", VOLUME(name), .type = TYPE_NAME, .max = SF_VOLUME_NAME_MAX - 1},
@@ -56,8 +56,8 @@ static const struct sf_config_key keys[] = {
     {.name = "write_deadline", VOLUME(deadline_ns[SF_WRITE_KIND]), WAIT, AUTO, LIVE},
     {.name = "flush_deadline", VOLUME(deadline_ns[SF_FLUSH_KIND]), WAIT, AUTO, LIVE},
     {.name = "fail_timeout", VOLUME(fail_timeout_ns), WAIT, LIVE},
-    {.name = "on_too_few", VOLUME(on_too_few), .type = TYPE_TOO_FEW, LIVE},
-    {.name = "slow_leg", VOLUME(slow_leg), .type = TYPE_SLOW, LIVE},
+    {.name = "on_too_few", VOLUME(on_too_few), WORD("error", "suspend"), LIVE},
+    {.name = "slow_leg", VOLUME(slow_leg), WORD("wait", "leave"), LIVE},
     {.name = "slow_factor", VOLUME(slow_factor), .type = TYPE_COUNT, .min = 2, .max = 1000, LIVE},
     {.name = "max_read_errors",
      VOLUME(max_read_errors),
@@ -81,7 +81,7 @@ static const struct sf_config_key keys[] = {
     {.name = "socket", VOLUME(socket), .type = TYPE_SOCKET, .zero = true, DAEMON},
     {.name = "threads", VOLUME(threads), .type = TYPE_COUNT, .min = 1, .max = 1024, DAEMON},
     {.name = "device", VOLUME(device), .type = TYPE_DEVICE, .zero = true, DAEMON},
-    {.name = "device_door", VOLUME(device_door), .type = TYPE_DOOR, DAEMON},
+    {.name = "device_door", VOLUME(device_door), WORD("fast", "nbdkit"), DAEMON},
     {.name = "device_timeout",
      VOLUME(device_timeout_ns),
      .type = TYPE_DURATION,
@@ -275,37 +275,22 @@ read_name(const char *value, size_t max_chars, char *name, struct sf_why *why) {
   return 0;
 }
 
-static int
-read_too_few(const char *value, enum sf_on_too_few *on_too_few, struct sf_why *why) {
-  if (strcmp(value, "error") == 0)
-    *on_too_few = SF_TOO_FEW_ERROR;
-  else if (strcmp(value, "suspend") == 0)
-    *on_too_few = SF_TOO_FEW_SUSPEND;
-  else
-    return sf_why(why, -EINVAL, "\"%s\" is neither error nor suspend", value);
-  return 0;
-}
+_Static_assert(SF_TOO_FEW_ERROR == 0 && SF_TOO_FEW_SUSPEND == 1 && SF_SLOW_WAIT == 0 &&
+                   SF_SLOW_LEAVE == 1 && SF_DEVICE_DOOR_FAST == 0 && SF_DEVICE_DOOR_NBDKIT == 1,
+               "in the order of their words");
+_Static_assert(_Generic((enum sf_on_too_few){0}, unsigned : 1, default : 0) &&
+                   _Generic((enum sf_slow_leg){0}, unsigned : 1, default : 0) &&
+                   _Generic((enum sf_device_door){0}, unsigned : 1, default : 0),
+               "read and written as one");
 
 static int
-read_slow(const char *value, enum sf_slow_leg *slow_leg, struct sf_why *why) {
-  if (strcmp(value, "wait") == 0)
-    *slow_leg = SF_SLOW_WAIT;
-  else if (strcmp(value, "leave") == 0)
-    *slow_leg = SF_SLOW_LEAVE;
-  else
-    return sf_why(why, -EINVAL, "\"%s\" is neither wait nor leave", value);
-  return 0;
-}
-
-static int
-read_door(const char *value, enum sf_device_door *door, struct sf_why *why) {
-  if (strcmp(value, "fast") == 0)
-    *door = SF_DEVICE_DOOR_FAST;
-  else if (strcmp(value, "nbdkit") == 0)
-    *door = SF_DEVICE_DOOR_NBDKIT;
-  else
-    return sf_why(why, -EINVAL, "\"%s\" is neither fast nor nbdkit", value);
-  return 0;
+read_word(const struct sf_config_key *key, const char *value, unsigned *field, struct sf_why *why) {
+  for (unsigned i = 0; i < 2; i++)
+    if (strcmp(value, key->word[i]) == 0) {
+      *field = i;
+      return 0;
+    }
+  return sf_why(why, -EINVAL, "\"%s\" is neither %s nor %s", value, key->word[0], key->word[1]);
 }
 
 /* "/dev/nbd0".  A link to one would not say which number the kernel is to be asked for. */
@@ -387,12 +372,8 @@ read_value(struct sf_config *config, int leg, const struct sf_config_key *key, c
     return resolve_path(config, value, SF_CONTROL_PATH_MAX, field, why);
   case TYPE_DEVICE:
     return read_device(value, field, why);
-  case TYPE_TOO_FEW:
-    return read_too_few(value, (enum sf_on_too_few *) field, why);
-  case TYPE_SLOW:
-    return read_slow(value, (enum sf_slow_leg *) field, why);
-  case TYPE_DOOR:
-    return read_door(value, (enum sf_device_door *) field, why);
+  case TYPE_WORD:
+    return read_word(key, value, (unsigned *) field, why);
   case TYPE_COUNT:
     r = read_number(key, value, &number, why);
     if (r == 0)
@@ -444,9 +425,7 @@ sf_config_key_check(const struct sf_config *config, int leg, const struct sf_con
     return *field == '\0' || is_device(field)
                ? 0
                : sf_why(why, -EINVAL, "\"%s\" is not an NBD device such as /dev/nbd0", field);
-  case TYPE_TOO_FEW:
-  case TYPE_SLOW:
-  case TYPE_DOOR:
+  case TYPE_WORD:
     return 0;
   case TYPE_COUNT:
     return check_number(key, *(const unsigned *) field, why);
@@ -477,17 +456,8 @@ write_value(const struct sf_config *config, int leg, const struct sf_config_key 
   case TYPE_DEVICE:
     snprintf(text, PATH_MAX, "%s", field);
     return;
-  case TYPE_TOO_FEW:
-    snprintf(text, PATH_MAX, "%s",
-             *(const enum sf_on_too_few *) field == SF_TOO_FEW_ERROR ? "error" : "suspend");
-    return;
-  case TYPE_SLOW:
-    snprintf(text, PATH_MAX, "%s",
-             *(const enum sf_slow_leg *) field == SF_SLOW_WAIT ? "wait" : "leave");
-    return;
-  case TYPE_DOOR:
-    snprintf(text, PATH_MAX, "%s",
-             *(const enum sf_device_door *) field == SF_DEVICE_DOOR_FAST ? "fast" : "nbdkit");
+  case TYPE_WORD:
+    snprintf(text, PATH_MAX, "%s", key->word[*(const unsigned *) field != 0]);
     return;
   case TYPE_COUNT:
     number = *(const unsigned *) field;
