@@ -23,12 +23,6 @@ same_members(const struct sf_superblock *a, const struct sf_superblock *b) {
   return true;
 }
 
-/* Of a volume with the configured name. */
-static bool
-is_named(const struct sf_config *file, const struct sf_leg_found *found) {
-  return found->present && found->error == 0 && strcmp(found->sb.volume_name, file->name) == 0;
-}
-
 /* Does each of them tell of a line of history, of one volume? */
 static bool
 are_comparable(const struct sf_superblock *a, const struct sf_superblock *b) {
@@ -52,7 +46,7 @@ static const struct sf_superblock *
 newest(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX]) {
   const struct sf_superblock *best = NULL;
   for (unsigned i = 0; i < file->legs; i++)
-    if (is_named(file, &found[i]) && (!best || is_newer(&found[i].sb, best)))
+    if (sf_leg_is_named(file, &found[i]) && (!best || is_newer(&found[i].sb, best)))
       best = &found[i].sb;
   return best;
 }
@@ -63,7 +57,7 @@ static bool
 another_line_is_left_out(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX],
                          const struct sf_superblock *base) {
   for (unsigned i = 0; i < file->legs; i++)
-    if (is_named(file, &found[i]) && are_comparable(&found[i].sb, base) &&
+    if (sf_leg_is_named(file, &found[i]) && are_comparable(&found[i].sb, base) &&
         !sf_look_descends(base, &found[i].sb.lineage))
       return true;
   return false;

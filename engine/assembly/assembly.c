@@ -87,7 +87,7 @@ find_volumes(const struct sf_look *look, const struct sf_uuid *volume[SF_LEGS_MA
   unsigned volumes = 0;
   for (unsigned leg = 0; leg < look->legs; leg++) {
     const struct sf_uuid *uuid = &look->found[leg].sb.volume;
-    bool seen = !sf_look_is_named(look, leg);
+    bool seen = !sf_leg_is_named(look->config, &look->found[leg]);
     for (unsigned i = 0; i < volumes && !seen; i++)
       seen = sf_uuid_equal(volume[i], uuid);
     if (!seen)

@@ -7,10 +7,8 @@
 
 /* A valid superblock whose volume has the name that the configuration gives. */
 bool
-sf_look_is_named(const struct sf_look *look, unsigned leg) {
-  const struct sf_leg_found *found = &look->found[leg];
-  return found->present && found->error == 0 &&
-         strcmp(found->sb.volume_name, look->config->name) == 0;
+sf_leg_is_named(const struct sf_config *config, const struct sf_leg_found *found) {
+  return found->present && found->error == 0 && strcmp(found->sb.volume_name, config->name) == 0;
 }
 
 static enum sf_verdict
@@ -29,7 +27,7 @@ verdict_unreadable(int error) {
 static const char *
 why_foreign(const struct sf_look *look, unsigned leg, const struct sf_uuid *volume) {
   const struct sf_superblock *sb = &look->found[leg].sb;
-  if (!sf_look_is_named(look, leg))
+  if (!sf_leg_is_named(look->config, &look->found[leg]))
     return "it belongs to a volume of another name";
   if (!sf_uuid_equal(&sb->volume, volume))
     return "it belongs to another volume of the same name";

@@ -55,7 +55,7 @@ struct sf_look {
 void sf_look_identify(struct sf_look *look, const struct sf_uuid *volume);
 bool sf_look_drop_impostors(struct sf_look *look);
 uint64_t sf_look_next_term(const struct sf_look *look, const struct sf_uuid *volume);
-bool sf_look_is_named(const struct sf_look *look, unsigned leg);
+bool sf_leg_is_named(const struct sf_config *config, const struct sf_leg_found *found);
 bool sf_look_fits(const struct sf_leg_found *found, const struct sf_superblock *sb);
 
 /* lineage.c: false when the lines are unrelated. */

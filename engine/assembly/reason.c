@@ -372,7 +372,7 @@ sf_look_reason_two_volumes(const struct sf_look *look, struct sf_assembly *assem
               look->config->name);
   for (unsigned leg = 0; leg < look->legs; leg++) {
     char uuid[37];
-    if (!sf_look_is_named(look, leg))
+    if (!sf_leg_is_named(look->config, &look->found[leg]))
       continue;
     sf_uuid_format(&look->found[leg].sb.volume, uuid);
     sf_text_put(&text, " %s of %.8s", look->config->leg[leg].name, uuid);
