@@ -193,28 +193,11 @@ write_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio
   write_review(op);
 }
 
-const struct op_kind sf_op_write = {
-    .name = "write",
-    .timeout = SF_WRITE_KIND,
-    .writes = true,
-    .run = write_run,
-    .run_again = write_run_again,
-    .ended = op_landed,
-    .on_event = write_on_event,
-    .review = write_review,
-    .fail = write_fail,
-    .answered = write_answered,
-};
+/* A zero is a write of nothing that has to be sent. */
+#define WRITES                                                                                     \
+  .timeout = SF_WRITE_KIND, .writes = true, .run = write_run, .run_again = write_run_again,        \
+  .ended = op_landed, .on_event = write_on_event, .review = write_review, .fail = write_fail,      \
+  .answered = write_answered
 
-const struct op_kind sf_op_zero = {
-    .name = "zero",
-    .timeout = SF_WRITE_KIND,
-    .writes = true,
-    .run = write_run,
-    .run_again = write_run_again,
-    .ended = op_landed,
-    .on_event = write_on_event,
-    .review = write_review,
-    .fail = write_fail,
-    .answered = write_answered,
-};
+const struct op_kind sf_op_write = {.name = "write", WRITES};
+const struct op_kind sf_op_zero = {.name = "zero", WRITES};
