@@ -9,22 +9,16 @@
 #include <stdlib.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static int64_t
-now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+#include "common/clock.h"
 
 /* False: not in time. */
 static bool
 wait_readable(int fd, int64_t until_ms) {
   struct pollfd end = {.fd = fd, .events = POLLIN};
   for (;;) {
-    int64_t left = until_ms - now_ms();
+    int64_t left = until_ms - clock_ms();
     int r = poll(&end, 1, left > 0 ? (int) left : 0);
     if (r > 0)
       return true;
@@ -70,7 +64,7 @@ wait_end(pid_t pid, int64_t until_ms) {
 
 int
 child_run(const char *const argv[], char *output, size_t size, unsigned timeout_ms) {
-  int64_t until_ms = now_ms() + timeout_ms;
+  int64_t until_ms = clock_ms() + timeout_ms;
   int ends[2] = {-1, -1};
   if (output && pipe2(ends, O_CLOEXEC) < 0)
     return -errno;
@@ -85,19 +79,23 @@ child_run(const char *const argv[], char *output, size_t size, unsigned timeout_
     output[0] = '\0';
     close(ends[1]);
     if (r == 0 && !read_all(ends[0], output, size, until_ms))
-      until_ms = now_ms();
+      until_ms = clock_ms();
     close(ends[0]);
   }
   return r < 0 ? r : wait_end(pid, until_ms);
 }
 
+void
+child_exit(int error) {
+  _exit(error < 0 && error > -256 ? -error : error != 0);
+}
+
 int
 child_call(int (*run)(void *arg), void *arg, unsigned timeout_ms) {
-  int64_t until_ms = now_ms() + timeout_ms;
+  int64_t until_ms = clock_ms() + timeout_ms;
   pid_t pid = fork();
   if (pid == 0) {
-    int error = run(arg);
-    _exit(error < 0 && error > -256 ? -error : error != 0);
+    child_exit(run(arg));
   }
   if (pid < 0)
     return -errno;

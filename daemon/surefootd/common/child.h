@@ -12,4 +12,7 @@ int child_run(const char *const argv[], char *output, size_t size, unsigned time
 /* run, in a child, 0 or -errno; -ETIMEDOUT also when the kernel holds on to that child. */
 int child_call(int (*run)(void *arg), void *arg, unsigned timeout_ms);
 
+/* Ends such a child: 0 or -errno becomes its exit status. */
+_Noreturn void child_exit(int error);
+
 #endif

@@ -10,6 +10,8 @@
 #include "base/aside.h"
 #include "base/writer.h"
 
+#include "common/child.h"
+
 struct job {
   void (*done)(void *ctx, int error); /* NULL: nobody waits any more */
   void *ctx;
@@ -56,8 +58,7 @@ become(int (*run)(void *arg), void *arg, int fd, pid_t parent) {
   setpgid(0, 0);
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
-  int error = run(arg);
-  _exit(error < 0 && error > -256 ? -error : error != 0);
+  child_exit(run(arg));
 }
 
 int

@@ -14,6 +14,7 @@
 #include "base/writer.h"
 
 #include "common/child.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "device/device.h"
 #include "device/in_use.h"
@@ -35,13 +36,6 @@ struct hold {
   const char *volume;
   bool shutdown;
 };
-
-static int64_t
-now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void
 ignore_problem(void *ctx, const char *line) {
@@ -84,10 +78,10 @@ is_held(struct hold *hold) {
 /* Nothing tells us that a device was let go. */
 static bool
 wait_free(struct hold *hold, unsigned timeout_ms) {
-  int64_t began = now_ms();
+  int64_t began = clock_ms();
   bool told = false;
   while (is_held(hold)) {
-    int64_t waited = now_ms() - began;
+    int64_t waited = clock_ms() - began;
     if (waited > timeout_ms)
       return false;
     if (waited > TELL_MS && !told) {
