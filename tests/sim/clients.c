@@ -96,6 +96,11 @@ fill(void *data, uint32_t id, uint64_t first, unsigned n) {
 /* ---- deadlines ---- */
 
 static bool
+overlap(const struct sf_request *a, const struct sf_request *b) {
+  return a->offset < b->offset + b->length && b->offset < a->offset + a->length;
+}
+
+static bool
 overlaps_another(unsigned index) {
   const struct sf_request *mine = &sim.client[index].request;
 
@@ -104,9 +109,7 @@ overlaps_another(unsigned index) {
 
     if (i != index && other->busy &&
         (other->request.kind == SF_REQ_FLUSH) == (mine->kind == SF_REQ_FLUSH) &&
-        (mine->kind == SF_REQ_FLUSH ||
-         (other->request.offset < mine->offset + mine->length &&
-          mine->offset < other->request.offset + other->request.length)))
+        (mine->kind == SF_REQ_FLUSH || overlap(mine, &other->request)))
       return true;
   }
   return false;
@@ -162,8 +165,7 @@ count_behind(unsigned index) {
     const struct sf_request *other = &c->request;
     bool conflict = r->kind != SF_REQ_READ || other->kind != SF_REQ_READ;
 
-    if (i != index && c->busy && conflict && c->behind >= behind &&
-        r->offset < other->offset + other->length && other->offset < r->offset + r->length)
+    if (i != index && c->busy && conflict && c->behind >= behind && overlap(r, other))
       behind = c->behind + 1;
   }
   return behind;
