@@ -2,6 +2,8 @@
 #ifndef TEST_DOOR_CLIENT_H
 #define TEST_DOOR_CLIENT_H
 
+#include <surefoot/door.h>
+
 #include "support.h"
 
 #include <poll.h>
@@ -27,6 +29,27 @@ hear(int fd, void *bytes, size_t n) {
     assert_true(got > 0);
     had += (size_t) got;
   }
+}
+
+static inline int
+as_it_is(int error) {
+  return -error;
+}
+
+/* A door of this server, of so many bytes in such blocks. */
+static inline struct sf_door *
+open_door(struct sf_serve *serve, uint64_t size, uint32_t block_bytes, const char *path) {
+  const struct sf_door_options options = {
+      .serve = serve, .nbd_errno = as_it_is, .description = "a test"};
+  struct sf_door *door;
+  char error[SF_CONFIG_ERROR_MAX];
+
+  serve->assembly.base.data_bytes = size;
+  serve->assembly.base.block_bytes = block_bytes;
+  atomic_store(&serve->block_bytes, block_bytes);
+  assert_int_equal(sf_door_open(path, &door, error), 0);
+  assert_int_equal(sf_door_start(door, &options), 0);
+  return door;
 }
 
 /* By EXPORT_NAME, which has the shortest answer. */

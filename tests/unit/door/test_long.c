@@ -65,27 +65,15 @@ __wrap_sf_volume_size(struct sf_volume *v) {
 }
 
 static int
-as_it_is(int error) {
-  return -error;
-}
-
-static int
 begin(void **state) {
   const struct sf_tio_client_params params = {.buffers_small = 4, .buffers_large = LARGE};
-  struct sf_door_options options = {.nbd_errno = as_it_is, .description = "a test"};
-  char error[SF_CONFIG_ERROR_MAX];
 
   atomic_store(&bad_at, UINT64_MAX);
   atomic_store(&held_below, 0);
   atomic_store(&held_n, 0);
   serve = serve_with(&params);
-  serve->assembly.base.data_bytes = SIZE;
-  serve->assembly.base.block_bytes = BLOCK;
-  atomic_store(&serve->block_bytes, BLOCK);
-  options.serve = serve;
   snprintf(path, sizeof path, "%s/socket", directory);
-  assert_int_equal(sf_door_open(path, &door, error), 0);
-  assert_int_equal(sf_door_start(door, &options), 0);
+  door = open_door(serve, SIZE, BLOCK, path);
   return 0;
 }
 

@@ -58,25 +58,13 @@ __wrap_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffe
 }
 
 static int
-as_it_is(int error) {
-  return -error;
-}
-
-static int
 begin(void **state) {
   const struct sf_tio_client_params params = {.buffers_small = 4, .buffers_large = 4};
-  struct sf_door_options options = {.nbd_errno = as_it_is, .description = "a test"};
-  char error[SF_CONFIG_ERROR_MAX];
 
   serve = serve_with(&params);
-  serve->assembly.base.data_bytes = SIZE;
-  serve->assembly.base.block_bytes = BLOCK;
-  atomic_store(&serve->block_bytes, BLOCK);
   atomic_store(&serve->suspends, true);
-  options.serve = serve;
   snprintf(path, sizeof path, "%s/socket", directory);
-  assert_int_equal(sf_door_open(path, &door, error), 0);
-  assert_int_equal(sf_door_start(door, &options), 0);
+  door = open_door(serve, SIZE, BLOCK, path);
   return 0;
 }
 
