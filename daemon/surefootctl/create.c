@@ -19,8 +19,6 @@ enum { UNEQUAL_SHARE = 100 /* of a leg: what differs by less is not worth a word
 
 /* ---- formatting: in a process of its own, which may hang in a dead disk while we are interrupted ---- */
 
-/* In memory that both processes share.  sf_format tells of one leg after the other: what is shown is the
- * sum. */
 struct formatting {
   _Atomic uint64_t done[SF_LEGS_MAX], total;
   int rc;

@@ -10,15 +10,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "legs/internal.h"
 
+struct format;
+
 struct formatted_leg {
+  struct format *format;
+  unsigned index;
   struct sf_leg_file file;
   struct sf_leg_found found;
   struct leg_identity identity;
   bool missing;
   bool created; /* by us: removed again when it comes to nothing */
   bool is_zero; /* allocated by us and never written */
+  pthread_t thread;
+  bool has_thread;
+  int zeroed; /* 0, or -errno */
 };
 
 struct format {
@@ -28,7 +36,6 @@ struct format {
   struct formatted_leg leg[SF_LEGS_MAX];
   void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total);
   void *arg;
-  unsigned at; /* the leg that progress is told of */
   char *error;
 };
 
@@ -219,9 +226,10 @@ choose_size(struct format *f) {
 
 static void
 tell(void *arg, uint64_t done) {
-  const struct format *f = arg;
+  const struct formatted_leg *l = arg;
+  const struct format *f = l->format;
   if (f->progress)
-    f->progress(f->arg, f->at, done, f->data_bytes);
+    f->progress(f->arg, l->index, done, f->data_bytes);
 }
 
 /* The metadata first, and stable: the old volume is gone before its data go. */
@@ -236,19 +244,39 @@ wipe(struct format *f, unsigned leg) {
   return rc < 0 ? fail_leg(f, leg, rc, "wiping its metadata") : 0;
 }
 
-static int
-zero_data(struct format *f, unsigned leg) {
-  const struct formatted_leg *l = &f->leg[leg];
+static void *
+zero_data(void *arg) {
+  struct formatted_leg *l = arg;
+  const struct format *f = l->format;
   int rc = 0;
-  f->at = leg;
   if (!l->is_zero && !(f->options->assume_clean && !l->created))
-    rc = leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, f);
+    rc = leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
   if (rc == 0 && fsync(l->file.fd) < 0)
     rc = -errno;
-  if (rc < 0)
-    return fail_leg(f, leg, rc, "zeroing");
-  tell(f, f->data_bytes);
-  return 0;
+  if (rc == 0)
+    tell(l, f->data_bytes);
+  l->zeroed = rc;
+  return NULL;
+}
+
+/* All legs at a time: a disk does not become slower by the others. */
+static int
+zero_all(struct format *f) {
+  int rc = 0;
+  for (unsigned i = 0; i < f->config->legs; i++) {
+    struct formatted_leg *l = &f->leg[i];
+    l->has_thread = sf_thread_start(&l->thread, NULL, zero_data, l) == 0;
+    if (!l->has_thread)
+      zero_data(l);
+  }
+  for (unsigned i = 0; i < f->config->legs; i++) {
+    struct formatted_leg *l = &f->leg[i];
+    if (l->has_thread)
+      pthread_join(l->thread, NULL);
+    if (l->zeroed < 0 && rc == 0)
+      rc = fail_leg(f, i, l->zeroed, "zeroing");
+  }
+  return rc;
 }
 
 /* A new file's name is to last as well. */
@@ -322,8 +350,8 @@ write_all(struct format *f) {
   int rc = 0;
   for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
     rc = wipe(f, i);
-  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
-    rc = zero_data(f, i);
+  if (rc == 0)
+    rc = zero_all(f);
   describe_volume(f, &sb);
   for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
     rc = write_superblocks(f, i, sb);
@@ -344,7 +372,7 @@ sf_format(const struct sf_config *config, const struct sf_format_options *option
   f->error = error;
   error[0] = '\0';
   for (unsigned i = 0; i < config->legs; i++)
-    f->leg[i].file.fd = -1;
+    f->leg[i] = (struct formatted_leg){.format = f, .index = i, .file = {.fd = -1}};
 
   int rc = look_at_all(f);
   if (rc == 0)

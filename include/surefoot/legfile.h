@@ -124,8 +124,8 @@ struct sf_format_options {
 };
 
 /* Checks all legs first, then formats all: zeroes the data areas (so that all legs hold the same
- * bytes from the first read on) and writes the superblocks, record (1,1), every leg in sync, clean.
- * progress may be NULL. */
+ * bytes from the first read on), all at a time, and writes the superblocks, record (1,1), every leg in sync,
+ * clean.  progress may be NULL; it is called by a thread for each leg. */
 int sf_format(const struct sf_config *config, const struct sf_format_options *options,
               void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total), void *arg,
               char error[SF_CONFIG_ERROR_MAX]);

@@ -2,11 +2,13 @@
  * being told to, and that a half-made volume is none. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "assembly/blank.h"
@@ -340,6 +342,44 @@ watch(void *arg, unsigned leg, uint64_t done, uint64_t total) {
     _exit(0);
 }
 
+struct meeting {
+  pthread_mutex_t lock;
+  pthread_cond_t come;
+  bool here[3], in_vain;
+  unsigned count;
+};
+
+/* Each leg waits in its thread until every other has come as far. */
+static void
+meet(void *arg, unsigned leg, uint64_t done, uint64_t total) {
+  (void) done;
+  (void) total;
+  struct meeting *m = arg;
+  struct timespec by;
+  clock_gettime(CLOCK_REALTIME, &by);
+  by.tv_sec += 20;
+  pthread_mutex_lock(&m->lock);
+  if (!m->here[leg]) {
+    m->here[leg] = true;
+    m->count++;
+    pthread_cond_broadcast(&m->come);
+    while (m->count < 3 && !m->in_vain)
+      m->in_vain = pthread_cond_timedwait(&m->come, &m->lock, &by) != 0;
+  }
+  pthread_mutex_unlock(&m->lock);
+}
+
+static void
+test_legs_are_zeroed_at_a_time(void **state) {
+  struct fixture *f = *state;
+  struct meeting m = {.lock = PTHREAD_MUTEX_INITIALIZER, .come = PTHREAD_COND_INITIALIZER};
+  struct sf_format_options options = {.overwrite = true};
+  make_volume(f);
+  assert_int_equal(sf_format(&f->config, &options, meet, &m, f->error), 0);
+  assert_int_equal(m.count, 3);
+  assert_false(m.in_vain);
+}
+
 static void
 test_superblocks_come_last(void **state) {
   struct fixture *f = *state;
@@ -489,6 +529,7 @@ main(void) {
       TEST(test_assume_clean_keeps_data),
       TEST(test_legs_in_use_are_left_alone),
       TEST(test_one_file_by_two_names),
+      TEST(test_legs_are_zeroed_at_a_time),
       TEST(test_superblocks_come_last),
       TEST(test_an_interrupted_format_is_no_volume),
       TEST(test_discard),
