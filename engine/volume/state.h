@@ -357,6 +357,7 @@ struct sf_volume {
   uint64_t stop_by_ns;
   bool stop_is_clean; /* all is flushed, and the maps say so */
   bool dirty;         /* something moved: volume_settle has work */
+  bool checks_all;    /* for tests: volume_check asks also what takes long */
   uint64_t next_id;
 
   struct sf_request join_flush, stop_flush;

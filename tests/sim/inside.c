@@ -168,6 +168,11 @@ inside_lineage(const struct sf_volume *v) {
   return &v->identity.lineage;
 }
 
+void
+inside_check_all(struct sf_volume *v) {
+  v->checks_all = true;
+}
+
 /* R8, R11: what is not to be converged is the same on all legs that start; what is not stale on
  * another leg is the same there; and nothing is copied where nobody has ever written. */
 void

@@ -253,6 +253,7 @@ create(const struct sf_config *config, const struct sf_assembly *assembly,
   r = sf_volume_create(&params, &host, &sim, &sim.volume);
   if (r != 0)
     sim_fail("sf_volume_create: %d", r);
+  inside_check_all(sim.volume);
   for (unsigned i = 0; i < sim.options.legs; i++)
     sim.leg_state[i] = inside_leg_state(sim.volume, i);
   COUNT(starts);

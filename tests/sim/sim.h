@@ -455,6 +455,8 @@ unsigned inside_needs(const struct sf_volume *volume);
 const struct sf_uuid *inside_lineage(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
+void
+inside_check_all(struct sf_volume *volume); /* what must hold inside, after each of its steps */
 bool inside_record_is_durable(const struct sf_volume *volume);
 void inside_check_alike(const struct sf_volume *volume);
 const struct sf_bad *inside_bad(const struct sf_volume *volume);

@@ -14,6 +14,7 @@
 #include "volume/change/scrub.h"
 #include "volume/change/stop.h"
 #include "volume/change/takeover.h"
+#include "volume/ground/check.h"
 #include "volume/ground/deadline.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/flush_lost.h"
@@ -46,9 +47,11 @@ enum {
 
 /* Each step may make room for another; every pass that sets `dirty` has moved some machine
  * forward, and none moves backward without an event from outside. */
-static void
+static unsigned
 settle(struct sf_volume *v) {
-  while (v->dirty) {
+  unsigned passes = 0;
+
+  for (; v->dirty; passes++) {
     v->dirty = false;
     leg_io_settle(v);
     if (v->phase == PHASE_STOPPED)
@@ -76,14 +79,19 @@ settle(struct sf_volume *v) {
     scrub_settle(v);
     stop_settle(v);
   }
+  return passes;
 }
 
 void
 volume_settle(struct sf_volume *v) {
+  unsigned passes = 0;
+
   do {
-    settle(v);
+    passes += settle(v);
+    volume_check_passes(v, passes);
     leg_io_send(v); /* which may drop, or fail */
   } while (v->dirty);
+  volume_check(v);
   if (v->phase != PHASE_STOPPED)
     volume_tell_state(v);
 }

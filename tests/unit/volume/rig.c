@@ -478,6 +478,7 @@ rig_start(struct rig *rig) {
   params.holder = rig->holder;
   params.takes = rig->takes;
   assert_int_equal(sf_volume_create(&params, &host, rig, &rig->volume), 0);
+  rig->volume->checks_all = true;
   if (!rig->windows)
     open_windows(rig);
   sf_volume_start(rig->volume, rig->now_ns);

@@ -1,0 +1,58 @@
+/* What is true of a volume whenever it has settled, or the program is wrong: then it ends before it answers anything
+ * on the strength of it.  What takes a few comparisons is asked always, the rest in tests and in the simulator. */
+#include "volume/ground/check.h"
+
+#include "volume/ground/facts.h"
+
+enum {
+  /* In tests.  A settle of the simulator takes 38 at most; where a list of bad ranges is full, 2 for each. */
+  PASSES_SEEN_MOST = 10000,
+  PASSES_MOST = 1000000, /* some seconds */
+};
+
+/* Who has to have what is answered (R1, R10).  While a start claims its term nothing is, and who will have to have it is
+ * not known yet; nor is anything after a stop, which may come while it claims. */
+static void
+check_set(const struct sf_volume *v) {
+  legset named = v->latest.in_sync | v->durable.in_sync;
+
+  SF_MUST(v->latest.in_sync != 0);
+  SF_MUST((named & (legset) ~members(v)) == 0);
+  if (v->phase != PHASE_CLAIMING && v->phase != PHASE_STOPPED)
+    SF_MUST((named & (legset) ~v->needs) == 0);
+}
+
+static void
+check_newcomer(const struct sf_volume *v) {
+  SF_MUST((v->joining < 0) == (v->join_step == STEP_NONE));
+  SF_MUST(v->counted == 0 || (v->joining >= 0 && v->counted == legbit((unsigned) v->joining)));
+  SF_MUST((v->counted & (legset) ~v->needs) == 0);
+  SF_MUST(v->promoting < 0 || (v->promoting == v->joining && v->join_step == STEP_RECORD &&
+                               (v->latest.in_sync & legbit((unsigned) v->promoting))));
+}
+
+static void
+check_pages(const struct sf_volume *v) {
+  for (uint64_t p = 0; p < v->maps.pages; p++) {
+    const struct map_page *page = &v->maps.page[p];
+
+    for (unsigned i = 0; i < v->legs; i++)
+      SF_MUST(page->done[i] <= page->sent[i] && page->sent[i] <= page->version);
+  }
+}
+
+void
+volume_check(const struct sf_volume *v) {
+  check_set(v);
+  check_newcomer(v);
+  SF_MUST(v->served_bytes <= v->size_bytes);
+  if (v->checks_all)
+    check_pages(v);
+}
+
+/* Each pass moves some machine forward, and none moves back without an event from outside.  A volume that went on for ever
+ * would hold its lock, and nobody would hear why. */
+void
+volume_check_passes(const struct sf_volume *v, unsigned passes) {
+  SF_MUST(passes <= (v->checks_all ? PASSES_SEEN_MOST : PASSES_MOST));
+}
