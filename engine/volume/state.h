@@ -82,6 +82,14 @@ struct sf_op {
   struct copy *copy;            /* COPY; NULL once it has ended */
 };
 
+struct own_flush { /* one that the volume asks for by itself; own_flush.c */
+  struct sf_request request;
+  struct sf_volume *volume;
+  void (*on_end)(struct sf_volume *v, int error); /* at once; or NULL */
+  bool running;
+  bool ended; /* and its asker has not looked */
+};
+
 /* ---- copies: resync and convergence ---- */
 
 enum copy_state { COPY_IDLE, COPY_WAITING, COPY_READING, COPY_WRITING, COPY_STATES };
@@ -142,8 +150,7 @@ struct copier {
   /* Convergence: copied and not yet flushed, so not yet answered for; of these, the ones that the
    * flush under way covers. */
   struct sf_map copied, flushing_copied;
-  struct sf_request flush;
-  bool flushing, flushed;
+  struct own_flush flush;
   uint64_t cursor; /* where the background goes on */
   /* A piece of it could not be read on any leg: it is converged block by block. */
   struct sf_map by_block;
@@ -191,8 +198,7 @@ struct scrub {
   uint64_t word_id; /* ops with a higher number came after the last of these */
   uint64_t cursor;
   uint64_t begun_ns, ended_ns, pace_ns;
-  bool flushing, flushed;
-  struct sf_request flush;
+  struct own_flush flush;
   struct scrub_slot slot[SF_SCRUB_SLOTS];
 };
 
@@ -246,8 +252,7 @@ struct maps {
   uint64_t checkpoint_ns;         /* of what is copied: not before */
   unsigned looks;                 /* since something was cleared */
   uint64_t written_ns;            /* when a client last wrote */
-  struct sf_request flush;
-  bool flushing;
+  struct own_flush flush;
 };
 
 enum grow_step { GROW_NONE, GROW_WAIT, GROW_PAGES, GROW_RECORD };
@@ -360,18 +365,17 @@ struct sf_volume {
   bool checks_all;    /* for tests: volume_check asks also what takes long */
   uint64_t next_id;
 
-  struct sf_request join_flush, stop_flush;
+  struct own_flush join_flush; /* may run on when the join is off */
+  struct own_flush stop_flush;
   enum {
     STEP_NONE,
     STEP_CARRY,
     STEP_DRAIN,
     STEP_FLUSH,
-    STEP_FLUSHED,
     STEP_MAPS,
     STEP_RECORD
   } join_step,
       stop_step;
-  bool join_flushing;  /* join_flush is under way, whatever became of the join */
   uint64_t join_id;    /* ops older than this must end before the newcomer is flushed */
   uint64_t join_at_ns; /* not before */
 

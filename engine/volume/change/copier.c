@@ -24,6 +24,7 @@
 #include "volume/ops/begin.h"
 #include "volume/ops/copy.h"
 #include "volume/ops/op.h"
+#include "volume/ops/own_flush.h"
 #include "volume/set/bad.h"
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
@@ -297,23 +298,11 @@ resync_extent(const struct sf_volume *v, uint64_t *extent, unsigned *leg) {
 }
 
 static void
-flush_done(struct sf_request *request) {
-  struct sf_volume *v = request->host;
-
-  v->copier.flushing = false;
-  v->copier.flushed = true;
-  v->dirty = true;
-}
-
-static void
 flush_copied(struct sf_volume *v) {
   struct copier *copier = &v->copier;
 
   sf_map_swap(&copier->copied, &copier->flushing_copied);
-  copier->flushing = true;
-  copier->flush = (struct sf_request){
-      .kind = SF_REQ_FLUSH, .done = flush_done, .host = v, .internal = true, .since_ns = v->now_ns};
-  volume_begin(v, &copier->flush);
+  own_flush_begin(v, &copier->flush, NULL);
 }
 
 static void
@@ -321,15 +310,14 @@ converged(struct sf_volume *v) {
   struct copier *copier = &v->copier;
   struct sf_map *good = &copier->flushing_copied;
 
-  copier->flushed = false;
-  if (copier->flush.error != 0)
+  if (copier->flush.request.error != 0)
     copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
   else
     for (uint64_t e = sf_map_next(good, 0); e < v->extents; e = sf_map_next(good, e + 1))
       if (sf_map_clear(&v->unconverged, e))
         flush_failure_converged(v, e);
   sf_map_zero(good);
-  if (v->parked != NULL && copier->flush.error == 0)
+  if (v->parked != NULL && copier->flush.request.error == 0)
     volume_release_parked(v);
 }
 
@@ -347,7 +335,7 @@ static bool
 should_flush(const struct sf_volume *v) {
   const struct copier *copier = &v->copier;
 
-  if (copier->copied.set == 0 || copier->flushing)
+  if (copier->copied.set == 0 || copier->flush.running)
     return false;
   return copier->copied.set >= CONVERGE_BATCH || v->parked != NULL ||
          (copier->copied.set == v->unconverged.set && converging(v) == 0);
@@ -463,7 +451,7 @@ copier_settle(struct sf_volume *v) {
 
   if (copier->put_off.set > 0 && v->now_ns >= copier->put_off_until_ns)
     sf_map_zero(&copier->put_off);
-  if (copier->flushed)
+  if (own_flush_take(&copier->flush))
     converged(v);
   EACH_COPYING(c, copier)
     if (c->active && c->in_flight == 0 &&

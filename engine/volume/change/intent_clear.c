@@ -4,7 +4,7 @@
 #include "volume/change/intent_clear.h"
 
 #include "volume/ground/facts.h"
-#include "volume/ops/begin.h"
+#include "volume/ops/own_flush.h"
 #include "volume/set/leg.h"
 #include "volume/set/map_pages.h"
 
@@ -80,13 +80,9 @@ resync_wants_flush(const struct sf_volume *v) {
 }
 
 static void
-flush_done(struct sf_request *request) {
-  struct sf_volume *v = request->host;
-
-  v->maps.flushing = false;
-  if (request->error == 0 && may_clear(v) && v->phase == PHASE_SERVING)
+flush_ended(struct sf_volume *v, int error) {
+  if (error == 0 && may_clear(v) && v->phase == PHASE_SERVING)
     clear_idle(v);
-  v->dirty = true;
 }
 
 static void
@@ -122,7 +118,7 @@ intent_tick(struct sf_volume *v) {
   struct maps *maps = &v->maps;
   bool want_flush;
 
-  if (v->phase != PHASE_SERVING || maps->flushing || !may_clear(v))
+  if (v->phase != PHASE_SERVING || maps->flush.running || !may_clear(v))
     return;
   want_flush = v->now_ns >= maps->look_ns && look(v);
   if (!want_flush && !(v->now_ns >= maps->checkpoint_ns && resync_wants_flush(v)))
@@ -130,10 +126,7 @@ intent_tick(struct sf_volume *v) {
   maps->checkpoint_ns = v->now_ns + CHECKPOINT_MS * SF_MS;
   if (maps->checkpoint_ns > maps->look_ns)
     maps->checkpoint_ns = maps->look_ns;
-  maps->flushing = true;
-  maps->flush = (struct sf_request){
-      .kind = SF_REQ_FLUSH, .done = flush_done, .host = v, .internal = true, .since_ns = v->now_ns};
-  volume_begin(v, &maps->flush);
+  own_flush_begin(v, &maps->flush, flush_ended);
 }
 
 /* A leg that catches up may still have a write in flight that was answered without it. */

@@ -8,7 +8,7 @@
 #include "volume/change/join.h"
 
 #include "volume/ground/facts.h"
-#include "volume/ops/begin.h"
+#include "volume/ops/own_flush.h"
 #include "volume/ops/suspend.h"
 #include "volume/set/flush_failure.h"
 #include "volume/set/map_pages.h"
@@ -41,19 +41,9 @@ older_ops_remain(const struct sf_volume *v) {
   return false;
 }
 
-static void
-flush_done(struct sf_request *request) {
-  struct sf_volume *v = request->host;
-
-  v->join_flushing = false;
-  if (v->join_step == STEP_FLUSH)
-    v->join_step = STEP_FLUSHED;
-  v->dirty = true;
-}
-
 void
 join_settle(struct sf_volume *v) {
-  if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->join_flushing)
+  if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->join_flush.running)
     return;
   if (v->joining < 0) {
     if (v->grow.step != GROW_NONE || v->now_ns < v->join_at_ns)
@@ -81,18 +71,12 @@ join_settle(struct sf_volume *v) {
   if (v->join_step == STEP_DRAIN && !older_ops_remain(v) &&
       map_is_carried(v, (unsigned) v->joining)) {
     v->join_step = STEP_FLUSH;
-    v->join_flushing = true;
-    v->join_flush = (struct sf_request){.kind = SF_REQ_FLUSH,
-                                        .done = flush_done,
-                                        .host = v,
-                                        .internal = true,
-                                        .since_ns = v->now_ns};
-    volume_begin(v, &v->join_flush);
+    own_flush_begin(v, &v->join_flush, NULL);
   }
-  if (v->join_step == STEP_FLUSHED) {
+  if (v->join_step == STEP_FLUSH && !v->join_flush.running) {
     unsigned leg = (unsigned) v->joining;
 
-    if (v->join_flush.error != 0 || v->leg[leg].stale.set != 0) {
+    if (v->join_flush.request.error != 0 || v->leg[leg].stale.set != 0) {
       v->join_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
       record_drop_newcomer(v);
       return;

@@ -23,9 +23,9 @@
 #include "volume/ground/facts.h"
 #include "volume/ground/host.h"
 #include "volume/ground/scrub_state.h"
-#include "volume/ops/begin.h"
 #include "volume/ops/copy.h"
 #include "volume/ops/op.h"
+#include "volume/ops/own_flush.h"
 #include "volume/ops/read.h"
 #include "volume/set/bad.h"
 
@@ -385,14 +385,9 @@ advance(struct sf_volume *v, struct scrub_slot *slot) {
 }
 
 static void
-flush_done(struct sf_request *request) {
-  struct sf_volume *v = request->host;
-
-  v->scrub.flushing = false;
-  v->scrub.flushed = true;
-  if (request->error == 0)
+flush_ended(struct sf_volume *v, int error) {
+  if (error == 0)
     scrub_believe_words(v);
-  v->dirty = true;
 }
 
 /* What was written for one leg's word is as good as that leg's next flush. */
@@ -401,14 +396,8 @@ finish(struct sf_volume *v) {
   struct scrub *scrub = &v->scrub;
   bool doubts = scrub->guessed.set + scrub->voted.set > 0;
 
-  if (doubts && !scrub->flushed) {
-    scrub->flushing = true;
-    scrub->flush = (struct sf_request){.kind = SF_REQ_FLUSH,
-                                       .done = flush_done,
-                                       .host = v,
-                                       .internal = true,
-                                       .since_ns = v->now_ns};
-    volume_begin(v, &scrub->flush);
+  if (doubts && !scrub->flush.ended) {
+    own_flush_begin(v, &scrub->flush, flush_ended);
     return;
   }
   move_to(v, SF_SCRUB_DONE, doubts ? "a flush failed, and what was written may be lost" : "");
@@ -439,7 +428,7 @@ scrub_settle(struct sf_volume *v) {
   unsigned slots =
       clients_were_here(v, FOREGROUND_MS * SF_MS) ? SLOTS_BESIDE_CLIENTS : SF_SCRUB_SLOTS;
 
-  if (!scrub_is_under_way(v) || scrub->flushing)
+  if (!scrub_is_under_way(v) || scrub->flush.running)
     return;
   if (v->phase != PHASE_SERVING) {
     scrub_stopped(v);
@@ -482,7 +471,7 @@ scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
   sf_map_fill(&scrub->todo);
   scrub->cursor = scrub->pace_ns = scrub->ended_ns = 0;
   scrub->begun_ns = v->now_ns;
-  scrub->flushed = false;
+  scrub->flush.ended = false;
   end_slots(v);
   move_to(v, SF_SCRUB_RUNNING, order->repair ? "what is known to be wrong is written anew" : "");
   return 0;

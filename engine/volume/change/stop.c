@@ -12,8 +12,8 @@
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
 #include "volume/ground/request_queue.h"
-#include "volume/ops/begin.h"
 #include "volume/ops/op_time.h"
+#include "volume/ops/own_flush.h"
 #include "volume/set/medium.h"
 #include "volume/set/record.h"
 
@@ -24,14 +24,6 @@ request_fail_waiting(struct sf_volume *v, int error) {
   request_fail_list(&v->held, &v->held_tail, error);
   request_fail_list(&v->parked, &v->parked_tail, error);
   request_fail_list(&v->flush_held, &v->flush_held_tail, error);
-}
-
-static void
-stop_flush_done(struct sf_request *request) {
-  struct sf_volume *v = request->host;
-
-  v->stop_step = STEP_FLUSHED;
-  v->dirty = true;
 }
 
 static bool
@@ -70,13 +62,10 @@ stop_settle(struct sf_volume *v) {
     return;
   if (v->stop_step == STEP_DRAIN && !client_ops_active(v)) {
     v->stop_step = STEP_FLUSH;
-    v->stop_flush = (struct sf_request){
-        .kind = SF_REQ_FLUSH, .done = stop_flush_done, .host = v, .internal = true};
-    v->stop_flush.since_ns = v->now_ns;
-    volume_begin(v, &v->stop_flush);
+    own_flush_begin(v, &v->stop_flush, NULL);
   }
-  if (v->stop_step == STEP_FLUSHED) {
-    v->stop_is_clean = v->stop_flush.error == 0 && intent_stop(v);
+  if (v->stop_step == STEP_FLUSH && !v->stop_flush.running) {
+    v->stop_is_clean = v->stop_flush.request.error == 0 && intent_stop(v);
     v->stop_step = STEP_MAPS;
     v->dirty = true;
   }

@@ -11,7 +11,7 @@ scrub_holds_a_copy(const struct sf_volume *v) {
   for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
     if (v->scrub.slot[i].copy.sm.state != COPY_IDLE)
       return true;
-  return v->scrub.flushing;
+  return v->scrub.flush.running;
 }
 
 bool

@@ -43,7 +43,7 @@ whom(const struct sf_volume *v, const struct sf_op *op) {
 static bool
 queue_has_checkpoint(const struct sf_volume *v) {
   for (const struct sf_request *r = v->flush_queue; r != NULL; r = r->next)
-    if (r == &v->maps.flush)
+    if (r == &v->maps.flush.request)
       return true;
   return false;
 }
