@@ -165,6 +165,8 @@ int ctl_wait_until(const char *path, const char *volume,
 /* A leg that is given by its path: its name, in name (leg.c). */
 int ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
                     char name[SF_LEG_NAME_MAX]);
+/* A leg on a spare gets its own disk back; *given false: it is on none, and nothing was done (spare.c). */
+int ctl_give_back(const char *path, const char *volume, const char *leg, bool *given);
 /* The volume's entry in the status, a new reference; NULL after a message. */
 json_t *ctl_ask_status(const char *path, const char *volume);
 

@@ -170,6 +170,11 @@ ask_volume(const struct ctl_command_call *call, const struct action *action, con
   int status = ctl_find_socket(call, volume, path);
   if (status == CTL_DONE)
     status = ctl_leg_by_path(path, volume, &leg, name);
+  bool given = false;
+  if (status == CTL_DONE && strcmp(action->name, "return") == 0 && ctl_is_daemon(path))
+    status = ctl_give_back(path, volume, leg, &given);
+  if (status == CTL_DONE && given)
+    return waits ? wait_for_sync(path, volume, leg) : CTL_DONE;
   if (status != CTL_DONE)
     return status;
   status = ctl_ask(path,

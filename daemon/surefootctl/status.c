@@ -184,6 +184,26 @@ print_deadlines(const json_t *legs) {
 
 /* At a start of surefootd itself the file counts, and it would not start what runs now. */
 static void
+print_spares(const json_t *service) {
+  size_t i;
+  json_t *spare;
+  json_array_foreach(json_object_get(service, "spares"), i, spare) {
+    const char *leg = ctl_json_text(spare, "leg"), *reason = ctl_json_text(spare, "reason");
+    const char *state = ctl_json_text(spare, "state"), *own = ctl_json_text(spare, "instead_of");
+    printf("  spare %s, ", ctl_json_text(spare, "name"));
+    ctl_put(ctl_json_text(spare, "path"));
+    if (*leg)
+      printf(": is leg %s%s", leg, *own ? " instead of " : "");
+    else if (strcmp(state, "used") == 0)
+      printf(": is used by %s", ctl_json_text(spare, "volume"));
+    else
+      printf(": %s%s", state, *reason ? ": " : "");
+    ctl_put(*leg ? own : reason);
+    putchar('\n');
+  }
+}
+
+static void
 print_file_behind(const json_t *service) {
   size_t i;
   json_t *leg;
@@ -233,6 +253,7 @@ print_service(const json_t *volume) {
     putchar('\n');
   }
   print_file_behind(service);
+  print_spares(service);
 }
 
 static void

@@ -28,6 +28,7 @@ sf_config_init(struct sf_config *config) {
       .hot_extents = 8192,
       .threads = 64,
       .device_dead_timeout_ns = 60000 * MS,
+      .spare_after_ns = 600000 * MS,
   };
 }
 

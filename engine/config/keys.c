@@ -95,6 +95,7 @@ static const struct sf_config_key keys[] = {
      .min = 10000 * MS,
      .max = DAY,
      DAEMON},
+    {.name = "spare_after", VOLUME(spare_after_ns), WAIT, LIVE, DAEMON},
     {.name = "path", LEG(path), .type = TYPE_PATH},
     {.name = "read_timeout", LEG(timeout_ns[SF_READ_KIND]), WAIT, AUTO, LIVE},
     {.name = "write_timeout", LEG(timeout_ns[SF_WRITE_KIND]), WAIT, AUTO, LIVE},
@@ -213,6 +214,12 @@ resolve_path(const struct sf_config *config, const char *value, size_t max, char
                   full, bytes > SHOWN_CHARS_MAX ? "..." : "", bytes, max - 1);
   memcpy(path, full, bytes + 1);
   return 0;
+}
+
+int
+sf_config_resolve_path(const struct sf_config *config, const char *value, char path[PATH_MAX],
+                       struct sf_why *why) {
+  return resolve_path(config, value, PATH_MAX, path, why);
 }
 
 /* ---- values ---- */

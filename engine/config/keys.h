@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <surefoot/config.h>
 
@@ -44,6 +45,19 @@ void sf_config_key_written(const struct sf_config *config, int leg, const struct
                            char text[PATH_MAX]);
 /* Is there a line in a file that says this value? */
 bool sf_config_value_fits_line(const char *value);
+
+/* An absolute path of a value: relative to the file's folder. */
+int sf_config_resolve_path(const struct sf_config *config, const char *value, char path[PATH_MAX],
+                           struct sf_why *why);
+
+/* ---- spares (spare.c) ---- */
+
+/* One key of a section; untouched on failure. */
+int sf_config_spare_set(struct sf_config *config, unsigned spare, const char *key,
+                        const char *value, struct sf_why *why);
+int sf_config_spares_check(const struct sf_config *config, struct sf_why *why);
+int sf_config_spares_write(FILE *stream, const struct sf_config *config,
+                           char error[SF_CONFIG_ERROR_MAX]);
 
 /* Where it was set. */
 uint32_t sf_config_key_set_at(const struct sf_config *config, int leg,

@@ -20,7 +20,8 @@ enum {
   LINE_CHARS_MAX = PATH_MAX + 128,     /* the longest path, its key and a comment */
   INI_LINE_BYTES = LINE_CHARS_MAX + 3, /* ini.h: 3 more than the longest line */
   NO_SECTION = -2,
-  SECTIONS_MAX = 1 + SF_LEGS_MAX,
+  FIRST_SPARE = SF_LEGS_MAX,
+  SECTIONS_MAX = 1 + SF_LEGS_MAX + SF_SPARES_MAX,
 };
 
 struct parser {
@@ -28,7 +29,7 @@ struct parser {
   const char *file; /* its name in messages */
   const char *next, *end;
   unsigned line;
-  int section; /* NO_SECTION, SF_CONFIG_VOLUME or a leg's index */
+  int section; /* NO_SECTION, SF_CONFIG_VOLUME, a leg's index, or FIRST_SPARE and a spare's */
   unsigned section_line[SECTIONS_MAX];
   unsigned error_line; /* 0: none yet.  The first one stays */
   char *error;
@@ -38,6 +39,10 @@ static const char *
 section_name(const struct parser *p, int section, char text[SF_LEG_NAME_MAX + 8]) {
   if (section == SF_CONFIG_VOLUME)
     return "[volume]";
+  if (section >= FIRST_SPARE) {
+    snprintf(text, SF_LEG_NAME_MAX + 8, "[spare %s]", p->config->spare[section - FIRST_SPARE].name);
+    return text;
+  }
   snprintf(text, SF_LEG_NAME_MAX + 8, "[leg %s]", p->config->leg[section].name);
   return text;
 }
@@ -105,6 +110,28 @@ enter_leg(struct parser *p, const char *name) {
   enter_section(p, (int) config->legs++);
 }
 
+static void
+enter_spare(struct parser *p, const char *name) {
+  struct sf_config *config = p->config;
+  int spare = sf_config_find_spare(config, name);
+  struct sf_why why;
+
+  if (!sf_value_is_name(name, SF_LEG_NAME_MAX - 1))
+    sf_why(&why, 0, "\"%.100s\" cannot name a spare: 1 to %d of A-Z a-z 0-9 _ -", name,
+           SF_LEG_NAME_MAX - 1);
+  else if (spare < 0 && config->spares == SF_SPARES_MAX)
+    sf_why(&why, 0, "[spare %s] is one too many: at most %d are taken", name, SF_SPARES_MAX);
+  else {
+    if (spare < 0) {
+      spare = (int) config->spares++;
+      memcpy(config->spare[spare].name, name, strlen(name) + 1);
+    }
+    enter_section(p, FIRST_SPARE + spare);
+    return;
+  }
+  fail_line(p, NULL, why.text);
+}
+
 /* line begins with '['. */
 static void
 read_section(struct parser *p, const char *line) {
@@ -127,9 +154,11 @@ read_section(struct parser *p, const char *line) {
     enter_section(p, SF_CONFIG_VOLUME);
   else if (strncmp(name, "leg ", 4) == 0)
     enter_leg(p, name + 4 + strspn(name + 4, " "));
+  else if (strncmp(name, "spare ", 6) == 0)
+    enter_spare(p, name + 6 + strspn(name + 6, " "));
   else {
     struct sf_why why;
-    sf_why(&why, 0, "unknown section [%.100s]; known are [volume] and [leg X]", name);
+    sf_why(&why, 0, "unknown section [%.100s]; known are [volume], [leg X] and [spare X]", name);
     fail_line(p, NULL, why.text);
   }
 }
@@ -218,6 +247,12 @@ take_key(void *user, const char *section, const char *name, const char *value) {
     return 0;
   }
 
+  if (p->section >= FIRST_SPARE) {
+    unsigned spare = (unsigned) (p->section - FIRST_SPARE);
+    if (sf_config_spare_set(p->config, spare, name, value, &why) < 0)
+      fail_line(p, name, why.text);
+    return p->error_line == 0;
+  }
   const struct sf_config_key *key = sf_config_key_find(name, p->section >= 0, &why);
   if (!key) {
     fail_line(p, name, why.text);
@@ -251,7 +286,10 @@ finish(struct parser *p) {
   struct sf_why why;
   if (p->section_line[1 + SF_CONFIG_VOLUME] == 0)
     return fail_file(p, -EINVAL, "there is no [volume] section");
-  int r = sf_config_finish(p->config, &place, &why);
+  int r = sf_config_spares_check(p->config, &why);
+  if (r < 0)
+    return fail_file(p, r, why.text);
+  r = sf_config_finish(p->config, &place, &why);
   if (r == 0)
     return 0;
   if (!place.key)

@@ -58,6 +58,8 @@ sf_config_write(const struct sf_config *config, char **text, size_t *len,
     write_head(stream, config->file);
     for (int leg = SF_CONFIG_VOLUME; leg < (int) config->legs && r == 0; leg++)
       r = write_section(stream, config, leg, error);
+    if (r == 0)
+      r = sf_config_spares_write(stream, config, error);
   }
   if (!stream || ferror(stream) + fclose(stream) != 0) {
     sf_config_error(error, "out of memory");

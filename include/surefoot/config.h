@@ -5,7 +5,9 @@
  *           on_too_few, slow_leg, slow_factor, max_read_errors, control, wait_for_legs, resync_min_rate, resync_max_rate,
  *           intent_delay, hot_extents, and what only surefootd uses: socket, threads, device, device_door,
  *           device_timeout, device_dead_timeout
+ *           spare_after,
  * [leg X]   path, write_timeout, read_timeout, flush_timeout
+ * [spare X] path, shared, instead_of: only surefootd uses them
  *
  * Durations: a number and ns, us, ms, s, m or h ("100ms"); a deadline or a leg's timeout may be "auto".  Sizes and
  * rates per second: a number and nothing, K, M, G or T (powers of 1024; small letters too).  A size may be a
@@ -22,7 +24,7 @@
 #include <surefoot/ondisk.h>
 
 enum {
-  SF_CONFIG_KEYS = 27,             /* of both kinds of sections */
+  SF_CONFIG_KEYS = 28,             /* of both kinds of sections */
   SF_CONFIG_FILE_MAX = 128 * 1024, /* bytes: 16 legs with the longest paths fit */
 };
 /* Where a key was set: a line of the file, or one of these. */
@@ -50,6 +52,17 @@ struct sf_config_leg {
   uint32_t set_at[SF_CONFIG_KEYS];
 };
 
+enum { SF_SPARES_MAX = 4 };
+
+/* A disk that may take the place of a leg.  It has taken one where a leg has its path. */
+struct sf_config_spare {
+  char name[SF_LEG_NAME_MAX];
+  char path[PATH_MAX];
+  bool shared; /* other volumes may name it too */
+  bool shared_is_said;
+  char instead_of[PATH_MAX]; /* while it is in use: the disk that the leg had; "": none */
+};
+
 struct sf_config {
   char file[PATH_MAX]; /* where it was read from, for messages; "" = none */
   char name[SF_VOLUME_NAME_MAX];
@@ -74,7 +87,10 @@ struct sf_config {
   enum sf_device_door device_door; /* default fast: which socket it is attached by */
   uint64_t device_timeout_ns;      /* default 0: the kernel never gives up a server that lives */
   uint64_t device_dead_timeout_ns; /* default 60 s: how long requests wait for a new server */
+  uint64_t spare_after_ns;         /* default 10 min: so long a leg is faulty or missing before */
   uint32_t set_at[SF_CONFIG_KEYS];
+  unsigned spares;
+  struct sf_config_spare spare[SF_SPARES_MAX];
   unsigned legs;
   struct sf_config_leg leg[SF_LEGS_MAX];
 };
@@ -94,6 +110,9 @@ int sf_config_set(struct sf_config *config, const char *key, const char *value,
  * the number of legs stays what it is.  Untouched on failure: -EINVAL when no file can say it, -ENOSPC
  * when there is no room for it. */
 int sf_config_set_leg(struct sf_config *config, const char *name, const char *path);
+
+/* The same of a spare. */
+int sf_config_find_spare(const struct sf_config *config, const char *name);
 
 /* Its index; -1: there is none of that name. */
 int sf_config_find_leg(const struct sf_config *config, const char *name);
@@ -125,6 +144,16 @@ void sf_config_mark_parameters(struct sf_config *config);
  * reason in error: a value that no file can say. */
 int sf_config_write(const struct sf_config *config, char **text, size_t *len,
                     char error[SF_CONFIG_ERROR_MAX]);
+
+/* A line of a volume's file: in this section ("leg a") the key gets this value, or (NULL) goes; key NULL: the
+ * whole section goes.  What is not there yet is put at the end of its section, or of the file. */
+struct sf_config_edit {
+  const char *section, *key, *value;
+};
+/* Every other line stays.  What would not be a volume's file any more is not put in its place.  The file as it was is
+ * kept as FILE.old.  0, or -errno with error: nothing is changed. */
+int sf_config_edit(const char *file, const struct sf_config_edit *edit, unsigned edits,
+                   char error[SF_CONFIG_ERROR_MAX]);
 
 /* The buffers that a server has for requests, all its life: as many as `threads` ask for, and not more than for 64. */
 enum { SF_BUFFER_SMALL_BYTES = 16 * 1024, SF_BUFFER_LARGE_BYTES = 256 * 1024 };

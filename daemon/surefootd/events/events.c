@@ -38,7 +38,8 @@ events_hook_name(const json_t *event) {
       {"leg-slow", "slow", "leg-slow"},       {"leg-trouble", "", "leg-trouble"},
       {"read-repaired", "", "read-repaired"}, {"read-failed", "", "read-failed"},
       {"lost-range", "", "lost-range"},       {"mismatch", "", "mismatch"},
-      {"scrub", "done", "scrub-done"},
+      {"scrub", "done", "scrub-done"},        {"spare", "used", "spare-used"},
+      {"spare", "refused", "spare-refused"},  {"spare", "free", "spare-free"},
   };
   const char *kind = events_text(event, "event"), *to = events_text(event, "to");
   for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -54,11 +55,23 @@ events_priority(const json_t *event) {
   static const struct {
     const char *to;
     int priority;
-  } bad[] = {{"failed", LOG_CRIT},      {"suspended", LOG_CRIT},  {"faulty", LOG_ERR},
-             {"silent", LOG_ERR},       {"down", LOG_ERR},        {"lost", LOG_ERR},
-             {"late", LOG_WARNING},     {"slow", LOG_WARNING},    {"missing", LOG_WARNING},
-             {"degraded", LOG_WARNING}, {"read-failed", LOG_ERR}, {"lost-range", LOG_ERR},
-             {"mismatch", LOG_ERR},     {"leg-trouble", LOG_ERR}, {"read-repaired", LOG_WARNING}};
+  } bad[] = {{"failed", LOG_CRIT},
+             {"suspended", LOG_CRIT},
+             {"faulty", LOG_ERR},
+             {"silent", LOG_ERR},
+             {"down", LOG_ERR},
+             {"lost", LOG_ERR},
+             {"late", LOG_WARNING},
+             {"slow", LOG_WARNING},
+             {"missing", LOG_WARNING},
+             {"degraded", LOG_WARNING},
+             {"read-failed", LOG_ERR},
+             {"lost-range", LOG_ERR},
+             {"refused", LOG_ERR},
+             {"used", LOG_WARNING},
+             {"mismatch", LOG_ERR},
+             {"leg-trouble", LOG_ERR},
+             {"read-repaired", LOG_WARNING}};
   const char *to = events_text(event, "to");
   if (!*to)
     to = events_text(event, "event");
@@ -92,6 +105,7 @@ events_message_id(const json_t *event) {
       {"leg-not-opened", "92e22dec37d95562b574410f9c7bdce1"},
       {"change-failed", "06c952cdbb33598fa27ed7b3e834177a"},
       {"leg-path", "8be5c5a1dc2455ec9464a6c9caf9deaf"},
+      {"spare", "af5d6c7613e2564eb1f4652648188a24"},
       {"started", "b500d9293b925b66a004294725d11981"},
       {"stopped", "b022f9e0cd905da881c15b4729ee5b77"},
   };
@@ -197,6 +211,12 @@ void
 events_leg(struct events *events, const char *volume, const char *leg, const char *to,
            const char *reason) {
   publish_own(events, volume, "leg-state", leg, "", to, reason);
+}
+
+void
+events_spare(struct events *events, const char *volume, const char *leg, const char *to,
+             const char *reason) {
+  publish_own(events, volume, "spare", leg, "", to, reason);
 }
 
 json_t *

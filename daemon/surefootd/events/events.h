@@ -43,6 +43,10 @@ void events_leg(struct events *events, const char *volume, const char *leg, cons
 bool events_leg_is_told(const struct events *events, uint64_t since, const char *volume,
                         const char *leg, const char *state);
 
+/* "spare": used for a leg, refused by the volume, or free again. */
+void events_spare(struct events *events, const char *volume, const char *leg, const char *to,
+                  const char *reason);
+
 /* How bad it is, as for syslog: failed and suspended LOG_CRIT, a leg that is faulty and a server that is
  * not there LOG_ERR, what the volume lives with LOG_WARNING. */
 int events_priority(const json_t *event);

@@ -75,6 +75,13 @@ kept_legs_note(struct kept_legs *kept, struct plan_volume *plan, const char *nam
   return 0;
 }
 
+void
+kept_legs_said(struct kept_legs *kept, const char *name) {
+  struct kept_leg *leg = find(kept, name);
+  if (leg)
+    drop(kept, leg);
+}
+
 /* The file is no wiser than before. */
 static bool
 stands(const struct kept_leg *leg, const struct plan_volume *plan) {

@@ -27,6 +27,9 @@ void kept_legs_clear(struct kept_legs *kept);
 int kept_legs_note(struct kept_legs *kept, struct plan_volume *plan, const char *leg,
                    const char *path);
 
+/* Its file was made to say so. */
+void kept_legs_said(struct kept_legs *kept, const char *leg);
+
 /* The file was read again, into plan.  Where it says what it said before, the volume's own doing stands:
  * behind() is told, and it goes into the plan.  What the file says anew wins.  behind may be NULL. */
 int kept_legs_apply(const struct kept_legs *kept, struct plan_volume *plan,

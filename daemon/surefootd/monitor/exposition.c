@@ -155,6 +155,23 @@ put_volumes(struct writer *writer, const json_t *volumes) {
   }
 }
 
+static void
+put_spares(struct writer *writer, const json_t *volumes) {
+  static const char *const states[] = {"free", "used", "refused"};
+  size_t i, j;
+  json_t *volume, *spare;
+  begin(writer, "spare_state", "gauge", "1 for the state that the volume's spare is in.");
+  json_array_foreach(volumes, i, volume) {
+    json_array_foreach(json_object_get(json_object_get(volume, "service"), "spares"), j, spare) {
+      for (unsigned s = 0; s < sizeof states / sizeof states[0]; s++)
+        put(writer,
+            LABELS("volume", events_text(volume, "name"), "spare", events_text(spare, "name"),
+                   "state", states[s]),
+            strcmp(events_text(spare, "state"), states[s]) == 0);
+    }
+  }
+}
+
 /* ---- legs ---- */
 
 #define EACH_LEG(volumes, volume, leg)                                                             \
@@ -339,6 +356,7 @@ exposition_make(const json_t *volumes) {
   put_build(&writer);
   put_states(&writer, volumes);
   put_volumes(&writer, volumes);
+  put_spares(&writer, volumes);
   put_leg_states(&writer, volumes);
   put_waited_for(&writer, volumes);
   put_legs(&writer, volumes);

@@ -4,6 +4,7 @@
 #include <surefoot/wire.h>
 
 #include "volumes/inside.h"
+#include "volumes/spare.h"
 
 /* What it would say itself if it could. */
 static json_t *
@@ -80,12 +81,12 @@ volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_t *object = own ? json_incref(own) : stand_in(volume, state_without(volume, reason));
   const char *state = volume->silent ? "silent" : sf_sm_state_name(&volume->sm);
   json_t *service = json_pack(
-      "{ss so si si ss so so so so}", "state", state, "since", sf_time_to_json(volume->since_ns),
+      "{ss so si si ss so so so so so}", "state", state, "since", sf_time_to_json(volume->since_ns),
       "pid", (int) volume->server.pid, "restarts", (int) volume->restarts, "socket",
       *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
       sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
       sf_text_to_json(volume->restart_for), "file_behind", file_behind(volume), "device",
-      device_describe(&volume->device));
+      device_describe(&volume->device), "spares", spare_describe(volume));
   if (own && json_is_null(json_object_get(own, "scrub")) && volume->scrub)
     json_object_set(object, "scrub", volume->scrub);
   else if (own)

@@ -9,19 +9,13 @@
 #include "common/log.h"
 #include "volumes/attach.h"
 #include "volumes/inside.h"
+#include "volumes/spare.h"
 
 enum {
   HEALTH_S = 5,       /* between two looks at a server's own socket */
   SILENT_PAUSE_S = 1, /* the same, when it did not answer the last one */
   SILENT_LOOKS = 2,   /* so many at least, before it is said to hang */
 };
-
-int
-volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
-           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
-  return call_start(volume->volumes->event, volume->control_path, request, timeout_us, done, ctx,
-                    call);
-}
 
 static void
 note_state(struct volume *volume, const char *state) {
@@ -65,6 +59,7 @@ take_event(struct volume *volume, json_t *event) {
       server_signal(&volume->server, SIGKILL);
   }
   events_publish(volume->volumes->events, event);
+  spare_heard(volume, event);
 }
 
 static void
@@ -170,6 +165,7 @@ on_health(void *ctx, int error, json_t *reply) {
     note_state(volume, events_text(own, "state"));
     tell_legs(volume, json_object_get(own, "legs"));
     volume_note_status(volume, own);
+    spare_look(volume, own);
   }
   end_silent(volume);
   attach_give(volume);

@@ -12,6 +12,7 @@
 #include "volumes/attach.h"
 #include "volumes/feed.h"
 #include "volumes/inside.h"
+#include "volumes/spare.h"
 
 enum { SOCKET_TRIES = 2 /* a second and a half: it is not taken for tried before */ };
 
@@ -19,6 +20,7 @@ void
 volume_forget_server(struct volume *volume) {
   probe_cancel(volume->device_probe);
   attach_drop(volume);
+  spare_forget(volume);
   upstream_close(volume->feed);
   call_cancel(volume->health);
   call_cancel(volume->stop_call);

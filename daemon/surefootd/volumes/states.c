@@ -95,3 +95,10 @@ volume_now_us(const struct volume *volume) {
   sd_event_now(volume->volumes->event, CLOCK_MONOTONIC, &now);
   return now;
 }
+
+int
+volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
+           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
+  return call_start(volume->volumes->event, volume->control_path, request, timeout_us, done, ctx,
+                    call);
+}

@@ -14,6 +14,7 @@
 #include "files/command.h"
 #include "volumes/attach.h"
 #include "volumes/inside.h"
+#include "volumes/spare.h"
 #include "volumes/start.h"
 
 void
@@ -77,6 +78,7 @@ void
 volume_destroy(struct volume *volume) {
   sf_list_remove(&volume->entry);
   volume_forget_server(volume);
+  spare_end(volume);
   probe_cancel(volume->probe);
   device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);

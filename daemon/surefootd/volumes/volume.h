@@ -45,6 +45,32 @@ enum volume_state {
 };
 
 struct probe;
+struct job;
+struct writing;
+
+/* The volume did not take this spare; it is not tried before. */
+struct spare_refused {
+  char *path; /* NULL: none */
+  uint64_t until_us;
+  char reason[SF_CONFIG_ERROR_MAX];
+};
+
+struct spare_out {
+  char leg[SF_LEG_NAME_MAX]; /* "": none */
+  uint64_t since_us;         /* it has been out */
+};
+
+/* One spare that takes the place of a leg, and what is known of the others (spare.c). */
+struct spare_use {
+  bool under_way; /* the volume was asked, and has not told its end */
+  char name[SF_LEG_NAME_MAX], leg[SF_LEG_NAME_MAX];
+  char path[PATH_MAX], own[PATH_MAX]; /* the spare's, the leg's before */
+  struct call *call;
+  struct job *job; /* writes the file */
+  struct writing *writing;
+  struct spare_out out[SF_LEGS_MAX];
+  struct spare_refused refused[SF_SPARES_MAX];
+};
 
 struct volume {
   struct sf_list entry;
@@ -93,6 +119,7 @@ struct volume {
   uint64_t first_event;  /* number of the first one that can be of this server */
   char state[32];        /* "healthy", ... as last heard; "" unknown */
   char uuid[40];         /* "" unknown */
+  struct spare_use spare;
   json_t *scrub; /* the last that has ended, of an earlier server too; NULL: none is known */
 };
 

@@ -79,7 +79,7 @@ struct bad {
   "unknown key; known are name min_legs read_deadline write_deadline flush_deadline fail_timeout " \
   "on_too_few slow_leg slow_factor max_read_errors control fast_socket wait_for_legs "             \
   "resync_min_rate resync_max_rate intent_delay hot_extents "                                      \
-  "socket threads device device_door device_timeout device_dead_timeout"
+  "socket threads device device_door device_timeout device_dead_timeout spare_after"
 #define LEG_KEYS "unknown key; known are path read_timeout write_timeout flush_timeout"
 
 static const struct bad bad[] = {
@@ -115,11 +115,12 @@ static const struct bad bad[] = {
     /* sections */
     {"[volume\n", "c.conf:1: the section has no closing ]"},
     {"[volume] name = v\n", "c.conf:1: only a comment may follow the section's ]"},
-    {"[Volume]\n", "c.conf:1: unknown section [Volume]; known are [volume] and [leg X]"},
-    {"[]\n", "c.conf:1: unknown section []; known are [volume] and [leg X]"},
-    {"[leg]\n", "c.conf:1: unknown section [leg]; known are [volume] and [leg X]"},
-    {"[lega]\n", "c.conf:1: unknown section [lega]; known are [volume] and [leg X]"},
-    {"[ volume ]\n", "c.conf:1: unknown section [ volume ]; known are [volume] and [leg X]"},
+    {"[Volume]\n", "c.conf:1: unknown section [Volume]; known are [volume], [leg X] and [spare X]"},
+    {"[]\n", "c.conf:1: unknown section []; known are [volume], [leg X] and [spare X]"},
+    {"[leg]\n", "c.conf:1: unknown section [leg]; known are [volume], [leg X] and [spare X]"},
+    {"[lega]\n", "c.conf:1: unknown section [lega]; known are [volume], [leg X] and [spare X]"},
+    {"[ volume ]\n",
+     "c.conf:1: unknown section [ volume ]; known are [volume], [leg X] and [spare X]"},
     {VOLUME LEG_A "[volume]\n", "c.conf:5: [volume] is there already, in line 1"},
     {VOLUME LEG_A LEG_B "[leg a]\n", "c.conf:7: [leg a] is there already, in line 3"},
     {VOLUME "[leg ]\n", "c.conf:3: \"\"" NAMES_A_LEG},
@@ -608,7 +609,7 @@ test_write_limits(void **state) {
       {"resync_min_rate", "16K"}, {"resync_max_rate", "0"},   {"intent_delay", "17s"},
       {"hot_extents", "18"},      {"socket", "/s.sock"},      {"threads", "19"},
       {"device", "/dev/nbd20"},   {"device_timeout", "0s"},   {"device_dead_timeout", "21s"},
-      {"fast_socket", "/f.sock"}, {"device_door", "nbdkit"}};
+      {"fast_socket", "/f.sock"}, {"device_door", "nbdkit"},  {"spare_after", "22m"}};
   for (size_t i = 0; i < sizeof set / sizeof *set; i++)
     assert_int_equal(sf_config_set(&config, set[i][0], set[i][1], error), 0);
   if (sf_config_complete(&config, error) < 0)
@@ -722,7 +723,7 @@ test_shipped_defaults(void **state) {
     assert_memory_equal(&config, &defaults, sizeof config);
   }
   fclose(f);
-  assert_int_equal(shown, 16);
+  assert_int_equal(shown, 17);
 }
 
 /* ---- set, complete, live, timeout ---- */
@@ -858,7 +859,8 @@ test_live_keys(void **state) {
       "fail_timeout",    "on_too_few",          "slow_leg",
       "slow_factor",     "max_read_errors",     "resync_min_rate",
       "resync_max_rate", "leg.x.read_timeout",  "intent_delay",
-      "hot_extents",     "leg.x.write_timeout", "leg.x.flush_timeout"};
+      "hot_extents",     "leg.x.write_timeout", "leg.x.flush_timeout",
+      "spare_after"};
   static const char *const fixed[] = {"name",
                                       "min_legs",
                                       "control",

@@ -49,6 +49,9 @@ test_how_bad(void **state) {
       {"scrub", "done", "scrub-done", LOG_NOTICE},
       {"scrub", "running", NULL, LOG_NOTICE},
       {"leg-trouble", "", "leg-trouble", LOG_ERR},
+      {"spare", "used", "spare-used", LOG_WARNING},
+      {"spare", "refused", "spare-refused", LOG_ERR},
+      {"spare", "free", "spare-free", LOG_NOTICE},
   };
   for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
     json_t *event = json_pack("{ss ss}", "event", cases[i].event, "to", cases[i].to);
