@@ -17,14 +17,14 @@ function __surefootctl_legs
     surefootctl status -- $words[-1] 2>/dev/null | awk 'on { print $1 } $1 == "LEG" { on = 1 }'
 end
 
-set -l commands create status list show top latency why events set leg grow scrub stop start reload restart scan check dump udev
+set -l commands create status list show top latency why events set leg grow scrub stop start reload restart rename scan check dump udev
 complete -c surefootctl -f
 complete -c surefootctl -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c surefootctl -l control -r -F -d 'the control socket'
 complete -c surefootctl -l color -x -a 'always never auto'
 complete -c surefootctl -s h -l help
 complete -c surefootctl -s V -l version
-complete -c surefootctl -n '__fish_seen_subcommand_from status show top latency why events set grow scrub stop start restart; and __surefootctl_word 1' -a '(__surefootctl_volumes)'
+complete -c surefootctl -n '__fish_seen_subcommand_from status show top latency why events set grow scrub stop start restart rename; and __surefootctl_word 1' -a '(__surefootctl_volumes)'
 complete -c surefootctl -n '__fish_seen_subcommand_from leg; and __surefootctl_word 1' -a 'fail return discard replace add remove'
 complete -c surefootctl -n '__fish_seen_subcommand_from leg; and __surefootctl_word 2' -a '(__surefootctl_volumes)'
 complete -c surefootctl -n '__fish_seen_subcommand_from leg; and __surefootctl_word 3' -a '(__surefootctl_legs)'

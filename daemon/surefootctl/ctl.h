@@ -45,6 +45,7 @@ int ctl_scrub(struct ctl_command_call *call);
 int ctl_stop(struct ctl_command_call *call);
 int ctl_udev(struct ctl_command_call *call);
 int ctl_start(struct ctl_command_call *call);
+int ctl_rename(struct ctl_command_call *call);
 int ctl_restart(struct ctl_command_call *call);
 int ctl_list(struct ctl_command_call *call);
 int ctl_show(struct ctl_command_call *call);
@@ -112,6 +113,8 @@ int ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
 int ctl_find_socket(const struct ctl_command_call *call, const char *volume,
                     char path[SF_CONTROL_PATH_MAX]);
 
+/* surefootd's, if somebody listens there; nothing is said. */
+bool ctl_daemon_is_there(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]);
 /* surefootd's. */
 int ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]);
 

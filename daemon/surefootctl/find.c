@@ -108,6 +108,17 @@ ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
   return volume ? find_volume(volume, sockets) : find_all(sockets);
 }
 
+bool
+ctl_daemon_is_there(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]) {
+  const char *given = call->control ? call->control : getenv("SUREFOOT_CONTROL");
+  struct ctl_sockets sockets = {0};
+  bool has = given && *given ? add(&sockets, "", given, "") : add_daemon(&sockets);
+  if (!has || access(sockets.path[0], F_OK) < 0 || sf_control_is_abandoned(sockets.path[0]))
+    return false;
+  memcpy(path, sockets.path[0], SF_CONTROL_PATH_MAX);
+  return true;
+}
+
 int
 ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]) {
   struct ctl_sockets sockets = {0};

@@ -30,6 +30,8 @@ static const struct ctl_command commands[] = {
     {"start", "VOLUME [--force] [--wait]", "start a volume that is stopped, or waits for legs",
      ctl_start},
     {"restart", "VOLUME [--wait]", "end a volume's server cleanly and start it again", ctl_restart},
+    {"rename", "VOLUME NEW", "give a stopped volume another name, on its legs and in its file",
+     ctl_rename},
     {"scan", "[DEVICE ...] [--write FILE] [--json]",
      "which legs are on this machine, and would their volumes start?", ctl_scan},
     {"check", "CONF [--compare] [--json]",

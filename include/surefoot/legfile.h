@@ -139,6 +139,11 @@ int sf_format(const struct sf_config *config, const struct sf_format_options *op
 int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg, bool own,
                    char error[SF_CONFIG_ERROR_MAX]);
 
+/* Gives the volume of this configuration another name, on all of its legs; the file is the caller's.  All must be
+ * there, and the volume stopped cleanly; each is locked meanwhile.  What broke off is done again by the next call. */
+int sf_legs_rename(struct sf_leg_openers *openers, const struct sf_config *config, const char *name,
+                   uint64_t timeout_ns, char error[SF_CONFIG_ERROR_MAX]);
+
 /* Would sf_leg_discard() make this leg of it?  Changes nothing but the length of a file; with
  * SF_LEG_READ_ONLY, for a leg that is open, not even that.  A file that is missing is created. */
 int sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *reference,

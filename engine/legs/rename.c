@@ -1,0 +1,103 @@
+/* A volume's name stands in the superblocks of its legs, and a leg with another one is a stranger's.  So all of them
+ * get the new name, while nobody serves it.  What breaks off in between is done again: legs that have the new name
+ * already are taken like the others. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "legs/internal.h"
+
+struct renaming {
+  const struct sf_config *config;
+  const char *name;
+  struct sf_leg_file file[SF_LEGS_MAX];
+  struct sf_leg_found found[SF_LEGS_MAX];
+  char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
+};
+
+static int
+check_leg(const struct renaming *r, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_leg_found *found = &r->found[leg];
+  const char *name = r->config->leg[leg].name;
+  if (!found->present)
+    return leg_fail(error, found->error ? found->error : -ENOENT, "leg %s: %.800s", name,
+                    r->leg_error[leg]);
+  if (found->error != 0)
+    return leg_fail(error, found->error, "leg %s (%s): no valid superblock", name,
+                    leg_path(r->config->leg[leg].path));
+  if (strcmp(found->sb.volume_name, r->config->name) != 0 &&
+      strcmp(found->sb.volume_name, r->name) != 0)
+    return leg_fail(error, -EEXIST, "leg %s (%s): it belongs to volume %s", name,
+                    leg_path(r->config->leg[leg].path), found->sb.volume_name);
+  if (!sf_uuid_equal(&found->sb.volume, &r->found[0].sb.volume))
+    return leg_fail(error, -EEXIST, "leg %s (%s): it belongs to another volume of this name", name,
+                    leg_path(r->config->leg[leg].path));
+  return 0;
+}
+
+/* The newest says who the members are, and how the volume was left. */
+static int
+check_whole(const struct renaming *r, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_superblock *newest = &r->found[0].sb;
+  unsigned listed = 0;
+  for (unsigned i = 0; i < r->config->legs; i++) {
+    int rc = check_leg(r, i, error);
+    if (rc < 0)
+      return rc;
+    if (sf_record_compare(&r->found[i].sb.record, &newest->record) > 0)
+      newest = &r->found[i].sb;
+  }
+  for (unsigned i = 0; i < r->config->legs; i++)
+    listed |= 1u << r->found[i].sb.leg_index;
+  for (unsigned leg = 0; leg < newest->legs; leg++)
+    if (!(newest->removed >> leg & 1) && !(listed >> leg & 1))
+      return leg_fail(error, -ENOENT,
+                      "leg %s of the volume is not listed: without the new name it would be a "
+                      "stranger's",
+                      newest->leg_name[leg]);
+  return newest->record.clean
+             ? 0
+             : leg_fail(error, -EBUSY,
+                        "the volume was not stopped cleanly: start it, and stop it first");
+}
+
+/* One copy after the other, so that one of them is good all the time. */
+static int
+rename_leg(struct renaming *r, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_superblock *sb = &r->found[leg].sb;
+  const struct sf_leg_file *file = &r->file[leg];
+  int rc = 0;
+  memset(sb->volume_name, 0, sizeof sb->volume_name);
+  memcpy(sb->volume_name, r->name, strlen(r->name) + 1);
+  for (unsigned copy = 0; copy < SF_SUPERBLOCK_COPIES && rc == 0; copy++) {
+    sb->serial++;
+    rc = leg_write_superblock(file, sb);
+    if (rc == 0 && fsync(file->fd) < 0)
+      rc = -errno;
+  }
+  return rc == 0 ? 0
+                 : leg_fail(error, rc, "leg %s (%s): %s", r->config->leg[leg].name,
+                            leg_path(r->config->leg[leg].path), strerrordesc_np(-rc));
+}
+
+int
+sf_legs_rename(struct sf_leg_openers *openers, const struct sf_config *config, const char *name,
+               uint64_t timeout_ns, char error[SF_CONFIG_ERROR_MAX]) {
+  struct renaming *r = calloc(1, sizeof *r);
+  if (!r)
+    return leg_fail(error, -ENOMEM, "out of memory");
+  r->config = config;
+  r->name = name;
+  int rc =
+      sf_leg_files_open(openers, config, 0, timeout_ns, r->file, r->found, r->leg_error, error);
+  if (rc == 0) {
+    rc = check_whole(r, error);
+    for (unsigned i = 0; i < config->legs && rc == 0; i++)
+      rc = rename_leg(r, i, error);
+    for (unsigned i = 0; i < config->legs; i++)
+      sf_leg_file_close(&r->file[i]);
+  }
+  free(r);
+  return rc;
+}
