@@ -13,16 +13,21 @@ sf_sm_init(struct sf_sm *sm, const struct sf_sm_table *table, uint64_t id, unsig
 }
 
 void
+sf_sm_check(const struct sf_sm_table *table, uint64_t id, unsigned from, unsigned to) {
+  SF_MUST(from < table->states && to < table->states);
+  if (table->moves[from] & SF_SM_TO(to))
+    return;
+  fprintf(stderr, "surefoot: %s %" PRIu64 ": the move %s -> %s is not allowed\n", table->machine,
+          id, table->name[from], table->name[to]);
+  abort();
+}
+
+void
 sf_sm_move(struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks, void *owner) {
   const struct sf_sm_table *table = sm->table;
   unsigned from = sm->state;
 
-  SF_MUST(state < table->states);
-  if (!(table->moves[from] & SF_SM_TO(state))) {
-    fprintf(stderr, "surefoot: %s %" PRIu64 ": the move %s -> %s is not allowed\n", table->machine,
-            sm->id, table->name[from], table->name[state]);
-    abort();
-  }
+  sf_sm_check(table, sm->id, from, state);
   sm->state = state;
   if (hooks->trace) {
     char line[128];

@@ -28,6 +28,8 @@ struct sf_sm_hooks {
   void (*trace)(void *owner, const char *line);           /* may be NULL */
 };
 
+/* For a state that stands elsewhere, before it changes: aborts unless the move is in the table. */
+void sf_sm_check(const struct sf_sm_table *table, uint64_t id, unsigned from, unsigned to);
 void sf_sm_init(struct sf_sm *sm, const struct sf_sm_table *table, uint64_t id, unsigned state);
 void sf_sm_move(struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks, void *owner);
 const char *sf_sm_state_name(const struct sf_sm *sm);

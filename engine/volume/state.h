@@ -32,6 +32,10 @@ struct op_kind {
   void (*answered)(struct sf_op *op, int error);
 };
 
+/* What keeps an op from being sent: its intent, which is not durable yet (R8); or there was no slot for it, or too few
+ * legs had it, and it is sent again at the next tick. */
+enum op_hold { HOLD_NOT, HOLD_INTENT, HOLD_AGAIN, HOLDS };
+
 enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DRAINING, OP_STATES };
 
 struct sf_op {
@@ -43,12 +47,11 @@ struct sf_op {
   bool blocks_reads; /* COPY: the extent is being converged */
   bool scrubs;       /* COPY: it only compares, as yet: no suspended write may be half done there */
   bool hurried;      /* COPY: a client waits for it */
-  bool retry;        /* no slot for it, or too few legs: sent again at the next tick */
   bool passable;     /* it was suspended once, and copies may pass it while it is */
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
   bool checkpoint;   /* FLUSH: of the legs that catch up too */
-  bool gated;        /* its intent is not durable yet (R8) */
+  enum op_hold hold;
   uint64_t offset, length;
   uint64_t asked_ns;   /* when its client asked for it */
   uint64_t started_ns; /* when it came to the volume */
@@ -255,7 +258,18 @@ struct maps {
   struct own_flush flush;
 };
 
-enum grow_step { GROW_NONE, GROW_WAIT, GROW_PAGES, GROW_RECORD };
+/* The machines of ground/steps.c, which alone moves them. */
+enum phase {
+  PHASE_CLAIMING,
+  PHASE_RECORDING,
+  PHASE_SERVING,
+  PHASE_STOPPING,
+  PHASE_STOPPED,
+  PHASES
+};
+enum join_step { JOIN_NONE, JOIN_CARRY, JOIN_DRAIN, JOIN_FLUSH, JOIN_RECORD, JOIN_STEPS };
+enum stop_step { STOP_NONE, STOP_DRAIN, STOP_FLUSH, STOP_MAPS, STOP_RECORD, STOP_STEPS };
+enum grow_step { GROW_NONE, GROW_WAIT, GROW_PAGES, GROW_RECORD, GROW_STEPS };
 
 struct grow {
   enum grow_step step;
@@ -271,8 +285,6 @@ struct member_change {
   unsigned leg;
   uint64_t version; /* of that record */
 };
-
-enum phase { PHASE_CLAIMING, PHASE_RECORDING, PHASE_SERVING, PHASE_STOPPING, PHASE_STOPPED };
 
 struct bad {          /* see set/bad.h, and only bad.c writes it */
   struct sf_bad list; /* as decided; identity.bad: as in the last record */
@@ -367,15 +379,8 @@ struct sf_volume {
 
   struct own_flush join_flush; /* may run on when the join is off */
   struct own_flush stop_flush;
-  enum {
-    STEP_NONE,
-    STEP_CARRY,
-    STEP_DRAIN,
-    STEP_FLUSH,
-    STEP_MAPS,
-    STEP_RECORD
-  } join_step,
-      stop_step;
+  enum join_step join_step;
+  enum stop_step stop_step;
   uint64_t join_id;    /* ops older than this must end before the newcomer is flushed */
   uint64_t join_at_ns; /* not before */
 

@@ -22,6 +22,7 @@
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/host.h"
+#include "volume/ground/steps.h"
 #include "volume/set/leg.h"
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
@@ -123,7 +124,7 @@ extend(struct sf_volume *v, uint64_t extents, uint64_t pages) {
 
 static void
 end(struct sf_volume *v, enum sf_volume_event_kind kind, const char *reason) {
-  v->grow.step = GROW_NONE;
+  grow_move(v, GROW_NONE);
   volume_event(v, kind, -1, NULL, NULL, reason);
   v->dirty = true;
 }
@@ -170,7 +171,7 @@ take_in(struct sf_volume *v) {
       leg_fall_back(v, i, SF_STATE_MISSING, "the volume has grown and it has not");
   }
   v->grow.first_page = map_page_of(first);
-  v->grow.step = GROW_PAGES;
+  grow_move(v, GROW_PAGES);
   v->dirty = true;
 }
 
@@ -198,7 +199,7 @@ grow_settle(struct sf_volume *v) {
   }
   if (v->grow.step == GROW_PAGES && pages_are_durable(v)) {
     v->identity.data_bytes = v->size_bytes;
-    v->grow.step = GROW_RECORD;
+    grow_move(v, GROW_RECORD);
     record_change(v, v->latest.in_sync, v->latest.faulty, false);
     v->grow.version = v->version;
   }
@@ -237,7 +238,7 @@ grow_to(struct sf_volume *v, uint64_t size_bytes) {
   if (short_leg(v, size_bytes) >= 0)
     return -ENOSPC;
   v->grow.size_bytes = size_bytes;
-  v->grow.step = GROW_WAIT;
+  grow_move(v, GROW_WAIT);
   v->dirty = true;
   return 0;
 }

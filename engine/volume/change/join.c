@@ -8,6 +8,7 @@
 #include "volume/change/join.h"
 
 #include "volume/ground/facts.h"
+#include "volume/ground/steps.h"
 #include "volume/ops/own_flush.h"
 #include "volume/ops/suspend.h"
 #include "volume/set/flush_failure.h"
@@ -51,10 +52,10 @@ join_settle(struct sf_volume *v) {
     v->joining = candidate(v);
     if (v->joining < 0)
       return;
-    v->join_step = STEP_CARRY;
+    join_move(v, JOIN_CARRY);
     map_carry(v, (unsigned) v->joining);
   }
-  if (v->join_step == STEP_CARRY) {
+  if (v->join_step == JOIN_CARRY) {
     if (candidate(v) != v->joining) {
       record_drop_newcomer(v);
       return;
@@ -65,15 +66,15 @@ join_settle(struct sf_volume *v) {
     v->counted = legbit((unsigned) v->joining);
     v->needs |= v->counted;
     v->join_id = v->next_id;
-    v->join_step = STEP_DRAIN;
+    join_move(v, JOIN_DRAIN);
     map_carry(v, (unsigned) v->joining);
   }
-  if (v->join_step == STEP_DRAIN && !older_ops_remain(v) &&
+  if (v->join_step == JOIN_DRAIN && !older_ops_remain(v) &&
       map_is_carried(v, (unsigned) v->joining)) {
-    v->join_step = STEP_FLUSH;
+    join_move(v, JOIN_FLUSH);
     own_flush_begin(v, &v->join_flush, NULL);
   }
-  if (v->join_step == STEP_FLUSH && !v->join_flush.running) {
+  if (v->join_step == JOIN_FLUSH && !v->join_flush.running) {
     unsigned leg = (unsigned) v->joining;
 
     if (v->join_flush.request.error != 0 || v->leg[leg].stale.set != 0) {
@@ -81,7 +82,7 @@ join_settle(struct sf_volume *v) {
       record_drop_newcomer(v);
       return;
     }
-    v->join_step = STEP_RECORD;
+    join_move(v, JOIN_RECORD);
     record_promote(v, leg, flush_failure_is_inherited(v));
   }
 }

@@ -12,6 +12,7 @@
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
 #include "volume/ground/request_queue.h"
+#include "volume/ground/steps.h"
 #include "volume/ops/op_time.h"
 #include "volume/ops/own_flush.h"
 #include "volume/set/medium.h"
@@ -36,7 +37,7 @@ client_ops_active(const struct sf_volume *v) {
 
 void
 volume_end(struct sf_volume *v, int error) {
-  v->phase = PHASE_STOPPED;
+  phase_move(v, PHASE_STOPPED);
   v->taken = error != -ESHUTDOWN;
   grow_stopped(v);
   members_stopped(v);
@@ -60,32 +61,32 @@ void
 stop_settle(struct sf_volume *v) {
   if (v->phase != PHASE_STOPPING)
     return;
-  if (v->stop_step == STEP_DRAIN && !client_ops_active(v)) {
-    v->stop_step = STEP_FLUSH;
+  if (v->stop_step == STOP_DRAIN && !client_ops_active(v)) {
+    stop_move(v, STOP_FLUSH);
     own_flush_begin(v, &v->stop_flush, NULL);
   }
-  if (v->stop_step == STEP_FLUSH && !v->stop_flush.running) {
+  if (v->stop_step == STOP_FLUSH && !v->stop_flush.running) {
     v->stop_is_clean = v->stop_flush.request.error == 0 && intent_stop(v);
-    v->stop_step = STEP_MAPS;
+    stop_move(v, STOP_MAPS);
     v->dirty = true;
   }
   /* A leg that misses the clean record is taken out by one that is not: then once more. */
-  if (((v->stop_step == STEP_MAPS && v->maps.urgent.set == 0) ||
-       (v->stop_step == STEP_RECORD && !v->durable.clean)) &&
+  if (((v->stop_step == STOP_MAPS && v->maps.urgent.set == 0) ||
+       (v->stop_step == STOP_RECORD && !v->durable.clean)) &&
       record_is_durable(v)) {
-    v->stop_step = STEP_RECORD;
+    stop_move(v, STOP_RECORD);
     if (v->stop_is_clean && v->unconverged.set == 0)
       record_change(v, v->latest.in_sync, v->latest.faulty, true);
   }
-  if ((v->stop_step == STEP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns)
-    stop_end(v, v->stop_step == STEP_RECORD && record_is_durable(v) && v->durable.clean);
+  if ((v->stop_step == STOP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns)
+    stop_end(v, v->stop_step == STOP_RECORD && record_is_durable(v) && v->durable.clean);
 }
 
 void
 stop_begin(struct sf_volume *v) {
   if (v->phase == PHASE_SERVING) {
-    v->phase = PHASE_STOPPING;
-    v->stop_step = STEP_DRAIN;
+    phase_move(v, PHASE_STOPPING);
+    stop_move(v, STOP_DRAIN);
     v->stop_by_ns =
         v->now_ns + deadline_longest(v, SF_FLUSH_KIND) + 2 * deadline_longest(v, SF_WRITE_KIND);
     request_fail_waiting(v, -ESHUTDOWN);

@@ -24,10 +24,10 @@ check_set(const struct sf_volume *v) {
 
 static void
 check_newcomer(const struct sf_volume *v) {
-  SF_MUST((v->joining < 0) == (v->join_step == STEP_NONE));
+  SF_MUST((v->joining < 0) == (v->join_step == JOIN_NONE));
   SF_MUST(v->counted == 0 || (v->joining >= 0 && v->counted == legbit((unsigned) v->joining)));
   SF_MUST((v->counted & (legset) ~v->needs) == 0);
-  SF_MUST(v->promoting < 0 || (v->promoting == v->joining && v->join_step == STEP_RECORD &&
+  SF_MUST(v->promoting < 0 || (v->promoting == v->joining && v->join_step == JOIN_RECORD &&
                                (v->latest.in_sync & legbit((unsigned) v->promoting))));
 }
 

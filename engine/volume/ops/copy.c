@@ -12,6 +12,7 @@
 #include "volume/ground/leg_io.h"
 #include "volume/ground/lost.h"
 #include "volume/ground/silence.h"
+#include "volume/ground/steps.h"
 #include "volume/ops/op.h"
 #include "volume/ops/suspend.h"
 #include "volume/set/bad.h"
@@ -232,7 +233,7 @@ copy_run(struct sf_op *op) {
 
   if (copy->sm.state != COPY_WAITING)
     return;
-  op->retry = false;
+  op_hold(op, HOLD_NOT);
   copy->targets = copy->of->converge ? volume_serving(v) : legbit(copy->of->leg);
   if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
       (copy->of->judge != NULL && !copy->of->judge->may_look(op))) {

@@ -11,6 +11,7 @@
 #include "volume/ground/host.h"
 #include "volume/ground/meter.h"
 #include "volume/ground/scrub_state.h"
+#include "volume/ground/steps.h"
 #include "volume/ops/op.h"
 #include "volume/ops/suspend.h"
 #include "volume/set/flush_failure.h"
@@ -90,8 +91,8 @@ send(struct sf_volume *v, struct sf_op *op) {
   if (args.legs == 0)
     return;
   op_send(op, &args);
-  if (op->retry) { /* no slot: the next tick sends it */
-    op->retry = false;
+  if (op->hold == HOLD_AGAIN) { /* no slot: the next tick sends it */
+    op_hold(op, HOLD_NOT);
     EACH_LEG(index, args.legs)
       flush_leg_failed(op, index);
     return;

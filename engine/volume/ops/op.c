@@ -16,6 +16,7 @@
 #include "volume/ground/meter.h"
 #include "volume/ground/request_queue.h"
 #include "volume/ground/silence.h"
+#include "volume/ground/steps.h"
 #include "volume/set/insync.h"
 #include "volume/set/pace.h"
 
@@ -96,7 +97,8 @@ op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset, uint64_
   op->copy = NULL;
   op->kind = kind;
   op->hurried = op->scrubs = false;
-  op->blocks_reads = op->passable = op->retry = op->listed = op->request_fua = op->gated = false;
+  op->blocks_reads = op->passable = op->listed = op->request_fua = false;
+  op->hold = HOLD_NOT;
   op->writing = 0;
   op->offset = offset;
   op->length = length;
@@ -271,7 +273,8 @@ op_answer(struct sf_op *op, int error) {
   struct sf_request *request = op->request;
 
   SF_MUST(request != NULL && op->kind->answered != NULL);
-  op->gated = false;
+  if (op->hold == HOLD_INTENT)
+    op_hold(op, HOLD_NOT);
   count_answer(op, error);
   if (op->sm.state == OP_WAITING) {
     SF_MUST(op->volume->waiting_ops > 0);
@@ -398,7 +401,7 @@ op_send(struct sf_op *op, const struct io_args *args) {
     r = io_submit(op->volume, io, args);
   }
   if (r == -EAGAIN) {
-    op->retry = true;
+    op_hold(op, HOLD_AGAIN);
     volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
     return;
   }
@@ -408,7 +411,7 @@ op_send(struct sf_op *op, const struct io_args *args) {
     op->volume->dirty = true;
     return;
   }
-  op->retry = false;
+  op_hold(op, HOLD_NOT);
   op->failed &= (legset) ~args->legs;
   op->passing &= (legset) ~args->legs;
   op->pending |= args->legs;
@@ -459,7 +462,8 @@ note(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   } else if (event->state == SF_TIO_ERROR) {
     note_failed(op, bit, event->error);
   } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && !op->kind->reads) {
-    op->retry = true;
+    if (op->hold != HOLD_INTENT) /* else it goes to all that lack it anyway */
+      op_hold(op, HOLD_AGAIN);
     volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
   }
 }

@@ -6,13 +6,14 @@
 #include "volume/ground/deadline.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/silence.h"
+#include "volume/ground/steps.h"
 #include "volume/ops/flush.h"
 #include "volume/ops/op.h"
 #include "volume/ops/suspend.h"
 
 static void
 resend(struct sf_op *op) {
-  op->retry = false;
+  op_hold(op, HOLD_NOT);
   op->paced_ns = 0;
   op->kind->run_again(op);
 }
@@ -126,7 +127,7 @@ op_tick(struct sf_volume *v) {
        l = next, next = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.state == OP_RUNNING && op->retry && v->now_ns >= op->again_ns &&
+    if (op->sm.state == OP_RUNNING && op->hold == HOLD_AGAIN && v->now_ns >= op->again_ns &&
         waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
       resend(op);
   }

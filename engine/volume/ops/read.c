@@ -11,6 +11,7 @@
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
 #include "volume/ground/silence.h"
+#include "volume/ground/steps.h"
 #include "volume/ground/trouble.h"
 #include "volume/ops/op.h"
 #include "volume/set/bad.h"
@@ -95,7 +96,7 @@ ask_leg(struct sf_op *op, unsigned leg) {
     v->leg[leg].read_end = op->offset + op->length;
     return ASKED;
   }
-  return op->retry ? ASKED_LATER : ASKED_NOBODY;
+  return op->hold == HOLD_AGAIN ? ASKED_LATER : ASKED_NOBODY;
 }
 
 static enum asked
@@ -109,7 +110,7 @@ ask_next(struct sf_op *op) {
                        op->offset)) >= 0)
     asked = ask_leg(op, (unsigned) leg);
   if (asked == ASKED_LATER) {
-    op->retry = true;
+    op_hold(op, HOLD_AGAIN);
     volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
   }
   return asked;
@@ -172,7 +173,7 @@ repair(struct sf_op *op, unsigned winner) {
   op->writing = bad;
   op->buffer[free] = NULL; /* the winner's is the client's now, the others' are put */
   op_send(op, &args);
-  if (!op->retry)
+  if (op->hold != HOLD_AGAIN)
     io_drop(&op->io[free]); /* the client takes the buffer with it: the next read repairs */
 }
 
@@ -220,7 +221,7 @@ read_park(struct sf_op *op) {
   if (op->ios > 0 && op->io[0].running > 0) {
     fresh = v->host.buffer_get(v->ctx, op->length);
     if (fresh == NULL) {
-      op->retry = true;
+      op_hold(op, HOLD_AGAIN);
       volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
       return;
     }
@@ -265,7 +266,7 @@ read_too_few(struct sf_op *op) {
   op->failed_before = medium;
   op->round_ns = v->now_ns;
   op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
-  op->retry = true;
+  op_hold(op, HOLD_AGAIN);
   volume_arm(v, op->again_ns);
 }
 
@@ -273,7 +274,7 @@ static void
 read_run(struct sf_op *op) {
   bool first = op->sent == 0;
 
-  op->retry = false;
+  op_hold(op, HOLD_NOT);
   if (bad_any(op->volume, op->offset, op->length)) {
     give_up(op, -EIO);
     return;
@@ -286,7 +287,7 @@ read_run(struct sf_op *op) {
   if (ask_next(op) != ASKED_NOBODY)
     return;
   if (first)
-    op->retry = true; /* it is not answered from inside submit */
+    op_hold(op, HOLD_AGAIN); /* it is not answered from inside submit */
   else if (op->pending == 0)
     read_too_few(op);
 }

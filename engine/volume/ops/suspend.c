@@ -2,6 +2,7 @@
 #include "volume/ops/suspend.h"
 
 #include "volume/ground/facts.h"
+#include "volume/ground/steps.h"
 #include "volume/ops/op.h"
 
 static bool
@@ -16,7 +17,7 @@ void
 op_suspend(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  op->retry = true;
+  op_hold(op, HOLD_AGAIN);
   op->ok = op->failed = op->passing = 0;
   if (op->passable)
     return;
@@ -132,7 +133,7 @@ op_passed_by(const struct sf_op *copy) {
 
 bool
 op_only_waits(const struct sf_op *op) {
-  return op->passable && op->retry && op->pending == 0;
+  return op->passable && op->hold == HOLD_AGAIN && op->pending == 0;
 }
 
 /* R2: without end if it is to be suspended; else only where what its legs have said may pass, and then

@@ -9,6 +9,7 @@
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
 #include "volume/ground/lost.h"
+#include "volume/ground/steps.h"
 #include "volume/ops/op.h"
 #include "volume/ops/suspend.h"
 #include "volume/set/bad.h"
@@ -44,15 +45,15 @@ write_send(struct sf_op *op) {
   };
 
   if (!intent_ready(v, op->offset, op->length)) {
-    op->gated = true;
+    op_hold(op, HOLD_INTENT);
     return;
   }
   if (op_is_passed(op)) { /* while it waited for its intent */
-    op->gated = false;
-    op->retry = true;
+    op_hold(op, HOLD_AGAIN);
     return;
   }
-  op->gated = false;
+  if (op->hold == HOLD_INTENT)
+    op_hold(op, HOLD_NOT);
   for (unsigned i = 0; i < v->legs; i++) {
     if ((op->ok | op->running) & legbit(i))
       continue; /* a second try, after too few had it: only where it is missing */
@@ -131,7 +132,7 @@ write_answered(struct sf_op *op, int error) {
 /* What is pending is late and cannot be spared, and what failed may be well again. */
 static bool
 is_stuck_behind_a_hang(const struct sf_op *op) {
-  return !op->retry && op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
+  return op->hold != HOLD_AGAIN && op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
          (op->failed & op->passing & volume_serving(op->volume)) != 0;
 }
 
@@ -162,9 +163,9 @@ write_review(struct sf_op *op) {
     op_review_ended(op);
     return;
   }
-  if (op->gated)
+  if (op->hold == HOLD_INTENT)
     write_send(op);
-  if (op->gated)
+  if (op->hold == HOLD_INTENT)
     return;
   if ((op->overdue | op->failed) != 0)
     op_judge(op);
@@ -174,11 +175,11 @@ write_review(struct sf_op *op) {
     return;
   }
   if (is_stuck_behind_a_hang(op)) {
-    op->retry = true; /* a leg that is well again shows that the other one hangs */
+    op_hold(op, HOLD_AGAIN); /* a leg that is well again shows that the other one hangs */
     op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
     volume_arm(v, op->again_ns);
   }
-  if (op->pending != 0 || op->retry || record_moves_the_set(v))
+  if (op->pending != 0 || op->hold == HOLD_AGAIN || record_moves_the_set(v))
     return;
   if (op_may_wait(op))
     op_suspend(op);

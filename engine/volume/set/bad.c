@@ -4,6 +4,7 @@
 #include "volume/ground/facts.h"
 #include "volume/ground/host.h"
 #include "volume/ground/lost.h"
+#include "volume/ground/steps.h"
 #include "volume/set/record.h"
 
 enum {
@@ -73,7 +74,7 @@ bad_clear(struct sf_op *op) {
     return BAD_CLEARED;
   if (!op->request_fua) {
     op->ok = 0;
-    op->retry = true;
+    op_hold(op, HOLD_AGAIN);
     volume_arm(v, v->now_ns);
     return BAD_CLEARING;
   }
@@ -88,7 +89,7 @@ bad_clear(struct sf_op *op) {
 static bool
 may_be_recorded(const struct sf_volume *v) {
   return (v->phase == PHASE_SERVING ||
-          (v->phase == PHASE_STOPPING && v->stop_step == STEP_DRAIN)) &&
+          (v->phase == PHASE_STOPPING && v->stop_step == STOP_DRAIN)) &&
          v->grow.step != GROW_PAGES && record_is_durable(v);
 }
 

@@ -40,7 +40,7 @@ legset
 map_targets(const struct sf_volume *v) {
   legset set = v->latest.in_sync | v->counted;
 
-  if (v->join_step == STEP_CARRY)
+  if (v->join_step == JOIN_CARRY)
     set |= legbit((unsigned) v->joining);
   return set;
 }

@@ -10,6 +10,7 @@
 #include "volume/ground/facts.h"
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
+#include "volume/ground/steps.h"
 
 enum {
   META_RETRY_MS = 100,
@@ -129,7 +130,6 @@ meta_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
 void
 record_start(struct sf_volume *v) {
   v->version = 1;
-  v->phase = PHASE_CLAIMING;
   record_drive(v);
   v->dirty = true;
 }
@@ -140,7 +140,7 @@ record_drop_newcomer(struct sf_volume *v) {
     v->needs &= (legset) ~legbit((unsigned) v->joining);
   v->counted = 0;
   v->joining = v->promoting = -1;
-  v->join_step = STEP_NONE;
+  join_move(v, JOIN_NONE);
   v->dirty = true;
 }
 

@@ -11,6 +11,7 @@
 #include "volume/ground/flush_lost.h"
 #include "volume/ground/host.h"
 #include "volume/ground/silence.h"
+#include "volume/ground/steps.h"
 #include "volume/set/flush_failure.h"
 #include "volume/set/insync.h"
 #include "volume/set/leg.h"
@@ -86,7 +87,7 @@ became_durable(struct sf_volume *v) {
                v->latest.change, v->latest.in_sync);
   if (joined >= 0) {
     v->promoting = v->joining = -1;
-    v->join_step = STEP_NONE;
+    join_move(v, JOIN_NONE);
     v->counted = 0;
     leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
     copier_try_again(v, 0, v->size_bytes); /* it may have what the others cannot read */
@@ -95,7 +96,7 @@ became_durable(struct sf_volume *v) {
   }
   v->needs = v->latest.in_sync | v->counted;
   if (v->phase == PHASE_RECORDING) {
-    v->phase = PHASE_SERVING;
+    phase_move(v, PHASE_SERVING);
     volume_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");
   }
   v->dirty = true;
@@ -136,7 +137,7 @@ record_settle(struct sf_volume *v) {
   if (v->phase == PHASE_CLAIMING) {
     if (!may_go_on(v))
       return;
-    v->phase = PHASE_RECORDING;
+    phase_move(v, PHASE_RECORDING);
     v->identity.lost &= v->latest.in_sync;
     volume_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);
     record_change(v, v->latest.in_sync, v->latest.faulty, false);

@@ -1,4 +1,5 @@
-/* What must be true of a volume that has settled: each is broken once, and the program ends. */
+/* What must be true of a volume that has settled, and which step may follow which: each is broken once, and the program
+ * ends. */
 #include "rig.h"
 
 #include <signal.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "volume/ground/check.h"
+#include "volume/ground/steps.h"
 
 enum { TOLD_MAX = 4096 };
 
@@ -93,6 +95,36 @@ a_page_was_sent_that_never_was(struct sf_volume *v) {
 }
 
 static void
+a_start_goes_back_to_its_claim(struct sf_volume *v) {
+  phase_move(v, PHASE_CLAIMING);
+}
+
+static void
+a_leg_is_recorded_that_was_not_flushed(struct sf_volume *v) {
+  join_move(v, JOIN_CARRY);
+  join_move(v, JOIN_DRAIN);
+  join_move(v, JOIN_RECORD);
+}
+
+static void
+a_stop_does_not_flush(struct sf_volume *v) {
+  stop_move(v, STOP_DRAIN);
+  stop_move(v, STOP_MAPS);
+}
+
+static void
+a_size_is_recorded_before_the_maps(struct sf_volume *v) {
+  grow_move(v, GROW_WAIT);
+  grow_move(v, GROW_RECORD);
+}
+
+static void
+what_is_sent_again_lacks_its_intent(struct sf_volume *v) {
+  op_hold(&v->ops[0], HOLD_AGAIN);
+  op_hold(&v->ops[0], HOLD_INTENT);
+}
+
+static void
 it_never_settles(struct sf_volume *v) {
   volume_check_passes(v, 100000);
 }
@@ -114,6 +146,11 @@ each_is_seen(void **state) {
       {a_page_is_done_that_was_not_sent, "page->done"},
       {a_page_was_sent_that_never_was, "page->sent"},
       {it_never_settles, "passes"},
+      {a_start_goes_back_to_its_claim, "phase 0: the move serving -> claiming"},
+      {a_leg_is_recorded_that_was_not_flushed, "join 0: the move drain -> record"},
+      {a_stop_does_not_flush, "stop 0: the move drain -> maps"},
+      {a_size_is_recorded_before_the_maps, "grow 0: the move wait -> record"},
+      {what_is_sent_again_lacks_its_intent, "hold 0: the move again -> intent"},
   };
   char told[TOLD_MAX];
 

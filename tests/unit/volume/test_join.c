@@ -58,7 +58,7 @@ a_convergence_while_a_leg_joins_fails_nobody(void **state) {
   rig_pass(&rig, 50);
   assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
   rig.holds = holds_flush_of_leg_2;
-  for (unsigned ms = 0; rig.volume->join_step != STEP_FLUSH; ms++) {
+  for (unsigned ms = 0; rig.volume->join_step != JOIN_FLUSH; ms++) {
     assert_true(ms < 3000);
     rig_pass(&rig, 1);
   }

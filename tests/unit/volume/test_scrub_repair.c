@@ -97,9 +97,9 @@ a_leg_that_joins_lacks_what_is_repaired(void **state) {
   spoil(1, 5 * BLOCK, 9);
   rig.holds = is_flush_of_leg_2;
   assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
-  for (unsigned i = 0; i < 5000 && rig.volume->join_step != STEP_FLUSH; i++)
+  for (unsigned i = 0; i < 5000 && rig.volume->join_step != JOIN_FLUSH; i++)
     rig_pass(&rig, 1);
-  assert_int_equal(rig.volume->join_step, STEP_FLUSH);
+  assert_int_equal(rig.volume->join_step, JOIN_FLUSH);
   begin(1, 0);
   rig_run(&rig);
   assert_int_equal(byte_of(0, 5 * BLOCK), 9);
