@@ -44,8 +44,8 @@ complete -c surefootctl -n '__fish_seen_subcommand_from events' -l since -x
 complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l config -r -F
 complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l write
 complete -c surefootctl -n '__fish_seen_subcommand_from leg scrub stop start restart' -l wait
-complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l repair
-complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l from -x
+complete -c surefootctl -n '__fish_seen_subcommand_from scrub check' -l repair
+complete -c surefootctl -n '__fish_seen_subcommand_from scrub check' -l from -x
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l rate -x
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l all
 complete -c surefootctl -n '__fish_seen_subcommand_from start' -l force

@@ -221,7 +221,8 @@ leg_to_json(const struct checked *checked, unsigned leg) {
 }
 
 static json_t *
-to_json(const struct checked *checked, const struct comparison *comparison) {
+to_json(const struct checked *checked, const struct comparison *comparison,
+        const struct repaired *repaired) {
   const struct sf_assembly *assembly = &checked->assembly;
   json_t *legs = json_array(), *waits_for = json_array();
   for (unsigned i = 0; i < checked->config.legs; i++) {
@@ -231,7 +232,7 @@ to_json(const struct checked *checked, const struct comparison *comparison) {
   }
   bool known = assembly->reference >= 0;
   return json_pack(
-      "{si ss sb so so so so sb so so so}", "version", SF_CONTROL_VERSION, "volume",
+      "{si ss sb so so so so sb so so so so}", "version", SF_CONTROL_VERSION, "volume",
       checked->config.name, "may_start", (int) assembly->may_start, "reason",
       ctl_text_to_json(assembly->reason), "uuid",
       known ? ctl_uuid_to_json(&assembly->base.volume) : json_null(), "record",
@@ -239,16 +240,20 @@ to_json(const struct checked *checked, const struct comparison *comparison) {
       (int) (checked->in_use != 0), "converge_bytes",
       checked->has_maps ? json_integer((json_int_t) ctl_extents_bytes(&checked->converge))
                         : json_null(),
-      "legs", legs, "compare", comparison ? compare_to_json(checked, comparison) : json_null());
+      "legs", legs, "compare", comparison ? compare_to_json(checked, comparison) : json_null(),
+      "repair", repaired->done ? repair_to_json(checked, repaired) : json_null());
 }
 
 static int
-print_checked(const struct checked *checked, const struct comparison *comparison, bool json) {
+print_checked(const struct checked *checked, const struct comparison *comparison,
+              const struct repaired *repaired, bool json) {
   if (!json) {
     print_human(checked, comparison);
+    if (repaired->done)
+      repair_print(checked, repaired);
     return CTL_DONE;
   }
-  json_t *document = to_json(checked, comparison);
+  json_t *document = to_json(checked, comparison, repaired);
   int status = ctl_print_json(document);
   json_decref(document);
   return status;
@@ -284,10 +289,11 @@ ctl_openers(void) {
   return openers;
 }
 
+/* flags: SF_LEG_READ_ONLY, or 0: each is locked. */
 static int
-look(struct checked *checked) {
+look(struct checked *checked, unsigned flags) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_assemble(ctl_openers(), &checked->config, SF_LEG_READ_ONLY,
+  int rc = sf_leg_files_assemble(ctl_openers(), &checked->config, flags,
                                  OPEN_TIMEOUT_S * UINT64_C(1000000000), false, checked->file,
                                  checked->found, checked->leg_error, &checked->assembly, error);
   if (rc < 0)
@@ -302,34 +308,75 @@ look(struct checked *checked) {
   return read_maps(checked) ? CTL_DONE : ctl_fail("out of memory");
 }
 
-int
-ctl_check(struct ctl_command_call *call) {
-  static const struct option options[] = {
-      {"json", no_argument, NULL, 'j'}, {"compare", no_argument, NULL, 'd'}, {0}};
-  bool json = false, compare = false;
+struct order {
+  bool json, compare, repair;
+  const char *from; /* NULL: nobody */
+};
+
+/* CTL_DONE: also when not all is well, which comparison and repaired tell. */
+static int
+carry_out(struct checked *checked, const struct order *order, struct comparison *comparison,
+          struct repaired *repaired) {
+  int from = order->from ? sf_config_find_leg(&checked->config, order->from) : -1;
+  if (order->from && from < 0)
+    return ctl_fail("%s: no leg '%s'", checked->config.name, order->from);
+  int status = look(checked, order->repair ? 0 : SF_LEG_READ_ONLY);
+  if (status == CTL_DONE && order->repair)
+    status = repair_may(checked);
+  if (status == CTL_DONE && order->compare)
+    status = compare_legs(checked, comparison);
+  if (status == CTL_DONE && order->repair) /* its place in the volume */
+    status =
+        repair_legs(checked, comparison,
+                    order->from ? sf_config_find_leg(&checked->config, order->from) : -1, repaired);
+  return status;
+}
+
+static int
+take_options(struct ctl_command_call *call, struct order *order) {
+  static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                          {"compare", no_argument, NULL, 'd'},
+                                          {"repair", no_argument, NULL, 'r'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {0}};
   int option;
   while ((option = ctl_next_option(call, options)) != -1) {
     if (option == '?')
       return CTL_USAGE;
-    json |= option == 'j';
-    compare |= option == 'd';
+    order->json |= option == 'j';
+    order->compare |= option == 'd';
+    order->repair |= option == 'r';
+    if (option == 'f')
+      order->from = optarg;
   }
+  if (order->repair && !order->compare)
+    return ctl_wrong_usage(call->command, "check: --repair is for --compare");
+  if (order->from && !order->repair)
+    return ctl_wrong_usage(call->command, "check: --from is for --repair");
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "check: one CONF is needed");
+  return CTL_DONE;
+}
 
+int
+ctl_check(struct ctl_command_call *call) {
   static struct checked checked;
+  struct order order = {0};
   struct comparison comparison = {0};
+  struct repaired repaired = {0};
   char error[SF_CONFIG_ERROR_MAX] = "";
   char file[PATH_MAX];
+  int status = take_options(call, &order);
+  if (status != CTL_DONE)
+    return status;
   int rc = sf_config_load(&checked.config, ctl_conf_file(call->argv[optind], file), error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
-  int status = look(&checked);
-  if (status == CTL_DONE && compare)
-    status = compare_legs(&checked, &comparison);
+  status = carry_out(&checked, &order, &comparison, &repaired);
   if (status == CTL_DONE)
-    status = print_checked(&checked, compare ? &comparison : NULL, json);
-  if (!checked.assembly.may_start || !compare_is_well(&comparison))
+    status = print_checked(&checked, order.compare ? &comparison : NULL, &repaired, order.json);
+  bool is_well = order.repair ? repair_is_whole(&repaired) : compare_is_well(&comparison);
+  if (!checked.assembly.may_start || !is_well)
     status = CTL_FAILED;
   compare_free(&comparison);
   free_maps(&checked);

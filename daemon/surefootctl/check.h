@@ -54,6 +54,23 @@ bool compare_is_well(const struct comparison *comparison);
 void compare_print(const struct checked *checked, const struct comparison *comparison);
 json_t *compare_to_json(const struct checked *checked, const struct comparison *comparison);
 
+/* ---- repair.c ---- */
+
+struct repaired {
+  bool done;
+  uint64_t bytes[SF_LEGS_MAX];          /* written anew, of each leg */
+  uint64_t unknown_bytes, failed_bytes; /* nobody can know who is right; could not be written */
+};
+
+/* CTL_DONE, or CTL_FAILED after a message: not on these legs. */
+int repair_may(const struct checked *checked);
+/* Writes anew what the comparison has found.  from: this leg is right where nobody can know; -1: none is. */
+int repair_legs(const struct checked *checked, const struct comparison *comparison, int from,
+                struct repaired *repaired);
+bool repair_is_whole(const struct repaired *repaired);
+void repair_print(const struct checked *checked, const struct repaired *repaired);
+json_t *repair_to_json(const struct checked *checked, const struct repaired *repaired);
+
 /* "a, b and c" */
 void compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size);
 

@@ -29,6 +29,7 @@ static const struct {
     {"leg", "leg add VOLUME NAME PATH [--wait] [--write]"},
     {"leg", "leg remove VOLUME LEG [--write]"},
     {"leg", "leg discard --config CONF LEG"},
+    {"check", "check CONF --compare --repair [--from LEG] [--json]"},
     {"scrub", "scrub --all [--rate RATE] [--wait]"},
     {"scrub", "scrub pause|resume|cancel VOLUME"},
 };

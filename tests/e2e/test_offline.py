@@ -113,6 +113,70 @@ class Offline(VolumeTest):
                          (difference["first"], difference["legs"], difference["converged"]))
         self.assertEqual(place // MIB * MIB, difference["offset"])
 
+    def stopped(self, names="abc"):
+        volume, server = self.served(self.rig.file_legs(names))
+        server.connect().pwrite(b"o" * MIB, 20 * MIB)
+        server.stop()
+        return volume
+
+    def write_to(self, leg, place, data):
+        with open(leg.path, "r+b") as file:
+            file.seek(DATA_OFFSET + place)
+            file.write(data)
+
+    def heads(self, volume):
+        return [leg.path.read_bytes()[:DATA_OFFSET] for leg in volume.legs]
+
+    def refused(self, volume, *words):
+        with self.assertRaises(CommandFailed) as failure:
+            self.rig.ctl("check", volume.conf, "--compare", *words)
+        return failure.exception.output
+
+    def test_the_vote_repairs(self):
+        """Of three copies the odd one is written anew, block by block, and their metadata are as they were."""
+        volume = self.stopped()
+        heads = self.heads(volume)
+        self.write_to(volume.legs[1], 20 * MIB + 5, b"x" * 5000)  # two blocks
+        self.write_to(volume.legs[2], 20 * MIB + 40960, b"y")  # of the same extent
+        said = self.check(volume, "--compare", "--repair")["repair"]
+        self.assertEqual({"repaired_bytes": {"b": 8192, "c": 4096}, "unknown_bytes": 0, "failed_bytes": 0}, said)
+        self.assertEqual(heads, self.heads(volume))
+        self.assertTrue(self.check(volume, "--compare")["compare"]["equal"])
+        self.assertIn("nothing was to be repaired", self.rig.ctl("check", volume.conf, "--compare", "--repair"))
+        volume.assert_legs_equal()
+        server = volume.serve()
+        self.assertEqual(b"o" * MIB, bytes(server.connect().pread(MIB, 20 * MIB)))
+        server.stop()
+
+    def test_of_two_the_operator_decides(self):
+        """Without his word nothing is written."""
+        volume = self.stopped("ab")
+        self.write_to(volume.legs[0], 20 * MIB, b"x")
+        before = volume.legs[0].path.read_bytes()
+        self.assertIn("of 4 KiB nobody can know", self.refused(volume, "--repair"))
+        self.assertEqual(before, volume.legs[0].path.read_bytes())
+        self.assertIn("no leg 'z'", self.refused(volume, "--repair", "--from", "z"))
+        self.assertIn("repaired 4 KiB of a", self.rig.ctl("check", volume.conf, "--compare", "--repair", "--from", "b"))
+        volume.assert_legs_equal()
+        self.assertEqual(b"o", volume.legs[0].path.read_bytes()[DATA_OFFSET + 20 * MIB:][:1])
+
+    def test_nothing_is_repaired_without_all(self):
+        """A leg that is out would come back without it; and after a crash a start makes them equal."""
+        volume = self.stopped()
+        self.write_to(volume.legs[1], 20 * MIB, b"x")
+        away = volume.legs[2].path.with_suffix(".away")
+        volume.legs[2].path.rename(away)
+        before = volume.legs[1].path.read_bytes()
+        self.assertIn("nothing is repaired without c", self.refused(volume, "--repair", "--from", "a"))
+        self.assertEqual(before, volume.legs[1].path.read_bytes())
+        away.rename(volume.legs[2].path)
+        server = volume.serve()
+        server.connect().pwrite(b"p" * 4096, 0)
+        self.assertIn("nothing is repaired", self.refused(volume, "--repair"))
+        server.kill()
+        self.wait_let_go(volume)
+        self.assertIn("not stopped cleanly", self.refused(volume, "--repair"))
+
     def test_after_a_kill_only_intent_differs(self):
         """Proves R8 on the disks: whatever differs after a kill under load lies in extents with
         intent."""
