@@ -5,8 +5,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define TICK_NS (DOOR_TICK_MS * UINT64_C(1000000))
 
@@ -240,6 +238,17 @@ is_idle(void *thread) {
   return sf_tio_is_idle(thread);
 }
 
+static void
+prepare(struct door_connection *c) {
+  c->receive_header.msg_iov = c->receive_part;
+  c->send_header.msg_iov = c->send_part;
+  c->receive =
+      (struct sf_tio_message){.header = &c->receive_header, .done = on_received, .user = c};
+  c->send = (struct sf_tio_message){.header = &c->send_header, .done = on_sent, .user = c};
+  door_pieces_init(c);
+  door_workers_init(&c->workers);
+}
+
 /* What was given up on may still run on this thread's ring, which nobody else looks after. */
 void *
 door_connection_main(void *arg) {
@@ -247,8 +256,10 @@ door_connection_main(void *arg) {
   struct sf_door *door = c->door;
   struct sf_tio_thread *thread;
   char line[160];
-  int r = begin(c);
+  int r;
 
+  prepare(c);
+  r = begin(c);
   if (r == 0) {
     greet(c);
     serve(c);
@@ -263,63 +274,4 @@ door_connection_main(void *arg) {
   if (thread != NULL)
     (void) sf_tio_drive(thread, 0, is_idle, thread);
   return NULL;
-}
-
-static void *
-map(size_t bytes) {
-  void *memory =
-      mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-  return memory == MAP_FAILED ? NULL : memory;
-}
-
-static void
-prepare(struct door_connection *c) {
-  c->receive_header.msg_iov = c->receive_part;
-  c->send_header.msg_iov = c->send_part;
-  c->receive =
-      (struct sf_tio_message){.header = &c->receive_header, .done = on_received, .user = c};
-  c->send = (struct sf_tio_message){.header = &c->send_header, .done = on_sent, .user = c};
-  door_pieces_init(c);
-  door_workers_init(&c->workers);
-}
-
-/* All the memory that it will need, and touched. */
-int
-door_connection_create(struct sf_door *door, int fd, struct door_connection **connection) {
-  struct door_connection *c = map(sizeof *c);
-
-  if (c == NULL)
-    return -ENOMEM;
-  c->door = door;
-  c->fd = fd;
-  c->in = map(DOOR_IN_BYTES);
-  c->out.bytes = map(DOOR_OUT_BYTES);
-  c->bounce = map((size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
-  c->chunk = map(DOOR_CHUNK_BYTES);
-  if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL || c->chunk == NULL) {
-    c->fd = -1; /* it stays the caller's */
-    door_connection_destroy(c);
-    return -ENOMEM;
-  }
-  prepare(c);
-  *connection = c;
-  return 0;
-}
-
-static void
-unmap(void *memory, size_t bytes) {
-  if (memory != NULL)
-    munmap(memory, bytes);
-}
-
-void
-door_connection_destroy(struct door_connection *c) {
-  if (c->fd >= 0)
-    close(c->fd);
-  unmap(c->in, DOOR_IN_BYTES);
-  unmap(c->out.bytes, DOOR_OUT_BYTES);
-  unmap(c->bounce, (size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
-  unmap(c->chunk, DOOR_CHUNK_BYTES);
-  unmap(c, sizeof *c);
 }

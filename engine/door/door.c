@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/thread.h"
@@ -50,53 +49,16 @@ sf_door_open(const char *path, struct sf_door **door, char error[SF_CONFIG_ERROR
 
 /* ---- connections ---- */
 
-/* The last that the connection's thread does with both. */
-void
-door_leave(struct sf_door *door, struct door_connection *connection) {
-  pthread_mutex_lock(&door->lock);
-  for (unsigned i = 0; i < SF_DOOR_CONNECTIONS_MAX; i++)
-    if (door->connection[i] == connection)
-      door->connection[i] = NULL;
-  door_connection_destroy(connection);
-  door->connections--;
-  pthread_cond_broadcast(&door->changed);
-  pthread_mutex_unlock(&door->lock);
-}
-
-/* Nobody but this thread adds one. */
-static bool
-is_full(struct sf_door *door) {
-  bool full;
-
-  pthread_mutex_lock(&door->lock);
-  full = door->connections == SF_DOOR_CONNECTIONS_MAX;
-  pthread_mutex_unlock(&door->lock);
-  return full;
-}
-
-static void
-enter(struct sf_door *door, struct door_connection *connection) {
-  unsigned i = 0;
-
-  pthread_mutex_lock(&door->lock);
-  while (door->connection[i] != NULL)
-    i++;
-  SF_MUST(i < SF_DOOR_CONNECTIONS_MAX);
-  door->connection[i] = connection;
-  door->connections++;
-  pthread_mutex_unlock(&door->lock);
-}
-
 static void
 take(struct sf_door *door, int fd) {
   struct door_connection *connection;
   char line[160];
-  int r = is_full(door) ? -EMFILE : door_connection_create(door, fd, &connection);
+  int r = door_is_full(door) ? -EMFILE : door_connection_create(door, fd, &connection);
 
   if (r < 0) {
     close(fd);
   } else {
-    enter(door, connection);
+    door_enter(door, connection);
     r = sf_thread_start(NULL, "surefoot-fast", door_connection_main, connection);
     if (r < 0)
       door_leave(door, connection);
@@ -158,25 +120,6 @@ sf_door_start(struct sf_door *door, const struct sf_door_options *options) {
 
 /* ---- the end ---- */
 
-/* Each ends by itself within its grace; what hangs in a leg may not. */
-static bool
-wait_for_connections(struct sf_door *door) {
-  struct timespec until;
-  bool ended;
-
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += CLOSE_S;
-  pthread_mutex_lock(&door->lock);
-  for (unsigned i = 0; i < SF_DOOR_CONNECTIONS_MAX; i++)
-    if (door->connection[i] != NULL && door->connection[i]->thread != NULL)
-      sf_tio_wake(door->connection[i]->thread);
-  while (door->connections > 0 && pthread_cond_timedwait(&door->changed, &door->lock, &until) == 0)
-    ;
-  ended = door->connections == 0;
-  pthread_mutex_unlock(&door->lock);
-  return ended;
-}
-
 int
 sf_door_close(struct sf_door *door) {
   uint64_t one = 1;
@@ -187,7 +130,8 @@ sf_door_close(struct sf_door *door) {
   if (door->started) {
     SF_MUST(write(door->wake_fd, &one, sizeof one) == sizeof one);
     pthread_join(door->thread, NULL);
-    if (!wait_for_connections(door))
+    /* Each ends by itself within its grace; what hangs in a leg may not. */
+    if (!door_wait_for_all(door, CLOSE_S))
       return -EBUSY;
   }
   free_door(door);

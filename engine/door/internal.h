@@ -164,12 +164,20 @@ struct sf_door {
   uint64_t failed_at;
 };
 
-/* door.c */
-void door_leave(struct sf_door *door, struct door_connection *connection);
-
-/* connection.c: the thread of one connection, which frees it in the end */
+/* memory.c */
 int door_connection_create(struct sf_door *door, int fd, struct door_connection **connection);
 void door_connection_destroy(struct door_connection *c);
+
+/* connections.c: which there are */
+bool door_is_full(struct sf_door *door);
+/* By one thread only, which has seen that it is not full. */
+void door_enter(struct sf_door *door, struct door_connection *connection);
+/* Frees it: the last that the connection's thread does with both. */
+void door_leave(struct sf_door *door, struct door_connection *connection);
+/* All are woken; false: some have not ended by then. */
+bool door_wait_for_all(struct sf_door *door, unsigned seconds);
+
+/* connection.c: the thread of one connection, which leaves in the end */
 void *door_connection_main(void *connection);
 
 /* gone.c */

@@ -1,0 +1,53 @@
+/* What a connection needs from its begin to its end, so that it asks for no memory while it serves. */
+#include "door/internal.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void *
+map(size_t bytes) {
+  void *memory =
+      mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* All the memory that it will need, and touched. */
+int
+door_connection_create(struct sf_door *door, int fd, struct door_connection **connection) {
+  struct door_connection *c = map(sizeof *c);
+
+  if (c == NULL)
+    return -ENOMEM;
+  c->door = door;
+  c->fd = fd;
+  c->in = map(DOOR_IN_BYTES);
+  c->out.bytes = map(DOOR_OUT_BYTES);
+  c->bounce = map((size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
+  c->chunk = map(DOOR_CHUNK_BYTES);
+  if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL || c->chunk == NULL) {
+    c->fd = -1; /* it stays the caller's */
+    door_connection_destroy(c);
+    return -ENOMEM;
+  }
+  *connection = c;
+  return 0;
+}
+
+static void
+unmap(void *memory, size_t bytes) {
+  if (memory != NULL)
+    munmap(memory, bytes);
+}
+
+void
+door_connection_destroy(struct door_connection *c) {
+  if (c->fd >= 0)
+    close(c->fd);
+  unmap(c->in, DOOR_IN_BYTES);
+  unmap(c->out.bytes, DOOR_OUT_BYTES);
+  unmap(c->bounce, (size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
+  unmap(c->chunk, DOOR_CHUNK_BYTES);
+  unmap(c, sizeof *c);
+}
