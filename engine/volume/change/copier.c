@@ -41,7 +41,6 @@ enum {
 int
 copier_init(struct sf_volume *v) {
   uint64_t pieces = (v->extent_bytes + v->block_bytes - 1) / v->block_bytes;
-  int r;
 
   if (pieces > PIECES_MOST)
     return -EFBIG;
@@ -52,22 +51,13 @@ copier_init(struct sf_volume *v) {
   }
   for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
     sf_sm_init(&v->copier.slot[i].sm, &sf_copy_table, i, COPY_IDLE);
-  r = sf_map_init(&v->copier.by_block, v->extents);
-  if (r == 0)
-    r = sf_map_init(&v->copier.put_off, v->extents);
-  if (r == 0)
-    r = sf_map_init(&v->copier.copied, v->extents);
-  return r < 0 ? r : sf_map_init(&v->copier.flushing_copied, v->extents);
+  return 0;
 }
 
 void
 copier_destroy(struct sf_volume *v) {
   EACH_COPYING(c, &v->copier)
     free(c->piece);
-  sf_map_destroy(&v->copier.by_block);
-  sf_map_destroy(&v->copier.put_off);
-  sf_map_destroy(&v->copier.copied);
-  sf_map_destroy(&v->copier.flushing_copied);
 }
 
 /* ---- an extent ---- */

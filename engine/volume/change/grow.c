@@ -22,6 +22,7 @@
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/host.h"
+#include "volume/ground/maps.h"
 #include "volume/ground/steps.h"
 #include "volume/set/leg.h"
 #include "volume/set/map_pages.h"
@@ -38,41 +39,6 @@ short_leg(const struct sf_volume *v, uint64_t size_bytes) {
 
 /* ---- memory ---- */
 
-struct of_extents {
-  struct sf_map *map[12 + 6 * SF_LEGS_MAX];
-  unsigned n;
-};
-
-static struct of_extents
-maps_of_extents(struct sf_volume *v) {
-  struct of_extents all = {.map = {&v->unconverged, &v->scrub.todo, &v->scrub.guessed,
-                                   &v->scrub.voted, &v->copier.copied, &v->maps.intent,
-                                   &v->maps.touched, &v->maps.idle, &v->copier.flushing_copied,
-                                   &v->suspect, &v->copier.by_block, &v->copier.put_off},
-                           .n = 12};
-
-  for (unsigned i = 0; i < v->legs; i++) {
-    all.map[all.n++] = &v->leg[i].stale;
-    all.map[all.n++] = &v->leg[i].unflushed;
-    all.map[all.n++] = &v->leg[i].flushing;
-    all.map[all.n++] = &v->leg[i].lost;
-    all.map[all.n++] = &v->leg[i].healing;
-    all.map[all.n++] = &v->leg[i].unsure;
-  }
-  return all;
-}
-
-static struct of_extents
-maps_of_pages(struct sf_volume *v) {
-  struct of_extents all = {.map = {&v->maps.urgent, &v->maps.lazy, &v->maps.troubled}, .n = 3};
-
-  for (unsigned i = 0; i < v->legs; i++) {
-    all.map[all.n++] = &v->leg[i].settled;
-    all.map[all.n++] = &v->leg[i].settling;
-  }
-  return all;
-}
-
 static void *
 larger(void *old, uint64_t had, uint64_t wanted, size_t size) {
   void *memory = realloc(old, wanted * size);
@@ -85,11 +51,9 @@ larger(void *old, uint64_t had, uint64_t wanted, size_t size) {
 /* All memory first: what fails here has changed nothing. */
 static int
 reserve(struct sf_volume *v, uint64_t extents, uint64_t pages) {
-  struct of_extents by_extent = maps_of_extents(v), by_page = maps_of_pages(v);
   uint64_t *versions =
       larger(v->maps.intent_version, v->extents, extents, sizeof *v->maps.intent_version);
   struct map_page *page;
-  int r = sf_map_reserve(&v->maps.busy, extents);
 
   if (versions == NULL)
     return -ENOMEM;
@@ -98,22 +62,12 @@ reserve(struct sf_volume *v, uint64_t extents, uint64_t pages) {
   if (page == NULL)
     return -ENOMEM;
   v->maps.page = page;
-  for (unsigned i = 0; r == 0 && i < by_extent.n; i++)
-    r = sf_map_reserve(by_extent.map[i], extents);
-  for (unsigned i = 0; r == 0 && i < by_page.n; i++)
-    r = sf_map_reserve(by_page.map[i], pages);
-  return r;
+  return maps_reserve(v, extents, pages);
 }
 
 static void
 extend(struct sf_volume *v, uint64_t extents, uint64_t pages) {
-  struct of_extents by_extent = maps_of_extents(v), by_page = maps_of_pages(v);
-
-  sf_map_extend(&v->maps.busy, extents);
-  for (unsigned i = 0; i < by_extent.n; i++)
-    sf_map_extend(by_extent.map[i], extents);
-  for (unsigned i = 0; i < by_page.n; i++)
-    sf_map_extend(by_page.map[i], pages);
+  maps_extend(v, extents, pages);
   for (uint64_t p = v->maps.pages; p < pages; p++)
     v->maps.page[p].version = 1;
   v->maps.pages = pages;

@@ -129,10 +129,6 @@ make_place(struct sf_volume *v, unsigned index) {
   *leg = (struct leg){.index = index};
   leg_io_init(leg);
   r = leg_init_memory(v, index);
-  if (r == 0)
-    r = sf_map_init(&leg->settled, v->maps.pages);
-  if (r == 0)
-    r = sf_map_init(&leg->settling, v->maps.pages);
   if (r < 0) {
     leg_free_memory(v, index);
     return r;

@@ -47,23 +47,11 @@ sf_scrub_state_name(enum sf_scrub_state state) {
   return name[state];
 }
 
-int
+void
 scrub_init(struct sf_volume *v) {
-  int r = sf_map_init(&v->scrub.todo, v->extents);
-
   EACH_SLOT(s, &v->scrub)
   sf_sm_init(&s->copy.sm, &sf_copy_table, SF_COPY_SLOTS + (unsigned) (s - v->scrub.slot),
              COPY_IDLE);
-  if (r == 0)
-    r = sf_map_init(&v->scrub.guessed, v->extents);
-  return r < 0 ? r : sf_map_init(&v->scrub.voted, v->extents);
-}
-
-void
-scrub_destroy(struct sf_volume *v) {
-  sf_map_destroy(&v->scrub.todo);
-  sf_map_destroy(&v->scrub.guessed);
-  sf_map_destroy(&v->scrub.voted);
 }
 
 /* ---- its state ---- */

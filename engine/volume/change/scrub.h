@@ -4,8 +4,7 @@
 
 #include "volume/state.h"
 
-int scrub_init(struct sf_volume *v);
-void scrub_destroy(struct sf_volume *v);
+void scrub_init(struct sf_volume *v);
 void scrub_settle(struct sf_volume *v);
 void scrub_stopped(struct sf_volume *v);
 int scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order);

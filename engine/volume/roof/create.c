@@ -12,6 +12,7 @@
 #include "volume/ground/facts.h"
 #include "volume/ground/leg_io.h"
 #include "volume/ground/leg_memory.h"
+#include "volume/ground/maps.h"
 #include "volume/ops/op.h"
 #include "volume/roof/volume.h"
 #include "volume/set/bad.h"
@@ -139,6 +140,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   v->extent_bytes = v->identity.extent_bytes;
   v->extent_shift = (unsigned) __builtin_ctzll(v->extent_bytes);
   v->extents = (v->size_bytes + v->extent_bytes - 1) >> v->extent_shift;
+  v->maps.pages = (v->extents + SF_MAP_EXTENTS - 1) / SF_MAP_EXTENTS;
   init_set(v, params);
 
   sf_list_init(&v->active);
@@ -151,9 +153,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   v->flush_queue_tail = &v->flush_queue;
   v->flush_held_tail = &v->flush_held;
   v->ops = calloc(SF_OPS_MAX, sizeof *v->ops);
-  r = v->ops == NULL ? -ENOMEM : sf_map_init(&v->unconverged, v->extents);
-  if (r == 0)
-    r = sf_map_init(&v->suspect, v->extents);
+  r = v->ops == NULL ? -ENOMEM : maps_init(v);
   for (unsigned i = 0; r == 0 && i < SF_OPS_MAX; i++) {
     sf_sm_init(&v->ops[i].sm, &sf_op_table, 0, OP_FREE);
     sf_list_append(&v->ops_free, &v->ops[i].link);
@@ -166,7 +166,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   if (r == 0)
     r = copier_init(v);
   if (r == 0)
-    r = scrub_init(v);
+    scrub_init(v);
   if (r == 0)
     flush_failure_load(v, params);
   if (r == 0)
@@ -196,9 +196,7 @@ sf_volume_destroy(struct sf_volume *v) {
     leg_free_memory(v, i);
   maps_destroy(v);
   copier_destroy(v);
-  scrub_destroy(v);
-  sf_map_destroy(&v->unconverged);
-  sf_map_destroy(&v->suspect);
+  maps_free(v);
   free(v->ops);
   pthread_mutex_destroy(&v->lock);
   free(v);

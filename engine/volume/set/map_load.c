@@ -86,9 +86,7 @@ compare_pages(struct sf_volume *v, const struct sf_volume_params *params) {
 static int
 allocate(struct sf_volume *v) {
   struct maps *maps = &v->maps;
-  int r = 0;
 
-  maps->pages = (v->extents + SF_MAP_EXTENTS - 1) / SF_MAP_EXTENTS;
   maps->writes = MAP_WRITES_MOST * (SF_LEGS_MAX + 1); /* a leg may be added */
   maps->page = calloc(maps->pages, sizeof *maps->page);
   maps->write = calloc(maps->writes, sizeof *maps->write);
@@ -97,19 +95,7 @@ allocate(struct sf_volume *v) {
     return -ENOMEM;
   for (unsigned i = 0; i < maps->writes; i++)
     sf_sm_init(&maps->write[i].sm, &sf_map_write_table, i, MAP_IDLE);
-  struct sf_map *const of_extents[] = {&maps->intent, &maps->touched, &maps->idle, &maps->busy};
-  struct sf_map *const of_pages[] = {&maps->urgent, &maps->lazy, &maps->troubled};
-
-  for (unsigned i = 0; r == 0 && i < sizeof of_extents / sizeof of_extents[0]; i++)
-    r = sf_map_init(of_extents[i], v->extents);
-  for (unsigned i = 0; r == 0 && i < sizeof of_pages / sizeof of_pages[0]; i++)
-    r = sf_map_init(of_pages[i], maps->pages);
-  for (unsigned i = 0; r == 0 && i < v->legs; i++) {
-    r = sf_map_init(&v->leg[i].settled, maps->pages);
-    if (r == 0)
-      r = sf_map_init(&v->leg[i].settling, maps->pages);
-  }
-  return r;
+  return 0;
 }
 
 int
@@ -133,13 +119,6 @@ maps_destroy(struct sf_volume *v) {
   for (unsigned i = 0; i < maps->writes && maps->write != NULL; i++)
     if (maps->write[i].buffer != NULL)
       v->host.buffer_put(v->ctx, maps->write[i].buffer);
-  sf_map_destroy(&maps->intent);
-  sf_map_destroy(&maps->touched);
-  sf_map_destroy(&maps->idle);
-  sf_map_destroy(&maps->busy);
-  sf_map_destroy(&maps->urgent);
-  sf_map_destroy(&maps->lazy);
-  sf_map_destroy(&maps->troubled);
   free(maps->page);
   free(maps->write);
   free(maps->intent_version);
