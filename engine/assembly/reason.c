@@ -309,14 +309,25 @@ say_no_term(struct sf_text *text, const struct sf_look *look) {
             "wrote it; look where it comes from, and start without it");
 }
 
+/* What has no bytes is the file below a mount that is late, and no disk that a volume can be made of. */
+static bool
+all_are_blank_disks(const struct sf_look *look) {
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (look->verdict[leg] != SF_LEG_UNFORMATTED || look->found[leg].bytes == 0)
+      return false;
+  return true;
+}
+
 static void
 say_no_leg(struct sf_text *text, const struct sf_look *look) {
   uint16_t all = (uint16_t) ((1u << look->legs) - 1);
-  bool blank_disks = legs_with(look, SF_LEG_UNFORMATTED) == all;
   sf_text_put(text, "no leg of volume %s is there: ", look->config->name);
-  if (blank_disks)
-    sf_text_put(text, "none carries a superblock; make the volume with `surefootctl create %s`",
-                look->config->file[0] ? look->config->file : "CONF");
+  if (all_are_blank_disks(look))
+    sf_text_put(
+        text,
+        "none carries a superblock: either its paths lead elsewhere, or it was never made, and "
+        "`surefootctl create %s` makes it",
+        look->config->file[0] ? look->config->file : "CONF");
   else
     say_wrongs(text, look, all);
 }

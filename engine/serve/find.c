@@ -60,7 +60,7 @@ worth_waiting_for(const struct sf_serve *serve) {
   uint16_t absent = 0, empty = 0;
 
   for (unsigned i = 0; i < serve->config.legs; i++)
-    if (!serve->leg[i].found.present)
+    if (!serve->leg[i].found.present || serve->leg[i].found.bytes == 0)
       absent |= (uint16_t) (1u << i);
     else if (serve->assembly.verdict[i] == SF_LEG_UNFORMATTED)
       empty |= (uint16_t) (1u << i);

@@ -282,6 +282,25 @@ class Start(Stopped):
         self.rig.wait_until(server.answers, "the start", process=server.process)
         self.stop_and_compare(volume, server)
 
+    def test_waits_for_what_is_below_nothing_but_empty_ones(self):
+        """Proves the same where no other leg is there, and that nothing which is empty is called a volume to make."""
+        volume = self.stopped(wait_for_legs="60s")
+        for leg in volume.legs:
+            self.bare(volume, leg.name)
+        server = volume.launch()
+        self.rig.wait_until(lambda: "waiting" in server.log(), "the wait", process=server.process)
+        for leg in volume.legs:
+            leg.path.unlink()
+            self.show(volume, leg.name)
+        self.rig.wait_until(server.answers, "the start", process=server.process)
+        self.stop_and_compare(volume, server)
+        for leg in volume.legs:
+            self.bare(volume, leg.name)
+        volume.settings["wait_for_legs"] = "0s"
+        volume.write_conf()
+        log = self.refused(volume, "it is there and empty")
+        self.assertNotIn("surefootctl create", log)
+
     def test_waits_in_vain(self):
         """Proves that the wait ends, with a refusal that names the leg and the way out."""
         volume = self.stopped(wait_for_legs="1s")
