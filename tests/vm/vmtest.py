@@ -81,7 +81,7 @@ def service(test):
 
 
 def package(test):
-    (deb,) = test.image.build.parent.glob("deb/*.deb")
+    (deb,) = test.image.build.parent.glob("deb/surefoot_*.deb")
     shutil.copy(deb, test.out / "first.deb")
     # The same with a higher version.
     unpacked = test.out / "second"
