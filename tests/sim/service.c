@@ -82,9 +82,8 @@ service_each(const struct service *s, uint64_t length, bool contiguous, unsigned
   return path > channel ? path : channel;
 }
 
-/* So many of these may the leg be given: what it answers in half its timeout, and no more than there is. */
-static unsigned
-given(const struct service *s, uint64_t length) {
+unsigned
+service_given(const struct service *s, uint64_t length) {
   uint64_t most =
       sim.options.deadline_ns[SF_WRITE_KIND] / 2 / (service_each(s, length, false, 1) + 1);
 
@@ -108,7 +107,7 @@ serve(unsigned leg, struct region *r) {
     *free_ns += path;
   r->due_ns = (path != 0 ? *free_ns : sim.now_ns) + work;
   r->paused_before_ns = q->paused_ns;
-  work = on_an_average(s, work_takes(s, r, contiguous, given(s, r->length)));
+  work = on_an_average(s, work_takes(s, r, contiguous, service_given(s, r->length)));
   r->work_ns = path + at_this_pace(leg, work);
   r->path_ns = path;
   r->service = SERVICE_SERVING;

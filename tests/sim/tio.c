@@ -268,7 +268,7 @@ on_finish(uint32_t index) {
   int error = leg->error;
   bool fails;
 
-  if (r->finished || r->parked || (sim.options.is_busy && !service_is_done(r)))
+  if (r->finished || r->parked || r->real || (sim.options.is_busy && !service_is_done(r)))
     return;
   if (sim.now_ns < leg->stalled_until_ns && (leg->stalled_kinds >> r->op & 1)) {
     r->delayed = true;
