@@ -368,7 +368,8 @@ struct sf_volume {
   } pace;                   /* of clients, in this period */
   uint64_t deadlines_at_ns; /* they are looked at next */
   uint64_t timer_ns;        /* when the host was asked to tick */
-  uint64_t awaited_ns; /* since when requests wait for legs that do not answer; 0 = none does */
+  uint64_t awaited_ns
+      [SF_KINDS];      /* since when requests wait for legs that do not answer; 0 = none does */
   uint64_t starved_ns; /* since when some request lacks legs; 0 = none does */
   bool failed;         /* the last answer for too few legs was an error */
   uint64_t stop_by_ns;

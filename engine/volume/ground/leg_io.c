@@ -164,12 +164,21 @@ leg_io_event(const struct sf_tio_event *event) {
 
 /* ---- sending ---- */
 
+/* Ops that a leg has something of are kept until it has ended that: where it hangs, the other legs must have ops
+ * left. */
+static unsigned
+share_of_ops(const struct sf_volume *v) {
+  return SF_OPS_MAX / (v->legs > 2 ? v->legs : 2);
+}
+
 static bool
 has_room(struct sf_volume *v, struct io_part *part) {
   struct leg *leg = leg_of(part);
   const struct io_args *args = &part->io->args;
   uint64_t target = deadline_target_ns(v, part->leg, args->kind);
 
+  if (part->use != WINDOW_META && leg->outstanding_n >= share_of_ops(v))
+    return false;
   part->cost_ns = window_cost(&leg->window, part->class, target);
   return window_admits(&leg->window, part->use, part->cost_ns, target,
                        clients_were_here(v, CLIENTS_MS * SF_MS));
@@ -232,13 +241,20 @@ first_of(const struct leg *leg, enum window_use use) {
 }
 
 /* A copy that has waited for as long as all that is outstanding may take goes before younger requests of
- * clients, or it would wait for as long as they work. */
+ * clients, or it would wait for as long as they work.  It stays within the copies' share: those that wait for
+ * each other are not kept out by clients, and all at once they would be late. */
 static struct io_part *
 overdue_copy(const struct sf_volume *v, const struct leg *leg) {
   struct io_part *copy = first_of(leg, WINDOW_COPIES);
+  uint64_t target;
 
-  return copy != NULL && v->now_ns - copy->since_ns >=
-                             deadline_target_ns(v, leg->index, copy->io->args.kind)
+  if (copy == NULL)
+    return NULL;
+  target = deadline_target_ns(v, leg->index, copy->io->args.kind);
+  if (v->now_ns - copy->since_ns < target)
+    return NULL;
+  return window_copy_fits(&leg->window, window_cost(&leg->window, copy->class, target), target,
+                          clients_were_here(v, CLIENTS_MS * SF_MS))
              ? copy
              : NULL;
 }
@@ -439,10 +455,8 @@ next_of(struct sf_volume *v, struct leg *leg) {
 
   if (first_of(leg, WINDOW_META) != NULL)
     return first_of(leg, WINDOW_META);
-  if (copy != NULL && (client == NULL || copy->since_ns < client->since_ns)) {
-    part_hurry(copy);
+  if (copy != NULL && (client == NULL || copy->since_ns < client->since_ns))
     return copy;
-  }
   return client != NULL ? client : first_of(leg, WINDOW_COPIES);
 }
 

@@ -89,11 +89,16 @@ insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
   leg->answered_ns = v->now_ns;
 }
 
-bool
-insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
+static bool
+is_silent(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
 
-  return leg->outstanding_n > 0 && silent_ns(v, leg) >= silence_allowed(v, index, SF_WRITE_KIND);
+  return leg->outstanding_n > 0 && silent_ns(v, leg) >= silence_allowed(v, index, kind);
+}
+
+bool
+insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
+  return is_silent(v, index, SF_WRITE_KIND);
 }
 
 /* Elevators let reads overtake writes, and the other way round, for longer than our timeouts. */
@@ -104,11 +109,18 @@ insync_is_overtaken(const struct io_part *part) {
   return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
 }
 
+/* A leg that was silent for a while could answer neither: a timeout after it is awake it must have. */
 static uint64_t
 part_starved_at(const struct io_part *part) {
-  unsigned most = insync_is_overtaken(part) ? OVERTAKEN_MOST : TIMEOUTS_MOST;
+  const struct leg *leg = &part->io->volume->leg[part->leg];
+  uint64_t last = part->sent_ns + TIMEOUTS_MOST * part->timeout_ns, at;
 
-  return part->sent_ns + most * part->timeout_ns;
+  if (!insync_is_overtaken(part))
+    return last;
+  at = part->sent_ns + OVERTAKEN_MOST * part->timeout_ns;
+  if (at < leg->awake_ns + part->timeout_ns)
+    at = leg->awake_ns + part->timeout_ns;
+  return at < last ? at : last;
 }
 
 bool
@@ -130,17 +142,17 @@ starved_at(const struct leg *leg) {
   return first;
 }
 
-/* For another timeout it may only be on its way out: the grace, and the record, which waits its turn on legs that
- * are busy. */
+/* For the grace and another timeout it may only be on its way out: the record waits its turn on legs that are
+ * busy. */
 bool
-insync_leg_is_awaited(const struct sf_volume *v, unsigned index) {
+insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
   uint64_t leaves = deadline_of(v, index, SF_WRITE_KIND), starved;
 
   if (leg->device == NULL || leg->troubled_ns != 0)
     return true;
-  if (insync_leg_is_silent(v, index))
-    return silent_ns(v, leg) >= silence_allowed(v, index, SF_WRITE_KIND) + leaves;
+  if (is_silent(v, index, kind))
+    return silent_ns(v, leg) >= silence_allowed(v, index, kind) + grace_of(v, index, kind) + leaves;
   starved = starved_at(leg);
   return v->now_ns >= starved && v->now_ns - starved >= leaves;
 }

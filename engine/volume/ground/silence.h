@@ -10,7 +10,7 @@ bool insync_is_overtaken(const struct io_part *part); /* by one that was sent a 
 bool insync_is_starved(const struct io_part *part);   /* though the leg answers others */
 bool insync_leg_is_silent(const struct sf_volume *v, unsigned leg);
 /* It keeps requests waiting: it is silent or fails, or starves one.  Being busy is no reason. */
-bool insync_leg_is_awaited(const struct sf_volume *v, unsigned leg);
+bool insync_leg_is_awaited(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
 bool insync_leg_hangs(struct sf_volume *v, unsigned leg, enum sf_kind kind);
 /* Of the legs, those that may testify against this one. */
 legset insync_witnesses(struct sf_volume *v, unsigned leg, enum sf_kind kind, legset legs);

@@ -5,7 +5,8 @@
 enum {
   SMALLEST_SHIFT = 12, /* the first size class: up to 4 KiB */
   SHIFT_STEP = 2,      /* each next one: four times as much */
-  SMOOTH = 16,         /* answers over which a cost is averaged */
+  SMOOTH = 16,         /* answers over which a cost is averaged, or as many as are outstanding: */
+  SMOOTH_MOST = 200,   /* what is predicted is the time that those will take */
   KNOWN = 8,           /* answers after which a class is known */
   GAP_MOST = 4,        /* usual gaps that one counts for at most, once the class is known; */
   GAP_SHIFT = 3,       /* or an eighth of the target, if that is more */
@@ -61,6 +62,15 @@ window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset
 
 /* ---- costs ---- */
 
+static unsigned
+outstanding(const struct window *window) {
+  unsigned n = 0;
+
+  for (unsigned use = 0; use < WINDOW_USES; use++)
+    n += window->outstanding[use];
+  return n;
+}
+
 /* The nearest class of the same kind and order that has answered: a larger one costs as much at least, a
  * smaller one so many times less at most. */
 static uint64_t
@@ -95,28 +105,22 @@ learn(struct window *window, unsigned class, uint64_t gap_ns) {
   uint64_t *cost = &window->cost_ns[class];
   uint8_t *seen = &window->seen[class];
   uint64_t most = GAP_MOST * *cost;
-  int64_t gap;
+  int64_t gap, over;
 
   if (most < window->target_ns >> GAP_SHIFT)
     most = window->target_ns >> GAP_SHIFT;
   gap = (int64_t) (*seen >= KNOWN && gap_ns > most ? most : gap_ns);
-  if (*seen < SMOOTH)
+  over = outstanding(window) > SMOOTH ? outstanding(window) : SMOOTH;
+  if (*seen < SMOOTH_MOST)
     ++*seen;
-  *cost = (uint64_t) ((int64_t) *cost + (gap - (int64_t) *cost) / *seen);
+  if (over > *seen)
+    over = *seen;
+  *cost = (uint64_t) ((int64_t) *cost + (gap - (int64_t) *cost) / over);
   if (*cost == 0)
     *cost = 1;
 }
 
 /* ---- what is outstanding ---- */
-
-static unsigned
-outstanding(const struct window *window) {
-  unsigned n = 0;
-
-  for (unsigned use = 0; use < WINDOW_USES; use++)
-    n += window->outstanding[use];
-  return n;
-}
 
 uint64_t
 window_planned_ns(const struct window *window) {
@@ -139,18 +143,24 @@ probes(struct window *window, uint64_t planned_ns, uint64_t cost_ns, uint64_t ta
 }
 
 bool
+window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns, bool clients) {
+  uint64_t share = clients ? target_ns / 4 : target_ns / 2;
+
+  return window->outstanding[WINDOW_COPIES] == 0 ||
+         window->planned_ns[WINDOW_COPIES] + cost_ns <= share;
+}
+
+bool
 window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint64_t target_ns,
               bool clients) {
   uint64_t planned = window_planned_ns(window);
-  uint64_t share = clients ? target_ns / 4 : target_ns / 2;
 
   window->target_ns = target_ns;
   if (cost_ns == 0 || outstanding(window) == 0)
     return true;
   if (use == WINDOW_META && window->outstanding[WINDOW_META] == 0)
     return true;
-  if (use == WINDOW_COPIES && window->outstanding[WINDOW_COPIES] > 0 &&
-      window->planned_ns[WINDOW_COPIES] + cost_ns > share)
+  if (use == WINDOW_COPIES && !window_copy_fits(window, cost_ns, target_ns, clients))
     return false;
   if (planned + cost_ns <= target_ns)
     return true;

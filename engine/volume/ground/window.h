@@ -63,6 +63,10 @@ uint64_t window_cost(const struct window *window, unsigned class, uint64_t targe
 bool window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint64_t target_ns,
                    bool clients);
 
+/* Whether one more copy stays within the copies' share. */
+bool window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns,
+                      bool clients);
+
 void window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
                  uint64_t now_ns);
 

@@ -37,8 +37,9 @@ op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
   if (v->flush_leader != NULL)
     excuse(v->flush_leader, delay_ns);
   flush_excuse_delay(v, delay_ns);
-  if (v->awaited_ns != 0)
-    v->awaited_ns = volume_later(v, v->awaited_ns, delay_ns);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    if (v->awaited_ns[kind] != 0)
+      v->awaited_ns[kind] = volume_later(v, v->awaited_ns[kind], delay_ns);
 }
 
 /* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
@@ -62,17 +63,20 @@ legs_are_too_few(const struct sf_volume *v) {
 }
 
 /* Legs do not answer, and something has all that it needs but for these.  Else requests only wait for their turn: on a
- * leg that is busy they may for long, and the one that is silent leaves as soon as that leg has what it lacks. */
+ * leg that is busy they may for long, and the one that is silent leaves as soon as that leg has what it lacks.
+ * KIND is whose deadline counts: a flush may take what a write may not. */
 static bool
-legs_are_awaited(const struct sf_volume *v) {
+legs_are_awaited(const struct sf_volume *v, enum sf_kind kind) {
   legset awaited = 0;
 
   EACH_LEG(leg, volume_serving(v))
-    if (insync_leg_is_awaited(v, leg))
+    if (insync_leg_is_awaited(v, leg, kind))
       awaited |= legbit(leg);
   if (awaited == 0)
     return false;
-  if (v->parked != NULL || (v->flush_leader != NULL && is_stuck(v->flush_leader, awaited)))
+  if (kind == SF_FLUSH_KIND)
+    return v->flush_leader != NULL && is_stuck(v->flush_leader, awaited);
+  if (v->parked != NULL)
     return true;
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
     if (is_stuck(SF_LIST_ENTRY(l, struct sf_op, link), awaited))
@@ -83,16 +87,25 @@ legs_are_awaited(const struct sf_volume *v) {
 /* What has waited long for its turn on a busy leg is not starved as soon as a leg is silent: the leg first has the
  * time to leave. */
 static bool
-is_starved(struct sf_volume *v, uint64_t oldest_ns) {
-  uint64_t longest = deadline_longest(v, SF_WRITE_KIND);
+waits_in_vain(struct sf_volume *v, enum sf_kind kind, uint64_t since_ns) {
+  uint64_t longest = deadline_longest(v, SF_WRITE_KIND), *awaited_ns = &v->awaited_ns[kind];
 
-  if (!legs_are_awaited(v))
-    v->awaited_ns = 0;
-  else if (v->awaited_ns == 0)
-    v->awaited_ns = v->now_ns;
-  if (v->now_ns - oldest_ns <= 3 * longest)
-    return false;
-  return legs_are_too_few(v) || (v->awaited_ns != 0 && v->now_ns - v->awaited_ns > 2 * longest);
+  if (!legs_are_awaited(v, kind))
+    *awaited_ns = 0;
+  else if (*awaited_ns == 0)
+    *awaited_ns = v->now_ns;
+  return *awaited_ns != 0 && v->now_ns - *awaited_ns > 2 * longest &&
+         v->now_ns - since_ns > 3 * longest;
+}
+
+static bool
+is_starved(struct sf_volume *v, uint64_t oldest_ns) {
+  const struct sf_op *flush = v->flush_leader;
+  bool writes = waits_in_vain(v, SF_WRITE_KIND, oldest_ns);
+  bool flushes = waits_in_vain(v, SF_FLUSH_KIND, flush == NULL ? v->now_ns : flush->started_ns);
+
+  return writes || flushes ||
+         (legs_are_too_few(v) && v->now_ns - oldest_ns > 3 * deadline_longest(v, SF_WRITE_KIND));
 }
 
 void

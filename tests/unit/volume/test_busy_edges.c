@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "volume/ground/deadline.h"
+#include "volume/ground/facts.h"
 
 enum { WRITES = 64, EXTENT = 65536, EXTENTS = 64 };
 
@@ -169,6 +170,35 @@ a_flush_that_waits_in_the_volume_is_no_excuse(void **state) {
   rig_free(&rig);
 }
 
+static bool
+leg_1_hangs(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1;
+}
+
+/* A disk may flush for as long as its deadline for that says: a volume that waits for it is well, and not suspended
+ * after what a write may take. */
+static void
+a_flush_waits_by_its_own_deadline(void **state) {
+  uint64_t write, flush;
+
+  rig_init(&rig, 2, 2, EXTENT, EXTENTS);
+  rig_start_fully(&rig);
+  write = deadline_of(rig.volume, 1, SF_WRITE_KIND) / SF_MS;
+  flush = deadline_of(rig.volume, 1, SF_FLUSH_KIND) / SF_MS;
+  assert_true(flush > 6 * write);
+  rig.holds = leg_1_hangs;
+  rig_submit(&rig, &w[0], SF_REQ_FLUSH, 0, 0, 0);
+  rig_pass(&rig, flush - 10);
+  assert_int_equal(volume_state(rig.volume), SF_VOLUME_HEALTHY);
+  rig_pass(&rig, flush / 2 + 4 * write);
+  assert_false(w[0].done);
+  assert_int_equal(volume_state(rig.volume), SF_VOLUME_SUSPENDED);
+  rig.holds = NULL;
+  rig_pass(&rig, 200);
+  assert_true(w[0].done);
+  rig_free(&rig);
+}
+
 /* ---- looks ---- */
 
 static bool a_write_takes_its_time;
@@ -241,6 +271,34 @@ a_leg_that_passes_one_request_by_leaves(void **state) {
   rig_free(&rig);
 }
 
+static bool
+both_stall_and_leg_1_keeps_block_0(const struct rig *r, const struct rig_region *region) {
+  if (region->leg < 2 && r->now_ns < stall_until_ns[0])
+    return true;
+  return r->now_ns < stall_until_ns[1] && leg_1_keeps_block_0(r, region);
+}
+
+/* Both stall for longer than three timeouts, as legs behind one host do.  What leg 1 answers last when it is awake
+ * has waited for the stall, and not because the leg passed it by. */
+static void
+a_stall_of_all_is_not_being_passed_by(void **state) {
+  start(false);
+  stall_until_ns[0] = rig.now_ns + 330 * SF_MS;
+  stall_until_ns[1] = stall_until_ns[0] + 60 * SF_MS;
+  rig.holds = both_stall_and_leg_1_keeps_block_0;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 120);
+  rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
+  rig_pass(&rig, 220);
+  for (unsigned i = 0; i < 20; i++)
+    write_well(5);
+  assert_true(w[1].done && w[2].done);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_put(&w[1]);
+  rig_put(&w[2]);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -248,6 +306,8 @@ main(void) {
       cmocka_unit_test(a_leg_that_ends_reads_late_is_not_silent),
       cmocka_unit_test(a_stall_is_not_how_long_a_flush_takes),
       cmocka_unit_test(a_flush_that_waits_in_the_volume_is_no_excuse),
+      cmocka_unit_test(a_flush_waits_by_its_own_deadline),
+      cmocka_unit_test(a_stall_of_all_is_not_being_passed_by),
       cmocka_unit_test(a_look_that_hangs_says_nothing_of_the_leg),
       cmocka_unit_test(a_leg_that_passes_one_request_by_leaves),
   };

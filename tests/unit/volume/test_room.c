@@ -96,10 +96,45 @@ a_superblock_write_without_a_slot_is_no_error_of_the_leg(void **state) {
   rig_free(&rig);
 }
 
+static bool
+leg_1_hangs(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && rig_is_data(r, region);
+}
+
+/* What a frozen leg has is kept until it has ended that, perhaps for ever: clients that had as much outstanding as
+ * there are ops go on as soon as it is out. */
+static void
+a_frozen_leg_does_not_hold_all_ops(void **state) {
+  enum { WRITES = SF_OPS_MAX };
+  static struct rig_request w[WRITES], next[WRITES];
+
+  rig_init(&rig, 2, 1, 4096, 1024);
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, 512, 4096);
+  rig.holds = leg_1_hangs;
+  for (unsigned i = 0; i < WRITES; i++)
+    rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) i * 4096, 4096, 2);
+  rig_pass(&rig, 200);
+  assert_int_not_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  for (unsigned i = 0; i < WRITES; i++) {
+    assert_true(w[i].done && w[i].request.error == 0);
+    rig_submit(&rig, &next[i], SF_REQ_WRITE, (uint64_t) i * 4096, 4096, 3);
+    rig_pass(&rig, 1);
+    assert_true(next[i].done && next[i].request.error == 0);
+    rig_put(&next[i]);
+  }
+  rig.holds = NULL;
+  rig_pass(&rig, 100);
+  for (unsigned i = 0; i < WRITES; i++)
+    rig_put(&w[i]);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(suspended_writes_do_not_keep_a_leg_from_returning),
+      cmocka_unit_test(a_frozen_leg_does_not_hold_all_ops),
       cmocka_unit_test(a_leg_comes_back_when_it_has_room),
       cmocka_unit_test(a_superblock_write_without_a_slot_is_no_error_of_the_leg),
   };

@@ -157,6 +157,29 @@ a_pause_is_not_learned_as_its_pace(void **state) {
   assert_true(window_cost(&disk.window, class, 50 * MS) < 2 * MS); /* and not 6 */
 }
 
+/* Many small ones in a row, and then a large one before the next: what is in the queue takes the average of both, and
+ * a row of small ones says little. */
+static void
+gaps_of_all_lengths_are_one_pace(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 200 * US};
+  uint64_t least = UINT64_MAX;
+  unsigned class;
+
+  saturate(&disk, 4096, 400, 50 * MS);
+  class = disk.sent[0].class;
+  for (unsigned n = 0; n < 2000; n++) {
+    uint64_t cost = window_cost(&disk.window, class, 50 * MS);
+
+    if (cost < least)
+      least = cost;
+    disk.takes_ns = n % 50 == 49 ? 5 * MS : 100 * US;
+    if (window_admits(&disk.window, WINDOW_CLIENTS, cost, 50 * MS, true))
+      send_one(&disk, class, cost);
+    end_one(&disk);
+  }
+  assert_true(least > 120 * US); /* of 198 us */
+}
+
 /* Small ones were quick; 64 times as much may take 64 times as long, and is not sent 50 times at once. */
 static void
 an_unknown_class_begins_with_one(void **state) {
@@ -229,6 +252,7 @@ main(void) {
       cmocka_unit_test(a_disk_that_works_on_many_at_once_is_found_out),
       cmocka_unit_test(a_disk_that_becomes_slower_is_asked_for_less),
       cmocka_unit_test(a_pause_is_not_learned_as_its_pace),
+      cmocka_unit_test(gaps_of_all_lengths_are_one_pace),
       cmocka_unit_test(an_unknown_class_begins_with_one),
       cmocka_unit_test(copies_take_a_part_and_metadata_goes),
       cmocka_unit_test(a_flush_says_nothing_of_the_pace),
