@@ -158,8 +158,8 @@ struct leg {
   unsigned overdue_n; /* outstanding past their timeout */
   unsigned flushes_n; /* outstanding that are flushes or carry one */
   /* insync.c: when it last ended anything; since when it has had something without a break; when it last did
-   * after it had been silent for its timeout. */
-  uint64_t answered_ns, busy_since_ns, awake_ns;
+   * after it had been silent for its timeout; and for so long that it would have left, had others been well. */
+  uint64_t answered_ns, busy_since_ns, awake_ns, stalled_ns;
   /* Of what it has answered, of writes and of reads: when the newest was sent. */
   uint64_t newest_sent_ns[2];
   uint64_t longest_flush_ns; /* lately, of flushes and writes with FUA, late ones included */

@@ -165,23 +165,51 @@ leg_io_event(const struct sf_tio_event *event) {
 /* ---- sending ---- */
 
 /* Ops that a leg has something of are kept until it has ended that: where it hangs, the other legs must have ops
- * left. */
+ * left.  When all of that hangs, it gets one at a time, to show whether it answers. */
 static unsigned
 share_of_ops(const struct sf_volume *v) {
   return SF_OPS_MAX / (v->legs > 2 ? v->legs : 2);
 }
 
+static struct io_part *
+first_of(const struct leg *leg, enum window_use use) {
+  return sf_list_empty(&leg->waiting[use])
+             ? NULL
+             : SF_LIST_ENTRY(leg->waiting[use].next, struct io_part, link);
+}
+
+/* A copy that has waited for as long as all that is outstanding may take goes before younger requests of
+ * clients, or it would wait for as long as they work.  It stays within the copies' share: those that wait for
+ * each other are not kept out by clients, and all at once they would be late. */
+static struct io_part *
+overdue_copy(const struct sf_volume *v, const struct leg *leg) {
+  struct io_part *copy = first_of(leg, WINDOW_COPIES);
+  uint64_t target;
+
+  if (copy == NULL)
+    return NULL;
+  target = deadline_target_ns(v, leg->index, copy->io->args.kind);
+  if (v->now_ns - copy->since_ns < target)
+    return NULL;
+  return window_copy_fits(&leg->window, window_cost(&leg->window, copy->class, target), target,
+                          clients_were_here(v, CLIENTS_MS * SF_MS))
+             ? copy
+             : NULL;
+}
+
+/* An overdue copy, for which clients wait, may try the window as they may. */
 static bool
 has_room(struct sf_volume *v, struct io_part *part) {
   struct leg *leg = leg_of(part);
   const struct io_args *args = &part->io->args;
   uint64_t target = deadline_target_ns(v, part->leg, args->kind);
 
-  if (part->use != WINDOW_META && leg->outstanding_n >= share_of_ops(v))
+  if (part->use != WINDOW_META && leg->outstanding_n >= share_of_ops(v) &&
+      !window_is_empty(&leg->window))
     return false;
   part->cost_ns = window_cost(&leg->window, part->class, target);
-  return window_admits(&leg->window, part->use, part->cost_ns, target,
-                       clients_were_here(v, CLIENTS_MS * SF_MS));
+  return window_admits(&leg->window, part == overdue_copy(v, leg) ? WINDOW_CLIENTS : part->use,
+                       part->cost_ns, target, clients_were_here(v, CLIENTS_MS * SF_MS));
 }
 
 static void
@@ -231,32 +259,6 @@ send_parts(struct sf_volume *v, struct io_part *part, unsigned n) {
   for (unsigned i = 0; i < n; i++)
     part_sent(v, &part[i], handle);
   return 0;
-}
-
-static struct io_part *
-first_of(const struct leg *leg, enum window_use use) {
-  return sf_list_empty(&leg->waiting[use])
-             ? NULL
-             : SF_LIST_ENTRY(leg->waiting[use].next, struct io_part, link);
-}
-
-/* A copy that has waited for as long as all that is outstanding may take goes before younger requests of
- * clients, or it would wait for as long as they work.  It stays within the copies' share: those that wait for
- * each other are not kept out by clients, and all at once they would be late. */
-static struct io_part *
-overdue_copy(const struct sf_volume *v, const struct leg *leg) {
-  struct io_part *copy = first_of(leg, WINDOW_COPIES);
-  uint64_t target;
-
-  if (copy == NULL)
-    return NULL;
-  target = deadline_target_ns(v, leg->index, copy->io->args.kind);
-  if (v->now_ns - copy->since_ns < target)
-    return NULL;
-  return window_copy_fits(&leg->window, window_cost(&leg->window, copy->class, target), target,
-                          clients_were_here(v, CLIENTS_MS * SF_MS))
-             ? copy
-             : NULL;
 }
 
 /* By what waits already, and goes first. */
@@ -558,6 +560,10 @@ leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
     leg->answered_ns = volume_later(v, leg->answered_ns, delay_ns);
     leg->busy_since_ns = volume_later(v, leg->busy_since_ns, delay_ns);
     leg->window.busy_ns = volume_later(v, leg->window.busy_ns, delay_ns);
+    if (leg->awake_ns != 0)
+      leg->awake_ns = volume_later(v, leg->awake_ns, delay_ns);
+    if (leg->stalled_ns != 0)
+      leg->stalled_ns = volume_later(v, leg->stalled_ns, delay_ns);
     for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
       struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
 

@@ -74,6 +74,15 @@ learn_flush(struct leg *leg, const struct io_part *part, uint64_t took_ns) {
     leg->longest_flush_ns -= leg->longest_flush_ns >> FORGET_SHIFT;
 }
 
+/* One that is silent for longer leaves, flushing or not: unless the others were silent too. */
+static uint64_t
+silence_most(const struct sf_volume *v, unsigned index) {
+  uint64_t timeout = deadline_of(v, index, SF_WRITE_KIND);
+  uint64_t flush = FLUSHES_MOST * v->leg[index].longest_flush_ns;
+
+  return (flush > timeout ? flush : timeout) + grace_of(v, index, SF_WRITE_KIND);
+}
+
 void
 insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
   unsigned index = part->leg;
@@ -86,6 +95,8 @@ insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
     learn_flush(leg, part, v->now_ns - part->sent_ns);
   if (silent_ns(v, leg) >= deadline_of(v, index, SF_WRITE_KIND))
     leg->awake_ns = v->now_ns;
+  if (silent_ns(v, leg) >= silence_most(v, index))
+    leg->stalled_ns = v->now_ns;
   leg->answered_ns = v->now_ns;
 }
 
@@ -151,8 +162,9 @@ insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind ki
 
   if (leg->device == NULL || leg->troubled_ns != 0)
     return true;
-  if (is_silent(v, index, kind))
-    return silent_ns(v, leg) >= silence_allowed(v, index, kind) + grace_of(v, index, kind) + leaves;
+  if (is_silent(v, index, kind) &&
+      silent_ns(v, leg) >= silence_allowed(v, index, kind) + grace_of(v, index, kind) + leaves)
+    return true;
   starved = starved_at(leg);
   return v->now_ns >= starved && v->now_ns - starved >= leaves;
 }
@@ -161,11 +173,15 @@ bool
 insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
   uint64_t at = silent_since(leg) + silence_allowed(v, index, kind) + grace_of(v, index, kind);
+  uint64_t starved;
 
   if (leg->outstanding_n == 0)
     return false;
-  if (starved_at(leg) < at)
-    at = starved_at(leg);
+  starved = starved_at(leg);
+  if (leg->stalled_ns != 0 && starved < leg->stalled_ns + deadline_of(v, index, kind))
+    starved = leg->stalled_ns + deadline_of(v, index, kind);
+  if (starved < at)
+    at = starved;
   if (v->now_ns >= at)
     return true;
   volume_arm(v, at);

@@ -5,12 +5,12 @@
 enum {
   SMALLEST_SHIFT = 12, /* the first size class: up to 4 KiB */
   SHIFT_STEP = 2,      /* each next one: four times as much */
-  SMOOTH = 16,         /* answers over which a cost is averaged, or as many as are outstanding: */
-  SMOOTH_MOST = 200,   /* what is predicted is the time that those will take */
-  KNOWN = 8,           /* answers after which a class is known */
-  GAP_MOST = 4,        /* usual gaps that one counts for at most, once the class is known; */
-  GAP_SHIFT = 3,       /* or an eighth of the target, if that is more */
-  PROBE_EVERY = 4,     /* refusals, then one over the target */
+  SMOOTH = 16, /* answers over which a cost is averaged, or as many as are outstanding of it: */
+  SMOOTH_MOST = 200, /* what is predicted is the time that those will take */
+  KNOWN = 8,         /* answers after which a class is known */
+  GAP_MOST = 4,      /* usual gaps that one counts for at most, once the class is known; */
+  GAP_SHIFT = 3,     /* or an eighth of the target, if that is more */
+  PROBE_EVERY = 4,   /* refusals, then one over the target */
 };
 
 /* ---- classes ---- */
@@ -110,7 +110,7 @@ learn(struct window *window, unsigned class, uint64_t gap_ns) {
   if (most < window->target_ns >> GAP_SHIFT)
     most = window->target_ns >> GAP_SHIFT;
   gap = (int64_t) (*seen >= KNOWN && gap_ns > most ? most : gap_ns);
-  over = outstanding(window) > SMOOTH ? outstanding(window) : SMOOTH;
+  over = window->of_class[class] > SMOOTH ? window->of_class[class] : SMOOTH;
   if (*seen < SMOOTH_MOST)
     ++*seen;
   if (over > *seen)
@@ -121,6 +121,11 @@ learn(struct window *window, unsigned class, uint64_t gap_ns) {
 }
 
 /* ---- what is outstanding ---- */
+
+bool
+window_is_empty(const struct window *window) {
+  return outstanding(window) == 0 && window->unmeasured == 0;
+}
 
 uint64_t
 window_planned_ns(const struct window *window) {
@@ -177,6 +182,7 @@ window_sent(struct window *window, enum window_use use, unsigned class, uint64_t
   if (outstanding(window) == 0)
     window->busy_ns = now_ns;
   window->outstanding[use]++;
+  window->of_class[class]++;
   window->planned_ns[use] += cost_ns;
 }
 
@@ -193,6 +199,7 @@ window_ended(struct window *window, enum window_use use, unsigned class, uint64_
   }
   SF_MUST(window->outstanding[use] > 0 && window->planned_ns[use] >= cost_ns);
   window->outstanding[use]--;
+  window->of_class[class]--;
   window->planned_ns[use] -= cost_ns;
   if (!answered)
     return;

@@ -42,6 +42,7 @@ struct window {
   uint64_t cost_ns[WINDOW_CLASSES];
   uint8_t seen[WINDOW_CLASSES]; /* answers, as far as they are counted */
 
+  unsigned of_class[WINDOW_CLASSES]; /* outstanding */
   unsigned outstanding[WINDOW_USES];
   uint64_t planned_ns[WINDOW_USES]; /* the costs of those, as they were when they were sent */
   unsigned unmeasured;              /* flushes outstanding */
@@ -73,6 +74,9 @@ void window_sent(struct window *window, enum window_use use, unsigned class, uin
 /* cost_ns: as it was sent with.  answered: the leg has done it, so that the time it took says something. */
 void window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
                   uint64_t now_ns, bool answered);
+
+/* Nothing is outstanding, of what is counted. */
+bool window_is_empty(const struct window *window);
 
 /* All that is outstanding is expected to be done after so long. */
 uint64_t window_planned_ns(const struct window *window);

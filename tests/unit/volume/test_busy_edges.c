@@ -299,6 +299,154 @@ a_stall_of_all_is_not_being_passed_by(void **state) {
   rig_free(&rig);
 }
 
+/* The same where the stall is longer than what a leg may keep one in any case: it has answered nothing else in
+ * that time. */
+static void
+a_longer_stall_of_all_is_not_either(void **state) {
+  start(false);
+  stall_until_ns[0] = rig.now_ns + 900 * SF_MS;
+  stall_until_ns[1] = stall_until_ns[0] + 60 * SF_MS;
+  rig.holds = both_stall_and_leg_1_keeps_block_0;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 120);
+  rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
+  rig_pass(&rig, 781);
+  for (unsigned i = 0; i < 20; i++)
+    write_well(5);
+  assert_true(w[1].done && w[2].done);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_put(&w[1]);
+  rig_put(&w[2]);
+  rig_free(&rig);
+}
+
+static uint64_t kept_until_ns;
+
+static bool
+both_stall_and_leg_1_ends_block_0_last(const struct rig *r, const struct rig_region *region) {
+  if (region->leg < 2 && r->now_ns < stall_until_ns[0])
+    return true;
+  if (region->leg == 1 && region->offset == SF_DATA_OFFSET + EXTENT &&
+      r->now_ns < stall_until_ns[1])
+    return true;
+  return r->now_ns < kept_until_ns && leg_1_keeps_block_0(r, region);
+}
+
+/* Both stall, and when they are awake this process does: R3 moves what the legs have had time for. */
+static void
+our_own_delay_after_a_stall_is_excused(void **state) {
+  start(false);
+  stall_until_ns[0] = rig.now_ns + 330 * SF_MS;
+  stall_until_ns[1] = stall_until_ns[0] + 2 * SF_MS;
+  kept_until_ns = UINT64_MAX;
+  rig.holds = both_stall_and_leg_1_ends_block_0_last;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 120);
+  rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
+  rig_pass(&rig, 1);
+  rig_submit(&rig, &w[3], SF_REQ_WRITE, 2 * EXTENT, 4096, 2);
+  rig_pass(&rig, 210);
+  stall_until_ns[1] = UINT64_MAX;
+  assert_false(w[2].done);
+  rig.now_ns += 280 * SF_MS; /* and nothing of ours runs */
+  stall_until_ns[1] = rig.now_ns + 2 * SF_MS;
+  kept_until_ns = rig.now_ns + 40 * SF_MS;
+  rig_pass(&rig, 100);
+  assert_true(w[1].done && w[2].done && w[3].done);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  for (unsigned i = 1; i < 4; i++)
+    rig_put(&w[i]);
+  rig_free(&rig);
+}
+
+static bool
+leg_1_keeps_block_0_and_dozes(const struct rig *r, const struct rig_region *region) {
+  return leg_1_keeps_block_0(r, region) ||
+         (region->leg == 1 && r->now_ns - region->since_ns < 130 * SF_MS);
+}
+
+/* It answers one request each 130 ms and keeps another for ever, and cannot be spared: the volume is suspended, and
+ * that is told once, whether the leg is silent at the moment or not. */
+static void
+a_leg_that_dozes_and_keeps_one_suspends(void **state) {
+  unsigned suspended = 0, told = 0;
+
+  rig_init(&rig, 2, 2, EXTENT, EXTENTS);
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, EXTENTS, EXTENT);
+  rig.holds = leg_1_keeps_block_0_and_dozes;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
+  for (unsigned i = 0; i < 60; i++) {
+    rig_submit(&rig, &w[0], SF_REQ_WRITE, EXTENT, 4096, 2);
+    while (!w[0].done) {
+      rig_pass(&rig, 1);
+      if (rig.volume->told == SF_VOLUME_SUSPENDED && suspended++ == 0)
+        told++;
+      if (rig.volume->told != SF_VOLUME_SUSPENDED)
+        suspended = 0;
+    }
+    rig_put(&w[0]);
+  }
+  assert_int_equal(volume_state(rig.volume), SF_VOLUME_SUSPENDED);
+  assert_int_equal(told, 1);
+  rig.holds = NULL;
+  rig_pass(&rig, 100);
+  assert_true(w[1].done);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
+static bool
+leg_0_takes_its_time_for_one(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 0 && region->op == SF_TIO_WRITE && region->length == EXTENT &&
+         r->now_ns - region->since_ns < 300 * SF_MS;
+}
+
+/* A large write takes long on leg 0, which goes on answering small ones.  A copy that does not fit beside it waits, and
+ * small ones that do fit do not wait for that copy. */
+static void
+return_leg_1(void) {
+  start(true);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 50);
+  rig_touch_extents(&rig, EXTENTS, EXTENT);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 1, rig.now_ns), 0);
+}
+
+static void
+a_copy_that_does_not_fit_keeps_nobody_waiting(void **state) {
+  static struct rig_request large, small[300];
+  uint64_t longest = 0, ms = 0;
+
+  for (return_leg_1(); rig_state(&rig, 1) != SF_STATE_CATCHING_UP; ms++)
+    rig_pass(&rig, 1);
+  rig_free(&rig);
+  return_leg_1();
+  rig_pass(&rig, ms - 2);
+  for (unsigned class = 0; class < WINDOW_CLASSES; class ++) {
+    rig.volume->leg[0].window.cost_ns[class] = class % WINDOW_SIZES == 0 ? 1 * SF_MS : 30 * SF_MS;
+    rig.volume->leg[0].window.seen[class] = 200;
+  }
+  rig.holds = leg_0_takes_its_time_for_one;
+  rig_submit(&rig, &large, SF_REQ_WRITE, 63 * EXTENT, EXTENT, 3);
+  for (unsigned i = 0; i < 300; i++) {
+    rig_submit(&rig, &small[i], SF_REQ_WRITE, 62 * EXTENT + (i % 16) * 4096, 4096, 2);
+    rig_pass(&rig, 1);
+  }
+  rig_pass(&rig, 500);
+  assert_true(large.done);
+  for (unsigned i = 0; i < 300; i++) {
+    assert_true(small[i].done);
+    if (small[i].done_ns - small[i].request.since_ns > longest)
+      longest = small[i].done_ns - small[i].request.since_ns;
+    rig_put(&small[i]);
+  }
+  rig_put(&large);
+  assert_true(longest <= 30 * SF_MS);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -308,6 +456,10 @@ main(void) {
       cmocka_unit_test(a_flush_that_waits_in_the_volume_is_no_excuse),
       cmocka_unit_test(a_flush_waits_by_its_own_deadline),
       cmocka_unit_test(a_stall_of_all_is_not_being_passed_by),
+      cmocka_unit_test(a_longer_stall_of_all_is_not_either),
+      cmocka_unit_test(our_own_delay_after_a_stall_is_excused),
+      cmocka_unit_test(a_leg_that_dozes_and_keeps_one_suspends),
+      cmocka_unit_test(a_copy_that_does_not_fit_keeps_nobody_waiting),
       cmocka_unit_test(a_look_that_hangs_says_nothing_of_the_leg),
       cmocka_unit_test(a_leg_that_passes_one_request_by_leaves),
   };

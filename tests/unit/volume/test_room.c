@@ -130,11 +130,45 @@ a_frozen_leg_does_not_hold_all_ops(void **state) {
   rig_free(&rig);
 }
 
+static bool
+leg_1_lost_the_first(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && rig_is_data(r, region) && region->offset < SF_DATA_OFFSET + 256 * 4096;
+}
+
+/* A leg that cannot be spared has lost as many requests as is its share of the ops, as where a path broke, and answers
+ * all that it is asked since.  Clients that ask for something else are served, as nothing else could end their wait. */
+static void
+a_leg_that_lost_its_share_of_ops_may_show_that_it_answers(void **state) {
+  enum { LOST = 256 };
+  static struct rig_request w[LOST], next;
+
+  rig_init(&rig, 2, 2, 4096, 1024);
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, 512, 4096);
+  rig.holds = leg_1_lost_the_first;
+  for (unsigned i = 0; i < LOST; i++)
+    rig_submit(&rig, &w[i], SF_REQ_WRITE, (uint64_t) i * 4096, 4096, 2);
+  rig_pass(&rig, 500);
+  rig_submit(&rig, &next, SF_REQ_WRITE, 300 * 4096, 4096, 3);
+  rig_pass(&rig, 500);
+  assert_true(next.done && next.request.error == 0);
+  rig_put(&next);
+  rig.holds = NULL;
+  rig_pass(&rig, 100);
+  for (unsigned i = 0; i < LOST; i++) {
+    assert_true(w[i].done);
+    rig_put(&w[i]);
+  }
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(suspended_writes_do_not_keep_a_leg_from_returning),
       cmocka_unit_test(a_frozen_leg_does_not_hold_all_ops),
+      cmocka_unit_test(a_leg_that_lost_its_share_of_ops_may_show_that_it_answers),
       cmocka_unit_test(a_leg_comes_back_when_it_has_room),
       cmocka_unit_test(a_superblock_write_without_a_slot_is_no_error_of_the_leg),
   };

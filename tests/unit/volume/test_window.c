@@ -180,6 +180,38 @@ gaps_of_all_lengths_are_one_pace(void **state) {
   assert_true(least > 120 * US); /* of 198 us */
 }
 
+/* One of ten is large, and these become 20 times slower while many small ones are outstanding.  What is outstanding of
+ * them is few, and so many answers say what they take: a second later nothing is late by several timeouts. */
+static void
+a_rare_class_that_becomes_slower_is_noticed(void **state) {
+  struct disk disk = {.channels = 1};
+  uint64_t large_ns = 1 * MS, sequence = 0;
+
+  for (unsigned part = 0; part < 3; part++) {
+    uint64_t until_ns = disk.now_ns + (part == 0 ? 3000 : 1000) * MS;
+
+    if (part == 1)
+      large_ns = 20 * MS;
+    disk.longest_ns = 0;
+    while (disk.now_ns < until_ns) {
+      while (disk.outstanding < 256) {
+        bool large = sequence % 10 == 9;
+        unsigned class = window_class(&disk.window, SF_TIO_WRITE, false, (sequence + 1) * 10485760,
+                                      large ? 262144 : 4096);
+        uint64_t cost = window_cost(&disk.window, class, 50 * MS);
+
+        if (!window_admits(&disk.window, WINDOW_CLIENTS, cost, 50 * MS, true))
+          break;
+        disk.takes_ns = large ? large_ns : 100 * US;
+        send_one(&disk, class, cost);
+        sequence++;
+      }
+      end_one(&disk);
+    }
+  }
+  assert_true(disk.longest_ns <= 100 * MS);
+}
+
 /* Small ones were quick; 64 times as much may take 64 times as long, and is not sent 50 times at once. */
 static void
 an_unknown_class_begins_with_one(void **state) {
@@ -253,6 +285,7 @@ main(void) {
       cmocka_unit_test(a_disk_that_becomes_slower_is_asked_for_less),
       cmocka_unit_test(a_pause_is_not_learned_as_its_pace),
       cmocka_unit_test(gaps_of_all_lengths_are_one_pace),
+      cmocka_unit_test(a_rare_class_that_becomes_slower_is_noticed),
       cmocka_unit_test(an_unknown_class_begins_with_one),
       cmocka_unit_test(copies_take_a_part_and_metadata_goes),
       cmocka_unit_test(a_flush_says_nothing_of_the_pace),
