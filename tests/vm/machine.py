@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from load import Load
+from qmp import Qmp
 
 HERE = Path(__file__).resolve().parent
 BOOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
@@ -181,7 +182,7 @@ class Machine:
     """mode: "script" (no init system) or "systemd".  program: what the guest runs, in guest/."""
 
     def __init__(self, image, accelerator, out, program, mode, disks=(), arguments=(),
-                 installed=True):
+                 installed=True, devices=()):
         self.image = image
         self.layer = image.layer if installed else image.empty
         self.accelerator = accelerator
@@ -190,6 +191,7 @@ class Machine:
         self.mode = mode
         self.disks = disks
         self.arguments = arguments
+        self.devices = devices  # more words for qemu
         self.process = None
         self.load = None
         self.console = self.out / "console"
@@ -216,6 +218,9 @@ class Machine:
             # behind in qemu.
             words += ["-drive", f"file={disk},if=virtio,cache=writeback,"
                                 f"format={'qcow2' if disk.suffix == '.qcow2' else 'raw'}"]
+        (self.out / "qmp").unlink(missing_ok=True)
+        words += [*self.devices, "-qmp", f"unix:{self.out}/qmp,server=on,wait=off"]
+        self.qmp = Qmp(self.out / "qmp")
         told = " ".join([f"vmtest={self.mode}:{self.program}", f"slowness={SLOWNESS}", *self.arguments])
         # The kernel checks its timer against the processor's clock at boot.  On a busy host the
         # emulated timer is late, and without the check's interrupt the guest stands still for minutes.
@@ -232,12 +237,15 @@ class Machine:
         """What takes so long on two idle processors may take longer beside others."""
         return seconds * SLOWNESS * self.load.worst
 
-    def wait(self, seconds):
-        """Until it powered off.  What the guest's program returned; None if it did not say."""
+    def wait(self, seconds, attend=None):
+        """Until it powered off, calling attend() meanwhile.  What the guest's program returned; None if it
+        did not say."""
         began = time.monotonic()
         while self.process.poll() is None and time.monotonic() - began < self.limit(seconds):
+            if attend:
+                attend()
             try:
-                self.process.wait(1)
+                self.process.wait(0.1 if attend else 1)
             except subprocess.TimeoutExpired:
                 pass
         if self.process.poll() is None:

@@ -45,12 +45,13 @@ class Test:
             made.append(path)
         return made
 
-    def boot(self, program, mode, disks=(), seconds=240, arguments=(), installed=True):
+    def boot(self, program, mode, disks=(), seconds=240, arguments=(), installed=True, devices=(), attend=None):
+        """attend: is called with the machine again and again while it runs."""
         self.machine = machine = Machine(self.image, self.accelerator, self.out, program, mode, disks,
-                                         arguments, installed)
+                                         arguments, installed, devices)
         machine.start()
         try:
-            rc = machine.wait(seconds)
+            rc = machine.wait(seconds, attend and (lambda: attend(machine)))
         finally:
             if machine.process.poll() is None:
                 machine.kill()
@@ -138,6 +139,41 @@ def stop(test):
     assert (test.out / "ended").read_text() == "success\n", (test.out / "ended").read_text()
 
 
+def unplug(test):
+    """Disks that are pulled out and put in when the guest asks for it, on a bus of either kind."""
+    models = {"a": {"driver": "virtio-blk-pci"}, "b": {"driver": "virtio-blk-pci"},
+              "c": {"driver": "scsi-hd", "bus": "scsi.0"}, "spare": {"driver": "virtio-blk-pci"}}
+    devices = ["-device", "virtio-scsi-pci,id=scsi"]
+    for (name, model), disk in zip(models.items(), test.disks(4, 80 * MIB)):
+        model |= {"id": f"disk-{name}", "serial": f"leg-{name}", "drive": f"image-{name}"}
+        devices += ["-blockdev", f"driver=raw,node-name=image-{name},file.driver=file,file.filename={disk}"]
+        if name != "spare":
+            devices += ["-device", ",".join(f"{key}={value}" for key, value in model.items())]
+    done = told = 0
+
+    def attend(machine):
+        nonlocal done, told
+        asked = test.out / "asked"
+        if not asked.exists():
+            return
+        number, what, name = asked.read_text().split()
+        if int(number) == done:
+            return
+        if int(number) != told:
+            told = int(number)
+            if what == "put":
+                machine.qmp.tell("device_add", **models[name])
+            else:
+                machine.qmp.events.clear()
+                machine.qmp.tell("device_del", id=f"disk-{name}")
+        # The guest's kernel has to agree.
+        if what == "put" or machine.qmp.has_said("DEVICE_DELETED", device=f"disk-{name}"):
+            done = told
+            (test.out / "answered").write_text(f"{number}\n")
+
+    test.boot("unplug", "systemd", seconds=300, devices=devices, attend=attend)
+
+
 def memory(test):
     """In a guest with so little that it swaps."""
     test.boot("memory", "systemd", test.disks(3, 640 * MIB), seconds=600, arguments=["mem=768M"])
@@ -153,7 +189,7 @@ def peers(test):
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
 TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
          "powercut": (powercut, 240), "device": (device, 380), "memory": (memory, 240),
-         "stop": (stop, 200)}
+         "stop": (stop, 200), "unplug": (unplug, 100)}
 # By name only: long, and most of it is about others.
 ASKED_FOR = {"peers": (peers, 480)}
 
