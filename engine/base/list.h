@@ -29,6 +29,11 @@ sf_list_append(struct sf_list *head, struct sf_list *entry) {
 }
 
 static inline void
+sf_list_prepend(struct sf_list *head, struct sf_list *entry) {
+  sf_list_append(head->next, entry);
+}
+
+static inline void
 sf_list_remove(struct sf_list *entry) {
   entry->prev->next = entry->next;
   entry->next->prev = entry->prev;

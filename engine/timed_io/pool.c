@@ -248,7 +248,7 @@ sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot) {
   if (before > 1)
     return;
   pthread_mutex_lock(&pool->lock);
-  sf_list_append(&pool->list[slot->class], &slot->free_link);
+  sf_list_prepend(&pool->list[slot->class], &slot->free_link);
   pool->free[slot->class]++;
   tell(pool, slot->class);
   pthread_mutex_unlock(&pool->lock);

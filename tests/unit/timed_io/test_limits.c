@@ -43,6 +43,33 @@ buffers_run_out(void **state) {
   client_end(client);
 }
 
+/* Proves: what was given back last is taken first, a buffer and a request's slot, since it is in the processor's
+ * cache; and the handles of one slot differ all the same. */
+static void
+the_last_is_the_first(void **state) {
+  struct sf_tio_client *client = client_new(8, 4, 2);
+  int fd = open_plain();
+  struct sf_tio_device *device = device_new(client, fd);
+  struct sf_tio_control control = {.op = SF_TIO_WRITE, .flags = SF_TIO_SYNC};
+  struct sf_tio_region region = region_at(device, 0, 4096);
+  struct sf_tio_buffer *buffer, *again;
+  uint64_t handle[2];
+
+  assert_int_equal(sf_tio_buffer_get(client, 1, 0, &buffer), 0);
+  sf_tio_buffer_put(client, buffer);
+  assert_int_equal(sf_tio_buffer_get(client, 1, 0, &again), 0);
+  assert_ptr_equal(again, buffer);
+  control.buffer = again;
+  for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(sf_tio(client, &control, &region, 1, &handle[i], NULL), 0);
+  assert_int_not_equal(handle[0], handle[1]);
+  assert_int_equal(handle[0] % SF_TIO_REQUESTS_LIMIT, handle[1] % SF_TIO_REQUESTS_LIMIT);
+  sf_tio_buffer_put(client, again);
+  device_end(device);
+  client_end(client);
+  close(fd);
+}
+
 struct held {
   struct sf_tio_client *client;
   struct sf_tio_buffer *buffer;
@@ -350,7 +377,7 @@ main(void) {
       cmocka_unit_test(buffers_run_out),         cmocka_unit_test(files_are_left_over),
       cmocka_unit_test(buffers_come_free),       cmocka_unit_test(slots_and_devices),
       cmocka_unit_test(free_in_the_last_notify), cmocka_unit_test(bad_params),
-      cmocka_unit_test(waiting_is_no_own_delay),
+      cmocka_unit_test(waiting_is_no_own_delay), cmocka_unit_test(the_last_is_the_first),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
