@@ -39,6 +39,15 @@ on_sent(struct sf_tio_message *message, int result) {
   c->send_result = result;
 }
 
+static size_t
+asked_for(const struct door_connection *c) {
+  size_t n = 0;
+
+  for (size_t i = 0; i < c->receive_header.msg_iovlen; i++)
+    n += c->receive_part[i].iov_len;
+  return n;
+}
+
 static void
 take_received(struct door_connection *c) {
   size_t n, first;
@@ -46,6 +55,7 @@ take_received(struct door_connection *c) {
   if (!c->received)
     return;
   c->received = false;
+  c->receive.none_yet = c->receive_result < 0 || (size_t) c->receive_result < asked_for(c);
   if (c->receive_result <= 0 && c->receive_result != -EINTR && c->receive_result != -EAGAIN) {
     door_gone(c);
     return;

@@ -162,6 +162,19 @@ enter(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, uint64_t u
     poll(&(struct pollfd){.fd = thread->wake_fd, .events = POLLIN}, 1, 1);
 }
 
+/* Of what has ended a newer kernel (seen with 6.18) runs only as much as was waited for, and keeps the rest for the
+ * next call.  That is now: what is taken together is answered together and handed over together, and no leg's
+ * answer is seen late for what is done with the one before. */
+static void
+ask_for_the_rest(struct sf_tio_thread *thread) {
+  struct io_uring *uring = &thread->ring.uring;
+
+  if (!thread->alone || !(IO_URING_READ_ONCE(*uring->sq.kflags) & IORING_SQ_TASKRUN))
+    return;
+  atomic_fetch_add_explicit(&thread->client->enters, 1, memory_order_relaxed);
+  io_uring_get_events(uring);
+}
+
 static uint64_t
 together_ns(const struct sf_tio_thread *thread) {
   return thread->alone && thread->requests_n ? SF_TIO_SENT_NS : SF_TIO_TOGETHER_NS;
@@ -182,6 +195,7 @@ wait_for_news(struct sf_tio_thread *thread, unsigned wanted, uint64_t now_ns, ui
   else
     enter(thread, wanted, now_ns, until_ns);
   atomic_store(&thread->waiting, false);
+  ask_for_the_rest(thread);
   thread->sends = 0;
   if (wanted > 1 && io_uring_cq_ready(&thread->ring.uring) < wanted)
     thread->scattered = true;

@@ -33,7 +33,8 @@ enter(struct sf_tio_thread *thread, struct sf_tio_message *message, unsigned *pl
   return get_sqe(thread);
 }
 
-/* One stretch of memory costs the kernel less without a header. */
+/* One stretch of memory costs the kernel less without a header, and so does a wait for what is not there without a
+ * look for it first.  A ring that only this thread enters is younger than that flag. */
 void
 sf_tio_receive(struct sf_tio_thread *thread, int socket, struct sf_tio_message *message) {
   struct msghdr *header = message->header;
@@ -44,6 +45,8 @@ sf_tio_receive(struct sf_tio_thread *thread, int socket, struct sf_tio_message *
     io_uring_prep_recv(sqe, socket, header->msg_iov[0].iov_base, header->msg_iov[0].iov_len, 0);
   else
     io_uring_prep_recvmsg(sqe, socket, header, 0);
+  if (message->none_yet && thread->ring.uring.flags & IORING_SETUP_DEFER_TASKRUN)
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
   sqe->user_data = SF_TIO_UD_MESSAGE + place;
 }
 

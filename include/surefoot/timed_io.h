@@ -333,6 +333,8 @@ struct sf_tio_message {
    * closed; or -errno.  shutdown(2) ends one that waits. */
   void (*done)(struct sf_tio_message *message, int result);
   void *user; /* the caller's own */
+  /* Of what is received: most likely nothing has come yet, the one before took all.  Only a hint. */
+  bool none_yet;
 
   struct sf_tio_message *next; /* the library's own, as the rest */
   int result;

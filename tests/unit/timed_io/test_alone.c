@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "timed_io/internal.h"
+
 enum { BLOCK = 4096 };
 
 struct message {
@@ -173,6 +175,83 @@ together(void **state) {
   close(fd);
 }
 
+enum { TRIPLES = 100 };
+
+struct triple {
+  struct message received[3];
+  unsigned done_before; /* when it was looked at last */
+  bool in_one;
+};
+
+static int triple_sockets[3][2];
+static struct sf_tio_thread *_Atomic sleeper;
+static atomic_uint triples;
+
+static bool
+three_are_done(void *arg) {
+  struct triple *triple = arg;
+  unsigned done = 0;
+
+  for (unsigned i = 0; i < 3; i++)
+    done += triple->received[i].done;
+  triple->in_one |= done == 3 && triple->done_before == 0;
+  triple->done_before = done;
+  return done == 3;
+}
+
+static void *
+receive_triples(void *arg) {
+  unsigned *in_one = arg;
+  struct sf_tio_thread *thread;
+  char in[3][8];
+
+  assert_int_equal(sf_tio_attend_alone(client, &thread), 0);
+  for (unsigned n = 0; n < TRIPLES; n++) {
+    struct triple triple = {0};
+
+    for (unsigned i = 0; i < 3; i++) {
+      prepare(&triple.received[i], in[i], sizeof in[i], NULL, 0);
+      triple.received[i].message.none_yet = n % 2 == 0;
+      sf_tio_receive(thread, triple_sockets[i][0], &triple.received[i].message);
+    }
+    atomic_store(&triples, n + 1);
+    atomic_store(&sleeper, thread);
+    assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, three_are_done, &triple), 0);
+    *in_one += triple.in_one;
+  }
+  until_idle(thread);
+  return NULL;
+}
+
+static void
+send_triples(void) {
+  for (unsigned n = 1; n <= TRIPLES; n++) {
+    assert_true(EVENTUALLY(atomic_load(&triples) == n && atomic_load(&sleeper->waiting)));
+    pause_briefly();
+    for (unsigned i = 0; i < 3; i++)
+      assert_int_equal(write(triple_sockets[i][1], "x", 1), 1);
+  }
+}
+
+/* Proves: what ends while the thread sleeps is told in one round and not one by one, and a receive finds what has
+ * come whether it was told that there is none yet or not. */
+static void
+all_that_has_ended(void **state) {
+  unsigned in_one = 0;
+  pthread_t thread;
+
+  begin(-1);
+  for (unsigned i = 0; i < 3; i++)
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, triple_sockets[i]), 0);
+  assert_int_equal(pthread_create(&thread, NULL, receive_triples, &in_one), 0);
+  send_triples();
+  pthread_join(thread, NULL);
+  assert_in_range(in_one, TRIPLES / 10, TRIPLES);
+  for (unsigned i = 0; i < 6; i++)
+    close(triple_sockets[i / 2][i % 2]);
+  end();
+}
+
 static void *
 leave_something(void *arg) {
   struct sf_tio_control control = {.op = SF_TIO_WRITE, .notify = log_event, .timeout_ns = 50 * MS};
@@ -274,6 +353,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(messages),
       cmocka_unit_test(together),
+      cmocka_unit_test(all_that_has_ended),
       cmocka_unit_test(given_up_in_its_ring),
       cmocka_unit_test(given_up_at_an_executor),
       cmocka_unit_test(memory),
