@@ -57,7 +57,7 @@ struct sf_op {
   uint64_t started_ns; /* when it came to the volume */
   uint64_t paced_ns;   /* when the last but one of its legs answered */
   unsigned blockers;   /* earlier overlapping ops still active */
-  uint64_t clears;     /* WRITE, ZERO: the change of the bad ranges that it has made; 0: none */
+  uint64_t clears;     /* WRITE, ZERO: the change of the bad ranges that it waits for; 0: none */
 
   legset sent;  /* legs it was ever sent to */
   legset asked; /* FLUSH: what an answer needed when it was sent */
@@ -134,6 +134,7 @@ struct copying { /* an extent under way */
   bool
       lacks; /* resync: a block of it can be read nowhere and is not recorded; all else is copied */
   bool no_room;   /* for want of room */
+  bool elsewhere; /* a leg that is out may have it */
   uint64_t marks; /* it ends when this change of the bad ranges is durable */
   unsigned leg;
   uint64_t extent;
@@ -291,6 +292,7 @@ struct bad {          /* see set/bad.h, and only bad.c writes it */
   /* Changes of it: decided, in the last record, in the durable one. */
   uint64_t changes, submitted, durable;
   uint64_t submitted_version; /* that record's */
+  struct sf_bad stands;       /* in the durable record */
 };
 
 struct sf_volume {

@@ -375,6 +375,7 @@ struct sf_lost_range {
   uint16_t legs; /* that were asked: bit i */
   int error;     /* of the last of these */
   bool told;
+  uint64_t since_ns; /* CLOCK_MONOTONIC: when all of it was found to be so */
   bool
       recorded; /* a read there is answered with an error on every leg until it is written, restarts or not */
 };

@@ -110,7 +110,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->come_from = c->again_from = 0;
   c->again_ns = c->doubt_ns = 0;
   c->marks = 0;
-  c->failed = c->wrote = c->lacks = c->no_room = false;
+  c->failed = c->wrote = c->lacks = c->no_room = c->elsewhere = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
   if (!converge)
     return;
@@ -139,7 +139,9 @@ end_extent(struct sf_volume *v, struct copying *c) {
     copier_put_off(v, c->extent);
     snprintf(v->leg[c->leg].reason, sizeof v->leg[c->leg].reason,
              "waits for blocks that can be read on no leg%s",
-             c->no_room ? ": there are too many of them to record" : "");
+             c->no_room     ? ": there are too many of them to record"
+             : c->elsewhere ? ": a leg that is not in sync may have them"
+                            : "");
     return;
   }
   if (c->converge) {

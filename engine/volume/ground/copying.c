@@ -5,7 +5,7 @@
 #include "volume/ground/scrub_state.h"
 
 enum {
-  PUT_OFF_S = 30, /* what no source can read is tried again */
+  PUT_OFF_S = 10, /* what no source can read is tried again */
   PUT_OFF_MOST_S = 3600,
 };
 

@@ -92,6 +92,7 @@ leg_is_dead(const struct sf_volume *v, unsigned index) {
 bool
 volume_must_converge(const struct sf_volume *v, const struct sf_request *request) {
   return request->kind == SF_REQ_READ &&
+         !sf_bad_any(&v->bad.list, request->offset, request->offset + request->length) &&
          sf_map_any(&v->unconverged, extent_of(v, request->offset),
                     extent_of(v, request->offset + request->length - 1));
 }

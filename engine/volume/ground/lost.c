@@ -37,7 +37,7 @@ insert(struct sf_volume *v, unsigned i, const struct sf_lost_range *range) {
 void
 lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error) {
   struct sf_lost_range added = {
-      .begin = offset, .end = offset + length, .legs = legs, .error = error};
+      .begin = offset, .end = offset + length, .legs = legs, .error = error, .since_ns = v->now_ns};
   unsigned i = 0;
 
   while (i < v->lost.n && range_at(v, i)->end < added.begin)
@@ -55,6 +55,14 @@ lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int
     drop(v, i);
   }
   insert(v, i, &added);
+}
+
+uint64_t
+lost_since(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+  for (unsigned i = 0; i < v->lost.n; i++)
+    if (v->lost.range[i].begin <= offset && offset + length <= v->lost.range[i].end)
+      return v->lost.range[i].since_ns;
+  return 0;
 }
 
 void

@@ -19,12 +19,13 @@
 #include "volume/set/flush_failure.h"
 #include "volume/set/leg.h"
 #include "volume/set/medium.h"
-#include "volume/set/sample.h"
 
 enum {
   BACKOFF_MS = 100, /* after a piece that failed */
   BUFFER_WAIT_MS = 5,
   DOUBT_MS = 2000, /* a resync does not ask for longer what cannot be read now */
+  CONFIRM_S =
+      8, /* what cannot be read now is bad if it could not be so long ago: less than it is put off */
 };
 
 const struct sf_sm_table sf_copy_table = {
@@ -59,21 +60,6 @@ enum copy_end {
   COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
 };
 
-/* Did every leg in sync fail it, for the second time, and read something else in between? */
-static bool
-is_bad_everywhere(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
-  const struct copy *copy = op->copy;
-  bool is_bad = copy->again && op->started_ns > copy->of->again_ns &&
-                (volume_serving(v) & (legset) ~op->failed) == 0;
-
-  EACH_LEG(leg, op->failed & volume_serving(v)) {
-    is_bad = is_bad && v->leg[leg].read_ok_ns > copy->of->again_ns;
-    probe_sample(v, leg);
-  }
-  return is_bad;
-}
-
 /* What no leg can read.  The copy goes on block by block.  It is asked once more, as legs may fail anything.  What is
  * bad everywhere is recorded (bad.c), and its extent is done without it.  A resync leaves the rest for later: the leg
  * lacks the block. */
@@ -88,7 +74,7 @@ pass_over(struct sf_op *op) {
     sf_map_set(&v->copier.by_block, of->extent);
     return COPY_BAD;
   }
-  is_bad = is_bad_everywhere(op);
+  is_bad = bad_is_found(op);
   if (of->doubt_ns == 0)
     of->doubt_ns = v->now_ns;
   if (!is_bad && (of->converge || v->now_ns < of->doubt_ns + DOUBT_MS * SF_MS))
@@ -444,7 +430,6 @@ read_elsewhere(struct sf_op *op, unsigned leg) {
   next = choose_source(op, copy->tried);
   if (next < 0)
     return false;
-  medium_failed(v, leg, op->offset, op->error);
   copy->source = next;
   copy->buffer[next] = copy->buffer[leg];
   copy->buffer[leg] = NULL;
@@ -453,6 +438,13 @@ read_elsewhere(struct sf_op *op, unsigned leg) {
     copy_end(op, COPY_FAILED);
   v->dirty = true;
   return true;
+}
+
+/* They could not read what another leg has read: what none can says nothing of one of them. */
+static void
+count_failed(struct sf_op *op) {
+  EACH_LEG(leg, (op->copy->unread | op->copy->tried) & (legset) ~op->passing)
+    medium_failed(op->volume, leg, op->offset, op->error);
 }
 
 static void
@@ -510,7 +502,6 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
       copy->source = __builtin_ctz(good);
       copy->targets &= (legset) ~legbit((unsigned) copy->source);
     }
-    medium_failed(v, leg, op->offset, event->error);
   } else if (event->state == SF_TIO_ERROR && read_elsewhere(op, leg)) {
     return;
   } else {
@@ -520,12 +511,14 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     return;
   }
   if (copy->reading == 0) {
-    if (copy->of->judge != NULL)
+    if (copy->of->judge != NULL) {
       copy->of->judge->compare(op);
-    else if (op->ok & legbit((unsigned) copy->source))
+    } else if (op->ok & legbit((unsigned) copy->source)) {
+      count_failed(op);
       start_writing(op);
-    else
+    } else {
       copy_end(op, COPY_FAILED);
+    }
   }
 }
 

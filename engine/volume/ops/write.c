@@ -75,12 +75,13 @@ write_send(struct sf_op *op) {
 
 static void
 write_run(struct sf_op *op) {
-  if (!may_be_left(op)) {
+  bool is_cut = bad_is_cut(op->volume, op->offset, op->length);
+
+  op->request->undone = may_be_left(op);
+  if (op->request->undone || is_cut)
+    op_answer(op, op->request->undone ? 0 : -EIO);
+  else
     write_send(op);
-    return;
-  }
-  op->request->undone = true;
-  op_answer(op, 0);
 }
 
 static void

@@ -6,15 +6,18 @@
 #include "volume/ground/lost.h"
 #include "volume/ground/steps.h"
 #include "volume/set/record.h"
+#include "volume/set/sample.h"
 
 enum {
   /* What is added by itself leaves room for what writes in the middle of ranges split off. */
   MARKED_MOST = SF_BAD_MOST / 2,
+  CONFIRM_S =
+      8, /* what cannot be read now is bad if it could not be so long ago: less than it is put off */
 };
 
 void
 bad_load(struct sf_volume *v) {
-  v->bad.list = v->identity.bad;
+  v->bad.list = v->bad.stands = v->identity.bad;
   for (unsigned i = 0; i < v->bad.list.n; i++) {
     const struct sf_bad_range *range = &v->bad.list.range[i];
 
@@ -62,6 +65,83 @@ bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length, bool *is_ba
   return run < length ? run : length;
 }
 
+bool
+bad_is_cut(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+  uint64_t end = offset + length, block = v->block_bytes;
+  uint64_t first = offset - offset % block, last = (end + block - 1) / block * block;
+
+  return (first < offset && bad_any(v, first, offset - first)) ||
+         (end < last && bad_any(v, end, last - end));
+}
+
+/* Does it wait for such a block itself?  Two legs must not wait for each other. */
+static bool
+waits_itself(const struct sf_volume *v, unsigned leg) {
+  const struct sf_map *put_off = &v->copier.put_off;
+
+  for (uint64_t e = sf_map_next(put_off, 0); e < v->extents; e = sf_map_next(put_off, e + 1))
+    if (sf_map_test(&v->leg[leg].stale, e))
+      return true;
+  return false;
+}
+
+/* By a leg that is out for now, lacks nothing of the extent, and may be able to read it: it is waited for.  Not a
+ * faulty one, which comes back by the operator's word only. */
+static bool
+may_be_had(const struct sf_volume *v, uint64_t extent) {
+  EACH_LEG(leg, members(v) & (legset) ~volume_serving(v)) {
+    if (leg_state(&v->leg[leg]) != SF_STATE_FAULTY && !sf_map_test(&v->leg[leg].stale, extent) &&
+        !waits_itself(v, leg))
+      return true;
+  }
+  return false;
+}
+
+/* ---- found ---- */
+
+/* Did every leg in sync fail it, for the second time, and read something else in between? */
+static bool
+is_bad_everywhere(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  const struct copy *copy = op->copy;
+  bool is_bad = copy->again && op->started_ns > copy->of->again_ns &&
+                (volume_serving(v) & (legset) ~op->failed) == 0;
+
+  EACH_LEG(leg, op->failed & volume_serving(v)) {
+    is_bad = is_bad && v->leg[leg].read_ok_ns > copy->of->again_ns;
+    probe_sample(v, leg);
+  }
+  return is_bad;
+}
+
+/* One source may fail all that it is asked for a while, as a disk that is reset does, and be well again: only what an
+ * earlier look has found so, seconds ago, is lost.  Several legs do not fail the same block by chance. */
+static bool
+fails_for_long(const struct sf_volume *v, const struct sf_op *op) {
+  uint64_t since = lost_since(v, op->offset, op->length);
+
+  return since != 0 && v->now_ns - since >= CONFIRM_S * SF_S;
+}
+
+bool
+bad_is_found(struct sf_op *op) {
+  struct copying *of = op->copy->of;
+
+  if (!is_bad_everywhere(op))
+    return false;
+  if (of->converge)
+    return true;
+  of->elsewhere = of->elsewhere || may_be_had(op->volume, of->extent);
+  return !of->elsewhere && fails_for_long(op->volume, op);
+}
+
+/* Whoever starts may find it bad there still. */
+static bool
+stands_as_bad(const struct sf_volume *v, uint64_t begin, uint64_t end) {
+  return v->bad.durable != v->bad.changes &&
+         (sf_bad_any(&v->bad.stands, begin, end) || sf_bad_any(&v->identity.bad, begin, end));
+}
+
 /* A write that was sent before the range was marked may not be stable: it is sent again.  (None is: a copy
  * marks, and it waits for the writes before it.) */
 enum bad_clearing
@@ -70,8 +150,14 @@ bad_clear(struct sf_op *op) {
 
   if (op->clears != 0)
     return v->bad.durable >= op->clears ? BAD_CLEARED : BAD_CLEARING;
-  if (!bad_any(v, op->offset, op->length))
-    return BAD_CLEARED;
+  if (bad_is_cut(v, op->offset, op->length))
+    return BAD_NO_ROOM; /* it was marked while the write was suspended */
+  if (!bad_any(v, op->offset, op->length)) {
+    /* One that failed to its client has made it good, and the record that says so is not durable. */
+    if (stands_as_bad(v, op->offset, op->offset + op->length))
+      op->clears = v->bad.changes;
+    return op->clears != 0 ? BAD_CLEARING : BAD_CLEARED;
+  }
   if (!op->request_fua) {
     op->ok = 0;
     op_hold(op, HOLD_AGAIN);
@@ -100,6 +186,7 @@ bad_settle(struct sf_volume *v) {
 
   if (bad->durable != bad->submitted && record_is_reached(v, bad->submitted_version)) {
     bad->durable = bad->submitted;
+    bad->stands = v->identity.bad;
     v->dirty = true;
   }
   if (bad->submitted == bad->changes || !may_be_recorded(v))

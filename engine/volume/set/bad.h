@@ -18,6 +18,11 @@
 void bad_load(struct sf_volume *v);
 bool bad_any(const struct sf_volume *v, uint64_t offset, uint64_t length);
 bool bad_all(const struct sf_volume *v, uint64_t offset, uint64_t length);
+/* Does it touch a part of a block of which something else is bad?  Copies read whole blocks: what was written there
+ * would be called bad again. */
+bool bad_is_cut(const struct sf_volume *v, uint64_t offset, uint64_t length);
+/* Is what this copy could not read on any leg to be recorded?  Else it is asked for again, now or later. */
+bool bad_is_found(struct sf_op *op);
 /* True: *change is the change of the list that must be durable before it is relied on.  False: there is no room for
  * one more. */
 bool bad_mark(struct sf_volume *v, uint64_t offset, uint64_t length, uint64_t *change);
@@ -27,7 +32,7 @@ uint64_t bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length, bo
 enum bad_clearing {
   BAD_CLEARED,  /* or nothing was bad there: it may be answered */
   BAD_CLEARING, /* it may be when a record is durable */
-  BAD_NO_ROOM, /* what it leaves of a range on both sides cannot be recorded: it fails, and all stays bad */
+  BAD_NO_ROOM, /* what it leaves of a range cannot be recorded, or is a part of a block: it fails, and all stays bad */
 };
 /* The write is where it has to be. */
 enum bad_clearing bad_clear(struct sf_op *op);

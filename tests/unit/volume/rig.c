@@ -451,8 +451,9 @@ rig_start(struct rig *rig) {
                                       .close_leg = host_close_leg};
   struct sf_assembly assembly;
   struct sf_leg_found found[SF_LEGS_MAX] = {0};
-  struct sf_volume_params params = {
-      .config = &rig->config, .assembly = &assembly, .block_bytes = 512};
+  struct sf_volume_params params = {.config = &rig->config,
+                                    .assembly = &assembly,
+                                    .block_bytes = rig->block_bytes != 0 ? rig->block_bytes : 512};
 
   rig->opened = 0;
   for (unsigned i = 0; i < rig->legs; i++) {

@@ -32,6 +32,7 @@ struct rig {
   unsigned legs;
   uint8_t *leg[RIG_LEGS]; /* what it holds, metadata included */
   uint64_t leg_bytes;
+  uint32_t block_bytes;                /* of the next start; 0: 512 */
   struct sf_leg_found found[RIG_LEGS]; /* when it was last opened */
   bool absent[RIG_LEGS];
 

@@ -102,7 +102,7 @@ leg_with_a_bad_source(void) {
 static void
 joined(void) {
   leg_with_a_bad_source();
-  rig_pass(&rig, 10000);
+  rig_pass(&rig, 30000);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
 }
 
@@ -135,7 +135,7 @@ a_leg_joins_without_what_is_bad(void **state) {
   told = 0;
   leg_with_a_bad_source();
   rig.event = listen;
-  rig_pass(&rig, 10000);
+  rig_pass(&rig, 30000);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   assert_int_equal(rig.leg[1][SF_DATA_OFFSET + BAD_AT], 3);
   assert_int_equal(rig.leg[1][SF_DATA_OFFSET + BAD_AT - 1], 7);
@@ -178,7 +178,7 @@ static void
 it_is_recorded_before_it_is_relied_on(void **state) {
   leg_with_a_bad_source();
   also_holds = is_superblock;
-  rig_pass(&rig, 5000);
+  rig_pass(&rig, 20000);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_CATCHING_UP);
   assert_true(rig.volume->leg[1].stale.set > 0);
   assert_int_equal(read_at(BAD_AT, BLOCK), -EIO);
@@ -187,7 +187,7 @@ it_is_recorded_before_it_is_relied_on(void **state) {
   assert_int_equal(rig.volume->bad.list.n, 0);
   assert_true(sf_map_test(&rig.volume->leg[1].stale, 0));
   assert_int_equal(sf_volume_leg_return(rig.volume, 1, rig.now_ns), 0);
-  rig_pass(&rig, 10000);
+  rig_pass(&rig, 30000);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   assert_int_equal(rig.volume->bad.list.n, 1);
   rig_free(&rig);
@@ -326,7 +326,7 @@ a_full_list_keeps_the_leg_out(void **state) {
   assert_non_null(strstr(status.leg[1].reason, "too many"));
   assert_int_equal(write_at(EXTENT, EXTENT, NEW), 0);
   assert_int_equal(write_at(0, BLOCK, NEW), 0); /* its extent is tried again */
-  rig_pass(&rig, 10000);
+  rig_pass(&rig, 30000);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   assert_int_equal(rig.volume->bad.list.n, 1);
   assert_int_equal(read_at(BAD_AT, BLOCK), -EIO);
@@ -410,7 +410,7 @@ a_read_under_way_is_not_answered_from_it(void **state) {
   leg_with_a_bad_source();
   also_holds = is_read_of_leg_0;
   rig_submit(&rig, &read, SF_REQ_READ, BAD_AT, 2 * BLOCK, 0);
-  rig_pass(&rig, 10000);
+  rig_pass(&rig, 30000);
   assert_false(read.done);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   also_holds = NULL;
