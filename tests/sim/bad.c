@@ -10,6 +10,17 @@ bad_is_in(const struct sf_bad *list, uint64_t block) {
   return sf_bad_any(list, block * BLOCK, (block + 1) * BLOCK);
 }
 
+/* Of the unit of copies, no leg in sync can read all. */
+static void
+must_be_unreadable(uint64_t block) {
+  uint64_t unit = sim.options.block_sectors, first = block - block % unit;
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.leg_state[i] == SF_STATE_IN_SYNC && block < sim.leg[i].blocks &&
+        !medium_is_unreadable(&sim.leg[i], sim.data_offset + first * BLOCK, unit * BLOCK))
+      sim_fail("block %lu is called bad, and leg %u in sync can read it", (unsigned long) block, i);
+}
+
 /* What is new in the list of the volume is recorded from now on: whoever starts later may find it. */
 void
 bad_step(void) {
@@ -21,6 +32,7 @@ bad_step(void) {
         continue;
       COUNT(bad_recorded);
       TRACE("block %lu is called bad", (unsigned long) b);
+      must_be_unreadable(b);
       sim.recorded[b] = 1;
     }
 }
