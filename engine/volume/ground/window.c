@@ -3,6 +3,7 @@
 #include "base/must.h"
 
 enum {
+  COPIES_ALONE = 4,    /* at least, without clients, where the window has room */
   SMALLEST_SHIFT = 12, /* the first size class: up to 4 KiB */
   SHIFT_STEP = 2,      /* each next one: four times as much */
   SMOOTH = 16, /* answers over which a cost is averaged, or as many as are outstanding of it: */
@@ -147,11 +148,14 @@ probes(struct window *window, uint64_t planned_ns, uint64_t cost_ns, uint64_t ta
   return true;
 }
 
+/* One at least; and some where nothing else is asked: a leg that takes long over each, and works on many at once, would
+ * show that to no copy. */
 bool
 window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns, bool clients) {
   uint64_t share = clients ? target_ns / 4 : target_ns / 2;
+  unsigned least = clients ? 1 : COPIES_ALONE;
 
-  return window->outstanding[WINDOW_COPIES] == 0 ||
+  return window->outstanding[WINDOW_COPIES] < least ||
          window->planned_ns[WINDOW_COPIES] + cost_ns <= share;
 }
 

@@ -26,6 +26,7 @@ struct disk {
   struct sent sent[OUT_MOST]; /* outstanding, in order of their ends */
   unsigned outstanding, most;
   uint64_t now_ns, longest_ns;
+  enum window_use use;
 };
 
 static void
@@ -45,7 +46,7 @@ send_one(struct disk *disk, unsigned class, uint64_t cost_ns) {
   disk->sent[at] = sent;
   if (++disk->outstanding > disk->most)
     disk->most = disk->outstanding;
-  window_sent(&disk->window, WINDOW_CLIENTS, class, cost_ns, disk->now_ns);
+  window_sent(&disk->window, disk->use, class, cost_ns, disk->now_ns);
 }
 
 static void
@@ -58,7 +59,7 @@ end_one(struct disk *disk) {
   disk->now_ns = sent.done_ns;
   if (sent.done_ns - sent.sent_ns > disk->longest_ns)
     disk->longest_ns = sent.done_ns - sent.sent_ns;
-  window_ended(&disk->window, WINDOW_CLIENTS, sent.class, sent.cost_ns, disk->now_ns, true);
+  window_ended(&disk->window, disk->use, sent.class, sent.cost_ns, disk->now_ns, true);
 }
 
 /* There is always one more to send; until so many have been answered. */
@@ -71,7 +72,7 @@ saturate(struct disk *disk, uint64_t bytes, unsigned answers, uint64_t target_ns
       unsigned class = window_class(&disk->window, SF_TIO_WRITE, false, offset, bytes);
       uint64_t cost = window_cost(&disk->window, class, target_ns);
 
-      if (!window_admits(&disk->window, WINDOW_CLIENTS, cost, target_ns, true))
+      if (!window_admits(&disk->window, disk->use, cost, target_ns, disk->use == WINDOW_CLIENTS))
         break;
       send_one(disk, class, cost);
       offset += bytes;
@@ -125,6 +126,18 @@ a_disk_that_works_on_many_at_once_is_found_out(void **state) {
   began = disk.now_ns;
   saturate(&disk, 4096, 1000, 50 * MS);
   assert_true((disk.now_ns - began) / 1000 < 2 * 30 * MS / 16);
+}
+
+/* One takes almost all of what copies may take, and so do eight. */
+static void
+copies_find_out_that_a_disk_works_on_many(void **state) {
+  struct disk disk = {.channels = 8, .takes_ns = 12 * MS, .use = WINDOW_COPIES};
+  uint64_t began;
+
+  saturate(&disk, 256 * 1024, 300, 25 * MS);
+  began = disk.now_ns;
+  saturate(&disk, 256 * 1024, 300, 25 * MS);
+  assert_true((disk.now_ns - began) / 300 <= 12 * MS / 4);
 }
 
 static void
@@ -282,6 +295,7 @@ main(void) {
       cmocka_unit_test(the_first_large_request_is_alone),
       cmocka_unit_test(a_fast_disk_is_at_its_limit_within_milliseconds),
       cmocka_unit_test(a_disk_that_works_on_many_at_once_is_found_out),
+      cmocka_unit_test(copies_find_out_that_a_disk_works_on_many),
       cmocka_unit_test(a_disk_that_becomes_slower_is_asked_for_less),
       cmocka_unit_test(a_pause_is_not_learned_as_its_pace),
       cmocka_unit_test(gaps_of_all_lengths_are_one_pace),
