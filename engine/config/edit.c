@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -219,6 +220,23 @@ check_new(const char *file, const char *made, char error[SF_CONFIG_ERROR_MAX]) {
   return r;
 }
 
+/* surefootctl and surefootd may both have something to say of one leg's replacement.  The folder is locked and not the file, which
+ * is another one afterwards. */
+static int
+lock_folder(const char *file) {
+  const char *slash = strrchr(file, '/');
+  char folder[PATH_MAX] = ".";
+  if (slash)
+    snprintf(folder, sizeof folder, "%.*s", (int) (slash + 1 - file), file);
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+    return fd;
+  int r = -errno;
+  if (fd >= 0)
+    close(fd);
+  return r;
+}
+
 int
 sf_config_edit(const char *file, const struct sf_config_edit *edit, unsigned edits,
                char error[SF_CONFIG_ERROR_MAX]) {
@@ -228,7 +246,8 @@ sf_config_edit(const char *file, const struct sf_config_edit *edit, unsigned edi
     sf_config_error(error, "%.200s: the name is too long", file);
     return -ENAMETOOLONG;
   }
-  int r = make_new(file, made, edit, edits);
+  int lock = lock_folder(file);
+  int r = lock < 0 ? lock : make_new(file, made, edit, edits);
   if (r < 0)
     sf_config_error(error, "%.200s: %s", made, strerror(-r));
   else
@@ -238,7 +257,9 @@ sf_config_edit(const char *file, const struct sf_config_edit *edit, unsigned edi
     r = -errno;
     sf_config_error(error, "%.200s: %s", file, strerror(-r));
   }
-  if (r < 0)
+  if (r < 0 && lock >= 0)
     unlink(made);
+  if (lock >= 0)
+    close(lock);
   return r;
 }

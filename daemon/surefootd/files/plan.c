@@ -261,32 +261,21 @@ check_pair(const struct sf_config *a, const struct sf_config *b, plan_problem *p
   return r;
 }
 
-/* A spare is one volume's, or of all that say so; what it stands for is known from their files. */
-static const struct sf_config_spare *
-find_spare(const struct sf_config *config, const char *path) {
-  for (unsigned i = 0; i < config->spares; i++)
-    if (strcmp(config->spare[i].path, path) == 0)
-      return &config->spare[i];
-  return NULL;
-}
-
+/* A spare is one volume's, or of all that say so.  One that is a leg of another volume is in use, which is no mistake: it
+ * may have been taken, and kept. */
 static int
-check_spares(const struct sf_config *one, const struct sf_config *other,
-             const struct sf_config *later, plan_problem *problem, void *ctx) {
+check_spares(const struct sf_config *a, const struct sf_config *b, plan_problem *problem,
+             void *ctx) {
   int r = 0;
-  for (unsigned i = 0; i < one->spares; i++) {
-    const struct sf_config_spare *spare = &one->spare[i];
-    const struct sf_config_spare *same = find_spare(other, spare->path);
-    bool both_share = same && spare->shared && same->shared, is_leg = false;
-    for (unsigned j = 0; j < other->legs; j++)
-      is_leg = is_leg || strcmp(other->leg[j].path, spare->path) == 0;
-    if (both_share || (!same && !is_leg))
-      continue;
-    tell(problem, ctx, "%.120s: spare %.160s is a %s of volume %s too%s", later->file, spare->path,
-         is_leg ? "leg" : "spare", one == later ? other->name : one->name,
-         same ? ", and not both say shared = yes" : "");
-    r = -EINVAL;
-  }
+  for (unsigned i = 0; i < a->spares; i++)
+    for (unsigned j = 0; j < b->spares; j++)
+      if (strcmp(a->spare[i].path, b->spare[j].path) == 0 &&
+          !(a->spare[i].shared && b->spare[j].shared)) {
+        tell(problem, ctx,
+             "%.120s: spare %s: %.160s is a spare of volume %s too, and not both say shared = yes",
+             b->file, b->spare[j].name, b->spare[j].path, a->name);
+        r = -EINVAL;
+      }
   return r;
 }
 
@@ -295,8 +284,7 @@ is_in_the_way(const struct plan *plan, unsigned i, plan_problem *problem, void *
   int r = 0;
   for (unsigned j = 0; j < i; j++) {
     const struct sf_config *a = &plan->volume[j]->config, *b = &plan->volume[i]->config;
-    if (check_pair(a, b, problem, ctx) < 0 || check_spares(a, b, b, problem, ctx) < 0 ||
-        check_spares(b, a, b, problem, ctx) < 0)
+    if (check_pair(a, b, problem, ctx) < 0 || check_spares(a, b, problem, ctx) < 0)
       r = -EINVAL;
   }
   return r < 0;

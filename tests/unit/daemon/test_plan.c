@@ -239,12 +239,38 @@ test_diff(void **state) {
   put("b.conf", NULL);
 }
 
+/* Proves that two volumes may name one spare only if both say so, and that one which another volume has taken, or keeps
+ * for good, costs nobody his volume. */
+static void
+test_spares(void **state) {
+  static struct plan plan;
+  struct notes notes = {0};
+  put("a.conf", "[volume]\nname = a\n[leg x]\npath = /x\n[spare s]\npath = /s\nshared = yes\n");
+  put("b.conf", "[volume]\nname = b\n[leg x]\npath = /s\n[spare s]\npath = /s\nshared = yes\n");
+  put("c.conf", "[volume]\nname = c\n[leg x]\npath = /t\n[spare t]\npath = /u\n");
+  put("d.conf", "[volume]\nname = d\n[leg x]\npath = /v\n[spare t]\npath = /t\n");
+  put("e.conf", "[volume]\nname = e\n[leg x]\npath = /w\n[spare s]\npath = /s\n");
+  assert_int_equal(plan_load(folder, "/run/s", &plan, note, &notes), 0);
+  plan_check(&plan, note, &notes);
+  assert_int_equal(plan.volumes, 4);
+  assert_null(plan_find(&plan, "e"));
+  assert_non_null(
+      strstr(notes.text, "spare s: /s is a spare of volume a too, and not both say shared = yes"));
+  plan_clear(&plan);
+  put("a.conf", NULL);
+  put("b.conf", NULL);
+  put("c.conf", NULL);
+  put("d.conf", NULL);
+  put("e.conf", NULL);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_load),
       cmocka_unit_test(test_problems),
       cmocka_unit_test(test_diff),
+      cmocka_unit_test(test_spares),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
