@@ -12,8 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE_MOST, FUNCTION_MOST = 600, 60
 
 LEFT = {
-    "tests/e2e/test_daemon.py": 1400,
-    "tests/sim/process.c": 760,
     "tests/sim/sim.h": 700,
     "tests/sim/tio.c": 660,
     "tests/unit/volume/rig.c": 660,

@@ -384,6 +384,7 @@ void process_suspended(void); /* after each step: requests wait for legs */
 bool process_leg_is_out(unsigned leg);
 unsigned process_leg_to_change(
     void); /* one that is out, if there is one: they alone can be replaced or removed */
+void process_host(struct sf_volume_host *host); /* host.c: its part of the table */
 void process_kill(void);
 void process_power_cut(void);
 void process_start_schedules(void);
