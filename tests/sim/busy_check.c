@@ -20,8 +20,8 @@ enum {
   RESYNC_ALONE = 3,    /* and this part without any */
   RESYNC_BEGINS_S = 10,
   WORK_PERMILLE = 600, /* of what the slowest leg could do */
-  WORK_MS = 20,
-  WORK_LONGEST = 8, /* so many times the longest request */
+  WORK_MS = 50,        /* a leg is known by then */
+  WORK_LONGEST = 8,    /* so many times the longest request */
 };
 
 static struct {
