@@ -20,8 +20,9 @@ enum {
   RESYNC_ALONE = 3,    /* and this part without any */
   RESYNC_BEGINS_S = 10,
   WORK_PERMILLE = 600, /* of what the slowest leg could do */
-  WORK_MS = 50,        /* a leg is known by then */
-  WORK_LONGEST = 8,    /* so many times the longest request */
+  RUN_BYTES = 32768,
+  WORK_MS = 50,     /* a leg is known by then */
+  WORK_LONGEST = 8, /* so many times the longest request */
 };
 
 static struct {
@@ -87,21 +88,22 @@ slowest_copy_ns(const struct options *o) {
   return slowest;
 }
 
-/* Each write before a crash may have left a run of blocks in which the legs differ, and each run is written by
- * itself: nothing is sorted there. */
+/* Each write before a crash may have left runs of blocks in which the legs differ, a large one several, and each run is
+ * written by itself: nothing is sorted there. */
 static uint64_t
 differences_take(const struct options *o, uint64_t extents) {
   uint64_t all = (uint64_t) o->megabytes * 1024 * 1024 / o->extent_bytes, slowest = 0, runs;
+  uint64_t largest = o->busy.size[0] > o->busy.size[1] ? o->busy.size[0] : o->busy.size[1];
 
   for (unsigned i = 0; i < o->legs; i++) {
-    uint64_t each = service_each(&o->service[i], o->busy.size[0], false, 1);
+    uint64_t each = service_each(&o->service[i], RUN_BYTES, false, 1);
 
     if (o->service[i].shared)
       each *= 2;
     if (each > slowest)
       slowest = each;
   }
-  runs = o->busy.crash_at * (1000 - o->busy.read_permille) / 1000;
+  runs = o->busy.crash_at * (1000 - o->busy.read_permille) / 1000 * (1 + largest / RUN_BYTES);
   return extents < all ? 2 * runs * extents / all * slowest : 2 * runs * slowest;
 }
 
