@@ -74,6 +74,10 @@ pass_over(struct sf_op *op) {
     sf_map_set(&v->copier.by_block, of->extent);
     return COPY_BAD;
   }
+  if (of->converge && legcount(volume_serving(v)) == 1) {
+    lost_add(v, op->offset, op->length, op->failed & volume_serving(v), op->error);
+    return COPY_LOST; /* it differs from no other, and a resync from it asks again */
+  }
   is_bad = bad_is_found(op);
   if (of->doubt_ns == 0)
     of->doubt_ns = v->now_ns;
