@@ -228,7 +228,7 @@ op_release(struct sf_op *op) {
   if (op->listed || op->running != 0)
     return;
   op_move(op, OP_FREE);
-  sf_list_append(&v->ops_free, &op->link);
+  sf_list_prepend(&v->ops_free, &op->link); /* the next one finds it in the cache */
   v->ops_free_n++;
   if (v->held != NULL || v->flush_queue != NULL)
     v->dirty = true;
