@@ -52,7 +52,7 @@ init_set(struct sf_volume *v, const struct sf_volume_params *params) {
   legset current = params->assembly->current;
 
   v->min_legs = v->config.min_legs;
-  if (v->base.record.min_legs > v->min_legs && !params->assembly->forced)
+  if (v->base.record.min_legs > v->min_legs)
     v->min_legs = v->base.record.min_legs; /* until a record with the smaller number is durable */
   v->latest = (struct sf_record){
       .term = v->claim,

@@ -144,6 +144,17 @@ record_drop_newcomer(struct sf_volume *v) {
   v->dirty = true;
 }
 
+/* A smaller number than the last durable record's is never recorded together with a smaller set: a start from legs of
+ * the new record, without one that it names, and a start from those that know only the last one, could both go ahead.
+ * First the set, by the old count, and then that one: record_wait.c. */
+static unsigned
+min_legs_for(const struct sf_volume *v, legset in_sync) {
+  legset last = v->durable_version == 0 ? v->base.record.in_sync : v->durable.in_sync;
+  bool shrinks = (last & (legset) ~in_sync) != 0;
+
+  return shrinks && v->min_legs > v->config.min_legs ? v->min_legs : v->config.min_legs;
+}
+
 /* Reading 2 of the rules: a promotion that is submitted and not durable is undone by the very next
  * record.  Until that is durable an answer goes on needing the leg (reading 1). */
 static void
@@ -158,7 +169,7 @@ change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   v->latest.in_sync = in_sync;
   v->latest.faulty = faulty;
   v->latest.clean = clean;
-  v->latest.min_legs = (uint8_t) v->config.min_legs;
+  v->latest.min_legs = (uint8_t) min_legs_for(v, in_sync);
   v->latest.change++;
   v->version++;
   v->needs |= in_sync;

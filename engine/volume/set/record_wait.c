@@ -82,7 +82,7 @@ became_durable(struct sf_volume *v) {
   v->durable_ns = v->now_ns;
   for (unsigned i = 0; i < v->legs; i++)
     v->leg[i].meta.second_ns = 0;
-  v->min_legs = v->config.min_legs;
+  v->min_legs = v->latest.min_legs;
   volume_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
                v->latest.change, v->latest.in_sync);
   if (joined >= 0) {
@@ -95,7 +95,9 @@ became_durable(struct sf_volume *v) {
       flush_failure_inherit(v, (unsigned) joined);
   }
   v->needs = v->latest.in_sync | v->counted;
-  if (v->phase == PHASE_RECORDING) {
+  if (v->phase == PHASE_RECORDING && v->latest.min_legs > v->config.min_legs) {
+    record_change(v, v->latest.in_sync, v->latest.faulty, false); /* now the count in the file */
+  } else if (v->phase == PHASE_RECORDING) {
     phase_move(v, PHASE_SERVING);
     volume_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");
   }
