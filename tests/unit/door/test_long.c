@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,8 @@ static char directory[] = "/tmp/door-long-XXXXXX", path[64];
 static _Atomic uint64_t bad_at, held_below; /* UINT64_MAX: nowhere; 0: none */
 static struct sf_request *_Atomic held[8];
 static atomic_uint held_n, maps;
+/* done is told with it, as a volume tells it. */
+static pthread_mutex_t volume_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 uint64_t __wrap_sf_volume_size(struct sf_volume *v);
@@ -61,6 +64,8 @@ __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_
 
 uint64_t
 __wrap_sf_volume_size(struct sf_volume *v) {
+  pthread_mutex_lock(&volume_lock);
+  pthread_mutex_unlock(&volume_lock);
   return SIZE;
 }
 
@@ -182,8 +187,10 @@ let_go(unsigned n) {
     assert_true(sf_tio_now() < until);
     usleep(1000);
   }
+  pthread_mutex_lock(&volume_lock);
   for (unsigned i = 0; i < n; i++)
     answer(atomic_load(&held[i]));
+  pthread_mutex_unlock(&volume_lock);
 }
 
 /* Proves that a long read which waits for the volume keeps no other one waiting. */

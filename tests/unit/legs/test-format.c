@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,7 +320,7 @@ test_one_file_by_two_names(void **state) {
 struct witness {
   struct fixture *f;
   uint64_t done[3];
-  unsigned valid; /* times a leg carried a valid superblock while data were zeroed */
+  atomic_uint valid; /* times a leg carried a valid superblock while data were zeroed */
   bool die;
 };
 
