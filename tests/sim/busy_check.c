@@ -73,12 +73,13 @@ slowest_each(const struct options *o) {
   return slowest;
 }
 
+/* So much at a place of its own, on the slowest leg. */
 static uint64_t
-slowest_copy_ns(const struct options *o) {
+slowest_alone(const struct options *o, uint64_t bytes) {
   uint64_t slowest = 0;
 
   for (unsigned i = 0; i < o->legs; i++) {
-    uint64_t each = service_each(&o->service[i], SF_COPY_PIECE_BYTES, false, 1);
+    uint64_t each = service_each(&o->service[i], bytes, false, 1);
 
     if (o->service[i].shared)
       each *= 2;
@@ -92,17 +93,10 @@ slowest_copy_ns(const struct options *o) {
  * written by itself: nothing is sorted there. */
 static uint64_t
 differences_take(const struct options *o, uint64_t extents) {
-  uint64_t all = (uint64_t) o->megabytes * 1024 * 1024 / o->extent_bytes, slowest = 0, runs;
+  uint64_t all = (uint64_t) o->megabytes * 1024 * 1024 / o->extent_bytes, runs;
   uint64_t largest = o->busy.size[0] > o->busy.size[1] ? o->busy.size[0] : o->busy.size[1];
+  uint64_t slowest = slowest_alone(o, RUN_BYTES);
 
-  for (unsigned i = 0; i < o->legs; i++) {
-    uint64_t each = service_each(&o->service[i], RUN_BYTES, false, 1);
-
-    if (o->service[i].shared)
-      each *= 2;
-    if (each > slowest)
-      slowest = each;
-  }
   runs = o->busy.crash_at * (1000 - o->busy.read_permille) / 1000 * (1 + largest / RUN_BYTES);
   return extents < all ? 2 * runs * extents / all * slowest : 2 * runs * slowest;
 }
@@ -133,8 +127,9 @@ check_init(void) {
         4 * turn_of(o); /* for a copy that waits for its turn itself, three times */
   if (o->busy.crash_at !=
       0) /* and for what is converged before it: read, and written where it differs */
-    check.answers_within_ns += EXTENTS_BEFORE * (o->extent_bytes / piece) * 2 * slowest_copy_ns(o) +
-                               differences_take(o, EXTENTS_BEFORE);
+    check.answers_within_ns +=
+        EXTENTS_BEFORE * (o->extent_bytes / piece) * 2 * slowest_alone(o, SF_COPY_PIECE_BYTES) +
+        differences_take(o, EXTENTS_BEFORE);
 }
 
 /* ---- 1: nobody leaves ---- */
@@ -205,7 +200,7 @@ check_volume_moved(const char *to) {
 static uint64_t
 copy_bound(uint64_t extents, bool converges) {
   uint64_t bytes = extents * sim.options.extent_bytes;
-  uint64_t alone = bytes / check.piece_bytes * slowest_copy_ns(&sim.options);
+  uint64_t alone = bytes / check.piece_bytes * slowest_alone(&sim.options, SF_COPY_PIECE_BYTES);
 
   if (converges && sim.options.busy.crash_at != 0)
     alone += differences_take(&sim.options, extents);

@@ -37,11 +37,11 @@ struct served service_served(unsigned leg);
 
 /* By itself: a request of `length` bytes where nothing is before it, at the worst; and how much time of
  * the leg one of many in a row takes on an average, if so many are there at once. */
-/* How many of these a leg may be given at a time: what it answers in half its timeout, and no more than there
- * are clients. */
-unsigned service_given(const struct service *service, uint64_t length);
 uint64_t service_longest(const struct service *service, uint64_t length, bool contiguous);
 uint64_t service_each(const struct service *service, uint64_t length, bool contiguous,
                       unsigned depth);
+/* How many of these a leg may be given at a time: what it answers in half its timeout, and no more than there
+ * are clients. */
+unsigned service_given(const struct service *service, uint64_t length);
 
 #endif
