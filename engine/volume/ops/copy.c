@@ -24,8 +24,6 @@ enum {
   BACKOFF_MS = 100, /* after a piece that failed */
   BUFFER_WAIT_MS = 5,
   DOUBT_MS = 2000, /* a resync does not ask for longer what cannot be read now */
-  CONFIRM_S =
-      8, /* what cannot be read now is bad if it could not be so long ago: less than it is put off */
 };
 
 const struct sf_sm_table sf_copy_table = {
