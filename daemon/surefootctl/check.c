@@ -174,7 +174,7 @@ print_human(const struct checked *checked, const struct comparison *comparison) 
   ctl_put_coloured(checked->config.name, CTL_BOLD);
   fputs(": ", stdout);
   if (checked->in_use) {
-    compare_names(checked, checked->in_use, names, sizeof names);
+    ctl_compare_names(checked, checked->in_use, names, sizeof names);
     printf("in use: a running volume, or one that died with requests under way, has %s; what "
            "follows is of this moment, without it\n  ",
            names);
@@ -195,7 +195,7 @@ print_human(const struct checked *checked, const struct comparison *comparison) 
     leg_row(&table, checked, i);
   ctl_table_print(&table);
   if (comparison)
-    compare_print(checked, comparison);
+    ctl_compare_print(checked, comparison);
 }
 
 /* ---- as JSON ---- */
@@ -240,8 +240,8 @@ to_json(const struct checked *checked, const struct comparison *comparison,
       (int) (checked->in_use != 0), "converge_bytes",
       checked->has_maps ? json_integer((json_int_t) ctl_extents_bytes(&checked->converge))
                         : json_null(),
-      "legs", legs, "compare", comparison ? compare_to_json(checked, comparison) : json_null(),
-      "repair", repaired->done ? repair_to_json(checked, repaired) : json_null());
+      "legs", legs, "compare", comparison ? ctl_compare_to_json(checked, comparison) : json_null(),
+      "repair", repaired->done ? ctl_repair_to_json(checked, repaired) : json_null());
 }
 
 static int
@@ -250,7 +250,7 @@ print_checked(const struct checked *checked, const struct comparison *comparison
   if (!json) {
     print_human(checked, comparison);
     if (repaired->done)
-      repair_print(checked, repaired);
+      ctl_repair_print(checked, repaired);
     return CTL_DONE;
   }
   json_t *document = to_json(checked, comparison, repaired);
@@ -322,13 +322,13 @@ carry_out(struct checked *checked, const struct order *order, struct comparison 
     return ctl_fail("%s: no leg '%s'", checked->config.name, order->from);
   int status = look(checked, order->repair ? 0 : SF_LEG_READ_ONLY);
   if (status == CTL_DONE && order->repair)
-    status = repair_may(checked);
+    status = ctl_repair_may(checked);
   if (status == CTL_DONE && order->compare)
-    status = compare_legs(checked, comparison);
+    status = ctl_compare_legs(checked, comparison);
   if (status == CTL_DONE && order->repair) /* its place in the volume */
-    status =
-        repair_legs(checked, comparison,
-                    order->from ? sf_config_find_leg(&checked->config, order->from) : -1, repaired);
+    status = ctl_repair_legs(checked, comparison,
+                             order->from ? sf_config_find_leg(&checked->config, order->from) : -1,
+                             repaired);
   return status;
 }
 
@@ -375,10 +375,10 @@ ctl_check(struct ctl_command_call *call) {
   status = carry_out(&checked, &order, &comparison, &repaired);
   if (status == CTL_DONE)
     status = print_checked(&checked, order.compare ? &comparison : NULL, &repaired, order.json);
-  bool is_well = order.repair ? repair_is_whole(&repaired) : compare_is_well(&comparison);
+  bool is_well = order.repair ? ctl_repair_is_whole(&repaired) : ctl_compare_is_well(&comparison);
   if (!checked.assembly.may_start || !is_well)
     status = CTL_FAILED;
-  compare_free(&comparison);
+  ctl_compare_free(&comparison);
   free_maps(&checked);
   for (unsigned i = 0; i < checked.config.legs; i++)
     sf_leg_file_close(&checked.file[i]);

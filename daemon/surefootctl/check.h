@@ -48,11 +48,11 @@ struct comparison {
 
 /* Reads all data of the legs in sync, and nothing is written.  CTL_FAILED after a message when it could
  * not be done; whether they are equal is another matter. */
-int compare_legs(const struct checked *checked, struct comparison *comparison);
-void compare_free(struct comparison *comparison);
-bool compare_is_well(const struct comparison *comparison);
-void compare_print(const struct checked *checked, const struct comparison *comparison);
-json_t *compare_to_json(const struct checked *checked, const struct comparison *comparison);
+int ctl_compare_legs(const struct checked *checked, struct comparison *comparison);
+void ctl_compare_free(struct comparison *comparison);
+bool ctl_compare_is_well(const struct comparison *comparison);
+void ctl_compare_print(const struct checked *checked, const struct comparison *comparison);
+json_t *ctl_compare_to_json(const struct checked *checked, const struct comparison *comparison);
 
 /* ---- repair.c ---- */
 
@@ -63,15 +63,15 @@ struct repaired {
 };
 
 /* CTL_DONE, or CTL_FAILED after a message: not on these legs. */
-int repair_may(const struct checked *checked);
+int ctl_repair_may(const struct checked *checked);
 /* Writes anew what the comparison has found.  from: this leg is right where nobody can know; -1: none is. */
-int repair_legs(const struct checked *checked, const struct comparison *comparison, int from,
-                struct repaired *repaired);
-bool repair_is_whole(const struct repaired *repaired);
-void repair_print(const struct checked *checked, const struct repaired *repaired);
-json_t *repair_to_json(const struct checked *checked, const struct repaired *repaired);
+int ctl_repair_legs(const struct checked *checked, const struct comparison *comparison, int from,
+                    struct repaired *repaired);
+bool ctl_repair_is_whole(const struct repaired *repaired);
+void ctl_repair_print(const struct checked *checked, const struct repaired *repaired);
+json_t *ctl_repair_to_json(const struct checked *checked, const struct repaired *repaired);
 
 /* "a, b and c" */
-void compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size);
+void ctl_compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size);
 
 #endif

@@ -34,7 +34,7 @@ struct compare {
 };
 
 void
-compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size) {
+ctl_compare_names(const struct checked *checked, uint16_t legs, char *text, size_t size) {
   unsigned left = (unsigned) __builtin_popcount(legs);
   struct sf_text list = {text, size};
   text[0] = '\0';
@@ -283,13 +283,13 @@ check_unchanged(const struct checked *checked, uint16_t legs) {
 }
 
 int
-compare_legs(const struct checked *checked, struct comparison *comparison) {
+ctl_compare_legs(const struct checked *checked, struct comparison *comparison) {
   const struct sf_superblock *base = &checked->assembly.base;
   struct compare *compare;
   char names[256];
   *comparison = (struct comparison){.legs = checked->current};
   if (checked->current & checked->in_use) {
-    compare_names(checked, checked->current & checked->in_use, names, sizeof names);
+    ctl_compare_names(checked, checked->current & checked->in_use, names, sizeof names);
     return ctl_fail("%s: %s in use by a running volume: stop it before its legs are compared",
                     checked->config.name, names);
   }
@@ -314,13 +314,13 @@ compare_legs(const struct checked *checked, struct comparison *comparison) {
 }
 
 void
-compare_free(struct comparison *comparison) {
+ctl_compare_free(struct comparison *comparison) {
   free(comparison->difference);
   free(comparison->unreadable);
 }
 
 bool
-compare_is_well(const struct comparison *comparison) {
+ctl_compare_is_well(const struct comparison *comparison) {
   for (size_t i = 0; i < comparison->differences; i++)
     if (!comparison->difference[i].converged)
       return false;
@@ -343,7 +343,7 @@ print_differences(const struct checked *checked, const struct comparison *compar
     if (all++ >= RANGES_SHOWN)
       continue;
     shown++;
-    compare_names(checked, at->legs, names, sizeof names);
+    ctl_compare_names(checked, at->legs, names, sizeof names);
     printf("  %s  %" PRIu64 "-%" PRIu64 " (%s): %s, first at byte %" PRIu64 "\n",
            converged ? "will be converged" : "DIFFERS          ", at->offset,
            at->offset + at->length - 1, ctl_size(at->length, size), names, at->first);
@@ -355,16 +355,16 @@ print_differences(const struct checked *checked, const struct comparison *compar
 }
 
 void
-compare_print(const struct checked *checked, const struct comparison *comparison) {
+ctl_compare_print(const struct checked *checked, const struct comparison *comparison) {
   char names[256], size[CTL_TEXT_MAX];
-  compare_names(checked, comparison->legs, names, sizeof names);
+  ctl_compare_names(checked, comparison->legs, names, sizeof names);
   if (!comparison->done) {
     printf("nothing was compared: %s\n",
            comparison->legs ? "only one leg is in sync and here" : "no leg is in sync and here");
     return;
   }
   printf("compared %s of %s: ", ctl_size(comparison->bytes, size), names);
-  if (!compare_is_well(comparison))
+  if (!ctl_compare_is_well(comparison))
     ctl_put_coloured("NOT EQUAL", CTL_RED);
   else
     ctl_put_coloured(comparison->differences ? "equal once converged" : "equal", CTL_GREEN);
@@ -390,7 +390,7 @@ names_to_json(const struct checked *checked, uint16_t legs) {
 }
 
 json_t *
-compare_to_json(const struct checked *checked, const struct comparison *comparison) {
+ctl_compare_to_json(const struct checked *checked, const struct comparison *comparison) {
   json_t *differences = json_array(), *unreadable = json_array();
   for (size_t i = 0; i < comparison->differences; i++) {
     const struct difference *at = &comparison->difference[i];
@@ -408,6 +408,6 @@ compare_to_json(const struct checked *checked, const struct comparison *comparis
   }
   return json_pack("{sb so sI sb so so}", "done", (int) comparison->done, "legs",
                    names_to_json(checked, comparison->legs), "bytes",
-                   (json_int_t) comparison->bytes, "equal", (int) compare_is_well(comparison),
+                   (json_int_t) comparison->bytes, "equal", (int) ctl_compare_is_well(comparison),
                    "differences", differences, "unreadable", unreadable);
 }

@@ -12,7 +12,7 @@
 
 #include <surefoot/legfile.h>
 
-#include "base/aside.h"
+#include "base/process.h"
 #include "ctl.h"
 
 enum { UNEQUAL_SHARE = 100 /* of a leg: what differs by less is not worth a word */ };
@@ -44,8 +44,8 @@ show_progress(struct formatting *formatting, unsigned legs, int *shown) {
 
 /* Nothing of ours stays open in a process that may hang, but it may be interrupted as we are. */
 static _Noreturn void
-format_apart(pid_t parent, const struct sf_config *config, const struct sf_format_options *options,
-             struct formatting *formatting) {
+format_isolated(pid_t parent, const struct sf_config *config,
+                const struct sf_format_options *options, struct formatting *formatting) {
   sf_close_all_but(NULL, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() == parent)
@@ -110,7 +110,7 @@ format(const struct sf_config *config, const struct sf_format_options *options) 
   if (pid < 0)
     return ctl_fail("no process to format the legs: %s", strerror(errno));
   if (pid == 0)
-    format_apart(parent, config, options, formatting);
+    format_isolated(parent, config, options, formatting);
   while (!has_ended(pid, &status))
     show_progress(formatting, config->legs, &shown);
   show_progress(formatting, config->legs, &shown);

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/aside.h"
+#include "base/process.h"
 #include "ctl.h"
 
 enum { HEX_BYTES = 64 };
@@ -120,7 +120,7 @@ read_area(const char *path, struct reading *reading) {
 
 /* Nothing of ours stays open in a process that may hang: neither what is printed to, nor the folder. */
 static _Noreturn void
-read_apart(const char *path, struct reading *reading) {
+read_isolated(const char *path, struct reading *reading) {
   pid_t parent = getppid();
   sf_close_all_but(NULL, 0);
   sf_leave_the_others();
@@ -144,7 +144,7 @@ read_leg(const char *path, struct reading *reading) {
   if (pid < 0)
     return ctl_fail("no process to read %s: %s", path, strerror(errno));
   if (pid == 0)
-    read_apart(absolute, reading);
+    read_isolated(absolute, reading);
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
     ;
   if (!WIFEXITED(status))

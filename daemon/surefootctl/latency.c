@@ -36,8 +36,8 @@ row_of(uint64_t ns) {
 static void
 fill(struct column *column, const json_t *entry, const json_t *earlier, const char *kind) {
   struct pace_histogram histogram = {0};
-  pace_add(&histogram, json_object_get(entry, "latency"), json_object_get(earlier, "latency"),
-           kind);
+  ctl_pace_add(&histogram, json_object_get(entry, "latency"), json_object_get(earlier, "latency"),
+               kind);
   for (unsigned i = 0; i < histogram.buckets; i++)
     column->count[row_of(histogram.bucket[i].ns)] += histogram.bucket[i].count;
   column->total = histogram.total;
@@ -138,7 +138,7 @@ print_histograms(const json_t *volume, const json_t *earlier, const char *kind) 
     column[columns].deadline_ns = ctl_json_number(json_object_get(leg, "deadline"), key) * 1000;
     fill(&column[columns++], leg, before, kind);
   }
-  screen_size(&lines, &wide);
+  ctl_screen_size(&lines, &wide);
   at_once = (wide - LABEL) / CELL_MIN > 0 ? (wide - LABEL) / CELL_MIN : 1;
   if (at_once > columns)
     at_once = columns;

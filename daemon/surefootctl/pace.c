@@ -32,8 +32,8 @@ count_at(const json_t *buckets, uint64_t ns) {
 }
 
 void
-pace_add(struct pace_histogram *histogram, const json_t *latency, const json_t *earlier,
-         const char *kind) {
+ctl_pace_add(struct pace_histogram *histogram, const json_t *latency, const json_t *earlier,
+             const char *kind) {
   const json_t *buckets = json_object_get(json_object_get(latency, kind), "buckets");
   const json_t *before = json_object_get(json_object_get(earlier, kind), "buckets");
   size_t i;
@@ -48,7 +48,7 @@ pace_add(struct pace_histogram *histogram, const json_t *latency, const json_t *
 }
 
 uint64_t
-pace_percentile_ns(const struct pace_histogram *histogram, unsigned per_mille) {
+ctl_pace_percentile_ns(const struct pace_histogram *histogram, unsigned per_mille) {
   uint64_t rank = (histogram->total * per_mille + 999) / 1000, seen = 0;
   for (unsigned i = 0; i < histogram->buckets; i++) {
     seen += histogram->bucket[i].count;
@@ -79,7 +79,7 @@ with_waiting(const struct pace *pace, uint64_t answered, uint64_t us, unsigned p
 }
 
 void
-pace_make(struct pace *pace, const json_t *now, const json_t *earlier, double seconds) {
+ctl_pace_make(struct pace *pace, const json_t *now, const json_t *earlier, double seconds) {
   struct pace_histogram histogram = {0};
   const json_t *latency = json_object_get(now, "latency");
   const json_t *before = json_object_get(earlier, "latency");
@@ -91,10 +91,10 @@ pace_make(struct pace *pace, const json_t *now, const json_t *earlier, double se
   pace->known = true;
   pace->bytes_per_s = (double) (bytes(now) - bytes(earlier)) / seconds;
   pace->requests_per_s = (double) (sum(now) - sum(earlier)) / seconds;
-  pace_add(&histogram, latency, before, "read");
-  pace_add(&histogram, latency, before, "write");
+  ctl_pace_add(&histogram, latency, before, "read");
+  ctl_pace_add(&histogram, latency, before, "write");
   pace->p50_us =
-      with_waiting(pace, histogram.total, pace_percentile_ns(&histogram, 500) / 1000, 500);
+      with_waiting(pace, histogram.total, ctl_pace_percentile_ns(&histogram, 500) / 1000, 500);
   pace->p99_us =
-      with_waiting(pace, histogram.total, pace_percentile_ns(&histogram, 990) / 1000, 990);
+      with_waiting(pace, histogram.total, ctl_pace_percentile_ns(&histogram, 990) / 1000, 990);
 }

@@ -15,10 +15,10 @@ struct pace_histogram {
 };
 
 /* Adds the buckets of one kind of a "latency"; minus those of an earlier look, NULL: none. */
-void pace_add(struct pace_histogram *histogram, const json_t *latency, const json_t *earlier,
-              const char *kind);
+void ctl_pace_add(struct pace_histogram *histogram, const json_t *latency, const json_t *earlier,
+                  const char *kind);
 /* 0: there is nothing. */
-uint64_t pace_percentile_ns(const struct pace_histogram *histogram, unsigned per_mille);
+uint64_t ctl_pace_percentile_ns(const struct pace_histogram *histogram, unsigned per_mille);
 
 struct pace {
   bool known; /* there was an earlier look, of the same server */
@@ -28,6 +28,6 @@ struct pace {
 };
 
 /* now, earlier: a volume's or a leg's entry in the status; seconds: between the two. */
-void pace_make(struct pace *pace, const json_t *now, const json_t *earlier, double seconds);
+void ctl_pace_make(struct pace *pace, const json_t *now, const json_t *earlier, double seconds);
 
 #endif

@@ -20,7 +20,7 @@ struct repairing {
 
 /* A start makes the legs equal after a crash, and who is out would not hear of what is written here. */
 int
-repair_may(const struct checked *checked) {
+ctl_repair_may(const struct checked *checked) {
   const struct sf_assembly *assembly = &checked->assembly;
   const struct sf_superblock *base = &assembly->base;
   uint16_t members = (uint16_t) ((1u << base->legs) - 1) & (uint16_t) ~base->removed;
@@ -37,7 +37,7 @@ repair_may(const struct checked *checked) {
         checked->config.name);
   if (checked->current == members)
     return CTL_DONE;
-  compare_names(checked, members & (uint16_t) ~checked->current, names, sizeof names);
+  ctl_compare_names(checked, members & (uint16_t) ~checked->current, names, sizeof names);
   return ctl_fail("%s: nothing is repaired without %s: all legs must be here and in sync, or those "
                   "that are not would come back without it.  A scrub repairs while it is used",
                   checked->config.name, names);
@@ -142,8 +142,8 @@ is_done(const struct comparison *comparison, size_t pieces, uint64_t offset) {
 }
 
 int
-repair_legs(const struct checked *checked, const struct comparison *comparison, int from,
-            struct repaired *result) {
+ctl_repair_legs(const struct checked *checked, const struct comparison *comparison, int from,
+                struct repaired *result) {
   struct repairing r = {.checked = checked, .from = from, .result = result};
   int status = CTL_DONE;
   *result = (struct repaired){.done = true};
@@ -164,14 +164,14 @@ repair_legs(const struct checked *checked, const struct comparison *comparison, 
 }
 
 bool
-repair_is_whole(const struct repaired *repaired) {
+ctl_repair_is_whole(const struct repaired *repaired) {
   return repaired->done && repaired->unknown_bytes == 0 && repaired->failed_bytes == 0;
 }
 
 /* ---- said ---- */
 
 void
-repair_print(const struct checked *checked, const struct repaired *repaired) {
+ctl_repair_print(const struct checked *checked, const struct repaired *repaired) {
   char size[CTL_TEXT_MAX];
   bool any = false;
   for (unsigned leg = 0; leg < checked->config.legs; leg++)
@@ -190,7 +190,7 @@ repair_print(const struct checked *checked, const struct repaired *repaired) {
 }
 
 json_t *
-repair_to_json(const struct checked *checked, const struct repaired *repaired) {
+ctl_repair_to_json(const struct checked *checked, const struct repaired *repaired) {
   json_t *legs = json_object();
   for (unsigned leg = 0; leg < checked->config.legs; leg++)
     if (repaired->bytes[leg] > 0)

@@ -13,7 +13,7 @@ static struct termios before;
 static int signals = -1;
 
 bool
-screen_open(void) {
+ctl_screen_open(void) {
   sigset_t set;
   if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &before) < 0)
     return false;
@@ -36,7 +36,7 @@ screen_open(void) {
 }
 
 void
-screen_close(void) {
+ctl_screen_close(void) {
   if (signals < 0)
     return;
   fputs("\033[?25h\033[?1049l", stdout);
@@ -47,7 +47,7 @@ screen_close(void) {
 }
 
 void
-screen_size(unsigned *lines, unsigned *columns) {
+ctl_screen_size(unsigned *lines, unsigned *columns) {
   struct winsize size = {0};
   ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
   *lines = size.ws_row > 0 ? size.ws_row : 24;
@@ -55,7 +55,7 @@ screen_size(unsigned *lines, unsigned *columns) {
 }
 
 int
-screen_wait(int timeout_ms) {
+ctl_screen_wait(int timeout_ms) {
   struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
   struct signalfd_siginfo info;
   unsigned char key;

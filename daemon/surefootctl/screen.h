@@ -7,11 +7,11 @@
 enum { SCREEN_ENDED = -1, SCREEN_NONE = 0, SCREEN_RESIZED = 1 };
 
 /* False: stdin and stdout are no terminal. */
-bool screen_open(void);
-void screen_close(void);
+bool ctl_screen_open(void);
+void ctl_screen_close(void);
 /* 24 and 80 where nobody knows. */
-void screen_size(unsigned *lines, unsigned *columns);
+void ctl_screen_size(unsigned *lines, unsigned *columns);
 /* Waits for a key; or SCREEN_NONE when the time is over, SCREEN_RESIZED, SCREEN_ENDED by a signal. */
-int screen_wait(int timeout_ms);
+int ctl_screen_wait(int timeout_ms);
 
 #endif

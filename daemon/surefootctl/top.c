@@ -108,7 +108,7 @@ look(struct top *top) {
   json_array_foreach(top->now, i, volume) {
     const char *name = ctl_json_text(volume, "name");
     struct pace pace;
-    pace_make(&pace, volume, find_named(top->earlier, name), top->seconds);
+    ctl_pace_make(&pace, volume, find_named(top->earlier, name), top->seconds);
     if (pace.known)
       note_rate(top, name, pace.bytes_per_s);
   }
@@ -257,9 +257,9 @@ make_rows(const struct top *top, const json_t *volume, struct row row[SF_LEGS_MA
     if (rows == SF_LEGS_MAX)
       break;
     row[rows].leg = leg;
-    pace_make(&row[rows++].pace, leg,
-              find_named(json_object_get(before, "legs"), ctl_json_text(leg, "name")),
-              top->seconds);
+    ctl_pace_make(&row[rows++].pace, leg,
+                  find_named(json_object_get(before, "legs"), ctl_json_text(leg, "name")),
+                  top->seconds);
   }
   sort_by = top->sort;
   if (sort_by != SORT_PLACE)
@@ -308,7 +308,7 @@ put_volume(const struct top *top, const json_t *volume, unsigned columns, unsign
   struct line line = {columns};
   char text[CTL_TEXT_MAX], whole[LINE_MAX_BYTES], p99[CTL_TEXT_MAX];
   unsigned rows = make_rows(top, volume, row);
-  pace_make(&pace, volume, find_named(top->earlier, name), top->seconds);
+  ctl_pace_make(&pace, volume, find_named(top->earlier, name), top->seconds);
   put_cell(&line, name, -(int) strlen(name), CTL_BOLD);
   put_cell(&line, state, -(int) strlen(state), ctl_volume_colour(state));
   snprintf(whole, sizeof whole, "%s MB/s  ", rate_text(&pace, text));
@@ -344,7 +344,7 @@ draw(const struct top *top) {
   json_t *volume;
   strftime(when, sizeof when, "%H:%M:%S", localtime_r(&now, &local));
   if (!top->batch) {
-    screen_size(&lines, &columns);
+    ctl_screen_size(&lines, &columns);
     fputs("\033[H", stdout);
     struct line line = {columns};
     char head[LINE_MAX_BYTES];
@@ -399,7 +399,7 @@ run_on_screen(struct top *top) {
   look(top);
   draw(top);
   for (;;) {
-    int key = screen_wait(top->paused ? -1 : left_ms(top));
+    int key = ctl_screen_wait(top->paused ? -1 : left_ms(top));
     if (key != SCREEN_NONE) {
       if (!take_key(top, key))
         return;
@@ -452,10 +452,10 @@ ctl_top(struct ctl_command_call *call) {
   if (top.batch) {
     run_in_batch(&top, count);
   } else {
-    if (!screen_open())
+    if (!ctl_screen_open())
       return ctl_fail("top: this is no terminal: use --batch");
     run_on_screen(&top);
-    screen_close();
+    ctl_screen_close();
   }
   json_decref(top.now);
   json_decref(top.earlier);

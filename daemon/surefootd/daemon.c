@@ -30,9 +30,9 @@ enum { SERVER_BYTES = 12 << 20 /* beside its buffers, idle */, FILES_OWN = 32, F
 static void
 on_event(void *ctx, const json_t *event) {
   struct daemon *daemon = ctx;
-  clients_publish(daemon->clients, event);
-  hook_tell(&daemon->hook, event);
-  store_note(&daemon->store);
+  sfd_clients_publish(daemon->clients, event);
+  sfd_hook_tell(&daemon->hook, event);
+  sfd_store_note(&daemon->store);
 }
 
 static void
@@ -42,7 +42,7 @@ tell_ready(struct daemon *daemon) {
   daemon->ready = true;
   daemon->start_timer = sd_event_source_disable_unref(daemon->start_timer);
   log_notice(NULL, "ready");
-  notify_ready(&daemon->volumes, daemon->problems);
+  sfd_notify_ready(&daemon->volumes, daemon->problems);
 }
 
 static void
@@ -51,7 +51,7 @@ on_link_dead(void *ctx, unsigned index) {
   SF_LIST_EACH(entry, &daemon->volumes.list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (volume->device.state != DEVICE_NONE && volume->device.index == index)
-      device_link_dead(&volume->device);
+      sfd_device_link_dead(&volume->device);
   }
 }
 
@@ -71,14 +71,14 @@ on_volume_changed(void *ctx) {
     all_tried = is_tried(volume) && all_tried;
     /* Before it is attached: what is told then must be heard. */
     if (volume->device.state == DEVICE_ATTACHING && !daemon->listener)
-      netlink_listen(daemon->event, on_link_dead, daemon, &daemon->listener);
+      sfd_netlink_listen(daemon->event, on_link_dead, daemon, &daemon->listener);
   }
   if (daemon->stopping || !daemon->started)
     return;
   if (!daemon->ready && all_tried)
     tell_ready(daemon);
   else
-    notify_status(&daemon->volumes, daemon->problems);
+    sfd_notify_status(&daemon->volumes, daemon->problems);
 }
 
 /* ---- stop ---- */
@@ -89,7 +89,7 @@ on_sweep(sd_event_source *source, void *userdata) {
   SF_LIST_EACH(entry, &daemon->volumes.list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (volume_state(volume) == VOLUME_GONE)
-      volume_destroy(volume);
+      sfd_volume_destroy(volume);
   }
   if (daemon->stopping && sf_list_empty(&daemon->volumes.list))
     sd_event_exit(daemon->event, 0);
@@ -108,7 +108,7 @@ ignore_problem(void *ctx, const char *line) {
 }
 
 static void
-tell_behind(void *ctx, const struct kept_leg *leg) {
+tell_behind(void *ctx, const struct changed_leg *leg) {
   const char *const *volume = ctx;
   if (*leg->now) /* a section too much does no harm */
     log_warning(*volume, "before the next start its file must say: [leg %s] path = %s", leg->name,
@@ -119,17 +119,17 @@ tell_behind(void *ctx, const struct kept_leg *leg) {
 static void
 tell_what_files_lack(struct daemon *daemon) {
   struct plan plan;
-  if (plan_load(daemon->settings.volumes, daemon->settings.runtime, &plan, ignore_problem, NULL) <
-      0)
+  if (sfd_plan_load(daemon->settings.volumes, daemon->settings.runtime, &plan, ignore_problem,
+                    NULL) < 0)
     return;
   SF_LIST_EACH(entry, &daemon->volumes.list) {
     const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
-    const char *name = volume_name(volume);
-    struct plan_volume *said = plan_find(&plan, name);
+    const char *name = sfd_volume_name(volume);
+    struct plan_volume *said = sfd_plan_find(&plan, name);
     if (said)
-      kept_legs_apply(&volume->kept_legs, said, tell_behind, &name);
+      sfd_changed_legs_apply(&volume->changed_legs, said, tell_behind, &name);
   }
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
 }
 
 static int
@@ -139,10 +139,10 @@ on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *user
     return 0;
   daemon->stopping = true;
   log_notice(NULL, "stopping");
-  notify_stopping();
+  sfd_notify_stopping();
   tell_what_files_lack(daemon);
   SF_LIST_EACH(entry, &daemon->volumes.list)
-    volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
+    sfd_volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
   return 0;
 }
@@ -151,7 +151,7 @@ static int
 on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
   struct daemon *daemon = userdata;
   if (!daemon->stopping)
-    reload_run(daemon, false, NULL);
+    sfd_reload_run(daemon, false, NULL);
   return 0;
 }
 
@@ -165,11 +165,11 @@ note_problem(void *ctx, const char *line) {
 }
 
 int
-daemon_check(struct daemon *daemon, struct plan *plan) {
+sfd_daemon_check(struct daemon *daemon, struct plan *plan) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int r = settings_load(&daemon->settings, daemon->settings_file, error);
+  int r = sfd_settings_load(&daemon->settings, daemon->settings_file, error);
   if (r == -ENOENT && !daemon->settings_given) {
-    settings_init(&daemon->settings);
+    sfd_settings_init(&daemon->settings);
   } else if (r < 0) {
     log_error(NULL, "%s", error);
     return r;
@@ -177,9 +177,9 @@ daemon_check(struct daemon *daemon, struct plan *plan) {
   daemon->problems = json_array();
   if (!daemon->problems)
     return -ENOMEM;
-  r = plan_load(daemon->settings.volumes, daemon->settings.runtime, plan, note_problem, daemon);
+  r = sfd_plan_load(daemon->settings.volumes, daemon->settings.runtime, plan, note_problem, daemon);
   if (r == 0)
-    plan_check(plan, note_problem, daemon);
+    sfd_plan_check(plan, note_problem, daemon);
   return r;
 }
 
@@ -189,7 +189,7 @@ on_start_too_long(sd_event_source *source, uint64_t usec, void *userdata) {
   SF_LIST_EACH(entry, &daemon->volumes.list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     if (!is_tried(volume))
-      log_warning(volume_name(volume), "does not serve yet; the others do not wait for it");
+      log_warning(sfd_volume_name(volume), "does not serve yet; the others do not wait for it");
   }
   tell_ready(daemon);
   return 0;
@@ -279,7 +279,7 @@ start_volumes(struct daemon *daemon, struct plan *plan) {
   warn_of_memory(plan);
   make_room_for_files(plan);
   for (unsigned i = 0; i < plan->volumes; i++) {
-    int r = volume_create(&daemon->volumes, plan->volume[i], &volume);
+    int r = sfd_volume_create(&daemon->volumes, plan->volume[i], &volume);
     if (r < 0) {
       log_error(plan->volume[i]->config.name, "%s", strerror(-r));
       return r;
@@ -287,12 +287,12 @@ start_volumes(struct daemon *daemon, struct plan *plan) {
     plan->volume[i] = NULL;
   }
   SF_LIST_EACH(entry, &daemon->volumes.list)
-    volume_start(SF_LIST_ENTRY(entry, struct volume, entry));
+    sfd_volume_start(SF_LIST_ENTRY(entry, struct volume, entry));
   return 0;
 }
 
 int
-daemon_run(struct daemon *daemon, struct plan *plan) {
+sfd_daemon_run(struct daemon *daemon, struct plan *plan) {
   if (mkdir(daemon->settings.runtime, 0755) < 0 && errno != EEXIST) {
     log_error(NULL, "%s: %s", daemon->settings.runtime, strerror(errno));
     return -errno;
@@ -300,8 +300,8 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
   be_a_good_writer();
   int r = set_up_loop(daemon);
   if (r == 0) {
-    r = clients_create(daemon->event, daemon->settings.control, answers_request, daemon,
-                       &daemon->clients);
+    r = sfd_clients_create(daemon->event, daemon->settings.control, sfd_answers_request, daemon,
+                           &daemon->clients);
     if (r < 0)
       log_error(NULL, "control socket %s: %s", daemon->settings.control,
                 r == -EADDRINUSE ? "another surefootd is running" : strerror(-r));
@@ -309,7 +309,7 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
   daemon->hook = (struct hook){.event = daemon->event, .settings = &daemon->settings};
   daemon->store = (struct store){
       .event = daemon->event, .events = &daemon->events, .path = daemon->settings.events};
-  store_load(daemon->settings.events, &daemon->events);
+  sfd_store_load(daemon->settings.events, &daemon->events);
   daemon->events.published = on_event;
   daemon->events.ctx = daemon;
   daemon->volumes.event = daemon->event;
@@ -319,7 +319,7 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
   daemon->volumes.gone = on_volume_gone;
   daemon->volumes.ctx = daemon;
   if (r == 0 && daemon->settings.metrics_address[0]) {
-    r = metrics_create(&daemon->volumes, &daemon->metrics);
+    r = sfd_metrics_create(&daemon->volumes, &daemon->metrics);
     if (r < 0)
       log_error(NULL, "metrics at %s:%u: %s", daemon->settings.metrics_address,
                 daemon->settings.metrics_port, strerror(-r));
@@ -336,13 +336,13 @@ daemon_run(struct daemon *daemon, struct plan *plan) {
       log_error(NULL, "the event loop failed: %s", strerror(-r));
   }
   SF_LIST_EACH(entry, &daemon->volumes.list)
-    volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
-  metrics_destroy(daemon->metrics);
-  clients_destroy(daemon->clients);
-  hook_end(&daemon->hook);
-  store_end(&daemon->store);
-  netlink_listener_close(daemon->listener);
-  events_clear(&daemon->events);
+    sfd_volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
+  sfd_metrics_destroy(daemon->metrics);
+  sfd_clients_destroy(daemon->clients);
+  sfd_hook_end(&daemon->hook);
+  sfd_store_end(&daemon->store);
+  sfd_netlink_listener_close(daemon->listener);
+  sfd_events_clear(&daemon->events);
   json_decref(daemon->problems);
   sd_event_source_disable_unref(daemon->start_timer);
   sd_event_source_disable_unref(daemon->sweep);

@@ -7,8 +7,8 @@
 
 /* Reads the settings and every volume's file.  What is wrong is logged.  -errno: without that nothing can
  * start; else daemon->problems has the files that are left out. */
-int daemon_check(struct daemon *daemon, struct plan *plan);
+int sfd_daemon_check(struct daemon *daemon, struct plan *plan);
 /* Until it is told to stop.  Takes the plan's volumes over. */
-int daemon_run(struct daemon *daemon, struct plan *plan);
+int sfd_daemon_run(struct daemon *daemon, struct plan *plan);
 
 #endif

@@ -23,9 +23,9 @@ enum { CHECK = 256, HOLD, FOREGROUND, VERSION };
 static int
 hold_stop(struct daemon *daemon) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  if (settings_load(&daemon->settings, daemon->settings_file, error) < 0)
-    settings_init(&daemon->settings);
-  hold_run(&daemon->settings);
+  if (sfd_settings_load(&daemon->settings, daemon->settings_file, error) < 0)
+    sfd_settings_init(&daemon->settings);
+  sfd_hold_run(&daemon->settings);
   return 0;
 }
 
@@ -73,20 +73,20 @@ main(int argc, char **argv) {
     fprintf(stderr, "surefootd: unexpected argument '%s'\n%s", argv[optind], usage);
     return 2;
   }
-  log_open();
+  sfd_log_open();
   if (hold)
     return hold_stop(&daemon);
   sf_list_init(&daemon.volumes.list);
-  if (daemon_check(&daemon, &plan) < 0)
+  if (sfd_daemon_check(&daemon, &plan) < 0)
     return 1;
   if (check && json_array_size(daemon.problems) > 0)
     return 1;
   if (check) {
     printf("%u volume%s, all files are well\n", plan.volumes, plan.volumes == 1 ? "" : "s");
-    plan_clear(&plan);
+    sfd_plan_clear(&plan);
     return 0;
   }
-  int r = daemon_run(&daemon, &plan);
-  plan_clear(&plan);
+  int r = sfd_daemon_run(&daemon, &plan);
+  sfd_plan_clear(&plan);
   return r < 0 ? 1 : 0;
 }

@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/aside.h"
-#include "base/must.h"
+#include "base/assert.h"
+#include "base/process.h"
 #include "base/writer.h"
 
 /* One that was not to be had is not asked for again at once. */

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 int
 sf_thread_start(pthread_t *thread, const char *name, void *(*main)(void *), void *arg) {
@@ -21,7 +21,7 @@ sf_thread_start(pthread_t *thread, const char *name, void *(*main)(void *), void
     pthread_setname_np(started, name);
   /* Not before it has its name: a detached thread that has ended is no thread any more. */
   if (thread == NULL)
-    SF_MUST(pthread_detach(started) == 0);
+    SF_ASSERT(pthread_detach(started) == 0);
   else
     *thread = started;
   return 0;

@@ -1,18 +1,18 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 #include "control/event_ring.h"
 
 void
 sf_event_ring_init(struct sf_event_ring *ring) {
-  SF_MUST(pthread_mutex_init(&ring->lock, NULL) == 0);
+  SF_ASSERT(pthread_mutex_init(&ring->lock, NULL) == 0);
   ring->next = 0;
 }
 
 void
 sf_event_ring_destroy(struct sf_event_ring *ring) {
-  SF_MUST(pthread_mutex_destroy(&ring->lock) == 0);
+  SF_ASSERT(pthread_mutex_destroy(&ring->lock) == 0);
 }
 
 static void
@@ -28,7 +28,7 @@ sf_event_ring_put(struct sf_event_ring *ring, const struct sf_volume_event *even
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
 
-  SF_MUST(pthread_mutex_lock(&ring->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&ring->lock) == 0);
   struct sf_kept_event *kept = &ring->kept[ring->next++ % SF_CONTROL_EVENTS_KEPT];
   kept->kind = event->kind;
   kept->now_ns = event->now_ns;
@@ -42,7 +42,7 @@ sf_event_ring_put(struct sf_event_ring *ring, const struct sf_volume_event *even
   copy_text(kept->from, sizeof kept->from, event->from);
   copy_text(kept->to, sizeof kept->to, event->to);
   copy_text(kept->reason, sizeof kept->reason, event->reason);
-  SF_MUST(pthread_mutex_unlock(&ring->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&ring->lock) == 0);
 }
 
 static uint64_t
@@ -52,19 +52,19 @@ oldest(const struct sf_event_ring *ring) {
 
 void
 sf_event_ring_range(struct sf_event_ring *ring, uint64_t *first, uint64_t *next) {
-  SF_MUST(pthread_mutex_lock(&ring->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&ring->lock) == 0);
   *first = oldest(ring);
   *next = ring->next;
-  SF_MUST(pthread_mutex_unlock(&ring->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&ring->lock) == 0);
 }
 
 bool
 sf_event_ring_get(struct sf_event_ring *ring, uint64_t number, struct sf_kept_event *event) {
-  SF_MUST(pthread_mutex_lock(&ring->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&ring->lock) == 0);
   bool there = number >= oldest(ring) && number < ring->next;
   if (there)
     *event = ring->kept[number % SF_CONTROL_EVENTS_KEPT];
-  SF_MUST(pthread_mutex_unlock(&ring->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&ring->lock) == 0);
   return there;
 }
 

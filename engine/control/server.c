@@ -24,7 +24,7 @@
 
 #include <surefoot/wire.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 #include "base/thread.h"
 #include "control/event_ring.h"
 #include "control/server.h"
@@ -102,7 +102,7 @@ sf_control_server_create(const char *path, const char *volume_name,
 
 void
 sf_control_server_set_quiet_ms(struct sf_control_server *server, unsigned quiet_ms) {
-  SF_MUST(!server->started);
+  SF_ASSERT(!server->started);
   server->quiet_ns = (uint64_t) quiet_ms * 1000000;
 }
 
@@ -119,7 +119,7 @@ sf_control_server_destroy(struct sf_control_server *server) {
   if (server->started) {
     atomic_store(&server->stop, true);
     wake(server);
-    SF_MUST(pthread_join(server->thread, NULL) == 0);
+    SF_ASSERT(pthread_join(server->thread, NULL) == 0);
   }
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++)
     sf_connection_destroy(server->client[i]);
@@ -255,7 +255,7 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
   case SF_COMMAND_START:
   case SF_COMMAND_RELOAD:
   case SF_COMMAND_RESTART:
-    SF_MUST(false); /* surefootd's: not understood here */
+    SF_ASSERT(false); /* surefootd's: not understood here */
   }
   return rc < 0 ? answer_error(rc, error) : json_pack("{sb}", "ok", 1);
 }

@@ -57,7 +57,7 @@ take_received(struct door_connection *c) {
   c->received = false;
   c->receive.none_yet = c->receive_result < 0 || (size_t) c->receive_result < asked_for(c);
   if (c->receive_result <= 0 && c->receive_result != -EINTR && c->receive_result != -EAGAIN) {
-    door_gone(c);
+    sf_door_gone(c);
     return;
   }
   n = c->receive_result > 0 ? (size_t) c->receive_result : 0;
@@ -76,9 +76,9 @@ take_sent(struct door_connection *c) {
     return;
   c->sent = false;
   if (c->send_result < 0 && c->send_result != -EINTR && c->send_result != -EAGAIN)
-    door_gone(c);
+    sf_door_gone(c);
   else if (c->send_result > 0)
-    door_out_sent(c, (size_t) c->send_result);
+    sf_door_out_sent(c, (size_t) c->send_result);
   c->unread_ticks = 0;
 }
 
@@ -86,22 +86,22 @@ static void
 start_receiving(struct door_connection *c) {
   if (c->receiving || c->closing || c->stopping > 0)
     return;
-  c->receive_header.msg_iovlen = door_input_parts(c, c->receive_part);
+  c->receive_header.msg_iovlen = sf_door_input_parts(c, c->receive_part);
   if (c->receive_header.msg_iovlen == 0)
     return;
   c->receiving = true;
-  sf_tio_receive(c->thread, c->fd, &c->receive);
+  sf_tio_receive(c->queue, c->fd, &c->receive);
 }
 
 static void
 start_sending(struct door_connection *c) {
   if (c->sending)
     return;
-  c->send_header.msg_iovlen = door_out_parts(c, c->send_part);
+  c->send_header.msg_iovlen = sf_door_out_parts(c, c->send_part);
   if (c->send_header.msg_iovlen == 0)
     return;
   c->sending = true;
-  sf_tio_send(c->thread, c->fd, &c->send);
+  sf_tio_send(c->queue, c->fd, &c->send);
 }
 
 /* ---- what takes too long ---- */
@@ -113,7 +113,7 @@ is_in_the_middle(const struct door_connection *c) {
 
 static bool
 must_tick(const struct door_connection *c) {
-  return c->outstanding > 0 || is_in_the_middle(c) || !door_out_is_empty(c) || c->closing ||
+  return c->outstanding > 0 || is_in_the_middle(c) || !sf_door_out_is_empty(c) || c->closing ||
          c->stopping > 0;
 }
 
@@ -126,17 +126,17 @@ is_stopping(const struct door_connection *c) {
 static void
 tick(struct door_connection *c) {
   if (!c->receiving && is_gone(c)) {
-    door_gone(c);
+    sf_door_gone(c);
     return;
   }
   if (c->stopping > 0 && c->stopping++ > DOOR_GRACE_TICKS)
-    door_gone(c);
+    sf_door_gone(c);
   if (c->receiving && is_in_the_middle(c))
     c->quiet_ticks++;
   if (!c->serving && c->quiet_ticks > SF_DOOR_HANDSHAKE_S * 1000 / DOOR_TICK_MS)
-    door_drop(c, "it stalls in the handshake");
+    sf_door_drop(c, "it stalls in the handshake");
   else if (c->quiet_ticks > SF_DOOR_STALL_S * 1000 / DOOR_TICK_MS)
-    door_drop(c, "it stalls in the middle of a request");
+    sf_door_drop(c, "it stalls in the middle of a request");
   if (c->sending && ++c->unread_ticks == DOOR_UNREAD_TICKS)
     sf_serve_say_once(
         c->door->serve,
@@ -169,7 +169,7 @@ static bool
 has_news(void *arg) {
   struct door_connection *c = arg;
 
-  if (c->wants_buffer && !sf_tio_buffer_is_awaited(c->thread))
+  if (c->wants_buffer && !sf_tio_buffer_is_awaited(c->queue))
     return true;
   return c->received || c->sent || atomic_load(&c->done) != NULL ||
          (c->stopping == 0 && is_stopping(c));
@@ -178,8 +178,8 @@ has_news(void *arg) {
 /* Everything under way has been answered, or was given up. */
 static bool
 has_ended(struct door_connection *c) {
-  if ((c->closing || c->stopping > 0) && c->outstanding == 0 && door_out_is_empty(c))
-    door_gone(c);
+  if ((c->closing || c->stopping > 0) && c->outstanding == 0 && sf_door_out_is_empty(c))
+    sf_door_gone(c);
   return atomic_load(&c->gone) && c->outstanding == 0 && !c->receiving && !c->sending;
 }
 
@@ -193,21 +193,21 @@ serve(struct door_connection *c) {
       start_sending(c);
     } else if (!given_up) {
       given_up = true;
-      door_give_up(c);
-      door_long_next(c);
+      sf_door_give_up(c);
+      sf_door_long_next(c);
       continue;
     }
     /* Not while the kernel may still receive into its memory. */
     if (atomic_load(&c->gone) && !c->receiving && c->filling != NULL) {
-      door_drop_unfinished(c);
+      sf_door_drop_unfinished(c);
       continue;
     }
-    (void) sf_tio_drive(c->thread, c->tick_ns, has_news, c);
+    (void) sf_tio_drive(c->queue, c->tick_ns, has_news, c);
     take_received(c);
     take_sent(c);
-    door_long_next(c);
-    door_take_done(c);
-    door_take_input(c);
+    sf_door_long_next(c);
+    sf_door_take_done(c);
+    sf_door_take_input(c);
     look_after(c);
   }
 }
@@ -218,8 +218,8 @@ static void
 greet(struct door_connection *c) {
   unsigned char greeting[NBD_GREETING_BYTES];
 
-  nbd_greet(greeting);
-  door_out_say(c, greeting, sizeof greeting);
+  sf_nbd_greet(greeting);
+  sf_door_out_say(c, greeting, sizeof greeting);
   c->tick_ns = sf_tio_now() + TICK_NS;
 }
 
@@ -227,13 +227,13 @@ static int
 begin(struct door_connection *c) {
   struct sf_serve *serve = c->door->serve;
   uint32_t block = sf_serve_block_bytes(serve);
-  struct sf_tio_thread *thread;
-  int r = sf_tio_attend_alone(sf_serve_pool(serve), &thread);
+  struct sf_tio_queue *queue;
+  int r = sf_tio_attend_alone(sf_serve_pool(serve), &queue);
 
   if (r < 0)
     return r;
   pthread_mutex_lock(&c->door->lock);
-  c->thread = thread;
+  c->queue = queue;
   pthread_mutex_unlock(&c->door->lock);
   c->self = pthread_self();
   c->export = (struct nbd_export){.size = sf_serve_size(serve),
@@ -255,16 +255,16 @@ prepare(struct door_connection *c) {
   c->receive =
       (struct sf_tio_message){.header = &c->receive_header, .done = on_received, .user = c};
   c->send = (struct sf_tio_message){.header = &c->send_header, .done = on_sent, .user = c};
-  door_pieces_init(c);
-  door_workers_init(&c->workers);
+  sf_door_pieces_init(c);
+  sf_door_workers_init(&c->workers);
 }
 
 /* What was given up on may still run on this thread's ring, which nobody else looks after. */
 void *
-door_connection_main(void *arg) {
+sf_door_connection_main(void *arg) {
   struct door_connection *c = arg;
   struct sf_door *door = c->door;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   char line[160];
   int r;
 
@@ -277,11 +277,11 @@ door_connection_main(void *arg) {
     snprintf(line, sizeof line, "fast socket: a connection is refused: %s", strerrordesc_np(-r));
     sf_serve_say_once(door->serve, line);
   }
-  door_workers_end(&c->workers);
+  sf_door_workers_end(&c->workers);
   sf_serve_client_close(c->client);
-  thread = c->thread;
-  door_leave(door, c);
-  if (thread != NULL)
-    (void) sf_tio_drive(thread, 0, is_idle, thread);
+  queue = c->queue;
+  sf_door_leave(door, c);
+  if (queue != NULL)
+    (void) sf_tio_drive(queue, 0, is_idle, queue);
   return NULL;
 }

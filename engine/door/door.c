@@ -38,10 +38,10 @@ sf_door_open(const char *path, struct sf_door **door, char error[SF_CONFIG_ERROR
     return r;
   }
   made->wake_fd = -1;
-  SF_MUST(pthread_mutex_init(&made->lock, NULL) == 0);
-  SF_MUST(pthread_condattr_init(&monotonic) == 0);
-  SF_MUST(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-  SF_MUST(pthread_cond_init(&made->changed, &monotonic) == 0);
+  SF_ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
+  SF_ASSERT(pthread_condattr_init(&monotonic) == 0);
+  SF_ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+  SF_ASSERT(pthread_cond_init(&made->changed, &monotonic) == 0);
   pthread_condattr_destroy(&monotonic);
   *door = made;
   return 0;
@@ -53,15 +53,15 @@ static void
 take(struct sf_door *door, int fd) {
   struct door_connection *connection;
   char line[160];
-  int r = door_is_full(door) ? -EMFILE : door_connection_create(door, fd, &connection);
+  int r = sf_door_is_full(door) ? -EMFILE : sf_door_connection_create(door, fd, &connection);
 
   if (r < 0) {
     close(fd);
   } else {
-    door_enter(door, connection);
-    r = sf_thread_start(NULL, "surefoot-fast", door_connection_main, connection);
+    sf_door_enter(door, connection);
+    r = sf_thread_start(NULL, "surefoot-fast", sf_door_connection_main, connection);
     if (r < 0)
-      door_leave(door, connection);
+      sf_door_leave(door, connection);
   }
   if (r == 0)
     return;
@@ -128,10 +128,10 @@ sf_door_close(struct sf_door *door) {
     return 0;
   atomic_store(&door->stop, true);
   if (door->started) {
-    SF_MUST(write(door->wake_fd, &one, sizeof one) == sizeof one);
+    SF_ASSERT(write(door->wake_fd, &one, sizeof one) == sizeof one);
     pthread_join(door->thread, NULL);
     /* Each ends by itself within its grace; what hangs in a leg may not. */
-    if (!door_wait_for_all(door, CLOSE_S))
+    if (!sf_door_wait_for_all(door, CLOSE_S))
       return -EBUSY;
   }
   free_door(door);

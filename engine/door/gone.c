@@ -4,18 +4,18 @@
 #include <stdio.h>
 
 void
-door_gone(struct door_connection *c) {
+sf_door_gone(struct door_connection *c) {
   if (!atomic_exchange(&c->gone, true))
     shutdown(c->fd, SHUT_RDWR);
 }
 
 void
-door_drop(struct door_connection *c, const char *why) {
+sf_door_drop(struct door_connection *c, const char *why) {
   char line[160];
 
   if (atomic_load(&c->gone))
     return;
   snprintf(line, sizeof line, "fast socket: a connection is ended: %s", why);
   sf_serve_say_once(c->door->serve, line);
-  door_gone(c);
+  sf_door_gone(c);
 }

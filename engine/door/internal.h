@@ -19,7 +19,7 @@
 #include <surefoot/timed_io.h>
 #include <surefoot/wire.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 #include "door/nbd.h"
 
 enum {
@@ -96,10 +96,10 @@ struct door_connection {
   int fd;
   pthread_t self;
   struct sf_serve_client *client;
-  struct sf_tio_thread *thread; /* put under door->lock */
-  atomic_bool gone;             /* nothing is received, sent or waited for any more */
-  bool closing;                 /* the client asked for the end: what is under way is answered */
-  unsigned stopping;            /* ticks since the door closes; 0: it does not */
+  struct sf_tio_queue *queue; /* put under door->lock */
+  atomic_bool gone;           /* nothing is received, sent or waited for any more */
+  bool closing;               /* the client asked for the end: what is under way is answered */
+  unsigned stopping;          /* ticks since the door closes; 0: it does not */
 
   struct nbd_handshake handshake;
   struct nbd_export export;
@@ -165,75 +165,76 @@ struct sf_door {
 };
 
 /* memory.c */
-int door_connection_create(struct sf_door *door, int fd, struct door_connection **connection);
-void door_connection_destroy(struct door_connection *c);
+int sf_door_connection_create(struct sf_door *door, int fd, struct door_connection **connection);
+void sf_door_connection_destroy(struct door_connection *c);
 
 /* connections.c: which there are */
-bool door_is_full(struct sf_door *door);
+bool sf_door_is_full(struct sf_door *door);
 /* By one thread only, which has seen that it is not full. */
-void door_enter(struct sf_door *door, struct door_connection *connection);
+void sf_door_enter(struct sf_door *door, struct door_connection *connection);
 /* Frees it: the last that the connection's thread does with both. */
-void door_leave(struct sf_door *door, struct door_connection *connection);
+void sf_door_leave(struct sf_door *door, struct door_connection *connection);
 /* All are woken; false: some have not ended by then. */
-bool door_wait_for_all(struct sf_door *door, unsigned seconds);
+bool sf_door_wait_for_all(struct sf_door *door, unsigned seconds);
 
 /* connection.c: the thread of one connection, which leaves in the end */
-void *door_connection_main(void *connection);
+void *sf_door_connection_main(void *connection);
 
 /* gone.c */
-void door_gone(struct door_connection *c); /* the client, or we do not want it any more */
+void sf_door_gone(struct door_connection *c); /* the client, or we do not want it any more */
 /* The same, for a reason that is told; many alike are one line. */
-void door_drop(struct door_connection *c, const char *why);
+void sf_door_drop(struct door_connection *c, const char *why);
 
 /* requests.c: from bytes to pieces, from pieces to answers */
-void door_take_input(struct door_connection *c);
-void door_take_done(struct door_connection *c);
-void door_hand_over(struct door_connection *c);
+void sf_door_take_input(struct door_connection *c);
+void sf_door_take_done(struct door_connection *c);
+void sf_door_hand_over(struct door_connection *c);
 /* Where the next bytes go; the number of parts, 0: nowhere yet. */
-unsigned door_input_parts(struct door_connection *c, struct iovec part[2]);
-void door_give_up(struct door_connection *c);
-void door_drop_unfinished(struct door_connection *c); /* at the end */
+unsigned sf_door_input_parts(struct door_connection *c, struct iovec part[2]);
+void sf_door_give_up(struct door_connection *c);
+void sf_door_drop_unfinished(struct door_connection *c); /* at the end */
 
 /* pieces.c: slots of requests and pieces, and their memory */
-void door_pieces_init(struct door_connection *c);
-struct door_request *door_request_get(struct door_connection *c, const struct nbd_request *nbd);
-void door_request_put(struct door_connection *c, struct door_request *request);
+void sf_door_pieces_init(struct door_connection *c);
+struct door_request *sf_door_request_get(struct door_connection *c, const struct nbd_request *nbd);
+void sf_door_request_put(struct door_connection *c, struct door_request *request);
 /* With a buffer of the pool for `length` bytes, 0: without.  -EAGAIN: not now. */
-int door_piece_get(struct door_connection *c, struct door_request *of, size_t length,
-                   struct door_piece **piece);
+int sf_door_piece_get(struct door_connection *c, struct door_request *of, size_t length,
+                      struct door_piece **piece);
 /* With memory for a worker. */
-int door_piece_get_bounce(struct door_connection *c, struct door_request *of, size_t length,
-                          struct door_piece **piece);
+int sf_door_piece_get_bounce(struct door_connection *c, struct door_request *of, size_t length,
+                             struct door_piece **piece);
 /* Its buffer is put, and its data is a worker's from now on.  -EAGAIN: not now. */
-int door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece);
-void door_piece_put(struct door_connection *c, struct door_piece *piece);
-bool door_waits_too_long(struct door_connection *c); /* for a buffer */
+int sf_door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece);
+void sf_door_piece_put(struct door_connection *c, struct door_piece *piece);
+bool sf_door_waits_too_long(struct door_connection *c); /* for a buffer */
 
 /* long.c: reads of more than a piece */
-bool door_read_is_long(const struct door_request *request);
+bool sf_door_read_is_long(const struct door_request *request);
 /* Short enough to be answered in one piece. */
-bool door_may_split(const struct door_request *request);
+bool sf_door_may_split(const struct door_request *request);
 /* All its pieces, each with a buffer.  -EAGAIN: not now, and it has none. */
-int door_split_get(struct door_connection *c, struct door_request *request);
+int sf_door_split_get(struct door_connection *c, struct door_request *request);
 /* In chunks.  -EAGAIN: not now. */
-int door_long_begin(struct door_connection *c, struct door_request *request);
+int sf_door_long_begin(struct door_connection *c, struct door_request *request);
 /* What was asked for last has ended.  False: this is no read in chunks, or it has ended, with its error or its client. */
-bool door_long_goes_on(struct door_connection *c, struct door_request *request);
+bool sf_door_long_goes_on(struct door_connection *c, struct door_request *request);
 /* After what was sent: the next chunk, or the end. */
-void door_long_next(struct door_connection *c);
+void sf_door_long_next(struct door_connection *c);
 
 /* out.c */
-bool door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes);
-void door_out_say(struct door_connection *c, const void *bytes, size_t n); /* what is kept for it */
-void door_out_release(struct door_connection *c, struct door_request *request);
-bool door_out_is_empty(const struct door_connection *c);
-unsigned door_out_parts(struct door_connection *c, struct iovec part[2]);
-void door_out_sent(struct door_connection *c, size_t n);
+bool sf_door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes);
+void sf_door_out_say(struct door_connection *c, const void *bytes,
+                     size_t n); /* what is kept for it */
+void sf_door_out_release(struct door_connection *c, struct door_request *request);
+bool sf_door_out_is_empty(const struct door_connection *c);
+unsigned sf_door_out_parts(struct door_connection *c, struct iovec part[2]);
+void sf_door_out_sent(struct door_connection *c, size_t n);
 
 /* workers.c */
-void door_workers_init(struct door_workers *workers);
-void door_work(struct door_connection *c, struct door_piece *piece);
-void door_workers_end(struct door_workers *workers);
-void door_piece_done(struct door_piece *piece); /* any thread */
+void sf_door_workers_init(struct door_workers *workers);
+void sf_door_work(struct door_connection *c, struct door_piece *piece);
+void sf_door_workers_end(struct door_workers *workers);
+void sf_door_piece_done(struct door_piece *piece); /* any thread */
 
 #endif

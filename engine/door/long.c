@@ -13,7 +13,7 @@
 #include <errno.h>
 
 bool
-door_read_is_long(const struct door_request *request) {
+sf_door_read_is_long(const struct door_request *request) {
   return request->nbd.length > DOOR_PIECE_BYTES;
 }
 
@@ -29,7 +29,7 @@ ask(struct door_piece *piece, uint64_t offset, uint64_t length) {
 /* ---- in pieces ---- */
 
 bool
-door_may_split(const struct door_request *request) {
+sf_door_may_split(const struct door_request *request) {
   return request->nbd.length <= DOOR_SPLIT_MOST;
 }
 
@@ -40,12 +40,12 @@ put_pieces(struct door_connection *c, struct door_request *request) {
 
     request->piece = piece->more;
     request->open--;
-    door_piece_put(c, piece);
+    sf_door_piece_put(c, piece);
   }
 }
 
 int
-door_split_get(struct door_connection *c, struct door_request *request) {
+sf_door_split_get(struct door_connection *c, struct door_request *request) {
   struct door_piece **end = &request->piece;
   uint64_t offset = request->nbd.offset;
   uint32_t left = request->nbd.length;
@@ -53,7 +53,7 @@ door_split_get(struct door_connection *c, struct door_request *request) {
   while (left > 0) {
     uint32_t length = left < DOOR_PIECE_BYTES ? left : DOOR_PIECE_BYTES;
 
-    if (door_piece_get(c, request, length, end) < 0) {
+    if (sf_door_piece_get(c, request, length, end) < 0) {
       put_pieces(c, request);
       return -EAGAIN;
     }
@@ -78,7 +78,7 @@ read_chunk(struct door_connection *c, uint64_t at) {
   its->reading = true;
   piece->data = c->chunk;
   ask(piece, its->of->nbd.offset + at, its->length);
-  door_work(c, piece);
+  sf_door_work(c, piece);
 }
 
 /* Where in this read one failed after its answer had begun. */
@@ -104,14 +104,14 @@ note_failed(struct door_connection *c, bool failed, uint64_t at) {
 }
 
 int
-door_long_begin(struct door_connection *c, struct door_request *request) {
+sf_door_long_begin(struct door_connection *c, struct door_request *request) {
   struct door_long *its = &c->its_long;
   uint64_t at;
 
   /* What it waits for, if it does, is not a buffer. */
   c->wants_buffer = false;
   c->waited_ns = c->waits_since_ns = 0;
-  if (its->of != NULL || door_piece_get(c, request, 0, &request->piece) < 0)
+  if (its->of != NULL || sf_door_piece_get(c, request, 0, &request->piece) < 0)
     return -EAGAIN;
   *its = (struct door_long){.of = request};
   its->looks = has_failed_before(c, &request->nbd, &at);
@@ -130,15 +130,15 @@ static void
 say_header(struct door_connection *c, struct door_request *request) {
   unsigned char header[NBD_REPLY_BYTES];
 
-  door_out_release(c, request);
-  nbd_write_reply(header, request->nbd.cookie, 0);
-  door_out_say(c, header, sizeof header);
+  sf_door_out_release(c, request);
+  sf_nbd_write_reply(header, request->nbd.cookie, 0);
+  sf_door_out_say(c, header, sizeof header);
   c->its_long.begun = true;
   c->its_long.after = c->out.head;
 }
 
 bool
-door_long_goes_on(struct door_connection *c, struct door_request *request) {
+sf_door_long_goes_on(struct door_connection *c, struct door_request *request) {
   struct door_long *its = &c->its_long;
 
   if (its->of != request)
@@ -148,7 +148,7 @@ door_long_goes_on(struct door_connection *c, struct door_request *request) {
     note_failed(c, true, request->nbd.offset + its->at);
     sf_serve_tell_failed(c->door->serve, "read", request->error, its->length,
                          request->nbd.offset + its->at);
-    door_drop(c, "a long read fails after its answer has begun");
+    sf_door_drop(c, "a long read fails after its answer has begun");
   }
   if (request->error != 0 || atomic_load(&c->gone)) {
     forget(c);
@@ -174,14 +174,14 @@ end(struct door_connection *c) {
   struct door_piece *piece = request->piece;
 
   forget(c);
-  door_out_release(c, request);
+  sf_door_out_release(c, request);
   request->piece = NULL;
-  door_piece_put(c, piece);
-  door_request_put(c, request);
+  sf_door_piece_put(c, piece);
+  sf_door_request_put(c, request);
 }
 
 void
-door_long_next(struct door_connection *c) {
+sf_door_long_next(struct door_connection *c) {
   struct door_long *its = &c->its_long;
 
   if (its->of == NULL || its->reading || (its->ready && !atomic_load(&c->gone)))

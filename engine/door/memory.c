@@ -15,7 +15,7 @@ map(size_t bytes) {
 
 /* All the memory that it will need, and touched. */
 int
-door_connection_create(struct sf_door *door, int fd, struct door_connection **connection) {
+sf_door_connection_create(struct sf_door *door, int fd, struct door_connection **connection) {
   struct door_connection *c = map(sizeof *c);
 
   if (c == NULL)
@@ -28,7 +28,7 @@ door_connection_create(struct sf_door *door, int fd, struct door_connection **co
   c->chunk = map(DOOR_CHUNK_BYTES);
   if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL || c->chunk == NULL) {
     c->fd = -1; /* it stays the caller's */
-    door_connection_destroy(c);
+    sf_door_connection_destroy(c);
     return -ENOMEM;
   }
   *connection = c;
@@ -42,7 +42,7 @@ unmap(void *memory, size_t bytes) {
 }
 
 void
-door_connection_destroy(struct door_connection *c) {
+sf_door_connection_destroy(struct door_connection *c) {
   if (c->fd >= 0)
     close(c->fd);
   unmap(c->in, DOOR_IN_BYTES);

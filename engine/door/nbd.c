@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 #define NBD_MAGIC    UINT64_C(0x4e42444d41474943) /* "NBDMAGIC" */
 #define OPTION_MAGIC UINT64_C(0x49484156454F5054) /* "IHAVEOPT" */
@@ -48,7 +48,7 @@ put(unsigned char *bytes, uint64_t number, unsigned n) {
 
 static void
 say(struct nbd_said *said, uint64_t number, unsigned n) {
-  SF_MUST(said->n + n <= sizeof said->bytes);
+  SF_ASSERT(said->n + n <= sizeof said->bytes);
   put(said->bytes + said->n, number, n);
   said->n += n;
 }
@@ -56,7 +56,7 @@ say(struct nbd_said *said, uint64_t number, unsigned n) {
 /* ---- handshake ---- */
 
 void
-nbd_greet(unsigned char greeting[NBD_GREETING_BYTES]) {
+sf_nbd_greet(unsigned char greeting[NBD_GREETING_BYTES]) {
   put(greeting, NBD_MAGIC, 8);
   put(greeting + 8, OPTION_MAGIC, 8);
   put(greeting + 16, FIXED_NEWSTYLE | NO_ZEROES, 2);
@@ -111,7 +111,7 @@ static void
 tell_description(uint32_t option, const struct nbd_export *export, struct nbd_said *said) {
   size_t n = strlen(export->description);
 
-  SF_MUST(n <= NBD_DESCRIPTION_MAX);
+  SF_ASSERT(n <= NBD_DESCRIPTION_MAX);
   answer(said, option, REP_INFO, (uint32_t) n + 2);
   say(said, INFO_DESCRIPTION, 2);
   for (size_t i = 0; i < n; i++)
@@ -186,9 +186,9 @@ hear_option(const struct nbd_handshake *handshake, const struct nbd_export *expo
 }
 
 enum nbd_step
-nbd_hear(struct nbd_handshake *handshake, const struct nbd_export *export,
-         const unsigned char *bytes, size_t n, size_t *used, struct nbd_said *said,
-         const char **why) {
+sf_nbd_hear(struct nbd_handshake *handshake, const struct nbd_export *export,
+            const unsigned char *bytes, size_t n, size_t *used, struct nbd_said *said,
+            const char **why) {
   uint64_t length;
 
   *used = said->n = 0;
@@ -217,7 +217,7 @@ nbd_hear(struct nbd_handshake *handshake, const struct nbd_export *export,
 /* ---- transmission ---- */
 
 bool
-nbd_read_request(const unsigned char bytes[NBD_REQUEST_BYTES], struct nbd_request *request) {
+sf_nbd_read_request(const unsigned char bytes[NBD_REQUEST_BYTES], struct nbd_request *request) {
   if (get(bytes, 4) != REQUEST_MAGIC)
     return false;
   request->flags = (uint16_t) get(bytes + 4, 2);
@@ -241,7 +241,7 @@ is_inside(const struct nbd_export *export, const struct nbd_request *request) {
 }
 
 int
-nbd_check_request(const struct nbd_export *export, const struct nbd_request *request) {
+sf_nbd_check_request(const struct nbd_export *export, const struct nbd_request *request) {
   if (request->flags & ~flags_of(request->type))
     return EINVAL;
   switch (request->type) {
@@ -264,7 +264,7 @@ nbd_check_request(const struct nbd_export *export, const struct nbd_request *req
 }
 
 void
-nbd_write_reply(unsigned char bytes[NBD_REPLY_BYTES], const unsigned char cookie[8], int error) {
+sf_nbd_write_reply(unsigned char bytes[NBD_REPLY_BYTES], const unsigned char cookie[8], int error) {
   put(bytes, REPLY_MAGIC, 4);
   put(bytes + 4, (uint64_t) error, 4);
   memcpy(bytes + 8, cookie, 8);

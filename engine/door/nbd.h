@@ -44,13 +44,13 @@ struct nbd_said {
   size_t n;
 };
 
-void nbd_greet(unsigned char greeting[NBD_GREETING_BYTES]);
+void sf_nbd_greet(unsigned char greeting[NBD_GREETING_BYTES]);
 
 /* Hears the client's flags, or one option.  *used: of the n bytes; said: what is to be answered, also before the
  * end.  With NBD_HEARD_MAX bytes there it is never NBD_MORE. */
-enum nbd_step nbd_hear(struct nbd_handshake *handshake, const struct nbd_export *export,
-                       const unsigned char *bytes, size_t n, size_t *used, struct nbd_said *said,
-                       const char **why);
+enum nbd_step sf_nbd_hear(struct nbd_handshake *handshake, const struct nbd_export *export,
+                          const unsigned char *bytes, size_t n, size_t *used, struct nbd_said *said,
+                          const char **why);
 
 enum nbd_command {
   NBD_READ = 0,
@@ -70,11 +70,11 @@ struct nbd_request {
 };
 
 /* False: it does not begin with the magic number, and nothing that follows can be trusted. */
-bool nbd_read_request(const unsigned char bytes[NBD_REQUEST_BYTES], struct nbd_request *request);
+bool sf_nbd_read_request(const unsigned char bytes[NBD_REQUEST_BYTES], struct nbd_request *request);
 /* 0, or the errno that it is to be answered with. */
-int nbd_check_request(const struct nbd_export *export, const struct nbd_request *request);
+int sf_nbd_check_request(const struct nbd_export *export, const struct nbd_request *request);
 /* error: 0 or an errno that NBD has. */
-void nbd_write_reply(unsigned char bytes[NBD_REPLY_BYTES], const unsigned char cookie[8],
-                     int error);
+void sf_nbd_write_reply(unsigned char bytes[NBD_REPLY_BYTES], const unsigned char cookie[8],
+                        int error);
 
 #endif

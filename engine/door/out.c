@@ -5,7 +5,7 @@
 #include <string.h>
 
 bool
-door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes) {
+sf_door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes) {
   size_t used = (size_t) (c->out.head - c->out.tail);
 
   if (DOOR_OUT_BYTES - used - c->out.kept < bytes)
@@ -16,18 +16,18 @@ door_out_keep(struct door_connection *c, struct door_request *request, size_t by
 }
 
 void
-door_out_release(struct door_connection *c, struct door_request *request) {
-  SF_MUST(c->out.kept >= request->room);
+sf_door_out_release(struct door_connection *c, struct door_request *request) {
+  SF_ASSERT(c->out.kept >= request->room);
   c->out.kept -= request->room;
   request->room = 0;
 }
 
 void
-door_out_say(struct door_connection *c, const void *bytes, size_t n) {
+sf_door_out_say(struct door_connection *c, const void *bytes, size_t n) {
   struct door_out *out = &c->out;
   size_t at = (size_t) (out->head % DOOR_OUT_BYTES), first = DOOR_OUT_BYTES - at;
 
-  SF_MUST(n <= DOOR_OUT_BYTES - (out->head - out->tail));
+  SF_ASSERT(n <= DOOR_OUT_BYTES - (out->head - out->tail));
   if (first > n)
     first = n;
   memcpy(out->bytes + at, bytes, first);
@@ -36,13 +36,13 @@ door_out_say(struct door_connection *c, const void *bytes, size_t n) {
 }
 
 bool
-door_out_is_empty(const struct door_connection *c) {
+sf_door_out_is_empty(const struct door_connection *c) {
   return c->out.head == c->out.tail && !c->its_long.begun;
 }
 
 /* A long read's data goes out of its own memory, right after its header, and nothing goes between. */
 unsigned
-door_out_parts(struct door_connection *c, struct iovec part[2]) {
+sf_door_out_parts(struct door_connection *c, struct iovec part[2]) {
   const struct door_out *out = &c->out;
   const struct door_long *its = &c->its_long;
   uint64_t end = its->begun ? its->after : out->head;
@@ -60,17 +60,17 @@ door_out_parts(struct door_connection *c, struct iovec part[2]) {
 }
 
 void
-door_out_sent(struct door_connection *c, size_t n) {
+sf_door_out_sent(struct door_connection *c, size_t n) {
   struct door_long *its = &c->its_long;
 
   if (its->begun && c->out.tail == its->after) {
     its->sent += n;
-    SF_MUST(its->ready && its->sent <= its->length);
+    SF_ASSERT(its->ready && its->sent <= its->length);
     its->ready = its->sent < its->length;
     return;
   }
   c->out.tail += n;
-  SF_MUST(c->out.tail <= c->out.head);
+  SF_ASSERT(c->out.tail <= c->out.head);
   /* From the start again, where the memory is in the processor's cache. */
   if (c->out.tail == c->out.head && !its->begun)
     c->out.head = c->out.tail = 0;

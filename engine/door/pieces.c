@@ -9,7 +9,7 @@
 #define TICK_NS (DOOR_TICK_MS * UINT64_C(1000000))
 
 void
-door_pieces_init(struct door_connection *c) {
+sf_door_pieces_init(struct door_connection *c) {
   for (unsigned i = 0; i < DOOR_REQUESTS; i++) {
     c->request[i].next = c->free_request;
     c->free_request = &c->request[i];
@@ -21,7 +21,7 @@ door_pieces_init(struct door_connection *c) {
 }
 
 struct door_request *
-door_request_get(struct door_connection *c, const struct nbd_request *nbd) {
+sf_door_request_get(struct door_connection *c, const struct nbd_request *nbd) {
   struct door_request *request = c->free_request;
 
   if (request == NULL)
@@ -33,8 +33,8 @@ door_request_get(struct door_connection *c, const struct nbd_request *nbd) {
 }
 
 void
-door_request_put(struct door_connection *c, struct door_request *request) {
-  SF_MUST(request->open == 0 && request->piece == NULL && request->room == 0);
+sf_door_request_put(struct door_connection *c, struct door_request *request) {
+  SF_ASSERT(request->open == 0 && request->piece == NULL && request->room == 0);
   request->next = c->free_request;
   c->free_request = request;
   c->outstanding--;
@@ -53,7 +53,7 @@ waited(struct door_connection *c) {
 }
 
 bool
-door_waits_too_long(struct door_connection *c) {
+sf_door_waits_too_long(struct door_connection *c) {
   return c->waited_ns >= sf_serve_patience_ns(c->door->serve);
 }
 
@@ -70,14 +70,14 @@ take(struct door_connection *c, struct door_request *of) {
 }
 
 int
-door_piece_get(struct door_connection *c, struct door_request *of, size_t length,
-               struct door_piece **piece) {
+sf_door_piece_get(struct door_connection *c, struct door_request *of, size_t length,
+                  struct door_piece **piece) {
   bool is_large = length > DOOR_SMALL_BYTES;
   struct sf_tio_buffer *buffer = NULL;
 
   if (c->free_piece == NULL || (is_large && c->large_held >= DOOR_LARGE_MOST))
     return -EAGAIN;
-  if (length > 0 && sf_tio_buffer_get_or_wake(c->thread, length, &buffer) < 0) {
+  if (length > 0 && sf_tio_buffer_get_or_wake(c->queue, length, &buffer) < 0) {
     waited(c);
     c->wants_buffer = true;
     return -EAGAIN;
@@ -104,11 +104,11 @@ take_bounce(struct door_connection *c, unsigned char **data) {
 }
 
 int
-door_piece_get_bounce(struct door_connection *c, struct door_request *of, size_t length,
-                      struct door_piece **piece) {
+sf_door_piece_get_bounce(struct door_connection *c, struct door_request *of, size_t length,
+                         struct door_piece **piece) {
   unsigned char *data;
 
-  SF_MUST(length <= DOOR_PIECE_BYTES);
+  SF_ASSERT(length <= DOOR_PIECE_BYTES);
   if (c->free_piece == NULL || take_bounce(c, &data) < 0)
     return -EAGAIN;
   *piece = take(c, of);
@@ -126,7 +126,7 @@ put_buffer(struct door_connection *c, struct door_piece *piece) {
 }
 
 int
-door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece) {
+sf_door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece) {
   const struct sf_request *request = &piece->its.request;
   unsigned char *data;
 
@@ -140,7 +140,7 @@ door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece) {
 }
 
 void
-door_piece_put(struct door_connection *c, struct door_piece *piece) {
+sf_door_piece_put(struct door_connection *c, struct door_piece *piece) {
   put_buffer(c, piece);
   if (piece->data != NULL && piece->data != c->chunk)
     c->bounce_taken[(size_t) (piece->data - c->bounce) / DOOR_PIECE_BYTES] = false;

@@ -11,9 +11,9 @@ on_done(struct sf_serve_request *its) {
   struct door_piece *piece = (struct door_piece *) its;
   struct door_connection *c = piece->connection;
 
-  door_piece_done(piece);
+  sf_door_piece_done(piece);
   if (!pthread_equal(pthread_self(), c->self))
-    sf_tio_wake(c->thread);
+    sf_tio_wake(c->queue);
 }
 
 /* ---- answers ---- */
@@ -38,8 +38,8 @@ static void
 say(struct door_connection *c, const struct door_request *request, int error) {
   unsigned char header[NBD_REPLY_BYTES];
 
-  nbd_write_reply(header, request->nbd.cookie, error);
-  door_out_say(c, header, sizeof header);
+  sf_nbd_write_reply(header, request->nbd.cookie, error);
+  sf_door_out_say(c, header, sizeof header);
 }
 
 static void
@@ -47,7 +47,7 @@ say_data(struct door_connection *c, const struct door_request *request) {
   for (const struct door_piece *piece = request->piece; piece != NULL; piece = piece->more) {
     const struct sf_request *its = &piece->its.request;
 
-    door_out_say(c, piece->data != NULL ? piece->data : its->buffer->data, its->length);
+    sf_door_out_say(c, piece->data != NULL ? piece->data : its->buffer->data, its->length);
   }
 }
 
@@ -57,7 +57,7 @@ put_read(struct door_connection *c, struct door_request *request) {
     struct door_piece *piece = request->piece;
 
     request->piece = piece->more;
-    door_piece_put(c, piece);
+    sf_door_piece_put(c, piece);
   }
 }
 
@@ -69,10 +69,10 @@ answer(struct door_connection *c, struct door_request *request) {
   int error = request->error;
 
   if (error == -ESHUTDOWN && sf_serve_is_ending(c->door->serve))
-    door_gone(c);
-  if (door_long_goes_on(c, request))
+    sf_door_gone(c);
+  if (sf_door_long_goes_on(c, request))
     return;
-  door_out_release(c, request);
+  sf_door_out_release(c, request);
   if (!atomic_load(&c->gone)) {
     say(c, request, error == 0 ? 0 : c->door->nbd_errno(error));
     if (error == 0)
@@ -81,12 +81,12 @@ answer(struct door_connection *c, struct door_request *request) {
       sf_serve_tell_failed(c->door->serve, verb(nbd), error, nbd->length, nbd->offset);
   }
   put_read(c, request);
-  door_request_put(c, request);
+  sf_door_request_put(c, request);
 }
 
 static void
 close_one(struct door_connection *c, struct door_request *request) {
-  SF_MUST(request->open > 0);
+  SF_ASSERT(request->open > 0);
   if (--request->open == 0)
     answer(c, request);
 }
@@ -101,13 +101,13 @@ end_piece(struct door_connection *c, struct door_piece *piece) {
   if (piece->its.request.error != 0 && request->error == 0)
     request->error = piece->its.request.error;
   if (request->nbd.type != NBD_READ)
-    door_piece_put(c, piece);
+    sf_door_piece_put(c, piece);
   close_one(c, request);
 }
 
 /* As they came; the stack has the last first. */
 void
-door_take_done(struct door_connection *c) {
+sf_door_take_done(struct door_connection *c) {
   struct door_piece *taken = atomic_exchange(&c->done, NULL), *in_order = NULL;
 
   while (taken != NULL) {
@@ -126,7 +126,7 @@ door_take_done(struct door_connection *c) {
 }
 
 void
-door_give_up(struct door_connection *c) {
+sf_door_give_up(struct door_connection *c) {
   for (unsigned i = 0; i < DOOR_PIECES; i++)
     if (c->piece_of[i].in_volume)
       sf_serve_give_up(c->client, &c->piece_of[i].its);
@@ -143,7 +143,7 @@ refuse(struct door_connection *c, struct door_piece *piece) {
     return;
   }
   piece->its.request.error = -ESHUTDOWN;
-  door_gone(c);
+  sf_door_gone(c);
   end_piece(c, piece);
 }
 
@@ -159,7 +159,7 @@ try_again(struct door_connection *c, struct door_piece *piece) {
     return true; /* and perhaps done: `next` is not its own any more */
   piece->in_volume = false;
   if (its->refused != -EAGAIN)
-    door_gone(c);
+    sf_door_gone(c);
   return false;
 }
 
@@ -169,7 +169,7 @@ hand_refused_on(struct door_connection *c) {
     struct door_piece *piece = c->refused, *next = piece->next;
     bool gone = atomic_load(&c->gone);
 
-    if (!gone && door_piece_move_to_bounce(c, piece) < 0) {
+    if (!gone && sf_door_piece_move_to_bounce(c, piece) < 0) {
       if (try_again(c, piece))
         c->refused = next;
       else if (!atomic_load(&c->gone))
@@ -178,7 +178,7 @@ hand_refused_on(struct door_connection *c) {
     }
     c->refused = next;
     if (!gone) {
-      door_work(c, piece);
+      sf_door_work(c, piece);
       continue;
     }
     piece->its.request.error = -ESHUTDOWN;
@@ -187,7 +187,7 @@ hand_refused_on(struct door_connection *c) {
 }
 
 void
-door_hand_over(struct door_connection *c) {
+sf_door_hand_over(struct door_connection *c) {
   unsigned n = c->batch_n;
 
   c->batch_n = 0;
@@ -206,7 +206,7 @@ to_volume(struct door_connection *c, struct door_piece *piece) {
   piece->in_volume = true;
   c->batch[c->batch_n++] = &piece->its;
   if (c->batch_n == DOOR_TOGETHER)
-    door_hand_over(c);
+    sf_door_hand_over(c);
 }
 
 static void
@@ -232,12 +232,12 @@ is_whole(const struct door_connection *c, uint64_t offset, uint64_t length) {
 static int
 read_by_worker(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
-  int r = door_piece_get_bounce(c, request, nbd->length, &request->piece);
+  int r = sf_door_piece_get_bounce(c, request, nbd->length, &request->piece);
 
   if (r < 0)
     return r;
   describe(request->piece, SF_REQ_READ, nbd->offset, nbd->length);
-  door_work(c, request->piece);
+  sf_door_work(c, request->piece);
   return 0;
 }
 
@@ -255,16 +255,16 @@ static int
 begin_long_read(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
 
-  if (is_whole(c, nbd->offset, nbd->length) && door_may_split(request)) {
-    if (!door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
+  if (is_whole(c, nbd->offset, nbd->length) && sf_door_may_split(request)) {
+    if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
       return -EAGAIN;
-    if (door_split_get(c, request) == 0) {
+    if (sf_door_split_get(c, request) == 0) {
       all_to_volume(c, request);
       return 0;
     }
-    door_out_release(c, request);
+    sf_door_out_release(c, request);
   }
-  return door_out_keep(c, request, NBD_REPLY_BYTES) ? door_long_begin(c, request) : -EAGAIN;
+  return sf_door_out_keep(c, request, NBD_REPLY_BYTES) ? sf_door_long_begin(c, request) : -EAGAIN;
 }
 
 static int
@@ -272,13 +272,13 @@ begin_read(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
   int r;
 
-  if (door_read_is_long(request))
+  if (sf_door_read_is_long(request))
     return begin_long_read(c, request);
-  if (!door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
+  if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
     return -EAGAIN;
   if (!is_whole(c, nbd->offset, nbd->length))
     return read_by_worker(c, request);
-  r = door_piece_get(c, request, nbd->length, &request->piece);
+  r = sf_door_piece_get(c, request, nbd->length, &request->piece);
   if (r < 0)
     return r;
   describe(request->piece, SF_REQ_READ, nbd->offset, nbd->length);
@@ -288,7 +288,7 @@ begin_read(struct door_connection *c, struct door_request *request) {
 
 static int
 begin_write(struct door_connection *c, struct door_request *request) {
-  if (!door_out_keep(c, request, NBD_REPLY_BYTES))
+  if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES))
     return -EAGAIN;
   request->open = 1;
   c->filling = request;
@@ -303,9 +303,9 @@ begin_other(struct door_connection *c, struct door_request *request) {
   struct door_piece *piece;
   int r;
 
-  if (!door_out_keep(c, request, NBD_REPLY_BYTES))
+  if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES))
     return -EAGAIN;
-  r = door_piece_get(c, request, 0, &piece);
+  r = sf_door_piece_get(c, request, 0, &piece);
   if (r < 0)
     return r;
   if (nbd->type == NBD_FLUSH) {
@@ -315,7 +315,7 @@ begin_other(struct door_connection *c, struct door_request *request) {
   }
   describe(piece, SF_REQ_ZERO, nbd->offset, nbd->length);
   piece->its.request.may_unmap = !(nbd->flags & NBD_NO_HOLE);
-  door_work(c, piece);
+  sf_door_work(c, piece);
   return 0;
 }
 
@@ -334,20 +334,20 @@ begin(struct door_connection *c, struct door_request *request) {
 /* An answer that needs nothing from the volume.  The data of a write that is refused comes all the same. */
 static int
 answer_at_once(struct door_connection *c, struct door_request *request, int nbd_error) {
-  if (!door_out_keep(c, request, NBD_REPLY_BYTES))
+  if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES))
     return -EAGAIN;
-  door_out_release(c, request);
+  sf_door_out_release(c, request);
   say(c, request, nbd_error);
   if (request->nbd.type == NBD_WRITE)
     c->skip = request->nbd.length;
-  door_request_put(c, request);
+  sf_door_request_put(c, request);
   return 0;
 }
 
 /* A fast zero is one that is faster than writing, and none of ours is sure to be (plugin.c). */
 static int
 refusal(const struct door_connection *c, const struct nbd_request *nbd) {
-  int error = nbd_check_request(&c->export, nbd);
+  int error = sf_nbd_check_request(&c->export, nbd);
 
   if (error == 0 && nbd->type == NBD_WRITE_ZEROES && nbd->flags & NBD_FAST_ZERO)
     return ENOTSUP;
@@ -359,7 +359,7 @@ static int
 begin_or_refuse(struct door_connection *c, struct door_request *request) {
   int error = refusal(c, &request->nbd), r;
 
-  if (error == 0 && door_waits_too_long(c)) {
+  if (error == 0 && sf_door_waits_too_long(c)) {
     error = ENOMEM;
     c->waited_ns = c->waits_since_ns = 0;
     sf_serve_tell_failed(c->door->serve, verb(&request->nbd), -ENOMEM, request->nbd.length,
@@ -369,7 +369,7 @@ begin_or_refuse(struct door_connection *c, struct door_request *request) {
     return answer_at_once(c, request, error);
   r = begin(c, request);
   if (r < 0)
-    door_out_release(c, request);
+    sf_door_out_release(c, request);
   return r < 0 && r != -EAGAIN ? answer_at_once(c, request, c->door->nbd_errno(r)) : r;
 }
 
@@ -379,21 +379,21 @@ take_request(struct door_connection *c) {
   struct nbd_request nbd;
   struct door_request *request;
 
-  if (!nbd_read_request(c->in + c->in_begin, &nbd)) {
-    door_drop(c, "a client sent what is no request");
+  if (!sf_nbd_read_request(c->in + c->in_begin, &nbd)) {
+    sf_door_drop(c, "a client sent what is no request");
     return false;
   }
   if (nbd.type == NBD_DISC) {
     c->closing = true;
     return false;
   }
-  request = door_request_get(c, &nbd);
+  request = sf_door_request_get(c, &nbd);
   if (request == NULL) {
     c->blocked = true;
     return false;
   }
   if (begin_or_refuse(c, request) < 0) {
-    door_request_put(c, request);
+    sf_door_request_put(c, request);
     c->blocked = true;
     return false;
   }
@@ -432,12 +432,13 @@ begin_piece(struct door_connection *c) {
   uint32_t length = piece_length(c);
   int r;
 
-  if (door_waits_too_long(c)) {
+  if (sf_door_waits_too_long(c)) {
     give_up_filling(c);
     return true;
   }
-  r = is_whole(c, c->fill_offset, length) ? door_piece_get(c, c->filling, length, &c->piece)
-                                          : door_piece_get_bounce(c, c->filling, length, &c->piece);
+  r = is_whole(c, c->fill_offset, length)
+          ? sf_door_piece_get(c, c->filling, length, &c->piece)
+          : sf_door_piece_get_bounce(c, c->filling, length, &c->piece);
   if (r < 0)
     return false;
   describe(c->piece, SF_REQ_WRITE, c->fill_offset, length);
@@ -463,7 +464,7 @@ end_filling_piece(struct door_connection *c) {
   if (c->fill_left == 0)
     c->filling = NULL;
   if (piece->data != NULL)
-    door_work(c, piece);
+    sf_door_work(c, piece);
   else
     to_volume(c, piece);
   if (c->filling == NULL)
@@ -516,16 +517,16 @@ take_option(struct door_connection *c) {
     c->blocked = true;
     return false;
   }
-  step = nbd_hear(&c->handshake, &c->export, c->in + c->in_begin, c->in_end - c->in_begin, &used,
-                  &said, &why);
+  step = sf_nbd_hear(&c->handshake, &c->export, c->in + c->in_begin, c->in_end - c->in_begin, &used,
+                     &said, &why);
   c->in_begin += used;
-  door_out_say(c, said.bytes, said.n);
+  sf_door_out_say(c, said.bytes, said.n);
   c->serving = step == NBD_SERVE;
   if (c->serving)
     c->quiet_ticks = 0;
   c->closing |= step == NBD_ABORTED;
   if (step == NBD_WRONG)
-    door_drop(c, why);
+    sf_door_drop(c, why);
   return step == NBD_ON || step == NBD_SERVE;
 }
 
@@ -545,18 +546,18 @@ take_one(struct door_connection *c) {
 }
 
 void
-door_take_input(struct door_connection *c) {
+sf_door_take_input(struct door_connection *c) {
   c->blocked = c->wants_buffer = false;
   while (take_one(c))
     ;
   if (c->in_begin == c->in_end)
     c->in_begin = c->in_end = 0;
-  door_hand_over(c);
+  sf_door_hand_over(c);
 }
 
 /* The rest of a long write goes where it is handed over from, and what follows it after what has come. */
 unsigned
-door_input_parts(struct door_connection *c, struct iovec part[2]) {
+sf_door_input_parts(struct door_connection *c, struct iovec part[2]) {
   unsigned n = 0;
 
   if (c->blocked)
@@ -575,12 +576,12 @@ door_input_parts(struct door_connection *c, struct iovec part[2]) {
 
 /* The client is gone, and a write of it that has not come whole is not handed over. */
 void
-door_drop_unfinished(struct door_connection *c) {
+sf_door_drop_unfinished(struct door_connection *c) {
   struct door_request *request = c->filling;
 
   if (c->piece != NULL) {
     request->open--;
-    door_piece_put(c, c->piece);
+    sf_door_piece_put(c, c->piece);
     c->piece = NULL;
   }
   c->filling = NULL;

@@ -7,14 +7,14 @@
 #include "base/thread.h"
 
 void
-door_workers_init(struct door_workers *workers) {
-  SF_MUST(pthread_mutex_init(&workers->lock, NULL) == 0);
-  SF_MUST(pthread_cond_init(&workers->changed, NULL) == 0);
+sf_door_workers_init(struct door_workers *workers) {
+  SF_ASSERT(pthread_mutex_init(&workers->lock, NULL) == 0);
+  SF_ASSERT(pthread_cond_init(&workers->changed, NULL) == 0);
 }
 
 /* The thread that takes them is told by the first only: it takes all. */
 void
-door_piece_done(struct door_piece *piece) {
+sf_door_piece_done(struct door_piece *piece) {
   struct door_connection *c = piece->connection;
   struct door_piece *before = atomic_load(&c->done);
 
@@ -66,8 +66,8 @@ worker_main(void *arg) {
 
   while ((piece = next_piece(&c->workers)) != NULL) {
     piece->its.request.error = call(piece);
-    door_piece_done(piece);
-    sf_tio_wake(c->thread);
+    sf_door_piece_done(piece);
+    sf_tio_wake(c->queue);
   }
   return NULL;
 }
@@ -82,7 +82,7 @@ add_worker(struct door_connection *c) {
 }
 
 void
-door_work(struct door_connection *c, struct door_piece *piece) {
+sf_door_work(struct door_connection *c, struct door_piece *piece) {
   struct door_workers *workers = &c->workers;
   bool nobody;
 
@@ -105,16 +105,16 @@ door_work(struct door_connection *c, struct door_piece *piece) {
   pthread_mutex_unlock(&workers->lock);
   if (nobody) {
     piece->its.request.error = -ENOMEM;
-    door_piece_done(piece);
-    sf_tio_wake(c->thread);
+    sf_door_piece_done(piece);
+    sf_tio_wake(c->queue);
   }
 }
 
 /* Nothing waits for one any more. */
 void
-door_workers_end(struct door_workers *workers) {
+sf_door_workers_end(struct door_workers *workers) {
   pthread_mutex_lock(&workers->lock);
-  SF_MUST(workers->first == NULL);
+  SF_ASSERT(workers->first == NULL);
   workers->quit = true;
   pthread_cond_broadcast(&workers->changed);
   pthread_mutex_unlock(&workers->lock);

@@ -64,7 +64,7 @@ name_moved(const struct sf_config *config, const struct sf_leg_found *found, uin
     if ((moved >> i & 1) && own_section(config, found, i) == (int) i)
       used += (size_t) snprintf(text + used, SF_CONFIG_ERROR_MAX - used, "%s%s is at %s",
                                 used ? ", " : "; the file has other paths for the legs: ",
-                                config->leg[i].name, leg_path(config->leg[i].path));
+                                config->leg[i].name, sf_leg_path(config->leg[i].path));
 }
 
 int

@@ -21,16 +21,18 @@ is_own(const struct sf_leg_found *found, const struct sf_superblock *reference, 
 static int
 fail_used(const char *path, const struct sf_leg_file *file, const char *what,
           char error[SF_CONFIG_ERROR_MAX]) {
-  const char *at = leg_path(path);
+  const char *at = sf_leg_path(path);
   if (file->is_block)
-    return leg_fail(error, -EEXIST,
-                    "%s: it carries data that are not of this volume: %s; if it is the right disk, "
-                    "`blkdiscard --zeroout %s` empties it",
-                    at, what, at);
-  return leg_fail(error, -EEXIST,
-                  "%s: it carries data that are not of this volume: %s; if it is the right file, "
-                  "remove it, and it is made anew",
-                  at, what);
+    return sf_leg_fail(
+        error, -EEXIST,
+        "%s: it carries data that are not of this volume: %s; if it is the right disk, "
+        "`blkdiscard --zeroout %s` empties it",
+        at, what, at);
+  return sf_leg_fail(
+      error, -EEXIST,
+      "%s: it carries data that are not of this volume: %s; if it is the right file, "
+      "remove it, and it is made anew",
+      at, what);
 }
 
 static int
@@ -38,21 +40,21 @@ check_whose(const char *path, const struct sf_leg_file *file, const struct sf_le
             const struct sf_superblock *reference, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_superblock *sb = &found->sb;
   if (found->error == -EPROTONOSUPPORT)
-    return leg_fail(error, -EPROTONOSUPPORT, "%s: it was written by a newer version",
-                    leg_path(path));
+    return sf_leg_fail(error, -EPROTONOSUPPORT, "%s: it was written by a newer version",
+                       sf_leg_path(path));
   if (found->error == 0 && !sf_uuid_equal(&sb->volume, &reference->volume))
-    return leg_fail(error, -EEXIST, "%s: it belongs to volume %s, another one; wipe it yourself",
-                    leg_path(path), sb->volume_name);
+    return sf_leg_fail(error, -EEXIST, "%s: it belongs to volume %s, another one; wipe it yourself",
+                       sf_leg_path(path), sb->volume_name);
   if (found->error == 0 && sb->leg_index != leg)
-    return leg_fail(error, -EEXIST, "%s: it is leg %s of this volume, not leg %s", leg_path(path),
-                    sb->leg_name[sb->leg_index], reference->leg_name[leg]);
+    return sf_leg_fail(error, -EEXIST, "%s: it is leg %s of this volume, not leg %s",
+                       sf_leg_path(path), sb->leg_name[sb->leg_index], reference->leg_name[leg]);
   if (found->error != -ENODATA && found->error != -EIO)
     return 0;
   char what[LEG_USE_TEXT_MAX];
-  int used = leg_find_use(file, what);
+  int used = sf_leg_find_use(file, what);
   if (used < 0)
-    return leg_fail(error, used, "%s: %s: %s", leg_path(path), *what ? what : "it cannot be read",
-                    strerrordesc_np(-used));
+    return sf_leg_fail(error, used, "%s: %s: %s", sf_leg_path(path),
+                       *what ? what : "it cannot be read", strerrordesc_np(-used));
   return used ? fail_used(path, file, what, error) : 0;
 }
 
@@ -65,14 +67,14 @@ make_fit(const char *path, struct sf_leg_file *file, const struct sf_superblock 
   if (file->bytes < needs && !file->is_block)
     rc = read_only ? 0 : sf_leg_extend(file->fd, file->is_block, needs, &file->bytes);
   if (rc < 0)
-    return leg_fail(error, rc, "leg %s (%s) cannot be made longer: %s", reference->leg_name[leg],
-                    leg_path(path), strerrordesc_np(-rc));
+    return sf_leg_fail(error, rc, "leg %s (%s) cannot be made longer: %s", reference->leg_name[leg],
+                       sf_leg_path(path), strerrordesc_np(-rc));
   if (file->bytes >= needs || (read_only && !file->is_block))
     return 0;
-  return leg_fail(error, -ENOSPC,
-                  "leg %s (%s) is too small for the volume: it has %" PRIu64
-                  " bytes and needs %" PRIu64,
-                  reference->leg_name[leg], leg_path(path), file->bytes, needs);
+  return sf_leg_fail(error, -ENOSPC,
+                     "leg %s (%s) is too small for the volume: it has %" PRIu64
+                     " bytes and needs %" PRIu64,
+                     reference->leg_name[leg], sf_leg_path(path), file->bytes, needs);
 }
 
 /* Names itself nowhere in sync, if another leg can be named. */
@@ -91,13 +93,13 @@ describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_su
 
 static int
 blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
-  int rc = leg_zero(file, 0, sb->data_offset, NULL, NULL);
+  int rc = sf_leg_zero(file, 0, sb->data_offset, NULL, NULL);
   if (rc == 0)
-    rc = leg_wipe_end(file, sb->data_offset);
+    rc = sf_leg_wipe_end(file, sb->data_offset);
   if (rc == 0 && fsync(file->fd) < 0)
     rc = -errno;
   for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb->serial++)
-    rc = leg_write_superblock(file, sb);
+    rc = sf_leg_write_superblock(file, sb);
   if (rc == 0 && fsync(file->fd) < 0)
     rc = -errno;
   return rc;
@@ -110,23 +112,23 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
   struct sf_leg_found found;
   struct sf_leg_file file;
   if (leg >= reference->legs || (reference->removed >> leg & 1))
-    return leg_fail(error, -EINVAL, "%s: the volume has no leg %u", leg_path(path), leg);
+    return sf_leg_fail(error, -EINVAL, "%s: the volume has no leg %u", sf_leg_path(path), leg);
   int rc = sf_leg_file_open(path, 0, &file, &found, error);
   if (rc < 0)
     return rc;
   rc = check_whose(path, &file, &found, reference, leg, error);
   if (rc == 0 && own && !is_own(&found, reference, leg))
-    rc = leg_fail(error, -EEXIST,
-                  "%s: it does not show that it is the disk that the volume knows as leg %s; "
-                  "`surefootctl leg replace` takes it in that one's place",
-                  leg_path(path), reference->leg_name[leg]);
+    rc = sf_leg_fail(error, -EEXIST,
+                     "%s: it does not show that it is the disk that the volume knows as leg %s; "
+                     "`surefootctl leg replace` takes it in that one's place",
+                     sf_leg_path(path), reference->leg_name[leg]);
   if (rc == 0)
     rc = make_fit(path, &file, reference, leg, false, error);
   if (rc == 0) {
     describe_blank(reference, leg, &sb);
     rc = blank(&file, &sb);
     if (rc < 0)
-      leg_fail(error, rc, "%s: %s", leg_path(path), strerrordesc_np(-rc));
+      sf_leg_fail(error, rc, "%s: %s", sf_leg_path(path), strerrordesc_np(-rc));
   }
   sf_leg_file_close(&file);
   return rc;
@@ -140,10 +142,11 @@ create_missing(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
     return 0;
   int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0)
-    return leg_fail(error, -errno, "%s: cannot be created: %s", leg_path(path), strerror(errno));
+    return sf_leg_fail(error, -errno, "%s: cannot be created: %s", sf_leg_path(path),
+                       strerror(errno));
   close(fd);
-  return leg_sync_parent(path) < 0
-             ? leg_fail(error, -EIO, "%s: its directory cannot be synced", leg_path(path))
+  return sf_leg_sync_parent(path) < 0
+             ? sf_leg_fail(error, -EIO, "%s: its directory cannot be synced", sf_leg_path(path))
              : 0;
 }
 

@@ -41,15 +41,15 @@ struct format {
 
 static const char *
 path_of(const struct format *f, unsigned leg) {
-  return leg_path(f->config->leg[leg].path);
+  return sf_leg_path(f->config->leg[leg].path);
 }
 
 /* "leg a (/dev/sdb): zeroing: No space left on device" */
 static int
 fail_leg(const struct format *f, unsigned leg, int rc, const char *what) {
   const char *why = strerrordesc_np(-rc);
-  return leg_fail(f->error, rc, "leg %s (%s): %s: %s", f->config->leg[leg].name, path_of(f, leg),
-                  what, why ? why : "failed");
+  return sf_leg_fail(f->error, rc, "leg %s (%s): %s: %s", f->config->leg[leg].name, path_of(f, leg),
+                     what, why ? why : "failed");
 }
 
 /* ---- looking ---- */
@@ -60,18 +60,18 @@ check_size_option(const struct format *f) {
   if (size == 0)
     return 0;
   if (size % SF_PAGE_BYTES != 0)
-    return leg_fail(f->error, -EINVAL, "size %" PRIu64 " is not a multiple of 4 KiB", size);
+    return sf_leg_fail(f->error, -EINVAL, "size %" PRIu64 " is not a multiple of 4 KiB", size);
   if (size < SF_VOLUME_BYTES_MIN || size > INT64_MAX - SF_DATA_OFFSET)
-    return leg_fail(f->error, -EINVAL, "size %" PRIu64 " is not possible: at least %" PRIu64, size,
-                    (uint64_t) SF_VOLUME_BYTES_MIN);
+    return sf_leg_fail(f->error, -EINVAL, "size %" PRIu64 " is not possible: at least %" PRIu64,
+                       size, (uint64_t) SF_VOLUME_BYTES_MIN);
   return 0;
 }
 
 static int
 check_same(const struct format *f, unsigned leg) {
   for (unsigned other = 0; other < leg; other++)
-    if (leg_same_storage(&f->leg[other].identity, &f->leg[leg].identity))
-      return leg_fail_same(f->config, other, leg, f->error);
+    if (sf_leg_same_storage(&f->leg[other].identity, &f->leg[leg].identity))
+      return sf_leg_fail_same(f->config, other, leg, f->error);
   return 0;
 }
 
@@ -82,18 +82,18 @@ check_unused(const struct format *f, unsigned leg) {
   if (f->options->overwrite)
     return 0;
   if (l->found.error == 0)
-    return leg_fail(
+    return sf_leg_fail(
         f->error, -EEXIST,
         "leg %s (%s) already is leg %s of volume %s: --overwrite destroys it; a leg that "
         "is lost gets another disk by `surefootctl leg replace`, not by create",
         f->config->leg[leg].name, path_of(f, leg), l->found.sb.leg_name[l->found.sb.leg_index],
         l->found.sb.volume_name);
-  int used = leg_find_use(&l->file, what);
+  int used = sf_leg_find_use(&l->file, what);
   if (used < 0)
     return fail_leg(f, leg, used, *what ? what : "reading");
   if (used)
-    return leg_fail(f->error, -EEXIST, "leg %s (%s) carries data: %s; --overwrite destroys it",
-                    f->config->leg[leg].name, path_of(f, leg), what);
+    return sf_leg_fail(f->error, -EEXIST, "leg %s (%s) carries data: %s; --overwrite destroys it",
+                       f->config->leg[leg].name, path_of(f, leg), what);
   return 0;
 }
 
@@ -103,9 +103,10 @@ check_kept(const struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
   char what[LEG_USE_TEXT_MAX];
   if (!f->options->assume_clean || l->missing ||
-      !leg_find_signs(&l->file, SF_DATA_OFFSET, SF_DATA_OFFSET + f->data_bytes, what, sizeof what))
+      !sf_leg_find_signs(&l->file, SF_DATA_OFFSET, SF_DATA_OFFSET + f->data_bytes, what,
+                         sizeof what))
     return 0;
-  return leg_fail(
+  return sf_leg_fail(
       f->error, -EEXIST,
       "leg %s (%s) has %s, within the volume's data, which --assume-clean keeps: it would "
       "still pass for that; create the volume without --assume-clean",
@@ -115,19 +116,20 @@ check_kept(const struct format *f, unsigned leg) {
 static int
 look_at(struct format *f, unsigned leg) {
   struct formatted_leg *l = &f->leg[leg];
-  int rc = leg_open(f->config->leg[leg].path, 0, &l->file, &l->found, &l->identity, f->error);
+  int rc = sf_leg_open(f->config->leg[leg].path, 0, &l->file, &l->found, &l->identity, f->error);
   /* Before "it is locked": we may have it ourselves. */
   int same = check_same(f, leg);
   if (same < 0)
     return same;
-  if (rc == -ENOENT && f->options->size != 0 && !leg_is_of_dev(f->config->leg[leg].path)) {
+  if (rc == -ENOENT && f->options->size != 0 && !sf_leg_is_of_dev(f->config->leg[leg].path)) {
     l->missing = true;
     f->error[0] = '\0';
     return 0;
   }
-  if (rc == -ENOENT && !leg_is_of_dev(f->config->leg[leg].path))
-    return leg_fail(f->error, rc, "leg %s (%s): there is no such file; with --size SIZE it is made",
-                    f->config->leg[leg].name, path_of(f, leg));
+  if (rc == -ENOENT && !sf_leg_is_of_dev(f->config->leg[leg].path))
+    return sf_leg_fail(f->error, rc,
+                       "leg %s (%s): there is no such file; with --size SIZE it is made",
+                       f->config->leg[leg].name, path_of(f, leg));
   return rc < 0 ? rc : check_unused(f, leg);
 }
 
@@ -142,7 +144,7 @@ allocate(struct format *f, unsigned leg) {
   if (ftruncate(l->file.fd, (off_t) bytes) < 0)
     return fail_leg(f, leg, -errno, "setting its size");
   l->file.bytes = bytes;
-  int rc = leg_zero_fast(&l->file, 0, bytes);
+  int rc = sf_leg_zero_fast(&l->file, 0, bytes);
   if (rc < 0 && rc != -EOPNOTSUPP)
     return fail_leg(f, leg, rc, "allocating");
   l->is_zero = rc == 0;
@@ -160,7 +162,7 @@ create(struct format *f, unsigned leg) {
   l->created = fd >= 0;
   if (fd >= 0)
     close(fd);
-  int rc = leg_open(path, 0, &l->file, &l->found, &l->identity, f->error);
+  int rc = sf_leg_open(path, 0, &l->file, &l->found, &l->identity, f->error);
   int same = check_same(f, leg);
   if (same < 0)
     return same;
@@ -188,7 +190,7 @@ create_missing(struct format *f) {
 
 static int
 fail_small(const struct format *f, unsigned leg, uint64_t size) {
-  return leg_fail(
+  return sf_leg_fail(
       f->error, -EINVAL, "leg %s (%s) is too small: it has %" PRIu64 " bytes and needs %" PRIu64,
       f->config->leg[leg].name, path_of(f, leg), f->leg[leg].file.bytes, SF_DATA_OFFSET + size);
 }
@@ -197,10 +199,10 @@ static int
 check_largest(const struct format *f) {
   if (f->data_bytes <= SF_VOLUME_BYTES_MAX)
     return 0;
-  return leg_fail(f->error, -EFBIG,
-                  "%" PRIu64 " bytes are too many: a volume has at most %" PRIu64
-                  " (2 PiB, 2^21 extents of 1 GiB): give --size 2048T or less",
-                  f->data_bytes, (uint64_t) SF_VOLUME_BYTES_MAX);
+  return sf_leg_fail(f->error, -EFBIG,
+                     "%" PRIu64 " bytes are too many: a volume has at most %" PRIu64
+                     " (2 PiB, 2^21 extents of 1 GiB): give --size 2048T or less",
+                     f->data_bytes, (uint64_t) SF_VOLUME_BYTES_MAX);
 }
 
 /* Of legs that exist; those to be created will fit. */
@@ -236,9 +238,9 @@ tell(void *arg, uint64_t done) {
 static int
 wipe(struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
-  int rc = l->is_zero ? 0 : leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
+  int rc = l->is_zero ? 0 : sf_leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
   if (rc == 0 && !l->is_zero)
-    rc = leg_wipe_end(&l->file, SF_DATA_OFFSET + f->data_bytes);
+    rc = sf_leg_wipe_end(&l->file, SF_DATA_OFFSET + f->data_bytes);
   if (rc == 0 && fsync(l->file.fd) < 0)
     rc = -errno;
   return rc < 0 ? fail_leg(f, leg, rc, "wiping its metadata") : 0;
@@ -250,7 +252,7 @@ zero_data(void *arg) {
   const struct format *f = l->format;
   int rc = 0;
   if (!l->is_zero && !(f->options->assume_clean && !l->created))
-    rc = leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
+    rc = sf_leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
   if (rc == 0 && fsync(l->file.fd) < 0)
     rc = -errno;
   if (rc == 0)
@@ -281,7 +283,7 @@ zero_all(struct format *f) {
 
 /* A new file's name is to last as well. */
 int
-leg_sync_parent(const char *path) {
+sf_leg_sync_parent(const char *path) {
   char parent[PATH_MAX];
   strcpy(parent, path);
   char *slash = strrchr(parent, '/');
@@ -297,7 +299,7 @@ leg_sync_parent(const char *path) {
 
 static int
 sync_parent(const struct format *f, unsigned leg) {
-  int rc = leg_sync_parent(f->config->leg[leg].path);
+  int rc = sf_leg_sync_parent(f->config->leg[leg].path);
   return rc < 0 ? fail_leg(f, leg, rc, "syncing its directory") : 0;
 }
 
@@ -332,11 +334,11 @@ write_superblocks(struct format *f, unsigned leg, struct sf_superblock sb) {
   const struct sf_leg_file *file = &f->leg[leg].file;
   int rc = 0;
   sb.leg_index = (uint8_t) leg;
-  rc = leg_write_maps(file, &sb);
+  rc = sf_leg_write_maps(file, &sb);
   if (rc == 0 && fsync(file->fd) < 0)
     rc = -errno;
   for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb.serial++)
-    rc = leg_write_superblock(file, &sb);
+    rc = sf_leg_write_superblock(file, &sb);
   if (rc == 0 && fsync(file->fd) < 0)
     rc = -errno;
   if (rc < 0)
@@ -364,7 +366,7 @@ sf_format(const struct sf_config *config, const struct sf_format_options *option
           char error[SF_CONFIG_ERROR_MAX]) {
   struct format *f = calloc(1, sizeof *f);
   if (!f)
-    return leg_fail(error, -ENOMEM, "out of memory");
+    return sf_leg_fail(error, -ENOMEM, "out of memory");
   f->config = config;
   f->options = options;
   f->progress = progress;

@@ -38,8 +38,8 @@ mark_bad(struct sf_leg_file *file, struct pages *pages, uint64_t page, int error
 /* 0, or -errno; zeros behind the end of the leg. */
 static int
 read_some(const struct sf_leg_file *file, struct pages *pages, uint64_t first, uint64_t count) {
-  ssize_t n = leg_read(file->fd, pages->bytes + first * SF_PAGE_BYTES, count * SF_PAGE_BYTES,
-                       pages->offset + first * SF_PAGE_BYTES);
+  ssize_t n = sf_leg_read(file->fd, pages->bytes + first * SF_PAGE_BYTES, count * SF_PAGE_BYTES,
+                          pages->offset + first * SF_PAGE_BYTES);
   return n < 0 ? (int) n : 0;
 }
 
@@ -71,10 +71,10 @@ read_pages(struct sf_leg_file *file, struct pages *pages) {
  * with very many is not one with a bad block: its pages may be well again in a moment. */
 static void
 rewrite(struct sf_leg_file *file, const struct pages *pages, uint64_t first) {
-  void *zeros = file->bad_pages < BAD_PAGES_MAX ? leg_buffer(SF_PAGE_BYTES) : NULL;
+  void *zeros = file->bad_pages < BAD_PAGES_MAX ? sf_leg_buffer(SF_PAGE_BYTES) : NULL;
   for (uint64_t i = first; i < pages->count && zeros; i++)
     if (pages->bad[i] &&
-        leg_write(file->fd, zeros, SF_PAGE_BYTES, pages->offset + i * SF_PAGE_BYTES) == 0)
+        sf_leg_write(file->fd, zeros, SF_PAGE_BYTES, pages->offset + i * SF_PAGE_BYTES) == 0)
       file->rewritten_pages++;
   free(zeros);
 }
@@ -94,19 +94,20 @@ judge_head(struct sf_leg_file *file, struct sf_leg_found *found, const struct pa
 }
 
 int
-leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
-              struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
+sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
+                 struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
   bool bad[HEAD_PAGES] = {false};
-  struct pages head = {.bytes = leg_buffer(HEAD_BYTES), .bad = bad, .count = HEAD_PAGES};
+  struct pages head = {.bytes = sf_leg_buffer(HEAD_BYTES), .bad = bad, .count = HEAD_PAGES};
   int rc = 0;
   if (!head.bytes)
-    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
+    return sf_leg_fail(error, -ENOMEM, "%s: out of memory", sf_leg_path(path));
   read_pages(file, &head);
   if (bad[0] && bad[1])
-    rc = leg_fail(error, file->bad_error,
-                  "%s: it cannot be read: neither copy of its superblock: %s; if it is the disk, "
-                  "copy what can be read to another one (ddrescue)",
-                  leg_path(path), strerrordesc_np(-file->bad_error));
+    rc =
+        sf_leg_fail(error, file->bad_error,
+                    "%s: it cannot be read: neither copy of its superblock: %s; if it is the disk, "
+                    "copy what can be read to another one (ddrescue)",
+                    sf_leg_path(path), strerrordesc_np(-file->bad_error));
   else
     judge_head(file, found, &head);
   if (rc == 0 && found->error == 0 && !(flags & SF_LEG_READ_ONLY))
@@ -116,20 +117,20 @@ leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
 }
 
 int
-leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
-              const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
+sf_leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
+                 const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_superblock *sb = &found->sb;
   if (found->error != 0)
     return 0;
   struct pages maps = {.count = sf_map_pages(sb->data_bytes, sb->extent_bytes),
                        .offset = SF_MAP_PAGE_OFFSET(0)};
-  maps.bytes = leg_buffer(maps.count * SF_PAGE_BYTES);
+  maps.bytes = sf_leg_buffer(maps.count * SF_PAGE_BYTES);
   maps.bad = calloc(maps.count, sizeof *maps.bad);
   file->maps = maps.bytes;
   file->map_pages = maps.count;
   if (!maps.bytes || !maps.bad) {
     free(maps.bad);
-    return leg_fail(error, -ENOMEM, "%s: out of memory", leg_path(path));
+    return sf_leg_fail(error, -ENOMEM, "%s: out of memory", sf_leg_path(path));
   }
   read_pages(file, &maps);
   if (!(flags & SF_LEG_READ_ONLY))

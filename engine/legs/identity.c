@@ -27,7 +27,7 @@ identify_loop(const char *path, struct leg_identity *identity) {
 }
 
 void
-leg_identify(const char *path, const struct stat *st, struct leg_identity *identity) {
+sf_leg_identify(const char *path, const struct stat *st, struct leg_identity *identity) {
   *identity = (struct leg_identity){.known = true, .is_block = S_ISBLK(st->st_mode)};
   if (identity->is_block) {
     identity->device = st->st_rdev;
@@ -42,7 +42,7 @@ leg_identify(const char *path, const struct stat *st, struct leg_identity *ident
 }
 
 bool
-leg_same_storage(const struct leg_identity *a, const struct leg_identity *b) {
+sf_leg_same_storage(const struct leg_identity *a, const struct leg_identity *b) {
   if (!a->known || !b->known)
     return false;
   if (a->is_block == b->is_block && a->device == b->device && a->inode == b->inode)
@@ -52,9 +52,9 @@ leg_same_storage(const struct leg_identity *a, const struct leg_identity *b) {
 }
 
 int
-leg_fail_same(const struct sf_config *config, unsigned a, unsigned b,
-              char error[SF_CONFIG_ERROR_MAX]) {
-  return leg_fail(error, -EINVAL, "legs %s (%s) and %s (%s) are one and the same disk or file",
-                  config->leg[a].name, leg_path(config->leg[a].path), config->leg[b].name,
-                  leg_path(config->leg[b].path));
+sf_leg_fail_same(const struct sf_config *config, unsigned a, unsigned b,
+                 char error[SF_CONFIG_ERROR_MAX]) {
+  return sf_leg_fail(error, -EINVAL, "legs %s (%s) and %s (%s) are one and the same disk or file",
+                     config->leg[a].name, sf_leg_path(config->leg[a].path), config->leg[b].name,
+                     sf_leg_path(config->leg[b].path));
 }

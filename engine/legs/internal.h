@@ -13,10 +13,10 @@
 /* ---- say.c ---- */
 
 /* Formats into error and returns rc, so that a failure is one statement. */
-int leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...)
+int sf_leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The end of a path: the part that tells it from others, short enough for a message. */
-const char *leg_path(const char *path);
+const char *sf_leg_path(const char *path);
 
 /* ---- identity.c: which storage is it? ---- */
 
@@ -32,47 +32,48 @@ struct leg_identity {
   uint64_t from, to;
 };
 
-void leg_identify(const char *path, const struct stat *st, struct leg_identity *identity);
-bool leg_same_storage(const struct leg_identity *a, const struct leg_identity *b);
-int leg_fail_same(const struct sf_config *config, unsigned a, unsigned b,
-                  char error[SF_CONFIG_ERROR_MAX]);
+void sf_leg_identify(const char *path, const struct stat *st, struct leg_identity *identity);
+bool sf_leg_same_storage(const struct leg_identity *a, const struct leg_identity *b);
+int sf_leg_fail_same(const struct sf_config *config, unsigned a, unsigned b,
+                     char error[SF_CONFIG_ERROR_MAX]);
 
 /* ---- open.c ---- */
 
 /* As sf_leg_file_open.  *identity is filled as far as it got, in a failure too. */
-int leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
-             struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]);
+int sf_leg_open(const char *path, unsigned flags, struct sf_leg_file *file,
+                struct sf_leg_found *found, struct leg_identity *identity,
+                char error[SF_CONFIG_ERROR_MAX]);
 
-bool leg_is_of_dev(const char *path);
+bool sf_leg_is_of_dev(const char *path);
 
 /* ---- head.c ---- */
 
 /* -errno when neither copy of the superblock can be read. */
-int leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
-                  struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
+int sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
+                     struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 /* Pages that cannot be read are zeros, which count as all set. */
-int leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
-                  const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
+int sf_leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
+                     const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 
 /* ---- apart.c ---- */
 
-/* As leg_open, in another process when there are openers. */
-int leg_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                   struct sf_leg_file *file, struct sf_leg_found *found,
-                   struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]);
-void leg_openers_hold(struct sf_leg_openers *openers); /* NULL is accepted, here and below */
-void leg_openers_release(struct sf_leg_openers *openers);
+/* As sf_leg_open, in another process when there are openers. */
+int sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                         struct sf_leg_file *file, struct sf_leg_found *found,
+                         struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]);
+void sf_leg_openers_hold(struct sf_leg_openers *openers); /* NULL is accepted, here and below */
+void sf_leg_openers_release(struct sf_leg_openers *openers);
 
 /* ---- io.c: on memory that O_DIRECT takes ---- */
 
 enum { LEG_BUFFER_ALIGN = 4096, LEG_PIECE_BYTES = 1024 * 1024 };
 
-void *leg_buffer(size_t len); /* zeros; free() it */
+void *sf_leg_buffer(size_t len); /* zeros; free() it */
 /* Bytes read, fewer only at the end of the file; or -errno. */
-ssize_t leg_read(int fd, void *buffer, size_t len, uint64_t offset);
-int leg_write(int fd, const void *buffer, size_t len, uint64_t offset);
-int leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb);
-int leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb);
+ssize_t sf_leg_read(int fd, void *buffer, size_t len, uint64_t offset);
+int sf_leg_write(int fd, const void *buffer, size_t len, uint64_t offset);
+int sf_leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb);
+int sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb);
 
 /* ---- signs.c ---- */
 
@@ -80,23 +81,23 @@ enum { LEG_USE_TEXT_MAX = 256 };
 
 /* 1 when the leg holds anything, as far as a bounded number of reads and libblkid tell; 0; or -errno.
  * text: what and where, "ext4 at byte 1080"; of a failure, what could not be read. */
-int leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]);
+int sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]);
 /* How many labels that libblkid knows begin at a byte in [from, to), and which. */
-unsigned leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
-                        size_t size);
+unsigned sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
+                           size_t size);
 /* Zeros in the last MiB, as far as it is behind `from`. */
-int leg_wipe_end(const struct sf_leg_file *file, uint64_t from);
+int sf_leg_wipe_end(const struct sf_leg_file *file, uint64_t from);
 
 /* ---- format.c ---- */
 
-int leg_sync_parent(const char *path);
+int sf_leg_sync_parent(const char *path);
 
 /* ---- zero.c ---- */
 
 typedef void leg_zero_progress(void *arg, uint64_t done);
-int leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
-             leg_zero_progress *progress, void *arg);
+int sf_leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
+                leg_zero_progress *progress, void *arg);
 /* The quick way or -EOPNOTSUPP. */
-int leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len);
+int sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len);
 
 #endif

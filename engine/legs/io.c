@@ -3,11 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 #include "legs/internal.h"
 
 void *
-leg_buffer(size_t len) {
+sf_leg_buffer(size_t len) {
   void *buffer;
   if (posix_memalign(&buffer, LEG_BUFFER_ALIGN, len) != 0)
     return NULL;
@@ -16,7 +16,7 @@ leg_buffer(size_t len) {
 }
 
 ssize_t
-leg_read(int fd, void *buffer, size_t len, uint64_t offset) {
+sf_leg_read(int fd, void *buffer, size_t len, uint64_t offset) {
   size_t done = 0;
   while (done < len) {
     ssize_t n = pread(fd, (char *) buffer + done, len - done, (off_t) (offset + done));
@@ -33,7 +33,7 @@ leg_read(int fd, void *buffer, size_t len, uint64_t offset) {
 }
 
 int
-leg_write(int fd, const void *buffer, size_t len, uint64_t offset) {
+sf_leg_write(int fd, const void *buffer, size_t len, uint64_t offset) {
   for (size_t done = 0; done < len;) {
     ssize_t n = pwrite(fd, (const char *) buffer + done, len - done, (off_t) (offset + done));
     if (n < 0 && errno == EINTR)
@@ -47,29 +47,29 @@ leg_write(int fd, const void *buffer, size_t len, uint64_t offset) {
 
 /* Where the volume will look for it: the serial says which copy. */
 int
-leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb) {
-  uint8_t *page = leg_buffer(SF_PAGE_BYTES);
+sf_leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb) {
+  uint8_t *page = sf_leg_buffer(SF_PAGE_BYTES);
   if (!page)
     return -ENOMEM;
   sf_superblock_encode(sb, page);
-  int rc = leg_write(file->fd, page, SF_PAGE_BYTES,
-                     SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
+  int rc = sf_leg_write(file->fd, page, SF_PAGE_BYTES,
+                        SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
   free(page);
   return rc;
 }
 
 /* Empty maps: nothing intended, nothing stale. */
 int
-leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb) {
+sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb) {
   uint64_t pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
-  uint8_t *bytes = leg_buffer(pages * SF_PAGE_BYTES);
+  uint8_t *bytes = sf_leg_buffer(pages * SF_PAGE_BYTES);
   if (!bytes)
     return -ENOMEM;
   for (uint64_t p = 0; p < pages; p++) {
     const struct sf_map_page page = {.volume = sb->volume, .page = (uint32_t) p};
     sf_map_page_encode(&page, bytes + p * SF_PAGE_BYTES);
   }
-  int rc = leg_write(file->fd, bytes, pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
+  int rc = sf_leg_write(file->fd, bytes, pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
   free(bytes);
   return rc;
 }

@@ -14,15 +14,15 @@ enum { BLOCK_BYTES_MIN = 512, BLOCK_TRIES = 16, LOCK_WAIT_MS = 1000, LOCK_PAUSE_
 
 /* A disk that is not there, not a file to be made: in /dev that would be memory. */
 bool
-leg_is_of_dev(const char *path) {
+sf_leg_is_of_dev(const char *path) {
   return strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0;
 }
 
 static int
 fail_missing(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
-  if (leg_is_of_dev(path))
-    return leg_fail(error, -ENOENT, "%s: there is no such device", leg_path(path));
-  return leg_fail(error, -ENOENT, "%s: there is no such file", leg_path(path));
+  if (sf_leg_is_of_dev(path))
+    return sf_leg_fail(error, -ENOENT, "%s: there is no such device", sf_leg_path(path));
+  return sf_leg_fail(error, -ENOENT, "%s: there is no such file", sf_leg_path(path));
 }
 
 static int
@@ -52,7 +52,7 @@ fail_open(const char *path, bool is_block, int err, char error[SF_CONFIG_ERROR_M
   default:
     why = strerrordesc_np(err);
   }
-  return leg_fail(error, -err, "%s: %s", leg_path(path), why ? why : "cannot be opened");
+  return sf_leg_fail(error, -err, "%s: %s", sf_leg_path(path), why ? why : "cannot be opened");
 }
 
 static int
@@ -64,8 +64,8 @@ check_kind(const char *path, const struct stat *st, char error[SF_CONFIG_ERROR_M
                                              : NULL;
   if (!what)
     return 0;
-  return leg_fail(error, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
-                  "%s: it is %s; a leg is a file or a block device", leg_path(path), what);
+  return sf_leg_fail(error, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
+                     "%s: it is %s; a leg is a file or a block device", sf_leg_path(path), what);
 }
 
 static int
@@ -89,12 +89,13 @@ lock(int fd, const char *path, char error[SF_CONFIG_ERROR_MAX]) {
   if (rc == 0)
     return 0;
   if (rc == -EAGAIN || rc == -EACCES)
-    return leg_fail(error, -EBUSY,
-                    "%s: it is locked: a running volume or another surefootctl has it, or a dead "
-                    "one's last request is still under way",
-                    leg_path(path));
-  return leg_fail(error, rc, "%s: its file system cannot lock: %s", leg_path(path),
-                  strerrordesc_np(-rc));
+    return sf_leg_fail(
+        error, -EBUSY,
+        "%s: it is locked: a running volume or another surefootctl has it, or a dead "
+        "one's last request is still under way",
+        sf_leg_path(path));
+  return sf_leg_fail(error, rc, "%s: its file system cannot lock: %s", sf_leg_path(path),
+                     strerrordesc_np(-rc));
 }
 
 bool
@@ -114,7 +115,7 @@ find_block_bytes(struct sf_leg_file *file) {
     file->block_bytes = (uint32_t) logical;
     return 0;
   }
-  void *block = leg_buffer(LEG_BUFFER_ALIGN);
+  void *block = sf_leg_buffer(LEG_BUFFER_ALIGN);
   if (!block)
     return -ENOMEM;
   ssize_t n = -1;
@@ -140,15 +141,16 @@ measure(const char *path, struct sf_leg_file *file, const struct stat *st,
   if (rc == 0)
     rc = find_block_bytes(file);
   if (rc < 0)
-    return leg_fail(error, rc, "%s: its size cannot be found out: %s", leg_path(path),
-                    strerrordesc_np(-rc));
+    return sf_leg_fail(error, rc, "%s: its size cannot be found out: %s", sf_leg_path(path),
+                       strerrordesc_np(-rc));
   if (file->is_block && file->bytes == 0)
-    return leg_fail(error, -ENOMEDIUM,
-                    "%s: the device is there and empty: no medium is in it, or nothing is attached",
-                    leg_path(path));
+    return sf_leg_fail(
+        error, -ENOMEDIUM,
+        "%s: the device is there and empty: no medium is in it, or nothing is attached",
+        sf_leg_path(path));
   if (file->block_bytes > SF_PAGE_BYTES)
-    return leg_fail(error, -EINVAL, "%s: its sectors have %u bytes; a leg's have 4096 at most",
-                    leg_path(path), file->block_bytes);
+    return sf_leg_fail(error, -EINVAL, "%s: its sectors have %u bytes; a leg's have 4096 at most",
+                       sf_leg_path(path), file->block_bytes);
   return 0;
 }
 
@@ -188,7 +190,7 @@ take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_f
   file->inode = file->is_block ? 0 : st.st_ino;
   if (file->is_block != identity->is_block || file->device != identity->device ||
       file->inode != identity->inode)
-    return leg_fail(error, -EAGAIN, "%s: it was replaced while being opened", leg_path(path));
+    return sf_leg_fail(error, -EAGAIN, "%s: it was replaced while being opened", sf_leg_path(path));
   if (!(flags & SF_LEG_READ_ONLY)) {
     if (is_read_only(file))
       return fail_open(path, true, EROFS, error);
@@ -198,13 +200,13 @@ take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_f
   }
   rc = measure(path, file, &st, error);
   if (rc == 0)
-    rc = leg_read_head(path, flags, file, found, error);
-  return rc < 0 ? rc : leg_read_maps(path, flags, file, found, error);
+    rc = sf_leg_read_head(path, flags, file, found, error);
+  return rc < 0 ? rc : sf_leg_read_maps(path, flags, file, found, error);
 }
 
 int
-leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
-         struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
+sf_leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
+            struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
   struct stat st;
   memset(file, 0, sizeof *file);
   memset(found, 0, sizeof *found);
@@ -216,7 +218,7 @@ leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_l
   int rc =
       stat(path, &st) < 0 ? fail_open(path, false, errno, error) : check_kind(path, &st, error);
   if (rc == 0) {
-    leg_identify(path, &st, identity);
+    sf_leg_identify(path, &st, identity);
     file->fd = open_path(path, flags, S_ISBLK(st.st_mode));
     rc = file->fd < 0 ? fail_open(path, S_ISBLK(st.st_mode), errno, error)
                       : take(path, flags, file, found, identity, error);
@@ -232,7 +234,7 @@ int
 sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
                  struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
   struct leg_identity identity;
-  return leg_open(path, flags, file, found, &identity, error);
+  return sf_leg_open(path, flags, file, found, &identity, error);
 }
 
 void

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 #include "base/thread.h"
 #include "legs/internal.h"
 
@@ -43,12 +43,12 @@ struct errand {
 static void
 leave(struct shared *shared) {
   bool last = --shared->users == 0;
-  SF_MUST(pthread_mutex_unlock(&shared->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&shared->lock) == 0);
   if (!last)
     return;
   pthread_cond_destroy(&shared->answered);
   pthread_mutex_destroy(&shared->lock);
-  leg_openers_release(shared->openers);
+  sf_leg_openers_release(shared->openers);
   free(shared);
 }
 
@@ -61,19 +61,19 @@ open_leg(void *arg) {
   pthread_setname_np(pthread_self(), "sf-open");
 
   /* Nobody else looks at the slot before it is done. */
-  slot->rc = leg_open_apart(shared->openers, slot->path, shared->flags, &slot->file, &slot->found,
-                            &slot->identity, slot->error);
+  slot->rc = sf_leg_open_isolated(shared->openers, slot->path, shared->flags, &slot->file,
+                                  &slot->found, &slot->identity, slot->error);
 
-  SF_MUST(pthread_mutex_lock(&shared->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);
   if (shared->given_up) {
     /* Nobody takes it any more, and closing may take long as well. */
-    SF_MUST(pthread_mutex_unlock(&shared->lock) == 0);
+    SF_ASSERT(pthread_mutex_unlock(&shared->lock) == 0);
     sf_leg_file_close(&slot->file);
-    SF_MUST(pthread_mutex_lock(&shared->lock) == 0);
+    SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);
   }
   slot->done = true;
   shared->done++;
-  SF_MUST(pthread_cond_signal(&shared->answered) == 0);
+  SF_ASSERT(pthread_cond_signal(&shared->answered) == 0);
   leave(shared);
   return NULL;
 }
@@ -86,17 +86,17 @@ make_shared(struct sf_leg_openers *openers, const struct sf_config *config, unsi
     return NULL;
   shared->users = 1;
   shared->openers = openers;
-  leg_openers_hold(openers);
+  sf_leg_openers_hold(openers);
   shared->flags = flags;
   shared->slots = config->legs;
   for (unsigned i = 0; i < config->legs; i++) {
     strcpy(shared->slot[i].path, config->leg[i].path);
     shared->slot[i].file.fd = -1;
   }
-  SF_MUST(pthread_mutex_init(&shared->lock, NULL) == 0);
-  SF_MUST(pthread_condattr_init(&attr) == 0);
-  SF_MUST(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
-  SF_MUST(pthread_cond_init(&shared->answered, &attr) == 0);
+  SF_ASSERT(pthread_mutex_init(&shared->lock, NULL) == 0);
+  SF_ASSERT(pthread_condattr_init(&attr) == 0);
+  SF_ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+  SF_ASSERT(pthread_cond_init(&shared->answered, &attr) == 0);
   pthread_condattr_destroy(&attr);
   return shared;
 }
@@ -125,7 +125,7 @@ send_all(struct shared *shared) {
     int rc = send_out(shared, i);
     if (rc == 0)
       continue;
-    slot->rc = leg_fail(slot->error, rc, "%s: no thread to open it", leg_path(slot->path));
+    slot->rc = sf_leg_fail(slot->error, rc, "%s: no thread to open it", sf_leg_path(slot->path));
     slot->found.error = rc;
     slot->done = true;
     shared->done++;
@@ -169,8 +169,8 @@ collect(const struct shared *shared, uint64_t timeout_ns, struct sf_leg_file fil
     }
     file[i] = (struct sf_leg_file){.fd = -1};
     found[i] = (struct sf_leg_found){.error = -ETIMEDOUT};
-    leg_fail(leg_error[i], 0, "%s: it did not answer within %llu ms", leg_path(slot->path),
-             (unsigned long long) (timeout_ns / 1000000));
+    sf_leg_fail(leg_error[i], 0, "%s: it did not answer within %llu ms", sf_leg_path(slot->path),
+                (unsigned long long) (timeout_ns / 1000000));
   }
 }
 
@@ -182,8 +182,8 @@ find_same(const struct shared *shared, const struct sf_config *config,
   for (unsigned i = 0; i < shared->slots; i++)
     for (unsigned j = 0; j < i; j++)
       if (shared->slot[i].done && shared->slot[j].done &&
-          leg_same_storage(&shared->slot[i].identity, &shared->slot[j].identity))
-        return leg_fail_same(config, j, i, error);
+          sf_leg_same_storage(&shared->slot[i].identity, &shared->slot[j].identity))
+        return sf_leg_fail_same(config, j, i, error);
   return 0;
 }
 
@@ -201,9 +201,9 @@ sf_leg_files_open(struct sf_leg_openers *openers, const struct sf_config *config
     leg_error[i][0] = '\0';
   }
   if (!shared)
-    return leg_fail(error, -ENOMEM, "out of memory");
+    return sf_leg_fail(error, -ENOMEM, "out of memory");
 
-  SF_MUST(pthread_mutex_lock(&shared->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);
   send_all(shared);
   wait_for_all(shared, timeout_ns);
   collect(shared, timeout_ns, file, found, leg_error);

@@ -21,18 +21,18 @@ check_leg(const struct renaming *r, unsigned leg, char error[SF_CONFIG_ERROR_MAX
   const struct sf_leg_found *found = &r->found[leg];
   const char *name = r->config->leg[leg].name;
   if (!found->present)
-    return leg_fail(error, found->error ? found->error : -ENOENT, "leg %s: %.800s", name,
-                    r->leg_error[leg]);
+    return sf_leg_fail(error, found->error ? found->error : -ENOENT, "leg %s: %.800s", name,
+                       r->leg_error[leg]);
   if (found->error != 0)
-    return leg_fail(error, found->error, "leg %s (%s): no valid superblock", name,
-                    leg_path(r->config->leg[leg].path));
+    return sf_leg_fail(error, found->error, "leg %s (%s): no valid superblock", name,
+                       sf_leg_path(r->config->leg[leg].path));
   if (strcmp(found->sb.volume_name, r->config->name) != 0 &&
       strcmp(found->sb.volume_name, r->name) != 0)
-    return leg_fail(error, -EEXIST, "leg %s (%s): it belongs to volume %s", name,
-                    leg_path(r->config->leg[leg].path), found->sb.volume_name);
+    return sf_leg_fail(error, -EEXIST, "leg %s (%s): it belongs to volume %s", name,
+                       sf_leg_path(r->config->leg[leg].path), found->sb.volume_name);
   if (!sf_uuid_equal(&found->sb.volume, &r->found[0].sb.volume))
-    return leg_fail(error, -EEXIST, "leg %s (%s): it belongs to another volume of this name", name,
-                    leg_path(r->config->leg[leg].path));
+    return sf_leg_fail(error, -EEXIST, "leg %s (%s): it belongs to another volume of this name",
+                       name, sf_leg_path(r->config->leg[leg].path));
   return 0;
 }
 
@@ -52,14 +52,14 @@ check_whole(const struct renaming *r, char error[SF_CONFIG_ERROR_MAX]) {
     listed |= 1u << r->found[i].sb.leg_index;
   for (unsigned leg = 0; leg < newest->legs; leg++)
     if (!(newest->removed >> leg & 1) && !(listed >> leg & 1))
-      return leg_fail(error, -ENOENT,
-                      "leg %s of the volume is not listed: without the new name it would be a "
-                      "stranger's",
-                      newest->leg_name[leg]);
+      return sf_leg_fail(error, -ENOENT,
+                         "leg %s of the volume is not listed: without the new name it would be a "
+                         "stranger's",
+                         newest->leg_name[leg]);
   return newest->record.clean
              ? 0
-             : leg_fail(error, -EBUSY,
-                        "the volume was not stopped cleanly: start it, and stop it first");
+             : sf_leg_fail(error, -EBUSY,
+                           "the volume was not stopped cleanly: start it, and stop it first");
 }
 
 /* One copy after the other, so that one of them is good all the time. */
@@ -72,13 +72,13 @@ rename_leg(struct renaming *r, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
   memcpy(sb->volume_name, r->name, strlen(r->name) + 1);
   for (unsigned copy = 0; copy < SF_SUPERBLOCK_COPIES && rc == 0; copy++) {
     sb->serial++;
-    rc = leg_write_superblock(file, sb);
+    rc = sf_leg_write_superblock(file, sb);
     if (rc == 0 && fsync(file->fd) < 0)
       rc = -errno;
   }
   return rc == 0 ? 0
-                 : leg_fail(error, rc, "leg %s (%s): %s", r->config->leg[leg].name,
-                            leg_path(r->config->leg[leg].path), strerrordesc_np(-rc));
+                 : sf_leg_fail(error, rc, "leg %s (%s): %s", r->config->leg[leg].name,
+                               sf_leg_path(r->config->leg[leg].path), strerrordesc_np(-rc));
 }
 
 int
@@ -86,7 +86,7 @@ sf_legs_rename(struct sf_leg_openers *openers, const struct sf_config *config, c
                uint64_t timeout_ns, char error[SF_CONFIG_ERROR_MAX]) {
   struct renaming *r = calloc(1, sizeof *r);
   if (!r)
-    return leg_fail(error, -ENOMEM, "out of memory");
+    return sf_leg_fail(error, -ENOMEM, "out of memory");
   r->config = config;
   r->name = name;
   int rc =

@@ -4,7 +4,7 @@
 #include "legs/internal.h"
 
 int
-leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...) {
+sf_leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...) {
   va_list args;
   va_start(args, format);
   vsnprintf(error, SF_CONFIG_ERROR_MAX, format, args);
@@ -13,7 +13,7 @@ leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...) {
 }
 
 const char *
-leg_path(const char *path) {
+sf_leg_path(const char *path) {
   enum { CHARS_MAX = 160 };
   size_t len = strlen(path);
   return len > CHARS_MAX ? path + len - CHARS_MAX : path;

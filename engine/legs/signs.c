@@ -76,8 +76,8 @@ open_again(const struct sf_leg_file *file) {
 }
 
 unsigned
-leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
-               size_t size) {
+sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
+                  size_t size) {
   int fd = open_again(file);
   blkid_probe probe = fd < 0 ? NULL : open_probe(fd);
   unsigned count = 0;
@@ -118,7 +118,7 @@ look(struct search *search, uint64_t from, size_t len) {
     return 0;
   if (len > search->end - from)
     len = (size_t) (search->end - from);
-  ssize_t n = leg_read(search->file->fd, search->buffer, len, from);
+  ssize_t n = sf_leg_read(search->file->fd, search->buffer, len, from);
   if (n < 0) {
     snprintf(search->text, TEXT_MAX, "what stands at byte %" PRIu64 " cannot be read", from);
     return (int) n;
@@ -161,14 +161,14 @@ search_all(struct search *search) {
 }
 
 int
-leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]) {
+sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]) {
   _Static_assert((int) TEXT_MAX <= (int) LEG_USE_TEXT_MAX, "one buffer");
   struct search search = {.file = file,
-                          .buffer = leg_buffer(LEG_PIECE_BYTES),
+                          .buffer = sf_leg_buffer(LEG_PIECE_BYTES),
                           .end = file->bytes - file->bytes % LEG_BUFFER_ALIGN,
                           .text = text};
   text[0] = '\0';
-  if (leg_find_signs(file, 0, UINT64_MAX, text, LEG_USE_TEXT_MAX) > 0) {
+  if (sf_leg_find_signs(file, 0, UINT64_MAX, text, LEG_USE_TEXT_MAX) > 0) {
     free(search.buffer);
     return 1;
   }
@@ -182,11 +182,11 @@ leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]) {
 /* Old labels at the end outlive what is written at the beginning: the second GPT, md 1.0 and 0.90, ZFS,
  * DRBD.  A program that repairs one of these from there would write over our superblock. */
 int
-leg_wipe_end(const struct sf_leg_file *file, uint64_t from) {
+sf_leg_wipe_end(const struct sf_leg_file *file, uint64_t from) {
   uint64_t end = file->bytes - file->bytes % file->block_bytes;
   uint64_t begin = end > LEG_PIECE_BYTES ? end - LEG_PIECE_BYTES : 0;
   begin -= begin % LEG_BUFFER_ALIGN;
   if (begin < from)
     begin = from;
-  return begin < end ? leg_zero(file, begin, end - begin, NULL, NULL) : 0;
+  return begin < end ? sf_leg_zero(file, begin, end - begin, NULL, NULL) : 0;
 }

@@ -27,7 +27,7 @@ keeps_its_word(int fd) {
 }
 
 int
-leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
+sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   uint64_t range[2] = {from, len};
   int rc;
   if (!file->is_block && !keeps_its_word(file->fd))
@@ -48,7 +48,7 @@ static int
 zero_by_hand(const struct sf_leg_file *file, const void *zeros, uint64_t from, uint64_t len) {
   for (uint64_t done = 0; done < len;) {
     size_t piece = len - done < LEG_PIECE_BYTES ? (size_t) (len - done) : LEG_PIECE_BYTES;
-    int rc = leg_write(file->fd, zeros, piece, from + done);
+    int rc = sf_leg_write(file->fd, zeros, piece, from + done);
     if (rc < 0)
       return rc;
     done += piece;
@@ -57,16 +57,16 @@ zero_by_hand(const struct sf_leg_file *file, const void *zeros, uint64_t from, u
 }
 
 int
-leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len, leg_zero_progress *progress,
-         void *arg) {
-  void *zeros = leg_buffer(LEG_PIECE_BYTES);
+sf_leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
+            leg_zero_progress *progress, void *arg) {
+  void *zeros = sf_leg_buffer(LEG_PIECE_BYTES);
   bool by_hand = false;
   int rc = zeros ? 0 : -ENOMEM;
   for (uint64_t done = 0; done < len && rc == 0;) {
     uint64_t most = by_hand ? 16 * LEG_PIECE_BYTES : fast_piece_bytes;
     uint64_t piece = len - done < most ? len - done : most;
     rc = by_hand ? zero_by_hand(file, zeros, from + done, piece)
-                 : leg_zero_fast(file, from + done, piece);
+                 : sf_leg_zero_fast(file, from + done, piece);
     if (rc == -EOPNOTSUPP && !by_hand) {
       by_hand = true;
       rc = 0;

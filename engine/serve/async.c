@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 enum {
   TOGETHER = 32
@@ -16,7 +16,7 @@ static void
 on_done(struct sf_request *request) {
   struct sf_serve_request *its = request->host;
 
-  serve_block_end(its->serve, its->block_bytes);
+  sf_serve_block_end(its->serve, its->block_bytes);
   its->done(its);
 }
 
@@ -34,10 +34,10 @@ is_whole(struct sf_serve *serve, struct sf_serve_request *its) {
   const struct sf_request *request = &its->request;
 
   its->serve = serve;
-  its->block_bytes = serve_block_begin(serve);
+  its->block_bytes = sf_serve_block_begin(serve);
   if (request->offset % its->block_bytes == 0 && request->length % its->block_bytes == 0)
     return true;
-  serve_block_end(serve, its->block_bytes);
+  sf_serve_block_end(serve, its->block_bytes);
   its->refused = -EAGAIN;
   return false;
 }
@@ -61,11 +61,11 @@ hand_over_writes(struct sf_serve_client *client, struct writes *writes) {
 
   if (writes->n == 0)
     return;
-  serve_order_try(client, writes->range, writes->n, hand_over_write, writes, refused);
+  sf_serve_order_try(client, writes->range, writes->n, hand_over_write, writes, refused);
   for (unsigned i = 0; i < writes->n; i++) {
     if (refused[i] == 0)
       continue;
-    serve_block_end(client->serve, writes->request[i]->block_bytes);
+    sf_serve_block_end(client->serve, writes->request[i]->block_bytes);
     writes->request[i]->refused = refused[i];
   }
   writes->n = 0;
@@ -89,7 +89,7 @@ sf_serve_submit(struct sf_serve_client *client, struct sf_serve_request *const r
 
   writes.n = 0;
   for (unsigned i = 0; i < n; i++) {
-    SF_MUST(requests[i]->request.kind != SF_REQ_ZERO);
+    SF_ASSERT(requests[i]->request.kind != SF_REQ_ZERO);
     if (!is_whole(client->serve, requests[i]))
       continue;
     if (requests[i]->request.kind == SF_REQ_WRITE)
@@ -127,6 +127,6 @@ sf_serve_unit(const struct sf_serve *serve) {
 
 void
 sf_serve_say_once(struct sf_serve *serve, const char *what) {
-  if (serve_series_add(serve, what))
-    serve_log(serve, "%s", what);
+  if (sf_serve_series_add(serve, what))
+    sf_serve_log(serve, "%s", what);
 }

@@ -10,7 +10,7 @@ enum { TRIES = 100, TRY_MS = 10 };
 
 /* Counted before it is looked at: whoever changes the unit sees the count, or we see the change. */
 uint32_t
-serve_block_begin(struct sf_serve *serve) {
+sf_serve_block_begin(struct sf_serve *serve) {
   uint32_t bytes;
 
   atomic_fetch_add(&serve->small_calls, 1);
@@ -21,7 +21,7 @@ serve_block_begin(struct sf_serve *serve) {
 }
 
 void
-serve_block_end(struct sf_serve *serve, uint32_t bytes) {
+sf_serve_block_end(struct sf_serve *serve, uint32_t bytes) {
   if (bytes < SF_PAGE_BYTES)
     atomic_fetch_sub(&serve->small_calls, 1);
 }
@@ -29,7 +29,7 @@ serve_block_end(struct sf_serve *serve, uint32_t bytes) {
 /* No event tells that the last of them has ended: it would cost every request something, for what happens
  * once in the life of a disk. */
 int
-serve_block_take(struct sf_serve *serve, uint32_t bytes) {
+sf_serve_block_take(struct sf_serve *serve, uint32_t bytes) {
   const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
 
   if (bytes > atomic_load(&serve->block_bytes))

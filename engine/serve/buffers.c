@@ -11,7 +11,7 @@
 /* A pool that stays empty is one that hung legs hold, or requests that wait for them; it is waited for
  * like a leg. */
 int
-serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
+sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
   struct sf_tio_client *client = call->client->serve->client;
   int r = sf_tio_buffer_get(client, length, 0, buffer);
   uint64_t began;
@@ -21,12 +21,12 @@ serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buf
   do {
     began = sf_tio_now();
     r = sf_tio_buffer_get(client, length, NS_PER_S, buffer);
-    call_waited(call, began, NS_PER_S);
-    if (call_is_gone(call)) {
+    sf_serve_call_waited(call, began, NS_PER_S);
+    if (sf_serve_call_is_gone(call)) {
       if (r == 0)
         sf_tio_buffer_put(client, *buffer);
       return -ESHUTDOWN;
     }
-  } while (r == -EAGAIN && !call_is_over(call));
+  } while (r == -EAGAIN && !sf_serve_call_is_over(call));
   return r == -EAGAIN ? -ENOMEM : r;
 }

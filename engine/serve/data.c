@@ -38,16 +38,16 @@ struct batch {
 static void
 on_done(struct sf_request *request) {
   struct batch *batch = request->host;
-  struct sf_tio_thread *thread = batch->call->thread;
+  struct sf_tio_queue *queue = batch->call->queue;
   bool foreign = !pthread_equal(batch->owner, pthread_self());
 
-  if (thread == NULL) {
+  if (queue == NULL) {
     pthread_mutex_lock(&batch->lock);
     if (atomic_fetch_sub(&batch->open, 1) == 1)
       pthread_cond_signal(&batch->done);
     pthread_mutex_unlock(&batch->lock);
   } else if (atomic_fetch_sub(&batch->open, 1) == 1 && foreign) {
-    sf_tio_wake(thread);
+    sf_tio_wake(queue);
   }
 }
 
@@ -65,8 +65,8 @@ wait_until(struct batch *batch, uint64_t until) {
                               .tv_nsec = (long) (until % NS_PER_S)};
   int r = 0;
 
-  if (batch->call->thread != NULL)
-    return sf_tio_drive(batch->call->thread, until, all_done, batch);
+  if (batch->call->queue != NULL)
+    return sf_tio_drive(batch->call->queue, until, all_done, batch);
   pthread_mutex_lock(&batch->lock);
   while (!all_done(batch) && r == 0)
     r = pthread_cond_timedwait(&batch->done, &batch->lock, &at);
@@ -81,7 +81,7 @@ static void
 wait_for_the_end(const struct sf_call *call) {
   const struct timespec pause = {.tv_nsec = SERVE_ASK_MS * (long) NS_PER_MS};
 
-  while (call->client->serve->options.hangup != NULL && !call_is_gone(call))
+  while (call->client->serve->options.hangup != NULL && !sf_serve_call_is_gone(call))
     nanosleep(&pause, NULL);
 }
 
@@ -116,12 +116,12 @@ run(struct sf_call *call, struct batch *batch, struct serve_range *held) {
 
   batch->owner = pthread_self();
   batch->call = call;
-  if (call->thread == NULL) {
+  if (call->queue == NULL) {
     pthread_mutex_init(&batch->lock, NULL);
-    serve_cond_init(&batch->done);
+    sf_serve_cond_init(&batch->done);
   }
   if (writes(batch))
-    r = serve_order_submit(call, held ? held : &range, submit, batch, batch->n);
+    r = sf_serve_order_submit(call, held ? held : &range, submit, batch, batch->n);
   else
     submit(batch);
   if (r < 0)
@@ -129,7 +129,7 @@ run(struct sf_call *call, struct batch *batch, struct serve_range *held) {
   now = sf_tio_now();
   while (wait_until(batch, now + SERVE_ASK_MS * NS_PER_MS) == -ETIME) {
     now = sf_tio_now();
-    if (!call_is_gone(call))
+    if (!sf_serve_call_is_gone(call))
       continue;
     for (unsigned i = 0; i < batch->n; i++)
       sf_volume_give_up(serve->volume, &batch->request[i], now);
@@ -163,7 +163,7 @@ transfer(struct sf_call *call, const struct span *span, uint64_t *done) {
 
     /* The first one may wait for a buffer; further ones only take what is there. */
     r = batch.n > 0 ? sf_tio_buffer_get(pool, piece, 0, &request->buffer)
-                    : serve_buffer_get(call, piece, &request->buffer);
+                    : sf_serve_buffer_get(call, piece, &request->buffer);
     if (r < 0)
       break;
     request->kind = span->to != NULL ? SF_REQ_READ : SF_REQ_WRITE;
@@ -207,7 +207,7 @@ aligned(struct sf_call *call, struct span span) {
 
   while (r == 0 && done < span.length) {
     span = after(&span, done);
-    if (call_is_gone(call))
+    if (sf_serve_call_is_gone(call))
       return -ESHUTDOWN;
     r = transfer(call, &span, &done);
   }
@@ -242,7 +242,7 @@ read_part(struct sf_call *call, const struct span *span) {
   struct batch batch = {.n = 1};
   struct sf_request *request = &batch.request[0];
   uint64_t bytes = call->block_bytes;
-  int r = serve_buffer_get(call, bytes, &request->buffer);
+  int r = sf_serve_buffer_get(call, bytes, &request->buffer);
 
   if (r < 0)
     return r;
@@ -265,7 +265,7 @@ make_own(struct sf_call *call, struct sf_request *request) {
   /* The block is held, so this must not wait for those who wait for it. */
   r = sf_tio_buffer_get_spare(pool, request->length, &copy);
   if (r == -EAGAIN)
-    r = serve_buffer_get(call, request->length, &copy);
+    r = sf_serve_buffer_get(call, request->length, &copy);
   if (r < 0)
     return r;
   memcpy(copy->data, request->buffer->data, request->length);
@@ -305,15 +305,15 @@ write_part(struct sf_call *call, const struct span *span) {
   struct batch batch = {.n = 1};
   uint64_t bytes = call->block_bytes;
   struct serve_range block = {.begin = span->offset - span->offset % bytes};
-  int r = serve_buffer_get(call, bytes, &batch.request[0].buffer);
+  int r = sf_serve_buffer_get(call, bytes, &batch.request[0].buffer);
 
   if (r < 0)
     return r;
   block.end = block.begin + bytes;
-  r = serve_order_hold(call, &block);
+  r = sf_serve_order_hold(call, &block);
   if (r == 0) {
     r = change_block(call, &batch, span, &block);
-    serve_order_release(call, &block);
+    sf_serve_order_release(call, &block);
   }
   put_buffers(call, &batch);
   return r;
@@ -343,12 +343,12 @@ take_zeros(struct batch *batch, unsigned pieces, uint64_t piece_bytes, const str
 static int
 zero_in_turn(struct sf_call *call, struct batch *batch) {
   struct sf_list place;
-  int r = serve_turn_take(call, &place);
+  int r = sf_serve_turn_take(call, &place);
 
   if (r < 0)
     return r;
   r = run(call, batch, NULL);
-  serve_turn_pass(call, &place, r == 0);
+  sf_serve_turn_pass(call, &place, r == 0);
   return r;
 }
 
@@ -366,7 +366,7 @@ zero_whole(struct sf_call *call, struct span span) {
     r = quickly ? run(call, &batch, NULL) : zero_in_turn(call, &batch);
     undone = batch.request[batch.n - 1].undone;
     span = after(&span, taken);
-    if (span.length > 0 && call_is_gone(call))
+    if (span.length > 0 && sf_serve_call_is_gone(call))
       return r < 0 ? r : -ESHUTDOWN;
   }
   return r;
@@ -390,13 +390,13 @@ begin(struct sf_call *call, struct sf_serve_client *client) {
   int r;
 
   *call = (struct sf_call){.client = client};
-  r = sf_tio_attend(serve->client, &call->thread);
+  r = sf_tio_attend(serve->client, &call->queue);
   if (r < 0 && !atomic_exchange(&serve->told_of_rings, true))
-    serve_log(serve, "threads of clients share a ring, and what they do takes longer: %s%s",
-              strerror(-r),
-              r == -EMFILE ? ". Raise the limit on open files (LimitNOFILE=, ulimit -Hn), or lower "
-                             "nbdkit's --threads"
-                           : "");
+    sf_serve_log(
+        serve, "threads of clients share a ring, and what they do takes longer: %s%s", strerror(-r),
+        r == -EMFILE ? ". Raise the limit on open files (LimitNOFILE=, ulimit -Hn), or lower "
+                       "nbdkit's --threads"
+                     : "");
 }
 
 static int
@@ -405,7 +405,7 @@ do_span(struct sf_serve_client *client, struct span span) {
   int r = 0;
 
   begin(&call, client);
-  call.block_bytes = serve_block_begin(client->serve);
+  call.block_bytes = sf_serve_block_begin(client->serve);
   while (r == 0 && span.length > 0) {
     struct span piece = span;
     bool whole;
@@ -414,7 +414,7 @@ do_span(struct sf_serve_client *client, struct span span) {
     r = do_piece(&call, &piece, whole);
     span = after(&span, piece.length);
   }
-  serve_block_end(client->serve, call.block_bytes);
+  sf_serve_block_end(client->serve, call.block_bytes);
   return r;
 }
 

@@ -57,7 +57,7 @@ looker(void *arg) {
 }
 
 int
-extents_start(struct sf_serve *serve) {
+sf_serve_extents_start(struct sf_serve *serve) {
   int r = pthread_create(&serve->extents.thread, NULL, looker, serve);
 
   if (r != 0)
@@ -77,7 +77,7 @@ after(uint64_t ns) {
 
 /* -EBUSY: it hangs in lseek(2), on a leg that hangs. */
 int
-extents_stop(struct sf_serve *serve) {
+sf_serve_extents_stop(struct sf_serve *serve) {
   struct serve_extents *ask = &serve->extents;
   const struct timespec at = after(NS_PER_S);
   bool ended;

@@ -15,7 +15,7 @@ enum { OPEN_TIMEOUT_S = 5, RETRY_MS = 250 };
 #define NS_PER_S  UINT64_C(1000000000)
 
 void
-serve_close_files(struct sf_serve *serve) {
+sf_serve_close_files(struct sf_serve *serve) {
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     sf_leg_file_close(&serve->leg[i].file);
 }
@@ -85,7 +85,7 @@ look_for_others(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   if (held == NULL || serve->options.take)
     return 0;
   sf_say_held(held, error);
-  serve_close_files(serve);
+  sf_serve_close_files(serve);
   return -EBUSY;
 }
 
@@ -114,13 +114,13 @@ look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CO
     if (!found[i].present && why[i][0] != '\0')
       r += snprintf(error + r, SF_CONFIG_ERROR_MAX - (size_t) r, "; leg %s: %s",
                     config->leg[i].name, why[i]);
-  serve_close_files(serve);
+  sf_serve_close_files(serve);
   return -EAGAIN;
 }
 
 static void
 say(const struct sf_serve *serve, const char *line) {
-  /* Not serve_log: the keeper, which prints that, does not run yet. */
+  /* Not sf_serve_log: the keeper, which prints that, does not run yet. */
   if (serve->options.log != NULL)
     serve->options.log(serve->options.ctx, line);
 }
@@ -139,7 +139,7 @@ say_waiting(const struct sf_serve *serve, uint16_t legs) {
 }
 
 int
-serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+sf_serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t until = sf_tio_now() + serve->config.wait_for_legs_ns;
   const struct timespec pause = {.tv_nsec = RETRY_MS * NS_PER_MS};
   const struct sf_config as_listed = serve->config;

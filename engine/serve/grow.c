@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 enum { ANSWER_S = 30 };
 
@@ -82,8 +82,8 @@ send_out(struct sf_serve *serve, struct grow_legs *legs, unsigned index) {
   pthread_mutex_unlock(&serve->lock);
   if (errand->fd < 0)
     return;
-  SF_MUST(pthread_attr_init(&attr) == 0);
-  SF_MUST(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0);
+  SF_ASSERT(pthread_attr_init(&attr) == 0);
+  SF_ASSERT(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0);
   if (pthread_create(&thread, &attr, extend_leg, errand) == 0) {
     errand->sent = true;
     legs->sent++;
@@ -171,7 +171,7 @@ tell_failure(struct sf_serve *serve, const char *why) {
   const struct sf_volume_event event = {
       .kind = SF_EVENT_GROW_FAILED, .now_ns = sf_tio_now(), .leg = -1, .reason = why};
 
-  serve_event(serve, &event);
+  sf_serve_event(serve, &event);
 }
 
 /* Of the legs in sync, one that has no room; "?" when it has gone meanwhile. */
@@ -250,11 +250,11 @@ grower(void *arg) {
 
 /* Begins.  What can be said at once is; the rest is an event. */
 int
-serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]) {
+sf_serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t has = sf_volume_size(serve->volume);
   int r;
 
-  r = serve_job_is_free(serve, error);
+  r = sf_serve_job_is_free(serve, error);
   if (r < 0)
     return r;
   if (size != 0 && size % SF_PAGE_BYTES != 0) {
@@ -267,5 +267,5 @@ serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX
     return -EINVAL;
   }
   serve->job.size = size;
-  return serve_job_begin(serve, grower, error);
+  return sf_serve_job_begin(serve, grower, error);
 }

@@ -125,7 +125,7 @@ struct sf_serve {
   int watch_quit; /* eventfd */
   pthread_t keeper;
   bool keeper_started;
-  struct sf_tio_thread *keeper_thread;
+  struct sf_tio_queue *keeper_thread;
   _Atomic uint64_t timer_ns; /* when the volume wants its tick */
   atomic_bool quit;
   atomic_bool told_of_rings; /* that a thread has none */
@@ -144,43 +144,44 @@ struct sf_serve {
 };
 
 /* log.c */
-void serve_log(struct sf_serve *serve, const char *format, ...)
+void sf_serve_log(struct sf_serve *serve, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
-void keeper_wake(struct sf_serve *serve);
+void sf_serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
+void sf_serve_keeper_wake(struct sf_serve *serve);
 
 /* find.c: the legs that the volume starts from; waits for those it needs.  -EAGAIN: it may not start */
-int serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
-void serve_close_files(struct sf_serve *serve);
+int sf_serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
+void sf_serve_close_files(struct sf_serve *serve);
 
 /* call.c: what one request of a client waits for */
 struct sf_call {
   struct sf_serve_client *client;
-  struct sf_tio_thread *thread; /* that drives it; NULL: the service does */
-  uint32_t block_bytes;         /* the unit of this call, from its begin to its end */
+  struct sf_tio_queue *queue; /* that drives it; NULL: the service does */
+  uint32_t block_bytes;       /* the unit of this call, from its begin to its end */
   /* For buffers and blocks, since its receipt or since a part of it was done last.  What a wait took
    * beyond what was asked of it is this process's own delay (R3), and not in it. */
   uint64_t waited_ns;
 };
 /* What all calls go by, of the settings in force. */
-void serve_take_settings(struct sf_serve *serve, const struct sf_config *config);
-bool call_is_gone(const struct sf_call *call); /* its client; one system call */
-bool call_is_over(const struct sf_call *call); /* fail_timeout, unless it may wait without end */
-void serve_cond_init(pthread_cond_t *cond);    /* on CLOCK_MONOTONIC */
+void sf_serve_take_settings(struct sf_serve *serve, const struct sf_config *config);
+bool sf_serve_call_is_gone(const struct sf_call *call); /* its client; one system call */
+bool sf_serve_call_is_over(
+    const struct sf_call *call);               /* fail_timeout, unless it may wait without end */
+void sf_serve_cond_init(pthread_cond_t *cond); /* on CLOCK_MONOTONIC */
 /* A wait of at most most_ns, begun at began_ns, has ended. */
-void call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
+void sf_serve_call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
 /* With the lock held, until something has changed or it is time to ask about the client; that was waited. */
-void call_wait(struct sf_call *call, pthread_cond_t *changed, pthread_mutex_t *lock);
+void sf_serve_call_wait(struct sf_call *call, pthread_cond_t *changed, pthread_mutex_t *lock);
 
 /* block.c: the unit of a call, as it is when it begins; and its end */
-uint32_t serve_block_begin(struct sf_serve *serve);
-void serve_block_end(struct sf_serve *serve, uint32_t bytes);
+uint32_t sf_serve_block_begin(struct sf_serve *serve);
+void sf_serve_block_end(struct sf_serve *serve, uint32_t bytes);
 /* From now on in what a leg with sectors of `bytes` can write.  -EAGAIN: calls in smaller units are still
  * under way, and the leg may not be used before they have ended; try again. */
-int serve_block_take(struct sf_serve *serve, uint32_t bytes);
+int sf_serve_block_take(struct sf_serve *serve, uint32_t bytes);
 
 /* buffers.c: of `length`, for a client's request; waits */
-int serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
+int sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
 
 /* order.c: which write is handed to the volume before which */
 struct sf_serve_client { /* one connection; under order.lock */
@@ -196,78 +197,78 @@ struct serve_range {
   uint64_t begin, end;
   bool listed;
 };
-void serve_order_init(struct serve_order *order);
-void serve_order_destroy(struct serve_order *order);
-/* From 0 on, no other write that overlaps is handed over until serve_order_submit() with this range
- * or serve_order_release().  Waits; -EIO: for too long; -ESHUTDOWN: the client is gone. */
-int serve_order_hold(struct sf_call *call, struct serve_range *range);
+void sf_serve_order_init(struct serve_order *order);
+void sf_serve_order_destroy(struct serve_order *order);
+/* From 0 on, no other write that overlaps is handed over until sf_serve_order_submit() with this range
+ * or sf_serve_order_release().  Waits; -EIO: for too long; -ESHUTDOWN: the client is gone. */
+int sf_serve_order_hold(struct sf_call *call, struct serve_range *range);
 /* Calls submit(arg), which hands n writes in the range to the volume, when those before have been; the
  * same errors, and then it was not called.  The range is not held afterwards. */
-int serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submit)(void *arg),
-                       void *arg, unsigned n);
-void serve_order_release(struct sf_call *call, struct serve_range *range); /* if it is held */
+int sf_serve_order_submit(struct sf_call *call, struct serve_range *range,
+                          void (*submit)(void *arg), void *arg, unsigned n);
+void sf_serve_order_release(struct sf_call *call, struct serve_range *range); /* if it is held */
 /* Without a wait: submit(arg, i) for each of the n ranges that overlaps none that is held, in order, and
  * refused[i] = 0; else it is -EAGAIN, or -ESHUTDOWN for all. */
-void serve_order_try(struct sf_serve_client *client, const struct serve_range *ranges, unsigned n,
-                     void (*submit)(void *arg, unsigned i), void *arg, int *refused);
+void sf_serve_order_try(struct sf_serve_client *client, const struct serve_range *ranges,
+                        unsigned n, void (*submit)(void *arg, unsigned i), void *arg, int *refused);
 
 /* turn.c: whose turn it is to zero where zeros are written out; `place` is the caller's.  Waits; -EIO: for
  * too long; -ESHUTDOWN: the client is gone. */
-void serve_turn_init(struct serve_turn *turn);
-void serve_turn_destroy(struct serve_turn *turn);
-int serve_turn_take(struct sf_call *call, struct sf_list *place);
-void serve_turn_pass(struct sf_call *call, struct sf_list *place, bool well);
+void sf_serve_turn_init(struct serve_turn *turn);
+void sf_serve_turn_destroy(struct serve_turn *turn);
+int sf_serve_turn_take(struct sf_call *call, struct sf_list *place);
+void sf_serve_turn_pass(struct sf_call *call, struct sf_list *place, bool well);
 
 /* keeper.c */
-int keeper_start(struct sf_serve *serve);
-void keeper_stop(struct sf_serve *serve);
+int sf_serve_keeper_start(struct sf_serve *serve);
+void sf_serve_keeper_stop(struct sf_serve *serve);
 
 /* legs.c: the host functions that open and close legs, and the threads that do it */
-int serve_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank);
-int serve_reopen_leg(void *ctx, unsigned leg);
-void serve_close_leg(void *ctx, unsigned leg);
-void serve_submitter_lost(void *ctx, int fd, int error);
-int serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name);
+int sf_serve_open_leg(void *ctx, unsigned leg, enum sf_leg_blank blank);
+int sf_serve_reopen_leg(void *ctx, unsigned leg);
+void sf_serve_close_leg(void *ctx, unsigned leg);
+void sf_serve_submitter_lost(void *ctx, int fd, int error);
+int sf_serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name);
 /* Pages of the leg's metadata that could not be read. */
-void serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name);
-int serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
-int serve_join_openers(struct sf_serve *serve);
+void sf_serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name);
+int sf_serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
+int sf_serve_join_openers(struct sf_serve *serve);
 
 /* series.c: true when it is the first of its kind, and to be told; else it is counted, and the keeper
  * tells how many there were.  Any thread. */
-bool serve_series_add(struct sf_serve *serve, const char *what);
-void serve_series_tell(struct sf_serve *serve, bool at_once); /* at_once: it ends */
-uint64_t serve_series_next(struct sf_serve *serve);           /* when; 0: nothing to tell */
+bool sf_serve_series_add(struct sf_serve *serve, const char *what);
+void sf_serve_series_tell(struct sf_serve *serve, bool at_once); /* at_once: it ends */
+uint64_t sf_serve_series_next(struct sf_serve *serve);           /* when; 0: nothing to tell */
 
 /* watch.c: the thread that looks whether the paths of the legs lead to them */
-int watch_start(struct sf_serve *serve);
-void watch_stop(struct sf_serve *serve); /* after one more look */
-void watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on);
+int sf_serve_watch_start(struct sf_serve *serve);
+void sf_serve_watch_stop(struct sf_serve *serve); /* after one more look */
+void sf_serve_watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on);
 /* What is wrong becomes the reason of a leg that has no other. */
-void watch_note(struct sf_serve *serve, struct sf_volume_status *status);
+void sf_serve_watch_note(struct sf_serve *serve, struct sf_volume_status *status);
 
 /* extents.c: the thread that looks for holes */
-int extents_start(struct sf_serve *serve);
-int extents_stop(struct sf_serve *serve);
+int sf_serve_extents_start(struct sf_serve *serve);
+int sf_serve_extents_stop(struct sf_serve *serve);
 
 /* job.c: one thread for what a leg may keep waiting */
-int serve_job_is_free(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
-int serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
-                    char error[SF_CONFIG_ERROR_MAX]);
-int serve_job_join(struct sf_serve *serve);
+int sf_serve_job_is_free(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
+int sf_serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
+                       char error[SF_CONFIG_ERROR_MAX]);
+int sf_serve_job_join(struct sf_serve *serve);
 
 /* members.c */
-int serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const char *path,
-                      char error[SF_CONFIG_ERROR_MAX]);
-int serve_leg_add(struct sf_serve *serve, const char *name, const char *path,
-                  char error[SF_CONFIG_ERROR_MAX]);
-int serve_leg_remove(struct sf_serve *serve, unsigned leg, const char *name,
+int sf_serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const char *path,
+                         char error[SF_CONFIG_ERROR_MAX]);
+int sf_serve_leg_add(struct sf_serve *serve, const char *name, const char *path,
                      char error[SF_CONFIG_ERROR_MAX]);
+int sf_serve_leg_remove(struct sf_serve *serve, unsigned leg, const char *name,
+                        char error[SF_CONFIG_ERROR_MAX]);
 
 /* grow.c: the thread that makes legs longer, then the volume */
-int serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]);
+int sf_serve_grow(struct sf_serve *serve, uint64_t size, char error[SF_CONFIG_ERROR_MAX]);
 
 /* operator.c: what the control socket asks */
-int serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
+int sf_serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 
 #endif

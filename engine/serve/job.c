@@ -7,7 +7,7 @@
 #include <string.h>
 
 int
-serve_job_is_free(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+sf_serve_job_is_free(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   if (!serve->job.started)
     return 0;
   if (!atomic_load(&serve->job.ended)) {
@@ -20,8 +20,8 @@ serve_job_is_free(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 int
-serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
-                char error[SF_CONFIG_ERROR_MAX]) {
+sf_serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
+                   char error[SF_CONFIG_ERROR_MAX]) {
   int r;
 
   atomic_store(&serve->job.ended, false);
@@ -37,7 +37,7 @@ serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
 
 /* After the control server has ended. */
 int
-serve_job_join(struct sf_serve *serve) {
+sf_serve_job_join(struct sf_serve *serve) {
   if (!serve->job.started)
     return 0;
   if (!atomic_load(&serve->job.ended))

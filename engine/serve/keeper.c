@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 static void
 print_log(struct sf_serve *serve) {
@@ -58,18 +58,18 @@ must_look_up(void *arg) {
 static void *
 keeper(void *arg) {
   struct sf_serve *serve = arg;
-  struct sf_tio_thread *thread = NULL;
-  int r = sf_tio_attend(serve->client, &thread);
+  struct sf_tio_queue *queue = NULL;
+  int r = sf_tio_attend(serve->client, &queue);
 
   pthread_mutex_lock(&serve->lock);
-  serve->keeper_thread = thread;
+  serve->keeper_thread = queue;
   serve->keeper_ready = true;
   pthread_cond_broadcast(&serve->changed);
   pthread_mutex_unlock(&serve->lock);
   if (r < 0)
     return NULL;
   while (!atomic_load(&serve->quit)) {
-    uint64_t until = atomic_load(&serve->timer_ns), series = serve_series_next(serve);
+    uint64_t until = atomic_load(&serve->timer_ns), series = sf_serve_series_next(serve);
     struct wait wait = {.serve = serve, .until = until};
 
     if (until != 0 && sf_tio_now() >= until) {
@@ -77,20 +77,20 @@ keeper(void *arg) {
       atomic_compare_exchange_strong(&serve->timer_ns, &until, 0);
       sf_volume_tick(serve->volume, sf_tio_now());
     } else {
-      sf_tio_drive(thread, until == 0 || (series != 0 && series < until) ? series : until,
+      sf_tio_drive(queue, until == 0 || (series != 0 && series < until) ? series : until,
                    must_look_up, &wait);
     }
     if (series != 0 && sf_tio_now() >= series)
-      serve_series_tell(serve, false);
+      sf_serve_series_tell(serve, false);
     print_log(serve);
   }
-  serve_series_tell(serve, true);
+  sf_serve_series_tell(serve, true);
   print_log(serve);
   return NULL;
 }
 
 int
-keeper_start(struct sf_serve *serve) {
+sf_serve_keeper_start(struct sf_serve *serve) {
   int r = pthread_create(&serve->keeper, NULL, keeper, serve);
 
   if (r != 0)
@@ -105,9 +105,9 @@ keeper_start(struct sf_serve *serve) {
 }
 
 void
-keeper_stop(struct sf_serve *serve) {
+sf_serve_keeper_stop(struct sf_serve *serve) {
   atomic_store(&serve->quit, true);
-  keeper_wake(serve);
+  sf_serve_keeper_wake(serve);
   pthread_join(serve->keeper, NULL);
   serve->keeper_started = false;
 }

@@ -54,7 +54,7 @@ set_name(struct sf_serve *serve, int fd, const char *name) {
 
 /* The process of a leg was killed, by an operator or for want of memory. */
 void
-serve_submitter_lost(void *ctx, int fd, int error) {
+sf_serve_submitter_lost(void *ctx, int fd, int error) {
   struct sf_serve *serve = ctx;
   const struct serve_device_name *known;
   char name[SF_LEG_NAME_MAX] = "?";
@@ -65,16 +65,17 @@ serve_submitter_lost(void *ctx, int fd, int error) {
     memcpy(name, known->name, sizeof name);
   pthread_mutex_unlock(&serve->lock);
   if (error == 0)
-    serve_log(serve, "leg %s: its own process was killed; a new one has taken its place", name);
+    sf_serve_log(serve, "leg %s: its own process was killed; a new one has taken its place", name);
   else
-    serve_log(serve,
-              "leg %s: its own process was killed, and there is no new one: %s. If the leg hangs, "
-              "this process stays and keeps all legs",
-              name, no_submitter(error));
+    sf_serve_log(
+        serve,
+        "leg %s: its own process was killed, and there is no new one: %s. If the leg hangs, "
+        "this process stays and keeps all legs",
+        name, no_submitter(error));
 }
 
 int
-serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name) {
+sf_serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name) {
   int error, r;
 
   set_name(serve, leg->file.fd, name);
@@ -83,26 +84,26 @@ serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const char *name
     set_name(serve, leg->file.fd, NULL);
     return r;
   }
-  watch_leg(serve, leg, true);
+  sf_serve_watch_leg(serve, leg, true);
   error = sf_tio_device_submitter(leg->device);
   if (error < 0 && error != leg->no_submitter)
-    serve_log(serve,
-              "leg %s: no process of its own: %s. If it hangs, this one stays and keeps all legs",
-              name, no_submitter(error));
+    sf_serve_log(
+        serve, "leg %s: no process of its own: %s. If it hangs, this one stays and keeps all legs",
+        name, no_submitter(error));
   leg->no_submitter = error;
   return 0;
 }
 
 void
-serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name) {
+sf_serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name) {
   char text[SF_LEG_BAD_TEXT_MAX];
 
   if (leg->file.fd >= 0 && *sf_leg_file_bad_text(&leg->file, text) != '\0')
-    serve_log(serve, "leg %s: %s", name, text);
+    sf_serve_log(serve, "leg %s: %s", name, text);
 }
 
 int
-serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
+sf_serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
   struct sf_leg_file file;
   int r;
 
@@ -111,7 +112,7 @@ serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
     if (r < 0)
       return r;
     leg->device = NULL;
-    watch_leg(serve, leg, false);
+    sf_serve_watch_leg(serve, leg, false);
     set_name(serve, leg->file.fd, NULL);
   }
   /* A number that is closed can soon mean another file: not while somebody looks for holes there. */
@@ -146,22 +147,22 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
   sf_volume_leg_path(serve->volume, index, path);
   needs = base->data_offset + base->data_bytes;
   if (blank != SF_BLANK_NOT) {
-    r = sf_leg_discard_apart(serve->openers, path, base, index, blank == SF_BLANK_OWN, why);
+    r = sf_leg_discard_isolated(serve->openers, path, base, index, blank == SF_BLANK_OWN, why);
     if (r < 0) {
       snprintf(error, SF_CONFIG_ERROR_MAX, "cannot be made an empty member: %.*s",
                SF_CONFIG_ERROR_MAX / 2, why);
       return r;
     }
   }
-  r = sf_leg_file_open_apart(serve->openers, path, 0, &leg->file, &leg->found, error);
+  r = sf_leg_file_open_isolated(serve->openers, path, 0, &leg->file, &leg->found, error);
   if (r < 0)
     return r;
   sf_leg_file_forget_maps(&leg->file); /* the volume's own are newer */
-  serve_tell_bad(serve, leg, base->leg_name[index]);
+  sf_serve_tell_bad(serve, leg, base->leg_name[index]);
   if (leg->found.error != 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: %s", path, sf_superblock_error(leg->found.error));
     r = leg->found.error;
-  } else if (serve_block_take(serve, leg->file.block_bytes) < 0) {
+  } else if (sf_serve_block_take(serve, leg->file.block_bytes) < 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX,
              "%.64s: it has larger sectors than the other legs, and requests in smaller blocks are "
              "still under way; it is tried again",
@@ -172,7 +173,7 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
      * there. */
     if (leg->file.bytes < needs && is_of(&leg->found.sb, base, index))
       (void) sf_leg_extend(leg->file.fd, leg->file.is_block, needs, &leg->file.bytes);
-    r = serve_add_device(serve, leg, base->leg_name[index]);
+    r = sf_serve_add_device(serve, leg, base->leg_name[index]);
   }
   if (r < 0)
     sf_leg_file_close(&leg->file);
@@ -186,7 +187,7 @@ let_go_of_left(struct sf_serve *serve, struct serve_leg *leg) {
 
   if (leg->left == NULL)
     return 0;
-  r = serve_let_go(serve, leg->left);
+  r = sf_serve_let_go(serve, leg->left);
   if (r < 0)
     return r;
   free(leg->left);
@@ -207,7 +208,7 @@ opener(void *arg) {
   free(opening);
   r = let_go_of_left(serve, leg);
   if (r == 0)
-    r = serve_let_go(serve, leg);
+    r = sf_serve_let_go(serve, leg);
   if (r == 0)
     r = open_again(serve, index, blank, leg, error);
   if (atomic_load(&serve->quit)) {
@@ -255,10 +256,10 @@ reopener(void *arg) {
                            &fresh->found.sb, fresh->file.bytes, r, error[0] != '\0' ? error : NULL,
                            sf_tio_now());
   if (r == 0) {
-    serve_log(serve, "leg %s: its device was dead and is opened anew",
-              serve->config.leg[opening->leg].name);
+    sf_serve_log(serve, "leg %s: its device was dead and is opened anew",
+                 serve->config.leg[opening->leg].name);
     swap(serve, leg, fresh);
-    watch_leg(serve, leg, true);
+    sf_serve_watch_leg(serve, leg, true);
   }
   if (leg->left == NULL) {
     leg->left = fresh;
@@ -292,7 +293,7 @@ join_opener(struct serve_leg *leg) {
 }
 
 int
-serve_open_leg(void *ctx, unsigned index, enum sf_leg_blank blank) {
+sf_serve_open_leg(void *ctx, unsigned index, enum sf_leg_blank blank) {
   struct sf_serve *serve = ctx;
   struct serve_leg *leg = &serve->leg[index];
   struct opening *opening;
@@ -311,7 +312,7 @@ serve_open_leg(void *ctx, unsigned index, enum sf_leg_blank blank) {
 }
 
 int
-serve_reopen_leg(void *ctx, unsigned index) {
+sf_serve_reopen_leg(void *ctx, unsigned index) {
   struct sf_serve *serve = ctx;
   struct serve_leg *leg = &serve->leg[index];
   struct opening *opening;
@@ -338,11 +339,11 @@ serve_reopen_leg(void *ctx, unsigned index) {
 
 /* The next opening lets go of the old file first: close(2) can hang too. */
 void
-serve_close_leg(void *ctx, unsigned index) {
+sf_serve_close_leg(void *ctx, unsigned index) {
 }
 
 int
-serve_join_openers(struct sf_serve *serve) {
+sf_serve_join_openers(struct sf_serve *serve) {
   for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     struct serve_leg *leg = &serve->leg[i];
     int r = join_opener(leg);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 void
-keeper_wake(struct sf_serve *serve) {
+sf_serve_keeper_wake(struct sf_serve *serve) {
   if (serve->keeper_thread != NULL)
     sf_tio_wake(serve->keeper_thread);
 }
@@ -13,7 +13,7 @@ keeper_wake(struct sf_serve *serve) {
 /* Lines are kept and printed by the keeper: the volume tells its events with its lock held, and
  * whoever reads our log may be slow. */
 void
-serve_log(struct sf_serve *serve, const char *format, ...) {
+sf_serve_log(struct sf_serve *serve, const char *format, ...) {
   unsigned slot;
   va_list args;
 
@@ -27,7 +27,7 @@ serve_log(struct sf_serve *serve, const char *format, ...) {
     va_end(args);
   }
   pthread_mutex_unlock(&serve->lock);
-  keeper_wake(serve);
+  sf_serve_keeper_wake(serve);
 }
 
 static void
@@ -36,64 +36,65 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
 
   switch (event->kind) {
   case SF_EVENT_STARTED:
-    serve_log(serve, "serving");
+    sf_serve_log(serve, "serving");
     break;
   case SF_EVENT_LEG_STATE:
-    serve_log(serve, "leg %s: %s -> %s%s%s%s", event->leg_name, event->from, event->to,
-              why ? " (" : "", why ? event->reason : "", why ? ")" : "");
+    sf_serve_log(serve, "leg %s: %s -> %s%s%s%s", event->leg_name, event->from, event->to,
+                 why ? " (" : "", why ? event->reason : "", why ? ")" : "");
     break;
   case SF_EVENT_STATE:
-    serve_log(serve, "%s -> %s%s%s%s", event->from, event->to, why ? " (" : "",
-              why ? event->reason : "", why ? ")" : "");
+    sf_serve_log(serve, "%s -> %s%s%s%s", event->from, event->to, why ? " (" : "",
+                 why ? event->reason : "", why ? ")" : "");
     break;
   case SF_EVENT_READ_REPAIRED:
-    serve_log(serve, "leg %s: could not be read, was read from another leg and written over: %s",
-              event->leg_name, event->reason);
+    sf_serve_log(serve, "leg %s: could not be read, was read from another leg and written over: %s",
+                 event->leg_name, event->reason);
     break;
   case SF_EVENT_READ_FAILED: /* sf_serve_tell_failed has told it */
     break;
   case SF_EVENT_STOPPED:
-    serve_log(serve, "stopped, %s", event->reason);
+    sf_serve_log(serve, "stopped, %s", event->reason);
     break;
   case SF_EVENT_GROWN:
-    serve_log(serve, "has grown to %s bytes; clients that connect now see it", event->reason);
+    sf_serve_log(serve, "has grown to %s bytes; clients that connect now see it", event->reason);
     break;
   case SF_EVENT_GROW_FAILED:
-    serve_log(serve, "is not grown: %s", event->reason);
+    sf_serve_log(serve, "is not grown: %s", event->reason);
     break;
   case SF_EVENT_LEG_REPLACED:
-    serve_log(serve, "leg %s: its place is %s's now", event->leg_name, event->reason);
+    sf_serve_log(serve, "leg %s: its place is %s's now", event->leg_name, event->reason);
     break;
   case SF_EVENT_LEG_ADDED:
-    serve_log(serve, "leg %s: added, %s", event->leg_name, event->reason);
+    sf_serve_log(serve, "leg %s: added, %s", event->leg_name, event->reason);
     break;
   case SF_EVENT_LEG_REMOVED:
-    serve_log(serve, "leg %s: removed", event->leg_name);
+    sf_serve_log(serve, "leg %s: removed", event->leg_name);
     break;
   case SF_EVENT_LEG_NOT_OPENED:
-    serve_log(serve, "leg %s: still missing: %s", event->leg_name, event->reason);
+    sf_serve_log(serve, "leg %s: still missing: %s", event->leg_name, event->reason);
     break;
   case SF_EVENT_CHANGE_FAILED:
-    serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
+    sf_serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
     break;
   case SF_EVENT_LEG_TROUBLE:
-    serve_log(serve, "leg %s: cannot be spared, and fails: %s", event->leg_name, event->reason);
+    sf_serve_log(serve, "leg %s: cannot be spared, and fails: %s", event->leg_name, event->reason);
     break;
   case SF_EVENT_LOST_RANGE:
-    serve_log(serve,
-              "leg %s: %s. A leg that catches up waits for them to be written anew, or read after "
-              "all",
-              event->leg_name, event->reason);
+    sf_serve_log(
+        serve,
+        "leg %s: %s. A leg that catches up waits for them to be written anew, or read after "
+        "all",
+        event->leg_name, event->reason);
     break;
   case SF_EVENT_SCRUB:
-    serve_log(serve, "scrub %s%s%s", event->to, why ? ": " : "", why ? event->reason : "");
+    sf_serve_log(serve, "scrub %s%s%s", event->to, why ? ": " : "", why ? event->reason : "");
     break;
   case SF_EVENT_MISMATCH:
-    serve_log(serve, "the legs are not alike: %s", event->reason);
+    sf_serve_log(serve, "the legs are not alike: %s", event->reason);
     break;
   case SF_EVENT_LEG_SLOW:
   case SF_EVENT_LEG_PATH:
-    serve_log(serve, "leg %s: %s", event->leg_name, event->reason);
+    sf_serve_log(serve, "leg %s: %s", event->leg_name, event->reason);
     break;
   case SF_EVENT_KINDS:
     break;
@@ -101,7 +102,7 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
 }
 
 void
-serve_event(struct sf_serve *serve, const struct sf_volume_event *event) {
+sf_serve_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   if (!serve->options.quiet)
     log_event(serve, event);
   /* Its end takes the lock, and so waits for who is in there.  Whoever waits for the stop ends it next:

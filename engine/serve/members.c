@@ -19,7 +19,7 @@ tell_failure(struct sf_serve *serve, const char *why) {
                                         .leg_name = serve->job.name,
                                         .reason = why};
 
-  serve_event(serve, &event);
+  sf_serve_event(serve, &event);
 }
 
 /* A missing leg is opened every two seconds, and such a moment passes. */
@@ -51,8 +51,8 @@ replacer(void *arg) {
   same = job->path[0] == '\0' || strcmp(job->path, path) == 0;
   if (same)
     snprintf(job->path, sizeof job->path, "%s", path);
-  r = sf_leg_check_new_apart(serve->openers, job->path, same ? SF_LEG_READ_ONLY : 0, &identity,
-                             job->leg, error);
+  r = sf_leg_check_new_isolated(serve->openers, job->path, same ? SF_LEG_READ_ONLY : 0, &identity,
+                                job->leg, error);
   if (r == 0) {
     r = replace(serve, &identity.leg_uuid[job->leg]);
     if (r == -EBUSY)
@@ -83,9 +83,9 @@ check_path(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 int
-serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const char *path,
-                  char error[SF_CONFIG_ERROR_MAX]) {
-  int r = serve_job_is_free(serve, error);
+sf_serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const char *path,
+                     char error[SF_CONFIG_ERROR_MAX]) {
+  int r = sf_serve_job_is_free(serve, error);
 
   if (r == 0 && path != NULL)
     r = check_path(path, error);
@@ -94,7 +94,7 @@ serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const 
   serve->job.leg = leg;
   snprintf(serve->job.name, sizeof serve->job.name, "%s", name);
   snprintf(serve->job.path, sizeof serve->job.path, "%s", path == NULL ? "" : path);
-  return serve_job_begin(serve, replacer, error);
+  return sf_serve_job_begin(serve, replacer, error);
 }
 
 /* ---- add ---- */
@@ -115,7 +115,7 @@ add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   /* As it will be: what stands on the disk is judged by it. */
   sf_volume_get_identity(serve->volume, &identity);
   snprintf(identity.leg_name[leg], SF_LEG_NAME_MAX, "%s", job->name);
-  r = sf_leg_check_new_apart(serve->openers, job->path, 0, &identity, leg, error);
+  r = sf_leg_check_new_isolated(serve->openers, job->path, 0, &identity, leg, error);
   if (r < 0)
     return r;
   sf_uuid_generate(&identity.leg_uuid[leg]);
@@ -141,9 +141,9 @@ adder(void *arg) {
 }
 
 int
-serve_leg_add(struct sf_serve *serve, const char *name, const char *path,
-              char error[SF_CONFIG_ERROR_MAX]) {
-  int r = serve_job_is_free(serve, error);
+sf_serve_leg_add(struct sf_serve *serve, const char *name, const char *path,
+                 char error[SF_CONFIG_ERROR_MAX]) {
+  int r = sf_serve_job_is_free(serve, error);
 
   if (r == 0)
     r = check_path(path, error);
@@ -160,7 +160,7 @@ serve_leg_add(struct sf_serve *serve, const char *name, const char *path,
   }
   snprintf(serve->job.name, sizeof serve->job.name, "%s", name);
   snprintf(serve->job.path, sizeof serve->job.path, "%s", path);
-  return serve_job_begin(serve, adder, error);
+  return sf_serve_job_begin(serve, adder, error);
 }
 
 /* ---- remove ---- */
@@ -191,19 +191,19 @@ remover(void *arg) {
   if (r < 0)
     tell_failure(serve, why_not_removed(r));
   else
-    serve_let_go(serve, &serve->leg[job->leg]); /* the disk is free for others */
+    sf_serve_let_go(serve, &serve->leg[job->leg]); /* the disk is free for others */
   atomic_store(&job->ended, true);
   return NULL;
 }
 
 int
-serve_leg_remove(struct sf_serve *serve, unsigned leg, const char *name,
-                 char error[SF_CONFIG_ERROR_MAX]) {
-  int r = serve_job_is_free(serve, error);
+sf_serve_leg_remove(struct sf_serve *serve, unsigned leg, const char *name,
+                    char error[SF_CONFIG_ERROR_MAX]) {
+  int r = sf_serve_job_is_free(serve, error);
 
   if (r < 0)
     return r;
   serve->job.leg = leg;
   snprintf(serve->job.name, sizeof serve->job.name, "%s", name);
-  return serve_job_begin(serve, remover, error);
+  return sf_serve_job_begin(serve, remover, error);
 }

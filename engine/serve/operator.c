@@ -15,7 +15,7 @@ on_status(void *ctx, struct sf_volume_status *status) {
   sf_volume_status(serve->volume, sf_tio_now(), status);
   clock_gettime(CLOCK_REALTIME, &wall);
   status->wall_ns = (int64_t) wall.tv_sec * 1000000000 + wall.tv_nsec;
-  watch_note(serve, status);
+  sf_serve_watch_note(serve, status);
   return 0;
 }
 
@@ -61,9 +61,9 @@ on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR
   if (r < 0)
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s: %s", key, strerror(-r));
   else
-    serve_log(serve, "set %s = %s", key, value);
+    sf_serve_log(serve, "set %s = %s", key, value);
   if (r == 0)
-    serve_take_settings(serve, &config);
+    sf_serve_take_settings(serve, &config);
   return r;
 }
 
@@ -75,7 +75,7 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
   uint64_t now = sf_tio_now();
 
   if (strcmp(action, "add") == 0)
-    return serve_leg_add(serve, name, path, error);
+    return sf_serve_leg_add(serve, name, path, error);
   leg = sf_volume_find_leg(serve->volume, name);
   if (leg < 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "volume %s has no leg %s", serve->config.name, name);
@@ -102,9 +102,9 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
           "was just looked for: say it again",
           name);
   } else if (strcmp(action, "replace") == 0) {
-    r = serve_leg_replace(serve, (unsigned) leg, name, path, error);
+    r = sf_serve_leg_replace(serve, (unsigned) leg, name, path, error);
   } else if (strcmp(action, "remove") == 0) {
-    r = serve_leg_remove(serve, (unsigned) leg, name, error);
+    r = sf_serve_leg_remove(serve, (unsigned) leg, name, error);
   } else {
     snprintf(error, SF_CONFIG_ERROR_MAX,
              "unknown action '%s': fail, return, discard, replace, add or remove", action);
@@ -122,7 +122,7 @@ on_grow(void *ctx, const char *size, char error[SF_CONFIG_ERROR_MAX]) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: not a size (for example 10G)", size);
     return -EINVAL;
   }
-  return serve_grow(serve, bytes, error);
+  return sf_serve_grow(serve, bytes, error);
 }
 
 static int
@@ -174,14 +174,14 @@ static int
 on_stop(void *ctx, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_serve *serve = ctx;
 
-  serve_log(serve, "told to stop");
+  sf_serve_log(serve, "told to stop");
   atomic_store(&serve->stop_asked, true);
   sf_volume_stop(serve->volume, sf_tio_now());
   return 0;
 }
 
 int
-serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+sf_serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_control_handlers handlers = {.ctx = serve,
                                                .status = on_status,
                                                .config = on_config,

@@ -30,7 +30,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 enum {
   LOOKS_WITHOUT_LOCK = 3
@@ -39,15 +39,15 @@ enum {
 #define NS_PER_MS UINT64_C(1000000)
 
 void
-serve_order_init(struct serve_order *order) {
-  SF_MUST(pthread_mutex_init(&order->lock, NULL) == 0);
-  serve_cond_init(&order->changed);
+sf_serve_order_init(struct serve_order *order) {
+  SF_ASSERT(pthread_mutex_init(&order->lock, NULL) == 0);
+  sf_serve_cond_init(&order->changed);
   sf_list_init(&order->ranges);
   order->writes = 0;
 }
 
 void
-serve_order_destroy(struct serve_order *order) {
+sf_serve_order_destroy(struct serve_order *order) {
   pthread_cond_destroy(&order->changed);
   pthread_mutex_destroy(&order->lock);
 }
@@ -95,20 +95,20 @@ wait_for_turn(struct sf_call *call, struct serve_order *order, struct serve_rang
 
   while (!is_first(order, range)) {
     enter(order, range);
-    call_wait(call, &order->changed, &order->lock);
+    sf_serve_call_wait(call, &order->changed, &order->lock);
     if (sf_tio_now() - asked < SERVE_ASK_MS * NS_PER_MS)
       continue;
     asked = sf_tio_now();
-    if (call_is_gone(call))
+    if (sf_serve_call_is_gone(call))
       return -ESHUTDOWN;
-    if (call_is_over(call))
+    if (sf_serve_call_is_over(call))
       return is_first(order, range) ? 0 : -EIO;
   }
   return 0;
 }
 
 int
-serve_order_hold(struct sf_call *call, struct serve_range *range) {
+sf_serve_order_hold(struct sf_call *call, struct serve_range *range) {
   struct serve_order *order = &call->client->serve->order;
   int r;
 
@@ -122,7 +122,7 @@ serve_order_hold(struct sf_call *call, struct serve_range *range) {
 }
 
 void
-serve_order_release(struct sf_call *call, struct serve_range *range) {
+sf_serve_order_release(struct sf_call *call, struct serve_range *range) {
   struct serve_order *order = &call->client->serve->order;
 
   pthread_mutex_lock(&order->lock);
@@ -147,7 +147,7 @@ look(struct sf_call *call, bool apart) {
 
   if (apart)
     pthread_mutex_unlock(&order->lock);
-  gone = call_is_gone(call);
+  gone = sf_serve_call_is_gone(call);
   if (apart)
     pthread_mutex_lock(&order->lock);
   client->gone |= gone;
@@ -156,8 +156,8 @@ look(struct sf_call *call, bool apart) {
 }
 
 int
-serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submit)(void *arg),
-                   void *arg, unsigned n) {
+sf_serve_order_submit(struct sf_call *call, struct serve_range *range, void (*submit)(void *arg),
+                      void *arg, unsigned n) {
   struct sf_serve_client *client = call->client;
   struct serve_order *order = &client->serve->order;
   int r = 0;
@@ -190,8 +190,8 @@ is_free(struct serve_order *order, const struct serve_range *range) {
 
 /* Looks with the lock held: that is a poll(2) of one socket, and for all of them together. */
 void
-serve_order_try(struct sf_serve_client *client, const struct serve_range *ranges, unsigned n,
-                void (*submit)(void *arg, unsigned i), void *arg, int *refused) {
+sf_serve_order_try(struct sf_serve_client *client, const struct serve_range *ranges, unsigned n,
+                   void (*submit)(void *arg, unsigned i), void *arg, int *refused) {
   struct serve_order *order = &client->serve->order;
   struct sf_call call = {.client = client};
 

@@ -62,7 +62,7 @@ tell_end(struct serve_one_series *one, uint64_t now, bool at_once, char line[SER
 }
 
 bool
-serve_series_add(struct sf_serve *serve, const char *what) {
+sf_serve_series_add(struct sf_serve *serve, const char *what) {
   uint64_t now = sf_tio_now();
   struct serve_one_series *one;
   bool first;
@@ -84,7 +84,7 @@ serve_series_add(struct sf_serve *serve, const char *what) {
 }
 
 void
-serve_series_tell(struct sf_serve *serve, bool at_once) {
+sf_serve_series_tell(struct sf_serve *serve, bool at_once) {
   uint64_t now = sf_tio_now();
   char line[SERVE_LINE_BYTES];
 
@@ -96,12 +96,12 @@ serve_series_tell(struct sf_serve *serve, bool at_once) {
     tell = tell_end(one, now, at_once, line) || tell_more(one, now, line);
     pthread_mutex_unlock(&serve->lock);
     if (tell)
-      serve_log(serve, "%s", line);
+      sf_serve_log(serve, "%s", line);
   }
 }
 
 uint64_t
-serve_series_next(struct sf_serve *serve) {
+sf_serve_series_next(struct sf_serve *serve) {
   uint64_t next = 0;
 
   pthread_mutex_lock(&serve->lock);
@@ -123,7 +123,7 @@ sf_serve_tell_failed(struct sf_serve *serve, const char *verb, int error, uint64
   char what[SERVE_SERIES_TEXT];
 
   snprintf(what, sizeof what, "%s failed: %s", verb, why != NULL ? why : "unknown error");
-  if (serve_series_add(serve, what))
-    serve_log(serve, "%s of %" PRIu64 " bytes at %" PRIu64 ": %s", verb, length, offset,
-              why != NULL ? why : "unknown error");
+  if (sf_serve_series_add(serve, what))
+    sf_serve_log(serve, "%s of %" PRIu64 " bytes at %" PRIu64 ": %s", verb, length, offset,
+                 why != NULL ? why : "unknown error");
 }

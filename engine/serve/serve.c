@@ -71,7 +71,7 @@ host_timer(void *ctx, uint64_t at_ns) {
   struct sf_serve *serve = ctx;
 
   atomic_store(&serve->timer_ns, at_ns);
-  keeper_wake(serve);
+  sf_serve_keeper_wake(serve);
 }
 
 static bool
@@ -83,7 +83,7 @@ host_holder_is_gone(void *ctx, const struct sf_holder *holder) {
 
 static void
 host_event(void *ctx, const struct sf_volume_event *event) {
-  serve_event(ctx, event);
+  sf_serve_event(ctx, event);
 }
 
 static void
@@ -173,11 +173,11 @@ start_openers(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
 static void
 serve_free(struct sf_serve *serve) {
   sf_control_server_destroy(serve->control);
-  serve_close_files(serve);
+  sf_serve_close_files(serve);
   sf_leg_openers_stop(serve->openers);
   sf_tio_submitters_stop(serve->submitters);
-  serve_order_destroy(&serve->order);
-  serve_turn_destroy(&serve->turn);
+  sf_serve_order_destroy(&serve->order);
+  sf_serve_turn_destroy(&serve->turn);
   pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
   pthread_mutex_destroy(&serve->lock);
@@ -187,10 +187,10 @@ serve_free(struct sf_serve *serve) {
 static void
 init_locks(struct sf_serve *serve) {
   pthread_mutex_init(&serve->lock, NULL);
-  serve_cond_init(&serve->changed);
-  serve_cond_init(&serve->extents.changed);
-  serve_order_init(&serve->order);
-  serve_turn_init(&serve->turn);
+  sf_serve_cond_init(&serve->changed);
+  sf_serve_cond_init(&serve->extents.changed);
+  sf_serve_order_init(&serve->order);
+  sf_serve_turn_init(&serve->turn);
 }
 
 int
@@ -211,17 +211,17 @@ sf_serve_open(const struct sf_config *config, const struct sf_serve_options *opt
   for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
     serve->device_name[i].fd = -1;
   init_locks(serve);
-  serve_take_settings(serve, config);
+  sf_serve_take_settings(serve, config);
   raise_limits();
   serve->no_writer = sf_writer_begin();
   r = start_openers(serve, error);
   if (r == 0)
     r = start_submitters(serve, error);
   if (r == 0)
-    r = serve_find_legs(serve, error);
+    r = sf_serve_find_legs(serve, error);
   if (r == 0) {
     drop_strangers(serve);
-    r = serve_control_create(serve, error);
+    r = sf_serve_control_create(serve, error);
   }
   if (r < 0) {
     serve_free(serve);
@@ -242,7 +242,7 @@ add_devices(struct sf_serve *serve, struct sf_volume_params *params,
 
     if (leg->file.fd < 0)
       continue;
-    r = serve_add_device(serve, leg, serve->config.leg[i].name);
+    r = sf_serve_add_device(serve, leg, serve->config.leg[i].name);
     if (r < 0) {
       snprintf(error, SF_CONFIG_ERROR_MAX, "leg %s: %s", serve->config.leg[i].name, strerror(-r));
       return r;
@@ -263,13 +263,13 @@ be_a_good_writer(struct sf_serve *serve) {
 
   if (serve->no_writer == 0 && unlocked == 0)
     return;
-  serve_log(serve,
-            "memory: %s%s%s. When memory is short, this machine itself must not have swap or a "
-            "filesystem on this volume",
-            serve->no_writer != 0 ? "not marked as what writes are made with (CAP_SYS_RESOURCE)"
-                                  : "",
-            serve->no_writer != 0 && unlocked != 0 ? "; " : "",
-            unlocked != 0 ? "not locked (CAP_IPC_LOCK, or no limit of locked memory)" : "");
+  sf_serve_log(serve,
+               "memory: %s%s%s. When memory is short, this machine itself must not have swap or a "
+               "filesystem on this volume",
+               serve->no_writer != 0 ? "not marked as what writes are made with (CAP_SYS_RESOURCE)"
+                                     : "",
+               serve->no_writer != 0 && unlocked != 0 ? "; " : "",
+               unlocked != 0 ? "not locked (CAP_IPC_LOCK, or no limit of locked memory)" : "");
 }
 
 int
@@ -287,7 +287,7 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .late = sf_volume_late,
       .thread_name = "surefoot",
       .submitters = serve->submitters,
-      .submitter_lost = serve_submitter_lost,
+      .submitter_lost = sf_serve_submitter_lost,
       .submitter_context = serve,
   };
   const struct sf_volume_host host = {
@@ -300,9 +300,9 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .buffer_get = host_buffer_get,
       .buffer_put = host_buffer_put,
       .timer = host_timer,
-      .open_leg = serve_open_leg,
-      .reopen_leg = serve_reopen_leg,
-      .close_leg = serve_close_leg,
+      .open_leg = sf_serve_open_leg,
+      .reopen_leg = sf_serve_reopen_leg,
+      .close_leg = sf_serve_close_leg,
       .holder_is_gone = host_holder_is_gone,
       .event = host_event,
       .trace = serve->options.trace == NULL ? NULL : host_trace,
@@ -329,11 +329,11 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   for (unsigned i = 0; i < serve->config.legs; i++)
     sf_leg_file_forget_maps(&serve->leg[i].file);
   if (r == 0)
-    r = keeper_start(serve);
+    r = sf_serve_keeper_start(serve);
   if (r == 0)
-    r = extents_start(serve);
+    r = sf_serve_extents_start(serve);
   if (r == 0)
-    r = watch_start(serve);
+    r = sf_serve_watch_start(serve);
   if (r == 0 && serve->control != NULL)
     r = sf_control_server_start(serve->control);
   if (r < 0) {
@@ -342,9 +342,9 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
     return r;
   }
   if (serve->assembly.reason[0] != '\0')
-    serve_log(serve, "%s", serve->assembly.reason);
+    sf_serve_log(serve, "%s", serve->assembly.reason);
   for (unsigned i = 0; i < serve->config.legs; i++)
-    serve_tell_bad(serve, &serve->leg[i], serve->config.leg[i].name);
+    sf_serve_tell_bad(serve, &serve->leg[i], serve->config.leg[i].name);
   sf_volume_start(serve->volume, sf_tio_now());
   return 0;
 }
@@ -414,16 +414,17 @@ int
 sf_serve_close(struct sf_serve *serve) {
   if (serve == NULL)
     return 0;
-  watch_stop(serve);
+  sf_serve_watch_stop(serve);
   if (serve->keeper_started) {
     sf_volume_stop(serve->volume, sf_tio_now());
     wait_stopped(serve);
-    keeper_stop(serve);
+    sf_serve_keeper_stop(serve);
   }
   end_control(serve);
   sf_leg_openers_cut(serve->openers);
   /* What hangs in there has a leg's file, and may give it another number at any time. */
-  if (extents_stop(serve) < 0 || serve_job_join(serve) < 0 || serve_join_openers(serve) < 0)
+  if (sf_serve_extents_stop(serve) < 0 || sf_serve_job_join(serve) < 0 ||
+      sf_serve_join_openers(serve) < 0)
     return -EBUSY;
   /* A leg hangs, and its requests own this memory until the process ends; or a thread of a client does. */
   if (close_legs(serve) < 0 || atomic_load(&serve->guests) > 0)

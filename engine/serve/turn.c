@@ -8,20 +8,20 @@
 
 #include <errno.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
 void
-serve_turn_init(struct serve_turn *turn) {
-  SF_MUST(pthread_mutex_init(&turn->lock, NULL) == 0);
-  serve_cond_init(&turn->changed);
+sf_serve_turn_init(struct serve_turn *turn) {
+  SF_ASSERT(pthread_mutex_init(&turn->lock, NULL) == 0);
+  sf_serve_cond_init(&turn->changed);
   sf_list_init(&turn->waiting);
   turn->passed_ns = 0;
 }
 
 void
-serve_turn_destroy(struct serve_turn *turn) {
+sf_serve_turn_destroy(struct serve_turn *turn) {
   pthread_cond_destroy(&turn->changed);
   pthread_mutex_destroy(&turn->lock);
 }
@@ -35,7 +35,7 @@ leave(struct serve_turn *turn, struct sf_list *place) {
 /* What was waited before a piece went well was not for nothing. */
 static void
 waited(struct sf_call *call, struct serve_turn *turn, uint64_t before_ns, uint64_t *began_ns) {
-  call_wait(call, &turn->changed, &turn->lock);
+  sf_serve_call_wait(call, &turn->changed, &turn->lock);
   if (turn->passed_ns > *began_ns) {
     *began_ns = turn->passed_ns;
     call->waited_ns = before_ns;
@@ -43,7 +43,7 @@ waited(struct sf_call *call, struct serve_turn *turn, uint64_t before_ns, uint64
 }
 
 int
-serve_turn_take(struct sf_call *call, struct sf_list *place) {
+sf_serve_turn_take(struct sf_call *call, struct sf_list *place) {
   struct serve_turn *turn = &call->client->serve->turn;
   uint64_t before_ns = call->waited_ns, began_ns = sf_tio_now(), asked_ns = began_ns;
   int r = 0;
@@ -55,9 +55,9 @@ serve_turn_take(struct sf_call *call, struct sf_list *place) {
     if (sf_tio_now() - asked_ns < SERVE_ASK_MS * NS_PER_MS)
       continue;
     asked_ns = sf_tio_now();
-    if (call_is_gone(call))
+    if (sf_serve_call_is_gone(call))
       r = -ESHUTDOWN;
-    else if (call_is_over(call) && turn->waiting.next != place)
+    else if (sf_serve_call_is_over(call) && turn->waiting.next != place)
       r = -EIO;
   }
   if (r < 0)
@@ -67,7 +67,7 @@ serve_turn_take(struct sf_call *call, struct sf_list *place) {
 }
 
 void
-serve_turn_pass(struct sf_call *call, struct sf_list *place, bool well) {
+sf_serve_turn_pass(struct sf_call *call, struct sf_list *place, bool well) {
   struct serve_turn *turn = &call->client->serve->turn;
 
   pthread_mutex_lock(&turn->lock);

@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 enum { WATCH_S = 5, ANSWER_MS = 1000 };
 
@@ -54,7 +54,7 @@ tell(struct sf_serve *serve, unsigned index, const char *wrong) {
   pthread_mutex_lock(&serve->lock);
   snprintf(serve->leg[index].watched.text, SF_LEG_REASON_MAX, "%s", wrong == NULL ? "" : reason);
   pthread_mutex_unlock(&serve->lock);
-  serve_event(serve, &event);
+  sf_serve_event(serve, &event);
 }
 
 /* Of each leg one look is under way at most, however long it takes. */
@@ -121,13 +121,13 @@ take_answers(struct sf_serve *serve, struct look_under_way look[SF_LEGS_MAX]) {
 static void
 tell_of_forks(struct sf_serve *serve, const char *what, const char *without, int news) {
   if (news == 1)
-    serve_log(serve, "a process that makes %s was killed; a new one has taken its place", what);
+    sf_serve_log(serve, "a process that makes %s was killed; a new one has taken its place", what);
   else if (news == -EPIPE)
-    serve_log(serve, "both processes that make %s were killed: %s until the volume is restarted",
-              what, without);
+    sf_serve_log(serve, "both processes that make %s were killed: %s until the volume is restarted",
+                 what, without);
   else if (news < 0)
-    serve_log(serve, "a process that makes %s was killed; it is tried again to replace it: %s",
-              what, strerror(-news));
+    sf_serve_log(serve, "a process that makes %s was killed; it is tried again to replace it: %s",
+                 what, strerror(-news));
 }
 
 static void
@@ -183,7 +183,7 @@ watch(void *arg) {
 }
 
 int
-watch_start(struct sf_serve *serve) {
+sf_serve_watch_start(struct sf_serve *serve) {
   int r;
 
   serve->watch_quit = eventfd(0, EFD_CLOEXEC);
@@ -200,19 +200,19 @@ watch_start(struct sf_serve *serve) {
 }
 
 void
-watch_stop(struct sf_serve *serve) {
+sf_serve_watch_stop(struct sf_serve *serve) {
   uint64_t one = 1;
 
   if (!serve->watch_started)
     return;
-  SF_MUST(write(serve->watch_quit, &one, sizeof one) == sizeof one);
+  SF_ASSERT(write(serve->watch_quit, &one, sizeof one) == sizeof one);
   pthread_join(serve->watch, NULL);
   close(serve->watch_quit);
   serve->watch_started = false;
 }
 
 void
-watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on) {
+sf_serve_watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on) {
   pthread_mutex_lock(&serve->lock);
   leg->watched.on = on;
   leg->watched.opening++;
@@ -224,7 +224,7 @@ watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on) {
 }
 
 void
-watch_note(struct sf_serve *serve, struct sf_volume_status *status) {
+sf_serve_watch_note(struct sf_serve *serve, struct sf_volume_status *status) {
   pthread_mutex_lock(&serve->lock);
   for (unsigned i = 0; i < status->legs && i < SF_LEGS_MAX; i++)
     if (status->leg[i].reason[0] == '\0')

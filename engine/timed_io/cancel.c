@@ -8,24 +8,24 @@
  * of the kernel, which is all that IORING_OP_ASYNC_CANCEL could take it from: it is at the device.
  * Asking would cost the thread a system call and can only be answered with -ENOENT. */
 static void
-cancel_one(struct sf_tio_io *io, uint64_t now_ns, struct sf_tio_io **in_exec, unsigned *in_exec_n,
-           struct sf_tio_canceled *canceled) {
+cancel_one(struct sf_tio_io *io, uint64_t now_ns, struct sf_tio_io **in_device_thread,
+           unsigned *in_device_thread_n, struct sf_tio_canceled *canceled) {
   enum sf_tio_kind kind = SF_TIO_DETACHED;
 
   switch ((enum sf_tio_where) io->where) {
-  case SF_TIO_IN_EXEC:
-    SF_MUST(*in_exec_n < SF_TIO_EXEC_DEPTH);
-    in_exec[(*in_exec_n)++] = io;
+  case SF_TIO_IN_DEVICE_THREAD:
+    SF_ASSERT(*in_device_thread_n < SF_TIO_DEVICE_THREAD_DEPTH);
+    in_device_thread[(*in_device_thread_n)++] = io;
     return;
   case SF_TIO_AT_THREAD:
-  case SF_TIO_AT_EXEC:
+  case SF_TIO_AT_DEVICE_THREAD:
     kind = sf_tio_io_drop(io, now_ns);
     break;
   case SF_TIO_IN_RING:
     sf_tio_io_cancel(io, kind, now_ns);
     break;
   case SF_TIO_NOWHERE:
-    SF_MUST(!"a live region is somewhere");
+    SF_ASSERT(!"a live region is somewhere");
   }
   canceled->real += kind == SF_TIO_REAL;
   canceled->detached += kind == SF_TIO_DETACHED;
@@ -35,22 +35,22 @@ void
 sf_tio_cancel_on(struct sf_tio_device *device, uint64_t handle, bool due,
                  struct sf_tio_canceled *canceled) {
   struct sf_tio_client *client = device->client;
-  struct sf_tio_io *in_exec[SF_TIO_EXEC_DEPTH];
+  struct sf_tio_io *in_device_thread[SF_TIO_DEVICE_THREAD_DEPTH];
   uint64_t now_ns = sf_tio_now();
-  unsigned in_exec_n = 0;
+  unsigned in_device_thread_n = 0;
 
-  pthread_mutex_lock(&device->exec.ring_lock);
+  pthread_mutex_lock(&device->device_thread.ring_lock);
   pthread_mutex_lock(&client->lock);
   SF_LIST_EACH(entry, &device->live) {
     struct sf_tio_io *io = SF_LIST_ENTRY(entry, struct sf_tio_io, device_link);
 
     if ((!handle || io->request->handle == handle) && (!due || io->due))
-      cancel_one(io, now_ns, in_exec, &in_exec_n, canceled);
+      cancel_one(io, now_ns, in_device_thread, &in_device_thread_n, canceled);
   }
   pthread_mutex_unlock(&client->lock);
-  if (in_exec_n)
-    sf_tio_exec_cancel(device, in_exec, in_exec_n, canceled);
-  pthread_mutex_unlock(&device->exec.ring_lock);
+  if (in_device_thread_n)
+    sf_tio_device_thread_cancel(device, in_device_thread, in_device_thread_n, canceled);
+  pthread_mutex_unlock(&device->device_thread.ring_lock);
 }
 
 struct sf_tio_canceled

@@ -52,21 +52,21 @@ make_requests(struct sf_tio_client *client, unsigned n) {
 
 static int
 start_threads(struct sf_tio_client *client) {
-  int error = -pthread_key_create(&client->key, sf_tio_thread_destructor);
+  int error = -pthread_key_create(&client->key, sf_tio_queue_destructor);
 
   if (error)
     return error;
-  error = sf_tio_pulse_start(&client->pulse, &client->live, client->thread_name);
+  error = sf_tio_own_delay_start(&client->own_delay, &client->live, client->thread_name);
   if (error)
-    goto no_pulse;
-  error = sf_tio_service_start(client);
+    goto no_own_delay;
+  error = sf_tio_background_start(client);
   if (error)
     goto no_service;
   return 0;
 
 no_service:
-  sf_tio_pulse_stop(&client->pulse);
-no_pulse:
+  sf_tio_own_delay_stop(&client->own_delay);
+no_own_delay:
   pthread_key_delete(client->key);
   return error;
 }
@@ -141,11 +141,11 @@ sf_tio_client_destroy(struct sf_tio_client *client) {
     return -EDEADLK;
   if (busy(client))
     return -EBUSY;
-  sf_tio_service_stop(client);
-  sf_tio_pulse_stop(&client->pulse);
+  sf_tio_background_stop(client);
+  sf_tio_own_delay_stop(&client->own_delay);
   pthread_key_delete(client->key);
   for (unsigned i = 0; i < client->threads_n; i++)
-    sf_tio_thread_free(client->threads[i]);
+    sf_tio_queue_free(client->threads[i]);
   sf_tio_pool_destroy(&client->pool);
   free_client(client);
   return 0;
@@ -165,7 +165,7 @@ sf_tio_client_stats(struct sf_tio_client *client, struct sf_tio_client_stats *st
   pthread_mutex_unlock(&pool->lock);
   stats->buffers_quarantined = sf_tio_pool_quarantined(pool);
   stats->memory_bytes = pool->memory_bytes;
-  stats->own_delay_ns = sf_tio_pulse_delay(&client->pulse, sf_tio_now());
+  stats->own_delay_ns = sf_tio_own_delay_now(&client->own_delay, sf_tio_now());
   stats->cancels_submitted = atomic_load(&client->cancels_submitted);
   stats->enters = atomic_load(&client->enters);
 }
@@ -182,9 +182,9 @@ sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns,
 }
 
 int
-sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len, struct sf_tio_buffer **buffer) {
+sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len, struct sf_tio_buffer **buffer) {
   struct sf_tio_slot *slot;
-  int error = sf_tio_pool_get_or_wake(&thread->client->pool, len, thread, &slot);
+  int error = sf_tio_pool_get_or_wake(&queue->client->pool, len, queue, &slot);
 
   if (!error)
     *buffer = &slot->pub;
@@ -192,8 +192,8 @@ sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len, struct sf_ti
 }
 
 bool
-sf_tio_buffer_is_awaited(struct sf_tio_thread *thread) {
-  return sf_tio_pool_awaits(&thread->client->pool, thread);
+sf_tio_buffer_is_awaited(struct sf_tio_queue *queue) {
+  return sf_tio_pool_awaits(&queue->client->pool, queue);
 }
 
 int

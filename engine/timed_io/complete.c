@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-static const struct sf_sm_hooks no_hooks;
+static const struct sf_state_hooks no_hooks;
 
 /* ---- moves ---- */
 
@@ -17,16 +17,16 @@ set_overdue(struct sf_tio_io *io) {
 static void
 become_terminal(struct sf_tio_io *io, enum sf_tio_state state, uint64_t now_ns) {
   struct sf_tio_request *request = io->request;
-  struct sf_tio_thread *thread = request->thread;
+  struct sf_tio_queue *queue = request->queue;
   uint32_t bit = UINT32_C(1) << io->index;
 
-  sf_sm_move(&io->sm, state, &no_hooks, NULL);
+  sf_state_move(&io->sm, state, &no_hooks, NULL);
   sf_list_remove(&io->live_link);
   sf_list_remove(&io->device_link);
-  if (--thread->live_n == 0)
-    thread->deadline_ns = SF_TIO_NEVER;
+  if (--queue->live_n == 0)
+    queue->deadline_ns = SF_TIO_NEVER;
   if (io->where == SF_TIO_IN_RING)
-    thread->in_ring_live--;
+    queue->in_ring_live--;
   atomic_fetch_sub(&request->client->live, 1);
   if (state == SF_TIO_OK)
     request->result.ok |= bit;
@@ -44,7 +44,7 @@ sf_tio_io_timeout(struct sf_tio_io *io, uint64_t now_ns) {
     io->due = true;
     return;
   }
-  sf_sm_move(&io->sm, SF_TIO_TIMEOUT, &no_hooks, NULL);
+  sf_state_move(&io->sm, SF_TIO_TIMEOUT, &no_hooks, NULL);
   set_overdue(io);
   sf_tio_event_add(io, SF_TIO_EV_TIMEOUT, now_ns);
 }
@@ -81,12 +81,12 @@ late(struct sf_tio_io *io, int error, uint64_t now_ns) {
 
 enum sf_tio_kind
 sf_tio_io_drop(struct sf_tio_io *io, uint64_t now_ns) {
-  struct sf_tio_thread *thread = io->request->thread;
+  struct sf_tio_queue *queue = io->request->queue;
 
-  SF_MUST(io->where == SF_TIO_AT_THREAD || io->where == SF_TIO_AT_EXEC);
+  SF_ASSERT(io->where == SF_TIO_AT_THREAD || io->where == SF_TIO_AT_DEVICE_THREAD);
   sf_list_remove(&io->where_link);
   if (io->where == SF_TIO_AT_THREAD)
-    thread->pending_n--;
+    queue->pending_n--;
   sf_tio_io_cancel(io, io->touched ? SF_TIO_DETACHED : SF_TIO_REAL, now_ns);
   /* One that had run in part ends here too; -EINTR says so. */
   late(io, -EINTR, now_ns);
@@ -154,7 +154,7 @@ advance(struct sf_tio_io *io, int res) {
   if (res == 0)
     return -EIO; /* past the end of the file: the caller was told another size */
   io->progress += (unsigned) res;
-  SF_MUST(io->progress <= io->length);
+  SF_ASSERT(io->progress <= io->length);
   if (io->progress < io->length)
     return 1;
   return io->stage == SF_TIO_DO_WRITE_ZEROS || !io->device->dsync ? to_be_stable(io) : 0;
@@ -221,18 +221,18 @@ answered_too_late(struct sf_tio_io *io, int res, bool inlined, uint64_t now_ns) 
 
 static bool
 leave_kernel(struct sf_tio_io *io, uint64_t now_ns) {
-  struct sf_tio_thread *thread = io->request->thread;
+  struct sf_tio_queue *queue = io->request->queue;
   struct sf_tio_device *device = io->device;
   bool inlined = io->where == SF_TIO_IN_RING;
 
   if (inlined) {
-    thread->in_ring--;
-    thread->in_ring_live -= !sf_tio_io_terminal(io);
+    queue->in_ring--;
+    queue->in_ring_live -= !sf_tio_io_terminal(io);
     device->in_rings--;
     device->progress_ns = now_ns;
   } else {
-    SF_MUST(io->where == SF_TIO_IN_EXEC);
-    device->exec.in_kernel--;
+    SF_ASSERT(io->where == SF_TIO_IN_DEVICE_THREAD);
+    device->device_thread.in_kernel--;
   }
   io->where = SF_TIO_NOWHERE;
   return inlined;
@@ -243,9 +243,9 @@ hand_on(struct sf_tio_io *io, uint64_t now_ns) {
   unsigned doubled = io->attempts < SF_TIO_REST_DOUBLED ? io->attempts : SF_TIO_REST_DOUBLED;
 
   if (io->rests)
-    sf_tio_exec_rest(io, now_ns + (SF_TIO_MS << doubled));
+    sf_tio_device_thread_rest(io, now_ns + (SF_TIO_MS << doubled));
   else
-    sf_tio_exec_add(io);
+    sf_tio_device_thread_add(io);
   io->rests = false;
 }
 

@@ -177,14 +177,14 @@ sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **d
   sf_list_init(&added->live);
   error = examine(added);
   if (!error)
-    error = sf_tio_exec_start(added);
+    error = sf_tio_device_thread_start(added);
   if (error) {
     free(added);
     return error;
   }
   error = enter_table(client, added);
   if (error) {
-    sf_tio_exec_stop(added);
+    sf_tio_device_thread_stop(added);
     free(added);
     return error;
   }
@@ -223,14 +223,14 @@ sf_tio_device_remove(struct sf_tio_device *device) {
   pthread_mutex_unlock(&client->lock);
   if (!unused)
     return -EBUSY;
-  sf_tio_exec_stop(device);
+  sf_tio_device_thread_stop(device);
   free(device);
   return 0;
 }
 
 int
 sf_tio_device_submitter(const struct sf_tio_device *device) {
-  return atomic_load(&device->exec.no_submitter);
+  return atomic_load(&device->device_thread.no_submitter);
 }
 
 void
@@ -279,7 +279,7 @@ sf_tio_zeroes_quickly(struct sf_tio_client *client) {
 }
 
 /* A device that may block in submission, or that has shown a sign of being stuck, is entered by its
- * executor only: the other devices of the same request must not wait for it. */
+ * device thread only: the other devices of the same request must not wait for it. */
 bool
 sf_tio_device_inline(const struct sf_tio_device *device, const struct sf_tio_io *io,
                      uint64_t now_ns) {

@@ -12,19 +12,20 @@ sf_tio_in_callout(void) {
 
 void
 sf_tio_event_add(struct sf_tio_io *io, enum sf_tio_pending_event event, uint64_t now_ns) {
-  struct sf_tio_thread *thread = io->request->thread;
+  struct sf_tio_queue *queue = io->request->queue;
 
-  SF_MUST(!(io->events & event));
+  SF_ASSERT(!(io->events & event));
   if (!io->events)
-    sf_list_append(&thread->events, &io->event_link);
+    sf_list_append(&queue->events, &io->event_link);
   io->events |= event;
   io->at_ns[__builtin_ctz(event)] = now_ns;
-  sf_tio_thread_kick(thread);
+  sf_tio_queue_kick(queue);
 }
 
 static uint64_t
 latency(const struct sf_tio_request *request, uint64_t at_ns) {
-  uint64_t delay_ns = sf_tio_pulse_delay(&request->client->pulse, at_ns) - request->entry_delay_ns;
+  uint64_t delay_ns =
+      sf_tio_own_delay_now(&request->client->own_delay, at_ns) - request->entry_delay_ns;
   uint64_t since_ns = at_ns > request->entry_ns ? at_ns - request->entry_ns : 0;
 
   return since_ns > delay_ns ? since_ns - delay_ns : 0;
@@ -94,15 +95,15 @@ take(struct sf_tio_client *client, struct sf_tio_io *io, struct call *call) {
 }
 
 void
-sf_tio_events_deliver(struct sf_tio_thread *thread) {
-  struct sf_tio_client *client = thread->client;
+sf_tio_events_deliver(struct sf_tio_queue *queue) {
+  struct sf_tio_client *client = queue->client;
 
-  while (!sf_list_empty(&thread->events)) {
+  while (!sf_list_empty(&queue->events)) {
     struct call calls[SF_TIO_CALLS];
     unsigned n = 0;
 
-    for (; n < SF_TIO_CALLS && !sf_list_empty(&thread->events); n++)
-      take(client, SF_LIST_ENTRY(thread->events.next, struct sf_tio_io, event_link), &calls[n]);
+    for (; n < SF_TIO_CALLS && !sf_list_empty(&queue->events); n++)
+      take(client, SF_LIST_ENTRY(queue->events.next, struct sf_tio_io, event_link), &calls[n]);
     pthread_mutex_unlock(&client->lock);
     callouts++;
     for (unsigned i = 0; i < n; i++)

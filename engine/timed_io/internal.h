@@ -5,7 +5,7 @@
  *      sf_tio() ──► PENDING ──► RING                  handed to the kernel by its driver
  *          │           └─────┐    │ -EAGAIN, -EOPNOTSUPP
  *          │                 ▼    ▼
- *          └───────────► EXEC_LIST ──► EXEC_RING      handed over by the device's executor
+ *          └───────────► DEVICE_THREAD_LIST ──► DEVICE_THREAD_RING      handed over by the device's thread
  *
  *      from everywhere ──► NOWHERE                    its own completion, or dropped by a cancel
  *
@@ -17,11 +17,11 @@
  * Locks, outermost first
  *  - thread->owner     one thread runs a queue: reaps its ring, delivers its events.  Held across
  *                      notify and late, which never take it (they may not drive).
- *  - executor.ring     the ring of a device's executor; held around submitting and reaping only,
- *                      neither of which blocks.  A region in EXEC_RING becomes terminal only under
+ *  - device_thread.ring     the ring of a device's thread; held around submitting and reaping only,
+ *                      neither of which blocks.  A region in DEVICE_THREAD_RING becomes terminal only under
  *                      it, so a cancel and a completion cannot cross.
  *  - client->lock      all bookkeeping; never held in a call that can block, nor while calling out.
- *  - pool->lock, pulse->lock   leaves. */
+ *  - pool->lock, own_delay->lock   leaves. */
 #ifndef SF_TIMED_IO_INTERNAL_H
 #define SF_TIMED_IO_INTERNAL_H
 
@@ -34,21 +34,21 @@
 
 #include <surefoot/timed_io.h>
 
+#include "base/assert.h"
 #include "base/list.h"
-#include "base/must.h"
-#include "base/sm.h"
+#include "base/state_machine.h"
 
 enum {
   SF_TIO_REQUESTS_LIMIT = 4096, /* a slot is 12 bits of a handle */
   SF_TIO_THREADS_LIMIT = 1024,
   SF_TIO_RING_ENTRIES = 128,
-  SF_TIO_BATCH = 64,      /* completions taken from a ring in one go */
-  SF_TIO_CALLS = 16,      /* events told in one go */
-  SF_TIO_EXEC_DEPTH = 64, /* regions that one executor has inside the kernel */
+  SF_TIO_BATCH = 64,               /* completions taken from a ring in one go */
+  SF_TIO_CALLS = 16,               /* events told in one go */
+  SF_TIO_DEVICE_THREAD_DEPTH = 64, /* regions that one device thread has inside the kernel */
   /* Every region there can have a completion and that of a cancel; another round of cancels may come
    * while the first is not taken. */
-  SF_TIO_EXEC_COMPLETIONS = 4 * SF_TIO_EXEC_DEPTH,
-  SF_TIO_EXEC_WORKERS = 16,    /* of these, how many may block in submission; the rest stay in the
+  SF_TIO_DEVICE_THREAD_COMPLETIONS = 4 * SF_TIO_DEVICE_THREAD_DEPTH,
+  SF_TIO_IOWQ_WORKERS = 16,    /* of these, how many may block in submission; the rest stay in the
                               * kernel's queue, where a cancel still reaches them */
   SF_TIO_INLINE_DEPTH = 64,    /* regions on one device that submitting threads handed over */
   SF_TIO_ATTEMPTS_MAX = 100,   /* of one region, without progress, */
@@ -64,7 +64,7 @@ _Static_assert(1u << SF_TIO_REGION_BITS == SF_TIO_REGIONS_MAX, "a region index f
 #define SF_TIO_MS    UINT64_C(1000000)
 
 /* How long a device may be silent before a submitting thread stops entering the kernel for it:
- * there, a full queue makes submission block.  An executor's worker blocks in its place. */
+ * there, a full queue makes submission block.  A device thread's worker blocks in its place. */
 #define SF_TIO_SILENCE_NS (10 * SF_TIO_MS)
 
 /* How long one wait for several completions together may last.  A wake-up counts as one completion
@@ -84,8 +84,8 @@ enum sf_tio_where {
   SF_TIO_NOWHERE,
   SF_TIO_AT_THREAD,
   SF_TIO_IN_RING,
-  SF_TIO_AT_EXEC,
-  SF_TIO_IN_EXEC
+  SF_TIO_AT_DEVICE_THREAD,
+  SF_TIO_IN_DEVICE_THREAD
 };
 
 /* What is being asked of the kernel; an operation may need more than one. */
@@ -139,10 +139,10 @@ void sf_tio_pool_destroy(struct sf_tio_pool *pool);
 int sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns,
                     struct sf_tio_slot **slot);
 /* What came free until now was looked at in vain: from now on the thread is woken, once. */
-int sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thread *thread,
+int sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_queue *queue,
                             struct sf_tio_slot **slot);
-bool sf_tio_pool_awaits(struct sf_tio_pool *pool, const struct sf_tio_thread *thread);
-void sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_thread *thread);
+bool sf_tio_pool_awaits(struct sf_tio_pool *pool, const struct sf_tio_queue *queue);
+void sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_queue *queue);
 int sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot **slot);
 void sf_tio_pool_ref(struct sf_tio_slot *slot);
 void sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot);
@@ -151,7 +151,7 @@ bool sf_tio_pool_idle(struct sf_tio_pool *pool);
 
 /* ---- this process's own delay (pulse.c) ---- */
 
-struct sf_tio_pulse {
+struct sf_tio_own_delay {
   pthread_t thread;
   pthread_mutex_t lock;
   pthread_cond_t changed;
@@ -162,16 +162,17 @@ struct sf_tio_pulse {
   atomic_uint *busy; /* it rests while this is 0 */
 };
 
-int sf_tio_pulse_start(struct sf_tio_pulse *pulse, atomic_uint *busy, const char *name);
-void sf_tio_pulse_stop(struct sf_tio_pulse *pulse);
-void sf_tio_pulse_begin(struct sf_tio_pulse *pulse); /* from now on */
-uint64_t sf_tio_pulse_delay(struct sf_tio_pulse *pulse, uint64_t now_ns);
-void sf_tio_pulse_overslept(struct sf_tio_pulse *pulse, uint64_t wanted_ns, uint64_t now_ns);
+int sf_tio_own_delay_start(struct sf_tio_own_delay *own_delay, atomic_uint *busy, const char *name);
+void sf_tio_own_delay_stop(struct sf_tio_own_delay *own_delay);
+void sf_tio_own_delay_begin(struct sf_tio_own_delay *own_delay); /* from now on */
+uint64_t sf_tio_own_delay_now(struct sf_tio_own_delay *own_delay, uint64_t now_ns);
+void sf_tio_own_delay_overslept(struct sf_tio_own_delay *own_delay, uint64_t wanted_ns,
+                                uint64_t now_ns);
 
 /* ---- requests and regions (request.c) ---- */
 
 struct sf_tio_io {
-  struct sf_sm sm; /* enum sf_tio_state */
+  struct sf_state_machine sm; /* enum sf_tio_state */
   struct sf_tio_request *request;
   struct sf_tio_device *device;
   struct sf_list where_link;  /* the list that `where` names, if it is one */
@@ -180,7 +181,7 @@ struct sf_tio_io {
   struct sf_list event_link;  /* thread->events, while `events` is not 0 */
   uint64_t offset, length, progress;
   uint64_t deadline_ns;    /* SF_TIO_NEVER: none, or its TIMEOUT was said */
-  uint64_t rests_until_ns; /* AT_EXEC: not handed over before */
+  uint64_t rests_until_ns; /* AT_DEVICE_THREAD: not handed over before */
   uint64_t delay_seen_ns;  /* own delay that the deadline already contains */
   uint64_t at_ns[3];       /* when each of the pending events was found, in order of their bits */
   int error;               /* of ERROR */
@@ -202,9 +203,9 @@ struct sf_tio_request {
   uint64_t handle; /* 0: free */
   struct sf_list free_link;
   struct sf_tio_client *client;
-  struct sf_tio_thread *thread; /* whose driver reports it */
-  struct sf_tio_slot *buffer;   /* READ, WRITE */
-  void *data;                   /* READ: where the copy goes */
+  struct sf_tio_queue *queue; /* whose driver reports it */
+  struct sf_tio_slot *buffer; /* READ, WRITE */
+  void *data;                 /* READ: where the copy goes */
   sf_tio_event_fn *notify;
   void *context;
   uint64_t entry_ns;
@@ -220,7 +221,7 @@ struct sf_tio_request {
   struct sf_tio_io io[SF_TIO_REGIONS_MAX];
 };
 
-extern const struct sf_sm_table sf_tio_states;
+extern const struct sf_state_table sf_tio_states;
 
 struct sf_tio_request *sf_tio_request_get(struct sf_tio_client *client);
 void sf_tio_request_release(struct sf_tio_request *request);
@@ -245,7 +246,7 @@ void sf_tio_io_timeout(struct sf_tio_io *io, uint64_t now_ns);
 void sf_tio_io_cancel(struct sf_tio_io *io, enum sf_tio_kind kind, uint64_t now_ns);
 /* One that the kernel does not have: takes it off its list, and says what kind that was. */
 enum sf_tio_kind sf_tio_io_drop(struct sf_tio_io *io, uint64_t now_ns);
-/* What the kernel answered.  May put the region on its device's executor list. */
+/* What the kernel answered.  May put the region on its device's thread list. */
 void sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns);
 
 /* ---- events (event.c) ---- */
@@ -253,7 +254,7 @@ void sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns);
 /* Under client->lock. */
 void sf_tio_event_add(struct sf_tio_io *io, enum sf_tio_pending_event event, uint64_t now_ns);
 /* With owner held and under client->lock, which is dropped around the calls. */
-void sf_tio_events_deliver(struct sf_tio_thread *thread);
+void sf_tio_events_deliver(struct sf_tio_queue *queue);
 /* In a notify or late function of this thread? */
 bool sf_tio_in_callout(void);
 
@@ -276,13 +277,13 @@ bool sf_tio_ring_prep(struct sf_tio_ring *ring, const struct sf_tio_io *io, bool
 /* Without a ring, here and now: as a completion would say it. */
 int sf_tio_transfer(const struct sf_tio_io *io);
 
-/* ---- a queue: the ring and the events of one attending thread, or of the service ---- */
+/* ---- a queue: the ring and the events of one attending thread, or of the background thread ---- */
 
-struct sf_tio_thread {
+struct sf_tio_queue {
   struct sf_tio_client *client;
   struct sf_tio_ring ring;
-  int wake_fd;  /* eventfd */
-  bool service; /* the service thread's own: it is woken by its epoll, not by the ring */
+  int wake_fd;     /* eventfd */
+  bool background; /* the background thread's own: it is woken by its epoll, not by the ring */
   pthread_mutex_t owner;
 
   /* of the thread that has it: it attended of its own will, and not for one SYNC call only */
@@ -305,7 +306,7 @@ struct sf_tio_thread {
   /* under client->lock */
   bool attended;      /* a thread has it */
   bool driven;        /* a thread is in drive */
-  bool listed;        /* the service looks after it */
+  bool listed;        /* the background looks after it */
   bool is_free;       /* in threads_free; listed all the same if it is told of something late */
   unsigned pending_n; /* handed over by nobody yet */
   unsigned in_ring;   /* in the kernel through this ring */
@@ -316,56 +317,56 @@ struct sf_tio_thread {
   struct sf_list pending, live, events;
   struct sf_list free_link;
 
-  /* of the service thread */
-  bool watched; /* its ring is armed in the service's epoll */
+  /* of the background thread */
+  bool watched; /* its ring is armed in the background thread's epoll */
   uint64_t drives_seen;
 };
 
-enum sf_tio_thread_kind { SF_TIO_ATTENDING, SF_TIO_ALONE, SF_TIO_SERVICE };
-int sf_tio_thread_new(struct sf_tio_client *client, enum sf_tio_thread_kind kind,
-                      struct sf_tio_thread **thread);
-void sf_tio_thread_free(struct sf_tio_thread *thread);
+enum sf_tio_queue_kind { SF_TIO_ATTENDING, SF_TIO_ALONE, SF_TIO_SERVICE };
+int sf_tio_queue_new(struct sf_tio_client *client, enum sf_tio_queue_kind kind,
+                     struct sf_tio_queue **queue);
+void sf_tio_queue_free(struct sf_tio_queue *queue);
 /* Under client->lock: whoever attends next may have it, once. */
-void sf_tio_thread_give_back(struct sf_tio_thread *thread);
+void sf_tio_queue_give_back(struct sf_tio_queue *queue);
 /* The calling thread's queue, or NULL. */
-struct sf_tio_thread *sf_tio_thread_current(struct sf_tio_client *client);
+struct sf_tio_queue *sf_tio_queue_current(struct sf_tio_client *client);
 /* The same, made if need be. */
-int sf_tio_thread_get(struct sf_tio_client *client, struct sf_tio_thread **thread);
-void sf_tio_thread_destructor(void *thread);
+int sf_tio_queue_get(struct sf_tio_client *client, struct sf_tio_queue **queue);
+void sf_tio_queue_destructor(void *thread);
 /* Under client->lock: somebody must look at this queue's events, deadlines or pending regions. */
-void sf_tio_thread_kick(struct sf_tio_thread *thread);
-bool sf_tio_thread_busy(const struct sf_tio_thread *thread);
+void sf_tio_queue_kick(struct sf_tio_queue *queue);
+bool sf_tio_queue_busy(const struct sf_tio_queue *queue);
 
 /* The parts of one round, with owner held (drive.c, deadline.c); all but submitting under
  * client->lock, which they may drop meanwhile. */
-void sf_tio_turn_submit(struct sf_tio_thread *thread);
-void sf_tio_turn_feed(struct sf_tio_thread *thread);
-void sf_tio_turn_collect(struct sf_tio_thread *thread, uint64_t now_ns);
-void sf_tio_deadlines(struct sf_tio_thread *thread, uint64_t now_ns);
+void sf_tio_turn_submit(struct sf_tio_queue *queue);
+void sf_tio_turn_feed(struct sf_tio_queue *queue);
+void sf_tio_turn_collect(struct sf_tio_queue *queue, uint64_t now_ns);
+void sf_tio_deadlines(struct sf_tio_queue *queue, uint64_t now_ns);
 
 /* ---- messages (message.c): of a thread that attends alone ---- */
 
-void sf_tio_message_take(struct sf_tio_thread *thread, uint64_t user_data, int res);
-void sf_tio_messages_tell(struct sf_tio_thread *thread); /* without a lock */
+void sf_tio_message_take(struct sf_tio_queue *queue, uint64_t user_data, int res);
+void sf_tio_messages_tell(struct sf_tio_queue *queue); /* without a lock */
 
-/* ---- devices (device.c, executor.c) ---- */
+/* ---- devices (device.c, device_thread.c) ---- */
 
-/* One device's submitter, as its executor holds it (submitter.c). */
+/* One device's submitter, as its device thread holds it (submitter.c). */
 struct sf_tio_submitter {
   int socket;               /* -1: the process is gone */
-  struct sf_tio_ring *ring; /* NULL: there never was one, the executor's thread submits */
+  struct sf_tio_ring *ring; /* NULL: there never was one, the device thread's thread submits */
   bool ready;               /* it has said that it is there */
   uint64_t since_ns;        /* when it was asked for last */
   unsigned losses;          /* in short order */
   bool told;                /* that there is none in a lost one's place */
 };
 
-struct sf_tio_executor {
+struct sf_tio_device_thread {
   pthread_t thread;
   pthread_mutex_t ring_lock;
   struct sf_tio_ring *ring;          /* under ring_lock: own_ring, or the submitter's */
   struct sf_tio_ring own_ring;       /* under ring_lock */
-  struct sf_tio_submitter submitter; /* the executor's thread's */
+  struct sf_tio_submitter submitter; /* the device thread's thread's */
   atomic_int no_submitter;           /* why there is none, if the client has such; or 0 */
   uint8_t cancels;                   /* under ring_lock: numbers the batches of cancels */
   int wake_fd;
@@ -398,32 +399,32 @@ struct sf_tio_device {
   uint64_t progress_ns; /* last completion of those, or when the first was handed over */
   struct sf_list live;
 
-  struct sf_tio_executor exec;
+  struct sf_tio_device_thread device_thread;
 };
 
-int sf_tio_exec_start(struct sf_tio_device *device);
-void sf_tio_exec_stop(struct sf_tio_device *device);
+int sf_tio_device_thread_start(struct sf_tio_device *device);
+void sf_tio_device_thread_stop(struct sf_tio_device *device);
 /* Takes what has completed, without waiting. */
-void sf_tio_exec_reap(struct sf_tio_device *device);
-/* As that, with ring_lock held, after asking the kernel to cancel `targets`, which are IN_EXEC. */
-void sf_tio_exec_cancel(struct sf_tio_device *device, struct sf_tio_io **targets, unsigned n,
-                        struct sf_tio_canceled *canceled);
+void sf_tio_device_thread_reap(struct sf_tio_device *device);
+/* As that, with ring_lock held, after asking the kernel to cancel `targets`, which are IN_DEVICE_THREAD. */
+void sf_tio_device_thread_cancel(struct sf_tio_device *device, struct sf_tio_io **targets,
+                                 unsigned n, struct sf_tio_canceled *canceled);
 /* Under client->lock: should a submitting thread hand over this region itself? */
 bool sf_tio_device_inline(const struct sf_tio_device *device, const struct sf_tio_io *io,
                           uint64_t now_ns);
 bool sf_tio_device_full(const struct sf_tio_device *device, unsigned class);
 
-/* ---- what all above say to a thread, an executor, a device (wake.c); sf_tio_wake() is there too ---- */
+/* ---- what all above say to a thread, a device thread, a device (wake.c); sf_tio_wake() is there too ---- */
 
-void sf_tio_exec_wake(struct sf_tio_executor *exec);
+void sf_tio_device_thread_wake(struct sf_tio_device_thread *device_thread);
 /* Under client->lock, as the rest. */
-void sf_tio_exec_add(struct sf_tio_io *io);
-void sf_tio_exec_rest(struct sf_tio_io *io, uint64_t until_ns); /* as that, later */
+void sf_tio_device_thread_add(struct sf_tio_io *io);
+void sf_tio_device_thread_rest(struct sf_tio_io *io, uint64_t until_ns); /* as that, later */
 void sf_tio_device_use(struct sf_tio_device *device);
 void sf_tio_device_unuse(struct sf_tio_device *device);
 
 /* Cancels what is not terminal on the device and, when handle is not 0, belongs to it; when due,
- * only regions marked so.  Takes exec.ring_lock and client->lock (cancel.c). */
+ * only regions marked so.  Takes device thread.ring_lock and client->lock (cancel.c). */
 void sf_tio_cancel_on(struct sf_tio_device *device, uint64_t handle, bool due,
                       struct sf_tio_canceled *canceled);
 
@@ -448,18 +449,18 @@ int sf_tio_submitter_replace(struct sf_tio_submitters *submitters, int fd, const
 /* Its socket has news: it has become ready, or is gone. */
 void sf_tio_submitter_hear(struct sf_tio_submitter *submitter);
 
-/* ---- the service thread (service.c) ---- */
+/* ---- the background thread (service.c) ---- */
 
-struct sf_tio_service {
+struct sf_tio_background {
   pthread_t thread;
-  struct sf_tio_thread *queue;
+  struct sf_tio_queue *queue;
   int epoll_fd;
   bool stop;                     /* under client->lock */
   atomic_uint_fast64_t until_ns; /* when it looks again by itself; NEVER while it looks */
 };
 
-int sf_tio_service_start(struct sf_tio_client *client);
-void sf_tio_service_stop(struct sf_tio_client *client);
+int sf_tio_background_start(struct sf_tio_client *client);
+void sf_tio_background_stop(struct sf_tio_client *client);
 
 /* ---- the client ---- */
 
@@ -473,8 +474,8 @@ struct sf_tio_client {
   sf_tio_submitter_fn *submitter_lost;  /* or NULL */
   void *submitter_context;
   struct sf_tio_pool pool;
-  struct sf_tio_pulse pulse;
-  struct sf_tio_service service;
+  struct sf_tio_own_delay own_delay;
+  struct sf_tio_background background;
   atomic_uint live; /* regions not terminal */
   atomic_uint_fast64_t cancels_submitted, enters;
 
@@ -489,7 +490,7 @@ struct sf_tio_client {
   struct sf_tio_device *devices[SF_TIO_DEVICES_MAX];
   unsigned alone_n; /* threads that attend alone; `unused` tells when one has ended */
   unsigned threads_n;
-  struct sf_tio_thread *threads[SF_TIO_THREADS_LIMIT];
+  struct sf_tio_queue *threads[SF_TIO_THREADS_LIMIT];
   struct sf_list threads_free;
 };
 

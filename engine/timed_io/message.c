@@ -5,56 +5,56 @@
 #include <sys/socket.h>
 
 static unsigned
-find_place(const struct sf_tio_thread *thread) {
+find_place(const struct sf_tio_queue *queue) {
   for (unsigned i = 0; i < SF_TIO_MESSAGES_MAX; i++)
-    if (!thread->message[i])
+    if (!queue->message[i])
       return i;
-  SF_MUST(!"more messages than there is room for");
+  SF_ASSERT(!"more messages than there is room for");
   return 0;
 }
 
 static struct io_uring_sqe *
-get_sqe(struct sf_tio_thread *thread) {
-  struct io_uring_sqe *sqe = io_uring_get_sqe(&thread->ring.uring);
+get_sqe(struct sf_tio_queue *queue) {
+  struct io_uring_sqe *sqe = io_uring_get_sqe(&queue->ring.uring);
 
   while (!sqe) {
-    io_uring_submit(&thread->ring.uring);
-    sqe = io_uring_get_sqe(&thread->ring.uring);
+    io_uring_submit(&queue->ring.uring);
+    sqe = io_uring_get_sqe(&queue->ring.uring);
   }
   return sqe;
 }
 
 static struct io_uring_sqe *
-enter(struct sf_tio_thread *thread, struct sf_tio_message *message, unsigned *place) {
-  SF_MUST(thread->alone);
-  SF_MUST(message->header->msg_iovlen > 0);
-  *place = find_place(thread);
-  thread->message[*place] = message;
-  return get_sqe(thread);
+enter(struct sf_tio_queue *queue, struct sf_tio_message *message, unsigned *place) {
+  SF_ASSERT(queue->alone);
+  SF_ASSERT(message->header->msg_iovlen > 0);
+  *place = find_place(queue);
+  queue->message[*place] = message;
+  return get_sqe(queue);
 }
 
 /* One stretch of memory costs the kernel less without a header, and so does a wait for what is not there without a
  * look for it first.  A ring that only this thread enters is younger than that flag. */
 void
-sf_tio_receive(struct sf_tio_thread *thread, int socket, struct sf_tio_message *message) {
+sf_tio_receive(struct sf_tio_queue *queue, int socket, struct sf_tio_message *message) {
   struct msghdr *header = message->header;
   unsigned place;
-  struct io_uring_sqe *sqe = enter(thread, message, &place);
+  struct io_uring_sqe *sqe = enter(queue, message, &place);
 
   if (header->msg_iovlen == 1)
     io_uring_prep_recv(sqe, socket, header->msg_iov[0].iov_base, header->msg_iov[0].iov_len, 0);
   else
     io_uring_prep_recvmsg(sqe, socket, header, 0);
-  if (message->none_yet && thread->ring.uring.flags & IORING_SETUP_DEFER_TASKRUN)
+  if (message->none_yet && queue->ring.uring.flags & IORING_SETUP_DEFER_TASKRUN)
     sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
   sqe->user_data = SF_TIO_UD_MESSAGE + place;
 }
 
 void
-sf_tio_send(struct sf_tio_thread *thread, int socket, struct sf_tio_message *message) {
+sf_tio_send(struct sf_tio_queue *queue, int socket, struct sf_tio_message *message) {
   struct msghdr *header = message->header;
   unsigned place;
-  struct io_uring_sqe *sqe = enter(thread, message, &place);
+  struct io_uring_sqe *sqe = enter(queue, message, &place);
 
   if (header->msg_iovlen == 1)
     io_uring_prep_send(sqe, socket, header->msg_iov[0].iov_base, header->msg_iov[0].iov_len,
@@ -62,29 +62,29 @@ sf_tio_send(struct sf_tio_thread *thread, int socket, struct sf_tio_message *mes
   else
     io_uring_prep_sendmsg(sqe, socket, header, MSG_NOSIGNAL);
   sqe->user_data = SF_TIO_UD_MESSAGE + place;
-  thread->sends++;
+  queue->sends++;
 }
 
 void
-sf_tio_message_take(struct sf_tio_thread *thread, uint64_t user_data, int res) {
+sf_tio_message_take(struct sf_tio_queue *queue, uint64_t user_data, int res) {
   uint64_t place = user_data - SF_TIO_UD_MESSAGE;
   struct sf_tio_message *message;
 
-  SF_MUST(place < SF_TIO_MESSAGES_MAX);
-  message = thread->message[place];
-  SF_MUST(message != NULL);
-  thread->message[place] = NULL;
+  SF_ASSERT(place < SF_TIO_MESSAGES_MAX);
+  message = queue->message[place];
+  SF_ASSERT(message != NULL);
+  queue->message[place] = NULL;
   message->result = res;
-  message->next = thread->messages_done;
-  thread->messages_done = message;
+  message->next = queue->messages_done;
+  queue->messages_done = message;
 }
 
 void
-sf_tio_messages_tell(struct sf_tio_thread *thread) {
-  while (thread->messages_done) {
-    struct sf_tio_message *message = thread->messages_done;
+sf_tio_messages_tell(struct sf_tio_queue *queue) {
+  while (queue->messages_done) {
+    struct sf_tio_message *message = queue->messages_done;
 
-    thread->messages_done = message->next;
+    queue->messages_done = message->next;
     message->done(message, message->result);
   }
 }

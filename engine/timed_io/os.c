@@ -10,7 +10,7 @@ uint64_t
 sf_tio_now(void) {
   struct timespec now;
 
-  SF_MUST(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+  SF_ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
   return (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
 }
 
@@ -29,9 +29,9 @@ void
 sf_tio_cond_init(pthread_cond_t *cond) {
   pthread_condattr_t attr;
 
-  SF_MUST(pthread_condattr_init(&attr) == 0);
-  SF_MUST(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
-  SF_MUST(pthread_cond_init(cond, &attr) == 0);
+  SF_ASSERT(pthread_condattr_init(&attr) == 0);
+  SF_ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+  SF_ASSERT(pthread_cond_init(cond, &attr) == 0);
   pthread_condattr_destroy(&attr);
 }
 

@@ -115,7 +115,7 @@ take(struct sf_tio_pool *pool, size_t len, const unsigned keep[SF_TIO_CLASSES]) 
     slot = SF_LIST_ENTRY(pool->list[class].next, struct sf_tio_slot, free_link);
     sf_list_remove(&slot->free_link);
     pool->free[class]--;
-    SF_MUST(atomic_load(&slot->refs) == 0 && atomic_load(&slot->detached) == 0);
+    SF_ASSERT(atomic_load(&slot->refs) == 0 && atomic_load(&slot->detached) == 0);
     atomic_store(&slot->refs, 1);
     return slot;
   }
@@ -165,14 +165,14 @@ sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot *
 }
 
 static void
-unlist(struct sf_tio_thread *thread) {
-  if (thread->wants[SF_TIO_SMALL] || thread->wants[SF_TIO_LARGE])
-    sf_list_remove(&thread->wants_buffer);
-  thread->wants[SF_TIO_SMALL] = thread->wants[SF_TIO_LARGE] = false;
+unlist(struct sf_tio_queue *queue) {
+  if (queue->wants[SF_TIO_SMALL] || queue->wants[SF_TIO_LARGE])
+    sf_list_remove(&queue->wants_buffer);
+  queue->wants[SF_TIO_SMALL] = queue->wants[SF_TIO_LARGE] = false;
 }
 
 int
-sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thread *thread,
+sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_queue *queue,
                         struct sf_tio_slot **slot) {
   unsigned class = class_for(pool, len);
   struct sf_tio_slot *taken;
@@ -181,10 +181,10 @@ sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thre
     return -EMSGSIZE;
   pthread_mutex_lock(&pool->lock);
   taken = take(pool, len, pool->spare);
-  if (!taken && !thread->wants[SF_TIO_SMALL] && !thread->wants[SF_TIO_LARGE])
-    sf_list_append(&pool->to_wake, &thread->wants_buffer);
+  if (!taken && !queue->wants[SF_TIO_SMALL] && !queue->wants[SF_TIO_LARGE])
+    sf_list_append(&pool->to_wake, &queue->wants_buffer);
   if (!taken)
-    thread->wants[class] = true;
+    queue->wants[class] = true;
   pthread_mutex_unlock(&pool->lock);
   if (!taken)
     return -EAGAIN;
@@ -193,19 +193,19 @@ sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_thre
 }
 
 bool
-sf_tio_pool_awaits(struct sf_tio_pool *pool, const struct sf_tio_thread *thread) {
+sf_tio_pool_awaits(struct sf_tio_pool *pool, const struct sf_tio_queue *queue) {
   bool awaits;
 
   pthread_mutex_lock(&pool->lock);
-  awaits = thread->wants[SF_TIO_SMALL] || thread->wants[SF_TIO_LARGE];
+  awaits = queue->wants[SF_TIO_SMALL] || queue->wants[SF_TIO_LARGE];
   pthread_mutex_unlock(&pool->lock);
   return awaits;
 }
 
 void
-sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_thread *thread) {
+sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_queue *queue) {
   pthread_mutex_lock(&pool->lock);
-  unlist(thread);
+  unlist(queue);
   pthread_mutex_unlock(&pool->lock);
 }
 
@@ -215,12 +215,12 @@ wake_threads(struct sf_tio_pool *pool, unsigned class) {
   if (pool->free[class] <= pool->spare[class])
     return;
   SF_LIST_EACH(entry, &pool->to_wake) {
-    struct sf_tio_thread *thread = SF_LIST_ENTRY(entry, struct sf_tio_thread, wants_buffer);
+    struct sf_tio_queue *queue = SF_LIST_ENTRY(entry, struct sf_tio_queue, wants_buffer);
 
-    if (!thread->wants[SF_TIO_SMALL] && class == SF_TIO_SMALL)
+    if (!queue->wants[SF_TIO_SMALL] && class == SF_TIO_SMALL)
       continue;
-    unlist(thread);
-    sf_tio_wake(thread);
+    unlist(queue);
+    sf_tio_wake(queue);
   }
 }
 
@@ -237,14 +237,14 @@ tell(struct sf_tio_pool *pool, unsigned class) {
 
 void
 sf_tio_pool_ref(struct sf_tio_slot *slot) {
-  SF_MUST(atomic_fetch_add(&slot->refs, 1) > 0);
+  SF_ASSERT(atomic_fetch_add(&slot->refs, 1) > 0);
 }
 
 void
 sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot) {
   unsigned before = atomic_fetch_sub(&slot->refs, 1);
 
-  SF_MUST(before > 0);
+  SF_ASSERT(before > 0);
   if (before > 1)
     return;
   pthread_mutex_lock(&pool->lock);

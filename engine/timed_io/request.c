@@ -1,16 +1,16 @@
 /* Request slots, handles, and when a region and its request are over. */
 #include "timed_io/internal.h"
 
-const struct sf_sm_table sf_tio_states = {
+const struct sf_state_table sf_tio_states = {
     .machine = "region",
     .states = SF_TIO_CANCELED + 1,
     .name = {"pending", "timeout", "ok", "error", "canceled"},
     .moves =
         {
-            [SF_TIO_PENDING] = SF_SM_TO(SF_TIO_TIMEOUT) | SF_SM_TO(SF_TIO_OK) |
-                               SF_SM_TO(SF_TIO_ERROR) | SF_SM_TO(SF_TIO_CANCELED),
+            [SF_TIO_PENDING] = SF_MOVE_TO(SF_TIO_TIMEOUT) | SF_MOVE_TO(SF_TIO_OK) |
+                               SF_MOVE_TO(SF_TIO_ERROR) | SF_MOVE_TO(SF_TIO_CANCELED),
             [SF_TIO_TIMEOUT] =
-                SF_SM_TO(SF_TIO_OK) | SF_SM_TO(SF_TIO_ERROR) | SF_SM_TO(SF_TIO_CANCELED),
+                SF_MOVE_TO(SF_TIO_OK) | SF_MOVE_TO(SF_TIO_ERROR) | SF_MOVE_TO(SF_TIO_CANCELED),
         },
 };
 
@@ -27,7 +27,7 @@ sf_tio_request_get(struct sf_tio_client *client) {
     return NULL;
   request = SF_LIST_ENTRY(client->requests_free.next, struct sf_tio_request, free_link);
   sf_list_remove(&request->free_link);
-  SF_MUST(request->handle == 0);
+  SF_ASSERT(request->handle == 0);
   request->handle =
       ++client->sequence << SF_TIO_SLOT_BITS | (uint64_t) (request - client->requests);
   client->requests_n++;
@@ -39,14 +39,14 @@ void
 sf_tio_request_release(struct sf_tio_request *request) {
   struct sf_tio_client *client = request->client;
 
-  SF_MUST(request->unreleased > 0);
+  SF_ASSERT(request->unreleased > 0);
   if (--request->unreleased)
     return;
-  SF_MUST(request->untold == 0);
-  SF_MUST(request->thread->requests_n > 0);
-  if (--request->thread->requests_n == 0 && request->thread->alone &&
-      request->thread != sf_tio_thread_current(client))
-    sf_tio_wake(request->thread); /* it may wait for nothing else than to be idle */
+  SF_ASSERT(request->untold == 0);
+  SF_ASSERT(request->queue->requests_n > 0);
+  if (--request->queue->requests_n == 0 && request->queue->alone &&
+      request->queue != sf_tio_queue_current(client))
+    sf_tio_wake(request->queue); /* it may wait for nothing else than to be idle */
   request->handle = 0;
   /* The next one takes it while it is in the processor's cache; a handle that is stale shows by its sequence. */
   sf_list_prepend(&client->requests_free, &request->free_link);
@@ -68,8 +68,8 @@ sf_tio_io_find(struct sf_tio_client *client, uint64_t user_data) {
   struct sf_tio_request *request = sf_tio_request_find(client, user_data >> SF_TIO_REGION_BITS);
   unsigned region = user_data & (SF_TIO_REGIONS_MAX - 1);
 
-  SF_MUST(request != NULL);
-  SF_MUST(region < request->n);
+  SF_ASSERT(request != NULL);
+  SF_ASSERT(region < request->n);
   return &request->io[region];
 }
 

@@ -112,7 +112,7 @@ struct asked {
   const struct sf_tio_control *control;
   const struct sf_tio_region *regions;
   unsigned n;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   struct sf_tio_slot *buffer;
   uint64_t entry_ns, entry_delay_ns;
 };
@@ -134,7 +134,7 @@ first_stage(const struct sf_tio_control *control, const struct sf_tio_device *de
 static void
 start_region(struct sf_tio_request *request, const struct sf_tio_control *control,
              const struct sf_tio_region *region, unsigned i) {
-  struct sf_tio_thread *thread = request->thread;
+  struct sf_tio_queue *queue = request->queue;
   struct sf_tio_io *io = &request->io[i];
   uint64_t timeout_ns = timeout_of(control, region);
 
@@ -149,14 +149,14 @@ start_region(struct sf_tio_request *request, const struct sf_tio_control *contro
       .where = SF_TIO_AT_THREAD,
       .stage = (uint8_t) first_stage(control, region->device),
   };
-  sf_sm_init(&io->sm, &sf_tio_states, sf_tio_io_user_data(io), SF_TIO_PENDING);
-  sf_list_append(&thread->pending, &io->where_link);
-  sf_list_append(&thread->live, &io->live_link);
+  sf_state_init(&io->sm, &sf_tio_states, sf_tio_io_user_data(io), SF_TIO_PENDING);
+  sf_list_append(&queue->pending, &io->where_link);
+  sf_list_append(&queue->live, &io->live_link);
   sf_list_append(&region->device->live, &io->device_link);
-  thread->pending_n++;
-  thread->live_n++;
-  if (io->deadline_ns < thread->deadline_ns)
-    thread->deadline_ns = io->deadline_ns;
+  queue->pending_n++;
+  queue->live_n++;
+  if (io->deadline_ns < queue->deadline_ns)
+    queue->deadline_ns = io->deadline_ns;
   region->device->running++;
   sf_tio_device_use(region->device);
   if (request->buffer)
@@ -169,7 +169,7 @@ start_request(struct sf_tio_client *client, const struct asked *asked) {
   bool sync = control->flags & SF_TIO_SYNC;
   struct sf_tio_request *request = sf_tio_request_get(client);
 
-  request->thread = asked->thread;
+  request->queue = asked->queue;
   request->buffer = asked->buffer;
   request->data = control->data;
   request->notify = control->notify;
@@ -184,7 +184,7 @@ start_request(struct sf_tio_client *client, const struct asked *asked) {
   request->untold = (uint8_t) asked->n;
   request->unreleased = (uint8_t) (asked->n + sync);
   request->auto_cancel = !control->notify;
-  asked->thread->requests_n++;
+  asked->queue->requests_n++;
   atomic_fetch_add(&client->live, asked->n);
   for (unsigned i = 0; i < asked->n; i++)
     start_region(request, control, &asked->regions[i], i);
@@ -214,15 +214,15 @@ start(struct sf_tio_client *client, const struct asked *asked, struct sf_tio_req
     *request = start_request(client, asked);
     /* Before anybody can look at its deadline: while the pulse rests, a stop is nobody's delay.  In a
      * long wait for a buffer it may have gone to rest again. */
-    sf_tio_pulse_begin(&client->pulse);
+    sf_tio_own_delay_begin(&client->own_delay);
     /* Every region has a reference of its own.  Ours ends here, before anybody can be told of the
      * end of the last and want the buffer. */
     if (asked->buffer)
       sf_tio_pool_put(&client->pool, asked->buffer);
     if (handle)
       *handle = (*request)->handle; /* it may be over before the call returns */
-    if (asked->thread->service)
-      sf_tio_thread_kick(asked->thread);
+    if (asked->queue->background)
+      sf_tio_queue_kick(asked->queue);
   }
   pthread_mutex_unlock(&client->lock);
   return error;
@@ -247,7 +247,7 @@ wait_for(struct sf_tio_request *request, struct sf_tio_result *result) {
   struct sf_tio_result found;
   uint32_t expired;
 
-  SF_MUST(sf_tio_drive(request->thread, 0, all_told, request) == 0);
+  SF_ASSERT(sf_tio_drive(request->queue, 0, all_told, request) == 0);
   pthread_mutex_lock(&client->lock);
   found = request->result;
   expired = request->expired;
@@ -263,12 +263,12 @@ wait_for(struct sf_tio_request *request, struct sf_tio_result *result) {
 }
 
 static int
-find_thread(struct sf_tio_client *client, unsigned flags, struct sf_tio_thread **thread) {
+find_thread(struct sf_tio_client *client, unsigned flags, struct sf_tio_queue **queue) {
   if (flags & SF_TIO_SYNC)
-    return sf_tio_in_callout() ? -EDEADLK : sf_tio_thread_get(client, thread);
-  *thread = sf_tio_thread_current(client);
-  if (!*thread || !(*thread)->drives_itself)
-    *thread = client->service.queue;
+    return sf_tio_in_callout() ? -EDEADLK : sf_tio_queue_get(client, queue);
+  *queue = sf_tio_queue_current(client);
+  if (!*queue || !(*queue)->drives_itself)
+    *queue = client->background.queue;
   return 0;
 }
 
@@ -282,11 +282,11 @@ sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
   int error = check(client, control, regions, n);
 
   if (!error) {
-    asked.entry_delay_ns = sf_tio_pulse_delay(&client->pulse, asked.entry_ns);
-    sf_tio_pulse_begin(&client->pulse);
+    asked.entry_delay_ns = sf_tio_own_delay_now(&client->own_delay, asked.entry_ns);
+    sf_tio_own_delay_begin(&client->own_delay);
   }
   if (!error)
-    error = find_thread(client, control->flags, &asked.thread);
+    error = find_thread(client, control->flags, &asked.queue);
   if (!error)
     error = get_buffer(client, control, regions, n, &asked.buffer);
   if (error)

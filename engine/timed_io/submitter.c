@@ -1,7 +1,7 @@
 /* Submitters.  What a process has in the kernel uninterruptibly (a flush of a dead disk, a write
  * that waits for a tag or a journal) keeps it there, SIGKILL or not, and with it every file that it
  * has open: the locks on the other legs as well.  io_uring does not help: its workers are threads of
- * whoever submits.  So a device's executor can have a process of its own that does nothing but
+ * whoever submits.  So a device's thread can have a process of its own that does nothing but
  * io_uring_enter(), and that has no file but this device's.  When the device hangs it is that
  * process which stays, and the lock on that device stays with it (rule R7), as it must.
  *
@@ -24,8 +24,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/aside.h"
 #include "base/forks.h"
+#include "base/process.h"
 
 enum { ANSWER_MS = 2000, CLOSE_MS = 1000 };
 
@@ -62,8 +62,8 @@ receive_with_file(int socket, void *data, size_t length) {
 static void
 enter(const struct sf_tio_ring *ring) {
   /* What the kernel has no memory for stays in the queue; we are told again. */
-  while (syscall(__NR_io_uring_enter, ring->uring.ring_fd, 2 * SF_TIO_EXEC_DEPTH, 0, 0, NULL, 0) <
-             0 &&
+  while (syscall(__NR_io_uring_enter, ring->uring.ring_fd, 2 * SF_TIO_DEVICE_THREAD_DEPTH, 0, 0,
+                 NULL, 0) < 0 &&
          errno == EINTR)
     ;
 }
@@ -96,7 +96,7 @@ receive_device(int *socket, struct sf_tio_ring *ring) {
 
 static _Noreturn void
 submit_for(int socket, struct sf_tio_ring *ring) {
-  unsigned workers[2] = {SF_TIO_EXEC_WORKERS, SF_TIO_EXEC_WORKERS};
+  unsigned workers[2] = {SF_TIO_IOWQ_WORKERS, SF_TIO_IOWQ_WORKERS};
   char told[64] = {1};
   ssize_t n;
   int fd;
@@ -140,7 +140,8 @@ static int
 make_rings(struct sf_tio_submitters *submitters, unsigned n) {
   for (unsigned i = 0; i < n; i++) {
     struct sf_tio_ring *ring = &submitters->slot[i].ring;
-    int error = sf_tio_ring_init(ring, 2 * SF_TIO_EXEC_DEPTH, SF_TIO_EXEC_COMPLETIONS);
+    int error =
+        sf_tio_ring_init(ring, 2 * SF_TIO_DEVICE_THREAD_DEPTH, SF_TIO_DEVICE_THREAD_COMPLETIONS);
 
     if (error)
       return error;

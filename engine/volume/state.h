@@ -34,12 +34,12 @@ struct op_kind {
 
 /* What keeps an op from being sent: its intent, which is not durable yet (R8); or there was no slot for it, or too few
  * legs had it, and it is sent again at the next tick. */
-enum op_hold { HOLD_NOT, HOLD_INTENT, HOLD_AGAIN, HOLDS };
+enum sf_op_hold { HOLD_NOT, HOLD_INTENT, HOLD_AGAIN, HOLDS };
 
 enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DRAINING, OP_STATES };
 
 struct sf_op {
-  struct sf_sm sm;
+  struct sf_state_machine sm;
   struct sf_list link; /* v->active in order of arrival; or v->ops_free */
   struct sf_volume *volume;
   struct sf_request *request; /* NULL once answered, and for a copy */
@@ -51,7 +51,7 @@ struct sf_op {
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
   bool checkpoint;   /* FLUSH: of the legs that catch up too */
-  enum op_hold hold;
+  enum sf_op_hold hold;
   uint64_t offset, length;
   uint64_t asked_ns;   /* when its client asked for it */
   uint64_t started_ns; /* when it came to the volume */
@@ -78,7 +78,7 @@ struct sf_op {
   legset writing;              /* READ, COPY: legs to which this op writes */
 
   unsigned ios;
-  struct io io[SF_LEGS_MAX];
+  struct leg_io io[SF_LEGS_MAX];
   struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* READ: of each try */
 
   struct sf_request *followers; /* FLUSH: answered with it */
@@ -98,7 +98,7 @@ struct own_flush { /* one that the volume asks for by itself; own_flush.c */
 enum copy_state { COPY_IDLE, COPY_WAITING, COPY_READING, COPY_WRITING, COPY_STATES };
 
 struct copy {
-  struct sf_sm sm;
+  struct sf_state_machine sm;
   struct sf_op *op;
   struct copying *of;
   unsigned piece;
@@ -215,8 +215,8 @@ enum {
 enum map_write_state { MAP_IDLE, MAP_WRITING, MAP_HELD, MAP_WRITE_STATES };
 
 struct map_write { /* of one page, to some legs */
-  struct sf_sm sm;
-  struct io io;
+  struct sf_state_machine sm;
+  struct leg_io io;
   struct sf_tio_buffer *buffer; /* NULL unless writing */
   uint64_t page;
   uint64_t version;
@@ -325,10 +325,10 @@ struct sf_volume {
   uint64_t look_at_ns;               /* when the superblocks are looked at next */
   uint64_t version, durable_version; /* of latest, durable; in memory only */
   uint64_t durable_ns;               /* since when it is */
-  legset needs;   /* an answer needs these: every set since the durable one, and a newcomer */
-  legset counted; /* newcomer that answers count already (reading 3 of the rules) */
-  int promoting;  /* leg whose promotion is submitted and not durable, or -1 */
-  int joining;    /* leg that is counted: its flush and then its record are under way, or -1 */
+  legset ack_legs; /* an answer needs these: every set since the durable one, and a newcomer */
+  legset counted;  /* newcomer that answers count already (reading 3 of the rules) */
+  int promoting;   /* leg whose promotion is submitted and not durable, or -1 */
+  int joining;     /* leg that is counted: its flush and then its record are under way, or -1 */
   unsigned min_legs;
 
   struct sf_op *ops;
@@ -376,8 +376,8 @@ struct sf_volume {
   bool failed;         /* the last answer for too few legs was an error */
   uint64_t stop_by_ns;
   bool stop_is_clean; /* all is flushed, and the maps say so */
-  bool dirty;         /* something moved: volume_settle has work */
-  bool checks_all;    /* for tests: volume_check asks also what takes long */
+  bool dirty;         /* something moved: sf_vol_settle has work */
+  bool checks_all;    /* for tests: sf_vol_check asks also what takes long */
   uint64_t next_id;
 
   struct own_flush join_flush; /* may run on when the join is off */

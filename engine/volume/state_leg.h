@@ -6,9 +6,9 @@
 
 #include <surefoot/volume.h>
 
+#include "base/assert.h"
 #include "base/list.h"
-#include "base/must.h"
-#include "base/sm.h"
+#include "base/state_machine.h"
 #include "volume/ground/latency.h"
 #include "volume/ground/map.h"
 #include "volume/ground/window.h"
@@ -20,7 +20,7 @@ struct sf_op;
 
 enum { SF_DROPPED = -EAGAIN }; /* the error of a CANCELED event: a failed flush took it with it */
 
-struct io_args {
+struct leg_io_args {
   enum sf_tio_op op;
   unsigned flags;
   enum sf_kind kind;   /* whose timeout counts */
@@ -37,9 +37,9 @@ struct io_args {
 /* WAITING for the leg's window, SENT, ENDED; DROPPED: it was not sent and will not be, which is told soon. */
 enum part_state { PART_ENDED, PART_WAITING, PART_DROPPED, PART_SENT };
 
-struct io_part {       /* of one leg; leg_io.c, insync.c and meter.c */
+struct leg_io_part {   /* of one leg; leg_io.c, insync.c and meter.c */
   struct sf_list link; /* of the leg: waiting or outstanding; or v->dropped */
-  struct io *io;
+  struct leg_io *io;
   uint64_t handle;
   uint64_t since_ns, sent_ns; /* since when it waits; when the leg got it */
   uint64_t timeout_ns, cost_ns;
@@ -49,15 +49,15 @@ struct io_part {       /* of one leg; leg_io.c, insync.c and meter.c */
   bool counted; /* in the window */
 };
 
-struct io {
+struct leg_io {
   struct sf_volume *volume;
   void *owner;
   /* Every notify and late event; `running` is up to date already.  The io may be reused inside. */
-  void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event);
+  void (*on_event)(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
   /* May be NULL.  A part that waited has been sent. */
-  void (*on_sent)(struct io *io);
-  struct io_args args;
-  struct io_part part[SF_LEGS_MAX]; /* of each region */
+  void (*on_sent)(struct leg_io *io);
+  struct leg_io_args args;
+  struct leg_io_part part[SF_LEGS_MAX]; /* of each region */
   unsigned regions;
   unsigned running; /* regions whose own completion has not come, or that wait */
   bool flushes;     /* it is a flush, or carries one (FUA) */
@@ -69,9 +69,9 @@ struct io {
 
 /* What leg_io.c calls above itself; given when the volume is made. */
 struct leg_io_above {
-  sf_tio_event_fn *notify; /* takes the lock, and hands the event to leg_io_event() */
+  sf_tio_event_fn *notify; /* takes the lock, and hands the event to sf_leg_io_event() */
   /* Before an event that says that a flush failed is handled, and after. */
-  void (*flush_fails)(struct sf_volume *v, unsigned leg, const struct io *io, int error);
+  void (*flush_fails)(struct sf_volume *v, unsigned leg, const struct leg_io *io, int error);
   void (*flush_failed)(struct sf_volume *v, unsigned leg, int error);
   void (*fua_ended)(struct sf_volume *v, unsigned leg, uint64_t seq);
 };
@@ -86,7 +86,7 @@ event_is_final(const struct sf_tio_event *event) {
 /* ---- legs ---- */
 
 struct meta {
-  struct io io;
+  struct leg_io io;
   struct sf_tio_buffer *buffer;
   bool busy;            /* a superblock write is in flight: at most one per leg */
   bool overdue, failed; /* the one in flight is late; the last one failed */
@@ -145,7 +145,7 @@ struct penalty {               /* R14: what its absences have cost lately */
 };
 
 struct leg {
-  struct sf_sm sm; /* enum sf_leg_state */
+  struct sf_state_machine sm; /* enum sf_leg_state */
   unsigned index;
   struct sf_tio_device *device;
   struct sf_superblock sb; /* newest on the leg */
@@ -190,12 +190,12 @@ struct leg {
    * before it.  Written once it is flushed, so that a resync goes on where it was. */
   struct sf_map settled, settling;
 
-  struct io look_io; /* takeover.c */
+  struct leg_io look_io; /* takeover.c */
   struct sf_tio_buffer *look_buffer;
   unsigned looks;
   uint64_t opened_serial; /* of the newest superblock that stood there when it was opened */
 
-  struct io probe_io;
+  struct leg_io probe_io;
   struct sf_tio_buffer *probe_buffer;
   unsigned probe_step, probes_ok;
   uint64_t probe_at_ns;

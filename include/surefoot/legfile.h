@@ -79,9 +79,9 @@ struct sf_leg_look {
 int sf_leg_look_begin(struct sf_leg_openers *openers, const char *path);
 int sf_leg_look_end(int socket, struct sf_leg_look *look);
 
-int sf_leg_file_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                           struct sf_leg_file *file, struct sf_leg_found *found,
-                           char error[SF_CONFIG_ERROR_MAX]);
+int sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                              struct sf_leg_file *file, struct sf_leg_found *found,
+                              char error[SF_CONFIG_ERROR_MAX]);
 
 /* Opens every leg of config at once, each in a thread, and waits at most timeout_ns: a leg that
  * has not answered by then is absent (-ETIMEDOUT), and its thread closes what it gets, by itself.
@@ -150,11 +150,11 @@ int sf_leg_check_new(const char *path, unsigned flags, const struct sf_superbloc
                      unsigned leg, char error[SF_CONFIG_ERROR_MAX]);
 
 /* The same in a process of their own (see sf_leg_openers): they open, read, write and flush. */
-int sf_leg_discard_apart(struct sf_leg_openers *openers, const char *path,
-                         const struct sf_superblock *reference, unsigned leg, bool own,
-                         char error[SF_CONFIG_ERROR_MAX]);
-int sf_leg_check_new_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                           const struct sf_superblock *reference, unsigned leg,
-                           char error[SF_CONFIG_ERROR_MAX]);
+int sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
+                            const struct sf_superblock *reference, unsigned leg, bool own,
+                            char error[SF_CONFIG_ERROR_MAX]);
+int sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                              const struct sf_superblock *reference, unsigned leg,
+                              char error[SF_CONFIG_ERROR_MAX]);
 
 #endif

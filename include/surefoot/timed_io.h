@@ -71,7 +71,7 @@ enum {
 struct msghdr;
 struct sf_tio_client;
 struct sf_tio_device;
-struct sf_tio_thread;
+struct sf_tio_queue;
 
 enum sf_tio_op {
   SF_TIO_READ,
@@ -301,15 +301,15 @@ struct sf_tio_canceled sf_tio_cancel_by_device(struct sf_tio_device *device);
  * service thread.  *thread stays valid as long as the client.
  * -EMFILE: files_kept, or the limit; -EAGAIN: too many threads; or another -errno.  The caller may go on
  * without: its requests are the service thread's then, which costs them two changes of thread. */
-int sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread);
+int sf_tio_attend(struct sf_tio_client *client, struct sf_tio_queue **queue);
 
 /* Submits what this thread has pending, waits and reports, until stop (arg) says true (asked
  * before the first wait and after every batch of events) or until_ns (absolute CLOCK_MONOTONIC,
  * 0 = no limit) has passed: then -ETIME.  A healthy request costs one io_uring_enter. */
-int sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void *), void *arg);
+int sf_tio_drive(struct sf_tio_queue *queue, uint64_t until_ns, bool (*stop)(void *), void *arg);
 
 /* Makes a thread that is, or next will be, in sf_tio_drive() ask its stop function again. */
-void sf_tio_wake(struct sf_tio_thread *thread);
+void sf_tio_wake(struct sf_tio_queue *queue);
 
 /* ---- a thread that waits for sockets as well: one system call a round, whatever it waits for ---- */
 
@@ -318,11 +318,11 @@ void sf_tio_wake(struct sf_tio_thread *thread);
  * idle.  sf_tio_drive() returns with requests of this thread not handed over yet; the next call does
  * that together with the wait.  *thread is valid until the thread ends.  The client may be destroyed
  * only after that. */
-int sf_tio_attend_alone(struct sf_tio_client *client, struct sf_tio_thread **thread);
+int sf_tio_attend_alone(struct sf_tio_client *client, struct sf_tio_queue **queue);
 
 /* Has everything that this thread asked for ended and been told, DETACHED regions included?  Of a thread that
  * attends alone, by itself. */
-bool sf_tio_is_idle(struct sf_tio_thread *thread);
+bool sf_tio_is_idle(struct sf_tio_queue *queue);
 
 enum { SF_TIO_MESSAGES_MAX = 4 }; /* of one thread at a time */
 
@@ -342,15 +342,15 @@ struct sf_tio_message {
 
 /* Of a thread that attends alone, by itself: what recvmsg(2) and sendmsg(2) do, on its ring, with the next
  * sf_tio_drive(). */
-void sf_tio_receive(struct sf_tio_thread *thread, int socket, struct sf_tio_message *message);
-void sf_tio_send(struct sf_tio_thread *thread, int socket, struct sf_tio_message *message);
+void sf_tio_receive(struct sf_tio_queue *queue, int socket, struct sf_tio_message *message);
+void sf_tio_send(struct sf_tio_queue *queue, int socket, struct sf_tio_message *message);
 
 /* As sf_tio_buffer_get() without waiting; at -EAGAIN the thread, which attends alone, is woken once when
  * one may have come free. */
-int sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len,
+int sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                               struct sf_tio_buffer **buffer);
 /* Whether that is still to come: it may have come before the next sf_tio_drive() began. */
-bool sf_tio_buffer_is_awaited(struct sf_tio_thread *thread);
+bool sf_tio_buffer_is_awaited(struct sf_tio_queue *queue);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t sf_tio_now(void);

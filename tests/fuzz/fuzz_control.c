@@ -7,29 +7,29 @@
 
 #include <surefoot/wire.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 check_request(const struct sf_control_request *request) {
-  SF_MUST(json_is_object(request->document));
-  SF_MUST(!request->follow || request->command == SF_COMMAND_EVENTS);
+  SF_ASSERT(json_is_object(request->document));
+  SF_ASSERT(!request->follow || request->command == SF_COMMAND_EVENTS);
   if (request->command == SF_COMMAND_SET)
-    SF_MUST(request->key && request->value);
+    SF_ASSERT(request->key && request->value);
   if (request->command == SF_COMMAND_LEG)
-    SF_MUST(request->action && request->leg);
+    SF_ASSERT(request->action && request->leg);
 }
 
 static void
 check_refusal(const char *error) {
-  SF_MUST(*error);
+  SF_ASSERT(*error);
   json_t *reply = sf_control_error_reply(error);
   char *text = json_dumps(reply, JSON_COMPACT);
-  SF_MUST(text);
-  SF_MUST(!strchr(text, '\n'));
+  SF_ASSERT(text);
+  SF_ASSERT(!strchr(text, '\n'));
   /* The reply says what the parser said: nothing in it had to be cleaned again. */
-  SF_MUST(strcmp(json_string_value(json_object_get(reply, "error")), error) == 0);
+  SF_ASSERT(strcmp(json_string_value(json_object_get(reply, "error")), error) == 0);
   free(text);
   json_decref(reply);
 }
@@ -44,9 +44,9 @@ parse(const uint8_t *data, size_t size, const char *volume_name) {
   }
   check_request(&request);
   if (volume_name)
-    SF_MUST(request.command != SF_COMMAND_RELOAD && request.command != SF_COMMAND_RESTART);
+    SF_ASSERT(request.command != SF_COMMAND_RELOAD && request.command != SF_COMMAND_RESTART);
   else
-    SF_MUST(request.command != SF_COMMAND_STOP);
+    SF_ASSERT(request.command != SF_COMMAND_STOP);
   sf_control_request_clear(&request);
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 #include "door/nbd.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,16 +19,16 @@ request(const uint8_t *data) {
   struct nbd_request asked;
   unsigned char reply[NBD_REPLY_BYTES];
 
-  if (!nbd_read_request(data, &asked))
+  if (!sf_nbd_read_request(data, &asked))
     return;
-  nbd_write_reply(reply, asked.cookie, nbd_check_request(&the_export, &asked));
-  SF_MUST(memcmp(reply + 8, data + 8, 8) == 0);
-  if (nbd_check_request(&the_export, &asked) != 0 || asked.type == NBD_FLUSH ||
+  sf_nbd_write_reply(reply, asked.cookie, sf_nbd_check_request(&the_export, &asked));
+  SF_ASSERT(memcmp(reply + 8, data + 8, 8) == 0);
+  if (sf_nbd_check_request(&the_export, &asked) != 0 || asked.type == NBD_FLUSH ||
       asked.type == NBD_DISC)
     return;
-  SF_MUST(asked.length > 0 && asked.offset < the_export.size);
-  SF_MUST(asked.offset + asked.length <= the_export.size);
-  SF_MUST(asked.length <= NBD_DATA_MAX || asked.type > NBD_WRITE);
+  SF_ASSERT(asked.length > 0 && asked.offset < the_export.size);
+  SF_ASSERT(asked.offset + asked.length <= the_export.size);
+  SF_ASSERT(asked.length <= NBD_DATA_MAX || asked.type > NBD_WRITE);
 }
 
 /* Returns what is left of it when transmission begins; 0: it does not. */
@@ -40,18 +40,18 @@ handshake(const uint8_t *data, size_t size) {
   for (;;) {
     const char *why = NULL;
     size_t used = SIZE_MAX;
-    enum nbd_step step = nbd_hear(&state, &the_export, data, size, &used, &said, &why);
+    enum nbd_step step = sf_nbd_hear(&state, &the_export, data, size, &used, &said, &why);
 
-    SF_MUST(used <= size && said.n <= sizeof said.bytes);
-    SF_MUST((step == NBD_WRONG) == (why != NULL));
-    SF_MUST(step != NBD_MORE || (used == 0 && said.n == 0 && size < NBD_HEARD_MAX));
+    SF_ASSERT(used <= size && said.n <= sizeof said.bytes);
+    SF_ASSERT((step == NBD_WRONG) == (why != NULL));
+    SF_ASSERT(step != NBD_MORE || (used == 0 && said.n == 0 && size < NBD_HEARD_MAX));
     data += used;
     size -= used;
     if (step == NBD_SERVE)
       return size;
     if (step != NBD_ON)
       return 0;
-    SF_MUST(used > 0);
+    SF_ASSERT(used > 0);
   }
 }
 

@@ -11,37 +11,38 @@
 
 #include "sim/main.h"
 
-static const struct sf_sm_table *const machine[] = {&sf_leg_table, &sf_op_table, &sf_copy_table,
-                                                    &sf_map_write_table};
+static const struct sf_state_table *const machine[] = {&sf_leg_table, &sf_op_table, &sf_copy_table,
+                                                       &sf_map_write_table};
 enum { MACHINES = sizeof machine / sizeof machine[0] };
 _Static_assert((int) MACHINES <= (int) MACHINES_MAX, "each machine has its marks");
 
-static uint32_t moves[MACHINES][SF_SM_STATES_MAX][SF_SM_STATES_MAX];
+static uint32_t moves[MACHINES][SF_STATES_MAX][SF_STATES_MAX];
 
-/* The linker puts this in front of sf_sm_move(): see --wrap in the CMakeLists.txt. */
-void __real_sf_sm_move(struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks,
-                       void *owner);
-void __wrap_sf_sm_move(struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks,
-                       void *owner);
+/* The linker puts this in front of sf_state_move(): see --wrap in the CMakeLists.txt. */
+void __real_sf_state_move(struct sf_state_machine *sm, unsigned state,
+                          const struct sf_state_hooks *hooks, void *owner);
+void __wrap_sf_state_move(struct sf_state_machine *sm, unsigned state,
+                          const struct sf_state_hooks *hooks, void *owner);
 
 void
-__wrap_sf_sm_move(struct sf_sm *sm, unsigned state, const struct sf_sm_hooks *hooks, void *owner) {
+__wrap_sf_state_move(struct sf_state_machine *sm, unsigned state,
+                     const struct sf_state_hooks *hooks, void *owner) {
   unsigned m = 0;
 
   while (m < MACHINES && machine[m] != sm->table)
     m++;
   if (m == MACHINES)
     sim_fail("a state machine that coverage.c does not know: %s", sm->table->machine);
-  if (sm->state < SF_SM_STATES_MAX && state < SF_SM_STATES_MAX)
+  if (sm->state < SF_STATES_MAX && state < SF_STATES_MAX)
     moves[m][sm->state][state]++;
-  __real_sf_sm_move(sm, state, hooks, owner);
+  __real_sf_state_move(sm, state, hooks, owner);
 }
 
 void
 coverage_publish(void) {
   for (unsigned m = 0; m < MACHINES; m++)
-    for (unsigned from = 0; from < SF_SM_STATES_MAX; from++)
-      for (unsigned to = 0; to < SF_SM_STATES_MAX; to++)
+    for (unsigned from = 0; from < SF_STATES_MAX; from++)
+      for (unsigned to = 0; to < SF_STATES_MAX; to++)
         shared_add(&shared->moves[m][from][to], moves[m][from][to]);
   memset(moves, 0, sizeof moves);
   for (unsigned i = 0; i < SIM_COUNT_KINDS; i++)
@@ -87,7 +88,7 @@ coverage_print_missing(void) {
   for (unsigned m = 0; m < MACHINES; m++)
     for (unsigned from = 0; from < machine[m]->states; from++)
       for (unsigned to = 0; to < machine[m]->states; to++)
-        if ((machine[m]->moves[from] & SF_SM_TO(to)) && shared->moves[m][from][to] == 0) {
+        if ((machine[m]->moves[from] & SF_MOVE_TO(to)) && shared->moves[m][from][to] == 0) {
           printf("never seen: %s %s -> %s\n", machine[m]->machine, machine[m]->name[from],
                  machine[m]->name[to]);
           missing++;

@@ -47,7 +47,7 @@ a_page_is_tried_again(const struct sf_volume *v) {
 
 bool
 inside_is_settled(struct sf_volume *v) {
-  return v->phase == PHASE_SERVING && record_is_durable(v) && v->unconverged.set == 0 &&
+  return v->phase == PHASE_SERVING && sf_record_is_durable(v) && v->unconverged.set == 0 &&
          v->held == NULL && v->parked == NULL && v->suspended == 0 && v->waiting_ops == 0 &&
          !a_page_is_tried_again(v);
 }
@@ -59,7 +59,7 @@ inside_is_serving(const struct sf_volume *v) {
 
 bool
 inside_record_is_durable(const struct sf_volume *v) {
-  return record_is_durable(v);
+  return sf_record_is_durable(v);
 }
 
 bool
@@ -71,7 +71,7 @@ inside_is_suspended(const struct sf_volume *v) {
 bool
 inside_is_copying(const struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
       return true;
   return v->unconverged.set > 0;
 }
@@ -112,7 +112,7 @@ inside_unconverged_extents(const struct sf_volume *v) {
 bool
 inside_is_stuck(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) != SF_STATE_IN_SYNC && inside_has_newer_claim(v, i))
+    if (sf_leg_state(&v->leg[i]) != SF_STATE_IN_SYNC && inside_has_newer_claim(v, i))
       return true;
   return false;
 }
@@ -120,13 +120,13 @@ inside_is_stuck(struct sf_volume *v) {
 bool
 inside_leg_is_out(const struct sf_volume *v, unsigned leg) {
   return v->durable.change > 0 &&
-         !((v->latest.in_sync | v->durable.in_sync | v->needs) & legbit(leg)) &&
-         leg_state(&v->leg[leg]) != SF_STATE_CATCHING_UP;
+         !((v->latest.in_sync | v->durable.in_sync | v->ack_legs) & legbit(leg)) &&
+         sf_leg_state(&v->leg[leg]) != SF_STATE_CATCHING_UP;
 }
 
 bool
 inside_is_needed(const struct sf_volume *v, unsigned leg) {
-  return (v->latest.in_sync | v->durable.in_sync | v->needs) & legbit(leg);
+  return (v->latest.in_sync | v->durable.in_sync | v->ack_legs) & legbit(leg);
 }
 
 bool
@@ -141,7 +141,7 @@ inside_is_member(const struct sf_volume *v, unsigned leg) {
 
 unsigned
 inside_needs(const struct sf_volume *v) {
-  return v->needs;
+  return v->ack_legs;
 }
 
 const struct sf_bad *
@@ -203,10 +203,10 @@ inside_check_start(const struct sf_volume *v) {
  * nobody reads from, and nobody brings back. */
 void
 inside_check_states(const struct sf_volume *v) {
-  if (v->phase != PHASE_SERVING || !record_is_durable(v))
+  if (v->phase != PHASE_SERVING || !sf_record_is_durable(v))
     return;
   for (unsigned i = 0; i < v->legs; i++) {
-    enum sf_leg_state state = leg_state(&v->leg[i]);
+    enum sf_leg_state state = sf_leg_state(&v->leg[i]);
 
     if ((v->durable.in_sync >> i & 1) != (state == SF_STATE_IN_SYNC))
       sim_fail("leg %u is %s, and the durable record names 0x%x", i, sf_leg_state_name(state),
@@ -232,7 +232,7 @@ may_differ(const struct sf_volume *v, unsigned i, uint64_t extent) {
   const struct leg *leg = &v->leg[i];
 
   return sf_map_test(&v->unconverged, extent) ||
-         (!(volume_serving(v) >> i & 1) &&
+         (!(sf_insync_legs(v) >> i & 1) &&
           (sf_map_test(&leg->stale, extent) || sf_map_test(&leg->unflushed, extent) ||
            sf_map_test(&leg->flushing, extent)));
 }
@@ -247,7 +247,7 @@ check_extent(const struct sf_volume *v, unsigned source, unsigned i, uint64_t ex
         !bad_is_in(&v->bad.list, b)) {
       oracle_explain(b, text, sizeof text);
       sim_fail("leg %u (%s) and leg %u do not read alike now, and nothing says so: %s", i,
-               sf_leg_state_name(leg_state(&v->leg[i])), source, text);
+               sf_leg_state_name(sf_leg_state(&v->leg[i])), source, text);
     }
 }
 
@@ -259,12 +259,12 @@ inside_check_alike(const struct sf_volume *v) {
   uint64_t bytes = v->size_bytes / BLOCK * sizeof *sim.leg[0].now;
   unsigned source;
 
-  if (v->phase != PHASE_SERVING || volume_serving(v) == 0)
+  if (v->phase != PHASE_SERVING || sf_insync_legs(v) == 0)
     return;
   COUNT(legs_compared);
-  source = (unsigned) __builtin_ctz(volume_serving(v));
+  source = (unsigned) __builtin_ctz(sf_insync_legs(v));
   for (unsigned i = 0; i < v->legs; i++) {
-    enum sf_leg_state state = leg_state(&v->leg[i]);
+    enum sf_leg_state state = sf_leg_state(&v->leg[i]);
 
     if (i == source || state == SF_STATE_MISSING || state == SF_STATE_FAULTY ||
         v->leg[i].device == NULL ||
@@ -283,12 +283,12 @@ inside_scrub(const struct sf_volume *v) {
 
 unsigned
 inside_serving(const struct sf_volume *v) {
-  return volume_serving(v);
+  return sf_insync_legs(v);
 }
 
 enum sf_leg_state
 inside_leg_state(const struct sf_volume *v, unsigned leg) {
-  return leg < v->legs ? leg_state(&v->leg[leg]) : SF_STATE_FAULTY;
+  return leg < v->legs ? sf_leg_state(&v->leg[leg]) : SF_STATE_FAULTY;
 }
 
 void
@@ -303,14 +303,14 @@ inside_describe(struct sf_volume *v, char *text, size_t size) {
       "phase %d, latest 0x%x, durable 0x%x, needs 0x%x, counted 0x%x, joining %d step %d, "
       "promoting %d, unconverged %lu, copied %lu, active %u, waiting %u, held %d, parked %d, "
       "suspended %d, flush %d, copier %d",
-      v->phase, v->latest.in_sync, v->durable.in_sync, v->needs, v->counted, v->joining,
+      v->phase, v->latest.in_sync, v->durable.in_sync, v->ack_legs, v->counted, v->joining,
       v->join_step, v->promoting, (unsigned long) v->unconverged.set,
       (unsigned long) v->copier.copied.set, listed, v->waiting_ops, v->held != NULL,
       v->parked != NULL, v->suspended > 0, v->flush_leader != NULL, v->copier.extent[0].active);
   for (unsigned i = 0; i < v->legs && len < size; i++)
     len += (size_t) snprintf(
         text + len, size - len, "; leg %u %s stale %lu running %u%s%s%s", i,
-        sf_leg_state_name(leg_state(&v->leg[i])), (unsigned long) v->leg[i].stale.set,
+        sf_leg_state_name(sf_leg_state(&v->leg[i])), (unsigned long) v->leg[i].stale.set,
         v->leg[i].running, v->leg[i].meta.busy ? " meta busy" : "",
         v->leg[i].meta.failed ? " meta failed" : "", v->leg[i].flush_failed ? " flush failed" : "");
 }

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/sm.h"
+#include "base/state_machine.h"
 #include "sim/sim.h"
 
 enum { SIM_EXIT_FAILED = 42, JOBS_MAX = 64 };
@@ -21,7 +21,7 @@ struct shared {
   uint64_t next_turn;
   bool stop; /* somebody failed: no new run */
   uint64_t runs, ops, count[SIM_COUNT_KINDS];
-  uint64_t moves[MACHINES_MAX][SF_SM_STATES_MAX][SF_SM_STATES_MAX];
+  uint64_t moves[MACHINES_MAX][SF_STATES_MAX][SF_STATES_MAX];
   struct worker worker[JOBS_MAX + 1]; /* the last is the parent's, for running a failure again */
 };
 extern struct shared *shared;

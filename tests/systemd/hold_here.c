@@ -12,7 +12,7 @@
 static const char *folder;
 
 bool
-in_use(const char *name, char *why, size_t size) {
+sfd_in_use(const char *name, char *why, size_t size) {
   char path[256];
   snprintf(path, sizeof path, "%s/held", folder);
   FILE *stream = fopen(path, "re");
@@ -23,12 +23,12 @@ in_use(const char *name, char *why, size_t size) {
 }
 
 bool
-in_use_at_last(const char *name, char *why, size_t size) {
-  return in_use(name, why, size);
+sfd_in_use_at_last(const char *name, char *why, size_t size) {
+  return sfd_in_use(name, why, size);
 }
 
 int
-in_use_exclusively(void *path) {
+sfd_in_use_exclusively(void *path) {
   return 0;
 }
 
@@ -37,11 +37,11 @@ main(int argc, char **argv) {
   static struct settings settings;
   if (argc != 2)
     return 2;
-  folder = device_sysfs = argv[1];
-  settings_init(&settings);
+  folder = sfd_device_sysfs = argv[1];
+  sfd_settings_init(&settings);
   snprintf(settings.runtime, sizeof settings.runtime, "%.60s", folder);
   snprintf(settings.control, sizeof settings.control, "%.60s/control", folder);
-  log_open();
-  hold_run(&settings);
+  sfd_log_open();
+  sfd_hold_run(&settings);
   return 0;
 }

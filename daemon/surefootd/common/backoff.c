@@ -9,13 +9,13 @@ enum { WELL_S = 60, DOUBLINGS_MAX = 6 };
 static const uint64_t first_us = SECOND_US / 2, most_us = 30 * SECOND_US;
 
 void
-backoff_well(struct backoff *backoff, uint64_t now_us) {
+sfd_backoff_well(struct backoff *backoff, uint64_t now_us) {
   if (backoff->since_us == 0)
     backoff->since_us = now_us ? now_us : 1;
 }
 
 uint64_t
-backoff_failed(struct backoff *backoff, uint64_t now_us) {
+sfd_backoff_failed(struct backoff *backoff, uint64_t now_us) {
   bool was_well = backoff->since_us != 0;
   if (was_well && now_us - backoff->since_us >= WELL_S * SECOND_US)
     *backoff = (struct backoff){0};

@@ -14,8 +14,8 @@ struct backoff {
   uint64_t since_us; /* well since; 0: not */
 };
 
-void backoff_well(struct backoff *backoff, uint64_t now_us);
+void sfd_backoff_well(struct backoff *backoff, uint64_t now_us);
 /* A failure: how long to wait before the next try. */
-uint64_t backoff_failed(struct backoff *backoff, uint64_t now_us);
+uint64_t sfd_backoff_failed(struct backoff *backoff, uint64_t now_us);
 
 #endif

@@ -18,7 +18,7 @@ static bool
 wait_readable(int fd, int64_t until_ms) {
   struct pollfd end = {.fd = fd, .events = POLLIN};
   for (;;) {
-    int64_t left = until_ms - clock_ms();
+    int64_t left = until_ms - sfd_clock_ms();
     int r = poll(&end, 1, left > 0 ? (int) left : 0);
     if (r > 0)
       return true;
@@ -63,8 +63,8 @@ wait_end(pid_t pid, int64_t until_ms) {
 }
 
 int
-child_run(const char *const argv[], char *output, size_t size, unsigned timeout_ms) {
-  int64_t until_ms = clock_ms() + timeout_ms;
+sfd_child_run(const char *const argv[], char *output, size_t size, unsigned timeout_ms) {
+  int64_t until_ms = sfd_clock_ms() + timeout_ms;
   int ends[2] = {-1, -1};
   if (output && pipe2(ends, O_CLOEXEC) < 0)
     return -errno;
@@ -79,23 +79,23 @@ child_run(const char *const argv[], char *output, size_t size, unsigned timeout_
     output[0] = '\0';
     close(ends[1]);
     if (r == 0 && !read_all(ends[0], output, size, until_ms))
-      until_ms = clock_ms();
+      until_ms = sfd_clock_ms();
     close(ends[0]);
   }
   return r < 0 ? r : wait_end(pid, until_ms);
 }
 
 void
-child_exit(int error) {
+sfd_child_exit(int error) {
   _exit(error < 0 && error > -256 ? -error : error != 0);
 }
 
 int
-child_call(int (*run)(void *arg), void *arg, unsigned timeout_ms) {
-  int64_t until_ms = clock_ms() + timeout_ms;
+sfd_child_call(int (*run)(void *arg), void *arg, unsigned timeout_ms) {
+  int64_t until_ms = sfd_clock_ms() + timeout_ms;
   pid_t pid = fork();
   if (pid == 0) {
-    child_exit(run(arg));
+    sfd_child_exit(run(arg));
   }
   if (pid < 0)
     return -errno;

@@ -5,6 +5,6 @@
 #include <stdint.h>
 
 /* CLOCK_MONOTONIC. */
-int64_t clock_ms(void);
+int64_t sfd_clock_ms(void);
 
 #endif

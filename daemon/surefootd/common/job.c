@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/aside.h"
+#include "base/process.h"
 #include "base/writer.h"
 
 #include "common/child.h"
@@ -58,12 +58,12 @@ become(int (*run)(void *arg), void *arg, int fd, pid_t parent) {
   setpgid(0, 0);
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
-  child_exit(run(arg));
+  sfd_child_exit(run(arg));
 }
 
 int
-job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
-          void (*done)(void *ctx, int error), void *ctx, struct job **result) {
+sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
+              void (*done)(void *ctx, int error), void *ctx, struct job **result) {
   struct job *job = calloc(1, sizeof *job);
   if (!job)
     return -ENOMEM;
@@ -96,7 +96,7 @@ job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg
 }
 
 void
-job_cancel(struct job *job) {
+sfd_job_cancel(struct job *job) {
   if (!job)
     return;
   job->done = NULL;

@@ -12,9 +12,9 @@ struct job;
  * process, and has no descriptor but the standard ones and fd (-1: none).
  * done comes once, not from inside: with that, with -ETIMEDOUT when it was killed for being late (a
  * process that the kernel holds on to ends later, unheard), or -ECHILD when it died. */
-int job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
-              void (*done)(void *ctx, int error), void *ctx, struct job **job);
+int sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
+                  void (*done)(void *ctx, int error), void *ctx, struct job **job);
 /* Kills it; done does not come any more.  NULL is accepted. */
-void job_cancel(struct job *job);
+void sfd_job_cancel(struct job *job);
 
 #endif

@@ -21,9 +21,9 @@ enum {
 
 #define JOURNAL_PATH "/run/systemd/journal/socket"
 
-const char *log_unit;    /* NULL: of ours only */
-static int journal = -1; /* a socket that is connected to it; -1: lines go to stderr */
-static unsigned dropped; /* since the last line that was taken */
+const char *sfd_log_unit; /* NULL: of ours only */
+static int journal = -1;  /* a socket that is connected to it; -1: lines go to stderr */
+static unsigned dropped;  /* since the last line that was taken */
 
 static bool
 stderr_is_journal(void) {
@@ -37,7 +37,7 @@ stderr_is_journal(void) {
 /* Not sd_journal_send(): it waits for a journal that does not take entries, and what holds the journal up
  * may be a volume that waits for us. */
 int
-log_open_journal(const char *path) {
+sfd_log_open_journal(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   int bytes = 8 * 1024 * 1024; /* as libsystemd asks for */
   if (strlen(path) >= sizeof address.sun_path)
@@ -61,9 +61,9 @@ log_open_journal(const char *path) {
 
 /* systemd says in JOURNAL_STREAM which file the journal's end of stderr is. */
 void
-log_open(void) {
+sfd_log_open(void) {
   if (stderr_is_journal())
-    log_open_journal(JOURNAL_PATH);
+    sfd_log_open_journal(JOURNAL_PATH);
 }
 
 /* ---- an entry in the journal's own protocol: KEY=value, one a line ---- */
@@ -92,7 +92,7 @@ static bool
 send_entry(const struct entry *entry) {
   ssize_t sent = send(journal, entry->text, entry->used, MSG_NOSIGNAL);
   if (sent < 0 && (errno == ECONNREFUSED || errno == ENOTCONN || errno == ECONNRESET) &&
-      log_open_journal(JOURNAL_PATH) == 0)
+      sfd_log_open_journal(JOURNAL_PATH) == 0)
     sent = send(journal, entry->text, entry->used, MSG_NOSIGNAL);
   return sent >= 0;
 }
@@ -106,7 +106,7 @@ to_journal(int priority, const struct log_fields *fields, const char *line) {
   add_field(&entry, "MESSAGE", line);
   add_field(&entry, "PRIORITY", number);
   add_field(&entry, "SYSLOG_IDENTIFIER", "surefootd");
-  add_field(&entry, "OBJECT_SYSTEMD_UNIT", log_unit);
+  add_field(&entry, "OBJECT_SYSTEMD_UNIT", sfd_log_unit);
   add_field(&entry, "MESSAGE_ID", fields->message_id);
   add_field(&entry, "SUREFOOT_VOLUME", fields->volume);
   add_field(&entry, "SUREFOOT_LEG", fields->leg);
@@ -146,7 +146,7 @@ tell_dropped(void) {
 }
 
 void
-log_fields(int priority, const struct log_fields *fields, const char *format, ...) {
+sfd_log_fields(int priority, const struct log_fields *fields, const char *format, ...) {
   char line[LINE_CHARS_MAX];
   int used = 0;
   if (fields->volume)

@@ -12,19 +12,19 @@ struct log_fields {
 };
 
 /* What is logged from here on is also among the lines of this unit (`journalctl -u`). */
-extern const char *log_unit;
+extern const char *sfd_log_unit;
 
-void log_open(void);
-/* For log_open(), and tests: entries go to the socket of this path.  0 or -errno. */
-int log_open_journal(const char *path);
+void sfd_log_open(void);
+/* For sfd_log_open(), and tests: entries go to the socket of this path.  0 or -errno. */
+int sfd_log_open_journal(const char *path);
 
 /* priority as for syslog; a line longer than 1 KiB is cut. */
-void log_fields(int priority, const struct log_fields *fields, const char *format, ...)
+void sfd_log_fields(int priority, const struct log_fields *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* volume may be NULL: the daemon itself. */
 #define log_line(priority, name, ...)                                                              \
-  log_fields(priority, &(struct log_fields){.volume = (name)}, __VA_ARGS__)
+  sfd_log_fields(priority, &(struct log_fields){.volume = (name)}, __VA_ARGS__)
 #define log_info(name, ...)    log_line(LOG_INFO, name, __VA_ARGS__)
 #define log_notice(name, ...)  log_line(LOG_NOTICE, name, __VA_ARGS__)
 #define log_warning(name, ...) log_line(LOG_WARNING, name, __VA_ARGS__)

@@ -33,7 +33,7 @@ enum {
   STOP_PAUSE_MS = 250,
 };
 
-const char *device_sysfs = "/sys/block";
+const char *sfd_device_sysfs = "/sys/block";
 
 static const char *const state_name[] = {"none",     "waiting for its server", "attaching",
                                          "attached", "not attached",           "stopping"};
@@ -43,7 +43,7 @@ static const char *const state_name[] = {"none",     "waiting for its server", "
 static bool
 read_sysfs(const struct device *device, const char *name, char *text, int size) {
   char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s/nbd%u/%s", device_sysfs, device->index, name);
+  snprintf(path, sizeof path, "%s/nbd%u/%s", sfd_device_sysfs, device->index, name);
   FILE *file = fopen(path, "re");
   if (!file)
     return false;
@@ -60,7 +60,7 @@ set_look_again(const struct device *device) {
   char path[PATH_MAX], text[16];
   if (device->timeout_s != 0)
     return 0;
-  snprintf(path, sizeof path, "%s/nbd%u/queue/io_timeout", device_sysfs, device->index);
+  snprintf(path, sizeof path, "%s/nbd%u/queue/io_timeout", sfd_device_sysfs, device->index);
   int len = snprintf(text, sizeof text, "%d", LOOK_AGAIN_MS);
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   int r = fd < 0 ? -ENODEV : write(fd, text, (size_t) len) != len ? -errno : 0;
@@ -74,7 +74,7 @@ set_look_again(const struct device *device) {
 static void
 announce(const struct device *device) {
   char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s/nbd%u/uevent", device_sysfs, device->index);
+  snprintf(path, sizeof path, "%s/nbd%u/uevent", sfd_device_sysfs, device->index);
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0)
     return;
@@ -97,7 +97,7 @@ to_netlink(const struct device *device) {
 }
 
 bool
-device_is_ours(const struct device *device) {
+sfd_device_is_ours(const struct device *device) {
   char backend[64];
   return device->identifier[0] && read_sysfs(device, "backend", backend, sizeof backend) &&
          strcmp(backend, device->identifier) == 0;
@@ -108,7 +108,7 @@ static int
 check(const struct device *device) {
   char pid[32], size[32];
   struct stat st;
-  if (!read_sysfs(device, "pid", pid, sizeof pid) || !device_is_ours(device))
+  if (!read_sysfs(device, "pid", pid, sizeof pid) || !sfd_device_is_ours(device))
     return -ENOTCONN;
   if (!read_sysfs(device, "size", size, sizeof size) || strtoull(size, NULL, 10) == 0)
     return -ENOTCONN;
@@ -123,9 +123,9 @@ attach(void *arg) {
   bool fresh = !read_sysfs(device, "pid", pid, sizeof pid);
   int r;
   if (fresh)
-    r = netlink_connect(&netlink);
-  else if (device_is_ours(device))
-    r = netlink_reconnect(&netlink);
+    r = sfd_netlink_connect(&netlink);
+  else if (sfd_device_is_ours(device))
+    r = sfd_netlink_reconnect(&netlink);
   else
     r = -EBUSY;
   if (r == 0)
@@ -142,12 +142,12 @@ static int
 detach(void *arg) {
   const struct device *device = arg;
   struct netlink_device netlink = to_netlink(device);
-  if (!device_is_ours(device))
+  if (!sfd_device_is_ours(device))
     return 0;
   int fd = open(device->path, O_RDONLY | O_EXCL | O_CLOEXEC);
   if (fd < 0)
     return -errno;
-  int r = netlink_disconnect(&netlink);
+  int r = sfd_netlink_disconnect(&netlink);
   close(fd);
   return r;
 }
@@ -159,7 +159,7 @@ static int
 leave(void *arg) {
   struct netlink_device netlink = to_netlink(arg);
   netlink.timeout_s = LOOK_AGAIN_MS / 1000;
-  return netlink_set_timeouts(&netlink);
+  return sfd_netlink_set_timeouts(&netlink);
 }
 
 /* ---- states ---- */
@@ -237,7 +237,7 @@ try_later(struct device *device) {
   device->tried = true;
   device->timer = sd_event_source_disable_unref(device->timer);
   sd_event_now(device->event, CLOCK_MONOTONIC, &now);
-  uint64_t wait_us = backoff_failed(&device->backoff, now);
+  uint64_t wait_us = sfd_backoff_failed(&device->backoff, now);
   sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC,
                              wait_us < SECOND_US ? SECOND_US : wait_us, 0, on_try_again, device);
   move(device, DEVICE_FAILED);
@@ -250,7 +250,7 @@ fail(struct device *device, int error) {
 }
 
 void
-device_no_connection(struct device *device, const char *why) {
+sfd_device_no_connection(struct device *device, const char *why) {
   if (device->state == DEVICE_NONE || device->state == DEVICE_STOPPING)
     return;
   note_reason(device, why);
@@ -277,7 +277,7 @@ on_wants_again(sd_event_source *source, uint64_t usec, void *userdata) {
 static void
 lose(struct device *device, const char *why) {
   uint64_t now = 0;
-  job_cancel(device->job);
+  sfd_job_cancel(device->job);
   device->job = NULL;
   drop_connection(device);
   snprintf(device->reason, sizeof device->reason, "%s", why);
@@ -285,7 +285,7 @@ lose(struct device *device, const char *why) {
   sd_event_now(device->event, CLOCK_MONOTONIC, &now);
   device->timer = sd_event_source_disable_unref(device->timer);
   sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC,
-                             backoff_failed(&device->backoff, now), 0, on_wants_again, device);
+                             sfd_backoff_failed(&device->backoff, now), 0, on_wants_again, device);
   move(device, DEVICE_WAITING);
 }
 
@@ -312,7 +312,7 @@ on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
 }
 
 void
-device_look(struct device *device) {
+sfd_device_look(struct device *device) {
   if (device->state != DEVICE_ATTACHED || device->job)
     return;
   int r = check(device);
@@ -346,8 +346,8 @@ on_offered_again(void *ctx, int error) {
 static void
 offer(struct device *device) {
   device->offer_again = false;
-  int r = job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
-                    on_offered_again, device, &device->job);
+  int r = sfd_job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
+                        on_offered_again, device, &device->job);
   if (r < 0)
     log_warning(device->volume, "%s: cannot be looked after: %s", device->path, strerror(-r));
 }
@@ -362,7 +362,7 @@ on_attached(void *ctx, int error) {
     return;
   }
   sd_event_now(device->event, CLOCK_MONOTONIC, &now);
-  backoff_well(&device->backoff, now);
+  sfd_backoff_well(&device->backoff, now);
   device->reason[0] = '\0';
   device->tried = true;
   log_notice(device->volume, "%s is attached", device->path);
@@ -378,29 +378,29 @@ on_attached(void *ctx, int error) {
 }
 
 void
-device_connect(struct device *device, const struct probe_result *connection, const char *uuid) {
+sfd_device_connect(struct device *device, const struct probe_result *connection, const char *uuid) {
   if (device->state == DEVICE_NONE || device->state == DEVICE_STOPPING) {
     close(connection->fd);
     return;
   }
-  job_cancel(device->job);
+  sfd_job_cancel(device->job);
   device->job = NULL;
   drop_connection(device);
   device->connection = *connection;
   snprintf(device->identifier, sizeof device->identifier, "%s", uuid);
   device->offer_again = false;
   move(device, DEVICE_ATTACHING);
-  int r = job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
-                    on_attached, device, &device->job);
+  int r = sfd_job_start(device->event, ATTACH_S * SECOND_US, attach, device, device->connection.fd,
+                        on_attached, device, &device->job);
   if (r < 0)
     fail(device, r);
 }
 
 void
-device_server_gone(struct device *device) {
+sfd_device_server_gone(struct device *device) {
   if (device->state == DEVICE_NONE || device->state == DEVICE_STOPPING)
     return;
-  job_cancel(device->job);
+  sfd_job_cancel(device->job);
   device->job = NULL;
   device->timer = sd_event_source_disable_unref(device->timer);
   device->lets_go = false;
@@ -424,7 +424,7 @@ on_not_told(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 void
-device_grown(struct device *device) {
+sfd_device_grown(struct device *device) {
   if (device->state != DEVICE_ATTACHED)
     return;
   log_info(device->volume, "%s is attached anew, with the new size", device->path);
@@ -437,7 +437,7 @@ device_grown(struct device *device) {
 }
 
 void
-device_link_dead(struct device *device) {
+sfd_device_link_dead(struct device *device) {
   if (device->lets_go) {
     go_on(device);
     return;
@@ -453,9 +453,9 @@ device_link_dead(struct device *device) {
 /* ---- the end ---- */
 
 bool
-device_in_use(const struct device *device, char *why, size_t size) {
+sfd_device_in_use(const struct device *device, char *why, size_t size) {
   const char *name = device->path + strlen("/dev/");
-  return device->state != DEVICE_NONE && in_use(name, why, size);
+  return device->state != DEVICE_NONE && sfd_in_use(name, why, size);
 }
 
 static void
@@ -482,8 +482,8 @@ leave_it(struct device *device, const char *why) {
       "%s stays, without a server: %s; its requests wait for %llu s for the next start, then "
       "they fail",
       device->path, why, (unsigned long long) device->dead_timeout_s);
-  int r = job_start(device->event, DETACH_S * SECOND_US, leave, device, -1, on_left, device,
-                    &device->job);
+  int r = sfd_job_start(device->event, DETACH_S * SECOND_US, leave, device, -1, on_left, device,
+                        &device->job);
   if (r < 0)
     on_left(device, r);
 }
@@ -514,7 +514,7 @@ static void
 try_to_stop(struct device *device) {
   char why[200];
   device->timer = sd_event_source_disable_unref(device->timer);
-  bool used = device_in_use(device, why, sizeof why);
+  bool used = sfd_device_in_use(device, why, sizeof why);
   if (used && ++device->stop_tries < STOP_TRIES &&
       sd_event_add_time_relative(device->event, &device->timer, CLOCK_MONOTONIC,
                                  STOP_PAUSE_MS * 1000, 0, on_stop_pause, device) >= 0)
@@ -523,22 +523,22 @@ try_to_stop(struct device *device) {
     leave_it(device, why);
     return;
   }
-  int r = job_start(device->event, DETACH_S * SECOND_US, detach, device, -1, on_detached, device,
-                    &device->job);
+  int r = sfd_job_start(device->event, DETACH_S * SECOND_US, detach, device, -1, on_detached,
+                        device, &device->job);
   if (r < 0)
     on_detached(device, r);
 }
 
 void
-device_stop(struct device *device) {
+sfd_device_stop(struct device *device) {
   if (device->state == DEVICE_NONE) {
     device->stopped(device->ctx);
     return;
   }
   /* One that was being attached may be so any moment; one that could not be attached again is so still. */
   bool attached = device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING ||
-                  device_is_ours(device);
-  job_cancel(device->job);
+                  sfd_device_is_ours(device);
+  sfd_job_cancel(device->job);
   device->job = NULL;
   device->timer = sd_event_source_disable_unref(device->timer);
   device->state = DEVICE_STOPPING;
@@ -553,7 +553,7 @@ device_stop(struct device *device) {
 }
 
 void
-device_after_stop(struct device *device) {
+sfd_device_after_stop(struct device *device) {
   if (device->state == DEVICE_STOPPING)
     device->state = device->left ? DEVICE_WAITING : DEVICE_NONE;
 }
@@ -561,7 +561,7 @@ device_after_stop(struct device *device) {
 /* ---- the beginning ---- */
 
 void
-device_begin(struct device *device, const struct sf_config *config) {
+sfd_device_begin(struct device *device, const struct sf_config *config) {
   device->state = DEVICE_NONE;
   device->connection.fd = -1;
   memcpy(device->path, config->device, sizeof device->path);
@@ -577,7 +577,7 @@ device_begin(struct device *device, const struct sf_config *config) {
 }
 
 json_t *
-device_describe(const struct device *device) {
+sfd_device_describe(const struct device *device) {
   if (device->state == DEVICE_NONE)
     return json_null();
   const char *door = device->state != DEVICE_ATTACHED ? ""
@@ -588,8 +588,8 @@ device_describe(const struct device *device) {
 }
 
 void
-device_end(struct device *device) {
-  job_cancel(device->job);
+sfd_device_end(struct device *device) {
+  sfd_job_cancel(device->job);
   device->job = NULL;
   device->timer = sd_event_source_disable_unref(device->timer);
   device->hang_up = sd_event_source_disable_unref(device->hang_up);

@@ -11,7 +11,7 @@
  * Nothing here reads through the device: a process that does, while the server dies, is held by the kernel
  * until the next one is there, and held this service's end up.  What is believed instead: a kernel that
  * connects a device has taken the connection.  One that reconnects it says yes also while it has not noticed
- * that the old connection is over; it tells when it has (device_link_dead), and then, and once a little
+ * that the old connection is over; it tells when it has (sfd_device_link_dead), and then, and once a little
  * later, it is offered the same connection again, which means nothing to a kernel that has it.
  *
  * A device that somebody uses is not taken away when the daemon stops: it waits for a server, as after
@@ -41,16 +41,16 @@ enum device_state {
 };
 
 struct device {
-  /* The owner's, before device_begin. */
+  /* The owner's, before sfd_device_begin. */
   sd_event *event;
   const char *volume; /* the name, for the log */
-  /* It needs a connection to the server: device_connect is to follow. */
+  /* It needs a connection to the server: sfd_device_connect is to follow. */
   void (*wants)(void *ctx);
   /* Its state has changed. */
   void (*changed)(void *ctx);
   /* It was taken away while its server lives; it is attached again. */
   void (*lost)(void *ctx, const char *why);
-  /* The answer to device_stop. */
+  /* The answer to sfd_device_stop. */
   void (*stopped)(void *ctx);
   void *ctx;
 
@@ -74,35 +74,36 @@ struct device {
 };
 
 /* What the configuration says from here on.  Without a device: nothing else does anything. */
-void device_begin(struct device *device, const struct sf_config *config);
+void sfd_device_begin(struct device *device, const struct sf_config *config);
 
 /* A proven connection; takes its descriptor over.  uuid guards against another volume's device. */
-void device_connect(struct device *device, const struct probe_result *connection, const char *uuid);
+void sfd_device_connect(struct device *device, const struct probe_result *connection,
+                        const char *uuid);
 /* There is no connection to be had. */
-void device_no_connection(struct device *device, const char *why);
+void sfd_device_no_connection(struct device *device, const char *why);
 /* The server has ended. */
-void device_server_gone(struct device *device);
+void sfd_device_server_gone(struct device *device);
 /* The volume has grown: a connection has the size of its beginning, so a new one is needed. */
-void device_grown(struct device *device);
+void sfd_device_grown(struct device *device);
 /* The kernel says that it has lost its connection, or one that it had before. */
-void device_link_dead(struct device *device);
+void sfd_device_link_dead(struct device *device);
 /* Looks whether the kernel still has it; now and then, while the volume serves. */
-void device_look(struct device *device);
+void sfd_device_look(struct device *device);
 
 /* Detaches it, unless somebody uses it; stopped comes in any case, maybe from inside. */
-void device_stop(struct device *device);
+void sfd_device_stop(struct device *device);
 /* After a stop, that it may go on: as one that waits, if it was left; else from nothing. */
-void device_after_stop(struct device *device);
+void sfd_device_after_stop(struct device *device);
 /* Attached, and to this volume. */
-bool device_is_ours(const struct device *device);
-bool device_in_use(const struct device *device, char *why, size_t size);
+bool sfd_device_is_ours(const struct device *device);
+bool sfd_device_in_use(const struct device *device, char *why, size_t size);
 
 /* The folder where the kernel shows block devices; a test has one of its own. */
-extern const char *device_sysfs;
+extern const char *sfd_device_sysfs;
 
 /* NULL: it has none. */
-json_t *device_describe(const struct device *device);
+json_t *sfd_device_describe(const struct device *device);
 
-void device_end(struct device *device);
+void sfd_device_end(struct device *device);
 
 #endif

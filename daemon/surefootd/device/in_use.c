@@ -335,17 +335,17 @@ is_used_above(const char *name, unsigned depth, char *why, size_t size) {
 }
 
 bool
-in_use(const char *name, char *why, size_t size) {
+sfd_in_use(const char *name, char *why, size_t size) {
   return is_used(name, &(struct stack){0}, why, size);
 }
 
 bool
-in_use_at_last(const char *name, char *why, size_t size) {
+sfd_in_use_at_last(const char *name, char *why, size_t size) {
   return is_used_above(name, 0, why, size);
 }
 
 int
-in_use_exclusively(void *path) {
+sfd_in_use_exclusively(void *path) {
   int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
   if (fd < 0)
     return -errno;

@@ -6,13 +6,13 @@
 #include <stddef.h>
 
 /* name: "nbd0"; its partitions count too.  Reads /proc and /sys only: never waits for the device. */
-bool in_use(const char *name, char *why, size_t size);
+bool sfd_in_use(const char *name, char *why, size_t size);
 /* The same, but what is stacked on it counts only if it is in use itself: a volume group without a mounted filesystem
  * has nothing that is still to be written. */
-bool in_use_at_last(const char *name, char *why, size_t size);
+bool sfd_in_use_at_last(const char *name, char *why, size_t size);
 
 /* Asks the kernel, which also knows what /proc does not show.  path: of the device.  0, or -errno; -EBUSY:
  * somebody holds it.  May block: for a job. */
-int in_use_exclusively(void *path);
+int sfd_in_use_exclusively(void *path);
 
 #endif

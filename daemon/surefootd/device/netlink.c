@@ -113,12 +113,12 @@ run(int command, const struct netlink_device *device) {
 }
 
 int
-netlink_connect(const struct netlink_device *device) {
+sfd_netlink_connect(const struct netlink_device *device) {
   return run(NBD_CMD_CONNECT, device);
 }
 
 int
-netlink_reconnect(const struct netlink_device *device) {
+sfd_netlink_reconnect(const struct netlink_device *device) {
   struct netlink_device part = *device;
   part.size_bytes = 0;
   int r = run(NBD_CMD_RECONFIGURE, &part);
@@ -132,7 +132,7 @@ netlink_reconnect(const struct netlink_device *device) {
 }
 
 int
-netlink_set_timeouts(const struct netlink_device *device) {
+sfd_netlink_set_timeouts(const struct netlink_device *device) {
   struct netlink_device only = *device;
   only.fd = -1;
   only.size_bytes = 0;
@@ -140,7 +140,7 @@ netlink_set_timeouts(const struct netlink_device *device) {
 }
 
 int
-netlink_disconnect(const struct netlink_device *device) {
+sfd_netlink_disconnect(const struct netlink_device *device) {
   return run(NBD_CMD_DISCONNECT, device);
 }
 
@@ -172,8 +172,8 @@ on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
 }
 
 int
-netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
-               struct netlink_listener **result) {
+sfd_netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
+                   struct netlink_listener **result) {
   struct nl_sock *sock;
   int family;
   int r = connect_family(&sock, &family);
@@ -193,7 +193,7 @@ netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *c
   nl_socket_set_nonblocking(sock);
   r = sd_event_add_io(event, &listener->source, nl_socket_get_fd(sock), EPOLLIN, on_io, listener);
   if (r < 0) {
-    netlink_listener_close(listener);
+    sfd_netlink_listener_close(listener);
     return r;
   }
   *result = listener;
@@ -201,7 +201,7 @@ netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *c
 }
 
 void
-netlink_listener_close(struct netlink_listener *listener) {
+sfd_netlink_listener_close(struct netlink_listener *listener) {
   if (!listener)
     return;
   sd_event_source_disable_unref(listener->source);

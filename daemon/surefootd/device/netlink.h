@@ -18,22 +18,22 @@ struct netlink_device {
   const char *identifier;
 };
 
-int netlink_connect(const struct netlink_device *device);
+int sfd_netlink_connect(const struct netlink_device *device);
 /* A connection for a device that has lost its own, then the size.  While it has not, the kernel says yes and
  * keeps the connection that it has: to offer the one that it has already is nothing to it. */
-int netlink_reconnect(const struct netlink_device *device);
+int sfd_netlink_reconnect(const struct netlink_device *device);
 /* Only its timeouts. */
-int netlink_set_timeouts(const struct netlink_device *device);
-int netlink_disconnect(const struct netlink_device *device);
+int sfd_netlink_set_timeouts(const struct netlink_device *device);
+int sfd_netlink_disconnect(const struct netlink_device *device);
 
 /* ---- the kernel tells that a device has lost its connection ---- */
 
 struct netlink_listener;
 
 /* Does not block. */
-int netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
-                   struct netlink_listener **listener);
+int sfd_netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
+                       struct netlink_listener **listener);
 /* NULL is accepted. */
-void netlink_listener_close(struct netlink_listener *listener);
+void sfd_netlink_listener_close(struct netlink_listener *listener);
 
 #endif

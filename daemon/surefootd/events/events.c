@@ -9,13 +9,13 @@
 #include "common/log.h"
 
 const char *
-events_text(const json_t *event, const char *key) {
+sfd_events_text(const json_t *event, const char *key) {
   const char *text = json_string_value(json_object_get(event, key));
   return text ? text : "";
 }
 
 void
-events_clear(struct events *events) {
+sfd_events_clear(struct events *events) {
   for (unsigned i = 0; i < SF_CONTROL_EVENTS_KEPT; i++) {
     json_decref(events->kept[i]);
     events->kept[i] = NULL;
@@ -25,7 +25,7 @@ events_clear(struct events *events) {
 /* ---- the hook's names ---- */
 
 const char *
-events_hook_name(const json_t *event) {
+sfd_events_hook_name(const json_t *event) {
   static const struct {
     const char *event, *to, *name;
   } names[] = {
@@ -41,7 +41,7 @@ events_hook_name(const json_t *event) {
       {"scrub", "done", "scrub-done"},        {"spare", "used", "spare-used"},
       {"spare", "refused", "spare-refused"},  {"spare", "free", "spare-free"},
   };
-  const char *kind = events_text(event, "event"), *to = events_text(event, "to");
+  const char *kind = sfd_events_text(event, "event"), *to = sfd_events_text(event, "to");
   for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
     if (strcmp(names[i].event, kind) == 0 && strcmp(names[i].to, to) == 0)
       return names[i].name;
@@ -51,7 +51,7 @@ events_hook_name(const json_t *event) {
 /* ---- the log ---- */
 
 int
-events_priority(const json_t *event) {
+sfd_events_priority(const json_t *event) {
   static const struct {
     const char *to;
     int priority;
@@ -72,9 +72,9 @@ events_priority(const json_t *event) {
              {"mismatch", LOG_ERR},
              {"leg-trouble", LOG_ERR},
              {"read-repaired", LOG_WARNING}};
-  const char *to = events_text(event, "to");
+  const char *to = sfd_events_text(event, "to");
   if (!*to)
-    to = events_text(event, "event");
+    to = sfd_events_text(event, "event");
   for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
     if (strcmp(to, bad[i].to) == 0)
       return bad[i].priority;
@@ -82,7 +82,7 @@ events_priority(const json_t *event) {
 }
 
 const char *
-events_message_id(const json_t *event) {
+sfd_events_message_id(const json_t *event) {
   static const struct {
     const char *event, *id;
   } ids[] = {
@@ -109,7 +109,7 @@ events_message_id(const json_t *event) {
       {"started", "b500d9293b925b66a004294725d11981"},
       {"stopped", "b022f9e0cd905da881c15b4729ee5b77"},
   };
-  const char *kind = events_text(event, "event");
+  const char *kind = sfd_events_text(event, "event");
   for (unsigned i = 0; i < sizeof ids / sizeof ids[0]; i++)
     if (strcmp(ids[i].event, kind) == 0)
       return ids[i].id;
@@ -118,45 +118,45 @@ events_message_id(const json_t *event) {
 
 static void
 log_event(const json_t *event) {
-  const char *kind = events_text(event, "event"), *leg = events_text(event, "leg");
-  const char *from = events_text(event, "from"), *to = events_text(event, "to");
-  const char *reason = events_text(event, "reason");
-  const struct log_fields fields = {.volume = events_text(event, "volume"),
+  const char *kind = sfd_events_text(event, "event"), *leg = sfd_events_text(event, "leg");
+  const char *from = sfd_events_text(event, "from"), *to = sfd_events_text(event, "to");
+  const char *reason = sfd_events_text(event, "reason");
+  const struct log_fields fields = {.volume = sfd_events_text(event, "volume"),
                                     .leg = leg,
                                     .reason = reason,
-                                    .message_id = events_message_id(event)};
+                                    .message_id = sfd_events_message_id(event)};
   bool is_scrub = strcmp(kind, "scrub") == 0;
-  log_fields(events_priority(event), &fields, "%s%s%s%s%s%s%s%s%s", *leg ? "leg " : "",
-             is_scrub ? "scrub" : leg, *leg || is_scrub ? ": " : "", from,
-             *from && *to ? " -> " : "", *to ? to : kind, *reason ? " (" : "", reason,
-             *reason ? ")" : "");
+  sfd_log_fields(sfd_events_priority(event), &fields, "%s%s%s%s%s%s%s%s%s", *leg ? "leg " : "",
+                 is_scrub ? "scrub" : leg, *leg || is_scrub ? ": " : "", from,
+                 *from && *to ? " -> " : "", *to ? to : kind, *reason ? " (" : "", reason,
+                 *reason ? ")" : "");
 }
 
 /* ---- publishing ---- */
 
 int64_t
-events_now_ns(void) {
+sfd_events_now_ns(void) {
   struct timespec wall;
   clock_gettime(CLOCK_REALTIME, &wall);
   return (int64_t) wall.tv_sec * 1000000000 + wall.tv_nsec;
 }
 
 void
-events_restore(struct events *events, json_t *event) {
+sfd_events_restore(struct events *events, json_t *event) {
   json_t **slot = &events->kept[events->next++ % SF_CONTROL_EVENTS_KEPT];
   json_decref(*slot);
   *slot = json_incref(event);
 }
 
 void
-events_publish(struct events *events, json_t *event) {
-  events_restore(events, event);
+sfd_events_publish(struct events *events, json_t *event) {
+  sfd_events_restore(events, event);
   log_event(event);
   events->published(events->ctx, event);
 }
 
 size_t
-events_told(const json_t *list, const json_t *last) {
+sfd_events_told(const json_t *list, const json_t *last) {
   size_t told = last ? json_array_size(list) : 0;
   while (told > 0 && !json_equal(json_array_get(list, told - 1), last))
     told--;
@@ -172,61 +172,61 @@ publish_own(struct events *events, const char *volume, const char *kind, const c
                             sf_text_to_json(leg), "from", sf_text_to_json(from), "to", to, "reason",
                             sf_text_to_json(reason), "monotonic_ns",
                             (json_int_t) monotonic.tv_sec * 1000000000 + monotonic.tv_nsec, "time",
-                            sf_time_to_json(events_now_ns()));
+                            sf_time_to_json(sfd_events_now_ns()));
   if (!event) {
     log_error(volume, "out of memory for an event: %s", to);
     return;
   }
-  events_publish(events, event);
+  sfd_events_publish(events, event);
   json_decref(event);
 }
 
 void
-events_service(struct events *events, const char *volume, const char *from, const char *to,
-               const char *reason) {
+sfd_events_service(struct events *events, const char *volume, const char *from, const char *to,
+                   const char *reason) {
   publish_own(events, volume, "service", "", from, to, reason);
 }
 
 bool
-events_leg_is_told(const struct events *events, uint64_t since, const char *volume, const char *leg,
-                   const char *state) {
+sfd_events_leg_is_told(const struct events *events, uint64_t since, const char *volume,
+                       const char *leg, const char *state) {
   if (events->next > since + SF_CONTROL_EVENTS_KEPT)
     since = events->next - SF_CONTROL_EVENTS_KEPT;
   for (uint64_t i = events->next; i-- > since;) {
     const json_t *event = events->kept[i % SF_CONTROL_EVENTS_KEPT];
-    if (strcmp(events_text(event, "event"), "leg-state") == 0 &&
-        strcmp(events_text(event, "volume"), volume) == 0 &&
-        strcmp(events_text(event, "leg"), leg) == 0)
-      return strcmp(events_text(event, "to"), state) == 0;
+    if (strcmp(sfd_events_text(event, "event"), "leg-state") == 0 &&
+        strcmp(sfd_events_text(event, "volume"), volume) == 0 &&
+        strcmp(sfd_events_text(event, "leg"), leg) == 0)
+      return strcmp(sfd_events_text(event, "to"), state) == 0;
   }
   return false;
 }
 
 void
-events_device(struct events *events, const char *volume, const char *to, const char *reason) {
+sfd_events_device(struct events *events, const char *volume, const char *to, const char *reason) {
   publish_own(events, volume, "device", "", "attached", to, reason);
 }
 
 void
-events_leg(struct events *events, const char *volume, const char *leg, const char *to,
-           const char *reason) {
+sfd_events_leg(struct events *events, const char *volume, const char *leg, const char *to,
+               const char *reason) {
   publish_own(events, volume, "leg-state", leg, "", to, reason);
 }
 
 void
-events_spare(struct events *events, const char *volume, const char *leg, const char *to,
-             const char *reason) {
+sfd_events_spare(struct events *events, const char *volume, const char *leg, const char *to,
+                 const char *reason) {
   publish_own(events, volume, "spare", leg, "", to, reason);
 }
 
 json_t *
-events_list(const struct events *events, const char *volume) {
+sfd_events_list(const struct events *events, const char *volume) {
   json_t *list = json_array();
   uint64_t first =
       events->next > SF_CONTROL_EVENTS_KEPT ? events->next - SF_CONTROL_EVENTS_KEPT : 0;
   for (uint64_t i = first; list && i < events->next; i++) {
     json_t *event = events->kept[i % SF_CONTROL_EVENTS_KEPT];
-    if (volume && strcmp(events_text(event, "volume"), volume) != 0)
+    if (volume && strcmp(sfd_events_text(event, "volume"), volume) != 0)
       continue;
     if (json_array_append(list, event) < 0) {
       json_decref(list);

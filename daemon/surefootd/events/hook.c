@@ -29,8 +29,8 @@ static int
 run(void *arg) {
   const struct hook *hook = arg;
   const json_t *event = hook->queue[hook->first];
-  const char *path = hook->settings->hook, *name = events_hook_name(event);
-  const char *volume = events_text(event, "volume"), *leg = events_text(event, "leg");
+  const char *path = hook->settings->hook, *name = sfd_events_hook_name(event);
+  const char *volume = sfd_events_text(event, "volume"), *leg = sfd_events_text(event, "leg");
   static const char *const keys[][2] = {{"SUREFOOT_FROM", "from"},
                                         {"SUREFOOT_TO", "to"},
                                         {"SUREFOOT_REASON", "reason"},
@@ -54,7 +54,7 @@ run(void *arg) {
   setenv("SUREFOOT_LEG", leg, 1);
   setenv("SUREFOOT_CONTROL", hook->settings->control, 1);
   for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++)
-    setenv(keys[i][0], events_text(event, keys[i][1]), 1);
+    setenv(keys[i][0], sfd_events_text(event, keys[i][1]), 1);
   for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
     set_number(numbers[i][0], json_object_get(event, numbers[i][1]));
   execv(path, argv);
@@ -76,7 +76,7 @@ static void
 on_done(void *ctx, int error) {
   struct hook *hook = ctx;
   const json_t *event = hook->queue[hook->first];
-  const char *name = events_hook_name(event), *volume = events_text(event, "volume");
+  const char *name = sfd_events_hook_name(event), *volume = sfd_events_text(event, "volume");
   hook->job = NULL;
   if (error == -ETIMEDOUT)
     log_warning(volume, "hook for %s: killed after %llu s", name,
@@ -90,11 +90,11 @@ on_done(void *ctx, int error) {
 static void
 run_next(struct hook *hook) {
   while (hook->count > 0) {
-    int r = job_start(hook->event, hook->settings->hook_timeout_us, run, hook, -1, on_done, hook,
-                      &hook->job);
+    int r = sfd_job_start(hook->event, hook->settings->hook_timeout_us, run, hook, -1, on_done,
+                          hook, &hook->job);
     if (r == 0)
       return;
-    log_warning(events_text(hook->queue[hook->first], "volume"), "hook: %s", strerror(-r));
+    log_warning(sfd_events_text(hook->queue[hook->first], "volume"), "hook: %s", strerror(-r));
     forget_first(hook);
   }
   if (hook->dropped > 0)
@@ -103,8 +103,8 @@ run_next(struct hook *hook) {
 }
 
 void
-hook_tell(struct hook *hook, const json_t *event) {
-  if (!hook->settings || !hook->settings->hook[0] || !events_hook_name(event))
+sfd_hook_tell(struct hook *hook, const json_t *event) {
+  if (!hook->settings || !hook->settings->hook[0] || !sfd_events_hook_name(event))
     return;
   if (hook->count == HOOK_QUEUE_MAX) {
     hook->dropped++;
@@ -116,8 +116,8 @@ hook_tell(struct hook *hook, const json_t *event) {
 }
 
 void
-hook_end(struct hook *hook) {
-  job_cancel(hook->job);
+sfd_hook_end(struct hook *hook) {
+  sfd_job_cancel(hook->job);
   hook->job = NULL;
   while (hook->count > 0)
     forget_first(hook);

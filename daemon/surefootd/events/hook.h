@@ -23,7 +23,7 @@ struct hook {
   struct job *job; /* that of queue[first] */
 };
 
-void hook_tell(struct hook *hook, const json_t *event);
-void hook_end(struct hook *hook);
+void sfd_hook_tell(struct hook *hook, const json_t *event);
+void sfd_hook_end(struct hook *hook);
 
 #endif

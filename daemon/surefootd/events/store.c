@@ -25,7 +25,7 @@ enum { LAST_WORDS_MS = 2000, LINE_BYTES_MAX = 32 * 1024 };
 /* ---- the file ---- */
 
 void
-store_load(const char *path, struct events *events) {
+sfd_store_load(const char *path, struct events *events) {
   char *line = NULL;
   size_t size = 0;
   ssize_t len;
@@ -37,8 +37,8 @@ store_load(const char *path, struct events *events) {
   }
   while ((len = getline(&line, &size, stream)) > 0 && len < LINE_BYTES_MAX) {
     json_t *event = json_loads(line, 0, NULL);
-    if (*events_text(event, "event") && *events_text(event, "volume"))
-      events_restore(events, event);
+    if (*sfd_events_text(event, "event") && *sfd_events_text(event, "volume"))
+      sfd_events_restore(events, event);
     json_decref(event);
   }
   free(line);
@@ -47,7 +47,7 @@ store_load(const char *path, struct events *events) {
 
 static int
 write_all(const struct events *events, FILE *stream) {
-  json_t *list = events_list(events, NULL), *event;
+  json_t *list = sfd_events_list(events, NULL), *event;
   size_t i;
   int r = list ? 0 : -ENOMEM;
   json_array_foreach(list, i, event)
@@ -103,7 +103,7 @@ on_time(sd_event_source *source, uint64_t usec, void *userdata) {
   struct store *store = userdata;
   store->timer = sd_event_source_disable_unref(store->timer);
   store->dirty = false;
-  int r = job_start(store->event, TIMEOUT_US, save, store, -1, on_saved, store, &store->job);
+  int r = sfd_job_start(store->event, TIMEOUT_US, save, store, -1, on_saved, store, &store->job);
   if (r < 0)
     on_saved(store, r);
   return 0;
@@ -118,7 +118,7 @@ plan(struct store *store) {
 }
 
 void
-store_note(struct store *store) {
+sfd_store_note(struct store *store) {
   if (!store->path || !store->path[0])
     return;
   store->dirty = true;
@@ -126,9 +126,9 @@ store_note(struct store *store) {
 }
 
 void
-store_end(struct store *store) {
+sfd_store_end(struct store *store) {
   bool has_news = store->dirty || store->job;
-  job_cancel(store->job);
+  sfd_job_cancel(store->job);
   store->job = NULL;
   store->timer = sd_event_source_disable_unref(store->timer);
   if (!has_news)

@@ -22,10 +22,10 @@ struct store {
 };
 
 /* What the file has, before anything has happened; they are not told again. */
-void store_load(const char *path, struct events *events);
+void sfd_store_load(const char *path, struct events *events);
 /* Something has happened. */
-void store_note(struct store *store);
+void sfd_store_note(struct store *store);
 /* The last words: waited for briefly. */
-void store_end(struct store *store);
+void sfd_store_end(struct store *store);
 
 #endif

@@ -19,7 +19,7 @@ file_name(const struct settings *settings, const struct plan_volume *plan, const
 }
 
 void
-command_forget(const struct settings *settings, const struct plan_volume *plan) {
+sfd_command_forget(const struct settings *settings, const struct plan_volume *plan) {
   char path[PATH_MAX];
   if (file_name(settings, plan, "", path) == 0)
     unlink(path);
@@ -57,8 +57,8 @@ put_file(const struct settings *settings, const struct plan_volume *plan, const 
 }
 
 int
-command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
-             struct server_command *command, char error[SF_CONFIG_ERROR_MAX]) {
+sfd_command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
+                 struct server_command *command, char error[SF_CONFIG_ERROR_MAX]) {
   char *text;
   size_t len;
   int r = sf_config_write(&plan->config, &text, &len, error);

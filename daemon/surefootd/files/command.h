@@ -15,10 +15,10 @@ struct server_command {
 };
 
 /* Writes the file.  force: the start is.  0, or -errno with one line in error. */
-int command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
-                 struct server_command *command, char error[SF_CONFIG_ERROR_MAX]);
+int sfd_command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
+                     struct server_command *command, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Removes the file. */
-void command_forget(const struct settings *settings, const struct plan_volume *plan);
+void sfd_command_forget(const struct settings *settings, const struct plan_volume *plan);
 
 #endif

@@ -23,7 +23,7 @@ tell(plan_problem *problem, void *ctx, const char *format, ...) {
 }
 
 struct plan_volume *
-plan_volume_copy(const struct plan_volume *volume) {
+sfd_plan_volume_copy(const struct plan_volume *volume) {
   struct plan_volume *copy = malloc(sizeof *copy);
   if (copy)
     *copy = *volume;
@@ -31,7 +31,7 @@ plan_volume_copy(const struct plan_volume *volume) {
 }
 
 void
-plan_clear(struct plan *plan) {
+sfd_plan_clear(struct plan *plan) {
   for (unsigned i = 0; i < plan->volumes; i++)
     free(plan->volume[i]);
   for (unsigned i = 0; i < plan->broken; i++)
@@ -40,7 +40,7 @@ plan_clear(struct plan *plan) {
 }
 
 struct plan_volume *
-plan_find(const struct plan *plan, const char *name) {
+sfd_plan_find(const struct plan *plan, const char *name) {
   for (unsigned i = 0; i < plan->volumes; i++)
     if (plan->volume[i] && strcmp(plan->volume[i]->config.name, name) == 0)
       return plan->volume[i];
@@ -48,7 +48,7 @@ plan_find(const struct plan *plan, const char *name) {
 }
 
 bool
-plan_is_broken(const struct plan *plan, const char *file) {
+sfd_plan_is_broken(const struct plan *plan, const char *file) {
   for (unsigned i = 0; i < plan->broken; i++)
     if (strcmp(plan->broken_file[i], file) == 0)
       return true;
@@ -56,9 +56,9 @@ plan_is_broken(const struct plan *plan, const char *file) {
 }
 
 void
-plan_break(struct plan *plan, const char *file) {
+sfd_plan_break(struct plan *plan, const char *file) {
   char *copy = strdup(file);
-  if (copy && !plan_is_broken(plan, file) && plan->broken < PLAN_VOLUMES_MAX)
+  if (copy && !sfd_plan_is_broken(plan, file) && plan->broken < PLAN_VOLUMES_MAX)
     plan->broken_file[plan->broken++] = copy;
   else
     free(copy);
@@ -184,8 +184,8 @@ is_conf(const struct dirent *entry) {
 }
 
 int
-plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
-          void *ctx) {
+sfd_plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
+              void *ctx) {
   struct dirent **entry;
   char real[PATH_MAX];
   *plan = (struct plan){0};
@@ -213,7 +213,7 @@ plan_load(const char *folder, const char *runtime, struct plan *plan, plan_probl
     if (load_volume(fd, real, entry[i]->d_name, runtime, &volume, problem, ctx) == 0)
       plan->volume[plan->volumes++] = volume;
     else if (snprintf(file, sizeof file, "%s/%s", real, entry[i]->d_name) < (int) sizeof file)
-      plan_break(plan, file);
+      sfd_plan_break(plan, file);
   }
   for (int i = 0; i < n; i++)
     free(entry[i]);
@@ -225,7 +225,7 @@ plan_load(const char *folder, const char *runtime, struct plan *plan, plan_probl
 /* ---- one volume's legs ---- */
 
 const char *
-plan_leg_path(const struct plan_volume *volume, const char *name) {
+sfd_plan_leg_path(const struct plan_volume *volume, const char *name) {
   int leg = sf_config_find_leg(&volume->config, name);
   return leg < 0 ? "" : volume->config.leg[leg].path;
 }
@@ -291,12 +291,12 @@ is_in_the_way(const struct plan *plan, unsigned i, plan_problem *problem, void *
 }
 
 void
-plan_check(struct plan *plan, plan_problem *problem, void *ctx) {
+sfd_plan_check(struct plan *plan, plan_problem *problem, void *ctx) {
   char file[PATH_MAX];
   for (unsigned i = 0; i < plan->volumes;) {
     if (is_in_the_way(plan, i, problem, ctx)) {
       memcpy(file, plan->volume[i]->config.file, sizeof file);
-      plan_break(plan, file);
+      sfd_plan_break(plan, file);
     } else {
       i++;
     }
@@ -330,12 +330,12 @@ list_legs(const struct sf_config *config, char text[1024]) {
 }
 
 void
-plan_diff(const struct plan *from, const struct plan *to,
-          void (*change)(void *ctx, const struct plan_change *change), void *ctx) {
+sfd_plan_diff(const struct plan *from, const struct plan *to,
+              void (*change)(void *ctx, const struct plan_change *change), void *ctx) {
   char before[1024], after[1024];
   for (unsigned i = 0; i < from->volumes; i++) {
     const struct sf_config *old = &from->volume[i]->config;
-    const struct plan_volume *now = plan_find(to, old->name);
+    const struct plan_volume *now = sfd_plan_find(to, old->name);
     struct diff diff = {change, ctx, old->name};
     if (!now) {
       change(ctx, &(struct plan_change){.kind = PLAN_REMOVE, .volume = old->name});
@@ -346,6 +346,6 @@ plan_diff(const struct plan *from, const struct plan *to,
     }
   }
   for (unsigned i = 0; i < to->volumes; i++)
-    if (!plan_find(from, to->volume[i]->config.name))
+    if (!sfd_plan_find(from, to->volume[i]->config.name))
       change(ctx, &(struct plan_change){.kind = PLAN_ADD, .volume = to->volume[i]->config.name});
 }

@@ -27,27 +27,27 @@ typedef void plan_problem(void *ctx, const char *line);
 
 /* Reads FOLDER's *.conf.  Each file that has a mistake, or cannot be read, is a problem and broken.  0, or
  * -EINVAL after a problem with the folder itself; *plan is empty then. */
-int plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
-              void *ctx);
-void plan_clear(struct plan *plan);
+int sfd_plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
+                  void *ctx);
+void sfd_plan_clear(struct plan *plan);
 
 /* Between two volumes: a name, leg, socket or device that both want is a problem, and the later one is
  * broken. */
-void plan_check(struct plan *plan, plan_problem *problem, void *ctx);
+void sfd_plan_check(struct plan *plan, plan_problem *problem, void *ctx);
 /* Is it one of the broken files? */
-bool plan_is_broken(const struct plan *plan, const char *file);
+bool sfd_plan_is_broken(const struct plan *plan, const char *file);
 /* No volume comes from this file. */
-void plan_break(struct plan *plan, const char *file);
+void sfd_plan_break(struct plan *plan, const char *file);
 
-struct plan_volume *plan_find(const struct plan *plan, const char *name);
+struct plan_volume *sfd_plan_find(const struct plan *plan, const char *name);
 
 /* ---- one volume ---- */
 
 /* For free().  NULL: no memory. */
-struct plan_volume *plan_volume_copy(const struct plan_volume *volume);
+struct plan_volume *sfd_plan_volume_copy(const struct plan_volume *volume);
 
 /* Where the leg is; "": there is no such leg. */
-const char *plan_leg_path(const struct plan_volume *volume, const char *leg);
+const char *sfd_plan_leg_path(const struct plan_volume *volume, const char *leg);
 
 /* ---- from one plan to another ---- */
 
@@ -66,7 +66,7 @@ struct plan_change {
 };
 
 /* Each change; the texts are valid during the call. */
-void plan_diff(const struct plan *from, const struct plan *to,
-               void (*change)(void *ctx, const struct plan_change *change), void *ctx);
+void sfd_plan_diff(const struct plan *from, const struct plan *to,
+                   void (*change)(void *ctx, const struct plan_change *change), void *ctx);
 
 #endif

@@ -34,7 +34,7 @@ find_plugin(char plugin[PATH_MAX]) {
 }
 
 void
-settings_init(struct settings *settings) {
+sfd_settings_init(struct settings *settings) {
   *settings = (struct settings){
       .volumes = "/etc/surefoot/volumes.d",
       .runtime = "/run/surefoot",
@@ -235,9 +235,9 @@ take_key(void *user, const char *section, const char *name, const char *value) {
 }
 
 int
-settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_ERROR_MAX]) {
+sfd_settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_ERROR_MAX]) {
   struct settings made;
-  settings_init(&made);
+  sfd_settings_init(&made);
   made.control[0] = '\0'; /* it follows runtime */
   struct reader reader = {.settings = &made, .file = file, .error = error};
   reader.stream = fopen(file, "re");

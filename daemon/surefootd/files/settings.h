@@ -33,9 +33,9 @@ struct settings {
   uint16_t metrics_port;
 };
 
-void settings_init(struct settings *settings);
+void sfd_settings_init(struct settings *settings);
 
 /* 0, or -errno with one line in error: "FILE:LINE: KEY: what is wrong".  -ENOENT: no such file. */
-int settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_ERROR_MAX]);
+int sfd_settings_load(struct settings *settings, const char *file, char error[SF_CONFIG_ERROR_MAX]);
 
 #endif

@@ -45,10 +45,10 @@ ignore_problem(void *ctx, const char *line) {
 static bool
 is_attached(const char *name) {
   char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s/%s/pid", device_sysfs, name);
+  snprintf(path, sizeof path, "%s/%s/pid", sfd_device_sysfs, name);
   if (access(path, F_OK) < 0)
     return false;
-  snprintf(path, sizeof path, "%s/%s/backend", device_sysfs, name);
+  snprintf(path, sizeof path, "%s/%s/backend", sfd_device_sysfs, name);
   return access(path, F_OK) == 0;
 }
 
@@ -60,14 +60,14 @@ is_held(struct hold *hold) {
     if (!config->device[0] || !is_attached(name))
       continue;
     hold->volume = config->name;
-    if (hold->shutdown ? in_use_at_last(name, hold->held, sizeof hold->held)
-                       : in_use(name, hold->held, sizeof hold->held))
+    if (hold->shutdown ? sfd_in_use_at_last(name, hold->held, sizeof hold->held)
+                       : sfd_in_use(name, hold->held, sizeof hold->held))
       return true;
     if (hold->shutdown)
       continue;
     char device[SF_DEVICE_PATH_MAX];
     memcpy(device, config->device, sizeof device);
-    if (child_call(in_use_exclusively, device, OPEN_MS) != -EBUSY)
+    if (sfd_child_call(sfd_in_use_exclusively, device, OPEN_MS) != -EBUSY)
       continue;
     snprintf(hold->held, sizeof hold->held, "somebody holds %s whom /proc does not show", name);
     return true;
@@ -78,10 +78,10 @@ is_held(struct hold *hold) {
 /* Nothing tells us that a device was let go. */
 static bool
 wait_free(struct hold *hold, unsigned timeout_ms) {
-  int64_t began = clock_ms();
+  int64_t began = sfd_clock_ms();
   bool told = false;
   while (is_held(hold)) {
-    int64_t waited = clock_ms() - began;
+    int64_t waited = sfd_clock_ms() - began;
     if (waited > timeout_ms)
       return false;
     if (waited > TELL_MS && !told) {
@@ -107,47 +107,47 @@ refuse(struct hold *hold, const struct systemd_units *units) {
            "surefootd is not stopped: %s: %s. Stop it again when that has ended.", hold->volume,
            hold->held);
   log_error(NULL, "%s", text);
-  systemd_call_off(units);
-  systemd_tell_terminals(text);
+  sfd_systemd_call_off(units);
+  sfd_systemd_tell_terminals(text);
 }
 
 static void
 end_in_order(struct hold *hold) {
   struct systemd_units units;
-  systemd_find_dependents(&units);
+  sfd_systemd_find_dependents(&units);
   if (units.count > 0)
     log_notice(hold->volume, "%s: what requires surefoot.target is stopped first", hold->held);
-  if (systemd_stop_target(TELL_MS) == -ETIMEDOUT && is_held(hold)) {
+  if (sfd_systemd_stop_target(TELL_MS) == -ETIMEDOUT && is_held(hold)) {
     char text[1024];
     snprintf(text, sizeof text, "the stop of surefootd waits: %s: %s", hold->volume, hold->held);
     log_warning(NULL, "%s", text);
-    systemd_tell_terminals(text);
-    (void) systemd_stop_target(UNMOUNT_MS); /* it waits for what goes on */
+    sfd_systemd_tell_terminals(text);
+    (void) sfd_systemd_stop_target(UNMOUNT_MS); /* it waits for what goes on */
   }
   if (wait_free(hold, SETTLE_MS))
     return;
-  if (systemd_shuts_down()) /* meanwhile */
+  if (sfd_systemd_shuts_down()) /* meanwhile */
     wait_for_shutdown(hold);
   else
     refuse(hold, &units);
 }
 
 void
-hold_run(const struct settings *settings) {
+sfd_hold_run(const struct settings *settings) {
   static struct hold hold;
   char folder[PATH_MAX];
   if (sf_control_is_abandoned(settings->control))
     return; /* it has crashed, and is to start again */
   (void) sf_writer_begin();
-  log_unit = "surefootd.service";
+  sfd_log_unit = "surefootd.service";
   snprintf(folder, sizeof folder, "%s/volumes", settings->runtime);
-  if (plan_load(folder, settings->runtime, &hold.plan, ignore_problem, NULL) < 0)
+  if (sfd_plan_load(folder, settings->runtime, &hold.plan, ignore_problem, NULL) < 0)
     return;
-  if (is_held(&hold) && systemd_is_to_stop()) {
-    if (!systemd_shuts_down())
+  if (is_held(&hold) && sfd_systemd_is_to_stop()) {
+    if (!sfd_systemd_shuts_down())
       end_in_order(&hold);
     else
       wait_for_shutdown(&hold);
   }
-  plan_clear(&hold.plan);
+  sfd_plan_clear(&hold.plan);
 }

@@ -19,6 +19,6 @@
 
 #include "files/settings.h"
 
-void hold_run(const struct settings *settings);
+void sfd_hold_run(const struct settings *settings);
 
 #endif

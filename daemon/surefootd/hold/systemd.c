@@ -15,21 +15,22 @@ find_stop(char id[16]) {
   char jobs[1024];
   const char *const words[] = {"systemctl", "list-jobs",         "--no-legend",
                                "--plain",   "surefootd.service", NULL};
-  return child_run(words, jobs, sizeof jobs, ASK_MS) == 0 && strstr(jobs, " stop ") &&
+  return sfd_child_run(words, jobs, sizeof jobs, ASK_MS) == 0 && strstr(jobs, " stop ") &&
          sscanf(jobs, "%15s", id) == 1;
 }
 
 bool
-systemd_is_to_stop(void) {
+sfd_systemd_is_to_stop(void) {
   char id[16];
   return find_stop(id);
 }
 
 bool
-systemd_shuts_down(void) {
+sfd_systemd_shuts_down(void) {
   char state[64];
   const char *const words[] = {"systemctl", "is-system-running", NULL};
-  return child_run(words, state, sizeof state, ASK_MS) >= 0 && strncmp(state, "stopping", 8) == 0;
+  return sfd_child_run(words, state, sizeof state, ASK_MS) >= 0 &&
+         strncmp(state, "stopping", 8) == 0;
 }
 
 /* is-active has a line for each, in order. */
@@ -40,7 +41,7 @@ keep_active(struct systemd_units *units) {
   unsigned kept = 0;
   for (unsigned i = 0; i < units->count; i++)
     words[2 + i] = units->name[i];
-  if (child_run(words, states, sizeof states, ASK_MS) < 0)
+  if (sfd_child_run(words, states, sizeof states, ASK_MS) < 0)
     return;
   for (unsigned i = 0; i < units->count; i++) {
     const char *state = strsep(&rest, "\n");
@@ -51,12 +52,12 @@ keep_active(struct systemd_units *units) {
 }
 
 void
-systemd_find_dependents(struct systemd_units *units) {
+sfd_systemd_find_dependents(struct systemd_units *units) {
   const char *const words[] = {"systemctl",       "show", "--property=RequiredBy", "--value",
                                "surefoot.target", NULL};
   char *rest = units->names, *name;
   units->count = 0;
-  if (child_run(words, units->names, sizeof units->names, ASK_MS) != 0)
+  if (sfd_child_run(words, units->names, sizeof units->names, ASK_MS) != 0)
     return;
   while ((name = strsep(&rest, " \n")) && units->count < UNITS_MAX)
     if (*name)
@@ -66,29 +67,29 @@ systemd_find_dependents(struct systemd_units *units) {
 }
 
 int
-systemd_stop_target(unsigned timeout_ms) {
+sfd_systemd_stop_target(unsigned timeout_ms) {
   const char *const words[] = {"systemctl", "stop", "surefoot.target", NULL};
-  int r = child_run(words, NULL, 0, timeout_ms);
+  int r = sfd_child_run(words, NULL, 0, timeout_ms);
   return r > 0 ? 0 : r;
 }
 
 /* Not by a start of surefootd, which would be refused if somebody has masked it before he stopped it. */
 void
-systemd_call_off(const struct systemd_units *units) {
+sfd_systemd_call_off(const struct systemd_units *units) {
   char id[16];
   const char *const cancel[] = {"systemctl", "cancel", id, NULL};
   const char *words[6 + UNITS_MAX] = {"systemctl", "start", "--no-block", "surefoot-hold.service",
                                       "surefoot.target"};
   memcpy(words + 5, units->name, units->count * sizeof words[0]);
-  int r = find_stop(id) ? child_run(cancel, NULL, 0, ASK_MS) : -ESRCH;
+  int r = find_stop(id) ? sfd_child_run(cancel, NULL, 0, ASK_MS) : -ESRCH;
   if (r != 0)
     log_error(NULL, "the stop could not be called off: systemctl cancel: %s",
               r < 0 ? strerror(-r) : "failed");
-  (void) child_run(words, NULL, 0, ASK_MS);
+  (void) sfd_child_run(words, NULL, 0, ASK_MS);
 }
 
 void
-systemd_tell_terminals(const char *text) {
+sfd_systemd_tell_terminals(const char *text) {
   const char *const words[] = {"wall", text, NULL};
-  (void) child_run(words, NULL, 0, ASK_MS);
+  (void) sfd_child_run(words, NULL, 0, ASK_MS);
 }

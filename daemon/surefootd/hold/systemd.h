@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 /* surefootd.service is to stop, and not to start again after it. */
-bool systemd_is_to_stop(void);
+bool sfd_systemd_is_to_stop(void);
 /* The machine goes down: nothing can be kept up. */
-bool systemd_shuts_down(void);
+bool sfd_systemd_shuts_down(void);
 
 /* What requires surefoot.target, and is up. */
 struct systemd_units {
@@ -16,13 +16,13 @@ struct systemd_units {
   const char *name[64];
 };
 
-void systemd_find_dependents(struct systemd_units *units);
+void sfd_systemd_find_dependents(struct systemd_units *units);
 /* Stops surefoot.target, and so what requires it; 0 when that has ended, however it ended.  -ETIMEDOUT: it goes on. */
-int systemd_stop_target(unsigned timeout_ms);
+int sfd_systemd_stop_target(unsigned timeout_ms);
 /* The stop is called off, which fails for whoever asked for it; these are up again. */
-void systemd_call_off(const struct systemd_units *units);
+void sfd_systemd_call_off(const struct systemd_units *units);
 
 /* To all who are logged in: systemctl shows them nothing of ours. */
-void systemd_tell_terminals(const char *text);
+void sfd_systemd_tell_terminals(const char *text);
 
 #endif

@@ -79,8 +79,8 @@ put_states(struct writer *writer, const json_t *volumes) {
   begin(writer, "volume_state", "gauge", "1 for the state that the volume is in.");
   json_array_foreach(volumes, i, volume) {
     for (unsigned s = 0; s < sizeof states / sizeof states[0]; s++)
-      put(writer, LABELS("volume", events_text(volume, "name"), "state", states[s]),
-          strcmp(events_text(volume, "state"), states[s]) == 0);
+      put(writer, LABELS("volume", sfd_events_text(volume, "name"), "state", states[s]),
+          strcmp(sfd_events_text(volume, "state"), states[s]) == 0);
   }
 }
 
@@ -138,19 +138,19 @@ put_volumes(struct writer *writer, const json_t *volumes) {
       const json_t *device = json_object_get(object, "device");
       double value = scaled(object, families[f].key);
       if (strcmp(families[f].key, "up") == 0)
-        value = strcmp(events_text(object, "state"), "serving") == 0;
+        value = strcmp(sfd_events_text(object, "state"), "serving") == 0;
       if (families[f].inner && strcmp(families[f].inner, "scrub") == 0 &&
           (!json_is_object(object) || (strcmp(families[f].key, "end_time_s") == 0 && value == 0)))
         continue;
       if (strcmp(families[f].key, "scrub_running") == 0)
-        value = strcmp(events_text(object, "state"), "running") == 0 ||
-                strcmp(events_text(object, "state"), "paused") == 0;
+        value = strcmp(sfd_events_text(object, "state"), "running") == 0 ||
+                strcmp(sfd_events_text(object, "state"), "paused") == 0;
       if (strcmp(families[f].key, "attached") == 0) {
         if (!json_is_object(device))
           continue;
-        value = strcmp(events_text(device, "state"), "attached") == 0;
+        value = strcmp(sfd_events_text(device, "state"), "attached") == 0;
       }
-      put(writer, LABELS("volume", events_text(volume, "name")), value);
+      put(writer, LABELS("volume", sfd_events_text(volume, "name")), value);
     }
   }
 }
@@ -165,9 +165,9 @@ put_spares(struct writer *writer, const json_t *volumes) {
     json_array_foreach(json_object_get(json_object_get(volume, "service"), "spares"), j, spare) {
       for (unsigned s = 0; s < sizeof states / sizeof states[0]; s++)
         put(writer,
-            LABELS("volume", events_text(volume, "name"), "spare", events_text(spare, "name"),
-                   "state", states[s]),
-            strcmp(events_text(spare, "state"), states[s]) == 0);
+            LABELS("volume", sfd_events_text(volume, "name"), "spare",
+                   sfd_events_text(spare, "name"), "state", states[s]),
+            strcmp(sfd_events_text(spare, "state"), states[s]) == 0);
     }
   }
 }
@@ -188,9 +188,9 @@ put_leg_states(struct writer *writer, const json_t *volumes) {
   EACH_LEG(volumes, volume, leg) {
     for (unsigned s = 0; s < sizeof states / sizeof states[0]; s++)
       put(writer,
-          LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name"), "state",
-                 states[s]),
-          strcmp(events_text(leg, "state"), states[s]) == 0);
+          LABELS("volume", sfd_events_text(volume, "name"), "leg", sfd_events_text(leg, "name"),
+                 "state", states[s]),
+          strcmp(sfd_events_text(leg, "state"), states[s]) == 0);
   }
 }
 
@@ -200,13 +200,13 @@ put_waited_for(struct writer *writer, const json_t *volumes) {
   begin(writer, "leg_waited_for", "gauge",
         "1 while the volume is suspended, or fails requests, for want of the leg.");
   EACH_LEG(volumes, volume, leg) {
-    const char *name = events_text(leg, "name");
+    const char *name = sfd_events_text(leg, "name");
     size_t i;
     json_t *waits;
     bool waited = false;
     json_array_foreach(json_object_get(volume, "waits_for"), i, waits)
       waited = waited || strcmp(json_string_value(waits), name) == 0;
-    put(writer, LABELS("volume", events_text(volume, "name"), "leg", name), waited);
+    put(writer, LABELS("volume", sfd_events_text(volume, "name"), "leg", name), waited);
   }
 }
 
@@ -243,7 +243,8 @@ put_legs(struct writer *writer, const json_t *volumes) {
       const json_t *object = families[f].inner ? json_object_get(leg, families[f].inner) : leg;
       if (!json_is_object(object))
         continue;
-      put(writer, LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name")),
+      put(writer,
+          LABELS("volume", sfd_events_text(volume, "name"), "leg", sfd_events_text(leg, "name")),
           scaled(object, families[f].key));
     }
   }
@@ -264,8 +265,8 @@ put_latencies(struct writer *writer, const json_t *volumes) {
         const json_t *latency = json_object_get(json_object_get(leg, "latency"), kinds[k]);
         for (unsigned q = 0; q < 4 && number(latency, "recent") > 0; q++)
           put(writer,
-              LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name"), "kind",
-                     kinds[k], "quantile", quantiles[q][0]),
+              LABELS("volume", sfd_events_text(volume, "name"), "leg", sfd_events_text(leg, "name"),
+                     "kind", kinds[k], "quantile", quantiles[q][0]),
               number(latency, quantiles[q][1]) / 1e6);
       }
     }
@@ -274,8 +275,8 @@ put_latencies(struct writer *writer, const json_t *volumes) {
   EACH_LEG(volumes, volume, leg) {
     for (unsigned k = 0; k < 3; k++)
       put(writer,
-          LABELS("volume", events_text(volume, "name"), "leg", events_text(leg, "name"), "kind",
-                 kinds[k]),
+          LABELS("volume", sfd_events_text(volume, "name"), "leg", sfd_events_text(leg, "name"),
+                 "kind", kinds[k]),
           number(json_object_get(json_object_get(leg, "latency"), kinds[k]), "count"));
   }
 }
@@ -340,14 +341,14 @@ put_histograms(struct writer *writer, const json_t *volumes) {
     for (unsigned k = 0; k < 3; k++) {
       const json_t *latency = json_object_get(json_object_get(leg, "latency"), kinds[k]);
       if (json_is_array(json_object_get(latency, "buckets")))
-        put_histogram(writer, events_text(volume, "name"), events_text(leg, "name"), kinds[k],
-                      latency);
+        put_histogram(writer, sfd_events_text(volume, "name"), sfd_events_text(leg, "name"),
+                      kinds[k], latency);
     }
   }
 }
 
 char *
-exposition_make(const json_t *volumes) {
+sfd_exposition_make(const json_t *volumes) {
   char *text = NULL;
   size_t size = 0;
   struct writer writer = {.out = open_memstream(&text, &size)};

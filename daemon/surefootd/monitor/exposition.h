@@ -5,6 +5,6 @@
 #include <jansson.h>
 
 /* volumes: the array of the status.  The text is the caller's to free; NULL: no memory. */
-char *exposition_make(const json_t *volumes);
+char *sfd_exposition_make(const json_t *volumes);
 
 #endif

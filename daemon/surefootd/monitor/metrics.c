@@ -11,7 +11,7 @@
 
 #include "common/log.h"
 #include "monitor/exposition.h"
-#include "volumes/gather.h"
+#include "volumes/collect.h"
 #include "volumes/volumes.h"
 
 enum { CONNECTIONS_MAX = 16, PER_ADDRESS_MAX = 8, CONNECTION_TIMEOUT_S = 10, MEMORY_BYTES = 16384 };
@@ -68,7 +68,7 @@ static void
 on_gathered(void *ctx, json_t *volumes) {
   struct scrape *scrape = ctx;
   struct metrics *metrics = scrape->metrics;
-  scrape->text = volumes ? exposition_make(volumes) : NULL;
+  scrape->text = volumes ? sfd_exposition_make(volumes) : NULL;
   json_decref(volumes);
   scrape->answered = true;
   metrics->open--;
@@ -120,7 +120,7 @@ on_request(void *cls, struct MHD_Connection *connection, const char *url, const 
   scrape->connection = connection;
   *state = scrape;
   metrics->open++;
-  gather_status(metrics->volumes, NULL, on_gathered, scrape);
+  sfd_collect_status(metrics->volumes, NULL, on_gathered, scrape);
   if (scrape->answered)
     return scrape->text ? answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4", scrape->text)
                         : MHD_NO;
@@ -165,7 +165,7 @@ start_http(struct metrics *metrics, const struct settings *settings) {
 }
 
 int
-metrics_create(const struct volumes *volumes, struct metrics **result) {
+sfd_metrics_create(const struct volumes *volumes, struct metrics **result) {
   const struct settings *settings = volumes->settings;
   struct metrics *metrics = calloc(1, sizeof *metrics);
   if (!metrics)
@@ -186,7 +186,7 @@ metrics_create(const struct volumes *volumes, struct metrics **result) {
     r = sd_event_add_time_relative(volumes->event, &metrics->timer, CLOCK_MONOTONIC, 0, 0, on_timer,
                                    metrics);
   if (r < 0) {
-    metrics_destroy(metrics);
+    sfd_metrics_destroy(metrics);
     return r;
   }
   log_info(NULL, "metrics at http://%s:%u/metrics", settings->metrics_address,
@@ -196,7 +196,7 @@ metrics_create(const struct volumes *volumes, struct metrics **result) {
 }
 
 void
-metrics_destroy(struct metrics *metrics) {
+sfd_metrics_destroy(struct metrics *metrics) {
   if (!metrics)
     return;
   sd_event_source_disable_unref(metrics->io);

@@ -5,8 +5,8 @@
 struct volumes;
 struct metrics;
 
-int metrics_create(const struct volumes *volumes, struct metrics **metrics);
+int sfd_metrics_create(const struct volumes *volumes, struct metrics **metrics);
 /* NULL is accepted. */
-void metrics_destroy(struct metrics *metrics);
+void sfd_metrics_destroy(struct metrics *metrics);
 
 #endif

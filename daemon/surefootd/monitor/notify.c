@@ -27,9 +27,9 @@ status_line(const struct volumes *volumes, const json_t *problems, char *text, s
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     all++;
     for (unsigned i = 0; i < STATES; i++)
-      if (strcmp(states[i], volume_state_text(volume)) == 0) {
+      if (strcmp(states[i], sfd_volume_state_text(volume)) == 0) {
         if (count[i]++ == 0)
-          first[i] = volume_name(volume);
+          first[i] = sfd_volume_name(volume);
       }
   }
   size_t used = (size_t) snprintf(text, size, "%u volume%s", all, all == 1 ? "" : "s");
@@ -72,7 +72,7 @@ send_if_possible(const char *text) {
 }
 
 void
-notify_status(const struct volumes *volumes, const json_t *problems) {
+sfd_notify_status(const struct volumes *volumes, const json_t *problems) {
   static char last[768];
   char text[sizeof last] = "STATUS=";
   status_line(volumes, problems, text + strlen(text), sizeof text - strlen(text));
@@ -81,14 +81,14 @@ notify_status(const struct volumes *volumes, const json_t *problems) {
 }
 
 void
-notify_ready(const struct volumes *volumes, const json_t *problems) {
+sfd_notify_ready(const struct volumes *volumes, const json_t *problems) {
   char text[768];
   status_line(volumes, problems, text, sizeof text);
   sd_notifyf(0, "READY=1\nSTATUS=%s", text);
 }
 
 void
-notify_reloading(void) {
+sfd_notify_reloading(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reading the files again",
@@ -96,11 +96,11 @@ notify_reloading(void) {
 }
 
 void
-notify_reloaded(const struct volumes *volumes, const json_t *problems) {
-  notify_ready(volumes, problems);
+sfd_notify_reloaded(const struct volumes *volumes, const json_t *problems) {
+  sfd_notify_ready(volumes, problems);
 }
 
 void
-notify_stopping(void) {
+sfd_notify_stopping(void) {
   sd_notify(0, "STOPPING=1\nSTATUS=stopping the volumes");
 }

@@ -7,11 +7,11 @@
 
 struct volumes;
 
-void notify_ready(const struct volumes *volumes, const json_t *problems);
-void notify_reloading(void);
-void notify_reloaded(const struct volumes *volumes, const json_t *problems);
-void notify_stopping(void);
+void sfd_notify_ready(const struct volumes *volumes, const json_t *problems);
+void sfd_notify_reloading(void);
+void sfd_notify_reloaded(const struct volumes *volumes, const json_t *problems);
+void sfd_notify_stopping(void);
 /* The line that `systemctl status` shows. */
-void notify_status(const struct volumes *volumes, const json_t *problems);
+void sfd_notify_status(const struct volumes *volumes, const json_t *problems);
 
 #endif

@@ -10,7 +10,7 @@
 #include "device/in_use.h"
 #include "requests/reload.h"
 #include "state.h"
-#include "volumes/gather.h"
+#include "volumes/collect.h"
 #include "volumes/volume.h"
 
 #define ANSWER_US UINT64_C(8000000) /* surefootctl waits for ten seconds */
@@ -26,10 +26,10 @@ struct asked {
 static void
 on_gathered(void *ctx, json_t *volumes) {
   struct asked *asked = ctx;
-  reply_send(asked->reply, volumes
-                               ? json_pack("{sb si so sO}", "ok", 1, "version", SF_CONTROL_VERSION,
-                                           "volumes", volumes, "problems", asked->daemon->problems)
-                               : NULL);
+  sfd_reply_send(asked->reply,
+                 volumes ? json_pack("{sb si so sO}", "ok", 1, "version", SF_CONTROL_VERSION,
+                                     "volumes", volumes, "problems", asked->daemon->problems)
+                         : NULL);
   free(asked);
 }
 
@@ -37,11 +37,11 @@ static void
 answer_status(const struct daemon *daemon, const char *volume, struct reply *reply) {
   struct asked *asked = malloc(sizeof *asked);
   if (!asked) {
-    reply_send(reply, NULL);
+    sfd_reply_send(reply, NULL);
     return;
   }
   *asked = (struct asked){daemon, reply};
-  gather_status(&daemon->volumes, volume, on_gathered, asked);
+  sfd_collect_status(&daemon->volumes, volume, on_gathered, asked);
 }
 
 /* Perhaps its file is one of those that are left out. */
@@ -49,8 +49,8 @@ static void
 refuse_unknown(const struct daemon *daemon, const char *volume, struct reply *reply) {
   size_t wrong = json_array_size(daemon->problems);
   const char *first = json_string_value(json_array_get(daemon->problems, 0));
-  reply_error(reply, "there is no volume \"%.64s\"%s%.300s%s", volume, wrong ? "; " : "",
-              wrong ? first : "", wrong > 1 ? " ..." : "");
+  sfd_reply_error(reply, "there is no volume \"%.64s\"%s%.300s%s", volume, wrong ? "; " : "",
+                  wrong ? first : "", wrong > 1 ? " ..." : "");
 }
 
 /* ---- what a volume itself must do ---- */
@@ -65,15 +65,15 @@ struct forwarded {
 static void
 on_forwarded(void *ctx, int error, json_t *answer) {
   struct forwarded *forwarded = ctx;
-  struct volume *volume = volumes_find(forwarded->volumes, forwarded->volume);
-  const char *key = events_text(forwarded->request, "key");
+  struct volume *volume = sfd_volumes_find(forwarded->volumes, forwarded->volume);
+  const char *key = sfd_events_text(forwarded->request, "key");
   if (error) {
-    reply_error(forwarded->reply, "%s: no answer from its server: %s", forwarded->volume,
-                strerror(-error));
+    sfd_reply_error(forwarded->reply, "%s: no answer from its server: %s", forwarded->volume,
+                    strerror(-error));
   } else {
     if (json_is_true(json_object_get(answer, "ok")) && *key && volume)
-      volume_note_setting(volume, key, events_text(forwarded->request, "value"));
-    reply_send(forwarded->reply, json_incref(answer));
+      sfd_volume_note_setting(volume, key, sfd_events_text(forwarded->request, "value"));
+    sfd_reply_send(forwarded->reply, json_incref(answer));
   }
   json_decref(forwarded->request);
   free(forwarded);
@@ -82,22 +82,22 @@ on_forwarded(void *ctx, int error, json_t *answer) {
 static void
 forward(struct volume *volume, const struct sf_control_request *request, struct reply *reply) {
   if (volume_state(volume) != VOLUME_SERVING) {
-    reply_error(reply, "%s does not run: it is %s%s%s", volume_name(volume),
-                sf_sm_state_name(&volume->sm), volume->reason[0] ? ": " : "", volume->reason);
+    sfd_reply_error(reply, "%s does not run: it is %s%s%s", sfd_volume_name(volume),
+                    sf_state_name(&volume->sm), volume->reason[0] ? ": " : "", volume->reason);
     return;
   }
   struct forwarded *forwarded = calloc(1, sizeof *forwarded);
   struct call *call;
   if (!forwarded) {
-    reply_send(reply, NULL);
+    sfd_reply_send(reply, NULL);
     return;
   }
   forwarded->volumes = volume->volumes;
   forwarded->reply = reply;
   forwarded->request = json_incref(request->document);
-  snprintf(forwarded->volume, sizeof forwarded->volume, "%s", volume_name(volume));
-  int r =
-      volume_ask(volume, json_incref(request->document), ANSWER_US, on_forwarded, forwarded, &call);
+  snprintf(forwarded->volume, sizeof forwarded->volume, "%s", sfd_volume_name(volume));
+  int r = sfd_volume_ask(volume, json_incref(request->document), ANSWER_US, on_forwarded, forwarded,
+                         &call);
   if (r < 0)
     on_forwarded(forwarded, r, NULL);
 }
@@ -113,18 +113,18 @@ struct stopping {
 static void
 on_looked(void *ctx, int error) {
   struct stopping *stopping = ctx;
-  struct volume *volume = volumes_find(stopping->volumes, stopping->volume);
+  struct volume *volume = sfd_volumes_find(stopping->volumes, stopping->volume);
   int r = error == -EBUSY || error == -ETIMEDOUT ? error
-          : volume                               ? volume_hold(volume)
+          : volume                               ? sfd_volume_hold(volume)
                                                  : -ESHUTDOWN;
   if (r == -EBUSY)
-    reply_error(stopping->reply, "%s: somebody holds its device", stopping->volume);
+    sfd_reply_error(stopping->reply, "%s: somebody holds its device", stopping->volume);
   else if (r == -ETIMEDOUT)
-    reply_error(stopping->reply, "%s: its device does not answer", stopping->volume);
+    sfd_reply_error(stopping->reply, "%s: its device does not answer", stopping->volume);
   else if (r < 0)
-    reply_error(stopping->reply, "%s is stopping already", stopping->volume);
+    sfd_reply_error(stopping->reply, "%s is stopping already", stopping->volume);
   else
-    reply_send(stopping->reply, json_pack("{sb}", "ok", 1));
+    sfd_reply_send(stopping->reply, json_pack("{sb}", "ok", 1));
   free(stopping);
 }
 
@@ -136,47 +136,51 @@ stop(const struct daemon *daemon, struct volume *volume, struct reply *reply) {
   struct job *job;
   int r = 0;
   if (!stopping) {
-    reply_send(reply, NULL);
+    sfd_reply_send(reply, NULL);
     return;
   }
-  if (volume->held || volume_in_use(volume, why)) {
+  if (volume->held || sfd_volume_in_use(volume, why)) {
     free(stopping);
-    reply_error(reply, "%s: %s", volume_name(volume), volume->held ? "is stopped already" : why);
+    sfd_reply_error(reply, "%s: %s", sfd_volume_name(volume),
+                    volume->held ? "is stopped already" : why);
     return;
   }
   *stopping = (struct stopping){.volumes = &daemon->volumes, .reply = reply};
-  snprintf(stopping->volume, sizeof stopping->volume, "%s", volume_name(volume));
-  if (device_is_ours(&volume->device))
-    r = job_start(daemon->event, DEVICE_US, in_use_exclusively, volume->device.path, -1, on_looked,
-                  stopping, &job);
-  if (r < 0 || !device_is_ours(&volume->device))
+  snprintf(stopping->volume, sizeof stopping->volume, "%s", sfd_volume_name(volume));
+  if (sfd_device_is_ours(&volume->device))
+    r = sfd_job_start(daemon->event, DEVICE_US, sfd_in_use_exclusively, volume->device.path, -1,
+                      on_looked, stopping, &job);
+  if (r < 0 || !sfd_device_is_ours(&volume->device))
     on_looked(stopping, r < 0 ? -ETIMEDOUT : 0);
 }
 
 static void
 start(struct volume *volume, bool force, struct reply *reply) {
-  int r = volume_resume(volume, force);
+  int r = sfd_volume_resume(volume, force);
   if (r == -EALREADY)
-    reply_error(reply, "%s: is %s already", volume_name(volume), sf_sm_state_name(&volume->sm));
+    sfd_reply_error(reply, "%s: is %s already", sfd_volume_name(volume),
+                    sf_state_name(&volume->sm));
   else if (r < 0)
-    reply_error(reply, "%s: is stopping: say it again when it is stopped", volume_name(volume));
+    sfd_reply_error(reply, "%s: is stopping: say it again when it is stopped",
+                    sfd_volume_name(volume));
   else
-    reply_send(reply, json_pack("{sb}", "ok", 1));
+    sfd_reply_send(reply, json_pack("{sb}", "ok", 1));
 }
 
 /* ---- which ---- */
 
 void
-answers_request(void *ctx, const struct sf_control_request *request, struct reply *reply) {
+sfd_answers_request(void *ctx, const struct sf_control_request *request, struct reply *reply) {
   struct daemon *daemon = ctx;
-  struct volume *volume = request->volume ? volumes_find(&daemon->volumes, request->volume) : NULL;
+  struct volume *volume =
+      request->volume ? sfd_volumes_find(&daemon->volumes, request->volume) : NULL;
   if (request->volume && !volume) {
     refuse_unknown(daemon, request->volume, reply);
     return;
   }
   if (daemon->stopping && request->command != SF_COMMAND_STATUS &&
       request->command != SF_COMMAND_EVENTS) {
-    reply_error(reply, "surefootd is stopping");
+    sfd_reply_error(reply, "surefootd is stopping");
     return;
   }
   switch (request->command) {
@@ -185,11 +189,11 @@ answers_request(void *ctx, const struct sf_control_request *request, struct repl
     break;
   case SF_COMMAND_EVENTS: {
     json_t *object = json_pack("{sb si so}", "ok", 1, "version", SF_CONTROL_VERSION, "events",
-                               events_list(&daemon->events, request->volume));
+                               sfd_events_list(&daemon->events, request->volume));
     if (request->follow)
-      reply_follow(reply, object, request->volume);
+      sfd_reply_follow(reply, object, request->volume);
     else
-      reply_send(reply, object);
+      sfd_reply_send(reply, object);
     break;
   }
   case SF_COMMAND_SET:
@@ -199,21 +203,21 @@ answers_request(void *ctx, const struct sf_control_request *request, struct repl
     forward(volume, request, reply);
     break;
   case SF_COMMAND_RESTART:
-    log_notice(volume_name(volume), "restart asked for");
-    if (volume_restart(volume) < 0)
-      reply_error(reply, "%s is stopping: its file is gone", volume_name(volume));
+    log_notice(sfd_volume_name(volume), "restart asked for");
+    if (sfd_volume_restart(volume) < 0)
+      sfd_reply_error(reply, "%s is stopping: its file is gone", sfd_volume_name(volume));
     else
-      reply_send(reply, json_pack("{sb}", "ok", 1));
+      sfd_reply_send(reply, json_pack("{sb}", "ok", 1));
     break;
   case SF_COMMAND_RELOAD:
-    reload_run(daemon, request->dry_run, reply);
+    sfd_reload_run(daemon, request->dry_run, reply);
     break;
   case SF_COMMAND_STOP:
-    log_notice(volume_name(volume), "stop asked for");
+    log_notice(sfd_volume_name(volume), "stop asked for");
     stop(daemon, volume, reply);
     break;
   case SF_COMMAND_START:
-    log_notice(volume_name(volume), "start asked for%s", request->force ? ", by force" : "");
+    log_notice(sfd_volume_name(volume), "start asked for%s", request->force ? ", by force" : "");
     start(volume, request->force, reply);
     break;
   }

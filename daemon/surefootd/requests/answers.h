@@ -5,6 +5,6 @@
 #include "requests/clients.h"
 
 /* A clients_request; ctx is the daemon. */
-void answers_request(void *ctx, const struct sf_control_request *request, struct reply *reply);
+void sfd_answers_request(void *ctx, const struct sf_control_request *request, struct reply *reply);
 
 #endif

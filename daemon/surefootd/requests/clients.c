@@ -94,7 +94,7 @@ take_line(struct client *client, const char *line, size_t len) {
   *reply = (struct reply){.client = client};
   client->reply = reply;
   if (sf_control_parse(line, len, NULL, &request, error) < 0) {
-    reply_error(reply, "%s", error);
+    sfd_reply_error(reply, "%s", error);
     return;
   }
   client->clients->request(client->clients->ctx, &request, reply);
@@ -198,7 +198,7 @@ answered(struct client *client, json_t *object) {
 }
 
 void
-reply_send(struct reply *reply, json_t *object) {
+sfd_reply_send(struct reply *reply, json_t *object) {
   if (reply->client)
     answered(reply->client, object);
   json_decref(object);
@@ -206,35 +206,35 @@ reply_send(struct reply *reply, json_t *object) {
 }
 
 void
-reply_error(struct reply *reply, const char *format, ...) {
+sfd_reply_error(struct reply *reply, const char *format, ...) {
   char error[SF_CONFIG_ERROR_MAX];
   va_list args;
   va_start(args, format);
   vsnprintf(error, sizeof error, format, args);
   va_end(args);
-  reply_send(reply, sf_control_error_reply(error));
+  sfd_reply_send(reply, sf_control_error_reply(error));
 }
 
 void
-reply_follow(struct reply *reply, json_t *object, const char *volume) {
+sfd_reply_follow(struct reply *reply, json_t *object, const char *volume) {
   struct client *client = reply->client;
   if (client) {
     client->connection->follows = true;
     snprintf(client->follows, sizeof client->follows, "%s", volume ? volume : "");
     sd_event_source_set_enabled(client->quiet, SD_EVENT_OFF);
   }
-  reply_send(reply, object);
+  sfd_reply_send(reply, object);
 }
 
 void
-clients_publish(struct clients *clients, const json_t *event) {
+sfd_clients_publish(struct clients *clients, const json_t *event) {
   char *text = NULL;
   if (!clients)
     return;
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
     struct client *client = clients->client[i];
     if (!client || !client->connection->follows ||
-        (client->follows[0] && strcmp(client->follows, events_text(event, "volume")) != 0))
+        (client->follows[0] && strcmp(client->follows, sfd_events_text(event, "volume")) != 0))
       continue;
     if (!text)
       text = json_dumps(event, JSON_COMPACT);
@@ -296,8 +296,8 @@ on_connection(sd_event_source *source, int listen_fd, uint32_t revents, void *us
 }
 
 int
-clients_create(sd_event *event, const char *path, clients_request *request, void *ctx,
-               struct clients **result) {
+sfd_clients_create(sd_event *event, const char *path, clients_request *request, void *ctx,
+                   struct clients **result) {
   struct clients *clients = calloc(1, sizeof *clients);
   if (!clients)
     return -ENOMEM;
@@ -311,7 +311,7 @@ clients_create(sd_event *event, const char *path, clients_request *request, void
   }
   r = sd_event_add_io(event, &clients->listen, clients->socket.fd, EPOLLIN, on_connection, clients);
   if (r < 0) {
-    clients_destroy(clients);
+    sfd_clients_destroy(clients);
     return r;
   }
   /* Clients that have gone make room before the next is let in. */
@@ -321,7 +321,7 @@ clients_create(sd_event *event, const char *path, clients_request *request, void
 }
 
 void
-clients_destroy(struct clients *clients) {
+sfd_clients_destroy(struct clients *clients) {
   if (!clients)
     return;
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++)

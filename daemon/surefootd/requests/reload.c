@@ -58,7 +58,7 @@ free_reload(struct reload *reload) {
     free(reload->change[i].to);
   }
   free(reload->change);
-  plan_clear(&reload->plan);
+  sfd_plan_clear(&reload->plan);
   json_decref(reload->problems);
   free(reload);
 }
@@ -126,7 +126,7 @@ struct behind {
 };
 
 static void
-note_behind(void *ctx, const struct kept_leg *leg) {
+note_behind(void *ctx, const struct changed_leg *leg) {
   struct behind *behind = ctx;
   char key[SF_LEG_NAME_MAX + 16];
   snprintf(key, sizeof key, "leg.%s.path", leg->name);
@@ -137,14 +137,14 @@ note_behind(void *ctx, const struct kept_leg *leg) {
 /* Its file has a mistake: it goes on as it is. */
 static bool
 stays(const struct reload *reload, const struct volume *volume) {
-  return !volume->leaving && plan_is_broken(&reload->plan, volume->plan->config.file);
+  return !volume->leaving && sfd_plan_is_broken(&reload->plan, volume->plan->config.file);
 }
 
 static void
 add_wanted(struct reload *reload, struct plan *wanted, const struct plan_volume *from,
            const struct volume *volume) {
-  struct plan_volume *copy = wanted->volumes < PLAN_VOLUMES_MAX ? plan_volume_copy(from) : NULL;
-  if (!copy || (volume && kept_legs_apply(&volume->kept_legs, copy, NULL, NULL) < 0)) {
+  struct plan_volume *copy = wanted->volumes < PLAN_VOLUMES_MAX ? sfd_plan_volume_copy(from) : NULL;
+  if (!copy || (volume && sfd_changed_legs_apply(&volume->changed_legs, copy, NULL, NULL) < 0)) {
     note_fatal(reload, "out of memory");
     free(copy);
     return;
@@ -177,7 +177,7 @@ copy_wanted(struct reload *reload, struct plan *wanted) {
   for (int other = 0; other <= 1; other++)
     for (unsigned i = 0; i < reload->plan.volumes; i++) {
       const struct plan_volume *plan = reload->plan.volume[i];
-      const struct volume *volume = volumes_find(volumes, plan->config.name);
+      const struct volume *volume = sfd_volumes_find(volumes, plan->config.name);
       if (volume && volume->leaving)
         volume = NULL;
       if (other == !is_own_file(volume, plan))
@@ -191,12 +191,12 @@ static void
 settle_wanted(struct reload *reload, struct plan *wanted) {
   while (true) {
     copy_wanted(reload, wanted);
-    plan_check(wanted, note_problem, reload);
+    sfd_plan_check(wanted, note_problem, reload);
     if (wanted->broken == 0 || reload->fatal)
       return;
     for (unsigned i = 0; i < wanted->broken; i++)
-      plan_break(&reload->plan, wanted->broken_file[i]);
-    plan_clear(wanted);
+      sfd_plan_break(&reload->plan, wanted->broken_file[i]);
+    sfd_plan_clear(wanted);
   }
 }
 
@@ -204,12 +204,12 @@ settle_wanted(struct reload *reload, struct plan *wanted) {
 static void
 note_all_behind(struct reload *reload) {
   for (unsigned i = 0; i < reload->plan.volumes; i++) {
-    struct plan_volume *copy = plan_volume_copy(reload->plan.volume[i]);
+    struct plan_volume *copy = sfd_plan_volume_copy(reload->plan.volume[i]);
     const struct volume *volume =
-        copy ? volumes_find(&reload->daemon->volumes, copy->config.name) : NULL;
+        copy ? sfd_volumes_find(&reload->daemon->volumes, copy->config.name) : NULL;
     struct behind behind = {reload, copy ? copy->config.name : ""};
     if (volume && !volume->leaving)
-      kept_legs_apply(&volume->kept_legs, copy, note_behind, &behind);
+      sfd_changed_legs_apply(&volume->changed_legs, copy, note_behind, &behind);
     free(copy);
   }
 }
@@ -225,8 +225,8 @@ compare_volumes(struct reload *reload) {
       running.volume[running.volumes++] = in_force(volume);
   }
   if (!reload->fatal)
-    plan_diff(&running, &wanted, note_change, reload);
-  plan_clear(&wanted);
+    sfd_plan_diff(&running, &wanted, note_change, reload);
+  sfd_plan_clear(&wanted);
 }
 
 /* ---- the answer ---- */
@@ -284,13 +284,13 @@ finish(struct reload *reload) {
                                reload->problems, "changes", list);
     if (problems)
       json_object_set(object, "error", json_array_get(reload->problems, 0));
-    reply_send(reload->reply, object);
+    sfd_reply_send(reload->reply, object);
   } else {
     json_decref(list);
   }
   reload->daemon->reloading = false;
   if (!reload->dry_run)
-    notify_reloaded(&reload->daemon->volumes, reload->daemon->problems);
+    sfd_notify_reloaded(&reload->daemon->volumes, reload->daemon->problems);
   free_reload(reload);
 }
 
@@ -316,18 +316,18 @@ on_set(void *ctx, int error, json_t *reply) {
   struct question *set = ctx;
   struct reload *reload = set->reload;
   struct change *change = &reload->change[set->index];
-  struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+  struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
   free(set);
   if (!error && json_is_true(json_object_get(reply, "ok"))) {
     change->settled = change->done = true;
     change->message[0] = '\0';
     reload->done_in_round++;
     if (volume)
-      volume_note_setting(volume, change->key, change->to);
+      sfd_volume_note_setting(volume, change->key, change->to);
   } else {
     change->settled = error != 0; /* nor would it answer in the next round */
     snprintf(change->message, sizeof change->message, "not taken: %.400s",
-             error ? strerror(-error) : events_text(reply, "error"));
+             error ? strerror(-error) : sfd_events_text(reply, "error"));
   }
   release_round(reload);
 }
@@ -335,14 +335,14 @@ on_set(void *ctx, int error, json_t *reply) {
 static void
 set_one(struct reload *reload, unsigned index) {
   struct change *change = &reload->change[index];
-  struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+  struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
   struct question *set = malloc(sizeof *set);
   struct call *call;
   reload->open++;
   int r = set && volume ? 0 : -ENOMEM;
   if (r == 0) {
     *set = (struct question){reload, index};
-    r = volume_ask(
+    r = sfd_volume_ask(
         volume, json_pack("{ss ss ss}", "command", "set", "key", change->key, "value", change->to),
         ANSWER_US, on_set, set, &call);
   }
@@ -359,7 +359,7 @@ set_round(struct reload *reload) {
   reload->done_in_round = 0;
   for (unsigned i = 0; i < reload->changes; i++) {
     struct change *change = &reload->change[i];
-    struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+    struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
     if (change->kind != PLAN_SET || change->settled)
       continue;
     if (volume && volume_state(volume) == VOLUME_SERVING) {
@@ -396,18 +396,18 @@ add_volume(struct reload *reload, struct change *change) {
     struct volume *volume;
     if (!plan || strcmp(plan->config.name, change->volume) != 0)
       continue;
-    if (volumes_find(&reload->daemon->volumes, change->volume)) {
+    if (sfd_volumes_find(&reload->daemon->volumes, change->volume)) {
       snprintf(change->message, sizeof change->message,
                "it is still stopping: reload again when it has ended");
       return;
     }
-    int r = volume_create(&reload->daemon->volumes, plan, &volume);
+    int r = sfd_volume_create(&reload->daemon->volumes, plan, &volume);
     if (r < 0) {
       snprintf(change->message, sizeof change->message, "%s", strerror(-r));
       return;
     }
     reload->plan.volume[i] = NULL;
-    volume_start(volume);
+    sfd_volume_start(volume);
     change->done = volume->running != NULL;
     if (!change->done)
       snprintf(change->message, sizeof change->message, "not started yet: %s", volume->reason);
@@ -417,15 +417,15 @@ add_volume(struct reload *reload, struct change *change) {
 
 static void
 remove_volume(struct reload *reload, struct change *change) {
-  struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
+  struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
   if (!volume)
     return;
-  if (change->message[0] || volume_in_use(volume, change->message)) {
+  if (change->message[0] || sfd_volume_in_use(volume, change->message)) {
     log_warning(change->volume, "its file is gone, but it goes on: %s", change->message);
     return;
   }
   change->done = true;
-  volume_leave(volume);
+  sfd_volume_leave(volume);
 }
 
 /* Volumes that stay take their new text over. */
@@ -434,11 +434,12 @@ replan(struct reload *reload) {
   char keys[128];
   for (unsigned i = 0; i < reload->plan.volumes; i++) {
     struct plan_volume *plan = reload->plan.volume[i];
-    struct volume *volume = plan ? volumes_find(&reload->daemon->volumes, plan->config.name) : NULL;
+    struct volume *volume =
+        plan ? sfd_volumes_find(&reload->daemon->volumes, plan->config.name) : NULL;
     if (!volume || volume->leaving)
       continue;
     needed_for(reload, plan->config.name, keys, sizeof keys);
-    volume_replan(volume, plan, keys);
+    sfd_volume_replan(volume, plan, keys);
     reload->plan.volume[i] = NULL;
   }
 }
@@ -453,8 +454,8 @@ keep_fixed(struct settings *now, const struct settings *old) {
 
 static bool
 is_down(const struct reload *reload, const struct change *change) {
-  const struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
-  return volume && !volume->running && !volume_keeps_device(volume, change->key);
+  const struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
+  return volume && !volume->running && !sfd_volume_keeps_device(volume, change->key);
 }
 
 static void
@@ -508,16 +509,16 @@ look_at_removed(struct reload *reload) {
   reload->open = 1;
   for (unsigned i = 0; i < reload->changes; i++) {
     struct change *change = &reload->change[i];
-    struct volume *volume = volumes_find(&reload->daemon->volumes, change->volume);
-    if (change->kind != PLAN_REMOVE || !volume || !device_is_ours(&volume->device))
+    struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
+    if (change->kind != PLAN_REMOVE || !volume || !sfd_device_is_ours(&volume->device))
       continue;
     struct question *look = malloc(sizeof *look);
     struct job *job;
     int r = look ? 0 : -ENOMEM;
     if (r == 0) {
       *look = (struct question){reload, i};
-      r = job_start(reload->daemon->event, DEVICE_US, in_use_exclusively, volume->device.path, -1,
-                    on_held, look, &job);
+      r = sfd_job_start(reload->daemon->event, DEVICE_US, sfd_in_use_exclusively,
+                        volume->device.path, -1, on_held, look, &job);
     }
     if (r == 0) {
       reload->open++;
@@ -533,29 +534,29 @@ look_at_removed(struct reload *reload) {
 /* ---- the whole ---- */
 
 void
-reload_run(struct daemon *daemon, bool dry_run, struct reply *reply) {
+sfd_reload_run(struct daemon *daemon, bool dry_run, struct reply *reply) {
   struct reload *reload = daemon->reloading ? NULL : calloc(1, sizeof *reload);
   char error[SF_CONFIG_ERROR_MAX] = "";
   if (!reload) {
     const char *why = daemon->reloading ? "a reload is under way" : "out of memory";
     log_warning(NULL, "no reload: %s", why);
     if (reply)
-      reply_error(reply, "%s", why);
+      sfd_reply_error(reply, "%s", why);
     return;
   }
   daemon->reloading = true;
   *reload = (struct reload){.daemon = daemon, .reply = reply, .dry_run = dry_run};
   reload->problems = json_array();
   if (!dry_run)
-    notify_reloading();
+    sfd_notify_reloading();
 
-  int r = settings_load(&reload->settings, daemon->settings_file, error);
+  int r = sfd_settings_load(&reload->settings, daemon->settings_file, error);
   if (r == -ENOENT && !daemon->settings_given)
-    settings_init(&reload->settings);
+    sfd_settings_init(&reload->settings);
   else if (r < 0)
     note_fatal(reload, error);
-  if (!reload->fatal && plan_load(reload->settings.volumes, daemon->settings.runtime, &reload->plan,
-                                  note_problem, reload) < 0)
+  if (!reload->fatal && sfd_plan_load(reload->settings.volumes, daemon->settings.runtime,
+                                      &reload->plan, note_problem, reload) < 0)
     reload->fatal = true;
   if (!reload->fatal) {
     compare_settings(reload);

@@ -10,6 +10,6 @@ struct daemon;
 struct reply;
 
 /* reply NULL: SIGHUP; the log says what was done. */
-void reload_run(struct daemon *daemon, bool dry_run, struct reply *reply);
+void sfd_reload_run(struct daemon *daemon, bool dry_run, struct reply *reply);
 
 #endif

@@ -21,7 +21,7 @@ struct probe {
 };
 
 void
-probe_cancel(struct probe *probe) {
+sfd_probe_cancel(struct probe *probe) {
   if (!probe)
     return;
   sd_event_source_disable_unref(probe->source);
@@ -33,7 +33,7 @@ static void
 finish(struct probe *probe, const struct probe_result *result) {
   void (*done)(void *ctx, const struct probe_result *result) = probe->done;
   void *ctx = probe->ctx;
-  probe_cancel(probe);
+  sfd_probe_cancel(probe);
   done(ctx, result);
 }
 
@@ -133,9 +133,9 @@ on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
 }
 
 int
-probe_start(sd_event *event, const char *socket,
-            void (*done)(void *ctx, const struct probe_result *result), void *ctx,
-            struct probe **result) {
+sfd_probe_start(sd_event *event, const char *socket,
+                void (*done)(void *ctx, const struct probe_result *result), void *ctx,
+                struct probe **result) {
   struct probe *probe = calloc(1, sizeof *probe);
   if (!probe)
     return -ENOMEM;
@@ -147,13 +147,13 @@ probe_start(sd_event *event, const char *socket,
                                               LIBNBD_HANDSHAKE_FLAG_NO_ZEROES) < 0 ||
       nbd_aio_connect_unix(probe->nbd, socket) < 0) {
     int error = nbd_get_errno();
-    probe_cancel(probe);
+    sfd_probe_cancel(probe);
     return error ? -error : -ENOMEM;
   }
   int r = sd_event_add_io(event, &probe->source, nbd_aio_get_fd(probe->nbd),
                           wanted_events(probe->nbd), on_io, probe);
   if (r < 0) {
-    probe_cancel(probe);
+    sfd_probe_cancel(probe);
     return r;
   }
   *result = probe;

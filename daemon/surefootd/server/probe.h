@@ -20,10 +20,10 @@ struct probe_result {
 };
 
 /* done comes once, not from inside; *probe is gone then. */
-int probe_start(sd_event *event, const char *socket,
-                void (*done)(void *ctx, const struct probe_result *result), void *ctx,
-                struct probe **probe);
+int sfd_probe_start(sd_event *event, const char *socket,
+                    void (*done)(void *ctx, const struct probe_result *result), void *ctx,
+                    struct probe **probe);
 /* done does not come any more.  NULL is accepted. */
-void probe_cancel(struct probe *probe);
+void sfd_probe_cancel(struct probe *probe);
 
 #endif

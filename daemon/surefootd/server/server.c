@@ -147,7 +147,7 @@ become(const char *const argv[], int listen_fd, int output_fd, pid_t parent) {
 }
 
 int
-server_start(struct server *server, const char *const argv[], int listen_fd) {
+sfd_server_start(struct server *server, const char *const argv[], int listen_fd) {
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) < 0)
     return -errno;
@@ -171,18 +171,18 @@ server_start(struct server *server, const char *const argv[], int listen_fd) {
   if (r >= 0)
     r = sd_event_add_child(server->event, &server->child, pid, WEXITED, on_child, server);
   if (r < 0)
-    server_destroy(server);
+    sfd_server_destroy(server);
   return r < 0 ? r : 0;
 }
 
 void
-server_signal(struct server *server, int signal) {
+sfd_server_signal(struct server *server, int signal) {
   if (server->pid)
     kill(server->pid, signal);
 }
 
 void
-server_destroy(struct server *server) {
+sfd_server_destroy(struct server *server) {
   if (!server->pid)
     return;
   pid_t pid = server->pid;

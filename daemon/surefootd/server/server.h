@@ -25,9 +25,9 @@ struct server {
 };
 
 /* argv as for execvp.  It dies with this process. */
-int server_start(struct server *server, const char *const argv[], int listen_fd);
-void server_signal(struct server *server, int signal);
+int sfd_server_start(struct server *server, const char *const argv[], int listen_fd);
+void sfd_server_signal(struct server *server, int signal);
 /* Kills it without a word. */
-void server_destroy(struct server *server);
+void sfd_server_destroy(struct server *server);
 
 #endif

@@ -10,16 +10,16 @@
 
 /* The device is told the volume's uuid, so that no other volume's server is ever put behind it. */
 void
-attach_give(struct volume *volume) {
+sfd_attach_give(struct volume *volume) {
   if (volume->connection.fd < 0 || !volume->uuid[0])
     return;
   struct probe_result connection = volume->connection;
   volume->connection.fd = -1;
-  device_connect(&volume->device, &connection, volume->uuid);
+  sfd_device_connect(&volume->device, &connection, volume->uuid);
 }
 
 void
-attach_drop(struct volume *volume) {
+sfd_attach_drop(struct volume *volume) {
   if (volume->connection.fd >= 0)
     close(volume->connection.fd);
   volume->connection.fd = -1;
@@ -33,13 +33,13 @@ static int
 probe_door(struct volume *volume, bool fast) {
   const char *path = fast ? volume->running->config.fast_socket : volume->socket_path;
   volume->probes_fast_door = fast;
-  return probe_start(volume->volumes->event, path, on_probe, volume, &volume->device_probe);
+  return sfd_probe_start(volume->volumes->event, path, on_probe, volume, &volume->device_probe);
 }
 
 /* The fast door may be full of other clients: a device by the slower one is better than none. */
 static int
 probe_other_door(struct volume *volume, const char *why) {
-  log_warning(volume_name(volume), "%s: its fast socket cannot be had (%s): nbdkit's is taken",
+  log_warning(sfd_volume_name(volume), "%s: its fast socket cannot be had (%s): nbdkit's is taken",
               volume->device.path, why);
   return probe_door(volume, false);
 }
@@ -51,13 +51,13 @@ on_probe(void *ctx, const struct probe_result *result) {
   if (result->error && volume->probes_fast_door && probe_other_door(volume, result->why) == 0)
     return;
   if (result->error) {
-    device_no_connection(&volume->device, result->why);
+    sfd_device_no_connection(&volume->device, result->why);
     return;
   }
-  attach_drop(volume);
+  sfd_attach_drop(volume);
   volume->connection = *result;
   volume->device.by_fast_door = volume->probes_fast_door;
-  attach_give(volume); /* or later, when the uuid is known */
+  sfd_attach_give(volume); /* or later, when the uuid is known */
 }
 
 static bool
@@ -76,14 +76,14 @@ on_wants(void *ctx) {
   if (r < 0 && fast)
     r = probe_other_door(volume, strerror(-r));
   if (r < 0)
-    device_no_connection(&volume->device, strerror(-r));
+    sfd_device_no_connection(&volume->device, strerror(-r));
 }
 
 void
-attach_serving(struct volume *volume) {
+sfd_attach_serving(struct volume *volume) {
   bool has_device = volume->device.state != DEVICE_NONE;
   if (!has_device || is_fast(volume))
-    attach_drop(volume);
+    sfd_attach_drop(volume);
   if (has_device && is_fast(volume))
     on_wants(volume);
   else
@@ -95,7 +95,7 @@ attach_serving(struct volume *volume) {
 static void
 on_changed(void *ctx) {
   struct volume *volume = ctx;
-  volume_changed(volume);
+  sfd_volume_changed(volume);
 }
 
 static void
@@ -103,20 +103,20 @@ on_lost(void *ctx, const char *why) {
   struct volume *volume = ctx;
   char reason[sizeof volume->device.reason + SF_DEVICE_PATH_MAX];
   snprintf(reason, sizeof reason, "%s: %s", volume->device.path, why);
-  events_device(volume->volumes->events, volume_name(volume), "lost", reason);
+  sfd_events_device(volume->volumes->events, sfd_volume_name(volume), "lost", reason);
 }
 
 bool
-attach_changes(const struct volume *volume) {
+sfd_attach_changes(const struct volume *volume) {
   return volume->device.state != DEVICE_NONE &&
          strcmp(volume->device.path, volume->plan->config.device) != 0;
 }
 
 /* Also one that never comes to a device is asked to stop it. */
 struct device
-attach_none(struct volume *volume) {
+sfd_attach_none(struct volume *volume) {
   return (struct device){.event = volume->volumes->event,
-                         .volume = volume_name(volume),
+                         .volume = sfd_volume_name(volume),
                          .wants = on_wants,
                          .changed = on_changed,
                          .lost = on_lost,
@@ -127,14 +127,14 @@ attach_none(struct volume *volume) {
 /* A device in the file is taken over when its server starts: before, the old one is in force, and so it
  * is after, unless it was detached: by a restart, when nobody uses it. */
 void
-attach_take(struct volume *volume) {
+sfd_attach_take(struct volume *volume) {
   const struct sf_config *config = &volume->plan->config;
   if (volume->device.state != DEVICE_NONE) {
     volume->device.timeout_s = config->device_timeout_ns / 1000000000;
     volume->device.dead_timeout_s = config->device_dead_timeout_ns / 1000000000;
   }
-  if (attach_changes(volume)) {
-    log_warning(volume_name(volume),
+  if (sfd_attach_changes(volume)) {
+    log_warning(sfd_volume_name(volume),
                 "%s stays its device; a restart changes it to %s when nobody uses it",
                 volume->device.path, *config->device ? config->device : "none");
     memcpy(volume->running->config.device, volume->device.path, sizeof volume->device.path);
@@ -142,17 +142,17 @@ attach_take(struct volume *volume) {
   }
   if (volume->device.state != DEVICE_NONE)
     return;
-  device_end(&volume->device);
-  volume->device = attach_none(volume);
-  device_begin(&volume->device, config);
+  sfd_device_end(&volume->device);
+  volume->device = sfd_attach_none(volume);
+  sfd_device_begin(&volume->device, config);
 }
 
 bool
-volume_keeps_device(const struct volume *volume, const char *key) {
+sfd_volume_keeps_device(const struct volume *volume, const char *key) {
   return strcmp(key, "device") == 0 && volume->device.state != DEVICE_NONE;
 }
 
 bool
-volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]) {
-  return device_in_use(&volume->device, why, SF_CONFIG_ERROR_MAX);
+sfd_volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]) {
+  return sfd_device_in_use(&volume->device, why, SF_CONFIG_ERROR_MAX);
 }

@@ -30,7 +30,7 @@ note_setting(void *ctx, const char *key, const char *value, const char *source) 
   if (!own && sf_config_is_of_daemon(key))
     json_object_set_new(settings, key,
                         json_pack("{so ss}", "value", sf_text_to_json(value), "source", source));
-  else if (own && strcmp(events_text(own, "value"), value ? value : "") == 0)
+  else if (own && strcmp(sfd_events_text(own, "value"), value ? value : "") == 0)
     json_object_set_new(own, "source", json_string(source));
 }
 
@@ -39,7 +39,7 @@ static const char *
 state_without(const struct volume *volume, const char *reason) {
   if (*reason && volume_state(volume) == VOLUME_SERVING)
     return "silent";
-  return volume_state_text(volume);
+  return sfd_volume_state_text(volume);
 }
 
 /* While it starts its server tells what it waits for. */
@@ -54,8 +54,8 @@ why_not(const struct volume *volume) {
 static json_t *
 file_behind(const struct volume *volume) {
   json_t *list = json_array();
-  for (unsigned i = 0; i < volume->kept_legs.count; i++) {
-    const struct kept_leg *leg = &volume->kept_legs.leg[i];
+  for (unsigned i = 0; i < volume->changed_legs.count; i++) {
+    const struct changed_leg *leg = &volume->changed_legs.leg[i];
     json_array_append_new(list, json_pack("{ss so so}", "leg", leg->name, "in_file",
                                           sf_text_to_json(leg->in_file), "now",
                                           sf_text_to_json(leg->now)));
@@ -65,9 +65,9 @@ file_behind(const struct volume *volume) {
 
 /* A server knows of its own scrubs only. */
 void
-volume_note_status(struct volume *volume, const json_t *own) {
+sfd_volume_note_status(struct volume *volume, const json_t *own) {
   json_t *scrub = json_object_get(own, "scrub");
-  const char *state = events_text(scrub, "state");
+  const char *state = sfd_events_text(scrub, "state");
   if (strcmp(state, "done") != 0 && strcmp(state, "canceled") != 0)
     return;
   json_decref(volume->scrub);
@@ -77,20 +77,20 @@ volume_note_status(struct volume *volume, const json_t *own) {
 }
 
 json_t *
-volume_describe(struct volume *volume, json_t *own, const char *reason) {
+sfd_volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_t *object = own ? json_incref(own) : stand_in(volume, state_without(volume, reason));
-  const char *state = volume->silent ? "silent" : sf_sm_state_name(&volume->sm);
+  const char *state = volume->silent ? "silent" : sf_state_name(&volume->sm);
   json_t *service = json_pack(
       "{ss so si si ss so so so so so}", "state", state, "since", sf_time_to_json(volume->since_ns),
       "pid", (int) volume->server.pid, "restarts", (int) volume->restarts, "socket",
       *volume->socket_path ? volume->socket_path : volume->plan->config.socket, "reason",
       sf_text_to_json(*reason ? reason : why_not(volume)), "restart_needed_for",
       sf_text_to_json(volume->restart_for), "file_behind", file_behind(volume), "device",
-      device_describe(&volume->device), "spares", spare_describe(volume));
+      sfd_device_describe(&volume->device), "spares", sfd_spare_describe(volume));
   if (own && json_is_null(json_object_get(own, "scrub")) && volume->scrub)
     json_object_set(object, "scrub", volume->scrub);
   else if (own)
-    volume_note_status(volume, own);
+    sfd_volume_note_status(volume, own);
   json_t *settings = json_object_get(own, "settings");
   if (settings)
     sf_config_each(&volume->plan->config, note_setting, settings);

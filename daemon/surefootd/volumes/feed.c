@@ -22,16 +22,16 @@ note_state(struct volume *volume, const char *state) {
   if (strcmp(volume->state, state) == 0)
     return;
   snprintf(volume->state, sizeof volume->state, "%s", state);
-  volume_changed(volume);
+  sfd_volume_changed(volume);
 }
 
 static void
 note_leg(struct volume *volume, const char *leg, const char *path) {
-  int r = kept_legs_note(&volume->kept_legs, volume->plan, leg, path);
+  int r = sfd_changed_legs_note(&volume->changed_legs, volume->plan, leg, path);
   if (r == 0 && volume->running)
     r = sf_config_set_leg(&volume->running->config, leg, path);
   if (r < 0)
-    log_error(volume_name(volume),
+    log_error(sfd_volume_name(volume),
               "leg %s: a server that starts again would not be told of the change (%s): write it "
               "into the file, then reload",
               leg, r == -EINVAL ? "no file could say this path" : strerror(-r));
@@ -39,27 +39,27 @@ note_leg(struct volume *volume, const char *leg, const char *path) {
 
 static void
 take_event(struct volume *volume, json_t *event) {
-  const char *kind = events_text(event, "event");
+  const char *kind = sfd_events_text(event, "event");
   if (strcmp(kind, "events-lost") != 0) { /* of this feed alone: no list has it */
     json_decref(volume->last_event);
     volume->last_event = json_incref(event);
   }
   if (strcmp(kind, "leg-replaced") == 0 || strcmp(kind, "leg-added") == 0)
-    note_leg(volume, events_text(event, "leg"), events_text(event, "reason"));
+    note_leg(volume, sfd_events_text(event, "leg"), sfd_events_text(event, "reason"));
   if (strcmp(kind, "leg-removed") == 0)
-    note_leg(volume, events_text(event, "leg"), "");
+    note_leg(volume, sfd_events_text(event, "leg"), "");
   if (strcmp(kind, "state") == 0)
-    note_state(volume, events_text(event, "to"));
+    note_state(volume, sfd_events_text(event, "to"));
   if (strcmp(kind, "grown") == 0)
-    device_grown(&volume->device);
+    sfd_device_grown(&volume->device);
   if (strcmp(kind, "stopped") == 0 && volume_state(volume) == VOLUME_STOPPING) {
-    snprintf(volume->stop_said, sizeof volume->stop_said, "%s", events_text(event, "reason"));
+    snprintf(volume->stop_said, sizeof volume->stop_said, "%s", sfd_events_text(event, "reason"));
     /* Its clients do not count any more: it was told to stop without them. */
     if (volume_stop(volume) >= STOP_TOLD)
-      server_signal(&volume->server, SIGKILL);
+      sfd_server_signal(&volume->server, SIGKILL);
   }
-  events_publish(volume->volumes->events, event);
-  spare_heard(volume, event);
+  sfd_events_publish(volume->volumes->events, event);
+  sfd_spare_heard(volume, event);
 }
 
 static void
@@ -75,7 +75,7 @@ on_feed_line(void *ctx, json_t *object) {
   /* A feed that is opened again begins with what was told already: an old change of a leg would undo
    * the ones since.  Not by what the daemon keeps, which the other volumes' events push out, nor by
    * the time, which several may share. */
-  size_t told = events_told(kept, volume->last_event);
+  size_t told = sfd_events_told(kept, volume->last_event);
   json_array_foreach(kept, i, event)
     if (i >= told)
       take_event(volume, event);
@@ -90,10 +90,12 @@ on_feed_ended(void *ctx, int error) {
 }
 
 void
-feed_open(struct volume *volume) {
-  const struct upstream_user user = {.line = on_feed_line, .ended = on_feed_ended, .ctx = volume};
-  upstream_open(volume->volumes->event, volume->control_path,
-                json_pack("{ss sb}", "command", "events", "follow", 1), &user, &volume->feed);
+sfd_feed_open(struct volume *volume) {
+  const struct control_link_user user = {
+      .line = on_feed_line, .ended = on_feed_ended, .ctx = volume};
+  sfd_control_link_open(volume->volumes->event, volume->control_path,
+                        json_pack("{ss sb}", "command", "events", "follow", 1), &user,
+                        &volume->feed);
 }
 
 static void
@@ -101,11 +103,11 @@ note_silent(struct volume *volume, bool silent) {
   if (volume->silent == silent)
     return;
   volume->silent = silent;
-  volume->since_ns = events_now_ns();
-  events_service(volume->volumes->events, volume_name(volume), silent ? "serving" : "silent",
-                 silent ? "silent" : "serving",
-                 silent ? "it does not answer on its control socket" : "it answers again");
-  volume_changed(volume);
+  volume->since_ns = sfd_events_now_ns();
+  sfd_events_service(volume->volumes->events, sfd_volume_name(volume),
+                     silent ? "serving" : "silent", silent ? "silent" : "serving",
+                     silent ? "it does not answer on its control socket" : "it answers again");
+  sfd_volume_changed(volume);
 }
 
 /* A server that hangs is ended by force, or nothing would ever start the next one.  Counted are the looks
@@ -120,8 +122,8 @@ end_silent(struct volume *volume) {
   snprintf(volume->ended_for, sizeof volume->ended_for,
            "it did not answer for %u s and was killed (silent_timeout)",
            (unsigned) (silent_us / SECOND_US));
-  log_error(volume_name(volume), "%s", volume->ended_for);
-  server_signal(&volume->server, SIGKILL);
+  log_error(sfd_volume_name(volume), "%s", volume->ended_for);
+  sfd_server_signal(&volume->server, SIGKILL);
 }
 
 /* A volume tells when a leg changes: one that is out of sync from the start has not changed. */
@@ -133,12 +135,12 @@ tell_legs(struct volume *volume, const json_t *legs) {
     return;
   volume->legs_told = true;
   json_array_foreach(legs, i, leg) {
-    const char *name = events_text(leg, "name"), *state = events_text(leg, "state");
+    const char *name = sfd_events_text(leg, "name"), *state = sfd_events_text(leg, "state");
     if (*name && *state && strcmp(state, "in-sync") != 0 &&
-        !events_leg_is_told(volume->volumes->events, volume->first_event, volume_name(volume), name,
-                            state))
-      events_leg(volume->volumes->events, volume_name(volume), name, state,
-                 events_text(leg, "reason"));
+        !sfd_events_leg_is_told(volume->volumes->events, volume->first_event,
+                                sfd_volume_name(volume), name, state))
+      sfd_events_leg(volume->volumes->events, sfd_volume_name(volume), name, state,
+                     sfd_events_text(leg, "reason"));
   }
 }
 
@@ -150,7 +152,7 @@ plan_health(struct volume *volume, uint64_t in_us) {
   int r = sd_event_add_time_relative(volume->volumes->event, &volume->feed_timer, CLOCK_MONOTONIC,
                                      in_us, 0, on_health_time, volume);
   if (r < 0)
-    log_error(volume_name(volume), "no timer: %s", strerror(-r));
+    log_error(sfd_volume_name(volume), "no timer: %s", strerror(-r));
 }
 
 static void
@@ -161,26 +163,26 @@ on_health(void *ctx, int error, json_t *reply) {
   note_silent(volume, error != 0);
   json_t *own = json_array_get(json_object_get(reply, "volumes"), 0);
   if (own) {
-    snprintf(volume->uuid, sizeof volume->uuid, "%s", events_text(own, "uuid"));
-    note_state(volume, events_text(own, "state"));
+    snprintf(volume->uuid, sizeof volume->uuid, "%s", sfd_events_text(own, "uuid"));
+    note_state(volume, sfd_events_text(own, "state"));
     tell_legs(volume, json_object_get(own, "legs"));
-    volume_note_status(volume, own);
-    spare_look(volume, own);
+    sfd_volume_note_status(volume, own);
+    sfd_spare_look(volume, own);
   }
   end_silent(volume);
-  attach_give(volume);
-  device_look(&volume->device);
+  sfd_attach_give(volume);
+  sfd_device_look(&volume->device);
   if (!volume->feed)
-    feed_open(volume);
+    sfd_feed_open(volume);
   plan_health(volume, (error ? SILENT_PAUSE_S : HEALTH_S) * SECOND_US);
 }
 
 void
-feed_look(struct volume *volume) {
-  call_cancel(volume->health);
+sfd_feed_look(struct volume *volume) {
+  sfd_call_cancel(volume->health);
   volume->health = NULL;
-  int r = volume_ask(volume, json_pack("{ss}", "command", "status"), HEALTH_ANSWER_S * SECOND_US,
-                     on_health, volume, &volume->health);
+  int r = sfd_volume_ask(volume, json_pack("{ss}", "command", "status"),
+                         HEALTH_ANSWER_S * SECOND_US, on_health, volume, &volume->health);
   if (r < 0) {
     volume->silent_looks++;
     note_silent(volume, true);
@@ -191,6 +193,6 @@ feed_look(struct volume *volume) {
 
 static int
 on_health_time(sd_event_source *source, uint64_t usec, void *userdata) {
-  feed_look(userdata);
+  sfd_feed_look(userdata);
   return 0;
 }

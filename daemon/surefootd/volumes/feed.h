@@ -4,8 +4,8 @@
 
 #include "volumes/volume.h"
 
-void feed_open(struct volume *volume);
+void sfd_feed_open(struct volume *volume);
 /* Asks for its status now, and from then on again and again. */
-void feed_look(struct volume *volume);
+void sfd_feed_look(struct volume *volume);
 
 #endif

@@ -9,14 +9,14 @@
 
 enum { HEALTH_ANSWER_S = 5 /* a server that has not answered then is silent */ };
 
-extern const struct sf_sm_table volume_states, volume_stops;
+extern const struct sf_state_table sfd_volume_states, sfd_volume_stops;
 
 /* Tells it as an event too.  reason "": none. */
-void volume_move(struct volume *volume, enum volume_state state, const char *reason);
-void volume_stop_move(struct volume *volume, enum volume_stop stop);
+void sfd_volume_move(struct volume *volume, enum volume_state state, const char *reason);
+void sfd_volume_stop_move(struct volume *volume, enum volume_stop stop);
 /* The one timer of the volume: the next try, or the end of patience when it stops. */
-void volume_set_timer(struct volume *volume, uint64_t in_us, sd_event_time_handler_t handler);
-uint64_t volume_now_us(const struct volume *volume);
-void volume_changed(struct volume *volume);
+void sfd_volume_set_timer(struct volume *volume, uint64_t in_us, sd_event_time_handler_t handler);
+uint64_t sfd_volume_now_us(const struct volume *volume);
+void sfd_volume_changed(struct volume *volume);
 
 #endif

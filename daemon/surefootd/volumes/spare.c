@@ -53,7 +53,7 @@ refusal_of(const struct volume *volume, const char *path) {
 static bool
 is_refused(const struct volume *volume, const char *path) {
   const struct spare_refused *refused = refusal_of(volume, path);
-  return refused && volume_now_us(volume) < refused->until_us;
+  return refused && sfd_volume_now_us(volume) < refused->until_us;
 }
 
 static void
@@ -66,7 +66,7 @@ note_refused(struct volume *volume, const char *reason) {
       refused = &use->refused[i];
   free(refused->path);
   refused->path = strdup(use->path);
-  refused->until_us = volume_now_us(volume) + REFUSED_S * SECOND_US;
+  refused->until_us = sfd_volume_now_us(volume) + REFUSED_S * SECOND_US;
   snprintf(refused->reason, sizeof refused->reason, "%s", reason);
 }
 
@@ -109,12 +109,12 @@ on_written(void *ctx, int error) {
   const char *leg = use->writing->leg_section + strlen("leg ");
   use->job = NULL;
   if (error)
-    log_error(volume_name(volume),
+    log_error(sfd_volume_name(volume),
               "%s could not be changed (%s): before surefootd itself starts again it must say: "
               "[leg %s] path = %s",
               use->writing->file, strerror(-error), leg, use->writing->path);
   else if (use->writing->leg_too)
-    kept_legs_said(&volume->kept_legs, leg);
+    sfd_changed_legs_said(&volume->changed_legs, leg);
   free(use->writing);
   use->writing = NULL;
 }
@@ -130,16 +130,16 @@ begin_writing(struct volume *volume, const struct sf_config_spare *spare, const 
     snprintf(writing->file, sizeof writing->file, "%s", volume->plan->config.file);
     snprintf(writing->leg_section, sizeof writing->leg_section, "leg %s", leg);
     snprintf(writing->spare_section, sizeof writing->spare_section, "spare %s", spare->name);
-    snprintf(writing->path, sizeof writing->path, "%s", plan_leg_path(volume->plan, leg));
+    snprintf(writing->path, sizeof writing->path, "%s", sfd_plan_leg_path(volume->plan, leg));
     snprintf(writing->instead_of, sizeof writing->instead_of, "%s", spare->instead_of);
     writing->leg_too = leg_too;
     use->writing = writing;
-    r = job_start(volume->volumes->event, WRITE_S * SECOND_US, write_file, writing, -1, on_written,
-                  volume, &use->job);
+    r = sfd_job_start(volume->volumes->event, WRITE_S * SECOND_US, write_file, writing, -1,
+                      on_written, volume, &use->job);
   }
   if (r < 0) {
-    log_error(volume_name(volume), "%s is not changed for leg %s: %s", volume->plan->config.file,
-              leg, strerror(-r));
+    log_error(sfd_volume_name(volume), "%s is not changed for leg %s: %s",
+              volume->plan->config.file, leg, strerror(-r));
     free(writing);
     use->writing = NULL;
   }
@@ -149,7 +149,7 @@ begin_writing(struct volume *volume, const struct sf_config_spare *spare, const 
 
 static void
 tell(struct volume *volume, const char *to, const char *reason) {
-  events_spare(volume->volumes->events, volume_name(volume), volume->spare.leg, to, reason);
+  sfd_events_spare(volume->volumes->events, sfd_volume_name(volume), volume->spare.leg, to, reason);
 }
 
 static void
@@ -167,7 +167,7 @@ on_asked(void *ctx, int error, json_t *reply) {
   struct volume *volume = ctx;
   volume->spare.call = NULL;
   if (error || !json_is_true(json_object_get(reply, "ok")))
-    refuse(volume, error ? strerror(-error) : events_text(reply, "error"));
+    refuse(volume, error ? strerror(-error) : sfd_events_text(reply, "error"));
 }
 
 static bool
@@ -180,13 +180,13 @@ take(struct volume *volume, const char *leg) {
   snprintf(use->name, sizeof use->name, "%s", spare->name);
   snprintf(use->leg, sizeof use->leg, "%s", leg);
   snprintf(use->path, sizeof use->path, "%s", spare->path);
-  snprintf(use->own, sizeof use->own, "%s", plan_leg_path(volume->plan, leg));
-  log_notice(volume_name(volume), "leg %s: spare %s (%s) is to take its place", leg, use->name,
+  snprintf(use->own, sizeof use->own, "%s", sfd_plan_leg_path(volume->plan, leg));
+  log_notice(sfd_volume_name(volume), "leg %s: spare %s (%s) is to take its place", leg, use->name,
              use->path);
-  int r = volume_ask(volume,
-                     json_pack("{ss ss ss ss}", "command", "leg", "action", "replace", "leg", leg,
-                               "path", use->path),
-                     ASK_S * SECOND_US, on_asked, volume, &use->call);
+  int r = sfd_volume_ask(volume,
+                         json_pack("{ss ss ss ss}", "command", "leg", "action", "replace", "leg",
+                                   leg, "path", use->path),
+                         ASK_S * SECOND_US, on_asked, volume, &use->call);
   if (r < 0)
     refuse(volume, strerror(-r));
   return true;
@@ -201,13 +201,13 @@ may_take(const json_t *own) {
   size_t i;
   unsigned well = 0;
   json_array_foreach(json_object_get(own, "legs"), i, leg) {
-    if (strcmp(events_text(leg, "state"), "in-sync") != 0)
+    if (strcmp(sfd_events_text(leg, "state"), "in-sync") != 0)
       continue;
     if (json_number_value(json_object_get(leg, "oldest_ms")) > ANSWERS_MOST_MS)
       return false;
     well++;
   }
-  const char *state = events_text(own, "state");
+  const char *state = sfd_events_text(own, "state");
   return well > 0 && (strcmp(state, "degraded") == 0 || strcmp(state, "suspended") == 0 ||
                       strcmp(state, "failed") == 0);
 }
@@ -216,7 +216,7 @@ may_take(const json_t *own) {
 static bool
 is_out_for_long(struct volume *volume, const json_t *leg) {
   struct spare_out *out = volume->spare.out, *own = NULL, *empty = NULL;
-  const char *name = events_text(leg, "name"), *state = events_text(leg, "state");
+  const char *name = sfd_events_text(leg, "name"), *state = sfd_events_text(leg, "state");
   bool is_out = strcmp(state, "faulty") == 0 || strcmp(state, "missing") == 0;
   for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     if (strcmp(out[i].leg, name) == 0)
@@ -231,20 +231,20 @@ is_out_for_long(struct volume *volume, const json_t *leg) {
   if (!own) {
     own = empty;
     snprintf(own->leg, sizeof own->leg, "%s", name);
-    own->since_us = volume_now_us(volume);
+    own->since_us = sfd_volume_now_us(volume);
   }
-  return (volume_now_us(volume) - own->since_us) * 1000 >= volume->plan->config.spare_after_ns;
+  return (sfd_volume_now_us(volume) - own->since_us) * 1000 >= volume->plan->config.spare_after_ns;
 }
 
 void
-spare_look(struct volume *volume, const json_t *own) {
+sfd_spare_look(struct volume *volume, const json_t *own) {
   bool may = !volume->spare.under_way && volume_state(volume) == VOLUME_SERVING && may_take(own);
   json_t *leg;
   size_t i;
   if (volume->plan->config.spares == 0)
     return;
   json_array_foreach(json_object_get(own, "legs"), i, leg) {
-    if (is_out_for_long(volume, leg) && may && take(volume, events_text(leg, "name")))
+    if (is_out_for_long(volume, leg) && may && take(volume, sfd_events_text(leg, "name")))
       may = false;
   }
 }
@@ -281,7 +281,7 @@ taken(struct volume *volume) {
 static void
 freed(struct volume *volume, struct sf_config_spare *spare, const char *leg) {
   char reason[SF_CONFIG_ERROR_MAX];
-  bool own = strcmp(plan_leg_path(volume->plan, leg), spare->instead_of) == 0;
+  bool own = strcmp(sfd_plan_leg_path(volume->plan, leg), spare->instead_of) == 0;
   snprintf(reason, sizeof reason, "spare %s (%.300s) is free", spare->name, spare->path);
   snprintf(volume->spare.leg, sizeof volume->spare.leg, "%s", leg);
   tell(volume, "free", reason);
@@ -290,11 +290,11 @@ freed(struct volume *volume, struct sf_config_spare *spare, const char *leg) {
 }
 
 void
-spare_heard(struct volume *volume, const json_t *event) {
+sfd_spare_heard(struct volume *volume, const json_t *event) {
   struct spare_use *use = &volume->spare;
   struct sf_config *config = &volume->plan->config;
-  const char *kind = events_text(event, "event"), *leg = events_text(event, "leg");
-  const char *reason = events_text(event, "reason");
+  const char *kind = sfd_events_text(event, "event"), *leg = sfd_events_text(event, "leg");
+  const char *reason = sfd_events_text(event, "reason");
   bool is_ours = use->under_way && strcmp(leg, use->leg) == 0;
   bool replaced = strcmp(kind, "leg-replaced") == 0;
   if (is_ours && strcmp(kind, "change-failed") == 0)
@@ -308,16 +308,16 @@ spare_heard(struct volume *volume, const json_t *event) {
 }
 
 void
-spare_forget(struct volume *volume) {
-  call_cancel(volume->spare.call);
+sfd_spare_forget(struct volume *volume) {
+  sfd_call_cancel(volume->spare.call);
   volume->spare.call = NULL;
   volume->spare.under_way = false;
 }
 
 void
-spare_end(struct volume *volume) {
-  spare_forget(volume);
-  job_cancel(volume->spare.job);
+sfd_spare_end(struct volume *volume) {
+  sfd_spare_forget(volume);
+  sfd_job_cancel(volume->spare.job);
   free(volume->spare.writing);
   for (unsigned i = 0; i < SF_SPARES_MAX; i++)
     free(volume->spare.refused[i].path);
@@ -326,7 +326,7 @@ spare_end(struct volume *volume) {
 /* ---- the status ---- */
 
 json_t *
-spare_describe(const struct volume *volume) {
+sfd_spare_describe(const struct volume *volume) {
   const struct sf_config *config = &volume->plan->config;
   json_t *list = json_array();
   for (unsigned i = 0; i < config->spares; i++) {
@@ -340,7 +340,7 @@ spare_describe(const struct volume *volume) {
                         user      ? "used"
                         : refused ? "refused"
                                   : "free",
-                        "volume", sf_text_to_json(user ? volume_name(user) : ""), "leg",
+                        "volume", sf_text_to_json(user ? sfd_volume_name(user) : ""), "leg",
                         sf_text_to_json(leg ? leg : ""), "instead_of",
                         sf_text_to_json(leg ? spare->instead_of : ""), "reason",
                         sf_text_to_json(!user && refused ? refused->reason : "")));

@@ -6,14 +6,14 @@
 #include "volumes/volume.h"
 
 /* Its server's status: is a leg out for long enough, and is there a spare for it? */
-void spare_look(struct volume *volume, const json_t *own);
+void sfd_spare_look(struct volume *volume, const json_t *own);
 /* An event of its server, after it was noted. */
-void spare_heard(struct volume *volume, const json_t *event);
+void sfd_spare_heard(struct volume *volume, const json_t *event);
 /* Its server has ended: what was asked of it is not known. */
-void spare_forget(struct volume *volume);
+void sfd_spare_forget(struct volume *volume);
 /* Before the volume's end. */
-void spare_end(struct volume *volume);
+void sfd_spare_end(struct volume *volume);
 /* For the status. */
-json_t *spare_describe(const struct volume *volume);
+json_t *sfd_spare_describe(const struct volume *volume);
 
 #endif

@@ -17,13 +17,13 @@
 enum { SOCKET_TRIES = 2 /* a second and a half: it is not taken for tried before */ };
 
 void
-volume_forget_server(struct volume *volume) {
-  probe_cancel(volume->device_probe);
-  attach_drop(volume);
-  spare_forget(volume);
-  upstream_close(volume->feed);
-  call_cancel(volume->health);
-  call_cancel(volume->stop_call);
+sfd_volume_forget_server(struct volume *volume) {
+  sfd_probe_cancel(volume->device_probe);
+  sfd_attach_drop(volume);
+  sfd_spare_forget(volume);
+  sfd_control_link_close(volume->feed);
+  sfd_call_cancel(volume->health);
+  sfd_call_cancel(volume->stop_call);
   volume->device_probe = NULL;
   volume->feed = NULL;
   json_decref(volume->last_event);
@@ -40,18 +40,18 @@ volume_forget_server(struct volume *volume) {
 
 static int
 on_time_to_start(sd_event_source *source, uint64_t usec, void *userdata) {
-  volume_start(userdata);
+  sfd_volume_start(userdata);
   return 0;
 }
 
 static void
 try_later(struct volume *volume) {
-  uint64_t wait_us = backoff_failed(&volume->backoff, volume_now_us(volume));
+  uint64_t wait_us = sfd_backoff_failed(&volume->backoff, sfd_volume_now_us(volume));
   /* The servers of a daemon that was killed, and their sockets, may be just ending. */
   if (volume->socket_path[0] || volume->backoff.failures > SOCKET_TRIES)
     volume->tried = true;
-  volume_set_timer(volume, wait_us, on_time_to_start);
-  volume_changed(volume);
+  sfd_volume_set_timer(volume, wait_us, on_time_to_start);
+  sfd_volume_changed(volume);
 }
 
 static int on_probe_again(sd_event_source *source, uint64_t usec, void *userdata);
@@ -63,7 +63,7 @@ on_probe(void *ctx, const struct probe_result *result) {
   if (result->error) {
     /* While the process lives it may yet serve; when it ends we hear of it. */
     if (volume_state(volume) == VOLUME_STARTING)
-      volume_set_timer(volume, SECOND_US / 2, on_probe_again);
+      sfd_volume_set_timer(volume, SECOND_US / 2, on_probe_again);
     return;
   }
   if (volume_state(volume) != VOLUME_STARTING) { /* the last words of a server that has ended */
@@ -72,11 +72,11 @@ on_probe(void *ctx, const struct probe_result *result) {
   }
   volume->connection = *result;
   volume->tried = true;
-  backoff_well(&volume->backoff, volume_now_us(volume));
-  volume_move(volume, VOLUME_SERVING, "");
-  attach_serving(volume);
-  feed_open(volume);
-  feed_look(volume);
+  sfd_backoff_well(&volume->backoff, sfd_volume_now_us(volume));
+  sfd_volume_move(volume, VOLUME_SERVING, "");
+  sfd_attach_serving(volume);
+  sfd_feed_open(volume);
+  sfd_feed_look(volume);
 }
 
 /* One that an earlier server has not answered waits in the socket for this one, like every client. */
@@ -84,11 +84,12 @@ static void
 begin_probe(struct volume *volume) {
   if (volume->probe)
     return;
-  int r =
-      probe_start(volume->volumes->event, volume->socket_path, on_probe, volume, &volume->probe);
+  int r = sfd_probe_start(volume->volumes->event, volume->socket_path, on_probe, volume,
+                          &volume->probe);
   if (r < 0) {
-    log_error(volume_name(volume), "cannot connect to %s: %s", volume->socket_path, strerror(-r));
-    volume_set_timer(volume, SECOND_US, on_probe_again);
+    log_error(sfd_volume_name(volume), "cannot connect to %s: %s", volume->socket_path,
+              strerror(-r));
+    sfd_volume_set_timer(volume, SECOND_US, on_probe_again);
   }
 }
 
@@ -117,7 +118,7 @@ take_paths(struct volume *volume, char error[SF_CONFIG_ERROR_MAX]) {
   }
   if (volume->socket_path[0]) {
     sf_socket_file_close(&volume->socket);
-    probe_cancel(volume->probe);
+    sfd_probe_cancel(volume->probe);
     volume->probe = NULL;
   }
   volume->socket = socket;
@@ -127,26 +128,26 @@ take_paths(struct volume *volume, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 void
-volume_start(struct volume *volume) {
+sfd_volume_start(struct volume *volume) {
   struct server_command command;
   char error[SF_CONFIG_ERROR_MAX] = "";
   volume->timer = sd_event_source_disable_unref(volume->timer);
   int r = take_paths(volume, error);
   if (r == 0)
-    r = command_make(volume->volumes->settings, volume->plan, volume->force, &command, error);
+    r = sfd_command_make(volume->volumes->settings, volume->plan, volume->force, &command, error);
   if (r == 0) {
-    r = server_start(&volume->server, command.argv, volume->socket.fd);
+    r = sfd_server_start(&volume->server, command.argv, volume->socket.fd);
     if (r < 0)
       snprintf(error, sizeof error, "cannot start %s: %s", command.argv[0], strerror(-r));
   }
   if (r == 0 && !(volume->running = malloc(sizeof *volume->running))) {
     snprintf(error, sizeof error, "out of memory");
-    server_destroy(&volume->server);
+    sfd_server_destroy(&volume->server);
     r = -ENOMEM;
   }
   if (r < 0) {
     snprintf(volume->reason, sizeof volume->reason, "%.255s", error);
-    log_error(volume_name(volume), "%s", error);
+    log_error(sfd_volume_name(volume), "%s", error);
     volume->start_failed = true;
     try_later(volume);
     return;
@@ -154,16 +155,16 @@ volume_start(struct volume *volume) {
   *volume->running = (struct plan_volume){.config = volume->plan->config};
   volume->restart_for[0] = '\0';
   volume->force = false;
-  attach_take(volume);
+  sfd_attach_take(volume);
   volume->feed_answers = false;
   volume->stop_said[0] = volume->ended_for[0] = '\0';
   volume->first_event = volume->volumes->events->next;
-  volume_move(volume, VOLUME_STARTING, "");
+  sfd_volume_move(volume, VOLUME_STARTING, "");
   begin_probe(volume);
 }
 
 void
-volume_server_ended(void *ctx, const char *how) {
+sfd_volume_server_ended(void *ctx, const char *how) {
   struct volume *volume = ctx;
   char reason[sizeof volume->reason];
   volume->timer = sd_event_source_disable_unref(volume->timer);
@@ -173,14 +174,14 @@ volume_server_ended(void *ctx, const char *how) {
                                                     : volume->server.last_line;
   snprintf(reason, sizeof reason, "%.60s%s%.255s", how, *said ? ": " : "", said);
   if (volume->feed)
-    upstream_drain(volume->feed); /* its last words */
-  volume_forget_server(volume);
+    sfd_control_link_drain(volume->feed); /* its last words */
+  sfd_volume_forget_server(volume);
   if (volume->stop_ended) {
     volume->stop_ended(volume, reason);
     return;
   }
-  device_server_gone(&volume->device);
+  sfd_device_server_gone(&volume->device);
   volume->restarts++;
-  volume_move(volume, VOLUME_DOWN, reason);
+  sfd_volume_move(volume, VOLUME_DOWN, reason);
   try_later(volume);
 }

@@ -5,8 +5,8 @@
 #include "volumes/volume.h"
 
 /* What belongs to one run of a server. */
-void volume_forget_server(struct volume *volume);
+void sfd_volume_forget_server(struct volume *volume);
 /* The server's `ended`. */
-void volume_server_ended(void *ctx, const char *how);
+void sfd_volume_server_ended(void *ctx, const char *how);
 
 #endif

@@ -18,30 +18,30 @@ static void
 finish_stop(struct volume *volume) {
   bool again = volume->again;
   if (!again && volume->device.state != DEVICE_NONE && volume->device.state != DEVICE_STOPPING) {
-    volume_stop_move(volume, STOP_DEVICE);
-    device_stop(&volume->device);
+    sfd_volume_stop_move(volume, STOP_DEVICE);
+    sfd_device_stop(&volume->device);
     return;
   }
   volume->again = false;
   volume->stop_ended = NULL;
-  volume_stop_move(volume, STOP_NONE);
+  sfd_volume_stop_move(volume, STOP_NONE);
   if (volume->held && !volume->leaving) {
-    device_after_stop(&volume->device);
-    probe_cancel(volume->probe);
+    sfd_device_after_stop(&volume->device);
+    sfd_probe_cancel(volume->probe);
     volume->probe = NULL;
     sf_socket_file_close(&volume->socket);
     volume->socket_path[0] = '\0';
-    volume_move(volume, VOLUME_DOWN, "stopped by the operator");
+    sfd_volume_move(volume, VOLUME_DOWN, "stopped by the operator");
     return;
   }
   if (again) {
-    device_after_stop(&volume->device);
-    volume_move(volume, VOLUME_DOWN, "");
+    sfd_device_after_stop(&volume->device);
+    sfd_volume_move(volume, VOLUME_DOWN, "");
     volume->backoff = (struct backoff){0};
-    volume_start(volume);
+    sfd_volume_start(volume);
     return;
   }
-  volume_move(volume, VOLUME_GONE, "");
+  sfd_volume_move(volume, VOLUME_GONE, "");
   volume->volumes->gone(volume->volumes->ctx);
 }
 
@@ -51,21 +51,21 @@ judge_stop(struct volume *volume, const char *reason) {
   if (strcmp(volume->stop_said, "clean") == 0)
     return;
   if (volume->stop_said[0])
-    log_warning(volume_name(volume), "stopped, %s", volume->stop_said);
+    log_warning(sfd_volume_name(volume), "stopped, %s", volume->stop_said);
   else if (volume->feed_answers)
-    log_warning(volume_name(volume), "did not say that it stopped cleanly (%s)", reason);
+    log_warning(sfd_volume_name(volume), "did not say that it stopped cleanly (%s)", reason);
   else
-    log_notice(volume_name(volume), "was stopped before it was heard (%s)", reason);
+    log_notice(sfd_volume_name(volume), "was stopped before it was heard (%s)", reason);
 }
 
 static int
 on_stop_too_long(sd_event_source *source, uint64_t usec, void *userdata) {
   struct volume *volume = userdata;
-  log_error(volume_name(volume),
+  log_error(sfd_volume_name(volume),
             "did not stop in time: killed; the next start makes the legs equal "
             "again where that is needed");
-  volume_stop_move(volume, STOP_KILLED);
-  server_signal(&volume->server, SIGKILL);
+  sfd_volume_stop_move(volume, STOP_KILLED);
+  sfd_server_signal(&volume->server, SIGKILL);
   return 0;
 }
 
@@ -74,20 +74,20 @@ on_stop_told(void *ctx, int error, json_t *reply) {
   struct volume *volume = ctx;
   volume->stop_call = NULL;
   if (error || !json_is_true(json_object_get(reply, "ok")))
-    log_warning(volume_name(volume), "cannot be told to stop: %s",
-                error ? strerror(-error) : events_text(reply, "error"));
+    log_warning(sfd_volume_name(volume), "cannot be told to stop: %s",
+                error ? strerror(-error) : sfd_events_text(reply, "error"));
 }
 
 static int
 on_clients_stay(sd_event_source *source, uint64_t usec, void *userdata) {
   struct volume *volume = userdata;
-  log_notice(volume_name(volume), "clients are still connected: it stops without them");
-  volume_stop_move(volume, STOP_TOLD);
-  int r = volume_ask(volume, json_pack("{ss}", "command", "stop"), HEALTH_ANSWER_S * SECOND_US,
-                     on_stop_told, volume, &volume->stop_call);
+  log_notice(sfd_volume_name(volume), "clients are still connected: it stops without them");
+  sfd_volume_stop_move(volume, STOP_TOLD);
+  int r = sfd_volume_ask(volume, json_pack("{ss}", "command", "stop"), HEALTH_ANSWER_S * SECOND_US,
+                         on_stop_told, volume, &volume->stop_call);
   if (r < 0)
     on_stop_told(volume, r, NULL);
-  volume_set_timer(volume, volume->volumes->settings->stop_timeout_us, on_stop_too_long);
+  sfd_volume_set_timer(volume, volume->volumes->settings->stop_timeout_us, on_stop_too_long);
   return 0;
 }
 
@@ -99,9 +99,9 @@ on_device_stopped(void *ctx) {
     finish_stop(volume);
     return;
   }
-  volume_stop_move(volume, STOP_CLIENTS);
-  server_signal(&volume->server, SIGTERM);
-  volume_set_timer(volume, CLIENTS_GRACE_MS * 1000, on_clients_stay);
+  sfd_volume_stop_move(volume, STOP_CLIENTS);
+  sfd_server_signal(&volume->server, SIGTERM);
+  sfd_volume_set_timer(volume, CLIENTS_GRACE_MS * 1000, on_clients_stay);
 }
 
 /* Not while the device is stopped: on_device_stopped() comes. */
@@ -117,36 +117,36 @@ stop(struct volume *volume) {
   if (volume_state(volume) == VOLUME_STOPPING || volume_state(volume) == VOLUME_GONE)
     return;
   volume->timer = sd_event_source_disable_unref(volume->timer);
-  probe_cancel(volume->probe);
-  probe_cancel(volume->device_probe);
+  sfd_probe_cancel(volume->probe);
+  sfd_probe_cancel(volume->device_probe);
   volume->probe = volume->device_probe = NULL;
-  attach_drop(volume);
-  call_cancel(volume->health);
+  sfd_attach_drop(volume);
+  sfd_call_cancel(volume->health);
   volume->health = NULL;
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
-  volume_move(volume, VOLUME_STOPPING, "");
+  sfd_volume_move(volume, VOLUME_STOPPING, "");
   if (!volume->feed && volume->server.pid)
-    feed_open(volume);
+    sfd_feed_open(volume);
   volume->stop_ended = on_ended;
   volume->device.stopped = on_device_stopped;
-  volume_stop_move(volume, STOP_DEVICE);
-  if (volume->again && !attach_changes(volume)) {
-    device_server_gone(&volume->device); /* it waits for the next one */
+  sfd_volume_stop_move(volume, STOP_DEVICE);
+  if (volume->again && !sfd_attach_changes(volume)) {
+    sfd_device_server_gone(&volume->device); /* it waits for the next one */
     on_device_stopped(volume);
   } else {
-    device_stop(&volume->device);
+    sfd_device_stop(&volume->device);
   }
 }
 
 void
-volume_leave(struct volume *volume) {
+sfd_volume_leave(struct volume *volume) {
   volume->leaving = true;
   volume->again = false;
   stop(volume);
 }
 
 int
-volume_restart(struct volume *volume) {
+sfd_volume_restart(struct volume *volume) {
   if (volume->leaving || volume_state(volume) == VOLUME_GONE)
     return -ESHUTDOWN;
   volume->held = false;
@@ -156,7 +156,7 @@ volume_restart(struct volume *volume) {
 }
 
 int
-volume_hold(struct volume *volume) {
+sfd_volume_hold(struct volume *volume) {
   if (volume->leaving || volume_state(volume) == VOLUME_GONE)
     return -ESHUTDOWN;
   if (volume->held)
@@ -169,7 +169,7 @@ volume_hold(struct volume *volume) {
 }
 
 int
-volume_resume(struct volume *volume, bool force) {
+sfd_volume_resume(struct volume *volume, bool force) {
   if (volume->leaving || volume_state(volume) == VOLUME_GONE)
     return -ESHUTDOWN;
   if (volume_state(volume) == VOLUME_SERVING)
@@ -179,8 +179,8 @@ volume_resume(struct volume *volume, bool force) {
   volume->held = false;
   volume->force = force;
   if (volume_state(volume) == VOLUME_STARTING)
-    return force ? volume_restart(volume) : -EALREADY;
+    return force ? sfd_volume_restart(volume) : -EALREADY;
   volume->backoff = (struct backoff){0};
-  volume_start(volume);
+  sfd_volume_start(volume);
   return 0;
 }

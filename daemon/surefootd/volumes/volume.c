@@ -18,10 +18,10 @@
 #include "volumes/start.h"
 
 void
-volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for) {
+sfd_volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for) {
   struct plan_volume *old = volume->plan;
-  kept_legs_settle(&volume->kept_legs, plan);
-  int r = kept_legs_apply(&volume->kept_legs, plan, NULL, NULL);
+  sfd_changed_legs_settle(&volume->changed_legs, plan);
+  int r = sfd_changed_legs_apply(&volume->changed_legs, plan, NULL, NULL);
   if (r < 0)
     log_error(plan->config.name, "its changed legs could not be kept: %s", strerror(-r));
   volume->plan = plan;
@@ -30,34 +30,34 @@ volume_replan(struct volume *volume, struct plan_volume *plan, const char *neede
   free(old);
   if (volume_state(volume) == VOLUME_DOWN && !volume->held) { /* maybe it is mended */
     volume->backoff = (struct backoff){0};
-    volume_start(volume);
+    sfd_volume_start(volume);
   }
 }
 
 void
-volume_note_setting(struct volume *volume, const char *key, const char *value) {
+sfd_volume_note_setting(struct volume *volume, const char *key, const char *value) {
   char error[SF_CONFIG_ERROR_MAX];
   if (volume->running)
     sf_config_set(&volume->running->config, key, value, error);
   if (sf_config_set(&volume->plan->config, key, value, error) < 0)
-    log_warning(volume_name(volume), "taken by the volume, but not kept: %s", error);
+    log_warning(sfd_volume_name(volume), "taken by the volume, but not kept: %s", error);
 }
 
 int
-volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume **result) {
+sfd_volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume **result) {
   struct volume *volume = calloc(1, sizeof *volume);
   if (!volume)
     return -ENOMEM;
   volume->volumes = volumes;
   volume->plan = plan;
   volume->connection.fd = -1;
-  volume->device = attach_none(volume);
+  volume->device = sfd_attach_none(volume);
   volume->socket.fd = volume->socket.directory_fd = -1;
-  sf_sm_init(&volume->sm, &volume_states, 0, VOLUME_DOWN);
-  sf_sm_init(&volume->stop, &volume_stops, 0, STOP_NONE);
+  sf_state_init(&volume->sm, &sfd_volume_states, 0, VOLUME_DOWN);
+  sf_state_init(&volume->stop, &sfd_volume_stops, 0, STOP_NONE);
   volume->server = (struct server){.event = volumes->event,
                                    .volume = plan->config.name,
-                                   .ended = volume_server_ended,
+                                   .ended = sfd_volume_server_ended,
                                    .ctx = volume,
                                    .output_fd = -1};
   sf_list_append(&volumes->list, &volume->entry);
@@ -75,22 +75,22 @@ remove_abandoned(const char *path) {
 }
 
 void
-volume_destroy(struct volume *volume) {
+sfd_volume_destroy(struct volume *volume) {
   sf_list_remove(&volume->entry);
-  volume_forget_server(volume);
-  spare_end(volume);
-  probe_cancel(volume->probe);
-  device_end(&volume->device);
+  sfd_volume_forget_server(volume);
+  sfd_spare_end(volume);
+  sfd_probe_cancel(volume->probe);
+  sfd_device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);
-  server_destroy(&volume->server);
+  sfd_server_destroy(&volume->server);
   /* Without the socket nothing was made: what is there is somebody else's. */
   if (volume->socket_path[0]) {
     sf_socket_file_close(&volume->socket);
-    command_forget(volume->volumes->settings, volume->plan);
+    sfd_command_forget(volume->volumes->settings, volume->plan);
     remove_abandoned(volume->control_path);
     remove_abandoned(volume->plan->config.fast_socket);
   }
-  kept_legs_clear(&volume->kept_legs);
+  sfd_changed_legs_clear(&volume->changed_legs);
   json_decref(volume->scrub);
   free(volume->plan);
   free(volume);

@@ -18,13 +18,13 @@
 #include <surefoot/wire.h>
 
 #include "base/list.h"
-#include "base/sm.h"
+#include "base/state_machine.h"
 #include "common/backoff.h"
 #include "device/device.h"
-#include "files/kept_legs.h"
+#include "files/changed_legs.h"
 #include "files/plan.h"
+#include "server/control_link.h"
 #include "server/server.h"
-#include "server/upstream.h"
 #include "volumes/volumes.h"
 
 /* What a volume that stops waits for. */
@@ -78,9 +78,9 @@ struct volume {
   struct plan_volume *plan;    /* what the next start runs */
   struct plan_volume *running; /* the settings in force, without a text; NULL: no server */
   char restart_for[128];       /* settings that a reload brought and only a restart applies; "" */
-  struct kept_legs kept_legs;
-  struct sf_sm sm;   /* volume_state() */
-  struct sf_sm stop; /* volume_stop() */
+  struct changed_legs changed_legs;
+  struct sf_state_machine sm;   /* volume_state() */
+  struct sf_state_machine stop; /* volume_stop() */
   /* While it stops: its server has ended.  Else NULL. */
   void (*stop_ended)(struct volume *volume, const char *reason);
   /* In force; the plan may say otherwise until the next start. */
@@ -106,7 +106,7 @@ struct volume {
   unsigned restarts;
   char reason[320]; /* why it does not serve */
 
-  struct upstream *feed;       /* its events */
+  struct control_link *feed;   /* its events */
   json_t *last_event;          /* that this server told; NULL: none yet */
   bool feed_answers;           /* what it will say at its end is heard */
   sd_event_source *feed_timer; /* the next look at its health; the feed is opened again there */
@@ -124,24 +124,24 @@ struct volume {
 };
 
 /* One more of volumes, which outlives it.  Takes plan over if it succeeds.  -ENOMEM. */
-int volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume **volume);
+int sfd_volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume **volume);
 /* Only when it is gone, or at the end of the whole. */
-void volume_destroy(struct volume *volume);
+void sfd_volume_destroy(struct volume *volume);
 
 /* Binds the socket, where it has none yet, and starts the server.  What fails is tried again; why is in
  * reason. */
-void volume_start(struct volume *volume);
+void sfd_volume_start(struct volume *volume);
 /* Ends the server cleanly, and for good, also where it was to start again after that; the owner hears of
  * it by gone(). */
-void volume_leave(struct volume *volume);
+void sfd_volume_leave(struct volume *volume);
 /* The same, and a start after it.  -ESHUTDOWN: it leaves. */
-int volume_restart(struct volume *volume);
-/* Ends the server cleanly, and stays down until volume_resume(), or until surefootd itself starts anew.  Who
+int sfd_volume_restart(struct volume *volume);
+/* Ends the server cleanly, and stays down until sfd_volume_resume(), or until surefootd itself starts anew.  Who
  * connects meanwhile is refused, and does not wait.  -ESHUTDOWN: it leaves; -EALREADY. */
-int volume_hold(struct volume *volume);
+int sfd_volume_hold(struct volume *volume);
 /* A start now.  force: although newer data may be on an absent leg; also of one that just tries.  -EALREADY: it
  * serves; -EBUSY: it stops; -ESHUTDOWN. */
-int volume_resume(struct volume *volume, bool force);
+int sfd_volume_resume(struct volume *volume, bool force);
 
 static inline enum volume_state
 volume_state(const struct volume *volume) {
@@ -151,29 +151,30 @@ static inline enum volume_stop
 volume_stop(const struct volume *volume) {
   return (enum volume_stop) volume->stop.state;
 }
-const char *volume_name(const struct volume *volume);
+const char *sfd_volume_name(const struct volume *volume);
 /* "healthy", ... as the server said, or "starting", "stopping", "silent", "failed" of the server itself. */
-const char *volume_state_text(const struct volume *volume);
+const char *sfd_volume_state_text(const struct volume *volume);
 
 /* Is this setting the device, and does it have one that only a restart gives up? */
-bool volume_keeps_device(const struct volume *volume, const char *key);
+bool sfd_volume_keeps_device(const struct volume *volume, const char *key);
 /* Would a stop take it away from somebody who holds its device?  why: who. */
-bool volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]);
+bool sfd_volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]);
 
 /* What the next start is to run, of the same name, as its file says; takes plan over.  needed_for: the
  * settings that only a restart applies, "" if none. */
-void volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for);
+void sfd_volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for);
 
 /* It took this setting while it runs: also the next server is to have it. */
-void volume_note_setting(struct volume *volume, const char *key, const char *value);
+void sfd_volume_note_setting(struct volume *volume, const char *key, const char *value);
 
-/* A request to its socket: as call_start. */
-int volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
-               void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call);
+/* A request to its socket: as sfd_call_start. */
+int sfd_volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
+                   void (*done)(void *ctx, int error, json_t *reply), void *ctx,
+                   struct call **call);
 
 /* What its socket said of itself: what a later server does not know is kept. */
-void volume_note_status(struct volume *volume, const json_t *own);
+void sfd_volume_note_status(struct volume *volume, const json_t *own);
 /* Its entry in the status: own is what its socket said, NULL with a reason when it said nothing. */
-json_t *volume_describe(struct volume *volume, json_t *own, const char *reason);
+json_t *sfd_volume_describe(struct volume *volume, json_t *own, const char *reason);
 
 #endif

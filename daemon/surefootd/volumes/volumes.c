@@ -5,10 +5,10 @@
 #include "volumes/volume.h"
 
 struct volume *
-volumes_find(const struct volumes *volumes, const char *name) {
+sfd_volumes_find(const struct volumes *volumes, const char *name) {
   SF_LIST_EACH(entry, &volumes->list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
-    if (strcmp(volume_name(volume), name) == 0)
+    if (strcmp(sfd_volume_name(volume), name) == 0)
       return volume;
   }
   return NULL;

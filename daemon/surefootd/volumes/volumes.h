@@ -24,6 +24,6 @@ struct volumes {
 };
 
 /* NULL: there is none of that name. */
-struct volume *volumes_find(const struct volumes *volumes, const char *name);
+struct volume *sfd_volumes_find(const struct volumes *volumes, const char *name);
 
 #endif

@@ -39,7 +39,7 @@ enum {
 };
 
 int
-copier_init(struct sf_volume *v) {
+sf_copier_init(struct sf_volume *v) {
   uint64_t pieces = (v->extent_bytes + v->block_bytes - 1) / v->block_bytes;
 
   if (pieces > PIECES_MOST)
@@ -50,12 +50,12 @@ copier_init(struct sf_volume *v) {
       return -ENOMEM;
   }
   for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
-    sf_sm_init(&v->copier.slot[i].sm, &sf_copy_table, i, COPY_IDLE);
+    sf_state_init(&v->copier.slot[i].sm, &sf_copy_table, i, COPY_IDLE);
   return 0;
 }
 
 void
-copier_destroy(struct sf_volume *v) {
+sf_copier_destroy(struct sf_volume *v) {
   EACH_COPYING(c, &v->copier)
     free(c->piece);
 }
@@ -74,24 +74,24 @@ extent_length(const struct sf_volume *v, uint64_t extent) {
 static void
 stale_outside(struct sf_volume *v, uint64_t extent) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (!(volume_serving(v) & legbit(i)))
+    if (!(sf_insync_legs(v) & legbit(i)))
       sf_map_set(&v->leg[i].stale, extent);
 }
 
 void
-copier_passes_by(struct sf_volume *v, uint64_t extent) {
+sf_copier_passes_by(struct sf_volume *v, uint64_t extent) {
   bool lacks = false;
 
   for (unsigned i = 0; i < v->legs; i++)
-    if (!(volume_serving(v) & legbit(i)))
+    if (!(sf_insync_legs(v) & legbit(i)))
       lacks |= sf_map_set(&v->leg[i].stale, extent);
   EACH_COPYING(c, &v->copier)
     if (c->active && !c->converge && c->extent == extent)
       c->failed = true;
   if (lacks)
-    map_changed(v, map_page_of(extent), true);
+    sf_map_changed(v, map_page_of(extent), true);
   if (v->joining >= 0)
-    record_drop_newcomer(v);
+    sf_record_drop_newcomer(v);
 }
 
 static void
@@ -103,7 +103,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->leg = leg;
   c->extent = extent;
   by_block = sf_map_test(&v->copier.by_block, extent) ||
-             bad_any(v, extent << v->extent_shift, extent_length(v, extent));
+             sf_bad_touches(v, extent << v->extent_shift, extent_length(v, extent));
   c->piece_bytes = by_block ? v->block_bytes : SF_COPY_PIECE_BYTES;
   c->pieces = (unsigned) ((extent_length(v, extent) + c->piece_bytes - 1) / c->piece_bytes);
   c->issued_pieces = c->done_pieces = c->in_flight = 0;
@@ -117,7 +117,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   stale_outside(v, extent);
   /* Writes there pass a newcomer by from now on, so no answer may need it. */
   if (v->joining >= 0)
-    record_drop_newcomer(v);
+    sf_record_drop_newcomer(v);
 }
 
 static void
@@ -132,11 +132,11 @@ static void
 end_extent(struct sf_volume *v, struct copying *c) {
   c->active = false;
   if (c->lacks || c->marks != 0)
-    lost_tell(v);
+    sf_lost_tell(v);
   if (c->failed || c->done_pieces != c->pieces)
     return;
   if (c->lacks && !c->converge) {
-    copier_put_off(v, c->extent);
+    sf_copier_put_off(v, c->extent);
     snprintf(v->leg[c->leg].reason, sizeof v->leg[c->leg].reason,
              "waits for blocks that can be read on no leg%s",
              c->no_room     ? ": there are too many of them to record"
@@ -180,7 +180,7 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
 
   if (length > c->piece_bytes)
     length = c->piece_bytes;
-  op = op_new(v, &sf_op_copy, offset, length);
+  op = sf_op_new(v, &sf_op_copy, offset, length);
   if (op == NULL)
     return false;
   op->blocks_reads = c->converge;
@@ -192,14 +192,14 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
   c->piece[piece] = PIECE_ISSUED;
   c->issued_pieces++;
   c->in_flight++;
-  copy_move(v, copy, COPY_WAITING);
+  sf_copy_move(v, copy, COPY_WAITING);
   if (copier->rate > 0) {
     /* What was copied out of turn is not held against the rest. */
     uint64_t from = copier->pace_ns > v->now_ns && v->parked == NULL ? copier->pace_ns : v->now_ns;
 
     copier->pace_ns = from + length * SF_S / copier->rate;
   }
-  op_enter(op);
+  sf_op_enter(op);
   return true;
 }
 
@@ -209,7 +209,7 @@ has_piece_to_come(struct sf_volume *v, struct copying *c) {
     return false;
   if (next_piece(v, c) >= 0)
     return true;
-  volume_arm(v, c->again_ns + BACKOFF_MS * SF_MS);
+  sf_vol_arm(v, c->again_ns + BACKOFF_MS * SF_MS);
   return false;
 }
 
@@ -239,7 +239,7 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
 static bool
 must_be_copied(const struct sf_volume *v, uint64_t extent) {
   return sf_map_test(&v->unconverged, extent) && !sf_map_test(&v->copier.copied, extent) &&
-         !sf_map_test(&v->copier.flushing_copied, extent) && copying_find(v, extent) == NULL;
+         !sf_map_test(&v->copier.flushing_copied, extent) && sf_copying_find(v, extent) == NULL;
 }
 
 static bool
@@ -276,11 +276,11 @@ resync_extent(const struct sf_volume *v, uint64_t *extent, unsigned *leg) {
   for (unsigned i = 0; i < v->legs; i++) {
     const struct leg *l = &v->leg[i];
 
-    if (leg_state(l) != SF_STATE_CATCHING_UP)
+    if (sf_leg_state(l) != SF_STATE_CATCHING_UP)
       continue;
     for (uint64_t e = sf_map_next(&l->stale, 0); e < v->extents; e = sf_map_next(&l->stale, e + 1))
       if (!sf_map_test(&v->unconverged, e) && !sf_map_test(&v->copier.put_off, e) &&
-          copying_find(v, e) == NULL) {
+          sf_copying_find(v, e) == NULL) {
         *extent = e;
         *leg = i;
         return true;
@@ -294,7 +294,7 @@ flush_copied(struct sf_volume *v) {
   struct copier *copier = &v->copier;
 
   sf_map_swap(&copier->copied, &copier->flushing_copied);
-  own_flush_begin(v, &copier->flush, NULL);
+  sf_own_flush_begin(v, &copier->flush, NULL);
 }
 
 static void
@@ -307,10 +307,10 @@ converged(struct sf_volume *v) {
   else
     for (uint64_t e = sf_map_next(good, 0); e < v->extents; e = sf_map_next(good, e + 1))
       if (sf_map_clear(&v->unconverged, e))
-        flush_failure_converged(v, e);
+        sf_flush_failure_converged(v, e);
   sf_map_zero(good);
   if (v->parked != NULL && copier->flush.request.error == 0)
-    volume_release_parked(v);
+    sf_vol_release_parked(v);
 }
 
 static unsigned
@@ -353,21 +353,21 @@ converge_alone(struct sf_volume *v) {
   struct copier *copier = &v->copier;
   bool any = false;
 
-  if (legcount(v->needs) != 1 || v->promoting >= 0 || v->now_ns < copier->issue_at_ns ||
+  if (legcount(v->ack_legs) != 1 || v->promoting >= 0 || v->now_ns < copier->issue_at_ns ||
       copier->copied.set + copier->flushing_copied.set == v->unconverged.set)
     return;
   find_written(v);
   for (uint64_t e = sf_map_next(&v->unconverged, 0); e < v->extents;
        e = sf_map_next(&v->unconverged, e + 1)) {
     if (!must_be_copied(v, e) || sf_map_test(&v->maps.busy, e) ||
-        flush_failure_unsure(v, e << v->extent_shift, 1) != 0)
+        sf_flush_failure_unsure(v, e << v->extent_shift, 1) != 0)
       continue;
     stale_outside(v, e);
     sf_map_set(&copier->copied, e);
     any = true;
   }
   if (any && v->joining >= 0)
-    record_drop_newcomer(v);
+    sf_record_drop_newcomer(v);
 }
 
 /* False: nothing to copy now. */
@@ -425,29 +425,29 @@ has_work(const struct sf_volume *v) {
   if (v->unconverged.set > 0)
     return true;
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].stale.set > 0)
+    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].stale.set > 0)
       return true;
   return false;
 }
 
 uint64_t
-copier_rate(struct sf_volume *v) {
+sf_copier_rate(struct sf_volume *v) {
   adapt(v);
   return v->copier.rate;
 }
 
 void
-copier_settle(struct sf_volume *v) {
+sf_copier_settle(struct sf_volume *v) {
   struct copier *copier = &v->copier;
   bool more = true;
 
   if (copier->put_off.set > 0 && v->now_ns >= copier->put_off_until_ns)
     sf_map_zero(&copier->put_off);
-  if (own_flush_take(&copier->flush))
+  if (sf_own_flush_take(&copier->flush))
     converged(v);
   EACH_COPYING(c, copier)
     if (c->active && c->in_flight == 0 &&
-        (c->failed || (c->issued_pieces == c->pieces && bad_is_durable(v, c->marks))))
+        (c->failed || (c->issued_pieces == c->pieces && sf_bad_is_durable(v, c->marks))))
       end_extent(v, c);
   if (v->phase != PHASE_SERVING || !has_work(v))
     return;
@@ -462,7 +462,7 @@ copier_settle(struct sf_volume *v) {
       issue_pieces(v, c);
   }
   if (v->now_ns < copier->issue_at_ns)
-    volume_arm(v, copier->issue_at_ns);
+    sf_vol_arm(v, copier->issue_at_ns);
   else if (v->now_ns < copier->pace_ns)
-    volume_arm(v, copier->pace_ns);
+    sf_vol_arm(v, copier->pace_ns);
 }

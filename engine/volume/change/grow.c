@@ -32,7 +32,7 @@
 static int
 short_leg(const struct sf_volume *v, uint64_t size_bytes) {
   EACH_LEG(leg, v->latest.in_sync)
-    if (!leg_holds(v, leg, size_bytes))
+    if (!sf_leg_holds(v, leg, size_bytes))
       return (int) leg;
   return -1;
 }
@@ -62,12 +62,12 @@ reserve(struct sf_volume *v, uint64_t extents, uint64_t pages) {
   if (page == NULL)
     return -ENOMEM;
   v->maps.page = page;
-  return maps_reserve(v, extents, pages);
+  return sf_maps_reserve(v, extents, pages);
 }
 
 static void
 extend(struct sf_volume *v, uint64_t extents, uint64_t pages) {
-  maps_extend(v, extents, pages);
+  sf_maps_extend(v, extents, pages);
   for (uint64_t p = v->maps.pages; p < pages; p++)
     v->maps.page[p].version = 1;
   v->maps.pages = pages;
@@ -78,8 +78,8 @@ extend(struct sf_volume *v, uint64_t extents, uint64_t pages) {
 
 static void
 end(struct sf_volume *v, enum sf_volume_event_kind kind, const char *reason) {
-  grow_move(v, GROW_NONE);
-  volume_event(v, kind, -1, NULL, NULL, reason);
+  sf_grow_move(v, GROW_NONE);
+  sf_vol_event(v, kind, -1, NULL, NULL, reason);
   v->dirty = true;
 }
 
@@ -106,7 +106,7 @@ take_in(struct sf_volume *v) {
     return;
   }
   if (first < v->extents)
-    copier_extent_grows(v, first);
+    sf_copier_extent_grows(v, first);
   extend(v, extents, pages);
   v->size_bytes = v->grow.size_bytes;
   for (uint64_t e = first; e < extents; e++) {
@@ -114,35 +114,35 @@ take_in(struct sf_volume *v) {
     sf_map_set(&v->maps.intent, e);
   }
   for (uint64_t p = map_page_of(first); p < pages; p++)
-    map_changed(v, p, true);
+    sf_map_changed(v, p, true);
   for (uint64_t e = first; e < extents; e++)
     v->maps.intent_version[e] = v->maps.page[map_page_of(e)].version;
   for (unsigned i = 0; i < v->legs; i++) {
     if (v->latest.in_sync & legbit(i))
       continue;
     sf_map_set_range(&v->leg[i].stale, first, extents - 1);
-    if (!leg_holds(v, i, v->size_bytes))
-      leg_fall_back(v, i, SF_STATE_MISSING, "the volume has grown and it has not");
+    if (!sf_leg_holds(v, i, v->size_bytes))
+      sf_leg_fall_back(v, i, SF_STATE_MISSING, "the volume has grown and it has not");
   }
   v->grow.first_page = map_page_of(first);
-  grow_move(v, GROW_PAGES);
+  sf_grow_move(v, GROW_PAGES);
   v->dirty = true;
 }
 
 static bool
 pages_are_durable(const struct sf_volume *v) {
   for (uint64_t p = v->grow.first_page; p < v->maps.pages; p++)
-    EACH_LEG(leg, v->needs)
+    EACH_LEG(leg, v->ack_legs)
       if (v->maps.page[p].done[leg] < v->maps.page[p].must)
         return false;
   return true;
 }
 
 void
-grow_settle(struct sf_volume *v) {
+sf_grow_settle(struct sf_volume *v) {
   int short_of;
 
-  if (v->grow.step == GROW_NONE || v->phase != PHASE_SERVING || !record_is_durable(v))
+  if (v->grow.step == GROW_NONE || v->phase != PHASE_SERVING || !sf_record_is_durable(v))
     return;
   if (v->grow.step == GROW_WAIT && v->joining < 0 && v->promoting < 0 && !v->join_flush.running) {
     short_of = short_leg(v, v->grow.size_bytes);
@@ -153,17 +153,17 @@ grow_settle(struct sf_volume *v) {
   }
   if (v->grow.step == GROW_PAGES && pages_are_durable(v)) {
     v->identity.data_bytes = v->size_bytes;
-    grow_move(v, GROW_RECORD);
-    record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    sf_grow_move(v, GROW_RECORD);
+    sf_record_change(v, v->latest.in_sync, v->latest.faulty, false);
     v->grow.version = v->version;
   }
 }
 
 void
-grow_end(struct sf_volume *v) {
+sf_grow_end(struct sf_volume *v) {
   char reason[32];
 
-  if (v->grow.step != GROW_RECORD || !record_is_reached(v, v->grow.version))
+  if (v->grow.step != GROW_RECORD || !sf_record_is_reached(v, v->grow.version))
     return;
   v->served_bytes = v->size_bytes;
   snprintf(reason, sizeof reason, "%" PRIu64, v->served_bytes);
@@ -172,7 +172,7 @@ grow_end(struct sf_volume *v) {
 
 /* The record may be on some legs: the next start tells. */
 void
-grow_stopped(struct sf_volume *v) {
+sf_grow_stopped(struct sf_volume *v) {
   if (v->grow.step != GROW_NONE)
     end(v, SF_EVENT_GROW_FAILED, "the volume was stopped before the new size was durable");
 }
@@ -180,7 +180,7 @@ grow_stopped(struct sf_volume *v) {
 /* ---- what the host asks ---- */
 
 int
-grow_to(struct sf_volume *v, uint64_t size_bytes) {
+sf_grow_to(struct sf_volume *v, uint64_t size_bytes) {
   if (v->phase != PHASE_SERVING || v->grow.step != GROW_NONE || v->change.under_way)
     return -EBUSY;
   if (size_bytes % SF_PAGE_BYTES != 0 || size_bytes > INT64_MAX - v->data_offset)
@@ -192,7 +192,7 @@ grow_to(struct sf_volume *v, uint64_t size_bytes) {
   if (short_leg(v, size_bytes) >= 0)
     return -ENOSPC;
   v->grow.size_bytes = size_bytes;
-  grow_move(v, GROW_WAIT);
+  sf_grow_move(v, GROW_WAIT);
   v->dirty = true;
   return 0;
 }

@@ -4,9 +4,9 @@
 
 #include "volume/state.h"
 
-void grow_settle(struct sf_volume *v);
-void grow_end(struct sf_volume *v); /* its record is durable */
-void grow_stopped(struct sf_volume *v);
-int grow_to(struct sf_volume *v, uint64_t size_bytes);
+void sf_grow_settle(struct sf_volume *v);
+void sf_grow_end(struct sf_volume *v); /* its record is durable */
+void sf_grow_stopped(struct sf_volume *v);
+int sf_grow_to(struct sf_volume *v, uint64_t size_bytes);
 
 #endif

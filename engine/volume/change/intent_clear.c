@@ -16,7 +16,7 @@ enum {
 /* Only while the set stands still (reading 12). */
 static bool
 may_clear(const struct sf_volume *v) {
-  return record_is_durable(v) && v->joining < 0 && v->promoting < 0 && v->grow.step == GROW_NONE;
+  return sf_record_is_durable(v) && v->joining < 0 && v->promoting < 0 && v->grow.step == GROW_NONE;
 }
 
 static void
@@ -65,7 +65,7 @@ clear_idle(struct sf_volume *v) {
     maps->intent_version[e] = 0;
     if (map_page_of(e) != bumped) {
       bumped = map_page_of(e);
-      map_changed(v, bumped, false);
+      sf_map_changed(v, bumped, false);
     }
   }
   return want_flush;
@@ -74,7 +74,7 @@ clear_idle(struct sf_volume *v) {
 static bool
 resync_wants_flush(const struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].settled.set > 0)
+    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].settled.set > 0)
       return true;
   return false;
 }
@@ -114,7 +114,7 @@ look(struct sf_volume *v) {
 /* What is copied counts when it is flushed.  A leg that falls back loses what is not, so that one which pauses
  * every few seconds would never get anywhere. */
 void
-intent_tick(struct sf_volume *v) {
+sf_intent_tick(struct sf_volume *v) {
   struct maps *maps = &v->maps;
   bool want_flush;
 
@@ -126,7 +126,7 @@ intent_tick(struct sf_volume *v) {
   maps->checkpoint_ns = v->now_ns + CHECKPOINT_MS * SF_MS;
   if (maps->checkpoint_ns > maps->look_ns)
     maps->checkpoint_ns = maps->look_ns;
-  own_flush_begin(v, &maps->flush, flush_ended);
+  sf_own_flush_begin(v, &maps->flush, flush_ended);
 }
 
 /* A leg that catches up may still have a write in flight that was answered without it. */
@@ -137,13 +137,13 @@ leave_stale_what_runs(struct sf_volume *v) {
 
     if (op->kind->writes)
       EACH_LEG(leg, op->sent & (legset) ~(op->ok | v->latest.in_sync))
-        leg_mark_stale(v, leg, op->offset, op->length);
+        sf_leg_mark_stale(v, leg, op->offset, op->length);
   }
 }
 
 /* The stale bits go to disk too: after a clean stop nobody asks for intent. */
 bool
-intent_stop(struct sf_volume *v) {
+sf_intent_stop(struct sf_volume *v) {
   struct maps *maps = &v->maps;
 
   if (v->unconverged.set != 0)
@@ -154,7 +154,7 @@ intent_stop(struct sf_volume *v) {
   leave_stale_what_runs(v);
   for (uint64_t p = 0; p < maps->pages; p++)
     if (maps->page[p].version > 1 || maps->page[p].had_intent || sf_map_test(&maps->lazy, p))
-      map_changed(v, p, true);
+      sf_map_changed(v, p, true);
   sf_map_zero(&maps->intent);
   return true;
 }

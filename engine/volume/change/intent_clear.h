@@ -4,7 +4,7 @@
 
 #include "volume/state.h"
 
-void intent_tick(struct sf_volume *v);
-bool intent_stop(struct sf_volume *v); /* all is flushed: is nothing intended any more? */
+void sf_intent_tick(struct sf_volume *v);
+bool sf_intent_stop(struct sf_volume *v); /* all is flushed: is nothing intended any more? */
 
 #endif

@@ -22,7 +22,8 @@ candidate(const struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++) {
     const struct leg *leg = &v->leg[i];
 
-    if (leg_state(leg) == SF_STATE_CATCHING_UP && leg->stale.set == 0 && !(v->needs & legbit(i)))
+    if (sf_leg_state(leg) == SF_STATE_CATCHING_UP && leg->stale.set == 0 &&
+        !(v->ack_legs & legbit(i)))
       return (int) i;
   }
   return -1;
@@ -36,15 +37,15 @@ older_ops_remain(const struct sf_volume *v) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
     /* What was not sent yet will be sent to the newcomer too. */
-    if (op->sm.id <= v->join_id && !op->kind->reads && op->sent != 0 && !op_only_waits(op))
+    if (op->sm.id <= v->join_id && !op->kind->reads && op->sent != 0 && !sf_op_only_waits(op))
       return true;
   }
   return false;
 }
 
 void
-join_settle(struct sf_volume *v) {
-  if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->join_flush.running)
+sf_join_settle(struct sf_volume *v) {
+  if (v->phase != PHASE_SERVING || !sf_record_is_durable(v) || v->join_flush.running)
     return;
   if (v->joining < 0) {
     if (v->grow.step != GROW_NONE || v->now_ns < v->join_at_ns)
@@ -52,37 +53,37 @@ join_settle(struct sf_volume *v) {
     v->joining = candidate(v);
     if (v->joining < 0)
       return;
-    join_move(v, JOIN_CARRY);
-    map_carry(v, (unsigned) v->joining);
+    sf_join_move(v, JOIN_CARRY);
+    sf_map_carry(v, (unsigned) v->joining);
   }
   if (v->join_step == JOIN_CARRY) {
     if (candidate(v) != v->joining) {
-      record_drop_newcomer(v);
+      sf_record_drop_newcomer(v);
       return;
     }
-    if (!map_is_carried(v, (unsigned) v->joining))
+    if (!sf_map_is_carried(v, (unsigned) v->joining))
       return;
     /* From here on new intent waits for it; what was written since the carry began is carried again. */
     v->counted = legbit((unsigned) v->joining);
-    v->needs |= v->counted;
+    v->ack_legs |= v->counted;
     v->join_id = v->next_id;
-    join_move(v, JOIN_DRAIN);
-    map_carry(v, (unsigned) v->joining);
+    sf_join_move(v, JOIN_DRAIN);
+    sf_map_carry(v, (unsigned) v->joining);
   }
   if (v->join_step == JOIN_DRAIN && !older_ops_remain(v) &&
-      map_is_carried(v, (unsigned) v->joining)) {
-    join_move(v, JOIN_FLUSH);
-    own_flush_begin(v, &v->join_flush, NULL);
+      sf_map_is_carried(v, (unsigned) v->joining)) {
+    sf_join_move(v, JOIN_FLUSH);
+    sf_own_flush_begin(v, &v->join_flush, NULL);
   }
   if (v->join_step == JOIN_FLUSH && !v->join_flush.running) {
     unsigned leg = (unsigned) v->joining;
 
     if (v->join_flush.request.error != 0 || v->leg[leg].stale.set != 0) {
       v->join_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
-      record_drop_newcomer(v);
+      sf_record_drop_newcomer(v);
       return;
     }
-    join_move(v, JOIN_RECORD);
-    record_promote(v, leg, flush_failure_is_inherited(v));
+    sf_join_move(v, JOIN_RECORD);
+    sf_record_promote(v, leg, sf_flush_failure_is_inherited(v));
   }
 }

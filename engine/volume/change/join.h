@@ -4,6 +4,6 @@
 
 #include "volume/state.h"
 
-void join_settle(struct sf_volume *v);
+void sf_join_settle(struct sf_volume *v);
 
 #endif

@@ -22,10 +22,10 @@
 static bool
 is_out(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
-  enum sf_leg_state state = leg_state(leg);
+  enum sf_leg_state state = sf_leg_state(leg);
 
   return (state == SF_STATE_FAULTY || state == SF_STATE_MISSING) && leg->running == 0 &&
-         !leg->opening && !((v->needs | v->durable.in_sync | v->latest.in_sync) & legbit(index));
+         !leg->opening && !((v->ack_legs | v->durable.in_sync | v->latest.in_sync) & legbit(index));
 }
 
 static bool
@@ -37,32 +37,32 @@ may_change(const struct sf_volume *v) {
 static void
 begin(struct sf_volume *v, enum sf_volume_event_kind event, unsigned leg, legset faulty) {
   v->change = (struct member_change){.under_way = true, .event = event, .leg = leg};
-  record_change(v, v->latest.in_sync, faulty, false);
+  sf_record_change(v, v->latest.in_sync, faulty, false);
   v->change.version = v->version;
 }
 
 static void
 end(struct sf_volume *v, enum sf_volume_event_kind event, const char *reason) {
   v->change.under_way = false;
-  volume_event(v, event, (int) v->change.leg, NULL, NULL, reason);
+  sf_vol_event(v, event, (int) v->change.leg, NULL, NULL, reason);
   v->dirty = true;
 }
 
 void
-members_settle(struct sf_volume *v) {
+sf_members_settle(struct sf_volume *v) {
   unsigned leg = v->change.leg;
 
-  if (!v->change.under_way || !record_is_reached(v, v->change.version))
+  if (!v->change.under_way || !sf_record_is_reached(v, v->change.version))
     return;
   end(v, v->change.event, v->config.leg[leg].path);
   if (v->change.event == SF_EVENT_LEG_REMOVED)
     v->config.leg[leg] = (struct sf_config_leg){0};
   else
-    volume_arm(v, v->now_ns); /* its disk waits to be opened */
+    sf_vol_arm(v, v->now_ns); /* its disk waits to be opened */
 }
 
 void
-members_stopped(struct sf_volume *v) {
+sf_members_stopped(struct sf_volume *v) {
   if (v->change.under_way)
     end(v, SF_EVENT_CHANGE_FAILED, "the volume was stopped before it was durable");
 }
@@ -75,18 +75,19 @@ forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   leg->device = NULL;
   leg->blank = blank;
   leg->meta.done = 0;
-  map_leg_left(v, index);
-  flush_failure_left(v, index);
+  sf_map_leg_left(v, index);
+  sf_flush_failure_left(v, index);
   sf_map_fill(&leg->stale);
-  deadline_forget(v, index);
-  medium_forget(&v->leg[index]);
-  leg_io_forget(&v->leg[index]);
-  scrub_leg_is_another(v, index);
+  sf_deadline_forget(v, index);
+  sf_medium_forget(&v->leg[index]);
+  sf_leg_io_forget(&v->leg[index]);
+  sf_scrub_leg_is_another(v, index);
 }
 
 int
-member_replace(struct sf_volume *v, unsigned index, const struct sf_uuid *uuid, const char *path) {
-  if (!leg_is_member(v, index))
+sf_member_replace(struct sf_volume *v, unsigned index, const struct sf_uuid *uuid,
+                  const char *path) {
+  if (!sf_leg_is_member(v, index))
     return -ENOENT;
   if (!may_change(v) || !is_out(v, index))
     return -EBUSY;
@@ -95,22 +96,22 @@ member_replace(struct sf_volume *v, unsigned index, const struct sf_uuid *uuid, 
   v->identity.leg_uuid[index] = *uuid;
   forget(v, index, SF_BLANK_NEW);
   begin(v, SF_EVENT_LEG_REPLACED, index, v->latest.faulty & (legset) ~legbit(index));
-  leg_look_for(v, index, "replaced by the operator");
+  sf_leg_look_for(v, index, "replaced by the operator");
   return 0;
 }
 
 /* ---- one more, one less ---- */
 
 int
-member_find(const struct sf_volume *v, const char *name) {
-  EACH_LEG(leg, members(v))
+sf_member_find(const struct sf_volume *v, const char *name) {
+  EACH_LEG(leg, sf_members(v))
     if (strcmp(v->identity.leg_name[leg], name) == 0)
       return (int) leg;
   return -ENOENT;
 }
 
 int
-member_free_place(const struct sf_volume *v) {
+sf_member_free_place(const struct sf_volume *v) {
   legset empty = v->identity.removed;
 
   if (empty != 0)
@@ -127,13 +128,13 @@ make_place(struct sf_volume *v, unsigned index) {
   if (index < v->legs)
     return 0;
   *leg = (struct leg){.index = index};
-  leg_io_init(leg);
-  r = leg_init_memory(v, index);
+  sf_leg_io_init(leg);
+  r = sf_leg_init_memory(v, index);
   if (r < 0) {
-    leg_free_memory(v, index);
+    sf_leg_free_memory(v, index);
     return r;
   }
-  sf_sm_init(&leg->sm, &sf_leg_table, index, SF_STATE_FAULTY);
+  sf_state_init(&leg->sm, &sf_leg_table, index, SF_STATE_FAULTY);
   v->legs = v->config.legs = index + 1;
   v->identity.legs = (uint8_t) v->legs;
   v->identity.removed |= legbit(index);
@@ -141,14 +142,14 @@ make_place(struct sf_volume *v, unsigned index) {
 }
 
 int
-member_add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
-           unsigned *index) {
+sf_member_add(struct sf_volume *v, const char *name, const char *path, const struct sf_uuid *uuid,
+              unsigned *index) {
   struct sf_config_leg *config;
-  int place = member_free_place(v), r;
+  int place = sf_member_free_place(v), r;
 
   if (!may_change(v))
     return -EBUSY;
-  if (member_find(v, name) >= 0)
+  if (sf_member_find(v, name) >= 0)
     return -EEXIST;
   if (place < 0)
     return place;
@@ -167,24 +168,24 @@ member_add(struct sf_volume *v, const char *name, const char *path, const struct
   snprintf(config->path, sizeof config->path, "%s", path);
   forget(v, *index, SF_BLANK_NEW);
   begin(v, SF_EVENT_LEG_ADDED, *index, v->latest.faulty);
-  leg_look_for(v, *index, "added by the operator");
+  sf_leg_look_for(v, *index, "added by the operator");
   return 0;
 }
 
 int
-member_remove(struct sf_volume *v, unsigned index) {
+sf_member_remove(struct sf_volume *v, unsigned index) {
   unsigned least = v->config.min_legs > v->min_legs ? v->config.min_legs : v->min_legs;
   legset bit = legbit(index);
 
-  if (!leg_is_member(v, index))
+  if (!sf_leg_is_member(v, index))
     return -ENOENT;
   if (!may_change(v) || !is_out(v, index))
     return -EBUSY;
-  if (legcount(members(v)) <= least)
+  if (legcount(sf_members(v)) <= least)
     return -EPERM;
   forget(v, index, SF_BLANK_NOT);
-  if (leg_state(&v->leg[index]) != SF_STATE_FAULTY)
-    leg_move(v, index, SF_STATE_FAULTY, "removed by the operator");
+  if (sf_leg_state(&v->leg[index]) != SF_STATE_FAULTY)
+    sf_leg_move(v, index, SF_STATE_FAULTY, "removed by the operator");
   v->identity.removed |= bit;
   begin(v, SF_EVENT_LEG_REMOVED, index, v->latest.faulty & (legset) ~bit);
   return 0;

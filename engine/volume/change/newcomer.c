@@ -14,20 +14,20 @@
 #include "volume/set/record_wait.h"
 
 bool
-newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb) {
+sf_newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb) {
   return sf_leg_needs_whole_copy(&v->identity, sb);
 }
 
 /* Also for one that is older than we left it: its superblock does not show at the next start what it
  * lacks, so that it is said on disk at once. */
 void
-newcomer_arrived(struct sf_volume *v, unsigned index) {
+sf_newcomer_arrived(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   sf_map_fill(&leg->stale);
   leg->meta.failed = leg->meta.overdue = false; /* of what was in its place */
   for (uint64_t p = 0; p < v->maps.pages; p++) {
-    map_changed(v, p, false);
+    sf_map_changed(v, p, false);
     v->maps.page[p].lacks_all[index] = v->maps.page[p].version;
   }
 }
@@ -35,24 +35,24 @@ newcomer_arrived(struct sf_volume *v, unsigned index) {
 static bool
 is_on_disk(const struct sf_volume *v, unsigned index) {
   for (uint64_t p = 0; p < v->maps.pages; p++)
-    if (!map_is_durable(v, p, v->maps.page[p].lacks_all[index]))
+    if (!sf_map_is_durable(v, p, v->maps.page[p].lacks_all[index]))
       return false;
   return true;
 }
 
 void
-newcomer_settle(struct sf_volume *v, unsigned index) {
+sf_newcomer_settle(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
-  if (v->phase != PHASE_SERVING || leg_state(leg) != SF_STATE_CATCHING_UP ||
-      v->joining == (int) index || !newcomer_lacks_all(v, &leg->sb))
+  if (v->phase != PHASE_SERVING || sf_leg_state(leg) != SF_STATE_CATCHING_UP ||
+      v->joining == (int) index || !sf_newcomer_lacks_all(v, &leg->sb))
     return;
   if (leg->meta.failed || leg->meta.overdue) {
-    record_judge(v, index);
+    sf_record_judge(v, index);
     leg->meta.failed = false; /* it may come back */
     leg->meta.overdue = leg->meta.overdue && leg->meta.busy;
-  } else if (!leg->meta.busy && record_is_durable(v) && v->grow.step == GROW_NONE &&
+  } else if (!leg->meta.busy && sf_record_is_durable(v) && v->grow.step == GROW_NONE &&
              is_on_disk(v, index)) {
-    record_tell(v, index);
+    sf_record_tell(v, index);
   }
 }

@@ -4,8 +4,8 @@
 
 #include "volume/state.h"
 
-bool newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb);
-void newcomer_arrived(struct sf_volume *v, unsigned leg); /* opened: no stale map knows of it */
-void newcomer_settle(struct sf_volume *v, unsigned leg);
+bool sf_newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb);
+void sf_newcomer_arrived(struct sf_volume *v, unsigned leg); /* opened: no stale map knows of it */
+void sf_newcomer_settle(struct sf_volume *v, unsigned leg);
 
 #endif

@@ -16,23 +16,23 @@
 #include "volume/set/leg.h"
 
 int
-operator_fail(struct sf_volume *v, unsigned index) {
-  switch (leg_state(&v->leg[index])) {
+sf_operator_fail(struct sf_volume *v, unsigned index) {
+  switch (sf_leg_state(&v->leg[index])) {
   case SF_STATE_IN_SYNC:
     if (v->phase == PHASE_STOPPED)
       return -ESHUTDOWN;
-    if (!leg_can_leave(v, index))
+    if (!sf_leg_can_leave(v, index))
       return -EBUSY;
-    leg_demote(v, index, SF_STATE_FAULTY, "taken out by the operator");
+    sf_leg_demote(v, index, SF_STATE_FAULTY, "taken out by the operator");
     break;
   case SF_STATE_PROBING:
   case SF_STATE_CATCHING_UP:
-    leg_fall_back(v, index, SF_STATE_FAULTY, "taken out by the operator");
+    sf_leg_fall_back(v, index, SF_STATE_FAULTY, "taken out by the operator");
     break;
   case SF_STATE_LATE:
   case SF_STATE_MISSING:
-    leg_move(v, index, SF_STATE_FAULTY, "taken out by the operator");
-    leg_record_faulty(v, index, true);
+    sf_leg_move(v, index, SF_STATE_FAULTY, "taken out by the operator");
+    sf_leg_record_faulty(v, index, true);
     break;
   default:
     break;
@@ -42,51 +42,51 @@ operator_fail(struct sf_volume *v, unsigned index) {
 }
 
 int
-operator_take_back(struct sf_volume *v, unsigned index) {
+sf_operator_take_back(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   leg->room_at_ns = leg->room_pause_ns = 0;
-  if (leg_state(leg) == SF_STATE_FAULTY) {
+  if (sf_leg_state(leg) == SF_STATE_FAULTY) {
     legset bit = legbit(index);
 
-    if (leg->device != NULL && leg->running == 0 && leg_holds(v, index, v->size_bytes) &&
-        !((v->needs | v->durable.in_sync) & bit)) {
-      leg_move(v, index, SF_STATE_PROBING, "returned by the operator");
-      probe_schedule(v, index);
-    } else if (leg->device == NULL || !leg_holds(v, index, v->size_bytes)) {
-      leg_move(v, index, SF_STATE_MISSING, "returned by the operator"); /* opened anew */
+    if (leg->device != NULL && leg->running == 0 && sf_leg_holds(v, index, v->size_bytes) &&
+        !((v->ack_legs | v->durable.in_sync) & bit)) {
+      sf_leg_move(v, index, SF_STATE_PROBING, "returned by the operator");
+      sf_probe_schedule(v, index);
+    } else if (leg->device == NULL || !sf_leg_holds(v, index, v->size_bytes)) {
+      sf_leg_move(v, index, SF_STATE_MISSING, "returned by the operator"); /* opened anew */
     } else {
       return -EBUSY; /* its old requests still run */
     }
-    leg_record_faulty(v, index, false);
-  } else if (leg_state(leg) == SF_STATE_MISSING) {
+    sf_leg_record_faulty(v, index, false);
+  } else if (sf_leg_state(leg) == SF_STATE_MISSING) {
     leg->open_at_ns = v->now_ns;
-    volume_arm(v, v->now_ns);
-  } else if (leg_state(leg) == SF_STATE_PROBING) {
+    sf_vol_arm(v, v->now_ns);
+  } else if (sf_leg_state(leg) == SF_STATE_PROBING) {
     leg->penalty = (struct penalty){0};
-    pace_forget(leg);
-  } else if (leg_state(leg) == SF_STATE_IN_SYNC) {
-    flush_failure_forgive(v, index);
+    sf_pace_forget(leg);
+  } else if (sf_leg_state(leg) == SF_STATE_IN_SYNC) {
+    sf_flush_failure_forgive(v, index);
   }
   return 0;
 }
 
 int
-operator_discard(struct sf_volume *v, unsigned index) {
+sf_operator_discard(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
-  if ((leg_state(leg) != SF_STATE_FAULTY && leg_state(leg) != SF_STATE_MISSING) ||
-      leg->running > 0 || leg->opening || ((v->needs | v->durable.in_sync) & legbit(index)))
+  if ((sf_leg_state(leg) != SF_STATE_FAULTY && sf_leg_state(leg) != SF_STATE_MISSING) ||
+      leg->running > 0 || leg->opening || ((v->ack_legs | v->durable.in_sync) & legbit(index)))
     return -EBUSY;
   leg->device = NULL;
   leg->meta.done = 0;
   sf_map_fill(&leg->stale);
-  scrub_leg_is_another(v, index);
+  sf_scrub_leg_is_another(v, index);
   /* A disk that is to take the place cannot show yet that it is this leg's. */
   if (leg->blank != SF_BLANK_NEW)
     leg->blank = SF_BLANK_OWN;
-  leg_look_for(v, index, "discarded by the operator");
-  leg_record_faulty(v, index, false);
+  sf_leg_look_for(v, index, "discarded by the operator");
+  sf_leg_record_faulty(v, index, false);
   return 0;
 }
 
@@ -96,7 +96,7 @@ refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *s
   const struct sf_superblock *id = &v->identity;
   bool ancestor = false;
 
-  if (!leg_is_member(v, index))
+  if (!sf_leg_is_member(v, index))
     return "the volume has no such leg any more";
   if (!sf_uuid_equal(&sb->volume, &id->volume) || sb->leg_index != index ||
       !sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]))
@@ -127,7 +127,7 @@ stays_missing(struct sf_volume *v, unsigned index, const char *why) {
   if (v->phase == PHASE_STOPPED || strncmp(leg->reason, why, sizeof leg->reason - 1) == 0)
     return;
   snprintf(leg->reason, sizeof leg->reason, "%s", why);
-  volume_event(v, SF_EVENT_LEG_NOT_OPENED, (int) index, NULL, NULL, leg->reason);
+  sf_vol_event(v, SF_EVENT_LEG_NOT_OPENED, (int) index, NULL, NULL, leg->reason);
 }
 
 static void
@@ -137,10 +137,10 @@ not_opened(struct sf_volume *v, unsigned index, int error, const char *why) {
 
   if (is_other)
     leg->blank = SF_BLANK_NOT; /* not to whatever disk is put there next */
-  if (leg_state(leg) != SF_STATE_MISSING)
+  if (sf_leg_state(leg) != SF_STATE_MISSING)
     return;
   if (is_other)
-    leg_move(v, index, SF_STATE_FAULTY, why != NULL ? why : "it is not the leg's own disk");
+    sf_leg_move(v, index, SF_STATE_FAULTY, why != NULL ? why : "it is not the leg's own disk");
   else if (why != NULL)
     stays_missing(v, index, why);
 }
@@ -153,12 +153,12 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   const char *why = refusal(v, index, sb);
   char text[SF_LEG_REASON_MAX];
 
-  SF_MUST(leg->device == NULL);
+  SF_ASSERT(leg->device == NULL);
   leg->blank = SF_BLANK_NOT;
-  if (leg_state(leg) != SF_STATE_MISSING || why != NULL) {
+  if (sf_leg_state(leg) != SF_STATE_MISSING || why != NULL) {
     /* Not kept: whoever returns it later is to look at it anew. */
-    if (leg_state(leg) == SF_STATE_MISSING)
-      leg_move(v, index, SF_STATE_FAULTY, why);
+    if (sf_leg_state(leg) == SF_STATE_MISSING)
+      sf_leg_move(v, index, SF_STATE_FAULTY, why);
     v->host.close_leg(v->ctx, index);
     return -EINVAL;
   }
@@ -174,10 +174,10 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   leg->sb = *sb;
   leg->opened_serial = sb->serial;
   leg->bytes = bytes;
-  if (newcomer_lacks_all(v, sb) || sb->serial < known)
-    newcomer_arrived(v, index);
-  leg_move(v, index, SF_STATE_PROBING, "it is there again");
-  probe_schedule(v, index);
+  if (sf_newcomer_lacks_all(v, sb) || sb->serial < known)
+    sf_newcomer_arrived(v, index);
+  sf_leg_move(v, index, SF_STATE_PROBING, "it is there again");
+  sf_probe_schedule(v, index);
   return 0;
 }
 
@@ -200,7 +200,7 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   struct leg *leg = &v->leg[index];
   const char *why;
 
-  if (leg_state(leg) != SF_STATE_IN_SYNC || !leg_is_dead(v, index)) {
+  if (sf_leg_state(leg) != SF_STATE_IN_SYNC || !sf_leg_is_dead(v, index)) {
     leg->open_at_ns = v->now_ns;
     return -EBUSY; /* it answers again, has left, or still holds a request */
   }
@@ -214,15 +214,15 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   leg->opened_serial = sb->serial;
   leg->bytes = bytes;
   leg->meta.retry_ns = v->maps.retry_ns[index] = v->now_ns;
-  flush_failure_reopened(v, index);
-  leg_well(v, index);
-  volume_arm(v, v->now_ns);
+  sf_flush_failure_reopened(v, index);
+  sf_leg_well(v, index);
+  sf_vol_arm(v, v->now_ns);
   return 0;
 }
 
 int
-operator_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
-                const struct sf_superblock *sb, uint64_t bytes, int error, const char *why) {
+sf_operator_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
+                   const struct sf_superblock *sb, uint64_t bytes, int error, const char *why) {
   struct leg *leg = &v->leg[index];
   bool beside = leg->reopening;
   int r = error;
@@ -232,7 +232,7 @@ operator_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *devic
     r = beside ? reopened(v, index, device, sb, bytes) : opened(v, index, device, sb, bytes);
   else if (!beside)
     not_opened(v, index, error, why);
-  else if (why != NULL && error != -EBUSY && leg_state(leg) == SF_STATE_IN_SYNC &&
+  else if (why != NULL && error != -EBUSY && sf_leg_state(leg) == SF_STATE_IN_SYNC &&
            leg->troubled_ns != 0)
     stays_missing(v, index, why); /* EBUSY: it is the very file that we have open */
   v->dirty = true;
@@ -240,7 +240,7 @@ operator_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *devic
 }
 
 int
-operator_configure(struct sf_volume *v, const struct sf_config *config) {
+sf_operator_configure(struct sf_volume *v, const struct sf_config *config) {
   int r = 0;
 
   if (config->legs != v->config.legs || config->min_legs != v->config.min_legs ||

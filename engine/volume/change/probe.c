@@ -22,11 +22,11 @@ enum {
 enum probe_step { PROBE_WRITE, PROBE_READ };
 
 void
-probe_schedule(struct sf_volume *v, unsigned index) {
+sf_probe_schedule(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   leg->probes_ok = 0;
-  penalty_back(v, index);
+  sf_penalty_back(v, index);
 }
 
 static void
@@ -38,7 +38,7 @@ catch_up(struct sf_volume *v, unsigned index) {
   leg->resync_copied_bytes = 0;
   leg->resync_least = leg->stale.set;
   leg->resync_least_ns = v->now_ns;
-  leg_move(v, index, SF_STATE_CATCHING_UP, leg->reason);
+  sf_leg_move(v, index, SF_STATE_CATCHING_UP, leg->reason);
 }
 
 static void probe_send(struct sf_volume *v, unsigned index, enum probe_step step);
@@ -49,33 +49,33 @@ unwell(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   leg->probes_ok = 0;
-  penalty_seen_unwell(v, index);
+  sf_penalty_seen_unwell(v, index);
   leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
 }
 
 static void
-probe_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+probe_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;
   struct leg *leg = &v->leg[index];
   char reason[128];
 
-  if (event->late || leg_state(leg) != SF_STATE_PROBING)
+  if (event->late || sf_leg_state(leg) != SF_STATE_PROBING)
     return;
   if (event->state == SF_TIO_CANCELED ||
-      (event->state == SF_TIO_OK && !pace_is_kept(v, index, event->latency_ns))) {
+      (event->state == SF_TIO_OK && !sf_pace_is_kept(v, index, event->latency_ns))) {
     unwell(v, index);
   } else if (event->state == SF_TIO_OK && leg->probe_step == PROBE_WRITE) {
     probe_send(v, index, PROBE_READ);
   } else if (event->state == SF_TIO_OK) {
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
-    penalty_seen_well(v, index);
-    if (++leg->probes_ok >= PROBES_WANTED && penalty_left(v, index) == 0)
+    sf_penalty_seen_well(v, index);
+    if (++leg->probes_ok >= PROBES_WANTED && sf_penalty_left(v, index) == 0)
       catch_up(v, index);
   } else if (event->state == SF_TIO_TIMEOUT) {
-    leg_fall_back(v, index, SF_STATE_LATE, "a probe was not answered in time");
+    sf_leg_fall_back(v, index, SF_STATE_LATE, "a probe was not answered in time");
   } else if (event->state == SF_TIO_ERROR) {
     snprintf(reason, sizeof reason, "probe: %s", strerror(-event->error));
-    leg_fall_back(v, index, leg_state_for(event->error), reason);
+    sf_leg_fall_back(v, index, sf_leg_state_for(event->error), reason);
   }
 }
 
@@ -87,7 +87,7 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
   unsigned flags = writes && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0;
 
   leg->probe_step = step;
-  if (probe_ask(v, index, writes ? SF_TIO_WRITE : SF_TIO_READ, flags, probe_event) < 0)
+  if (sf_probe_ask(v, index, writes ? SF_TIO_WRITE : SF_TIO_READ, flags, probe_event) < 0)
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
 }
 
@@ -99,17 +99,17 @@ look_if_gone(struct sf_volume *v, unsigned index) {
   if (!leg->erred || v->now_ns < leg->open_at_ns || v->phase != PHASE_SERVING)
     return;
   leg->open_at_ns = v->now_ns + GONE_MS * SF_MS;
-  if (!leg_is_gone(v, index))
+  if (!sf_leg_is_gone(v, index))
     return;
-  leg_record_faulty(v, index, false);
-  leg_look_for(v, index, "its device is gone");
+  sf_leg_record_faulty(v, index, false);
+  sf_leg_look_for(v, index, "its device is gone");
 }
 
 void
-probe_tick(struct sf_volume *v, unsigned index) {
+sf_probe_tick(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
-  switch (leg_state(leg)) {
+  switch (sf_leg_state(leg)) {
   case SF_STATE_PROBING:
     if (leg->probe_io.running == 0 && leg->running == 0 && v->now_ns >= leg->probe_at_ns &&
         v->now_ns >= leg->room_at_ns)
@@ -117,7 +117,7 @@ probe_tick(struct sf_volume *v, unsigned index) {
     break;
   case SF_STATE_MISSING:
     if (leg->device == NULL && !leg->opening && v->now_ns >= leg->open_at_ns &&
-        members_may_open(v, index)) {
+        sf_members_may_open(v, index)) {
       leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
       leg->opening = v->host.open_leg(v->ctx, index, leg->blank) == 0;
     }
@@ -126,15 +126,15 @@ probe_tick(struct sf_volume *v, unsigned index) {
     look_if_gone(v, index);
     break;
   case SF_STATE_IN_SYNC:
-    if (leg_is_dead(v, index) && !leg->opening && v->now_ns >= leg->open_at_ns &&
+    if (sf_leg_is_dead(v, index) && !leg->opening && v->now_ns >= leg->open_at_ns &&
         v->host.reopen_leg != NULL) {
       leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
       leg->opening = leg->reopening = v->host.reopen_leg(v->ctx, index) == 0;
     }
     if (v->phase == PHASE_SERVING && leg->probe_io.running == 0 && leg->reads_running == 0 &&
         v->now_ns - v->foreground_ns < 5 * SF_S && v->reads > 0 &&
-        v->now_ns - leg->read_last_ns > SAMPLE_MS * SF_MS && (volume_serving(v) & legbit(index)))
-      probe_sample(v, index);
+        v->now_ns - leg->read_last_ns > SAMPLE_MS * SF_MS && (sf_insync_legs(v) & legbit(index)))
+      sf_probe_sample(v, index);
     break;
   default:
     break;
@@ -149,23 +149,23 @@ leg_answers(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
   char reason[SF_LEG_REASON_MAX], text[SF_LEG_REASON_MAX];
 
-  probe_schedule(v, index);
+  sf_probe_schedule(v, index);
   snprintf(reason, sizeof reason, "%s", leg->reason);
-  penalty_reason(v, index, text, sizeof text);
-  leg_move(v, index, SF_STATE_PROBING, text);
+  sf_penalty_reason(v, index, text, sizeof text);
+  sf_leg_move(v, index, SF_STATE_PROBING, text);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
 }
 
 /* What a leg that is out waits for: that its last request really ends. */
 void
-leg_settle(struct sf_volume *v, unsigned index) {
+sf_leg_settle(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
   legset bit = legbit(index);
-  enum sf_leg_state state = leg_state(leg);
+  enum sf_leg_state state = sf_leg_state(leg);
 
   if (state != SF_STATE_LATE && state != SF_STATE_MISSING && state != SF_STATE_FAULTY)
     return;
-  if ((v->latest.in_sync | v->durable.in_sync | v->needs) & bit)
+  if ((v->latest.in_sync | v->durable.in_sync | v->ack_legs) & bit)
     return; /* its demotion is not durable yet */
   if (leg->running > 0) {
     if (!leg->canceled) {
@@ -177,8 +177,8 @@ leg_settle(struct sf_volume *v, unsigned index) {
   leg->canceled = false;
   if (state == SF_STATE_LATE) {
     leg_answers(v, index);
-    if (!leg_holds(v, index, v->size_bytes))
-      leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
+    if (!sf_leg_holds(v, index, v->size_bytes))
+      sf_leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
   } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {
     leg->device = NULL;
     v->host.close_leg(v->ctx, index);

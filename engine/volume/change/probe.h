@@ -4,8 +4,8 @@
 
 #include "volume/state.h"
 
-void probe_schedule(struct sf_volume *v, unsigned leg);
-void probe_tick(struct sf_volume *v, unsigned leg);
-void leg_settle(struct sf_volume *v, unsigned leg);
+void sf_probe_schedule(struct sf_volume *v, unsigned leg);
+void sf_probe_tick(struct sf_volume *v, unsigned leg);
+void sf_leg_settle(struct sf_volume *v, unsigned leg);
 
 #endif

@@ -48,10 +48,10 @@ sf_scrub_state_name(enum sf_scrub_state state) {
 }
 
 void
-scrub_init(struct sf_volume *v) {
+sf_scrub_init(struct sf_volume *v) {
   EACH_SLOT(s, &v->scrub)
-  sf_sm_init(&s->copy.sm, &sf_copy_table, SF_COPY_SLOTS + (unsigned) (s - v->scrub.slot),
-             COPY_IDLE);
+  sf_state_init(&s->copy.sm, &sf_copy_table, SF_COPY_SLOTS + (unsigned) (s - v->scrub.slot),
+                COPY_IDLE);
 }
 
 /* ---- its state ---- */
@@ -81,17 +81,17 @@ move_to(struct sf_volume *v, enum sf_scrub_state state, const char *why) {
       sf_text_put(&text, ", all alike");
   }
   told->state = state;
-  volume_event(v, SF_EVENT_SCRUB, -1, from, sf_scrub_state_name(state), reason);
+  sf_vol_event(v, SF_EVENT_SCRUB, -1, from, sf_scrub_state_name(state), reason);
   v->dirty = true;
 }
 
 void
-scrub_status(const struct sf_volume *v, struct sf_scrub_status *status) {
+sf_scrub_status(const struct sf_volume *v, struct sf_scrub_status *status) {
   *status = v->scrub.told;
   if (status->state == SF_SCRUB_NONE)
     return;
   status->age_ns = v->now_ns - v->scrub.begun_ns;
-  if (!scrub_is_under_way(v))
+  if (!sf_scrub_is_under_way(v))
     status->ended_age_ns = v->now_ns - v->scrub.ended_ns;
 }
 
@@ -105,10 +105,10 @@ slot_of(struct copy *copy) {
 /* Or legs in sync may differ there, and rightly so. */
 static bool
 may_compare(const struct sf_volume *v, uint64_t extent) {
-  if (v->phase != PHASE_SERVING || legcount(volume_serving(v)) < 2 ||
+  if (v->phase != PHASE_SERVING || legcount(sf_insync_legs(v)) < 2 ||
       sf_map_test(&v->unconverged, extent))
     return false;
-  EACH_LEG(leg, volume_serving(v)) {
+  EACH_LEG(leg, sf_insync_legs(v)) {
     const struct leg *l = &v->leg[leg];
 
     if (sf_map_test(&l->lost, extent) || sf_map_test(&l->unsure, extent))
@@ -119,7 +119,7 @@ may_compare(const struct sf_volume *v, uint64_t extent) {
 
 static bool
 scrub_may_look(const struct sf_op *op) {
-  return scrub_is_under_way(op->volume) &&
+  return sf_scrub_is_under_way(op->volume) &&
          may_compare(op->volume, extent_of(op->volume, op->offset));
 }
 
@@ -141,14 +141,14 @@ repair(struct sf_op *op, const struct scrub_verdict *run, legset wrong) {
 
   /* A newcomer is neither in sync then nor to be called stale. */
   if (v->promoting >= 0) {
-    copy_finish(op, false);
+    sf_copy_finish(op, false);
     return;
   }
   slot->found = SCRUB_REPAIRS;
   slot->repairs++;
-  copier_passes_by(v, slot->extent);
+  sf_copier_passes_by(v, slot->extent);
   doubt_words(v, run->good, slot->extent);
-  copy_repair(op, (unsigned) __builtin_ctz(run->good), wrong);
+  sf_copy_repair(op, (unsigned) __builtin_ctz(run->good), wrong);
 }
 
 /* Seen twice. */
@@ -169,7 +169,7 @@ tell(struct sf_op *op, const struct scrub_verdict *run, legset unread) {
     repair(op, run, wrong);
   } else {
     slot->found = SCRUB_TOLD;
-    copy_finish(op, true);
+    sf_copy_finish(op, true);
   }
 }
 
@@ -184,28 +184,28 @@ scrub_compare(struct sf_op *op) {
   struct scrub_verdict run;
 
   /* A leg that has left meanwhile may have lost its cache before it was read. */
-  if (!scrub_may_look(op) || (asked & (legset) ~volume_serving(v)) != 0 ||
-      (op->ok & read) != read || bad_any(v, op->offset, op->length)) {
-    copy_finish(op, false);
+  if (!scrub_may_look(op) || (asked & (legset) ~sf_insync_legs(v)) != 0 ||
+      (op->ok & read) != read || sf_bad_touches(v, op->offset, op->length)) {
+    sf_copy_finish(op, false);
     return;
   }
   v->scrub.told.legs &= asked;
   if (unread != 0 && op->length > v->block_bytes) {
     slot->found = SCRUB_BLOCKWISE;
-    copy_finish(op, true);
+    sf_copy_finish(op, true);
     return;
   }
-  run = scrub_vote(op, read, &from, &length);
+  run = sf_scrub_vote(op, read, &from, &length);
   if (unread == 0 && length == 0) {
     slot->found = SCRUB_ALIKE;
-    copy_finish(op, true);
+    sf_copy_finish(op, true);
   } else if (op->blocks_reads && (unread != 0 || length == op->length)) {
     tell(op, &run, unread);
   } else {
     slot->found = SCRUB_LOOK_AGAIN;
     slot->at += unread != 0 ? 0 : from;
     slot->doubt_length = unread != 0 ? op->length : length;
-    copy_finish(op, true);
+    sf_copy_finish(op, true);
   }
 }
 
@@ -214,7 +214,7 @@ note_found(struct sf_volume *v, struct scrub_slot *slot, bool repaired) {
   for (unsigned i = 0; i < 2; i++) {
     slot->range[i].repaired = repaired;
     if (slot->range[i].legs != 0)
-      scrub_note(v, &slot->range[i]);
+      sf_scrub_note(v, &slot->range[i]);
   }
 }
 
@@ -254,7 +254,7 @@ static const struct copy_judge judge = {
 
 static uint64_t
 rate_of(struct sf_volume *v) {
-  uint64_t most = v->scrub.told.order.rate, rate = copier_rate(v);
+  uint64_t most = v->scrub.told.order.rate, rate = sf_copier_rate(v);
 
   return most != 0 && (rate == 0 || most < rate) ? most : rate;
 }
@@ -272,7 +272,7 @@ look(struct sf_volume *v, struct scrub_slot *slot) {
     length = SF_COPY_PIECE_BYTES;
   if (slot->doubt_length != 0)
     length = slot->doubt_length;
-  length = bad_run(v, slot->at, length, &is_bad);
+  length = sf_bad_run(v, slot->at, length, &is_bad);
   if (is_bad) { /* its legs may differ, and nobody reads it */
     slot->at += length;
     slot->doubt_length = 0;
@@ -283,7 +283,7 @@ look(struct sf_volume *v, struct scrub_slot *slot) {
     slot->doubt_length = length;
   else
     slot->length = length;
-  op = op_new(v, &sf_op_copy, slot->at, length);
+  op = sf_op_new(v, &sf_op_copy, slot->at, length);
   op->scrubs = true;
   op->blocks_reads = slot->doubt_length != 0;
   op->copy = &slot->copy;
@@ -291,11 +291,11 @@ look(struct sf_volume *v, struct scrub_slot *slot) {
   slot->copy.of = &slot->of;
   slot->of = (struct copying){.active = true, .converge = true, .judge = &judge};
   slot->of.extent = slot->extent;
-  copy_move(v, &slot->copy, COPY_WAITING);
+  sf_copy_move(v, &slot->copy, COPY_WAITING);
   if (rate > 0)
     scrub->pace_ns =
         (scrub->pace_ns > v->now_ns ? scrub->pace_ns : v->now_ns) + length * SF_S / rate;
-  op_enter(op);
+  sf_op_enter(op);
 }
 
 static bool
@@ -331,13 +331,13 @@ pick(struct sf_volume *v, struct scrub_slot *slot) {
 /* It is a guest. */
 static bool
 has_leave(const struct sf_volume *v) {
-  EACH_LEG(leg, volume_serving(v)) {
+  EACH_LEG(leg, sf_insync_legs(v)) {
     if (v->leg[leg].overdue_n > 0)
       return false;
   }
-  return legcount(volume_serving(v)) > 1 && v->suspended == 0 && v->parked == NULL &&
-         v->held == NULL && v->starved_ns == 0 && !copier_is_copying(v) &&
-         op_is_free(v, &sf_op_read);
+  return legcount(sf_insync_legs(v)) > 1 && v->suspended == 0 && v->parked == NULL &&
+         v->held == NULL && v->starved_ns == 0 && !sf_copier_is_copying(v) &&
+         sf_op_is_free(v, &sf_op_read);
 }
 
 /* What has grown meanwhile was converged, and is not counted. */
@@ -365,9 +365,9 @@ advance(struct sf_volume *v, struct scrub_slot *slot) {
   if (!slot->active && (!leave || !pick(v, slot)))
     return;
   if (v->now_ns < slot->again_ns || !leave || !may_compare(v, slot->extent))
-    volume_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
+    sf_vol_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
   else if (v->now_ns < v->scrub.pace_ns)
-    volume_arm(v, v->scrub.pace_ns);
+    sf_vol_arm(v, v->scrub.pace_ns);
   else
     look(v, slot);
 }
@@ -375,7 +375,7 @@ advance(struct sf_volume *v, struct scrub_slot *slot) {
 static void
 flush_ended(struct sf_volume *v, int error) {
   if (error == 0)
-    scrub_believe_words(v);
+    sf_scrub_believe_words(v);
 }
 
 /* What was written for one leg's word is as good as that leg's next flush. */
@@ -385,7 +385,7 @@ finish(struct sf_volume *v) {
   bool doubts = scrub->guessed.set + scrub->voted.set > 0;
 
   if (doubts && !scrub->flush.ended) {
-    own_flush_begin(v, &scrub->flush, flush_ended);
+    sf_own_flush_begin(v, &scrub->flush, flush_ended);
     return;
   }
   move_to(v, SF_SCRUB_DONE, doubts ? "a flush failed, and what was written may be lost" : "");
@@ -405,21 +405,21 @@ cancel(struct sf_volume *v, const char *why) {
 
 /* Or taken by another host. */
 void
-scrub_stopped(struct sf_volume *v) {
-  if (scrub_is_under_way(v))
+sf_scrub_stopped(struct sf_volume *v) {
+  if (sf_scrub_is_under_way(v))
     cancel(v, "the volume stops");
 }
 
 void
-scrub_settle(struct sf_volume *v) {
+sf_scrub_settle(struct sf_volume *v) {
   struct scrub *scrub = &v->scrub;
   unsigned slots =
       clients_were_here(v, FOREGROUND_MS * SF_MS) ? SLOTS_BESIDE_CLIENTS : SF_SCRUB_SLOTS;
 
-  if (!scrub_is_under_way(v) || scrub->flush.running)
+  if (!sf_scrub_is_under_way(v) || scrub->flush.running)
     return;
   if (v->phase != PHASE_SERVING) {
-    scrub_stopped(v);
+    sf_scrub_stopped(v);
     return;
   }
   if (scrub->told.state == SF_SCRUB_PAUSED)
@@ -427,35 +427,35 @@ scrub_settle(struct sf_volume *v) {
   for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
     if (i < slots || scrub->slot[i].active)
       advance(v, &scrub->slot[i]);
-  if (scrub->todo.set == 0 && !scrub_holds_a_copy(v))
+  if (scrub->todo.set == 0 && !sf_scrub_holds_a_copy(v))
     finish(v);
-  else if (!scrub_holds_a_copy(v))
-    volume_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
+  else if (!sf_scrub_holds_a_copy(v))
+    sf_vol_arm(v, v->now_ns + BACKOFF_MS * SF_MS);
 }
 
 /* ---- the operator ---- */
 
 void
-scrub_leg_is_another(struct sf_volume *v, unsigned leg) {
-  if (scrub_is_under_way(v) && v->scrub.told.order.from == (int) leg)
+sf_scrub_leg_is_another(struct sf_volume *v, unsigned leg) {
+  if (sf_scrub_is_under_way(v) && v->scrub.told.order.from == (int) leg)
     cancel(v, "the leg that was named is copied anew from the others");
 }
 
 int
-scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
+sf_scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
   struct scrub *scrub = &v->scrub;
 
-  if (scrub_is_under_way(v))
+  if (sf_scrub_is_under_way(v))
     return -EALREADY;
-  if (v->phase != PHASE_SERVING || scrub_holds_a_copy(v))
+  if (v->phase != PHASE_SERVING || sf_scrub_holds_a_copy(v))
     return -EBUSY;
-  if (order->from >= 0 && !leg_is_member(v, (unsigned) order->from))
+  if (order->from >= 0 && !sf_leg_is_member(v, (unsigned) order->from))
     return -ENOENT;
-  if (legcount(volume_serving(v)) < 2 ||
-      (order->from >= 0 && !(volume_serving(v) & legbit((unsigned) order->from))))
+  if (legcount(sf_insync_legs(v)) < 2 ||
+      (order->from >= 0 && !(sf_insync_legs(v) & legbit((unsigned) order->from))))
     return -ENOTCONN;
   scrub->told = (struct sf_scrub_status){
-      .order = *order, .total_bytes = v->size_bytes, .legs = volume_serving(v)};
+      .order = *order, .total_bytes = v->size_bytes, .legs = sf_insync_legs(v)};
   sf_map_fill(&scrub->todo);
   scrub->cursor = scrub->pace_ns = scrub->ended_ns = 0;
   scrub->begun_ns = v->now_ns;
@@ -466,10 +466,10 @@ scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
 }
 
 int
-scrub_pause(struct sf_volume *v, bool paused) {
+sf_scrub_pause(struct sf_volume *v, bool paused) {
   enum sf_scrub_state to = paused ? SF_SCRUB_PAUSED : SF_SCRUB_RUNNING;
 
-  if (!scrub_is_under_way(v))
+  if (!sf_scrub_is_under_way(v))
     return -ENOENT;
   if (v->scrub.told.state != to)
     move_to(v, to, "");
@@ -477,8 +477,8 @@ scrub_pause(struct sf_volume *v, bool paused) {
 }
 
 int
-scrub_cancel(struct sf_volume *v) {
-  if (!scrub_is_under_way(v))
+sf_scrub_cancel(struct sf_volume *v) {
+  if (!sf_scrub_is_under_way(v))
     return -ENOENT;
   cancel(v, "");
   return 0;

@@ -4,14 +4,14 @@
 
 #include "volume/state.h"
 
-void scrub_init(struct sf_volume *v);
-void scrub_settle(struct sf_volume *v);
-void scrub_stopped(struct sf_volume *v);
-int scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order);
-int scrub_pause(struct sf_volume *v, bool paused);
-int scrub_cancel(struct sf_volume *v);
+void sf_scrub_init(struct sf_volume *v);
+void sf_scrub_settle(struct sf_volume *v);
+void sf_scrub_stopped(struct sf_volume *v);
+int sf_scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order);
+int sf_scrub_pause(struct sf_volume *v, bool paused);
+int sf_scrub_cancel(struct sf_volume *v);
 /* Its disk is another one, or is to be copied whole: what was said of it holds no more. */
-void scrub_leg_is_another(struct sf_volume *v, unsigned leg);
-void scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);
+void sf_scrub_leg_is_another(struct sf_volume *v, unsigned leg);
+void sf_scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);
 
 #endif

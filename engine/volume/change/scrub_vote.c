@@ -60,7 +60,7 @@ judge(const struct sf_volume *v, const struct copy *copy, legset read, uint64_t 
 }
 
 struct scrub_verdict
-scrub_vote(const struct sf_op *op, legset read, uint64_t *from, uint64_t *length) {
+sf_scrub_vote(const struct sf_op *op, legset read, uint64_t *from, uint64_t *length) {
   const struct sf_volume *v = op->volume;
   const struct copy *copy = op->copy;
   struct scrub_verdict run = {0}, next;
@@ -112,7 +112,7 @@ tell_range(struct sf_volume *v, const struct sf_scrub_range *range) {
     sf_text_put(&text, " differ, and nobody can know which is right");
   if (range->repaired)
     sf_text_put(&text, "; written anew");
-  volume_event(v, SF_EVENT_MISMATCH, one ? __builtin_ctz(range->legs) : -1, NULL, NULL, reason);
+  sf_vol_event(v, SF_EVENT_MISMATCH, one ? __builtin_ctz(range->legs) : -1, NULL, NULL, reason);
 }
 
 static bool
@@ -122,7 +122,7 @@ is_beside(const struct sf_scrub_range *a, const struct sf_scrub_range *b) {
 }
 
 void
-scrub_note(struct sf_volume *v, const struct sf_scrub_range *range) {
+sf_scrub_note(struct sf_volume *v, const struct sf_scrub_range *range) {
   struct sf_scrub_status *told = &v->scrub.told;
   uint64_t length = range->end - range->begin;
 

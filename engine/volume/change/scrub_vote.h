@@ -10,8 +10,8 @@ struct scrub_verdict {
 };
 /* Of these legs' copies, from there on: the first blocks that have one verdict and are not alike; length 0: there
  * are none. */
-struct scrub_verdict scrub_vote(const struct sf_op *op, legset read, uint64_t *from,
-                                uint64_t *length);
-void scrub_note(struct sf_volume *v, const struct sf_scrub_range *range);
+struct scrub_verdict sf_scrub_vote(const struct sf_op *op, legset read, uint64_t *from,
+                                   uint64_t *length);
+void sf_scrub_note(struct sf_volume *v, const struct sf_scrub_range *range);
 
 #endif

@@ -22,9 +22,9 @@ enum { FIRST_TICK_MS = 20 };
 
 static void
 request_fail_waiting(struct sf_volume *v, int error) {
-  request_fail_list(&v->held, &v->held_tail, error);
-  request_fail_list(&v->parked, &v->parked_tail, error);
-  request_fail_list(&v->flush_held, &v->flush_held_tail, error);
+  sf_request_fail_list(&v->held, &v->held_tail, error);
+  sf_request_fail_list(&v->parked, &v->parked_tail, error);
+  sf_request_fail_list(&v->flush_held, &v->flush_held_tail, error);
 }
 
 static bool
@@ -36,67 +36,67 @@ client_ops_active(const struct sf_volume *v) {
 }
 
 void
-volume_end(struct sf_volume *v, int error) {
-  phase_move(v, PHASE_STOPPED);
+sf_vol_end(struct sf_volume *v, int error) {
+  sf_phase_move(v, PHASE_STOPPED);
   v->taken = error != -ESHUTDOWN;
-  grow_stopped(v);
-  members_stopped(v);
-  scrub_stopped(v);
-  op_fail_all(v, error);
+  sf_grow_stopped(v);
+  sf_members_stopped(v);
+  sf_scrub_stopped(v);
+  sf_op_fail_all(v, error);
   request_fail_waiting(v, error);
-  request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);
+  sf_request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);
   for (unsigned i = 0; i < v->legs; i++)
-    leg_io_drop(v, i);
+    sf_leg_io_drop_of_leg(v, i);
 }
 
 static void
 stop_end(struct sf_volume *v, bool clean) {
-  volume_end(v, -ESHUTDOWN);
-  medium_stopped(v);
-  volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
+  sf_vol_end(v, -ESHUTDOWN);
+  sf_medium_stopped(v);
+  sf_vol_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
                clean ? "clean" : "not clean: the next start converges what may differ");
 }
 
 void
-stop_settle(struct sf_volume *v) {
+sf_stop_settle(struct sf_volume *v) {
   if (v->phase != PHASE_STOPPING)
     return;
   if (v->stop_step == STOP_DRAIN && !client_ops_active(v)) {
-    stop_move(v, STOP_FLUSH);
-    own_flush_begin(v, &v->stop_flush, NULL);
+    sf_stop_move(v, STOP_FLUSH);
+    sf_own_flush_begin(v, &v->stop_flush, NULL);
   }
   if (v->stop_step == STOP_FLUSH && !v->stop_flush.running) {
-    v->stop_is_clean = v->stop_flush.request.error == 0 && intent_stop(v);
-    stop_move(v, STOP_MAPS);
+    v->stop_is_clean = v->stop_flush.request.error == 0 && sf_intent_stop(v);
+    sf_stop_move(v, STOP_MAPS);
     v->dirty = true;
   }
   /* A leg that misses the clean record is taken out by one that is not: then once more. */
   if (((v->stop_step == STOP_MAPS && v->maps.urgent.set == 0) ||
        (v->stop_step == STOP_RECORD && !v->durable.clean)) &&
-      record_is_durable(v)) {
-    stop_move(v, STOP_RECORD);
+      sf_record_is_durable(v)) {
+    sf_stop_move(v, STOP_RECORD);
     if (v->stop_is_clean && v->unconverged.set == 0)
-      record_change(v, v->latest.in_sync, v->latest.faulty, true);
+      sf_record_change(v, v->latest.in_sync, v->latest.faulty, true);
   }
-  if ((v->stop_step == STOP_RECORD && record_is_durable(v)) || v->now_ns >= v->stop_by_ns)
-    stop_end(v, v->stop_step == STOP_RECORD && record_is_durable(v) && v->durable.clean);
+  if ((v->stop_step == STOP_RECORD && sf_record_is_durable(v)) || v->now_ns >= v->stop_by_ns)
+    stop_end(v, v->stop_step == STOP_RECORD && sf_record_is_durable(v) && v->durable.clean);
 }
 
 void
-stop_begin(struct sf_volume *v) {
+sf_stop_begin(struct sf_volume *v) {
   if (v->phase == PHASE_SERVING) {
-    phase_move(v, PHASE_STOPPING);
-    stop_move(v, STOP_DRAIN);
-    v->stop_by_ns =
-        v->now_ns + deadline_longest(v, SF_FLUSH_KIND) + 2 * deadline_longest(v, SF_WRITE_KIND);
+    sf_phase_move(v, PHASE_STOPPING);
+    sf_stop_move(v, STOP_DRAIN);
+    v->stop_by_ns = v->now_ns + sf_deadline_longest(v, SF_FLUSH_KIND) +
+                    2 * sf_deadline_longest(v, SF_WRITE_KIND);
     request_fail_waiting(v, -ESHUTDOWN);
     v->dirty = true;
-    volume_arm(v, v->now_ns + FIRST_TICK_MS * SF_MS);
+    sf_vol_arm(v, v->now_ns + FIRST_TICK_MS * SF_MS);
   } else if (v->phase < PHASE_STOPPING) {
     stop_end(v,
              false); /* at once: nothing but the claim may be written before it is stable (R12) */
   } else if (v->taken && !v->stop_told) {
     v->stop_told = true;
-    volume_event(v, SF_EVENT_STOPPED, -1, NULL, NULL, "not clean: it was taken over");
+    sf_vol_event(v, SF_EVENT_STOPPED, -1, NULL, NULL, "not clean: it was taken over");
   }
 }

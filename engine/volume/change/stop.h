@@ -4,9 +4,9 @@
 
 #include "volume/state.h"
 
-void stop_begin(struct sf_volume *v);
-void stop_settle(struct sf_volume *v);
+void sf_stop_begin(struct sf_volume *v);
+void sf_stop_settle(struct sf_volume *v);
 /* No request is answered otherwise any more, and no I/O follows but what is under way. */
-void volume_end(struct sf_volume *v, int error);
+void sf_vol_end(struct sf_volume *v, int error);
 
 #endif

@@ -38,7 +38,7 @@ is_foreign(const struct sf_volume *v, unsigned index, const struct sf_superblock
 }
 
 /* Everything ends here, also what would wait without end: what we could still answer is not what the other
- * one's clients see.  Nothing more is sent to any leg (io_submit); what is in the kernel is called back
+ * one's clients see.  Nothing more is sent to any leg (sf_leg_io_submit); what is in the kernel is called back
  * as far as it can be. */
 static void
 take_over(struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
@@ -48,15 +48,15 @@ take_over(struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
            "more. Stop this server",
            sb->holder.host[0] != '\0' ? sb->holder.host : "another server", sb->claim,
            v->config.leg[index].name);
-  volume_end(v, -EIO);
+  sf_vol_end(v, -EIO);
   for (unsigned i = 0; i < v->legs; i++)
     if (v->leg[i].device != NULL)
       v->host.cancel_by_device(v->ctx, v->leg[i].device);
-  volume_tell_state(v);
+  sf_vol_tell_state(v);
 }
 
 static void
-look_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+look_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;
   struct leg *leg = &v->leg[index];
   struct sf_superblock sb;
@@ -71,7 +71,7 @@ look_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
 static void
 look_at(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
-  struct io_args args = {
+  struct leg_io_args args = {
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
       .use = WINDOW_META,
@@ -83,16 +83,16 @@ look_at(struct sf_volume *v, unsigned index) {
   };
 
   leg->look_io.on_event = look_event;
-  io_submit(v, &leg->look_io, &args);
+  sf_leg_io_submit(v, &leg->look_io, &args);
 }
 
 /* Only where a client's request would be sent too (R4, R5). */
 void
-takeover_tick(struct sf_volume *v) {
+sf_takeover_tick(struct sf_volume *v) {
   if (v->identity.holder.since_s == 0 || v->phase != PHASE_SERVING || v->now_ns < v->look_at_ns)
     return;
   v->look_at_ns = v->now_ns + LOOK_MS * SF_MS;
-  EACH_LEG(leg, volume_receivers(v)) {
+  EACH_LEG(leg, sf_vol_receivers(v)) {
     if (v->leg[leg].look_io.running == 0)
       look_at(v, leg);
   }

@@ -4,6 +4,6 @@
 
 #include "volume/state.h"
 
-void takeover_tick(struct sf_volume *v);
+void sf_takeover_tick(struct sf_volume *v);
 
 #endif

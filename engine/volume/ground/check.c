@@ -16,19 +16,19 @@ static void
 check_set(const struct sf_volume *v) {
   legset named = v->latest.in_sync | v->durable.in_sync;
 
-  SF_MUST(v->latest.in_sync != 0);
-  SF_MUST((named & (legset) ~members(v)) == 0);
+  SF_ASSERT(v->latest.in_sync != 0);
+  SF_ASSERT((named & (legset) ~sf_members(v)) == 0);
   if (v->phase != PHASE_CLAIMING && v->phase != PHASE_STOPPED)
-    SF_MUST((named & (legset) ~v->needs) == 0);
+    SF_ASSERT((named & (legset) ~v->ack_legs) == 0);
 }
 
 static void
 check_newcomer(const struct sf_volume *v) {
-  SF_MUST((v->joining < 0) == (v->join_step == JOIN_NONE));
-  SF_MUST(v->counted == 0 || (v->joining >= 0 && v->counted == legbit((unsigned) v->joining)));
-  SF_MUST((v->counted & (legset) ~v->needs) == 0);
-  SF_MUST(v->promoting < 0 || (v->promoting == v->joining && v->join_step == JOIN_RECORD &&
-                               (v->latest.in_sync & legbit((unsigned) v->promoting))));
+  SF_ASSERT((v->joining < 0) == (v->join_step == JOIN_NONE));
+  SF_ASSERT(v->counted == 0 || (v->joining >= 0 && v->counted == legbit((unsigned) v->joining)));
+  SF_ASSERT((v->counted & (legset) ~v->ack_legs) == 0);
+  SF_ASSERT(v->promoting < 0 || (v->promoting == v->joining && v->join_step == JOIN_RECORD &&
+                                 (v->latest.in_sync & legbit((unsigned) v->promoting))));
 }
 
 static void
@@ -37,15 +37,15 @@ check_pages(const struct sf_volume *v) {
     const struct map_page *page = &v->maps.page[p];
 
     for (unsigned i = 0; i < v->legs; i++)
-      SF_MUST(page->done[i] <= page->sent[i] && page->sent[i] <= page->version);
+      SF_ASSERT(page->done[i] <= page->sent[i] && page->sent[i] <= page->version);
   }
 }
 
 void
-volume_check(const struct sf_volume *v) {
+sf_vol_check(const struct sf_volume *v) {
   check_set(v);
   check_newcomer(v);
-  SF_MUST(v->served_bytes <= v->size_bytes);
+  SF_ASSERT(v->served_bytes <= v->size_bytes);
   if (v->checks_all)
     check_pages(v);
 }
@@ -53,6 +53,6 @@ volume_check(const struct sf_volume *v) {
 /* Each pass moves some machine forward, and none moves back without an event from outside.  A volume that went on for ever
  * would hold its lock, and nobody would hear why. */
 void
-volume_check_passes(const struct sf_volume *v, unsigned passes) {
-  SF_MUST(passes <= (v->checks_all ? PASSES_SEEN_MOST : PASSES_MOST));
+sf_vol_check_passes(const struct sf_volume *v, unsigned passes) {
+  SF_ASSERT(passes <= (v->checks_all ? PASSES_SEEN_MOST : PASSES_MOST));
 }

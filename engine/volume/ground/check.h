@@ -4,7 +4,7 @@
 
 #include "volume/state.h"
 
-void volume_check(const struct sf_volume *v);
-void volume_check_passes(const struct sf_volume *v, unsigned passes); /* of one settle, so far */
+void sf_vol_check(const struct sf_volume *v);
+void sf_vol_check_passes(const struct sf_volume *v, unsigned passes); /* of one settle, so far */
 
 #endif

@@ -10,7 +10,7 @@ enum {
 };
 
 const struct copying *
-copying_find(const struct sf_volume *v, uint64_t extent) {
+sf_copying_find(const struct sf_volume *v, uint64_t extent) {
   for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
     if (v->copier.extent[i].active && v->copier.extent[i].extent == extent)
       return &v->copier.extent[i];
@@ -18,9 +18,9 @@ copying_find(const struct sf_volume *v, uint64_t extent) {
 }
 
 bool
-copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
-                 uint64_t length) {
-  const struct copying *c = copying_find(v, extent);
+sf_copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
+                    uint64_t length) {
+  const struct copying *c = sf_copying_find(v, extent);
   uint64_t base = extent << v->extent_shift, end = offset + length;
   uint64_t first, last;
 
@@ -37,14 +37,14 @@ copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint6
 /* What was copied to it is in its unflushed map, and so is stale again; the extents under way are
  * dropped. */
 void
-copier_leg_left(struct sf_volume *v, unsigned leg) {
+sf_copier_leg_left(struct sf_volume *v, unsigned leg) {
   EACH_COPYING(c, &v->copier)
     if (c->active && !c->converge && c->leg == leg)
       c->failed = true;
 }
 
 void
-copier_spoil(struct sf_volume *v, uint64_t extent) {
+sf_copier_spoil(struct sf_volume *v, uint64_t extent) {
   struct copier *copier = &v->copier;
 
   sf_map_clear(&copier->copied, extent);
@@ -56,17 +56,17 @@ copier_spoil(struct sf_volume *v, uint64_t extent) {
 
 /* The last one, and it was not whole. */
 void
-copier_extent_grows(struct sf_volume *v, uint64_t extent) {
-  copier_spoil(v, extent);
+sf_copier_extent_grows(struct sf_volume *v, uint64_t extent) {
+  sf_copier_spoil(v, extent);
   EACH_COPYING(c, &v->copier)
     if (c->active && c->extent == extent)
       c->failed = true;
 }
 
 void
-copier_doubt_resync(struct sf_volume *v, uint64_t extent) {
+sf_copier_doubt_resync(struct sf_volume *v, uint64_t extent) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
       sf_map_set(&v->leg[i].stale, extent);
   EACH_COPYING(c, &v->copier)
     if (c->active && !c->converge && c->extent == extent)
@@ -74,15 +74,15 @@ copier_doubt_resync(struct sf_volume *v, uint64_t extent) {
 }
 
 bool
-copier_has_converged(const struct sf_volume *v, uint64_t extent) {
-  const struct copying *c = copying_find(v, extent);
+sf_copier_has_converged(const struct sf_volume *v, uint64_t extent) {
+  const struct copying *c = sf_copying_find(v, extent);
 
   return sf_map_test(&v->copier.copied, extent) ||
          sf_map_test(&v->copier.flushing_copied, extent) || (c != NULL && c->converge && c->wrote);
 }
 
 void
-copier_put_off(struct sf_volume *v, uint64_t extent) {
+sf_copier_put_off(struct sf_volume *v, uint64_t extent) {
   struct copier *copier = &v->copier;
 
   if (copier->put_off.set == 0) {
@@ -96,7 +96,7 @@ copier_put_off(struct sf_volume *v, uint64_t extent) {
 
 /* Something was written there, or there is another leg to ask. */
 void
-copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length) {
   struct copier *copier = &v->copier;
   uint64_t last = extent_of(v, offset + length - 1);
 
@@ -107,7 +107,7 @@ copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length) {
 }
 
 bool
-copier_is_copying(const struct sf_volume *v) {
+sf_copier_is_copying(const struct sf_volume *v) {
   for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
     if (v->copier.extent[i].active)
       return true;
@@ -115,9 +115,9 @@ copier_is_copying(const struct sf_volume *v) {
 }
 
 void
-copier_foreground(struct sf_volume *v, uint64_t latency_ns) {
+sf_copier_foreground(struct sf_volume *v, uint64_t latency_ns) {
   struct copier *copier = &v->copier;
-  bool busy = copier_is_copying(v) || scrub_is_looking(v);
+  bool busy = sf_copier_is_copying(v) || sf_scrub_is_looking(v);
   uint64_t *average = busy ? &copier->busy_average_ns : &copier->quiet_average_ns;
 
   *average = *average == 0 ? latency_ns : *average - *average / 16 + latency_ns / 16;

@@ -46,7 +46,7 @@ within(uint64_t ns, const struct sf_timeout *t) {
 }
 
 uint64_t
-deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+sf_deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
   const struct sf_timeout t = sf_config_timeout_range(&v->config, leg, kind);
   uint64_t found = v->leg[leg].deadline[kind].ns;
 
@@ -54,25 +54,25 @@ deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
 }
 
 uint64_t
-deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
-  return deadline_of(v, leg, kind) >> TARGET_SHIFT;
+sf_deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  return sf_deadline_of(v, leg, kind) >> TARGET_SHIFT;
 }
 
 uint64_t
-deadline_longest(const struct sf_volume *v, enum sf_kind kind) {
+sf_deadline_longest(const struct sf_volume *v, enum sf_kind kind) {
   uint64_t longest = 0;
 
   for (unsigned leg = 0; leg < v->legs; leg++)
-    if (deadline_of(v, leg, kind) > longest)
-      longest = deadline_of(v, leg, kind);
+    if (sf_deadline_of(v, leg, kind) > longest)
+      longest = sf_deadline_of(v, leg, kind);
   return longest;
 }
 
 void
-deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns) {
+sf_deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns) {
   struct deadline *d = &v->leg[leg].deadline[kind];
 
-  if (leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
+  if (sf_leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
     return;
   d->answers++;
   if (latency_ns > d->longest_ns)
@@ -80,7 +80,7 @@ deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t lat
 }
 
 void
-deadline_forget(struct sf_volume *v, unsigned leg) {
+sf_deadline_forget(struct sf_volume *v, unsigned leg) {
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     v->leg[leg].deadline[kind] = (struct deadline){0};
 }
@@ -134,7 +134,7 @@ follow(struct deadline *d, enum sf_kind kind, const struct sf_timeout *t) {
 }
 
 void
-deadline_tick(struct sf_volume *v) {
+sf_deadline_tick(struct sf_volume *v) {
   if (v->now_ns < v->deadlines_at_ns)
     return;
   v->deadlines_at_ns = v->now_ns + TICK_MS * SF_MS;
@@ -143,7 +143,7 @@ deadline_tick(struct sf_volume *v) {
       struct deadline *d = &v->leg[leg].deadline[kind];
       const struct sf_timeout t = sf_config_timeout_range(&v->config, leg, (enum sf_kind) kind);
 
-      if (d->answers > 0 && leg_state(&v->leg[leg]) == SF_STATE_IN_SYNC) {
+      if (d->answers > 0 && sf_leg_state(&v->leg[leg]) == SF_STATE_IN_SYNC) {
         observe(d);
         if (is_auto(&t))
           follow(d, (enum sf_kind) kind, &t);
@@ -164,7 +164,7 @@ sf_deadline_source_name(enum sf_deadline_source source) {
 }
 
 enum sf_deadline_source
-deadline_source(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+sf_deadline_source(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
   const struct sf_timeout t = sf_config_timeout_range(&v->config, leg, kind);
 
   if (is_auto(&t))

@@ -4,13 +4,14 @@
 
 #include "volume/state.h"
 
-uint64_t deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+uint64_t sf_deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
 /* What the leg has is to be answered in so much time. */
-uint64_t deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
-uint64_t deadline_longest(const struct sf_volume *v, enum sf_kind kind); /* of all legs */
-enum sf_deadline_source deadline_source(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
-void deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns);
-void deadline_forget(struct sf_volume *v, unsigned leg); /* it is another disk */
-void deadline_tick(struct sf_volume *v);
+uint64_t sf_deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
+uint64_t sf_deadline_longest(const struct sf_volume *v, enum sf_kind kind); /* of all legs */
+enum sf_deadline_source sf_deadline_source(const struct sf_volume *v, unsigned leg,
+                                           enum sf_kind kind);
+void sf_deadline_note(struct sf_volume *v, unsigned leg, enum sf_kind kind, uint64_t latency_ns);
+void sf_deadline_forget(struct sf_volume *v, unsigned leg); /* it is another disk */
+void sf_deadline_tick(struct sf_volume *v);
 
 #endif

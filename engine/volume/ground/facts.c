@@ -8,70 +8,70 @@ enum {
 };
 
 legset
-volume_serving(const struct sf_volume *v) {
+sf_insync_legs(const struct sf_volume *v) {
   return v->latest.in_sync & v->durable.in_sync;
 }
 
 legset
-volume_receivers(const struct sf_volume *v) {
+sf_vol_receivers(const struct sf_volume *v) {
   legset set = v->latest.in_sync;
 
   for (unsigned i = 0; i < v->legs; i++)
-    if (leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
       set |= legbit(i);
   return set;
 }
 
 bool
-record_is_durable(const struct sf_volume *v) {
+sf_record_is_durable(const struct sf_volume *v) {
   return v->durable_version == v->version;
 }
 
 bool
-record_is_reached(const struct sf_volume *v, uint64_t version) {
+sf_record_is_reached(const struct sf_volume *v, uint64_t version) {
   return v->durable_version >= version;
 }
 
 bool
-record_moves_the_set(const struct sf_volume *v) {
+sf_record_moves_the_set(const struct sf_volume *v) {
   return v->latest.in_sync != v->durable.in_sync ||
-         (v->needs & (legset) ~(v->latest.in_sync | v->counted)) != 0;
+         (v->ack_legs & (legset) ~(v->latest.in_sync | v->counted)) != 0;
 }
 
 legset
-members(const struct sf_volume *v) {
+sf_members(const struct sf_volume *v) {
   return (legset) ((1u << v->legs) - 1) & (legset) ~v->identity.removed;
 }
 
 bool
-leg_is_member(const struct sf_volume *v, unsigned index) {
-  return index < v->legs && (members(v) & legbit(index));
+sf_leg_is_member(const struct sf_volume *v, unsigned index) {
+  return index < v->legs && (sf_members(v) & legbit(index));
 }
 
 /* A disk that takes a place is emptied when it is opened: not before a crash would find it in that
  * place, as it may be the one that the leg had. */
 bool
-members_may_open(const struct sf_volume *v, unsigned index) {
+sf_members_may_open(const struct sf_volume *v, unsigned index) {
   return !(v->change.under_way && v->change.leg == index);
 }
 
 enum sf_leg_state
-leg_state(const struct leg *leg) {
+sf_leg_state(const struct leg *leg) {
   return (enum sf_leg_state) leg->sm.state;
 }
 
 bool
-leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes) {
+sf_leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes) {
   return v->leg[leg].bytes >= v->data_offset && v->leg[leg].bytes - v->data_offset >= size_bytes;
 }
 
 bool
-leg_punches(const struct sf_volume *v, unsigned leg) {
+sf_leg_punches(const struct sf_volume *v, unsigned leg) {
   return v->host.device_punches == NULL || v->host.device_punches(v->ctx, v->leg[leg].device);
 }
 
 bool
-leg_is_gone(const struct sf_volume *v, unsigned index) {
+sf_leg_is_gone(const struct sf_volume *v, unsigned index) {
   struct sf_tio_device *device = v->leg[index].device;
 
   return device != NULL && v->host.device_is_gone != NULL && v->host.device_is_gone(v->ctx, device);
@@ -79,18 +79,18 @@ leg_is_gone(const struct sf_volume *v, unsigned index) {
 
 /* It cannot be spared, and what we have open is no good: maybe what its path leads to is. */
 bool
-leg_is_dead(const struct sf_volume *v, unsigned index) {
+sf_leg_is_dead(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
-  enum fault fault = fault_of(leg->trouble);
+  enum fault fault = sf_fault_of(leg->trouble);
 
-  if (leg->troubled_ns == 0 || leg->running > 0 || !(volume_serving(v) & legbit(index)))
+  if (leg->troubled_ns == 0 || leg->running > 0 || !(sf_insync_legs(v) & legbit(index)))
     return false;
   return fault == FAULT_PATH || fault == FAULT_GONE ||
          v->now_ns - leg->troubled_ns >= DEAD_S * SF_S;
 }
 
 bool
-volume_must_converge(const struct sf_volume *v, const struct sf_request *request) {
+sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request) {
   return request->kind == SF_REQ_READ &&
          !sf_bad_any(&v->bad.list, request->offset, request->offset + request->length) &&
          sf_map_any(&v->unconverged, extent_of(v, request->offset),
@@ -109,7 +109,7 @@ sf_volume_state_name(enum sf_volume_state state) {
 }
 
 enum sf_volume_state
-volume_state(const struct sf_volume *v) {
+sf_vol_state(const struct sf_volume *v) {
   if (v->phase == PHASE_CLAIMING || v->phase == PHASE_RECORDING)
     return SF_VOLUME_STARTING;
   if (v->taken)
@@ -120,21 +120,21 @@ volume_state(const struct sf_volume *v) {
     return SF_VOLUME_FAILED;
   if (v->starved_ns != 0 || v->suspended > 0)
     return SF_VOLUME_SUSPENDED;
-  return volume_serving(v) == members(v) ? SF_VOLUME_HEALTHY : SF_VOLUME_DEGRADED;
+  return sf_insync_legs(v) == sf_members(v) ? SF_VOLUME_HEALTHY : SF_VOLUME_DEGRADED;
 }
 
 uint64_t
-volume_asked(const struct sf_request *request) {
+sf_vol_asked(const struct sf_request *request) {
   return request->asked_ns != 0 ? request->asked_ns : request->since_ns;
 }
 
 uint64_t
-volume_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns) {
+sf_vol_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns) {
   return at_ns + delay_ns < v->now_ns ? at_ns + delay_ns : v->now_ns;
 }
 
 uint64_t
-volume_oldest_held(const struct sf_volume *v) {
+sf_vol_oldest_held(const struct sf_volume *v) {
   const struct sf_request *const list[] = {v->held, v->parked, v->flush_held};
   uint64_t oldest = v->now_ns;
 
@@ -146,8 +146,8 @@ volume_oldest_held(const struct sf_volume *v) {
 }
 
 void
-volume_excuse_request(const struct sf_volume *v, struct sf_request *request, uint64_t delay_ns) {
-  request->since_ns = volume_later(v, request->since_ns, delay_ns);
+sf_vol_excuse_request(const struct sf_volume *v, struct sf_request *request, uint64_t delay_ns) {
+  request->since_ns = sf_vol_later(v, request->since_ns, delay_ns);
   if (request->asked_ns != 0)
-    request->asked_ns = volume_later(v, request->asked_ns, delay_ns);
+    request->asked_ns = sf_vol_later(v, request->asked_ns, delay_ns);
 }

@@ -4,7 +4,7 @@
 /* What an error says of the leg.  What passes by itself is no reason to call a disk faulty: a path that is
  * down, a device that was taken away, a driver that gave up waiting, and our own want of memory. */
 enum fault
-fault_of(int error) {
+sf_fault_of(int error) {
   switch (-error) {
   case ENOMEM:
   case EAGAIN:
@@ -41,15 +41,15 @@ fault_of(int error) {
 
 /* Want of room may pass too, but only if somebody makes room: a client is told. */
 bool
-fault_passes(int error) {
-  enum fault fault = fault_of(error);
+sf_fault_passes(int error) {
+  enum fault fault = sf_fault_of(error);
 
   return fault != FAULT_MEDIUM && fault != FAULT_ROOM;
 }
 
 enum sf_leg_state
-leg_state_for(int error) {
-  switch (fault_of(error)) {
+sf_leg_state_for(int error) {
+  switch (sf_fault_of(error)) {
   case FAULT_OURS:
   case FAULT_TIME:
   case FAULT_ROOM:

@@ -5,8 +5,8 @@
 #include "volume/state.h"
 
 enum fault { FAULT_OURS, FAULT_TIME, FAULT_PATH, FAULT_GONE, FAULT_ROOM, FAULT_MEDIUM };
-enum fault fault_of(int error);
-bool fault_passes(int error); /* by itself, or by waiting */
-enum sf_leg_state leg_state_for(int error);
+enum fault sf_fault_of(int error);
+bool sf_fault_passes(int error); /* by itself, or by waiting */
+enum sf_leg_state sf_leg_state_for(int error);
 
 #endif

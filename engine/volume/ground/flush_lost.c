@@ -4,10 +4,10 @@
 #include "volume/ground/facts.h"
 
 legset
-flush_failure_legs(const struct sf_volume *v) {
+sf_flush_failure_legs(const struct sf_volume *v) {
   legset set = 0;
 
-  EACH_LEG(leg, volume_serving(v)) {
+  EACH_LEG(leg, sf_insync_legs(v)) {
     if (v->leg[leg].flush_failed)
       set |= legbit(leg);
   }
@@ -15,10 +15,10 @@ flush_failure_legs(const struct sf_volume *v) {
 }
 
 legset
-flush_failure_lacking(const struct sf_volume *v, unsigned index) {
+sf_flush_failure_lacking(const struct sf_volume *v, unsigned index) {
   legset set = 0;
 
-  EACH_LEG(leg, flush_failure_legs(v)) {
+  EACH_LEG(leg, sf_flush_failure_legs(v)) {
     if (!sf_map_is_subset(&v->leg[leg].lost, &v->leg[index].lost))
       set |= legbit(leg);
   }
@@ -30,7 +30,7 @@ with_any(const struct sf_volume *v, size_t map, uint64_t offset, uint64_t length
   uint64_t first = extent_of(v, offset), last = extent_of(v, offset + length - 1);
   legset set = 0;
 
-  EACH_LEG(leg, volume_serving(v)) {
+  EACH_LEG(leg, sf_insync_legs(v)) {
     const struct sf_map *of_leg = (const void *) ((const char *) &v->leg[leg] + map);
 
     if (of_leg->set > 0 && sf_map_any(of_leg, first, last))
@@ -40,21 +40,21 @@ with_any(const struct sf_volume *v, size_t map, uint64_t offset, uint64_t length
 }
 
 legset
-volume_sources(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_vol_sources(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   legset lost = with_any(v, offsetof(struct leg, lost), offset, length);
-  legset good = volume_serving(v) & (legset) ~lost;
+  legset good = sf_insync_legs(v) & (legset) ~lost;
 
-  return good != 0 ? good : volume_serving(v);
+  return good != 0 ? good : sf_insync_legs(v);
 }
 
 legset
-flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   return with_any(v, offsetof(struct leg, unsure), offset, length);
 }
 
 /* All that it stood for is stale now, or gone. */
 void
-flush_failure_left(struct sf_volume *v, unsigned index) {
+sf_flush_failure_left(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   sf_map_zero(&leg->lost);
@@ -66,7 +66,7 @@ flush_failure_left(struct sf_volume *v, unsigned index) {
 
 /* Written and flushed on all. */
 void
-flush_failure_converged(struct sf_volume *v, uint64_t extent) {
+sf_flush_failure_converged(struct sf_volume *v, uint64_t extent) {
   for (unsigned i = 0; i < v->legs; i++)
     sf_map_clear(&v->leg[i].unsure, extent);
 }

@@ -5,13 +5,13 @@
 #include "volume/state.h"
 
 /* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */
-legset volume_sources(const struct sf_volume *v, uint64_t offset, uint64_t length);
-legset flush_failure_legs(const struct sf_volume *v);
+legset sf_vol_sources(const struct sf_volume *v, uint64_t offset, uint64_t length);
+legset sf_flush_failure_legs(const struct sf_volume *v);
 /* Legs in sync that may lack what this one has. */
-legset flush_failure_lacking(const struct sf_volume *v, unsigned leg);
-void flush_failure_left(struct sf_volume *v, unsigned leg);
+legset sf_flush_failure_lacking(const struct sf_volume *v, unsigned leg);
+void sf_flush_failure_left(struct sf_volume *v, unsigned leg);
 /* Legs on which a convergence does not believe what it reads there. */
-legset flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length);
-void flush_failure_converged(struct sf_volume *v, uint64_t extent);
+legset sf_flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t length);
+void sf_flush_failure_converged(struct sf_volume *v, uint64_t extent);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 void
-volume_trace(struct sf_volume *v, const char *format, ...) {
+sf_vol_trace(struct sf_volume *v, const char *format, ...) {
   char line[256];
   va_list args;
 
@@ -20,13 +20,13 @@ static void
 trace_line(void *owner, const char *line) {
   struct sf_volume *v = owner;
 
-  volume_trace(v, "%s", line);
+  sf_vol_trace(v, "%s", line);
 }
 
-const struct sf_sm_hooks sf_volume_hooks = {.trace = trace_line};
+const struct sf_state_hooks sf_volume_hooks = {.trace = trace_line};
 
 void
-volume_tell(struct sf_volume *v, struct sf_volume_event *event) {
+sf_vol_tell(struct sf_volume *v, struct sf_volume_event *event) {
   event->now_ns = v->now_ns;
   event->leg_name = event->leg < 0 ? NULL : v->config.leg[event->leg].name;
   if (v->host.event != NULL)
@@ -34,16 +34,16 @@ volume_tell(struct sf_volume *v, struct sf_volume_event *event) {
 }
 
 void
-volume_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
+sf_vol_event(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, const char *from,
              const char *to, const char *reason) {
   struct sf_volume_event event = {
       .kind = kind, .leg = leg, .from = from, .to = to, .reason = reason};
 
-  volume_tell(v, &event);
+  sf_vol_tell(v, &event);
 }
 
 void
-volume_arm(struct sf_volume *v, uint64_t at_ns) {
+sf_vol_arm(struct sf_volume *v, uint64_t at_ns) {
   if (v->timer_ns != 0 && v->timer_ns <= at_ns)
     return;
   v->timer_ns = at_ns;

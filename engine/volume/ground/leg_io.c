@@ -30,7 +30,7 @@ is_error(const struct sf_tio_event *event) {
 }
 
 static struct leg *
-leg_of(const struct io_part *part) {
+leg_of(const struct leg_io_part *part) {
   return &part->io->volume->leg[part->leg];
 }
 
@@ -47,7 +47,7 @@ note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *even
   if (event->state == SF_TIO_OK) {
     leg->heard_ns = v->now_ns;
     if (leg->troubled_ns != 0)
-      leg_well(v, index);
+      sf_leg_well(v, index);
   } else if (event->state == SF_TIO_ERROR) {
     leg->errors++;
     leg->trouble = event->error;
@@ -70,23 +70,23 @@ judge_fua(const struct sf_tio_event *event, bool ran_across, struct sf_tio_event
 }
 
 static void
-part_is_not_counted(struct io_part *part, bool answered) {
+part_is_not_counted(struct leg_io_part *part, bool answered) {
   if (!part->counted)
     return;
   part->counted = false;
-  window_ended(&leg_of(part)->window, part->use, part->class, part->cost_ns,
-               part->io->volume->now_ns, answered);
+  sf_window_ended(&leg_of(part)->window, part->use, part->class, part->cost_ns,
+                  part->io->volume->now_ns, answered);
 }
 
 static void
-part_is_overdue(struct io_part *part) {
+part_is_overdue(struct leg_io_part *part) {
   part->overdue = true;
   leg_of(part)->overdue_n++;
 }
 
 /* The leg has nothing of it any more. */
 static void
-part_ended(struct io_part *part, const struct sf_tio_event *event) {
+part_ended(struct leg_io_part *part, const struct sf_tio_event *event) {
   struct sf_volume *v = part->io->volume;
   struct leg *leg = leg_of(part);
   bool answered = event->late ? event->error != -ECANCELED : event->state != SF_TIO_CANCELED;
@@ -94,37 +94,37 @@ part_ended(struct io_part *part, const struct sf_tio_event *event) {
   if (part->state == PART_SENT) {
     sf_list_remove(&part->link);
     leg->outstanding_n--;
-    meter_ended(v, part, event);
+    sf_meter_ended(v, part, event);
     leg->overdue_n -= part->overdue;
     leg->flushes_n -= part->io->flushes;
     part_is_not_counted(part, answered && event->state == SF_TIO_OK && !part->told);
     if (answered)
-      insync_leg_answered(v, part);
+      sf_insync_leg_answered(v, part);
   }
   part->state = PART_ENDED;
-  SF_MUST(leg->running > 0 && part->io->running > 0);
+  SF_ASSERT(leg->running > 0 && part->io->running > 0);
   part->io->running--;
-  if (--leg->running == 0 && leg_state(leg) != SF_STATE_IN_SYNC)
+  if (--leg->running == 0 && sf_leg_state(leg) != SF_STATE_IN_SYNC)
     v->dirty = true;
 }
 
 bool
-leg_io_is_gone(const struct sf_volume *v, const struct sf_tio_event *event) {
-  return is_error(event) && !fault_passes(event->error) && v->host.device_is_gone != NULL &&
+sf_leg_io_is_gone(const struct sf_volume *v, const struct sf_tio_event *event) {
+  return is_error(event) && !sf_fault_passes(event->error) && v->host.device_is_gone != NULL &&
          v->host.device_is_gone(v->ctx, event->device);
 }
 
 /* The io may be used anew inside on_event. */
 static void
-take(struct io_part *part, const struct sf_tio_event *event) {
-  struct io *io = part->io;
+take(struct leg_io_part *part, const struct sf_tio_event *event) {
+  struct leg_io *io = part->io;
   struct sf_volume *v = io->volume;
   bool flush_failed = io->flushes && is_error(event), fua = io->fua;
   uint64_t seq = io->seq;
   unsigned leg = part->leg;
   struct sf_tio_event across;
 
-  if (is_error(event) && fault_of(event->error) == FAULT_ROOM)
+  if (is_error(event) && sf_fault_of(event->error) == FAULT_ROOM)
     v->leg[leg].no_room_ns = v->now_ns;
   if (!io->args.aside)
     note_health(v, leg, event);
@@ -137,7 +137,7 @@ take(struct io_part *part, const struct sf_tio_event *event) {
   }
   if (io->reads && !io->args.aside && event->state == SF_TIO_OK && !event->late)
     v->leg[leg].read_ok_ns = v->now_ns;
-  SF_MUST(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
+  SF_ASSERT(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
   if (flush_failed)
     v->above->flush_fails(v, leg, io, event->error);
   io->on_event(io, leg, fua ? judge_fua(event, v->leg[leg].dropped_seq >= seq, &across) : event);
@@ -148,17 +148,17 @@ take(struct io_part *part, const struct sf_tio_event *event) {
 }
 
 struct sf_volume *
-leg_io_volume(const struct sf_tio_event *event) {
-  const struct io_part *first = event->context;
+sf_leg_io_volume(const struct sf_tio_event *event) {
+  const struct leg_io_part *first = event->context;
 
   return first->io->volume;
 }
 
 void
-leg_io_event(const struct sf_tio_event *event) {
-  struct io_part *first = event->context, *part = first + event->region;
+sf_leg_io_event(const struct sf_tio_event *event) {
+  struct leg_io_part *first = event->context, *part = first + event->region;
 
-  SF_MUST(part->io == first->io && part->state == PART_SENT);
+  SF_ASSERT(part->io == first->io && part->state == PART_SENT);
   take(part, event);
 }
 
@@ -171,49 +171,49 @@ share_of_ops(const struct sf_volume *v) {
   return SF_OPS_MAX / (v->legs > 2 ? v->legs : 2);
 }
 
-static struct io_part *
+static struct leg_io_part *
 first_of(const struct leg *leg, enum window_use use) {
   return sf_list_empty(&leg->waiting[use])
              ? NULL
-             : SF_LIST_ENTRY(leg->waiting[use].next, struct io_part, link);
+             : SF_LIST_ENTRY(leg->waiting[use].next, struct leg_io_part, link);
 }
 
 /* A copy that has waited for as long as all that is outstanding may take goes before younger requests of
  * clients, or it would wait for as long as they work.  It stays within the copies' share: those that wait for
  * each other are not kept out by clients, and all at once they would be late. */
-static struct io_part *
+static struct leg_io_part *
 overdue_copy(const struct sf_volume *v, const struct leg *leg) {
-  struct io_part *copy = first_of(leg, WINDOW_COPIES);
+  struct leg_io_part *copy = first_of(leg, WINDOW_COPIES);
   uint64_t target;
 
   if (copy == NULL)
     return NULL;
-  target = deadline_target_ns(v, leg->index, copy->io->args.kind);
+  target = sf_deadline_target_ns(v, leg->index, copy->io->args.kind);
   if (v->now_ns - copy->since_ns < target)
     return NULL;
-  return window_copy_fits(&leg->window, window_cost(&leg->window, copy->class, target), target,
-                          clients_were_here(v, CLIENTS_MS * SF_MS))
+  return sf_window_copy_fits(&leg->window, sf_window_cost(&leg->window, copy->class, target),
+                             target, clients_were_here(v, CLIENTS_MS * SF_MS))
              ? copy
              : NULL;
 }
 
 /* An overdue copy, for which clients wait, may try the window as they may. */
 static bool
-has_room(struct sf_volume *v, struct io_part *part) {
+has_room(struct sf_volume *v, struct leg_io_part *part) {
   struct leg *leg = leg_of(part);
-  const struct io_args *args = &part->io->args;
-  uint64_t target = deadline_target_ns(v, part->leg, args->kind);
+  const struct leg_io_args *args = &part->io->args;
+  uint64_t target = sf_deadline_target_ns(v, part->leg, args->kind);
 
   if (part->use != WINDOW_META && leg->outstanding_n >= share_of_ops(v) &&
-      !window_is_empty(&leg->window))
+      !sf_window_is_empty(&leg->window))
     return false;
-  part->cost_ns = window_cost(&leg->window, part->class, target);
-  return window_admits(&leg->window, part == overdue_copy(v, leg) ? WINDOW_CLIENTS : part->use,
-                       part->cost_ns, target, clients_were_here(v, CLIENTS_MS * SF_MS));
+  part->cost_ns = sf_window_cost(&leg->window, part->class, target);
+  return sf_window_admits(&leg->window, part == overdue_copy(v, leg) ? WINDOW_CLIENTS : part->use,
+                          part->cost_ns, target, clients_were_here(v, CLIENTS_MS * SF_MS));
 }
 
 static void
-part_sent(struct sf_volume *v, struct io_part *part, uint64_t handle) {
+part_sent(struct sf_volume *v, struct leg_io_part *part, uint64_t handle) {
   struct leg *leg = leg_of(part);
 
   if (leg->outstanding_n++ == 0)
@@ -225,13 +225,13 @@ part_sent(struct sf_volume *v, struct io_part *part, uint64_t handle) {
   part->handle = handle;
   part->sent_ns = v->now_ns;
   sf_list_append(&leg->outstanding, &part->link);
-  window_sent(&leg->window, part->use, part->class, part->cost_ns, v->now_ns);
+  sf_window_sent(&leg->window, part->use, part->class, part->cost_ns, v->now_ns);
 }
 
 /* To the legs of n parts that stand beside each other. */
 static int
-send_parts(struct sf_volume *v, struct io_part *part, unsigned n) {
-  const struct io_args *args = &part->io->args;
+send_parts(struct sf_volume *v, struct leg_io_part *part, unsigned n) {
+  const struct leg_io_args *args = &part->io->args;
   struct sf_tio_region region[SF_LEGS_MAX];
   struct sf_tio_control control = {
       .op = args->op,
@@ -243,9 +243,9 @@ send_parts(struct sf_volume *v, struct io_part *part, unsigned n) {
   uint64_t handle;
   int r;
 
-  SF_MUST(n > 0);
+  SF_ASSERT(n > 0);
   for (unsigned i = 0; i < n; i++) {
-    SF_MUST(leg_of(&part[i])->device != NULL);
+    SF_ASSERT(leg_of(&part[i])->device != NULL);
     region[i] = (struct sf_tio_region){
         .device = leg_of(&part[i])->device,
         .offset = args->offset,
@@ -277,21 +277,21 @@ is_kept_waiting(const struct sf_volume *v, const struct leg *leg, enum window_us
 }
 
 static void
-enter_queue(struct io_part *part, struct sf_list *before) {
+enter_queue(struct leg_io_part *part, struct sf_list *before) {
   sf_list_append(before, &part->link);
   leg_of(part)->waiting_n++;
   part->io->volume->waiting_parts++;
 }
 
 static void
-leave_queue(struct io_part *part) {
+leave_queue(struct leg_io_part *part) {
   sf_list_remove(&part->link);
   leg_of(part)->waiting_n--;
   part->io->volume->waiting_parts--;
 }
 
 static void
-part_waits(struct sf_volume *v, struct io_part *part) {
+part_waits(struct sf_volume *v, struct leg_io_part *part) {
   part->state = PART_WAITING;
   part->told = false;
   part->since_ns = v->now_ns;
@@ -299,25 +299,25 @@ part_waits(struct sf_volume *v, struct io_part *part) {
 }
 
 static void
-part_init(struct io_part *part, struct io *io, unsigned leg) {
+part_init(struct leg_io_part *part, struct leg_io *io, unsigned leg) {
   struct sf_volume *v = io->volume;
-  const struct io_args *args = &io->args;
+  const struct leg_io_args *args = &io->args;
 
   part->io = io;
   part->leg = (uint8_t) leg;
   part->use = (uint8_t) args->use;
   part->class =
-      (uint8_t) window_class(&v->leg[leg].window, args->op, io->fua, args->offset, args->length);
-  part->timeout_ns = deadline_of(v, leg, args->kind);
+      (uint8_t) sf_window_class(&v->leg[leg].window, args->op, io->fua, args->offset, args->length);
+  part->timeout_ns = sf_deadline_of(v, leg, args->kind);
 }
 
 /* Those that can be sent now come first, so that they are sent as one. */
 static unsigned
-make_parts(struct sf_volume *v, struct io *io) {
+make_parts(struct sf_volume *v, struct leg_io *io) {
   unsigned now = 0, last = io->regions;
 
   EACH_LEG(leg, io->args.legs) {
-    struct io_part part;
+    struct leg_io_part part;
 
     part_init(&part, io, leg);
     if (!is_kept_waiting(v, &v->leg[leg], io->args.use) && has_room(v, &part))
@@ -329,11 +329,11 @@ make_parts(struct sf_volume *v, struct io *io) {
 }
 
 int
-io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
+sf_leg_io_submit(struct sf_volume *v, struct leg_io *io, const struct leg_io_args *args) {
   unsigned n = legcount(args->legs), now;
   int r;
 
-  SF_MUST(args->legs != 0 && io->running == 0);
+  SF_ASSERT(args->legs != 0 && io->running == 0);
   if (v->taken) /* the legs are another host's */
     return -EIO;
   io->volume = v;
@@ -358,7 +358,7 @@ io_submit(struct sf_volume *v, struct io *io, const struct io_args *args) {
 }
 
 bool
-io_waits(const struct io *io) {
+sf_leg_io_waits(const struct leg_io *io) {
   for (unsigned i = 0; io->running > 0 && i < io->regions; i++)
     if (io->part[i].state == PART_WAITING)
       return true;
@@ -369,7 +369,7 @@ io_waits(const struct io *io) {
 
 /* Told by the next settling, and not from inside, as with what was sent. */
 static void
-part_drop(struct io_part *part) {
+part_drop(struct leg_io_part *part) {
   struct sf_volume *v = part->io->volume;
 
   leave_queue(part);
@@ -379,7 +379,7 @@ part_drop(struct io_part *part) {
 }
 
 void
-io_drop(struct io *io) {
+sf_leg_io_drop(struct leg_io *io) {
   for (unsigned i = 0; io->running > 0 && i < io->regions; i++)
     if (io->part[i].state == PART_WAITING)
       part_drop(&io->part[i]);
@@ -387,16 +387,16 @@ io_drop(struct io *io) {
 
 /* Before what clients wait for, and no longer held to the copies' share. */
 static void
-part_hurry(struct io_part *part) {
+part_hurry(struct leg_io_part *part) {
   leave_queue(part);
   part->use = WINDOW_CLIENTS;
   enter_queue(part, leg_of(part)->waiting[WINDOW_CLIENTS].next);
 }
 
 void
-io_hurry(struct io *io) {
+sf_leg_io_hurry(struct leg_io *io) {
   for (unsigned i = 0; io->running > 0 && i < io->regions; i++) {
-    struct io_part *part = &io->part[i];
+    struct leg_io_part *part = &io->part[i];
 
     if (part->state == PART_WAITING && part->use == WINDOW_COPIES)
       part_hurry(part);
@@ -404,13 +404,13 @@ io_hurry(struct io *io) {
 }
 
 void
-io_cancel(struct io *io) {
+sf_leg_io_cancel(struct leg_io *io) {
   struct sf_volume *v = io->volume;
   uint64_t handle = 0;
 
-  io_drop(io);
+  sf_leg_io_drop(io);
   for (unsigned i = 0; io->running > 0 && i < io->regions; i++) {
-    const struct io_part *part = &io->part[i];
+    const struct leg_io_part *part = &io->part[i];
 
     if (part->state == PART_SENT && part->handle != handle)
       v->host.cancel_by_handle(v->ctx, handle = part->handle);
@@ -418,14 +418,14 @@ io_cancel(struct io *io) {
 }
 
 void
-leg_io_drop(struct sf_volume *v, unsigned index) {
+sf_leg_io_drop_of_leg(struct sf_volume *v, unsigned index) {
   for (unsigned use = 0; use < WINDOW_USES; use++)
     SF_LIST_EACH(l, &v->leg[index].waiting[use])
-      part_drop(SF_LIST_ENTRY(l, struct io_part, link));
+      part_drop(SF_LIST_ENTRY(l, struct leg_io_part, link));
 }
 
 static void
-tell(struct io_part *part, enum sf_tio_state state, int error) {
+tell(struct leg_io_part *part, enum sf_tio_state state, int error) {
   struct sf_volume *v = part->io->volume;
   struct sf_tio_event event = {
       .context = part,
@@ -440,9 +440,9 @@ tell(struct io_part *part, enum sf_tio_state state, int error) {
 }
 
 void
-leg_io_settle(struct sf_volume *v) {
+sf_leg_io_settle(struct sf_volume *v) {
   while (!sf_list_empty(&v->dropped)) {
-    struct io_part *part = SF_LIST_ENTRY(v->dropped.next, struct io_part, link);
+    struct leg_io_part *part = SF_LIST_ENTRY(v->dropped.next, struct leg_io_part, link);
 
     sf_list_remove(&part->link);
     tell(part, SF_TIO_CANCELED, 0);
@@ -451,9 +451,9 @@ leg_io_settle(struct sf_volume *v) {
 
 /* ---- what waits ---- */
 
-static struct io_part *
+static struct leg_io_part *
 next_of(struct sf_volume *v, struct leg *leg) {
-  struct io_part *client = first_of(leg, WINDOW_CLIENTS), *copy = overdue_copy(v, leg);
+  struct leg_io_part *client = first_of(leg, WINDOW_CLIENTS), *copy = overdue_copy(v, leg);
 
   if (first_of(leg, WINDOW_META) != NULL)
     return first_of(leg, WINDOW_META);
@@ -465,8 +465,8 @@ next_of(struct sf_volume *v, struct leg *leg) {
 /* False: no room below, or in the window. */
 static bool
 send_next(struct sf_volume *v, struct leg *leg) {
-  struct io_part *part = next_of(v, leg);
-  struct io *io;
+  struct leg_io_part *part = next_of(v, leg);
+  struct leg_io *io;
   int r;
 
   if (part == NULL || !has_room(v, part))
@@ -476,7 +476,7 @@ send_next(struct sf_volume *v, struct leg *leg) {
   r = send_parts(v, part, 1);
   if (r == -EAGAIN) {
     enter_queue(part, leg->waiting[part->use].next); /* first again */
-    volume_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
+    sf_vol_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
     return false;
   }
   if (r < 0) {
@@ -489,18 +489,18 @@ send_next(struct sf_volume *v, struct leg *leg) {
 }
 
 void
-leg_io_send(struct sf_volume *v) {
+sf_leg_io_send(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs && v->waiting_parts > 0; i++)
     while (v->leg[i].waiting_n > 0 && send_next(v, &v->leg[i]))
       ;
 }
 
 /* What waits for a leg that answers nothing is as late as what that leg has. */
-static struct io_part *
+static struct leg_io_part *
 late_in_queue(const struct sf_volume *v, const struct leg *leg) {
   for (unsigned use = 0; use < WINDOW_USES; use++)
     for (struct sf_list *l = leg->waiting[use].next; l != &leg->waiting[use]; l = l->next) {
-      struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+      struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
       if (!part->told && v->now_ns - part->since_ns >= part->timeout_ns)
         return part;
@@ -512,7 +512,7 @@ late_in_queue(const struct sf_volume *v, const struct leg *leg) {
 static void
 note_overdue(const struct sf_volume *v, struct leg *leg) {
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
-    struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+    struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
     if (part->told && !part->overdue && v->now_ns - part->sent_ns >= part->timeout_ns)
       part_is_overdue(part);
@@ -524,24 +524,24 @@ note_overdue(const struct sf_volume *v, struct leg *leg) {
 static void
 uncount_what_hangs(struct leg *leg, bool silent) {
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
-    struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+    struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-    if (part->told && (silent || insync_is_overtaken(part) || insync_is_starved(part)))
+    if (part->told && (silent || sf_insync_is_overtaken(part) || sf_insync_is_starved(part)))
       part_is_not_counted(part, false);
   }
 }
 
 void
-leg_io_tick(struct sf_volume *v) {
+sf_leg_io_tick(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++) {
     struct leg *leg = &v->leg[i];
-    struct io_part *part;
+    struct leg_io_part *part;
     bool silent;
 
     note_overdue(v, leg);
     if (leg->waiting_n == 0 || leg->overdue_n == 0)
       continue;
-    silent = insync_leg_is_silent(v, i);
+    silent = sf_insync_leg_is_silent(v, i);
     uncount_what_hangs(leg, silent);
     if (!silent)
       continue;
@@ -553,35 +553,35 @@ leg_io_tick(struct sf_volume *v) {
 }
 
 void
-leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+sf_leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
   for (unsigned i = 0; i < v->legs; i++) {
     struct leg *leg = &v->leg[i];
 
-    leg->answered_ns = volume_later(v, leg->answered_ns, delay_ns);
-    leg->busy_since_ns = volume_later(v, leg->busy_since_ns, delay_ns);
-    leg->window.busy_ns = volume_later(v, leg->window.busy_ns, delay_ns);
+    leg->answered_ns = sf_vol_later(v, leg->answered_ns, delay_ns);
+    leg->busy_since_ns = sf_vol_later(v, leg->busy_since_ns, delay_ns);
+    leg->window.busy_ns = sf_vol_later(v, leg->window.busy_ns, delay_ns);
     if (leg->awake_ns != 0)
-      leg->awake_ns = volume_later(v, leg->awake_ns, delay_ns);
+      leg->awake_ns = sf_vol_later(v, leg->awake_ns, delay_ns);
     if (leg->stalled_ns != 0)
-      leg->stalled_ns = volume_later(v, leg->stalled_ns, delay_ns);
+      leg->stalled_ns = sf_vol_later(v, leg->stalled_ns, delay_ns);
     for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
-      struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+      struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-      part->sent_ns = volume_later(v, part->sent_ns, delay_ns);
+      part->sent_ns = sf_vol_later(v, part->sent_ns, delay_ns);
     }
   }
 }
 
 /* Another disk: what the last one took says nothing of it.  What is outstanding stays counted. */
 void
-leg_io_forget(struct leg *leg) {
+sf_leg_io_forget(struct leg *leg) {
   memset(leg->window.seen, 0, sizeof leg->window.seen);
   memset(leg->window.cost_ns, 0, sizeof leg->window.cost_ns);
   leg->longest_flush_ns = 0;
 }
 
 void
-leg_io_init(struct leg *leg) {
+sf_leg_io_init(struct leg *leg) {
   sf_list_init(&leg->outstanding);
   for (unsigned use = 0; use < WINDOW_USES; use++)
     sf_list_init(&leg->waiting[use]);

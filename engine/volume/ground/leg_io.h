@@ -6,22 +6,22 @@
 
 /* 0, or -errno and then no event will come.  What finds no room in a leg's window waits for it; args->buffer must
  * be there until every part has been sent or was cancelled. */
-int io_submit(struct sf_volume *v, struct io *io, const struct io_args *args);
-void io_cancel(struct io *io);
-void io_drop(struct io *io);        /* what waits; what was sent goes on */
-void io_hurry(struct io *io);       /* a client waits for it: what waits goes first */
-bool io_waits(const struct io *io); /* some part of it has not been sent yet */
+int sf_leg_io_submit(struct sf_volume *v, struct leg_io *io, const struct leg_io_args *args);
+void sf_leg_io_cancel(struct leg_io *io);
+void sf_leg_io_drop(struct leg_io *io);        /* what waits; what was sent goes on */
+void sf_leg_io_hurry(struct leg_io *io);       /* a client waits for it: what waits goes first */
+bool sf_leg_io_waits(const struct leg_io *io); /* some part of it has not been sent yet */
 
-void leg_io_init(struct leg *leg);
-struct sf_volume *leg_io_volume(const struct sf_tio_event *event);
+void sf_leg_io_init(struct leg *leg);
+struct sf_volume *sf_leg_io_volume(const struct sf_tio_event *event);
 /* It is an error, and its disk has left the machine: it says nothing else.  Without the lock. */
-bool leg_io_is_gone(const struct sf_volume *v, const struct sf_tio_event *event);
-void leg_io_event(const struct sf_tio_event *event);
-void leg_io_forget(struct leg *leg);                 /* its disk is another one */
-void leg_io_settle(struct sf_volume *v);             /* tells of what was dropped */
-void leg_io_send(struct sf_volume *v);               /* what has room by now */
-void leg_io_tick(struct sf_volume *v);               /* what waits for a silent leg is overdue */
-void leg_io_drop(struct sf_volume *v, unsigned leg); /* what waits there */
-void leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
+bool sf_leg_io_is_gone(const struct sf_volume *v, const struct sf_tio_event *event);
+void sf_leg_io_event(const struct sf_tio_event *event);
+void sf_leg_io_forget(struct leg *leg);     /* its disk is another one */
+void sf_leg_io_settle(struct sf_volume *v); /* tells of what was dropped */
+void sf_leg_io_send(struct sf_volume *v);   /* what has room by now */
+void sf_leg_io_tick(struct sf_volume *v);   /* what waits for a silent leg is overdue */
+void sf_leg_io_drop_of_leg(struct sf_volume *v, unsigned leg); /* what waits there */
+void sf_leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
 
 #endif

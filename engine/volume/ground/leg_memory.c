@@ -4,10 +4,10 @@
 #include "volume/ground/maps.h"
 
 int
-leg_init_memory(struct sf_volume *v, unsigned index) {
+sf_leg_init_memory(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
-  if (maps_init_leg(v, index) < 0)
+  if (sf_maps_init_leg(v, index) < 0)
     return -ENOMEM;
   leg->meta.buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
   leg->probe_buffer = v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
@@ -17,10 +17,10 @@ leg_init_memory(struct sf_volume *v, unsigned index) {
 }
 
 void
-leg_free_memory(struct sf_volume *v, unsigned index) {
+sf_leg_free_memory(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
-  maps_free_leg(v, index);
+  sf_maps_free_leg(v, index);
   if (leg->meta.buffer != NULL)
     v->host.buffer_put(v->ctx, leg->meta.buffer);
   if (leg->probe_buffer != NULL)

@@ -4,7 +4,7 @@
 
 #include "volume/state.h"
 
-int leg_init_memory(struct sf_volume *v, unsigned leg);
-void leg_free_memory(struct sf_volume *v, unsigned leg);
+int sf_leg_init_memory(struct sf_volume *v, unsigned leg);
+void sf_leg_free_memory(struct sf_volume *v, unsigned leg);
 
 #endif

@@ -35,7 +35,7 @@ insert(struct sf_volume *v, unsigned i, const struct sf_lost_range *range) {
 
 /* Blocks side by side, which come one by one, are one range. */
 void
-lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error) {
+sf_lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error) {
   struct sf_lost_range added = {
       .begin = offset, .end = offset + length, .legs = legs, .error = error, .since_ns = v->now_ns};
   unsigned i = 0;
@@ -58,7 +58,7 @@ lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int
 }
 
 uint64_t
-lost_since(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_lost_since(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   for (unsigned i = 0; i < v->lost.n; i++)
     if (v->lost.range[i].begin <= offset && offset + length <= v->lost.range[i].end)
       return v->lost.range[i].since_ns;
@@ -66,15 +66,15 @@ lost_since(const struct sf_volume *v, uint64_t offset, uint64_t length) {
 }
 
 void
-lost_load(struct sf_volume *v, uint64_t offset, uint64_t length) {
-  lost_add(v, offset, length, v->latest.in_sync, -EIO);
+sf_lost_load(struct sf_volume *v, uint64_t offset, uint64_t length) {
+  sf_lost_add(v, offset, length, v->latest.in_sync, -EIO);
   for (unsigned i = 0; i < v->lost.n; i++)
     range_at(v, i)->told = true;
 }
 
 /* It has been written, or read after all. */
 void
-lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length) {
   uint64_t end = offset + length;
 
   for (unsigned i = 0; i < v->lost.n;) {
@@ -99,15 +99,15 @@ lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length) {
 
 /* A leg's block is lost that a catch-up needs: it is tried again at once where a client has written. */
 void
-lost_written(struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_lost_written(struct sf_volume *v, uint64_t offset, uint64_t length) {
   if (v->lost.n == 0 && !v->lost.more)
     return;
-  lost_clear(v, offset, length);
-  copier_try_again(v, offset, length);
+  sf_lost_clear(v, offset, length);
+  sf_copier_try_again(v, offset, length);
 }
 
 void
-lost_tell(struct sf_volume *v) {
+sf_lost_tell(struct sf_volume *v) {
   struct sf_volume_event event;
   char reason[192];
 
@@ -127,6 +127,6 @@ lost_tell(struct sf_volume *v) {
                                      .length = range->end - range->begin,
                                      .error = range->error,
                                      .count = 1};
-    volume_tell(v, &event);
+    sf_vol_tell(v, &event);
   }
 }

@@ -4,13 +4,13 @@
 
 #include "volume/state.h"
 
-void lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error);
+void sf_lost_add(struct sf_volume *v, uint64_t offset, uint64_t length, legset legs, int error);
 /* When it was found first, 0: it is not in the list.  Of blocks side by side, the last one's. */
-uint64_t lost_since(const struct sf_volume *v, uint64_t offset, uint64_t length);
+uint64_t sf_lost_since(const struct sf_volume *v, uint64_t offset, uint64_t length);
 /* Known since before the start. */
-void lost_load(struct sf_volume *v, uint64_t offset, uint64_t length);
-void lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length);
-void lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
-void lost_tell(struct sf_volume *v);
+void sf_lost_load(struct sf_volume *v, uint64_t offset, uint64_t length);
+void sf_lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length);
+void sf_lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
+void sf_lost_tell(struct sf_volume *v);
 
 #endif

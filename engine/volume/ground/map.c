@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/must.h"
+#include "base/assert.h"
 
 static uint64_t
 words_of(uint64_t extents) {
@@ -38,7 +38,7 @@ sf_map_reserve(struct sf_map *map, uint64_t extents) {
 
 void
 sf_map_extend(struct sf_map *map, uint64_t extents) {
-  SF_MUST(extents >= map->extents);
+  SF_ASSERT(extents >= map->extents);
   map->extents = extents;
 }
 
@@ -50,7 +50,7 @@ sf_map_destroy(struct sf_map *map) {
 
 bool
 sf_map_test(const struct sf_map *map, uint64_t extent) {
-  SF_MUST(extent < map->extents);
+  SF_ASSERT(extent < map->extents);
   return map->words[extent / 64] >> (extent % 64) & 1;
 }
 
@@ -103,7 +103,7 @@ sf_map_zero(struct sf_map *map) {
 
 void
 sf_map_unite(struct sf_map *into, const struct sf_map *from) {
-  SF_MUST(into->extents == from->extents);
+  SF_ASSERT(into->extents == from->extents);
   if (from->set == 0)
     return;
   into->set = 0;
@@ -115,7 +115,7 @@ sf_map_unite(struct sf_map *into, const struct sf_map *from) {
 
 void
 sf_map_subtract(struct sf_map *from, const struct sf_map *what) {
-  SF_MUST(from->extents == what->extents);
+  SF_ASSERT(from->extents == what->extents);
   if (from->set == 0 || what->set == 0)
     return;
   from->set = 0;
@@ -135,7 +135,7 @@ sf_map_swap(struct sf_map *a, struct sf_map *b) {
 
 bool
 sf_map_is_subset(const struct sf_map *part, const struct sf_map *whole) {
-  SF_MUST(part->extents == whole->extents);
+  SF_ASSERT(part->extents == whole->extents);
   if (part->set > whole->set)
     return false;
   for (uint64_t i = 0; part->set > 0 && i < words_of(part->extents); i++)

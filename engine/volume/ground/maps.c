@@ -94,27 +94,27 @@ extend(struct maps_of its, uint64_t extents, uint64_t pages) {
 }
 
 int
-maps_init(struct sf_volume *v) {
+sf_maps_init(struct sf_volume *v) {
   return init(its_own(v), v->extents, v->maps.pages);
 }
 
 void
-maps_free(struct sf_volume *v) {
+sf_maps_free(struct sf_volume *v) {
   free_all(its_own(v));
 }
 
 int
-maps_init_leg(struct sf_volume *v, unsigned leg) {
+sf_maps_init_leg(struct sf_volume *v, unsigned leg) {
   return init(of_one_leg(v, leg), v->extents, v->maps.pages);
 }
 
 void
-maps_free_leg(struct sf_volume *v, unsigned leg) {
+sf_maps_free_leg(struct sf_volume *v, unsigned leg) {
   free_all(of_one_leg(v, leg));
 }
 
 int
-maps_reserve(struct sf_volume *v, uint64_t extents, uint64_t pages) {
+sf_maps_reserve(struct sf_volume *v, uint64_t extents, uint64_t pages) {
   int r = reserve(its_own(v), extents, pages);
 
   for (unsigned i = 0; r == 0 && i < v->legs; i++)
@@ -123,7 +123,7 @@ maps_reserve(struct sf_volume *v, uint64_t extents, uint64_t pages) {
 }
 
 void
-maps_extend(struct sf_volume *v, uint64_t extents, uint64_t pages) {
+sf_maps_extend(struct sf_volume *v, uint64_t extents, uint64_t pages) {
   extend(its_own(v), extents, pages);
   for (unsigned i = 0; i < v->legs; i++)
     extend(of_one_leg(v, i), extents, pages);

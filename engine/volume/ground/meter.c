@@ -8,7 +8,7 @@
 /* ---- under way ---- */
 
 static void
-count_bytes(struct leg *leg, const struct io *io) {
+count_bytes(struct leg *leg, const struct leg_io *io) {
   if (io->args.op == SF_TIO_READ)
     leg->bytes_read += io->args.length;
   else if (io->args.op == SF_TIO_WRITE)
@@ -18,21 +18,22 @@ count_bytes(struct leg *leg, const struct io *io) {
 /* What was given up on has taken as long as it took, or as long as it was waited for if it never ran; that
  * another leg was faster says nothing. */
 static void
-count_given_up(struct sf_volume *v, const struct io_part *part) {
+count_given_up(struct sf_volume *v, const struct leg_io_part *part) {
   enum sf_kind kind = part->io->args.kind;
   uint64_t age = v->now_ns - part->sent_ns;
 
-  if (age >= deadline_of(v, part->leg, kind))
+  if (age >= sf_deadline_of(v, part->leg, kind))
     sf_latency_count(&v->leg[part->leg].latency[kind], age);
 }
 
 void
-meter_ended(struct sf_volume *v, const struct io_part *part, const struct sf_tio_event *event) {
-  const struct io *io = part->io;
+sf_meter_ended(struct sf_volume *v, const struct leg_io_part *part,
+               const struct sf_tio_event *event) {
+  const struct leg_io *io = part->io;
   struct leg *leg = &v->leg[part->leg];
 
   if (event->state == SF_TIO_OK && !event->late)
-    deadline_note(v, part->leg, io->args.kind, event->latency_ns);
+    sf_deadline_note(v, part->leg, io->args.kind, event->latency_ns);
   if (!io->of_client)
     return;
   if (event->state == SF_TIO_OK && !event->late) {
@@ -61,11 +62,11 @@ kind_of(const struct sf_request *request) {
 
 static uint64_t
 age_of(const struct sf_volume *v, const struct sf_request *request) {
-  return v->now_ns - volume_later(v, volume_asked(request), 0);
+  return v->now_ns - sf_vol_later(v, sf_vol_asked(request), 0);
 }
 
 void
-meter_answer(struct sf_volume *v, const struct sf_request *request, int error) {
+sf_meter_answer(struct sf_volume *v, const struct sf_request *request, int error) {
   sf_latency_count(&v->latency[kind_of(request)], age_of(v, request));
   if (error == 0 && request->kind == SF_REQ_READ)
     v->bytes_read += request->length;
@@ -76,7 +77,7 @@ meter_answer(struct sf_volume *v, const struct sf_request *request, int error) {
 /* ---- time ---- */
 
 void
-meter_tick(struct sf_volume *v) {
+sf_meter_tick(struct sf_volume *v) {
   const uint64_t slice = SF_LATENCY_SLICE_S * SF_S;
 
   if (v->slice_ns == 0)
@@ -100,8 +101,8 @@ meter_tick(struct sf_volume *v) {
 static unsigned
 window_in_requests(const struct sf_volume *v, unsigned index) {
   const struct window *window = &v->leg[index].window;
-  uint64_t target = deadline_target_ns(v, index, SF_WRITE_KIND),
-           planned = window_planned_ns(window);
+  uint64_t target = sf_deadline_target_ns(v, index, SF_WRITE_KIND),
+           planned = sf_window_planned_ns(window);
   uint64_t requests = 0, cost = planned;
 
   for (unsigned use = 0; use < WINDOW_USES; use++)
@@ -110,28 +111,28 @@ window_in_requests(const struct sf_volume *v, unsigned index) {
     struct window unused = {0};
 
     requests = 1;
-    cost = window_cost(window, window_class(&unused, SF_TIO_WRITE, false, 1, 4096), target);
+    cost = sf_window_cost(window, sf_window_class(&unused, SF_TIO_WRITE, false, 1, 4096), target);
   }
   requests = cost == 0 ? 1 : target * requests / cost;
   return requests == 0 ? 1 : requests > SF_OPS_MAX ? SF_OPS_MAX : (unsigned) requests;
 }
 
 void
-meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status *status) {
+sf_meter_leg_status(const struct sf_volume *v, unsigned index, struct sf_leg_status *status) {
   const struct leg *leg = &v->leg[index];
   struct sf_latency_recent recent[SF_KINDS];
 
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_recent(&leg->latency[kind], &recent[kind]);
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
-    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+    const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
     if (status->in_flight++ == 0)
       status->oldest_ns = v->now_ns - part->sent_ns;
     if (part->io->of_client)
       sf_latency_recent_wait(&recent[part->io->args.kind], v->now_ns - part->sent_ns);
   }
-  SF_MUST(status->in_flight == leg->outstanding_n);
+  SF_ASSERT(status->in_flight == leg->outstanding_n);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_read(&leg->latency[kind], &recent[kind], &status->latency[kind]);
   status->state_age_ns = v->now_ns - leg->state_ns;
@@ -155,7 +156,7 @@ visit_list(const struct sf_volume *v, const struct sf_request *request, meter_vi
 }
 
 void
-meter_visit_waiting(const struct sf_volume *v, meter_visit_fn *visit, void *ctx) {
+sf_meter_visit_waiting(const struct sf_volume *v, meter_visit_fn *visit, void *ctx) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
     visit_one(v, SF_LIST_ENTRY(l, struct sf_op, link)->request, visit, ctx);
   if (v->flush_leader != NULL) {
@@ -184,12 +185,12 @@ add_waiting(void *ctx, enum sf_kind kind, uint64_t age_ns) {
 }
 
 void
-meter_status(const struct sf_volume *v, struct sf_volume_status *status) {
+sf_meter_status(const struct sf_volume *v, struct sf_volume_status *status) {
   struct waiting waiting = {.status = status};
 
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_recent(&v->latency[kind], &waiting.recent[kind]);
-  meter_visit_waiting(v, add_waiting, &waiting);
+  sf_meter_visit_waiting(v, add_waiting, &waiting);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     sf_latency_read(&v->latency[kind], &waiting.recent[kind], &status->latency[kind]);
   status->state_age_ns = v->now_ns - v->told_ns;
@@ -200,16 +201,16 @@ meter_status(const struct sf_volume *v, struct sf_volume_status *status) {
 /* A leg keeps somebody waiting: it owes an answer to a client, or to what a client waits for, and is past its
  * time. */
 legset
-meter_overdue(const struct sf_volume *v) {
+sf_meter_overdue(const struct sf_volume *v) {
   legset set = 0;
 
   for (unsigned i = 0; i < v->legs; i++) {
     const struct leg *leg = &v->leg[i];
 
     for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
-      const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+      const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-      if (v->now_ns - part->sent_ns >= deadline_of(v, i, part->io->args.kind))
+      if (v->now_ns - part->sent_ns >= sf_deadline_of(v, i, part->io->args.kind))
         set |= legbit(i);
     }
   }

@@ -5,17 +5,18 @@
 #include "volume/state.h"
 
 /* The leg has ended its part. */
-void meter_ended(struct sf_volume *v, const struct io_part *part, const struct sf_tio_event *event);
+void sf_meter_ended(struct sf_volume *v, const struct leg_io_part *part,
+                    const struct sf_tio_event *event);
 /* A client's request is answered. */
-void meter_answer(struct sf_volume *v, const struct sf_request *request, int error);
-void meter_tick(struct sf_volume *v);
-void meter_leg_status(const struct sf_volume *v, unsigned leg, struct sf_leg_status *status);
-void meter_status(const struct sf_volume *v, struct sf_volume_status *status);
+void sf_meter_answer(struct sf_volume *v, const struct sf_request *request, int error);
+void sf_meter_tick(struct sf_volume *v);
+void sf_meter_leg_status(const struct sf_volume *v, unsigned leg, struct sf_leg_status *status);
+void sf_meter_status(const struct sf_volume *v, struct sf_volume_status *status);
 
 /* Each request of a client that is not answered, and its age. */
 typedef void meter_visit_fn(void *ctx, enum sf_kind kind, uint64_t age_ns);
-void meter_visit_waiting(const struct sf_volume *v, meter_visit_fn *visit, void *ctx);
+void sf_meter_visit_waiting(const struct sf_volume *v, meter_visit_fn *visit, void *ctx);
 legset
-meter_overdue(const struct sf_volume *v); /* legs that owe an answer for longer than they may */
+sf_meter_overdue(const struct sf_volume *v); /* legs that owe an answer for longer than they may */
 
 #endif

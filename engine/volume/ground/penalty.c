@@ -52,9 +52,9 @@ at_most(uint64_t ns, uint64_t most_ns) {
 
 /* Whoever left the set has kept clients waiting for a deadline, or made a record necessary at least. */
 void
-penalty_moved(struct sf_volume *v, unsigned index, enum sf_leg_state from) {
+sf_penalty_moved(struct sf_volume *v, unsigned index, enum sf_leg_state from) {
   struct penalty *penalty = &v->leg[index].penalty;
-  enum sf_leg_state to = leg_state(&v->leg[index]);
+  enum sf_leg_state to = sf_leg_state(&v->leg[index]);
 
   if (to == SF_STATE_FAULTY) /* the operator takes it back, who knows better */
     *penalty = (struct penalty){0};
@@ -62,7 +62,7 @@ penalty_moved(struct sf_volume *v, unsigned index, enum sf_leg_state from) {
     return;
   penalty->away = true;
   penalty->away_ns = v->now_ns;
-  penalty->waited_ns = from == SF_STATE_IN_SYNC ? deadline_of(v, index, SF_WRITE_KIND) : 0;
+  penalty->waited_ns = from == SF_STATE_IN_SYNC ? sf_deadline_of(v, index, SF_WRITE_KIND) : 0;
   penalty->probe_failed = from == SF_STATE_PROBING;
 }
 
@@ -80,7 +80,7 @@ charge(const struct sf_volume *v, struct penalty *penalty) {
 
 /* It is tried at once, unless it has just shown that this is too soon. */
 void
-penalty_back(struct sf_volume *v, unsigned index) {
+sf_penalty_back(struct sf_volume *v, unsigned index) {
   struct penalty *penalty = &v->leg[index].penalty;
 
   penalty->remembered_ns = faded(penalty->remembered_ns, v->now_ns - penalty->charged_ns);
@@ -100,7 +100,7 @@ penalty_back(struct sf_volume *v, unsigned index) {
 }
 
 void
-penalty_seen_well(struct sf_volume *v, unsigned index) {
+sf_penalty_seen_well(struct sf_volume *v, unsigned index) {
   struct penalty *penalty = &v->leg[index].penalty;
 
   if (penalty->well_ns == 0)
@@ -108,12 +108,12 @@ penalty_seen_well(struct sf_volume *v, unsigned index) {
 }
 
 void
-penalty_seen_unwell(struct sf_volume *v, unsigned index) {
+sf_penalty_seen_unwell(struct sf_volume *v, unsigned index) {
   v->leg[index].penalty.well_ns = 0;
 }
 
 uint64_t
-penalty_left(const struct sf_volume *v, unsigned index) {
+sf_penalty_left(const struct sf_volume *v, unsigned index) {
   const struct penalty *penalty = &v->leg[index].penalty;
   uint64_t seen = penalty->well_ns == 0 ? 0 : v->now_ns - penalty->well_ns;
 
@@ -121,10 +121,10 @@ penalty_left(const struct sf_volume *v, unsigned index) {
 }
 
 void
-penalty_reason(const struct sf_volume *v, unsigned index, char *text, size_t size) {
+sf_penalty_reason(const struct sf_volume *v, unsigned index, char *text, size_t size) {
   const struct leg *leg = &v->leg[index];
   const struct penalty *penalty = &leg->penalty;
-  uint64_t left = penalty_left(v, index), since = v->now_ns - penalty->first_ns;
+  uint64_t left = sf_penalty_left(v, index), since = v->now_ns - penalty->first_ns;
   int n = snprintf(text, size, "%s", leg->reason);
 
   if (v->now_ns < leg->room_at_ns && n >= 0 && (size_t) n < size) {

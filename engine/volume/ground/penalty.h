@@ -4,13 +4,13 @@
 
 #include "volume/state.h"
 
-void penalty_moved(struct sf_volume *v, unsigned leg, enum sf_leg_state from);
-void penalty_back(struct sf_volume *v,
-                  unsigned leg); /* it has ended all that it held, or is there again */
-void penalty_seen_well(struct sf_volume *v, unsigned leg);
-void penalty_seen_unwell(struct sf_volume *v, unsigned leg);
-uint64_t penalty_left(const struct sf_volume *v, unsigned leg); /* to be seen well, yet */
+void sf_penalty_moved(struct sf_volume *v, unsigned leg, enum sf_leg_state from);
+void sf_penalty_back(struct sf_volume *v,
+                     unsigned leg); /* it has ended all that it held, or is there again */
+void sf_penalty_seen_well(struct sf_volume *v, unsigned leg);
+void sf_penalty_seen_unwell(struct sf_volume *v, unsigned leg);
+uint64_t sf_penalty_left(const struct sf_volume *v, unsigned leg); /* to be seen well, yet */
 /* The leg's own, and when it is let in again if that is not soon. */
-void penalty_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
+void sf_penalty_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
 
 #endif

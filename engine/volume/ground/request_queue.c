@@ -2,32 +2,32 @@
 #include "volume/ground/request_queue.h"
 
 void
-request_append(struct sf_request *request, struct sf_request ***tail) {
+sf_request_append(struct sf_request *request, struct sf_request ***tail) {
   request->next = NULL;
   **tail = request;
   *tail = &request->next;
 }
 
 void
-request_answer(struct sf_request *request, int error) {
+sf_request_answer(struct sf_request *request, int error) {
   request->error = error;
   request->done(request);
 }
 
 void
-request_fail_list(struct sf_request **head, struct sf_request ***tail, int error) {
+sf_request_fail_list(struct sf_request **head, struct sf_request ***tail, int error) {
   struct sf_request *request = *head, *next;
 
   *head = NULL;
   *tail = head;
   for (; request != NULL; request = next) {
     next = request->next;
-    request_answer(request, error);
+    sf_request_answer(request, error);
   }
 }
 
 bool
-request_remove(struct sf_request **head, struct sf_request ***tail, struct sf_request *request) {
+sf_request_remove(struct sf_request **head, struct sf_request ***tail, struct sf_request *request) {
   for (struct sf_request **link = head; *link != NULL; link = &(*link)->next)
     if (*link == request) {
       *link = request->next;
@@ -39,7 +39,7 @@ request_remove(struct sf_request **head, struct sf_request ***tail, struct sf_re
 }
 
 void
-volume_park(struct sf_volume *v, struct sf_request *request) {
-  request_append(request, &v->parked_tail);
+sf_vol_park(struct sf_volume *v, struct sf_request *request) {
+  sf_request_append(request, &v->parked_tail);
   v->dirty = true;
 }

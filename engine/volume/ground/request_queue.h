@@ -4,12 +4,12 @@
 
 #include "volume/state.h"
 
-void request_append(struct sf_request *request, struct sf_request ***tail);
-void request_answer(struct sf_request *request, int error);
-void request_fail_list(struct sf_request **head, struct sf_request ***tail, int error);
+void sf_request_append(struct sf_request *request, struct sf_request ***tail);
+void sf_request_answer(struct sf_request *request, int error);
+void sf_request_fail_list(struct sf_request **head, struct sf_request ***tail, int error);
 /* False: it is not there. */
-bool request_remove(struct sf_request **head, struct sf_request ***tail,
-                    struct sf_request *request);
-void volume_park(struct sf_volume *v, struct sf_request *request); /* until it is converged */
+bool sf_request_remove(struct sf_request **head, struct sf_request ***tail,
+                       struct sf_request *request);
+void sf_vol_park(struct sf_volume *v, struct sf_request *request); /* until it is converged */
 
 #endif

@@ -2,12 +2,12 @@
 #include "volume/ground/scrub_state.h"
 
 bool
-scrub_is_under_way(const struct sf_volume *v) {
+sf_scrub_is_under_way(const struct sf_volume *v) {
   return v->scrub.told.state == SF_SCRUB_RUNNING || v->scrub.told.state == SF_SCRUB_PAUSED;
 }
 
 bool
-scrub_holds_a_copy(const struct sf_volume *v) {
+sf_scrub_holds_a_copy(const struct sf_volume *v) {
   for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
     if (v->scrub.slot[i].copy.sm.state != COPY_IDLE)
       return true;
@@ -15,13 +15,13 @@ scrub_holds_a_copy(const struct sf_volume *v) {
 }
 
 bool
-scrub_is_looking(const struct sf_volume *v) {
-  return scrub_is_under_way(v) && scrub_holds_a_copy(v);
+sf_scrub_is_looking(const struct sf_volume *v) {
+  return sf_scrub_is_under_way(v) && sf_scrub_holds_a_copy(v);
 }
 
 /* The last word is gone: nobody knows any more.  Of several, which one it was is not kept. */
 bool
-scrub_loses_word(struct sf_volume *v, uint64_t extent) {
+sf_scrub_loses_word(struct sf_volume *v, uint64_t extent) {
   if (sf_map_clear(&v->scrub.voted, extent)) {
     sf_map_set(&v->scrub.guessed, extent);
     return false;
@@ -30,13 +30,13 @@ scrub_loses_word(struct sf_volume *v, uint64_t extent) {
 }
 
 void
-scrub_believe_words(struct sf_volume *v) {
+sf_scrub_believe_words(struct sf_volume *v) {
   sf_map_zero(&v->scrub.guessed);
   sf_map_zero(&v->scrub.voted);
 }
 
 void
-scrub_flushed(struct sf_volume *v, uint64_t op_id) {
+sf_scrub_flushed(struct sf_volume *v, uint64_t op_id) {
   if (op_id > v->scrub.word_id && v->scrub.guessed.set + v->scrub.voted.set > 0)
-    scrub_believe_words(v);
+    sf_scrub_believe_words(v);
 }

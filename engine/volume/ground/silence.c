@@ -22,7 +22,7 @@ enum {
 
 static uint64_t
 grace_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
-  return deadline_of(v, leg, kind) >> GRACE_SHIFT;
+  return sf_deadline_of(v, leg, kind) >> GRACE_SHIFT;
 }
 
 /* Since when it has had something and ended nothing. */
@@ -42,7 +42,7 @@ static bool
 falls_silent_in_a_flush(const struct leg *leg, uint64_t timeout_ns) {
   for (const struct sf_list *l = leg->outstanding.next;
        leg->flushes_n > 0 && l != &leg->outstanding; l = l->next) {
-    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+    const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
     if (part->io->flushes)
       return part->sent_ns < silent_since(leg) + timeout_ns;
@@ -55,7 +55,7 @@ falls_silent_in_a_flush(const struct leg *leg, uint64_t timeout_ns) {
 static uint64_t
 silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
-  uint64_t timeout = deadline_of(v, index, kind), most = deadline_of(v, index, SF_FLUSH_KIND);
+  uint64_t timeout = sf_deadline_of(v, index, kind), most = sf_deadline_of(v, index, SF_FLUSH_KIND);
   uint64_t flush = FLUSHES_MOST * leg->longest_flush_ns;
 
   if (flush <= timeout || !falls_silent_in_a_flush(leg, timeout))
@@ -65,7 +65,7 @@ silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
 
 /* One that was overdue counts for no more than its timeout: it may have been a stall. */
 static void
-learn_flush(struct leg *leg, const struct io_part *part, uint64_t took_ns) {
+learn_flush(struct leg *leg, const struct leg_io_part *part, uint64_t took_ns) {
   if (took_ns > part->timeout_ns)
     took_ns = part->timeout_ns;
   if (took_ns > leg->longest_flush_ns)
@@ -77,14 +77,14 @@ learn_flush(struct leg *leg, const struct io_part *part, uint64_t took_ns) {
 /* One that is silent for longer leaves, flushing or not: unless the others were silent too. */
 static uint64_t
 silence_most(const struct sf_volume *v, unsigned index) {
-  uint64_t timeout = deadline_of(v, index, SF_WRITE_KIND);
+  uint64_t timeout = sf_deadline_of(v, index, SF_WRITE_KIND);
   uint64_t flush = FLUSHES_MOST * v->leg[index].longest_flush_ns;
 
   return (flush > timeout ? flush : timeout) + grace_of(v, index, SF_WRITE_KIND);
 }
 
 void
-insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
+sf_insync_leg_answered(struct sf_volume *v, const struct leg_io_part *part) {
   unsigned index = part->leg;
   struct leg *leg = &v->leg[index];
   uint64_t *newest = &leg->newest_sent_ns[part->io->reads];
@@ -93,7 +93,7 @@ insync_leg_answered(struct sf_volume *v, const struct io_part *part) {
     *newest = part->sent_ns;
   if (part->io->flushes)
     learn_flush(leg, part, v->now_ns - part->sent_ns);
-  if (silent_ns(v, leg) >= deadline_of(v, index, SF_WRITE_KIND))
+  if (silent_ns(v, leg) >= sf_deadline_of(v, index, SF_WRITE_KIND))
     leg->awake_ns = v->now_ns;
   if (silent_ns(v, leg) >= silence_most(v, index))
     leg->stalled_ns = v->now_ns;
@@ -108,13 +108,13 @@ is_silent(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
 }
 
 bool
-insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
+sf_insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
   return is_silent(v, index, SF_WRITE_KIND);
 }
 
 /* Elevators let reads overtake writes, and the other way round, for longer than our timeouts. */
 bool
-insync_is_overtaken(const struct io_part *part) {
+sf_insync_is_overtaken(const struct leg_io_part *part) {
   const struct leg *leg = &part->io->volume->leg[part->leg];
 
   return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
@@ -122,11 +122,11 @@ insync_is_overtaken(const struct io_part *part) {
 
 /* A leg that was silent for a while could answer neither: a timeout after it is awake it must have. */
 static uint64_t
-part_starved_at(const struct io_part *part) {
+part_starved_at(const struct leg_io_part *part) {
   const struct leg *leg = &part->io->volume->leg[part->leg];
   uint64_t last = part->sent_ns + TIMEOUTS_MOST * part->timeout_ns, at;
 
-  if (!insync_is_overtaken(part))
+  if (!sf_insync_is_overtaken(part))
     return last;
   at = part->sent_ns + OVERTAKEN_MOST * part->timeout_ns;
   if (at < leg->awake_ns + part->timeout_ns)
@@ -135,7 +135,7 @@ part_starved_at(const struct io_part *part) {
 }
 
 bool
-insync_is_starved(const struct io_part *part) {
+sf_insync_is_starved(const struct leg_io_part *part) {
   return part->io->volume->now_ns >= part_starved_at(part);
 }
 
@@ -145,7 +145,7 @@ starved_at(const struct leg *leg) {
   uint64_t first = UINT64_MAX;
 
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
-    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+    const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
     if (!part->io->args.aside && part_starved_at(part) < first)
       first = part_starved_at(part);
@@ -156,9 +156,9 @@ starved_at(const struct leg *leg) {
 /* For the grace and another timeout it may only be on its way out: the record waits its turn on legs that are
  * busy. */
 bool
-insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
+sf_insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
-  uint64_t leaves = deadline_of(v, index, SF_WRITE_KIND), starved;
+  uint64_t leaves = sf_deadline_of(v, index, SF_WRITE_KIND), starved;
 
   if (leg->device == NULL || leg->troubled_ns != 0)
     return true;
@@ -170,7 +170,7 @@ insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind ki
 }
 
 bool
-insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
+sf_insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
   uint64_t at = silent_since(leg) + silence_allowed(v, index, kind) + grace_of(v, index, kind);
   uint64_t starved;
@@ -178,18 +178,18 @@ insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
   if (leg->outstanding_n == 0)
     return false;
   starved = starved_at(leg);
-  if (leg->stalled_ns != 0 && starved < leg->stalled_ns + deadline_of(v, index, kind))
-    starved = leg->stalled_ns + deadline_of(v, index, kind);
+  if (leg->stalled_ns != 0 && starved < leg->stalled_ns + sf_deadline_of(v, index, kind))
+    starved = leg->stalled_ns + sf_deadline_of(v, index, kind);
   if (starved < at)
     at = starved;
   if (v->now_ns >= at)
     return true;
-  volume_arm(v, at);
+  sf_vol_arm(v, at);
   return false;
 }
 
 legset
-insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
+sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
   uint64_t grace = grace_of(v, index, kind);
   legset set = 0;
 
@@ -201,7 +201,7 @@ insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset 
     if (v->now_ns >= at)
       set |= legbit(leg);
     else
-      volume_arm(v, at);
+      sf_vol_arm(v, at);
   }
   return set;
 }
@@ -209,12 +209,12 @@ insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset 
 /* R2 where one answer says nothing of the other legs: is it this leg that does not answer, and not more of them
  * than can be spared?  Else the record that takes it out may wait for ever for one of those, and so would it. */
 bool
-insync_leg_is_alone(struct sf_volume *v, unsigned index, uint64_t since_ns) {
+sf_insync_leg_is_alone(struct sf_volume *v, unsigned index, uint64_t since_ns) {
   legset heard = 0;
 
-  EACH_LEG(leg, volume_serving(v) & (legset) ~legbit(index)) {
+  EACH_LEG(leg, sf_insync_legs(v) & (legset) ~legbit(index)) {
     if (v->leg[leg].heard_ns >= since_ns)
       heard |= legbit(leg);
   }
-  return legcount(insync_witnesses(v, index, SF_READ_KIND, heard)) >= v->min_legs;
+  return legcount(sf_insync_witnesses(v, index, SF_READ_KIND, heard)) >= v->min_legs;
 }

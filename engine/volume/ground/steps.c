@@ -3,105 +3,105 @@
 #include "volume/ground/steps.h"
 
 /* A stop before the first record is durable is at once, and so is the end of a volume that was taken over. */
-static const struct sf_sm_table phase_table = {
+static const struct sf_state_table phase_table = {
     .machine = "phase",
     .states = PHASES,
     .name = {"claiming", "recording", "serving", "stopping", "stopped"},
     .moves =
         {
-            [PHASE_CLAIMING] = SF_SM_TO(PHASE_RECORDING) | SF_SM_TO(PHASE_STOPPED),
-            [PHASE_RECORDING] = SF_SM_TO(PHASE_SERVING) | SF_SM_TO(PHASE_STOPPED),
-            [PHASE_SERVING] = SF_SM_TO(PHASE_STOPPING) | SF_SM_TO(PHASE_STOPPED),
-            [PHASE_STOPPING] = SF_SM_TO(PHASE_STOPPED),
+            [PHASE_CLAIMING] = SF_MOVE_TO(PHASE_RECORDING) | SF_MOVE_TO(PHASE_STOPPED),
+            [PHASE_RECORDING] = SF_MOVE_TO(PHASE_SERVING) | SF_MOVE_TO(PHASE_STOPPED),
+            [PHASE_SERVING] = SF_MOVE_TO(PHASE_STOPPING) | SF_MOVE_TO(PHASE_STOPPED),
+            [PHASE_STOPPING] = SF_MOVE_TO(PHASE_STOPPED),
         },
 };
 
 /* It may be off at any step; whoever says so need not know whether one is under way. */
-static const struct sf_sm_table join_table = {
+static const struct sf_state_table join_table = {
     .machine = "join",
     .states = JOIN_STEPS,
     .name = {"none", "carry", "drain", "flush", "record"},
     .moves =
         {
-            [JOIN_NONE] = SF_SM_TO(JOIN_NONE) | SF_SM_TO(JOIN_CARRY),
-            [JOIN_CARRY] = SF_SM_TO(JOIN_NONE) | SF_SM_TO(JOIN_DRAIN),
-            [JOIN_DRAIN] = SF_SM_TO(JOIN_NONE) | SF_SM_TO(JOIN_FLUSH),
-            [JOIN_FLUSH] = SF_SM_TO(JOIN_NONE) | SF_SM_TO(JOIN_RECORD),
-            [JOIN_RECORD] = SF_SM_TO(JOIN_NONE),
+            [JOIN_NONE] = SF_MOVE_TO(JOIN_NONE) | SF_MOVE_TO(JOIN_CARRY),
+            [JOIN_CARRY] = SF_MOVE_TO(JOIN_NONE) | SF_MOVE_TO(JOIN_DRAIN),
+            [JOIN_DRAIN] = SF_MOVE_TO(JOIN_NONE) | SF_MOVE_TO(JOIN_FLUSH),
+            [JOIN_FLUSH] = SF_MOVE_TO(JOIN_NONE) | SF_MOVE_TO(JOIN_RECORD),
+            [JOIN_RECORD] = SF_MOVE_TO(JOIN_NONE),
         },
 };
 
 /* Each leg that misses the clean record is taken out by one that is not clean, and the clean one is written again. */
-static const struct sf_sm_table stop_table = {
+static const struct sf_state_table stop_table = {
     .machine = "stop",
     .states = STOP_STEPS,
     .name = {"none", "drain", "flush", "maps", "record"},
     .moves =
         {
-            [STOP_NONE] = SF_SM_TO(STOP_DRAIN),
-            [STOP_DRAIN] = SF_SM_TO(STOP_FLUSH),
-            [STOP_FLUSH] = SF_SM_TO(STOP_MAPS),
-            [STOP_MAPS] = SF_SM_TO(STOP_RECORD),
-            [STOP_RECORD] = SF_SM_TO(STOP_RECORD),
+            [STOP_NONE] = SF_MOVE_TO(STOP_DRAIN),
+            [STOP_DRAIN] = SF_MOVE_TO(STOP_FLUSH),
+            [STOP_FLUSH] = SF_MOVE_TO(STOP_MAPS),
+            [STOP_MAPS] = SF_MOVE_TO(STOP_RECORD),
+            [STOP_RECORD] = SF_MOVE_TO(STOP_RECORD),
         },
 };
 
-static const struct sf_sm_table grow_table = {
+static const struct sf_state_table grow_table = {
     .machine = "grow",
     .states = GROW_STEPS,
     .name = {"none", "wait", "pages", "record"},
     .moves =
         {
-            [GROW_NONE] = SF_SM_TO(GROW_WAIT),
-            [GROW_WAIT] = SF_SM_TO(GROW_PAGES) | SF_SM_TO(GROW_NONE),
-            [GROW_PAGES] = SF_SM_TO(GROW_RECORD) | SF_SM_TO(GROW_NONE),
-            [GROW_RECORD] = SF_SM_TO(GROW_NONE),
+            [GROW_NONE] = SF_MOVE_TO(GROW_WAIT),
+            [GROW_WAIT] = SF_MOVE_TO(GROW_PAGES) | SF_MOVE_TO(GROW_NONE),
+            [GROW_PAGES] = SF_MOVE_TO(GROW_RECORD) | SF_MOVE_TO(GROW_NONE),
+            [GROW_RECORD] = SF_MOVE_TO(GROW_NONE),
         },
 };
 
 /* What is to be sent again is, before it can be found to lack its intent. */
-static const struct sf_sm_table hold_table = {
+static const struct sf_state_table hold_table = {
     .machine = "hold",
     .states = HOLDS,
     .name = {"not", "intent", "again"},
     .moves =
         {
-            [HOLD_NOT] = SF_SM_TO(HOLD_NOT) | SF_SM_TO(HOLD_INTENT) | SF_SM_TO(HOLD_AGAIN),
-            [HOLD_INTENT] = SF_SM_TO(HOLD_INTENT) | SF_SM_TO(HOLD_NOT) | SF_SM_TO(HOLD_AGAIN),
-            [HOLD_AGAIN] = SF_SM_TO(HOLD_AGAIN) | SF_SM_TO(HOLD_NOT),
+            [HOLD_NOT] = SF_MOVE_TO(HOLD_NOT) | SF_MOVE_TO(HOLD_INTENT) | SF_MOVE_TO(HOLD_AGAIN),
+            [HOLD_INTENT] = SF_MOVE_TO(HOLD_INTENT) | SF_MOVE_TO(HOLD_NOT) | SF_MOVE_TO(HOLD_AGAIN),
+            [HOLD_AGAIN] = SF_MOVE_TO(HOLD_AGAIN) | SF_MOVE_TO(HOLD_NOT),
         },
 };
 
-_Static_assert(PHASES <= SF_SM_STATES_MAX && JOIN_STEPS <= SF_SM_STATES_MAX &&
-                   STOP_STEPS <= SF_SM_STATES_MAX && GROW_STEPS <= SF_SM_STATES_MAX,
+_Static_assert(PHASES <= SF_STATES_MAX && JOIN_STEPS <= SF_STATES_MAX &&
+                   STOP_STEPS <= SF_STATES_MAX && GROW_STEPS <= SF_STATES_MAX,
                "the steps fit a table");
 
 void
-phase_move(struct sf_volume *v, enum phase to) {
-  sf_sm_check(&phase_table, 0, v->phase, to);
+sf_phase_move(struct sf_volume *v, enum phase to) {
+  sf_state_check(&phase_table, 0, v->phase, to);
   v->phase = to;
 }
 
 void
-join_move(struct sf_volume *v, enum join_step to) {
-  sf_sm_check(&join_table, 0, v->join_step, to);
+sf_join_move(struct sf_volume *v, enum join_step to) {
+  sf_state_check(&join_table, 0, v->join_step, to);
   v->join_step = to;
 }
 
 void
-stop_move(struct sf_volume *v, enum stop_step to) {
-  sf_sm_check(&stop_table, 0, v->stop_step, to);
+sf_stop_move(struct sf_volume *v, enum stop_step to) {
+  sf_state_check(&stop_table, 0, v->stop_step, to);
   v->stop_step = to;
 }
 
 void
-grow_move(struct sf_volume *v, enum grow_step to) {
-  sf_sm_check(&grow_table, 0, v->grow.step, to);
+sf_grow_move(struct sf_volume *v, enum grow_step to) {
+  sf_state_check(&grow_table, 0, v->grow.step, to);
   v->grow.step = to;
 }
 
 void
-op_hold(struct sf_op *op, enum op_hold to) {
-  sf_sm_check(&hold_table, op->sm.id, op->hold, to);
+sf_op_hold(struct sf_op *op, enum sf_op_hold to) {
+  sf_state_check(&hold_table, op->sm.id, op->hold, to);
   op->hold = to;
 }

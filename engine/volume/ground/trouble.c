@@ -11,23 +11,23 @@ enum {
 };
 
 void
-leg_trouble(struct sf_volume *v, unsigned index, const char *reason) {
+sf_leg_trouble(struct sf_volume *v, unsigned index, const char *reason) {
   struct leg *leg = &v->leg[index];
 
-  if (leg_state(leg) != SF_STATE_IN_SYNC || leg->reason[0] != '\0')
+  if (sf_leg_state(leg) != SF_STATE_IN_SYNC || leg->reason[0] != '\0')
     return;
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   if (leg->told_ns != 0 && v->now_ns - leg->told_ns < TELL_AGAIN_S * SF_S)
     return;
   leg->told_ns = v->now_ns;
-  volume_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
+  sf_vol_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
 }
 
 void
-leg_well(struct sf_volume *v, unsigned index) {
+sf_leg_well(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   leg->troubled_ns = 0;
-  if (leg_state(leg) == SF_STATE_IN_SYNC && !leg->flush_failed)
+  if (sf_leg_state(leg) == SF_STATE_IN_SYNC && !leg->flush_failed)
     leg->reason[0] = '\0';
 }

@@ -5,7 +5,7 @@
 #include "volume/state.h"
 
 /* It stays in sync and does not do what it is asked: told once in a series. */
-void leg_trouble(struct sf_volume *v, unsigned leg, const char *reason);
-void leg_well(struct sf_volume *v, unsigned leg);
+void sf_leg_trouble(struct sf_volume *v, unsigned leg, const char *reason);
+void sf_leg_well(struct sf_volume *v, unsigned leg);
 
 #endif

@@ -1,6 +1,6 @@
 #include "volume/ground/window.h"
 
-#include "base/must.h"
+#include "base/assert.h"
 
 enum {
   COPIES_ALONE = 4,    /* at least, without clients, where the window has room */
@@ -55,7 +55,8 @@ is_sequential(struct window *window, uint64_t offset, uint64_t length) {
 }
 
 unsigned
-window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset, uint64_t length) {
+sf_window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
+                uint64_t length) {
   if (op == SF_TIO_FLUSH)
     return WINDOW_UNMEASURED;
   return class_of(kind_of(op, fua), !is_sequential(window, offset, length), size_class(length));
@@ -88,12 +89,12 @@ cost_of_others(const struct window *window, unsigned class) {
 }
 
 uint64_t
-window_cost(const struct window *window, unsigned class, uint64_t target_ns) {
+sf_window_cost(const struct window *window, unsigned class, uint64_t target_ns) {
   uint64_t cost, doubt;
 
   if (class == WINDOW_UNMEASURED)
     return 0;
-  SF_MUST(class < WINDOW_CLASSES);
+  SF_ASSERT(class < WINDOW_CLASSES);
   cost = window->seen[class] > 0 ? window->cost_ns[class] : cost_of_others(window, class);
   if (window->seen[class] >= KNOWN)
     return cost;
@@ -124,12 +125,12 @@ learn(struct window *window, unsigned class, uint64_t gap_ns) {
 /* ---- what is outstanding ---- */
 
 bool
-window_is_empty(const struct window *window) {
+sf_window_is_empty(const struct window *window) {
   return outstanding(window) == 0 && window->unmeasured == 0;
 }
 
 uint64_t
-window_planned_ns(const struct window *window) {
+sf_window_planned_ns(const struct window *window) {
   uint64_t ns = 0;
 
   for (unsigned use = 0; use < WINDOW_USES; use++)
@@ -151,7 +152,8 @@ probes(struct window *window, uint64_t planned_ns, uint64_t cost_ns, uint64_t ta
 /* One at least; and some where nothing else is asked: a leg that takes long over each, and works on many at once, would
  * show that to no copy. */
 bool
-window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns, bool clients) {
+sf_window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns,
+                    bool clients) {
   uint64_t share = clients ? target_ns / 4 : target_ns / 2;
   unsigned least = clients ? 1 : COPIES_ALONE;
 
@@ -160,16 +162,16 @@ window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_
 }
 
 bool
-window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint64_t target_ns,
-              bool clients) {
-  uint64_t planned = window_planned_ns(window);
+sf_window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint64_t target_ns,
+                 bool clients) {
+  uint64_t planned = sf_window_planned_ns(window);
 
   window->target_ns = target_ns;
   if (cost_ns == 0 || outstanding(window) == 0)
     return true;
   if (use == WINDOW_META && window->outstanding[WINDOW_META] == 0)
     return true;
-  if (use == WINDOW_COPIES && !window_copy_fits(window, cost_ns, target_ns, clients))
+  if (use == WINDOW_COPIES && !sf_window_copy_fits(window, cost_ns, target_ns, clients))
     return false;
   if (planned + cost_ns <= target_ns)
     return true;
@@ -177,8 +179,8 @@ window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint
 }
 
 void
-window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
-            uint64_t now_ns) {
+sf_window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+               uint64_t now_ns) {
   if (class == WINDOW_UNMEASURED) {
     window->unmeasured++;
     return;
@@ -191,17 +193,17 @@ window_sent(struct window *window, enum window_use use, unsigned class, uint64_t
 }
 
 void
-window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
-             uint64_t now_ns, bool answered) {
+sf_window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+                uint64_t now_ns, bool answered) {
   uint64_t gap = now_ns - window->busy_ns;
 
   if (class == WINDOW_UNMEASURED) {
-    SF_MUST(window->unmeasured > 0);
+    SF_ASSERT(window->unmeasured > 0);
     window->unmeasured--;
     window->busy_ns = now_ns;
     return;
   }
-  SF_MUST(window->outstanding[use] > 0 && window->planned_ns[use] >= cost_ns);
+  SF_ASSERT(window->outstanding[use] > 0 && window->planned_ns[use] >= cost_ns);
   window->outstanding[use]--;
   window->of_class[class]--;
   window->planned_ns[use] -= cost_ns;

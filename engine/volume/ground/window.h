@@ -54,31 +54,31 @@ struct window {
 };
 
 /* Of a request in the order in which they come; remembers where it ends. */
-unsigned window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
-                      uint64_t length);
+unsigned sf_window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
+                         uint64_t length);
 
 /* What a request of the class is expected to add, for a target. */
-uint64_t window_cost(const struct window *window, unsigned class, uint64_t target_ns);
+uint64_t sf_window_cost(const struct window *window, unsigned class, uint64_t target_ns);
 
 /* Whether one more of that cost may go now.  clients: some were here lately, and copies keep to less. */
-bool window_admits(struct window *window, enum window_use use, uint64_t cost_ns, uint64_t target_ns,
-                   bool clients);
+bool sf_window_admits(struct window *window, enum window_use use, uint64_t cost_ns,
+                      uint64_t target_ns, bool clients);
 
 /* Whether one more copy stays within the copies' share. */
-bool window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns,
-                      bool clients);
+bool sf_window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns,
+                         bool clients);
 
-void window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
-                 uint64_t now_ns);
+void sf_window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+                    uint64_t now_ns);
 
 /* cost_ns: as it was sent with.  answered: the leg has done it, so that the time it took says something. */
-void window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
-                  uint64_t now_ns, bool answered);
+void sf_window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
+                     uint64_t now_ns, bool answered);
 
 /* Nothing is outstanding, of what is counted. */
-bool window_is_empty(const struct window *window);
+bool sf_window_is_empty(const struct window *window);
 
 /* All that is outstanding is expected to be done after so long. */
-uint64_t window_planned_ns(const struct window *window);
+uint64_t sf_window_planned_ns(const struct window *window);
 
 #endif

@@ -23,26 +23,26 @@ kind_of(const struct sf_request *request) {
 }
 
 void
-volume_begin(struct sf_volume *v, struct sf_request *request) {
+sf_vol_begin(struct sf_volume *v, struct sf_request *request) {
   struct sf_op *op;
 
   if (request->kind == SF_REQ_FLUSH) {
-    flush_request(v, request);
+    sf_flush_request(v, request);
     return;
   }
-  if (volume_must_converge(v, request)) {
-    volume_park(v, request);
+  if (sf_vol_must_converge(v, request)) {
+    sf_vol_park(v, request);
     return;
   }
-  op = op_new(v, kind_of(request), request->offset, request->length);
+  op = sf_op_new(v, kind_of(request), request->offset, request->length);
   if (op == NULL) {
-    request_append(request, &v->held_tail);
+    sf_request_append(request, &v->held_tail);
     return;
   }
   op->request = request;
-  op->asked_ns = volume_asked(request);
+  op->asked_ns = sf_vol_asked(request);
   op->started_ns = request->since_ns;
-  op_enter(op);
+  sf_op_enter(op);
 }
 
 static void
@@ -53,16 +53,16 @@ release_list(struct sf_volume *v, struct sf_request **head, struct sf_request **
   *tail = head;
   for (; request != NULL; request = next) {
     next = request->next;
-    volume_begin(v, request);
+    sf_vol_begin(v, request);
   }
 }
 
 void
-volume_release_parked(struct sf_volume *v) {
+sf_vol_release_parked(struct sf_volume *v) {
   release_list(v, &v->parked, &v->parked_tail);
 }
 
 void
-volume_release_held(struct sf_volume *v) {
+sf_vol_release_held(struct sf_volume *v) {
   release_list(v, &v->held, &v->held_tail);
 }

@@ -4,8 +4,8 @@
 
 #include "volume/state.h"
 
-void volume_begin(struct sf_volume *v, struct sf_request *request);
-void volume_release_held(struct sf_volume *v);
-void volume_release_parked(struct sf_volume *v);
+void sf_vol_begin(struct sf_volume *v, struct sf_request *request);
+void sf_vol_release_held(struct sf_volume *v);
+void sf_vol_release_parked(struct sf_volume *v);
 
 #endif

@@ -26,26 +26,26 @@ enum {
   DOUBT_MS = 2000, /* a resync does not ask for longer what cannot be read now */
 };
 
-const struct sf_sm_table sf_copy_table = {
+const struct sf_state_table sf_copy_table = {
     .machine = "copy",
     .states = COPY_STATES,
     .name = {"idle", "waiting", "reading", "writing"},
     .moves =
         {
-            [COPY_IDLE] = SF_SM_TO(COPY_WAITING),
-            [COPY_WAITING] = SF_SM_TO(COPY_READING) | SF_SM_TO(COPY_IDLE),
-            [COPY_READING] = SF_SM_TO(COPY_WRITING) | SF_SM_TO(COPY_IDLE),
-            [COPY_WRITING] = SF_SM_TO(COPY_IDLE),
+            [COPY_IDLE] = SF_MOVE_TO(COPY_WAITING),
+            [COPY_WAITING] = SF_MOVE_TO(COPY_READING) | SF_MOVE_TO(COPY_IDLE),
+            [COPY_READING] = SF_MOVE_TO(COPY_WRITING) | SF_MOVE_TO(COPY_IDLE),
+            [COPY_WRITING] = SF_MOVE_TO(COPY_IDLE),
         },
 };
 
 void
-copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
-  struct sf_sm_hooks hooks = sf_volume_hooks;
+sf_copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
+  struct sf_state_hooks hooks = sf_volume_hooks;
 
   if (v->host.trace == NULL)
     hooks.trace = NULL;
-  sf_sm_move(&copy->sm, state, &hooks, v);
+  sf_state_move(&copy->sm, state, &hooks, v);
 }
 
 enum copy_end {
@@ -72,17 +72,17 @@ pass_over(struct sf_op *op) {
     sf_map_set(&v->copier.by_block, of->extent);
     return COPY_BAD;
   }
-  if (of->converge && legcount(volume_serving(v)) == 1) {
-    lost_add(v, op->offset, op->length, op->failed & volume_serving(v), op->error);
+  if (of->converge && legcount(sf_insync_legs(v)) == 1) {
+    sf_lost_add(v, op->offset, op->length, op->failed & sf_insync_legs(v), op->error);
     return COPY_LOST; /* it differs from no other, and a resync from it asks again */
   }
-  is_bad = bad_is_found(op);
+  is_bad = sf_bad_is_found(op);
   if (of->doubt_ns == 0)
     of->doubt_ns = v->now_ns;
   if (!is_bad && (of->converge || v->now_ns < of->doubt_ns + DOUBT_MS * SF_MS))
     return COPY_AGAIN;
-  is_recorded = is_bad && bad_mark(v, op->offset, op->length, &of->marks);
-  lost_add(v, op->offset, op->length, op->failed & volume_serving(v), op->error);
+  is_recorded = is_bad && sf_bad_mark(v, op->offset, op->length, &of->marks);
+  sf_lost_add(v, op->offset, op->length, op->failed & sf_insync_legs(v), op->error);
   if (of->converge && !is_recorded)
     return COPY_AGAIN; /* legs may differ there, and nothing would say so */
   of->lacks = of->lacks || !is_recorded;
@@ -97,9 +97,9 @@ copy_end(struct sf_op *op, enum copy_end how) {
   struct copy *copy = op->copy;
   struct copying *of = copy->of;
 
-  copy_move(v, copy, COPY_IDLE);
+  sf_copy_move(v, copy, COPY_IDLE);
   for (unsigned i = 0; i < op->ios; i++)
-    io_drop(&op->io[i]);
+    sf_leg_io_drop(&op->io[i]);
   for (unsigned i = 0; i < v->legs; i++) {
     if (copy->buffer[i] != NULL)
       v->host.buffer_put(v->ctx, copy->buffer[i]);
@@ -113,7 +113,7 @@ copy_end(struct sf_op *op, enum copy_end how) {
     op->copy = NULL;
     v->dirty = true;
     of->judge->ended(v, copy, how == COPY_DONE);
-    op_end(op);
+    sf_op_end(op);
     return;
   }
   if (how == COPY_BAD)
@@ -127,7 +127,7 @@ copy_end(struct sf_op *op, enum copy_end how) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
     if (v->lost.n > 0)
-      lost_clear(v, op->offset, op->length);
+      sf_lost_clear(v, op->offset, op->length);
     if (!of->converge) {
       v->leg[of->leg].resync_copied_bytes += op->length;
       v->leg[of->leg].resync_bytes += op->length;
@@ -153,7 +153,7 @@ copy_end(struct sf_op *op, enum copy_end how) {
   copy->op = NULL;
   op->copy = NULL;
   v->dirty = true;
-  op_end(op);
+  sf_op_end(op);
 }
 
 static int
@@ -161,7 +161,7 @@ choose_source(const struct sf_op *op, legset but) {
   const struct sf_volume *v = op->volume;
   int source = -1;
 
-  EACH_LEG(leg, volume_sources(v, op->offset, op->length) & (legset) ~but) {
+  EACH_LEG(leg, sf_vol_sources(v, op->offset, op->length) & (legset) ~but) {
     if (source < 0 || (v->leg[source].avoid && !v->leg[leg].avoid))
       source = (int) leg;
   }
@@ -172,8 +172,8 @@ choose_source(const struct sf_op *op, legset but) {
 static bool
 target_stands(const struct sf_volume *v, const struct copy *copy, unsigned leg) {
   if (copy->of->converge)
-    return volume_serving(v) & legbit(leg);
-  return leg_state(&v->leg[leg]) == SF_STATE_CATCHING_UP;
+    return sf_insync_legs(v) & legbit(leg);
+  return sf_leg_state(&v->leg[leg]) == SF_STATE_CATCHING_UP;
 }
 
 static legset
@@ -197,7 +197,7 @@ use_of(const struct sf_op *op) {
 static void
 read_from(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
-  struct io_args args = {
+  struct leg_io_args args = {
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
       .use = use_of(op),
@@ -207,7 +207,7 @@ read_from(struct sf_op *op, unsigned leg) {
       .buffer = op->copy->buffer[leg],
   };
 
-  op_send(op, &args);
+  sf_op_send(op, &args);
   if (op->running & legbit(leg))
     op->copy->reading |= legbit(leg);
 }
@@ -221,26 +221,26 @@ copy_run(struct sf_op *op) {
 
   if (copy->sm.state != COPY_WAITING)
     return;
-  op_hold(op, HOLD_NOT);
-  copy->targets = copy->of->converge ? volume_serving(v) : legbit(copy->of->leg);
+  sf_op_hold(op, HOLD_NOT);
+  copy->targets = copy->of->converge ? sf_insync_legs(v) : legbit(copy->of->leg);
   if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
       (copy->of->judge != NULL && !copy->of->judge->may_look(op))) {
     copy_end(op, COPY_FAILED);
     return;
   }
-  if (op_is_in_the_way(op)) {
+  if (sf_op_is_in_the_way(op)) {
     copy_end(op, COPY_LATER);
     return;
   }
   /* In the order of R6: a write that is under way makes it good, and a leg that has the piece gets later ones. */
-  if (copy->of->judge == NULL && bad_all(v, op->offset, op->length)) {
+  if (copy->of->judge == NULL && sf_bad_covers(v, op->offset, op->length)) {
     copy_end(op, COPY_PASSED);
     return;
   }
   copy->source = source;
   copy->targets &= (legset) ~legbit((unsigned) source);
   copy->differ = copy->unread = copy->run = 0;
-  copy->rewrite = copy->of->converge ? flush_failure_unsure(v, op->offset, op->length) : 0;
+  copy->rewrite = copy->of->converge ? sf_flush_failure_unsure(v, op->offset, op->length) : 0;
   copy->reading = copy->tried = 0;
   from = legbit((unsigned) source) | (copy->of->converge ? copy->targets : 0);
   EACH_LEG(leg, from) {
@@ -250,8 +250,8 @@ copy_run(struct sf_op *op) {
       return;
     }
   }
-  op_passed_by(op);
-  copy_move(v, copy, COPY_READING);
+  sf_op_passed_by(op);
+  sf_copy_move(v, copy, COPY_READING);
   EACH_LEG(leg, from)
     read_from(op, leg);
   if (copy->reading != from)
@@ -308,7 +308,7 @@ is_zero(const void *data, uint64_t length) {
 /* A leg that catches up does not fill its space with zeros that it was to be rid of, or never had. */
 static bool
 may_punch(const struct sf_volume *v, const struct copy *copy, uint64_t length) {
-  return !copy->of->converge && leg_punches(v, copy->of->leg) &&
+  return !copy->of->converge && sf_leg_punches(v, copy->of->leg) &&
          is_zero(copy->buffer[copy->source]->data, length);
 }
 
@@ -318,7 +318,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
   struct sf_tio_buffer *source = copy->buffer[copy->source];
-  struct io_args args = {
+  struct leg_io_args args = {
       .op = SF_TIO_WRITE,
       .flags = copy->of->judge != NULL ? SF_TIO_FUA : 0, /* no intent stands for it */
       .kind = SF_WRITE_KIND,
@@ -346,7 +346,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   copy->run = legs;
   op->ok &= (legset) ~legs;
   op->writing |= legs;
-  op_send(op, &args);
+  sf_op_send(op, &args);
   if (!(op->running & legs)) {
     copy_end(op, COPY_FAILED);
     return false;
@@ -361,7 +361,7 @@ may_write(const struct sf_op *op) {
   const struct copy *copy = op->copy;
 
   return !copy->of->failed &&
-         (volume_sources(v, op->offset, op->length) & legbit((unsigned) copy->source));
+         (sf_vol_sources(v, op->offset, op->length) & legbit((unsigned) copy->source));
 }
 
 /* What was written is written where it still matters: what next? */
@@ -392,7 +392,7 @@ go_on_writing(struct sf_op *op) {
 }
 
 void
-copy_finish(struct sf_op *op, bool good) {
+sf_copy_finish(struct sf_op *op, bool good) {
   copy_end(op, good ? COPY_DONE : COPY_FAILED);
 }
 
@@ -404,13 +404,13 @@ start_writing(struct sf_op *op) {
   copy->run = 0;
   copy->differ |= (op->ok & copy->targets) | (copy->rewrite & legbit((unsigned) copy->source));
   op->ok |= legbit((unsigned) copy->source);
-  copy_move(op->volume, copy, COPY_WRITING);
+  sf_copy_move(op->volume, copy, COPY_WRITING);
   go_on_writing(op);
 }
 
 /* What a scrub has found to be wrong. */
 void
-copy_repair(struct sf_op *op, unsigned source, legset bad) {
+sf_copy_repair(struct sf_op *op, unsigned source, legset bad) {
   struct copy *copy = op->copy;
 
   copy->source = (int) source;
@@ -446,7 +446,7 @@ read_elsewhere(struct sf_op *op, unsigned leg) {
 static void
 count_failed(struct sf_op *op) {
   EACH_LEG(leg, (op->copy->unread | op->copy->tried) & (legset) ~op->passing)
-    medium_failed(op->volume, leg, op->offset, op->error);
+    sf_medium_failed(op->volume, leg, op->offset, op->error);
 }
 
 static void
@@ -457,14 +457,14 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 
   if (event->state == SF_TIO_TIMEOUT) {
     v->leg[leg].avoid = true;
-    if (insync_leg_hangs(v, leg, SF_READ_KIND) &&
-        legcount(insync_witnesses(v, leg, SF_READ_KIND, op->ok & volume_serving(v))) >=
+    if (sf_insync_leg_hangs(v, leg, SF_READ_KIND) &&
+        legcount(sf_insync_witnesses(v, leg, SF_READ_KIND, op->ok & sf_insync_legs(v))) >=
             v->min_legs &&
-        leg_can_leave(v, leg)) {
+        sf_leg_can_leave(v, leg)) {
       char reason[128];
 
-      op_reason(op, leg, reason, sizeof reason);
-      leg_demote(v, leg, SF_STATE_LATE, reason);
+      sf_op_reason(op, leg, reason, sizeof reason);
+      sf_leg_demote(v, leg, SF_STATE_LATE, reason);
     }
     copy_end(op, COPY_FAILED);
     return;
@@ -490,8 +490,8 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
         copy_end(op, op->passing == 0 ? COPY_BAD : COPY_FAILED);
         return;
       }
-      if (good & volume_sources(v, op->offset, op->length)) {
-        good &= volume_sources(v, op->offset, op->length);
+      if (good & sf_vol_sources(v, op->offset, op->length)) {
+        good &= sf_vol_sources(v, op->offset, op->length);
       } else if (op->passing != 0) {
         copy_end(op, COPY_FAILED); /* the leg that has it may be well again */
         return;
@@ -499,7 +499,7 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
         copy_end(op, COPY_BAD); /* the bad block only */
         return;
       } else {
-        flush_failure_spread(v, copy->of->extent);
+        sf_flush_failure_spread(v, copy->of->extent);
       }
       copy->source = __builtin_ctz(good);
       copy->targets &= (legset) ~legbit((unsigned) copy->source);
@@ -529,11 +529,11 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
 
   if (event->state != SF_TIO_OK)
-    op_judge(op);
+    sf_op_judge(op);
   if (op->copy == NULL)
     return;
   if (event->state == SF_TIO_OK && (op->copy->unread & op->copy->run & legbit(leg)))
-    medium_repaired(v, leg, op->offset, op->length, op->error);
+    sf_medium_repaired(v, leg, op->offset, op->length, op->error);
   if ((event->state == SF_TIO_ERROR || (op->scrubs && event->state == SF_TIO_CANCELED)) &&
       target_stands(v, op->copy, leg)) {
     copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
@@ -545,10 +545,10 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 static void
 review_overdue(struct sf_op *op) {
   if (op->copy == NULL || op->copy->sm.state != COPY_WRITING) {
-    op_judge(op);
+    sf_op_judge(op);
     return;
   }
-  op_judge(op);
+  sf_op_judge(op);
   go_on_writing(op);
 }
 
@@ -581,7 +581,7 @@ const struct op_kind sf_op_copy = {
     .brings_back = true,
     .run = copy_run,
     .run_again = copy_run_again,
-    .ended = op_landed,
+    .ended = sf_op_landed,
     .on_event = copy_on_event,
     .review = copy_review,
 };

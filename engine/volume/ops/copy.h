@@ -5,10 +5,10 @@
 #include "volume/state.h"
 
 extern const struct op_kind sf_op_copy;
-extern const struct sf_sm_table sf_copy_table;
+extern const struct sf_state_table sf_copy_table;
 
-void copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state);
-void copy_finish(struct sf_op *op, bool good); /* a scrub: nothing is written */
-void copy_repair(struct sf_op *op, unsigned source, legset bad);
+void sf_copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state);
+void sf_copy_finish(struct sf_op *op, bool good); /* a scrub: nothing is written */
+void sf_copy_repair(struct sf_op *op, unsigned source, legset bad);
 
 #endif

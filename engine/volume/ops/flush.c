@@ -18,11 +18,11 @@
 #include "volume/set/map_pages.h"
 
 void
-flush_request(struct sf_volume *v, struct sf_request *request) {
+sf_flush_request(struct sf_volume *v, struct sf_request *request) {
   request->next = NULL;
   *v->flush_queue_tail = request;
   v->flush_queue_tail = &request->next;
-  flush_next(v);
+  sf_flush_next(v);
 }
 
 static void
@@ -38,7 +38,7 @@ snapshot(struct leg *leg, struct sf_op *op) {
 /* A flush of our own for the maps' sake is for the legs that catch up as well; no answer needs them. */
 static legset
 whom(const struct sf_volume *v, const struct sf_op *op) {
-  return v->counted | (op->checkpoint ? volume_receivers(v) : v->latest.in_sync);
+  return v->counted | (op->checkpoint ? sf_vol_receivers(v) : v->latest.in_sync);
 }
 
 static bool
@@ -67,7 +67,7 @@ flush_leg_failed(struct sf_op *op, unsigned index) {
  * the older one is late, so is this one. */
 static void
 send(struct sf_volume *v, struct sf_op *op) {
-  struct io_args args = {.op = SF_TIO_FLUSH, .kind = SF_FLUSH_KIND};
+  struct leg_io_args args = {.op = SF_TIO_FLUSH, .kind = SF_FLUSH_KIND};
 
   EACH_LEG(index, op->unsent) {
     struct leg *leg = &v->leg[index];
@@ -90,9 +90,9 @@ send(struct sf_volume *v, struct sf_op *op) {
   }
   if (args.legs == 0)
     return;
-  op_send(op, &args);
+  sf_op_send(op, &args);
   if (op->hold == HOLD_AGAIN) { /* no slot: the next tick sends it */
-    op_hold(op, HOLD_NOT);
+    sf_op_hold(op, HOLD_NOT);
     EACH_LEG(index, args.legs)
       flush_leg_failed(op, index);
     return;
@@ -105,7 +105,7 @@ send(struct sf_volume *v, struct sf_op *op) {
 }
 
 void
-flush_next(struct sf_volume *v) {
+sf_flush_next(struct sf_volume *v) {
   struct sf_op *op;
 
   if (v->flush_leader != NULL) {
@@ -115,20 +115,20 @@ flush_next(struct sf_volume *v) {
   }
   if (v->flush_queue == NULL)
     return;
-  op = op_new(v, &sf_op_flush, 0, 0);
+  op = sf_op_new(v, &sf_op_flush, 0, 0);
   if (op == NULL)
     return;
   op->request = v->flush_queue;
   op->followers = v->flush_queue->next;
-  op->asked_ns = volume_asked(op->request);
+  op->asked_ns = sf_vol_asked(op->request);
   op->started_ns = op->request->since_ns;
   op->checkpoint = queue_has_checkpoint(v);
   v->flush_queue = NULL;
   v->flush_queue_tail = &v->flush_queue;
   v->flush_leader = op;
-  sf_sm_move(&op->sm, OP_RUNNING, &(struct sf_sm_hooks){0}, v);
+  sf_state_move(&op->sm, OP_RUNNING, &(struct sf_state_hooks){0}, v);
 
-  op->asked = v->needs;
+  op->asked = v->ack_legs;
   op->unsent = op->pending = whom(v, op);
   send(v, op);
 }
@@ -146,7 +146,7 @@ flush_leg_ok(struct sf_op *op, unsigned index) {
   }
   leg->flush_op = NULL;
   sf_map_zero(&leg->flushing);
-  map_leg_flushed(op->volume, index);
+  sf_map_leg_flushed(op->volume, index);
 }
 
 /* Its own completion has come. */
@@ -155,7 +155,7 @@ note_ended(struct sf_op *op, unsigned index) {
   struct sf_volume *v = op->volume;
   struct leg *leg = &v->leg[index];
 
-  SF_MUST(leg->flushes > 0);
+  SF_ASSERT(leg->flushes > 0);
   if (--leg->flushes == 0)
     leg->flush_late = false;
   v->dirty = true;
@@ -174,7 +174,7 @@ flush_waits_for_fua(struct sf_op *op, unsigned index) {
   leg->flush_waiting = op;
   leg->flush_waits = leg->fua_running;
   leg->flush_waits_seq = op->volume->io_seq;
-  leg->flush_waits_until_ns = op->volume->now_ns + deadline_of(op->volume, index, SF_WRITE_KIND);
+  leg->flush_waits_until_ns = op->volume->now_ns + sf_deadline_of(op->volume, index, SF_WRITE_KIND);
   return true;
 }
 
@@ -189,11 +189,11 @@ went_well(struct sf_op *op, unsigned index) {
 }
 
 void
-flush_fua_ended(struct sf_volume *v, unsigned index, uint64_t seq) {
+sf_flush_fua_ended(struct sf_volume *v, unsigned index, uint64_t seq) {
   struct leg *leg = &v->leg[index];
   struct sf_op *op = leg->flush_waiting;
 
-  SF_MUST(leg->fua_running > 0);
+  SF_ASSERT(leg->fua_running > 0);
   leg->fua_running--;
   if (op == NULL || seq > leg->flush_waits_seq || --leg->flush_waits > 0)
     return;
@@ -204,7 +204,7 @@ flush_fua_ended(struct sf_volume *v, unsigned index, uint64_t seq) {
 
 /* What has not been heard of for so long still runs: it cannot have failed before this flush. */
 void
-flush_tick(struct sf_volume *v) {
+sf_flush_tick(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++) {
     struct sf_op *op = v->leg[i].flush_waiting;
 
@@ -217,16 +217,16 @@ flush_tick(struct sf_volume *v) {
 }
 
 void
-flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+sf_flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
   struct sf_op *op = v->flush_leader;
 
   for (unsigned i = 0; i < v->legs; i++)
     v->leg[i].flush_waits_until_ns += delay_ns;
   if (op == NULL)
     return;
-  volume_excuse_request(v, op->request, delay_ns);
+  sf_vol_excuse_request(v, op->request, delay_ns);
   for (struct sf_request *r = op->followers; r != NULL; r = r->next)
-    volume_excuse_request(v, r, delay_ns);
+    sf_vol_excuse_request(v, r, delay_ns);
 }
 
 /* ---- given up ---- */
@@ -236,16 +236,16 @@ static void
 hand_over(struct sf_op *op) {
   op->request = op->followers;
   op->followers = op->followers->next;
-  op->asked_ns = volume_asked(op->request);
+  op->asked_ns = sf_vol_asked(op->request);
   op->started_ns = op->request->since_ns;
 }
 
 void
-flush_give_up(struct sf_op *op) {
+sf_flush_give_up(struct sf_op *op) {
   struct sf_request *request = op->request;
 
   if (op->followers == NULL) {
-    op_fail(op, -ESHUTDOWN);
+    sf_op_fail(op, -ESHUTDOWN);
     return;
   }
   hand_over(op);
@@ -259,9 +259,9 @@ static void
 count_answer(struct sf_volume *v, const struct sf_request *request, int error) {
   v->flushes++;
   v->errors += error != 0;
-  meter_answer(v, request, error);
+  sf_meter_answer(v, request, error);
   if (error == 0)
-    volume_well(v);
+    sf_vol_well(v);
   else if (error != -ESHUTDOWN)
     v->failed = true;
 }
@@ -274,10 +274,10 @@ flush_end(struct sf_op *op, int error, int own_error) {
   struct sf_volume *v = op->volume;
   struct sf_request *request = op->request, *next;
 
-  SF_MUST(v->flush_leader == op && request != NULL);
+  SF_ASSERT(v->flush_leader == op && request != NULL);
   v->flush_leader = NULL;
   if (error == 0)
-    scrub_flushed(v, op->sm.id);
+    sf_scrub_flushed(v, op->sm.id);
   for (unsigned i = 0; i < v->legs; i++)
     if (v->leg[i].flush_waiting == op) {
       v->leg[i].flush_waiting = NULL;
@@ -286,7 +286,7 @@ flush_end(struct sf_op *op, int error, int own_error) {
   v->late_acks += error == 0 && (op->sent & (legset) ~op->ok) != 0 && !request->internal;
   request->next = op->followers;
   op->request = op->followers = NULL;
-  op_move(op, OP_DRAINING);
+  sf_op_move(op, OP_DRAINING);
   for (; request != NULL; request = next) {
     next = request->next;
     if (!request->internal && error == HELD) {
@@ -301,7 +301,7 @@ flush_end(struct sf_op *op, int error, int own_error) {
     request->done(request);
   }
   v->dirty = true;
-  op_release(op);
+  sf_op_release(op);
 }
 
 /* What the clients asked for is tried again; it does not stand in the way of flushes of our own, which may be
@@ -315,12 +315,12 @@ hold(struct sf_op *op, int own_error) {
     return;
   }
   v->flush_again_ns = v->now_ns + AGAIN_MS * SF_MS;
-  volume_arm(v, v->flush_again_ns);
+  sf_vol_arm(v, v->flush_again_ns);
   flush_end(op, HELD, own_error);
 }
 
 void
-flush_release(struct sf_volume *v) {
+sf_flush_release(struct sf_volume *v) {
   if (v->flush_held == NULL || v->now_ns < v->flush_again_ns)
     return;
   *v->flush_queue_tail = v->flush_held;
@@ -333,7 +333,7 @@ flush_release(struct sf_volume *v) {
 static bool
 all_heal(const struct sf_volume *v, legset legs) {
   EACH_LEG(leg, legs) {
-    if (!flush_failure_heals(v, leg))
+    if (!sf_flush_failure_heals(v, leg))
       return false;
   }
   return true;
@@ -346,18 +346,18 @@ all_heal(const struct sf_volume *v, legset legs) {
 static void
 review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  legset leaving = v->needs & (legset) ~(v->latest.in_sync | v->counted);
-  legset hollow = op->ok & (flush_failure_legs(v) | leaving), need, stuck;
+  legset leaving = v->ack_legs & (legset) ~(v->latest.in_sync | v->counted);
+  legset hollow = op->ok & (sf_flush_failure_legs(v) | leaving), need, stuck;
   int own_error;
 
   op->ok &= (legset) ~hollow;
   op->hollow |= hollow;
   if (hollow != 0)
-    flush_failure_settle(v); /* they leave, if they may */
+    sf_flush_failure_settle(v); /* they leave, if they may */
   if ((op->overdue | op->failed) != 0)
-    op_judge(op);
-  need = v->needs & op->asked;
-  if ((need & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
+    sf_op_judge(op);
+  need = v->ack_legs & op->asked;
+  if ((need & (legset) ~op->ok) == 0 && legcount(op->ok & sf_insync_legs(v)) >= v->min_legs) {
     flush_end(op, 0, 0);
     return;
   }
@@ -366,11 +366,11 @@ review(struct sf_op *op) {
     hold(op, op->error); /* a leg that is well again shows that the other one hangs */
     return;
   }
-  if (op->pending != 0 || record_moves_the_set(v))
+  if (op->pending != 0 || sf_record_moves_the_set(v))
     return;
   own_error = (need & (legset) ~(op->ok | op->hollow)) == 0 ? 0 : op->error != 0 ? op->error : -EIO;
-  stuck = flush_failure_legs(v) & need;
-  if (stuck != 0 ? all_heal(v, stuck) : op_may_wait(op))
+  stuck = sf_flush_failure_legs(v) & need;
+  if (stuck != 0 ? all_heal(v, stuck) : sf_op_may_wait(op))
     hold(op, own_error);
   else
     flush_end(op, stuck != 0 || op->error == 0 ? -EIO : op->error, own_error);
@@ -378,7 +378,7 @@ review(struct sf_op *op) {
 
 /* fail_timeout, of each that shares the flush: the others go on waiting. */
 void
-flush_expire(struct sf_volume *v) {
+sf_flush_expire(struct sf_volume *v) {
   struct sf_op *op = v->flush_leader;
   struct sf_request **link = op == NULL ? NULL : &op->followers, *request;
 
@@ -386,7 +386,7 @@ flush_expire(struct sf_volume *v) {
     return;
   while (*link != NULL) {
     request = *link;
-    if (request->internal || v->now_ns - volume_asked(request) < v->config.fail_timeout_ns) {
+    if (request->internal || v->now_ns - sf_vol_asked(request) < v->config.fail_timeout_ns) {
       link = &request->next;
       continue;
     }
@@ -396,10 +396,10 @@ flush_expire(struct sf_volume *v) {
     request->done(request);
   }
   request = op->request;
-  if (request->internal || v->now_ns - volume_asked(request) < v->config.fail_timeout_ns)
+  if (request->internal || v->now_ns - sf_vol_asked(request) < v->config.fail_timeout_ns)
     return;
   if (op->followers == NULL) {
-    op_fail(op, -EIO);
+    sf_op_fail(op, -EIO);
     return;
   }
   hand_over(op);
@@ -426,7 +426,7 @@ flush_review(struct sf_op *op) {
   if (op->sm.state == OP_RUNNING)
     review(op);
   else
-    op_review_ended(op);
+    sf_op_review_ended(op);
 }
 
 static void

@@ -25,29 +25,29 @@ enum {
   OPS_RESERVED = 2 * SF_COPY_SLOTS,
 };
 
-const struct sf_sm_table sf_op_table = {
+const struct sf_state_table sf_op_table = {
     .machine = "op",
     .states = OP_STATES,
     .name = {"free", "waiting", "running", "draining"},
     .moves =
         {
-            [OP_FREE] = SF_SM_TO(OP_WAITING),
-            [OP_WAITING] = SF_SM_TO(OP_RUNNING) | SF_SM_TO(OP_DRAINING),
-            [OP_RUNNING] = SF_SM_TO(OP_DRAINING),
-            [OP_DRAINING] = SF_SM_TO(OP_FREE),
+            [OP_FREE] = SF_MOVE_TO(OP_WAITING),
+            [OP_WAITING] = SF_MOVE_TO(OP_RUNNING) | SF_MOVE_TO(OP_DRAINING),
+            [OP_RUNNING] = SF_MOVE_TO(OP_DRAINING),
+            [OP_DRAINING] = SF_MOVE_TO(OP_FREE),
         },
 };
 
-_Static_assert(OP_STATES <= SF_SM_STATES_MAX, "the op's states fit a table");
+_Static_assert(OP_STATES <= SF_STATES_MAX, "the op's states fit a table");
 
 void
-op_move(struct sf_op *op, enum op_state state) {
+sf_op_move(struct sf_op *op, enum op_state state) {
   /* Three moves a request: formatting a line for each is dear, so only when somebody reads them. */
-  struct sf_sm_hooks hooks = sf_volume_hooks;
+  struct sf_state_hooks hooks = sf_volume_hooks;
 
   if (op->volume->host.trace == NULL)
     hooks.trace = NULL;
-  sf_sm_move(&op->sm, state, &hooks, op->volume);
+  sf_state_move(&op->sm, state, &hooks, op->volume);
 }
 
 /* ---- order ---- */
@@ -61,7 +61,7 @@ passes(const struct sf_op *op) {
 /* Writes against all, reads against writes; a resync copy, which readers cannot see, not against
  * reads; a copy not against a write that is suspended, unless it compares what that has done half. */
 bool
-op_conflict(const struct sf_op *a, const struct sf_op *b) {
+sf_op_conflict(const struct sf_op *a, const struct sf_op *b) {
   if (a->offset >= b->offset + b->length || b->offset >= a->offset + a->length)
     return false;
   if (a->kind->reads && b->kind->reads)
@@ -77,19 +77,19 @@ op_conflict(const struct sf_op *a, const struct sf_op *b) {
 
 /* Requests that wait for a leg to come back leave room for what brings it back: copies, flushes. */
 bool
-op_is_free(const struct sf_volume *v, const struct op_kind *kind) {
+sf_op_is_free(const struct sf_volume *v, const struct op_kind *kind) {
   return v->ops_free_n > (kind->brings_back ? 0 : OPS_RESERVED);
 }
 
 struct sf_op *
-op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset, uint64_t length) {
+sf_op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset, uint64_t length) {
   struct sf_op *op;
 
-  if (!op_is_free(v, kind))
+  if (!sf_op_is_free(v, kind))
     return NULL;
   v->ops_free_n--;
   op = SF_LIST_ENTRY(v->ops_free.next, struct sf_op, link);
-  SF_MUST(op->sm.state == OP_FREE);
+  SF_ASSERT(op->sm.state == OP_FREE);
   sf_list_remove(&op->link);
   op->sm.id = ++v->next_id;
   op->volume = v;
@@ -109,26 +109,26 @@ op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset, uint64_
   op->round_ns = op->again_ns = op->paced_ns = op->clears = 0;
   op->error = 0;
   op->ios = 0;
-  op_move(op, OP_WAITING);
+  sf_op_move(op, OP_WAITING);
   return op;
 }
 
 /* What it waited for may have failed to its client and left its extents to be converged (R11). */
 void
-op_park(struct sf_op *op) {
+sf_op_park(struct sf_op *op) {
   struct sf_request *request = op->request;
 
   op->request = NULL;
-  op_move(op, OP_DRAINING);
-  volume_park(op->volume, request);
-  op_release(op);
+  sf_op_move(op, OP_DRAINING);
+  sf_vol_park(op->volume, request);
+  sf_op_release(op);
 }
 
 static void
 op_run(struct sf_op *op) {
   if (op->kind->may_run != NULL && !op->kind->may_run(op))
     return;
-  op_move(op, OP_RUNNING);
+  sf_op_move(op, OP_RUNNING);
   op->kind->run(op);
 }
 
@@ -137,18 +137,18 @@ static void
 op_hurry(struct sf_op *copy) {
   copy->hurried = true;
   for (unsigned i = 0; i < copy->ios; i++)
-    io_hurry(&copy->io[i]);
+    sf_leg_io_hurry(&copy->io[i]);
   copy->volume->dirty = true;
 }
 
 void
-op_enter(struct sf_op *op) {
+sf_op_enter(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     struct sf_op *earlier = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (!op_conflict(earlier, op))
+    if (!sf_op_conflict(earlier, op))
       continue;
     op->blockers++;
     if (earlier->kind->copies && op->request != NULL)
@@ -176,7 +176,7 @@ first_runnable(struct sf_volume *v) {
 /* Runs nobody itself: that is left to the settling, so that whoever walks the list may unlist the
  * op he is at. */
 void
-op_unlist(struct sf_op *op) {
+sf_op_unlist(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
   if (!op->listed)
@@ -186,8 +186,8 @@ op_unlist(struct sf_op *op) {
     for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
       struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
 
-      if (later->sm.state == OP_WAITING && op_conflict(op, later)) {
-        SF_MUST(later->blockers > 0);
+      if (later->sm.state == OP_WAITING && sf_op_conflict(op, later)) {
+        SF_ASSERT(later->blockers > 0);
         if (--later->blockers == 0)
           v->dirty = v->runnable = true;
       }
@@ -196,7 +196,7 @@ op_unlist(struct sf_op *op) {
 }
 
 void
-op_run_all(struct sf_volume *v) {
+sf_op_run_all(struct sf_volume *v) {
   struct sf_op *next;
 
   if (!v->runnable)
@@ -218,16 +218,16 @@ op_writing(const struct sf_op *op) {
 /* A leg that still gets new I/O must have finished this op before a later one may overlap it;
  * a late leg is fenced instead (R5), and the later one is stale there. */
 void
-op_release(struct sf_op *op) {
+sf_op_release(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
   if (op->sm.state != OP_DRAINING)
     return;
-  if ((op_writing(op) & volume_receivers(v)) == 0)
-    op_unlist(op);
+  if ((op_writing(op) & sf_vol_receivers(v)) == 0)
+    sf_op_unlist(op);
   if (op->listed || op->running != 0)
     return;
-  op_move(op, OP_FREE);
+  sf_op_move(op, OP_FREE);
   sf_list_prepend(&v->ops_free, &op->link); /* the next one finds it in the cache */
   v->ops_free_n++;
   if (v->held != NULL || v->flush_queue != NULL)
@@ -238,8 +238,8 @@ op_release(struct sf_op *op) {
 
 /* Not while flushes fail, whatever else goes well. */
 void
-volume_well(struct sf_volume *v) {
-  if (flush_failure_legs(v) == 0)
+sf_vol_well(struct sf_volume *v) {
+  if (sf_flush_failure_legs(v) == 0)
     v->failed = false;
 }
 
@@ -252,70 +252,70 @@ count_answer(struct sf_op *op, int error) {
   v->errors += error != 0;
   op->kind->answered(op, error);
   if (error == 0)
-    volume_well(v);
-  meter_answer(v, op->request, error);
-  copier_foreground(v, v->now_ns - op->started_ns);
+    sf_vol_well(v);
+  sf_meter_answer(v, op->request, error);
+  sf_copier_foreground(v, v->now_ns - op->started_ns);
 }
 
 /* A copy has ended, well or not. */
 void
-op_end(struct sf_op *op) {
+sf_op_end(struct sf_op *op) {
   if (op->sm.state == OP_WAITING) {
-    SF_MUST(op->volume->waiting_ops > 0);
+    SF_ASSERT(op->volume->waiting_ops > 0);
     op->volume->waiting_ops--;
   }
-  op_move(op, OP_DRAINING);
-  op_release(op);
+  sf_op_move(op, OP_DRAINING);
+  sf_op_release(op);
 }
 
 void
-op_answer(struct sf_op *op, int error) {
+sf_op_answer(struct sf_op *op, int error) {
   struct sf_request *request = op->request;
 
-  SF_MUST(request != NULL && op->kind->answered != NULL);
+  SF_ASSERT(request != NULL && op->kind->answered != NULL);
   if (op->hold == HOLD_INTENT)
-    op_hold(op, HOLD_NOT);
+    sf_op_hold(op, HOLD_NOT);
   count_answer(op, error);
   if (op->sm.state == OP_WAITING) {
-    SF_MUST(op->volume->waiting_ops > 0);
+    SF_ASSERT(op->volume->waiting_ops > 0);
     op->volume->waiting_ops--;
   }
   op->request = NULL;
   if (op->passable)
     op->volume->suspended--;
-  op_move(op, OP_DRAINING);
+  sf_op_move(op, OP_DRAINING);
   request->error = error;
   request->done(request);
   if (!sf_list_empty(&op->volume->active) && op->volume->phase == PHASE_STOPPING)
     op->volume->dirty = true;
-  op_release(op);
+  sf_op_release(op);
 }
 
 void
-op_cancel(struct sf_op *op) {
+sf_op_cancel(struct sf_op *op) {
   for (unsigned i = 0; i < op->ios; i++)
-    io_cancel(&op->io[i]);
+    sf_leg_io_cancel(&op->io[i]);
 }
 
 void
-op_fail(struct sf_op *op, int error) {
+sf_op_fail(struct sf_op *op, int error) {
   op->kind->fail(op, error);
 }
 
 void
-op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
+sf_op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
   const struct sf_volume *v = op->volume;
 
   if (op->failed & legbit(leg))
     snprintf(text, size, "%s at %" PRIu64 ": %s", op->kind->name, op->offset, strerror(-op->error));
   else
     snprintf(text, size, "%s at %" PRIu64 " not answered in %" PRIu64 " ms", op->kind->name,
-             op->offset, deadline_of(v, leg, op->kind->timeout) / SF_MS);
+             op->offset, sf_deadline_of(v, leg, op->kind->timeout) / SF_MS);
 }
 
 /* Legs that must go for what this op has met. */
 void
-op_judge(struct sf_op *op) {
+sf_op_judge(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   legset bad = op->overdue | op->failed;
   char reason[128];
@@ -325,27 +325,27 @@ op_judge(struct sf_op *op) {
                         .kind = op->kind->timeout,
                         .failed = op->failed & legbit(leg),
                         .error = op->error,
-                        .witnesses = op->ok & volume_serving(v),
+                        .witnesses = op->ok & sf_insync_legs(v),
                         .reason = reason};
 
-    if (leg_state(&v->leg[leg]) == SF_STATE_PROBING)
+    if (sf_leg_state(&v->leg[leg]) == SF_STATE_PROBING)
       continue; /* it has left since: what it was asked then says nothing of it now */
-    if (!miss.failed && !insync_leg_hangs(v, leg, miss.kind))
+    if (!miss.failed && !sf_insync_leg_hangs(v, leg, miss.kind))
       continue;
-    op_reason(op, leg, reason, sizeof reason);
-    insync_judge(v, &miss);
+    sf_op_reason(op, leg, reason, sizeof reason);
+    sf_insync_judge(v, &miss);
   }
 }
 
 /* Those that are overdue are judged again: time has passed, and others have answered. */
 void
-op_review_ended(struct sf_op *op) {
+sf_op_review_ended(struct sf_op *op) {
   if (op->overdue != 0 && op->sm.state == OP_DRAINING)
-    op_judge(op);
+    sf_op_judge(op);
 }
 
 void
-op_review(struct sf_op *op) {
+sf_op_review(struct sf_op *op) {
   op->kind->review(op);
 }
 
@@ -353,16 +353,16 @@ op_review(struct sf_op *op) {
 
 /* The next that can be used, or -1 while all are with legs that hang. */
 int
-op_free_io(struct sf_op *op) {
+sf_op_free_io(struct sf_op *op) {
   for (unsigned i = 0; i < op->ios; i++)
     if (op->io[i].running == 0)
       return (int) i;
   return op->ios == SF_LEGS_MAX ? -1 : (int) op->ios;
 }
 
-static struct io *
+static struct leg_io *
 op_io(struct sf_op *op) {
-  int free = op_free_io(op);
+  int free = sf_op_free_io(op);
 
   if (free == (int) op->ios)
     op->ios++;
@@ -372,7 +372,7 @@ op_io(struct sf_op *op) {
 static void
 note_failed(struct sf_op *op, legset legs, int error) {
   op->failed |= legs;
-  if (fault_passes(error))
+  if (sf_fault_passes(error))
     op->passing |= legs;
   else
     op->passing &= (legset) ~legs;
@@ -381,28 +381,28 @@ note_failed(struct sf_op *op, legset legs, int error) {
 
 /* It may be all that its answer waits for. */
 static void
-op_on_sent(struct io *io) {
+op_on_sent(struct leg_io *io) {
   struct sf_op *op = io->owner;
 
   if (op->kind->writes)
-    op_review(op);
+    sf_op_review(op);
 }
 
 void
-op_send(struct sf_op *op, const struct io_args *args) {
-  struct io *io = op_io(op);
+sf_op_send(struct sf_op *op, const struct leg_io_args *args) {
+  struct leg_io *io = op_io(op);
   int r = io == NULL ? -EAGAIN : 0;
 
   if (r == 0) {
     io->owner = op;
-    io->on_event = op_on_event;
+    io->on_event = sf_op_on_event;
     io->on_sent = op_on_sent;
     io->of_client = !op->kind->copies && (!op->kind->reads || args->op == SF_TIO_READ);
-    r = io_submit(op->volume, io, args);
+    r = sf_leg_io_submit(op->volume, io, args);
   }
   if (r == -EAGAIN) {
-    op_hold(op, HOLD_AGAIN);
-    volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
+    sf_op_hold(op, HOLD_AGAIN);
+    sf_vol_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
     return;
   }
   op->sent |= args->legs;
@@ -411,7 +411,7 @@ op_send(struct sf_op *op, const struct io_args *args) {
     op->volume->dirty = true;
     return;
   }
-  op_hold(op, HOLD_NOT);
+  sf_op_hold(op, HOLD_NOT);
   op->failed &= (legset) ~args->legs;
   op->passing &= (legset) ~args->legs;
   op->pending |= args->legs;
@@ -431,7 +431,7 @@ is_stable(const struct sf_op *op, unsigned index, const struct sf_tio_event *eve
  * Some of it may be there, and a convergence that finds it there alike writes nothing: so it is to be
  * flushed like any other. */
 bool
-op_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
+sf_op_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
   bool writes = op->kind->writes || (op->writing & legbit(index)) != 0;
   bool never_ran =
@@ -439,7 +439,7 @@ op_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
       event->error == -ECANCELED;
   bool stable = is_stable(op, index, event);
 
-  if (writes && !never_ran && !stable && (volume_receivers(v) & legbit(index)))
+  if (writes && !never_ran && !stable && (sf_vol_receivers(v) & legbit(index)))
     sf_map_set_range(&v->leg[index].unflushed, extent_of(v, op->offset),
                      extent_of(v, op->offset + op->length - 1));
   return false;
@@ -458,18 +458,18 @@ note(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   op->overdue &= (legset) ~bit;
   if (event->state == SF_TIO_OK) {
     op->ok |= bit;
-    pace_note(op, leg);
+    sf_pace_note(op, leg);
   } else if (event->state == SF_TIO_ERROR) {
     note_failed(op, bit, event->error);
   } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && !op->kind->reads) {
     if (op->hold != HOLD_INTENT) /* else it goes to all that lack it anyway */
-      op_hold(op, HOLD_AGAIN);
-    volume_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
+      sf_op_hold(op, HOLD_AGAIN);
+    sf_vol_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);
   }
 }
 
 void
-op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
+sf_op_on_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event) {
   struct sf_op *op = io->owner;
 
   if (event_is_final(event)) {
@@ -481,5 +481,5 @@ op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
     note(op, leg, event);
     op->kind->on_event(op, leg, (unsigned) (io - op->io), event);
   }
-  op_release(op);
+  sf_op_release(op);
 }

@@ -4,32 +4,32 @@
 
 #include "volume/state.h"
 
-extern const struct sf_sm_table sf_op_table;
+extern const struct sf_state_table sf_op_table;
 
-void volume_well(struct sf_volume *v); /* a request has gone well */
-bool op_is_free(const struct sf_volume *v, const struct op_kind *kind);
-struct sf_op *op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset,
-                     uint64_t length);
+void sf_vol_well(struct sf_volume *v); /* a request has gone well */
+bool sf_op_is_free(const struct sf_volume *v, const struct op_kind *kind);
+struct sf_op *sf_op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset,
+                        uint64_t length);
 void
-op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
-bool op_conflict(const struct sf_op *a, const struct sf_op *b); /* one must wait for the other */
-int op_free_io(struct sf_op *op);
-void op_park(struct sf_op *op);
-void op_unlist(struct sf_op *op);
-void op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */
-void op_move(struct sf_op *op, enum op_state state);
-void op_answer(struct sf_op *op, int error);
-void op_end(struct sf_op *op);
-void op_review(struct sf_op *op);       /* after an event or a change of the set */
-void op_review_ended(struct sf_op *op); /* of one that is answered */
-void op_run_all(struct sf_volume *v);   /* what waits for no other any more */
-void op_cancel(struct sf_op *op);
+sf_op_enter(struct sf_op *op); /* takes its place in the order; runs at once if nothing overlaps */
+bool sf_op_conflict(const struct sf_op *a, const struct sf_op *b); /* one must wait for the other */
+int sf_op_free_io(struct sf_op *op);
+void sf_op_park(struct sf_op *op);
+void sf_op_unlist(struct sf_op *op);
+void sf_op_release(struct sf_op *op); /* answered or given up: leave when nothing runs any more */
+void sf_op_move(struct sf_op *op, enum op_state state);
+void sf_op_answer(struct sf_op *op, int error);
+void sf_op_end(struct sf_op *op);
+void sf_op_review(struct sf_op *op);       /* after an event or a change of the set */
+void sf_op_review_ended(struct sf_op *op); /* of one that is answered */
+void sf_op_run_all(struct sf_volume *v);   /* what waits for no other any more */
+void sf_op_cancel(struct sf_op *op);
 /* As an op's `ended`: what has landed is to be flushed.  Always false. */
-bool op_landed(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
-void op_send(struct sf_op *op, const struct io_args *args);
-void op_on_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
-void op_judge(struct sf_op *op);
-void op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
-void op_fail(struct sf_op *op, int error);
+bool sf_op_landed(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
+void sf_op_send(struct sf_op *op, const struct leg_io_args *args);
+void sf_op_on_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
+void sf_op_judge(struct sf_op *op);
+void sf_op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
+void sf_op_fail(struct sf_op *op, int error);
 
 #endif

@@ -13,7 +13,7 @@
 
 static void
 resend(struct sf_op *op) {
-  op_hold(op, HOLD_NOT);
+  sf_op_hold(op, HOLD_NOT);
   op->paced_ns = 0;
   op->kind->run_again(op);
 }
@@ -26,40 +26,40 @@ waits_for(const struct sf_op *op) {
 
 static void
 excuse(struct sf_op *op, uint64_t delay_ns) {
-  op->asked_ns = volume_later(op->volume, op->asked_ns, delay_ns);
-  op->started_ns = volume_later(op->volume, op->started_ns, delay_ns);
+  op->asked_ns = sf_vol_later(op->volume, op->asked_ns, delay_ns);
+  op->started_ns = sf_vol_later(op->volume, op->started_ns, delay_ns);
 }
 
 void
-op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
+sf_op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
     excuse(SF_LIST_ENTRY(l, struct sf_op, link), delay_ns);
   if (v->flush_leader != NULL)
     excuse(v->flush_leader, delay_ns);
-  flush_excuse_delay(v, delay_ns);
+  sf_flush_excuse_delay(v, delay_ns);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     if (v->awaited_ns[kind] != 0)
-      v->awaited_ns[kind] = volume_later(v, v->awaited_ns[kind], delay_ns);
+      v->awaited_ns[kind] = sf_vol_later(v, v->awaited_ns[kind], delay_ns);
 }
 
 /* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
  * bring them back. */
 static bool
 is_in_vain(const struct sf_op *op) {
-  return op->passable && legcount(volume_serving(op->volume)) < op->volume->min_legs;
+  return op->passable && legcount(sf_insync_legs(op->volume)) < op->volume->min_legs;
 }
 
 /* It is not a leg's turn that it waits for. */
 static bool
 is_stuck(const struct sf_op *op, legset awaited) {
-  legset serving = volume_serving(op->volume);
+  legset serving = sf_insync_legs(op->volume);
 
   return op->sm.state == OP_RUNNING && (op->pending & serving & (legset) ~awaited) == 0;
 }
 
 static bool
 legs_are_too_few(const struct sf_volume *v) {
-  return v->suspended > 0 || v->flush_held != NULL || legcount(volume_serving(v)) < v->min_legs;
+  return v->suspended > 0 || v->flush_held != NULL || legcount(sf_insync_legs(v)) < v->min_legs;
 }
 
 /* Legs do not answer, and something has all that it needs but for these.  Else requests only wait for their turn: on a
@@ -69,8 +69,8 @@ static bool
 legs_are_awaited(const struct sf_volume *v, enum sf_kind kind) {
   legset awaited = 0;
 
-  EACH_LEG(leg, volume_serving(v))
-    if (insync_leg_is_awaited(v, leg, kind))
+  EACH_LEG(leg, sf_insync_legs(v))
+    if (sf_insync_leg_is_awaited(v, leg, kind))
       awaited |= legbit(leg);
   if (awaited == 0)
     return false;
@@ -88,7 +88,7 @@ legs_are_awaited(const struct sf_volume *v, enum sf_kind kind) {
  * time to leave. */
 static bool
 waits_in_vain(struct sf_volume *v, enum sf_kind kind, uint64_t since_ns) {
-  uint64_t longest = deadline_longest(v, SF_WRITE_KIND), *awaited_ns = &v->awaited_ns[kind];
+  uint64_t longest = sf_deadline_longest(v, SF_WRITE_KIND), *awaited_ns = &v->awaited_ns[kind];
 
   if (!legs_are_awaited(v, kind))
     *awaited_ns = 0;
@@ -105,15 +105,15 @@ is_starved(struct sf_volume *v, uint64_t oldest_ns) {
   bool flushes = waits_in_vain(v, SF_FLUSH_KIND, flush == NULL ? v->now_ns : flush->started_ns);
 
   return writes || flushes ||
-         (legs_are_too_few(v) && v->now_ns - oldest_ns > 3 * deadline_longest(v, SF_WRITE_KIND));
+         (legs_are_too_few(v) && v->now_ns - oldest_ns > 3 * sf_deadline_longest(v, SF_WRITE_KIND));
 }
 
 void
-op_tick(struct sf_volume *v) {
-  uint64_t oldest = volume_oldest_held(v);
+sf_op_tick(struct sf_volume *v) {
+  uint64_t oldest = sf_vol_oldest_held(v);
   bool again = true;
 
-  flush_tick(v);
+  sf_flush_tick(v);
   while (again) {
     again = false;
     for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
@@ -125,7 +125,7 @@ op_tick(struct sf_volume *v) {
         oldest = op->started_ns;
       if (v->config.on_too_few == SF_TOO_FEW_ERROR &&
           v->now_ns - op->asked_ns >= v->config.fail_timeout_ns) {
-        op_fail(op, -EIO);
+        sf_op_fail(op, -EIO);
         again = true;
       }
     }
@@ -134,35 +134,35 @@ op_tick(struct sf_volume *v) {
     if (v->flush_leader->started_ns < oldest)
       oldest = v->flush_leader->started_ns;
     if (v->config.on_too_few == SF_TOO_FEW_ERROR)
-      flush_expire(v);
+      sf_flush_expire(v);
   }
   for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;
        l = next, next = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
     if (op->sm.state == OP_RUNNING && op->hold == HOLD_AGAIN && v->now_ns >= op->again_ns &&
-        waits_for(op) == 0 && !op_is_passed(op) && !is_in_vain(op))
+        waits_for(op) == 0 && !sf_op_is_passed(op) && !is_in_vain(op))
       resend(op);
   }
   v->starved_ns = is_starved(v, oldest) ? oldest : 0;
 }
 
 void
-op_give_up(struct sf_volume *v, const struct sf_request *request) {
+sf_op_give_up(struct sf_volume *v, const struct sf_request *request) {
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
     if (op->request == request) {
-      op_fail(op, -ESHUTDOWN);
+      sf_op_fail(op, -ESHUTDOWN);
       return;
     }
   }
   if (v->flush_leader != NULL && v->flush_leader->request == request)
-    flush_give_up(v->flush_leader);
+    sf_flush_give_up(v->flush_leader);
 }
 
 void
-op_fail_all(struct sf_volume *v, int error) {
+sf_op_fail_all(struct sf_volume *v, int error) {
   bool again = true;
 
   while (again) {
@@ -171,27 +171,27 @@ op_fail_all(struct sf_volume *v, int error) {
       struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
       if (op->request != NULL) {
-        op_fail(op, error);
+        sf_op_fail(op, error);
         again = true;
       }
     }
   }
   if (v->flush_leader != NULL && v->flush_leader->request != NULL)
-    op_fail(v->flush_leader, error);
+    sf_op_fail(v->flush_leader, error);
 }
 
 /* An op that is answered here leaves the list alone but for itself; then those run that waited. */
 void
-op_review_all(struct sf_volume *v) {
+sf_op_review_all(struct sf_volume *v) {
   SF_LIST_EACH(l, &v->active) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    op_review(op);
+    sf_op_review(op);
     if (op->listed)
-      op_release(op);
+      sf_op_release(op);
   }
   if (v->flush_leader != NULL)
-    op_review(v->flush_leader);
-  op_overtake_all(v);
-  op_run_all(v);
+    sf_op_review(v->flush_leader);
+  sf_op_overtake_all(v);
+  sf_op_run_all(v);
 }

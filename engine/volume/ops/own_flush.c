@@ -16,9 +16,9 @@ flush_done(struct sf_request *request) {
 }
 
 void
-own_flush_begin(struct sf_volume *v, struct own_flush *flush,
-                void (*on_end)(struct sf_volume *v, int error)) {
-  SF_MUST(!flush->running);
+sf_own_flush_begin(struct sf_volume *v, struct own_flush *flush,
+                   void (*on_end)(struct sf_volume *v, int error)) {
+  SF_ASSERT(!flush->running);
   *flush = (struct own_flush){
       .request = {.kind = SF_REQ_FLUSH,
                   .done = flush_done,
@@ -29,11 +29,11 @@ own_flush_begin(struct sf_volume *v, struct own_flush *flush,
       .on_end = on_end,
       .running = true,
   };
-  volume_begin(v, &flush->request);
+  sf_vol_begin(v, &flush->request);
 }
 
 bool
-own_flush_take(struct own_flush *flush) {
+sf_own_flush_take(struct own_flush *flush) {
   bool ended = flush->ended;
 
   flush->ended = false;

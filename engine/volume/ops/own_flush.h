@@ -5,9 +5,9 @@
 #include "volume/state.h"
 
 /* It must not run.  on_end may be NULL: its asker looks at the next turn. */
-void own_flush_begin(struct sf_volume *v, struct own_flush *flush,
-                     void (*on_end)(struct sf_volume *v, int error));
+void sf_own_flush_begin(struct sf_volume *v, struct own_flush *flush,
+                        void (*on_end)(struct sf_volume *v, int error));
 /* True once for each that has ended. */
-bool own_flush_take(struct own_flush *flush);
+bool sf_own_flush_take(struct own_flush *flush);
 
 #endif

@@ -73,15 +73,15 @@ static enum asked
 ask_leg(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
   struct sf_tio_buffer *buffer;
-  int try = op_free_io(op);
-  struct io_args args;
+  int try = sf_op_free_io(op);
+  struct leg_io_args args;
 
   if (try < 0)
     return ASKED_LATER;
   buffer = buffer_of(op, (unsigned) try);
   if (buffer == NULL)
     return ASKED_LATER;
-  args = (struct io_args){
+  args = (struct leg_io_args){
       .op = SF_TIO_READ,
       .kind = SF_READ_KIND,
       .legs = legbit(leg),
@@ -90,7 +90,7 @@ ask_leg(struct sf_op *op, unsigned leg) {
       .buffer = buffer,
   };
   op->buffer[try] = buffer;
-  op_send(op, &args);
+  sf_op_send(op, &args);
   if (op->running & args.legs) {
     v->leg[leg].reads_running++;
     v->leg[leg].read_end = op->offset + op->length;
@@ -106,12 +106,12 @@ ask_next(struct sf_op *op) {
   int leg;
 
   while (asked == ASKED_NOBODY &&
-         (leg = choose(v, volume_sources(v, op->offset, op->length) & (legset) ~op->sent,
+         (leg = choose(v, sf_vol_sources(v, op->offset, op->length) & (legset) ~op->sent,
                        op->offset)) >= 0)
     asked = ask_leg(op, (unsigned) leg);
   if (asked == ASKED_LATER) {
-    op_hold(op, HOLD_AGAIN);
-    volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
+    sf_op_hold(op, HOLD_AGAIN);
+    sf_vol_arm(v, v->now_ns + RETRY_MS * SF_MS);
   }
   return asked;
 }
@@ -123,7 +123,7 @@ put_all_but(struct sf_op *op, unsigned winner) {
   for (unsigned i = 0; i < op->ios; i++) {
     if (i == winner)
       continue;
-    io_cancel(&op->io[i]);
+    sf_leg_io_cancel(&op->io[i]);
     if (op->buffer[i] != NULL)
       v->host.buffer_put(v->ctx, op->buffer[i]);
     op->buffer[i] = NULL;
@@ -150,8 +150,8 @@ under_repair(const struct sf_op *op) {
 static void
 repair(struct sf_op *op, unsigned winner) {
   struct sf_volume *v = op->volume;
-  legset bad = op->failed & volume_serving(v) & (legset) ~under_repair(op);
-  struct io_args args = {
+  legset bad = op->failed & sf_insync_legs(v) & (legset) ~under_repair(op);
+  struct leg_io_args args = {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
       .kind = SF_WRITE_KIND,
@@ -163,18 +163,18 @@ repair(struct sf_op *op, unsigned winner) {
       .buffer = op->buffer[winner],
   };
 
-  int free = op_free_io(op);
+  int free = sf_op_free_io(op);
 
   EACH_LEG(leg, bad & (legset) ~op->passing) {
-    medium_failed(v, leg, op->offset, op->error);
+    sf_medium_failed(v, leg, op->offset, op->error);
   }
   if (bad == 0 || free < 0)
     return;
   op->writing = bad;
   op->buffer[free] = NULL; /* the winner's is the client's now, the others' are put */
-  op_send(op, &args);
+  sf_op_send(op, &args);
   if (op->hold != HOLD_AGAIN)
-    io_drop(&op->io[free]); /* the client takes the buffer with it: the next read repairs */
+    sf_leg_io_drop(&op->io[free]); /* the client takes the buffer with it: the next read repairs */
 }
 
 static void
@@ -183,31 +183,31 @@ on_repair(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   char reason[128];
 
   if (event->state == SF_TIO_OK) {
-    medium_repaired(v, leg, op->offset, op->length, op->error);
-  } else if (event->state == SF_TIO_ERROR && (volume_serving(v) & legbit(leg)) &&
-             leg_can_leave(v, leg) && insync_leg_is_alone(v, leg, op->started_ns)) {
-    op_reason(op, leg, reason, sizeof reason);
-    leg_demote(v, leg, leg_state_for(event->error), reason);
+    sf_medium_repaired(v, leg, op->offset, op->length, op->error);
+  } else if (event->state == SF_TIO_ERROR && (sf_insync_legs(v) & legbit(leg)) &&
+             sf_leg_can_leave(v, leg) && sf_insync_leg_is_alone(v, leg, op->started_ns)) {
+    sf_op_reason(op, leg, reason, sizeof reason);
+    sf_leg_demote(v, leg, sf_leg_state_for(event->error), reason);
   }
 }
 
-/* Whether it leaves is not for one read to say (insync_settle): until then others are asked. */
+/* Whether it leaves is not for one read to say (sf_insync_settle): until then others are asked. */
 static void
 avoid(struct sf_volume *v, legset late) {
-  EACH_LEG(leg, late & volume_serving(v))
+  EACH_LEG(leg, late & sf_insync_legs(v))
     v->leg[leg].avoid = true;
 }
 
 static void
 give_up(struct sf_op *op, int error) {
   put_all_but(op, 0); /* the first buffer is the request's own */
-  io_cancel(&op->io[0]);
-  op_answer(op, error);
+  sf_leg_io_cancel(&op->io[0]);
+  sf_op_answer(op, error);
 }
 
 static bool
 must_be_converged(const struct sf_op *op) {
-  return flush_failure_legs(op->volume) != 0 && volume_must_converge(op->volume, op->request);
+  return sf_flush_failure_legs(op->volume) != 0 && sf_vol_must_converge(op->volume, op->request);
 }
 
 /* Its extent is to be converged first, after all.  A leg that hangs may still read into the client's buffer:
@@ -221,16 +221,16 @@ read_park(struct sf_op *op) {
   if (op->ios > 0 && op->io[0].running > 0) {
     fresh = v->host.buffer_get(v->ctx, op->length);
     if (fresh == NULL) {
-      op_hold(op, HOLD_AGAIN);
-      volume_arm(v, v->now_ns + RETRY_MS * SF_MS);
+      sf_op_hold(op, HOLD_AGAIN);
+      sf_vol_arm(v, v->now_ns + RETRY_MS * SF_MS);
       return;
     }
     v->host.buffer_put(v->ctx, op->request->buffer);
     op->request->buffer = fresh;
   }
   if (op->ios > 0)
-    io_cancel(&op->io[0]);
-  op_park(op);
+    sf_leg_io_cancel(&op->io[0]);
+  sf_op_park(op);
 }
 
 /* Errors everywhere.  A leg that read something else since it failed this the time before is well, and
@@ -238,7 +238,7 @@ read_park(struct sf_op *op) {
 static void
 read_too_few(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  legset sources = volume_sources(v, op->offset, op->length);
+  legset sources = sf_vol_sources(v, op->offset, op->length);
   legset medium = op->failed & (legset) ~op->passing;
   bool wait = op->passing != 0;
   char reason[128];
@@ -258,24 +258,24 @@ read_too_few(struct sf_op *op) {
     give_up(op, op->error ? op->error : -EIO);
     return;
   }
-  EACH_LEG(leg, op->failed & volume_serving(v)) {
-    op_reason(op, leg, reason, sizeof reason);
-    leg_trouble(v, leg, reason);
-    probe_sample(v, leg);
+  EACH_LEG(leg, op->failed & sf_insync_legs(v)) {
+    sf_op_reason(op, leg, reason, sizeof reason);
+    sf_leg_trouble(v, leg, reason);
+    sf_probe_sample(v, leg);
   }
   op->failed_before = medium;
   op->round_ns = v->now_ns;
   op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
-  op_hold(op, HOLD_AGAIN);
-  volume_arm(v, op->again_ns);
+  sf_op_hold(op, HOLD_AGAIN);
+  sf_vol_arm(v, op->again_ns);
 }
 
 static void
 read_run(struct sf_op *op) {
   bool first = op->sent == 0;
 
-  op_hold(op, HOLD_NOT);
-  if (bad_any(op->volume, op->offset, op->length)) {
+  sf_op_hold(op, HOLD_NOT);
+  if (sf_bad_touches(op->volume, op->offset, op->length)) {
     give_up(op, -EIO);
     return;
   }
@@ -287,7 +287,7 @@ read_run(struct sf_op *op) {
   if (ask_next(op) != ASKED_NOBODY)
     return;
   if (first)
-    op_hold(op, HOLD_AGAIN); /* it is not answered from inside submit */
+    sf_op_hold(op, HOLD_AGAIN); /* it is not answered from inside submit */
   else if (op->pending == 0)
     read_too_few(op);
 }
@@ -300,7 +300,7 @@ counts(const struct sf_op *op, unsigned leg) {
 
   if (must_be_converged(op))
     return false;
-  return volume_sources(v, op->offset, op->length) & legbit(leg);
+  return sf_vol_sources(v, op->offset, op->length) & legbit(leg);
 }
 
 static void
@@ -313,7 +313,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     return;
   }
   if (event->state != SF_TIO_TIMEOUT) {
-    SF_MUST(v->leg[leg].reads_running > 0);
+    SF_ASSERT(v->leg[leg].reads_running > 0);
     v->leg[leg].reads_running--;
     v->leg[leg].read_last_ns = v->now_ns;
     if (event->state == SF_TIO_OK)
@@ -321,7 +321,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
   }
   if (op->request == NULL || op->sm.state != OP_RUNNING)
     return;
-  if (event->state == SF_TIO_OK && bad_any(v, op->offset, op->length)) {
+  if (event->state == SF_TIO_OK && sf_bad_touches(v, op->offset, op->length)) {
     give_up(op, -EIO); /* since it was sent: on another leg it may be anything */
   } else if (event->state == SF_TIO_OK && counts(op, leg)) {
     late = op->overdue;
@@ -329,7 +329,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     put_all_but(op, try);
     repair(op, try);
     avoid(v, late);
-    op_answer(op, 0);
+    sf_op_answer(op, 0);
   } else if (event->state == SF_TIO_OK && must_be_converged(op)) {
     read_park(op);
   } else if ((op->pending & (legset) ~op->overdue) == 0 && ask_next(op) == ASKED_NOBODY &&
@@ -340,15 +340,15 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
 
 static bool
 read_may_run(struct sf_op *op) {
-  if (!volume_must_converge(op->volume, op->request))
+  if (!sf_vol_must_converge(op->volume, op->request))
     return true;
-  op_park(op);
+  sf_op_park(op);
   return false;
 }
 
 static void
 read_run_again(struct sf_op *op) {
-  if (volume_must_converge(op->volume, op->request))
+  if (sf_vol_must_converge(op->volume, op->request))
     read_park(op);
   else
     read_run(op);
@@ -361,7 +361,7 @@ read_review(struct sf_op *op) {
 
 static void
 read_fail(struct sf_op *op, int error) {
-  op_cancel(op);
+  sf_op_cancel(op);
   give_up(op, error);
 }
 
@@ -369,7 +369,7 @@ static void
 read_answered(struct sf_op *op, int error) {
   op->volume->reads++;
   if (error != 0)
-    medium_read_failed(op->volume, op->offset, op->length, error);
+    sf_medium_read_failed(op->volume, op->offset, op->length, error);
 }
 
 const struct op_kind sf_op_read = {
@@ -379,7 +379,7 @@ const struct op_kind sf_op_read = {
     .may_run = read_may_run,
     .run = read_run,
     .run_again = read_run_again,
-    .ended = op_landed,
+    .ended = sf_op_landed,
     .on_event = read_on_event,
     .review = read_review,
     .fail = read_fail,

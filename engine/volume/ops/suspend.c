@@ -14,10 +14,10 @@ overlap(const struct sf_op *a, const struct sf_op *b) {
  * meanwhile, or it would happen twice; only copies may, so that a leg can catch up and join while
  * it waits. */
 void
-op_suspend(struct sf_op *op) {
+sf_op_suspend(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  op_hold(op, HOLD_AGAIN);
+  sf_op_hold(op, HOLD_AGAIN);
   op->ok = op->failed = op->passing = 0;
   if (op->passable)
     return;
@@ -26,7 +26,7 @@ op_suspend(struct sf_op *op) {
 
     if (later->kind->copies && !later->scrubs && later->sm.state == OP_WAITING &&
         overlap(op, later)) {
-      SF_MUST(later->blockers > 0);
+      SF_ASSERT(later->blockers > 0);
       if (--later->blockers == 0)
         v->dirty = v->runnable = true;
     }
@@ -37,7 +37,7 @@ op_suspend(struct sf_op *op) {
 
 /* A copy that passed it must end before it is sent anew, whatever it waited for meanwhile. */
 bool
-op_is_passed(const struct sf_op *op) {
+sf_op_is_passed(const struct sf_op *op) {
   const struct sf_volume *v = op->volume;
 
   if (!op->passable)
@@ -59,7 +59,7 @@ waits_for_waiting_only(const struct sf_op *copy) {
   for (const struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.state != OP_WAITING && op_conflict(op, copy))
+    if (op->sm.state != OP_WAITING && sf_op_conflict(op, copy))
       return false;
   }
   return true;
@@ -74,15 +74,15 @@ overtake(struct sf_op *copy) {
   for (struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
     struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (!op_conflict(op, copy))
+    if (!sf_op_conflict(op, copy))
       continue;
     if (first == NULL)
       first = l;
     op->blockers++;
-    SF_MUST(copy->blockers > 0);
+    SF_ASSERT(copy->blockers > 0);
     copy->blockers--;
   }
-  SF_MUST(first != NULL && copy->blockers == 0);
+  SF_ASSERT(first != NULL && copy->blockers == 0);
   sf_list_remove(&copy->link);
   sf_list_append(first, &copy->link);
   v->dirty = v->runnable = true;
@@ -91,7 +91,7 @@ overtake(struct sf_op *copy) {
 /* What waits behind a suspended write would keep out the copies that are to bring it the legs that it
  * waits for. */
 void
-op_overtake_all(struct sf_volume *v) {
+sf_op_overtake_all(struct sf_volume *v) {
   if (v->suspended == 0 || v->waiting_ops == 0)
     return;
   for (struct sf_list *l = v->active.next, *next; l != &v->active; l = next) {
@@ -106,13 +106,13 @@ op_overtake_all(struct sf_volume *v) {
 
 /* And no copy begins while it runs anew. */
 bool
-op_is_in_the_way(const struct sf_op *copy) {
+sf_op_is_in_the_way(const struct sf_op *copy) {
   const struct sf_volume *v = copy->volume;
 
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->passable && (op->running & volume_receivers(v)) != 0 && overlap(op, copy))
+    if (op->passable && (op->running & sf_vol_receivers(v)) != 0 && overlap(op, copy))
       return true;
   }
   return false;
@@ -120,7 +120,7 @@ op_is_in_the_way(const struct sf_op *copy) {
 
 /* The copy overwrites what those that it passes have put there: they are sent to all legs again. */
 void
-op_passed_by(const struct sf_op *copy) {
+sf_op_passed_by(const struct sf_op *copy) {
   struct sf_volume *v = copy->volume;
 
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
@@ -132,14 +132,14 @@ op_passed_by(const struct sf_op *copy) {
 }
 
 bool
-op_only_waits(const struct sf_op *op) {
+sf_op_only_waits(const struct sf_op *op) {
   return op->passable && op->hold == HOLD_AGAIN && op->pending == 0;
 }
 
 /* R2: without end if it is to be suspended; else only where what its legs have said may pass, and then
  * fail_timeout ends it. */
 bool
-op_may_wait(const struct sf_op *op) {
+sf_op_may_wait(const struct sf_op *op) {
   if (op->volume->config.on_too_few == SF_TOO_FEW_SUSPEND)
     return true;
   return op->failed != 0 && (op->failed & (legset) ~op->passing) == 0;

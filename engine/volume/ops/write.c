@@ -24,8 +24,8 @@ static bool
 may_be_left(const struct sf_op *op) {
   const struct sf_volume *v = op->volume;
 
-  EACH_LEG(leg, op->request->is_trim ? volume_receivers(v) : 0) {
-    if (!leg_punches(v, leg))
+  EACH_LEG(leg, op->request->is_trim ? sf_vol_receivers(v) : 0) {
+    if (!sf_leg_punches(v, leg))
       return true;
   }
   return false;
@@ -34,9 +34,9 @@ may_be_left(const struct sf_op *op) {
 static void
 write_send(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  legset receivers = volume_receivers(v), targets = 0;
+  legset receivers = sf_vol_receivers(v), targets = 0;
   bool zeroes = op->kind == &sf_op_zero;
-  struct io_args args = {
+  struct leg_io_args args = {
       .op = zeroes ? SF_TIO_ZERO : SF_TIO_WRITE,
       .kind = SF_WRITE_KIND,
       .offset = v->data_offset + op->offset,
@@ -44,42 +44,43 @@ write_send(struct sf_op *op) {
       .buffer = zeroes ? NULL : op->request->buffer,
   };
 
-  if (!intent_ready(v, op->offset, op->length)) {
-    op_hold(op, HOLD_INTENT);
+  if (!sf_intent_ready(v, op->offset, op->length)) {
+    sf_op_hold(op, HOLD_INTENT);
     return;
   }
-  if (op_is_passed(op)) { /* while it waited for its intent */
-    op_hold(op, HOLD_AGAIN);
+  if (sf_op_is_passed(op)) { /* while it waited for its intent */
+    sf_op_hold(op, HOLD_AGAIN);
     return;
   }
   if (op->hold == HOLD_INTENT)
-    op_hold(op, HOLD_NOT);
+    sf_op_hold(op, HOLD_NOT);
   for (unsigned i = 0; i < v->legs; i++) {
     if ((op->ok | op->running) & legbit(i))
       continue; /* a second try, after too few had it: only where it is missing */
     if ((v->latest.in_sync & legbit(i)) ||
-        ((receivers & legbit(i)) && leg_wants(v, i, op->offset, op->length)))
+        ((receivers & legbit(i)) && sf_leg_wants(v, i, op->offset, op->length)))
       targets |= legbit(i);
     else
-      leg_mark_stale(v, i, op->offset, op->length);
+      sf_leg_mark_stale(v, i, op->offset, op->length);
   }
-  op->request_fua = op->request->fua || op->clears != 0 || bad_any(v, op->offset, op->length);
+  op->request_fua =
+      op->request->fua || op->clears != 0 || sf_bad_touches(v, op->offset, op->length);
   if (op->request_fua)
     args.flags |= SF_TIO_FUA;
   if (op->request->may_unmap)
     args.flags |= SF_TIO_MAY_UNMAP;
   args.legs = targets;
   if (targets != 0)
-    op_send(op, &args);
+    sf_op_send(op, &args);
 }
 
 static void
 write_run(struct sf_op *op) {
-  bool is_cut = bad_is_cut(op->volume, op->offset, op->length);
+  bool is_cut = sf_bad_is_cut(op->volume, op->offset, op->length);
 
   op->request->undone = may_be_left(op);
   if (op->request->undone || is_cut)
-    op_answer(op, op->request->undone ? 0 : -EIO);
+    sf_op_answer(op, op->request->undone ? 0 : -EIO);
   else
     write_send(op);
 }
@@ -99,7 +100,7 @@ leave_unconverged(struct sf_op *op) {
 
   for (uint64_t e = extent_of(v, op->offset); e <= last; e++) {
     sf_map_set(&v->unconverged, e);
-    copier_spoil(v, e);
+    sf_copier_spoil(v, e);
   }
   EACH_LEG(leg, op->request_fua ? op->failed : 0) { /* what its cache shows may go again */
     sf_map_set_range(&v->leg[leg].unsure, extent_of(v, op->offset), last);
@@ -111,11 +112,11 @@ leave_unconverged(struct sf_op *op) {
  * converged before they are read (R11). */
 static void
 write_fail(struct sf_op *op, int error) {
-  op_cancel(op);
+  sf_op_cancel(op);
   if (op->sent != 0)
     leave_unconverged(op);
   op->volume->failed = error != -ESHUTDOWN;
-  op_answer(op, error);
+  sf_op_answer(op, error);
 }
 
 static void
@@ -127,31 +128,31 @@ write_answered(struct sf_op *op, int error) {
     return;
   v->late_acks += (op->sent & (legset) ~op->ok) != 0;
   if (!op->request->undone)
-    lost_written(v, op->offset, op->length);
+    sf_lost_written(v, op->offset, op->length);
 }
 
 /* What is pending is late and cannot be spared, and what failed may be well again. */
 static bool
 is_stuck_behind_a_hang(const struct sf_op *op) {
   return op->hold != HOLD_AGAIN && op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
-         (op->failed & op->passing & volume_serving(op->volume)) != 0;
+         (op->failed & op->passing & sf_insync_legs(op->volume)) != 0;
 }
 
 /* To a leg that catches up, which no answer needs: its buffer is the request's. */
 static bool
 waits_to_be_sent(const struct sf_op *op) {
   for (unsigned i = 0; i < op->ios; i++)
-    if (io_waits(&op->io[i]))
+    if (sf_leg_io_waits(&op->io[i]))
       return true;
   return false;
 }
 
 static void
 answer_well(struct sf_op *op) {
-  enum bad_clearing clearing = bad_clear(op);
+  enum bad_clearing clearing = sf_bad_clear(op);
 
   if (clearing == BAD_CLEARED)
-    op_answer(op, 0);
+    sf_op_answer(op, 0);
   else if (clearing == BAD_NO_ROOM)
     write_fail(op, -EIO);
 }
@@ -161,7 +162,7 @@ write_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
   if (op->sm.state != OP_RUNNING) {
-    op_review_ended(op);
+    sf_op_review_ended(op);
     return;
   }
   if (op->hold == HOLD_INTENT)
@@ -169,21 +170,22 @@ write_review(struct sf_op *op) {
   if (op->hold == HOLD_INTENT)
     return;
   if ((op->overdue | op->failed) != 0)
-    op_judge(op);
-  if ((v->needs & (legset) ~op->ok) == 0 && legcount(op->ok & volume_serving(v)) >= v->min_legs) {
+    sf_op_judge(op);
+  if ((v->ack_legs & (legset) ~op->ok) == 0 &&
+      legcount(op->ok & sf_insync_legs(v)) >= v->min_legs) {
     if (!waits_to_be_sent(op))
       answer_well(op);
     return;
   }
   if (is_stuck_behind_a_hang(op)) {
-    op_hold(op, HOLD_AGAIN); /* a leg that is well again shows that the other one hangs */
+    sf_op_hold(op, HOLD_AGAIN); /* a leg that is well again shows that the other one hangs */
     op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
-    volume_arm(v, op->again_ns);
+    sf_vol_arm(v, op->again_ns);
   }
-  if (op->pending != 0 || op->hold == HOLD_AGAIN || record_moves_the_set(v))
+  if (op->pending != 0 || op->hold == HOLD_AGAIN || sf_record_moves_the_set(v))
     return;
-  if (op_may_wait(op))
-    op_suspend(op);
+  if (sf_op_may_wait(op))
+    sf_op_suspend(op);
   else
     write_fail(op, op->error ? op->error : -EIO);
 }
@@ -191,14 +193,14 @@ write_review(struct sf_op *op) {
 static void
 write_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
   if (op->sm.state == OP_DRAINING)
-    op_judge(op); /* answered without it: it is behind now */
+    sf_op_judge(op); /* answered without it: it is behind now */
   write_review(op);
 }
 
 /* A zero is a write of nothing that has to be sent. */
 #define WRITES                                                                                     \
   .timeout = SF_WRITE_KIND, .writes = true, .run = write_run, .run_again = write_run_again,        \
-  .ended = op_landed, .on_event = write_on_event, .review = write_review, .fail = write_fail,      \
+  .ended = sf_op_landed, .on_event = write_on_event, .review = write_review, .fail = write_fail,   \
   .answered = write_answered
 
 const struct op_kind sf_op_write = {.name = "write", WRITES};

@@ -79,15 +79,15 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
   leg->sb = params->leg[i].sb;
   leg->opened_serial = leg->sb.serial;
   leg->bytes = params->leg[i].bytes;
-  r = leg_init_memory(v, i);
+  r = sf_leg_init_memory(v, i);
   if (r < 0)
     return r;
 
-  if (!(members(v) & legbit(i))) {
+  if (!(sf_members(v) & legbit(i))) {
     state = SF_STATE_FAULTY;
     reason = "removed";
   } else if (assembly->current & legbit(i)) {
-    SF_MUST(leg->device != NULL);
+    SF_ASSERT(leg->device != NULL);
     state = SF_STATE_IN_SYNC;
   } else if (leg->device == NULL) {
     if (v->base.record.faulty & legbit(i)) {
@@ -110,10 +110,10 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     state = SF_STATE_FAULTY;
     reason = sf_verdict_name(assembly->verdict[i]);
   }
-  if (state != SF_STATE_IN_SYNC && leg->device != NULL && newcomer_lacks_all(v, &leg->sb))
+  if (state != SF_STATE_IN_SYNC && leg->device != NULL && sf_newcomer_lacks_all(v, &leg->sb))
     sf_map_fill(&leg->stale);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
-  sf_sm_init(&leg->sm, &sf_leg_table, i, state);
+  sf_state_init(&leg->sm, &sf_leg_table, i, state);
   return 0;
 }
 
@@ -123,7 +123,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   struct sf_volume *v;
   int r;
 
-  SF_MUST(params->assembly->may_start && params->block_bytes > 0);
+  SF_ASSERT(params->assembly->may_start && params->block_bytes > 0);
   v = calloc(1, sizeof *v);
   if (v == NULL)
     return -ENOMEM;
@@ -147,30 +147,30 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   sf_list_init(&v->ops_free);
   sf_list_init(&v->dropped);
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
-    leg_io_init(&v->leg[i]);
+    sf_leg_io_init(&v->leg[i]);
   v->held_tail = &v->held;
   v->parked_tail = &v->parked;
   v->flush_queue_tail = &v->flush_queue;
   v->flush_held_tail = &v->flush_held;
   v->ops = calloc(SF_OPS_MAX, sizeof *v->ops);
-  r = v->ops == NULL ? -ENOMEM : maps_init(v);
+  r = v->ops == NULL ? -ENOMEM : sf_maps_init(v);
   for (unsigned i = 0; r == 0 && i < SF_OPS_MAX; i++) {
-    sf_sm_init(&v->ops[i].sm, &sf_op_table, 0, OP_FREE);
+    sf_state_init(&v->ops[i].sm, &sf_op_table, 0, OP_FREE);
     sf_list_append(&v->ops_free, &v->ops[i].link);
     v->ops_free_n++;
   }
   for (unsigned i = 0; r == 0 && i < v->legs; i++)
     r = init_leg(v, i, params);
   if (r == 0)
-    r = maps_load(v, params);
+    r = sf_maps_load(v, params);
   if (r == 0)
-    r = copier_init(v);
+    r = sf_copier_init(v);
   if (r == 0)
-    scrub_init(v);
+    sf_scrub_init(v);
   if (r == 0)
-    flush_failure_load(v, params);
+    sf_flush_failure_load(v, params);
   if (r == 0)
-    bad_load(v);
+    sf_bad_load(v);
   if (r < 0) {
     sf_volume_destroy(v);
     return r;
@@ -193,10 +193,10 @@ sf_volume_destroy(struct sf_volume *v) {
   if (running > 0)
     return -EBUSY;
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
-    leg_free_memory(v, i);
-  maps_destroy(v);
-  copier_destroy(v);
-  maps_free(v);
+    sf_leg_free_memory(v, i);
+  sf_maps_destroy(v);
+  sf_copier_destroy(v);
+  sf_maps_free(v);
   free(v->ops);
   pthread_mutex_destroy(&v->lock);
   free(v);

@@ -15,7 +15,7 @@
 
 static void
 leave(struct sf_volume *v) {
-  volume_settle(v);
+  sf_vol_settle(v);
   pthread_mutex_unlock(&v->lock);
 }
 
@@ -31,8 +31,8 @@ int
 sf_volume_grow(struct sf_volume *v, uint64_t size_bytes, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = grow_to(v, size_bytes);
+  sf_vol_enter(v, now_ns);
+  r = sf_grow_to(v, size_bytes);
   leave(v);
   return r;
 }
@@ -62,8 +62,8 @@ sf_volume_leg_replace(struct sf_volume *v, unsigned leg, const struct sf_uuid *u
                       const char *path, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = member_replace(v, leg, uuid, path);
+  sf_vol_enter(v, now_ns);
+  r = sf_member_replace(v, leg, uuid, path);
   leave(v);
   return r;
 }
@@ -73,7 +73,7 @@ sf_volume_find_leg(struct sf_volume *v, const char *name) {
   int leg;
 
   pthread_mutex_lock(&v->lock);
-  leg = member_find(v, name);
+  leg = sf_member_find(v, name);
   pthread_mutex_unlock(&v->lock);
   return leg;
 }
@@ -83,7 +83,7 @@ sf_volume_free_place(struct sf_volume *v) {
   int place;
 
   pthread_mutex_lock(&v->lock);
-  place = member_free_place(v);
+  place = sf_member_free_place(v);
   pthread_mutex_unlock(&v->lock);
   return place;
 }
@@ -93,8 +93,8 @@ sf_volume_leg_add(struct sf_volume *v, const char *name, const char *path,
                   const struct sf_uuid *uuid, unsigned *leg, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = member_add(v, name, path, uuid, leg);
+  sf_vol_enter(v, now_ns);
+  r = sf_member_add(v, name, path, uuid, leg);
   leave(v);
   return r;
 }
@@ -103,8 +103,8 @@ int
 sf_volume_leg_remove(struct sf_volume *v, unsigned leg, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = member_remove(v, leg);
+  sf_vol_enter(v, now_ns);
+  r = sf_member_remove(v, leg);
   leave(v);
   return r;
 }
@@ -121,25 +121,25 @@ of_member(struct sf_volume *v, unsigned index, uint64_t now_ns,
           int (*change)(struct sf_volume *v, unsigned index)) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = leg_is_member(v, index) ? change(v, index) : -ENOENT;
+  sf_vol_enter(v, now_ns);
+  r = sf_leg_is_member(v, index) ? change(v, index) : -ENOENT;
   leave(v);
   return r;
 }
 
 int
 sf_volume_leg_fail(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  return of_member(v, index, now_ns, operator_fail);
+  return of_member(v, index, now_ns, sf_operator_fail);
 }
 
 int
 sf_volume_leg_return(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  return of_member(v, index, now_ns, operator_take_back);
+  return of_member(v, index, now_ns, sf_operator_take_back);
 }
 
 int
 sf_volume_leg_discard(struct sf_volume *v, unsigned index, uint64_t now_ns) {
-  return of_member(v, index, now_ns, operator_discard);
+  return of_member(v, index, now_ns, sf_operator_discard);
 }
 
 int
@@ -148,8 +148,8 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned leg, struct sf_tio_device *de
                      uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = operator_opened(v, leg, device, sb, bytes, error, why);
+  sf_vol_enter(v, now_ns);
+  r = sf_operator_opened(v, leg, device, sb, bytes, error, why);
   leave(v);
   return r;
 }
@@ -158,8 +158,8 @@ int
 sf_volume_configure(struct sf_volume *v, const struct sf_config *config, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = operator_configure(v, config);
+  sf_vol_enter(v, now_ns);
+  r = sf_operator_configure(v, config);
   leave(v);
   return r;
 }
@@ -170,8 +170,8 @@ sf_volume_hole_source(struct sf_volume *v) {
 
   pthread_mutex_lock(&v->lock);
   if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && v->bad.list.n == 0 &&
-      flush_failure_legs(v) == 0)
-    EACH_LEG(leg, volume_serving(v))
+      sf_flush_failure_legs(v) == 0)
+    EACH_LEG(leg, sf_insync_legs(v))
       if (source < 0 && !v->leg[leg].avoid)
         source = (int) leg;
   pthread_mutex_unlock(&v->lock);
@@ -189,8 +189,8 @@ int
 sf_volume_scrub(struct sf_volume *v, const struct sf_scrub_order *order, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = scrub_begin(v, order);
+  sf_vol_enter(v, now_ns);
+  r = sf_scrub_begin(v, order);
   leave(v);
   return r;
 }
@@ -199,8 +199,8 @@ int
 sf_volume_scrub_pause(struct sf_volume *v, bool paused, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = scrub_pause(v, paused);
+  sf_vol_enter(v, now_ns);
+  r = sf_scrub_pause(v, paused);
   leave(v);
   return r;
 }
@@ -209,15 +209,15 @@ int
 sf_volume_scrub_cancel(struct sf_volume *v, uint64_t now_ns) {
   int r;
 
-  volume_enter(v, now_ns);
-  r = scrub_cancel(v);
+  sf_vol_enter(v, now_ns);
+  r = sf_scrub_cancel(v);
   leave(v);
   return r;
 }
 
 void
 sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *status) {
-  volume_enter(v, now_ns);
-  status_fill(v, status);
+  sf_vol_enter(v, now_ns);
+  sf_status_fill(v, status);
   pthread_mutex_unlock(&v->lock);
 }

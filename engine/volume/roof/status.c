@@ -40,9 +40,9 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
   const struct sf_config_leg *config = &v->config.leg[leg->index];
 
   *status = (struct sf_leg_status){
-      .state = leg_state(leg),
+      .state = sf_leg_state(leg),
       .stale_bytes = bytes_of(v, &leg->stale),
-      .late_requests = leg_state(leg) == SF_STATE_IN_SYNC ? 0 : leg->running,
+      .late_requests = sf_leg_state(leg) == SF_STATE_IN_SYNC ? 0 : leg->running,
       .timeouts = leg->timeouts,
       .errors = leg->errors,
       .repairs = leg->medium.repairs,
@@ -51,16 +51,16 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
   snprintf(status->name, sizeof status->name, "%s", config->name);
   snprintf(status->path, sizeof status->path, "%s", config->path);
   if (status->state == SF_STATE_PROBING)
-    penalty_reason(v, leg->index, status->reason, sizeof status->reason);
+    sf_penalty_reason(v, leg->index, status->reason, sizeof status->reason);
   else
     snprintf(status->reason, sizeof status->reason, "%s", leg->reason);
-  medium_reason(v, leg->index, status->reason, sizeof status->reason);
-  pace_reason(v, leg->index, status->reason, sizeof status->reason);
+  sf_medium_reason(v, leg->index, status->reason, sizeof status->reason);
+  sf_pace_reason(v, leg->index, status->reason, sizeof status->reason);
   for (unsigned kind = 0; kind < SF_KINDS; kind++) {
-    status->timeout_ns[kind] = deadline_of(v, leg->index, (enum sf_kind) kind);
-    status->timeout_source[kind] = deadline_source(v, leg->index, (enum sf_kind) kind);
+    status->timeout_ns[kind] = sf_deadline_of(v, leg->index, (enum sf_kind) kind);
+    status->timeout_source[kind] = sf_deadline_source(v, leg->index, (enum sf_kind) kind);
   }
-  meter_leg_status(v, leg->index, status);
+  sf_meter_leg_status(v, leg->index, status);
   if (status->state == SF_STATE_CATCHING_UP) {
     uint64_t total = leg->resync_total << v->extent_shift;
     uint64_t took = v->now_ns - leg->resync_since_ns;
@@ -82,15 +82,15 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
 }
 
 void
-status_fill(const struct sf_volume *v, struct sf_volume_status *status) {
+sf_status_fill(const struct sf_volume *v, struct sf_volume_status *status) {
   *status = (struct sf_volume_status){
       .uuid = v->identity.volume,
-      .state = volume_state(v),
+      .state = sf_vol_state(v),
       .size_bytes = v->served_bytes,
       .term = v->durable.term,
       .change = v->durable.change,
       .min_legs = v->config.min_legs,
-      .legs_in_sync = legcount(volume_serving(v)),
+      .legs_in_sync = legcount(sf_insync_legs(v)),
       .reads = v->reads,
       .writes = v->writes,
       .flushes = v->flushes,
@@ -101,18 +101,18 @@ status_fill(const struct sf_volume *v, struct sf_volume_status *status) {
       .legs = v->legs,
   };
   snprintf(status->name, sizeof status->name, "%s", v->config.name);
-  status->waits_for = culprit_legs(v);
-  culprit_text(v, status->reason, sizeof status->reason);
+  status->waits_for = sf_culprit_legs(v);
+  sf_culprit_text(v, status->reason, sizeof status->reason);
   memcpy(status->lost, v->lost.range, sizeof status->lost);
   status->lost_n = v->lost.n;
   status->lost_more = v->lost.more;
   for (unsigned i = 0; i < status->lost_n; i++) {
     struct sf_lost_range *lost = &status->lost[i];
 
-    lost->recorded = bad_all(v, lost->begin, lost->end - lost->begin);
+    lost->recorded = sf_bad_covers(v, lost->begin, lost->end - lost->begin);
   }
-  scrub_status(v, &status->scrub);
-  meter_status(v, status);
+  sf_scrub_status(v, &status->scrub);
+  sf_meter_status(v, status);
   for (unsigned i = 0; i < v->legs; i++)
     leg_status(v, &v->leg[i], &status->leg[i]);
 }

@@ -4,6 +4,6 @@
 
 #include "volume/state.h"
 
-void status_fill(const struct sf_volume *v, struct sf_volume_status *status);
+void sf_status_fill(const struct sf_volume *v, struct sf_volume_status *status);
 
 #endif

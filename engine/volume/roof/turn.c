@@ -53,47 +53,47 @@ settle(struct sf_volume *v) {
 
   for (; v->dirty; passes++) {
     v->dirty = false;
-    leg_io_settle(v);
+    sf_leg_io_settle(v);
     if (v->phase == PHASE_STOPPED)
       break;
-    record_settle(v);
-    bad_settle(v);
-    grow_end(v);
-    members_settle(v);
-    insync_settle(v);
-    medium_settle(v);
+    sf_record_settle(v);
+    sf_bad_settle(v);
+    sf_grow_end(v);
+    sf_members_settle(v);
+    sf_insync_settle(v);
+    sf_medium_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
-      leg_settle(v, i);
-    flush_failure_settle(v);
-    map_settle(v);
+      sf_leg_settle(v, i);
+    sf_flush_failure_settle(v);
+    sf_map_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
-      newcomer_settle(v, i);
-    op_review_all(v);
-    if (v->phase == PHASE_SERVING && v->held != NULL && op_is_free(v, &sf_op_write))
-      volume_release_held(v);
-    flush_release(v);
-    flush_next(v);
-    join_settle(v);
-    grow_settle(v);
-    copier_settle(v);
-    scrub_settle(v);
-    stop_settle(v);
+      sf_newcomer_settle(v, i);
+    sf_op_review_all(v);
+    if (v->phase == PHASE_SERVING && v->held != NULL && sf_op_is_free(v, &sf_op_write))
+      sf_vol_release_held(v);
+    sf_flush_release(v);
+    sf_flush_next(v);
+    sf_join_settle(v);
+    sf_grow_settle(v);
+    sf_copier_settle(v);
+    sf_scrub_settle(v);
+    sf_stop_settle(v);
   }
   return passes;
 }
 
 void
-volume_settle(struct sf_volume *v) {
+sf_vol_settle(struct sf_volume *v) {
   unsigned passes = 0;
 
   do {
     passes += settle(v);
-    volume_check_passes(v, passes);
-    leg_io_send(v); /* which may drop, or fail */
+    sf_vol_check_passes(v, passes);
+    sf_leg_io_send(v); /* which may drop, or fail */
   } while (v->dirty);
-  volume_check(v);
+  sf_vol_check(v);
   if (v->phase != PHASE_STOPPED)
-    volume_tell_state(v);
+    sf_vol_tell_state(v);
 }
 
 /* ---- time ---- */
@@ -106,25 +106,25 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
   *tail = head;
   for (; request != NULL; request = next) {
     next = request->next;
-    if (v->now_ns - volume_asked(request) < v->config.fail_timeout_ns) {
-      request_append(request, tail);
+    if (v->now_ns - sf_vol_asked(request) < v->config.fail_timeout_ns) {
+      sf_request_append(request, tail);
     } else {
       v->errors++;
       v->failed = true;
       if (request->kind == SF_REQ_READ)
-        medium_read_failed(v, request->offset, request->length, -EIO);
-      request_answer(request, -EIO);
+        sf_medium_read_failed(v, request->offset, request->length, -EIO);
+      sf_request_answer(request, -EIO);
     }
   }
 }
 
 static bool
 is_quiet(const struct sf_volume *v) {
-  if (v->phase != PHASE_SERVING || !record_is_durable(v) || v->unconverged.set != 0 ||
-      v->grow.step != GROW_NONE || !map_is_quiet(v) || v->held != NULL || v->parked != NULL ||
-      v->flush_held != NULL || v->suspended > 0 || flush_failure_legs(v) != 0)
+  if (v->phase != PHASE_SERVING || !sf_record_is_durable(v) || v->unconverged.set != 0 ||
+      v->grow.step != GROW_NONE || !sf_map_is_quiet(v) || v->held != NULL || v->parked != NULL ||
+      v->flush_held != NULL || v->suspended > 0 || sf_flush_failure_legs(v) != 0)
     return false;
-  return v->latest.in_sync == members(v);
+  return v->latest.in_sync == sf_members(v);
 }
 
 /* "failed" lasts until the legs have shown that they answer again: a later request was answered, or
@@ -132,9 +132,9 @@ is_quiet(const struct sf_volume *v) {
 static void
 forgive(struct sf_volume *v) {
   if (!v->failed || v->unconverged.set != 0 || !sf_list_empty(&v->active) ||
-      !record_is_durable(v) || legcount(volume_serving(v)) < v->min_legs)
+      !sf_record_is_durable(v) || legcount(sf_insync_legs(v)) < v->min_legs)
     return;
-  volume_well(v);
+  sf_vol_well(v);
 }
 
 /* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be there
@@ -146,44 +146,44 @@ excuse_own_delay(struct sf_volume *v) {
 
   if (delay < LATE_TICK_MS * SF_MS)
     return;
-  volume_trace(v, "our own delay: %" PRIu64 " ms", delay / SF_MS);
+  sf_vol_trace(v, "our own delay: %" PRIu64 " ms", delay / SF_MS);
   for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
     for (struct sf_request *r = list[i]; r != NULL; r = r->next)
-      volume_excuse_request(v, r, delay);
-  op_excuse_delay(v, delay);
-  leg_io_excuse_delay(v, delay);
+      sf_vol_excuse_request(v, r, delay);
+  sf_op_excuse_delay(v, delay);
+  sf_leg_io_excuse_delay(v, delay);
   v->stop_by_ns += delay;
 }
 
 void
-turn_tick(struct sf_volume *v) {
+sf_turn_tick(struct sf_volume *v) {
   excuse_own_delay(v);
-  meter_tick(v);
+  sf_meter_tick(v);
   v->timer_ns = 0;
   v->dirty = true;
   if (v->phase != PHASE_STOPPED) {
-    record_tick(v);
-    takeover_tick(v);
+    sf_record_tick(v);
+    sf_takeover_tick(v);
     forgive(v);
     for (unsigned i = 0; i < v->legs; i++)
-      probe_tick(v, i);
-    deadline_tick(v);
-    pace_tick(v);
-    medium_tick(v);
-    intent_tick(v);
-    leg_io_tick(v);
-    op_tick(v);
+      sf_probe_tick(v, i);
+    sf_deadline_tick(v);
+    sf_pace_tick(v);
+    sf_medium_tick(v);
+    sf_intent_tick(v);
+    sf_leg_io_tick(v);
+    sf_op_tick(v);
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
       expire_list(v, &v->held, &v->held_tail);
       expire_list(v, &v->parked, &v->parked_tail);
       expire_list(v, &v->flush_held, &v->flush_held_tail);
     }
   }
-  volume_settle(v);
+  sf_vol_settle(v);
   if (!is_quiet(v))
-    volume_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
+    sf_vol_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
   else if (!sf_list_empty(&v->active) || v->flush_leader != NULL)
-    volume_arm(v, v->now_ns + TICK_LOADED_MS * SF_MS);
+    sf_vol_arm(v, v->now_ns + TICK_LOADED_MS * SF_MS);
   else
-    volume_arm(v, v->now_ns + TICK_IDLE_MS * SF_MS);
+    sf_vol_arm(v, v->now_ns + TICK_IDLE_MS * SF_MS);
 }

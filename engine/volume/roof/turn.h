@@ -4,7 +4,7 @@
 
 #include "volume/state.h"
 
-void volume_settle(struct sf_volume *v); /* after any change: move on what can move on */
-void turn_tick(struct sf_volume *v);
+void sf_vol_settle(struct sf_volume *v); /* after any change: move on what can move on */
+void sf_turn_tick(struct sf_volume *v);
 
 #endif

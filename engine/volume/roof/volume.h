@@ -4,7 +4,7 @@
 
 #include "volume/state.h"
 
-void volume_enter(struct sf_volume *v, uint64_t now_ns); /* takes the lock */
+void sf_vol_enter(struct sf_volume *v, uint64_t now_ns); /* takes the lock */
 
 extern const struct leg_io_above sf_volume_above_io;
 

@@ -16,28 +16,28 @@ enum {
 };
 
 void
-bad_load(struct sf_volume *v) {
+sf_bad_load(struct sf_volume *v) {
   v->bad.list = v->bad.stands = v->identity.bad;
   for (unsigned i = 0; i < v->bad.list.n; i++) {
     const struct sf_bad_range *range = &v->bad.list.range[i];
 
-    lost_load(v, range->begin, range->end - range->begin);
+    sf_lost_load(v, range->begin, range->end - range->begin);
   }
 }
 
 bool
-bad_any(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_bad_touches(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   return sf_bad_any(&v->bad.list, offset, offset + length);
 }
 
 bool
-bad_all(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_bad_covers(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   return sf_bad_all(&v->bad.list, offset, offset + length);
 }
 
 bool
-bad_mark(struct sf_volume *v, uint64_t offset, uint64_t length, uint64_t *change) {
-  if (!bad_all(v, offset, length)) {
+sf_bad_mark(struct sf_volume *v, uint64_t offset, uint64_t length, uint64_t *change) {
+  if (!sf_bad_covers(v, offset, length)) {
     if (!sf_bad_add(&v->bad.list, offset, offset + length, MARKED_MOST))
       return false;
     v->bad.changes++;
@@ -48,30 +48,30 @@ bad_mark(struct sf_volume *v, uint64_t offset, uint64_t length, uint64_t *change
 }
 
 bool
-bad_is_durable(const struct sf_volume *v, uint64_t change) {
+sf_bad_is_durable(const struct sf_volume *v, uint64_t change) {
   return v->bad.durable >= change;
 }
 
 uint64_t
-bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length, bool *is_bad) {
+sf_bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length, bool *is_bad) {
   uint64_t run = 0;
 
   *is_bad = false;
-  if (!bad_any(v, offset, length))
+  if (!sf_bad_touches(v, offset, length))
     return length;
-  *is_bad = bad_any(v, offset, v->block_bytes);
-  while (run < length && bad_any(v, offset + run, v->block_bytes) == *is_bad)
+  *is_bad = sf_bad_touches(v, offset, v->block_bytes);
+  while (run < length && sf_bad_touches(v, offset + run, v->block_bytes) == *is_bad)
     run += v->block_bytes;
   return run < length ? run : length;
 }
 
 bool
-bad_is_cut(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_bad_is_cut(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   uint64_t end = offset + length, block = v->block_bytes;
   uint64_t first = offset - offset % block, last = (end + block - 1) / block * block;
 
-  return (first < offset && bad_any(v, first, offset - first)) ||
-         (end < last && bad_any(v, end, last - end));
+  return (first < offset && sf_bad_touches(v, first, offset - first)) ||
+         (end < last && sf_bad_touches(v, end, last - end));
 }
 
 /* Does it wait for such a block itself?  Two legs must not wait for each other. */
@@ -89,8 +89,8 @@ waits_itself(const struct sf_volume *v, unsigned leg) {
  * faulty one, which comes back by the operator's word only. */
 static bool
 may_be_had(const struct sf_volume *v, uint64_t extent) {
-  EACH_LEG(leg, members(v) & (legset) ~volume_serving(v)) {
-    if (leg_state(&v->leg[leg]) != SF_STATE_FAULTY && !sf_map_test(&v->leg[leg].stale, extent) &&
+  EACH_LEG(leg, sf_members(v) & (legset) ~sf_insync_legs(v)) {
+    if (sf_leg_state(&v->leg[leg]) != SF_STATE_FAULTY && !sf_map_test(&v->leg[leg].stale, extent) &&
         !waits_itself(v, leg))
       return true;
   }
@@ -105,11 +105,11 @@ is_bad_everywhere(struct sf_op *op) {
   struct sf_volume *v = op->volume;
   const struct copy *copy = op->copy;
   bool is_bad = copy->again && op->started_ns > copy->of->again_ns &&
-                (volume_serving(v) & (legset) ~op->failed) == 0;
+                (sf_insync_legs(v) & (legset) ~op->failed) == 0;
 
-  EACH_LEG(leg, op->failed & volume_serving(v)) {
+  EACH_LEG(leg, op->failed & sf_insync_legs(v)) {
     is_bad = is_bad && v->leg[leg].read_ok_ns > copy->of->again_ns;
-    probe_sample(v, leg);
+    sf_probe_sample(v, leg);
   }
   return is_bad;
 }
@@ -118,13 +118,13 @@ is_bad_everywhere(struct sf_op *op) {
  * earlier look has found so, seconds ago, is lost.  Several legs do not fail the same block by chance. */
 static bool
 fails_for_long(const struct sf_volume *v, const struct sf_op *op) {
-  uint64_t since = lost_since(v, op->offset, op->length);
+  uint64_t since = sf_lost_since(v, op->offset, op->length);
 
   return since != 0 && v->now_ns - since >= CONFIRM_S * SF_S;
 }
 
 bool
-bad_is_found(struct sf_op *op) {
+sf_bad_is_found(struct sf_op *op) {
   struct copying *of = op->copy->of;
 
   if (!is_bad_everywhere(op))
@@ -145,14 +145,14 @@ stands_as_bad(const struct sf_volume *v, uint64_t begin, uint64_t end) {
 /* A write that was sent before the range was marked may not be stable: it is sent again.  (None is: a copy
  * marks, and it waits for the writes before it.) */
 enum bad_clearing
-bad_clear(struct sf_op *op) {
+sf_bad_clear(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
   if (op->clears != 0)
     return v->bad.durable >= op->clears ? BAD_CLEARED : BAD_CLEARING;
-  if (bad_is_cut(v, op->offset, op->length))
+  if (sf_bad_is_cut(v, op->offset, op->length))
     return BAD_NO_ROOM; /* it was marked while the write was suspended */
-  if (!bad_any(v, op->offset, op->length)) {
+  if (!sf_bad_touches(v, op->offset, op->length)) {
     /* One that failed to its client has made it good, and the record that says so is not durable. */
     if (stands_as_bad(v, op->offset, op->offset + op->length))
       op->clears = v->bad.changes;
@@ -160,8 +160,8 @@ bad_clear(struct sf_op *op) {
   }
   if (!op->request_fua) {
     op->ok = 0;
-    op_hold(op, HOLD_AGAIN);
-    volume_arm(v, v->now_ns);
+    sf_op_hold(op, HOLD_AGAIN);
+    sf_vol_arm(v, v->now_ns);
     return BAD_CLEARING;
   }
   if (!sf_bad_remove(&v->bad.list, op->offset, op->offset + op->length))
@@ -176,15 +176,15 @@ static bool
 may_be_recorded(const struct sf_volume *v) {
   return (v->phase == PHASE_SERVING ||
           (v->phase == PHASE_STOPPING && v->stop_step == STOP_DRAIN)) &&
-         v->grow.step != GROW_PAGES && record_is_durable(v);
+         v->grow.step != GROW_PAGES && sf_record_is_durable(v);
 }
 
 /* The next record waits for the last one: it would undo a promotion, and many ranges need one record. */
 void
-bad_settle(struct sf_volume *v) {
+sf_bad_settle(struct sf_volume *v) {
   struct bad *bad = &v->bad;
 
-  if (bad->durable != bad->submitted && record_is_reached(v, bad->submitted_version)) {
+  if (bad->durable != bad->submitted && sf_record_is_reached(v, bad->submitted_version)) {
     bad->durable = bad->submitted;
     bad->stands = v->identity.bad;
     v->dirty = true;
@@ -192,7 +192,7 @@ bad_settle(struct sf_volume *v) {
   if (bad->submitted == bad->changes || !may_be_recorded(v))
     return;
   v->identity.bad = bad->list;
-  record_change(v, v->latest.in_sync, v->latest.faulty, false);
+  sf_record_change(v, v->latest.in_sync, v->latest.faulty, false);
   bad->submitted = bad->changes;
   bad->submitted_version = v->version;
 }

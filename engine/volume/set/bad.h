@@ -15,27 +15,27 @@
 
 #include "volume/state.h"
 
-void bad_load(struct sf_volume *v);
-bool bad_any(const struct sf_volume *v, uint64_t offset, uint64_t length);
-bool bad_all(const struct sf_volume *v, uint64_t offset, uint64_t length);
+void sf_bad_load(struct sf_volume *v);
+bool sf_bad_touches(const struct sf_volume *v, uint64_t offset, uint64_t length);
+bool sf_bad_covers(const struct sf_volume *v, uint64_t offset, uint64_t length);
 /* Does it touch a part of a block of which something else is bad?  Copies read whole blocks: what was written there
  * would be called bad again. */
-bool bad_is_cut(const struct sf_volume *v, uint64_t offset, uint64_t length);
+bool sf_bad_is_cut(const struct sf_volume *v, uint64_t offset, uint64_t length);
 /* Is what this copy could not read on any leg to be recorded?  Else it is asked for again, now or later. */
-bool bad_is_found(struct sf_op *op);
+bool sf_bad_is_found(struct sf_op *op);
 /* True: *change is the change of the list that must be durable before it is relied on.  False: there is no room for
  * one more. */
-bool bad_mark(struct sf_volume *v, uint64_t offset, uint64_t length, uint64_t *change);
-bool bad_is_durable(const struct sf_volume *v, uint64_t change);
+bool sf_bad_mark(struct sf_volume *v, uint64_t offset, uint64_t length, uint64_t *change);
+bool sf_bad_is_durable(const struct sf_volume *v, uint64_t change);
 /* Of the blocks from offset on, how many bytes are alike: with something bad in each, or in none. */
-uint64_t bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length, bool *is_bad);
+uint64_t sf_bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length, bool *is_bad);
 enum bad_clearing {
   BAD_CLEARED,  /* or nothing was bad there: it may be answered */
   BAD_CLEARING, /* it may be when a record is durable */
   BAD_NO_ROOM, /* what it leaves of a range cannot be recorded, or is a part of a block: it fails, and all stays bad */
 };
 /* The write is where it has to be. */
-enum bad_clearing bad_clear(struct sf_op *op);
-void bad_settle(struct sf_volume *v);
+enum bad_clearing sf_bad_clear(struct sf_op *op);
+void sf_bad_settle(struct sf_volume *v);
 
 #endif

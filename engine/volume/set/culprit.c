@@ -12,9 +12,9 @@
 /* A leg in sync is to blame that is past its time or fails what it is asked; where too few are in sync, so is
  * each that is not.  Nobody, if it is none of these: then the legs that an answer needs. */
 legset
-culprit_legs(const struct sf_volume *v) {
-  legset serving = volume_serving(v), set = meter_overdue(v) & serving;
-  enum sf_volume_state state = volume_state(v);
+sf_culprit_legs(const struct sf_volume *v) {
+  legset serving = sf_insync_legs(v), set = sf_meter_overdue(v) & serving;
+  enum sf_volume_state state = sf_vol_state(v);
 
   if (v->taken || (state != SF_VOLUME_SUSPENDED && state != SF_VOLUME_FAILED))
     return 0;
@@ -23,7 +23,7 @@ culprit_legs(const struct sf_volume *v) {
       set |= legbit(leg);
   }
   if (legcount(serving) < v->min_legs)
-    set |= members(v) & (legset) ~serving;
+    set |= sf_members(v) & (legset) ~serving;
   return set;
 }
 
@@ -36,8 +36,8 @@ put_legs(const struct sf_volume *v, legset legs, struct sf_text *text) {
   sf_text_put(text, left > 1 ? "legs " : "leg ");
   EACH_LEG(leg, legs) {
     sf_text_put(text, "%s", v->config.leg[leg].name);
-    if (leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
-      sf_text_put(text, " (%s)", sf_leg_state_name(leg_state(&v->leg[leg])));
+    if (sf_leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
+      sf_text_put(text, " (%s)", sf_leg_state_name(sf_leg_state(&v->leg[leg])));
     sf_text_put(text, "%s", sf_text_after_name(--left));
   }
 }
@@ -64,7 +64,7 @@ put_waiting(const struct sf_volume *v, struct sf_text *text) {
   struct count count = {0};
   const char *between = ": ";
 
-  meter_visit_waiting(v, count_one, &count);
+  sf_meter_visit_waiting(v, count_one, &count);
   for (unsigned i = 0; i < SF_KINDS; i++) {
     unsigned n = count.waiting[order[i]];
 
@@ -80,9 +80,9 @@ put_waiting(const struct sf_volume *v, struct sf_text *text) {
 }
 
 void
-culprit_text(const struct sf_volume *v, char *text, size_t size) {
-  enum sf_volume_state state = volume_state(v);
-  legset legs = culprit_legs(v);
+sf_culprit_text(const struct sf_volume *v, char *text, size_t size) {
+  enum sf_volume_state state = sf_vol_state(v);
+  legset legs = sf_culprit_legs(v);
   struct sf_text to = {text, size};
 
   text[0] = '\0';
@@ -102,14 +102,14 @@ culprit_text(const struct sf_volume *v, char *text, size_t size) {
 }
 
 void
-volume_tell_state(struct sf_volume *v) {
-  enum sf_volume_state state = volume_state(v);
+sf_vol_tell_state(struct sf_volume *v) {
+  enum sf_volume_state state = sf_vol_state(v);
   char reason[SF_LEG_REASON_MAX];
 
   if (state == v->told)
     return;
-  culprit_text(v, reason, sizeof reason);
-  volume_event(v, SF_EVENT_STATE, -1, sf_volume_state_name(v->told), sf_volume_state_name(state),
+  sf_culprit_text(v, reason, sizeof reason);
+  sf_vol_event(v, SF_EVENT_STATE, -1, sf_volume_state_name(v->told), sf_volume_state_name(state),
                reason);
   v->told = state;
   v->told_ns = v->now_ns;

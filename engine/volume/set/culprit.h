@@ -4,9 +4,9 @@
 
 #include "volume/state.h"
 
-legset culprit_legs(const struct sf_volume *v);
+legset sf_culprit_legs(const struct sf_volume *v);
 /* "waits for leg g: 4 writes, the oldest 6.2 s; 2 legs needed"; "" in any other state. */
-void culprit_text(const struct sf_volume *v, char *text, size_t size);
-void volume_tell_state(struct sf_volume *v); /* if it is another one */
+void sf_culprit_text(const struct sf_volume *v, char *text, size_t size);
+void sf_vol_tell_state(struct sf_volume *v); /* if it is another one */
 
 #endif

@@ -49,17 +49,17 @@ tell_legs(struct sf_volume *v, unsigned index, bool is_lost) {
   if (v->phase == PHASE_CLAIMING)
     v->version++;
   else
-    record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    sf_record_change(v, v->latest.in_sync, v->latest.faulty, false);
 }
 
 static bool
-is_of_op(const struct sf_op *op, const struct io *io) {
+is_of_op(const struct sf_op *op, const struct leg_io *io) {
   return io >= op->io && io < op->io + SF_LEGS_MAX;
 }
 
 static bool
 drops_the_cache(int error) {
-  enum fault fault = fault_of(error);
+  enum fault fault = sf_fault_of(error);
 
   return fault != FAULT_PATH && fault != FAULT_OURS;
 }
@@ -67,7 +67,7 @@ drops_the_cache(int error) {
 /* A write that still runs may have reached the disk before the flush did.  The one that carried the flush is
  * not acknowledged; but what shows of it may go again. */
 static void
-collect(struct sf_volume *v, unsigned index, const struct io *io) {
+collect(struct sf_volume *v, unsigned index, const struct leg_io *io) {
   struct leg *leg = &v->leg[index];
 
   leg->dropped_seq = v->io_seq;
@@ -86,8 +86,8 @@ collect(struct sf_volume *v, unsigned index, const struct io *io) {
 }
 
 void
-flush_failure_collect(struct sf_volume *v, unsigned index, const struct io *io, int error) {
-  enum sf_leg_state state = leg_state(&v->leg[index]);
+sf_flush_failure_collect(struct sf_volume *v, unsigned index, const struct leg_io *io, int error) {
+  enum sf_leg_state state = sf_leg_state(&v->leg[index]);
 
   v->suspect_is_copied = state != SF_STATE_CATCHING_UP && state != SF_STATE_PROBING;
   sf_map_zero(&v->suspect);
@@ -97,7 +97,7 @@ flush_failure_collect(struct sf_volume *v, unsigned index, const struct io *io, 
 
 static bool
 another_has(const struct sf_volume *v, unsigned index, uint64_t extent) {
-  EACH_LEG(other, volume_serving(v) & (legset) ~legbit(index)) {
+  EACH_LEG(other, sf_insync_legs(v) & (legset) ~legbit(index)) {
     if (!sf_map_test(&v->leg[other].lost, extent))
       return true;
   }
@@ -121,16 +121,16 @@ doubt_copies(struct sf_volume *v) {
   const struct sf_map *suspect = &v->suspect;
 
   for (uint64_t e = sf_map_next(suspect, 0); e < v->extents; e = sf_map_next(suspect, e + 1)) {
-    bool was_the_word = scrub_loses_word(v, e);
+    bool was_the_word = sf_scrub_loses_word(v, e);
 
-    copier_doubt_resync(v, e);
-    if (was_the_word || copier_has_converged(v, e))
-      flush_failure_spread(v, e);
+    sf_copier_doubt_resync(v, e);
+    if (was_the_word || sf_copier_has_converged(v, e))
+      sf_flush_failure_spread(v, e);
   }
   if (v->promoting >= 0) /* undone by the very next record, not forgotten */
-    record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    sf_record_change(v, v->latest.in_sync, v->latest.faulty, false);
   else if (v->joining >= 0)
-    record_drop_newcomer(v);
+    sf_record_drop_newcomer(v);
 }
 
 /* The extents in v->suspect are lost there. */
@@ -143,7 +143,7 @@ lose(struct sf_volume *v, unsigned index, int error) {
   /* A convergence that wrote there, or read there, is worth nothing. */
   for (uint64_t e = sf_map_next(suspect, 0); e < v->extents; e = sf_map_next(suspect, e + 1))
     if (sf_map_test(&v->unconverged, e))
-      copier_spoil(v, e);
+      sf_copier_spoil(v, e);
   for (unsigned i = 0; i < v->legs; i++)
     if (i != index)
       cannot_heal(v, i);
@@ -151,13 +151,13 @@ lose(struct sf_volume *v, unsigned index, int error) {
   leg->heals = false;
   leg->flush_failed_ns = v->now_ns;
   leg->flush_error = error;
-  map_write_again(v, index);
+  sf_map_write_again(v, index);
   tell_legs(v, index, true);
   v->dirty = true;
 }
 
 void
-flush_failure_note(struct sf_volume *v, unsigned index, int error) {
+sf_flush_failure_note(struct sf_volume *v, unsigned index, int error) {
   char reason[128];
 
   if (v->suspect.set == 0 || v->phase == PHASE_STOPPED)
@@ -165,26 +165,26 @@ flush_failure_note(struct sf_volume *v, unsigned index, int error) {
   snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-error));
   if (v->suspect_is_copied)
     doubt_copies(v);
-  if (volume_serving(v) & legbit(index)) {
+  if (sf_insync_legs(v) & legbit(index)) {
     lose(v, index, error);
-    leg_trouble(v, index, reason);
+    sf_leg_trouble(v, index, reason);
   } else {
-    leg_fall_back(v, index, leg_state_for(error), reason);
+    sf_leg_fall_back(v, index, sf_leg_state_for(error), reason);
   }
 }
 
 /* What is behind the path now may have been without power meanwhile, or be another cache. */
 void
-flush_failure_reopened(struct sf_volume *v, unsigned index) {
+sf_flush_failure_reopened(struct sf_volume *v, unsigned index) {
   v->suspect_is_copied = true;
   sf_map_zero(&v->suspect);
   collect(v, index, NULL);
-  flush_failure_note(v, index, -ENODEV);
+  sf_flush_failure_note(v, index, -ENODEV);
 }
 
 /* With the maps loaded. */
 void
-flush_failure_load(struct sf_volume *v, const struct sf_volume_params *params) {
+sf_flush_failure_load(struct sf_volume *v, const struct sf_volume_params *params) {
   legset current = params->assembly->current, lost = 0;
 
   EACH_LEG(index, current) {
@@ -217,7 +217,7 @@ begin_healing(struct sf_volume *v, unsigned index) {
     if (another_has(v, index, e))
       sf_map_set(&leg->healing, e);
     if (sf_map_set(&v->unconverged, e))
-      copier_spoil(v, e);
+      sf_copier_spoil(v, e);
   }
   leg->heals = true;
   v->dirty = true;
@@ -236,7 +236,7 @@ heal(struct sf_volume *v, unsigned index) {
   if (leg->lost.set > 0)
     return;
   leg->flush_failed = leg->heals = false;
-  leg_well(v, index);
+  sf_leg_well(v, index);
   tell_legs(v, index, false);
   v->dirty = true;
 }
@@ -244,25 +244,25 @@ heal(struct sf_volume *v, unsigned index) {
 /* Not for a leg that lost as much itself. */
 static bool
 may_leave_for_good_ones(const struct sf_volume *v, unsigned index) {
-  legset good = volume_serving(v) & (legset) ~(flush_failure_legs(v) | legbit(index));
+  legset good = sf_insync_legs(v) & (legset) ~(sf_flush_failure_legs(v) | legbit(index));
 
-  return leg_can_leave(v, index) && good != 0 && legcount(good) >= v->min_legs;
+  return sf_leg_can_leave(v, index) && good != 0 && legcount(good) >= v->min_legs;
 }
 
 void
-flush_failure_settle(struct sf_volume *v) {
+sf_flush_failure_settle(struct sf_volume *v) {
   char reason[128];
 
-  EACH_LEG(index, flush_failure_legs(v)) {
+  EACH_LEG(index, sf_flush_failure_legs(v)) {
     struct leg *leg = &v->leg[index];
 
     if (may_leave_for_good_ones(v, index) && !(leg->heals && leg->healing.set == leg->lost.set)) {
-      if (!insync_leg_is_alone(v, index, leg->flush_failed_ns + 1))
+      if (!sf_insync_leg_is_alone(v, index, leg->flush_failed_ns + 1))
         continue; /* the others have not been heard since */
       snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-leg->flush_error));
-      leg_demote(v, index, leg_state_for(leg->flush_error), reason);
+      sf_leg_demote(v, index, sf_leg_state_for(leg->flush_error), reason);
     } else if (v->phase == PHASE_SERVING) {
-      if (!leg->heals && legcount(volume_serving(v)) > 1)
+      if (!leg->heals && legcount(sf_insync_legs(v)) > 1)
         begin_healing(v, index);
       if (leg->heals)
         heal(v, index);
@@ -272,7 +272,7 @@ flush_failure_settle(struct sf_volume *v) {
 
 /* Everything that it may lack is on its way from another leg, or it leaves. */
 bool
-flush_failure_heals(const struct sf_volume *v, unsigned index) {
+sf_flush_failure_heals(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
 
   return may_leave_for_good_ones(v, index) || (leg->heals && leg->healing.set == leg->lost.set);
@@ -280,10 +280,10 @@ flush_failure_heals(const struct sf_volume *v, unsigned index) {
 
 /* The operator knows: what no leg has is lost.  What the legs have instead is written and flushed. */
 void
-flush_failure_forgive(struct sf_volume *v, unsigned index) {
-  if (!(flush_failure_legs(v) & legbit(index)) || v->phase != PHASE_SERVING)
+sf_flush_failure_forgive(struct sf_volume *v, unsigned index) {
+  if (!(sf_flush_failure_legs(v) & legbit(index)) || v->phase != PHASE_SERVING)
     return;
-  EACH_LEG(other, flush_failure_legs(v)) {
+  EACH_LEG(other, sf_flush_failure_legs(v)) {
     struct leg *leg = &v->leg[other];
 
     begin_healing(v, other);
@@ -292,19 +292,19 @@ flush_failure_forgive(struct sf_volume *v, unsigned index) {
 }
 
 bool
-flush_failure_is_inherited(const struct sf_volume *v) {
-  EACH_LEG(leg, flush_failure_legs(v)) {
-    if (!flush_failure_heals(v, leg))
+sf_flush_failure_is_inherited(const struct sf_volume *v) {
+  EACH_LEG(leg, sf_flush_failure_legs(v)) {
+    if (!sf_flush_failure_heals(v, leg))
       return true;
   }
   return false;
 }
 
 void
-flush_failure_inherit(struct sf_volume *v, unsigned index) {
+sf_flush_failure_inherit(struct sf_volume *v, unsigned index) {
   struct leg *joined = &v->leg[index];
 
-  EACH_LEG(other, flush_failure_legs(v)) {
+  EACH_LEG(other, sf_flush_failure_legs(v)) {
     struct leg *leg = &v->leg[other];
 
     sf_map_zero(&v->suspect);
@@ -324,8 +324,8 @@ flush_failure_inherit(struct sf_volume *v, unsigned index) {
 }
 
 void
-flush_failure_spread(struct sf_volume *v, uint64_t extent) {
-  EACH_LEG(index, volume_serving(v)) {
+sf_flush_failure_spread(struct sf_volume *v, uint64_t extent) {
+  EACH_LEG(index, sf_insync_legs(v)) {
     struct leg *leg = &v->leg[index];
 
     sf_map_clear(&leg->healing, extent);

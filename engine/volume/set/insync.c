@@ -13,36 +13,36 @@
 #include "volume/set/leg.h"
 
 unsigned
-insync_evidence(struct sf_volume *v, const struct miss *miss) {
+sf_insync_evidence(struct sf_volume *v, const struct miss *miss) {
   legset legs =
-      miss->witnesses & (legset) ~(legbit(miss->leg) | flush_failure_lacking(v, miss->leg));
+      miss->witnesses & (legset) ~(legbit(miss->leg) | sf_flush_failure_lacking(v, miss->leg));
 
-  return legcount(miss->failed ? legs : insync_witnesses(v, miss->leg, miss->kind, legs));
+  return legcount(miss->failed ? legs : sf_insync_witnesses(v, miss->leg, miss->kind, legs));
 }
 
 enum sf_leg_state
-insync_becomes(const struct miss *miss) {
-  return miss->failed ? leg_state_for(miss->error) : SF_STATE_LATE;
+sf_insync_becomes(const struct miss *miss) {
+  return miss->failed ? sf_leg_state_for(miss->error) : SF_STATE_LATE;
 }
 
 /* No leg leaves the set while fewer than min_legs of the others have what it lacks. */
 void
-insync_judge(struct sf_volume *v, const struct miss *miss) {
-  unsigned evidence = insync_evidence(v, miss);
+sf_insync_judge(struct sf_volume *v, const struct miss *miss) {
+  unsigned evidence = sf_insync_evidence(v, miss);
 
-  if (!(volume_serving(v) & legbit(miss->leg)))
-    leg_fall_back(v, miss->leg, insync_becomes(miss), miss->reason);
-  else if (evidence >= v->min_legs && leg_can_leave(v, miss->leg))
-    leg_demote(v, miss->leg, insync_becomes(miss), miss->reason);
+  if (!(sf_insync_legs(v) & legbit(miss->leg)))
+    sf_leg_fall_back(v, miss->leg, sf_insync_becomes(miss), miss->reason);
+  else if (evidence >= v->min_legs && sf_leg_can_leave(v, miss->leg))
+    sf_leg_demote(v, miss->leg, sf_insync_becomes(miss), miss->reason);
   else if (miss->failed)
-    leg_trouble(v, miss->leg, miss->reason);
+    sf_leg_trouble(v, miss->leg, miss->reason);
 }
 
 /* What was asked of this leg alone. */
-static const struct io_part *
+static const struct leg_io_part *
 overdue_alone(const struct leg *leg) {
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
-    const struct io_part *part = SF_LIST_ENTRY(l, struct io_part, link);
+    const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
     if (part->overdue && !part->io->args.aside && (part->io->reads || part->io->args.alone))
       return part;
@@ -52,28 +52,29 @@ overdue_alone(const struct leg *leg) {
 
 /* A sample is read from beside the data: then it is where that is on the leg. */
 static uint64_t
-volume_offset(const struct sf_volume *v, const struct io_part *part) {
+volume_offset(const struct sf_volume *v, const struct leg_io_part *part) {
   uint64_t offset = part->io->args.offset;
 
   return offset >= v->data_offset ? offset - v->data_offset : offset;
 }
 
 void
-insync_settle(struct sf_volume *v) {
+sf_insync_settle(struct sf_volume *v) {
   char reason[128];
 
-  EACH_LEG(leg, volume_serving(v)) {
-    const struct io_part *part;
+  EACH_LEG(leg, sf_insync_legs(v)) {
+    const struct leg_io_part *part;
 
     if (v->leg[leg].overdue_n == 0)
       continue;
     part = overdue_alone(&v->leg[leg]);
-    if (part == NULL || !leg_can_leave(v, leg) || !insync_leg_hangs(v, leg, part->io->args.kind) ||
-        !insync_leg_is_alone(v, leg, part->sent_ns))
+    if (part == NULL || !sf_leg_can_leave(v, leg) ||
+        !sf_insync_leg_hangs(v, leg, part->io->args.kind) ||
+        !sf_insync_leg_is_alone(v, leg, part->sent_ns))
       continue;
     snprintf(reason, sizeof reason, "%s at %" PRIu64 " not answered in %" PRIu64 " ms",
              part->io->reads ? "read" : "repair", volume_offset(v, part),
-             deadline_of(v, leg, part->io->args.kind) / SF_MS);
-    leg_demote(v, leg, SF_STATE_LATE, reason);
+             sf_deadline_of(v, leg, part->io->args.kind) / SF_MS);
+    sf_leg_demote(v, leg, SF_STATE_LATE, reason);
   }
 }

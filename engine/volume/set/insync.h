@@ -15,11 +15,11 @@ struct miss {
                      * counted */
   const char *reason;
 };
-/* R2: what follows.  The caller has asked insync_leg_hangs() about a leg that is overdue. */
-void insync_judge(struct sf_volume *v, const struct miss *miss);
+/* R2: what follows.  The caller has asked sf_insync_leg_hangs() about a leg that is overdue. */
+void sf_insync_judge(struct sf_volume *v, const struct miss *miss);
 /* So many of the witnesses count. */
-unsigned insync_evidence(struct sf_volume *v, const struct miss *miss);
-enum sf_leg_state insync_becomes(const struct miss *miss);
-void insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
+unsigned sf_insync_evidence(struct sf_volume *v, const struct miss *miss);
+enum sf_leg_state sf_insync_becomes(const struct miss *miss);
+void sf_insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
 
 #endif

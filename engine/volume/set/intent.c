@@ -6,7 +6,7 @@
 
 /* Whether these may be written now; if not, what they wait for is on its way. */
 bool
-intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
+sf_intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
   struct maps *maps = &v->maps;
   uint64_t last = extent_of(v, offset + length - 1);
   bool ready = true;
@@ -20,11 +20,11 @@ intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length) {
 
     sf_map_set(&maps->touched, e);
     if (sf_map_set(&maps->intent, e)) {
-      map_changed(v, page, true);
+      sf_map_changed(v, page, true);
       maps->intent_version[e] = maps->page[page].version;
       ready = false;
-    } else if (!map_is_durable(v, page, maps->intent_version[e])) {
-      map_need(v, page, maps->intent_version[e]);
+    } else if (!sf_map_is_durable(v, page, maps->intent_version[e])) {
+      sf_map_need(v, page, maps->intent_version[e]);
       ready = false;
     }
   }

@@ -4,6 +4,6 @@
 
 #include "volume/state.h"
 
-bool intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length);
+bool sf_intent_ready(struct sf_volume *v, uint64_t offset, uint64_t length);
 
 #endif

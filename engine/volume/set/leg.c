@@ -18,25 +18,25 @@ enum {
   ROOM_MOST_S = 60,
 };
 
-const struct sf_sm_table sf_leg_table = {
+const struct sf_state_table sf_leg_table = {
     .machine = "leg",
     .states = SF_LEG_STATES,
     .name = {"in-sync", "late", "probing", "catching-up", "missing", "faulty"},
     .moves =
         {
-            [SF_STATE_IN_SYNC] =
-                SF_SM_TO(SF_STATE_LATE) | SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
-            [SF_STATE_LATE] = SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_FAULTY),
-            [SF_STATE_PROBING] = SF_SM_TO(SF_STATE_CATCHING_UP) | SF_SM_TO(SF_STATE_LATE) |
-                                 SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
-            [SF_STATE_CATCHING_UP] = SF_SM_TO(SF_STATE_IN_SYNC) | SF_SM_TO(SF_STATE_LATE) |
-                                     SF_SM_TO(SF_STATE_MISSING) | SF_SM_TO(SF_STATE_FAULTY),
-            [SF_STATE_MISSING] = SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_FAULTY),
-            [SF_STATE_FAULTY] = SF_SM_TO(SF_STATE_PROBING) | SF_SM_TO(SF_STATE_MISSING),
+            [SF_STATE_IN_SYNC] = SF_MOVE_TO(SF_STATE_LATE) | SF_MOVE_TO(SF_STATE_MISSING) |
+                                 SF_MOVE_TO(SF_STATE_FAULTY),
+            [SF_STATE_LATE] = SF_MOVE_TO(SF_STATE_PROBING) | SF_MOVE_TO(SF_STATE_FAULTY),
+            [SF_STATE_PROBING] = SF_MOVE_TO(SF_STATE_CATCHING_UP) | SF_MOVE_TO(SF_STATE_LATE) |
+                                 SF_MOVE_TO(SF_STATE_MISSING) | SF_MOVE_TO(SF_STATE_FAULTY),
+            [SF_STATE_CATCHING_UP] = SF_MOVE_TO(SF_STATE_IN_SYNC) | SF_MOVE_TO(SF_STATE_LATE) |
+                                     SF_MOVE_TO(SF_STATE_MISSING) | SF_MOVE_TO(SF_STATE_FAULTY),
+            [SF_STATE_MISSING] = SF_MOVE_TO(SF_STATE_PROBING) | SF_MOVE_TO(SF_STATE_FAULTY),
+            [SF_STATE_FAULTY] = SF_MOVE_TO(SF_STATE_PROBING) | SF_MOVE_TO(SF_STATE_MISSING),
         },
 };
 
-_Static_assert(SF_LEG_STATES <= SF_SM_STATES_MAX, "the leg's states fit a table");
+_Static_assert(SF_LEG_STATES <= SF_STATES_MAX, "the leg's states fit a table");
 
 const char *
 sf_leg_state_name(enum sf_leg_state state) {
@@ -60,55 +60,55 @@ wait_for_room(struct sf_volume *v, struct leg *leg, enum sf_leg_state from) {
 }
 
 static void
-check_move(void *owner, const struct sf_sm *sm) {
+check_move(void *owner, const struct sf_state_machine *sm) {
   const struct sf_volume *v = owner;
   const struct leg *leg = &v->leg[sm->id];
 
-  if (leg_state(leg) == SF_STATE_IN_SYNC) {
-    SF_MUST(leg->device != NULL);
-    SF_MUST(leg->stale.set == 0);
+  if (sf_leg_state(leg) == SF_STATE_IN_SYNC) {
+    SF_ASSERT(leg->device != NULL);
+    SF_ASSERT(leg->stale.set == 0);
   }
 }
 
 /* It is another disk, or the operator has taken it back. */
 void
-medium_forget(struct leg *leg) {
+sf_medium_forget(struct leg *leg) {
   leg->medium.errors = 0;
   leg->medium.told = false;
 }
 
 /* It is compared anew. */
 void
-pace_forget(struct leg *leg) {
+sf_pace_forget(struct leg *leg) {
   leg->pace = (struct pace){0};
 }
 
 void
-leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+sf_leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   struct leg *leg = &v->leg[index];
-  enum sf_leg_state from = leg_state(leg);
-  struct sf_sm_hooks hooks = sf_volume_hooks;
+  enum sf_leg_state from = sf_leg_state(leg);
+  struct sf_state_hooks hooks = sf_volume_hooks;
 
   hooks.invariant = check_move;
   if (from == to)
     return;
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
-  sf_sm_move(&leg->sm, to, &hooks, v);
+  sf_state_move(&leg->sm, to, &hooks, v);
   leg->erred = to == SF_STATE_FAULTY && leg->troubled_ns != 0;
   if (to == SF_STATE_LATE)
     wait_for_room(v, leg, from);
   leg->state_ns = v->now_ns;
-  volume_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
+  sf_vol_event(v, SF_EVENT_LEG_STATE, (int) index, sf_leg_state_name(from), sf_leg_state_name(to),
                reason);
   if (to == SF_STATE_LATE || to == SF_STATE_MISSING || to == SF_STATE_FAULTY)
-    leg_io_drop(v, index);
+    sf_leg_io_drop_of_leg(v, index);
   if (to == SF_STATE_FAULTY)
-    medium_forget(leg);
+    sf_medium_forget(leg);
   if (to == SF_STATE_IN_SYNC) {
     leg->avoid = false;
-    pace_forget(leg);
+    sf_pace_forget(leg);
   }
-  penalty_moved(v, index, from);
+  sf_penalty_moved(v, index, from);
   if (to == SF_STATE_MISSING)
     leg->open_at_ns = v->now_ns;
   v->dirty = true;
@@ -117,7 +117,7 @@ leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *
 /* R14: what was taken out for its errors or by the operator stays so over a restart, and what was taken
  * back does too, so the record says it. */
 void
-leg_record_faulty(struct sf_volume *v, unsigned index, bool is_faulty) {
+sf_leg_record_faulty(struct sf_volume *v, unsigned index, bool is_faulty) {
   legset bit = legbit(index);
   legset faulty = is_faulty ? v->latest.faulty | bit : v->latest.faulty & (legset) ~bit;
 
@@ -126,42 +126,42 @@ leg_record_faulty(struct sf_volume *v, unsigned index, bool is_faulty) {
   if (v->phase == PHASE_CLAIMING)
     v->latest.faulty = faulty; /* the first record of the term takes it along */
   else
-    record_change(v, v->latest.in_sync, faulty, false);
+    sf_record_change(v, v->latest.in_sync, faulty, false);
 }
 
 /* Missing, whatever it was, and opened as soon as it may be. */
 void
-leg_look_for(struct sf_volume *v, unsigned index, const char *reason) {
+sf_leg_look_for(struct sf_volume *v, unsigned index, const char *reason) {
   struct leg *leg = &v->leg[index];
 
-  if (leg_state(leg) != SF_STATE_MISSING)
-    leg_move(v, index, SF_STATE_MISSING, reason);
+  if (sf_leg_state(leg) != SF_STATE_MISSING)
+    sf_leg_move(v, index, SF_STATE_MISSING, reason);
   else
     snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   leg->open_at_ns = v->now_ns;
-  volume_arm(v, v->now_ns);
+  sf_vol_arm(v, v->now_ns);
 }
 
 void
-leg_mark_stale(struct sf_volume *v, unsigned index, uint64_t offset, uint64_t length) {
+sf_leg_mark_stale(struct sf_volume *v, unsigned index, uint64_t offset, uint64_t length) {
   sf_map_set_range(&v->leg[index].stale, extent_of(v, offset), extent_of(v, offset + length - 1));
 }
 
 /* Is its copy of any of this good, so that the write must reach it too? */
 bool
-leg_wants(const struct sf_volume *v, unsigned index, uint64_t offset, uint64_t length) {
+sf_leg_wants(const struct sf_volume *v, unsigned index, uint64_t offset, uint64_t length) {
   uint64_t last = extent_of(v, offset + length - 1);
 
   for (uint64_t e = extent_of(v, offset); e <= last; e++)
-    if (!sf_map_test(&v->leg[index].stale, e) || copier_has_piece(v, index, e, offset, length))
+    if (!sf_map_test(&v->leg[index].stale, e) || sf_copier_has_piece(v, index, e, offset, length))
       return true;
   return false;
 }
 
 /* Not while a term is claimed: a start may do without a leg's claim only as claim_can_spare() has it. */
 bool
-leg_can_leave(const struct sf_volume *v, unsigned index) {
-  legset rest = volume_serving(v) & (legset) ~(legbit(index) | flush_failure_lacking(v, index));
+sf_leg_can_leave(const struct sf_volume *v, unsigned index) {
+  legset rest = sf_insync_legs(v) & (legset) ~(legbit(index) | sf_flush_failure_lacking(v, index));
 
   return v->phase != PHASE_CLAIMING && (v->latest.in_sync & legbit(index)) && rest != 0 &&
          legcount(rest) >= v->min_legs;
@@ -193,8 +193,8 @@ go_stale(struct sf_volume *v, unsigned index) {
   sf_map_zero(&leg->flushing);
   leg->flush_op = NULL;
   stop_waiting_for_fua(v, index);
-  flush_failure_left(v, index); /* all that it stood for is stale now */
-  map_leg_left(v, index);
+  sf_flush_failure_left(v, index); /* all that it stood for is stale now */
+  sf_map_leg_left(v, index);
   if (v->flush_leader != NULL)
     v->flush_leader->failed &= (legset) ~bit;
   for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
@@ -204,13 +204,13 @@ go_stale(struct sf_volume *v, unsigned index) {
     op->failed &= (legset) ~bit; /* it says nothing of the leg when it is back */
     if (!writes || !(op->sent & bit) || (op->ok & bit))
       continue;
-    leg_mark_stale(v, index, op->offset, op->length);
+    sf_leg_mark_stale(v, index, op->offset, op->length);
     if (op->kind->reads || op->scrubs) /* a repair: no intent stands for what it may have torn */
       for (uint64_t p = map_page_of(extent_of(v, op->offset));
            p <= map_page_of(extent_of(v, op->offset + op->length - 1)); p++)
-        map_changed(v, p, true);
+        sf_map_changed(v, p, true);
   }
-  copier_leg_left(v, index);
+  sf_copier_leg_left(v, index);
 }
 
 /* It may have dropped what it has not flushed, unseen or unheard: then what a leg that catches up was given of that is
@@ -222,40 +222,40 @@ doubt_copies_of(struct sf_volume *v, unsigned index) {
   for (unsigned i = 0; i < 2; i++)
     for (uint64_t e = sf_map_next(unflushed[i], 0); e < v->extents;
          e = sf_map_next(unflushed[i], e + 1))
-      copier_doubt_resync(v, e);
+      sf_copier_doubt_resync(v, e);
   /* A promotion is undone by the record that takes this leg out. */
   if (v->joining >= 0 && v->promoting < 0 && v->leg[v->joining].stale.set > 0)
-    record_drop_newcomer(v);
+    sf_record_drop_newcomer(v);
 }
 
 void
-leg_demote(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+sf_leg_demote(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   legset bit = legbit(index), faulty = v->latest.faulty;
 
-  SF_MUST(leg_can_leave(v, index));
+  SF_ASSERT(sf_leg_can_leave(v, index));
   doubt_copies_of(v, index);
   go_stale(v, index);
-  leg_move(v, index, to, reason);
+  sf_leg_move(v, index, to, reason);
   if (to == SF_STATE_FAULTY)
     faulty |= bit;
-  record_change(v, v->latest.in_sync & (legset) ~bit, faulty, false);
+  sf_record_change(v, v->latest.in_sync & (legset) ~bit, faulty, false);
 }
 
 /* Out of catching-up, or of the moments before its promotion is durable: nobody relies on it yet,
  * so no evidence and no count is asked. */
 void
-leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
+sf_leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   legset bit = legbit(index);
-  enum sf_leg_state from = leg_state(&v->leg[index]);
+  enum sf_leg_state from = sf_leg_state(&v->leg[index]);
 
   if (from != SF_STATE_CATCHING_UP && from != SF_STATE_PROBING)
     return;
   go_stale(v, index);
-  leg_move(v, index, to, reason);
+  sf_leg_move(v, index, to, reason);
   if (v->joining == (int) index)
-    record_drop_newcomer(v);
+    sf_record_drop_newcomer(v);
   if (v->latest.in_sync & bit)
-    record_change(v, v->latest.in_sync & (legset) ~bit, v->latest.faulty, false);
+    sf_record_change(v, v->latest.in_sync & (legset) ~bit, v->latest.faulty, false);
   if (to == SF_STATE_FAULTY)
-    leg_record_faulty(v, index, true);
+    sf_leg_record_faulty(v, index, true);
 }

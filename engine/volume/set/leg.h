@@ -4,17 +4,17 @@
 
 #include "volume/state.h"
 
-extern const struct sf_sm_table sf_leg_table;
+extern const struct sf_state_table sf_leg_table;
 
-bool leg_can_leave(const struct sf_volume *v, unsigned leg);
-void leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
-void leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
-void leg_record_faulty(struct sf_volume *v, unsigned leg, bool is_faulty);
-void leg_look_for(struct sf_volume *v, unsigned leg, const char *reason);
-void leg_mark_stale(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
-void leg_move(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
-bool leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
-void medium_forget(struct leg *leg);
-void pace_forget(struct leg *leg);
+bool sf_leg_can_leave(const struct sf_volume *v, unsigned leg);
+void sf_leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+void sf_leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+void sf_leg_record_faulty(struct sf_volume *v, unsigned leg, bool is_faulty);
+void sf_leg_look_for(struct sf_volume *v, unsigned leg, const char *reason);
+void sf_leg_mark_stale(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+void sf_leg_move(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
+bool sf_leg_wants(const struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length);
+void sf_medium_forget(struct leg *leg);
+void sf_pace_forget(struct leg *leg);
 
 #endif

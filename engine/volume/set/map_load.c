@@ -46,7 +46,7 @@ read_pages(struct sf_volume *v, const struct sf_volume_params *params) {
       bytes[leg] = page_of(&params->leg[leg], p);
     legset damaged = sf_assembly_map_page(params->assembly, current, bytes, (uint32_t) p, &united);
     EACH_LEG(leg, damaged)
-      volume_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
+      sf_vol_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
     unite_bits(&v->maps.intent, p, united.intent);
     for (unsigned i = 0; i < v->legs; i++)
       if (!(current & legbit(i)))
@@ -67,8 +67,8 @@ compare_pages(struct sf_volume *v, const struct sf_volume_params *params) {
     for (unsigned i = 0; i < SF_LEGS_MAX; i++)
       page->lacks_all[i] = page->version;
     page->had_intent = sf_map_any(&v->maps.intent, first, last);
-    map_encode(v, p, bytes);
-    SF_MUST(sf_map_page_decode(bytes, &v->identity.volume, (uint32_t) p, &wanted));
+    sf_map_encode(v, p, bytes);
+    SF_ASSERT(sf_map_page_decode(bytes, &v->identity.volume, (uint32_t) p, &wanted));
     EACH_LEG(leg, params->assembly->current)
       if (sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p,
                              &held) &&
@@ -94,12 +94,12 @@ allocate(struct sf_volume *v) {
   if (maps->page == NULL || maps->write == NULL || maps->intent_version == NULL)
     return -ENOMEM;
   for (unsigned i = 0; i < maps->writes; i++)
-    sf_sm_init(&maps->write[i].sm, &sf_map_write_table, i, MAP_IDLE);
+    sf_state_init(&maps->write[i].sm, &sf_map_write_table, i, MAP_IDLE);
   return 0;
 }
 
 int
-maps_load(struct sf_volume *v, const struct sf_volume_params *params) {
+sf_maps_load(struct sf_volume *v, const struct sf_volume_params *params) {
   int r = allocate(v);
 
   if (r < 0)
@@ -113,7 +113,7 @@ maps_load(struct sf_volume *v, const struct sf_volume_params *params) {
 }
 
 void
-maps_destroy(struct sf_volume *v) {
+sf_maps_destroy(struct sf_volume *v) {
   struct maps *maps = &v->maps;
 
   for (unsigned i = 0; i < maps->writes && maps->write != NULL; i++)

@@ -4,7 +4,7 @@
 
 #include "volume/state.h"
 
-int maps_load(struct sf_volume *v, const struct sf_volume_params *params);
-void maps_destroy(struct sf_volume *v);
+int sf_maps_load(struct sf_volume *v, const struct sf_volume_params *params);
+void sf_maps_destroy(struct sf_volume *v);
 
 #endif

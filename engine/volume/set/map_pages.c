@@ -17,11 +17,11 @@ put_words(const struct sf_map *map, uint64_t page, uint8_t bits[SF_MAP_BYTES]) {
 /* A leg outside the set lacks what is stale, and may lack what it has not flushed; one in it lacks
  * nothing, and what it has not flushed has intent. */
 void
-map_encode(const struct sf_volume *v, uint64_t index, uint8_t bytes[SF_PAGE_BYTES]) {
+sf_map_encode(const struct sf_volume *v, uint64_t index, uint8_t bytes[SF_PAGE_BYTES]) {
   struct sf_map_page page = {.volume = v->identity.volume,
                              .page = (uint32_t) index,
                              .number = v->maps.page[index].version};
-  legset inside = volume_serving(v);
+  legset inside = sf_insync_legs(v);
 
   put_words(&v->maps.intent, index, page.intent);
   for (unsigned i = 0; i < v->legs; i++) {
@@ -37,7 +37,7 @@ map_encode(const struct sf_volume *v, uint64_t index, uint8_t bytes[SF_PAGE_BYTE
 /* ---- the legs that are to have it ---- */
 
 legset
-map_targets(const struct sf_volume *v) {
+sf_map_targets(const struct sf_volume *v) {
   legset set = v->latest.in_sync | v->counted;
 
   if (v->join_step == JOIN_CARRY)
@@ -46,18 +46,18 @@ map_targets(const struct sf_volume *v) {
 }
 
 legset
-map_lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version) {
+sf_map_lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version) {
   legset set = 0;
 
-  EACH_LEG(leg, map_targets(v))
+  EACH_LEG(leg, sf_map_targets(v))
     if (page->done[leg] < version)
       set |= legbit(leg);
   return set;
 }
 
 bool
-map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version) {
-  EACH_LEG(leg, v->needs)
+sf_map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version) {
+  EACH_LEG(leg, v->ack_legs)
     if (v->maps.page[page].done[leg] < version)
       return false;
   return true;
@@ -66,9 +66,9 @@ map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version) {
 /* ---- what is to be written ---- */
 
 void
-map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
+sf_map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
   struct map_page *page = &v->maps.page[index];
-  legset lack = map_lacking(v, page, version);
+  legset lack = sf_map_lacking(v, page, version);
 
   if (page->must < version)
     page->must = version;
@@ -78,18 +78,18 @@ map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
 }
 
 void
-map_changed(struct sf_volume *v, uint64_t index, bool urgent) {
+sf_map_changed(struct sf_volume *v, uint64_t index, bool urgent) {
   uint64_t version = ++v->maps.page[index].version;
 
   if (urgent)
-    map_need(v, index, version);
+    sf_map_need(v, index, version);
   else
     sf_map_set(&v->maps.lazy, index);
   v->dirty = true;
 }
 
 void
-map_leg_left(struct sf_volume *v, unsigned leg) {
+sf_map_leg_left(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = 0;
     v->maps.page[p].overdue &= (legset) ~legbit(leg);
@@ -102,31 +102,31 @@ map_leg_left(struct sf_volume *v, unsigned leg) {
 
 /* Those that are as they were at the start were read. */
 void
-map_write_again(struct sf_volume *v, unsigned leg) {
+sf_map_write_again(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     struct map_page *page = &v->maps.page[p];
 
     if (page->done[leg] <= 1)
       continue;
     page->done[leg] = 0;
-    map_need(v, p, page->version);
+    sf_map_need(v, p, page->version);
   }
 }
 
 void
-map_carry(struct sf_volume *v, unsigned leg) {
+sf_map_carry(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     struct map_page *page = &v->maps.page[p];
 
     page->carry = page->version;
     if (page->done[leg] < page->version)
-      map_need(v, p, page->version);
+      sf_map_need(v, p, page->version);
   }
 }
 
 /* Not "is nothing under way there": clients that write to ever new extents would keep it waiting. */
 bool
-map_is_carried(const struct sf_volume *v, unsigned leg) {
+sf_map_is_carried(const struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++)
     if (v->maps.page[p].done[leg] < v->maps.page[p].carry)
       return false;
@@ -134,16 +134,16 @@ map_is_carried(const struct sf_volume *v, unsigned leg) {
 }
 
 void
-map_leg_flushed(struct sf_volume *v, unsigned index) {
+sf_map_leg_flushed(struct sf_volume *v, unsigned index) {
   struct sf_map *settling = &v->leg[index].settling;
 
   for (uint64_t p = sf_map_next(settling, 0); p < v->maps.pages; p = sf_map_next(settling, p + 1))
-    map_changed(v, p, false);
+    sf_map_changed(v, p, false);
   sf_map_zero(settling);
 }
 
 bool
-map_is_quiet(const struct sf_volume *v) {
+sf_map_is_quiet(const struct sf_volume *v) {
   return v->maps.urgent.set == 0 && v->maps.lazy.set == 0 && v->maps.troubled.set == 0 &&
          v->maps.intent.set == 0;
 }

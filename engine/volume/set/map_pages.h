@@ -5,19 +5,19 @@
 #include "volume/state.h"
 
 /* Legs that are to have the pages, and of these the ones that lack so much of one. */
-legset map_targets(const struct sf_volume *v);
-legset map_lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version);
-void map_encode(const struct sf_volume *v, uint64_t page, uint8_t bytes[SF_PAGE_BYTES]);
-void map_changed(struct sf_volume *v, uint64_t page, bool urgent);
-void map_need(struct sf_volume *v, uint64_t page, uint64_t version);
-void map_carry(struct sf_volume *v, unsigned leg); /* all pages as they are now, to a newcomer */
-bool map_is_carried(const struct sf_volume *v, unsigned leg);
+legset sf_map_targets(const struct sf_volume *v);
+legset sf_map_lacking(const struct sf_volume *v, const struct map_page *page, uint64_t version);
+void sf_map_encode(const struct sf_volume *v, uint64_t page, uint8_t bytes[SF_PAGE_BYTES]);
+void sf_map_changed(struct sf_volume *v, uint64_t page, bool urgent);
+void sf_map_need(struct sf_volume *v, uint64_t page, uint64_t version);
+void sf_map_carry(struct sf_volume *v, unsigned leg); /* all pages as they are now, to a newcomer */
+bool sf_map_is_carried(const struct sf_volume *v, unsigned leg);
 /* So much of the page is on every leg that an answer needs. */
-bool map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version);
-void map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not known any more */
+bool sf_map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version);
+void sf_map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not known any more */
 /* It may have dropped any that it was given: one that ended well beside a flush that failed unheard. */
-void map_write_again(struct sf_volume *v, unsigned leg);
-void map_leg_flushed(struct sf_volume *v, unsigned leg);
-bool map_is_quiet(const struct sf_volume *v);
+void sf_map_write_again(struct sf_volume *v, unsigned leg);
+void sf_map_leg_flushed(struct sf_volume *v, unsigned leg);
+bool sf_map_is_quiet(const struct sf_volume *v);
 
 #endif

@@ -18,21 +18,21 @@
 
 enum { RETRY_MS = 100, RESUME_MS = 5 };
 
-const struct sf_sm_table sf_map_write_table = {
+const struct sf_state_table sf_map_write_table = {
     .machine = "map-write",
     .states = MAP_WRITE_STATES,
     .name = {"idle", "writing", "held"},
     .moves =
         {
-            [MAP_IDLE] = SF_SM_TO(MAP_WRITING),
-            [MAP_WRITING] = SF_SM_TO(MAP_IDLE) | SF_SM_TO(MAP_HELD),
-            [MAP_HELD] = SF_SM_TO(MAP_IDLE),
+            [MAP_IDLE] = SF_MOVE_TO(MAP_WRITING),
+            [MAP_WRITING] = SF_MOVE_TO(MAP_IDLE) | SF_MOVE_TO(MAP_HELD),
+            [MAP_HELD] = SF_MOVE_TO(MAP_IDLE),
         },
 };
 
 static void
 write_move(struct sf_volume *v, struct map_write *write, enum map_write_state state) {
-  struct sf_sm_hooks hooks = sf_volume_hooks;
+  struct sf_state_hooks hooks = sf_volume_hooks;
 
   if (v->host.trace == NULL)
     hooks.trace = NULL;
@@ -40,7 +40,7 @@ write_move(struct sf_volume *v, struct map_write *write, enum map_write_state st
     v->maps.writing++;
   else if (write->sm.state == MAP_WRITING)
     v->maps.writing--;
-  sf_sm_move(&write->sm, state, &hooks, v);
+  sf_state_move(&write->sm, state, &hooks, v);
 }
 
 /* ---- writing ---- */
@@ -53,18 +53,18 @@ idle_write(struct sf_volume *v) {
   return NULL;
 }
 
-static void write_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
+static void write_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
 
 /* False: no room below, try again later. */
 static bool
 start_write(struct sf_volume *v, uint64_t index) {
   struct map_page *page = &v->maps.page[index];
-  struct io_args args = {
+  struct leg_io_args args = {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
       .kind = SF_WRITE_KIND,
       .use = WINDOW_META,
-      .legs = map_lacking(v, page, page->version) & (legset) ~(page->busy | page->failed),
+      .legs = sf_map_lacking(v, page, page->version) & (legset) ~(page->busy | page->failed),
       .offset = SF_MAP_PAGE_OFFSET(index),
       .length = SF_PAGE_BYTES,
   };
@@ -76,10 +76,10 @@ start_write(struct sf_volume *v, uint64_t index) {
   args.buffer = write == NULL ? NULL : v->host.buffer_get(v->ctx, SF_PAGE_BYTES);
   if (args.buffer == NULL)
     return false;
-  map_encode(v, index, args.buffer->data);
+  sf_map_encode(v, index, args.buffer->data);
   write->io.owner = write;
   write->io.on_event = write_event;
-  if (io_submit(v, &write->io, &args) < 0) {
+  if (sf_leg_io_submit(v, &write->io, &args) < 0) {
     v->host.buffer_put(v->ctx, args.buffer);
     return false;
   }
@@ -95,7 +95,7 @@ start_write(struct sf_volume *v, uint64_t index) {
 }
 
 static void
-write_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
+write_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;
   struct map_write *write = io->owner;
   struct map_page *page = &v->maps.page[write->page];
@@ -112,7 +112,7 @@ write_event(struct io *io, unsigned leg, const struct sf_tio_event *event) {
   if (!event->late) {
     write->pending &= (legset) ~bit;
     page->overdue &= (legset) ~bit;
-    if (event->state == SF_TIO_OK && (map_targets(v) & bit) && page->done[leg] < write->version)
+    if (event->state == SF_TIO_OK && (sf_map_targets(v) & bit) && page->done[leg] < write->version)
       page->done[leg] = write->version;
     if (event->state == SF_TIO_ERROR) {
       page->failed |= bit;
@@ -137,7 +137,7 @@ static legset
 have_the_page(const struct sf_volume *v, const struct map_page *page, uint64_t version) {
   legset set = 0;
 
-  EACH_LEG(leg, volume_serving(v)) {
+  EACH_LEG(leg, sf_insync_legs(v)) {
     if (page->done[leg] >= version)
       set |= legbit(leg);
   }
@@ -155,15 +155,15 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
                       .witnesses = have_the_page(v, page, page->sent[leg]),
                       .reason = reason};
 
-  if (!miss.failed && !insync_leg_hangs(v, leg, miss.kind))
+  if (!miss.failed && !sf_insync_leg_hangs(v, leg, miss.kind))
     return;
   if (miss.failed)
     snprintf(reason, sizeof reason, "map write at %" PRIu64 ": %s",
              (uint64_t) SF_MAP_PAGE_OFFSET(index), strerror(-miss.error));
   else
     snprintf(reason, sizeof reason, "map write at %" PRIu64 " not answered in %" PRIu64 " ms",
-             (uint64_t) SF_MAP_PAGE_OFFSET(index), deadline_of(v, leg, miss.kind) / SF_MS);
-  insync_judge(v, &miss);
+             (uint64_t) SF_MAP_PAGE_OFFSET(index), sf_deadline_of(v, leg, miss.kind) / SF_MS);
+  sf_insync_judge(v, &miss);
 }
 
 static void
@@ -188,20 +188,20 @@ drive(struct sf_volume *v, struct sf_map *set, bool urgent) {
   for (uint64_t p = sf_map_next(set, 0); p < v->maps.pages; p = sf_map_next(set, p + 1)) {
     struct map_page *page = &v->maps.page[p];
 
-    if (map_lacking(v, page, urgent ? page->must : page->version) == 0) {
+    if (sf_map_lacking(v, page, urgent ? page->must : page->version) == 0) {
       sf_map_clear(set, p);
     } else if (v->now_ns < v->maps.resume_ns || v->maps.writing >= MAP_WRITES_MOST) {
       return;
     } else if (!start_write(v, p)) {
       v->maps.resume_ns = v->now_ns + RESUME_MS * SF_MS;
-      volume_arm(v, v->maps.resume_ns);
+      sf_vol_arm(v, v->maps.resume_ns);
       return;
     }
   }
 }
 
 void
-map_settle(struct sf_volume *v) {
+sf_map_settle(struct sf_volume *v) {
   if (v->phase != PHASE_SERVING && v->phase != PHASE_STOPPING)
     return;
   judge(v);

@@ -4,8 +4,8 @@
 
 #include "volume/state.h"
 
-extern const struct sf_sm_table sf_map_write_table;
+extern const struct sf_state_table sf_map_write_table;
 
-void map_settle(struct sf_volume *v);
+void sf_map_settle(struct sf_volume *v);
 
 #endif

@@ -46,7 +46,7 @@ tell(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, struct tally 
            tally->length, tally->offset, strerror(-tally->error));
   tally->untold = 0;
   tally->told_ns = v->now_ns;
-  volume_tell(v, &event);
+  sf_vol_tell(v, &event);
 }
 
 static bool
@@ -66,7 +66,7 @@ add(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, struct tally *
 }
 
 void
-medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length, int error) {
+sf_medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length, int error) {
   struct medium *medium = &v->leg[leg].medium;
   struct tally what = {.offset = offset, .length = length, .error = error};
 
@@ -75,7 +75,7 @@ medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t len
 }
 
 void
-medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error) {
+sf_medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error) {
   struct tally what = {.offset = offset, .length = length, .error = error};
 
   if (error != -ESHUTDOWN) /* given up, or a stop: nobody's failure */
@@ -95,7 +95,7 @@ tell_all(struct sf_volume *v, bool at_once) {
 }
 
 void
-medium_stopped(struct sf_volume *v) {
+sf_medium_stopped(struct sf_volume *v) {
   tell_all(v, true);
 }
 
@@ -112,10 +112,10 @@ fade(const struct sf_volume *v, struct medium *medium) {
 }
 
 void
-medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error) {
+sf_medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error) {
   struct medium *medium = &v->leg[leg].medium;
 
-  if (fault_of(error) != FAULT_MEDIUM || !(volume_serving(v) & legbit(leg)))
+  if (sf_fault_of(error) != FAULT_MEDIUM || !(sf_insync_legs(v) & legbit(leg)))
     return;
   if (medium->errors == 0)
     medium->since_ns = v->now_ns;
@@ -147,13 +147,13 @@ describe(const struct sf_volume *v, unsigned index, char *text, size_t size) {
  * are made equal after a crash, when it may be the only one that can read a block. */
 static bool
 may_leave(const struct sf_volume *v, unsigned index) {
-  legset rest = volume_serving(v) & (legset) ~(legbit(index) | flush_failure_lacking(v, index));
+  legset rest = sf_insync_legs(v) & (legset) ~(legbit(index) | sf_flush_failure_lacking(v, index));
   unsigned sound = 0;
 
   EACH_LEG(leg, rest) {
     sound += !is_over(v, leg);
   }
-  return leg_can_leave(v, index) && sound > 0 && sound >= v->min_legs && v->unconverged.set == 0;
+  return sf_leg_can_leave(v, index) && sound > 0 && sound >= v->min_legs && v->unconverged.set == 0;
 }
 
 /* One more place where the leg's errors lead to faulty (R14): not one of them, but that they go on. */
@@ -165,27 +165,27 @@ judge(struct sf_volume *v, unsigned index) {
   char reason[192];
 
   /* Settled with each event: nothing is put in words that is not told. */
-  if (may ? !insync_leg_is_alone(v, index, since) : medium->told)
+  if (may ? !sf_insync_leg_is_alone(v, index, since) : medium->told)
     return;
   describe(v, index, reason, sizeof reason);
   if (may) {
-    leg_demote(v, index, SF_STATE_FAULTY, reason);
+    sf_leg_demote(v, index, SF_STATE_FAULTY, reason);
   } else {
-    volume_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
+    sf_vol_event(v, SF_EVENT_LEG_TROUBLE, (int) index, NULL, NULL, reason);
     medium->told = true;
   }
 }
 
 void
-medium_settle(struct sf_volume *v) {
-  EACH_LEG(leg, volume_serving(v)) {
+sf_medium_settle(struct sf_volume *v) {
+  EACH_LEG(leg, sf_insync_legs(v)) {
     if (is_over(v, leg))
       judge(v, leg);
   }
 }
 
 void
-medium_tick(struct sf_volume *v) {
+sf_medium_tick(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++) {
     struct medium *medium = &v->leg[i].medium;
 
@@ -198,7 +198,7 @@ medium_tick(struct sf_volume *v) {
 }
 
 void
-medium_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size) {
-  if (leg_state(&v->leg[leg]) == SF_STATE_IN_SYNC && is_over(v, leg) && text[0] == '\0')
+sf_medium_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size) {
+  if (sf_leg_state(&v->leg[leg]) == SF_STATE_IN_SYNC && is_over(v, leg) && text[0] == '\0')
     describe(v, leg, text, size);
 }

@@ -6,14 +6,14 @@
 
 #define MEDIUM_HEAD UINT64_MAX /* an offset: beside the data */
 
-void medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error);
+void sf_medium_failed(struct sf_volume *v, unsigned leg, uint64_t offset, int error);
 /* error: why it could not be read. */
-void medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length,
-                     int error);
-void medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error);
-void medium_settle(struct sf_volume *v); /* legs with too many errors leave */
-void medium_tick(struct sf_volume *v);
-void medium_stopped(struct sf_volume *v);
-void medium_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
+void sf_medium_repaired(struct sf_volume *v, unsigned leg, uint64_t offset, uint64_t length,
+                        int error);
+void sf_medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error);
+void sf_medium_settle(struct sf_volume *v); /* legs with too many errors leave */
+void sf_medium_tick(struct sf_volume *v);
+void sf_medium_stopped(struct sf_volume *v);
+void sf_medium_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size);
 
 #endif

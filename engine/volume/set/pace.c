@@ -23,13 +23,13 @@ enum {
 };
 
 void
-pace_note(struct sf_op *op, unsigned leg) {
+sf_pace_note(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
 
   if (op->kind->reads || op->kind->copies || op->request == NULL || op->request->internal ||
-      !(v->needs & legbit(leg)))
+      !(v->ack_legs & legbit(leg)))
     return;
-  if ((op->pending & v->needs) != 0) {
+  if ((op->pending & v->ack_legs) != 0) {
     op->paced_ns = v->now_ns;
   } else if (op->paced_ns != 0 && (op->overdue | op->failed) == 0) {
     uint64_t before = op->paced_ns > op->started_ns ? op->paced_ns : op->started_ns;
@@ -55,9 +55,9 @@ tell(struct sf_volume *v, unsigned index, bool slow) {
   leg->pace.slow = slow;
   describe(leg, text, sizeof text);
   if (slow)
-    volume_event(v, SF_EVENT_LEG_SLOW, (int) index, "", "slow", text);
+    sf_vol_event(v, SF_EVENT_LEG_SLOW, (int) index, "", "slow", text);
   else
-    volume_event(v, SF_EVENT_LEG_SLOW, (int) index, "slow", "", "keeps pace again");
+    sf_vol_event(v, SF_EVENT_LEG_SLOW, (int) index, "slow", "", "keeps pace again");
 }
 
 static void
@@ -69,7 +69,7 @@ take_out(struct sf_volume *v, unsigned index, uint64_t others_ns) {
   if (leg->pace.limit_ns < LIMIT_LEAST_MS * SF_MS)
     leg->pace.limit_ns = LIMIT_LEAST_MS * SF_MS;
   describe(leg, text, sizeof text);
-  leg_demote(v, index, SF_STATE_LATE, text);
+  sf_leg_demote(v, index, SF_STATE_LATE, text);
   leg->penalty.waited_ns = PERIODS * PERIOD_S * SF_S; /* for so long it has cost */
 }
 
@@ -88,12 +88,12 @@ judge(struct sf_volume *v, unsigned index) {
   if (++leg->pace.periods < PERIODS)
     return;
   tell(v, index, true);
-  if (v->config.slow_leg == SF_SLOW_LEAVE && leg_can_leave(v, index))
+  if (v->config.slow_leg == SF_SLOW_LEAVE && sf_leg_can_leave(v, index))
     take_out(v, index, others / v->pace.answers);
 }
 
 void
-pace_tick(struct sf_volume *v) {
+sf_pace_tick(struct sf_volume *v) {
   if (v->pace.until_ns == 0)
     v->pace.until_ns = v->now_ns + PERIOD_S * SF_S;
   if (v->now_ns < v->pace.until_ns || v->pace.answers < ANSWERS_LEAST)
@@ -101,7 +101,7 @@ pace_tick(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++) {
     struct leg *leg = &v->leg[i];
 
-    if (leg_state(leg) == SF_STATE_IN_SYNC)
+    if (sf_leg_state(leg) == SF_STATE_IN_SYNC)
       judge(v, i);
     leg->pace.alone_ns = 0;
   }
@@ -112,14 +112,14 @@ pace_tick(struct sf_volume *v) {
 
 /* Of a leg that left for its pace. */
 bool
-pace_is_kept(const struct sf_volume *v, unsigned leg, uint64_t latency_ns) {
+sf_pace_is_kept(const struct sf_volume *v, unsigned leg, uint64_t latency_ns) {
   uint64_t limit = v->leg[leg].pace.limit_ns;
 
   return limit == 0 || latency_ns <= limit;
 }
 
 void
-pace_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size) {
-  if (leg_state(&v->leg[leg]) == SF_STATE_IN_SYNC && v->leg[leg].pace.slow && text[0] == '\0')
+sf_pace_reason(const struct sf_volume *v, unsigned leg, char *text, size_t size) {
+  if (sf_leg_state(&v->leg[leg]) == SF_STATE_IN_SYNC && v->leg[leg].pace.slow && text[0] == '\0')
     describe(&v->leg[leg], text, size);
 }

@@ -20,7 +20,7 @@ enum {
   SECOND_AGAIN_S = 60,
 };
 
-static void meta_event(struct io *io, unsigned leg, const struct sf_tio_event *event);
+static void meta_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
 
 /* A claim stands in the line of the record that it carries: on a leg too that the first record of a new line
  * names and did not reach.  In the leg's own line it would have gone past the fork. */
@@ -36,7 +36,7 @@ meta_write(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
   struct meta *meta = &leg->meta;
   struct sf_superblock *image = &meta->image;
-  struct io_args args = {
+  struct leg_io_args args = {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
       .kind = SF_WRITE_KIND,
@@ -62,9 +62,9 @@ meta_write(struct sf_volume *v, unsigned index) {
   meta->io.owner = meta;
   meta->io.on_event = meta_event;
   meta->failed = meta->overdue = false;
-  r = io_submit(v, &meta->io, &args);
+  r = sf_leg_io_submit(v, &meta->io, &args);
   if (r == -EAGAIN) { /* our own want of room is not the leg's fault */
-    volume_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
+    sf_vol_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
     return;
   }
   if (r < 0) {
@@ -88,7 +88,7 @@ whose_turn(const struct sf_volume *v) {
 }
 
 void
-record_drive(struct sf_volume *v) {
+sf_record_drive(struct sf_volume *v) {
   EACH_LEG(leg, whose_turn(v)) {
     struct meta *meta = &v->leg[leg].meta;
 
@@ -98,13 +98,13 @@ record_drive(struct sf_volume *v) {
 }
 
 void
-record_tell(struct sf_volume *v, unsigned leg) {
-  SF_MUST(record_is_durable(v) && !(v->latest.in_sync & legbit(leg)));
+sf_record_tell(struct sf_volume *v, unsigned leg) {
+  SF_ASSERT(sf_record_is_durable(v) && !(v->latest.in_sync & legbit(leg)));
   meta_write(v, leg);
 }
 
 static void
-meta_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+meta_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;
   struct leg *leg = &v->leg[index];
   struct meta *meta = io->owner;
@@ -128,19 +128,19 @@ meta_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
 }
 
 void
-record_start(struct sf_volume *v) {
+sf_record_start(struct sf_volume *v) {
   v->version = 1;
-  record_drive(v);
+  sf_record_drive(v);
   v->dirty = true;
 }
 
 void
-record_drop_newcomer(struct sf_volume *v) {
+sf_record_drop_newcomer(struct sf_volume *v) {
   if (v->joining >= 0 && !(v->latest.in_sync & legbit((unsigned) v->joining)))
-    v->needs &= (legset) ~legbit((unsigned) v->joining);
+    v->ack_legs &= (legset) ~legbit((unsigned) v->joining);
   v->counted = 0;
   v->joining = v->promoting = -1;
-  join_move(v, JOIN_NONE);
+  sf_join_move(v, JOIN_NONE);
   v->dirty = true;
 }
 
@@ -161,9 +161,9 @@ static void
 change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   if (v->promoting >= 0) {
     in_sync &= (legset) ~legbit((unsigned) v->promoting);
-    record_drop_newcomer(v);
+    sf_record_drop_newcomer(v);
   }
-  SF_MUST(in_sync != 0);
+  SF_ASSERT(in_sync != 0);
   EACH_LEG(leg, in_sync & (legset) ~v->latest.in_sync)
     v->leg[leg].meta.failed = v->leg[leg].meta.overdue = false; /* of an earlier membership */
   v->latest.in_sync = in_sync;
@@ -172,27 +172,27 @@ change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   v->latest.min_legs = (uint8_t) min_legs_for(v, in_sync);
   v->latest.change++;
   v->version++;
-  v->needs |= in_sync;
-  volume_trace(v, "record %" PRIu64 ".%" PRIu64 ": in-sync 0x%x%s", v->latest.term,
+  v->ack_legs |= in_sync;
+  sf_vol_trace(v, "record %" PRIu64 ".%" PRIu64 ": in-sync 0x%x%s", v->latest.term,
                v->latest.change, in_sync, clean ? " clean" : "");
   v->dirty = true;
 }
 
 void
-record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
+sf_record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   change(v, in_sync, faulty, clean);
-  record_drive(v);
+  sf_record_drive(v);
 }
 
 void
-record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
+sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
   if (has_lost)
     v->identity.lost |= legbit(leg);
   else
     v->identity.lost &= (legset) ~legbit(leg);
   change(v, v->latest.in_sync | legbit(leg), v->latest.faulty & (legset) ~legbit(leg), false);
   v->promoting = (int) leg;
-  record_drive(v);
+  sf_record_drive(v);
 }
 
 /* A record may stand for months.  Were it in one copy only, and that one went bad, a start would believe the
@@ -204,7 +204,7 @@ write_second_copy(struct sf_volume *v, unsigned index) {
   uint64_t stands = v->now_ns - v->durable_ns;
   bool risks_nothing = leg->unflushed.set == 0 && leg->flushing.set == 0;
 
-  if (v->phase != PHASE_SERVING || !record_is_durable(v) || meta->busy || meta->failed ||
+  if (v->phase != PHASE_SERVING || !sf_record_is_durable(v) || meta->busy || meta->failed ||
       meta->copies >= SF_SUPERBLOCK_COPIES || v->now_ns < meta->second_ns ||
       stands < (risks_nothing ? SECOND_COPY_MS * SF_MS : SECOND_COPY_MOST_S * SF_S))
     return;
@@ -213,7 +213,7 @@ write_second_copy(struct sf_volume *v, unsigned index) {
 }
 
 void
-record_tick(struct sf_volume *v) {
+sf_record_tick(struct sf_volume *v) {
   EACH_LEG(leg, v->latest.in_sync) {
     struct meta *meta = &v->leg[leg].meta;
 

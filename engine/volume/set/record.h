@@ -4,15 +4,15 @@
 
 #include "volume/state.h"
 
-void record_start(struct sf_volume *v);
-void record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
+void sf_record_start(struct sf_volume *v);
+void sf_record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
 /* has_lost: what it was given may lack what a failed flush has lost. */
-void record_promote(struct sf_volume *v, unsigned leg, bool has_lost);
+void sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost);
 /* No answer needs it any more, and it is not promoted. */
-void record_drop_newcomer(struct sf_volume *v);
-void record_drive(struct sf_volume *v);
+void sf_record_drop_newcomer(struct sf_volume *v);
+void sf_record_drive(struct sf_volume *v);
 /* Writes the record as it is to a leg that it does not name. */
-void record_tell(struct sf_volume *v, unsigned leg);
-void record_tick(struct sf_volume *v);
+void sf_record_tell(struct sf_volume *v, unsigned leg);
+void sf_record_tick(struct sf_volume *v);
 
 #endif

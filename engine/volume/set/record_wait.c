@@ -32,10 +32,10 @@ static void
 spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   v->latest.in_sync &= (legset) ~legbit(index);
   v->durable.in_sync = v->latest.in_sync;
-  leg_record_faulty(v, index, to == SF_STATE_FAULTY);
-  flush_failure_left(v, index);
+  sf_leg_record_faulty(v, index, to == SF_STATE_FAULTY);
+  sf_flush_failure_left(v, index);
   sf_map_fill(&v->leg[index].stale);
-  leg_move(v, index, to, reason);
+  sf_leg_move(v, index, to, reason);
 }
 
 static legset
@@ -50,7 +50,7 @@ have_the_record(const struct sf_volume *v) {
 }
 
 void
-record_judge(struct sf_volume *v, unsigned index) {
+sf_record_judge(struct sf_volume *v, unsigned index) {
   struct meta *meta = &v->leg[index].meta;
   char reason[128];
   struct miss miss = {.leg = index,
@@ -60,17 +60,17 @@ record_judge(struct sf_volume *v, unsigned index) {
                       .witnesses = have_the_record(v),
                       .reason = reason};
 
-  if (!miss.failed && !insync_leg_hangs(v, index, miss.kind))
+  if (!miss.failed && !sf_insync_leg_hangs(v, index, miss.kind))
     return;
   if (miss.failed)
     snprintf(reason, sizeof reason, "superblock write: %s", strerror(-miss.error));
   else
     snprintf(reason, sizeof reason, "superblock write not answered in %" PRIu64 " ms",
-             deadline_of(v, index, miss.kind) / SF_MS);
+             sf_deadline_of(v, index, miss.kind) / SF_MS);
   if (v->phase != PHASE_CLAIMING)
-    insync_judge(v, &miss);
-  else if (insync_evidence(v, &miss) >= v->min_legs && claim_can_spare(v, index))
-    spare_claimant(v, index, insync_becomes(&miss), reason);
+    sf_insync_judge(v, &miss);
+  else if (sf_insync_evidence(v, &miss) >= v->min_legs && claim_can_spare(v, index))
+    spare_claimant(v, index, sf_insync_becomes(&miss), reason);
 }
 
 static void
@@ -83,23 +83,23 @@ became_durable(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++)
     v->leg[i].meta.second_ns = 0;
   v->min_legs = v->latest.min_legs;
-  volume_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
+  sf_vol_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
                v->latest.change, v->latest.in_sync);
   if (joined >= 0) {
     v->promoting = v->joining = -1;
-    join_move(v, JOIN_NONE);
+    sf_join_move(v, JOIN_NONE);
     v->counted = 0;
-    leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
-    copier_try_again(v, 0, v->size_bytes); /* it may have what the others cannot read */
+    sf_leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
+    sf_copier_try_again(v, 0, v->size_bytes); /* it may have what the others cannot read */
     if (v->identity.lost & legbit((unsigned) joined))
-      flush_failure_inherit(v, (unsigned) joined);
+      sf_flush_failure_inherit(v, (unsigned) joined);
   }
-  v->needs = v->latest.in_sync | v->counted;
+  v->ack_legs = v->latest.in_sync | v->counted;
   if (v->phase == PHASE_RECORDING && v->latest.min_legs > v->config.min_legs) {
-    record_change(v, v->latest.in_sync, v->latest.faulty, false); /* now the count in the file */
+    sf_record_change(v, v->latest.in_sync, v->latest.faulty, false); /* now the count in the file */
   } else if (v->phase == PHASE_RECORDING) {
-    phase_move(v, PHASE_SERVING);
-    volume_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");
+    sf_phase_move(v, PHASE_SERVING);
+    sf_vol_event(v, SF_EVENT_STARTED, -1, NULL, NULL, "");
   }
   v->dirty = true;
 }
@@ -114,35 +114,35 @@ may_go_on(struct sf_volume *v) {
   until = v->claimed_ns + TAKE_LOOKS * SF_LOOK_MS * SF_MS;
   if (!v->takes || v->now_ns >= until)
     return true;
-  volume_arm(v, until);
+  sf_vol_arm(v, until);
   return false;
 }
 
 void
-record_settle(struct sf_volume *v) {
+sf_record_settle(struct sf_volume *v) {
   bool all = true;
 
-  if (record_is_durable(v))
+  if (sf_record_is_durable(v))
     return;
   EACH_LEG(leg, v->latest.in_sync) {
     struct meta *meta = &v->leg[leg].meta;
 
     if ((meta->overdue || meta->failed) && (v->latest.in_sync & legbit(leg)))
-      record_judge(v, leg);
+      sf_record_judge(v, leg);
   }
   EACH_LEG(leg, v->latest.in_sync)
     all = all && v->leg[leg].meta.done == v->version;
   if (!all) {
-    record_drive(v);
+    sf_record_drive(v);
     return;
   }
   if (v->phase == PHASE_CLAIMING) {
     if (!may_go_on(v))
       return;
-    phase_move(v, PHASE_RECORDING);
+    sf_phase_move(v, PHASE_RECORDING);
     v->identity.lost &= v->latest.in_sync;
-    volume_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);
-    record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    sf_vol_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);
+    sf_record_change(v, v->latest.in_sync, v->latest.faulty, false);
     v->dirty = true;
     return;
   }

@@ -5,7 +5,7 @@
 #include "volume/state.h"
 
 /* Its superblock write is late or has failed: what that means for the leg. */
-void record_judge(struct sf_volume *v, unsigned leg);
-void record_settle(struct sf_volume *v);
+void sf_record_judge(struct sf_volume *v, unsigned leg);
+void sf_record_settle(struct sf_volume *v);
 
 #endif

@@ -9,10 +9,10 @@
 
 /* The one block of a leg that holds nothing. */
 int
-probe_ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, unsigned flags,
-          void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event)) {
+sf_probe_ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, unsigned flags,
+             void (*on_event)(struct leg_io *io, unsigned leg, const struct sf_tio_event *event)) {
   struct leg *leg = &v->leg[index];
-  struct io_args args = {
+  struct leg_io_args args = {
       .op = op,
       .flags = flags,
       .kind = op == SF_TIO_WRITE ? SF_WRITE_KIND : SF_READ_KIND,
@@ -24,29 +24,29 @@ probe_ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, unsigned flags
   };
 
   leg->probe_io.on_event = on_event;
-  return io_submit(v, &leg->probe_io, &args);
+  return sf_leg_io_submit(v, &leg->probe_io, &args);
 }
 
 static void
-nothing_more(struct io *io, unsigned index, const struct sf_tio_event *event) {
+nothing_more(struct leg_io *io, unsigned index, const struct sf_tio_event *event) {
 }
 
 /* What it reads there is of no use: so a bad block there is written over with anything. */
 static void
 mend_sample(struct sf_volume *v, unsigned index) {
-  if (v->leg[index].probe_io.running == 0 && (volume_serving(v) & legbit(index)))
-    probe_ask(v, index, SF_TIO_WRITE, 0, nothing_more);
+  if (v->leg[index].probe_io.running == 0 && (sf_insync_legs(v) & legbit(index)))
+    sf_probe_ask(v, index, SF_TIO_WRITE, 0, nothing_more);
 }
 
 static void
-sample_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
+sample_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = io->volume;
   struct leg *leg = &v->leg[index];
 
   if (event->late)
     return;
-  if (event->state == SF_TIO_ERROR && fault_of(event->error) == FAULT_MEDIUM) {
-    medium_failed(v, index, MEDIUM_HEAD, event->error); /* no client may read there any more */
+  if (event->state == SF_TIO_ERROR && sf_fault_of(event->error) == FAULT_MEDIUM) {
+    sf_medium_failed(v, index, MEDIUM_HEAD, event->error); /* no client may read there any more */
     mend_sample(v, index);
   }
   if (event->state == SF_TIO_OK) {
@@ -58,11 +58,11 @@ sample_event(struct io *io, unsigned index, const struct sf_tio_event *event) {
 }
 
 void
-probe_sample(struct sf_volume *v, unsigned index) {
+sf_probe_sample(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   if (leg->probe_io.running > 0)
     return;
   leg->read_last_ns = v->now_ns;
-  probe_ask(v, index, SF_TIO_READ, 0, sample_event);
+  sf_probe_ask(v, index, SF_TIO_READ, 0, sample_event);
 }

@@ -4,8 +4,9 @@
 
 #include "volume/state.h"
 
-int probe_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, unsigned flags,
-              void (*on_event)(struct io *io, unsigned leg, const struct sf_tio_event *event));
-void probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
+int sf_probe_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, unsigned flags,
+                 void (*on_event)(struct leg_io *io, unsigned leg,
+                                  const struct sf_tio_event *event));
+void sf_probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
 
 #endif

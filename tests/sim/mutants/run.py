@@ -59,7 +59,7 @@ class Build:
                         f"-I{ROOT}/tests", "-c", str(real), "-o", str(made)], check=True)
 
     def link(self, objects, program):
-        subprocess.run([self.compiler, "-Wl,--wrap=sf_sm_move", *map(str, objects), *self.libs,
+        subprocess.run([self.compiler, "-Wl,--wrap=sf_state_move", *map(str, objects), *self.libs,
                         "-o", str(program)], check=True)
 
     def base(self, pool):

@@ -18,7 +18,7 @@
 struct fake fake;
 
 int
-server_start(struct server *server, const char *const argv[], int listen_fd) {
+sfd_server_start(struct server *server, const char *const argv[], int listen_fd) {
   struct stat st;
   assert_int_equal(stat(argv[6], &st), 0); /* its configuration */
   assert_null(argv[7]);
@@ -32,7 +32,7 @@ server_start(struct server *server, const char *const argv[], int listen_fd) {
 }
 
 void
-server_signal(struct server *server, int signal) {
+sfd_server_signal(struct server *server, int signal) {
   if (!server->pid)
     return;
   fake.last_signal = signal;
@@ -40,7 +40,7 @@ server_signal(struct server *server, int signal) {
 }
 
 void
-server_destroy(struct server *server) {
+sfd_server_destroy(struct server *server) {
   server->pid = 0;
 }
 
@@ -58,9 +58,9 @@ struct probe {
 };
 
 int
-probe_start(sd_event *event, const char *socket,
-            void (*done)(void *ctx, const struct probe_result *result), void *ctx,
-            struct probe **probe) {
+sfd_probe_start(sd_event *event, const char *socket,
+                void (*done)(void *ctx, const struct probe_result *result), void *ctx,
+                struct probe **probe) {
   *probe = malloc(sizeof **probe);
   **probe = (struct probe){done, ctx};
   fake.probe = *probe;
@@ -69,7 +69,7 @@ probe_start(sd_event *event, const char *socket,
 }
 
 void
-probe_cancel(struct probe *probe) {
+sfd_probe_cancel(struct probe *probe) {
   if (probe == fake.probe)
     fake.probe = NULL;
   free(probe);
@@ -93,8 +93,8 @@ struct call {
 };
 
 int
-call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
-           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
+sfd_call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
+               void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **call) {
   snprintf(fake.command, sizeof fake.command, "%s",
            json_string_value(json_object_get(request, "command")));
   json_decref(request);
@@ -105,7 +105,7 @@ call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_
 }
 
 void
-call_cancel(struct call *call) {
+sfd_call_cancel(struct call *call) {
   if (call == fake.call)
     fake.call = NULL;
   free(call);
@@ -121,29 +121,29 @@ end_call(int error, json_t *reply) {
   json_decref(reply);
 }
 
-struct upstream {
-  struct upstream_user user;
+struct control_link {
+  struct control_link_user user;
 };
 
 int
-upstream_open(sd_event *event, const char *path, json_t *request, const struct upstream_user *user,
-              struct upstream **upstream) {
+sfd_control_link_open(sd_event *event, const char *path, json_t *request,
+                      const struct control_link_user *user, struct control_link **control_link) {
   json_decref(request);
-  *upstream = malloc(sizeof **upstream);
-  (*upstream)->user = *user;
-  fake.feed = *upstream;
+  *control_link = malloc(sizeof **control_link);
+  (*control_link)->user = *user;
+  fake.feed = *control_link;
   return 0;
 }
 
 void
-upstream_drain(struct upstream *upstream) {
+sfd_control_link_drain(struct control_link *control_link) {
 }
 
 void
-upstream_close(struct upstream *upstream) {
-  if (upstream == fake.feed)
+sfd_control_link_close(struct control_link *control_link) {
+  if (control_link == fake.feed)
     fake.feed = NULL;
-  free(upstream);
+  free(control_link);
 }
 
 void

@@ -16,7 +16,7 @@ struct fake {
   char probed[SF_CONTROL_PATH_MAX]; /* the socket of the last one */
   struct call *call;                /* the last one that is not answered */
   char command[64];                 /* of it */
-  struct upstream *feed;
+  struct control_link *feed;
 };
 
 extern struct fake fake;

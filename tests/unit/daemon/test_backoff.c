@@ -16,9 +16,9 @@ test_growth(void **state) {
   const uint64_t wanted[] = {0,          SECOND / 2,  SECOND,      2 * SECOND, 4 * SECOND,
                              8 * SECOND, 16 * SECOND, 30 * SECOND, 30 * SECOND};
   for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
-    assert_int_equal(backoff_failed(&backoff, 1000 * SECOND), wanted[i]);
+    assert_int_equal(sfd_backoff_failed(&backoff, 1000 * SECOND), wanted[i]);
   for (unsigned i = 0; i < 1000; i++)
-    assert_int_equal(backoff_failed(&backoff, 1000 * SECOND), 30 * SECOND);
+    assert_int_equal(sfd_backoff_failed(&backoff, 1000 * SECOND), 30 * SECOND);
 }
 
 /* Proves that what was well is tried again at once, but not without end: what dies every few seconds is
@@ -28,12 +28,12 @@ test_killed_again_and_again(void **state) {
   struct backoff backoff = {0};
   uint64_t now = SECOND;
   for (unsigned i = 0; i < BACKOFF_AT_ONCE; i++) {
-    backoff_well(&backoff, now += SECOND);
-    assert_int_equal(backoff_failed(&backoff, now += 4 * SECOND), 0);
+    sfd_backoff_well(&backoff, now += SECOND);
+    assert_int_equal(sfd_backoff_failed(&backoff, now += 4 * SECOND), 0);
   }
   for (unsigned i = 0; i < 3; i++) {
-    backoff_well(&backoff, now += SECOND);
-    assert_int_equal(backoff_failed(&backoff, now += 59 * SECOND), (SECOND / 2) << i);
+    sfd_backoff_well(&backoff, now += SECOND);
+    assert_int_equal(sfd_backoff_failed(&backoff, now += 59 * SECOND), (SECOND / 2) << i);
   }
 }
 
@@ -42,11 +42,11 @@ static void
 test_fails_after_it_was_well(void **state) {
   struct backoff backoff = {0};
   for (unsigned i = 0; i < 5; i++)
-    backoff_failed(&backoff, SECOND);
-  backoff_well(&backoff, SECOND);
-  assert_int_equal(backoff_failed(&backoff, 2 * SECOND), 0);
-  assert_int_equal(backoff_failed(&backoff, 2 * SECOND), SECOND / 2);
-  assert_int_equal(backoff_failed(&backoff, 2 * SECOND), SECOND);
+    sfd_backoff_failed(&backoff, SECOND);
+  sfd_backoff_well(&backoff, SECOND);
+  assert_int_equal(sfd_backoff_failed(&backoff, 2 * SECOND), 0);
+  assert_int_equal(sfd_backoff_failed(&backoff, 2 * SECOND), SECOND / 2);
+  assert_int_equal(sfd_backoff_failed(&backoff, 2 * SECOND), SECOND);
 }
 
 /* Proves that a minute of being well ends the growth. */
@@ -55,16 +55,16 @@ test_wellness(void **state) {
   struct backoff backoff = {0};
   uint64_t now = SECOND;
   for (unsigned i = 0; i < 3 * BACKOFF_AT_ONCE; i++) {
-    backoff_well(&backoff, now);
-    backoff_failed(&backoff, now);
+    sfd_backoff_well(&backoff, now);
+    sfd_backoff_failed(&backoff, now);
   }
-  backoff_well(&backoff, now);
-  backoff_well(&backoff, now + 50 * SECOND); /* said again: since the first time */
-  assert_int_equal(backoff_failed(&backoff, now + 60 * SECOND), 0);
-  assert_int_equal(backoff_failed(&backoff, now + 60 * SECOND), SECOND / 2);
+  sfd_backoff_well(&backoff, now);
+  sfd_backoff_well(&backoff, now + 50 * SECOND); /* said again: since the first time */
+  assert_int_equal(sfd_backoff_failed(&backoff, now + 60 * SECOND), 0);
+  assert_int_equal(sfd_backoff_failed(&backoff, now + 60 * SECOND), SECOND / 2);
   for (unsigned i = 0; i < BACKOFF_AT_ONCE; i++) {
-    backoff_well(&backoff, now);
-    assert_int_equal(backoff_failed(&backoff, now), 0);
+    sfd_backoff_well(&backoff, now);
+    assert_int_equal(sfd_backoff_failed(&backoff, now), 0);
   }
 }
 

@@ -71,7 +71,7 @@ show(const struct netlink_device *device) {
 }
 
 int
-netlink_connect(const struct netlink_device *device) {
+sfd_netlink_connect(const struct netlink_device *device) {
   note_call("connect");
   assert_true(fcntl(device->fd, F_GETFD) >= 0);
   if (is_there("says-yes-does-nothing"))
@@ -81,7 +81,7 @@ netlink_connect(const struct netlink_device *device) {
 }
 
 int
-netlink_reconnect(const struct netlink_device *device) {
+sfd_netlink_reconnect(const struct netlink_device *device) {
   note_call("reconnect");
   if (is_there("refuses"))
     return -EINVAL;
@@ -90,26 +90,26 @@ netlink_reconnect(const struct netlink_device *device) {
 }
 
 int
-netlink_set_timeouts(const struct netlink_device *device) {
+sfd_netlink_set_timeouts(const struct netlink_device *device) {
   note_call("timeouts");
   return 0;
 }
 
 int
-netlink_disconnect(const struct netlink_device *device) {
+sfd_netlink_disconnect(const struct netlink_device *device) {
   note_call("disconnect");
   put("pid", NULL);
   return 0;
 }
 
 int
-netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
-               struct netlink_listener **listener) {
+sfd_netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
+                   struct netlink_listener **listener) {
   return -ENOENT;
 }
 
 void
-netlink_listener_close(struct netlink_listener *listener) {
+sfd_netlink_listener_close(struct netlink_listener *listener) {
 }
 
 /* ---- the owner ---- */
@@ -164,13 +164,13 @@ begin(struct owner *owner) {
   sf_config_init(&config);
   strcpy(config.device, "/dev/nbd7");
   put("calls", NULL);
-  device_begin(&owner->device, &config);
+  sfd_device_begin(&owner->device, &config);
   strcpy(owner->device.path, "/dev/null"); /* a file that is there */
 }
 
 static void
 end(struct owner *owner) {
-  device_end(&owner->device);
+  sfd_device_end(&owner->device);
   close(owner->server_fd);
   sd_event_unref(owner->event);
   const char *const files[] = {"pid",    "backend", "size", "calls", "says-yes-does-nothing",
@@ -188,7 +188,7 @@ connect_it(struct owner *owner) {
   owner->server_fd = ends[1];
   const struct probe_result connection = {
       .fd = ends[0], .size_bytes = 1 << 20, .block_bytes = 4096};
-  device_connect(&owner->device, &connection, UUID);
+  sfd_device_connect(&owner->device, &connection, UUID);
 }
 
 static const char *
@@ -293,9 +293,9 @@ test_link_dead_late(void **state) {
   put("size", "2048");
   (void) is_announced();
   connect_it(&owner);
-  device_link_dead(&owner.device); /* before the job is done */
+  sfd_device_link_dead(&owner.device); /* before the job is done */
   WAIT_UNTIL(&owner, strcmp(calls(), "reconnect reconnect ") == 0 && !owner.device.job);
-  device_link_dead(&owner.device); /* and after it */
+  sfd_device_link_dead(&owner.device); /* and after it */
   WAIT_UNTIL(&owner, strcmp(calls(), "reconnect reconnect reconnect ") == 0 && !owner.device.job);
   assert_false(is_announced()); /* it was there before */
   assert_int_equal(owner.device.state, DEVICE_ATTACHED);
@@ -320,12 +320,12 @@ test_detached_by_somebody(void **state) {
   assert_string_equal(owner.device.reason, "");
 
   put("backend", "somebody");
-  device_look(&owner.device);
+  sfd_device_look(&owner.device);
   assert_int_equal(owner.device.state, DEVICE_WAITING);
   WAIT_UNTIL(&owner, owner.wants == 2);
   put("backend", UUID);
   attach_it(&owner);
-  device_look(&owner.device);
+  sfd_device_look(&owner.device);
   assert_int_equal(owner.device.state, DEVICE_ATTACHED);
   end(&owner);
 }
@@ -338,7 +338,7 @@ test_server_ends(void **state) {
   attach_it(&owner);
   shutdown(owner.server_fd, SHUT_RDWR);
   WAIT_UNTIL(&owner, sd_event_source_get_enabled(owner.device.hang_up, NULL) == 0);
-  device_server_gone(&owner.device);
+  sfd_device_server_gone(&owner.device);
   assert_int_equal(owner.device.state, DEVICE_WAITING);
   attach_it(&owner);
   assert_int_equal(owner.wants, 0);
@@ -366,12 +366,12 @@ test_stop(void **state) {
   struct owner owner;
   begin(&owner);
   attach_it(&owner);
-  device_stop(&owner.device);
+  sfd_device_stop(&owner.device);
   shutdown(owner.server_fd, SHUT_RDWR);
   put("pid", NULL);
   WAIT_UNTIL(&owner, owner.stopped == 1);
-  device_look(&owner.device);
-  device_link_dead(&owner.device);
+  sfd_device_look(&owner.device);
+  sfd_device_link_dead(&owner.device);
   assert_int_equal(owner.wants, 0);
   assert_int_equal(owner.device.state, DEVICE_STOPPING);
   end(&owner);
@@ -382,7 +382,7 @@ set_up(void **state) {
   char path[256];
   if (!mkdtemp(folder))
     return -1;
-  device_sysfs = folder;
+  sfd_device_sysfs = folder;
   snprintf(path, sizeof path, "%s/nbd7", folder);
   if (mkdir(path, 0700) < 0)
     return -1;

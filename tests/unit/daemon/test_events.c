@@ -55,10 +55,10 @@ test_how_bad(void **state) {
   };
   for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
     json_t *event = json_pack("{ss ss}", "event", cases[i].event, "to", cases[i].to);
-    const char *name = events_hook_name(event);
-    if (events_priority(event) != cases[i].priority || (name == NULL) != (cases[i].hook == NULL) ||
-        (name && strcmp(name, cases[i].hook) != 0))
-      fail_msg("%s %s: %d %s", cases[i].event, cases[i].to, events_priority(event),
+    const char *name = sfd_events_hook_name(event);
+    if (sfd_events_priority(event) != cases[i].priority ||
+        (name == NULL) != (cases[i].hook == NULL) || (name && strcmp(name, cases[i].hook) != 0))
+      fail_msg("%s %s: %d %s", cases[i].event, cases[i].to, sfd_events_priority(event),
                name ? name : "(none)");
     json_decref(event);
   }
@@ -72,7 +72,7 @@ test_message_ids(void **state) {
   const char *ids[sizeof kinds / sizeof *kinds];
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     json_t *event = json_pack("{ss}", "event", kinds[i]);
-    ids[i] = events_message_id(event);
+    ids[i] = sfd_events_message_id(event);
     assert_non_null(ids[i]);
     assert_int_equal(strspn(ids[i], "0123456789abcdef"), 32);
     for (size_t k = 0; k < i; k++)
@@ -86,24 +86,24 @@ test_message_ids(void **state) {
 static void
 test_leg_is_told(void **state) {
   struct events events = {.published = on_event};
-  events_leg(&events, "v", "a", "missing", "");
-  assert_true(events_leg_is_told(&events, 0, "v", "a", "missing"));
-  assert_false(events_leg_is_told(&events, 1, "v", "a", "missing"));
-  assert_false(events_leg_is_told(&events, 0, "w", "a", "missing"));
-  assert_false(events_leg_is_told(&events, 0, "v", "b", "missing"));
-  events_leg(&events, "v", "a", "late", "");
-  assert_false(events_leg_is_told(&events, 0, "v", "a", "missing"));
-  assert_true(events_leg_is_told(&events, 0, "v", "a", "late"));
+  sfd_events_leg(&events, "v", "a", "missing", "");
+  assert_true(sfd_events_leg_is_told(&events, 0, "v", "a", "missing"));
+  assert_false(sfd_events_leg_is_told(&events, 1, "v", "a", "missing"));
+  assert_false(sfd_events_leg_is_told(&events, 0, "w", "a", "missing"));
+  assert_false(sfd_events_leg_is_told(&events, 0, "v", "b", "missing"));
+  sfd_events_leg(&events, "v", "a", "late", "");
+  assert_false(sfd_events_leg_is_told(&events, 0, "v", "a", "missing"));
+  assert_true(sfd_events_leg_is_told(&events, 0, "v", "a", "late"));
   for (int i = 0; i < SF_CONTROL_EVENTS_KEPT; i++)
-    events_service(&events, "v", "", "serving", "");
-  assert_false(events_leg_is_told(&events, 0, "v", "a", "late"));
+    sfd_events_service(&events, "v", "", "serving", "");
+  assert_false(sfd_events_leg_is_told(&events, 0, "v", "a", "late"));
   assert_int_equal(published, 2 + SF_CONTROL_EVENTS_KEPT);
-  json_t *list = events_list(&events, "v"), *none = events_list(&events, "w");
+  json_t *list = sfd_events_list(&events, "v"), *none = sfd_events_list(&events, "w");
   assert_int_equal(json_array_size(list), SF_CONTROL_EVENTS_KEPT);
   assert_int_equal(json_array_size(none), 0);
   json_decref(list);
   json_decref(none);
-  events_clear(&events);
+  sfd_events_clear(&events);
 }
 
 /* Proves that a feed that begins again is cut where it was told already. */
@@ -111,10 +111,10 @@ static void
 test_told(void **state) {
   json_t *list = json_pack("[{si} {si} {si}]", "n", 1, "n", 2, "n", 3);
   json_t *unknown = json_pack("{si}", "n", 4);
-  assert_int_equal(events_told(list, NULL), 0);
-  assert_int_equal(events_told(list, json_array_get(list, 0)), 1);
-  assert_int_equal(events_told(list, json_array_get(list, 2)), 3);
-  assert_int_equal(events_told(list, unknown), 0);
+  assert_int_equal(sfd_events_told(list, NULL), 0);
+  assert_int_equal(sfd_events_told(list, json_array_get(list, 0)), 1);
+  assert_int_equal(sfd_events_told(list, json_array_get(list, 2)), 3);
+  assert_int_equal(sfd_events_told(list, unknown), 0);
   json_decref(list);
   json_decref(unknown);
 }
@@ -132,18 +132,18 @@ test_restored(void **state) {
   fclose(file);
   events = (struct events){.published = on_event};
   published = 0;
-  store_load("", &events);
-  store_load("/nowhere/events", &events);
+  sfd_store_load("", &events);
+  sfd_store_load("/nowhere/events", &events);
   assert_int_equal(events.next, 0);
-  store_load(path, &events);
-  json_t *list = events_list(&events, "v");
+  sfd_store_load(path, &events);
+  json_t *list = sfd_events_list(&events, "v");
   assert_int_equal(json_array_size(list), SF_CONTROL_EVENTS_KEPT);
   for (int i = 0; i < SF_CONTROL_EVENTS_KEPT; i++)
     assert_int_equal(json_integer_value(json_object_get(json_array_get(list, (size_t) i), "n")),
                      i + 2);
   assert_int_equal(published, 0);
   json_decref(list);
-  events_clear(&events);
+  sfd_events_clear(&events);
   unlink(path);
 }
 

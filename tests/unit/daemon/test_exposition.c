@@ -84,7 +84,7 @@ test_values(void **state) {
       "surefoot_leg_requests_total{volume=\"v0\",leg=\"a\",kind=\"write\"} 10\n",
   };
   json_t *volumes = parse();
-  char *text = exposition_make(volumes);
+  char *text = sfd_exposition_make(volumes);
   assert_non_null(text);
   for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
     const char *found = strstr(text, lines[i]);
@@ -105,7 +105,7 @@ test_values(void **state) {
 static void
 test_families(void **state) {
   json_t *volumes = parse();
-  char *text = exposition_make(volumes), *rest = text, *line;
+  char *text = sfd_exposition_make(volumes), *rest = text, *line;
   char family[128] = "", seen[8192] = "";
   while ((line = strsep(&rest, "\n"))) {
     char name[128];
@@ -123,7 +123,7 @@ test_families(void **state) {
   free(text);
   json_decref(volumes);
   volumes = json_array();
-  text = exposition_make(volumes);
+  text = sfd_exposition_make(volumes);
   assert_non_null(strstr(text, "# TYPE surefoot_volume_state gauge"));
   free(text);
   json_decref(volumes);

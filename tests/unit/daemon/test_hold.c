@@ -55,7 +55,7 @@ get(const char *name) {
 }
 
 bool
-in_use(const char *name, char *why, size_t size) {
+sfd_in_use(const char *name, char *why, size_t size) {
   assert_string_equal(name, "nbd7");
   const char *held = get("held");
   snprintf(why, size, "%s", held);
@@ -64,12 +64,12 @@ in_use(const char *name, char *why, size_t size) {
 
 /* It is mounted; a volume group alone would not count. */
 bool
-in_use_at_last(const char *name, char *why, size_t size) {
-  return in_use(name, why, size) && !strstr(why, "is part of");
+sfd_in_use_at_last(const char *name, char *why, size_t size) {
+  return sfd_in_use(name, why, size) && !strstr(why, "is part of");
 }
 
 int
-in_use_exclusively(void *path) {
+sfd_in_use_exclusively(void *path) {
   assert_string_equal(path, "/dev/nbd7");
   return *get("held-unseen") ? -EBUSY : 0;
 }
@@ -92,7 +92,7 @@ listen_at_control(bool alive) {
 /* What it is asked, but for the questions. */
 static const char *
 calls(void) {
-  hold_run(&settings);
+  sfd_hold_run(&settings);
   return get("calls");
 }
 
@@ -188,11 +188,11 @@ set_up(void **state) {
   static char sysfs[64];
   char path[256], text[512];
   assert_non_null(mkdtemp(folder));
-  settings_init(&settings);
+  sfd_settings_init(&settings);
   snprintf(settings.runtime, sizeof settings.runtime, "%.40s", folder);
   snprintf(settings.control, sizeof settings.control, "%.40s/control", folder);
   snprintf(sysfs, sizeof sysfs, "%s", folder);
-  device_sysfs = sysfs;
+  sfd_device_sysfs = sysfs;
   path_of(path, "nbd7");
   assert_int_equal(mkdir(path, 0755), 0);
   path_of(path, "volumes");

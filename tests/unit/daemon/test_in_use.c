@@ -139,13 +139,13 @@ test_open(void **state) {
   char why[512] = "", wanted[64];
   if (!make_disk(&disk))
     skip();
-  assert_true(in_use(disk.name, why, sizeof why));
+  assert_true(sfd_in_use(disk.name, why, sizeof why));
   snprintf(wanted, sizeof wanted, "%s is open in ", disk.name);
   assert_memory_equal(why, wanted, strlen(wanted));
   snprintf(wanted, sizeof wanted, "(process %d)", (int) getpid());
   assert_non_null(strstr(why, wanted));
   close(disk.fd);
-  assert_false(in_use("no-such-disk", why, sizeof why));
+  assert_false(sfd_in_use("no-such-disk", why, sizeof why));
 }
 
 /* Proves that the kernel is asked who holds it. */
@@ -154,13 +154,13 @@ test_held(void **state) {
   struct disk disk;
   if (!make_disk(&disk))
     skip();
-  assert_int_equal(in_use_exclusively(disk.path), 0);
+  assert_int_equal(sfd_in_use_exclusively(disk.path), 0);
   int holder = open(disk.path, O_RDONLY | O_EXCL | O_CLOEXEC);
   assert_true(holder >= 0);
-  assert_int_equal(in_use_exclusively(disk.path), -EBUSY);
+  assert_int_equal(sfd_in_use_exclusively(disk.path), -EBUSY);
   close(holder);
   close(disk.fd);
-  assert_int_equal(in_use_exclusively((char[]){"/dev/no-such-disk"}), -ENOENT);
+  assert_int_equal(sfd_in_use_exclusively((char[]){"/dev/no-such-disk"}), -ENOENT);
 }
 
 /* Proves that a process with a file open whose file system hangs does not hold the look up. */
@@ -181,7 +181,7 @@ test_beside_a_file_system_that_hangs(void **state) {
   pid_t looks = fork();
   if (looks == 0) {
     close(hanging.server);
-    _exit(in_use(disk.name, why, sizeof why) ? 0 : 1);
+    _exit(sfd_in_use(disk.name, why, sizeof why) ? 0 : 1);
   }
   int status = -1;
   for (int tries = 0; tries < HANGS_S * 100 && waitpid(looks, &status, WNOHANG) != looks; tries++)

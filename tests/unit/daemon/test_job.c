@@ -47,7 +47,7 @@ static struct answer
 run(sd_event *event, uint64_t timeout_us, int (*function)(void *), void *arg) {
   struct answer answer = {0};
   struct job *job;
-  assert_int_equal(job_start(event, timeout_us, function, arg, -1, on_done, &answer, &job), 0);
+  assert_int_equal(sfd_job_start(event, timeout_us, function, arg, -1, on_done, &answer, &job), 0);
   while (!answer.there)
     assert_true(sd_event_run(event, 10000000) >= 0);
   return answer;
@@ -86,9 +86,9 @@ test_cancel(void **state) {
   sd_event *event = *state;
   struct answer answer = {0};
   struct job *job;
-  assert_int_equal(job_start(event, 60000000, hang, NULL, -1, on_done, &answer, &job), 0);
-  job_cancel(job);
-  job_cancel(NULL);
+  assert_int_equal(sfd_job_start(event, 60000000, hang, NULL, -1, on_done, &answer, &job), 0);
+  sfd_job_cancel(job);
+  sfd_job_cancel(NULL);
   /* The one after it is heard: the loop has seen both ends. */
   int zero = 0;
   run(event, 60000000, give_back, &zero);
@@ -120,8 +120,8 @@ test_descriptors(void **state) {
   for (unsigned i = 0; i < 3; i++) {
     struct answer answer = {0};
     struct job *job;
-    assert_int_equal(job_start(event, 60000000, is_there, &fds[i], fds[i], on_done, &answer, &job),
-                     0);
+    assert_int_equal(
+        sfd_job_start(event, 60000000, is_there, &fds[i], fds[i], on_done, &answer, &job), 0);
     while (!answer.there)
       assert_true(sd_event_run(event, 10000000) >= 0);
     assert_int_equal(answer.error, -1);
@@ -149,7 +149,7 @@ test_dies_with_its_parent(void **state) {
     struct answer answer = {0};
     close(fds[0]);
     if (sd_event_new(&event) < 0 ||
-        job_start(event, 60000000, say_and_hang, &fds[1], fds[1], on_done, &answer, &job) < 0)
+        sfd_job_start(event, 60000000, say_and_hang, &fds[1], fds[1], on_done, &answer, &job) < 0)
       _exit(1);
     close(fds[1]);
     hang(NULL);

@@ -121,12 +121,12 @@ static void
 test_journal(void **state) {
   char path[64], text[8192], longest[3000];
   int fd = listen_as_journal(path);
-  assert_int_equal(log_open_journal(path), 0);
+  assert_int_equal(sfd_log_open_journal(path), 0);
   log_info(NULL, "what was lost before");
   while (recv(fd, text, sizeof text, 0) > 0)
     ;
   const struct log_fields fields = {.volume = "vol0", .leg = "a", .reason = "one\nPRIORITY=0"};
-  log_fields(LOG_ERR, &fields, "leg %s: %s", "a", "late\nSUREFOOT_LEG=b");
+  sfd_log_fields(LOG_ERR, &fields, "leg %s: %s", "a", "late\nSUREFOOT_LEG=b");
   ssize_t len = recv(fd, text, sizeof text - 1, 0);
   assert_true(len > 0);
   text[len] = '\0';
@@ -136,7 +136,7 @@ test_journal(void **state) {
   memset(longest, 'x', sizeof longest - 1);
   longest[sizeof longest - 1] = '\0';
   const struct log_fields long_fields = {longest, longest, longest, longest};
-  log_fields(LOG_ERR, &long_fields, "%s", longest);
+  sfd_log_fields(LOG_ERR, &long_fields, "%s", longest);
   len = recv(fd, text, sizeof text - 1, 0);
   assert_true(len > 0 && text[len - 1] == '\n');
 

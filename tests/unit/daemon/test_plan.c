@@ -63,7 +63,7 @@ note_change(void *ctx, const struct plan_change *change) {
 static void
 load_good(struct plan *plan) {
   struct notes notes = {0};
-  if (plan_load(folder, "/run/x", plan, note, &notes) < 0)
+  if (sfd_plan_load(folder, "/run/x", plan, note, &notes) < 0)
     fail_msg("%s", notes.text);
 }
 
@@ -95,15 +95,15 @@ test_load(void **state) {
   char path[300];
   snprintf(path, sizeof path, "%s/one-b", folder);
   assert_string_equal(plan.volume[1]->config.leg[1].path, path);
-  assert_ptr_equal(plan_find(&plan, "one"), plan.volume[1]);
-  assert_null(plan_find(&plan, "three"));
-  plan_clear(&plan);
+  assert_ptr_equal(sfd_plan_find(&plan, "one"), plan.volume[1]);
+  assert_null(sfd_plan_find(&plan, "three"));
+  sfd_plan_clear(&plan);
   put("c.conf.bak", NULL);
   put(".hidden.conf", NULL);
   put("b.conf", "[volume]\nname = one\ndevice_door = nbdkit\n[leg a]\npath = /one-a\n");
   load_good(&plan);
   assert_string_equal(plan.volume[1]->config.fast_socket, "");
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
 }
 
 /* The names of those that are left, each with a blank after it. */
@@ -111,8 +111,8 @@ static void
 load_some(struct plan *plan, struct notes *notes, const char *names) {
   char left[400] = "";
   memset(notes, 0, sizeof *notes);
-  assert_int_equal(plan_load(folder, "/run/x", plan, note, notes), 0);
-  plan_check(plan, note, notes);
+  assert_int_equal(sfd_plan_load(folder, "/run/x", plan, note, notes), 0);
+  sfd_plan_check(plan, note, notes);
   for (unsigned i = 0; i < plan->volumes; i++)
     snprintf(left + strlen(left), 80, "%s ", plan->volume[i]->config.name);
   assert_string_equal(left, names);
@@ -129,10 +129,10 @@ refused(const char *text, const char *wanted) {
   snprintf(file, sizeof file, "%s/c.conf", folder);
   assert_int_equal(plan.broken, 1);
   assert_string_equal(plan.broken_file[0], file);
-  assert_true(plan_is_broken(&plan, file));
+  assert_true(sfd_plan_is_broken(&plan, file));
   if (!strstr(notes.text, wanted))
     fail_msg("%s\ninstead of\n%s", notes.text, wanted);
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
 }
 
 /* Proves that every problem is told, those of single files and those between them, and that each costs
@@ -155,11 +155,11 @@ test_problems(void **state) {
   put("b.conf", "nonsense\n");
   put("c.conf", ONE);
   load_some(&plan, &notes, "one ");
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
   assert_non_null(strstr(notes.text, "a.conf:5: [volume] is there already"));
   assert_non_null(strstr(notes.text, "b.conf:1: is neither"));
   memset(&notes, 0, sizeof notes);
-  assert_int_equal(plan_load("/nowhere", "/run/x", &plan, note, &notes), -EINVAL);
+  assert_int_equal(sfd_plan_load("/nowhere", "/run/x", &plan, note, &notes), -EINVAL);
   assert_string_equal(notes.text, "/nowhere: No such file or directory\n");
 
   /* What is no file must not be waited for. */
@@ -167,7 +167,7 @@ test_problems(void **state) {
   snprintf(fifo, sizeof fifo, "%s/d.conf", folder);
   assert_int_equal(mkfifo(fifo, 0600), 0);
   load_some(&plan, &notes, "one ");
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
   assert_non_null(strstr(notes.text, "d.conf: is not a file"));
   put("d.conf", NULL);
 
@@ -179,10 +179,10 @@ test_problems(void **state) {
   char name[200];
   snprintf(name, sizeof name, "[volume]\nname = %.60s\n[leg a]\npath = /a\n", longest + 5);
   put("c.conf", name);
-  assert_int_equal(plan_load(folder, longest, &plan, note, &notes), 0);
+  assert_int_equal(sfd_plan_load(folder, longest, &plan, note, &notes), 0);
   assert_int_equal(plan.volumes, 0);
   assert_int_equal(plan.broken, 1);
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
   assert_non_null(strstr(notes.text, "c.conf: the paths of its sockets would be too long"));
   put("c.conf", NULL);
 }
@@ -190,7 +190,7 @@ test_problems(void **state) {
 static void
 expect_diff(const struct plan *from, const struct plan *to, const char *wanted) {
   struct notes notes = {0};
-  plan_diff(from, to, note_change, &notes);
+  sfd_plan_diff(from, to, note_change, &notes);
   assert_string_equal(notes.text, wanted);
 }
 
@@ -204,7 +204,7 @@ test_diff(void **state) {
   load_good(&from);
   load_good(&to);
   expect_diff(&from, &to, "");
-  plan_clear(&to);
+  sfd_plan_clear(&to);
 
   put("b.conf", "[volume]\nname = one\nwrite_deadline = 90ms\nmin_legs = 2\ndevice = /dev/nbd0\n"
                 "[leg a]\npath = /one-a\nread_timeout = 5ms\n[leg b]\npath = one-b\n");
@@ -219,22 +219,22 @@ test_diff(void **state) {
               "restart one min_legs 2>1\nset one write_deadline 90ms>auto\n"
               "restart one device /dev/nbd0>\nrestart one leg.a.read_timeout 5ms>\n"
               "remove three\nadd two\n");
-  plan_clear(&to);
+  sfd_plan_clear(&to);
 
   put("b.conf", "[volume]\nname = one\n[leg b]\npath = one-b\n[leg a]\npath = /one-a\n");
   put("a.conf", TWO);
   put("c.conf", NULL);
   load_good(&to);
   expect_diff(&from, &to, "");
-  plan_clear(&to);
+  sfd_plan_clear(&to);
 
   /* Legs that came and went do not hide a setting. */
   put("b.conf", "[volume]\nname = one\nwrite_deadline = 90ms\n[leg b]\npath = one-b\n[leg c]\n"
                 "path = one-c\n");
   load_good(&to);
   expect_diff(&from, &to, "set one write_deadline auto>90ms\nrestart one legs a b>b c\n");
-  plan_clear(&to);
-  plan_clear(&from);
+  sfd_plan_clear(&to);
+  sfd_plan_clear(&from);
   put("a.conf", NULL);
   put("b.conf", NULL);
 }
@@ -250,13 +250,13 @@ test_spares(void **state) {
   put("c.conf", "[volume]\nname = c\n[leg x]\npath = /t\n[spare t]\npath = /u\n");
   put("d.conf", "[volume]\nname = d\n[leg x]\npath = /v\n[spare t]\npath = /t\n");
   put("e.conf", "[volume]\nname = e\n[leg x]\npath = /w\n[spare s]\npath = /s\n");
-  assert_int_equal(plan_load(folder, "/run/s", &plan, note, &notes), 0);
-  plan_check(&plan, note, &notes);
+  assert_int_equal(sfd_plan_load(folder, "/run/s", &plan, note, &notes), 0);
+  sfd_plan_check(&plan, note, &notes);
   assert_int_equal(plan.volumes, 4);
-  assert_null(plan_find(&plan, "e"));
+  assert_null(sfd_plan_find(&plan, "e"));
   assert_non_null(
       strstr(notes.text, "spare s: /s is a spare of volume a too, and not both say shared = yes"));
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
   put("a.conf", NULL);
   put("b.conf", NULL);
   put("c.conf", NULL);

@@ -65,7 +65,7 @@ begin(void) {
   fprintf(stream, "[daemon]\nvolumes = %s/d\nruntime = %s/run\n", folder, folder);
   fclose(stream);
   char error[SF_CONFIG_ERROR_MAX];
-  assert_int_equal(settings_load(&daemon_.settings, path, error), 0);
+  assert_int_equal(sfd_settings_load(&daemon_.settings, path, error), 0);
   assert_true(sd_event_new(&daemon_.event) >= 0);
   daemon_.problems = json_array();
   daemon_.events.published = on_event;
@@ -77,23 +77,24 @@ begin(void) {
   put("one.conf", ONE);
   put("two.conf", TWO);
   assert_int_equal(
-      plan_load(daemon_.settings.volumes, daemon_.settings.runtime, &plan, no_problem, NULL), 0);
+      sfd_plan_load(daemon_.settings.volumes, daemon_.settings.runtime, &plan, no_problem, NULL),
+      0);
   for (unsigned i = 0; i < plan.volumes; i++) {
-    assert_int_equal(volume_create(&daemon_.volumes, plan.volume[i], &volume), 0);
+    assert_int_equal(sfd_volume_create(&daemon_.volumes, plan.volume[i], &volume), 0);
     plan.volume[i] = NULL;
-    volume_start(volume);
+    sfd_volume_start(volume);
     end_probe(0);
-    call_cancel(volume->health);
+    sfd_call_cancel(volume->health);
     volume->health = NULL;
   }
-  plan_clear(&plan);
+  sfd_plan_clear(&plan);
 }
 
 static void
 end(void) {
   SF_LIST_EACH(entry, &daemon_.volumes.list)
-    volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
-  events_clear(&daemon_.events);
+    sfd_volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
+  sfd_events_clear(&daemon_.events);
   json_decref(daemon_.problems);
   sd_event_unref(daemon_.event);
   unlink(daemon_.settings_file);
@@ -105,7 +106,7 @@ end(void) {
 
 static struct volume *
 get(const char *name) {
-  return volumes_find(&daemon_.volumes, name);
+  return sfd_volumes_find(&daemon_.volumes, name);
 }
 
 static void
@@ -119,7 +120,7 @@ expect_problems(size_t count, const char *first) {
 static void
 test_nothing(void **state) {
   begin();
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   assert_false(daemon_.reloading);
   assert_int_equal(fake.starts, 2);
   assert_int_equal(fake.signals, 0);
@@ -133,20 +134,20 @@ static void
 test_set(void **state) {
   begin();
   put("one.conf", "[volume]\nname = one\nwrite_deadline = 7s\n[leg a]\npath = /one-a\n");
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   assert_true(daemon_.reloading);
   assert_string_equal(fake.command, "set");
-  reload_run(&daemon_, false, NULL); /* one at a time */
+  sfd_reload_run(&daemon_, false, NULL); /* one at a time */
   end_call(0, json_pack("{sb ss}", "ok", 0, "error", "not now"));
   assert_false(daemon_.reloading);
   assert_string_equal(get("one")->restart_for, "write_deadline");
   assert_int_equal(get("one")->running->config.deadline_ns[SF_WRITE_KIND], SF_CONFIG_AUTO);
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   end_call(0, json_pack("{sb}", "ok", 1));
   assert_false(daemon_.reloading);
   assert_string_equal(get("one")->restart_for, "");
   assert_int_equal(get("one")->running->config.deadline_ns[SF_WRITE_KIND], 7000000000);
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   assert_false(daemon_.reloading);
   end();
 }
@@ -158,7 +159,7 @@ test_dry_run(void **state) {
   put("one.conf", "[volume]\nname = one\nwrite_deadline = 7s\n[leg a]\npath = /one-a\n");
   put("two.conf", NULL);
   put("three.conf", "[volume]\nname = three\n[leg a]\npath = /three-a\n");
-  reload_run(&daemon_, true, NULL);
+  sfd_reload_run(&daemon_, true, NULL);
   assert_false(daemon_.reloading);
   assert_null(fake.call);
   assert_null(get("three"));
@@ -172,7 +173,7 @@ test_come_and_go(void **state) {
   begin();
   put("two.conf", NULL);
   put("three.conf", "[volume]\nname = three\n[leg a]\npath = /three-a\n");
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   assert_int_equal(volume_state(get("two")), VOLUME_STOPPING);
   assert_int_equal(volume_state(get("three")), VOLUME_STARTING);
   assert_int_equal(volume_state(get("one")), VOLUME_SERVING);
@@ -186,20 +187,20 @@ test_mistake(void **state) {
   begin();
   put("two.conf", TWO "colour = red\n");
   put("three.conf", "[volume]\nname = three\n[leg a]\npath = /three-a\n");
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   expect_problems(1, "two.conf:5: [leg a] colour: unknown key");
   assert_int_equal(volume_state(get("two")), VOLUME_SERVING);
   assert_int_equal(volume_state(get("three")), VOLUME_STARTING);
   /* What its leg is, it stays: nobody else gets it. */
   put("a.conf", "[volume]\nname = a\n[leg a]\npath = /two-a\n");
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   expect_problems(2, "two.conf:5:");
   assert_null(get("a"));
   put("two.conf", TWO);
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   expect_problems(1, "a.conf: leg a: /two-a is a leg of volume two already");
   put("a.conf", NULL);
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   expect_problems(0, NULL);
   end();
 }
@@ -210,13 +211,13 @@ test_two_want_the_same(void **state) {
   begin();
   put("a.conf", ONE);
   put("two.conf", "[volume]\nname = two\n[leg a]\npath = /one-a\n");
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   expect_problems(2, "two.conf: leg a: /one-a is a leg of volume one already");
   if (!strstr(json_string_value(json_array_get(daemon_.problems, 1)), "a.conf: name: one is that"))
     fail_msg("%s", json_string_value(json_array_get(daemon_.problems, 1)));
   assert_int_equal(volume_state(get("one")), VOLUME_SERVING);
   assert_int_equal(volume_state(get("two")), VOLUME_SERVING);
-  assert_string_equal(plan_leg_path(get("two")->plan, "a"), "/two-a");
+  assert_string_equal(sfd_plan_leg_path(get("two")->plan, "a"), "/two-a");
   end();
 }
 
@@ -228,13 +229,13 @@ test_settings(void **state) {
   fputs("colour = red\n", stream);
   fclose(stream);
   put("two.conf", NULL);
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   assert_int_equal(volume_state(get("two")), VOLUME_SERVING);
   expect_problems(0, NULL); /* of the files that are in use */
   stream = fopen(daemon_.settings_file, "we");
   fprintf(stream, "[daemon]\nvolumes = /nowhere\nruntime = %s/run\n", folder);
   fclose(stream);
-  reload_run(&daemon_, false, NULL);
+  sfd_reload_run(&daemon_, false, NULL);
   assert_int_equal(volume_state(get("two")), VOLUME_SERVING);
   assert_string_not_equal(daemon_.settings.volumes, "/nowhere");
   end();

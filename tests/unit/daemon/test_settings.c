@@ -32,7 +32,7 @@ load(struct settings *settings, const char *text, char error[SF_CONFIG_ERROR_MAX
   fputs(text, stream);
   assert_int_equal(fclose(stream), 0);
   error[0] = '\0';
-  return settings_load(settings, file, error);
+  return sfd_settings_load(settings, file, error);
 }
 
 static void
@@ -56,13 +56,13 @@ static void
 test_defaults(void **state) {
   struct settings settings, loaded;
   char error[SF_CONFIG_ERROR_MAX];
-  settings_init(&settings);
+  sfd_settings_init(&settings);
   assert_defaults(&settings);
   memset(&loaded, 0xff, sizeof loaded);
   assert_int_equal(load(&loaded, "", error), 0);
   assert_defaults(&loaded);
   assert_string_equal(loaded.plugin, settings.plugin);
-  assert_int_equal(settings_load(&loaded, "/nowhere/surefoot.conf", error), -ENOENT);
+  assert_int_equal(sfd_settings_load(&loaded, "/nowhere/surefoot.conf", error), -ENOENT);
 }
 
 /* Proves that each key is taken. */
@@ -132,7 +132,7 @@ test_refusals(void **state) {
   };
   struct settings settings, before;
   char error[SF_CONFIG_ERROR_MAX], long_line[2 * PATH_MAX];
-  settings_init(&settings);
+  sfd_settings_init(&settings);
   before = settings;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     assert_int_equal(load(&settings, cases[i].text, error), -EINVAL);

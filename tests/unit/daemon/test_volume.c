@@ -52,7 +52,7 @@ begin(void) {
   fake = (struct fake){0};
   owner = (struct owner){0};
   assert_true(sd_event_new(&owner.event) >= 0);
-  settings_init(&owner.settings);
+  sfd_settings_init(&owner.settings);
   snprintf(owner.settings.runtime, sizeof owner.settings.runtime, "%s", folder);
   owner.events.published = on_event;
   sf_list_init(&owner.volumes.list);
@@ -68,19 +68,19 @@ begin(void) {
   assert_int_equal(sf_config_set(&plan->config, "control", control, error), 0);
   snprintf(plan->config.socket, sizeof plan->config.socket, "%s/vol0.sock", folder);
   assert_int_equal(sf_config_complete(&plan->config, error), 0);
-  assert_int_equal(volume_create(&owner.volumes, plan, &owner.volume), 0);
-  assert_ptr_equal(volumes_find(&owner.volumes, "vol0"), owner.volume);
-  assert_null(volumes_find(&owner.volumes, "vol1"));
+  assert_int_equal(sfd_volume_create(&owner.volumes, plan, &owner.volume), 0);
+  assert_ptr_equal(sfd_volumes_find(&owner.volumes, "vol0"), owner.volume);
+  assert_null(sfd_volumes_find(&owner.volumes, "vol1"));
 }
 
 static void
 end(void) {
-  volume_destroy(owner.volume);
+  sfd_volume_destroy(owner.volume);
   assert_true(sf_list_empty(&owner.volumes.list));
   assert_null(fake.probe);
   assert_null(fake.call);
   assert_null(fake.feed);
-  events_clear(&owner.events);
+  sfd_events_clear(&owner.events);
   sd_event_unref(owner.event);
 }
 
@@ -91,7 +91,7 @@ end(void) {
 
 static void
 serve(void) {
-  volume_start(owner.volume);
+  sfd_volume_start(owner.volume);
   end_probe(0);
   assert_int_equal(volume_state(owner.volume), VOLUME_SERVING);
 }
@@ -107,13 +107,13 @@ status(const char *state, const char *leg_state) {
 static const char *
 told(const char *kind) {
   static char text[1000];
-  json_t *list = events_list(&owner.events, NULL), *event;
+  json_t *list = sfd_events_list(&owner.events, NULL), *event;
   size_t i;
   text[0] = '\0';
   json_array_foreach(list, i, event)
-    if (strcmp(events_text(event, "event"), kind) == 0)
-      snprintf(text + strlen(text), 100, "%s:%s>%s ", events_text(event, "leg"),
-               events_text(event, "from"), events_text(event, "to"));
+    if (strcmp(sfd_events_text(event, "event"), kind) == 0)
+      snprintf(text + strlen(text), 100, "%s:%s>%s ", sfd_events_text(event, "leg"),
+               sfd_events_text(event, "from"), sfd_events_text(event, "to"));
   json_decref(list);
   return text;
 }
@@ -124,19 +124,19 @@ told(const char *kind) {
 static void
 test_life(void **state) {
   begin();
-  volume_start(owner.volume);
+  sfd_volume_start(owner.volume);
   assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
-  assert_string_equal(volume_state_text(owner.volume), "starting");
+  assert_string_equal(sfd_volume_state_text(owner.volume), "starting");
   end_probe(-ECONNREFUSED);
   assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
   WAIT_UNTIL(fake.probe != NULL);
   end_probe(0);
   assert_int_equal(volume_state(owner.volume), VOLUME_SERVING);
-  assert_string_equal(volume_state_text(owner.volume), "starting"); /* not heard of yet */
+  assert_string_equal(sfd_volume_state_text(owner.volume), "starting"); /* not heard of yet */
   assert_non_null(fake.feed);
   assert_string_equal(fake.command, "status");
   end_call(0, status("healthy", "in-sync"));
-  assert_string_equal(volume_state_text(owner.volume), "healthy");
+  assert_string_equal(sfd_volume_state_text(owner.volume), "healthy");
   end_server("signal 9");
   assert_int_equal(volume_state(owner.volume), VOLUME_DOWN);
   assert_string_equal(owner.volume->reason, "signal 9");
@@ -155,7 +155,7 @@ static void
 test_start_fails(void **state) {
   begin();
   fake.start_error = -ENOENT;
-  volume_start(owner.volume);
+  sfd_volume_start(owner.volume);
   assert_int_equal(volume_state(owner.volume), VOLUME_DOWN);
   assert_non_null(strstr(owner.volume->reason, "cannot start nbdkit: No such file"));
   fake.start_error = 0;
@@ -165,9 +165,9 @@ test_start_fails(void **state) {
 
 static void
 assert_described(const char *state) {
-  json_t *described = volume_describe(owner.volume, NULL, "");
-  assert_string_equal(events_text(described, "state"), state);
-  assert_int_equal(strlen(events_text(described, "since")), strlen("2026-01-31T12:00:00.123Z"));
+  json_t *described = sfd_volume_describe(owner.volume, NULL, "");
+  assert_string_equal(sfd_events_text(described, "state"), state);
+  assert_int_equal(strlen(sfd_events_text(described, "since")), strlen("2026-01-31T12:00:00.123Z"));
   json_decref(described);
 }
 
@@ -176,7 +176,7 @@ assert_described(const char *state) {
 static void
 test_states_by_name(void **state) {
   begin();
-  volume_start(owner.volume);
+  sfd_volume_start(owner.volume);
   assert_described("starting");
   end_server("exit status 1");
   assert_described("failed");
@@ -186,21 +186,21 @@ test_states_by_name(void **state) {
   end_probe(0);
   end_call(0, status("healthy", "in-sync"));
   json_t *own = json_pack("{ss}", "state", "healthy"), *described;
-  described = volume_describe(owner.volume, own, "");
-  assert_string_equal(events_text(described, "state"), "healthy");
+  described = sfd_volume_describe(owner.volume, own, "");
+  assert_string_equal(sfd_events_text(described, "state"), "healthy");
   json_decref(described);
-  described = volume_describe(owner.volume, NULL, "no answer");
-  assert_string_equal(events_text(described, "state"), "silent");
+  described = sfd_volume_describe(owner.volume, NULL, "no answer");
+  assert_string_equal(sfd_events_text(described, "state"), "silent");
   json_decref(described);
   end_server("signal 9");
   assert_described("failed");
   WAIT_UNTIL(fake.starts == 3);
   assert_described("starting"); /* it had served */
   end_probe(0);
-  volume_leave(owner.volume);
+  sfd_volume_leave(owner.volume);
   assert_described("stopping");
-  described = volume_describe(owner.volume, own, "");
-  assert_string_equal(events_text(described, "state"), "stopping");
+  described = sfd_volume_describe(owner.volume, own, "");
+  assert_string_equal(sfd_events_text(described, "state"), "stopping");
   json_decref(described);
   json_decref(own);
   end();
@@ -241,7 +241,7 @@ test_silent(void **state) {
   serve();
   end_call(-ETIMEDOUT, NULL);
   assert_true(owner.volume->silent);
-  assert_string_equal(volume_state_text(owner.volume), "silent");
+  assert_string_equal(sfd_volume_state_text(owner.volume), "silent");
   assert_int_equal(fake.signals, 0);
   WAIT_UNTIL(fake.call != NULL);
   end_call(0, status("healthy", "in-sync")); /* it was busy */
@@ -274,11 +274,11 @@ test_stop(void **state) {
   owner.settings.stop_timeout_us = 200000;
   serve();
   end_call(0, status("healthy", "in-sync"));
-  volume_leave(owner.volume);
+  sfd_volume_leave(owner.volume);
   assert_int_equal(volume_state(owner.volume), VOLUME_STOPPING);
   assert_int_equal(volume_stop(owner.volume), STOP_CLIENTS);
   assert_int_equal(fake.last_signal, SIGTERM);
-  assert_int_equal(volume_restart(owner.volume), -ESHUTDOWN);
+  assert_int_equal(sfd_volume_restart(owner.volume), -ESHUTDOWN);
   WAIT_UNTIL(fake.call != NULL);
   assert_string_equal(fake.command, "stop");
   assert_int_equal(volume_stop(owner.volume), STOP_TOLD);
@@ -297,7 +297,7 @@ test_last_words(void **state) {
   begin();
   serve();
   end_call(0, status("healthy", "in-sync"));
-  volume_leave(owner.volume);
+  sfd_volume_leave(owner.volume);
   WAIT_UNTIL(volume_stop(owner.volume) == STOP_TOLD);
   json_t *event = json_pack("{ss ss ss}", "event", "stopped", "volume", "vol0", "reason", "clean");
   feed_line(event);
@@ -314,7 +314,7 @@ static void
 test_restart(void **state) {
   begin();
   serve();
-  assert_int_equal(volume_restart(owner.volume), 0);
+  assert_int_equal(sfd_volume_restart(owner.volume), 0);
   assert_int_equal(fake.last_signal, SIGTERM);
   end_server("exit status 0");
   assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
@@ -322,8 +322,8 @@ test_restart(void **state) {
   assert_int_equal(fake.starts, 2);
   assert_int_equal(owner.volume->restarts, 0);
   end_probe(0);
-  assert_int_equal(volume_restart(owner.volume), 0);
-  volume_leave(owner.volume);
+  assert_int_equal(sfd_volume_restart(owner.volume), 0);
+  sfd_volume_leave(owner.volume);
   end_server("exit status 0");
   assert_int_equal(volume_state(owner.volume), VOLUME_GONE);
   assert_int_equal(owner.gone, 1);
@@ -331,8 +331,8 @@ test_restart(void **state) {
 
   begin();
   fake.start_error = -ENOENT;
-  volume_start(owner.volume);
-  volume_leave(owner.volume);
+  sfd_volume_start(owner.volume);
+  sfd_volume_leave(owner.volume);
   assert_int_equal(volume_state(owner.volume), VOLUME_GONE);
   assert_int_equal(owner.gone, 1);
   end();

@@ -31,7 +31,7 @@ hear(struct talk *talk, const void *bytes, size_t n) {
   enum nbd_step step;
 
   memcpy(copy, bytes, n);
-  step = nbd_hear(&talk->handshake, &the_export, copy, n, &talk->used, &talk->said, &talk->why);
+  step = sf_nbd_hear(&talk->handshake, &the_export, copy, n, &talk->used, &talk->said, &talk->why);
   free(copy);
   return step;
 }
@@ -99,7 +99,7 @@ static void
 test_greeting(void **state) {
   unsigned char bytes[NBD_GREETING_BYTES];
 
-  nbd_greet(bytes);
+  sf_nbd_greet(bytes);
   assert_memory_equal("NBDMAGICIHAVEOPT\0\3", bytes, sizeof bytes);
 }
 
@@ -237,19 +237,19 @@ test_request(void **state) {
   struct nbd_request request;
   unsigned char wrong[NBD_REQUEST_BYTES], reply[NBD_REPLY_BYTES];
 
-  assert_true(nbd_read_request(bytes, &request));
+  assert_true(sf_nbd_read_request(bytes, &request));
   assert_int_equal(NBD_FUA, request.flags);
   assert_int_equal(NBD_WRITE, request.type);
   assert_int_equal(0x12340000, request.offset);
   assert_int_equal(0x1000, request.length);
-  assert_int_equal(0, nbd_check_request(&the_export, &request));
-  nbd_write_reply(reply, request.cookie, 28);
+  assert_int_equal(0, sf_nbd_check_request(&the_export, &request));
+  sf_nbd_write_reply(reply, request.cookie, 28);
   assert_memory_equal("\x67\x44\x66\x98\0\0\0\x1c"
                       "abcdefgh",
                       reply, sizeof reply);
   memcpy(wrong, bytes, sizeof wrong);
   wrong[3]++;
-  assert_false(nbd_read_request(wrong, &request));
+  assert_false(sf_nbd_read_request(wrong, &request));
 }
 
 static int
@@ -257,7 +257,7 @@ check(uint16_t type, uint16_t flags, uint64_t offset, uint32_t length) {
   const struct nbd_request request = {
       .type = type, .flags = flags, .offset = offset, .length = length};
 
-  return nbd_check_request(&the_export, &request);
+  return sf_nbd_check_request(&the_export, &request);
 }
 
 static void

@@ -20,12 +20,12 @@ static atomic_bool workers_starve;
 
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 uint64_t __wrap_sf_volume_size(struct sf_volume *v);
-int __wrap_sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len,
+int __wrap_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                                      struct sf_tio_buffer **buffer);
-int __real_sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len,
+int __real_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                                      struct sf_tio_buffer **buffer);
-int __wrap_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
-int __real_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
+int __wrap_sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
+int __real_sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer);
 
 void
 __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
@@ -40,9 +40,9 @@ __wrap_sf_volume_size(struct sf_volume *v) {
 
 /* What is held comes free as soon as somebody has asked in vain. */
 int
-__wrap_sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len,
+__wrap_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                                  struct sf_tio_buffer **buffer) {
-  int r = __real_sf_tio_buffer_get_or_wake(thread, len, buffer);
+  int r = __real_sf_tio_buffer_get_or_wake(queue, len, buffer);
 
   while (r == -EAGAIN && atomic_load(&held_n) > 0)
     sf_tio_buffer_put(serve->client, held[atomic_fetch_sub(&held_n, 1) - 1]);
@@ -51,10 +51,10 @@ __wrap_sf_tio_buffer_get_or_wake(struct sf_tio_thread *thread, size_t len,
 
 /* The workers': comes when what the connection holds has been answered, and not before. */
 int
-__wrap_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
+__wrap_sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {
   while (atomic_load(&workers_starve))
     usleep(1000);
-  return __real_serve_buffer_get(call, length, buffer);
+  return __real_sf_serve_buffer_get(call, length, buffer);
 }
 
 static int
@@ -140,12 +140,12 @@ a_block_that_is_free_again(void **state) {
 
   assert_int_equal(sf_serve_client_open(serve, &other), 0);
   call = (struct sf_call){.client = other};
-  assert_int_equal(serve_order_hold(&call, &block), 0);
+  assert_int_equal(sf_serve_order_hold(&call, &block), 0);
   atomic_store(&workers_starve, true);
   for (unsigned i = 0; i < 6; i++)
     ask_write(fd, 8 * BLOCK);
   until_held(4);
-  serve_order_release(&call, &block);
+  sf_serve_order_release(&call, &block);
   for (unsigned i = 0; i < 4; i++)
     hear_well(fd);
   atomic_store(&workers_starve, false);

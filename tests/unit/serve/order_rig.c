@@ -8,7 +8,7 @@
 struct sf_serve *serve;
 static char played;
 
-#define PLAYED ((struct sf_tio_thread *) (void *) &played)
+#define PLAYED ((struct sf_tio_queue *) (void *) &played)
 
 struct the_volume volume = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -58,15 +58,15 @@ __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64
 
 /* The pool's client has real ones. */
 void
-__wrap_sf_tio_wake(struct sf_tio_thread *thread) {
-  if (thread == PLAYED)
+__wrap_sf_tio_wake(struct sf_tio_queue *queue) {
+  if (queue == PLAYED)
     pthread_cond_broadcast(&volume.changed);
   else
-    __real_sf_tio_wake(thread);
+    __real_sf_tio_wake(queue);
 }
 
 int
-__wrap_sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void *),
+__wrap_sf_tio_drive(struct sf_tio_queue *queue, uint64_t until_ns, bool (*stop)(void *),
                     void *arg) {
   struct timespec soon;
   bool stopped;
@@ -158,11 +158,11 @@ come_by(enum place place) {
 }
 
 int
-__wrap_sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread) {
+__wrap_sf_tio_attend(struct sf_tio_client *client, struct sf_tio_queue **queue) {
   come_by(AT_RING);
   if (mine->no_ring)
     return -EMFILE;
-  *thread = PLAYED;
+  *queue = PLAYED;
   return 0;
 }
 

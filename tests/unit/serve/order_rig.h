@@ -33,11 +33,11 @@ struct the_volume {
 extern struct the_volume volume;
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 void __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
-int __wrap_sf_tio_attend(struct sf_tio_client *client, struct sf_tio_thread **thread);
-int __wrap_sf_tio_drive(struct sf_tio_thread *thread, uint64_t until_ns, bool (*stop)(void *),
+int __wrap_sf_tio_attend(struct sf_tio_client *client, struct sf_tio_queue **queue);
+int __wrap_sf_tio_drive(struct sf_tio_queue *queue, uint64_t until_ns, bool (*stop)(void *),
                         void *arg);
-void __wrap_sf_tio_wake(struct sf_tio_thread *thread);
-void __real_sf_tio_wake(struct sf_tio_thread *thread);
+void __wrap_sf_tio_wake(struct sf_tio_queue *queue);
+void __real_sf_tio_wake(struct sf_tio_queue *queue);
 
 void stick(int block);
 void wait_until_stuck(void);

@@ -22,9 +22,9 @@ serve_with(const struct sf_tio_client_params *params) {
   const struct sf_config config = {.fail_timeout_ns = 50 * MS};
   struct sf_serve *serve = calloc(1, sizeof *serve);
 
-  serve_order_init(&serve->order);
-  serve_turn_init(&serve->turn);
-  serve_take_settings(serve, &config);
+  sf_serve_order_init(&serve->order);
+  sf_serve_turn_init(&serve->turn);
+  sf_serve_take_settings(serve, &config);
   if (sf_tio_client_create(params, &serve->client) == 0)
     return serve;
   fprintf(stderr, "no io_uring here\n");
@@ -34,8 +34,8 @@ serve_with(const struct sf_tio_client_params *params) {
 static void
 serve_end(struct sf_serve *serve) {
   assert_int_equal(sf_tio_client_destroy(serve->client), 0);
-  serve_order_destroy(&serve->order);
-  serve_turn_destroy(&serve->turn);
+  sf_serve_order_destroy(&serve->order);
+  sf_serve_turn_destroy(&serve->turn);
   free(serve);
 }
 

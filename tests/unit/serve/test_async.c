@@ -111,7 +111,7 @@ a_block_that_is_held(void **state) {
                           reads = asked(SF_REQ_READ, BLOCK, BLOCK);
   struct sf_serve_request *all[] = {&in, &over, &before, &after, &reads};
 
-  assert_int_equal(serve_order_hold(&call, &held), 0);
+  assert_int_equal(sf_serve_order_hold(&call, &held), 0);
   sf_serve_submit(client, all, 5);
   assert_int_equal(in.refused, -EAGAIN);
   assert_int_equal(over.refused, -EAGAIN);
@@ -119,7 +119,7 @@ a_block_that_is_held(void **state) {
   assert_int_equal(after.refused, 0);
   assert_int_equal(reads.refused, 0);
   assert_int_equal(submitted, 3);
-  serve_order_release(&call, &held);
+  sf_serve_order_release(&call, &held);
   assert_int_equal(hand_over(client, &in), 0);
   answer_all();
   sf_serve_client_close(client);

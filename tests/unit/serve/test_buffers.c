@@ -78,7 +78,7 @@ get_one(void *arg) {
   int *r = arg;
   struct sf_tio_buffer *buffer;
 
-  *r = serve_buffer_get(&call, SERVE_LARGE_BYTES, &buffer);
+  *r = sf_serve_buffer_get(&call, SERVE_LARGE_BYTES, &buffer);
   if (*r == 0)
     sf_tio_buffer_put(serve->client, buffer);
   return NULL;
@@ -90,7 +90,7 @@ who_may_fail_waits_for_a_time(void **state) {
   struct sf_tio_buffer *buffer;
 
   take_all(SERVE_LARGE_BYTES);
-  assert_int_equal(serve_buffer_get(&call, SERVE_LARGE_BYTES, &buffer), -ENOMEM);
+  assert_int_equal(sf_serve_buffer_get(&call, SERVE_LARGE_BYTES, &buffer), -ENOMEM);
   put_all();
 }
 

@@ -79,7 +79,7 @@ who_is_gone_takes_no_buffer(void **state) {
   atomic_store(&serve->suspends, true);
   serve->options.hangup = leaves_when_buffers_come;
   take_all();
-  assert_int_equal(serve_buffer_get(&call, 4096, &buffer), -ESHUTDOWN);
+  assert_int_equal(sf_serve_buffer_get(&call, 4096, &buffer), -ESHUTDOWN);
   assert_true(gone);
   take_all(); /* none was kept */
   put_all();
@@ -90,13 +90,13 @@ static void
 waits_add_up_without_our_own_delay(void **state) {
   struct sf_call call = {.client = &client};
 
-  call_waited(&call, sf_tio_now() - 20 * MS, 40 * MS);
-  call_waited(&call, sf_tio_now() - 1000 * MS, 20 * MS);
-  assert_false(call_is_over(&call));
-  call_waited(&call, sf_tio_now() - 20 * MS, 40 * MS);
-  assert_true(call_is_over(&call));
+  sf_serve_call_waited(&call, sf_tio_now() - 20 * MS, 40 * MS);
+  sf_serve_call_waited(&call, sf_tio_now() - 1000 * MS, 20 * MS);
+  assert_false(sf_serve_call_is_over(&call));
+  sf_serve_call_waited(&call, sf_tio_now() - 20 * MS, 40 * MS);
+  assert_true(sf_serve_call_is_over(&call));
   atomic_store(&serve->suspends, true);
-  assert_false(call_is_over(&call));
+  assert_false(sf_serve_call_is_over(&call));
 }
 
 int

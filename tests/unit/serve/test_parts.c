@@ -133,7 +133,7 @@ a_held_block_is_waited_for_as_long_as_may_be(void **state) {
   connect_it(&one);
   call.client = one.client;
   mine = &one;
-  assert_int_equal(serve_order_hold(&call, &block), 0);
+  assert_int_equal(sf_serve_order_hold(&call, &block), 0);
   assert_int_equal(write_all(&one, 1, BLOCK, 0), -EIO);
   assert_int_equal(write_all(&one, 1, 512, 0), -EIO);
   atomic_store(&serve->suspends, true);
@@ -141,7 +141,7 @@ a_held_block_is_waited_for_as_long_as_may_be(void **state) {
   assert_int_equal(write_all(&one, 1, BLOCK, 0), -ESHUTDOWN);
   assert_int_equal(write_all(&one, 1, 512, 0), -ESHUTDOWN);
   assert_int_equal(volume.submitted, 0);
-  serve_order_release(&call, &block);
+  sf_serve_order_release(&call, &block);
   assert_int_equal(ranges(), 0);
   sf_serve_client_close(one.client);
 }

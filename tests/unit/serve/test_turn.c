@@ -31,14 +31,14 @@ take_pieces(void *arg) {
   for (unsigned i = 0; i < PIECES && w->r == 0; i++) {
     struct sf_list place;
 
-    w->r = serve_turn_take(&call, &place);
+    w->r = sf_serve_turn_take(&call, &place);
     if (w->r < 0)
       break;
     assert_int_equal(__atomic_add_fetch(&held, 1, __ATOMIC_SEQ_CST), 1);
     usleep(20 * 1000); /* a slow disk; three of these are longer than fail_timeout */
     __atomic_sub_fetch(&held, 1, __ATOMIC_SEQ_CST);
     w->pieces++;
-    serve_turn_pass(&call, &place, true);
+    sf_serve_turn_pass(&call, &place, true);
   }
   return NULL;
 }
@@ -68,16 +68,16 @@ behind_one_that_hangs(void **state) {
   struct sf_call first = {.client = &client}, second = {.client = &client};
   struct sf_list mine, other;
 
-  assert_int_equal(serve_turn_take(&first, &mine), 0);
-  assert_int_equal(serve_turn_take(&second, &other), -EIO);
+  assert_int_equal(sf_serve_turn_take(&first, &mine), 0);
+  assert_int_equal(sf_serve_turn_take(&second, &other), -EIO);
   assert_true(second.waited_ns >= 50 * MS);
   gone = true;
-  assert_int_equal(serve_turn_take(&second, &other), -ESHUTDOWN);
+  assert_int_equal(sf_serve_turn_take(&second, &other), -ESHUTDOWN);
   gone = false;
-  serve_turn_pass(&first, &mine, false);
+  sf_serve_turn_pass(&first, &mine, false);
   second.waited_ns = 0;
-  assert_int_equal(serve_turn_take(&second, &other), 0);
-  serve_turn_pass(&second, &other, true);
+  assert_int_equal(sf_serve_turn_take(&second, &other), 0);
+  sf_serve_turn_pass(&second, &other, true);
 }
 
 int

@@ -238,6 +238,6 @@ told_enough(void *arg) {
 }
 
 void
-drive_until_told(struct sf_tio_thread *thread, unsigned n) {
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, told_enough, &n), 0);
+drive_until_told(struct sf_tio_queue *queue, unsigned n) {
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, told_enough, &n), 0);
 }

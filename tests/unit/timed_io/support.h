@@ -67,7 +67,7 @@ bool all_bytes(const void *data, int byte, size_t length);
 int block_byte(int fd, uint64_t offset);
 
 /* Like sf_tio_drive() until `n` regions of the log are terminal, within the patience. */
-void drive_until_told(struct sf_tio_thread *thread, unsigned n);
+void drive_until_told(struct sf_tio_queue *queue, unsigned n);
 unsigned log_terminal(void);
 
 /* Exits with 77 if the rig cannot run here. */

@@ -47,8 +47,8 @@ is_done(void *arg) {
 }
 
 static void
-drive_until_done(struct sf_tio_thread *thread, struct message *message) {
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, is_done, message), 0);
+drive_until_done(struct sf_tio_queue *queue, struct message *message) {
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, is_done, message), 0);
 }
 
 /* Each runs in a thread of its own, and what it needs is there before and after. */
@@ -90,40 +90,40 @@ is_idle(void *thread) {
 }
 
 static void
-until_idle(struct sf_tio_thread *thread) {
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, is_idle, thread), 0);
+until_idle(struct sf_tio_queue *queue) {
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, is_idle, queue), 0);
 }
 
 static void *
 talk(void *arg) {
   char in[8] = "", more[8] = "", out[] = "answer";
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   struct message received, sent;
 
-  assert_int_equal(sf_tio_attend_alone(client, &thread), 0);
+  assert_int_equal(sf_tio_attend_alone(client, &queue), 0);
   prepare(&received, in, 3, more, 5);
   prepare(&sent, out, 6, NULL, 0);
-  sf_tio_receive(thread, sockets[0], &received.message);
-  sf_tio_send(thread, sockets[0], &sent.message);
-  drive_until_done(thread, &sent);
+  sf_tio_receive(queue, sockets[0], &received.message);
+  sf_tio_send(queue, sockets[0], &sent.message);
+  drive_until_done(queue, &sent);
   assert_int_equal(sent.result, 6);
   assert_false(received.done);
-  assert_false(sf_tio_is_idle(thread));
+  assert_false(sf_tio_is_idle(queue));
   assert_int_equal(write(sockets[1], "question", 8), 8);
-  drive_until_done(thread, &received);
+  drive_until_done(queue, &received);
   assert_int_equal(received.result, 8);
   assert_memory_equal(in, "que", 3);
   assert_memory_equal(more, "stion", 5);
   prepare(&received, in, 8, NULL, 0);
-  sf_tio_receive(thread, sockets[0], &received.message);
+  sf_tio_receive(queue, sockets[0], &received.message);
   shutdown(sockets[0], SHUT_RDWR);
-  drive_until_done(thread, &received);
+  drive_until_done(queue, &received);
   assert_int_equal(received.result, 0);
   prepare(&sent, out, 6, NULL, 0);
-  sf_tio_send(thread, sockets[0], &sent.message);
-  drive_until_done(thread, &sent);
+  sf_tio_send(queue, sockets[0], &sent.message);
+  drive_until_done(queue, &sent);
   assert_int_equal(sent.result, -EPIPE);
-  assert_true(sf_tio_is_idle(thread));
+  assert_true(sf_tio_is_idle(queue));
   return NULL;
 }
 
@@ -142,23 +142,23 @@ work(void *arg) {
   struct sf_tio_region region = region_at(device, 0, BLOCK);
   struct sf_tio_client_stats before, after;
   char data[BLOCK] = "w", in[8];
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   struct message received;
 
   control.data = data;
-  assert_int_equal(sf_tio_attend_alone(client, &thread), 0);
+  assert_int_equal(sf_tio_attend_alone(client, &queue), 0);
   sf_tio_client_stats(client, &before);
   for (unsigned i = 1; i <= 200; i++) {
     prepare(&received, in, sizeof in, NULL, 0);
-    sf_tio_receive(thread, sockets[0], &received.message);
+    sf_tio_receive(queue, sockets[0], &received.message);
     assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
     assert_int_equal(write(sockets[1], "x", 1), 1);
-    drive_until_done(thread, &received);
-    drive_until_told(thread, i);
+    drive_until_done(queue, &received);
+    drive_until_told(queue, i);
   }
   sf_tio_client_stats(client, &after);
   assert_in_range(after.enters - before.enters, 1, 500);
-  until_idle(thread);
+  until_idle(queue);
   return NULL;
 }
 
@@ -184,7 +184,7 @@ struct triple {
 };
 
 static int triple_sockets[3][2];
-static struct sf_tio_thread *_Atomic sleeper;
+static struct sf_tio_queue *_Atomic sleeper;
 static atomic_uint triples;
 
 static bool
@@ -202,24 +202,24 @@ three_are_done(void *arg) {
 static void *
 receive_triples(void *arg) {
   unsigned *in_one = arg;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   char in[3][8];
 
-  assert_int_equal(sf_tio_attend_alone(client, &thread), 0);
+  assert_int_equal(sf_tio_attend_alone(client, &queue), 0);
   for (unsigned n = 0; n < TRIPLES; n++) {
     struct triple triple = {0};
 
     for (unsigned i = 0; i < 3; i++) {
       prepare(&triple.received[i], in[i], sizeof in[i], NULL, 0);
       triple.received[i].message.none_yet = n % 2 == 0;
-      sf_tio_receive(thread, triple_sockets[i][0], &triple.received[i].message);
+      sf_tio_receive(queue, triple_sockets[i][0], &triple.received[i].message);
     }
     atomic_store(&triples, n + 1);
-    atomic_store(&sleeper, thread);
-    assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, three_are_done, &triple), 0);
+    atomic_store(&sleeper, queue);
+    assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, three_are_done, &triple), 0);
     *in_one += triple.in_one;
   }
-  until_idle(thread);
+  until_idle(queue);
   return NULL;
 }
 
@@ -258,19 +258,19 @@ leave_something(void *arg) {
   struct sf_tio_control control = {.op = SF_TIO_WRITE, .notify = log_event, .timeout_ns = 50 * MS};
   struct sf_tio_region region = region_at(device, 0, BLOCK);
   char data[BLOCK] = "l";
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   uint64_t handle;
 
   control.data = data;
-  assert_int_equal(sf_tio_attend_alone(client, &thread), 0);
+  assert_int_equal(sf_tio_attend_alone(client, &queue), 0);
   assert_int_equal(sf_tio(client, &control, &region, 1, &handle, NULL), 0);
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + 200 * MS, NULL, NULL), -ETIME);
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + 200 * MS, NULL, NULL), -ETIME);
   assert_int_equal(sf_tio_cancel_by_handle(client, handle).detached, 1);
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + 50 * MS, NULL, NULL), -ETIME);
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + 50 * MS, NULL, NULL), -ETIME);
   assert_int_equal(log_count(SF_TIO_CANCELED, false), 1);
-  assert_false(sf_tio_is_idle(thread));
+  assert_false(sf_tio_is_idle(queue));
   atomic_store(&go, true);
-  until_idle(thread);
+  until_idle(queue);
   return NULL;
 }
 
@@ -297,14 +297,14 @@ given_up(int (*open_it)(struct stall_rig *rig), bool loop) {
 }
 
 /* Proves: a thread is not idle while what it gave up on runs, hears of its end, and is woken for that: on a
- * device in its own ring, and with an executor. */
+ * device in its own ring, and with a device thread. */
 static void
 given_up_in_its_ring(void **state) {
   given_up(stall_rig_open_loop, true);
 }
 
 static void
-given_up_at_an_executor(void **state) {
+given_up_at_a_device_thread(void **state) {
   given_up(stall_rig_open, false);
 }
 
@@ -317,17 +317,17 @@ has_one(void *arg) {
 
 static void *
 wait_for_memory(void *arg) {
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
-  assert_int_equal(sf_tio_attend_alone(client, &thread), 0);
-  assert_int_equal(sf_tio_buffer_get_or_wake(thread, BLOCK, &taken[5]), -EAGAIN);
+  assert_int_equal(sf_tio_attend_alone(client, &queue), 0);
+  assert_int_equal(sf_tio_buffer_get_or_wake(queue, BLOCK, &taken[5]), -EAGAIN);
   atomic_store(&go, true);
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, has_one, thread), 0);
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, has_one, queue), 0);
   sf_tio_buffer_put(client, taken[5]);
   for (unsigned i = 0; i < 6; i++) /* the other thread is still giving them back */
     assert_int_equal(sf_tio_buffer_get(client, BLOCK, PATIENCE_NS, &taken[i]), 0);
   /* It may end with its name on the list. */
-  assert_int_equal(sf_tio_buffer_get_or_wake(thread, BLOCK, &held[5]), -EAGAIN);
+  assert_int_equal(sf_tio_buffer_get_or_wake(queue, BLOCK, &held[5]), -EAGAIN);
   return NULL;
 }
 
@@ -356,7 +356,7 @@ main(void) {
       cmocka_unit_test(together),
       cmocka_unit_test(all_that_has_ended),
       cmocka_unit_test(given_up_in_its_ring),
-      cmocka_unit_test(given_up_at_an_executor),
+      cmocka_unit_test(given_up_at_a_device_thread),
       cmocka_unit_test(memory),
   };
 

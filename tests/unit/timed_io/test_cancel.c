@@ -17,7 +17,7 @@ struct place {
   struct stall_rig *rig;
   int fuse_fd, loop_fd;
   struct sf_tio_client *client;
-  struct sf_tio_device *fuse, *loop; /* through an executor; from the submitting thread */
+  struct sf_tio_device *fuse, *loop; /* through a device thread; from the submitting thread */
 };
 
 static int
@@ -133,24 +133,24 @@ late_but_not_run(void) {
   return n;
 }
 
-/* Whether so many regions are with the kernel: off the executor's list, and out of the ring, which a
+/* Whether so many regions are with the kernel: off the device thread's list, and out of the ring, which a
  * submitter process empties in its own time. */
 static bool
 handed_over(struct sf_tio_device *device, unsigned n) {
-  struct sf_tio_executor *exec = &device->exec;
+  struct sf_tio_device_thread *device_thread = &device->device_thread;
   bool all;
 
-  pthread_mutex_lock(&exec->ring_lock);
+  pthread_mutex_lock(&device_thread->ring_lock);
   pthread_mutex_lock(&device->client->lock);
-  all = exec->in_kernel == n;
+  all = device_thread->in_kernel == n;
   pthread_mutex_unlock(&device->client->lock);
-  all = all && io_uring_sq_ready(&exec->ring->uring) == 0;
-  pthread_mutex_unlock(&exec->ring_lock);
+  all = all && io_uring_sq_ready(&device_thread->ring->uring) == 0;
+  pthread_mutex_unlock(&device_thread->ring_lock);
   return all;
 }
 
 /* Proves: with the writes surely inside the kernel, its own queue is cancelled too, not only what
- * the library had left in its list.  How: as before, after the executor has handed over all.  (What a
+ * the library had left in its list.  How: as before, after the device thread has handed over all.  (What a
  * worker has just taken is answered with -EALREADY and cancelled a little later: then `late` says
  * -ECANCELED.) */
 static void
@@ -203,15 +203,15 @@ static void
 by_handle_not_handed_over(void **state) {
   struct place *place = *state;
   struct sf_tio_canceled canceled;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   uint64_t handle;
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   handle = write_block(place->client, place->loop, 3, 'n', 0);
   canceled = sf_tio_cancel_by_handle(place->client, handle);
   assert_int_equal(canceled.real, 1);
   assert_int_equal(sf_tio_device_running(place->loop), 0);
-  drive_until_told(thread, 1);
+  drive_until_told(queue, 1);
   assert_int_equal(log_get(SF_TIO_CANCELED, false, 0).kind, SF_TIO_REAL);
   client_idle(place->client);
   assert_int_equal(block_byte(place->loop_fd, 3 * 4096), 0);
@@ -308,7 +308,7 @@ notify_elsewhere(const struct sf_tio_event *event) {
 static void
 never_inside(void **state) {
   struct place *place = *state;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   char data[4096] = "x";
   struct sf_tio_control control = {
       .op = SF_TIO_WRITE, .data = data, .notify = notify_elsewhere, .timeout_ns = MS};
@@ -316,7 +316,7 @@ never_inside(void **state) {
                                      region_at(place->loop, 4096, 4096)};
   unsigned done = 0;
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   for (unsigned i = 0; i < 30; i++) {
     uint64_t handle;
 
@@ -327,13 +327,13 @@ never_inside(void **state) {
     if (i % 3 == 0)
       sf_tio_cancel_by_handle(place->client, handle);
     inside_call = false;
-    sf_tio_drive(thread, sf_tio_now() + 2 * MS, NULL, NULL);
+    sf_tio_drive(queue, sf_tio_now() + 2 * MS, NULL, NULL);
     inside_call = true;
     sf_tio_cancel_by_device(place->fuse);
     sf_tio_cancel_by_device(place->loop);
     inside_call = false;
     done += 2;
-    drive_until_told(thread, done);
+    drive_until_told(queue, done);
   }
   assert_int_equal(told_inside, 0);
 }
@@ -358,7 +358,7 @@ use_everything(const struct sf_tio_event *event) {
 }
 
 /* Proves: no lock is held in a notify: every function may be called, as the contract says.
- * How: do it, in the driving thread and in the service thread. */
+ * How: do it, in the driving thread and in the background thread. */
 static void
 no_lock_held(void **state) {
   struct place *place = *state;
@@ -400,41 +400,41 @@ set_queue(int fd, const char *setting, const char *value) {
   return fclose(file) == 0 && done;
 }
 
-/* What the kernel has through the executor: what is in the ring only does not count. */
+/* What the kernel has through the device thread: what is in the ring only does not count. */
 static unsigned
-in_exec(struct sf_tio_device *device) {
-  struct sf_tio_executor *exec = &device->exec;
+in_device_thread(struct sf_tio_device *device) {
+  struct sf_tio_device_thread *device_thread = &device->device_thread;
   unsigned n;
 
-  pthread_mutex_lock(&exec->ring_lock);
+  pthread_mutex_lock(&device_thread->ring_lock);
   pthread_mutex_lock(&device->client->lock);
-  n = exec->in_kernel;
+  n = device_thread->in_kernel;
   pthread_mutex_unlock(&device->client->lock);
-  n -= io_uring_sq_ready(&exec->ring->uring);
-  pthread_mutex_unlock(&exec->ring_lock);
+  n -= io_uring_sq_ready(&device_thread->ring->uring);
+  pthread_mutex_unlock(&device_thread->ring_lock);
   return n;
 }
 
 /* Proves: a write that its device has sent back once may have run in part, as the devices below it see
  * it, and is never called REAL, though the kernel could be made to forget it.  How: a stuck device with
- * few places in its queue; the writes that find none come back, and wait for one in the executor's
+ * few places in its queue; the writes that find none come back, and wait for one in the device thread's
  * workers and, the most of them, in front of these. */
 static void
 sent_back_is_not_real(void **state) {
   struct place *place = *state;
   struct sf_tio_canceled canceled;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   unsigned forgotten = 0;
 
   if (!set_queue(place->loop_fd, "scheduler", "none") ||
       !set_queue(place->loop_fd, "nr_requests", "4"))
     skip();
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   stall_rig_freeze(place->rig);
   for (unsigned i = 0; i < WRITES; i++)
     write_block(place->client, place->loop, 2 * i, 'n', 0); /* not to be merged */
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + MS, NULL, NULL), -ETIME);
-  assert_true(EVENTUALLY(in_exec(place->loop) == WRITES - TAGS));
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + MS, NULL, NULL), -ETIME);
+  assert_true(EVENTUALLY(in_device_thread(place->loop) == WRITES - TAGS));
   canceled = sf_tio_cancel_by_device(place->loop);
   assert_int_equal(canceled.real, 0);
   assert_int_equal(canceled.detached, WRITES);
@@ -445,7 +445,7 @@ sent_back_is_not_real(void **state) {
     forgotten += told.event[i].late && told.event[i].error == -EINTR;
     assert_int_not_equal(told.event[i].error, -ECANCELED);
   }
-  assert_true(forgotten >= WRITES - TAGS - SF_TIO_EXEC_WORKERS);
+  assert_true(forgotten >= WRITES - TAGS - SF_TIO_IOWQ_WORKERS);
 }
 
 int

@@ -121,7 +121,7 @@ put_after_a_while(void *arg) {
   struct held *held = arg;
   uint64_t until_ns;
 
-  assert_true(EVENTUALLY(atomic_load(&held->client->pulse.next_ns) == SF_TIO_NEVER));
+  assert_true(EVENTUALLY(atomic_load(&held->client->own_delay.next_ns) == SF_TIO_NEVER));
   until_ns = sf_tio_now() + HOLD_NS;
   while (sf_tio_now() < until_ns)
     pause_briefly();
@@ -171,21 +171,21 @@ slots_and_devices(void **state) {
   char data[4096] = "x";
   struct sf_tio_control control = {.op = SF_TIO_WRITE, .data = data, .notify = log_event};
   struct sf_tio_region region;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
   for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++)
     devices[i] = device_new(client, fd);
   assert_int_equal(sf_tio_device_add(client, fd, &one_more), -ENOSPC);
   assert_int_equal(sf_tio_device_add(client, -1, &one_more), -EBADF);
   region = region_at(devices[0], 0, 4096);
-  assert_int_equal(sf_tio_attend(client, &thread), 0);
+  assert_int_equal(sf_tio_attend(client, &queue), 0);
   for (unsigned i = 0; i < 2; i++)
     assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
   assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), -EAGAIN);
   assert_int_equal(sf_tio_device_remove(devices[0]), -EBUSY);
-  drive_until_told(thread, 2);
+  drive_until_told(queue, 2);
   assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
-  drive_until_told(thread, 3);
+  drive_until_told(queue, 3);
   for (unsigned i = 0; i < SF_TIO_DEVICES_MAX; i++) {
     assert_int_equal(sf_tio_client_destroy(client), -EBUSY);
     device_end(devices[i]);
@@ -276,7 +276,7 @@ unprivileged_child(void) {
     return 1;
   if (sf_tio_client_create(NULL, &client) < 0 || sf_tio_device_add(client, fd, &device) < 0)
     return 2;
-  if (client->service.queue->ring.fixed || device->exec.ring->fixed)
+  if (client->background.queue->ring.fixed || device->device_thread.ring->fixed)
     return 7; /* then this proves nothing */
   region = region_at(device, 0, 4096);
   if (sf_tio(client, &control, &region, 1, NULL, NULL) < 0)
@@ -316,9 +316,9 @@ struct attending {
 static void *
 attend(void *arg) {
   struct attending *attending = arg;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
-  attending->r = sf_tio_attend(attending->client, &thread);
+  attending->r = sf_tio_attend(attending->client, &queue);
   pthread_barrier_wait(attending->all);
   return NULL;
 }

@@ -69,7 +69,8 @@ struct place {
   struct stall_rig *rig;
   int fd[2];
   struct sf_tio_client *client;
-  struct sf_tio_device *device[2]; /* FUSE, through an executor; loop, from the submitting thread */
+  struct sf_tio_device
+      *device[2]; /* FUSE, through a device thread; loop, from the submitting thread */
 };
 
 static int
@@ -126,7 +127,7 @@ stop_when_running(void *arg) {
   struct job *job = arg;
 
   assert_true(EVENTUALLY(sf_tio_device_running(job->device) == 1));
-  job->beating = atomic_load(&job->place->client->pulse.next_ns) != SF_TIO_NEVER;
+  job->beating = atomic_load(&job->place->client->own_delay.next_ns) != SF_TIO_NEVER;
   stop_until_woken(job->waker);
   job->woken_ns = sf_tio_now();
   while (!atomic_load(&job->told)) {
@@ -179,7 +180,7 @@ write_over_a_stop(struct place *place, struct sf_tio_device *device, unsigned fl
 
 /* Proves: a process that was stopped for half a second does not call a device late that answered
  * meanwhile, at a deadline of 200 ms; the delay is in the statistics and not in the latency.
- * How: SIGSTOP in the middle of the wait; both ways of submission; SYNC and in the service. */
+ * How: SIGSTOP in the middle of the wait; both ways of submission; SYNC and in the background thread. */
 static void
 stopped_in_the_wait(void **state) {
   struct place *place = *state;
@@ -214,12 +215,12 @@ stopped_over_a_stuck_device(void **state) {
 
 /* Proves: with nothing in flight there is no pulse, and a stop then is nobody's delay. */
 static void
-idle_means_no_pulse(void **state) {
+idle_means_no_timer(void **state) {
   struct place *place = *state;
   struct waker waker = waker_start(NULL);
   uint64_t before;
 
-  assert_true(EVENTUALLY(atomic_load(&place->client->pulse.next_ns) == SF_TIO_NEVER));
+  assert_true(EVENTUALLY(atomic_load(&place->client->own_delay.next_ns) == SF_TIO_NEVER));
   before = own_delay(place);
   stop_until_woken(&waker);
   waker_end(&waker);
@@ -230,25 +231,25 @@ idle_means_no_pulse(void **state) {
  * How: the pulse's arithmetic alone, with times made up. */
 static void
 spans_are_united(void **state) {
-  struct sf_tio_pulse pulse = {.next_ns = SF_TIO_NEVER};
+  struct sf_tio_own_delay own_delay = {.next_ns = SF_TIO_NEVER};
 
-  pthread_mutex_init(&pulse.lock, NULL);
-  sf_tio_pulse_overslept(&pulse, 1000 * MS, 1004 * MS);
-  assert_int_equal(sf_tio_pulse_delay(&pulse, 1004 * MS), 0);
-  sf_tio_pulse_overslept(&pulse, 1000 * MS, 1100 * MS);
-  assert_int_equal(sf_tio_pulse_delay(&pulse, 1100 * MS), 100 * MS);
-  sf_tio_pulse_overslept(&pulse, 1050 * MS, 1120 * MS);
-  assert_int_equal(sf_tio_pulse_delay(&pulse, 1120 * MS), 120 * MS);
-  atomic_store(&pulse.next_ns, 1110 * MS);
-  assert_int_equal(sf_tio_pulse_delay(&pulse, 1130 * MS), 130 * MS);
-  assert_int_equal(sf_tio_pulse_delay(&pulse, 1130 * MS), 130 * MS);
-  sf_tio_pulse_overslept(&pulse, 1000 * MS, 1130 * MS);
-  assert_int_equal(sf_tio_pulse_delay(&pulse, 1130 * MS), 130 * MS);
+  pthread_mutex_init(&own_delay.lock, NULL);
+  sf_tio_own_delay_overslept(&own_delay, 1000 * MS, 1004 * MS);
+  assert_int_equal(sf_tio_own_delay_now(&own_delay, 1004 * MS), 0);
+  sf_tio_own_delay_overslept(&own_delay, 1000 * MS, 1100 * MS);
+  assert_int_equal(sf_tio_own_delay_now(&own_delay, 1100 * MS), 100 * MS);
+  sf_tio_own_delay_overslept(&own_delay, 1050 * MS, 1120 * MS);
+  assert_int_equal(sf_tio_own_delay_now(&own_delay, 1120 * MS), 120 * MS);
+  atomic_store(&own_delay.next_ns, 1110 * MS);
+  assert_int_equal(sf_tio_own_delay_now(&own_delay, 1130 * MS), 130 * MS);
+  assert_int_equal(sf_tio_own_delay_now(&own_delay, 1130 * MS), 130 * MS);
+  sf_tio_own_delay_overslept(&own_delay, 1000 * MS, 1130 * MS);
+  assert_int_equal(sf_tio_own_delay_now(&own_delay, 1130 * MS), 130 * MS);
   /* The tick was due before the thread wanted to wake: the longer span counts, whoever comes first. */
-  atomic_store(&pulse.next_ns, 2030 * MS);
-  sf_tio_pulse_overslept(&pulse, 2100 * MS, 2325 * MS);
-  assert_int_equal(sf_tio_pulse_delay(&pulse, 2325 * MS), (130 + 295) * MS);
-  pthread_mutex_destroy(&pulse.lock);
+  atomic_store(&own_delay.next_ns, 2030 * MS);
+  sf_tio_own_delay_overslept(&own_delay, 2100 * MS, 2325 * MS);
+  assert_int_equal(sf_tio_own_delay_now(&own_delay, 2325 * MS), (130 + 295) * MS);
+  pthread_mutex_destroy(&own_delay.lock);
 }
 
 int
@@ -257,7 +258,7 @@ main(void) {
       cmocka_unit_test(spans_are_united),
       cmocka_unit_test_setup_teardown(stopped_in_the_wait, setup, teardown),
       cmocka_unit_test_setup_teardown(stopped_over_a_stuck_device, setup, teardown),
-      cmocka_unit_test_setup_teardown(idle_means_no_pulse, setup, teardown),
+      cmocka_unit_test_setup_teardown(idle_means_no_timer, setup, teardown),
   };
 
   need_rig(true);

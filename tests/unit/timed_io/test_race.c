@@ -104,10 +104,10 @@ ask(struct asked *of, unsigned *random) {
 static void *
 worker(void *arg) {
   unsigned me = (unsigned) (uintptr_t) arg, random = seed + me;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
   if (me % 2)
-    assert_int_equal(sf_tio_attend(client, &thread), 0);
+    assert_int_equal(sf_tio_attend(client, &queue), 0);
   for (unsigned i = 0; i < ROUNDS; i++) {
     struct asked *of = &asked[me][i];
     int error = ask(of, &random);
@@ -116,10 +116,10 @@ worker(void *arg) {
       assert_int_equal(error, -EAGAIN);
       of->n = 0;
     } else if (me % 2) {
-      /* Now and then leave it to the service. */
+      /* Now and then leave it to the background thread. */
       uint64_t patience = rand_r(&random) % 4 ? PATIENCE_NS : MS / 2;
 
-      error = sf_tio_drive(thread, sf_tio_now() + patience, all_terminal, of);
+      error = sf_tio_drive(queue, sf_tio_now() + patience, all_terminal, of);
       assert_true(error == 0 || (error == -ETIME && patience < MS));
     } else
       assert_true(EVENTUALLY(all_terminal(of)));
@@ -190,7 +190,7 @@ one_terminal(void **state) {
     device_end(devices[i]);
     close(fds[i]);
   }
-  client_end(client); /* joins the service: every call has been made */
+  client_end(client); /* joins the background thread: every call has been made */
   check_all();
   stall_rig_stop(rig);
 }

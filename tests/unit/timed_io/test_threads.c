@@ -75,7 +75,7 @@ one_call_per_request(void **state) {
   struct sf_tio_client_stats stats;
   struct sf_tio_device *devices[3];
   struct sf_tio_region regions[3];
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   int fds[3];
   char data[4096] = "1";
   struct sf_tio_control control = {
@@ -86,10 +86,10 @@ one_call_per_request(void **state) {
     devices[i] = device_new(client, fds[i]);
     regions[i] = region_at(devices[i], 8192, 4096);
   }
-  assert_int_equal(sf_tio_attend(client, &thread), 0);
+  assert_int_equal(sf_tio_attend(client, &queue), 0);
   for (unsigned i = 0; i < 500; i++) {
     assert_int_equal(sf_tio(client, &control, regions, 3, NULL, NULL), 0);
-    drive_until_told(thread, 3);
+    drive_until_told(queue, 3);
     log_clear();
   }
   sf_tio_client_stats(client, &stats);
@@ -102,7 +102,7 @@ one_call_per_request(void **state) {
   client_end(client);
 }
 
-/* Proves: attending is idempotent; without it requests run by themselves and the service reports,
+/* Proves: attending is idempotent; without it requests run by themselves and the background thread reports,
  * also for a thread that has made a SYNC call before. */
 static void
 service_reports(void **state) {
@@ -110,17 +110,17 @@ service_reports(void **state) {
   char data[4096] = "s";
   struct sf_tio_control control = {.op = SF_TIO_WRITE, .flags = SF_TIO_SYNC, .data = data};
   struct sf_tio_region region = region_at(place->quick, 0, 4096);
-  struct sf_tio_thread *thread, *again;
+  struct sf_tio_queue *queue, *again;
 
   assert_int_equal(sf_tio(place->client, &control, &region, 1, NULL, NULL), 0);
   start_write(place, place->quick, 0);
   log_wait(SF_TIO_OK, false, 1);
   assert_false(pthread_equal(told.thread[0], pthread_self()));
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   assert_int_equal(sf_tio_attend(place->client, &again), 0);
-  assert_ptr_equal(thread, again);
+  assert_ptr_equal(queue, again);
   start_write(place, place->quick, 0);
-  drive_until_told(thread, 2);
+  drive_until_told(queue, 2);
   assert_true(pthread_equal(told.thread[1], pthread_self()));
 }
 
@@ -134,20 +134,20 @@ never(void *arg) {
 static void
 drive_until(void **state) {
   struct place *place = *state;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   unsigned asked = 0;
   uint64_t begin = sf_tio_now();
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
-  assert_int_equal(sf_tio_drive(thread, begin + 30 * MS, never, &asked), -ETIME);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
+  assert_int_equal(sf_tio_drive(queue, begin + 30 * MS, never, &asked), -ETIME);
   assert_in_range(sf_tio_now() - begin, 30 * MS, 300 * MS);
   assert_true(asked >= 1);
-  assert_int_equal(sf_tio_drive(thread, 1, never, &asked), -ETIME);
+  assert_int_equal(sf_tio_drive(queue, 1, never, &asked), -ETIME);
 }
 
 struct woken {
   struct place *place;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   atomic_bool driving, stop;
 };
 
@@ -167,7 +167,7 @@ wake_it(void *arg) {
     while (!atomic_load(&woken->driving))
       ;
     atomic_store(&woken->stop, true);
-    sf_tio_wake(woken->thread);
+    sf_tio_wake(woken->queue);
     assert_true(EVENTUALLY(!atomic_load(&woken->stop)));
   }
   return NULL;
@@ -181,12 +181,12 @@ wake(void **state) {
   struct woken woken = {.place = place};
   pthread_t waker;
 
-  assert_int_equal(sf_tio_attend(place->client, &woken.thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &woken.queue), 0);
   pthread_create(&waker, NULL, wake_it, &woken);
   for (unsigned i = 0; i < 200; i++) {
     uint64_t limit = sf_tio_now() + PATIENCE_NS;
 
-    assert_int_equal(sf_tio_drive(woken.thread, limit, stop_now, &woken), 0);
+    assert_int_equal(sf_tio_drive(woken.queue, limit, stop_now, &woken), 0);
     atomic_store(&woken.driving, false);
     atomic_store(&woken.stop, false);
   }
@@ -239,15 +239,15 @@ timeout_told(void *arg) {
 static void *
 leave_detached(void *arg) {
   struct place *place = arg;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   uint64_t handle;
   char byte;
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   handle = start_write(place, place->victim, 20 * MS);
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, timeout_told, NULL), 0);
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, timeout_told, NULL), 0);
   assert_int_equal(sf_tio_cancel_by_handle(place->client, handle).detached, 1);
-  drive_until_told(thread, 1);
+  drive_until_told(queue, 1);
   if (place->pipe[0] >= 0)
     assert_int_equal(read(place->pipe[0], &byte, 1), 1);
   return NULL;
@@ -287,9 +287,9 @@ late_after_thread_end(void **state) {
   late_after(place, place->loop, true);
 }
 
-/* The same where the region is with the device's executor. */
+/* The same where the region is with the device's thread. */
 static void
-late_after_thread_end_executor(void **state) {
+late_after_thread_end_device_thread(void **state) {
   struct place *place = *state;
 
   late_after(place, place->fuse, true);
@@ -306,25 +306,25 @@ late_while_thread_sleeps(void **state) {
 static void *
 leave_running(void *arg) {
   struct place *place = arg;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   start_write(place, place->victim, 50 * MS);
-  sf_tio_drive(thread, sf_tio_now() + MS, NULL, NULL);
+  sf_tio_drive(queue, sf_tio_now() + MS, NULL, NULL);
   return NULL;
 }
 
 static void *
 leave_pending(void *arg) {
   struct place *place = arg;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   start_write(place, place->victim, 50 * MS);
   return NULL;
 }
 
-/* Proves: deadlines and completions of a thread that has ended are the service's: TIMEOUT comes, and
+/* Proves: deadlines and completions of a thread that has ended are the background thread's: TIMEOUT comes, and
  * OK after the thaw; also for a request that the thread never drove. */
 static void
 left_behind(void **state) {
@@ -349,38 +349,38 @@ left_behind(void **state) {
 }
 
 /* Proves: a thread that goes on attending, and only drives now and then, misses nothing: what
- * completes in between is reported by the service. */
+ * completes in between is reported by the background thread. */
 static void
 between_drives(void **state) {
   struct place *place = *state;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   for (unsigned i = 0; i < 20; i++) {
     log_clear();
     stall_rig_freeze(place->rig);
     start_write(place, i % 2 ? place->loop : place->fuse, 0);
-    assert_int_equal(sf_tio_drive(thread, sf_tio_now() + 2 * MS, NULL, NULL), -ETIME);
+    assert_int_equal(sf_tio_drive(queue, sf_tio_now() + 2 * MS, NULL, NULL), -ETIME);
     assert_int_equal(log_total(), 0);
     stall_rig_thaw(place->rig);
     if (i % 4 < 2)
       log_wait(SF_TIO_OK, false, 1);
     else
-      drive_until_told(thread, 1);
+      drive_until_told(queue, 1);
   }
 }
 
 static void *
 attend_and_write(void *arg) {
   struct place *place = arg;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
-  assert_int_equal(sf_tio_attend(place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place->client, &queue), 0);
   start_write(place, place->quick, 0);
-  drive_until_told(thread, 1);
-  sf_tio_wake(thread);
-  sf_tio_drive(thread, sf_tio_now() + MS, NULL, NULL);
-  return thread;
+  drive_until_told(queue, 1);
+  sf_tio_wake(queue);
+  sf_tio_drive(queue, sf_tio_now() + MS, NULL, NULL);
+  return queue;
 }
 
 /* Proves: the ring of a thread that ended is used again, and works.  How: 20 threads, one after the
@@ -411,15 +411,15 @@ struct meeting {
 static void *
 attend_with_others(void *arg) {
   struct meeting *meeting = arg;
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
 
-  assert_int_equal(sf_tio_attend(meeting->place->client, &thread), 0);
+  assert_int_equal(sf_tio_attend(meeting->place->client, &queue), 0);
   pthread_barrier_wait(&meeting->all_attend);
-  return thread;
+  return queue;
 }
 
 /* Proves: no two threads that attend have one queue, though the one that ended was told of a late
- * completion after its queue had become free.  How: a region with the executor is given up, its thread
+ * completion after its queue had become free.  How: a region with the device thread is given up, its thread
  * is joined, the region ends; then three threads attend at once. */
 static void
 a_queue_is_given_once(void **state) {
@@ -449,7 +449,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(wake, setup, teardown),
       cmocka_unit_test_setup_teardown(cancel_ends_a_wait, setup, teardown),
       cmocka_unit_test_setup_teardown(late_after_thread_end, setup, teardown),
-      cmocka_unit_test_setup_teardown(late_after_thread_end_executor, setup, teardown),
+      cmocka_unit_test_setup_teardown(late_after_thread_end_device_thread, setup, teardown),
       cmocka_unit_test_setup_teardown(late_while_thread_sleeps, setup, teardown),
       cmocka_unit_test_setup_teardown(left_behind, setup, teardown),
       cmocka_unit_test_setup_teardown(between_drives, setup, teardown),

@@ -38,7 +38,7 @@ destroy(void *client) {
   return NULL;
 }
 
-/* Proves: the service thread hears that it is to stop, whenever that is said. */
+/* Proves: the background thread hears that it is to stop, whenever that is said. */
 static void
 service_hears_a_stop(void **state) {
   bool held = true;
@@ -50,11 +50,11 @@ service_hears_a_stop(void **state) {
 
     hold_begin(NULL, NULL, n);
     client = client_new(4, 4, 1);
-    assert_true(EVENTUALLY(hold_has_one() || atomic_load(&client->service.queue->waiting)));
+    assert_true(EVENTUALLY(hold_has_one() || atomic_load(&client->background.queue->waiting)));
     held = hold_has_one();
     pthread_create(&thread, NULL, destroy, client);
     if (held)
-      assert_true(EVENTUALLY(is_set(client, &client->service.stop)));
+      assert_true(EVENTUALLY(is_set(client, &client->background.stop)));
     hold_end();
     join(thread);
   }
@@ -67,26 +67,26 @@ remove_device(void *device) {
   return NULL;
 }
 
-/* Proves: the same for the executor of a device that is taken away. */
+/* Proves: the same for the device thread of a device that is taken away. */
 static void
-executor_hears_a_stop(void **state) {
+device_thread_hears_a_stop(void **state) {
   struct sf_tio_client *client = client_new(4, 4, 1);
   int fd = open_plain();
   bool held = true;
   unsigned n;
 
-  assert_true(EVENTUALLY(atomic_load(&client->service.queue->waiting)));
+  assert_true(EVENTUALLY(atomic_load(&client->background.queue->waiting)));
   for (n = 1; held; n++) {
     struct sf_tio_device *device;
     pthread_t thread;
 
     hold_begin(NULL, NULL, n);
     device = device_new(client, fd);
-    assert_true(EVENTUALLY(hold_has_one() || atomic_load(&device->exec.waiting)));
+    assert_true(EVENTUALLY(hold_has_one() || atomic_load(&device->device_thread.waiting)));
     held = hold_has_one();
     pthread_create(&thread, NULL, remove_device, device);
     if (held)
-      assert_true(EVENTUALLY(is_set(client, &device->exec.stop)));
+      assert_true(EVENTUALLY(is_set(client, &device->device_thread.stop)));
     hold_end();
     join(thread);
   }
@@ -145,9 +145,9 @@ timeout_told(void *arg) {
 /* Until when it sleeps; 0: it is at work. */
 static uint64_t
 asleep_until(struct place *place) {
-  uint64_t until_ns = atomic_load(&place->client->service.until_ns);
+  uint64_t until_ns = atomic_load(&place->client->background.until_ns);
 
-  return atomic_load(&place->client->service.queue->waiting) ? until_ns : 0;
+  return atomic_load(&place->client->background.queue->waiting) ? until_ns : 0;
 }
 
 static bool
@@ -157,7 +157,7 @@ sleeps_for_a_while(struct place *place) {
   return until_ns && until_ns != SF_TIO_NEVER && until_ns > sf_tio_now();
 }
 
-/* Makes the service wake for a deadline, at which it finds nothing to tell: its region has ended, and
+/* Makes the background thread wake for a deadline, at which it finds nothing to tell: its region has ended, and
  * another one has not. */
 static void
 wake_for_nothing(struct place *place, unsigned n) {
@@ -167,40 +167,40 @@ wake_for_nothing(struct place *place, unsigned n) {
     write_by_the_service(place, place->quick, 100 * MS);
     log_wait(SF_TIO_OK, false, 1);
     assert_true(EVENTUALLY(asleep_until(place)));
-    hold_begin(&place->client->service.thread, &place->client->lock, n);
+    hold_begin(&place->client->background.thread, &place->client->lock, n);
   } while (!sleeps_for_a_while(place));
 }
 
-/* Proves: the deadline of a region that its thread leaves behind is kept by the service, though that
+/* Proves: the deadline of a region that its thread leaves behind is kept by the background thread, though that
  * knows of the thread's queue already and is at work.  How: the queue has an overdue region, so it is
- * watched; the service wakes for another deadline, and meanwhile the thread leaves the next one. */
+ * watched; the background thread wakes for another deadline, and meanwhile the thread leaves the next one. */
 static void
 deadline_is_left_to_a_busy_service(void **state) {
   struct place place = {.rig = stall_rig_start(&(struct stall_rig_params){.loop = true}),
                         .client = client_new(0, 0, 0)};
   int loop_fd = stall_rig_open_loop(place.rig), quick_fd = open_plain();
-  struct sf_tio_thread *thread;
+  struct sf_tio_queue *queue;
   unsigned left = 0;
   bool held = true;
 
   place.frozen = device_new(place.client, loop_fd);
   place.quick = device_new(place.client, quick_fd);
-  assert_int_equal(sf_tio_attend(place.client, &thread), 0);
+  assert_int_equal(sf_tio_attend(place.client, &queue), 0);
   stall_rig_freeze(place.rig);
   start_write(&place, place.frozen, MS);
-  assert_int_equal(sf_tio_drive(thread, sf_tio_now() + PATIENCE_NS, timeout_told, NULL), 0);
-  assert_true(EVENTUALLY(is_set(place.client, &thread->watched)));
+  assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, timeout_told, NULL), 0);
+  assert_true(EVENTUALLY(is_set(place.client, &queue->watched)));
   write_by_the_service(&place, place.frozen, 0);
   for (unsigned n = 1; held; n++) {
     wake_for_nothing(&place, n);
     assert_true(EVENTUALLY(hold_has_one() || asleep_until(&place) == SF_TIO_NEVER));
     held = hold_has_one();
-    /* Not while the service has our queue: there we would only wait. */
-    if (held && pthread_mutex_trylock(&thread->owner) == 0) {
-      pthread_mutex_unlock(&thread->owner);
+    /* Not while the background thread has our queue: there we would only wait. */
+    if (held && pthread_mutex_trylock(&queue->owner) == 0) {
+      pthread_mutex_unlock(&queue->owner);
       log_clear();
       start_write(&place, place.frozen, 100 * MS);
-      assert_int_equal(sf_tio_drive(thread, sf_tio_now() + MS, NULL, NULL), -ETIME);
+      assert_int_equal(sf_tio_drive(queue, sf_tio_now() + MS, NULL, NULL), -ETIME);
       hold_end();
       log_wait(SF_TIO_TIMEOUT, false, 1);
       left++;
@@ -238,8 +238,8 @@ cancel_keeps_its_device(void **state) {
   int fd = open_plain();
   struct sf_tio_device *device = device_new(client, fd);
 
-  assert_true(EVENTUALLY(atomic_load(&client->service.queue->waiting)));
-  assert_true(EVENTUALLY(atomic_load(&device->exec.waiting)));
+  assert_true(EVENTUALLY(atomic_load(&client->background.queue->waiting)));
+  assert_true(EVENTUALLY(atomic_load(&device->device_thread.waiting)));
   for (unsigned n = 1; n <= 2; n++) {
     pthread_t canceller, remover;
 
@@ -260,7 +260,7 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(service_hears_a_stop),
-      cmocka_unit_test(executor_hears_a_stop),
+      cmocka_unit_test(device_thread_hears_a_stop),
       cmocka_unit_test(deadline_is_left_to_a_busy_service),
       cmocka_unit_test(cancel_keeps_its_device),
   };

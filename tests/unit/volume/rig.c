@@ -562,7 +562,7 @@ rig_cannot_open(struct rig *rig, unsigned leg, int error, const char *why) {
 
 enum sf_leg_state
 rig_state(const struct rig *rig, unsigned leg) {
-  return leg_state(&rig->volume->leg[leg]);
+  return sf_leg_state(&rig->volume->leg[leg]);
 }
 
 /* ---- requests ---- */

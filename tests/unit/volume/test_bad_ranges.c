@@ -317,8 +317,8 @@ a_full_list_keeps_the_leg_out(void **state) {
 
   leg_with_a_bad_source();
   for (unsigned i = 0; i < SF_BAD_MOST / 2; i++)
-    assert_true(bad_mark(rig.volume, EXTENT + i * 4096, BLOCK, &change));
-  assert_false(bad_mark(rig.volume, 3 * EXTENT, BLOCK, &change));
+    assert_true(sf_bad_mark(rig.volume, EXTENT + i * 4096, BLOCK, &change));
+  assert_false(sf_bad_mark(rig.volume, 3 * EXTENT, BLOCK, &change));
   rig_pass(&rig, 20000);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_CATCHING_UP);
   assert_int_equal(rig.volume->leg[1].stale.set, 1);
@@ -341,7 +341,7 @@ a_write_that_splits_too_much_fails(void **state) {
   unsigned splits = 0;
 
   init(2);
-  assert_true(bad_mark(rig.volume, 0, EXTENT, &change));
+  assert_true(sf_bad_mark(rig.volume, 0, EXTENT, &change));
   while (splits < 2 * SF_BAD_MOST && write_at(BLOCK + splits * 2 * BLOCK, BLOCK, NEW) == 0)
     splits++;
   assert_int_equal(splits, SF_BAD_MOST - 1);

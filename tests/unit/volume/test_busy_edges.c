@@ -183,16 +183,16 @@ a_flush_waits_by_its_own_deadline(void **state) {
 
   rig_init(&rig, 2, 2, EXTENT, EXTENTS);
   rig_start_fully(&rig);
-  write = deadline_of(rig.volume, 1, SF_WRITE_KIND) / SF_MS;
-  flush = deadline_of(rig.volume, 1, SF_FLUSH_KIND) / SF_MS;
+  write = sf_deadline_of(rig.volume, 1, SF_WRITE_KIND) / SF_MS;
+  flush = sf_deadline_of(rig.volume, 1, SF_FLUSH_KIND) / SF_MS;
   assert_true(flush > 6 * write);
   rig.holds = leg_1_hangs;
   rig_submit(&rig, &w[0], SF_REQ_FLUSH, 0, 0, 0);
   rig_pass(&rig, flush - 10);
-  assert_int_equal(volume_state(rig.volume), SF_VOLUME_HEALTHY);
+  assert_int_equal(sf_vol_state(rig.volume), SF_VOLUME_HEALTHY);
   rig_pass(&rig, flush / 2 + 4 * write);
   assert_false(w[0].done);
-  assert_int_equal(volume_state(rig.volume), SF_VOLUME_SUSPENDED);
+  assert_int_equal(sf_vol_state(rig.volume), SF_VOLUME_SUSPENDED);
   rig.holds = NULL;
   rig_pass(&rig, 200);
   assert_true(w[0].done);
@@ -255,7 +255,7 @@ a_leg_that_passes_one_request_by_leaves(void **state) {
   uint64_t began, timeout;
 
   start(false);
-  timeout = deadline_of(rig.volume, 1, SF_WRITE_KIND);
+  timeout = sf_deadline_of(rig.volume, 1, SF_WRITE_KIND);
   rig.holds = leg_1_keeps_block_0;
   began = rig.now_ns;
   rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
@@ -380,7 +380,7 @@ a_leg_that_dozes_and_keeps_one_suspends(void **state) {
     }
     rig_put(&w[0]);
   }
-  assert_int_equal(volume_state(rig.volume), SF_VOLUME_SUSPENDED);
+  assert_int_equal(sf_vol_state(rig.volume), SF_VOLUME_SUSPENDED);
   assert_int_equal(told, 1);
   rig.holds = NULL;
   rig_pass(&rig, 100);

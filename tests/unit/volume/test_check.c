@@ -46,7 +46,7 @@ nothing(struct sf_volume *v) {
 
 static void
 an_answer_needs_not_all_of_the_latest_set(struct sf_volume *v) {
-  v->needs = 1;
+  v->ack_legs = 1;
 }
 
 static void
@@ -96,37 +96,37 @@ a_page_was_sent_that_never_was(struct sf_volume *v) {
 
 static void
 a_start_goes_back_to_its_claim(struct sf_volume *v) {
-  phase_move(v, PHASE_CLAIMING);
+  sf_phase_move(v, PHASE_CLAIMING);
 }
 
 static void
 a_leg_is_recorded_that_was_not_flushed(struct sf_volume *v) {
-  join_move(v, JOIN_CARRY);
-  join_move(v, JOIN_DRAIN);
-  join_move(v, JOIN_RECORD);
+  sf_join_move(v, JOIN_CARRY);
+  sf_join_move(v, JOIN_DRAIN);
+  sf_join_move(v, JOIN_RECORD);
 }
 
 static void
 a_stop_does_not_flush(struct sf_volume *v) {
-  stop_move(v, STOP_DRAIN);
-  stop_move(v, STOP_MAPS);
+  sf_stop_move(v, STOP_DRAIN);
+  sf_stop_move(v, STOP_MAPS);
 }
 
 static void
 a_size_is_recorded_before_the_maps(struct sf_volume *v) {
-  grow_move(v, GROW_WAIT);
-  grow_move(v, GROW_RECORD);
+  sf_grow_move(v, GROW_WAIT);
+  sf_grow_move(v, GROW_RECORD);
 }
 
 static void
 what_is_sent_again_lacks_its_intent(struct sf_volume *v) {
-  op_hold(&v->ops[0], HOLD_AGAIN);
-  op_hold(&v->ops[0], HOLD_INTENT);
+  sf_op_hold(&v->ops[0], HOLD_AGAIN);
+  sf_op_hold(&v->ops[0], HOLD_INTENT);
 }
 
 static void
 it_never_settles(struct sf_volume *v) {
-  volume_check_passes(v, 100000);
+  sf_vol_check_passes(v, 100000);
 }
 
 static void
@@ -135,10 +135,10 @@ each_is_seen(void **state) {
     void (*spoil)(struct sf_volume *v);
     const char *says;
   } way[] = {
-      {an_answer_needs_not_all_of_the_latest_set, "~v->needs"},
-      {an_answer_needs_not_all_of_the_durable_set, "~v->needs"},
+      {an_answer_needs_not_all_of_the_latest_set, "~v->ack_legs"},
+      {an_answer_needs_not_all_of_the_durable_set, "~v->ack_legs"},
       {nobody_is_in_sync, "in_sync != 0"},
-      {a_removed_leg_is_in_sync, "~members(v)"},
+      {a_removed_leg_is_in_sync, "~sf_members(v)"},
       {a_leg_is_promoted_that_does_not_join, "v->promoting"},
       {a_leg_counts_that_does_not_join, "v->counted"},
       {a_leg_joins_without_a_step, "v->joining"},

@@ -77,7 +77,7 @@ work(unsigned seconds) {
 
 static uint64_t
 in_force_ms(unsigned leg, enum sf_kind kind) {
-  return deadline_of(rig.volume, leg, kind) / SF_MS;
+  return sf_deadline_of(rig.volume, leg, kind) / SF_MS;
 }
 
 static void
@@ -87,7 +87,7 @@ nothing_is_known_at_the_start(void **state) {
     assert_int_equal(in_force_ms(leg, SF_READ_KIND), 500);
     assert_int_equal(in_force_ms(leg, SF_WRITE_KIND), 500);
     assert_int_equal(in_force_ms(leg, SF_FLUSH_KIND), 2000);
-    assert_int_equal(deadline_source(rig.volume, leg, SF_WRITE_KIND), SF_DEADLINE_LEARNING);
+    assert_int_equal(sf_deadline_source(rig.volume, leg, SF_WRITE_KIND), SF_DEADLINE_LEARNING);
   }
   answers_in_ms[1] = 400; /* slow, and not thrown out in its first second */
   work(5);
@@ -105,7 +105,7 @@ few_answers_say_little(void **state) {
     rig_pass(&rig, 1000);
   }
   assert_int_equal(in_force_ms(0, SF_WRITE_KIND), 500);
-  assert_int_equal(deadline_source(rig.volume, 0, SF_WRITE_KIND), SF_DEADLINE_LEARNING);
+  assert_int_equal(sf_deadline_source(rig.volume, 0, SF_WRITE_KIND), SF_DEADLINE_LEARNING);
   rig_free(&rig);
 }
 
@@ -117,7 +117,7 @@ it_comes_down_to_what_a_fast_leg_takes(void **state) {
   assert_int_equal(in_force_ms(0, SF_WRITE_KIND), 50); /* no less, however fast */
   assert_in_range(in_force_ms(1, SF_WRITE_KIND), 115, 135);
   assert_int_equal(in_force_ms(0, SF_READ_KIND), 500); /* nothing was read: nothing is known */
-  assert_int_equal(deadline_source(rig.volume, 1, SF_WRITE_KIND), SF_DEADLINE_AUTO);
+  assert_int_equal(sf_deadline_source(rig.volume, 1, SF_WRITE_KIND), SF_DEADLINE_AUTO);
   rig_free(&rig);
 }
 
@@ -231,7 +231,7 @@ what_is_set_is_in_force_and_auto_again(void **state) {
   assert_int_equal(sf_volume_configure(rig.volume, &config, rig.now_ns), 0);
   assert_int_equal(in_force_ms(0, SF_WRITE_KIND), 1000);
   assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 70);
-  assert_int_equal(deadline_source(rig.volume, 1, SF_WRITE_KIND), SF_DEADLINE_SET);
+  assert_int_equal(sf_deadline_source(rig.volume, 1, SF_WRITE_KIND), SF_DEADLINE_SET);
   work(10);
   assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 70);
   assert_int_equal(sf_config_set(&config, "write_deadline", "auto", error), 0);
@@ -239,7 +239,7 @@ what_is_set_is_in_force_and_auto_again(void **state) {
   assert_int_equal(sf_volume_configure(rig.volume, &config, rig.now_ns), 0);
   assert_in_range(in_force_ms(0, SF_WRITE_KIND), 115, 135);
   assert_in_range(in_force_ms(1, SF_WRITE_KIND), 115, 135);
-  assert_int_equal(deadline_source(rig.volume, 1, SF_WRITE_KIND), SF_DEADLINE_AUTO);
+  assert_int_equal(sf_deadline_source(rig.volume, 1, SF_WRITE_KIND), SF_DEADLINE_AUTO);
   rig_free(&rig);
 }
 
@@ -252,7 +252,7 @@ the_status_has_it(void **state) {
   work(60);
   sf_volume_status(rig.volume, rig.now_ns, &status);
   assert_int_equal(status.leg[1].timeout_ns[SF_WRITE_KIND],
-                   deadline_of(rig.volume, 1, SF_WRITE_KIND));
+                   sf_deadline_of(rig.volume, 1, SF_WRITE_KIND));
   assert_string_equal(sf_deadline_source_name(status.leg[1].timeout_source[SF_WRITE_KIND]), "auto");
   assert_string_equal(sf_deadline_source_name(status.leg[1].timeout_source[SF_READ_KIND]),
                       "learning");

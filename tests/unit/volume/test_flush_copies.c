@@ -85,7 +85,7 @@ what_a_leg_drops_that_catches_up_is_no_loss_of_others(void **state) {
     if (rig.region[i].used && rig.region[i].leg == 1 && rig.region[i].op == SF_TIO_WRITE)
       rig.region[i].offset += 8 * BLOCK;
   rig_pass(&rig, 100);
-  assert_true(copier_has_converged(rig.volume, 0));
+  assert_true(sf_copier_has_converged(rig.volume, 0));
   assert_true(sf_map_test(&rig.volume->leg[2].unflushed, 0));
 
   fault.carrier = FUA_DATA;
@@ -97,7 +97,7 @@ what_a_leg_drops_that_catches_up_is_no_loss_of_others(void **state) {
   assert_int_equal(fault.legs, 0);
   assert_true(fua.done);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
-  assert_int_equal(flush_failure_legs(rig.volume), 0);
+  assert_int_equal(sf_flush_failure_legs(rig.volume), 0);
   holding = false;
   rig_pass(&rig, 500);
   assert_int_equal(flush(), 0);
@@ -130,7 +130,7 @@ a_page_beside_a_failure_not_heard_of_is_written_again(void **state) {
   holding = false;
   rig_pass(&rig, 300);
   assert_int_equal(fault.legs, 0);
-  assert_int_not_equal(flush_failure_legs(rig.volume), 0);
+  assert_int_not_equal(sf_flush_failure_legs(rig.volume), 0);
   rig_put(&flushing);
   rig_kill(&rig);
   rig_start_fully(&rig);

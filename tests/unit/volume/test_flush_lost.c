@@ -34,7 +34,7 @@ taking_note_does_not_make_the_loser_a_source(void **state) {
   fault.legs = 1;
   rig_submit(&rig, &write, SF_REQ_WRITE, 15 * EXTENT, BLOCK, 3);
   rig_pass(&rig, 50);
-  assert_int_equal(flush_failure_legs(rig.volume), 1);
+  assert_int_equal(sf_flush_failure_legs(rig.volume), 1);
   assert_int_equal(*block_on(0, 9 * EXTENT), 1); /* it is not whole yet */
   assert_int_equal(sf_volume_leg_return(rig.volume, 0, rig.now_ns), 0);
   rig_pass(&rig, 2000);
@@ -92,7 +92,7 @@ a_leg_that_lost_as_much_may_leave(void **state) {
   fault.legs = 3;
   assert_int_equal(flush(), -EIO);
   rig_pass(&rig, 3000);
-  assert_int_equal(flush_failure_legs(rig.volume), 3);
+  assert_int_equal(sf_flush_failure_legs(rig.volume), 3);
   rig.holds = holds_leg_1;
   rig_submit(&rig, &write, SF_REQ_WRITE, 9 * EXTENT, BLOCK, 3);
   rig_pass(&rig, 20000);

@@ -92,7 +92,7 @@ a_superblock_write_without_a_slot_is_no_error_of_the_leg(void **state) {
   rig.full = 0;
   rig_pass(&rig, 20);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
-  assert_true(record_is_durable(rig.volume));
+  assert_true(sf_record_is_durable(rig.volume));
   rig_free(&rig);
 }
 

@@ -453,9 +453,9 @@ it_ends_with_a_volume_that_is_taken(void **state) {
   rig.holds = is_read;
   assert_int_equal(begin(true, 0), 0);
   rig_run(&rig);
-  volume_enter(rig.volume, rig.now_ns);
-  volume_end(rig.volume, -EIO);
-  volume_settle(rig.volume);
+  sf_vol_enter(rig.volume, rig.now_ns);
+  sf_vol_end(rig.volume, -EIO);
+  sf_vol_settle(rig.volume);
   pthread_mutex_unlock(&rig.volume->lock);
   assert_int_equal(status().state, SF_SCRUB_CANCELED);
   rig.holds = NULL;

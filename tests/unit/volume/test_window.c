@@ -46,7 +46,7 @@ send_one(struct disk *disk, unsigned class, uint64_t cost_ns) {
   disk->sent[at] = sent;
   if (++disk->outstanding > disk->most)
     disk->most = disk->outstanding;
-  window_sent(&disk->window, disk->use, class, cost_ns, disk->now_ns);
+  sf_window_sent(&disk->window, disk->use, class, cost_ns, disk->now_ns);
 }
 
 static void
@@ -59,7 +59,7 @@ end_one(struct disk *disk) {
   disk->now_ns = sent.done_ns;
   if (sent.done_ns - sent.sent_ns > disk->longest_ns)
     disk->longest_ns = sent.done_ns - sent.sent_ns;
-  window_ended(&disk->window, disk->use, sent.class, sent.cost_ns, disk->now_ns, true);
+  sf_window_ended(&disk->window, disk->use, sent.class, sent.cost_ns, disk->now_ns, true);
 }
 
 /* There is always one more to send; until so many have been answered. */
@@ -69,10 +69,10 @@ saturate(struct disk *disk, uint64_t bytes, unsigned answers, uint64_t target_ns
 
   for (unsigned n = 0; n < answers; n++) {
     while (disk->outstanding < OUT_MOST) {
-      unsigned class = window_class(&disk->window, SF_TIO_WRITE, false, offset, bytes);
-      uint64_t cost = window_cost(&disk->window, class, target_ns);
+      unsigned class = sf_window_class(&disk->window, SF_TIO_WRITE, false, offset, bytes);
+      uint64_t cost = sf_window_cost(&disk->window, class, target_ns);
 
-      if (!window_admits(&disk->window, disk->use, cost, target_ns, disk->use == WINDOW_CLIENTS))
+      if (!sf_window_admits(&disk->window, disk->use, cost, target_ns, disk->use == WINDOW_CLIENTS))
         break;
       send_one(disk, class, cost);
       offset += bytes;
@@ -167,7 +167,7 @@ a_pause_is_not_learned_as_its_pace(void **state) {
   for (unsigned i = 0; i < disk.channels; i++)
     disk.free_ns[i] += 90 * MS;
   end_one(&disk);
-  assert_true(window_cost(&disk.window, class, 50 * MS) < 2 * MS); /* and not 6 */
+  assert_true(sf_window_cost(&disk.window, class, 50 * MS) < 2 * MS); /* and not 6 */
 }
 
 /* Many small ones in a row, and then a large one before the next: what is in the queue takes the average of both, and
@@ -181,12 +181,12 @@ gaps_of_all_lengths_are_one_pace(void **state) {
   saturate(&disk, 4096, 400, 50 * MS);
   class = disk.sent[0].class;
   for (unsigned n = 0; n < 2000; n++) {
-    uint64_t cost = window_cost(&disk.window, class, 50 * MS);
+    uint64_t cost = sf_window_cost(&disk.window, class, 50 * MS);
 
     if (cost < least)
       least = cost;
     disk.takes_ns = n % 50 == 49 ? 5 * MS : 100 * US;
-    if (window_admits(&disk.window, WINDOW_CLIENTS, cost, 50 * MS, true))
+    if (sf_window_admits(&disk.window, WINDOW_CLIENTS, cost, 50 * MS, true))
       send_one(&disk, class, cost);
     end_one(&disk);
   }
@@ -209,11 +209,11 @@ a_rare_class_that_becomes_slower_is_noticed(void **state) {
     while (disk.now_ns < until_ns) {
       while (disk.outstanding < 256) {
         bool large = sequence % 10 == 9;
-        unsigned class = window_class(&disk.window, SF_TIO_WRITE, false, (sequence + 1) * 10485760,
-                                      large ? 262144 : 4096);
-        uint64_t cost = window_cost(&disk.window, class, 50 * MS);
+        unsigned class = sf_window_class(&disk.window, SF_TIO_WRITE, false,
+                                         (sequence + 1) * 10485760, large ? 262144 : 4096);
+        uint64_t cost = sf_window_cost(&disk.window, class, 50 * MS);
 
-        if (!window_admits(&disk.window, WINDOW_CLIENTS, cost, 50 * MS, true))
+        if (!sf_window_admits(&disk.window, WINDOW_CLIENTS, cost, 50 * MS, true))
           break;
         disk.takes_ns = large ? large_ns : 100 * US;
         send_one(&disk, class, cost);
@@ -233,26 +233,26 @@ an_unknown_class_begins_with_one(void **state) {
 
   saturate(&disk, 4096, 200, 50 * MS);
   drain(&disk);
-  class = window_class(&disk.window, SF_TIO_WRITE, false, UINT64_C(1) << 40, 256 * 1024);
-  assert_true(window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
-  class = window_class(&disk.window, SF_TIO_READ, false, UINT64_C(1) << 41, 4096);
-  assert_true(window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
+  class = sf_window_class(&disk.window, SF_TIO_WRITE, false, UINT64_C(1) << 40, 256 * 1024);
+  assert_true(sf_window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
+  class = sf_window_class(&disk.window, SF_TIO_READ, false, UINT64_C(1) << 41, 4096);
+  assert_true(sf_window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
 }
 
 static void
 copies_take_a_part_and_metadata_goes(void **state) {
   struct window window = {0};
-  unsigned class = window_class(&window, SF_TIO_WRITE, false, 0, 4096);
+  unsigned class = sf_window_class(&window, SF_TIO_WRITE, false, 0, 4096);
 
-  window_sent(&window, WINDOW_COPIES, class, 10 * MS, 0);
-  assert_false(window_admits(&window, WINDOW_COPIES, 10 * MS, 50 * MS, true));
-  assert_true(window_admits(&window, WINDOW_COPIES, 10 * MS, 50 * MS, false));
-  assert_true(window_admits(&window, WINDOW_CLIENTS, 40 * MS, 50 * MS, true));
-  window_sent(&window, WINDOW_CLIENTS, class, 40 * MS, 0);
-  assert_false(window_admits(&window, WINDOW_CLIENTS, 10 * MS, 50 * MS, true));
-  assert_true(window_admits(&window, WINDOW_META, 10 * MS, 50 * MS, true));
-  window_sent(&window, WINDOW_META, class, 10 * MS, 0);
-  assert_false(window_admits(&window, WINDOW_META, 10 * MS, 50 * MS, true));
+  sf_window_sent(&window, WINDOW_COPIES, class, 10 * MS, 0);
+  assert_false(sf_window_admits(&window, WINDOW_COPIES, 10 * MS, 50 * MS, true));
+  assert_true(sf_window_admits(&window, WINDOW_COPIES, 10 * MS, 50 * MS, false));
+  assert_true(sf_window_admits(&window, WINDOW_CLIENTS, 40 * MS, 50 * MS, true));
+  sf_window_sent(&window, WINDOW_CLIENTS, class, 40 * MS, 0);
+  assert_false(sf_window_admits(&window, WINDOW_CLIENTS, 10 * MS, 50 * MS, true));
+  assert_true(sf_window_admits(&window, WINDOW_META, 10 * MS, 50 * MS, true));
+  sf_window_sent(&window, WINDOW_META, class, 10 * MS, 0);
+  assert_false(sf_window_admits(&window, WINDOW_META, 10 * MS, 50 * MS, true));
 }
 
 /* What waits for a flush is not slow, and a flush is no work of its own. */
@@ -263,14 +263,14 @@ a_flush_says_nothing_of_the_pace(void **state) {
 
   saturate(&disk, 4096, 100, 50 * MS);
   class = disk.sent[0].class;
-  assert_int_equal(window_class(&disk.window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
-  assert_int_equal(window_cost(&disk.window, WINDOW_UNMEASURED, 50 * MS), 0);
-  window_sent(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns);
+  assert_int_equal(sf_window_class(&disk.window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
+  assert_int_equal(sf_window_cost(&disk.window, WINDOW_UNMEASURED, 50 * MS), 0);
+  sf_window_sent(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns);
   for (unsigned i = 0; i < disk.outstanding; i++)
     disk.sent[i].done_ns += 500 * MS;
   end_one(&disk);
-  window_ended(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns, true);
-  assert_in_range(window_cost(&disk.window, class, 50 * MS), 1 * MS - US, 1 * MS + US);
+  sf_window_ended(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns, true);
+  assert_in_range(sf_window_cost(&disk.window, class, 50 * MS), 1 * MS - US, 1 * MS + US);
 }
 
 /* A leg that is asked now and then is as fast as it answers, however long nobody asks. */
@@ -280,12 +280,12 @@ an_idle_leg_is_not_a_slow_one(void **state) {
   unsigned class = 0;
 
   for (unsigned n = 0; n < 40; n++) {
-    class = window_class(&disk.window, SF_TIO_WRITE, false, n * 8192, 4096);
-    send_one(&disk, class, window_cost(&disk.window, class, 250 * MS));
+    class = sf_window_class(&disk.window, SF_TIO_WRITE, false, n * 8192, 4096);
+    send_one(&disk, class, sf_window_cost(&disk.window, class, 250 * MS));
     end_one(&disk);
     disk.now_ns += 200 * MS;
   }
-  assert_int_equal(window_cost(&disk.window, class, 250 * MS), 1 * MS);
+  assert_int_equal(sf_window_cost(&disk.window, class, 250 * MS), 1 * MS);
 }
 
 int

@@ -25,10 +25,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "base/aside.h"
+#include "base/assert.h"
 #include "base/forks.h"
 #include "base/list.h"
-#include "base/must.h"
+#include "base/process.h"
 #include "legs/internal.h"
 
 struct sf_leg_openers {
@@ -114,8 +114,8 @@ run_errand(const struct order *order, struct answer *answer) {
   answer->file.fd = -1;
   switch (order->errand) {
   case OPEN:
-    answer->rc = leg_open(order->path, order->flags, &answer->file, &answer->found,
-                          &answer->identity, answer->error);
+    answer->rc = sf_leg_open(order->path, order->flags, &answer->file, &answer->found,
+                             &answer->identity, answer->error);
     break;
   case DISCARD:
     answer->rc =
@@ -163,7 +163,7 @@ sf_leg_openers_start(struct sf_leg_openers **openers) {
   }
   made->users = 1;
   sf_list_init(&made->waiting);
-  SF_MUST(pthread_mutex_init(&made->lock, NULL) == 0);
+  SF_ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
   *openers = made;
   return 0;
 }
@@ -179,21 +179,21 @@ sf_leg_openers_tend(struct sf_leg_openers *openers, uint64_t now_ns) {
 }
 
 void
-leg_openers_hold(struct sf_leg_openers *openers) {
+sf_leg_openers_hold(struct sf_leg_openers *openers) {
   if (!openers)
     return;
-  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   openers->users++;
-  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
 }
 
 void
-leg_openers_release(struct sf_leg_openers *openers) {
+sf_leg_openers_release(struct sf_leg_openers *openers) {
   if (!openers)
     return;
-  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   bool last = --openers->users == 0;
-  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
   if (!last)
     return;
   sf_forks_stop(&openers->forks);
@@ -205,35 +205,35 @@ void
 sf_leg_openers_cut(struct sf_leg_openers *openers) {
   if (!openers)
     return;
-  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   openers->cut = true;
   for (struct sf_list *l = openers->waiting.next; l != &openers->waiting; l = l->next)
     shutdown(SF_LIST_ENTRY(l, struct waiter, link)->socket, SHUT_RDWR);
-  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
 }
 
 void
 sf_leg_openers_stop(struct sf_leg_openers *openers) {
   sf_leg_openers_cut(openers);
-  leg_openers_release(openers);
+  sf_leg_openers_release(openers);
 }
 
 /* False: nobody is to wait any more. */
 static bool
 begin_waiting(struct sf_leg_openers *openers, struct waiter *waiter) {
-  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   bool cut = openers->cut;
   if (!cut)
     sf_list_append(&openers->waiting, &waiter->link);
-  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
   return !cut;
 }
 
 static void
 end_waiting(struct sf_leg_openers *openers, struct waiter *waiter) {
-  SF_MUST(pthread_mutex_lock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   sf_list_remove(&waiter->link);
-  SF_MUST(pthread_mutex_unlock(&openers->lock) == 0);
+  SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
 }
 
 static bool
@@ -266,7 +266,7 @@ receive_answer(int socket, struct answer *answer) {
   if (!answer->file.maps)
     return 0;
   size_t bytes = answer->file.map_pages * SF_PAGE_BYTES;
-  answer->file.maps = leg_buffer(bytes);
+  answer->file.maps = sf_leg_buffer(bytes);
   if (answer->file.maps && receive_all(socket, answer->file.maps, bytes))
     return 0;
   int rc = answer->file.maps ? -ECANCELED : -ENOMEM;
@@ -339,19 +339,19 @@ answer_to(struct sf_leg_openers *openers, struct order *order, const char *path,
     return answer;
   }
   free(answer);
-  leg_fail(error, *rc, "%s: it cannot be opened in a process of its own: %s", leg_path(path),
-           strerrordesc_np(-*rc));
+  sf_leg_fail(error, *rc, "%s: it cannot be opened in a process of its own: %s", sf_leg_path(path),
+              strerrordesc_np(-*rc));
   return NULL;
 }
 
 int
-leg_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
-               struct sf_leg_file *file, struct sf_leg_found *found, struct leg_identity *identity,
-               char error[SF_CONFIG_ERROR_MAX]) {
+sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                     struct sf_leg_file *file, struct sf_leg_found *found,
+                     struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = OPEN, .flags = flags};
   int rc;
   if (!openers)
-    return leg_open(path, flags, file, found, identity, error);
+    return sf_leg_open(path, flags, file, found, identity, error);
   *file = (struct sf_leg_file){.fd = -1};
   *identity = (struct leg_identity){0};
   struct answer *answer = answer_to(openers, &order, path, &rc, error);
@@ -367,17 +367,17 @@ leg_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
 }
 
 int
-sf_leg_file_open_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                       struct sf_leg_file *file, struct sf_leg_found *found,
-                       char error[SF_CONFIG_ERROR_MAX]) {
+sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                          struct sf_leg_file *file, struct sf_leg_found *found,
+                          char error[SF_CONFIG_ERROR_MAX]) {
   struct leg_identity identity;
-  return leg_open_apart(openers, path, flags, file, found, &identity, error);
+  return sf_leg_open_isolated(openers, path, flags, file, found, &identity, error);
 }
 
 int
-sf_leg_discard_apart(struct sf_leg_openers *openers, const char *path,
-                     const struct sf_superblock *reference, unsigned leg, bool own,
-                     char error[SF_CONFIG_ERROR_MAX]) {
+sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
+                        const struct sf_superblock *reference, unsigned leg, bool own,
+                        char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = DISCARD, .leg = leg, .own = own, .reference = *reference};
   int rc;
   if (!openers)
@@ -387,9 +387,9 @@ sf_leg_discard_apart(struct sf_leg_openers *openers, const char *path,
 }
 
 int
-sf_leg_check_new_apart(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                       const struct sf_superblock *reference, unsigned leg,
-                       char error[SF_CONFIG_ERROR_MAX]) {
+sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                          const struct sf_superblock *reference, unsigned leg,
+                          char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = CHECK_NEW, .flags = flags, .leg = leg, .reference = *reference};
   int rc;
   if (!openers)

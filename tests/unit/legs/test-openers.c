@@ -27,7 +27,7 @@ start_openers(struct fixture *f) {
 
 /* The same through openers: what they read comes over with the file, and so does the lock. */
 static void
-test_opened_apart(void **state) {
+test_opened_isolated(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   assert_int_equal(unlink(f->config.leg[1].path), 0);
@@ -54,7 +54,7 @@ test_opened_apart(void **state) {
 
 /* So are a discard and the look before it, and why not comes over in words. */
 static void
-test_discarded_apart(void **state) {
+test_discarded_isolated(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   assert_int_equal(open_first(f, f->config.leg[0].path, 0), 0);
@@ -62,15 +62,15 @@ test_discarded_apart(void **state) {
   sf_leg_file_close(&f->file[0]);
   const char *path = f->config.leg[1].path;
   start_openers(f);
-  assert_int_equal(sf_leg_discard_apart(f->openers, path, &sb, 2, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 2, true, f->error), -EEXIST);
   assert_says(f->error, "it is leg b of this volume, not leg c");
-  assert_int_equal(sf_leg_check_new_apart(f->openers, path, 0, &sb, 2, f->error), -EEXIST);
+  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 2, f->error), -EEXIST);
   assert_says(f->error, "it is leg b of this volume, not leg c");
-  assert_int_equal(sf_leg_check_new_apart(f->openers, path, 0, &sb, 1, f->error), 0);
+  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 1, f->error), 0);
   assert_int_equal(open_first(f, path, 0), 0);
   assert_int_equal(f->found[0].sb.record.term, sb.record.term);
   sf_leg_file_close(&f->file[0]);
-  assert_int_equal(sf_leg_discard_apart(f->openers, path, &sb, 1, true, f->error), 0);
+  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 1, true, f->error), 0);
   assert_int_equal(open_first(f, path, 0), 0);
   assert_true(sf_leg_is_blank(&f->found[0].sb));
   assert_int_equal(f->found[0].sb.leg_index, 1);
@@ -118,12 +118,12 @@ test_openers_are_cut(void **state) {
     skip();
   start_openers(f);
   assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
-  assert_int_equal(sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0, &f->file[0],
-                                          &f->found[0], f->error),
+  assert_int_equal(sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0, &f->file[0],
+                                             &f->found[0], f->error),
                    -ECANCELED);
   assert_int_equal(f->file[0].fd, -1);
-  assert_int_equal(sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0, &f->file[0],
-                                          &f->found[0], f->error),
+  assert_int_equal(sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0, &f->file[0],
+                                             &f->found[0], f->error),
                    -ECANCELED);
   pthread_join(thread, NULL);
   sf_leg_openers_stop(f->openers);
@@ -144,10 +144,10 @@ lease_is_wanted(pid_t holder) {
 }
 
 static void *
-open_apart(void *arg) {
+open_isolated(void *arg) {
   struct fixture *f = arg;
-  return (void *) (intptr_t) sf_leg_file_open_apart(f->openers, f->config.leg[0].path, 0,
-                                                    &f->file[0], &f->found[0], f->error);
+  return (void *) (intptr_t) sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0,
+                                                       &f->file[0], &f->found[0], f->error);
 }
 
 /* A leg that was opened for a process with no number left for a file is not open, and it says so: it
@@ -164,7 +164,7 @@ test_no_number_for_an_opened_leg(void **state) {
   if (holder < 0)
     skip();
   start_openers(f);
-  assert_int_equal(pthread_create(&thread, NULL, open_apart, f), 0);
+  assert_int_equal(pthread_create(&thread, NULL, open_isolated, f), 0);
   for (double until = now_s() + 10; !lease_is_wanted(holder);)
     assert_true(now_s() < until);
   assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -195,10 +195,12 @@ test_a_discard_that_hangs_is_cut(void **state) {
     skip();
   start_openers(f);
   assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
-  assert_int_equal(sf_leg_discard_apart(f->openers, f->config.leg[1].path, &sb, 1, true, f->error),
-                   -ECANCELED);
-  assert_int_equal(sf_leg_check_new_apart(f->openers, f->config.leg[1].path, 0, &sb, 1, f->error),
-                   -ECANCELED);
+  assert_int_equal(
+      sf_leg_discard_isolated(f->openers, f->config.leg[1].path, &sb, 1, true, f->error),
+      -ECANCELED);
+  assert_int_equal(
+      sf_leg_check_new_isolated(f->openers, f->config.leg[1].path, 0, &sb, 1, f->error),
+      -ECANCELED);
   pthread_join(thread, NULL);
   sf_leg_openers_stop(f->openers);
   kill_holder(holder);
@@ -291,7 +293,7 @@ test_an_opener_is_killed(void **state) {
     skip();
   start_openers(f);
   assert_true(find_children(getpid(), "sf-openers", maker) >= 2);
-  assert_int_equal(pthread_create(&thread, NULL, open_apart, f), 0);
+  assert_int_equal(pthread_create(&thread, NULL, open_isolated, f), 0);
   for (double until = now_s() + 10; !lease_is_wanted(holder);)
     assert_true(now_s() < until);
   if (find_children(maker[0], "sf-opener", opener) == 0)
@@ -302,7 +304,7 @@ test_an_opener_is_killed(void **state) {
   kill_holder(holder);
   assert_true(becomes_free(f, f->config.leg[0].path));
   sf_leg_file_close(&f->file[0]);
-  assert_int_equal((intptr_t) open_apart(f), 0);
+  assert_int_equal((intptr_t) open_isolated(f), 0);
   sf_leg_file_close(&f->file[0]);
   sf_leg_openers_stop(f->openers);
 }
@@ -311,8 +313,8 @@ int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_opened_apart),
-      TEST(test_discarded_apart),
+      TEST(test_opened_isolated),
+      TEST(test_discarded_isolated),
       TEST(test_an_opener_that_hangs),
       TEST(test_openers_are_cut),
       TEST(test_no_number_for_an_opened_leg),

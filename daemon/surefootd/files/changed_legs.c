@@ -1,29 +1,29 @@
-#include "files/kept_legs.h"
+#include "files/changed_legs.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void
-clear(struct kept_leg *leg) {
+clear(struct changed_leg *leg) {
   free(leg->in_file);
   free(leg->now);
 }
 
 static void
-drop(struct kept_legs *kept, struct kept_leg *leg) {
+drop(struct changed_legs *kept, struct changed_leg *leg) {
   clear(leg);
   *leg = kept->leg[--kept->count];
 }
 
 void
-kept_legs_clear(struct kept_legs *kept) {
+sfd_changed_legs_clear(struct changed_legs *kept) {
   while (kept->count > 0)
     drop(kept, kept->leg);
 }
 
-static struct kept_leg *
-find(struct kept_legs *kept, const char *name) {
+static struct changed_leg *
+find(struct changed_legs *kept, const char *name) {
   for (unsigned i = 0; i < kept->count; i++)
     if (strcmp(kept->leg[i].name, name) == 0)
       return &kept->leg[i];
@@ -41,19 +41,19 @@ set_path(char **field, const char *path) {
 }
 
 int
-kept_legs_note(struct kept_legs *kept, struct plan_volume *plan, const char *name,
-               const char *path) {
-  const char *before = plan_leg_path(plan, name);
+sfd_changed_legs_note(struct changed_legs *kept, struct plan_volume *plan, const char *name,
+                      const char *path) {
+  const char *before = sfd_plan_leg_path(plan, name);
   if (strcmp(before, path) == 0)
     return 0;
-  struct kept_leg *leg = find(kept, name);
+  struct changed_leg *leg = find(kept, name);
   bool is_new = !leg;
   int r = 0;
   if (is_new) {
-    if (kept->count == KEPT_LEGS_MAX || strlen(name) >= SF_LEG_NAME_MAX)
+    if (kept->count == CHANGED_LEGS_MAX || strlen(name) >= SF_LEG_NAME_MAX)
       return -ENOSPC;
     leg = &kept->leg[kept->count++];
-    *leg = (struct kept_leg){0};
+    *leg = (struct changed_leg){0};
     memcpy(leg->name, name, strlen(name) + 1);
     r = set_path(&leg->in_file, before);
   }
@@ -76,25 +76,25 @@ kept_legs_note(struct kept_legs *kept, struct plan_volume *plan, const char *nam
 }
 
 void
-kept_legs_said(struct kept_legs *kept, const char *name) {
-  struct kept_leg *leg = find(kept, name);
+sfd_changed_legs_said(struct changed_legs *kept, const char *name) {
+  struct changed_leg *leg = find(kept, name);
   if (leg)
     drop(kept, leg);
 }
 
 /* The file is no wiser than before. */
 static bool
-stands(const struct kept_leg *leg, const struct plan_volume *plan) {
-  return strcmp(plan_leg_path(plan, leg->name), leg->in_file) == 0;
+stands(const struct changed_leg *leg, const struct plan_volume *plan) {
+  return strcmp(sfd_plan_leg_path(plan, leg->name), leg->in_file) == 0;
 }
 
 int
-kept_legs_apply(const struct kept_legs *kept, struct plan_volume *plan,
-                void (*behind)(void *ctx, const struct kept_leg *leg), void *ctx) {
-  bool applies[KEPT_LEGS_MAX];
+sfd_changed_legs_apply(const struct changed_legs *kept, struct plan_volume *plan,
+                       void (*behind)(void *ctx, const struct changed_leg *leg), void *ctx) {
+  bool applies[CHANGED_LEGS_MAX];
   int r = 0;
   for (unsigned i = 0; i < kept->count; i++) {
-    const struct kept_leg *leg = &kept->leg[i];
+    const struct changed_leg *leg = &kept->leg[i];
     applies[i] = stands(leg, plan);
     if (applies[i] && behind)
       behind(ctx, leg);
@@ -106,7 +106,7 @@ kept_legs_apply(const struct kept_legs *kept, struct plan_volume *plan,
 }
 
 void
-kept_legs_settle(struct kept_legs *kept, const struct plan_volume *plan) {
+sfd_changed_legs_settle(struct changed_legs *kept, const struct plan_volume *plan) {
   for (unsigned i = kept->count; i-- > 0;)
     if (!stands(&kept->leg[i], plan))
       drop(kept, &kept->leg[i]);

@@ -1,6 +1,6 @@
 /* Processes of our own that stand aside, and files that go from one to another through sockets. */
-#ifndef SF_BASE_ASIDE_H
-#define SF_BASE_ASIDE_H
+#ifndef SF_BASE_PROCESS_H
+#define SF_BASE_PROCESS_H
 
 #include <stddef.h>
 #include <sys/types.h>

@@ -1,4 +1,4 @@
-#include "base/aside.h"
+#include "base/process.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "server/upstream.h"
+#include "server/control_link.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,68 +12,68 @@
 
 enum { LINE_MAX_BYTES = 2 * 1024 * 1024 }; /* all events that are kept, each with a path */
 
-struct upstream {
-  struct upstream_user user;
+struct control_link {
+  struct control_link_user user;
   struct sf_connection *connection;
   sd_event_source *source;
   bool *closed; /* set when it is closed from inside its own callback */
 };
 
 void
-upstream_close(struct upstream *upstream) {
-  if (!upstream)
+sfd_control_link_close(struct control_link *control_link) {
+  if (!control_link)
     return;
-  if (upstream->closed)
-    *upstream->closed = true;
-  sd_event_source_disable_unref(upstream->source);
-  sf_connection_destroy(upstream->connection);
-  free(upstream);
+  if (control_link->closed)
+    *control_link->closed = true;
+  sd_event_source_disable_unref(control_link->source);
+  sf_connection_destroy(control_link->connection);
+  free(control_link);
 }
 
 static void
-end(struct upstream *upstream, int error) {
-  struct upstream_user user = upstream->user;
-  upstream_close(upstream);
+end(struct control_link *control_link, int error) {
+  struct control_link_user user = control_link->user;
+  sfd_control_link_close(control_link);
   user.ended(user.ctx, error);
 }
 
 static int
-take_lines(struct upstream *upstream) {
+take_lines(struct control_link *control_link) {
   bool closed = false;
   const char *line;
   size_t len;
-  upstream->closed = &closed;
-  while (sf_connection_next_line(upstream->connection, &line, &len)) {
+  control_link->closed = &closed;
+  while (sf_connection_next_line(control_link->connection, &line, &len)) {
     json_t *object = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(object)) {
       json_decref(object);
-      upstream->closed = NULL;
+      control_link->closed = NULL;
       return -EPROTO;
     }
-    upstream->user.line(upstream->user.ctx, object);
+    control_link->user.line(control_link->user.ctx, object);
     json_decref(object);
     if (closed)
       return -ECANCELED;
   }
-  upstream->closed = NULL;
-  return sf_connection_line_too_long(upstream->connection) ? -EPROTO : 0;
+  control_link->closed = NULL;
+  return sf_connection_line_too_long(control_link->connection) ? -EPROTO : 0;
 }
 
 static int
 on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-  struct upstream *upstream = userdata;
-  struct sf_connection *connection = upstream->connection;
+  struct control_link *control_link = userdata;
+  struct sf_connection *connection = control_link->connection;
   int r = 0;
   if (revents & EPOLLOUT)
     r = sf_connection_send(connection);
   if (r == 0 && (revents & (EPOLLIN | EPOLLHUP | EPOLLERR)))
     r = sf_connection_receive(connection);
   if (r == 0)
-    r = take_lines(upstream);
+    r = take_lines(control_link);
   if (r == -ECANCELED)
     return 0;
   if (r < 0 || connection->ended) {
-    end(upstream, r);
+    end(control_link, r);
     return 0;
   }
   sd_event_source_set_io_events(source,
@@ -82,8 +82,8 @@ on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
 }
 
 void
-upstream_drain(struct upstream *upstream) {
-  on_io(upstream->source, upstream->connection->fd, EPOLLIN, upstream);
+sfd_control_link_drain(struct control_link *control_link) {
+  on_io(control_link->source, control_link->connection->fd, EPOLLIN, control_link);
 }
 
 static int
@@ -105,50 +105,50 @@ connect_to(const char *path) {
 }
 
 static int
-set_up(sd_event *event, int fd, const json_t *request, struct upstream *upstream) {
-  int r = sf_connection_create(fd, LINE_MAX_BYTES, &upstream->connection);
+set_up(sd_event *event, int fd, const json_t *request, struct control_link *control_link) {
+  int r = sf_connection_create(fd, LINE_MAX_BYTES, &control_link->connection);
   if (r == 0)
-    r = sf_connection_queue_json(upstream->connection, request);
+    r = sf_connection_queue_json(control_link->connection, request);
   if (r == 0)
-    r = sd_event_add_io(event, &upstream->source, fd, EPOLLIN | EPOLLOUT, on_io, upstream);
+    r = sd_event_add_io(event, &control_link->source, fd, EPOLLIN | EPOLLOUT, on_io, control_link);
   return r < 0 ? r : 0;
 }
 
 int
-upstream_open(sd_event *event, const char *path, json_t *request, const struct upstream_user *user,
-              struct upstream **result) {
+sfd_control_link_open(sd_event *event, const char *path, json_t *request,
+                      const struct control_link_user *user, struct control_link **result) {
   json_t *version = json_integer(SF_CONTROL_VERSION);
   if (!request || !version || json_object_set_new(request, "version", version) < 0) {
     json_decref(request);
     return -ENOMEM;
   }
-  struct upstream *upstream = calloc(1, sizeof *upstream);
-  int fd = upstream ? connect_to(path) : -ENOMEM;
-  int r = fd < 0 ? fd : set_up(event, fd, request, upstream);
+  struct control_link *control_link = calloc(1, sizeof *control_link);
+  int fd = control_link ? connect_to(path) : -ENOMEM;
+  int r = fd < 0 ? fd : set_up(event, fd, request, control_link);
   json_decref(request);
   if (r < 0) {
-    upstream_close(upstream);
+    sfd_control_link_close(control_link);
     return r;
   }
-  upstream->user = *user;
-  *result = upstream;
+  control_link->user = *user;
+  *result = control_link;
   return 0;
 }
 
 /* ---- calls ---- */
 
 struct call {
-  struct upstream *upstream;
+  struct control_link *control_link;
   sd_event_source *timer;
   void (*done)(void *ctx, int error, json_t *reply);
   void *ctx;
 };
 
 void
-call_cancel(struct call *call) {
+sfd_call_cancel(struct call *call) {
   if (!call)
     return;
-  upstream_close(call->upstream);
+  sfd_control_link_close(call->control_link);
   sd_event_source_disable_unref(call->timer);
   free(call);
 }
@@ -156,7 +156,7 @@ call_cancel(struct call *call) {
 static void
 finish(struct call *call, int error, json_t *reply) {
   struct call copy = *call;
-  call_cancel(call);
+  sfd_call_cancel(call);
   copy.done(copy.ctx, error, reply);
 }
 
@@ -170,7 +170,7 @@ on_reply(void *ctx, json_t *object) {
 static void
 on_ended(void *ctx, int error) {
   struct call *call = ctx;
-  call->upstream = NULL;
+  call->control_link = NULL;
   finish(call, error ? error : -ECONNRESET, NULL);
 }
 
@@ -181,8 +181,8 @@ on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 int
-call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
-           void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **result) {
+sfd_call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
+               void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **result) {
   struct call *call = calloc(1, sizeof *call);
   if (!call) {
     json_decref(request);
@@ -190,13 +190,13 @@ call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_
   }
   call->done = done;
   call->ctx = ctx;
-  const struct upstream_user user = {.line = on_reply, .ended = on_ended, .ctx = call};
-  int r = upstream_open(event, path, request, &user, &call->upstream);
+  const struct control_link_user user = {.line = on_reply, .ended = on_ended, .ctx = call};
+  int r = sfd_control_link_open(event, path, request, &user, &call->control_link);
   if (r == 0)
     r = sd_event_add_time_relative(event, &call->timer, CLOCK_MONOTONIC, timeout_us, 0, on_timeout,
                                    call);
   if (r < 0) {
-    call_cancel(call);
+    sfd_call_cancel(call);
     return r;
   }
   *result = call;

@@ -1,4 +1,4 @@
-#include "volumes/gather.h"
+#include "volumes/collect.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,13 +36,13 @@ static void
 on_answer(void *ctx, int error, json_t *reply) {
   struct question *question = ctx;
   struct gather *gather = question->gather;
-  struct volume *volume = volumes_find(question->volumes, question->name);
+  struct volume *volume = sfd_volumes_find(question->volumes, question->name);
   json_t *own = json_array_get(json_object_get(reply, "volumes"), 0);
   char reason[SF_CONFIG_ERROR_MAX] = "";
   if (!own)
     snprintf(reason, sizeof reason, "no answer from its server: %s",
-             error ? strerror(-error) : events_text(reply, "error"));
-  json_t *described = volume ? volume_describe(volume, own, reason) : NULL;
+             error ? strerror(-error) : sfd_events_text(reply, "error"));
+  json_t *described = volume ? sfd_volume_describe(volume, own, reason) : NULL;
   if (described)
     json_array_set_new(gather->list, question->place, described);
   free(question);
@@ -52,7 +52,7 @@ on_answer(void *ctx, int error, json_t *reply) {
 static void
 ask(struct gather *gather, struct volume *volume) {
   size_t place = json_array_size(gather->list);
-  json_array_append_new(gather->list, volume_describe(volume, NULL, ""));
+  json_array_append_new(gather->list, sfd_volume_describe(volume, NULL, ""));
   if (volume_state(volume) != VOLUME_SERVING && volume_state(volume) != VOLUME_STOPPING)
     return;
   struct question *question = calloc(1, sizeof *question);
@@ -62,17 +62,17 @@ ask(struct gather *gather, struct volume *volume) {
   question->gather = gather;
   question->volumes = volume->volumes;
   question->place = place;
-  snprintf(question->name, sizeof question->name, "%s", volume_name(volume));
+  snprintf(question->name, sizeof question->name, "%s", sfd_volume_name(volume));
   gather->open++;
-  int r = volume_ask(volume, json_pack("{ss}", "command", "status"), ANSWER_US, on_answer, question,
-                     &call);
+  int r = sfd_volume_ask(volume, json_pack("{ss}", "command", "status"), ANSWER_US, on_answer,
+                         question, &call);
   if (r < 0)
     on_answer(question, r, NULL);
 }
 
 void
-gather_status(const struct volumes *volumes, const char *name,
-              void (*done)(void *ctx, json_t *volumes), void *ctx) {
+sfd_collect_status(const struct volumes *volumes, const char *name,
+                   void (*done)(void *ctx, json_t *volumes), void *ctx) {
   struct gather *gather = calloc(1, sizeof *gather);
   json_t *list = json_array();
   if (!gather || !list) {
@@ -84,7 +84,7 @@ gather_status(const struct volumes *volumes, const char *name,
   *gather = (struct gather){.done = done, .ctx = ctx, .open = 1, .list = list};
   SF_LIST_EACH(entry, &volumes->list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
-    if (!name || strcmp(name, volume_name(volume)) == 0)
+    if (!name || strcmp(name, sfd_volume_name(volume)) == 0)
       ask(gather, volume);
   }
   release(gather);

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "config/keys.h"
-#include "files/kept_legs.h"
+#include "files/changed_legs.h"
 
 #define HEAD  "[volume]\nname = v\nmin_legs = 1\n"
 #define LEG_A "[leg a]\npath = /a\n"
@@ -57,20 +57,20 @@ expect_told(const struct plan_volume *plan, const char *legs) {
  * their old disks, and that a leg's other settings outlive it. */
 static void
 test_told(void **state) {
-  struct kept_legs kept = {0};
+  struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A LEG_B LEG_C);
-  assert_int_equal(kept_legs_note(&kept, plan, "b", "/new b"), 0);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "b", "/new b"), 0);
   expect_told(plan, "a:/a b:/new b c:/c ");
-  assert_int_equal(kept_legs_note(&kept, plan, "d", "/b"), 0);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "d", "/b"), 0);
   expect_told(plan, "a:/a b:/new b c:/c d:/b ");
-  assert_int_equal(kept_legs_note(&kept, plan, "a", ""), 0);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "a", ""), 0);
   expect_told(plan, "b:/new b c:/c d:/b ");
   assert_int_equal(kept.count, 3);
   /* Gone as it came: nothing is left to tell. */
-  assert_int_equal(kept_legs_note(&kept, plan, "d", ""), 0);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "d", ""), 0);
   assert_int_equal(kept.count, 2);
-  assert_int_equal(kept_legs_note(&kept, plan, "b", "/b"), 0);
-  assert_int_equal(kept_legs_note(&kept, plan, "a", "/a"), 0);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "b", "/b"), 0);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "a", "/a"), 0);
   assert_int_equal(kept.count, 0);
   expect_told(plan, "b:/b c:/c a:/a ");
   free(plan);
@@ -79,41 +79,41 @@ test_told(void **state) {
 /* Proves that a path that no file could say changes nothing. */
 static void
 test_impossible(void **state) {
-  struct kept_legs kept = {0};
+  struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A LEG_B);
   static char longest[PATH_MAX + 1] = "/";
   memset(longest + 1, 'x', sizeof longest - 2);
   const char *paths[] = {"/a ;b", "/a #b", "/a\nb", "/a ", longest};
   for (unsigned i = 0; i < sizeof paths / sizeof *paths; i++) {
-    assert_int_equal(kept_legs_note(&kept, plan, "b", paths[i]), -EINVAL);
-    assert_int_equal(kept_legs_note(&kept, plan, "d", paths[i]), -EINVAL);
+    assert_int_equal(sfd_changed_legs_note(&kept, plan, "b", paths[i]), -EINVAL);
+    assert_int_equal(sfd_changed_legs_note(&kept, plan, "d", paths[i]), -EINVAL);
   }
   assert_int_equal(kept.count, 0);
   expect_told(plan, "a:/a b:/b ");
   longest[PATH_MAX - 1] = '\0'; /* and this is the longest that is one */
-  assert_int_equal(kept_legs_note(&kept, plan, "a", longest), 0);
-  assert_string_equal(plan_leg_path(plan, "a"), longest);
-  kept_legs_clear(&kept);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "a", longest), 0);
+  assert_string_equal(sfd_plan_leg_path(plan, "a"), longest);
+  sfd_changed_legs_clear(&kept);
   free(plan);
 }
 
 static void
-note_behind(void *ctx, const struct kept_leg *leg) {
+note_behind(void *ctx, const struct changed_leg *leg) {
   char *text = ctx;
   snprintf(text + strlen(text), 100, "%s:%s>%s ", leg->name, leg->in_file, leg->now);
 }
 
 static void
-read_again(struct kept_legs *kept, const char *text, const char *behind, const char *legs,
+read_again(struct changed_legs *kept, const char *text, const char *behind, const char *legs,
            unsigned left) {
   char told[400] = "";
-  struct plan_volume *plan = make(text), *copy = plan_volume_copy(plan);
-  assert_int_equal(kept_legs_apply(kept, copy, note_behind, told), 0);
+  struct plan_volume *plan = make(text), *copy = sfd_plan_volume_copy(plan);
+  assert_int_equal(sfd_changed_legs_apply(kept, copy, note_behind, told), 0);
   assert_string_equal(told, behind);
   free(copy);
-  kept_legs_settle(kept, plan);
+  sfd_changed_legs_settle(kept, plan);
   assert_int_equal(kept->count, left);
-  assert_int_equal(kept_legs_apply(kept, plan, NULL, NULL), 0);
+  assert_int_equal(sfd_changed_legs_apply(kept, plan, NULL, NULL), 0);
   char list[200] = "";
   for (unsigned i = 0; i < plan->config.legs; i++)
     snprintf(list + strlen(list), 40, "%s:%s ", plan->config.leg[i].name, plan->config.leg[i].path);
@@ -125,11 +125,11 @@ read_again(struct kept_legs *kept, const char *text, const char *behind, const c
  * wins. */
 static void
 test_file_read_again(void **state) {
-  struct kept_legs kept = {0};
+  struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A LEG_B LEG_C);
-  kept_legs_note(&kept, plan, "b", "/b2");
-  kept_legs_note(&kept, plan, "d", "/d");
-  kept_legs_note(&kept, plan, "c", "");
+  sfd_changed_legs_note(&kept, plan, "b", "/b2");
+  sfd_changed_legs_note(&kept, plan, "d", "/d");
+  sfd_changed_legs_note(&kept, plan, "c", "");
   for (int i = 0; i < 2; i++)
     read_again(&kept, HEAD LEG_A LEG_B LEG_C, "b:/b>/b2 d:>/d c:/c> ", "a:/a b:/b2 d:/d ", 3);
   read_again(&kept, HEAD LEG_A LEG_B "[leg d]\npath = /d\n" LEG_C, "b:/b>/b2 c:/c> ",
@@ -142,9 +142,9 @@ test_file_read_again(void **state) {
 /* Proves that a file that was edited first, and read, is not taken for one that lags behind. */
 static void
 test_file_first(void **state) {
-  struct kept_legs kept = {0};
+  struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A "[leg b]\npath = /b2\n" LEG_C);
-  assert_int_equal(kept_legs_note(&kept, plan, "b", "/b2"), 0);
+  assert_int_equal(sfd_changed_legs_note(&kept, plan, "b", "/b2"), 0);
   assert_int_equal(kept.count, 0);
   free(plan);
 }

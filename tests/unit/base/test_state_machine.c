@@ -10,17 +10,17 @@
 
 #include <cmocka.h>
 
-#include "base/sm.h"
+#include "base/state_machine.h"
 
 enum door { CLOSED, OPEN, LOCKED, DOORS };
 
-static const struct sf_sm_table table = {
+static const struct sf_state_table table = {
     .machine = "door",
     .states = DOORS,
     .name = {"closed", "open", "locked"},
-    .moves = {[CLOSED] = SF_SM_TO(OPEN) | SF_SM_TO(LOCKED),
-              [OPEN] = SF_SM_TO(CLOSED),
-              [LOCKED] = SF_SM_TO(CLOSED)},
+    .moves = {[CLOSED] = SF_MOVE_TO(OPEN) | SF_MOVE_TO(LOCKED),
+              [OPEN] = SF_MOVE_TO(CLOSED),
+              [LOCKED] = SF_MOVE_TO(CLOSED)},
 };
 
 static char traced[128];
@@ -34,15 +34,15 @@ trace(void *owner, const char *line) {
 
 static void
 an_allowed_move_is_made_and_traced(void **state) {
-  const struct sf_sm_hooks hooks = {.trace = trace};
-  struct sf_sm sm;
+  const struct sf_state_hooks hooks = {.trace = trace};
+  struct sf_state_machine sm;
 
-  sf_sm_init(&sm, &table, 7, CLOSED);
-  sf_sm_move(&sm, LOCKED, &hooks, &its_owner);
+  sf_state_init(&sm, &table, 7, CLOSED);
+  sf_state_move(&sm, LOCKED, &hooks, &its_owner);
   assert_int_equal(sm.state, LOCKED);
-  assert_string_equal(sf_sm_state_name(&sm), "locked");
+  assert_string_equal(sf_state_name(&sm), "locked");
   assert_string_equal(traced, "door 7: closed -> locked");
-  sf_sm_check(&table, 7, LOCKED, CLOSED);
+  sf_state_check(&table, 7, LOCKED, CLOSED);
 }
 
 /* It ends the process, in words: so in a child. */
@@ -57,7 +57,7 @@ aborts(unsigned from, unsigned to, const char *says) {
   if (pid == 0) {
     signal(SIGABRT, SIG_DFL);
     dup2(fd[1], STDERR_FILENO);
-    sf_sm_check(&table, 7, from, to);
+    sf_state_check(&table, 7, from, to);
     _exit(0);
   }
   close(fd[1]);
