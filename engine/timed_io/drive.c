@@ -207,10 +207,9 @@ wait_for_news(struct sf_tio_queue *queue, unsigned wanted, uint64_t now_ns, uint
 
 /* ---- the loop ---- */
 
-/* Under client->lock.  What still runs is looked after by the background thread, unless the thread is alone: that one comes
- * again.  While it knows of this queue
- * already, it comes by itself: a thread whose every request leaves something behind need not wake it
- * each time. */
+/* Under client->lock.  What still runs is looked after by the background thread, unless the queue is alone:
+ * its own thread comes again.  While the background thread knows of this queue already, it comes by itself:
+ * a thread whose every request leaves something behind need not wake it each time. */
 static void
 leave(struct sf_tio_queue *queue) {
   struct sf_tio_client *client = queue->client;

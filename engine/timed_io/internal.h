@@ -5,7 +5,7 @@
  *      sf_tio() ──► PENDING ──► RING                  handed to the kernel by its driver
  *          │           └─────┐    │ -EAGAIN, -EOPNOTSUPP
  *          │                 ▼    ▼
- *          └───────────► DEVICE_THREAD_LIST ──► DEVICE_THREAD_RING      handed over by the device's thread
+ *          └────► AT_DEVICE_THREAD ──► IN_DEVICE_THREAD   handed over by the device's thread
  *
  *      from everywhere ──► NOWHERE                    its own completion, or dropped by a cancel
  *
@@ -15,11 +15,11 @@
  * its regions is.
  *
  * Locks, outermost first
- *  - thread->owner     one thread runs a queue: reaps its ring, delivers its events.  Held across
+ *  - queue->owner      one thread runs a queue: reaps its ring, delivers its events.  Held across
  *                      notify and late, which never take it (they may not drive).
- *  - device_thread.ring     the ring of a device's thread; held around submitting and reaping only,
- *                      neither of which blocks.  A region in DEVICE_THREAD_RING becomes terminal only under
- *                      it, so a cancel and a completion cannot cross.
+ *  - device_thread.ring_lock   its ring; held around submitting and reaping only, neither of which
+ *                      blocks.  A region IN_DEVICE_THREAD becomes terminal only under it, so a
+ *                      cancel and a completion cannot cross.
  *  - client->lock      all bookkeeping; never held in a call that can block, nor while calling out.
  *  - pool->lock, own_delay->lock   leaves. */
 #ifndef SF_TIMED_IO_INTERNAL_H
@@ -306,7 +306,7 @@ struct sf_tio_queue {
   /* under client->lock */
   bool attended;      /* a thread has it */
   bool driven;        /* a thread is in drive */
-  bool listed;        /* the background looks after it */
+  bool listed;        /* the background thread looks after it */
   bool is_free;       /* in threads_free; listed all the same if it is told of something late */
   unsigned pending_n; /* handed over by nobody yet */
   unsigned in_ring;   /* in the kernel through this ring */
@@ -354,7 +354,7 @@ void sf_tio_messages_tell(struct sf_tio_queue *queue); /* without a lock */
 /* One device's submitter, as its device thread holds it (submitter.c). */
 struct sf_tio_submitter {
   int socket;               /* -1: the process is gone */
-  struct sf_tio_ring *ring; /* NULL: there never was one, the device thread's thread submits */
+  struct sf_tio_ring *ring; /* NULL: there never was one, the device thread submits */
   bool ready;               /* it has said that it is there */
   uint64_t since_ns;        /* when it was asked for last */
   unsigned losses;          /* in short order */
@@ -366,7 +366,7 @@ struct sf_tio_device_thread {
   pthread_mutex_t ring_lock;
   struct sf_tio_ring *ring;          /* under ring_lock: own_ring, or the submitter's */
   struct sf_tio_ring own_ring;       /* under ring_lock */
-  struct sf_tio_submitter submitter; /* the device thread's thread's */
+  struct sf_tio_submitter submitter; /* the device thread's */
   atomic_int no_submitter;           /* why there is none, if the client has such; or 0 */
   uint8_t cancels;                   /* under ring_lock: numbers the batches of cancels */
   int wake_fd;
@@ -449,7 +449,7 @@ int sf_tio_submitter_replace(struct sf_tio_submitters *submitters, int fd, const
 /* Its socket has news: it has become ready, or is gone. */
 void sf_tio_submitter_hear(struct sf_tio_submitter *submitter);
 
-/* ---- the background thread (service.c) ---- */
+/* ---- the background thread (background.c) ---- */
 
 struct sf_tio_background {
   pthread_t thread;

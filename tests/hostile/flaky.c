@@ -424,5 +424,5 @@ static struct nbdkit_plugin plugin = {
 };
 
 /* nbdkit's header leaves the prototype out. */
-NBDKIT_DLL_PUBLIC struct nbdkit_plugin *sf_plugin_init(void);
+NBDKIT_DLL_PUBLIC struct nbdkit_plugin *plugin_init(void);
 NBDKIT_REGISTER_PLUGIN(plugin)
