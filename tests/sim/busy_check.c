@@ -160,6 +160,8 @@ is_excused_by_stall(enum sf_leg_state from) {
 
 static bool
 is_excused(unsigned leg) {
+  if (service_is_overrun(leg, sim.options.deadline_ns[SF_WRITE_KIND]))
+    return true; /* R4: it was silent for its timeout, with work that was measured out to a quicker disk */
   return check.frozen_ns != 0 && leg == sim.options.busy.freeze_leg && !check.is_back;
 }
 

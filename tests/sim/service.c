@@ -10,11 +10,15 @@ static struct queue {
   uint64_t path_free_ns;
   uint64_t paused_until_ns, paused_ns; /* the latter: of all pauses together */
   uint64_t head;                       /* where the last request ended */
+  uint64_t ended_ns;                   /* when it last ended one */
   struct served served;
 } queue[LEGS_MAX];
 
+static uint64_t slowed_ns; /* when `slows_at` was reached; 0: not yet */
+
 void
 service_init(void) {
+  slowed_ns = 0;
   for (unsigned i = 0; i < LEGS_MAX; i++)
     queue[i] = (struct queue){.first = -1, .last = -1};
 }
@@ -25,7 +29,11 @@ static uint64_t
 at_this_pace(unsigned leg, uint64_t ns) {
   const struct busy *b = &sim.options.busy;
 
-  return sim.ops_begun < b->slows_at ? ns / b->faster[leg] : ns;
+  if (sim.ops_begun < b->slows_at)
+    return ns / b->faster[leg];
+  if (slowed_ns == 0)
+    slowed_ns = sim.now_ns;
+  return ns;
 }
 
 static uint64_t
@@ -160,6 +168,7 @@ service_is_done(struct region *r) {
   queue[sim.options.service[r->leg].bus].served.path_ns += r->path_ns;
   r->service = SERVICE_NOT;
   q->serving--;
+  q->ended_ns = sim.now_ns;
   serve_waiting(r->leg);
   return true;
 }
@@ -220,6 +229,18 @@ service_is_paused(unsigned leg) {
 }
 
 /* ---- what was done ---- */
+
+bool
+service_is_overrun(unsigned leg, uint64_t silent_ns) {
+  const struct busy *b = &sim.options.busy;
+  unsigned times = 1; /* what is before it now takes so many times as long as was planned */
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (sim.options.service[i].bus == sim.options.service[leg].bus && b->faster[i] > times)
+      times = b->faster[i];
+  return times > 1 && slowed_ns != 0 && sim.now_ns - slowed_ns < (times + 1) * silent_ns &&
+         sim.now_ns - queue[leg].ended_ns >= silent_ns;
+}
 
 void
 service_measure(void) {

@@ -32,6 +32,9 @@ void service_forget(struct region *region);    /* it ends otherwise */
 void service_event(unsigned leg);              /* EV_SERVICE: a pause is over */
 void service_pause(unsigned leg, uint64_t ns); /* from now on, or after the one that lasts */
 bool service_is_paused(unsigned leg);
+/* A leg, or one on its path, became so many times slower with what it was given in quicker days before it, and
+ * has ended nothing for so long. */
+bool service_is_overrun(unsigned leg, uint64_t silent_ns);
 void service_measure(void);
 struct served service_served(unsigned leg);
 
