@@ -249,8 +249,8 @@ hand_on(struct sf_tio_io *io, uint64_t now_ns) {
   io->rests = false;
 }
 
-void
-sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
+static void
+complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
   bool inlined = leave_kernel(io, now_ns);
   int error;
 
@@ -266,4 +266,38 @@ sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
   io->error = error;
   sf_tio_io_ended(io);
   become_terminal(io, error ? SF_TIO_ERROR : SF_TIO_OK, now_ns);
+}
+
+void
+sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
+  if (!io->device->frozen) {
+    complete(io, res, now_ns);
+    return;
+  }
+  io->kept_res = res;
+  sf_list_append(&io->device->kept, &io->where_link);
+}
+
+/* ---- drills ---- */
+
+void
+sf_tio_device_freeze(struct sf_tio_device *device) {
+  pthread_mutex_lock(&device->client->lock);
+  device->frozen = true;
+  pthread_mutex_unlock(&device->client->lock);
+}
+
+void
+sf_tio_device_thaw(struct sf_tio_device *device) {
+  pthread_mutex_lock(&device->device_thread.ring_lock); /* what is IN_DEVICE_THREAD ends under it */
+  pthread_mutex_lock(&device->client->lock);
+  device->frozen = false;
+  while (!sf_list_empty(&device->kept)) {
+    struct sf_tio_io *io = SF_LIST_ENTRY(device->kept.next, struct sf_tio_io, where_link);
+
+    sf_list_remove(&io->where_link);
+    complete(io, io->kept_res, sf_tio_now());
+  }
+  pthread_mutex_unlock(&device->client->lock);
+  pthread_mutex_unlock(&device->device_thread.ring_lock);
 }

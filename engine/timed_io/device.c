@@ -175,6 +175,7 @@ sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **d
   added->client = client;
   added->fd = fd;
   sf_list_init(&added->live);
+  sf_list_init(&added->kept);
   error = examine(added);
   if (!error)
     error = sf_tio_device_thread_start(added);
@@ -214,6 +215,7 @@ sf_tio_device_remove(struct sf_tio_device *device) {
   struct sf_tio_client *client = device->client;
   bool unused;
 
+  sf_tio_device_thaw(device);
   pthread_mutex_lock(&client->lock);
   unused = wait_until_unused(device);
   if (unused) {

@@ -175,7 +175,7 @@ struct sf_tio_io {
   struct sf_state_machine sm; /* enum sf_tio_state */
   struct sf_tio_request *request;
   struct sf_tio_device *device;
-  struct sf_list where_link;  /* the list that `where` names, if it is one */
+  struct sf_list where_link;  /* the list that `where` names, if it is one, or device->kept */
   struct sf_list live_link;   /* thread->live, while not terminal */
   struct sf_list device_link; /* device->live, while not terminal */
   struct sf_list event_link;  /* thread->events, while `events` is not 0 */
@@ -186,6 +186,7 @@ struct sf_tio_io {
   uint64_t at_ns[3];       /* when each of the pending events was found, in order of their bits */
   int error;               /* of ERROR */
   int late_error;
+  int kept_res; /* what the kernel answered, while its device is frozen */
   uint16_t attempts;
   uint8_t index;
   uint8_t where;
@@ -397,6 +398,9 @@ struct sf_tio_device {
   unsigned detached[SF_TIO_CLASSES + 1];
   unsigned in_rings;    /* handed over by submitting threads */
   uint64_t progress_ns; /* last completion of those, or when the first was handed over */
+  bool frozen;
+  struct sf_list
+      kept; /* regions that the kernel has answered since; their `where` is what it was */
   struct sf_list live;
 
   struct sf_tio_device_thread device_thread;

@@ -212,6 +212,12 @@ unsigned sf_tio_device_running(const struct sf_tio_device *device);
 /* A ZERO with MAY_UNMAP gives space back there, as far as is known: files on the file systems above, and
  * block devices that say that they can discard.  Elsewhere it writes, or has the disk write. */
 bool sf_tio_device_punches(const struct sf_tio_device *device);
+/* For a drill.  From freeze to thaw the device does not answer, as far as any of its users can tell: what the
+ * kernel has answered is kept, its deadline passes, and it can be given up; thaw hands it on, as if the kernel
+ * answered then.  Nothing is kept from the disk itself, in either direction.  Thaw without freeze does nothing;
+ * sf_tio_device_remove() thaws. */
+void sf_tio_device_freeze(struct sf_tio_device *device);
+void sf_tio_device_thaw(struct sf_tio_device *device);
 /* Has the disk itself left: it has no size any more, no name, or the kernel calls it offline?  Its requests end with
  * EIO or ENOSPC then, as if it were there.  Asks the kernel, not the disk: does not wait.  A file is never gone. */
 bool sf_tio_device_is_gone(const struct sf_tio_device *device);
