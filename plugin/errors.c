@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <stddef.h>
 
-/* The one table.  What is not in it is EIO: the request was sound and was not done. */
+/* The one table.  An error that is not in it becomes EIO: the request was sound and was not
+ * done. */
 static const struct {
   int ours;
   int client;

@@ -7,8 +7,8 @@
 
 enum { SF_EXPOSED_NAME_MAX = 64 };
 
-/* True if the peer is another machine's: an IP address that is not loopback (127.0.0.0/8, ::1, and the
- * former written as IPv6).  name is then the address as text. */
+/* True if the peer is another machine's: an IP address that is not loopback (127.0.0.0/8, ::1, and
+ * the former written as IPv6).  name is then the address as text. */
 bool sf_exposed(const struct sockaddr *peer, char name[SF_EXPOSED_NAME_MAX]);
 
 #endif

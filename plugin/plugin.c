@@ -58,15 +58,15 @@ surefoot_dump_plugin(void) {
 
 /* ---- life ---- */
 
-/* The client hung up, or nbdkit was told to quit: nobody waits for the answer. */
+/* The client hung up, or nbdkit was told to quit: the answer would reach no client. */
 static bool
 client_is_gone(void *ctx) {
   return nbdkit_nanosleep(0, 0) == -1; /* a look without a wait */
 }
 
-/* Given a listening socket, nbdkit has itself sent SIGTERM when its parent dies, and answers what is in
- * flight with ESHUTDOWN: an error for whoever has the kernel's device mounted.  A connection that
- * dies is an answer to nobody, and the next server gets the requests again. */
+/* Given a listening socket, nbdkit has itself sent SIGTERM when its parent dies, and answers what
+ * is in flight with ESHUTDOWN: an error for the file system on the kernel's device.  A connection
+ * that dies answers nothing, and the next server gets the requests again. */
 static int
 die_with_surefootd(void) {
   const char *pid = getenv("SUREFOOTD_PID");
@@ -86,11 +86,11 @@ close_all(void) {
     sf_report_log(NULL, "a connection of the fast socket hangs in a leg");
   door = NULL;
   if (sf_serve_close(serve) == -EBUSY)
-    sf_report_log(NULL, "a leg still holds requests: nobody can take it before they have ended");
+    sf_report_log(NULL, "a leg still holds requests: no volume can take it before they have ended");
   serve = NULL;
 }
 
-/* What can fail where somebody sees it: files, locks, superblocks, R12. */
+/* Before nbdkit forks, where the operator sees an error: files, locks, superblocks, R12. */
 static int
 surefoot_get_ready(void) {
   struct sf_serve_options options = {
@@ -166,8 +166,8 @@ surefoot_unload(void) {
 
 /* ---- a connection ---- */
 
-/* Once for each server: a client that comes again and again is not news.  What nbdkit listens on, and
- * whether with TLS, it does not tell before somebody has connected. */
+/* Once for each server: a client that comes again and again is not news.  nbdkit tells what it
+ * listens on, and whether with TLS, only once a client has connected. */
 static void
 warn_of_exposure(void) {
   static atomic_bool warned;
@@ -299,7 +299,7 @@ surefoot_flush(void *handle, uint32_t flags) {
   return answer(sf_serve_flush(handle), "flush", 0, 0);
 }
 
-/* R16: what is trimmed reads as zeros, or as before, on every leg alike. */
+/* R16: a trimmed range reads as zeros, or as before, on every leg alike. */
 static int
 surefoot_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
   assert(!(flags & ~NBDKIT_FLAG_FUA));
@@ -307,8 +307,8 @@ surefoot_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
   return answer(sf_serve_trim(handle, count, offset, fua), "trim", count, offset);
 }
 
-/* ENOTSUP only to FAST_ZERO: to a plain zero nbdkit 1.32 would answer it by writing the first 64 MiB
- * of a longer range again and again, and report success. */
+/* ENOTSUP only to FAST_ZERO: to a plain zero nbdkit 1.32 would answer it by writing the first 64
+ * MiB of a longer range again and again, and report success. */
 static int
 surefoot_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
   assert(!(flags & ~(NBDKIT_FLAG_FUA | NBDKIT_FLAG_MAY_TRIM | NBDKIT_FLAG_FAST_ZERO)));

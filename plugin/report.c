@@ -36,7 +36,7 @@ sf_report_log(void *ctx, const char *line) {
   if (poll(&reader, 1, 0) != 1 || !(reader.revents & POLLOUT))
     return;
   ssize_t written = write(STDERR_FILENO, text, len);
-  (void) written; /* nobody is left to tell */
+  (void) written; /* there is no other place to report to */
 }
 
 bool

@@ -7,8 +7,8 @@
 /* Before any message: the name that each line begins with. */
 void sf_report_volume(const char *name);
 
-/* One line on stderr, "surefoot: VOLUME: LINE", by one write.  Never blocks: with a reader of stderr
- * that has stopped reading, the line is dropped rather than the volume held up. */
+/* One line on stderr, "surefoot: VOLUME: LINE", by one write.  Never blocks: with a reader of
+ * stderr that has stopped reading, the line is dropped rather than the volume held up. */
 void sf_report_log(void *ctx, const char *line);
 
 /* `nbdkit -D surefoot.events=0`: surefootd reads the events from the control socket. */

@@ -10,7 +10,7 @@ ctl_is_daemon(const char *path) {
 }
 
 static const char *
-who(const char *path) {
+server_name(const char *path) {
   return ctl_is_daemon(path) ? "surefootd" : "the volume";
 }
 
@@ -18,9 +18,9 @@ int
 ctl_fail_to_reach(const char *path, int error) {
   switch (-error) {
   case ENOENT:
-    return ctl_fail("%s: no such socket: %s is not running", path, who(path));
+    return ctl_fail("%s: no such socket: %s is not running", path, server_name(path));
   case ECONNREFUSED:
-    return ctl_fail("%s: nobody listens: %s is not running", path, who(path));
+    return ctl_fail("%s: no process listens: %s is not running", path, server_name(path));
   case ETIMEDOUT:
     return ctl_fail("%s: no answer in %d s", path, CTL_REPLY_TIMEOUT_MS / 1000);
   case ECONNRESET:

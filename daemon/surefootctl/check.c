@@ -175,7 +175,7 @@ print_human(const struct checked *checked, const struct comparison *comparison) 
   fputs(": ", stdout);
   if (checked->in_use) {
     ctl_compare_names(checked, checked->in_use, names, sizeof names);
-    printf("in use: a running volume, or one that died with requests under way, has %s; what "
+    printf("in use: a running volume, or a dead one with requests under way, has %s; what "
            "follows is of this moment, without it\n  ",
            names);
   }
@@ -310,10 +310,10 @@ look(struct checked *checked, unsigned flags) {
 
 struct order {
   bool json, compare, repair;
-  const char *from; /* NULL: nobody */
+  const char *from; /* NULL: no leg was named */
 };
 
-/* CTL_DONE: also when not all is well, which comparison and repaired tell. */
+/* CTL_DONE: also when the legs differ, which comparison and repaired tell. */
 static int
 carry_out(struct checked *checked, const struct order *order, struct comparison *comparison,
           struct repaired *repaired) {

@@ -12,7 +12,7 @@ struct checked {
   struct sf_leg_found found[SF_LEGS_MAX];
   char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   struct sf_assembly assembly;
-  uint16_t current; /* those that a start would take as complete, be it allowed or not */
+  uint16_t current; /* legs that a start would take as complete, be it allowed or not */
   uint16_t in_use;  /* another process holds the lock */
 
   /* As a start would take them; none without a reference. */
@@ -26,7 +26,7 @@ struct checked {
 /* A run of extents that differ in the same way. */
 struct difference {
   uint64_t offset, length, first; /* first: the first byte that differs */
-  uint16_t legs;                  /* those that do not hold what most hold */
+  uint16_t legs;                  /* legs that differ from most of the others */
   bool converged;                 /* a start will make them equal before they are read */
 };
 
@@ -46,8 +46,8 @@ struct comparison {
   size_t unreadables;
 };
 
-/* Reads all data of the legs in sync, and nothing is written.  CTL_FAILED after a message when it could
- * not be done; whether they are equal is another matter. */
+/* Reads all data of the legs in sync, and nothing is written.  CTL_FAILED after a message when it
+ * could not be done; whether they are equal is another matter. */
 int ctl_compare_legs(const struct checked *checked, struct comparison *comparison);
 void ctl_compare_free(struct comparison *comparison);
 bool ctl_compare_is_well(const struct comparison *comparison);
@@ -59,12 +59,13 @@ json_t *ctl_compare_to_json(const struct checked *checked, const struct comparis
 struct repaired {
   bool done;
   uint64_t bytes[SF_LEGS_MAX];          /* written anew, of each leg */
-  uint64_t unknown_bytes, failed_bytes; /* nobody can know who is right; could not be written */
+  uint64_t unknown_bytes, failed_bytes; /* no copy is known to be right; could not be written */
 };
 
 /* CTL_DONE, or CTL_FAILED after a message: not on these legs. */
 int ctl_repair_may(const struct checked *checked);
-/* Writes anew what the comparison has found.  from: this leg is right where nobody can know; -1: none is. */
+/* Writes anew the differences of the comparison. from: this leg is right where no copy is known to
+ * be; -1: none is. */
 int ctl_repair_legs(const struct checked *checked, const struct comparison *comparison, int from,
                     struct repaired *repaired);
 bool ctl_repair_is_whole(const struct repaired *repaired);

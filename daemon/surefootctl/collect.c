@@ -1,4 +1,5 @@
-/* One status of what all the sockets say: surefootd's, and those of volumes that are served without it. */
+/* One status of what all the sockets say: surefootd's, and those of volumes that are served without
+ * it. */
 #include <string.h>
 
 #include "ctl.h"

@@ -1,5 +1,5 @@
-/* Do the legs that are in sync hold the same?  A thread per leg reads one piece while the one before
- * it is compared, so that the slowest disk sets the pace and nothing else does. */
+/* Do the legs that are in sync hold the same?  A thread per leg reads one piece while the one
+ * before it is compared, so that the slowest disk sets the pace and nothing else does. */
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -62,7 +62,8 @@ read_piece(int fd, uint8_t *bytes, size_t len, uint64_t offset) {
   return 0;
 }
 
-/* Bad ranges are read from no leg: legs may differ there, and rightly so.  Zeros on each, and alike. */
+/* Bad ranges are read from no leg: legs may differ there, and rightly so.  Zeros on each, and
+ * alike. */
 static int
 read_what_counts(const struct reader *reader, uint8_t *bytes, size_t len) {
   const struct checked *checked = reader->compare->checked;
@@ -100,7 +101,7 @@ read_leg(void *arg) {
   }
 }
 
-/* ---- what was found ---- */
+/* ---- findings ---- */
 
 static void *
 one_more(struct compare *compare, void **array, size_t *count, size_t size) {
@@ -248,7 +249,7 @@ run_readers(struct compare *compare) {
   pthread_barrier_init(&compare->end, NULL, compare->readers + 1);
   for (unsigned i = 0; i < compare->readers && rc == 0; i++)
     rc = pthread_create(&compare->reader[i].thread, NULL, read_leg, &compare->reader[i]);
-  /* Those that began wait for the others, and end with the process. */
+  /* Threads that began wait for the others, and end with the process. */
   if (rc != 0)
     return ctl_fail("%s: cannot compare: %s", volume, strerror(rc));
   compare_all(compare);
@@ -264,7 +265,7 @@ run_readers(struct compare *compare) {
   return no_memory ? ctl_fail("%s: out of memory", volume) : CTL_DONE;
 }
 
-/* Nobody may have written meanwhile, or the difference is only one of time. */
+/* If a leg was written meanwhile, a difference may only be one of time. */
 static int
 check_unchanged(const struct checked *checked, uint16_t legs) {
   static uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES] __attribute__((aligned(SF_PAGE_BYTES)));
@@ -276,7 +277,7 @@ check_unchanged(const struct checked *checked, uint16_t legs) {
         read_piece(checked->file[leg].fd, page[0], sizeof page, SF_SUPERBLOCK_OFFSET(0)) < 0 ||
         sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, NULL) < 0 ||
         sb.serial != checked->found[leg].sb.serial)
-      return ctl_fail("%s: leg %s was in use while it was compared: what was found means nothing",
+      return ctl_fail("%s: leg %s was in use while it was compared: the result means nothing",
                       checked->config.name, checked->config.leg[leg].name);
   }
   return CTL_DONE;

@@ -17,7 +17,7 @@
 
 enum { UNEQUAL_SHARE = 100 /* of a leg: what differs by less is not worth a word */ };
 
-/* ---- formatting: in a process of its own, which may hang in a dead disk while we are interrupted ---- */
+/* ---- formatting: in a process of its own, which may hang in a dead disk ---- */
 
 struct formatting {
   _Atomic uint64_t done[SF_LEGS_MAX], total;

@@ -60,10 +60,10 @@ int ctl_dump(struct ctl_command_call *call);
 
 enum { CTL_OWN_OPTIONS = 3, CTL_OPTION_COLOUR = 256 };
 
-/* Those that each command knows, and the program before it: --control, --color, --help. */
+/* Options of each command, and of the program before it: --control, --color, --help. */
 extern const struct option ctl_own_options[CTL_OWN_OPTIONS];
 
-/* CTL_USAGE, after a message with the option that was meant, if one is near. */
+/* CTL_USAGE, after a message with the nearest option, if any is near. */
 int ctl_refuse_option(const struct ctl_command *command, const char *word,
                       const struct option *options);
 int ctl_take_colours(const struct ctl_command *command, const char *when);
@@ -72,15 +72,16 @@ int ctl_take_colours(const struct ctl_command *command, const char *when);
  * Knows --control and --help itself; options ends with a zero entry. */
 int ctl_next_option(struct ctl_command_call *call, const struct option *options);
 
-/* All options of a command that knows one, and that without an argument: is it given?  CTL_DONE, or CTL_USAGE
- * after the usage was printed. */
+/* All options of a command that knows one, and that without an argument: is it given?  CTL_DONE, or
+ * CTL_USAGE after the usage was printed. */
 int ctl_take_flag(struct ctl_command_call *call, const char *name, bool *given);
 
 /* ---- mistyped words (nearest.c) ---- */
 
-/* Is name what was meant by word, and nearer than *steps, which becomes its distance? */
+/* Is name likely meant by word, and nearer than *steps, which becomes its distance? */
 bool ctl_is_near(const char *word, const char *name, unsigned *steps);
-/* The first option that is not spelt as it is; leading: up to the first word that is no option. */
+/* The first option that is not spelt as it is; leading: up to the first word that is not an
+ * option. */
 const char *ctl_inexact_option(int argc, char *const *argv, const struct option *options,
                                bool leading);
 const char *ctl_nearest_option(const char *word, const struct option *options); /* or NULL */
@@ -113,26 +114,28 @@ int ctl_find_sockets(const struct ctl_command_call *call, const char *volume,
 int ctl_find_socket(const struct ctl_command_call *call, const char *volume,
                     char path[SF_CONTROL_PATH_MAX]);
 
-/* surefootd's, if somebody listens there; nothing is said. */
+/* surefootd's, if it listens there; prints nothing. */
 bool ctl_daemon_is_there(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]);
 /* surefootd's. */
 int ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]);
 
-/* Takes the request over; NULL is one that could not be made.  Anything but "ok":true is CTL_FAILED after a message. */
+/* Takes the request over; NULL: it could not be made.  Anything but "ok":true is CTL_FAILED after a
+ * message. */
 int ctl_ask(const char *path, json_t *request, json_t **reply);
 /* Does surefootd listen there, and not a volume? */
 bool ctl_is_daemon(const char *path);
-/* What a failure of sf_control_call or sf_control_follow means to the operator. */
+/* Prints what a failure of sf_control_call or sf_control_follow means to the operator. */
 int ctl_fail_to_reach(const char *path, int error);
 /* CTL_DONE if the reply says "ok":true. */
 int ctl_check_reply(json_t *reply);
 
-/* Every volume of these sockets, once, into volumes; *problems: the files that surefootd does not use, NULL if it was
- * not asked (collect.c). */
+/* Every volume of these sockets, once, into volumes; *problems: the files that surefootd does not
+ * use, NULL if it was not asked (collect.c). */
 int ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t *volumes,
                        json_t **problems);
 
-/* What a scrub has found, in a line, and the first ranges; nothing when there was none (scrub.c). */
+/* What a scrub has found, in a line, and the first ranges; nothing when there was none
+ * (scrub.c). */
 void ctl_print_scrub(const json_t *volume);
 
 /* A volume's own socket and surefootd's may both tell of it: each volume once. */
@@ -140,10 +143,12 @@ void ctl_add_volumes(json_t *volumes, const json_t *more);
 enum ctl_colour ctl_volume_colour(const char *state);
 enum ctl_colour ctl_leg_colour(const char *state);
 
-/* The leg's section in this file: its path, or NULL: it goes.  The old file is kept as FILE.old (edit.c). */
+/* The leg's section in this file: its path, or NULL: it goes.  The old file is kept as FILE.old
+ * (edit.c). */
 int ctl_edit_leg(const char *file, const char *leg, const char *path);
 
-/* The file that is meant: itself, or that of the volume of this name where there is no such file. */
+/* The file that is meant: itself, or that of the volume of this name where there is no such
+ * file. */
 const char *ctl_conf_file(const char *name, char path[PATH_MAX]);
 
 /* ---- requests that an event ends (wait.c) ---- */
@@ -152,8 +157,8 @@ enum { CTL_REASON_MAX = 1024 };
 
 struct ctl_ending {
   const char *done, *failed; /* the names of the events */
-  /* The server ended before it told; the next one serves, and this is the volume's status: was it done?
-   * NULL: that cannot be seen. */
+  /* The server ended before it told; the next one serves, and this is the volume's status: was it
+   * done?  NULL: that cannot be seen. */
   bool (*is_done)(const json_t *volume, const void *arg);
   const void *arg;
 };
@@ -168,7 +173,8 @@ int ctl_wait_until(const char *path, const char *volume,
 /* A leg that is given by its path: its name, in name (leg.c). */
 int ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
                     char name[SF_LEG_NAME_MAX]);
-/* A leg on a spare gets its own disk back; *given false: it is on none, and nothing was done (spare.c). */
+/* A leg on a spare gets its own disk back; *given false: it is on none, and nothing was done
+ * (spare.c). */
 int ctl_give_back(const char *path, const char *volume, const char *leg, bool *given);
 /* The volume's entry in the status, a new reference; NULL after a message. */
 json_t *ctl_ask_status(const char *path, const char *volume);
@@ -187,7 +193,7 @@ const char *ctl_parse_time(const char *utc, time_t *seconds);
 const char *ctl_count(uint64_t count, char text[CTL_TEXT_MAX]);   /* "-" for none */
 const char *ctl_json_text(const json_t *object, const char *key); /* "" if it is no text */
 uint64_t ctl_json_number(const json_t *object, const char *key);  /* 0 if it is no number */
-/* A JSON string whatever the bytes are: what is not UTF-8 becomes '?'. */
+/* A JSON string of any bytes: those that are not UTF-8 become '?'. */
 json_t *ctl_text_to_json(const char *text);
 /* Prints; control characters, which a path may hold, as '?'. */
 void ctl_put(const char *text);
@@ -208,7 +214,7 @@ struct ctl_table {
   struct ctl_cell cell[CTL_ROWS_MAX][CTL_COLUMNS_MAX];
 };
 
-/* Headings, one per column; one that begins with '>' is a column of numbers. */
+/* Headings, one per column; '>' at the beginning marks a column of numbers. */
 void ctl_table_init(struct ctl_table *table, unsigned columns, const char *const *headings);
 void ctl_table_row(struct ctl_table *table);
 /* The last row's; NULL stands for "". */
@@ -243,8 +249,8 @@ json_t *ctl_extents_to_json(const struct ctl_extents *set);
 
 /* ---- legs that may hang (check.c) ---- */
 
-/* Open legs for this process, which then ends though one of them hangs for good.  NULL: there can be
- * no such processes.  Nobody stops them: they end with us. */
+/* Open legs for this process, which then ends though one of them hangs for good.  NULL: there can
+ * be no such processes.  They are never stopped: they end with this process. */
 struct sf_leg_openers *ctl_openers(void);
 
 /* ---- progress on a terminal (progress.c) ---- */

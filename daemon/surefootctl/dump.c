@@ -60,7 +60,7 @@ take_page(struct leg_dump *dump, uint64_t index, const uint8_t bytes[SF_PAGE_BYT
     ctl_extents_unite(&dump->stale[i], index, page.stale[i]);
 }
 
-/* ---- reading: in a process of its own, which may hang in a dead disk while we are interrupted ---- */
+/* ---- reading: in a process of its own, which may hang in a dead disk ---- */
 
 /* The metadata area as far as it is needed, in memory that both processes share. */
 struct reading {
@@ -118,7 +118,7 @@ read_area(const char *path, struct reading *reading) {
   return 0;
 }
 
-/* Nothing of ours stays open in a process that may hang: neither what is printed to, nor the folder. */
+/* No file stays open in a process that may hang: neither the output, nor the folder. */
 static _Noreturn void
 read_isolated(const char *path, struct reading *reading) {
   pid_t parent = getppid();

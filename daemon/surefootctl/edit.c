@@ -1,4 +1,4 @@
-/* A volume's file follows what was done with its legs. */
+/* Writes a change of a volume's legs into its file. */
 #include <stdio.h>
 
 #include "ctl.h"

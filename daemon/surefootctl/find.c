@@ -32,7 +32,7 @@ add(struct ctl_sockets *sockets, const char *directory, const char *name, const 
   return true;
 }
 
-/* Where we may not look it counts as there: asking tells who may. */
+/* A path that we may not look at counts as there: connecting tells who may. */
 static bool
 is_there(const char *path) {
   return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);

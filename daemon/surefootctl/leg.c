@@ -48,7 +48,7 @@ find_volume(const json_t *reply, const char *name) {
   return NULL;
 }
 
-/* A path names the leg whose file or disk it is; a link to it does too. */
+/* A path names the leg that has this file or disk; so does a link to it. */
 int
 ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
                 char name[SF_LEG_NAME_MAX]) {
@@ -79,8 +79,8 @@ ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
   return CTL_DONE;
 }
 
-/* It is done when the disk is opened next, which is tried at once; a disk that is not there, or is not the
- * leg's own, is not emptied. */
+/* It is done when the disk is opened next, which is tried at once; a disk that is not there, or is
+ * not the leg's own, is not emptied. */
 static int
 wait_discarded(const char *path, const char *volume, const char *name) {
   const struct timespec pause = {.tv_nsec = 100000000};
@@ -188,7 +188,8 @@ ask_volume(const struct ctl_command_call *call, const struct action *action, con
   return status == CTL_DONE && waits ? wait_for_sync(path, volume, leg) : status;
 }
 
-/* surefootd tells a server that starts again what the last one did with its legs, until it ends itself. */
+/* surefootd tells a server that starts again what the last one did with its legs, until it ends
+ * itself. */
 static const char *
 when_needed(const char *path) {
   return ctl_is_daemon(path)
@@ -199,7 +200,8 @@ when_needed(const char *path) {
 
 /* ---- --write ---- */
 
-/* The file, or NULL: it is not to be changed.  Looked for before anything is asked of the volume. */
+/* The file, or NULL: it is not to be changed.  Looked for before anything is asked of the
+ * volume. */
 static const char *
 file_to_write(const char *volume, bool writes, char path[PATH_MAX], int *status) {
   const char *file;
@@ -212,7 +214,7 @@ file_to_write(const char *volume, bool writes, char path[PATH_MAX], int *status)
   return NULL;
 }
 
-/* ---- what became of a change whose server ended ---- */
+/* ---- the result of a change when its server ended ---- */
 
 struct change {
   const char *leg, *path;
@@ -338,14 +340,14 @@ look(struct offline *offline) {
   return CTL_DONE;
 }
 
-/* Nobody's coming would help: it is a decision that the start waits for, as in a split brain. */
+/* No absent leg would help: the start waits for a decision, as in a split brain. */
 static bool
 only_decision_is_missing(const struct sf_assembly *assembly) {
   return !assembly->may_start && assembly->waits_for == 0;
 }
 
-/* What the volume is, as the other legs tell it.  Where they are of two lines of history any of them
- * will do: an empty leg says nothing of lines. */
+/* What the volume is, as the other legs tell it.  Where they are of two lines of history any of
+ * them will do: an empty leg says nothing of lines. */
 static const struct sf_superblock *
 find_reference(struct offline *offline, unsigned leg) {
   static struct sf_assembly others;

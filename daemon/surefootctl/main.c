@@ -36,7 +36,7 @@ static const struct ctl_command commands[] = {
      "which legs are on this machine, and would their volumes start?", ctl_scan},
     {"check", "CONF [--compare] [--json]",
      "would this volume start?  Reads the legs; --repair writes anew what is wrong", ctl_check},
-    {"udev", "DEVICE [BACKEND]", "for udev's rules: is it a leg, or whose volume is it?", ctl_udev},
+    {"udev", "DEVICE [BACKEND]", "for udev's rules: is it a leg, or a volume's device?", ctl_udev},
     {"dump", "PATH [--json]", "show the metadata on one leg", ctl_dump},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

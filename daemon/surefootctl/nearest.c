@@ -1,4 +1,4 @@
-/* A word that was mistyped, and the one that was meant. */
+/* Finds the word that was meant by a mistyped one. */
 #include <getopt.h>
 #include <string.h>
 
@@ -6,7 +6,8 @@
 
 enum { WORD_MAX = 32 };
 
-/* Letters left out, put in, changed, or two exchanged; a word that begins as the other is one step away. */
+/* Letters left out, put in, changed, or two exchanged; a word that begins as the other is one step
+ * away. */
 static unsigned
 distance(const char *a, const char *b) {
   size_t la = strlen(a), lb = strlen(b);

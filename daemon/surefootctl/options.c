@@ -30,8 +30,8 @@ ctl_take_colours(const struct ctl_command *command, const char *when) {
   return ctl_wrong_usage(command, "--color %s: always, never or auto", when);
 }
 
-/* No abbreviations: what destroys something is to be spelt out, and a new option must not change what an old
- * script means. */
+/* No abbreviations: what destroys something is to be spelt out, and a new option must not change
+ * what an old script means. */
 int
 ctl_next_option(struct ctl_command_call *call, const struct option *options) {
   struct option all[OPTIONS_MAX] = {{0}};

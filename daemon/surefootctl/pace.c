@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Buckets come in order, and those that are empty are left out. */
+/* Buckets come in order, and empty ones are left out. */
 static void
 add(struct pace_histogram *histogram, uint64_t ns, uint64_t count) {
   unsigned i = 0;
@@ -70,7 +70,8 @@ bytes(const json_t *entry) {
   return ctl_json_number(entry, "bytes_read") + ctl_json_number(entry, "bytes_written");
 }
 
-/* What is not answered is as slow as it is old, where it is so many that the quantile is among them. */
+/* Unanswered requests are as slow as the oldest is old, if they are so many that the quantile is
+ * among them. */
 static uint64_t
 with_waiting(const struct pace *pace, uint64_t answered, uint64_t us, unsigned per_mille) {
   uint64_t oldest_us = pace->oldest_ms * 1000, all = answered + pace->in_flight;

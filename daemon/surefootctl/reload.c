@@ -1,4 +1,4 @@
-/* What is asked of surefootd itself. */
+/* Commands to surefootd itself. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +60,7 @@ print_problems(json_t *reply) {
   for (size_t i = 0; i < count; i++)
     ctl_fail("%s", json_string_value(json_array_get(problems, i)));
   return json_is_true(json_object_get(reply, "applied"))
-             ? ctl_fail("what is said there is not done; the volumes concerned go on as they were")
+             ? ctl_fail("these files are not applied; their volumes go on as they were")
              : ctl_fail("nothing is changed");
 }
 

@@ -11,7 +11,8 @@
 
 enum { OPEN_TIMEOUT_S = 10 };
 
-/* surefootd would start it again, or serves it.  One that it does not know, or that is served by hand, holds its legs. */
+/* surefootd would start it again, or serves it.  A volume served by hand holds its legs, so that
+ * the renaming fails. */
 static int
 check_stopped(const struct ctl_command_call *call, const char *volume) {
   struct ctl_sockets sockets;

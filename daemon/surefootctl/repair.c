@@ -1,5 +1,7 @@
-/* `check --compare --repair`: what legs in sync do not hold alike is written anew, as a scrub does it while the volume is used:
- * each block by the vote of the copies, and where that knows nothing, by the leg that the operator names. */
+/* `check --compare --repair`: where legs in sync differ, the wrong ones are written anew, as a
+ * scrub does it while the volume is used:
+ * each block by the vote of the copies, and where that knows nothing, by the leg that the operator
+ * names. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,12 +15,13 @@ enum { BLOCK_BYTES = SF_PAGE_BYTES };
 
 struct repairing {
   const struct checked *checked;
-  int from; /* -1: nobody */
+  int from; /* -1: no leg was named */
   struct repaired *result;
   uint8_t *block[SF_LEGS_MAX];
 };
 
-/* A start makes the legs equal after a crash, and who is out would not hear of what is written here. */
+/* A start makes the legs equal after a crash, and a leg that is out would miss the writes made
+ * here. */
 int
 ctl_repair_may(const struct checked *checked) {
   const struct sf_assembly *assembly = &checked->assembly;
@@ -74,7 +77,8 @@ alike(const struct repairing *r, unsigned leg, uint16_t readable) {
   return same;
 }
 
-/* A leg that is right; -1: nobody can know.  More than half of three copies or more say it; so do all that can be read. */
+/* A leg that is right; -1: none is known to be.  It is right if all readable copies are alike, or
+ * more than half of three or more. */
 static int
 find_right(const struct repairing *r, uint16_t readable) {
   int copies = __builtin_popcount(readable);
@@ -88,7 +92,7 @@ find_right(const struct repairing *r, uint16_t readable) {
   return r->from >= 0 && (readable >> r->from & 1) ? r->from : -1;
 }
 
-/* With what is right, and read again: a disk that says yes and does not do it is told of. */
+/* Writes the right copy and reads it again: a disk that says yes and does not write is reported. */
 static bool
 write_block(struct repairing *r, unsigned leg, unsigned right, uint64_t at) {
   off_t offset = (off_t) (r->checked->assembly.base.data_offset + at);
@@ -181,7 +185,7 @@ ctl_repair_print(const struct checked *checked, const struct repaired *repaired)
       any = true;
     }
   if (repaired->unknown_bytes > 0)
-    printf("of %s nobody can know which leg is right: --from LEG decides\n",
+    printf("of %s no leg is known to be right: --from LEG decides\n",
            ctl_size(repaired->unknown_bytes, size));
   if (repaired->failed_bytes > 0)
     printf("%s could not be written\n", ctl_size(repaired->failed_bytes, size));

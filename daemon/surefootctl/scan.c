@@ -1,4 +1,5 @@
-/* The legs on this machine, by their superblocks: which volume each is of, and whether that would start. */
+/* The legs on this machine, by their superblocks: which volume each is of, and whether that would
+ * start. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -106,7 +107,7 @@ add_all(void) {
 
 /* ---- looking ---- */
 
-/* So many at once; one that hangs is waited for no longer than the others. */
+/* So many at once; a hung one is waited for no longer than the others. */
 static int
 look_at(unsigned first, bool named) {
   static struct sf_config config;

@@ -27,7 +27,7 @@ print_range(const json_t *range) {
          ctl_json_number(range, "offset"));
   put_names(json_object_get(range, "legs"));
   if (strcmp(what, "unknown") == 0)
-    fputs(" differ, and nobody can know which is right: --repair --from LEG decides", stdout);
+    fputs(" differ, and none is known to be right: --repair --from LEG decides", stdout);
   else if (strcmp(what, "unreadable") == 0)
     fputs(repaired ? " could not be read: written anew" : " cannot be read", stdout);
   else

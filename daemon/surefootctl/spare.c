@@ -12,7 +12,8 @@ find_by(const json_t *list, const char *key, const char *value) {
   return NULL;
 }
 
-/* The disk that the leg had, and the spare; false: no spare stands for it, or it is the spare that is to come back. */
+/* The disk that the leg had, and the spare; false: no spare stands for it, or it is the spare that
+ * is to come back. */
 static bool
 find_own(const json_t *volume, const char *name, char own[PATH_MAX], char spare[SF_LEG_NAME_MAX]) {
   const json_t *leg = find_by(json_object_get(volume, "legs"), "name", name);

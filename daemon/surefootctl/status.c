@@ -300,7 +300,8 @@ print_volume(const json_t *volume) {
   ctl_table_print(&table);
 }
 
-/* Files that surefootd leaves out: their volumes are not served, or go on with what they said before. */
+/* Files that surefootd leaves out: their volumes are not served, or go on with what they said
+ * before. */
 static void
 print_problems(const json_t *problems) {
   for (size_t i = 0; i < json_array_size(problems); i++) {
@@ -314,7 +315,7 @@ print_problems(const json_t *problems) {
 
 enum { CHECK_OK, CHECK_WARNING, CHECK_CRITICAL, CHECK_UNKNOWN };
 
-/* What is not known is worse than what still serves, and not as bad as what is known not to. */
+/* Unknown is worse than a volume that still serves, and better than one known not to serve. */
 static int
 worse(int a, int b) {
   static const int rank[] = {

@@ -169,7 +169,7 @@ oldest_colour(const json_t *leg, const struct pace *pace) {
   return pace->oldest_ms * 1000 > deadline_us && pace->in_flight > 0 ? CTL_RED : CTL_PLAIN;
 }
 
-/* A line of cells: cut at the width of the screen, coloured in what is left of it. */
+/* A line of cells, cut at the width of the screen; left: columns that are still free. */
 struct line {
   unsigned left;
 };
@@ -267,7 +267,7 @@ make_rows(const struct top *top, const json_t *volume, struct row row[SF_LEGS_MA
   return rows;
 }
 
-/* What was read and written in the last two minutes, or as much of them as there is room for. */
+/* Bytes read and written in the last two minutes, or as much of them as there is room for. */
 static void
 put_sparkline(const struct top *top, const char *name, unsigned columns) {
   static const char *const blocks[] = {"\u2581", "\u2582", "\u2583", "\u2584",

@@ -1,4 +1,5 @@
-/* What udev is to know of a block device (60-surefoot.rules): a leg's superblock, or whose volume it is. */
+/* Properties of a block device for udev (60-surefoot.rules): a leg's superblock, or the volume that
+ * it is. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,7 +35,8 @@ is_leg(const char *path, struct sf_superblock *sb) {
   return sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, sb, NULL) == 0;
 }
 
-/* The device may be somebody else's by now: what the kernel says of it must be this volume. */
+/* The device may be another server's by now: its backend identifier in sysfs must be this
+ * volume's. */
 static bool
 is_of(const json_t *volume, const char *path, const char *backend) {
   const json_t *device = json_object_get(json_object_get(volume, "service"), "device");

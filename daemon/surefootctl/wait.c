@@ -1,6 +1,6 @@
 /* Some requests are only begun by their answer, and an event tells their end: we listen first, then
- * ask.  When the server ends before it tells, surefootd's events say so, and what became of the request is
- * seen from the volume when the next server serves it. */
+ * ask.  When the server ends before it tells, surefootd's events say so, and what became of the
+ * request is seen from the volume when the next server serves it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

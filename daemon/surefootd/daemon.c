@@ -55,7 +55,7 @@ on_link_dead(void *ctx, unsigned index) {
   }
 }
 
-/* It has served, with its device, or something has failed: nobody need wait for it. */
+/* It has served, with its device, or something has failed: the start need not wait for it. */
 static bool
 is_tried(const struct volume *volume) {
   return volume->tried && (volume_state(volume) != VOLUME_SERVING || volume->device.tried);
@@ -69,7 +69,7 @@ on_volume_changed(void *ctx) {
   SF_LIST_EACH(entry, &daemon->volumes.list) {
     const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     all_tried = is_tried(volume) && all_tried;
-    /* Before it is attached: what is told then must be heard. */
+    /* Before it is attached: the kernel's messages from then on must be heard. */
     if (volume->device.state == DEVICE_ATTACHING && !daemon->listener)
       sfd_netlink_listen(daemon->event, on_link_dead, daemon, &daemon->listener);
   }
@@ -239,8 +239,8 @@ be_a_good_writer(void) {
                             : "not marked as what writes are made with (CAP_SYS_RESOURCE)");
 }
 
-/* Not refused: a server that starts again when memory is short must be let start, as the kernel may be waiting for it
- * to have more. */
+/* Not refused: a server that starts again when memory is short must be let start, as the kernel may
+ * be waiting for it to have more. */
 static void
 warn_of_memory(const struct plan *plan) {
   struct sysinfo machine;
@@ -257,7 +257,7 @@ warn_of_memory(const struct plan *plan) {
                 plan->volumes, need >> 20, have >> 20);
 }
 
-/* Of each volume the socket, its server's output, connections, and some for who asks. */
+/* Of each volume the socket, its server's output, connections, and some for control clients. */
 static void
 make_room_for_files(const struct plan *plan) {
   struct rlimit files;

@@ -5,8 +5,8 @@
 #include "files/plan.h"
 #include "state.h"
 
-/* Reads the settings and every volume's file.  What is wrong is logged.  -errno: without that nothing can
- * start; else daemon->problems has the files that are left out. */
+/* Reads the settings and every volume's file.  Mistakes are logged. -errno: without that nothing
+ * can start; else daemon->problems has the files that are left out. */
 int sfd_daemon_check(struct daemon *daemon, struct plan *plan);
 /* Until it is told to stop.  Takes the plan's volumes over. */
 int sfd_daemon_run(struct daemon *daemon, struct plan *plan);

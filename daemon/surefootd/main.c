@@ -11,7 +11,7 @@ static const char usage[] =
     "usage: surefootd [-c FILE] [--check | --hold]\n\n"
     "Runs every volume that has a file in /etc/surefoot/volumes.d, in the foreground.\n\n"
     "  -c, --config FILE  its settings (else /etc/surefoot/surefoot.conf, which may be missing)\n"
-    "      --check        read all files, say what is wrong, start nothing\n"
+    "      --check        read all files, name the mistakes, start nothing\n"
     "      --hold         for surefoot-hold.service: calls a stop off while a device is in use\n"
     "      --foreground   accepted; it always is\n"
     "      --help, --version\n\n"

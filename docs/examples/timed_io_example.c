@@ -1,4 +1,5 @@
-/* Writes one block to several files and answers after 100 ms at the latest, whoever is late.
+/* Writes one block to several files and answers after 100 ms at the latest, however many of them
+ * are late.
  *
  *      timed_io_example FILE... */
 #include <fcntl.h>

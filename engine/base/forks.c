@@ -14,12 +14,13 @@
 #include "base/process.h"
 #include "base/writer.h"
 
-/* One that was not to be had is not asked for again at once. */
+/* A process that could not be made is not asked for again before this time. */
 #define AGAIN_NS UINT64_C(1000000000)
 
 /* ---- the processes ---- */
 
-/* An order of one byte is for another of our kind, which goes on with the socket that comes with it. */
+/* An order of one byte is for another of our kind, which goes on with the socket that comes with
+ * it. */
 static _Noreturn void
 serve_forks(const struct sf_forks_kind *kind, int socket) {
   char *order = malloc(kind->order_bytes), begun = 1;
@@ -38,7 +39,7 @@ serve_forks(const struct sf_forks_kind *kind, int socket) {
       continue;
     }
     close(socket);
-    (void) sf_writer_lock(); /* told by the one that serves, where it may not */
+    (void) sf_writer_lock(); /* the serving process reports when this fails */
     if (n > 1)
       kind->child(kind->context, given, order);
     socket = given;
@@ -58,7 +59,7 @@ begin(const struct sf_forks_kind *kind, int socket) {
   keep[kind->keeps] = socket;
   sf_close_all_but(keep, kind->keeps + 1);
   free(keep);
-  sf_leave_the_others(); /* we end with the one that serves */
+  sf_leave_the_others(); /* it ends with the serving process */
   prctl(PR_SET_NAME, kind->name);
   (void) sf_writer_lock();
   serve_forks(kind, socket);
@@ -163,7 +164,7 @@ hear(struct sf_forks *forks, unsigned i, uint64_t now_ns) {
   return begins ? -EAGAIN : 0;
 }
 
-/* Whoever sends to the place meanwhile finds the old socket there or the new one. */
+/* A thread that sends to the place meanwhile finds the old socket there or the new one. */
 static int
 replace(struct sf_forks *forks, unsigned i) {
   char another = 1;
@@ -202,7 +203,7 @@ int
 sf_forks_tend(struct sf_forks *forks, uint64_t now_ns) {
   int news = 0, error = 0;
 
-  /* All are heard first: who is dead cannot make another. */
+  /* All are heard first: a dead process cannot make another. */
   for (unsigned i = 0; i < SF_FORKS; i++) {
     int heard = forks->one[i].state != SF_FORKS_DEAD ? hear(forks, i, now_ns) : 0;
 

@@ -1,6 +1,6 @@
-/* Processes that do nothing but fork, for work that may hang in the kernel: who does it must have no file
- * but its own, and whoever serves has too many.  There are two of each kind, since one that is killed can
- * be made anew by nobody but another that was forked before there was anything to keep. */
+/* Processes that do nothing but fork, for work that may hang in the kernel: a process that hangs
+ * must have no file open but its own, and the server has all of them.  There are two of each kind,
+ * since a killed one can be made anew only by another that was forked before any file was open. */
 #ifndef SF_BASE_FORKS_H
 #define SF_BASE_FORKS_H
 
@@ -26,7 +26,7 @@ struct sf_forks {
   struct {
     pid_t child; /* ours, to be waited for; 0: none */
     enum { SF_FORKS_LIVES, SF_FORKS_BEGINS, SF_FORKS_DEAD } state;
-    uint64_t again_ns; /* not before, if one was not to be had */
+    uint64_t again_ns; /* not before, if it could not be made */
   } one[SF_FORKS];     /* of tend() alone */
   int told;            /* what tend() said last of a place that is empty, or 0 */
 };
@@ -38,9 +38,9 @@ void sf_forks_stop(struct sf_forks *forks);
 /* From any thread.  -EPIPE: all of them are gone. */
 int sf_forks_order(struct sf_forks *forks, void *order, size_t bytes, int fd);
 
-/* Those that were killed are replaced; by one thread at a time, when there are news and now and then.
- * 1: one that was killed has been replaced, 0: nothing new, -EPIPE: all are gone, for good, or -errno: one
- * was killed and cannot be replaced yet; each is said once. */
+/* Replaces killed ones; called by one thread at a time, when there are news and now and then. 1: a
+ * killed one has been replaced, 0: nothing new, -EPIPE: all are gone, for good, or -errno: one was
+ * killed and cannot be replaced yet; each is said once. */
 int sf_forks_tend(struct sf_forks *forks, uint64_t now_ns);
 
 #endif

@@ -11,10 +11,10 @@ int sf_send_file(int socket, void *data, size_t length, int fd);
 /* Bytes received, 0 at the end, or -errno; *fd is -1 when no file came. */
 ssize_t sf_receive_file(int socket, void *data, size_t length, int *fd);
 
-/* In a process that was just forked: every file but these is for somebody else. */
+/* For a process that was just forked: closes every file but these. */
 void sf_close_all_but(const int *keep, unsigned n);
 
-/* Signals to the process group or the service are meant for the one that serves. */
+/* Leaves the process group and the service, as their signals are meant for the serving process. */
 void sf_leave_the_others(void);
 
 #endif

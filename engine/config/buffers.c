@@ -1,5 +1,5 @@
-/* How many buffers a server has.  They are in memory all the time, so on a machine with many volumes they are what
- * a volume costs. */
+/* How many buffers a server has.  They are in memory all the time, so on a machine with many
+ * volumes they are what a volume costs. */
 #include <surefoot/config.h>
 
 enum {

@@ -191,7 +191,7 @@ check_legs(const struct sf_config *config, struct sf_config_place *place, struct
   return 0;
 }
 
-/* The kernel drops a server that has not answered within device_timeout, also one that is well and
+/* The kernel drops a server that has not answered within device_timeout, also a healthy server that
  * waits for its legs.  An answer may take fail_timeout, or for ever. */
 static int
 check_device(const struct sf_config *config, struct sf_config_place *place, struct sf_why *why) {
@@ -228,9 +228,10 @@ check_device(const struct sf_config *config, struct sf_config_place *place, stru
   return 0;
 }
 
-/* Between these, as an SSD that answers in 100 us has pauses of tens of milliseconds all the same, and who
- * accepts more than the most should say so.  It begins with what an ordinary disk, one that turns included,
- * does not exceed while it is well: its own speed is known after some tens of requests. */
+/* Between these, as an SSD that answers in 100 us has pauses of tens of milliseconds all the same,
+ * and an operator who accepts more than the most should set it.  It begins with times that an
+ * ordinary disk, also one that turns, does not exceed while it is healthy: its own speed is known
+ * after some tens of requests. */
 static const struct sf_timeout automatic[SF_KINDS] = {
     [SF_READ_KIND] = {50 * MS, 500 * MS, 2000 * MS},
     [SF_WRITE_KIND] = {50 * MS, 500 * MS, 2000 * MS},
@@ -242,7 +243,8 @@ at_most(uint64_t ns, uint64_t most_ns) {
   return ns < most_ns ? ns : most_ns;
 }
 
-/* Legs leave at half of fail_timeout at the latest: then others have answered before requests fail. */
+/* Legs leave at half of fail_timeout at the latest: then others have answered before requests
+ * fail. */
 static struct sf_timeout
 auto_timeout(const struct sf_config *config, enum sf_kind kind) {
   struct sf_timeout t = automatic[kind];

@@ -1,5 +1,5 @@
-/* A volume's file follows what was done with its legs: some lines are changed, every other byte stays, and the old
- * file is kept beside it. */
+/* Edits a volume's file after a change of its legs: some lines are changed, every other byte stays,
+ * and the old file is kept beside it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -220,8 +220,8 @@ check_new(const char *file, const char *made, char error[SF_CONFIG_ERROR_MAX]) {
   return r;
 }
 
-/* surefootctl and surefootd may both have something to say of one leg's replacement.  The folder is locked and not the file, which
- * is another one afterwards. */
+/* surefootctl and surefootd may both have something to say of one leg's replacement.  The folder is
+ * locked and not the file, which is another one afterwards. */
 static int
 lock_folder(const char *file) {
   const char *slash = strrchr(file, '/');

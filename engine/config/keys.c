@@ -40,8 +40,7 @@ struct sf_config_key {
 #define VOLUME(field) .of_leg = false, .offset = offsetof(struct sf_config, field)
 #define LEG(field)    .of_leg = true, .offset = offsetof(struct sf_config_leg, field)
 
-/* A day at most keeps sums of time far from overflow; who wants to wait longer says
- * on_too_few = suspend. */
+/* A day at most keeps sums of time far from overflow; on_too_few = suspend waits longer. */
 #define WAIT       .type = TYPE_DURATION, .min = MS, .max = DAY
 #define AUTO       .automatic = true
 #define WORD(a, b) .type = TYPE_WORD, .word = {a, b}
@@ -483,7 +482,7 @@ write_value(const struct sf_config *config, int leg, const struct sf_config_key 
 void
 sf_config_key_text(const struct sf_config *config, int leg, const struct sf_config_key *key,
                    char text[PATH_MAX]) {
-  /* A leg's timeout of 0 is one that is not set; a rate of 0 is a value. */
+  /* A leg's timeout of 0 means that it is not set; a rate of 0 is a value. */
   write_value(config, leg, key, key->type == TYPE_RATE, text);
 }
 

@@ -50,8 +50,8 @@ tell(const struct sf_config *config, int leg, const struct sf_config_key *key,
     sf_config_key_written(config, leg, key, value);
   if (strcmp(value, "0ns") == 0)
     snprintf(value, sizeof value, "0s");
-  /* Nobody sets these by default: they follow from the legs, or came with one.  And what is automatic has no
-   * value of its own, whoever said so. */
+  /* min_legs and a leg's path have no default: they follow from the legs, or came with one.  An
+   * automatic value is "auto" wherever it was set. */
   if ((set_at == SF_CONFIG_DEFAULT && strcmp(name, "min_legs") == 0) || strcmp(value, "auto") == 0)
     source = "auto";
   if (set_at == SF_CONFIG_DEFAULT && strcmp(sf_config_key_name(key), "path") == 0)

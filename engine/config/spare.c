@@ -1,5 +1,5 @@
-/* [spare NAME] sections: disks that surefootd may put in the place of a leg.  They are no settings of the volume, and
- * nothing else looks at them. */
+/* [spare NAME] sections: disks that surefootd may put in the place of a leg.  They are no settings
+ * of the volume, and nothing else looks at them. */
 #include <errno.h>
 #include <string.h>
 

@@ -7,7 +7,7 @@ to_us(uint64_t ns) {
   return ns / 1000 + (ns % 1000 != 0);
 }
 
-/* [the longest that counts in it, in ns; how many], of those that are not empty. */
+/* [the longest time that counts in it, in ns; how many], of each bucket that is not empty. */
 static json_t *
 buckets_to_json(const struct sf_latency *latency) {
   json_t *list = json_array();

@@ -1,5 +1,5 @@
 /* The last SF_CONTROL_EVENTS_KEPT events, copied, numbered from 0 on.
- * Any thread may put: it copies under a lock that nobody holds for longer than a copy. */
+ * Any thread may put: it copies under a lock that is held for a copy only. */
 #ifndef SF_CONTROL_EVENT_RING_H
 #define SF_CONTROL_EVENT_RING_H
 

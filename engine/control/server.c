@@ -207,7 +207,7 @@ answer_status(struct sf_control_server *server) {
   return reply;
 }
 
-/* Only what was published: what is still to come goes to the new follower with all the others. */
+/* Only published events: later ones go to the new follower with all the others. */
 static json_t *
 answer_events(struct sf_control_server *server) {
   uint64_t number, next;

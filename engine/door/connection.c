@@ -1,4 +1,4 @@
-/* The thread of one connection: what has come in, what is done, what goes out, and one wait for all of it. */
+/* The thread of one connection: input, finished requests, output, and one wait for all of it. */
 #include "door/internal.h"
 
 #include <errno.h>
@@ -122,7 +122,8 @@ is_stopping(const struct door_connection *c) {
   return atomic_load(&c->door->stop) || sf_serve_is_ending(c->door->serve);
 }
 
-/* Ticks are counted and not time: while this process does not run, nothing is the client's fault. */
+/* Ticks are counted and not time: while this process does not run, nothing is the client's
+ * fault. */
 static void
 tick(struct door_connection *c) {
   if (!c->receiving && is_gone(c)) {
@@ -164,7 +165,8 @@ look_after(struct door_connection *c) {
 
 /* ---- the loop ---- */
 
-/* A buffer may have come free since the pool was asked in vain and before this thread began to wait. */
+/* A buffer may have come free since the pool was asked in vain and before this thread began to
+ * wait. */
 static bool
 has_news(void *arg) {
   struct door_connection *c = arg;
@@ -259,7 +261,8 @@ prepare(struct door_connection *c) {
   sf_door_workers_init(&c->workers);
 }
 
-/* What was given up on may still run on this thread's ring, which nobody else looks after. */
+/* A region that was given up on may still run on this thread's ring, which no other thread
+ * drives. */
 void *
 sf_door_connection_main(void *arg) {
   struct door_connection *c = arg;

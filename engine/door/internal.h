@@ -5,8 +5,8 @@
  *      socket ──► in ──► door_request, with pieces ──► the volume ──► done ──► out ──► socket
  *                                          └─► a worker, with a blocking call ──┘
  *
- * A piece is what goes to the volume at a time.  Everything here is of the connection's own thread but
- * `done`, where whoever has an answer puts the piece, and the workers' queue. */
+ * A piece goes to the volume at a time. Everything here is of the connection's own thread but
+ * `done`, where any thread puts an answered piece, and the workers' queue. */
 #ifndef SF_DOOR_INTERNAL_H
 #define SF_DOOR_INTERNAL_H
 
@@ -36,7 +36,7 @@ enum {
   DOOR_BOUNCES = 2, /* of DOOR_PIECE_BYTES: what a worker reads or writes */
   DOOR_WORKERS = 4,
   DOOR_TICK_MS = 500,
-  DOOR_GRACE_TICKS = 2,   /* for what is under way when the door closes */
+  DOOR_GRACE_TICKS = 2,   /* for requests under way when the door closes */
   DOOR_UNREAD_TICKS = 60, /* a client that takes no answers for so long is told of */
 };
 
@@ -64,7 +64,7 @@ struct door_request {
   int error;
 };
 
-/* A ring of bytes: what is answered and not sent.  Positions only grow. */
+/* A ring of bytes: answers that are not sent yet.  Positions only grow. */
 struct door_out {
   unsigned char *bytes;
   uint64_t head, tail;
@@ -98,7 +98,7 @@ struct door_connection {
   struct sf_serve_client *client;
   struct sf_tio_queue *queue; /* put under door->lock */
   atomic_bool gone;           /* nothing is received, sent or waited for any more */
-  bool closing;               /* the client asked for the end: what is under way is answered */
+  bool closing;               /* the client asked for the end: requests under way are answered */
   unsigned stopping;          /* ticks since the door closes; 0: it does not */
 
   struct nbd_handshake handshake;
@@ -109,9 +109,9 @@ struct door_connection {
 
   unsigned char *in;
   size_t in_begin, in_end;
-  uint64_t skip;                /* of what comes, data that nobody wants */
+  uint64_t skip;                /* bytes of input to drop: data of a refused request */
   struct door_request *filling; /* its data is coming */
-  struct door_piece *piece;     /* of that, the one that is being filled; or NULL */
+  struct door_piece *piece;     /* of that, the piece that is being filled; or NULL */
   uint64_t fill_offset;         /* where it begins, or the next one does */
   uint32_t filled, fill_left;   /* of the piece; and of the request, from the piece on */
   bool blocked;                 /* what has come cannot be taken yet */
@@ -217,15 +217,16 @@ bool sf_door_may_split(const struct door_request *request);
 int sf_door_split_get(struct door_connection *c, struct door_request *request);
 /* In chunks.  -EAGAIN: not now. */
 int sf_door_long_begin(struct door_connection *c, struct door_request *request);
-/* What was asked for last has ended.  False: this is no read in chunks, or it has ended, with its error or its client. */
+/* The last chunk's call has ended.  False: this is no read in chunks, or the read has ended, with
+ * its error or its client. */
 bool sf_door_long_goes_on(struct door_connection *c, struct door_request *request);
-/* After what was sent: the next chunk, or the end. */
+/* After a chunk was sent: the next chunk, or the end. */
 void sf_door_long_next(struct door_connection *c);
 
 /* out.c */
 bool sf_door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes);
 void sf_door_out_say(struct door_connection *c, const void *bytes,
-                     size_t n); /* what is kept for it */
+                     size_t n); /* in room kept before */
 void sf_door_out_release(struct door_connection *c, struct door_request *request);
 bool sf_door_out_is_empty(const struct door_connection *c);
 unsigned sf_door_out_parts(struct door_connection *c, struct iovec part[2]);

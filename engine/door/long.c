@@ -1,13 +1,14 @@
 /* Reads of more than a piece.
  *
- * Whole blocks up to DOOR_SPLIT_MOST are read as several pieces at once, and answered when all are there.  They
- * get all their buffers or none: two that each had a part would wait for each other.
+ * Whole blocks up to DOOR_SPLIT_MOST are read as several pieces at once, and answered when all are
+ * there.  They get all their buffers or none: two reads with a part each would wait for each other.
  *
- * What is longer, is no whole blocks, or finds too few buffers, goes in chunks through memory of the connection's
- * own: a worker reads one, it is sent, and the next is read.  One at a time, and what else is answered
- * meanwhile comes after it.  In the protocol a read's error stands before its data: when a chunk fails after the first
- * was sent, only the connection's end can say it.  The kernel asks again by the next connection, and must not
- * meet that for ever: so the place is noted, and read first the next time. */
+ * A read that is longer, has no whole blocks, or finds too few buffers, goes in chunks through
+ * memory of the connection's own: a worker reads one, it is sent, and the next is read.  One at a
+ * time, and other answers come after it.  In the protocol a read's error stands before its data:
+ * when a chunk fails after the first was sent, only the connection's end can say it.  The kernel
+ * asks again by the next connection, which must not end in the same way for ever: so the place is
+ * noted, and read first the next time. */
 #include "door/internal.h"
 
 #include <errno.h>

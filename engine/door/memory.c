@@ -1,4 +1,5 @@
-/* What a connection needs from its begin to its end, so that it asks for no memory while it serves. */
+/* What a connection needs from its begin to its end, so that it asks for no memory while it
+ * serves. */
 #include "door/internal.h"
 
 #include <errno.h>

@@ -118,7 +118,7 @@ tell_description(uint32_t option, const struct nbd_export *export, struct nbd_sa
     say(said, (unsigned char) export->description[i], 1);
 }
 
-/* Length of name, name, number of what is asked, what is asked. */
+/* Length of name, name, number of information requests, the requests. */
 static enum nbd_step
 info(uint32_t option, const struct nbd_export *export, const unsigned char *data, size_t n,
      struct nbd_said *said) {

@@ -1,5 +1,6 @@
-/* The NBD protocol as bytes: what a server says and hears in a fixed newstyle handshake without TLS, and in
- * transmission with simple replies.  Pure functions: no I/O, no clock, no memory of their own. */
+/* The NBD protocol as bytes: what a server says and hears in a fixed newstyle handshake without
+ * TLS, and in transmission with simple replies.  Pure functions: no I/O, no clock, no memory of
+ * their own. */
 #ifndef SF_DOOR_NBD_H
 #define SF_DOOR_NBD_H
 
@@ -46,8 +47,8 @@ struct nbd_said {
 
 void sf_nbd_greet(unsigned char greeting[NBD_GREETING_BYTES]);
 
-/* Hears the client's flags, or one option.  *used: of the n bytes; said: what is to be answered, also before the
- * end.  With NBD_HEARD_MAX bytes there it is never NBD_MORE. */
+/* Hears the client's flags, or one option.  *used: of the n bytes; said: the answer, also before
+ * the end.  With NBD_HEARD_MAX bytes there it is never NBD_MORE. */
 enum nbd_step sf_nbd_hear(struct nbd_handshake *handshake, const struct nbd_export *export,
                           const unsigned char *bytes, size_t n, size_t *used, struct nbd_said *said,
                           const char **why);
@@ -64,7 +65,7 @@ enum nbd_flag { NBD_FUA = 1 << 0, NBD_NO_HOLE = 1 << 1, NBD_FAST_ZERO = 1 << 4 }
 
 struct nbd_request {
   uint16_t flags, type;
-  unsigned char cookie[8]; /* as it came: nobody's number but the client's */
+  unsigned char cookie[8]; /* as it came: it means something to the client only */
   uint64_t offset;
   uint32_t length;
 };

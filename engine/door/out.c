@@ -1,5 +1,6 @@
-/* Answers on their way out.  Room for an answer is kept before its request goes to the volume: a client that
- * does not read its answers is not listened to any more, and holds nothing that others need. */
+/* Answers on their way out.  Room for an answer is kept before its request goes to the volume: a
+ * client that does not read its answers is not listened to any more, and holds nothing that others
+ * need. */
 #include "door/internal.h"
 
 #include <string.h>
@@ -40,7 +41,8 @@ sf_door_out_is_empty(const struct door_connection *c) {
   return c->out.head == c->out.tail && !c->its_long.begun;
 }
 
-/* A long read's data goes out of its own memory, right after its header, and nothing goes between. */
+/* A long read's data goes out of its own memory, right after its header, and nothing goes
+ * between. */
 unsigned
 sf_door_out_parts(struct door_connection *c, struct iovec part[2]) {
   const struct door_out *out = &c->out;

@@ -1,6 +1,6 @@
-/* Slots of requests and pieces, and the memory that a piece has: a buffer of the pool, or, for a worker, a
- * bounce.  A worker's call takes buffers of the pool, so what it works on must not be one: those who wait for
- * a buffer would hold those that they wait for. */
+/* Slots of requests and pieces, and the memory that a piece has: a buffer of the pool, or, for a
+ * worker, a bounce.  A worker's call takes buffers of the pool, so the piece's own memory must not
+ * be one: the pieces that wait for a buffer would hold the buffers that they wait for. */
 #include "door/internal.h"
 
 #include <errno.h>

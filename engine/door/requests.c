@@ -1,4 +1,4 @@
-/* From bytes to pieces, from pieces to answers.  What is whole blocks goes to the volume, all that has come
+/* From bytes to pieces, from pieces to answers.  Whole blocks go to the volume, all that have come
  * in one go; the rest goes to a worker. */
 #include "door/internal.h"
 
@@ -61,8 +61,8 @@ put_read(struct door_connection *c, struct door_request *request) {
   }
 }
 
-/* A volume that was told to stop with its clients still there: they are to see their connections end, and not
- * an error that they would hand on. */
+/* A volume that was told to stop with its clients still there: they are to see their connections
+ * end, and not an error that they would hand on. */
 static void
 answer(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
@@ -147,8 +147,8 @@ refuse(struct door_connection *c, struct door_piece *piece) {
   end_piece(c, piece);
 }
 
-/* What the workers do may wait for a buffer, and pieces that wait for a worker hold theirs.  So the block is
- * asked for again: who had it then did not need any of these. */
+/* A worker may wait for a buffer, while pieces that wait for a worker hold theirs.  So the block is
+ * asked for again: its holder then needed none of these. */
 static bool
 try_again(struct door_connection *c, struct door_piece *piece) {
   struct sf_serve_request *its = &piece->its;
@@ -331,7 +331,8 @@ begin(struct door_connection *c, struct door_request *request) {
   }
 }
 
-/* An answer that needs nothing from the volume.  The data of a write that is refused comes all the same. */
+/* An answer that needs nothing from the volume.  The data of a write that is refused comes all the
+ * same. */
 static int
 answer_at_once(struct door_connection *c, struct door_request *request, int nbd_error) {
   if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES))
@@ -344,7 +345,7 @@ answer_at_once(struct door_connection *c, struct door_request *request, int nbd_
   return 0;
 }
 
-/* A fast zero is one that is faster than writing, and none of ours is sure to be (plugin.c). */
+/* A fast zero must be faster than writing, and none of ours is sure to be (plugin.c). */
 static int
 refusal(const struct door_connection *c, const struct nbd_request *nbd) {
   int error = sf_nbd_check_request(&c->export, nbd);
@@ -380,7 +381,7 @@ take_request(struct door_connection *c) {
   struct door_request *request;
 
   if (!sf_nbd_read_request(c->in + c->in_begin, &nbd)) {
-    sf_door_drop(c, "a client sent what is no request");
+    sf_door_drop(c, "a client sent bytes that are no request");
     return false;
   }
   if (nbd.type == NBD_DISC) {
@@ -555,7 +556,8 @@ sf_door_take_input(struct door_connection *c) {
   sf_door_hand_over(c);
 }
 
-/* The rest of a long write goes where it is handed over from, and what follows it after what has come. */
+/* The rest of a long write goes where it is handed over from, and what follows it after what has
+ * come. */
 unsigned
 sf_door_input_parts(struct door_connection *c, struct iovec part[2]) {
   unsigned n = 0;

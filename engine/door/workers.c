@@ -1,5 +1,5 @@
-/* Workers: threads of one connection for what would keep its loop waiting: zeroes, trims, and parts of
- * blocks.  They are made when they are needed, and use the blocking calls. */
+/* Workers: threads of one connection for what would keep its loop waiting: zeroes, trims, and parts
+ * of blocks.  They are made when they are needed, and use the blocking calls. */
 #include "door/internal.h"
 
 #include <errno.h>
@@ -84,7 +84,7 @@ add_worker(struct door_connection *c) {
 void
 sf_door_work(struct door_connection *c, struct door_piece *piece) {
   struct door_workers *workers = &c->workers;
-  bool nobody;
+  bool no_worker;
 
   piece->next = NULL;
   pthread_mutex_lock(&workers->lock);
@@ -96,14 +96,14 @@ sf_door_work(struct door_connection *c, struct door_piece *piece) {
   workers->queued++;
   if (workers->queued > workers->idle && workers->n < DOOR_WORKERS)
     add_worker(c);
-  nobody = workers->n == 0;
-  if (nobody) {
+  no_worker = workers->n == 0;
+  if (no_worker) {
     workers->first = NULL;
     workers->queued = 0;
   }
   pthread_cond_signal(&workers->changed);
   pthread_mutex_unlock(&workers->lock);
-  if (nobody) {
+  if (no_worker) {
     piece->its.request.error = -ENOMEM;
     sf_door_piece_done(piece);
     sf_tio_wake(c->queue);

@@ -1,5 +1,5 @@
-/* Requests that no thread waits for: a loop hands over what has come, and is told of the answers.  What
- * would have to wait first is refused, and done by a blocking call (data.c). */
+/* Requests that no thread waits for: a loop hands over what has come, and is told of the answers.
+ * What would have to wait first is refused, and done by a blocking call (data.c). */
 #include "serve/internal.h"
 
 #include <errno.h>

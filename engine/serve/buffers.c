@@ -1,14 +1,14 @@
-/* Buffers for clients' requests.  Requests hold theirs while they wait for legs, and a hung leg keeps some
- * in quarantine; so clients never get the pool's spare ones: what the volume itself needs to bring a
- * leg back (copies, pages of the maps, a second try of a read) must not wait for those who wait for
- * that leg. */
+/* Buffers for clients' requests.  Requests hold theirs while they wait for legs, and a hung leg
+ * keeps some in quarantine; so clients never get the pool's spare ones: the volume's own requests
+ * to bring a leg back (copies, pages of the maps, a second try of a read) must not wait for
+ * requests that wait for that leg. */
 #include "serve/internal.h"
 
 #include <errno.h>
 
 #define NS_PER_S UINT64_C(1000000000)
 
-/* A pool that stays empty is one that hung legs hold, or requests that wait for them; it is waited for
+/* When a pool stays empty, hung legs hold it, or requests that wait for them; so it is waited for
  * like a leg. */
 int
 sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **buffer) {

@@ -8,8 +8,8 @@
 
 enum { PIECES = 4 };
 
-/* A zero of one piece must fit in a write's deadline even where it is written out; and where that is to be
- * expected, they come one by one. */
+/* A zero of one piece must fit in a write's deadline even where it is written out; and where that
+ * is to be expected, they come one by one. */
 static const uint64_t zero_piece_bytes = UINT64_C(4) << 20, written_piece_bytes = UINT64_C(1) << 20;
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -33,8 +33,8 @@ struct batch {
   struct sf_request request[PIECES];
 };
 
-/* With the volume's lock held, in whichever thread found the answer.  After the last decrement the batch
- * may be gone; where it is waited for with the lock, after that. */
+/* With the volume's lock held, in whichever thread found the answer.  After the last decrement the
+ * batch may be gone; where it is waited for with the lock, after that. */
 static void
 on_done(struct sf_request *request) {
   struct batch *batch = request->host;
@@ -76,7 +76,7 @@ wait_until(struct batch *batch, uint64_t until) {
 }
 
 /* The volume was told to stop with its clients still there: they are to see their connections end,
- * and not an error that they would hand on.  What is not answered, they send again. */
+ * and not an error that they would hand on.  They send unanswered requests again. */
 static void
 wait_for_the_end(const struct sf_call *call) {
   const struct timespec pause = {.tv_nsec = SERVE_ASK_MS * (long) NS_PER_MS};
@@ -104,7 +104,8 @@ writes(const struct batch *batch) {
   return batch->request[0].kind == SF_REQ_WRITE || batch->request[0].kind == SF_REQ_ZERO;
 }
 
-/* Submits the requests and waits for all of them.  `held`: the range that writes go to, if it is. */
+/* Submits the requests and waits for all of them.  `held`: the range that writes go to, if it
+ * is. */
 static int
 run(struct sf_call *call, struct batch *batch, struct serve_range *held) {
   struct sf_serve *serve = call->client->serve;
@@ -161,7 +162,7 @@ transfer(struct sf_call *call, const struct span *span, uint64_t *done) {
     struct sf_request *request = &batch.request[batch.n];
     uint64_t piece = span->length - at < SERVE_LARGE_BYTES ? span->length - at : SERVE_LARGE_BYTES;
 
-    /* The first one may wait for a buffer; further ones only take what is there. */
+    /* The first piece may wait for a buffer; further pieces only take free ones. */
     r = batch.n > 0 ? sf_tio_buffer_get(pool, piece, 0, &request->buffer)
                     : sf_serve_buffer_get(call, piece, &request->buffer);
     if (r < 0)
@@ -214,7 +215,8 @@ aligned(struct sf_call *call, struct span span) {
   return r;
 }
 
-/* How much of the span is whole blocks from its beginning on, or lies in the block where it begins. */
+/* How much of the span is whole blocks from its beginning on, or lies in the block where it
+ * begins. */
 static uint64_t
 first_piece(uint64_t block, const struct span *span, bool *whole) {
   uint64_t within = span->offset % block, left = block - within;
@@ -253,7 +255,8 @@ read_part(struct sf_call *call, const struct span *span) {
   return r;
 }
 
-/* What was read may still be on its way to a leg, over a bad block: then a copy of it is changed. */
+/* The buffer of a read may still be on its way to a leg, over a bad block: then a copy of it is
+ * changed. */
 static int
 make_own(struct sf_call *call, struct sf_request *request) {
   struct sf_tio_client *pool = call->client->serve->client;
@@ -262,7 +265,7 @@ make_own(struct sf_call *call, struct sf_request *request) {
 
   if (!sf_tio_buffer_is_shared(request->buffer))
     return 0;
-  /* The block is held, so this must not wait for those who wait for it. */
+  /* This call holds the block, so it must not wait for calls that wait for the block. */
   r = sf_tio_buffer_get_spare(pool, request->length, &copy);
   if (r == -EAGAIN)
     r = sf_serve_buffer_get(call, request->length, &copy);
@@ -382,8 +385,8 @@ do_piece(struct sf_call *call, const struct span *piece, bool whole) {
                                                   : zero_whole(call, *piece);
 }
 
-/* The ring is made before anything is held for which others wait.  A thread that cannot have one has its
- * requests driven by the service thread: slower, and no fault of the volume's. */
+/* The ring is made before anything is held for which others wait.  A thread that cannot have one
+ * has its requests driven by the background thread: slower, and no fault of the volume's. */
 static void
 begin(struct sf_call *call, struct sf_serve_client *client) {
   struct sf_serve *serve = client->serve;

@@ -1,6 +1,6 @@
 /* Which parts of the volume are holes.  Only lseek(2) knows, and it can hang with its leg, so a
- * thread of its own asks, and whoever waits for it waits no longer than a read may take.  "All of
- * it is data" is always a right answer: it is what a late one becomes. */
+ * thread of its own asks, and its callers wait no longer than a read may take. "All of it is data"
+ * is always a right answer, and is given when the thread is late. */
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -98,8 +98,8 @@ sf_serve_extents_stop(struct sf_serve *serve) {
   return 0;
 }
 
-/* With serve->lock held: hands the question over.  *extent stays as it is when the thread is busy or
- * the time is up. */
+/* With serve->lock held: hands the question over.  *extent stays as it is when the thread is busy
+ * or the time is up. */
 static void
 ask_looker(struct sf_serve *serve, int fd, uint64_t offset, uint64_t end,
            struct sf_extent *extent) {

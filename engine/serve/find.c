@@ -53,8 +53,8 @@ say_absent(const struct sf_serve *serve, uint16_t legs, char *text, size_t size)
   }
 }
 
-/* Legs whose coming would let the volume start; the others' would change nothing.  What carries no superblock may
- * be the bare file below a mount that is late, or a disk that shows nothing yet. */
+/* Legs that would let the volume start if they came.  A path without a superblock counts: it may be
+ * the bare file below a mount that is late, or a disk that shows nothing yet. */
 static uint16_t
 worth_waiting_for(const struct sf_serve *serve) {
   uint16_t absent = 0, empty = 0;
@@ -89,7 +89,8 @@ look_for_others(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   return -EBUSY;
 }
 
-/* -EAGAIN: it may not start as things are, and error says why.  -EBUSY: another host has the legs. */
+/* -EAGAIN: it may not start as things are, and error says why.  -EBUSY: another host has the
+ * legs. */
 static int
 look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_leg_file file[SF_LEGS_MAX];

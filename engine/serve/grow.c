@@ -1,7 +1,7 @@
-/* Growing, the part that touches legs: their sizes are asked for and files made longer, each leg in a
- * thread of its own, since any of it can hang with its leg.  Who has not answered in time has the size
- * that was known before; if it is in sync, the volume refuses.  A thread that comes late has made a
- * file longer, and nothing else. */
+/* Growing, the part that touches legs: their sizes are asked for and files made longer, each leg in
+ * a thread of its own, since any of it can hang with its leg.  A leg that has not answered in time
+ * has the size that was known before; if it is in sync, the volume refuses.  A thread that comes
+ * late has made a file longer, and nothing else. */
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ enum { ANSWER_S = 30 };
 
 struct errand {
   struct grow_legs *legs;
-  int fd; /* of the same description: while the leg hangs, nobody else can have it */
+  int fd; /* of the same description: while the leg hangs, no other process can lock it */
   bool is_block;
   bool sent, done;
   int error;
@@ -174,7 +174,7 @@ tell_failure(struct sf_serve *serve, const char *why) {
   sf_serve_event(serve, &event);
 }
 
-/* Of the legs in sync, one that has no room; "?" when it has gone meanwhile. */
+/* A leg in sync that has no room; "?" when it has gone meanwhile. */
 static const char *
 name_short(struct sf_serve *serve, uint64_t size, char name[SF_LEG_NAME_MAX]) {
   struct sf_volume_status *status = calloc(1, sizeof *status);

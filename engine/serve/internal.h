@@ -20,7 +20,7 @@ enum {
   SERVE_SMALL_BYTES = SF_BUFFER_SMALL_BYTES,
   SERVE_LARGE_BYTES = SF_BUFFER_LARGE_BYTES, /* the longest piece of a request */
   SERVE_FILES_KEPT = 256,
-  SERVE_ASK_MS = 500, /* how often whoever waits asks whether its client is still there */
+  SERVE_ASK_MS = 500, /* how often a waiting call asks whether its client is still there */
 };
 
 _Static_assert((int) SERVE_LARGE_BYTES == (int) SF_COPY_PIECE_BYTES, "a copy has one buffer");
@@ -31,7 +31,7 @@ struct serve_watched { /* watch.c; under serve->lock */
   bool is_block;    /* and the rest as its file's */
   dev_t device;
   ino_t inode;
-  char text[SF_LEG_REASON_MAX]; /* what is wrong with its path, as it was told; "": nothing */
+  char text[SF_LEG_REASON_MAX]; /* the fault of its path, as it was told; "": none */
 };
 
 struct serve_one_series { /* series.c; under serve->lock */
@@ -56,7 +56,7 @@ struct serve_leg {
   atomic_bool opener_ended; /* joining it will not wait */
 };
 
-struct serve_device_name { /* of the leg whose file is a device of timed I/O */
+struct serve_device_name { /* of the leg on this device of timed I/O */
   int fd;                  /* -1: unused */
   char name[SF_LEG_NAME_MAX];
 };
@@ -92,14 +92,14 @@ struct serve_order {
 struct serve_turn {
   pthread_mutex_t lock; /* of all of it */
   pthread_cond_t changed;
-  struct sf_list waiting; /* whose turn it is, and then those that wait */
+  struct sf_list waiting; /* first the call that has the turn, then the calls that wait */
   uint64_t passed_ns;     /* when a piece went well last */
 };
 
 struct sf_serve {
   struct sf_config config;
   struct sf_serve_options options;
-  /* Of the settings that may change while it runs, what is asked here: */
+  /* The settings read here that may change while it runs: */
   atomic_bool suspends; /* on_too_few: requests wait without end */
   _Atomic uint64_t fail_timeout_ns, read_deadline_ns;
   struct sf_assembly assembly;
@@ -149,7 +149,8 @@ void sf_serve_log(struct sf_serve *serve, const char *format, ...)
 void sf_serve_event(struct sf_serve *serve, const struct sf_volume_event *event);
 void sf_serve_keeper_wake(struct sf_serve *serve);
 
-/* find.c: the legs that the volume starts from; waits for those it needs.  -EAGAIN: it may not start */
+/* find.c: the legs that the volume starts from; waits for those it needs.  -EAGAIN: it may not
+ * start */
 int sf_serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 void sf_serve_close_files(struct sf_serve *serve);
 
@@ -158,8 +159,8 @@ struct sf_call {
   struct sf_serve_client *client;
   struct sf_tio_queue *queue; /* that drives it; NULL: the service does */
   uint32_t block_bytes;       /* the unit of this call, from its begin to its end */
-  /* For buffers and blocks, since its receipt or since a part of it was done last.  What a wait took
-   * beyond what was asked of it is this process's own delay (R3), and not in it. */
+  /* For buffers and blocks, since its receipt or since a part of it was done last.  The time by
+   * which a wait overran is this process's own delay (R3), and not in it. */
   uint64_t waited_ns;
 };
 /* What all calls go by, of the settings in force. */
@@ -170,14 +171,15 @@ bool sf_serve_call_is_over(
 void sf_serve_cond_init(pthread_cond_t *cond); /* on CLOCK_MONOTONIC */
 /* A wait of at most most_ns, begun at began_ns, has ended. */
 void sf_serve_call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns);
-/* With the lock held, until something has changed or it is time to ask about the client; that was waited. */
+/* With the lock held, until something has changed or it is time to ask about the client; that was
+ * waited. */
 void sf_serve_call_wait(struct sf_call *call, pthread_cond_t *changed, pthread_mutex_t *lock);
 
 /* block.c: the unit of a call, as it is when it begins; and its end */
 uint32_t sf_serve_block_begin(struct sf_serve *serve);
 void sf_serve_block_end(struct sf_serve *serve, uint32_t bytes);
-/* From now on in what a leg with sectors of `bytes` can write.  -EAGAIN: calls in smaller units are still
- * under way, and the leg may not be used before they have ended; try again. */
+/* From now on in what a leg with sectors of `bytes` can write.  -EAGAIN: calls in smaller units are
+ * still under way, and the leg may not be used before they have ended; try again. */
 int sf_serve_block_take(struct sf_serve *serve, uint32_t bytes);
 
 /* buffers.c: of `length`, for a client's request; waits */
@@ -199,20 +201,20 @@ struct serve_range {
 };
 void sf_serve_order_init(struct serve_order *order);
 void sf_serve_order_destroy(struct serve_order *order);
-/* From 0 on, no other write that overlaps is handed over until sf_serve_order_submit() with this range
- * or sf_serve_order_release().  Waits; -EIO: for too long; -ESHUTDOWN: the client is gone. */
+/* From 0 on, no other write that overlaps is handed over until sf_serve_order_submit() with this
+ * range or sf_serve_order_release().  Waits; -EIO: for too long; -ESHUTDOWN: the client is gone. */
 int sf_serve_order_hold(struct sf_call *call, struct serve_range *range);
-/* Calls submit(arg), which hands n writes in the range to the volume, when those before have been; the
- * same errors, and then it was not called.  The range is not held afterwards. */
+/* Calls submit(arg), which hands n writes in the range to the volume, when those before have been;
+ * the same errors, and then it was not called.  The range is not held afterwards. */
 int sf_serve_order_submit(struct sf_call *call, struct serve_range *range,
                           void (*submit)(void *arg), void *arg, unsigned n);
 void sf_serve_order_release(struct sf_call *call, struct serve_range *range); /* if it is held */
-/* Without a wait: submit(arg, i) for each of the n ranges that overlaps none that is held, in order, and
- * refused[i] = 0; else it is -EAGAIN, or -ESHUTDOWN for all. */
+/* Without a wait: submit(arg, i) for each of the n ranges that overlaps none that is held, in
+ * order, and refused[i] = 0; else it is -EAGAIN, or -ESHUTDOWN for all. */
 void sf_serve_order_try(struct sf_serve_client *client, const struct serve_range *ranges,
                         unsigned n, void (*submit)(void *arg, unsigned i), void *arg, int *refused);
 
-/* turn.c: whose turn it is to zero where zeros are written out; `place` is the caller's.  Waits; -EIO: for
+/* turn.c: the turn to zero where zeros are written out; `place` is the caller's.  Waits; -EIO: for
  * too long; -ESHUTDOWN: the client is gone. */
 void sf_serve_turn_init(struct serve_turn *turn);
 void sf_serve_turn_destroy(struct serve_turn *turn);
@@ -234,8 +236,8 @@ void sf_serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, cons
 int sf_serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
 int sf_serve_join_openers(struct sf_serve *serve);
 
-/* series.c: true when it is the first of its kind, and to be told; else it is counted, and the keeper
- * tells how many there were.  Any thread. */
+/* series.c: true when it is the first of its kind, and to be told; else it is counted, and the
+ * keeper tells how many there were.  Any thread. */
 bool sf_serve_series_add(struct sf_serve *serve, const char *what);
 void sf_serve_series_tell(struct sf_serve *serve, bool at_once); /* at_once: it ends */
 uint64_t sf_serve_series_next(struct sf_serve *serve);           /* when; 0: nothing to tell */
@@ -244,14 +246,14 @@ uint64_t sf_serve_series_next(struct sf_serve *serve);           /* when; 0: not
 int sf_serve_watch_start(struct sf_serve *serve);
 void sf_serve_watch_stop(struct sf_serve *serve); /* after one more look */
 void sf_serve_watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on);
-/* What is wrong becomes the reason of a leg that has no other. */
+/* A path's fault becomes the reason of a leg that has no other. */
 void sf_serve_watch_note(struct sf_serve *serve, struct sf_volume_status *status);
 
 /* extents.c: the thread that looks for holes */
 int sf_serve_extents_start(struct sf_serve *serve);
 int sf_serve_extents_stop(struct sf_serve *serve);
 
-/* job.c: one thread for what a leg may keep waiting */
+/* job.c: one thread for work that a hung leg may block */
 int sf_serve_job_is_free(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 int sf_serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
                        char error[SF_CONFIG_ERROR_MAX]);

@@ -1,5 +1,5 @@
-/* What an operator asks and a leg can keep waiting: one at a time, in a thread of its own.  The control
- * server's thread begins it, an event tells its end. */
+/* What an operator asks and a leg can keep waiting: one at a time, in a thread of its own.  The
+ * control server's thread begins it, an event tells its end. */
 #include "serve/internal.h"
 
 #include <errno.h>

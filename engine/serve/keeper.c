@@ -73,7 +73,8 @@ keeper(void *arg) {
     struct wait wait = {.serve = serve, .until = until};
 
     if (until != 0 && sf_tio_now() >= until) {
-      /* The tick asks for the next one; one that was asked for meanwhile must not be lost. */
+      /* The tick asks for the next tick; an earlier one that another thread asks for meanwhile must
+       * not be lost. */
       atomic_compare_exchange_strong(&serve->timer_ns, &until, 0);
       sf_volume_tick(serve->volume, sf_tio_now());
     } else {

@@ -11,7 +11,7 @@ struct opening {
   struct sf_serve *serve;
   unsigned leg;
   enum sf_leg_blank blank;
-  struct serve_leg *beside; /* opened beside the device in use: what is opened; else NULL */
+  struct serve_leg *beside; /* the fresh opening beside the device in use; else NULL */
 };
 
 static const char *
@@ -38,7 +38,8 @@ find_name(struct sf_serve *serve, int fd) {
   return NULL;
 }
 
-/* Before there is a device: its submitter can be killed at any time.  NULL: it has none any more. */
+/* Before there is a device: its submitter can be killed at any time.  NULL: it has none any
+ * more. */
 static void
 set_name(struct sf_serve *serve, int fd, const char *name) {
   struct serve_device_name *known;
@@ -115,7 +116,8 @@ sf_serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
     sf_serve_watch_leg(serve, leg, false);
     set_name(serve, leg->file.fd, NULL);
   }
-  /* A number that is closed can soon mean another file: not while somebody looks for holes there. */
+  /* A number that is closed can soon mean another file: not while the extents thread looks for
+   * holes there. */
   pthread_mutex_lock(&serve->lock);
   r = serve->extents.busy && serve->extents.fd == leg->file.fd ? -EBUSY : 0;
   if (r == 0) {
@@ -236,8 +238,8 @@ swap(struct sf_serve *serve, struct serve_leg *leg, struct serve_leg *fresh) {
   pthread_mutex_unlock(&serve->lock);
 }
 
-/* The device in use answers nothing but errors.  It is let go of only when the volume has taken the other
- * one: a file that was deleted meanwhile is nowhere else. */
+/* The device in use answers nothing but errors.  It is let go of only when the volume has taken the
+ * other one: a file that was deleted meanwhile is nowhere else. */
 static void *
 reopener(void *arg) {
   struct opening *opening = arg;
@@ -265,7 +267,7 @@ reopener(void *arg) {
     leg->left = fresh;
     (void) let_go_of_left(serve, leg); /* else the next opening does, or the end */
   } else {
-    free(fresh); /* nothing was opened beside what was left before */
+    free(fresh); /* the earlier opening was not let go, so nothing was opened beside it */
   }
   free(opening);
   atomic_store(&leg->opener_ended, true);

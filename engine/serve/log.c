@@ -1,4 +1,5 @@
-/* What the server says: lines of its log, and the volume's events to those that listen. */
+/* The server's output: lines of its log, and the volume's events for the control socket's
+ * followers. */
 #include "serve/internal.h"
 
 #include <stdarg.h>
@@ -10,8 +11,8 @@ sf_serve_keeper_wake(struct sf_serve *serve) {
     sf_tio_wake(serve->keeper_thread);
 }
 
-/* Lines are kept and printed by the keeper: the volume tells its events with its lock held, and
- * whoever reads our log may be slow. */
+/* Lines are kept and printed by the keeper: the volume tells its events with its lock held, and the
+ * reader of the log may be slow. */
 void
 sf_serve_log(struct sf_serve *serve, const char *format, ...) {
   unsigned slot;
@@ -105,8 +106,8 @@ void
 sf_serve_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   if (!serve->options.quiet)
     log_event(serve, event);
-  /* Its end takes the lock, and so waits for who is in there.  Whoever waits for the stop ends it next:
-   * so who listens there hears of the stop first. */
+  /* The end of the control server takes this lock, so it waits for a call in there. The thread that
+   * waits for the stop ends it next, so its followers must hear of the stop first. */
   pthread_mutex_lock(&serve->lock);
   if (serve->control != NULL)
     sf_control_server_event(serve->control, event);

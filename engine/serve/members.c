@@ -1,5 +1,5 @@
-/* Changing who the legs are, the part that touches disks: the new one is looked at before the volume
- * hears of it, and made an empty member when the volume opens it. */
+/* Changing the members, the part that touches disks: a new leg is examined before the volume hears
+ * of it, and made an empty member when the volume opens it. */
 #include "serve/internal.h"
 
 #include <errno.h>

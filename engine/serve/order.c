@@ -1,30 +1,29 @@
-/* The order in which clients' writes are handed to the volume, which serialises what overlaps in the
- * order in which it gets it (R6).
+/* The order in which clients' writes are handed to the volume, which runs overlapping writes in the
+ * order in which it gets them (R6).
  *
- * A write of a dead connection.  A client whose connection dies sends what was not answered again, by
- * another connection, then newer writes.  What it had asked for by the dead one may still be on its way
- * here: its thread makes a ring, waits for a buffer or a block, or gets no CPU.  It must not be handed
- * over after the newer ones.  No look at the connection is late enough by itself, since the thread can
- * be kept from running after the look.  So a look is good only for as long as no other client's write
- * has been handed over since it began:
+ * A write of a dead connection.  A client sends the unanswered writes of a dead connection again,
+ * by another connection, then newer writes.  The dead connection's own may still be on their way
+ * here: its thread makes a ring, waits for a buffer or a block, or gets no CPU.  They must not be
+ * handed over after the newer ones.  No look at the connection is late enough by itself, since the
+ * thread can be kept from running after the look.  So a look is good only for as long as no other
+ * client's write has been handed over since it began:
  *
  *      count what others have handed over; look; with the lock held: is the count the same?
  *      yes: hand over, before the lock is let go      no: look again
  *
  * If a stale write is handed over, its connection was alive at a look after which no other client's
- * write was handed over.  It died after that look, whatever was sent again was received after that, and
- * so is handed over later: the volume puts it after the stale one.  It does not matter by which
- * connection it comes, a new one or one that was there already.  A client that is alone is never looked
- * at again.  A connection that is opened counts like a write of it, so that what it reads first is not
- * changed after that either.
+ * write was handed over.  It died after that look, so every write sent again was received after
+ * that and is handed over later: the volume puts it after the stale one.  It may come by a new
+ * connection or by an older one.  A connection that is the only one is never looked at again.
+ * Opening a connection counts like a write of it, so that no stale write changes what it reads
+ * first either.
  *
- * What a look can tell is what this host's kernel knows: the end of a local socket at once, that of a
- * TCP connection when its FIN or RST has come.
+ * A look tells what this host's kernel knows: the end of a local socket at once, that of a TCP
+ * connection when its FIN or RST has come.
  *
- * A part of a block is read, changed and written, and no other write of that block may be handed over in
- * between.  So it holds the block from before the read until its write is handed over; not until that
- * has ended, which is the volume's to see to.  Whoever wants to write there meanwhile queues behind it,
- * and nobody else does. */
+ * A part of a block is read, changed and written, and no other write of that block may be handed
+ * over in between.  So it holds the block from before the read until its write is handed over; the
+ * volume orders it from there to its end.  Writes of that block queue behind it, and no others. */
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -88,7 +87,7 @@ leave(struct serve_order *order, struct serve_range *range) {
   pthread_cond_broadcast(&order->changed);
 }
 
-/* Until the range is first.  One that has waited stays listed: later ones queue behind it. */
+/* Waits until the range is first.  It stays listed after a wait: later ranges queue behind it. */
 static int
 wait_for_turn(struct sf_call *call, struct serve_order *order, struct serve_range *range) {
   uint64_t asked = sf_tio_now();

@@ -1,5 +1,5 @@
-/* Many alike are one line: what happens again and again is told in full the first time, then counted, and
- * the count is told now and then, and when it has ended. */
+/* Many alike are one line: what happens again and again is told in full the first time, then
+ * counted, and the count is told now and then, and when it has ended. */
 #include "serve/internal.h"
 
 #include <inttypes.h>

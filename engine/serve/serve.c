@@ -126,8 +126,8 @@ fail_uring(int r, char error[SF_CONFIG_ERROR_MAX]) {
   return r;
 }
 
-/* Every ring has the whole pool pinned, and without CAP_IPC_LOCK each counts.  Every thread that serves
- * a client has a ring, and that is two files. */
+/* Every ring has the whole pool pinned, and without CAP_IPC_LOCK each counts.  Every thread that
+ * serves a client has a ring, and that is two files. */
 static void
 raise_limits(void) {
   struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
@@ -152,8 +152,8 @@ files_kept(void) {
   return (unsigned) (limit.rlim_cur / 4);
 }
 
-/* For as many legs as may be added, and more: one that ended late keeps its place.  A place is a ring
- * of 16 KiB. */
+/* For as many legs as may be added, and more: a submitter that ended late keeps its place. A place
+ * is a ring of 16 KiB. */
 static int
 start_submitters(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   int r = sf_tio_submitters_start(SF_LEGS_MAX + 3, &serve->submitters);
@@ -379,8 +379,7 @@ wait_stopped(struct sf_serve *serve) {
   pthread_mutex_unlock(&serve->lock);
 }
 
-/* The locks on the legs that are well end here, even if this process has to stay for one that is
- * not. */
+/* The locks on healthy legs end here, even if this process has to stay for a hung one. */
 static int
 close_legs(struct sf_serve *serve) {
   int r = 0;
@@ -426,7 +425,8 @@ sf_serve_close(struct sf_serve *serve) {
   if (sf_serve_extents_stop(serve) < 0 || sf_serve_job_join(serve) < 0 ||
       sf_serve_join_openers(serve) < 0)
     return -EBUSY;
-  /* A leg hangs, and its requests own this memory until the process ends; or a thread of a client does. */
+  /* A leg hangs, and its requests own this memory until the process ends; or a thread of a client
+   * does. */
   if (close_legs(serve) < 0 || atomic_load(&serve->guests) > 0)
     return -EBUSY;
   if (sf_volume_destroy(serve->volume) < 0)

@@ -1,8 +1,8 @@
-/* Whose turn it is to zero where zeros are written out: one piece at a time for the whole volume, first come
- * first served.  Zeros are asked for by the GiB; all that at once would keep a disk, and everybody who waits
- * for it, for longer than a deadline.
+/* Turns to zero where zeros are written out: one piece at a time for the whole volume, first come
+ * first served.  Clients ask for zeros by the GiB; all of it at once would occupy a disk, and delay
+ * other requests on it, for longer than a deadline.
  *
- * Whoever waits, waits for the others' pieces and not for legs, so that it does not count against
+ * A call waits here for the others' pieces and not for legs, so its wait does not count against
  * fail_timeout while pieces go well. */
 #include "serve/internal.h"
 
@@ -32,7 +32,7 @@ leave(struct serve_turn *turn, struct sf_list *place) {
   pthread_cond_broadcast(&turn->changed);
 }
 
-/* What was waited before a piece went well was not for nothing. */
+/* The wait before a piece went well does not count. */
 static void
 waited(struct sf_call *call, struct serve_turn *turn, uint64_t before_ns, uint64_t *began_ns) {
   sf_serve_call_wait(call, &turn->changed, &turn->lock);

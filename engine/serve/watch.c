@@ -1,6 +1,7 @@
-/* Does the path of each leg still lead to the leg?  A file that was deleted, renamed or replaced while it
- * is open serves on, and is not found at the next start.  Looked at now and then, by processes that may
- * hang instead of us; and those that make such processes are replaced here when they are killed. */
+/* Does the path of each leg still lead to the leg?  A file that was deleted, renamed or replaced
+ * while it is open serves on, and is not found at the next start.  Looked at now and then, by
+ * processes that may hang instead of us; the processes that make them are replaced here when they
+ * are killed. */
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -21,14 +22,14 @@ struct look_under_way {
   unsigned opening; /* of the leg that it is about */
 };
 
-/* What is wrong; NULL: nothing that can be told. */
+/* The path's fault; NULL: none that can be told. */
 static const char *
 what_is_wrong(const struct serve_watched *leg, const struct sf_leg_look *look) {
   if (look->error == -ENOENT || look->error == -ENOTDIR)
     return leg->is_block ? "the device is gone, or has another name"
                          : "its file was deleted or renamed";
   if (look->error != 0)
-    return NULL; /* not to be seen from here is no news of the leg */
+    return NULL; /* a look that fails otherwise says nothing of the leg */
   if (look->is_block != leg->is_block || look->device != leg->device || look->inode != leg->inode)
     return "its path names another one";
   return leg->is_block && look->bytes == 0 ? "the device is empty: was it unplugged?" : NULL;
@@ -86,7 +87,7 @@ take(struct sf_serve *serve, struct look_under_way *look, unsigned index) {
   pthread_mutex_lock(&serve->lock);
   watched = serve->leg[index].watched;
   pthread_mutex_unlock(&serve->lock);
-  /* Opened anew meanwhile: another file than that whose path was looked at. */
+  /* Opened anew meanwhile: the look was at the path of another file. */
   if (r < 0 || !watched.on || watched.opening != look->opening)
     return;
   wrong = what_is_wrong(&watched, &found);
@@ -132,7 +133,7 @@ tell_of_forks(struct sf_serve *serve, const char *what, const char *without, int
 
 static void
 tend_forks(struct sf_serve *serve) {
-  tell_of_forks(serve, "those that open legs",
+  tell_of_forks(serve, "the processes that open legs",
                 "legs are opened by the server itself, which stays if one hangs",
                 sf_leg_openers_tend(serve->openers, sf_tio_now()));
   tell_of_forks(serve, "the legs' own processes", "a leg that needs a new one has none",

@@ -1,5 +1,5 @@
-/* The background thread: drives what no attending thread drives.  Its own queue takes the requests of
- * threads that do not attend; besides it looks after the queues of threads that went away or do
+/* The background thread: drives what no attending thread drives.  Its own queue takes the requests
+ * of threads that do not attend; besides it looks after the queues of threads that went away or do
  * something else while a region of theirs still runs. */
 #include "timed_io/internal.h"
 
@@ -131,7 +131,7 @@ wait_for_news(struct sf_tio_background *background, uint64_t until_ns) {
       ((struct sf_tio_queue *) events[i].data.ptr)->watched = false;
 }
 
-/* The wake is cleared before anything is looked at: whoever says something later sets it again. */
+/* The wake is cleared before anything is looked at, so that news that comes later sets it again. */
 static bool
 stopped(struct sf_tio_client *client) {
   bool stop;
@@ -144,7 +144,7 @@ stopped(struct sf_tio_client *client) {
 }
 
 static void *
-service_main(void *arg) {
+background_main(void *arg) {
   struct sf_tio_client *client = arg;
   struct sf_tio_background *background = &client->background;
 
@@ -154,8 +154,9 @@ service_main(void *arg) {
   while (!stopped(client)) {
     uint64_t until_ns;
 
-    /* Whom it has looked after in this round it does not ask again: a deadline that is left behind
-     * meanwhile is news, whatever the last sleep was for. */
+    /* A queue that this round has looked after is not looked at again before the sleep, so a thread
+     * that leaves a deadline behind meanwhile must wake this one (leave() in drive.c compares with
+     * until_ns). */
     atomic_store(&background->until_ns, SF_TIO_NEVER);
     until_ns = own_round(background->queue);
     until_ns = earlier(until_ns, look_after_all(client));
@@ -176,7 +177,7 @@ add_to_epoll(struct sf_tio_background *background, int fd, void *ptr) {
 int
 sf_tio_background_start(struct sf_tio_client *client) {
   struct sf_tio_background *background = &client->background;
-  int error = sf_tio_queue_new(client, SF_TIO_SERVICE, &background->queue);
+  int error = sf_tio_queue_new(client, SF_TIO_BACKGROUND, &background->queue);
 
   if (error)
     return error;
@@ -187,7 +188,8 @@ sf_tio_background_start(struct sf_tio_client *client) {
   if (!error)
     error = add_to_epoll(background, background->queue->ring.uring.ring_fd, background->queue);
   if (!error)
-    error = sf_tio_spawn(&background->thread, client->thread_name, "serve", service_main, client);
+    error =
+        sf_tio_spawn(&background->thread, client->thread_name, "serve", background_main, client);
   if (error) {
     if (background->epoll_fd >= 0)
       close(background->epoll_fd);

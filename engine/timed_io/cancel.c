@@ -1,5 +1,5 @@
-/* Cancels: by device, by handle, and for a deadline.  What nobody handed over is dropped, what the
- * kernel has queued is asked back, what runs is given up on. */
+/* Cancels: by device, by handle, and for a deadline.  A region not yet handed over is dropped, the
+ * kernel is asked to cancel one that it has queued, one that runs is given up on. */
 #include "timed_io/internal.h"
 
 #include <string.h>
@@ -17,7 +17,7 @@ cancel_one(struct sf_tio_io *io, uint64_t now_ns, struct sf_tio_io **in_device_t
     SF_ASSERT(*in_device_thread_n < SF_TIO_DEVICE_THREAD_DEPTH);
     in_device_thread[(*in_device_thread_n)++] = io;
     return;
-  case SF_TIO_AT_THREAD:
+  case SF_TIO_IN_QUEUE:
   case SF_TIO_AT_DEVICE_THREAD:
     kind = sf_tio_io_drop(io, now_ns);
     break;
@@ -68,7 +68,8 @@ sf_tio_cancel_by_device(struct sf_tio_device *device) {
   return canceled;
 }
 
-/* The devices that the request has something on, pinned; what is terminal is counted. */
+/* The devices on which the request has live regions, pinned; terminal regions are counted as
+ * done. */
 static unsigned
 find_devices(struct sf_tio_request *request, struct sf_tio_device **devices,
              struct sf_tio_canceled *canceled) {

@@ -83,9 +83,9 @@ enum sf_tio_kind
 sf_tio_io_drop(struct sf_tio_io *io, uint64_t now_ns) {
   struct sf_tio_queue *queue = io->request->queue;
 
-  SF_ASSERT(io->where == SF_TIO_AT_THREAD || io->where == SF_TIO_AT_DEVICE_THREAD);
+  SF_ASSERT(io->where == SF_TIO_IN_QUEUE || io->where == SF_TIO_AT_DEVICE_THREAD);
   sf_list_remove(&io->where_link);
-  if (io->where == SF_TIO_AT_THREAD)
+  if (io->where == SF_TIO_IN_QUEUE)
     queue->pending_n--;
   sf_tio_io_cancel(io, io->touched ? SF_TIO_DETACHED : SF_TIO_REAL, now_ns);
   /* One that had run in part ends here too; -EINTR says so. */
@@ -166,8 +166,8 @@ for_want_of_means(int res) {
   return res == -EAGAIN || res == -ENOMEM || res == -ENOBUFS || res == -EMFILE || res == -ENFILE;
 }
 
-/* A device that is made of others, dm-stripe or md raid0, gives a write to each of them in parts, and one
- * part that would have had to wait is the answer for all: the rest may have run. */
+/* A device that is made of others, dm-stripe or md raid0, gives a write to each of them in parts,
+ * and one part that would have had to wait is the answer for all: the rest may have run. */
 static bool
 may_have_run_in_part(const struct sf_tio_io *io, int res, bool inlined) {
   bool wanting = for_want_of_means(res) && (inlined || res != -EAGAIN);
@@ -175,16 +175,16 @@ may_have_run_in_part(const struct sf_tio_io *io, int res, bool inlined) {
   return io->request->op == SF_TIO_WRITE && (wanting || (inlined && res == -EOPNOTSUPP));
 }
 
-/* Its error may be the only word of data that the device has dropped: asked again it would say that all
- * is well (R9). */
+/* Its error may be the only word of data that the device has dropped: asked again it would say that
+ * all is well (R9). */
 static bool
 makes_stable(const struct sf_tio_io *io) {
   return io->stage == SF_TIO_DO_FSYNC ||
          (io->request->op == SF_TIO_WRITE && io->device->dsync && io->request->flags & SF_TIO_FUA);
 }
 
-/* May the same thing be asked again?  What there is no means for is asked again after a pause, for some
- * seconds if it may take so long. */
+/* May the same thing be asked again?  What there is no means for is asked again after a pause, for
+ * some seconds if it may take so long. */
 static bool
 again(struct sf_tio_io *io, int res, bool inlined) {
   bool try_later = for_want_of_means(res) && !inlined;

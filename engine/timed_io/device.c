@@ -1,4 +1,4 @@
-/* Devices: what is found out about a file, and who hands regions on it to the kernel. */
+/* Devices: examines a file, and decides which thread hands regions on it to the kernel. */
 #include "timed_io/internal.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@
 #define REMOVE_WAIT_NS (1000 * SF_TIO_MS)
 
 /* File systems of which it is known that they honour RWF_NOWAIT, or refuse it, instead of blocking
- * in submission, that RWF_DSYNC holds for asynchronous writes (FUSE hands it on and forgets it), and
- * that a hole reads as zeros. */
+ * in submission, that RWF_DSYNC holds for asynchronous writes (FUSE hands it on and forgets it),
+ * and that a hole reads as zeros. */
 static bool
 known_filesystem(int fd) {
   struct statfs fs;
@@ -39,8 +39,8 @@ known_filesystem(int fd) {
   return false;
 }
 
-/* There a transfer is a copy, which does not wait for anything.  io_uring would give it to a worker of
- * the kernel, since RWF_NOWAIT is refused. */
+/* There a transfer is a copy, which does not wait for anything.  io_uring would give it to a worker
+ * of the kernel, since RWF_NOWAIT is refused. */
 static bool
 in_memory(int fd) {
   struct statfs fs;
@@ -70,8 +70,8 @@ queue_limit(dev_t dev, const char *name) {
   return limit;
 }
 
-/* A disk that can zero by itself and cannot discard writes all of it, however long that takes; one that
- * can discard and not zero promises nothing of what is read afterwards. */
+/* A disk that can zero by itself and cannot discard writes all of it, however long that takes; a
+ * disk that can discard and not zero promises nothing of later reads. */
 static bool
 disk_punches(dev_t dev) {
   return queue_limit(dev, "discard_max_bytes") != 0 &&
@@ -88,8 +88,8 @@ sysfs_knows(dev_t dev) {
   return access(path, F_OK) == 0;
 }
 
-/* A disk (SCSI, NVMe) whose path has been down for too long, or that is being removed; a partition's is that of its
- * disk. */
+/* A disk (SCSI, NVMe) is offline when its path has been down for too long, or when it is being
+ * removed; a partition has the state of its disk. */
 static bool
 is_offline(dev_t dev) {
   static const char *const dead[] = {"offline", "transport-offline", "cancel",
@@ -137,8 +137,8 @@ examine(struct sf_tio_device *device) {
   device->inline_ok = S_ISBLK(st.st_mode) || (S_ISREG(st.st_mode) && known_filesystem(device->fd));
   device->dsync = device->inline_ok;
   device->in_memory = S_ISREG(st.st_mode) && in_memory(device->fd);
-  /* Elsewhere fallocate's word is not taken for it: nbdfuse 1.14 says that it zeroed the whole range
-   * and did 4 KiB, or trims, which promises nothing. */
+  /* Elsewhere fallocate's word is not taken for it: nbdfuse 1.14 says that it zeroed the whole
+   * range and did 4 KiB, or trims, which promises nothing. */
   device->no_punch = device->no_zero_range = !device->inline_ok;
   device->is_block = S_ISBLK(st.st_mode);
   device->number = st.st_rdev;
@@ -193,8 +193,8 @@ sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **d
   return 0;
 }
 
-/* Under client->lock.  What is left when nothing runs passes by itself, and soon: a callback that is
- * about to return, a cancel that is being answered. */
+/* Under client->lock.  What is left when nothing runs passes by itself, and soon: a callback that
+ * is about to return, a cancel that is being answered. */
 static bool
 wait_until_unused(struct sf_tio_device *device) {
   struct sf_tio_client *client = device->client;

@@ -16,12 +16,12 @@ struct completion {
   int res;
 };
 
-/* user_data of a cancel: the number of its batch, a mark, the target's index.  Less than that of any
- * region. */
+/* user_data of a cancel: the number of its batch, a mark, the target's index.  Less than that of
+ * any region. */
 enum { CANCEL_MARK = 0x80 };
 
-/* A new submitter is to be ready within the first; one that lived for the second is not killed again and
- * again. */
+/* A new submitter is to be ready within the first; the count of losses starts anew for a submitter
+ * that lived for the second. */
 #define SUBMITTER_READY_NS (2000 * SF_TIO_MS)
 #define LONG_AGO_NS        (64000 * SF_TIO_MS)
 #define REPLACE_NS         (1000 * SF_TIO_MS)
@@ -224,7 +224,7 @@ feed(struct sf_tio_device *device) {
   return next_ns;
 }
 
-/* ---- a submitter that is killed ---- */
+/* ---- a killed submitter ---- */
 
 static void
 tell_of_submitter(struct sf_tio_device *device, int error) {
@@ -238,8 +238,8 @@ tell_of_submitter(struct sf_tio_device *device, int error) {
     client->submitter_lost(client->submitter_context, device->fd, error);
 }
 
-/* A killed one is replaced at once; one that is killed again and again, and one that cannot be had, after
- * a second, then two, up to 64. */
+/* A killed submitter is replaced at once; after repeated losses or failures, after a second, then
+ * two, up to 64. */
 static uint64_t
 replace_after(struct sf_tio_submitter *submitter) {
   return submitter->losses == 0
@@ -286,7 +286,7 @@ look_after_submitter(struct sf_tio_device *device) {
 
 /* ---- waiting ---- */
 
-/* The wake is cleared before anything is looked at: whoever says something later sets it again. */
+/* The wake is cleared before anything is looked at, so that news that comes later sets it again. */
 static bool
 stopped(struct sf_tio_device *device) {
   bool stop;
@@ -349,8 +349,8 @@ device_thread_main(void *arg) {
   return NULL;
 }
 
-/* A submitter's if there can be one: without it a device that hangs for good keeps this process.  That
- * is for the user to judge; better than no device. */
+/* A submitter's if there can be one: without it a device that hangs for good keeps this process.
+ * That is for the user to judge; better than no device. */
 static int
 get_ring(struct sf_tio_device_thread *device_thread, const struct sf_tio_client *client, int fd) {
   int error;

@@ -1,6 +1,6 @@
-/* Driving a queue: hand over what is pending, wait, take completions, look at the deadlines, tell.
- * All of it with thread->owner held; feeding, collecting and delivering with client->lock too, which
- * they drop where they enter the kernel or call out. */
+/* Driving a queue: hand over pending regions, wait, take completions, look at the deadlines,
+ * deliver events.  All of it with queue->owner held; feeding, collecting and delivering with
+ * client->lock too, which they drop where they enter the kernel or call out. */
 #include "timed_io/internal.h"
 
 #include <errno.h>
@@ -108,8 +108,8 @@ take(struct sf_tio_queue *queue, const struct io_uring_cqe *cqe, uint64_t now_ns
     queue->wake_armed = false;
 }
 
-/* To ask the kernel for what it has not posted yet is a system call, and the next round makes one anyhow.
- * But before a region is late it is asked. */
+/* Asking the kernel for completions that it has not posted yet is a system call, and the next round
+ * makes one anyhow.  Only before a region is found late is it asked here. */
 static unsigned
 peek(struct sf_tio_queue *queue, struct io_uring_cqe **cqes, uint64_t now_ns) {
   struct io_uring *uring = &queue->ring.uring;
@@ -135,8 +135,8 @@ sf_tio_turn_collect(struct sf_tio_queue *queue, uint64_t now_ns) {
 
 /* ---- waiting ---- */
 
-/* All that is live came from this thread and nothing is unusual: one wait for all of it.  Else the
- * first completion counts. */
+/* If all live regions are in this thread's ring and came together so far, one wait takes all of
+ * them.  Else each wait ends with the first completion. */
 static unsigned
 completions_wanted(const struct sf_tio_queue *queue) {
   if (queue->alone)
@@ -162,9 +162,9 @@ enter(struct sf_tio_queue *queue, unsigned wanted, uint64_t now_ns, uint64_t unt
     poll(&(struct pollfd){.fd = queue->wake_fd, .events = POLLIN}, 1, 1);
 }
 
-/* Of what has ended a newer kernel (seen with 6.18) runs only as much as was waited for, and keeps the rest for the
- * next call.  That is now: what is taken together is answered together and handed over together, and no leg's
- * answer is seen late for what is done with the one before. */
+/* A newer kernel (seen with 6.18) posts only as many completions as the call waited for, and keeps
+ * the rest for the next call.  So that call is made now: completions taken together are answered
+ * together, and no leg's answer is seen late because the one before it was handled first. */
 static void
 ask_for_the_rest(struct sf_tio_queue *queue) {
   struct io_uring *uring = &queue->ring.uring;
@@ -184,7 +184,7 @@ static void
 wait_for_news(struct sf_tio_queue *queue, unsigned wanted, uint64_t now_ns, uint64_t until_ns) {
   bool submits = io_uring_sq_ready(&queue->ring.uring) > 0;
 
-  /* A deadline that passed while this thread did something else: nobody slept since. */
+  /* A deadline that passed while this thread did something else was not overslept. */
   if (until_ns < now_ns)
     until_ns = now_ns;
   if (wanted > 1 && now_ns + together_ns(queue) < until_ns)
@@ -199,17 +199,18 @@ wait_for_news(struct sf_tio_queue *queue, unsigned wanted, uint64_t now_ns, uint
   queue->sends = 0;
   if (wanted > 1 && io_uring_cq_ready(&queue->ring.uring) < wanted)
     queue->scattered = true;
-  /* Late from a call that only waited: this thread got no CPU.  Submission may have blocked, and that
-   * is the device's doing. */
+  /* Late from a call that only waited: this thread got no CPU.  Submission may have blocked, and
+   * that is the device's doing. */
   if (!submits && until_ns != SF_TIO_NEVER)
     sf_tio_own_delay_overslept(&queue->client->own_delay, until_ns, sf_tio_now());
 }
 
 /* ---- the loop ---- */
 
-/* Under client->lock.  What still runs is looked after by the background thread, unless the queue is alone:
- * its own thread comes again.  While the background thread knows of this queue already, it comes by itself:
- * a thread whose every request leaves something behind need not wake it each time. */
+/* Under client->lock.  The background thread looks after regions that still run, unless the queue
+ * is alone: its own thread comes again.  A background thread that knows of this queue already comes
+ * by itself, so a thread that leaves something behind with every request need not wake it each
+ * time. */
 static void
 leave(struct sf_tio_queue *queue) {
   struct sf_tio_client *client = queue->client;
@@ -223,8 +224,8 @@ leave(struct sf_tio_queue *queue) {
     sf_tio_queue_kick(queue);
 }
 
-/* Every part of a round takes the lock as it is and gives it back so: it is contended by all threads,
- * and taken twice in the life of a healthy request. */
+/* Every part of a round takes the lock as it is and gives it back so: it is contended by all
+ * threads, and taken twice in the life of a healthy request. */
 int
 sf_tio_drive(struct sf_tio_queue *queue, uint64_t until_ns, bool (*stop)(void *), void *arg) {
   struct sf_tio_client *client = queue->client;

@@ -1,4 +1,4 @@
-/* Events: what is found about a region waits in its queue until a driver tells it, in order. */
+/* Events: they wait in a region's queue until its driver delivers them, in order. */
 #include "timed_io/internal.h"
 
 #include <string.h>
@@ -56,7 +56,7 @@ describe(const struct sf_tio_io *io, enum sf_tio_pending_event event) {
   return told;
 }
 
-/* The copy out of a read goes before its notify, and is never made for one that was given up. */
+/* A read's data is copied out before its notify, and never for a read that was given up on. */
 static void
 copy_out(struct sf_tio_client *client, struct sf_tio_io *io, enum sf_tio_pending_event event) {
   struct sf_tio_request *request = io->request;
@@ -75,8 +75,8 @@ struct call {
   struct sf_tio_event told;
 };
 
-/* Under client->lock.  The region lets go of its slot and buffer before its last event is told: what
- * the callback wants to do next may need them.  The device stays until it has returned. */
+/* Under client->lock.  The region releases its slot and buffer before its last event is delivered:
+ * the callback may need them for its next request.  The device stays until it has returned. */
 static void
 take(struct sf_tio_client *client, struct sf_tio_io *io, struct call *call) {
   struct sf_tio_request *request = io->request;

@@ -1,4 +1,4 @@
-/* Timed I/O, inside.  Nobody but engine/timed_io includes this.
+/* Timed I/O, inside.  Only engine/timed_io includes this.
  *
  * The way of a region (struct sf_tio_io), by `where`:
  *
@@ -45,8 +45,8 @@ enum {
   SF_TIO_BATCH = 64,               /* completions taken from a ring in one go */
   SF_TIO_CALLS = 16,               /* events told in one go */
   SF_TIO_DEVICE_THREAD_DEPTH = 64, /* regions that one device thread has inside the kernel */
-  /* Every region there can have a completion and that of a cancel; another round of cancels may come
-   * while the first is not taken. */
+  /* Every region there can have a completion and that of a cancel; another round of cancels may
+   * come while the first is not taken. */
   SF_TIO_DEVICE_THREAD_COMPLETIONS = 4 * SF_TIO_DEVICE_THREAD_DEPTH,
   SF_TIO_IOWQ_WORKERS = 16,    /* of these, how many may block in submission; the rest stay in the
                               * kernel's queue, where a cancel still reaches them */
@@ -71,8 +71,9 @@ _Static_assert(1u << SF_TIO_REGION_BITS == SF_TIO_REGIONS_MAX, "a region index f
  * and would otherwise be noticed only with the last of them. */
 #define SF_TIO_TOGETHER_NS (4 * SF_TIO_MS)
 
-/* What is sent to a socket that has room has been sent as soon as it is handed over, so an alone thread waits for
- * that and one thing more.  Where there is no room, what else ends is seen so much later at most. */
+/* A message to a socket that has room is sent as soon as it is handed over, so an alone thread
+ * waits for that and one completion more.  Where there is no room, another completion is seen so
+ * much later at most. */
 #define SF_TIO_SENT_NS (SF_TIO_MS / 5)
 
 /* user_data of a region is handle << SF_TIO_REGION_BITS | region, which is at least 1 << 16. */
@@ -82,13 +83,13 @@ _Static_assert(1u << SF_TIO_REGION_BITS == SF_TIO_REGIONS_MAX, "a region index f
 
 enum sf_tio_where {
   SF_TIO_NOWHERE,
-  SF_TIO_AT_THREAD,
+  SF_TIO_IN_QUEUE,
   SF_TIO_IN_RING,
   SF_TIO_AT_DEVICE_THREAD,
   SF_TIO_IN_DEVICE_THREAD
 };
 
-/* What is being asked of the kernel; an operation may need more than one. */
+/* The next call to the kernel; an operation may need more than one. */
 enum sf_tio_stage {
   SF_TIO_DO_TRANSFER,
   SF_TIO_DO_FSYNC,
@@ -124,10 +125,10 @@ struct sf_tio_pool {
   struct sf_tio_slot *slots;
   unsigned count[SF_TIO_CLASSES];
   size_t bytes[SF_TIO_CLASSES];
-  unsigned spare[SF_TIO_CLASSES]; /* so many are left to those who do not wait */
+  unsigned spare[SF_TIO_CLASSES]; /* so many only sf_tio_pool_get_spare() takes */
 
   pthread_mutex_t lock;
-  pthread_cond_t came_free[SF_TIO_CLASSES]; /* for those whose length asks for that class */
+  pthread_cond_t came_free[SF_TIO_CLASSES]; /* for threads that wait for that class */
   unsigned waiters[SF_TIO_CLASSES];         /* under lock */
   unsigned free[SF_TIO_CLASSES];            /* under lock */
   struct sf_list list[SF_TIO_CLASSES];      /* under lock */
@@ -138,7 +139,7 @@ int sf_tio_pool_init(struct sf_tio_pool *pool, const struct sf_tio_client_params
 void sf_tio_pool_destroy(struct sf_tio_pool *pool);
 int sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns,
                     struct sf_tio_slot **slot);
-/* What came free until now was looked at in vain: from now on the thread is woken, once. */
+/* -EAGAIN: no buffer is free now, and the thread is woken once when one comes free. */
 int sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_queue *queue,
                             struct sf_tio_slot **slot);
 bool sf_tio_pool_awaits(struct sf_tio_pool *pool, const struct sf_tio_queue *queue);
@@ -149,7 +150,7 @@ void sf_tio_pool_put(struct sf_tio_pool *pool, struct sf_tio_slot *slot);
 unsigned sf_tio_pool_quarantined(struct sf_tio_pool *pool);
 bool sf_tio_pool_idle(struct sf_tio_pool *pool);
 
-/* ---- this process's own delay (pulse.c) ---- */
+/* ---- this process's own delay (own_delay.c) ---- */
 
 struct sf_tio_own_delay {
   pthread_t thread;
@@ -204,7 +205,7 @@ struct sf_tio_request {
   uint64_t handle; /* 0: free */
   struct sf_list free_link;
   struct sf_tio_client *client;
-  struct sf_tio_queue *queue; /* whose driver reports it */
+  struct sf_tio_queue *queue; /* its driver reports the request */
   struct sf_tio_slot *buffer; /* READ, WRITE */
   void *data;                 /* READ: where the copy goes */
   sf_tio_event_fn *notify;
@@ -245,7 +246,7 @@ sf_tio_io_user_data(const struct sf_tio_io *io) {
 
 void sf_tio_io_timeout(struct sf_tio_io *io, uint64_t now_ns);
 void sf_tio_io_cancel(struct sf_tio_io *io, enum sf_tio_kind kind, uint64_t now_ns);
-/* One that the kernel does not have: takes it off its list, and says what kind that was. */
+/* A region that the kernel does not have: takes it off its list, and returns the kind of cancel. */
 enum sf_tio_kind sf_tio_io_drop(struct sf_tio_io *io, uint64_t now_ns);
 /* What the kernel answered.  May put the region on its device's thread list. */
 void sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns);
@@ -267,10 +268,10 @@ struct sf_tio_ring {
 };
 
 int sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completions);
-/* One that only the calling thread enters. */
+/* A ring that only the calling thread enters. */
 int sf_tio_ring_init_alone(struct sf_tio_ring *ring, unsigned entries, unsigned completions);
-/* Makes the pool known to the kernel.  Where that fails, for RLIMIT_MEMLOCK, every transfer pins its
- * pages itself. */
+/* Makes the pool known to the kernel.  Where that fails, for RLIMIT_MEMLOCK, every transfer pins
+ * its pages itself. */
 int sf_tio_ring_register(struct sf_tio_ring *ring, const struct sf_tio_pool *pool);
 void sf_tio_ring_exit(struct sf_tio_ring *ring);
 /* False: the submission queue is full. */
@@ -287,9 +288,9 @@ struct sf_tio_queue {
   bool background; /* the background thread's own: it is woken by its epoll, not by the ring */
   pthread_mutex_t owner;
 
-  /* of the thread that has it: it attended of its own will, and not for one SYNC call only */
+  /* of the thread that has it: it called sf_tio_attend(), not a SYNC call only */
   bool drives_itself;
-  bool alone; /* nobody else ever drives it, and it is not in client->threads */
+  bool alone; /* no other thread ever drives it, and it is not in client->threads */
   struct sf_tio_message *message[SF_TIO_MESSAGES_MAX]; /* of an alone one: under way */
   struct sf_tio_message *messages_done;
   unsigned sends; /* of an alone one: not handed over yet */
@@ -297,9 +298,9 @@ struct sf_tio_queue {
   struct sf_list wants_buffer; /* under pool->lock */
   bool wants[SF_TIO_CLASSES];  /* under pool->lock: of that class; not in the list if none */
 
-  /* of whoever holds owner */
+  /* of the thread that holds owner */
   bool wake_armed; /* the multishot poll on wake_fd is in the ring */
-  bool scattered;  /* what is live did not come together: take completions one by one */
+  bool scattered;  /* the live regions did not end together: take completions one by one */
 
   atomic_bool wake;    /* look again: an event, or sf_tio_wake() */
   atomic_bool waiting; /* in the kernel, or about to be: a wake needs the eventfd */
@@ -309,10 +310,10 @@ struct sf_tio_queue {
   bool driven;        /* a thread is in drive */
   bool listed;        /* the background thread looks after it */
   bool is_free;       /* in threads_free; listed all the same if it is told of something late */
-  unsigned pending_n; /* handed over by nobody yet */
+  unsigned pending_n; /* not handed over yet */
   unsigned in_ring;   /* in the kernel through this ring */
   unsigned in_ring_live, live_n; /* not terminal: of those, and of all */
-  unsigned requests_n;           /* whose slots are not released */
+  unsigned requests_n;           /* requests with a slot that is not released */
   uint64_t deadline_ns;          /* not later than the earliest of live */
   uint64_t drives;               /* how often it was driven */
   struct sf_list pending, live, events;
@@ -323,18 +324,19 @@ struct sf_tio_queue {
   uint64_t drives_seen;
 };
 
-enum sf_tio_queue_kind { SF_TIO_ATTENDING, SF_TIO_ALONE, SF_TIO_SERVICE };
+enum sf_tio_queue_kind { SF_TIO_ATTENDING, SF_TIO_ALONE, SF_TIO_BACKGROUND };
 int sf_tio_queue_new(struct sf_tio_client *client, enum sf_tio_queue_kind kind,
                      struct sf_tio_queue **queue);
 void sf_tio_queue_free(struct sf_tio_queue *queue);
-/* Under client->lock: whoever attends next may have it, once. */
+/* Under client->lock: the next thread that attends may have it, once. */
 void sf_tio_queue_give_back(struct sf_tio_queue *queue);
 /* The calling thread's queue, or NULL. */
 struct sf_tio_queue *sf_tio_queue_current(struct sf_tio_client *client);
 /* The same, made if need be. */
 int sf_tio_queue_get(struct sf_tio_client *client, struct sf_tio_queue **queue);
 void sf_tio_queue_destructor(void *thread);
-/* Under client->lock: somebody must look at this queue's events, deadlines or pending regions. */
+/* Under client->lock: a thread must look at this queue's events, deadlines or pending regions: its
+ * own if it drives, else the background thread. */
 void sf_tio_queue_kick(struct sf_tio_queue *queue);
 bool sf_tio_queue_busy(const struct sf_tio_queue *queue);
 
@@ -392,7 +394,7 @@ struct sf_tio_device {
   bool inline_ok;               /* submitting threads may enter the kernel for it */
   bool no_punch, no_zero_range; /* fallocate cannot, or cannot be trusted to */
   bool quick_zero, zeroed;      /* it should zero without writing; and it has, once */
-  unsigned running;             /* what sf_tio_device_running() tells */
+  unsigned running;             /* sf_tio_device_running() */
   unsigned uses;                /* regions not released, and calls that look at it */
   unsigned overdue;             /* in TIMEOUT, or detached */
   unsigned detached[SF_TIO_CLASSES + 1];
@@ -410,7 +412,8 @@ int sf_tio_device_thread_start(struct sf_tio_device *device);
 void sf_tio_device_thread_stop(struct sf_tio_device *device);
 /* Takes what has completed, without waiting. */
 void sf_tio_device_thread_reap(struct sf_tio_device *device);
-/* As that, with ring_lock held, after asking the kernel to cancel `targets`, which are IN_DEVICE_THREAD. */
+/* As that, with ring_lock held, after asking the kernel to cancel `targets`, which are
+ * IN_DEVICE_THREAD. */
 void sf_tio_device_thread_cancel(struct sf_tio_device *device, struct sf_tio_io **targets,
                                  unsigned n, struct sf_tio_canceled *canceled);
 /* Under client->lock: should a submitting thread hand over this region itself? */
@@ -418,7 +421,7 @@ bool sf_tio_device_inline(const struct sf_tio_device *device, const struct sf_ti
                           uint64_t now_ns);
 bool sf_tio_device_full(const struct sf_tio_device *device, unsigned class);
 
-/* ---- what all above say to a thread, a device thread, a device (wake.c); sf_tio_wake() is there too ---- */
+/* ---- wakes and uses, called by all files above (wake.c); sf_tio_wake() is there too ---- */
 
 void sf_tio_device_thread_wake(struct sf_tio_device_thread *device_thread);
 /* Under client->lock, as the rest. */
@@ -428,7 +431,7 @@ void sf_tio_device_use(struct sf_tio_device *device);
 void sf_tio_device_unuse(struct sf_tio_device *device);
 
 /* Cancels what is not terminal on the device and, when handle is not 0, belongs to it; when due,
- * only regions marked so.  Takes device thread.ring_lock and client->lock (cancel.c). */
+ * only regions marked so.  Takes device_thread.ring_lock and client->lock (cancel.c). */
 void sf_tio_cancel_on(struct sf_tio_device *device, uint64_t handle, bool due,
                       struct sf_tio_canceled *canceled);
 
@@ -443,11 +446,11 @@ void sf_tio_submitter_stop(struct sf_tio_submitters *submitters,
                            struct sf_tio_submitter *submitter);
 /* Tells it to look at the ring.  False: it is gone; the caller may submit to the ring itself. */
 bool sf_tio_submitter_tell(struct sf_tio_submitter *submitter);
-/* It has been seen to be gone: its end of the socket is closed, which is after its last system call.
- * What it had in the kernel goes on, and only its completions say that it has ended. */
+/* It has been seen to be gone: its end of the socket is closed, which is after its last system
+ * call.  What it had in the kernel goes on, and only its completions say that it has ended. */
 void sf_tio_submitter_lose(struct sf_tio_submitter *submitter);
-/* Asks for another in the place of a lost one.  Does not wait: sf_tio_submitter_hear() says when it is
- * ready; until then the caller submits. */
+/* Asks for another in the place of a lost one.  Does not wait: sf_tio_submitter_hear() says when it
+ * is ready; until then the caller submits. */
 int sf_tio_submitter_replace(struct sf_tio_submitters *submitters, int fd, const char *name,
                              struct sf_tio_submitter *submitter);
 /* Its socket has news: it has become ready, or is gone. */

@@ -1,5 +1,5 @@
-/* Messages: what a thread that attends alone receives from its sockets and sends to them, on the ring on
- * which its regions are, so that one system call waits for all of it. */
+/* Messages: what a thread that attends alone receives from its sockets and sends to them, on the
+ * ring on which its regions are, so that one system call waits for all of it. */
 #include "timed_io/internal.h"
 
 #include <sys/socket.h>
@@ -33,8 +33,9 @@ enter(struct sf_tio_queue *queue, struct sf_tio_message *message, unsigned *plac
   return get_sqe(queue);
 }
 
-/* One stretch of memory costs the kernel less without a header, and so does a wait for what is not there without a
- * look for it first.  A ring that only this thread enters is younger than that flag. */
+/* One stretch of memory costs the kernel less without a header, and so does a receive that waits
+ * without trying first when no data is there.  A kernel with DEFER_TASKRUN knows that flag as
+ * well. */
 void
 sf_tio_receive(struct sf_tio_queue *queue, int socket, struct sf_tio_message *message) {
   struct msghdr *header = message->header;

@@ -1,15 +1,15 @@
-/* The pulse: a thread that wants to wake every 10 ms while anything runs.  When it wakes late, this
- * process did not run, and that time is nobody's fault but our own (rule R3).
+/* Own delay: a thread that wants to wake (tick) every 10 ms while anything runs.  When it wakes
+ * late, this process did not run, and no device is blamed for that time (rule R3).
  *
- * Whoever finds a deadline passed may be running before the pulse is, so it asks the same question
- * itself: the time since the tick that is missing is own delay as well.  Spans that overlap are
+ * A thread that finds a deadline passed may run before that thread does, so it asks the same
+ * question itself: the time since the missing tick is own delay as well.  Spans that overlap are
  * counted once. */
 #include "timed_io/internal.h"
 
 #define PERIOD_NS (10 * SF_TIO_MS)
 #define LATE_NS   (5 * SF_TIO_MS)
 
-enum { IDLE_TICKS = 10 }; /* a pause between two requests does not put the pulse to rest */
+enum { IDLE_TICKS = 10 }; /* a pause between two requests does not stop the ticks */
 
 static void
 account(struct sf_tio_own_delay *own_delay, uint64_t from_ns, uint64_t to_ns) {
@@ -39,7 +39,7 @@ sf_tio_own_delay_now(struct sf_tio_own_delay *own_delay, uint64_t now_ns) {
   return atomic_load(&own_delay->total_ns);
 }
 
-/* The thread that asks may have begun to wait after the pulse should have ticked, or before. */
+/* The calling thread may have begun to wait after the tick was due, or before. */
 void
 sf_tio_own_delay_overslept(struct sf_tio_own_delay *own_delay, uint64_t wanted_ns,
                            uint64_t now_ns) {
@@ -76,7 +76,8 @@ tick(struct sf_tio_own_delay *own_delay, unsigned *idle) {
   if (*idle >= IDLE_TICKS) {
     *idle = 0;
     atomic_store(&own_delay->next_ns, SF_TIO_NEVER);
-    /* A request that was counted before this store may have seen the pulse beat. */
+    /* A request that was counted before this store may have seen next_ns set, and not begun the
+     * ticks. */
     if (!atomic_load(own_delay->busy))
       return true;
   }

@@ -25,7 +25,8 @@ add_slots(struct sf_tio_pool *pool, enum sf_tio_class class, struct sf_tio_slot 
   }
 }
 
-/* Whoever serves is not to ask for memory when there is none.  The kernel's call is of 5.14. */
+/* All pages are made present now, so that serving never waits for memory.  MADV_POPULATE_WRITE is
+ * of Linux 5.14. */
 static int
 touch(struct sf_tio_pool *pool) {
 #ifdef MADV_POPULATE_WRITE
@@ -104,7 +105,7 @@ sf_tio_pool_destroy(struct sf_tio_pool *pool) {
   pthread_mutex_destroy(&pool->lock);
 }
 
-/* keep: so many of each class are to stay. */
+/* keep: so many of each class stay in the pool. */
 static struct sf_tio_slot *
 take(struct sf_tio_pool *pool, size_t len, const unsigned keep[SF_TIO_CLASSES]) {
   for (unsigned class = SF_TIO_SMALL; class < SF_TIO_CLASSES; class ++) {
@@ -209,7 +210,8 @@ sf_tio_pool_forget(struct sf_tio_pool *pool, struct sf_tio_queue *queue) {
   pthread_mutex_unlock(&pool->lock);
 }
 
-/* Those that one of this class may suit; who finds it taken asks to be woken again. */
+/* Wakes the threads that a buffer of this class may suit; a thread that finds it taken asks to be
+ * woken again. */
 static void
 wake_threads(struct sf_tio_pool *pool, unsigned class) {
   if (pool->free[class] <= pool->spare[class])
@@ -224,8 +226,8 @@ wake_threads(struct sf_tio_pool *pool, unsigned class) {
   }
 }
 
-/* One slot is for one who waits; a large one is good for both kinds, and whether a waiter that was told
- * already will need it is not known yet. */
+/* One slot wakes one waiter of each class that it suits; whether a waiter signalled earlier still
+ * needs it is not known yet. */
 static void
 tell(struct sf_tio_pool *pool, unsigned class) {
   if (class == SF_TIO_LARGE && pool->waiters[SF_TIO_LARGE])

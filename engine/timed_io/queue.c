@@ -49,7 +49,7 @@ sf_tio_queue_new(struct sf_tio_client *client, enum sf_tio_queue_kind kind,
   if (!made)
     return -ENOMEM;
   made->client = client;
-  made->background = kind == SF_TIO_SERVICE;
+  made->background = kind == SF_TIO_BACKGROUND;
   made->alone = kind == SF_TIO_ALONE;
   made->deadline_ns = SF_TIO_NEVER;
   sf_list_init(&made->pending);
@@ -122,8 +122,9 @@ add_thread(struct sf_tio_client *client, struct sf_tio_queue **queue) {
   return 0;
 }
 
-/* A region that was given up and is with a device thread does not keep its queue busy.  When it ends after
- * the queue was given back, the background thread reports it there and finds the queue idle a second time. */
+/* A region that was given up and is with a device thread does not keep its queue busy.  When it
+ * ends after the queue was given back, the background thread reports it there and finds the queue
+ * idle a second time. */
 void
 sf_tio_queue_give_back(struct sf_tio_queue *queue) {
   if (!queue->is_free)

@@ -48,7 +48,8 @@ sf_tio_request_release(struct sf_tio_request *request) {
       request->queue != sf_tio_queue_current(client))
     sf_tio_wake(request->queue); /* it may wait for nothing else than to be idle */
   request->handle = 0;
-  /* The next one takes it while it is in the processor's cache; a handle that is stale shows by its sequence. */
+  /* The next one takes it while it is in the processor's cache; a handle that is stale shows by its
+   * sequence. */
   sf_list_prepend(&client->requests_free, &request->free_link);
   client->requests_n--;
 }

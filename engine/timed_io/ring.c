@@ -34,8 +34,8 @@ sf_tio_ring_init(struct sf_tio_ring *ring, unsigned entries, unsigned completion
   return init(ring, entries, completions, IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN);
 }
 
-/* Completions are posted when this thread enters and at no other time.  TASKRUN_FLAG: a look at what has
- * completed sees that it has to. */
+/* Completions are posted when this thread enters and at no other time.  TASKRUN_FLAG: a look at
+ * what has completed sees that it has to. */
 int
 sf_tio_ring_init_alone(struct sf_tio_ring *ring, unsigned entries, unsigned completions) {
   int error = init(ring, entries, completions,

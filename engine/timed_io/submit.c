@@ -1,4 +1,4 @@
-/* sf_tio(): what is asked is checked, admitted, written down and, for SYNC, waited for. */
+/* sf_tio(): checks a request, admits it, enters it and, for SYNC, waits for it. */
 #include "timed_io/internal.h"
 
 #include <errno.h>
@@ -34,7 +34,7 @@ check_region(const struct sf_tio_client *client, const struct sf_tio_control *co
 
   if (!region->device || region->device->client != client)
     return -EINVAL;
-  /* Nobody would ever learn of its end. */
+  /* Without SYNC, notify and timeout its end would never be reported. */
   if (!(control->flags & SF_TIO_SYNC) && !control->notify && !timeout_of(control, region))
     return -EINVAL;
   if (control->op == SF_TIO_FLUSH)
@@ -146,7 +146,7 @@ start_region(struct sf_tio_request *request, const struct sf_tio_control *contro
       .deadline_ns = timeout_ns ? sf_tio_after(request->entry_ns, timeout_ns) : SF_TIO_NEVER,
       .delay_seen_ns = request->entry_delay_ns,
       .index = (uint8_t) i,
-      .where = SF_TIO_AT_THREAD,
+      .where = SF_TIO_IN_QUEUE,
       .stage = (uint8_t) first_stage(control, region->device),
   };
   sf_state_init(&io->sm, &sf_tio_states, sf_tio_io_user_data(io), SF_TIO_PENDING);
@@ -212,11 +212,11 @@ start(struct sf_tio_client *client, const struct asked *asked, struct sf_tio_req
   error = admit(client, asked);
   if (!error) {
     *request = start_request(client, asked);
-    /* Before anybody can look at its deadline: while the pulse rests, a stop is nobody's delay.  In a
-     * long wait for a buffer it may have gone to rest again. */
+    /* Before any thread can look at its deadline: while the own-delay thread rests, a stop of this
+     * process is not counted.  In a long wait for a buffer it may have gone to rest again. */
     sf_tio_own_delay_begin(&client->own_delay);
-    /* Every region has a reference of its own.  Ours ends here, before anybody can be told of the
-     * end of the last and want the buffer. */
+    /* Every region has a reference of its own.  Ours ends here, before a notify of the last
+     * region's end can want the buffer. */
     if (asked->buffer)
       sf_tio_pool_put(&client->pool, asked->buffer);
     if (handle)

@@ -1,15 +1,15 @@
-/* Submitters.  What a process has in the kernel uninterruptibly (a flush of a dead disk, a write
- * that waits for a tag or a journal) keeps it there, SIGKILL or not, and with it every file that it
- * has open: the locks on the other legs as well.  io_uring does not help: its workers are threads of
- * whoever submits.  So a device's thread can have a process of its own that does nothing but
- * io_uring_enter(), and that has no file but this device's.  When the device hangs it is that
+/* Submitters.  An uninterruptible call (a flush of a dead disk, a write that waits for a tag or a
+ * journal) keeps its process in the kernel, SIGKILL or not, and with it every file that it has
+ * open: the locks on the other legs as well.  io_uring does not help: its workers are threads of
+ * the process that submits.  So a device's thread can have a process of its own that does nothing
+ * but io_uring_enter(), and that has no file but this device's.  When the device hangs it is that
  * process which stays, and the lock on that device stays with it (rule R7), as it must.
  *
  *      us            fills the submission queue, reaps the completions: shared memory
  *      submitter     told through a socket, enters the kernel for what is queued
  *      fork server   makes submitters.  It was forked before any device was open, so that a new one
  *                    has nothing to close: close(2) can hang too, and fork copies every file.
- *                    There are two, and one that is killed is made anew by the other.
+ *                    There are two, and each makes the other anew when it is killed.
  *
  * A ring cannot be sent through a socket since Linux 6.7, so rings are made before the fork. */
 #include "timed_io/internal.h"
@@ -61,14 +61,14 @@ receive_with_file(int socket, void *data, size_t length) {
 
 static void
 enter(const struct sf_tio_ring *ring) {
-  /* What the kernel has no memory for stays in the queue; we are told again. */
+  /* An entry for which the kernel has no memory stays in the queue; this process is told again. */
   while (syscall(__NR_io_uring_enter, ring->uring.ring_fd, 2 * SF_TIO_DEVICE_THREAD_DEPTH, 0, 0,
                  NULL, 0) < 0 &&
          errno == EINTR)
     ;
 }
 
-/* Out of the way of a number that is to mean another file. */
+/* Frees the number `from`, which is to be another file's. */
 static int
 move_away(int fd, int from) {
   int moved = fd == from ? fcntl(fd, F_DUPFD_CLOEXEC, from + 1) : fd;
@@ -78,8 +78,8 @@ move_away(int fd, int from) {
   return moved;
 }
 
-/* The file has the number here that it has with those who fill the queue: what is in there means the
- * same to both, should they have to empty it themselves. */
+/* The file gets the number here that it has in the process that fills the queue, so that an entry
+ * means the same in both: that process may have to submit it itself. */
 static int
 receive_device(int *socket, struct sf_tio_ring *ring) {
   int fd, number;
@@ -231,7 +231,7 @@ give_back(struct sf_tio_submitters *submitters, struct ring_slot *slot) {
   pthread_mutex_unlock(&submitters->lock);
 }
 
-/* Is there something to receive, or an end, within the time? */
+/* Is there a message or the end of the stream within the time? */
 static bool
 ready(int socket, int ms) {
   struct pollfd fd = {.fd = socket, .events = POLLIN};
@@ -288,7 +288,7 @@ sf_tio_submitter_start(struct sf_tio_submitters *submitters, const struct sf_tio
   if (!slot)
     return -ENOSPC;
   *submitter = (struct sf_tio_submitter){.socket = -1, .ring = &slot->ring};
-  /* Memory that is not registered would be looked for in the submitter's own. */
+  /* An address that is not registered would be looked up in the submitter's own memory. */
   error = sf_tio_ring_register(&slot->ring, pool);
   if (!error)
     error = ask_for_one(submitters, fd, name, submitter);
@@ -327,7 +327,7 @@ void
 sf_tio_submitter_stop(struct sf_tio_submitters *submitters, struct sf_tio_submitter *submitter) {
   struct ring_slot *slot = (struct ring_slot *) submitter->ring;
 
-  /* One that does not end keeps its ring: it could still submit what the next one queues. */
+  /* A process that does not end keeps its ring: it could still submit what the next user queues. */
   if (submitter->socket < 0 || has_ended(submitter->socket))
     give_back(submitters, slot);
   sf_tio_submitter_lose(submitter);
@@ -339,7 +339,7 @@ sf_tio_submitter_tell(struct sf_tio_submitter *submitter) {
 
   if (submitter->socket < 0 || !submitter->ready)
     return false;
-  /* A full socket is one that has been told. */
+  /* A full socket: it has been told and has not looked yet. */
   if (send(submitter->socket, &one, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 || errno == EAGAIN)
     return true;
   sf_tio_submitter_lose(submitter);

@@ -1,12 +1,13 @@
-/* What is said to a thread or to a device by all that is above them: wake, take this, this is in use. */
+/* Wakes of threads and device threads, regions handed to a device thread, and uses of a device. */
 #include "timed_io/internal.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-/* The two sides of this: waiting is set before wake is read, and wake before waiting is.  Whoever finds
- * wake set needs not write: the one who set it has, or saw a thread that will read wake before it
- * waits.  The counter is read by the background thread only; a poll in a ring fires at every write. */
+/* The two sides of this: waiting is set before wake is read, and wake before waiting is.  A caller
+ * that finds wake set need not write: the caller that set it has written, or saw a thread that will
+ * read wake before it waits.  The counter is read by the background thread only; a poll in a ring
+ * fires at every write. */
 static void
 wake(atomic_bool *wake, const atomic_bool *waiting, int fd) {
   uint64_t one = 1;

@@ -11,7 +11,7 @@ static const struct command_spec {
   const char *name;
   enum sf_control_command command;
   bool of_volume, of_daemon; /* which sockets know it */
-  bool whose;                /* the daemon must be told the volume */
+  bool needs_volume;         /* the daemon must be told the volume */
   struct {
     const char *name;
     bool boolean; /* else text */
@@ -96,7 +96,7 @@ static int
 check_volume(const json_t *document, const struct command_spec *spec, const char *volume_name,
              char error[SF_CONFIG_ERROR_MAX]) {
   const json_t *volume = json_object_get(document, "volume");
-  if (!volume && !volume_name && spec->whose)
+  if (!volume && !volume_name && spec->needs_volume)
     return refuse(error, "\"volume\" is missing in a %s request: this socket serves many",
                   spec->name);
   if (!volume)

@@ -21,7 +21,7 @@ enum {
 };
 
 /* Two servers that start at once must not both find the socket abandoned: the directory is locked
- * from the look to the listen().  Nobody holds it longer, so the wait is short and bounded. */
+ * from the look to the listen().  The lock is held no longer, so the wait is short and bounded. */
 static int
 lock_directory(int directory_fd) {
   for (int try = 0; try < LOCK_TRIES; try++) {
@@ -74,7 +74,7 @@ sf_control_is_abandoned(const char *path) {
   return try_to_connect(&address) == ECONNREFUSED;
 }
 
-/* 0: nobody listens there. */
+/* 0: no process listens there. */
 static int
 check_abandoned(const struct sockaddr_un *address) {
   int rc = try_to_connect(address);

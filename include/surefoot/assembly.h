@@ -6,14 +6,14 @@
  * The rule.  Take the newest record of the newest lineage.  Start when at least min_legs of its
  * in-sync legs are present and fewer than min_legs of them are absent: then no newer record can
  * exist among the absent, and any two starts share a leg.
- * A record is doubted when one of the legs that it names is present, holds an older record and a claim
- * of a later term: it may never have become durable, and a later start may have gone on without it.
- * Then every leg named by it or by the records of those that doubt it must be present; of these
- * records the newest wins that could start so and leaves fewer than min_legs out of each other.
- * A leg with an unreadable copy of its superblock may hold a newer record than it shows.  It counts
- * as absent where absent legs could have gone on without the others; if they could, but are just
- * min_legs of them, they hold everything whatever stood there: the start takes them alone, and the
- * others are copied whole. */
+ * A record is doubted when one of the legs that it names is present, holds an older record and a
+ * claim of a later term: it may never have become durable, and a later start may have gone on
+ * without it.  Then every leg named by it or by the records of the legs that doubt it must be
+ * present; of these records the newest wins that could start so and leaves fewer than min_legs out
+ * of each other.  A leg with an unreadable copy of its superblock may hold a newer record than it
+ * shows.  It counts as absent where absent legs could have gone on without the others; if they
+ * could, but are just min_legs of them, they hold everything whatever stood there: the start takes
+ * them alone, and the others are copied whole. */
 #ifndef SUREFOOT_ASSEMBLY_H
 #define SUREFOOT_ASSEMBLY_H
 
@@ -64,17 +64,18 @@ void sf_assemble(const struct sf_config *config, const struct sf_leg_found found
                  bool force, struct sf_assembly *assembly);
 
 /* One page of the maps as a start takes it, from what the legs in `current` hold there: their pages
- * united.  bytes[leg] NULL: it could not be read.  A page that is damaged counts as all set; says which
- * legs' were.  united->intent: extents to be converged, none after a clean stop.  united->stale[i]: what
- * a leg that is not current lacks. */
+ * united.  bytes[leg] NULL: it could not be read.  A page that is damaged counts as all set; says
+ * which legs' were.  united->intent: extents to be converged, none after a clean stop.
+ * united->stale[i]: what a leg that is not current lacks. */
 uint16_t sf_assembly_map_page(const struct sf_assembly *assembly, uint16_t current,
                               const uint8_t *const bytes[SF_LEGS_MAX], uint32_t index,
                               struct sf_map_page *united);
 
-/* The same for legs as a file lists them: config and found come in its order and leave in the order of
- * the volume's places, as the superblock in force has them; an empty place has no name, a leg that the
- * file does not list has no path.  from[place]: the section that stands there now, or -1; sections
- * that stand nowhere are not the volume's.  min_legs is not left above the number of legs. */
+/* The same for legs as a file lists them: config and found come in its order and leave in the order
+ * of the volume's places, as the superblock in force has them; an empty place has no name, a leg
+ * that the file does not list has no path.  from[place]: the section that stands there now, or -1;
+ * sections that stand nowhere are not the volume's.  min_legs is not left above the number of
+ * legs. */
 void sf_assemble_file(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX], bool force,
                       int from[SF_LEGS_MAX], struct sf_assembly *assembly);
 

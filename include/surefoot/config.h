@@ -1,18 +1,18 @@
 /* One volume's configuration: an INI file, parameters that win over it, and settings changed live.
  * All three go through sf_config_set(), so that a key means one thing everywhere.
  *
- * [volume]  name, min_legs, write_deadline, read_deadline, flush_deadline, fail_timeout,
- *           on_too_few, slow_leg, slow_factor, max_read_errors, control, wait_for_legs, resync_min_rate, resync_max_rate,
- *           intent_delay, hot_extents, and what only surefootd uses: socket, threads, device, device_door,
- *           device_timeout, device_dead_timeout
- *           spare_after,
- * [leg X]   path, write_timeout, read_timeout, flush_timeout
+ * [volume] name, min_legs, write_deadline, read_deadline, flush_deadline, fail_timeout,
+ *           on_too_few, slow_leg, slow_factor, max_read_errors, control, wait_for_legs,
+ *           resync_min_rate, resync_max_rate, intent_delay, hot_extents, and for surefootd only:
+ *           socket, threads, device, device_door, device_timeout, device_dead_timeout, spare_after
+ * [leg X] path, write_timeout, read_timeout, flush_timeout
  * [spare X] path, shared, instead_of: only surefootd uses them
  *
- * Durations: a number and ns, us, ms, s, m or h ("100ms"); a deadline or a leg's timeout may be "auto".  Sizes and
- * rates per second: a number and nothing, K, M, G or T (powers of 1024; small letters too).  A size may be a
- * fraction ("1.5G") of whole bytes.  Nothing is guessed: an unknown section or key, a duplicate, a missing or
- * impossible value is an error that names file, line and key. */
+ * Durations: a number and ns, us, ms, s, m or h ("100ms"); a deadline or a leg's timeout may be
+ * "auto".  Sizes and rates per second: a number and nothing, K, M, G or T (powers of 1024; small
+ * letters too).  A size may be a fraction ("1.5G") of whole bytes.  Nothing is guessed: an unknown
+ * section or key, a duplicate, a missing or impossible value is an error that names file, line and
+ * key. */
 #ifndef SUREFOOT_CONFIG_H
 #define SUREFOOT_CONFIG_H
 
@@ -32,7 +32,8 @@ enum {
 #define SF_CONFIG_SET_LIVE  UINT32_MAX       /* by sf_config_set */
 #define SF_CONFIG_PARAMETER (UINT32_MAX - 1) /* by the command that started it */
 
-/* A deadline or a timeout that is not a number: the volume finds it from each leg's own latencies. */
+/* A deadline or a timeout that is not a number: the volume finds it from each leg's own
+ * latencies. */
 #define SF_CONFIG_AUTO (UINT64_MAX - 1) /* longer than any that can be set */
 
 enum { SF_CONFIG_ERROR_MAX = 1024, SF_CONTROL_PATH_MAX = 108, SF_DEVICE_PATH_MAX = 32 };
@@ -106,9 +107,9 @@ int sf_config_load(struct sf_config *config, const char *file, char error[SF_CON
 int sf_config_set(struct sf_config *config, const char *key, const char *value,
                   char error[SF_CONFIG_ERROR_MAX]);
 
-/* A leg more, one elsewhere, or (path "") one less: as if the file said so.  A min_legs that followed from
- * the number of legs stays what it is.  Untouched on failure: -EINVAL when no file can say it, -ENOSPC
- * when there is no room for it. */
+/* Adds a leg, gives it another path, or (path "") removes it, as if the file said so.  A min_legs
+ * that followed from the number of legs stays what it is.  Untouched on failure: -EINVAL when no
+ * file can say it, -ENOSPC when there is no room for it. */
 int sf_config_set_leg(struct sf_config *config, const char *name, const char *path);
 
 /* The same of a spare. */
@@ -118,44 +119,47 @@ int sf_config_find_spare(const struct sf_config *config, const char *name);
 int sf_config_find_leg(const struct sf_config *config, const char *name);
 
 /* Fills defaults that depend on others and checks the whole: names, legs 1..16, min_legs 1..legs,
- * no two legs with one path, fail_timeout not below any deadline nor below the least that auto can be, every
- * deadline and timeout auto or at least 1 ms.  sf_config_load has done it; call it again after sf_config_set. */
+ * no two legs with one path, fail_timeout not below any deadline nor below the least that auto can
+ * be, every deadline and timeout auto or at least 1 ms.  sf_config_load has done it; call it again
+ * after sf_config_set. */
 int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Names each key whose value differs, as sf_config_set takes it, with both values as text ("": not
- * set); false from the function ends it.  Legs are found by name, in whatever order; -ENOTUNIQ in the end
- * if one has legs that the other has not, of which nothing is named. */
+ * set); false from the function ends it.  Legs are found by name, in any order; -ENOTUNIQ in the
+ * end if one has legs that the other has not: no key of those is named. */
 int sf_config_diff(const struct sf_config *from, const struct sf_config *to,
                    bool (*change)(void *ctx, const char *key, const char *from, const char *to),
                    void *ctx);
 
-/* Every setting as it is in force: its key as sf_config_set takes it, its value as text (NULL: none), and where
- * it comes from: "default", "file", "parameter", "set", or "auto" if it follows from others.  A leg's timeout that
- * is not set has the value of the volume's deadline. */
+/* Every setting as it is in force: its key as sf_config_set takes it, its value as text (NULL:
+ * none), and where it comes from: "default", "file", "parameter", "set", or "auto" if it follows
+ * from others.  A leg's timeout that is not set has the value of the volume's deadline. */
 typedef void sf_config_setting_fn(void *ctx, const char *key, const char *value,
                                   const char *source);
 void sf_config_each(const struct sf_config *config, sf_config_setting_fn *setting, void *ctx);
 
-/* What was set till now by sf_config_set is said to be parameters. */
+/* Settings made till now by sf_config_set count as parameters. */
 void sf_config_mark_parameters(struct sf_config *config);
 
-/* The file that says this: each key that was set, by whom, with paths that are absolute; no defaults.
- * sf_config_load reads the same from it.  *text is the caller's to free.  -ENOMEM, or -EINVAL with the
- * reason in error: a value that no file can say. */
+/* The file that says this: each key that was set, by whom, with paths that are absolute; no
+ * defaults.  sf_config_load reads the same from it.  *text is the caller's to free.  -ENOMEM, or
+ * -EINVAL with the reason in error: a value that no file can say. */
 int sf_config_write(const struct sf_config *config, char **text, size_t *len,
                     char error[SF_CONFIG_ERROR_MAX]);
 
-/* A line of a volume's file: in this section ("leg a") the key gets this value, or (NULL) goes; key NULL: the
- * whole section goes.  What is not there yet is put at the end of its section, or of the file. */
+/* A line of a volume's file: in this section ("leg a") the key gets this value, or (NULL) goes; key
+ * NULL: the whole section goes.  A key or section that is not there yet is put at the end of its
+ * section, or of the file. */
 struct sf_config_edit {
   const char *section, *key, *value;
 };
-/* Every other line stays.  What would not be a volume's file any more is not put in its place.  The file as it was is
- * kept as FILE.old.  0, or -errno with error: nothing is changed. */
+/* Every other line stays.  A result that sf_config_load() would refuse is not put in its place.
+ * The file as it was is kept as FILE.old.  0, or -errno with error: nothing is changed. */
 int sf_config_edit(const char *file, const struct sf_config_edit *edit, unsigned edits,
                    char error[SF_CONFIG_ERROR_MAX]);
 
-/* The buffers that a server has for requests, all its life: as many as `threads` ask for, and not more than for 64. */
+/* The buffers that a server has for requests, all its life: as many as `threads` ask for, and not
+ * more than for 64. */
 enum { SF_BUFFER_SMALL_BYTES = 16 * 1024, SF_BUFFER_LARGE_BYTES = 256 * 1024 };
 
 struct sf_config_buffers {
@@ -179,8 +183,8 @@ struct sf_timeout {
 };
 
 /* A leg's timeout in force for a kind: its own or the volume's deadline, whichever is shorter,
- * since at the deadline the request stops waiting for every leg.  Where the volume's is auto, a leg's own
- * number counts alone, and auto never exceeds half of fail_timeout. */
+ * since at the deadline the request stops waiting for every leg.  Where the volume's is auto, a
+ * leg's own number counts alone, and auto never exceeds half of fail_timeout. */
 struct sf_timeout sf_config_timeout_range(const struct sf_config *config, unsigned leg,
                                           enum sf_kind kind);
 /* The longest that it can be. */

@@ -1,7 +1,7 @@
 /* A volume's control socket: what its server answers with (wire.h has the protocol).
  *
- * The server is one thread of its own; it never waits for a client: a client that does not read is
- * dropped, as is one that sends a longer line than SF_CONTROL_LINE_MAX or is quiet for too long. */
+ * The server is one thread of its own; it never waits for a client: it drops a client that does not
+ * read, sends a longer line than SF_CONTROL_LINE_MAX or is quiet for too long. */
 #ifndef SUREFOOT_CONTROL_H
 #define SUREFOOT_CONTROL_H
 

@@ -1,11 +1,12 @@
-/* The fast door: a Unix socket beside nbdkit's, in the same process and on the same volume.  It speaks
- * the NBD protocol without TLS and with simple replies.  Each connection has one thread and one ring: requests
- * that have come are taken together, handed over together and answered together.
+/* The fast door: a Unix socket beside nbdkit's, in the same process and on the same volume.  It
+ * speaks the NBD protocol without TLS and with simple replies.  Each connection has one thread and
+ * one ring: requests that have come are taken together, handed over together and answered together.
  *
  * Any number of both doors' connections may be used at once: they are connections of one volume.
  *
- * Bounds: SF_DOOR_CONNECTIONS_MAX connections, each with what it needs, made when it comes; what a
- * client does not read, or sends in halves, keeps nobody but itself.  No printing: log lines are serve's. */
+ * Bounds: SF_DOOR_CONNECTIONS_MAX connections, each with its own memory, made when it comes; a
+ * client that does not read, or sends half a request, delays only itself.  No printing: log lines
+ * are serve's. */
 #ifndef SUREFOOT_DOOR_H
 #define SUREFOOT_DOOR_H
 
@@ -15,7 +16,7 @@
 enum {
   SF_DOOR_CONNECTIONS_MAX = 64,
   SF_DOOR_HANDSHAKE_S = 10, /* a client that has not ended it by then is dropped */
-  SF_DOOR_STALL_S = 120,    /* and one that sends nothing for so long in the middle of a request */
+  SF_DOOR_STALL_S = 120,    /* and a client that sends nothing for so long within a request */
 };
 
 struct sf_door;
@@ -33,8 +34,8 @@ struct sf_door_options {
 /* After the fork, and after sf_serve_start(): clients are served. */
 int sf_door_start(struct sf_door *door, const struct sf_door_options *options);
 
-/* Before sf_serve_close(): no more connections and requests; those under way have a second to be
- * answered, what is not by then is given up and its connection ends without an answer.  -EBUSY: a
+/* Before sf_serve_close(): no more connections and requests; requests under way have a second to be
+ * answered; after that they are given up on and their connections end without an answer.  -EBUSY: a
  * thread hangs in a leg, and the memory stays.  NULL is accepted. */
 int sf_door_close(struct sf_door *door);
 

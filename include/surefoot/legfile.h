@@ -18,12 +18,12 @@ struct sf_leg_file {
   dev_t device;         /* st_dev+st_ino of a file, st_rdev (ino 0) of a block device */
   ino_t inode;
   bool looks_used; /* anything but zeros in the first 64 KiB */
-  /* The pages of the maps as they stand, when there is a valid superblock; the file's own, freed when
-   * it is closed or before by sf_leg_file_forget_maps. */
+  /* The pages of the maps as they stand, when there is a valid superblock; the file's own, freed
+   * when it is closed or before by sf_leg_file_forget_maps. */
   uint8_t *maps;
   uint64_t map_pages;
-  /* Pages of the metadata area that could not be read when it was opened.  Those but for the copies of
-   * the superblock are written anew at once, unless it was opened for reading only. */
+  /* Pages of the metadata area that could not be read when it was opened.  Those but for the copies
+   * of the superblock are written anew at once, unless it was opened for reading only. */
   unsigned bad_pages, rewritten_pages;
   uint64_t bad_offset; /* of the first */
   int bad_error;       /* -errno, of the first */
@@ -45,30 +45,32 @@ int sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
                      struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 void sf_leg_file_close(struct sf_leg_file *file);
 
-/* Does another process hold R7's lock: a volume that runs, or a dead one whose last request is still
- * under way?  Takes none. */
+/* Does another process hold R7's lock: a volume that runs, or a dead one whose last request is
+ * still under way?  Takes none. */
 bool sf_leg_file_is_locked(const struct sf_leg_file *file);
 void sf_leg_file_forget_maps(struct sf_leg_file *file);
 
-/* Opening in processes of their own: what hangs in a dead disk keeps only that disk, not whoever
- * waits for it, who can be killed, or end, or go on without.  Start them before any leg is open and
- * while there is one thread only: it forks.  The processes end with this one.
- * Paths must be absolute: they live in "/".
- * cut: whoever waits for one of them gets -ECANCELED, now and from now on.  stop: that, and the end. */
+/* Opening in processes of their own: an opener that hangs in a dead disk keeps only that disk, and
+ * the process that waits for it can be killed, end, or go on without.  Start them before any leg is
+ * open and while there is one thread only: it forks.  The processes end with this one.  Paths must
+ * be absolute: they live in "/".
+ * cut: a thread that waits for one of them gets -ECANCELED, now and from now on.  stop: that, and
+ * the end. */
 struct sf_leg_openers;
 int sf_leg_openers_start(struct sf_leg_openers **openers);
 void sf_leg_openers_cut(struct sf_leg_openers *openers);
 void sf_leg_openers_stop(struct sf_leg_openers *openers); /* NULL is accepted */
 
-/* Two processes make the others.  One that is killed is replaced by tend(), which one thread calls when
- * the file news() polls readable, and now and then.  1: that was done; 0: nothing new; -EPIPE: both are
- * gone for good, and legs are opened by this process; another -errno: one is gone, and is tried again.
+/* Two processes make the others. tend() replaces a killed one; one thread calls it when the file
+ * news() polls readable, and now and then.  1: that was done; 0: nothing new; -EPIPE: both are gone
+ * for good, and legs are opened by this process; another -errno: one is gone, and is tried again.
  * Each is said once. */
 int sf_leg_openers_news(const struct sf_leg_openers *openers);
 int sf_leg_openers_tend(struct sf_leg_openers *openers, uint64_t now_ns);
 
-/* What a path leads to now, looked at in such a process.  begin: a socket that polls readable when the
- * answer is there, or -errno; end: takes it and closes the socket: 0, or -errno when there will be none. */
+/* What a path leads to now, looked at in such a process.  begin: a socket that polls readable when
+ * the answer is there, or -errno; end: takes it and closes the socket: 0, or -errno when there will
+ * be none. */
 struct sf_leg_look {
   int error; /* -errno of stat(2) */
   bool is_block;
@@ -93,25 +95,26 @@ int sf_leg_files_open(struct sf_leg_openers *openers, const struct sf_config *co
                       char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
                       char error[SF_CONFIG_ERROR_MAX]);
 
-/* sf_leg_files_open and sf_assemble_file; the files of legs that are none of the volume's are closed. */
+/* sf_leg_files_open and sf_assemble_file; the files of legs that are none of the volume's are
+ * closed. */
 int sf_leg_files_assemble(struct sf_leg_openers *openers, struct sf_config *config, unsigned flags,
                           uint64_t timeout_ns, bool force, struct sf_leg_file file[SF_LEGS_MAX],
                           struct sf_leg_found found[SF_LEGS_MAX],
                           char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
                           struct sf_assembly *assembly, char error[SF_CONFIG_ERROR_MAX]);
 
-/* A file that is shorter than `wanted` is made so long, on stable storage; a device is as long as it is.
- * *bytes: what it has now.  For a leg in use, by its descriptor. */
+/* A file that is shorter than `wanted` is made so long, on stable storage; a device is as long as
+ * it is.  *bytes: what it has now.  For a leg in use, by its descriptor. */
 int sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes);
 
-/* ---- who holds the legs ---- */
+/* ---- the holder of the legs ---- */
 
 /* This process; since now. */
 void sf_holder_self(struct sf_holder *holder);
 /* Is it of this machine, and its process has ended? */
 bool sf_holder_is_gone(const struct sf_holder *self, const struct sf_holder *holder);
-/* Of the legs of the volume, a superblock of the latest start that names another holder, who may still be
- * there for all that is known here; or NULL. */
+/* Of the legs of the volume, a superblock of the latest start that names another holder, if that
+ * one may still be running; or NULL. */
 const struct sf_superblock *sf_held_by_another(const struct sf_leg_found found[SF_LEGS_MAX],
                                                const struct sf_uuid *volume,
                                                const struct sf_holder *self);
@@ -124,8 +127,8 @@ struct sf_format_options {
 };
 
 /* Checks all legs first, then formats all: zeroes the data areas (so that all legs hold the same
- * bytes from the first read on), all at a time, and writes the superblocks, record (1,1), every leg in sync,
- * clean.  progress may be NULL; it is called by a thread for each leg. */
+ * bytes from the first read on), all at a time, and writes the superblocks, record (1,1), every leg
+ * in sync, clean.  progress may be NULL; it is called by a thread for each leg. */
 int sf_format(const struct sf_config *config, const struct sf_format_options *options,
               void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total), void *arg,
               char error[SF_CONFIG_ERROR_MAX]);
@@ -139,8 +142,9 @@ int sf_format(const struct sf_config *config, const struct sf_format_options *op
 int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg, bool own,
                    char error[SF_CONFIG_ERROR_MAX]);
 
-/* Gives the volume of this configuration another name, on all of its legs; the file is the caller's.  All must be
- * there, and the volume stopped cleanly; each is locked meanwhile.  What broke off is done again by the next call. */
+/* Gives the volume of this configuration another name, on all of its legs; the file is the
+ * caller's.  All must be there, and the volume stopped cleanly; each is locked meanwhile.  What
+ * broke off is done again by the next call. */
 int sf_legs_rename(struct sf_leg_openers *openers, const struct sf_config *config, const char *name,
                    uint64_t timeout_ns, char error[SF_CONFIG_ERROR_MAX]);
 

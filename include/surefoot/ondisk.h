@@ -6,7 +6,7 @@
  *
  * Little-endian, encoded and decoded explicitly.  A superblock is one 4 KiB page with magic,
  * version, length and CRC-32C (Castagnoli, as iSCSI) over the page with its CRC field as zero.
- * Each leg has two copies; a write always goes to the one that is not the newest valid. */
+ * Each leg has two copies; a write never goes to the newest valid copy. */
 #ifndef SUREFOOT_ONDISK_H
 #define SUREFOOT_ONDISK_H
 
@@ -22,8 +22,8 @@ enum {
   SF_PAGE_BYTES = 4096,
   SF_SUPERBLOCK_COPIES = 2,
   SF_HOST_NAME_MAX = 64, /* with the final NUL */
-  /* The newest that is read.  Version 1 had no maps, 2 no block size, 3 no holder, 4 no bad ranges: what
-   * says none of it is written as the older one. */
+  /* The newest that is read.  Version 1 had no maps, 2 no block size, 3 no holder, 4 no bad ranges:
+   * what says none of it is written as the older one. */
   SF_ONDISK_VERSION = 5,
   SF_BAD_MOST = 128, /* bad ranges of a volume */
   SF_MAP_VERSION = 2,
@@ -46,7 +46,8 @@ enum {
 #define SF_EXTENT_BYTES_MAX ((uint64_t) 1024 * 1024 * 1024)
 #define SF_VOLUME_BYTES_MAX (SF_EXTENTS_MAX * SF_EXTENT_BYTES_MAX) /* 2 PiB */
 
-/* No serial, term, change or claim that is read is above it: the next ones are counted on from there. */
+/* No serial, term, change or claim that is read is above it: the next ones are counted on from
+ * there. */
 #define SF_NUMBER_MAX (UINT64_C(1) << 62)
 
 struct sf_uuid {
@@ -69,7 +70,8 @@ struct sf_ancestor {
   uint64_t term, change; /* the newest record of it that the forced start saw */
 };
 
-/* Who has claimed the leg and has not stopped clean since.  since_s 0: nobody, and the rest is zero. */
+/* The server that has claimed the leg and has not stopped clean since. since_s 0: none, and the
+ * rest is zero. */
 struct sf_holder {
   char host[SF_HOST_NAME_MAX]; /* its name, printable; may be empty */
   struct sf_uuid machine;      /* /etc/machine-id; nil: not known */
@@ -79,7 +81,8 @@ struct sf_holder {
   uint32_t pid;
 };
 
-/* What no leg could read, and nobody has written since: it is read from no leg, whatever that holds there. */
+/* A range that no leg could read, and that was not written since: reads of it fail, whatever the
+ * legs hold there. */
 struct sf_bad_range {
   uint64_t begin, end; /* bytes of the volume: multiples of 512, begin < end */
 };
@@ -96,13 +99,13 @@ struct sf_superblock {
   uint8_t leg_index;
   uint8_t legs;     /* how many places the volume has */
   uint16_t removed; /* bit i: place i is empty; its uuid and name are what they were */
-  /* Bit i: leg i is in sync, and a flush failed there: in extents with intent it may lack what was
-   * acknowledged (R9). */
+  /* Bit i: leg i is in sync, and a flush failed there: in extents with intent it may lack
+   * acknowledged writes (R9). */
   uint16_t lost;
   struct sf_uuid leg_uuid[SF_LEGS_MAX];
   char leg_name[SF_LEGS_MAX][SF_LEG_NAME_MAX];
-  /* What clients are told to be the smallest block, as it was when the volume was made: a partition
-   * table and some file systems are bound to it.  A power of two, 512 to 4096; 0: not recorded. */
+  /* The smallest block as clients are told, as it was when the volume was made: a partition table
+   * and some file systems are bound to it.  A power of two, 512 to 4096; 0: not recorded. */
   uint16_t block_bytes;
   uint64_t data_offset;
   uint64_t data_bytes; /* the volume's size */
@@ -121,7 +124,7 @@ bool sf_bad_any(const struct sf_bad *bad, uint64_t begin, uint64_t end);
 bool sf_bad_all(const struct sf_bad *bad, uint64_t begin, uint64_t end);
 /* False: the list would have more than `most` ranges, and is as it was. */
 bool sf_bad_add(struct sf_bad *bad, uint64_t begin, uint64_t end, unsigned most);
-/* False: it would have too many ranges, as what is in the middle of one leaves two. */
+/* False: it would have too many ranges, as a removal from the middle of one leaves two. */
 bool sf_bad_remove(struct sf_bad *bad, uint64_t begin, uint64_t end);
 
 bool sf_holder_equal(const struct sf_holder *a, const struct sf_holder *b);
@@ -136,18 +139,18 @@ void sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_B
  * *sb is untouched on failure. */
 int sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb);
 
-/* Of the two copies takes the newest valid one and says which (*copy may be NULL).  One whose serial
- * belongs to the other place is not valid: -EUCLEAN.
+/* Of the two copies takes the newest valid one and says which (*copy may be NULL).  A copy with a
+ * serial that belongs to the other place is not valid: -EUCLEAN.
  * If neither is valid: -EPROTONOSUPPORT if either is of a newer version, else -EBADMSG if either
  * carries the magic, else -EUCLEAN if such, else -ENODATA.  A newer version in one copy refuses
- * even when the other copy is valid: somebody newer has written here. */
+ * even when the other copy is valid: a newer program has written here. */
 int sf_superblock_pick(const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
                        struct sf_superblock *sb, unsigned *copy);
 
-/* One page of the maps: for each of SF_MAP_EXTENTS extents, from page * SF_MAP_EXTENTS on, whether it
- * may differ between in-sync legs after a crash (intent, R8), and for each leg whether it lacks an
- * acknowledged write there (stale).  Both in one page, so that one write of it clears an intent bit
- * and keeps the stale bits that it stood for.  Extent k is bit k % 8 of byte k / 8. */
+/* One page of the maps: for each of SF_MAP_EXTENTS extents, from page * SF_MAP_EXTENTS on, whether
+ * it may differ between in-sync legs after a crash (intent, R8), and for each leg whether it lacks
+ * an acknowledged write there (stale).  Both in one page, so that one write of it clears an intent
+ * bit and keeps the stale bits that it stood for.  Extent k is bit k % 8 of byte k / 8. */
 struct sf_map_page {
   struct sf_uuid volume;
   uint32_t page;
@@ -172,8 +175,9 @@ bool sf_looks_used(const uint8_t *bytes, size_t len);
 /* The volume's size that fits a leg of leg_bytes, a multiple of 4 KiB; 0: too small. */
 uint64_t sf_data_bytes_for(uint64_t leg_bytes);
 
-/* A power of two, at least the default and at most SF_EXTENT_BYTES_MAX, so that a new volume has no more
- * than 2^19 extents and can grow fourfold: one above 512 TiB less, up to SF_VOLUME_BYTES_MAX. */
+/* A power of two, at least the default and at most SF_EXTENT_BYTES_MAX, so that a new volume has no
+ * more than 2^19 extents and can grow fourfold: one above 512 TiB less, up to
+ * SF_VOLUME_BYTES_MAX. */
 uint64_t sf_extent_bytes_for(uint64_t data_bytes);
 
 void sf_uuid_generate(struct sf_uuid *uuid);

@@ -20,9 +20,9 @@ struct sf_serve_options {
   bool discard;                             /* reserved */
   void (*log)(void *ctx, const char *line); /* state changes, for the operator; any thread */
   void (*trace)(void *ctx, const char *line); /* NULL: off */
-  /* Whether the client of the request, whose thread this is, is gone: true is for ever.  Asked now and
-   * then while a request waits long, and before a write when another connection writes as well; must
-   * not block.  NULL: clients stay. */
+  /* Is the client of the request that the calling thread serves gone?  True is for ever.  Asked now
+   * and then while a request waits long, and before a write when another connection writes as well;
+   * must not block.  NULL: clients stay. */
   bool (*hangup)(void *ctx);
   void *ctx;
 };
@@ -32,22 +32,24 @@ struct sf_serve_options {
 int sf_serve_open(const struct sf_config *config, const struct sf_serve_options *options,
                   struct sf_serve **serve, char error[SF_CONFIG_ERROR_MAX]);
 
-/* After the fork: rings, threads, claim and first record.  Requests wait until those are durable. */
+/* After the fork: rings, threads, claim and first record.  Requests wait until those are
+ * durable. */
 int sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 
 uint64_t sf_serve_size(const struct sf_serve *serve);
 uint32_t sf_serve_block_bytes(const struct sf_serve *serve);
 
-/* One connection.  hangup is asked for it: in the thread that opens it, and in those of its requests.
- * A write or zeroing that is not handed to the volume before the connection dies never is after what
- * the client may have sent again by another one: it is -ESHUTDOWN then. */
+/* One connection.  hangup is asked for it: in the thread that opens it, and in those of its
+ * requests.  A write or zeroing that is not handed to the volume before the connection dies never
+ * is after what the client may have sent again by another one: it is -ESHUTDOWN then. */
 struct sf_serve_client;
 int sf_serve_client_open(struct sf_serve *serve, struct sf_serve_client **client); /* or -ENOMEM */
-/* The same for one that is asked about in another way, in any thread: at once, and until it is closed. */
+/* The same with a hangup function of the client's own, called in any thread, from now until it is
+ * closed. */
 int sf_serve_client_open_as(struct sf_serve *serve, bool (*hangup)(void *ctx), void *ctx,
                             struct sf_serve_client **client);
-/* No request of it runs any more; the functions that told of them have returned afterwards.  NULL is
- * accepted. */
+/* No request of it runs any more; the functions that told of them have returned afterwards.  NULL
+ * is accepted. */
 void sf_serve_client_close(struct sf_serve_client *client);
 
 /* 0 or -errno.  Any offset and length inside the volume; longer ones are done piece by piece. */
@@ -56,8 +58,8 @@ int sf_serve_write(struct sf_serve_client *client, const void *data, uint64_t le
                    uint64_t offset, bool fua);
 int sf_serve_zero(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua,
                   bool may_unmap);
-/* Zeroed with the space given back, where every leg that gets it can do that; else nothing is done.  Nor is
- * it to what are no whole blocks. */
+/* Zeroed with the space given back, where every leg that gets it can do that; else nothing is done.
+ * Nor is it to what are no whole blocks. */
 int sf_serve_trim(struct sf_serve_client *client, uint64_t length, uint64_t offset, bool fua);
 int sf_serve_flush(struct sf_serve_client *client);
 
@@ -66,19 +68,20 @@ int sf_serve_flush(struct sf_serve_client *client);
 /* Zeroed, the request filled as volume.h says, with buffers of sf_serve_pool(). */
 struct sf_serve_request {
   struct sf_request request;
-  /* As the request's: called once, with a lock held, in any thread.  Set a flag, wake somebody. */
+  /* As the request's: called once, with a lock held, in any thread.  Set a flag, wake a thread. */
   void (*done)(struct sf_serve_request *request);
   void *user; /* the caller's own */
   /* Put by sf_serve_submit(): 0: done() comes, or has come.  Else it was not handed over, and never
-   * is: -EAGAIN: it needs a wait, as it is not whole blocks, or one of its blocks is being changed in part:
-   * use the blocking call.  -ESHUTDOWN: its client is gone. */
+   * is: -EAGAIN: it needs a wait, as it is not whole blocks, or another write is changing one of
+   * its blocks in part: use the blocking call.  -ESHUTDOWN: its client is gone. */
   int refused;
 
   struct sf_serve *serve; /* serve's own, as the rest */
   uint32_t block_bytes;
 };
 
-/* All of one client's, READ, WRITE and FLUSH; the same rules as for the blocking calls, and no wait. */
+/* All of one client's, READ, WRITE and FLUSH; the same rules as for the blocking calls, and no
+ * wait. */
 void sf_serve_submit(struct sf_serve_client *client, struct sf_serve_request *const requests[],
                      unsigned n);
 /* The answer is not wanted any more: done() comes at once, if it has not come. */
@@ -88,8 +91,8 @@ void sf_serve_give_up(struct sf_serve_client *client, struct sf_serve_request *r
 struct sf_tio_client *sf_serve_pool(struct sf_serve *serve);
 /* How long a request may wait for a buffer: fail_timeout, or UINT64_MAX. */
 uint64_t sf_serve_patience_ns(const struct sf_serve *serve);
-/* The volume was told to stop with its clients still there: a request that ends with -ESHUTDOWN is not
- * answered then, and its connection ends. */
+/* The volume was told to stop with its clients still there: a request that ends with -ESHUTDOWN is
+ * not answered then, and its connection ends. */
 bool sf_serve_is_ending(const struct sf_serve *serve);
 /* In what unit requests can be handed over just now. */
 uint32_t sf_serve_unit(const struct sf_serve *serve);

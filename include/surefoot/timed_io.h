@@ -7,8 +7,8 @@
  *    the library owns, and may reach the medium at any later time.
  *  - Only the region's own completion is proof that it ended.  It comes as a terminal notify, or,
  *    after CANCELED/DETACHED, as one call of the client's `late` function.
- *  - What this machine lacks (-ENOMEM, -EAGAIN, -EMFILE ...) is waited for, for about 6 s, before it is a
- *    region's ERROR; its deadline runs meanwhile.  What makes data stable (FLUSH, FUA) is not tried twice.
+ *  - After a lack of means (-ENOMEM, -EAGAIN, -EMFILE ...) a region is tried again, for about 6 s, before
+ *    that is its ERROR; its deadline runs meanwhile.  A FLUSH or FUA is not tried twice.
  *  - A thread that has called sf_tio_attend() and then submits must call sf_tio_drive(): before that
  *    its requests may or may not be handed to the kernel, and completions may go unseen.
  *
@@ -26,7 +26,7 @@
  *      no   yes    none     returns at once; one terminal notify per region
  *      no   yes    set      the same and a TIMEOUT notify; nothing is cancelled unless asked
  *      yes  yes    none     returns when all regions are terminal; notifies on the way
- *      yes  yes    set      the same; goes on waiting after TIMEOUT unless somebody cancels
+ *      yes  yes    set      the same; goes on waiting after TIMEOUT unless it is cancelled
  *      yes  no     none     returns when all regions are terminal
  *      yes  no     set      at its deadline each region still running is cancelled; returns then
  *      no   no     none     -EINVAL
@@ -40,13 +40,13 @@
  * Threads.  Every function may be called from any thread and from inside notify and late, except
  * that sf_tio_client_destroy() and sf_tio_drive() may not be called from inside either and a SYNC
  * call from there is refused with -EDEADLK.  Notify and late are never called from inside sf_tio()
- * (SYNC excepted: there they run in the wait) or a cancel, and never with a lock held.  They must not
- * block.  They run
+ * (SYNC excepted: there they run in the wait) or a cancel, and never with a lock held.  They must
+ * not block.  They run
  *  - in the thread that called sf_tio() with SYNC, or that attends and drives, while it waits there;
- *    whatever else of that thread's has news by then is reported too;
- *  - in the client's own service thread: for threads that do neither; and for those that do, what
- *    they left behind, and while something is left behind also what is new, as long as they do not
- *    wait.  So the service may be first with the events of a SYNC call as well.
+ *    other news of that thread's requests is reported there too;
+ *  - in the client's background thread: for threads that do neither; for the others, the requests that
+ *    they left behind, and while there are such also new ones, as long as the thread does not wait.
+ *    So the background thread may be first with the events of a SYNC call as well.
  * Events of one region arrive in order and never concurrently, whichever of the two threads tells
  * them.
  *
@@ -76,9 +76,10 @@ struct sf_tio_queue;
 enum sf_tio_op {
   SF_TIO_READ,
   SF_TIO_WRITE,
-  SF_TIO_FLUSH, /* covers what had completed on the device before the call; offset, length unused */
+  SF_TIO_FLUSH, /* covers all that completed on the device before the call; offset, length unused */
   /* The range reads as zeros afterwards.  fallocate does it where its word can be relied on: block
-   * devices, ext4, xfs, btrfs, f2fs, tmpfs.  Elsewhere zeros are written: sf_tio_device_punches(). */
+   * devices, ext4, xfs, btrfs, f2fs, tmpfs.  Elsewhere zeros are written:
+   * sf_tio_device_punches(). */
   SF_TIO_ZERO,
   SF_TIO_OPS
 };
@@ -111,7 +112,8 @@ struct sf_tio_event {
   unsigned region; /* index into the array given to sf_tio() */
   enum sf_tio_state state;
   enum sf_tio_kind kind;
-  /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run; the state is CANCELED still. */
+  /* ERROR: -errno.  late: 0, or -errno; -ECANCELED = it surely did not run; the state is CANCELED
+   * still. */
   int error;
   uint64_t now_ns; /* when this was found, CLOCK_MONOTONIC */
   /* From entry into sf_tio() to now_ns, less this process's own delay.  An attending thread takes
@@ -124,28 +126,28 @@ typedef void sf_tio_event_fn(const struct sf_tio_event *event);
 
 /* ---- client: memory, rings and requests private to one user, as dm_io_client ---- */
 
-/* What hangs uninterruptibly in the kernel (a flush of a dead disk) keeps its process there, killed
- * or not, with all files that it has open.  With submitters it is a small process per device that
- * hangs, with that device's file alone; without, it is this one.
+/* A call that hangs uninterruptibly in the kernel (a flush of a dead disk) keeps its process there,
+ * killed or not, with all files that it has open.  With submitters a small process per device
+ * hangs, with that device's file alone; without, this process does.
  *
  * Call it before any file is opened that may hang, best while there is one thread only: it forks.
- * devices: for how many at once, at most SF_TIO_DEVICES_MAX; sf_tio_device_submitter() tells of those
- * that are left over.  The processes end with this one, or
- * when they no longer hang.  The set must outlive the client.
- * -ENOSYS, -EPERM: as sf_tio_client_create(). */
+ * devices: for how many at once, at most SF_TIO_DEVICES_MAX; sf_tio_device_submitter() says why a
+ * device has none.  The processes end with this one, or when they no longer hang.  The set must
+ * outlive the client.  -ENOSYS, -EPERM: as sf_tio_client_create(). */
 struct sf_tio_submitters;
 int sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters);
 void sf_tio_submitters_stop(struct sf_tio_submitters *submitters); /* NULL is accepted */
 
-/* Two processes make the submitters.  One that is killed is replaced by tend(), which one thread calls
- * when the file news() polls readable, and now and then.  1: that was done; 0: nothing new; -EPIPE: both
- * are gone for good; another -errno: one is gone, and is tried again.  Each is said once. */
+/* Two processes make the submitters.  tend() replaces a killed one; one thread calls it when the
+ * file news() polls readable, and now and then.  1: that was done; 0: nothing new; -EPIPE: both are
+ * gone for good; another -errno: one is gone, and is tried again.  Each is said once. */
 int sf_tio_submitters_news(const struct sf_tio_submitters *submitters);
 int sf_tio_submitters_tend(struct sf_tio_submitters *submitters);
 
-/* The submitter of the device that was added with fd was killed.  error 0: another has taken its place.
- * Else why not, told once and tried again: until it is told of with 0, what hangs on the device hangs in
- * this process.  No region ended with it.  In a thread of the library, which may not be kept. */
+/* The submitter of the device that was added with fd was killed.  error 0: another has taken its
+ * place.  Else why not, told once and tried again: until a call with 0, a request that hangs on the
+ * device hangs in this process.  No region ended with it.  In a thread of the library, which may
+ * not be kept. */
 typedef void sf_tio_submitter_fn(void *context, int fd, int error);
 
 struct sf_tio_client_params {
@@ -165,7 +167,7 @@ struct sf_tio_client_params {
   void *submitter_context;
 };
 
-/* Starts the service thread: call it after the last fork.  params may be NULL: all defaults.
+/* Starts the background thread: call it after the last fork.  params may be NULL: all defaults.
  * -ENOSYS: no io_uring in this kernel; -EPERM: io_uring is forbidden here. */
 int sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_client **client);
 
@@ -188,8 +190,8 @@ void sf_tio_client_stats(struct sf_tio_client *client, struct sf_tio_client_stat
 
 /* fd stays the caller's, must be open for read and write, and must stay open until
  * sf_tio_device_remove() returned 0.  Whether I/O is handed to the kernel by the submitting thread
- * or by a thread of the device's own (where the file system may block in submission: FUSE, NFS
- * and whatever is not known to honour RWF_NOWAIT) is found out here; in tmpfs the submitting thread
+ * or by a thread of the device's own (where the file system may block in submission: FUSE, NFS and
+ * all others not known to honour RWF_NOWAIT) is found out here; in tmpfs the submitting thread
  * copies the data itself.  -ENOSPC: too many. */
 int sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **device);
 
@@ -197,10 +199,10 @@ int sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device
  * Waits, for a second at most, until calls about it in other threads have returned. */
 int sf_tio_device_remove(struct sf_tio_device *device);
 
-/* 0: what hangs on it hangs in a submitter process, or the client was given none.  Else why it has
- * none of its own, and would hang in this process: -ENOMEM: the pool cannot be
- * locked in memory for it (RLIMIT_MEMLOCK, without CAP_IPC_LOCK); -ENOSPC: all are in use; -EPIPE: the
- * process that makes them is gone; or another -errno. */
+/* 0: a request that hangs on it hangs in a submitter process, or the client was given none.  Else
+ * why it has none of its own, so that the request would hang in this process: -ENOMEM: the pool
+ * cannot be locked in memory for it (RLIMIT_MEMLOCK, without CAP_IPC_LOCK); -ENOSPC: all are in
+ * use; -EPIPE: the process that makes them is gone; or another -errno. */
 int sf_tio_device_submitter(const struct sf_tio_device *device);
 
 void sf_tio_device_set_user(struct sf_tio_device *device, void *user);
@@ -209,20 +211,22 @@ void *sf_tio_device_user(const struct sf_tio_device *device);
 /* Regions on it that may still run, detached ones included; REAL ones are not counted.  Inside the
  * notify or late call that says that a region ended, that region is not counted any more. */
 unsigned sf_tio_device_running(const struct sf_tio_device *device);
-/* A ZERO with MAY_UNMAP gives space back there, as far as is known: files on the file systems above, and
- * block devices that say that they can discard.  Elsewhere it writes, or has the disk write. */
+/* A ZERO with MAY_UNMAP gives space back there, as far as is known: files on the file systems
+ * above, and block devices that say that they can discard.  Elsewhere it writes, or has the disk
+ * write. */
 bool sf_tio_device_punches(const struct sf_tio_device *device);
-/* For a drill.  From freeze to thaw the device does not answer, as far as any of its users can tell: what the
- * kernel has answered is kept, its deadline passes, and it can be given up; thaw hands it on, as if the kernel
- * answered then.  Nothing is kept from the disk itself, in either direction.  Thaw without freeze does nothing;
- * sf_tio_device_remove() thaws. */
+/* For a drill.  From freeze to thaw the device does not answer, as far as any of its users can
+ * tell: what the kernel has answered is kept, its deadline passes, and it can be given up; thaw
+ * hands it on, as if the kernel answered then.  Nothing is kept from the disk itself, in either
+ * direction.  Thaw without freeze does nothing; sf_tio_device_remove() thaws. */
 void sf_tio_device_freeze(struct sf_tio_device *device);
 void sf_tio_device_thaw(struct sf_tio_device *device);
-/* Has the disk itself left: it has no size any more, no name, or the kernel calls it offline?  Its requests end with
- * EIO or ENOSPC then, as if it were there.  Asks the kernel, not the disk: does not wait.  A file is never gone. */
+/* Has the disk itself left: it has no size any more, no name, or the kernel calls it offline?  Its
+ * requests end with EIO or ENOSPC then, as if it were there.  Asks the kernel, not the disk: does
+ * not wait.  A file is never gone. */
 bool sf_tio_device_is_gone(const struct sf_tio_device *device);
-/* Has every device of the client zeroed something without writing?  Until then, and for ever where one of
- * them cannot, a ZERO takes as long as a write of its length. */
+/* Has every device of the client zeroed a range without writing?  Until then, and for ever where a
+ * device cannot, a ZERO takes as long as a write of its length. */
 bool sf_tio_zeroes_quickly(struct sf_tio_client *client);
 
 /* ---- buffers: aligned, registered memory of the client's pool ---- */
@@ -236,8 +240,8 @@ struct sf_tio_buffer {
  * The caller holds one reference; every region takes one more until its own completion. */
 int sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns,
                       struct sf_tio_buffer **buffer);
-/* The same without waiting, and out of the last slots too: for what must go on so that those come back
- * which hold all others, or are in quarantine with them. */
+/* The same without waiting, and out of the spare slots too: for requests that must go on so that
+ * the holders of all other slots can return them. */
 int sf_tio_buffer_get_spare(struct sf_tio_client *client, size_t len,
                             struct sf_tio_buffer **buffer);
 /* Does a region have it, besides the caller, who has the only reference of a user's? */
@@ -259,7 +263,7 @@ struct sf_tio_control {
   /* READ, WRITE: exactly one of the two.  With `data` the library copies through a buffer of its
    * own: on entry for a write; before the OK notify for a read.  The caller may reuse `data` once
    * it was told that the region is terminal (a write's: once sf_tio() has returned), whatever the
-   * device still does; so a READ into `data` that would tell nobody is refused.  A write goes from
+   * device still does; so a READ into `data` without notify and SYNC is refused.  A write goes from
    * the same memory to all regions, which must have one length. */
   struct sf_tio_buffer *buffer;
   void *data;
@@ -303,10 +307,11 @@ struct sf_tio_canceled sf_tio_cancel_by_device(struct sf_tio_device *device);
 
 /* Gives the calling thread a ring of its own.  Idempotent, cheap after the first call.  A SYNC call
  * does so too, without making an attending thread of the caller.  The ring
- * goes back to the client when the thread ends; what still runs on it is then reaped by the
- * service thread.  *thread stays valid as long as the client.
- * -EMFILE: files_kept, or the limit; -EAGAIN: too many threads; or another -errno.  The caller may go on
- * without: its requests are the service thread's then, which costs them two changes of thread. */
+ * goes back to the client when the thread ends; the background thread then reaps what still runs on
+ * it.  *queue stays valid as long as the client.
+ * -EMFILE: files_kept, or the limit; -EAGAIN: too many threads; or another -errno.  The caller may
+ * go on without: the background thread drives its requests then, which costs them two changes of
+ * thread. */
 int sf_tio_attend(struct sf_tio_client *client, struct sf_tio_queue **queue);
 
 /* Submits what this thread has pending, waits and reports, until stop (arg) says true (asked
@@ -317,17 +322,17 @@ int sf_tio_drive(struct sf_tio_queue *queue, uint64_t until_ns, bool (*stop)(voi
 /* Makes a thread that is, or next will be, in sf_tio_drive() ask its stop function again. */
 void sf_tio_wake(struct sf_tio_queue *queue);
 
-/* ---- a thread that waits for sockets as well: one system call a round, whatever it waits for ---- */
+/* ---- a thread that waits for sockets as well: one system call a round for both ---- */
 
-/* As sf_tio_attend(), with a ring that no other thread ever enters, which costs less.  So nobody looks
- * after what this thread leaves behind: it drives as long as it has requests, and may end when it is
- * idle.  sf_tio_drive() returns with requests of this thread not handed over yet; the next call does
- * that together with the wait.  *thread is valid until the thread ends.  The client may be destroyed
- * only after that. */
+/* As sf_tio_attend(), with a ring that no other thread ever enters, which costs less.  So no other
+ * thread looks after what this one leaves behind: it drives as long as it has requests, and may end
+ * when it is idle.  sf_tio_drive() returns with requests of this thread not handed over yet; the
+ * next call does that together with the wait.  *queue is valid until the thread ends.  The client
+ * may be destroyed only after that. */
 int sf_tio_attend_alone(struct sf_tio_client *client, struct sf_tio_queue **queue);
 
-/* Has everything that this thread asked for ended and been told, DETACHED regions included?  Of a thread that
- * attends alone, by itself. */
+/* Has everything that this thread asked for ended and been told, DETACHED regions included?  Of a
+ * thread that attends alone, by itself. */
 bool sf_tio_is_idle(struct sf_tio_queue *queue);
 
 enum { SF_TIO_MESSAGES_MAX = 4 }; /* of one thread at a time */
@@ -335,24 +340,25 @@ enum { SF_TIO_MESSAGES_MAX = 4 }; /* of one thread at a time */
 /* Caller-owned; the header, and what it points to, is left alone until done. */
 struct sf_tio_message {
   struct msghdr *header;
-  /* In sf_tio_drive() of the thread, without a lock.  Bytes, maybe fewer than asked for; 0: the other end has
-   * closed; or -errno.  shutdown(2) ends one that waits. */
+  /* Called in sf_tio_drive() of the thread, without a lock.  result: bytes, maybe fewer than asked
+   * * for; 0: the other end has closed; or -errno.  shutdown(2) ends a receive that waits. */
   void (*done)(struct sf_tio_message *message, int result);
   void *user; /* the caller's own */
-  /* Of what is received: most likely nothing has come yet, the one before took all.  Only a hint. */
+  /* Of what is received: most likely nothing has come yet, the one before took all.  Only a
+   * hint. */
   bool none_yet;
 
   struct sf_tio_message *next; /* the library's own, as the rest */
   int result;
 };
 
-/* Of a thread that attends alone, by itself: what recvmsg(2) and sendmsg(2) do, on its ring, with the next
- * sf_tio_drive(). */
+/* As recvmsg(2) and sendmsg(2), on the ring of the calling thread, which attends alone; done with
+ * the next sf_tio_drive(). */
 void sf_tio_receive(struct sf_tio_queue *queue, int socket, struct sf_tio_message *message);
 void sf_tio_send(struct sf_tio_queue *queue, int socket, struct sf_tio_message *message);
 
-/* As sf_tio_buffer_get() without waiting; at -EAGAIN the thread, which attends alone, is woken once when
- * one may have come free. */
+/* As sf_tio_buffer_get() without waiting; at -EAGAIN the thread, which attends alone, is woken once
+ * when one may have come free. */
 int sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                               struct sf_tio_buffer **buffer);
 /* Whether that is still to come: it may have come before the next sf_tio_drive() began. */

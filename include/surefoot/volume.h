@@ -1,5 +1,5 @@
-/* The volume: the policy of the mirror.  Which legs are in sync, when a leg is late, what is durable
- * before what is answered (R1-R16 of docs/DESIGN.md).
+/* The volume: the policy of the mirror.  Which legs are in sync, when a leg is late, what is
+ * durable before what is answered (R1-R16 of docs/DESIGN.md).
  *
  * It does no I/O of its own, reads no clock and starts no thread: a host calls it with events and
  * the time, and it acts through the host's table of functions.  The real host is serve.h; the
@@ -20,8 +20,8 @@
  *         └──► faulty (errors, operator)     missing (cannot be opened) ──► catching-up
  *
  * Threads.  Every function may be called from any thread at any time; the volume has one lock and
- * holds it for decisions only.  Host functions are called with that lock held: they must not
- * block and must not call the volume. */
+ * holds it for decisions only.  Host functions are called with that lock held: they must not block
+ * and must not call the volume. */
 #ifndef SUREFOOT_VOLUME_H
 #define SUREFOOT_VOLUME_H
 
@@ -56,7 +56,7 @@ struct sf_request {
    * here when it is done (a hedged read answered first), and the caller puts that one. */
   struct sf_tio_buffer *buffer;
   /* Called once, with the volume's lock held, from whichever thread found the answer: set a flag,
-   * wake somebody, nothing else. */
+   * wake a thread, nothing else. */
   void (*done)(struct sf_request *request);
   int error;   /* 0 or -errno, set before done */
   bool undone; /* the trim was left undone; set before done */
@@ -73,7 +73,7 @@ struct sf_request {
 
 struct sf_volume_event;
 
-/* What is to become of a disk before it is opened as a leg (sf_leg_discard of legfile.h). */
+/* What a disk is made before it is opened as a leg (sf_leg_discard of legfile.h). */
 enum sf_leg_blank {
   SF_BLANK_NOT,
   SF_BLANK_OWN, /* an empty member, if it is the disk that the volume knows as this leg */
@@ -89,21 +89,21 @@ struct sf_volume_host {
   unsigned (*device_running)(void *ctx, struct sf_tio_device *device);
   /* Does a ZERO with MAY_UNMAP give space back there, rather than write?  NULL: everywhere. */
   bool (*device_punches)(void *ctx, struct sf_tio_device *device);
-  /* Has its disk left the machine, whatever its answers say (a dead one answers EIO, or ENOSPC)?  Without waiting.
-   * NULL: none has. */
+  /* Has its disk left the machine, whatever its answers say (a dead one answers EIO, or ENOSPC)?
+   * Without waiting.  NULL: none has. */
   bool (*device_is_gone)(void *ctx, struct sf_tio_device *device);
   /* Without waiting; NULL when the pool has none. */
   struct sf_tio_buffer *(*buffer_get)(void *ctx, size_t len);
   void (*buffer_put)(void *ctx, struct sf_tio_buffer *buffer);
   /* Call sf_volume_tick() at at_ns or soon after.  A later call replaces an earlier one. */
   void (*timer)(void *ctx, uint64_t at_ns);
-  /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside.  -errno: it
-   * cannot even be tried now, and there will be no answer.  Until the answer the leg keeps its uuid
-   * and its path. */
+  /* Try to open this missing leg; answer with sf_volume_leg_opened(), never from inside.  -errno:
+   * it cannot even be tried now, and there will be no answer.  Until the answer the leg keeps its
+   * uuid and its path. */
   int (*open_leg)(void *ctx, unsigned leg, enum sf_leg_blank blank);
-  /* May be NULL.  The leg is in sync, cannot be spared, and its device answers nothing but errors: open
-   * what its path leads to, beside the device in use, and answer with sf_volume_leg_opened(), never from
-   * inside.  -errno: it cannot be tried now, and there will be no answer. */
+  /* May be NULL.  The leg is in sync, cannot be spared, and its device answers nothing but errors:
+   * open what its path leads to, beside the device in use, and answer with sf_volume_leg_opened(),
+   * never from inside.  -errno: it cannot be tried now, and there will be no answer. */
   int (*reopen_leg)(void *ctx, unsigned leg);
   /* Nothing of the leg runs any more, or it was opened and refused: its device will not be used
    * again. */
@@ -131,11 +131,13 @@ struct sf_volume_leg {
 struct sf_volume_params {
   const struct sf_config *config;     /* copied */
   const struct sf_assembly *assembly; /* may_start must be true */
-  uint32_t block_bytes; /* what every leg can write by itself, those that come later too */
+  uint32_t block_bytes;               /* the unit that every leg can write, later legs too */
   struct sf_volume_leg leg[SF_LEGS_MAX];
-  /* Who we are: stands in the claim.  since_s 0: nobody, and the legs are not looked at for others. */
+  /* This server: stands in the claim. since_s 0: none, and the legs are not looked at for other
+   * holders. */
   struct sf_holder holder;
-  /* The legs are taken from another holder, who is to find our claim before anything else is done. */
+  /* The legs are taken from another holder, which must have time to find our claim before anything
+   * else is done. */
   bool takes;
 };
 
@@ -157,12 +159,12 @@ void sf_volume_tick(struct sf_volume *volume, uint64_t now_ns);
 /* The client's `late` function (timed_io.h) must hand its events here: they lift the fence. */
 void sf_volume_late(const struct sf_tio_event *event);
 
-/* The answer to host.open_leg and host.reopen_leg: 0 with device, sb and the leg's size, or -errno and why in words, for
- * the operator (NULL: nothing to say).  After -errno it is asked for again, and so is what was to
- * become of the disk; but -EEXIST to SF_BLANK_OWN says that it is not the leg's own disk: that is
- * given up, and the leg is faulty.
- * 0: the device is the leg's from now on, and what it had before is not used any more.  -errno: it is not
- * used; close_leg has been called for it unless it was opened beside another. */
+/* The answer to host.open_leg and host.reopen_leg: 0 with device, sb and the leg's size, or -errno
+ * and why in words, for the operator (NULL: nothing to say).  After -errno it is asked for again
+ * with the same sf_leg_blank; but -EEXIST to SF_BLANK_OWN says that it is not the leg's own disk:
+ * then the discard is given up, and the leg is faulty.
+ * 0: the device is the leg's from now on, and what it had before is not used any more.  -errno: it
+ * is not used; close_leg has been called for it unless it was opened beside another. */
 int sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
                          const struct sf_superblock *sb, uint64_t bytes, int error, const char *why,
                          uint64_t now_ns);
@@ -186,24 +188,25 @@ void sf_volume_get_config(struct sf_volume *volume, struct sf_config *config);
 
 /* Takes a leg out: -EBUSY if too few would stay in sync, or a start still claims its term. */
 int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
-/* Takes a faulty or missing leg back: through missing or probing to catching-up.  Of a leg in sync in
- * which a flush failed it takes note: what that flush was to make stable may be lost, and flushes are
- * answered again. */
+/* Takes a faulty or missing leg back: through missing or probing to catching-up.  Of a leg in sync
+ * in which a flush failed it takes note: what that flush was to make stable may be lost, and
+ * flushes are answered again. */
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Gives up what a faulty or missing leg holds: the next opening makes its disk an empty member
- * (SF_BLANK_OWN; a new disk that was not opened yet stays SF_BLANK_NEW).  -EBUSY while it is in use,
- * or being opened. */
+ * (SF_BLANK_OWN; a new disk that was not opened yet stays SF_BLANK_NEW).  -EBUSY while it is in
+ * use, or being opened. */
 int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 
 /* Gives a faulty or missing leg's place to another disk: from now on the volume knows the leg under
- * this uuid and path, and the disk that it had is foreign.  SF_EVENT_LEG_REPLACED tells when that is
- * durable, and not before then is the new disk opened (SF_BLANK_NEW): a crash before leaves the leg as
- * it was.  path NULL: as it was.  -EBUSY: in use, or another such change is under way. */
+ * this uuid and path, and the disk that it had is foreign.  SF_EVENT_LEG_REPLACED tells when that
+ * is durable, and not before then is the new disk opened (SF_BLANK_NEW): a crash before leaves the
+ * leg as it was.  path NULL: as it was.  -EBUSY: in use, or another such change is under way. */
 int sf_volume_leg_replace(struct sf_volume *volume, unsigned leg, const struct sf_uuid *uuid,
                           const char *path, uint64_t now_ns);
-/* Gives the volume one more leg, empty and missing: in the lowest empty place, or in a new one; *leg:
- * which.  min_legs stays.  SF_EVENT_LEG_ADDED tells when that is durable; a crash before leaves the
- * volume without it.  -EEXIST: there is a leg of that name; -ENOSPC: no place; -ENOMEM; -EBUSY. */
+/* Gives the volume one more leg, empty and missing: in the lowest empty place, or in a new one;
+ * *leg: which.  min_legs stays.  SF_EVENT_LEG_ADDED tells when that is durable; a crash before
+ * leaves the volume without it.  -EEXIST: there is a leg of that name; -ENOSPC: no place; -ENOMEM;
+ * -EBUSY. */
 int sf_volume_leg_add(struct sf_volume *volume, const char *name, const char *path,
                       const struct sf_uuid *uuid, unsigned *leg, uint64_t now_ns);
 /* Where the next leg would be added: a place, or -ENOSPC. */
@@ -220,13 +223,13 @@ void sf_volume_leg_path(struct sf_volume *volume, unsigned leg, char path[PATH_M
 /* A leg that is open has another size now. */
 void sf_volume_leg_resized(struct sf_volume *volume, unsigned leg, uint64_t bytes);
 
-/* Makes the volume larger, with its clients there.  0: it is under way, and SF_EVENT_GROWN tells when
- * the new size is durable and may be used; until then, and after a crash in between, it has the old
- * size.  What is new reads alike on every leg: it is converged like after a crash (R11), and what
- * differs becomes what one leg holds.  -EALREADY: not larger than it is; -EINVAL: not a multiple of
- * 4 KiB, or beyond what can be addressed; -EFBIG: more than SF_EXTENTS_MAX extents; -EBUSY: it is not
- * serving, or grows already; -ENOSPC: an in-sync leg is too short; -ENOMEM.  A leg outside the set
- * that is too short is missing until it is longer. */
+/* Makes the volume larger, with its clients there.  0: it is under way, and SF_EVENT_GROWN tells
+ * when the new size is durable and may be used; until then, and after a crash in between, it has
+ * the old size.  The new part reads alike on every leg: it is converged like after a crash (R11),
+ * and where legs differ all get the content of one.  -EALREADY: not larger than it is; -EINVAL: not
+ * a multiple of 4 KiB, or beyond what can be addressed; -EFBIG: more than SF_EXTENTS_MAX extents;
+ * -EBUSY: it is not serving, or grows already; -ENOSPC: an in-sync leg is too short; -ENOMEM.  A
+ * leg outside the set that is too short is missing until it is longer. */
 int sf_volume_grow(struct sf_volume *volume, uint64_t size_bytes, uint64_t now_ns);
 
 /* What clients may use. */
@@ -237,20 +240,22 @@ void sf_volume_get_identity(struct sf_volume *volume, struct sf_superblock *iden
 
 /* ---- scrubbing: do the legs in sync hold the same? ---- */
 
-/* A convergence (R11) of all that there is, which tells what differs instead of writing it, unless it is to
- * repair.  A piece is compared between the writes that overlap it (R6), within the legs' windows, and not while
- * legs may differ there for a reason that is known.  What differs, or cannot be read, is looked at once more with
- * readers kept out, and only then believed.  Which leg is wrong: of three copies that can be read, or more, the
- * majority says.  A copy that cannot be read is wrong.  Of two that differ nobody can know. */
+/* A convergence (R11) of all that there is, which tells differences instead of writing them, unless
+ * it is to repair.  A piece is compared between the writes that overlap it (R6), within the legs'
+ * windows, and not while legs may differ there for a reason that is known.  A block that differs,
+ * or cannot be read, is read once more with readers kept out, and only then believed to.  Which leg
+ * is wrong: of three copies that can be read, or more, the majority says.  A copy that cannot be
+ * read is wrong.  Of two that differ neither is known to be wrong. */
 struct sf_scrub_order {
-  bool repair;   /* what is known to be wrong is written anew */
-  int from;      /* this leg is right where nobody can know; -1: none is, and it stays as it is */
+  bool repair; /* copies known to be wrong are written anew */
+  int from;    /* this leg is right where it is not known; -1: none is, and they stay as they are */
   uint64_t rate; /* bytes of the volume a second, at most; 0: as R15 has it */
 };
-/* 0: it is under way; SF_EVENT_SCRUB tells its end.  -EALREADY: one is; -EBUSY: it is not serving, or the last one
- * is about to end; -ENOENT: no such leg; -ENOTCONN: that leg is not in sync, or fewer than two are; -ENOMEM. */
+/* 0: it is under way; SF_EVENT_SCRUB tells its end.  -EALREADY: one is; -EBUSY: it is not serving,
+ * or the last one is about to end; -ENOENT: no such leg; -ENOTCONN: that leg is not in sync, or
+ * fewer than two are; -ENOMEM. */
 int sf_volume_scrub(struct sf_volume *volume, const struct sf_scrub_order *order, uint64_t now_ns);
-/* Of the one that is under way, or it is -ENOENT. */
+/* Of the scrub under way; -ENOENT: there is none. */
 int sf_volume_scrub_pause(struct sf_volume *volume, bool paused, uint64_t now_ns);
 int sf_volume_scrub_cancel(struct sf_volume *volume, uint64_t now_ns);
 
@@ -266,7 +271,7 @@ const char *sf_scrub_state_name(enum sf_scrub_state state);
 
 enum sf_scrub_what {
   SF_SCRUB_WRONG,      /* these legs are */
-  SF_SCRUB_UNKNOWN,    /* these legs differ, and nobody can know which is wrong */
+  SF_SCRUB_UNKNOWN,    /* these legs differ, and it is not known which is wrong */
   SF_SCRUB_UNREADABLE, /* these legs cannot read it */
   SF_SCRUB_WHATS
 };
@@ -286,7 +291,7 @@ struct sf_scrub_status {
   uint64_t age_ns, ended_age_ns; /* since it began, and ended */
   uint64_t total_bytes, done_bytes;
   uint16_t legs; /* that were compared all along: bit i */
-  /* What was found: ranges of blocks side by side, and their bytes. */
+  /* Findings: ranges of adjacent blocks, and their bytes. */
   uint64_t mismatches, mismatch_bytes, unreadable_bytes, repaired_bytes;
   struct sf_scrub_range range[SF_SCRUB_RANGES_MOST];
   unsigned ranges; /* the first of them, in the order in which they were found */
@@ -294,7 +299,7 @@ struct sf_scrub_status {
 
 /* ---- what it tells ---- */
 
-/* A leg whose holes are holes of the volume: in sync, answering, and with nothing left to converge;
+/* A leg that has the holes of the volume: in sync, answering, and with nothing left to converge;
  * -1: none. */
 int sf_volume_hole_source(struct sf_volume *volume);
 
@@ -322,8 +327,8 @@ const char *sf_volume_state_name(enum sf_volume_state state);
 
 enum { SF_LATENCY_BUCKETS = 160 /* four to the octave */ };
 
-/* The quantiles are of the last minute, and what is not answered yet counts with its age; the buckets are
- * since the volume started, and of what was answered. */
+/* The quantiles are of the last minute, and an unanswered request counts with its age; the buckets
+ * are since the volume started, of answered requests. */
 struct sf_latency {
   uint64_t count;  /* since the start */
   uint64_t recent; /* of the last minute, those not answered yet included */
@@ -335,8 +340,8 @@ uint64_t sf_latency_bucket_ns(unsigned bucket);
 
 enum { SF_LEG_REASON_MAX = 1024 };
 
-/* Where a leg's deadline comes from: its own latencies, known or not yet; the file (or, that of a leg without a
- * line, its default); a parameter or `set`. */
+/* Where a leg's deadline comes from: its own latencies, known or not yet; the file (or, that of a
+ * leg without a line, its default); a parameter or `set`. */
 enum sf_deadline_source {
   SF_DEADLINE_AUTO,
   SF_DEADLINE_LEARNING,
@@ -358,9 +363,9 @@ struct sf_leg_status {
   uint64_t timeout_ns[SF_KINDS]; /* in force */
   enum sf_deadline_source timeout_source[SF_KINDS];
   uint64_t bytes_read, bytes_written; /* for clients; zeroing is not counted */
-  unsigned window;                    /* requests like those that it has now, so many at a time */
-  unsigned in_flight;                 /* regions of any kind that its device owes an answer */
-  uint64_t oldest_ns;                 /* the age of the oldest of them */
+  unsigned window;       /* requests that it is handed at a time, of the kind that it has now */
+  unsigned in_flight;    /* regions of any kind that its device owes an answer */
+  uint64_t oldest_ns;    /* the age of the oldest of them */
   uint64_t resync_bytes; /* copied to it since the start: what its absences have cost */
   bool resyncing;
   uint64_t resync_done_bytes, resync_total_bytes, resync_rate, resync_left_ns;
@@ -369,7 +374,8 @@ struct sf_leg_status {
   struct sf_latency latency[SF_KINDS];
 };
 
-/* Bytes of the volume that could be read on none of the legs that were to have them: a medium error on each. */
+/* Bytes of the volume that could be read on none of the legs that were to have them: a medium error
+ * on each. */
 struct sf_lost_range {
   uint64_t begin, end;
   uint16_t legs; /* that were asked: bit i */
@@ -414,8 +420,8 @@ enum sf_volume_event_kind {
   SF_EVENT_STARTED,
   SF_EVENT_LEG_STATE, /* leg moved from -> to */
   SF_EVENT_STATE,     /* the volume's state moved; reason: that another host took it, or "" */
-  /* A leg could not read it; it was read from another and written over.  The first at once, those of the next
-   * ten seconds together. */
+  /* A leg could not read it; it was read from another and written over.  The first at once, those
+   * of the next ten seconds together. */
   SF_EVENT_READ_REPAIRED,
   SF_EVENT_STOPPED,
   SF_EVENT_GROWN,        /* reason: the new size in bytes */
@@ -425,14 +431,14 @@ enum sf_volume_event_kind {
   SF_EVENT_LEG_REMOVED,
   SF_EVENT_LEG_NOT_OPENED, /* a missing leg stays so; reason: why, told once */
   SF_EVENT_CHANGE_FAILED,  /* of a leg: nothing has changed; reason: why */
-  /* A leg that is in sync and cannot be spared fails what it is asked; reason: the first of a series.
-   * Requests wait for it, or fail, as on_too_few says. */
+  /* A leg that is in sync and cannot be spared fails what it is asked; reason: the first of a
+   * series.  Requests wait for it, or fail, as on_too_few says. */
   SF_EVENT_LEG_TROUBLE,
-  /* What a leg cannot read, and no other leg has; reason: offset, length and error.  Once, until it is
-   * written anew. */
+  /* What a leg cannot read, and no other leg has; reason: offset, length and error.  Once, until it
+   * is written anew. */
   SF_EVENT_LOST_RANGE,
-  /* A leg in sync alone holds clients back by more than slow_factor (to: "slow"; reason: by how much), or keeps
-   * pace again (from: "slow"). */
+  /* A leg in sync alone holds clients back by more than slow_factor (to: "slow"; reason: by how
+   * much), or keeps pace again (from: "slow"). */
   SF_EVENT_LEG_SLOW,
   SF_EVENT_READ_FAILED, /* a client was answered with an error; told together like repairs */
   SF_EVENT_SCRUB,       /* to: the state of a scrub; reason: what it has found */
@@ -447,8 +453,8 @@ struct sf_volume_event {
   const char *leg_name;
   const char *from, *to; /* state names */
   const char *reason;    /* "write at 4096 not answered in 100 ms" */
-  /* What it is about, where it is about bytes of the volume: length > 0.  Of several that are told together the
-   * last. */
+  /* What it is about, where it is about bytes of the volume: length > 0.  Of several that are told
+   * together the last. */
   uint64_t offset, length;
   int error;      /* -errno */
   uint64_t count; /* so many of them */

@@ -3,14 +3,15 @@
  *   -> {"version":1,"command":"status","volume":"vol0"}
  *   <- {"ok":true, ...}            or {"ok":false,"error":"one line for the operator"}
  *
- * commands: status; events (answers, with "follow":true goes on with one object per event);
- * set {"key","value"}; leg {"action":"fail|return|discard|replace|add|remove","leg","path"}; grow {"size"} (left out: what the
- * legs hold; it is only begun, the event "grown" or "grow-failed" tells the end);
- * scrub {"action":"start|pause|resume|cancel","repair","leg","rate"}, whose end the event "scrub" tells.  stop ends
- * the volume cleanly: its own socket does not wait for clients, surefootd's refuses while its device is held, and keeps it
- * down until start {"force"}.  surefootd's also knows reload {"dry_run"} and restart.  "volume" may be left out where the socket serves one volume, and in
- * status and events, which are then about all.  An unknown command, key or version is an error,
- * never ignored.  Root and the group surefoot may ask. */
+ * commands: status; events (answers, with "follow":true goes on with one object per event); set
+ * {"key","value"}; leg {"action":"fail|return|discard|replace|add|remove","leg","path"}; grow
+ * {"size"} (left out: what the legs hold; it is only begun, the event "grown" or "grow-failed"
+ * tells the end); scrub {"action":"start|pause|resume|cancel","repair","leg","rate"}, the event
+ * "scrub" tells its end. stop ends the volume cleanly: its own socket does not wait for clients,
+ * surefootd's refuses while its device is held, and keeps it down until start {"force"}.
+ * surefootd's also knows reload {"dry_run"} and restart.  "volume" may be left out where the socket
+ * serves one volume, and in status and events, which are then about all.  An unknown command, key
+ * or version is an error, never ignored.  Root and the group surefoot may ask. */
 #ifndef SUREFOOT_WIRE_H
 #define SUREFOOT_WIRE_H
 
@@ -34,8 +35,8 @@ enum {
 
 /* ---- requests ---- */
 
-/* One line of the control socket into a request: a pure function of bytes, no I/O and no state.
- * What is not understood whole is refused whole, with one line that says why. */
+/* One line of the control socket into a request: a pure function of bytes, no I/O and no state.  A
+ * line that is not understood whole is refused whole, with one line that says why. */
 
 enum sf_control_command {
   SF_COMMAND_STATUS,
@@ -61,16 +62,17 @@ struct sf_control_request {
   bool force;         /* start */
   bool repair;        /* scrub */
   const char *rate;   /* scrub; NULL: not said */
-  /* leg: "fail", "return", "discard", "replace", "add" or "remove"; scrub: "start", "pause", "resume", "cancel" */
+  /* leg: "fail", "return", "discard", "replace", "add" or "remove"; scrub: "start", "pause",
+   * "resume", "cancel" */
   const char *action;
-  const char *leg;  /* leg; scrub: the one that is right, NULL: not said */
+  const char *leg;  /* leg; scrub: the leg that is right, NULL: not said */
   const char *path; /* leg: replace, add; NULL: not said */
   const char *size; /* grow; NULL: not said */
   json_t *document;
 };
 
-/* bytes: a line without its newline, any bytes at all.  volume_name: the one that is served;
- * NULL: surefootd, which serves many.  -EINVAL or -ENOMEM with error; *request is untouched then. */
+/* bytes: a line without its newline, any bytes at all.  volume_name: the served volume; NULL:
+ * surefootd, which serves many.  -EINVAL or -ENOMEM with error; *request is untouched then. */
 int sf_control_parse(const char *bytes, size_t len, const char *volume_name,
                      struct sf_control_request *request, char error[SF_CONFIG_ERROR_MAX]);
 void sf_control_request_clear(struct sf_control_request *request);
@@ -80,7 +82,7 @@ json_t *sf_control_error_reply(const char *error);
 
 /* ---- the asking end ---- */
 
-/* The file of a socket on which nobody listens: its server was killed. */
+/* Is it the file of a socket on which no process listens, as its server was killed? */
 bool sf_control_is_abandoned(const char *path);
 
 /* One request, one reply; waits at most timeout_ms.  *reply is the caller's (json_decref). */
@@ -104,7 +106,7 @@ json_t *sf_text_to_json_string(const char *text);
 /* "2026-01-31T12:00:00.123Z" of a CLOCK_REALTIME; null if it is 0. */
 json_t *sf_time_to_json(int64_t wall_ns);
 
-/* In place: what is not UTF-8 and every control character becomes '?'. */
+/* In place: every byte that is not UTF-8 and every control character becomes '?'. */
 void sf_text_clean(char *text);
 
 /* The length of the UTF-8 sequence that begins here, 1..4; 0: not UTF-8. */
@@ -133,7 +135,7 @@ int sf_connection_create(int fd, size_t line_max, struct sf_connection **connect
 /* NULL is accepted. */
 void sf_connection_destroy(struct sf_connection *connection);
 
-/* Reads what is there.  -errno: the connection is broken. */
+/* Reads what has come. -errno: the connection is broken. */
 int sf_connection_receive(struct sf_connection *connection);
 
 /* The next whole line, without its newline; valid until the next receive. */
@@ -151,9 +153,9 @@ int sf_connection_queue_json(struct sf_connection *connection, const json_t *obj
 int sf_connection_send(struct sf_connection *connection);
 size_t sf_connection_pending(const struct sf_connection *connection);
 
-/* ---- who may ask ---- */
+/* ---- access to a control socket ---- */
 
-/* Who may use a control socket: root, the user of this process, and the group surefoot. */
+/* A control socket is open to root, the user of this process, and the group surefoot. */
 
 /* The group's number, looked up once; (gid_t) -1: there is no such group. */
 gid_t sf_peer_group(void);
@@ -174,7 +176,7 @@ struct sf_socket_file {
 };
 
 /* The directory is made (0755) if its parent is there; the socket file has mode 0660.
- * -ENAMETOOLONG, -EEXIST (something else is there), -EADDRINUSE (somebody listens there). */
+ * -ENAMETOOLONG, -EEXIST (something else is there), -EADDRINUSE (another process listens there). */
 int sf_socket_file_bind(const char *path, struct sf_socket_file *file);
 /* The same with mode 0600. */
 int sf_socket_file_bind_private(const char *path, struct sf_socket_file *file);

@@ -255,7 +255,7 @@ class Life(DaemonTest):
             daemon.start()
             status = daemon.wait_status(lambda status: status["service"]["reason"], "a reason", "bad")
             self.assertEqual("failed", status["state"])
-            self.assertIn(f"socket {path}: somebody listens there already", status["service"]["reason"])
+            self.assertIn(f"socket {path}: another process listens there", status["service"]["reason"])
             self.assertEqual("healthy", daemon.status("good")["state"])
             with socket.socket(socket.AF_UNIX) as another:
                 another.bind(str(daemon.runtime / "late.sock"))

@@ -272,7 +272,7 @@ class FastDoor(VolumeTest):
         client = self.raw(server).go()
         client.send(b"x" * 28)
         self.assertTrue(client.ended())
-        self.assert_serves(server, "what is no request")
+        self.assert_serves(server, "bytes that are no request")
         client = self.raw(server)
         client.send(b"\xff" * 4)
         self.assertTrue(client.ended())

@@ -153,7 +153,7 @@ class Offline(VolumeTest):
         volume = self.stopped("ab")
         self.write_to(volume.legs[0], 20 * MIB, b"x")
         before = volume.legs[0].path.read_bytes()
-        self.assertIn("of 4 KiB nobody can know", self.refused(volume, "--repair"))
+        self.assertIn("of 4 KiB no leg is known to be right", self.refused(volume, "--repair"))
         self.assertEqual(before, volume.legs[0].path.read_bytes())
         self.assertIn("no leg 'z'", self.refused(volume, "--repair", "--from", "z"))
         self.assertIn("repaired 4 KiB of a", self.rig.ctl("check", volume.conf, "--compare", "--repair", "--from", "b"))

@@ -58,7 +58,7 @@ class Scrub(VolumeTest):
         self.spoil(volume, 1, MIB, b"y" * 512)
         with self.assertRaises(CommandFailed) as failed:
             self.scrub(volume, "--wait", "--repair")
-        self.assertIn("nobody can know", failed.exception.output)
+        self.assertIn("none is known to be right", failed.exception.output)
         with self.assertRaises(CommandFailed) as failed:
             self.scrub(volume, "--from", "a")
         self.assertIn("--from is for --repair", failed.exception.output)

@@ -338,7 +338,7 @@ class Killed(VolumeTest):
         there, away = volume.legs[2].path, self.rig.folder / "away"
         there.rename(away)
         server = volume.serve()
-        told = {"sf-openers": "a process that makes those that open legs was killed; a new one",
+        told = {"sf-openers": "a process that makes the processes that open legs was killed; a new one",
                 "sf-submitters": "a process that makes the legs' own processes was killed; a new one"}
         with self.load(server) as load:
             for name, text in told.items():

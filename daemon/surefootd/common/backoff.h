@@ -1,6 +1,6 @@
-/* When to try again: at once after the first failure, then ever later, up to half a minute.  What was well
- * before it failed had nothing that keeps it from being well, so it is tried again at once, the first
- * BACKOFF_AT_ONCE times.  After a minute of being well all is forgotten. */
+/* When to try again: at once after the first failure, then ever later, up to half a minute.  A
+ * server that was well before it failed has no lasting fault, so it is tried again at once, the
+ * first BACKOFF_AT_ONCE times.  After a minute of being well all is forgotten. */
 #ifndef SUREFOOTD_BACKOFF_H
 #define SUREFOOTD_BACKOFF_H
 

@@ -47,7 +47,7 @@ read_all(int fd, char *output, size_t size, int64_t until_ms) {
   return true;
 }
 
-/* One that the kernel holds on to is left to whoever comes after us. */
+/* A process that the kernel does not let end is left to the process that inherits it. */
 static int
 wait_end(pid_t pid, int64_t until_ms) {
   siginfo_t info = {0};

@@ -4,9 +4,9 @@
 
 #include <stddef.h>
 
-/* argv[0] is looked up in PATH; its stderr is ours.  What it says on stdout is kept up to size, with a NUL; output
- * NULL: it is for our stderr.  Its exit status, or -errno: -ETIMEDOUT when it was killed for being late, -ECHILD when
- * it died of a signal. */
+/* argv[0] is looked up in PATH; its stderr is ours.  What it says on stdout is kept up to size,
+ * with a NUL; output NULL: it is for our stderr.  Its exit status, or -errno: -ETIMEDOUT when it
+ * was killed for being late, -ECHILD when it died of a signal. */
 int sfd_child_run(const char *const argv[], char *output, size_t size, unsigned timeout_ms);
 
 /* run, in a child, 0 or -errno; -ETIMEDOUT also when the kernel holds on to that child. */

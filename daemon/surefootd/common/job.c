@@ -13,7 +13,7 @@
 #include "common/child.h"
 
 struct job {
-  void (*done)(void *ctx, int error); /* NULL: nobody waits any more */
+  void (*done)(void *ctx, int error); /* NULL: cancelled */
   void *ctx;
   pid_t pid;
   sd_event_source *child, *timer;
@@ -52,7 +52,8 @@ become(int (*run)(void *arg), void *arg, int fd, pid_t parent) {
   (void) sf_writer_lock(); /* a fork begins without; told by the daemon */
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
     _exit(ECHILD);
-  /* What the kernel holds on to must not keep a socket open on which the next daemon wants to listen. */
+  /* What the kernel holds on to must not keep a socket open on which the next daemon wants to
+   * listen. */
   sf_close_all_but(keep, sizeof keep / sizeof keep[0]);
   sigemptyset(&none);
   setpgid(0, 0);
@@ -76,7 +77,7 @@ sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void 
     free(job);
     return error;
   }
-  setpgid(job->pid, job->pid); /* whoever of the two comes first */
+  setpgid(job->pid, job->pid); /* in both processes: either may be first */
   int r = sd_event_add_child(event, &job->child, job->pid, WEXITED, on_child, job);
   if (r >= 0)
     r = sd_event_add_time_relative(event, &job->timer, CLOCK_MONOTONIC, timeout_us, 0, on_timeout,

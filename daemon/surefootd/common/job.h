@@ -8,8 +8,8 @@
 
 struct job;
 
-/* run's result is 0 or -errno; in the child, which is the leader of its own process group, dies with this
- * process, and has no descriptor but the standard ones and fd (-1: none).
+/* run's result is 0 or -errno; in the child, which is the leader of its own process group, dies
+ * with this process, and has no descriptor but the standard ones and fd (-1: none).
  * done comes once, not from inside: with that, with -ETIMEDOUT when it was killed for being late (a
  * process that the kernel holds on to ends later, unheard), or -ECHILD when it died. */
 int sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,

@@ -34,8 +34,8 @@ stderr_is_journal(void) {
          fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-/* Not sd_journal_send(): it waits for a journal that does not take entries, and what holds the journal up
- * may be a volume that waits for us. */
+/* Not sd_journal_send(): it waits for a journal that does not take entries, and what holds the
+ * journal up may be a volume that waits for us. */
 int
 sfd_log_open_journal(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};

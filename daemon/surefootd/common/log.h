@@ -1,17 +1,18 @@
-/* The daemon's log: to the journal with fields when stderr is the journal, else lines on stderr.  It never
- * waits: a line that the log does not take at once is lost, and that is told when it takes lines again.
- * (A log that is held up by a volume must not hold up what would help the volume.) */
+/* The daemon's log: to the journal with fields when stderr is the journal, else lines on stderr.
+ * It never waits: a line that the log does not take at once is lost, and that is told when it takes
+ * lines again.  (A log that is held up by a volume must not hold up what would help the volume.) */
 #ifndef SUREFOOTD_LOG_H
 #define SUREFOOTD_LOG_H
 
 #include <syslog.h>
 
-/* Any of them may be NULL.  They become SUREFOOT_VOLUME, SUREFOOT_LEG and SUREFOOT_REASON; message_id: MESSAGE_ID. */
+/* Any of them may be NULL.  They become SUREFOOT_VOLUME, SUREFOOT_LEG and SUREFOOT_REASON;
+ * message_id: MESSAGE_ID. */
 struct log_fields {
   const char *volume, *leg, *reason, *message_id;
 };
 
-/* What is logged from here on is also among the lines of this unit (`journalctl -u`). */
+/* Later entries are also among the lines of this unit (`journalctl -u`). */
 extern const char *sfd_log_unit;
 
 void sfd_log_open(void);

@@ -23,9 +23,9 @@
 enum {
   ATTACH_S = 15, /* netlink */
   DETACH_S = 15, /* what a disconnect may take before it is given up */
-  /* How often the kernel looks whether a request's server has been replaced: so long may a request wait
-   * that a killed server had.  The price: while a volume waits for too few legs, the kernel logs
-   * "Possible stuck request" at this pace. */
+  /* How often the kernel looks whether a request's server has been replaced: so long may a request
+   * wait that a killed server had.  The price: while a volume waits for too few legs, the kernel
+   * logs "Possible stuck request" at this pace. */
   LOOK_AGAIN_MS = 2000,
   CONFIRM_MS = 1000, /* after an attach: it is offered once more */
   HANG_UP_MS = 200,  /* for the end of the server itself to be heard of */
@@ -69,8 +69,8 @@ set_look_again(const struct device *device) {
   return r;
 }
 
-/* To the kernel an attach is a change of a disk that was there all the time, but LVM and others take up what is
- * added.  Without it they are as they were. */
+/* To the kernel an attach is a change of a disk that was there all the time, but LVM and others
+ * take up added disks only.  A failure leaves them as they were. */
 static void
 announce(const struct device *device) {
   char path[PATH_MAX];
@@ -137,7 +137,7 @@ attach(void *arg) {
   return r;
 }
 
-/* Held exclusively, so that nobody mounts it in between. */
+/* Held exclusively, so that it cannot be mounted in between. */
 static int
 detach(void *arg) {
   const struct device *device = arg;
@@ -152,9 +152,9 @@ detach(void *arg) {
   return r;
 }
 
-/* Requests that a server had already are sent again after the time to look again, to the next one or
- * to none: then dead_timeout counts for them as for all others.  A longer time would keep one whose
- * answer was lost in the stop waiting although the next server is there. */
+/* Requests that a server had already are sent again after the time to look again, to the next one
+ * or to none: then dead_timeout counts for them as for all others.  With a longer time a request
+ * that lost its answer in the stop would wait although the next server is there. */
 static int
 leave(void *arg) {
   struct netlink_device netlink = to_netlink(arg);
@@ -493,7 +493,7 @@ on_detached(void *ctx, int error) {
   struct device *device = ctx;
   device->job = NULL;
   if (error) {
-    leave_it(device, error == -EBUSY       ? "somebody holds it"
+    leave_it(device, error == -EBUSY       ? "another process holds it"
                      : error == -ETIMEDOUT ? "it does not answer"
                                            : strerror(-error));
     return;
@@ -535,7 +535,7 @@ sfd_device_stop(struct device *device) {
     device->stopped(device->ctx);
     return;
   }
-  /* One that was being attached may be so any moment; one that could not be attached again is so still. */
+  /* Attaching may succeed any moment, and a device that could not be reconnected is attached still. */
   bool attached = device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING ||
                   sfd_device_is_ours(device);
   sfd_job_cancel(device->job);

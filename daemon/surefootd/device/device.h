@@ -1,21 +1,22 @@
 /* The kernel's block device of a volume, /dev/nbdN.
  *
- *      waiting ──► attaching ──► attached ──► waiting      the server ended: the kernel keeps what is
- *                      │                                   asked for device_dead_timeout
+ *      waiting ──► attaching ──► attached ──► waiting      the server ended: the kernel keeps
+ *                      │                                   requests for device_dead_timeout
  *                      └──► failed ──► attaching           tried again with back-off
  *
- * The kernel gives no server up that lives (TIMEOUT 0), since a volume may rightly wait long for its
- * legs.  What it had sent to a server that died it sends again to the next one when it looks, which
- * queue/io_timeout makes it do every two seconds.
+ * The kernel gives no server up that lives (TIMEOUT 0), since a volume may rightly wait long for
+ * its legs.  What it had sent to a server that died it sends again to the next one when it looks,
+ * which queue/io_timeout makes it do every two seconds.
  *
- * Nothing here reads through the device: a process that does, while the server dies, is held by the kernel
- * until the next one is there, and held this service's end up.  What is believed instead: a kernel that
- * connects a device has taken the connection.  One that reconnects it says yes also while it has not noticed
- * that the old connection is over; it tells when it has (sfd_device_link_dead), and then, and once a little
- * later, it is offered the same connection again, which means nothing to a kernel that has it.
+ * Nothing here reads through the device: a process that does, while the server dies, is held by the
+ * kernel until the next one is there, and held this service's end up.  The kernel's answer is
+ * believed instead: a connect that succeeds has taken the connection.  A reconnect succeeds also
+ * while the kernel has not noticed that the old connection is over; it tells when it has
+ * (sfd_device_link_dead), and then, and once a little later, it is offered the same connection
+ * again, which a kernel that has it ignores.
  *
- * A device that somebody uses is not taken away when the daemon stops: it waits for a server, as after
- * a crash, and only after device_dead_timeout its requests fail. */
+ * A device in use is not taken away when the daemon stops: it waits for a server, as after a crash,
+ * and only after device_dead_timeout its requests fail. */
 #ifndef SUREFOOTD_DEVICE_H
 #define SUREFOOTD_DEVICE_H
 
@@ -68,12 +69,12 @@ struct device {
   struct backoff backoff;
   bool lets_go; /* its connection was ended by us, and the kernel has not said yet that it knows */
   unsigned stop_tries;
-  bool left;        /* by a stop, since somebody uses it */
+  bool left;        /* by a stop, since it is in use */
   bool tried;       /* attached, or failed, once */
   char reason[320]; /* why it is not attached */
 };
 
-/* What the configuration says from here on.  Without a device: nothing else does anything. */
+/* Takes over the configuration.  Without a device all other calls do nothing. */
 void sfd_device_begin(struct device *device, const struct sf_config *config);
 
 /* A proven connection; takes its descriptor over.  uuid guards against another volume's device. */
@@ -85,14 +86,14 @@ void sfd_device_no_connection(struct device *device, const char *why);
 void sfd_device_server_gone(struct device *device);
 /* The volume has grown: a connection has the size of its beginning, so a new one is needed. */
 void sfd_device_grown(struct device *device);
-/* The kernel says that it has lost its connection, or one that it had before. */
+/* The kernel says that it has lost its connection, or an earlier one. */
 void sfd_device_link_dead(struct device *device);
 /* Looks whether the kernel still has it; now and then, while the volume serves. */
 void sfd_device_look(struct device *device);
 
-/* Detaches it, unless somebody uses it; stopped comes in any case, maybe from inside. */
+/* Detaches it, unless it is in use; stopped is called in any case, maybe from inside. */
 void sfd_device_stop(struct device *device);
-/* After a stop, that it may go on: as one that waits, if it was left; else from nothing. */
+/* After a stop, so that it may go on: waiting, if it was left attached; else without a device. */
 void sfd_device_after_stop(struct device *device);
 /* Attached, and to this volume. */
 bool sfd_device_is_ours(const struct device *device);

@@ -62,8 +62,8 @@ find_device(const struct parts *parts, dev_t device) {
   return -1;
 }
 
-/* Of which part is this the device?  The file system is not asked anew: one that hangs, maybe that of a
- * leg, would hang us. */
+/* Of which part is this the device? AT_STATX_DONT_SYNC: a file system that hangs, maybe a leg's,
+ * must not hang us. */
 static int
 find_node(int folder, const char *path, const struct parts *parts) {
   struct statx found;
@@ -95,7 +95,7 @@ read_command(const char *process, char *command, int size) {
     fclose(file);
 }
 
-/* Is it a file of the file system that is on this part?  Asked for what is in memory. */
+/* Is it a file of the file system that is on this part? Answered from memory, without waiting. */
 static bool
 is_file_on(int folder, const char *path, dev_t part) {
   struct statx found;
@@ -123,7 +123,8 @@ process_is_on(const char *process, dev_t part) {
   return found;
 }
 
-/* One of those that keep it from being unmounted.  (Of btrfs, whose files are on a device of its own, none.) */
+/* Names a process that keeps it from being unmounted. (None of btrfs, which gives its files a
+ * device number of its own.) */
 static void
 add_user(dev_t part, char *why, size_t size) {
   DIR *proc = opendir("/proc");
@@ -199,7 +200,7 @@ is_mounted_elsewhere(const struct parts *parts, char *why, size_t size) {
   return found;
 }
 
-/* PID 1 sees what is mounted for all; in a sandbox only our own may be readable. */
+/* PID 1 sees the mounts of all; in a sandbox only our own may be readable. */
 static bool
 is_mounted(const struct parts *parts, char *why, size_t size) {
   return is_mounted_in("/proc/1/mountinfo", parts, why, size) ||
@@ -220,7 +221,7 @@ is_swap(const struct parts *parts, char *why, size_t size) {
   while (!found && getline(&line, &room, file) > 0) {
     char path[PATH_MAX], type[32];
     if (sscanf(line, "%4095s %31s", path, type) < 2 || strcmp(type, "partition") != 0)
-      continue; /* a file, whose folders may hang */
+      continue; /* a swap file: looking at its path may hang */
     int part = find_node(AT_FDCWD, path, parts);
     if (part < 0)
       continue;

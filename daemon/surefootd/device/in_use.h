@@ -1,18 +1,19 @@
-/* Who holds a block device: mounts, swap, devices stacked on it, processes that have it open. */
+/* Users of a block device: mounts, swap, devices stacked on it, processes that have it open. */
 #ifndef SUREFOOTD_IN_USE_H
 #define SUREFOOTD_IN_USE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* name: "nbd0"; its partitions count too.  Reads /proc and /sys only: never waits for the device. */
+/* name: "nbd0"; its partitions count too.  Reads /proc and /sys only: never waits for the
+ * device. */
 bool sfd_in_use(const char *name, char *why, size_t size);
-/* The same, but what is stacked on it counts only if it is in use itself: a volume group without a mounted filesystem
- * has nothing that is still to be written. */
+/* The same, but a device stacked on it counts only if it is in use itself: a volume group without a
+ * mounted filesystem has nothing left to write. */
 bool sfd_in_use_at_last(const char *name, char *why, size_t size);
 
-/* Asks the kernel, which also knows what /proc does not show.  path: of the device.  0, or -errno; -EBUSY:
- * somebody holds it.  May block: for a job. */
+/* Asks the kernel, which also knows what /proc does not show.  path: of the device.  0, or -errno;
+ * -EBUSY: it is in use.  May block: for a job. */
 int sfd_in_use_exclusively(void *path);
 
 #endif

@@ -124,8 +124,8 @@ sfd_netlink_reconnect(const struct netlink_device *device) {
   int r = run(NBD_CMD_RECONFIGURE, &part);
   if (r < 0)
     return r;
-  /* The volume may have grown.  In a message of its own: newer kernels drain the queue to change the size,
-   * and what is in flight needs the connection for that. */
+  /* The volume may have grown.  In a message of its own: newer kernels drain the queue to change
+   * the size, and requests in flight need the connection for that. */
   part.size_bytes = device->size_bytes;
   part.fd = -1;
   return run(NBD_CMD_RECONFIGURE, &part);
@@ -188,7 +188,7 @@ sfd_netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), voi
     return to_errno(r);
   }
   *listener = (struct netlink_listener){.sock = sock, .dead = dead, .ctx = ctx};
-  nl_socket_disable_seq_check(sock); /* nobody asked for these */
+  nl_socket_disable_seq_check(sock); /* these are not replies */
   nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_message, listener);
   nl_socket_set_nonblocking(sock);
   r = sd_event_add_io(event, &listener->source, nl_socket_get_fd(sock), EPOLLIN, on_io, listener);

@@ -19,8 +19,8 @@ struct netlink_device {
 };
 
 int sfd_netlink_connect(const struct netlink_device *device);
-/* A connection for a device that has lost its own, then the size.  While it has not, the kernel says yes and
- * keeps the connection that it has: to offer the one that it has already is nothing to it. */
+/* A connection for a device that has lost its own, then the size.  If it has not, the kernel says
+ * yes and keeps its connection: offering that one again changes nothing. */
 int sfd_netlink_reconnect(const struct netlink_device *device);
 /* Only its timeouts. */
 int sfd_netlink_set_timeouts(const struct netlink_device *device);

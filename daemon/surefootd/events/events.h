@@ -1,5 +1,5 @@
-/* What happened, of all volumes: the last ones are kept, each is logged, given to those who follow,
- * and told to the hook. */
+/* Events of all volumes: the last ones are kept, each is logged, sent to the followers, and told to
+ * the hook. */
 #ifndef SUREFOOTD_EVENTS_H
 #define SUREFOOTD_EVENTS_H
 
@@ -37,7 +37,8 @@ void sfd_events_service(struct events *events, const char *volume, const char *f
 void sfd_events_device(struct events *events, const char *volume, const char *to,
                        const char *reason);
 
-/* "leg-state" of a leg that was not in sync when its volume started: the volume itself tells changes. */
+/* "leg-state" of a leg that was not in sync when its volume started: the volume itself tells
+ * changes. */
 void sfd_events_leg(struct events *events, const char *volume, const char *leg, const char *to,
                     const char *reason);
 /* Is this the last that was told of the leg, from event number since on? */
@@ -48,8 +49,8 @@ bool sfd_events_leg_is_told(const struct events *events, uint64_t since, const c
 void sfd_events_spare(struct events *events, const char *volume, const char *leg, const char *to,
                       const char *reason);
 
-/* How bad it is, as for syslog: failed and suspended LOG_CRIT, a leg that is faulty and a server that is
- * not there LOG_ERR, what the volume lives with LOG_WARNING. */
+/* How bad it is, as for syslog: failed and suspended LOG_CRIT, a leg that is faulty and a server
+ * that is not there LOG_ERR, what the volume lives with LOG_WARNING. */
 int sfd_events_priority(const json_t *event);
 /* The journal's MESSAGE_ID of this kind of event; NULL: it has none. */
 const char *sfd_events_message_id(const json_t *event);

@@ -1,6 +1,6 @@
 /* The operator's program for what happens: HOOK EVENT VOLUME [LEG], the rest in SUREFOOT_* of its
- * environment.  One at a time, in order, each with a time limit; the daemon waits for none.  While one
- * is slow at most HOOK_QUEUE_MAX wait, and what comes then is dropped, and said in the log. */
+ * environment.  One at a time, in order, each with a time limit; the daemon waits for none.  While
+ * one is slow at most HOOK_QUEUE_MAX wait, and what comes then is dropped, and said in the log. */
 #ifndef SUREFOOTD_HOOK_H
 #define SUREFOOTD_HOOK_H
 

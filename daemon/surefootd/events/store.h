@@ -1,5 +1,5 @@
-/* The kept events in a file, so that the next surefootd has them too.  Written anew as a whole, which bounds it,
- * by a process of its own: the disk that it is on may hang. */
+/* The kept events in a file, so that the next surefootd has them too.  Written anew as a whole,
+ * which bounds it, by a process of its own: the disk that it is on may hang. */
 #ifndef SUREFOOTD_EVENTS_STORE_H
 #define SUREFOOTD_EVENTS_STORE_H
 

@@ -1,6 +1,6 @@
-/* What a volume did with its legs while it ran (replaced, added, removed) and its file did not say when
- * it was last read.  A server that starts again must be told all the same: with the file's old path it
- * would wait for a disk that has lost its place. */
+/* What a volume did with its legs while it ran (replaced, added, removed) and its file did not say
+ * when it was last read.  A server that starts again must be told all the same: with the file's old
+ * path it would wait for a disk that has lost its place. */
 #ifndef SUREFOOTD_CHANGED_LEGS_H
 #define SUREFOOTD_CHANGED_LEGS_H
 
@@ -30,8 +30,9 @@ int sfd_changed_legs_note(struct changed_legs *kept, struct plan_volume *plan, c
 /* Its file was made to say so. */
 void sfd_changed_legs_said(struct changed_legs *kept, const char *leg);
 
-/* The file was read again, into plan.  Where it says what it said before, the volume's own doing stands:
- * behind() is told, and it goes into the plan.  What the file says anew wins.  behind may be NULL. */
+/* The file was read again, into plan.  Where it says what it said before, the volume's own doing
+ * stands: behind() is told, and it goes into the plan.  What the file says anew wins.  behind may
+ * be NULL. */
 int sfd_changed_legs_apply(const struct changed_legs *kept, struct plan_volume *plan,
                            void (*behind)(void *ctx, const struct changed_leg *leg), void *ctx);
 /* Forgets what this plan's file, as it was read, says anew. */

@@ -1,8 +1,8 @@
 /* The command line of a volume's server.
  *
- * A server that starts again after a crash must not meet a file that somebody is just editing, and must
- * be told what was changed while it ran.  So it reads a file of its own, RUNTIME/volumes/NAME.conf, which
- * says what is to be in force. */
+ * A server that starts again after a crash must not read a file in the middle of an edit, and must
+ * keep the settings changed while it ran.  So it reads a file of its own,
+ * RUNTIME/volumes/NAME.conf, which has the settings in force. */
 #ifndef SUREFOOTD_COMMAND_H
 #define SUREFOOTD_COMMAND_H
 

@@ -118,7 +118,7 @@ fill_in_fast_socket(struct sf_config *config, const char *runtime) {
   return sf_config_set(config, "fast_socket", path, error);
 }
 
-/* The volume's own socket stands behind the daemon's, whatever its file says for those who run it by
+/* The volume's own socket stands behind the daemon's, whatever its file says for a server run by
  * hand: there is one place to ask. */
 static int
 fill_in(struct sf_config *config, const char *runtime) {
@@ -261,8 +261,8 @@ check_pair(const struct sf_config *a, const struct sf_config *b, plan_problem *p
   return r;
 }
 
-/* A spare is one volume's, or of all that say so.  One that is a leg of another volume is in use, which is no mistake: it
- * may have been taken, and kept. */
+/* A spare is one volume's, or of all that say so.  A spare that is a leg of another volume is in
+ * use, which is no mistake: it may have been taken, and kept. */
 static int
 check_spares(const struct sf_config *a, const struct sf_config *b, plan_problem *problem,
              void *ctx) {
@@ -314,7 +314,7 @@ struct diff {
 static bool
 on_key(void *ctx, const char *key, const char *from, const char *to) {
   struct diff *diff = ctx;
-  /* What is unset again cannot be told to a volume that runs: there is no word for it. */
+  /* A running volume cannot be told to unset a key: the protocol has no word for it. */
   bool live = sf_config_is_live(key) && to[0];
   diff->change(diff->ctx,
                &(struct plan_change){live ? PLAN_SET : PLAN_RESTART, diff->volume, key, from, to});

@@ -1,5 +1,5 @@
-/* What is to run: every volume's file, read and checked before anything is started or changed.  A file with
- * a mistake concerns its own volume only. */
+/* The volumes to run: every volume's file, read and checked before anything is started or changed.
+ * A file with a mistake concerns its own volume only. */
 #ifndef SUREFOOTD_PLAN_H
 #define SUREFOOTD_PLAN_H
 
@@ -25,14 +25,14 @@ struct plan {
 /* One line that says what is wrong; there may be several. */
 typedef void plan_problem(void *ctx, const char *line);
 
-/* Reads FOLDER's *.conf.  Each file that has a mistake, or cannot be read, is a problem and broken.  0, or
- * -EINVAL after a problem with the folder itself; *plan is empty then. */
+/* Reads FOLDER's *.conf.  Each file that has a mistake, or cannot be read, is a problem and broken.
+ * 0, or -EINVAL after a problem with the folder itself; *plan is empty then. */
 int sfd_plan_load(const char *folder, const char *runtime, struct plan *plan, plan_problem *problem,
                   void *ctx);
 void sfd_plan_clear(struct plan *plan);
 
-/* Between two volumes: a name, leg, socket or device that both want is a problem, and the later one is
- * broken. */
+/* Between two volumes: a name, leg, socket or device that both want is a problem, and the later one
+ * is broken. */
 void sfd_plan_check(struct plan *plan, plan_problem *problem, void *ctx);
 /* Is it one of the broken files? */
 bool sfd_plan_is_broken(const struct plan *plan, const char *file);

@@ -25,14 +25,14 @@ enum {
   LOOK_MS = 250,
   SETTLE_MS = 2000,       /* udev looks into a device for a moment */
   OPEN_MS = 1000,         /* an open that takes longer says nothing */
-  TELL_MS = 10000,        /* what is waited for so long is told */
+  TELL_MS = 10000,        /* a wait of this length is reported */
   UNMOUNT_MS = 120000,    /* more than systemd gives a mount unit */
   SHUTDOWN_MS = 90 * 1000 /* as systemd gives any unit */
 };
 
 struct hold {
   struct plan plan;
-  char held[320]; /* what is, in words */
+  char held[320]; /* the device and its user, in words */
   const char *volume;
   bool shutdown;
 };
@@ -41,7 +41,7 @@ static void
 ignore_problem(void *ctx, const char *line) {
 }
 
-/* What is attached with an identifier, as surefootd does it. */
+/* Is it attached with an identifier, as surefootd does it? */
 static bool
 is_attached(const char *name) {
   char path[PATH_MAX];
@@ -69,7 +69,7 @@ is_held(struct hold *hold) {
     memcpy(device, config->device, sizeof device);
     if (sfd_child_call(sfd_in_use_exclusively, device, OPEN_MS) != -EBUSY)
       continue;
-    snprintf(hold->held, sizeof hold->held, "somebody holds %s whom /proc does not show", name);
+    snprintf(hold->held, sizeof hold->held, "a process that /proc does not show holds %s", name);
     return true;
   }
   return false;

@@ -1,8 +1,9 @@
 /* surefootd --hold: may surefootd be stopped?
  *
- * A device that is in use loses with its server what was not written yet, so a stop under one is refused, as md
- * refuses.  systemd cannot refuse a stop that has begun.  It can call one off that waits: surefoot-hold.service is
- * stopped whenever surefootd.service is, and before it, and its stop is this.
+ * A device in use loses unwritten data with its server, so a stop under one is refused, as md
+ * refuses.  systemd cannot refuse a stop that has begun.  It can call one off that waits:
+ * surefoot-hold.service is stopped whenever surefootd.service is, and before it, and its stop is
+ * this.
  *
  *   nothing is held ──────────────────────────────────► surefootd stops
  *   what requires surefoot.target is stopped in order
@@ -12,8 +13,8 @@
  *     until nothing is written any more, or for
  *     SHUTDOWN_MS
  *
- * A restart is let pass: what is asked of the devices then waits.  So is the start after a crash, without a question
- * to anybody, as the kernel may be waiting for this very start to have memory again. */
+ * A restart is let pass: requests to the devices wait.  So is the start after a crash, without any
+ * look, as the kernel may be waiting for this very start to have memory again. */
 #ifndef SUREFOOTD_HOLD_H
 #define SUREFOOTD_HOLD_H
 

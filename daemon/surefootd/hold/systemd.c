@@ -73,7 +73,7 @@ sfd_systemd_stop_target(unsigned timeout_ms) {
   return r > 0 ? 0 : r;
 }
 
-/* Not by a start of surefootd, which would be refused if somebody has masked it before he stopped it. */
+/* Not by a start of surefootd, which would be refused if it was masked before the stop. */
 void
 sfd_systemd_call_off(const struct systemd_units *units) {
   char id[16];

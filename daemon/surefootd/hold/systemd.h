@@ -17,12 +17,13 @@ struct systemd_units {
 };
 
 void sfd_systemd_find_dependents(struct systemd_units *units);
-/* Stops surefoot.target, and so what requires it; 0 when that has ended, however it ended.  -ETIMEDOUT: it goes on. */
+/* Stops surefoot.target, and so what requires it; 0 when that has ended, however it ended.
+ * -ETIMEDOUT: it goes on. */
 int sfd_systemd_stop_target(unsigned timeout_ms);
-/* The stop is called off, which fails for whoever asked for it; these are up again. */
+/* Calls the stop off, which fails for its caller, and starts these units again. */
 void sfd_systemd_call_off(const struct systemd_units *units);
 
-/* To all who are logged in: systemctl shows them nothing of ours. */
+/* To the terminals of all users: systemctl shows them nothing of ours. */
 void sfd_systemd_tell_terminals(const char *text);
 
 #endif

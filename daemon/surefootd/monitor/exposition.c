@@ -257,8 +257,8 @@ put_latencies(struct writer *writer, const json_t *volumes) {
   static const char *const quantiles[][2] = {
       {"0.5", "p50_us"}, {"0.99", "p99_us"}, {"0.999", "p999_us"}, {"1", "max_us"}};
   begin(writer, "leg_latency_seconds", "summary",
-        "How long the leg took to answer in the last minute, by quantile; what is not answered "
-        "counts with its age.");
+        "How long the leg took to answer in the last minute, by quantile; an unanswered "
+        "request counts with its age.");
   {
     EACH_LEG(volumes, volume, leg) {
       for (unsigned k = 0; k < 3; k++) {
@@ -287,7 +287,7 @@ put_latencies(struct writer *writer, const json_t *volumes) {
 static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
                                 0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
 
-/* Of the server's own buckets, four to the octave: those that end at or below the bound. */
+/* Counts the server's own buckets, four to the octave, that end at or below the bound. */
 static double
 count_within(const json_t *latency, double bound) {
   double count = 0;

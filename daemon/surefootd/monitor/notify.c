@@ -49,8 +49,8 @@ status_line(const struct volumes *volumes, const json_t *problems, char *text, s
              json_string_value(json_array_get(problems, 0)), wrong == 1 ? "" : " ...");
 }
 
-/* sd_notify() waits while systemd does not listen, as during its own reload.  A status that is late is
- * not worth that: it is dropped, and the next one is sent. */
+/* sd_notify() waits while systemd does not listen, as during its own reload.  A status that is late
+ * is not worth that: it is dropped, and the next one is sent. */
 static bool
 send_if_possible(const char *text) {
   const char *path = getenv("NOTIFY_SOCKET");

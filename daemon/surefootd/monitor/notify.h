@@ -1,5 +1,5 @@
-/* What systemd is told (Type=notify); nothing when it did not start us.  problems: lines, of which the
- * first is shown. */
+/* What systemd is told (Type=notify); nothing when it did not start us.  problems: lines, of which
+ * the first is shown. */
 #ifndef SUREFOOTD_NOTIFY_H
 #define SUREFOOTD_NOTIFY_H
 

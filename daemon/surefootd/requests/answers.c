@@ -44,7 +44,7 @@ answer_status(const struct daemon *daemon, const char *volume, struct reply *rep
   sfd_collect_status(&daemon->volumes, volume, on_gathered, asked);
 }
 
-/* Perhaps its file is one of those that are left out. */
+/* Perhaps its file is left out for a mistake. */
 static void
 refuse_unknown(const struct daemon *daemon, const char *volume, struct reply *reply) {
   size_t wrong = json_array_size(daemon->problems);
@@ -118,7 +118,7 @@ on_looked(void *ctx, int error) {
           : volume                               ? sfd_volume_hold(volume)
                                                  : -ESHUTDOWN;
   if (r == -EBUSY)
-    sfd_reply_error(stopping->reply, "%s: somebody holds its device", stopping->volume);
+    sfd_reply_error(stopping->reply, "%s: its device is in use", stopping->volume);
   else if (r == -ETIMEDOUT)
     sfd_reply_error(stopping->reply, "%s: its device does not answer", stopping->volume);
   else if (r < 0)
@@ -128,7 +128,7 @@ on_looked(void *ctx, int error) {
   free(stopping);
 }
 
-/* Not under those who have its device open: not every mount shows in /proc, so the kernel is asked too. */
+/* Not while its device is open: not every mount shows in /proc, so the kernel is asked too. */
 static void
 stop(const struct daemon *daemon, struct volume *volume, struct reply *reply) {
   char why[SF_CONFIG_ERROR_MAX];

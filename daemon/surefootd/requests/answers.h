@@ -1,4 +1,4 @@
-/* What the operator asks, and what is answered. */
+/* The operator's requests and their answers. */
 #ifndef SUREFOOTD_ANSWERS_H
 #define SUREFOOTD_ANSWERS_H
 

@@ -154,7 +154,7 @@ serve(struct client *client) {
 static int
 on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
   struct client *client = userdata;
-  /* Both directions are closed: an answer would reach nobody. */
+  /* Both directions are closed: an answer could not be sent. */
   if (revents & (EPOLLERR | EPOLLHUP)) {
     drop(client);
     return 0;
@@ -170,7 +170,7 @@ on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
 static int
 on_quiet(sd_event_source *source, uint64_t usec, void *userdata) {
   struct client *client = userdata;
-  if (client->reply) { /* it is we who are slow */
+  if (client->reply) { /* the daemon is slow, not the client */
     set_quiet_time(client);
     return 0;
   }

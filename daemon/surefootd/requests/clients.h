@@ -1,6 +1,6 @@
-/* The control socket of all volumes, in the event loop.  A client has one request at a time; while it
- * is being answered, or its answer not taken, nothing more is read from it.  Limits: as for a volume's
- * own socket (control.h).  A client that is slow, silent or gone stops nobody. */
+/* The control socket of all volumes, in the event loop.  A client has one request at a time; while
+ * it is being answered, or its answer not taken, nothing more is read from it.  Limits: as for a
+ * volume's own socket (control.h).  A client that is slow, silent or gone stops no other. */
 #ifndef SUREFOOTD_CLIENTS_H
 #define SUREFOOTD_CLIENTS_H
 

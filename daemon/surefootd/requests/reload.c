@@ -18,8 +18,8 @@
 #include "state.h"
 #include "volumes/volume.h"
 
-/* surefootctl waits for ten seconds: twice for answers, as one setting may allow another, and once for a
- * device. */
+/* surefootctl waits for ten seconds: twice for answers, as one setting may allow another, and once
+ * for a device. */
 #define ANSWER_US UINT64_C(4000000)
 #define DEVICE_US UINT64_C(1000000)
 
@@ -163,8 +163,9 @@ is_own_file(const struct volume *volume, const struct plan_volume *plan) {
   return volume && strcmp(volume->plan->config.file, plan->config.file) == 0;
 }
 
-/* What the files say together with what the volumes did with their legs.  In the order of who may have
- * what two want: volumes that stay as they are, the files of others that run, other files. */
+/* What the files say together with what the volumes did with their legs.  In the order of
+ * precedence where two want the same: volumes that stay as they are, the files of others that run,
+ * other files. */
 static void
 copy_wanted(struct reload *reload, struct plan *wanted) {
   const struct volumes *volumes = &reload->daemon->volumes;
@@ -185,8 +186,8 @@ copy_wanted(struct reload *reload, struct plan *wanted) {
     }
 }
 
-/* A file that is refused may be that of a volume that runs, which then stays as it is, and may be in the
- * way of others: so again, until none is refused. */
+/* A file that is refused may be that of a volume that runs, which then stays as it is, and may be
+ * in the way of others: so again, until none is refused. */
 static void
 settle_wanted(struct reload *reload, struct plan *wanted) {
   while (true) {
@@ -233,7 +234,7 @@ compare_volumes(struct reload *reload) {
 
 static const char *const kind_name[] = {"add", "remove", "set", "restart", "keep"};
 
-/* Of what is not done by a reload, and never will be. */
+/* Explains a change that a reload never does. */
 static void
 explain(struct change *change) {
   if (change->kind == PLAN_KEEP)
@@ -483,7 +484,7 @@ apply_rest(struct reload *reload) {
   finish(reload);
 }
 
-/* ---- does anybody hold what is to go? ---- */
+/* ---- are devices that are to go in use? ---- */
 
 static void
 release_look(struct reload *reload) {
@@ -499,7 +500,7 @@ on_held(void *ctx, int error) {
   free(look);
   if (error == -EBUSY || error == -ETIMEDOUT)
     snprintf(change->message, sizeof change->message, "%s",
-             error == -EBUSY ? "somebody holds its device" : "its device does not answer");
+             error == -EBUSY ? "its device is in use" : "its device does not answer");
   release_look(reload);
 }
 

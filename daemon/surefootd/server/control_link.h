@@ -21,7 +21,8 @@ struct control_link_user {
 /* Connects and sends the request (taken over; NULL: -ENOMEM).  Nothing is called from inside. */
 int sfd_control_link_open(sd_event *event, const char *path, json_t *request,
                           const struct control_link_user *user, struct control_link **control_link);
-/* Takes what has arrived, now and not when the event loop comes to it; the control_link may be gone then. */
+/* Takes what has arrived, now and not when the event loop comes to it; the control_link may be gone
+ * then. */
 void sfd_control_link_drain(struct control_link *control_link);
 /* Nothing is called any more.  NULL is accepted. */
 void sfd_control_link_close(struct control_link *control_link);

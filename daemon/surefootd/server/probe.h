@@ -1,6 +1,6 @@
 /* The proof that a volume serves: an NBD client that negotiates and reads a block, without waiting.
- * Negotiated is the plain protocol that the kernel speaks, so that the same connection can be handed
- * to it. */
+ * Negotiated is the plain protocol that the kernel speaks, so that the same connection can be
+ * handed to it. */
 #ifndef SUREFOOTD_PROBE_H
 #define SUREFOOTD_PROBE_H
 

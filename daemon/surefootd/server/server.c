@@ -38,7 +38,7 @@ end_line(struct server *server) {
   if (*line) {
     bool error = strstr(line, "error") != NULL;
     log_line(error ? LOG_WARNING : LOG_INFO, server->volume, "%s", line);
-    /* An error is a better reason than what was said after it. */
+    /* An error is a better reason than later lines. */
     if (error || !strstr(server->last_line, "error"))
       snprintf(server->last_line, sizeof server->last_line, "%.255s", line);
   }

@@ -1,4 +1,4 @@
-/* Its device: what is put behind it, and when it changes. */
+/* Its device: the connection behind it, and when it changes. */
 #include "volumes/attach.h"
 
 #include <stdio.h>
@@ -112,7 +112,7 @@ sfd_attach_changes(const struct volume *volume) {
          strcmp(volume->device.path, volume->plan->config.device) != 0;
 }
 
-/* Also one that never comes to a device is asked to stop it. */
+/* Also a volume that never gets a device is told to stop it. */
 struct device
 sfd_attach_none(struct volume *volume) {
   return (struct device){.event = volume->volumes->event,
@@ -124,8 +124,8 @@ sfd_attach_none(struct volume *volume) {
                          .connection.fd = -1};
 }
 
-/* A device in the file is taken over when its server starts: before, the old one is in force, and so it
- * is after, unless it was detached: by a restart, when nobody uses it. */
+/* A device in the file is taken over when its server starts: before, the old one is in force, and
+ * so it is after, unless it was detached: by a restart, when it is not in use. */
 void
 sfd_attach_take(struct volume *volume) {
   const struct sf_config *config = &volume->plan->config;
@@ -135,7 +135,7 @@ sfd_attach_take(struct volume *volume) {
   }
   if (sfd_attach_changes(volume)) {
     log_warning(sfd_volume_name(volume),
-                "%s stays its device; a restart changes it to %s when nobody uses it",
+                "%s stays its device; a restart changes it to %s when it is not in use",
                 volume->device.path, *config->device ? config->device : "none");
     memcpy(volume->running->config.device, volume->device.path, sizeof volume->device.path);
     snprintf(volume->restart_for, sizeof volume->restart_for, "device");

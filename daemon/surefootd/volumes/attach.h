@@ -4,12 +4,12 @@
 
 #include "volumes/volume.h"
 
-/* Hands the proven connection, if there is one, to the device, if the volume's uuid is known: so that no
- * other volume's server is ever put behind it. */
+/* Hands the proven connection, if there is one, to the device, if the volume's uuid is known: so
+ * that no other volume's server is ever put behind it. */
 void sfd_attach_give(struct volume *volume);
 void sfd_attach_drop(struct volume *volume);
-/* The server serves: its device, if there is one, gets a connection by the door that is in force.  There may
- * be one by nbdkit's already, from the proof. */
+/* The server serves: its device, if there is one, gets a connection by the door that is in force.
+ * There may be one by nbdkit's already, from the proof. */
 void sfd_attach_serving(struct volume *volume);
 
 /* A device that is none.  A volume that never comes to a device stops it all the same. */

@@ -1,5 +1,5 @@
-/* The status of one volume or all, each asked at once and waited for briefly: a volume that does not
- * answer is described without its help. */
+/* The status of one volume or all, each asked at once and waited for briefly: a volume that does
+ * not answer is described without its help. */
 #ifndef SUREFOOTD_COLLECT_H
 #define SUREFOOTD_COLLECT_H
 

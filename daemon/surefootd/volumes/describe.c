@@ -19,8 +19,8 @@ stand_in(struct volume *volume, const char *state) {
                    "oldest_ms", 0, "legs");
 }
 
-/* The server's file is one that we wrote, so what it has from there may be a default or have been set before.  And
- * it does not tell what is ours. */
+/* We wrote the server's file, so a value from there may be a default or have been set before.  And
+ * the server does not tell the daemon's keys. */
 static void
 note_setting(void *ctx, const char *key, const char *value, const char *source) {
   json_t *settings = ctx, *own = json_object_get(settings, key);

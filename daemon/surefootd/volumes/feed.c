@@ -72,9 +72,9 @@ on_feed_line(void *ctx, json_t *object) {
     return;
   }
   volume->feed_answers = json_is_array(kept);
-  /* A feed that is opened again begins with what was told already: an old change of a leg would undo
-   * the ones since.  Not by what the daemon keeps, which the other volumes' events push out, nor by
-   * the time, which several may share. */
+  /* A feed that is opened again begins with events told before, and an old change of a leg would
+   * undo later ones.  They are not found by the daemon's kept events, which the other volumes'
+   * events push out, nor by the time, which several may share. */
   size_t told = sfd_events_told(kept, volume->last_event);
   json_array_foreach(kept, i, event)
     if (i >= told)
@@ -110,8 +110,8 @@ note_silent(struct volume *volume, bool silent) {
   sfd_volume_changed(volume);
 }
 
-/* A server that hangs is ended by force, or nothing would ever start the next one.  Counted are the looks
- * that it did not answer: were this process itself stopped for a while, that would be one. */
+/* A server that hangs is ended by force, or nothing would ever start the next one.  Counted are the
+ * looks that it did not answer: were this process itself stopped for a while, that would be one. */
 static void
 end_silent(struct volume *volume) {
   uint64_t limit_us = volume->volumes->settings->silent_timeout_us;
@@ -126,7 +126,7 @@ end_silent(struct volume *volume) {
   sfd_server_signal(&volume->server, SIGKILL);
 }
 
-/* A volume tells when a leg changes: one that is out of sync from the start has not changed. */
+/* A volume tells when a leg changes; a leg that is out of sync from the start has not changed. */
 static void
 tell_legs(struct volume *volume, const json_t *legs) {
   size_t i;

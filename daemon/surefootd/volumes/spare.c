@@ -13,11 +13,11 @@
 enum {
   ASK_S = 8,
   WRITE_S = 30,
-  REFUSED_S = 600,        /* one that the volume did not take is not tried before */
-  ANSWERS_MOST_MS = 2000, /* a leg in sync that is longer at something does not answer */
+  REFUSED_S = 600,        /* a spare that the volume did not take is not tried before */
+  ANSWERS_MOST_MS = 2000, /* a leg in sync with an older request does not answer */
 };
 
-/* ---- who has it ---- */
+/* ---- is it taken? ---- */
 
 static const char *
 leg_at(const struct volume *volume, const char *path) {
@@ -194,7 +194,8 @@ take(struct volume *volume, const char *leg) {
 
 /* ---- is one needed? ---- */
 
-/* Who is there answers: a spare is of no use to a volume whose other legs hang, or are none. */
+/* All legs in sync must answer: a spare does not help a volume with no other leg, or with one that
+ * hangs. */
 static bool
 may_take(const json_t *own) {
   json_t *leg;

@@ -79,7 +79,8 @@ on_probe(void *ctx, const struct probe_result *result) {
   sfd_feed_look(volume);
 }
 
-/* One that an earlier server has not answered waits in the socket for this one, like every client. */
+/* A probe that an earlier server has not answered waits in the socket for this one, like every
+ * client. */
 static void
 begin_probe(struct volume *volume) {
   if (volume->probe)
@@ -113,7 +114,7 @@ take_paths(struct volume *volume, char error[SF_CONFIG_ERROR_MAX]) {
   int r = sf_socket_file_bind(config->socket, &socket);
   if (r < 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "socket %s: %s", config->socket,
-             r == -EADDRINUSE ? "somebody listens there already" : strerror(-r));
+             r == -EADDRINUSE ? "another process listens there" : strerror(-r));
     return r;
   }
   if (volume->socket_path[0]) {
@@ -168,7 +169,7 @@ sfd_volume_server_ended(void *ctx, const char *how) {
   struct volume *volume = ctx;
   char reason[sizeof volume->reason];
   volume->timer = sd_event_source_disable_unref(volume->timer);
-  /* Who is killed has not said why. */
+  /* A killed server has not said why. */
   const char *said = volume->ended_for[0]           ? volume->ended_for
                      : strcmp(how, "signal 9") == 0 ? ""
                                                     : volume->server.last_line;

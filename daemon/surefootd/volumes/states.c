@@ -38,7 +38,7 @@ sfd_volume_name(const struct volume *volume) {
 const char *
 sfd_volume_state_text(const struct volume *volume) {
   switch (volume_state(volume)) {
-  case VOLUME_STARTING: /* one that could not start has not begun to serve by being tried again */
+  case VOLUME_STARTING: /* also "failed" while a failed start is tried again */
     return volume->start_failed ? "failed" : "starting";
   case VOLUME_SERVING:
     if (volume->silent)

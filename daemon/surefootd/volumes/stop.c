@@ -1,5 +1,5 @@
-/* The stop: first the device, then the signal, which waits for clients, then the server's own socket, which
- * does not; at last by force. */
+/* The stop: first the device, then the signal, which waits for clients, then the server's own
+ * socket, which does not; at last by force. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ finish_stop(struct volume *volume) {
   volume->volumes->gone(volume->volumes->ctx);
 }
 
-/* One that was stopped before it was listened to had nobody to tell how. */
+/* A server that stopped before its events were followed could not tell how. */
 static void
 judge_stop(struct volume *volume, const char *reason) {
   if (strcmp(volume->stop_said, "clean") == 0)

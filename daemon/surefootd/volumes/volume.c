@@ -1,4 +1,4 @@
-/* Birth, death, and what is told to it between. */
+/* A volume is made, given settings, and ended. */
 #include "volumes/volume.h"
 
 #include <errno.h>
@@ -65,8 +65,7 @@ sfd_volume_create(struct volumes *volumes, struct plan_volume *plan, struct volu
   return 0;
 }
 
-/* A server that was killed leaves its sockets.  Somebody else's, who listens there and for whom ours had to
- * give way, stays. */
+/* A killed server leaves its sockets.  A socket on which another process listens stays. */
 static void
 remove_abandoned(const char *path) {
   struct stat st;
@@ -83,7 +82,7 @@ sfd_volume_destroy(struct volume *volume) {
   sfd_device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);
   sfd_server_destroy(&volume->server);
-  /* Without the socket nothing was made: what is there is somebody else's. */
+  /* Without the socket nothing was made: files there are another process's. */
   if (volume->socket_path[0]) {
     sf_socket_file_close(&volume->socket);
     sfd_command_forget(volume->volumes->settings, volume->plan);

@@ -1,4 +1,4 @@
-/* One volume: its listening socket, its server process, and what is known of it.
+/* One volume: its listening socket, its server process, and their state.
  *
  *      down ──► starting ──► serving ──► stopping ──► gone
  *        ▲          │           │           ▲
@@ -60,7 +60,7 @@ struct spare_out {
   uint64_t since_us;         /* it has been out */
 };
 
-/* One spare that takes the place of a leg, and what is known of the others (spare.c). */
+/* A spare that takes the place of a leg, and since when legs are out (spare.c). */
 struct spare_use {
   bool under_way; /* the volume was asked, and has not told its end */
   char name[SF_LEG_NAME_MAX], leg[SF_LEG_NAME_MAX];
@@ -115,8 +115,8 @@ struct volume {
   bool silent;           /* it does not answer on its socket */
   unsigned silent_looks; /* in a row */
   char ended_for[96];    /* why we killed it; "": we did not */
-  bool legs_told;        /* those that were not in sync when it started */
-  uint64_t first_event;  /* number of the first one that can be of this server */
+  bool legs_told;        /* legs that were not in sync when it started */
+  uint64_t first_event;  /* number of the first event that can be this server's */
   char state[32];        /* "healthy", ... as last heard; "" unknown */
   char uuid[40];         /* "" unknown */
   struct spare_use spare;
@@ -128,19 +128,20 @@ int sfd_volume_create(struct volumes *volumes, struct plan_volume *plan, struct 
 /* Only when it is gone, or at the end of the whole. */
 void sfd_volume_destroy(struct volume *volume);
 
-/* Binds the socket, where it has none yet, and starts the server.  What fails is tried again; why is in
- * reason. */
+/* Binds the socket, where it has none yet, and starts the server.  What fails is tried again; why
+ * is in reason. */
 void sfd_volume_start(struct volume *volume);
-/* Ends the server cleanly, and for good, also where it was to start again after that; the owner hears of
- * it by gone(). */
+/* Ends the server cleanly, and for good, also where it was to start again after that; the owner
+ * hears of it by gone(). */
 void sfd_volume_leave(struct volume *volume);
 /* The same, and a start after it.  -ESHUTDOWN: it leaves. */
 int sfd_volume_restart(struct volume *volume);
-/* Ends the server cleanly, and stays down until sfd_volume_resume(), or until surefootd itself starts anew.  Who
- * connects meanwhile is refused, and does not wait.  -ESHUTDOWN: it leaves; -EALREADY. */
+/* Ends the server cleanly, and stays down until sfd_volume_resume(), or until surefootd itself
+ * starts anew.  A client that connects meanwhile is refused, and does not wait. -ESHUTDOWN: it
+ * leaves; -EALREADY. */
 int sfd_volume_hold(struct volume *volume);
-/* A start now.  force: although newer data may be on an absent leg; also of one that just tries.  -EALREADY: it
- * serves; -EBUSY: it stops; -ESHUTDOWN. */
+/* A start now.  force: although newer data may be on an absent leg; also while a start is under
+ * way. -EALREADY: it serves; -EBUSY: it stops; -ESHUTDOWN. */
 int sfd_volume_resume(struct volume *volume, bool force);
 
 static inline enum volume_state
@@ -152,16 +153,17 @@ volume_stop(const struct volume *volume) {
   return (enum volume_stop) volume->stop.state;
 }
 const char *sfd_volume_name(const struct volume *volume);
-/* "healthy", ... as the server said, or "starting", "stopping", "silent", "failed" of the server itself. */
+/* "healthy", ... as the server said, or "starting", "stopping", "silent", "failed" of the server
+ * itself. */
 const char *sfd_volume_state_text(const struct volume *volume);
 
-/* Is this setting the device, and does it have one that only a restart gives up? */
+/* Is this setting the device, and does only a restart give the present one up? */
 bool sfd_volume_keeps_device(const struct volume *volume, const char *key);
-/* Would a stop take it away from somebody who holds its device?  why: who. */
+/* Is its device in use, so that a stop would take it away? why: by what. */
 bool sfd_volume_in_use(struct volume *volume, char why[SF_CONFIG_ERROR_MAX]);
 
-/* What the next start is to run, of the same name, as its file says; takes plan over.  needed_for: the
- * settings that only a restart applies, "" if none. */
+/* What the next start is to run, of the same name, as its file says; takes plan over.  needed_for:
+ * the settings that only a restart applies, "" if none. */
 void sfd_volume_replan(struct volume *volume, struct plan_volume *plan, const char *needed_for);
 
 /* It took this setting while it runs: also the next server is to have it. */

@@ -148,7 +148,7 @@ test_abandoned_socket(void **state) {
   snprintf(live, sizeof live, "%s/live", fake->directory);
   assert_int_equal(rename(fake->path, live), 0);
   close(open(fake->path, O_CREAT | O_WRONLY, 0600));
-  snprintf(error, sizeof error, "surefootctl: %s: nobody listens: the volume is not running\n",
+  snprintf(error, sizeof error, "surefootctl: %s: no process listens: the volume is not running\n",
            fake->path);
   run("status", "vol0", NULL);
   expect(1, "", error);

@@ -202,7 +202,7 @@ test_several_volumes(void **state) {
   char dead[SF_CONTROL_PATH_MAX + 16];
   snprintf(dead, sizeof dead, "%s/dead.ctl", fake->directory);
   close(open(dead, O_CREAT | O_WRONLY, 0600));
-  snprintf(error, sizeof error, "surefootctl: %s: nobody listens: the volume is not running\n",
+  snprintf(error, sizeof error, "surefootctl: %s: no process listens: the volume is not running\n",
            dead);
   run("status", NULL);
   expect(1, STATUS_VOL0, error);

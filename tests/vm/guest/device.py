@@ -223,7 +223,7 @@ def test():
     assert hidden.stdout.readline() == "mounted\n"
     assert DEVICE not in Path("/proc/1/mountinfo").read_text()
     away = conf.rename("/etc/surefoot/vol0.conf")
-    assert "somebody holds its device" in ctl("reload")
+    assert "its device is in use" in ctl("reload")
     away.rename(conf)
     hidden.kill()
     hidden.wait()
