@@ -1,5 +1,5 @@
-/* Preloaded into a server: the thread that finds the file $SUREFOOT_HOLD_AT renames it to *.held and is
- * held in the making of its ring until that is gone. */
+/* Preloaded into a server: the thread that finds the file $SUREFOOT_HOLD_AT renames it to *.held
+ * and is held in the making of its ring until that is gone. */
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>

@@ -44,7 +44,7 @@ check_config(struct sf_config *config) {
   }
 }
 
-/* What is written of it is taken again, and says the same. */
+/* Its written form is read again, and says the same. */
 static bool
 differs(void *ctx, const char *key, const char *from, const char *to) {
   demand(false);
@@ -57,7 +57,7 @@ check_write(const struct sf_config *config) {
   char error[SF_CONFIG_ERROR_MAX] = "", *text;
   size_t len;
   if (sf_config_write(config, &text, &len, error) < 0) {
-    check_error(error); /* a folder whose name no line can hold */
+    check_error(error); /* no line can hold the folder's name */
     return;
   }
   sf_config_init(&again);

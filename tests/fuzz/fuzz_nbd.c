@@ -1,6 +1,6 @@
-/* Any bytes as what a client of the fast door says: no byte beyond them is read, what is answered fits, an
- * option is taken whole or not at all, and a handshake ends; then as requests: what is passed is inside the
- * volume. */
+/* Any bytes as input from a client of the fast door: no byte beyond them is read, the answer fits,
+ * an option is taken whole or not at all, and a handshake ends; then as requests: those that pass
+ * are inside the volume. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ request(const uint8_t *data) {
   SF_ASSERT(asked.length <= NBD_DATA_MAX || asked.type > NBD_WRITE);
 }
 
-/* Returns what is left of it when transmission begins; 0: it does not. */
+/* Returns the bytes left of it when transmission begins; 0: it does not. */
 static size_t
 handshake(const uint8_t *data, size_t size) {
   struct nbd_handshake state = {0};
@@ -55,7 +55,7 @@ handshake(const uint8_t *data, size_t size) {
   }
 }
 
-/* On the heap and no byte longer, so that the sanitizer sees what is read beyond. */
+/* On the heap and no byte longer, so that the sanitizer sees a read beyond. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uint8_t *copy = malloc(size > 0 ? size : 1);

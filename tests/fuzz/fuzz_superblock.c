@@ -1,5 +1,5 @@
 /* Any bytes as a superblock.  The CRC is put right first, or nothing would get past it.  Beyond not
- * crashing: what is taken is exactly what the encoder would write. */
+ * crashing: a page that is taken is exactly as the encoder would write it. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -66,7 +66,7 @@ check_page(const uint8_t page[SF_PAGE_BYTES]) {
   demand(sb.legs >= 1 && sb.legs <= SF_LEGS_MAX && sb.leg_index < sb.legs);
   demand(sb.ancestors <= SF_ANCESTORS_MAX);
   demand(sb.bad.n <= SF_BAD_MOST);
-  /* What is read is written again as it was, but for the version: version 1 is upgraded. */
+  /* It is written again as it was read, but for the version: version 1 is upgraded. */
   sf_superblock_encode(&sb, again);
   memcpy(again + AT_VERSION, page + AT_VERSION, 4);
   seal(again);

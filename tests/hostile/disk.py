@@ -82,7 +82,7 @@ class FlakyLeg(FuseLeg):
 
 
 class FlakyLoop(LoopLeg, FlakyLeg):
-    """A block device.  It is never unplugged: whoever has it open keeps it."""
+    """A block device.  It is never unplugged: a process that has it open keeps it."""
 
     def __init__(self, rig, name, seed):
         FlakyLeg.__init__(self, rig, name, seed)

@@ -2,9 +2,9 @@
  *
  *   nbdkit flaky.so image=FILE control=SOCKET [seed=N]
  *
- * The image is the platters; what was written and not flushed is in memory alone, and goes down at
- * any time or never, sector by sector, as in a disk.  Every connection to the control socket carries
- * one line and is answered with one, "ok" or "error: ...", when the command is in force:
+ * The image is the platters; an unflushed write is in memory alone, and goes down at any time or
+ * never, sector by sector, as in a disk.  Every connection to the control socket carries one line
+ * and is answered with one, "ok" or "error: ...", when the command is in force:
  *
  *   hang KIND          requests wait until healed, and are done then (KIND: read, write, flush, all)
  *   fail KIND          requests fail with EIO; a write that fails may be there in part
@@ -12,7 +12,7 @@
  *   gone               everything fails at once, that which hangs as well
  *   fail-flush         the next flush fails; what it should have made stable never is, unless it is
  *                      written again, and still reads as written: until "drop"
- *   drop               that which failed to become stable is gone, as on a disk whose cache it was
+ *   drop               writes that failed to become stable are gone, as lost from a disk's cache
  *   lose PERCENT       that much of the cache is lost; the rest goes down: a power cut of the disk
  *   bad OFFSET LENGTH  reads of these sectors fail until they are written over
  *   heal               ends all of the above
@@ -122,7 +122,8 @@ doom_what_is_dirty(void) {
 
 static void
 put(uint64_t sector, const uint8_t *data) {
-  /* A cache that writes back has any of the older contents on the platters, not only the flushed. */
+  /* A cache that writes back has any of the older contents on the platters, not only the
+   * flushed. */
   if ((disk.state[sector] & (DIRTY | DOOMED)) == DIRTY && chance(20))
     write_down(sector);
   memcpy(disk.content + sector * SECTOR, data, SECTOR);
@@ -399,7 +400,7 @@ flaky_yes(void *handle) {
   return 1;
 }
 
-/* There is no such thing as a write that becomes stable by itself: whoever wants one flushes. */
+/* No write becomes stable by itself: a client that wants that flushes. */
 static int
 flaky_can_fua(void *handle) {
   return NBDKIT_FUA_NONE;

@@ -9,7 +9,7 @@ from array import array
 
 SECTOR = 512
 ZERO = 0  # the stamp of what was zeroed, and of what was never written
-TORN = -1  # of a sector that nobody ever wrote like this
+TORN = -1  # of a sector that was never written like this
 NEVER = float("inf")
 CLIENT_SHIFT = 40
 

@@ -1,6 +1,5 @@
-/* `surefootd --hold` of a machine whose one device is a folder: hold_here FOLDER.  "held" in it says who holds the
- * device. */
-#include <errno.h>
+/* `surefootd --hold` of a machine with a folder for its one device: hold_here FOLDER.  "held" in it says
+ * what holds the device. */
 #include <stdio.h>
 #include <string.h>
 

@@ -118,7 +118,7 @@ class Hold(unittest.TestCase):
         self.assertIn("nbd7 is mounted on /srv/vol0", (self.folder / "wall").read_text())
 
     def test_refused(self):
-        """Twice, and once more when somebody has masked it first."""
+        """Twice, and once more when it was masked first."""
         self.hold()
         self.assert_refused()
         (self.folder / "wall").unlink()

@@ -74,7 +74,7 @@ struct sf_uuid uuid(char what, unsigned number);
 struct sf_superblock superblock_of(const struct one_case *c, unsigned index);
 struct sf_leg_found found_of(const struct one_case *c, unsigned index);
 
-/* In the order of `names` sections with superblocks of those places, '-' for one that is absent. */
+/* In the order of `names` sections with superblocks of those places, '-' for an absent leg. */
 struct listed {
   const char *names;  /* of the sections */
   const char *places; /* what each holds: the place's letter, in lower case of the older record */

@@ -1,4 +1,5 @@
-/* Constellations of one line of history: who is there, who may be believed, and how many are enough. */
+/* Constellations of one line of history: which legs are there, which may be believed, and how many
+ * are enough. */
 #include "assembly_rig.h"
 
 static const struct one_case one[] = {
@@ -12,7 +13,7 @@ static const struct one_case one[] = {
      .next_term = 5,
      .record = "4.2",
      .says = {"starts from record 4.2 with a, b and c"}},
-    {.proves = "one of three absent, min_legs 2: fewer than 2 are absent, so nobody went on",
+    {.proves = "one of three absent, min_legs 2: fewer than 2 are absent, so none went on",
      .legs = 3,
      .min_legs = 2,
      .leg = {ON(4, 2, "abc"), ON(4, 2, "abc"), ABSENT},
@@ -265,7 +266,7 @@ static const struct one_case one[] = {
      .record = "1.1",
      .next_term = 2,
      .says = {"leg c (/dev/c): it belongs to a volume of another name"}},
-    {.proves = "another volume of the same name, too few of it: ours is the one that can start",
+    {.proves = "another volume of the same name, too few of it: only ours can start",
      .legs = 3,
      .min_legs = 2,
      .leg = {{.kind = OTHER_UUID, .term = 9, .change = 1, .in_sync = "abc"},

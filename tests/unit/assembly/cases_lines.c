@@ -1,4 +1,5 @@
-/* Constellations of several lines of history, of copies that cannot be read, and starts by force. */
+/* Constellations of several lines of history, of copies that cannot be read, and starts by
+ * force. */
 #include "assembly_rig.h"
 
 static const struct one_case one[] = {
@@ -28,7 +29,7 @@ static const struct one_case one[] = {
      .may_start = true,
      .record = "3.1",
      .says = {"split brain", "surefootctl leg discard vol0 b"}},
-    {.proves = "a split leg does not stand in for one that the new line misses",
+    {.proves = "a split leg does not stand in for a leg that the new line misses",
      .legs = 3,
      .min_legs = 2,
      .leg = {LINE('B', 3, 1, "ab"), ABSENT, LINE('A', 4, 1, "bc")},
@@ -125,7 +126,7 @@ static const struct one_case one[] = {
      .record = "4.2",
      .says = {"starts from record 4.2 with a; one copy of the superblock of a cannot be read",
               "b will be copied whole"}},
-    {.proves = "both of two: nobody can tell which went on",
+    {.proves = "both of two: it is not known which went on",
      .legs = 2,
      .min_legs = 1,
      .leg = {DOUBTFUL(4, 2, "ab"), DOUBTFUL(4, 2, "ab")},
@@ -158,7 +159,7 @@ static const struct one_case one[] = {
      .verdicts = "Cb",
      .may_start = true,
      .record = "4.2"},
-    {.proves = "what is busy, silent or unreadable is no reason for force",
+    {.proves = "a leg that is busy, silent or unreadable is no reason for force",
      .legs = 2,
      .min_legs = 1,
      .leg = {ON(4, 2, "ab"), {.kind = GONE, .error = -EIO}},
@@ -167,7 +168,7 @@ static const struct one_case one[] = {
      .says = {"bring it back, copied to another disk as far as it can be read"}},
 
     /* ---- force ---- */
-    {.proves = "force starts with what is there and begins a new line",
+    {.proves = "force starts with the legs that are there and begins a new line",
      .legs = 3,
      .min_legs = 2,
      .leg = {ON(4, 2, "abc"), ABSENT, ABSENT},

@@ -1,6 +1,7 @@
-/* An explicit-state model of 2 to 4 legs and one volume process that starts, changes the set, acknowledges and is killed.
- * All of its states are visited up to a bound (breadth first, so a counterexample is a shortest one), four legs by random
- * walks.  After every step every subset of the legs is asked: may it start, and whom would it trust? */
+/* An explicit-state model of 2 to 4 legs and one volume process that starts, changes the set,
+ * acknowledges and is killed.  All of its states are visited up to a bound (breadth first, so a
+ * counterexample is a shortest one), four legs by random walks.  After every step every subset of
+ * the legs is asked: may it start, and whom would it trust? */
 #include "model.h"
 
 static unsigned
@@ -104,7 +105,8 @@ check_numbers(const struct model *m, const struct state *s) {
   return NULL;
 }
 
-/* As ask(), with one copy of the superblock unreadable on some legs, the newest one on some of these. */
+/* As ask(), with one copy of the superblock unreadable on some legs, the newest one on some of
+ * these. */
 static void
 ask_unreadable(const struct model *m, const struct state *s, unsigned subset, unsigned unreadable,
                unsigned newest, struct sf_assembly *assembly) {
@@ -134,8 +136,8 @@ is_settled(const struct model *m, const struct state *s) {
   return true;
 }
 
-/* Nobody is trusted who lacks something, whichever copies cannot be read; and one of them alone does
- * not keep a volume from starting of which all legs are there. */
+/* A leg that lacks something is never trusted, whichever copies cannot be read; and a single
+ * unreadable copy does not keep a volume from starting when all legs are there. */
 static const char *
 check_unreadable(const struct model *m, const struct state *s, unsigned subset, unsigned complete) {
   unsigned all = (1u << m->legs) - 1;
@@ -313,7 +315,8 @@ step_demote(const struct model *m, struct state *s, struct chooser *chooser) {
 
 /* The leg was caught up, and answers need it from before its record is submitted.  A leg that comes
  * with a claim above our term is refused: it would throw doubt on its own promotion, with a record
- * of long ago.  (Such a claim is of a start that died in its phase one and that ours did not see.) */
+ * of long ago.  (Such a claim is of a start that died in its phase one and that ours did not
+ * see.) */
 static bool
 step_promote(const struct model *m, struct state *s, struct chooser *chooser) {
   unsigned outside = ((1u << m->legs) - 1) & ~(unsigned) s->want;

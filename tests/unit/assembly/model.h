@@ -18,8 +18,8 @@ enum { LEGS_MAX = 4, CHOICES_MAX = 8, STATES_MAX = 200000 };
 
 enum mutant { RIGHT, NO_CLAIM, NO_COPY, NO_DOUBT, NO_UNDO, NO_REFUSAL, SPARE_BY_BASE };
 
-/* In what order the legs get the record of a promotion.  The volume writes it to the newcomer first;
- * the model does not rely on it, but where it says so. */
+/* In what order the legs get the record of a promotion.  The volume writes it to the newcomer
+ * first; the model does not rely on it, but where it says so. */
 enum order { ANY_ORDER, NEWCOMER_FIRST };
 
 struct model {

@@ -1,4 +1,5 @@
-/* Which legs an assembly believes to be the volume's, what a sentence may hold, and whose copy is whole. */
+/* Which legs an assembly believes to be the volume's, what a sentence may hold, and which copy is
+ * whole. */
 #include "assembly_rig.h"
 
 /* ---- legs as a file lists them ---- */
@@ -77,8 +78,8 @@ test_listed(void **state) {
     check_listed(&cases_listed[i]);
 }
 
-/* Leg a went on alone in a line that was begun by force, b in the other one: each removed the other from
- * the volume, and b has made more records. */
+/* Leg a went on alone in a line that was begun by force, b in the other one: each removed the other
+ * from the volume, and b has made more records. */
 static void
 assemble_removed_by_each_other(char line_of_b, struct sf_assembly *assembly) {
   const struct one_case c = {
@@ -103,8 +104,9 @@ assemble_removed_by_each_other(char line_of_b, struct sf_assembly *assembly) {
   }
 }
 
-/* Proves that the newest line says who the legs are, not the highest number; and that two lines, of which
- * neither comes from the other, are told from each other where neither knows the other's legs. */
+/* Proves that the newest line says which the legs are, not the highest number; and that two lines,
+ * neither of which comes from the other, are told from each other where neither knows the other's
+ * legs. */
 static void
 test_listed_lines(void **state) {
   struct sf_assembly assembly;
@@ -135,8 +137,8 @@ test_sentence_is_bounded(void **state) {
   assert_int_equal(strlen(assembly.reason), sizeof assembly.reason - 1);
 }
 
-/* Proves that no start claims a term that no reader would take from it, and by force neither: it says
- * whose superblock stands in the way. */
+/* Proves that no start claims a term that no reader would take from it, and by force neither: it
+ * names the leg with the superblock that stands in the way. */
 static void
 test_last_term(void **state) {
   const struct one_case c = {

@@ -30,7 +30,7 @@ test_fails_without_doubt(void **state) {
   expect_counterexample(NO_DOUBT, 4, 2);
 }
 
-/* Of the rules of change, the one that is most easily forgotten. */
+/* The rule of change that is most easily forgotten. */
 static void
 test_fails_when_a_promotion_is_not_undone(void **state) {
   expect_counterexample(NO_UNDO, 3, 1);

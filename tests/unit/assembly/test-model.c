@@ -1,5 +1,5 @@
-/* R12 never trusts a leg that lacks an acknowledged write, whichever legs are there and wherever the process was
- * killed. */
+/* R12 never trusts a leg that lacks an acknowledged write, whichever legs are there and wherever
+ * the process was killed. */
 #include "model.h"
 
 /* ---- random walks ---- */
@@ -79,8 +79,8 @@ test_long_walks(void **state) {
     }
 }
 
-/* A leg with a claim above our term throws doubt on its own promotion, unless it is the first to hold
- * the record: each of the two rules is enough, and neither is left out. */
+/* A leg with a claim above our term throws doubt on its own promotion, unless it is the first to
+ * hold the record: each of the two rules is enough, and neither is left out. */
 static void
 test_newer_claims(void **state) {
   struct model m = {3, 1, 4, 3, NO_REFUSAL, false, ANY_ORDER};

@@ -1,4 +1,4 @@
-/* State machines: what is in the table goes, and nothing else. */
+/* State machines: the moves in the table are allowed, and no others. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

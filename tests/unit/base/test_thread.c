@@ -1,4 +1,4 @@
-/* Threads that are started: their name, their signals, and those that end at once. */
+/* Threads that are started: their name, their signals, and threads that end at once. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* Files that are right: what is read from them, what is written, and what is set later. */
+/* Valid files: reading them, writing them, and setting keys later. */
 #include "config_rig.h"
 
 /* ---- files that are taken ---- */
@@ -127,7 +127,7 @@ note_any_difference(void *ctx, const char *key, const char *from, const char *to
   return false;
 }
 
-/* What is written is read back as the same, set in the same places, and nothing more. */
+/* A written file is read back as the same, set in the same places, and nothing more. */
 static void
 expect_round_trip(const struct sf_config *config) {
   static struct sf_config back;
@@ -146,8 +146,8 @@ expect_round_trip(const struct sf_config *config) {
   free(text);
 }
 
-/* Proves that a configuration is written as it was set: no defaults, a 0 that was set, where each line
- * came from, and what came later. */
+/* Proves that a configuration is written as it was set: no defaults, a 0 that was set, where each
+ * line came from, and what came later. */
 static void
 test_write(void **state) {
   static struct sf_config config;
@@ -216,8 +216,8 @@ test_write_limits(void **state) {
   expect_round_trip(&config);
 }
 
-/* Proves that a leg comes, moves and goes, that min_legs stays what it was, and that what no file could
- * say changes nothing. */
+/* Proves that a leg comes, moves and goes, that min_legs stays what it was, and that what no file
+ * could say changes nothing. */
 static void
 test_set_leg(void **state) {
   static struct sf_config config, before;
@@ -457,7 +457,8 @@ add_line(void *ctx, const char *key, const char *value, const char *source) {
            source);
 }
 
-/* Proves that each setting is told with the value in force and where it comes from: the file, a parameter,
+/* Proves that each setting is told with the value in force and where it comes from: the file, a
+ * parameter,
  * `set`, nowhere, or from the others. */
 static void
 test_sources(void **state) {

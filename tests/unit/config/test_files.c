@@ -1,4 +1,4 @@
-/* Files that are wrong: what is said of them, with file, line and key; nothing else is taken from them. */
+/* Invalid files: the error, with file, line and key; nothing else is taken from them. */
 #include "config_rig.h"
 
 /* ---- files that are refused ---- */
@@ -296,8 +296,8 @@ test_error_fits(void **state) {
   assert_non_null(strstr(error, "x: unknown key; known are name min_legs"));
 }
 
-/* Proves that the longest line is taken, and one byte more is not; and that however long a value is, the
- * reason is in the error. */
+/* Proves that the longest line is taken, and one byte more is not; and that however long a value
+ * is, the reason is in the error. */
 static void
 test_long_lines(void **state) {
   enum { MOST = PATH_MAX + 128 };

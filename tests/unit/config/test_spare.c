@@ -1,4 +1,5 @@
-/* [spare X] sections are read, refused and written as other sections are; and a file is edited line by line. */
+/* [spare X] sections are read, refused and written as other sections are; and a file is edited line
+ * by line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

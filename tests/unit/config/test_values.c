@@ -1,4 +1,5 @@
-/* Values by themselves, which of them apply while a volume runs, and how two configurations differ. */
+/* Values by themselves, which of them apply while a volume runs, and how two configurations
+ * differ. */
 #include "config_rig.h"
 
 /* ---- set, complete, live, timeout ---- */
@@ -160,7 +161,8 @@ assert_range(const struct sf_config *config, unsigned leg, enum sf_kind kind, ui
   assert_int_equal(sf_config_timeout(config, leg, kind), most);
 }
 
-/* Proves what `auto` may become, beside fixed values, and that nobody leaves so late that requests fail first. */
+/* Proves what `auto` may become, beside fixed values, and that no leg leaves so late that requests
+ * fail first. */
 static void
 test_auto(void **state) {
   static struct sf_config config;

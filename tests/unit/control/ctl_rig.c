@@ -25,7 +25,7 @@ spawn(const char *const *argv, int out, int err) {
   return pid;
 }
 
-/* As a user who is in no group: the binary may be where such a one cannot look. */
+/* As a user without a group: the binary may be where such a user cannot look. */
 static pid_t
 spawn_as_nobody(const char *const *argv, int out, int err) {
   enum { NOBODY = 65534 };

@@ -45,10 +45,10 @@ make_up(void) {
   "{\"count\":0,\"recent\":0,\"p50_us\":0,\"p99_us\":0,\"p999_us\":0,\"max_us\":0,"                \
   "\"buckets\":[]}"
 
-/* Every key of DESIGN section 7 is there with its own value, in the order of the document; what is
- * added beside them is since, reason, waits_for, lost_ranges, unconverged_bytes, intent_bytes, resync_bytes, repairs, what tells the pace
- * (requests, bytes, in_flight, oldest_ms, deadline and its source, the latency's recent and buckets), and a rate and a time
- * left in resync. */
+/* Every key of DESIGN section 7 is there with its own value, in the order of the document; the
+ * document also has since, reason, waits_for, lost_ranges, unconverged_bytes, intent_bytes,
+ * resync_bytes, repairs, the pace (requests, bytes, in_flight, oldest_ms, deadline and its source,
+ * the latency's recent and buckets), and a rate and a time left in resync. */
 static void
 test_whole_document(void **state) {
   (void) state;

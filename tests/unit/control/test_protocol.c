@@ -134,8 +134,8 @@ test_every_prefix(void **state) {
     assert_refused("a prefix", line, len, NULL);
 }
 
-/* A request with any one of its bytes turned into any other never crashes the parser, and what is
- * accepted has all that its command needs. */
+/* A request with any one of its bytes turned into any other never crashes the parser, and an
+ * accepted request has all that its command needs. */
 static void
 test_every_changed_byte(void **state) {
   (void) state;
@@ -171,7 +171,7 @@ test_long_quotes(void **state) {
   }
 }
 
-/* Text of any bytes becomes valid UTF-8, and what was valid stays as it was. */
+/* Text of any bytes becomes valid UTF-8, and valid text stays as it is. */
 static void
 test_text(void **state) {
   (void) state;

@@ -215,8 +215,8 @@ test_too_many_clients(void **state) {
       close(fd[i]);
 }
 
-/* A quiet client, one that trickles a line without end, and one that does not take its reply are
- * dropped after the quiet time; a follower may be quiet as long as it likes. */
+/* A quiet client, a client that trickles a line without end, and a client that does not take its
+ * reply are dropped after the quiet time; a follower may be quiet as long as it likes. */
 static void
 test_quiet_clients(void **state) {
   struct fake_volume *fake = *state;

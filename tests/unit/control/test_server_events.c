@@ -1,9 +1,9 @@
-/* The control server and those that follow its events. */
+/* The control server and followers of its events. */
 #include "server_rig.h"
 
 /* ---- events ---- */
 
-/* Without follow: what was kept, the oldest forgotten, and the connection is as any other. */
+/* Without follow: the kept events, the oldest forgotten, and the connection is as any other. */
 static void
 test_events(void **state) {
   struct fake_volume *fake = *state;
@@ -72,8 +72,8 @@ test_follow_without_gap(void **state) {
   close(fd);
 }
 
-/* A follower that sends a request is told no and dropped; one that closes its sending side goes on
- * following; one that goes away is forgotten. */
+/* A follower that sends a request is refused and dropped; a follower that closes its sending side
+ * goes on following; a follower that goes away is forgotten. */
 static void
 test_follower_behaviour(void **state) {
   struct fake_volume *fake = *state;
@@ -96,7 +96,7 @@ test_follower_behaviour(void **state) {
   expect_serving(fake);
 }
 
-/* A follower that does not read is dropped when its queue is full; nobody waited for it, and a
+/* A follower that does not read is dropped when its queue is full; nothing waited for it, and a
  * follower that reads has every event. */
 static void
 test_slow_follower(void **state) {

@@ -1,12 +1,13 @@
-/* The control server and what is in the place of its socket; and clients before servers that are none. */
+/* The control server and other files in the place of its socket; and clients of sockets without a
+ * server. */
 #include "server_rig.h"
 
 /* ---- the socket file ---- */
 
 static int
 create_at(const char *path, struct sf_control_server **server) {
-  static struct fake_volume nobody;
-  struct sf_control_handlers handlers = fake_volume_handlers(&nobody);
+  static struct fake_volume unused;
+  struct sf_control_handlers handlers = fake_volume_handlers(&unused);
   return sf_control_server_create(path, "vol0", &handlers, server);
 }
 
@@ -53,7 +54,7 @@ test_modes(void **state) {
   assert_int_equal(create_at(path, &server), -ENOENT);
 }
 
-/* A live socket is refused, also one that has no thread yet; the loser leaves it untouched. */
+/* A live socket is refused, also a socket without a thread yet; the loser leaves it untouched. */
 static void
 test_live_socket(void **state) {
   char path[128];
@@ -196,7 +197,7 @@ test_race_for_abandoned_socket(void **state) {
 }
 
 /* The look at the socket file and its replacement are one step under the directory's lock: while
- * somebody else is in it, nobody binds, and nobody waits for long. */
+ * another process holds the lock, no server binds, and none waits for long. */
 static void
 test_directory_lock(void **state) {
   char path[128];
@@ -213,8 +214,8 @@ test_directory_lock(void **state) {
 
 /* ---- the client ---- */
 
-/* The client never waits longer than it was told, and says what happened: nobody there, nobody
- * answering (a server without its thread). */
+/* The client never waits longer than it was told, and says what happened: no server there, or no
+ * answer (a server without its thread). */
 static void
 test_client_failures(void **state) {
   char path[128];

@@ -1,4 +1,5 @@
-/* surefootctl as the operator runs it: its help, its orders, and how it finds who is to get them. */
+/* surefootctl as the operator runs it: its help, its orders, and how it finds the socket for
+ * them. */
 #include "ctl_rig.h"
 
 /* ---- usage ---- */
@@ -73,7 +74,8 @@ test_wrong_usage(void **state) {
 
 /* ---- a running volume ---- */
 
-/* A mistyped word names the one that was meant, with its line, and not all the others; nothing is abbreviated. */
+/* A mistyped word is answered with the nearest word and its line, and not all the others; nothing
+ * is abbreviated. */
 static void
 test_mistyped(void **state) {
   (void) state;
@@ -119,8 +121,8 @@ test_short_help(void **state) {
 
 /* ---- which socket ---- */
 
-/* The socket of a server that was killed: no error where surefootd runs the volume now, which a server
- * at its socket stands for here; and still the volume's own where surefootd is gone too. */
+/* The socket of a server that was killed: no error where surefootd runs the volume now, which a
+ * server at its socket stands for here; and still the volume's own where surefootd is gone too. */
 static void
 test_abandoned_socket(void **state) {
   struct fake_volume *fake = *state;
@@ -156,7 +158,7 @@ test_abandoned_socket(void **state) {
   assert_int_equal(unlink(control), 0);
 }
 
-/* Who may not look into the folder hears that, and not that nothing runs. */
+/* A user who may not look into the folder is told that, and not that nothing runs. */
 static void
 test_without_permission(void **state) {
   struct fake_volume *fake = *state;
@@ -219,8 +221,8 @@ test_finding_the_socket(void **state) {
 
 /* ---- set and leg ---- */
 
-/* What is sent is what was written, '=' in the value included; a refusal is the volume's own words
- * and exit 1. */
+/* The value is sent as it was written, '=' included; a refusal is the volume's own words and exit
+ * 1. */
 static void
 test_set(void **state) {
   struct fake_volume *fake = *state;

@@ -147,7 +147,7 @@ test_check_unlisted(void **state) {
 
 enum { DATA_MIB = 2 };
 
-/* The leg's superblock, or one that is written to both copies. */
+/* Reads the leg's superblock. */
 static struct sf_superblock
 read_superblock(const char *path) {
   uint8_t page[SF_PAGE_BYTES];
@@ -275,8 +275,8 @@ test_check_maps(void **state) {
   assert_non_null(strstr(result.out, "1 damaged page of the maps counts as all set"));
 }
 
-/* --compare finds what differs, says which leg, and knows what a start would make equal; it reads legs
- * in sync only, and nothing that runs. */
+/* --compare finds what differs, says which leg, and knows what a start would make equal; it reads
+ * legs in sync only, and nothing that runs. */
 static void
 test_check_compare(void **state) {
   struct legs *legs = *state;
@@ -329,7 +329,7 @@ test_check_compare(void **state) {
   sf_leg_file_close(&file);
 }
 
-/* dump shows both copies; a damaged one by what is wrong and its first bytes, and the other still;
+/* dump shows both copies; a damaged copy with its fault and its first bytes, and the other still;
  * exit 1 only when neither is valid or there is nothing to read. */
 static void
 test_dump(void **state) {
@@ -381,8 +381,8 @@ give_up_leg_b(const struct legs *legs) {
   assert_int_equal(sf_leg_discard(legs->leg[1], &sb, 1, false, error), 0);
 }
 
-/* A leg that the volume would start from is not discarded, nor one that cannot say that it is the leg's
- * own disk; one that the volume would go on without is, and is behind then. */
+/* A leg that the volume would start from is not discarded, nor a disk that does not show that it is
+ * the leg's own; a leg that the volume would go on without is, and is behind then. */
 static void
 test_discard_offline(void **state) {
   struct legs *legs = *state;
@@ -407,8 +407,8 @@ test_discard_offline(void **state) {
   json_decref(document);
 }
 
-/* scan finds the legs among what it is given, says what their volume would do with them, and writes the file of
- * it, which starts the same volume; a leg that is not there is named. */
+/* scan finds the legs among what it is given, says what their volume would do with them, and writes
+ * the file of it, which starts the same volume; a leg that is not there is named. */
 static void
 test_scan(void **state) {
   struct legs *legs = *state;

@@ -73,8 +73,8 @@ test_status_in_trouble(void **state) {
          "");
 }
 
-/* How long a state has lasted and how old the oldest unanswered request is stands with it; a leg in sync
- * that answers has nothing of this. */
+/* How long a state has lasted and how old the oldest unanswered request is stands with it; a leg in
+ * sync that answers has nothing of this. */
 static void
 test_status_ages(void **state) {
   struct fake_volume *fake = *state;
@@ -176,8 +176,9 @@ test_colours(void **state) {
 
 /* ---- which socket ---- */
 
-/* Without a name status shows all volumes, in order; a socket that nobody serves is told on stderr
- * and makes the exit 1, and the others are shown all the same.  Other commands want a name. */
+/* Without a name status shows all volumes, in order; a socket without a server is reported on
+ * stderr and makes the exit 1, and the others are shown all the same.  Other commands want a
+ * name. */
 static void
 test_several_volumes(void **state) {
   struct fake_volume *fake = *state, second;
@@ -272,8 +273,8 @@ set_buckets(struct fake_volume *fake) {
   pthread_mutex_unlock(&fake->lock);
 }
 
-/* Plain lines where there is no screen; of nothing that was done the rates are 0, and what is not answered is
- * as slow as it is old. */
+/* Plain lines where there is no screen; rates of nothing are 0, and an unanswered request is as
+ * slow as it is old. */
 static void
 test_top(void **state) {
   struct fake_volume *fake = *state;
@@ -371,7 +372,7 @@ test_why(void **state) {
   }
 }
 
-/* --follow writes what was and then each event as it comes; the volume's stop is its end. */
+/* --follow writes the kept events and then each event as it comes; the volume's stop is its end. */
 static void
 test_follow(void **state) {
   struct fake_volume *fake = *state;

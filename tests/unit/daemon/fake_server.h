@@ -1,5 +1,5 @@
-/* A server, a probe and a control socket that do what a test says, in place of surefootd's own.  The last one
- * that was begun of each is what the functions here end. */
+/* A server, a probe and a control socket that do what a test says, in place of surefootd's own.
+ * The last one that was begun of each is what the functions here end. */
 #ifndef TEST_FAKE_SERVER_H
 #define TEST_FAKE_SERVER_H
 
@@ -14,7 +14,7 @@ struct fake {
   unsigned signals;
   struct probe *probe;
   char probed[SF_CONTROL_PATH_MAX]; /* the socket of the last one */
-  struct call *call;                /* the last one that is not answered */
+  struct call *call;                /* the last unanswered call */
   char command[64];                 /* of it */
   struct control_link *feed;
 };

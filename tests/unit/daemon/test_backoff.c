@@ -21,8 +21,8 @@ test_growth(void **state) {
     assert_int_equal(sfd_backoff_failed(&backoff, 1000 * SECOND), 30 * SECOND);
 }
 
-/* Proves that what was well is tried again at once, but not without end: what dies every few seconds is
- * not started in a tight loop. */
+/* Proves that a server that was well is tried again at once, but not without end: a server that
+ * dies every few seconds is not started in a tight loop. */
 static void
 test_killed_again_and_again(void **state) {
   struct backoff backoff = {0};

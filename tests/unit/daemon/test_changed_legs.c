@@ -53,8 +53,8 @@ expect_told(const struct plan_volume *plan, const char *legs) {
   free(said);
 }
 
-/* Proves that the next server is told of legs that were replaced, added and removed, whatever became of
- * their old disks, and that a leg's other settings outlive it. */
+/* Proves that the next server is told of legs that were replaced, added and removed, whatever
+ * became of their old disks, and that a leg's other settings outlive it. */
 static void
 test_told(void **state) {
   struct changed_legs kept = {0};
@@ -139,7 +139,7 @@ test_file_read_again(void **state) {
   free(plan);
 }
 
-/* Proves that a file that was edited first, and read, is not taken for one that lags behind. */
+/* Proves that a file that was edited first, and read, is not taken for a file that lags behind. */
 static void
 test_file_first(void **state) {
   struct changed_legs kept = {0};

@@ -1,5 +1,6 @@
-/* The device's states, with a kernel that is a folder: netlink requests change files in it, and each leaves a
- * line in "calls".  They are made in child processes, so what they are to do stands in files too. */
+/* The device's states, with a kernel that is a folder: netlink requests change files in it, and
+ * each leaves a line in "calls".  They are made in child processes, so what they are to do stands
+ * in files too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -237,8 +238,8 @@ is_announced(void) {
 
 /* ---- the tests ---- */
 
-/* Proves that an attach is believed without a read, and offered once more a little later, which changes
- * nothing. */
+/* Proves that an attach is believed without a read, and offered once more a little later, which
+ * changes nothing. */
 static void
 test_attach(void **state) {
   struct owner owner;
@@ -252,7 +253,8 @@ test_attach(void **state) {
   end(&owner);
 }
 
-/* Proves that a yes is not enough: the kernel must show the device, with a size, as this volume's. */
+/* Proves that a yes is not enough: the kernel must show the device, with a size, as this
+ * volume's. */
 static void
 test_yes_is_not_enough(void **state) {
   struct owner owner;
@@ -282,8 +284,9 @@ test_of_another(void **state) {
   end(&owner);
 }
 
-/* Proves that a device that an earlier surefootd attached is given the new connection, and that a kernel
- * that notices only then that the old one is over is offered it again, during the job and after it. */
+/* Proves that a device that an earlier surefootd attached is given the new connection, and that a
+ * kernel that notices only then that the old one is over is offered it again, during the job and
+ * after it. */
 static void
 test_link_dead_late(void **state) {
   struct owner owner;
@@ -303,8 +306,8 @@ test_link_dead_late(void **state) {
   end(&owner);
 }
 
-/* Proves that a connection that is ended while the server lives is noticed and made anew: by the socket
- * (nbd-client -d ends it), and by what the kernel shows. */
+/* Proves that a connection that is ended while the server lives is noticed and made anew: by the
+ * socket (nbd-client -d ends it), and by what the kernel shows. */
 static void
 test_detached_by_somebody(void **state) {
   struct owner owner;
@@ -360,7 +363,8 @@ test_refused_later(void **state) {
   end(&owner);
 }
 
-/* Proves that one that is given up on purpose is not attached again, whatever becomes of its connection. */
+/* Proves that a device given up on purpose is not attached again, whatever becomes of its
+ * connection. */
 static void
 test_stop(void **state) {
   struct owner owner;

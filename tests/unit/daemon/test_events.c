@@ -20,8 +20,9 @@ on_event(void *ctx, const json_t *event) {
   published++;
 }
 
-/* Proves that what ends or stops the service is logged as critical or as an error, what the volume lives
- * with as a warning, and what is well as neither; and that the hook knows each by its name. */
+/* Proves that an event that ends or stops the service is logged as critical or as an error, one
+ * that the volume lives with as a warning, and a good event as neither; and that the hook knows
+ * each by its name. */
 static void
 test_how_bad(void **state) {
   static const struct {
@@ -81,8 +82,8 @@ test_message_ids(void **state) {
   }
 }
 
-/* Proves that the last that was told of a leg counts, of this volume and since this number, also when the
- * kept ones have gone round. */
+/* Proves that the last that was told of a leg counts, of this volume and since this number, also
+ * when the kept ones have gone round. */
 static void
 test_leg_is_told(void **state) {
   struct events events = {.published = on_event};
@@ -119,7 +120,8 @@ test_told(void **state) {
   json_decref(unknown);
 }
 
-/* Proves that events from before are kept in their order, no more than there is room for, and told to nobody. */
+/* Proves that events from before are kept in their order, no more than there is room for, and not
+ * told again. */
 static void
 test_restored(void **state) {
   char path[] = "/tmp/test-events-XXXXXX";

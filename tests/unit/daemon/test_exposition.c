@@ -91,7 +91,7 @@ test_values(void **state) {
     if (!found || strstr(found + 1, lines[i]))
       fail_msg("%s is %s in\n%s", lines[i], found ? "twice" : "not", text);
   }
-  /* What is not measured is not told as 0. */
+  /* A value that is not measured is not told as 0. */
   assert_null(strstr(text, "kind=\"read\",quantile"));
   assert_null(strstr(text, "surefoot_volume_scrub_end_time_seconds{"));
   assert_null(strstr(text, "surefoot_volume_scrub_running{volume=\"down\"}"));

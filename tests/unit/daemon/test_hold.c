@@ -1,5 +1,6 @@
-/* May surefootd be stopped?  With a systemd that is a shell script: what it is asked leaves a line in "calls", and files
- * in its folder say what it answers.  The device is a folder too, and "held" in it says who holds it. */
+/* May surefootd be stopped?  With a systemd that is a shell script: what it is asked leaves a line
+ * in "calls", and files in its folder say what it answers.  The device is a folder too, and "held"
+ * in it says what holds it. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -112,8 +113,9 @@ begin(void **state) {
   return 0;
 }
 
-/* Proves that a stop under a device that stays in use is called off, once what requires the target was stopped, and
- * that what was up of it is started again; those who are logged in hear why. */
+/* Proves that a stop under a device that stays in use is called off, once the units that require
+ * the target were stopped, and that those of them that were up are started again; the terminals are
+ * told why. */
 static void
 test_refused(void **state) {
   put("required-by", "srv-vol0.mount db.service off.service\n");
@@ -143,8 +145,8 @@ test_held_unseen(void **state) {
   assert_non_null(strstr(said, "a process that /proc does not show holds nbd7"));
 }
 
-/* Proves that nothing is asked or done when there is nothing to lose: no device that is held, one of somebody
- * else's, a restart, a surefootd that has crashed. */
+/* Proves that nothing is asked or done when there is nothing to lose: no device that is held, a
+ * device of another program, a restart, a surefootd that has crashed. */
 static void
 test_let_pass(void **state) {
   put("held", "");

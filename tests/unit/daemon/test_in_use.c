@@ -90,7 +90,7 @@ serve(void *arg) {
       struct fuse_entry_out reply = {
           .nodeid = 2, .attr = {.ino = 2, .mode = S_IFREG | 0644, .nlink = 1, .blksize = 4096}};
       answer(hanging->server, request->unique, &reply, sizeof reply);
-    } else if (request->opcode == FUSE_FLUSH) { /* of whoever ends with the file inherited */
+    } else if (request->opcode == FUSE_FLUSH) { /* by a process that ends with the file inherited */
       answer(hanging->server, request->unique, NULL, 0);
     } else if (request->opcode == FUSE_OPEN) {
       struct fuse_open_out reply = {.fh = 1};
@@ -132,7 +132,7 @@ unmount(struct hanging *hanging) {
 
 /* ---- */
 
-/* Proves that who has a disk open is named, and that nobody is when it is free. */
+/* Proves that a process that has a disk open is named, and that none is when it is free. */
 static void
 test_open(void **state) {
   struct disk disk;
@@ -148,7 +148,7 @@ test_open(void **state) {
   assert_false(sfd_in_use("no-such-disk", why, sizeof why));
 }
 
-/* Proves that the kernel is asked who holds it. */
+/* Proves that the kernel is asked whether it is held. */
 static void
 test_held(void **state) {
   struct disk disk;
@@ -163,7 +163,7 @@ test_held(void **state) {
   assert_int_equal(sfd_in_use_exclusively((char[]){"/dev/no-such-disk"}), -ENOENT);
 }
 
-/* Proves that a process with a file open whose file system hangs does not hold the look up. */
+/* Proves that a process with a file open on a file system that hangs does not hold the look up. */
 static void
 test_beside_a_file_system_that_hangs(void **state) {
   struct hanging hanging;
@@ -186,7 +186,7 @@ test_beside_a_file_system_that_hangs(void **state) {
   int status = -1;
   for (int tries = 0; tries < HANGS_S * 100 && waitpid(looks, &status, WNOHANG) != looks; tries++)
     usleep(10000);
-  unmount(&hanging); /* lets go who hangs */
+  unmount(&hanging); /* frees a process that hangs */
   close(moved);
   assert_int_equal(status, 0);
 }

@@ -80,7 +80,7 @@ test_answers(void **state) {
   assert_int_equal(run(event, 20000, hang, NULL).error, -ETIMEDOUT);
 }
 
-/* Proves that who cancels hears nothing more, and that no process is left. */
+/* Proves that a cancelled job calls nothing more, and that no process is left. */
 static void
 test_cancel(void **state) {
   sd_event *event = *state;
@@ -109,7 +109,7 @@ is_there(void *arg) {
   return fcntl(*(int *) arg, F_GETFD) >= 0 ? -count_descriptors(NULL) : -EBADF;
 }
 
-/* Proves that a job has no descriptor of its parent's but the one that it needs. */
+/* Proves that a job has no descriptor of its parent's but the one for it. */
 static void
 test_descriptors(void **state) {
   sd_event *event = *state;
@@ -158,7 +158,7 @@ test_dies_with_its_parent(void **state) {
   assert_int_equal(read(fds[0], &byte, 1), 1);
   kill(parent, SIGKILL);
   assert_int_equal(waitpid(parent, NULL, 0), parent);
-  assert_int_equal(read(fds[0], &byte, 1), 0); /* with the last one that had it open */
+  assert_int_equal(read(fds[0], &byte, 1), 0); /* ends with the last process that had it open */
   close(fds[0]);
 }
 

@@ -33,7 +33,7 @@ give_stderr_back(int saved) {
   close(saved);
 }
 
-/* What is there now. */
+/* All that can be read now. */
 static char *
 read_all(int fd) {
   size_t used = 0, size = 8 << 20;
@@ -45,8 +45,8 @@ read_all(int fd) {
   return text;
 }
 
-/* A log that takes nothing holds nothing up: the alarm would end the test.  What was lost is counted, in the
- * first line that is taken again. */
+/* A log that takes nothing holds nothing up: the alarm would end the test.  Lost lines are counted
+ * in the first line that is taken again. */
 static void
 expect_no_wait(int reader, int saved) {
   char wanted[128];
@@ -92,14 +92,14 @@ test_full_socket(void **state) {
   expect_no_wait(reader, saved);
 }
 
-/* Proves that nobody at the other end is no end of ours. */
+/* Proves that a closed other end does not end this process. */
 static void
 test_closed_pipe(void **state) {
   int ends[2], saved;
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   int reader = take_stderr(&saved, ends[1], ends[0]);
   close(reader);
-  log_info(NULL, "to nobody");
+  log_info(NULL, "to a closed pipe");
   give_stderr_back(saved);
 }
 
@@ -115,8 +115,8 @@ listen_as_journal(char path[64]) {
   return fd;
 }
 
-/* Proves that an entry has its fields, that none of them can make another, and that a journal that takes
- * nothing is not waited for. */
+/* Proves that an entry has its fields, that none of them can make another, and that a journal that
+ * takes nothing is not waited for. */
 static void
 test_journal(void **state) {
   char path[64], text[8192], longest[3000];

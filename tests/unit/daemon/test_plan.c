@@ -72,8 +72,8 @@ load_good(struct plan *plan) {
   "[volume]\nname = two\ncontrol = /elsewhere.ctl\nsocket = /s.sock\n"                             \
   "fast_socket = /f.sock\n[leg a]\npath = /two-a\n"
 
-/* Proves that the folder's *.conf are the volumes, in order, with sockets filled in; the volume's own
- * control socket is put behind the daemon's. */
+/* Proves that the folder's *.conf are the volumes, in order, with sockets filled in; the volume's
+ * own control socket is put behind the daemon's. */
 static void
 test_load(void **state) {
   struct plan plan;
@@ -106,7 +106,7 @@ test_load(void **state) {
   sfd_plan_clear(&plan);
 }
 
-/* The names of those that are left, each with a blank after it. */
+/* names: of the volumes that are left, each with a blank after it. */
 static void
 load_some(struct plan *plan, struct notes *notes, const char *names) {
   char left[400] = "";
@@ -118,7 +118,7 @@ load_some(struct plan *plan, struct notes *notes, const char *names) {
   assert_string_equal(left, names);
 }
 
-/* c.conf is the one that is left out, whatever is wrong with it. */
+/* c.conf alone is left out, whatever is wrong with it. */
 static void
 refused(const char *text, const char *wanted) {
   struct plan plan;
@@ -135,8 +135,8 @@ refused(const char *text, const char *wanted) {
   sfd_plan_clear(&plan);
 }
 
-/* Proves that every problem is told, those of single files and those between them, and that each costs
- * its own volume only. */
+/* Proves that every problem is told, those of single files and those between them, and that each
+ * costs its own volume only. */
 static void
 test_problems(void **state) {
   struct plan plan;
@@ -162,7 +162,7 @@ test_problems(void **state) {
   assert_int_equal(sfd_plan_load("/nowhere", "/run/x", &plan, note, &notes), -EINVAL);
   assert_string_equal(notes.text, "/nowhere: No such file or directory\n");
 
-  /* What is no file must not be waited for. */
+  /* A FIFO must not be waited for. */
   char fifo[256];
   snprintf(fifo, sizeof fifo, "%s/d.conf", folder);
   assert_int_equal(mkfifo(fifo, 0600), 0);
@@ -194,8 +194,8 @@ expect_diff(const struct plan *from, const struct plan *to, const char *wanted) 
   assert_string_equal(notes.text, wanted);
 }
 
-/* Proves that what a reload has to do follows from the files: what is set while it runs, what needs a
- * restart, what comes and goes. */
+/* Proves that the work of a reload follows from the files: live settings, settings that need a
+ * restart, volumes that come and go. */
 static void
 test_diff(void **state) {
   struct plan from, to;
@@ -239,8 +239,8 @@ test_diff(void **state) {
   put("b.conf", NULL);
 }
 
-/* Proves that two volumes may name one spare only if both say so, and that one which another volume has taken, or keeps
- * for good, costs nobody his volume. */
+/* Proves that two volumes may name one spare only if both say so, and that a spare that another
+ * volume has taken, or keeps for good, leaves out no volume. */
 static void
 test_spares(void **state) {
   static struct plan plan;

@@ -128,8 +128,8 @@ test_nothing(void **state) {
   end();
 }
 
-/* Proves that a live setting is asked of the volume, is tried again when another made it possible, and is
- * kept for the next server only when it was taken. */
+/* Proves that a live setting is asked of the volume, is tried again when another made it possible,
+ * and is kept for the next server only when it was taken. */
 static void
 test_set(void **state) {
   begin();
@@ -180,8 +180,8 @@ test_come_and_go(void **state) {
   end();
 }
 
-/* Proves that a file with a mistake leaves its volume as it is, also when that is down and would start with
- * it, and keeps no other from what its file says. */
+/* Proves that a file with a mistake leaves its volume as it is, also when that is down and would
+ * start with it, and keeps no other from what its file says. */
 static void
 test_mistake(void **state) {
   begin();
@@ -191,7 +191,7 @@ test_mistake(void **state) {
   expect_problems(1, "two.conf:5: [leg a] colour: unknown key");
   assert_int_equal(volume_state(get("two")), VOLUME_SERVING);
   assert_int_equal(volume_state(get("three")), VOLUME_STARTING);
-  /* What its leg is, it stays: nobody else gets it. */
+  /* Its leg stays its own: no other volume gets it. */
   put("a.conf", "[volume]\nname = a\n[leg a]\npath = /two-a\n");
   sfd_reload_run(&daemon_, false, NULL);
   expect_problems(2, "two.conf:5:");
@@ -205,7 +205,8 @@ test_mistake(void **state) {
   end();
 }
 
-/* Proves that what two want goes to the one that runs, from whose file the name does not follow. */
+/* Proves that a leg that two volumes want goes to the running one, though the other's file comes
+ * first by name. */
 static void
 test_two_want_the_same(void **state) {
   begin();

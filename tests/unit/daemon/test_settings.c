@@ -103,7 +103,7 @@ test_all_keys(void **state) {
   assert_string_equal(settings.metrics_address, "");
 }
 
-/* Proves that what is wrong is refused with its line, and that nothing of it is taken. */
+/* Proves that a mistake is refused with its line, and that nothing of the file is taken. */
 static void
 test_refusals(void **state) {
   static const struct {

@@ -171,8 +171,8 @@ assert_described(const char *state) {
   json_decref(described);
 }
 
-/* Proves that only what failed is called so: a server that starts, stops or is silent is named by that, and
- * one that is tried again after a failed start has failed until it serves. */
+/* Proves that only a failed server is called failed: one that starts, stops or is silent is named
+ * by that, and after a failed start it has failed until it serves. */
 static void
 test_states_by_name(void **state) {
   begin();
@@ -206,7 +206,8 @@ test_states_by_name(void **state) {
   end();
 }
 
-/* Proves that what is not in sync when it starts is told once a start, and not when the volume has told it. */
+/* Proves that a leg that is not in sync at the start is told once a start, and not when the volume
+ * has told it. */
 static void
 test_legs_at_the_start(void **state) {
   begin();
@@ -232,8 +233,8 @@ test_legs_at_the_start(void **state) {
   end();
 }
 
-/* Proves that a server that does not answer is told of at once, and killed only after silent_timeout, and
- * more than one look. */
+/* Proves that a server that does not answer is told of at once, and killed only after
+ * silent_timeout, and more than one look. */
 static void
 test_silent(void **state) {
   begin();
@@ -266,8 +267,8 @@ test_silent(void **state) {
   end();
 }
 
-/* Proves the order of a stop: by a signal, then by its socket, without its clients, then by force; and that
- * its last words are believed. */
+/* Proves the order of a stop: by a signal, then by its socket, without its clients, then by force;
+ * and that its last words are believed. */
 static void
 test_stop(void **state) {
   begin();
@@ -308,8 +309,8 @@ test_last_words(void **state) {
   end();
 }
 
-/* Proves that a restart begins anew, that one that becomes a stop ends, and that one that is down can be
- * stopped. */
+/* Proves that a restart begins anew, that it ends when it becomes a stop, and that a volume that is
+ * down can be stopped. */
 static void
 test_restart(void **state) {
   begin();
@@ -349,8 +350,8 @@ serve_device(const char *door) {
   serve();
 }
 
-/* Proves that a device is given a connection of the fast door, of nbdkit's where that cannot be had, and of
- * nbdkit's alone where the file says so. */
+/* Proves that a device is given a connection of the fast door, of nbdkit's where that cannot be
+ * had, and of nbdkit's alone where the file says so. */
 static void
 test_device_door(void **state) {
   begin();
@@ -379,8 +380,8 @@ test_device_door(void **state) {
   end();
 }
 
-/* Proves that what a killed server left is removed with its volume, and that a socket on which somebody
- * listens stays. */
+/* Proves that a killed server's sockets are removed with its volume, and that a socket on which
+ * another process listens stays. */
 static void
 test_sockets_left(void **state) {
   char path[SF_CONTROL_PATH_MAX], error[SF_CONFIG_ERROR_MAX];

@@ -1,5 +1,5 @@
-/* Reads of more than a piece: several at once, in chunks where they are too long or buffers are few, with no memory
- * but what was there before, and with an error that the client is told. */
+/* Reads of more than a piece: several at once, in chunks where they are too long or buffers are
+ * few, with no memory that was not there before, and with an error that the client is told. */
 #include "client.h"
 #include "support.h"
 
@@ -106,7 +106,7 @@ ask_read(int fd, uint64_t offset, uint64_t length, unsigned char cookie) {
   assert_int_equal(write(fd, request, sizeof request), sizeof request);
 }
 
-/* Whose it is. */
+/* Returns the number of the request that it answers. */
 static unsigned char
 hear_reply(int fd, unsigned *error) {
   unsigned char reply[REPLY_BYTES];
@@ -151,7 +151,8 @@ read_it(int fd, uint64_t offset, uint64_t length) {
 
 /* ---- proofs ---- */
 
-/* Proves that reads of any length bring what is there, whole blocks or not, in order, and take no new memory. */
+/* Proves that reads of any length bring the right data, whole blocks or not, in order, and take no
+ * new memory. */
 static void
 any_length(void **state) {
   static const uint64_t lengths[] = {PIECE + BLOCK, MIB,       MIB + MIB / 2, MIB + MIB / 2 + BLOCK,
@@ -209,7 +210,7 @@ several_at_once(void **state) {
   close(fd);
 }
 
-/* Proves that one that finds too few buffers does with one, and keeps none of them meanwhile. */
+/* Proves that a read that finds too few buffers does with one, and keeps none of them meanwhile. */
 static void
 few_buffers(void **state) {
   struct sf_tio_buffer *taken[LARGE - 1];
@@ -242,8 +243,8 @@ until_ended(int fd) {
   }
 }
 
-/* Proves that an error before an answer has begun is told as an error, and that one after it ends the connection, but
- * only once: who asks again is told. */
+/* Proves that an error before an answer has begun is told as an error, and that an error after it
+ * ends the connection, but only once: a client that asks again is told. */
 static void
 errors(void **state) {
   int fd = connect_it(path);

@@ -1,5 +1,5 @@
-/* Proves that the fast door's protocol is NBD's: what it says byte for byte, what it refuses, and that it reads
- * no byte beyond those it was given and leaves none of an option behind. */
+/* Proves that the fast door's protocol is NBD's: what it says byte for byte, what it refuses, and
+ * that it reads no byte beyond those it was given and leaves none of an option behind. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* What a connection waits for comes: a buffer that came free just before it began to wait, and a block that is
- * free again while the workers wait for what the connection holds. */
+/* What a connection waits for comes: a buffer that came free just before it began to wait, and a
+ * block that is free again while the workers wait for what the connection holds. */
 #include "client.h"
 #include "support.h"
 
@@ -38,7 +38,7 @@ __wrap_sf_volume_size(struct sf_volume *v) {
   return SIZE;
 }
 
-/* What is held comes free as soon as somebody has asked in vain. */
+/* The held buffers come free as soon as a caller has asked in vain. */
 int
 __wrap_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                                  struct sf_tio_buffer **buffer) {
@@ -98,8 +98,8 @@ hear_well(int fd) {
 
 /* ---- proofs ---- */
 
-/* Proves that a buffer which comes free after the pool was asked in vain, and before the connection waits, is
- * taken at once and not half a second later. */
+/* Proves that a buffer which comes free after the pool was asked in vain, and before the connection
+ * waits, is taken at once and not half a second later. */
 static void
 a_buffer_that_came_before(void **state) {
   int fd = connect_it(path);
@@ -129,8 +129,8 @@ until_held(unsigned n) {
   } while (stats.buffers_free_large > 4 - n);
 }
 
-/* Proves that writes which were refused for a block that was being changed, and hold all buffers while the
- * workers that should do them wait for one, are done when the block is free. */
+/* Proves that writes which were refused for a block that was being changed, and hold all buffers
+ * while the workers that should do them wait for one, are done when the block is free. */
 static void
 a_block_that_is_free_again(void **state) {
   struct sf_serve_client *other;

@@ -38,7 +38,7 @@ void put_byte(const char *path, uint64_t offset, char byte);
 char get_byte(const char *path, uint64_t offset);
 void make_volume(struct fixture *f);
 
-/* Into f->file[0], whose file is closed before. */
+/* Into f->file[0], which is closed before. */
 int open_first(struct fixture *f, const char *path, unsigned flags);
 int open_legs(struct fixture *f, uint64_t timeout_ns);
 
@@ -47,7 +47,7 @@ double now_s(void);
 /* A process that does something with a leg and then waits to be killed; or -1. */
 pid_t start_holder(bool (*hold)(const char *path), const char *path);
 void kill_holder(pid_t pid);
-bool hold_lease(const char *path); /* whoever opens it waits */
+bool hold_lease(const char *path); /* a process that opens it waits */
 bool becomes_free(struct fixture *f, const char *path);
 
 #define assert_says(text, part)                                                                    \

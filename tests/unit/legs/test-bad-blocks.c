@@ -1,5 +1,5 @@
-/* Proves that a bad block in the metadata of a leg costs what stood in it and nothing else, and that it
- * is healed by being written where what it held is known. */
+/* Proves that a bad block in the metadata of a leg costs what stood in it and nothing else, and
+ * that it is healed by being written where what it held is known. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 static struct {
   uint64_t from, to;
-  bool heals; /* what is written is readable again, as on a disk */
+  bool heals; /* a written block is readable again, as on a disk */
   unsigned writes;
 } bad;
 
@@ -121,8 +121,8 @@ test_maps_are_read_by_page(void **state) {
   assert_int_equal(f->file[0].rewritten_pages, 1);
 }
 
-/* Without any copy it is not known what the leg is: it is said what cannot be read, nothing is written,
- * and it is not taken for an empty disk. */
+/* Without any copy it is not known what the leg is: it is said what cannot be read, nothing is
+ * written, and it is not taken for an empty disk. */
 static void
 test_both_copies(void **state) {
   struct fixture *f = *state;
@@ -133,7 +133,7 @@ test_both_copies(void **state) {
   assert_int_equal(bad.writes, 0);
 }
 
-/* A blank disk whose beginning cannot be read may have held anything. */
+/* A blank disk with an unreadable beginning may have held anything. */
 static void
 test_one_copy_of_none(void **state) {
   struct fixture *f = *state;

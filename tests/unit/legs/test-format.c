@@ -170,7 +170,7 @@ put_old_label(const char *path, uint64_t bytes) {
   return at;
 }
 
-/* What is found is named, with its place. */
+/* A signature that is found is named, with its place. */
 static void
 test_says_what_it_found(void **state) {
   struct fixture *f = *state;
@@ -436,7 +436,7 @@ test_discard(void **state) {
   assert_true(sf_leg_needs_whole_copy(&assembly.base, &f->found[2].sb));
 }
 
-/* What a disk change comes to: a new, empty file; or one whose superblock is damaged. */
+/* After a change of disks: a new, empty file; or a file with a damaged superblock. */
 static void
 test_discard_of_new_and_damaged(void **state) {
   struct fixture *f = *state;
@@ -451,7 +451,7 @@ test_discard_of_new_and_damaged(void **state) {
   assemble(f, &assembly);
   assert_int_equal(assembly.verdict[1], SF_LEG_UNFORMATTED);
   assert_int_equal(assembly.verdict[2], SF_LEG_DAMAGED);
-  /* A disk that does not show whose it is is not to pass for the one that it may replace. */
+  /* A disk that does not show which leg it is must not pass for the disk that it may replace. */
   assert_int_equal(sf_leg_discard(f->config.leg[1].path, &reference, 1, true, f->error), -EEXIST);
   assert_says(f->error, "leg replace");
   assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, f->error), -EEXIST);

@@ -1,4 +1,4 @@
-/* Who holds the legs: what a start believes of what stands on them. */
+/* The holder of the legs: what a start believes of the holder that stands on them. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -61,8 +61,8 @@ oneself(void **state) {
   assert_null(held());
 }
 
-/* Proves: a process of this machine holds them while it is there, as this one and no other with its number,
- * and no longer; one that was before the machine was started last is gone. */
+/* Proves: a process of this machine holds them while it is there, as this process and no other with
+ * its number, and no longer; a process from before the machine's last start is gone. */
 static void
 of_this_machine(void **state) {
   struct sf_holder other = self;
@@ -97,8 +97,8 @@ of_this_machine(void **state) {
   close(pipe_fd[0]);
 }
 
-/* Proves: another machine holds them, whatever runs here, until it has stopped clean; what it left on a leg
- * that was out of the set then tells nothing. */
+/* Proves: another machine holds them, whatever runs here, until it has stopped clean; what it left
+ * on a leg that was out of the set then tells nothing. */
 static void
 of_another(void **state) {
   char error[SF_CONFIG_ERROR_MAX];
@@ -117,8 +117,8 @@ of_another(void **state) {
   assert_null(held());
 }
 
-/* Proves: a claim that stands on one leg only counts, and other volumes and legs that cannot be read do
- * not. */
+/* Proves: a claim that stands on one leg only counts, and other volumes and legs that cannot be
+ * read do not. */
 static void
 a_claim(void **state) {
   found[2].sb.claim = 6;

@@ -28,8 +28,8 @@ hold_open(const char *path) {
   return sf_leg_file_open(path, 0, &file, &found, error) == 0;
 }
 
-/* Whoever opens a file under a write lease waits until the holder gives it up: a dead disk, as far
- * as open() can tell. */
+/* A process that opens a file under a write lease waits until the holder gives it up: a dead disk,
+ * as far as open() can tell. */
 /* ---- one leg ---- */
 
 static void
@@ -102,7 +102,7 @@ test_permission_denied(void **state) {
   struct fixture *f = *state;
   char cwd_path[PATH_MAX];
   if (geteuid() != 0) {
-    print_message("skipped: needs root to become somebody else\n");
+    print_message("skipped: needs root to become another user\n");
     skip();
   }
   make_file(f->config.leg[0].path, MIB);
@@ -166,7 +166,7 @@ test_looking_needs_no_lock(void **state) {
   assert_int_equal(open_first(f, path, SF_LEG_READ_ONLY), 0);
   assert_true((fcntl(f->file[0].fd, F_GETFL) & O_ACCMODE) == O_RDONLY);
   kill_holder(holder);
-  /* And is in nobody's way. */
+  /* And keeps no other from opening it. */
   struct sf_leg_file other;
   assert_int_equal(sf_leg_file_open(path, 0, &other, &f->found[1], f->error), 0);
   sf_leg_file_close(&other);

@@ -1,5 +1,5 @@
-/* Proves that legs are opened, looked at and emptied by processes of their own as they are without, that
- * one which hangs holds up nobody else, and that those which are killed are replaced. */
+/* Proves that legs are opened, looked at and emptied by processes of their own as they are without,
+ * that a hung process holds up no other, and that killed processes are replaced. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -78,7 +78,8 @@ test_discarded_isolated(void **state) {
   sf_leg_openers_stop(f->openers);
 }
 
-/* An opener that hangs is left behind, with its leg alone: who waited can go on, and end. */
+/* An opener that hangs is left behind, with its leg alone: the waiting process can go on, and
+ * end. */
 static void
 test_an_opener_that_hangs(void **state) {
   struct fixture *f = *state;
@@ -99,7 +100,7 @@ test_an_opener_that_hangs(void **state) {
   assert_true(becomes_free(f, f->config.leg[1].path));
 }
 
-/* Whoever waits for an opener is told when nobody is to wait any more. */
+/* A thread that waits for an opener is told of the cut. */
 static void *
 cut_soon(void *openers) {
   struct timespec pause = {0, 100000000};
@@ -150,8 +151,8 @@ open_isolated(void *arg) {
                                                        &f->file[0], &f->found[0], f->error);
 }
 
-/* A leg that was opened for a process with no number left for a file is not open, and it says so: it
- * would count as present, with nothing to reach it by.  How: the limit falls while the opener
+/* A leg that was opened for a process with no number left for a file is not open, and it says so:
+ * it would count as present, with nothing to reach it by.  How: the limit falls while the opener
  * hangs. */
 static void
 test_no_number_for_an_opened_leg(void **state) {
@@ -234,8 +235,8 @@ tend_openers(struct fixture *f) {
   return 0;
 }
 
-/* Of the two that make openers one may be killed, then the other: legs can be opened all the while, by
- * others, and each loss is told once, when there is another in its place. */
+/* Of the two that make openers one may be killed, then the other: legs can be opened all the while,
+ * by others, and each loss is told once, when there is another in its place. */
 static void
 test_makers_of_openers_are_killed(void **state) {
   struct fixture *f = *state;
@@ -280,7 +281,7 @@ test_all_makers_of_openers_are_killed(void **state) {
   sf_leg_openers_stop(f->openers);
 }
 
-/* Whoever waits for an opener that is killed is told, and can ask again. */
+/* A thread that waits for an opener that is killed is told, and can ask again. */
 static void
 test_an_opener_is_killed(void **state) {
   struct fixture *f = *state;

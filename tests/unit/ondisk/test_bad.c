@@ -1,4 +1,5 @@
-/* The list of bad ranges: against a model that has a bit for each block, and as it stands in a superblock. */
+/* The list of bad ranges: against a model that has a bit for each block, and as it stands in a
+ * superblock. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,8 +54,8 @@ assert_asks_alike(const struct sf_bad *bad, unsigned first, unsigned n) {
   assert_int_equal(sf_bad_all(bad, (uint64_t) first * UNIT, (uint64_t) (first + n) * UNIT), all);
 }
 
-/* Proves that what is added and removed at random is what a bit for each block says, that what has no room changes
- * nothing, and that there is room but for what the limit says. */
+/* Proves that ranges added and removed at random agree with a bit for each block, that a change
+ * without room does nothing, and that only the limit leaves no room. */
 static void
 test_list_is_the_model(void **state) {
   struct sf_bad bad = {0}, before;
@@ -120,8 +121,8 @@ seal(uint8_t page[SF_PAGE_BYTES]) {
     page[16 + i] = (uint8_t) (crc >> (8 * i));
 }
 
-/* Proves that ranges are kept where the document says, by version 5 and by no other, with or without a holder and a
- * block size, and that a volume without any is written as before. */
+/* Proves that ranges are kept where the document says, by version 5 and by no other, with or
+ * without a holder and a block size, and that a volume without any is written as before. */
 static void
 test_superblock_keeps_them(void **state) {
   struct sf_superblock sb, found;

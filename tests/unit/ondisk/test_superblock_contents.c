@@ -1,4 +1,4 @@
-/* The superblock: what is refused though its checksum is right, and which copy counts. */
+/* The superblock: pages refused though their checksum is right, and which copy counts. */
 #include "ondisk_rig.h"
 
 /* ---- impossible contents ---- */
@@ -45,7 +45,7 @@ static const struct patch impossible[] = {
     {"fewer ancestors than entries", 114, BYTES("\x01"), -EUCLEAN},
     {"min_legs 0", 115, BYTES("\0"), -EUCLEAN},
     {"min_legs above legs", 115, BYTES("\x04"), -EUCLEAN},
-    {"nobody in sync", 116, BYTES("\0\0"), -EUCLEAN},
+    {"none in sync", 116, BYTES("\0\0"), -EUCLEAN},
     {"in sync beyond legs", 116, BYTES("\x0d"), -EUCLEAN},
     {"in sync: leg 15 of 3", 117, BYTES("\x80"), -EUCLEAN},
     {"faulty beyond legs", 118, BYTES("\x0a"), -EUCLEAN},
@@ -247,7 +247,7 @@ test_pick(void **state) {
 }
 
 /* Proves that the write rule of the document survives a write cut off anywhere: the copy in writing
- * may be lost, what is taken then is the one before. */
+ * may be lost, and the one before it is taken then. */
 static void
 test_torn_write_falls_back_to_the_older_copy(void **state) {
   uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES], next[SF_PAGE_BYTES];
@@ -288,8 +288,8 @@ test_version_1_is_read(void **state) {
   assert_int_equal(sf_superblock_decode(page, &sb), -EUCLEAN);
 }
 
-/* Proves that a block size is kept, by version 3 and by no older one, and that only those are taken that
- * disks have. */
+/* Proves that a block size is kept, by version 3 and by no older one, and that only those are taken
+ * that disks have. */
 static void
 test_block_bytes(void **state) {
   static const struct {
@@ -316,8 +316,8 @@ test_block_bytes(void **state) {
   assert_int_equal(page[8], 2);
 }
 
-/* Proves that a holder is kept where the document says, by version 4 and by no older one, that only a name
- * that can be printed is taken, and that a leg that nobody holds is written as before. */
+/* Proves that a holder is kept where the document says, by version 4 and by no older one, that only
+ * a name that can be printed is taken, and that a leg without a holder is written as before. */
 static void
 test_holder(void **state) {
   struct sf_superblock sb, found;

@@ -1,5 +1,5 @@
-/* Proves that every error of our own layers reaches a client as one that nbdkit 1.32 lets through.
- * Asks the table about every errno there is, and about each row by name. */
+/* Proves that every error of our own layers reaches a client as an error that nbdkit 1.32 lets
+ * through. Asks the table about every errno there is, and about each row by name. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
-/* The volume is played: a request takes effect the moment it is submitted, so that the disk shows the
- * order of submission, and is answered then too unless the test has its block stick.  Threads are held where they may be
- * kept from running: where they make a ring, and after they have looked at their connection. */
+/* The volume is played: a request takes effect the moment it is submitted, so that the disk shows
+ * the order of submission, and is answered then too unless the test has its block stick.  Threads
+ * are held where they may be kept from running: where they make a ring, and after they have looked
+ * at their connection. */
 #include "support.h"
 
 #include "order_rig.h" /* after it: there a `serve` is another one */

@@ -1,6 +1,6 @@
-/* What a loop hands over has the same order as what threads do: nothing of a dead connection after what
- * another one wrote, nothing into a block that is being changed in part, and nothing that is no whole
- * block; and what is refused was not handed over and leaves nothing behind. */
+/* Requests of a loop have the same order as those of threads: no write of a dead connection after
+ * another one's write, none into a block that is being changed in part, and none of a part of a
+ * block; and a refused request was not handed over and leaves nothing behind. */
 #include "support.h"
 
 #include <errno.h>
@@ -81,7 +81,8 @@ end(void **state) {
   return 0;
 }
 
-/* Proves that what is no whole block is refused, and the unit is in use until a request is answered. */
+/* Proves that a part of a block is refused, and that the unit is in use until a request is
+ * answered. */
 static void
 whole_blocks_only(void **state) {
   struct sf_serve_client *client = connect_it(NULL);
@@ -125,8 +126,8 @@ a_block_that_is_held(void **state) {
   sf_serve_client_close(client);
 }
 
-/* Proves that a dead connection's writes are refused as soon as another one has written, and all those after;
- * reads are not. */
+/* Proves that a dead connection's writes are refused as soon as another one has written, and all
+ * those after; reads are not. */
 static void
 a_dead_connection(void **state) {
   struct sf_serve_client *old = connect_it(&dead), *new;
@@ -147,7 +148,8 @@ a_dead_connection(void **state) {
   sf_serve_client_close(new);
 }
 
-/* Proves that a connection which is alone is not looked at, and that many writes are looked at once. */
+/* Proves that a connection which is alone is not looked at, and that many writes are looked at
+ * once. */
 static void
 one_look_for_many(void **state) {
   struct sf_serve_client *client = connect_it(NULL), *other;

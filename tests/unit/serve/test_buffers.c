@@ -1,5 +1,5 @@
-/* Clients that take every buffer that they can get leave some to the volume, and wait for more as long
- * as the configuration says. */
+/* Clients that take every buffer that they can get leave some to the volume, and wait for more as
+ * long as the configuration says. */
 #include <errno.h>
 
 #include "support.h"
@@ -67,7 +67,7 @@ clients_do_not_take_all(void **state) {
   the_volume_has_some(SF_PAGE_BYTES, buffers.spare_small);
   the_volume_has_some(SERVE_LARGE_BYTES, buffers.spare_large);
   put_all();
-  take_all(SERVE_LARGE_BYTES); /* what was put can be taken again */
+  take_all(SERVE_LARGE_BYTES); /* buffers that were put can be taken again */
   assert_true(n > 0);
   put_all();
 }

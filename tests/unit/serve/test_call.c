@@ -1,5 +1,5 @@
-/* A client that is gone takes no buffer any more, and no wait of a client is without an end that may not
- * be. */
+/* A client that is gone takes no buffer any more, and no wait of a client is without an end that
+ * may not be. */
 #include <errno.h>
 
 #include "support.h"
@@ -14,7 +14,7 @@ is_gone(void *ctx) {
   return gone;
 }
 
-/* Two buffers of each size, and one large one that is not for clients. */
+/* Two buffers of each size, and a large one that is not for clients. */
 static int
 begin(void **state) {
   const struct sf_tio_client_params params = {.buffers_small = 2,

@@ -19,7 +19,7 @@ dies_while_held(enum place place, bool had_another, uint64_t length) {
   ask(&w1);
   wait_until_held();
   atomic_store(&old.dead, true);
-  /* A part of a block that is held keeps the block: what is sent again waits for it. */
+  /* A part of a block that is held keeps the block: a write sent again waits for it. */
   if (length == BLOCK) {
     assert_int_equal(write_all(&new, 1, BLOCK, 0), 0);
     assert_int_equal(write_all(&new, 2, BLOCK, 0), 0);
@@ -131,7 +131,8 @@ dead_before_another_is_opened(void **state) {
   sf_serve_client_close(new.client);
 }
 
-/* Who is dead when it is opened writes nothing, and who was seen dead is not asked again. */
+/* A connection that is dead when it is opened writes nothing, and one that was seen dead is not
+ * asked again. */
 static void
 dead_from_the_beginning(void **state) {
   struct connection dead = {.dead = true};
@@ -162,7 +163,7 @@ one_alone_is_not_looked_at(void **state) {
 
 static struct connection quick;
 
-/* Hands a write over if the lock is not held by whoever looks. */
+/* Hands a write over if the thread that looks does not hold the lock. */
 static void
 be_quicker(void) {
   struct connection *before = mine;

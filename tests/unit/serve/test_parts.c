@@ -1,4 +1,4 @@
-/* A part of a block that is stuck stops nobody who writes elsewhere. */
+/* A stuck write of a part of a block stops no write elsewhere. */
 #include "order_rig.h"
 
 /* ---- parts of blocks ---- */
@@ -146,7 +146,8 @@ a_held_block_is_waited_for_as_long_as_may_be(void **state) {
   sf_serve_client_close(one.client);
 }
 
-/* What the volume has read for a part of a block, and still writes over a bad block, is left alone. */
+/* What the volume has read for a part of a block, and still writes over a bad block, is left
+ * alone. */
 static void
 what_is_read_is_not_changed(void **state) {
   struct connection one;
@@ -186,7 +187,7 @@ without_a_ring_it_is_done_as_well(void **state) {
   sf_serve_client_close(one.client);
 }
 
-/* Who waits so still asks whether its client is there. */
+/* A call that waits so still asks whether its client is there. */
 static void
 without_a_ring_it_is_given_up_as_well(void **state) {
   struct connection one;
@@ -213,7 +214,7 @@ add_parts(void *arg) {
   connection.random_pauses = true;
   for (unsigned i = 0; i < PER_WRITER; i++) {
     assert_int_equal(write_all(&connection, part + 1, 512, part * 512), 0);
-    assert_int_equal(byte_at(part * 512), (int) part + 1); /* nobody's older block came over it */
+    assert_int_equal(byte_at(part * 512), (int) part + 1); /* no older block came over it */
     assert_int_equal(write_all(&connection, 0, 512, part * 512), 0);
     assert_int_equal(byte_at(part * 512), 0);
   }

@@ -1,5 +1,5 @@
-/* Zeros that are written out come piece by piece, in the order in which they were asked for; who waits for
- * others' pieces does not fail while these go well, and does when they do not. */
+/* Zeros that are written out come piece by piece, in the order in which they were asked for; a call
+ * that waits for others' pieces does not fail while these go well, and does when they do not. */
 #include "support.h"
 
 #include <errno.h>
@@ -43,8 +43,8 @@ take_pieces(void *arg) {
   return NULL;
 }
 
-/* Proves: one at a time, and nobody fails for having waited longer than fail_timeout (50 ms) for four others
- * whose pieces take 20 ms each. */
+/* Proves: one at a time, and no call fails for having waited longer than fail_timeout (50 ms) for
+ * four others with pieces of 20 ms each. */
 static void
 one_by_one(void **state) {
   struct waiter w[5] = {0};
@@ -60,8 +60,8 @@ one_by_one(void **state) {
   }
 }
 
-/* Proves: behind a piece that does not end, it fails after fail_timeout, or when its client has hung up; and
- * the place is left. */
+/* Proves: behind a piece that does not end, it fails after fail_timeout, or when its client has
+ * hung up; and the place is left. */
 static void
 behind_one_that_hangs(void **state) {
   struct sf_serve_client client = {.serve = serve};

@@ -1,4 +1,5 @@
-/* Good writers (base/writer.h): what is inherited, what is not, and what is refused rather than half done. */
+/* Good writers (base/writer.h): settings that are inherited, that are not, and that are refused
+ * rather than half done. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,7 +10,7 @@ static struct {
   bool wanted, taken, held;
   const pthread_mutex_t *mutex;
   bool known;
-  pthread_t thread; /* the one that is meant; not known and not taken: one that is not */
+  pthread_t thread; /* the thread to hold; not known and not taken: any but this one */
   unsigned left;    /* unlocks until it is held */
 } hold = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -67,7 +67,7 @@ is_meant(void) {
   return true;
 }
 
-/* Does the caller's unlock make it the one that is held? */
+/* Is the calling thread to be held after this unlock? */
 static bool
 is_the_one(const pthread_mutex_t *mutex) {
   bool one;

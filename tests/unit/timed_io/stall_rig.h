@@ -1,8 +1,9 @@
 /* Storage that stalls on command, without kernel modules.
  *
- * A file on FUSE: nbdfuse in front of an nbdkit whose disk is memory.  While that nbdkit is stopped
- * (SIGSTOP), everything that reaches the file hangs, uninterruptibly, as on a stuck disk.  A loop
- * device over the same file, with direct I/O, is a real block device (depth 128) that stalls.
+ * A file on FUSE: nbdfuse in front of an nbdkit with a disk in memory.  While that nbdkit is
+ * stopped (SIGSTOP), everything that reaches the file hangs, uninterruptibly, as on a stuck disk.
+ * A loop device over the same file, with direct I/O, is a real block device (depth 128) that
+ * stalls.
  *
  *      const char *why = stall_rig_missing(false);    a reason to skip, or NULL
  *      struct stall_rig *rig = stall_rig_start(&(struct stall_rig_params){.loop = true});

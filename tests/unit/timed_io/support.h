@@ -1,5 +1,5 @@
-/* What the tests of timed I/O share: a client with devices to play with, a log of what was notified,
- * and waits that are bounded. */
+/* What the tests of timed I/O share: a client with devices to play with, a log of the notifies, and
+ * waits that are bounded. */
 #ifndef TIMED_IO_SUPPORT_H
 #define TIMED_IO_SUPPORT_H
 
@@ -48,7 +48,7 @@ int open_plain(void);
 /* The same with a path, which the caller removes; `path` ends in XXXXXX. */
 int open_plain_at(char *path);
 
-/* A client with small pools, whose late function logs. */
+/* A client with small pools, and a late function that logs. */
 struct sf_tio_client *client_new(unsigned requests, unsigned small, unsigned large);
 struct sf_tio_device *device_new(struct sf_tio_client *client, int fd);
 

@@ -1,5 +1,5 @@
-/* A thread that attends alone: its sockets and its requests are waited for together, it keeps its ring until
- * what it gave up on has ended, and a wait for memory wakes it. */
+/* A thread that attends alone: its sockets and its requests are waited for together, it keeps its
+ * ring until what it gave up on has ended, and a wait for memory wakes it. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -127,8 +127,8 @@ talk(void *arg) {
   return NULL;
 }
 
-/* Proves: what is received and sent is reported with its length, in several parts, and at the end of the
- * connection. */
+/* Proves: bytes received and sent are reported with their length, in several parts, and at the end
+ * of the connection. */
 static void
 messages(void **state) {
   begin(-1);
@@ -162,8 +162,8 @@ work(void *arg) {
   return NULL;
 }
 
-/* Proves: regions and messages go to the kernel, and are waited for, together: two hundred of both, which may end
- * apart, take no more than two and a half calls each. */
+/* Proves: regions and messages go to the kernel, and are waited for, together: two hundred of both,
+ * which may end apart, take no more than two and a half calls each. */
 static void
 together(void **state) {
   int fd = open_plain();
@@ -233,8 +233,8 @@ send_triples(void) {
   }
 }
 
-/* Proves: what ends while the thread sleeps is told in one round and not one by one, and a receive finds what has
- * come whether it was told that there is none yet or not. */
+/* Proves: what ends while the thread sleeps is told in one round and not one by one, and a receive
+ * finds what has come whether it was told that there is none yet or not. */
 static void
 all_that_has_ended(void **state) {
   unsigned in_one = 0;
@@ -296,8 +296,8 @@ given_up(int (*open_it)(struct stall_rig *rig), bool loop) {
   stall_rig_stop(rig);
 }
 
-/* Proves: a thread is not idle while what it gave up on runs, hears of its end, and is woken for that: on a
- * device in its own ring, and with a device thread. */
+/* Proves: a thread is not idle while what it gave up on runs, hears of its end, and is woken for
+ * that: on a device in its own ring, and with a device thread. */
 static void
 given_up_in_its_ring(void **state) {
   given_up(stall_rig_open_loop, true);
@@ -331,7 +331,8 @@ wait_for_memory(void *arg) {
   return NULL;
 }
 
-/* Proves: who finds the pool empty is woken when a buffer comes free, and one that ended without is not. */
+/* Proves: a thread that finds the pool empty is woken when a buffer comes free, and a thread that
+ * ended without one is not. */
 static void
 memory(void **state) {
   pthread_t thread;

@@ -1,4 +1,4 @@
-/* Cancels: what REAL and DETACHED promise, whom they cover, and what is told when. */
+/* Cancels: what REAL and DETACHED promise, which regions they cover, and which events come when. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -68,8 +68,8 @@ write_block(struct sf_tio_client *client, struct sf_tio_device *device, uint64_t
   return handle;
 }
 
-/* What became of the write of each block, after everything is over: a REAL one left the old bytes, a
- * DETACHED one was told late, once, and left the new. */
+/* What became of the write of each block, after everything is over: a REAL one left the old bytes,
+ * a DETACHED one was told late, once, and left the new. */
 static void
 check_outcomes(int fd, int old, int new, unsigned real, unsigned detached) {
   bool late[MANY] = {false};
@@ -97,9 +97,9 @@ check_outcomes(int fd, int old, int new, unsigned real, unsigned detached) {
   }
 }
 
-/* Proves: on a stuck device cancel_by_device covers all; what the kernel or the library had queued
- * really does not run, what ran is told late.  How: 200 writes on a frozen file; afterwards the
- * bytes of every block are compared with what was said of it. */
+/* Proves: on a stuck device cancel_by_device covers all; a region that the kernel or the library
+ * had queued really does not run, a region that ran is told late.  How: 200 writes on a frozen
+ * file; afterwards the bytes of every block are compared with its events. */
 static void
 by_device_queued_and_running(void **state) {
   struct place *place = *state;
@@ -133,8 +133,8 @@ late_but_not_run(void) {
   return n;
 }
 
-/* Whether so many regions are with the kernel: off the device thread's list, and out of the ring, which a
- * submitter process empties in its own time. */
+/* Whether so many regions are with the kernel: off the device thread's list, and out of the ring,
+ * which a submitter process empties in its own time. */
 static bool
 handed_over(struct sf_tio_device *device, unsigned n) {
   struct sf_tio_device_thread *device_thread = &device->device_thread;
@@ -150,9 +150,9 @@ handed_over(struct sf_tio_device *device, unsigned n) {
 }
 
 /* Proves: with the writes surely inside the kernel, its own queue is cancelled too, not only what
- * the library had left in its list.  How: as before, after the device thread has handed over all.  (What a
- * worker has just taken is answered with -EALREADY and cancelled a little later: then `late` says
- * -ECANCELED.) */
+ * the library had left in its list.  How: as before, after the device thread has handed over all.
+ * (What a worker has just taken is answered with -EALREADY and cancelled a little later: then
+ * `late` says -ECANCELED.) */
 static void
 by_device_reaches_the_kernels_queue(void **state) {
   struct place *place = *state;
@@ -177,8 +177,8 @@ by_device_reaches_the_kernels_queue(void **state) {
   check_outcomes(place->fuse_fd, 0, 'n', canceled.real, canceled.detached);
 }
 
-/* Proves: on a block device, where submitting threads enter the kernel themselves, what is at the
- * device is detached and told late.  How: a frozen loop device. */
+/* Proves: on a block device, where submitting threads enter the kernel themselves, regions at the
+ * device are detached and told late.  How: a frozen loop device. */
 static void
 by_device_at_the_device(void **state) {
   struct place *place = *state;
@@ -217,8 +217,8 @@ by_handle_not_handed_over(void **state) {
   assert_int_equal(block_byte(place->loop_fd, 3 * 4096), 0);
 }
 
-/* Proves: cancelling what is finished is "done", not an error; so is an unknown handle; handles are
- * not used again.  How: one slot only, so that every request uses the same. */
+/* Proves: cancelling a finished request is "done", not an error; so is an unknown handle; handles
+ * are not used again.  How: one slot only, so that every request uses the same. */
 static void
 by_handle_finished(void **state) {
   struct sf_tio_client *client = client_new(1, 0, 0);
@@ -378,7 +378,7 @@ no_lock_held(void **state) {
   assert_int_equal(sf_tio(place->client, &control, regions, 2, NULL, NULL), -ECANCELED);
 }
 
-/* ---- what was sent back because it would have had to wait ---- */
+/* ---- regions sent back because they would have had to wait ---- */
 
 enum { TAGS = 4, WRITES = 40 };
 
@@ -400,7 +400,7 @@ set_queue(int fd, const char *setting, const char *value) {
   return fclose(file) == 0 && done;
 }
 
-/* What the kernel has through the device thread: what is in the ring only does not count. */
+/* Regions that the kernel has through the device thread: those in the ring only do not count. */
 static unsigned
 in_device_thread(struct sf_tio_device *device) {
   struct sf_tio_device_thread *device_thread = &device->device_thread;
@@ -415,10 +415,10 @@ in_device_thread(struct sf_tio_device *device) {
   return n;
 }
 
-/* Proves: a write that its device has sent back once may have run in part, as the devices below it see
- * it, and is never called REAL, though the kernel could be made to forget it.  How: a stuck device with
- * few places in its queue; the writes that find none come back, and wait for one in the device thread's
- * workers and, the most of them, in front of these. */
+/* Proves: a write that its device has sent back once may have run in part, as the devices below it
+ * see it, and is never called REAL, though the kernel could be made to forget it.  How: a stuck
+ * device with few places in its queue; the writes that find none come back, and wait for one in the
+ * device thread's workers and, the most of them, in front of these. */
 static void
 sent_back_is_not_real(void **state) {
   struct place *place = *state;

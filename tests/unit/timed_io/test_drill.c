@@ -1,4 +1,5 @@
-/* A frozen device: to its users it is one that does not answer; to the disk nothing is different. */
+/* A frozen device: to its users it is one that does not answer; to the disk nothing is
+ * different. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -10,7 +11,8 @@
 
 #include "timed_io/internal.h"
 
-/* How regions reach the kernel: the submitting thread's ring, a copy by that thread, the device's own thread. */
+/* How regions reach the kernel: the submitting thread's ring, a copy by that thread, the device's
+ * own thread. */
 enum way { BY_RING, BY_COPY, BY_DEVICE_THREAD, WAYS };
 
 struct place {
@@ -76,8 +78,9 @@ write_byte(struct place *place, enum way way, int byte, uint64_t timeout_ns) {
   return begin(place, way, SF_TIO_WRITE, 4096, data, timeout_ns);
 }
 
-/* Proves: the deadline of a write on a frozen device passes although the disk has done it, and the answer comes with
- * the thaw.  How: on each way into the kernel, the block is looked at on the disk before the thaw. */
+/* Proves: the deadline of a write on a frozen device passes although the disk has done it, and the
+ * answer comes with the thaw.  How: on each way into the kernel, the block is looked at on the disk
+ * before the thaw. */
 static void
 answers_come_with_the_thaw(void **state) {
   struct place *place = *state;
@@ -96,8 +99,8 @@ answers_come_with_the_thaw(void **state) {
   }
 }
 
-/* Proves: what was given up while the device was frozen is DETACHED and told late with the thaw, once, with what the
- * kernel had said. */
+/* Proves: what was given up while the device was frozen is DETACHED and told late with the thaw,
+ * once, with what the kernel had said. */
 static void
 given_up_is_told_late(void **state) {
   struct place *place = *state;
@@ -198,8 +201,8 @@ toggle(void *arg) {
   return NULL;
 }
 
-/* Proves: freezing and thawing beside requests and cancels loses no answer and tells none twice.  How: each request is
- * told as terminal exactly once, and the client is idle at the end. */
+/* Proves: freezing and thawing beside requests and cancels loses no answer and tells none twice.
+ * How: each request is told as terminal exactly once, and the client is idle at the end. */
 static void
 beside_requests(void **state) {
   struct place *place = *state;

@@ -12,8 +12,8 @@
 
 #include "timed_io/internal.h"
 
-/* Proves: buffers are aligned, of two sizes, a small one that is missing is made up for by a large
- * one; when all are gone the answer is -EAGAIN, at once or after the wait, and memory has not grown. */
+/* Proves: buffers are aligned, of two sizes, a large one is given when no small one is free; when
+ * all are gone the answer is -EAGAIN, at once or after the wait, and memory has not grown. */
 static void
 buffers_run_out(void **state) {
   struct sf_tio_client *client = client_new(8, 4, 2);
@@ -43,8 +43,8 @@ buffers_run_out(void **state) {
   client_end(client);
 }
 
-/* Proves: what was given back last is taken first, a buffer and a request's slot, since it is in the processor's
- * cache; and the handles of one slot differ all the same. */
+/* Proves: the buffer and the request's slot given back last are taken first, since they are in the
+ * processor's cache; and the handles of one slot differ all the same. */
 static void
 the_last_is_the_first(void **state) {
   struct sf_tio_client *client = client_new(8, 4, 2);
@@ -85,8 +85,8 @@ put_soon(void *arg) {
   return NULL;
 }
 
-/* Proves: who waits for a buffer gets the one that comes free; sf_tio() with `data` waits likewise,
- * and within its timeout. */
+/* Proves: a thread that waits for a buffer gets the one that comes free; sf_tio() with `data` waits
+ * likewise, and within its timeout. */
 static void
 buffers_come_free(void **state) {
   struct held held = {.client = client_new(8, 1, 1)};
@@ -129,8 +129,9 @@ put_after_a_while(void *arg) {
   return NULL;
 }
 
-/* Proves: the time that a request waits for a buffer is in its latency; it is no delay of this process,
- * which could run.  How: nothing else is in flight, so the pulse goes to rest meanwhile. */
+/* Proves: the time that a request waits for a buffer is in its latency; it is no delay of this
+ * process, which could run.  How: nothing else is in flight, so the own-delay thread goes to rest
+ * meanwhile. */
 static void
 waiting_is_no_own_delay(void **state) {
   struct held held = {.client = client_new(8, 1, 1)};
@@ -253,7 +254,7 @@ bad_params(void **state) {
   client_end(client);
 }
 
-/* A process number above it is nobody's user. */
+/* No user has this number plus a process number. */
 #define ALONE ((uid_t) 1 << 30)
 
 static int
@@ -268,7 +269,7 @@ unprivileged_child(void) {
   int fd = open_plain();
 
   /* What may be locked is counted per user, over all processes without the capability; so root
-   * becomes one that nobody else is. */
+   * becomes a user of its own. */
   if (geteuid() == 0 && setuid(ALONE + (uid_t) getpid()) < 0)
     return 8;
   if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){1 << 20, 1 << 20}) < 0 ||
@@ -323,8 +324,8 @@ attend(void *arg) {
   return NULL;
 }
 
-/* Proves: threads leave as many files as they are to, are told so, and what they ask for is done all the
- * same.  How: a low limit, more threads than it has room for, then files are opened. */
+/* Proves: threads leave as many files as they are to, are told so, and what they ask for is done
+ * all the same.  How: a low limit, more threads than it has room for, then files are opened. */
 static void
 files_are_left_over(void **state) {
   enum { THREADS = 24, KEPT = 16 };

@@ -1,6 +1,7 @@
 /* What this machine lacks is not the device's failure: it is waited for, and no request is lost.
  *
- * The kernel's answers are changed on their way: the next ones of regions say what the test wants. */
+ * The kernel's answers are changed on their way: the next ones of regions say what the test
+ * wants. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -99,8 +100,8 @@ it_passes(void **state) {
   assert_int_equal(log_count(SF_TIO_ERROR, false) + log_count(SF_TIO_TIMEOUT, false), 0);
 }
 
-/* Proves: while it lasts the region runs and its deadline passes; it is asked again with pauses, and is
- * OK when the want has passed. */
+/* Proves: while it lasts the region runs and its deadline passes; it is asked again with pauses,
+ * and is OK when the want has passed. */
 static void
 it_lasts(void **state) {
   say(-ENOMEM, UINT32_MAX);
@@ -114,7 +115,7 @@ it_lasts(void **state) {
   assert_int_equal(log_total(), 2);
 }
 
-/* Proves: one that rests can be cancelled, and then nothing of it is left. */
+/* Proves: a region that rests can be cancelled, and then nothing of it is left. */
 static void
 it_is_given_up(void **state) {
   struct sf_tio_canceled canceled;

@@ -1,5 +1,5 @@
-/* The operations: what is written is read, zeros are zeros, errors are told, nonsense is refused; on
- * plain files, FUSE, loop devices, and where fallocate or RWF_NOWAIT do not work. */
+/* The operations: reads return the written data, zeros are zeros, errors are told, nonsense is
+ * refused; on plain files, FUSE, loop devices, and where fallocate or RWF_NOWAIT do not work. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -111,8 +111,8 @@ fuse_and_loop(void **state) {
   stall_rig_stop(rig);
 }
 
-/* Proves: a file system whose fallocate lies is not believed: zeros are written there.
- * How: nbdfuse over an nbdkit without zero support: it says that all is done and zeroed 4 KiB. */
+/* Proves: a file system is not believed where its fallocate lies: zeros are written there.  How:
+ * nbdfuse over an nbdkit without zero support: it says that all is done and zeroed 4 KiB. */
 static void
 zero_by_writing(void **state) {
   const char *const filters[] = {"--filter=nozero", NULL};
@@ -164,8 +164,8 @@ fua_by_flushing(void **state) {
   stall_rig_stop(rig);
 }
 
-/* Proves: an error of the device is ERROR with its errno, SYNC says -EIO, and a later request works.
- * How: nbdkit's error filter, switched by a file. */
+/* Proves: an error of the device is ERROR with its errno, SYNC says -EIO, and a later request
+ * works.  How: nbdkit's error filter, switched by a file. */
 static void
 device_error(void **state) {
   const char *const filters[] = {"--filter=error", NULL};

@@ -20,8 +20,8 @@ extern char **environ;
 #define STOP_NS     (500 * MS) /* what the script sleeps */
 
 /* Another process that waits until this one has stopped itself and wakes it half a second later.
- * Meanwhile it thaws the file that it is given, so that the answer comes while we cannot look: it has
- * come, or is about to, when the file can be read. */
+ * Meanwhile it thaws the file that it is given, so that the answer comes while we cannot look: it
+ * has come, or is about to, when the file can be read. */
 struct waker {
   pid_t pid;
   int pipe;
@@ -118,7 +118,7 @@ struct job {
   uint64_t begin_ns, woken_ns; /* when it was submitted, when this process ran again */
   uint64_t delay_ns;           /* own delay until it was submitted */
   uint64_t noise_ns;           /* by how much a thread of this machine wakes late */
-  bool beating;                /* the pulse, when the write was seen to run */
+  bool beating;                /* the own-delay thread, when the write was seen to run */
   atomic_bool told;
 };
 
@@ -179,8 +179,8 @@ write_over_a_stop(struct place *place, struct sf_tio_device *device, unsigned fl
 }
 
 /* Proves: a process that was stopped for half a second does not call a device late that answered
- * meanwhile, at a deadline of 200 ms; the delay is in the statistics and not in the latency.
- * How: SIGSTOP in the middle of the wait; both ways of submission; SYNC and in the background thread. */
+ * meanwhile, at a deadline of 200 ms; the delay is in the statistics and not in the latency.  How:
+ * SIGSTOP in the middle of the wait; both ways of submission; SYNC and in the background thread. */
 static void
 stopped_in_the_wait(void **state) {
   struct place *place = *state;
@@ -197,7 +197,7 @@ stopped_in_the_wait(void **state) {
 }
 
 /* Proves: the deadline is moved, not removed: a device that does not answer is late all the same,
- * after the deadline plus the delay.  How: the same stop, and nobody thaws the device. */
+ * after the deadline plus the delay.  How: the same stop, and the device stays frozen. */
 static void
 stopped_over_a_stuck_device(void **state) {
   struct place *place = *state;
@@ -213,7 +213,7 @@ stopped_over_a_stuck_device(void **state) {
   }
 }
 
-/* Proves: with nothing in flight there is no pulse, and a stop then is nobody's delay. */
+/* Proves: with nothing in flight the own-delay thread rests, and a stop then is not counted. */
 static void
 idle_means_no_timer(void **state) {
   struct place *place = *state;
@@ -227,8 +227,8 @@ idle_means_no_timer(void **state) {
   assert_int_equal(own_delay(place), before);
 }
 
-/* Proves: spans that overlap are counted once, whoever finds them, and small lateness is none.
- * How: the pulse's arithmetic alone, with times made up. */
+/* Proves: spans that overlap are counted once, in whatever order they are found, and small lateness
+ * is none.  How: the arithmetic alone, with times made up. */
 static void
 spans_are_united(void **state) {
   struct sf_tio_own_delay own_delay = {.next_ns = SF_TIO_NEVER};
@@ -245,7 +245,7 @@ spans_are_united(void **state) {
   assert_int_equal(sf_tio_own_delay_now(&own_delay, 1130 * MS), 130 * MS);
   sf_tio_own_delay_overslept(&own_delay, 1000 * MS, 1130 * MS);
   assert_int_equal(sf_tio_own_delay_now(&own_delay, 1130 * MS), 130 * MS);
-  /* The tick was due before the thread wanted to wake: the longer span counts, whoever comes first. */
+  /* The tick was due before the thread wanted to wake: the longer span counts, in either order. */
   atomic_store(&own_delay.next_ns, 2030 * MS);
   sf_tio_own_delay_overslept(&own_delay, 2100 * MS, 2325 * MS);
   assert_int_equal(sf_tio_own_delay_now(&own_delay, 2325 * MS), (130 + 295) * MS);

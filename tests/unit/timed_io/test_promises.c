@@ -57,8 +57,7 @@ teardown(void **state) {
   return 0;
 }
 
-/* The timeout is the stuck device's: how quick a plain file is on a busy machine is not what is
- * tested. */
+/* The timeout is the stuck device's: how quick a plain file is on a busy machine is not tested. */
 static int
 write_sync(struct place *place, struct sf_tio_device **devices, unsigned n, void *data,
            uint64_t timeout_ns, struct sf_tio_result *result) {
@@ -74,9 +73,9 @@ write_sync(struct place *place, struct sf_tio_device **devices, unsigned n, void
   return sf_tio(place->client, &control, regions, n, NULL, result);
 }
 
-/* Proves: the answer comes at the deadline, not with the stuck device, and the others have the data.
- * How: three devices, one frozen for ten times the deadline at least (until after the last of ten
- * answers).  The best of them must be close; a busy machine may delay others. */
+/* Proves: the answer comes at the deadline, not with the stuck device, and the others have the
+ * data.  How: three devices, one frozen for ten times the deadline at least (until after the last
+ * of ten answers).  The best of them must be close; a busy machine may delay others. */
 static void
 answer_at_the_deadline(void **state) {
   struct place *place = *state;
@@ -128,9 +127,9 @@ poisoned_after_the_answer(void **state) {
 }
 
 /* Proves: a fence is needed: without one, a zombie overwrites newer data.  And that it is possible:
- * with sf_tio_device_running() and `late` a client knows when the zombie has ended.
- * How: a write is given up on; the same bytes are written by another way that does not stall.  First
- * at once: they are lost.  Then only after `late`: they stay. */
+ * with sf_tio_device_running() and `late` a client knows when the zombie has ended.  How: a write
+ * is given up on; the same bytes are written by another way that does not stall.  First at once:
+ * they are lost.  Then only after `late`: they stay. */
 static void
 fence(void **state) {
   struct place *place = *state;
@@ -175,7 +174,7 @@ pool_has_shares(void **state) {
     detached++;
     assert_true(detached <= 64);
   }
-  /* Four devices: a quarter.  What was never handed over was really cancelled and does not count. */
+  /* Four devices: a quarter.  Regions never handed over were really cancelled and do not count. */
   assert_true(detached >= 64 / 4);
   assert_int_equal(sf_tio_device_running(place->stuck), 64 / 4);
   sf_tio_client_stats(place->client, &after);

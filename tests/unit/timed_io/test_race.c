@@ -1,8 +1,8 @@
 /* Exactly one terminal state: completion, timeout, cancel_by_handle and cancel_by_device raced
  * against each other at random, from attending threads, from others and from inside notify.
  *
- * Proves: every region gets one terminal notify, at most one TIMEOUT and that before it, a late call
- * if and only if it was DETACHED and that after it; never two at once; nothing is left over.
+ * Proves: every region gets one terminal notify, at most one TIMEOUT and that before it, a late
+ * call if and only if it was DETACHED and that after it; never two at once; nothing is left over.
  * How: each region has a record that the callbacks check and advance; a seed (argument or printed)
  * gives the choices.  Devices: two plain files, a slow FUSE file, a slow loop device. */
 #include "unit/timed_io/support.h"

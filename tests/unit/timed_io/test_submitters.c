@@ -216,7 +216,7 @@ killed_in(enum sf_tio_op op, bool replaced) {
 }
 
 /* Proves: a killed process with a flush that hangs uninterruptibly is gone at once, the lock on its
- * other device with it, and the lock on the one that hangs stays until the flush has ended (R7). */
+ * other device with it, and the lock on the hung device stays until the flush has ended (R7). */
 static void
 killed_in_a_flush(void **state) {
   need_rig(false);
@@ -243,7 +243,7 @@ static _Noreturn void
 live_without_the_right(int fd) {
   const struct rlimit little = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
   struct sf_tio_submitters *own;
-  struct sf_tio_client_params params = {.thread_name = "tio-nobody"};
+  struct sf_tio_client_params params = {.thread_name = "tio-none"};
   struct sf_tio_client *client;
   struct sf_tio_device *device;
   char data[4096] = "n";
@@ -266,8 +266,8 @@ live_without_the_right(int fd) {
   _exit(0);
 }
 
-/* Proves: where the pool cannot be locked for a submitter there is none, which is said, and the device
- * works all the same.  How: another user, with little memory to lock. */
+/* Proves: where the pool cannot be locked for a submitter there is none, which is said, and the
+ * device works all the same.  How: another user, with little memory to lock. */
 static void
 no_right_to_lock(void **state) {
   int fd = open_plain(), status;
@@ -297,7 +297,7 @@ works(struct sf_tio_client *client, struct sf_tio_device *device) {
 }
 
 /* Proves: a killed submitter is replaced, which is told with its device, and everything is done
- * meanwhile and after; so is the one that has taken its place. */
+ * meanwhile and after; its successor is replaced likewise. */
 static void
 submitter_killed(void **state) {
   int fd = open_plain();
@@ -332,8 +332,8 @@ submit_flushes(struct sf_tio_client *client, struct sf_tio_device *device, unsig
     assert_int_equal(sf_tio(client, &control, &region, 1, NULL, NULL), 0);
 }
 
-/* Proves: what hangs in a submitter that is killed has not ended with it, nor has what was asked since;
- * all of it is answered, once, when the device answers. */
+/* Proves: requests that hang in a submitter that is killed have not ended with it, nor have later
+ * ones; all are answered, once, when the device answers. */
 static void
 submitter_killed_while_it_hangs(void **state) {
   struct sf_tio_client *client;
@@ -368,7 +368,7 @@ submitter_killed_while_it_hangs(void **state) {
   stall_rig_stop(rig);
 }
 
-/* The youngest of those that make submitters: of the set that was made last. */
+/* The youngest process that makes submitters: of the set that was made last. */
 static pid_t
 kill_maker(void) {
   pid_t maker = find_process("pgrep -x sf-submitters", true, true);
@@ -391,8 +391,8 @@ tend(struct sf_tio_submitters *own) {
   return said;
 }
 
-/* Proves: one of the two that make submitters may be killed, then the other one: each is replaced, which is
- * said once, and a submitter that is killed after that is replaced as well. */
+/* Proves: one of the two that make submitters may be killed, then the other one: each is replaced,
+ * which is said once, and a submitter that is killed after that is replaced as well. */
 static void
 maker_killed(void **state) {
   int fd = open_plain();
@@ -421,7 +421,8 @@ maker_killed(void **state) {
   close(fd);
 }
 
-/* Proves: where there is no other in a killed one's place, that is told once, and the device works. */
+/* Proves: where there is no other in a killed one's place, that is told once, and the device
+ * works. */
 static void
 no_other_submitter(void **state) {
   int fd = open_plain();

@@ -1,4 +1,4 @@
-/* The SYNC table: every row of it, on a device that answers and on one that is frozen. */
+/* The SYNC table: every row of it, on a device that answers and on a frozen one. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -46,7 +46,7 @@ teardown(void **state) {
 }
 
 /* A write of one block to both devices, the quick one first.  The timeout is the stuck one's: how
- * quick a plain file is on a busy machine is not what is tested. */
+ * quick a plain file is on a busy machine is not tested. */
 static int
 write_both(struct place *place, unsigned flags, sf_tio_event_fn *notify, uint64_t timeout_ns,
            uint64_t *handle, struct sf_tio_result *result) {

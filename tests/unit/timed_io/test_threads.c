@@ -1,5 +1,5 @@
-/* Threads: who reports what, what one system call means, and what becomes of the requests of a
- * thread that goes away or does something else. */
+/* Threads: which thread reports what, what one system call means, and what becomes of the requests
+ * of a thread that goes away or does something else. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@ struct place {
   int fuse_fd, loop_fd, quick_fd;
   struct sf_tio_client *client;
   struct sf_tio_device *fuse, *loop, *quick;
-  struct sf_tio_device *victim; /* the one that a helper thread writes to */
+  struct sf_tio_device *victim; /* a helper thread writes to it */
   int pipe[2];
 };
 
@@ -102,8 +102,8 @@ one_call_per_request(void **state) {
   client_end(client);
 }
 
-/* Proves: attending is idempotent; without it requests run by themselves and the background thread reports,
- * also for a thread that has made a SYNC call before. */
+/* Proves: attending is idempotent; without it requests run by themselves and the background thread
+ * reports, also for a thread that has made a SYNC call before. */
 static void
 service_reports(void **state) {
   struct place *place = *state;
@@ -202,7 +202,8 @@ has_entered(struct sf_tio_client *client) {
 }
 
 /* Proves: a thread that waits for several regions together hears a cancel from elsewhere, though
- * none of them completes.  How: two frozen regions without timeouts, cancelled by another thread. */
+ * none of them completes.  How: two frozen regions without timeouts, cancelled by another
+ * thread. */
 static void *
 cancel_both(void *arg) {
   struct place *place = arg;
@@ -324,8 +325,8 @@ leave_pending(void *arg) {
   return NULL;
 }
 
-/* Proves: deadlines and completions of a thread that has ended are the background thread's: TIMEOUT comes, and
- * OK after the thaw; also for a request that the thread never drove. */
+/* Proves: deadlines and completions of a thread that has ended are the background thread's: TIMEOUT
+ * comes, and OK after the thaw; also for a request that the thread never drove. */
 static void
 left_behind(void **state) {
   void *(*const ways[])(void *) = {leave_running, leave_pending};
@@ -418,9 +419,9 @@ attend_with_others(void *arg) {
   return queue;
 }
 
-/* Proves: no two threads that attend have one queue, though the one that ended was told of a late
- * completion after its queue had become free.  How: a region with the device thread is given up, its thread
- * is joined, the region ends; then three threads attend at once. */
+/* Proves: no two threads that attend have one queue, though a late completion was reported after
+ * its queue had become free.  How: a region with the device thread is given up, its thread is
+ * joined, the region ends; then three threads attend at once. */
 static void
 a_queue_is_given_once(void **state) {
   enum { THREADS = 3 };

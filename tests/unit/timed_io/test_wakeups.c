@@ -1,5 +1,6 @@
-/* What comes while a thread in the library is between two looks: news are heard, and what it looks at
- * stays.  How: the thread is held at its first unlock, at its second and so on, and they come then. */
+/* What comes while a thread in the library is between two looks: news are heard, and what it looks
+ * at stays.  How: the thread is held at its first unlock, at its second and so on, and they come
+ * then. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -157,8 +158,8 @@ sleeps_for_a_while(struct place *place) {
   return until_ns && until_ns != SF_TIO_NEVER && until_ns > sf_tio_now();
 }
 
-/* Makes the background thread wake for a deadline, at which it finds nothing to tell: its region has ended, and
- * another one has not. */
+/* Makes the background thread wake for a deadline, at which it finds nothing to tell: its region
+ * has ended, and another one has not. */
 static void
 wake_for_nothing(struct place *place, unsigned n) {
   do {
@@ -171,9 +172,10 @@ wake_for_nothing(struct place *place, unsigned n) {
   } while (!sleeps_for_a_while(place));
 }
 
-/* Proves: the deadline of a region that its thread leaves behind is kept by the background thread, though that
- * knows of the thread's queue already and is at work.  How: the queue has an overdue region, so it is
- * watched; the background thread wakes for another deadline, and meanwhile the thread leaves the next one. */
+/* Proves: the deadline of a region that its thread leaves behind is kept by the background thread,
+ * though that knows of the thread's queue already and is at work.  How: the queue has an overdue
+ * region, so it is watched; the background thread wakes for another deadline, and meanwhile the
+ * thread leaves the next one. */
 static void
 deadline_is_left_to_a_busy_service(void **state) {
   struct place place = {.rig = stall_rig_start(&(struct stall_rig_params){.loop = true}),

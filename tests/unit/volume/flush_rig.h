@@ -1,4 +1,4 @@
-/* A rig whose disks drop what is in their cache and say so once, in the next flush that they carry out. */
+/* A rig with disks that drop their cache and say so once, in the next flush that they carry out. */
 #ifndef TEST_VOLUME_FLUSH_RIG_H
 #define TEST_VOLUME_FLUSH_RIG_H
 
@@ -22,8 +22,8 @@ extern struct flush_fault fault;
 void flush_rig_init(unsigned legs, unsigned min_legs, enum sf_on_too_few on_too_few);
 int next_flush_fails(const struct rig *r, const struct rig_region *region); /* rig.fails */
 
-/* One block, or a flush, and 400 ms for it: 0, -errno, or 1 for a request that still waits then, and
- * is given up. */
+/* One block, or a flush, and 400 ms for it: 0, -errno, or 1 for a request that still waits then,
+ * and is given up. */
 int ask(enum sf_request_kind kind, uint64_t offset, uint8_t fill);
 int ask_fua(uint64_t offset, uint8_t fill);
 int write_at(uint64_t offset, uint8_t fill);

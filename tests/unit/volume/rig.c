@@ -415,7 +415,8 @@ rig_empty_leg(struct rig *rig, unsigned leg, const struct sf_superblock *referen
     sf_superblock_encode(&sb, rig->leg[leg] + SF_SUPERBLOCK_OFFSET(sb.serial % 2));
 }
 
-/* As if each leg had answered each class of request in a nanosecond: what waits then waits for another reason. */
+/* As if each leg had answered each class of request in a nanosecond: what waits then waits for
+ * another reason. */
 static void
 open_windows(struct rig *rig) {
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
@@ -425,7 +426,7 @@ open_windows(struct rig *rig) {
     }
 }
 
-/* It cannot be read any more; what is found is the older one. */
+/* The newest copy cannot be read any more; the older one is found. */
 static void
 lose_newest_copy(struct rig *rig, unsigned leg, struct sf_leg_found *found) {
   memset(rig->leg[leg] + SF_SUPERBLOCK_OFFSET(found->sb.serial % SF_SUPERBLOCK_COPIES), 0,

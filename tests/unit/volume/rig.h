@@ -39,12 +39,12 @@ struct rig {
   uint64_t now_ns, tick_ns, handles;
   bool fua;                /* of the requests that are submitted next */
   bool unmap, trim;        /* the same */
-  struct sf_holder holder; /* of the next start; since_s 0: nobody */
+  struct sf_holder holder; /* of the next start; since_s 0: none */
   bool takes;              /* the same */
   bool force;              /* the same: by force */
   bool may_refuse;         /* the same: it may be refused, and `refused` says so */
   bool refused;
-  unsigned unreadable; /* of the next start: legs whose newest superblock cannot be read; bit i */
+  unsigned unreadable; /* of the next start: legs with an unreadable newest superblock; bit i */
   uint64_t asked_ns;   /* of the requests that are submitted next; 0: when they are */
   struct rig_region region[RIG_REGIONS];
   unsigned regions; /* none beyond was ever used */
@@ -55,15 +55,15 @@ struct rig {
   int buffers;                                   /* how many more there are; -1: no limit */
   unsigned full;                                 /* legs that have no room: bit i */
   unsigned cannot_punch;                         /* the same */
-  unsigned gone;                                 /* legs whose disk has left: bit i */
-  unsigned asked_with_lock;                      /* so often, whether a disk is gone */
+  unsigned gone;            /* legs without their disk, which has left: bit i */
+  unsigned asked_with_lock; /* so often, whether a disk is gone */
   bool cannot_open;
   uint64_t turn_ns[RIG_LEGS];        /* when the leg last ended one in turn; 0: never */
   bool windows;                      /* legs have them: else they take all at once */
   unsigned opening, opened;          /* bit i: an opening is asked for; the leg's device is open */
   enum sf_leg_blank blank[RIG_LEGS]; /* as that opening wants it */
   unsigned reopening;                /* bit i: asked for, beside the device in use */
-  void (*event)(const struct sf_volume_event *event); /* NULL: nobody listens */
+  void (*event)(const struct sf_volume_event *event); /* NULL: events are dropped */
 };
 
 struct rig_request {
@@ -78,12 +78,12 @@ void rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent
               uint64_t extents);
 void rig_free(struct rig *rig);
 
-/* Assembles what is there and starts; rig_start_fully also goes on until the volume serves. */
+/* Assembles the legs and starts; rig_start_fully also goes on until the volume serves. */
 void rig_start(struct rig *rig);
 void rig_start_fully(struct rig *rig);
-void rig_kill(struct rig *rig); /* the process ends; what is in flight never lands */
+void rig_kill(struct rig *rig); /* the process ends; requests in flight never land */
 
-/* Ends what is not held back, until nothing more happens. */
+/* Ends regions that are not held back, until nothing more happens. */
 void rig_run(struct rig *rig);
 /* The same while time passes: timeouts, ticks. */
 void rig_pass(struct rig *rig, uint64_t ms);
@@ -106,8 +106,9 @@ void rig_read_superblock(const struct rig *rig, unsigned leg, struct sf_superblo
 /* As sf_leg_discard() leaves a disk, given a superblock of the volume: it names all others. */
 void rig_empty_leg(struct rig *rig, unsigned leg, const struct sf_superblock *reference);
 enum sf_leg_state rig_state(const struct rig *rig, unsigned leg);
-/* As `holds`: what was submitted ends a millisecond later at the earliest. */
-/* For `holds`: the leg ends its data regions of one kind one at a time, in order, each after so much time. */
+/* As `holds`: a region ends a millisecond after its submission at the earliest. */
+/* For `holds`: the leg ends its data regions of one kind one at a time, in order, each after so
+ * much time. */
 bool rig_in_turn(struct rig *rig, const struct rig_region *region, uint64_t takes_ns);
 bool rig_takes_a_moment(const struct rig *rig, const struct rig_region *region);
 bool rig_is_map(const struct rig_region *region);

@@ -1,4 +1,5 @@
-/* Blocks that the medium cannot read any more, until they are written: they cost themselves and nothing else. */
+/* Blocks that the medium cannot read any more, until they are written: they cost themselves and
+ * nothing else. */
 #include "rig.h"
 
 #include <errno.h>
@@ -197,8 +198,9 @@ write_block(uint64_t offset) {
   rig_put(&write);
 }
 
-/* As long as it is not sure that it is the block, the leg may not join without it; all else is copied, of that extent
- * too.  Each lost block is told once, and shown until it is written: then the leg joins, at once. */
+/* As long as it is not sure that it is the block, the leg may not join without it; all else is
+ * copied, of that extent too.  Each lost block is told once, and shown until it is written: then
+ * the leg joins, at once. */
 static void
 a_resync_passes_over_what_no_source_can_read(void **state) {
   struct sf_volume_status status;
@@ -249,8 +251,8 @@ counts_bad_reads(const struct rig *r, const struct rig_region *region) {
   return error;
 }
 
-/* A block that is not mended is asked for again with pauses that grow; one that can be read after all is
- * copied then, and is lost no more. */
+/* A block that is not mended is asked for again with pauses that grow; if it can be read after all
+ * it is copied then, and is lost no more. */
 static void
 a_lost_block_is_asked_for_less_and_less(void **state) {
   struct sf_volume_status status;
@@ -274,8 +276,8 @@ a_lost_block_is_asked_for_less_and_less(void **state) {
   rig_free(&rig);
 }
 
-/* Ranges side by side are one; a write in the middle of one leaves both ends; what is known is not told
- * again; and there is an end to what is kept. */
+/* Ranges side by side are one; a write in the middle of one leaves both ends; a known range is not
+ * told again; and there is a limit of ranges. */
 static void
 lost_ranges(void **state) {
   struct lost *lost;

@@ -1,4 +1,5 @@
-/* Bad ranges (R15): what must not be lost by calling a block bad, and what must not be answered before it is good. */
+/* Bad ranges (R15): what must not be lost by calling a block bad, and what must not be answered
+ * before it is good. */
 #include "rig.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ init(unsigned legs, uint32_t block_bytes) {
   rig.block_bytes = block_bytes;
   rig.config.intent_delay_ns = 600 * SF_S;
   for (unsigned i = 0; i < SF_KINDS; i++)
-    rig.config.deadline_ns[i] = 100 * SF_S; /* what is held back makes no leg late */
+    rig.config.deadline_ns[i] = 100 * SF_S; /* a held request makes no leg late */
   start();
 }
 
@@ -94,7 +95,7 @@ write_at(uint64_t offset, uint64_t length, uint8_t fill) {
   return ask(SF_REQ_WRITE, offset, length, fill);
 }
 
-/* What is read, or -errno. */
+/* The byte that is read, or -errno. */
 static int
 read_at(uint64_t offset, uint64_t length) {
   return ask(SF_REQ_READ, offset, length, 0);
@@ -142,8 +143,8 @@ is_superblock(const struct rig *r, const struct rig_region *region) {
   return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
 }
 
-/* A write has reached the legs and its client is gone before the record says that the block is good; the next one there
- * must not be answered before that either. */
+/* A write has reached the legs and its client is gone before the record says that the block is
+ * good; the next one there must not be answered before that either. */
 static void
 a_second_write_is_not_answered_while_the_record_calls_it_bad(void **state) {
   struct rig_request first, second;
@@ -170,8 +171,8 @@ a_second_write_is_not_answered_while_the_record_calls_it_bad(void **state) {
   rig_free(&rig);
 }
 
-/* The unit of copies is a page, that of clients a sector.  What was answered for a part of a bad page is not taken back
- * when the next copy meets the part that is bad still. */
+/* The unit of copies is a page, that of clients a sector.  A write answered for a part of a bad
+ * page is not taken back when the next copy meets the part that is bad still. */
 static void
 a_written_part_of_a_bad_block_stays_written(void **state) {
   int r;
@@ -247,7 +248,8 @@ fails_for_a_while(const struct rig *r, const struct rig_region *region) {
              : 0;
 }
 
-/* A part of the leg answers EIO for a second, as a disk behind a concatenation does while it is reset. */
+/* A part of the leg answers EIO for a second, as a disk behind a concatenation does while it is
+ * reset. */
 static void
 what_fails_for_a_second_is_not_lost(void **state) {
   init(2, PAGE);

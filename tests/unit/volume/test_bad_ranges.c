@@ -1,5 +1,6 @@
-/* Bad ranges (R15): what no leg could read is recorded, a leg joins without it, it is answered EIO whatever legs hold
- * there, and a write makes it good; at no point of that does a crash give bytes that nobody wrote. */
+/* Bad ranges (R15): a range that no leg could read is recorded, a leg joins without it, reads of it
+ * are answered EIO whatever legs hold there, and a write makes it good; at no point of that does a
+ * crash give bytes that were never written. */
 #include "rig.h"
 
 #include <errno.h>
@@ -47,7 +48,7 @@ init(unsigned legs) {
   rig_init(&rig, legs, 1, EXTENT, EXTENTS);
   rig.config.intent_delay_ns = 600 * SF_S;
   for (unsigned i = 0; i < SF_KINDS; i++)
-    rig.config.deadline_ns[i] = 100 * SF_S; /* what is held back makes no leg late */
+    rig.config.deadline_ns[i] = 100 * SF_S; /* a held request makes no leg late */
   start();
 }
 
@@ -70,7 +71,7 @@ write_at(uint64_t offset, uint64_t length, uint8_t fill) {
   return error;
 }
 
-/* What is read, or -errno. */
+/* The byte that is read, or -errno. */
 static int
 read_at(uint64_t offset, uint64_t length) {
   struct rig_request read;
@@ -86,7 +87,8 @@ read_at(uint64_t offset, uint64_t length) {
   return r;
 }
 
-/* All written with 7 but for what leg 1 missed: it lacks the bad block, and holds an older byte there. */
+/* All written with 7 but for what leg 1 missed: it lacks the bad block, and holds an older byte
+ * there. */
 static void
 leg_with_a_bad_source(void) {
   init(2);
@@ -125,8 +127,8 @@ listen(const struct sf_volume_event *event) {
   told += event->kind == SF_EVENT_LOST_RANGE;
 }
 
-/* The leg joins, the range is on both legs, told once, shown, and read from none of them; after it is written, all is as
- * ever. */
+/* The leg joins, the range is on both legs, told once, shown, and read from none of them; after it
+ * is written, all is as ever. */
 static void
 a_leg_joins_without_what_is_bad(void **state) {
   struct sf_volume_status status;
@@ -172,8 +174,8 @@ is_superblock(const struct rig *r, const struct rig_region *region) {
   return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
 }
 
-/* Neither in memory nor on disk does the leg lose the stale bit before the range is recorded: a start finds one of the
- * two. */
+/* Neither in memory nor on disk does the leg lose the stale bit before the range is recorded: a
+ * start finds one of the two. */
 static void
 it_is_recorded_before_it_is_relied_on(void **state) {
   leg_with_a_bad_source();
@@ -221,8 +223,8 @@ a_start_knows_it(void **state) {
   rig_free(&rig);
 }
 
-/* A crash in each millisecond of a write to a bad block: nothing lasts a millisecond less.  What was answered is read;
- * what was not is an error, or read, and alike from each leg alone. */
+/* A crash in each millisecond of a write to a bad block: nothing lasts a millisecond less.  An
+ * answered write is read; an unanswered one is an error, or read, and alike from each leg alone. */
 static void
 a_crash_at_every_point_of_the_write(void **state) {
   unsigned answered = 0, refused = 0;
@@ -267,7 +269,8 @@ holds_superblocks_and_sees_fua(const struct rig *r, const struct rig_region *reg
   return is_superblock(r, region);
 }
 
-/* It is stable on the legs before the record says that the block is good, and it is answered after that. */
+/* It is stable on the legs before the record says that the block is good, and it is answered after
+ * that. */
 static void
 the_write_is_stable_before_the_record(void **state) {
   struct rig_request write;
@@ -334,7 +337,8 @@ a_full_list_keeps_the_leg_out(void **state) {
   rig_free(&rig);
 }
 
-/* There is room to write in the middle of ranges, and where there is none the write fails and the range stays. */
+/* There is room to write in the middle of ranges, and where there is none the write fails and the
+ * range stays. */
 static void
 a_write_that_splits_too_much_fails(void **state) {
   uint64_t change;
@@ -353,7 +357,8 @@ a_write_that_splits_too_much_fails(void **state) {
   rig_free(&rig);
 }
 
-/* A convergence records it too: its legs may hold two contents there, and one may be readable again. */
+/* A convergence records it too: its legs may hold two contents there, and one may be readable
+ * again. */
 static void
 a_convergence_records_it(void **state) {
   init(2);

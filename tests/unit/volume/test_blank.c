@@ -1,5 +1,5 @@
-/* What the operator wants of a leg's disk, and when a disk is opened with it: emptied is only what the
- * volume agreed to, once, and not before a start would find it in that place. */
+/* What the operator wants of a leg's disk, and when a disk is opened with it: emptied is only what
+ * the volume agreed to, once, and not before a start would find it in that place. */
 #include "rig.h"
 
 #include <errno.h>
@@ -87,7 +87,7 @@ a_discard_is_asked_for_until_it_is_done(void **state) {
   rig_pass(&rig, 100);
   assert_true(rig.opening >> 2 & 1);
   assert_int_equal(rig.blank[2], SF_BLANK_OWN);
-  /* One that comes too late does not take it back. */
+  /* A discard that comes too late does not take it back. */
   assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), -EBUSY);
   rig_cannot_open(&rig, 2, -EIO, "broken");
   assert_opens_with(SF_BLANK_OWN);
@@ -125,7 +125,7 @@ holds_superblocks_of_leg_0(const struct rig *r, const struct rig_region *region)
   return region->leg == 0 && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
 }
 
-/* The disk may be the one that the leg had: a crash before leaves it as it was. */
+/* The disk may be the leg's own: a crash before leaves it as it was. */
 static void
 a_disk_is_not_emptied_before_it_has_its_place(void **state) {
   uint64_t since_ns;

@@ -1,4 +1,5 @@
-/* Legs that are busy, legs that stall together, and what becomes of what waits for a leg's window. */
+/* Legs that are busy, legs that stall together, and what becomes of what waits for a leg's
+ * window. */
 #include "rig.h"
 
 #include <errno.h>
@@ -48,8 +49,9 @@ start(void) {
   events = 0;
 }
 
-/* 64 at once take 384 ms, nearly four times the deadline.  The first 64 are sent at once, as the leg has been quick
- * until then, like a disk whose cache is full now: they are overdue, and it is not silent. */
+/* 64 at once take 384 ms, nearly four times the deadline.  The first 64 are sent at once, as the
+ * leg has been quick until then, like a disk with a cache that is full now: they are overdue, and
+ * it is not silent. */
 static void
 a_busy_leg_is_not_late(void **state) {
   start();

@@ -1,4 +1,4 @@
-/* What must not pass for a leg that hangs, or for one that is only busy; and what is sent when nothing may be. */
+/* Legs that must not pass for hung, or for only busy; and requests sent when none may be. */
 #include "rig.h"
 
 #include <errno.h>
@@ -48,7 +48,7 @@ fails_on_leg_1(const struct rig *r, const struct rig_region *region) {
   return is_data_of_leg_1(r, region) ? -EIO : 0;
 }
 
-/* The completions of what is cancelled then were on their way already. */
+/* Completions of the regions cancelled then were on their way already. */
 static void
 lift_cancels(const struct sf_volume_event *event) {
   if (event->kind != SF_EVENT_STATE || strcmp(event->to, "failed") != 0)
@@ -175,8 +175,8 @@ leg_1_hangs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1;
 }
 
-/* A disk may flush for as long as its deadline for that says: a volume that waits for it is well, and not suspended
- * after what a write may take. */
+/* A disk may flush for as long as its deadline for that says: a volume that waits for it is well,
+ * and not suspended after what a write may take. */
 static void
 a_flush_waits_by_its_own_deadline(void **state) {
   uint64_t write, flush;
@@ -213,7 +213,8 @@ looks_hang(const struct rig *r, const struct rig_region *region) {
          region->offset == SF_DATA_OFFSET + 4096 && r->now_ns - region->since_ns < 110 * SF_MS;
 }
 
-/* One that hangs for seconds, while the leg answers clients, does not make it late for one slow write. */
+/* A look that hangs for seconds, while the leg answers clients, does not make it late for one slow
+ * write. */
 static void
 a_look_that_hangs_says_nothing_of_the_leg(void **state) {
   rig_init(&rig, 2, 1, EXTENT, EXTENTS);
@@ -248,8 +249,9 @@ leg_1_keeps_block_0(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && region->offset == SF_DATA_OFFSET && rig_is_data(r, region);
 }
 
-/* It is never silent, and yet one request gets no answer: it leaves after three timeouts, as it has answered what
- * it got a timeout later, and not before.  Else the client waits as long as the leg likes. */
+/* It is never silent, and yet one request gets no answer: it leaves after three timeouts, as it has
+ * answered what it got a timeout later, and not before.  Else the client waits as long as the leg
+ * likes. */
 static void
 a_leg_that_passes_one_request_by_leaves(void **state) {
   uint64_t began, timeout;
@@ -278,7 +280,8 @@ both_stall_and_leg_1_keeps_block_0(const struct rig *r, const struct rig_region 
   return r->now_ns < stall_until_ns[1] && leg_1_keeps_block_0(r, region);
 }
 
-/* For so long, as legs behind one host do; then leg 1 takes 60 ms for what it got first, and both are in sync. */
+/* For so long, as legs behind one host do; then leg 1 takes 60 ms for what it got first, and both
+ * are in sync. */
 static void
 both_stall_for(uint64_t ms) {
   start(false);
@@ -298,15 +301,15 @@ both_stall_for(uint64_t ms) {
   rig_free(&rig);
 }
 
-/* Longer than three timeouts.  What leg 1 answers last when it is awake has waited for the stall, and not because the
- * leg passed it by. */
+/* Longer than three timeouts.  What leg 1 answers last when it is awake has waited for the stall,
+ * and not because the leg passed it by. */
 static void
 a_stall_of_all_is_not_being_passed_by(void **state) {
   both_stall_for(330);
 }
 
-/* The same where the stall is longer than what a leg may keep one in any case: it has answered nothing else in
- * that time. */
+/* The same where the stall is longer than what a leg may keep one in any case: it has answered
+ * nothing else in that time. */
 static void
 a_longer_stall_of_all_is_not_either(void **state) {
   both_stall_for(900);
@@ -324,7 +327,8 @@ both_stall_and_leg_1_ends_block_0_last(const struct rig *r, const struct rig_reg
   return r->now_ns < kept_until_ns && leg_1_keeps_block_0(r, region);
 }
 
-/* Both stall, and when they are awake this process does: R3 moves what the legs have had time for. */
+/* Both stall, and when they are awake this process does: R3 moves what the legs have had time
+ * for. */
 static void
 our_own_delay_after_a_stall_is_excused(void **state) {
   start(false);
@@ -357,8 +361,8 @@ leg_1_keeps_block_0_and_dozes(const struct rig *r, const struct rig_region *regi
          (region->leg == 1 && r->now_ns - region->since_ns < 130 * SF_MS);
 }
 
-/* It answers one request each 130 ms and keeps another for ever, and cannot be spared: the volume is suspended, and
- * that is told once, whether the leg is silent at the moment or not. */
+/* It answers one request each 130 ms and keeps another for ever, and cannot be spared: the volume
+ * is suspended, and that is told once, whether the leg is silent at the moment or not. */
 static void
 a_leg_that_dozes_and_keeps_one_suspends(void **state) {
   unsigned suspended = 0, told = 0;
@@ -395,8 +399,8 @@ leg_0_takes_its_time_for_one(const struct rig *r, const struct rig_region *regio
          r->now_ns - region->since_ns < 300 * SF_MS;
 }
 
-/* A large write takes long on leg 0, which goes on answering small ones.  A copy that does not fit beside it waits, and
- * small ones that do fit do not wait for that copy. */
+/* A large write takes long on leg 0, which goes on answering small ones.  A copy that does not fit
+ * beside it waits, and small ones that do fit do not wait for that copy. */
 static void
 return_leg_1(void) {
   start(true);

@@ -1,5 +1,5 @@
-/* What must be true of a volume that has settled, and which step may follow which: each is broken once, and the program
- * ends. */
+/* What must be true of a volume that has settled, and which step may follow which: each is broken
+ * once, and the program ends. */
 #include "rig.h"
 
 #include <signal.h>

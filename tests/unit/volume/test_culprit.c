@@ -1,4 +1,5 @@
-/* A volume that is suspended, or fails requests, names the legs that it does so for, in the event and in the status. */
+/* A volume that is suspended, or fails requests, names the legs that it does so for, in the event
+ * and in the status. */
 #include "rig.h"
 
 #include <errno.h>
@@ -65,8 +66,8 @@ end(unsigned n, uint64_t ms) {
   rig_free(&rig);
 }
 
-/* Of three legs one hangs and all are needed: it is named alone, with what waits for it, from the first
- * event on, and nobody is when it is over. */
+/* Of three legs one hangs and all are needed: it is named alone, with the requests that wait for
+ * it, from the first event on, and no leg is when it is over. */
 static void
 a_leg_that_hangs(void **state) {
   init(3, SF_TOO_FEW_SUSPEND);
@@ -86,7 +87,7 @@ a_leg_that_hangs(void **state) {
   end(4, 10);
 }
 
-/* Those that are out are named with their state beside the one that hangs. */
+/* Legs that are out are named with their state beside the hung one. */
 static void
 legs_that_are_out(void **state) {
   init(2, SF_TOO_FEW_SUSPEND);

@@ -158,7 +158,7 @@ a_pause_is_not_its_speed(void **state) {
   rig_free(&rig);
 }
 
-/* Its requests wait for as long as was in force when it froze, also those that come later. */
+/* Its requests, also later ones, wait for the deadline in force when it froze. */
 static void
 a_frozen_leg_leaves_at_the_deadline_in_force(void **state) {
   setup(10, 1);
@@ -203,7 +203,8 @@ a_leg_that_cannot_leave_does_not_raise_it_by_hanging(void **state) {
   rig_free(&rig);
 }
 
-/* The flushes of the issue: of 1.2 s and 1.3 s, under a deadline of 1 s, took a leg out for good. */
+/* The flushes of the issue: of 1.2 s and 1.3 s, under a deadline of 1 s, took a leg out for
+ * good. */
 static void
 slow_flushes_keep_both_legs(void **state) {
   setup(1, 1200);

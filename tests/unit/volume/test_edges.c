@@ -28,7 +28,8 @@ legs_are_equal(void) {
                         rig.leg_bytes - SF_DATA_OFFSET);
 }
 
-/* A crash in the middle of a write of which each leg has another part; then the same bytes everywhere. */
+/* A crash in the middle of a write of which each leg has another part; then the same bytes
+ * everywhere. */
 static void
 crash_and_converge(uint64_t offset) {
   struct rig_request read;
@@ -97,7 +98,7 @@ extents_of_32_mib(void **state) {
   lives(2, 1, UINT64_C(32) << 20, 2, (UINT64_C(33) << 20) + 4096);
 }
 
-/* Sixteen legs all of which an answer needs, and one that hangs: nobody is demoted, the write waits. */
+/* Sixteen legs all of which an answer needs, and one hangs: none is demoted, the write waits. */
 static void
 sixteen_legs_all_needed_and_one_hangs(void **state) {
   struct rig_request w;

@@ -1,4 +1,5 @@
-/* R14: errors and the operator make a leg faulty, and it stays so; what passes by itself does not. */
+/* R14: errors and the operator make a leg faulty, and it stays so; what passes by itself does
+ * not. */
 #include "rig.h"
 
 #include <errno.h>

@@ -37,8 +37,8 @@ setup(double stall_s, double period_s) {
   begin_ns = rig.now_ns - stall_ns; /* a period begins with the stall */
 }
 
-/* One client writes on; how many of its writes took a deadline, and for how much of the time both legs were
- * in sync. */
+/* One client writes on; how many of its writes took a deadline, and for how much of the time both
+ * legs were in sync. */
 static unsigned
 pass(unsigned seconds, double *redundant) {
   struct rig_request w;

@@ -15,8 +15,8 @@ holds_flush_of_leg_1(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && region->op == SF_TIO_FLUSH;
 }
 
-/* The failure counts until the leg has left the set.  Then all that it had not flushed is stale there,
- * and after it was returned and caught up nothing is left of it. */
+/* The failure counts until the leg has left the set.  Then all that it had not flushed is stale
+ * there, and after it was returned and caught up nothing is left of it. */
 static void
 a_leg_that_left_for_a_failed_flush_may_come_back(void **state) {
   struct rig_request flush, write;

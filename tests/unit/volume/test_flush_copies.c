@@ -1,5 +1,5 @@
-/* R9, R15: what was copied of a leg that has dropped what it had not flushed.  A thread that hears late, and a leg that
- * leaves before anybody has heard, must not leave an older block on the leg that was given the copy. */
+/* R9, R15: copies from a leg that has dropped unflushed writes.  When a thread hears of it late, or
+ * the leg leaves before, the leg that was given the copy must not keep an older block. */
 #include "flush_rig.h"
 
 #include <errno.h>
@@ -16,8 +16,9 @@ holds_flush_of_leg_0(const struct rig *r, const struct rig_region *region) {
   return holding && region->leg == 0 && region->op == SF_TIO_FLUSH;
 }
 
-/* Leg 0 has dropped the block in a flush that nobody has heard of, and leg 2 is given what it has instead.  Then leg 0
- * leaves, for whatever reason, and what it had not flushed is forgotten with it. */
+/* Leg 0 has dropped the block in a flush with an answer still under way, and leg 2 is given the
+ * older block of leg 0.  Then leg 0 leaves, for any reason, and its unflushed writes are forgotten
+ * with it. */
 static void
 a_copy_of_what_a_leg_left_unflushed_is_made_again(void **state) {
   struct rig_request flushing;
@@ -35,7 +36,7 @@ a_copy_of_what_a_leg_left_unflushed_is_made_again(void **state) {
   assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
   for (unsigned i = 0; i < 900 && *block_on(2, 0) == 0; i++)
     rig_pass(&rig, 1);
-  assert_int_equal(*block_on(2, 0), 1); /* nobody can know better yet */
+  assert_int_equal(*block_on(2, 0), 1); /* the volume cannot know better yet */
   assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
   assert_int_equal(sf_volume_leg_fail(rig.volume, 0, rig.now_ns), 0);
   rig_pass(&rig, 2000);
@@ -56,8 +57,8 @@ holds_write_of_leg_1_or_flush(const struct rig *r, const struct rig_region *regi
                      (region->leg < 2 && region->op == SF_TIO_FLUSH));
 }
 
-/* Nothing is copied of a leg that catches up, so that what it drops is its own loss only.  Else flushes would fail
- * until the operator has taken note of what no leg in sync has lost. */
+/* Nothing is copied of a leg that catches up, so that what it drops is its own loss only.  Else
+ * flushes would fail until the operator has taken note of what no leg in sync has lost. */
 static void
 what_a_leg_drops_that_catches_up_is_no_loss_of_others(void **state) {
   struct rig_request failing, fua;
@@ -106,8 +107,8 @@ what_a_leg_drops_that_catches_up_is_no_loss_of_others(void **state) {
   rig_free(&rig);
 }
 
-/* A page of the maps that was given to leg 0 beside that flush, and dropped with it.  Else the next start does not know
- * that leg 1 lacks the block. */
+/* A page of the maps that was given to leg 0 beside that flush, and dropped with it.  Else the next
+ * start does not know that leg 1 lacks the block. */
 static void
 a_page_beside_a_failure_not_heard_of_is_written_again(void **state) {
   struct rig_request flushing;

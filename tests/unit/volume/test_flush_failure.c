@@ -60,7 +60,7 @@ where_all_was_flushed_nothing_is_lost(void **state) {
   rig_free(&rig);
 }
 
-/* Nor has one that was never carried out. */
+/* A flush that was never carried out has dropped nothing. */
 static void
 a_path_that_is_down_loses_nothing(void **state) {
   flush_rig_init(1, 1, SF_TOO_FEW_ERROR);
@@ -210,7 +210,7 @@ a_start_knows_of_it(void **state) {
   rig_free(&rig);
 }
 
-/* Reads wait for the convergence, and that needs a flush of ours, not one that was never to succeed. */
+/* Reads wait for the convergence, which needs a flush of ours, not one that could never succeed. */
 static void
 reads_of_what_is_unconverged_go_on(void **state) {
   flush_rig_init(1, 1, SF_TOO_FEW_SUSPEND);

@@ -1,5 +1,6 @@
-/* R9: what becomes of what a failed flush lost: it is made whole from a leg that has it, written anew even
- * where it reads alike, and what no leg has stays lost until the operator has taken note. */
+/* R9: what becomes of what a failed flush lost: it is made whole from a leg that has it, written
+ * anew even where it reads alike, and what no leg has stays lost until the operator has taken
+ * note. */
 #include "flush_rig.h"
 
 #include <errno.h>
@@ -19,8 +20,8 @@ loses_block_9(const struct rig *r, const struct rig_region *region) {
   return error;
 }
 
-/* The operator takes note while leg 1 still makes leg 0 whole: leg 1's good copy must not be overwritten by
- * what leg 0 has instead. */
+/* The operator takes note while leg 1 still makes leg 0 whole: leg 1's good copy must not be
+ * overwritten by what leg 0 has instead. */
 static void
 taking_note_does_not_make_the_loser_a_source(void **state) {
   struct rig_request write;
@@ -49,7 +50,8 @@ taking_note_does_not_make_the_loser_a_source(void **state) {
   rig_free(&rig);
 }
 
-/* Else a loss would be gone with the leg's joining, and flushes would say that lost data are stable. */
+/* Else a loss would be gone with the leg's joining, and flushes would say that lost data are
+ * stable. */
 static void
 a_leg_that_joins_takes_over_the_loss(void **state) {
   flush_rig_init(2, 1, SF_TOO_FEW_SUSPEND);
@@ -80,8 +82,8 @@ holds_leg_1(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1;
 }
 
-/* Each lost what the other one lost, so none is needed for it: else a hang would stop all writes until the
- * operator has taken note of something else. */
+/* Each lost what the other one lost, so none is needed for it: else a hang would stop all writes
+ * until the operator has taken note of something else. */
 static void
 a_leg_that_lost_as_much_may_leave(void **state) {
   struct rig_request write;
@@ -141,7 +143,7 @@ what_two_legs_show_alike_is_written_anew(void **state) {
   rig_free(&rig);
 }
 
-/* What is true from the operator's note on is what the leg shows: it must be what it will show. */
+/* From the operator's note on the leg's content is taken for right: it must stay as it is read. */
 static void
 what_a_single_leg_shows_is_written_anew(void **state) {
   flush_rig_init(1, 1, SF_TOO_FEW_SUSPEND);
@@ -173,8 +175,8 @@ flushes_wait(const struct rig *r, const struct rig_region *region) {
   return region->op == SF_TIO_FLUSH;
 }
 
-/* A write that failed to its client ends on leg 0 long after: it is in the cache there like any other, and the
- * flush that fails then may take it along. */
+/* A write that failed to its client ends on leg 0 long after: it is in the cache there like any
+ * other, and the flush that fails then may take it along. */
 static void
 what_landed_late_is_written_anew(void **state) {
   struct rig_request write;
@@ -205,8 +207,8 @@ what_landed_late_is_written_anew(void **state) {
   rig_free(&rig);
 }
 
-/* The same block is converged, as both legs read alike, and before that is flushed leg 0 leaves: it has the block
- * in a cache, and comes back without. */
+/* The same block is converged, as both legs read alike, and before that is flushed leg 0 leaves: it
+ * has the block in a cache, and comes back without. */
 static void
 what_landed_late_is_stale_on_a_leg_that_leaves(void **state) {
   struct rig_request write;

@@ -1,5 +1,6 @@
-/* R9, R2: what runs, or hangs, beside a flush or a request that fails: the answer that comes first may not be
- * the one that is true, and what is stuck on one leg keeps nothing from being tried again on another. */
+/* R9, R2: requests that run, or hang, beside a flush or a request that fails: the first answer may
+ * not be the true one, and a request stuck on one leg keeps none from being tried again on
+ * another. */
 #include "flush_rig.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@ holds_fua_data(const struct rig *r, const struct rig_region *region) {
   return holding && region->leg == 0 && (region->flags & SF_TIO_FUA) && rig_is_data(r, region);
 }
 
-/* The disk has failed the write and dropped what was written before, so the flush behind it has nothing to
- * do and goes well; the thread that is to hear of the write has no CPU. */
+/* The disk has failed the write and dropped earlier ones, so the flush behind it has nothing to do
+ * and goes well; the thread that is to hear of the write has no CPU. */
 static void
 flush_beside_a_failure_not_heard_of(struct rig_request *flushing) {
   struct rig_request fua;
@@ -96,7 +97,7 @@ a_write_with_fua_across_a_failed_flush_is_sent_again(void **state) {
   holding = false;
   rig_run(&rig);
   assert_false(write.done);
-  memset(block_on(0, 0), 1, BLOCK); /* what is left of the first try */
+  memset(block_on(0, 0), 1, BLOCK); /* left by the first try */
   rig_pass(&rig, 400);
   assert_true(write.done && flushing.done);
   assert_int_equal(write.request.error, 0);
@@ -113,8 +114,9 @@ holds_flush(const struct rig *r, const struct rig_region *region) {
   return holding && region->leg == 0 && region->op == SF_TIO_FLUSH;
 }
 
-/* The flush has failed and dropped what the write had put there, so that the write's own had nothing to do and went
- * well; which of them is heard first is chance.  Else the leg leaves for the flush, and comes back without the write. */
+/* The flush has failed and dropped what the write had put there, so that the write's own had
+ * nothing to do and went well; which of them is heard first is chance.  Else the leg leaves for the
+ * flush, and comes back without the write. */
 static void
 a_write_with_fua_beside_a_failure_not_heard_of_is_lost_with_it(void **state) {
   struct rig_request flushing;
@@ -154,8 +156,8 @@ holds_leg_0_or_records(const struct rig *r, const struct rig_region *region) {
          (holding && region->leg == 0 && region->op == SF_TIO_FLUSH && fault.legs == 0);
 }
 
-/* The failure takes the leg out, and until that is durable a start may still trust it.  Its next flush finds an
- * empty cache and goes well: else that answers for what the disk has dropped. */
+/* The failure takes the leg out, and until that is durable a start may still trust it.  Its next
+ * flush finds an empty cache and goes well: else that answers for what the disk has dropped. */
 static void
 a_flush_is_not_answered_by_a_leg_on_its_way_out(void **state) {
   struct rig_request given_up, flushing, write;
@@ -294,7 +296,8 @@ leg_0_hangs(const struct rig *r, const struct rig_region *region) {
   return holding && region->leg == 0 && (rig_is_data(r, region) || region->op == SF_TIO_FLUSH);
 }
 
-/* Leg 1 is on its way into the set, its maps being written, and leg 0 does not end a write to extent 3. */
+/* Leg 1 is on its way into the set, its maps being written, and leg 0 does not end a write to
+ * extent 3. */
 static bool
 holds_write_and_maps(const struct rig *r, const struct rig_region *region) {
   if (region->leg == 1)
@@ -303,8 +306,8 @@ holds_write_and_maps(const struct rig *r, const struct rig_region *region) {
          region->offset == SF_DATA_OFFSET + (uint64_t) 3 * EXTENT;
 }
 
-/* Else leg 1 joins with what leg 0 may still change.  And the join is put off once: put off each time that the
- * volume looks at it, it would begin anew for ever, and the call would not return. */
+/* Else leg 1 joins with what leg 0 may still change.  And the join is put off once: put off each
+ * time that the volume looks at it, it would begin anew for ever, and the call would not return. */
 static void
 a_write_given_up_on_is_not_stable_before_it_ends(void **state) {
   struct rig_request write;
@@ -352,7 +355,8 @@ leg_1_has_no_path(const struct rig *r, const struct rig_region *region) {
   return -ENOLINK;
 }
 
-/* Else one error of a path that is well again makes the request wait for a leg that may never answer. */
+/* Else one error of a path that is well again makes the request wait for a leg that may never
+ * answer. */
 static void
 an_error_that_passes_beside_a_hang_is_asked_again(void **state) {
   const enum sf_request_kind kinds[] = {SF_REQ_READ, SF_REQ_WRITE, SF_REQ_FLUSH};

@@ -9,8 +9,8 @@ leg_1_writes_maps_slowly(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && rig_is_map(region) && r->now_ns - region->since_ns < 3 * SF_MS;
 }
 
-/* Clients that write to ever new extents change the pages all the time.  A leg that waits for a moment
- * without a page under way would wait as long as they work. */
+/* Clients that write to ever new extents change the pages all the time.  A leg that waits for a
+ * moment without a page under way would wait as long as they work. */
 static void
 a_leg_joins_while_new_extents_are_written(void **state) {
   struct rig_request w;
@@ -46,8 +46,9 @@ holds_data_of_leg_0_and_flush_of_leg_2(const struct rig *r, const struct rig_reg
          holds_flush_of_leg_2(r, region);
 }
 
-/* An answer needs a leg that is about to join, and a write that fails meanwhile makes its extent one to
- * converge, where the newcomer's copy is not good any more.  No client's write may fail for that. */
+/* An answer needs a leg that is about to join, and a write that fails meanwhile makes its extent
+ * one to converge, where the newcomer's copy is not good any more.  No client's write may fail for
+ * that. */
 static void
 a_convergence_while_a_leg_joins_fails_nobody(void **state) {
   struct rig_request given_up, w;

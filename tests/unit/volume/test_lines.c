@@ -1,4 +1,5 @@
-/* R12: starts that break off between their claim and their first record, where a new line of history begins. */
+/* R12: starts that break off between their claim and their first record, where a new line of
+ * history begins. */
 #include "rig.h"
 
 #include <errno.h>
@@ -34,8 +35,9 @@ write_extent(uint8_t fill) {
   rig_put(&write);
 }
 
-/* A forced start of a and b broke off: its record reached a alone.  Then b, c and d served without force, and b
- * left.  What they acknowledged is on c and d: a start from the record that names b would not know it. */
+/* A forced start of a and b broke off: its record reached a alone.  Then b, c and d served without
+ * force, and b left.  What they acknowledged is on c and d: a start from the record that names b
+ * would not know it. */
 static void
 a_line_that_broke_off_waits_for_those_that_went_on(void **state) {
   rig_init(&rig, 4, 2, EXTENT, 64);
@@ -69,8 +71,8 @@ a_line_that_broke_off_waits_for_those_that_went_on(void **state) {
   rig_free(&rig);
 }
 
-/* The claim is written over the copy that cannot be read.  Else the doubt has gone with it, and the next start
- * takes the leg that was set aside for one in sync. */
+/* The claim is written over the copy that cannot be read.  Else the doubt has gone with it, and the
+ * next start takes the leg that was set aside for one in sync. */
 static void
 a_claim_keeps_out_what_its_start_set_aside(void **state) {
   rig_init(&rig, 2, 1, EXTENT, 64);

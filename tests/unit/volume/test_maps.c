@@ -77,7 +77,8 @@ a_leg_without_room_for_pages_leaves_until_it_has(void **state) {
   rig_free(&rig);
 }
 
-/* Nobody is demoted, reads go on, writes fail when their time is up, and all is well once it fits. */
+/* No leg is demoted, reads go on, writes fail when their time is up, and all is well once the page
+ * can be written. */
 static void
 pages_that_fail_everywhere_fail_writes_only(void **state) {
   struct rig_request read, again;
@@ -111,7 +112,7 @@ pages_that_fail_everywhere_fail_writes_only(void **state) {
   rig_free(&rig);
 }
 
-/* No leg can be spared: the writes wait for the one that hangs, and nobody else does. */
+/* No leg can be spared: the writes wait for the hung leg, and no other request does. */
 static void
 pages_that_hang_where_no_leg_can_be_spared_hold_their_writes_only(void **state) {
   struct rig_request warm, read, flush;
@@ -130,7 +131,7 @@ pages_that_hang_where_no_leg_can_be_spared_hold_their_writes_only(void **state) 
   rig_pass(&rig, 5);
   assert_true(warm.done && warm.request.error == 0);
   assert_true(read.done && read.request.error == 0);
-  /* The pages carry flushes, and one that had failed before ours would have been heard of by then. */
+  /* The pages carry flushes, and an earlier one that failed would have been heard of by then. */
   rig_pass(&rig, rig.config.deadline_ns[SF_WRITE_KIND] / SF_MS + 20);
   assert_true(flush.done && flush.request.error == 0);
   rig_put(&warm);
@@ -152,8 +153,9 @@ is_map_of_leg_2(const struct rig *r, const struct rig_region *region) {
   return region->leg == 2 && rig_is_map(region);
 }
 
-/* The leg does each thing within its timeout, and the client waits for three of them, one after the other: a page
- * that was under way already, the page with the intent, the data.  It is slow, and not late. */
+/* The leg does each thing within its timeout, and the client waits for three of them, one after the
+ * other: a page that was under way already, the page with the intent, the data.  It is slow, and
+ * not late. */
 static void
 a_leg_that_takes_its_time_for_each_of_three_is_not_late(void **state) {
   struct rig_request first, second;

@@ -1,4 +1,5 @@
-/* A leg that cannot read, where others can: it is mended, counted, told, and at last taken out (medium.c). */
+/* A leg that cannot read, where others can: it is mended, counted, told, and at last taken out
+ * (medium.c). */
 #include "rig.h"
 
 #include <errno.h>
@@ -56,7 +57,8 @@ read_at(uint64_t offset) {
   return r;
 }
 
-/* Reads that leg 0 cannot answer, one after the other: the rig's legs are equally fast, so that it is asked first. */
+/* Reads that leg 0 cannot answer, one after the other: the rig's legs are equally fast, so that it
+ * is asked first. */
 static void
 read_errors(unsigned n) {
   cannot_read = 1;
@@ -193,7 +195,7 @@ repairs_are_told_together(void **state) {
   read_errors(2);
   sf_volume_stop(rig.volume, rig.now_ns);
   rig_pass(&rig, 1000);
-  assert_int_equal(events[SF_EVENT_READ_REPAIRED], 3); /* what is left, before the stop is told */
+  assert_int_equal(events[SF_EVENT_READ_REPAIRED], 3); /* the rest is told before the stop */
   assert_int_equal(events[SF_EVENT_STOPPED], 1);
   rig_free(&rig);
 }
@@ -219,8 +221,8 @@ a_read_that_fails_to_its_client_is_told(void **state) {
   rig_free(&rig);
 }
 
-/* Reads avoid it since one was late there: its samples show that it cannot read any more.  One bad block where they
- * are read is written over. */
+/* Reads avoid it since one was late there: its samples show that it cannot read any more.  One bad
+ * block where they are read is written over. */
 static bool heals;
 
 static int
@@ -255,8 +257,8 @@ samples_count(void **state) {
   }
 }
 
-/* After a crash both read each extent: what one cannot read is written over too, and none leaves before they
- * are equal. */
+/* After a crash both read each extent: what one cannot read is written over too, and none leaves
+ * before they are equal. */
 static void
 convergence_counts_and_spares(void **state) {
   struct rig_request w;

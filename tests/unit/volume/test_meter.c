@@ -1,5 +1,5 @@
-/* What the status says of the pace: what is under way and how old it is, what a leg has done, and quantiles
- * of the last minute in which a leg that does not answer is not fast. */
+/* The pace in the status: requests under way and their age, a leg's work, and quantiles of the last
+ * minute in which a leg that does not answer is not fast. */
 #include "rig.h"
 
 #include <string.h>
@@ -46,8 +46,8 @@ ask(enum sf_request_kind kind, uint64_t offset, uint64_t length, uint64_t ms) {
     rig_put(&request);
 }
 
-/* Two writes and a read are counted once on every leg that did them, in bytes and in number; a zeroing is no
- * data. */
+/* Two writes and a read are counted once on every leg that did them, in bytes and in number; a
+ * zeroing is no data. */
 static void
 what_was_done_is_counted(void **state) {
   uint64_t read = 0, reads = 0;
@@ -74,9 +74,9 @@ what_was_done_is_counted(void **state) {
   rig_free(&rig);
 }
 
-/* A leg that hangs has requests in flight that grow old, and they count in its quantiles: it is not the
- * fastest because its last answers were.  Neither the other legs nor the client's view have them, once the
- * client has its answer. */
+/* A leg that hangs has requests in flight that grow old, and they count in its quantiles: it is not
+ * the fastest because its last answers were.  Neither the other legs nor the client's view have
+ * them, once the client has its answer. */
 static void
 what_is_not_answered_counts_with_its_age(void **state) {
   init(1);
@@ -180,7 +180,7 @@ quantiles_are_of_the_last_minute(void **state) {
   rig_free(&rig);
 }
 
-/* What is copied to a leg is no client's request. */
+/* A copy to a leg is no client's request. */
 static void
 a_resync_is_not_counted(void **state) {
   uint64_t before;

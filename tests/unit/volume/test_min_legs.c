@@ -1,4 +1,5 @@
-/* A smaller min_legs in the file: no two sets of legs may start from what a start leaves that adopts it. */
+/* A smaller min_legs in the file: no two sets of legs may start from what a start leaves that
+ * adopts it. */
 #include "rig.h"
 
 #include <string.h>
@@ -56,7 +57,7 @@ a_smaller_set_and_count_are_two_records(void **state) {
   rig_free(&rig);
 }
 
-/* Those that hang are left out by the count that the others know, or by nobody. */
+/* Hung legs are left out by the count that the others know, or not at all. */
 static void
 what_is_answered_stands(unsigned absent, unsigned absent_then) {
   struct rig_request write;
@@ -76,7 +77,8 @@ what_is_answered_stands(unsigned absent, unsigned absent_then) {
   rig_free(&rig);
 }
 
-/* A copy of f's superblocks cannot be read, so that f is set aside and copied whole; then c, d and e hang. */
+/* A copy of f's superblocks cannot be read, so that f is set aside and copied whole; then c, d and
+ * e hang. */
 static void
 a_start_that_sets_a_leg_aside(void **state) {
   made_with_3(6, 2);

@@ -68,7 +68,7 @@ its_copy_goes_on_after_a_start(void **state) {
   assert_false(leg_2_says_it_is_empty());
   rig_kill(&rig);
   rig_start(&rig);
-  /* What was copied and not flushed yet is copied again. */
+  /* Extents copied and not flushed yet are copied again. */
   assert_in_range(rig.volume->leg[2].stale.set, left, left + 8);
   rig_pass(&rig, 10000);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);

@@ -26,8 +26,7 @@ a_stopped_process_fails_nothing_when_it_goes_on(void **state) {
   struct rig_request w, waits;
 
   begin(&w, &waits);
-  rig.now_ns +=
-      2 * rig.config.fail_timeout_ns; /* stopped, and nobody heard that leg 1 has answered */
+  rig.now_ns += 2 * rig.config.fail_timeout_ns; /* stopped, so the answer of leg 1 is not heard */
   sf_volume_tick(rig.volume, rig.now_ns);
   rig.holds = NULL;
   rig_pass(&rig, 50);

@@ -1,4 +1,4 @@
-/* Reads whose first leg does not answer. */
+/* Reads when their first leg does not answer. */
 #include "rig.h"
 
 #include <errno.h>
@@ -28,8 +28,8 @@ start_with_data(uint8_t fill) {
   rig_put(&w);
 }
 
-/* At the timeout of a read the next leg is asked, in a buffer of its own: if there is none just then,
- * as soon as there is. */
+/* At the timeout of a read the next leg is asked, in a buffer of its own: if there is none just
+ * then, as soon as there is. */
 static void
 a_read_goes_to_the_next_leg_when_a_buffer_comes_free(void **state) {
   struct rig_request read;
@@ -66,7 +66,7 @@ a_read_error_needs_no_other_buffer(void **state) {
   rig_free(&rig);
 }
 
-/* Nobody is left to ask when all have failed. */
+/* No leg is left to ask when all have failed. */
 static int
 nobody_can_read(const struct rig *r, const struct rig_region *region) {
   return region->op == SF_TIO_READ ? -EIO : 0;
@@ -96,8 +96,9 @@ holds_leg_2(const struct rig *r, const struct rig_region *region) {
   return region->leg == 2;
 }
 
-/* One answer is no evidence that two others can do without the leg: the record that takes it out would
- * wait for another one that hangs, and all writes with it, though the first has long recovered. */
+/* One answer is no evidence that two others can do without the leg: the record that takes it out
+ * would wait for another leg that hangs, and all writes with it, though the first has long
+ * recovered. */
 static void
 a_late_read_takes_no_leg_out_that_others_may_need(void **state) {
   struct rig_request read, w;

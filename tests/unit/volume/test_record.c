@@ -59,8 +59,8 @@ holds_repairs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 0 && region->op == SF_TIO_WRITE && rig_is_data(r, region);
 }
 
-/* The leg leaves for a repair that it does not answer.  The extent may be torn there, and no intent says so
- * to the next start. */
+/* The leg leaves for a repair that it does not answer.  The extent may be torn there, and no intent
+ * says so to the next start. */
 static void
 an_unanswered_repair_is_stale_on_disk(void **state) {
   struct rig_request read, flush[4];

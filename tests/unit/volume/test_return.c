@@ -33,8 +33,8 @@ a_refused_leg_is_looked_at_anew(void **state) {
   rig_free(&rig);
 }
 
-/* The operator takes a leg out while it is being opened: what was found there is not looked at then,
- * so it is opened again before it may come back. */
+/* The operator takes a leg out while it is being opened: the volume does not use the result of that
+ * opening, so it is opened again before it may come back. */
 static void
 a_leg_failed_while_it_is_opened_is_looked_at_anew(void **state) {
   struct sf_superblock sb;
@@ -109,8 +109,8 @@ holds_superblocks(const struct rig *r, const struct rig_region *region) {
   return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
 }
 
-/* Legs that differ by a record that reached one of them only: each must have the copy of the newest that
- * comes with the claim, or the other one starts alone later and lacks what was written since. */
+/* Legs that differ by a record that reached one of them only: each must have the copy of the newest
+ * that comes with the claim, or the other one starts alone later and lacks the writes since. */
 static void
 a_claimant_cannot_be_taken_out(void **state) {
   rig_init(&rig, 2, 1, 65536, 64);

@@ -20,8 +20,8 @@ leg_1_is_full(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && region->op == SF_TIO_WRITE && rig_is_data(r, region) ? -ENOSPC : 0;
 }
 
-/* Requests that are suspended hold ops.  The copies and flushes that bring another leg back, and with it
- * an end to the wait, find some all the same. */
+/* Requests that are suspended hold ops.  The copies and flushes that bring another leg back, and
+ * with it an end to the wait, find some all the same. */
 static void
 suspended_writes_do_not_keep_a_leg_from_returning(void **state) {
   enum { WRITES = SF_OPS_MAX + 8 };
@@ -101,8 +101,8 @@ leg_1_hangs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && rig_is_data(r, region);
 }
 
-/* What a frozen leg has is kept until it has ended that, perhaps for ever: clients that had as much outstanding as
- * there are ops go on as soon as it is out. */
+/* What a frozen leg has is kept until it has ended that, perhaps for ever: clients that had as much
+ * outstanding as there are ops go on as soon as it is out. */
 static void
 a_frozen_leg_does_not_hold_all_ops(void **state) {
   enum { WRITES = SF_OPS_MAX };
@@ -135,8 +135,9 @@ leg_1_lost_the_first(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && rig_is_data(r, region) && region->offset < SF_DATA_OFFSET + 256 * 4096;
 }
 
-/* A leg that cannot be spared has lost as many requests as is its share of the ops, as where a path broke, and answers
- * all that it is asked since.  Clients that ask for something else are served, as nothing else could end their wait. */
+/* A leg that cannot be spared has lost as many requests as is its share of the ops, as where a path
+ * broke, and answers all that it is asked since.  Clients that ask for something else are served,
+ * as nothing else could end their wait. */
 static void
 a_leg_that_lost_its_share_of_ops_may_show_that_it_answers(void **state) {
   enum { LOST = 256 };

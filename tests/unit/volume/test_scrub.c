@@ -1,5 +1,5 @@
-/* A scrub tells what differs between legs in sync, names the wrong one where that can be known, and changes
- * nothing but what it was asked to repair. */
+/* A scrub tells what differs between legs in sync, names the wrong one where that can be known, and
+ * changes nothing but what it was asked to repair. */
 #include "rig.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* What a scrub writes: who lacks it from then on, and how far the word is good for which it was written. */
+/* A scrub's repairs: which legs lack them from then on, and how far the operator's word is good for
+ * them. */
 #include "rig.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ is_flush_of_leg_2(const struct rig *r, const struct rig_region *region) {
   return region->op == SF_TIO_FLUSH && region->leg == 2;
 }
 
-/* The same for one that is being counted already. */
+/* The same for a leg that is being counted already. */
 static void
 a_leg_that_joins_lacks_what_is_repaired(void **state) {
   init(3);
@@ -124,8 +125,8 @@ write_and_flush(uint64_t offset) {
   rig_put(&write);
 }
 
-/* A leg's word is in doubt until its next flush, and not for ever: else a flush that fails there long after makes
- * every leg lack what all of them have. */
+/* A leg's word is in doubt until its next flush, and not for ever: else a flush that fails there
+ * long after makes every leg lack what all of them have. */
 static void
 a_word_that_was_flushed_is_not_doubted(void **state) {
   for (unsigned hot = 0; hot < 2; hot++) {
@@ -180,7 +181,7 @@ what_was_outvoted_is_not_called_safe(void **state) {
   rig_free(&rig);
 }
 
-/* The disk that the operator named is not the one that is there now. */
+/* The operator named a disk that another has replaced now. */
 static void
 whom_the_operator_named_is_not_another_disk(void **state) {
   static const struct sf_uuid new_uuid = {{1, 2, 3}};

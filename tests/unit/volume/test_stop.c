@@ -57,8 +57,8 @@ holds_data_of_leg_2(const struct rig *r, const struct rig_region *region) {
   return region->leg == 2 && region->op == SF_TIO_WRITE && rig_is_data(r, region);
 }
 
-/* A write that was answered without a leg that catches up, and is still under way there when the volume
- * stops clean, may never land. */
+/* A write that was answered without a leg that catches up, and is still under way there when the
+ * volume stops clean, may never land. */
 static void
 a_clean_stop_remembers_what_a_returning_leg_may_lack(void **state) {
   struct rig_request w;

@@ -66,7 +66,7 @@ write_all(uint8_t fill) {
   }
 }
 
-/* Else what is copied of a leg that leaves is copied again. */
+/* Else blocks copied from a leg that leaves are copied again. */
 static void
 flush_all(void) {
   struct rig_request flush;
@@ -77,8 +77,9 @@ flush_all(void) {
   assert_int_equal(flush.request.error, 0);
 }
 
-/* The write is suspended, waits for its intent on the record that is to take leg 2 out, and meanwhile a
- * copy of its extent is under way, which has read the old data and not written them yet. */
+/* The write is suspended, waits for its intent on the record that is to take leg 2 out, and
+ * meanwhile a copy of its extent is under way, which has read the old data and not written them
+ * yet. */
 static void
 write_waits_while_a_copy_passes(struct rig_request *write) {
   newest_fails = true;

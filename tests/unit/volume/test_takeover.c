@@ -1,5 +1,6 @@
-/* Another host's superblock on a leg ends the volume at once: every request fails, also one that would wait
- * without end, and nothing more is sent.  And what is no other host's never does. */
+/* Another host's superblock on a leg ends the volume at once: every request fails, also one that
+ * would wait without end, and nothing more is sent.  And a superblock of no other host never
+ * does. */
 #include "rig.h"
 
 #include <errno.h>
@@ -67,9 +68,9 @@ still_serves(void) {
   rig_free(&rig);
 }
 
-/* Proves: a claim of a later term by somebody else fails what is held, what waits and what comes, within two
- * looks, with EIO under `suspend` too; the status and an event name the host and the term; not one more
- * region is submitted. */
+/* Proves: a claim of a later term by another host fails requests that are held, that wait and that
+ * come, within two looks, with EIO under `suspend` too; the status and an event name the host and
+ * the term; not one more region is submitted. */
 static void
 taken_by_another(void **state) {
   struct rig_request held, after, flush;
@@ -120,8 +121,8 @@ taken_by_another(void **state) {
   rig_free(&rig);
 }
 
-/* Proves: so does one of the same term, of two that started at the same time; and one without a holder, of a
- * host that has stopped clean meanwhile. */
+/* Proves: so does one of the same term, of two that started at the same time; and one without a
+ * holder, of a host that has stopped clean meanwhile. */
 static void
 taken_at_the_same_time(void **state) {
   for (unsigned clean = 0; clean < 2; clean++) {
@@ -133,10 +134,10 @@ taken_at_the_same_time(void **state) {
   }
 }
 
-/* Proves: an older copy, damaged ones, another volume's page, and an earlier term's write that lands late
- * leave the volume alone. */
+/* Proves: an older copy, damaged ones, another volume's page, and an earlier term's write that
+ * lands late leave the volume alone. */
 static void
-nobody(void **state) {
+not_taken(void **state) {
   struct sf_superblock sb;
 
   serves(2, 1);
@@ -162,8 +163,8 @@ gone(void *ctx, const struct sf_holder *holder) {
   return previous_is_gone;
 }
 
-/* Proves: the claim of a server of this machine that was killed in it, of our own term and landing behind
- * ours, counts only while that server is there. */
+/* Proves: the claim of a server of this machine that was killed in it, of our own term and landing
+ * behind ours, counts only while that server is there. */
 static void
 killed_in_its_claim(void **state) {
   serves(2, 1);
@@ -186,8 +187,8 @@ holds_b(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1;
 }
 
-/* Proves: a leg that comes back, with a claim of our term that a start that was broken off has left, is no sign of
- * anybody. */
+/* Proves: a leg that comes back, with a claim of our term that a start that was broken off has
+ * left, is no sign of anybody. */
 static void
 a_leg_returns_with_a_claim(void **state) {
   struct rig_request w;
@@ -227,7 +228,8 @@ fails_looks(const struct rig *r, const struct rig_region *region) {
   return holds_looks(r, region) ? -EIO : 0;
 }
 
-/* Proves: looks that are not answered, or fail, make no leg late or faulty, and are no errors of it. */
+/* Proves: looks that are not answered, or fail, make no leg late or faulty, and are no errors of
+ * it. */
 static void
 looks_that_go_wrong(void **state) {
   struct sf_volume_status status;
@@ -266,8 +268,8 @@ lets_go(void **state) {
   rig_free(&rig);
 }
 
-/* Proves: who takes the legs from another does nothing but claim them until that one has had the time to see
- * it. */
+/* Proves: a volume that takes the legs from another does nothing but claim them until that one has
+ * had the time to see it. */
 static void
 takes(void **state) {
   struct rig_request r;
@@ -293,7 +295,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(taken_by_another),
       cmocka_unit_test(taken_at_the_same_time),
-      cmocka_unit_test(nobody),
+      cmocka_unit_test(not_taken),
       cmocka_unit_test(killed_in_its_claim),
       cmocka_unit_test(a_leg_returns_with_a_claim),
       cmocka_unit_test(looks_that_go_wrong),

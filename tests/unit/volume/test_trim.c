@@ -1,5 +1,5 @@
-/* R16: a trim is done on every leg or on none, and never as written zeros where a leg cannot give space
- * back; what is zero on the source of a catch-up takes no space on the leg that catches up. */
+/* R16: a trim is done on every leg or on none, and never as written zeros where a leg cannot give
+ * space back; zeros on the source of a catch-up take no space on the leg that catches up. */
 #include "rig.h"
 
 #include <string.h>
@@ -67,8 +67,8 @@ on(unsigned leg, uint64_t extent) {
   return rig.leg[leg] + SF_DATA_OFFSET + extent * EXTENT;
 }
 
-/* Proves: with one leg that cannot punch, a trim is answered and leaves all legs as they were; a zeroing
- * that may unmap is done all the same. */
+/* Proves: with one leg that cannot punch, a trim is answered and leaves all legs as they were; a
+ * zeroing that may unmap is done all the same. */
 static void
 one_cannot(void **state) {
   struct rig_request t;
@@ -105,7 +105,8 @@ all_can(void **state) {
   rig_free(&rig);
 }
 
-/* Proves: one that was sent is brought to its end, also when a leg turns out meanwhile not to punch. */
+/* Proves: a trim that was sent is brought to its end, also when a leg turns out meanwhile not to
+ * punch. */
 static void
 one_turns_out_not_to(void **state) {
   struct rig_request t;
@@ -170,13 +171,13 @@ misses_zeros(unsigned cannot_punch) {
   assert_memory_equal(on(0, 4), on(1, 4), EXTENT);
 }
 
-/* Proves: what is zero on the source is punched on a leg that catches up, what is not is written; and all
- * is written on one that cannot punch. */
+/* Proves: zeros of the source are punched on a leg that catches up, all else is written; and all is
+ * written on a leg that cannot punch. */
 static void
 catches_up(void **state) {
   misses_zeros(0);
   assert_int_equal(zeroed_on[1], 1);
-  assert_int_equal(written_on[1], 2); /* the one that was held back, and its copy */
+  assert_int_equal(written_on[1], 2); /* the write that was held back, and its copy */
   rig_free(&rig);
   misses_zeros(2);
   assert_int_equal(zeroed_on[1], 0);

@@ -1,4 +1,5 @@
-/* Legs that cannot be spared and fail what they are asked: what waits, what fails, and how it ends. */
+/* Legs that cannot be spared and fail what they are asked: what waits, what fails, and how it
+ * ends. */
 #include "rig.h"
 
 #include <errno.h>
@@ -167,7 +168,8 @@ disks_that_are_back_are_opened_again(void **state) {
   rig_free(&rig);
 }
 
-/* Nothing that was made durable there may be missing, or it is another disk, or an old copy of it. */
+/* Nothing that was made durable there may be missing, or it is another disk, or an old copy of
+ * it. */
 static void
 a_disk_in_an_older_state_is_not_taken(void **state) {
   static uint8_t before[SF_MAPS_OFFSET];
@@ -195,7 +197,8 @@ a_disk_in_an_older_state_is_not_taken(void **state) {
   rig_free(&rig);
 }
 
-/* What is behind the path now may have lost its cache; a path that was down and is up again has not. */
+/* The disk behind the path now may have lost its cache; a path that was down and is up again has
+ * not. */
 static void
 what_was_unflushed_when_it_went(void **state) {
   init(1, SF_TOO_FEW_SUSPEND);

@@ -1,4 +1,4 @@
-/* The window's law, without a volume: a leg is played by a function of what is outstanding. */
+/* The window's law, without a volume: a function of the outstanding requests plays a leg. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -170,8 +170,8 @@ a_pause_is_not_learned_as_its_pace(void **state) {
   assert_true(sf_window_cost(&disk.window, class, 50 * MS) < 2 * MS); /* and not 6 */
 }
 
-/* Many small ones in a row, and then a large one before the next: what is in the queue takes the average of both, and
- * a row of small ones says little. */
+/* Many small ones in a row, and then a large one before the next: the queue takes the average of
+ * both, and a row of small ones says little. */
 static void
 gaps_of_all_lengths_are_one_pace(void **state) {
   struct disk disk = {.channels = 1, .takes_ns = 200 * US};
@@ -193,8 +193,9 @@ gaps_of_all_lengths_are_one_pace(void **state) {
   assert_true(least > 120 * US); /* of 198 us */
 }
 
-/* One of ten is large, and these become 20 times slower while many small ones are outstanding.  What is outstanding of
- * them is few, and so many answers say what they take: a second later nothing is late by several timeouts. */
+/* One of ten is large, and these become 20 times slower while many small ones are outstanding.  Few
+ * of them are outstanding, and so many answers say what they take: a second later nothing is late
+ * by several timeouts. */
 static void
 a_rare_class_that_becomes_slower_is_noticed(void **state) {
   struct disk disk = {.channels = 1};
@@ -225,7 +226,8 @@ a_rare_class_that_becomes_slower_is_noticed(void **state) {
   assert_true(disk.longest_ns <= 100 * MS);
 }
 
-/* Small ones were quick; 64 times as much may take 64 times as long, and is not sent 50 times at once. */
+/* Small ones were quick; 64 times as much may take 64 times as long, and is not sent 50 times at
+ * once. */
 static void
 an_unknown_class_begins_with_one(void **state) {
   struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
@@ -273,7 +275,7 @@ a_flush_says_nothing_of_the_pace(void **state) {
   assert_in_range(sf_window_cost(&disk.window, class, 50 * MS), 1 * MS - US, 1 * MS + US);
 }
 
-/* A leg that is asked now and then is as fast as it answers, however long nobody asks. */
+/* A leg that is asked now and then is as fast as it answers, however long it is not asked. */
 static void
 an_idle_leg_is_not_a_slow_one(void **state) {
   struct disk disk = {.channels = 1, .takes_ns = 1 * MS, .now_ns = 5000 * MS};
