@@ -136,18 +136,18 @@ writes_of_others(const struct sf_serve_client *client) {
   return client->serve->order.writes - client->writes;
 }
 
-/* With `apart` the lock is let go meanwhile. */
+/* With `unlocked` the lock is let go meanwhile. */
 static void
-look(struct sf_call *call, bool apart) {
+look(struct sf_call *call, bool unlocked) {
   struct sf_serve_client *client = call->client;
   struct serve_order *order = &client->serve->order;
   uint64_t others = writes_of_others(client);
   bool gone;
 
-  if (apart)
+  if (unlocked)
     pthread_mutex_unlock(&order->lock);
   gone = sf_serve_call_is_gone(call);
-  if (apart)
+  if (unlocked)
     pthread_mutex_lock(&order->lock);
   client->gone |= gone;
   if (!gone && client->alive_at < others)

@@ -1,5 +1,6 @@
 /* `surefootd --hold` of a machine with a folder for its one device: hold_here FOLDER.  "held" in it says
  * what holds the device. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
