@@ -11,33 +11,40 @@ The list is the same for the same sources; each mutant is called FILE:LINE:COLUM
   call        a statement that only calls is dropped
   assign      a statement that only assigns is dropped
 
-Each is compiled, linked and run with the seeds of CI until one fails, the heavy ones last, and then with
-those of busy runs; a seed that takes too long has failed.  One that compiles to the same code, or that equivalent.txt names, is equivalent: it breaks no
-rule.  The score is the killed among all that are not equivalent.
+Each is compiled and meets the unit tests of both folders, the cheap ones of its own folder first; then, if
+none fails, the seeds of CI, the heavy ones last, those of comparisons and busy runs, and seeds.txt.  The
+first failure ends it; what takes too long has failed.  One that compiles to the same code, or that
+equivalent.txt names, is equivalent: it breaks no rule.  The score is the killed among all that are not
+equivalent.
+
+A sample of one --seed is the same mutants as long as their functions stay: each has its own place in it.
 
 Results are kept in build/mechanical/results.jsonl as they come, so that a run that was ended goes on
 where it was; what was found with other sources is not used, unless --any-sources says so."""
 
 import argparse
+import collections
 import concurrent.futures
 import hashlib
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import subprocess
 import sys
 import threading
+import time
 
 from operators import mutants_of
 from run import HERE, ROOT, Build
 
 PARTS = ["volume", "assembly"]
-FLAGS = ["-std=gnu17", "-O2", "-w", "-D_GNU_SOURCE"]
+FLAGS = ["-std=gnu17", "-O2", "-w", "-D_GNU_SOURCE", "-fPIC", "-fno-semantic-interposition"]
 SEEDS = "1:700,10001:1200"  # as CI has them: see tests/sim/CMakeLists.txt
 BUSY = "146:190"
+SCRUBS = "20001:300"
+QUICK = "1:60"
 SEED_MS = 10000  # a seed that takes longer has failed
 HEAVY_MS = 120  # a seed that takes longer is run after the others
 MEMORY_BYTES = 4 << 30
@@ -77,35 +84,55 @@ def read_equivalent():
 
 
 class Units:
-    """The unit tests of the parts, linked anew with a broken object."""
+    """The unit tests of the parts, with the engine in a library: one link for all of them."""
 
-    def __init__(self, build, pool):
-        into = build.folder / "unit"
+    def __init__(self, build, pool, into):
+        self.build = build
+        self.into = into
         into.mkdir()
         tests = [p for part in PARTS for p in sorted((ROOT / "tests/unit" / part).glob("*.c"))]
         made = {t: into / (t.parent.name + "_" + t.stem + ".o") for t in tests}
         list(pool.map(lambda t: build.compile_as(t, ROOT / "engine", made[t]), tests))
-        self.build = build
-        self.programs = []
+        self.link(build.objects, into)
+        self.took = {}
+        self.killed = collections.Counter()
         for test, made_of in made.items():
             if re.match(r"test[-_]", test.name):
                 rig = [o for t, o in made.items()
                        if t.parent == test.parent and not re.match(r"test[-_]", t.name)]
-                self.programs.append((test.stem, [made_of, *rig]))
+                name = f"{test.parent.name}/{test.stem}"
+                subprocess.run([build.compiler, *map(str, [made_of, *rig]), f"-L{into}", "-lbroken",
+                                *build.libs, "-lcmocka", "-o", str(self.program(name))], check=True)
+                began = time.monotonic()
+                if not self.passes(name, into, 300):
+                    sys.exit(f"{name} fails without a mutant")
+                self.took[name] = time.monotonic() - began
 
-    def first_failure(self, objects, into):
+    def program(self, name):
+        return self.into / name.replace("/", "_")
+
+    def link(self, objects, into):
         engine = [o for s, o in objects.items() if s.is_relative_to(ROOT / "engine")]
-        for name, own in self.programs:
-            program = into / name
-            subprocess.run([self.build.compiler, *map(str, own), *map(str, engine), *self.build.libs,
-                            "-lcmocka", "-o", str(program)], check=True)
-            try:
-                ended = subprocess.run([str(program)], capture_output=True, timeout=300)
-                failed = ended.returncode not in (0, 77)
-            except subprocess.TimeoutExpired:
-                failed = True
-            program.unlink()
-            if failed:
+        subprocess.run([self.build.compiler, "-shared", *map(str, engine), *self.build.libs,
+                        "-o", str(into / "libbroken.so")], check=True)
+
+    def passes(self, name, into, seconds):
+        try:
+            ended = subprocess.run([str(self.program(name))], capture_output=True, timeout=seconds,
+                                   preexec_fn=limit, env=os.environ | {"LD_LIBRARY_PATH": str(into)})
+            return ended.returncode in (0, 77)
+        except subprocess.TimeoutExpired:
+            return False
+
+    def first_failure(self, file, objects, into):
+        """Those first that killed others of the same file.  The assembly never calls the volume."""
+        part = file.split("/")[1]
+        self.link(objects, into)
+        asked = [n for n in self.took if part == "assembly" or n.startswith(part)]
+        asked.sort(key=lambda n: (not n.startswith(part), -self.killed[file, n], self.took[n]))
+        for name in asked:
+            if not self.passes(name, into, 20 + 10 * self.took[name]):
+                self.killed[file, name] += 1
                 return name
         return None
 
@@ -167,15 +194,16 @@ class Tester:
             return self.plain[file]
 
     def simulate(self, program):
-        return self.run(program, "--list", str(self.seeds)) or self.simulate_busy(program)
-
-    def simulate_busy(self, program):
-        for span in filter(None, self.args.busy.split(",")):
-            first, runs = span.split(":")
-            failure = self.run(program, "--busy", "--seed", first, "--runs", runs)
-            if failure:
-                return failure
-        return None
+        asked = [["--list", str(self.seeds)]]
+        for spans, words in (self.args.scrubs, ["--always", "scrubs"]), (self.args.busy, ["--busy"]):
+            for span in filter(None, spans.split(",")):
+                first, runs = span.split(":")
+                asked.append([*words, "--seed", first, "--runs", runs])
+        if self.args.known:
+            lines = (ROOT / "tests/sim/seeds.txt").read_text().splitlines()
+            words = [line.split() for line in lines if line[:1].isdigit()]
+            asked += [["--seed", seed, *more] for seed, _, *more in words]
+        return next(filter(None, (self.run(program, *words) for words in asked)), None)
 
     def run(self, program, *words):
         ran = subprocess.run([str(program), *words, "--limit", str(SEED_MS), "--jobs", "1",
@@ -185,8 +213,9 @@ class Tester:
             return int(failed[1]), failed[2]
         return None if ran.returncode == 0 else (0, ran.stderr[-200:])
 
-    def test(self, mutant):
-        """{by: what killed it, seed, said}; by None: it survived."""
+    def test(self, mutant, before):
+        """{by: what killed it, seed, said}; by None: it survived, as it may have done before with fewer
+        seeds."""
         into = self.build.folder / re.sub(r"\W", "_", mutant.id)
         into.mkdir(exist_ok=True)
         try:
@@ -199,12 +228,15 @@ class Tester:
                 return {"by": "same code"}
             objects = dict(self.build.objects)
             objects[ROOT / mutant.file] = broken
+            if self.units and not (before and before["unit"]):
+                name = self.units.first_failure(mutant.file, objects, into)
+                if name:
+                    return {"by": "unit tests", "said": name}
             self.build.link(objects.values(), into / "sf-sim")
             failure = self.simulate(into / "sf-sim")
             if failure:
                 return {"by": "simulator", "seed": failure[0], "said": failure[1][:200]}
-            name = self.units.first_failure(objects, into) if self.units else None
-            return {"by": "unit tests", "said": name} if name else {"by": None}
+            return {"by": None}
         finally:
             shutil.rmtree(into, ignore_errors=True)
 
@@ -223,8 +255,7 @@ def is_wanted(result, args):
     """Is there more to be asked of it?"""
     if result is None:
         return True
-    return result["by"] is None and (args.unit and not result["unit"] or
-                                     result["seeds"] != args.seeds and not args.any_sources)
+    return result["by"] is None and (args.unit and not result["unit"] or result["seeds"] != args.seeds)
 
 
 def print_score(mutants, results, judged):
@@ -254,19 +285,19 @@ def run_all(args, mutants, results, state):
     lock = threading.Lock()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         build.base(pool)
-        tester = Tester(build, args, Units(build, pool) if args.unit else None,
+        tester = Tester(build, args, Units(build, pool, build.folder / "unit") if args.unit else None,
                         order_seeds(args, build, state))
 
         def test_and_keep(mutant):
-            result = tester.test(mutant)
+            result = tester.test(mutant, results.get(mutant.key))
             result |= {"key": mutant.key, "id": mutant.id, "state": state, "seeds": args.seeds,
                        "unit": args.unit}
             with lock:
                 results[mutant.key] = result
                 with (args.folder / "results.jsonl").open("a") as file:
                     file.write(json.dumps(result) + "\n")
-                seed = f" seed {result['seed']}" if "seed" in result else ""
-                print(f"{mutant.id:52} {result['by'] or 'SURVIVED'}{seed}", flush=True)
+                said = f"seed {result['seed']}" if "seed" in result else result.get("said", "")
+                print(f"{mutant.id:52} {result['by'] or 'SURVIVED'} {said}", flush=True)
 
         list(pool.map(test_and_keep, mutants))
     shutil.rmtree(build.folder, ignore_errors=True)
@@ -281,7 +312,10 @@ def main():
     parser.add_argument("--id", action="append", metavar="ID", help="this mutant only")
     parser.add_argument("--seeds", default=SEEDS, help=f"FIRST:RUNS,... ({SEEDS})")
     parser.add_argument("--busy", default=BUSY, help=f"of busy runs, FIRST:RUNS,... ({BUSY})")
-    parser.add_argument("--unit", action="store_true", help="those that survive meet the unit tests too")
+    parser.add_argument("--scrubs", default=SCRUBS, help=f"of runs that compare, the same way ({SCRUBS})")
+    parser.add_argument("--no-unit", dest="unit", action="store_false", help="the simulator alone")
+    parser.add_argument("--quick", action="store_true",
+                        help=f"of the simulator the seeds {QUICK} only: a first look")
     parser.add_argument("--any-sources", action="store_true", help="use results of other sources too")
     parser.add_argument("--list", action="store_true", help="all, and nothing else")
     parser.add_argument("--score", action="store_true", help="of what is known; nothing is run")
@@ -289,12 +323,15 @@ def main():
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build/mechanical")
     parser.add_argument("--cc", default=os.environ.get("CC", "cc"))
     args = parser.parse_args()
+    args.known = not args.quick
+    if args.quick:
+        args.seeds, args.busy, args.scrubs = QUICK, "", ""
 
     mutants = all_mutants(args.only)
     if args.id:
         mutants = [m for m in mutants if m.id in args.id]
     if args.sample is not None:
-        mutants = random.Random(args.seed).sample(mutants, min(args.sample, len(mutants)))
+        mutants = sorted(mutants, key=lambda m: m.place(args.seed))[:args.sample]
     if not mutants:
         sys.exit("no such mutant")
     if args.list:

@@ -3,6 +3,8 @@
 The list is the same for the same text.  What is only told to people (traces, reasons), what only frees
 memory, and assertions are left alone: breaking them breaks no rule."""
 
+import collections
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -43,7 +45,8 @@ class Mutant:
     line: int
     column: int
     kind: str
-    nth: int  # of its kind in this line
+    nth: int  # of its kind in lines like this of the function
+    nth_of_function: int  # of its kind in the function
     text: str  # the whole line, without the spaces around it
     start: int
     end: int
@@ -58,6 +61,12 @@ class Mutant:
         """What stays the same when lines above are added or taken away."""
         kind = self.kind if self.nth == 1 else f"{self.kind}#{self.nth}"
         return f"{self.file} {self.function} {kind}\n  {self.text}"
+
+    def place(self, seed):
+        """In a sample: it changes neither when names do nor with what stands in other functions."""
+        function = self.function.removeprefix("sf_")
+        what = f"{seed} {self.file} {function} {self.kind} {self.nth_of_function}"
+        return hashlib.sha256(what.encode()).digest()
 
     def apply(self, source):
         return source[:self.start] + self.new + source[self.end:]
@@ -183,7 +192,7 @@ def changes(tokens, i):
 def mutants_of(file, source):
     tokens = tokens_of(source)
     mark_bodies(tokens)
-    seen = {}
+    seen = collections.Counter()
     for i, token in enumerate(tokens):
         if not token.body or token.told:
             continue
@@ -193,5 +202,7 @@ def mutants_of(file, source):
             line = source.count("\n", 0, start) + 1
             begin = source.rfind("\n", 0, start) + 1
             text = source[begin:source.find("\n", begin)].strip()
-            nth = seen[line, kind] = seen.get((line, kind), 0) + 1
-            yield Mutant(file, token.body, line, start - begin + 1, kind, nth, text, start, end, new)
+            seen[token.body, kind] += 1
+            seen[token.body, kind, text] += 1
+            yield Mutant(file, token.body, line, start - begin + 1, kind, seen[token.body, kind, text],
+                         seen[token.body, kind], text, start, end, new)

@@ -312,6 +312,36 @@ what_makes_it_good(void **state) {
   rig_free(&rig);
 }
 
+static bool
+is_superblock_of_leg_0(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 0 && is_superblock(r, region);
+}
+
+/* Its record comes behind another one, and a stop is asked for in between: the write is answered all
+ * the same, and what is stopped clean says that the range is good. */
+static void
+a_stop_waits_for_its_record(void **state) {
+  struct rig_request write;
+
+  joined();
+  also_holds = is_superblock_of_leg_0;
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_submit(&rig, &write, SF_REQ_WRITE, BAD_AT, BLOCK, NEW);
+  rig_pass(&rig, 50);
+  assert_false(write.done);
+  sf_volume_stop(rig.volume, rig.now_ns);
+  rig_pass(&rig, 50);
+  assert_false(sf_volume_stopped(rig.volume));
+  also_holds = NULL;
+  rig_pass(&rig, 500);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  assert_true(sf_volume_stopped(rig.volume));
+  assert_recorded(0, 0);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 /* A list that is full: the leg does not join, and says why; with room it does. */
 static void
 a_full_list_keeps_the_leg_out(void **state) {
@@ -327,6 +357,8 @@ a_full_list_keeps_the_leg_out(void **state) {
   assert_int_equal(rig.volume->leg[1].stale.set, 1);
   sf_volume_status(rig.volume, rig.now_ns, &status);
   assert_non_null(strstr(status.leg[1].reason, "too many"));
+  assert_int_equal(status.leg[1].resync_rate, 0);
+  assert_int_equal(status.leg[1].resync_left_ns, 0);
   assert_int_equal(write_at(EXTENT, EXTENT, NEW), 0);
   assert_int_equal(write_at(0, BLOCK, NEW), 0); /* its extent is tried again */
   rig_pass(&rig, 30000);
@@ -435,6 +467,7 @@ main(void) {
       cmocka_unit_test(a_crash_at_every_point_of_the_write),
       cmocka_unit_test(the_write_is_stable_before_the_record),
       cmocka_unit_test(what_makes_it_good),
+      cmocka_unit_test(a_stop_waits_for_its_record),
       cmocka_unit_test(a_full_list_keeps_the_leg_out),
       cmocka_unit_test(a_write_that_splits_too_much_fails),
       cmocka_unit_test(a_convergence_records_it),

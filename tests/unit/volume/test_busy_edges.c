@@ -175,6 +175,28 @@ leg_1_hangs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1;
 }
 
+/* A leg that has just fallen silent may only be on its way out: it is not yet what requests wait for
+ * in vain. */
+static void
+a_leg_has_the_time_to_leave_before_it_is_awaited(void **state) {
+  rig_init(&rig, 2, 2, EXTENT, EXTENTS);
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, EXTENTS, EXTENT);
+  rig.holds = leg_1_hangs;
+  rig_submit(&rig, &w[0], SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 390);
+  assert_int_equal(sf_vol_state(rig.volume), SF_VOLUME_HEALTHY);
+  rig_pass(&rig, 300);
+  assert_int_equal(sf_vol_state(rig.volume), SF_VOLUME_SUSPENDED);
+  rig.holds = NULL;
+  rig_pass(&rig, 200);
+  assert_true(w[0].done);
+  assert_int_equal(sf_vol_state(rig.volume), SF_VOLUME_HEALTHY);
+  rig_put(&w[0]);
+  rig_free(&rig);
+}
+
 /* A disk may flush for as long as its deadline for that says: a volume that waits for it is well,
  * and not suspended after what a write may take. */
 static void
@@ -450,6 +472,7 @@ main(void) {
       cmocka_unit_test(a_leg_that_ends_reads_late_is_not_silent),
       cmocka_unit_test(a_stall_is_not_how_long_a_flush_takes),
       cmocka_unit_test(a_flush_that_waits_in_the_volume_is_no_excuse),
+      cmocka_unit_test(a_leg_has_the_time_to_leave_before_it_is_awaited),
       cmocka_unit_test(a_flush_waits_by_its_own_deadline),
       cmocka_unit_test(a_stall_of_all_is_not_being_passed_by),
       cmocka_unit_test(a_longer_stall_of_all_is_not_either),

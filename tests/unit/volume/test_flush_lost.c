@@ -8,6 +8,7 @@
 
 #include "volume/ground/fault.h"
 #include "volume/ground/flush_lost.h"
+#include "volume/set/flush_failure.h"
 
 /* ---- where no leg may make it good ---- */
 
@@ -74,6 +75,28 @@ a_leg_that_joins_takes_over_the_loss(void **state) {
   assert_int_equal(sf_volume_leg_return(rig.volume, 0, rig.now_ns), 0);
   rig_pass(&rig, 100);
   assert_int_equal(flush(), 0);
+  rig_free(&rig);
+}
+
+/* What all legs may have lost is on disk as such, or the next start would flush it well. */
+static void
+what_may_be_lost_everywhere_is_known_to_a_start(void **state) {
+  struct sf_superblock sb;
+
+  flush_rig_init(2, 1, SF_TOO_FEW_ERROR);
+  assert_int_equal(write_at(0, 7), 0);
+  sf_flush_failure_spread(rig.volume, 0);
+  sf_volume_tick(rig.volume, rig.now_ns);
+  rig_pass(&rig, 100);
+  for (unsigned leg = 0; leg < 2; leg++) {
+    rig_read_superblock(&rig, leg, &sb);
+    assert_int_equal(sb.lost, 3);
+  }
+  rig_kill(&rig);
+  rig_start_fully(&rig);
+  rig.holds = rig_takes_a_moment;
+  rig_pass(&rig, 1000);
+  assert_int_equal(flush(), -EIO);
   rig_free(&rig);
 }
 
@@ -240,6 +263,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(taking_note_does_not_make_the_loser_a_source),
       cmocka_unit_test(a_leg_that_joins_takes_over_the_loss),
+      cmocka_unit_test(what_may_be_lost_everywhere_is_known_to_a_start),
       cmocka_unit_test(a_leg_that_lost_as_much_may_leave),
       cmocka_unit_test(what_two_legs_show_alike_is_written_anew),
       cmocka_unit_test(what_a_single_leg_shows_is_written_anew),

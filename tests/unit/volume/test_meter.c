@@ -57,10 +57,17 @@ what_was_done_is_counted(void **state) {
   ask(SF_REQ_WRITE, EXTENT, 2 * PIECE, 20);
   ask(SF_REQ_ZERO, 2 * EXTENT, PIECE, 20);
   ask(SF_REQ_READ, 0, PIECE, 20);
+  ask(SF_REQ_FLUSH, 0, 0, 20);
+  ask(SF_REQ_FLUSH, 0, 0, 20);
   assert_int_equal(look()->bytes_written, 3 * PIECE);
   assert_int_equal(status.bytes_read, PIECE);
   assert_int_equal(status.latency[SF_WRITE_KIND].count, 3);
   assert_int_equal(status.latency[SF_READ_KIND].count, 1);
+  assert_int_equal(status.reads, 1);
+  assert_int_equal(status.writes, 3);
+  assert_int_equal(status.flushes, 2);
+  assert_int_equal(status.errors, 0);
+  assert_int_equal(status.late_acks, 0);
   assert_int_equal(status.in_flight, 0);
   for (unsigned i = 0; i < 3; i++) {
     assert_int_equal(status.leg[i].bytes_written, 3 * PIECE);

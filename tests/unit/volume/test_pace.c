@@ -110,6 +110,9 @@ it_leaves_until_it_keeps_pace(void **state) {
   answers_in_ms[1] = 3;
   work(20);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_false(rig.volume->leg[1].pace.slow); /* it is compared anew, */
+  assert_int_equal(rig.volume->leg[1].pace.limit_ns, 0);
+  assert_int_equal(ended, 0); /* and its leaving was the end of that */
   work(60);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   assert_int_equal(told, 1);

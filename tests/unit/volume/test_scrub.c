@@ -158,6 +158,7 @@ of_two_legs_nobody_can_know(void **state) {
     s = scrub(true, -1);
     assert_int_equal(s.ranges, 1);
     assert_int_equal(s.range[0].what, SF_SCRUB_UNKNOWN);
+    assert_non_null(strstr(last, "l0, l1 differ, and nobody can know"));
     assert_int_equal(s.range[0].legs, 3);
     assert_int_equal(s.repaired_bytes, 0);
     assert_int_equal(data_writes, 0);
@@ -183,6 +184,7 @@ what_cannot_be_read_is_written_from_a_leg_that_can(void **state) {
     assert_int_equal(s.ranges, 1);
     assert_int_equal(s.range[0].what, SF_SCRUB_UNREADABLE);
     assert_int_equal(s.range[0].legs, 2);
+    assert_non_null(strstr(last, "l1 cannot be read"));
     assert_true(s.unreadable_bytes <= BLOCK);
     assert_int_equal(data_writes, 0);
     s = scrub(true, -1);

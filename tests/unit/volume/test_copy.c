@@ -1,0 +1,119 @@
+/* Copies that end badly in the middle: what they leave running must not stand in anybody's way. */
+#include "rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { EXTENT = 65536, EXTENTS = 16 };
+
+static struct rig rig;
+static bool fails_now;
+
+static bool
+is_copy(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE && rig_is_data(r, region);
+}
+
+static int
+fails_on_leg_1(const struct rig *r, const struct rig_region *region) {
+  return fails_now && region->leg == 1 && is_copy(r, region) ? -EIO : 0;
+}
+
+/* Leg 1 ends it first, then leg 3, and leg 2 never does. */
+static bool
+leg_2_hangs(const struct rig *r, const struct rig_region *region) {
+  uint64_t age_ns = r->now_ns - region->since_ns;
+
+  if (!is_copy(r, region))
+    return false;
+  return region->leg == 2 || (region->leg == 3 && age_ns < 20 * SF_MS);
+}
+
+/* One leg fails a convergence, which ends it, while another one hangs in it.  That one has to leave,
+ * though nobody waits for this copy any more, or there could be no other. */
+static void
+a_leg_that_hangs_in_a_copy_that_failed_leaves(void **state) {
+  struct rig_request write, read;
+
+  rig_init(&rig, 4, 2, EXTENT, EXTENTS);
+  rig.config.intent_delay_ns = 600 * SF_S;
+  rig_start_fully(&rig);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_run(&rig);
+  assert_true(write.done);
+  rig_put(&write);
+  rig_kill(&rig);
+  for (unsigned leg = 1; leg < 4; leg++)
+    memset(rig.leg[leg] + SF_DATA_OFFSET, 0x10 + (int) leg, 4096);
+  fails_now = true;
+  rig.fails = fails_on_leg_1;
+  rig.holds = leg_2_hangs;
+  rig_start(&rig);
+  rig_pass(&rig, 10);
+  assert_int_equal(rig.volume->unconverged.set, 1);
+  rig_submit(&rig, &read, SF_REQ_READ, 0, 4096, 0);
+  rig_pass(&rig, 1000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_FAULTY);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
+  rig_pass(&rig, 1000);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  assert_memory_equal(rig.leg[0] + SF_DATA_OFFSET, rig.leg[3] + SF_DATA_OFFSET, EXTENT);
+  rig_put(&read);
+  rig_free(&rig);
+}
+
+static bool
+copies_to_leg_1_hang(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && is_copy(r, region);
+}
+
+/* Nothing but the copy says that a leg hangs: one that catches up, and one that a convergence
+ * writes to. */
+static void
+a_leg_that_hangs_in_a_copy_leaves(void **state) {
+  for (unsigned turn = 0; turn < 2; turn++) {
+    struct rig_request write;
+
+    rig_init(&rig, 3, 1, EXTENT, EXTENTS);
+    rig.config.intent_delay_ns = 600 * SF_S;
+    rig_start_fully(&rig);
+    if (turn == 0)
+      assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+    rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+    rig_run(&rig);
+    assert_true(write.done);
+    rig_put(&write);
+    if (turn == 0) {
+      rig.holds = copies_to_leg_1_hang;
+      assert_int_equal(sf_volume_leg_return(rig.volume, 1, rig.now_ns), 0);
+      for (unsigned i = 0; i < 5000 && rig_state(&rig, 1) != SF_STATE_CATCHING_UP; i++)
+        rig_pass(&rig, 1);
+      assert_int_equal(rig_state(&rig, 1), SF_STATE_CATCHING_UP);
+    } else {
+      rig_kill(&rig);
+      memset(rig.leg[1] + SF_DATA_OFFSET, 0x11, 4096);
+      rig.holds = copies_to_leg_1_hang;
+      rig_start(&rig);
+      rig_pass(&rig, 10);
+      assert_int_equal(rig.volume->unconverged.set, 1);
+    }
+    rig_pass(&rig, 500);
+    assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+    rig.holds = NULL;
+    rig_pass(&rig, 10000);
+    assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+    assert_memory_equal(rig.leg[0] + SF_DATA_OFFSET, rig.leg[1] + SF_DATA_OFFSET, EXTENT);
+    rig_free(&rig);
+  }
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_leg_that_hangs_in_a_copy_that_failed_leaves),
+      cmocka_unit_test(a_leg_that_hangs_in_a_copy_leaves),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
