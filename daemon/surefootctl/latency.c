@@ -153,54 +153,115 @@ print_histograms(const json_t *volume, const json_t *earlier, const char *kind) 
     printf("no %s was answered\n", kind);
 }
 
+/* What surefootd kept, where the status has what its server counted since its start. */
+static int
+take_past(const char *path, const char *volume, const char *since, json_t *now, uint64_t *seconds) {
+  json_t *past = NULL, *legs = json_object_get(now, "legs"), *leg, *old;
+  size_t i, j;
+  int status = ctl_ask(
+      path, json_pack("{ss ss ss}", "command", "latency", "volume", volume, "since", since), &past);
+  if (status != CTL_DONE)
+    return status;
+  *seconds = ctl_json_number(past, "seconds");
+  json_object_set(now, "latency", json_object_get(past, "latency"));
+  json_array_foreach(legs, i, leg) {
+    json_object_set_new(leg, "latency", json_object());
+    json_array_foreach(json_object_get(past, "legs"), j, old)
+      if (strcmp(ctl_json_text(old, "name"), ctl_json_text(leg, "name")) == 0)
+        json_object_set(leg, "latency", json_object_get(old, "latency"));
+  }
+  json_decref(past);
+  return CTL_DONE;
+}
+
+struct wish {
+  const char *volume, *kind, *since; /* since: NULL, or a time */
+  uint64_t for_ns;                   /* 0: not */
+};
+
+static void
+pause_for(uint64_t ns) {
+  const struct timespec wait = {.tv_sec = (time_t) (ns / 1000000000),
+                                .tv_nsec = (long) (ns % 1000000000)};
+  nanosleep(&wait, NULL);
+}
+
+static void
+print_head(const struct wish *wish, uint64_t seconds) {
+  char age[CTL_TEXT_MAX];
+  printf("%s: how long %s take, ", wish->volume,
+         strcmp(wish->kind, "flush") == 0 ? "flushes"
+         : wish->kind[0] == 'r'           ? "reads"
+                                          : "writes");
+  if (wish->since)
+    printf("in the last %s\n",
+           seconds < 100 ? ctl_time_us(seconds * 1000000, age) : ctl_time_left(seconds, age));
+  else if (wish->for_ns)
+    printf("in %s\n", ctl_time_us(wish->for_ns / 1000, age));
+  else
+    puts("since its server started");
+}
+
+static int
+show(struct ctl_command_call *call, const struct wish *wish) {
+  char path[SF_CONTROL_PATH_MAX];
+  uint64_t seconds = 0;
+  int status = ctl_find_socket(call, wish->volume, path);
+  if (status != CTL_DONE)
+    return status;
+  if (wish->since && !ctl_is_daemon(path))
+    return ctl_fail("%s: --since: only surefootd keeps what was, and it does not run this volume; "
+                    "--for TIME looks on from now",
+                    wish->volume);
+  json_t *earlier = wish->for_ns ? ctl_ask_status(path, wish->volume) : NULL;
+  if (wish->for_ns && !earlier)
+    return CTL_FAILED;
+  if (wish->for_ns)
+    pause_for(wish->for_ns);
+  json_t *now = ctl_ask_status(path, wish->volume);
+  status = now ? CTL_DONE : CTL_FAILED;
+  if (now && wish->since)
+    status = take_past(path, wish->volume, wish->since, now, &seconds);
+  if (status == CTL_DONE) {
+    print_head(wish, seconds);
+    print_histograms(now, earlier, wish->kind);
+  }
+  json_decref(now);
+  json_decref(earlier);
+  return status;
+}
+
 int
 ctl_latency(struct ctl_command_call *call) {
-  static const struct option options[] = {
-      {"kind", required_argument, NULL, 'k'}, {"for", required_argument, NULL, 'f'}, {0}};
-  const char *kind = "write";
-  uint64_t for_ns = 0;
+  static const struct option options[] = {{"kind", required_argument, NULL, 'k'},
+                                          {"for", required_argument, NULL, 'f'},
+                                          {"since", required_argument, NULL, 's'},
+                                          {0}};
+  struct wish wish = {.kind = "write"};
   int option;
+  uint64_t since_ns;
   while ((option = ctl_next_option(call, options)) != -1) {
     if (option == '?')
       return CTL_USAGE;
     if (option == 'k')
-      kind = optarg;
-    else if (sf_parse_duration(optarg, &for_ns) < 0 || for_ns == 0)
+      wish.kind = optarg;
+    else if (option == 's')
+      wish.since = optarg;
+    else if (sf_parse_duration(optarg, &wish.for_ns) < 0 || wish.for_ns == 0)
       return ctl_wrong_usage(call->command, "latency: --for %s: not a time (for example 10s)",
                              optarg);
   }
-  if (strcmp(kind, "read") != 0 && strcmp(kind, "write") != 0 && strcmp(kind, "flush") != 0)
-    return ctl_wrong_usage(call->command, "latency: --kind %s: read, write or flush", kind);
+  if (wish.since && (sf_parse_duration(wish.since, &since_ns) < 0 || since_ns == 0))
+    return ctl_wrong_usage(call->command, "latency: --since %s: not a time (for example 10m)",
+                           wish.since);
+  if (wish.since && wish.for_ns)
+    return ctl_wrong_usage(call->command, "latency: --since looks back and --for on: one of them");
+  if (strcmp(wish.kind, "read") != 0 && strcmp(wish.kind, "write") != 0 &&
+      strcmp(wish.kind, "flush") != 0)
+    return ctl_wrong_usage(call->command, "latency: --kind %s: read, write or flush", wish.kind);
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "latency: one VOLUME is needed");
-  const char *volume = call->argv[optind];
-  char path[SF_CONTROL_PATH_MAX];
+  wish.volume = call->argv[optind];
   setlocale(LC_CTYPE, "");
-  int status = ctl_find_socket(call, volume, path);
-  if (status != CTL_DONE)
-    return status;
-  json_t *earlier = for_ns ? ctl_ask_status(path, volume) : NULL, *now;
-  if (for_ns && !earlier)
-    return CTL_FAILED;
-  if (for_ns) {
-    const struct timespec wait = {.tv_sec = (time_t) (for_ns / 1000000000),
-                                  .tv_nsec = (long) (for_ns % 1000000000)};
-    nanosleep(&wait, NULL);
-  }
-  now = ctl_ask_status(path, volume);
-  if (now) {
-    char age[CTL_TEXT_MAX];
-    printf("%s: how long %s take, ", volume,
-           strcmp(kind, "flush") == 0 ? "flushes"
-           : kind[0] == 'r'           ? "reads"
-                                      : "writes");
-    if (for_ns)
-      printf("in %s\n", ctl_time_us(for_ns / 1000, age));
-    else
-      puts("since its server started");
-    print_histograms(now, earlier, kind);
-  }
-  json_decref(now);
-  json_decref(earlier);
-  return now ? CTL_DONE : CTL_FAILED;
+  return show(call, &wish);
 }

@@ -13,7 +13,7 @@ static const struct ctl_command commands[] = {
     {"list", "[--json]", "one line for each volume", ctl_list},
     {"show", "VOLUME [--json]", "the settings in force, and where each comes from", ctl_show},
     {"top", "[--batch] [--count N] [VOLUME]", "what each leg does now, each second anew", ctl_top},
-    {"latency", "VOLUME [--kind read|write|flush] [--for TIME]",
+    {"latency", "VOLUME [--kind read|write|flush] [--since TIME|--for TIME]",
      "how long the legs take, side by side, and their deadlines", ctl_latency},
     {"why", "VOLUME", "the last incident, in plain sentences", ctl_why},
     {"events", "[--follow] [--since TIME] [--json] [VOLUME]",

@@ -255,6 +255,7 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
   case SF_COMMAND_START:
   case SF_COMMAND_RELOAD:
   case SF_COMMAND_RESTART:
+  case SF_COMMAND_LATENCY:
     SF_ASSERT(false); /* surefootd's: not understood here */
   }
   return rc < 0 ? answer_error(rc, error) : json_pack("{sb}", "ok", 1);

@@ -41,6 +41,7 @@ static const struct command_spec {
     {"start", SF_COMMAND_START, false, true, true, {{"force", true, false}}},
     {"reload", SF_COMMAND_RELOAD, false, true, false, {{"dry_run", true, false}}},
     {"restart", SF_COMMAND_RESTART, false, true, true, {{NULL, false, false}}},
+    {"latency", SF_COMMAND_LATENCY, false, true, true, {{"since", false, true}}},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -72,7 +73,7 @@ find_command(const json_t *document, bool of_daemon, const struct command_spec *
              char error[SF_CONFIG_ERROR_MAX]) {
   static const char known_to_volume[] = "status, events, set, leg, grow, scrub or stop";
   static const char known_to_daemon[] =
-      "status, events, set, leg, grow, scrub, stop, start, reload or restart";
+      "status, events, set, leg, grow, scrub, stop, start, reload, restart or latency";
   const char *known = of_daemon ? known_to_daemon : known_to_volume;
   const json_t *command = json_object_get(document, "command");
   if (!command)
@@ -230,6 +231,7 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
       .path = json_string_value(json_object_get(document, "path")),
       .rate = json_string_value(json_object_get(document, "rate")),
       .size = json_string_value(json_object_get(document, "size")),
+      .since = json_string_value(json_object_get(document, "since")),
       .document = document,
   };
   return 0;

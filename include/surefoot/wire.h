@@ -9,9 +9,10 @@
  * tells the end); scrub {"action":"start|pause|resume|cancel","repair","leg","rate"}, the event
  * "scrub" tells its end. stop ends the volume cleanly: its own socket does not wait for clients,
  * surefootd's refuses while its device is held, and keeps it down until start {"force"}.
- * surefootd's also knows reload {"dry_run"} and restart.  "volume" may be left out where the socket
- * serves one volume, and in status and events, which are then about all.  An unknown command, key
- * or version is an error, never ignored.  Root and the group surefoot may ask. */
+ * surefootd's also knows reload {"dry_run"}, restart, and latency {"since":"10m"}, the legs'
+ * histograms of the last hour or less.  "volume" may be left out where the socket serves one
+ * volume, and in status and events, which are then about all.  An unknown command, key or version
+ * is an error, never ignored.  Root and the group surefoot may ask. */
 #ifndef SUREFOOT_WIRE_H
 #define SUREFOOT_WIRE_H
 
@@ -49,6 +50,7 @@ enum sf_control_command {
   SF_COMMAND_START,   /* surefootd's */
   SF_COMMAND_RELOAD,  /* surefootd's */
   SF_COMMAND_RESTART, /* surefootd's */
+  SF_COMMAND_LATENCY, /* surefootd's */
 };
 
 /* The strings live in the document: valid until sf_control_request_clear. */
@@ -65,9 +67,10 @@ struct sf_control_request {
   /* leg: "fail", "return", "discard", "replace", "add" or "remove"; scrub: "start", "pause",
    * "resume", "cancel" */
   const char *action;
-  const char *leg;  /* leg; scrub: the leg that is right, NULL: not said */
-  const char *path; /* leg: replace, add; NULL: not said */
-  const char *size; /* grow; NULL: not said */
+  const char *leg;   /* leg; scrub: the leg that is right, NULL: not said */
+  const char *path;  /* leg: replace, add; NULL: not said */
+  const char *size;  /* grow; NULL: not said */
+  const char *since; /* latency */
   json_t *document;
 };
 

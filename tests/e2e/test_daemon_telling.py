@@ -127,6 +127,34 @@ class Telling(DaemonTest):
         self.assertTrue(asked)
         self.assertEqual(set(), asked - told)
 
+    def test_latency_since(self):
+        """Proves that what was before a server died is still told after it, with the time that it is of."""
+        daemon = self.daemon()
+        volume = daemon.volume(legs="a")
+        daemon.start()
+
+        def writes():
+            said = daemon.ctl("latency", "vol0", "--since", "1h")
+            self.assertRegex(said, r"vol0: how long writes take, in the last \d")
+            return int(re.search(r"vol0-a \((\d+)\)", said)[1])
+
+        def write():
+            handle = daemon.client(volume).connect()
+            for block in range(50):
+                handle.pwrite(b"z" * 4096, block * 4096)
+
+        write()
+        self.rig.wait_until(lambda: writes() >= 50, "50 writes in the history", process=daemon.process)
+        first = daemon.pid()
+        os.kill(first, signal.SIGKILL)
+        daemon.wait_status(lambda status: status["service"]["pid"] not in (0, first)
+                           and status["service"]["state"] == "serving", "another server")
+        self.assertIn("vol0-a (0)", daemon.ctl("latency", "vol0"))
+        self.assertGreaterEqual(writes(), 50)
+        write()
+        self.rig.wait_until(lambda: writes() >= 100, "the next 50 with them", process=daemon.process)
+        daemon.stop()
+
     def test_off_by_default(self):
         """Proves that without the setting nothing listens on the network."""
         daemon = self.daemon()

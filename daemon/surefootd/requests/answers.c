@@ -167,6 +167,22 @@ start(struct volume *volume, bool force, struct reply *reply) {
     sfd_reply_send(reply, json_pack("{sb}", "ok", 1));
 }
 
+/* ---- how long the legs took ---- */
+
+static void
+answer_latency(const struct volume *volume, const char *since, struct reply *reply) {
+  uint64_t since_ns;
+  if (sf_parse_duration(since, &since_ns) < 0 || since_ns == 0) {
+    sfd_reply_error(reply, "since %.64s: not a time (for example 10m)", since);
+    return;
+  }
+  json_t *told = sfd_volume_latencies(volume, since_ns / 1000);
+  if (told)
+    json_object_update_new(told,
+                           json_pack("{sb si}", "ok", 1, "version", (int) SF_CONTROL_VERSION));
+  sfd_reply_send(reply, told);
+}
+
 /* ---- which ---- */
 
 void
@@ -201,6 +217,9 @@ sfd_answers_request(void *ctx, const struct sf_control_request *request, struct 
   case SF_COMMAND_GROW:
   case SF_COMMAND_SCRUB:
     forward(volume, request, reply);
+    break;
+  case SF_COMMAND_LATENCY:
+    answer_latency(volume, request->since, reply);
     break;
   case SF_COMMAND_RESTART:
     log_notice(sfd_volume_name(volume), "restart asked for");

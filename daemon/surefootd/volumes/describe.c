@@ -103,3 +103,13 @@ sfd_volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_decref(service);
   return object;
 }
+
+json_t *
+sfd_volume_latencies(const struct volume *volume, uint64_t since_us) {
+  return sfd_history_sum(&volume->history, since_us, sfd_volume_now_us(volume));
+}
+
+json_t *
+sfd_volume_samples(const struct volume *volume) {
+  return sfd_history_samples(&volume->history, sfd_volume_now_us(volume));
+}

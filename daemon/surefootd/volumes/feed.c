@@ -167,6 +167,7 @@ on_health(void *ctx, int error, json_t *reply) {
     note_state(volume, sfd_events_text(own, "state"));
     tell_legs(volume, json_object_get(own, "legs"));
     sfd_volume_note_status(volume, own);
+    sfd_history_note(&volume->history, own, sfd_volume_now_us(volume));
     sfd_spare_look(volume, own);
   }
   end_silent(volume);

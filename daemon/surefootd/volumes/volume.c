@@ -90,6 +90,7 @@ sfd_volume_destroy(struct volume *volume) {
     remove_abandoned(volume->plan->config.fast_socket);
   }
   sfd_changed_legs_clear(&volume->changed_legs);
+  sfd_history_clear(&volume->history);
   json_decref(volume->scrub);
   free(volume->plan);
   free(volume);

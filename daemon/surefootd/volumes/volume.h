@@ -25,6 +25,7 @@
 #include "files/plan.h"
 #include "server/control_link.h"
 #include "server/server.h"
+#include "volumes/history.h"
 #include "volumes/volumes.h"
 
 /* What a volume that stops waits for. */
@@ -120,6 +121,7 @@ struct volume {
   char state[32];        /* "healthy", ... as last heard; "" unknown */
   char uuid[40];         /* "" unknown */
   struct spare_use spare;
+  struct history history;
   json_t *scrub; /* the last that has ended, of an earlier server too; NULL: none is known */
 };
 
@@ -176,6 +178,10 @@ int sfd_volume_ask(struct volume *volume, json_t *request, uint64_t timeout_us,
 
 /* What its socket said of itself: what a later server does not know is kept. */
 void sfd_volume_note_status(struct volume *volume, const json_t *own);
+/* How long its legs took: as sfd_history_sum and sfd_history_samples. */
+json_t *sfd_volume_latencies(const struct volume *volume, uint64_t since_us);
+json_t *sfd_volume_samples(const struct volume *volume);
+
 /* Its entry in the status: own is what its socket said, NULL with a reason when it said nothing. */
 json_t *sfd_volume_describe(struct volume *volume, json_t *own, const char *reason);
 

@@ -313,6 +313,15 @@ test_latency(void **state) {
   assert_non_null(strstr(some, "#            10% #            10% "));
   run("latency", "vol0", "--kind", "zero", NULL);
   expect_wrong_usage("latency: --kind zero: read, write or flush");
+  run("latency", "vol0", "--since", "soon", NULL);
+  expect_wrong_usage("latency: --since soon: not a time (for example 10m)");
+  run("latency", "vol0", "--since", "10m", "--for", "1s", NULL);
+  expect_wrong_usage("latency: --since looks back and --for on: one of them");
+  run("latency", "vol0", "--since", "10m", NULL);
+  expect(
+      1, "",
+      "surefootctl: vol0: --since: only surefootd keeps what was, and it does not run this volume; "
+      "--for TIME looks on from now\n");
   run("latency", NULL);
   expect_wrong_usage("latency: one VOLUME is needed");
 }

@@ -1,0 +1,161 @@
+/* What surefootd keeps of the last hour of a volume's legs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "volumes/history.h"
+
+#define S     UINT64_C(1000000)
+#define BEGIN (UINT64_C(7000) * S)
+#define HOUR  (UINT64_C(3600) * S)
+
+/* A status with two legs: a has answered so many writes in 0.9 ms, b so many in 50 ms. */
+static json_t *
+status(json_int_t of_a, json_int_t of_b, const char *state_of_b) {
+  json_t *own = json_pack(
+      "{ss s{s{sI s[[I,I]]}} s[{ss ss s{sI} s{s{sI sI sI sI s[[I,I]]}}}, "
+      "{ss ss s{sI} s{s{sI sI sI sI s[[I,I]]}}}]}",
+      "state", "degraded", "latency", "write", "recent", (json_int_t) 0, "buckets",
+      (json_int_t) 900000, of_a, "legs", "name", "a", "state", "in-sync", "deadline", "write_us",
+      (json_int_t) 70000, "latency", "write", "recent", (json_int_t) 5, "p50_us", (json_int_t) 800,
+      "p99_us", (json_int_t) 900, "max_us", (json_int_t) 901, "buckets", (json_int_t) 900000, of_a,
+      "name", "b", "state", state_of_b, "deadline", "write_us", (json_int_t) 90000, "latency",
+      "write", "recent", (json_int_t) 0, "p50_us", (json_int_t) 0, "p99_us", (json_int_t) 0,
+      "max_us", (json_int_t) 0, "buckets", (json_int_t) 50000000, of_b);
+  assert_non_null(own);
+  return own;
+}
+
+static void
+note(struct history *history, uint64_t at_us, json_t *own) {
+  sfd_history_note(history, own, at_us);
+  json_decref(own);
+}
+
+/* Writes of this leg in the sum, all of which must have taken at most so long; no leg: 0. */
+static json_int_t
+writes(const json_t *sum, const char *name, json_int_t ns) {
+  size_t i, j;
+  json_t *leg, *bucket;
+  json_array_foreach(json_object_get(sum, "legs"), i, leg) {
+    if (strcmp(json_string_value(json_object_get(leg, "name")), name) != 0)
+      continue;
+    const json_t *write = json_object_get(json_object_get(leg, "latency"), "write");
+    json_array_foreach(json_object_get(write, "buckets"), j, bucket)
+      assert_int_equal(json_integer_value(json_array_get(bucket, 0)), ns);
+    return json_integer_value(json_object_get(write, "count"));
+  }
+  return 0;
+}
+
+static void
+expect_sum(const struct history *history, uint64_t since, uint64_t now, json_int_t seconds,
+           json_int_t of_a, json_int_t of_b) {
+  json_t *sum = sfd_history_sum(history, since, now);
+  assert_int_equal(json_integer_value(json_object_get(sum, "seconds")), seconds);
+  assert_int_equal(writes(sum, "a", 1 << 20), of_a);
+  assert_int_equal(writes(sum, "b", 1 << 26), of_b);
+  json_decref(sum);
+}
+
+/* Proves that a time is answered with what was counted in it, in whole minutes, and with how long that is. */
+static void
+test_since(void **state) {
+  struct history history = {0};
+  expect_sum(&history, HOUR, BEGIN, 0, 0, 0);
+  note(&history, BEGIN, status(10, 1, "in-sync"));
+  note(&history, BEGIN + 30 * S, status(15, 1, "in-sync"));
+  note(&history, BEGIN + 70 * S, status(115, 1, "in-sync"));
+  note(&history, BEGIN + 125 * S, status(115, 4, "in-sync"));
+  expect_sum(&history, HOUR, BEGIN + 130 * S, 130, 115, 4);
+  expect_sum(&history, 60 * S, BEGIN + 130 * S, 70, 100, 3);
+  expect_sum(&history, 1 * S, BEGIN + 130 * S, 10, 0, 3);
+  sfd_history_clear(&history);
+}
+
+/* Proves that a server that begins to count anew takes nothing away, and that what it counts is added. */
+static void
+test_restart(void **state) {
+  struct history history = {0};
+  note(&history, BEGIN, status(100, 50, "in-sync"));
+  note(&history, BEGIN + 5 * S, status(7, 2, "in-sync"));
+  note(&history, BEGIN + 10 * S, status(9, 2, "in-sync"));
+  expect_sum(&history, HOUR, BEGIN + 10 * S, 10, 109, 52);
+  sfd_history_clear(&history);
+}
+
+/* Proves that an hour is kept and no more, however long it goes on, and that a minute without a look is a gap. */
+static void
+test_an_hour(void **state) {
+  struct history history = {0};
+  for (unsigned minute = 0; minute < 300; minute++)
+    if (minute % 100 < 95)
+      note(&history, BEGIN + minute * 60 * S, status(minute + 1, 0, "in-sync"));
+  uint64_t now = BEGIN + UINT64_C(294) * 60 * S;
+  json_t *all = sfd_history_samples(&history, now);
+  json_t *of_a = json_object_get(json_array_get(json_object_get(all, "legs"), 0), "samples");
+  assert_int_equal(json_array_size(of_a), HISTORY_MINUTES);
+  assert_int_equal(json_integer_value(json_object_get(json_array_get(of_a, 0), "ago_min")), 59);
+  json_decref(all);
+  expect_sum(&history, 24 * HOUR, now, 3540, 60, 0);
+  all = sfd_history_samples(&history, now + 5 * 60 * S);
+  of_a = json_object_get(json_array_get(json_object_get(all, "legs"), 0), "samples");
+  assert_int_equal(json_array_size(of_a), HISTORY_MINUTES - 5);
+  assert_int_equal(json_integer_value(json_object_get(json_array_get(of_a, 54), "ago_min")), 5);
+  json_decref(all);
+  expect_sum(&history, HOUR, now + 2 * HOUR, 0, 0, 0);
+  sfd_history_clear(&history);
+}
+
+/* Proves what a sample says: the last look's quantiles with the deadline, null where nothing was asked, and that a leg
+ * that was out at one look was out. */
+static void
+test_samples(void **state) {
+  struct history history = {0};
+  note(&history, BEGIN, status(1, 0, "late"));
+  note(&history, BEGIN + 5 * S, status(2, 0, "in-sync"));
+  json_t *all = sfd_history_samples(&history, BEGIN + 6 * S), *expected;
+  expected = json_pack(
+      "{s[{si sb sn s n sn}] s[{ss s[{si sb sn s{si si si si} sn}]} {ss s[{si sb sn sn sn}]}]}",
+      "samples", "ago_min", 0, "out", 1, "read", "write", "flush", "legs", "name", "a", "samples",
+      "ago_min", 0, "out", 0, "read", "write", "p50_us", 800, "p99_us", 900, "max_us", 901,
+      "deadline_us", 70000, "flush", "name", "b", "samples", "ago_min", 0, "out", 1, "read",
+      "write", "flush");
+  assert_non_null(expected);
+  if (!json_equal(all, expected))
+    fail_msg("%s", json_dumps(all, 0));
+  json_decref(all);
+  json_decref(expected);
+  sfd_history_clear(&history);
+}
+
+/* Proves that a status that is not one is not a crash. */
+static void
+test_nonsense(void **state) {
+  static const char *const said[] = {
+      "{}", "[]", "{\"legs\": 4}", "{\"legs\": [null, {}, {\"name\": 7}, {\"name\": \"a\"}]}",
+      "{\"legs\": [{\"name\": \"a\", \"latency\": {\"write\": {\"buckets\": [[-1, 5], [7], 0, "
+      "[9223372036854775807, 9223372036854775807]]}}}, {\"name\": \"a\"}]}"};
+  struct history history = {0};
+  for (unsigned i = 0; i < sizeof said / sizeof *said; i++)
+    note(&history, BEGIN + i * S, json_loads(said[i], 0, NULL));
+  json_t *sum = sfd_history_sum(&history, HOUR, BEGIN + 10 * S);
+  assert_int_equal(json_array_size(json_object_get(sum, "legs")), 1);
+  json_decref(sum);
+  sfd_history_clear(&history);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_since),    cmocka_unit_test(test_restart),
+      cmocka_unit_test(test_an_hour),  cmocka_unit_test(test_samples),
+      cmocka_unit_test(test_nonsense),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
