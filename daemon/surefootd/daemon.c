@@ -16,7 +16,7 @@
 
 #include "common/log.h"
 #include "device/netlink.h"
-#include "monitor/metrics.h"
+#include "monitor/http.h"
 #include "monitor/notify.h"
 #include "requests/answers.h"
 #include "requests/clients.h"
@@ -291,6 +291,28 @@ start_volumes(struct daemon *daemon, struct plan *plan) {
   return 0;
 }
 
+/* One listener where both are at one place. */
+static int
+start_http(struct daemon *daemon) {
+  const struct settings *settings = &daemon->settings;
+  bool one = sfd_settings_same_place(&settings->metrics, &settings->page);
+  const struct http_serves serves[] = {
+      {.metrics = true, .page = one, .problems = &daemon->problems},
+      {.page = true, .problems = &daemon->problems}};
+  const struct settings_place *place[] = {&settings->metrics, &settings->page};
+  for (unsigned i = 0; i < 2; i++) {
+    if (!place[i]->address[0] || (i == 1 && one))
+      continue;
+    int r = sfd_http_create(&daemon->volumes, place[i], &serves[i], &daemon->http[i]);
+    if (r < 0) {
+      log_error(NULL, "%s at %s:%u: %s", i == 0 ? "metrics" : "page", place[i]->address,
+                place[i]->port, strerror(-r));
+      return r;
+    }
+  }
+  return 0;
+}
+
 int
 sfd_daemon_run(struct daemon *daemon, struct plan *plan) {
   if (mkdir(daemon->settings.runtime, 0755) < 0 && errno != EEXIST) {
@@ -318,12 +340,8 @@ sfd_daemon_run(struct daemon *daemon, struct plan *plan) {
   daemon->volumes.changed = on_volume_changed;
   daemon->volumes.gone = on_volume_gone;
   daemon->volumes.ctx = daemon;
-  if (r == 0 && daemon->settings.metrics_address[0]) {
-    r = sfd_metrics_create(&daemon->volumes, &daemon->metrics);
-    if (r < 0)
-      log_error(NULL, "metrics at %s:%u: %s", daemon->settings.metrics_address,
-                daemon->settings.metrics_port, strerror(-r));
-  }
+  if (r == 0)
+    r = start_http(daemon);
   if (r == 0)
     r = start_volumes(daemon, plan);
   if (r == 0) {
@@ -337,7 +355,8 @@ sfd_daemon_run(struct daemon *daemon, struct plan *plan) {
   }
   SF_LIST_EACH(entry, &daemon->volumes.list)
     sfd_volume_destroy(SF_LIST_ENTRY(entry, struct volume, entry));
-  sfd_metrics_destroy(daemon->metrics);
+  for (unsigned i = 0; i < sizeof daemon->http / sizeof daemon->http[0]; i++)
+    sfd_http_destroy(daemon->http[i]);
   sfd_clients_destroy(daemon->clients);
   sfd_hook_end(&daemon->hook);
   sfd_store_end(&daemon->store);

@@ -15,7 +15,7 @@
 
 struct clients;
 struct netlink_listener;
-struct metrics;
+struct http;
 
 struct daemon {
   sd_event *event;
@@ -26,7 +26,7 @@ struct daemon {
   struct events events;
   struct hook hook;
   struct store store;
-  struct metrics *metrics; /* NULL: off */
+  struct http *http[2]; /* the metrics', which may serve the page too, and the page's; NULL: off */
   struct clients *clients;
   struct netlink_listener *listener; /* NULL: the kernel has no nbd, or no volume needs it */
   json_t *problems; /* an array of lines: the files that no volume comes from, and why */

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,15 +114,16 @@ read_events(const struct key *key, struct settings *settings, const char *value,
 
 /* "PORT", "ADDRESS:PORT" or "[IPv6]:PORT".  A name would have to be looked up, and may change. */
 static int
-read_metrics(const struct key *key, struct settings *settings, const char *value,
-             struct sf_why *why) {
+read_place(const struct key *key, struct settings *settings, const char *value,
+           struct sf_why *why) {
+  struct settings_place *place = (struct settings_place *) ((char *) settings + key->offset);
   const char *colon = strrchr(value, ':'), *port_text = colon ? colon + 1 : value;
-  char address[sizeof settings->metrics_address] = "127.0.0.1";
+  char address[sizeof place->address] = "127.0.0.1";
   unsigned char binary[16];
   uint64_t port;
 
   if (strcmp(value, "off") == 0) {
-    settings->metrics_address[0] = '\0';
+    place->address[0] = '\0';
     return 0;
   }
   if (colon) {
@@ -140,9 +142,32 @@ read_metrics(const struct key *key, struct settings *settings, const char *value
     return sf_why(why, -EINVAL, "\"%s\" is not an address: such as 127.0.0.1 or [::1]", address);
   if (sf_value_read_count(port_text, &port, why) < 0 || port < 1 || port > 65535)
     return sf_why(why, -EINVAL, "\"%s\" is not a port: 1 to 65535", port_text);
-  memcpy(settings->metrics_address, address, sizeof address);
-  settings->metrics_port = (uint16_t) port;
+  memcpy(place->address, address, sizeof address);
+  place->port = (uint16_t) port;
   return 0;
+}
+
+/* Nobody is asked who he is: so only who is on this machine may look. */
+static int
+read_own_place(const struct key *key, struct settings *settings, const char *value,
+               struct sf_why *why) {
+  struct settings_place *place = (struct settings_place *) ((char *) settings + key->offset);
+  int r = read_place(key, settings, value, why);
+  struct in_addr ipv4;
+  struct in6_addr ipv6;
+  if (r < 0 || !place->address[0])
+    return r;
+  bool own = inet_pton(AF_INET, place->address, &ipv4) == 1
+                 ? ntohl(ipv4.s_addr) >> 24 == IN_LOOPBACKNET
+                 : inet_pton(AF_INET6, place->address, &ipv6) == 1 && IN6_IS_ADDR_LOOPBACK(&ipv6);
+  return own ? 0
+             : sf_why(why, -EINVAL, "%s is not of this machine alone: 127.0.0.1 or [::1]",
+                      place->address);
+}
+
+bool
+sfd_settings_same_place(const struct settings_place *a, const struct settings_place *b) {
+  return a->address[0] && a->port == b->port && strcmp(a->address, b->address) == 0;
 }
 
 #define FIELD(field) offsetof(struct settings, field), sizeof(((struct settings *) 0)->field)
@@ -158,7 +183,8 @@ static const struct key keys[] = {
     {"silent_timeout", read_time_or_off, FIELD(silent_timeout_us)},
     {"hook", read_path, FIELD(hook)},
     {"hook_timeout", read_time, FIELD(hook_timeout_us)},
-    {"metrics", read_metrics, FIELD(metrics_address)},
+    {"metrics", read_place, FIELD(metrics)},
+    {"page", read_own_place, FIELD(page)},
     {"events", read_events, FIELD(events)},
 };
 enum { KEYS = sizeof keys / sizeof keys[0], EVENTS_KEY = KEYS - 1 };

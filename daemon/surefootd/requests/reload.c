@@ -110,14 +110,21 @@ note_fixed(struct reload *reload, const char *key, const char *from, const char 
 }
 
 static void
+note_place(struct reload *reload, const char *key, const struct settings_place *from,
+           const struct settings_place *to) {
+  char before[96], after[96];
+  snprintf(before, sizeof before, "%s:%u", from->address, from->port);
+  snprintf(after, sizeof after, "%s:%u", to->address, to->port);
+  note_fixed(reload, key, before, after);
+}
+
+static void
 compare_settings(struct reload *reload) {
   const struct settings *old = &reload->daemon->settings, *now = &reload->settings;
-  char before[96], after[96];
   note_fixed(reload, "runtime", old->runtime, now->runtime);
   note_fixed(reload, "control", old->control, now->control);
-  snprintf(before, sizeof before, "%s:%u", old->metrics_address, old->metrics_port);
-  snprintf(after, sizeof after, "%s:%u", now->metrics_address, now->metrics_port);
-  note_fixed(reload, "metrics", before, after);
+  note_place(reload, "metrics", &old->metrics, &now->metrics);
+  note_place(reload, "page", &old->page, &now->page);
 }
 
 struct behind {
@@ -449,8 +456,8 @@ static void
 keep_fixed(struct settings *now, const struct settings *old) {
   memcpy(now->runtime, old->runtime, sizeof now->runtime);
   memcpy(now->control, old->control, sizeof now->control);
-  memcpy(now->metrics_address, old->metrics_address, sizeof now->metrics_address);
-  now->metrics_port = old->metrics_port;
+  now->metrics = old->metrics;
+  now->page = old->page;
 }
 
 static bool

@@ -43,8 +43,9 @@ assert_defaults(const struct settings *settings) {
   assert_string_equal(settings->nbdkit, "nbdkit");
   assert_string_equal(settings->hook, "");
   assert_string_equal(settings->events, "/var/lib/surefoot/events");
-  assert_string_equal(settings->metrics_address, "");
-  assert_int_equal(settings->metrics_port, 0);
+  assert_string_equal(settings->metrics.address, "");
+  assert_int_equal(settings->metrics.port, 0);
+  assert_string_equal(settings->page.address, "");
   assert_int_equal(settings->start_timeout_us, 30000000);
   assert_int_equal(settings->stop_timeout_us, 60000000);
   assert_int_equal(settings->silent_timeout_us, 60000000);
@@ -74,7 +75,7 @@ test_all_keys(void **state) {
                         "; a comment\n[daemon]\nvolumes = /v\nruntime = /r ; there\n"
                         "nbdkit = /opt/nbdkit\nplugin = other\nstart_timeout = 5s\n"
                         "stop_timeout = 90s\nsilent_timeout = 7s\nhook = /h\nhook_timeout = "
-                        "2s\nmetrics = [::1]:9000\n",
+                        "2s\nmetrics = [::1]:9000\npage = 9001\n",
                         error),
                    0);
   assert_string_equal(settings.volumes, "/v");
@@ -84,15 +85,20 @@ test_all_keys(void **state) {
   assert_string_equal(settings.nbdkit, "/opt/nbdkit");
   assert_string_equal(settings.plugin, "other");
   assert_string_equal(settings.hook, "/h");
-  assert_string_equal(settings.metrics_address, "::1");
-  assert_int_equal(settings.metrics_port, 9000);
+  assert_string_equal(settings.metrics.address, "::1");
+  assert_int_equal(settings.metrics.port, 9000);
+  assert_string_equal(settings.page.address, "127.0.0.1");
+  assert_int_equal(settings.page.port, 9001);
+  assert_false(sfd_settings_same_place(&settings.metrics, &settings.page));
+  settings.page = settings.metrics;
+  assert_true(sfd_settings_same_place(&settings.metrics, &settings.page));
   assert_int_equal(settings.start_timeout_us, 5000000);
   assert_int_equal(settings.stop_timeout_us, 90000000);
   assert_int_equal(settings.hook_timeout_us, 2000000);
   assert_int_equal(settings.silent_timeout_us, 7000000);
   assert_int_equal(load(&settings, "[daemon]\ncontrol = /c\nmetrics = 9733\n", error), 0);
   assert_string_equal(settings.control, "/c");
-  assert_string_equal(settings.metrics_address, "127.0.0.1");
+  assert_string_equal(settings.metrics.address, "127.0.0.1");
   assert_int_equal(load(&settings, "[daemon]\nsilent_timeout = 0s\n", error), 0);
   assert_int_equal(settings.silent_timeout_us, 0);
   assert_int_equal(load(&settings, "[daemon]\nruntime = /r\nevents = /e\n", error), 0);
@@ -100,7 +106,7 @@ test_all_keys(void **state) {
   assert_int_equal(load(&settings, "[daemon]\nevents = off\n", error), 0);
   assert_string_equal(settings.events, "");
   assert_int_equal(load(&settings, "[daemon]\nmetrics = off\n", error), 0);
-  assert_string_equal(settings.metrics_address, "");
+  assert_string_equal(settings.metrics.address, "");
 }
 
 /* Proves that a mistake is refused with its line, and that nothing of the file is taken. */
@@ -129,6 +135,10 @@ test_refusals(void **state) {
       {"[daemon]\nmetrics = localhost:9733\n", ":2: metrics: \"localhost\" is not an address"},
       {"[daemon]\nmetrics = :9733\n", ":2: metrics: \":9733\" is not ADDRESS:PORT"},
       {"[daemon]\nmetrics = 1.2.3.4:x\n", ":2: metrics: \"x\" is not a port"},
+      {"[daemon]\npage = 0.0.0.0:80\n", ":2: page: 0.0.0.0 is not of this machine alone"},
+      {"[daemon]\npage = 10.1.2.3:80\n", ":2: page: 10.1.2.3 is not of this machine alone"},
+      {"[daemon]\npage = [::]:80\n", ":2: page: :: is not of this machine alone"},
+      {"[daemon]\npage = [::ffff:127.0.0.1]:80\n", ":2: page: ::ffff:127.0.0.1 is not of this"},
   };
   struct settings settings, before;
   char error[SF_CONFIG_ERROR_MAX], long_line[2 * PATH_MAX];
