@@ -40,6 +40,7 @@ complete -c surefootctl -n '__fish_seen_subcommand_from top' -l count -x
 complete -c surefootctl -n '__fish_seen_subcommand_from latency' -l kind -x -a 'read write flush'
 complete -c surefootctl -n '__fish_seen_subcommand_from latency' -l since -x
 complete -c surefootctl -n '__fish_seen_subcommand_from latency' -l for -x
+complete -c surefootctl -n '__fish_seen_subcommand_from why' -l list
 complete -c surefootctl -n '__fish_seen_subcommand_from events' -l follow
 complete -c surefootctl -n '__fish_seen_subcommand_from events' -l since -x
 complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l config -r -F

@@ -15,7 +15,7 @@ static const struct ctl_command commands[] = {
     {"top", "[--batch] [--count N] [VOLUME]", "what each leg does now, each second anew", ctl_top},
     {"latency", "VOLUME [--kind read|write|flush] [--since TIME|--for TIME]",
      "how long the legs take, side by side, and their deadlines", ctl_latency},
-    {"why", "VOLUME", "the last incident, in plain sentences", ctl_why},
+    {"why", "VOLUME [N|--list]", "the last incident, or the Nth last, in plain sentences", ctl_why},
     {"events", "[--follow] [--since TIME] [--json] [VOLUME]",
      "show what happened, and go on with --follow", ctl_events},
     {"set", "VOLUME KEY=VALUE", "change a setting of a running volume", ctl_set},

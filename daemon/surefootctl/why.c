@@ -1,6 +1,7 @@
-/* The last incident in plain sentences, from the events. */
+/* The last incident, or an earlier one, in plain sentences, from the events. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,31 +12,40 @@ is(const json_t *event, const char *key, const char *text) {
   return strcmp(ctl_json_text(event, key), text) == 0;
 }
 
-/* A leg that leaves, or a volume that is not healthy any more, with nothing wrong before. */
-static size_t
-find_begin(const json_t *events, size_t *end) {
-  size_t count = json_array_size(events), begin = count;
+/* From the event that began it to the one that ended it; end: the number of all events if it goes on. */
+struct incident {
+  size_t begin, end;
+};
+
+static bool
+is_bad(const json_t *event) {
+  bool leaves = is(event, "event", "leg-state") && !is(event, "to", "in-sync");
+  bool fails =
+      is(event, "event", "state") && !is(event, "to", "healthy") && !is(event, "to", "stopping");
+  bool is_gone =
+      is(event, "event", "service") && (is(event, "to", "down") || is(event, "to", "silent"));
+  return leaves || fails || is_gone;
+}
+
+/* A leg that leaves, or a volume that is not healthy any more, with nothing wrong before.  The oldest first. */
+static unsigned
+find_incidents(const json_t *events, struct incident incident[SF_CONTROL_EVENTS_KEPT]) {
+  size_t count = json_array_size(events);
+  unsigned found = 0;
   bool well = true;
-  *end = count;
   for (size_t i = 0; i < count; i++) {
     const json_t *event = json_array_get(events, i);
-    bool leaves = is(event, "event", "leg-state") && !is(event, "to", "in-sync");
-    bool fails =
-        (is(event, "event", "state") && !is(event, "to", "healthy") &&
-         !is(event, "to", "stopping")) ||
-        (is(event, "event", "service") && (is(event, "to", "down") || is(event, "to", "silent")));
-    if ((leaves || fails) && well) {
-      begin = i;
-      *end = count;
+    if (well && is_bad(event) && found < SF_CONTROL_EVENTS_KEPT) {
+      incident[found++] = (struct incident){i, count};
       well = false;
     }
     if (is(event, "event", "state") && is(event, "to", "healthy")) {
       if (!well)
-        *end = i;
+        incident[found - 1].end = i;
       well = true;
     }
   }
-  return begin;
+  return found;
 }
 
 /* Milliseconds since 1970. */
@@ -192,43 +202,134 @@ print_cost(const json_t *volume) {
   }
 }
 
-static int
-print_incident(const char *volume, const json_t *events, const json_t *own) {
-  size_t end, begin = find_begin(events, &end), count = json_array_size(events);
+/* ---- which one ---- */
+
+static int64_t
+length_ms(const json_t *events, const struct incident *incident) {
+  return time_of(json_array_get(events, incident->end)) -
+         time_of(json_array_get(events, incident->begin));
+}
+
+static void
+print_incident(const char *volume, const json_t *events, const struct incident *incident,
+               unsigned number) {
+  size_t count = json_array_size(events);
   char text[CTL_TEXT_MAX];
-  if (begin == count) {
-    printf("%s: nothing has gone wrong, as far back as the events go.\n", volume);
+  if (incident->end == count)
+    printf("%s: this goes on.\n\n", volume);
+  else if (number == 1)
+    printf("%s: the last incident took %s.\n\n", volume,
+           duration(length_ms(events, incident), text));
+  else
+    printf("%s: incident %u before now took %s.\n\n", volume, number,
+           duration(length_ms(events, incident), text));
+  for (size_t i = incident->begin; i < count && i <= incident->end; i++)
+    tell(events, incident->begin, i);
+}
+
+/* Which legs left, each once and as it first did, and how bad it was for clients. */
+static void
+put_summary(const json_t *events, const struct incident *incident) {
+  static const char *const worst_last[] = {"degraded", "suspended", "failed"};
+  int worst = -1;
+  const char *between = "";
+  for (size_t i = incident->begin; i < json_array_size(events) && i <= incident->end; i++) {
+    const json_t *event = json_array_get(events, i);
+    bool told = false;
+    for (size_t k = incident->begin; k < i; k++)
+      told = told || (is(json_array_get(events, k), "event", "leg-state") &&
+                      is(json_array_get(events, k), "leg", ctl_json_text(event, "leg")));
+    if (is(event, "event", "leg-state") && is_bad(event) && !told) {
+      printf("%sleg ", between);
+      ctl_put(ctl_json_text(event, "leg"));
+      printf(" %s", ctl_json_text(event, "to"));
+      between = ", ";
+    }
+    if (is(event, "event", "service") && is_bad(event)) {
+      printf("%sserver %s", between, ctl_json_text(event, "to"));
+      between = ", ";
+    }
+    for (int w = 0; w < 3; w++)
+      if (is(event, "event", "state") && is(event, "to", worst_last[w]) && w > worst)
+        worst = w;
+  }
+  if (worst >= 0)
+    printf("%s%s", *between ? "; " : "", worst_last[worst]);
+}
+
+/* The newest first, with the number that shows it whole. */
+static void
+print_list(const json_t *events, const struct incident *incident, unsigned incidents) {
+  char text[CTL_TEXT_MAX];
+  for (unsigned number = 1; number <= incidents; number++) {
+    const struct incident *one = &incident[incidents - number];
+    bool goes_on = one->end == json_array_size(events);
+    printf("%3u  ", number);
+    put_time(time_of(json_array_get(events, one->begin)));
+    printf("%-10s  ", goes_on ? "goes on" : duration(length_ms(events, one), text));
+    put_summary(events, one);
+    putchar('\n');
+  }
+}
+
+struct wish {
+  const char *volume;
+  bool list;
+  unsigned number; /* 1: the last */
+};
+
+static int
+show(const struct wish *wish, const json_t *events, const json_t *own) {
+  static struct incident incident[SF_CONTROL_EVENTS_KEPT];
+  unsigned incidents = find_incidents(events, incident);
+  if (incidents == 0) {
+    printf("%s: nothing has gone wrong, as far back as the events go.\n", wish->volume);
     return CTL_DONE;
   }
-  int64_t first = time_of(json_array_get(events, begin));
-  if (end < count)
-    printf("%s: the last incident took %s.\n\n", volume,
-           duration(time_of(json_array_get(events, end)) - first, text));
-  else
-    printf("%s: this goes on.\n\n", volume);
-  for (size_t i = begin; i < count && i <= end; i++)
-    tell(events, begin, i);
-  print_cost(own);
+  if (wish->list) {
+    print_list(events, incident, incidents);
+    return CTL_DONE;
+  }
+  if (wish->number > incidents)
+    return ctl_fail("%s: the events go back to %u incident%s: why %s --list", wish->volume,
+                    incidents, incidents == 1 ? "" : "s", wish->volume);
+  print_incident(wish->volume, events, &incident[incidents - wish->number], wish->number);
+  if (wish->number == 1)
+    print_cost(own);
   return CTL_DONE;
+}
+
+static bool
+read_number(const char *text, unsigned *number) {
+  char *end;
+  unsigned long value = strtoul(text, &end, 10);
+  *number = (unsigned) value;
+  return *text >= '0' && *text <= '9' && *end == '\0' && value > 0 && value <= UINT_MAX;
 }
 
 int
 ctl_why(struct ctl_command_call *call) {
-  static const struct option options[] = {{0}};
-  if (ctl_next_option(call, options) != -1)
+  struct wish wish = {.number = 1};
+  if (ctl_take_flag(call, "list", &wish.list) != CTL_DONE)
     return CTL_USAGE;
-  if (call->argc - optind != 1)
-    return ctl_wrong_usage(call->command, "why: one VOLUME is needed");
-  const char *volume = call->argv[optind];
+  int words = call->argc - optind;
+  if (words != 1 && (words != 2 || wish.list))
+    return ctl_wrong_usage(call->command, "why: one VOLUME is needed%s",
+                           words > 1 ? ", and with --list no more" : "");
+  wish.volume = call->argv[optind];
+  if (words == 2 && !read_number(call->argv[optind + 1], &wish.number))
+    return ctl_wrong_usage(call->command, "why: %s: which incident?  1 is the last",
+                           call->argv[optind + 1]);
   char path[SF_CONTROL_PATH_MAX];
   json_t *reply = NULL, *own;
-  int status = ctl_find_socket(call, volume, path);
+  int status = ctl_find_socket(call, wish.volume, path);
   if (status == CTL_DONE)
-    status = ctl_ask(path, json_pack("{ss ss}", "command", "events", "volume", volume), &reply);
+    status =
+        ctl_ask(path, json_pack("{ss ss}", "command", "events", "volume", wish.volume), &reply);
   if (status != CTL_DONE)
     return status;
-  own = ctl_ask_status(path, volume);
-  status = own ? print_incident(volume, json_object_get(reply, "events"), own) : CTL_FAILED;
+  own = ctl_ask_status(path, wish.volume);
+  status = own ? show(&wish, json_object_get(reply, "events"), own) : CTL_FAILED;
   json_decref(own);
   json_decref(reply);
   return status;

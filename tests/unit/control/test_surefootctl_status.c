@@ -381,6 +381,40 @@ test_why(void **state) {
   }
 }
 
+/* Earlier incidents have numbers, the list says which were there, and an event that ended one begins no other. */
+static void
+test_why_list(void **state) {
+  struct fake_volume *fake = *state;
+  static const char *const late[][3] = {
+      {"in-sync", "late", "slow"}, {"late", "probing", ""}, {"probing", "in-sync", ""}};
+  static const char *const faulty[][3] = {{"in-sync", "faulty", "broken"}};
+  static const char *const waits[][3] = {{"healthy", "degraded", ""},
+                                         {"degraded", "suspended", ""}};
+  static const char *const well[][3] = {{"suspended", "healthy", ""}};
+  run("why", "vol0", "--list", NULL);
+  expect(0, "vol0: nothing has gone wrong, as far back as the events go.\n", "");
+  tell_moves(fake, 1, late, 3);
+  tell_moves(fake, -1, waits, 2);
+  tell_moves(fake, -1, well, 1);
+  tell_moves(fake, 1, faulty, 1);
+  assert_int_equal(run("why", "vol0", "--list", NULL), 0);
+  const char *first = strstr(result.out, "  1  "), *second = strstr(result.out, "\n  2  ");
+  if (!first || !second || !strstr(first, "  goes on     leg b faulty\n") ||
+      !strstr(second, "  leg b late; suspended\n") || strstr(result.out, "\n  3  "))
+    fail_msg("%s", result.out);
+  assert_int_equal(run("why", "vol0", "2", NULL), 0);
+  assert_non_null(strstr(result.out, "vol0: incident 2 before now took "));
+  assert_non_null(strstr(result.out, "  Leg b did not answer in time and was left out: slow.\n"));
+  assert_null(strstr(result.out, "broken"));
+  assert_null(strstr(result.out, "Since its server started"));
+  run("why", "vol0", "3", NULL);
+  expect(1, "", "surefootctl: vol0: the events go back to 2 incidents: why vol0 --list\n");
+  run("why", "vol0", "0", NULL);
+  expect_wrong_usage("why: 0: which incident?  1 is the last");
+  run("why", "vol0", "2", "--list", NULL);
+  expect_wrong_usage("why: one VOLUME is needed, and with --list no more");
+}
+
 /* --follow writes the kept events and then each event as it comes; the volume's stop is its end. */
 static void
 test_follow(void **state) {
@@ -453,6 +487,7 @@ main(void) {
       WITH_VOLUME(test_top),
       WITH_VOLUME(test_latency),
       WITH_VOLUME(test_why),
+      WITH_VOLUME(test_why_list),
       WITH_VOLUME(test_several_volumes),
       WITH_VOLUME(test_events),
       WITH_VOLUME(test_follow),
