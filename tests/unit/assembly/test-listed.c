@@ -121,6 +121,32 @@ test_listed_lines(void **state) {
   assert_non_null(strstr(assembly.reason, "list only those of one line of history"));
 }
 
+/* Proves that a leg that was emptied tells nothing of lines: it stands beside whichever goes on. */
+static void
+test_listed_discarded(void **state) {
+  const struct one_case c = {
+      .legs = 2,
+      .min_legs = 1,
+      .leg = {LINE('B', 3, 1, "a"), {.kind = DISCARDED, .line = 'C', .in_sync = "a"}}};
+
+  for (unsigned first = 0; first < 2; first++) {
+    struct sf_config config = {.file = "vol0.conf", .name = "vol0", .legs = 2, .min_legs = 1};
+    struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+    struct sf_assembly assembly;
+    int from[SF_LEGS_MAX];
+
+    for (unsigned i = 0; i < 2; i++) {
+      config.leg[i].name[0] = (char) ('a' + (i ^ first));
+      found[i] = found_of(&c, i ^ first);
+    }
+    sf_assemble_file(&config, found, false, from, &assembly);
+    print_message("%s\n", assembly.reason);
+    assert_true(assembly.may_start);
+    assert_int_equal(assembly.current, 1);
+    assert_int_equal(assembly.base.record.term, 3);
+  }
+}
+
 /* Proves that a long path leaves room for the sentence: 16 legs, all of them gone. */
 static void
 test_sentence_is_bounded(void **state) {
@@ -188,11 +214,9 @@ test_whole_copy(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_listed),
-      cmocka_unit_test(test_listed_lines),
-      cmocka_unit_test(test_sentence_is_bounded),
-      cmocka_unit_test(test_last_term),
-      cmocka_unit_test(test_whole_copy),
+      cmocka_unit_test(test_listed),           cmocka_unit_test(test_listed_lines),
+      cmocka_unit_test(test_listed_discarded), cmocka_unit_test(test_sentence_is_bounded),
+      cmocka_unit_test(test_last_term),        cmocka_unit_test(test_whole_copy),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,6 +78,33 @@ a_leg_that_joins_takes_over_the_loss(void **state) {
   rig_free(&rig);
 }
 
+/* Without intent nothing can be lost, whatever a superblock says of the legs; and on one leg alone
+ * nothing would ever make it good. */
+static void
+without_intent_a_start_has_lost_nothing(void **state) {
+  struct sf_superblock sb;
+
+  for (unsigned legs = 1; legs <= 2; legs++) {
+    flush_rig_init(legs, 1, SF_TOO_FEW_ERROR);
+    sf_volume_stop(rig.volume, rig.now_ns);
+    rig_pass(&rig, 1000);
+    assert_true(sf_volume_stopped(rig.volume));
+    rig_kill(&rig);
+    for (unsigned leg = 0; leg < legs; leg++) {
+      rig_read_superblock(&rig, leg, &sb);
+      sb.serial++;
+      sb.lost = (uint16_t) ((1u << legs) - 1);
+      sf_superblock_encode(&sb, rig.leg[leg] + SF_SUPERBLOCK_OFFSET(sb.serial % 2));
+    }
+    rig_start_fully(&rig);
+    rig.holds = rig_takes_a_moment;
+    assert_int_equal(rig.volume->maps.intent.set, 0);
+    assert_int_equal(flush(), 0);
+    assert_int_equal(rig.volume->identity.lost, 0);
+    rig_free(&rig);
+  }
+}
+
 /* What all legs may have lost is on disk as such, or the next start would flush it well. */
 static void
 what_may_be_lost_everywhere_is_known_to_a_start(void **state) {
@@ -263,6 +290,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(taking_note_does_not_make_the_loser_a_source),
       cmocka_unit_test(a_leg_that_joins_takes_over_the_loss),
+      cmocka_unit_test(without_intent_a_start_has_lost_nothing),
       cmocka_unit_test(what_may_be_lost_everywhere_is_known_to_a_start),
       cmocka_unit_test(a_leg_that_lost_as_much_may_leave),
       cmocka_unit_test(what_two_legs_show_alike_is_written_anew),

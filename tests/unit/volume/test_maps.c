@@ -182,6 +182,31 @@ a_leg_that_takes_its_time_for_each_of_three_is_not_late(void **state) {
   rig_free(&rig);
 }
 
+/* Without a buffer it is tried again after a pause, which is not spent in a circle. */
+static void
+a_page_without_a_buffer_is_tried_again(void **state) {
+  struct rig_request write;
+  unsigned ticks = 0;
+
+  rig_init(&rig, 2, 1, 65536, 64);
+  rig_start_fully(&rig);
+  rig_pass(&rig, 100);
+  rig.buffers = 0;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  for (unsigned ms = 0; ms < 100; ms++) {
+    assert_true(rig.tick_ns > rig.now_ns);
+    ticks += rig.tick_ns <= rig.now_ns + SF_MS;
+    rig_pass(&rig, 1);
+  }
+  assert_in_range(ticks, 5, 50);
+  assert_false(write.done);
+  rig.buffers = -1;
+  rig_pass(&rig, 100);
+  assert_true(write.done);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -190,6 +215,7 @@ main(void) {
       cmocka_unit_test(pages_that_fail_everywhere_fail_writes_only),
       cmocka_unit_test(pages_that_hang_where_no_leg_can_be_spared_hold_their_writes_only),
       cmocka_unit_test(a_leg_that_takes_its_time_for_each_of_three_is_not_late),
+      cmocka_unit_test(a_page_without_a_buffer_is_tried_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,30 @@ an_opening_that_could_not_be_tried_is_tried_again(void **state) {
   rig_free(&rig);
 }
 
+/* What its path leads to is looked at every two seconds, and not at every turn. */
+static void
+a_missing_leg_is_looked_for_now_and_then(void **state) {
+  unsigned looks = 0;
+
+  rig_init(&rig, 3, 2, 65536, 64);
+  rig.absent[1] = true;
+  rig_start_fully(&rig);
+  for (unsigned ms = 0; ms < 10000; ms++) {
+    rig_pass(&rig, 1);
+    if (rig.opening == 0)
+      continue;
+    rig_cannot_open(&rig, 1, -ENOENT, "not there");
+    looks++;
+  }
+  assert_in_range(looks, 4, 6);
+  rig.absent[1] = false;
+  rig_pass(&rig, 2100);
+  rig_open(&rig, 1);
+  rig_pass(&rig, 10000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -149,6 +173,7 @@ main(void) {
       cmocka_unit_test(an_opening_that_could_not_be_tried_is_tried_again),
       cmocka_unit_test(an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too),
 
+      cmocka_unit_test(a_missing_leg_is_looked_for_now_and_then),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
