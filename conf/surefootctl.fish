@@ -45,6 +45,7 @@ complete -c surefootctl -n '__fish_seen_subcommand_from events' -l follow
 complete -c surefootctl -n '__fish_seen_subcommand_from events' -l since -x
 complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l config -r -F
 complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l write
+complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l beside -x
 complete -c surefootctl -n '__fish_seen_subcommand_from leg scrub stop start restart' -l wait
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub check' -l repair
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub check' -l from -x

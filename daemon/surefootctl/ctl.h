@@ -173,6 +173,8 @@ int ctl_wait_until(const char *path, const char *volume,
 /* A leg that is given by its path: its name, in name (leg.c). */
 int ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
                     char name[SF_LEG_NAME_MAX]);
+/* leg discard --config: the leg becomes an empty member of a volume that does not run (leg_offline.c). */
+int ctl_discard_offline(const char *conf, const char *name);
 /* A leg on a spare gets its own disk back; *given false: it is on none, and nothing was done
  * (spare.c). */
 int ctl_give_back(const char *path, const char *volume, const char *leg, bool *given);

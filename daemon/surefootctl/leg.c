@@ -1,15 +1,14 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <surefoot/legfile.h>
-
 #include "ctl.h"
 
-enum { OPEN_TIMEOUT_S = 10, DISCARD_TRIES = 50 };
+enum { TRIES = 50 /* of 100 ms */ };
 
 static const struct action {
   const char *name, *done;
@@ -85,7 +84,7 @@ static int
 wait_discarded(const char *path, const char *volume, const char *name) {
   const struct timespec pause = {.tv_nsec = 100000000};
   char state[CTL_TEXT_MAX] = "", reason[CTL_REASON_MAX] = "";
-  for (unsigned i = 0; i < DISCARD_TRIES; i++) {
+  for (unsigned i = 0; i < TRIES; i++) {
     json_t *reply = NULL;
     int status = ctl_ask(path, json_pack("{ss ss}", "command", "status", "volume", volume), &reply);
     if (status != CTL_DONE)
@@ -316,88 +315,188 @@ remove_leg(const struct ctl_command_call *call, const char *volume, const char *
   return status;
 }
 
-/* ---- discard without a running volume ---- */
+/* ---- replace --beside: the old one is kept until the new one is whole ---- */
 
-struct offline {
-  struct sf_config config;
-  struct sf_leg_found found[SF_LEGS_MAX];
-  struct sf_assembly assembly;
+struct beside {
+  const struct ctl_command_call *call;
+  const char *volume, *leg, *path, *name; /* the one that goes; the new one */
+  bool writes;
 };
 
-/* The legs are only looked at, and closed again: sf_leg_discard takes its own lock. */
+static char left[1024]; /* to be done, were it ended now */
+
+static void
+note_left(const struct beside *beside, const char *what) {
+  const char *write = beside->writes ? " --write" : "";
+  char done[sizeof left];
+  snprintf(done, sizeof done,
+           "surefootctl: interrupted; %s.\n"
+           "To go on:    surefootctl leg replace %s %s %s --beside %s%s\n"
+           "To give up:  surefootctl leg fail %s %s; surefootctl leg remove %s %s%s\n",
+           what, beside->volume, beside->leg, beside->path, beside->name, write, beside->volume,
+           beside->name, beside->volume, beside->name, write);
+  sigset_t signals, before;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  sigprocmask(SIG_BLOCK, &signals, &before);
+  memcpy(left, done, sizeof left);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static void
+on_interrupt(int signal) {
+  ssize_t n = write(STDERR_FILENO, left, strlen(left));
+  (void) n;
+  _exit(128 + signal);
+}
+
+static void
+tell_left_when_interrupted(void) {
+  struct sigaction action = {.sa_handler = on_interrupt};
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
+
+/* May it begin, or go on?  *has_new: it did begin.  *has_old: else it is done. */
 static int
-look(struct offline *offline) {
-  static struct sf_leg_file file[SF_LEGS_MAX];
-  static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
-  char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_assemble(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
-                                 OPEN_TIMEOUT_S * UINT64_C(1000000000), false, file, offline->found,
-                                 leg_error, &offline->assembly, error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
-  for (unsigned i = 0; i < offline->config.legs; i++)
-    sf_leg_file_close(&file[i]);
+look_beside(const struct beside *beside, const char *socket, bool *has_old, bool *has_new) {
+  json_t *own = ctl_ask_status(socket, beside->volume);
+  if (!own)
+    return CTL_FAILED;
+  const json_t *new_leg = find_leg(own, beside->name);
+  int status = CTL_DONE;
+  *has_old = find_leg(own, beside->leg);
+  *has_new = new_leg;
+  if (new_leg && strcmp(ctl_json_text(new_leg, "path"), beside->path) != 0)
+    status = ctl_fail("%s: it has a leg %s already, at %s", beside->volume, beside->name,
+                      ctl_json_text(new_leg, "path"));
+  else if (!*has_old && !new_leg)
+    status = ctl_fail("%s: it has no leg %s", beside->volume, beside->leg);
+  else if (!new_leg && json_array_size(json_object_get(own, "legs")) == SF_LEGS_MAX)
+    status = ctl_fail("%s: it has %d legs, and no place for one beside %s: leg replace without "
+                      "--beside",
+                      beside->volume, SF_LEGS_MAX, beside->leg);
+  json_decref(own);
+  return status;
+}
+
+/* Out of the volume; what the kernel holds of it may still end.  What is left then, the removal tells. */
+static int
+take_out(const struct beside *beside, const char *socket) {
+  const struct timespec pause = {.tv_nsec = 100000000};
+  bool failed = false;
+  for (unsigned i = 0; i < TRIES; i++) {
+    json_t *own = ctl_ask_status(socket, beside->volume);
+    const json_t *leg = find_leg(own, beside->leg);
+    bool is_out = strcmp(ctl_json_text(leg, "state"), "faulty") == 0;
+    bool is_idle = is_out && ctl_json_number(leg, "in_flight") == 0;
+    json_decref(own);
+    if (!own)
+      return CTL_FAILED;
+    if (is_idle)
+      return CTL_DONE;
+    if (!is_out && !failed) {
+      int status = ctl_ask(socket,
+                           json_pack("{ss ss ss ss}", "command", "leg", "volume", beside->volume,
+                                     "action", "fail", "leg", beside->leg),
+                           NULL);
+      if (status != CTL_DONE)
+        return status;
+      failed = true;
+    }
+    nanosleep(&pause, NULL);
+  }
   return CTL_DONE;
 }
 
-/* No absent leg would help: the start waits for a decision, as in a split brain. */
-static bool
-only_decision_is_missing(const struct sf_assembly *assembly) {
-  return !assembly->may_start && assembly->waits_for == 0;
-}
-
-/* What the volume is, as the other legs tell it.  Where they are of two lines of history any of
- * them will do: an empty leg says nothing of lines. */
-static const struct sf_superblock *
-find_reference(struct offline *offline, unsigned leg) {
-  static struct sf_assembly others;
-  struct sf_leg_found *found = offline->found, discarded = found[leg];
-  const struct sf_superblock *reference = NULL;
-  found[leg] = (struct sf_leg_found){.error = -ENOENT};
-  sf_assemble(&offline->config, found, false, &others);
-  found[leg] = discarded;
-  if (others.reference >= 0)
-    return &others.base;
-  for (unsigned i = 0; i < offline->config.legs && !reference; i++)
-    if (others.verdict[i] == SF_LEG_SPLIT_BRAIN)
-      reference = &found[i].sb;
-  if (!reference && offline->assembly.reference >= 0)
-    reference = &offline->assembly.base;
-  return reference;
-}
-
 static int
-discard_offline(const char *conf, const char *name) {
-  static struct offline offline;
-  const struct sf_assembly *assembly = &offline.assembly;
-  char error[SF_CONFIG_ERROR_MAX] = "";
-  char file[PATH_MAX];
-  int rc = sf_config_load(&offline.config, ctl_conf_file(conf, file), error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
-  if (sf_config_find_leg(&offline.config, name) < 0)
-    return ctl_fail("%s: no leg '%s'", conf, name);
-  int status = look(&offline);
+replace_beside(struct beside *beside) {
+  char socket[SF_CONTROL_PATH_MAX], name[SF_LEG_NAME_MAX];
+  bool has_old = false, has_new = false;
+  int status = ctl_find_socket(beside->call, beside->volume, socket);
+  if (status == CTL_DONE)
+    status = ctl_leg_by_path(socket, beside->volume, &beside->leg, name);
+  if (status == CTL_DONE)
+    status = look_beside(beside, socket, &has_old, &has_new);
   if (status != CTL_DONE)
     return status;
-  int leg = sf_config_find_leg(&offline.config, name); /* its place in the volume */
-  if (leg < 0)
-    return ctl_fail("%s: the volume has no leg '%s': `surefootctl leg add`", offline.config.name,
-                    name);
-  const struct sf_superblock *reference = find_reference(&offline, (unsigned) leg);
-  if (!reference)
-    return ctl_fail("%s: no leg tells what the volume is: %s", offline.config.name,
-                    assembly->reason);
-  if (!only_decision_is_missing(assembly) &&
-      (assembly->verdict[leg] == SF_LEG_CURRENT || assembly->reference == leg))
-    return ctl_fail(
-        "%s: leg %s is in the in-sync set: discarding it would lose acknowledged writes",
-        offline.config.name, name);
-  rc = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
-  printf("%s: leg %s is discarded: all of it will be copied\n", offline.config.name, name);
+  if (!has_old) {
+    printf("%s: leg %s is removed already, and leg %s is there\n", beside->volume, beside->leg,
+           beside->name);
+    return CTL_DONE;
+  }
+  note_left(beside, "whether the new leg is there, surefootctl status tells");
+  tell_left_when_interrupted();
+  if (!has_new)
+    status = add(beside->call, beside->volume, beside->name, beside->path, false, beside->writes);
+  if (status != CTL_DONE)
+    return status;
+  note_left(beside, "the new leg goes on being copied, and the old one is kept");
+  status = wait_for_sync(socket, beside->volume, beside->name);
+  if (status != CTL_DONE)
+    return ctl_fail("%s: leg %s is kept; when leg %s is well, the same command goes on",
+                    beside->volume, beside->leg, beside->name);
+  note_left(beside, "the new leg is in sync, and the old one is to be taken out and removed");
+  status = take_out(beside, socket);
+  if (status == CTL_DONE)
+    status = remove_leg(beside->call, beside->volume, beside->leg, beside->writes);
+  if (status != CTL_DONE)
+    return ctl_fail("%s: leg %s is in sync, leg %s is not removed: the same command goes on",
+                    beside->volume, beside->name, beside->leg);
   return CTL_DONE;
+}
+
+/* ---- the command ---- */
+
+struct wish {
+  const struct action *action;
+  const char *conf, *beside;
+  bool waits, writes;
+};
+
+static bool
+is_action(const struct wish *wish, const char *name) {
+  return strcmp(wish->action->name, name) == 0;
+}
+
+/* Do the words fit the action? */
+static int
+check_wish(const struct ctl_command_call *call, const struct wish *wish, int argc) {
+  const char *name = wish->action->name;
+  bool has_path = argc == 4 && is_action(wish, "replace");
+  if (wish->conf && !is_action(wish, "discard"))
+    return ctl_wrong_usage(call->command, "leg %s: --config is for discard only", name);
+  if (is_action(wish, "add") && argc != 4)
+    return ctl_wrong_usage(call->command, "leg add: VOLUME, NAME and PATH are needed");
+  if (!is_action(wish, "add") && argc != (wish->conf ? 2 : 3) && !has_path)
+    return ctl_wrong_usage(call->command, "leg %s: %sLEG %s needed", name,
+                           wish->conf ? "" : "VOLUME and ", wish->conf ? "is" : "are");
+  if (wish->beside && !has_path)
+    return ctl_wrong_usage(call->command, "leg %s: --beside NAME: for leg replace VOLUME LEG PATH",
+                           name);
+  if (wish->waits && (wish->conf || is_action(wish, "fail") || is_action(wish, "remove")))
+    return ctl_wrong_usage(call->command, "leg %s: nothing is to be waited for: leave out --wait",
+                           name);
+  if (wish->writes && !is_action(wish, "add") && !is_action(wish, "remove") && !has_path)
+    return ctl_wrong_usage(call->command, "leg %s: --write: the file need not change", name);
+  return CTL_DONE;
+}
+
+static int
+run_action(struct ctl_command_call *call, const struct wish *wish, char **argv) {
+  if (wish->beside) {
+    struct beside beside = {call, argv[1], argv[2], argv[3], wish->beside, wish->writes};
+    return replace_beside(&beside);
+  }
+  if (is_action(wish, "replace"))
+    return replace(call, argv[1], argv[2], argv[3], wish->waits, wish->writes);
+  if (is_action(wish, "add"))
+    return add(call, argv[1], argv[2], argv[3], wish->waits, wish->writes);
+  if (is_action(wish, "remove"))
+    return remove_leg(call, argv[1], argv[2], wish->writes);
+  return wish->conf ? ctl_discard_offline(wish->conf, argv[1])
+                    : ask_volume(call, wish->action, argv[1], argv[2], wish->waits);
 }
 
 int
@@ -405,46 +504,27 @@ ctl_leg(struct ctl_command_call *call) {
   static const struct option options[] = {{"config", required_argument, NULL, 'C'},
                                           {"wait", no_argument, NULL, 'w'},
                                           {"write", no_argument, NULL, 'W'},
+                                          {"beside", required_argument, NULL, 'b'},
                                           {0}};
-  const char *conf = NULL;
-  bool waits = false, writes = false;
+  struct wish wish = {0};
   int option;
   while ((option = ctl_next_option(call, options)) != -1) {
     if (option == '?')
       return CTL_USAGE;
     if (option == 'C')
-      conf = optarg;
-    waits = waits || option == 'w';
-    writes = writes || option == 'W';
+      wish.conf = optarg;
+    if (option == 'b')
+      wish.beside = optarg;
+    wish.waits = wish.waits || option == 'w';
+    wish.writes = wish.writes || option == 'W';
   }
   char **argv = call->argv + optind;
   int argc = call->argc - optind;
   if (argc == 0)
     return ctl_wrong_usage(call->command, "leg: fail, return, discard, replace, add or remove?");
-  const struct action *action = find_action(argv[0]);
-  if (!action)
+  wish.action = find_action(argv[0]);
+  if (!wish.action)
     return ctl_wrong_usage(call->command, "leg: unknown action '%s'", argv[0]);
-  if (conf && strcmp(action->name, "discard") != 0)
-    return ctl_wrong_usage(call->command, "leg %s: --config is for discard only", action->name);
-  bool replaces = strcmp(action->name, "replace") == 0;
-  bool adds = strcmp(action->name, "add") == 0;
-  if (adds && argc != 4)
-    return ctl_wrong_usage(call->command, "leg add: VOLUME, NAME and PATH are needed");
-  if (!adds && argc != (conf ? 2 : 3) && !(replaces && argc == 4))
-    return ctl_wrong_usage(call->command, "leg %s: %sLEG %s needed", action->name,
-                           conf ? "" : "VOLUME and ", conf ? "is" : "are");
-  if (waits && (conf || strcmp(action->name, "fail") == 0 || strcmp(action->name, "remove") == 0))
-    return ctl_wrong_usage(call->command, "leg %s: nothing is to be waited for: leave out --wait",
-                           action->name);
-  bool removes = strcmp(action->name, "remove") == 0;
-  if (writes && !adds && !removes && !(replaces && argc == 4))
-    return ctl_wrong_usage(call->command, "leg %s: --write: the file need not change",
-                           action->name);
-  if (replaces)
-    return replace(call, argv[1], argv[2], argv[3], waits, writes);
-  if (adds)
-    return add(call, argv[1], argv[2], argv[3], waits, writes);
-  if (removes)
-    return remove_leg(call, argv[1], argv[2], writes);
-  return conf ? discard_offline(conf, argv[1]) : ask_volume(call, action, argv[1], argv[2], waits);
+  int status = check_wish(call, &wish, argc);
+  return status == CTL_DONE ? run_action(call, &wish, argv) : status;
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -229,6 +230,95 @@ class Trouble(Members):
             self.assertIsNone(refused, "it is said to be discarded")
             return True
         self.rig.wait_until(accepted, "the discard")
+
+
+class Beside(Members):
+    def begin(self, volume, *words):
+        """The command, while it runs."""
+        return self.rig.spawn([self.rig.surefootctl, "--control", volume.control, "leg", "replace", volume.name, *words],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def test_under_load(self):
+        """Proves that there is never a copy less, that the data are those of the clients, and that the file follows."""
+        folder = self.rig.folder / "volumes.d"
+        folder.mkdir()
+        volume, server = self.served(size=32 * MIB)
+        conf = folder / f"{volume.name}.conf"
+        conf.write_text(volume.conf.read_text())
+        os.environ["SUREFOOT_VOLUMES_DIR"] = str(folder)
+        self.addCleanup(os.environ.pop, "SUREFOOT_VOLUMES_DIR")
+        load = self.load(server)
+        load.start()
+        new = self.leg_at("d", "new.img")
+        said = self.ctl_leg(volume, "replace", "b", str(new.path), "--beside", "d", "--write")
+        self.assertIn("leg d is in sync", said)
+        self.assertIn("leg b is removed", said)
+        told = self.rig.ctl("--control", volume.control, "events", "--json").splitlines()
+        order = [(event["leg"], event.get("to")) for event in map(json.loads, told)]
+        self.assertLess(order.index(("d", "in-sync")), order.index(("b", "faulty")), order)
+        status = volume.wait_all_in_sync()
+        self.assertEqual({"a", "c", "d"}, {leg["name"] for leg in status["legs"]})
+        load.stop()
+        self.assert_load_well(load, server)
+        text = conf.read_text()
+        self.assertNotIn("[leg b]", text)
+        self.assertIn(f"[leg d]\npath = {new.path}\n", text)
+        said = self.ctl_leg(volume, "replace", "b", str(new.path), "--beside", "d")
+        self.assertIn("leg b is removed already", said)
+        volume.legs = [volume.legs[0], volume.legs[2], new]
+        volume.write_conf()
+        self.stop_and_compare(volume, server)
+        self.assertIn("would start", self.rig.ctl("check", conf))
+
+    def test_interrupted(self):
+        """Proves that Ctrl-C leaves the old leg, says what is left, and that the same command goes on."""
+        volume, server = self.served(size=32 * MIB, resync_max_rate="1M", resync_min_rate="1M")
+        server.connect().pwrite(os.urandom(16 * MIB), 0)
+        new = self.leg_at("d", "new.img")
+        words = ["c", str(new.path), "--beside", "d"]
+        command = self.begin(volume, *words)
+        self.assertIn("one leg more", command.stdout.readline())
+        volume.wait_leg("d", "catching-up")
+        command.send_signal(signal.SIGINT)
+        said = command.communicate(timeout=20)[0]
+        self.assertEqual(128 + signal.SIGINT, command.returncode, said)
+        self.assertIn("the new leg goes on being copied, and the old one is kept", said)
+        self.assertIn(f"leg replace {volume.name} c {new.path} --beside d\n", said)
+        self.assertEqual("in-sync", volume.leg("c")["state"])
+        self.assert_refused("has a leg d already", volume, "replace", "c", "/elsewhere", "--beside", "d")
+        volume.set("resync_max_rate", "0")
+        self.assertIn("leg c is removed", self.ctl_leg(volume, "replace", *words))
+        volume.legs[2] = new
+        volume.write_conf()
+        self.stop_and_compare(volume, server)
+
+    def test_a_leg_that_is_slow_or_out(self):
+        """Proves that a leg that is out goes too, and that of two legs at min_legs 1 one is replaced."""
+        volume, server = self.served(self.rig.file_legs("ab"), size=16 * MIB)
+        self.ctl_leg(volume, "fail", "b")
+        new = self.leg_at("n", "new.img")
+        self.ctl_leg(volume, "replace", str(volume.legs[1].path), str(new.path), "--beside", "n")
+        status = volume.wait_all_in_sync()
+        self.assertEqual((["a", "n"], 1), ([leg["name"] for leg in status["legs"]], status["min_legs"]))
+        volume.legs[1] = new
+        volume.write_conf()
+        self.stop_and_compare(volume, server)
+
+    def test_refusals(self):
+        """Proves that nothing is begun where there is no place, no such leg, or a disk with data."""
+        legs = self.rig.file_legs("abcdefghijklmnop")
+        volume, server = self.served(legs, size=16 * MIB)
+        self.assert_refused("has 16 legs, and no place", volume, "replace", "b", str(self.rig.folder / "x"), "--beside", "q")
+        self.ctl_leg(volume, "fail", "p")
+        self.ctl_leg(volume, "remove", "p")
+        used = self.rig.folder / "used.img"
+        used.write_bytes(os.urandom(MIB))
+        self.assert_refused("carries data", volume, "replace", "b", str(used), "--beside", "q")
+        self.assert_refused("has no leg z", volume, "replace", "z", str(self.rig.folder / "x"), "--beside", "q")
+        self.assert_refused("--beside NAME", volume, "replace", "b", "--beside", "q")
+        self.assertEqual("in-sync", volume.leg("b")["state"])
+        self.assertEqual(15, len(volume.status()["legs"]))
+        server.stop()
 
 
 class AddAndRemove(Members):

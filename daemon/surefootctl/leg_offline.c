@@ -1,0 +1,92 @@
+/* leg discard without a running volume. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <surefoot/legfile.h>
+
+#include "ctl.h"
+
+enum { OPEN_TIMEOUT_S = 10 };
+
+struct offline {
+  struct sf_config config;
+  struct sf_leg_found found[SF_LEGS_MAX];
+  struct sf_assembly assembly;
+};
+
+/* The legs are only looked at, and closed again: sf_leg_discard takes its own lock. */
+static int
+look(struct offline *offline) {
+  static struct sf_leg_file file[SF_LEGS_MAX];
+  static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  int rc = sf_leg_files_assemble(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
+                                 OPEN_TIMEOUT_S * UINT64_C(1000000000), false, file, offline->found,
+                                 leg_error, &offline->assembly, error);
+  if (rc < 0)
+    return ctl_fail("%s", *error ? error : strerror(-rc));
+  for (unsigned i = 0; i < offline->config.legs; i++)
+    sf_leg_file_close(&file[i]);
+  return CTL_DONE;
+}
+
+/* No absent leg would help: the start waits for a decision, as in a split brain. */
+static bool
+only_decision_is_missing(const struct sf_assembly *assembly) {
+  return !assembly->may_start && assembly->waits_for == 0;
+}
+
+/* What the volume is, as the other legs tell it.  Where they are of two lines of history any of
+ * them will do: an empty leg says nothing of lines. */
+static const struct sf_superblock *
+find_reference(struct offline *offline, unsigned leg) {
+  static struct sf_assembly others;
+  struct sf_leg_found *found = offline->found, discarded = found[leg];
+  const struct sf_superblock *reference = NULL;
+  found[leg] = (struct sf_leg_found){.error = -ENOENT};
+  sf_assemble(&offline->config, found, false, &others);
+  found[leg] = discarded;
+  if (others.reference >= 0)
+    return &others.base;
+  for (unsigned i = 0; i < offline->config.legs && !reference; i++)
+    if (others.verdict[i] == SF_LEG_SPLIT_BRAIN)
+      reference = &found[i].sb;
+  if (!reference && offline->assembly.reference >= 0)
+    reference = &offline->assembly.base;
+  return reference;
+}
+
+int
+ctl_discard_offline(const char *conf, const char *name) {
+  static struct offline offline;
+  const struct sf_assembly *assembly = &offline.assembly;
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  char file[PATH_MAX];
+  int rc = sf_config_load(&offline.config, ctl_conf_file(conf, file), error);
+  if (rc < 0)
+    return ctl_fail("%s", *error ? error : strerror(-rc));
+  if (sf_config_find_leg(&offline.config, name) < 0)
+    return ctl_fail("%s: no leg '%s'", conf, name);
+  int status = look(&offline);
+  if (status != CTL_DONE)
+    return status;
+  int leg = sf_config_find_leg(&offline.config, name); /* its place in the volume */
+  if (leg < 0)
+    return ctl_fail("%s: the volume has no leg '%s': `surefootctl leg add`", offline.config.name,
+                    name);
+  const struct sf_superblock *reference = find_reference(&offline, (unsigned) leg);
+  if (!reference)
+    return ctl_fail("%s: no leg tells what the volume is: %s", offline.config.name,
+                    assembly->reason);
+  if (!only_decision_is_missing(assembly) &&
+      (assembly->verdict[leg] == SF_LEG_CURRENT || assembly->reference == leg))
+    return ctl_fail(
+        "%s: leg %s is in the in-sync set: discarding it would lose acknowledged writes",
+        offline.config.name, name);
+  rc = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, error);
+  if (rc < 0)
+    return ctl_fail("%s", *error ? error : strerror(-rc));
+  printf("%s: leg %s is discarded: all of it will be copied\n", offline.config.name, name);
+  return CTL_DONE;
+}
