@@ -61,6 +61,24 @@ class Pacemaker(VolumeTest):
         self.assertEqual(SUCCESS, self.agent(daemon, "stop"))
         daemon.stop()
 
+    @unittest.skipUnless(shutil.which("ocf-tester"), "no ocf-tester (package cluster-glue)")
+    def test_ocf_tester(self):
+        """Proves that the agent does what Pacemaker's own tester asks of one, on a volume that is there."""
+        daemon = Daemon(self.rig)
+        daemon.volume().conf.rename(self.rig.folder / "pacemaker.conf")
+        daemon.start()
+        environment = {**os.environ, "SUREFOOT_CONTROL": str(daemon.control), "OCF_ROOT": "/usr/lib/ocf"}
+        result = subprocess.run(
+            ["ocf-tester", "-v", "-n", "vol0", "-o", "volume=vol0", "-o", f"config={self.rig.folder / 'pacemaker.conf'}",
+             "-o", f"folder={daemon.folder}", "-o", f"surefootctl={self.rig.surefootctl}", CONF / "pacemaker/volume"],
+            env=environment, timeout=150, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(0, result.returncode, result.stdout)
+        self.assertIn("passed all tests", result.stdout)
+        faults = [line for line in result.stdout.splitlines()
+                  if line.startswith("* ") and not line.endswith("(optional)")]
+        self.assertEqual([], faults)
+        daemon.stop()
+
     def test_what_it_refuses(self):
         daemon = Daemon(self.rig)
         self.assertEqual(CONFIGURED, self.agent(daemon, "validate-all", volume="a/b"))
