@@ -2,6 +2,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "ctl.h"
 
@@ -105,6 +107,32 @@ ctl_put(const char *text) {
   for (; *text; text++) {
     unsigned char byte = (unsigned char) *text;
     putchar(byte < 0x20 || byte == 0x7f ? '?' : byte);
+  }
+}
+
+void
+ctl_put_wrapped(const char *text, unsigned used, unsigned indent) {
+  struct winsize size = {0};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col <= indent) {
+    ctl_put(text);
+    return;
+  }
+  for (bool first = true; *text; first = false) {
+    unsigned columns = 0;
+    size_t len = 0;
+    for (; text[len] && text[len] != ' '; len++)
+      columns += ((unsigned char) text[len] & 0xc0) != 0x80;
+    if (!first && used + 1 + columns > size.ws_col) {
+      printf("\n%*s", (int) indent, "");
+      used = indent;
+    } else if (!first) {
+      putchar(' ');
+      used++;
+    }
+    for (size_t i = 0; i < len; i++)
+      putchar((unsigned char) text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i]);
+    used += columns;
+    text += text[len] ? len + 1 : len;
   }
 }
 

@@ -15,7 +15,8 @@ enum {
   FIRST_ROW = 14 /* 16 us; no disk is faster */,
   LABEL = 9,
   CELL_MIN = 14,
-  CELL_MAX = 30
+  CELL_MAX = 30,
+  RULE_LEAST = 3
 };
 
 struct column {
@@ -75,7 +76,8 @@ put_deadline(const struct column *column, unsigned columns, unsigned row, unsign
   for (unsigned i = 0; i < columns; i++) {
     char text[CTL_TEXT_MAX], limit[CTL_TEXT_MAX + 16] = "";
     if (column[i].deadline_ns && row_of(column[i].deadline_ns) == row)
-      snprintf(limit, sizeof limit, " late after %s",
+      snprintf(limit, sizeof limit,
+               width > RULE_LEAST + sizeof " late after 99.9 ms" ? " late after %s" : " late: %s",
                ctl_time_us(column[i].deadline_ns / 1000, text));
     unsigned used = (unsigned) strlen(limit);
     for (unsigned k = 0; limit[0] && k + used + 1 < width; k++) {

@@ -62,7 +62,7 @@ print_cell(const struct ctl_table *table, unsigned row, unsigned column, unsigne
 
 /* ---- what does not fit the terminal ---- */
 
-enum { PATH_LEAST = 16, NOTE_LEAST = 20 };
+enum { PATH_LEAST = 16, NOTE_INDENT = 5 };
 
 /* "/dev/disk/by-id/...-part1": both ends of a path say which it is.  In place. */
 static void
@@ -78,28 +78,33 @@ cut_middle(char *text, unsigned columns) {
   memmove(text + head + 3, text + len - tail, tail + 1);
 }
 
-/* Paths give way, and notes may wrap, so that the columns of numbers stay columns. */
-static void
+/* Paths give way, and where a note has no room beside the numbers it stands below them, so that columns stay
+ * columns.  True: notes are below. */
+static bool
 fit(struct ctl_table *table, unsigned width[CTL_COLUMNS_MAX]) {
   struct winsize size = {0};
   unsigned whole = 0, path = CTL_COLUMNS_MAX, last = table->columns - 1;
   if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
-    return;
+    return false;
   for (unsigned i = 0; i < table->columns; i++) {
     if (strcmp(table->cell[0][i].text, "PATH") == 0)
       path = i;
-    whole += 2 + (i == last && width[i] > NOTE_LEAST ? NOTE_LEAST : width[i]);
+    whole += 2 + width[i];
   }
+  bool below = whole > size.ws_col && strcmp(table->cell[0][last].text, "NOTE") == 0;
+  if (below)
+    whole -= 2 + width[last];
   if (path == CTL_COLUMNS_MAX || whole <= size.ws_col)
-    return;
+    return below;
   unsigned over = whole - size.ws_col;
   unsigned room = width[path] > over + PATH_LEAST ? width[path] - over : PATH_LEAST;
   if (room >= width[path])
-    return;
+    return below;
   for (unsigned row = 1; row < table->rows; row++)
     if (table->cell[row][path].text)
       cut_middle(table->cell[row][path].text, room);
   width[path] = room;
+  return below;
 }
 
 static void
@@ -113,14 +118,23 @@ measure(const struct ctl_table *table, unsigned width[CTL_COLUMNS_MAX]) {
 
 void
 ctl_table_print(struct ctl_table *table) {
-  unsigned width[CTL_COLUMNS_MAX] = {0};
+  unsigned width[CTL_COLUMNS_MAX] = {0}, last = table->columns - 1;
   measure(table, width);
-  fit(table, width);
+  bool below = fit(table, width);
   for (unsigned row = 0; row < table->rows; row++) {
+    char *note = below ? table->cell[row][last].text : NULL;
+    if (below)
+      table->cell[row][last].text = NULL;
     for (unsigned i = 0; i < table->columns; i++)
       if (width_of(table->cell[row][i].text) > 0 || !is_blank_after(table, row, i))
         print_cell(table, row, i, width[i]);
     putchar('\n');
+    if (note && *note && row > 0) {
+      printf("%*s", NOTE_INDENT, "");
+      ctl_put_wrapped(note, NOTE_INDENT, NOTE_INDENT);
+      putchar('\n');
+    }
+    free(note);
     for (unsigned i = 0; i < table->columns; i++)
       free(table->cell[row][i].text);
   }

@@ -137,20 +137,26 @@ count_text(const struct pace *pace, char text[CTL_TEXT_MAX]) {
   return text;
 }
 
+/* "39% 12m": with seven columns there is room for it at the end of a line of eighty. */
 static const char *
 resync_text(const json_t *leg, char text[CTL_TEXT_MAX]) {
   const json_t *resync = json_object_get(leg, "resync");
+  unsigned long long s = ctl_json_number(resync, "seconds_left");
   char left[CTL_TEXT_MAX] = "";
-  double share;
   uint64_t total = ctl_json_number(resync, "total_bytes");
   if (!json_is_object(resync))
     return "";
-  if (json_is_integer(json_object_get(resync, "seconds_left")))
-    ctl_time_left(ctl_json_number(resync, "seconds_left"), left);
-  else if (ctl_json_number(resync, "stalled_ms") > 0)
-    snprintf(left, sizeof left, "not advancing");
-  share = total ? (double) ctl_json_number(resync, "done_bytes") * 100 / (double) total : 100;
-  snprintf(text, CTL_TEXT_MAX, "%.0f%% %.16s", share, left);
+  if (!json_is_integer(json_object_get(resync, "seconds_left")))
+    snprintf(left, sizeof left, "%s", ctl_json_number(resync, "stalled_ms") > 0 ? " stuck" : "");
+  else if (s < 60)
+    snprintf(left, sizeof left, " %llus", s);
+  else if (s < 3600)
+    snprintf(left, sizeof left, " %llum", s / 60);
+  else
+    snprintf(left, sizeof left, " %lluh%02llum", s / 3600, s / 60 % 60);
+  double share =
+      total ? (double) ctl_json_number(resync, "done_bytes") * 100 / (double) total : 100;
+  snprintf(text, CTL_TEXT_MAX, "%.0f%%%.16s", share, left);
   return text;
 }
 
@@ -196,8 +202,8 @@ put_headings(unsigned columns) {
   static const struct {
     const char *text;
     int width;
-  } cells[] = {{"LEG", -8}, {"STATE", -11}, {"MB/s", 7},   {"REQ/s", 7}, {"P50", 8},
-               {"P99", 8},  {"FLIGHT", 6},  {"OLDEST", 7}, {"WIN", 4},   {"RESYNC", -12}};
+  } cells[] = {{"LEG", -8}, {"STATE", -11}, {"MB/s", 6},   {"REQ/s", 6}, {"P50", 7},
+               {"P99", 7},  {"FLIGHT", 6},  {"OLDEST", 7}, {"WIN", 4},   {"RESYNC", -12}};
   fputs("  ", stdout);
   line.left -= 2;
   for (unsigned i = 0; i < sizeof cells / sizeof cells[0]; i++)
@@ -213,10 +219,10 @@ put_row(const struct row *row, unsigned columns) {
   fputs("  ", stdout);
   put_cell(&line, ctl_json_text(row->leg, "name"), -8, CTL_PLAIN);
   put_cell(&line, state, -11, ctl_leg_colour(state));
-  put_cell(&line, rate_text(pace, text), 7, CTL_PLAIN);
-  put_cell(&line, count_text(pace, text), 7, CTL_PLAIN);
-  put_cell(&line, pace->p50_us ? ctl_time_us(pace->p50_us, text) : "-", 8, CTL_PLAIN);
-  put_cell(&line, pace->p99_us ? ctl_time_us(pace->p99_us, text) : "-", 8, CTL_PLAIN);
+  put_cell(&line, rate_text(pace, text), 6, CTL_PLAIN);
+  put_cell(&line, count_text(pace, text), 6, CTL_PLAIN);
+  put_cell(&line, pace->p50_us ? ctl_time_us(pace->p50_us, text) : "-", 7, CTL_PLAIN);
+  put_cell(&line, pace->p99_us ? ctl_time_us(pace->p99_us, text) : "-", 7, CTL_PLAIN);
   put_cell(&line, ctl_count(pace->in_flight, text), 6, CTL_PLAIN);
   put_cell(&line, pace->oldest_ms ? ctl_time_us(pace->oldest_ms * 1000, text) : "-", 7,
            oldest_colour(row->leg, pace));

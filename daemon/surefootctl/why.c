@@ -60,6 +60,8 @@ time_of(const json_t *event) {
   return (int64_t) seconds * 1000 + ms;
 }
 
+enum { TIME_COLUMNS = 25 };
+
 static void
 put_time(int64_t ms) {
   time_t seconds = (time_t) (ms / 1000);
@@ -91,7 +93,7 @@ since(const json_t *events, size_t begin, size_t i, const char *leg) {
 }
 
 static void
-tell_leg(const json_t *event, const char *reason) {
+tell_leg(FILE *out, const json_t *event, const char *reason) {
   static const struct {
     const char *to, *says;
   } words[] = {{"late", "did not answer in time and was left out"},
@@ -104,58 +106,65 @@ tell_leg(const json_t *event, const char *reason) {
   for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
     if (is(event, "to", words[i].to))
       says = words[i].says;
-  printf("Leg %s %s", ctl_json_text(event, "leg"), says);
-  if (*reason) {
-    fputs(": ", stdout);
-    ctl_put(reason);
-  }
+  fprintf(out, "Leg %s %s", ctl_json_text(event, "leg"), says);
+  if (*reason)
+    fprintf(out, ": %s", reason);
 }
 
 static void
-tell_state(const json_t *event, const char *reason) {
+tell_state(FILE *out, const json_t *event, const char *reason) {
   const char *to = ctl_json_text(event, "to");
   if (strcmp(to, "suspended") == 0)
-    fputs("Writes had to wait", stdout);
+    fputs("Writes had to wait", out);
   else if (strcmp(to, "failed") == 0)
-    fputs("Requests failed to their clients", stdout);
+    fputs("Requests failed to their clients", out);
   else if (strcmp(to, "degraded") == 0)
-    fputs("The volume went on with fewer legs", stdout);
+    fputs("The volume went on with fewer legs", out);
   else if (strcmp(to, "healthy") == 0)
-    fputs("All legs are in sync", stdout);
+    fputs("All legs are in sync", out);
   else
-    printf("The volume is %s", to);
-  if (*reason) {
-    fputs(": it ", stdout);
-    ctl_put(reason);
-  }
+    fprintf(out, "The volume is %s", to);
+  if (*reason)
+    fprintf(out, ": it %s", reason);
 }
 
 static void
-tell(const json_t *events, size_t begin, size_t i) {
+tell(FILE *out, const json_t *events, size_t begin, size_t i) {
   const json_t *event = json_array_get(events, i);
   const char *reason = ctl_json_text(event, "reason"), *leg = ctl_json_text(event, "leg");
   char text[CTL_TEXT_MAX];
-  int64_t now = time_of(event), before = 0;
-  put_time(now);
+  int64_t before = 0;
   if (is(event, "event", "leg-state")) {
-    tell_leg(event, reason);
+    tell_leg(out, event, reason);
     before = since(events, begin, i, leg);
   } else if (is(event, "event", "state")) {
-    tell_state(event, reason);
+    tell_state(out, event, reason);
     before = since(events, begin, i, "");
   } else {
-    printf("%s%s%s", *leg ? "Leg " : "", leg, *leg ? ": " : "");
-    ctl_put(ctl_json_text(event, "event"));
-    if (*ctl_json_text(event, "to"))
-      printf(" %s", ctl_json_text(event, "to"));
-    if (*reason) {
-      fputs(": ", stdout);
-      ctl_put(reason);
-    }
+    const char *to = ctl_json_text(event, "to");
+    fprintf(out, "%s%s%s%s", *leg ? "Leg " : "", leg, *leg ? ": " : "",
+            ctl_json_text(event, "event"));
+    fprintf(out, "%s%s%s%s", *to ? " " : "", to, *reason ? ": " : "", reason);
   }
   if (before > 0)
-    printf(" (after %s %s)", duration(now - before, text), ctl_json_text(event, "from"));
-  puts(".");
+    fprintf(out, " (after %s %s)", duration(time_of(event) - before, text),
+            ctl_json_text(event, "from"));
+  fputc('.', out);
+}
+
+static void
+print_event(const json_t *events, size_t begin, size_t i) {
+  char *text = NULL;
+  size_t size;
+  FILE *out = open_memstream(&text, &size);
+  if (!out)
+    return;
+  tell(out, events, begin, i);
+  put_time(time_of(json_array_get(events, i)));
+  if (fclose(out) == 0)
+    ctl_put_wrapped(text, TIME_COLUMNS, TIME_COLUMNS);
+  putchar('\n');
+  free(text);
 }
 
 /* ---- what it has cost ---- */
@@ -224,7 +233,7 @@ print_incident(const char *volume, const json_t *events, const struct incident *
     printf("%s: incident %u before now took %s.\n\n", volume, number,
            duration(length_ms(events, incident), text));
   for (size_t i = incident->begin; i < count && i <= incident->end; i++)
-    tell(events, incident->begin, i);
+    print_event(events, incident->begin, i);
 }
 
 /* Which legs left, each once and as it first did, and how bad it was for clients. */

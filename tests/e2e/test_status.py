@@ -116,6 +116,35 @@ class Status(VolumeTest):
         self.assertEqual(volume.size + 32 * 1024 * 1024, volume.status()["size_bytes"])
         server.stop()
 
+    def on_a_terminal(self, columns, *words):
+        """The lines of a command on a terminal of so many columns."""
+        shown = Screen(40, columns, self.rig.surefootctl, *words)
+        self.addCleanup(os.close, shown.fd)
+        while shown.read(2):
+            pass
+        os.waitpid(shown.pid, 0)
+        return re.sub(r"\033\[[0-9;?]*[A-Za-z]", "", shown.text).replace("\r", "").split("\n")
+
+    def test_eighty_columns(self):
+        """Proves that on a terminal of eighty columns no table and no event's sentence leaves its lines: a note stands below
+        its leg, and a sentence is broken between words."""
+        volume, server = self.served()
+        self.rig.ctl("--control", volume.control, "leg", "fail", "vol0", "b")
+        lines = self.on_a_terminal(80, "--control", volume.control, "status")
+        table = lines[next(i for i, line in enumerate(lines) if line.startswith("  LEG")):]
+        self.assertLessEqual(max(map(len, table)), 80, table)
+        row = next(i for i, line in enumerate(table) if line.startswith("  b "))
+        self.assertRegex(table[row + 1], r"^     taken out by the operator")
+        lines = self.on_a_terminal(60, "--control", volume.control, "why", "vol0")
+        row = next(i for i, line in enumerate(lines) if "Leg b was taken out" in line)
+        self.assertLessEqual(len(lines[row]), 60)
+        self.assertRegex(lines[row + 1], r"^ {25}\w")
+        self.assertEqual("Leg b was taken out: taken out by the operator.",
+                         (lines[row][25:] + " " + lines[row + 1].strip()).strip())
+        whole = self.rig.ctl("--control", volume.control, "why", "vol0")
+        self.assertIn("Leg b was taken out: taken out by the operator.\n", whole)
+        server.stop()
+
     def test_paths_give_way(self):
         """Proves that on a narrow terminal a long path is cut in its middle, and the columns stay in the line; in a file
         it is whole."""

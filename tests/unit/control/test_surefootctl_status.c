@@ -284,14 +284,15 @@ test_top(void **state) {
   assert_int_equal(run("top", "--batch", "--count", "1", "vol0", NULL), 0);
   assert_non_null(strstr(result.out, "vol0 degraded 0.0 MB/s  0 req/s  p99 -  0 waiting"));
   assert_non_null(
-      strstr(result.out, "  LEG      STATE          MB/s   REQ/s      P50      P99 FLIGHT"));
+      strstr(result.out,
+             "  LEG      STATE         MB/s  REQ/s     P50     P99 FLIGHT  OLDEST  WIN RESYNC"));
   assert_non_null(
-      strstr(result.out, "  a        in-sync         0.0       0        -        -      -"));
-  assert_non_null(strstr(
-      result.out,
-      "  b        catching-up     0.0       0        -        -      -       -    0 39% 10 s"));
-  assert_non_null(strstr(
-      result.out, "  c        late            0.0       0    6.2 s    6.2 s      3   6.2 s"));
+      strstr(result.out, "  a        in-sync        0.0      0       -       -      -"));
+  assert_non_null(
+      strstr(result.out,
+             "  b        catching-up    0.0      0       -       -      -       -    0 39% 10s"));
+  assert_non_null(
+      strstr(result.out, "  c        late           0.0      0   6.2 s   6.2 s      3   6.2 s"));
   run("top", "--count", "x", NULL);
   expect_wrong_usage("top: --count x: not a number");
 }
@@ -306,7 +307,7 @@ test_latency(void **state) {
   assert_non_null(strstr(result.out, "vol0: how long writes take, since its server started\n"));
   assert_non_null(strstr(result.out, "clients (0)      a (100)          b (100)          c (0)"));
   const char *most = strstr(result.out, "    1 ms "), *some = strstr(result.out, " 67.1 ms ");
-  const char *limit = strstr(result.out, "late after 100 ms");
+  const char *limit = strstr(result.out, "--- late: 100 ms");
   if (!most || !some || !limit || !(most < some && some < limit))
     fail_msg("%s", result.out);
   assert_non_null(strstr(most, " #########    90% #########    90% "));
