@@ -173,7 +173,8 @@ int ctl_wait_until(const char *path, const char *volume,
 /* A leg that is given by its path: its name, in name (leg.c). */
 int ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
                     char name[SF_LEG_NAME_MAX]);
-/* leg discard --config: the leg becomes an empty member of a volume that does not run (leg_offline.c). */
+/* leg discard --config: the leg becomes an empty member of a volume that does not run
+ * (leg_offline.c). */
 int ctl_discard_offline(const char *conf, const char *name);
 /* A leg on a spare gets its own disk back; *given false: it is on none, and nothing was done
  * (spare.c). */
@@ -268,7 +269,7 @@ void ctl_progress_end(const int *shown);
 /* ---- superblocks (records.c) ---- */
 
 json_t *ctl_uuid_to_json(const struct sf_uuid *uuid);
-/* An array of the names of the legs whose bit is set. */
+/* An array of the names of the legs in the set. */
 json_t *ctl_legs_to_json(const struct sf_superblock *sb, uint16_t legs);
 json_t *ctl_record_to_json(const struct sf_superblock *sb);
 /* "a, b" or "none"; cut when too long. */

@@ -212,7 +212,7 @@ show(struct ctl_command_call *call, const struct wish *wish) {
   if (status != CTL_DONE)
     return status;
   if (wish->since && !ctl_is_daemon(path))
-    return ctl_fail("%s: --since: only surefootd keeps what was, and it does not run this volume; "
+    return ctl_fail("%s: --since: only surefootd keeps the past, and it does not run this volume; "
                     "--for TIME looks on from now",
                     wish->volume);
   json_t *earlier = wish->for_ns ? ctl_ask_status(path, wish->volume) : NULL;

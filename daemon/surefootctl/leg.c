@@ -319,7 +319,7 @@ remove_leg(const struct ctl_command_call *call, const char *volume, const char *
 
 struct beside {
   const struct ctl_command_call *call;
-  const char *volume, *leg, *path, *name; /* the one that goes; the new one */
+  const char *volume, *leg, *path, *name; /* of the old leg; of the new leg */
   bool writes;
 };
 
@@ -381,7 +381,8 @@ look_beside(const struct beside *beside, const char *socket, bool *has_old, bool
   return status;
 }
 
-/* Out of the volume; what the kernel holds of it may still end.  What is left then, the removal tells. */
+/* Out of the volume; what the kernel holds of it may still end.  What is left then, the removal
+ * tells. */
 static int
 take_out(const struct beside *beside, const char *socket) {
   const struct timespec pause = {.tv_nsec = 100000000};

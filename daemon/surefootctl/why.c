@@ -12,7 +12,7 @@ is(const json_t *event, const char *key, const char *text) {
   return strcmp(ctl_json_text(event, key), text) == 0;
 }
 
-/* From the event that began it to the one that ended it; end: the number of all events if it goes on. */
+/* From its first event to its last; end: the number of all events if it goes on. */
 struct incident {
   size_t begin, end;
 };
@@ -27,7 +27,8 @@ is_bad(const json_t *event) {
   return leaves || fails || is_gone;
 }
 
-/* A leg that leaves, or a volume that is not healthy any more, with nothing wrong before.  The oldest first. */
+/* A leg that leaves, or a volume that is not healthy any more, with nothing wrong before.  The
+ * oldest first. */
 static unsigned
 find_incidents(const json_t *events, struct incident incident[SF_CONTROL_EVENTS_KEPT]) {
   size_t count = json_array_size(events);

@@ -41,8 +41,8 @@ watch(struct sf_tio_queue *queue) {
   queue->watched = true;
 }
 
-/* Returns when to come again.  A ring whose thread keeps driving is not watched: every completion
- * would wake us for nothing. */
+/* Returns when to come again.  A ring is not watched while its thread keeps driving: every
+ * completion would wake us for nothing. */
 static uint64_t
 after_round(struct sf_tio_queue *queue) {
   uint64_t until_ns = queue->deadline_ns;

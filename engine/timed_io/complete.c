@@ -289,7 +289,7 @@ sf_tio_device_freeze(struct sf_tio_device *device) {
 
 void
 sf_tio_device_thaw(struct sf_tio_device *device) {
-  pthread_mutex_lock(&device->device_thread.ring_lock); /* what is IN_DEVICE_THREAD ends under it */
+  pthread_mutex_lock(&device->device_thread.ring_lock); /* regions IN_DEVICE_THREAD end under it */
   pthread_mutex_lock(&device->client->lock);
   device->frozen = false;
   while (!sf_list_empty(&device->kept)) {

@@ -157,7 +157,7 @@ enter(struct sf_tio_queue *queue, unsigned wanted, uint64_t now_ns, uint64_t unt
   atomic_fetch_add_explicit(&queue->client->enters, 1, memory_order_relaxed);
   error = io_uring_submit_and_wait_timeout(&queue->ring.uring, &cqe, wanted,
                                            until_ns == SF_TIO_NEVER ? NULL : &ts, NULL);
-  /* The kernel has no memory for it just now; what is in the ring is submitted again. */
+  /* The kernel has no memory just now; the entries in the ring are submitted again. */
   if (error == -EAGAIN || error == -EBUSY || error == -ENOMEM)
     poll(&(struct pollfd){.fd = queue->wake_fd, .events = POLLIN}, 1, 1);
 }

@@ -217,7 +217,7 @@ struct sf_tio_request {
   uint8_t op;
   uint8_t flags;
   uint8_t n;
-  uint8_t untold;     /* regions whose terminal event is not delivered */
+  uint8_t untold;     /* regions with a terminal event that is not delivered */
   uint8_t unreleased; /* regions not released, + 1 for a SYNC caller */
   bool auto_cancel;   /* no notify: a deadline cancels */
   struct sf_tio_io io[SF_TIO_REGIONS_MAX];
@@ -430,14 +430,14 @@ void sf_tio_device_thread_rest(struct sf_tio_io *io, uint64_t until_ns); /* as t
 void sf_tio_device_use(struct sf_tio_device *device);
 void sf_tio_device_unuse(struct sf_tio_device *device);
 
-/* Cancels what is not terminal on the device and, when handle is not 0, belongs to it; when due,
+/* Cancels live regions on the device, when handle is not 0 only those of that request; when due,
  * only regions marked so.  Takes device_thread.ring_lock and client->lock (cancel.c). */
 void sf_tio_cancel_on(struct sf_tio_device *device, uint64_t handle, bool due,
                       struct sf_tio_canceled *canceled);
 
 /* ---- submitters (submitter.c) ---- */
 
-/* A process for the device that fd is, with a ring of its own whose queue it empties when told.
+/* A process for the device that fd is, with a ring of its own, which it submits when told.
  * -ENOSPC: every ring is taken; -EAGAIN: no process. */
 int sf_tio_submitter_start(struct sf_tio_submitters *submitters, const struct sf_tio_pool *pool,
                            int fd, const char *name, struct sf_tio_submitter *submitter);

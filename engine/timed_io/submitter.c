@@ -6,7 +6,7 @@
  * process which stays, and the lock on that device stays with it (rule R7), as it must.
  *
  *      us            fills the submission queue, reaps the completions: shared memory
- *      submitter     told through a socket, enters the kernel for what is queued
+ *      submitter     told through a socket, enters the kernel for queued entries
  *      fork server   makes submitters.  It was forked before any device was open, so that a new one
  *                    has nothing to close: close(2) can hang too, and fork copies every file.
  *                    There are two, and each makes the other anew when it is killed.

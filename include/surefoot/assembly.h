@@ -47,13 +47,13 @@ struct sf_assembly {
   bool forced; /* the start begins a new lineage */
   enum sf_verdict verdict[SF_LEGS_MAX];
   unsigned legs;
-  int reference; /* a leg whose superblock carries `record` and the geometry; -1: none */
+  int reference;             /* a leg with `record` and the geometry in its superblock; -1: none */
   struct sf_superblock base; /* that superblock (identity, geometry, lineage, record) */
   uint64_t next_term;        /* above every claim and every record seen */
   uint16_t current;          /* legs to start with: CURRENT ones */
   uint16_t whole;     /* present, not current, and to be copied whole, whatever the maps say */
   uint16_t recopy;    /* of these: named in sync, and set aside for a copy that cannot be read */
-  uint16_t waits_for; /* not may_start: in-sync legs whose presence would help */
+  uint16_t waits_for; /* not may_start: absent in-sync legs that would help */
   /* One sentence for the operator: why it may not start and the way out, or how it starts. */
   char reason[1024];
 };

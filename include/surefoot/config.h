@@ -124,9 +124,9 @@ int sf_config_find_leg(const struct sf_config *config, const char *name);
  * after sf_config_set. */
 int sf_config_complete(struct sf_config *config, char error[SF_CONFIG_ERROR_MAX]);
 
-/* Names each key whose value differs, as sf_config_set takes it, with both values as text ("": not
- * set); false from the function ends it.  Legs are found by name, in any order; -ENOTUNIQ in the
- * end if one has legs that the other has not: no key of those is named. */
+/* Names each key with a value that differs, as sf_config_set takes it, with both values as text
+ * ("": not set); false from the function ends it.  Legs are found by name, in any order; -ENOTUNIQ
+ * in the end if one has legs that the other has not: no key of those is named. */
 int sf_config_diff(const struct sf_config *from, const struct sf_config *to,
                    bool (*change)(void *ctx, const char *key, const char *from, const char *to),
                    void *ctx);

@@ -45,8 +45,8 @@ int sf_leg_file_open(const char *path, unsigned flags, struct sf_leg_file *file,
                      struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 void sf_leg_file_close(struct sf_leg_file *file);
 
-/* Does another process hold R7's lock: a volume that runs, or a dead one whose last request is
- * still under way?  Takes none. */
+/* Does another process hold R7's lock: a volume that runs, or a dead one with a request still under
+ * way?  Takes none. */
 bool sf_leg_file_is_locked(const struct sf_leg_file *file);
 void sf_leg_file_forget_maps(struct sf_leg_file *file);
 

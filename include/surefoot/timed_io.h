@@ -7,10 +7,10 @@
  *    the library owns, and may reach the medium at any later time.
  *  - Only the region's own completion is proof that it ended.  It comes as a terminal notify, or,
  *    after CANCELED/DETACHED, as one call of the client's `late` function.
- *  - After a lack of means (-ENOMEM, -EAGAIN, -EMFILE ...) a region is tried again, for about 6 s, before
- *    that is its ERROR; its deadline runs meanwhile.  A FLUSH or FUA is not tried twice.
- *  - A thread that has called sf_tio_attend() and then submits must call sf_tio_drive(): before that
- *    its requests may or may not be handed to the kernel, and completions may go unseen.
+ *  - After a lack of means (-ENOMEM, -EAGAIN, -EMFILE ...) a region is tried again, for about 6 s,
+ *    before that is its ERROR; its deadline runs meanwhile.  A FLUSH or FUA is not tried twice.
+ *  - A thread that has called sf_tio_attend() and then submits must call sf_tio_drive(): before
+ *    that its requests may or may not be handed to the kernel, and completions may go unseen.
  *
  * The life of a region
  *
@@ -42,11 +42,11 @@
  * call from there is refused with -EDEADLK.  Notify and late are never called from inside sf_tio()
  * (SYNC excepted: there they run in the wait) or a cancel, and never with a lock held.  They must
  * not block.  They run
- *  - in the thread that called sf_tio() with SYNC, or that attends and drives, while it waits there;
- *    other news of that thread's requests is reported there too;
- *  - in the client's background thread: for threads that do neither; for the others, the requests that
- *    they left behind, and while there are such also new ones, as long as the thread does not wait.
- *    So the background thread may be first with the events of a SYNC call as well.
+ *  - in the thread that called sf_tio() with SYNC, or that attends and drives, while it waits
+ *    there; other news of that thread's requests is reported there too;
+ *  - in the client's background thread: for threads that do neither; for the others, the requests
+ *    that they left behind, and while there are such also new ones, as long as the thread does not
+ *    wait.  So the background thread may be first with the events of a SYNC call as well.
  * Events of one region arrive in order and never concurrently, whichever of the two threads tells
  * them.
  *
@@ -244,7 +244,7 @@ int sf_tio_buffer_get(struct sf_tio_client *client, size_t len, uint64_t wait_ns
  * the holders of all other slots can return them. */
 int sf_tio_buffer_get_spare(struct sf_tio_client *client, size_t len,
                             struct sf_tio_buffer **buffer);
-/* Does a region have it, besides the caller, who has the only reference of a user's? */
+/* Does a region have it, besides the caller's own reference? */
 bool sf_tio_buffer_is_shared(const struct sf_tio_buffer *buffer);
 void sf_tio_buffer_put(struct sf_tio_client *client, struct sf_tio_buffer *buffer);
 
@@ -344,8 +344,7 @@ struct sf_tio_message {
    * * for; 0: the other end has closed; or -errno.  shutdown(2) ends a receive that waits. */
   void (*done)(struct sf_tio_message *message, int result);
   void *user; /* the caller's own */
-  /* Of what is received: most likely nothing has come yet, the one before took all.  Only a
-   * hint. */
+  /* Of a receive: most likely nothing has come yet, as the one before took all.  Only a hint. */
   bool none_yet;
 
   struct sf_tio_message *next; /* the library's own, as the rest */

@@ -115,7 +115,7 @@ def measure_place(plan, rig, name, notes):
     for load in loads:
         for number in range(plan.rounds):
             names = [system for system in plan.systems(load) if system in started]
-            # The order turns, so that nobody is always the first or always behind the same one.
+            # The order turns, so that none is always the first or always behind the same one.
             names = names[number % len(names):] + names[:number % len(names)]
             for system in names:
                 progress(f"{name}: {load.what}, round {number + 1} of {plan.rounds}, "

@@ -2,7 +2,7 @@
 writes to disks of 6 ms a request (7 200 rpm), against what the same disks give by themselves.
 
 A disk of so many bytes a second is a device in memory that the kernel paces; where that cannot be had, a file behind
-FUSE, whose servers take the processors that the mirror needs.  A disk that answers one request at a time after a fixed
+FUSE, with servers that take the processors that the mirror needs.  A disk that answers one request at a time after a fixed
 delay is a file behind FUSE.  A mirror cannot be faster than its slowest copy, so the bar is the slowest of the disks when all of them
 are asked at once.
 """

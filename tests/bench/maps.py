@@ -79,7 +79,7 @@ NAMES = ("with", "without")
 
 
 def in_turns(subject, rounds, measure):
-    """[[with, without], ...]: who comes first changes from round to round."""
+    """[[with, without], ...]: the order changes from round to round."""
     pairs = []
     for number in range(rounds):
         found = {}

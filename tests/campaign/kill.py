@@ -276,7 +276,7 @@ class Life:
     # -- is all there? --
 
     def read_back(self):
-        """Every block, while nobody writes.  What is read now stays."""
+        """Every block, while no client writes.  What is read now stays."""
         handle = self.server.connect()
         step = 128
         wrong = []

@@ -2,7 +2,7 @@
 the legs that are present, may the volume start?
 
 Shares nothing with the product but the words of docs/DESIGN.md.  One line of history is assumed:
-nobody forces a start here.
+no start is forced here.
 """
 
 import json
@@ -46,7 +46,7 @@ def may_start(legs):
     """legs: of those present.  The set to start with, or None."""
     if not legs:
         return None
-    assert len({leg.lineage for leg in legs}) == 1, "somebody forced a start"
+    assert len({leg.lineage for leg in legs}) == 1, "a start was forced"
     present = {leg.name for leg in legs}
     newest = max(legs, key=lambda leg: leg.number)
 

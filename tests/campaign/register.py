@@ -71,7 +71,7 @@ class Registers:
                 del self.gone[block][:-KEPT]
 
     def end_all(self):
-        """Whoever was to answer is dead."""
+        """The server that was to answer is dead."""
         with self.lock:
             now = self._tick()
             for held in self.held:

@@ -21,7 +21,7 @@ def free_port():
 
 
 class Between:
-    """In front of vol0's control socket: the test itself answers who asks for the events."""
+    """In front of vol0's control socket: the test itself answers requests for the events."""
 
     def __init__(self, daemon):
         self.real = daemon.rig.folder / "vol0.real"

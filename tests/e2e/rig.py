@@ -559,7 +559,7 @@ class Rig:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close_without_removing(self):
-        """For somebody who wants to look at what is left."""
+        """Leaves everything for a look at what is left."""
         while self.cleanups:
             function = self.cleanups.pop()
             try:

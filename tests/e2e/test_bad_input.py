@@ -274,7 +274,7 @@ class BadInput(VolumeTest):
         there.mkdir()
         device = self.loop_device(image)
         self.rig.run("mkfs.ext4", "-q", device)
-        self.mount("-o", "ro", device, there)  # then nobody else writes to it
+        self.mount("-o", "ro", device, there)  # then nothing else writes to it
         volume = self.with_leg_b(device)
         before = device.read_bytes()
         self.assertRegex(self.nbdkit_fails(volume.conf), f"{device}.*in use.*mounted")
@@ -570,7 +570,7 @@ class BadInput(VolumeTest):
                 self.assertEqual("healthy", volume.status()["state"])
                 break
             except CommandFailed:
-                self.assertGreater(left(), 0, "nobody is served any more")
+                self.assertGreater(left(), 0, "no client is served any more")
         server.connect().pwrite(b"\x77" * 4096, 0)
         for connection in rude[1::2]:
             connection.close()

@@ -1,4 +1,4 @@
-"""Proves that a client which goes away, politely or not, costs nobody else anything.
+"""Proves that a client which goes away, politely or not, costs no other client anything.
 Clients hang up in the middle of a stall, are killed in the middle of a load, come and go by the hundred."""
 
 import os
@@ -101,7 +101,7 @@ class Clients(VolumeTest):
         polite.pwrite(b"\x43" * 4096, 8 * 4096)
         for block in range(8):
             first = bytes(polite.pread(4096, block * 4096))
-            self.assertIn(first, (bytes(4096), b"\x42" * 4096), "a block that nobody wrote")
+            self.assertIn(first, (bytes(4096), b"\x42" * 4096), "a block that was never written")
             self.assertEqual(first, bytes(polite.pread(4096, block * 4096)))
         self.stop_and_compare(volume, server)
 
@@ -182,7 +182,7 @@ class Clients(VolumeTest):
         self._resent(there_before=False, length=100)
 
     def test_one_is_killed_under_load(self):
-        """Proves that a killed client's half-sent requests harm nobody.  fio is killed three times
+        """Proves that a killed client's half-sent requests harm no other.  fio is killed three times
         while a load that knows what it wrote works on other blocks."""
         volume, server = self.served(threads=16)
         with self.load(server, mix=(("write", 0.6), ("read", 0.4)), blocks=1024) as load:

@@ -79,7 +79,7 @@ class Crash(VolumeTest):
 
     def test_killed_and_started_while_a_leg_hangs(self):
         """Proves that a leg which hangs on to requests of the killed process is left alone (R7) and
-        holds up nobody: the volume serves from the others, and takes it in once it has let go."""
+        holds nothing up: the volume serves from the others, and takes it in once it has let go."""
         legs = self.two_and_one()
         volume, server = self.served(legs, wait_for_legs="2s", write_deadline="100ms",
                                      flush_deadline="200ms", read_deadline="100ms")

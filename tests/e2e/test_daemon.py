@@ -100,7 +100,7 @@ class Life(DaemonTest):
         self.check_clean(volume)
 
     def test_clients_wait_for_a_server(self):
-        """Proves that who connects while the server is down is served by the next one."""
+        """Proves that a client that connects while the server is down is served by the next one."""
         daemon = self.daemon()
         volume = daemon.volume()
         daemon.start()
@@ -221,7 +221,7 @@ class Life(DaemonTest):
         daemon.stop()
 
     def test_a_volume_that_cannot_start(self):
-        """Proves that a volume without its legs is listed as failed, with the reason, holds nobody up,
+        """Proves that a volume without its legs is listed as failed, with the reason, holds no other up,
         and serves when the legs come."""
         daemon = self.daemon()
         good, bad = daemon.volume("good", legs="a"), daemon.volume("bad", legs="ab")
@@ -243,8 +243,8 @@ class Life(DaemonTest):
         self.check_clean(good)
 
     def test_a_socket_that_is_taken(self):
-        """Proves that a volume whose socket somebody else listens on is listed as failed, with the reason,
-        at the start and after a reload, holds nobody up, and serves when the socket is free."""
+        """Proves that a volume with a socket that another process listens on is listed as failed, with the reason,
+        at the start and after a reload, holds no other up, and serves when the socket is free."""
         daemon = self.daemon()
         daemon.volume("good", legs="a"), daemon.volume("bad", legs="ab")
         daemon.runtime.mkdir()
@@ -440,7 +440,7 @@ class Life(DaemonTest):
         daemon.stop()
 
     def test_stopped_while_it_starts(self):
-        """Proves that who is stopped before it serves, or before it could be listened to, is not accused
+        """Proves that a server stopped before it serves, or before it could be listened to, is not accused
         of a stop that was not clean."""
         daemon = self.daemon()
         volume = daemon.volume()

@@ -22,7 +22,7 @@ class Checks(DaemonTest):
         self.assertFalse(daemon.runtime.exists(), "something was started")
 
     def left_out(self, daemon, served, *texts):
-        """The others are served, the unit is up, and each who asks is told of the files that are not."""
+        """The others are served, the unit is up, and each client that asks is told of the files that are not."""
         daemon.start(ready=False)
         line = next(line for line in daemon.wait_notify("READY=1") + [daemon.told.get(timeout=PATIENCE_S)]
                     if line.startswith("STATUS="))

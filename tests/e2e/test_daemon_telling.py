@@ -1,4 +1,4 @@
-"""Proves that surefootd tells everybody who asks: events, the hook, metrics; and that no client disturbs it."""
+"""Proves that surefootd tells every client that asks: events, the hook, metrics; and that no client disturbs it."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ class Telling(DaemonTest):
 
     def test_hook(self):
         """Proves that the hook is called with what happened, in order, and that one that hangs is
-        killed and holds nobody up."""
+        killed and holds nothing up."""
         said = self.rig.folder / "said"
         hook = self.rig.folder / "hook"
         hook.write_text(f"#!/bin/sh\n[ \"$1\" = server-ready ] && sleep 1000\n"

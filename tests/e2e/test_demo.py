@@ -67,7 +67,7 @@ class Demo(VolumeTest):
             self.assertGreater(result[phase]["writes"], 0)
         for word in ("created", "froze leg c", "thawed", "in sync", "byte for byte", "max ms"):
             self.assertIn(word, said)
-        self.assertNotIn("\r", said, "a progress bar where nobody watches")
+        self.assertNotIn("\r", said, "a progress bar without a terminal")
 
     def test_on_a_terminal(self):
         """Proves that a terminal sees no line wider than itself, every row of the table, and no JSON."""

@@ -112,7 +112,7 @@ class BadHead(Disks):
         server.connect().pwrite(b"\x77" * PAGE, 0)
         server.kill()
         self.rig.wait_until(lambda: " is in use" not in self.check(volume) and "in use:" not in
-                            self.check(volume), "nobody has the legs")
+                            self.check(volume), "the legs to be free")
         newest = int(re.search(r"copy (\d) is the newest", self.rig.ctl("dump", leg.path))[1])
         leg.break_at(newest * PAGE)
         server = volume.serve()
@@ -120,7 +120,7 @@ class BadHead(Disks):
         self.stop_and_compare(volume, server)
 
     def test_no_advice_that_loses_data(self):
-        """Proves that nobody is told to start by force without a disk that is there and unreadable."""
+        """Proves that no operator is told to start by force without a disk that is there and unreadable."""
         leg = self.bad_blocks_leg("a")
         volume = self.rig.volume([leg, FileLeg(self.rig, "b")], **PATIENT).create()
         volume.serve().stop()
@@ -344,7 +344,7 @@ class Paths(Disks):
         self.stop_and_compare(volume, server)
 
     def test_discard_of_what_is_not_there(self):
-        """Proves that nobody is told that a leg is discarded whose disk is not there."""
+        """Proves that a leg is not reported as discarded when its disk is not there."""
         volume, server = self.served()
         ctl = ["--control", volume.control, "leg"]
         self.rig.ctl(*ctl, "fail", volume.name, "c")
@@ -380,8 +380,8 @@ class Told(Disks):
         self.assertLess(len(lines), 20)
 
     def test_interrupt_beside_a_frozen_leg(self):
-        """Proves that dump and create end on Ctrl-C while a leg hangs, and that whoever reads what they
-        print sees the end of it."""
+        """Proves that dump and create end on Ctrl-C while a leg hangs, and that a reader of their output
+        sees the end of it."""
         legs = [FileLeg(self.rig, "a"), self.fuse_leg("b")]
         for leg in legs:
             leg.prepare(16 * MIB)

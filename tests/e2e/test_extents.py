@@ -48,7 +48,7 @@ class Extents(VolumeTest):
         self.stop_and_compare(volume, server)
 
     def test_many_ask_at_once(self):
-        """Proves that nobody gets the answer to another one's question.  Two halves, one of data
+        """Proves that no client gets the answer to another one's question.  Two halves, one of data
         and one of holes; eight clients ask about one half each, all at the same time."""
         volume, server = self.served()
         handles = [self.connect(server) for _ in range(8)]

@@ -1,6 +1,5 @@
-"""Proves what is the fast door's own: that it and nbdkit's are two doors of one volume, whoever vanishes and
-whatever dies, and that a rude client keeps nobody but itself.  What it has in common with nbdkit's is
-proved by the other tests, with SUREFOOT_DOOR=fast."""
+"""Proves what only the fast door does: that it and nbdkit's are two doors of one volume, whatever client vanishes and
+whatever dies, and that a rude client delays only itself.  The other tests prove the rest, with SUREFOOT_DOOR=fast."""
 
 import contextlib
 import random
@@ -199,7 +198,7 @@ class FastDoor(VolumeTest):
         self.stop_and_compare(volume, server)
 
     def test_a_stop_while_suspended(self):
-        """Proves that a server ends whose fast clients' requests wait without end.  Two of three legs hang, with
+        """Proves that a server ends while requests of fast clients wait without end.  Two of three legs hang, with
         on_too_few = suspend."""
         legs = [*self.rig.file_legs("a"), self.fuse_leg("b"), self.fuse_leg("c")]
         volume, server = self.served(legs, on_too_few="suspend")
@@ -367,7 +366,7 @@ class FastDoor(VolumeTest):
                 self.assert_serves(server)
                 break
             except (nbd.Error, CommandFailed):
-                self.assertGreater(left(), 0, "nobody is served any more")
+                self.assertGreater(left(), 0, "no client is served any more")
         self.assertEqual(b"\x42" * 4096, bytes(kept.pread(4096, 0)))
         self.stop_and_compare(volume, server)
 
@@ -380,7 +379,7 @@ class FastDoor(VolumeTest):
 
     def test_one_that_stalls(self):
         """Proves that a handshake which is not ended is, after ten seconds, also one that goes on byte by byte, and
-        that a write whose data does not come keeps nobody: others write the same block meanwhile."""
+        that a write without its data delays no other: others write the same block meanwhile."""
         volume, server = self.served()
         silent, half = self.raw(server).greet(), self.raw(server).go()
         trickle = threading.Thread(target=self.trickle, args=(self.raw(server).greet(),))

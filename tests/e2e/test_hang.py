@@ -1,4 +1,4 @@
-"""Proves the product's promise: a leg that hangs holds nobody up for longer than the deadline, and
+"""Proves the product's promise: a leg that hangs holds no request up for longer than the deadline, and
 comes back by itself.
 Freezes one of three legs under load with SIGSTOP, thaws it, compares the legs byte for byte."""
 
@@ -50,7 +50,7 @@ class Hang(VolumeTest):
         self.under_load((("write", 0.5), ("read", 0.5)))
 
     def test_a_read_goes_to_another_leg(self):
-        """Proves that a read whose leg hangs is answered by another one.
+        """Proves that another leg answers a read when its leg hangs.
         The leg that freezes is by far the fastest reader, so reads are there when it freezes."""
         legs = [self.fuse_leg("a")]
         legs += [self.fuse_leg(name, filters=["delay"], parameters=["rdelay=15ms"])

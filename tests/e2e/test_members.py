@@ -1,4 +1,4 @@
-"""Who the legs are changes while the volume is used: a disk takes another one's place."""
+"""The members change while the volume is used: a disk takes another one's place."""
 
 import json
 import os

@@ -37,7 +37,7 @@ class Offline(VolumeTest):
 
     def wait_let_go(self, volume):
         """The kernel keeps the locks of a killed server until its last request has ended."""
-        self.rig.wait_until(lambda: not self.check(volume)["in_use"], "nobody has the legs")
+        self.rig.wait_until(lambda: not self.check(volume)["in_use"], "the legs to be free")
 
     def check(self, volume, *options, code=0):
         result = subprocess.run([self.rig.surefootctl, "check", "--json", *options, volume.conf],
@@ -191,7 +191,7 @@ class Offline(VolumeTest):
             self.wait_let_go(volume)
 
     def test_progress(self):
-        """Proves that a terminal is shown how far it is, and nobody else is."""
+        """Proves that progress is shown on a terminal only."""
         volume, _ = self.dead()
         leader, follower = pty.openpty()
         subprocess.run([self.rig.surefootctl, "check", "--compare", volume.conf], check=True,

@@ -43,7 +43,7 @@ class OwnStall(VolumeTest):
         self.stalled(lambda pid: [pid] + children(pid))
 
     def test_only_the_server_is_stopped(self):
-        """Proves it for the server alone: the legs go on meanwhile, and nobody looks."""
+        """Proves it for the server alone: the legs go on meanwhile, and no thread looks."""
         self.stalled(lambda pid: [pid])
 
 

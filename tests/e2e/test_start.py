@@ -363,7 +363,7 @@ class Start(Stopped):
 
 
 class HangingOpen(Stopped):
-    """Proves that a leg which hangs while it is opened keeps nobody: neither a process that is to end
+    """Proves that a leg which hangs while it is opened keeps nothing else: neither a process that is to end
     nor the locks on the other legs.  The leg is frozen before it is opened."""
 
     def frozen(self, **settings):

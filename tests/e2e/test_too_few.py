@@ -1,4 +1,4 @@
-"""Proves R2: while fewer legs than min_legs have a write nobody is demoted and nothing is
+"""Proves R2: while fewer legs than min_legs have a write no leg is demoted and nothing is
 acknowledged; the write fails after fail_timeout, or waits until the legs are back.
 Freezes two of three legs with min_legs 2."""
 

@@ -81,7 +81,7 @@ class Waiting(VolumeTest):
         self.daemon.stop()
 
     def test_stopped_by_the_operator(self):
-        """Nobody copies on."""
+        """No server copies on."""
         wait = self.catching_up()
         self.daemon.ctl("stop", "vol0")
         said, _ = wait.communicate(timeout=PATIENCE_S)
@@ -104,7 +104,7 @@ class Waiting(VolumeTest):
         self.daemon.stop()
 
     def test_scrub(self):
-        """A scrub ends with its server, and so does who waits for it."""
+        """A scrub ends with its server, and so does a command that waits for it."""
         self.served_by_daemon()
         wait = self.begin("scrub", "vol0", "--rate", "256K", "--wait")
         self.daemon.wait_status(lambda status: status.get("scrub")

@@ -1,6 +1,6 @@
 /* Any bytes as input from a client of the fast door: no byte beyond them is read, the answer fits,
- * an option is taken whole or not at all, and a handshake ends; then as requests: those that pass
- * are inside the volume. */
+ * an option is taken whole or not at all, and a handshake ends; then as requests: accepted ones are
+ * inside the volume. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -135,7 +135,7 @@ class History:
                 if not write.sent_again:
                     write.end = now
         if self.lost_in_this_life:
-            self.voids.append(now)  # who knew of the loss is gone
+            self.voids.append(now)  # the server that knew of the loss is gone
         self.lost_in_this_life = False
 
     def begin_loss(self):

@@ -147,7 +147,7 @@ read_place(const struct key *key, struct settings *settings, const char *value,
   return 0;
 }
 
-/* Nobody is asked who he is: so only who is on this machine may look. */
+/* There is no authentication, so only clients on this machine may look. */
 static int
 read_own_place(const struct key *key, struct settings *settings, const char *value,
                struct sf_why *why) {

@@ -228,7 +228,7 @@ put_legs(struct writer *writer, const json_t *volumes) {
       {"leg_written_bytes_total", "counter", NULL, "bytes_written",
        "Bytes written to the leg for clients."},
       {"leg_window", "gauge", NULL, "window",
-       "Requests like those that it has that the leg is handed at a time."},
+       "Requests that the leg is handed at a time, of the kind that it has."},
       {"leg_in_flight", "gauge", NULL, "in_flight",
        "Requests of any kind that the leg owes an answer."},
       {"leg_oldest_seconds", "gauge", NULL, "oldest_ms", "The age of the oldest of these."},

@@ -195,7 +195,7 @@ sfd_http_is_own_host(const char *host) {
          (inet_pton(AF_INET, name, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
 }
 
-/* The code of what is refused, with its text; 0: it is a request for one of ours. */
+/* The code of a refusal, with its text; 0: it is a request for a page of ours. */
 static unsigned
 refuse(const struct http *http, struct MHD_Connection *connection, const char *url,
        const char *method, char **text) {

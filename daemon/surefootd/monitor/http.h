@@ -1,5 +1,5 @@
-/* What surefootd tells over HTTP: /metrics for Prometheus, / for people.  Only GET and HEAD; off unless the settings
- * give an address. */
+/* What surefootd tells over HTTP: /metrics for Prometheus, / for people.  Only GET and HEAD; off
+ * unless the settings give an address. */
 #ifndef SUREFOOTD_HTTP_H
 #define SUREFOOTD_HTTP_H
 
@@ -21,8 +21,8 @@ int sfd_http_create(const struct volumes *volumes, const struct settings_place *
 /* NULL is accepted. */
 void sfd_http_destroy(struct http *http);
 
-/* Does this Host header name this machine itself?  A name that leads here by somebody's DNS does not.  NULL: none was
- * sent. */
+/* Does this Host header name this machine itself?  A foreign name that DNS leads here does not.
+ * NULL: none was sent. */
 bool sfd_http_is_own_host(const char *host);
 
 #endif

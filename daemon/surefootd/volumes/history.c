@@ -218,7 +218,7 @@ sfd_history_note(struct history *history, const json_t *own, uint64_t now_us) {
   history->seen = seen;
 }
 
-/* ---- what is told of it ---- */
+/* ---- reports ---- */
 
 /* Of minute number: NULL if there is none. */
 static const struct history_minute *
@@ -237,7 +237,7 @@ all_of(const struct history *history, uint64_t now_us) {
   return (struct span){last >= HISTORY_MINUTES ? last - HISTORY_MINUTES + 1 : 0, last};
 }
 
-/* The legs of the newest minute first, then those that were there before. */
+/* The legs of the newest minute first, then earlier ones. */
 static unsigned
 list_names(const struct history *history, struct span span, const char *name[COLUMNS_MAX]) {
   unsigned names = 0;

@@ -1,5 +1,6 @@
-/* How long the legs took in the last hour: of each minute its histograms and what its last look told.  It is the
- * daemon's, so it outlives the server; memory is bounded, and a minute in which nobody was asked has no entry. */
+/* How long the legs took in the last hour: of each minute its histograms and the result of its last
+ * look.  It is the daemon's, so it outlives the server; memory is bounded, and a minute without an
+ * answer of the server has no entry. */
 #ifndef SUREFOOTD_HISTORY_H
 #define SUREFOOTD_HISTORY_H
 
@@ -20,16 +21,19 @@ struct history {
 
 void sfd_history_clear(struct history *history);
 
-/* own: what the volume's socket says of it.  now_us: CLOCK_MONOTONIC.  Without memory the look is lost. */
+/* own: what the volume's socket says of it.  now_us: CLOCK_MONOTONIC.  Without memory the look is
+ * lost. */
 void sfd_history_note(struct history *history, const json_t *own, uint64_t now_us);
 
-/* Of the last since_us, in whole minutes: {"seconds", "latency", "legs": [{"name", "latency"}]}; a "latency" is that of
- * a status, with "count" and "buckets" only.  "seconds" is what it is of, 0 if nothing is known.  NULL: no memory. */
+/* Of the last since_us, in whole minutes: {"seconds", "latency", "legs": [{"name", "latency"}]}; a
+ * "latency" is that of a status, with "count" and "buckets" only.  "seconds" is what it is of, 0 if
+ * nothing is known.  NULL: no memory. */
 json_t *sfd_history_sum(const struct history *history, uint64_t since_us, uint64_t now_us);
 
-/* {"samples": [...], "legs": [{"name", "samples"}]}, the oldest first.  A sample: {"ago_min", "out", "read", "write",
- * "flush"}, these null without a request, else {"p50_us", "p99_us", "max_us", "deadline_us"}; out: the leg was not in
- * sync, or the volume not healthy.  NULL: no memory. */
+/* {"samples": [...], "legs": [{"name", "samples"}]}, the oldest first.  A sample: {"ago_min",
+ * "out", "read", "write", "flush"}, these null without a request, else {"p50_us", "p99_us",
+ * "max_us", "deadline_us"}; out: the leg was not in sync, or the volume not healthy.  NULL: no
+ * memory. */
 json_t *sfd_history_samples(const struct history *history, uint64_t now_us);
 
 #endif

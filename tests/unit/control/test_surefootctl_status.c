@@ -321,7 +321,7 @@ test_latency(void **state) {
   run("latency", "vol0", "--since", "10m", NULL);
   expect(
       1, "",
-      "surefootctl: vol0: --since: only surefootd keeps what was, and it does not run this volume; "
+      "surefootctl: vol0: --since: only surefootd keeps the past, and it does not run this volume; "
       "--for TIME looks on from now\n");
   run("latency", NULL);
   expect_wrong_usage("latency: one VOLUME is needed");
@@ -382,7 +382,8 @@ test_why(void **state) {
   }
 }
 
-/* Earlier incidents have numbers, the list says which were there, and an event that ended one begins no other. */
+/* Earlier incidents have numbers, the list says which were there, and an event that ended one
+ * begins no other. */
 static void
 test_why_list(void **state) {
   struct fake_volume *fake = *state;

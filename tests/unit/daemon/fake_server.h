@@ -1,5 +1,5 @@
-/* A server, a probe and a control socket that do what a test says, in place of surefootd's own.
- * The last one that was begun of each is what the functions here end. */
+/* A server, a probe and a control socket that do what a test says, in place of surefootd's own. The
+ * functions here end the last of each. */
 #ifndef TEST_FAKE_SERVER_H
 #define TEST_FAKE_SERVER_H
 

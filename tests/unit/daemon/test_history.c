@@ -63,7 +63,7 @@ expect_sum(const struct history *history, uint64_t since, uint64_t now, json_int
   json_decref(sum);
 }
 
-/* Proves that a time is answered with what was counted in it, in whole minutes, and with how long that is. */
+/* Proves that a time is answered with its counts, in whole minutes, and with how long that is. */
 static void
 test_since(void **state) {
   struct history history = {0};
@@ -78,7 +78,8 @@ test_since(void **state) {
   sfd_history_clear(&history);
 }
 
-/* Proves that a server that begins to count anew takes nothing away, and that what it counts is added. */
+/* Proves that a server that begins to count anew takes nothing away, and that what it counts is
+ * added. */
 static void
 test_restart(void **state) {
   struct history history = {0};
@@ -89,7 +90,8 @@ test_restart(void **state) {
   sfd_history_clear(&history);
 }
 
-/* Proves that an hour is kept and no more, however long it goes on, and that a minute without a look is a gap. */
+/* Proves that an hour is kept and no more, however long it goes on, and that a minute without a
+ * look is a gap. */
 static void
 test_an_hour(void **state) {
   struct history history = {0};
@@ -112,8 +114,8 @@ test_an_hour(void **state) {
   sfd_history_clear(&history);
 }
 
-/* Proves what a sample says: the last look's quantiles with the deadline, null where nothing was asked, and that a leg
- * that was out at one look was out. */
+/* Proves what a sample says: the last look's quantiles with the deadline, null where nothing was
+ * asked, and that a leg that was out at one look was out. */
 static void
 test_samples(void **state) {
   struct history history = {0};

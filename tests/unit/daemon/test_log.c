@@ -122,7 +122,7 @@ test_journal(void **state) {
   char path[64], text[8192], longest[3000];
   int fd = listen_as_journal(path);
   assert_int_equal(sfd_log_open_journal(path), 0);
-  log_info(NULL, "what was lost before");
+  log_info(NULL, "lost before");
   while (recv(fd, text, sizeof text, 0) > 0)
     ;
   const struct log_fields fields = {.volume = "vol0", .leg = "a", .reason = "one\nPRIORITY=0"};

@@ -1,4 +1,5 @@
-/* The page for people: that nothing from outside becomes a part of it, and that it shows what there is. */
+/* The page for people: that nothing from outside becomes a part of it, and that it shows what there
+ * is. */
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,8 +102,8 @@ elements(const char *made) {
   return skeleton;
 }
 
-/* Proves that whatever a name, a path, a host or a reason holds is text in the page: its elements are those of the
- * page of a harmless text, and no attribute ends early. */
+/* Proves that whatever a name, a path, a host or a reason holds is text in the page: its elements
+ * are those of the page of a harmless text, and no attribute ends early. */
 static void
 test_hostile(void **state) {
   (void) state;
@@ -120,8 +121,9 @@ test_hostile(void **state) {
   free(should);
 }
 
-/* Proves that what matters stands in it: who is late and why, how old the oldest request is, the deadline as text and
- * as a line, and the end of a copy; and that a state is told by a word and a mark, not by its colour. */
+/* Proves that it shows the essentials: which leg is late and why, how old the oldest request is,
+ * the deadline as text and as a line, and the end of a copy; and that a state is told by a word and
+ * a mark, not by its colour. */
 static void
 test_shown(void **state) {
   static const char *const said[] = {
@@ -175,7 +177,8 @@ test_gap(void **state) {
   free(made);
 }
 
-/* Proves that it loads nothing from elsewhere, and that its policy allows what it has and no more. */
+/* Proves that it loads nothing from elsewhere, and that its policy allows what it has and no
+ * more. */
 static void
 test_alone(void **state) {
   (void) state;
@@ -198,8 +201,8 @@ test_alone(void **state) {
   free(made);
 }
 
-/* Proves that what the script asks for has the title and all that changes, and no style or script, which the page's
- * policy would not allow another document. */
+/* Proves that what the script asks for has the title and all that changes, and no style or script,
+ * which the page's policy would not allow another document. */
 static void
 test_part(void **state) {
   (void) state;
@@ -233,7 +236,8 @@ test_nonsense(void **state) {
   }
 }
 
-/* Proves who may be named as the host: this machine itself, at any port, and nothing that only looks like it. */
+/* Proves which hosts may be named: this machine itself, at any port, and nothing that only looks
+ * like it. */
 static void
 test_hosts(void **state) {
   static const char *const ours[] = {"localhost",    "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9465",

@@ -1,5 +1,4 @@
-/* A frozen device: to its users it is one that does not answer; to the disk nothing is
- * different. */
+/* A frozen device: to its users it does not answer; to the disk nothing is different. */
 #include "unit/timed_io/support.h"
 
 #include <errno.h>
@@ -99,7 +98,7 @@ answers_come_with_the_thaw(void **state) {
   }
 }
 
-/* Proves: what was given up while the device was frozen is DETACHED and told late with the thaw,
+/* Proves: a region given up while the device was frozen is DETACHED and told late with the thaw,
  * once, with what the kernel had said. */
 static void
 given_up_is_told_late(void **state) {
@@ -171,7 +170,7 @@ others_answer(void **state) {
   }
 }
 
-/* Proves: a device that is removed is not frozen any more; nobody is left to thaw it. */
+/* Proves: a removed device is not frozen any more, as nothing could thaw it. */
 static void
 removal_thaws(void **state) {
   struct place *place = *state;

@@ -317,8 +317,8 @@ is_superblock_of_leg_0(const struct rig *r, const struct rig_region *region) {
   return region->leg == 0 && is_superblock(r, region);
 }
 
-/* Its record comes behind another one, and a stop is asked for in between: the write is answered all
- * the same, and what is stopped clean says that the range is good. */
+/* Its record comes behind another one, and a stop is asked for in between: the write is answered
+ * all the same, and the clean superblocks say that the range is good. */
 static void
 a_stop_waits_for_its_record(void **state) {
   struct rig_request write;

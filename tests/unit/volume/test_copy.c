@@ -29,8 +29,8 @@ leg_2_hangs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 2 || (region->leg == 3 && age_ns < 20 * SF_MS);
 }
 
-/* One leg fails a convergence, which ends it, while another one hangs in it.  That one has to leave,
- * though nobody waits for this copy any more, or there could be no other. */
+/* One leg fails a convergence, which ends it, while another one hangs in it.  That one has to
+ * leave, though no request waits for this copy any more, or there could be no other. */
 static void
 a_leg_that_hangs_in_a_copy_that_failed_leaves(void **state) {
   struct rig_request write, read;
@@ -68,8 +68,8 @@ copies_to_leg_1_hang(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && is_copy(r, region);
 }
 
-/* Nothing but the copy says that a leg hangs: one that catches up, and one that a convergence
- * writes to. */
+/* Only the copy shows that a leg hangs: a leg that catches up, and a leg that a convergence writes
+ * to. */
 static void
 a_leg_that_hangs_in_a_copy_leaves(void **state) {
   for (unsigned turn = 0; turn < 2; turn++) {

@@ -1,5 +1,5 @@
-/* Growing with the clients there: when each step is taken, what is refused, and that legs read alike
- * behind the old end whatever they held there. */
+/* Growing with the clients there: when each step is taken, which sizes are refused, and that legs
+ * read alike behind the old end whatever they held there. */
 #include "rig.h"
 
 #include <errno.h>
@@ -100,7 +100,7 @@ flushes_of_leg_1(const struct rig_region *region) {
 static void
 long_deadlines(void) {
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.config.deadline_ns[kind] = 100 * SF_S; /* what is held back makes no leg late */
+    rig.config.deadline_ns[kind] = 100 * SF_S; /* a held request makes no leg late */
 }
 
 /* The pages first, on every leg; then the record, on every leg; then clients may use it. */
@@ -142,7 +142,7 @@ the_steps_are_durable_one_by_one(void **state) {
   rig_free(&rig);
 }
 
-/* Twice, and the second time the last extent is one that goes on. */
+/* Twice, and the second time the last extent is continued. */
 static void
 legs_read_alike_behind_the_old_end(void **state) {
   init(3, 1);
@@ -164,7 +164,7 @@ legs_read_alike_behind_the_old_end(void **state) {
   rig_free(&rig);
 }
 
-/* It has been converged as far as it went; what is new of it has not. */
+/* It has been converged as far as it went; its new part has not. */
 static void
 an_extent_that_goes_on_is_converged_again(void **state) {
   init(2, 1);
@@ -247,7 +247,7 @@ a_leg_that_is_too_short_by_then_ends_it(void **state) {
   rig_free(&rig);
 }
 
-/* What is new is missing on a leg that is out; one that has no room for it cannot catch up any
+/* The new part is missing on a leg that is out; a leg without room for it cannot catch up any
  * more. */
 static void
 a_leg_outside_lacks_what_is_new(void **state) {
@@ -329,8 +329,8 @@ a_stop_before_it_is_durable_is_told(void **state) {
 
 enum { SMALL = 4096, MANY = SF_MAP_EXTENTS - 2, MORE = 2 * SF_MAP_EXTENTS + 100 };
 
-/* From the end of one page of the maps into a third one: the new ones are written before the record,
- * and what is written there has its intent on disk first. */
+/* From the end of one page of the maps into a third one: the new ones are written before the
+ * record, and a write there has its intent on disk first. */
 static void
 into_new_pages_of_the_maps(void **state) {
   struct rig_request write;

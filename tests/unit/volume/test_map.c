@@ -1,5 +1,4 @@
-/* Sets of extents: what is in them, how many, and the order in which they are found; at the edges of
- * words. */
+/* Sets of extents: members, count, and the order in which they are found; at the edges of words. */
 #include "rig.h"
 
 #include "volume/ground/map.h"

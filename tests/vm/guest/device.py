@@ -214,9 +214,9 @@ def test():
     assert device_path() == "/dev/nbd1" and not is_bound(), "the old device was left behind"
     change_device(conf, leg, DEVICE)
     assert device_path() == DEVICE and not os.path.exists("/sys/block/nbd1/pid")
-    say("a changed device was changed when nobody used it")
+    say("a changed device was changed when it was not in use")
 
-    # What is mounted where nobody sees it holds the volume all the same.
+    # A hidden mount holds the volume all the same.
     hidden = subprocess.Popen(["unshare", "-m", "sh", "-c",
                                f"mount {DEVICE} /mnt && echo mounted && exec sleep 1000"],
                               stdout=subprocess.PIPE, text=True)
@@ -260,9 +260,9 @@ def test():
     daemon.stop()  # also while it restarts
     wait_until(lambda: not is_bound(), "the device detached")
     assert "would start" in ctl("check", conf)
-    say("nobody used it: detached")
+    say("it was not in use: detached")
 
-    # Somebody else's device is left alone.
+    # Another program's device is left alone.
     run("nbdkit", "-U", "/run/other.sock", "-P", "/run/other.pid", "memory", "16M")
     run("nbd-client", "-unix", "/run/other.sock", DEVICE)
     daemon.start()

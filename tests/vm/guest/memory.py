@@ -1,5 +1,5 @@
 """Swap on a volume that the machine serves itself, more memory in use than there is, and kills: the kernel
-writes pages to the volume when memory is short, and whoever serves it must not wait for that."""
+writes pages to the volume when memory is short, and the server must not wait for that."""
 
 import os
 import re

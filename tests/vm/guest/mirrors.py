@@ -64,7 +64,7 @@ class Drbd:
         self.options = options
 
     def make(self):
-        # Without helpers: nobody is there whom its events would interest.
+        # Without helpers: nothing is there to use its events.
         run("modprobe", "drbd", "minor_count=2", "usermode_helper=disabled")
         Path("/run/lock").mkdir(exist_ok=True)
         for minor, leg in enumerate(self.legs):

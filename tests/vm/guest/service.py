@@ -49,7 +49,7 @@ class Load:
 
 
 def killed(what, pid):
-    """kill -9 under load; nobody who writes hears of it."""
+    """kill -9 under load; no writer hears of it."""
     load = Load(what)
     os.kill(pid, signal.SIGKILL)
     at = time.monotonic()

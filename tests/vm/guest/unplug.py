@@ -1,4 +1,4 @@
-"""A disk is pulled out under load and put back, on virtio-blk and on SCSI: its leg is missing and nobody waits
+"""A disk is pulled out under load and put back, on virtio-blk and on SCSI: its leg is missing and no client waits
 for it, and when the disk is there again under whatever name it is opened anew and caught up, by itself.
 The host pulls and puts back, asked by files in /out."""
 
