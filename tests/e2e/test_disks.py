@@ -112,7 +112,7 @@ class BadHead(Disks):
         server.connect().pwrite(b"\x77" * PAGE, 0)
         server.kill()
         self.rig.wait_until(lambda: " is in use" not in self.check(volume) and "in use:" not in
-                            self.check(volume), "the legs to be free")
+                            self.check(volume), "the legs are free")
         newest = int(re.search(r"copy (\d) is the newest", self.rig.ctl("dump", leg.path))[1])
         leg.break_at(newest * PAGE)
         server = volume.serve()

@@ -37,7 +37,7 @@ class Offline(VolumeTest):
 
     def wait_let_go(self, volume):
         """The kernel keeps the locks of a killed server until its last request has ended."""
-        self.rig.wait_until(lambda: not self.check(volume)["in_use"], "the legs to be free")
+        self.rig.wait_until(lambda: not self.check(volume)["in_use"], "the legs are free")
 
     def check(self, volume, *options, code=0):
         result = subprocess.run([self.rig.surefootctl, "check", "--json", *options, volume.conf],

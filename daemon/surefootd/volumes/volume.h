@@ -101,7 +101,7 @@ struct volume {
   bool tried;          /* served, or failed, once: what systemd waits for */
   bool leaving;        /* it stops for good */
   bool again;          /* stopping for a restart */
-  bool held;           /* the operator has stopped it: down until he starts it */
+  bool held;           /* the operator has stopped it: down until it is started */
   bool force;          /* its next start is forced */
   char stop_said[128]; /* its own last words on it: "clean", "not clean: ..."; "" none */
   unsigned restarts;
