@@ -1,4 +1,4 @@
-/* Processes of our own that stand aside, and files that go from one to another through sockets. */
+/* Helper processes, and files that go from one to another through sockets. */
 #ifndef SF_BASE_PROCESS_H
 #define SF_BASE_PROCESS_H
 

@@ -55,7 +55,7 @@ int sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
 int sf_leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
                      const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 
-/* ---- apart.c ---- */
+/* ---- openers.c ---- */
 
 /* As sf_leg_open, in another process when there are openers. */
 int sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
