@@ -213,9 +213,13 @@ wait_until_unused(struct sf_tio_device *device) {
 int
 sf_tio_device_remove(struct sf_tio_device *device) {
   struct sf_tio_client *client = device->client;
-  bool unused;
+  bool unused, frozen;
 
-  sf_tio_device_thaw(device);
+  pthread_mutex_lock(&client->lock);
+  frozen = device->frozen;
+  pthread_mutex_unlock(&client->lock);
+  if (frozen)
+    sf_tio_device_thaw(device);
   pthread_mutex_lock(&client->lock);
   unused = wait_until_unused(device);
   if (unused) {
