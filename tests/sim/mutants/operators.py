@@ -18,7 +18,7 @@ TOKEN = re.compile(r"""
   | (?P<sign>->|\+\+|--|<<=|>>=|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\.\.\.|.)""", re.X | re.M | re.S)
 
 BEFORE_STATEMENT = {"if", "for", "while", "switch", "EACH_LEG", "EACH_COPYING", "SF_LIST_EACH"}
-NO_CALL = re.compile(r"free|.*_destroy|.*_free_memory|pthread_\w+|va_\w+|say\w*|sizeof")
+NO_CALL = re.compile(r"free|.*_destroy|.*_free_memory|sf_maps_free\w*|pthread_\w+|va_\w+|say\w*|sizeof")
 KEYWORDS = BEFORE_STATEMENT | {"return", "else", "do", "case", "default", "break", "continue", "goto"}
 ONLY_TOLD = {"SF_ASSERT", "snprintf", "vsnprintf", "sf_vol_trace", "say", "sf_op_reason"}
 OTHER = {

@@ -147,6 +147,23 @@ test_listed_discarded(void **state) {
   }
 }
 
+/* Proves that the sections stand as the file has them where no leg says anything else. */
+static void
+test_listed_and_none_there(void **state) {
+  struct sf_config config = {.file = "vol0.conf", .name = "vol0", .legs = 3, .min_legs = 1};
+  struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+  struct sf_assembly assembly;
+  int from[SF_LEGS_MAX];
+
+  memset(from, 0x55, sizeof from);
+  for (unsigned i = 0; i < 3; i++)
+    config.leg[i].name[0] = (char) ('a' + i);
+  sf_assemble_file(&config, found, false, from, &assembly);
+  assert_false(assembly.may_start);
+  for (int i = 0; i < SF_LEGS_MAX; i++)
+    assert_int_equal(from[i], i < 3 ? i : -1);
+}
+
 /* Proves that a long path leaves room for the sentence: 16 legs, all of them gone. */
 static void
 test_sentence_is_bounded(void **state) {
@@ -214,9 +231,13 @@ test_whole_copy(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_listed),           cmocka_unit_test(test_listed_lines),
-      cmocka_unit_test(test_listed_discarded), cmocka_unit_test(test_sentence_is_bounded),
-      cmocka_unit_test(test_last_term),        cmocka_unit_test(test_whole_copy),
+      cmocka_unit_test(test_listed),
+      cmocka_unit_test(test_listed_lines),
+      cmocka_unit_test(test_listed_discarded),
+      cmocka_unit_test(test_sentence_is_bounded),
+      cmocka_unit_test(test_last_term),
+      cmocka_unit_test(test_whole_copy),
+      cmocka_unit_test(test_listed_and_none_there),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -266,12 +266,22 @@ step(struct rig *rig) {
   return moved;
 }
 
+/* A crash from here would have nothing converged, were the record clean. */
+static void
+check_record(const struct rig *rig) {
+  enum phase phase = rig->volume->phase;
+
+  if (phase == PHASE_RECORDING || phase == PHASE_SERVING)
+    assert_false(rig->volume->latest.clean);
+}
+
 void
 rig_run(struct rig *rig) {
   unsigned rounds = 0;
 
   while (step(rig))
     assert_true(++rounds < 10000);
+  check_record(rig);
 }
 
 void

@@ -108,11 +108,69 @@ a_leg_that_hangs_in_a_copy_leaves(void **state) {
   }
 }
 
+static unsigned reads_that_end;
+
+static bool
+holds_reads(const struct rig *r, const struct rig_region *region) {
+  if (region->op != SF_TIO_READ || !rig_is_data(r, region))
+    return false;
+  if (reads_that_end == 0)
+    return true;
+  reads_that_end--;
+  return false;
+}
+
+/* Of the copy that is under way there; -1: none is. */
+static int
+use_of_copy_at(uint64_t extent) {
+  for (unsigned i = 0; i < SF_COPY_SLOTS; i++) {
+    const struct sf_op *op = rig.volume->copier.slot[i].op;
+
+    if (op != NULL && op->ios > 0 && op->offset == extent * EXTENT)
+      return op->io[0].part[0].use;
+  }
+  return -1;
+}
+
+/* R15: a convergence takes no room from clients, but for one that waits for it. */
+static void
+a_convergence_takes_the_room_of_who_waits_for_it(void **state) {
+  struct rig_request write[EXTENTS], read;
+
+  rig_init(&rig, 2, 1, EXTENT, EXTENTS);
+  rig.config.intent_delay_ns = 600 * SF_S;
+  rig_start_fully(&rig);
+  for (unsigned i = 0; i < EXTENTS; i++) {
+    rig_submit(&rig, &write[i], SF_REQ_WRITE, (uint64_t) i * EXTENT, 4096, 1);
+    rig_run(&rig);
+    rig_put(&write[i]);
+  }
+  rig_kill(&rig);
+  reads_that_end = 0;
+  rig.holds = holds_reads;
+  rig_start(&rig);
+  rig_pass(&rig, 10);
+  assert_int_equal(rig.volume->unconverged.set, EXTENTS);
+  assert_int_equal(use_of_copy_at(0), WINDOW_COPIES);
+  assert_int_equal(use_of_copy_at(EXTENTS - 1), -1);
+  rig_submit(&rig, &read, SF_REQ_READ, (uint64_t) (EXTENTS - 1) * EXTENT, 4096, 0);
+  reads_that_end = 2;
+  rig_pass(&rig, 10);
+  assert_int_equal(use_of_copy_at(EXTENTS - 1), WINDOW_CLIENTS);
+  assert_false(read.done);
+  rig.holds = NULL;
+  rig_pass(&rig, 1000);
+  assert_true(read.done);
+  rig_put(&read);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_leg_that_hangs_in_a_copy_that_failed_leaves),
       cmocka_unit_test(a_leg_that_hangs_in_a_copy_leaves),
+      cmocka_unit_test(a_convergence_takes_the_room_of_who_waits_for_it),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

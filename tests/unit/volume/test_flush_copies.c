@@ -140,12 +140,56 @@ a_page_beside_a_failure_not_heard_of_is_written_again(void **state) {
   rig_free(&rig);
 }
 
+static unsigned keeps_reads; /* legs that do not end reads of block 0 now; bit i */
+
+static bool
+keeps_reads_of_block_0(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_READ && region->offset == SF_DATA_OFFSET &&
+         (keeps_reads >> region->leg & 1);
+}
+
+/* Leg 1 hangs with a read, and what leg 0 answers in its place does not count, as it has lost that by then.
+ * The read waits for the convergence, and leg 1 may read into a buffer that is nobody's. */
+static void
+a_read_that_counts_nowhere_waits_in_another_buffer(void **state) {
+  struct rig_request read;
+  const struct sf_tio_buffer *first;
+
+  flush_rig_init(2, 2, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(write_at(0, 7), 0);
+  rig.volume->leg[0].avoid = true;
+  keeps_reads = 3;
+  rig.holds = keeps_reads_of_block_0;
+  rig_submit(&rig, &read, SF_REQ_READ, 0, BLOCK, 0);
+  first = read.request.buffer;
+  rig_pass(&rig, 105);
+  fault.legs = 1;
+  fault.drops = true;
+  assert_int_equal(ask_fua(5 * EXTENT, 3), 0);
+  assert_int_equal(*block_on(0, 0), 1);
+  assert_int_equal(sf_flush_failure_legs(rig.volume), 1);
+  keeps_reads = 2;
+  rig_run(&rig);
+  assert_false(read.done);
+  assert_non_null(rig.volume->parked);
+  assert_ptr_not_equal(read.request.buffer, first);
+  keeps_reads = 0;
+  rig_pass(&rig, 1000);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  assert_int_equal(*(uint8_t *) read.request.buffer->data, 7);
+  assert_int_equal(*block_on(0, 0), 7);
+  rig_put(&read);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_copy_of_what_a_leg_left_unflushed_is_made_again),
       cmocka_unit_test(what_a_leg_drops_that_catches_up_is_no_loss_of_others),
       cmocka_unit_test(a_page_beside_a_failure_not_heard_of_is_written_again),
+      cmocka_unit_test(a_read_that_counts_nowhere_waits_in_another_buffer),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

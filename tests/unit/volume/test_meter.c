@@ -70,6 +70,7 @@ what_was_done_is_counted(void **state) {
   assert_int_equal(status.late_acks, 0);
   assert_int_equal(status.in_flight, 0);
   for (unsigned i = 0; i < 3; i++) {
+    assert_in_range(status.leg[i].state_age_ns, 20 * SF_MS, SF_S);
     assert_int_equal(status.leg[i].bytes_written, 3 * PIECE);
     assert_in_range(status.leg[i].window, 1, SF_OPS_MAX);
     assert_int_equal(status.leg[i].latency[SF_WRITE_KIND].count, 3);

@@ -1,6 +1,8 @@
 /* Ends that come at the wrong moment. */
 #include "rig.h"
 
+#include <errno.h>
+
 static struct rig rig;
 
 static bool
@@ -95,12 +97,64 @@ a_clean_stop_remembers_what_a_returning_leg_may_lack(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_data_and_flushes(const struct rig *r, const struct rig_region *region) {
+  return rig_is_data(r, region) || region->op == SF_TIO_FLUSH;
+}
+
+enum { MORE = 4 };
+
+static struct rig_request many[SF_OPS_MAX + MORE];
+
+/* What has not begun is answered at once, by whatever it waits; what has begun is waited for. */
+static void
+a_stop_answers_what_has_not_begun(void **state) {
+  struct rig_request read;
+  unsigned held = 0;
+
+  rig_init(&rig, 2, 1, 65536, 64);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    rig.config.deadline_ns[kind] = 100 * SF_S; /* what is held back makes no leg late */
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, 64, 65536);
+  rig.holds = holds_data_and_flushes;
+  sf_map_set(&rig.volume->unconverged, 63);
+  rig_submit(&rig, &read, SF_REQ_READ, 63 * 65536, 4096, 0);
+  for (unsigned i = 0; i < SF_OPS_MAX + MORE; i++)
+    rig_submit(&rig, &many[i], SF_REQ_WRITE, i * 4096, 4096, 2);
+  rig_run(&rig);
+  assert_non_null(rig.volume->held);
+  assert_non_null(rig.volume->parked);
+  sf_volume_stop(rig.volume, rig.now_ns);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, -ESHUTDOWN);
+  for (unsigned i = 0; i < SF_OPS_MAX + MORE; i++)
+    if (many[i].done) {
+      assert_int_equal(many[i].request.error, -ESHUTDOWN);
+      held++;
+    }
+  assert_in_range(held, MORE, SF_OPS_MAX / 2);
+  assert_null(rig.volume->held);
+  rig.holds = NULL;
+  rig_pass(&rig, 1000);
+  assert_true(sf_volume_stopped(rig.volume));
+  for (unsigned i = 0; i < SF_OPS_MAX + MORE; i++) {
+    assert_true(many[i].done);
+    held -= many[i].request.error != 0;
+    rig_put(&many[i]);
+  }
+  assert_int_equal(held, 0);
+  rig_put(&read);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_stop_during_the_claim_writes_no_record),
       cmocka_unit_test(a_stopped_volume_writes_nothing_more),
       cmocka_unit_test(a_clean_stop_remembers_what_a_returning_leg_may_lack),
+      cmocka_unit_test(a_stop_answers_what_has_not_begun),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -290,6 +290,110 @@ an_idle_leg_is_not_a_slow_one(void **state) {
   assert_int_equal(sf_window_cost(&disk.window, class, 250 * MS), 1 * MS);
 }
 
+/* ---- the parts of the law ---- */
+
+static void
+each_size_kind_and_order_is_a_class(void **state) {
+  static const uint64_t most[] = {4096, 16384, 65536, 262144, 1048576};
+  struct window window = {0};
+  unsigned first = sf_window_class(&window, SF_TIO_WRITE, false, 1 << 30, 512), sequential;
+  uint64_t at = 1;
+
+  for (unsigned size = 0; size < 5; size++) {
+    at += UINT64_C(1) << 32;
+    assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at, most[size]), first + size);
+    at += UINT64_C(1) << 32;
+    assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at, most[size] + 1),
+                     first + size + 1);
+  }
+  at += UINT64_C(1) << 40;
+  assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at, 1 << 30), first + 5);
+  sequential = sf_window_class(&window, SF_TIO_WRITE, false, at + (1 << 30), 512);
+  assert_int_equal(sequential + WINDOW_SIZES, first);
+  assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at + (1 << 30) + 512, 512),
+                   sequential);
+  assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, 5, 512), first - 2 * WINDOW_SIZES);
+  assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, true, 7, 512), first + 2 * WINDOW_SIZES);
+  assert_int_equal(sf_window_class(&window, SF_TIO_ZERO, false, 9, 512), first + 4 * WINDOW_SIZES);
+  assert_int_equal(sf_window_class(&window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
+}
+
+/* As many streams side by side as are known, and the oldest is forgotten for one more. */
+static void
+some_streams_are_known(void **state) {
+  struct window window = {0};
+  unsigned random = sf_window_class(&window, SF_TIO_READ, false, 1 << 20, 512);
+
+  for (unsigned i = 1; i < WINDOW_STREAMS; i++)
+    assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, (i + 1) << 20, 512), random);
+  for (unsigned turn = 1; turn < 4; turn++)
+    for (unsigned i = 0; i < WINDOW_STREAMS; i++)
+      assert_int_equal(
+          sf_window_class(&window, SF_TIO_READ, false, ((i + 1) << 20) + turn * 512, 512),
+          random - WINDOW_SIZES);
+  sf_window_class(&window, SF_TIO_READ, false, 99 << 20, 512);
+  assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, (2 << 20) + 4 * 512, 512),
+                   random - WINDOW_SIZES);
+  assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, (1 << 20) + 4 * 512, 512), random);
+}
+
+/* What has not answered costs what its nearest neighbours say: the next larger one's as it is, else
+ * of a smaller one so many times more. */
+static void
+what_has_not_answered_costs_as_its_neighbours(void **state) {
+  enum { OF_READS = 6 };
+  struct window window = {0};
+
+  assert_int_equal(sf_window_cost(&window, WINDOW_UNMEASURED, MS), 0);
+  assert_int_equal(sf_window_cost(&window, OF_READS, 8 * MS), 8 * MS);
+  window.cost_ns[OF_READS] = 1000;
+  window.seen[OF_READS] = UINT8_MAX;
+  assert_int_equal(sf_window_cost(&window, OF_READS, MS), 1000);
+  for (unsigned size = 1; size < WINDOW_SIZES; size++)
+    assert_int_equal(sf_window_cost(&window, OF_READS + size, 0), 1000 << 2 * size);
+  assert_int_equal(sf_window_cost(&window, OF_READS + WINDOW_SIZES, 0), 0); /* another order */
+  window.cost_ns[OF_READS + 4] = 9000;
+  window.seen[OF_READS + 4] = 1;
+  for (unsigned size = 1; size < 4; size++)
+    assert_int_equal(sf_window_cost(&window, OF_READS + size, 0), 9000);
+  assert_int_equal(sf_window_cost(&window, OF_READS + 4, 0), 9000);
+  assert_int_equal(sf_window_cost(&window, OF_READS + 4, 40000), 20000); /* it is little known */
+  assert_int_equal(sf_window_cost(&window, OF_READS + 5, 0), 9000 << 2);
+}
+
+static void
+what_is_let_in(void **state) {
+  struct window window = {0};
+
+  assert_true(sf_window_is_empty(&window));
+  assert_true(sf_window_admits(&window, WINDOW_COPIES, 9 * MS, 4 * MS, true)); /* one always */
+  sf_window_sent(&window, WINDOW_CLIENTS, 0, 3 * MS, MS);
+  assert_false(sf_window_is_empty(&window));
+  assert_int_equal(sf_window_planned_ns(&window), 3 * MS);
+  assert_true(sf_window_admits(&window, WINDOW_CLIENTS, 1 * MS, 4 * MS, true));
+  assert_false(sf_window_admits(&window, WINDOW_CLIENTS, 1 * MS + 1, 4 * MS, true));
+  assert_true(sf_window_admits(&window, WINDOW_CLIENTS, 0, 4 * MS, true));
+  assert_true(sf_window_admits(&window, WINDOW_META, 9 * MS, 4 * MS, true)); /* one of these too */
+  sf_window_sent(&window, WINDOW_META, 1, 1 * MS, MS);
+  assert_false(sf_window_admits(&window, WINDOW_META, 1 * MS, 4 * MS, true));
+  sf_window_ended(&window, WINDOW_META, 1, 1 * MS, 2 * MS, false);
+  assert_int_equal(sf_window_planned_ns(&window), 3 * MS);
+
+  /* the copies' share: a half of the target, or a quarter beside clients, and some in any case */
+  assert_true(sf_window_admits(&window, WINDOW_COPIES, 2 * MS, 8 * MS, true));
+  sf_window_sent(&window, WINDOW_COPIES, 2, 1 * MS, 2 * MS);
+  assert_true(sf_window_admits(&window, WINDOW_COPIES, 1 * MS, 8 * MS, true));
+  assert_false(sf_window_admits(&window, WINDOW_COPIES, 1 * MS + 1, 8 * MS, true));
+  assert_true(sf_window_admits(&window, WINDOW_COPIES, 3 * MS, 8 * MS, false));
+  sf_window_sent(&window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, 3 * MS);
+  sf_window_ended(&window, WINDOW_CLIENTS, 0, 3 * MS, 4 * MS, true);
+  sf_window_ended(&window, WINDOW_COPIES, 2, 1 * MS, 5 * MS, true);
+  assert_int_equal(sf_window_planned_ns(&window), 0);
+  assert_false(sf_window_is_empty(&window)); /* a flush */
+  sf_window_ended(&window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, 6 * MS, true);
+  assert_true(sf_window_is_empty(&window));
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -306,6 +410,10 @@ main(void) {
       cmocka_unit_test(copies_take_a_part_and_metadata_goes),
       cmocka_unit_test(a_flush_says_nothing_of_the_pace),
       cmocka_unit_test(an_idle_leg_is_not_a_slow_one),
+      cmocka_unit_test(each_size_kind_and_order_is_a_class),
+      cmocka_unit_test(some_streams_are_known),
+      cmocka_unit_test(what_has_not_answered_costs_as_its_neighbours),
+      cmocka_unit_test(what_is_let_in),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
