@@ -83,9 +83,9 @@ look_after_all(struct sf_tio_client *client) {
   unsigned n;
 
   pthread_mutex_lock(&client->lock);
-  n = client->threads_n;
+  n = client->queues_n;
   for (unsigned i = 0; i < n; i++) {
-    struct sf_tio_queue *queue = client->threads[i];
+    struct sf_tio_queue *queue = client->queues[i];
 
     if (!queue->listed)
       continue;
@@ -189,7 +189,7 @@ sf_tio_background_start(struct sf_tio_client *client) {
     error = add_to_epoll(background, background->queue->ring.uring.ring_fd, background->queue);
   if (!error)
     error =
-        sf_tio_spawn(&background->thread, client->thread_name, "serve", background_main, client);
+        sf_tio_spawn(&background->thread, client->thread_name, "backgr", background_main, client);
   if (error) {
     if (background->epoll_fd >= 0)
       close(background->epoll_fd);

@@ -93,7 +93,7 @@ sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_cl
   pthread_mutex_init(&made->lock, NULL);
   sf_tio_cond_init(&made->unused);
   sf_list_init(&made->requests_free);
-  sf_list_init(&made->threads_free);
+  sf_list_init(&made->queues_free);
   made->late = complete.late;
   made->submitters = complete.submitters;
   made->submitter_lost = complete.submitter_lost;
@@ -144,8 +144,8 @@ sf_tio_client_destroy(struct sf_tio_client *client) {
   sf_tio_background_stop(client);
   sf_tio_own_delay_stop(&client->own_delay);
   pthread_key_delete(client->key);
-  for (unsigned i = 0; i < client->threads_n; i++)
-    sf_tio_queue_free(client->threads[i]);
+  for (unsigned i = 0; i < client->queues_n; i++)
+    sf_tio_queue_free(client->queues[i]);
   sf_tio_pool_destroy(&client->pool);
   free_client(client);
   return 0;

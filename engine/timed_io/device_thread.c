@@ -396,7 +396,7 @@ sf_tio_device_thread_start(struct sf_tio_device *device) {
     return error;
   }
   pthread_mutex_init(&device_thread->ring_lock, NULL);
-  error = sf_tio_spawn(&device_thread->thread, device->client->thread_name, "device_thread",
+  error = sf_tio_spawn(&device_thread->thread, device->client->thread_name, "device",
                        device_thread_main, device);
   if (error) {
     put_ring(device_thread, device->client);

@@ -40,7 +40,7 @@
 
 enum {
   SF_TIO_REQUESTS_LIMIT = 4096, /* a slot is 12 bits of a handle */
-  SF_TIO_THREADS_LIMIT = 1024,
+  SF_TIO_QUEUES_LIMIT = 1024,
   SF_TIO_RING_ENTRIES = 128,
   SF_TIO_BATCH = 64,               /* completions taken from a ring in one go */
   SF_TIO_CALLS = 16,               /* events told in one go */
@@ -177,9 +177,9 @@ struct sf_tio_io {
   struct sf_tio_request *request;
   struct sf_tio_device *device;
   struct sf_list where_link;  /* the list that `where` names, if it is one, or device->kept */
-  struct sf_list live_link;   /* thread->live, while not terminal */
+  struct sf_list live_link;   /* queue->live, while not terminal */
   struct sf_list device_link; /* device->live, while not terminal */
-  struct sf_list event_link;  /* thread->events, while `events` is not 0 */
+  struct sf_list event_link;  /* queue->events, while `events` is not 0 */
   uint64_t offset, length, progress;
   uint64_t deadline_ns;    /* SF_TIO_NEVER: none, or its TIMEOUT was said */
   uint64_t rests_until_ns; /* AT_DEVICE_THREAD: not handed over before */
@@ -290,7 +290,7 @@ struct sf_tio_queue {
 
   /* of the thread that has it: it called sf_tio_attend(), not a SYNC call only */
   bool drives_itself;
-  bool alone; /* no other thread ever drives it, and it is not in client->threads */
+  bool alone; /* no other thread ever drives it, and it is not in client->queues */
   struct sf_tio_message *message[SF_TIO_MESSAGES_MAX]; /* of an alone one: under way */
   struct sf_tio_message *messages_done;
   unsigned sends; /* of an alone one: not handed over yet */
@@ -309,7 +309,7 @@ struct sf_tio_queue {
   bool attended;      /* a thread has it */
   bool driven;        /* a thread is in drive */
   bool listed;        /* the background thread looks after it */
-  bool is_free;       /* in threads_free; listed all the same if it is told of something late */
+  bool is_free;       /* in queues_free; listed all the same if it is told of something late */
   unsigned pending_n; /* not handed over yet */
   unsigned in_ring;   /* in the kernel through this ring */
   unsigned in_ring_live, live_n; /* not terminal: of those, and of all */
@@ -334,7 +334,7 @@ void sf_tio_queue_give_back(struct sf_tio_queue *queue);
 struct sf_tio_queue *sf_tio_queue_current(struct sf_tio_client *client);
 /* The same, made if need be. */
 int sf_tio_queue_get(struct sf_tio_client *client, struct sf_tio_queue **queue);
-void sf_tio_queue_destructor(void *thread);
+void sf_tio_queue_destructor(void *queue);
 /* Under client->lock: a thread must look at this queue's events, deadlines or pending regions: its
  * own if it drives, else the background thread. */
 void sf_tio_queue_kick(struct sf_tio_queue *queue);
@@ -496,12 +496,12 @@ struct sf_tio_client {
   pthread_cond_t unused;
   struct sf_tio_device *devices[SF_TIO_DEVICES_MAX];
   unsigned alone_n; /* threads that attend alone; `unused` tells when one has ended */
-  unsigned threads_n;
-  struct sf_tio_queue *threads[SF_TIO_THREADS_LIMIT];
-  struct sf_list threads_free;
+  unsigned queues_n;
+  struct sf_tio_queue *queues[SF_TIO_QUEUES_LIMIT];
+  struct sf_list queues_free;
 };
 
-/* sf_thread_start() with a name of the client's and one of ours. */
+/* sf_thread_start(); name: 6 characters at most, behind the client's. */
 int sf_tio_spawn(pthread_t *thread, const char *prefix, const char *name, void *(*main)(void *),
                  void *arg);
 /* A condition variable on CLOCK_MONOTONIC. */

@@ -115,7 +115,7 @@ sf_tio_own_delay_start(struct sf_tio_own_delay *own_delay, atomic_uint *busy, co
   atomic_store(&own_delay->next_ns, SF_TIO_NEVER);
   pthread_mutex_init(&own_delay->lock, NULL);
   sf_tio_cond_init(&own_delay->changed);
-  return sf_tio_spawn(&own_delay->thread, name, "own_delay", own_delay_main, own_delay);
+  return sf_tio_spawn(&own_delay->thread, name, "delay", own_delay_main, own_delay);
 }
 
 void

@@ -101,7 +101,7 @@ sf_tio_queue_kick(struct sf_tio_queue *queue) {
 /* ---- attending ---- */
 
 static int
-add_thread(struct sf_tio_client *client, struct sf_tio_queue **queue) {
+add_queue(struct sf_tio_client *client, struct sf_tio_queue **queue) {
   struct sf_tio_queue *made;
   int error = sf_tio_queue_new(client, SF_TIO_ATTENDING, &made);
 
@@ -109,8 +109,8 @@ add_thread(struct sf_tio_client *client, struct sf_tio_queue **queue) {
     return error;
   made->attended = true;
   pthread_mutex_lock(&client->lock);
-  if (client->threads_n < SF_TIO_THREADS_LIMIT)
-    client->threads[client->threads_n++] = made;
+  if (client->queues_n < SF_TIO_QUEUES_LIMIT)
+    client->queues[client->queues_n++] = made;
   else
     error = -EAGAIN; /* a client that meets it is not to take the disk for full */
   pthread_mutex_unlock(&client->lock);
@@ -128,17 +128,17 @@ add_thread(struct sf_tio_client *client, struct sf_tio_queue **queue) {
 void
 sf_tio_queue_give_back(struct sf_tio_queue *queue) {
   if (!queue->is_free)
-    sf_list_append(&queue->client->threads_free, &queue->free_link);
+    sf_list_append(&queue->client->queues_free, &queue->free_link);
   queue->is_free = true;
 }
 
 static struct sf_tio_queue *
-reuse_thread(struct sf_tio_client *client) {
+reuse_queue(struct sf_tio_client *client) {
   struct sf_tio_queue *queue = NULL;
 
   pthread_mutex_lock(&client->lock);
-  if (!sf_list_empty(&client->threads_free)) {
-    queue = SF_LIST_ENTRY(client->threads_free.next, struct sf_tio_queue, free_link);
+  if (!sf_list_empty(&client->queues_free)) {
+    queue = SF_LIST_ENTRY(client->queues_free.next, struct sf_tio_queue, free_link);
     sf_list_remove(&queue->free_link);
     queue->is_free = false;
     queue->attended = true;    /* at once: the background thread may be looking after it */
@@ -154,8 +154,8 @@ sf_tio_queue_get(struct sf_tio_client *client, struct sf_tio_queue **queue) {
   int error;
 
   if (!mine) {
-    mine = reuse_thread(client);
-    error = mine ? 0 : add_thread(client, &mine);
+    mine = reuse_queue(client);
+    error = mine ? 0 : add_queue(client, &mine);
     if (error)
       return error;
     SF_ASSERT(pthread_setspecific(client->key, mine) == 0);

@@ -263,7 +263,7 @@ wait_for(struct sf_tio_request *request, struct sf_tio_result *result) {
 }
 
 static int
-find_thread(struct sf_tio_client *client, unsigned flags, struct sf_tio_queue **queue) {
+find_queue(struct sf_tio_client *client, unsigned flags, struct sf_tio_queue **queue) {
   if (flags & SF_TIO_SYNC)
     return sf_tio_in_callout() ? -EDEADLK : sf_tio_queue_get(client, queue);
   *queue = sf_tio_queue_current(client);
@@ -286,7 +286,7 @@ sf_tio(struct sf_tio_client *client, const struct sf_tio_control *control,
     sf_tio_own_delay_begin(&client->own_delay);
   }
   if (!error)
-    error = find_thread(client, control->flags, &asked.queue);
+    error = find_queue(client, control->flags, &asked.queue);
   if (!error)
     error = get_buffer(client, control, regions, n, &asked.buffer);
   if (error)
