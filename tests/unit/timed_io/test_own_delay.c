@@ -118,7 +118,7 @@ struct job {
   uint64_t begin_ns, woken_ns; /* when it was submitted, when this process ran again */
   uint64_t delay_ns;           /* own delay until it was submitted */
   uint64_t noise_ns;           /* by how much a thread of this machine wakes late */
-  bool beating;                /* the own-delay thread, when the write was seen to run */
+  bool ticking;                /* the own-delay thread, when the write was seen to run */
   atomic_bool told;
 };
 
@@ -127,7 +127,7 @@ stop_when_running(void *arg) {
   struct job *job = arg;
 
   assert_true(EVENTUALLY(sf_tio_device_running(job->device) == 1));
-  job->beating = atomic_load(&job->place->client->own_delay.next_ns) != SF_TIO_NEVER;
+  job->ticking = atomic_load(&job->place->client->own_delay.next_ns) != SF_TIO_NEVER;
   stop_until_woken(job->waker);
   job->woken_ns = sf_tio_now();
   while (!atomic_load(&job->told)) {
@@ -169,7 +169,7 @@ write_over_a_stop(struct place *place, struct sf_tio_device *device, unsigned fl
     atomic_store(&job.told, true);
     pthread_join(thread, NULL);
     waker_end(&waker);
-    assert_true(job.beating);
+    assert_true(job.ticking);
     if (log_get(-1, false, 0).now_ns + STOP_NS > job.woken_ns)
       return job;
     stall_rig_thaw(place->rig);

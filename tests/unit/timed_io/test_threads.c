@@ -105,7 +105,7 @@ one_call_per_request(void **state) {
 /* Proves: attending is idempotent; without it requests run by themselves and the background thread
  * reports, also for a thread that has made a SYNC call before. */
 static void
-service_reports(void **state) {
+background_thread_reports(void **state) {
   struct place *place = *state;
   char data[4096] = "s";
   struct sf_tio_control control = {.op = SF_TIO_WRITE, .flags = SF_TIO_SYNC, .data = data};
@@ -445,7 +445,7 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(one_call_per_request),
-      cmocka_unit_test_setup_teardown(service_reports, setup, teardown),
+      cmocka_unit_test_setup_teardown(background_thread_reports, setup, teardown),
       cmocka_unit_test_setup_teardown(drive_until, setup, teardown),
       cmocka_unit_test_setup_teardown(wake, setup, teardown),
       cmocka_unit_test_setup_teardown(cancel_ends_a_wait, setup, teardown),

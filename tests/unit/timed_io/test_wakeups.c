@@ -41,7 +41,7 @@ destroy(void *client) {
 
 /* Proves: the background thread hears that it is to stop, whenever that is said. */
 static void
-service_hears_a_stop(void **state) {
+background_thread_hears_a_stop(void **state) {
   bool held = true;
   unsigned n;
 
@@ -130,7 +130,8 @@ run_errand(void *arg) {
 
 /* By a thread that does not attend. */
 static void
-write_by_the_service(struct place *place, struct sf_tio_device *device, uint64_t timeout_ns) {
+write_by_the_background_thread(struct place *place, struct sf_tio_device *device,
+                               uint64_t timeout_ns) {
   struct errand errand = {place, device, timeout_ns};
   pthread_t thread;
 
@@ -165,7 +166,7 @@ wake_for_nothing(struct place *place, unsigned n) {
   do {
     hold_end();
     log_clear();
-    write_by_the_service(place, place->quick, 100 * MS);
+    write_by_the_background_thread(place, place->quick, 100 * MS);
     log_wait(SF_TIO_OK, false, 1);
     assert_true(EVENTUALLY(asleep_until(place)));
     hold_begin(&place->client->background.thread, &place->client->lock, n);
@@ -177,7 +178,7 @@ wake_for_nothing(struct place *place, unsigned n) {
  * region, so it is watched; the background thread wakes for another deadline, and meanwhile the
  * thread leaves the next one. */
 static void
-deadline_is_left_to_a_busy_service(void **state) {
+deadline_is_left_to_a_busy_background_thread(void **state) {
   struct place place = {.rig = stall_rig_start(&(struct stall_rig_params){.loop = true}),
                         .client = client_new(0, 0, 0)};
   int loop_fd = stall_rig_open_loop(place.rig), quick_fd = open_plain();
@@ -192,7 +193,7 @@ deadline_is_left_to_a_busy_service(void **state) {
   start_write(&place, place.frozen, MS);
   assert_int_equal(sf_tio_drive(queue, sf_tio_now() + PATIENCE_NS, timeout_told, NULL), 0);
   assert_true(EVENTUALLY(is_set(place.client, &queue->watched)));
-  write_by_the_service(&place, place.frozen, 0);
+  write_by_the_background_thread(&place, place.frozen, 0);
   for (unsigned n = 1; held; n++) {
     wake_for_nothing(&place, n);
     assert_true(EVENTUALLY(hold_has_one() || asleep_until(&place) == SF_TIO_NEVER));
@@ -261,9 +262,9 @@ cancel_keeps_its_device(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(service_hears_a_stop),
+      cmocka_unit_test(background_thread_hears_a_stop),
       cmocka_unit_test(device_thread_hears_a_stop),
-      cmocka_unit_test(deadline_is_left_to_a_busy_service),
+      cmocka_unit_test(deadline_is_left_to_a_busy_background_thread),
       cmocka_unit_test(cancel_keeps_its_device),
   };
 
