@@ -12,9 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE_MOST, FUNCTION_MOST = 600, 60
 
 LEFT = {
-    "tests/sim/sim.h": 700,
-    "tests/sim/tio.c": 660,
-    "tests/unit/volume/rig.c": 660,
 }
 
 LONG = {
