@@ -31,14 +31,50 @@ sf_serve_log(struct sf_serve *serve, const char *format, ...) {
   sf_serve_keeper_wake(serve);
 }
 
+/* Of an event that moves nothing: what stands before its reason, and behind it. */
+static const struct wording {
+  bool of_leg, is_all; /* is_all: the reason is not said */
+  const char *before, *after;
+} wording[] = {
+    [SF_EVENT_STARTED] = {false, true, "serving", ""},
+    [SF_EVENT_READ_REPAIRED] = {true, false,
+                                "could not be read, was read from another leg and written over: ",
+                                ""},
+    [SF_EVENT_STOPPED] = {false, false, "stopped, ", ""},
+    [SF_EVENT_GROWN] = {false, false, "has grown to ", " bytes; clients that connect now see it"},
+    [SF_EVENT_GROW_FAILED] = {false, false, "is not grown: ", ""},
+    [SF_EVENT_LEG_REPLACED] = {true, false, "its place is ", "'s now"},
+    [SF_EVENT_LEG_ADDED] = {true, false, "added, ", ""},
+    [SF_EVENT_LEG_REMOVED] = {true, true, "removed", ""},
+    [SF_EVENT_LEG_NOT_OPENED] = {true, false, "still missing: ", ""},
+    [SF_EVENT_CHANGE_FAILED] = {true, false, "not changed: ", ""},
+    [SF_EVENT_LEG_TROUBLE] = {true, false, "cannot be spared, and fails: ", ""},
+    [SF_EVENT_LOST_RANGE] =
+        {true, false, "",
+         ". A leg that catches up waits for them to be written anew, or read after all"},
+    [SF_EVENT_READ_FAILED] = {.before = NULL}, /* sf_serve_tell_failed has told it */
+    [SF_EVENT_MISMATCH] = {false, false, "the legs are not alike: ", ""},
+    [SF_EVENT_LEG_SLOW] = {true, false, "", ""},
+    [SF_EVENT_LEG_PATH] = {true, false, "", ""},
+};
+_Static_assert(sizeof wording / sizeof wording[0] == SF_EVENT_KINDS, "one for each");
+
+static void
+log_plain(struct sf_serve *serve, const struct sf_volume_event *event) {
+  const struct wording *word = &wording[event->kind];
+
+  if (word->before == NULL)
+    return;
+  sf_serve_log(serve, "%s%s%s%s%s%s", word->of_leg ? "leg " : "",
+               word->of_leg ? event->leg_name : "", word->of_leg ? ": " : "", word->before,
+               word->is_all ? "" : event->reason, word->after);
+}
+
 static void
 log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
   bool why = event->reason != NULL && event->reason[0] != '\0';
 
   switch (event->kind) {
-  case SF_EVENT_STARTED:
-    sf_serve_log(serve, "serving");
-    break;
   case SF_EVENT_LEG_STATE:
     sf_serve_log(serve, "leg %s: %s -> %s%s%s%s", event->leg_name, event->from, event->to,
                  why ? " (" : "", why ? event->reason : "", why ? ")" : "");
@@ -47,58 +83,11 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
     sf_serve_log(serve, "%s -> %s%s%s%s", event->from, event->to, why ? " (" : "",
                  why ? event->reason : "", why ? ")" : "");
     break;
-  case SF_EVENT_READ_REPAIRED:
-    sf_serve_log(serve, "leg %s: could not be read, was read from another leg and written over: %s",
-                 event->leg_name, event->reason);
-    break;
-  case SF_EVENT_READ_FAILED: /* sf_serve_tell_failed has told it */
-    break;
-  case SF_EVENT_STOPPED:
-    sf_serve_log(serve, "stopped, %s", event->reason);
-    break;
-  case SF_EVENT_GROWN:
-    sf_serve_log(serve, "has grown to %s bytes; clients that connect now see it", event->reason);
-    break;
-  case SF_EVENT_GROW_FAILED:
-    sf_serve_log(serve, "is not grown: %s", event->reason);
-    break;
-  case SF_EVENT_LEG_REPLACED:
-    sf_serve_log(serve, "leg %s: its place is %s's now", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LEG_ADDED:
-    sf_serve_log(serve, "leg %s: added, %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LEG_REMOVED:
-    sf_serve_log(serve, "leg %s: removed", event->leg_name);
-    break;
-  case SF_EVENT_LEG_NOT_OPENED:
-    sf_serve_log(serve, "leg %s: still missing: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_CHANGE_FAILED:
-    sf_serve_log(serve, "leg %s: not changed: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LEG_TROUBLE:
-    sf_serve_log(serve, "leg %s: cannot be spared, and fails: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_LOST_RANGE:
-    sf_serve_log(
-        serve,
-        "leg %s: %s. A leg that catches up waits for them to be written anew, or read after "
-        "all",
-        event->leg_name, event->reason);
-    break;
   case SF_EVENT_SCRUB:
     sf_serve_log(serve, "scrub %s%s%s", event->to, why ? ": " : "", why ? event->reason : "");
     break;
-  case SF_EVENT_MISMATCH:
-    sf_serve_log(serve, "the legs are not alike: %s", event->reason);
-    break;
-  case SF_EVENT_LEG_SLOW:
-  case SF_EVENT_LEG_PATH:
-    sf_serve_log(serve, "leg %s: %s", event->leg_name, event->reason);
-    break;
-  case SF_EVENT_KINDS:
-    break;
+  default:
+    log_plain(serve, event);
   }
 }
 

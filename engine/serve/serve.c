@@ -272,8 +272,8 @@ be_a_good_writer(struct sf_serve *serve) {
                unlocked != 0 ? "not locked (CAP_IPC_LOCK, or no limit of locked memory)" : "");
 }
 
-int
-sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
+static int
+create_client(struct sf_serve *serve) {
   const struct sf_config_buffers buffers = sf_config_buffers(&serve->config);
   const struct sf_tio_client_params client = {
       .requests_max = 2 * SF_OPS_MAX,
@@ -290,6 +290,12 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .submitter_lost = sf_serve_submitter_lost,
       .submitter_context = serve,
   };
+
+  return sf_tio_client_create(&client, &serve->client);
+}
+
+static int
+create_volume(struct sf_serve *serve, const struct sf_volume_params *params) {
   const struct sf_volume_host host = {
       .submit = host_submit,
       .cancel_by_device = host_cancel_by_device,
@@ -307,6 +313,33 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
       .event = host_event,
       .trace = serve->options.trace == NULL ? NULL : host_trace,
   };
+
+  return sf_volume_create(params, &host, serve, &serve->volume);
+}
+
+static int
+start_threads(struct sf_serve *serve) {
+  int r = sf_serve_keeper_start(serve);
+
+  if (r == 0)
+    r = sf_serve_extents_start(serve);
+  if (r == 0)
+    r = sf_serve_watch_start(serve);
+  if (r == 0 && serve->control != NULL)
+    r = sf_control_server_start(serve->control);
+  return r;
+}
+
+static void
+tell_start(struct sf_serve *serve) {
+  if (serve->assembly.reason[0] != '\0')
+    sf_serve_log(serve, "%s", serve->assembly.reason);
+  for (unsigned i = 0; i < serve->config.legs; i++)
+    sf_serve_tell_bad(serve, &serve->leg[i], serve->config.leg[i].name);
+}
+
+int
+sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_volume_params params = {
       .config = &serve->config,
       .assembly = &serve->assembly,
@@ -319,32 +352,23 @@ sf_serve_start(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   params.holder = serve->self;
   be_a_good_writer(serve);
 
-  r = sf_tio_client_create(&client, &serve->client);
+  r = create_client(serve);
   if (r < 0)
     return fail_uring(r, error);
   r = add_devices(serve, &params, error);
   if (r < 0)
     return r;
-  r = sf_volume_create(&params, &host, serve, &serve->volume);
+  r = create_volume(serve, &params);
   for (unsigned i = 0; i < serve->config.legs; i++)
     sf_leg_file_forget_maps(&serve->leg[i].file);
   if (r == 0)
-    r = sf_serve_keeper_start(serve);
-  if (r == 0)
-    r = sf_serve_extents_start(serve);
-  if (r == 0)
-    r = sf_serve_watch_start(serve);
-  if (r == 0 && serve->control != NULL)
-    r = sf_control_server_start(serve->control);
+    r = start_threads(serve);
   if (r < 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX, "cannot start volume %s: %s", serve->config.name,
              strerror(-r));
     return r;
   }
-  if (serve->assembly.reason[0] != '\0')
-    sf_serve_log(serve, "%s", serve->assembly.reason);
-  for (unsigned i = 0; i < serve->config.legs; i++)
-    sf_serve_tell_bad(serve, &serve->leg[i], serve->config.leg[i].name);
+  tell_start(serve);
   sf_volume_start(serve->volume, sf_tio_now());
   return 0;
 }

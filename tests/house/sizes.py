@@ -15,9 +15,6 @@ LEFT = {
 }
 
 LONG = {
-    "daemon/surefootd/monitor/exposition.c": {"put_volumes": 80},
-    "engine/serve/log.c": {"log_event": 80},
-    "engine/serve/serve.c": {"sf_serve_start": 80},
     "engine/volume/ops/copy.c": {"copy_end": 80, "on_read": 80},
 }
 

@@ -84,73 +84,82 @@ put_states(struct writer *writer, const json_t *volumes) {
   }
 }
 
+static const struct of_volume {
+  const char *family, *type, *inner, *key, *help;
+} of_volumes[] = {
+    {"volume_size_bytes", "gauge", NULL, "size_bytes", "Size of the volume."},
+    {"volume_legs_in_sync", "gauge", NULL, "legs_in_sync",
+     "Legs that hold every acknowledged write."},
+    {"volume_min_legs", "gauge", NULL, "min_legs",
+     "Legs that must have a write before it is answered."},
+    {"volume_unconverged_bytes", "gauge", NULL, "unconverged_bytes",
+     "Bytes that may differ between legs since a crash."},
+    {"volume_reads_total", "counter", "requests", "reads",
+     "Reads answered since the server started."},
+    {"volume_writes_total", "counter", "requests", "writes", "Writes answered."},
+    {"volume_flushes_total", "counter", "requests", "flushes", "Flushes answered."},
+    {"volume_late_acks_total", "counter", "requests", "late_acks",
+     "Writes answered without a late leg."},
+    {"volume_errors_total", "counter", "requests", "errors", "Requests that failed."},
+    {"volume_read_bytes_total", "counter", NULL, "bytes_read", "Bytes read by clients."},
+    {"volume_written_bytes_total", "counter", NULL, "bytes_written",
+     "Bytes written by clients; zeroing is not counted."},
+    {"volume_in_flight", "gauge", NULL, "in_flight", "Clients' requests that are not answered."},
+    {"volume_oldest_seconds", "gauge", NULL, "oldest_ms",
+     "How long the oldest of these has waited."},
+    {"volume_scrub_running", "gauge", "scrub", "scrub_running",
+     "1 while the legs are compared, paused or not."},
+    {"volume_scrub_total_bytes", "gauge", "scrub", "total_bytes",
+     "To be compared in the last scrub."},
+    {"volume_scrub_done_bytes", "gauge", "scrub", "done_bytes", "Compared in it."},
+    {"volume_scrub_mismatch_bytes", "gauge", "scrub", "mismatch_bytes",
+     "Bytes in which it found that legs differ."},
+    {"volume_scrub_unreadable_bytes", "gauge", "scrub", "unreadable_bytes",
+     "Bytes that a leg was not able to read in it."},
+    {"volume_scrub_repaired_bytes", "gauge", "scrub", "repaired_bytes",
+     "Bytes of these two that it wrote anew."},
+    {"volume_scrub_end_time_seconds", "gauge", "scrub", "end_time_s",
+     "When it ended, in seconds since 1970."},
+    {"server_up", "gauge", "service", "up", "1 while the volume's server answers."},
+    {"server_restarts_total", "counter", "service", "restarts",
+     "Times that the volume's server ended by itself and was started again."},
+    {"device_attached", "gauge", "service", "attached", "1 while the kernel's device is attached."},
+};
+
+/* False: it has none. */
+static bool
+value_of(const struct of_volume *family, const json_t *volume, double *value) {
+  const json_t *object = family->inner ? json_object_get(volume, family->inner) : volume;
+  const json_t *device = json_object_get(object, "device");
+  const char *state = sfd_events_text(object, "state");
+
+  *value = scaled(object, family->key);
+  if (strcmp(family->key, "up") == 0)
+    *value = strcmp(state, "serving") == 0;
+  if (family->inner && strcmp(family->inner, "scrub") == 0 &&
+      (!json_is_object(object) || (strcmp(family->key, "end_time_s") == 0 && *value == 0)))
+    return false;
+  if (strcmp(family->key, "scrub_running") == 0)
+    *value = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
+  if (strcmp(family->key, "attached") == 0) {
+    if (!json_is_object(device))
+      return false;
+    *value = strcmp(sfd_events_text(device, "state"), "attached") == 0;
+  }
+  return true;
+}
+
 static void
 put_volumes(struct writer *writer, const json_t *volumes) {
-  static const struct {
-    const char *family, *type, *inner, *key, *help;
-  } families[] = {
-      {"volume_size_bytes", "gauge", NULL, "size_bytes", "Size of the volume."},
-      {"volume_legs_in_sync", "gauge", NULL, "legs_in_sync",
-       "Legs that hold every acknowledged write."},
-      {"volume_min_legs", "gauge", NULL, "min_legs",
-       "Legs that must have a write before it is answered."},
-      {"volume_unconverged_bytes", "gauge", NULL, "unconverged_bytes",
-       "Bytes that may differ between legs since a crash."},
-      {"volume_reads_total", "counter", "requests", "reads",
-       "Reads answered since the server started."},
-      {"volume_writes_total", "counter", "requests", "writes", "Writes answered."},
-      {"volume_flushes_total", "counter", "requests", "flushes", "Flushes answered."},
-      {"volume_late_acks_total", "counter", "requests", "late_acks",
-       "Writes answered without a late leg."},
-      {"volume_errors_total", "counter", "requests", "errors", "Requests that failed."},
-      {"volume_read_bytes_total", "counter", NULL, "bytes_read", "Bytes read by clients."},
-      {"volume_written_bytes_total", "counter", NULL, "bytes_written",
-       "Bytes written by clients; zeroing is not counted."},
-      {"volume_in_flight", "gauge", NULL, "in_flight", "Clients' requests that are not answered."},
-      {"volume_oldest_seconds", "gauge", NULL, "oldest_ms",
-       "How long the oldest of these has waited."},
-      {"volume_scrub_running", "gauge", "scrub", "scrub_running",
-       "1 while the legs are compared, paused or not."},
-      {"volume_scrub_total_bytes", "gauge", "scrub", "total_bytes",
-       "To be compared in the last scrub."},
-      {"volume_scrub_done_bytes", "gauge", "scrub", "done_bytes", "Compared in it."},
-      {"volume_scrub_mismatch_bytes", "gauge", "scrub", "mismatch_bytes",
-       "Bytes in which it found that legs differ."},
-      {"volume_scrub_unreadable_bytes", "gauge", "scrub", "unreadable_bytes",
-       "Bytes that a leg was not able to read in it."},
-      {"volume_scrub_repaired_bytes", "gauge", "scrub", "repaired_bytes",
-       "Bytes of these two that it wrote anew."},
-      {"volume_scrub_end_time_seconds", "gauge", "scrub", "end_time_s",
-       "When it ended, in seconds since 1970."},
-      {"server_up", "gauge", "service", "up", "1 while the volume's server answers."},
-      {"server_restarts_total", "counter", "service", "restarts",
-       "Times that the volume's server ended by itself and was started again."},
-      {"device_attached", "gauge", "service", "attached",
-       "1 while the kernel's device is attached."},
-  };
   size_t i;
   json_t *volume;
-  for (unsigned f = 0; f < sizeof families / sizeof families[0]; f++) {
-    begin(writer, families[f].family, families[f].type, families[f].help);
+  double value;
+  for (unsigned f = 0; f < sizeof of_volumes / sizeof of_volumes[0]; f++) {
+    const struct of_volume *family = &of_volumes[f];
+    begin(writer, family->family, family->type, family->help);
     json_array_foreach(volumes, i, volume) {
-      const json_t *object =
-          families[f].inner ? json_object_get(volume, families[f].inner) : volume;
-      const json_t *device = json_object_get(object, "device");
-      double value = scaled(object, families[f].key);
-      if (strcmp(families[f].key, "up") == 0)
-        value = strcmp(sfd_events_text(object, "state"), "serving") == 0;
-      if (families[f].inner && strcmp(families[f].inner, "scrub") == 0 &&
-          (!json_is_object(object) || (strcmp(families[f].key, "end_time_s") == 0 && value == 0)))
-        continue;
-      if (strcmp(families[f].key, "scrub_running") == 0)
-        value = strcmp(sfd_events_text(object, "state"), "running") == 0 ||
-                strcmp(sfd_events_text(object, "state"), "paused") == 0;
-      if (strcmp(families[f].key, "attached") == 0) {
-        if (!json_is_object(device))
-          continue;
-        value = strcmp(sfd_events_text(device, "state"), "attached") == 0;
-      }
-      put(writer, LABELS("volume", sfd_events_text(volume, "name")), value);
+      if (value_of(family, volume, &value))
+        put(writer, LABELS("volume", sfd_events_text(volume, "name")), value);
     }
   }
 }
