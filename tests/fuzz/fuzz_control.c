@@ -19,6 +19,8 @@ check_request(const struct sf_control_request *request) {
     SF_ASSERT(request->key && request->value);
   if (request->command == SF_COMMAND_LEG)
     SF_ASSERT(request->action && request->leg);
+  if (request->command == SF_COMMAND_LATENCY)
+    SF_ASSERT(request->since);
 }
 
 static void
@@ -43,10 +45,12 @@ parse(const uint8_t *data, size_t size, const char *volume_name) {
     return;
   }
   check_request(&request);
-  if (volume_name)
-    SF_ASSERT(request.command != SF_COMMAND_RELOAD && request.command != SF_COMMAND_RESTART);
-  else
-    SF_ASSERT(request.command != SF_COMMAND_STOP);
+  bool of_daemon = request.command == SF_COMMAND_START || request.command == SF_COMMAND_RELOAD ||
+                   request.command == SF_COMMAND_RESTART || request.command == SF_COMMAND_LATENCY;
+  bool of_all = request.command == SF_COMMAND_STATUS || request.command == SF_COMMAND_EVENTS ||
+                request.command == SF_COMMAND_RELOAD;
+  SF_ASSERT(!volume_name || !of_daemon);
+  SF_ASSERT(volume_name || of_all || request.volume);
   sf_control_request_clear(&request);
 }
 
