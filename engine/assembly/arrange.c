@@ -1,7 +1,7 @@
-/* The file lists legs by name; the volume knows places, some of which may be empty, since a leg that was
- * removed leaves its place behind.  So each section of the file is put where the superblock whose
- * record is in force has that name.  What the file lacks is absent, what it has beyond is not opened:
- * both are said. */
+/* The file lists legs by name; the volume knows places, some of which may be empty, since a leg
+ * that was removed leaves its place behind.  So each section of the file is put where the
+ * superblock in force has that name.  A leg that the file lacks is absent, a section beyond is not
+ * opened: both are said. */
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +29,8 @@ are_comparable(const struct sf_superblock *a, const struct sf_superblock *b) {
   return sf_uuid_equal(&a->volume, &b->volume) && !sf_leg_is_blank(a) && !sf_leg_is_blank(b);
 }
 
-/* The number says which is newer in one line only: who went on in the old one may have come further. */
+/* The number says which is newer within one line only: a leg that went on in the old line may have
+ * a higher one. */
 static bool
 is_newer(const struct sf_superblock *a, const struct sf_superblock *b) {
   if (are_comparable(a, b) && !sf_uuid_equal(&a->lineage, &b->lineage)) {
@@ -51,8 +52,8 @@ newest(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX
   return best;
 }
 
-/* A leg that is none of the base's members, in a line that the base does not come from: there it may be one,
- * and the base's legs are not.  Left out by either, the other would not be known. */
+/* A leg that is none of the base's members, in a line that the base does not come from: there it
+ * may be one, and the base's legs are not.  Left out by either, the other would not be known. */
 static bool
 another_line_is_left_out(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX],
                          const struct sf_superblock *base) {

@@ -23,7 +23,7 @@ look_at(struct sf_look *look, const struct sf_uuid *volume) {
   } while (sf_look_drop_impostors(look));
 }
 
-/* Both lines exist and nobody but the operator can say which one is to live. */
+/* Both lines exist and only the operator can say which one is to live. */
 static void
 judge_two_lines(struct sf_look *look) {
   for (unsigned leg = 0; leg < look->legs; leg++)
@@ -31,8 +31,8 @@ judge_two_lines(struct sf_look *look) {
       look->verdict[leg] = SF_LEG_SPLIT_BRAIN;
 }
 
-/* By force, and nobody can say which of those that cannot be read went on: one of them, and the others
- * are made like it.  Two would pass for equal. */
+/* By force, and it is not known which of the unreadable legs went on: one of them is taken, and the
+ * others are made like it. Two would pass for equal. */
 static void
 take_one(struct sf_look *look) {
   uint16_t one = look->unsure & (uint16_t) -look->unsure;
@@ -58,7 +58,8 @@ conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   bool by_force = force && waits && look->present != 0;
   if (by_force && look->obstacle == SF_OBSTACLE_UNREADABLE)
     take_one(look);
-  /* A leg that is to be copied whole is known for it by its older line, whatever interrupts the copy. */
+  /* A leg that is to be copied whole is known for it by its older line, whatever interrupts the
+   * copy. */
   assembly->forced = by_force || look->recopy != 0;
   memcpy(assembly->verdict, look->verdict, sizeof assembly->verdict);
   assembly->may_start = assembly->forced || look->obstacle == SF_OBSTACLE_NONE;

@@ -5,7 +5,7 @@
 #include <surefoot/ondisk.h>
 
 /* The record of a leg that sf_leg_discard() emptied.  Older than the first one of any volume, which
- * is (1,1); nobody else writes it.  Such a leg holds nothing, whatever newer records say of it. */
+ * is (1,1); nothing else writes it.  Such a leg holds nothing, whatever newer records say of it. */
 enum { SF_BLANK_TERM = 1, SF_BLANK_CHANGE = 0 };
 
 static inline bool
@@ -13,8 +13,8 @@ sf_leg_is_blank(const struct sf_superblock *sb) {
   return sb->record.term == SF_BLANK_TERM && sb->record.change == SF_BLANK_CHANGE;
 }
 
-/* A leg with verdict BEHIND: copy all of it, whatever the stale maps say.  They were not kept for
- * one that was emptied since, nor for one that comes from another line of history. */
+/* A leg with verdict BEHIND: copy all of it, whatever the stale maps say.  They were not kept for a
+ * leg that was emptied since, nor for a leg from another line of history. */
 static inline bool
 sf_leg_needs_whole_copy(const struct sf_superblock *base, const struct sf_superblock *leg) {
   return sf_leg_is_blank(leg) || !sf_uuid_equal(&leg->lineage, &base->lineage);

@@ -1,11 +1,11 @@
-/* Whose legs are these?  Verdicts on each leg that need no record. */
+/* Which volume's legs are these?  Verdicts on each leg that need no record. */
 #include <errno.h>
 #include <string.h>
 
 #include "assembly/blank.h"
 #include "assembly/look.h"
 
-/* A valid superblock whose volume has the name that the configuration gives. */
+/* A valid superblock with the volume name of the configuration. */
 bool
 sf_leg_is_named(const struct sf_config *config, const struct sf_leg_found *found) {
   return found->present && found->error == 0 && strcmp(found->sb.volume_name, config->name) == 0;
@@ -73,9 +73,9 @@ sf_look_identify(struct sf_look *look, const struct sf_uuid *volume) {
     identify_leg(look, leg, volume);
 }
 
-/* The size goes with the record: a leg that has another record may have another size, from before or
- * from a change that never became durable.  With one record there is one size; two lines of history
- * number theirs alike. */
+/* The size goes with the record: a leg that has another record may have another size, from before
+ * or from a change that never became durable.  With one record there is one size; two lines of
+ * history number theirs alike. */
 static bool
 size_is_possible(const struct sf_superblock *sb, const struct sf_superblock *base) {
   return sb->data_bytes == base->data_bytes || !sf_uuid_equal(&sb->lineage, &base->lineage) ||
@@ -100,8 +100,8 @@ why_impostor(const struct sf_superblock *sb, const struct sf_superblock *base, u
   return NULL;
 }
 
-/* Legs that the reference knows under another uuid, or with another geometry: formatted by
- * somebody else.  True when there were any: lineage and record must be looked for again. */
+/* Legs that the reference knows under another uuid, or with another geometry: formatted for another
+ * volume.  True when there were any: lineage and record must be looked for again. */
 bool
 sf_look_drop_impostors(struct sf_look *look) {
   const struct sf_superblock *base = &look->found[look->reference].sb;

@@ -1,6 +1,6 @@
 /* The steps of an assembly, each a file:
  *
- *   identity.c  whose legs are these?              verdicts that need nobody else
+ *   identity.c  which volume's legs are they?      verdicts that need no other leg
  *   lineage.c   which line of history is newest?   SPLIT_BRAIN, or no line at all
  *   record.c    which record is in force?          doubts, counts
  *   reason.c    the sentence
@@ -24,7 +24,7 @@ enum sf_obstacle {
   SF_OBSTACLE_UNREADABLE, /* legs that do not show all of their superblocks could have gone on */
   SF_OBSTACLE_DOUBT,      /* more than one record may be the last, and not all legs are there */
   SF_OBSTACLE_ONLY_BLANK, /* superblocks, but of discarded legs */
-  SF_OBSTACLE_NO_TERM,    /* none is left above those seen: nobody could read what we write */
+  SF_OBSTACLE_NO_TERM,    /* none is left above those seen: no reader would take what we write */
 };
 
 struct sf_look {
@@ -32,7 +32,7 @@ struct sf_look {
   const struct sf_leg_found *found;
   unsigned legs;
   enum sf_verdict verdict[SF_LEGS_MAX];
-  const char *detail[SF_LEGS_MAX]; /* FOREIGN, DAMAGED: what is wrong; NULL: nothing to add */
+  const char *detail[SF_LEGS_MAX]; /* FOREIGN, DAMAGED: the fault; NULL: nothing to add */
   uint16_t known;                  /* superblock valid, of this volume and in its place: believed */
   uint16_t fits;                   /* of known: the data fits on it, as the reference has it */
   uint16_t blank;                  /* of known: discarded, tells nothing */
@@ -43,7 +43,7 @@ struct sf_look {
   uint16_t split; /* of known: went on in an ancestor of it */
 
   int reference;    /* a leg that carries the record in force; -1: none */
-  int alike;        /* a leg whose record has the same number and says otherwise; -1: none */
+  int alike;        /* a leg with another record of the same number; -1: none */
   uint16_t present; /* of the reference's in-sync legs */
   uint16_t absent;  /* TOO_FEW, DOUBT, UNREADABLE: of all that must be there */
   uint16_t unsure;  /* of the reference's in-sync legs: present, and may hold a newer record */
@@ -60,7 +60,7 @@ bool sf_look_fits(const struct sf_leg_found *found, const struct sf_superblock *
 
 /* lineage.c: false when the lines are unrelated. */
 bool sf_look_lineages(struct sf_look *look);
-/* Is that the line of history that this superblock stands in, or one that it comes from? */
+/* Is that this superblock's line of history, or an ancestor of it? */
 bool sf_look_descends(const struct sf_superblock *sb, const struct sf_uuid *lineage);
 
 /* record.c */

@@ -171,8 +171,8 @@ is_gone(const struct sf_look *look, unsigned leg) {
          (error == -ENOENT || error == -ENODEV || error == -ENXIO || error == -ENOMEDIUM);
 }
 
-/* Force is named for legs that are not to be had any more, and for no others: one that is there and
- * busy, silent or unreadable may hold what nobody else does. */
+/* Force is named only for legs that are gone: a leg that is there and busy, silent or unreadable
+ * may hold data that no other does. */
 static void
 say_way_out(struct sf_text *text, const struct sf_look *look, unsigned needed) {
   bool one = SF_LEG_COUNT(look->absent) == 1, gone = true;
@@ -202,7 +202,7 @@ say_too_few(struct sf_text *text, const struct sf_look *look) {
   unsigned named = SF_LEG_COUNT(record->in_sync), present = SF_LEG_COUNT(look->present);
   unsigned enough = sf_look_enough(record);
   bool one = SF_LEG_COUNT(look->absent) == 1;
-  /* Enough to go on with is one thing; enough that nobody else went on is the other. */
+  /* The legs must be enough to go on, and enough that no others can have gone on. */
   unsigned needed = named - enough + 1 > enough ? named - enough + 1 : enough;
   sf_text_put(text, "waits for ");
   say_wrongs(text, look, look->absent);
@@ -309,7 +309,8 @@ say_no_term(struct sf_text *text, const struct sf_look *look) {
             "wrote it; look where it comes from, and start without it");
 }
 
-/* What has no bytes is the file below a mount that is late, and no disk that a volume can be made of. */
+/* What has no bytes is the file below a mount that is late, and no disk that a volume can be made
+ * of. */
 static bool
 all_are_blank_disks(const struct sf_look *look) {
   for (unsigned leg = 0; leg < look->legs; leg++)

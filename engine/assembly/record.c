@@ -7,8 +7,8 @@ record_of(const struct sf_look *look, unsigned leg) {
 }
 
 /* A leg that the record names was asked for a later start before it ever held the record.  So the
- * record was not durable then; that start went on from what this leg holds, or died before it could.
- * Nobody can tell which from here, so nobody guesses: see choose_base(). */
+ * record was not durable then; that start went on from what this leg holds, or died before it
+ * could.  Which of the two cannot be told from here, so it is not guessed: see choose_base(). */
 static bool
 is_doubted_by(const struct sf_look *look, const struct sf_record *record, unsigned leg) {
   return SF_LEG_IN(look->line, leg) && SF_LEG_IN(record->in_sync, leg) &&
@@ -16,7 +16,7 @@ is_doubted_by(const struct sf_look *look, const struct sf_record *record, unsign
          look->found[leg].sb.claim > record->term;
 }
 
-/* Alike but for `clean`: the one that promises less is believed. */
+/* Alike but for `clean`: the record that promises less is believed. */
 static bool
 says_the_same(const struct sf_record *a, const struct sf_record *b) {
   return a->in_sync == b->in_sync && a->faulty == b->faulty && a->min_legs == b->min_legs;
@@ -42,7 +42,7 @@ find_fitting(const struct sf_look *look, unsigned base) {
   return fits;
 }
 
-/* Of the legs with this very record, one to quote: rather one that carries data in sync. */
+/* Of the legs with this very record, one to quote: preferably one with data in sync. */
 static int
 choose_reference(struct sf_look *look, unsigned newest) {
   const struct sf_record *record = record_of(look, newest);
@@ -65,7 +65,7 @@ choose_reference(struct sf_look *look, unsigned newest) {
 }
 
 /* After a forced start, or when min_legs was raised, a record may name fewer legs than min_legs.
- * When they are all present nobody else can have gone on. */
+ * When they are all present no other leg can have gone on. */
 unsigned
 sf_look_enough(const struct sf_record *record) {
   unsigned named = SF_LEG_COUNT(record->in_sync);
@@ -79,7 +79,7 @@ leaves_few_out(const struct sf_record *record, uint16_t starting) {
   return SF_LEG_COUNT(record->in_sync & ~starting) < sf_look_enough(record);
 }
 
-/* A speaker whose record leaves too many of its legs out; -1: none. */
+/* A speaker with a record that leaves too many of its legs out; -1: none. */
 static int
 find_short(const struct sf_look *look, uint16_t speakers, uint16_t starting) {
   for (unsigned leg = 0; leg < look->legs; leg++)
@@ -88,8 +88,8 @@ find_short(const struct sf_look *look, uint16_t speakers, uint16_t starting) {
   return -1;
 }
 
-/* The legs whose records have a say: one with the newest, those who doubt it, those who doubt what
- * these hold. */
+/* The legs with a record that has a say: one with the newest, legs that doubt it, legs that doubt
+ * the records of these. */
 static uint16_t
 find_speakers(const struct sf_look *look) {
   uint16_t speakers = SF_LEG_BIT(look->reference), todo = speakers;
@@ -115,10 +115,10 @@ named_by(const struct sf_look *look, uint16_t speakers) {
 }
 
 /* Without doubt this is R12 as it reads.  With it the volume may have been started last from any of
- * two or more records, and what the absent hold could turn the scales: so all that are named must be
- * present.  The newest record whose legs leave few out of each of the others is then as good as the
- * truth: had any start come to a durable record, a leg that holds it would be here and speak; so
- * nothing was acknowledged since.  And who starts next from any of them will meet a leg of ours. */
+ * two or more records, and the absent legs could decide between them: so all that are named must be
+ * present.  The newest record that leaves few legs out of each of the others is then as good as the
+ * last: had any start come to a durable record, a leg that holds it would be here and speak; so
+ * nothing was acknowledged since.  And the next start from any of them will meet a leg of ours. */
 static bool
 choose_base(struct sf_look *look, uint16_t speakers, uint16_t believed) {
   bool doubted = SF_LEG_COUNT(speakers) > 1;
@@ -167,9 +167,9 @@ set_aside(struct sf_look *look, uint16_t set) {
   look->present &= (uint16_t) ~set;
 }
 
-/* The same across a fork: the first record of a new line names a leg that it never reached, and that leg was
- * asked for a later start of the old line since.  That start may have served, and left this leg: unless
- * every leg that it could begin with is here and none went past the fork. */
+/* The same across a fork: the first record of a new line names a leg that it never reached, and
+ * that leg was asked for a later start of the old line since.  That start may have served, and left
+ * this leg: unless every leg that it could begin with is here and none went past the fork. */
 static bool
 old_line_may_have_gone_on(struct sf_look *look) {
   const struct sf_record *record = record_of(look, (unsigned) look->reference);
@@ -185,12 +185,12 @@ old_line_may_have_gone_on(struct sf_look *look) {
   return true;
 }
 
-/* A copy of a superblock that cannot be read may have held a newer record.  On every leg that it names
- * it would be durable, and those that can be read hold none: so it names unreadable and absent ones
- * only.  Are fewer of the legs in sync so than are enough, there is none (R12).  Are these all the legs
- * that can hold one, and just enough of them, it names these, as does the record that is seen: they
- * hold every acknowledged write.  Otherwise nobody can tell which of them went on, nor when the record
- * that is seen is doubted: who decides that must show everything. */
+/* A copy of a superblock that cannot be read may have held a newer record.  It would be durable on
+ * every leg that it names, and the readable legs hold none: so it names unreadable and absent legs
+ * only.  Are fewer of the legs in sync so than are enough, there is none (R12).  Are these all the
+ * legs that can hold one, and just enough of them, it names these, as does the record that is seen:
+ * they hold every acknowledged write.  Otherwise it cannot be told which of them went on, nor when
+ * the record that is seen is doubted: every leg that could decide that must be there. */
 static void
 weigh_unreadable(struct sf_look *look, uint16_t speakers) {
   const struct sf_superblock *base = &look->found[look->reference].sb;
@@ -219,9 +219,9 @@ weigh_unreadable(struct sf_look *look, uint16_t speakers) {
 }
 
 /* A leg named in sync counts whatever record it holds itself.  If an older one, the record was
- * still on its way to it.  A record takes legs out or adds one that is complete already, so who is
- * named has every acknowledged write.  The same for one that the first record of a new line names
- * and did not reach. */
+ * still on its way to it.  A record takes legs out or adds one that is complete already, so a named
+ * leg has every acknowledged write.  So has a leg that the first record of a new line names and did
+ * not reach. */
 static void
 judge_leg(struct sf_look *look, unsigned leg, const struct sf_record *record) {
   if (!SF_LEG_IN(look->known, leg))

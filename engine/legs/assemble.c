@@ -4,8 +4,8 @@
 
 #include "legs/internal.h"
 
-/* The section whose name the superblock of what stands at section i gives itself; -1: none, or it is not
- * of this volume. */
+/* The section named like the leg in the superblock found at section i; -1: none, or it is not of
+ * this volume. */
 static int
 own_section(const struct sf_config *config, const struct sf_leg_found *found, unsigned i) {
   const struct sf_superblock *sb = &found[i].sb;
@@ -36,9 +36,10 @@ swap(struct sf_config *config, struct sf_leg_file file[SF_LEGS_MAX],
   memcpy(why[b], text, SF_CONFIG_ERROR_MAX);
 }
 
-/* Paths that were given to the wrong legs, as after disks changed their names: a leg is known by its
- * superblock, so each goes to its own section, and what stood there takes the other path.  One that has
- * its own already keeps it: of two that say so, only the operator knows.  Says which were moved. */
+/* Paths that were given to the wrong legs, as after disks changed their names: a leg is known by
+ * its superblock, so each goes to its own section, and the disk that stood there takes the other
+ * path.  A section that has its own leg already keeps it: of two disks that claim it, only the
+ * operator knows.  Says which were moved. */
 static uint16_t
 sort_by_name(struct sf_config *config, struct sf_leg_file file[SF_LEGS_MAX],
              struct sf_leg_found found[SF_LEGS_MAX], char why[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX]) {

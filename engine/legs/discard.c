@@ -10,8 +10,8 @@
 #include "legs/internal.h"
 
 /* The operator named the leg, not what its path leads to today: a disk that got another one's name
- * is not wiped.  Nor is one that cannot tell its name given this one's, as another may have it: two
- * disks under one uuid would pass for each other. */
+ * is not wiped.  Nor is a disk that cannot tell its name given this leg's, as another may have it:
+ * two disks under one uuid would pass for each other. */
 static bool
 is_own(const struct sf_leg_found *found, const struct sf_superblock *reference, unsigned leg) {
   return found->error == 0 && sf_uuid_equal(&found->sb.leg_uuid[leg], &reference->leg_uuid[leg]);

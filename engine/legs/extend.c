@@ -33,7 +33,8 @@ lengthen(int fd, uint64_t from, uint64_t to) {
   return 0;
 }
 
-/* Never shorter, and nothing that was there is touched: so it is harmless however late it happens. */
+/* Never shorter, and nothing that was there is touched: so it is harmless however late it
+ * happens. */
 int
 sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes) {
   int rc = measure(fd, is_block, bytes);

@@ -1,8 +1,9 @@
-/* Making a volume.  Nothing is written to any leg before all were looked at; then the metadata areas
- * of all legs are wiped, the data zeroed, and when that is stable on all of them, the superblocks come
- * last.  So wherever a format is interrupted, no leg passes for a volume whose data are not there: while
- * some are not wiped yet, these are still the old one's, and nobody's data were touched; while some have
- * no superblock yet, the others are the new one's, and hold what it begins with. */
+/* Making a volume.  Nothing is written to any leg before all were looked at; then the metadata
+ * areas of all legs are wiped, the data zeroed, and when that is stable on all of them, the
+ * superblocks come last.  So wherever a format is interrupted, no leg passes for a volume without
+ * having its data: legs that are not wiped yet are still the old volume's, with untouched data;
+ * while some have no superblock yet, the others are the new volume's, and hold its first
+ * contents. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -97,7 +98,8 @@ check_unused(const struct format *f, unsigned leg) {
   return 0;
 }
 
-/* What --assume-clean keeps would go on being found: a label at the end that lies within the data. */
+/* What --assume-clean keeps would go on being found: a label at the end that lies within the
+ * data. */
 static int
 check_kept(const struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
@@ -158,7 +160,8 @@ create(struct format *f, unsigned leg) {
   int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0 && errno != EEXIST)
     return fail_leg(f, leg, -errno, "creating it");
-  /* EEXIST: another leg's name for the same file, which we just made; or somebody was quicker. */
+  /* EEXIST: another leg's name for the same file, which we just made; or another process was
+   * quicker. */
   l->created = fd >= 0;
   if (fd >= 0)
     close(fd);

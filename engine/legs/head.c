@@ -1,5 +1,5 @@
-/* What a leg begins with: superblocks and maps.  A bad block there costs what stood in it and nothing
- * else, so what cannot be read at once is read piece by piece. */
+/* What a leg begins with: superblocks and maps.  A bad block there costs what stood in it and
+ * nothing else, so what cannot be read at once is read piece by piece. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,9 +65,9 @@ read_pages(struct sf_leg_file *file, struct pages *pages) {
                pages->count - first < PIECE_PAGES ? pages->count - first : PIECE_PAGES);
 }
 
-/* A bad block is healed by being written.  Zeros mean there what a page means that cannot be read: a
- * page of the maps is then damaged and counts as all set, the rest of the head means nothing.
- * A copy of the superblock is left to the volume: which record it held is not known yet.  And a leg
+/* A bad block is healed by being written.  Zeros mean there what a page means that cannot be read:
+ * a page of the maps is then damaged and counts as all set, the rest of the head means nothing.  A
+ * copy of the superblock is left to the volume: which record it held is not known yet.  And a leg
  * with very many is not one with a bad block: its pages may be well again in a moment. */
 static void
 rewrite(struct sf_leg_file *file, const struct pages *pages, uint64_t first) {

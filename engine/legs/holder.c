@@ -1,7 +1,8 @@
-/* Who holds the legs: this server, as its claim will say; and at a start, whoever said so last.
+/* The holder of the legs: this server, as its claim will say; and at a start, the server that
+ * claimed them last.
  *
- * A holder that was of this machine is gone when its process is: by itself a claim does not tell a crash from a
- * server that still runs.  Of another machine only the operator can know that. */
+ * A holder that was of this machine is gone when its process is: by itself a claim does not tell a
+ * crash from a server that still runs.  Of another machine only the operator can know that. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -102,8 +103,8 @@ sf_holder_is_gone(const struct sf_holder *self, const struct sf_holder *holder) 
   return !read_process(holder->pid, &started) || started != holder->started;
 }
 
-/* The superblocks that tell of the latest start: those with the highest claim, and of them, as it may have
- * gone on, the newest record.  Others may name a holder that has stopped clean since. */
+/* The superblocks that tell of the latest start: those with the highest claim, and of them, as it
+ * may have gone on, the newest record.  Others may name a holder that has stopped clean since. */
 static int
 compare_claims(const struct sf_superblock *a, const struct sf_superblock *b) {
   if (a->claim != b->claim)

@@ -25,7 +25,7 @@ struct leg_identity {
   bool is_block;
   dev_t device;
   ino_t inode;
-  /* The file whose bytes it is: a file itself, or a part of one under a loop device. */
+  /* The file that has its bytes: a file itself, or a part of one under a loop device. */
   bool has_backing;
   dev_t backing_device;
   ino_t backing_inode;
@@ -79,8 +79,8 @@ int sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock
 
 enum { LEG_USE_TEXT_MAX = 256 };
 
-/* 1 when the leg holds anything, as far as a bounded number of reads and libblkid tell; 0; or -errno.
- * text: what and where, "ext4 at byte 1080"; of a failure, what could not be read. */
+/* 1 when the leg holds anything, as far as a bounded number of reads and libblkid tell; 0; or
+ * -errno. text: what and where, "ext4 at byte 1080"; of a failure, what could not be read. */
 int sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]);
 /* How many labels that libblkid knows begin at a byte in [from, to), and which. */
 unsigned sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,

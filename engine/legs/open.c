@@ -76,8 +76,8 @@ try_to_lock(int fd) {
 
 /* On the description that carries the I/O: the kernel keeps the lock as long as that has requests
  * in flight, even when the process is dead (R7).  A leg that is well lets go of a killed volume
- * within milliseconds; a start right after it should not have to do without.  The kernel tells
- * nobody with a limit to his patience, so it is asked again. */
+ * within milliseconds; a start right after it should not have to do without.  No wait for the lock
+ * has a time limit, so it is asked for again. */
 static int
 lock(int fd, const char *path, char error[SF_CONFIG_ERROR_MAX]) {
   const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
@@ -105,7 +105,7 @@ sf_leg_file_is_locked(const struct sf_leg_file *file) {
 }
 
 /* No file system tells before Linux 6.1, and glibc 2.36 does not pass it on: a read at an odd block
- * finds out; one that is not bad. */
+ * finds out, if that block is not bad. */
 static int
 find_block_bytes(struct sf_leg_file *file) {
   int logical;

@@ -1,6 +1,6 @@
 /* Opening all legs at once, without waiting for a disk that does not answer: open() of a dead one
- * can take minutes and cannot be interrupted.  So each leg has a thread; who comes too late finds
- * that nobody waits, closes what it got and goes.  The last one out frees what they share. */
+ * can take minutes and cannot be interrupted.  So each leg has a thread; a thread that comes too
+ * late closes its file and ends.  The last one frees what they share. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -60,13 +60,13 @@ open_leg(void *arg) {
   free(arg);
   pthread_setname_np(pthread_self(), "sf-open");
 
-  /* Nobody else looks at the slot before it is done. */
+  /* No other thread looks at the slot before it is done. */
   slot->rc = sf_leg_open_isolated(shared->openers, slot->path, shared->flags, &slot->file,
                                   &slot->found, &slot->identity, slot->error);
 
   SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);
   if (shared->given_up) {
-    /* Nobody takes it any more, and closing may take long as well. */
+    /* The caller is gone, and closing may take long as well. */
     SF_ASSERT(pthread_mutex_unlock(&shared->lock) == 0);
     sf_leg_file_close(&slot->file);
     SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);

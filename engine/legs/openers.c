@@ -1,19 +1,19 @@
-/* Opening legs in processes of their own.  Who hangs in open(2) of a dead disk, or in the first read of
- * it, stays in the kernel, killed or not, and keeps every file that its process has open: the locks on
- * the legs that are well, for one.  So a small process opens, looks, and hands the open file over with
- * what it read; when it hangs it has nothing but that leg.  What is written to a disk before it is opened
- * as a leg, and what is looked at before it may be one, is done there too.
+/* Opening legs in processes of their own.  A thread that hangs in open(2) of a dead disk, or in the
+ * first read of it, stays in the kernel, killed or not, and keeps every file that its process has
+ * open: the locks on healthy legs, for one.  So a small process opens, looks, and hands the open
+ * file over with the pages that it read; when it hangs it has no file but that leg.  A disk is also
+ * emptied there before it is opened as a leg, and examined before it may be one.
  *
  *      us            wait at a socket: that can be ended
- *      fork server   was forked before any leg was open, so it has no file that could hang; there are
- *                    two, and one that is killed is made anew by the other (base/forks.h)
+ *      fork server   was forked before any leg was open, so it has no file that could hang; there
+ *                    are two, and each makes the other anew when it is killed (base/forks.h)
  *      opener        of one leg, once; ends with the server unless it hangs
  *
- * When both are gone, this process opens by itself: a leg that does not come back would be worse than one
- * that may hang here.
+ * When both are gone, this process opens by itself: a leg that does not come back would be worse
+ * than one that may hang here.
  *
- * The lock goes with the open file (R7), and an opener whose answer nobody wants any more gives it up as
- * soon as it does not hang. */
+ * The lock goes with the open file (R7), and an opener with an answer that is not wanted any more
+ * gives it up when it stops hanging. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -218,7 +218,7 @@ sf_leg_openers_stop(struct sf_leg_openers *openers) {
   sf_leg_openers_release(openers);
 }
 
-/* False: nobody is to wait any more. */
+/* False: cut, so that no thread may wait any more. */
 static bool
 begin_waiting(struct sf_leg_openers *openers, struct waiter *waiter) {
   SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);

@@ -1,6 +1,6 @@
-/* A volume's name stands in the superblocks of its legs, and a leg with another one is a stranger's.  So all of them
- * get the new name, while nobody serves it.  What breaks off in between is done again: legs that have the new name
- * already are taken like the others. */
+/* A volume's name stands in the superblocks of its legs, and a leg with another name is another
+ * volume's.  So all of them get the new name, while no server has it.  A renaming that breaks off
+ * is done again: legs that have the new name already are taken like the others. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +36,7 @@ check_leg(const struct renaming *r, unsigned leg, char error[SF_CONFIG_ERROR_MAX
   return 0;
 }
 
-/* The newest says who the members are, and how the volume was left. */
+/* The newest says which legs are members, and how the volume was left. */
 static int
 check_whole(const struct renaming *r, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_superblock *newest = &r->found[0].sb;

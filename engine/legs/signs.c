@@ -1,6 +1,6 @@
 /* Is anything on this disk, and what?  Asked before something is made of it that destroys that.
- * Names come from libblkid; what it does not know shows by not being zero, wherever a bounded number of
- * reads meets it. */
+ * Names come from libblkid; what it does not know shows by not being zero, wherever a bounded
+ * number of reads meets it. */
 #include <blkid.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +102,7 @@ sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, ch
   return count;
 }
 
-/* ---- what is not zero ---- */
+/* ---- bytes that are not zero ---- */
 
 struct search {
   const struct sf_leg_file *file;
@@ -179,7 +179,7 @@ sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]) {
 
 /* ---- wiping ---- */
 
-/* Old labels at the end outlive what is written at the beginning: the second GPT, md 1.0 and 0.90, ZFS,
+/* Old labels at the end outlive a write at the beginning: the second GPT, md 1.0 and 0.90, ZFS,
  * DRBD.  A program that repairs one of these from there would write over our superblock. */
 int
 sf_leg_wipe_end(const struct sf_leg_file *file, uint64_t from) {

@@ -1,4 +1,4 @@
-/* CRC-32C (Castagnoli) as everybody else writes it: "123456789" gives 0xE3069283. */
+/* CRC-32C (Castagnoli) in its usual form: "123456789" gives 0xE3069283. */
 #ifndef SUREFOOT_ONDISK_CRC32C_H
 #define SUREFOOT_ONDISK_CRC32C_H
 

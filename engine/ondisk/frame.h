@@ -1,5 +1,6 @@
-/* What every page of metadata carries around its contents: magic, version, length, and the CRC of the
- * whole page with the CRC's own field as zero.  These four stay where they are in every version. */
+/* What every page of metadata carries around its contents: magic, version, length, and the CRC of
+ * the whole page with the CRC's own field as zero.  These four stay where they are in every
+ * version. */
 #ifndef SUREFOOT_ONDISK_FRAME_H
 #define SUREFOOT_ONDISK_FRAME_H
 

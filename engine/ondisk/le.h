@@ -1,5 +1,5 @@
-/* A cursor over a page that either writes little-endian fields or reads them.  Because one walk over
- * the fields serves both, encoder and decoder cannot disagree about the layout.
+/* A cursor over a page that either writes little-endian fields or reads them.  Because one walk
+ * over the fields serves both, encoder and decoder cannot disagree about the layout.
  *
  * Running over the end is a mistake in the caller, not in the page: an assertion. */
 #ifndef SUREFOOT_ONDISK_LE_H

@@ -189,7 +189,7 @@ walk(struct sf_le *le, struct sf_frame *frame, struct sf_superblock *sb) {
   sf_le_zeros_until(le, SF_PAGE_BYTES);
 }
 
-/* ---- what is possible ---- */
+/* ---- possible contents ---- */
 
 static bool
 all_zero(const void *bytes, size_t len) {
@@ -315,7 +315,7 @@ is_possible(const struct sf_superblock *sb) {
          lineage_is_possible(sb) && holder_is_possible(&sb->holder) && bad_is_possible(sb);
 }
 
-/* Nobody counts so far.  What is written may be above: it is one more than what was read. */
+/* No volume counts so far. A written number may be above: it is one more than the number read. */
 static bool
 numbers_are_possible(const struct sf_superblock *sb) {
   return sb->serial <= SF_NUMBER_MAX && sb->claim <= SF_NUMBER_MAX &&
@@ -397,7 +397,7 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
 
   if (memcmp(frame.magic, magic_bytes, sizeof magic_bytes) != 0)
     return -ENODATA;
-  /* Before the version: a flipped bit there is damage, not somebody newer. */
+  /* Before the version: a flipped bit there is damage, not a newer program. */
   if (frame.crc != sf_page_crc(page))
     return -EBADMSG;
   if (frame.version > SF_ONDISK_VERSION)
@@ -427,7 +427,7 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
   return 0;
 }
 
-/* Of two failures, the one that the operator has to hear of. */
+/* Of two failures, the error that the operator must hear of. */
 static int
 worse_error(int a, int b) {
   static const int order[] = {-EPROTONOSUPPORT, -EBADMSG, -EUCLEAN, -ENODATA};
@@ -444,7 +444,7 @@ sf_superblock_pick(const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
   int error[SF_SUPERBLOCK_COPIES];
   for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++) {
     error[i] = sf_superblock_decode(page[i], &found[i]);
-    /* Taken for the newest it would be the one that is written over next. */
+    /* Taken for the newest it would be written over next. */
     if (error[i] == 0 && found[i].serial % SF_SUPERBLOCK_COPIES != i)
       error[i] = -EUCLEAN;
   }
