@@ -7,8 +7,8 @@
  *                no source for a resync (reading 11).
  *
  * A few extents at a time, so that the end of one does not leave the legs idle; of each, pieces in
- * flight.  A client's write to a piece in flight waits for it; to a piece already copied, goes to the
- * target too; to one still to come, does not. */
+ * flight.  A client's write to a piece in flight waits for it; to a piece already copied, goes to
+ * the target too; to one still to come, does not. */
 #include "volume/change/copier.h"
 
 #include <errno.h>
@@ -154,7 +154,7 @@ end_extent(struct sf_volume *v, struct copying *c) {
   }
 }
 
-/* -1: only those that are to be asked again, and not yet. */
+/* -1: only pieces that are to be asked for again, and not yet. */
 static int
 next_piece(const struct sf_volume *v, struct copying *c) {
   bool again = c->again_ns != 0 && v->now_ns >= c->again_ns + BACKOFF_MS * SF_MS;
@@ -194,7 +194,7 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
   c->in_flight++;
   sf_copy_move(v, copy, COPY_WAITING);
   if (copier->rate > 0) {
-    /* What was copied out of turn is not held against the rest. */
+    /* A copy out of turn does not delay the rest. */
     uint64_t from = copier->pace_ns > v->now_ns && v->parked == NULL ? copier->pace_ns : v->now_ns;
 
     copier->pace_ns = from + length * SF_S / copier->rate;
@@ -213,8 +213,8 @@ has_piece_to_come(struct sf_volume *v, struct copying *c) {
   return false;
 }
 
-/* The rate is there for the clients: one that waits for an extent to be converged is not made to wait
- * for the rate as well, and what is under way before it gets out of the way. */
+/* The rate is there for the clients: a read that waits for an extent to be converged does not wait
+ * for the rate as well, and the copies before it finish at full speed. */
 static bool
 keeps_pace(const struct sf_volume *v) {
   return v->parked != NULL || v->now_ns >= v->copier.pace_ns;
@@ -322,7 +322,7 @@ converging(const struct sf_volume *v) {
   return n;
 }
 
-/* Enough is copied, or somebody waits for what is. */
+/* Enough is copied, or a request waits for it. */
 static bool
 should_flush(const struct sf_volume *v) {
   const struct copier *copier = &v->copier;
@@ -333,7 +333,8 @@ should_flush(const struct sf_volume *v) {
          (copier->copied.set == v->unconverged.set && converging(v) == 0);
 }
 
-/* Into maps.busy: where a write runs, one that was given up on included.  It may land behind a flush. */
+/* Into maps.busy: where a write runs, also one that was given up on.  It may land behind a
+ * flush. */
 static void
 find_written(struct sf_volume *v) {
   sf_map_zero(&v->maps.busy);
@@ -346,8 +347,8 @@ find_written(struct sf_volume *v) {
   }
 }
 
-/* One leg has nothing to be compared with: what it holds is what the others will be given.  It only has to
- * be stable (reading 10), and that takes more than a flush where one has failed. */
+/* One leg has nothing to be compared with: what it holds is what the others will be given.  It only
+ * has to be stable (reading 10), and that takes more than a flush where one has failed. */
 static void
 converge_alone(struct sf_volume *v) {
   struct copier *copier = &v->copier;

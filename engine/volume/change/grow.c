@@ -1,16 +1,16 @@
-/* Growing, with the clients there.  The size is part of the identity that stands beside the record, so
- * a new size is a new record, and as durable (R10, R12):
+/* Growing, with the clients there.  The size is part of the identity that stands beside the record,
+ * so a new size is a new record, and as durable (R10, R12):
  *
  *   wait    until no promotion is under way; none begins before the end
- *   pages   what is new has intent, on every leg that an answer needs, and is to be converged (R11):
- *           legs may hold anything there, and must read alike
+ *   pages   the new part has intent, on every leg that an answer needs, and is to be converged
+ *           (R11): legs may hold anything there, and must read alike
  *   record  the identity with the new size goes out with the next record; when that is durable, the
  *           new size may be used
  *
  * A start that finds the new record on one leg only takes the size from it, and finds the intent of
- * what is new on that leg; one that finds it nowhere has the old size, and nothing was promised.
- * Everything here works on sizes as the volume knows them inside: `size_bytes` is the new one from
- * the second step on, `served_bytes` what clients may use. */
+ * the new part on that leg; a start that finds it nowhere has the old size, and nothing was
+ * promised.  Everything here works on sizes as the volume knows them inside: `size_bytes` is the
+ * new one from the second step on, `served_bytes` what clients may use. */
 #include "volume/change/grow.h"
 
 #include <errno.h>

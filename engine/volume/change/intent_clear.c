@@ -1,6 +1,7 @@
-/* The end of intent: bits are cleared lazily.  Now and then, and soon when the clients are quiet, we look for extents
- * that were not written lately; when nothing is in flight there and every in-sync leg has flushed
- * since, the bit goes, and its page takes with it the stale bits that it stood for. */
+/* The end of intent: bits are cleared lazily.  Now and then, and soon when the clients are quiet,
+ * we look for extents that were not written lately; when nothing is in flight there and every
+ * in-sync leg has flushed since, the bit goes, and its page takes with it the stale bits that it
+ * stood for. */
 #include "volume/change/intent_clear.h"
 
 #include "volume/ground/facts.h"
@@ -33,7 +34,8 @@ find_busy(struct sf_volume *v) {
   sf_map_unite(busy, &v->unconverged);
 }
 
-/* What a failed flush may have lost there keeps its intent too: it is all that a start knows of it. */
+/* What a failed flush may have lost there keeps its intent too: it is all that a start knows of
+ * it. */
 static bool
 is_unflushed(const struct sf_volume *v, uint64_t extent) {
   EACH_LEG(leg, v->latest.in_sync)
@@ -111,8 +113,8 @@ look(struct sf_volume *v) {
   return clear_idle(v);
 }
 
-/* What is copied counts when it is flushed.  A leg that falls back loses what is not, so that one which pauses
- * every few seconds would never get anywhere. */
+/* A copied extent counts when it is flushed.  A leg that falls back loses the others, so that
+ * without these flushes a leg that pauses every few seconds would never catch up. */
 void
 sf_intent_tick(struct sf_volume *v) {
   struct maps *maps = &v->maps;
@@ -141,7 +143,7 @@ leave_stale_what_runs(struct sf_volume *v) {
   }
 }
 
-/* The stale bits go to disk too: after a clean stop nobody asks for intent. */
+/* The stale bits go to disk too: after a clean stop no start asks for intent. */
 bool
 sf_intent_stop(struct sf_volume *v) {
   struct maps *maps = &v->maps;

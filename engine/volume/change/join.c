@@ -1,7 +1,7 @@
 /* The end of a catch-up (reading 3 of the rules).  Its stale map is empty; then, in this order:
  *   carry   every page of the maps is written to it;
- *   drain   answers need the leg from now on, and what was in flight before has ended; by then the
- *           pages that changed meanwhile are there too;
+ *   drain   answers need the leg from now on, and earlier requests in flight have ended; by then
+ *           the pages that changed meanwhile are there too;
  *   flush   all that it holds is stable there;
  *   record  the promotion is written to every leg of the new set; durable, the leg is in sync.
  * A miss at any step leads back to late; a change of the set in between undoes the promotion. */
@@ -36,7 +36,7 @@ older_ops_remain(const struct sf_volume *v) {
   for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    /* What was not sent yet will be sent to the newcomer too. */
+    /* An op that was not sent yet will be sent to the newcomer too. */
     if (op->sm.id <= v->join_id && !op->kind->reads && op->sent != 0 && !sf_op_only_waits(op))
       return true;
   }
@@ -63,7 +63,8 @@ sf_join_settle(struct sf_volume *v) {
     }
     if (!sf_map_is_carried(v, (unsigned) v->joining))
       return;
-    /* From here on new intent waits for it; what was written since the carry began is carried again. */
+    /* From here on new intent waits for it; pages written since the carry began are carried
+     * again. */
     v->counted = legbit((unsigned) v->joining);
     v->ack_legs |= v->counted;
     v->join_id = v->next_id;

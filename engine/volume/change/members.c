@@ -1,7 +1,7 @@
-/* Who the legs are.  Names and uuids are part of the identity that stands beside the record, as the
- * size is (grow.c): a change of them is a new record, and a start believes a disk to be a leg only if
- * the superblock whose record it starts from says so.  So the disk that a leg had before it was
- * replaced is foreign from that record on, however good its own superblock is. */
+/* The members.  Names and uuids are part of the identity that stands beside the record, as the size
+ * is (grow.c): a change of them is a new record, and a start believes a disk to be a leg only if
+ * the superblock that it starts from says so.  So the disk that a leg had before it was replaced is
+ * foreign from that record on, however good its own superblock is. */
 #include "volume/change/members.h"
 
 #include <errno.h>
@@ -67,7 +67,7 @@ sf_members_stopped(struct sf_volume *v) {
     end(v, SF_EVENT_CHANGE_FAILED, "the volume was stopped before it was durable");
 }
 
-/* Nothing of what it may hold is known, nor of what was to become of it. */
+/* Forgets all that is known of the disk's contents, and all that was planned for it. */
 static void
 forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   struct leg *leg = &v->leg[index];

@@ -1,10 +1,11 @@
-/* Legs that lack everything, as their own superblock says: one that was emptied, one that was put in
- * another's place, one from an earlier line of history.  A start copies the whole of such a leg.
+/* Legs that lack everything, as their own superblock says: a leg that was emptied, that was put in
+ * another's place, or from an earlier line of history.  A start copies the whole of such a leg.
  *
  * So that a copy of many hours need not begin again at each start, the maps take over what the
- * superblock says: when they are on every leg of the set and call all of the leg stale, it is given the
- * durable record.  That one does not name it; from then on it is a leg behind, like one that was late,
- * and lacks what the maps say.  Never before: a start that finds it must find its stale bits too. */
+ * superblock says: when they are on every leg of the set and call all of the leg stale, it is given
+ * the durable record, which does not name it; from then on it is a leg behind, like one that was
+ * late, and lacks what the maps say.  Never before: a start that finds it must find its stale bits
+ * too. */
 #include "volume/change/newcomer.h"
 
 #include "assembly/blank.h"
@@ -18,14 +19,14 @@ sf_newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb)
   return sf_leg_needs_whole_copy(&v->identity, sb);
 }
 
-/* Also for one that is older than we left it: its superblock does not show at the next start what it
- * lacks, so that it is said on disk at once. */
+/* Also for a leg that is older than we left it: its superblock does not show at the next start what
+ * it lacks, so the maps on disk say it at once. */
 void
 sf_newcomer_arrived(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   sf_map_fill(&leg->stale);
-  leg->meta.failed = leg->meta.overdue = false; /* of what was in its place */
+  leg->meta.failed = leg->meta.overdue = false; /* of the leg that was in its place */
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     sf_map_changed(v, p, false);
     v->maps.page[p].lacks_all[index] = v->maps.page[p].version;

@@ -1,4 +1,4 @@
-/* Of newcomer.c: legs whose superblock says that they lack everything.  Called with volume->lock held. */
+/* Of newcomer.c: legs that lack everything by their superblock.  Called with volume->lock held. */
 #ifndef SF_VOLUME_NEWCOMER_H
 #define SF_VOLUME_NEWCOMER_H
 

@@ -90,7 +90,7 @@ sf_operator_discard(struct sf_volume *v, unsigned index) {
   return 0;
 }
 
-/* Somebody else may have had it in the meantime: its superblock is judged anew. */
+/* Another server may have had it in the meantime: its superblock is judged anew. */
 static const char *
 refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
   const struct sf_superblock *id = &v->identity;
@@ -156,7 +156,7 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   SF_ASSERT(leg->device == NULL);
   leg->blank = SF_BLANK_NOT;
   if (sf_leg_state(leg) != SF_STATE_MISSING || why != NULL) {
-    /* Not kept: whoever returns it later is to look at it anew. */
+    /* Not kept: a later return must look at it anew. */
     if (sf_leg_state(leg) == SF_STATE_MISSING)
       sf_leg_move(v, index, SF_STATE_FAULTY, why);
     v->host.close_leg(v->ctx, index);

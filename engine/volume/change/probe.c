@@ -83,7 +83,7 @@ static void
 probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
   struct leg *leg = &v->leg[index];
   bool writes = step == PROBE_WRITE;
-  /* One that left for its pace was compared in writes without. */
+  /* A leg that left for its pace was compared in writes without FUA. */
   unsigned flags = writes && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0;
 
   leg->probe_step = step;
@@ -91,7 +91,8 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
 }
 
-/* A disk that is pulled out answers with errors for a while before the kernel knows that it is gone. */
+/* A disk that is pulled out answers with errors for a while before the kernel knows that it is
+ * gone. */
 static void
 look_if_gone(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -143,7 +144,8 @@ sf_probe_tick(struct sf_volume *v, unsigned index) {
 
 /* ---- out, until it has ended all that it holds ---- */
 
-/* It has ended all that it held.  The event says how long it is kept out as of now; status, as of then. */
+/* It has ended all that it held.  The event says how long it is kept out as of now; status, as of
+ * then. */
 static void
 leg_answers(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];

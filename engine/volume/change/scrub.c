@@ -1,15 +1,17 @@
-/* A scrub: do the legs in sync hold the same?  It is a convergence (R11) of everything, one piece at a time in the
- * order of R6, that tells what differs instead of writing it.
+/* A scrub: do the legs in sync hold the same?  It is a convergence (R11) of everything, one piece
+ * at a time in the order of R6, that tells differences instead of writing them.
  *
  *   look         all legs in sync are read, beside clients' reads.  Alike: on to the next piece.
- *   look again   at the blocks that were not, with readers kept out: what a read repair was about to mend, or a
- *                bus garbled once, is no mismatch.
- *   tell         what is wrong, and who.
- *   repair       when that is asked for and known: with FUA, since no intent stands for it.  A crash in the
- *                middle leaves the wrong block wrong, and no convergence may take it for the right one.
+ *   look again   at the blocks that were not, with readers kept out: a block that a read repair was
+ *                about to mend, or that a bus garbled once, is no mismatch.
+ *   tell         which blocks are wrong, on which legs.
+ *   repair       when that is asked for and known: with FUA, since no intent stands for it.  A
+ *                crash in the middle leaves the wrong block wrong, and no convergence may take it
+ *                for the right one.
  *
- * Nothing is compared where legs in sync may differ and rightly so: where a convergence is to come, and where a
- * flush failed.  It is a guest: it waits while anything is copied, and while requests lack legs. */
+ * Nothing is compared where legs in sync may differ and rightly so: where a convergence is to come,
+ * and where a flush failed.  It is a guest: it waits while anything is copied, and while requests
+ * lack legs. */
 #include "volume/change/scrub.h"
 
 #include <inttypes.h>
@@ -273,7 +275,7 @@ look(struct sf_volume *v, struct scrub_slot *slot) {
   if (slot->doubt_length != 0)
     length = slot->doubt_length;
   length = sf_bad_run(v, slot->at, length, &is_bad);
-  if (is_bad) { /* its legs may differ, and nobody reads it */
+  if (is_bad) { /* its legs may differ, and no client reads it */
     slot->at += length;
     slot->doubt_length = 0;
     v->dirty = true;
@@ -378,7 +380,7 @@ flush_ended(struct sf_volume *v, int error) {
     sf_scrub_believe_words(v);
 }
 
-/* What was written for one leg's word is as good as that leg's next flush. */
+/* Blocks written for one leg's word are as good as that leg's next flush. */
 static void
 finish(struct sf_volume *v) {
   struct scrub *scrub = &v->scrub;
@@ -388,7 +390,7 @@ finish(struct sf_volume *v) {
     sf_own_flush_begin(v, &scrub->flush, flush_ended);
     return;
   }
-  move_to(v, SF_SCRUB_DONE, doubts ? "a flush failed, and what was written may be lost" : "");
+  move_to(v, SF_SCRUB_DONE, doubts ? "a flush failed, and written blocks may be lost" : "");
 }
 
 static void
@@ -461,7 +463,7 @@ sf_scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order) {
   scrub->begun_ns = v->now_ns;
   scrub->flush.ended = false;
   end_slots(v);
-  move_to(v, SF_SCRUB_RUNNING, order->repair ? "what is known to be wrong is written anew" : "");
+  move_to(v, SF_SCRUB_RUNNING, order->repair ? "blocks known to be wrong are written anew" : "");
   return 0;
 }
 

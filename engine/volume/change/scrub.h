@@ -10,7 +10,7 @@ void sf_scrub_stopped(struct sf_volume *v);
 int sf_scrub_begin(struct sf_volume *v, const struct sf_scrub_order *order);
 int sf_scrub_pause(struct sf_volume *v, bool paused);
 int sf_scrub_cancel(struct sf_volume *v);
-/* Its disk is another one, or is to be copied whole: what was said of it holds no more. */
+/* Its disk is another one, or is to be copied whole: earlier findings of it hold no more. */
 void sf_scrub_leg_is_another(struct sf_volume *v, unsigned leg);
 void sf_scrub_status(const struct sf_volume *v, struct sf_scrub_status *status);
 

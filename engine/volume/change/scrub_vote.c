@@ -84,7 +84,7 @@ sf_scrub_vote(const struct sf_op *op, legset read, uint64_t *from, uint64_t *len
   return run;
 }
 
-/* ---- what is told ---- */
+/* ---- the event ---- */
 
 static void
 put_legs(const struct sf_volume *v, struct sf_text *text, legset legs) {
@@ -109,7 +109,7 @@ tell_range(struct sf_volume *v, const struct sf_scrub_range *range) {
   else if (range->what == SF_SCRUB_UNREADABLE)
     sf_text_put(&text, range->repaired ? " could not be read" : " cannot be read");
   else
-    sf_text_put(&text, " differ, and nobody can know which is right");
+    sf_text_put(&text, " differ, and none is known to be right");
   if (range->repaired)
     sf_text_put(&text, "; written anew");
   sf_vol_event(v, SF_EVENT_MISMATCH, one ? __builtin_ctz(range->legs) : -1, NULL, NULL, reason);

@@ -70,7 +70,8 @@ sf_stop_settle(struct sf_volume *v) {
     sf_stop_move(v, STOP_MAPS);
     v->dirty = true;
   }
-  /* A leg that misses the clean record is taken out by one that is not: then once more. */
+  /* A leg that misses the clean record is taken out by a record that is not clean: then once
+   * more. */
   if (((v->stop_step == STOP_MAPS && v->maps.urgent.set == 0) ||
        (v->stop_step == STOP_RECORD && !v->durable.clean)) &&
       sf_record_is_durable(v)) {

@@ -6,7 +6,7 @@
 
 void sf_stop_begin(struct sf_volume *v);
 void sf_stop_settle(struct sf_volume *v);
-/* No request is answered otherwise any more, and no I/O follows but what is under way. */
+/* Every request is answered with this error from now on, and no I/O follows but that under way. */
 void sf_vol_end(struct sf_volume *v, int error);
 
 #endif

@@ -1,9 +1,11 @@
-/* Has somebody else taken the legs?  A lock keeps out who opens the same file on this machine (R7), and
- * nobody on another.  So the superblocks of the legs in use are read now and then, and one that is not
- * ours ends the volume: another host serves it, and every further write of ours would be to its legs.
+/* Has another host taken the legs?  A lock keeps out a process that opens the same file on this
+ * machine (R7), and none on another.  So the superblocks of the legs in use are read now and then,
+ * and one that is not ours ends the volume: another host serves it, and every further write of ours
+ * would be to its legs.
  *
- * A read that is late, or fails, says nothing of the leg: it is one of ours that no client waits for, and a
- * bad block in a superblock is nothing new.  One leg holds one such read at a time, whatever becomes of it. */
+ * A read that is late, or fails, says nothing of the leg: it is one of ours that no client waits
+ * for, and a bad block in a superblock is nothing new.  One leg holds one such read at a time,
+ * whatever becomes of it. */
 #include "volume/change/takeover.h"
 
 #include <inttypes.h>
@@ -16,11 +18,11 @@
 
 enum { LOOK_MS = SF_LOOK_MS };
 
-/* Nothing that stood there when we opened the leg can tell anything: starts that were broken off leave claims,
- * higher ones than ours too, on legs that were absent from ours.  What was written since was by us or by
- * somebody who serves beside us, but for one thing: the last write of a server of this machine that was
- * killed may have landed since.  What it claimed is below our claim, or the same, if none of it had landed
- * anywhere when we read the legs; and it is gone. */
+/* Nothing that stood there when we opened the leg can tell anything: starts that were broken off
+ * leave claims, higher ones than ours too, on legs that were absent from ours.  Later superblocks
+ * were written by us or by a server that serves beside us, but for one thing: the last write of a
+ * server of this machine that was killed may have landed since.  What it claimed is below our
+ * claim, or the same, if none of it had landed anywhere when we read the legs; and it is gone. */
 static bool
 is_foreign(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
   const struct sf_superblock *id = &v->identity;
@@ -37,9 +39,9 @@ is_foreign(const struct sf_volume *v, unsigned index, const struct sf_superblock
          !(v->host.holder_is_gone != NULL && v->host.holder_is_gone(v->ctx, &sb->holder));
 }
 
-/* Everything ends here, also what would wait without end: what we could still answer is not what the other
- * one's clients see.  Nothing more is sent to any leg (sf_leg_io_submit); what is in the kernel is called back
- * as far as it can be. */
+/* All requests end here, also those that would wait without end: our answers would not agree with
+ * what the other host's clients see.  Nothing more is sent to any leg (sf_leg_io_submit); requests
+ * in the kernel are cancelled as far as they can be. */
 static void
 take_over(struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
   snprintf(v->taken_by, sizeof v->taken_by,
