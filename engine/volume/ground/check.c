@@ -1,17 +1,20 @@
-/* What is true of a volume whenever it has settled, or the program is wrong: then it ends before it answers anything
- * on the strength of it.  What takes a few comparisons is asked always, the rest in tests and in the simulator. */
+/* Invariants of a volume that has settled.  When one is broken the program ends before it answers
+ * anything on the strength of it.  Cheap ones are checked always, the rest in tests and in the
+ * simulator. */
 #include "volume/ground/check.h"
 
 #include "volume/ground/facts.h"
 
 enum {
-  /* In tests.  A settle of the simulator takes 38 at most; where a list of bad ranges is full, 2 for each. */
+  /* In tests.  A settle of the simulator takes 38 at most; where a list of bad ranges is full, 2
+   * for each. */
   PASSES_SEEN_MOST = 10000,
   PASSES_MOST = 1000000, /* some seconds */
 };
 
-/* Who has to have what is answered (R1, R10).  While a start claims its term nothing is, and who will have to have it is
- * not known yet; nor is anything after a stop, which may come while it claims. */
+/* An answer needs every leg that a record names (R1, R10).  While a start claims its term nothing
+ * is answered, and these legs are not known yet; nor is anything after a stop, which may come
+ * during the claim. */
 static void
 check_set(const struct sf_volume *v) {
   legset named = v->latest.in_sync | v->durable.in_sync;
@@ -50,8 +53,8 @@ sf_vol_check(const struct sf_volume *v) {
     check_pages(v);
 }
 
-/* Each pass moves some machine forward, and none moves back without an event from outside.  A volume that went on for ever
- * would hold its lock, and nobody would hear why. */
+/* Each pass moves some machine forward, and none moves back without an event from outside.  A
+ * volume that went on for ever would hold its lock, and could not be asked why. */
 void
 sf_vol_check_passes(const struct sf_volume *v, unsigned passes) {
   SF_ASSERT(passes <= (v->checks_all ? PASSES_SEEN_MOST : PASSES_MOST));

@@ -34,7 +34,7 @@ sf_copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, ui
   return false;
 }
 
-/* What was copied to it is in its unflushed map, and so is stale again; the extents under way are
+/* Extents copied to it are in its unflushed map, and so are stale again; the extents under way are
  * dropped. */
 void
 sf_copier_leg_left(struct sf_volume *v, unsigned leg) {

@@ -2,20 +2,24 @@
  *
  * `auto` follows the leg's own latencies, from sending to answer:
  *
- *   observation  of each second in which the leg answered, the longest that an answer took.  Seconds and not
- *                requests are counted, or the many that one pause holds up would pass for the leg's speed.
- *   level        what all but the three longest of the last 240 such seconds stay within: a percentile of more
- *                than 98.  The three are pauses; the leg of which more are seen is as slow as that.
- *   deadline     the level and a margin of three times as much, of half a second at most (2.5 s for flushes).
- *                The bound keeps the loop through the window stable: that lets a leg be busy for a part of the
- *                deadline, which is then the level, and with a factor alone both would rise for ever.
+ *   observation  of each second in which the leg answered, the longest that an answer took.
+ *                Seconds and not requests are counted, or the many that one pause holds up would
+ *                pass for the leg's speed.
+ *   level        the most in all but the three longest of the last 240 such seconds: a percentile
+ *                of more than 98.  The three are pauses; the leg of which more are seen
+ *                is as slow as that.
+ *   deadline     the level and a margin of three times as much, of half a second at most (2.5 s for
+ *                flushes).  The bound keeps the loop through the window stable: that lets a leg be
+ *                busy for a part of the deadline, which is then the level, and with a factor alone
+ *                both would rise for ever.
  *
- * It rises at once, and falls by half in 15 s of answering at the most.  Until it has seen some tens of answers it
- * is what suits an ordinary disk (config.c): nobody knows the leg yet, and throwing a slow disk out in its first
- * second costs more than a longer wait for one that hangs then.
+ * It rises at once, and falls by half in 15 s of answering at the most.  Until it has seen some
+ * tens of answers it suits an ordinary disk (config.c): the leg is not known yet, and throwing a
+ * slow disk out in its first second costs more than a longer wait for one that hangs then.
  *
- * A leg that hangs must not raise its own deadline: a second without an answer is no observation, so it keeps the
- * deadline from falling and no more; a leg that is not in sync is not observed at all. */
+ * A leg that hangs must not raise its own deadline: a second without an answer is no observation,
+ * so it keeps the deadline from falling and no more; a leg that is not in sync is not observed at
+ * all. */
 #include "volume/ground/deadline.h"
 
 #include "volume/ground/facts.h"
@@ -27,7 +31,7 @@ enum {
   KNOWN_SECONDS = 10,
   FALL = 22, /* one part in so many a second: by half in 15 s */
   TICK_MS = 1000,
-  TARGET_SHIFT = 1, /* what is outstanding is expected to be answered in half of the timeout */
+  TARGET_SHIFT = 1, /* outstanding requests are expected to be answered in half of the timeout */
 };
 
 static const uint64_t margin_most_ns[SF_KINDS] = {

@@ -49,7 +49,7 @@ sf_leg_is_member(const struct sf_volume *v, unsigned index) {
 }
 
 /* A disk that takes a place is emptied when it is opened: not before a crash would find it in that
- * place, as it may be the one that the leg had. */
+ * place, as it may be the leg's own. */
 bool
 sf_members_may_open(const struct sf_volume *v, unsigned index) {
   return !(v->change.under_way && v->change.leg == index);

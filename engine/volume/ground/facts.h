@@ -8,7 +8,8 @@ enum sf_volume_state sf_vol_state(const struct sf_volume *v);
 bool sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request);
 bool sf_record_is_durable(const struct sf_volume *v);
 bool sf_record_is_reached(const struct sf_volume *v, uint64_t version);
-/* One is under way that names other legs than the durable one: what lacks legs may lack them no more. */
+/* One is under way that names other legs than the durable one: what lacks legs may lack them no
+ * more. */
 bool sf_record_moves_the_set(const struct sf_volume *v);
 legset sf_members(const struct sf_volume *v); /* places that are not empty */
 bool sf_leg_is_member(const struct sf_volume *v, unsigned leg);

@@ -1,8 +1,9 @@
 /* What an error of a leg means. */
 #include "volume/ground/fault.h"
 
-/* What an error says of the leg.  What passes by itself is no reason to call a disk faulty: a path that is
- * down, a device that was taken away, a driver that gave up waiting, and our own want of memory. */
+/* What an error says of the leg.  What passes by itself is no reason to call a disk faulty: a path
+ * that is down, a device that was taken away, a driver that gave up waiting, and our own want of
+ * memory. */
 enum fault
 sf_fault_of(int error) {
   switch (-error) {
@@ -39,7 +40,7 @@ sf_fault_of(int error) {
   }
 }
 
-/* Want of room may pass too, but only if somebody makes room: a client is told. */
+/* Want of room may pass too, but only if the operator makes room: a client is told. */
 bool
 sf_fault_passes(int error) {
   enum fault fault = sf_fault_of(error);

@@ -1,4 +1,4 @@
-/* What is lost on which leg since a flush failed there (flush_failure.c says what follows). */
+/* Extents lost on a leg since a flush failed there (flush_failure.c says what follows). */
 #include "volume/ground/flush_lost.h"
 
 #include "volume/ground/facts.h"

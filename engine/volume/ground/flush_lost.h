@@ -4,7 +4,7 @@
 
 #include "volume/state.h"
 
-/* Legs that hold all that was acknowledged there for certain; if there is none, those that may. */
+/* Legs that hold all acknowledged writes there for certain; if there is none, legs that may. */
 legset sf_vol_sources(const struct sf_volume *v, uint64_t offset, uint64_t length);
 legset sf_flush_failure_legs(const struct sf_volume *v);
 /* Legs in sync that may lack what this one has. */

@@ -3,7 +3,8 @@
 enum { SUB_BITS = 4, FINE_PER_BUCKET = SF_LATENCY_FINE / SF_LATENCY_BUCKETS };
 
 _Static_assert(1 << SUB_BITS == SF_LATENCY_SUB, "sub-buckets are a power of two");
-_Static_assert(FINE_PER_BUCKET *SF_LATENCY_BUCKETS == SF_LATENCY_FINE, "what is told is whole");
+_Static_assert(FINE_PER_BUCKET *SF_LATENCY_BUCKETS == SF_LATENCY_FINE,
+               "a bucket has whole sub-buckets");
 
 /* Below SF_LATENCY_SUB a bucket is one nanosecond; above, the octave and the next four bits. */
 static unsigned

@@ -1,5 +1,6 @@
-/* I/O of ours: one timed request to one or more legs.  Each leg's part of it is sent when the leg's window has
- * room; until then it waits here, in order, and is not late: its timeout counts from when the leg got it. */
+/* I/O of ours: one timed request to one or more legs.  Each leg's part of it is sent when the leg's
+ * window has room; until then it waits here, in order, and is not late: its timeout counts from
+ * when the leg got it. */
 #include "volume/ground/leg_io.h"
 
 #include <errno.h>
@@ -56,8 +57,8 @@ note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *even
   }
 }
 
-/* What ran while a flush failed may have been dropped by it, and its own flush came too late: it is as if it
- * had not been carried out, and is sent again. */
+/* What ran while a flush failed may have been dropped by it, and its own flush came too late: it is
+ * as if it had not been carried out, and is sent again. */
 static const struct sf_tio_event *
 judge_fua(const struct sf_tio_event *event, bool ran_across, struct sf_tio_event *across) {
   if (!ran_across || event->late || event->state != SF_TIO_OK)
@@ -164,8 +165,9 @@ sf_leg_io_event(const struct sf_tio_event *event) {
 
 /* ---- sending ---- */
 
-/* Ops that a leg has something of are kept until it has ended that: where it hangs, the other legs must have ops
- * left.  When all of that hangs, it gets one at a time, to show whether it answers. */
+/* Ops that a leg has something of are kept until it has ended that: where it hangs, the other legs
+ * must have ops left.  When all of that hangs, it gets one at a time, to show whether it
+ * answers. */
 static unsigned
 share_of_ops(const struct sf_volume *v) {
   return SF_OPS_MAX / (v->legs > 2 ? v->legs : 2);
@@ -178,9 +180,9 @@ first_of(const struct leg *leg, enum window_use use) {
              : SF_LIST_ENTRY(leg->waiting[use].next, struct leg_io_part, link);
 }
 
-/* A copy that has waited for as long as all that is outstanding may take goes before younger requests of
- * clients, or it would wait for as long as they work.  It stays within the copies' share: those that wait for
- * each other are not kept out by clients, and all at once they would be late. */
+/* A copy that has waited for as long as all outstanding requests may take goes before younger
+ * requests of clients, or it would wait for as long as they work.  It stays within the copies'
+ * share: the limit keeps copies from being sent all at once, when they would be late. */
 static struct leg_io_part *
 overdue_copy(const struct sf_volume *v, const struct leg *leg) {
   struct leg_io_part *copy = first_of(leg, WINDOW_COPIES);
@@ -311,7 +313,7 @@ part_init(struct leg_io_part *part, struct leg_io *io, unsigned leg) {
   part->timeout_ns = sf_deadline_of(v, leg, args->kind);
 }
 
-/* Those that can be sent now come first, so that they are sent as one. */
+/* Parts that can be sent now come first, so that they are sent as one. */
 static unsigned
 make_parts(struct sf_volume *v, struct leg_io *io) {
   unsigned now = 0, last = io->regions;
@@ -367,7 +369,7 @@ sf_leg_io_waits(const struct leg_io *io) {
 
 /* ---- giving up ---- */
 
-/* Told by the next settling, and not from inside, as with what was sent. */
+/* Told by the next settling, and not from inside, like parts that were sent. */
 static void
 part_drop(struct leg_io_part *part) {
   struct sf_volume *v = part->io->volume;
@@ -508,7 +510,8 @@ late_in_queue(const struct sf_volume *v, const struct leg *leg) {
   return NULL;
 }
 
-/* Of what was given up on nothing is told any more, but it is late only past its own timeout, as all else. */
+/* Parts given up on are not told any more, but are late only past their own timeout, as all
+ * others. */
 static void
 note_overdue(const struct sf_volume *v, struct leg *leg) {
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
@@ -519,8 +522,8 @@ note_overdue(const struct sf_volume *v, struct leg *leg) {
   }
 }
 
-/* What hangs is not what the window is for.  Were it counted, a leg that cannot be spared would get nothing else,
- * and would never show that it does answer. */
+/* What hangs is not what the window is for.  Were it counted, a leg that cannot be spared would get
+ * nothing else, and would never show that it does answer. */
 static void
 uncount_what_hangs(struct leg *leg, bool silent) {
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
@@ -572,7 +575,7 @@ sf_leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
   }
 }
 
-/* Another disk: what the last one took says nothing of it.  What is outstanding stays counted. */
+/* Another disk: the times of the last one say nothing of it.  Outstanding requests stay counted. */
 void
 sf_leg_io_forget(struct leg *leg) {
   memset(leg->window.seen, 0, sizeof leg->window.seen);

@@ -1,5 +1,6 @@
-/* What can be read on no leg: told once, and kept for the status until it is written anew or can be read.
- * Nothing depends on it but what the operator sees: what reads are refused for is in bad.c. */
+/* What can be read on no leg: told once, and kept for the status until it is written anew or can be
+ * read. Nothing depends on it but what the operator sees: what reads are refused for is in
+ * bad.c. */
 #include "volume/ground/lost.h"
 
 #include <inttypes.h>
@@ -97,7 +98,8 @@ sf_lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length) {
     v->lost.more = false; /* what did not fit is found again when it is asked for next */
 }
 
-/* A leg's block is lost that a catch-up needs: it is tried again at once where a client has written. */
+/* A leg's block is lost that a catch-up needs: it is tried again at once where a client has
+ * written. */
 void
 sf_lost_written(struct sf_volume *v, uint64_t offset, uint64_t length) {
   if (v->lost.n == 0 && !v->lost.more)

@@ -1,5 +1,5 @@
-/* Which maps there are: of extents, or of the pages of the maps on disk.  One that is not named here is made nowhere,
- * so that none can be forgotten when the volume grows. */
+/* All maps: of extents, or of the pages of the maps on disk.  A map that is not named here is made
+ * nowhere, so that none can be forgotten when the volume grows. */
 #include "volume/ground/maps.h"
 
 #include <errno.h>

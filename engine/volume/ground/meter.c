@@ -1,5 +1,5 @@
-/* What the operator is told of the pace: bytes, what is under way and how old it is, histograms.  A request pays
- * for its counts; the rest is done by the timer and by the caller that asks. */
+/* The pace as the operator is told: bytes, requests under way and their age, histograms.  A request
+ * pays for its counts; the rest is done by the timer and by the caller that asks. */
 #include "volume/ground/meter.h"
 
 #include "volume/ground/deadline.h"
@@ -15,8 +15,8 @@ count_bytes(struct leg *leg, const struct leg_io *io) {
     leg->bytes_written += io->args.length;
 }
 
-/* What was given up on has taken as long as it took, or as long as it was waited for if it never ran; that
- * another leg was faster says nothing. */
+/* A request given up on counts with its time, or with the time that it was waited for if it never
+ * ran; that another leg was faster says nothing. */
 static void
 count_given_up(struct sf_volume *v, const struct leg_io_part *part) {
   enum sf_kind kind = part->io->args.kind;
@@ -96,8 +96,8 @@ sf_meter_tick(struct sf_volume *v) {
 
 /* ---- the status ---- */
 
-/* The window counts time; told is how many requests that is, of those that the leg has, or, while it has none,
- * of the smallest writes in no order. */
+/* The window counts time; this is the number of requests in it, of the kind that the leg has, or,
+ * while it has none, of the smallest writes in no order. */
 static unsigned
 window_in_requests(const struct sf_volume *v, unsigned index) {
   const struct window *window = &v->leg[index].window;
@@ -198,8 +198,8 @@ sf_meter_status(const struct sf_volume *v, struct sf_volume_status *status) {
   status->bytes_written = v->bytes_written;
 }
 
-/* A leg keeps somebody waiting: it owes an answer to a client, or to what a client waits for, and is past its
- * time. */
+/* Legs that keep a client waiting: they owe an answer to its request, or to one that it depends on,
+ * and are past their time. */
 legset
 sf_meter_overdue(const struct sf_volume *v) {
   legset set = 0;

@@ -1,4 +1,5 @@
-/* Of meter.c: what the operator is told of the pace.  Nothing is decided by it.  Called with volume->lock held. */
+/* Of meter.c: what the operator is told of the pace.  Nothing is decided by it.  Called with
+ * volume->lock held. */
 #ifndef SF_VOLUME_METER_H
 #define SF_VOLUME_METER_H
 

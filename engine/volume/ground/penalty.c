@@ -1,18 +1,22 @@
-/* How long a leg that was away is kept out (R14): in proportion to what its absences have cost lately.
+/* How long a leg that was away is kept out (R14): in proportion to what its absences have cost
+ * lately.
  *
- * Each absence is charged with its length and with the deadline that clients waited for it, and what was
- * charged fades by half in 30 seconds: the decaying penalty of BGP route flap damping (RFC 2439, 4.2).  Not its
- * thresholds: they keep out for minutes what was away once, and a volume is worth more with that leg than
- * without it.  Instead the leg has to be seen well for one and a half times what is remembered.  The probes
- * that see it cost clients nothing, so a leg that goes on stalling is caught by them and charged again,
- * and one that was away once returns soon:
+ * Each absence is charged with its length and with the deadline that clients waited for it, and the
+ * charges fade by half in 30 seconds: the decaying penalty of BGP route flap damping (RFC 2439,
+ * 4.2).  Not its thresholds: they keep a leg out for minutes that was away once, and a volume is
+ * worth more with that leg than without it.  Instead the leg has to be seen well for one and a half
+ * times the remembered charges.  The probes that see it cost clients nothing, so a leg that goes on
+ * stalling is caught by them and charged again, and a leg that was away once returns soon:
  *
- *   0.2 s every 20 s   remembered 0.5 s, kept out for 0.8 s: in sync for more than nine tenths of the time
- *   5 s every 10 s     kept out for 7.5 s after the first: it stalls before, and costs no second deadline
+ *   0.2 s every 20 s   remembered 0.5 s, kept out for 0.8 s: in sync for more than nine tenths of
+ *                      the time
+ *   5 s every 10 s     kept out for 7.5 s after the first: it stalls before, and costs no second
+ *                      deadline
  *   an hour, once      counts like 5 s, so 7.5 s
  *
- * A doubling back-off, which this replaces, knew how often and not for how long: the first of these legs was
- * in sync for half the time, the second hurt five times before it was kept out for long enough. */
+ * A doubling back-off, which this replaces, knew how often and not for how long: the first of these
+ * legs was in sync for half the time, the second hurt five times before it was kept out for long
+ * enough. */
 #include "volume/ground/penalty.h"
 
 #include <inttypes.h>
@@ -23,13 +27,13 @@
 
 enum {
   HALF_LIFE_S = 30,
-  ABSENCE_MOST_S = 5,     /* longer says no more of what is to come */
+  ABSENCE_MOST_S = 5,     /* a longer one says no more of the next */
   REMEMBERED_MOST_S = 20, /* so that it is kept out for 30 s at most */
   KEEP_PER_CENT = 150,
   KEEP_LEAST_MS = 200,
   FAILED_LEAST_MS = 500, /* a probe that failed, however soon */
   RETRY_MOST_S = 5,
-  FORGOTTEN_MS = 50, /* of what is remembered: then its absences are counted anew */
+  FORGOTTEN_MS = 50, /* remembered less than this: its absences are counted anew */
   TELL_FROM_MS = 2000,
 };
 
@@ -50,13 +54,14 @@ at_most(uint64_t ns, uint64_t most_ns) {
   return ns < most_ns ? ns : most_ns;
 }
 
-/* Whoever left the set has kept clients waiting for a deadline, or made a record necessary at least. */
+/* A leg that left the set has kept clients waiting for a deadline, or made a record necessary at
+ * least. */
 void
 sf_penalty_moved(struct sf_volume *v, unsigned index, enum sf_leg_state from) {
   struct penalty *penalty = &v->leg[index].penalty;
   enum sf_leg_state to = sf_leg_state(&v->leg[index]);
 
-  if (to == SF_STATE_FAULTY) /* the operator takes it back, who knows better */
+  if (to == SF_STATE_FAULTY) /* only the operator takes it back, and knows better */
     *penalty = (struct penalty){0};
   if (from == SF_STATE_FAULTY || (to != SF_STATE_LATE && to != SF_STATE_MISSING) || penalty->away)
     return;

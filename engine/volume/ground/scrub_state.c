@@ -19,7 +19,8 @@ sf_scrub_is_looking(const struct sf_volume *v) {
   return sf_scrub_is_under_way(v) && sf_scrub_holds_a_copy(v);
 }
 
-/* The last word is gone: nobody knows any more.  Of several, which one it was is not kept. */
+/* The last word for the extent is gone: it is not known any more which copy is right.  Of several
+ * legs' words it is not kept which one was lost. */
 bool
 sf_scrub_loses_word(struct sf_volume *v, uint64_t extent) {
   if (sf_map_clear(&v->scrub.voted, extent)) {

@@ -7,7 +7,8 @@
 bool sf_scrub_is_under_way(const struct sf_volume *v);
 bool sf_scrub_holds_a_copy(const struct sf_volume *v);
 bool sf_scrub_is_looking(const struct sf_volume *v);
-/* A leg has dropped what it had there, or may have: was that the word for which another leg was written? */
+/* A leg has dropped what it had there, or may have: was that the word for which another leg was
+ * written? */
 bool sf_scrub_loses_word(struct sf_volume *v, uint64_t extent);
 void sf_scrub_believe_words(struct sf_volume *v);
 /* That op has made stable all that was there before it. */

@@ -1,11 +1,11 @@
-/* When a leg that is overdue counts as late (R4): not because it is busy, and not because all are.
+/* When an overdue leg counts as late (R4): not because it is busy, and not because all are.
  *
- *   It hangs: it has something of ours and has ended nothing for its timeout and a grace.  A leg that goes on
- *   answering is busy, whatever one request takes, up to a few timeouts: three for one that it has passed by,
- *   answering what it got a timeout later, eight for any.
- *   Others are well: enough of them have what it lacks, and have not been silent themselves until a moment ago.
- *   Legs behind one bus, host or hypervisor stall together; the one that is heard first is no evidence against
- *   the next. */
+ *   It hangs: it has something of ours and has ended nothing for its timeout and a grace.  A leg
+ *   that goes on answering is busy, whatever one request takes, up to a few timeouts: three for a
+ *   request that it has passed by, answering one that it got a timeout later, eight for any.
+ *   Others are well: enough of them have what it lacks, and have not been silent themselves until a
+ *   moment ago.  Legs behind one bus, host or hypervisor stall together; the first that answers is
+ *   no evidence against the next. */
 #include "volume/ground/silence.h"
 
 #include "volume/ground/deadline.h"
@@ -17,7 +17,7 @@ enum {
   OVERTAKEN_MOST = 3, /* timeouts for a request that a leg has passed by */
   TIMEOUTS_MOST = 8,  /* for one while the leg goes on answering others, in whatever order */
   FLUSHES_MOST = 2,   /* long flushes that one is given for which other requests wait */
-  FORGET_SHIFT = 4,   /* of the longest flush, by each one that is shorter */
+  FORGET_SHIFT = 4,   /* of the longest flush, by each shorter one */
 };
 
 static uint64_t
@@ -36,8 +36,8 @@ silent_ns(const struct sf_volume *v, const struct leg *leg) {
   return v->now_ns - silent_since(leg);
 }
 
-/* Was it flushing when it fell silent, or soon after?  What was sent when it had been silent for a timeout is no
- * excuse. */
+/* Was it flushing when it fell silent, or soon after?  A flush sent when it had been silent for a
+ * timeout is no excuse. */
 static bool
 falls_silent_in_a_flush(const struct leg *leg, uint64_t timeout_ns) {
   for (const struct sf_list *l = leg->outstanding.next;
@@ -50,8 +50,8 @@ falls_silent_in_a_flush(const struct leg *leg, uint64_t timeout_ns) {
   return false;
 }
 
-/* A disk may answer nothing else while it flushes, and a write with FUA is a flush to most.  So much it is given
- * as it is known to take. */
+/* A disk may answer nothing else while it flushes, and a write with FUA is a flush to most.  So
+ * much it is given as it is known to take. */
 static uint64_t
 silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
@@ -63,7 +63,7 @@ silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   return flush < most ? flush : most;
 }
 
-/* One that was overdue counts for no more than its timeout: it may have been a stall. */
+/* An overdue flush counts for no more than its timeout: it may have been a stall. */
 static void
 learn_flush(struct leg *leg, const struct leg_io_part *part, uint64_t took_ns) {
   if (took_ns > part->timeout_ns)
@@ -74,7 +74,7 @@ learn_flush(struct leg *leg, const struct leg_io_part *part, uint64_t took_ns) {
     leg->longest_flush_ns -= leg->longest_flush_ns >> FORGET_SHIFT;
 }
 
-/* One that is silent for longer leaves, flushing or not: unless the others were silent too. */
+/* A leg that is silent for longer leaves, flushing or not: unless the others were silent too. */
 static uint64_t
 silence_most(const struct sf_volume *v, unsigned index) {
   uint64_t timeout = sf_deadline_of(v, index, SF_WRITE_KIND);
@@ -120,7 +120,8 @@ sf_insync_is_overtaken(const struct leg_io_part *part) {
   return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
 }
 
-/* A leg that was silent for a while could answer neither: a timeout after it is awake it must have. */
+/* A leg that was silent for a while could answer neither: a timeout after it is awake it must
+ * have. */
 static uint64_t
 part_starved_at(const struct leg_io_part *part) {
   const struct leg *leg = &part->io->volume->leg[part->leg];
@@ -139,7 +140,8 @@ sf_insync_is_starved(const struct leg_io_part *part) {
   return part->io->volume->now_ns >= part_starved_at(part);
 }
 
-/* When the first of those that it has will have been waited for long enough, though it answers others. */
+/* When the first of its requests will have been waited for long enough, though it answers
+ * others. */
 static uint64_t
 starved_at(const struct leg *leg) {
   uint64_t first = UINT64_MAX;
@@ -153,8 +155,8 @@ starved_at(const struct leg *leg) {
   return first;
 }
 
-/* For the grace and another timeout it may only be on its way out: the record waits its turn on legs that are
- * busy. */
+/* For the grace and another timeout it may only be on its way out: the record waits its turn on
+ * legs that are busy. */
 bool
 sf_insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
@@ -206,8 +208,9 @@ sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legs
   return set;
 }
 
-/* R2 where one answer says nothing of the other legs: is it this leg that does not answer, and not more of them
- * than can be spared?  Else the record that takes it out may wait for ever for one of those, and so would it. */
+/* R2 where one answer says nothing of the other legs: is it this leg that does not answer, and not
+ * more of them than can be spared?  Else the record that takes it out may wait for ever for one of
+ * those, and so would it. */
 bool
 sf_insync_leg_is_alone(struct sf_volume *v, unsigned index, uint64_t since_ns) {
   legset heard = 0;

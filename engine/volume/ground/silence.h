@@ -1,19 +1,18 @@
-/* Of silence.c: when a leg that is overdue counts as late.  Those that say no arm the timer for when they may say
- * yes.  Called with volume->lock held. */
+/* Of silence.c: when an overdue leg counts as late.  Functions that return false arm the timer for
+ * when they may return true.  Called with volume->lock held. */
 #ifndef SF_VOLUME_SILENCE_H
 #define SF_VOLUME_SILENCE_H
 
 #include "volume/state.h"
 
 void sf_insync_leg_answered(struct sf_volume *v, const struct leg_io_part *part);
-bool
-sf_insync_is_overtaken(const struct leg_io_part *part); /* by one that was sent a timeout later */
-bool sf_insync_is_starved(const struct leg_io_part *part); /* though the leg answers others */
+bool sf_insync_is_overtaken(const struct leg_io_part *part); /* by a request sent a timeout later */
+bool sf_insync_is_starved(const struct leg_io_part *part);   /* though the leg answers others */
 bool sf_insync_leg_is_silent(const struct sf_volume *v, unsigned leg);
 /* It keeps requests waiting: it is silent or fails, or starves one.  Being busy is no reason. */
 bool sf_insync_leg_is_awaited(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
 bool sf_insync_leg_hangs(struct sf_volume *v, unsigned leg, enum sf_kind kind);
-/* Of the legs, those that may testify against this one. */
+/* Of the legs, those that are evidence against this one. */
 legset sf_insync_witnesses(struct sf_volume *v, unsigned leg, enum sf_kind kind, legset legs);
 bool sf_insync_leg_is_alone(struct sf_volume *v, unsigned leg, uint64_t since_ns);
 

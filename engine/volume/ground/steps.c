@@ -1,8 +1,9 @@
-/* What takes several turns goes on in steps, and only so: a step that cannot follow the last one is a bug in the
- * program and ends it. */
+/* What takes several turns goes on in steps, and only so: a step that cannot follow the last one is
+ * a bug in the program and ends it. */
 #include "volume/ground/steps.h"
 
-/* A stop before the first record is durable is at once, and so is the end of a volume that was taken over. */
+/* A stop before the first record is durable is at once, and so is the end of a volume that was
+ * taken over. */
 static const struct sf_state_table phase_table = {
     .machine = "phase",
     .states = PHASES,
@@ -16,7 +17,8 @@ static const struct sf_state_table phase_table = {
         },
 };
 
-/* It may be off at any step; whoever says so need not know whether one is under way. */
+/* A join may be called off at any step, also by a caller that does not know whether one is under
+ * way. */
 static const struct sf_state_table join_table = {
     .machine = "join",
     .states = JOIN_STEPS,
@@ -31,7 +33,8 @@ static const struct sf_state_table join_table = {
         },
 };
 
-/* Each leg that misses the clean record is taken out by one that is not clean, and the clean one is written again. */
+/* A leg that misses the clean record is taken out by a record that is not clean, and the clean one
+ * is written again. */
 static const struct sf_state_table stop_table = {
     .machine = "stop",
     .states = STOP_STEPS,
@@ -59,7 +62,7 @@ static const struct sf_state_table grow_table = {
         },
 };
 
-/* What is to be sent again is, before it can be found to lack its intent. */
+/* An op to be sent again is sent before it can be found to lack its intent. */
 static const struct sf_state_table hold_table = {
     .machine = "hold",
     .states = HOLDS,

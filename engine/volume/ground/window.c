@@ -7,7 +7,7 @@ enum {
   SMALLEST_SHIFT = 12, /* the first size class: up to 4 KiB */
   SHIFT_STEP = 2,      /* each next one: four times as much */
   SMOOTH = 16, /* answers over which a cost is averaged, or as many as are outstanding of it: */
-  SMOOTH_MOST = 200, /* what is predicted is the time that those will take */
+  SMOOTH_MOST = 200, /* the time that those will take is predicted */
   KNOWN = 8,         /* answers after which a class is known */
   GAP_MOST = 4,      /* usual gaps that one counts for at most, once the class is known; */
   GAP_SHIFT = 3,     /* or an eighth of the target, if that is more */
@@ -73,8 +73,8 @@ outstanding(const struct window *window) {
   return n;
 }
 
-/* The nearest class of the same kind and order that has answered: a larger one costs as much at least, a
- * smaller one so many times less at most. */
+/* The nearest class of the same kind and order that has answered: a larger one costs as much at
+ * least, a smaller one so many times less at most. */
 static uint64_t
 cost_of_others(const struct window *window, unsigned class) {
   unsigned size = class % WINDOW_SIZES, first = class - size;
@@ -122,7 +122,7 @@ learn(struct window *window, unsigned class, uint64_t gap_ns) {
     *cost = 1;
 }
 
-/* ---- what is outstanding ---- */
+/* ---- outstanding requests ---- */
 
 bool
 sf_window_is_empty(const struct window *window) {
@@ -149,8 +149,8 @@ probes(struct window *window, uint64_t planned_ns, uint64_t cost_ns, uint64_t ta
   return true;
 }
 
-/* One at least; and some where nothing else is asked: a leg that takes long over each, and works on many at once, would
- * show that to no copy. */
+/* One at least; and some where nothing else is asked: a leg that takes long over each, and works on
+ * many at once, would show that to no copy. */
 bool
 sf_window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t target_ns,
                     bool clients) {

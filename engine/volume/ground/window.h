@@ -1,17 +1,19 @@
-/* The window of a leg: how much is handed to it at once, so that it is never late because we asked too much.
+/* The window of a leg: how much is handed to it at once, so that it is never late because we asked
+ * too much.
  *
- * It counts time, not requests.  A request costs what the leg takes between two completions while it is busy
- * (Little's law: with n outstanding, each waits n times that), measured for each class of requests by itself,
- * since a small one behind large ones is not a fast one and a random one behind sequential ones is not either.
- * One more is sent while the costs of all that is outstanding stay below the target, which is half the timeout
- * in force (Kyber and blk-wbt keep a target latency the same way, by fewer outstanding requests; CoDel's lesson
- * is that the time in the queue is what counts, and not its length).
+ * It counts time, not requests.  A request costs what the leg takes between two completions while
+ * it is busy (Little's law: with n outstanding, each waits n times that), measured for each class
+ * of requests by itself, since a small one behind large ones is not a fast one and a random one
+ * behind sequential ones is not either.  One more is sent while the costs of all that is
+ * outstanding stay below the target, which is half the timeout in force (Kyber and blk-wbt keep a
+ * target latency the same way, by fewer outstanding requests; CoDel's lesson is that the time in
+ * the queue is what counts, and not its length).
  *
- *   A class of which little is known begins with one request and doubles with each answer (TCP's slow start):
- *   a first 256 KiB may take 52 ms, and a disk of 100 us is at its limit within a millisecond.
- *   One request over the target is tried now and then, or a leg that works on many at once and is slow in each
- *   would be held at one for ever (BBR probes for bandwidth for the same reason).
- *   A pause is not learned as the pace: one gap counts as a few usual ones at most.
+ *   A class of which little is known begins with one request and doubles with each answer (TCP's
+ *   slow start): a first 256 KiB may take 52 ms, and a disk of 100 us is at its limit within a
+ *   millisecond.  One request over the target is tried now and then, or a leg that works on many at
+ *   once and is slow in each would be held at one for ever (BBR probes for bandwidth for the same
+ *   reason).  A pause is not learned as the pace: one gap counts as a few usual ones at most.
  *
  * Pure: no clock, no lock, nothing of the volume. */
 #ifndef SF_VOLUME_WINDOW_H
@@ -28,7 +30,7 @@ enum {
   WINDOW_STREAMS = 4, /* sequential runs that are known at a time */
   WINDOW_CLASSES = WINDOW_KINDS * 2 * WINDOW_SIZES,
   WINDOW_UNMEASURED =
-      WINDOW_CLASSES, /* a flush: it covers what was there before, and is no work of its own */
+      WINDOW_CLASSES, /* a flush: it covers earlier writes, and is no work of its own */
 };
 
 enum window_use {
@@ -60,7 +62,8 @@ unsigned sf_window_class(struct window *window, enum sf_tio_op op, bool fua, uin
 /* What a request of the class is expected to add, for a target. */
 uint64_t sf_window_cost(const struct window *window, unsigned class, uint64_t target_ns);
 
-/* Whether one more of that cost may go now.  clients: some were here lately, and copies keep to less. */
+/* Whether one more of that cost may go now.  clients: some were here lately, and copies keep to
+ * less. */
 bool sf_window_admits(struct window *window, enum window_use use, uint64_t cost_ns,
                       uint64_t target_ns, bool clients);
 
@@ -71,14 +74,15 @@ bool sf_window_copy_fits(const struct window *window, uint64_t cost_ns, uint64_t
 void sf_window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
                     uint64_t now_ns);
 
-/* cost_ns: as it was sent with.  answered: the leg has done it, so that the time it took says something. */
+/* cost_ns: as it was sent with.  answered: the leg has done it, so that the time it took says
+ * something. */
 void sf_window_ended(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
                      uint64_t now_ns, bool answered);
 
-/* Nothing is outstanding, of what is counted. */
+/* No counted request is outstanding. */
 bool sf_window_is_empty(const struct window *window);
 
-/* All that is outstanding is expected to be done after so long. */
+/* All outstanding requests are expected to be done after so long. */
 uint64_t sf_window_planned_ns(const struct window *window);
 
 #endif
