@@ -1,5 +1,6 @@
-/* One piece of a copy between legs, in the order of R6: read from one in-sync leg, or, for convergence,
- * from all of them; written to those that want it.  Which pieces, and when: copier.c. */
+/* One piece of a copy between legs, in the order of R6: read from one in-sync leg, or, for
+ * convergence, from all of them; written to the legs that want it.  Which pieces, and when:
+ * copier.c. */
 #include "volume/ops/copy.h"
 
 #include <inttypes.h>
@@ -58,9 +59,9 @@ enum copy_end {
   COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
 };
 
-/* What no leg can read.  The copy goes on block by block.  It is asked once more, as legs may fail anything.  What is
- * bad everywhere is recorded (bad.c), and its extent is done without it.  A resync leaves the rest for later: the leg
- * lacks the block. */
+/* A piece that no leg can read. The copy goes on block by block. A block is asked for once more, as
+ * legs may fail anything. One that is bad everywhere is recorded (bad.c), and its extent is done
+ * without it.  A resync leaves the rest for later: the leg lacks the block. */
 static enum copy_end
 pass_over(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -232,7 +233,8 @@ copy_run(struct sf_op *op) {
     copy_end(op, COPY_LATER);
     return;
   }
-  /* In the order of R6: a write that is under way makes it good, and a leg that has the piece gets later ones. */
+  /* In the order of R6: a write that is under way makes it good, and a leg that has the piece gets
+   * later ones. */
   if (copy->of->judge == NULL && sf_bad_covers(v, op->offset, op->length)) {
     copy_end(op, COPY_PASSED);
     return;
@@ -255,7 +257,7 @@ copy_run(struct sf_op *op) {
   EACH_LEG(leg, from)
     read_from(op, leg);
   if (copy->reading != from)
-    copy_end(op, COPY_FAILED); /* one that is not read is not compared either */
+    copy_end(op, COPY_FAILED); /* a leg that is not read is not compared either */
 }
 
 /* ---- writing ---- */
@@ -280,8 +282,8 @@ differ_at(const struct sf_volume *v, const struct copy *copy, legset legs, uint6
   return set;
 }
 
-/* The next run of blocks in which the same legs differ.  What is equal is not written again: it may be
- * acknowledged, and the power may fail in the middle of a sector. */
+/* The next run of blocks in which the same legs differ.  An equal block is not written again: it
+ * may be acknowledged, and the power may fail in the middle of a sector. */
 static legset
 next_run(const struct sf_op *op, uint64_t *from, uint64_t *length) {
   const struct sf_volume *v = op->volume;
@@ -305,7 +307,8 @@ is_zero(const void *data, uint64_t length) {
   return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
 }
 
-/* A leg that catches up does not fill its space with zeros that it was to be rid of, or never had. */
+/* A leg that catches up does not fill its space with zeros that it was to be rid of, or never
+ * had. */
 static bool
 may_punch(const struct sf_volume *v, const struct copy *copy, uint64_t length) {
   return !copy->of->converge && sf_leg_punches(v, copy->of->leg) &&
@@ -364,7 +367,7 @@ may_write(const struct sf_op *op) {
          (sf_vol_sources(v, op->offset, op->length) & legbit((unsigned) copy->source));
 }
 
-/* What was written is written where it still matters: what next? */
+/* When the run is written on all legs where it still matters: the next one. */
 static void
 go_on_writing(struct sf_op *op) {
   struct sf_volume *v = op->volume;

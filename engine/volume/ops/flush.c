@@ -1,6 +1,6 @@
-/* Flushes (R9).  One at a time: those that arrive while one runs share the next.  What a flush
- * makes stable is what had completed on the leg before it was submitted, so each leg's set of
- * unflushed extents changes hands at that moment. */
+/* Flushes (R9).  One at a time: flushes that arrive while one runs share the next.  A flush makes
+ * stable all that had completed on the leg before it was submitted, so each leg's set of unflushed
+ * extents changes hands at that moment. */
 #include "volume/ops/flush.h"
 
 #include <errno.h>
@@ -35,7 +35,8 @@ snapshot(struct leg *leg, struct sf_op *op) {
   leg->flush_op = op;
 }
 
-/* A flush of our own for the maps' sake is for the legs that catch up as well; no answer needs them. */
+/* The legs that a flush goes to.  Our own for the maps' sake goes to legs that catch up as well; no
+ * answer needs them. */
 static legset
 whom(const struct sf_volume *v, const struct sf_op *op) {
   return v->counted | (op->checkpoint ? sf_vol_receivers(v) : v->latest.in_sync);
@@ -62,9 +63,9 @@ flush_leg_failed(struct sf_op *op, unsigned index) {
   sf_map_zero(&leg->settling);
 }
 
-/* To every leg that has not got it yet.  Not beside an older flush that still runs there: if that one
- * fails, what the newer one says is worth nothing, and the two answers may come in any order.  When
- * the older one is late, so is this one. */
+/* To every leg that has not got it yet.  Not beside an older flush that still runs there: if that
+ * one fails, what the newer one says is worth nothing, and the two answers may come in any order.
+ * When the older one is late, so is this one. */
 static void
 send(struct sf_volume *v, struct sf_op *op) {
   struct leg_io_args args = {.op = SF_TIO_FLUSH, .kind = SF_FLUSH_KIND};
@@ -140,8 +141,8 @@ flush_leg_ok(struct sf_op *op, unsigned index) {
   if (leg->flush_op != op)
     return;
   if (op->sm.state != OP_RUNNING && leg->fua_running > 0) {
-    flush_leg_failed(op,
-                     index); /* nobody waits for it, and one beside it may have failed unheard */
+    flush_leg_failed(
+        op, index); /* no client waits for it, and a FUA beside it may have failed unheard */
     return;
   }
   leg->flush_op = NULL;
@@ -163,8 +164,9 @@ note_ended(struct sf_op *op, unsigned index) {
 
 /* ---- beside writes with FUA ---- */
 
-/* One that was submitted before the answer came may have failed already, unheard, and have taken with it what
- * this flush was to make stable: then the disk had nothing left to flush, and says that all is well. */
+/* A FUA submitted before the answer came may have failed already, unheard, and have taken with it
+ * data that this flush was to make stable: then the disk had nothing left to flush, and says that
+ * all is well. */
 static bool
 flush_waits_for_fua(struct sf_op *op, unsigned index) {
   struct leg *leg = &op->volume->leg[index];
@@ -304,8 +306,8 @@ flush_end(struct sf_op *op, int error, int own_error) {
   sf_op_release(op);
 }
 
-/* What the clients asked for is tried again; it does not stand in the way of flushes of our own, which may be
- * what brings a leg back. */
+/* What the clients asked for is tried again; it does not stand in the way of flushes of our own,
+ * which may be what brings a leg back. */
 static void
 hold(struct sf_op *op, int own_error) {
   struct sf_volume *v = op->volume;
@@ -339,10 +341,10 @@ all_heal(const struct sf_volume *v, legset legs) {
   return true;
 }
 
-/* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself.  One that
- * is on its way out must be out first: what it may have lost, nobody keeps account of any more.  Where an
- * earlier flush failed, this one makes stable what the leg still has, which is what our own flushes are
- * for, and no more. */
+/* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself.  A
+ * leg on its way out must be out first: no account is kept any more of what it may have lost.
+ * Where an earlier flush failed, this one makes stable what the leg still has: our own flushes need
+ * no more, and a client's does. */
 static void
 review(struct sf_op *op) {
   struct sf_volume *v = op->volume;

@@ -13,6 +13,6 @@ void sf_flush_expire(struct sf_volume *v);
 void sf_flush_tick(struct sf_volume *v);
 void sf_flush_excuse_delay(struct sf_volume *v, uint64_t delay_ns);
 void sf_flush_give_up(struct sf_op *op);
-void sf_flush_release(struct sf_volume *v); /* those that wait to be tried again, in time */
+void sf_flush_release(struct sf_volume *v); /* flushes that wait to be tried again, in time */
 
 #endif

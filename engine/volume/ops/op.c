@@ -42,7 +42,7 @@ _Static_assert(OP_STATES <= SF_STATES_MAX, "the op's states fit a table");
 
 void
 sf_op_move(struct sf_op *op, enum op_state state) {
-  /* Three moves a request: formatting a line for each is dear, so only when somebody reads them. */
+  /* Three moves a request: formatting a line for each is dear, so only when a trace is wanted. */
   struct sf_state_hooks hooks = sf_volume_hooks;
 
   if (op->volume->host.trace == NULL)
@@ -52,14 +52,15 @@ sf_op_move(struct sf_op *op, enum op_state state) {
 
 /* ---- order ---- */
 
-/* Is it one that a suspended write lets by? */
+/* Is it an op that a suspended write lets pass? */
 static bool
 passes(const struct sf_op *op) {
   return op->kind->copies && !op->scrubs;
 }
 
 /* Writes against all, reads against writes; a resync copy, which readers cannot see, not against
- * reads; a copy not against a write that is suspended, unless it compares what that has done half. */
+ * reads; a copy not against a write that is suspended, unless it compares what that has done
+ * half. */
 bool
 sf_op_conflict(const struct sf_op *a, const struct sf_op *b) {
   if (a->offset >= b->offset + b->length || b->offset >= a->offset + a->length)
@@ -173,8 +174,7 @@ first_runnable(struct sf_volume *v) {
   return NULL;
 }
 
-/* Runs nobody itself: that is left to the settling, so that whoever walks the list may unlist the
- * op he is at. */
+/* Runs no op itself: the settling does, so that a loop over the list may unlist its current op. */
 void
 sf_op_unlist(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -337,7 +337,7 @@ sf_op_judge(struct sf_op *op) {
   }
 }
 
-/* Those that are overdue are judged again: time has passed, and others have answered. */
+/* Overdue legs are judged again: time has passed, and others have answered. */
 void
 sf_op_review_ended(struct sf_op *op) {
   if (op->overdue != 0 && op->sm.state == OP_DRAINING)
@@ -418,7 +418,8 @@ sf_op_send(struct sf_op *op, const struct leg_io_args *args) {
   op->running |= args->legs;
 }
 
-/* With FUA, and nothing that carries a flush beside it: that one may have failed unheard, and have dropped this. */
+/* With FUA, and nothing that carries a flush beside it: that one may have failed unheard, and have
+ * dropped this. */
 static bool
 is_stable(const struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
   const struct leg *leg = &op->volume->leg[index];
@@ -428,8 +429,8 @@ is_stable(const struct sf_op *op, unsigned index, const struct sf_tio_event *eve
 }
 
 /* A write has ended on a leg that goes on: well, with an error, or long after it was given up on.
- * Some of it may be there, and a convergence that finds it there alike writes nothing: so it is to be
- * flushed like any other. */
+ * Some of it may be there, and a convergence that finds it there alike writes nothing: so it is to
+ * be flushed like any other. */
 bool
 sf_op_landed(struct sf_op *op, unsigned index, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;

@@ -21,7 +21,7 @@ void sf_op_move(struct sf_op *op, enum op_state state);
 void sf_op_answer(struct sf_op *op, int error);
 void sf_op_end(struct sf_op *op);
 void sf_op_review(struct sf_op *op);       /* after an event or a change of the set */
-void sf_op_review_ended(struct sf_op *op); /* of one that is answered */
+void sf_op_review_ended(struct sf_op *op); /* of an answered op */
 void sf_op_run_all(struct sf_volume *v);   /* what waits for no other any more */
 void sf_op_cancel(struct sf_op *op);
 /* As an op's `ended`: what has landed is to be flushed.  Always false. */

@@ -1,4 +1,4 @@
-/* Ops and time: what is sent again, what has waited for too long, what is given up. */
+/* Ops and time: sending again, waiting for too long, giving up. */
 #include "volume/ops/op_time.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ resend(struct sf_op *op) {
   op->kind->run_again(op);
 }
 
-/* It goes to another leg, or to one that failed it, while those that are late still have it. */
+/* An op goes to another leg, or to one that failed it, while late legs still have it. */
 static legset
 waits_for(const struct sf_op *op) {
   return op->kind->copies ? op->pending : op->pending & (legset) ~op->overdue;
@@ -42,8 +42,8 @@ sf_op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
       v->awaited_ns[kind] = sf_vol_later(v, v->awaited_ns[kind], delay_ns);
 }
 
-/* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies out that
- * bring them back. */
+/* A suspended write needs more legs than are in sync.  Sent all the same, it would keep the copies
+ * out that bring them back. */
 static bool
 is_in_vain(const struct sf_op *op) {
   return op->passable && legcount(sf_insync_legs(op->volume)) < op->volume->min_legs;
@@ -62,9 +62,9 @@ legs_are_too_few(const struct sf_volume *v) {
   return v->suspended > 0 || v->flush_held != NULL || legcount(sf_insync_legs(v)) < v->min_legs;
 }
 
-/* Legs do not answer, and something has all that it needs but for these.  Else requests only wait for their turn: on a
- * leg that is busy they may for long, and the one that is silent leaves as soon as that leg has what it lacks.
- * KIND is whose deadline counts: a flush may take what a write may not. */
+/* Legs do not answer, and a request has all that it needs but for these.  Else requests only wait
+ * for their turn: on a busy leg they may for long, and the silent leg leaves as soon as the busy
+ * one has what it lacks.  The deadline of `kind` counts: a flush may take longer than a write. */
 static bool
 legs_are_awaited(const struct sf_volume *v, enum sf_kind kind) {
   legset awaited = 0;
@@ -84,8 +84,8 @@ legs_are_awaited(const struct sf_volume *v, enum sf_kind kind) {
   return false;
 }
 
-/* What has waited long for its turn on a busy leg is not starved as soon as a leg is silent: the leg first has the
- * time to leave. */
+/* What has waited long for its turn on a busy leg is not starved as soon as a leg is silent: the
+ * leg first has the time to leave. */
 static bool
 waits_in_vain(struct sf_volume *v, enum sf_kind kind, uint64_t since_ns) {
   uint64_t longest = sf_deadline_longest(v, SF_WRITE_KIND), *awaited_ns = &v->awaited_ns[kind];

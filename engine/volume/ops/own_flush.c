@@ -1,4 +1,5 @@
-/* Flushes that the volume asks for by itself: like a client's, and whoever asked looks at its end in the next turn. */
+/* Flushes that the volume asks for by itself: like a client's, and the caller looks at its end in
+ * the next turn. */
 #include "volume/ops/own_flush.h"
 
 #include "volume/ops/begin.h"

@@ -210,8 +210,8 @@ must_be_converged(const struct sf_op *op) {
   return sf_flush_failure_legs(op->volume) != 0 && sf_vol_must_converge(op->volume, op->request);
 }
 
-/* Its extent is to be converged first, after all.  A leg that hangs may still read into the client's buffer:
- * then it gets another one. */
+/* Its extent is to be converged first, after all.  A leg that hangs may still read into the
+ * client's buffer: then it gets another one. */
 static void
 read_park(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -233,8 +233,9 @@ read_park(struct sf_op *op) {
   sf_op_park(op);
 }
 
-/* Errors everywhere.  A leg that read something else since it failed this the time before is well, and
- * what is bad is the block: waiting does not mend that.  So a read of ours is sent to those that failed. */
+/* Errors everywhere.  A leg that read something else since it failed this the time before is well,
+ * and the block is bad: waiting does not mend that.  So a read of ours is sent to the legs that
+ * failed. */
 static void
 read_too_few(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -292,8 +293,8 @@ read_run(struct sf_op *op) {
     read_too_few(op);
 }
 
-/* A leg that has left the set meanwhile, or lost a flush, may have had it no more.  Where no leg has all of
- * it for certain, it is read when it is converged. */
+/* A leg that has left the set meanwhile, or lost a flush, may have had it no more.  Where no leg
+ * has all of it for certain, it is read when it is converged. */
 static bool
 counts(const struct sf_op *op, unsigned leg) {
   const struct sf_volume *v = op->volume;

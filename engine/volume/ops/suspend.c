@@ -1,4 +1,5 @@
-/* Writes that wait for legs (on_too_few = suspend), and the copies that bring those back: what may pass what. */
+/* Writes that wait for legs (on_too_few = suspend), and the copies that bring those back: what may
+ * pass what. */
 #include "volume/ops/suspend.h"
 
 #include "volume/ground/facts.h"
@@ -10,9 +11,9 @@ overlap(const struct sf_op *a, const struct sf_op *b) {
   return a->offset < b->offset + b->length && b->offset < a->offset + a->length;
 }
 
-/* on_too_few = suspend: it is sent anew, to all, at a later tick.  Nobody may see it or overtake it
- * meanwhile, or it would happen twice; only copies may, so that a leg can catch up and join while
- * it waits. */
+/* on_too_few = suspend: it is sent anew, to all, at a later tick.  No request may see it or
+ * overtake it meanwhile, or it would happen twice; only copies may, so that a leg can catch up and
+ * join while it waits. */
 void
 sf_op_suspend(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -65,7 +66,7 @@ waits_for_waiting_only(const struct sf_op *copy) {
   return true;
 }
 
-/* Takes its place before those that wait. */
+/* Takes its place before the ops that wait. */
 static void
 overtake(struct sf_op *copy) {
   struct sf_volume *v = copy->volume;
@@ -88,8 +89,8 @@ overtake(struct sf_op *copy) {
   v->dirty = v->runnable = true;
 }
 
-/* What waits behind a suspended write would keep out the copies that are to bring it the legs that it
- * waits for. */
+/* What waits behind a suspended write would keep out the copies that are to bring it the legs that
+ * it waits for. */
 void
 sf_op_overtake_all(struct sf_volume *v) {
   if (v->suspended == 0 || v->waiting_ops == 0)
@@ -118,7 +119,7 @@ sf_op_is_in_the_way(const struct sf_op *copy) {
   return false;
 }
 
-/* The copy overwrites what those that it passes have put there: they are sent to all legs again. */
+/* The copy overwrites the data of the ops that it passes: they are sent to all legs again. */
 void
 sf_op_passed_by(const struct sf_op *copy) {
   struct sf_volume *v = copy->volume;
@@ -136,8 +137,8 @@ sf_op_only_waits(const struct sf_op *op) {
   return op->passable && op->hold == HOLD_AGAIN && op->pending == 0;
 }
 
-/* R2: without end if it is to be suspended; else only where what its legs have said may pass, and then
- * fail_timeout ends it. */
+/* R2: without end if it is to be suspended; else only where what its legs have said may pass, and
+ * then fail_timeout ends it. */
 bool
 sf_op_may_wait(const struct sf_op *op) {
   if (op->volume->config.on_too_few == SF_TOO_FEW_SUSPEND)

@@ -1,5 +1,5 @@
-/* Writes and zeroes: once their intent is durable (R8), to every in-sync leg (R1), to a catching-up leg
- * where its copy is good already, and into the stale maps of all others. */
+/* Writes and zeroes: once their intent is durable (R8), to every in-sync leg (R1), to a catching-up
+ * leg where its copy is good already, and into the stale maps of all others. */
 #include "volume/ops/write.h"
 
 #include <errno.h>
@@ -18,8 +18,8 @@
 
 enum { AGAIN_MS = 100 }; /* after an error that may pass */
 
-/* R16: where one of the legs that would get it could only write zeros, it is done on none.  Asked once,
- * before any of it is sent: after that it must come about everywhere. */
+/* R16: where one of the legs that would get it could only write zeros, it is done on none.  Asked
+ * once, before any of it is sent: after that it must come about everywhere. */
 static bool
 may_be_left(const struct sf_op *op) {
   const struct sf_volume *v = op->volume;
@@ -131,7 +131,7 @@ write_answered(struct sf_op *op, int error) {
     sf_lost_written(v, op->offset, op->length);
 }
 
-/* What is pending is late and cannot be spared, and what failed may be well again. */
+/* The pending legs are late and cannot be spared, and a leg that failed may be well again. */
 static bool
 is_stuck_behind_a_hang(const struct sf_op *op) {
   return op->hold != HOLD_AGAIN && op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&
