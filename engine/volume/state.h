@@ -1,5 +1,5 @@
-/* The state of a volume: what its files share.  All of it is guarded by volume->lock; each part says which file
- * writes it. */
+/* The state of a volume: what its files share.  All of it is guarded by volume->lock; each part
+ * says which file writes it. */
 #ifndef SF_VOLUME_STATE_H
 #define SF_VOLUME_STATE_H
 
@@ -14,9 +14,9 @@ enum { SF_COPY_SLOTS = 16, SF_COPY_EXTENTS = 4 };
 /* What an op of a kind does; one table in the file of each kind. */
 struct op_kind {
   const char *name;
-  enum sf_kind timeout; /* whose timeout counts */
-  bool reads;           /* what a client has asked to read: it writes only where it repairs */
-  bool writes;          /* what a client has asked to change */
+  enum sf_kind timeout; /* the kind of timeout that counts */
+  bool reads;           /* a client's read: it writes only where it repairs */
+  bool writes;          /* a client's change */
   bool copies;          /* between legs */
   bool brings_back;     /* legs: the last free ops are for such */
 
@@ -25,15 +25,15 @@ struct op_kind {
   void (*run_again)(struct sf_op *op); /* it is sent anew */
   /* Its own completion has come there; true: what it said counts later. */
   bool (*ended)(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
-  /* What is not late, and is noted in the op already; of the op's io number `try`. */
+  /* An event that is not late, and is noted in the op already; of the op's io number `try`. */
   void (*on_event)(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event);
   void (*review)(struct sf_op *op);          /* after an event or a change of the set */
   void (*fail)(struct sf_op *op, int error); /* nothing more is tried */
   void (*answered)(struct sf_op *op, int error);
 };
 
-/* What keeps an op from being sent: its intent, which is not durable yet (R8); or there was no slot for it, or too few
- * legs had it, and it is sent again at the next tick. */
+/* What keeps an op from being sent: its intent, which is not durable yet (R8); or there was no slot
+ * for it, or too few legs had it, and it is sent again at the next tick. */
 enum sf_op_hold { HOLD_NOT, HOLD_INTENT, HOLD_AGAIN, HOLDS };
 
 enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DRAINING, OP_STATES };
@@ -71,8 +71,8 @@ struct sf_op {
   legset failed;  /* terminal with an error */
   int error;      /* of the last of those */
   legset passing; /* failed with an error that passes by itself */
-  /* READ that met errors everywhere: the legs that failed it the time before, since when it is asked now,
-   * and those that answered something else in between: it is this block that is bad there. */
+  /* READ that met errors everywhere: the legs that failed it the time before, since when it is
+   * asked now, and those that answered something else in between: this block is bad there. */
   legset failed_before, bad;
   uint64_t round_ns, again_ns; /* not sent again before */
   legset writing;              /* READ, COPY: legs to which this op writes */
@@ -85,7 +85,7 @@ struct sf_op {
   struct copy *copy;            /* COPY; NULL once it has ended */
 };
 
-struct own_flush { /* one that the volume asks for by itself; own_flush.c */
+struct own_flush { /* asked for by the volume itself; own_flush.c */
   struct sf_request request;
   struct sf_volume *volume;
   void (*on_end)(struct sf_volume *v, int error); /* at once; or NULL */
@@ -116,10 +116,11 @@ struct copy {
   struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* one per leg that is read */
 };
 
-/* AGAIN: no leg could read the block.  It is asked once more, when each has shown that it reads otherwise. */
+/* AGAIN: no leg could read the block.  It is asked once more, when each has shown that it reads
+ * otherwise. */
 enum piece { PIECE_TO_COME, PIECE_ISSUED, PIECE_DONE, PIECE_AGAIN };
 
-/* For one that compares instead of copying (scrub.c). */
+/* For a copy that compares instead of writing (scrub.c). */
 struct copy_judge {
   bool (*may_look)(const struct sf_op *op); /* or legs may differ there, and rightly so */
   void (*compare)(struct sf_op *op);        /* all has been read, or cannot be */
@@ -129,7 +130,7 @@ struct copy_judge {
 struct copying { /* an extent under way */
   bool active;
   bool converge;                  /* else resync of `leg` */
-  const struct copy_judge *judge; /* converge, and it says what becomes of what was read; or NULL */
+  const struct copy_judge *judge; /* converge, and it handles the data that were read; or NULL */
   bool failed;                    /* a piece failed: leave the extent as it is */
   bool
       lacks; /* resync: a block of it can be read nowhere and is not recorded; all else is copied */
@@ -197,7 +198,8 @@ struct scrub_slot { /* an extent that is being compared, from its begin to its e
 struct scrub {
   struct sf_scrub_status told; /* but for ages */
   struct sf_map todo;          /* extents that have not been compared whole */
-  /* Repaired for the word of one leg, or of more, of which none had flushed what it has there, nor has since. */
+  /* Repaired for the word of one leg, or of more, of which none had flushed what it has there, nor
+   * has since. */
   struct sf_map guessed, voted;
   uint64_t word_id; /* ops with a higher number came after the last of these */
   uint64_t cursor;
@@ -209,7 +211,7 @@ struct scrub {
 /* ---- the maps on disk (R8) ---- */
 
 enum {
-  MAP_WRITES_MOST = 16, /* under way at once; those that hung legs hold are not counted */
+  MAP_WRITES_MOST = 16, /* under way at once; writes held by hung legs are not counted */
 };
 
 enum map_write_state { MAP_IDLE, MAP_WRITING, MAP_HELD, MAP_WRITE_STATES };
@@ -225,14 +227,14 @@ struct map_write { /* of one page, to some legs */
 
 struct map_page {
   uint64_t version;           /* of its contents in memory; 1: as at the start */
-  uint64_t must;              /* somebody waits for so much of it */
+  uint64_t must;              /* an op waits for so much of it */
   uint64_t carry;             /* a newcomer is given so much of it */
   uint64_t sent[SF_LEGS_MAX]; /* the version last sent to the leg */
   uint64_t done[SF_LEGS_MAX]; /* the version that it holds; 0: not known */
   legset busy;                /* a write of it runs there: at most one per leg */
   legset overdue, failed;     /* the last one is late, or ended with an error */
   bool had_intent;            /* at the start */
-  /* The first version that calls all of the leg stale, of one that lacks everything. */
+  /* Of a leg that lacks everything: the first version that calls all of it stale. */
   uint64_t lacks_all[SF_LEGS_MAX];
 };
 
@@ -244,8 +246,8 @@ struct maps {
   struct sf_map busy;       /* scratch */
   uint64_t pages;
   struct map_page *page;
-  struct sf_map urgent;   /* pages that somebody waits for */
-  struct sf_map lazy;     /* pages whose contents on disk promise less than they could */
+  struct sf_map urgent;   /* pages that an op waits for */
+  struct sf_map lazy;     /* pages that promise less on disk than they could */
   struct sf_map troubled; /* pages with a leg that is overdue or failed */
   struct map_write *write;
   unsigned writes, writing;
@@ -253,7 +255,7 @@ struct maps {
   int error[SF_LEGS_MAX];         /* that one */
   uint64_t resume_ns;             /* no room below: not before */
   uint64_t look_ns;               /* for idle extents next */
-  uint64_t checkpoint_ns;         /* of what is copied: not before */
+  uint64_t checkpoint_ns;         /* of copied extents: not before */
   unsigned looks;                 /* since something was cleared */
   uint64_t written_ns;            /* when a client last wrote */
   struct own_flush flush;
@@ -279,7 +281,7 @@ struct grow {
   uint64_t version;    /* of the record with the new size */
 };
 
-/* A change of who the legs are, until its record is durable: one at a time. */
+/* A change of the members, until its record is durable: one at a time. */
 struct member_change {
   bool under_way;
   enum sf_volume_event_kind event; /* that tells its end */
@@ -318,8 +320,8 @@ struct sf_volume {
   struct sf_superblock base; /* what this start goes on from, in the line of that */
   uint64_t claim;
   uint64_t claimed_ns; /* when it was stable everywhere; 0: it is not */
-  bool takes;          /* somebody else's legs: not served before he can have seen it */
-  bool stop_told;      /* of one that was taken */
+  bool takes;          /* another holder's legs: not served before it can have seen the claim */
+  bool stop_told;      /* of a volume that was taken */
   bool taken;          /* from us, by another host: no I/O any more */
   char taken_by[SF_LEG_REASON_MAX];
   uint64_t look_at_ns;               /* when the superblocks are looked at next */
@@ -327,7 +329,7 @@ struct sf_volume {
   uint64_t durable_ns;               /* since when it is */
   legset ack_legs; /* an answer needs these: every set since the durable one, and a newcomer */
   legset counted;  /* newcomer that answers count already (reading 3 of the rules) */
-  int promoting;   /* leg whose promotion is submitted and not durable, or -1 */
+  int promoting;   /* leg with a promotion that is submitted and not durable, or -1 */
   int joining;     /* leg that is counted: its flush and then its record are under way, or -1 */
   unsigned min_legs;
 
@@ -337,7 +339,7 @@ struct sf_volume {
   struct sf_list active; /* running, draining, or waiting for an earlier one */
   unsigned waiting_ops;
   unsigned suspended;                       /* too few legs had them: sent again at a tick */
-  bool runnable;                            /* one of these waits for nobody any more */
+  bool runnable;                            /* one of these waits for no other any more */
   struct sf_request *held, **held_tail;     /* until the volume serves, or an op is free */
   struct sf_request *parked, **parked_tail; /* reads that wait for convergence (R11) */
   struct sf_op *flush_leader;

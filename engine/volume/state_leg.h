@@ -1,4 +1,5 @@
-/* The state of a leg, and of one timed request of ours to legs.  Each part says which file writes it. */
+/* The state of a leg, and of one timed request of ours to legs.  Each part says which file writes
+ * it. */
 #ifndef SF_VOLUME_STATE_LEG_H
 #define SF_VOLUME_STATE_LEG_H
 
@@ -23,18 +24,19 @@ enum { SF_DROPPED = -EAGAIN }; /* the error of a CANCELED event: a failed flush 
 struct leg_io_args {
   enum sf_tio_op op;
   unsigned flags;
-  enum sf_kind kind;   /* whose timeout counts */
-  enum window_use use; /* whose part of the window */
+  enum sf_kind kind;   /* the kind of timeout that counts */
+  enum window_use use; /* the part of the window */
   legset legs;
   uint64_t offset; /* on the leg */
   uint64_t length;
   struct sf_tio_buffer *buffer;
-  bool aside; /* what becomes of it says nothing of the leg */
+  bool aside; /* its result says nothing of the leg */
   /* A repair: no other leg is given the same, so it is judged by what others answer otherwise. */
   bool alone;
 };
 
-/* WAITING for the leg's window, SENT, ENDED; DROPPED: it was not sent and will not be, which is told soon. */
+/* WAITING for the leg's window, SENT, ENDED; DROPPED: it was not sent and will not be, which is
+ * told soon. */
 enum part_state { PART_ENDED, PART_WAITING, PART_DROPPED, PART_SENT };
 
 struct leg_io_part {   /* of one leg; leg_io.c, insync.c and meter.c */
@@ -59,7 +61,7 @@ struct leg_io {
   struct leg_io_args args;
   struct leg_io_part part[SF_LEGS_MAX]; /* of each region */
   unsigned regions;
-  unsigned running; /* regions whose own completion has not come, or that wait */
+  unsigned running; /* regions without their own completion, or that wait */
   bool flushes;     /* it is a flush, or carries one (FUA) */
   bool fua;         /* the latter */
   bool reads;
@@ -95,7 +97,7 @@ struct meta {
   int error;
   uint64_t retry_ns;
   uint64_t second_ns;         /* the second copy is not tried before */
-  struct sf_superblock image; /* what is being written */
+  struct sf_superblock image; /* the page being written */
 };
 
 enum { DEADLINE_SECONDS = 240 };
@@ -117,7 +119,7 @@ struct pace {        /* of one leg: does it alone hold clients back? */
   uint64_t limit_ns; /* it left for that: a probe may take so long; else 0 */
 };
 
-struct tally { /* of what is told together; the last of it */
+struct tally { /* events told together; the last of them */
   uint64_t untold, told_ns;
   uint64_t offset, length;
   int error;
@@ -136,9 +138,9 @@ struct medium {      /* medium.c: what the leg could not read and another could 
 struct penalty {               /* R14: what its absences have cost lately */
   bool away, probe_failed;     /* the latter: this is why */
   uint64_t away_ns, waited_ns; /* since when; what clients had waited for it before */
-  uint64_t remembered_ns;      /* of what was charged, as of charged_ns */
+  uint64_t remembered_ns;      /* of the charges, as of charged_ns */
   uint64_t charged_ns;
-  unsigned absences; /* since the first that is remembered */
+  unsigned absences; /* since the first remembered one */
   uint64_t first_ns;
   uint64_t keep_ns; /* it must be seen well for so long, and is since; 0: is not */
   uint64_t well_ns;
@@ -151,14 +153,16 @@ struct leg {
   struct sf_superblock sb; /* newest on the leg */
   uint64_t bytes;          /* of the whole leg */
   unsigned running;        /* regions of ours in the kernel, detached ones included, or waiting */
-  /* leg_io.c: what it was handed, in order, detached ones included, and what waits for its window. */
+  /* leg_io.c: what it was handed, in order, detached ones included, and what waits for its
+   * window. */
   struct window window;
   struct sf_list outstanding, waiting[WINDOW_USES];
   unsigned outstanding_n, waiting_n;
   unsigned overdue_n; /* outstanding past their timeout */
   unsigned flushes_n; /* outstanding that are flushes or carry one */
-  /* insync.c: when it last ended anything; since when it has had something without a break; when it last did
-   * after it had been silent for its timeout; and for so long that it would have left, had others been well. */
+  /* insync.c: when it last ended anything; since when it has had something without a break; when it
+   * last did after it had been silent for its timeout; and for so long that it would have left, had
+   * others been well. */
   uint64_t answered_ns, busy_since_ns, awake_ns, stalled_ns;
   /* Of what it has answered, of writes and of reads: when the newest was sent. */
   uint64_t newest_sent_ns[2];
@@ -171,18 +175,18 @@ struct leg {
   struct sf_op *flush_op;
   unsigned flushes; /* in the kernel, those given up on included */
   bool flush_late;  /* one of them is past its timeout */
-  /* flush_failure.c: a flush failed, and what was unflushed then is lost there for all we know; of that,
-   * what another leg has and is being converged. */
+  /* flush_failure.c: a flush failed, and data unflushed then may be lost there; of those, extents
+   * that another leg has and that are being converged. */
   bool flush_failed, heals;
   uint64_t flush_failed_ns;
   int flush_error;
   struct sf_map lost, healing;
   struct sf_map
-      unsure; /* what reads there may never get to the disk: a convergence writes it anew */
-  uint64_t dropped_seq; /* what was submitted before has run across a failed flush */
+      unsure; /* blocks that read right and may never get to the disk: a convergence writes them anew */
+  uint64_t dropped_seq; /* earlier regions have run across a failed flush */
   unsigned fua_running; /* regions with FUA in the kernel */
-  /* A flush that went well while some of them ran: it counts when those, so many of up to that number, have
-   * ended well too. */
+  /* A flush that went well while some of them ran: it counts when those, so many of up to that
+   * number, have ended well too. */
   struct sf_op *flush_waiting;
   unsigned flush_waits;
   uint64_t flush_waits_seq, flush_waits_until_ns;
@@ -226,7 +230,8 @@ struct leg {
   uint64_t troubled_ns, told_ns;
   int trouble;
   bool erred; /* faulty for what it answered, not by the operator's word */
-  /* When it last answered that it has no room; so it is not tried before; the pause, longer each time. */
+  /* When it last answered that it has no room; so it is not tried before; the pause, longer each
+   * time. */
   uint64_t no_room_ns, room_at_ns, room_pause_ns;
   char reason[SF_LEG_REASON_MAX];
   struct sf_latency_meter latency[SF_KINDS];

@@ -39,8 +39,8 @@ init_identity(struct sf_volume *v, const struct sf_volume_params *params) {
     id->ancestors = (uint8_t) (keep + 1);
     sf_uuid_generate(&id->lineage);
   }
-  /* The claim is written over the copy that cannot be read, and the doubt is gone with it: so it must itself
-   * leave out the legs that are set aside. */
+  /* The claim is written over the copy that cannot be read, and the doubt is gone with it: so it
+   * must itself leave out the legs that are set aside. */
   if (assembly->recopy != 0) {
     v->base = *id;
     v->base.record.in_sync = assembly->current;
@@ -185,7 +185,7 @@ sf_volume_destroy(struct sf_volume *v) {
 
   if (v == NULL)
     return 0;
-  /* Whoever took the last event may still be inside. */
+  /* The thread with the last event may still be inside. */
   pthread_mutex_lock(&v->lock);
   for (unsigned i = 0; i < v->legs; i++)
     running += v->leg[i].running;

@@ -1,4 +1,5 @@
-/* Entry points, but for those of volume.c: each takes the lock and notes the time, asks one room, and settles. */
+/* Entry points, but for those of volume.c: each takes the lock and notes the time, asks one room,
+ * and settles. */
 #include "volume/state.h"
 
 #include <stdio.h>

@@ -73,7 +73,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
     if (took > 0)
       status->resync_rate = (uint64_t) ((double) leg->resync_copied_bytes * 1e9 / (double) took);
     if (leg->stale.set <= v->copier.put_off.set)
-      status->resync_rate = 0; /* what is left waits for blocks that nobody can read */
+      status->resync_rate = 0; /* the rest waits for blocks that no leg can read */
     status->resync_stalled_ns = resync_stalled_ns(v, leg);
     if (status->resync_rate > 0 && status->resync_stalled_ns == 0)
       status->resync_left_ns =

@@ -137,8 +137,8 @@ forgive(struct sf_volume *v) {
   sf_vol_well(v);
 }
 
-/* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be there
- * already; they are heard before anything fails for want of them. */
+/* R3: while we could not run, nothing that waits has waited for the legs.  Their answers may be
+ * there already; they are heard before anything fails for want of them. */
 static void
 excuse_own_delay(struct sf_volume *v) {
   uint64_t delay = v->timer_ns != 0 && v->now_ns > v->timer_ns ? v->now_ns - v->timer_ns : 0;

@@ -34,8 +34,8 @@ sf_vol_enter(struct sf_volume *v, uint64_t now_ns) {
 
 /* ---- requests ---- */
 
-/* The kernel is asked for a disk before the lock is taken, so that no request waits for its answer.  The device is
- * there: it is not given back before this event has been taken. */
+/* The kernel is asked for a disk before the lock is taken, so that no request waits for its answer.
+ * The device is there: it is not given back before this event has been taken. */
 static void
 io_event(const struct sf_tio_event *told) {
   struct sf_volume *v = sf_leg_io_volume(told);

@@ -9,10 +9,10 @@
 #include "volume/set/sample.h"
 
 enum {
-  /* What is added by itself leaves room for what writes in the middle of ranges split off. */
+  /* Marking leaves room for the ranges that writes in the middle of others split off. */
   MARKED_MOST = SF_BAD_MOST / 2,
   CONFIRM_S =
-      8, /* what cannot be read now is bad if it could not be so long ago: less than it is put off */
+      8, /* an unreadable block is bad if it was so this long ago: less than it is put off */
 };
 
 void
@@ -85,8 +85,8 @@ waits_itself(const struct sf_volume *v, unsigned leg) {
   return false;
 }
 
-/* By a leg that is out for now, lacks nothing of the extent, and may be able to read it: it is waited for.  Not a
- * faulty one, which comes back by the operator's word only. */
+/* By a leg that is out for now, lacks nothing of the extent, and may be able to read it: it is
+ * waited for.  Not a faulty one, which comes back by the operator's word only. */
 static bool
 may_be_had(const struct sf_volume *v, uint64_t extent) {
   EACH_LEG(leg, sf_members(v) & (legset) ~sf_insync_legs(v)) {
@@ -114,8 +114,9 @@ is_bad_everywhere(struct sf_op *op) {
   return is_bad;
 }
 
-/* One source may fail all that it is asked for a while, as a disk that is reset does, and be well again: only what an
- * earlier look has found so, seconds ago, is lost.  Several legs do not fail the same block by chance. */
+/* One source may fail all that it is asked for a while, as a disk that is reset does, and be well
+ * again: only what an earlier look has found so, seconds ago, is lost.  Several legs do not fail
+ * the same block by chance. */
 static bool
 fails_for_long(const struct sf_volume *v, const struct sf_op *op) {
   uint64_t since = sf_lost_since(v, op->offset, op->length);
@@ -135,15 +136,15 @@ sf_bad_is_found(struct sf_op *op) {
   return !of->elsewhere && fails_for_long(op->volume, op);
 }
 
-/* Whoever starts may find it bad there still. */
+/* A start may find it bad there still. */
 static bool
 stands_as_bad(const struct sf_volume *v, uint64_t begin, uint64_t end) {
   return v->bad.durable != v->bad.changes &&
          (sf_bad_any(&v->bad.stands, begin, end) || sf_bad_any(&v->identity.bad, begin, end));
 }
 
-/* A write that was sent before the range was marked may not be stable: it is sent again.  (None is: a copy
- * marks, and it waits for the writes before it.) */
+/* A write that was sent before the range was marked may not be stable: it is sent again.  (None is:
+ * a copy marks, and it waits for the writes before it.) */
 enum bad_clearing
 sf_bad_clear(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -153,7 +154,8 @@ sf_bad_clear(struct sf_op *op) {
   if (sf_bad_is_cut(v, op->offset, op->length))
     return BAD_NO_ROOM; /* it was marked while the write was suspended */
   if (!sf_bad_touches(v, op->offset, op->length)) {
-    /* One that failed to its client has made it good, and the record that says so is not durable. */
+    /* An earlier write that failed to its client has made it good, and the record without it is not
+     * durable. */
     if (stands_as_bad(v, op->offset, op->offset + op->length))
       op->clears = v->bad.changes;
     return op->clears != 0 ? BAD_CLEARING : BAD_CLEARED;
@@ -179,7 +181,8 @@ may_be_recorded(const struct sf_volume *v) {
          v->grow.step != GROW_PAGES && sf_record_is_durable(v);
 }
 
-/* The next record waits for the last one: it would undo a promotion, and many ranges need one record. */
+/* The next record waits for the last one: it would undo a promotion, and many ranges need one
+ * record. */
 void
 sf_bad_settle(struct sf_volume *v) {
   struct bad *bad = &v->bad;

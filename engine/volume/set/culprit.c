@@ -1,5 +1,5 @@
-/* A volume that does not go on says for whom it waits: what the operator has to look at is one leg, or some, and not
- * the volume. */
+/* A volume that does not go on names the legs that it waits for: what the operator has to look at
+ * is one leg, or some, and not the volume. */
 #include "volume/set/culprit.h"
 
 #include <inttypes.h>
@@ -9,8 +9,8 @@
 #include "volume/ground/host.h"
 #include "volume/ground/meter.h"
 
-/* A leg in sync is to blame that is past its time or fails what it is asked; where too few are in sync, so is
- * each that is not.  Nobody, if it is none of these: then the legs that an answer needs. */
+/* A leg in sync is to blame that is past its time or fails its requests; where too few are in sync,
+ * so is each that is not.  If there is none of these: the legs that an answer needs. */
 legset
 sf_culprit_legs(const struct sf_volume *v) {
   legset serving = sf_insync_legs(v), set = sf_meter_overdue(v) & serving;

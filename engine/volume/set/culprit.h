@@ -1,4 +1,5 @@
-/* Of culprit.c: whom a suspended or failed volume waits for.  Called with volume->lock held. */
+/* Of culprit.c: the legs that a suspended or failed volume waits for.  Called with volume->lock
+ * held. */
 #ifndef SF_VOLUME_CULPRIT_H
 #define SF_VOLUME_CULPRIT_H
 

@@ -1,20 +1,23 @@
-/* A flush that failed (R9), whatever carried it: a client's FLUSH, a write with FUA, a page of the maps, a
- * superblock.  The disk may have dropped all that it had not made stable, and a later flush that succeeds
- * says nothing of that.  What had come to the leg and was not flushed is `lost` there from now on:
+/* A flush that failed (R9), whatever carried it: a client's FLUSH, a write with FUA, a page of the
+ * maps, a superblock.  The disk may have dropped all that it had not made stable, and a later flush
+ * that succeeds says nothing of that.  Unflushed data on the leg are `lost` there from now on:
  *
  *   - the leg leaves the set as soon as others that lost nothing have shown since that they answer;
- *   - until then it is read only where there is no other leg, it is no reason for a leg to leave that has
- *     what it lacks (reading 13), and no client's flush succeeds that needs it;
- *   - one that cannot leave is made whole: what another leg has is converged from there (R11), written even
- *     where it reads alike, since a cache may still show what the disk will never get, and flushed;
- *   - what no leg has for certain stays lost, also on a leg that is copied from such a one.  The legs are made
- *     equal there, and clients' flushes fail until the operator has taken note (`leg return`): then what the
- *     legs have is made stable, and that is what is true.
+ *   - until then it is read only where there is no other leg, it is no reason for a leg to leave
+ *     that has what it lacks (reading 13), and no client's flush succeeds that needs it;
+ *   - a leg that cannot leave is made whole: what another leg has is converged from there (R11),
+ *     written even where it reads alike, since a cache may still show what the disk will never get,
+ *     and flushed;
+ *   - what no leg has for certain stays lost, also on a leg that is copied from such a one.  The
+ *     legs are made equal there, and clients' flushes fail until the operator has taken note (`leg
+ *     return`): then the content of the legs is made stable, and is taken for right.
  *
- * The superblock names such legs, so that a start knows: then all that has intent counts as lost there.
+ * The superblock names such legs, so that a start knows: then all that has intent counts as lost
+ * there.
  *
- * A leg that had flushed everything has lost nothing, and a flush that was never carried out, because there
- * was no path or no memory, has dropped nothing: both are tried again like any other request. */
+ * A leg that had flushed everything has lost nothing, and a flush that was never carried out,
+ * because there was no path or no memory, has dropped nothing: both are tried again like any other
+ * request. */
 #include "volume/set/flush_failure.h"
 
 #include <errno.h>
@@ -33,10 +36,10 @@
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
 
-/* ---- what was lost ---- */
+/* ---- lost extents ---- */
 
-/* On the legs, with the next superblock.  While a term is claimed the claim is written anew: its record is
- * that of the term before. */
+/* On the legs, with the next superblock.  While a term is claimed the claim is written anew: its
+ * record is that of the term before. */
 static void
 tell_legs(struct sf_volume *v, unsigned index, bool is_lost) {
   legset bit = legbit(index);
@@ -64,8 +67,8 @@ drops_the_cache(int error) {
   return fault != FAULT_PATH && fault != FAULT_OURS;
 }
 
-/* A write that still runs may have reached the disk before the flush did.  The one that carried the flush is
- * not acknowledged; but what shows of it may go again. */
+/* A write that still runs may have reached the disk before the flush did.  The write that carried
+ * the flush is not acknowledged; but what shows of it may vanish again. */
 static void
 collect(struct sf_volume *v, unsigned index, const struct leg_io *io) {
   struct leg *leg = &v->leg[index];
@@ -104,7 +107,7 @@ another_has(const struct sf_volume *v, unsigned index, uint64_t extent) {
   return false;
 }
 
-/* What was to be made whole from the leg that lost it now. */
+/* Extents that were to be made whole from the leg that lost them now. */
 static void
 cannot_heal(struct sf_volume *v, unsigned index) {
   const struct sf_map *suspect = &v->suspect;
@@ -114,8 +117,9 @@ cannot_heal(struct sf_volume *v, unsigned index) {
       sf_map_clear(&v->leg[index].healing, e);
 }
 
-/* Until the failure was heard, copies were made of what the leg had dropped already.  Which of them, no event
- * tells: a leg that catches up lacks all of it, and where a convergence has written all legs may. */
+/* Until the failure was heard, copies were made of what the leg had dropped already.  Which of
+ * them, no event tells: a leg that catches up lacks all of it, and where a convergence has written
+ * all legs may. */
 static void
 doubt_copies(struct sf_volume *v) {
   const struct sf_map *suspect = &v->suspect;
@@ -173,7 +177,7 @@ sf_flush_failure_note(struct sf_volume *v, unsigned index, int error) {
   }
 }
 
-/* What is behind the path now may have been without power meanwhile, or be another cache. */
+/* The disk behind the path now may have been without power meanwhile, or be another cache. */
 void
 sf_flush_failure_reopened(struct sf_volume *v, unsigned index) {
   v->suspect_is_copied = true;
@@ -278,7 +282,8 @@ sf_flush_failure_heals(const struct sf_volume *v, unsigned index) {
   return may_leave_for_good_ones(v, index) || (leg->heals && leg->healing.set == leg->lost.set);
 }
 
-/* The operator knows: what no leg has is lost.  What the legs have instead is written and flushed. */
+/* The operator knows: what no leg has is lost.  What the legs have instead is written and
+ * flushed. */
 void
 sf_flush_failure_forgive(struct sf_volume *v, unsigned index) {
   if (!(sf_flush_failure_legs(v) & legbit(index)) || v->phase != PHASE_SERVING)

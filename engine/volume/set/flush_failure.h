@@ -4,8 +4,8 @@
 
 #include "volume/state.h"
 
-/* Around the handling of an event that says so: before it, what the leg loses; after it, unless that has
- * taken the leg out, what follows. */
+/* Around the handling of an event that says so: before it, what the leg loses; after it, unless
+ * that has taken the leg out, what follows. */
 void sf_flush_failure_collect(struct sf_volume *v, unsigned leg, const struct leg_io *io,
                               int error);
 void sf_flush_failure_note(struct sf_volume *v, unsigned leg, int error);

@@ -38,7 +38,7 @@ sf_insync_judge(struct sf_volume *v, const struct miss *miss) {
     sf_leg_trouble(v, miss->leg, miss->reason);
 }
 
-/* What was asked of this leg alone. */
+/* An overdue request of this leg alone. */
 static const struct leg_io_part *
 overdue_alone(const struct leg *leg) {
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {

@@ -11,8 +11,7 @@ struct miss {
   bool failed;
   int error; /* if it has */
   legset
-      witnesses; /* legs that have it, whether in the set or not; those that may lack what the leg has are not
-                     * counted */
+      witnesses; /* legs that have it, in the set or not; not those that may lack what the leg has */
   const char *reason;
 };
 /* R2: what follows.  The caller has asked sf_insync_leg_hangs() about a leg that is overdue. */

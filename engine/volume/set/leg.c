@@ -43,8 +43,8 @@ sf_leg_state_name(enum sf_leg_state state) {
   return sf_leg_table.name[state];
 }
 
-/* It is out for want of room, which probes do not show: they write where it has some.  So it is tried again
- * with pauses, and not in a circle of copies that end where the room does. */
+/* It is out for want of room, which probes do not show: they write where it has some.  So it is
+ * tried again with pauses, and not in a circle of copies that end where the room does. */
 static void
 wait_for_room(struct sf_volume *v, struct leg *leg, enum sf_leg_state from) {
   if (leg->no_room_ns == 0 || v->now_ns - leg->no_room_ns > SF_S)
@@ -114,8 +114,8 @@ sf_leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const cha
   v->dirty = true;
 }
 
-/* R14: what was taken out for its errors or by the operator stays so over a restart, and what was taken
- * back does too, so the record says it. */
+/* R14: a leg that was taken out for its errors or by the operator stays out over a restart, and one
+ * that was taken back stays in, so the record says it. */
 void
 sf_leg_record_faulty(struct sf_volume *v, unsigned index, bool is_faulty) {
   legset bit = legbit(index);
@@ -158,7 +158,8 @@ sf_leg_wants(const struct sf_volume *v, unsigned index, uint64_t offset, uint64_
   return false;
 }
 
-/* Not while a term is claimed: a start may do without a leg's claim only as claim_can_spare() has it. */
+/* Not while a term is claimed: a start may do without a leg's claim only as claim_can_spare() has
+ * it. */
 bool
 sf_leg_can_leave(const struct sf_volume *v, unsigned index) {
   legset rest = sf_insync_legs(v) & (legset) ~(legbit(index) | sf_flush_failure_lacking(v, index));
@@ -178,8 +179,8 @@ stop_waiting_for_fua(struct sf_volume *v, unsigned index) {
   v->dirty = true;
 }
 
-/* Whatever the reason for its leaving: what is in flight there, what it has not flushed, and what is
- * not yet made equal after a crash, is stale there from now on. */
+/* For any reason to leave: extents with writes in flight there, unflushed ones, and ones not yet
+ * made equal after a crash are stale there from now on. */
 static void
 go_stale(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -213,8 +214,8 @@ go_stale(struct sf_volume *v, unsigned index) {
   sf_copier_leg_left(v, index);
 }
 
-/* It may have dropped what it has not flushed, unseen or unheard: then what a leg that catches up was given of that is
- * what it had before. */
+/* It may have dropped what it has not flushed, unseen or unheard: then what a leg that catches up
+ * was given of that is what it had before. */
 static void
 doubt_copies_of(struct sf_volume *v, unsigned index) {
   const struct sf_map *const unflushed[] = {&v->leg[index].unflushed, &v->leg[index].flushing};
@@ -241,8 +242,8 @@ sf_leg_demote(struct sf_volume *v, unsigned index, enum sf_leg_state to, const c
   sf_record_change(v, v->latest.in_sync & (legset) ~bit, faulty, false);
 }
 
-/* Out of catching-up, or of the moments before its promotion is durable: nobody relies on it yet,
- * so no evidence and no count is asked. */
+/* Out of catching-up, or of the moments before its promotion is durable: no answer relies on it
+ * yet, so no evidence and no count is asked. */
 void
 sf_leg_fall_back(struct sf_volume *v, unsigned index, enum sf_leg_state to, const char *reason) {
   legset bit = legbit(index);

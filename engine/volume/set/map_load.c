@@ -1,9 +1,9 @@
 /* What the maps on the legs say at a start (readings 9 and 11 of the rules).
  *
  * Intent and stale bits are united over the in-sync legs that start.  After a clean stop no intent
- * counts.  After anything else an extent with intent is to be converged, counts as unflushed on every
- * leg, and as stale on every leg outside the set.  What a page says of a leg that the record names in
- * sync means nothing: such a leg lacks nothing. */
+ * counts.  After anything else an extent with intent is to be converged, counts as unflushed on
+ * every leg, and as stale on every leg outside the set.  What a page says of a leg that the record
+ * names in sync means nothing: such a leg lacks nothing. */
 #include "volume/set/map_load.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* The pages of the maps (R8): what is in them, which legs are to have it, and what is to be written. */
+/* The pages of the maps (R8): their contents, the legs that are to have them, and pages to be
+ * written. */
 #include "volume/set/map_pages.h"
 
 #include "volume/ground/facts.h"
@@ -14,8 +15,8 @@ put_words(const struct sf_map *map, uint64_t page, uint8_t bits[SF_MAP_BYTES]) {
       bits[8 * i + k] |= (uint8_t) (map->words[first + i] >> 8 * k);
 }
 
-/* A leg outside the set lacks what is stale, and may lack what it has not flushed; one in it lacks
- * nothing, and what it has not flushed has intent. */
+/* A leg outside the set lacks its stale extents, and may lack its unflushed ones; a leg in it lacks
+ * nothing, and its unflushed extents have intent. */
 void
 sf_map_encode(const struct sf_volume *v, uint64_t index, uint8_t bytes[SF_PAGE_BYTES]) {
   struct sf_map_page page = {.volume = v->identity.volume,
@@ -63,7 +64,7 @@ sf_map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version) {
   return true;
 }
 
-/* ---- what is to be written ---- */
+/* ---- pages to be written ---- */
 
 void
 sf_map_need(struct sf_volume *v, uint64_t index, uint64_t version) {
@@ -100,7 +101,7 @@ sf_map_leg_left(struct sf_volume *v, unsigned leg) {
   v->maps.retry_ns[leg] = 0;
 }
 
-/* Those that are as they were at the start were read. */
+/* Pages as they were at the start were read, so they are stable. */
 void
 sf_map_write_again(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
@@ -124,7 +125,8 @@ sf_map_carry(struct sf_volume *v, unsigned leg) {
   }
 }
 
-/* Not "is nothing under way there": clients that write to ever new extents would keep it waiting. */
+/* Not "is nothing under way there": clients that write to ever new extents would keep it
+ * waiting. */
 bool
 sf_map_is_carried(const struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++)

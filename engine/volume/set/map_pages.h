@@ -15,7 +15,8 @@ bool sf_map_is_carried(const struct sf_volume *v, unsigned leg);
 /* So much of the page is on every leg that an answer needs. */
 bool sf_map_is_durable(const struct sf_volume *v, uint64_t page, uint64_t version);
 void sf_map_leg_left(struct sf_volume *v, unsigned leg); /* what it holds is not known any more */
-/* It may have dropped any that it was given: one that ended well beside a flush that failed unheard. */
+/* The leg may have dropped any page: also one that ended well beside a flush that failed
+ * unheard. */
 void sf_map_write_again(struct sf_volume *v, unsigned leg);
 void sf_map_leg_flushed(struct sf_volume *v, unsigned leg);
 bool sf_map_is_quiet(const struct sf_volume *v);

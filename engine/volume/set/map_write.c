@@ -1,6 +1,6 @@
-/* Writing the pages of the maps: to every in-sync leg and to one that is about to join, one write of
- * a page per leg at a time, under the deadline of a write (R10).  What was set meanwhile goes with the
- * next write, so that however many wait for a page, two writes serve them. */
+/* Writing the pages of the maps: to every in-sync leg and to a leg about to join, one write of a
+ * page per leg at a time, under the deadline of a write (R10). Bits set meanwhile go with the next
+ * write, so that however many ops wait for a page, two writes serve them. */
 #include "volume/set/map_write.h"
 
 #include <errno.h>

@@ -1,10 +1,12 @@
-/* What a leg could not read for a medium error and another leg could: counted, told, and past a bound the leg's end.
+/* Blocks that a leg could not read for a medium error and another leg could: counted, told, and
+ * past a bound the leg is faulty.
  *
- * A disk that cannot read a block here and there is mended by the mirror, and its operator is to know; one that goes on
- * so is failing, and every read of it costs clients a second one.  As md has it (max_read_errors): more than so many
- * within about an hour, and the leg is faulty, if the others can do without it.  The count halves each hour.
+ * The mirror mends a disk that cannot read a block here and there, and the operator is to know; a
+ * disk that goes on so is failing, and every read of it costs clients a second one.  As md has it
+ * (max_read_errors): more than so many within about an hour, and the leg is faulty, if the others
+ * can do without it.  The count halves each hour.
  *
- * Told is one event for many: the first at once, those that follow together, ten seconds later. */
+ * One event tells many: the first at once, later ones together, after ten seconds. */
 #include "volume/set/medium.h"
 
 #include <inttypes.h>
@@ -21,7 +23,7 @@
 enum {
   HOUR_S = 3600,
   TELL_S = 10,
-  HEARD_S = 5, /* a leg in sync is read so often at least, if only to look whose it is */
+  HEARD_S = 5, /* a leg in sync is read so often at least, if only for its holder */
 };
 
 /* ---- told ---- */
@@ -78,7 +80,7 @@ void
 sf_medium_read_failed(struct sf_volume *v, uint64_t offset, uint64_t length, int error) {
   struct tally what = {.offset = offset, .length = length, .error = error};
 
-  if (error != -ESHUTDOWN) /* given up, or a stop: nobody's failure */
+  if (error != -ESHUTDOWN) /* given up, or a stop: no leg failed */
     add(v, SF_EVENT_READ_FAILED, -1, &v->read_failed, &what);
 }
 
@@ -143,8 +145,8 @@ describe(const struct sf_volume *v, unsigned index, char *text, size_t size) {
            where, strerror(-medium->error));
 }
 
-/* Those that are over the bound too are no reason to do without this one; nor is it spared while legs
- * are made equal after a crash, when it may be the only one that can read a block. */
+/* Legs that are over the bound too are no reason to do without this one; nor is it spared while
+ * legs are made equal after a crash, when it may be the only one that can read a block. */
 static bool
 may_leave(const struct sf_volume *v, unsigned index) {
   legset rest = sf_insync_legs(v) & (legset) ~(legbit(index) | sf_flush_failure_lacking(v, index));
@@ -156,7 +158,8 @@ may_leave(const struct sf_volume *v, unsigned index) {
   return sf_leg_can_leave(v, index) && sound > 0 && sound >= v->min_legs && v->unconverged.set == 0;
 }
 
-/* One more place where the leg's errors lead to faulty (R14): not one of them, but that they go on. */
+/* One more place where the leg's errors lead to faulty (R14): not one of them, but that they go
+ * on. */
 static void
 judge(struct sf_volume *v, unsigned index) {
   struct medium *medium = &v->leg[index].medium;

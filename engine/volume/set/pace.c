@@ -1,11 +1,12 @@
-/* Does one leg in sync hold clients back by its pace alone?  (R1 waits for the slowest, and a leg that is slow for
- * long but within its deadline is nobody's miss.)
+/* Does one leg in sync hold clients back by its pace alone?  (R1 waits for the slowest, and a leg
+ * that is slow for long but within its deadline misses nothing.)
  *
- * Of each write and flush of a client, what its last leg took longer than the last but one is that leg's alone.
- * Over a period, all that clients waited, divided by that less what the leg alone has cost, is how many times longer they
- * waited for its sake.  Three periods of 10 s in a row above `slow_factor`, and it is told; with
- * `slow_leg = leave` it leaves, and is kept out until its probes are answered as fast as what it was compared with:
- * in what clients waited without it, times the factor. */
+ * In each write and flush of a client, the time between the answers of the last leg but one and the
+ * last is the last leg's cost.  Over a period, the time that clients waited, divided by that time
+ * less the leg's cost, is how many times longer they waited for its sake.  Three periods of 10 s in
+ * a row above `slow_factor`, and it is told; with `slow_leg = leave` it leaves, and is kept out
+ * until its probes are answered as fast as those that it was compared with: in the time that
+ * clients waited without it, times the factor. */
 #include "volume/set/pace.h"
 
 #include <inttypes.h>
@@ -19,7 +20,7 @@ enum {
   PERIOD_S = 10,
   PERIODS = 3,
   ANSWERS_LEAST = 16, /* a period with fewer goes on */
-  LIMIT_LEAST_MS = 1, /* below, nobody minds */
+  LIMIT_LEAST_MS = 1, /* a shorter one does no harm */
 };
 
 void

@@ -1,5 +1,5 @@
-/* The record of the in-sync set (R10, R12): written to every leg that it names, durable when each of
- * them has it, one superblock write per leg at a time, under the same deadline as data. */
+/* The record of the in-sync set (R10, R12): written to every leg that it names, durable when each
+ * of them has it, one superblock write per leg at a time, under the same deadline as data. */
 #include "volume/set/record.h"
 
 #include <errno.h>
@@ -22,8 +22,8 @@ enum {
 
 static void meta_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
 
-/* A claim stands in the line of the record that it carries: on a leg too that the first record of a new line
- * names and did not reach.  In the leg's own line it would have gone past the fork. */
+/* A claim stands in the line of the record that it carries: on a leg too that the first record of a
+ * new line names and did not reach.  In the leg's own line it would have gone past the fork. */
 static void
 put_line(struct sf_superblock *image, const struct sf_superblock *base) {
   image->lineage = base->lineage;
@@ -55,7 +55,7 @@ meta_write(struct sf_volume *v, unsigned index) {
   if (v->phase == PHASE_CLAIMING)
     put_line(image, &v->base);
   else if (image->record.clean)
-    image->holder = (struct sf_holder){0}; /* whoever comes next need not ask */
+    image->holder = (struct sf_holder){0}; /* the next server need not ask */
   sf_superblock_encode(image, meta->buffer->data);
   args.offset = SF_SUPERBLOCK_OFFSET(image->serial % SF_SUPERBLOCK_COPIES);
 
@@ -78,8 +78,8 @@ meta_write(struct sf_volume *v, unsigned index) {
   meta->sent = v->version;
 }
 
-/* A promotion is written to the newcomer first.  One that was emptied has no record before, and named
- * by others it would count as absent for ever, if the power failed between the two. */
+/* A promotion is written to the newcomer first.  A leg that was emptied has no record before, and
+ * named by others it would count as absent for ever, if the power failed between the two. */
 static legset
 whose_turn(const struct sf_volume *v) {
   if (v->promoting >= 0 && v->leg[v->promoting].meta.done < v->version)
@@ -144,9 +144,10 @@ sf_record_drop_newcomer(struct sf_volume *v) {
   v->dirty = true;
 }
 
-/* A smaller number than the last durable record's is never recorded together with a smaller set: a start from legs of
- * the new record, without one that it names, and a start from those that know only the last one, could both go ahead.
- * First the set, by the old count, and then that one: record_wait.c. */
+/* A smaller number than the last durable record's is never recorded together with a smaller set: a
+ * start from legs of the new record, without a leg that it names, and a start from the legs that
+ * know only the last one, could both go ahead.  First the set, by the old count, and then the
+ * number: record_wait.c. */
 static unsigned
 min_legs_for(const struct sf_volume *v, legset in_sync) {
   legset last = v->durable_version == 0 ? v->base.record.in_sync : v->durable.in_sync;
@@ -195,8 +196,8 @@ sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
   sf_record_drive(v);
 }
 
-/* A record may stand for months.  Were it in one copy only, and that one went bad, a start would believe the
- * record before it, and trust a leg that has left since. */
+/* A record may stand for months.  Were it in one copy only, and that one went bad, a start would
+ * believe the record before it, and trust a leg that has left since. */
 static void
 write_second_copy(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];

@@ -104,7 +104,8 @@ became_durable(struct sf_volume *v) {
   v->dirty = true;
 }
 
-/* Whoever held the legs looks at one copy of the superblocks at a time, and a claim is in one of them. */
+/* The previous holder looks at one copy of the superblocks at a time, and a claim is in one of
+ * them. */
 static bool
 may_go_on(struct sf_volume *v) {
   uint64_t until;

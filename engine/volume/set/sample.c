@@ -1,5 +1,5 @@
-/* The one block of a leg that holds nothing: it is asked of there how it is.  A sample is read now and then from a
- * leg that reads avoid, so that it is not avoided for ever. */
+/* The one block of a leg that holds nothing: it is asked of there how it is.  A sample is read now
+ * and then from a leg that reads avoid, so that it is not avoided for ever. */
 #include "volume/set/sample.h"
 
 #include "volume/ground/facts.h"
