@@ -1,6 +1,7 @@
-/* Bad ranges.  The volume may answer EIO for a block, and its legs may hold anything there, while the list that goes
- * with its record has it.  Of that list is asked: that no block is in it whose last write was answered, neither in
- * the volume nor in what any start would find; and with what a leg holds in a block that is in it, nothing is wrong. */
+/* Bad ranges.  The volume may answer EIO for a block, and its legs may hold anything there, while
+ * the list that goes with its record has it.  The questions about that list: a block is not in it
+ * once its last write was answered, neither in the volume nor for any start; and nothing that a leg
+ * holds in a block of the list is wrong. */
 #include <string.h>
 
 #include "sim/sim.h"
@@ -21,7 +22,8 @@ must_be_unreadable(uint64_t block) {
       sim_fail("block %lu is called bad, and leg %u in sync can read it", (unsigned long) block, i);
 }
 
-/* What is new in the list of the volume is recorded from now on: whoever starts later may find it. */
+/* New blocks in the list of the volume count as recorded from now on: a later start may find
+ * them. */
 void
 bad_step(void) {
   const struct sf_bad *list = inside_bad(sim.volume);

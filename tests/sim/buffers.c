@@ -11,7 +11,7 @@ struct buffer {
   struct buffer *next;
 };
 
-/* Of three sizes, so that what a list gives fits whoever asks. */
+/* Of three sizes, so that each buffer of a list fits its caller. */
 static const size_t size_of[] = {16 * 1024, 256 * 1024, REQUEST_BYTES_MAX};
 enum { SIZES = sizeof size_of / sizeof size_of[0] };
 

@@ -1,6 +1,6 @@
-/* Busy runs.  Nothing fails: legs only have a speed and a queue, pause for less than their timeout, and
- * clients keep as much outstanding as a seed says.  Perhaps one leg freezes, or the process is killed and
- * everything that may differ is converged.  busy_check.c asks what must hold.
+/* Busy runs.  Nothing fails: legs only have a speed and a queue, pause for less than their timeout,
+ * and clients keep as much outstanding as a seed says.  Perhaps one leg freezes, or the process is
+ * killed and everything that may differ is converged.  busy_check.c asks what must hold.
  *
  * All is drawn from a stream of its own, so that the other runs stay what they are. */
 #include <string.h>
@@ -203,7 +203,7 @@ draw_ops(struct options *o) {
     o->ops = 6 * o->clients;
 }
 
-/* ---- what is asked of the legs ---- */
+/* ---- the work of the legs ---- */
 
 static void
 draw_deadlines(struct options *o) {
@@ -254,8 +254,8 @@ draw_pauses(struct options *o) {
   else
     b->pause_most_ns =
         one_in(2) ? most - b->longest_ns : between(deadline / 10, most - b->longest_ns);
-  /* Late together is not late: what stalls all legs is behind none of them.  They go on within half a
-   * grace of each other, and answer within the other half. */
+  /* Late together is not late: what stalls all legs is behind none of them.  They go on within half
+   * a grace of each other, and answer within the other half. */
   if (b->pause_gap_ns != 0 && b->slack >= SLACK_OF_LONG && one_in(2)) {
     b->pauses_are_long = b->pause_together = true;
     b->pause_legs = o->legs;
@@ -380,7 +380,7 @@ is_in_use(uint64_t first, unsigned n) {
   return false;
 }
 
-/* Where nobody else is, or one would wait for the other. */
+/* Where no other request is, or one would wait for the other. */
 static uint64_t
 draw_place(unsigned n) {
   uint64_t slices = (sim.blocks - n) * BLOCK / SLICE + 1, first = 0;

@@ -1,4 +1,5 @@
-/* Busy runs (busy.c, busy_check.c): no faults, and as much work as the legs can do.  A part of sim.h. */
+/* Busy runs (busy.c, busy_check.c): no faults, and as much work as the legs can do.  A part of
+ * sim.h. */
 #ifndef SIM_BUSY_H
 #define SIM_BUSY_H
 

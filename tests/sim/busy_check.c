@@ -1,13 +1,13 @@
 /* What must hold in a busy run.  In its words:
  *
- *   1  while no leg pauses for longer than its timeout, or all do together, nobody leaves the set, and no
- *      leg that catches up falls back;
+ *   1  while no leg pauses for longer than its timeout, or all do together, no leg leaves the set,
+ *      and no leg that catches up falls back;
  *   2  a resync, and a convergence, end within what the legs' speed allows, times a factor;
- *   3  a leg that freezes leaves within its timeout, the grace and its own queue; and no request waits for
- *      longer than that and its turn, be there copies or not;
- *   4  the leg that is the slowest of those that must have each write is kept at work.
+ *   3  a leg that freezes leaves within its timeout, the grace and its own queue; and no request
+ *      waits for longer than that and its turn, be there copies or not;
+ *   4  the slowest of the legs that must have each write is kept at work.
  *
- * The bounds have slack: what is looked for is a leg that is given up, a copy that never ends and a
+ * The bounds have slack: they are to find a leg that is given up, a copy that never ends and a
  * window that strangles, not a percent. */
 #include <string.h>
 
@@ -15,7 +15,7 @@
 
 enum {
   SLACK_MS = 200,
-  EXTENTS_BEFORE = 16, /* that are converged before one that a request waits for */
+  EXTENTS_BEFORE = 16, /* that are converged before the extent that a request waits for */
   RESYNC_SHARE = 8,    /* beside clients a copy gets this part of a leg at least */
   RESYNC_ALONE = 3,    /* and this part without any */
   RESYNC_BEGINS_S = 10,
@@ -89,8 +89,8 @@ slowest_alone(const struct options *o, uint64_t bytes) {
   return slowest;
 }
 
-/* Each write before a crash may have left runs of blocks in which the legs differ, a large one several, and each run is
- * written by itself: nothing is sorted there. */
+/* Each write before a crash may have left runs of blocks in which the legs differ, a large one
+ * several, and each run is written by itself: nothing is sorted there. */
 static uint64_t
 differences_take(const struct options *o, uint64_t extents) {
   uint64_t all = (uint64_t) o->megabytes * 1024 * 1024 / o->extent_bytes, runs;
@@ -107,8 +107,9 @@ turn_of(const struct options *o) {
   return o->clients * slowest_each(o);
 }
 
-/* The timeout, a quarter of it as grace, half of it as work that was given to the leg before; half of it as
- * what is in front of the record on the others; and until these have what the leg lacks, their turn. */
+/* The timeout, a quarter of it as grace, half of it as work that was given to the leg before; half
+ * of it as work in front of the record on the others; and until these have what the leg lacks,
+ * their turn. */
 uint64_t
 check_leaves_within(const struct options *o) {
   return o->deadline_ns[SF_WRITE_KIND] * 9 / 4 + o->busy.pause_most_ns + 4 * o->busy.longest_ns +
@@ -126,15 +127,15 @@ check_init(void) {
     check.answers_within_ns +=
         4 * turn_of(o); /* for a copy that waits for its turn itself, three times */
   if (o->busy.crash_at !=
-      0) /* and for what is converged before it: read, and written where it differs */
+      0) /* and for extents converged before it: read, and written where they differ */
     check.answers_within_ns +=
         EXTENTS_BEFORE * (o->extent_bytes / piece) * 2 * slowest_alone(o, SF_COPY_PIECE_BYTES) +
         differences_take(o, EXTENTS_BEFORE);
 }
 
-/* ---- 1: nobody leaves ---- */
+/* ---- 1: no leg leaves ---- */
 
-/* While all stall, one that was asked nothing is taken for well, and the others look worse than it. */
+/* While all stall, a leg without requests is taken for well, and the others look worse than it. */
 static void
 look_for_idle(void) {
   for (unsigned i = 0; i < sim.options.legs; i++)
@@ -150,7 +151,7 @@ check_stall(uint64_t ns) {
   look_for_idle();
 }
 
-/* One that catches up has nobody to be compared with. */
+/* There is no leg to compare one that catches up with. */
 static bool
 is_excused_by_stall(enum sf_leg_state from) {
   look_for_idle();
@@ -188,7 +189,8 @@ frozen_cannot_leave(void) {
   return is_excused(sim.options.busy.freeze_leg) && others < sim.options.min_legs;
 }
 
-/* What waits for its turn, or for a leg that is about to leave, is not told as a volume that has too few legs. */
+/* What waits for its turn, or for a leg that is about to leave, is not told as a volume that has
+ * too few legs. */
 void
 check_volume_moved(const char *to) {
   if ((strcmp(to, sf_volume_state_name(SF_VOLUME_SUSPENDED)) == 0 ||
@@ -298,10 +300,10 @@ check_answered(const struct client *c) {
              (unsigned long) (most / SIM_MS));
 }
 
-/* ---- 4: nobody is strangled ---- */
+/* ---- 4: no leg is strangled ---- */
 
-/* Enough is outstanding, the window may hold all that a leg serves at once, and intent is not what clients
- * wait for. */
+/* Enough is outstanding, the window may hold all that a leg serves at once, and clients do not wait
+ * for intent. */
 static bool
 is_measured(void) {
   const struct options *o = &sim.options;

@@ -214,7 +214,7 @@ submit(unsigned index) {
   sf_volume_submit(sim.volume, r, sim.now_ns);
 }
 
-/* Nobody waits for it any more, and now it fails. */
+/* No client waits for it any more, and now it fails. */
 static void
 flush_is_doomed(void) {
   if (random_chance(500))
@@ -321,7 +321,7 @@ client_answered(struct sf_request *r) {
   next_at((unsigned) (c - sim.client), random_around(pause_ns()));
 }
 
-/* The process has ended: nobody will answer. */
+/* The process has ended: no answer will come. */
 void
 clients_orphaned(void) {
   for (unsigned i = 0; i < sim.options.clients; i++) {

@@ -1,4 +1,4 @@
-/* A binary heap: the earliest first, and of two at one time the one that was added first. */
+/* A binary heap: the earliest first, and of two at one time the first added. */
 #include <stdlib.h>
 
 #include "sim/sim.h"

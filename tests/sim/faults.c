@@ -162,8 +162,8 @@ strike_bad_sectors(struct sim_leg *leg) {
   }
 }
 
-/* So many legs at once that a write has too few, and for so short that it is still there when they are
- * well again. */
+/* So many legs at once that a write has too few, and for so short that it is still there when they
+ * are well again. */
 static void
 strike_burst(struct sim_leg *leg) {
   uint64_t lasts = random_around(sim.options.stall_ns);
@@ -227,7 +227,7 @@ strike_map_flip(struct sim_leg *leg) {
   medium_flip(leg, SF_MAP_PAGE_OFFSET(page) / SF_PAGE_BYTES);
 }
 
-/* The copy that is not the newest: nobody needs it, until a write to it is torn. */
+/* The copy that is not the newest: it is not needed, until a write to it is torn. */
 static void
 strike_flip(struct sim_leg *leg) {
   uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
@@ -298,7 +298,7 @@ strike(struct sim_leg *leg) {
   }
 }
 
-/* A switch, a shelf: all at once, and back together.  What was opened before is dead then, or the same
+/* A switch, a shelf: all at once, and back together.  An earlier opening is dead then, or the same
  * device answers again. */
 static void
 strike_all_gone(void) {
@@ -327,7 +327,7 @@ strike_all_gone(void) {
   }
 }
 
-/* One that is on its way back meets the rarer cases. */
+/* A leg on its way back meets the rarer cases. */
 static struct sim_leg *
 victim(void) {
   unsigned first = (unsigned) random_below(sim.options.legs);
@@ -386,8 +386,8 @@ fault_nemesis(unsigned index) {
   }
 }
 
-/* Nothing says on disk yet that it lacks everything, and by the time it is to be filled, the process
- * ends: what its superblock says then must be enough for the next start. */
+/* Nothing says on disk yet that it lacks everything, and by the time it is to be filled, the
+ * process ends: what its superblock says then must be enough for the next start. */
 void
 fault_newcomer(void) {
   const struct options *o = &sim.options;
@@ -420,8 +420,8 @@ fault_newcomer_returns(void) {
             EVENT_ONCE, 0);
 }
 
-/* Of all moments the worst for another leg to hang: what takes that one out must not leave the newcomer
- * in the set. */
+/* Of all moments the worst for another leg to hang: what takes that one out must not leave the
+ * newcomer in the set. */
 void
 fault_promotion(unsigned index) {
   struct sim_leg *other = &sim.leg[random_below(sim.options.legs)];
@@ -451,8 +451,8 @@ fault_keeps_record(unsigned index) {
   cure_after(leg, sim.options.stall_ns);
 }
 
-/* A client's write to a leg that catches up, which the answer does not need: it ends after the answer,
- * with an error; or not before the volume was stopped. */
+/* A client's write to a leg that catches up, which the answer does not need: it ends after the
+ * answer, with an error; or not before the volume was stopped. */
 void
 fault_behind(struct region *r) {
   if (sim_is_calm() || !random_chance(sim.options.behind_permille))
@@ -468,7 +468,7 @@ fault_behind(struct region *r) {
   }
 }
 
-/* A device that was reset, or went away and came back: nobody is told that its cache is empty.
+/* A device that was reset, or went away and came back: it does not tell that its cache is empty.
  * Only once the set does without it. */
 void
 fault_reset(unsigned index, uint32_t life) {
@@ -511,7 +511,7 @@ fault_is_free(unsigned index) {
 
 bool
 fault_is_sound(unsigned index) {
-  /* A disk that was gone and is back is not: what was opened before stays dead. */
+  /* A disk that was gone and is back is not: its earlier opening stays dead. */
   return !is_troubled(&sim.leg[index]) && !sim.leg[index].device_dead && !tio_has_lost(index) &&
          sim.leg[index].unreadable_n == 0;
 }

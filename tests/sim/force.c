@@ -1,28 +1,31 @@
-/* Forced starts: the operator goes on with what is there, and a new line of history begins.  From then on
- * what the legs of that start hold is the truth, whatever was acknowledged before; and no leg that is not
- * of that line may be trusted, until it was copied to or the operator gave it up.
+/* Forced starts: the operator goes on with the legs that are there, and a new line of history
+ * begins.  From then on the data of these legs are right, whatever was acknowledged before; and no
+ * leg of another line may be trusted, until it was copied to or the operator gave it up.
  *
- * The forced start writes its first record in the new line before clients are served.  One that breaks off
- * in between leaves it open which line lives: the next start tells. */
+ * The forced start writes its first record in the new line before clients are served.  If it breaks
+ * off in between it is open which line lives: the next start tells. */
 #include "assembly/blank.h"
 #include "sim/sim.h"
 
-/* A leg knows so many lines before its own: one that was away for more is rightly taken for a stranger's. */
+/* A leg knows so many lines before its own: a leg that was away for more is rightly taken for
+ * another volume's. */
 bool
 force_wants(void) {
   return !sim_is_calm() && sim.options.force_permille != 0 &&
          random_chance(sim.options.force_permille) && sim.forced_starts < SF_ANCESTORS_MAX;
 }
 
-/* Is the superblock of the line that clients rely on?  An empty leg is no witness of it to a start. */
+/* Is the superblock of the line that clients rely on?  An empty leg is no witness of it to a
+ * start. */
 bool
 force_is_of_line(const struct sf_leg_found *found) {
   return found->present && found->error == 0 && !sf_leg_is_blank(&found->sb) &&
          sf_uuid_equal(&found->sb.lineage, &sim.lineage);
 }
 
-/* An operator who has forced a start does not start without any leg of that line: nobody could know then
- * that it lives.  Nor, when it broke off, without all the disks that took part: two lines would begin. */
+/* An operator who has forced a start does not start without any leg of that line: it could not be
+ * known then that it lives.  Nor, when it broke off, without all the disks that took part: two
+ * lines would begin. */
 bool
 force_forbids(const struct sf_leg_found *found) {
   if (!sim.was_forced)
@@ -55,8 +58,9 @@ force_assembled(const struct sf_assembly *assembly) {
       sim.forced_uuid[i] = assembly->base.leg_uuid[i];
 }
 
-/* What the caches held before is on the disks, or gone, and the legs' own history ends here too: not before, as a
- * forced start that breaks off takes nothing from the old line.  The volume's lock is held. */
+/* What the caches held before is on the disks, or gone, and the legs' own history ends here too:
+ * not before, as a forced start that breaks off takes nothing from the old line.  The volume's lock
+ * is held. */
 void
 force_started(void) {
   const struct sf_uuid *lineage = inside_lineage(sim.volume);

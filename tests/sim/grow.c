@@ -1,5 +1,5 @@
-/* The volume grows.  A leg holds anything where it is new, or zeros: to the oracle these are writes that
- * failed, one for each leg, of which a reader may find any, and always the same. */
+/* The volume grows.  A leg holds anything where it is new, or zeros: to the oracle these are writes
+ * that failed, one for each leg, of which a reader may find any, and always the same. */
 #include "sim/sim.h"
 
 static void
@@ -35,7 +35,7 @@ lengthen(unsigned leg, uint64_t blocks) {
   trust_changed(leg);
 }
 
-/* It is opened again: has somebody made it longer meanwhile? */
+/* It is opened again: was it made longer meanwhile? */
 void
 grow_leg_opened(unsigned leg) {
   struct sf_superblock identity;
@@ -92,6 +92,6 @@ grow_assembled(const struct sf_superblock *base) {
     sim_fail("a start with %lu blocks, and clients have seen %lu", (unsigned long) sim.blocks,
              (unsigned long) sim.blocks_promised);
   if (sim.blocks > sim.blocks_known)
-    sim_fail("a start with %lu blocks, and nobody asked for more than %lu",
+    sim_fail("a start with %lu blocks, and no more than %lu were asked for",
              (unsigned long) sim.blocks, (unsigned long) sim.blocks_known);
 }

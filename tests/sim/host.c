@@ -1,4 +1,4 @@
-/* What the process gives its volume, but for I/O: the timer, disks that are opened, and who is told. */
+/* The process's functions for its volume, but for I/O: the timer, opening of disks, and events. */
 #include "sim/sim.h"
 
 #include <errno.h>
@@ -13,7 +13,8 @@ host_timer(void *ctx, uint64_t at_ns) {
             sim.tick_generation);
 }
 
-/* Of one that hangs the answer comes when all has changed: the leg was failed, returned, is another. */
+/* An opening that hangs is answered when all has changed: the leg was failed, returned, is
+ * another. */
 static uint64_t
 opening_takes(void) {
   if (sim_is_calm() || sim.options.late_opening_permille == 0 ||
@@ -43,7 +44,7 @@ host_reopen_leg(void *ctx, unsigned leg) {
   return 0;
 }
 
-/* Nobody relies on its cache any more, so it may lose it. */
+/* The volume does not rely on its cache any more, so it may lose it. */
 static void
 host_close_leg(void *ctx, unsigned leg) {
   if (sim.leg[leg].regions >= 0)
@@ -62,8 +63,9 @@ state_of(const char *name) {
   sim_fail("a leg's state called %s", name);
 }
 
-/* R2, where one answer says nothing of the other legs: so many of them have done something since the
- * leg got what it has not answered.  Its client may be gone, or have its answer from another leg. */
+/* R2, where one answer says nothing of the other legs: so many of them have done something since
+ * the leg got what it has not answered.  Its client may be gone, or have its answer from another
+ * leg. */
 static void
 check_evidence_alone(unsigned leg, enum sf_tio_op op, uint64_t offset) {
   uint64_t since = tio_late_since(leg, op, offset);
@@ -79,7 +81,7 @@ check_evidence_alone(unsigned leg, enum sf_tio_op op, uint64_t offset) {
              op == SF_TIO_READ ? "read" : "repair", heard);
 }
 
-/* R2, and R3: nobody leaves the set for nothing. */
+/* R2, and R3: no leg leaves the set for nothing. */
 static void
 check_leaving(unsigned leg, const char *reason) {
   unsigned long offset;
@@ -112,8 +114,8 @@ check_leaving(unsigned leg, const char *reason) {
     sim_fail("R2: leg %u leaves for a %s that only %u others have", leg, what, have);
 }
 
-/* R14: what was taken out for its errors or by the operator stays out over a restart.  `left` until the
- * record of it is durable, `stays` then. */
+/* R14: a leg that was taken out for its errors or by the operator stays out over a restart.  `left`
+ * until the record of it is durable, `stays` then. */
 static void
 note_faulty(unsigned leg, enum sf_leg_state from, enum sf_leg_state to) {
   bool was_in_use =
@@ -139,7 +141,7 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   }
   if (event->kind == SF_EVENT_STATE && event->reason != NULL &&
       strncmp(event->reason, "taken", 5) == 0)
-    sim_fail("nobody is there to take the legs: %s", event->reason);
+    sim_fail("no other host is there to take the legs: %s", event->reason);
   if (event->kind == SF_EVENT_LEG_REMOVED)
     members_removed((unsigned) event->leg);
   if (event->kind == SF_EVENT_LEG_ADDED)

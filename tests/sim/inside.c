@@ -173,8 +173,9 @@ inside_check_all(struct sf_volume *v) {
   v->checks_all = true;
 }
 
-/* R8, R11: what is not to be converged is the same on all legs that start; what is not stale on
- * another leg is the same there; and nothing is copied where nobody has ever written. */
+/* R8, R11: an extent that is not to be converged is the same on all legs that start; one that is
+ * not stale on another leg is the same there; and an extent that was never written is not
+ * copied. */
 void
 inside_check_start(const struct sf_volume *v) {
   unsigned source = (unsigned) __builtin_ctz(v->latest.in_sync);
@@ -199,8 +200,8 @@ inside_check_start(const struct sf_volume *v) {
   }
 }
 
-/* A leg is called in sync when and only when the record in force names it: whom it names without that
- * nobody reads from, and nobody brings back. */
+/* A leg is called in sync when and only when the record in force names it: a leg that it names and
+ * that is not called so would not be read from, nor brought back. */
 void
 inside_check_states(const struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !sf_record_is_durable(v))
@@ -252,8 +253,8 @@ check_extent(const struct sf_volume *v, unsigned source, unsigned i, uint64_t ex
 }
 
 /* What would each leg alone read?  Legs of the set the same, but where a write is under way or the
- * volume knows that they are to be converged (R11); others too, but where the volume knows that they
- * are stale (R13). */
+ * volume knows that they are to be converged (R11); others too, but where the volume knows that
+ * they are stale (R13). */
 void
 inside_check_alike(const struct sf_volume *v) {
   uint64_t bytes = v->size_bytes / BLOCK * sizeof *sim.leg[0].now;

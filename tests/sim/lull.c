@@ -1,9 +1,9 @@
-/* Lulls: now and then nothing befalls anybody for a while, no process is started anew and no operator
- * helps.  A volume whose disks are well must answer within a bound then, and be whole again within
- * another.
+/* Lulls: now and then nothing befalls anybody for a while, no process is started anew and no
+ * operator helps.  A volume with healthy disks must answer within a bound then, and be whole again
+ * within another.
  *
- * The first bound, where min_legs legs of the set are well all the time.  A request may have waited for
- * `fail_timeout` where that ends it; else what is in its way is
+ * The first bound, where min_legs legs of the set are well all the time.  A request may have waited
+ * for `fail_timeout` where that ends it; else these are in its way:
  *    a disk that has to be opened anew, and is looked for every 2 s:        REOPEN_NS, and once more
  *                                                                          as the first look may miss it
  *    a deadline for each leg that is taken out and for the record of that,
@@ -11,8 +11,7 @@
  *    back-offs of 100 ms and ticks of 20 ms, some of each:                 SLACK_NS
  * The second bound, where all legs are well, adds
  *    the longest back-off of a leg that fell out again and again:          BACKOFF_NS
- *    copies of every leg at the least rate, converged before and after:    2 * legs * size / rate
- */
+ *    copies of every leg at the least rate, converged before and after:    2 * legs * size / rate */
 #include "sim/sim.h"
 
 enum { POLL_MS = 50, SERVES_AGAIN_MS = 20000 };
@@ -44,7 +43,7 @@ whole_bound(void) {
          2 * sim.config.legs * (size * SIM_S / sim.config.resync_min_rate);
 }
 
-/* ---- what is well ---- */
+/* ---- healthy legs ---- */
 
 /* That it has to be opened anew is the volume's business. */
 static bool

@@ -19,7 +19,7 @@ struct worker {
 
 struct shared {
   uint64_t next_turn;
-  bool stop; /* somebody failed: no new run */
+  bool stop; /* a worker failed: no new run */
   uint64_t runs, ops, count[SIM_COUNT_KINDS];
   uint64_t moves[MACHINES_MAX][SF_STATES_MAX][SF_STATES_MAX];
   struct worker worker[JOBS_MAX + 1]; /* the last is the parent's, for running a failure again */

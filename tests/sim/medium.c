@@ -1,8 +1,8 @@
-/* A leg's storage: what a read sees, what is stable, and the writes between the two.
+/* A leg's storage: its current blocks, its stable blocks, and the writes between the two.
  *
- * A flush makes stable what had completed before it was submitted.  At a power cut each block keeps
- * what was stable or any of the unflushed writes to it: some later ones may be there and earlier
- * ones not (they were reordered), and a write may be there in part (torn). */
+ * A flush makes all writes stable that had completed before it was submitted.  At a power cut each
+ * block keeps its stable content or any of the unflushed writes to it: some later ones may be there
+ * and earlier ones not (they were reordered), and a write may be there in part (torn). */
 #include <stdlib.h>
 #include <string.h>
 

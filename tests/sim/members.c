@@ -1,7 +1,7 @@
-/* Legs are removed and added while clients work.  A removed leg's place is empty, its disk stays where
- * it is and must never be taken for a leg, nor for the one that is added in that place with a disk of
- * its own (replace.c says what may befall the two).  The configuration lists all of them all the time:
- * what the volume does not know is not the volume's. */
+/* Legs are removed and added while clients work.  A removed leg's place is empty, its disk stays
+ * where it is and must never be taken for a leg, nor for the leg that is added in that place with a
+ * disk of its own (replace.c says what may befall the two).  The configuration lists all of them
+ * all the time: a disk that the volume does not know is not its own. */
 #include "sim/sim.h"
 
 bool
@@ -40,7 +40,7 @@ members_add(void) {
     sim_fail("a leg is added in place %u, and the next free one was %d", index, place);
   sim.removed_asked &= ~(1u << index);
   for (unsigned k = 0; k < SF_KINDS; k++)
-    sim.config.leg[index].timeout_ns[k] = 0; /* the one that stood there before had its own */
+    sim.config.leg[index].timeout_ns[k] = 0; /* the leg that stood there before had its own */
   sim_settings_changed();
   replace_disk(index, &uuid);
 }
@@ -88,7 +88,7 @@ members_assembled(const struct sf_assembly *assembly) {
   unsigned removed = empty_places(&assembly->base);
 
   if (!sim.force_pending && (removed & ~(sim.removed_promised | sim.removed_asked)))
-    sim_fail("a start lacks a leg that nobody removed: 0x%x", removed);
+    sim_fail("a start lacks a leg that was not removed: 0x%x", removed);
   if (!sim.force_pending && (sim.removed_promised & sim.removed_asked & ~removed))
     sim_fail("a start has a leg that was removed: all but 0x%x", removed);
   for (unsigned i = 0; i < sim.options.legs; i++)

@@ -92,8 +92,8 @@ struct options {
   struct busy busy;
 };
 
-/* Draws that can be switched by name: those that show a fault of the engine which is not mended yet are
- * off.  The name, and whether it is on. */
+/* Draws that can be switched by name: those that show a fault of the engine which is not mended yet
+ * are off.  The name, and whether it is on. */
 #define SIM_DRAWS(DRAWN)                                                                           \
   DRAWN(lulls, true)                                                                               \
   DRAWN(settings, true)                                                                            \

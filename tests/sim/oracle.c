@@ -1,5 +1,5 @@
-/* What may a block hold?  Each block is a register, and each of its writes is kept until nothing can
- * bring it back:
+/* What may a block hold?  Each block is a register, and each of its writes is kept until nothing
+ * can bring it back:
  *
  *   dead          a read that begins now may not return it: a write answered later has certainly
  *                 come after it, or a read has seen another value since it was certainly there;
@@ -7,11 +7,11 @@
  *
  * "Certainly there by" (hi) is when it was answered or first read; for a write that was never
  * answered, when its client was told so or its process ended: if it happened at all, then before.
- * (R11: it reads the same for ever after.)  This refutes every history that is not linearizable by
+ * (R11: it reads the same for ever after.) This refutes every history that is not linearizable by
  * the order of the answers alone, and never a good one.
  *
- * A leg that holds a dead value in a block lacks an acknowledged write; one on whose stable storage
- * a durably dead value stands lacks a flushed one.  Both are counted for each leg as they change,
+ * A leg that holds a dead value in a block lacks an acknowledged write; a leg with a durably dead
+ * value on its stable storage lacks a flushed one.  Both are counted for each leg as they change,
  * so that asking after every step costs nothing. */
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +126,8 @@ permit(uint64_t block, uint32_t value) {
   nodes[i].old_life = true;
 }
 
-/* Behind the end, where the volume was longer before a forced start: what a disk brings there is anybody's. */
+/* Behind the end, where the volume was longer before a forced start: what a disk brings there is
+ * anybody's. */
 static void
 permit_behind_the_end(const struct sim_leg *leg, uint64_t block) {
   if (!sim.was_forced || block < sim.blocks)
@@ -194,7 +195,7 @@ oracle_bad_block(const struct sim_leg *leg, bool stable, const struct sf_bad *bu
   return -1;
 }
 
-/* Asked after every step: nobody goes through all blocks for it. */
+/* Asked after every step, so it must not go through all blocks. */
 bool
 oracle_has_bad(const struct sim_leg *leg, bool stable, const struct sf_bad *but) {
   unsigned left = stable ? leg->bad_stable : leg->bad_now;
@@ -296,7 +297,7 @@ oracle_write_end(uint32_t id, bool good, bool fua) {
   unflushed[unflushed_len++] = id;
 }
 
-/* Nobody has seen it: it was sent to no leg. */
+/* No read has seen it: it was sent to no leg. */
 void
 oracle_write_undone(uint32_t id) {
   struct write *w = &writes[id];
@@ -369,8 +370,9 @@ oracle_take_note(void) {
   unflushed_len = 0;
 }
 
-/* One that failed makes no promise; and a good one later makes it for all that was answered before,
- * as if the failed one had never been: a failed flush is not tried again into success (R9). */
+/* A flush that failed makes no promise; and a good one later makes it for all writes answered
+ * before, as if the failed one had never been: a failed flush is not tried again into success
+ * (R9). */
 void
 oracle_flush_end(uint64_t began, bool good) {
   uint64_t oldest = clients_oldest_read();
@@ -397,8 +399,8 @@ oracle_flush_end(uint64_t began, bool good) {
 
 /* ---- the process ends ---- */
 
-/* A sector of which a part is new: neither what was there nor what was written.  As good as any
- * other outcome of a write that nobody may rely on yet, and as lasting (R11). */
+/* A sector of which a part is new: neither the old content nor the new.  As good as any other
+ * outcome of a write that no client may rely on yet, and as lasting (R11). */
 uint32_t
 oracle_tear(uint64_t block, uint32_t value) {
   uint32_t torn = value | TORN;
@@ -437,8 +439,8 @@ was_permitted(uint64_t block, uint32_t value) {
   return false;
 }
 
-/* A value that the legs of a forced start hold is possible from now on, and no other.  That a request which waits
- * for this start would write the same says nothing: a trim may do nothing. */
+/* A value that the legs of a forced start hold is possible from now on, and no other.  That a
+ * request which waits for this start would write the same says nothing: a trim may do nothing. */
 static void
 force_block(uint64_t block, unsigned legs) {
   for (uint32_t *link = &head[block]; *link != 0;) {
@@ -461,7 +463,8 @@ force_block(uint64_t block, unsigned legs) {
   recheck_all(block);
 }
 
-/* Behind the end, where the volume was longer in the old line: what a leg holds there is anybody's. */
+/* Behind the end, where the volume was longer in the old line: what a leg holds there is
+ * anybody's. */
 static void
 forget_block(uint64_t block) {
   force_block(block, ~0u);
@@ -484,7 +487,7 @@ oracle_forced(unsigned legs) {
       forget_block(b);
 }
 
-/* What was not durable may be lost, and what it overwrote be back. */
+/* A write that was not durable may be lost, and the content that it overwrote be back. */
 void
 oracle_power_cut(void) {
   oracle_killed();

@@ -5,7 +5,7 @@
 
 #include "sim/sim.h"
 
-/* ---- what was taken out stays out (R14) ---- */
+/* ---- a leg taken out stays out (R14) ---- */
 
 static void
 note_faulty_at_the_end(void) {
@@ -184,9 +184,9 @@ ended(void) {
   event_add(sim.now_ns + random_around(20 * SIM_MS), EV_START, 0, sim.life);
 }
 
-/* A leg that dropped what a flush was to make stable shows it from the next opening on.  Where nobody had
- * the time to take it out, what it dropped counts as lost in a power cut: nobody can be asked to remember
- * what only the dead process was told. */
+/* A leg that dropped data that a flush was to make stable shows it from the next opening on. Where
+ * the process had no time to take it out, these data count as lost in a power cut: only the dead
+ * process was told. */
 static bool
 process_forget(void) {
   bool needed = false;

@@ -1,7 +1,7 @@
-/* A disk takes another one's place.  Each leg has two disks then, and the configuration names one of
- * them: the operator writes the new one into it once the replacement was told to be durable; when the
- * process or the power ended before, he can only guess, and now and then he guesses wrong.  The disk
- * that is not the leg's must be refused, and never the one that is. */
+/* A disk takes another one's place.  Each leg has two disks then, and the configuration names one
+ * of them: the operator writes the new one into it once the replacement was told to be durable;
+ * when the process or the power ended before, the operator can only guess, and now and then guesses
+ * wrong.  A disk that is not the leg's must be refused, and the leg's own never. */
 #include <string.h>
 
 #include "sim/sim.h"
@@ -37,7 +37,8 @@ replace_free(void) {
       medium_free(&sim.other_disk[i]);
 }
 
-/* The volume has agreed to know the leg under this uuid: a disk that is emptied when it is opened. */
+/* The volume has agreed to know the leg under this uuid: a disk that is emptied when it is
+ * opened. */
 void
 replace_disk(unsigned leg, const struct sf_uuid *uuid) {
   if (!sim.has_other_disk[leg])
@@ -76,8 +77,8 @@ replace_acts(void) {
     process_fail(leg);
 }
 
-/* A disk is emptied only as the volume agreed with the operator, and not before clients' starts know
- * it as the leg: else a kill could leave the leg's old disk empty. */
+/* A disk is emptied only as the volume agreed with the operator, and not before clients' starts
+ * know it as the leg: else a kill could leave the leg's old disk empty. */
 void
 replace_opens(unsigned leg, enum sf_leg_blank blank) {
   if (blank != sim.blank[leg])
@@ -93,8 +94,8 @@ replace_is_durable(unsigned leg) {
   sim.uuid_promised[leg] = sim.uuid_asked[leg];
 }
 
-/* Before a start: which disk does the configuration name?  One of a forced start that broke off may be the only
- * one that knows of a new line. */
+/* Before a start: which disk does the configuration name?  A disk of a forced start that broke off
+ * may be the only one that knows of a new line. */
 void
 replace_before_start(unsigned leg) {
   bool certain = sf_uuid_equal(&sim.uuid_promised[leg], &sim.uuid_asked[leg]);
@@ -128,16 +129,17 @@ replace_assembled(const struct sf_assembly *assembly) {
   }
 }
 
-/* It serves: what the start took is durable.  One that breaks off before says nothing about a
- * replacement that was asked for earlier. */
+/* It serves: the disks that the start took are durable.  A start that breaks off before says
+ * nothing about a replacement that was asked for earlier. */
 void
 replace_started(void) {
   memcpy(sim.uuid_asked, sim.uuid_taken, sizeof sim.uuid_asked);
   memcpy(sim.uuid_promised, sim.uuid_taken, sizeof sim.uuid_promised);
 }
 
-/* The operator mends the path of a leg that is not open, as it was refused; where neither disk is the
- * leg's, as one was replaced and the other never written, he replaces it once more.  True: he has. */
+/* The operator mends the path of a leg that is not open, as it was refused; where neither disk is
+ * the leg's, as one was replaced and the other never written, the operator replaces it once more.
+ * True: done. */
 bool
 replace_mend(unsigned leg) {
   struct sf_superblock identity;

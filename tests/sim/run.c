@@ -308,8 +308,8 @@ heal_poll(void) {
 
 /* ---- the loop ---- */
 
-/* A process that gets no CPU acts when it gets some again; and what timed_io counts as its own delay
- * is added to a timeout that fell into it (R3). */
+/* A process that gets no CPU acts when it gets some again; and what timed_io counts as its own
+ * delay is added to a timeout that fell into it (R3). */
 static bool
 is_put_off(const struct event *event) {
   uint64_t at = sim.paused_until_ns;
@@ -320,7 +320,7 @@ is_put_off(const struct event *event) {
   case EV_TIMEOUT:
     at += sim.now_ns - sim.paused_from_ns + SIM_MS;
     break;
-  case EV_TELL: /* whoever finds it may be the last to run */
+  case EV_TELL: /* the thread that finds it may be the last to run */
   case EV_CANCELED:
     at += random_below(SIM_MS);
     break;

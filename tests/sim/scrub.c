@@ -1,10 +1,11 @@
-/* Scrubs, and what they are for: blocks that rot unseen.  A rotten block reads otherwise than was written; what
- * the oracle knows of it is what was written, so rot changes nothing for the other questions, and it goes with
- * what is copied from it.  A scrub must
- *   - tell of nothing that is alike;
+/* Scrubs, and what they are for: blocks that rot unseen.  A rotten block reads otherwise than was
+ * written; the oracle keeps the written value, so rot changes nothing for the other questions, and
+ * copies of the block are rotten too.  A scrub must
+ *   - report no block that is alike;
  *   - with a majority of sound copies, name the rotten one;
- *   - find what differed all the while that it ran, on the legs that it compared;
- *   - and its repairs must change no byte that was written (R8's question in submitted.c asks that). */
+ *   - find blocks that differed all the while that it ran, on the legs that it compared;
+ *   - and its repairs must change no byte that was written (R8's question in submitted.c asks
+ *     that). */
 #include <string.h>
 
 #include "sim/sim.h"
@@ -139,8 +140,8 @@ is_told(const struct sf_scrub_status *scrub, uint64_t block) {
   return scrub->ranges == SF_SCRUB_RANGES_MOST;
 }
 
-/* Rotten on some of the legs that it compared, and not on all, since it began; and not called bad, which nobody
- * reads. */
+/* Rotten on some of the legs that it compared, and not on all, since it began; and not called bad,
+ * which no client reads. */
 static bool
 must_be_found(uint64_t block, unsigned legs) {
   unsigned rotten = 0;

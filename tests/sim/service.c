@@ -1,5 +1,5 @@
-/* How long a leg takes in a busy run: see service.h.  Requests of a leg stand in a queue until a channel is
- * free, so what the volume sends at once it waits for. */
+/* How long a leg takes in a busy run: see service.h.  Requests of a leg stand in a queue until a
+ * channel is free, so what the volume sends at once it waits for. */
 #include "sim/sim.h"
 
 enum { SORTED_MOST = 32 }; /* requests among which an elevator chooses */
@@ -203,7 +203,7 @@ service_forget(struct region *r) {
 
 /* ---- pauses ---- */
 
-/* What is served takes so much longer, and nothing else begins. */
+/* The requests in service take so much longer, and no other begins. */
 void
 service_pause(unsigned leg, uint64_t ns) {
   struct queue *q = &queue[leg];
@@ -228,12 +228,12 @@ service_is_paused(unsigned leg) {
   return sim.now_ns < queue[leg].paused_until_ns;
 }
 
-/* ---- what was done ---- */
+/* ---- work done ---- */
 
 bool
 service_is_overrun(unsigned leg, uint64_t silent_ns) {
   const struct busy *b = &sim.options.busy;
-  unsigned times = 1; /* what is before it now takes so many times as long as was planned */
+  unsigned times = 1; /* the work before it takes so many times as long as was planned */
 
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (sim.options.service[i].bus == sim.options.service[leg].bus && b->faster[i] > times)

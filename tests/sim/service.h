@@ -2,9 +2,10 @@
 #ifndef SIM_SERVICE_H
 #define SIM_SERVICE_H
 
-/* A leg: `channels` serve one request each, first come, first served.  A request's data goes over the
- * leg's path at `rate`, one after the other, on which another leg's may go too (`bus`); then it stays in
- * its channel for the overhead and, where it does not go on from where the last one ended, the seek. */
+/* A leg: `channels` serve one request each, first come, first served.  A request's data goes over
+ * the leg's path at `rate`, one after the other, on which another leg's may go too (`bus`); then it
+ * stays in its channel for the overhead and, where it does not go on from where the last one ended,
+ * the seek. */
 struct service {
   uint64_t rate; /* bytes/s */
   unsigned channels;
@@ -30,21 +31,21 @@ void service_submit(struct region *region);
 bool service_is_done(struct region *region);   /* false: EV_FINISH comes again */
 void service_forget(struct region *region);    /* it ends otherwise */
 void service_event(unsigned leg);              /* EV_SERVICE: a pause is over */
-void service_pause(unsigned leg, uint64_t ns); /* from now on, or after the one that lasts */
+void service_pause(unsigned leg, uint64_t ns); /* from now on, or after the current pause */
 bool service_is_paused(unsigned leg);
-/* A leg, or one on its path, became so many times slower with what it was given in quicker days before it, and
- * has ended nothing for so long. */
+/* A leg, or one on its path, became so many times slower with work before it that it was given in
+ * quicker days, and has ended nothing for so long. */
 bool service_is_overrun(unsigned leg, uint64_t silent_ns);
 void service_measure(void);
 struct served service_served(unsigned leg);
 
-/* By itself: a request of `length` bytes where nothing is before it, at the worst; and how much time of
- * the leg one of many in a row takes on an average, if so many are there at once. */
+/* By itself: a request of `length` bytes where nothing is before it, at the worst; and how much
+ * time of the leg one of many in a row takes on an average, if so many are there at once. */
 uint64_t service_longest(const struct service *service, uint64_t length, bool contiguous);
 uint64_t service_each(const struct service *service, uint64_t length, bool contiguous,
                       unsigned depth);
-/* How many of these a leg may be given at a time: what it answers in half its timeout, and no more than there
- * are clients. */
+/* How many of these a leg may be given at a time: what it answers in half its timeout, and no more
+ * than there are clients. */
 unsigned service_given(const struct service *service, uint64_t length);
 
 #endif

@@ -1,4 +1,5 @@
-/* Settings that change: the live ones while clients work, and min_legs from one start to the next. */
+/* Settings that change: the live ones while clients work, and min_legs from one start to the
+ * next. */
 #include "sim/sim.h"
 
 void
@@ -55,7 +56,7 @@ take(struct sf_config *into, const struct sf_config *from) {
   }
 }
 
-/* What is asked for while nothing runs is in force at the next start. */
+/* A setting made while no process runs is in force at the next start. */
 static void
 change(void) {
   struct sf_config drawn = sim.config, now;

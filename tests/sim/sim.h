@@ -4,9 +4,9 @@
  * clients work and everything that the rules promise to survive happens; then all is healed, and
  * within a bound every request must be answered, every leg be in sync and all be equal.
  *
- * What is kept of data is one 32-bit stamp per 512-byte block: the number of the write that put it
- * there, 0 for zeros.  A buffer carries the stamp and the block's own number in 8 bytes of each block, at
- * a place that the seed draws, and zeros elsewhere.  The metadata area is kept byte by byte.
+ * Of data one 32-bit stamp is kept per 512-byte block: the number of the write that put it there, 0
+ * for zeros.  A buffer carries the stamp and the block's own number in 8 bytes of each block, at a
+ * place that the seed draws, and zeros elsewhere.  The metadata area is kept byte by byte.
  *
  *      run.c      one run: chaos, healing, final questions
  *      swarm.c    what this seed draws
@@ -16,7 +16,7 @@
  *      members.c  legs are removed and added
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
- *      regions.c  what is in flight        buffers.c what the pool lends
+ *      regions.c  requests in flight       buffers.c the pool's buffers
  *      submitted.c may the volume submit this?
  *      busy.c     another kind of run: no faults, and as much work as the legs can do
  *      busy_check.c what must hold then    service.c how long the legs take then
@@ -24,7 +24,7 @@
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
  *      scrub.c    the legs are compared, and blocks rot unseen
- *      bad.c      what no leg can read, and is recorded
+ *      bad.c      recorded blocks that no leg can read
  *      inside.c   what it takes from the volume's inside
  *      coverage.c what has been seen
  *      main.c     seeds, workers, the shortest failing prefix */
@@ -93,7 +93,7 @@ enum event_kind {
   EV_HEAL,
 };
 
-enum { EVENT_ONCE = 1 }; /* index of one that does not repeat itself */
+enum { EVENT_ONCE = 1 }; /* index of an event that does not repeat itself */
 
 struct event {
   uint64_t at_ns, order;
@@ -112,7 +112,7 @@ struct landed; /* a write in the cache */
 struct sim_leg {
   unsigned index;
   uint64_t blocks; /* how long it is: room for so many of the volume */
-  /* What a read sees, and what is on stable storage; each with the number of the write. */
+  /* The current blocks, and those on stable storage; each with the number of the write. */
   uint32_t *now, *stable, *now_seq, *stable_seq;
   uint8_t *meta_now, *meta_stable;
   uint32_t *meta_now_seq, *meta_stable_seq;
@@ -122,16 +122,16 @@ struct sim_leg {
   bool maps_changed;                  /* on stable storage, since intent was read from there */
   uint8_t intent[EXTENTS_MOST];       /* a byte for each extent */
   bool maps_good;                     /* every page of it is valid */
-  bool lost_flush;     /* it dropped what a flush was to make stable, since it came into the set */
-  uint8_t *unreadable; /* blocks that answer EIO until they are written */
+  bool lost_flush;                    /* it dropped data of a flush, since it came into the set */
+  uint8_t *unreadable;                /* blocks that answer EIO until they are written */
   unsigned unreadable_n;
-  /* Blocks that read otherwise than was written, unseen; `now` and `stable` have what was.  Since when it is so,
-   * or is no more, in steps. */
+  /* Blocks that read otherwise than was written, unseen; `now` and `stable` have the written
+   * values.  Since when it is so, or is no more, in steps. */
   bool *rotten;
   uint64_t *rot_changed;
 
   /* faults */
-  uint64_t stalled_until_ns; /* what is in stalled_kinds ends no earlier; SIM_NEVER: until cured */
+  uint64_t stalled_until_ns; /* requests of stalled_kinds end no earlier; SIM_NEVER: until cured */
   unsigned stalled_kinds;    /* bit: enum sf_tio_op */
   unsigned slow;             /* latency times this */
   unsigned error_permille, error_kinds;
@@ -206,7 +206,7 @@ void oracle_write_begin(uint32_t id, bool zero, uint64_t first, unsigned n);
 void oracle_write_undone(uint32_t id); /* a trim that was left undone */
 void oracle_write_end(uint32_t id, bool good, bool fua);
 void oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data);
-void oracle_take_note(void); /* the operator knows that what is not flushed may be lost */
+void oracle_take_note(void); /* the operator knows that unflushed data may be lost */
 void oracle_flush_end(uint64_t began, bool good);
 uint32_t oracle_tear(uint64_t block, uint32_t value); /* what a torn sector holds */
 void oracle_killed(void);
@@ -261,7 +261,7 @@ void process_return(unsigned leg);
 void process_suspended(void); /* after each step: requests wait for legs */
 bool process_leg_is_out(unsigned leg);
 unsigned process_leg_to_change(
-    void); /* one that is out, if there is one: they alone can be replaced or removed */
+    void); /* a leg that is out, if there is one: only such can be replaced or removed */
 void process_host(struct sf_volume_host *host); /* host.c: its part of the table */
 void process_kill(void);
 void process_power_cut(void);
@@ -444,8 +444,8 @@ struct sim {
   uint64_t now_ns, steps;
   struct options options;
   uint64_t blocks; /* of the volume */
-  /* It was told to clients, so no start may have less; somebody has asked for it, so a start may have
-   * so much; all that memory is made for. */
+  /* Told to clients, so no start may have less; asked for, so a start may have so much; the most
+   * that there is memory for. */
   uint64_t blocks_formatted, blocks_promised, blocks_known, blocks_room;
   uint64_t extent_blocks;
   uint64_t data_offset;
@@ -454,16 +454,17 @@ struct sim {
   struct sim_leg leg[LEGS_MAX];
   struct sim_leg other_disk[LEGS_MAX]; /* of each leg, the media alone */
   bool has_other_disk[LEGS_MAX];
-  /* Clients may rely on this one; the one that was asked for last; the one of the start under way. */
+  /* Durable, so clients may rely on it; asked for last; of the start under way. */
   struct sf_uuid uuid_promised[LEGS_MAX], uuid_asked[LEGS_MAX], uuid_taken[LEGS_MAX];
-  /* Empty places: as clients' starts may rely on it, as was asked for last, as the start has them. */
+  /* Empty places: as clients' starts may rely on it, as was asked for last, as the start has
+   * them. */
   unsigned removed_promised, removed_asked, removed_taken;
   struct client client[CLIENTS_MAX];
 
   struct sf_volume *volume; /* NULL: no process */
   uint32_t life;
   bool stopping;
-  bool grown; /* it has said so, and nobody has looked yet */
+  bool grown; /* it has said so, and the clients have not looked yet */
   bool healing;
   bool lull;            /* no faults for a while: see lull.c */
   bool suspension_seen; /* the operator has acted on it */
@@ -474,10 +475,11 @@ struct sim {
   uint64_t tick_at_ns;
   uint32_t tick_generation;
   bool opening[LEGS_MAX], reopening[LEGS_MAX]; /* the latter beside a dead device */
-  /* What the operator wants of its disk, as far as the volume agreed; as the opening under way does. */
+  /* What the operator wants of its disk, as far as the volume agreed; as the opening under way
+   * does. */
   enum sf_leg_blank blank[LEGS_MAX], blank_now[LEGS_MAX];
-  /* Lines of history: clients rely on this one; a forced start from these legs began another, and it is
-   * not known yet which of the two lives. */
+  /* Lines of history: clients rely on this one; a forced start from these legs began another, and
+   * it is not known yet which of the two lives. */
   struct sf_uuid lineage;
   bool force_pending, was_forced;
   unsigned forced_starts;                   /* so far, whatever became of them */

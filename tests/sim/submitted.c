@@ -1,9 +1,9 @@
-/* May the volume submit this?  The fence (R5), nothing that overlaps a write in flight on one leg (R6),
- * intent before data (R8), and records that never go back (R12). */
+/* May the volume submit this?  The fence (R5), nothing that overlaps a write in flight on one leg
+ * (R6), intent before data (R8), and records that never go back (R12). */
 #include "sim/sim.h"
 
-/* The write puts there what is there: a block read elsewhere is repaired.  Asked of what it has in
- * common with `want`. */
+/* The write changes no content: a block read elsewhere is repaired.  Asked of its part in
+ * `want`. */
 static bool
 changes_nothing(const struct sim_leg *leg, const struct sf_tio_buffer *buffer, uint64_t offset,
                 uint64_t length, const struct sf_tio_region *want) {
@@ -47,9 +47,9 @@ check_submission(unsigned leg, const struct sf_tio_control *control,
   }
 }
 
-/* R8, reading 7: before data, its intent is durable on every leg that an answer needs.  Where nothing
- * changes there is nothing to intend (a repair), and where the volume has just grown nobody has been
- * promised anything. */
+/* R8, reading 7: before data, its intent is durable on every leg that an answer needs.  Where
+ * nothing changes there is nothing to intend (a repair), and where the volume has just grown no
+ * client has been promised anything. */
 static void
 check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
   uint64_t first, last, end = sim.data_offset + sim.blocks_promised * BLOCK;

@@ -191,8 +191,8 @@ draw_clients(struct options *o) {
   DRAW(give_up_permyriad, one_in(3) ? some(0, 500) : 0);
 }
 
-/* A leg needs most of a second to come back.  So that it does while there are clients, these rest now
- * and then, and a run of the same number of requests takes some seconds. */
+/* A leg needs most of a second to come back.  So that it does while there are clients, these rest
+ * now and then, and a run of the same number of requests takes some seconds. */
 static void
 draw_rests(struct options *o) {
   uint64_t length, rests;
@@ -257,7 +257,8 @@ draw_ends(struct options *o) {
     o->flush_error_weight = 0;
 }
 
-/* Starts that break off again and again, each on other legs: what R12's claims and doubts are for. */
+/* Starts that break off again and again, each on other legs: what R12's claims and doubts are
+ * for. */
 static void
 draw_storm(struct options *o) {
   option("storm", 0);
@@ -289,8 +290,8 @@ draw_lulls(struct options *o) {
   DRAW(all_gone_permille, one_in(4) ? some(5, 100) : 0);
 }
 
-/* Writes that are suspended, legs that leave and return by the operator's hand, and copies, all in the
- * same few extents. */
+/* Writes that are suspended, legs that leave and return by the operator's hand, and copies, all in
+ * the same few extents. */
 static void
 draw_suspend_storm(struct options *o) {
   option("suspend storm", 0);
@@ -326,8 +327,9 @@ draw_suspend_storm(struct options *o) {
   draw_latencies(o, 100, 3000);
 }
 
-/* Disks that are emptied, or put in others' places, and come back while the maps that say so are held for
- * longer than the probes take; then the power fails.  The legs' time is long: else who holds a page leaves. */
+/* Disks that are emptied, or put in others' places, and come back while the maps that say so are
+ * held for longer than the probes take; then the power fails. The legs' time is long: else a leg
+ * that holds a page leaves. */
 static void
 draw_newcomer_storm(struct options *o) {
   option("newcomer storm", 0);
@@ -355,8 +357,8 @@ draw_newcomer_storm(struct options *o) {
   draw_latencies(o, 50, 1000);
 }
 
-/* Few clients that read, and legs that stall together: what a leg is late with says nothing of it then, and
- * nothing else is asked of the others. */
+/* Few clients that read, and legs that stall together: what a leg is late with says nothing of it
+ * then, and nothing else is asked of the others. */
 static void
 draw_read_storm(struct options *o) {
   option("read storm", 0);
@@ -384,8 +386,8 @@ draw_read_storm(struct options *o) {
   draw_deadlines(o, 20, 100);
 }
 
-/* Clients that give up what a leg is a little late with, so that it lands when its extent is to be converged; and
- * legs that leave, lose their caches and return by the operator's hand meanwhile. */
+/* Clients that give up what a leg is a little late with, so that it lands when its extent is to be
+ * converged; and legs that leave, lose their caches and return by the operator's hand meanwhile. */
 static void
 draw_give_up_storm(struct options *o) {
   option("give up storm", 0);
@@ -422,8 +424,8 @@ draw_give_up_storm(struct options *o) {
   draw_latencies(o, 50, 2000);
 }
 
-/* Sectors that no leg in sync can read, again and again, on a small volume whose clients write all of it; and legs
- * that leave, are copied to and join, kills and power cuts. */
+/* Sectors that no leg in sync can read, again and again, on a small volume that clients write all
+ * of; and legs that leave, are copied to and join, kills and power cuts. */
 static void
 draw_bad_storm(struct options *o) {
   option("bad storm", 0);

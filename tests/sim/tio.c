@@ -1,5 +1,5 @@
-/* The host's table of functions, with the semantics of timed_io.h: notify never from inside, TIMEOUT
- * then one terminal event, real and detached cancels, one late event for a detached region.
+/* The host's table of functions, with the semantics of timed_io.h: notify never from inside,
+ * TIMEOUT then one terminal event, real and detached cancels, one late event for a detached region.
  *
  * What the volume may submit at all is asked in submitted.c. */
 #include <errno.h>
@@ -294,14 +294,15 @@ on_finish(uint32_t index) {
     error = -EIO;
   }
   if ((r->op == SF_TIO_FLUSH || leg->error_of_fua) && r->life != sim.life)
-    fails = false; /* nobody is there to be told: see process_forget() */
+    fails = false; /* no process is there to be told: see process_forget() */
   if (!fails && r->op == SF_TIO_READ && medium_is_unreadable(leg, r->offset, r->length)) {
     COUNT(sectors_unread);
     fails = true;
     error = -EIO;
   }
   r->finished = true;
-  /* A leg is not well while it gives errors, or still works on what it was given when it was not. */
+  /* A leg is not well while it gives errors, or still works on what it was given when it was
+   * not. */
   if ((fails || r->lost || r->submitted_ns < leg->fault_ended_ns) && leg->cured_ns < sim.now_ns)
     leg->cured_ns = sim.now_ns;
   if (!fails) {
@@ -350,7 +351,7 @@ on_canceled(uint32_t index) {
   tell(&told, SF_TIO_CANCELED, told.real ? SF_TIO_REAL : SF_TIO_DETACHED, 0, false);
 }
 
-/* Of what was cancelled nothing is told, but the leg owes the answer all the same. */
+/* A cancelled region is not told, but the leg owes the answer all the same. */
 static void
 on_timeout(struct region *r) {
   struct region told = *r;
@@ -489,7 +490,7 @@ tio_leg_gone(unsigned leg) {
     }
 }
 
-/* What a killed process has in flight goes on, is dropped, or lands in part; nobody is told. */
+/* Requests of a killed process in flight go on, are dropped, or land in part, untold. */
 void
 tio_process_ended(bool power) {
   for (unsigned leg = 0; leg < sim.options.legs; leg++)
@@ -502,7 +503,7 @@ tio_process_ended(bool power) {
     }
 }
 
-/* In one world of three a leg cannot.  Not drawn: what is drawn after it would change. */
+/* In one world of three a leg cannot.  Not drawn: later draws would change. */
 static bool
 host_device_punches(void *ctx, struct sf_tio_device *pub) {
   const struct sim_device *device = (const struct sim_device *) pub;
@@ -510,7 +511,7 @@ host_device_punches(void *ctx, struct sf_tio_device *pub) {
   return sim.seed % 3 != 0 || (device->leg + sim.seed / 3) % sim.options.legs != 0;
 }
 
-/* What was opened before its disk was pulled out stays dead. */
+/* A device that was opened before its disk was pulled out stays dead. */
 static bool
 host_device_is_gone(void *ctx, struct sf_tio_device *pub) {
   const struct sim_device *device = (const struct sim_device *) pub;

@@ -1,5 +1,5 @@
-/* After every step: if the process were killed now, or the power cut, from which subsets of the legs
- * would R12 start, and which legs would each start trust?  Every one of them must hold every
+/* After every step: if the process were killed now, or the power cut, from which subsets of the
+ * legs would R12 start, and which legs would each start trust?  Every one of them must hold every
  * acknowledged (after a power cut: every flushed) write.
  *
  * The verdicts depend on the superblocks only, and these change seldom, so the union of the trusted
@@ -19,12 +19,13 @@ static struct image image[LEGS_MAX][2][2]; /* leg; now, stable; in flight: not l
 static bool stale[LEGS_MAX];
 static bool any_stale;
 static unsigned trusted[2];
-/* Of each leg, what all starts that trust it call bad: what it holds there is read by nobody. */
+/* Of each leg, the ranges that all starts that trust it call bad: no client reads its content
+ * there. */
 static struct sf_bad tolerated[2][LEGS_MAX];
 static struct memo {
   uint64_t key;
   unsigned current;
-  int reference; /* the leg whose superblock's list counts */
+  int reference; /* the leg with the superblock of the list that counts */
 } memo[MEMO];
 static unsigned memo_used;
 
