@@ -17,14 +17,14 @@ function __surefootctl_legs
     surefootctl status -- $words[-1] 2>/dev/null | awk 'on { print $1 } $1 == "LEG" { on = 1 }'
 end
 
-set -l commands create status list show top latency why events set leg grow scrub stop start reload restart rename scan check dump udev
+set -l commands create status list show top latency why events set leg grow scrub drill stop start reload restart rename scan check dump udev
 complete -c surefootctl -f
 complete -c surefootctl -n "not __fish_seen_subcommand_from $commands" -a "$commands"
 complete -c surefootctl -l control -r -F -d 'the control socket'
 complete -c surefootctl -l color -x -a 'always never auto'
 complete -c surefootctl -s h -l help
 complete -c surefootctl -s V -l version
-complete -c surefootctl -n '__fish_seen_subcommand_from status show top latency why events set grow scrub stop start restart rename; and __surefootctl_word 1' -a '(__surefootctl_volumes)'
+complete -c surefootctl -n '__fish_seen_subcommand_from status show top latency why events set grow scrub drill stop start restart rename; and __surefootctl_word 1' -a '(__surefootctl_volumes)'
 complete -c surefootctl -n '__fish_seen_subcommand_from leg; and __surefootctl_word 1' -a 'fail return discard replace add remove'
 complete -c surefootctl -n '__fish_seen_subcommand_from leg; and __surefootctl_word 2' -a '(__surefootctl_volumes)'
 complete -c surefootctl -n '__fish_seen_subcommand_from leg; and __surefootctl_word 3' -a '(__surefootctl_legs)'
@@ -39,7 +39,7 @@ complete -c surefootctl -n '__fish_seen_subcommand_from top' -l batch
 complete -c surefootctl -n '__fish_seen_subcommand_from top' -l count -x
 complete -c surefootctl -n '__fish_seen_subcommand_from latency' -l kind -x -a 'read write flush'
 complete -c surefootctl -n '__fish_seen_subcommand_from latency' -l since -x
-complete -c surefootctl -n '__fish_seen_subcommand_from latency' -l for -x
+complete -c surefootctl -n '__fish_seen_subcommand_from latency drill' -l for -x
 complete -c surefootctl -n '__fish_seen_subcommand_from why' -l list
 complete -c surefootctl -n '__fish_seen_subcommand_from events' -l follow
 complete -c surefootctl -n '__fish_seen_subcommand_from events' -l since -x
@@ -55,3 +55,4 @@ complete -c surefootctl -n '__fish_seen_subcommand_from start' -l force
 complete -c surefootctl -n '__fish_seen_subcommand_from reload' -l dry-run
 complete -c surefootctl -n '__fish_seen_subcommand_from scan' -l write -r -F
 complete -c surefootctl -n '__fish_seen_subcommand_from check' -l compare
+complete -c surefootctl -n '__fish_seen_subcommand_from drill' -l cancel

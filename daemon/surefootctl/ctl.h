@@ -42,6 +42,7 @@ int ctl_leg(struct ctl_command_call *call);
 int ctl_grow(struct ctl_command_call *call);
 int ctl_reload(struct ctl_command_call *call);
 int ctl_scrub(struct ctl_command_call *call);
+int ctl_drill(struct ctl_command_call *call);
 int ctl_stop(struct ctl_command_call *call);
 int ctl_udev(struct ctl_command_call *call);
 int ctl_start(struct ctl_command_call *call);

@@ -25,6 +25,8 @@ static const struct ctl_command commands[] = {
      ctl_grow},
     {"scrub", "VOLUME [--repair] [--from LEG] [--rate RATE] [--wait]",
      "do the legs hold the same?  While it is used; --repair writes anew what is wrong", ctl_scrub},
+    {"drill", "VOLUME LEG [--for TIME] | VOLUME --cancel",
+     "keep a leg of a healthy volume from answering, and show what its clients saw", ctl_drill},
     {"reload", "[--dry-run] [--json]", "surefootd reads its files again", ctl_reload},
     {"stop", "VOLUME [--wait]", "end a volume cleanly, and keep it down", ctl_stop},
     {"start", "VOLUME [--force] [--wait]", "start a volume that is stopped, or waits for legs",

@@ -86,7 +86,7 @@ leg_requests_to_json(const struct sf_leg_status *leg) {
 static json_t *
 leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *leg) {
   return json_pack(
-      "{so so ss so so sI si sI sI sI sI so so sI sI si si sI so so so}", "name",
+      "{so so ss so so sI si sI sI sI sI so so sI sI si si sI sI so so so}", "name",
       sf_text_to_json_string(leg->name), "path", sf_text_to_json_string(leg->path), "state",
       sf_leg_state_name(leg->state), "since", since_to_json(volume, leg->state_age_ns), "reason",
       sf_text_to_json(leg->reason), "stale_bytes", (json_int_t) leg->stale_bytes, "late_requests",
@@ -95,9 +95,9 @@ leg_to_json(const struct sf_volume_status *volume, const struct sf_leg_status *l
       (json_int_t) leg->resync_bytes, "resync", resync_to_json(leg), "requests",
       leg_requests_to_json(leg), "bytes_read", (json_int_t) leg->bytes_read, "bytes_written",
       (json_int_t) leg->bytes_written, "window", (int) leg->window, "in_flight",
-      (int) leg->in_flight, "oldest_ms", (json_int_t) (leg->oldest_ns / 1000000), "deadline",
-      deadlines_to_json(leg), "deadline_source", deadline_sources_to_json(leg), "latency",
-      latencies_to_json(leg->latency));
+      (int) leg->in_flight, "oldest_ms", (json_int_t) (leg->oldest_ns / 1000000), "drill_ms",
+      (json_int_t) (leg->drill_left_ns / 1000000), "deadline", deadlines_to_json(leg),
+      "deadline_source", deadline_sources_to_json(leg), "latency", latencies_to_json(leg->latency));
 }
 
 static json_t *
@@ -281,6 +281,7 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_MISMATCH] = "mismatch",
       [SF_EVENT_LEG_SLOW] = "leg-slow",
       [SF_EVENT_READ_FAILED] = "read-failed",
+      [SF_EVENT_DRILL] = "drill",
       [SF_EVENT_LEG_PATH] = "leg-path",
   };
   _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");

@@ -249,6 +249,11 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
                                            request->leg, request->rate, error)
                          : -EOPNOTSUPP;
     break;
+  case SF_COMMAND_DRILL:
+    rc = handlers->drill ? handlers->drill(handlers->ctx, request->action, request->leg,
+                                           request->duration, error)
+                         : -EOPNOTSUPP;
+    break;
   case SF_COMMAND_STOP:
     rc = handlers->stop ? handlers->stop(handlers->ctx, error) : -EOPNOTSUPP;
     break;

@@ -83,6 +83,10 @@ log_event(struct sf_serve *serve, const struct sf_volume_event *event) {
     sf_serve_log(serve, "%s -> %s%s%s%s", event->from, event->to, why ? " (" : "",
                  why ? event->reason : "", why ? ")" : "");
     break;
+  case SF_EVENT_DRILL:
+    sf_serve_log(serve, "leg %s: a drill %s%s%s", event->leg_name, event->to, why ? ": " : "",
+                 why ? event->reason : "");
+    break;
   case SF_EVENT_SCRUB:
     sf_serve_log(serve, "scrub %s%s%s", event->to, why ? ": " : "", why ? event->reason : "");
     break;

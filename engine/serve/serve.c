@@ -46,6 +46,14 @@ host_device_punches(void *ctx, struct sf_tio_device *device) {
   return sf_tio_device_punches(device);
 }
 
+static void
+host_device_freeze(void *ctx, struct sf_tio_device *device, bool frozen) {
+  if (frozen)
+    sf_tio_device_freeze(device);
+  else
+    sf_tio_device_thaw(device);
+}
+
 static bool
 host_device_is_gone(void *ctx, struct sf_tio_device *device) {
   return sf_tio_device_is_gone(device);
@@ -303,6 +311,7 @@ create_volume(struct sf_serve *serve, const struct sf_volume_params *params) {
       .device_running = host_device_running,
       .device_punches = host_device_punches,
       .device_is_gone = host_device_is_gone,
+      .device_freeze = host_device_freeze,
       .buffer_get = host_buffer_get,
       .buffer_put = host_buffer_put,
       .timer = host_timer,

@@ -270,7 +270,8 @@ complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
 
 void
 sf_tio_io_complete(struct sf_tio_io *io, int res, uint64_t now_ns) {
-  if (!io->device->frozen) {
+  /* What was really cancelled has told its end already, and only gives its buffer back. */
+  if (!io->device->frozen || io->kind == SF_TIO_REAL) {
     complete(io, res, now_ns);
     return;
   }
@@ -298,6 +299,7 @@ sf_tio_device_thaw(struct sf_tio_device *device) {
     sf_list_remove(&io->where_link);
     complete(io, io->kept_res, sf_tio_now());
   }
+  sf_tio_device_thread_wake(&device->device_thread); /* it has room for what waits in its list */
   pthread_mutex_unlock(&device->client->lock);
   pthread_mutex_unlock(&device->device_thread.ring_lock);
 }

@@ -365,6 +365,11 @@ struct sf_volume {
   struct tally read_failed; /* to clients */
   struct grow grow;
   struct member_change change;
+  struct drill {                  /* drill.c */
+    struct sf_tio_device *device; /* frozen by us; NULL: there is no drill */
+    unsigned leg;
+    uint64_t until_ns;
+  } drill;
 
   struct {
     uint64_t until_ns, waited_ns;

@@ -37,6 +37,12 @@ static const struct command_spec {
       {"repair", true, false},
       {"leg", false, false},
       {"rate", false, false}}},
+    {"drill",
+     SF_COMMAND_DRILL,
+     true,
+     true,
+     true,
+     {{"action", false, true}, {"leg", false, false}, {"duration", false, false}}},
     {"stop", SF_COMMAND_STOP, true, true, true, {{NULL, false, false}}},
     {"start", SF_COMMAND_START, false, true, true, {{"force", true, false}}},
     {"reload", SF_COMMAND_RELOAD, false, true, false, {{"dry_run", true, false}}},
@@ -71,9 +77,9 @@ check_version(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
 static int
 find_command(const json_t *document, bool of_daemon, const struct command_spec **spec,
              char error[SF_CONFIG_ERROR_MAX]) {
-  static const char known_to_volume[] = "status, events, set, leg, grow, scrub or stop";
+  static const char known_to_volume[] = "status, events, set, leg, grow, scrub, drill or stop";
   static const char known_to_daemon[] =
-      "status, events, set, leg, grow, scrub, stop, start, reload, restart or latency";
+      "status, events, set, leg, grow, scrub, drill, stop, start, reload, restart or latency";
   const char *known = of_daemon ? known_to_daemon : known_to_volume;
   const json_t *command = json_object_get(document, "command");
   if (!command)
@@ -173,6 +179,19 @@ check_scrub(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
 }
 
 static int
+check_drill(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
+  const char *action = json_string_value(json_object_get(document, "action"));
+  bool has_leg = json_object_get(document, "leg"),
+       has_duration = json_object_get(document, "duration");
+  bool starts = strcmp(action, "start") == 0;
+  if (!starts && strcmp(action, "cancel") != 0)
+    return refuse(error, "unknown action \"%.64s\": start or cancel", action);
+  if (!starts)
+    return has_leg || has_duration ? refuse(error, "the action cancel has nothing else to it") : 0;
+  return has_leg && has_duration ? 0 : refuse(error, "a drill needs \"leg\" and \"duration\"");
+}
+
+static int
 check_document(json_t *document, const char *volume_name, const struct command_spec **spec,
                char error[SF_CONFIG_ERROR_MAX]) {
   if (!json_is_object(document))
@@ -188,6 +207,8 @@ check_document(json_t *document, const char *volume_name, const struct command_s
     rc = check_action(document, error);
   if (rc == 0 && (*spec)->command == SF_COMMAND_SCRUB)
     rc = check_scrub(document, error);
+  if (rc == 0 && (*spec)->command == SF_COMMAND_DRILL)
+    rc = check_drill(document, error);
   return rc;
 }
 
@@ -232,6 +253,7 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
       .rate = json_string_value(json_object_get(document, "rate")),
       .size = json_string_value(json_object_get(document, "size")),
       .since = json_string_value(json_object_get(document, "since")),
+      .duration = json_string_value(json_object_get(document, "duration")),
       .document = document,
   };
   return 0;

@@ -31,6 +31,9 @@ struct sf_control_handlers {
   /* leg, rate: NULL when they were not said.  May be NULL: refused. */
   int (*scrub)(void *ctx, const char *action, bool repair, const char *leg, const char *rate,
                char error[SF_CONFIG_ERROR_MAX]);
+  /* action: "start", with leg and duration, or "cancel".  May be NULL: refused. */
+  int (*drill)(void *ctx, const char *action, const char *leg, const char *duration,
+               char error[SF_CONFIG_ERROR_MAX]);
   /* Begins the stop; the event STOPPED says that it has ended.  May be NULL: refused. */
   int (*stop)(void *ctx, char error[SF_CONFIG_ERROR_MAX]);
 };

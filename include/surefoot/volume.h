@@ -92,6 +92,8 @@ struct sf_volume_host {
   /* Has its disk left the machine, whatever its answers say (a dead one answers EIO, or ENOSPC)?
    * Without waiting.  NULL: none has. */
   bool (*device_is_gone)(void *ctx, struct sf_tio_device *device);
+  /* May be NULL: then there are no drills.  sf_tio_device_freeze(), or thaw. */
+  void (*device_freeze)(void *ctx, struct sf_tio_device *device, bool frozen);
   /* Without waiting; NULL when the pool has none. */
   struct sf_tio_buffer *(*buffer_get)(void *ctx, size_t len);
   void (*buffer_put)(void *ctx, struct sf_tio_buffer *buffer);
@@ -259,6 +261,19 @@ int sf_volume_scrub(struct sf_volume *volume, const struct sf_scrub_order *order
 int sf_volume_scrub_pause(struct sf_volume *volume, bool paused, uint64_t now_ns);
 int sf_volume_scrub_cancel(struct sf_volume *volume, uint64_t now_ns);
 
+/* ---- drills ---- */
+
+/* Keeps a leg from answering, as a disk that hangs does, so that an operator sees what becomes of it on a day of their
+ * own choosing: until duration_ns have passed, another leg or the volume is in trouble, or the volume stops.  The leg
+ * leaves and comes back as from any stall, and until it has caught up the mirror has a copy less.
+ * 0: it has begun; SF_EVENT_DRILL tells its begin and its end.  -EALREADY: there is one; -EINVAL: 0, or longer than
+ * SF_DRILL_MOST_NS; -ENOTCONN: not every leg is in sync, or the volume does not serve; -EBUSY: fewer than min_legs would
+ * be left; -ENOENT: no such leg; -EOPNOTSUPP: the host cannot. */
+#define SF_DRILL_MOST_NS (UINT64_C(600) * 1000000000)
+int sf_volume_drill(struct sf_volume *volume, unsigned leg, uint64_t duration_ns, uint64_t now_ns);
+/* -ENOENT: there is none. */
+int sf_volume_drill_cancel(struct sf_volume *volume, uint64_t now_ns);
+
 enum sf_scrub_state {
   SF_SCRUB_NONE, /* since the volume started */
   SF_SCRUB_RUNNING,
@@ -360,6 +375,7 @@ struct sf_leg_status {
   uint64_t timeouts, errors;
   uint64_t repairs;              /* of what it could not read and another leg could */
   uint64_t state_age_ns;         /* so long in this state */
+  uint64_t drill_left_ns;        /* a drill keeps it from answering for so long yet; or 0 */
   uint64_t timeout_ns[SF_KINDS]; /* in force */
   enum sf_deadline_source timeout_source[SF_KINDS];
   uint64_t bytes_read, bytes_written; /* for clients; zeroing is not counted */
@@ -443,6 +459,7 @@ enum sf_volume_event_kind {
   SF_EVENT_READ_FAILED, /* a client was answered with an error; told together like repairs */
   SF_EVENT_SCRUB,       /* to: the state of a scrub; reason: what it has found */
   SF_EVENT_MISMATCH, /* found by a scrub; reason: where, and what becomes of it.  The first ones only */
+  SF_EVENT_DRILL, /* of a leg.  to: "begins" or "ends"; reason: for how long, or why it ends early */
   SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };

@@ -7,7 +7,8 @@
  * {"key","value"}; leg {"action":"fail|return|discard|replace|add|remove","leg","path"}; grow
  * {"size"} (left out: what the legs hold; it is only begun, the event "grown" or "grow-failed"
  * tells the end); scrub {"action":"start|pause|resume|cancel","repair","leg","rate"}, the event
- * "scrub" tells its end. stop ends the volume cleanly: its own socket does not wait for clients,
+ * "scrub" tells its end; drill {"action":"start|cancel","leg","duration"}, the event "drill" tells
+ * its end. stop ends the volume cleanly: its own socket does not wait for clients,
  * surefootd's refuses while its device is held, and keeps it down until start {"force"}.
  * surefootd's also knows reload {"dry_run"}, restart, and latency {"since":"10m"}, the legs'
  * histograms of the last hour or less.  "volume" may be left out where the socket serves one
@@ -46,6 +47,7 @@ enum sf_control_command {
   SF_COMMAND_LEG,
   SF_COMMAND_GROW,
   SF_COMMAND_SCRUB,
+  SF_COMMAND_DRILL,
   SF_COMMAND_STOP,
   SF_COMMAND_START,   /* surefootd's */
   SF_COMMAND_RELOAD,  /* surefootd's */
@@ -65,12 +67,13 @@ struct sf_control_request {
   bool repair;        /* scrub */
   const char *rate;   /* scrub; NULL: not said */
   /* leg: "fail", "return", "discard", "replace", "add" or "remove"; scrub: "start", "pause",
-   * "resume", "cancel" */
+   * "resume", "cancel"; drill: "start", "cancel" */
   const char *action;
-  const char *leg;   /* leg; scrub: the leg that is right, NULL: not said */
-  const char *path;  /* leg: replace, add; NULL: not said */
-  const char *size;  /* grow; NULL: not said */
-  const char *since; /* latency */
+  const char *leg;      /* leg; drill; scrub: the leg that is right, NULL: not said */
+  const char *path;     /* leg: replace, add; NULL: not said */
+  const char *size;     /* grow; NULL: not said */
+  const char *since;    /* latency */
+  const char *duration; /* drill; NULL: not said */
   json_t *document;
 };
 

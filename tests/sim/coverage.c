@@ -68,6 +68,7 @@ is_off(unsigned count) {
             {COUNT_rotten, SWITCH_scrubs},
             {COUNT_scrubs, SWITCH_scrubs},
             {COUNT_scrubs_done, SWITCH_scrubs},
+            {COUNT_drills, SWITCH_drills},
             {COUNT_mismatches, SWITCH_scrubs},
             {COUNT_scrub_repairs, SWITCH_scrubs},
             {COUNT_late_openings, SWITCH_late_openings},

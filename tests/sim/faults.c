@@ -10,9 +10,9 @@ enum { NEWCOMER_MS = 500 }; /* so long it is probed */
 
 static bool
 is_troubled(const struct sim_leg *leg) {
-  return leg->gone || leg->stalled_until_ns > sim.now_ns || leg->slow > 1 ||
-         leg->error_permille != 0 || leg->lose_next != 0 || leg->lose_record_ns != 0 ||
-         leg->lose_maps_ns != 0;
+  return leg->gone || leg->frozen_device != 0 || leg->stalled_until_ns > sim.now_ns ||
+         leg->slow > 1 || leg->error_permille != 0 || leg->lose_next != 0 ||
+         leg->lose_record_ns != 0 || leg->lose_maps_ns != 0;
 }
 
 static unsigned

@@ -47,6 +47,7 @@ host_reopen_leg(void *ctx, unsigned leg) {
 /* The volume does not rely on its cache any more, so it may lose it. */
 static void
 host_close_leg(void *ctx, unsigned leg) {
+  drill_thaw(leg);
   if (sim.leg[leg].regions >= 0)
     sim_fail("leg %u: closed while it holds requests", leg);
   if (random_chance(500) && sim.options.fault_gap_ns != 0 && inside_leg_is_out(sim.volume, leg)) {

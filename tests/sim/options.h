@@ -86,6 +86,7 @@ struct options {
   unsigned slow_record_permille; /* superblocks that take long when the operator takes a leg out */
   uint64_t resync_rate;          /* 0: as the configuration has it */
   uint64_t scrub_gap_ns, rot_gap_ns; /* 0: never */
+  uint64_t drill_gap_ns;             /* 0: never */
   unsigned span_extents;             /* clients keep to so many; 0: to all */
   bool is_busy;                      /* a busy run, and the rest of these is of such */
   struct service service[LEGS_MAX];
@@ -105,6 +106,7 @@ struct options {
   DRAWN(forced, true)                                                                              \
   DRAWN(bad_sectors, true)                                                                         \
   DRAWN(scrubs, false)                                                                             \
+  DRAWN(drills, false)                                                                             \
   DRAWN(newcomers, true)                                                                           \
   DRAWN(give_up_storm, true)                                                                       \
   DRAWN(read_storm, true)                                                                          \

@@ -217,6 +217,7 @@ static void
 begin_healing(void) {
   TRACE("---- everything heals");
   sim.healing = true;
+  drill_heal();
   lull_is_over();
   sim.healing_since_ns = sim.now_ns;
   for (unsigned i = 0; i < sim.options.legs; i++)
@@ -374,6 +375,9 @@ dispatch(const struct event *event) {
   case EV_ROT:
     scrub_event(event);
     break;
+  case EV_DRILL:
+    drill_event();
+    break;
   case EV_SERVICE:
   case EV_BUSY_PAUSE:
   case EV_BUSY_POLL:
@@ -403,6 +407,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   lull_start();
   settings_start();
   scrub_start();
+  drill_start();
   busy_start();
   while (!done && event_next(&event)) {
     sim.now_ns = event.at_ns;

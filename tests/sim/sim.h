@@ -23,6 +23,7 @@
  *      force.c    forced starts, and the lines of history that they begin
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
+ *      drill.c    an operator keeps a leg from answering
  *      scrub.c    the legs are compared, and blocks rot unseen
  *      bad.c      recorded blocks that no leg can read
  *      inside.c   what it takes from the volume's inside
@@ -86,6 +87,7 @@ enum event_kind {
   EV_LULL_POLL,
   EV_SETTINGS,
   EV_SCRUB,
+  EV_DRILL,
   EV_ROT,
   EV_SERVICE, /* leg: it goes on */
   EV_BUSY_POLL,
@@ -140,6 +142,7 @@ struct sim_leg {
   bool error_of_fua;   /* flushes, and writes that carry one */
   uint64_t error_from; /* it meets what lies there or behind */
   bool gone;
+  uint32_t frozen_device;  /* a drill keeps it from answering, that generation; 0: none */
   unsigned lose_next;      /* so many regions hang by themselves, */
   uint64_t lose_for_ns;    /* so long; SIM_NEVER: until cured */
   uint64_t lose_record_ns; /* its next superblock write hangs so long; 0: it does not */
@@ -183,6 +186,14 @@ void medium_blank(struct sim_leg *leg,
 bool medium_is_clean(const struct sim_leg *leg);
 
 #include "sim/tio.h"
+
+/* ---- drills (drill.c) ---- */
+
+void drill_start(void);
+void drill_event(void);
+void drill_heal(void);         /* the one that lasts ends */
+void drill_thaw(unsigned leg); /* its device is given back */
+void drill_process_ended(void);
 
 /* ---- scrubs (scrub.c) ---- */
 
@@ -424,6 +435,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(rotten)                                                                                  \
   COUNTED(scrubs)                                                                                  \
   COUNTED(scrubs_done)                                                                             \
+  COUNTED(drills)                                                                                  \
   COUNTED(mismatches)                                                                              \
   COUNTED(scrub_repairs)                                                                           \
   COUNTED(busy_pauses)                                                                             \

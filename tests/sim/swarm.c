@@ -472,6 +472,12 @@ draw_scrubs(struct options *o) {
 }
 
 static void
+draw_drills(struct options *o) {
+  if (swarm_is_on(SWITCH_drills))
+    DRAW(drill_gap_ns, between(100, 3000) * SIM_MS);
+}
+
+static void
 take_out_what_is_off(struct options *o) {
   if (!swarm_is_on(SWITCH_lulls))
     o->lull_gap_ns = 0;
@@ -509,6 +515,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_bad_storm(options);
   draw_spare(options);
   draw_scrubs(options);
+  draw_drills(options);
   draw_lulls(options);
   take_out_what_is_off(options);
 }

@@ -270,6 +270,10 @@ on_finish(uint32_t index) {
 
   if (r->finished || r->parked || r->real || (sim.options.is_busy && !service_is_done(r)))
     return;
+  if (leg->frozen_device != 0 && r->device == leg->frozen_device && r->life == sim.life) {
+    r->parked = r->delayed = true;
+    return;
+  }
   if (sim.now_ns < leg->stalled_until_ns && (leg->stalled_kinds >> r->op & 1)) {
     r->delayed = true;
     if (leg->stalled_until_ns == SIM_NEVER)
@@ -493,6 +497,7 @@ tio_leg_gone(unsigned leg) {
 /* Requests of a killed process in flight go on, are dropped, or land in part, untold. */
 void
 tio_process_ended(bool power) {
+  drill_process_ended();
   for (unsigned leg = 0; leg < sim.options.legs; leg++)
     EACH_REGION(r, leg) {
       if (!power && !r->finished && (r->parked || random_chance(500)))
@@ -520,6 +525,16 @@ host_device_is_gone(void *ctx, struct sf_tio_device *pub) {
   return sim.options.gone_error == -EIO && (device->generation != leg->device || leg->device_dead);
 }
 
+static void
+host_device_freeze(void *ctx, struct sf_tio_device *pub, bool frozen) {
+  const struct sim_device *device = (const struct sim_device *) pub;
+
+  if (frozen)
+    sim.leg[device->leg].frozen_device = device->generation;
+  else
+    drill_thaw(device->leg);
+}
+
 const struct sf_volume_host tio_host = {
     .submit = host_submit,
     .cancel_by_device = host_cancel_by_device,
@@ -527,6 +542,7 @@ const struct sf_volume_host tio_host = {
     .device_running = host_device_running,
     .device_punches = host_device_punches,
     .device_is_gone = host_device_is_gone,
+    .device_freeze = host_device_freeze,
     .buffer_get = buffer_get,
     .buffer_put = buffer_put,
 };

@@ -104,6 +104,7 @@ sfd_events_message_id(const json_t *event) {
       {"grow-failed", "143e4ac1a06d5493b0243fb19bb43bc1"},
       {"leg-not-opened", "92e22dec37d95562b574410f9c7bdce1"},
       {"change-failed", "06c952cdbb33598fa27ed7b3e834177a"},
+      {"drill", "1e9aa9a746005fc2a93907dd2abd2308"},
       {"leg-path", "8be5c5a1dc2455ec9464a6c9caf9deaf"},
       {"spare", "af5d6c7613e2564eb1f4652648188a24"},
       {"started", "b500d9293b925b66a004294725d11981"},

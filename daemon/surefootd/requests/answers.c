@@ -216,6 +216,7 @@ sfd_answers_request(void *ctx, const struct sf_control_request *request, struct 
   case SF_COMMAND_LEG:
   case SF_COMMAND_GROW:
   case SF_COMMAND_SCRUB:
+  case SF_COMMAND_DRILL:
     forward(volume, request, reply);
     break;
   case SF_COMMAND_LATENCY:

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "volume/change/drill.h"
 #include "volume/change/grow.h"
 #include "volume/change/intent_clear.h"
 #include "volume/change/members.h"
@@ -42,6 +43,7 @@ sf_vol_end(struct sf_volume *v, int error) {
   sf_grow_stopped(v);
   sf_members_stopped(v);
   sf_scrub_stopped(v);
+  sf_drill_stopped(v);
   sf_op_fail_all(v, error);
   request_fail_waiting(v, error);
   sf_request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "volume/change/drill.h"
 #include "volume/change/grow.h"
 #include "volume/change/members.h"
 #include "volume/change/operator.h"
@@ -212,6 +213,26 @@ sf_volume_scrub_cancel(struct sf_volume *v, uint64_t now_ns) {
 
   sf_vol_enter(v, now_ns);
   r = sf_scrub_cancel(v);
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_drill(struct sf_volume *v, unsigned leg, uint64_t duration_ns, uint64_t now_ns) {
+  int r;
+
+  sf_vol_enter(v, now_ns);
+  r = sf_leg_is_member(v, leg) ? sf_drill_begin(v, leg, duration_ns) : -ENOENT;
+  leave(v);
+  return r;
+}
+
+int
+sf_volume_drill_cancel(struct sf_volume *v, uint64_t now_ns) {
+  int r;
+
+  sf_vol_enter(v, now_ns);
+  r = sf_drill_cancel(v);
   leave(v);
   return r;
 }

@@ -1,5 +1,6 @@
 /* What the operator sees: a copy taken under the lock, never a wait. */
 #include "volume/roof/status.h"
+#include "volume/change/drill.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,7 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
       .timeouts = leg->timeouts,
       .errors = leg->errors,
       .repairs = leg->medium.repairs,
+      .drill_left_ns = sf_drill_left(v, leg->index),
       .resync_bytes = leg->resync_bytes,
   };
   snprintf(status->name, sizeof status->name, "%s", config->name);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "volume/change/copier.h"
+#include "volume/change/drill.h"
 #include "volume/change/grow.h"
 #include "volume/change/intent_clear.h"
 #include "volume/change/join.h"
@@ -77,6 +78,7 @@ settle(struct sf_volume *v) {
     sf_grow_settle(v);
     sf_copier_settle(v);
     sf_scrub_settle(v);
+    sf_drill_settle(v);
     sf_stop_settle(v);
   }
   return passes;

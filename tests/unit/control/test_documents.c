@@ -79,6 +79,7 @@ test_whole_document(void **state) {
   leg->window = 22;
   leg->in_flight = 17;
   leg->oldest_ns = UINT64_C(6200999999);
+  leg->drill_left_ns = UINT64_C(9000999999);
   leg->latency[SF_READ_KIND] = (struct sf_latency){1, 5, 1000, 2000, 3000, 4001, {0}};
   leg->latency[SF_READ_KIND].bucket[4] = 3;
   leg->latency[SF_READ_KIND].bucket[5] = 4;
@@ -110,6 +111,7 @@ test_whole_document(void **state) {
       "12,\"seconds_left\":13,\"stalled_ms\":0},\"requests\":{\"reads\":1,\"writes\":0,\"flushes\":"
       "2},"
       "\"bytes_read\":15,\"bytes_written\":16,\"window\":22,\"in_flight\":17,\"oldest_ms\":6200,"
+      "\"drill_ms\":9000,"
       "\"deadline\":{\"read_us\":100000,\"write_us\":2,\"flush_us\":0},"
       "\"deadline_source\":{\"read\":\"auto\",\"write\":\"set\",\"flush\":\"learning\"},"
       "\"latency\":{"

@@ -170,6 +170,31 @@ others_answer(void **state) {
   }
 }
 
+static unsigned
+in_kernel(const struct place *place) {
+  unsigned n;
+
+  pthread_mutex_lock(&place->client->lock);
+  n = place->device[BY_DEVICE_THREAD]->device_thread.in_kernel;
+  pthread_mutex_unlock(&place->client->lock);
+  return n;
+}
+
+/* Proves: what found no room in the kernel beside what was kept goes on with the thaw, by itself. */
+static void
+what_waits_goes_on(void **state) {
+  struct place *place = *state;
+  unsigned n = SF_TIO_DEVICE_THREAD_DEPTH + 10;
+
+  sf_tio_device_freeze(place->device[BY_DEVICE_THREAD]);
+  for (unsigned i = 0; i < n; i++)
+    write_byte(place, BY_DEVICE_THREAD, 'w', 0);
+  assert_true(EVENTUALLY(in_kernel(place) == SF_TIO_DEVICE_THREAD_DEPTH));
+  assert_true(EVENTUALLY(atomic_load(&place->device[BY_DEVICE_THREAD]->device_thread.waiting)));
+  sf_tio_device_thaw(place->device[BY_DEVICE_THREAD]);
+  log_wait(SF_TIO_OK, false, n);
+}
+
 /* Proves: a removed device is not frozen any more, as nothing could thaw it. */
 static void
 removal_thaws(void **state) {
@@ -228,6 +253,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(given_up_is_told_late, setup, teardown),
       cmocka_unit_test_setup_teardown(what_was_answered_is_kept, setup, teardown),
       cmocka_unit_test_setup_teardown(others_answer, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_waits_goes_on, setup, teardown),
       cmocka_unit_test_setup_teardown(removal_thaws, setup, teardown),
       cmocka_unit_test_setup_teardown(beside_requests, setup, teardown),
   };

@@ -56,6 +56,7 @@ struct rig {
   unsigned full;                                 /* legs that have no room: bit i */
   unsigned cannot_punch;                         /* the same */
   unsigned gone;            /* legs without their disk, which has left: bit i */
+  unsigned frozen;          /* by a drill: bit i */
   unsigned asked_with_lock; /* so often, whether a disk is gone */
   bool cannot_open;
   uint64_t turn_ns[RIG_LEGS];        /* when the leg last ended one in turn; 0: never */

@@ -148,6 +148,14 @@ host_device_is_gone(void *ctx, struct sf_tio_device *device) {
 }
 
 static void
+host_device_freeze(void *ctx, struct sf_tio_device *device, bool frozen) {
+  struct rig *rig = ctx;
+  unsigned bit = 1u << leg_of(device);
+
+  rig->frozen = frozen ? rig->frozen | bit : rig->frozen & ~bit;
+}
+
+static void
 host_timer(void *ctx, uint64_t at_ns) {
   struct rig *rig = ctx;
 
@@ -251,7 +259,8 @@ step(struct rig *rig) {
     if (region->canceled && !region->canceled_told) {
       region->canceled_told = moved = true;
       tell(rig, region, SF_TIO_CANCELED, SF_TIO_DETACHED, 0, false);
-    } else if (rig->holds == NULL || !rig->holds(rig, region)) {
+    } else if (!(rig->frozen >> region->leg & 1) &&
+               (rig->holds == NULL || !rig->holds(rig, region))) {
       end_region(rig, region);
       moved = true;
     } else if (!region->timed_out && !region->canceled && rig->now_ns >= region->deadline_ns) {
@@ -346,6 +355,7 @@ const struct sf_volume_host rig_host = {.submit = host_submit,
                                         .device_running = host_device_running,
                                         .device_punches = host_device_punches,
                                         .device_is_gone = host_device_is_gone,
+                                        .device_freeze = host_device_freeze,
                                         .buffer_get = host_buffer_get,
                                         .buffer_put = host_buffer_put,
                                         .timer = host_timer,

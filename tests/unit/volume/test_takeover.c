@@ -290,9 +290,31 @@ takes(void **state) {
   rig_free(&rig);
 }
 
+static unsigned drill_ends;
+
+static void
+note_drill(const struct sf_volume_event *event) {
+  drill_ends += event->kind == SF_EVENT_DRILL && strcmp(event->to, "ends") == 0;
+}
+
+/* Proves: a drill ends with the volume that another host takes over. */
+static void
+taken_while_a_drill(void **state) {
+  serves(3, 1);
+  rig.event = note_drill;
+  drill_ends = 0;
+  assert_int_equal(sf_volume_drill(rig.volume, 0, 600000 * SF_MS, rig.now_ns), 0);
+  write_superblock(1, 1, 1, ANOTHER, "there");
+  rig_pass(&rig, 2 * SF_LOOK_MS + 1100);
+  assert_int_equal(rig.frozen, 0);
+  assert_int_equal(drill_ends, 1);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(taken_while_a_drill),
       cmocka_unit_test(taken_by_another),
       cmocka_unit_test(taken_at_the_same_time),
       cmocka_unit_test(not_taken),
