@@ -201,8 +201,8 @@ uint64_t ctl_json_number(const json_t *object, const char *key);  /* 0 if it is 
 json_t *ctl_text_to_json(const char *text);
 /* Prints; control characters, which a path may hold, as '?'. */
 void ctl_put(const char *text);
-/* The same, by words: on a terminal the lines after the first begin at indent; used: columns of the first that are
- * taken. */
+/* The same, by words: on a terminal the lines after the first begin at indent; used: columns of the
+ * first that are taken. */
 void ctl_put_wrapped(const char *text, unsigned used, unsigned indent);
 int ctl_print_json(const json_t *document);
 

@@ -1,5 +1,6 @@
-/* A drill: a leg of a healthy volume is kept from answering, its comings and goings are told as they happen, and at
- * the end what clients saw.  Ctrl-C ends it early; when this program is killed, it ends by itself. */
+/* A drill: a leg of a healthy volume is kept from answering, its comings and goings are told as
+ * they happen, and at the end what clients saw.  Ctrl-C ends it early; when this program is killed,
+ * it ends by itself. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>

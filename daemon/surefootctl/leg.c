@@ -381,8 +381,8 @@ look_beside(const struct beside *beside, const char *socket, bool *has_old, bool
   return status;
 }
 
-/* Out of the volume; what the kernel holds of it may still end.  What is left then, the removal
- * tells. */
+/* Fails the leg and waits a while for its requests in flight.  If some remain, the removal reports
+ * it. */
 static int
 take_out(const struct beside *beside, const char *socket) {
   const struct timespec pause = {.tv_nsec = 100000000};

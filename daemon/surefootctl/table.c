@@ -78,8 +78,8 @@ cut_middle(char *text, unsigned columns) {
   memmove(text + head + 3, text + len - tail, tail + 1);
 }
 
-/* Paths give way, and where a note has no room beside the numbers it stands below them, so that columns stay
- * columns.  True: notes are below. */
+/* Paths give way, and where a note has no room beside the numbers it stands below them, so that
+ * columns stay columns.  True: notes are below. */
 static bool
 fit(struct ctl_table *table, unsigned width[CTL_COLUMNS_MAX]) {
   struct winsize size = {0};

@@ -19,7 +19,7 @@ static const char usage[] =
 
 enum { CHECK = 256, HOLD, FOREGROUND, VERSION };
 
-/* A mistake in the settings must not keep anybody from stopping. */
+/* A mistake in the settings must not keep the operator from stopping. */
 static int
 hold_stop(struct daemon *daemon) {
   char error[SF_CONFIG_ERROR_MAX] = "";

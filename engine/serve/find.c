@@ -70,7 +70,7 @@ worth_waiting_for(const struct sf_serve *serve) {
   return (absent | empty) & serve->assembly.waits_for;
 }
 
-/* 0, or -EBUSY and error says by whom. */
+/* 0, or -EBUSY and error names the holder. */
 static int
 look_for_others(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_leg_found found[SF_LEGS_MAX];

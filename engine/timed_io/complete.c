@@ -57,7 +57,7 @@ sf_tio_io_cancel(struct sf_tio_io *io, enum sf_tio_kind kind, uint64_t now_ns) {
   if (io->due)
     io->request->expired |= UINT32_C(1) << io->index;
   if (kind == SF_TIO_REAL) {
-    /* Nobody needs to wait for it: it did not run and will not. */
+    /* Nothing is to be waited for: it did not run and will not. */
     io->device->running--;
   } else {
     io->detached = true;
@@ -88,7 +88,7 @@ sf_tio_io_drop(struct sf_tio_io *io, uint64_t now_ns) {
   if (io->where == SF_TIO_IN_QUEUE)
     queue->pending_n--;
   sf_tio_io_cancel(io, io->touched ? SF_TIO_DETACHED : SF_TIO_REAL, now_ns);
-  /* One that had run in part ends here too; -EINTR says so. */
+  /* A region that had run in part ends here too; -EINTR says so. */
   late(io, -EINTR, now_ns);
   return io->kind;
 }
@@ -109,7 +109,7 @@ unsupported(int res) {
   return false;
 }
 
-/* What is to be stable before it is OK, and is not yet. */
+/* Must it be made stable before it is OK, and is it not yet? */
 static int
 to_be_stable(struct sf_tio_io *io) {
   if (!(io->request->flags & SF_TIO_FUA))

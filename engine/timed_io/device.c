@@ -193,7 +193,7 @@ sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **d
   return 0;
 }
 
-/* Under client->lock.  What is left when nothing runs passes by itself, and soon: a callback that
+/* Under client->lock.  The uses left when nothing runs end by themselves, and soon: a callback that
  * is about to return, a cancel that is being answered. */
 static bool
 wait_until_unused(struct sf_tio_device *device) {

@@ -279,7 +279,7 @@ bool sf_tio_ring_prep(struct sf_tio_ring *ring, const struct sf_tio_io *io, bool
 /* Without a ring, here and now: as a completion would say it. */
 int sf_tio_transfer(const struct sf_tio_io *io);
 
-/* ---- a queue: the ring and the events of one attending thread, or of the background thread ---- */
+/* ---- a queue: ring and events of an attending thread, or of the background thread ---- */
 
 struct sf_tio_queue {
   struct sf_tio_client *client;

@@ -181,8 +181,7 @@ struct leg {
   uint64_t flush_failed_ns;
   int flush_error;
   struct sf_map lost, healing;
-  struct sf_map
-      unsure; /* blocks that read right and may never get to the disk: a convergence writes them anew */
+  struct sf_map unsure; /* may read right and never get to the disk: a convergence writes it anew */
   uint64_t dropped_seq; /* earlier regions have run across a failed flush */
   unsigned fua_running; /* regions with FUA in the kernel */
   /* A flush that went well while some of them ran: it counts when those, so many of up to that

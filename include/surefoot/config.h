@@ -141,7 +141,7 @@ void sf_config_each(const struct sf_config *config, sf_config_setting_fn *settin
 /* Settings made till now by sf_config_set count as parameters. */
 void sf_config_mark_parameters(struct sf_config *config);
 
-/* The file that says this: each key that was set, by whom, with paths that are absolute; no
+/* The file that says this: each key that was set, from where, with paths that are absolute; no
  * defaults.  sf_config_load reads the same from it.  *text is the caller's to free.  -ENOMEM, or
  * -EINVAL with the reason in error: a value that no file can say. */
 int sf_config_write(const struct sf_config *config, char **text, size_t *len,

@@ -263,12 +263,13 @@ int sf_volume_scrub_cancel(struct sf_volume *volume, uint64_t now_ns);
 
 /* ---- drills ---- */
 
-/* Keeps a leg from answering, as a disk that hangs does, so that an operator sees what becomes of it on a day of their
- * own choosing: until duration_ns have passed, another leg or the volume is in trouble, or the volume stops.  The leg
- * leaves and comes back as from any stall, and until it has caught up the mirror has a copy less.
- * 0: it has begun; SF_EVENT_DRILL tells its begin and its end.  -EALREADY: there is one; -EINVAL: 0, or longer than
- * SF_DRILL_MOST_NS; -ENOTCONN: not every leg is in sync, or the volume does not serve; -EBUSY: fewer than min_legs would
- * be left; -ENOENT: no such leg; -EOPNOTSUPP: the host cannot. */
+/* Keeps a leg from answering, as a disk that hangs does, so that an operator sees what becomes of
+ * it on a day of their own choosing: until duration_ns have passed, another leg or the volume is in
+ * trouble, or the volume stops.  The leg leaves and comes back as from any stall, and until it has
+ * caught up the mirror has a copy less.  0: it has begun; SF_EVENT_DRILL tells its begin and its
+ * end.  -EALREADY: there is one; -EINVAL: 0, or longer than SF_DRILL_MOST_NS; -ENOTCONN: not every
+ * leg is in sync, or the volume does not serve; -EBUSY: fewer than min_legs would be left; -ENOENT:
+ * no such leg; -EOPNOTSUPP: the host cannot. */
 #define SF_DRILL_MOST_NS (UINT64_C(600) * 1000000000)
 int sf_volume_drill(struct sf_volume *volume, unsigned leg, uint64_t duration_ns, uint64_t now_ns);
 /* -ENOENT: there is none. */
@@ -385,8 +386,7 @@ struct sf_leg_status {
   uint64_t resync_bytes; /* copied to it since the start: what its absences have cost */
   bool resyncing;
   uint64_t resync_done_bytes, resync_total_bytes, resync_rate, resync_left_ns;
-  uint64_t
-      resync_stalled_ns; /* so long it has not come nearer to its end: then nothing is said of the time left */
+  uint64_t resync_stalled_ns; /* so long without progress: then the time left is not told */
   struct sf_latency latency[SF_KINDS];
 };
 
@@ -398,8 +398,7 @@ struct sf_lost_range {
   int error;     /* of the last of these */
   bool told;
   uint64_t since_ns; /* CLOCK_MONOTONIC: when all of it was found to be so */
-  bool
-      recorded; /* a read there is answered with an error on every leg until it is written, restarts or not */
+  bool recorded;     /* reads fail on every leg until it is written, also after restarts */
 };
 enum { SF_LOST_MOST = SF_BAD_MOST };
 
@@ -407,9 +406,8 @@ struct sf_volume_status {
   char name[SF_VOLUME_NAME_MAX];
   struct sf_uuid uuid;
   enum sf_volume_state state;
-  char
-      reason[SF_LEG_REASON_MAX]; /* suspended or failed: for whom it waits, and what waits; or "" */
-  uint16_t waits_for;            /* the places of these legs: bit i */
+  char reason[SF_LEG_REASON_MAX]; /* suspended or failed: legs waited for, and what waits; or "" */
+  uint16_t waits_for;             /* the places of these legs: bit i */
   uint64_t size_bytes;
   uint64_t term, change;
   unsigned min_legs, legs_in_sync;
@@ -458,9 +456,9 @@ enum sf_volume_event_kind {
   SF_EVENT_LEG_SLOW,
   SF_EVENT_READ_FAILED, /* a client was answered with an error; told together like repairs */
   SF_EVENT_SCRUB,       /* to: the state of a scrub; reason: what it has found */
-  SF_EVENT_MISMATCH, /* found by a scrub; reason: where, and what becomes of it.  The first ones only */
-  SF_EVENT_DRILL, /* of a leg.  to: "begins" or "ends"; reason: for how long, or why it ends early */
-  SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
+  SF_EVENT_MISMATCH,    /* found by a scrub; reason: where, and its repair.  The first ones only */
+  SF_EVENT_DRILL,       /* of a leg.  to: "begins" or "ends"; reason: how long, or why early */
+  SF_EVENT_LEG_PATH,    /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };
 struct sf_volume_event {

@@ -1,5 +1,6 @@
-/* Drills: an operator keeps a leg from answering.  To everything else here it is a leg that hangs, so all that is asked
- * of a hang is asked of it; and when nothing else is wrong, it begins only where the leg can be spared. */
+/* Drills: an operator keeps a leg from answering.  To everything else here it is a leg that hangs,
+ * so all that is asked of a hang is asked of it; and when nothing else is wrong, it begins only
+ * where the leg can be spared. */
 #include "sim/sim.h"
 
 void

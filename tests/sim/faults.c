@@ -259,7 +259,7 @@ strike_damage(struct sim_leg *leg) {
     medium_flip(leg, copy);
 }
 
-/* ---- which, when, and whom ---- */
+/* ---- which, when, and which leg ---- */
 
 static void
 strike(struct sim_leg *leg) {

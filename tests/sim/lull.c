@@ -1,4 +1,4 @@
-/* Lulls: now and then nothing befalls anybody for a while, no process is started anew and no
+/* Lulls: now and then nothing befalls any leg for a while, no process is started anew and no
  * operator helps.  A volume with healthy disks must answer within a bound then, and be whole again
  * within another.
  *

@@ -63,7 +63,7 @@ struct options {
   unsigned flip_weight, damage_weight;
   unsigned tear_permille;      /* sectors torn at a power cut */
   unsigned nemesis_permille;   /* metadata writes during which something happens */
-  unsigned newcomer_permille;  /* newcomers whose arrival is slow to reach the maps on disk */
+  unsigned newcomer_permille;  /* newcomers that are slow to reach the maps on disk */
   unsigned promotion_permille; /* promotions during which another leg keeps its superblock */
   unsigned behind_permille;    /* writes that a leg gets which catches up, and misses */
   uint64_t pause_gap_ns, pause_ns;
@@ -93,7 +93,7 @@ struct options {
   struct busy busy;
 };
 
-/* Draws that can be switched by name: those that show a fault of the engine which is not mended yet
+/* Draws that can be switched by name: draws that show a fault of the engine which is not mended yet
  * are off.  The name, and whether it is on. */
 #define SIM_DRAWS(DRAWN)                                                                           \
   DRAWN(lulls, true)                                                                               \

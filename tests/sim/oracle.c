@@ -127,7 +127,7 @@ permit(uint64_t block, uint32_t value) {
 }
 
 /* Behind the end, where the volume was longer before a forced start: what a disk brings there is
- * anybody's. */
+ * undefined. */
 static void
 permit_behind_the_end(const struct sim_leg *leg, uint64_t block) {
   if (!sim.was_forced || block < sim.blocks)
@@ -464,7 +464,7 @@ force_block(uint64_t block, unsigned legs) {
 }
 
 /* Behind the end, where the volume was longer in the old line: what a leg holds there is
- * anybody's. */
+ * undefined. */
 static void
 forget_block(uint64_t block) {
   force_block(block, ~0u);

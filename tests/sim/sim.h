@@ -530,7 +530,7 @@ extern struct sim sim;
 
 void sim_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Nothing befalls anybody now. */
+/* Nothing befalls any leg now. */
 static inline bool
 sim_is_calm(void) {
   return sim.healing || sim.lull;

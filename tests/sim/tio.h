@@ -22,7 +22,7 @@ struct region {
   bool early;       /* READ: sampled when submitted */
   bool parked;      /* hangs until cured */
   bool lost;        /* hangs by itself */
-  bool late;        /* past its timeout, whether or not anybody waits for it */
+  bool late;        /* past its timeout, whether or not it is waited for */
   uint64_t keep_ns; /* it takes so much longer */
   bool doomed;      /* fails */
   bool delayed;     /* by a stall */

@@ -1,4 +1,4 @@
-/* What the legs hold and owe just now, for those who check the volume. */
+/* What the legs hold and owe just now, for the checks of the volume. */
 #include "sim/sim.h"
 
 /* How many other in-sync legs hold what this leg was sent there and has not answered? */
@@ -51,7 +51,7 @@ tio_has_late(unsigned leg) {
   return false;
 }
 
-/* Where it is in the volume; what is read beside the data, where it is on the leg. */
+/* The offset is in the volume; in the metadata area, on the leg. */
 static bool
 is_at(const struct region *r, uint64_t offset) {
   return r->offset == (r->offset < sim.data_offset ? offset : sim.data_offset + offset);

@@ -1,5 +1,5 @@
-/* `surefootd --hold` of a machine with a folder for its one device: hold_here FOLDER.  "held" in it says
- * what holds the device. */
+/* `surefootd --hold` of a machine with a folder for its one device: hold_here FOLDER.  "held" in it
+ * says what holds the device. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -535,7 +535,7 @@ sfd_device_stop(struct device *device) {
     device->stopped(device->ctx);
     return;
   }
-  /* Attaching may succeed any moment, and a device that could not be reconnected is attached still. */
+  /* Attaching may succeed any moment, and a device that is not reconnected is attached still. */
   bool attached = device->state == DEVICE_ATTACHED || device->state == DEVICE_ATTACHING ||
                   sfd_device_is_ours(device);
   sfd_job_cancel(device->job);

@@ -203,7 +203,7 @@ put_leg_states(struct writer *writer, const json_t *volumes) {
   }
 }
 
-/* Whom a suspended volume waits for. */
+/* The legs that a suspended volume waits for. */
 static void
 put_waited_for(struct writer *writer, const json_t *volumes) {
   begin(writer, "leg_waited_for", "gauge",

@@ -42,7 +42,8 @@ static const char style[] =
     "td:empty{display:none}td::before{content:attr(data-h);flex:0 0 6rem;color:var(--soft);"
     "font-size:.85rem}}";
 
-/* It asks for a document: nothing is made of text here.  Without scripts the page loads itself anew. */
+/* It asks for a document: nothing is made of text here.  Without scripts the page loads itself
+ * anew. */
 static const char script[] =
     "(function(){'use strict';var main=document.querySelector('main'),"
     "old=document.getElementById('old');"

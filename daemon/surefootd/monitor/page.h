@@ -1,5 +1,5 @@
-/* The page for people: volumes, legs, their latency over the last hour, events.  One HTML document with nothing from
- * elsewhere; all text in it is from outside, and is escaped. */
+/* The page for people: volumes, legs, their latency over the last hour, events.  One HTML document
+ * with nothing from elsewhere; all text in it is from outside, and is escaped. */
 #ifndef SUREFOOTD_PAGE_H
 #define SUREFOOTD_PAGE_H
 

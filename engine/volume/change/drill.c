@@ -1,6 +1,7 @@
-/* Drills.  The leg's device is frozen below everything that judges it (sf_tio_device_freeze()), so what follows is
- * what follows when a disk hangs, and the rooms of the set need not know of it.  Nothing else is made worse: a drill
- * begins on a healthy volume that can spare the leg, and ends as soon as another leg or the volume is in trouble. */
+/* Drills.  The leg's device is frozen below everything that judges it (sf_tio_device_freeze()), so
+ * what follows is what follows when a disk hangs, and the rooms of the set need not know of it.
+ * Nothing else is made worse: a drill begins on a healthy volume that can spare the leg, and ends
+ * as soon as another leg or the volume is in trouble. */
 #include "volume/change/drill.h"
 
 #include <errno.h>
@@ -35,7 +36,8 @@ sf_drill_begin(struct sf_volume *v, unsigned leg, uint64_t duration_ns) {
   return 0;
 }
 
-/* Where the leg has another disk by now, the old one is thawed as it is given back (sf_tio_device_remove()). */
+/* Where the leg has another disk by now, the old one is thawed as it is given back
+ * (sf_tio_device_remove()). */
 static void
 end(struct sf_volume *v, const char *why) {
   unsigned leg = v->drill.leg;

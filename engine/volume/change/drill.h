@@ -1,5 +1,5 @@
-/* Of drill.c: a leg is kept from answering for a while, so that the operator sees what a disk that hangs does.
- * Called with volume->lock held. */
+/* Of drill.c: a leg is kept from answering for a while, so that the operator sees what a disk that
+ * hangs does. Called with volume->lock held. */
 #ifndef SF_VOLUME_DRILL_H
 #define SF_VOLUME_DRILL_H
 

@@ -35,8 +35,8 @@ enum {
 
 enum window_use {
   WINDOW_CLIENTS, /* requests, and copies that one waits for */
-  WINDOW_META, /* superblocks, maps, probes: before all others, and one whatever else is outstanding */
-  WINDOW_COPIES, /* a part of the window, and nothing while clients wait */
+  WINDOW_META,    /* superblocks, maps, probes: before all others, and one always fits */
+  WINDOW_COPIES,  /* a part of the window, and nothing while clients wait */
   WINDOW_USES
 };
 

@@ -60,8 +60,8 @@ enum copy_end {
 };
 
 /* A piece that no leg can read. The copy goes on block by block. A block is asked for once more, as
- * legs may fail anything. One that is bad everywhere is recorded (bad.c), and its extent is done
- * without it.  A resync leaves the rest for later: the leg lacks the block. */
+ * legs may fail anything. A block that is bad everywhere is recorded (bad.c), and its extent is
+ * done without it.  A resync leaves the rest for later: the leg lacks the block. */
 static enum copy_end
 pass_over(struct sf_op *op) {
   struct sf_volume *v = op->volume;

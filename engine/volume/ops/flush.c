@@ -38,7 +38,7 @@ snapshot(struct leg *leg, struct sf_op *op) {
 /* The legs that a flush goes to.  Our own for the maps' sake goes to legs that catch up as well; no
  * answer needs them. */
 static legset
-whom(const struct sf_volume *v, const struct sf_op *op) {
+flush_legs(const struct sf_volume *v, const struct sf_op *op) {
   return v->counted | (op->checkpoint ? sf_vol_receivers(v) : v->latest.in_sync);
 }
 
@@ -74,7 +74,7 @@ send(struct sf_volume *v, struct sf_op *op) {
     struct leg *leg = &v->leg[index];
     legset bit = legbit(index);
 
-    if (!(whom(v, op) & bit)) {
+    if (!(flush_legs(v, op) & bit)) {
       op->unsent &= (legset) ~bit;
       op->pending &= (legset) ~bit;
       op->overdue &= (legset) ~bit;
@@ -130,7 +130,7 @@ sf_flush_next(struct sf_volume *v) {
   sf_state_move(&op->sm, OP_RUNNING, &(struct sf_state_hooks){0}, v);
 
   op->asked = v->ack_legs;
-  op->unsent = op->pending = whom(v, op);
+  op->unsent = op->pending = flush_legs(v, op);
   send(v, op);
 }
 

@@ -37,7 +37,7 @@ uint64_t sf_bad_run(const struct sf_volume *v, uint64_t offset, uint64_t length,
 enum bad_clearing {
   BAD_CLEARED,  /* or nothing was bad there: it may be answered */
   BAD_CLEARING, /* it may be when a record is durable */
-  BAD_NO_ROOM, /* what it leaves of a range cannot be recorded, or is a part of a block: it fails, and all stays bad */
+  BAD_NO_ROOM,  /* the rest of the range cannot be recorded, or is a part of a block: it fails */
 };
 /* The write is where it has to be. */
 enum bad_clearing sf_bad_clear(struct sf_op *op);

@@ -9,9 +9,8 @@ struct miss {
   unsigned leg;
   enum sf_kind kind; /* of what it owes */
   bool failed;
-  int error; /* if it has */
-  legset
-      witnesses; /* legs that have it, in the set or not; not those that may lack what the leg has */
+  int error;        /* if it has */
+  legset witnesses; /* legs that have it, in the set or not; none that may lack what the leg has */
   const char *reason;
 };
 /* R2: what follows.  The caller has asked sf_insync_leg_hangs() about a leg that is overdue. */

@@ -1,7 +1,7 @@
 /* An explicit-state model of 2 to 4 legs and one volume process that starts, changes the set,
  * acknowledges and is killed.  All of its states are visited up to a bound (breadth first, so a
  * counterexample is a shortest one), four legs by random walks.  After every step every subset of
- * the legs is asked: may it start, and whom would it trust? */
+ * the legs is asked: may it start, and which would it trust? */
 #include "model.h"
 
 static unsigned

@@ -1,5 +1,6 @@
-/* The control socket of all volumes: one request at a time of each client, answered now or later; followers get what
- * happens to the volume that they follow; and a client that is slow, silent, wrong or gone stops no other. */
+/* The control socket of all volumes: one request at a time of each client, answered now or later;
+ * followers get what happens to the volume that they follow; and a client that is slow, silent,
+ * wrong or gone stops no other. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,7 +176,7 @@ many_requests_that_have_come(void **state) {
   finish();
 }
 
-/* What is no request is answered with what is wrong, and asked of nobody. */
+/* A line that is no request is answered with its mistake, and passed to no handler. */
 static void
 what_is_wrong_is_told(void **state) {
   static char line[SF_CONTROL_LINE_MAX + 2];
@@ -238,7 +239,7 @@ followers_get_their_volume(void **state) {
   finish();
 }
 
-/* One that takes nothing is dropped when too much waits for it; the other one has all. */
+/* A follower that takes nothing is dropped when too much waits for it; the other one has all. */
 static void
 a_slow_follower_is_dropped(void **state) {
   enum { EVENTS = 200 };
@@ -278,7 +279,7 @@ a_slow_follower_is_dropped(void **state) {
   finish();
 }
 
-/* Its answer goes nowhere; nor does one that comes after the end of all. */
+/* Its answer goes nowhere; nor does an answer after the end of all. */
 static void
 a_client_that_is_gone(void **state) {
   int fd, other;

@@ -1,4 +1,5 @@
-/* The command line of a server, and the file that it reads: the settings in force, whole or not there. */
+/* The command line of a server, and the file that it reads: the settings in force, whole or not
+ * there. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

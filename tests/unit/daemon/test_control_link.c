@@ -1,5 +1,5 @@
-/* surefootd's end of a volume's control socket: a request goes out, lines come in, and a server that is not there, hangs,
- * ends or talks nonsense costs nobody a wait. */
+/* surefootd's end of a volume's control socket: a request goes out, lines come in, and a server
+ * that is not there, hangs, ends or talks nonsense delays no caller. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -193,7 +193,7 @@ a_call_that_is_cancelled_is_not_told(void **state) {
   assert_int_equal(start_call(20000), 0);
   turn_until(&done);
   assert_int_equal(done,
-                   1); /* the second one, whose time is up after the first one's would have been */
+                   1); /* the second, with its time up after the first one's would have been */
   sfd_call_cancel(NULL);
   finish();
 }

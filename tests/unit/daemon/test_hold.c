@@ -135,7 +135,7 @@ test_ended_in_order(void **state) {
   assert_string_equal(calls(), "systemctl stop surefoot.target\n");
 }
 
-/* Proves that a holder whom only the kernel knows counts. */
+/* Proves that a holder that only the kernel knows counts. */
 static void
 test_held_unseen(void **state) {
   put("held", "");

@@ -1,5 +1,5 @@
-/* The operator's program is run for each event that has a name, one at a time, in order, with all of the event; one that
- * does not end is killed, and surefootd goes on. */
+/* The operator's program is run for each event that has a name, one at a time, in order, with all
+ * of the event; a program that does not end is killed, and surefootd goes on. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -39,7 +39,7 @@ tear_down(void **state) {
   return rmdir(folder);
 }
 
-/* A script for /bin/sh; $OUT is what is looked at. */
+/* A script for /bin/sh; its result is in $OUT. */
 static void
 begin(const char *script) {
   FILE *file;
@@ -152,7 +152,8 @@ one_at_a_time_in_order(void **state) {
   finish();
 }
 
-/* It is killed, and the next one is run; so it is after one that fails, or is no program at all. */
+/* It is killed, and the next one is run; so it is after a program that fails, or a file that is
+ * none. */
 static void
 one_that_does_not_end_is_killed(void **state) {
   begin("if [ $3 = a ]; then exec sleep 1000; fi; echo $3 >> $OUT; [ $3 != b ]");

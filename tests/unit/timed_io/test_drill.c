@@ -180,7 +180,8 @@ in_kernel(const struct place *place) {
   return n;
 }
 
-/* Proves: what found no room in the kernel beside what was kept goes on with the thaw, by itself. */
+/* Proves: what found no room in the kernel beside what was kept goes on with the thaw, by
+ * itself. */
 static void
 what_waits_goes_on(void **state) {
   struct place *place = *state;

@@ -175,8 +175,8 @@ leg_1_hangs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1;
 }
 
-/* A leg that has just fallen silent may only be on its way out: it is not yet what requests wait for
- * in vain. */
+/* A leg that has just fallen silent may only be on its way out: it is not yet what requests wait
+ * for in vain. */
 static void
 a_leg_has_the_time_to_leave_before_it_is_awaited(void **state) {
   rig_init(&rig, 2, 2, EXTENT, EXTENTS);

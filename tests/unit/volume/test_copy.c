@@ -1,4 +1,5 @@
-/* Copies that end badly in the middle: what they leave running must not stand in anybody's way. */
+/* Copies that end badly in the middle: what they leave running must not stand in the way of
+ * others. */
 #include "rig.h"
 
 #include <errno.h>
@@ -132,7 +133,7 @@ use_of_copy_at(uint64_t extent) {
   return -1;
 }
 
-/* R15: a convergence takes no room from clients, but for one that waits for it. */
+/* R15: a convergence takes no room from clients, but for a read that waits for it. */
 static void
 a_convergence_takes_the_room_of_who_waits_for_it(void **state) {
   struct rig_request write[EXTENTS], read;

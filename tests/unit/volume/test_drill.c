@@ -45,7 +45,8 @@ left_ns(unsigned leg) {
   return status.leg[leg].drill_left_ns;
 }
 
-/* Proves: a write goes on without the leg, which leaves, and comes back by itself when the time is over. */
+/* Proves: a write goes on without the leg, which leaves, and comes back by itself when the time is
+ * over. */
 static void
 a_leg_leaves_and_comes_back(void **state) {
   struct rig_request w;
@@ -128,8 +129,8 @@ ends_early(void **state) {
   rig_free(&rig);
 }
 
-/* Proves: a leg that leaves beside the one that is frozen, by itself, is waited for no longer than the drill's end takes:
- * the frozen leg answers at once. */
+/* Proves: a leg that leaves beside the one that is frozen, by itself, is waited for no longer than
+ * the drill's end takes: the frozen leg answers at once. */
 static bool
 leg_1_hangs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1;

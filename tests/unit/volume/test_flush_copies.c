@@ -148,8 +148,9 @@ keeps_reads_of_block_0(const struct rig *r, const struct rig_region *region) {
          (keeps_reads >> region->leg & 1);
 }
 
-/* Leg 1 hangs with a read, and what leg 0 answers in its place does not count, as it has lost that by then.
- * The read waits for the convergence, and leg 1 may read into a buffer that is nobody's. */
+/* Leg 1 hangs with a read, and what leg 0 answers in its place does not count, as it has lost that
+ * by then.  The read waits for the convergence, and leg 1 may read into a buffer without an
+ * owner. */
 static void
 a_read_that_counts_nowhere_waits_in_another_buffer(void **state) {
   struct rig_request read;

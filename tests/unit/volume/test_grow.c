@@ -379,7 +379,7 @@ into_new_pages_of_the_maps(void **state) {
   rig_free(&rig);
 }
 
-/* What is new may be used on each of them, and no more is touched than there is. */
+/* The new part may be used on each of them, and nothing beyond it is touched. */
 static void
 as_many_legs_as_there_may_be(void **state) {
   struct sf_superblock base;

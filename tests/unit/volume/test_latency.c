@@ -79,7 +79,8 @@ quantiles_end_where_they_say(void **state) {
   }
 }
 
-/* Above, the top of a bucket is less than a sixteenth over the sample, and never over the longest. */
+/* Above, the top of a bucket is less than a sixteenth over the sample, and never over the
+ * longest. */
 static void
 a_bucket_is_a_sixteenth_wide(void **state) {
   for (uint64_t ns = 1; ns < UINT64_C(1) << 38; ns = ns * 9 / 8 + 1) {
@@ -111,7 +112,7 @@ bounds_rise(void **state) {
   }
 }
 
-/* Five whole slices and the one that runs. */
+/* Five whole slices and the current one. */
 static void
 a_minute_is_recent(void **state) {
   memset(&meter, 0, sizeof meter);

@@ -163,7 +163,7 @@ two_change_places(void **state) {
   destroy();
 }
 
-/* What is new is empty, whether it fits into the words that there are or not. */
+/* The new part is empty, whether it fits into the present words or not. */
 static void
 it_grows_with_nothing_set(void **state) {
   init();

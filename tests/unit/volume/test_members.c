@@ -1,5 +1,6 @@
-/* Which legs the volume has, and what it takes for one of them: a change of the legs is one record, and
- * whoever opens a disk again shows that it is the leg, in the line of history that goes on. */
+/* Which legs the volume has, and what it takes for one of them: a change of the legs is one record,
+ * and a disk that is opened again must show that it is the leg, in the line of history that goes
+ * on. */
 #include "rig.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ static void
 init(unsigned legs, unsigned min_legs) {
   rig_init(&rig, legs, min_legs, EXTENT, EXTENTS);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.config.deadline_ns[kind] = 100 * SF_S; /* what is held back makes no leg late */
+    rig.config.deadline_ns[kind] = 100 * SF_S; /* a held request makes no leg late */
   rig.event = listen;
   rig_start_fully(&rig);
   told.n = 0;
@@ -167,7 +168,8 @@ a_removed_leg_leaves_its_place(void **state) {
   rig_free(&rig);
 }
 
-/* R2: as many as an answer needs stay members, by the number in the file and by the one in force. */
+/* R2: as many as an answer needs stay members, by the number in the file and by the one in
+ * force. */
 static void
 enough_members_are_left(void **state) {
   init(3, 2);
@@ -302,7 +304,7 @@ lines_of_history_are_told_apart(void **state) {
 
   leg_1_is_missing(&leg);
   sb = leg;
-  sb.lineage = (struct sf_uuid){{8}}; /* one that nobody knows */
+  sb.lineage = (struct sf_uuid){{8}}; /* not known */
   assert_int_equal(open_with(&sb, rig.leg_bytes, SF_STATE_FAULTY), -EINVAL);
   sb.lineage = (struct sf_uuid){{7}};
   sb.record.term = 1;
@@ -314,8 +316,8 @@ lines_of_history_are_told_apart(void **state) {
   rig_free(&rig);
 }
 
-/* Of the terms and claims that are no newer than ours, each is good; an older copy of the leg lacks more
- * than the maps say. */
+/* Of the terms and claims that are no newer than ours, each is good; an older copy of the leg lacks
+ * more than the maps say. */
 static void
 an_older_copy_lacks_everything(void **state) {
   struct sf_superblock leg;

@@ -157,8 +157,8 @@ who_answers_something_else_is_no_evidence(void **state) {
 
 static uint64_t began_ns;
 
-/* Leg 1 keeps both blocks and leg 3 the second; both answer all else.  Leg 2 is late with the first, and
- * answers nothing after. */
+/* Leg 1 keeps both blocks and leg 3 the second; both answer all else.  Leg 2 is late with the
+ * first, and answers nothing after. */
 static bool
 keeps_a_block(const struct rig *r, const struct rig_region *region) {
   uint64_t block = (region->offset - SF_DATA_OFFSET) / 65536;
@@ -170,7 +170,8 @@ keeps_a_block(const struct rig *r, const struct rig_region *region) {
   return (region->leg == 1 && block <= 1) || (region->leg == 3 && block == 1);
 }
 
-/* R2: leg 2 has answered the first write, so that those who have that one say nothing of the second. */
+/* R2: leg 2 has answered the first write, so that legs that have that one say nothing of the
+ * second. */
 static void
 what_it_has_answered_is_no_reason_to_leave(void **state) {
   struct rig_request write[2], read;

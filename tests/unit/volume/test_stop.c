@@ -114,7 +114,7 @@ a_stop_answers_what_has_not_begun(void **state) {
 
   rig_init(&rig, 2, 1, 65536, 64);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.config.deadline_ns[kind] = 100 * SF_S; /* what is held back makes no leg late */
+    rig.config.deadline_ns[kind] = 100 * SF_S; /* a held request makes no leg late */
   rig_start_fully(&rig);
   rig_touch_extents(&rig, 64, 65536);
   rig.holds = holds_data_and_flushes;

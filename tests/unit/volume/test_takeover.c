@@ -188,7 +188,7 @@ holds_b(const struct rig *r, const struct rig_region *region) {
 }
 
 /* Proves: a leg that comes back, with a claim of our term that a start that was broken off has
- * left, is no sign of anybody. */
+ * left, is no sign of another host. */
 static void
 a_leg_returns_with_a_claim(void **state) {
   struct rig_request w;
