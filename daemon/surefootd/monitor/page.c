@@ -37,6 +37,8 @@ static const char style[] =
     ".m{stroke:var(--ink);stroke-width:1.6;stroke-dasharray:.1 3;stroke-linecap:round}"
     ".h,.p{stroke-linecap:round}.d{stroke:var(--bad);stroke-width:1.5;stroke-dasharray:7 4}"
     ".o{fill:var(--warn)}"
+    "@media(min-width:44.01rem){td{white-space:nowrap}"
+    "td:first-child,td:last-child{white-space:normal}td:first-child{min-width:11rem}}"
     "@media(max-width:44rem){thead{display:none}tr{display:block;padding:.3rem 0;"
     "border-bottom:1px solid var(--line)}td{display:flex;gap:.7rem;border:0;padding:.05rem 0}"
     "td:empty{display:none}td::before{content:attr(data-h);flex:0 0 6rem;color:var(--soft);"
@@ -357,8 +359,10 @@ put_body(FILE *out, const struct page_facts *facts) {
   put_problems(out, facts->problems);
   if (json_array_size(facts->volumes) == 0)
     fputs("<p>No volume.</p>", out);
-  json_array_foreach(facts->volumes, i, volume)
-    put_volume(out, facts, volume);
+  for (int well = 0; well < 2; well++) /* what is not healthy first */
+    json_array_foreach(facts->volumes, i, volume)
+      if ((strcmp(sfd_events_text(volume, "state"), "healthy") == 0) == well)
+        put_volume(out, facts, volume);
   put_events(out, facts->events);
   fputs("</main>", out);
 }

@@ -163,6 +163,21 @@ test_shown(void **state) {
   free(made);
 }
 
+/* Proves that a volume that is not well stands before those that are. */
+static void
+test_order(void **state) {
+  json_t *list = json_pack("[{ss ss}{ss ss}{ss ss}]", "name", "one", "state", "healthy", "name",
+                           "two", "state", "suspended", "name", "six", "state", "healthy");
+  const struct page_facts facts = {.volumes = list, .host = "", .whole = true, .nonce = "0"};
+  char *made = sfd_page_make(&facts);
+  const char *one = strstr(made, "<h2>one<"), *two = strstr(made, "<h2>two<"),
+             *six = strstr(made, "<h2>six<");
+  (void) state;
+  assert_true(two && two < one && one < six);
+  free(made);
+  json_decref(list);
+}
+
 /* Proves that a gap in the samples is a gap in the line, and one minute alone is a dot. */
 static void
 test_gap(void **state) {
@@ -287,10 +302,9 @@ test_numbers(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_hostile), cmocka_unit_test(test_shown),
-      cmocka_unit_test(test_gap),     cmocka_unit_test(test_part),
-      cmocka_unit_test(test_alone),   cmocka_unit_test(test_nonsense),
-      cmocka_unit_test(test_hosts),   cmocka_unit_test(test_numbers),
+      cmocka_unit_test(test_hostile),  cmocka_unit_test(test_shown), cmocka_unit_test(test_gap),
+      cmocka_unit_test(test_order),    cmocka_unit_test(test_part),  cmocka_unit_test(test_alone),
+      cmocka_unit_test(test_nonsense), cmocka_unit_test(test_hosts), cmocka_unit_test(test_numbers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
