@@ -58,10 +58,12 @@ struct rig {
   unsigned gone;            /* legs without their disk, which has left: bit i */
   unsigned frozen;          /* by a drill: bit i */
   unsigned asked_with_lock; /* so often, whether a disk is gone */
+  unsigned called_back;     /* legs of which all was to be cancelled: bit i */
   bool cannot_open;
-  uint64_t turn_ns[RIG_LEGS];        /* when the leg last ended one in turn; 0: never */
-  bool windows;                      /* legs have them: else they take all at once */
-  unsigned opening, opened;          /* bit i: an opening is asked for; the leg's device is open */
+  int refuses;                /* what submissions are answered with at once; 0: they are taken */
+  uint64_t turn_ns[RIG_LEGS]; /* when the leg last ended one in turn; 0: never */
+  bool windows;               /* legs have them: else they take all at once */
+  unsigned opening, opened;   /* bit i: an opening is asked for; the leg's device is open */
   enum sf_leg_blank blank[RIG_LEGS]; /* as that opening wants it */
   unsigned reopening;                /* bit i: asked for, beside the device in use */
   void (*event)(const struct sf_volume_event *event); /* NULL: events are dropped */

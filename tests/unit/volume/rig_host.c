@@ -77,6 +77,8 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
             unsigned n, uint64_t *handle) {
   struct rig *rig = ctx;
 
+  if (rig->refuses != 0)
+    return rig->refuses;
   for (unsigned i = 0; i < n; i++)
     if (rig->full >> leg_of(regions[i].device) & 1)
       return -EAGAIN;
@@ -108,6 +110,7 @@ static struct sf_tio_canceled
 host_cancel_by_device(void *ctx, struct sf_tio_device *device) {
   struct rig *rig = ctx;
 
+  rig->called_back |= 1u << leg_of(device);
   for (unsigned i = 0; i < RIG_REGIONS; i++)
     if (rig->region[i].used && rig->region[i].leg == leg_of(device))
       rig->region[i].canceled = true;

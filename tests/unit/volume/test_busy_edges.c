@@ -87,6 +87,7 @@ nothing_is_sent_after_a_takeover(void **state) {
     rig_pass(&rig, 1);
   }
   assert_true(rig.volume->taken);
+  assert_int_equal(rig.called_back, 3); /* what is in the kernel too, as far as it can be */
   handles = rig.handles;
   rig.fails = fails_on_leg_1;
   rig.holds = NULL;
@@ -465,6 +466,43 @@ a_copy_that_does_not_fit_keeps_nobody_waiting(void **state) {
   rig_free(&rig);
 }
 
+static uint64_t flush_takes_ms;
+
+static bool
+is_flush_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_FLUSH;
+}
+
+/* Leg 1 answers nothing else while it flushes. */
+static bool
+leg_1_flushes(const struct rig *r, const struct rig_region *region) {
+  if (is_flush_of_leg_1(r, region))
+    return r->now_ns - region->since_ns < flush_takes_ms * SF_MS;
+  return region->leg == 1 && rig_count(r, is_flush_of_leg_1) > 0;
+}
+
+/* It is known to take nearly as long as a write may, and is given twice as much before it hangs. */
+static void
+a_leg_that_is_known_to_flush_for_long_stays(void **state) {
+  struct rig_request f;
+
+  start(true);
+  rig.holds = leg_1_flushes;
+  for (unsigned turn = 0; turn < 6; turn++) {
+    flush_takes_ms = turn < 5 ? 90 : 160;
+    write_well(5);
+    rig_submit(&rig, &f, SF_REQ_FLUSH, 0, 0, 0);
+    rig_pass(&rig, 2);
+    rig_submit(&rig, &w[1], SF_REQ_WRITE, 8192, 4096, 2);
+    rig_pass(&rig, 200);
+    assert_true(f.done && w[1].done);
+    assert_int_equal(f.request.error, 0);
+    rig_put(&w[1]);
+    assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  }
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -481,6 +519,7 @@ main(void) {
       cmocka_unit_test(a_copy_that_does_not_fit_keeps_nobody_waiting),
       cmocka_unit_test(a_look_that_hangs_says_nothing_of_the_leg),
       cmocka_unit_test(a_leg_that_passes_one_request_by_leaves),
+      cmocka_unit_test(a_leg_that_is_known_to_flush_for_long_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

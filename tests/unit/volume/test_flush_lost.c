@@ -113,12 +113,15 @@ what_may_be_lost_everywhere_is_known_to_a_start(void **state) {
   flush_rig_init(2, 1, SF_TOO_FEW_ERROR);
   assert_int_equal(write_at(0, 7), 0);
   sf_flush_failure_spread(rig.volume, 0);
+  memset(block_on(1, 0), 9, BLOCK); /* the disk has dropped it there, */
   sf_volume_tick(rig.volume, rig.now_ns);
   rig_pass(&rig, 100);
   for (unsigned leg = 0; leg < 2; leg++) {
     rig_read_superblock(&rig, leg, &sb);
     assert_int_equal(sb.lost, 3);
   }
+  rig_pass(&rig, 1000);
+  assert_int_equal(*block_on(0, 0), *block_on(1, 0)); /* and reads must not tell the legs apart */
   rig_kill(&rig);
   rig_start_fully(&rig);
   rig.holds = rig_takes_a_moment;
@@ -285,6 +288,100 @@ what_landed_late_is_stale_on_a_leg_that_leaves(void **state) {
   rig_free(&rig);
 }
 
+/* ---- both, one after the other ---- */
+
+static bool
+holds_reads_of_block_0(const struct rig *r, const struct rig_region *region) {
+  return rig_takes_a_moment(r, region) ||
+         (region->op == SF_TIO_READ && region->offset == SF_DATA_OFFSET);
+}
+
+/* Leg 0 is to be made whole from leg 1, and leg 1 loses the same before that has come about. */
+static void
+what_the_source_loses_too_is_not_made_good(void **state) {
+  flush_rig_init(2, 2, SF_TOO_FEW_ERROR);
+  assert_int_equal(write_at(0, 7), 0);
+  rig.holds = holds_reads_of_block_0;
+  fault.carrier = FUA_DATA;
+  fault.legs = 1;
+  ask_fua(5 * EXTENT, 3);
+  assert_int_equal(fault.legs, 0);
+  rig_pass(&rig, 50);
+  assert_true(rig.volume->leg[0].heals);
+  fault.legs = 2;
+  ask_fua(6 * EXTENT, 3);
+  assert_int_equal(fault.legs, 0);
+  rig.holds = rig_takes_a_moment;
+  rig_pass(&rig, 2000);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_int_equal(flush(), -EIO);
+  assert_true(sf_map_test(&rig.volume->leg[0].lost, 0));
+  rig_free(&rig);
+}
+
+static bool
+holds_write_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return rig_takes_a_moment(r, region) ||
+         (region->leg == 1 && region->op == SF_TIO_WRITE && rig_is_data(r, region));
+}
+
+/* It carried a flush, and ends well long after it was given up on: nothing has failed. */
+static void
+a_late_end_is_no_failure(void **state) {
+  struct rig_request write;
+
+  flush_rig_init(2, 2, SF_TOO_FEW_ERROR);
+  assert_int_equal(write_at(0, 7), 0);
+  rig.holds = holds_write_of_leg_1;
+  rig.fua = true;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 5 * EXTENT, BLOCK, 3);
+  rig.fua = false;
+  rig_pass(&rig, 20);
+  sf_volume_give_up(rig.volume, &write.request, rig.now_ns);
+  rig_pass(&rig, 20);
+  assert_true(write.done);
+  rig.holds = rig_takes_a_moment;
+  rig_pass(&rig, 1000);
+  assert_int_equal(rig.volume->leg[1].flush_failed_ns, 0);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_int_equal(flush(), 0);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+static int
+leg_0_cannot_read_block_0(const struct rig *r, const struct rig_region *region) {
+  bool hit = region->leg == 0 && region->op == SF_TIO_READ && region->offset <= SF_DATA_OFFSET &&
+             SF_DATA_OFFSET < region->offset + region->length;
+
+  if (hit)
+    return -EIO;
+  if (next_flush_fails(r, region) == 0)
+    return 0;
+  memset(block_on(1, 8 * BLOCK), 1, BLOCK);
+  return -EIO;
+}
+
+/* Leg 1 lost what it had not flushed, and leg 0 cannot read a block of that: of this block leg 1 has the only
+ * copy, lost or not, and all else of the extent is leg 0's. */
+static void
+the_other_leg_has_a_bad_block_there(void **state) {
+  flush_rig_init(2, 2, SF_TOO_FEW_ERROR);
+  assert_int_equal(write_at(0, 7), 0);
+  assert_int_equal(write_at(8 * BLOCK, 7), 0);
+  fault.carrier = FUA_DATA;
+  fault.legs = 2;
+  rig.fails = leg_0_cannot_read_block_0;
+  ask_fua(5 * EXTENT, 3);
+  assert_int_equal(fault.legs, 0);
+  rig_pass(&rig, 5000);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_int_equal(*block_on(1, 8 * BLOCK), 7);
+  assert_int_equal(*block_on(0, 0), 7);
+  assert_int_equal(flush(), -EIO);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -297,6 +394,9 @@ main(void) {
       cmocka_unit_test(what_a_single_leg_shows_is_written_anew),
       cmocka_unit_test(what_landed_late_is_written_anew),
       cmocka_unit_test(what_landed_late_is_stale_on_a_leg_that_leaves),
+      cmocka_unit_test(what_the_source_loses_too_is_not_made_good),
+      cmocka_unit_test(a_late_end_is_no_failure),
+      cmocka_unit_test(the_other_leg_has_a_bad_block_there),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,6 +207,29 @@ a_page_without_a_buffer_is_tried_again(void **state) {
   rig_free(&rig);
 }
 
+/* Extents that fill their last word: what stands behind it in memory is none of them. */
+static void
+a_page_holds_the_extents_that_there_are(void **state) {
+  enum { SMALL = 4096, EXTENTS_OF_5_WORDS = 5 * 64 };
+  struct rig_request write;
+  struct sf_map_page page;
+
+  rig_init(&rig, 2, 1, SMALL, EXTENTS_OF_5_WORDS);
+  rig_start_fully(&rig);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  rig_submit(&rig, &write, SF_REQ_WRITE, (EXTENTS_OF_5_WORDS - 1) * SMALL, SMALL, 1);
+  rig_pass(&rig, 100);
+  assert_true(write.done);
+  rig_put(&write);
+  assert_true(sf_map_page_decode(rig.leg[0] + SF_MAP_PAGE_OFFSET(0), &rig.format.volume, 0, &page));
+  for (unsigned e = 0; e < SF_MAP_EXTENTS; e++)
+    assert_int_equal(page.intent[e / 8] >> e % 8 & 1, e == EXTENTS_OF_5_WORDS - 1);
+  for (unsigned e = EXTENTS_OF_5_WORDS; e < SF_MAP_EXTENTS; e++)
+    assert_int_equal(page.stale[1][e / 8] >> e % 8 & 1, 0);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -216,6 +239,7 @@ main(void) {
       cmocka_unit_test(pages_that_hang_where_no_leg_can_be_spared_hold_their_writes_only),
       cmocka_unit_test(a_leg_that_takes_its_time_for_each_of_three_is_not_late),
       cmocka_unit_test(a_page_without_a_buffer_is_tried_again),
+      cmocka_unit_test(a_page_holds_the_extents_that_there_are),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

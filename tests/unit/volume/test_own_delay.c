@@ -75,12 +75,52 @@ what_a_client_waited_before_counts(void **state) {
   rig_free(&rig);
 }
 
+static uint64_t held_from_ns;
+
+static bool
+is_younger_flush(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_FLUSH && region->since_ns >= held_from_ns;
+}
+
+/* One shares the other's flush, and both have waited for us, not for the legs. */
+static void
+flushes_that_share_one_are_excused(void **state) {
+  struct rig_request flush[3];
+
+  rig_init(&rig, 2, 2, 65536, 64);
+  rig.config.on_too_few = SF_TOO_FEW_ERROR;
+  rig.config.fail_timeout_ns = 3 * SF_S;
+  rig_start_fully(&rig);
+  held_from_ns = 0;
+  rig.holds = is_younger_flush;
+  rig_submit(&rig, &flush[0], SF_REQ_FLUSH, 0, 0, 0);
+  rig_pass(&rig, 10);
+  for (unsigned i = 1; i < 3; i++)
+    rig_submit(&rig, &flush[i], SF_REQ_FLUSH, 0, 0, 0);
+  held_from_ns = rig.now_ns;
+  rig_run(&rig);
+  assert_true(flush[0].done);
+  assert_non_null(rig.volume->flush_leader->followers);
+  rig_pass(&rig, 500);
+  rig.now_ns += 10 * SF_S;
+  sf_volume_tick(rig.volume, rig.now_ns);
+  rig_pass(&rig, 100);
+  rig.holds = NULL;
+  rig_pass(&rig, 100);
+  for (unsigned i = 0; i < 3; i++) {
+    assert_true(flush[i].done);
+    assert_int_equal(flush[i].request.error, 0);
+  }
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_stopped_process_fails_nothing_when_it_goes_on),
       cmocka_unit_test(the_legs_delay_still_counts),
       cmocka_unit_test(what_a_client_waited_before_counts),
+      cmocka_unit_test(flushes_that_share_one_are_excused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "volume/ground/facts.h"
+
 static struct rig rig;
 
 /* The copy with the higher number rots; what the leg says stays what it said. */
@@ -49,6 +51,11 @@ a_record_that_stands_is_not_written_again_and_again(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_superblocks(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+}
+
 /* ---- a repair ---- */
 
 static int
@@ -91,12 +98,32 @@ an_unanswered_repair_is_stale_on_disk(void **state) {
   rig_free(&rig);
 }
 
+/* A volume with nothing to do is left alone for a second, and one that waits for a leg is not. */
+static void
+ticks_are_rare_when_all_is_quiet(void **state) {
+  rig_init(&rig, 3, 2, 65536, 64);
+  rig_start_fully(&rig);
+  rig_pass(&rig, 5000);
+  assert_in_range(rig.tick_ns - rig.now_ns, 1, SF_S);
+  rig_pass(&rig, (rig.tick_ns - rig.now_ns) / SF_MS);
+  assert_in_range(rig.tick_ns - rig.now_ns, SF_S - SF_MS, SF_S);
+  rig.holds = holds_superblocks;
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 1000);
+  assert_false(sf_record_is_durable(rig.volume));
+  assert_in_range(rig.tick_ns - rig.now_ns, 1, 20 * SF_MS);
+  rig.holds = NULL;
+  rig_pass(&rig, 100);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(both_copies_of_the_superblock_hold_the_record),
       cmocka_unit_test(a_record_that_stands_is_not_written_again_and_again),
       cmocka_unit_test(an_unanswered_repair_is_stale_on_disk),
+      cmocka_unit_test(ticks_are_rare_when_all_is_quiet),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,11 +155,66 @@ a_suspended_write_waits_for_a_convergence_that_passed_it(void **state) {
   rig_free(&rig);
 }
 
+static bool kept;
+
+static bool
+keeps_writes_of_block_0(const struct rig *r, const struct rig_region *region) {
+  return rig_takes_a_moment(r, region) ||
+         (kept && region->op == SF_TIO_WRITE && region->offset == SF_DATA_OFFSET);
+}
+
+static int
+leg_1_has_no_path_to_block_0(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_WRITE && region->offset == SF_DATA_OFFSET
+             ? -ENOTCONN
+             : 0;
+}
+
+/* The copy came behind the write, and is let by as soon as that is suspended: it brings the leg that the write
+ * waits for. */
+static void
+a_copy_that_waits_runs_when_the_write_is_suspended(void **state) {
+  struct rig_request write;
+
+  rig_init(&rig, 3, 2, 65536, 64);
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  rig.config.intent_delay_ns = 600 * SF_S;
+  rig_start_fully(&rig);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_run(&rig);
+  assert_true(write.done);
+  rig_put(&write);
+  kept = true;
+  rig.holds = keeps_writes_of_block_0;
+  rig.fails = leg_1_has_no_path_to_block_0;
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  for (unsigned i = 0; i < 5000 && rig.volume->leg[2].probes_ok == 0; i++)
+    rig_pass(&rig, 1);
+  while (rig_state(&rig, 2) == SF_STATE_PROBING) {
+    if (rig.volume->active.next == &rig.volume->active)
+      rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 2);
+    rig_pass(&rig, 1);
+  }
+  rig_pass(&rig, 40); /* the copy waits behind it */
+  assert_false(write.done);
+  assert_int_equal(rig.volume->waiting_ops, 1);
+  kept = false;
+  rig_pass(&rig, 10000);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  assert_memory_equal(rig.leg[0] + SF_DATA_OFFSET, rig.leg[2] + SF_DATA_OFFSET, 65536);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_suspended_write_waits_for_a_resync_that_passed_it),
       cmocka_unit_test(a_suspended_write_waits_for_a_convergence_that_passed_it),
+      cmocka_unit_test(a_copy_that_waits_runs_when_the_write_is_suspended),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

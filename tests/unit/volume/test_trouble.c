@@ -254,6 +254,30 @@ what_was_unflushed_when_it_went(void **state) {
   rig_free(&rig);
 }
 
+/* What cannot even be sent is an error as well as what is answered with one. */
+static void
+what_cannot_be_sent_is_tried_again(void **state) {
+  struct rig_request request[KINDS];
+
+  init(2, SF_TOO_FEW_SUSPEND);
+  failing = 3;
+  error_of_all = -ENODEV;
+  submit_all(request);
+  rig_pass(&rig, 50);
+  rig.refuses = -ENODEV;
+  rig_pass(&rig, 1000);
+  for (unsigned i = 0; i < KINDS; i++)
+    assert_false(request[i].done);
+  rig.refuses = failing = 0;
+  rig_pass(&rig, 1000);
+  for (unsigned i = 0; i < KINDS; i++) {
+    assert_true(request[i].done);
+    assert_int_equal(request[i].request.error, 0);
+  }
+  put_all(request);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -265,6 +289,7 @@ main(void) {
       cmocka_unit_test(none_is_opened_beside_one_that_has_something),
       cmocka_unit_test(a_disk_in_an_older_state_is_not_taken),
       cmocka_unit_test(what_was_unflushed_when_it_went),
+      cmocka_unit_test(what_cannot_be_sent_is_tried_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
