@@ -102,13 +102,13 @@ struct copy {
   struct sf_op *op;
   struct copying *of;
   unsigned piece;
-  bool again; /* it is asked once more */
   int source;
   legset targets;
   legset differ;  /* CONVERGE: may differ from the source */
   legset unread;  /* of these, could not be read */
   legset rewrite; /* CONVERGE: written whatever they read */
   legset reading;
+  legset well;      /* those that failed had read something else since the last time */
   legset tried;     /* RESYNC: sources that could not read it */
   legset run;       /* the blocks in writing go to these */
   uint64_t written; /* of the piece, the blocks in writing included */
@@ -116,8 +116,13 @@ struct copy {
   struct sf_tio_buffer *buffer[SF_LEGS_MAX]; /* one per leg that is read */
 };
 
-/* AGAIN: no leg could read the block.  It is asked once more, when each has shown that it reads
- * otherwise. */
+struct doubt { /* of a block that no leg can read: is it lost? */
+  uint64_t failed_ns,
+      counted_ns; /* when it last did, and when that last counted; 0: it never did */
+  unsigned looks; /* that counted */
+};
+
+/* AGAIN: no leg could read the block.  It is asked once more, when each has shown that it reads otherwise. */
 enum piece { PIECE_TO_COME, PIECE_ISSUED, PIECE_DONE, PIECE_AGAIN };
 
 /* For a copy that compares instead of writing (scrub.c). */
@@ -141,9 +146,13 @@ struct copying { /* an extent under way */
   uint64_t extent;
   uint8_t *piece; /* enum piece, of each */
   uint64_t piece_bytes;
-  uint64_t again_ns; /* when the last one became AGAIN */
-  uint64_t doubt_ns; /* when the first one did */
-  bool wrote;        /* something of it */
+  uint64_t again_ns;      /* when the last one became AGAIN */
+  uint64_t doubt_ns;      /* when the first one did */
+  struct doubt *doubt;    /* of each piece */
+  unsigned doubted, sure; /* pieces that ever were AGAIN; that are done and never were */
+  unsigned agains;        /* so often one was */
+  bool shows; /* CONVERGE: the latter are flushed, and read while the others are asked again */
+  bool wrote; /* something of it */
   unsigned pieces, issued_pieces, done_pieces, in_flight;
   unsigned come_from, again_from; /* no piece before is to come, or to be asked again */
 };

@@ -31,7 +31,9 @@
 
 enum {
   CONVERGE_BATCH = 32, /* extents copied before a flush */
-  BACKOFF_MS = 100,    /* after a flush that failed */
+  BACKOFF_MS = 100,    /* after a flush that failed, or what no leg could read */
+  SLOWER_MS = 1000,    /* the latter, when it has failed for so long */
+  LOOKS_MOST = 30,     /* of each block: then others have their turn */
   ADAPT_MS = 100,
   FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
@@ -46,7 +48,8 @@ sf_copier_init(struct sf_volume *v) {
     return -EFBIG;
   EACH_COPYING(c, &v->copier) {
     c->piece = calloc(pieces, sizeof *c->piece);
-    if (c->piece == NULL)
+    c->doubt = calloc(pieces, sizeof *c->doubt);
+    if (c->piece == NULL || c->doubt == NULL)
       return -ENOMEM;
   }
   for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
@@ -56,8 +59,10 @@ sf_copier_init(struct sf_volume *v) {
 
 void
 sf_copier_destroy(struct sf_volume *v) {
-  EACH_COPYING(c, &v->copier)
+  EACH_COPYING(c, &v->copier) {
     free(c->piece);
+    free(c->doubt);
+  }
 }
 
 /* ---- an extent ---- */
@@ -110,8 +115,10 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->come_from = c->again_from = 0;
   c->again_ns = c->doubt_ns = 0;
   c->marks = 0;
-  c->failed = c->wrote = c->lacks = c->no_room = c->elsewhere = false;
+  c->doubted = c->sure = c->agains = 0;
+  c->failed = c->wrote = c->lacks = c->no_room = c->elsewhere = c->shows = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
+  memset(c->doubt, 0, c->pieces * sizeof *c->doubt);
   if (!converge)
     return;
   stale_outside(v, extent);
@@ -131,6 +138,8 @@ note_advance(struct sf_volume *v, struct leg *leg) {
 static void
 end_extent(struct sf_volume *v, struct copying *c) {
   c->active = false;
+  if (c->converge)
+    sf_map_clear(&v->copier.copied, c->extent); /* it was for what is not in doubt */
   if (c->lacks || c->marks != 0)
     sf_lost_tell(v);
   if (c->failed || c->done_pieces != c->pieces)
@@ -154,10 +163,17 @@ end_extent(struct sf_volume *v, struct copying *c) {
   }
 }
 
-/* -1: only pieces that are to be asked for again, and not yet. */
+static uint64_t
+again_at(const struct copying *c) {
+  bool is_new = c->again_ns < c->doubt_ns + SLOWER_MS * SF_MS;
+
+  return c->again_ns + (is_new ? BACKOFF_MS : SLOWER_MS) * SF_MS;
+}
+
+/* -1: only those that are to be asked again, and not yet. */
 static int
 next_piece(const struct sf_volume *v, struct copying *c) {
-  bool again = c->again_ns != 0 && v->now_ns >= c->again_ns + BACKOFF_MS * SF_MS;
+  bool again = c->again_ns != 0 && v->now_ns >= again_at(c);
 
   while (c->come_from < c->pieces && c->piece[c->come_from] != PIECE_TO_COME)
     c->come_from++;
@@ -188,7 +204,6 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
   copy->op = op;
   copy->of = c;
   copy->piece = piece;
-  copy->again = c->piece[piece] == PIECE_AGAIN;
   c->piece[piece] = PIECE_ISSUED;
   c->issued_pieces++;
   c->in_flight++;
@@ -209,7 +224,7 @@ has_piece_to_come(struct sf_volume *v, struct copying *c) {
     return false;
   if (next_piece(v, c) >= 0)
     return true;
-  sf_vol_arm(v, c->again_ns + BACKOFF_MS * SF_MS);
+  sf_vol_arm(v, again_at(c));
   return false;
 }
 
@@ -242,18 +257,42 @@ must_be_copied(const struct sf_volume *v, uint64_t extent) {
          !sf_map_test(&v->copier.flushing_copied, extent) && sf_copying_find(v, extent) == NULL;
 }
 
+/* What no leg could read some of comes last: it may be in doubt for ever, and there are few places. */
 static bool
-demanded_extent(const struct sf_volume *v, uint64_t *extent) {
+is_of_round(const struct sf_volume *v, uint64_t extent, unsigned round) {
+  return must_be_copied(v, extent) && sf_map_test(&v->copier.by_block, extent) == (round > 0);
+}
+
+static bool
+demanded_extent(const struct sf_volume *v, unsigned round, uint64_t *extent) {
   for (const struct sf_request *r = v->parked; r != NULL; r = r->next) {
     uint64_t last = extent_of(v, r->offset + r->length - 1);
 
     for (uint64_t e = extent_of(v, r->offset); e <= last; e++)
-      if (must_be_copied(v, e)) {
+      if (is_of_round(v, e, round)) {
         *extent = e;
         return true;
       }
   }
   return false;
+}
+
+/* Somebody waits for an extent, and all places are taken: one that is in doubt begins again later. */
+static void
+make_room(struct sf_volume *v) {
+  struct copying *oldest = NULL;
+  uint64_t extent;
+
+  if (v->parked == NULL || v->promoting >= 0 || !demanded_extent(v, 0, &extent))
+    return;
+  EACH_COPYING(c, &v->copier) {
+    if (!c->active || c->failed)
+      return;
+    if (c->converge && c->doubt_ns != 0 && (oldest == NULL || c->doubt_ns < oldest->doubt_ns))
+      oldest = c;
+  }
+  if (oldest != NULL)
+    oldest->failed = v->dirty = true;
 }
 
 static bool
@@ -297,6 +336,18 @@ flush_copied(struct sf_volume *v) {
   sf_own_flush_begin(v, &copier->flush, NULL);
 }
 
+/* Of one that is still under way, what is in doubt is not. */
+static void
+extent_converged(struct sf_volume *v, uint64_t extent) {
+  EACH_COPYING(c, &v->copier)
+    if (c->active && c->extent == extent) {
+      c->shows = !c->failed;
+      return;
+    }
+  if (sf_map_clear(&v->unconverged, extent))
+    sf_flush_failure_converged(v, extent);
+}
+
 static void
 converged(struct sf_volume *v) {
   struct copier *copier = &v->copier;
@@ -306,8 +357,7 @@ converged(struct sf_volume *v) {
     copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
   else
     for (uint64_t e = sf_map_next(good, 0); e < v->extents; e = sf_map_next(good, e + 1))
-      if (sf_map_clear(&v->unconverged, e))
-        sf_flush_failure_converged(v, e);
+      extent_converged(v, e);
   sf_map_zero(good);
   if (v->parked != NULL && copier->flush.request.error == 0)
     sf_vol_release_parked(v);
@@ -322,7 +372,27 @@ converging(const struct sf_volume *v) {
   return n;
 }
 
-/* Enough is copied, or a request waits for it. */
+/* Somebody waits for an extent of which all is copied but what no leg can read. */
+static void
+show_the_rest(struct sf_volume *v, struct copying *c) {
+  if (v->parked != NULL && c->converge && !c->failed && !c->shows && c->doubted > 0 &&
+      c->doubted + c->sure == c->pieces && !sf_map_test(&v->copier.flushing_copied, c->extent) &&
+      v->now_ns >= v->copier.issue_at_ns)
+    sf_map_set(&v->copier.copied, c->extent);
+}
+
+/* What is surely lost has been called so by then; else there may be more of them than are copied at a time. */
+static bool
+may_end(struct sf_volume *v, struct copying *c) {
+  if (c->converge && c->doubted > 0 && c->agains >= LOOKS_MOST * c->doubted &&
+      c->done_pieces < c->pieces)
+    c->failed = true;
+  return c->in_flight == 0 &&
+         (c->failed || (c->issued_pieces == c->pieces && sf_bad_is_durable(v, c->marks))) &&
+         !(c->converge && sf_map_test(&v->copier.flushing_copied, c->extent));
+}
+
+/* Enough is copied, or somebody waits for what is. */
 static bool
 should_flush(const struct sf_volume *v) {
   const struct copier *copier = &v->copier;
@@ -382,7 +452,8 @@ pick(struct sf_volume *v, struct copying *c) {
   /* Not while a promotion is under way: the newcomer is neither in sync nor to be called stale. */
   bool may_converge = v->unconverged.set > 0 && v->promoting < 0;
   bool in_time = v->now_ns >= v->copier.pace_ns;
-  if (may_converge && (demanded_extent(v, &extent) || (in_time && background_extent(v, &extent)))) {
+  if (may_converge && (demanded_extent(v, 0, &extent) || demanded_extent(v, 1, &extent) ||
+                       (in_time && background_extent(v, &extent)))) {
     begin_extent(v, c, extent, true, 0);
     return true;
   }
@@ -447,15 +518,18 @@ sf_copier_settle(struct sf_volume *v) {
   if (sf_own_flush_take(&copier->flush))
     converged(v);
   EACH_COPYING(c, copier)
-    if (c->active && c->in_flight == 0 &&
-        (c->failed || (c->issued_pieces == c->pieces && sf_bad_is_durable(v, c->marks))))
+    if (c->active && may_end(v, c))
       end_extent(v, c);
   if (v->phase != PHASE_SERVING || !has_work(v))
     return;
   converge_alone(v);
+  EACH_COPYING(c, copier)
+    if (c->active)
+      show_the_rest(v, c);
   if (should_flush(v))
     flush_copied(v);
   adapt(v);
+  make_room(v);
   EACH_COPYING(c, copier) {
     if (!c->active && more)
       more = pick(v, c);

@@ -106,6 +106,34 @@ sf_copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length) {
   copier->put_off_ns = 0;
 }
 
+/* What is in doubt keeps its extent unconverged; all else of it need not wait. */
+static bool
+is_shown(const struct sf_volume *v, uint64_t extent, uint64_t offset, uint64_t end) {
+  const struct copying *c = sf_copying_find(v, extent);
+  uint64_t base = extent << v->extent_shift;
+
+  if (c == NULL || !c->converge || c->failed || !c->shows)
+    return false;
+  for (uint64_t i = offset > base ? (offset - base) / c->piece_bytes : 0;
+       i < c->pieces && base + i * c->piece_bytes < end; i++)
+    if (c->doubt[i].failed_ns != 0)
+      return false;
+  return true;
+}
+
+bool
+sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request) {
+  uint64_t end = request->offset + request->length, last = extent_of(v, end - 1);
+
+  if (request->kind != SF_REQ_READ || v->unconverged.set == 0 ||
+      sf_bad_any(&v->bad.list, request->offset, end))
+    return false;
+  for (uint64_t e = extent_of(v, request->offset); e <= last; e++)
+    if (sf_map_test(&v->unconverged, e) && !is_shown(v, e, request->offset, end))
+      return true;
+  return false;
+}
+
 bool
 sf_copier_is_copying(const struct sf_volume *v) {
   for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)

@@ -89,14 +89,6 @@ sf_leg_is_dead(const struct sf_volume *v, unsigned index) {
          v->now_ns - leg->troubled_ns >= DEAD_S * SF_S;
 }
 
-bool
-sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request) {
-  return request->kind == SF_REQ_READ &&
-         !sf_bad_any(&v->bad.list, request->offset, request->offset + request->length) &&
-         sf_map_any(&v->unconverged, extent_of(v, request->offset),
-                    extent_of(v, request->offset + request->length - 1));
-}
-
 const char *
 sf_volume_state_name(enum sf_volume_state state) {
   static const char *const name[SF_VOLUME_STATES] = {

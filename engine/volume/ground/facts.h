@@ -5,7 +5,6 @@
 #include "volume/state.h"
 
 enum sf_volume_state sf_vol_state(const struct sf_volume *v);
-bool sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request);
 bool sf_record_is_durable(const struct sf_volume *v);
 bool sf_record_is_reached(const struct sf_volume *v, uint64_t version);
 /* One is under way that names other legs than the durable one: what lacks legs may lack them no

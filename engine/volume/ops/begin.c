@@ -1,6 +1,7 @@
 /* A request begins: as an op, or it waits for one. */
 #include "volume/ops/begin.h"
 
+#include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/request_queue.h"
 #include "volume/ops/flush.h"

@@ -77,9 +77,9 @@ pass_over(struct sf_op *op) {
     sf_lost_add(v, op->offset, op->length, op->failed & sf_insync_legs(v), op->error);
     return COPY_LOST; /* it differs from no other, and a resync from it asks again */
   }
-  is_bad = sf_bad_is_found(op);
   if (of->doubt_ns == 0)
     of->doubt_ns = v->now_ns;
+  is_bad = sf_bad_is_found(op);
   if (!is_bad && (of->converge || v->now_ns < of->doubt_ns + DOUBT_MS * SF_MS))
     return COPY_AGAIN;
   is_recorded = is_bad && sf_bad_mark(v, op->offset, op->length, &of->marks);
@@ -124,9 +124,11 @@ copy_end(struct sf_op *op, enum copy_end how) {
   if (how == COPY_LOST || how == COPY_PASSED) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
+    of->sure += of->doubt[copy->piece].failed_ns == 0;
   } else if (how == COPY_DONE) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
+    of->sure += of->doubt[copy->piece].failed_ns == 0;
     if (v->lost.n > 0)
       sf_lost_clear(v, op->offset, op->length);
     if (!of->converge) {
@@ -139,6 +141,7 @@ copy_end(struct sf_op *op, enum copy_end how) {
       of->again_from = copy->piece;
     of->issued_pieces--;
     of->again_ns = v->now_ns;
+    of->agains++;
   } else if (how == COPY_LATER) {
     of->piece[copy->piece] = PIECE_TO_COME;
     if (copy->piece < of->come_from)
@@ -243,7 +246,7 @@ copy_run(struct sf_op *op) {
   copy->targets &= (legset) ~legbit((unsigned) source);
   copy->differ = copy->unread = copy->run = 0;
   copy->rewrite = copy->of->converge ? sf_flush_failure_unsure(v, op->offset, op->length) : 0;
-  copy->reading = copy->tried = 0;
+  copy->reading = copy->tried = copy->well = 0;
   from = legbit((unsigned) source) | (copy->of->converge ? copy->targets : 0);
   EACH_LEG(leg, from) {
     copy->buffer[leg] = v->host.buffer_get(v->ctx, op->length);
@@ -473,6 +476,8 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     return;
   }
   copy->reading &= (legset) ~bit;
+  if (event->state == SF_TIO_ERROR)
+    sf_bad_note(op, leg);
   if (event->state == SF_TIO_OK) {
     v->leg[leg].avoid = false;
   } else if (copy->of->judge != NULL) {

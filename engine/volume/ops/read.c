@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/fault.h"
 #include "volume/ground/flush_lost.h"

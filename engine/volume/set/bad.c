@@ -11,8 +11,7 @@
 enum {
   /* Marking leaves room for the ranges that writes in the middle of others split off. */
   MARKED_MOST = SF_BAD_MOST / 2,
-  CONFIRM_S =
-      8, /* an unreadable block is bad if it was so this long ago: less than it is put off */
+  CONFIRM_S = 8, /* so long a block has failed that is bad: less than a resync puts it off */
 };
 
 void
@@ -99,26 +98,47 @@ may_be_had(const struct sf_volume *v, uint64_t extent) {
 
 /* ---- found ---- */
 
-/* Did every leg in sync fail it, for the second time, and read something else in between? */
+/* The block was read before, in vain: has the leg read anything since? */
+void
+sf_bad_note(struct sf_op *op, unsigned leg) {
+  const struct copying *of = op->copy->of;
+  uint64_t failed_ns = of->judge != NULL ? 0 : of->doubt[op->copy->piece].failed_ns;
+
+  if (failed_ns != 0 && op->volume->leg[leg].read_ok_ns > failed_ns)
+    op->copy->well |= legbit(leg);
+}
+
+/* Did every leg in sync fail it, for the second time, and read something else in between?  A leg that reads nothing
+ * says nothing of the block. */
 static bool
 is_bad_everywhere(struct sf_op *op) {
   struct sf_volume *v = op->volume;
-  const struct copy *copy = op->copy;
-  bool is_bad = copy->again && op->started_ns > copy->of->again_ns &&
-                (sf_insync_legs(v) & (legset) ~op->failed) == 0;
+  legset serving = sf_insync_legs(v);
 
-  EACH_LEG(leg, op->failed & sf_insync_legs(v)) {
-    is_bad = is_bad && v->leg[leg].read_ok_ns > copy->of->again_ns;
+  EACH_LEG(leg, op->failed & serving) {
     sf_probe_sample(v, leg);
   }
-  return is_bad;
+  return (serving & (legset) ~(op->failed & op->copy->well)) == 0;
 }
 
-/* One source may fail all that it is asked for a while, as a disk that is reset does, and be well
- * again: only what an earlier look has found so, seconds ago, is lost.  Several legs do not fail
- * the same block by chance. */
+/* A leg may fail all that it is asked for a while, as a disk that is reset does, and be well again; also where the
+ * others really cannot read a block.  So what is lost is what was found so again and again, for seconds. */
 static bool
-fails_for_long(const struct sf_volume *v, const struct sf_op *op) {
+is_confirmed(const struct sf_volume *v, struct copying *of, struct doubt *doubt,
+             bool is_everywhere) {
+  of->doubted += doubt->failed_ns == 0;
+  doubt->failed_ns = v->now_ns;
+  if (doubt->counted_ns == 0)
+    doubt->counted_ns = v->now_ns;
+  if (!is_everywhere || v->now_ns - doubt->counted_ns < SF_S)
+    return false;
+  doubt->counted_ns = v->now_ns;
+  return ++doubt->looks >= CONFIRM_S;
+}
+
+/* A resync looks twice, as it puts off what it cannot read. */
+static bool
+failed_before(const struct sf_volume *v, const struct sf_op *op) {
   uint64_t since = sf_lost_since(v, op->offset, op->length);
 
   return since != 0 && v->now_ns - since >= CONFIRM_S * SF_S;
@@ -126,14 +146,15 @@ fails_for_long(const struct sf_volume *v, const struct sf_op *op) {
 
 bool
 sf_bad_is_found(struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
   struct copying *of = op->copy->of;
+  bool is_everywhere = is_bad_everywhere(op);
+  bool is_sure = is_confirmed(v, of, &of->doubt[op->copy->piece], is_everywhere);
 
-  if (!is_bad_everywhere(op))
-    return false;
-  if (of->converge)
-    return true;
-  of->elsewhere = of->elsewhere || may_be_had(op->volume, of->extent);
-  return !of->elsewhere && fails_for_long(op->volume, op);
+  if (of->converge || !is_everywhere)
+    return is_sure;
+  of->elsewhere = of->elsewhere || may_be_had(v, of->extent);
+  return !of->elsewhere && failed_before(v, op);
 }
 
 /* A start may find it bad there still. */

@@ -24,8 +24,9 @@ bool sf_bad_covers(const struct sf_volume *v, uint64_t offset, uint64_t length);
 /* Does it touch a part of a block of which another part is bad?  Copies read whole blocks: the
  * written part would be called bad again. */
 bool sf_bad_is_cut(const struct sf_volume *v, uint64_t offset, uint64_t length);
-/* Is the block that this copy could not read on any leg to be recorded?  Else it is asked for
- * again, now or later. */
+/* This copy could not read it on that leg. */
+void sf_bad_note(struct sf_op *op, unsigned leg);
+/* Is what this copy could not read on any leg to be recorded?  Else it is asked for again, now or later. */
 bool sf_bad_is_found(struct sf_op *op);
 /* True: *change is the change of the list that must be durable before it is relied on.  False:
  * there is no room for another range. */

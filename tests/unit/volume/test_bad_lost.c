@@ -237,6 +237,17 @@ blocks_that_are_bad_on_all_legs_do_not_cost_a_leg(void **state) {
 }
 
 static uint64_t flap_until_ns;
+static struct rig_request pending_read;
+
+static bool
+is_flush(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_FLUSH;
+}
+
+static void
+submit_read(uint64_t offset) {
+  rig_submit(&rig, &pending_read, SF_REQ_READ, offset, SECTOR, 0);
+}
 
 static int
 fails_for_a_while(const struct rig *r, const struct rig_region *region) {
@@ -266,6 +277,134 @@ what_fails_for_a_second_is_not_lost(void **state) {
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   assert_int_equal(rig.volume->bad.list.n, 0);
   assert_int_equal(read_at(EXTENT - PAGE, PAGE), 7);
+  rig_free(&rig);
+}
+
+static int
+fails_for_a_while_beside_bad_ones(const struct rig *r, const struct rig_region *region) {
+  int error = fails_for_a_while(r, region);
+
+  return error != 0 ? error : fails(r, region);
+}
+
+/* In much less time than a block is in doubt. */
+static int
+read_soon(uint64_t offset) {
+  struct rig_request read;
+  int byte;
+
+  rig_submit(&rig, &read, SF_REQ_READ, offset, SECTOR, 0);
+  rig_pass(&rig, 300);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  byte = ((uint8_t *) read.request.buffer->data)[0];
+  rig_put(&read);
+  return byte;
+}
+
+/* Of one that is to be converged, one leg really cannot read a block, and the other one, which reads otherwise, comes
+ * round after seconds.  All else of the extent is read and written meanwhile. */
+static void
+what_one_leg_fails_for_seconds_is_not_bad(void **state) {
+  struct rig_request read;
+
+  init(2, SECTOR);
+  write_all(7);
+  make_bad(1, 0, EXTENT - 2 * SECTOR);
+  rig_kill(&rig);
+  rig.fails = fails_for_a_while_beside_bad_ones;
+  rig.holds = NULL;
+  rig_start_fully(&rig);
+  rig.holds = holds;
+  flap_until_ns = rig.now_ns + 6 * SF_S;
+  rig_submit(&rig, &read, SF_REQ_READ, EXTENT - 2 * SECTOR, SECTOR, 0);
+  rig_pass(&rig, 1000);
+  assert_int_equal(read_soon(0), 7);
+  assert_int_equal(read_soon(EXTENT - 4 * SECTOR), 7);
+  assert_int_equal(write_at(EXTENT - 4 * SECTOR, SECTOR, NEW), 0);
+  assert_int_equal(read_soon(EXTENT - 4 * SECTOR), NEW);
+  assert_int_equal(read_soon(2 * EXTENT), 7);
+  assert_true(rig.now_ns < flap_until_ns);
+  assert_false(read.done);
+  assert_true(sf_map_test(&rig.volume->maps.intent, 0));
+  rig_pass(&rig, 20000);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  rig_put(&read);
+  assert_int_equal(rig.volume->bad.list.n, 0);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_int_equal(read_at(EXTENT - 2 * SECTOR, SECTOR), 7);
+  assert_memory_equal(rig.leg[0] + SF_DATA_OFFSET, rig.leg[1] + SF_DATA_OFFSET, EXTENT);
+  rig_free(&rig);
+}
+
+/* What is read of such an extent is flushed first on all, and is so again after a write there has failed. */
+static void
+what_is_read_beside_a_doubt_is_stable(void **state) {
+  init(2, SECTOR);
+  write_all(7);
+  rig.leg[1][SF_DATA_OFFSET] = 3;
+  make_bad(0, 0, BAD_AT);
+  make_bad(1, 0, BAD_AT);
+  crash_and_start();
+  also_holds = is_flush;
+  rig_pass(&rig, 1000);
+  submit_read(0);
+  rig_pass(&rig, 1000);
+  assert_false(pending_read.done);
+  also_holds = NULL;
+  rig_pass(&rig, 50);
+  assert_true(pending_read.done);
+  assert_int_equal(rig.leg[1][SF_DATA_OFFSET], 7);
+  rig_put(&pending_read);
+  rig_pass(&rig, 20000);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_int_equal(rig.volume->bad.list.n, 1);
+  rig_free(&rig);
+}
+
+static int
+leg_0_reads_few(const struct rig *r, const struct rig_region *region) {
+  bool is_sample = region->op == SF_TIO_READ && region->offset == SF_PROBE_OFFSET;
+
+  return region->leg == 0 && is_sample ? -EIO : fails(r, region);
+}
+
+/* Blocks that stay in doubt, in as many extents as are copied at a time, keep nobody from the other extents. */
+static void
+doubts_do_not_keep_others_out(void **state) {
+  memset(bad, 0, sizeof bad);
+  also_holds = NULL;
+  rig_init(&rig, 2, 1, EXTENT, 2 + SF_COPY_EXTENTS);
+  rig.config.intent_delay_ns = 600 * SF_S;
+  start();
+  for (unsigned i = 0; i < 2 + SF_COPY_EXTENTS; i++)
+    assert_int_equal(write_at((uint64_t) i * EXTENT, EXTENT, 7), 0);
+  for (unsigned i = 0; i < 1 + SF_COPY_EXTENTS; i++)
+    for (unsigned leg = 0; leg < 2; leg++)
+      make_bad(leg, i, (uint64_t) i * EXTENT + BAD_AT);
+  rig_kill(&rig);
+  rig.holds = NULL;
+  rig.fails = leg_0_reads_few;
+  rig_start_fully(&rig);
+  rig.holds = holds;
+  rig_pass(&rig, 2000);
+  assert_int_equal(read_at((1 + SF_COPY_EXTENTS) * EXTENT, SECTOR), 7);
+  for (unsigned i = 0; i < 1 + SF_COPY_EXTENTS; i++) {
+    struct rig_request read;
+
+    rig_submit(&rig, &read, SF_REQ_READ, (uint64_t) i * EXTENT, SECTOR, 0);
+    rig_pass(&rig, 25000);
+    assert_true(read.done);
+    assert_int_equal(read.request.error, 0);
+    rig_put(&read);
+  }
+  assert_int_equal(rig.volume->unconverged.set, 1 + SF_COPY_EXTENTS);
+  assert_int_equal(rig.volume->bad.list.n, 0);
+  rig.fails = fails;
+  rig_pass(&rig, 100000);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_int_equal(rig.volume->bad.list.n, 1 + SF_COPY_EXTENTS);
   rig_free(&rig);
 }
 
@@ -300,6 +439,9 @@ main(void) {
       cmocka_unit_test(a_leg_that_catches_up_and_has_it_is_waited_for),
       cmocka_unit_test(blocks_that_are_bad_on_all_legs_do_not_cost_a_leg),
       cmocka_unit_test(what_fails_for_a_second_is_not_lost),
+      cmocka_unit_test(what_one_leg_fails_for_seconds_is_not_bad),
+      cmocka_unit_test(what_is_read_beside_a_doubt_is_stable),
+      cmocka_unit_test(doubts_do_not_keep_others_out),
       cmocka_unit_test(a_bad_block_answers_at_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
