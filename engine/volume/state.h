@@ -240,6 +240,7 @@ struct map_page {
   uint64_t carry;             /* a newcomer is given so much of it */
   uint64_t sent[SF_LEGS_MAX]; /* the version last sent to the leg */
   uint64_t done[SF_LEGS_MAX]; /* the version that it holds; 0: not known */
+  legset read;                /* it was read from there at the start, and holds that */
   legset busy;                /* a write of it runs there: at most one per leg */
   legset overdue, failed;     /* the last one is late, or ended with an error */
   bool had_intent;            /* at the start */

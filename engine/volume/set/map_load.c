@@ -73,10 +73,12 @@ compare_pages(struct sf_volume *v, const struct sf_volume_params *params) {
       if (sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p,
                              &held) &&
           memcmp(held.intent, wanted.intent, sizeof held.intent) == 0 &&
-          memcmp(held.stale, wanted.stale, sizeof held.stale) == 0)
-        page->done[leg] = page->sent[leg] = 1;
-      else
+          memcmp(held.stale, wanted.stale, sizeof held.stale) == 0) {
+        page->done[leg] = page->sent[leg] = page->version;
+        page->read |= legbit(leg);
+      } else {
         sf_map_set(&v->maps.lazy, p);
+      }
   }
   for (uint64_t e = sf_map_next(&v->maps.intent, 0); e < v->extents;
        e = sf_map_next(&v->maps.intent, e + 1))

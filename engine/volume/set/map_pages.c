@@ -93,6 +93,7 @@ void
 sf_map_leg_left(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = 0;
+    v->maps.page[p].read &= (legset) ~legbit(leg);
     v->maps.page[p].overdue &= (legset) ~legbit(leg);
     v->maps.page[p].failed &= (legset) ~legbit(leg);
   }
@@ -101,13 +102,13 @@ sf_map_leg_left(struct sf_volume *v, unsigned leg) {
   v->maps.retry_ns[leg] = 0;
 }
 
-/* Pages as they were at the start were read, so they are stable. */
+/* But for those that were read from there at the start, and not written since. */
 void
 sf_map_write_again(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     struct map_page *page = &v->maps.page[p];
 
-    if (page->done[leg] <= 1)
+    if (page->done[leg] == 0 || (page->read & legbit(leg)))
       continue;
     page->done[leg] = 0;
     sf_map_need(v, p, page->version);

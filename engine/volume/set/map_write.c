@@ -90,6 +90,7 @@ start_write(struct sf_volume *v, uint64_t index) {
   page->busy |= args.legs;
   EACH_LEG(leg, args.legs)
     page->sent[leg] = page->version;
+  page->read &= (legset) ~args.legs;
   write_move(v, write, MAP_WRITING);
   return true;
 }
