@@ -160,12 +160,23 @@ lose(struct sf_volume *v, unsigned index, int error) {
   v->dirty = true;
 }
 
+/* Nothing else was unflushed, and pages may have gone to the leg beside it. */
+static void
+note_for_pages(struct sf_volume *v, unsigned index, int error) {
+  if (drops_the_cache(error) && (sf_map_targets(v) & legbit(index)))
+    sf_map_write_again(v, index);
+}
+
 void
 sf_flush_failure_note(struct sf_volume *v, unsigned index, int error) {
   char reason[128];
 
-  if (v->suspect.set == 0 || v->phase == PHASE_STOPPED)
+  if (v->phase == PHASE_STOPPED)
     return;
+  if (v->suspect.set == 0) {
+    note_for_pages(v, index, error);
+    return;
+  }
   snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-error));
   if (v->suspect_is_copied)
     doubt_copies(v);
