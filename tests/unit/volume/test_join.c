@@ -84,11 +84,63 @@ a_convergence_while_a_leg_joins_fails_nobody(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_superblocks(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+}
+
+static bool
+holds_data_and_superblocks(const struct rig *r, const struct rig_region *region) {
+  return holds_superblocks(r, region) || (region->op == SF_TIO_WRITE && rig_is_data(r, region));
+}
+
+/* A leg whose promotion is on its way is neither in sync nor to be called stale: nothing is converged until
+ * that is durable.  The first leg is one like the others. */
+static void
+nothing_is_converged_during_a_promotion(void **state) {
+  for (unsigned leg = 0; leg < 2; leg++) {
+    struct rig_request given_up;
+
+    rig_init(&rig, 3, 1, 65536, 64);
+    for (unsigned kind = 0; kind < SF_KINDS; kind++)
+      rig.config.deadline_ns[kind] = 100 * SF_S; /* what is held back makes no leg late */
+    rig_start_fully(&rig);
+    rig_touch_extents(&rig, 6, 65536);
+    assert_int_equal(sf_volume_leg_fail(rig.volume, leg, rig.now_ns), 0);
+    rig_pass(&rig, 50);
+    assert_int_equal(sf_volume_leg_return(rig.volume, leg, rig.now_ns), 0);
+    for (unsigned ms = 0; rig.volume->promoting != (int) leg; ms++) {
+      assert_true(ms < 3000);
+      rig.holds = rig.volume->join_step == JOIN_FLUSH ? holds_superblocks : NULL;
+      if (rig_state(&rig, leg) == SF_STATE_CATCHING_UP)
+        rig.holds = holds_superblocks;
+      rig_pass(&rig, 1);
+    }
+    rig.holds = holds_data_and_superblocks;
+    rig_submit(&rig, &given_up, SF_REQ_WRITE, 5 * 65536, 4096, 1);
+    rig_run(&rig);
+    sf_volume_give_up(rig.volume, &given_up.request, rig.now_ns);
+    assert_true(given_up.done);
+    rig_put(&given_up);
+    rig.holds = holds_superblocks;
+    rig_pass(&rig, 500);
+    assert_int_equal(rig.volume->promoting, leg);
+    assert_int_equal(rig.volume->unconverged.set, 1);
+    assert_int_equal(rig.volume->leg[leg].stale.set, 0);
+    rig.holds = NULL;
+    rig_pass(&rig, 3000);
+    assert_int_equal(rig_state(&rig, leg), SF_STATE_IN_SYNC);
+    assert_int_equal(rig.volume->unconverged.set, 0);
+    rig_free(&rig);
+  }
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_leg_joins_while_new_extents_are_written),
       cmocka_unit_test(a_convergence_while_a_leg_joins_fails_nobody),
+      cmocka_unit_test(nothing_is_converged_during_a_promotion),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
