@@ -25,17 +25,19 @@ struct http {
   struct http_serves serves;
   struct MHD_Daemon *daemon;
   sd_event_source *io, *timer;
-  unsigned open;  /* requests that wait for the volumes */
-  bool destroyed; /* waits for them */
+  struct sf_list suspended; /* those of which the connection waits too */
+  unsigned open;            /* requests that wait for the volumes */
+  bool destroyed;           /* waits for them */
 };
 
 struct request {
   struct http *http;
   struct MHD_Connection *connection;
-  bool metrics;     /* else the page */
-  bool whole;       /* page */
-  char *text;       /* NULL while the volumes are asked */
-  char policy[512]; /* the page's */
+  bool metrics;         /* else the page */
+  bool whole;           /* page */
+  char *text;           /* NULL while the volumes are asked */
+  char policy[512];     /* the page's */
+  struct sf_list entry; /* of suspended */
   bool suspended, answered, abandoned;
 };
 
@@ -115,6 +117,13 @@ free_if_over(struct http *http) {
 }
 
 static void
+resume(struct request *request) {
+  request->suspended = false;
+  sf_list_remove(&request->entry);
+  MHD_resume_connection(request->connection);
+}
+
+static void
 on_gathered(void *ctx, json_t *volumes) {
   struct request *request = ctx;
   struct http *http = request->http;
@@ -132,8 +141,7 @@ on_gathered(void *ctx, json_t *volumes) {
     return;
   }
   if (request->suspended) {
-    request->suspended = false;
-    MHD_resume_connection(request->connection);
+    resume(request);
     sd_event_source_set_time_relative(http->timer, 0);
     sd_event_source_set_enabled(http->timer, SD_EVENT_ONESHOT);
   }
@@ -241,6 +249,7 @@ on_request(void *cls, struct MHD_Connection *connection, const char *url, const 
   if (request->answered)
     return answer_made(request);
   request->suspended = true;
+  sf_list_append(&http->suspended, &request->entry);
   MHD_suspend_connection(connection);
   return MHD_YES;
 }
@@ -288,6 +297,7 @@ sfd_http_create(const struct volumes *volumes, const struct settings_place *plac
     return -ENOMEM;
   http->volumes = volumes;
   http->serves = *serves;
+  sf_list_init(&http->suspended);
   errno = 0;
   http->daemon = start_daemon(http, place);
   if (!http->daemon) {
@@ -320,6 +330,9 @@ sfd_http_destroy(struct http *http) {
   sd_event_source_disable_unref(http->io);
   sd_event_source_disable_unref(http->timer);
   http->io = http->timer = NULL;
+  /* The library ends the process when one is left. */
+  while (!sf_list_empty(&http->suspended))
+    resume(SF_LIST_ENTRY(http->suspended.next, struct request, entry));
   MHD_stop_daemon(http->daemon);
   http->destroyed = true;
   free_if_over(http);
