@@ -1,6 +1,5 @@
 /* nbdkit's callbacks, in the order of the lifecycle.  Everything that the volume is happens behind
  * serve.h; here its calls are given nbdkit's shape and nothing else. */
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -16,6 +15,7 @@
 #include <surefoot/ondisk.h>
 #include <surefoot/serve.h>
 
+#include "base/assert.h"
 #include "errors.h"
 #include "exposure.h"
 #include "params.h"
@@ -282,27 +282,27 @@ answer(int rc, const char *verb, uint64_t length, uint64_t offset) {
 
 static int
 surefoot_pread(void *handle, void *data, uint32_t count, uint64_t offset, uint32_t flags) {
-  assert(flags == 0);
+  SF_ASSERT(flags == 0);
   return answer(sf_serve_read(handle, data, count, offset), "read", count, offset);
 }
 
 static int
 surefoot_pwrite(void *handle, const void *data, uint32_t count, uint64_t offset, uint32_t flags) {
-  assert(!(flags & ~NBDKIT_FLAG_FUA));
+  SF_ASSERT(!(flags & ~NBDKIT_FLAG_FUA));
   bool fua = flags & NBDKIT_FLAG_FUA;
   return answer(sf_serve_write(handle, data, count, offset, fua), "write", count, offset);
 }
 
 static int
 surefoot_flush(void *handle, uint32_t flags) {
-  assert(flags == 0);
+  SF_ASSERT(flags == 0);
   return answer(sf_serve_flush(handle), "flush", 0, 0);
 }
 
 /* R16: a trimmed range reads as zeros, or as before, on every leg alike. */
 static int
 surefoot_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
-  assert(!(flags & ~NBDKIT_FLAG_FUA));
+  SF_ASSERT(!(flags & ~NBDKIT_FLAG_FUA));
   bool fua = flags & NBDKIT_FLAG_FUA;
   return answer(sf_serve_trim(handle, count, offset, fua), "trim", count, offset);
 }
@@ -311,7 +311,7 @@ surefoot_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
  * MiB of a longer range again and again, and report success. */
 static int
 surefoot_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags) {
-  assert(!(flags & ~(NBDKIT_FLAG_FUA | NBDKIT_FLAG_MAY_TRIM | NBDKIT_FLAG_FAST_ZERO)));
+  SF_ASSERT(!(flags & ~(NBDKIT_FLAG_FUA | NBDKIT_FLAG_MAY_TRIM | NBDKIT_FLAG_FAST_ZERO)));
   bool fua = flags & NBDKIT_FLAG_FUA, may_unmap = flags & NBDKIT_FLAG_MAY_TRIM;
 
   if (flags & NBDKIT_FLAG_FAST_ZERO) {

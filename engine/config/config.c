@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,6 +5,7 @@
 
 #include <surefoot/config.h>
 
+#include "base/assert.h"
 #include "config/keys.h"
 #include "config/value.h"
 
@@ -364,8 +364,8 @@ sf_config_deadline(const struct sf_config *config, enum sf_kind kind) {
 
 struct sf_timeout
 sf_config_timeout_range(const struct sf_config *config, unsigned leg, enum sf_kind kind) {
-  assert(leg < config->legs);
-  assert(kind < SF_KINDS);
+  SF_ASSERT(leg < config->legs);
+  SF_ASSERT(kind < SF_KINDS);
   uint64_t deadline_ns = config->deadline_ns[kind];
   uint64_t own_ns = config->leg[leg].timeout_ns[kind], fixed_ns = 0;
 

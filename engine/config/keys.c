@@ -1,9 +1,10 @@
 #include "config/keys.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/assert.h"
 
 #define MS  UINT64_C(1000000)
 #define DAY (UINT64_C(86400) * 1000 * MS)
@@ -110,7 +111,7 @@ sf_config_keys(void) {
 
 const struct sf_config_key *
 sf_config_key_at(unsigned index) {
-  assert(index < SF_CONFIG_KEYS);
+  SF_ASSERT(index < SF_CONFIG_KEYS);
   return &keys[index];
 }
 
@@ -152,7 +153,7 @@ refuse_key(const char *name, bool of_leg, struct sf_why *why) {
   for (unsigned i = 0; i < SF_CONFIG_KEYS && len < sizeof list; i++)
     if (keys[i].of_leg == of_leg)
       len += (size_t) snprintf(list + len, sizeof list - len, " %s", keys[i].name);
-  assert(len < sizeof list);
+  SF_ASSERT(len < sizeof list);
   sf_why(why, 0, "unknown key; known are%s", list);
 }
 
@@ -398,8 +399,8 @@ read_value(struct sf_config *config, int leg, const struct sf_config_key *key, c
 int
 sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key *key,
                   const char *value, struct sf_why *why) {
-  assert(key->of_leg == (leg != SF_CONFIG_VOLUME));
-  assert(leg == SF_CONFIG_VOLUME || (leg >= 0 && (unsigned) leg < config->legs));
+  SF_ASSERT(key->of_leg == (leg != SF_CONFIG_VOLUME));
+  SF_ASSERT(leg == SF_CONFIG_VOLUME || (leg >= 0 && (unsigned) leg < config->legs));
   int r = read_value(config, leg, key, value, why);
   if (r == 0)
     sf_config_key_note(config, leg, key, SF_CONFIG_SET_LIVE);

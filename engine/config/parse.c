@@ -4,7 +4,6 @@
  * before, splits long lines, shortens section names and says nothing of a section without keys.  So
  * it sees only lines that our reader has looked at: one call, one line, in the shape that has one
  * meaning.  The reader also keeps track of sections. */
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 
 #include <surefoot/config.h>
 
+#include "base/assert.h"
 #include "config/keys.h"
 
 enum {
@@ -192,7 +192,7 @@ check_line(struct parser *p, const char *line, size_t len) {
 static char *
 read_line(char *buffer, int size, void *stream) {
   struct parser *p = stream;
-  assert(size > LINE_CHARS_MAX);
+  SF_ASSERT(size > LINE_CHARS_MAX);
   if (p->error_line || p->next == p->end)
     return NULL;
 

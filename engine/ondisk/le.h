@@ -5,11 +5,12 @@
 #ifndef SUREFOOT_ONDISK_LE_H
 #define SUREFOOT_ONDISK_LE_H
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "base/assert.h"
 
 struct sf_le {
   uint8_t *page;
@@ -20,12 +21,12 @@ struct sf_le {
 /* The caller's statement of where it is: the offsets of the layout, checked on every walk. */
 static inline void
 sf_le_expect(const struct sf_le *le, size_t offset) {
-  assert(le->at == offset);
+  SF_ASSERT(le->at == offset);
 }
 
 static inline void
 sf_le_uint(struct sf_le *le, uint64_t *value, size_t size) {
-  assert(size <= le->end - le->at);
+  SF_ASSERT(size <= le->end - le->at);
   uint8_t *bytes = le->page + le->at;
   le->at += size;
   if (le->writing) {
@@ -66,7 +67,7 @@ sf_le_u64(struct sf_le *le, uint64_t *value) {
 
 static inline void
 sf_le_bytes(struct sf_le *le, void *bytes, size_t len) {
-  assert(len <= le->end - le->at);
+  SF_ASSERT(len <= le->end - le->at);
   if (le->writing)
     memcpy(le->page + le->at, bytes, len);
   else
@@ -77,7 +78,7 @@ sf_le_bytes(struct sf_le *le, void *bytes, size_t len) {
 /* Reserved bytes, up to an offset: written as zero, skipped when reading. */
 static inline void
 sf_le_zeros_until(struct sf_le *le, size_t offset) {
-  assert(offset >= le->at && offset <= le->end);
+  SF_ASSERT(offset >= le->at && offset <= le->end);
   if (le->writing)
     memset(le->page + le->at, 0, offset - le->at);
   le->at = offset;

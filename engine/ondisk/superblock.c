@@ -1,9 +1,9 @@
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include <surefoot/ondisk.h>
 
+#include "base/assert.h"
 #include "ondisk/frame.h"
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
@@ -363,7 +363,7 @@ sf_holder_equal(const struct sf_holder *a, const struct sf_holder *b) {
 static void
 encode_as(const struct sf_superblock *sb, uint32_t version, uint8_t page[SF_PAGE_BYTES]) {
   /* Better to stop here than to leave a leg that no start will take. */
-  assert(is_possible(sb));
+  SF_ASSERT(is_possible(sb));
 
   struct sf_superblock copy = *sb;
   struct sf_frame frame = {.version = version, .length = SF_PAGE_BYTES};

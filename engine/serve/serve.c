@@ -36,11 +36,6 @@ host_cancel_by_handle(void *ctx, uint64_t handle) {
   return sf_tio_cancel_by_handle(serve->client, handle);
 }
 
-static unsigned
-host_device_running(void *ctx, struct sf_tio_device *device) {
-  return sf_tio_device_running(device);
-}
-
 static bool
 host_device_punches(void *ctx, struct sf_tio_device *device) {
   return sf_tio_device_punches(device);
@@ -308,7 +303,6 @@ create_volume(struct sf_serve *serve, const struct sf_volume_params *params) {
       .submit = host_submit,
       .cancel_by_device = host_cancel_by_device,
       .cancel_by_handle = host_cancel_by_handle,
-      .device_running = host_device_running,
       .device_punches = host_device_punches,
       .device_is_gone = host_device_is_gone,
       .device_freeze = host_device_freeze,

@@ -17,7 +17,6 @@ struct sf_serve_options {
   bool force;                               /* `force=true`: R12's way out */
   bool take;                                /* `take=true`: from a host that still holds the legs */
   bool quiet;                               /* events are not logged: the control socket has them */
-  bool discard;                             /* reserved */
   void (*log)(void *ctx, const char *line); /* state changes, for the operator; any thread */
   void (*trace)(void *ctx, const char *line); /* NULL: off */
   /* Is the client of the request that the calling thread serves gone?  True is for ever.  Asked now

@@ -86,7 +86,6 @@ struct sf_volume_host {
                 const struct sf_tio_region *regions, unsigned n, uint64_t *handle);
   struct sf_tio_canceled (*cancel_by_device)(void *ctx, struct sf_tio_device *device);
   struct sf_tio_canceled (*cancel_by_handle)(void *ctx, uint64_t handle);
-  unsigned (*device_running)(void *ctx, struct sf_tio_device *device);
   /* Does a ZERO with MAY_UNMAP give space back there, rather than write?  NULL: everywhere. */
   bool (*device_punches)(void *ctx, struct sf_tio_device *device);
   /* Has its disk left the machine, whatever its answers say (a dead one answers EIO, or ENOSPC)?

@@ -444,16 +444,6 @@ host_cancel_by_handle(void *ctx, uint64_t handle) {
   return count;
 }
 
-static unsigned
-host_device_running(void *ctx, struct sf_tio_device *pub) {
-  const struct sim_device *device = (const struct sim_device *) pub;
-  unsigned n = 0;
-
-  EACH_REGION(r, device->leg)
-    n += r->device == device->generation;
-  return n;
-}
-
 /* ---- from outside ---- */
 
 void
@@ -539,7 +529,6 @@ const struct sf_volume_host tio_host = {
     .submit = host_submit,
     .cancel_by_device = host_cancel_by_device,
     .cancel_by_handle = host_cancel_by_handle,
-    .device_running = host_device_running,
     .device_punches = host_device_punches,
     .device_is_gone = host_device_is_gone,
     .device_freeze = host_device_freeze,

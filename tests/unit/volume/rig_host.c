@@ -127,11 +127,6 @@ host_cancel_by_handle(void *ctx, uint64_t handle) {
   return (struct sf_tio_canceled){0};
 }
 
-static unsigned
-host_device_running(void *ctx, struct sf_tio_device *device) {
-  return 0;
-}
-
 static bool
 host_device_punches(void *ctx, struct sf_tio_device *device) {
   const struct rig *rig = ctx;
@@ -355,7 +350,6 @@ rig_is_data(const struct rig *rig, const struct rig_region *region) {
 const struct sf_volume_host rig_host = {.submit = host_submit,
                                         .cancel_by_device = host_cancel_by_device,
                                         .cancel_by_handle = host_cancel_by_handle,
-                                        .device_running = host_device_running,
                                         .device_punches = host_device_punches,
                                         .device_is_gone = host_device_is_gone,
                                         .device_freeze = host_device_freeze,
