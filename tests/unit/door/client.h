@@ -4,7 +4,7 @@
 
 #include <surefoot/door.h>
 
-#include "support.h"
+#include "rig.h"
 
 #include <poll.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Reads of more than a piece: several at once, in chunks where they are too long or buffers are
  * few, with no memory that was not there before, and with an error that the client is told. */
 #include "client.h"
-#include "support.h"
+#include "rig.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* What a connection waits for comes: a buffer that came free just before it began to wait, and a
  * block that is free again while the workers wait for what the connection holds. */
 #include "client.h"
-#include "support.h"
+#include "rig.h"
 
 #include <errno.h>
 #include <string.h>

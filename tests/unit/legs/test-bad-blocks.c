@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "rig.h"
 
 /* ---- a disk with bad blocks: below the engine, by the linker's --wrap ---- */
 

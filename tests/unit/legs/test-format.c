@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "assembly/blank.h"
-#include "fixture.h"
+#include "rig.h"
 
 static const uint64_t leg_bytes = SF_DATA_OFFSET + TEST_DATA_MIB * MIB;
 

@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "rig.h"
 
 static const uint64_t leg_bytes = SF_DATA_OFFSET + TEST_DATA_MIB * MIB;
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "assembly/blank.h"
-#include "fixture.h"
+#include "rig.h"
 
 static bool
 hold_open(const char *path) {

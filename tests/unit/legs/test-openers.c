@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "assembly/blank.h"
-#include "fixture.h"
+#include "rig.h"
 
 static void
 start_openers(struct fixture *f) {

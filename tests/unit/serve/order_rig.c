@@ -2,7 +2,7 @@
  * the order of submission, and is answered then too unless the test has its block stick.  Threads
  * are held where they may be kept from running: where they make a ring, and after they have looked
  * at their connection. */
-#include "support.h"
+#include "rig.h"
 
 #include "order_rig.h" /* after it: there a `serve` is another one */
 

@@ -1,7 +1,7 @@
 /* Requests of a loop have the same order as those of threads: no write of a dead connection after
  * another one's write, none into a block that is being changed in part, and none of a part of a
  * block; and a refused request was not handed over and leaves nothing behind. */
-#include "support.h"
+#include "rig.h"
 
 #include <errno.h>
 #include <string.h>

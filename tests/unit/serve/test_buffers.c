@@ -2,7 +2,7 @@
  * long as the configuration says. */
 #include <errno.h>
 
-#include "support.h"
+#include "rig.h"
 
 static struct sf_serve *serve;
 static struct sf_serve_client client;

@@ -2,7 +2,7 @@
  * may not be. */
 #include <errno.h>
 
-#include "support.h"
+#include "rig.h"
 
 static struct sf_serve *serve;
 static struct sf_serve_client client;

@@ -1,6 +1,6 @@
 /* Zeros that are written out come piece by piece, in the order in which they were asked for; a call
  * that waits for others' pieces does not fail while these go well, and does when they do not. */
-#include "support.h"
+#include "rig.h"
 
 #include <errno.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 #include "unit/timed_io/hold.h"
 
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 int __real_pthread_mutex_unlock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);

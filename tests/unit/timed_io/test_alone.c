@@ -1,6 +1,6 @@
 /* A thread that attends alone: its sockets and its requests are waited for together, it keeps its
  * ring until what it gave up on has ended, and a wait for memory wakes it. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdatomic.h>

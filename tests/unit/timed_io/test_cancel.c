@@ -1,5 +1,5 @@
 /* Cancels: what REAL and DETACHED promise, which regions they cover, and which events come when. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdio.h>

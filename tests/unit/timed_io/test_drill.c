@@ -1,5 +1,5 @@
 /* A frozen device: to its users it does not answer; to the disk nothing is different. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Limits: everything has one, and meeting it is an answer and not a hang. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <linux/capability.h>

@@ -8,7 +8,7 @@
 
 #include <liburing.h>
 
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 static struct {
   atomic_int res;

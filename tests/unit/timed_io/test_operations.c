@@ -1,6 +1,6 @@
 /* The operations: reads return the written data, zeros are zeros, errors are told, nonsense is
  * refused; on plain files, FUSE, loop devices, and where fallocate or RWF_NOWAIT do not work. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

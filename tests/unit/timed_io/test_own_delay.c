@@ -1,5 +1,5 @@
 /* Rule R3: a stall of this process is not the device's fault. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

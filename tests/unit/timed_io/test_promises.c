@@ -1,7 +1,7 @@
 /* The five falsifiable claims of the RFC's mapping (dm-io-rfc.md 4.8), on real stalls: a bounded
  * answer, memory that is the caller's again, a fence that is needed and possible, a pool that one
  * stuck device cannot eat.  (The fifth, one terminal state under races, is test_race.c.) */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdlib.h>

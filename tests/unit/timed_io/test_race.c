@@ -5,7 +5,7 @@
  * call if and only if it was DETACHED and that after it; never two at once; nothing is left over.
  * How: each region has a record that the callbacks check and advance; a seed (argument or printed)
  * gives the choices.  Devices: two plain files, a slow FUSE file, a slow loop device. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
 /* Submitter processes: what hangs for a device hangs there, and there only. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* The SYNC table: every row of it, on a device that answers and on a frozen one. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdlib.h>

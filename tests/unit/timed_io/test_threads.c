@@ -1,6 +1,6 @@
 /* Threads: which thread reports what, what one system call means, and what becomes of the requests
  * of a thread that goes away or does something else. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdatomic.h>

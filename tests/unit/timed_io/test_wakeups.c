@@ -1,7 +1,7 @@
 /* What comes while a thread in the library is between two looks: news are heard, and what it looks
  * at stays.  How: the thread is held at its first unlock, at its second and so on, and they come
  * then. */
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <stdlib.h>

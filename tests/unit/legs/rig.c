@@ -1,4 +1,4 @@
-#include "fixture.h"
+#include "rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

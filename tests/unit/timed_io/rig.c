@@ -1,4 +1,4 @@
-#include "unit/timed_io/support.h"
+#include "unit/timed_io/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

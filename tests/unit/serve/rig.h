@@ -1,6 +1,6 @@
 /* A server that has its buffers and settings, and nothing else. */
-#ifndef SF_TEST_SERVE_SUPPORT_H
-#define SF_TEST_SERVE_SUPPORT_H
+#ifndef SF_TEST_SERVE_RIG_H
+#define SF_TEST_SERVE_RIG_H
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* What the tests of timed I/O share: a client with devices to play with, a log of the notifies, and
  * waits that are bounded. */
-#ifndef TIMED_IO_SUPPORT_H
-#define TIMED_IO_SUPPORT_H
+#ifndef TIMED_IO_RIG_H
+#define TIMED_IO_RIG_H
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* A directory of its own for each test, on whatever the build folder is on, and legs in it. */
-#ifndef SF_TEST_LEGS_FIXTURE_H
-#define SF_TEST_LEGS_FIXTURE_H
+#ifndef SF_TEST_LEGS_RIG_H
+#define SF_TEST_LEGS_RIG_H
 
 #include <setjmp.h>
 #include <stdarg.h>
