@@ -313,7 +313,17 @@ class Beside(Members):
         self.ctl_leg(volume, "remove", "p")
         used = self.rig.folder / "used.img"
         used.write_bytes(os.urandom(MIB))
-        self.assert_refused("carries data", volume, "replace", "b", str(used), "--beside", "q")
+
+        def carries_data():
+            """The removal is told a little before it is over."""
+            with self.assertRaises(CommandFailed) as failed:
+                self.ctl_leg(volume, "replace", "b", str(used), "--beside", "q")
+            if "under way" in failed.exception.output:
+                return False
+            self.assertIn("carries data", failed.exception.output)
+            return True
+
+        self.rig.wait_until(carries_data, "the refusal")
         self.assert_refused("has no leg z", volume, "replace", "z", str(self.rig.folder / "x"), "--beside", "q")
         self.assert_refused("--beside NAME", volume, "replace", "b", "--beside", "q")
         self.assertEqual("in-sync", volume.leg("b")["state"])
