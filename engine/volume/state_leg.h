@@ -94,6 +94,7 @@ struct meta {
   bool overdue, failed; /* the one in flight is late; the last one failed */
   uint64_t sent, done;  /* versions of the volume's record */
   unsigned copies;      /* of the superblock that hold `done` */
+  bool doubted;         /* a flush failed beside the last write of it */
   int error;
   uint64_t retry_ns;
   uint64_t second_ns;         /* the second copy is not tried before */

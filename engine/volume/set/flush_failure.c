@@ -156,6 +156,7 @@ lose(struct sf_volume *v, unsigned index, int error) {
   leg->flush_failed_ns = v->now_ns;
   leg->flush_error = error;
   sf_map_write_again(v, index);
+  sf_record_doubt(v, index);
   tell_legs(v, index, true);
   v->dirty = true;
 }
@@ -163,8 +164,10 @@ lose(struct sf_volume *v, unsigned index, int error) {
 /* Nothing else was unflushed, and pages may have gone to the leg beside it. */
 static void
 note_for_pages(struct sf_volume *v, unsigned index, int error) {
-  if (drops_the_cache(error) && (sf_map_targets(v) & legbit(index)))
-    sf_map_write_again(v, index);
+  if (!drops_the_cache(error) || !(sf_map_targets(v) & legbit(index)))
+    return;
+  sf_map_write_again(v, index);
+  sf_record_doubt(v, index);
 }
 
 void

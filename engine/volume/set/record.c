@@ -206,11 +206,21 @@ write_second_copy(struct sf_volume *v, unsigned index) {
   bool risks_nothing = leg->unflushed.set == 0 && leg->flushing.set == 0;
 
   if (v->phase != PHASE_SERVING || !sf_record_is_durable(v) || meta->busy || meta->failed ||
-      meta->copies >= SF_SUPERBLOCK_COPIES || v->now_ns < meta->second_ns ||
-      stands < (risks_nothing ? SECOND_COPY_MS * SF_MS : SECOND_COPY_MOST_S * SF_S))
+      v->now_ns < meta->second_ns)
     return;
+  if (!meta->doubted &&
+      (meta->copies >= SF_SUPERBLOCK_COPIES ||
+       stands < (risks_nothing ? SECOND_COPY_MS * SF_MS : SECOND_COPY_MOST_S * SF_S)))
+    return;
+  meta->doubted = false;
   meta->second_ns = v->now_ns + SECOND_AGAIN_S * SF_S;
   meta_write(v, index);
+}
+
+void
+sf_record_doubt(struct sf_volume *v, unsigned leg) {
+  v->leg[leg].meta.doubted = true;
+  sf_vol_arm(v, v->now_ns);
 }
 
 void

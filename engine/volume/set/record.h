@@ -13,6 +13,9 @@ void sf_record_drop_newcomer(struct sf_volume *v);
 void sf_record_drive(struct sf_volume *v);
 /* Writes the record as it is to a leg that it does not name. */
 void sf_record_tell(struct sf_volume *v, unsigned leg);
+/* A flush failed on that leg: what the disk dropped with it may be the last copy of the record, too.
+ * Another copy is written, at once if the record is new. */
+void sf_record_doubt(struct sf_volume *v, unsigned leg);
 void sf_record_tick(struct sf_volume *v);
 
 #endif

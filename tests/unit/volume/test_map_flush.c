@@ -108,9 +108,39 @@ a_page_that_a_start_wrote_is_written_again(void **state) {
   rig_free(&rig);
 }
 
+/* A superblock's FUA ends well, the flush of a page beside it fails, and the disk has dropped both. */
+static void
+a_record_beside_one_that_fails_is_written_again(void **state) {
+  struct rig_request write;
+  struct sf_superblock sb;
+  static uint8_t head[SF_MAP_PAGE_OFFSET(0)];
+
+  init(2, 1);
+  rig_pass(&rig, 100000);
+  holding = true;
+  rig_submit(&rig, &write, SF_REQ_WRITE, (SF_MAP_EXTENTS - 1) * LENGTH, 2 * LENGTH, 7);
+  rig_pass(&rig, 5);
+  memcpy(head, rig.leg[0], sizeof head);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 5);
+  assert_int_equal(rig.volume->durable.in_sync, 1);
+  assert_int_equal(rig.volume->durable_version, rig.volume->version);
+  memcpy(rig.leg[0], head, sizeof head); /* dropped */
+  page_1_fails = -EIO;
+  holding = false;
+  rig_pass(&rig, 200);
+  assert_int_equal(page_1_fails, 0);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  rig_read_superblock(&rig, 0, &sb);
+  assert_int_equal(sb.record.in_sync, 1);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_record_beside_one_that_fails_is_written_again),
       cmocka_unit_test(a_page_beside_one_that_fails_is_written_again),
       cmocka_unit_test(a_page_that_a_start_wrote_is_written_again),
   };
