@@ -81,6 +81,7 @@ without_path(const char *note, const char *path) {
 static const char *
 leg_note(const struct checked *checked, unsigned leg) {
   static char bad[SF_LEG_BAD_TEXT_MAX]; /* one at a time is asked for and copied */
+  static char mark[SF_MARK_TEXT_MAX];
   const struct sf_leg_found *found = &checked->found[leg];
   if (!found->present && checked->leg_error[leg][0])
     return checked->leg_error[leg];
@@ -88,6 +89,8 @@ leg_note(const struct checked *checked, unsigned leg) {
     return "the configuration file does not list it";
   if (!found->present)
     return strerror(-found->error);
+  if (found->marked)
+    return sf_mark_text(found, mark);
   if (found->error)
     return sf_superblock_error(found->error);
   return sf_leg_file_bad_text(&checked->file[leg], bad);

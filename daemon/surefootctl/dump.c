@@ -26,6 +26,8 @@ struct leg_dump {
   int error[SF_SUPERBLOCK_COPIES];
   struct sf_superblock sb[SF_SUPERBLOCK_COPIES];
   int picked; /* 0 or -errno */
+  bool marked;
+  struct sf_mark mark;
   unsigned newest;
   /* Of the newest superblock's volume; pages that are damaged are left out. */
   bool has_maps;
@@ -115,6 +117,7 @@ read_area(const char *path, struct reading *reading) {
   for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
     reading->page_error[i] = read_page(fd, reading, SF_SUPERBLOCK_OFFSET(i));
   read_maps(fd, reading);
+  read_page(fd, reading, SF_MARK_OFFSET);
   return 0;
 }
 
@@ -128,6 +131,17 @@ read_isolated(const char *path, struct reading *reading) {
   if (getppid() == parent)
     reading->failed = read_area(path, reading);
   _exit(0);
+}
+
+static int
+fail_unreadable(const char *path, const struct reading *reading) {
+  const char *why = strerror(reading->page_error[0]);
+  struct sf_mark mark;
+  if (sf_mark_decode(reading->area + SF_MARK_OFFSET, &mark))
+    return ctl_fail("%s: it is leg %s of volume %s by its mark, and neither copy of the superblock "
+                    "can be read: %s",
+                    path, mark.leg_name, mark.volume_name, why);
+  return ctl_fail("%s: neither copy of the superblock can be read: %s", path, why);
 }
 
 /* CTL_DONE when it has been read and may be a leg. */
@@ -154,8 +168,7 @@ read_leg(const char *path, struct reading *reading) {
   if (reading->failed)
     return ctl_fail("%s: %s", path, strerror(reading->failed));
   if (reading->page_error[0] && reading->page_error[1])
-    return ctl_fail("%s: neither copy of the superblock can be read: %s", path,
-                    strerror(reading->page_error[0]));
+    return fail_unreadable(path, reading);
   if (reading->bytes < (uint64_t) SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES)
     return ctl_fail("%s: too small for a leg: %" PRIu64 " bytes", path, reading->bytes);
   return CTL_DONE;
@@ -185,6 +198,7 @@ take_leg(struct leg_dump *dump, const struct reading *reading) {
                                             : sf_superblock_decode(dump->page[i], &dump->sb[i]);
   dump->picked =
       sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) dump->page, &newest, &dump->newest);
+  dump->marked = sf_mark_decode(reading->area + SF_MARK_OFFSET, &dump->mark);
   return dump->picked == 0 ? take_maps(dump, reading) : CTL_DONE;
 }
 
@@ -360,6 +374,9 @@ print_human(const struct leg_dump *dump) {
   }
   if (dump->has_maps)
     print_maps(dump);
+  if (dump->marked)
+    printf("mark at byte %" PRIu64 ": leg %s of volume %s\n", SF_MARK_OFFSET, dump->mark.leg_name,
+           dump->mark.volume_name);
 }
 
 /* ---- as JSON ---- */
@@ -422,17 +439,29 @@ maps_to_json(const struct leg_dump *dump) {
                    ctl_extents_to_json(&dump->intent), "stale", stale);
 }
 
+static json_t *
+mark_to_json(const struct leg_dump *dump) {
+  if (!dump->marked)
+    return json_null();
+  return json_pack("{sI so so so so si}", "offset", (json_int_t) SF_MARK_OFFSET, "volume_name",
+                   ctl_text_to_json(dump->mark.volume_name), "volume",
+                   ctl_uuid_to_json(&dump->mark.volume), "leg_name",
+                   ctl_text_to_json(dump->mark.leg_name), "leg", ctl_uuid_to_json(&dump->mark.leg),
+                   "leg_index", (int) dump->mark.leg_index);
+}
+
 static int
 print_json(const struct leg_dump *dump) {
   json_t *copies = json_array();
   for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++)
     json_array_append_new(copies, copy_to_json(dump, i));
   bool valid = dump->picked == 0;
-  json_t *document = json_pack("{si so sI so so so so}", "version", SF_CONTROL_VERSION, "path",
-                               ctl_text_to_json(dump->path), "bytes", (json_int_t) dump->bytes,
-                               "newest", valid ? json_integer(dump->newest) : json_null(), "error",
-                               valid ? json_null() : json_string(sf_superblock_error(dump->picked)),
-                               "copies", copies, "maps", maps_to_json(dump));
+  json_t *document =
+      json_pack("{si so sI so so so so so}", "version", SF_CONTROL_VERSION, "path",
+                ctl_text_to_json(dump->path), "bytes", (json_int_t) dump->bytes, "newest",
+                valid ? json_integer(dump->newest) : json_null(), "error",
+                valid ? json_null() : json_string(sf_superblock_error(dump->picked)), "copies",
+                copies, "maps", maps_to_json(dump), "mark", mark_to_json(dump));
   int status = ctl_print_json(document);
   json_decref(document);
   return status;

@@ -144,6 +144,12 @@ same_uuid(const struct sf_uuid *a, const struct sf_uuid *b) {
   return memcmp(a, b, sizeof *a) == 0;
 }
 
+/* Its superblocks are lost, and its mark tells whose it is. */
+static bool
+is_headless(const struct device *one) {
+  return !is_leg(one) && one->found.marked;
+}
+
 /* ---- a volume ---- */
 
 static const struct sf_superblock *
@@ -156,6 +162,24 @@ find_newest(const struct sf_uuid *volume) {
       newest = sb;
   }
   return newest;
+}
+
+static void
+take(struct volume *volume, unsigned place, struct device *one) {
+  one->told = true;
+  volume->device[place] = one;
+  volume->found[place] = one->found;
+  memcpy(volume->config.leg[place].path, one->path, PATH_MAX);
+}
+
+/* A disk that says all of itself goes before one that has its mark only. */
+static void
+take_headless(struct volume *volume) {
+  for (unsigned place = 0; place < volume->newest->legs; place++)
+    for (unsigned i = 0; i < devices && !volume->device[place]; i++)
+      if (is_headless(&device[i]) && !(volume->newest->removed >> place & 1) &&
+          sf_mark_is_leg(&device[i].found.mark, volume->newest, place))
+        take(volume, place, &device[i]);
 }
 
 static void
@@ -177,12 +201,10 @@ gather(struct volume *volume, const struct sf_uuid *uuid) {
       if (!is_leg(&device[i]) || !same_uuid(&sb->volume, uuid) || sb->leg_index != place ||
           !same_uuid(&sb->leg_uuid[place], &newest->leg_uuid[place]))
         continue;
-      device[i].told = true;
-      volume->device[place] = &device[i];
-      volume->found[place] = device[i].found;
-      memcpy(volume->config.leg[place].path, device[i].path, PATH_MAX);
+      take(volume, place, &device[i]);
     }
   }
+  take_headless(volume);
   sf_assemble(&volume->config, volume->found, false, &volume->assembly);
 }
 
@@ -282,8 +304,12 @@ write_conf(const struct volume *volume, const char *file) {
 /* What claims a place that another disk has, or that the volume has given away. */
 static void
 print_others(bool quiet) {
+  char mark[SF_MARK_TEXT_MAX];
   for (unsigned i = 0; i < devices && !quiet; i++)
-    if (is_leg(&device[i]) && !device[i].told) {
+    if (is_headless(&device[i]) && !device[i].told) {
+      fputs(device[i].path, stdout);
+      printf(": %s\n", sf_mark_text(&device[i].found, mark));
+    } else if (is_leg(&device[i]) && !device[i].told) {
       fputs(device[i].path, stdout);
       printf(": was leg %s of %s, and is none of it now\n",
              device[i].found.sb.leg_name[device[i].found.sb.leg_index],

@@ -43,12 +43,28 @@ take_one(struct sf_look *look) {
       look->verdict[leg] = SF_LEG_BEHIND;
 }
 
+/* Without a superblock of the volume names must do. */
+static bool
+is_headless(const struct sf_look *look, unsigned leg) {
+  const struct sf_leg_found *found = &look->found[leg];
+  if (!found->marked)
+    return false;
+  if (look->reference >= 0)
+    return sf_mark_is_leg(&found->mark, &look->found[look->reference].sb, leg);
+  return strcmp(found->mark.volume_name, look->config->name) == 0 &&
+         strcmp(found->mark.leg_name, look->config->leg[leg].name) == 0;
+}
+
 static void
 conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   if (look->reference >= 0 && assembly->next_term > SF_NUMBER_MAX)
     look->obstacle = SF_OBSTACLE_NO_TERM;
   if (look->obstacle == SF_OBSTACLE_TWO_LINES)
     judge_two_lines(look);
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (is_headless(look, leg))
+      look->headless |= SF_LEG_BIT(leg);
+  assembly->headless = look->headless;
   assembly->reference = look->reference;
   if (look->reference >= 0)
     assembly->base = look->found[look->reference].sb;

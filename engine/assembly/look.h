@@ -48,6 +48,7 @@ struct sf_look {
   uint16_t absent;  /* TOO_FEW, DOUBT, UNREADABLE: of all that must be there */
   uint16_t unsure;  /* of the reference's in-sync legs: present, and may hold a newer record */
   uint16_t recopy;  /* of the reference's in-sync legs: present, and copied whole all the same */
+  uint16_t headless; /* of none of these: the leg by its mark.  Nothing follows from it but words */
   enum sf_obstacle obstacle;
 };
 

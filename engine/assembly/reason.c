@@ -63,13 +63,15 @@ what_is_wrong(const struct sf_look *look, unsigned leg) {
 /* "leg c (/dev/sdd): it carries no superblock; leg d ..." */
 static void
 say_wrongs(struct sf_text *text, const struct sf_look *look, uint16_t set) {
+  char mark[SF_MARK_TEXT_MAX];
   const char *separator = "";
   for (unsigned leg = 0; leg < look->legs; leg++) {
     if (!SF_LEG_IN(set, leg))
       continue;
     sf_text_put(text, "%sleg ", separator);
     say_leg(text, look, leg);
-    const char *wrong = what_is_wrong(look, leg);
+    const char *wrong =
+        look->found[leg].marked ? sf_mark_text(&look->found[leg], mark) : what_is_wrong(look, leg);
     sf_text_put(text, ": %s", wrong ? wrong : "it cannot be opened");
     separator = ", ";
   }
@@ -87,6 +89,21 @@ say_discard(struct sf_text *text, const struct sf_look *look, uint16_t set, bool
     sf_text_put(text, "%s`surefootctl leg discard %s%s %s`", separator, starts ? "" : "--config ",
                 starts ? look->config->name : file, look->config->leg[leg].name);
     separator = " or ";
+  }
+}
+
+/* A leg without superblocks is made anew by the volume that runs, which knows what it is to hold; one that cannot
+ * even be read, on another disk. */
+static void
+say_anew(struct sf_text *text, const struct sf_look *look, uint16_t set) {
+  const char *separator = "; ";
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    if (!SF_LEG_IN(set, leg))
+      continue;
+    sf_text_put(text, "%s`surefootctl leg replace %s %s%s` makes %s anew", separator,
+                look->config->name, look->config->leg[leg].name,
+                look->found[leg].present ? "" : " ANOTHER_DISK", look->config->leg[leg].name);
+    separator = ", ";
   }
 }
 
@@ -133,6 +150,7 @@ say_others(struct sf_text *text, const struct sf_look *look) {
   if (unused) {
     sf_text_put(text, "; without ");
     say_wrongs(text, look, unused);
+    say_anew(text, look, unused & look->headless);
   }
 }
 
@@ -171,15 +189,32 @@ is_gone(const struct sf_look *look, unsigned leg) {
          (error == -ENOENT || error == -ENODEV || error == -ENXIO || error == -ENOMEDIUM);
 }
 
-/* Force is named only for legs that are gone: a leg that is there and busy, silent or unreadable
- * may hold data that no other does. */
+/* Nobody can bring back what they said, as it may be that of one that cannot be read. */
+static bool
+are_overwritten(const struct sf_look *look) {
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(look->absent, leg) &&
+        !(SF_LEG_IN(look->headless, leg) && look->found[leg].present))
+      return false;
+  return look->absent != 0;
+}
+
+/* Force is named for legs that are not to be had any more, and for no others: one that is there and
+ * busy, silent or unreadable may hold what nobody else does; one whose superblocks are overwritten does too, and only
+ * an image keeps it. */
 static void
 say_way_out(struct sf_text *text, const struct sf_look *look, unsigned needed) {
   bool one = SF_LEG_COUNT(look->absent) == 1, gone = true;
   for (unsigned leg = 0; leg < look->legs; leg++)
     gone = gone && (!SF_LEG_IN(look->absent, leg) || is_gone(look, leg));
   const char *which = one ? "it" : needed == 1 ? "one" : "them";
-  if (!look->present)
+  if (are_overwritten(look) && look->present)
+    sf_text_put(
+        text,
+        "which record %s held nobody can tell any more, and what %s holds stands there still, from "
+        "byte %" PRIu64 " on: keep an image of that before force=true starts without",
+        one ? "it" : "they", one ? "it" : "each", look->found[look->reference].sb.data_offset);
+  else if (!look->present)
     sf_text_put(text, "bring %s back: with none of them even force=true cannot start",
                 one ? "it" : "them");
   else if (gone)
@@ -314,7 +349,8 @@ say_no_term(struct sf_text *text, const struct sf_look *look) {
 static bool
 all_are_blank_disks(const struct sf_look *look) {
   for (unsigned leg = 0; leg < look->legs; leg++)
-    if (look->verdict[leg] != SF_LEG_UNFORMATTED || look->found[leg].bytes == 0)
+    if (look->verdict[leg] != SF_LEG_UNFORMATTED || look->found[leg].bytes == 0 ||
+        look->found[leg].marked)
       return false;
   return true;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,9 +36,40 @@ fail_used(const char *path, const struct sf_leg_file *file, const char *what,
       at, what);
 }
 
+/* in_place: the disk at the leg's own path, which is to be made anew by the operator's word. */
+static int
+check_mark(const char *path, const struct sf_leg_file *file, const struct sf_leg_found *found,
+           const struct sf_superblock *reference, unsigned leg, bool in_place,
+           char error[SF_CONFIG_ERROR_MAX]) {
+  char text[SF_MARK_TEXT_MAX], what[LEG_USE_TEXT_MAX];
+  uint64_t at;
+  const char *mark = sf_mark_text(found, text);
+  if (!sf_uuid_equal(&found->mark.volume, &reference->volume))
+    return sf_leg_fail(error, -EEXIST, "%s: %s, another one; wipe it yourself", sf_leg_path(path),
+                       mark);
+  if (found->mark.leg_index != leg)
+    return sf_leg_fail(error, -EEXIST, "%s: %s, this one, and not leg %s", sf_leg_path(path), mark,
+                       reference->leg_name[leg]);
+  if (!in_place)
+    return sf_leg_fail(error, -EEXIST, "%s: %s, and may hold what nobody else does; %s",
+                       sf_leg_path(path), mark,
+                       file->is_block ? "if it does not, `blkdiscard --zeroout` empties it"
+                                      : "if it does not, remove it, and it is made anew");
+  /* Somebody may have made something else of it since, which began where its superblocks were. */
+  if (sf_leg_find_signs(file, 0, SF_DATA_OFFSET, what, sizeof what) > 0)
+    return fail_used(path, file, what, error);
+  int strange = sf_leg_find_strange(file, &reference->volume, &at);
+  if (strange < 0)
+    return sf_leg_fail(error, strange, "%s: what stands at byte %" PRIu64 " cannot be read: %s",
+                       sf_leg_path(path), at, strerrordesc_np(-strange));
+  snprintf(what, sizeof what, "bytes that are not its maps at %" PRIu64, at);
+  return strange ? fail_used(path, file, what, error) : 0;
+}
+
 static int
 check_whose(const char *path, const struct sf_leg_file *file, const struct sf_leg_found *found,
-            const struct sf_superblock *reference, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+            const struct sf_superblock *reference, unsigned leg, bool in_place,
+            char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_superblock *sb = &found->sb;
   if (found->error == -EPROTONOSUPPORT)
     return sf_leg_fail(error, -EPROTONOSUPPORT, "%s: it was written by a newer version",
@@ -48,6 +80,8 @@ check_whose(const char *path, const struct sf_leg_file *file, const struct sf_le
   if (found->error == 0 && sb->leg_index != leg)
     return sf_leg_fail(error, -EEXIST, "%s: it is leg %s of this volume, not leg %s",
                        sf_leg_path(path), sb->leg_name[sb->leg_index], reference->leg_name[leg]);
+  if (found->marked)
+    return check_mark(path, file, found, reference, leg, in_place, error);
   if (found->error != -ENODATA && found->error != -EIO)
     return 0;
   char what[LEG_USE_TEXT_MAX];
@@ -91,9 +125,14 @@ describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_su
                                   .min_legs = reference->record.min_legs};
 }
 
+/* The mark that stands there stays until the superblocks are stable: what breaks off before that leaves a leg that
+ * can be told, and be made anew once more. */
 static int
 blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
-  int rc = sf_leg_zero(file, 0, sb->data_offset, NULL, NULL);
+  uint64_t behind = SF_MARK_OFFSET + SF_PAGE_BYTES;
+  int rc = sf_leg_zero(file, 0, SF_MARK_OFFSET, NULL, NULL);
+  if (rc == 0 && behind < sb->data_offset)
+    rc = sf_leg_zero(file, behind, sb->data_offset - behind, NULL, NULL);
   if (rc == 0)
     rc = sf_leg_wipe_end(file, sb->data_offset);
   if (rc == 0 && fsync(file->fd) < 0)
@@ -102,7 +141,7 @@ blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
     rc = sf_leg_write_superblock(file, sb);
   if (rc == 0 && fsync(file->fd) < 0)
     rc = -errno;
-  return rc;
+  return rc == 0 ? sf_leg_write_mark(file, sb) : rc;
 }
 
 int
@@ -116,7 +155,7 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
   int rc = sf_leg_file_open(path, 0, &file, &found, error);
   if (rc < 0)
     return rc;
-  rc = check_whose(path, &file, &found, reference, leg, error);
+  rc = check_whose(path, &file, &found, reference, leg, true, error);
   if (rc == 0 && own && !is_own(&found, reference, leg))
     rc = sf_leg_fail(error, -EEXIST,
                      "%s: it does not show that it is the disk that the volume knows as leg %s; "
@@ -160,7 +199,7 @@ sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *r
     rc = sf_leg_file_open(path, flags, &file, &found, error);
   if (rc < 0)
     return rc;
-  rc = check_whose(path, &file, &found, reference, leg, error);
+  rc = check_whose(path, &file, &found, reference, leg, flags & SF_LEG_READ_ONLY, error);
   if (rc == 0)
     rc = make_fit(path, &file, reference, leg, flags & SF_LEG_READ_ONLY, error);
   sf_leg_file_close(&file);

@@ -89,6 +89,14 @@ check_unused(const struct format *f, unsigned leg) {
         "is lost gets another disk by `surefootctl leg replace`, not by create",
         f->config->leg[leg].name, path_of(f, leg), l->found.sb.leg_name[l->found.sb.leg_index],
         l->found.sb.volume_name);
+  if (l->found.marked) {
+    char mark[SF_MARK_TEXT_MAX];
+    return sf_leg_fail(
+        f->error, -EEXIST,
+        "leg %s (%s): %s: --overwrite destroys what it holds; a leg that is lost is made "
+        "anew by `surefootctl leg replace`, not by create",
+        f->config->leg[leg].name, path_of(f, leg), sf_mark_text(&l->found, mark));
+  }
   int used = sf_leg_find_use(&l->file, what);
   if (used < 0)
     return fail_leg(f, leg, used, *what ? what : "reading");
@@ -344,6 +352,8 @@ write_superblocks(struct format *f, unsigned leg, struct sf_superblock sb) {
     rc = sf_leg_write_superblock(file, &sb);
   if (rc == 0 && fsync(file->fd) < 0)
     rc = -errno;
+  if (rc == 0)
+    rc = sf_leg_write_mark(file, &sb);
   if (rc < 0)
     return fail_leg(f, leg, rc, "writing its superblocks");
   return f->leg[leg].created ? sync_parent(f, leg) : 0;

@@ -79,6 +79,21 @@ rewrite(struct sf_leg_file *file, const struct pages *pages, uint64_t first) {
   free(zeros);
 }
 
+/* Whose leg it was, when the head does not say it any more.  It may not be read either. */
+static void
+read_mark(const struct sf_leg_file *file, struct sf_leg_found *found) {
+  uint8_t *page = sf_leg_buffer(SF_PAGE_BYTES);
+  if (page && sf_leg_read(file->fd, page, SF_PAGE_BYTES, SF_MARK_OFFSET) == SF_PAGE_BYTES)
+    found->marked = sf_mark_decode(page, &found->mark);
+  free(page);
+}
+
+/* What somebody newer wrote is not lost. */
+static bool
+is_lost(int error) {
+  return error != 0 && error != -EPROTONOSUPPORT;
+}
+
 static void
 judge_head(struct sf_leg_file *file, struct sf_leg_found *found, const struct pages *head) {
   bool lost = head->bad[0] || head->bad[1];
@@ -93,6 +108,22 @@ judge_head(struct sf_leg_file *file, struct sf_leg_found *found, const struct pa
     found->error = -EIO;
 }
 
+static int
+fail_unreadable(const char *path, const struct sf_leg_file *file, struct sf_leg_found *found,
+                char error[SF_CONFIG_ERROR_MAX]) {
+  char whose[SF_MARK_TEXT_MAX] = "it may be a leg";
+  read_mark(file, found);
+  if (found->marked)
+    snprintf(whose, sizeof whose, "it is leg %s of volume %s by its mark", found->mark.leg_name,
+             found->mark.volume_name);
+  return sf_leg_fail(
+      error, file->bad_error,
+      "%s: %s, and neither copy of its superblock can be read: %s; if it is the disk, "
+      "copy what can be "
+      "read to another one (ddrescue)",
+      sf_leg_path(path), whose, strerrordesc_np(-file->bad_error));
+}
+
 int
 sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
                  struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
@@ -103,13 +134,11 @@ sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
     return sf_leg_fail(error, -ENOMEM, "%s: out of memory", sf_leg_path(path));
   read_pages(file, &head);
   if (bad[0] && bad[1])
-    rc =
-        sf_leg_fail(error, file->bad_error,
-                    "%s: it cannot be read: neither copy of its superblock: %s; if it is the disk, "
-                    "copy what can be read to another one (ddrescue)",
-                    sf_leg_path(path), strerrordesc_np(-file->bad_error));
+    rc = fail_unreadable(path, file, found, error);
   else
     judge_head(file, found, &head);
+  if (rc == 0 && is_lost(found->error))
+    read_mark(file, found);
   if (rc == 0 && found->error == 0 && !(flags & SF_LEG_READ_ONLY))
     rewrite(file, &head, SF_SUPERBLOCK_COPIES);
   free(head.bytes);

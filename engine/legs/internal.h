@@ -48,7 +48,7 @@ bool sf_leg_is_of_dev(const char *path);
 
 /* ---- head.c ---- */
 
-/* -errno when neither copy of the superblock can be read. */
+/* -errno when neither copy of the superblock can be read; found has the mark, if there is one, all the same. */
 int sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
                      struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 /* Pages that cannot be read are zeros, which count as all set. */
@@ -73,6 +73,7 @@ void *sf_leg_buffer(size_t len); /* zeros; free() it */
 ssize_t sf_leg_read(int fd, void *buffer, size_t len, uint64_t offset);
 int sf_leg_write(int fd, const void *buffer, size_t len, uint64_t offset);
 int sf_leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb);
+int sf_leg_write_mark(const struct sf_leg_file *file, const struct sf_superblock *sb);
 int sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb);
 
 /* ---- signs.c ---- */
@@ -87,6 +88,12 @@ unsigned sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64
                            size_t size);
 /* Zeros in the last MiB, as far as it is behind `from`. */
 int sf_leg_wipe_end(const struct sf_leg_file *file, uint64_t from);
+
+/* ---- remains.c ---- */
+
+/* 1: between the head and the mark stands what is neither zeros nor a page of this volume's maps, from *at on; 0; or
+ * -errno. */
+int sf_leg_find_strange(const struct sf_leg_file *file, const struct sf_uuid *volume, uint64_t *at);
 
 /* ---- format.c ---- */
 

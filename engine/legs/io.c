@@ -58,6 +58,21 @@ sf_leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblo
   return rc;
 }
 
+int
+sf_leg_write_mark(const struct sf_leg_file *file, const struct sf_superblock *sb) {
+  uint8_t *page = sf_leg_buffer(SF_PAGE_BYTES);
+  struct sf_mark mark;
+  if (!page)
+    return -ENOMEM;
+  sf_mark_of(sb, &mark);
+  sf_mark_encode(&mark, page);
+  int rc = sf_leg_write(file->fd, page, SF_PAGE_BYTES, SF_MARK_OFFSET);
+  if (rc == 0 && fsync(file->fd) < 0)
+    rc = -errno;
+  free(page);
+  return rc;
+}
+
 /* Empty maps: nothing intended, nothing stale. */
 int
 sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb) {

@@ -10,7 +10,13 @@
 
 #include "legs/internal.h"
 
-enum { BLOCK_BYTES_MIN = 512, BLOCK_TRIES = 16, LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 10 };
+enum {
+  BLOCK_BYTES_MIN = 512,
+  HEAD_TRIES = 16,
+  BLOCK_TRIES = HEAD_TRIES + 2,
+  LOCK_WAIT_MS = 1000,
+  LOCK_PAUSE_MS = 10
+};
 
 /* A disk that is not there, not a file to be made: in /dev that would be memory. */
 bool
@@ -104,6 +110,14 @@ sf_leg_file_is_locked(const struct sf_leg_file *file) {
   return fcntl(file->fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
 }
 
+/* In the head, which may be bad as a whole, then far from it. */
+static uint64_t
+odd_block(unsigned try) {
+  static const uint64_t far[] = {SF_MARK_OFFSET, SF_DATA_OFFSET};
+  uint64_t page = try < HEAD_TRIES ? (uint64_t) try * LEG_BUFFER_ALIGN : far[try - HEAD_TRIES];
+  return page + BLOCK_BYTES_MIN;
+}
+
 /* No file system tells before Linux 6.1, and glibc 2.36 does not pass it on: a read at an odd block
  * finds out, if that block is not bad. */
 static int
@@ -121,7 +135,7 @@ find_block_bytes(struct sf_leg_file *file) {
   ssize_t n = -1;
   int err = EIO;
   for (unsigned i = 0; i < BLOCK_TRIES && n < 0 && err == EIO; i++) {
-    n = pread(file->fd, block, BLOCK_BYTES_MIN, (off_t) i * LEG_BUFFER_ALIGN + BLOCK_BYTES_MIN);
+    n = pread(file->fd, block, BLOCK_BYTES_MIN, (off_t) odd_block(i));
     err = n < 0 ? errno : 0;
   }
   free(block);
@@ -225,7 +239,7 @@ sf_leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct s
   }
   if (rc < 0) {
     sf_leg_file_close(file);
-    *found = (struct sf_leg_found){.error = rc};
+    *found = (struct sf_leg_found){.error = rc, .marked = found->marked, .mark = found->mark};
   }
   return rc;
 }

@@ -4,8 +4,9 @@
 _Static_assert(SF_SUPERBLOCK_OFFSET(SF_SUPERBLOCK_COPIES) <= SF_PROBE_OFFSET, "copies, then probe");
 _Static_assert(SF_PROBE_OFFSET + SF_PAGE_BYTES <= SF_MAPS_OFFSET, "probe, then maps");
 _Static_assert(SF_DATA_OFFSET % SF_DATA_ALIGN == 0, "losetup and partitions want it aligned");
-_Static_assert(SF_MAP_PAGE_OFFSET((SF_EXTENTS_MAX - 1) / SF_MAP_EXTENTS + 1) <= SF_DATA_OFFSET,
-               "the largest maps fit before the data");
+_Static_assert(SF_MAP_PAGE_OFFSET((SF_EXTENTS_MAX - 1) / SF_MAP_EXTENTS + 1) <= SF_MARK_OFFSET,
+               "the largest maps fit before the mark");
+_Static_assert(SF_MARK_OFFSET + SF_PAGE_BYTES <= SF_DATA_OFFSET, "the mark, then the data");
 
 /* Room for a volume to grow without larger extents. */
 enum { GROWTH = 4 };

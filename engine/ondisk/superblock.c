@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "ondisk/frame.h"
+#include "ondisk/possible.h"
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
 
@@ -192,41 +193,16 @@ walk(struct sf_le *le, struct sf_frame *frame, struct sf_superblock *sb) {
 /* ---- possible contents ---- */
 
 static bool
-all_zero(const void *bytes, size_t len) {
-  const uint8_t *at = bytes;
-  for (size_t i = 0; i < len; i++)
-    if (at[i] != 0)
-      return false;
-  return true;
-}
-
-static bool
-uuid_is_set(const struct sf_uuid *uuid) {
-  return !all_zero(uuid->bytes, sizeof uuid->bytes);
-}
-
-/* The same names that a configuration may give.  size bytes, not surely terminated. */
-static bool
-name_is_possible(const char *name, size_t size) {
-  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-  size_t len = strnlen(name, size);
-  for (size_t i = 0; i < len; i++)
-    if (!strchr(letters, name[i]))
-      return false;
-  return len > 0 && len < size;
-}
-
-static bool
 identity_is_possible(const struct sf_superblock *sb) {
   if (sb->legs > SF_LEGS_MAX || sb->leg_index >= sb->legs) /* so there is one leg at least */
     return false;
   if (sb->lost >> sb->legs != 0 || sb->removed >> sb->legs != 0 ||
       (sb->removed >> sb->leg_index & 1))
     return false;
-  if (!uuid_is_set(&sb->volume) || !name_is_possible(sb->volume_name, sizeof sb->volume_name))
+  if (!sf_uuid_is_set(&sb->volume) || !sf_name_is_possible(sb->volume_name, sizeof sb->volume_name))
     return false;
   for (unsigned i = 0; i < sb->legs; i++) {
-    if (!uuid_is_set(&sb->leg_uuid[i]) || !name_is_possible(sb->leg_name[i], SF_LEG_NAME_MAX))
+    if (!sf_uuid_is_set(&sb->leg_uuid[i]) || !sf_name_is_possible(sb->leg_name[i], SF_LEG_NAME_MAX))
       return false;
     for (unsigned j = 0; j < i; j++)
       if (sf_uuid_equal(&sb->leg_uuid[i], &sb->leg_uuid[j]) ||
@@ -268,11 +244,11 @@ record_is_possible(const struct sf_superblock *sb) {
 
 static bool
 lineage_is_possible(const struct sf_superblock *sb) {
-  if (!uuid_is_set(&sb->lineage) || sb->ancestors > SF_ANCESTORS_MAX)
+  if (!sf_uuid_is_set(&sb->lineage) || sb->ancestors > SF_ANCESTORS_MAX)
     return false;
   for (unsigned i = 0; i < sb->ancestors; i++) {
     const struct sf_ancestor *ancestor = &sb->ancestor[i];
-    if (!uuid_is_set(&ancestor->lineage) || ancestor->term == 0)
+    if (!sf_uuid_is_set(&ancestor->lineage) || ancestor->term == 0)
       return false;
     if (sf_uuid_equal(&ancestor->lineage, &sb->lineage))
       return false;
@@ -287,7 +263,7 @@ static bool
 holder_is_possible(const struct sf_holder *holder) {
   size_t len = strnlen(holder->host, sizeof holder->host);
   if (holder->since_s == 0)
-    return len == 0 && !uuid_is_set(&holder->machine) && !uuid_is_set(&holder->boot) &&
+    return len == 0 && !sf_uuid_is_set(&holder->machine) && !sf_uuid_is_set(&holder->boot) &&
            holder->started == 0 && holder->pid == 0;
   for (size_t i = 0; i < len; i++)
     if (holder->host[i] <= ' ' || holder->host[i] > '~')

@@ -62,7 +62,8 @@ worth_waiting_for(const struct sf_serve *serve) {
   for (unsigned i = 0; i < serve->config.legs; i++)
     if (!serve->leg[i].found.present || serve->leg[i].found.bytes == 0)
       absent |= (uint16_t) (1u << i);
-    else if (serve->assembly.verdict[i] == SF_LEG_UNFORMATTED)
+    else if (serve->assembly.verdict[i] == SF_LEG_UNFORMATTED &&
+             !(serve->assembly.headless >> i & 1)) /* its superblocks do not come back */
       empty |= (uint16_t) (1u << i);
   /* Without any leg there is no record that could name those it needs, and maybe no volume yet. */
   if (serve->assembly.reference < 0)

@@ -130,6 +130,38 @@ sf_serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
   return r;
 }
 
+/* Its superblocks are lost, or it is no leg.  What makes it anew empties it: named only where it is this one. */
+static void
+say_headless(const struct sf_leg_found *found, const struct sf_superblock *volume, unsigned index,
+             char error[SF_CONFIG_ERROR_MAX]) {
+  const char *name = volume->leg_name[index];
+  size_t used = strlen(error);
+
+  if (!found->marked)
+    return;
+  if (!sf_mark_is_leg(&found->mark, volume, index))
+    snprintf(error + used, SF_CONFIG_ERROR_MAX - used, "; the volume knows %s under another uuid",
+             name);
+  else if (found->present)
+    snprintf(
+        error + used, SF_CONFIG_ERROR_MAX - used,
+        "; `surefootctl leg replace %s %s` makes it anew, and all of it is copied from the others",
+        volume->volume_name, name);
+  else
+    snprintf(error + used, SF_CONFIG_ERROR_MAX - used,
+             "; `surefootctl leg replace %s %s PATH` puts another disk in its place",
+             volume->volume_name, name);
+}
+
+static void
+say_no_superblock(const char *path, const struct sf_leg_found *found,
+                  char error[SF_CONFIG_ERROR_MAX]) {
+  char mark[SF_MARK_TEXT_MAX];
+
+  snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: %s", path,
+           found->marked ? sf_mark_text(found, mark) : sf_superblock_error(found->error));
+}
+
 static bool
 is_of(const struct sf_superblock *sb, const struct sf_superblock *volume, unsigned index) {
   return sf_uuid_equal(&sb->volume, &volume->volume) && sb->leg_index == index &&
@@ -157,12 +189,15 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
     }
   }
   r = sf_leg_file_open_isolated(serve->openers, path, 0, &leg->file, &leg->found, error);
-  if (r < 0)
+  if (r < 0) {
+    say_headless(&leg->found, base, index, error);
     return r;
+  }
   sf_leg_file_forget_maps(&leg->file); /* the volume's own are newer */
   sf_serve_tell_bad(serve, leg, base->leg_name[index]);
   if (leg->found.error != 0) {
-    snprintf(error, SF_CONFIG_ERROR_MAX, "%.64s: %s", path, sf_superblock_error(leg->found.error));
+    say_no_superblock(path, &leg->found, error);
+    say_headless(&leg->found, base, index, error);
     r = leg->found.error;
   } else if (sf_serve_block_take(serve, leg->file.block_bytes) < 0) {
     snprintf(error, SF_CONFIG_ERROR_MAX,

@@ -197,6 +197,7 @@ struct leg {
   struct leg_io look_io; /* takeover.c */
   struct sf_tio_buffer *look_buffer;
   unsigned looks;
+  bool mark_seen;         /* mark.c: since it was opened, the mark was there or was written */
   uint64_t opened_serial; /* of the newest superblock that stood there when it was opened */
 
   struct leg_io probe_io;

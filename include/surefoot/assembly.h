@@ -40,6 +40,10 @@ struct sf_leg_found {
   struct sf_superblock sb;
   /* The other copy of the superblock cannot be read: it may have held a newer record. */
   bool doubtful;
+  /* Its superblocks are lost, and this says whose leg it is.  For words only: what is lost may have said
+   * anything, so the leg counts as if it had no mark. */
+  bool marked;
+  struct sf_mark mark;
 };
 
 struct sf_assembly {
@@ -54,6 +58,7 @@ struct sf_assembly {
   uint16_t whole;     /* present, not current, and to be copied whole, whatever the maps say */
   uint16_t recopy;    /* of these: named in sync, and set aside for a copy that cannot be read */
   uint16_t waits_for; /* not may_start: absent in-sync legs that would help */
+  uint16_t headless;  /* none of these: the leg by its mark, whose superblocks are lost */
   /* One sentence for the operator: why it may not start and the way out, or how it starts. */
   char reason[1024];
 };
@@ -78,6 +83,10 @@ uint16_t sf_assembly_map_page(const struct sf_assembly *assembly, uint16_t curre
  * legs. */
 void sf_assemble_file(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX], bool force,
                       int from[SF_LEGS_MAX], struct sf_assembly *assembly);
+
+/* "its superblocks were overwritten; by its mark it is leg b of volume vol0"; "": it has no mark. */
+enum { SF_MARK_TEXT_MAX = 256 };
+const char *sf_mark_text(const struct sf_leg_found *found, char text[SF_MARK_TEXT_MAX]);
 
 /* "current", "behind", ... */
 const char *sf_verdict_name(enum sf_verdict verdict);

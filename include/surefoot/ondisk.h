@@ -37,6 +37,7 @@ enum {
 #define SF_MAPS_OFFSET             ((uint64_t) 64 * 1024)
 #define SF_MAP_PAGE_OFFSET(page)   (SF_MAPS_OFFSET + (uint64_t) (page) *SF_PAGE_BYTES)
 #define SF_DATA_OFFSET             ((uint64_t) 8 * 1024 * 1024)
+#define SF_MARK_OFFSET             (SF_DATA_OFFSET - SF_PAGE_BYTES) /* far from the head */
 #define SF_DATA_ALIGN              ((uint64_t) 1024 * 1024)
 #define SF_EXTENT_BYTES_DEFAULT    ((uint64_t) 1024 * 1024)
 #define SF_VOLUME_BYTES_MIN        ((uint64_t) 1024 * 1024)
@@ -168,6 +169,22 @@ void sf_map_page_encode(const struct sf_map_page *map, uint8_t page[SF_PAGE_BYTE
  * says false and *map has every bit set. */
 bool sf_map_page_decode(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volume,
                         uint32_t index, struct sf_map_page *map);
+
+/* What a leg is, without what it holds: no record, no claim, and so no vote.  It stands far from the
+ * superblocks, which say all of it too, and is asked only when neither of them says anything. */
+struct sf_mark {
+  struct sf_uuid volume, leg;
+  char volume_name[SF_VOLUME_NAME_MAX]; /* the names as they were when it was written */
+  char leg_name[SF_LEG_NAME_MAX];
+  uint8_t leg_index;
+};
+
+void sf_mark_of(const struct sf_superblock *sb, struct sf_mark *mark);
+void sf_mark_encode(const struct sf_mark *mark, uint8_t page[SF_PAGE_BYTES]);
+/* False, and *mark as it was: there is none, or one that this program does not know. */
+bool sf_mark_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_mark *mark);
+/* Is it that leg of the volume, as this superblock of it knows it? */
+bool sf_mark_is_leg(const struct sf_mark *mark, const struct sf_superblock *volume, unsigned leg);
 
 /* True when the first 64 KiB of a leg hold anything but zeros. */
 bool sf_looks_used(const uint8_t *bytes, size_t len);

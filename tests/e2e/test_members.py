@@ -198,7 +198,7 @@ class Trouble(Members):
         path = volume.legs[2].path
         self.wait_reason(volume, "no such file", "missing")
         self.damaged(path)
-        self.wait_reason(volume, "the superblock is damaged", "missing")
+        self.wait_reason(volume, "its superblocks are damaged; by its mark it is leg c", "missing")
         self.away.rename(path)
         volume.wait_all_in_sync()
         self.assertEqual(2, server.log().count("still missing: "), server.log())

@@ -168,6 +168,11 @@ inside_lineage(const struct sf_volume *v) {
   return &v->identity.lineage;
 }
 
+const struct sf_superblock *
+inside_identity(const struct sf_volume *v) {
+  return &v->identity;
+}
+
 void
 inside_check_all(struct sf_volume *v) {
   v->checks_all = true;

@@ -80,6 +80,7 @@ medium_swap(struct sim_leg *a, struct sim_leg *b) {
   SWAP(meta_stable);
   SWAP(meta_now_seq);
   SWAP(meta_stable_seq);
+  SWAP(head);
   SWAP(seq);
   SWAP(unreadable);
   SWAP(unreadable_n);
@@ -103,6 +104,13 @@ medium_free(struct sim_leg *leg) {
   free(leg->meta_stable);
   free(leg->meta_now_seq);
   free(leg->meta_stable_seq);
+  free(leg->head);
+}
+
+/* Which block of the metadata area, as it is kept here. */
+static uint64_t
+meta_block(uint64_t offset) {
+  return (offset < SF_MARK_OFFSET ? offset : offset - SF_MARK_OFFSET + MAPS_END) / BLOCK;
 }
 
 static struct landed *
@@ -220,7 +228,7 @@ void
 medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *data, bool fua,
              unsigned part_permille) {
   bool meta = offset < sim.data_offset;
-  uint64_t first = (meta ? offset : offset - sim.data_offset) / BLOCK;
+  uint64_t first = meta ? meta_block(offset) : (offset - sim.data_offset) / BLOCK;
   unsigned n = (unsigned) (length / BLOCK);
   struct landed *item;
 
@@ -267,7 +275,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
 void
 medium_read(const struct sim_leg *leg, uint64_t offset, uint64_t length, void *data) {
   bool meta = offset < sim.data_offset;
-  uint64_t first = (meta ? offset : offset - sim.data_offset) / BLOCK;
+  uint64_t first = meta ? meta_block(offset) : (offset - sim.data_offset) / BLOCK;
   unsigned n = (unsigned) (length / BLOCK);
 
   if (meta ? first + n > META_BLOCKS : first + n > leg->blocks)
@@ -388,8 +396,39 @@ medium_wipe(struct sim_leg *leg) {
 }
 
 void
+medium_behead(struct sim_leg *leg) {
+  uint8_t with = random_chance(500) ? 0 : 0x5e;
+
+  TRACE("leg %u: its superblocks are overwritten", leg->index);
+  leg->head = need(HEAD_BYTES, 1);
+  memcpy(leg->head, leg->meta_stable, HEAD_BYTES);
+  memset(leg->meta_now, with, HEAD_BYTES);
+  memset(leg->meta_stable, with, HEAD_BYTES);
+  trust_changed(leg->index);
+}
+
+void
+medium_give_head_back(struct sim_leg *leg) {
+  if (leg->head == NULL)
+    return;
+  TRACE("leg %u: its superblocks are as they were", leg->index);
+  COUNT(heads_back);
+  memcpy(leg->meta_now, leg->head, HEAD_BYTES);
+  memcpy(leg->meta_stable, leg->head, HEAD_BYTES);
+  free(leg->head);
+  leg->head = NULL;
+  trust_changed(leg->index);
+}
+
+void
 medium_blank(struct sim_leg *leg, struct sf_superblock *sb) {
+  struct sf_mark mark;
+
+  free(leg->head);
+  leg->head = NULL;
   memset(leg->meta_now, 0, META_BYTES);
+  sf_mark_of(sb, &mark);
+  sf_mark_encode(&mark, leg->meta_now + MAPS_END);
   for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES; sb->serial++)
     sf_superblock_encode(sb,
                          leg->meta_now + SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));

@@ -71,6 +71,7 @@ struct options {
   uint64_t replace_gap_ns, members_gap_ns;
   unsigned absent_permille; /* legs left out at a restart */
   unsigned break_permille;  /* starts that are killed before they serve */
+  unsigned behead_permille; /* legs that have lost their superblocks by the time of a start */
   unsigned give_up_permyriad;
   uint64_t lull_gap_ns, lull_poll_ns, settings_gap_ns; /* 0 = never */
   bool lulls_are_long;
@@ -103,6 +104,7 @@ struct options {
   DRAWN(flush_errors_anywhere, true)                                                               \
   DRAWN(fua_errors, true)                                                                          \
   DRAWN(late_openings, true)                                                                       \
+  DRAWN(heads, true)                                                                               \
   DRAWN(forced, true)                                                                              \
   DRAWN(bad_sectors, true)                                                                         \
   DRAWN(scrubs, false)                                                                             \

@@ -62,7 +62,7 @@ create(const struct sf_config *config, const struct sf_assembly *assembly,
                                  .sb = found[i].sb,
                                  .bytes = found[i].bytes,
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
-                                 .map_pages = (META_BYTES - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
+                                 .map_pages = (MAPS_END - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
     else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_UNFORMATTED &&
              verdict != SF_LEG_TOO_SMALL && !(verdict == SF_LEG_SPLIT_BRAIN && sim.was_forced) &&
              !sim.has_other_disk[i])
@@ -113,6 +113,7 @@ assemble(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX],
 
   memcpy(again, found, sizeof again);
   sf_assemble_file(config, found, false, from, assembly);
+  head_has_no_vote(again, true, assembly);
   if (assembly->may_start && force_forbids(found))
     assembly->may_start = false;
   if (assembly->may_start || !force_wants())
@@ -139,6 +140,7 @@ process_start(void) {
         !sim_is_calm() && sim.count[COUNT_starts] > 0 && random_chance(sim.options.absent_permille);
 
     replace_before_start(i);
+    head_before_start(i);
     if (is_available(i) && !absent)
       found_of(i, false, false, &found[i]);
     else
@@ -154,6 +156,7 @@ process_start(void) {
     return false;
   }
   force_assembled(&assembly);
+  head_assembled(found);
   grow_assembled(&assembly.base);
   members_assembled(&assembly);
   replace_assembled(&assembly);

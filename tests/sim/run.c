@@ -101,6 +101,17 @@ format_maps(const struct sf_superblock *sb, struct sim_leg *leg) {
   }
 }
 
+/* Volumes from before there were marks get theirs while they run. */
+static void
+format_mark(const struct sf_superblock *sb, struct sim_leg *leg) {
+  struct sf_mark mark;
+
+  if (sim.seed % 2 == 0)
+    return;
+  sf_mark_of(sb, &mark);
+  sf_mark_encode(&mark, leg->meta_now + MAPS_END);
+}
+
 static void
 format_legs(void) {
   unsigned in_sync = (1u << sim.options.legs_formatted) - 1;
@@ -139,6 +150,7 @@ format_legs(void) {
       sf_superblock_encode(sb,
                            leg->meta_now + SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
     format_maps(sb, leg);
+    format_mark(sb, leg);
     memcpy(leg->meta_stable, leg->meta_now, META_BYTES);
   }
 }
@@ -221,7 +233,7 @@ begin_healing(void) {
   lull_is_over();
   sim.healing_since_ns = sim.now_ns;
   for (unsigned i = 0; i < sim.options.legs; i++)
-    fault_cure(i), medium_mend(&sim.leg[i]);
+    fault_cure(i), medium_mend(&sim.leg[i]), medium_give_head_back(&sim.leg[i]);
   event_add(sim.now_ns + HEAL_POLL_MS * SIM_MS, EV_HEAL, 0, 0);
 }
 

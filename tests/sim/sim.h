@@ -20,6 +20,7 @@
  *      submitted.c may the volume submit this?
  *      busy.c     another kind of run: no faults, and as much work as the legs can do
  *      busy_check.c what must hold then    service.c how long the legs take then
+ *      head.c     legs whose superblocks are lost
  *      force.c    forced starts, and the lines of history that they begin
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
@@ -47,10 +48,13 @@ enum {
   BLOCK = 512,
   LEGS_MAX = 5,
   CLIENTS_MAX = 512,
-  CLIENTS_OF_SWARM = 16,  /* but for busy runs */
-  META_BYTES = 96 * 1024, /* of the metadata area: superblocks, probe page, maps */
-  EXTENTS_MOST = (META_BYTES - 64 * 1024) / SF_PAGE_BYTES * SF_MAP_EXTENTS,
+  CLIENTS_OF_SWARM = 16, /* but for busy runs */
+  /* Of the metadata area: superblocks, probe page, maps; and the mark, which stands behind them here. */
+  MAPS_END = 96 * 1024,
+  META_BYTES = MAPS_END + SF_PAGE_BYTES,
+  EXTENTS_MOST = (MAPS_END - 64 * 1024) / SF_PAGE_BYTES * SF_MAP_EXTENTS,
   META_BLOCKS = META_BYTES / BLOCK,
+  HEAD_BYTES = 64 * 1024,
   MACHINES_MAX = 8,
   REQUEST_BLOCKS_MAX = 512,
   REQUEST_BYTES_MAX = 1024 * 1024, /* of busy runs */
@@ -119,6 +123,7 @@ struct sim_leg {
   uint8_t *meta_now, *meta_stable;
   uint32_t *meta_now_seq, *meta_stable_seq;
   uint32_t seq;
+  uint8_t *head; /* what stood there before it was overwritten; NULL: it was not */
   struct landed *cache, **cache_tail; /* completed and not flushed, in order */
   unsigned bad_now, bad_stable;       /* blocks that must not be trusted, see oracle.c */
   bool maps_changed;                  /* on stable storage, since intent was read from there */
@@ -184,6 +189,9 @@ void medium_wipe(struct sim_leg *leg);                /* another disk in its pla
 void medium_blank(struct sim_leg *leg,
                   struct sf_superblock *sb); /* as sf_leg_discard() leaves it */
 bool medium_is_clean(const struct sim_leg *leg);
+/* All that is before the maps is overwritten; and is brought back as it was, unless the leg was made anew. */
+void medium_behead(struct sim_leg *leg);
+void medium_give_head_back(struct sim_leg *leg);
 
 #include "sim/tio.h"
 
@@ -314,6 +322,14 @@ bool force_forbids(const struct sf_leg_found *found);
 void force_assembled(const struct sf_assembly *assembly);
 void force_started(void);
 bool force_is_of_line(const struct sf_leg_found *found);
+
+/* ---- superblocks that are lost (head.c) ---- */
+
+void head_before_start(unsigned leg);
+/* The assembly of these, not forced: what does it owe to marks? */
+void head_has_no_vote(const struct sf_leg_found *found, bool of_file,
+                      const struct sf_assembly *assembly);
+void head_assembled(const struct sf_leg_found *found);
 void lull_start(void);
 void lull_event(const struct event *event);
 void lull_is_over(void);
@@ -344,6 +360,7 @@ bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 unsigned inside_needs(const struct sf_volume *volume);
 const struct sf_uuid *inside_lineage(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
+const struct sf_superblock *inside_identity(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
 void
 inside_check_all(struct sf_volume *volume); /* what must hold inside, after each of its steps */
@@ -391,6 +408,10 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(flips)                                                                                   \
   COUNTED(damages)                                                                                 \
   COUNTED(discards)                                                                                \
+  COUNTED(heads_lost)                                                                              \
+  COUNTED(heads_back)                                                                              \
+  COUNTED(starts_without_head)                                                                     \
+  COUNTED(marks_written)                                                                           \
   COUNTED(pauses)                                                                                  \
   COUNTED(nemeses)                                                                                 \
   COUNTED(torn_sectors)                                                                            \

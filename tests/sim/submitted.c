@@ -92,10 +92,24 @@ check_record(unsigned leg, const struct sf_tio_control *control, const struct sf
     fault_promotion(leg);
 }
 
+/* It says of the leg what its superblock says. */
+static void
+check_mark(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
+  struct sf_mark mark;
+
+  if (control->op != SF_TIO_WRITE || want->offset != SF_MARK_OFFSET)
+    return;
+  COUNT(marks_written);
+  if (!sf_mark_decode(control->buffer->data, &mark) ||
+      !sf_mark_is_leg(&mark, inside_identity(sim.volume), leg))
+    sim_fail("leg %u: another one's mark is written", leg);
+}
+
 void
 check_submitted(unsigned leg, const struct sf_tio_control *control,
                 const struct sf_tio_region *want) {
   check_submission(leg, control, want);
   check_intent(leg, control, want);
   check_record(leg, control, want);
+  check_mark(leg, control, want);
 }

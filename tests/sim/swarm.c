@@ -287,6 +287,7 @@ draw_lulls(struct options *o) {
   DRAW(force_permille, one_in(6) ? some(50, 600) : 0);
   DRAW(bad_sector_weight, one_in(4) ? some(1, 6) : 0);
   DRAW(bad_everywhere_permille, one_in(2) ? some(100, 900) : 0);
+  DRAW(behead_permille, one_in_or_always(4, SWITCH_heads) ? some(20, 300) : 0);
   DRAW(all_gone_permille, one_in(4) ? some(5, 100) : 0);
 }
 
@@ -575,9 +576,10 @@ swarm_print(const struct options *o, FILE *to) {
           "everywhere), flush errors "
           "anywhere %d, with FUA %d, bursts %u, slow records "
           "%u/1000, span %u, %slulls every %lu ms, settings %lu, "
-          "min_legs %u/1000, all gone %u/1000\n",
+          "min_legs %u/1000, all gone %u/1000, heads lost %u/1000\n",
           o->late_opening_permille, o->force_permille, o->bad_sector_weight,
           o->bad_everywhere_permille, o->flush_errors_anywhere, o->fua_errors, o->burst_weight,
           o->slow_record_permille, o->span_extents, o->lulls_are_long ? "long " : "",
-          MS(o->lull_gap_ns), MS(o->settings_gap_ns), o->min_legs_permille, o->all_gone_permille);
+          MS(o->lull_gap_ns), MS(o->settings_gap_ns), o->min_legs_permille, o->all_gone_permille,
+          o->behead_permille);
 }

@@ -92,7 +92,7 @@ region_start(struct region *r) {
     r->lost = true;
     COUNT(lost_records);
   } else if (leg->lose_maps_ns != 0 && r->op == SF_TIO_WRITE && r->offset >= SF_MAPS_OFFSET &&
-             r->offset < sim.data_offset) {
+             r->offset < SF_MARK_OFFSET) {
     finish += leg->lose_maps_ns;
     leg->lose_maps_ns = 0;
     r->lost = true;

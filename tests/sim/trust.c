@@ -54,6 +54,9 @@ found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *fo
   *found = (struct sf_leg_found){.present = true,
                                  .bytes = sim.data_offset + sim.leg[leg].blocks * BLOCK};
   found->error = sf_superblock_pick(page, &found->sb, NULL);
+  if (found->error != 0)
+    found->marked = sf_mark_decode(
+        (stable ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now) + MAPS_END, &found->mark);
 }
 
 static uint64_t
@@ -113,6 +116,7 @@ assemble(unsigned subset, unsigned s, unsigned landed, struct memo *start) {
   sf_assemble(&sim.config, found, false, &assembly);
   start->current = assembly.may_start ? assembly.current : 0;
   start->reference = assembly.reference;
+  head_has_no_vote(found, false, &assembly);
 }
 
 static struct memo

@@ -171,6 +171,7 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
     return -EINVAL;
   }
   leg->device = device;
+  leg->mark_seen = false;
   leg->sb = *sb;
   leg->opened_serial = sb->serial;
   leg->bytes = bytes;
@@ -210,6 +211,7 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
     return -EINVAL;
   }
   leg->device = device;
+  leg->mark_seen = false;
   leg->sb = *sb;
   leg->opened_serial = sb->serial;
   leg->bytes = bytes;

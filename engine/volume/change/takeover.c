@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "volume/change/mark.h"
 #include "volume/change/stop.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/leg_io.h"
@@ -67,6 +68,8 @@ look_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) 
     return;
   if (sf_superblock_decode(leg->look_buffer->data, &sb) == 0 && is_foreign(v, index, &sb))
     take_over(v, index, &sb);
+  else
+    sf_mark_look(v, index);
 }
 
 /* The two copies in turn. */

@@ -125,7 +125,7 @@ take(struct leg_io_part *part, const struct sf_tio_event *event) {
   unsigned leg = part->leg;
   struct sf_tio_event across;
 
-  if (is_error(event) && sf_fault_of(event->error) == FAULT_ROOM)
+  if (is_error(event) && sf_fault_of(event->error) == FAULT_ROOM && !io->args.aside)
     v->leg[leg].no_room_ns = v->now_ns;
   if (!io->args.aside)
     note_health(v, leg, event);

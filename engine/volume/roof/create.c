@@ -93,6 +93,8 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     if (v->base.record.faulty & legbit(i)) {
       state = SF_STATE_FAULTY;
       reason = "taken out before this start: `leg return` takes it back";
+    } else if (assembly->headless & legbit(i)) {
+      reason = "its superblocks are lost, and it is this leg by its mark: it is looked for again";
     } else if (assembly->verdict[i] == SF_LEG_TOO_SMALL) {
       reason = "shorter than the volume: it is looked for again";
     } else if (assembly->verdict[i] == SF_LEG_UNFORMATTED) {

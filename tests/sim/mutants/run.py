@@ -28,7 +28,7 @@ SEEDS_OF_ALL = 60
 SEEDS_BUSY = 300  # they take longer
 WITHOUT = [word for draw in ("all_gone_dead", "flush_errors_anywhere", "fua_errors", "late_openings",
                              "suspend_storm", "newcomers", "read_storm", "give_up_storm", "bad_storm",
-                             "forced", "answers_beside_a_failed_flush")
+                             "forced", "heads", "answers_beside_a_failed_flush")
            for word in ("--no-draw", draw)]
 FLAGS = ["-std=gnu17", "-O1", "-g", "-w", "-D_GNU_SOURCE"]
 

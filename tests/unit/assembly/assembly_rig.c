@@ -87,12 +87,21 @@ disguise(struct sf_superblock *sb, struct sf_leg_found *found, enum kind kind) {
         .term = SF_BLANK_TERM, .change = SF_BLANK_CHANGE, .in_sync = 1, .min_legs = 1};
 }
 
+void
+give_mark(const struct one_case *c, unsigned index, struct sf_leg_found *found) {
+  const struct sf_superblock sb = superblock_of(c, index);
+  found->marked = true;
+  sf_mark_of(&sb, &found->mark);
+}
+
 struct sf_leg_found
 found_of(const struct one_case *c, unsigned index) {
   enum kind kind = c->leg[index].kind;
   struct sf_leg_found found = {.present = kind != GONE,
                                .error = c->leg[index].error,
                                .bytes = SF_DATA_OFFSET + 4 * SF_VOLUME_BYTES_MIN};
+  if (c->leg[index].marked)
+    give_mark(c, index, &found);
   if (kind != GONE && kind != ERROR) {
     found.sb = superblock_of(c, index);
     found.doubtful = c->leg[index].doubtful;

@@ -45,6 +45,7 @@ struct leg {
   int error; /* ERROR, GONE */
   bool clean;
   bool doubtful; /* a copy of its superblock cannot be read */
+  bool marked;   /* ERROR, GONE: its mark is there */
 };
 
 struct one_case {
@@ -73,6 +74,7 @@ extern const char letters[VERDICTS]; /* of each verdict, as cases write it */
 struct sf_uuid uuid(char what, unsigned number);
 struct sf_superblock superblock_of(const struct one_case *c, unsigned index);
 struct sf_leg_found found_of(const struct one_case *c, unsigned index);
+void give_mark(const struct one_case *c, unsigned index, struct sf_leg_found *found);
 
 /* In the order of `names` sections with superblocks of those places, '-' for an absent leg. */
 struct listed {

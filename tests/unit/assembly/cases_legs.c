@@ -2,6 +2,9 @@
  * are enough. */
 #include "assembly_rig.h"
 
+#define MARKED(is, why)                                                                            \
+  { .kind = (is), .error = (why), .marked = true }
+
 static const struct one_case one[] = {
     /* ---- the counts ---- */
     {.proves = "all there, all equal: starts, one term later",
@@ -405,6 +408,58 @@ static const struct one_case one[] = {
      .verdicts = "bs",
      .record = "1.2",
      .says = {"leg b (/dev/b): it is shorter"}},
+    /* ---- superblocks that are lost, and marks ---- */
+    {.proves = "a leg whose superblocks were overwritten is absent, and is told by its mark",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {ON(4, 2, "abc"), ON(4, 2, "abc"), MARKED(ERROR, -ENODATA)},
+     .verdicts = "CCu",
+     .may_start = true,
+     .next_term = 5,
+     .record = "4.2",
+     .says =
+         {"without leg c (/dev/c): its superblocks were overwritten; by its mark it is leg c of "
+          "volume vol0",
+          "`surefootctl leg replace vol0 c` makes c anew"}},
+    {.proves = "one whose superblocks cannot be read is absent, and needs another disk",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {ON(4, 2, "abc"), ON(4, 2, "abc"), MARKED(GONE, -EIO)},
+     .verdicts = "CC-",
+     .may_start = true,
+     .record = "4.2",
+     .says = {"its superblocks cannot be read; by its mark it is leg c of volume vol0",
+              "`surefootctl leg replace vol0 c ANOTHER_DISK`"}},
+    {.proves = "what is damaged is no other case",
+     .legs = 3,
+     .min_legs = 2,
+     .leg = {ON(4, 2, "abc"), ON(4, 2, "abc"), MARKED(ERROR, -EBADMSG)},
+     .verdicts = "CCd",
+     .may_start = true,
+     .record = "4.2",
+     .says = {"its superblocks are damaged; by its mark it is leg c of volume vol0"}},
+    {.proves = "two legs, min_legs 1: the one that lost its superblocks may have gone on alone",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {ON(1, 1, "ab"), MARKED(ERROR, -ENODATA)},
+     .verdicts = "Cu",
+     .record = "1.1",
+     .says = {"waits for leg b (/dev/b): its superblocks were overwritten",
+              "from byte 8388608 on: keep an image of that before force=true"}},
+    {.proves = "what cannot be read may be read by other means: force is not named",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {ON(1, 1, "ab"), MARKED(GONE, -EIO)},
+     .verdicts = "C-",
+     .record = "1.1",
+     .says = {"waits for leg b (/dev/b): its superblocks cannot be read",
+              "copied to another disk"}},
+    {.proves = "marks alone are no volume",
+     .legs = 2,
+     .min_legs = 1,
+     .leg = {MARKED(ERROR, -ENODATA), MARKED(ERROR, -ENODATA)},
+     .verdicts = "uu",
+     .says = {"no leg of volume vol0 is there", "by its mark it is leg a of volume vol0"}},
     {.proves = "a single leg is a volume too",
      .legs = 1,
      .min_legs = 1,

@@ -77,6 +77,45 @@ test_cases(void **state) {
   check(&cases_of_lines);
 }
 
+/* All but the words, and whom they are said of. */
+static void
+assert_same_verdict(const struct sf_assembly *a, const struct sf_assembly *b) {
+  struct sf_assembly x = *a, y = *b;
+  x.headless = y.headless = 0;
+  memset(x.reason, 0, sizeof x.reason);
+  memset(y.reason, 0, sizeof y.reason);
+  assert_memory_equal(&x, &y, sizeof x);
+}
+
+static void
+check_marks(const struct cases *cases) {
+  for (size_t i = 0; i < cases->n; i++) {
+    struct one_case without = cases->one[i];
+    for (unsigned leg = 0; leg < without.legs; leg++)
+      without.leg[leg].marked = false;
+    for (unsigned set = 1; set < 1u << without.legs; set++) {
+      struct one_case with = without;
+      struct sf_assembly a, b;
+      unsigned marked = 0;
+      for (unsigned leg = 0; leg < with.legs; leg++)
+        marked |= with.leg[leg].marked =
+            (set >> leg & 1) && (with.leg[leg].kind == GONE || with.leg[leg].kind == ERROR);
+      assemble(&without, &a);
+      assemble(&with, &b);
+      assert_same_verdict(&a, &b);
+      assert_true(marked || b.headless == 0);
+    }
+  }
+}
+
+/* Proves that a mark has no say: in each constellation, each leg that is gone or says nothing may have one or not,
+ * and the start is the same. */
+static void
+test_marks_have_no_say(void **state) {
+  check_marks(&cases_of_legs);
+  check_marks(&cases_of_lines);
+}
+
 static bool
 has(const struct cases *cases, char letter) {
   for (size_t i = 0; i < cases->n; i++)
@@ -100,6 +139,7 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_cases),
+      cmocka_unit_test(test_marks_have_no_say),
       cmocka_unit_test(test_every_verdict_has_a_case),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,7 +129,46 @@ test_both_copies(void **state) {
   make_volume(f);
   break_pages(0, 2);
   assert_int_equal(open_one(f, 0), -EIO);
-  assert_says(f->error, "neither copy of its superblock");
+  assert_says(f->error, "it is leg a of volume vol0 by its mark");
+  assert_says(f->error, "neither copy of its superblock can be read: Input/output error");
+  assert_int_equal(bad.writes, 0);
+  assert_false(f->found[0].present);
+  assert_true(f->found[0].marked);
+  assert_string_equal(f->found[0].mark.leg_name, "a");
+  assert_int_equal(
+      sf_leg_check_new(f->config.leg[0].path, SF_LEG_READ_ONLY, &f->found[0].sb, 0, f->error),
+      -EIO);
+}
+
+/* When the mark is lost too, it is said that the disk cannot be read, and no more. */
+static void
+test_both_copies_and_the_mark(void **state) {
+  struct fixture *f = *state;
+  break_pages(0, 0);
+  make_volume(f);
+  break_pages(0, SF_DATA_OFFSET / SF_PAGE_BYTES);
+  assert_int_equal(open_one(f, 0), -EIO);
+  assert_says(f->error, "it may be a leg, and neither copy of its superblock can be read");
+  assert_false(f->found[0].marked);
+  break_pages(0, 16); /* all of the head */
+  assert_int_equal(open_one(f, 0), -EIO);
+  assert_says(f->error, "it is leg a of volume vol0 by its mark");
+  assert_int_equal(bad.writes, 0);
+}
+
+/* The one copy cannot be read, the other was overwritten: what the first one said is not known. */
+static void
+test_one_copy_of_a_marked_leg(void **state) {
+  struct fixture *f = *state;
+  char text[SF_MARK_TEXT_MAX];
+  break_pages(0, 0);
+  make_volume(f);
+  put_byte(f->config.leg[0].path, 0, 'x'); /* the magic */
+  break_pages(SF_PAGE_BYTES, 1);
+  assert_int_equal(open_one(f, 0), 0);
+  assert_int_equal(f->found[0].error, -EIO);
+  assert_true(f->found[0].marked);
+  assert_says(sf_mark_text(&f->found[0], text), "cannot be read, and the other was overwritten");
   assert_int_equal(bad.writes, 0);
 }
 
@@ -152,6 +191,10 @@ main(void) {
       cmocka_unit_test_setup_teardown(test_maps_are_read_by_page, fixture_setup, fixture_teardown),
       cmocka_unit_test_setup_teardown(test_both_copies, fixture_setup, fixture_teardown),
       cmocka_unit_test_setup_teardown(test_one_copy_of_none, fixture_setup, fixture_teardown),
+      cmocka_unit_test_setup_teardown(test_both_copies_and_the_mark, fixture_setup,
+                                      fixture_teardown),
+      cmocka_unit_test_setup_teardown(test_one_copy_of_a_marked_leg, fixture_setup,
+                                      fixture_teardown),
   };
   if (!fixture_possible())
     return TEST_SKIPPED;

@@ -25,7 +25,12 @@ static const struct field layout[] = {
 };
 static const struct field areas[] = {
     {0, 4096, "superblock copy 0"}, {4096, 4096, "superblock copy 1"}, {8192, 4096, "probe"},
-    {12288, 53248, "reserved"},     {65536, 8323072, "maps"},
+    {12288, 53248, "reserved"},     {65536, 8318976, "maps"},          {8384512, 4096, "mark"},
+};
+static const struct field mark_layout[] = {
+    {0, 8, "magic"},       {8, 4, "version"},     {12, 4, "length"},       {16, 4, "crc"},
+    {20, 12, "reserved"},  {32, 16, "volume"},    {48, 16, "leg"},         {64, 64, "volume_name"},
+    {128, 32, "leg_name"}, {160, 1, "leg_index"}, {161, 3935, "reserved"},
 };
 static const struct field map_layout[] = {
     {0, 8, "magic"},     {8, 4, "version"},        {12, 4, "length"},       {16, 4, "crc"},
@@ -128,12 +133,15 @@ test_document_has_the_layout(void **state) {
   assert_table("\n## The superblock, byte by byte", layout, sizeof layout / sizeof *layout, 4096);
   assert_table("\n## A page of the maps, byte by byte", map_layout,
                sizeof map_layout / sizeof *map_layout, 4096);
+  assert_table("\n## The mark, byte by byte", mark_layout, sizeof mark_layout / sizeof *mark_layout,
+               4096);
   assert_table("\n## A leg", areas, sizeof areas / sizeof *areas, 8 * 1024 * 1024);
   assert_int_equal(SF_SUPERBLOCK_OFFSET(0), areas[0].offset);
   assert_int_equal(SF_SUPERBLOCK_OFFSET(1), areas[1].offset);
   assert_int_equal(SF_PROBE_OFFSET, areas[2].offset);
   assert_int_equal(SF_MAPS_OFFSET, areas[4].offset);
-  assert_int_equal(SF_DATA_OFFSET, areas[4].offset + areas[4].size);
+  assert_int_equal(SF_MARK_OFFSET, areas[5].offset);
+  assert_int_equal(SF_DATA_OFFSET, areas[5].offset + areas[5].size);
 }
 
 /* Proves that what goes in comes out, for every count of legs and of ancestors. */
