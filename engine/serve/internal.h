@@ -54,6 +54,9 @@ struct serve_leg {
   pthread_t opener;
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
   atomic_bool opener_ended; /* joining it will not wait */
+  pthread_t looker;         /* presence.c; the same */
+  bool looker_started;
+  atomic_bool looker_ended;
 };
 
 struct serve_device_name { /* of the leg on this device of timed I/O */
@@ -248,6 +251,10 @@ void sf_serve_watch_stop(struct sf_serve *serve); /* after one more look */
 void sf_serve_watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on);
 /* A path's fault becomes the reason of a leg that has no other. */
 void sf_serve_watch_note(struct sf_serve *serve, struct sf_volume_status *status);
+
+/* presence.c: the host function that asks whether a leg's disk has left, and the threads that do it */
+int sf_serve_look_at_leg(void *ctx, unsigned leg, struct sf_tio_device *device, uint64_t look);
+int sf_serve_join_lookers(struct sf_serve *serve); /* -EBUSY: one hangs */
 
 /* extents.c: the thread that looks for holes */
 int sf_serve_extents_start(struct sf_serve *serve);

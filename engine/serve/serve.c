@@ -306,6 +306,7 @@ create_volume(struct sf_serve *serve, const struct sf_volume_params *params) {
       .device_punches = host_device_punches,
       .device_is_gone = host_device_is_gone,
       .device_freeze = host_device_freeze,
+      .look_at_leg = sf_serve_look_at_leg,
       .buffer_get = host_buffer_get,
       .buffer_put = host_buffer_put,
       .timer = host_timer,
@@ -450,7 +451,7 @@ sf_serve_close(struct sf_serve *serve) {
   sf_leg_openers_cut(serve->openers);
   /* What hangs in there has a leg's file, and may give it another number at any time. */
   if (sf_serve_extents_stop(serve) < 0 || sf_serve_job_join(serve) < 0 ||
-      sf_serve_join_openers(serve) < 0)
+      sf_serve_join_openers(serve) < 0 || sf_serve_join_lookers(serve) < 0)
     return -EBUSY;
   /* A leg hangs, and its requests own this memory until the process ends; or a thread of a client
    * does. */

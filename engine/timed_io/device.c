@@ -2,6 +2,7 @@
 #include "timed_io/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -117,15 +118,38 @@ is_offline(dev_t dev) {
 }
 
 bool
-sf_tio_device_is_gone(const struct sf_tio_device *device) {
+sf_tio_presence_gone(const struct sf_tio_presence *presence) {
+  dev_t number = (dev_t) presence->number;
   uint64_t bytes = 0;
 
-  if (!device->is_block)
-    return false;
-  if (ioctl(device->fd, BLKGETSIZE64, &bytes) < 0)
+  if (ioctl(presence->fd, BLKGETSIZE64, &bytes) < 0)
     return errno == ENODEV || errno == ENXIO || errno == ENOMEDIUM;
-  return bytes == 0 || (device->named && !sysfs_knows(device->number)) ||
-         is_offline(device->number);
+  return bytes == 0 || (presence->named && !sysfs_knows(number)) || is_offline(number);
+}
+
+bool
+sf_tio_device_is_gone(const struct sf_tio_device *device) {
+  const struct sf_tio_presence presence = {
+      .fd = device->fd, .named = device->named, .number = device->number};
+
+  return device->is_block && sf_tio_presence_gone(&presence);
+}
+
+/* The descriptor keeps the lock on the leg, as a request in flight does (R7). */
+int
+sf_tio_presence_take(const struct sf_tio_device *device, struct sf_tio_presence *presence) {
+  if (!device->is_block)
+    return -ENOTBLK;
+  *presence = (struct sf_tio_presence){.fd = fcntl(device->fd, F_DUPFD_CLOEXEC, 0),
+                                       .named = device->named,
+                                       .number = device->number};
+  return presence->fd < 0 ? -errno : 0;
+}
+
+void
+sf_tio_presence_asked(struct sf_tio_presence *presence) {
+  close(presence->fd);
+  presence->fd = -1;
 }
 
 static int

@@ -334,6 +334,7 @@ struct sf_volume {
   bool stop_told;      /* of a volume that was taken */
   bool taken;          /* from us, by another host: no I/O any more */
   char taken_by[SF_LEG_REASON_MAX];
+  uint64_t gone_looks;               /* so many were begun, of all legs: each has its number */
   uint64_t look_at_ns;               /* when the superblocks are looked at next */
   uint64_t version, durable_version; /* of latest, durable; in memory only */
   uint64_t durable_ns;               /* since when it is */

@@ -230,9 +230,9 @@ struct leg {
   /* In sync, and all that it was asked since fails; 0: it does not.  The error of the last. */
   uint64_t troubled_ns, told_ns;
   int trouble;
-  bool erred; /* faulty for what it answered, not by the operator's word */
-  /* When it last answered that it has no room; so it is not tried before; the pause, longer each
-   * time. */
+  bool erred;         /* faulty for what it answered, not by the operator's word */
+  uint64_t gone_look; /* the look, whether its disk has left, whose answer counts; 0: none */
+  /* When it last answered that it has no room; so it is not tried before; the pause, longer each time. */
   uint64_t no_room_ns, room_at_ns, room_pause_ns;
   char reason[SF_LEG_REASON_MAX];
   struct sf_latency_meter latency[SF_KINDS];

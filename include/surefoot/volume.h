@@ -89,10 +89,14 @@ struct sf_volume_host {
   /* Does a ZERO with MAY_UNMAP give space back there, rather than write?  NULL: everywhere. */
   bool (*device_punches)(void *ctx, struct sf_tio_device *device);
   /* Has its disk left the machine, whatever its answers say (a dead one answers EIO, or ENOSPC)?
-   * Without waiting.  NULL: none has. */
+   * Asked without the volume's lock.  NULL: none has. */
   bool (*device_is_gone)(void *ctx, struct sf_tio_device *device);
   /* May be NULL: then there are no drills.  sf_tio_device_freeze(), or thaw. */
   void (*device_freeze)(void *ctx, struct sf_tio_device *device, bool frozen);
+  /* May be NULL: none has left.  The same of a leg that is faulty, asked now and then, however long the answer takes:
+   * answer with sf_volume_leg_looked(), never from inside.  -errno: it cannot be asked now, and there will be no
+   * answer.  The device may be given back before the answer. */
+  int (*look_at_leg)(void *ctx, unsigned leg, struct sf_tio_device *device, uint64_t look);
   /* Without waiting; NULL when the pool has none. */
   struct sf_tio_buffer *(*buffer_get)(void *ctx, size_t len);
   void (*buffer_put)(void *ctx, struct sf_tio_buffer *buffer);
@@ -169,6 +173,11 @@ void sf_volume_late(const struct sf_tio_event *event);
 int sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_device *device,
                          const struct sf_superblock *sb, uint64_t bytes, int error, const char *why,
                          uint64_t now_ns);
+
+/* The answer to host.look_at_leg: the disk that was looked at has left the machine, or not.  It may come at any time,
+ * also when the leg is another one by then. */
+void sf_volume_leg_looked(struct sf_volume *volume, unsigned leg, uint64_t look, bool gone,
+                          uint64_t now_ns);
 
 /* A clean stop: no new requests (-ESHUTDOWN), flush, and the record that says clean.  Bounded: a
  * leg that does not answer within its timeouts is demoted first, and after the flush deadline plus

@@ -182,6 +182,7 @@ ended(void) {
   for (unsigned i = 0; i < sim.options.legs; i++) {
     sim.opening[i] = sim.reopening[i] = false;
     sim.blank[i] = SF_BLANK_NOT;
+    sim.looking[i].look = 0;
     sim.leg_state[i] = SF_STATE_MISSING;
   }
   event_add(sim.now_ns + random_around(20 * SIM_MS), EV_START, 0, sim.life);
@@ -454,6 +455,17 @@ on_opened(unsigned leg, uint32_t life) {
 }
 
 static void
+on_looked(unsigned leg, uint32_t life) {
+  uint64_t look = sim.looking[leg].look;
+
+  if (sim.volume == NULL || life != sim.life)
+    return;
+  sim.looking[leg].look = 0;
+  TRACE("leg %u: was looked at, and its disk is %s", leg, sim.looking[leg].gone ? "gone" : "there");
+  sf_volume_leg_looked(sim.volume, leg, look, sim.looking[leg].gone, sim.now_ns);
+}
+
+static void
 again(const struct event *event, uint64_t gap_ns) {
   if (!sim.healing && gap_ns != 0 && event->index != EVENT_ONCE)
     event_add(sim.now_ns + random_around(gap_ns), event->kind, event->index, event->generation);
@@ -484,6 +496,9 @@ process_event(const struct event *event) {
     break;
   case EV_OPENED:
     on_opened(event->index, event->generation);
+    break;
+  case EV_LOOKED:
+    on_looked(event->index, event->generation);
     break;
   case EV_KILL:
     if (!sim_is_calm())

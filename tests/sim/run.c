@@ -339,6 +339,7 @@ is_put_off(const struct event *event) {
     break;
   case EV_TICK:
   case EV_OPENED:
+  case EV_LOOKED:
   case EV_CLIENT:
   case EV_STOP:
   case EV_OPERATOR:

@@ -74,6 +74,7 @@ enum event_kind {
   EV_LANDING, /* region: a part of a write lands early */
   EV_TICK,
   EV_OPENED, /* leg: answer of an opening */
+  EV_LOOKED, /* leg: answer of a look whether its disk is gone */
   EV_CLIENT,
   EV_FAULT,
   EV_CURE, /* leg */
@@ -122,8 +123,8 @@ struct sim_leg {
   uint32_t *now, *stable, *now_seq, *stable_seq;
   uint8_t *meta_now, *meta_stable;
   uint32_t *meta_now_seq, *meta_stable_seq;
-  uint32_t seq;
   uint8_t *head; /* what stood there before it was overwritten; NULL: it was not */
+  uint32_t seq;
   struct landed *cache, **cache_tail; /* completed and not flushed, in order */
   unsigned bad_now, bad_stable;       /* blocks that must not be trusted, see oracle.c */
   bool maps_changed;                  /* on stable storage, since intent was read from there */
@@ -188,10 +189,10 @@ void medium_flip(struct sim_leg *leg, uint64_t page); /* a byte of that page rot
 void medium_wipe(struct sim_leg *leg);                /* another disk in its place, full of zeros */
 void medium_blank(struct sim_leg *leg,
                   struct sf_superblock *sb); /* as sf_leg_discard() leaves it */
-bool medium_is_clean(const struct sim_leg *leg);
 /* All that is before the maps is overwritten; and is brought back as it was, unless the leg was made anew. */
 void medium_behead(struct sim_leg *leg);
 void medium_give_head_back(struct sim_leg *leg);
+bool medium_is_clean(const struct sim_leg *leg);
 
 #include "sim/tio.h"
 
@@ -321,7 +322,6 @@ bool force_wants(void);
 bool force_forbids(const struct sf_leg_found *found);
 void force_assembled(const struct sf_assembly *assembly);
 void force_started(void);
-bool force_is_of_line(const struct sf_leg_found *found);
 
 /* ---- superblocks that are lost (head.c) ---- */
 
@@ -330,6 +330,7 @@ void head_before_start(unsigned leg);
 void head_has_no_vote(const struct sf_leg_found *found, bool of_file,
                       const struct sf_assembly *assembly);
 void head_assembled(const struct sf_leg_found *found);
+bool force_is_of_line(const struct sf_leg_found *found);
 void lull_start(void);
 void lull_event(const struct event *event);
 void lull_is_over(void);
@@ -359,8 +360,8 @@ bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
 bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 unsigned inside_needs(const struct sf_volume *volume);
 const struct sf_uuid *inside_lineage(const struct sf_volume *volume);
-void inside_check_start(const struct sf_volume *volume);
 const struct sf_superblock *inside_identity(const struct sf_volume *volume);
+void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
 void
 inside_check_all(struct sf_volume *volume); /* what must hold inside, after each of its steps */
@@ -407,11 +408,11 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(resets)                                                                                  \
   COUNTED(flips)                                                                                   \
   COUNTED(damages)                                                                                 \
-  COUNTED(discards)                                                                                \
   COUNTED(heads_lost)                                                                              \
   COUNTED(heads_back)                                                                              \
   COUNTED(starts_without_head)                                                                     \
   COUNTED(marks_written)                                                                           \
+  COUNTED(discards)                                                                                \
   COUNTED(pauses)                                                                                  \
   COUNTED(nemeses)                                                                                 \
   COUNTED(torn_sectors)                                                                            \
@@ -445,6 +446,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(bad_written)                                                                             \
   COUNTED(bad_reads)                                                                               \
   COUNTED(bad_starts)                                                                              \
+  COUNTED(looks_if_gone)                                                                           \
   COUNTED(reopenings)                                                                              \
   COUNTED(late_openings)                                                                           \
   COUNTED(forced_starts)                                                                           \
@@ -508,8 +510,11 @@ struct sim {
   uint64_t tick_at_ns;
   uint32_t tick_generation;
   bool opening[LEGS_MAX], reopening[LEGS_MAX]; /* the latter beside a dead device */
-  /* What the operator wants of its disk, as far as the volume agreed; as the opening under way
-   * does. */
+  struct {
+    uint64_t look; /* 0: none is under way */
+    bool gone;
+  } looking[LEGS_MAX];
+  /* What the operator wants of its disk, as far as the volume agreed; as the opening under way does. */
   enum sf_leg_blank blank[LEGS_MAX], blank_now[LEGS_MAX];
   /* Lines of history: clients rely on this one; a forced start from these legs began another, and
    * it is not known yet which of the two lives. */

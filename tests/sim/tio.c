@@ -525,6 +525,19 @@ host_device_freeze(void *ctx, struct sf_tio_device *pub, bool frozen) {
     drill_thaw(device->leg);
 }
 
+/* The answer is what was so when it was asked, and may come when the leg is another one. */
+static int
+host_look_at_leg(void *ctx, unsigned leg, struct sf_tio_device *device, uint64_t look) {
+  if (sim.looking[leg].look != 0)
+    return -EBUSY;
+  COUNT(looks_if_gone);
+  sim.looking[leg].look = look;
+  sim.looking[leg].gone = host_device_is_gone(ctx, device);
+  event_add(sim.now_ns + (random_chance(700) ? random_below(SIM_MS) : random_around(2 * SIM_S)),
+            EV_LOOKED, leg, sim.life);
+  return 0;
+}
+
 const struct sf_volume_host tio_host = {
     .submit = host_submit,
     .cancel_by_device = host_cancel_by_device,
@@ -532,6 +545,7 @@ const struct sf_volume_host tio_host = {
     .device_punches = host_device_punches,
     .device_is_gone = host_device_is_gone,
     .device_freeze = host_device_freeze,
+    .look_at_leg = host_look_at_leg,
     .buffer_get = buffer_get,
     .buffer_put = buffer_put,
 };

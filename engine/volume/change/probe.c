@@ -91,16 +91,29 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
 }
 
-/* A disk that is pulled out answers with errors for a while before the kernel knows that it is
- * gone. */
+/* A disk that is pulled out answers with errors for a while before the kernel knows that it is gone.  The kernel may
+ * take any time to say it, so that is not waited for with the lock held. */
 static void
 look_if_gone(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
-  if (!leg->erred || v->now_ns < leg->open_at_ns || v->phase != PHASE_SERVING)
+  if (!leg->erred || leg->device == NULL || v->now_ns < leg->open_at_ns ||
+      v->phase != PHASE_SERVING || v->host.look_at_leg == NULL)
     return;
   leg->open_at_ns = v->now_ns + GONE_MS * SF_MS;
-  if (!sf_leg_is_gone(v, index))
+  if (v->host.look_at_leg(v->ctx, index, leg->device, v->gone_looks + 1) == 0)
+    leg->gone_look = ++v->gone_looks;
+}
+
+void
+sf_probe_looked(struct sf_volume *v, unsigned index, uint64_t look, bool gone) {
+  struct leg *leg = &v->leg[index];
+
+  if (leg->gone_look != look || v->phase != PHASE_SERVING)
+    return;
+  leg->gone_look = 0;
+  SF_ASSERT(sf_leg_state(leg) == SF_STATE_FAULTY);
+  if (!leg->erred || !gone)
     return;
   sf_leg_record_faulty(v, index, false);
   sf_leg_look_for(v, index, "its device is gone");

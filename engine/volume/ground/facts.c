@@ -70,13 +70,6 @@ sf_leg_punches(const struct sf_volume *v, unsigned leg) {
   return v->host.device_punches == NULL || v->host.device_punches(v->ctx, v->leg[leg].device);
 }
 
-bool
-sf_leg_is_gone(const struct sf_volume *v, unsigned index) {
-  struct sf_tio_device *device = v->leg[index].device;
-
-  return device != NULL && v->host.device_is_gone != NULL && v->host.device_is_gone(v->ctx, device);
-}
-
 /* It cannot be spared, and what we have open is no good: maybe what its path leads to is. */
 bool
 sf_leg_is_dead(const struct sf_volume *v, unsigned index) {

@@ -17,7 +17,6 @@ enum sf_leg_state sf_leg_state(const struct leg *leg);
 bool sf_leg_holds(const struct sf_volume *v, unsigned leg, uint64_t size_bytes);
 bool sf_leg_punches(const struct sf_volume *v, unsigned leg);
 /* Its disk has left the machine, whatever it answers. */
-bool sf_leg_is_gone(const struct sf_volume *v, unsigned leg);
 bool sf_leg_is_dead(const struct sf_volume *v,
                     unsigned leg); /* worth opening beside what we have */
 uint64_t sf_vol_asked(const struct sf_request *request);

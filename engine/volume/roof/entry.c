@@ -8,6 +8,7 @@
 #include "volume/change/grow.h"
 #include "volume/change/members.h"
 #include "volume/change/operator.h"
+#include "volume/change/probe.h"
 #include "volume/change/scrub.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/flush_lost.h"
@@ -154,6 +155,13 @@ sf_volume_leg_opened(struct sf_volume *v, unsigned leg, struct sf_tio_device *de
   r = sf_operator_opened(v, leg, device, sb, bytes, error, why);
   leave(v);
   return r;
+}
+
+void
+sf_volume_leg_looked(struct sf_volume *v, unsigned leg, uint64_t look, bool gone, uint64_t now_ns) {
+  sf_vol_enter(v, now_ns);
+  sf_probe_looked(v, leg, look, gone);
+  leave(v);
 }
 
 int

@@ -186,6 +186,7 @@ rig_kill(struct rig *rig) {
   assert_int_equal(sf_volume_destroy(v), 0);
   rig->volume = NULL;
   rig->opening = rig->reopening = 0;
+  memset(rig->look, 0, sizeof rig->look);
   rig->tick_ns = 0;
 }
 

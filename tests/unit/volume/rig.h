@@ -59,6 +59,14 @@ struct rig {
   unsigned frozen;          /* by a drill: bit i */
   unsigned asked_with_lock; /* so often, whether a disk is gone */
   unsigned called_back;     /* legs of which all was to be cancelled: bit i */
+  /* Looks whether the disk of a faulty leg is gone: answered by the next step, or by rig_looked()
+   * alone; with what was so when the look began. */
+  struct rig_look {
+    uint64_t look; /* 0: none is under way */
+    bool gone;
+  } look[RIG_LEGS];
+  bool looks_hang;
+  unsigned looks; /* begun */
   bool cannot_open;
   int refuses;                /* what submissions are answered with at once; 0: they are taken */
   uint64_t turn_ns[RIG_LEGS]; /* when the leg last ended one in turn; 0: never */
@@ -101,6 +109,7 @@ void rig_touch_extents(struct rig *rig, uint64_t extents, uint64_t extent_bytes)
 void rig_open(struct rig *rig, unsigned leg);
 /* The same for an opening beside a device that is dead; what the volume answered. */
 int rig_reopen(struct rig *rig, unsigned leg);
+void rig_looked(struct rig *rig, unsigned leg);
 void rig_cannot_open(struct rig *rig, unsigned leg, int error, const char *why);
 
 unsigned rig_count(const struct rig *rig,

@@ -153,6 +153,18 @@ host_device_freeze(void *ctx, struct sf_tio_device *device, bool frozen) {
   rig->frozen = frozen ? rig->frozen | bit : rig->frozen & ~bit;
 }
 
+static int
+host_look_at_leg(void *ctx, unsigned leg, struct sf_tio_device *device, uint64_t look) {
+  struct rig *rig = ctx;
+
+  assert_int_equal(leg_of(device), leg);
+  if (rig->look[leg].look != 0)
+    return -EBUSY;
+  rig->looks++;
+  rig->look[leg] = (struct rig_look){.look = look, .gone = rig->gone >> leg & 1};
+  return 0;
+}
+
 static void
 host_timer(void *ctx, uint64_t at_ns) {
   struct rig *rig = ctx;
@@ -245,10 +257,24 @@ end_region(struct rig *rig, struct rig_region *region) {
   rig_buffer_unref(was.buffer);
 }
 
+void
+rig_looked(struct rig *rig, unsigned leg) {
+  struct rig_look look = rig->look[leg];
+
+  assert_true(look.look != 0);
+  rig->look[leg].look = 0;
+  sf_volume_leg_looked(rig->volume, leg, look.look, look.gone, rig->now_ns);
+}
+
 static bool
 step(struct rig *rig) {
   bool moved = false;
 
+  for (unsigned i = 0; i < rig->legs && !rig->looks_hang; i++)
+    if (rig->look[i].look != 0) {
+      rig_looked(rig, i);
+      moved = true;
+    }
   for (unsigned i = 0; i < rig->regions; i++) {
     struct rig_region *region = &rig->region[i];
 
@@ -353,6 +379,7 @@ const struct sf_volume_host rig_host = {.submit = host_submit,
                                         .device_punches = host_device_punches,
                                         .device_is_gone = host_device_is_gone,
                                         .device_freeze = host_device_freeze,
+                                        .look_at_leg = host_look_at_leg,
                                         .buffer_get = host_buffer_get,
                                         .buffer_put = host_buffer_put,
                                         .timer = host_timer,

@@ -230,6 +230,108 @@ a_faulty_disk_that_is_seen_to_be_gone_is_missing(void **state) {
   }
 }
 
+/* Leg 2 is faulty for a write that it failed. */
+static void
+fails_a_write(void) {
+  struct rig_request write;
+
+  init();
+  rig_start_fully(&rig);
+  write_error = -EIO;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_pass(&rig, 5);
+  rig_put(&write);
+  write_error = 0;
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+}
+
+/* The kernel is asked by somebody who may hang: the lock is free, requests are answered, and there is one who asks. */
+static void
+a_look_that_hangs_holds_up_nobody(void **state) {
+  struct rig_request write;
+
+  fails_a_write();
+  rig.looks_hang = true;
+  for (unsigned i = 0; i < 20; i++) {
+    rig_pass(&rig, 1000);
+    rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+    rig_pass(&rig, 5);
+    assert_true(write.done && write.request.error == 0);
+    rig_put(&write);
+  }
+  assert_int_equal(rig.looks, 1);
+  assert_int_equal(rig.asked_with_lock, 0);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  rig.look[2].gone = true;
+  rig_looked(&rig, 2);
+  rig_pass(&rig, 100);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  rig_free(&rig);
+}
+
+enum meanwhile { RETURNED, FAULTY_AGAIN, DISCARDED, REMOVED, BY_OPERATOR, STOPPED, MEANWHILES };
+
+static void
+happens(enum meanwhile what) {
+  struct rig_request write;
+  unsigned leg;
+
+  switch (what) {
+  case RETURNED:
+  case FAULTY_AGAIN:
+    assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+    rig_pass(&rig, 5000);
+    assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+    if (what == RETURNED)
+      break;
+    write_error = -EIO;
+    rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+    rig_pass(&rig, 5);
+    rig_put(&write);
+    write_error = 0;
+    break;
+  case DISCARDED:
+    assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+    break;
+  case REMOVED: /* its device is given back, and another leg takes the place */
+    assert_int_equal(sf_volume_leg_remove(rig.volume, 2, rig.now_ns), 0);
+    rig_pass(&rig, 100);
+    assert_int_equal(sf_volume_leg_add(rig.volume, "new", "/dev/new",
+                                       &(const struct sf_uuid){{0x77}}, &leg, rig.now_ns),
+                     0);
+    assert_int_equal(leg, 2);
+    break;
+  case BY_OPERATOR:
+    assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+    break;
+  default:
+    sf_volume_stop(rig.volume, rig.now_ns);
+  }
+  rig_pass(&rig, 100);
+}
+
+/* An answer counts for the leg and the disk that was looked at, and for none that has taken its place. */
+static void
+a_look_at_what_was_there_before_says_nothing(void **state) {
+  for (enum meanwhile what = 0; what < MEANWHILES; what++) {
+    enum sf_leg_state before;
+
+    fails_a_write();
+    rig.looks_hang = true;
+    rig.gone = 4;
+    rig_pass(&rig, 2500);
+    assert_int_equal(rig.looks, 1);
+    rig.gone = 0;
+    happens(what);
+    before = rig_state(&rig, 2);
+    rig_looked(&rig, 2);
+    assert_int_equal(rig_state(&rig, 2), before);
+    rig_run(&rig);
+    assert_int_equal(rig_state(&rig, 2), before);
+    rig_free(&rig);
+  }
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -240,6 +342,8 @@ main(void) {
       cmocka_unit_test(an_error_that_passes_makes_no_leg_faulty),
       cmocka_unit_test(a_disk_that_is_pulled_out_is_missing),
       cmocka_unit_test(a_faulty_disk_that_is_seen_to_be_gone_is_missing),
+      cmocka_unit_test(a_look_that_hangs_holds_up_nobody),
+      cmocka_unit_test(a_look_at_what_was_there_before_says_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,86 @@
+/* Has the disk of a faulty leg left the machine?  The kernel is asked, which may take any time with a disk that is
+ * dying: so each look has a thread of its own, a descriptor of its own, and at most one of a leg is under way.  Who hangs
+ * there holds up nobody, and keeps the leg's lock until he is answered. */
+#include "serve/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { JOIN_S = 1 };
+
+struct presence {
+  struct sf_serve *serve;
+  unsigned leg;
+  uint64_t look;
+  struct sf_tio_presence asked;
+};
+
+/* Ended only when the volume has been told: whoever joins it may hold the volume's lock. */
+static void *
+looker(void *arg) {
+  struct presence *presence = arg;
+  struct sf_serve *serve = presence->serve;
+  struct serve_leg *leg = &serve->leg[presence->leg];
+  bool gone = sf_tio_presence_gone(&presence->asked);
+
+  sf_tio_presence_asked(&presence->asked);
+  sf_volume_leg_looked(serve->volume, presence->leg, presence->look, gone, sf_tio_now());
+  free(presence);
+  atomic_store(&leg->looker_ended, true);
+  return NULL;
+}
+
+static int
+start(struct serve_leg *leg, struct presence *presence, struct sf_tio_device *device) {
+  int r = sf_tio_presence_take(device, &presence->asked);
+
+  if (r < 0)
+    return r;
+  atomic_store(&leg->looker_ended, false);
+  if (pthread_create(&leg->looker, NULL, looker, presence) != 0) {
+    sf_tio_presence_asked(&presence->asked);
+    return -EAGAIN;
+  }
+  leg->looker_started = true;
+  pthread_setname_np(leg->looker, "surefoot-look");
+  return 0;
+}
+
+int
+sf_serve_look_at_leg(void *ctx, unsigned index, struct sf_tio_device *device, uint64_t look) {
+  struct sf_serve *serve = ctx;
+  struct serve_leg *leg = &serve->leg[index];
+  struct presence *presence;
+  int r;
+
+  if (leg->looker_started && !atomic_load(&leg->looker_ended))
+    return -EBUSY;
+  if (leg->looker_started)
+    pthread_join(leg->looker, NULL);
+  leg->looker_started = false;
+  presence = malloc(sizeof *presence);
+  if (presence == NULL)
+    return -ENOMEM;
+  *presence = (struct presence){.serve = serve, .leg = index, .look = look};
+  r = start(leg, presence, device);
+  if (r < 0)
+    free(presence);
+  return r;
+}
+
+int
+sf_serve_join_lookers(struct sf_serve *serve) {
+  struct timespec at;
+
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  at.tv_sec += JOIN_S;
+  for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
+    struct serve_leg *leg = &serve->leg[i];
+
+    if (leg->looker_started && pthread_clockjoin_np(leg->looker, NULL, CLOCK_MONOTONIC, &at) != 0)
+      return -EBUSY;
+    leg->looker_started = false;
+  }
+  return 0;
+}
