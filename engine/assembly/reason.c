@@ -93,16 +93,17 @@ say_discard(struct sf_text *text, const struct sf_look *look, uint16_t set, bool
 }
 
 /* A leg without superblocks is made anew by the volume that runs, which knows what it is to hold; one that cannot
- * even be read, on another disk. */
+ * even be read, on another disk.  After a start by force, here or elsewhere, it may hold what nobody else does. */
 static void
 say_anew(struct sf_text *text, const struct sf_look *look, uint16_t set) {
   const char *separator = "; ";
   for (unsigned leg = 0; leg < look->legs; leg++) {
     if (!SF_LEG_IN(set, leg))
       continue;
-    sf_text_put(text, "%s`surefootctl leg replace %s %s%s` makes %s anew", separator,
+    sf_text_put(text, "%s`surefootctl leg replace %s %s%s` makes %s anew%s", separator,
                 look->config->name, look->config->leg[leg].name,
-                look->found[leg].present ? "" : " ANOTHER_DISK", look->config->leg[leg].name);
+                look->found[leg].present ? "" : " ANOTHER_DISK", look->config->leg[leg].name,
+                look->found[leg].present ? ", and what only it holds is lost" : "");
     separator = ", ";
   }
 }
@@ -189,12 +190,13 @@ is_gone(const struct sf_look *look, unsigned leg) {
          (error == -ENOENT || error == -ENODEV || error == -ENXIO || error == -ENOMEDIUM);
 }
 
-/* Nobody can bring back what they said, as it may be that of one that cannot be read. */
+/* Nobody can bring back what they said, as it may be that of one that cannot be read, be it one copy of two. */
 static bool
 are_overwritten(const struct sf_look *look) {
   for (unsigned leg = 0; leg < look->legs; leg++)
     if (SF_LEG_IN(look->absent, leg) &&
-        !(SF_LEG_IN(look->headless, leg) && look->found[leg].present))
+        !(SF_LEG_IN(look->headless, leg) && look->found[leg].present &&
+          look->found[leg].error != -EIO))
       return false;
   return look->absent != 0;
 }

@@ -143,10 +143,11 @@ say_headless(const struct sf_leg_found *found, const struct sf_superblock *volum
     snprintf(error + used, SF_CONFIG_ERROR_MAX - used, "; the volume knows %s under another uuid",
              name);
   else if (found->present)
-    snprintf(
-        error + used, SF_CONFIG_ERROR_MAX - used,
-        "; `surefootctl leg replace %s %s` makes it anew, and all of it is copied from the others",
-        volume->volume_name, name);
+    snprintf(error + used, SF_CONFIG_ERROR_MAX - used,
+             "; `surefootctl leg replace %s %s` makes it anew: all of it is copied from the "
+             "others, and what "
+             "only it holds is lost",
+             volume->volume_name, name);
   else
     snprintf(error + used, SF_CONFIG_ERROR_MAX - used,
              "; `surefootctl leg replace %s %s PATH` puts another disk in its place",

@@ -73,6 +73,7 @@ forget(struct sf_volume *v, unsigned index, enum sf_leg_blank blank) {
   struct leg *leg = &v->leg[index];
 
   leg->device = NULL;
+  leg->gone_look = 0; /* of its device: a leg that is removed stays faulty */
   leg->blank = blank;
   leg->meta.done = 0;
   sf_map_leg_left(v, index);

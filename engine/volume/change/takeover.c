@@ -19,6 +19,14 @@
 
 enum { LOOK_MS = SF_LOOK_MS };
 
+static bool
+is_of_this_leg(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
+  const struct sf_superblock *id = &v->identity;
+
+  return sf_uuid_equal(&sb->volume, &id->volume) && sb->leg_index == index &&
+         sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]);
+}
+
 /* Nothing that stood there when we opened the leg can tell anything: starts that were broken off
  * leave claims, higher ones than ours too, on legs that were absent from ours.  Later superblocks
  * were written by us or by a server that serves beside us, but for one thing: the last write of a
@@ -28,9 +36,6 @@ static bool
 is_foreign(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
   const struct sf_superblock *id = &v->identity;
 
-  if (!sf_uuid_equal(&sb->volume, &id->volume) || sb->leg_index != index ||
-      !sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]))
-    return false;
   if (sb->serial <= v->leg[index].opened_serial || sb->claim < v->claim ||
       sf_holder_equal(&sb->holder, &id->holder))
     return false;
@@ -66,7 +71,9 @@ look_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) 
 
   if (event->late || event->state != SF_TIO_OK || v->phase != PHASE_SERVING)
     return;
-  if (sf_superblock_decode(leg->look_buffer->data, &sb) == 0 && is_foreign(v, index, &sb))
+  if (sf_superblock_decode(leg->look_buffer->data, &sb) < 0 || !is_of_this_leg(v, index, &sb))
+    return; /* nor is it given our mark */
+  if (is_foreign(v, index, &sb))
     take_over(v, index, &sb);
   else
     sf_mark_look(v, index);

@@ -9,7 +9,7 @@
 
 /* ---- writes that fail, by the linker's --wrap ---- */
 
-static bool superblocks_fail;
+static bool superblocks_fail, marks_fail;
 
 ssize_t __real_pwrite(int fd, const void *buffer, size_t len, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void *buffer, size_t len, off_t offset);
@@ -19,6 +19,10 @@ ssize_t
 __wrap_pwrite(int fd, const void *buffer, size_t len, off_t offset) {
   if (superblocks_fail && len == SF_PAGE_BYTES && offset < 2 * SF_PAGE_BYTES) {
     errno = EIO;
+    return -1;
+  }
+  if (marks_fail && len == SF_PAGE_BYTES && offset == (off_t) SF_MARK_OFFSET) {
+    errno = ENOSPC;
     return -1;
   }
   return __real_pwrite(fd, buffer, len, offset);
@@ -270,6 +274,23 @@ test_rename(void **state) {
   }
 }
 
+/* A leg from before there were marks, on a full filesystem, or with a bad block there: nothing but words depends on
+ * the mark, so all legs get the new name. */
+static void
+test_rename_needs_no_mark(void **state) {
+  struct fixture *f = *state;
+  make_volume(f);
+  marks_fail = true;
+  int r = sf_legs_rename(NULL, &f->config, "vol9", 10 * second_ns, f->error);
+  marks_fail = false;
+  for (unsigned i = 0; i < 3; i++) {
+    assert_int_equal(open_first(f, path_of(f, i), SF_LEG_READ_ONLY), 0);
+    assert_string_equal(f->found[0].sb.volume_name, "vol9");
+    sf_leg_file_close(&f->file[0]);
+  }
+  assert_int_equal(r, 0);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -284,6 +305,7 @@ main(void) {
       TEST(test_it_is_made_anew),
       TEST(test_what_breaks_off_can_be_told),
       TEST(test_rename),
+      TEST(test_rename_needs_no_mark),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

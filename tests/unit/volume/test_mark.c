@@ -9,7 +9,7 @@ enum { EXTENT = 65536, EXTENTS = 64 };
 
 static struct rig rig;
 static int mark_error;
-static bool mark_hangs;
+static bool mark_hangs, looks_fail;
 
 static bool
 is_mark(const struct rig_region *region) {
@@ -23,6 +23,9 @@ holds_mark(const struct rig *r, const struct rig_region *region) {
 
 static int
 fails_mark(const struct rig *r, const struct rig_region *region) {
+  if (looks_fail && region->leg == 1 && region->op == SF_TIO_READ &&
+      region->offset < SF_SUPERBLOCK_OFFSET(SF_SUPERBLOCK_COPIES))
+    return -EIO;
   return region->leg == 1 && is_mark(region) ? mark_error : 0;
 }
 
@@ -147,6 +150,37 @@ a_mark_that_fails_costs_nobody(void **state) {
   }
 }
 
+/* Behind a superblock that is not ours any more stands no mark of ours: whoever made another leg of this disk gave it
+ * his, and what is overwritten is nothing that we know. */
+static void
+the_mark_of_another_is_left_alone(void **state) {
+  struct sf_superblock sb;
+  struct sf_mark mark, now;
+
+  for (unsigned overwritten = 0; overwritten < 2; overwritten++) {
+    looks_fail = true;
+    serves();
+    rig_pass(&rig, 3 * SF_LOOK_MS); /* the superblocks of the start are written */
+    assert_false(is_marked(1));
+    looks_fail = false;
+    rig_read_superblock(&rig, 1, &sb);
+    memset(sb.volume.bytes, 0x66, sizeof sb.volume.bytes);
+    for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++) {
+      sb.serial += 10;
+      sf_superblock_encode(&sb, rig.leg[1] + SF_SUPERBLOCK_OFFSET(i));
+      if (overwritten)
+        memset(rig.leg[1] + SF_SUPERBLOCK_OFFSET(i), 0, SF_PAGE_BYTES);
+    }
+    sf_mark_of(&sb, &mark);
+    sf_mark_encode(&mark, rig.leg[1] + SF_MARK_OFFSET);
+    rig_pass(&rig, 4 * SF_LOOK_MS);
+    assert_true(is_marked(0) && is_marked(2));
+    assert_true(sf_mark_decode(rig.leg[1] + SF_MARK_OFFSET, &now));
+    assert_memory_equal(&now, &mark, sizeof now);
+    rig_free(&rig);
+  }
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -155,6 +189,7 @@ main(void) {
       cmocka_unit_test(a_leg_that_comes_back_is_marked),
       cmocka_unit_test(a_mark_that_hangs_costs_nobody),
       cmocka_unit_test(a_mark_that_fails_costs_nobody),
+      cmocka_unit_test(the_mark_of_another_is_left_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
