@@ -55,8 +55,18 @@ check_mark(const char *path, const struct sf_leg_file *file, const struct sf_leg
                        sf_leg_path(path), mark,
                        file->is_block ? "if it does not, `blkdiscard --zeroout` empties it"
                                       : "if it does not, remove it, and it is made anew");
-  /* Somebody may have made something else of it since, which began where its superblocks were. */
-  if (sf_leg_find_signs(file, 0, SF_DATA_OFFSET, what, sizeof what) > 0)
+  if (found->error == -EIO)
+    return sf_leg_fail(
+        error, -EIO,
+        "%s: %s, and they may be read again, and tell of data that no other leg has; "
+        "give the leg another disk",
+        sf_leg_path(path), mark);
+  /* Something else may have been made of it since, which began where its superblocks were. */
+  int signs = sf_leg_find_signs(file, 0, SF_DATA_OFFSET, what, sizeof what);
+  if (signs < 0)
+    return sf_leg_fail(error, signs, "%s: whether it has a label cannot be found out: %s",
+                       sf_leg_path(path), strerrordesc_np(-signs));
+  if (signs > 0)
     return fail_used(path, file, what, error);
   int strange = sf_leg_find_strange(file, &reference->volume, &at);
   if (strange < 0)

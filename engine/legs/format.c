@@ -113,8 +113,8 @@ check_kept(const struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
   char what[LEG_USE_TEXT_MAX];
   if (!f->options->assume_clean || l->missing ||
-      !sf_leg_find_signs(&l->file, SF_DATA_OFFSET, SF_DATA_OFFSET + f->data_bytes, what,
-                         sizeof what))
+      sf_leg_find_signs(&l->file, SF_DATA_OFFSET, SF_DATA_OFFSET + f->data_bytes, what,
+                        sizeof what) <= 0)
     return 0;
   return sf_leg_fail(
       f->error, -EEXIST,

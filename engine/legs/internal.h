@@ -83,9 +83,9 @@ enum { LEG_USE_TEXT_MAX = 256 };
 /* 1 when the leg holds anything, as far as a bounded number of reads and libblkid tell; 0; or
  * -errno. text: what and where, "ext4 at byte 1080"; of a failure, what could not be read. */
 int sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]);
-/* How many labels that libblkid knows begin at a byte in [from, to), and which. */
-unsigned sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
-                           size_t size);
+/* How many labels that libblkid knows begin at a byte in [from, to), and which; or -errno. */
+int sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
+                      size_t size);
 /* Zeros in the last MiB, as far as it is behind `from`. */
 int sf_leg_wipe_end(const struct sf_leg_file *file, uint64_t from);
 

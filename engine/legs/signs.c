@@ -75,14 +75,15 @@ open_again(const struct sf_leg_file *file) {
   return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
 
-unsigned
+int
 sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
                   size_t size) {
-  int fd = open_again(file);
+  int fd = open_again(file), count = fd < 0 ? -errno : 0;
   blkid_probe probe = fd < 0 ? NULL : open_probe(fd);
-  unsigned count = 0;
   size_t used = 0;
   text[0] = '\0';
+  if (fd >= 0 && !probe)
+    count = -EIO;
   for (unsigned i = 0; probe && i < SIGNS_MAX && blkid_do_probe(probe) == 0; i++) {
     struct sign sign;
     if (!read_sign(probe, &sign))

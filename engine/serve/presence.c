@@ -1,11 +1,14 @@
 /* Has the disk of a faulty leg left the machine?  The kernel is asked, which may take any time with a disk that is
- * dying: so each look has a thread of its own, a descriptor of its own, and at most one of a leg is under way.  Who hangs
- * there holds up nobody, and keeps the leg's lock until he is answered. */
+ * dying: so each look has a thread of its own, a descriptor of its own, and at most one of a leg is under way.  A thread
+ * that hangs there holds no request up; when this process is killed it stays, with the locks of all legs, until the
+ * kernel answers. */
 #include "serve/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "base/thread.h"
 
 enum { JOIN_S = 1 };
 
@@ -38,12 +41,12 @@ start(struct serve_leg *leg, struct presence *presence, struct sf_tio_device *de
   if (r < 0)
     return r;
   atomic_store(&leg->looker_ended, false);
-  if (pthread_create(&leg->looker, NULL, looker, presence) != 0) {
+  r = sf_thread_start(&leg->looker, "surefoot-look", looker, presence);
+  if (r < 0) {
     sf_tio_presence_asked(&presence->asked);
-    return -EAGAIN;
+    return r;
   }
   leg->looker_started = true;
-  pthread_setname_np(leg->looker, "surefoot-look");
   return 0;
 }
 
