@@ -305,6 +305,7 @@ struct bad {          /* see set/bad.h, and only bad.c writes it */
   uint64_t changes, submitted, durable;
   uint64_t submitted_version; /* that record's */
   struct sf_bad stands;       /* in the durable record */
+  uint64_t look_ns;           /* between two looks at a block in doubt that both count */
 };
 
 struct sf_volume {

@@ -85,6 +85,12 @@ inside_flush_failed(const struct sf_volume *v) {
   return false;
 }
 
+/* A run is too short for looks that are a second apart. */
+void
+inside_look_sooner(struct sf_volume *v, uint64_t ns) {
+  v->bad.look_ns = ns;
+}
+
 unsigned
 inside_min_legs(const struct sf_volume *v) {
   return v->min_legs;

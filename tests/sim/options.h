@@ -79,6 +79,7 @@ struct options {
   bool flush_errors_anywhere; /* beside kills and stops too */
   bool fua_errors;            /* a FUA write carries a flush, which fails too */
   unsigned bad_sector_weight;
+  uint64_t look_ns; /* between two looks at a block that no leg can read; 0: as ever */
   unsigned bad_everywhere_permille; /* of the sectors: bad on each leg in sync */
   unsigned force_permille;          /* of the refused starts */
   unsigned late_opening_permille;   /* openings that hang for seconds */

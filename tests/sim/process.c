@@ -72,6 +72,8 @@ create(const struct sf_config *config, const struct sf_assembly *assembly,
   r = sf_volume_create(&params, &host, &sim, &sim.volume);
   if (r != 0)
     sim_fail("sf_volume_create: %d", r);
+  if (sim.options.look_ns != 0)
+    inside_look_sooner(sim.volume, sim.options.look_ns);
   inside_check_all(sim.volume);
   for (unsigned i = 0; i < sim.options.legs; i++)
     sim.leg_state[i] = inside_leg_state(sim.volume, i);

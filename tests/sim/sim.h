@@ -350,6 +350,7 @@ bool inside_is_suspended(const struct sf_volume *volume);
 bool inside_is_copying(const struct sf_volume *volume);
 bool inside_flush_failed(const struct sf_volume *volume);
 unsigned inside_min_legs(const struct sf_volume *volume);
+void inside_look_sooner(struct sf_volume *volume, uint64_t ns);
 bool inside_has_newer_claim(const struct sf_volume *volume, unsigned leg);
 bool inside_is_stuck(struct sf_volume *volume);
 uint64_t inside_stale_extents(const struct sf_volume *volume, unsigned leg);

@@ -439,6 +439,7 @@ draw_bad_storm(struct options *o) {
   o->megabytes = 1;
   o->extent_bytes = UINT64_C(4096) << some(0, 4);
   o->bad_sector_weight = 20;
+  o->look_ns = 20 * SIM_MS;
   o->bad_everywhere_permille = some(500, 1000);
   o->max_read_errors = one_in(3) ? some(1, 20) : 0;
   o->stall_weight = o->error_weight = o->lost_weight = one_in(2);

@@ -11,7 +11,8 @@
 enum {
   /* Marking leaves room for the ranges that writes in the middle of others split off. */
   MARKED_MOST = SF_BAD_MOST / 2,
-  CONFIRM_S = 8, /* so long a block has failed that is bad: less than a resync puts it off */
+  CONFIRM_LOOKS =
+      8, /* so many find a block unreadable that is bad: in less than a resync puts it off */
 };
 
 void
@@ -22,6 +23,7 @@ sf_bad_load(struct sf_volume *v) {
 
     sf_lost_load(v, range->begin, range->end - range->begin);
   }
+  v->bad.look_ns = SF_S;
 }
 
 bool
@@ -130,10 +132,10 @@ is_confirmed(const struct sf_volume *v, struct copying *of, struct doubt *doubt,
   doubt->failed_ns = v->now_ns;
   if (doubt->counted_ns == 0)
     doubt->counted_ns = v->now_ns;
-  if (!is_everywhere || v->now_ns - doubt->counted_ns < SF_S)
+  if (!is_everywhere || v->now_ns - doubt->counted_ns < v->bad.look_ns)
     return false;
   doubt->counted_ns = v->now_ns;
-  return ++doubt->looks >= CONFIRM_S;
+  return ++doubt->looks >= CONFIRM_LOOKS;
 }
 
 /* A resync looks twice, as it puts off what it cannot read. */
@@ -141,7 +143,7 @@ static bool
 failed_before(const struct sf_volume *v, const struct sf_op *op) {
   uint64_t since = sf_lost_since(v, op->offset, op->length);
 
-  return since != 0 && v->now_ns - since >= CONFIRM_S * SF_S;
+  return since != 0 && v->now_ns - since >= CONFIRM_LOOKS * v->bad.look_ns;
 }
 
 bool
