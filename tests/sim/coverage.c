@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "volume/ops/copy.h"
+#include "volume/ops/copy_end.h"
 #include "volume/ops/op.h"
 #include "volume/set/leg.h"
 #include "volume/set/map_write.h"

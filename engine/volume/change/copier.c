@@ -23,6 +23,7 @@
 #include "volume/ground/lost.h"
 #include "volume/ops/begin.h"
 #include "volume/ops/copy.h"
+#include "volume/ops/copy_end.h"
 #include "volume/ops/op.h"
 #include "volume/ops/own_flush.h"
 #include "volume/set/bad.h"

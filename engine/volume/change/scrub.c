@@ -26,6 +26,7 @@
 #include "volume/ground/host.h"
 #include "volume/ground/scrub_state.h"
 #include "volume/ops/copy.h"
+#include "volume/ops/copy_end.h"
 #include "volume/ops/op.h"
 #include "volume/ops/own_flush.h"
 #include "volume/ops/read.h"

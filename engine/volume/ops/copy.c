@@ -14,151 +14,13 @@
 #include "volume/ground/lost.h"
 #include "volume/ground/silence.h"
 #include "volume/ground/steps.h"
+#include "volume/ops/copy_end.h"
 #include "volume/ops/op.h"
 #include "volume/ops/suspend.h"
 #include "volume/set/bad.h"
 #include "volume/set/flush_failure.h"
 #include "volume/set/leg.h"
 #include "volume/set/medium.h"
-
-enum {
-  BACKOFF_MS = 100, /* after a piece that failed */
-  BUFFER_WAIT_MS = 5,
-  DOUBT_MS = 2000, /* a resync does not ask for longer what cannot be read now */
-};
-
-const struct sf_state_table sf_copy_table = {
-    .machine = "copy",
-    .states = COPY_STATES,
-    .name = {"idle", "waiting", "reading", "writing"},
-    .moves =
-        {
-            [COPY_IDLE] = SF_MOVE_TO(COPY_WAITING),
-            [COPY_WAITING] = SF_MOVE_TO(COPY_READING) | SF_MOVE_TO(COPY_IDLE),
-            [COPY_READING] = SF_MOVE_TO(COPY_WRITING) | SF_MOVE_TO(COPY_IDLE),
-            [COPY_WRITING] = SF_MOVE_TO(COPY_IDLE),
-        },
-};
-
-void
-sf_copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
-  struct sf_state_hooks hooks = sf_volume_hooks;
-
-  if (v->host.trace == NULL)
-    hooks.trace = NULL;
-  sf_state_move(&copy->sm, state, &hooks, v);
-}
-
-enum copy_end {
-  COPY_DONE,
-  COPY_FAILED, /* the extent stays as it is */
-  COPY_BAD,    /* no leg can read it: the medium is bad there, or the legs are */
-  COPY_LOST,   /* a block, surely */
-  COPY_PASSED, /* it was found bad before */
-  COPY_AGAIN,  /* to be told which */
-  COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
-};
-
-/* A piece that no leg can read. The copy goes on block by block. A block is asked for once more, as
- * legs may fail anything. A block that is bad everywhere is recorded (bad.c), and its extent is
- * done without it.  A resync leaves the rest for later: the leg lacks the block. */
-static enum copy_end
-pass_over(struct sf_op *op) {
-  struct sf_volume *v = op->volume;
-  struct copy *copy = op->copy;
-  struct copying *of = copy->of;
-  bool is_bad, is_recorded;
-
-  if (of->piece_bytes > v->block_bytes) {
-    sf_map_set(&v->copier.by_block, of->extent);
-    return COPY_BAD;
-  }
-  if (of->converge && legcount(sf_insync_legs(v)) == 1) {
-    sf_lost_add(v, op->offset, op->length, op->failed & sf_insync_legs(v), op->error);
-    return COPY_LOST; /* it differs from no other, and a resync from it asks again */
-  }
-  if (of->doubt_ns == 0)
-    of->doubt_ns = v->now_ns;
-  is_bad = sf_bad_is_found(op);
-  if (!is_bad && (of->converge || v->now_ns < of->doubt_ns + DOUBT_MS * SF_MS))
-    return COPY_AGAIN;
-  is_recorded = is_bad && sf_bad_mark(v, op->offset, op->length, &of->marks);
-  sf_lost_add(v, op->offset, op->length, op->failed & sf_insync_legs(v), op->error);
-  if (of->converge && !is_recorded)
-    return COPY_AGAIN; /* legs may differ there, and nothing would say so */
-  of->lacks = of->lacks || !is_recorded;
-  of->no_room = of->no_room || (is_bad && !is_recorded);
-  return COPY_LOST;
-}
-
-static void
-copy_end(struct sf_op *op, enum copy_end how) {
-  struct sf_volume *v = op->volume;
-  struct copier *copier = &v->copier;
-  struct copy *copy = op->copy;
-  struct copying *of = copy->of;
-
-  sf_copy_move(v, copy, COPY_IDLE);
-  for (unsigned i = 0; i < op->ios; i++)
-    sf_leg_io_drop(&op->io[i]);
-  for (unsigned i = 0; i < v->legs; i++) {
-    if (copy->buffer[i] != NULL)
-      v->host.buffer_put(v->ctx, copy->buffer[i]);
-    copy->buffer[i] = NULL;
-  }
-  if (copy->run_buffer != NULL)
-    v->host.buffer_put(v->ctx, copy->run_buffer);
-  copy->run_buffer = NULL;
-  if (of->judge != NULL) {
-    copy->op = NULL;
-    op->copy = NULL;
-    v->dirty = true;
-    of->judge->ended(v, copy, how == COPY_DONE);
-    sf_op_end(op);
-    return;
-  }
-  if (how == COPY_BAD)
-    how = pass_over(op);
-  if (how == COPY_PASSED)
-    of->marks = v->bad.changes;
-  if (how == COPY_LOST || how == COPY_PASSED) {
-    of->piece[copy->piece] = PIECE_DONE;
-    of->done_pieces++;
-    of->sure += of->doubt[copy->piece].failed_ns == 0;
-  } else if (how == COPY_DONE) {
-    of->piece[copy->piece] = PIECE_DONE;
-    of->done_pieces++;
-    of->sure += of->doubt[copy->piece].failed_ns == 0;
-    if (v->lost.n > 0)
-      sf_lost_clear(v, op->offset, op->length);
-    if (!of->converge) {
-      v->leg[of->leg].resync_copied_bytes += op->length;
-      v->leg[of->leg].resync_bytes += op->length;
-    }
-  } else if (how == COPY_AGAIN) {
-    of->piece[copy->piece] = PIECE_AGAIN;
-    if (copy->piece < of->again_from)
-      of->again_from = copy->piece;
-    of->issued_pieces--;
-    of->again_ns = v->now_ns;
-    of->agains++;
-  } else if (how == COPY_LATER) {
-    of->piece[copy->piece] = PIECE_TO_COME;
-    if (copy->piece < of->come_from)
-      of->come_from = copy->piece;
-    of->issued_pieces--;
-    copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
-  } else {
-    of->failed = true;
-    if (how == COPY_FAILED)
-      copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
-  }
-  of->in_flight--;
-  copy->op = NULL;
-  op->copy = NULL;
-  v->dirty = true;
-  sf_op_end(op);
-}
 
 static int
 choose_source(const struct sf_op *op, legset but) {
@@ -229,17 +91,17 @@ copy_run(struct sf_op *op) {
   copy->targets = copy->of->converge ? sf_insync_legs(v) : legbit(copy->of->leg);
   if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
       (copy->of->judge != NULL && !copy->of->judge->may_look(op))) {
-    copy_end(op, COPY_FAILED);
+    sf_copy_end(op, COPY_FAILED);
     return;
   }
   if (sf_op_is_in_the_way(op)) {
-    copy_end(op, COPY_LATER);
+    sf_copy_end(op, COPY_LATER);
     return;
   }
   /* In the order of R6: a write that is under way makes it good, and a leg that has the piece gets
    * later ones. */
   if (copy->of->judge == NULL && sf_bad_covers(v, op->offset, op->length)) {
-    copy_end(op, COPY_PASSED);
+    sf_copy_end(op, COPY_PASSED);
     return;
   }
   copy->source = source;
@@ -251,7 +113,7 @@ copy_run(struct sf_op *op) {
   EACH_LEG(leg, from) {
     copy->buffer[leg] = v->host.buffer_get(v->ctx, op->length);
     if (copy->buffer[leg] == NULL) {
-      copy_end(op, COPY_LATER);
+      sf_copy_end(op, COPY_LATER);
       return;
     }
   }
@@ -260,7 +122,7 @@ copy_run(struct sf_op *op) {
   EACH_LEG(leg, from)
     read_from(op, leg);
   if (copy->reading != from)
-    copy_end(op, COPY_FAILED); /* a leg that is not read is not compared either */
+    sf_copy_end(op, COPY_FAILED); /* a leg that is not read is not compared either */
 }
 
 /* ---- writing ---- */
@@ -338,7 +200,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   if (from > 0) {
     args.buffer = copy->run_buffer = v->host.buffer_get(v->ctx, length);
     if (args.buffer == NULL) {
-      copy_end(op, COPY_LATER);
+      sf_copy_end(op, COPY_LATER);
       return false;
     }
     memcpy(args.buffer->data, (const uint8_t *) source->data + from, length);
@@ -354,7 +216,7 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   op->writing |= legs;
   sf_op_send(op, &args);
   if (!(op->running & legs)) {
-    copy_end(op, COPY_FAILED);
+    sf_copy_end(op, COPY_FAILED);
     return false;
   }
   return true;
@@ -381,7 +243,7 @@ go_on_writing(struct sf_op *op) {
   if ((standing(v, copy, copy->run) & (legset) ~op->ok) != 0)
     return;
   if (!may_write(op)) {
-    copy_end(op, COPY_FAILED);
+    sf_copy_end(op, COPY_FAILED);
     return;
   }
   put_run(v, copy);
@@ -392,14 +254,14 @@ go_on_writing(struct sf_op *op) {
   if (legs != 0)
     write_run_of(op, legs, from, length);
   else
-    copy_end(op, copy->of->converge || standing(v, copy, copy->targets) == copy->targets
-                     ? COPY_DONE
-                     : COPY_FAILED);
+    sf_copy_end(op, copy->of->converge || standing(v, copy, copy->targets) == copy->targets
+                        ? COPY_DONE
+                        : COPY_FAILED);
 }
 
 void
 sf_copy_finish(struct sf_op *op, bool good) {
-  copy_end(op, good ? COPY_DONE : COPY_FAILED);
+  sf_copy_end(op, good ? COPY_DONE : COPY_FAILED);
 }
 
 static void
@@ -443,7 +305,7 @@ read_elsewhere(struct sf_op *op, unsigned leg) {
   copy->buffer[leg] = NULL;
   read_from(op, (unsigned) next);
   if (copy->reading != legbit((unsigned) next))
-    copy_end(op, COPY_FAILED);
+    sf_copy_end(op, COPY_FAILED);
   v->dirty = true;
   return true;
 }
@@ -455,80 +317,104 @@ count_failed(struct sf_op *op) {
     sf_medium_failed(op->volume, leg, op->offset, op->error);
 }
 
+/* A source that hangs leaves, if it may; else the extent is tried again. */
 static void
-on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+read_is_late(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
+
+  v->leg[leg].avoid = true;
+  if (sf_insync_leg_hangs(v, leg, SF_READ_KIND) &&
+      legcount(sf_insync_witnesses(v, leg, SF_READ_KIND, op->ok & sf_insync_legs(v))) >=
+          v->min_legs &&
+      sf_leg_can_leave(v, leg)) {
+    char reason[128];
+
+    sf_op_reason(op, leg, reason, sizeof reason);
+    sf_leg_demote(v, leg, SF_STATE_LATE, reason);
+  }
+  sf_copy_end(op, COPY_FAILED);
+}
+
+/* The source of a convergence has a bad block: another leg takes its place.  False: the copy has ended. */
+static bool
+take_another_source(struct sf_op *op) {
+  struct sf_volume *v = op->volume;
+  struct copy *copy = op->copy;
+  legset good = (op->ok | copy->reading) & copy->targets & (legset) ~copy->differ;
+
+  if (good == 0) {
+    sf_copy_end(op, op->passing == 0 ? COPY_BAD : COPY_FAILED);
+    return false;
+  }
+  if (good & sf_vol_sources(v, op->offset, op->length)) {
+    good &= sf_vol_sources(v, op->offset, op->length);
+  } else if (op->passing != 0) {
+    sf_copy_end(op, COPY_FAILED); /* the leg that has it may be well again */
+    return false;
+  } else if (copy->of->piece_bytes > v->block_bytes) {
+    sf_copy_end(op, COPY_BAD); /* the bad block only */
+    return false;
+  } else {
+    sf_flush_failure_spread(v, copy->of->extent);
+  }
+  copy->source = __builtin_ctz(good);
+  copy->targets &= (legset) ~legbit((unsigned) copy->source);
+  return true;
+}
+
+/* A leg has not read it.  False: the copy has ended, or reads elsewhere. */
+static bool
+goes_on_without(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   struct copy *copy = op->copy;
   legset bit = legbit(leg);
 
-  if (event->state == SF_TIO_TIMEOUT) {
-    v->leg[leg].avoid = true;
-    if (sf_insync_leg_hangs(v, leg, SF_READ_KIND) &&
-        legcount(sf_insync_witnesses(v, leg, SF_READ_KIND, op->ok & sf_insync_legs(v))) >=
-            v->min_legs &&
-        sf_leg_can_leave(v, leg)) {
-      char reason[128];
-
-      sf_op_reason(op, leg, reason, sizeof reason);
-      sf_leg_demote(v, leg, SF_STATE_LATE, reason);
-    }
-    copy_end(op, COPY_FAILED);
-    return;
-  }
-  copy->reading &= (legset) ~bit;
-  if (event->state == SF_TIO_ERROR)
-    sf_bad_note(op, leg);
-  if (event->state == SF_TIO_OK) {
-    v->leg[leg].avoid = false;
-  } else if (copy->of->judge != NULL) {
+  if (copy->of->judge != NULL) {
     if (event->state != SF_TIO_ERROR || (op->passing & bit)) {
-      copy_end(op, COPY_FAILED); /* it says nothing of the block */
-      return;
+      sf_copy_end(op, COPY_FAILED); /* it says nothing of the block */
+      return false;
     }
     copy->unread |= bit;
-  } else if (event->state == SF_TIO_ERROR && copy->of->converge) {
+    return true;
+  }
+  if (event->state == SF_TIO_ERROR && copy->of->converge) {
     /* A bad block there: some other leg's answer goes over it. */
     copy->differ |= bit;
     copy->unread |= bit;
     copy->targets |= bit;
-    if ((int) leg == copy->source) {
-      legset good = (op->ok | copy->reading) & copy->targets & (legset) ~copy->differ;
+    return (int) leg != copy->source || take_another_source(op);
+  }
+  if (event->state == SF_TIO_ERROR && read_elsewhere(op, leg))
+    return false;
+  if (event->state != SF_TIO_ERROR || op->passing != 0)
+    op->volume->leg[leg].avoid = true;
+  sf_copy_end(op, event->state == SF_TIO_ERROR && op->passing == 0 ? COPY_BAD : COPY_FAILED);
+  return false;
+}
 
-      if (good == 0) {
-        copy_end(op, op->passing == 0 ? COPY_BAD : COPY_FAILED);
-        return;
-      }
-      if (good & sf_vol_sources(v, op->offset, op->length)) {
-        good &= sf_vol_sources(v, op->offset, op->length);
-      } else if (op->passing != 0) {
-        copy_end(op, COPY_FAILED); /* the leg that has it may be well again */
-        return;
-      } else if (copy->of->piece_bytes > v->block_bytes) {
-        copy_end(op, COPY_BAD); /* the bad block only */
-        return;
-      } else {
-        sf_flush_failure_spread(v, copy->of->extent);
-      }
-      copy->source = __builtin_ctz(good);
-      copy->targets &= (legset) ~legbit((unsigned) copy->source);
-    }
-  } else if (event->state == SF_TIO_ERROR && read_elsewhere(op, leg)) {
-    return;
-  } else {
-    if (event->state != SF_TIO_ERROR || op->passing != 0)
-      v->leg[leg].avoid = true;
-    copy_end(op, event->state == SF_TIO_ERROR && op->passing == 0 ? COPY_BAD : COPY_FAILED);
+static void
+on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
+  struct copy *copy = op->copy;
+
+  if (event->state == SF_TIO_TIMEOUT) {
+    read_is_late(op, leg);
     return;
   }
-  if (copy->reading == 0) {
-    if (copy->of->judge != NULL) {
-      copy->of->judge->compare(op);
-    } else if (op->ok & legbit((unsigned) copy->source)) {
-      count_failed(op);
-      start_writing(op);
-    } else {
-      copy_end(op, COPY_FAILED);
-    }
+  copy->reading &= (legset) ~legbit(leg);
+  if (event->state == SF_TIO_ERROR)
+    sf_bad_note(op, leg);
+  if (event->state == SF_TIO_OK)
+    op->volume->leg[leg].avoid = false;
+  else if (!goes_on_without(op, leg, event))
+    return;
+  if (copy->reading != 0)
+    return;
+  if (copy->of->judge != NULL) {
+    copy->of->judge->compare(op);
+  } else if (op->ok & legbit((unsigned) copy->source)) {
+    count_failed(op);
+    start_writing(op);
+  } else {
+    sf_copy_end(op, COPY_FAILED);
   }
 }
 
@@ -544,7 +430,7 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     sf_medium_repaired(v, leg, op->offset, op->length, op->error);
   if ((event->state == SF_TIO_ERROR || (op->scrubs && event->state == SF_TIO_CANCELED)) &&
       target_stands(v, op->copy, leg)) {
-    copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
+    sf_copy_end(op, COPY_FAILED); /* it could not be spared: the extent stays as it is */
     return;
   }
   go_on_writing(op);

@@ -5,9 +5,7 @@
 #include "volume/state.h"
 
 extern const struct op_kind sf_op_copy;
-extern const struct sf_state_table sf_copy_table;
 
-void sf_copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state);
 void sf_copy_finish(struct sf_op *op, bool good); /* a scrub: nothing is written */
 void sf_copy_repair(struct sf_op *op, unsigned source, legset bad);
 
