@@ -278,7 +278,7 @@ demanded_extent(const struct sf_volume *v, unsigned round, uint64_t *extent) {
   return false;
 }
 
-/* Somebody waits for an extent, and all places are taken: one that is in doubt begins again later. */
+/* A request waits for an extent, and all places are taken: an extent in doubt begins again later. */
 static void
 make_room(struct sf_volume *v) {
   struct copying *oldest = NULL;
@@ -373,7 +373,7 @@ converging(const struct sf_volume *v) {
   return n;
 }
 
-/* Somebody waits for an extent of which all is copied but what no leg can read. */
+/* A request waits for an extent of which all is copied but what no leg can read. */
 static void
 show_the_rest(struct sf_volume *v, struct copying *c) {
   if (v->parked != NULL && c->converge && !c->failed && !c->shows && c->doubted > 0 &&
@@ -393,7 +393,7 @@ may_end(struct sf_volume *v, struct copying *c) {
          !(c->converge && sf_map_test(&v->copier.flushing_copied, c->extent));
 }
 
-/* Enough is copied, or somebody waits for what is. */
+/* Enough is copied, or a request waits for it. */
 static bool
 should_flush(const struct sf_volume *v) {
   const struct copier *copier = &v->copier;

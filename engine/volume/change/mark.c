@@ -1,6 +1,6 @@
 /* The mark of a leg, which tells whose it is when its superblocks do not (docs/DESIGN.md, "The mark").  Who makes a
  * leg writes it; a leg from before there were marks, or whose page went bad, is given it here: once after each
- * opening, behind a look at its superblock (takeover.c), when nobody waits for it.  No flush follows: one that is
+ * opening, behind a look at its superblock (takeover.c), when no request waits for it.  No flush follows: one that is
  * lost is written after the next opening, and nothing but words depends on it. */
 #include "volume/change/mark.h"
 
