@@ -72,15 +72,45 @@ def state_of_sources():
     return digest.hexdigest()[:16]
 
 
-def read_equivalent():
-    """{key: reason} of equivalent.txt: blocks of a line with file, function and kind, the indented line of
-    source, and the reason."""
-    judged = {}
-    for block in (HERE / "equivalent.txt").read_text().split("\n\n"):
+def blocks_of(text):
+    """The blocks of equivalent.txt: a line with file, function and kind, the indented line of source, and
+    the reason."""
+    for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if not line.startswith("#")]
-        if len(lines) >= 3:
-            judged["\n".join(lines[:2])] = " ".join(line.strip() for line in lines[2:])
-    return judged
+        if any(lines):
+            yield lines
+
+
+def read_equivalent():
+    """{key: reason} of equivalent.txt."""
+    return {"\n".join(lines[:2]): " ".join(line.strip() for line in lines[2:])
+            for lines in blocks_of((HERE / "equivalent.txt").read_text())}
+
+
+def stale_of(text, keys):
+    """What is wrong with equivalent.txt: an entry that names no mutant that there is judges nothing, and
+    what was judged there may have come back in another form."""
+    seen = set()
+    for lines in blocks_of(text):
+        key = "\n".join(lines[:2])
+        if len(lines) < 3:
+            yield f"{lines[0]}\n  lacks the line of source or the reason"
+        elif key not in keys:
+            yield f"{key}\n  no such mutant any more: the file, the function or the line has changed"
+        elif key in seen:
+            yield f"{key}\n  is judged twice"
+        seen.add(key)
+
+
+def check():
+    text, keys = (HERE / "equivalent.txt").read_text(), {m.key for m in all_mutants(None)}
+    key = min(keys)
+    spoilt = [key + "x\n  why", key, f"{key}\n  why\n\n{key}\n  why"]
+    if not all(len(list(stale_of(wrong, keys))) == 1 for wrong in spoilt):
+        sys.exit("the check does not see a stale entry")
+    stale = list(stale_of(text, keys))
+    print("\n".join(stale) or "each entry of equivalent.txt has its mutant")
+    return 1 if stale else 0
 
 
 class Units:
@@ -319,10 +349,13 @@ def main():
     parser.add_argument("--any-sources", action="store_true", help="use results of other sources too")
     parser.add_argument("--list", action="store_true", help="all, and nothing else")
     parser.add_argument("--score", action="store_true", help="of what is known; nothing is run")
+    parser.add_argument("--check", action="store_true", help="has each entry of equivalent.txt its mutant?")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build/mechanical")
     parser.add_argument("--cc", default=os.environ.get("CC", "cc"))
     args = parser.parse_args()
+    if args.check:
+        return check()
     args.known = not args.quick
     if args.quick:
         args.seeds, args.busy, args.scrubs = QUICK, "", ""
