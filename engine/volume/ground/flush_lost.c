@@ -39,6 +39,9 @@ with_any(const struct sf_volume *v, size_t map, uint64_t offset, uint64_t length
   return set;
 }
 
+/* R13, more strictly: a catching-up leg is never read, not even where it is clean.  It is in sync
+ * when that is decided and durable.  Held by the mutants read-while-catching-up and
+ * torn-promotion-serves. */
 legset
 sf_vol_sources(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   legset lost = with_any(v, offsetof(struct leg, lost), offset, length);

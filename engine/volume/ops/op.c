@@ -313,7 +313,8 @@ sf_op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
              op->offset, sf_deadline_of(v, leg, op->kind->timeout) / SF_MS);
 }
 
-/* Legs that must go for what this op has met. */
+/* Legs that must go for what this op has met.  Reading 4: a leg that catches up is no witness;
+ * unit/volume-min-legs, a_leg_that_catches_up_does_not_count, holds it. */
 void
 sf_op_judge(struct sf_op *op) {
   struct sf_volume *v = op->volume;

@@ -157,6 +157,7 @@ answer_well(struct sf_op *op) {
     write_fail(op, -EIO);
 }
 
+/* Reading 4: min_legs counts legs of the set only, and not one that catches up and has the write. */
 static void
 write_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;

@@ -159,7 +159,9 @@ sf_leg_wants(const struct sf_volume *v, unsigned index, uint64_t offset, uint64_
   return false;
 }
 
-/* Not while a term is claimed: a start may do without a leg's claim only as claim_can_spare() has
+/* Reading 13: legs that lack what this one has, as a flush failed there, are not among the rest
+ * that must stay; unit/volume-flush-failure, the_leg_that_has_the_data_does_not_leave, holds it.
+ * Not while a term is claimed: a start may do without a leg's claim only as claim_can_spare() has
  * it. */
 bool
 sf_leg_can_leave(const struct sf_volume *v, unsigned index) {
