@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 PARTS = ["base", "volume", "assembly", "ondisk", "config"]
 LIBRARIES = ["liburing", "inih", "jansson", "libisal", "uuid"]
-SEEDS_OF_ALL = 60
+SEEDS_OF_ALL = 120
 SEEDS_BUSY = 300  # they take longer
 WITHOUT = [word for draw in ("all_gone_dead", "flush_errors_anywhere", "fua_errors", "late_openings",
                              "suspend_storm", "newcomers", "read_storm", "give_up_storm", "bad_storm",
