@@ -454,7 +454,7 @@ class BadInput(VolumeTest):
                     with self.unchanged():
                         for said in (self.ctl_fails("dump", leg.path),
                                      self.ctl_fails("check", volume.conf)):
-                            self.assertRegex(said, "damaged|no surefoot metadata|no superblock|magic")
+                            self.assertRegex(said, "damaged|no surefoot metadata|no superblock|magic|were overwritten; by its mark")
         self.assertRegex(self.nbdkit_fails(volume.conf), str(leg.path))
 
     def test_one_bad_copy(self):
@@ -509,7 +509,7 @@ class BadInput(VolumeTest):
             with self.subTest(name, value=value):
                 leg.path.write_bytes(whole)
                 self.damage(leg, at[name], value, with_crc=True)
-                self.refused_everywhere(volume, str(leg.path), said)
+                self.refused_everywhere(volume, str(leg.path), f"{said}|are damaged; by its mark")
                 with self.unchanged():
                     result = self.run_program(self.rig.surefootctl, "dump", leg.path)
                     self.assertIn(result.returncode, (0, 1), result.stdout)
