@@ -157,7 +157,8 @@ answer_well(struct sf_op *op) {
     write_fail(op, -EIO);
 }
 
-/* Reading 4: min_legs counts legs of the set only, and not one that catches up and has the write. */
+/* Reading 4: min_legs counts legs of the set only, and not one that catches up and has the write;
+ * unit/volume-min-legs, an_answer_waits_for_legs_in_sync, holds it. */
 static void
 write_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;

@@ -1,5 +1,5 @@
 /* A smaller min_legs in the file: no two sets of legs may start from what a start leaves that
- * adopts it. */
+ * adopts it.  And which legs count for it. */
 #include "rig.h"
 
 #include <string.h>
@@ -193,6 +193,49 @@ a_leg_that_catches_up_does_not_count(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_flush_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_FLUSH && region->leg == 1;
+}
+
+/* Reading 4 again, after a start by force with less than min_legs: the write is answered when the
+ * other leg is in sync, and not when it has it. */
+static void
+an_answer_waits_for_legs_in_sync(void **state) {
+  struct rig_request write;
+
+  rig_init(&rig, 2, 2, 65536, 64);
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, 2, 65536);
+  rig_kill(&rig);
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  are_absent(0x02);
+  rig.force = true;
+  rig_start_fully(&rig);
+  rig.force = false;
+  are_absent(0);
+  rig.holds = holds_flush_of_leg_1;
+  rig_pass(&rig, 3000);
+  rig_open(&rig, 1);
+  for (unsigned ms = 0; rig_state(&rig, 1) != SF_STATE_CATCHING_UP; ms++) {
+    assert_true(ms < 5000);
+    rig_pass(&rig, 1);
+  }
+  rig_pass(&rig, 100);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 65536, 4096, 2);
+  rig_pass(&rig, 100);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_CATCHING_UP);
+  assert_int_equal(rig.leg[1][rig.volume->data_offset + 65536], 2);
+  assert_false(write.done);
+  rig.holds = NULL;
+  rig_pass(&rig, 1000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 static uint64_t began_ns;
 
 /* Leg 1 keeps both blocks and leg 3 the second; both answer all else.  Leg 2 is late with the
@@ -251,6 +294,7 @@ main(void) {
       cmocka_unit_test(the_number_in_the_file_is_adopted),
       cmocka_unit_test(who_answers_something_else_is_no_evidence),
       cmocka_unit_test(a_leg_that_catches_up_does_not_count),
+      cmocka_unit_test(an_answer_waits_for_legs_in_sync),
       cmocka_unit_test(what_it_has_answered_is_no_reason_to_leave),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
