@@ -141,8 +141,8 @@ static void
 test_nonsense(void **state) {
   static const char *const said[] = {
       "{}", "[]", "{\"legs\": 4}", "{\"legs\": [null, {}, {\"name\": 7}, {\"name\": \"a\"}]}",
-      "{\"legs\": [{\"name\": \"a\", \"latency\": {\"write\": {\"buckets\": [[-1, 5], [7], 0, "
-      "[9223372036854775807, 9223372036854775807]]}}}, {\"name\": \"a\"}]}"};
+      ("{\"legs\": [{\"name\": \"a\", \"latency\": {\"write\": {\"buckets\": [[-1, 5], [7], 0, "
+       "[9223372036854775807, 9223372036854775807]]}}}, {\"name\": \"a\"}]}")};
   struct history history = {0};
   for (unsigned i = 0; i < sizeof said / sizeof *said; i++)
     note(&history, BEGIN + i * S, json_loads(said[i], 0, NULL));
