@@ -30,7 +30,10 @@ looker(void *arg) {
   sf_tio_presence_asked(&presence->asked);
   sf_volume_leg_looked(serve->volume, presence->leg, presence->look, gone, sf_tio_now());
   free(presence);
+  pthread_mutex_lock(&serve->lock);
   atomic_store(&leg->looker_ended, true);
+  pthread_cond_broadcast(&serve->changed);
+  pthread_mutex_unlock(&serve->lock);
   return NULL;
 }
 
@@ -72,6 +75,18 @@ sf_serve_look_at_leg(void *ctx, unsigned index, struct sf_tio_device *device, ui
   return r;
 }
 
+static bool
+has_ended(struct sf_serve *serve, const struct serve_leg *leg, const struct timespec *until) {
+  bool ended;
+
+  pthread_mutex_lock(&serve->lock);
+  while (!(ended = atomic_load(&leg->looker_ended)) &&
+         pthread_cond_timedwait(&serve->changed, &serve->lock, until) == 0)
+    ;
+  pthread_mutex_unlock(&serve->lock);
+  return ended;
+}
+
 int
 sf_serve_join_lookers(struct sf_serve *serve) {
   struct timespec at;
@@ -81,8 +96,10 @@ sf_serve_join_lookers(struct sf_serve *serve) {
   for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
     struct serve_leg *leg = &serve->leg[i];
 
-    if (leg->looker_started && pthread_clockjoin_np(leg->looker, NULL, CLOCK_MONOTONIC, &at) != 0)
+    if (leg->looker_started && !has_ended(serve, leg, &at))
       return -EBUSY;
+    if (leg->looker_started)
+      pthread_join(leg->looker, NULL);
     leg->looker_started = false;
   }
   return 0;

@@ -77,6 +77,8 @@ look(uint64_t number) {
 static int
 begin(void **state) {
   serve = calloc(1, sizeof *serve);
+  pthread_mutex_init(&serve->lock, NULL);
+  sf_serve_cond_init(&serve->changed);
   sem_init(&asks, 0, 0);
   sem_init(&answer, 0, 0);
   sem_init(&told, 0, 0);

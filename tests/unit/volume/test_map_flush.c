@@ -134,6 +134,7 @@ a_record_beside_one_that_fails_is_written_again(void **state) {
   assert_int_equal(write.request.error, 0);
   rig_read_superblock(&rig, 0, &sb);
   assert_int_equal(sb.record.in_sync, 1);
+  rig_put(&write);
   rig_free(&rig);
 }
 
