@@ -37,16 +37,6 @@ elapsed_s(const struct drill *drill) {
          (double) (now.tv_nsec - drill->began.tv_nsec) / 1e9;
 }
 
-static const json_t *
-find_leg(const json_t *volume, const char *name) {
-  size_t i;
-  json_t *leg;
-  json_array_foreach(json_object_get(volume, "legs"), i, leg)
-    if (strcmp(ctl_json_text(leg, "name"), name) == 0)
-      return leg;
-  return NULL;
-}
-
 __attribute__((format(printf, 2, 3))) static void
 tell(const struct drill *drill, const char *format, ...) {
   va_list args;
@@ -137,7 +127,7 @@ tell_end(struct drill *drill) {
 /* False: there is nothing more to watch. */
 static bool
 look(struct drill *drill, const json_t *volume) {
-  const json_t *leg = find_leg(volume, drill->leg);
+  const json_t *leg = ctl_find_leg(volume, drill->leg);
   const char *state = ctl_json_text(leg, "state");
   if (strcmp(state, drill->state) != 0) {
     tell(drill, "leg %s: %s -> %s%s%s", drill->leg, drill->state, state,
@@ -189,7 +179,7 @@ watch(struct drill *drill, double duration_s) {
       json_decref(now);
       return sound ? CTL_DONE : CTL_FAILED;
     }
-    leg = find_leg(now, drill->leg);
+    leg = ctl_find_leg(now, drill->leg);
     if (drill->over && (interrupted || elapsed_s(drill) > duration_s + BACK_S)) {
       tell(drill, "leg %s is %s; `surefootctl status` tells how it goes on", drill->leg,
            ctl_json_text(leg, "state"));
@@ -216,7 +206,7 @@ run(struct drill *drill, const char *duration, uint64_t duration_ns) {
   if (!drill->before)
     return CTL_FAILED;
   snprintf(drill->state, sizeof drill->state, "%s",
-           ctl_json_text(find_leg(drill->before, drill->leg), "state"));
+           ctl_json_text(ctl_find_leg(drill->before, drill->leg), "state"));
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
   clock_gettime(CLOCK_MONOTONIC, &drill->began);

@@ -29,8 +29,8 @@ find_action(const char *name) {
   return NULL;
 }
 
-static const json_t *
-find_leg(const json_t *volume, const char *name) {
+const json_t *
+ctl_find_leg(const json_t *volume, const char *name) {
   const json_t *legs = json_object_get(volume, "legs");
   for (size_t i = 0; i < json_array_size(legs); i++)
     if (strcmp(ctl_json_text(json_array_get(legs, i), "name"), name) == 0)
@@ -89,7 +89,7 @@ wait_discarded(const char *path, const char *volume, const char *name) {
     int status = ctl_ask(path, json_pack("{ss ss}", "command", "status", "volume", volume), &reply);
     if (status != CTL_DONE)
       return status;
-    const json_t *leg = find_leg(find_volume(reply, volume), name);
+    const json_t *leg = ctl_find_leg(find_volume(reply, volume), name);
     if (!leg) {
       json_decref(reply);
       return ctl_fail("%s: its server ended meanwhile; whether leg %s is discarded is not known: "
@@ -136,7 +136,7 @@ look_for_server(const json_t *volume) {
 static enum ctl_wait
 look_for_sync(const json_t *volume, void *arg) {
   const char *name = arg;
-  const json_t *leg = find_leg(volume, name);
+  const json_t *leg = ctl_find_leg(volume, name);
   const char *state = ctl_json_text(leg, "state");
   if (strcmp(state, "in-sync") == 0)
     return CTL_WAIT_DONE;
@@ -222,14 +222,14 @@ struct change {
 static bool
 is_there(const json_t *volume, const void *arg) {
   const struct change *change = arg;
-  const json_t *leg = find_leg(volume, change->leg);
+  const json_t *leg = ctl_find_leg(volume, change->leg);
   return leg && strcmp(ctl_json_text(leg, "path"), change->path) == 0;
 }
 
 static bool
 is_gone(const json_t *volume, const void *arg) {
   const struct change *change = arg;
-  return find_leg(volume, change->leg) == NULL;
+  return ctl_find_leg(volume, change->leg) == NULL;
 }
 
 /* ---- replace ---- */
@@ -364,9 +364,9 @@ look_beside(const struct beside *beside, const char *socket, bool *has_old, bool
   json_t *own = ctl_ask_status(socket, beside->volume);
   if (!own)
     return CTL_FAILED;
-  const json_t *new_leg = find_leg(own, beside->name);
+  const json_t *new_leg = ctl_find_leg(own, beside->name);
   int status = CTL_DONE;
-  *has_old = find_leg(own, beside->leg);
+  *has_old = ctl_find_leg(own, beside->leg);
   *has_new = new_leg;
   if (new_leg && strcmp(ctl_json_text(new_leg, "path"), beside->path) != 0)
     status = ctl_fail("%s: it has a leg %s already, at %s", beside->volume, beside->name,
@@ -389,7 +389,7 @@ take_out(const struct beside *beside, const char *socket) {
   bool failed = false;
   for (unsigned i = 0; i < TRIES; i++) {
     json_t *own = ctl_ask_status(socket, beside->volume);
-    const json_t *leg = find_leg(own, beside->leg);
+    const json_t *leg = ctl_find_leg(own, beside->leg);
     bool is_out = strcmp(ctl_json_text(leg, "state"), "faulty") == 0;
     bool is_idle = is_out && ctl_json_number(leg, "in_flight") == 0;
     json_decref(own);

@@ -460,3 +460,10 @@ sf_superblock_error(int error) {
     return "not a superblock error";
   }
 }
+
+bool
+sf_superblock_is_leg(const struct sf_superblock *sb, const struct sf_superblock *volume,
+                     unsigned leg) {
+  return sf_uuid_equal(&sb->volume, &volume->volume) && sb->leg_index == leg &&
+         sf_uuid_equal(&sb->leg_uuid[leg], &volume->leg_uuid[leg]);
+}

@@ -36,8 +36,9 @@ begin(struct sf_serve *serve, const char *name, const char *duration,
 }
 
 int
-sf_serve_drill(struct sf_serve *serve, const char *action, const char *leg, const char *duration,
+sf_serve_drill(void *ctx, const char *action, const char *leg, const char *duration,
                char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_serve *serve = ctx;
   int r;
 
   if (strcmp(action, "start") == 0)

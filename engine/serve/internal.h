@@ -266,9 +266,9 @@ int sf_serve_job_begin(struct sf_serve *serve, void *(*run)(void *serve),
                        char error[SF_CONFIG_ERROR_MAX]);
 int sf_serve_job_join(struct sf_serve *serve);
 
-/* drill.c */
-int sf_serve_drill(struct sf_serve *serve, const char *action, const char *leg,
-                   const char *duration, char error[SF_CONFIG_ERROR_MAX]);
+/* drill.c: the control socket's handler; ctx is the sf_serve */
+int sf_serve_drill(void *ctx, const char *action, const char *leg, const char *duration,
+                   char error[SF_CONFIG_ERROR_MAX]);
 
 /* members.c */
 int sf_serve_leg_replace(struct sf_serve *serve, unsigned leg, const char *name, const char *path,

@@ -163,12 +163,6 @@ say_no_superblock(const char *path, const struct sf_leg_found *found,
            found->marked ? sf_mark_text(found, mark) : sf_superblock_error(found->error));
 }
 
-static bool
-is_of(const struct sf_superblock *sb, const struct sf_superblock *volume, unsigned index) {
-  return sf_uuid_equal(&sb->volume, &volume->volume) && sb->leg_index == index &&
-         sf_uuid_equal(&sb->leg_uuid[index], &volume->leg_uuid[index]);
-}
-
 /* The volume leaves the leg's uuid and path alone meanwhile. */
 static int
 open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, struct serve_leg *leg,
@@ -209,7 +203,7 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
   } else {
     /* The volume may have grown without it.  A leg that stays too short is told of so, and refused
      * there. */
-    if (leg->file.bytes < needs && is_of(&leg->found.sb, base, index))
+    if (leg->file.bytes < needs && sf_superblock_is_leg(&leg->found.sb, base, index))
       (void) sf_leg_extend(leg->file.fd, leg->file.is_block, needs, &leg->file.bytes);
     r = sf_serve_add_device(serve, leg, base->leg_name[index]);
   }

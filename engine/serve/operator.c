@@ -171,12 +171,6 @@ on_scrub(void *ctx, const char *action, bool repair, const char *leg, const char
 }
 
 static int
-on_drill(void *ctx, const char *action, const char *leg, const char *duration,
-         char error[SF_CONFIG_ERROR_MAX]) {
-  return sf_serve_drill(ctx, action, leg, duration, error);
-}
-
-static int
 on_stop(void *ctx, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_serve *serve = ctx;
 
@@ -195,7 +189,7 @@ sf_serve_control_create(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX])
                                                .leg = on_leg,
                                                .grow = on_grow,
                                                .scrub = on_scrub,
-                                               .drill = on_drill,
+                                               .drill = sf_serve_drill,
                                                .stop = on_stop};
   int r;
 

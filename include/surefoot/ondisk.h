@@ -139,6 +139,9 @@ void sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_B
  * -EPROTONOSUPPORT: a newer version than we know.  -EUCLEAN: valid CRC, impossible contents.
  * *sb is untouched on failure. */
 int sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb);
+/* Is it that leg's, as this superblock of the volume knows the leg? */
+bool sf_superblock_is_leg(const struct sf_superblock *sb, const struct sf_superblock *volume,
+                          unsigned leg);
 
 /* Of the two copies takes the newest valid one and says which (*copy may be NULL).  A copy with a
  * serial that belongs to the other place is not valid: -EUCLEAN.

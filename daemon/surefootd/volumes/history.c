@@ -221,9 +221,9 @@ sfd_history_note(struct history *history, const json_t *own, uint64_t now_us) {
 /* ---- reports ---- */
 
 /* Of minute number: NULL if there is none. */
-static const struct history_minute *
+static struct history_minute *
 minute_at(const struct history *history, uint64_t number) {
-  const struct history_minute *minute = history->minute[number % HISTORY_MINUTES];
+  struct history_minute *minute = history->minute[number % HISTORY_MINUTES];
   return minute && minute->number == number ? minute : NULL;
 }
 
@@ -256,11 +256,8 @@ list_names(const struct history *history, struct span span, const char *name[COL
 
 static const struct column *
 column_at(const struct history *history, uint64_t number, const char *name) {
-  const struct history_minute *minute = minute_at(history, number);
-  for (unsigned i = 0; minute && i < minute->columns; i++)
-    if (strcmp(minute->column[i].name, name) == 0)
-      return &minute->column[i];
-  return NULL;
+  struct history_minute *minute = minute_at(history, number);
+  return minute ? find_column(minute, name) : NULL;
 }
 
 static json_t *

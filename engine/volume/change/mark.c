@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "volume/ground/facts.h"
-#include "volume/ground/leg_io.h"
+#include "volume/set/sample.h"
 
 static void
 encode(const struct sf_volume *v, unsigned index, uint8_t page[SF_PAGE_BYTES]) {
@@ -17,25 +17,6 @@ encode(const struct sf_volume *v, unsigned index, uint8_t page[SF_PAGE_BYTES]) {
   sb.leg_index = (uint8_t) index;
   sf_mark_of(&sb, &mark);
   sf_mark_encode(&mark, page);
-}
-
-static void
-ask(struct sf_volume *v, unsigned index, enum sf_tio_op op,
-    void (*on_event)(struct leg_io *io, unsigned leg, const struct sf_tio_event *event)) {
-  struct leg *leg = &v->leg[index];
-  struct leg_io_args args = {
-      .op = op,
-      .kind = op == SF_TIO_READ ? SF_READ_KIND : SF_WRITE_KIND,
-      .use = WINDOW_META,
-      .aside = true,
-      .legs = legbit(index),
-      .offset = SF_MARK_OFFSET,
-      .length = SF_PAGE_BYTES,
-      .buffer = leg->look_buffer,
-  };
-
-  leg->look_io.on_event = on_event;
-  sf_leg_io_submit(v, &leg->look_io, &args);
 }
 
 static void
@@ -58,12 +39,12 @@ read_before(struct leg_io *io, unsigned index, const struct sf_tio_event *event)
     leg->mark_seen = true;
   } else if (event->state == SF_TIO_OK || event->state == SF_TIO_ERROR) {
     memcpy(leg->look_buffer->data, page, sizeof page);
-    ask(v, index, SF_TIO_WRITE, written);
+    sf_look_ask(v, index, SF_TIO_WRITE, SF_MARK_OFFSET, written);
   }
 }
 
 void
 sf_mark_look(struct sf_volume *v, unsigned index) {
   if (!v->leg[index].mark_seen && (sf_vol_receivers(v) & legbit(index)))
-    ask(v, index, SF_TIO_READ, read_before);
+    sf_look_ask(v, index, SF_TIO_READ, SF_MARK_OFFSET, read_before);
 }

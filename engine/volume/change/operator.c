@@ -98,8 +98,7 @@ refusal(const struct sf_volume *v, unsigned index, const struct sf_superblock *s
 
   if (!sf_leg_is_member(v, index))
     return "the volume has no such leg any more";
-  if (!sf_uuid_equal(&sb->volume, &id->volume) || sb->leg_index != index ||
-      !sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]))
+  if (!sf_superblock_is_leg(sb, id, index))
     return "it is not this leg of this volume";
   if (sf_uuid_equal(&sb->lineage, &id->lineage)) {
     if (sb->record.term > v->latest.term)

@@ -14,18 +14,10 @@
 #include "volume/change/mark.h"
 #include "volume/change/stop.h"
 #include "volume/ground/facts.h"
-#include "volume/ground/leg_io.h"
 #include "volume/set/culprit.h"
+#include "volume/set/sample.h"
 
 enum { LOOK_MS = SF_LOOK_MS };
-
-static bool
-is_of_this_leg(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
-  const struct sf_superblock *id = &v->identity;
-
-  return sf_uuid_equal(&sb->volume, &id->volume) && sb->leg_index == index &&
-         sf_uuid_equal(&sb->leg_uuid[index], &id->leg_uuid[index]);
-}
 
 /* Nothing that stood there when we opened the leg can tell anything: starts that were broken off
  * leave claims, higher ones than ours too, on legs that were absent from ours.  Later superblocks
@@ -71,7 +63,8 @@ look_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) 
 
   if (event->late || event->state != SF_TIO_OK || v->phase != PHASE_SERVING)
     return;
-  if (sf_superblock_decode(leg->look_buffer->data, &sb) < 0 || !is_of_this_leg(v, index, &sb))
+  if (sf_superblock_decode(leg->look_buffer->data, &sb) < 0 ||
+      !sf_superblock_is_leg(&sb, &v->identity, index))
     return; /* nor is it given our mark */
   if (is_foreign(v, index, &sb))
     take_over(v, index, &sb);
@@ -82,20 +75,9 @@ look_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) 
 /* The two copies in turn. */
 static void
 look_at(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-  struct leg_io_args args = {
-      .op = SF_TIO_READ,
-      .kind = SF_READ_KIND,
-      .use = WINDOW_META,
-      .aside = true,
-      .legs = legbit(index),
-      .offset = SF_SUPERBLOCK_OFFSET(leg->looks++ % SF_SUPERBLOCK_COPIES),
-      .length = SF_PAGE_BYTES,
-      .buffer = leg->look_buffer,
-  };
+  uint64_t copy = v->leg[index].looks++ % SF_SUPERBLOCK_COPIES;
 
-  leg->look_io.on_event = look_event;
-  sf_leg_io_submit(v, &leg->look_io, &args);
+  sf_look_ask(v, index, SF_TIO_READ, SF_SUPERBLOCK_OFFSET(copy), look_event);
 }
 
 /* Only where a client's request would be sent too (R4, R5). */

@@ -7,24 +7,39 @@
 #include "volume/ground/leg_io.h"
 #include "volume/set/medium.h"
 
+/* One page of the leg's metadata; of args only what is different. */
+static int
+ask(struct sf_volume *v, unsigned index, struct leg_io *io, struct leg_io_args args,
+    void (*on_event)(struct leg_io *io, unsigned leg, const struct sf_tio_event *event)) {
+  args.kind = args.op == SF_TIO_WRITE ? SF_WRITE_KIND : SF_READ_KIND;
+  args.use = WINDOW_META;
+  args.legs = legbit(index);
+  args.length = SF_PAGE_BYTES;
+  io->on_event = on_event;
+  return sf_leg_io_submit(v, io, &args);
+}
+
 /* The one block of a leg that holds nothing. */
 int
 sf_probe_ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, unsigned flags,
              void (*on_event)(struct leg_io *io, unsigned leg, const struct sf_tio_event *event)) {
   struct leg *leg = &v->leg[index];
-  struct leg_io_args args = {
-      .op = op,
-      .flags = flags,
-      .kind = op == SF_TIO_WRITE ? SF_WRITE_KIND : SF_READ_KIND,
-      .use = WINDOW_META,
-      .legs = legbit(index),
-      .offset = SF_PROBE_OFFSET,
-      .length = SF_PAGE_BYTES,
-      .buffer = leg->probe_buffer,
-  };
 
-  leg->probe_io.on_event = on_event;
-  return sf_leg_io_submit(v, &leg->probe_io, &args);
+  return ask(v, index, &leg->probe_io,
+             (struct leg_io_args){
+                 .op = op, .flags = flags, .offset = SF_PROBE_OFFSET, .buffer = leg->probe_buffer},
+             on_event);
+}
+
+int
+sf_look_ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, uint64_t offset,
+            void (*on_event)(struct leg_io *io, unsigned leg, const struct sf_tio_event *event)) {
+  struct leg *leg = &v->leg[index];
+
+  return ask(
+      v, index, &leg->look_io,
+      (struct leg_io_args){.op = op, .offset = offset, .buffer = leg->look_buffer, .aside = true},
+      on_event);
 }
 
 static void

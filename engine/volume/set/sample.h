@@ -9,4 +9,9 @@ int sf_probe_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, unsigned 
                                   const struct sf_tio_event *event));
 void sf_probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
 
+/* A page of the leg's metadata to or from its look_buffer, beside all that the leg is judged by; one at a time. */
+int sf_look_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, uint64_t offset,
+                void (*on_event)(struct leg_io *io, unsigned leg,
+                                 const struct sf_tio_event *event));
+
 #endif
