@@ -51,7 +51,8 @@ complete -c surefootctl -n '__fish_seen_subcommand_from scrub check' -l repair
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub check' -l from -x
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l rate -x
 complete -c surefootctl -n '__fish_seen_subcommand_from scrub' -l all
-complete -c surefootctl -n '__fish_seen_subcommand_from start' -l force
+complete -c surefootctl -n '__fish_seen_subcommand_from start leg' -l force
+complete -c surefootctl -n '__fish_seen_subcommand_from leg' -l yes
 complete -c surefootctl -n '__fish_seen_subcommand_from reload' -l dry-run
 complete -c surefootctl -n '__fish_seen_subcommand_from scan' -l write -r -F
 complete -c surefootctl -n '__fish_seen_subcommand_from check' -l compare

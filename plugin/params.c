@@ -11,6 +11,7 @@ const char sf_params_help[] =
     "control=PATH              Unix socket for surefootctl\n"
     "fast_socket=PATH          Unix socket for NBD clients, beside nbdkit's and faster\n"
     "force=true                start although newer data may be on an absent leg\n"
+    "force_with=LEG[,LEG...]   the same with these legs alone, each of which must be there\n"
     "take=true                 start although another host has the legs: it must not run any more\n"
     "\n"
     "These win over the file, wherever they stand (durations: ns, us, ms, s, m, h; sizes: K, M, G, "
@@ -60,6 +61,17 @@ add_flag(const char *key, const char *value, bool *flag, bool *given) {
   return 0;
 }
 
+/* Once.  Whether the volume has these legs is seen where they are looked for. */
+static int
+add_force_with(struct sf_params *params, const char *value) {
+  if (params->force_with || value[0] == '\0') {
+    nbdkit_error("force_with: %s", params->force_with ? "given twice" : "names no leg");
+    return -1;
+  }
+  params->force_with = value;
+  return 0;
+}
+
 int
 sf_params_add(struct sf_params *params, const char *key, const char *value) {
   if (strcmp(key, "config") == 0)
@@ -68,6 +80,8 @@ sf_params_add(struct sf_params *params, const char *key, const char *value) {
     return add_flag(key, value, &params->force, &params->force_given);
   if (strcmp(key, "take") == 0)
     return add_flag(key, value, &params->take, &params->take_given);
+  if (strcmp(key, "force_with") == 0)
+    return add_force_with(params, value);
 
   for (unsigned i = 0; i < params->settings; i++)
     if (strcmp(params->setting[i].key, key) == 0) {

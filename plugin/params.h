@@ -13,6 +13,7 @@ struct sf_params {
   char *file; /* absolute; NULL until config= came */
   bool force, force_given;
   bool take, take_given;
+  const char *force_with; /* nbdkit's own; NULL: not given */
   unsigned settings;
   struct {
     const char *key, *value; /* nbdkit's own strings: they stay valid */

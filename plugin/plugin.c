@@ -94,7 +94,8 @@ close_all(void) {
 static int
 surefoot_get_ready(void) {
   struct sf_serve_options options = {
-      .force = params.force,
+      .force = params.force || params.force_with,
+      .force_with = params.force_with,
       .take = params.take,
       .quiet = !sf_report_events(),
       .log = sf_report_log,

@@ -171,11 +171,13 @@ enum ctl_wait { CTL_WAIT, CTL_WAIT_DONE, CTL_WAIT_FAILED /* it was told why */ }
 /* Looks at the volume's status now and at each of its events, until look says that it is over. */
 int ctl_wait_until(const char *path, const char *volume,
                    enum ctl_wait (*look)(const json_t *volume, void *arg), void *arg);
-/* Of a volume's status; NULL: it has no such leg (leg.c). */
+/* Of a volume's status; NULL: it has no such leg (named.c). */
 const json_t *ctl_find_leg(const json_t *volume, const char *name);
-/* A leg that is given by its path: its name, in name (leg.c). */
+/* A leg that is given by its path: its name, in name (named.c). */
 int ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
                     char name[SF_LEG_NAME_MAX]);
+/* leg fail --force; yes: without a question (leg_force.c). */
+int ctl_leg_fail_by_force(const char *path, const char *volume, const char *leg, bool yes);
 /* leg discard --config: the leg becomes an empty member of a volume that does not run
  * (leg_offline.c). */
 int ctl_discard_offline(const char *conf, const char *name);

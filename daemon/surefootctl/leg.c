@@ -29,15 +29,6 @@ find_action(const char *name) {
   return NULL;
 }
 
-const json_t *
-ctl_find_leg(const json_t *volume, const char *name) {
-  const json_t *legs = json_object_get(volume, "legs");
-  for (size_t i = 0; i < json_array_size(legs); i++)
-    if (strcmp(ctl_json_text(json_array_get(legs, i), "name"), name) == 0)
-      return json_array_get(legs, i);
-  return NULL;
-}
-
 static const json_t *
 find_volume(const json_t *reply, const char *name) {
   const json_t *volumes = json_object_get(reply, "volumes");
@@ -45,37 +36,6 @@ find_volume(const json_t *reply, const char *name) {
     if (strcmp(ctl_json_text(json_array_get(volumes, i), "name"), name) == 0)
       return json_array_get(volumes, i);
   return NULL;
-}
-
-/* A path names the leg that has this file or disk; so does a link to it. */
-int
-ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
-                char name[SF_LEG_NAME_MAX]) {
-  char *wanted, *real;
-  json_t *own, *one;
-  bool found = false;
-  size_t i;
-  if (!strchr(*leg, '/'))
-    return CTL_DONE;
-  own = ctl_ask_status(socket, volume);
-  if (!own)
-    return CTL_FAILED;
-  wanted = realpath(*leg, NULL);
-  json_array_foreach(json_object_get(own, "legs"), i, one) {
-    const char *path = ctl_json_text(one, "path");
-    real = wanted ? realpath(path, NULL) : NULL;
-    if (!found && (strcmp(path, *leg) == 0 || (real && strcmp(real, wanted) == 0))) {
-      snprintf(name, SF_LEG_NAME_MAX, "%s", ctl_json_text(one, "name"));
-      found = true;
-    }
-    free(real);
-  }
-  free(wanted);
-  json_decref(own);
-  if (!found)
-    return ctl_fail("%s: no leg of it is at %s", volume, *leg);
-  *leg = name;
-  return CTL_DONE;
 }
 
 /* It is done when the disk is opened next, which is tried at once; a disk that is not there, or is
@@ -185,6 +145,15 @@ ask_volume(const struct ctl_command_call *call, const struct action *action, con
   else if (status == CTL_DONE)
     printf("%s: leg %s %s\n", volume, leg, action->done);
   return status == CTL_DONE && waits ? wait_for_sync(path, volume, leg) : status;
+}
+
+static int
+fail_by_force(const struct ctl_command_call *call, const char *volume, const char *leg, bool yes) {
+  char path[SF_CONTROL_PATH_MAX], name[SF_LEG_NAME_MAX];
+  int status = ctl_find_socket(call, volume, path);
+  if (status == CTL_DONE)
+    status = ctl_leg_by_path(path, volume, &leg, name);
+  return status == CTL_DONE ? ctl_leg_fail_by_force(path, volume, leg, yes) : status;
 }
 
 /* surefootd tells a server that starts again what the last one did with its legs, until it ends
@@ -453,7 +422,7 @@ replace_beside(struct beside *beside) {
 struct wish {
   const struct action *action;
   const char *conf, *beside;
-  bool waits, writes;
+  bool waits, writes, force, yes;
 };
 
 static bool
@@ -473,6 +442,10 @@ check_wish(const struct ctl_command_call *call, const struct wish *wish, int arg
   if (!is_action(wish, "add") && argc != (wish->conf ? 2 : 3) && !has_path)
     return ctl_wrong_usage(call->command, "leg %s: %sLEG %s needed", name,
                            wish->conf ? "" : "VOLUME and ", wish->conf ? "is" : "are");
+  if (wish->force && !is_action(wish, "fail"))
+    return ctl_wrong_usage(call->command, "leg %s: --force is for fail only", name);
+  if (wish->yes && !wish->force)
+    return ctl_wrong_usage(call->command, "leg %s: --yes is for fail --force only", name);
   if (wish->beside && !has_path)
     return ctl_wrong_usage(call->command, "leg %s: --beside NAME: for leg replace VOLUME LEG PATH",
                            name);
@@ -490,6 +463,8 @@ run_action(struct ctl_command_call *call, const struct wish *wish, char **argv) 
     struct beside beside = {call, argv[1], argv[2], argv[3], wish->beside, wish->writes};
     return replace_beside(&beside);
   }
+  if (wish->force)
+    return fail_by_force(call, argv[1], argv[2], wish->yes);
   if (is_action(wish, "replace"))
     return replace(call, argv[1], argv[2], argv[3], wish->waits, wish->writes);
   if (is_action(wish, "add"))
@@ -506,6 +481,8 @@ ctl_leg(struct ctl_command_call *call) {
                                           {"wait", no_argument, NULL, 'w'},
                                           {"write", no_argument, NULL, 'W'},
                                           {"beside", required_argument, NULL, 'b'},
+                                          {"force", no_argument, NULL, 'f'},
+                                          {"yes", no_argument, NULL, 'y'},
                                           {0}};
   struct wish wish = {0};
   int option;
@@ -518,6 +495,8 @@ ctl_leg(struct ctl_command_call *call) {
       wish.beside = optarg;
     wish.waits = wish.waits || option == 'w';
     wish.writes = wish.writes || option == 'W';
+    wish.force = wish.force || option == 'f';
+    wish.yes = wish.yes || option == 'y';
   }
   char **argv = call->argv + optind;
   int argc = call->argc - optind;

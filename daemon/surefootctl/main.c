@@ -19,7 +19,7 @@ static const struct ctl_command commands[] = {
     {"events", "[--follow] [--since TIME] [--json] [VOLUME]",
      "show what happened, and go on with --follow", ctl_events},
     {"set", "VOLUME KEY=VALUE", "change a setting of a running volume", ctl_set},
-    {"leg", "fail|return|discard VOLUME LEG [--wait]",
+    {"leg", "fail|return|discard VOLUME LEG [--wait] [--force [--yes]]",
      "take a leg out, back, or back as empty; or give its place to another disk", ctl_leg},
     {"grow", "VOLUME [SIZE|+SIZE]", "make a running volume larger, and its leg files with it",
      ctl_grow},

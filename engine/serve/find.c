@@ -67,7 +67,7 @@ worth_waiting_for(const struct sf_serve *serve) {
       empty |= (uint16_t) (1u << i);
   /* Without any leg there is no record that could name those it needs, and maybe no volume yet. */
   if (serve->assembly.reference < 0)
-    return absent;
+    return serve->options.force_with != NULL ? absent & serve->assembly.waits_for : absent;
   return (absent | empty) & serve->assembly.waits_for;
 }
 
@@ -90,6 +90,32 @@ look_for_others(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   return -EBUSY;
 }
 
+/* With all of these legs or not at all.  The assembly takes the others for unlisted, so the words
+ * are ours. */
+static void
+forced_only_with(struct sf_serve *serve, const char *with) {
+  struct sf_assembly *assembly = &serve->assembly;
+  const struct sf_record *record = &assembly->base.record;
+  uint16_t lacks = sf_serve_forced_lacks(&serve->config, with, assembly);
+
+  if (lacks == 0 && assembly->may_start)
+    snprintf(assembly->reason, sizeof assembly->reason,
+             "starts from record %" PRIu64 ".%" PRIu64 " with %.200s, the legs of force_with%s",
+             record->term, record->change, with,
+             assembly->forced ? ", in a new line of history, without what only others may hold"
+                              : "");
+  if (lacks == 0)
+    return;
+  assembly->waits_for = lacks;
+  if (!assembly->may_start)
+    return;
+  assembly->may_start = assembly->forced = false;
+  snprintf(assembly->reason, sizeof assembly->reason,
+           "waits for each leg of force_with=%.200s: not all are there, or in sync by the newest "
+           "record among them",
+           with);
+}
+
 /* -EAGAIN: it may not start as things are, and error says why.  -EBUSY: another host has the
  * legs. */
 static int
@@ -98,9 +124,13 @@ look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CO
   struct sf_leg_found found[SF_LEGS_MAX];
   char why[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   struct sf_config *config = &serve->config;
+  const char *with = serve->options.force_with;
   int r;
 
   *config = *as_listed;
+  r = with == NULL ? 0 : sf_serve_forced_choose(config, with, error);
+  if (r < 0)
+    return r;
   r = sf_leg_files_assemble(serve->openers, config, 0, OPEN_TIMEOUT_S * NS_PER_S,
                             serve->options.force, file, found, why, &serve->assembly, error);
   if (r < 0)
@@ -109,8 +139,12 @@ look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CO
     serve->leg[i].file = file[i];
     serve->leg[i].found = found[i];
   }
-  if (serve->assembly.may_start)
+  if (with != NULL)
+    forced_only_with(serve, with);
+  if (serve->assembly.may_start) {
+    sf_serve_forced_put_back(config, as_listed);
     return look_for_others(serve, error);
+  }
   r = snprintf(error, SF_CONFIG_ERROR_MAX, "%s", serve->assembly.reason);
   for (unsigned i = 0; i < config->legs && r > 0 && r < SF_CONFIG_ERROR_MAX; i++)
     if (!found[i].present && why[i][0] != '\0')

@@ -157,6 +157,15 @@ void sf_serve_keeper_wake(struct sf_serve *serve);
 int sf_serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]);
 void sf_serve_close_files(struct sf_serve *serve);
 
+/* forced.c: `force_with`.  choose: the other legs lose their paths, so that they are not opened;
+ * -EINVAL: not each is a leg of the file.  lacks: named, and not among those that it would start
+ * from.  put_back: in its place each has its path again, and is looked for while it serves. */
+int sf_serve_forced_choose(struct sf_config *config, const char *with,
+                           char error[SF_CONFIG_ERROR_MAX]);
+uint16_t sf_serve_forced_lacks(const struct sf_config *config, const char *with,
+                               const struct sf_assembly *assembly);
+void sf_serve_forced_put_back(struct sf_config *config, const struct sf_config *as_listed);
+
 /* call.c: what one request of a client waits for */
 struct sf_call {
   struct sf_serve_client *client;

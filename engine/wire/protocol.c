@@ -5,7 +5,7 @@
 
 #include <surefoot/wire.h>
 
-enum { KEYS_MAX = 4 };
+enum { KEYS_MAX = 5 };
 
 static const struct command_spec {
   const char *name;
@@ -26,7 +26,11 @@ static const struct command_spec {
      true,
      true,
      true,
-     {{"action", false, true}, {"leg", false, true}, {"path", false, false}}},
+     {{"action", false, true},
+      {"leg", false, true},
+      {"path", false, false},
+      {"force", true, false},
+      {"with", false, false}}},
     {"grow", SF_COMMAND_GROW, true, true, true, {{"size", false, false}}},
     {"scrub",
      SF_COMMAND_SCRUB,
@@ -149,6 +153,22 @@ check_keys(json_t *document, const struct command_spec *spec, char error[SF_CONF
   return 0;
 }
 
+/* A volume cannot do without a leg that it needs: only the start of another server can. */
+static int
+check_force(const json_t *document, bool of_daemon, char error[SF_CONFIG_ERROR_MAX]) {
+  const char *action = json_string_value(json_object_get(document, "action"));
+  bool forces = json_is_true(json_object_get(document, "force"));
+  bool has_with = json_object_get(document, "with");
+  if (forces != has_with)
+    return refuse(error, "\"force\" and \"with\", the legs to go on with, belong together");
+  if (forces && strcmp(action, "fail") != 0)
+    return refuse(error, "\"force\" does not belong to the action %.64s", action);
+  if (forces && !of_daemon)
+    return refuse(error, "a leg is failed by force by surefootd, which starts the volume anew: "
+                         "this is a volume's own socket");
+  return 0;
+}
+
 static int
 check_action(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
   const char *action = json_string_value(json_object_get(document, "action"));
@@ -205,6 +225,8 @@ check_document(json_t *document, const char *volume_name, const struct command_s
     rc = check_volume(document, *spec, volume_name, error);
   if (rc == 0 && (*spec)->command == SF_COMMAND_LEG)
     rc = check_action(document, error);
+  if (rc == 0 && (*spec)->command == SF_COMMAND_LEG)
+    rc = check_force(document, !volume_name, error);
   if (rc == 0 && (*spec)->command == SF_COMMAND_SCRUB)
     rc = check_scrub(document, error);
   if (rc == 0 && (*spec)->command == SF_COMMAND_DRILL)
@@ -250,6 +272,7 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
       .action = json_string_value(json_object_get(document, "action")),
       .leg = json_string_value(json_object_get(document, "leg")),
       .path = json_string_value(json_object_get(document, "path")),
+      .with = json_string_value(json_object_get(document, "with")),
       .rate = json_string_value(json_object_get(document, "rate")),
       .size = json_string_value(json_object_get(document, "size")),
       .since = json_string_value(json_object_get(document, "since")),

@@ -14,7 +14,10 @@
 struct sf_serve;
 
 struct sf_serve_options {
-  bool force;                               /* `force=true`: R12's way out */
+  bool force; /* `force=true`: R12's way out */
+  /* `force_with=LEG,LEG`: the same with these legs alone; the others are not looked at before it
+   * serves.  NULL: with all that are there. */
+  const char *force_with;
   bool take;                                /* `take=true`: from a host that still holds the legs */
   bool quiet;                               /* events are not logged: the control socket has them */
   void (*log)(void *ctx, const char *line); /* state changes, for the operator; any thread */

@@ -63,7 +63,7 @@ struct sf_control_request {
   bool dry_run;       /* reload */
   const char *key;    /* set */
   const char *value;  /* set */
-  bool force;         /* start */
+  bool force;         /* start; leg: fail, surefootd's */
   bool repair;        /* scrub */
   const char *rate;   /* scrub; NULL: not said */
   /* leg: "fail", "return", "discard", "replace", "add" or "remove"; scrub: "start", "pause",
@@ -71,6 +71,7 @@ struct sf_control_request {
   const char *action;
   const char *leg;      /* leg; drill; scrub: the leg that is right, NULL: not said */
   const char *path;     /* leg: replace, add; NULL: not said */
+  const char *with;     /* leg: fail with force: "a,b", the legs to go on with; NULL: not said */
   const char *size;     /* grow; NULL: not said */
   const char *since;    /* latency */
   const char *duration; /* drill; NULL: not said */

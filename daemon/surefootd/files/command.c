@@ -58,7 +58,8 @@ put_file(const struct settings *settings, const struct plan_volume *plan, const 
 
 int
 sfd_command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
-                 struct server_command *command, char error[SF_CONFIG_ERROR_MAX]) {
+                 const char *with, struct server_command *command,
+                 char error[SF_CONFIG_ERROR_MAX]) {
   char *text;
   size_t len;
   int r = sf_config_write(&plan->config, &text, &len, error);
@@ -76,7 +77,11 @@ sfd_command_make(const struct settings *settings, const struct plan_volume *plan
                                "surefoot.events=0", settings->plugin, command->file};
   memset(command->argv, 0, sizeof command->argv);
   memcpy(command->argv, words, sizeof words);
-  if (force)
-    command->argv[sizeof words / sizeof words[0]] = "force=true";
+  if (with)
+    snprintf(command->force, sizeof command->force, "force_with=%s", with);
+  else if (force)
+    snprintf(command->force, sizeof command->force, "force=true");
+  if (with || force)
+    command->argv[sizeof words / sizeof words[0]] = command->force;
   return 0;
 }

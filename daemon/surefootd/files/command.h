@@ -10,13 +10,14 @@
 #include "files/settings.h"
 
 struct server_command {
-  char file[PATH_MAX], threads[32];
+  char file[PATH_MAX], threads[32], force[SF_LEGS_MAX * SF_LEG_NAME_MAX + 16];
   const char *argv[9]; /* ends with NULL; points into the settings, too */
 };
 
-/* Writes the file.  force: the start is.  0, or -errno with one line in error. */
+/* Writes the file.  force: the start is; with: by force with these legs alone, NULL: no.  0, or -errno with one line in error. */
 int sfd_command_make(const struct settings *settings, const struct plan_volume *plan, bool force,
-                     struct server_command *command, char error[SF_CONFIG_ERROR_MAX]);
+                     const char *with, struct server_command *command,
+                     char error[SF_CONFIG_ERROR_MAX]);
 
 /* Removes the file. */
 void sfd_command_forget(const struct settings *settings, const struct plan_volume *plan);

@@ -102,6 +102,17 @@ forward(struct volume *volume, const struct sf_control_request *request, struct 
     on_forwarded(forwarded, r, NULL);
 }
 
+/* A server that is to do without a leg that it needs is started anew. */
+static void
+fail_by_force(struct volume *volume, const struct sf_control_request *request,
+              struct reply *reply) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  if (sfd_volume_fail_by_force(volume, request->leg, request->with, error) < 0)
+    sfd_reply_error(reply, "%s: %s", sfd_volume_name(volume), error);
+  else
+    sfd_reply_send(reply, json_pack("{sb}", "ok", 1));
+}
+
 /* ---- stopped and started by the operator ---- */
 
 struct stopping {
@@ -217,7 +228,10 @@ sfd_answers_request(void *ctx, const struct sf_control_request *request, struct 
   case SF_COMMAND_GROW:
   case SF_COMMAND_SCRUB:
   case SF_COMMAND_DRILL:
-    forward(volume, request, reply);
+    if (request->command == SF_COMMAND_LEG && request->force)
+      fail_by_force(volume, request, reply);
+    else
+      forward(volume, request, reply);
     break;
   case SF_COMMAND_LATENCY:
     answer_latency(volume, request->since, reply);

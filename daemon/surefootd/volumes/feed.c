@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "volumes/attach.h"
+#include "volumes/forced.h"
 #include "volumes/inside.h"
 #include "volumes/spare.h"
 
@@ -158,6 +159,7 @@ plan_health(struct volume *volume, uint64_t in_us) {
 static void
 on_health(void *ctx, int error, json_t *reply) {
   struct volume *volume = ctx;
+  bool again = error != 0;
   volume->health = NULL;
   volume->silent_looks = error ? volume->silent_looks + 1 : 0;
   note_silent(volume, error != 0);
@@ -169,13 +171,14 @@ on_health(void *ctx, int error, json_t *reply) {
     sfd_volume_note_status(volume, own);
     sfd_history_note(&volume->history, own, sfd_volume_now_us(volume));
     sfd_spare_look(volume, own);
+    again = sfd_forced_look(volume, own);
   }
   end_silent(volume);
   sfd_attach_give(volume);
   sfd_device_look(&volume->device);
   if (!volume->feed)
     sfd_feed_open(volume);
-  plan_health(volume, (error ? SILENT_PAUSE_S : HEALTH_S) * SECOND_US);
+  plan_health(volume, (again ? SILENT_PAUSE_S : HEALTH_S) * SECOND_US);
 }
 
 void

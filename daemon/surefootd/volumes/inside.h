@@ -1,5 +1,5 @@
 /* The ground that the files of this folder stand on: the states of a volume.  Above it, each
- * calling only those left of it in this list: attach, feed, start, stop, volume. */
+ * calling only those left of it in this list: attach, forced, feed, start, stop, volume. */
 #ifndef SUREFOOTD_VOLUMES_INSIDE_H
 #define SUREFOOTD_VOLUMES_INSIDE_H
 

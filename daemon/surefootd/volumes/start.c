@@ -11,6 +11,7 @@
 #include "files/command.h"
 #include "volumes/attach.h"
 #include "volumes/feed.h"
+#include "volumes/forced.h"
 #include "volumes/inside.h"
 #include "volumes/spare.h"
 
@@ -21,6 +22,7 @@ sfd_volume_forget_server(struct volume *volume) {
   sfd_probe_cancel(volume->device_probe);
   sfd_attach_drop(volume);
   sfd_spare_forget(volume);
+  sfd_forced_forget(volume);
   sfd_control_link_close(volume->feed);
   sfd_call_cancel(volume->health);
   sfd_call_cancel(volume->stop_call);
@@ -74,6 +76,7 @@ on_probe(void *ctx, const struct probe_result *result) {
   volume->tried = true;
   sfd_backoff_well(&volume->backoff, sfd_volume_now_us(volume));
   sfd_volume_move(volume, VOLUME_SERVING, "");
+  sfd_forced_served(volume);
   sfd_attach_serving(volume);
   sfd_feed_open(volume);
   sfd_feed_look(volume);
@@ -135,7 +138,8 @@ sfd_volume_start(struct volume *volume) {
   volume->timer = sd_event_source_disable_unref(volume->timer);
   int r = take_paths(volume, error);
   if (r == 0)
-    r = sfd_command_make(volume->volumes->settings, volume->plan, volume->force, &command, error);
+    r = sfd_command_make(volume->volumes->settings, volume->plan, volume->force,
+                         sfd_forced_take(volume), &command, error);
   if (r == 0) {
     r = sfd_server_start(&volume->server, command.argv, volume->socket.fd);
     if (r < 0)

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "volumes/attach.h"
 #include "volumes/feed.h"
+#include "volumes/forced.h"
 #include "volumes/inside.h"
 #include "volumes/start.h"
 
@@ -161,6 +162,7 @@ sfd_volume_hold(struct volume *volume) {
     return -ESHUTDOWN;
   if (volume->held)
     return -EALREADY;
+  sfd_forced_end(volume);
   volume->held = true;
   volume->again = false;
   volume->tried = true;
@@ -176,6 +178,7 @@ sfd_volume_resume(struct volume *volume, bool force) {
     return -EALREADY;
   if (volume_state(volume) == VOLUME_STOPPING)
     return -EBUSY;
+  sfd_forced_end(volume);
   volume->held = false;
   volume->force = force;
   if (volume_state(volume) == VOLUME_STARTING)

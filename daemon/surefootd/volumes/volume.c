@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "files/command.h"
 #include "volumes/attach.h"
+#include "volumes/forced.h"
 #include "volumes/inside.h"
 #include "volumes/spare.h"
 #include "volumes/start.h"
@@ -78,6 +79,7 @@ sfd_volume_destroy(struct volume *volume) {
   sf_list_remove(&volume->entry);
   sfd_volume_forget_server(volume);
   sfd_spare_end(volume);
+  sfd_forced_end(volume);
   sfd_probe_cancel(volume->probe);
   sfd_device_end(&volume->device);
   sd_event_source_disable_unref(volume->timer);

@@ -73,6 +73,15 @@ struct spare_use {
   struct spare_refused refused[SF_SPARES_MAX];
 };
 
+/* A leg that the operator fails by force (forced.c). */
+struct forced {
+  char leg[SF_LEG_NAME_MAX];                /* "": none */
+  char with[SF_LEGS_MAX * SF_LEG_NAME_MAX]; /* "a,b": the legs to go on with */
+  unsigned least, min_legs_before;          /* so many are these; 0: it was not larger */
+  bool served;                              /* the leg itself is still to be failed */
+  struct call *call;
+};
+
 struct volume {
   struct sf_list entry;
   const struct volumes *volumes;
@@ -121,6 +130,7 @@ struct volume {
   char state[32];        /* "healthy", ... as last heard; "" unknown */
   char uuid[40];         /* "" unknown */
   struct spare_use spare;
+  struct forced forced;
   struct history history;
   json_t *scrub; /* the last that has ended, of an earlier server too; NULL: none is known */
 };
@@ -145,6 +155,12 @@ int sfd_volume_hold(struct volume *volume);
 /* A start now.  force: although newer data may be on an absent leg; also while a start is under
  * way. -EALREADY: it serves; -EBUSY: it stops; -ESHUTDOWN. */
 int sfd_volume_resume(struct volume *volume, bool force);
+
+/* A leg that it needs is failed all the same: it starts anew by force with the legs of "a,b", and
+ * min_legs is no more than these are.  This has begun when it returns 0; else -errno and error
+ * says why not. */
+int sfd_volume_fail_by_force(struct volume *volume, const char *leg, const char *with,
+                             char error[SF_CONFIG_ERROR_MAX]);
 
 static inline enum volume_state
 volume_state(const struct volume *volume) {

@@ -63,6 +63,18 @@ static const struct broken_line {
      "\"leg\" must be text"},
     {"an unknown action", LINE(V1 "\"command\":\"leg\",\"action\":\"kill\",\"leg\":\"a\"}"),
      "unknown action \"kill\": fail, return, discard, replace, add or remove"},
+    {"force at a volume's own socket",
+     LINE(V1
+          "\"command\":\"leg\",\"action\":\"fail\",\"leg\":\"a\",\"force\":true,\"with\":\"b\"}"),
+     "a leg is failed by force by surefootd, which starts the volume anew: this is a volume's own "
+     "socket"},
+    {"force without the legs to go on with",
+     LINE(V1 "\"command\":\"leg\",\"action\":\"fail\",\"leg\":\"a\",\"force\":true}"),
+     "\"force\" and \"with\", the legs to go on with, belong together"},
+    {"a return by force",
+     LINE(V1
+          "\"command\":\"leg\",\"action\":\"return\",\"leg\":\"a\",\"force\":true,\"with\":\"b\"}"),
+     "\"force\" does not belong to the action return"},
     {"trailing garbage", LINE(V1 "\"command\":\"status\"} x"),
      "not a JSON object: end of file expected near 'x' at byte 34"},
     {"two objects in one line", LINE(V1 "\"command\":\"status\"}{}"),

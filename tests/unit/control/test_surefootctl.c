@@ -60,6 +60,10 @@ test_wrong_usage(void **state) {
   expect_wrong_usage("leg discard: LEG is needed");
   run("leg", "fail", "--config", "x.conf", "a", NULL);
   expect_wrong_usage("leg fail: --config is for discard only");
+  run("leg", "return", "vol0", "a", "--force", NULL);
+  expect_wrong_usage("leg return: --force is for fail only");
+  run("leg", "fail", "vol0", "a", "--yes", NULL);
+  expect_wrong_usage("leg fail: --yes is for fail --force only");
   run("create", NULL);
   expect_wrong_usage("create: one CONF is needed");
   run("create", "x.conf", "--size", "big", NULL);
@@ -255,6 +259,11 @@ test_leg(void **state) {
   assert_string_equal(call, "leg discard b");
   run("leg", "fail", "vol0", "z", NULL);
   expect(1, "", "surefootctl: unknown leg \"z\"\n");
+  run("leg", "fail", "vol0", "c", "--force", NULL); /* it can be spared: no question */
+  expect(0, "vol0: leg c is taken out\n", "");
+  run("leg", "fail", "vol0", "z", "--force", "--yes", NULL);
+  assert_int_equal(result.status, 1);
+  assert_non_null(strstr(result.err, "unknown leg \"z\".  --force is surefootd's"));
 }
 
 /* Arguments that are not UTF-8 cannot be sent: an error, and no crash. */

@@ -21,7 +21,7 @@ int
 sfd_server_start(struct server *server, const char *const argv[], int listen_fd) {
   struct stat st;
   assert_int_equal(stat(argv[6], &st), 0); /* its configuration */
-  assert_null(argv[7]);
+  snprintf(fake.force, sizeof fake.force, "%s", argv[7] ? argv[7] : "");
   if (fake.start_error)
     return fake.start_error;
   fake.server = server;

@@ -10,6 +10,7 @@
 struct fake {
   struct server *server;
   unsigned starts;
+  char force[64]; /* the last parameter of the last start, or "" */
   int start_error, last_signal;
   unsigned signals;
   struct probe *probe;

@@ -64,13 +64,16 @@ the_words(void **state) {
   char file[PATH_MAX];
 
   snprintf(file, sizeof file, "%s/volumes/vol0.conf", folder);
-  assert_int_equal(sfd_command_make(&settings, &plan, false, &command, error), 0);
+  assert_int_equal(sfd_command_make(&settings, &plan, false, NULL, &command, error), 0);
   for (unsigned i = 0; i < 6; i++)
     assert_string_equal(command.argv[i], words[i]);
   assert_string_equal(command.argv[6], file);
   assert_null(command.argv[7]);
-  assert_int_equal(sfd_command_make(&settings, &plan, true, &command, error), 0);
+  assert_int_equal(sfd_command_make(&settings, &plan, true, NULL, &command, error), 0);
   assert_string_equal(command.argv[7], "force=true");
+  assert_null(command.argv[8]);
+  assert_int_equal(sfd_command_make(&settings, &plan, false, "a,b", &command, error), 0);
+  assert_string_equal(command.argv[7], "force_with=a,b");
   assert_null(command.argv[8]);
   sfd_command_forget(&settings, &plan);
   assert_int_equal(access(file, F_OK), -1);
@@ -82,7 +85,7 @@ the_file_has_the_settings_in_force(void **state) {
   struct sf_config read;
 
   assert_int_equal(sf_config_set(&plan.config, "write_deadline", "250ms", error), 0);
-  assert_int_equal(sfd_command_make(&settings, &plan, false, &command, error), 0);
+  assert_int_equal(sfd_command_make(&settings, &plan, false, NULL, &command, error), 0);
   assert_int_equal(sf_config_load(&read, command.file, error), 0);
   assert_string_equal(read.name, "vol0");
   assert_int_equal(read.legs, 2);
@@ -98,11 +101,11 @@ the_file_is_replaced(void **state) {
   struct stat before, after;
   char path[PATH_MAX + 8];
 
-  assert_int_equal(sfd_command_make(&settings, &plan, false, &command, error), 0);
+  assert_int_equal(sfd_command_make(&settings, &plan, false, NULL, &command, error), 0);
   assert_int_equal(stat(command.file, &before), 0);
   assert_int_equal(link(command.file, (snprintf(path, sizeof path, "%s.old", command.file), path)),
                    0);
-  assert_int_equal(sfd_command_make(&settings, &plan, false, &command, error), 0);
+  assert_int_equal(sfd_command_make(&settings, &plan, false, NULL, &command, error), 0);
   assert_int_equal(stat(command.file, &after), 0);
   assert_int_not_equal(before.st_ino, after.st_ino);
   unlink(path);
@@ -117,7 +120,7 @@ what_cannot_be_written_is_told(void **state) {
 
   snprintf(bad.runtime, sizeof bad.runtime, "%s/nowhere", folder);
   error[0] = '\0';
-  assert_int_equal(sfd_command_make(&bad, &plan, false, &command, error), -ENOENT);
+  assert_int_equal(sfd_command_make(&bad, &plan, false, NULL, &command, error), -ENOENT);
   assert_non_null(strstr(error, "nowhere/volumes/vol0.conf: No such file"));
 }
 

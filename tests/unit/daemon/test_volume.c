@@ -403,6 +403,87 @@ test_sockets_left(void **state) {
   }
 }
 
+/* A volume with legs a, b and c, min_legs 2, that serves. */
+static void
+serve_three(void) {
+  char error[SF_CONFIG_ERROR_MAX];
+  struct sf_config *config = &owner.volume->plan->config;
+  assert_int_equal(sf_config_set_leg(config, "b", "/b"), 0);
+  assert_int_equal(sf_config_set_leg(config, "c", "/c"), 0);
+  assert_int_equal(sf_config_set(config, "min_legs", "2", error), 0);
+  serve();
+  end_call(0, status("suspended", "in-sync"));
+}
+
+static void
+expect_not_forced(const char *leg, const char *with, const char *said) {
+  char error[SF_CONFIG_ERROR_MAX] = "";
+  unsigned signals = fake.signals;
+  assert_true(sfd_volume_fail_by_force(owner.volume, leg, with, error) < 0);
+  if (!strstr(error, said))
+    fail_msg("leg %s with %s said: %s", leg, with, error);
+  assert_int_equal(fake.signals, signals);
+}
+
+/* Proves that a server is killed for a leg that is failed by force, that each start is by force
+ * with the other legs and no larger min_legs until one serves, that the leg is then failed there
+ * until that is taken, and that the next start is a common one. */
+static void
+test_failed_by_force(void **state) {
+  char error[SF_CONFIG_ERROR_MAX];
+  begin();
+  expect_not_forced("a", "b", "does not run");
+  serve_three();
+  expect_not_forced("z", "a", "has no leg z");
+  expect_not_forced("b", "a,b", "with a,b: not other legs");
+  expect_not_forced("b", "a,z", "with a,z: not other legs");
+  expect_not_forced("b", "", "not other legs");
+  assert_int_equal(sfd_volume_fail_by_force(owner.volume, "b", "a", error), 0);
+  assert_int_equal(fake.last_signal, SIGKILL);
+  expect_not_forced("c", "a", "leg b is being failed");
+  end_server("signal 9");
+  assert_string_equal(owner.volume->reason, "signal 9: leg b is failed by force");
+  WAIT_UNTIL(fake.starts == 2);
+  assert_string_equal(fake.force, "force_with=a");
+  assert_int_equal(owner.volume->plan->config.min_legs, 1);
+  end_server("exit status 1");
+  WAIT_UNTIL(fake.starts == 3);
+  assert_string_equal(fake.force, "force_with=a");
+  end_probe(0);
+  end_call(0, status("degraded", "missing"));
+  assert_string_equal(fake.command, "leg");
+  end_call(0, json_pack("{sb ss}", "ok", 0, "error", "only starting"));
+  WAIT_UNTIL(fake.call != NULL);
+  end_call(0, status("degraded", "probing"));
+  assert_string_equal(fake.command, "leg");
+  end_call(0, json_pack("{sb}", "ok", 1));
+  assert_string_equal(owner.volume->forced.leg, "");
+  WAIT_UNTIL(fake.call != NULL);
+  end_call(0, status("degraded", "probing")); /* the operator returned it */
+  assert_null(fake.call);
+  end_server("signal 9");
+  WAIT_UNTIL(fake.starts == 4);
+  assert_string_equal(fake.force, "");
+  assert_int_equal(owner.volume->plan->config.min_legs, 1);
+  end();
+}
+
+/* Proves that another word of the operator's ends it: min_legs is as it was. */
+static void
+test_forced_no_more(void **state) {
+  char error[SF_CONFIG_ERROR_MAX];
+  begin();
+  serve_three();
+  assert_int_equal(sfd_volume_fail_by_force(owner.volume, "b", "a", error), 0);
+  end_server("signal 9");
+  WAIT_UNTIL(fake.starts == 2);
+  end_server("exit status 1");
+  assert_int_equal(sfd_volume_resume(owner.volume, false), 0);
+  assert_string_equal(fake.force, "");
+  assert_int_equal(owner.volume->plan->config.min_legs, 2);
+  end();
+}
+
 static int
 set_up(void **state) {
   return mkdtemp(folder) ? 0 : -1;
@@ -418,11 +499,18 @@ tear_down(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_life),           cmocka_unit_test(test_start_fails),
-      cmocka_unit_test(test_states_by_name), cmocka_unit_test(test_legs_at_the_start),
-      cmocka_unit_test(test_silent),         cmocka_unit_test(test_stop),
-      cmocka_unit_test(test_last_words),     cmocka_unit_test(test_restart),
-      cmocka_unit_test(test_device_door),    cmocka_unit_test(test_sockets_left),
+      cmocka_unit_test(test_life),
+      cmocka_unit_test(test_start_fails),
+      cmocka_unit_test(test_states_by_name),
+      cmocka_unit_test(test_legs_at_the_start),
+      cmocka_unit_test(test_silent),
+      cmocka_unit_test(test_stop),
+      cmocka_unit_test(test_last_words),
+      cmocka_unit_test(test_restart),
+      cmocka_unit_test(test_device_door),
+      cmocka_unit_test(test_sockets_left),
+      cmocka_unit_test(test_failed_by_force),
+      cmocka_unit_test(test_forced_no_more),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

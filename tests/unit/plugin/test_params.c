@@ -150,6 +150,15 @@ mistakes_are_named(void **state) {
 }
 
 static void
+legs_to_force_with_are_named_once(void **state) {
+  assert_int_equal(sf_params_add(&params, "force_with", ""), -1);
+  assert_int_equal(sf_params_add(&params, "force_with", "a,b"), 0);
+  assert_string_equal(params.force_with, "a,b");
+  assert_int_equal(sf_params_add(&params, "force_with", "a"), -1);
+  assert_string_equal(stub_error, "force_with: given twice");
+}
+
+static void
 a_volume_is_needed(void **state) {
   assert_int_equal(sf_params_finish(&params, &config), -1);
   assert_string_equal(stub_error, "which volume?  Give its file: nbdkit surefoot CONF");
@@ -168,6 +177,7 @@ main(void) {
       TEST(paths_become_absolute),
       TEST(a_path_that_grows_too_long_is_refused),
       TEST(force_is_asked_for_by_name),
+      TEST(legs_to_force_with_are_named_once),
       TEST(nothing_is_given_twice),
       TEST(there_is_an_end_to_them),
       TEST(mistakes_are_named),
