@@ -2,7 +2,8 @@
  * first read of it, stays in the kernel, killed or not, and keeps every file that its process has
  * open: the locks on healthy legs, for one.  So a small process opens, looks, and hands the open
  * file over with the pages that it read; when it hangs it has no file but that leg.  A disk is also
- * emptied there before it is opened as a leg, and examined before it may be one.
+ * emptied there before it is opened as a leg, and examined before it may be one; and the kernel is
+ * asked there whether an open one has left.
  *
  *      us            wait at a socket: that can be ended
  *      fork server   was forked before any leg was open, so it has no file that could hang; there
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/disk.h"
 #include "base/forks.h"
 #include "base/list.h"
 #include "base/process.h"
@@ -44,14 +46,16 @@ struct waiter {
   int socket;
 };
 
-enum errand { OPEN, DISCARD, CHECK_NEW, LOOK };
+enum errand { OPEN, DISCARD, CHECK_NEW, LOOK, IS_GONE };
 
-/* To the fork server, with the opener's end of a socket. */
+/* To the fork server, with the opener's end of a socket.  IS_GONE: the file comes through that. */
 struct order {
   enum errand errand;
   unsigned flags;
   unsigned leg; /* DISCARD, CHECK_NEW, and what follows */
   bool own;
+  bool named;   /* IS_GONE */
+  dev_t number; /* IS_GONE */
   struct sf_superblock reference;
   char path[PATH_MAX];
 };
@@ -63,6 +67,7 @@ struct answer {
   struct sf_leg_found found;
   struct leg_identity identity;
   struct sf_leg_look look;
+  bool gone;
   char error[SF_CONFIG_ERROR_MAX];
 };
 
@@ -109,8 +114,9 @@ look_at(const char *path, struct sf_leg_look *look) {
   look->bytes = look->is_block ? size_of_device(st.st_rdev) : (uint64_t) st.st_size;
 }
 
+/* given: the file of IS_GONE. */
 static void
-run_errand(const struct order *order, struct answer *answer) {
+run_errand(const struct order *order, int given, struct answer *answer) {
   answer->file.fd = -1;
   switch (order->errand) {
   case OPEN:
@@ -128,6 +134,9 @@ run_errand(const struct order *order, struct answer *answer) {
   case LOOK:
     look_at(order->path, &answer->look);
     break;
+  case IS_GONE:
+    answer->gone = sf_disk_is_gone(given, order->number, order->named);
+    break;
   }
 }
 
@@ -137,11 +146,17 @@ open_for(void *context, int socket, const void *ordered) {
   const struct order *order = ordered;
   static struct answer answer;
   pid_t server = getppid();
+  int given = -1;
+  char with;
   prctl(PR_SET_NAME, "sf-opener");
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != server)
     _exit(1);
-  run_errand(order, &answer);
+  if (order->errand == IS_GONE && (sf_receive_file(socket, &with, 1, &given) <= 0 || given < 0))
+    _exit(1);
+  run_errand(order, given, &answer);
+  if (given >= 0)
+    close(given); /* the disk may be opened anew by the answer */
   if (sf_send_file(socket, &answer, sizeof answer, answer.file.fd) == 0 && answer.file.maps)
     send_all(socket, answer.file.maps, answer.file.map_pages * SF_PAGE_BYTES);
   _exit(0);
@@ -274,21 +289,25 @@ receive_answer(int socket, struct answer *answer) {
   return rc;
 }
 
+/* given: -1, or a file that goes with the order. */
 static int
-ask(struct sf_leg_openers *openers, struct order *order, struct answer *answer) {
+ask(struct sf_leg_openers *openers, struct order *order, int given, struct answer *answer) {
   struct waiter waiter;
+  char with = 0;
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
   waiter.socket = ends[0];
-  int rc = begin_waiting(openers, &waiter) ? 0 : -ECANCELED;
-  if (rc == 0) {
+  int rc = given >= 0 ? sf_send_file(ends[0], &with, 1, given) : 0;
+  if (rc == 0 && begin_waiting(openers, &waiter)) {
     rc = sf_forks_order(&openers->forks, order, sizeof *order, ends[1]);
     close(ends[1]);
     ends[1] = -1;
     if (rc == 0)
       rc = receive_answer(ends[0], answer);
     end_waiting(openers, &waiter);
+  } else if (rc == 0) {
+    rc = -ECANCELED;
   }
   if (ends[1] >= 0)
     close(ends[1]);
@@ -321,16 +340,30 @@ sf_leg_look_end(int socket, struct sf_leg_look *look) {
   return rc;
 }
 
+int
+sf_leg_is_gone_isolated(struct sf_leg_openers *openers, int fd, dev_t number, bool named,
+                        bool *gone) {
+  struct order order = {.errand = IS_GONE, .number = number, .named = named};
+  struct answer answer;
+  int rc = openers ? ask(openers, &order, fd, &answer) : -EPIPE;
+  if (rc == 0)
+    *gone = answer.gone;
+  if (rc != -EPIPE)
+    return rc;
+  *gone = sf_disk_is_gone(fd, number, named);
+  return 0;
+}
+
 /* NULL: it could not be asked, or did not answer; error says why. */
 static struct answer *
 answer_to(struct sf_leg_openers *openers, struct order *order, const char *path, int *rc,
           char error[SF_CONFIG_ERROR_MAX]) {
   struct answer *answer = malloc(sizeof *answer);
   strcpy(order->path, path);
-  *rc = answer ? ask(openers, order, answer) : -ENOMEM;
+  *rc = answer ? ask(openers, order, -1, answer) : -ENOMEM;
   if (*rc == -EPIPE) {
     memset(answer, 0, sizeof *answer);
-    run_errand(order, answer);
+    run_errand(order, -1, answer);
     *rc = 0;
   }
   if (*rc == 0) {

@@ -1,7 +1,7 @@
 /* Has the disk of a faulty leg left the machine?  The kernel is asked, which may take any time with a disk that is
- * dying: so each look has a thread of its own, a descriptor of its own, and at most one of a leg is under way.  A thread
- * that hangs there holds no request up; when this process is killed it stays, with the locks of all legs, until the
- * kernel answers. */
+ * dying: so each look has a process of its own, which has no file but that leg, a thread here that waits for it, and at
+ * most one of a leg is under way.  A look that hangs holds no request up; when this process is killed it stays alone,
+ * with the lock of its own leg (R7). */
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -25,8 +25,11 @@ looker(void *arg) {
   struct presence *presence = arg;
   struct sf_serve *serve = presence->serve;
   struct serve_leg *leg = &serve->leg[presence->leg];
-  bool gone = sf_tio_presence_gone(&presence->asked);
+  bool gone = false;
 
+  /* Without an answer it counts as there: it is asked again. */
+  (void) sf_leg_is_gone_isolated(serve->openers, presence->asked.fd, (dev_t) presence->asked.number,
+                                 presence->asked.named, &gone);
   sf_tio_presence_asked(&presence->asked);
   sf_volume_leg_looked(serve->volume, presence->leg, presence->look, gone, sf_tio_now());
   free(presence);

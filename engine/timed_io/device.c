@@ -14,6 +14,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/disk.h"
+
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -81,58 +83,9 @@ disk_punches(dev_t dev) {
 
 /* ---- is it there? ---- */
 
-static bool
-sysfs_knows(dev_t dev) {
-  char path[64];
-
-  snprintf(path, sizeof path, "/sys/dev/block/%u:%u", major(dev), minor(dev));
-  return access(path, F_OK) == 0;
-}
-
-/* A disk (SCSI, NVMe) is offline when its path has been down for too long, or when it is being
- * removed; a partition has the state of its disk. */
-static bool
-is_offline(dev_t dev) {
-  static const char *const dead[] = {"offline", "transport-offline", "cancel",
-                                     "deleted", "deleting",          "dead"};
-  static const char *const of[] = {"", "../"};
-  char path[80], state[32] = "";
-
-  for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++) {
-    FILE *file;
-
-    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%sdevice/state", major(dev), minor(dev),
-             of[i]);
-    file = fopen(path, "re");
-    if (file == NULL)
-      continue;
-    if (fscanf(file, "%31s", state) != 1)
-      state[0] = '\0';
-    fclose(file);
-    break;
-  }
-  for (unsigned i = 0; i < sizeof dead / sizeof dead[0]; i++)
-    if (strcmp(state, dead[i]) == 0)
-      return true;
-  return false;
-}
-
-bool
-sf_tio_presence_gone(const struct sf_tio_presence *presence) {
-  dev_t number = (dev_t) presence->number;
-  uint64_t bytes = 0;
-
-  if (ioctl(presence->fd, BLKGETSIZE64, &bytes) < 0)
-    return errno == ENODEV || errno == ENXIO || errno == ENOMEDIUM;
-  return bytes == 0 || (presence->named && !sysfs_knows(number)) || is_offline(number);
-}
-
 bool
 sf_tio_device_is_gone(const struct sf_tio_device *device) {
-  const struct sf_tio_presence presence = {
-      .fd = device->fd, .named = device->named, .number = device->number};
-
-  return device->is_block && sf_tio_presence_gone(&presence);
+  return device->is_block && sf_disk_is_gone(device->fd, (dev_t) device->number, device->named);
 }
 
 /* The descriptor keeps the lock on the leg, as a request in flight does (R7). */
@@ -166,7 +119,7 @@ examine(struct sf_tio_device *device) {
   device->no_punch = device->no_zero_range = !device->inline_ok;
   device->is_block = S_ISBLK(st.st_mode);
   device->number = st.st_rdev;
-  device->named = device->is_block && sysfs_knows(st.st_rdev);
+  device->named = device->is_block && sf_disk_has_name(st.st_rdev);
   if (device->is_block)
     device->no_punch = !disk_punches(st.st_rdev);
   device->quick_zero = !device->no_punch;

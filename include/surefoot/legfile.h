@@ -81,6 +81,11 @@ struct sf_leg_look {
 int sf_leg_look_begin(struct sf_leg_openers *openers, const char *path);
 int sf_leg_look_end(int socket, struct sf_leg_look *look);
 
+/* Has the open disk left the machine (base/disk.h)?  Asked in such a process, which may hang there, and has that
+ * description open until it has answered, and with it the lock.  0, or -errno: it is not known. */
+int sf_leg_is_gone_isolated(struct sf_leg_openers *openers, int fd, dev_t number, bool named,
+                            bool *gone);
+
 int sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
                               struct sf_leg_file *file, struct sf_leg_found *found,
                               char error[SF_CONFIG_ERROR_MAX]);

@@ -226,15 +226,14 @@ void sf_tio_device_thaw(struct sf_tio_device *device);
  * not wait.  A file is never gone. */
 bool sf_tio_device_is_gone(const struct sf_tio_device *device);
 /* As sf_tio_device_is_gone() for a caller who cannot rely on an answer at once, nor on the device
- * until then: what the question needs, with a descriptor of its own.  -ENOTBLK: it is a file; or
- * another -errno.  asked() gives it back. */
+ * until then, as another process: what the question needs, with a descriptor of its own.  -ENOTBLK:
+ * it is a file; or another -errno.  asked() gives it back. */
 struct sf_tio_presence {
   int fd;
   bool named;
   uint64_t number; /* dev_t */
 };
 int sf_tio_presence_take(const struct sf_tio_device *device, struct sf_tio_presence *presence);
-bool sf_tio_presence_gone(const struct sf_tio_presence *presence);
 void sf_tio_presence_asked(struct sf_tio_presence *presence);
 /* Has every device of the client zeroed a range without writing?  Until then, and for ever where a
  * device cannot, a ZERO takes as long as a write of its length. */
