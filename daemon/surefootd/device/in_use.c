@@ -38,9 +38,8 @@ add_part(struct parts *parts, const char *folder, const char *name) {
 
 /* The device itself, and "nbd0p1". */
 static void
-find_parts(const char *name, struct parts *parts) {
+add_parts(const char *name, struct parts *parts) {
   char folder[64], path[PATH_MAX];
-  parts->count = 0;
   snprintf(folder, sizeof folder, "/sys/block/%.31s", name);
   add_part(parts, folder, name);
   DIR *dir = opendir(folder);
@@ -261,14 +260,18 @@ is_part_of(const char *part, const char *holder, const struct stack *stack, char
   return true;
 }
 
+static DIR *
+open_holders(dev_t device) {
+  char folder[PATH_MAX];
+  snprintf(folder, sizeof folder, "/sys/dev/block/%u:%u/holders", major(device), minor(device));
+  return opendir(folder);
+}
+
 static bool
 has_holder(const struct parts *parts, const struct stack *stack, char *why, size_t size) {
   bool found = false;
   for (unsigned i = 0; i < parts->count && !found; i++) {
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "/sys/dev/block/%u:%u/holders", major(parts->device[i]),
-             minor(parts->device[i]));
-    DIR *dir = opendir(folder);
+    DIR *dir = open_holders(parts->device[i]);
     if (!dir)
       continue;
     for (struct dirent *entry; !found && (entry = readdir(dir));)
@@ -321,8 +324,8 @@ has_opener(const struct parts *parts, char *why, size_t size) {
 
 static bool
 is_used(const char *name, const struct stack *stack, char *why, size_t size) {
-  struct parts parts;
-  find_parts(name, &parts);
+  struct parts parts = {.count = 0};
+  add_parts(name, &parts);
   if (parts.count == 0)
     return false;
   return is_mounted(&parts, why, size) || is_swap(&parts, why, size) ||
@@ -343,6 +346,112 @@ sfd_in_use(const char *name, char *why, size_t size) {
 bool
 sfd_in_use_at_last(const char *name, char *why, size_t size) {
   return is_used_above(name, 0, why, size);
+}
+
+/* ---- what can be ended ---- */
+
+/* With all that is stacked on it. */
+static void
+add_stack(const char *name, unsigned depth, struct parts *all) {
+  unsigned from = all->count, to;
+  add_parts(name, all);
+  to = all->count;
+  for (unsigned i = from; i < to && depth < STACK_MAX; i++) {
+    DIR *dir = open_holders(all->device[i]);
+    if (!dir)
+      continue;
+    for (struct dirent *entry; (entry = readdir(dir));)
+      if (entry->d_name[0] != '.')
+        add_stack(entry->d_name, depth + 1, all);
+    closedir(dir);
+  }
+}
+
+/* "\\040" is a space there. */
+static void
+read_mount_point(const char *text, char *point, size_t size) {
+  size_t used = 0;
+  for (; *text && *text != ' ' && *text != '\n' && used + 1 < size; text++) {
+    unsigned code;
+    bool escaped = *text == '\\' && sscanf(text + 1, "%3o", &code) == 1;
+    point[used++] = escaped ? (char) code : *text;
+    text += escaped ? 3 : 0;
+  }
+  point[used] = '\0';
+}
+
+static bool
+is_beneath(const char *point, const char *above) {
+  size_t len = strlen(above);
+  return strncmp(point, above, len) == 0 && point[len] == '/';
+}
+
+/* A mount beneath one of ours keeps that busy, whatever it is of. */
+static bool
+is_in_the_way(const char *point, dev_t device, const struct parts *parts,
+              const struct sfd_in_use_list *list) {
+  if (find_device(parts, device) >= 0)
+    return true;
+  for (unsigned i = 0; i < list->count; i++)
+    if (is_beneath(point, list->unit[i]))
+      return true;
+  return false;
+}
+
+static void
+list_mounts(const struct parts *parts, struct sfd_in_use_list *list) {
+  FILE *file = fopen("/proc/1/mountinfo", "re");
+  char *line = NULL;
+  size_t room = 0;
+  while (file && list->count < SFD_IN_USE_LIST_MAX && getline(&line, &room, file) > 0) {
+    unsigned major_number, minor_number;
+    int at = 0;
+    char *point = list->unit[list->count];
+    if (sscanf(line, "%*u %*u %u:%u %*s %n", &major_number, &minor_number, &at) < 2 || at == 0)
+      continue;
+    read_mount_point(line + at, point, sizeof list->unit[0]);
+    list->count += is_in_the_way(point, makedev(major_number, minor_number), parts, list);
+  }
+  free(line);
+  if (file)
+    fclose(file);
+}
+
+/* As systemd-escape does it: "dev-dm\\x2d3.swap". */
+static void
+name_swap(const char *path, char *unit, size_t size) {
+  size_t used = 0;
+  for (path += *path == '/'; *path && used + sizeof "\\x2d.swap" < size; path++)
+    if (isalnum((unsigned char) *path) || strchr(":_.", *path))
+      unit[used++] = *path;
+    else if (*path == '/')
+      unit[used++] = '-';
+    else
+      used += (size_t) snprintf(unit + used, size - used, "\\x%02x", (unsigned char) *path);
+  snprintf(unit + used, size - used, ".swap");
+}
+
+static void
+list_swaps(const struct parts *parts, struct sfd_in_use_list *list) {
+  FILE *file = fopen("/proc/swaps", "re");
+  char path[PATH_MAX], type[32];
+  while (file && list->count < SFD_IN_USE_LIST_MAX &&
+         fscanf(file, "%4095s %31s%*[^\n]", path, type) == 2)
+    if (strcmp(type, "partition") == 0 && find_node(AT_FDCWD, path, parts) >= 0)
+      name_swap(path, list->unit[list->count++], sizeof list->unit[0]);
+  if (file)
+    fclose(file);
+}
+
+void
+sfd_in_use_list(const char *name, struct sfd_in_use_list *list) {
+  struct parts parts = {.count = 0};
+  add_stack(name, 0, &parts);
+  list->count = 0;
+  if (parts.count == 0)
+    return;
+  list_mounts(&parts, list);
+  list_swaps(&parts, list);
 }
 
 int

@@ -2,6 +2,7 @@
 #ifndef SUREFOOTD_IN_USE_H
 #define SUREFOOTD_IN_USE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -11,6 +12,15 @@ bool sfd_in_use(const char *name, char *why, size_t size);
 /* The same, but a device stacked on it counts only if it is in use itself: a volume group without a
  * mounted filesystem has nothing left to write. */
 bool sfd_in_use_at_last(const char *name, char *why, size_t size);
+
+/* What systemd can end to free it, by what systemctl takes: mount points, the last one mounted last, with what is
+ * mounted beneath them; and units of swap. */
+enum { SFD_IN_USE_LIST_MAX = 64 };
+struct sfd_in_use_list {
+  unsigned count;
+  char unit[SFD_IN_USE_LIST_MAX][PATH_MAX];
+};
+void sfd_in_use_list(const char *name, struct sfd_in_use_list *list);
 
 /* Asks the kernel, which also knows what /proc does not show.  path: of the device.  0, or -errno;
  * -EBUSY: it is in use.  May block: for a job. */

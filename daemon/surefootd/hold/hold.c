@@ -23,11 +23,12 @@
 
 enum {
   LOOK_MS = 250,
-  SETTLE_MS = 2000,       /* udev looks into a device for a moment */
-  OPEN_MS = 1000,         /* an open that takes longer says nothing */
-  TELL_MS = 10000,        /* a wait of this length is reported */
-  UNMOUNT_MS = 120000,    /* more than systemd gives a mount unit */
-  SHUTDOWN_MS = 90 * 1000 /* as systemd gives any unit */
+  SETTLE_MS = 2000,        /* udev looks into a device for a moment */
+  OPEN_MS = 1000,          /* an open that takes longer says nothing */
+  TELL_MS = 10000,         /* a wait of this length is reported */
+  UNMOUNT_MS = 120000,     /* more than systemd gives a mount unit */
+  SHUTDOWN_MS = 90 * 1000, /* as systemd gives any unit */
+  PAUSE_MS = 1000,         /* between two tries to unmount */
 };
 
 struct hold {
@@ -35,6 +36,8 @@ struct hold {
   char held[320]; /* the device and its user, in words */
   const char *volume;
   bool shutdown;
+  int64_t began_ms;
+  bool told; /* that it waits */
 };
 
 static void
@@ -79,13 +82,12 @@ is_held(struct hold *hold) {
 static bool
 wait_free(struct hold *hold, unsigned timeout_ms) {
   int64_t began = sfd_clock_ms();
-  bool told = false;
   while (is_held(hold)) {
-    int64_t waited = sfd_clock_ms() - began;
-    if (waited > timeout_ms)
+    int64_t now = sfd_clock_ms();
+    if (now - began > timeout_ms)
       return false;
-    if (waited > TELL_MS && !told) {
-      told = true;
+    if (now - hold->began_ms > TELL_MS && !hold->told) {
+      hold->told = true;
       log_warning(hold->volume, "the stop waits: %s", hold->held);
     }
     nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
@@ -93,11 +95,54 @@ wait_free(struct hold *hold, unsigned timeout_ms) {
   return true;
 }
 
+/* The last one first, as one may be mounted on another. */
+static void
+unmount(const struct hold *hold, int64_t until_ms, bool tell) {
+  static struct sfd_in_use_list list;
+  for (unsigned i = 0; i < hold->plan.volumes; i++) {
+    const struct sf_config *config = &hold->plan.volume[i]->config;
+    const char *name = config->device + strlen("/dev/");
+    if (!config->device[0] || !is_attached(name))
+      continue;
+    sfd_in_use_list(name, &list);
+    while (list.count-- > 0) {
+      const char *unit = list.unit[list.count];
+      int64_t left_ms = until_ms - sfd_clock_ms();
+      if (tell)
+        log_notice(config->name, "%s is ended before the volume: systemd would do it after", unit);
+      if (left_ms > 0)
+        sfd_systemd_stop_at_once(unit, (unsigned) left_ms);
+    }
+  }
+}
+
+/* Until nothing but us keeps the rest from stopping: what stops now may be writing its last.  Seen twice, as between the
+ * end of a job and the begin of the next none runs. */
+static bool
+wait_for_the_others(struct hold *hold) {
+  int64_t until_ms = sfd_clock_ms() + SHUTDOWN_MS;
+  for (unsigned seen = 0; seen < 2 && sfd_clock_ms() < until_ms;) {
+    seen = sfd_systemd_waits_for_us() ? seen + 1 : 0;
+    if (wait_free(hold, PAUSE_MS))
+      return true;
+  }
+  return false;
+}
+
+/* A filesystem that was mounted without _netdev counts as local to systemd, which unmounts it after all services, us
+ * too: it would wait for us, as we wait for it.  So it is unmounted by our word. */
 static void
 wait_for_shutdown(struct hold *hold) {
   hold->shutdown = true;
-  if (!wait_free(hold, SHUTDOWN_MS))
-    log_error(hold->volume, "%s, and the machine goes down: the volume ends under it", hold->held);
+  if (wait_for_the_others(hold))
+    return;
+  int64_t until_ms = sfd_clock_ms() + UNMOUNT_MS;
+  for (bool first = true; sfd_clock_ms() < until_ms; first = false) {
+    unmount(hold, until_ms, first);
+    if (wait_free(hold, PAUSE_MS))
+      return;
+  }
+  log_error(hold->volume, "%s, and the machine goes down: the volume ends under it", hold->held);
 }
 
 static void
@@ -140,6 +185,7 @@ sfd_hold_run(const struct settings *settings) {
     return; /* it has crashed, and is to start again */
   (void) sf_writer_begin();
   sfd_log_unit = "surefootd.service";
+  hold.began_ms = sfd_clock_ms();
   snprintf(folder, sizeof folder, "%s/volumes", settings->runtime);
   if (sfd_plan_load(folder, settings->runtime, &hold.plan, ignore_problem, NULL) < 0)
     return;

@@ -33,6 +33,28 @@ sfd_systemd_shuts_down(void) {
          strncmp(state, "stopping", 8) == 0;
 }
 
+/* At a shutdown most jobs wait for one another.  What runs may still use what is mounted. */
+bool
+sfd_systemd_waits_for_us(void) {
+  static char jobs[256 * 1024];
+  const char *const words[] = {"systemctl", "list-jobs", "--no-legend", "--plain", NULL};
+  char *rest = jobs, *line, unit[256], state[32];
+  if (sfd_child_run(words, jobs, sizeof jobs, ASK_MS) != 0)
+    return false;
+  while ((line = strsep(&rest, "\n")))
+    if (sscanf(line, "%*s %255s %*s %31s", unit, state) == 2 && strcmp(state, "running") == 0 &&
+        strcmp(unit, "surefoot-hold.service") != 0)
+      return false;
+  return true;
+}
+
+void
+sfd_systemd_stop_at_once(const char *unit, unsigned timeout_ms) {
+  const char *const words[] = {"systemctl", "stop", "--job-mode=ignore-dependencies",
+                               "--",        unit,   NULL};
+  (void) sfd_child_run(words, NULL, 0, timeout_ms);
+}
+
 /* is-active has a line for each, in order. */
 static void
 keep_active(struct systemd_units *units) {

@@ -9,6 +9,11 @@ bool sfd_systemd_is_to_stop(void);
 /* The machine goes down: nothing can be kept up. */
 bool sfd_systemd_shuts_down(void);
 
+/* Nothing that is to stop does something now but us: what has not stopped waits for us. */
+bool sfd_systemd_waits_for_us(void);
+/* Whatever it is to wait for. */
+void sfd_systemd_stop_at_once(const char *unit, unsigned timeout_ms);
+
 /* What requires surefoot.target, and is up. */
 struct systemd_units {
   char names[8192];

@@ -69,6 +69,14 @@ sfd_in_use_at_last(const char *name, char *why, size_t size) {
   return sfd_in_use(name, why, size) && !strstr(why, "is part of");
 }
 
+void
+sfd_in_use_list(const char *name, struct sfd_in_use_list *list) {
+  assert_string_equal(name, "nbd7");
+  list->count = 2;
+  snprintf(list->unit[0], sizeof list->unit[0], "/srv/vol0");
+  snprintf(list->unit[1], sizeof list->unit[1], "/srv/vol0/beneath");
+}
+
 int
 sfd_in_use_exclusively(void *path) {
   assert_string_equal(path, "/dev/nbd7");
@@ -104,6 +112,8 @@ begin(void **state) {
   put("held-unseen", NULL);
   put("lets-go", NULL);
   put("jobs", "12 surefootd.service stop waiting\n");
+  put("all-jobs", "12 surefootd.service stop waiting\n13 surefoot-hold.service stop running\n");
+  put("all-jobs-then", NULL);
   put("system", "running\n");
   put("required-by", "");
   put("active", "");
@@ -177,6 +187,21 @@ test_shutdown(void **state) {
   assert_string_equal(calls(), "");
 }
 
+/* Proves that what was mounted as a local filesystem, which systemd unmounts after us, is unmounted before: when nothing
+ * else stops any more, since that may be using it. */
+static void
+test_unmounted_at_a_shutdown(void **state) {
+  put("system", "stopping\n");
+  put("all-jobs", "13 surefoot-hold.service stop running\n14 db.service stop running\n");
+  put("all-jobs-then", "13 surefoot-hold.service stop running\n15 srv-vol0.mount stop waiting\n");
+  put("lets-go", "/srv/vol0");
+  assert_string_equal(calls(),
+                      "systemctl stop --job-mode=ignore-dependencies -- /srv/vol0/beneath\n"
+                      "systemctl stop --job-mode=ignore-dependencies -- /srv/vol0\n");
+  assert_string_equal(get("all-jobs-then"), "");
+  assert_string_equal(get("held"), "");
+}
+
 static void
 write_script(const char *name, const char *text) {
   char path[256];
@@ -206,7 +231,10 @@ set_up(void **state) {
                "#!/bin/sh\n"
                "cd ${0%/*}\n"
                "case $1 in\n"
-               "list-jobs) cat jobs;;\n"
+               "list-jobs) case $* in\n"
+               "  *surefootd.service) cat jobs;;\n"
+               "  *) cat all-jobs; [ ! -e all-jobs-then ] || mv all-jobs-then all-jobs;;\n"
+               "  esac;;\n"
                "is-system-running) cat system;;\n"
                "show) cat required-by;;\n"
                "is-active) cat active; exit 3;;\n"
@@ -232,6 +260,7 @@ main(void) {
       cmocka_unit_test_setup(test_held_unseen, begin),
       cmocka_unit_test_setup(test_let_pass, begin),
       cmocka_unit_test_setup(test_shutdown, begin),
+      cmocka_unit_test_setup(test_unmounted_at_a_shutdown, begin),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -36,6 +36,7 @@ RemainAfterExit=yes
 ExecStart=/bin/true
 ExecStop=/bin/sh -c 'systemctl show -P Result surefootd >/out/ended; \
   dmesg | grep -E "I/O error|aborted journal|EXT4-fs error" >>/out/ended; \
-  ls -d /sys/block/nbd*/pid >>/out/ended 2>/dev/null; true'
+  ls -d /sys/block/nbd*/pid >>/out/ended 2>/dev/null; \
+  journalctl -b -o short-monotonic --no-pager -n 300 >/out/ended.journal; true'
 S
 ln -s ../ends.service /etc/systemd/system/vmtest.target.wants/

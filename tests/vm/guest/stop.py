@@ -105,6 +105,8 @@ def first():
     run("mount", "/dev/nbd1", PLAIN)
     with open(OUT / "sums", "w") as f:
         f.write(f"{write('/srv/vol0/kept')} {write(f'{PLAIN}/kept', 8 << 20)}\n")
+    os.mkdir(f"{PLAIN}/beneath")
+    run("mount", "-t", "tmpfs", "t", f"{PLAIN}/beneath")
     # What is in memory only when the shutdown begins.
     with open(f"{PLAIN}/late", "wb") as f:
         f.write(bytes(8 << 20))
