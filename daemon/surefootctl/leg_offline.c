@@ -11,6 +11,7 @@ enum { OPEN_TIMEOUT_S = 10 };
 
 struct offline {
   struct sf_config config;
+  struct sf_leg_file file[SF_LEGS_MAX];
   struct sf_leg_found found[SF_LEGS_MAX];
   struct sf_assembly assembly;
 };
@@ -18,7 +19,7 @@ struct offline {
 /* The legs are only looked at, and closed again: sf_leg_discard takes its own lock. */
 static int
 look(struct offline *offline) {
-  static struct sf_leg_file file[SF_LEGS_MAX];
+  struct sf_leg_file *file = offline->file;
   static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   char error[SF_CONFIG_ERROR_MAX] = "";
   int rc = sf_leg_files_assemble(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
@@ -84,7 +85,10 @@ ctl_discard_offline(const char *conf, const char *name) {
     return ctl_fail(
         "%s: leg %s is in the in-sync set: discarding it would lose acknowledged writes",
         offline.config.name, name);
-  rc = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, error);
+  struct sf_leg_judged judged;
+  sf_leg_judge(&offline.file[leg], &offline.found[leg], true, &judged);
+  rc =
+      sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, &judged, error);
   if (rc < 0)
     return ctl_fail("%s", *error ? error : strerror(-rc));
   printf("%s: leg %s is discarded: all of it will be copied\n", offline.config.name, name);

@@ -156,16 +156,20 @@ blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
 
 int
 sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg, bool own,
-               char error[SF_CONFIG_ERROR_MAX]) {
+               const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_superblock sb;
   struct sf_leg_found found;
   struct sf_leg_file file;
+  struct sf_leg_judged now;
   if (leg >= reference->legs || (reference->removed >> leg & 1))
     return sf_leg_fail(error, -EINVAL, "%s: the volume has no leg %u", sf_leg_path(path), leg);
   int rc = sf_leg_file_open(path, 0, &file, &found, error);
   if (rc < 0)
     return rc;
-  rc = check_whose(path, &file, &found, reference, leg, true, error);
+  sf_leg_judge(&file, &found, !judged || judged->in_place, &now);
+  rc = judged ? sf_leg_check_judged(path, judged, &now, reference, leg, own, error) : 0;
+  if (rc == 0)
+    rc = check_whose(path, &file, &found, reference, leg, now.in_place, error);
   if (rc == 0 && own && !is_own(&found, reference, leg))
     rc = sf_leg_fail(error, -EEXIST,
                      "%s: it does not show that it is the disk that the volume knows as leg %s; "
@@ -201,7 +205,7 @@ create_missing(const char *path, char error[SF_CONFIG_ERROR_MAX]) {
 
 int
 sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *reference,
-                 unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+                 unsigned leg, struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_leg_found found;
   struct sf_leg_file file;
   int rc = create_missing(path, error);
@@ -212,6 +216,8 @@ sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *r
   rc = check_whose(path, &file, &found, reference, leg, flags & SF_LEG_READ_ONLY, error);
   if (rc == 0)
     rc = make_fit(path, &file, reference, leg, flags & SF_LEG_READ_ONLY, error);
+  if (rc == 0)
+    sf_leg_judge(&file, &found, flags & SF_LEG_READ_ONLY, judged);
   sf_leg_file_close(&file);
   return rc;
 }

@@ -37,6 +37,15 @@ bool sf_leg_same_storage(const struct leg_identity *a, const struct leg_identity
 int sf_leg_fail_same(const struct sf_config *config, unsigned a, unsigned b,
                      char error[SF_CONFIG_ERROR_MAX]);
 
+/* ---- judged.c ---- */
+
+uint64_t sf_leg_born(int fd, bool is_block); /* as in struct sf_leg_file */
+/* To be made this leg, if it is not its own disk under the new uuid that `reference` has for it.  -ESTALE: it is not
+ * what was judged, nor what a try to make it that leg has left of it. */
+int sf_leg_check_judged(const char *path, const struct sf_leg_judged *judged,
+                        const struct sf_leg_judged *now, const struct sf_superblock *reference,
+                        unsigned leg, bool own, char error[SF_CONFIG_ERROR_MAX]);
+
 /* ---- open.c ---- */
 
 /* As sf_leg_file_open.  *identity is filled as far as it got, in a failure too. */

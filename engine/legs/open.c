@@ -202,6 +202,7 @@ take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_f
   file->is_block = S_ISBLK(st.st_mode);
   file->device = file->is_block ? st.st_rdev : st.st_dev;
   file->inode = file->is_block ? 0 : st.st_ino;
+  file->born = sf_leg_born(file->fd, file->is_block);
   if (file->is_block != identity->is_block || file->device != identity->device ||
       file->inode != identity->inode)
     return sf_leg_fail(error, -EAGAIN, "%s: it was replaced while being opened", sf_leg_path(path));

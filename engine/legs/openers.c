@@ -54,6 +54,8 @@ struct order {
   unsigned flags;
   unsigned leg; /* DISCARD, CHECK_NEW, and what follows */
   bool own;
+  bool has_judged;
+  struct sf_leg_judged judged;
   bool named;   /* IS_GONE */
   dev_t number; /* IS_GONE */
   struct sf_superblock reference;
@@ -67,6 +69,7 @@ struct answer {
   struct sf_leg_found found;
   struct leg_identity identity;
   struct sf_leg_look look;
+  struct sf_leg_judged judged;
   bool gone;
   char error[SF_CONFIG_ERROR_MAX];
 };
@@ -124,12 +127,12 @@ run_errand(const struct order *order, int given, struct answer *answer) {
                              &answer->identity, answer->error);
     break;
   case DISCARD:
-    answer->rc =
-        sf_leg_discard(order->path, &order->reference, order->leg, order->own, answer->error);
+    answer->rc = sf_leg_discard(order->path, &order->reference, order->leg, order->own,
+                                order->has_judged ? &order->judged : NULL, answer->error);
     break;
   case CHECK_NEW:
-    answer->rc =
-        sf_leg_check_new(order->path, order->flags, &order->reference, order->leg, answer->error);
+    answer->rc = sf_leg_check_new(order->path, order->flags, &order->reference, order->leg,
+                                  &answer->judged, answer->error);
     break;
   case LOOK:
     look_at(order->path, &answer->look);
@@ -410,11 +413,14 @@ sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsi
 int
 sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
                         const struct sf_superblock *reference, unsigned leg, bool own,
-                        char error[SF_CONFIG_ERROR_MAX]) {
+                        const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = DISCARD, .leg = leg, .own = own, .reference = *reference};
   int rc;
   if (!openers)
-    return sf_leg_discard(path, reference, leg, own, error);
+    return sf_leg_discard(path, reference, leg, own, judged, error);
+  order.has_judged = judged;
+  if (judged)
+    order.judged = *judged;
   free(answer_to(openers, &order, path, &rc, error));
   return rc;
 }
@@ -422,11 +428,14 @@ sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
 int
 sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
                           const struct sf_superblock *reference, unsigned leg,
-                          char error[SF_CONFIG_ERROR_MAX]) {
+                          struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = CHECK_NEW, .flags = flags, .leg = leg, .reference = *reference};
   int rc;
   if (!openers)
-    return sf_leg_check_new(path, flags, reference, leg, error);
-  free(answer_to(openers, &order, path, &rc, error));
+    return sf_leg_check_new(path, flags, reference, leg, judged, error);
+  struct answer *answer = answer_to(openers, &order, path, &rc, error);
+  if (answer)
+    *judged = answer->judged;
+  free(answer);
   return rc;
 }

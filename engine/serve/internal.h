@@ -34,6 +34,11 @@ struct serve_watched { /* watch.c; under serve->lock */
   char text[SF_LEG_REASON_MAX]; /* the fault of its path, as it was told; "": none */
 };
 
+struct serve_judged {  /* what may be emptied to be the leg */
+  struct sf_uuid uuid; /* of that leg */
+  struct sf_leg_judged disk;
+};
+
 struct serve_one_series { /* series.c; under serve->lock */
   char what[SERVE_SERIES_TEXT];
   uint64_t total, untold; /* total 0: none */
@@ -49,7 +54,8 @@ struct serve_leg {
   struct sf_leg_found found;
   struct sf_tio_device *device;
   struct serve_watched watched;
-  int no_submitter;       /* why it has none, as it was told the last time */
+  struct serve_judged judged; /* members.c; under serve->lock */
+  int no_submitter;           /* why it has none, as it was told the last time */
   struct serve_leg *left; /* what it had before it was opened anew, until that is let go; or NULL */
   pthread_t opener;
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */

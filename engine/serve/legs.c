@@ -163,12 +163,36 @@ say_no_superblock(const char *path, const struct sf_leg_found *found,
            found->marked ? sf_mark_text(found, mark) : sf_superblock_error(found->error));
 }
 
+/* What takes a leg's place must be what was judged when it was named. */
+static int
+empty(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, const char *path,
+      const struct sf_superblock *base, char error[SF_CONFIG_ERROR_MAX]) {
+  bool own = blank == SF_BLANK_OWN;
+  struct serve_judged judged;
+  char why[SF_CONFIG_ERROR_MAX];
+  int r;
+
+  pthread_mutex_lock(&serve->lock);
+  judged = serve->leg[index].judged;
+  pthread_mutex_unlock(&serve->lock);
+  if (!own && !sf_uuid_equal(&judged.uuid, &base->leg_uuid[index])) {
+    snprintf(error, SF_CONFIG_ERROR_MAX, "another disk is just being named for it");
+    return -EAGAIN;
+  }
+  r = sf_leg_discard_isolated(serve->openers, path, base, index, own, own ? NULL : &judged.disk,
+                              why);
+  if (r < 0)
+    snprintf(error, SF_CONFIG_ERROR_MAX, "cannot be made an empty member: %.*s",
+             SF_CONFIG_ERROR_MAX / 2, why);
+  return r;
+}
+
 /* The volume leaves the leg's uuid and path alone meanwhile. */
 static int
 open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, struct serve_leg *leg,
            char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_superblock now, *base = &now;
-  char path[PATH_MAX], why[SF_CONFIG_ERROR_MAX];
+  char path[PATH_MAX];
   uint64_t needs;
   int r;
 
@@ -176,12 +200,9 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
   sf_volume_leg_path(serve->volume, index, path);
   needs = base->data_offset + base->data_bytes;
   if (blank != SF_BLANK_NOT) {
-    r = sf_leg_discard_isolated(serve->openers, path, base, index, blank == SF_BLANK_OWN, why);
-    if (r < 0) {
-      snprintf(error, SF_CONFIG_ERROR_MAX, "cannot be made an empty member: %.*s",
-               SF_CONFIG_ERROR_MAX / 2, why);
+    r = empty(serve, index, blank, path, base, error);
+    if (r < 0)
       return r;
-    }
   }
   r = sf_leg_file_open_isolated(serve->openers, path, 0, &leg->file, &leg->found, error);
   if (r < 0) {

@@ -1,5 +1,5 @@
 /* Changing the members, the part that touches disks: a new leg is examined before the volume hears
- * of it, and made an empty member when the volume opens it. */
+ * of it, and made an empty member when the volume opens it, if it is what was examined still. */
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -22,17 +22,34 @@ tell_failure(struct sf_serve *serve, const char *why) {
   sf_serve_event(serve, &event);
 }
 
+/* Before the volume hears of the leg: it may have it opened at once.  Returns what was there, for a change that comes
+ * to nothing. */
+static struct serve_judged
+judge(struct sf_serve *serve, unsigned leg, struct serve_judged judged) {
+  struct serve_judged before;
+
+  pthread_mutex_lock(&serve->lock);
+  before = serve->leg[leg].judged;
+  serve->leg[leg].judged = judged;
+  pthread_mutex_unlock(&serve->lock);
+  return before;
+}
+
 /* A missing leg is opened every two seconds, and such a moment passes. */
 static int
-replace(struct sf_serve *serve, const struct sf_uuid *uuid) {
+replace(struct sf_serve *serve, const struct serve_judged *judged) {
   const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
+  struct serve_judged before = judge(serve, serve->job.leg, *judged);
   int r = -EBUSY;
 
   for (unsigned i = 0; i < TRIES && r == -EBUSY; i++) {
     if (i > 0)
       nanosleep(&pause, NULL);
-    r = sf_volume_leg_replace(serve->volume, serve->job.leg, uuid, serve->job.path, sf_tio_now());
+    r = sf_volume_leg_replace(serve->volume, serve->job.leg, &judged->uuid, serve->job.path,
+                              sf_tio_now());
   }
+  if (r < 0)
+    (void) judge(serve, serve->job.leg, before);
   return r;
 }
 
@@ -41,6 +58,7 @@ replacer(void *arg) {
   struct sf_serve *serve = arg;
   struct serve_job *job = &serve->job;
   struct sf_superblock identity;
+  struct serve_judged judged;
   char error[SF_CONFIG_ERROR_MAX] = "", path[PATH_MAX];
   bool same;
   int r;
@@ -51,10 +69,11 @@ replacer(void *arg) {
   same = job->path[0] == '\0' || strcmp(job->path, path) == 0;
   if (same)
     snprintf(job->path, sizeof job->path, "%s", path);
+  judged.uuid = identity.leg_uuid[job->leg];
   r = sf_leg_check_new_isolated(serve->openers, job->path, same ? SF_LEG_READ_ONLY : 0, &identity,
-                                job->leg, error);
+                                job->leg, &judged.disk, error);
   if (r == 0) {
-    r = replace(serve, &identity.leg_uuid[job->leg]);
+    r = replace(serve, &judged);
     if (r == -EBUSY)
       snprintf(error, sizeof error,
                "leg %s is in use: `leg fail` it first, and wait until its requests have ended; "
@@ -103,6 +122,7 @@ static int
 add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   struct serve_job *job = &serve->job;
   struct sf_superblock identity;
+  struct serve_judged judged, before;
   int place = sf_volume_free_place(serve->volume), r;
   unsigned leg;
 
@@ -115,12 +135,14 @@ add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   /* As it will be: what stands on the disk is judged by it. */
   sf_volume_get_identity(serve->volume, &identity);
   snprintf(identity.leg_name[leg], SF_LEG_NAME_MAX, "%s", job->name);
-  r = sf_leg_check_new_isolated(serve->openers, job->path, 0, &identity, leg, error);
+  r = sf_leg_check_new_isolated(serve->openers, job->path, 0, &identity, leg, &judged.disk, error);
   if (r < 0)
     return r;
-  sf_uuid_generate(&identity.leg_uuid[leg]);
-  r = sf_volume_leg_add(serve->volume, job->name, job->path, &identity.leg_uuid[leg], &leg,
-                        sf_tio_now());
+  sf_uuid_generate(&judged.uuid);
+  before = judge(serve, leg, judged);
+  r = sf_volume_leg_add(serve->volume, job->name, job->path, &judged.uuid, &leg, sf_tio_now());
+  if (r < 0)
+    (void) judge(serve, leg, before);
   if (r < 0)
     snprintf(error, SF_CONFIG_ERROR_MAX, "%s",
              r == -EEXIST  ? "there is a leg of that name"

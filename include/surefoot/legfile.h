@@ -17,6 +17,9 @@ struct sf_leg_file {
   uint32_t block_bytes; /* what O_DIRECT offsets and lengths must be multiples of */
   dev_t device;         /* st_dev+st_ino of a file, st_rdev (ino 0) of a block device */
   ino_t inode;
+  /* Tells it from another that has its number later: the kernel's count of disks, or when the file was made, in
+   * nanoseconds; 0: neither is known here. */
+  uint64_t born;
   bool looks_used; /* anything but zeros in the first 64 KiB */
   /* The pages of the maps as they stand, when there is a valid superblock; the file's own, freed
    * when it is closed or before by sf_leg_file_forget_maps. */
@@ -138,14 +141,32 @@ int sf_format(const struct sf_config *config, const struct sf_format_options *op
               void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total), void *arg,
               char error[SF_CONFIG_ERROR_MAX]);
 
+/* Which disk or file was judged, and what stood on it.  The opening that empties it must find the same: its path may
+ * lead to another one by then, and its number may be another one's. */
+struct sf_leg_judged {
+  bool in_place; /* as the disk at the leg's own path */
+  bool is_block; /* and so on as in struct sf_leg_file */
+  dev_t device;
+  ino_t inode;
+  uint64_t born, bytes;
+  int error; /* and so on as in struct sf_leg_found */
+  struct sf_uuid volume, leg;
+  uint64_t serial;
+  bool looks_used, marked;
+  struct sf_uuid mark_volume, mark_leg;
+};
+void sf_leg_judge(const struct sf_leg_file *file, const struct sf_leg_found *found, bool in_place,
+                  struct sf_leg_judged *judged);
+
 /* Makes one leg an empty member of the volume again (its index, a stale record): what it held is
  * lost, the volume copies it whole.  A file is made as long as the volume needs.  reference: a
  * superblock of the volume.
  * own: it must be the disk that the volume knows as this leg, and its superblock must say so; else
  * -EEXIST.  Two disks with one uuid could not be told apart when the other one comes back, so a
- * different disk takes the leg's place under a new uuid (`leg replace`), and then own is false. */
+ * different disk takes the leg's place under a new uuid (`leg replace`), and then own is false.
+ * judged: before, by another opening, or NULL.  -ESTALE: it is another one by now, and nothing was changed. */
 int sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned leg, bool own,
-                   char error[SF_CONFIG_ERROR_MAX]);
+                   const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Gives the volume of this configuration another name, on all of its legs; the file is the
  * caller's.  All must be there, and the volume stopped cleanly; each is locked meanwhile.  What
@@ -154,16 +175,17 @@ int sf_legs_rename(struct sf_leg_openers *openers, const struct sf_config *confi
                    uint64_t timeout_ns, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Would sf_leg_discard() make this leg of it?  Changes nothing but the length of a file; with
- * SF_LEG_READ_ONLY, for a leg that is open, not even that.  A file that is missing is created. */
+ * SF_LEG_READ_ONLY, for a leg that is open, not even that.  A file that is missing is created.  *judged: what it was,
+ * when it may be made one. */
 int sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *reference,
-                     unsigned leg, char error[SF_CONFIG_ERROR_MAX]);
+                     unsigned leg, struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]);
 
 /* The same in a process of their own (see sf_leg_openers): they open, read, write and flush. */
 int sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
                             const struct sf_superblock *reference, unsigned leg, bool own,
-                            char error[SF_CONFIG_ERROR_MAX]);
+                            const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]);
 int sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
                               const struct sf_superblock *reference, unsigned leg,
-                              char error[SF_CONFIG_ERROR_MAX]);
+                              struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]);
 
 #endif

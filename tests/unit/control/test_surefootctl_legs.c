@@ -378,7 +378,7 @@ give_up_leg_b(const struct legs *legs) {
   assert_int_equal(pread(fd, page, sizeof page, 0), sizeof page);
   close(fd);
   assert_int_equal(sf_superblock_pick(page, &sb, NULL), 0);
-  assert_int_equal(sf_leg_discard(legs->leg[1], &sb, 1, false, error), 0);
+  assert_int_equal(sf_leg_discard(legs->leg[1], &sb, 1, false, NULL, error), 0);
 }
 
 /* A leg that the volume would start from is not discarded, nor a disk that does not show that it is

@@ -21,6 +21,7 @@ struct fixture {
   char dir[64];
   struct sf_leg_openers *openers; /* NULL unless the test started them */
   struct sf_config config;        /* legs a, b, c in files of that name; min_legs 2 */
+  struct sf_leg_judged judged;
   char error[SF_CONFIG_ERROR_MAX];
   struct sf_leg_file file[SF_LEGS_MAX];
   struct sf_leg_found found[SF_LEGS_MAX];

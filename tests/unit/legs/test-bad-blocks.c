@@ -135,9 +135,9 @@ test_both_copies(void **state) {
   assert_false(f->found[0].present);
   assert_true(f->found[0].marked);
   assert_string_equal(f->found[0].mark.leg_name, "a");
-  assert_int_equal(
-      sf_leg_check_new(f->config.leg[0].path, SF_LEG_READ_ONLY, &f->found[0].sb, 0, f->error),
-      -EIO);
+  assert_int_equal(sf_leg_check_new(f->config.leg[0].path, SF_LEG_READ_ONLY, &f->found[0].sb, 0,
+                                    &f->judged, f->error),
+                   -EIO);
 }
 
 /* When the mark is lost too, it is said that the disk cannot be read, and no more. */

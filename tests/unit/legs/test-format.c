@@ -243,12 +243,12 @@ test_old_labels_are_wiped_from_a_new_disk(void **state) {
   const char *path = f->config.leg[2].path;
   assert_int_equal(truncate(path, 3 * leg_bytes), 0);
   uint64_t at = put_old_label(path, 3 * leg_bytes);
-  assert_int_equal(sf_leg_discard(path, &reference, 2, true, f->error), 0);
+  assert_int_equal(sf_leg_discard(path, &reference, 2, true, NULL, f->error), 0);
   assert_int_equal(get_byte(path, at), 0);
   unlink(path);
   make_file(path, leg_bytes);
   put_old_label(path, leg_bytes);
-  assert_int_equal(sf_leg_check_new(path, 0, &reference, 2, f->error), -EEXIST);
+  assert_int_equal(sf_leg_check_new(path, 0, &reference, 2, &f->judged, f->error), -EEXIST);
   assert_says(f->error, "linux_raid_member at byte");
   assert_says(f->error, "remove it, and it is made anew");
 }
@@ -426,7 +426,8 @@ test_discard(void **state) {
   make_volume(f);
   expect_starts(f);
   put_byte(f->config.leg[2].path, SF_MAPS_OFFSET, 'x');
-  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &f->found[0].sb, 2, true, f->error), 0);
+  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &f->found[0].sb, 2, true, NULL, f->error),
+                   0);
   assert_int_equal(get_byte(f->config.leg[2].path, SF_MAPS_OFFSET), 0);
   assemble(f, &assembly);
   assert_true(assembly.may_start);
@@ -452,23 +453,26 @@ test_discard_of_new_and_damaged(void **state) {
   assert_int_equal(assembly.verdict[1], SF_LEG_UNFORMATTED);
   assert_int_equal(assembly.verdict[2], SF_LEG_DAMAGED);
   /* A disk that does not show which leg it is must not pass for the disk that it may replace. */
-  assert_int_equal(sf_leg_discard(f->config.leg[1].path, &reference, 1, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(f->config.leg[1].path, &reference, 1, true, NULL, f->error),
+                   -EEXIST);
   assert_says(f->error, "leg replace");
-  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, NULL, f->error),
+                   -EEXIST);
   assert_says(f->error, "leg replace");
   for (unsigned i = 1; i < 3; i++)
-    assert_int_equal(sf_leg_discard(f->config.leg[i].path, &reference, i, false, f->error), 0);
+    assert_int_equal(sf_leg_discard(f->config.leg[i].path, &reference, i, false, NULL, f->error),
+                     0);
   assemble(f, &assembly);
   assert_int_equal(assembly.verdict[1], SF_LEG_BEHIND);
   assert_int_equal(assembly.verdict[2], SF_LEG_BEHIND);
   /* With an empty place. */
   reference.removed = 2;
-  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, f->error), 0);
+  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, NULL, f->error), 0);
   reference.removed = 0;
   /* The volume has grown meanwhile: so is a file. */
   struct stat st;
   reference.data_bytes *= 2;
-  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, f->error), 0);
+  assert_int_equal(sf_leg_discard(f->config.leg[2].path, &reference, 2, true, NULL, f->error), 0);
   assert_int_equal(stat(f->config.leg[2].path, &st), 0);
   assert_int_equal(st.st_size, reference.data_offset + reference.data_bytes);
 }
@@ -480,17 +484,17 @@ test_discard_refuses(void **state) {
   expect_starts(f);
   struct sf_superblock reference = f->found[0].sb, other = reference;
   const char *path = f->config.leg[2].path;
-  assert_int_equal(sf_leg_discard(path, &reference, 1, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(path, &reference, 1, true, NULL, f->error), -EEXIST);
   assert_says(f->error, "it is leg c of this volume, not leg b");
   other.volume.bytes[0] ^= 1;
-  assert_int_equal(sf_leg_discard(path, &other, 2, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(path, &other, 2, true, NULL, f->error), -EEXIST);
   assert_says(f->error, "belongs to volume vol0, another one");
-  assert_int_equal(sf_leg_discard(path, &reference, 3, true, f->error), -EINVAL);
+  assert_int_equal(sf_leg_discard(path, &reference, 3, true, NULL, f->error), -EINVAL);
   expect_starts(f);
   unlink(path);
   make_file(path, leg_bytes);
   put_byte(path, 65536 + 64, 'x');
-  assert_int_equal(sf_leg_discard(path, &reference, 2, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(path, &reference, 2, true, NULL, f->error), -EEXIST);
   assert_says(f->error, "carries data");
   assert_int_equal(get_byte(path, 65536 + 64), 'x');
 }
@@ -503,7 +507,8 @@ test_discard_of_a_single_leg(void **state) {
   make_volume(f);
   assemble(f, &assembly);
   assert_true(assembly.may_start);
-  assert_int_equal(sf_leg_discard(f->config.leg[0].path, &f->found[0].sb, 0, true, f->error), 0);
+  assert_int_equal(sf_leg_discard(f->config.leg[0].path, &f->found[0].sb, 0, true, NULL, f->error),
+                   0);
   assemble(f, &assembly);
   assert_false(assembly.may_start);
   assert_says(assembly.reason, "discarded");

@@ -146,7 +146,7 @@ test_a_volume_of_devices(void **state) {
   assert_true(assembly.may_start);
   for (unsigned i = 0; i < 3; i++)
     sf_leg_file_close(&f->file[i]);
-  assert_int_equal(sf_leg_discard(loop[2].path, &assembly.base, 2, true, f->error), 0);
+  assert_int_equal(sf_leg_discard(loop[2].path, &assembly.base, 2, true, NULL, f->error), 0);
   detach_legs(loop);
 }
 

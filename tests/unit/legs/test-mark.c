@@ -155,17 +155,21 @@ test_where_it_may_be_made_anew(void **state) {
   take_reference(f, &reference);
   fill(path_of(f, 1), SF_DATA_OFFSET, 4096, 7);
   behead(f, 1, 0);
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, f->error), 0);
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), 0, &reference, 1, f->error), -EEXIST);
-  assert_says(f->error, "by its mark it is leg b of volume vol0");
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 2, f->error),
+  assert_int_equal(
+      sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, &f->judged, f->error), 0);
+  assert_int_equal(sf_leg_check_new(path_of(f, 1), 0, &reference, 1, &f->judged, f->error),
                    -EEXIST);
+  assert_says(f->error, "by its mark it is leg b of volume vol0");
+  assert_int_equal(
+      sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 2, &f->judged, f->error),
+      -EEXIST);
   assert_says(f->error, "and not leg c");
   other = reference;
   sf_uuid_generate(&other.volume);
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &other, 1, f->error), -EEXIST);
+  assert_int_equal(
+      sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &other, 1, &f->judged, f->error), -EEXIST);
   assert_says(f->error, "another one");
-  assert_int_equal(sf_leg_discard(path_of(f, 1), &other, 1, false, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(path_of(f, 1), &other, 1, false, NULL, f->error), -EEXIST);
   assert_int_equal(get_byte(path_of(f, 1), SF_DATA_OFFSET), 7);
 }
 
@@ -180,10 +184,11 @@ test_another_label_counts_more_than_the_mark(void **state) {
   put_byte(path_of(f, 1), 1080, 0x53); /* ext2's magic, 0xef53 */
   put_byte(path_of(f, 1), 1081, (char) 0xef);
   put_byte(path_of(f, 1), 1024 + 0x4c, 1);
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, f->error),
-                   -EEXIST);
+  assert_int_equal(
+      sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, &f->judged, f->error),
+      -EEXIST);
   assert_says(f->error, "ext");
-  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, NULL, f->error), -EEXIST);
   assert_int_equal(get_byte(path_of(f, 1), 1080), 0x53);
 }
 
@@ -196,18 +201,21 @@ test_what_is_not_its_maps_counts_more_than_the_mark(void **state) {
   make_volume(f);
   take_reference(f, &reference);
   behead(f, 1, 0x5e);
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, f->error), 0);
+  assert_int_equal(
+      sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, &f->judged, f->error), 0);
   for (unsigned i = 0; i < sizeof at / sizeof at[0]; i++) {
     char was = get_byte(path_of(f, 1), at[i]);
     put_byte(path_of(f, 1), at[i], (char) ~was);
-    assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, f->error),
-                     -EEXIST);
+    assert_int_equal(
+        sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, &f->judged, f->error),
+        -EEXIST);
     assert_says(f->error, "bytes that are not its maps at ");
-    assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, f->error), -EEXIST);
+    assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, NULL, f->error), -EEXIST);
     put_byte(path_of(f, 1), at[i], was);
   }
   fill(path_of(f, 1), SF_MAPS_OFFSET, 4096, 0); /* what was emptied with the head */
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, f->error), 0);
+  assert_int_equal(
+      sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, &f->judged, f->error), 0);
 }
 
 /* `leg discard` wants to see the leg's own superblock; `leg replace` does not, and leaves a new leg. */
@@ -219,13 +227,13 @@ test_it_is_made_anew(void **state) {
   make_volume(f);
   take_reference(f, &reference);
   behead(f, 1, 0);
-  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, true, NULL, f->error), -EEXIST);
   assert_says(f->error, "`surefootctl leg replace`");
   read_mark(f, 1, &mark);
   assert_true(sf_mark_is_leg(&mark, &reference, 1));
 
   sf_uuid_generate(&reference.leg_uuid[1]);
-  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, f->error), 0);
+  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, NULL, f->error), 0);
   assert_int_equal(open_first(f, path_of(f, 1), 0), 0);
   assert_int_equal(f->found[0].error, 0);
   assert_int_equal(f->found[0].sb.record.change, 0);
@@ -245,7 +253,7 @@ test_what_breaks_off_can_be_told(void **state) {
   read_mark(f, 1, &old);
   sf_uuid_generate(&reference.leg_uuid[1]);
   superblocks_fail = true;
-  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, f->error), -EIO);
+  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, NULL, f->error), -EIO);
   superblocks_fail = false;
   assert_int_equal(open_first(f, path_of(f, 1), 0), 0);
   assert_int_equal(f->found[0].error, -ENODATA);
@@ -254,8 +262,9 @@ test_what_breaks_off_can_be_told(void **state) {
   read_mark(f, 1, &mark);
   assert_memory_equal(&mark, &old, sizeof mark);
 
-  assert_int_equal(sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, f->error), 0);
-  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, f->error), 0);
+  assert_int_equal(
+      sf_leg_check_new(path_of(f, 1), SF_LEG_READ_ONLY, &reference, 1, &f->judged, f->error), 0);
+  assert_int_equal(sf_leg_discard(path_of(f, 1), &reference, 1, false, NULL, f->error), 0);
   read_mark(f, 1, &mark);
   assert_true(sf_mark_is_leg(&mark, &reference, 1));
 }

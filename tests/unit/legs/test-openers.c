@@ -62,15 +62,17 @@ test_discarded_isolated(void **state) {
   sf_leg_file_close(&f->file[0]);
   const char *path = f->config.leg[1].path;
   start_openers(f);
-  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 2, true, f->error), -EEXIST);
+  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 2, true, NULL, f->error),
+                   -EEXIST);
   assert_says(f->error, "it is leg b of this volume, not leg c");
-  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 2, f->error), -EEXIST);
+  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 2, &f->judged, f->error),
+                   -EEXIST);
   assert_says(f->error, "it is leg b of this volume, not leg c");
-  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 1, f->error), 0);
+  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 1, &f->judged, f->error), 0);
   assert_int_equal(open_first(f, path, 0), 0);
   assert_int_equal(f->found[0].sb.record.term, sb.record.term);
   sf_leg_file_close(&f->file[0]);
-  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 1, true, f->error), 0);
+  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 1, true, NULL, f->error), 0);
   assert_int_equal(open_first(f, path, 0), 0);
   assert_true(sf_leg_is_blank(&f->found[0].sb));
   assert_int_equal(f->found[0].sb.leg_index, 1);
@@ -197,10 +199,10 @@ test_a_discard_that_hangs_is_cut(void **state) {
   start_openers(f);
   assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
   assert_int_equal(
-      sf_leg_discard_isolated(f->openers, f->config.leg[1].path, &sb, 1, true, f->error),
+      sf_leg_discard_isolated(f->openers, f->config.leg[1].path, &sb, 1, true, NULL, f->error),
       -ECANCELED);
   assert_int_equal(
-      sf_leg_check_new_isolated(f->openers, f->config.leg[1].path, 0, &sb, 1, f->error),
+      sf_leg_check_new_isolated(f->openers, f->config.leg[1].path, 0, &sb, 1, &f->judged, f->error),
       -ECANCELED);
   pthread_join(thread, NULL);
   sf_leg_openers_stop(f->openers);
