@@ -16,11 +16,13 @@
 
 #include "common/log.h"
 #include "device/netlink.h"
+#include "events/store.h"
 #include "monitor/http.h"
 #include "monitor/notify.h"
 #include "requests/answers.h"
 #include "requests/clients.h"
 #include "requests/reload.h"
+#include "volumes/past.h"
 #include "volumes/volume.h"
 
 enum { SERVER_BYTES = 12 << 20 /* beside its buffers, idle */, FILES_OWN = 32, FILES_VOLUME = 8 };
@@ -32,7 +34,7 @@ on_event(void *ctx, const json_t *event) {
   struct daemon *daemon = ctx;
   sfd_clients_publish(daemon->clients, event);
   sfd_hook_tell(&daemon->hook, event);
-  sfd_store_note(&daemon->store);
+  sfd_kept_file_note(&daemon->store);
 }
 
 static void
@@ -96,6 +98,12 @@ on_sweep(sd_event_source *source, void *userdata) {
   return 0;
 }
 
+static void
+on_volume_looked(void *ctx) {
+  struct daemon *daemon = ctx;
+  sfd_kept_file_note(&daemon->past);
+}
+
 /* Not at once: it is the volume that calls. */
 static void
 on_volume_gone(void *ctx) {
@@ -141,6 +149,7 @@ on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *user
   log_notice(NULL, "stopping");
   sfd_notify_stopping();
   tell_what_files_lack(daemon);
+  sfd_kept_file_close(&daemon->past);
   SF_LIST_EACH(entry, &daemon->volumes.list)
     sfd_volume_leave(SF_LIST_ENTRY(entry, struct volume, entry));
   sd_event_source_set_enabled(daemon->sweep, SD_EVENT_ONESHOT);
@@ -286,6 +295,9 @@ start_volumes(struct daemon *daemon, struct plan *plan) {
     }
     plan->volume[i] = NULL;
   }
+  json_t *past = sfd_past_load(daemon->settings.latency);
+  sfd_past_take(&daemon->volumes, past);
+  json_decref(past);
   SF_LIST_EACH(entry, &daemon->volumes.list)
     sfd_volume_start(SF_LIST_ENTRY(entry, struct volume, entry));
   return 0;
@@ -329,8 +341,7 @@ sfd_daemon_run(struct daemon *daemon, struct plan *plan) {
                 r == -EADDRINUSE ? "another surefootd is running" : strerror(-r));
   }
   daemon->hook = (struct hook){.event = daemon->event, .settings = &daemon->settings};
-  daemon->store = (struct store){
-      .event = daemon->event, .events = &daemon->events, .path = daemon->settings.events};
+  daemon->store = sfd_store_of(daemon->event, daemon->settings.events, &daemon->events);
   sfd_store_load(daemon->settings.events, &daemon->events);
   daemon->events.published = on_event;
   daemon->events.ctx = daemon;
@@ -339,7 +350,9 @@ sfd_daemon_run(struct daemon *daemon, struct plan *plan) {
   daemon->volumes.events = &daemon->events;
   daemon->volumes.changed = on_volume_changed;
   daemon->volumes.gone = on_volume_gone;
+  daemon->volumes.looked = on_volume_looked;
   daemon->volumes.ctx = daemon;
+  daemon->past = sfd_past_of(&daemon->volumes, daemon->settings.latency);
   if (r == 0)
     r = start_http(daemon);
   if (r == 0)
@@ -359,7 +372,8 @@ sfd_daemon_run(struct daemon *daemon, struct plan *plan) {
     sfd_http_destroy(daemon->http[i]);
   sfd_clients_destroy(daemon->clients);
   sfd_hook_end(&daemon->hook);
-  sfd_store_end(&daemon->store);
+  sfd_kept_file_end(&daemon->store);
+  sfd_kept_file_end(&daemon->past);
   sfd_netlink_listener_close(daemon->listener);
   sfd_events_clear(&daemon->events);
   json_decref(daemon->problems);

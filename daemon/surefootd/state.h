@@ -7,9 +7,9 @@
 
 #include <systemd/sd-event.h>
 
+#include "common/kept_file.h"
 #include "events/events.h"
 #include "events/hook.h"
-#include "events/store.h"
 #include "files/settings.h"
 #include "volumes/volumes.h"
 
@@ -25,7 +25,7 @@ struct daemon {
   struct volumes volumes;
   struct events events;
   struct hook hook;
-  struct store store;
+  struct kept_file store, past; /* of the events, of the latencies */
   struct http *http[2]; /* the metrics', which may serve the page too, and the page's; NULL: off */
   struct clients *clients;
   struct netlink_listener *listener; /* NULL: the kernel has no nbd, or no volume needs it */

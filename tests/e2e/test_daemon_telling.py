@@ -155,6 +155,60 @@ class Telling(DaemonTest):
         self.rig.wait_until(lambda: writes() >= 100, "the next 50 with them", process=daemon.process)
         daemon.stop()
 
+    def test_latency_over_a_restart_of_surefootd(self):
+        """Proves that the hour from before is told by the next surefootd, by `latency --since` and by the page; that a
+        damaged file is told once, used as far as it is whole, and begun anew; and that one which cannot be had, or is
+        turned off, stops nothing."""
+        port = free_port()
+        daemon = self.daemon(page=port)
+        volume = daemon.volume(legs="a")
+        kept = daemon.rig.folder / "run.latency"
+
+        def writes():
+            return int(re.search(r"vol0-a \((\d+)\)", daemon.ctl("latency", "vol0", "--since", "1h"))[1])
+
+        def page():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+                return answer.read().decode()
+
+        daemon.start()
+        handle = daemon.client(volume).connect()
+        for block in range(50):
+            handle.pwrite(b"z" * 4096, block * 4096)
+        handle.shutdown()
+        self.rig.wait_until(lambda: writes() >= 50, "50 writes in the history", process=daemon.process)
+        daemon.stop()
+        self.assertLess(kept.stat().st_size, 64 * 1024)
+        self.assertNotIn("damaged", daemon.log())
+
+        daemon.start()
+        self.assertEqual(50, writes())
+        self.assertIn("<svg", page())
+        self.assertIn("vol0-a (0)", daemon.ctl("latency", "vol0"))  # the server itself is new
+        daemon.stop()
+
+        with open(kept, "a") as file:
+            file.write("{\"volume\":\"vol0\"\n")
+        daemon.start()
+        self.assertEqual(50, writes())
+        self.assertRegex(daemon.log(), r"run\.latency: line \d+ is damaged")
+        daemon.wait_serving()  # a look at the volume told that, so there is something to be kept
+        daemon.stop()
+        told = daemon.log().count("damaged")
+        daemon.start()
+        self.assertEqual((told, 50), (daemon.log().count("damaged"), writes()))
+        daemon.stop()
+
+        kept.unlink()
+        kept.mkdir()  # it can be neither read nor written
+        daemon.start()
+        daemon.wait_serving()
+        daemon.stop()
+        daemon.settings["latency"] = "off"
+        daemon.write_settings()
+        daemon.start()
+        daemon.stop()
+
     def test_off_by_default(self):
         """Proves that without the setting nothing listens on the network."""
         daemon = self.daemon()

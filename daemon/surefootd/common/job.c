@@ -96,6 +96,11 @@ sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void 
   return 0;
 }
 
+pid_t
+sfd_job_pid(const struct job *job) {
+  return job->pid;
+}
+
 void
 sfd_job_cancel(struct job *job) {
   if (!job)

@@ -3,6 +3,7 @@
 #define SUREFOOTD_JOB_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <systemd/sd-event.h>
 
@@ -14,6 +15,8 @@ struct job;
  * process that the kernel holds on to ends later, unheard), or -ECHILD when it died. */
 int sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
                   void (*done)(void *ctx, int error), void *ctx, struct job **job);
+/* Its process, which is not waited for by others. */
+pid_t sfd_job_pid(const struct job *job);
 /* Kills it; done does not come any more.  NULL is accepted. */
 void sfd_job_cancel(struct job *job);
 

@@ -41,6 +41,7 @@ sfd_settings_init(struct settings *settings) {
       .runtime = "/run/surefoot",
       .control = "/run/surefoot/control",
       .events = "/var/lib/surefoot/events",
+      .latency = "/var/lib/surefoot/latency",
       .nbdkit = "nbdkit",
       .start_timeout_us = 30000000,
       .stop_timeout_us = 60000000,
@@ -104,8 +105,7 @@ read_time_or_off(const struct key *key, struct settings *settings, const char *v
 }
 
 static int
-read_events(const struct key *key, struct settings *settings, const char *value,
-            struct sf_why *why) {
+read_kept(const struct key *key, struct settings *settings, const char *value, struct sf_why *why) {
   if (strcmp(value, "off") != 0)
     return read_path(key, settings, value, why);
   ((char *) settings + key->offset)[0] = '\0';
@@ -185,9 +185,10 @@ static const struct key keys[] = {
     {"hook_timeout", read_time, FIELD(hook_timeout_us)},
     {"metrics", read_place, FIELD(metrics)},
     {"page", read_own_place, FIELD(page)},
-    {"events", read_events, FIELD(events)},
+    {"events", read_kept, FIELD(events)},
+    {"latency", read_kept, FIELD(latency)},
 };
-enum { KEYS = sizeof keys / sizeof keys[0], EVENTS_KEY = KEYS - 1 };
+enum { KEYS = sizeof keys / sizeof keys[0], EVENTS_KEY = KEYS - 2, LATENCY_KEY = KEYS - 1 };
 
 struct reader {
   struct settings *settings;
@@ -287,9 +288,12 @@ sfd_settings_load(struct settings *settings, const char *file, char error[SF_CON
     reader.line = reader.key_line[1];
     fail(&reader, "runtime: the path is too long for a socket in it");
   }
-  /* Two daemons of one machine do not share it. */
-  if (!reader.key_line[EVENTS_KEY] && strcmp(made.runtime, "/run/surefoot") != 0)
+  /* Two daemons of one machine do not share them. */
+  bool elsewhere = strcmp(made.runtime, "/run/surefoot") != 0;
+  if (!reader.key_line[EVENTS_KEY] && elsewhere)
     snprintf(made.events, sizeof made.events, "%s.events", made.runtime);
+  if (!reader.key_line[LATENCY_KEY] && elsewhere)
+    snprintf(made.latency, sizeof made.latency, "%s.latency", made.runtime);
   if (reader.failed)
     return -EINVAL;
   *settings = made;

@@ -9,6 +9,7 @@
  *   silent_timeout when a server that does not answer is killed and started again; 0s: never  60s
  *   hook           an executable, called when something happens; hook_timeout 10s
  *   events         the file that events are kept in           /var/lib/surefoot/events; RUNTIME.events elsewhere
+ *   latency        the file that the last hour's latencies are kept in  /var/lib/surefoot/latency; RUNTIME.latency elsewhere
  *   metrics        ADDRESS:PORT or PORT (on 127.0.0.1) for Prometheus; off without it
  *   page           the same for people, on this machine only; off without it */
 #ifndef SUREFOOTD_SETTINGS_H
@@ -34,6 +35,7 @@ struct settings {
   uint64_t start_timeout_us, stop_timeout_us;
   uint64_t silent_timeout_us; /* 0: off */
   char events[PATH_MAX];      /* "": none */
+  char latency[PATH_MAX];     /* "": none */
   char hook[PATH_MAX];        /* "": none */
   uint64_t hook_timeout_us;
   struct settings_place metrics, page;

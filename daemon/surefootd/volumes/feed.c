@@ -170,6 +170,8 @@ on_health(void *ctx, int error, json_t *reply) {
     tell_legs(volume, json_object_get(own, "legs"));
     sfd_volume_note_status(volume, own);
     sfd_history_note(&volume->history, own, sfd_volume_now_us(volume));
+    if (volume->volumes->looked)
+      volume->volumes->looked(volume->volumes->ctx);
     sfd_spare_look(volume, own);
     again = sfd_forced_look(volume, own);
   }

@@ -1,4 +1,4 @@
-#include "volumes/history.h"
+#include "volumes/history_inside.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -7,38 +7,7 @@
 
 #include <surefoot/wire.h>
 
-#define MINUTE_US UINT64_C(60000000)
-
-enum {
-  KINDS = 3,
-  COLUMNS_MAX = SF_LEGS_MAX + 1,
-  OCTAVES = 32,
-  FIRST_OCTAVE = 10 /* 1 us; the last is half an hour */
-};
-
-static const char *const kinds[KINDS] = {"read", "write", "flush"};
-
-struct counts {
-  uint64_t of[KINDS][OCTAVES];
-};
-
-struct sample {
-  uint32_t p50_us, p99_us, max_us, deadline_us;
-  bool known; /* there was a request, answered or not */
-};
-
-struct column {
-  char name[SF_LEG_NAME_MAX]; /* "": the clients' */
-  bool out;                   /* not in sync at one look at least */
-  struct sample sample[KINDS];
-  uint32_t count[KINDS][OCTAVES];
-};
-
-struct history_minute {
-  uint64_t number;
-  unsigned columns;
-  struct column column[];
-};
+const char *const sfd_history_kinds[KINDS] = {"read", "write", "flush"};
 
 struct history_seen {
   unsigned columns;
@@ -90,7 +59,8 @@ count(struct counts *counts, const json_t *latency) {
   for (unsigned k = 0; k < KINDS; k++) {
     size_t i;
     json_t *pair;
-    json_array_foreach(json_object_get(json_object_get(latency, kinds[k]), "buckets"), i, pair) {
+    json_array_foreach(json_object_get(json_object_get(latency, sfd_history_kinds[k]), "buckets"),
+                       i, pair) {
       json_int_t ns = json_integer_value(json_array_get(pair, 0));
       json_int_t n = json_integer_value(json_array_get(pair, 1));
       if (ns > 0 && n > 0)
@@ -119,10 +89,8 @@ seen_before(const struct history_seen *seen, const char *name) {
 
 /* ---- the minute that goes on ---- */
 
-/* Its place in the ring; a minute of an hour ago goes. */
-static struct history_minute **
-take_minute(struct history *history, uint64_t now_us) {
-  uint64_t number = (now_us - history->begin_us) / MINUTE_US;
+struct history_minute **
+sfd_history_take(struct history *history, uint64_t number) {
   struct history_minute **slot = &history->minute[number % HISTORY_MINUTES];
   if (*slot && (*slot)->number != number) {
     free(*slot);
@@ -141,8 +109,8 @@ find_column(struct history_minute *minute, const char *name) {
   return NULL;
 }
 
-static struct column *
-take_column(struct history_minute **slot, const char *name) {
+struct column *
+sfd_history_column(struct history_minute **slot, const char *name) {
   struct history_minute *minute = *slot, *larger;
   struct column *column = find_column(minute, name);
   if (column || minute->columns == COLUMNS_MAX)
@@ -160,9 +128,10 @@ take_column(struct history_minute **slot, const char *name) {
 static void
 sample(struct column *column, const json_t *entry) {
   for (unsigned k = 0; k < KINDS; k++) {
-    const json_t *latency = json_object_get(json_object_get(entry, "latency"), kinds[k]);
+    const json_t *latency =
+        json_object_get(json_object_get(entry, "latency"), sfd_history_kinds[k]);
     char deadline[16];
-    snprintf(deadline, sizeof deadline, "%s_us", kinds[k]);
+    snprintf(deadline, sizeof deadline, "%s_us", sfd_history_kinds[k]);
     if (number(latency, "recent") == 0)
       continue;
     column->sample[k] = (struct sample){
@@ -180,7 +149,7 @@ note_column(struct history *history, struct history_seen *seen, struct history_m
             const char *name, const json_t *entry, bool out) {
   struct counts *now = &seen->column[seen->columns].counts;
   const struct counts *before = seen_before(history->seen, name);
-  struct column *column = take_column(slot, name);
+  struct column *column = sfd_history_column(slot, name);
   count(now, json_object_get(entry, "latency"));
   snprintf(seen->column[seen->columns++].name, SF_LEG_NAME_MAX, "%s", name);
   if (!column)
@@ -202,7 +171,8 @@ sfd_history_note(struct history *history, const json_t *own, uint64_t now_us) {
   if (!history->begin_us)
     history->begin_us = now_us;
   size_t n = json_array_size(legs) < SF_LEGS_MAX ? json_array_size(legs) : SF_LEGS_MAX;
-  struct history_minute **slot = take_minute(history, now_us);
+  struct history_minute **slot =
+      sfd_history_take(history, (now_us - history->begin_us) / MINUTE_US);
   if (!seen || !*slot) {
     free(seen);
     return;
@@ -279,7 +249,7 @@ latency_of(const struct history *history, struct span span, const char *name) {
         json_array_append_new(buckets, json_pack("[I, I]", (json_int_t) 1 << (o + FIRST_OCTAVE),
                                                  (json_int_t) sum.of[k][o]));
     }
-    json_object_set_new(latency, kinds[k],
+    json_object_set_new(latency, sfd_history_kinds[k],
                         json_pack("{sI so}", "count", (json_int_t) all, "buckets", buckets));
   }
   return latency;
@@ -296,7 +266,7 @@ samples_of(const struct history *history, struct span span, const char *name) {
         json_pack("{sI sb}", "ago_min", (json_int_t) (span.last - i), "out", (int) column->out);
     for (unsigned k = 0; k < KINDS; k++) {
       const struct sample *of = &column->sample[k];
-      json_object_set_new(sample, kinds[k],
+      json_object_set_new(sample, sfd_history_kinds[k],
                           of->known ? json_pack("{sI sI sI sI}", "p50_us", (json_int_t) of->p50_us,
                                                 "p99_us", (json_int_t) of->p99_us, "max_us",
                                                 (json_int_t) of->max_us, "deadline_us",

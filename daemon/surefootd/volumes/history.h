@@ -5,7 +5,9 @@
 #define SUREFOOTD_HISTORY_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { HISTORY_MINUTES = 60 };
 
@@ -35,5 +37,17 @@ json_t *sfd_history_sum(const struct history *history, uint64_t since_us, uint64
  * "max_us", "deadline_us"}; out: the leg was not in sync, or the volume not healthy.  NULL: no
  * memory. */
 json_t *sfd_history_samples(const struct history *history, uint64_t now_us);
+
+/* ---- over surefootd's own restart (history_text.c) ---- */
+
+/* One line of JSON for each minute.  now_us: CLOCK_MONOTONIC; wall_s: since 1970.  0 or -errno. */
+int sfd_history_write(const struct history *history, const char *volume, uint64_t now_us,
+                      int64_t wall_s, FILE *stream);
+/* Such a line, as JSON, of whatever volume: is it whole? */
+bool sfd_history_is_line(const json_t *line);
+/* Takes what is of the last hour.  The history has noted nothing yet, and all lines of a volume are
+ * taken with one now_us. */
+void sfd_history_restore(struct history *history, const json_t *line, uint64_t now_us,
+                         int64_t wall_s);
 
 #endif

@@ -20,6 +20,8 @@ struct volumes {
   void (*changed)(void *ctx);
   /* A volume has ended for good: the owner destroys it, not from inside. */
   void (*gone)(void *ctx);
+  /* How long its legs took was heard.  NULL: nothing is done then. */
+  void (*looked)(void *ctx);
   void *ctx;
 };
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -152,12 +153,108 @@ test_nonsense(void **state) {
   sfd_history_clear(&history);
 }
 
+/* What is kept of a history at that time, and what the next surefootd makes of it later. */
+static void
+keep(const struct history *history, uint64_t now_us, int64_t wall_s, struct history *next,
+     uint64_t next_us, int64_t next_wall_s) {
+  char *text = NULL, *line, *rest;
+  size_t size;
+  FILE *stream = open_memstream(&text, &size);
+  assert_int_equal(sfd_history_write(history, "vol0", now_us, wall_s, stream), 0);
+  fclose(stream);
+  for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    json_t *object = json_loads(line, 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(object, "volume")), "vol0");
+    assert_true(sfd_history_is_line(object));
+    sfd_history_restore(next, object, next_us, next_wall_s);
+    json_decref(object);
+  }
+  free(text);
+}
+
+/* Proves that the hour before a restart is there after it, minute by minute, though the machine
+ * was started anew meanwhile and its clock begins anew, that what is older is not, that what
+ * happens then is added, and that a second restart adds nothing twice. */
+static void
+test_kept(void **state) {
+  struct history history = {0}, next = {0}, third = {0};
+  note(&history, BEGIN, status(10, 1, "in-sync"));
+  note(&history, BEGIN + 70 * S, status(15, 1, "late"));
+  note(&history, BEGIN + 130 * S, status(115, 1, "in-sync"));
+  keep(&history, BEGIN + 140 * S, 1000140, &next, 20 * S, 1000200);
+  expect_sum(&next, HOUR, 20 * S, 240, 115, 1);
+  expect_sum(&next, 120 * S, 20 * S, 120, 100, 0);
+  json_t *all = sfd_history_samples(&next, 20 * S);
+  json_t *of_b = json_object_get(json_array_get(json_object_get(all, "legs"), 1), "samples");
+  assert_int_equal(json_array_size(of_b), 3);
+  assert_true(json_is_true(json_object_get(json_array_get(of_b, 1), "out")));
+  assert_int_equal(json_integer_value(json_object_get(json_array_get(of_b, 1), "ago_min")), 3);
+  json_t *of_a = json_object_get(json_array_get(json_object_get(all, "legs"), 0), "samples");
+  json_t *write = json_object_get(json_array_get(of_a, 2), "write");
+  assert_int_equal(json_integer_value(json_object_get(write, "p99_us")), 900);
+  assert_int_equal(json_integer_value(json_object_get(write, "deadline_us")), 70000);
+  json_decref(all);
+
+  note(&next, 30 * S, status(7, 3, "in-sync"));
+  expect_sum(&next, HOUR, 30 * S, 250, 122, 4);
+  keep(&next, 30 * S, 1000210, &third, 5 * S, 1000215);
+  expect_sum(&third, HOUR, 5 * S, 255, 122, 4);
+  sfd_history_clear(&third);
+  keep(&next, 30 * S, 1000210, &third, BEGIN, 1000210 + 3590);
+  expect_sum(&third, HOUR, BEGIN, 0, 0, 0);
+  sfd_history_clear(&third);
+  keep(&next, 30 * S, 1000210, &third, BEGIN, 900000); /* the clock was set back */
+  expect_sum(&third, HOUR, BEGIN, 0, 0, 0);
+  sfd_history_clear(&history);
+  sfd_history_clear(&next);
+  sfd_history_clear(&third);
+}
+
+/* Proves that no damaged line is taken for a minute. */
+static void
+test_damaged_lines(void **state) {
+#define KIND "{\"counts\":[[3,7]],\"sample\":[1,2,3,4]}"
+#define LINE(a, b)                                                                                 \
+  "{\"volume\":\"v\",\"at_s\":5,\"columns\":[{\"name\":" a ",\"out\":false,"                       \
+  "\"read\":" b ",\"write\":" KIND ",\"flush\":" KIND "}]}"
+  static const struct {
+    const char *text;
+    bool whole;
+  } lines[] = {
+      {LINE("\"a\"", KIND), true},
+      {LINE("\"\"", "{\"counts\":[],\"sample\":null}"), true},
+      {LINE("5", KIND), false},
+      {LINE("\"a-name-that-no-leg-can-have-as-it-is-too-long\"", KIND), false},
+      {LINE("\"a\"", "{\"counts\":[[32,7]],\"sample\":null}"), false},
+      {LINE("\"a\"", "{\"counts\":[[-1,7]],\"sample\":null}"), false},
+      {LINE("\"a\"", "{\"counts\":[[3,-7]],\"sample\":null}"), false},
+      {LINE("\"a\"", "{\"counts\":[[3,4294967296]],\"sample\":null}"), false},
+      {LINE("\"a\"", "{\"counts\":[[3]],\"sample\":null}"), false},
+      {LINE("\"a\"", "{\"counts\":7,\"sample\":null}"), false},
+      {LINE("\"a\"", "{\"counts\":[],\"sample\":[1,2,3]}"), false},
+      {LINE("\"a\"", "{\"counts\":[]}"), false},
+      {LINE("\"a\"", "null"), false},
+      {"{\"volume\":\"v\",\"columns\":[]}", false},
+      {"{\"volume\":7,\"at_s\":5,\"columns\":[]}", false},
+      {"{\"volume\":\"v\",\"at_s\":5}", false},
+      {"[]", false},
+  };
+  for (unsigned i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+    json_t *line = json_loads(lines[i].text, 0, NULL);
+    assert_non_null(line);
+    if (sfd_history_is_line(line) != lines[i].whole)
+      fail_msg("%s", lines[i].text);
+    json_decref(line);
+  }
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_since),    cmocka_unit_test(test_restart),
-      cmocka_unit_test(test_an_hour),  cmocka_unit_test(test_samples),
-      cmocka_unit_test(test_nonsense),
+      cmocka_unit_test(test_since),         cmocka_unit_test(test_restart),
+      cmocka_unit_test(test_an_hour),       cmocka_unit_test(test_samples),
+      cmocka_unit_test(test_nonsense),      cmocka_unit_test(test_kept),
+      cmocka_unit_test(test_damaged_lines),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

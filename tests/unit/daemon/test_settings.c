@@ -43,6 +43,7 @@ assert_defaults(const struct settings *settings) {
   assert_string_equal(settings->nbdkit, "nbdkit");
   assert_string_equal(settings->hook, "");
   assert_string_equal(settings->events, "/var/lib/surefoot/events");
+  assert_string_equal(settings->latency, "/var/lib/surefoot/latency");
   assert_string_equal(settings->metrics.address, "");
   assert_int_equal(settings->metrics.port, 0);
   assert_string_equal(settings->page.address, "");
@@ -82,6 +83,7 @@ test_all_keys(void **state) {
   assert_string_equal(settings.runtime, "/r");
   assert_string_equal(settings.control, "/r/control");
   assert_string_equal(settings.events, "/r.events"); /* two daemons do not share one */
+  assert_string_equal(settings.latency, "/r.latency");
   assert_string_equal(settings.nbdkit, "/opt/nbdkit");
   assert_string_equal(settings.plugin, "other");
   assert_string_equal(settings.hook, "/h");
@@ -103,8 +105,10 @@ test_all_keys(void **state) {
   assert_int_equal(settings.silent_timeout_us, 0);
   assert_int_equal(load(&settings, "[daemon]\nruntime = /r\nevents = /e\n", error), 0);
   assert_string_equal(settings.events, "/e");
-  assert_int_equal(load(&settings, "[daemon]\nevents = off\n", error), 0);
+  assert_string_equal(settings.latency, "/r.latency");
+  assert_int_equal(load(&settings, "[daemon]\nevents = off\nlatency = off\n", error), 0);
   assert_string_equal(settings.events, "");
+  assert_string_equal(settings.latency, "");
   assert_int_equal(load(&settings, "[daemon]\nmetrics = off\n", error), 0);
   assert_string_equal(settings.metrics.address, "");
 }
