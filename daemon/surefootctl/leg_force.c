@@ -189,6 +189,26 @@ confirm(const struct force *force, bool yes) {
                                           : ctl_fail("%s: nothing was done", force->volume);
 }
 
+static bool
+has_same_record(const json_t *a, const json_t *b) {
+  const json_t *before = json_object_get(a, "record"), *now = json_object_get(b, "record");
+  return ctl_json_number(before, "term") == ctl_json_number(now, "term") &&
+         ctl_json_number(before, "change") == ctl_json_number(now, "change");
+}
+
+/* The answer may have taken long.  A leg that has left the set since does not know that itself, and
+ * a start from it would lose what was acknowledged without it; each such change has a record. */
+static int
+check_unchanged(const struct force *force) {
+  json_t *own = ctl_ask_status(force->path, force->volume);
+  bool same = own && has_same_record(own, force->own);
+  json_decref(own);
+  return same ? CTL_DONE
+              : ctl_fail("%s: nothing was done: its legs have changed since this was asked; look "
+                         "again",
+                         force->volume);
+}
+
 /* ---- until the next server serves without it ---- */
 
 static uint64_t
@@ -265,6 +285,8 @@ fail_needed(struct force *force, const char *refusal, bool yes) {
         force->volume, force->leg);
   if (status == CTL_DONE)
     status = confirm(force, yes);
+  if (status == CTL_DONE)
+    status = check_unchanged(force);
   if (status == CTL_DONE)
     status = carry_out(force);
   json_decref(force->own);

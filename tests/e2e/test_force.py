@@ -124,6 +124,32 @@ class Force(DaemonTest):
         self.come_back(daemon, volume, legs["b"])
         self.finish(daemon, volume, load)
 
+    def test_legs_that_change_while_it_asks(self):
+        """Proves that nothing is done when the set of legs has changed between the question and the answer: the legs
+        to go on with may have left since, without knowing it."""
+        daemon = self.daemon()
+        daemon.volume(min_legs=2)
+        daemon.start()
+        daemon.wait_serving()
+        daemon.ctl("leg", "fail", "vol0", "vol0-c")
+        pid = daemon.pid()
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([str(self.rig.surefootctl), "--control", str(daemon.control), "leg", "fail", "vol0",
+                               "vol0-b", "--force"], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as asked:
+            for line in asked.stderr:
+                if line.startswith("- Clients lose"):
+                    break
+            daemon.ctl("leg", "return", "vol0", "vol0-c", "--wait")
+            os.write(ours, b"vol0\n")
+            _, err = asked.communicate(timeout=2 * PATIENCE_S)
+        os.close(theirs)
+        os.close(ours)
+        self.assertEqual(1, asked.returncode)
+        self.assertIn("nothing was done: its legs have changed", err)
+        self.assertEqual((pid, "healthy"), (daemon.pid(), daemon.status()["state"]))
+        daemon.stop()
+
     def test_two_of_three_hang(self):
         """Proves that a leg that can be spared is taken out as without --force, with no question, and that it is said
         that the volume still waits for the other; that one is then failed by force."""
