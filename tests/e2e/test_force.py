@@ -12,6 +12,7 @@ from case import main
 from daemon_case import DaemonTest
 from rig import DATA_OFFSET, MIB, PATIENCE_S, SLOWNESS, CommandFailed, FileLeg
 
+SIZE = 8 * MIB  # zeroed by way of FUSE
 BLOCKS = 256  # in the first extent alone: maps would have no more of it copied
 
 SOON_S = 15 * SLOWNESS  # a server is killed and the next one looks for its legs: seconds
@@ -23,7 +24,8 @@ class Force(DaemonTest):
         daemon = self.daemon()
         made = {name: self.fuse_leg(name) if name in hung else FileLeg(self.rig, name)
                 for name in names}
-        volume = daemon.add(self.rig.volume(list(made.values()), min_legs=2, on_too_few="suspend", wait_for_legs="10s",
+        volume = daemon.add(self.rig.volume(list(made.values()), SIZE, min_legs=2, on_too_few="suspend",
+                                            wait_for_legs="10s",
                                             read_deadline="200ms", write_deadline="200ms",
                                             flush_deadline="400ms").create())
         daemon.start()
@@ -96,7 +98,7 @@ class Force(DaemonTest):
         time.sleep(3)  # a leg that is missing would be found in two
         self.assertEqual("faulty", self.leg(daemon, "b")["state"])
         with open(legs["b"].image, "r+b") as image:
-            image.seek(DATA_OFFSET + 8 * MIB)
+            image.seek(DATA_OFFSET + SIZE // 2)
             image.write(b"what it holds must not count" * 100)
         with daemon.follow() as events:
             self.come_back(daemon, volume, legs["b"])
@@ -242,7 +244,7 @@ class Force(DaemonTest):
         """Proves that a volume that is served by hand is left as it is, that it is said what to do instead, and that
         this works: force_with starts with the legs that are named and no other."""
         legs = [FileLeg(self.rig, "a"), self.fuse_leg("b"), self.fuse_leg("c")]
-        volume, server = self.served(legs, min_legs=2, on_too_few="suspend", wait_for_legs="5s")
+        volume, server = self.served(legs, size=SIZE, min_legs=2, on_too_few="suspend", wait_for_legs="5s")
         with self.load(server, depth=4) as load:
             load.wait_count(100)
             legs[1].freeze()
