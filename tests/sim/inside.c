@@ -145,9 +145,26 @@ inside_is_member(const struct sf_volume *v, unsigned leg) {
   return (v->latest.in_sync & v->durable.in_sync) >> leg & 1;
 }
 
+/* A write that was sent before a newcomer counted may have a part left that waits in the window of
+ * its leg.  The newcomer needs no intent for that one: it is in no record before the write ended. */
+static bool
+is_older_than_the_join(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+  for (const struct sf_list *l = v->active.next; v->joining >= 0 && l != &v->active; l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->sm.id <= v->join_id && op->kind->writes && op->sent != 0 &&
+        offset >= v->data_offset + op->offset &&
+        offset + length <= v->data_offset + op->offset + op->length)
+      return true;
+  }
+  return false;
+}
+
 unsigned
-inside_needs(const struct sf_volume *v) {
-  return v->ack_legs;
+inside_needs(const struct sf_volume *v, uint64_t offset, uint64_t length) {
+  legset recorded = v->latest.in_sync | v->durable.in_sync;
+
+  return v->ack_legs & (is_older_than_the_join(v, offset, length) ? recorded : ~0U);
 }
 
 const struct sf_bad *

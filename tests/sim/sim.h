@@ -359,7 +359,8 @@ bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably
 bool inside_is_needed(const struct sf_volume *volume, unsigned leg);
 bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
 bool inside_is_member(const struct sf_volume *volume, unsigned leg);
-unsigned inside_needs(const struct sf_volume *volume);
+/* The legs that an answer of this write needs, and so its intent; of the leg, not of the volume. */
+unsigned inside_needs(const struct sf_volume *volume, uint64_t offset, uint64_t length);
 const struct sf_uuid *inside_lineage(const struct sf_volume *volume);
 const struct sf_superblock *inside_identity(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);

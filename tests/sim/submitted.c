@@ -53,6 +53,7 @@ check_submission(unsigned leg, const struct sf_tio_control *control,
 static void
 check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
   uint64_t first, last, end = sim.data_offset + sim.blocks_promised * BLOCK;
+  unsigned needs;
   struct sf_tio_region part = *want;
 
   if (!op_writes(control->op) || want->offset < sim.data_offset || want->offset >= end ||
@@ -62,8 +63,9 @@ check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf
     part.length = end - part.offset;
   first = (part.offset - sim.data_offset) / BLOCK / sim.extent_blocks;
   last = (part.offset + part.length - 1 - sim.data_offset) / BLOCK / sim.extent_blocks;
+  needs = inside_needs(sim.volume, part.offset, part.length);
   for (unsigned i = 0; i < sim.options.legs; i++)
-    for (uint64_t e = first; e <= last && (inside_needs(sim.volume) >> i & 1); e++)
+    for (uint64_t e = first; e <= last && (needs >> i & 1); e++)
       if (!medium_has_intent(&sim.leg[i], e) &&
           (control->op != SF_TIO_WRITE ||
            !changes_nothing(&sim.leg[leg], control->buffer, part.offset, part.length, &part)))
