@@ -180,12 +180,14 @@ check_leg_moved(unsigned leg, enum sf_leg_state from, enum sf_leg_state to, cons
     check.left_ns = sim.now_ns;
 }
 
+/* A leg that became slower may have more before it than it answers in its timeout. */
 static bool
 frozen_cannot_leave(void) {
   unsigned others = 0;
 
   for (unsigned i = 0; i < sim.options.legs; i++)
-    others += i != sim.options.busy.freeze_leg && sim.leg_state[i] == SF_STATE_IN_SYNC;
+    others += i != sim.options.busy.freeze_leg && sim.leg_state[i] == SF_STATE_IN_SYNC &&
+              !service_is_slowed(i, sim.options.deadline_ns[SF_WRITE_KIND]);
   return is_excused(sim.options.busy.freeze_leg) && others < sim.options.min_legs;
 }
 
@@ -201,14 +203,14 @@ check_volume_moved(const char *to) {
 
 /* ---- 2: copies end ---- */
 
+/* A resync waits for the convergence beside it. */
 static uint64_t
-copy_bound(uint64_t extents, bool converges) {
+copy_bound(uint64_t extents) {
   uint64_t bytes = extents * sim.options.extent_bytes;
   uint64_t alone = bytes / check.piece_bytes * slowest_alone(&sim.options, SF_COPY_PIECE_BYTES);
 
-  if (converges && sim.options.busy.crash_at != 0)
+  if (sim.options.busy.crash_at != 0)
     alone += differences_take(&sim.options, extents);
-
   if (sim.healing || sim.options.busy.idle)
     return RESYNC_BEGINS_S * SIM_S + RESYNC_ALONE * alone;
   /* A piece waits for what clients write to it, which has a turn before it. */
@@ -231,7 +233,7 @@ check_copy(uint64_t *since_ns, uint64_t *extents, bool copies, uint64_t left, in
     *since_ns = sim.healing_since_ns;
     *extents = left;
   }
-  if (sim.now_ns - *since_ns > copy_bound(*extents, leg < 0))
+  if (sim.now_ns - *since_ns > copy_bound(*extents))
     sim_fail("busy: %s of %lu extents lasts for %lu ms, and %lu are left (leg %d)",
              leg < 0 ? "a convergence" : "a resync", (unsigned long) *extents,
              (unsigned long) ((sim.now_ns - *since_ns) / SIM_MS), (unsigned long) left, leg);

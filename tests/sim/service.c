@@ -231,15 +231,19 @@ service_is_paused(unsigned leg) {
 /* ---- work done ---- */
 
 bool
-service_is_overrun(unsigned leg, uint64_t silent_ns) {
+service_is_slowed(unsigned leg, uint64_t timeout_ns) {
   const struct busy *b = &sim.options.busy;
   unsigned times = 1; /* the work before it takes so many times as long as was planned */
 
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (sim.options.service[i].bus == sim.options.service[leg].bus && b->faster[i] > times)
       times = b->faster[i];
-  return times > 1 && slowed_ns != 0 && sim.now_ns - slowed_ns < (times + 1) * silent_ns &&
-         sim.now_ns - queue[leg].ended_ns >= silent_ns;
+  return times > 1 && slowed_ns != 0 && sim.now_ns - slowed_ns < (times + 1) * timeout_ns;
+}
+
+bool
+service_is_overrun(unsigned leg, uint64_t silent_ns) {
+  return service_is_slowed(leg, silent_ns) && sim.now_ns - queue[leg].ended_ns >= silent_ns;
 }
 
 void

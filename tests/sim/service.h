@@ -33,8 +33,10 @@ void service_forget(struct region *region);    /* it ends otherwise */
 void service_event(unsigned leg);              /* EV_SERVICE: a pause is over */
 void service_pause(unsigned leg, uint64_t ns); /* from now on, or after the current pause */
 bool service_is_paused(unsigned leg);
-/* A leg, or one on its path, became so many times slower with work before it that it was given in
- * quicker days, and has ended nothing for so long. */
+/* A leg, or one on its path, became so many times slower and may still have work before it that it
+ * was given in quicker days. */
+bool service_is_slowed(unsigned leg, uint64_t timeout_ns);
+/* It may, and has ended nothing for so long. */
 bool service_is_overrun(unsigned leg, uint64_t silent_ns);
 void service_measure(void);
 struct served service_served(unsigned leg);

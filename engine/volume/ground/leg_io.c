@@ -10,13 +10,13 @@
 #include "volume/ground/facts.h"
 #include "volume/ground/fault.h"
 #include "volume/ground/host.h"
+#include "volume/ground/leg_room.h"
 #include "volume/ground/meter.h"
 #include "volume/ground/silence.h"
 #include "volume/ground/trouble.h"
 
 enum {
-  NO_ROOM_MS = 5,    /* after a submission that found no room below */
-  CLIENTS_MS = 1000, /* a client was here so recently: copies keep to less */
+  NO_ROOM_MS = 5, /* after a submission that found no room below */
 };
 
 static bool
@@ -85,12 +85,28 @@ part_is_overdue(struct leg_io_part *part) {
   leg_of(part)->overdue_n++;
 }
 
+/* What a silence held up ends in a burst, and neither is the leg's pace.  A late answer says that
+ * the leg is slower than we took it for, and never that it is quicker. */
+static bool
+tells_the_pace(const struct leg_io_part *part) {
+  struct sf_volume *v = part->io->volume;
+  const struct leg *leg = leg_of(part);
+
+  if (!part->told)
+    return true;
+  if (part->sent_ns < leg->awake_ns || sf_insync_leg_is_silent(v, part->leg))
+    return false;
+  return part->class == WINDOW_UNMEASURED ||
+         v->now_ns - leg->window.busy_ns >= leg->window.cost_ns[part->class];
+}
+
 /* The leg has nothing of it any more. */
 static void
 part_ended(struct leg_io_part *part, const struct sf_tio_event *event) {
   struct sf_volume *v = part->io->volume;
   struct leg *leg = leg_of(part);
   bool answered = event->late ? event->error != -ECANCELED : event->state != SF_TIO_CANCELED;
+  bool done = event->late ? event->error == 0 : event->state == SF_TIO_OK;
 
   if (part->state == PART_SENT) {
     sf_list_remove(&part->link);
@@ -98,9 +114,11 @@ part_ended(struct leg_io_part *part, const struct sf_tio_event *event) {
     sf_meter_ended(v, part, event);
     leg->overdue_n -= part->overdue;
     leg->flushes_n -= part->io->flushes;
-    part_is_not_counted(part, answered && event->state == SF_TIO_OK && !part->told);
-    if (answered)
+    part_is_not_counted(part, done && tells_the_pace(part));
+    if (answered) {
+      leg->window.busy_ns = v->now_ns;
       sf_insync_leg_answered(v, part);
+    }
   }
   part->state = PART_ENDED;
   SF_ASSERT(leg->running > 0 && part->io->running > 0);
@@ -165,55 +183,6 @@ sf_leg_io_event(const struct sf_tio_event *event) {
 
 /* ---- sending ---- */
 
-/* Ops that a leg has something of are kept until it has ended that: where it hangs, the other legs
- * must have ops left.  When all of that hangs, it gets one at a time, to show whether it
- * answers. */
-static unsigned
-share_of_ops(const struct sf_volume *v) {
-  return SF_OPS_MAX / (v->legs > 2 ? v->legs : 2);
-}
-
-static struct leg_io_part *
-first_of(const struct leg *leg, enum window_use use) {
-  return sf_list_empty(&leg->waiting[use])
-             ? NULL
-             : SF_LIST_ENTRY(leg->waiting[use].next, struct leg_io_part, link);
-}
-
-/* A copy that has waited for as long as all outstanding requests may take goes before younger
- * requests of clients, or it would wait for as long as they work.  It stays within the copies'
- * share: the limit keeps copies from being sent all at once, when they would be late. */
-static struct leg_io_part *
-overdue_copy(const struct sf_volume *v, const struct leg *leg) {
-  struct leg_io_part *copy = first_of(leg, WINDOW_COPIES);
-  uint64_t target;
-
-  if (copy == NULL)
-    return NULL;
-  target = sf_deadline_target_ns(v, leg->index, copy->io->args.kind);
-  if (v->now_ns - copy->since_ns < target)
-    return NULL;
-  return sf_window_copy_fits(&leg->window, sf_window_cost(&leg->window, copy->class, target),
-                             target, clients_were_here(v, CLIENTS_MS * SF_MS))
-             ? copy
-             : NULL;
-}
-
-/* An overdue copy, for which clients wait, may try the window as they may. */
-static bool
-has_room(struct sf_volume *v, struct leg_io_part *part) {
-  struct leg *leg = leg_of(part);
-  const struct leg_io_args *args = &part->io->args;
-  uint64_t target = sf_deadline_target_ns(v, part->leg, args->kind);
-
-  if (part->use != WINDOW_META && leg->outstanding_n >= share_of_ops(v) &&
-      !sf_window_is_empty(&leg->window))
-    return false;
-  part->cost_ns = sf_window_cost(&leg->window, part->class, target);
-  return sf_window_admits(&leg->window, part == overdue_copy(v, leg) ? WINDOW_CLIENTS : part->use,
-                          part->cost_ns, target, clients_were_here(v, CLIENTS_MS * SF_MS));
-}
-
 static void
 part_sent(struct sf_volume *v, struct leg_io_part *part, uint64_t handle) {
   struct leg *leg = leg_of(part);
@@ -263,21 +232,6 @@ send_parts(struct sf_volume *v, struct leg_io_part *part, unsigned n) {
   return 0;
 }
 
-/* By what waits already, and goes first. */
-static bool
-is_kept_waiting(const struct sf_volume *v, const struct leg *leg, enum window_use use) {
-  if (first_of(leg, WINDOW_META) != NULL)
-    return true;
-  switch (use) {
-  case WINDOW_META:
-    return false;
-  case WINDOW_CLIENTS:
-    return first_of(leg, WINDOW_CLIENTS) != NULL || overdue_copy(v, leg) != NULL;
-  default:
-    return first_of(leg, WINDOW_CLIENTS) != NULL || first_of(leg, WINDOW_COPIES) != NULL;
-  }
-}
-
 static void
 enter_queue(struct leg_io_part *part, struct sf_list *before) {
   sf_list_append(before, &part->link);
@@ -322,7 +276,7 @@ make_parts(struct sf_volume *v, struct leg_io *io) {
     struct leg_io_part part;
 
     part_init(&part, io, leg);
-    if (!is_kept_waiting(v, &v->leg[leg], io->args.use) && has_room(v, &part))
+    if (!sf_leg_room_is_queued_for(v, &v->leg[leg], io->args.use) && sf_leg_room_is_there(v, &part))
       io->part[now++] = part;
     else
       io->part[--last] = part;
@@ -453,25 +407,14 @@ sf_leg_io_settle(struct sf_volume *v) {
 
 /* ---- what waits ---- */
 
-static struct leg_io_part *
-next_of(struct sf_volume *v, struct leg *leg) {
-  struct leg_io_part *client = first_of(leg, WINDOW_CLIENTS), *copy = overdue_copy(v, leg);
-
-  if (first_of(leg, WINDOW_META) != NULL)
-    return first_of(leg, WINDOW_META);
-  if (copy != NULL && (client == NULL || copy->since_ns < client->since_ns))
-    return copy;
-  return client != NULL ? client : first_of(leg, WINDOW_COPIES);
-}
-
 /* False: no room below, or in the window. */
 static bool
 send_next(struct sf_volume *v, struct leg *leg) {
-  struct leg_io_part *part = next_of(v, leg);
+  struct leg_io_part *part = sf_leg_room_next(v, leg);
   struct leg_io *io;
   int r;
 
-  if (part == NULL || !has_room(v, part))
+  if (part == NULL || !sf_leg_room_is_there(v, part))
     return false;
   io = part->io;
   leave_queue(part);
@@ -522,14 +465,14 @@ note_overdue(const struct sf_volume *v, struct leg *leg) {
   }
 }
 
-/* What hangs is not what the window is for.  Were it counted, a leg that cannot be spared would get
- * nothing else, and would never show that it does answer. */
+/* What hangs, while the leg answers others, is not what the window is for.  Were it counted, a leg
+ * that cannot be spared would get nothing else. */
 static void
 uncount_what_hangs(struct leg *leg, bool silent) {
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-    if (part->told && (silent || sf_insync_is_overtaken(part) || sf_insync_is_starved(part)))
+    if (part->told && (sf_insync_is_passed_by(part) || (!silent && sf_insync_is_starved(part))))
       part_is_not_counted(part, false);
   }
 }

@@ -120,6 +120,20 @@ sf_insync_is_overtaken(const struct leg_io_part *part) {
   return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
 }
 
+/* For the window alone: reads may be lost, and go elsewhere since, while writes are answered. */
+bool
+sf_insync_is_passed_by(const struct leg_io_part *part) {
+  const struct leg *leg = &part->io->volume->leg[part->leg];
+
+  return sf_insync_is_overtaken(part) ||
+         leg->newest_sent_ns[!part->io->reads] >= part->sent_ns + OVERTAKEN_MOST * part->timeout_ns;
+}
+
+bool
+sf_insync_is_avoided(const struct sf_volume *v, unsigned leg) {
+  return v->leg[leg].avoid || sf_insync_leg_is_silent(v, leg);
+}
+
 /* A leg that was silent for a while could answer neither: a timeout after it is awake it must
  * have. */
 static uint64_t

@@ -8,7 +8,10 @@
 void sf_insync_leg_answered(struct sf_volume *v, const struct leg_io_part *part);
 bool sf_insync_is_overtaken(const struct leg_io_part *part); /* by a request sent a timeout later */
 bool sf_insync_is_starved(const struct leg_io_part *part);   /* though the leg answers others */
+bool
+sf_insync_is_passed_by(const struct leg_io_part *part); /* by so many, or in either direction */
 bool sf_insync_leg_is_silent(const struct sf_volume *v, unsigned leg);
+bool sf_insync_is_avoided(const struct sf_volume *v, unsigned leg); /* reads go elsewhere */
 /* It keeps requests waiting: it is silent or fails, or starves one.  Being busy is no reason. */
 bool sf_insync_leg_is_awaited(const struct sf_volume *v, unsigned leg, enum sf_kind kind);
 bool sf_insync_leg_hangs(struct sf_volume *v, unsigned leg, enum sf_kind kind);

@@ -14,6 +14,8 @@
  *   millisecond.  One request over the target is tried now and then, or a leg that works on many at
  *   once and is slow in each would be held at one for ever (BBR probes for bandwidth for the same
  *   reason).  A pause is not learned as the pace: one gap counts as a few usual ones at most.
+ *   The caller tells of answers after the timeout too, where they show that the leg is slower than
+ *   it was taken for; of what a silence held up it does not tell (leg_io.c).
  *
  * Pure: no clock, no lock, nothing of the volume. */
 #ifndef SF_VOLUME_WINDOW_H

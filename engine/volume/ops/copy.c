@@ -28,7 +28,7 @@ choose_source(const struct sf_op *op, legset but) {
   int source = -1;
 
   EACH_LEG(leg, sf_vol_sources(v, op->offset, op->length) & (legset) ~but) {
-    if (source < 0 || (v->leg[source].avoid && !v->leg[leg].avoid))
+    if (source < 0 || (sf_insync_is_avoided(v, (unsigned) source) && !sf_insync_is_avoided(v, leg)))
       source = (int) leg;
   }
   return source;

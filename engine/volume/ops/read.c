@@ -39,7 +39,7 @@ choose(const struct sf_volume *v, legset candidates, uint64_t offset) {
   EACH_LEG(i, candidates) {
     const struct leg *leg = &v->leg[i];
 
-    if (leg->avoid && (candidates & (legset) ~legbit(i)) != 0)
+    if (sf_insync_is_avoided(v, i) && (candidates & (legset) ~legbit(i)) != 0)
       continue;
     if (best < 0 || expected_ns(leg) < expected_ns(&v->leg[best]))
       best = (int) i;

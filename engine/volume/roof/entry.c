@@ -12,6 +12,7 @@
 #include "volume/change/scrub.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/flush_lost.h"
+#include "volume/ground/silence.h"
 #include "volume/roof/status.h"
 #include "volume/roof/turn.h"
 #include "volume/roof/volume.h"
@@ -182,7 +183,7 @@ sf_volume_hole_source(struct sf_volume *v) {
   if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && v->bad.list.n == 0 &&
       sf_flush_failure_legs(v) == 0)
     EACH_LEG(leg, sf_insync_legs(v))
-      if (source < 0 && !v->leg[leg].avoid)
+      if (source < 0 && !sf_insync_is_avoided(v, leg))
         source = (int) leg;
   pthread_mutex_unlock(&v->lock);
   return source;

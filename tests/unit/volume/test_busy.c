@@ -40,13 +40,25 @@ count_states(const struct sf_volume_event *event) {
 }
 
 static void
-start(void) {
-  rig_init(&rig, 2, 1, EXTENT, EXTENTS);
+start_with(unsigned min_legs) {
+  rig_init(&rig, 2, min_legs, EXTENT, EXTENTS);
   rig.windows = true;
+  rig.config.on_too_few = min_legs == 1 ? SF_TOO_FEW_ERROR : SF_TOO_FEW_SUSPEND;
   rig_start_fully(&rig);
   rig_touch_extents(&rig, EXTENTS, EXTENT);
   rig.event = count_states;
   events = 0;
+  stall_until_ns[0] = stall_until_ns[1] = 0;
+}
+
+static void
+start(void) {
+  start_with(1);
+}
+
+static void
+start_with_both_needed(void) {
+  start_with(2);
 }
 
 /* 64 at once take 384 ms, nearly four times the deadline.  The first 64 are sent at once, as the
@@ -69,6 +81,102 @@ a_busy_leg_is_not_late(void **state) {
   }
   assert_in_range(most_on_leg_1, 2, 12);
   assert_int_equal(events, 0); /* in sync, and never called suspended */
+  rig_free(&rig);
+}
+
+/* Clients that ask for the next as soon as they have an answer. */
+static void
+clients_work_for(unsigned ms) {
+  for (unsigned i = 0; i < ms; i++) {
+    for (unsigned k = 0; k < WRITES; k++) {
+      if (w[k].request.buffer != NULL && !w[k].done)
+        continue;
+      if (w[k].request.buffer != NULL)
+        rig_put(&w[k]);
+      rig_submit(&rig, &w[k], SF_REQ_WRITE, (uint64_t) (k * 7 % WRITES) * EXTENT + 4096, 4096, 2);
+    }
+    rig_pass(&rig, 1);
+  }
+}
+
+static void
+clients_end(void) {
+  rig_pass(&rig, 2000);
+  for (unsigned k = 0; k < WRITES; k++) {
+    assert_true(w[k].done);
+    assert_int_equal(w[k].request.error, 0);
+    rig_put(&w[k]);
+  }
+}
+
+/* A cache is full: all that the leg has takes longer than its timeout now, and so does all that it
+ * is given in place of it.  What it answers late tells its pace too. */
+static void
+a_leg_that_has_become_slow_is_given_less(void **state) {
+  start();
+  clients_work_for(50);
+  rig.holds = leg_1_takes_6_ms_each;
+  clients_work_for(3000);
+  most_on_leg_1 = 0;
+  clients_work_for(300);
+  assert_in_range(most_on_leg_1, 2, 12);
+  assert_int_equal(events, 0);
+  clients_end();
+  rig_free(&rig);
+}
+
+static bool
+leg_1_takes_2_ms_each_and_stalls(const struct rig *r, const struct rig_region *region) {
+  unsigned n = rig_count(r, is_write_of_leg_1);
+
+  if (n > most_on_leg_1)
+    most_on_leg_1 = n;
+  return stalls(r, region) ||
+         (is_write_of_leg_1(r, region) && rig_in_turn(&rig, region, 2 * SF_MS));
+}
+
+/* What a silent leg has stays counted: given as much again for each timeout, it would be late when
+ * it is awake. */
+static void
+a_stall_does_not_fill_a_leg(void **state) {
+  unsigned before;
+
+  start_with_both_needed();
+  rig.holds = leg_1_takes_2_ms_each_and_stalls;
+  clients_work_for(1000);
+  most_on_leg_1 = 0;
+  clients_work_for(200);
+  before = most_on_leg_1;
+  assert_in_range(before, 15, 40);
+  stall_until_ns[1] = rig.now_ns + 350 * SF_MS;
+  clients_work_for(600);
+  assert_in_range(most_on_leg_1, before,
+                  before + 5); /* one for each timeout, to show that it is awake */
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  clients_end();
+  rig_free(&rig);
+}
+
+/* It cannot be spared for writes; reads need not find out one by one that it answers nothing. */
+static void
+no_read_goes_to_a_silent_leg(void **state) {
+  static struct rig_request read;
+
+  start_with_both_needed();
+  stall_until_ns[1] = UINT64_MAX;
+  rig.holds = stalls;
+  rig_submit(&rig, &w[0], SF_REQ_WRITE, 4096, 4096, 2);
+  rig_pass(&rig, 200);
+  assert_false(w[0].done);
+  rig.volume->leg[0].latency[SF_READ_KIND].average_ns = SF_S; /* leg 1 was quicker */
+  rig_submit(&rig, &read, SF_REQ_READ, 8 * EXTENT, 4096, 0);
+  rig_pass(&rig, 3);
+  assert_true(read.done);
+  rig_put(&read);
+  stall_until_ns[1] = 0;
+  rig_pass(&rig, 300);
+  assert_true(w[0].done);
+  rig_put(&w[0]);
   rig_free(&rig);
 }
 
@@ -160,6 +268,9 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_busy_leg_is_not_late),
+      cmocka_unit_test(a_leg_that_has_become_slow_is_given_less),
+      cmocka_unit_test(a_stall_does_not_fill_a_leg),
+      cmocka_unit_test(no_read_goes_to_a_silent_leg),
       cmocka_unit_test(a_frozen_leg_costs_a_deadline_and_a_grace_whatever_waits),
       cmocka_unit_test(legs_that_stall_together_stay_together),
       cmocka_unit_test(the_one_that_stays_away_leaves),
