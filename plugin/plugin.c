@@ -273,11 +273,11 @@ surefoot_can_cache(void *handle) {
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
 static int
-answer(int rc, const char *verb, uint64_t length, uint64_t offset) {
-  if (rc == 0)
+answer(int r, const char *verb, uint64_t length, uint64_t offset) {
+  if (r == 0)
     return 0;
-  sf_serve_tell_failed(serve, verb, rc, length, offset);
-  nbdkit_set_error(sf_nbd_errno(rc));
+  sf_serve_tell_failed(serve, verb, r, length, offset);
+  nbdkit_set_error(sf_nbd_errno(r));
   return -1;
 }
 

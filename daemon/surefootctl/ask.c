@@ -47,10 +47,10 @@ ctl_ask(const char *path, json_t *request, json_t **reply) {
   json_t *answer = NULL;
   if (!request)
     return ctl_fail("an argument is not valid UTF-8");
-  int rc = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &answer);
+  int r = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &answer);
   json_decref(request);
-  if (rc < 0)
-    return ctl_fail_to_reach(path, rc);
+  if (r < 0)
+    return ctl_fail_to_reach(path, r);
   int status = ctl_check_reply(answer);
   if (status == CTL_DONE && reply)
     *reply = answer;

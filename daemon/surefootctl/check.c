@@ -296,11 +296,11 @@ ctl_openers(void) {
 static int
 look(struct checked *checked, unsigned flags) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_assemble(ctl_openers(), &checked->config, flags,
-                                 OPEN_TIMEOUT_S * UINT64_C(1000000000), false, checked->file,
-                                 checked->found, checked->leg_error, &checked->assembly, error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  int r = sf_leg_files_assemble(ctl_openers(), &checked->config, flags,
+                                OPEN_TIMEOUT_S * UINT64_C(1000000000), false, checked->file,
+                                checked->found, checked->leg_error, &checked->assembly, error);
+  if (r < 0)
+    return ctl_fail("%s", *error ? error : strerror(-r));
   for (unsigned i = 0; i < checked->config.legs; i++) {
     if (checked->assembly.verdict[i] == SF_LEG_CURRENT)
       checked->current |= (uint16_t) (1u << i);
@@ -372,9 +372,9 @@ ctl_check(struct ctl_command_call *call) {
   int status = take_options(call, &order);
   if (status != CTL_DONE)
     return status;
-  int rc = sf_config_load(&checked.config, ctl_conf_file(call->argv[optind], file), error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  int r = sf_config_load(&checked.config, ctl_conf_file(call->argv[optind], file), error);
+  if (r < 0)
+    return ctl_fail("%s", *error ? error : strerror(-r));
   status = carry_out(&checked, &order, &comparison, &repaired);
   if (status == CTL_DONE)
     status = print_checked(&checked, order.compare ? &comparison : NULL, &repaired, order.json);

@@ -70,8 +70,8 @@ read_what_counts(const struct reader *reader, uint8_t *bytes, size_t len) {
   const struct sf_leg_file *file = &checked->file[reader->leg];
   const struct sf_bad *bad = &checked->assembly.base.bad;
   uint64_t at = reader->compare->at, from = at, end = at + len, to, next;
-  int rc = 0;
-  for (unsigned i = 0; i <= bad->n && rc == 0; i++, from = next) {
+  int r = 0;
+  for (unsigned i = 0; i <= bad->n && r == 0; i++, from = next) {
     to = next = end;
     if (i < bad->n) { /* whole sectors of this leg: it is read around the buffer cache */
       to = bad->range[i].begin / file->block_bytes * file->block_bytes;
@@ -79,12 +79,12 @@ read_what_counts(const struct reader *reader, uint8_t *bytes, size_t len) {
       to = to < from ? from : to > end ? end : to;
       next = next < from ? from : next > end ? end : next;
     }
-    rc = to == from ? 0
-                    : read_piece(file->fd, bytes + (from - at), (size_t) (to - from),
-                                 reader->compare->data_offset + from);
+    r = to == from ? 0
+                   : read_piece(file->fd, bytes + (from - at), (size_t) (to - from),
+                                reader->compare->data_offset + from);
     memset(bytes + (to - at), 0, (size_t) (next - to));
   }
-  return rc;
+  return r;
 }
 
 static void *
@@ -244,14 +244,14 @@ get_memory(struct compare *compare) {
 static int
 run_readers(struct compare *compare) {
   const char *volume = compare->checked->config.name;
-  int rc = get_memory(compare) ? 0 : ENOMEM;
+  int r = get_memory(compare) ? 0 : ENOMEM;
   pthread_barrier_init(&compare->begin, NULL, compare->readers + 1);
   pthread_barrier_init(&compare->end, NULL, compare->readers + 1);
-  for (unsigned i = 0; i < compare->readers && rc == 0; i++)
-    rc = pthread_create(&compare->reader[i].thread, NULL, read_leg, &compare->reader[i]);
+  for (unsigned i = 0; i < compare->readers && r == 0; i++)
+    r = pthread_create(&compare->reader[i].thread, NULL, read_leg, &compare->reader[i]);
   /* Threads that began wait for the others, and end with the process. */
-  if (rc != 0)
-    return ctl_fail("%s: cannot compare: %s", volume, strerror(rc));
+  if (r != 0)
+    return ctl_fail("%s: cannot compare: %s", volume, strerror(r));
   compare_all(compare);
   for (unsigned i = 0; i < compare->readers; i++)
     pthread_join(compare->reader[i].thread, NULL);

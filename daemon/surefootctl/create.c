@@ -21,7 +21,7 @@ enum { UNEQUAL_SHARE = 100 /* of a leg: what differs by less is not worth a word
 
 struct formatting {
   _Atomic uint64_t done[SF_LEGS_MAX], total;
-  int rc;
+  int result;
   char error[SF_CONFIG_ERROR_MAX];
 };
 
@@ -49,7 +49,7 @@ format_isolated(pid_t parent, const struct sf_config *config,
   sf_close_all_but(NULL, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() == parent)
-    formatting->rc = sf_format(config, options, note_progress, formatting, formatting->error);
+    formatting->result = sf_format(config, options, note_progress, formatting, formatting->error);
   _exit(0);
 }
 
@@ -105,7 +105,7 @@ format(const struct sf_config *config, const struct sf_format_options *options) 
   int shown = -1, status = 0;
   if (formatting == MAP_FAILED)
     return ctl_fail("out of memory");
-  formatting->rc = -ECANCELED;
+  formatting->result = -ECANCELED;
   pid_t parent = getpid(), pid = fork();
   if (pid < 0)
     return ctl_fail("no process to format the legs: %s", strerror(errno));
@@ -115,8 +115,8 @@ format(const struct sf_config *config, const struct sf_format_options *options) 
     show_progress(formatting, config->legs, &shown);
   show_progress(formatting, config->legs, &shown);
   ctl_progress_end(&shown);
-  if (formatting->rc < 0)
-    return ctl_fail("%s", formatting->error[0] ? formatting->error : strerror(-formatting->rc));
+  if (formatting->result < 0)
+    return ctl_fail("%s", formatting->error[0] ? formatting->error : strerror(-formatting->result));
   print_created(config);
   warn_of_unequal(config);
   return CTL_DONE;
@@ -154,8 +154,8 @@ ctl_create(struct ctl_command_call *call) {
   struct sf_config config;
   char error[SF_CONFIG_ERROR_MAX] = "";
   char file[PATH_MAX];
-  int rc = sf_config_load(&config, ctl_conf_file(call->argv[optind], file), error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  int r = sf_config_load(&config, ctl_conf_file(call->argv[optind], file), error);
+  if (r < 0)
+    return ctl_fail("%s", *error ? error : strerror(-r));
   return format(&config, &format_options);
 }

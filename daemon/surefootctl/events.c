@@ -150,10 +150,10 @@ ctl_events(struct ctl_command_call *call) {
       json_pack("{ss sb ss*}", "command", "events", "follow", (int) show.follow, "volume", volume);
   if (!request)
     return ctl_fail("an argument is not valid UTF-8");
-  int rc = sf_control_follow(path, request, on_line, &show);
+  int r = sf_control_follow(path, request, on_line, &show);
   json_decref(request);
-  if (rc < 0)
-    return ctl_fail_to_reach(path, rc);
+  if (r < 0)
+    return ctl_fail_to_reach(path, r);
   if (show.status == CTL_DONE && show.follow && !show.stopped && !ferror(stdout))
     return ctl_fail("%s: the connection ended", path);
   return show.status;

@@ -22,11 +22,11 @@ look(struct offline *offline) {
   struct sf_leg_file *file = offline->file;
   static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_leg_files_assemble(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
-                                 OPEN_TIMEOUT_S * UINT64_C(1000000000), false, file, offline->found,
-                                 leg_error, &offline->assembly, error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  int r = sf_leg_files_assemble(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
+                                OPEN_TIMEOUT_S * UINT64_C(1000000000), false, file, offline->found,
+                                leg_error, &offline->assembly, error);
+  if (r < 0)
+    return ctl_fail("%s", *error ? error : strerror(-r));
   for (unsigned i = 0; i < offline->config.legs; i++)
     sf_leg_file_close(&file[i]);
   return CTL_DONE;
@@ -64,9 +64,9 @@ ctl_discard_offline(const char *conf, const char *name) {
   const struct sf_assembly *assembly = &offline.assembly;
   char error[SF_CONFIG_ERROR_MAX] = "";
   char file[PATH_MAX];
-  int rc = sf_config_load(&offline.config, ctl_conf_file(conf, file), error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  int r = sf_config_load(&offline.config, ctl_conf_file(conf, file), error);
+  if (r < 0)
+    return ctl_fail("%s", *error ? error : strerror(-r));
   if (sf_config_find_leg(&offline.config, name) < 0)
     return ctl_fail("%s: no leg '%s'", conf, name);
   int status = look(&offline);
@@ -87,10 +87,9 @@ ctl_discard_offline(const char *conf, const char *name) {
         offline.config.name, name);
   struct sf_leg_judged judged;
   sf_leg_judge(&offline.file[leg], &offline.found[leg], true, &judged);
-  rc =
-      sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, &judged, error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  r = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, &judged, error);
+  if (r < 0)
+    return ctl_fail("%s", *error ? error : strerror(-r));
   printf("%s: leg %s is discarded: all of it will be copied\n", offline.config.name, name);
   return CTL_DONE;
 }

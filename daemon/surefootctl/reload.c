@@ -88,10 +88,10 @@ ctl_reload(struct ctl_command_call *call) {
   if (status != CTL_DONE)
     return status;
   json_t *request = json_pack("{ss sb}", "command", "reload", "dry_run", (int) dry_run);
-  int rc = request ? sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &reply) : -ENOMEM;
+  int r = request ? sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &reply) : -ENOMEM;
   json_decref(request);
-  if (rc < 0)
-    return ctl_fail_to_reach(path, rc);
+  if (r < 0)
+    return ctl_fail_to_reach(path, r);
   if (json) {
     status = ctl_print_json(reply);
     if (!json_is_true(json_object_get(reply, "ok")))

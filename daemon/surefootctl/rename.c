@@ -85,9 +85,9 @@ ctl_rename(struct ctl_command_call *call) {
     status = check_stopped(call, config.name);
   if (status != CTL_DONE)
     return status;
-  int rc = sf_legs_rename(ctl_openers(), &config, to, OPEN_TIMEOUT_S * UINT64_C(1000000000), error);
-  if (rc < 0)
-    return ctl_fail("%s: %s", config.name, *error ? error : strerror(-rc));
+  int r = sf_legs_rename(ctl_openers(), &config, to, OPEN_TIMEOUT_S * UINT64_C(1000000000), error);
+  if (r < 0)
+    return ctl_fail("%s: %s", config.name, *error ? error : strerror(-r));
   status = rename_file(file, made, to);
   if (status == CTL_DONE)
     printf("%s is %s now, in %s.  surefootd takes it over by: surefootctl reload\n"

@@ -121,10 +121,10 @@ look_at(unsigned first, bool named) {
     snprintf(config.leg[config.legs].name, SF_LEG_NAME_MAX, "%u", config.legs);
     memcpy(config.leg[config.legs].path, device[first + config.legs].path, PATH_MAX);
   }
-  int rc = sf_leg_files_open(ctl_openers(), &config, SF_LEG_READ_ONLY,
-                             OPEN_TIMEOUT_S * UINT64_C(1000000000), file, found, leg_error, error);
-  if (rc < 0)
-    return ctl_fail("%s", *error ? error : strerror(-rc));
+  int r = sf_leg_files_open(ctl_openers(), &config, SF_LEG_READ_ONLY,
+                            OPEN_TIMEOUT_S * UINT64_C(1000000000), file, found, leg_error, error);
+  if (r < 0)
+    return ctl_fail("%s", *error ? error : strerror(-r));
   for (unsigned i = 0; i < config.legs; i++) {
     device[first + i].found = found[i];
     if (!found[i].present && (named || found[i].error == -ETIMEDOUT))

@@ -117,11 +117,11 @@ ctl_ask_and_wait(const char *path, const char *volume, json_t *request,
     json_decref(request);
     return ctl_fail("an argument is not valid UTF-8");
   }
-  int rc = sf_control_follow(path, events, on_line, &wait);
+  int r = sf_control_follow(path, events, on_line, &wait);
   json_decref(events);
   json_decref(wait.request);
-  if (rc < 0)
-    return ctl_fail_to_reach(path, rc);
+  if (r < 0)
+    return ctl_fail_to_reach(path, r);
   if (wait.status == CTL_DONE && wait.server_is_back)
     return see_what_became(&wait);
   if (wait.status == CTL_DONE && !wait.ended)
@@ -160,10 +160,10 @@ ctl_wait_until(const char *path, const char *volume,
                enum ctl_wait (*look)(const json_t *volume, void *arg), void *arg) {
   struct until until = {.path = path, .volume = volume, .look = look, .arg = arg};
   json_t *events = json_pack("{ss sb ss}", "command", "events", "follow", 1, "volume", volume);
-  int rc = events ? sf_control_follow(path, events, look_again, &until) : -ENOMEM;
+  int r = events ? sf_control_follow(path, events, look_again, &until) : -ENOMEM;
   json_decref(events);
-  if (rc < 0)
-    return ctl_fail_to_reach(path, rc);
+  if (r < 0)
+    return ctl_fail_to_reach(path, r);
   if (until.status != CTL_DONE || until.result == CTL_WAIT_FAILED)
     return CTL_FAILED;
   if (until.result == CTL_WAIT)

@@ -85,15 +85,15 @@ sf_control_server_create(const char *path, const char *volume_name,
   snprintf(made->volume_name, sizeof made->volume_name, "%s", volume_name);
   made->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (made->wake_fd < 0) {
-    int rc = -errno;
+    int r = -errno;
     free(made);
-    return rc;
+    return r;
   }
-  int rc = sf_socket_file_bind(path, &made->socket);
-  if (rc < 0) {
+  int r = sf_socket_file_bind(path, &made->socket);
+  if (r < 0) {
     close(made->wake_fd);
     free(made);
-    return rc;
+    return r;
   }
   sf_event_ring_init(&made->ring);
   *server = made;
@@ -177,8 +177,8 @@ publish(struct sf_control_server *server) {
 /* ---- answers ---- */
 
 static json_t *
-answer_error(int rc, const char *error) {
-  return sf_control_error_reply(error[0] ? error : strerrordesc_np(-rc));
+answer_error(int r, const char *error) {
+  return sf_control_error_reply(error[0] ? error : strerrordesc_np(-r));
 }
 
 static int
@@ -193,9 +193,9 @@ add_settings(struct sf_control_server *server, json_t *document) {
 static json_t *
 answer_status(struct sf_control_server *server) {
   memset(&server->status, 0, sizeof server->status);
-  int rc = server->handlers.status(server->handlers.ctx, &server->status);
-  if (rc < 0)
-    return answer_error(rc, "");
+  int r = server->handlers.status(server->handlers.ctx, &server->status);
+  if (r < 0)
+    return answer_error(r, "");
   json_t *reply = json_pack("{sb}", "ok", 1);
   json_t *document = sf_status_to_json(&server->status, 1);
   if (!reply || !document || add_settings(server, document) < 0 ||
@@ -229,33 +229,33 @@ static json_t *
 answer_request(struct sf_control_server *server, const struct sf_control_request *request) {
   const struct sf_control_handlers *handlers = &server->handlers;
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = 0;
+  int r = 0;
   switch (request->command) {
   case SF_COMMAND_STATUS:
     return answer_status(server);
   case SF_COMMAND_EVENTS:
     return answer_events(server);
   case SF_COMMAND_SET:
-    rc = handlers->set(handlers->ctx, request->key, request->value, error);
+    r = handlers->set(handlers->ctx, request->key, request->value, error);
     break;
   case SF_COMMAND_LEG:
-    rc = handlers->leg(handlers->ctx, request->action, request->leg, request->path, error);
+    r = handlers->leg(handlers->ctx, request->action, request->leg, request->path, error);
     break;
   case SF_COMMAND_GROW:
-    rc = handlers->grow ? handlers->grow(handlers->ctx, request->size, error) : -EOPNOTSUPP;
+    r = handlers->grow ? handlers->grow(handlers->ctx, request->size, error) : -EOPNOTSUPP;
     break;
   case SF_COMMAND_SCRUB:
-    rc = handlers->scrub ? handlers->scrub(handlers->ctx, request->action, request->repair,
-                                           request->leg, request->rate, error)
-                         : -EOPNOTSUPP;
+    r = handlers->scrub ? handlers->scrub(handlers->ctx, request->action, request->repair,
+                                          request->leg, request->rate, error)
+                        : -EOPNOTSUPP;
     break;
   case SF_COMMAND_DRILL:
-    rc = handlers->drill ? handlers->drill(handlers->ctx, request->action, request->leg,
-                                           request->duration, error)
-                         : -EOPNOTSUPP;
+    r = handlers->drill ? handlers->drill(handlers->ctx, request->action, request->leg,
+                                          request->duration, error)
+                        : -EOPNOTSUPP;
     break;
   case SF_COMMAND_STOP:
-    rc = handlers->stop ? handlers->stop(handlers->ctx, error) : -EOPNOTSUPP;
+    r = handlers->stop ? handlers->stop(handlers->ctx, error) : -EOPNOTSUPP;
     break;
   case SF_COMMAND_START:
   case SF_COMMAND_RELOAD:
@@ -263,15 +263,15 @@ answer_request(struct sf_control_server *server, const struct sf_control_request
   case SF_COMMAND_LATENCY:
     SF_ASSERT(false); /* surefootd's: not understood here */
   }
-  return rc < 0 ? answer_error(rc, error) : json_pack("{sb}", "ok", 1);
+  return r < 0 ? answer_error(r, error) : json_pack("{sb}", "ok", 1);
 }
 
 /* False: the client is to be dropped. */
 static bool
 reply(struct sf_connection *client, json_t *object) {
-  int rc = sf_connection_queue_json(client, object);
+  int r = sf_connection_queue_json(client, object);
   json_decref(object);
-  return rc == 0 && sf_connection_send(client) == 0;
+  return r == 0 && sf_connection_send(client) == 0;
 }
 
 static bool
@@ -480,7 +480,7 @@ control_thread(void *arg) {
 
 int
 sf_control_server_start(struct sf_control_server *server) {
-  int rc = sf_thread_start(&server->thread, "sf-control", control_thread, server);
-  server->started = rc == 0;
-  return rc;
+  int r = sf_thread_start(&server->thread, "sf-control", control_thread, server);
+  server->started = r == 0;
+  return r;
 }

@@ -78,9 +78,9 @@ sf_leg_files_assemble(struct sf_leg_openers *openers, struct sf_config *config, 
   struct sf_leg_file opened[SF_LEGS_MAX];
   char moved[SF_CONFIG_ERROR_MAX];
   int from[SF_LEGS_MAX];
-  int rc = sf_leg_files_open(openers, config, flags, timeout_ns, opened, found, why, error);
-  if (rc < 0)
-    return rc;
+  int r = sf_leg_files_open(openers, config, flags, timeout_ns, opened, found, why, error);
+  if (r < 0)
+    return r;
   name_moved(config, found, sort_by_name(config, opened, found, why), moved);
   sf_assemble_file(config, found, force, from, assembly);
   size_t said = strlen(assembly->reason);

@@ -107,12 +107,12 @@ static int
 make_fit(const char *path, struct sf_leg_file *file, const struct sf_superblock *reference,
          unsigned leg, bool read_only, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t needs = reference->data_offset + reference->data_bytes;
-  int rc = 0;
+  int r = 0;
   if (file->bytes < needs && !file->is_block)
-    rc = read_only ? 0 : sf_leg_extend(file->fd, file->is_block, needs, &file->bytes);
-  if (rc < 0)
-    return sf_leg_fail(error, rc, "leg %s (%s) cannot be made longer: %s", reference->leg_name[leg],
-                       sf_leg_path(path), strerrordesc_np(-rc));
+    r = read_only ? 0 : sf_leg_extend(file->fd, file->is_block, needs, &file->bytes);
+  if (r < 0)
+    return sf_leg_fail(error, r, "leg %s (%s) cannot be made longer: %s", reference->leg_name[leg],
+                       sf_leg_path(path), strerrordesc_np(-r));
   if (file->bytes >= needs || (read_only && !file->is_block))
     return 0;
   return sf_leg_fail(error, -ENOSPC,
@@ -140,18 +140,18 @@ describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_su
 static int
 blank(const struct sf_leg_file *file, struct sf_superblock *sb) {
   uint64_t behind = SF_MARK_OFFSET + SF_PAGE_BYTES;
-  int rc = sf_leg_zero(file, 0, SF_MARK_OFFSET, NULL, NULL);
-  if (rc == 0 && behind < sb->data_offset)
-    rc = sf_leg_zero(file, behind, sb->data_offset - behind, NULL, NULL);
-  if (rc == 0)
-    rc = sf_leg_wipe_end(file, sb->data_offset);
-  if (rc == 0 && fsync(file->fd) < 0)
-    rc = -errno;
-  for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb->serial++)
-    rc = sf_leg_write_superblock(file, sb);
-  if (rc == 0 && fsync(file->fd) < 0)
-    rc = -errno;
-  return rc == 0 ? sf_leg_write_mark(file, sb) : rc;
+  int r = sf_leg_zero(file, 0, SF_MARK_OFFSET, NULL, NULL);
+  if (r == 0 && behind < sb->data_offset)
+    r = sf_leg_zero(file, behind, sb->data_offset - behind, NULL, NULL);
+  if (r == 0)
+    r = sf_leg_wipe_end(file, sb->data_offset);
+  if (r == 0 && fsync(file->fd) < 0)
+    r = -errno;
+  for (sb->serial = 1; sb->serial <= SF_SUPERBLOCK_COPIES && r == 0; sb->serial++)
+    r = sf_leg_write_superblock(file, sb);
+  if (r == 0 && fsync(file->fd) < 0)
+    r = -errno;
+  return r == 0 ? sf_leg_write_mark(file, sb) : r;
 }
 
 int
@@ -163,28 +163,28 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
   struct sf_leg_judged now;
   if (leg >= reference->legs || (reference->removed >> leg & 1))
     return sf_leg_fail(error, -EINVAL, "%s: the volume has no leg %u", sf_leg_path(path), leg);
-  int rc = sf_leg_file_open(path, 0, &file, &found, error);
-  if (rc < 0)
-    return rc;
+  int r = sf_leg_file_open(path, 0, &file, &found, error);
+  if (r < 0)
+    return r;
   sf_leg_judge(&file, &found, !judged || judged->in_place, &now);
-  rc = judged ? sf_leg_check_judged(path, judged, &now, reference, leg, own, error) : 0;
-  if (rc == 0)
-    rc = check_whose(path, &file, &found, reference, leg, now.in_place, error);
-  if (rc == 0 && own && !is_own(&found, reference, leg))
-    rc = sf_leg_fail(error, -EEXIST,
-                     "%s: it does not show that it is the disk that the volume knows as leg %s; "
-                     "`surefootctl leg replace` takes it in that one's place",
-                     sf_leg_path(path), reference->leg_name[leg]);
-  if (rc == 0)
-    rc = make_fit(path, &file, reference, leg, false, error);
-  if (rc == 0) {
+  r = judged ? sf_leg_check_judged(path, judged, &now, reference, leg, own, error) : 0;
+  if (r == 0)
+    r = check_whose(path, &file, &found, reference, leg, now.in_place, error);
+  if (r == 0 && own && !is_own(&found, reference, leg))
+    r = sf_leg_fail(error, -EEXIST,
+                    "%s: it does not show that it is the disk that the volume knows as leg %s; "
+                    "`surefootctl leg replace` takes it in that one's place",
+                    sf_leg_path(path), reference->leg_name[leg]);
+  if (r == 0)
+    r = make_fit(path, &file, reference, leg, false, error);
+  if (r == 0) {
     describe_blank(reference, leg, &sb);
-    rc = blank(&file, &sb);
-    if (rc < 0)
-      sf_leg_fail(error, rc, "%s: %s", sf_leg_path(path), strerrordesc_np(-rc));
+    r = blank(&file, &sb);
+    if (r < 0)
+      sf_leg_fail(error, r, "%s: %s", sf_leg_path(path), strerrordesc_np(-r));
   }
   sf_leg_file_close(&file);
-  return rc;
+  return r;
 }
 
 /* Under /dev a name that is missing is a device that is missing. */
@@ -208,16 +208,16 @@ sf_leg_check_new(const char *path, unsigned flags, const struct sf_superblock *r
                  unsigned leg, struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_leg_found found;
   struct sf_leg_file file;
-  int rc = create_missing(path, error);
-  if (rc == 0)
-    rc = sf_leg_file_open(path, flags, &file, &found, error);
-  if (rc < 0)
-    return rc;
-  rc = check_whose(path, &file, &found, reference, leg, flags & SF_LEG_READ_ONLY, error);
-  if (rc == 0)
-    rc = make_fit(path, &file, reference, leg, flags & SF_LEG_READ_ONLY, error);
-  if (rc == 0)
+  int r = create_missing(path, error);
+  if (r == 0)
+    r = sf_leg_file_open(path, flags, &file, &found, error);
+  if (r < 0)
+    return r;
+  r = check_whose(path, &file, &found, reference, leg, flags & SF_LEG_READ_ONLY, error);
+  if (r == 0)
+    r = make_fit(path, &file, reference, leg, flags & SF_LEG_READ_ONLY, error);
+  if (r == 0)
     sf_leg_judge(&file, &found, flags & SF_LEG_READ_ONLY, judged);
   sf_leg_file_close(&file);
-  return rc;
+  return r;
 }

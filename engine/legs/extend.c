@@ -22,13 +22,13 @@ measure(int fd, bool is_block, uint64_t *bytes) {
 /* All of it at once where the file system can, as for a new leg: see format.c. */
 static int
 lengthen(int fd, uint64_t from, uint64_t to) {
-  int rc;
+  int r;
   do
-    rc = fallocate(fd, 0, (off_t) from, (off_t) (to - from));
-  while (rc < 0 && errno == EINTR);
-  if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
-    rc = ftruncate(fd, (off_t) to);
-  if (rc < 0 || fsync(fd) < 0)
+    r = fallocate(fd, 0, (off_t) from, (off_t) (to - from));
+  while (r < 0 && errno == EINTR);
+  if (r < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
+    r = ftruncate(fd, (off_t) to);
+  if (r < 0 || fsync(fd) < 0)
     return -errno;
   return 0;
 }
@@ -37,9 +37,9 @@ lengthen(int fd, uint64_t from, uint64_t to) {
  * happens. */
 int
 sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes) {
-  int rc = measure(fd, is_block, bytes);
-  if (rc < 0 || is_block || *bytes >= wanted)
-    return rc;
-  rc = lengthen(fd, *bytes, wanted);
-  return rc < 0 ? rc : measure(fd, is_block, bytes);
+  int r = measure(fd, is_block, bytes);
+  if (r < 0 || is_block || *bytes >= wanted)
+    return r;
+  r = lengthen(fd, *bytes, wanted);
+  return r < 0 ? r : measure(fd, is_block, bytes);
 }

@@ -47,9 +47,9 @@ path_of(const struct format *f, unsigned leg) {
 
 /* "leg a (/dev/sdb): zeroing: No space left on device" */
 static int
-fail_leg(const struct format *f, unsigned leg, int rc, const char *what) {
-  const char *why = strerrordesc_np(-rc);
-  return sf_leg_fail(f->error, rc, "leg %s (%s): %s: %s", f->config->leg[leg].name, path_of(f, leg),
+fail_leg(const struct format *f, unsigned leg, int r, const char *what) {
+  const char *why = strerrordesc_np(-r);
+  return sf_leg_fail(f->error, r, "leg %s (%s): %s: %s", f->config->leg[leg].name, path_of(f, leg),
                      what, why ? why : "failed");
 }
 
@@ -126,21 +126,21 @@ check_kept(const struct format *f, unsigned leg) {
 static int
 look_at(struct format *f, unsigned leg) {
   struct formatted_leg *l = &f->leg[leg];
-  int rc = sf_leg_open(f->config->leg[leg].path, 0, &l->file, &l->found, &l->identity, f->error);
+  int r = sf_leg_open(f->config->leg[leg].path, 0, &l->file, &l->found, &l->identity, f->error);
   /* Before "it is locked": we may have it ourselves. */
   int same = check_same(f, leg);
   if (same < 0)
     return same;
-  if (rc == -ENOENT && f->options->size != 0 && !sf_leg_is_of_dev(f->config->leg[leg].path)) {
+  if (r == -ENOENT && f->options->size != 0 && !sf_leg_is_of_dev(f->config->leg[leg].path)) {
     l->missing = true;
     f->error[0] = '\0';
     return 0;
   }
-  if (rc == -ENOENT && !sf_leg_is_of_dev(f->config->leg[leg].path))
-    return sf_leg_fail(f->error, rc,
+  if (r == -ENOENT && !sf_leg_is_of_dev(f->config->leg[leg].path))
+    return sf_leg_fail(f->error, r,
                        "leg %s (%s): there is no such file; with --size SIZE it is made",
                        f->config->leg[leg].name, path_of(f, leg));
-  return rc < 0 ? rc : check_unused(f, leg);
+  return r < 0 ? r : check_unused(f, leg);
 }
 
 /* ---- creating ---- */
@@ -154,10 +154,10 @@ allocate(struct format *f, unsigned leg) {
   if (ftruncate(l->file.fd, (off_t) bytes) < 0)
     return fail_leg(f, leg, -errno, "setting its size");
   l->file.bytes = bytes;
-  int rc = sf_leg_zero_fast(&l->file, 0, bytes);
-  if (rc < 0 && rc != -EOPNOTSUPP)
-    return fail_leg(f, leg, rc, "allocating");
-  l->is_zero = rc == 0;
+  int r = sf_leg_zero_fast(&l->file, 0, bytes);
+  if (r < 0 && r != -EOPNOTSUPP)
+    return fail_leg(f, leg, r, "allocating");
+  l->is_zero = r == 0;
   return 0;
 }
 
@@ -173,30 +173,30 @@ create(struct format *f, unsigned leg) {
   l->created = fd >= 0;
   if (fd >= 0)
     close(fd);
-  int rc = sf_leg_open(path, 0, &l->file, &l->found, &l->identity, f->error);
+  int r = sf_leg_open(path, 0, &l->file, &l->found, &l->identity, f->error);
   int same = check_same(f, leg);
   if (same < 0)
     return same;
-  if (rc < 0)
-    return rc;
+  if (r < 0)
+    return r;
   return l->created ? allocate(f, leg) : fail_leg(f, leg, -EEXIST, "creating it");
 }
 
 static int
 look_at_all(struct format *f) {
-  int rc = check_size_option(f);
-  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
-    rc = look_at(f, i);
-  return rc;
+  int r = check_size_option(f);
+  for (unsigned i = 0; i < f->config->legs && r == 0; i++)
+    r = look_at(f, i);
+  return r;
 }
 
 static int
 create_missing(struct format *f) {
-  int rc = 0;
-  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
+  int r = 0;
+  for (unsigned i = 0; i < f->config->legs && r == 0; i++)
     if (f->leg[i].missing)
-      rc = create(f, i);
-  return rc;
+      r = create(f, i);
+  return r;
 }
 
 static int
@@ -229,10 +229,10 @@ choose_size(struct format *f) {
     if (f->options->size == 0 && (f->data_bytes == 0 || fits < f->data_bytes))
       f->data_bytes = fits;
   }
-  int rc = check_largest(f);
-  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
-    rc = check_kept(f, i);
-  return rc;
+  int r = check_largest(f);
+  for (unsigned i = 0; i < f->config->legs && r == 0; i++)
+    r = check_kept(f, i);
+  return r;
 }
 
 /* ---- writing ---- */
@@ -249,33 +249,33 @@ tell(void *arg, uint64_t done) {
 static int
 wipe(struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
-  int rc = l->is_zero ? 0 : sf_leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
-  if (rc == 0 && !l->is_zero)
-    rc = sf_leg_wipe_end(&l->file, SF_DATA_OFFSET + f->data_bytes);
-  if (rc == 0 && fsync(l->file.fd) < 0)
-    rc = -errno;
-  return rc < 0 ? fail_leg(f, leg, rc, "wiping its metadata") : 0;
+  int r = l->is_zero ? 0 : sf_leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
+  if (r == 0 && !l->is_zero)
+    r = sf_leg_wipe_end(&l->file, SF_DATA_OFFSET + f->data_bytes);
+  if (r == 0 && fsync(l->file.fd) < 0)
+    r = -errno;
+  return r < 0 ? fail_leg(f, leg, r, "wiping its metadata") : 0;
 }
 
 static void *
 zero_data(void *arg) {
   struct formatted_leg *l = arg;
   const struct format *f = l->format;
-  int rc = 0;
+  int r = 0;
   if (!l->is_zero && !(f->options->assume_clean && !l->created))
-    rc = sf_leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
-  if (rc == 0 && fsync(l->file.fd) < 0)
-    rc = -errno;
-  if (rc == 0)
+    r = sf_leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
+  if (r == 0 && fsync(l->file.fd) < 0)
+    r = -errno;
+  if (r == 0)
     tell(l, f->data_bytes);
-  l->zeroed = rc;
+  l->zeroed = r;
   return NULL;
 }
 
 /* All legs at a time: a disk does not become slower by the others. */
 static int
 zero_all(struct format *f) {
-  int rc = 0;
+  int r = 0;
   for (unsigned i = 0; i < f->config->legs; i++) {
     struct formatted_leg *l = &f->leg[i];
     l->has_thread = sf_thread_start(&l->thread, NULL, zero_data, l) == 0;
@@ -286,10 +286,10 @@ zero_all(struct format *f) {
     struct formatted_leg *l = &f->leg[i];
     if (l->has_thread)
       pthread_join(l->thread, NULL);
-    if (l->zeroed < 0 && rc == 0)
-      rc = fail_leg(f, i, l->zeroed, "zeroing");
+    if (l->zeroed < 0 && r == 0)
+      r = fail_leg(f, i, l->zeroed, "zeroing");
   }
-  return rc;
+  return r;
 }
 
 /* A new file's name is to last as well. */
@@ -300,18 +300,18 @@ sf_leg_sync_parent(const char *path) {
   char *slash = strrchr(parent, '/');
   if (slash)
     slash[slash == parent] = '\0';
-  int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+  int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
   if (fd < 0 || fsync(fd) < 0)
-    rc = -errno;
+    r = -errno;
   if (fd >= 0)
     close(fd);
-  return rc == -EINVAL ? 0 : rc;
+  return r == -EINVAL ? 0 : r;
 }
 
 static int
 sync_parent(const struct format *f, unsigned leg) {
-  int rc = sf_leg_sync_parent(f->config->leg[leg].path);
-  return rc < 0 ? fail_leg(f, leg, rc, "syncing its directory") : 0;
+  int r = sf_leg_sync_parent(f->config->leg[leg].path);
+  return r < 0 ? fail_leg(f, leg, r, "syncing its directory") : 0;
 }
 
 static void
@@ -343,34 +343,34 @@ describe_volume(const struct format *f, struct sf_superblock *sb) {
 static int
 write_superblocks(struct format *f, unsigned leg, struct sf_superblock sb) {
   const struct sf_leg_file *file = &f->leg[leg].file;
-  int rc = 0;
+  int r = 0;
   sb.leg_index = (uint8_t) leg;
-  rc = sf_leg_write_maps(file, &sb);
-  if (rc == 0 && fsync(file->fd) < 0)
-    rc = -errno;
-  for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES && rc == 0; sb.serial++)
-    rc = sf_leg_write_superblock(file, &sb);
-  if (rc == 0 && fsync(file->fd) < 0)
-    rc = -errno;
-  if (rc == 0)
-    rc = sf_leg_write_mark(file, &sb);
-  if (rc < 0)
-    return fail_leg(f, leg, rc, "writing its superblocks");
+  r = sf_leg_write_maps(file, &sb);
+  if (r == 0 && fsync(file->fd) < 0)
+    r = -errno;
+  for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES && r == 0; sb.serial++)
+    r = sf_leg_write_superblock(file, &sb);
+  if (r == 0 && fsync(file->fd) < 0)
+    r = -errno;
+  if (r == 0)
+    r = sf_leg_write_mark(file, &sb);
+  if (r < 0)
+    return fail_leg(f, leg, r, "writing its superblocks");
   return f->leg[leg].created ? sync_parent(f, leg) : 0;
 }
 
 static int
 write_all(struct format *f) {
   struct sf_superblock sb;
-  int rc = 0;
-  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
-    rc = wipe(f, i);
-  if (rc == 0)
-    rc = zero_all(f);
+  int r = 0;
+  for (unsigned i = 0; i < f->config->legs && r == 0; i++)
+    r = wipe(f, i);
+  if (r == 0)
+    r = zero_all(f);
   describe_volume(f, &sb);
-  for (unsigned i = 0; i < f->config->legs && rc == 0; i++)
-    rc = write_superblocks(f, i, sb);
-  return rc;
+  for (unsigned i = 0; i < f->config->legs && r == 0; i++)
+    r = write_superblocks(f, i, sb);
+  return r;
 }
 
 int
@@ -389,19 +389,19 @@ sf_format(const struct sf_config *config, const struct sf_format_options *option
   for (unsigned i = 0; i < config->legs; i++)
     f->leg[i] = (struct formatted_leg){.format = f, .index = i, .file = {.fd = -1}};
 
-  int rc = look_at_all(f);
-  if (rc == 0)
-    rc = choose_size(f);
-  if (rc == 0)
-    rc = create_missing(f);
-  if (rc == 0)
-    rc = write_all(f);
+  int r = look_at_all(f);
+  if (r == 0)
+    r = choose_size(f);
+  if (r == 0)
+    r = create_missing(f);
+  if (r == 0)
+    r = write_all(f);
 
   for (unsigned i = 0; i < config->legs; i++) {
     sf_leg_file_close(&f->leg[i].file);
-    if (rc < 0 && f->leg[i].created)
+    if (r < 0 && f->leg[i].created)
       unlink(config->leg[i].path);
   }
   free(f);
-  return rc;
+  return r;
 }

@@ -45,13 +45,13 @@ read_some(const struct sf_leg_file *file, struct pages *pages, uint64_t first, u
 
 static void
 read_piece(struct sf_leg_file *file, struct pages *pages, uint64_t first, uint64_t count) {
-  int rc = file->bad_pages < BAD_PAGES_MAX ? read_some(file, pages, first, count) : file->bad_error;
-  if (rc == 0)
+  int r = file->bad_pages < BAD_PAGES_MAX ? read_some(file, pages, first, count) : file->bad_error;
+  if (r == 0)
     return;
   for (uint64_t i = first; i < first + count; i++) {
-    rc = file->bad_pages < BAD_PAGES_MAX ? read_some(file, pages, i, 1) : file->bad_error;
-    if (rc < 0)
-      mark_bad(file, pages, i, rc);
+    r = file->bad_pages < BAD_PAGES_MAX ? read_some(file, pages, i, 1) : file->bad_error;
+    if (r < 0)
+      mark_bad(file, pages, i, r);
   }
 }
 
@@ -129,20 +129,20 @@ sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
                  struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
   bool bad[HEAD_PAGES] = {false};
   struct pages head = {.bytes = sf_leg_buffer(HEAD_BYTES), .bad = bad, .count = HEAD_PAGES};
-  int rc = 0;
+  int r = 0;
   if (!head.bytes)
     return sf_leg_fail(error, -ENOMEM, "%s: out of memory", sf_leg_path(path));
   read_pages(file, &head);
   if (bad[0] && bad[1])
-    rc = fail_unreadable(path, file, found, error);
+    r = fail_unreadable(path, file, found, error);
   else
     judge_head(file, found, &head);
-  if (rc == 0 && is_lost(found->error))
+  if (r == 0 && is_lost(found->error))
     read_mark(file, found);
-  if (rc == 0 && found->error == 0 && !(flags & SF_LEG_READ_ONLY))
+  if (r == 0 && found->error == 0 && !(flags & SF_LEG_READ_ONLY))
     rewrite(file, &head, SF_SUPERBLOCK_COPIES);
   free(head.bytes);
-  return rc;
+  return r;
 }
 
 int

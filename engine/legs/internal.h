@@ -12,8 +12,8 @@
 
 /* ---- say.c ---- */
 
-/* Formats into error and returns rc, so that a failure is one statement. */
-int sf_leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...)
+/* Formats into error and returns r, so that a failure is one statement. */
+int sf_leg_fail(char error[SF_CONFIG_ERROR_MAX], int r, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The end of a path: the part that tells it from others, short enough for a message. */
 const char *sf_leg_path(const char *path);

@@ -52,10 +52,10 @@ sf_leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblo
   if (!page)
     return -ENOMEM;
   sf_superblock_encode(sb, page);
-  int rc = sf_leg_write(file->fd, page, SF_PAGE_BYTES,
-                        SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
+  int r = sf_leg_write(file->fd, page, SF_PAGE_BYTES,
+                       SF_SUPERBLOCK_OFFSET(sb->serial % SF_SUPERBLOCK_COPIES));
   free(page);
-  return rc;
+  return r;
 }
 
 int
@@ -66,11 +66,11 @@ sf_leg_write_mark(const struct sf_leg_file *file, const struct sf_superblock *sb
     return -ENOMEM;
   sf_mark_of(sb, &mark);
   sf_mark_encode(&mark, page);
-  int rc = sf_leg_write(file->fd, page, SF_PAGE_BYTES, SF_MARK_OFFSET);
-  if (rc == 0 && fsync(file->fd) < 0)
-    rc = -errno;
+  int r = sf_leg_write(file->fd, page, SF_PAGE_BYTES, SF_MARK_OFFSET);
+  if (r == 0 && fsync(file->fd) < 0)
+    r = -errno;
   free(page);
-  return rc;
+  return r;
 }
 
 /* Empty maps: nothing intended, nothing stale. */
@@ -84,7 +84,7 @@ sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb
     const struct sf_map_page page = {.volume = sb->volume, .page = (uint32_t) p};
     sf_map_page_encode(&page, bytes + p * SF_PAGE_BYTES);
   }
-  int rc = sf_leg_write(file->fd, bytes, pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
+  int r = sf_leg_write(file->fd, bytes, pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
   free(bytes);
-  return rc;
+  return r;
 }

@@ -87,21 +87,21 @@ try_to_lock(int fd) {
 static int
 lock(int fd, const char *path, char error[SF_CONFIG_ERROR_MAX]) {
   const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
-  int rc = try_to_lock(fd);
-  for (int waited_ms = 0; rc == -EAGAIN && waited_ms < LOCK_WAIT_MS; waited_ms += LOCK_PAUSE_MS) {
+  int r = try_to_lock(fd);
+  for (int waited_ms = 0; r == -EAGAIN && waited_ms < LOCK_WAIT_MS; waited_ms += LOCK_PAUSE_MS) {
     nanosleep(&pause, NULL);
-    rc = try_to_lock(fd);
+    r = try_to_lock(fd);
   }
-  if (rc == 0)
+  if (r == 0)
     return 0;
-  if (rc == -EAGAIN || rc == -EACCES)
+  if (r == -EAGAIN || r == -EACCES)
     return sf_leg_fail(
         error, -EBUSY,
         "%s: it is locked: a running volume or another surefootctl has it, or a dead "
         "one's last request is still under way",
         sf_leg_path(path));
-  return sf_leg_fail(error, rc, "%s: its file system cannot lock: %s", sf_leg_path(path),
-                     strerrordesc_np(-rc));
+  return sf_leg_fail(error, r, "%s: its file system cannot lock: %s", sf_leg_path(path),
+                     strerrordesc_np(-r));
 }
 
 bool
@@ -148,15 +148,15 @@ find_block_bytes(struct sf_leg_file *file) {
 static int
 measure(const char *path, struct sf_leg_file *file, const struct stat *st,
         char error[SF_CONFIG_ERROR_MAX]) {
-  int rc = 0;
+  int r = 0;
   file->bytes = (uint64_t) st->st_size;
   if (file->is_block && ioctl(file->fd, BLKGETSIZE64, &file->bytes) < 0)
-    rc = -errno;
-  if (rc == 0)
-    rc = find_block_bytes(file);
-  if (rc < 0)
-    return sf_leg_fail(error, rc, "%s: its size cannot be found out: %s", sf_leg_path(path),
-                       strerrordesc_np(-rc));
+    r = -errno;
+  if (r == 0)
+    r = find_block_bytes(file);
+  if (r < 0)
+    return sf_leg_fail(error, r, "%s: its size cannot be found out: %s", sf_leg_path(path),
+                       strerrordesc_np(-r));
   if (file->is_block && file->bytes == 0)
     return sf_leg_fail(
         error, -ENOMEDIUM,
@@ -196,7 +196,7 @@ static int
 take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_found *found,
      const struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
   struct stat st;
-  int rc;
+  int r;
   if (fstat(file->fd, &st) < 0)
     return fail_open(path, false, errno, error);
   file->is_block = S_ISBLK(st.st_mode);
@@ -209,14 +209,14 @@ take(const char *path, unsigned flags, struct sf_leg_file *file, struct sf_leg_f
   if (!(flags & SF_LEG_READ_ONLY)) {
     if (is_read_only(file))
       return fail_open(path, true, EROFS, error);
-    rc = lock(file->fd, path, error);
-    if (rc < 0)
-      return rc;
+    r = lock(file->fd, path, error);
+    if (r < 0)
+      return r;
   }
-  rc = measure(path, file, &st, error);
-  if (rc == 0)
-    rc = sf_leg_read_head(path, flags, file, found, error);
-  return rc < 0 ? rc : sf_leg_read_maps(path, flags, file, found, error);
+  r = measure(path, file, &st, error);
+  if (r == 0)
+    r = sf_leg_read_head(path, flags, file, found, error);
+  return r < 0 ? r : sf_leg_read_maps(path, flags, file, found, error);
 }
 
 int
@@ -230,19 +230,18 @@ sf_leg_open(const char *path, unsigned flags, struct sf_leg_file *file, struct s
   file->fd = -1;
 
   /* Looked at first: merely opening some devices does something. */
-  int rc =
-      stat(path, &st) < 0 ? fail_open(path, false, errno, error) : check_kind(path, &st, error);
-  if (rc == 0) {
+  int r = stat(path, &st) < 0 ? fail_open(path, false, errno, error) : check_kind(path, &st, error);
+  if (r == 0) {
     sf_leg_identify(path, &st, identity);
     file->fd = open_path(path, flags, S_ISBLK(st.st_mode));
-    rc = file->fd < 0 ? fail_open(path, S_ISBLK(st.st_mode), errno, error)
-                      : take(path, flags, file, found, identity, error);
+    r = file->fd < 0 ? fail_open(path, S_ISBLK(st.st_mode), errno, error)
+                     : take(path, flags, file, found, identity, error);
   }
-  if (rc < 0) {
+  if (r < 0) {
     sf_leg_file_close(file);
-    *found = (struct sf_leg_found){.error = rc, .marked = found->marked, .mark = found->mark};
+    *found = (struct sf_leg_found){.error = r, .marked = found->marked, .mark = found->mark};
   }
-  return rc;
+  return r;
 }
 
 int

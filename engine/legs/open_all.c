@@ -16,7 +16,7 @@ enum { NS_PER_S = 1000000000 };
 struct slot {
   char path[PATH_MAX];
   bool done;
-  int rc;
+  int result;
   struct sf_leg_file file;
   struct sf_leg_found found;
   struct leg_identity identity;
@@ -61,8 +61,8 @@ open_leg(void *arg) {
   pthread_setname_np(pthread_self(), "sf-open");
 
   /* No other thread looks at the slot before it is done. */
-  slot->rc = sf_leg_open_isolated(shared->openers, slot->path, shared->flags, &slot->file,
-                                  &slot->found, &slot->identity, slot->error);
+  slot->result = sf_leg_open_isolated(shared->openers, slot->path, shared->flags, &slot->file,
+                                      &slot->found, &slot->identity, slot->error);
 
   SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);
   if (shared->given_up) {
@@ -108,10 +108,10 @@ send_out(struct shared *shared, unsigned leg) {
   if (!errand)
     return -ENOMEM;
   *errand = (struct errand){shared, leg};
-  int rc = sf_thread_start(NULL, NULL, open_leg, errand);
-  if (rc < 0) {
+  int r = sf_thread_start(NULL, NULL, open_leg, errand);
+  if (r < 0) {
     free(errand);
-    return rc;
+    return r;
   }
   shared->users++;
   return 0;
@@ -122,11 +122,11 @@ static void
 send_all(struct shared *shared) {
   for (unsigned i = 0; i < shared->slots; i++) {
     struct slot *slot = &shared->slot[i];
-    int rc = send_out(shared, i);
-    if (rc == 0)
+    int r = send_out(shared, i);
+    if (r == 0)
       continue;
-    slot->rc = sf_leg_fail(slot->error, rc, "%s: no thread to open it", sf_leg_path(slot->path));
-    slot->found.error = rc;
+    slot->result = sf_leg_fail(slot->error, r, "%s: no thread to open it", sf_leg_path(slot->path));
+    slot->found.error = r;
     slot->done = true;
     shared->done++;
   }
@@ -207,10 +207,10 @@ sf_leg_files_open(struct sf_leg_openers *openers, const struct sf_config *config
   send_all(shared);
   wait_for_all(shared, timeout_ns);
   collect(shared, timeout_ns, file, found, leg_error);
-  int rc = find_same(shared, config, error);
+  int r = find_same(shared, config, error);
   leave(shared);
 
-  for (unsigned i = 0; i < config->legs && rc < 0; i++)
+  for (unsigned i = 0; i < config->legs && r < 0; i++)
     sf_leg_file_close(&file[i]);
-  return rc;
+  return r;
 }

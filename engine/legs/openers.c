@@ -64,7 +64,7 @@ struct order {
 
 /* From the opener, with the file if it is to stay open; the pages of the maps follow. */
 struct answer {
-  int rc;
+  int result;
   struct sf_leg_file file;
   struct sf_leg_found found;
   struct leg_identity identity;
@@ -123,16 +123,16 @@ run_errand(const struct order *order, int given, struct answer *answer) {
   answer->file.fd = -1;
   switch (order->errand) {
   case OPEN:
-    answer->rc = sf_leg_open(order->path, order->flags, &answer->file, &answer->found,
-                             &answer->identity, answer->error);
+    answer->result = sf_leg_open(order->path, order->flags, &answer->file, &answer->found,
+                                 &answer->identity, answer->error);
     break;
   case DISCARD:
-    answer->rc = sf_leg_discard(order->path, &order->reference, order->leg, order->own,
-                                order->has_judged ? &order->judged : NULL, answer->error);
+    answer->result = sf_leg_discard(order->path, &order->reference, order->leg, order->own,
+                                    order->has_judged ? &order->judged : NULL, answer->error);
     break;
   case CHECK_NEW:
-    answer->rc = sf_leg_check_new(order->path, order->flags, &order->reference, order->leg,
-                                  &answer->judged, answer->error);
+    answer->result = sf_leg_check_new(order->path, order->flags, &order->reference, order->leg,
+                                      &answer->judged, answer->error);
     break;
   case LOOK:
     look_at(order->path, &answer->look);
@@ -174,10 +174,10 @@ sf_leg_openers_start(struct sf_leg_openers **openers) {
   struct sf_leg_openers *made = calloc(1, sizeof *made);
   if (!made)
     return -ENOMEM;
-  int rc = sf_forks_start(&made->forks, &kind);
-  if (rc < 0) {
+  int r = sf_forks_start(&made->forks, &kind);
+  if (r < 0) {
     free(made);
-    return rc;
+    return r;
   }
   made->users = 1;
   sf_list_init(&made->waiting);
@@ -287,9 +287,9 @@ receive_answer(int socket, struct answer *answer) {
   answer->file.maps = sf_leg_buffer(bytes);
   if (answer->file.maps && receive_all(socket, answer->file.maps, bytes))
     return 0;
-  int rc = answer->file.maps ? -ECANCELED : -ENOMEM;
+  int r = answer->file.maps ? -ECANCELED : -ENOMEM;
   sf_leg_file_close(&answer->file);
-  return rc;
+  return r;
 }
 
 /* given: -1, or a file that goes with the order. */
@@ -301,21 +301,21 @@ ask(struct sf_leg_openers *openers, struct order *order, int given, struct answe
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
   waiter.socket = ends[0];
-  int rc = given >= 0 ? sf_send_file(ends[0], &with, 1, given) : 0;
-  if (rc == 0 && begin_waiting(openers, &waiter)) {
-    rc = sf_forks_order(&openers->forks, order, sizeof *order, ends[1]);
+  int r = given >= 0 ? sf_send_file(ends[0], &with, 1, given) : 0;
+  if (r == 0 && begin_waiting(openers, &waiter)) {
+    r = sf_forks_order(&openers->forks, order, sizeof *order, ends[1]);
     close(ends[1]);
     ends[1] = -1;
-    if (rc == 0)
-      rc = receive_answer(ends[0], answer);
+    if (r == 0)
+      r = receive_answer(ends[0], answer);
     end_waiting(openers, &waiter);
-  } else if (rc == 0) {
-    rc = -ECANCELED;
+  } else if (r == 0) {
+    r = -ECANCELED;
   }
   if (ends[1] >= 0)
     close(ends[1]);
   close(ends[0]);
-  return rc;
+  return r;
 }
 
 int
@@ -325,22 +325,22 @@ sf_leg_look_begin(struct sf_leg_openers *openers, const char *path) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
   strcpy(order.path, path);
-  int rc = sf_forks_order(&openers->forks, &order, sizeof order, ends[1]);
+  int r = sf_forks_order(&openers->forks, &order, sizeof order, ends[1]);
   close(ends[1]);
-  if (rc == 0)
+  if (r == 0)
     return ends[0];
   close(ends[0]);
-  return rc;
+  return r;
 }
 
 int
 sf_leg_look_end(int socket, struct sf_leg_look *look) {
   struct answer answer;
-  int rc = receive_answer(socket, &answer);
-  if (rc == 0)
+  int r = receive_answer(socket, &answer);
+  if (r == 0)
     *look = answer.look;
   close(socket);
-  return rc;
+  return r;
 }
 
 int
@@ -348,35 +348,35 @@ sf_leg_is_gone_isolated(struct sf_leg_openers *openers, int fd, dev_t number, bo
                         bool *gone) {
   struct order order = {.errand = IS_GONE, .number = number, .named = named};
   struct answer answer;
-  int rc = openers ? ask(openers, &order, fd, &answer) : -EPIPE;
-  if (rc == 0)
+  int r = openers ? ask(openers, &order, fd, &answer) : -EPIPE;
+  if (r == 0)
     *gone = answer.gone;
-  if (rc != -EPIPE)
-    return rc;
+  if (r != -EPIPE)
+    return r;
   *gone = sf_disk_is_gone(fd, number, named);
   return 0;
 }
 
 /* NULL: it could not be asked, or did not answer; error says why. */
 static struct answer *
-answer_to(struct sf_leg_openers *openers, struct order *order, const char *path, int *rc,
+answer_to(struct sf_leg_openers *openers, struct order *order, const char *path, int *r,
           char error[SF_CONFIG_ERROR_MAX]) {
   struct answer *answer = malloc(sizeof *answer);
   strcpy(order->path, path);
-  *rc = answer ? ask(openers, order, -1, answer) : -ENOMEM;
-  if (*rc == -EPIPE) {
+  *r = answer ? ask(openers, order, -1, answer) : -ENOMEM;
+  if (*r == -EPIPE) {
     memset(answer, 0, sizeof *answer);
     run_errand(order, -1, answer);
-    *rc = 0;
+    *r = 0;
   }
-  if (*rc == 0) {
-    *rc = answer->rc;
+  if (*r == 0) {
+    *r = answer->result;
     memcpy(error, answer->error, SF_CONFIG_ERROR_MAX);
     return answer;
   }
   free(answer);
-  sf_leg_fail(error, *rc, "%s: it cannot be opened in a process of its own: %s", sf_leg_path(path),
-              strerrordesc_np(-*rc));
+  sf_leg_fail(error, *r, "%s: it cannot be opened in a process of its own: %s", sf_leg_path(path),
+              strerrordesc_np(-*r));
   return NULL;
 }
 
@@ -385,21 +385,21 @@ sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned 
                      struct sf_leg_file *file, struct sf_leg_found *found,
                      struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = OPEN, .flags = flags};
-  int rc;
+  int r;
   if (!openers)
     return sf_leg_open(path, flags, file, found, identity, error);
   *file = (struct sf_leg_file){.fd = -1};
   *identity = (struct leg_identity){0};
-  struct answer *answer = answer_to(openers, &order, path, &rc, error);
+  struct answer *answer = answer_to(openers, &order, path, &r, error);
   if (!answer) {
-    *found = (struct sf_leg_found){.error = rc};
-    return rc;
+    *found = (struct sf_leg_found){.error = r};
+    return r;
   }
   *file = answer->file;
   *found = answer->found;
   *identity = answer->identity;
   free(answer);
-  return rc;
+  return r;
 }
 
 int
@@ -415,14 +415,14 @@ sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
                         const struct sf_superblock *reference, unsigned leg, bool own,
                         const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = DISCARD, .leg = leg, .own = own, .reference = *reference};
-  int rc;
+  int r;
   if (!openers)
     return sf_leg_discard(path, reference, leg, own, judged, error);
   order.has_judged = judged;
   if (judged)
     order.judged = *judged;
-  free(answer_to(openers, &order, path, &rc, error));
-  return rc;
+  free(answer_to(openers, &order, path, &r, error));
+  return r;
 }
 
 int
@@ -430,12 +430,12 @@ sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsi
                           const struct sf_superblock *reference, unsigned leg,
                           struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = CHECK_NEW, .flags = flags, .leg = leg, .reference = *reference};
-  int rc;
+  int r;
   if (!openers)
     return sf_leg_check_new(path, flags, reference, leg, judged, error);
-  struct answer *answer = answer_to(openers, &order, path, &rc, error);
+  struct answer *answer = answer_to(openers, &order, path, &r, error);
   if (answer)
     *judged = answer->judged;
   free(answer);
-  return rc;
+  return r;
 }

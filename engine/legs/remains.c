@@ -18,20 +18,20 @@ is_ours(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volume, uint64_
 int
 sf_leg_find_strange(const struct sf_leg_file *file, const struct sf_uuid *volume, uint64_t *at) {
   uint8_t *piece = sf_leg_buffer(LEG_PIECE_BYTES);
-  int rc = piece ? 0 : -ENOMEM;
-  for (*at = SF_MAPS_OFFSET; *at < SF_MARK_OFFSET && rc == 0;) {
+  int r = piece ? 0 : -ENOMEM;
+  for (*at = SF_MAPS_OFFSET; *at < SF_MARK_OFFSET && r == 0;) {
     uint64_t left = SF_MARK_OFFSET - *at, length = left < LEG_PIECE_BYTES ? left : LEG_PIECE_BYTES;
     ssize_t n = sf_leg_read(file->fd, piece, length, *at);
     if (n < 0 || (uint64_t) n != length)
-      rc = n < 0 ? (int) n : -EIO;
-    for (uint64_t k = 0; k < length && rc == 0; k += SF_PAGE_BYTES)
+      r = n < 0 ? (int) n : -EIO;
+    for (uint64_t k = 0; k < length && r == 0; k += SF_PAGE_BYTES)
       if (!is_ours(piece + k, volume, *at + k)) {
         *at += k;
-        rc = 1;
+        r = 1;
       }
-    if (rc == 0)
+    if (r == 0)
       *at += length;
   }
   free(piece);
-  return rc;
+  return r;
 }

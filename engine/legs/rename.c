@@ -17,39 +17,39 @@ struct renaming {
 };
 
 static int
-check_leg(const struct renaming *r, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
-  const struct sf_leg_found *found = &r->found[leg];
-  const char *name = r->config->leg[leg].name;
+check_leg(const struct renaming *renaming, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_leg_found *found = &renaming->found[leg];
+  const char *name = renaming->config->leg[leg].name;
   if (!found->present)
     return sf_leg_fail(error, found->error ? found->error : -ENOENT, "leg %s: %.800s", name,
-                       r->leg_error[leg]);
+                       renaming->leg_error[leg]);
   if (found->error != 0)
     return sf_leg_fail(error, found->error, "leg %s (%s): no valid superblock", name,
-                       sf_leg_path(r->config->leg[leg].path));
-  if (strcmp(found->sb.volume_name, r->config->name) != 0 &&
-      strcmp(found->sb.volume_name, r->name) != 0)
+                       sf_leg_path(renaming->config->leg[leg].path));
+  if (strcmp(found->sb.volume_name, renaming->config->name) != 0 &&
+      strcmp(found->sb.volume_name, renaming->name) != 0)
     return sf_leg_fail(error, -EEXIST, "leg %s (%s): it belongs to volume %s", name,
-                       sf_leg_path(r->config->leg[leg].path), found->sb.volume_name);
-  if (!sf_uuid_equal(&found->sb.volume, &r->found[0].sb.volume))
+                       sf_leg_path(renaming->config->leg[leg].path), found->sb.volume_name);
+  if (!sf_uuid_equal(&found->sb.volume, &renaming->found[0].sb.volume))
     return sf_leg_fail(error, -EEXIST, "leg %s (%s): it belongs to another volume of this name",
-                       name, sf_leg_path(r->config->leg[leg].path));
+                       name, sf_leg_path(renaming->config->leg[leg].path));
   return 0;
 }
 
 /* The newest says which legs are members, and how the volume was left. */
 static int
-check_whole(const struct renaming *r, char error[SF_CONFIG_ERROR_MAX]) {
-  const struct sf_superblock *newest = &r->found[0].sb;
+check_whole(const struct renaming *renaming, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct sf_superblock *newest = &renaming->found[0].sb;
   unsigned listed = 0;
-  for (unsigned i = 0; i < r->config->legs; i++) {
-    int rc = check_leg(r, i, error);
-    if (rc < 0)
-      return rc;
-    if (sf_record_compare(&r->found[i].sb.record, &newest->record) > 0)
-      newest = &r->found[i].sb;
+  for (unsigned i = 0; i < renaming->config->legs; i++) {
+    int r = check_leg(renaming, i, error);
+    if (r < 0)
+      return r;
+    if (sf_record_compare(&renaming->found[i].sb.record, &newest->record) > 0)
+      newest = &renaming->found[i].sb;
   }
-  for (unsigned i = 0; i < r->config->legs; i++)
-    listed |= 1u << r->found[i].sb.leg_index;
+  for (unsigned i = 0; i < renaming->config->legs; i++)
+    listed |= 1u << renaming->found[i].sb.leg_index;
   for (unsigned leg = 0; leg < newest->legs; leg++)
     if (!(newest->removed >> leg & 1) && !(listed >> leg & 1))
       return sf_leg_fail(error, -ENOENT,
@@ -64,42 +64,42 @@ check_whole(const struct renaming *r, char error[SF_CONFIG_ERROR_MAX]) {
 
 /* One copy after the other, so that one of them is good all the time. */
 static int
-rename_leg(struct renaming *r, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
-  struct sf_superblock *sb = &r->found[leg].sb;
-  const struct sf_leg_file *file = &r->file[leg];
-  int rc = 0;
+rename_leg(struct renaming *renaming, unsigned leg, char error[SF_CONFIG_ERROR_MAX]) {
+  struct sf_superblock *sb = &renaming->found[leg].sb;
+  const struct sf_leg_file *file = &renaming->file[leg];
+  int r = 0;
   memset(sb->volume_name, 0, sizeof sb->volume_name);
-  memcpy(sb->volume_name, r->name, strlen(r->name) + 1);
-  for (unsigned copy = 0; copy < SF_SUPERBLOCK_COPIES && rc == 0; copy++) {
+  memcpy(sb->volume_name, renaming->name, strlen(renaming->name) + 1);
+  for (unsigned copy = 0; copy < SF_SUPERBLOCK_COPIES && r == 0; copy++) {
     sb->serial++;
-    rc = sf_leg_write_superblock(file, sb);
-    if (rc == 0 && fsync(file->fd) < 0)
-      rc = -errno;
+    r = sf_leg_write_superblock(file, sb);
+    if (r == 0 && fsync(file->fd) < 0)
+      r = -errno;
   }
-  if (rc == 0) /* for words alone: a leg that does not take it has the new name all the same */
+  if (r == 0) /* for words alone: a leg that does not take it has the new name all the same */
     (void) sf_leg_write_mark(file, sb);
-  return rc == 0 ? 0
-                 : sf_leg_fail(error, rc, "leg %s (%s): %s", r->config->leg[leg].name,
-                               sf_leg_path(r->config->leg[leg].path), strerrordesc_np(-rc));
+  return r == 0 ? 0
+                : sf_leg_fail(error, r, "leg %s (%s): %s", renaming->config->leg[leg].name,
+                              sf_leg_path(renaming->config->leg[leg].path), strerrordesc_np(-r));
 }
 
 int
 sf_legs_rename(struct sf_leg_openers *openers, const struct sf_config *config, const char *name,
                uint64_t timeout_ns, char error[SF_CONFIG_ERROR_MAX]) {
-  struct renaming *r = calloc(1, sizeof *r);
-  if (!r)
+  struct renaming *renaming = calloc(1, sizeof *renaming);
+  if (!renaming)
     return sf_leg_fail(error, -ENOMEM, "out of memory");
-  r->config = config;
-  r->name = name;
-  int rc =
-      sf_leg_files_open(openers, config, 0, timeout_ns, r->file, r->found, r->leg_error, error);
-  if (rc == 0) {
-    rc = check_whole(r, error);
-    for (unsigned i = 0; i < config->legs && rc == 0; i++)
-      rc = rename_leg(r, i, error);
+  renaming->config = config;
+  renaming->name = name;
+  int r = sf_leg_files_open(openers, config, 0, timeout_ns, renaming->file, renaming->found,
+                            renaming->leg_error, error);
+  if (r == 0) {
+    r = check_whole(renaming, error);
+    for (unsigned i = 0; i < config->legs && r == 0; i++)
+      r = rename_leg(renaming, i, error);
     for (unsigned i = 0; i < config->legs; i++)
-      sf_leg_file_close(&r->file[i]);
+      sf_leg_file_close(&renaming->file[i]);
   }
-  free(r);
-  return rc;
+  free(renaming);
+  return r;
 }

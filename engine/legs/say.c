@@ -4,12 +4,12 @@
 #include "legs/internal.h"
 
 int
-sf_leg_fail(char error[SF_CONFIG_ERROR_MAX], int rc, const char *format, ...) {
+sf_leg_fail(char error[SF_CONFIG_ERROR_MAX], int r, const char *format, ...) {
   va_list args;
   va_start(args, format);
   vsnprintf(error, SF_CONFIG_ERROR_MAX, format, args);
   va_end(args);
-  return rc;
+  return r;
 }
 
 const char *

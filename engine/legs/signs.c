@@ -134,19 +134,19 @@ look(struct search *search, uint64_t from, size_t len) {
 
 static int
 look_through(struct search *search, uint64_t from, uint64_t to) {
-  int rc = 0;
-  for (; from < to && rc == 0; from += LEG_PIECE_BYTES)
-    rc = look(search, from, LEG_PIECE_BYTES);
-  return rc;
+  int r = 0;
+  for (; from < to && r == 0; from += LEG_PIECE_BYTES)
+    r = look(search, from, LEG_PIECE_BYTES);
+  return r;
 }
 
 static int
 sample(struct search *search, uint64_t from, uint64_t to) {
   uint64_t step = (to - from) / SAMPLES / LEG_BUFFER_ALIGN * LEG_BUFFER_ALIGN;
-  int rc = 0;
-  for (unsigned i = 0; i < SAMPLES && rc == 0; i++)
-    rc = look(search, from + i * step, SAMPLE_BYTES);
-  return rc;
+  int r = 0;
+  for (unsigned i = 0; i < SAMPLES && r == 0; i++)
+    r = look(search, from + i * step, SAMPLE_BYTES);
+  return r;
 }
 
 /* The ends first: that is where most things have their labels. */
@@ -155,10 +155,10 @@ search_all(struct search *search) {
   uint64_t end = search->end;
   if (end <= whole_bytes)
     return look_through(search, 0, end);
-  int rc = look_through(search, end - LEG_PIECE_BYTES, end);
-  if (rc == 0)
-    rc = look_through(search, 0, dense_bytes);
-  return rc == 0 ? sample(search, dense_bytes, end) : rc;
+  int r = look_through(search, end - LEG_PIECE_BYTES, end);
+  if (r == 0)
+    r = look_through(search, 0, dense_bytes);
+  return r == 0 ? sample(search, dense_bytes, end) : r;
 }
 
 int
@@ -173,9 +173,9 @@ sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]) {
     free(search.buffer);
     return 1;
   }
-  int rc = search.buffer ? search_all(&search) : -ENOMEM;
+  int r = search.buffer ? search_all(&search) : -ENOMEM;
   free(search.buffer);
-  return rc;
+  return r;
 }
 
 /* ---- wiping ---- */

@@ -29,14 +29,14 @@ keeps_its_word(int fd) {
 int
 sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   uint64_t range[2] = {from, len};
-  int rc;
+  int r;
   if (!file->is_block && !keeps_its_word(file->fd))
     return -EOPNOTSUPP;
   do
-    rc = file->is_block ? ioctl(file->fd, BLKZEROOUT, range)
-                        : fallocate(file->fd, FALLOC_FL_ZERO_RANGE, (off_t) from, (off_t) len);
-  while (rc < 0 && errno == EINTR);
-  if (rc == 0)
+    r = file->is_block ? ioctl(file->fd, BLKZEROOUT, range)
+                       : fallocate(file->fd, FALLOC_FL_ZERO_RANGE, (off_t) from, (off_t) len);
+  while (r < 0 && errno == EINTR);
+  if (r == 0)
     return 0;
   /* Of a driver that does not know how: worth trying by hand. */
   if (errno == EINVAL || errno == ENOTTY || errno == ENOSYS || errno == EREMOTEIO)
@@ -48,9 +48,9 @@ static int
 zero_by_hand(const struct sf_leg_file *file, const void *zeros, uint64_t from, uint64_t len) {
   for (uint64_t done = 0; done < len;) {
     size_t piece = len - done < LEG_PIECE_BYTES ? (size_t) (len - done) : LEG_PIECE_BYTES;
-    int rc = sf_leg_write(file->fd, zeros, piece, from + done);
-    if (rc < 0)
-      return rc;
+    int r = sf_leg_write(file->fd, zeros, piece, from + done);
+    if (r < 0)
+      return r;
     done += piece;
   }
   return 0;
@@ -61,21 +61,21 @@ sf_leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
             leg_zero_progress *progress, void *arg) {
   void *zeros = sf_leg_buffer(LEG_PIECE_BYTES);
   bool by_hand = false;
-  int rc = zeros ? 0 : -ENOMEM;
-  for (uint64_t done = 0; done < len && rc == 0;) {
+  int r = zeros ? 0 : -ENOMEM;
+  for (uint64_t done = 0; done < len && r == 0;) {
     uint64_t most = by_hand ? 16 * LEG_PIECE_BYTES : fast_piece_bytes;
     uint64_t piece = len - done < most ? len - done : most;
-    rc = by_hand ? zero_by_hand(file, zeros, from + done, piece)
-                 : sf_leg_zero_fast(file, from + done, piece);
-    if (rc == -EOPNOTSUPP && !by_hand) {
+    r = by_hand ? zero_by_hand(file, zeros, from + done, piece)
+                : sf_leg_zero_fast(file, from + done, piece);
+    if (r == -EOPNOTSUPP && !by_hand) {
       by_hand = true;
-      rc = 0;
+      r = 0;
       continue;
     }
     done += piece;
-    if (rc == 0 && progress)
+    if (r == 0 && progress)
       progress(arg, done);
   }
   free(zeros);
-  return rc;
+  return r;
 }

@@ -50,10 +50,10 @@ peer_wait(const struct peer *peer, short events) {
       wait_ms = (int) (peer->deadline_ms - now);
     }
     struct pollfd fd = {.fd = peer->fd, .events = events};
-    int rc = poll(&fd, 1, wait_ms);
-    if (rc > 0)
+    int r = poll(&fd, 1, wait_ms);
+    if (r > 0)
       return 0;
-    if (rc < 0 && errno != EINTR)
+    if (r < 0 && errno != EINTR)
       return -errno;
   }
 }
@@ -72,16 +72,16 @@ peer_connect(struct peer *peer, const char *path, int timeout_ms) {
   if (peer->fd < 0)
     return -errno;
   struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-  int rc = 0;
+  int r = 0;
   if (setsockopt(peer->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
-    rc = -errno;
+    r = -errno;
   else if (connect(peer->fd, (const struct sockaddr *) &address, sizeof address) < 0)
-    rc = errno == EAGAIN ? -ETIMEDOUT : -errno;
-  if (rc < 0) {
+    r = errno == EAGAIN ? -ETIMEDOUT : -errno;
+  if (r < 0) {
     close(peer->fd);
     peer->fd = -1;
   }
-  return rc;
+  return r;
 }
 
 static int
@@ -98,9 +98,9 @@ peer_send_bytes(struct peer *peer, const char *bytes, size_t len) {
       return 0;
     if (errno != EAGAIN && errno != EINTR)
       return -errno;
-    int rc = peer_wait(peer, POLLOUT);
-    if (rc < 0)
-      return rc;
+    int r = peer_wait(peer, POLLOUT);
+    if (r < 0)
+      return r;
   }
   return 0;
 }
@@ -116,9 +116,9 @@ peer_send(struct peer *peer, json_t *request) {
     return -ENOMEM;
   size_t len = strlen(text);
   text[len] = '\n'; /* instead of the final NUL */
-  int rc = peer_send_bytes(peer, text, len + 1);
+  int r = peer_send_bytes(peer, text, len + 1);
   free(text);
-  return rc;
+  return r;
 }
 
 static int
@@ -133,9 +133,9 @@ peer_receive(struct peer *peer) {
     peer->bytes = larger;
     peer->size = size;
   }
-  int rc = peer_wait(peer, POLLIN);
-  if (rc < 0)
-    return rc;
+  int r = peer_wait(peer, POLLIN);
+  if (r < 0)
+    return r;
   ssize_t got = recv(peer->fd, peer->bytes + peer->used, peer->size - peer->used, MSG_DONTWAIT);
   if (got < 0)
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -161,9 +161,9 @@ peer_read(struct peer *peer, json_t **object) {
     if (newline)
       break;
     searched = peer->used;
-    int rc = peer_receive(peer);
-    if (rc < 0)
-      return rc;
+    int r = peer_receive(peer);
+    if (r < 0)
+      return r;
   }
   size_t len = (size_t) (newline - peer->bytes);
   peer->line = len + 1;
@@ -179,30 +179,30 @@ peer_read(struct peer *peer, json_t **object) {
 int
 sf_control_call(const char *path, json_t *request, int timeout_ms, json_t **reply) {
   struct peer peer;
-  int rc = peer_connect(&peer, path, timeout_ms);
-  if (rc < 0)
-    return rc;
-  rc = peer_send(&peer, request);
-  if (rc == 0)
-    rc = peer_read(&peer, reply);
+  int r = peer_connect(&peer, path, timeout_ms);
+  if (r < 0)
+    return r;
+  r = peer_send(&peer, request);
+  if (r == 0)
+    r = peer_read(&peer, reply);
   peer_close(&peer);
-  return rc;
+  return r;
 }
 
 int
 sf_control_follow(const char *path, json_t *request, bool (*line)(void *arg, json_t *object),
                   void *arg) {
   struct peer peer;
-  int rc = peer_connect(&peer, path, FOLLOW_CONNECT_MS);
-  if (rc < 0)
-    return rc;
-  rc = peer_send(&peer, request);
+  int r = peer_connect(&peer, path, FOLLOW_CONNECT_MS);
+  if (r < 0)
+    return r;
+  r = peer_send(&peer, request);
 
   bool any = false, go_on = true;
-  while (rc == 0 && go_on) {
+  while (r == 0 && go_on) {
     json_t *object;
-    rc = peer_read(&peer, &object);
-    if (rc < 0)
+    r = peer_read(&peer, &object);
+    if (r < 0)
       break;
     peer.deadline_ms = UINT64_MAX;
     any = true;
@@ -210,5 +210,5 @@ sf_control_follow(const char *path, json_t *request, bool (*line)(void *arg, jso
     json_decref(object);
   }
   peer_close(&peer);
-  return rc == -ECONNRESET && any ? 0 : rc;
+  return r == -ECONNRESET && any ? 0 : r;
 }

@@ -111,9 +111,9 @@ make_room(struct sf_connection *connection, size_t len) {
 int
 sf_connection_queue(struct sf_connection *connection, const char *text) {
   size_t len = strlen(text);
-  int rc = make_room(connection, len + 1);
-  if (rc < 0)
-    return rc;
+  int r = make_room(connection, len + 1);
+  if (r < 0)
+    return r;
   memcpy(connection->out + connection->out_end, text, len);
   connection->out[connection->out_end + len] = '\n';
   connection->out_end += len + 1;
@@ -125,9 +125,9 @@ sf_connection_queue_json(struct sf_connection *connection, const json_t *object)
   char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
   if (!text)
     return -ENOMEM;
-  int rc = sf_connection_queue(connection, text);
+  int r = sf_connection_queue(connection, text);
   free(text);
-  return rc;
+  return r;
 }
 
 int

@@ -216,22 +216,22 @@ check_document(json_t *document, const char *volume_name, const struct command_s
                char error[SF_CONFIG_ERROR_MAX]) {
   if (!json_is_object(document))
     return refuse(error, "a request is one JSON object");
-  int rc = check_version(document, error);
-  if (rc == 0)
-    rc = find_command(document, !volume_name, spec, error);
-  if (rc == 0)
-    rc = check_keys(document, *spec, error);
-  if (rc == 0)
-    rc = check_volume(document, *spec, volume_name, error);
-  if (rc == 0 && (*spec)->command == SF_COMMAND_LEG)
-    rc = check_action(document, error);
-  if (rc == 0 && (*spec)->command == SF_COMMAND_LEG)
-    rc = check_force(document, !volume_name, error);
-  if (rc == 0 && (*spec)->command == SF_COMMAND_SCRUB)
-    rc = check_scrub(document, error);
-  if (rc == 0 && (*spec)->command == SF_COMMAND_DRILL)
-    rc = check_drill(document, error);
-  return rc;
+  int r = check_version(document, error);
+  if (r == 0)
+    r = find_command(document, !volume_name, spec, error);
+  if (r == 0)
+    r = check_keys(document, *spec, error);
+  if (r == 0)
+    r = check_volume(document, *spec, volume_name, error);
+  if (r == 0 && (*spec)->command == SF_COMMAND_LEG)
+    r = check_action(document, error);
+  if (r == 0 && (*spec)->command == SF_COMMAND_LEG)
+    r = check_force(document, !volume_name, error);
+  if (r == 0 && (*spec)->command == SF_COMMAND_SCRUB)
+    r = check_scrub(document, error);
+  if (r == 0 && (*spec)->command == SF_COMMAND_DRILL)
+    r = check_drill(document, error);
+  return r;
 }
 
 static bool
@@ -255,10 +255,10 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
     return refuse(error, "not a JSON object: %s at byte %d", where.text, where.position);
 
   const struct command_spec *spec = NULL;
-  int rc = check_document(document, volume_name, &spec, error);
-  if (rc < 0) {
+  int r = check_document(document, volume_name, &spec, error);
+  if (r < 0) {
     json_decref(document);
-    return rc;
+    return r;
   }
   *request = (struct sf_control_request){
       .command = spec->command,

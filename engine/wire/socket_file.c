@@ -44,10 +44,10 @@ open_directory(const char *path, int *directory_fd) {
   int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0)
     return -errno;
-  int rc = lock_directory(fd);
-  if (rc < 0) {
+  int r = lock_directory(fd);
+  if (r < 0) {
     close(fd);
-    return rc;
+    return r;
   }
   *directory_fd = fd;
   return 0;
@@ -59,9 +59,9 @@ try_to_connect(const struct sockaddr_un *address) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0)
     return -errno;
-  int rc = connect(fd, (const struct sockaddr *) address, sizeof *address) == 0 ? 0 : errno;
+  int r = connect(fd, (const struct sockaddr *) address, sizeof *address) == 0 ? 0 : errno;
   close(fd);
-  return rc;
+  return r;
 }
 
 bool
@@ -77,10 +77,10 @@ sf_control_is_abandoned(const char *path) {
 /* 0: no process listens there. */
 static int
 check_abandoned(const struct sockaddr_un *address) {
-  int rc = try_to_connect(address);
-  if (rc < 0)
-    return rc;
-  switch (rc) {
+  int r = try_to_connect(address);
+  if (r < 0)
+    return r;
+  switch (r) {
   case ECONNREFUSED:
   case ENOENT:
     return 0;
@@ -89,7 +89,7 @@ check_abandoned(const struct sockaddr_un *address) {
   case EPROTOTYPE: /* it is not a stream socket */
     return -EADDRINUSE;
   default:
-    return -rc;
+    return -r;
   }
 }
 
@@ -100,9 +100,9 @@ make_room(const struct sf_socket_file *file, const struct sockaddr_un *address) 
     return errno == ENOENT ? 0 : -errno;
   if (!S_ISSOCK(st.st_mode))
     return -EEXIST;
-  int rc = check_abandoned(address);
-  if (rc < 0)
-    return rc;
+  int r = check_abandoned(address);
+  if (r < 0)
+    return r;
   if (unlinkat(file->directory_fd, file->name, 0) < 0 && errno != ENOENT)
     return -errno;
   return 0;
@@ -110,9 +110,9 @@ make_room(const struct sf_socket_file *file, const struct sockaddr_un *address) 
 
 static int
 bind_and_listen(struct sf_socket_file *file, const struct sockaddr_un *address, mode_t mode) {
-  int rc = make_room(file, address);
-  if (rc < 0)
-    return rc;
+  int r = make_room(file, address);
+  if (r < 0)
+    return r;
   file->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (file->fd < 0)
     return -errno;
@@ -141,12 +141,12 @@ bind_and_listen(struct sf_socket_file *file, const struct sockaddr_un *address, 
   return 0;
 
 fail:
-  rc = -errno;
+  r = -errno;
   if (bound)
     unlinkat(file->directory_fd, file->name, 0);
   close(file->fd);
   file->fd = -1;
-  return rc;
+  return r;
 }
 
 static int
@@ -162,14 +162,14 @@ bind_file(const char *path, mode_t mode, struct sf_socket_file *file) {
   struct sf_socket_file made = {.fd = -1, .directory_fd = -1};
   const char *slash = strrchr(path, '/');
   snprintf(made.name, sizeof made.name, "%s", slash ? slash + 1 : path);
-  int rc = open_directory(path, &made.directory_fd);
-  if (rc < 0)
-    return rc;
-  rc = bind_and_listen(&made, &address, mode);
+  int r = open_directory(path, &made.directory_fd);
+  if (r < 0)
+    return r;
+  r = bind_and_listen(&made, &address, mode);
   flock(made.directory_fd, LOCK_UN);
-  if (rc < 0) {
+  if (r < 0) {
     close(made.directory_fd);
-    return rc;
+    return r;
   }
   *file = made;
   return 0;
