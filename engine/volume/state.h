@@ -85,6 +85,19 @@ struct sf_op {
   struct copy *copy;            /* COPY; NULL once it has ended */
 };
 
+/* The ops of v->active in order of arrival: all; those behind an op, and those before it. */
+#define EACH_ACTIVE(op, v)           EACH_ACTIVE_FROM(op, (v)->active.next, &(v)->active)
+#define EACH_ACTIVE_AFTER(later, op) EACH_ACTIVE_FROM(later, (op)->link.next, &(op)->volume->active)
+#define EACH_ACTIVE_BEFORE(earlier, op)                                                            \
+  EACH_ACTIVE_FROM(earlier, (op)->volume->active.next, &(op)->link)
+#define EACH_ACTIVE_FROM(op, first, end)                                                           \
+  for (struct sf_op *op = ACTIVE_OP(first); &op->link != (end); op = ACTIVE_OP(op->link.next))
+/* All, where the body may unlist or move `op` itself and nothing else. */
+#define EACH_ACTIVE_UNLISTING(op, v)                                                               \
+  for (struct sf_op *op = ACTIVE_OP((v)->active.next), *op##_next = ACTIVE_OP(op->link.next);      \
+       &op->link != &(v)->active; op = op##_next, op##_next = ACTIVE_OP(op->link.next))
+#define ACTIVE_OP(entry) SF_LIST_ENTRY(entry, struct sf_op, link)
+
 struct own_flush { /* asked for by the volume itself; own_flush.c */
   struct sf_request request;
   struct sf_volume *volume;

@@ -409,9 +409,7 @@ should_flush(const struct sf_volume *v) {
 static void
 find_written(struct sf_volume *v) {
   sf_map_zero(&v->maps.busy);
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if (op->kind->writes || op->writing != 0)
       sf_map_set_range(&v->maps.busy, extent_of(v, op->offset),
                        extent_of(v, op->offset + op->length - 1));

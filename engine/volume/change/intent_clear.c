@@ -25,9 +25,7 @@ find_busy(struct sf_volume *v) {
   struct sf_map *busy = &v->maps.busy;
 
   sf_map_zero(busy);
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if (!op->kind->reads || op->writing != 0)
       sf_map_set_range(busy, extent_of(v, op->offset), extent_of(v, op->offset + op->length - 1));
   }
@@ -134,9 +132,7 @@ sf_intent_tick(struct sf_volume *v) {
 /* A leg that catches up may still have a write in flight that was answered without it. */
 static void
 leave_stale_what_runs(struct sf_volume *v) {
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if (op->kind->writes)
       EACH_LEG(leg, op->sent & (legset) ~(op->ok | v->latest.in_sync))
         sf_leg_mark_stale(v, leg, op->offset, op->length);

@@ -33,9 +33,7 @@ static bool
 older_ops_remain(const struct sf_volume *v) {
   if (v->flush_leader != NULL && v->flush_leader->sm.id <= v->join_id)
     return true;
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     /* An op that was not sent yet will be sent to the newcomer too. */
     if (op->sm.id <= v->join_id && !op->kind->reads && op->sent != 0 && !sf_op_only_waits(op))
       return true;

@@ -30,8 +30,8 @@ request_fail_waiting(struct sf_volume *v, int error) {
 
 static bool
 client_ops_active(const struct sf_volume *v) {
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
-    if (SF_LIST_ENTRY(l, struct sf_op, link)->request != NULL)
+  EACH_ACTIVE(op, v)
+    if (op->request != NULL)
       return true;
   return v->flush_leader != NULL || v->flush_queue != NULL;
 }

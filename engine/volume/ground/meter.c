@@ -157,8 +157,8 @@ visit_list(const struct sf_volume *v, const struct sf_request *request, meter_vi
 
 void
 sf_meter_visit_waiting(const struct sf_volume *v, meter_visit_fn *visit, void *ctx) {
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
-    visit_one(v, SF_LIST_ENTRY(l, struct sf_op, link)->request, visit, ctx);
+  EACH_ACTIVE(op, v)
+    visit_one(v, op->request, visit, ctx);
   if (v->flush_leader != NULL) {
     visit_one(v, v->flush_leader->request, visit, ctx);
     visit_list(v, v->flush_leader->followers, visit, ctx);

@@ -146,9 +146,7 @@ void
 sf_op_enter(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    struct sf_op *earlier = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(earlier, v) {
     if (!sf_op_conflict(earlier, op))
       continue;
     op->blockers++;
@@ -165,9 +163,7 @@ sf_op_enter(struct sf_op *op) {
 
 static struct sf_op *
 first_runnable(struct sf_volume *v) {
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if (op->sm.state == OP_WAITING && op->blockers == 0)
       return op;
   }
@@ -183,9 +179,7 @@ sf_op_unlist(struct sf_op *op) {
     return;
   op->listed = false;
   if (v->waiting_ops > 0)
-    for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
-      struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
-
+    EACH_ACTIVE_AFTER(later, op) {
       if (later->sm.state == OP_WAITING && sf_op_conflict(op, later)) {
         SF_ASSERT(later->blockers > 0);
         if (--later->blockers == 0)

@@ -32,8 +32,8 @@ excuse(struct sf_op *op, uint64_t delay_ns) {
 
 void
 sf_op_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next)
-    excuse(SF_LIST_ENTRY(l, struct sf_op, link), delay_ns);
+  EACH_ACTIVE(op, v)
+    excuse(op, delay_ns);
   if (v->flush_leader != NULL)
     excuse(v->flush_leader, delay_ns);
   sf_flush_excuse_delay(v, delay_ns);
@@ -78,8 +78,8 @@ legs_are_awaited(const struct sf_volume *v, enum sf_kind kind) {
     return v->flush_leader != NULL && is_stuck(v->flush_leader, awaited);
   if (v->parked != NULL)
     return true;
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next)
-    if (is_stuck(SF_LIST_ENTRY(l, struct sf_op, link), awaited))
+  EACH_ACTIVE(op, v)
+    if (is_stuck(op, awaited))
       return true;
   return false;
 }
@@ -116,9 +116,7 @@ sf_op_tick(struct sf_volume *v) {
   sf_flush_tick(v);
   while (again) {
     again = false;
-    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
-      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+    EACH_ACTIVE(op, v) {
       if (op->request == NULL)
         continue;
       if (op->started_ns < oldest)
@@ -127,6 +125,7 @@ sf_op_tick(struct sf_volume *v) {
           v->now_ns - op->asked_ns >= v->config.fail_timeout_ns) {
         sf_op_fail(op, -EIO);
         again = true;
+        break;
       }
     }
   }
@@ -136,10 +135,7 @@ sf_op_tick(struct sf_volume *v) {
     if (v->config.on_too_few == SF_TOO_FEW_ERROR)
       sf_flush_expire(v);
   }
-  for (struct sf_list *l = v->active.next, *next = l->next; l != &v->active;
-       l = next, next = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE_UNLISTING(op, v) {
     if (op->sm.state == OP_RUNNING && op->hold == HOLD_AGAIN && v->now_ns >= op->again_ns &&
         waits_for(op) == 0 && !sf_op_is_passed(op) && !is_in_vain(op))
       resend(op);
@@ -149,9 +145,7 @@ sf_op_tick(struct sf_volume *v) {
 
 void
 sf_op_give_up(struct sf_volume *v, const struct sf_request *request) {
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if (op->request == request) {
       sf_op_fail(op, -ESHUTDOWN);
       return;
@@ -167,12 +161,11 @@ sf_op_fail_all(struct sf_volume *v, int error) {
 
   while (again) {
     again = false;
-    for (struct sf_list *l = v->active.next; l != &v->active && !again; l = l->next) {
-      struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+    EACH_ACTIVE(op, v) {
       if (op->request != NULL) {
         sf_op_fail(op, error);
         again = true;
+        break;
       }
     }
   }
@@ -183,9 +176,7 @@ sf_op_fail_all(struct sf_volume *v, int error) {
 /* An op that is answered here leaves the list alone but for itself; then those run that waited. */
 void
 sf_op_review_all(struct sf_volume *v) {
-  SF_LIST_EACH(l, &v->active) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE_UNLISTING(op, v) {
     sf_op_review(op);
     if (op->listed)
       sf_op_release(op);

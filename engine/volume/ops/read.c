@@ -136,9 +136,7 @@ static legset
 under_repair(const struct sf_op *op) {
   legset set = 0;
 
-  for (const struct sf_list *l = op->volume->active.next; l != &op->volume->active; l = l->next) {
-    const struct sf_op *other = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(other, op->volume) {
     if (other->kind->reads && other->offset < op->offset + op->length &&
         op->offset < other->offset + other->length)
       set |= other->writing & other->running;

@@ -22,9 +22,7 @@ sf_op_suspend(struct sf_op *op) {
   op->ok = op->failed = op->passing = 0;
   if (op->passable)
     return;
-  for (struct sf_list *l = op->link.next; l != &v->active; l = l->next) {
-    struct sf_op *later = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE_AFTER(later, op) {
     if (later->kind->copies && !later->scrubs && later->sm.state == OP_WAITING &&
         overlap(op, later)) {
       SF_ASSERT(later->blockers > 0);
@@ -43,9 +41,7 @@ sf_op_is_passed(const struct sf_op *op) {
 
   if (!op->passable)
     return false;
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *copy = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(copy, v) {
     if (copy->kind->copies && copy->sm.state != OP_WAITING && overlap(op, copy))
       return true;
   }
@@ -55,11 +51,7 @@ sf_op_is_passed(const struct sf_op *op) {
 /* What keeps the copy waiting runs, or only waits itself. */
 static bool
 waits_for_waiting_only(const struct sf_op *copy) {
-  const struct sf_volume *v = copy->volume;
-
-  for (const struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE_BEFORE(op, copy) {
     if (op->sm.state != OP_WAITING && sf_op_conflict(op, copy))
       return false;
   }
@@ -72,13 +64,11 @@ overtake(struct sf_op *copy) {
   struct sf_volume *v = copy->volume;
   struct sf_list *first = NULL;
 
-  for (struct sf_list *l = v->active.next; l != &copy->link; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE_BEFORE(op, copy) {
     if (!sf_op_conflict(op, copy))
       continue;
     if (first == NULL)
-      first = l;
+      first = &op->link;
     op->blockers++;
     SF_ASSERT(copy->blockers > 0);
     copy->blockers--;
@@ -95,10 +85,7 @@ void
 sf_op_overtake_all(struct sf_volume *v) {
   if (v->suspended == 0 || v->waiting_ops == 0)
     return;
-  for (struct sf_list *l = v->active.next, *next; l != &v->active; l = next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
-    next = l->next;
+  EACH_ACTIVE_UNLISTING(op, v) {
     if (op->kind->copies && !op->scrubs && op->sm.state == OP_WAITING && op->blockers > 0 &&
         waits_for_waiting_only(op))
       overtake(op);
@@ -110,9 +97,7 @@ bool
 sf_op_is_in_the_way(const struct sf_op *copy) {
   const struct sf_volume *v = copy->volume;
 
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if (op->passable && (op->running & sf_vol_receivers(v)) != 0 && overlap(op, copy))
       return true;
   }
@@ -124,9 +109,7 @@ void
 sf_op_passed_by(const struct sf_op *copy) {
   struct sf_volume *v = copy->volume;
 
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if (op->passable && overlap(op, copy))
       op->ok = 0;
   }

@@ -76,8 +76,7 @@ collect(struct sf_volume *v, unsigned index, const struct leg_io *io) {
   leg->dropped_seq = v->io_seq;
   sf_map_unite(&v->suspect, &leg->unflushed);
   sf_map_unite(&v->suspect, &leg->flushing);
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+  EACH_ACTIVE(op, v) {
     bool writes = op->kind->writes || (op->writing & legbit(index));
 
     if (!writes || !(op->running & legbit(index)))

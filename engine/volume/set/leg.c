@@ -201,8 +201,7 @@ go_stale(struct sf_volume *v, unsigned index) {
   sf_map_leg_left(v, index);
   if (v->flush_leader != NULL)
     v->flush_leader->failed &= (legset) ~bit;
-  for (struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+  EACH_ACTIVE(op, v) {
     bool writes = op->kind->writes || (op->writing & bit);
 
     op->failed &= (legset) ~bit; /* it says nothing of the leg when it is back */
