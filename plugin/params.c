@@ -118,7 +118,7 @@ apply(struct sf_config *config, const char *key, const char *value) {
   }
   if (names_a_path(key) && value[0] != '\0') {
     absolute = nbdkit_absolute_path(value);
-    if (!absolute)
+    if (absolute == NULL)
       return -1;
   }
   int r = sf_config_set(config, key, absolute ? absolute : value, error);
@@ -132,7 +132,7 @@ int
 sf_params_finish(const struct sf_params *params, struct sf_config *config) {
   char error[SF_CONFIG_ERROR_MAX] = "";
 
-  if (!params->file) {
+  if (params->file == NULL) {
     nbdkit_error("which volume?  Give its file: nbdkit surefoot CONF");
     return -1;
   }

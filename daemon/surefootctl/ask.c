@@ -45,7 +45,7 @@ ctl_check_reply(json_t *reply) {
 int
 ctl_ask(const char *path, json_t *request, json_t **reply) {
   json_t *answer = NULL;
-  if (!request)
+  if (request == NULL)
     return ctl_fail("an argument is not valid UTF-8");
   int r = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &answer);
   json_decref(request);

@@ -287,7 +287,7 @@ own_intent(const struct checked *checked, unsigned leg) {
 struct sf_leg_openers *
 ctl_openers(void) {
   static struct sf_leg_openers *openers;
-  if (!openers && sf_leg_openers_start(&openers) < 0)
+  if (openers == NULL && sf_leg_openers_start(&openers) < 0)
     openers = NULL;
   return openers;
 }

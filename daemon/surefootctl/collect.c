@@ -47,7 +47,7 @@ ctl_collect_status(const struct ctl_sockets *sockets, const char *volume, json_t
     }
     ctl_add_volumes(volumes, json_object_get(reply, "volumes"));
     json_t *wrong = json_object_get(reply, "problems");
-    if (wrong && !*problems)
+    if (wrong && *problems == NULL)
       *problems = json_incref(wrong);
     json_decref(reply);
   }

@@ -106,7 +106,7 @@ read_leg(void *arg) {
 static void *
 one_more(struct compare *compare, void **array, size_t *count, size_t size) {
   void *larger = reallocarray(*array, *count + 1, size);
-  if (!larger) {
+  if (larger == NULL) {
     compare->no_memory = true;
     return NULL;
   }
@@ -297,7 +297,7 @@ ctl_compare_legs(const struct checked *checked, struct comparison *comparison) {
   if (!checked->has_maps || __builtin_popcount(checked->current) < 2)
     return CTL_DONE;
   compare = calloc(1, sizeof *compare);
-  if (!compare)
+  if (compare == NULL)
     return ctl_fail("%s: out of memory", checked->config.name);
   compare->checked = checked;
   compare->result = comparison;

@@ -168,7 +168,7 @@ watch(struct drill *drill, double duration_s) {
   bool sound;
   for (;;) {
     json_t *now = ctl_ask_status(drill->path, drill->volume);
-    if (!now)
+    if (now == NULL)
       return give_up(drill, "no answer from its server");
     if (is_another_server(drill, now)) {
       json_decref(now);
@@ -203,7 +203,7 @@ run(struct drill *drill, const char *duration, uint64_t duration_ns) {
   const struct sigaction action = {.sa_handler = interrupt};
   int status;
   drill->before = ctl_ask_status(drill->path, drill->volume);
-  if (!drill->before)
+  if (drill->before == NULL)
     return CTL_FAILED;
   snprintf(drill->state, sizeof drill->state, "%s",
            ctl_json_text(ctl_find_leg(drill->before, drill->leg), "state"));
@@ -254,7 +254,7 @@ ctl_drill(struct ctl_command_call *call) {
     return status;
   }
   drill.leg = call->argv[optind + 1];
-  if (!duration)
+  if (duration == NULL)
     duration = "10s";
   if (sf_parse_duration(duration, &ns) < 0 || ns == 0)
     return ctl_wrong_usage(call->command, "drill: --for %s: not a time (for example 10s)",

@@ -20,7 +20,7 @@ put_time(const char *utc) {
   time_t seconds;
   const char *rest = ctl_parse_time(utc, &seconds);
   char date[32];
-  if (!rest) {
+  if (rest == NULL) {
     ctl_put(utc);
     return;
   }
@@ -74,7 +74,7 @@ print_event(struct show *show, const json_t *event) {
 static bool
 is_wanted(const struct show *show, const json_t *event) {
   time_t when;
-  return show->since == 0 || !ctl_parse_time(ctl_json_text(event, "time"), &when) ||
+  return show->since == 0 || ctl_parse_time(ctl_json_text(event, "time"), &when) == NULL ||
          when >= show->since;
 }
 
@@ -148,7 +148,7 @@ ctl_events(struct ctl_command_call *call) {
     return status;
   json_t *request =
       json_pack("{ss sb ss*}", "command", "events", "follow", (int) show.follow, "volume", volume);
-  if (!request)
+  if (request == NULL)
     return ctl_fail("an argument is not valid UTF-8");
   int r = sf_control_follow(path, request, on_line, &show);
   json_decref(request);

@@ -63,7 +63,7 @@ ctl_parse_time(const char *utc, time_t *seconds) {
 bool
 ctl_age_s(const char *utc, uint64_t *seconds) {
   time_t then, now = time(NULL);
-  if (!ctl_parse_time(utc, &then))
+  if (ctl_parse_time(utc, &then) == NULL)
     return false;
   *seconds = now > then ? (uint64_t) (now - then) : 0;
   return true;
@@ -138,7 +138,7 @@ ctl_put_wrapped(const char *text, unsigned used, unsigned indent) {
 
 int
 ctl_print_json(const json_t *document) {
-  if (!document || json_dumpf(document, stdout, JSON_INDENT(2)) < 0)
+  if (document == NULL || json_dumpf(document, stdout, JSON_INDENT(2)) < 0)
     return ctl_fail("cannot write the document");
   putchar('\n');
   return CTL_DONE;

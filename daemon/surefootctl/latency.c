@@ -216,7 +216,7 @@ show(struct ctl_command_call *call, const struct wish *wish) {
                     "--for TIME looks on from now",
                     wish->volume);
   json_t *earlier = wish->for_ns ? ctl_ask_status(path, wish->volume) : NULL;
-  if (wish->for_ns && !earlier)
+  if (wish->for_ns && earlier == NULL)
     return CTL_FAILED;
   if (wish->for_ns)
     pause_for(wish->for_ns);

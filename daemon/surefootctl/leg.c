@@ -50,7 +50,7 @@ wait_discarded(const char *path, const char *volume, const char *name) {
     if (status != CTL_DONE)
       return status;
     const json_t *leg = ctl_find_leg(find_volume(reply, volume), name);
-    if (!leg) {
+    if (leg == NULL) {
       json_decref(reply);
       return ctl_fail("%s: its server ended meanwhile; whether leg %s is discarded is not known: "
                       "`surefootctl status` shows it",
@@ -331,7 +331,7 @@ tell_left_when_interrupted(void) {
 static int
 look_beside(const struct beside *beside, const char *socket, bool *has_old, bool *has_new) {
   json_t *own = ctl_ask_status(socket, beside->volume);
-  if (!own)
+  if (own == NULL)
     return CTL_FAILED;
   const json_t *new_leg = ctl_find_leg(own, beside->name);
   int status = CTL_DONE;
@@ -340,9 +340,9 @@ look_beside(const struct beside *beside, const char *socket, bool *has_old, bool
   if (new_leg && strcmp(ctl_json_text(new_leg, "path"), beside->path) != 0)
     status = ctl_fail("%s: it has a leg %s already, at %s", beside->volume, beside->name,
                       ctl_json_text(new_leg, "path"));
-  else if (!*has_old && !new_leg)
+  else if (!*has_old && new_leg == NULL)
     status = ctl_fail("%s: it has no leg %s", beside->volume, beside->leg);
-  else if (!new_leg && json_array_size(json_object_get(own, "legs")) == SF_LEGS_MAX)
+  else if (new_leg == NULL && json_array_size(json_object_get(own, "legs")) == SF_LEGS_MAX)
     status = ctl_fail("%s: it has %d legs, and no place for one beside %s: leg replace without "
                       "--beside",
                       beside->volume, SF_LEGS_MAX, beside->leg);
@@ -362,7 +362,7 @@ take_out(const struct beside *beside, const char *socket) {
     bool is_out = strcmp(ctl_json_text(leg, "state"), "faulty") == 0;
     bool is_idle = is_out && ctl_json_number(leg, "in_flight") == 0;
     json_decref(own);
-    if (!own)
+    if (own == NULL)
       return CTL_FAILED;
     if (is_idle)
       return CTL_DONE;
@@ -503,7 +503,7 @@ ctl_leg(struct ctl_command_call *call) {
   if (argc == 0)
     return ctl_wrong_usage(call->command, "leg: fail, return, discard, replace, add or remove?");
   wish.action = find_action(argv[0]);
-  if (!wish.action)
+  if (wish.action == NULL)
     return ctl_wrong_usage(call->command, "leg: unknown action '%s'", argv[0]);
   int status = check_wish(call, &wish, argc);
   return status == CTL_DONE ? run_action(call, &wish, argv) : status;

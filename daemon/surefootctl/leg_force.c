@@ -120,7 +120,7 @@ say_others_left(const struct force *force, FILE *out) {
     char padded[SF_LEG_NAME_MAX + 2], all[sizeof force->with + 2];
     snprintf(padded, sizeof padded, ",%s,", name);
     snprintf(all, sizeof all, ",%s,", force->with);
-    if (is_in_sync(leg) && strcmp(name, force->leg) != 0 && !strstr(all, padded))
+    if (is_in_sync(leg) && strcmp(name, force->leg) != 0 && strstr(all, padded) == NULL)
       fprintf(out, "- Leg %s does not answer either, and is left out too.\n", name);
   }
 }
@@ -182,7 +182,7 @@ confirm(const struct force *force, bool yes) {
     return CTL_USAGE;
   }
   fprintf(stderr, "Type the name of the volume to do it: ");
-  if (!fgets(line, sizeof line, stdin))
+  if (fgets(line, sizeof line, stdin) == NULL)
     line[0] = '\0';
   line[strcspn(line, "\n")] = '\0';
   return strcmp(line, force->volume) == 0 ? CTL_DONE
@@ -267,11 +267,11 @@ fail_needed(struct force *force, const char *refusal, bool yes) {
                     "nbdkit-surefoot-plugin(1)",
                     force->volume, refusal);
   force->own = ctl_ask_status(force->path, force->volume);
-  if (!force->own)
+  if (force->own == NULL)
     return CTL_FAILED;
   const json_t *leg = ctl_find_leg(force->own, force->leg);
   int status = CTL_DONE;
-  if (!leg || !is_in_sync(leg))
+  if (leg == NULL || !is_in_sync(leg))
     status = ctl_fail("%s: %s", force->volume, refusal);
   if (status == CTL_DONE)
     choose(force, true);
@@ -306,7 +306,7 @@ tell_out(const struct force *force) {
       ctl_fail("%s: is suspended all the same: %s; `leg fail --force` that one too", force->volume,
                ctl_json_text(own, "reason"));
     json_decref(own);
-    if (!own)
+    if (own == NULL)
       return CTL_FAILED;
     if (!waits)
       return CTL_DONE;
@@ -321,7 +321,7 @@ ctl_leg_fail_by_force(const char *path, const char *volume, const char *leg, boo
   json_t *request = json_pack("{ss ss ss ss}", "command", "leg", "volume", volume, "action", "fail",
                               "leg", leg),
          *reply = NULL;
-  if (!request)
+  if (request == NULL)
     return ctl_fail("an argument is not valid UTF-8");
   int r = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &reply);
   json_decref(request);

@@ -50,10 +50,10 @@ find_reference(struct offline *offline, unsigned leg) {
   found[leg] = discarded;
   if (others.reference >= 0)
     return &others.base;
-  for (unsigned i = 0; i < offline->config.legs && !reference; i++)
+  for (unsigned i = 0; i < offline->config.legs && reference == NULL; i++)
     if (others.verdict[i] == SF_LEG_SPLIT_BRAIN)
       reference = &found[i].sb;
-  if (!reference && offline->assembly.reference >= 0)
+  if (reference == NULL && offline->assembly.reference >= 0)
     reference = &offline->assembly.base;
   return reference;
 }
@@ -77,7 +77,7 @@ ctl_discard_offline(const char *conf, const char *name) {
     return ctl_fail("%s: the volume has no leg '%s': `surefootctl leg add`", offline.config.name,
                     name);
   const struct sf_superblock *reference = find_reference(&offline, (unsigned) leg);
-  if (!reference)
+  if (reference == NULL)
     return ctl_fail("%s: no leg tells what the volume is: %s", offline.config.name,
                     assembly->reason);
   if (!only_decision_is_missing(assembly) &&

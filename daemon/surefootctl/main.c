@@ -83,7 +83,7 @@ refuse_command(const char *name) {
 static int
 help(int argc, char **argv) {
   const struct ctl_command *command = argc > 1 ? find_command(argv[1]) : NULL;
-  if (argc > 1 && !command)
+  if (argc > 1 && command == NULL)
     return refuse_command(argv[1]);
   if (command)
     ctl_print_usage(stdout, command);
@@ -95,7 +95,7 @@ help(int argc, char **argv) {
 static int
 run_command(int argc, char **argv, const char *control) {
   const struct ctl_command *command = find_command(argv[0]);
-  if (!command)
+  if (command == NULL)
     return strcmp(argv[0], "help") == 0 ? help(argc, argv) : refuse_command(argv[0]);
   struct ctl_command_call call = {
       .command = command, .control = control, .argc = argc, .argv = argv};

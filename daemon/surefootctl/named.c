@@ -22,10 +22,10 @@ ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
   json_t *own, *one;
   bool found = false;
   size_t i;
-  if (!strchr(*leg, '/'))
+  if (strchr(*leg, '/') == NULL)
     return CTL_DONE;
   own = ctl_ask_status(socket, volume);
-  if (!own)
+  if (own == NULL)
     return CTL_FAILED;
   wanted = realpath(*leg, NULL);
   json_array_foreach(json_object_get(own, "legs"), i, one) {

@@ -65,7 +65,7 @@ ctl_inexact_option(int argc, char *const *argv, const struct option *options, bo
     }
     size_t len = strcspn(argv[i] + 2, "=");
     const struct option *found = find_option(options, argv[i] + 2, len);
-    if (!found)
+    if (found == NULL)
       return argv[i];
     i += found->has_arg == required_argument && argv[i][2 + len] != '=';
   }

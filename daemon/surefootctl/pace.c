@@ -87,7 +87,7 @@ ctl_pace_make(struct pace *pace, const json_t *now, const json_t *earlier, doubl
   *pace = (struct pace){.in_flight = ctl_json_number(now, "in_flight"),
                         .oldest_ms = ctl_json_number(now, "oldest_ms")};
   /* A server that was started meanwhile begins at 0. */
-  if (!earlier || seconds <= 0 || sum(now) < sum(earlier) || bytes(now) < bytes(earlier))
+  if (earlier == NULL || seconds <= 0 || sum(now) < sum(earlier) || bytes(now) < bytes(earlier))
     return;
   pace->known = true;
   pace->bytes_per_s = (double) (bytes(now) - bytes(earlier)) / seconds;

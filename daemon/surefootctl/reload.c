@@ -139,7 +139,7 @@ ctl_restart(struct ctl_command_call *call) {
   json_t *own = waits ? ctl_ask_status(path, volume) : NULL;
   json_int_t before = server_of(own);
   json_decref(own);
-  if (waits && !own)
+  if (waits && own == NULL)
     return CTL_FAILED;
   status = ctl_ask(path, json_pack("{ss ss}", "command", "restart", "volume", volume), NULL);
   if (status == CTL_DONE && !waits)

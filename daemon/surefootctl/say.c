@@ -36,7 +36,7 @@ static const struct {
 
 void
 ctl_print_usage(FILE *out, const struct ctl_command *command) {
-  if (!command) {
+  if (command == NULL) {
     fputs("usage: surefootctl [--control PATH] COMMAND ...\n"
           "`surefootctl help` lists the commands\n",
           out);

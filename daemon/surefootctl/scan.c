@@ -41,7 +41,7 @@ read_number(const char *name, const char *file) {
   unsigned long long number = 0;
   snprintf(path, sizeof path, SYS_BLOCK "/%.200s/%s", name, file);
   FILE *stream = fopen(path, "re");
-  if (!stream)
+  if (stream == NULL)
     return 0;
   if (fscanf(stream, "%llu", &number) != 1)
     number = 0;
@@ -77,7 +77,7 @@ is_wanted(const struct dirent *entry) {
 static int
 add(const char *path) {
   char real[PATH_MAX];
-  if (!realpath(path, real))
+  if (realpath(path, real) == NULL)
     return ctl_fail("%s: %s", path, strerror(errno));
   if (devices == DEVICES_MAX)
     return ctl_fail("more than %d devices: name them", DEVICES_MAX);
@@ -158,7 +158,7 @@ find_newest(const struct sf_uuid *volume) {
   for (unsigned i = 0; i < devices; i++) {
     const struct sf_superblock *sb = &device[i].found.sb;
     if (is_leg(&device[i]) && same_uuid(&sb->volume, volume) &&
-        (!newest || sf_record_compare(&sb->record, &newest->record) > 0))
+        (newest == NULL || sf_record_compare(&sb->record, &newest->record) > 0))
       newest = sb;
   }
   return newest;
@@ -176,7 +176,7 @@ take(struct volume *volume, unsigned place, struct device *one) {
 static void
 take_headless(struct volume *volume) {
   for (unsigned place = 0; place < volume->newest->legs; place++)
-    for (unsigned i = 0; i < devices && !volume->device[place]; i++)
+    for (unsigned i = 0; i < devices && volume->device[place] == NULL; i++)
       if (is_headless(&device[i]) && !(volume->newest->removed >> place & 1) &&
           sf_mark_is_leg(&device[i].found.mark, volume->newest, place))
         take(volume, place, &device[i]);
@@ -196,7 +196,7 @@ gather(struct volume *volume, const struct sf_uuid *uuid) {
     if (newest->removed >> place & 1)
       continue;
     memcpy(volume->config.leg[place].name, newest->leg_name[place], SF_LEG_NAME_MAX);
-    for (unsigned i = 0; i < devices && !volume->device[place]; i++) {
+    for (unsigned i = 0; i < devices && volume->device[place] == NULL; i++) {
       const struct sf_superblock *sb = &device[i].found.sb;
       if (!is_leg(&device[i]) || !same_uuid(&sb->volume, uuid) || sb->leg_index != place ||
           !same_uuid(&sb->leg_uuid[place], &newest->leg_uuid[place]))
@@ -281,7 +281,7 @@ write_conf(const struct volume *volume, const char *file) {
   int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   FILE *stream = fd < 0 ? NULL : fdopen(fd, "w");
   char name[PATH_MAX];
-  if (!stream)
+  if (stream == NULL)
     return ctl_fail("%s: %s", file, strerror(errno));
   fprintf(
       stream,

@@ -218,7 +218,7 @@ ctl_scrub(struct ctl_command_call *call) {
   bool plain;
   if (!take_options(call, &order))
     return CTL_USAGE;
-  plain = !order.repair && !order.from && !order.rate && !order.waits && !order.all;
+  plain = !order.repair && order.from == NULL && order.rate == NULL && !order.waits && !order.all;
   order.action = take_action(call);
   if (strcmp(order.action, "start") != 0 && !plain)
     return ctl_wrong_usage(call->command, "scrub %s: takes no options", order.action);

@@ -12,7 +12,7 @@ ctl_set(struct ctl_command_call *call) {
     return ctl_wrong_usage(call->command, "set: VOLUME and KEY=VALUE are needed");
   const char *volume = call->argv[optind], *setting = call->argv[optind + 1];
   const char *equals = strchr(setting, '=');
-  if (!equals || equals == setting)
+  if (equals == NULL || equals == setting)
     return ctl_wrong_usage(call->command, "set: '%s' is not KEY=VALUE", setting);
 
   char path[SF_CONTROL_PATH_MAX];

@@ -38,7 +38,7 @@ ctl_show(struct ctl_command_call *call) {
   if (status != CTL_DONE)
     return status;
   json_t *own = ctl_ask_status(path, volume);
-  if (!own)
+  if (own == NULL)
     return CTL_FAILED;
   json_t *settings = json_object_get(own, "settings");
   if (!json_is_object(settings))

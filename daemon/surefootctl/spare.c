@@ -22,7 +22,7 @@ find_own(const json_t *volume, const char *name, char own[PATH_MAX], char spare[
   const char *state = ctl_json_text(leg, "state"), *path = ctl_json_text(used, "instead_of");
   bool is_out = strcmp(state, "faulty") == 0 || strcmp(state, "missing") == 0;
   bool is_noted = strcmp(state, "in-sync") == 0 && *ctl_json_text(leg, "reason");
-  if (!leg || !*path || is_out || is_noted)
+  if (leg == NULL || !*path || is_out || is_noted)
     return false;
   snprintf(own, PATH_MAX, "%s", path);
   snprintf(spare, SF_LEG_NAME_MAX, "%s", ctl_json_text(used, "name"));
@@ -54,7 +54,7 @@ ctl_give_back(const char *path, const char *volume, const char *leg, bool *given
   const struct change change = {leg, own};
   const struct ctl_ending ending = {"leg-replaced", "change-failed", is_there, &change};
   json_t *status = ctl_ask_status(path, volume);
-  if (!status)
+  if (status == NULL)
     return CTL_FAILED;
   *given = find_own(status, leg, own, spare);
   json_decref(status);

@@ -72,10 +72,10 @@ find_named(const json_t *list, const char *name) {
 static void
 note_rate(struct top *top, const char *name, double rate) {
   struct history *history = NULL;
-  for (unsigned i = 0; i < top->histories && !history; i++)
+  for (unsigned i = 0; i < top->histories && history == NULL; i++)
     if (strcmp(top->history[i].name, name) == 0)
       history = &top->history[i];
-  if (!history) {
+  if (history == NULL) {
     if (top->histories == VOLUMES_MAX)
       return;
     history = &top->history[top->histories++];
@@ -285,7 +285,7 @@ put_sparkline(const struct top *top, const char *name, unsigned columns) {
   for (unsigned i = 0; i < top->histories; i++)
     if (strcmp(top->history[i].name, name) == 0)
       history = &top->history[i];
-  if (!history)
+  if (history == NULL)
     return;
   for (unsigned i = 0; i < history->count; i++)
     most = history->rate[i] > most ? history->rate[i] : most;

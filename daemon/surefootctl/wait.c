@@ -76,7 +76,7 @@ ctl_ask_status(const char *path, const char *volume) {
     return NULL;
   json_t *own = json_incref(json_array_get(json_object_get(reply, "volumes"), 0));
   json_decref(reply);
-  if (!own)
+  if (own == NULL)
     ctl_fail("%s: its status is not understood", volume);
   return own;
 }
@@ -84,13 +84,13 @@ ctl_ask_status(const char *path, const char *volume) {
 /* The server that was asked is gone, and the next one serves. */
 static int
 see_what_became(const struct wait *wait) {
-  if (!wait->ending->is_done)
+  if (wait->ending->is_done == NULL)
     return ctl_fail(
         "%s: its server ended meanwhile (%s); it serves again, but whether that is done is "
         "not known: `surefootctl status` shows its legs",
         wait->volume, wait->server_ended);
   json_t *own = ctl_ask_status(wait->path, wait->volume);
-  if (!own)
+  if (own == NULL)
     return CTL_FAILED;
   bool done = wait->ending->is_done(own, wait->ending->arg);
   json_decref(own);
@@ -112,7 +112,7 @@ ctl_ask_and_wait(const char *path, const char *volume, json_t *request,
                       .reason = reason,
                       .status = CTL_FAILED};
   json_t *events = json_pack("{ss sb ss}", "command", "events", "follow", 1, "volume", volume);
-  if (!events || !request) {
+  if (events == NULL || request == NULL) {
     json_decref(events);
     json_decref(request);
     return ctl_fail("an argument is not valid UTF-8");
@@ -143,10 +143,11 @@ static bool
 look_again(void *arg, json_t *object) {
   struct until *until = arg;
   json_t *own;
-  if (!json_object_get(object, "event") && (until->status = ctl_check_reply(object)) != CTL_DONE)
+  if (json_object_get(object, "event") == NULL &&
+      (until->status = ctl_check_reply(object)) != CTL_DONE)
     return false;
   own = ctl_ask_status(until->path, until->volume);
-  if (!own) {
+  if (own == NULL) {
     until->status = CTL_FAILED;
     return false;
   }

@@ -158,7 +158,7 @@ print_event(const json_t *events, size_t begin, size_t i) {
   char *text = NULL;
   size_t size;
   FILE *out = open_memstream(&text, &size);
-  if (!out)
+  if (out == NULL)
     return;
   tell(out, events, begin, i);
   put_time(time_of(json_array_get(events, i)));

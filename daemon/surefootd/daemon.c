@@ -72,7 +72,7 @@ on_volume_changed(void *ctx) {
     const struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
     all_tried = is_tried(volume) && all_tried;
     /* Before it is attached: the kernel's messages from then on must be heard. */
-    if (volume->device.state == DEVICE_ATTACHING && !daemon->listener)
+    if (volume->device.state == DEVICE_ATTACHING && daemon->listener == NULL)
       sfd_netlink_listen(daemon->event, on_link_dead, daemon, &daemon->listener);
   }
   if (daemon->stopping || !daemon->started)
@@ -184,7 +184,7 @@ sfd_daemon_check(struct daemon *daemon, struct plan *plan) {
     return r;
   }
   daemon->problems = json_array();
-  if (!daemon->problems)
+  if (daemon->problems == NULL)
     return -ENOMEM;
   r = sfd_plan_load(daemon->settings.volumes, daemon->settings.runtime, plan, note_problem, daemon);
   if (r == 0)

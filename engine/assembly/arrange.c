@@ -47,7 +47,7 @@ static const struct sf_superblock *
 newest(const struct sf_config *file, const struct sf_leg_found found[SF_LEGS_MAX]) {
   const struct sf_superblock *best = NULL;
   for (unsigned i = 0; i < file->legs; i++)
-    if (sf_leg_is_named(file, &found[i]) && (!best || is_newer(&found[i].sb, best)))
+    if (sf_leg_is_named(file, &found[i]) && (best == NULL || is_newer(&found[i].sb, best)))
       best = &found[i].sb;
   return best;
 }
@@ -115,7 +115,7 @@ sf_assemble_file(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX
 
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     from[i] = i < file.legs ? (int) i : -1;
-  if (!best) {
+  if (best == NULL) {
     sf_assemble(config, found, force, assembly);
     return;
   }

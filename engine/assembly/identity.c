@@ -111,7 +111,7 @@ sf_look_drop_impostors(struct sf_look *look) {
     if (!(look->known & bit))
       continue;
     look->detail[leg] = why_impostor(&look->found[leg].sb, base, leg);
-    if (!look->detail[leg])
+    if (look->detail[leg] == NULL)
       continue;
     look->verdict[leg] = SF_LEG_FOREIGN;
     look->known &= (uint16_t) ~bit;

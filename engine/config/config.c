@@ -64,7 +64,7 @@ split_leg_key(const char *key, const char **name, size_t *name_len, const char *
   if (strncmp(key, "leg.", 4) != 0)
     return false;
   const char *dot = strchr(key + 4, '.');
-  if (!dot)
+  if (dot == NULL)
     return false;
   *name = key + 4;
   *name_len = (size_t) (dot - *name);

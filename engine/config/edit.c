@@ -36,7 +36,7 @@ put_line(struct lines *lines, size_t at, char *text) {
       lines->size = size;
     }
   }
-  if (!text || lines->count == lines->size) {
+  if (text == NULL || lines->count == lines->size) {
     free(text);
     return -ENOMEM;
   }
@@ -118,9 +118,9 @@ find_section(const struct lines *lines, const char *section, size_t *from, size_
 static int
 put_behind(struct lines *lines, size_t at, char *text) {
   char *before = lines->line[at - 1], *whole;
-  if (!strchr(before, '\n')) {
+  if (strchr(before, '\n') == NULL) {
     whole = make_whole(before);
-    if (!whole) {
+    if (whole == NULL) {
       free(text);
       return -ENOMEM;
     }
@@ -141,7 +141,7 @@ change(struct lines *lines, const struct sf_config_edit *edit) {
   size_t from, to, at;
   if (!find_section(lines, edit->section, &from, &to))
     return edit->value ? add_section(lines, edit) : 0;
-  if (!edit->key) {
+  if (edit->key == NULL) {
     while (to-- > from)
       drop_line(lines, to);
     return 0;
@@ -176,7 +176,7 @@ write_new(const char *made, const struct stat *st, const struct lines *lines) {
   int fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   FILE *to = fd < 0 ? NULL : fdopen(fd, "w");
   int r = 0;
-  if (!to)
+  if (to == NULL)
     return -errno;
   if (fchmod(fd, st->st_mode & 07777) < 0 ||
       (geteuid() == 0 && fchown(fd, st->st_uid, st->st_gid) < 0))

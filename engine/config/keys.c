@@ -198,7 +198,7 @@ resolve_path(const struct sf_config *config, const char *value, size_t max, char
   int folder_len = 0;
   if (*value != '/') {
     const char *slash = strrchr(config->file, '/');
-    if (!slash)
+    if (slash == NULL)
       return sf_why(why, -EINVAL, "\"%.*s\" must be an absolute path", SHOWN_CHARS_MAX, value);
     folder_len = (int) (slash + 1 - config->file);
   }

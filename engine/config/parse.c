@@ -254,7 +254,7 @@ take_key(void *user, const char *section, const char *name, const char *value) {
     return p->error_line == 0;
   }
   const struct sf_config_key *key = sf_config_key_find(name, p->section >= 0, &why);
-  if (!key) {
+  if (key == NULL) {
     fail_line(p, name, why.text);
     return 0;
   }
@@ -292,7 +292,7 @@ finish(struct parser *p) {
   r = sf_config_finish(p->config, &place, &why);
   if (r == 0)
     return 0;
-  if (!place.key)
+  if (place.key == NULL)
     return fail_file(p, r, why.text);
   p->section = place.leg;
   p->line = sf_config_key_set_at(p->config, place.leg, place.key);
@@ -338,7 +338,7 @@ absolute_name(const char *file, char absolute[PATH_MAX]) {
                   : snprintf(folder, sizeof folder, ".");
   if (len >= (int) sizeof folder)
     return -ENAMETOOLONG;
-  if (!realpath(folder, real))
+  if (realpath(folder, real) == NULL)
     return -errno;
   len = snprintf(absolute, PATH_MAX, "%s/%s", strcmp(real, "/") == 0 ? "" : real, base);
   return len < PATH_MAX ? 0 : -ENAMETOOLONG;
@@ -348,7 +348,7 @@ absolute_name(const char *file, char absolute[PATH_MAX]) {
 static int
 read_file(const char *file, char *text, size_t max, size_t *len) {
   FILE *stream = fopen(file, "re");
-  if (!stream)
+  if (stream == NULL)
     return -errno;
   errno = 0;
   size_t n = fread(text, 1, max, stream);
@@ -370,7 +370,7 @@ sf_config_load(struct sf_config *config, const char *file, char error[SF_CONFIG_
     char text[SF_CONFIG_FILE_MAX];
   } *loading = malloc(sizeof *loading);
   struct parser p = {.file = file, .error = error};
-  if (!loading)
+  if (loading == NULL)
     return fail_file(&p, -ENOMEM, "out of memory");
 
   size_t len = 0;

@@ -26,7 +26,7 @@ volume_deadline(const struct sf_config_key *key) {
   char name[64];
   const char *timeout = sf_config_key_name(key), *end = strstr(timeout, "_timeout");
 
-  if (!sf_config_key_is_of_leg(key) || !end)
+  if (!sf_config_key_is_of_leg(key) || end == NULL)
     return NULL;
   snprintf(name, sizeof name, "%.*s_deadline", (int) (end - timeout), timeout);
   return sf_config_key_find(name, false, NULL);

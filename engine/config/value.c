@@ -125,7 +125,7 @@ read_scaled(const struct scale *scale, const char *text, uint64_t *value, struct
   uint64_t parts = 0, of = 1;
   const char *end = read_fraction(scale, tail, &parts, &of);
   const struct unit *unit = find_unit(scale, end);
-  if (!unit || (of > 1 && unit->factor == 1))
+  if (unit == NULL || (of > 1 && unit->factor == 1))
     return refuse_tail(scale, text, tail, why);
   if (parts * unit->factor % of != 0)
     return sf_why(why, -EINVAL, "\"%s\" is not a whole number of bytes", text);

@@ -61,7 +61,7 @@ sf_config_write(const struct sf_config *config, char **text, size_t *len,
     if (r == 0)
       r = sf_config_spares_write(stream, config, error);
   }
-  if (!stream || ferror(stream) + fclose(stream) != 0) {
+  if (stream == NULL || ferror(stream) + fclose(stream) != 0) {
     sf_config_error(error, "out of memory");
     r = -ENOMEM;
   }

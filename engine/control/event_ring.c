@@ -84,7 +84,7 @@ sf_kept_event_to_json(const char *volume_name, const struct sf_kept_event *kept)
       .error = kept->error,
   };
   json_t *object = sf_event_to_json(volume_name, &event);
-  if (!object)
+  if (object == NULL)
     return NULL;
 
   if (json_object_set_new(object, "time", sf_time_to_json(kept->wall_ns)) < 0) {

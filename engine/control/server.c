@@ -78,7 +78,7 @@ sf_control_server_create(const char *path, const char *volume_name,
                          const struct sf_control_handlers *handlers,
                          struct sf_control_server **server) {
   struct sf_control_server *made = calloc(1, sizeof *made);
-  if (!made)
+  if (made == NULL)
     return -ENOMEM;
   made->handlers = *handlers;
   made->quiet_ns = (uint64_t) SF_CONTROL_QUIET_MS * 1000000;
@@ -114,7 +114,7 @@ sf_control_server_event(struct sf_control_server *server, const struct sf_volume
 
 void
 sf_control_server_destroy(struct sf_control_server *server) {
-  if (!server)
+  if (server == NULL)
     return;
   if (server->started) {
     atomic_store(&server->stop, true);
@@ -150,9 +150,9 @@ send_to_followers(struct sf_control_server *server, json_t *object) {
   json_decref(object);
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
     struct sf_connection *client = server->client[i];
-    if (!client || !client->follows)
+    if (client == NULL || !client->follows)
       continue;
-    if (!text || sf_connection_pending(client) + strlen(text) + 1 > SF_CONTROL_QUEUE_MAX ||
+    if (text == NULL || sf_connection_pending(client) + strlen(text) + 1 > SF_CONTROL_QUEUE_MAX ||
         sf_connection_queue(client, text) < 0 || sf_connection_send(client) < 0)
       drop(server, i);
   }
@@ -184,7 +184,7 @@ answer_error(int r, const char *error) {
 static int
 add_settings(struct sf_control_server *server, json_t *document) {
   json_t *volume = json_array_get(json_object_get(document, "volumes"), 0);
-  if (!server->handlers.config)
+  if (server->handlers.config == NULL)
     return 0;
   server->handlers.config(server->handlers.ctx, &server->config);
   return json_object_set_new(volume, "settings", sf_settings_to_json(&server->config));
@@ -198,7 +198,7 @@ answer_status(struct sf_control_server *server) {
     return answer_error(r, "");
   json_t *reply = json_pack("{sb}", "ok", 1);
   json_t *document = sf_status_to_json(&server->status, 1);
-  if (!reply || !document || add_settings(server, document) < 0 ||
+  if (reply == NULL || document == NULL || add_settings(server, document) < 0 ||
       json_object_update(reply, document) < 0) {
     json_decref(reply);
     reply = NULL;
@@ -398,7 +398,7 @@ drop_quiet_clients(struct sf_control_server *server) {
   uint64_t now = clock_ns();
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
     struct sf_connection *client = server->client[i];
-    if (!client || client->deadline_ns > now)
+    if (client == NULL || client->deadline_ns > now)
       continue;
     if (sf_connection_pending(client) == 0) {
       char error[80];
@@ -415,7 +415,7 @@ static int
 poll_timeout_ms(const struct sf_control_server *server) {
   uint64_t until = server->accept_paused_ns ? server->accept_paused_ns : UINT64_MAX;
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
-    if (!server->client[i])
+    if (server->client[i] == NULL)
       continue;
     if (has_work(server->client[i]))
       return 0;

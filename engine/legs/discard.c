@@ -166,7 +166,7 @@ sf_leg_discard(const char *path, const struct sf_superblock *reference, unsigned
   int r = sf_leg_file_open(path, 0, &file, &found, error);
   if (r < 0)
     return r;
-  sf_leg_judge(&file, &found, !judged || judged->in_place, &now);
+  sf_leg_judge(&file, &found, judged == NULL || judged->in_place, &now);
   r = judged ? sf_leg_check_judged(path, judged, &now, reference, leg, own, error) : 0;
   if (r == 0)
     r = check_whose(path, &file, &found, reference, leg, now.in_place, error);

@@ -378,7 +378,7 @@ sf_format(const struct sf_config *config, const struct sf_format_options *option
           void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total), void *arg,
           char error[SF_CONFIG_ERROR_MAX]) {
   struct format *f = calloc(1, sizeof *f);
-  if (!f)
+  if (f == NULL)
     return sf_leg_fail(error, -ENOMEM, "out of memory");
   f->config = config;
   f->options = options;

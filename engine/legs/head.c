@@ -130,7 +130,7 @@ sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
   bool bad[HEAD_PAGES] = {false};
   struct pages head = {.bytes = sf_leg_buffer(HEAD_BYTES), .bad = bad, .count = HEAD_PAGES};
   int r = 0;
-  if (!head.bytes)
+  if (head.bytes == NULL)
     return sf_leg_fail(error, -ENOMEM, "%s: out of memory", sf_leg_path(path));
   read_pages(file, &head);
   if (bad[0] && bad[1])
@@ -157,7 +157,7 @@ sf_leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
   maps.bad = calloc(maps.count, sizeof *maps.bad);
   file->maps = maps.bytes;
   file->map_pages = maps.count;
-  if (!maps.bytes || !maps.bad) {
+  if (maps.bytes == NULL || maps.bad == NULL) {
     free(maps.bad);
     return sf_leg_fail(error, -ENOMEM, "%s: out of memory", sf_leg_path(path));
   }

@@ -49,7 +49,7 @@ sf_leg_write(int fd, const void *buffer, size_t len, uint64_t offset) {
 int
 sf_leg_write_superblock(const struct sf_leg_file *file, const struct sf_superblock *sb) {
   uint8_t *page = sf_leg_buffer(SF_PAGE_BYTES);
-  if (!page)
+  if (page == NULL)
     return -ENOMEM;
   sf_superblock_encode(sb, page);
   int r = sf_leg_write(file->fd, page, SF_PAGE_BYTES,
@@ -62,7 +62,7 @@ int
 sf_leg_write_mark(const struct sf_leg_file *file, const struct sf_superblock *sb) {
   uint8_t *page = sf_leg_buffer(SF_PAGE_BYTES);
   struct sf_mark mark;
-  if (!page)
+  if (page == NULL)
     return -ENOMEM;
   sf_mark_of(sb, &mark);
   sf_mark_encode(&mark, page);
@@ -78,7 +78,7 @@ int
 sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb) {
   uint64_t pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
   uint8_t *bytes = sf_leg_buffer(pages * SF_PAGE_BYTES);
-  if (!bytes)
+  if (bytes == NULL)
     return -ENOMEM;
   for (uint64_t p = 0; p < pages; p++) {
     const struct sf_map_page page = {.volume = sb->volume, .page = (uint32_t) p};

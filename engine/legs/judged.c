@@ -85,7 +85,7 @@ sf_leg_check_judged(const char *path, const struct sf_leg_judged *judged,
     differs = "it has another size";
   else if (!has_same_contents(judged, now, made))
     differs = "something else stands on it";
-  if (!differs)
+  if (differs == NULL)
     return 0;
   return sf_leg_fail(error, -ESTALE,
                      "%s: %s than when it was named and looked at, so it is not emptied; if it is "

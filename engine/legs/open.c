@@ -68,7 +68,7 @@ check_kind(const char *path, const struct stat *st, char error[SF_CONFIG_ERROR_M
                      : S_ISFIFO(st->st_mode) ? "a pipe"
                      : S_ISSOCK(st->st_mode) ? "a socket"
                                              : NULL;
-  if (!what)
+  if (what == NULL)
     return 0;
   return sf_leg_fail(error, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
                      "%s: it is %s; a leg is a file or a block device", sf_leg_path(path), what);
@@ -130,7 +130,7 @@ find_block_bytes(struct sf_leg_file *file) {
     return 0;
   }
   void *block = sf_leg_buffer(LEG_BUFFER_ALIGN);
-  if (!block)
+  if (block == NULL)
     return -ENOMEM;
   ssize_t n = -1;
   int err = EIO;

@@ -82,7 +82,7 @@ static struct shared *
 make_shared(struct sf_leg_openers *openers, const struct sf_config *config, unsigned flags) {
   struct shared *shared = calloc(1, sizeof *shared);
   pthread_condattr_t attr;
-  if (!shared)
+  if (shared == NULL)
     return NULL;
   shared->users = 1;
   shared->openers = openers;
@@ -105,7 +105,7 @@ make_shared(struct sf_leg_openers *openers, const struct sf_config *config, unsi
 static int
 send_out(struct shared *shared, unsigned leg) {
   struct errand *errand = malloc(sizeof *errand);
-  if (!errand)
+  if (errand == NULL)
     return -ENOMEM;
   *errand = (struct errand){shared, leg};
   int r = sf_thread_start(NULL, NULL, open_leg, errand);
@@ -200,7 +200,7 @@ sf_leg_files_open(struct sf_leg_openers *openers, const struct sf_config *config
     found[i] = (struct sf_leg_found){.error = -ENOENT};
     leg_error[i][0] = '\0';
   }
-  if (!shared)
+  if (shared == NULL)
     return sf_leg_fail(error, -ENOMEM, "out of memory");
 
   SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);

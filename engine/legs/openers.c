@@ -96,7 +96,7 @@ size_of_device(dev_t device) {
   unsigned long long sectors = 0;
   snprintf(path, sizeof path, "/sys/dev/block/%u:%u/size", major(device), minor(device));
   FILE *file = fopen(path, "re");
-  if (!file)
+  if (file == NULL)
     return 0;
   if (fscanf(file, "%llu", &sectors) != 1)
     sectors = 0;
@@ -172,7 +172,7 @@ sf_leg_openers_start(struct sf_leg_openers **openers) {
   const struct sf_forks_kind kind = {
       .name = "sf-openers", .order_bytes = sizeof(struct order), .child = open_for};
   struct sf_leg_openers *made = calloc(1, sizeof *made);
-  if (!made)
+  if (made == NULL)
     return -ENOMEM;
   int r = sf_forks_start(&made->forks, &kind);
   if (r < 0) {
@@ -198,7 +198,7 @@ sf_leg_openers_tend(struct sf_leg_openers *openers, uint64_t now_ns) {
 
 void
 sf_leg_openers_hold(struct sf_leg_openers *openers) {
-  if (!openers)
+  if (openers == NULL)
     return;
   SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   openers->users++;
@@ -207,7 +207,7 @@ sf_leg_openers_hold(struct sf_leg_openers *openers) {
 
 void
 sf_leg_openers_release(struct sf_leg_openers *openers) {
-  if (!openers)
+  if (openers == NULL)
     return;
   SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   bool last = --openers->users == 0;
@@ -221,7 +221,7 @@ sf_leg_openers_release(struct sf_leg_openers *openers) {
 
 void
 sf_leg_openers_cut(struct sf_leg_openers *openers) {
-  if (!openers)
+  if (openers == NULL)
     return;
   SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
   openers->cut = true;
@@ -281,7 +281,7 @@ receive_answer(int socket, struct answer *answer) {
   answer->file.fd = fd;
   if (sent && fd < 0)
     return -EMFILE;
-  if (!answer->file.maps)
+  if (answer->file.maps == NULL)
     return 0;
   size_t bytes = answer->file.map_pages * SF_PAGE_BYTES;
   answer->file.maps = sf_leg_buffer(bytes);
@@ -386,12 +386,12 @@ sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned 
                      struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = OPEN, .flags = flags};
   int r;
-  if (!openers)
+  if (openers == NULL)
     return sf_leg_open(path, flags, file, found, identity, error);
   *file = (struct sf_leg_file){.fd = -1};
   *identity = (struct leg_identity){0};
   struct answer *answer = answer_to(openers, &order, path, &r, error);
-  if (!answer) {
+  if (answer == NULL) {
     *found = (struct sf_leg_found){.error = r};
     return r;
   }
@@ -416,7 +416,7 @@ sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
                         const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = DISCARD, .leg = leg, .own = own, .reference = *reference};
   int r;
-  if (!openers)
+  if (openers == NULL)
     return sf_leg_discard(path, reference, leg, own, judged, error);
   order.has_judged = judged;
   if (judged)
@@ -431,7 +431,7 @@ sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsi
                           struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = CHECK_NEW, .flags = flags, .leg = leg, .reference = *reference};
   int r;
-  if (!openers)
+  if (openers == NULL)
     return sf_leg_check_new(path, flags, reference, leg, judged, error);
   struct answer *answer = answer_to(openers, &order, path, &r, error);
   if (answer)

@@ -87,7 +87,7 @@ int
 sf_legs_rename(struct sf_leg_openers *openers, const struct sf_config *config, const char *name,
                uint64_t timeout_ns, char error[SF_CONFIG_ERROR_MAX]) {
   struct renaming *renaming = calloc(1, sizeof *renaming);
-  if (!renaming)
+  if (renaming == NULL)
     return sf_leg_fail(error, -ENOMEM, "out of memory");
   renaming->config = config;
   renaming->name = name;

@@ -15,7 +15,7 @@ sf_name_is_possible(const char *name, size_t size) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
   size_t len = strnlen(name, size);
   for (size_t i = 0; i < len; i++)
-    if (!strchr(letters, name[i]))
+    if (strchr(letters, name[i]) == NULL)
       return false;
   return len > 0 && len < size;
 }

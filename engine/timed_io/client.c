@@ -27,7 +27,7 @@ complete_params(const struct sf_tio_client_params *given, struct sf_tio_client_p
     params->buffers_large = defaults.buffers_large;
   if (!params->large_bytes)
     params->large_bytes = defaults.large_bytes;
-  if (!params->thread_name)
+  if (params->thread_name == NULL)
     params->thread_name = defaults.thread_name;
   if (params->requests_max > SF_TIO_REQUESTS_LIMIT || params->small_bytes % SF_TIO_ALIGN ||
       params->spare_small >= params->buffers_small ||
@@ -40,7 +40,7 @@ complete_params(const struct sf_tio_client_params *given, struct sf_tio_client_p
 static int
 make_requests(struct sf_tio_client *client, unsigned n) {
   client->requests = calloc(n, sizeof *client->requests);
-  if (!client->requests)
+  if (client->requests == NULL)
     return -ENOMEM;
   client->requests_max = n;
   for (unsigned i = 0; i < n; i++) {
@@ -88,7 +88,7 @@ sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_cl
   if (error)
     return error;
   made = calloc(1, sizeof *made);
-  if (!made)
+  if (made == NULL)
     return -ENOMEM;
   pthread_mutex_init(&made->lock, NULL);
   sf_tio_cond_init(&made->unused);
@@ -135,7 +135,7 @@ busy(struct sf_tio_client *client) {
 
 int
 sf_tio_client_destroy(struct sf_tio_client *client) {
-  if (!client)
+  if (client == NULL)
     return 0;
   if (sf_tio_in_callout())
     return -EDEADLK;

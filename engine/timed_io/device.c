@@ -132,7 +132,7 @@ enter_table(struct sf_tio_client *client, struct sf_tio_device *device) {
 
   pthread_mutex_lock(&client->lock);
   for (unsigned i = 0; i < SF_TIO_DEVICES_MAX && error; i++)
-    if (!client->devices[i]) {
+    if (client->devices[i] == NULL) {
       device->index = i;
       client->devices[i] = device;
       client->devices_n++;
@@ -147,7 +147,7 @@ sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **d
   struct sf_tio_device *added = calloc(1, sizeof *added);
   int error;
 
-  if (!added)
+  if (added == NULL)
     return -ENOMEM;
   added->client = client;
   added->fd = fd;

@@ -266,7 +266,7 @@ look_after_submitter(struct sf_tio_device *device) {
   struct sf_tio_submitter *submitter = &device->device_thread.submitter;
   uint64_t now_ns, at_ns;
 
-  if (!submitter->ring || submitter->ready)
+  if (submitter->ring == NULL || submitter->ready)
     return SF_TIO_NEVER;
   now_ns = sf_tio_now();
   if (submitter->socket >= 0) {

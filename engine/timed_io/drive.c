@@ -15,7 +15,7 @@ arm_wake(struct sf_tio_queue *queue) {
   if (queue->wake_armed || queue->background)
     return;
   sqe = io_uring_get_sqe(&queue->ring.uring);
-  if (!sqe)
+  if (sqe == NULL)
     return;
   io_uring_prep_poll_multishot(sqe, queue->wake_fd, POLLIN);
   sqe->user_data = SF_TIO_UD_WAKE;

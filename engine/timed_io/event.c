@@ -62,7 +62,7 @@ copy_out(struct sf_tio_client *client, struct sf_tio_io *io, enum sf_tio_pending
   struct sf_tio_request *request = io->request;
 
   if (event != SF_TIO_EV_TERMINAL || io->sm.state != SF_TIO_OK || request->op != SF_TIO_READ ||
-      !request->data)
+      request->data == NULL)
     return;
   /* Nothing else touches an OK region, and its event keeps it. */
   pthread_mutex_unlock(&client->lock);

@@ -7,7 +7,7 @@
 static unsigned
 find_place(const struct sf_tio_queue *queue) {
   for (unsigned i = 0; i < SF_TIO_MESSAGES_MAX; i++)
-    if (!queue->message[i])
+    if (queue->message[i] == NULL)
       return i;
   SF_ASSERT(!"more messages than there is room for");
   return 0;
@@ -17,7 +17,7 @@ static struct io_uring_sqe *
 get_sqe(struct sf_tio_queue *queue) {
   struct io_uring_sqe *sqe = io_uring_get_sqe(&queue->ring.uring);
 
-  while (!sqe) {
+  while (sqe == NULL) {
     io_uring_submit(&queue->ring.uring);
     sqe = io_uring_get_sqe(&queue->ring.uring);
   }

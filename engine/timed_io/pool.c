@@ -137,13 +137,13 @@ sf_tio_pool_get(struct sf_tio_pool *pool, size_t len, uint64_t wait_ns, struct s
   pthread_mutex_lock(&pool->lock);
   taken = take(pool, len, pool->spare);
   pool->waiters[class]++;
-  while (!taken && wait_ns && error == 0) {
+  while (taken == NULL && wait_ns && error == 0) {
     error = pthread_cond_timedwait(&pool->came_free[class], &pool->lock, &until);
     taken = take(pool, len, pool->spare);
   }
   pool->waiters[class]--;
   pthread_mutex_unlock(&pool->lock);
-  if (!taken)
+  if (taken == NULL)
     return -EAGAIN;
   *slot = taken;
   return 0;
@@ -159,7 +159,7 @@ sf_tio_pool_get_spare(struct sf_tio_pool *pool, size_t len, struct sf_tio_slot *
   pthread_mutex_lock(&pool->lock);
   taken = take(pool, len, nothing);
   pthread_mutex_unlock(&pool->lock);
-  if (!taken)
+  if (taken == NULL)
     return -EAGAIN;
   *slot = taken;
   return 0;
@@ -182,12 +182,12 @@ sf_tio_pool_get_or_wake(struct sf_tio_pool *pool, size_t len, struct sf_tio_queu
     return -EMSGSIZE;
   pthread_mutex_lock(&pool->lock);
   taken = take(pool, len, pool->spare);
-  if (!taken && !queue->wants[SF_TIO_SMALL] && !queue->wants[SF_TIO_LARGE])
+  if (taken == NULL && !queue->wants[SF_TIO_SMALL] && !queue->wants[SF_TIO_LARGE])
     sf_list_append(&pool->to_wake, &queue->wants_buffer);
-  if (!taken)
+  if (taken == NULL)
     queue->wants[class] = true;
   pthread_mutex_unlock(&pool->lock);
-  if (!taken)
+  if (taken == NULL)
     return -EAGAIN;
   *slot = taken;
   return 0;

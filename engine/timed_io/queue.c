@@ -46,7 +46,7 @@ sf_tio_queue_new(struct sf_tio_client *client, enum sf_tio_queue_kind kind,
   struct sf_tio_queue *made = calloc(1, sizeof *made);
   int error;
 
-  if (!made)
+  if (made == NULL)
     return -ENOMEM;
   made->client = client;
   made->background = kind == SF_TIO_BACKGROUND;
@@ -153,7 +153,7 @@ sf_tio_queue_get(struct sf_tio_client *client, struct sf_tio_queue **queue) {
   struct sf_tio_queue *mine = sf_tio_queue_current(client);
   int error;
 
-  if (!mine) {
+  if (mine == NULL) {
     mine = reuse_queue(client);
     error = mine ? 0 : add_queue(client, &mine);
     if (error)

@@ -114,7 +114,7 @@ sf_tio_ring_prep(struct sf_tio_ring *ring, const struct sf_tio_io *io, bool nowa
   struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
   int fd = io->device->fd;
 
-  if (!sqe)
+  if (sqe == NULL)
     return false;
   switch ((enum sf_tio_stage) io->stage) {
   case SF_TIO_DO_TRANSFER:

@@ -18,7 +18,7 @@ check_memory(const struct sf_tio_client *client, const struct sf_tio_control *co
 
   if (!transfer)
     return control->buffer || control->data ? -EINVAL : 0;
-  if (!control->buffer == !control->data)
+  if ((control->buffer == NULL) == (control->data == NULL))
     return -EINVAL;
   if (regions[0].length > client->pool.bytes[SF_TIO_LARGE])
     return -EMSGSIZE;
@@ -32,10 +32,10 @@ check_region(const struct sf_tio_client *client, const struct sf_tio_control *co
              const struct sf_tio_region *regions, unsigned i) {
   const struct sf_tio_region *region = &regions[i];
 
-  if (!region->device || region->device->client != client)
+  if (region->device == NULL || region->device->client != client)
     return -EINVAL;
   /* Without SYNC, notify and timeout its end would never be reported. */
-  if (!(control->flags & SF_TIO_SYNC) && !control->notify && !timeout_of(control, region))
+  if (!(control->flags & SF_TIO_SYNC) && control->notify == NULL && !timeout_of(control, region))
     return -EINVAL;
   if (control->op == SF_TIO_FLUSH)
     return 0;
@@ -64,7 +64,7 @@ check(const struct sf_tio_client *client, const struct sf_tio_control *control,
   if (control->flags & ~known)
     return -EINVAL;
   /* The caller could not know when its memory is its own again. */
-  if (control->op == SF_TIO_READ && control->data && !control->notify &&
+  if (control->op == SF_TIO_READ && control->data && control->notify == NULL &&
       !(control->flags & SF_TIO_SYNC))
     return -EINVAL;
   for (unsigned i = 0; i < n && !error; i++)
@@ -98,7 +98,7 @@ get_buffer(struct sf_tio_client *client, const struct sf_tio_control *control,
   *slot = (struct sf_tio_slot *) control->buffer;
   if (*slot)
     sf_tio_pool_ref(*slot);
-  if (!control->data)
+  if (control->data == NULL)
     return 0;
   error = sf_tio_pool_get(&client->pool, regions[0].length, wait_ns, slot);
   if (!error && control->op == SF_TIO_WRITE)
@@ -183,7 +183,7 @@ start_request(struct sf_tio_client *client, const struct asked *asked) {
   request->n = (uint8_t) asked->n;
   request->untold = (uint8_t) asked->n;
   request->unreleased = (uint8_t) (asked->n + sync);
-  request->auto_cancel = !control->notify;
+  request->auto_cancel = control->notify == NULL;
   asked->queue->requests_n++;
   atomic_fetch_add(&client->live, asked->n);
   for (unsigned i = 0; i < asked->n; i++)
@@ -267,7 +267,7 @@ find_queue(struct sf_tio_client *client, unsigned flags, struct sf_tio_queue **q
   if (flags & SF_TIO_SYNC)
     return sf_tio_in_callout() ? -EDEADLK : sf_tio_queue_get(client, queue);
   *queue = sf_tio_queue_current(client);
-  if (!*queue || !(*queue)->drives_itself)
+  if (*queue == NULL || !(*queue)->drives_itself)
     *queue = client->background.queue;
   return 0;
 }

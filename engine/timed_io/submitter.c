@@ -176,7 +176,7 @@ sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters)
   if (devices == 0 || devices > SF_TIO_DEVICES_MAX)
     return -EINVAL;
   made = calloc(1, sizeof *made);
-  if (!made)
+  if (made == NULL)
     return -ENOMEM;
   pthread_mutex_init(&made->lock, NULL);
   error = make_rings(made, devices);
@@ -192,7 +192,7 @@ sf_tio_submitters_start(unsigned devices, struct sf_tio_submitters **submitters)
 
 void
 sf_tio_submitters_stop(struct sf_tio_submitters *submitters) {
-  if (!submitters)
+  if (submitters == NULL)
     return;
   sf_forks_stop(&submitters->forks);
   free_rings(submitters);
@@ -213,7 +213,7 @@ take_slot(struct sf_tio_submitters *submitters) {
   struct ring_slot *slot = NULL;
 
   pthread_mutex_lock(&submitters->lock);
-  for (unsigned i = 0; i < submitters->n && !slot; i++)
+  for (unsigned i = 0; i < submitters->n && slot == NULL; i++)
     if (!submitters->slot[i].taken)
       slot = &submitters->slot[i];
   if (slot)
@@ -285,7 +285,7 @@ sf_tio_submitter_start(struct sf_tio_submitters *submitters, const struct sf_tio
   struct ring_slot *slot = take_slot(submitters);
   int error;
 
-  if (!slot)
+  if (slot == NULL)
     return -ENOSPC;
   *submitter = (struct sf_tio_submitter){.socket = -1, .ring = &slot->ring};
   /* An address that is not registered would be looked up in the submitter's own memory. */

@@ -112,7 +112,7 @@ peer_send(struct peer *peer, json_t *request) {
   if (whole && json_object_update(whole, request) == 0)
     text = json_dumps(whole, JSON_COMPACT);
   json_decref(whole);
-  if (!text)
+  if (text == NULL)
     return -ENOMEM;
   size_t len = strlen(text);
   text[len] = '\n'; /* instead of the final NUL */
@@ -128,7 +128,7 @@ peer_receive(struct peer *peer) {
       return -EPROTO;
     size_t size = peer->size ? peer->size * 2 : 16 * 1024;
     char *larger = realloc(peer->bytes, size);
-    if (!larger)
+    if (larger == NULL)
       return -ENOMEM;
     peer->bytes = larger;
     peer->size = size;

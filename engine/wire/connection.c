@@ -9,7 +9,7 @@
 int
 sf_connection_create(int fd, size_t line_max, struct sf_connection **connection) {
   struct sf_connection *made = malloc(sizeof *made + line_max + 1);
-  if (!made) {
+  if (made == NULL) {
     close(fd);
     return -ENOMEM;
   }
@@ -27,7 +27,7 @@ sf_connection_create(int fd, size_t line_max, struct sf_connection **connection)
 
 void
 sf_connection_destroy(struct sf_connection *connection) {
-  if (!connection)
+  if (connection == NULL)
     return;
   close(connection->fd);
   free(connection->out);
@@ -64,7 +64,7 @@ find_newline(const struct sf_connection *connection) {
 bool
 sf_connection_next_line(struct sf_connection *connection, const char **line, size_t *len) {
   const char *newline = find_newline(connection);
-  if (!newline)
+  if (newline == NULL)
     return false;
   *line = connection->in + connection->in_start;
   *len = (size_t) (newline - *line);
@@ -80,12 +80,12 @@ sf_connection_has_line(const struct sf_connection *connection) {
 bool
 sf_connection_line_too_long(const struct sf_connection *connection) {
   return connection->in_end - connection->in_start == connection->in_size &&
-         !find_newline(connection);
+         find_newline(connection) == NULL;
 }
 
 bool
 sf_connection_has_half_line(const struct sf_connection *connection) {
-  return connection->in_end > connection->in_start && !find_newline(connection);
+  return connection->in_end > connection->in_start && find_newline(connection) == NULL;
 }
 
 /* ---- out ---- */
@@ -101,7 +101,7 @@ make_room(struct sf_connection *connection, size_t len) {
     return 0;
   size_t size = connection->out_end + len + 4096;
   char *larger = realloc(connection->out, size);
-  if (!larger)
+  if (larger == NULL)
     return -ENOMEM;
   connection->out = larger;
   connection->out_size = size;
@@ -123,7 +123,7 @@ sf_connection_queue(struct sf_connection *connection, const char *text) {
 int
 sf_connection_queue_json(struct sf_connection *connection, const json_t *object) {
   char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-  if (!text)
+  if (text == NULL)
     return -ENOMEM;
   int r = sf_connection_queue(connection, text);
   free(text);

@@ -68,7 +68,7 @@ refuse(char error[SF_CONFIG_ERROR_MAX], const char *format, ...) {
 static int
 check_version(const json_t *document, char error[SF_CONFIG_ERROR_MAX]) {
   const json_t *version = json_object_get(document, "version");
-  if (!version)
+  if (version == NULL)
     return refuse(error, "\"version\" is missing: this is version %d", SF_CONTROL_VERSION);
   if (!json_is_integer(version))
     return refuse(error, "\"version\" must be a whole number");
@@ -86,7 +86,7 @@ find_command(const json_t *document, bool of_daemon, const struct command_spec *
       "status, events, set, leg, grow, scrub, drill, stop, start, reload, restart or latency";
   const char *known = of_daemon ? known_to_daemon : known_to_volume;
   const json_t *command = json_object_get(document, "command");
-  if (!command)
+  if (command == NULL)
     return refuse(error, "\"command\" is missing: %s", known);
   if (!json_is_string(command))
     return refuse(error, "\"command\" must be text");
@@ -107,14 +107,14 @@ static int
 check_volume(const json_t *document, const struct command_spec *spec, const char *volume_name,
              char error[SF_CONFIG_ERROR_MAX]) {
   const json_t *volume = json_object_get(document, "volume");
-  if (!volume && !volume_name && spec->needs_volume)
+  if (volume == NULL && volume_name == NULL && spec->needs_volume)
     return refuse(error, "\"volume\" is missing in a %s request: this socket serves many",
                   spec->name);
-  if (!volume)
+  if (volume == NULL)
     return 0;
   if (!json_is_string(volume))
     return refuse(error, "\"volume\" must be text");
-  if (!volume_name && spec->command == SF_COMMAND_RELOAD)
+  if (volume_name == NULL && spec->command == SF_COMMAND_RELOAD)
     return refuse(error, "reload is about all volumes: \"volume\" does not belong there");
   if (volume_name && strcmp(json_string_value(volume), volume_name) != 0)
     return refuse(error, "this socket serves volume \"%.64s\", not \"%.64s\"", volume_name,
@@ -143,7 +143,7 @@ check_keys(json_t *document, const struct command_spec *spec, char error[SF_CONF
   for (unsigned i = 0; i < KEYS_MAX && spec->key[i].name; i++) {
     const char *name = spec->key[i].name;
     value = json_object_get(document, name);
-    if (!value && spec->key[i].required)
+    if (value == NULL && spec->key[i].required)
       return refuse(error, "\"%s\" is missing in a %s request", name, spec->name);
     if (value && spec->key[i].boolean && !json_is_boolean(value))
       return refuse(error, "\"%s\" must be true or false", name);
@@ -218,7 +218,7 @@ check_document(json_t *document, const char *volume_name, const struct command_s
     return refuse(error, "a request is one JSON object");
   int r = check_version(document, error);
   if (r == 0)
-    r = find_command(document, !volume_name, spec, error);
+    r = find_command(document, volume_name == NULL, spec, error);
   if (r == 0)
     r = check_keys(document, *spec, error);
   if (r == 0)
@@ -226,7 +226,7 @@ check_document(json_t *document, const char *volume_name, const struct command_s
   if (r == 0 && (*spec)->command == SF_COMMAND_LEG)
     r = check_action(document, error);
   if (r == 0 && (*spec)->command == SF_COMMAND_LEG)
-    r = check_force(document, !volume_name, error);
+    r = check_force(document, volume_name == NULL, error);
   if (r == 0 && (*spec)->command == SF_COMMAND_SCRUB)
     r = check_scrub(document, error);
   if (r == 0 && (*spec)->command == SF_COMMAND_DRILL)
@@ -251,7 +251,7 @@ sf_control_parse(const char *bytes, size_t len, const char *volume_name,
     return refuse(error, "the request holds a NUL byte");
   json_error_t where;
   json_t *document = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &where);
-  if (!document)
+  if (document == NULL)
     return refuse(error, "not a JSON object: %s at byte %d", where.text, where.position);
 
   const struct command_spec *spec = NULL;

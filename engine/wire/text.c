@@ -49,7 +49,7 @@ sf_text_to_json_string(const char *text) {
   if (valid)
     return valid;
   char *copy = strdup(text);
-  if (!copy)
+  if (copy == NULL)
     return NULL;
   replace_invalid(copy, false);
   valid = json_string(copy);

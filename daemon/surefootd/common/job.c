@@ -66,7 +66,7 @@ int
 sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
               void (*done)(void *ctx, int error), void *ctx, struct job **result) {
   struct job *job = calloc(1, sizeof *job);
-  if (!job)
+  if (job == NULL)
     return -ENOMEM;
   pid_t parent = getpid();
   job->pid = fork();
@@ -84,7 +84,7 @@ sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void 
                                    job);
   if (r < 0) {
     kill(-job->pid, SIGKILL);
-    if (!job->child) {
+    if (job->child == NULL) {
       waitpid(job->pid, NULL, 0);
       free(job);
     } /* else it is freed when it has ended */
@@ -103,7 +103,7 @@ sfd_job_pid(const struct job *job) {
 
 void
 sfd_job_cancel(struct job *job) {
-  if (!job)
+  if (job == NULL)
     return;
   job->done = NULL;
   job->timer = sd_event_source_disable_unref(job->timer);

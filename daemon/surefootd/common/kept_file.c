@@ -31,7 +31,7 @@ save(void *arg) {
     return -ENAMETOOLONG;
   int fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
   FILE *stream = fd < 0 ? NULL : fdopen(fd, "w");
-  if (!stream)
+  if (stream == NULL)
     return -errno;
   int r = kept->write(kept->ctx, stream);
   if (r == 0 && (fflush(stream) != 0 || fsync(fd) < 0))
@@ -82,7 +82,7 @@ plan(struct kept_file *kept) {
 
 void
 sfd_kept_file_note(struct kept_file *kept) {
-  if (!kept->path || !kept->path[0] || kept->closed)
+  if (kept->path == NULL || !kept->path[0] || kept->closed)
     return;
   kept->dirty = true;
   plan(kept);
@@ -116,7 +116,7 @@ sfd_kept_file_end(struct kept_file *kept) {
   struct pollfd ended = {.fd = fd, .events = POLLIN};
   if (fd < 0 || poll(&ended, 1, LAST_WORDS_MS) <= 0)
     log_warning(NULL, "%s: the last %s are not kept", kept->path, kept->what);
-  else if (!kept->job)
+  else if (kept->job == NULL)
     waitpid(pid, NULL, 0);
   if (fd >= 0)
     close(fd);

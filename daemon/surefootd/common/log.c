@@ -75,7 +75,7 @@ struct entry {
 
 static void
 add_field(struct entry *entry, const char *name, const char *value) {
-  if (!value || !*value)
+  if (value == NULL || !*value)
     return;
   char *from = entry->text + entry->used;
   int len = snprintf(from, LINE_CHARS_MAX + 32, "%s=%s", name, value);

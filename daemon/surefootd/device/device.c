@@ -45,7 +45,7 @@ read_sysfs(const struct device *device, const char *name, char *text, int size) 
   char path[PATH_MAX];
   snprintf(path, sizeof path, "%s/nbd%u/%s", sfd_device_sysfs, device->index, name);
   FILE *file = fopen(path, "re");
-  if (!file)
+  if (file == NULL)
     return false;
   bool there = fgets(text, size, file) != NULL;
   fclose(file);
@@ -327,7 +327,7 @@ static void offer(struct device *device);
 static int
 on_time_to_confirm(sd_event_source *source, uint64_t usec, void *userdata) {
   struct device *device = userdata;
-  if (device->state == DEVICE_ATTACHED && !device->job)
+  if (device->state == DEVICE_ATTACHED && device->job == NULL)
     offer(device);
   return 0;
 }

@@ -26,7 +26,7 @@ add_part(struct parts *parts, const char *folder, const char *name) {
   unsigned major_number, minor_number;
   snprintf(path, sizeof path, "%s/dev", folder);
   FILE *file = parts->count < PARTS_MAX ? fopen(path, "re") : NULL;
-  if (!file)
+  if (file == NULL)
     return;
   if (fscanf(file, "%u:%u", &major_number, &minor_number) == 2) {
     parts->device[parts->count] = makedev(major_number, minor_number);
@@ -43,7 +43,7 @@ add_parts(const char *name, struct parts *parts) {
   snprintf(folder, sizeof folder, "/sys/block/%.31s", name);
   add_part(parts, folder, name);
   DIR *dir = opendir(folder);
-  if (!dir)
+  if (dir == NULL)
     return;
   for (struct dirent *entry; (entry = readdir(dir));)
     if (strncmp(entry->d_name, name, strlen(name)) == 0 && entry->d_name[strlen(name)] == 'p') {
@@ -114,7 +114,7 @@ process_is_on(const char *process, dev_t part) {
   int fds = found ? -1 : openat(folder, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   close(folder);
   DIR *dir = fds < 0 ? NULL : fdopendir(fds);
-  if (!dir)
+  if (dir == NULL)
     return found;
   for (struct dirent *entry; !found && (entry = readdir(dir));)
     found = isdigit((unsigned char) entry->d_name[0]) && is_file_on(fds, entry->d_name, part);
@@ -127,7 +127,7 @@ process_is_on(const char *process, dev_t part) {
 static void
 add_user(dev_t part, char *why, size_t size) {
   DIR *proc = opendir("/proc");
-  if (!proc)
+  if (proc == NULL)
     return;
   for (const char *process; (process = next_process(proc));) {
     char command[64];
@@ -145,7 +145,7 @@ add_user(dev_t part, char *why, size_t size) {
 static bool
 is_mounted_in(const char *mountinfo, const struct parts *parts, char *why, size_t size) {
   FILE *file = fopen(mountinfo, "re");
-  if (!file)
+  if (file == NULL)
     return false;
   char *line = NULL;
   size_t room = 0;
@@ -177,7 +177,7 @@ is_mounted_elsewhere(const struct parts *parts, char *why, size_t size) {
   unsigned count = 0;
   DIR *proc = opendir("/proc");
   bool found = false;
-  if (!proc)
+  if (proc == NULL)
     return false;
   for (const char *process; !found && count < NAMESPACES_MAX && (process = next_process(proc));) {
     char *name = seen[count];
@@ -212,7 +212,7 @@ is_mounted(const struct parts *parts, char *why, size_t size) {
 static bool
 is_swap(const struct parts *parts, char *why, size_t size) {
   FILE *file = fopen("/proc/swaps", "re");
-  if (!file)
+  if (file == NULL)
     return false;
   char *line = NULL;
   size_t room = 0;
@@ -238,7 +238,7 @@ add_mapper_name(const char *device, char *why, size_t size) {
   char path[PATH_MAX], name[128];
   snprintf(path, sizeof path, "/sys/block/%.64s/dm/name", device);
   FILE *file = fopen(path, "re");
-  if (!file)
+  if (file == NULL)
     return;
   if (fgets(name, sizeof name, file))
     snprintf(why, size, " (%.*s)", (int) strcspn(name, "\n"), name);
@@ -272,7 +272,7 @@ has_holder(const struct parts *parts, const struct stack *stack, char *why, size
   bool found = false;
   for (unsigned i = 0; i < parts->count && !found; i++) {
     DIR *dir = open_holders(parts->device[i]);
-    if (!dir)
+    if (dir == NULL)
       continue;
     for (struct dirent *entry; !found && (entry = readdir(dir));)
       found =
@@ -288,7 +288,7 @@ process_has(int fds, const struct parts *parts, int *part) {
   int copy = dup(fds);
   DIR *dir = copy < 0 ? NULL : fdopendir(copy);
   bool found = false;
-  if (!dir)
+  if (dir == NULL)
     return false;
   for (struct dirent *entry; !found && (entry = readdir(dir));) {
     if (isdigit((unsigned char) entry->d_name[0]))
@@ -302,7 +302,7 @@ static bool
 has_opener(const struct parts *parts, char *why, size_t size) {
   DIR *proc = opendir("/proc");
   bool found = false;
-  if (!proc)
+  if (proc == NULL)
     return false;
   for (const char *process; !found && (process = next_process(proc));) {
     char path[64], command[64];
@@ -358,7 +358,7 @@ add_stack(const char *name, unsigned depth, struct parts *all) {
   to = all->count;
   for (unsigned i = from; i < to && depth < STACK_MAX; i++) {
     DIR *dir = open_holders(all->device[i]);
-    if (!dir)
+    if (dir == NULL)
       continue;
     for (struct dirent *entry; (entry = readdir(dir));)
       if (entry->d_name[0] != '.')

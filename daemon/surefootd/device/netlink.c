@@ -37,7 +37,7 @@ to_errno(int error) {
 static int
 connect_family(struct nl_sock **result, int *family) {
   struct nl_sock *sock = nl_socket_alloc();
-  if (!sock)
+  if (sock == NULL)
     return -ENOMEM;
   int r = genl_connect(sock);
   if (r == 0) {
@@ -56,7 +56,7 @@ static int
 put_socket(struct nl_msg *message, int fd) {
   struct nlattr *list = nla_nest_start(message, NBD_ATTR_SOCKETS);
   struct nlattr *item = list ? nla_nest_start(message, NBD_SOCK_ITEM) : NULL;
-  if (!item || nla_put_u32(message, NBD_SOCK_FD, (uint32_t) fd) < 0)
+  if (item == NULL || nla_put_u32(message, NBD_SOCK_FD, (uint32_t) fd) < 0)
     return -NLE_NOMEM;
   nla_nest_end(message, item);
   nla_nest_end(message, list);
@@ -99,8 +99,8 @@ run(int command, const struct netlink_device *device) {
   if (r < 0)
     return r;
   struct nl_msg *message = nlmsg_alloc();
-  if (!message ||
-      !genlmsg_put(message, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, 0, (uint8_t) command, 0))
+  if (message == NULL ||
+      genlmsg_put(message, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, 0, (uint8_t) command, 0) == NULL)
     r = -NLE_NOMEM;
   if (r == 0)
     r = fill(message, command, device);
@@ -181,7 +181,7 @@ sfd_netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), voi
     return r;
   struct netlink_listener *listener = calloc(1, sizeof *listener);
   int group = genl_ctrl_resolve_grp(sock, NBD_GENL_FAMILY_NAME, NBD_GENL_MCAST_GROUP_NAME);
-  r = !listener ? -NLE_NOMEM : group < 0 ? group : nl_socket_add_membership(sock, group);
+  r = listener == NULL ? -NLE_NOMEM : group < 0 ? group : nl_socket_add_membership(sock, group);
   if (r < 0) {
     free(listener);
     nl_socket_free(sock);
@@ -202,7 +202,7 @@ sfd_netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), voi
 
 void
 sfd_netlink_listener_close(struct netlink_listener *listener) {
-  if (!listener)
+  if (listener == NULL)
     return;
   sd_event_source_disable_unref(listener->source);
   nl_socket_free(listener->sock);

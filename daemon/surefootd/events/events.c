@@ -174,7 +174,7 @@ publish_own(struct events *events, const char *volume, const char *kind, const c
                             sf_text_to_json(reason), "monotonic_ns",
                             (json_int_t) monotonic.tv_sec * 1000000000 + monotonic.tv_nsec, "time",
                             sf_time_to_json(sfd_events_now_ns()));
-  if (!event) {
+  if (event == NULL) {
     log_error(volume, "out of memory for an event: %s", to);
     return;
   }

@@ -104,14 +104,14 @@ run_next(struct hook *hook) {
 
 void
 sfd_hook_tell(struct hook *hook, const json_t *event) {
-  if (!hook->settings || !hook->settings->hook[0] || !sfd_events_hook_name(event))
+  if (hook->settings == NULL || !hook->settings->hook[0] || sfd_events_hook_name(event) == NULL)
     return;
   if (hook->count == HOOK_QUEUE_MAX) {
     hook->dropped++;
     return;
   }
   hook->queue[(hook->first + hook->count++) % HOOK_QUEUE_MAX] = json_deep_copy(event);
-  if (!hook->job)
+  if (hook->job == NULL)
     run_next(hook);
 }
 

@@ -15,7 +15,7 @@ sfd_store_load(const char *path, struct events *events) {
   size_t size = 0;
   ssize_t len;
   FILE *stream = path[0] ? fopen(path, "re") : NULL;
-  if (!stream) {
+  if (stream == NULL) {
     if (path[0] && errno != ENOENT)
       log_warning(NULL, "%s: the events from before are not known: %s", path, strerror(errno));
     return;

@@ -33,7 +33,7 @@ find(struct changed_legs *kept, const char *name) {
 static int
 set_path(char **field, const char *path) {
   char *copy = strdup(path);
-  if (!copy)
+  if (copy == NULL)
     return -ENOMEM;
   free(*field);
   *field = copy;
@@ -47,7 +47,7 @@ sfd_changed_legs_note(struct changed_legs *kept, struct plan_volume *plan, const
   if (strcmp(before, path) == 0)
     return 0;
   struct changed_leg *leg = find(kept, name);
-  bool is_new = !leg;
+  bool is_new = leg == NULL;
   int r = 0;
   if (is_new) {
     if (kept->count == CHANGED_LEGS_MAX || strlen(name) >= SF_LEG_NAME_MAX)
@@ -58,7 +58,7 @@ sfd_changed_legs_note(struct changed_legs *kept, struct plan_volume *plan, const
     r = set_path(&leg->in_file, before);
   }
   char *now = r == 0 ? strdup(path) : NULL;
-  if (r == 0 && !now)
+  if (r == 0 && now == NULL)
     r = -ENOMEM;
   if (r == 0)
     r = sf_config_set_leg(&plan->config, name, path);

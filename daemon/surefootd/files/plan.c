@@ -83,7 +83,7 @@ read_text(int folder, const char *name, char **text, size_t *len) {
   int r = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -ENODEV;
   char *bytes = r == 0 ? malloc(SF_CONFIG_FILE_MAX + 1) : NULL;
   size_t used = 0;
-  if (r == 0 && !bytes)
+  if (r == 0 && bytes == NULL)
     r = -ENOMEM;
   while (r == 0) {
     ssize_t got = read(fd, bytes + used, SF_CONFIG_FILE_MAX + 1 - used);
@@ -189,7 +189,7 @@ sfd_plan_load(const char *folder, const char *runtime, struct plan *plan, plan_p
   struct dirent **entry;
   char real[PATH_MAX];
   *plan = (struct plan){0};
-  if (!realpath(folder, real)) {
+  if (realpath(folder, real) == NULL) {
     tell(problem, ctx, "%.200s: %s", folder, strerror(errno));
     return -EINVAL;
   }
@@ -337,7 +337,7 @@ sfd_plan_diff(const struct plan *from, const struct plan *to,
     const struct sf_config *old = &from->volume[i]->config;
     const struct plan_volume *now = sfd_plan_find(to, old->name);
     struct diff diff = {change, ctx, old->name};
-    if (!now) {
+    if (now == NULL) {
       change(ctx, &(struct plan_change){.kind = PLAN_REMOVE, .volume = old->name});
     } else if (sf_config_diff(old, &now->config, on_key, &diff) < 0) {
       list_legs(old, before);
@@ -346,6 +346,6 @@ sfd_plan_diff(const struct plan *from, const struct plan *to,
     }
   }
   for (unsigned i = 0; i < to->volumes; i++)
-    if (!sfd_plan_find(from, to->volume[i]->config.name))
+    if (sfd_plan_find(from, to->volume[i]->config.name) == NULL)
       change(ctx, &(struct plan_change){.kind = PLAN_ADD, .volume = to->volume[i]->config.name});
 }

@@ -217,7 +217,7 @@ fail(struct reader *reader, const char *format, ...) {
 static char *
 read_line(char *buffer, int size, void *stream) {
   struct reader *reader = stream;
-  if (reader->failed || !fgets(buffer, size, reader->stream))
+  if (reader->failed || fgets(buffer, size, reader->stream) == NULL)
     return NULL;
   reader->line++;
   size_t len = strlen(buffer);
@@ -268,7 +268,7 @@ sfd_settings_load(struct settings *settings, const char *file, char error[SF_CON
   made.control[0] = '\0'; /* it follows runtime */
   struct reader reader = {.settings = &made, .file = file, .error = error};
   reader.stream = fopen(file, "re");
-  if (!reader.stream) {
+  if (reader.stream == NULL) {
     int r = -errno;
     sf_config_error(error, "%.200s: %s", file, strerror(errno));
     return r;

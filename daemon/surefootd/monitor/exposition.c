@@ -361,7 +361,7 @@ sfd_exposition_make(const json_t *volumes) {
   char *text = NULL;
   size_t size = 0;
   struct writer writer = {.out = open_memstream(&text, &size)};
-  if (!writer.out)
+  if (writer.out == NULL)
     return NULL;
   put_build(&writer);
   put_states(&writer, volumes);

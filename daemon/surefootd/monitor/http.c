@@ -152,7 +152,7 @@ static void
 add_headers(struct MHD_Response *response, const char *type, const char *policy) {
   MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
   MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-  if (!policy)
+  if (policy == NULL)
     return;
   MHD_add_response_header(response, "Content-Security-Policy", policy);
   MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
@@ -166,7 +166,7 @@ answer(struct MHD_Connection *connection, unsigned code, const char *type, const
        char *text) {
   struct MHD_Response *response =
       MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
-  if (!response)
+  if (response == NULL)
     return MHD_NO;
   add_headers(response, type, policy);
   if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
@@ -179,7 +179,7 @@ answer(struct MHD_Connection *connection, unsigned code, const char *type, const
 static enum MHD_Result
 answer_made(const struct request *request) {
   static char no_memory[] = "out of memory\n";
-  if (!request->text)
+  if (request->text == NULL)
     return answer(request->connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "text/plain", NULL,
                   no_memory);
   return request->metrics ? answer(request->connection, MHD_HTTP_OK, "text/plain; version=0.0.4",
@@ -193,7 +193,7 @@ sfd_http_is_own_host(const char *host) {
   char name[64];
   struct in_addr address;
   size_t len = host ? strcspn(host, *host == '[' ? "]" : ":") : 0;
-  if (!host || len + 1 >= sizeof name)
+  if (host == NULL || len + 1 >= sizeof name)
     return false;
   if (*host == '[') /* its port, if there is one, is whatever a tunnel has made of it */
     return strncmp(host, "[::1]", 5) == 0 && (host[5] == '\0' || host[5] == ':');
@@ -237,7 +237,7 @@ on_request(void *cls, struct MHD_Connection *connection, const char *url, const 
   if (request)
     return request->answered ? answer_made(request) : MHD_YES;
   request = calloc(1, sizeof *request);
-  if (!request)
+  if (request == NULL)
     return MHD_NO;
   request->http = http;
   request->connection = connection;
@@ -259,7 +259,7 @@ on_completed(void *cls, struct MHD_Connection *connection, void **state,
              enum MHD_RequestTerminationCode why) {
   struct request *request = *state;
   *state = NULL;
-  if (!request)
+  if (request == NULL)
     return;
   if (!request->answered) {
     request->abandoned = true;
@@ -293,14 +293,14 @@ int
 sfd_http_create(const struct volumes *volumes, const struct settings_place *place,
                 const struct http_serves *serves, struct http **result) {
   struct http *http = calloc(1, sizeof *http);
-  if (!http)
+  if (http == NULL)
     return -ENOMEM;
   http->volumes = volumes;
   http->serves = *serves;
   sf_list_init(&http->suspended);
   errno = 0;
   http->daemon = start_daemon(http, place);
-  if (!http->daemon) {
+  if (http->daemon == NULL) {
     int r = errno ? -errno : -EIO;
     free(http);
     return r;
@@ -325,7 +325,7 @@ sfd_http_create(const struct volumes *volumes, const struct settings_place *plac
 
 void
 sfd_http_destroy(struct http *http) {
-  if (!http)
+  if (http == NULL)
     return;
   sd_event_source_disable_unref(http->io);
   sd_event_source_disable_unref(http->timer);

@@ -372,7 +372,7 @@ sfd_page_make(const struct page_facts *facts) {
   char *text = NULL;
   size_t size = 0;
   FILE *out = open_memstream(&text, &size);
-  if (!out)
+  if (out == NULL)
     return NULL;
   if (facts->whole)
     put_head(out, facts);

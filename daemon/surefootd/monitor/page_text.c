@@ -83,7 +83,7 @@ const char *
 sfd_page_time(const char *utc, char text[PAGE_TEXT_MAX]) {
   struct tm local;
   time_t seconds = (time_t) sfd_page_seconds_of(utc);
-  if (seconds < 0 || !localtime_r(&seconds, &local))
+  if (seconds < 0 || localtime_r(&seconds, &local) == NULL)
     snprintf(text, PAGE_TEXT_MAX, "%s", utc);
   else
     strftime(text, PAGE_TEXT_MAX, "%Y-%m-%d %H:%M:%S", &local);

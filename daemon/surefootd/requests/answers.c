@@ -36,7 +36,7 @@ on_gathered(void *ctx, json_t *volumes) {
 static void
 answer_status(const struct daemon *daemon, const char *volume, struct reply *reply) {
   struct asked *asked = malloc(sizeof *asked);
-  if (!asked) {
+  if (asked == NULL) {
     sfd_reply_send(reply, NULL);
     return;
   }
@@ -88,7 +88,7 @@ forward(struct volume *volume, const struct sf_control_request *request, struct 
   }
   struct forwarded *forwarded = calloc(1, sizeof *forwarded);
   struct call *call;
-  if (!forwarded) {
+  if (forwarded == NULL) {
     sfd_reply_send(reply, NULL);
     return;
   }
@@ -146,7 +146,7 @@ stop(const struct daemon *daemon, struct volume *volume, struct reply *reply) {
   struct stopping *stopping = malloc(sizeof *stopping);
   struct job *job;
   int r = 0;
-  if (!stopping) {
+  if (stopping == NULL) {
     sfd_reply_send(reply, NULL);
     return;
   }
@@ -201,7 +201,7 @@ sfd_answers_request(void *ctx, const struct sf_control_request *request, struct 
   struct daemon *daemon = ctx;
   struct volume *volume =
       request->volume ? sfd_volumes_find(&daemon->volumes, request->volume) : NULL;
-  if (request->volume && !volume) {
+  if (request->volume && volume == NULL) {
     refuse_unknown(daemon, request->volume, reply);
     return;
   }

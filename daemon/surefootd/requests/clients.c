@@ -39,7 +39,7 @@ struct clients {
 
 static void
 drop(struct client *client) {
-  if (!client)
+  if (client == NULL)
     return;
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++)
     if (client->clients->client[i] == client)
@@ -57,7 +57,7 @@ drop(struct client *client) {
 static bool
 may_read(const struct client *client) {
   const struct sf_connection *connection = client->connection;
-  return !client->reply && !connection->closing && sf_connection_pending(connection) == 0;
+  return client->reply == NULL && !connection->closing && sf_connection_pending(connection) == 0;
 }
 
 static void
@@ -87,7 +87,7 @@ take_line(struct client *client, const char *line, size_t len) {
     return;
   }
   struct reply *reply = malloc(sizeof *reply);
-  if (!reply) {
+  if (reply == NULL) {
     queue_error(client, "out of memory");
     return;
   }
@@ -190,7 +190,7 @@ on_quiet(sd_event_source *source, uint64_t usec, void *userdata) {
 static void
 answered(struct client *client, json_t *object) {
   client->reply = NULL;
-  if (!object || sf_connection_queue_json(client->connection, object) < 0) {
+  if (object == NULL || sf_connection_queue_json(client->connection, object) < 0) {
     client->connection->closing = true;
     object = NULL;
   }
@@ -229,21 +229,21 @@ sfd_reply_follow(struct reply *reply, json_t *object, const char *volume) {
 void
 sfd_clients_publish(struct clients *clients, const json_t *event) {
   char *text = NULL;
-  if (!clients)
+  if (clients == NULL)
     return;
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
     struct client *client = clients->client[i];
-    if (!client || !client->connection->follows ||
+    if (client == NULL || !client->connection->follows ||
         (client->follows[0] && strcmp(client->follows, sfd_events_text(event, "volume")) != 0))
       continue;
-    if (!text)
+    if (text == NULL)
       text = json_dumps(event, JSON_COMPACT);
-    if (!text ||
+    if (text == NULL ||
         sf_connection_pending(client->connection) + strlen(text) + 1 > SF_CONTROL_QUEUE_MAX ||
         sf_connection_queue(client->connection, text) < 0)
       client->connection->closing = true; /* it is too slow */
     sd_event_source_set_io_events(client->io, EPOLLOUT);
-    if (client->connection->closing && !client->reply)
+    if (client->connection->closing && client->reply == NULL)
       drop(client);
   }
   free(text);
@@ -254,7 +254,7 @@ sfd_clients_publish(struct clients *clients, const json_t *event) {
 static int
 add_client(struct clients *clients, struct client **slot, int fd) {
   struct client *client = calloc(1, sizeof *client);
-  if (!client) {
+  if (client == NULL) {
     close(fd);
     return -ENOMEM;
   }
@@ -282,7 +282,7 @@ on_connection(sd_event_source *source, int listen_fd, uint32_t revents, void *us
     return 0;
   }
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++)
-    if (!clients->client[i]) {
+    if (clients->client[i] == NULL) {
       add_client(clients, &clients->client[i], fd);
       return 0;
     }
@@ -299,7 +299,7 @@ int
 sfd_clients_create(sd_event *event, const char *path, clients_request *request, void *ctx,
                    struct clients **result) {
   struct clients *clients = calloc(1, sizeof *clients);
-  if (!clients)
+  if (clients == NULL)
     return -ENOMEM;
   clients->event = event;
   clients->request = request;
@@ -322,7 +322,7 @@ sfd_clients_create(sd_event *event, const char *path, clients_request *request, 
 
 void
 sfd_clients_destroy(struct clients *clients) {
-  if (!clients)
+  if (clients == NULL)
     return;
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++)
     drop(clients->client[i]);

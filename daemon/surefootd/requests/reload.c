@@ -85,7 +85,7 @@ note_change(void *ctx, const struct plan_change *change) {
   if (reload->changes == reload->size) {
     unsigned size = reload->size ? 2 * reload->size : 16;
     struct change *larger = reallocarray(reload->change, size, sizeof *larger);
-    if (!larger) {
+    if (larger == NULL) {
       note_fatal(reload, "out of memory");
       return;
     }
@@ -98,7 +98,7 @@ note_change(void *ctx, const struct plan_change *change) {
                           .from = strdup(change->from ? change->from : ""),
                           .to = strdup(change->to ? change->to : "")};
   snprintf(made->volume, sizeof made->volume, "%s", change->volume);
-  if (!made->key || !made->from || !made->to)
+  if (made->key == NULL || made->from == NULL || made->to == NULL)
     note_fatal(reload, "out of memory");
 }
 
@@ -151,7 +151,8 @@ static void
 add_wanted(struct reload *reload, struct plan *wanted, const struct plan_volume *from,
            const struct volume *volume) {
   struct plan_volume *copy = wanted->volumes < PLAN_VOLUMES_MAX ? sfd_plan_volume_copy(from) : NULL;
-  if (!copy || (volume && sfd_changed_legs_apply(&volume->changed_legs, copy, NULL, NULL) < 0)) {
+  if (copy == NULL ||
+      (volume && sfd_changed_legs_apply(&volume->changed_legs, copy, NULL, NULL) < 0)) {
     note_fatal(reload, "out of memory");
     free(copy);
     return;
@@ -402,7 +403,7 @@ add_volume(struct reload *reload, struct change *change) {
   for (unsigned i = 0; i < reload->plan.volumes; i++) {
     struct plan_volume *plan = reload->plan.volume[i];
     struct volume *volume;
-    if (!plan || strcmp(plan->config.name, change->volume) != 0)
+    if (plan == NULL || strcmp(plan->config.name, change->volume) != 0)
       continue;
     if (sfd_volumes_find(&reload->daemon->volumes, change->volume)) {
       snprintf(change->message, sizeof change->message,
@@ -426,7 +427,7 @@ add_volume(struct reload *reload, struct change *change) {
 static void
 remove_volume(struct reload *reload, struct change *change) {
   struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
-  if (!volume)
+  if (volume == NULL)
     return;
   if (change->message[0] || sfd_volume_in_use(volume, change->message)) {
     log_warning(change->volume, "its file is gone, but it goes on: %s", change->message);
@@ -444,7 +445,7 @@ replan(struct reload *reload) {
     struct plan_volume *plan = reload->plan.volume[i];
     struct volume *volume =
         plan ? sfd_volumes_find(&reload->daemon->volumes, plan->config.name) : NULL;
-    if (!volume || volume->leaving)
+    if (volume == NULL || volume->leaving)
       continue;
     needed_for(reload, plan->config.name, keys, sizeof keys);
     sfd_volume_replan(volume, plan, keys);
@@ -463,7 +464,7 @@ keep_fixed(struct settings *now, const struct settings *old) {
 static bool
 is_down(const struct reload *reload, const struct change *change) {
   const struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
-  return volume && !volume->running && !sfd_volume_keeps_device(volume, change->key);
+  return volume && volume->running == NULL && !sfd_volume_keeps_device(volume, change->key);
 }
 
 static void
@@ -518,7 +519,7 @@ look_at_removed(struct reload *reload) {
   for (unsigned i = 0; i < reload->changes; i++) {
     struct change *change = &reload->change[i];
     struct volume *volume = sfd_volumes_find(&reload->daemon->volumes, change->volume);
-    if (change->kind != PLAN_REMOVE || !volume || !sfd_device_is_ours(&volume->device))
+    if (change->kind != PLAN_REMOVE || volume == NULL || !sfd_device_is_ours(&volume->device))
       continue;
     struct question *look = malloc(sizeof *look);
     struct job *job;
@@ -545,7 +546,7 @@ void
 sfd_reload_run(struct daemon *daemon, bool dry_run, struct reply *reply) {
   struct reload *reload = daemon->reloading ? NULL : calloc(1, sizeof *reload);
   char error[SF_CONFIG_ERROR_MAX] = "";
-  if (!reload) {
+  if (reload == NULL) {
     const char *why = daemon->reloading ? "a reload is under way" : "out of memory";
     log_warning(NULL, "no reload: %s", why);
     if (reply)

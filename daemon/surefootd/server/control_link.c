@@ -21,7 +21,7 @@ struct control_link {
 
 void
 sfd_control_link_close(struct control_link *control_link) {
-  if (!control_link)
+  if (control_link == NULL)
     return;
   if (control_link->closed)
     *control_link->closed = true;
@@ -146,7 +146,7 @@ struct call {
 
 void
 sfd_call_cancel(struct call *call) {
-  if (!call)
+  if (call == NULL)
     return;
   sfd_control_link_close(call->control_link);
   sd_event_source_disable_unref(call->timer);
@@ -184,7 +184,7 @@ int
 sfd_call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
                void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **result) {
   struct call *call = calloc(1, sizeof *call);
-  if (!call) {
+  if (call == NULL) {
     json_decref(request);
     return -ENOMEM;
   }

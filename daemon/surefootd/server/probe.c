@@ -22,7 +22,7 @@ struct probe {
 
 void
 sfd_probe_cancel(struct probe *probe) {
-  if (!probe)
+  if (probe == NULL)
     return;
   sd_event_source_disable_unref(probe->source);
   nbd_close(probe->nbd);
@@ -137,12 +137,12 @@ sfd_probe_start(sd_event *event, const char *socket,
                 void (*done)(void *ctx, const struct probe_result *result), void *ctx,
                 struct probe **result) {
   struct probe *probe = calloc(1, sizeof *probe);
-  if (!probe)
+  if (probe == NULL)
     return -ENOMEM;
   probe->done = done;
   probe->ctx = ctx;
   probe->nbd = nbd_create();
-  if (!probe->nbd || nbd_set_request_structured_replies(probe->nbd, false) < 0 ||
+  if (probe->nbd == NULL || nbd_set_request_structured_replies(probe->nbd, false) < 0 ||
       nbd_set_handshake_flags(probe->nbd, LIBNBD_HANDSHAKE_FLAG_FIXED_NEWSTYLE |
                                               LIBNBD_HANDSHAKE_FLAG_NO_ZEROES) < 0 ||
       nbd_aio_connect_unix(probe->nbd, socket) < 0) {

@@ -39,7 +39,7 @@ end_line(struct server *server) {
     bool error = strstr(line, "error") != NULL;
     log_line(error ? LOG_WARNING : LOG_INFO, server->volume, "%s", line);
     /* An error is a better reason than later lines. */
-    if (error || !strstr(server->last_line, "error"))
+    if (error || strstr(server->last_line, "error") == NULL)
       snprintf(server->last_line, sizeof server->last_line, "%.255s", line);
   }
   server->used = 0;

@@ -39,7 +39,7 @@ on_answer(void *ctx, int error, json_t *reply) {
   struct volume *volume = sfd_volumes_find(question->volumes, question->name);
   json_t *own = json_array_get(json_object_get(reply, "volumes"), 0);
   char reason[SF_CONFIG_ERROR_MAX] = "";
-  if (!own)
+  if (own == NULL)
     snprintf(reason, sizeof reason, "no answer from its server: %s",
              error ? strerror(-error) : sfd_events_text(reply, "error"));
   json_t *described = volume ? sfd_volume_describe(volume, own, reason) : NULL;
@@ -57,7 +57,7 @@ ask(struct gather *gather, struct volume *volume) {
     return;
   struct question *question = calloc(1, sizeof *question);
   struct call *call;
-  if (!question)
+  if (question == NULL)
     return;
   question->gather = gather;
   question->volumes = volume->volumes;
@@ -75,7 +75,7 @@ sfd_collect_status(const struct volumes *volumes, const char *name,
                    void (*done)(void *ctx, json_t *volumes), void *ctx) {
   struct gather *gather = calloc(1, sizeof *gather);
   json_t *list = json_array();
-  if (!gather || !list) {
+  if (gather == NULL || list == NULL) {
     free(gather);
     json_decref(list);
     done(ctx, NULL);
@@ -84,7 +84,7 @@ sfd_collect_status(const struct volumes *volumes, const char *name,
   *gather = (struct gather){.done = done, .ctx = ctx, .open = 1, .list = list};
   SF_LIST_EACH(entry, &volumes->list) {
     struct volume *volume = SF_LIST_ENTRY(entry, struct volume, entry);
-    if (!name || strcmp(name, sfd_volume_name(volume)) == 0)
+    if (name == NULL || strcmp(name, sfd_volume_name(volume)) == 0)
       ask(gather, volume);
   }
   release(gather);

@@ -27,7 +27,7 @@ note_setting(void *ctx, const char *key, const char *value, const char *source) 
   if (strcmp(key, "control") == 0 ||
       (strcmp(key, "fast_socket") == 0 && strcmp(source, "set") == 0))
     source = "default";
-  if (!own && sf_config_is_of_daemon(key))
+  if (own == NULL && sf_config_is_of_daemon(key))
     json_object_set_new(settings, key,
                         json_pack("{so ss}", "value", sf_text_to_json(value), "source", source));
   else if (own && strcmp(sfd_events_text(own, "value"), value ? value : "") == 0)
@@ -96,7 +96,7 @@ sfd_volume_describe(struct volume *volume, json_t *own, const char *reason) {
     sf_config_each(&volume->plan->config, note_setting, settings);
   if (own && volume_state(volume) == VOLUME_STOPPING)
     json_object_set_new(object, "state", json_string("stopping"));
-  if (!object || !service || json_object_set(object, "service", service) < 0) {
+  if (object == NULL || service == NULL || json_object_set(object, "service", service) < 0) {
     json_decref(object);
     object = NULL;
   }

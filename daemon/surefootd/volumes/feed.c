@@ -178,7 +178,7 @@ on_health(void *ctx, int error, json_t *reply) {
   end_silent(volume);
   sfd_attach_give(volume);
   sfd_device_look(&volume->device);
-  if (!volume->feed)
+  if (volume->feed == NULL)
     sfd_feed_open(volume);
   plan_health(volume, (again ? SILENT_PAUSE_S : HEALTH_S) * SECOND_US);
 }

@@ -96,7 +96,7 @@ sfd_history_take(struct history *history, uint64_t number) {
     free(*slot);
     *slot = NULL;
   }
-  if (!*slot && (*slot = calloc(1, sizeof **slot)))
+  if (*slot == NULL && (*slot = calloc(1, sizeof **slot)))
     (*slot)->number = number;
   return slot;
 }
@@ -116,7 +116,7 @@ sfd_history_column(struct history_minute **slot, const char *name) {
   if (column || minute->columns == COLUMNS_MAX)
     return column;
   larger = realloc(minute, sizeof *minute + (minute->columns + 1) * sizeof *column);
-  if (!larger)
+  if (larger == NULL)
     return NULL;
   *slot = larger;
   column = &larger->column[larger->columns++];
@@ -152,7 +152,7 @@ note_column(struct history *history, struct history_seen *seen, struct history_m
   struct column *column = sfd_history_column(slot, name);
   count(now, json_object_get(entry, "latency"));
   snprintf(seen->column[seen->columns++].name, SF_LEG_NAME_MAX, "%s", name);
-  if (!column)
+  if (column == NULL)
     return;
   if (before && began_anew(now, before))
     before = NULL;
@@ -173,14 +173,14 @@ sfd_history_note(struct history *history, const json_t *own, uint64_t now_us) {
   size_t n = json_array_size(legs) < SF_LEGS_MAX ? json_array_size(legs) : SF_LEGS_MAX;
   struct history_minute **slot =
       sfd_history_take(history, (now_us - history->begin_us) / MINUTE_US);
-  if (!seen || !*slot) {
+  if (seen == NULL || *slot == NULL) {
     free(seen);
     return;
   }
   note_column(history, seen, slot, "", own, strcmp(text(own, "state"), "healthy") != 0);
   for (size_t i = 0; i < n; i++) {
     leg = json_array_get(legs, i);
-    if (*text(leg, "name") && !seen_before(seen, text(leg, "name")))
+    if (*text(leg, "name") && seen_before(seen, text(leg, "name")) == NULL)
       note_column(history, seen, slot, text(leg, "name"), leg,
                   strcmp(text(leg, "state"), "in-sync") != 0);
   }
@@ -260,7 +260,7 @@ samples_of(const struct history *history, struct span span, const char *name) {
   json_t *list = json_array();
   for (uint64_t i = span.first; i <= span.last; i++) {
     const struct column *column = column_at(history, i, name);
-    if (!column)
+    if (column == NULL)
       continue;
     json_t *sample =
         json_pack("{sI sb}", "ago_min", (json_int_t) (span.last - i), "out", (int) column->out);
@@ -299,11 +299,11 @@ sfd_history_sum(const struct history *history, uint64_t since_us, uint64_t now_u
   uint64_t from_us = now_us - history->begin_us > since_us ? now_us - since_us : history->begin_us;
   uint64_t first = (from_us - history->begin_us) / MINUTE_US;
   span.first = span.first > first ? span.first : first;
-  while (span.first < span.last && !minute_at(history, span.first))
+  while (span.first < span.last && minute_at(history, span.first) == NULL)
     span.first++;
   json_t *told = tell(history, span, "latency", latency_of);
   uint64_t seconds = (now_us - history->begin_us - span.first * MINUTE_US) / 1000000;
-  if (!history->begin_us || !minute_at(history, span.first))
+  if (!history->begin_us || minute_at(history, span.first) == NULL)
     seconds = 0;
   if (told)
     json_object_set_new(told, "seconds", json_integer((json_int_t) seconds));

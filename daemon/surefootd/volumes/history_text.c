@@ -49,7 +49,7 @@ write_minute(const struct history_minute *minute, const char *volume, int64_t at
       r = -ENOMEM;
   json_t *line = json_pack("{so sI so}", "volume", sf_text_to_json_string(volume), "at_s",
                            (json_int_t) at_s, "columns", columns);
-  if (!line)
+  if (line == NULL)
     r = -ENOMEM;
   if (r == 0 && (json_dumpf(line, stream, JSON_COMPACT) < 0 || fputc('\n', stream) == EOF))
     r = -EIO;
@@ -64,7 +64,7 @@ sfd_history_write(const struct history *history, const char *volume, uint64_t no
   int r = 0;
   for (unsigned i = 0; i < HISTORY_MINUTES && r == 0; i++) {
     const struct history_minute *minute = history->minute[i];
-    if (!minute || minute->number > last || last - minute->number >= HISTORY_MINUTES)
+    if (minute == NULL || minute->number > last || last - minute->number >= HISTORY_MINUTES)
       continue;
     uint64_t age_us = now_us - history->begin_us - minute->number * MINUTE_US;
     r = write_minute(minute, volume, wall_s - (int64_t) (age_us / SECOND_US), stream);
@@ -156,7 +156,7 @@ sfd_history_restore(struct history *history, const json_t *line, uint64_t now_us
   int64_t of_hour_s = HOUR_S + wall_s % 60;
   history->begin_us = now_us - (uint64_t) of_hour_s * SECOND_US;
   struct history_minute **slot = sfd_history_take(history, (uint64_t) (of_hour_s - age_s) / 60);
-  if (!*slot)
+  if (*slot == NULL)
     return;
   json_array_foreach(columns, i, one) {
     struct column *column =

@@ -35,7 +35,7 @@ sfd_past_load(const char *path) {
   FILE *stream = path[0] ? fopen(path, "re") : NULL;
   json_t *lines = json_array();
   bool whole = true;
-  if (!stream) {
+  if (stream == NULL) {
     if (path[0] && errno != ENOENT)
       log_warning(NULL, "%s: the latencies from before are not known: %s", path, strerror(errno));
     return lines;

@@ -62,7 +62,7 @@ note_refused(struct volume *volume, const char *reason) {
   const struct spare_refused *known = refusal_of(volume, use->path);
   struct spare_refused *refused = &use->refused[0];
   for (unsigned i = 0; i < SF_SPARES_MAX; i++)
-    if (known ? known == &use->refused[i] : !use->refused[i].path)
+    if (known ? known == &use->refused[i] : use->refused[i].path == NULL)
       refused = &use->refused[i];
   free(refused->path);
   refused->path = strdup(use->path);
@@ -75,7 +75,7 @@ choose(const struct volume *volume) {
   const struct sf_config *config = &volume->plan->config;
   for (unsigned i = 0; i < config->spares; i++) {
     const struct sf_config_spare *spare = &config->spare[i];
-    if (!user_of(volume, spare->path) && !is_refused(volume, spare->path))
+    if (user_of(volume, spare->path) == NULL && !is_refused(volume, spare->path))
       return spare;
   }
   return NULL;
@@ -174,7 +174,7 @@ static bool
 take(struct volume *volume, const char *leg) {
   const struct sf_config_spare *spare = choose(volume);
   struct spare_use *use = &volume->spare;
-  if (!spare)
+  if (spare == NULL)
     return false;
   use->under_way = true;
   snprintf(use->name, sizeof use->name, "%s", spare->name);
@@ -227,9 +227,9 @@ is_out_for_long(struct volume *volume, const json_t *leg) {
   }
   if (!is_out && own)
     own->leg[0] = '\0';
-  if (!is_out || (!own && !empty))
+  if (!is_out || (own == NULL && empty == NULL))
     return false;
-  if (!own) {
+  if (own == NULL) {
     own = empty;
     snprintf(own->leg, sizeof own->leg, "%s", name);
     own->since_us = sfd_volume_now_us(volume);
@@ -271,7 +271,7 @@ taken(struct volume *volume) {
   snprintf(reason, sizeof reason, "spare %s (%.300s) instead of %.300s", use->name, use->path,
            use->own);
   tell(volume, "used", reason);
-  if (!spare) /* a reload has taken it away */
+  if (spare == NULL) /* a reload has taken it away */
     return;
   if (!spare->instead_of[0])
     snprintf(spare->instead_of, sizeof spare->instead_of, "%s", use->own);
@@ -304,7 +304,7 @@ sfd_spare_heard(struct volume *volume, const json_t *event) {
     taken(volume);
   else if (replaced || strcmp(kind, "leg-removed") == 0)
     for (unsigned i = 0; i < config->spares; i++)
-      if (config->spare[i].instead_of[0] && !leg_at(volume, config->spare[i].path))
+      if (config->spare[i].instead_of[0] && leg_at(volume, config->spare[i].path) == NULL)
         freed(volume, &config->spare[i], leg);
 }
 
@@ -344,7 +344,7 @@ sfd_spare_describe(const struct volume *volume) {
                         "volume", sf_text_to_json(user ? sfd_volume_name(user) : ""), "leg",
                         sf_text_to_json(leg ? leg : ""), "instead_of",
                         sf_text_to_json(leg ? spare->instead_of : ""), "reason",
-                        sf_text_to_json(!user && refused ? refused->reason : "")));
+                        sf_text_to_json(user == NULL && refused ? refused->reason : "")));
   }
   return list;
 }

@@ -100,7 +100,7 @@ begin_probe(struct volume *volume) {
 static int
 on_probe_again(sd_event_source *source, uint64_t usec, void *userdata) {
   struct volume *volume = userdata;
-  if (volume_state(volume) == VOLUME_STARTING && !volume->probe)
+  if (volume_state(volume) == VOLUME_STARTING && volume->probe == NULL)
     begin_probe(volume);
   return 0;
 }
@@ -145,7 +145,7 @@ sfd_volume_start(struct volume *volume) {
     if (r < 0)
       snprintf(error, sizeof error, "cannot start %s: %s", command.argv[0], strerror(-r));
   }
-  if (r == 0 && !(volume->running = malloc(sizeof *volume->running))) {
+  if (r == 0 && (volume->running = malloc(sizeof *volume->running)) == NULL) {
     snprintf(error, sizeof error, "out of memory");
     sfd_server_destroy(&volume->server);
     r = -ENOMEM;

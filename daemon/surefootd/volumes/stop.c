@@ -126,7 +126,7 @@ stop(struct volume *volume) {
   volume->health = NULL;
   volume->feed_timer = sd_event_source_disable_unref(volume->feed_timer);
   sfd_volume_move(volume, VOLUME_STOPPING, "");
-  if (!volume->feed && volume->server.pid)
+  if (volume->feed == NULL && volume->server.pid)
     sfd_feed_open(volume);
   volume->stop_ended = on_ended;
   volume->device.stopped = on_device_stopped;

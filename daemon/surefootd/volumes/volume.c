@@ -47,7 +47,7 @@ sfd_volume_note_setting(struct volume *volume, const char *key, const char *valu
 int
 sfd_volume_create(struct volumes *volumes, struct plan_volume *plan, struct volume **result) {
   struct volume *volume = calloc(1, sizeof *volume);
-  if (!volume)
+  if (volume == NULL)
     return -ENOMEM;
   volume->volumes = volumes;
   volume->plan = plan;
