@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/units.h"
 #include "check.h"
 
 enum { OPEN_TIMEOUT_S = 10 };
@@ -296,9 +297,9 @@ ctl_openers(void) {
 static int
 look(struct checked *checked, unsigned flags) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int r = sf_leg_files_assemble(ctl_openers(), &checked->config, flags,
-                                OPEN_TIMEOUT_S * UINT64_C(1000000000), false, checked->file,
-                                checked->found, checked->leg_error, &checked->assembly, error);
+  int r = sf_leg_files_assemble(ctl_openers(), &checked->config, flags, OPEN_TIMEOUT_S * SF_S,
+                                false, checked->file, checked->found, checked->leg_error,
+                                &checked->assembly, error);
   if (r < 0)
     return ctl_fail("%s", *error ? error : strerror(-r));
   for (unsigned i = 0; i < checked->config.legs; i++) {

@@ -8,6 +8,7 @@
 
 #include <surefoot/legfile.h>
 
+#include "base/units.h"
 #include "ctl.h"
 
 enum {
@@ -82,9 +83,9 @@ choose(struct force *force, bool in_sync) {
   char error[SF_CONFIG_ERROR_MAX] = "";
   list_others(force, in_sync, &config);
   force->in_sync = in_sync;
-  if (config.legs == 0 || sf_leg_files_assemble(ctl_openers(), &config, SF_LEG_READ_ONLY,
-                                                OPEN_TIMEOUT_S * UINT64_C(1000000000), true, file,
-                                                found, why, &assembly, error) < 0)
+  if (config.legs == 0 ||
+      sf_leg_files_assemble(ctl_openers(), &config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * SF_S, true,
+                            file, found, why, &assembly, error) < 0)
     return;
   for (unsigned i = 0; i < config.legs; i++) {
     if (assembly.may_start && (assembly.current >> i & 1))

@@ -5,6 +5,7 @@
 
 #include <surefoot/legfile.h>
 
+#include "base/units.h"
 #include "ctl.h"
 
 enum { OPEN_TIMEOUT_S = 10 };
@@ -23,8 +24,8 @@ look(struct offline *offline) {
   static char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX];
   char error[SF_CONFIG_ERROR_MAX] = "";
   int r = sf_leg_files_assemble(ctl_openers(), &offline->config, SF_LEG_READ_ONLY,
-                                OPEN_TIMEOUT_S * UINT64_C(1000000000), false, file, offline->found,
-                                leg_error, &offline->assembly, error);
+                                OPEN_TIMEOUT_S * SF_S, false, file, offline->found, leg_error,
+                                &offline->assembly, error);
   if (r < 0)
     return ctl_fail("%s", *error ? error : strerror(-r));
   for (unsigned i = 0; i < offline->config.legs; i++)

@@ -6,6 +6,7 @@
 
 #include <surefoot/legfile.h>
 
+#include "base/units.h"
 #include "config/value.h"
 #include "ctl.h"
 
@@ -85,7 +86,7 @@ ctl_rename(struct ctl_command_call *call) {
     status = check_stopped(call, config.name);
   if (status != CTL_DONE)
     return status;
-  int r = sf_legs_rename(ctl_openers(), &config, to, OPEN_TIMEOUT_S * UINT64_C(1000000000), error);
+  int r = sf_legs_rename(ctl_openers(), &config, to, OPEN_TIMEOUT_S * SF_S, error);
   if (r < 0)
     return ctl_fail("%s: %s", config.name, *error ? error : strerror(-r));
   status = rename_file(file, made, to);

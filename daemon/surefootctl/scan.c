@@ -10,6 +10,7 @@
 
 #include <surefoot/legfile.h>
 
+#include "base/units.h"
 #include "ctl.h"
 
 enum { DEVICES_MAX = 512, OPEN_TIMEOUT_S = 10 };
@@ -121,8 +122,8 @@ look_at(unsigned first, bool named) {
     snprintf(config.leg[config.legs].name, SF_LEG_NAME_MAX, "%u", config.legs);
     memcpy(config.leg[config.legs].path, device[first + config.legs].path, PATH_MAX);
   }
-  int r = sf_leg_files_open(ctl_openers(), &config, SF_LEG_READ_ONLY,
-                            OPEN_TIMEOUT_S * UINT64_C(1000000000), file, found, leg_error, error);
+  int r = sf_leg_files_open(ctl_openers(), &config, SF_LEG_READ_ONLY, OPEN_TIMEOUT_S * SF_S, file,
+                            found, leg_error, error);
   if (r < 0)
     return ctl_fail("%s", *error ? error : strerror(-r));
   for (unsigned i = 0; i < config.legs; i++) {

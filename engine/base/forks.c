@@ -1,4 +1,5 @@
 #include "base/forks.h"
+#include "base/units.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #include "base/writer.h"
 
 /* A process that could not be made is not asked for again before this time. */
-#define AGAIN_NS UINT64_C(1000000000)
+#define AGAIN_NS SF_S
 
 /* ---- the processes ---- */
 

@@ -6,29 +6,29 @@
 #include <surefoot/config.h>
 
 #include "base/assert.h"
+#include "base/units.h"
 #include "config/keys.h"
 #include "config/value.h"
 
-#define MS               UINT64_C(1000000)
-#define DEVICE_MARGIN_NS (2000 * MS)
+#define DEVICE_MARGIN_NS (2 * SF_S)
 
 void
 sf_config_init(struct sf_config *config) {
   *config = (struct sf_config){
       .deadline_ns = {SF_CONFIG_AUTO, SF_CONFIG_AUTO, SF_CONFIG_AUTO},
-      .fail_timeout_ns = 30000 * MS,
+      .fail_timeout_ns = 30 * SF_S,
       .on_too_few = SF_TOO_FEW_ERROR,
       .slow_leg = SF_SLOW_WAIT,
       .device_door = SF_DEVICE_DOOR_FAST,
       .slow_factor = 4,
       .max_read_errors = 20,
-      .wait_for_legs_ns = 30000 * MS,
+      .wait_for_legs_ns = 30 * SF_S,
       .resync_min_rate = UINT64_C(4) << 20,
-      .intent_delay_ns = 5000 * MS,
+      .intent_delay_ns = 5 * SF_S,
       .hot_extents = 8192,
       .threads = 64,
-      .device_dead_timeout_ns = 60000 * MS,
-      .spare_after_ns = 600000 * MS,
+      .device_dead_timeout_ns = 60 * SF_S,
+      .spare_after_ns = 600 * SF_S,
   };
 }
 
@@ -203,7 +203,7 @@ check_device(const struct sf_config *config, struct sf_config_place *place, stru
                  {"device_dead_timeout", config->device_dead_timeout_ns}};
 
   for (unsigned i = 0; i < 2; i++)
-    if (seconds[i].ns % (1000 * MS) != 0) {
+    if (seconds[i].ns % SF_S != 0) {
       place->key = sf_config_key_find(seconds[i].key, false, NULL);
       sf_value_write_duration(seconds[i].ns, one);
       return sf_why(why, -EINVAL, "%s is not a whole number of seconds, as the kernel wants it",
@@ -233,9 +233,9 @@ check_device(const struct sf_config *config, struct sf_config_place *place, stru
  * ordinary disk, also one that turns, does not exceed while it is healthy: its own speed is known
  * after some tens of requests. */
 static const struct sf_timeout automatic[SF_KINDS] = {
-    [SF_READ_KIND] = {50 * MS, 500 * MS, 2000 * MS},
-    [SF_WRITE_KIND] = {50 * MS, 500 * MS, 2000 * MS},
-    [SF_FLUSH_KIND] = {250 * MS, 2000 * MS, 10000 * MS},
+    [SF_READ_KIND] = {50 * SF_MS, 500 * SF_MS, 2 * SF_S},
+    [SF_WRITE_KIND] = {50 * SF_MS, 500 * SF_MS, 2 * SF_S},
+    [SF_FLUSH_KIND] = {250 * SF_MS, 2 * SF_S, 10 * SF_S},
 };
 
 static uint64_t

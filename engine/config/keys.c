@@ -1,4 +1,5 @@
 #include "config/keys.h"
+#include "base/units.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,8 +7,7 @@
 
 #include "base/assert.h"
 
-#define MS  UINT64_C(1000000)
-#define DAY (UINT64_C(86400) * 1000 * MS)
+#define DAY (UINT64_C(86400) * SF_S)
 #define KIB UINT64_C(1024)
 #define TIB (UINT64_C(1) << 40)
 
@@ -42,7 +42,7 @@ struct sf_config_key {
 #define LEG(field)    .of_leg = true, .offset = offsetof(struct sf_config_leg, field)
 
 /* A day at most keeps sums of time far from overflow; on_too_few = suspend waits longer. */
-#define WAIT       .type = TYPE_DURATION, .min = MS, .max = DAY
+#define WAIT       .type = TYPE_DURATION, .min = SF_MS, .max = DAY
 #define AUTO       .automatic = true
 #define WORD(a, b) .type = TYPE_WORD, .word = {a, b}
 #define RATE       .type = TYPE_RATE, .min = 4 * KIB, .max = TIB
@@ -85,14 +85,14 @@ static const struct sf_config_key keys[] = {
     {.name = "device_timeout",
      VOLUME(device_timeout_ns),
      .type = TYPE_DURATION,
-     .min = 1000 * MS,
+     .min = SF_S,
      .max = DAY,
      .zero = true,
      DAEMON},
     {.name = "device_dead_timeout",
      VOLUME(device_dead_timeout_ns),
      .type = TYPE_DURATION,
-     .min = 10000 * MS,
+     .min = 10 * SF_S,
      .max = DAY,
      DAEMON},
     {.name = "spare_after", VOLUME(spare_after_ns), WAIT, LIVE, DAEMON},

@@ -1,4 +1,5 @@
 /* The thread of one connection: input, finished requests, output, and one wait for all of it. */
+#include "base/units.h"
 #include "door/internal.h"
 
 #include <errno.h>
@@ -6,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TICK_NS (DOOR_TICK_MS * UINT64_C(1000000))
+#define TICK_NS (DOOR_TICK_MS * SF_MS)
 
 /* ---- the client ---- */
 

@@ -1,12 +1,13 @@
 /* Slots of requests and pieces, and the memory that a piece has: a buffer of the pool, or, for a
  * worker, a bounce.  A worker's call takes buffers of the pool, so the piece's own memory must not
  * be one: the pieces that wait for a buffer would hold the buffers that they wait for. */
+#include "base/units.h"
 #include "door/internal.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define TICK_NS (DOOR_TICK_MS * UINT64_C(1000000))
+#define TICK_NS (DOOR_TICK_MS * SF_MS)
 
 void
 sf_door_pieces_init(struct door_connection *c) {

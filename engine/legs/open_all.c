@@ -9,9 +9,8 @@
 
 #include "base/assert.h"
 #include "base/thread.h"
+#include "base/units.h"
 #include "legs/internal.h"
-
-enum { NS_PER_S = 1000000000 };
 
 struct slot {
   char path[PATH_MAX];
@@ -134,14 +133,14 @@ send_all(struct shared *shared) {
 
 static struct timespec
 moment_after(uint64_t timeout_ns) {
-  const uint64_t year_ns = UINT64_C(365) * 86400 * NS_PER_S;
+  const uint64_t year_ns = UINT64_C(365) * 86400 * SF_S;
   struct timespec at;
   clock_gettime(CLOCK_MONOTONIC, &at);
   if (timeout_ns > year_ns)
     timeout_ns = year_ns;
   timeout_ns += (uint64_t) at.tv_nsec;
-  at.tv_sec += (time_t) (timeout_ns / NS_PER_S);
-  at.tv_nsec = (long) (timeout_ns % NS_PER_S);
+  at.tv_sec += (time_t) (timeout_ns / SF_S);
+  at.tv_nsec = (long) (timeout_ns % SF_S);
   return at;
 }
 

@@ -2,11 +2,10 @@
  * keeps some in quarantine; so clients never get the pool's spare ones: the volume's own requests
  * to bring a leg back (copies, pages of the maps, a second try of a read) must not wait for
  * requests that wait for that leg. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
-
-#define NS_PER_S UINT64_C(1000000000)
 
 /* When a pool stays empty, hung legs hold it, or requests that wait for them; so it is waited for
  * like a leg. */
@@ -20,8 +19,8 @@ sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_buffer **
     return r;
   do {
     began = sf_tio_now();
-    r = sf_tio_buffer_get(client, length, NS_PER_S, buffer);
-    sf_serve_call_waited(call, began, NS_PER_S);
+    r = sf_tio_buffer_get(client, length, SF_S, buffer);
+    sf_serve_call_waited(call, began, SF_S);
     if (sf_serve_call_is_gone(call)) {
       if (r == 0)
         sf_tio_buffer_put(client, *buffer);

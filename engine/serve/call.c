@@ -1,12 +1,10 @@
 /* What one client waits for: how long it has, how long it may, and whether it is still there. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <time.h>
 
 #include "base/assert.h"
-
-#define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S  UINT64_C(1000000000)
 
 void
 sf_serve_cond_init(pthread_cond_t *cond) {
@@ -43,9 +41,8 @@ sf_serve_call_waited(struct sf_call *call, uint64_t began_ns, uint64_t most_ns) 
 
 void
 sf_serve_call_wait(struct sf_call *call, pthread_cond_t *changed, pthread_mutex_t *lock) {
-  const uint64_t ask_ns = SERVE_ASK_MS * NS_PER_MS, began = sf_tio_now(), until = began + ask_ns;
-  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
-                              .tv_nsec = (long) (until % NS_PER_S)};
+  const uint64_t ask_ns = SERVE_ASK_MS * SF_MS, began = sf_tio_now(), until = began + ask_ns;
+  const struct timespec at = {.tv_sec = (time_t) (until / SF_S), .tv_nsec = (long) (until % SF_S)};
 
   pthread_cond_timedwait(changed, lock, &at);
   sf_serve_call_waited(call, began, ask_ns);

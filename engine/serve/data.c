@@ -1,5 +1,6 @@
 /* The blocking calls: what an nbdkit worker thread does with one request.  It submits to the volume
  * and drives its own ring until the answer is there. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -11,9 +12,6 @@ enum { PIECES = 4 };
 /* A zero of one piece must fit in a write's deadline even where it is written out; and where that
  * is to be expected, they come one by one. */
 static const uint64_t zero_piece_bytes = UINT64_C(4) << 20, written_piece_bytes = UINT64_C(1) << 20;
-
-#define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S  UINT64_C(1000000000)
 
 /* What a client wants: to read into `to`, to write `from`, or, with neither, zeros. */
 struct span {
@@ -61,8 +59,7 @@ all_done(void *arg) {
 /* As sf_tio_drive() returns. */
 static int
 wait_until(struct batch *batch, uint64_t until) {
-  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
-                              .tv_nsec = (long) (until % NS_PER_S)};
+  const struct timespec at = {.tv_sec = (time_t) (until / SF_S), .tv_nsec = (long) (until % SF_S)};
   int r = 0;
 
   if (batch->call->queue != NULL)
@@ -79,7 +76,7 @@ wait_until(struct batch *batch, uint64_t until) {
  * and not an error that they would hand on.  They send unanswered requests again. */
 static void
 wait_for_the_end(const struct sf_call *call) {
-  const struct timespec pause = {.tv_nsec = SERVE_ASK_MS * (long) NS_PER_MS};
+  const struct timespec pause = {.tv_nsec = SERVE_ASK_MS * (long) SF_MS};
 
   while (call->client->serve->options.hangup != NULL && !sf_serve_call_is_gone(call))
     nanosleep(&pause, NULL);
@@ -128,7 +125,7 @@ run(struct sf_call *call, struct batch *batch, struct serve_range *held) {
   if (r < 0)
     return r;
   now = sf_tio_now();
-  while (wait_until(batch, now + SERVE_ASK_MS * NS_PER_MS) == -ETIME) {
+  while (wait_until(batch, now + SERVE_ASK_MS * SF_MS) == -ETIME) {
     now = sf_tio_now();
     if (!sf_serve_call_is_gone(call))
       continue;

@@ -1,13 +1,12 @@
 /* Which parts of the volume are holes.  Only lseek(2) knows, and it can hang with its leg, so a
  * thread of its own asks, and its callers wait no longer than a read may take. "All of it is data"
  * is always a right answer, and is given when the thread is late. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
-
-#define NS_PER_S UINT64_C(1000000000)
 
 /* The end of the run of one kind that begins at `offset`, in the leg's own bytes. */
 static void
@@ -71,15 +70,14 @@ static struct timespec
 after(uint64_t ns) {
   uint64_t until = sf_tio_now() + ns;
 
-  return (struct timespec){.tv_sec = (time_t) (until / NS_PER_S),
-                           .tv_nsec = (long) (until % NS_PER_S)};
+  return (struct timespec){.tv_sec = (time_t) (until / SF_S), .tv_nsec = (long) (until % SF_S)};
 }
 
 /* -EBUSY: it hangs in lseek(2), on a leg that hangs. */
 int
 sf_serve_extents_stop(struct sf_serve *serve) {
   struct serve_extents *ask = &serve->extents;
-  const struct timespec at = after(NS_PER_S);
+  const struct timespec at = after(SF_S);
   bool ended;
 
   if (!ask->started)

@@ -1,6 +1,7 @@
 /* Finding the legs at a start, and waiting for those without which it may not start: disks come up
  * late at boot, and the kernel keeps those of a killed process locked until its last request has
  * ended (R7). */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -10,9 +11,6 @@
 #include <time.h>
 
 enum { OPEN_TIMEOUT_S = 5, RETRY_MS = 250 };
-
-#define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S  UINT64_C(1000000000)
 
 void
 sf_serve_close_files(struct sf_serve *serve) {
@@ -131,8 +129,8 @@ look(struct sf_serve *serve, const struct sf_config *as_listed, char error[SF_CO
   r = with == NULL ? 0 : sf_serve_forced_choose(config, with, error);
   if (r < 0)
     return r;
-  r = sf_leg_files_assemble(serve->openers, config, 0, OPEN_TIMEOUT_S * NS_PER_S,
-                            serve->options.force, file, found, why, &serve->assembly, error);
+  r = sf_leg_files_assemble(serve->openers, config, 0, OPEN_TIMEOUT_S * SF_S, serve->options.force,
+                            file, found, why, &serve->assembly, error);
   if (r < 0)
     return r;
   for (unsigned i = 0; i < SF_LEGS_MAX; i++) {
@@ -167,17 +165,17 @@ say_waiting(const struct sf_serve *serve, uint16_t legs) {
   uint64_t wait_ns = serve->config.wait_for_legs_ns;
 
   say_absent(serve, legs, absent, sizeof absent);
-  if (wait_ns % NS_PER_S == 0)
-    snprintf(line, sizeof line, "waiting up to %" PRIu64 " s for %s", wait_ns / NS_PER_S, absent);
+  if (wait_ns % SF_S == 0)
+    snprintf(line, sizeof line, "waiting up to %" PRIu64 " s for %s", wait_ns / SF_S, absent);
   else
-    snprintf(line, sizeof line, "waiting up to %" PRIu64 " ms for %s", wait_ns / NS_PER_MS, absent);
+    snprintf(line, sizeof line, "waiting up to %" PRIu64 " ms for %s", wait_ns / SF_MS, absent);
   say(serve, line);
 }
 
 int
 sf_serve_find_legs(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   uint64_t until = sf_tio_now() + serve->config.wait_for_legs_ns;
-  const struct timespec pause = {.tv_nsec = RETRY_MS * NS_PER_MS};
+  const struct timespec pause = {.tv_nsec = RETRY_MS * SF_MS};
   const struct sf_config as_listed = serve->config;
   bool told = false;
   int r;

@@ -2,6 +2,7 @@
  * a thread of its own, since any of it can hang with its leg.  A leg that has not answered in time
  * has the size that was known before; if it is in sync, the volume refuses.  A thread that comes
  * late has made a file longer, and nothing else. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -16,8 +17,6 @@
 #include "base/assert.h"
 
 enum { ANSWER_S = 30 };
-
-#define NS_PER_S UINT64_C(1000000000)
 
 struct errand {
   struct grow_legs *legs;
@@ -115,9 +114,8 @@ make_legs(uint64_t wanted) {
 static int
 extend_legs(struct sf_serve *serve, uint64_t wanted, uint64_t *fits, char error[128]) {
   struct grow_legs *legs = make_legs(wanted);
-  uint64_t until = sf_tio_now() + ANSWER_S * NS_PER_S;
-  const struct timespec at = {.tv_sec = (time_t) (until / NS_PER_S),
-                              .tv_nsec = (long) (until % NS_PER_S)};
+  uint64_t until = sf_tio_now() + ANSWER_S * SF_S;
+  const struct timespec at = {.tv_sec = (time_t) (until / SF_S), .tv_nsec = (long) (until % SF_S)};
   static const enum sf_leg_state answering[] = {SF_STATE_IN_SYNC, SF_STATE_CATCHING_UP,
                                                 SF_STATE_PROBING};
   struct sf_volume_status *status = malloc(sizeof *status);

@@ -24,6 +24,7 @@
  * A part of a block is read, changed and written, and no other write of that block may be handed
  * over in between.  So it holds the block from before the read until its write is handed over; the
  * volume orders it from there to its end.  Writes of that block queue behind it, and no others. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -34,8 +35,6 @@
 enum {
   LOOKS_WITHOUT_LOCK = 3
 }; /* others may be quicker each time; with the lock held they are not */
-
-#define NS_PER_MS UINT64_C(1000000)
 
 void
 sf_serve_order_init(struct serve_order *order) {
@@ -95,7 +94,7 @@ wait_for_turn(struct sf_call *call, struct serve_order *order, struct serve_rang
   while (!is_first(order, range)) {
     enter(order, range);
     sf_serve_call_wait(call, &order->changed, &order->lock);
-    if (sf_tio_now() - asked < SERVE_ASK_MS * NS_PER_MS)
+    if (sf_tio_now() - asked < SERVE_ASK_MS * SF_MS)
       continue;
     asked = sf_tio_now();
     if (sf_serve_call_is_gone(call))

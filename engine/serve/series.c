@@ -1,15 +1,14 @@
 /* Many alike are one line: what happens again and again is told in full the first time, then
  * counted, and the count is told now and then, and when it has ended. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define NS_PER_S UINT64_C(1000000000)
-
 /* Between two lines about one series, and without another one until it has ended. */
-static const uint64_t tell_ns = 10 * NS_PER_S;
+static const uint64_t tell_ns = 10 * SF_S;
 
 static struct serve_one_series *
 find(struct serve_series *series, const char *what) {
@@ -41,7 +40,7 @@ tell_more(struct serve_one_series *one, uint64_t now, char line[SERVE_LINE_BYTES
   if (one->untold == 0 || now - one->told_ns < tell_ns)
     return false;
   snprintf(line, SERVE_LINE_BYTES, "%s: %" PRIu64 " more in %" PRIu64 " s", one->what, one->untold,
-           (now - one->told_ns) / NS_PER_S);
+           (now - one->told_ns) / SF_S);
   one->untold = 0;
   one->told_ns = now;
   return true;
@@ -56,7 +55,7 @@ tell_end(struct serve_one_series *one, uint64_t now, bool at_once, char line[SER
   if (many)
     snprintf(line, SERVE_LINE_BYTES, "%s: %s, %" PRIu64 " in all in %" PRIu64 " s", one->what,
              at_once ? "till now" : "no more of it", one->total,
-             (one->last_ns - one->since_ns) / NS_PER_S + 1);
+             (one->last_ns - one->since_ns) / SF_S + 1);
   one->total = 0;
   return many;
 }

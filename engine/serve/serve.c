@@ -1,4 +1,5 @@
 /* From a configuration to a serving volume, and back. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -11,8 +12,6 @@
 #include "base/writer.h"
 
 enum { CLOSE_GRACE_S = 5 };
-
-#define NS_PER_S UINT64_C(1000000000)
 
 /* ---- the volume's host ---- */
 
@@ -398,9 +397,8 @@ wait_stopped(struct sf_serve *serve) {
 
   sf_volume_get_config(serve->volume, &config);
   until = sf_tio_now() + sf_config_deadline_most(&config, SF_FLUSH_KIND) +
-          2 * sf_config_deadline_most(&config, SF_WRITE_KIND) + CLOSE_GRACE_S * NS_PER_S;
-  at = (struct timespec){.tv_sec = (time_t) (until / NS_PER_S),
-                         .tv_nsec = (long) (until % NS_PER_S)};
+          2 * sf_config_deadline_most(&config, SF_WRITE_KIND) + CLOSE_GRACE_S * SF_S;
+  at = (struct timespec){.tv_sec = (time_t) (until / SF_S), .tv_nsec = (long) (until % SF_S)};
   pthread_mutex_lock(&serve->lock);
   while (!serve->stopped && pthread_cond_timedwait(&serve->changed, &serve->lock, &at) == 0)
     ;

@@ -4,13 +4,12 @@
  *
  * A call waits here for the others' pieces and not for legs, so its wait does not count against
  * fail_timeout while pieces go well. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
 
 #include "base/assert.h"
-
-#define NS_PER_MS UINT64_C(1000000)
 
 void
 sf_serve_turn_init(struct serve_turn *turn) {
@@ -52,7 +51,7 @@ sf_serve_turn_take(struct sf_call *call, struct sf_list *place) {
   sf_list_append(&turn->waiting, place);
   while (r == 0 && turn->waiting.next != place) {
     waited(call, turn, before_ns, &began_ns);
-    if (sf_tio_now() - asked_ns < SERVE_ASK_MS * NS_PER_MS)
+    if (sf_tio_now() - asked_ns < SERVE_ASK_MS * SF_MS)
       continue;
     asked_ns = sf_tio_now();
     if (sf_serve_call_is_gone(call))

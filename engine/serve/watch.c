@@ -2,6 +2,7 @@
  * while it is open serves on, and is not found at the next start.  Looked at now and then, by
  * processes that may hang instead of us; the processes that make them are replaced here when they
  * are killed. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
@@ -14,8 +15,6 @@
 #include "base/assert.h"
 
 enum { WATCH_S = 5, ANSWER_MS = 1000 };
-
-#define NS_PER_MS UINT64_C(1000000)
 
 struct look_under_way {
   int socket;       /* -1: none */
@@ -99,7 +98,7 @@ take(struct sf_serve *serve, struct look_under_way *look, unsigned index) {
 /* Takes what comes within ANSWER_MS. */
 static void
 take_answers(struct sf_serve *serve, struct look_under_way look[SF_LEGS_MAX]) {
-  uint64_t until = sf_tio_now() + ANSWER_MS * NS_PER_MS, now;
+  uint64_t until = sf_tio_now() + ANSWER_MS * SF_MS, now;
 
   while ((now = sf_tio_now()) < until) {
     struct pollfd ready[SF_LEGS_MAX];
@@ -109,7 +108,7 @@ take_answers(struct sf_serve *serve, struct look_under_way look[SF_LEGS_MAX]) {
       ready[i] = (struct pollfd){.fd = look[i].socket, .events = POLLIN};
       open |= look[i].socket >= 0;
     }
-    if (!open || poll(ready, SF_LEGS_MAX, (int) ((until - now) / NS_PER_MS) + 1) <= 0)
+    if (!open || poll(ready, SF_LEGS_MAX, (int) ((until - now) / SF_MS) + 1) <= 0)
       return;
     for (unsigned i = 0; i < SF_LEGS_MAX; i++)
       if (ready[i].revents != 0)
@@ -143,7 +142,7 @@ tend_forks(struct sf_serve *serve) {
 /* False: it ends. */
 static bool
 wait_a_while(struct sf_serve *serve) {
-  uint64_t until = sf_tio_now() + WATCH_S * 1000 * NS_PER_MS, now;
+  uint64_t until = sf_tio_now() + WATCH_S * SF_S, now;
 
   while ((now = sf_tio_now()) < until) {
     struct pollfd news[] = {
@@ -151,7 +150,7 @@ wait_a_while(struct sf_serve *serve) {
         {.fd = sf_leg_openers_news(serve->openers), .events = POLLIN},
         {.fd = sf_tio_submitters_news(serve->submitters), .events = POLLIN},
     };
-    int n = poll(news, 3, (int) ((until - now) / NS_PER_MS) + 1);
+    int n = poll(news, 3, (int) ((until - now) / SF_MS) + 1);
 
     if (news[0].revents != 0)
       return false;

@@ -11,7 +11,7 @@
 enum { EVENTS = 16 };
 
 /* How soon it looks again at a queue that another thread is driving. */
-#define REVISIT_NS (10 * SF_TIO_MS)
+#define REVISIT_NS (10 * SF_MS)
 
 static uint64_t
 earlier(uint64_t a_ns, uint64_t b_ns) {

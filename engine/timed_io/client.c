@@ -116,7 +116,7 @@ sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_cl
   return 0;
 }
 
-#define ALONE_WAIT_NS (1000 * SF_TIO_MS)
+#define ALONE_WAIT_NS SF_S
 
 /* Threads that attend alone and have nothing left are about to end. */
 static bool

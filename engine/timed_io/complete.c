@@ -243,7 +243,7 @@ hand_on(struct sf_tio_io *io, uint64_t now_ns) {
   unsigned doubled = io->attempts < SF_TIO_REST_DOUBLED ? io->attempts : SF_TIO_REST_DOUBLED;
 
   if (io->rests)
-    sf_tio_device_thread_rest(io, now_ns + (SF_TIO_MS << doubled));
+    sf_tio_device_thread_rest(io, now_ns + (SF_MS << doubled));
   else
     sf_tio_device_thread_add(io);
   io->rests = false;

@@ -20,7 +20,7 @@
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
 
-#define REMOVE_WAIT_NS (1000 * SF_TIO_MS)
+#define REMOVE_WAIT_NS SF_S
 
 /* File systems of which it is known that they honour RWF_NOWAIT, or refuse it, instead of blocking
  * in submission, that RWF_DSYNC holds for asynchronous writes (FUSE hands it on and forgets it),

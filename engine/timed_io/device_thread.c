@@ -22,9 +22,9 @@ enum { CANCEL_MARK = 0x80 };
 
 /* A new submitter is to be ready within the first; the count of losses starts anew for a submitter
  * that lived for the second. */
-#define SUBMITTER_READY_NS (2000 * SF_TIO_MS)
-#define LONG_AGO_NS        (64000 * SF_TIO_MS)
-#define REPLACE_NS         (1000 * SF_TIO_MS)
+#define SUBMITTER_READY_NS (2 * SF_S)
+#define LONG_AGO_NS        (64 * SF_S)
+#define REPLACE_NS         SF_S
 
 _Static_assert((int) SF_TIO_DEVICE_THREAD_DEPTH <= (int) CANCEL_MARK,
                "an index fits below the mark");
@@ -219,8 +219,8 @@ feed(struct sf_tio_device *device) {
   if (io_uring_sq_ready(&device_thread->ring->uring))
     submit(device_thread);
   /* Regions are in the ring for which the kernel had no memory. */
-  if (io_uring_sq_ready(&device_thread->ring->uring) && next_ns > sf_tio_now() + SF_TIO_MS)
-    next_ns = sf_tio_now() + SF_TIO_MS;
+  if (io_uring_sq_ready(&device_thread->ring->uring) && next_ns > sf_tio_now() + SF_MS)
+    next_ns = sf_tio_now() + SF_MS;
   return next_ns;
 }
 
@@ -304,7 +304,7 @@ milliseconds_until(uint64_t until_ns) {
 
   if (until_ns == SF_TIO_NEVER)
     return -1;
-  return until_ns <= now_ns ? 0 : (int) ((until_ns - now_ns) / SF_TIO_MS + 1);
+  return until_ns <= now_ns ? 0 : (int) ((until_ns - now_ns) / SF_MS + 1);
 }
 
 static void

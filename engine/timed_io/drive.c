@@ -149,8 +149,8 @@ completions_wanted(const struct sf_tio_queue *queue) {
 static void
 enter(struct sf_tio_queue *queue, unsigned wanted, uint64_t now_ns, uint64_t until_ns) {
   uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
-  struct __kernel_timespec ts = {.tv_sec = (long long) (wait_ns / 1000000000u),
-                                 .tv_nsec = (long long) (wait_ns % 1000000000u)};
+  struct __kernel_timespec ts = {.tv_sec = (long long) (wait_ns / SF_S),
+                                 .tv_nsec = (long long) (wait_ns % SF_S)};
   struct io_uring_cqe *cqe;
   int error;
 

@@ -37,6 +37,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/state_machine.h"
+#include "base/units.h"
 
 enum {
   SF_TIO_REQUESTS_LIMIT = 4096, /* a slot is 12 bits of a handle */
@@ -61,20 +62,19 @@ _Static_assert(1u << SF_TIO_SLOT_BITS == SF_TIO_REQUESTS_LIMIT, "a slot fits its
 _Static_assert(1u << SF_TIO_REGION_BITS == SF_TIO_REGIONS_MAX, "a region index fits its bits");
 
 #define SF_TIO_NEVER UINT64_MAX
-#define SF_TIO_MS    UINT64_C(1000000)
 
 /* How long a device may be silent before a submitting thread stops entering the kernel for it:
  * there, a full queue makes submission block.  A device thread's worker blocks in its place. */
-#define SF_TIO_SILENCE_NS (10 * SF_TIO_MS)
+#define SF_TIO_SILENCE_NS (10 * SF_MS)
 
 /* How long one wait for several completions together may last.  A wake-up counts as one completion
  * and would otherwise be noticed only with the last of them. */
-#define SF_TIO_TOGETHER_NS (4 * SF_TIO_MS)
+#define SF_TIO_TOGETHER_NS (4 * SF_MS)
 
 /* A message to a socket that has room is sent as soon as it is handed over, so an alone thread
  * waits for that and one completion more.  Where there is no room, another completion is seen so
  * much later at most. */
-#define SF_TIO_SENT_NS (SF_TIO_MS / 5)
+#define SF_TIO_SENT_NS (SF_MS / 5)
 
 /* user_data of a region is handle << SF_TIO_REGION_BITS | region, which is at least 1 << 16. */
 #define SF_TIO_UD_WAKE    UINT64_C(1)

@@ -11,13 +11,12 @@ sf_tio_now(void) {
   struct timespec now;
 
   SF_ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-  return (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
+  return (uint64_t) now.tv_sec * SF_S + (uint64_t) now.tv_nsec;
 }
 
 struct timespec
 sf_tio_timespec(uint64_t ns) {
-  return (struct timespec){.tv_sec = (time_t) (ns / 1000000000u),
-                           .tv_nsec = (long) (ns % 1000000000u)};
+  return (struct timespec){.tv_sec = (time_t) (ns / SF_S), .tv_nsec = (long) (ns % SF_S)};
 }
 
 uint64_t

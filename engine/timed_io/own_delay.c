@@ -6,8 +6,8 @@
  * counted once. */
 #include "timed_io/internal.h"
 
-#define PERIOD_NS (10 * SF_TIO_MS)
-#define LATE_NS   (5 * SF_TIO_MS)
+#define PERIOD_NS (10 * SF_MS)
+#define LATE_NS   (5 * SF_MS)
 
 enum { IDLE_TICKS = 10 }; /* a pause between two requests does not stop the ticks */
 

@@ -1,12 +1,9 @@
-/* Sets of legs, and units of time. */
+/* Sets of legs. */
 #ifndef SF_VOLUME_LEGSET_H
 #define SF_VOLUME_LEGSET_H
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define SF_MS UINT64_C(1000000)
-#define SF_S  UINT64_C(1000000000)
 
 typedef uint16_t legset; /* bit i: leg i */
 

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/state_machine.h"
+#include "base/units.h"
 #include "volume/ground/latency.h"
 #include "volume/ground/map.h"
 #include "volume/ground/window.h"

@@ -1,4 +1,5 @@
 #include "files/settings.h"
+#include "base/units.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,8 +14,6 @@
 
 #include "config/keys.h"
 #include "config/value.h"
-
-#define SECOND_NS UINT64_C(1000000000)
 
 /* From the folder of a build the daemon takes the plugin that was built with it; installed, nbdkit
  * knows it by name. */
@@ -86,7 +85,7 @@ read_time(const struct key *key, struct settings *settings, const char *value, s
   int r = sf_value_read_duration(value, &ns, why);
   if (r < 0)
     return r;
-  if (ns < SECOND_NS || ns > 3600 * SECOND_NS)
+  if (ns < SF_S || ns > 3600 * SF_S)
     return sf_why(why, -EINVAL, "%s is not between 1s and 3600s", value);
   uint64_t us = ns / 1000;
   memcpy((char *) settings + key->offset, &us, sizeof us);

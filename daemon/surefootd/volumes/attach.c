@@ -1,5 +1,6 @@
 /* Its device: the connection behind it, and when it changes. */
 #include "volumes/attach.h"
+#include "base/units.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -130,8 +131,8 @@ void
 sfd_attach_take(struct volume *volume) {
   const struct sf_config *config = &volume->plan->config;
   if (volume->device.state != DEVICE_NONE) {
-    volume->device.timeout_s = config->device_timeout_ns / 1000000000;
-    volume->device.dead_timeout_s = config->device_dead_timeout_ns / 1000000000;
+    volume->device.timeout_s = config->device_timeout_ns / SF_S;
+    volume->device.dead_timeout_s = config->device_dead_timeout_ns / SF_S;
   }
   if (sfd_attach_changes(volume)) {
     log_warning(sfd_volume_name(volume),
