@@ -7,10 +7,10 @@
 #include "base/assert.h"
 
 void
-sf_state_init(struct sf_state_machine *sm, const struct sf_state_table *table, uint64_t id,
+sf_state_init(struct sf_state_machine *machine, const struct sf_state_table *table, uint64_t id,
               unsigned state) {
   SF_ASSERT(table->states <= SF_STATES_MAX && state < table->states);
-  *sm = (struct sf_state_machine){.table = table, .id = id, .state = state};
+  *machine = (struct sf_state_machine){.table = table, .id = id, .state = state};
 }
 
 void
@@ -24,25 +24,25 @@ sf_state_check(const struct sf_state_table *table, uint64_t id, unsigned from, u
 }
 
 void
-sf_state_move(struct sf_state_machine *sm, unsigned state, const struct sf_state_hooks *hooks,
+sf_state_move(struct sf_state_machine *machine, unsigned state, const struct sf_state_hooks *hooks,
               void *owner) {
-  const struct sf_state_table *table = sm->table;
-  unsigned from = sm->state;
+  const struct sf_state_table *table = machine->table;
+  unsigned from = machine->state;
 
-  sf_state_check(table, sm->id, from, state);
-  sm->state = state;
+  sf_state_check(table, machine->id, from, state);
+  machine->state = state;
   if (hooks->trace) {
     char line[128];
 
-    snprintf(line, sizeof line, "%s %" PRIu64 ": %s -> %s", table->machine, sm->id,
+    snprintf(line, sizeof line, "%s %" PRIu64 ": %s -> %s", table->machine, machine->id,
              table->name[from], table->name[state]);
     hooks->trace(owner, line);
   }
   if (hooks->invariant)
-    hooks->invariant(owner, sm);
+    hooks->invariant(owner, machine);
 }
 
 const char *
-sf_state_name(const struct sf_state_machine *sm) {
-  return sm->table->name[sm->state];
+sf_state_name(const struct sf_state_machine *machine) {
+  return machine->table->name[machine->state];
 }

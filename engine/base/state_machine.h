@@ -25,16 +25,16 @@ struct sf_state_machine {
 /* A machine's owner: the invariant and the trace take it as argument. */
 struct sf_state_hooks {
   void (*invariant)(void *owner,
-                    const struct sf_state_machine *sm); /* aborts when broken; may be NULL */
-  void (*trace)(void *owner, const char *line);         /* may be NULL */
+                    const struct sf_state_machine *machine); /* aborts when broken; may be NULL */
+  void (*trace)(void *owner, const char *line);              /* may be NULL */
 };
 
 /* For a state that stands elsewhere, before it changes: aborts unless the move is in the table. */
 void sf_state_check(const struct sf_state_table *table, uint64_t id, unsigned from, unsigned to);
-void sf_state_init(struct sf_state_machine *sm, const struct sf_state_table *table, uint64_t id,
-                   unsigned state);
-void sf_state_move(struct sf_state_machine *sm, unsigned state, const struct sf_state_hooks *hooks,
-                   void *owner);
-const char *sf_state_name(const struct sf_state_machine *sm);
+void sf_state_init(struct sf_state_machine *machine, const struct sf_state_table *table,
+                   uint64_t id, unsigned state);
+void sf_state_move(struct sf_state_machine *machine, unsigned state,
+                   const struct sf_state_hooks *hooks, void *owner);
+const char *sf_state_name(const struct sf_state_machine *machine);
 
 #endif

@@ -20,7 +20,7 @@ become_terminal(struct sf_tio_io *io, enum sf_tio_state state, uint64_t now_ns) 
   struct sf_tio_queue *queue = request->queue;
   uint32_t bit = UINT32_C(1) << io->index;
 
-  sf_state_move(&io->sm, state, &no_hooks, NULL);
+  sf_state_move(&io->machine, state, &no_hooks, NULL);
   sf_list_remove(&io->live_link);
   sf_list_remove(&io->device_link);
   if (--queue->live_n == 0)
@@ -44,7 +44,7 @@ sf_tio_io_timeout(struct sf_tio_io *io, uint64_t now_ns) {
     io->due = true;
     return;
   }
-  sf_state_move(&io->sm, SF_TIO_TIMEOUT, &no_hooks, NULL);
+  sf_state_move(&io->machine, SF_TIO_TIMEOUT, &no_hooks, NULL);
   set_overdue(io);
   sf_tio_event_add(io, SF_TIO_EV_TIMEOUT, now_ns);
 }

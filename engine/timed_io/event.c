@@ -40,7 +40,7 @@ describe(const struct sf_tio_io *io, enum sf_tio_pending_event event) {
       .context = request->context,
       .device = io->device,
       .region = io->index,
-      .state = event == SF_TIO_EV_TIMEOUT ? SF_TIO_TIMEOUT : io->sm.state,
+      .state = event == SF_TIO_EV_TIMEOUT ? SF_TIO_TIMEOUT : io->machine.state,
       .now_ns = at_ns,
       .latency_ns = latency(request, at_ns),
   };
@@ -61,7 +61,7 @@ static void
 copy_out(struct sf_tio_client *client, struct sf_tio_io *io, enum sf_tio_pending_event event) {
   struct sf_tio_request *request = io->request;
 
-  if (event != SF_TIO_EV_TERMINAL || io->sm.state != SF_TIO_OK || request->op != SF_TIO_READ ||
+  if (event != SF_TIO_EV_TERMINAL || io->machine.state != SF_TIO_OK || request->op != SF_TIO_READ ||
       request->data == NULL)
     return;
   /* Nothing else touches an OK region, and its event keeps it. */

@@ -9,7 +9,7 @@
  *
  *      from everywhere ──► NOWHERE                    its own completion, or dropped by a cancel
  *
- * `where` is what the kernel may still do with it; `sm.state` is what the client was told or will
+ * `where` is what the kernel may still do with it; `machine.state` is what the client was told or will
  * be.  The two are independent: a DETACHED region is terminal and still in a ring.  A region is
  * released when it is NOWHERE and all of its events are delivered, a request slot when the last of
  * its regions is.
@@ -173,7 +173,7 @@ void sf_tio_own_delay_overslept(struct sf_tio_own_delay *own_delay, uint64_t wan
 /* ---- requests and regions (request.c) ---- */
 
 struct sf_tio_io {
-  struct sf_state_machine sm; /* enum sf_tio_state */
+  struct sf_state_machine machine; /* enum sf_tio_state */
   struct sf_tio_request *request;
   struct sf_tio_device *device;
   struct sf_list where_link;  /* the list that `where` names, if it is one, or device->kept */
@@ -234,7 +234,7 @@ void sf_tio_io_release(struct sf_tio_io *io);
 
 static inline bool
 sf_tio_io_terminal(const struct sf_tio_io *io) {
-  return io->sm.state >= SF_TIO_OK;
+  return io->machine.state >= SF_TIO_OK;
 }
 
 static inline uint64_t

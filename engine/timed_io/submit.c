@@ -149,7 +149,7 @@ start_region(struct sf_tio_request *request, const struct sf_tio_control *contro
       .where = SF_TIO_IN_QUEUE,
       .stage = (uint8_t) first_stage(control, region->device),
   };
-  sf_state_init(&io->sm, &sf_tio_states, sf_tio_io_user_data(io), SF_TIO_PENDING);
+  sf_state_init(&io->machine, &sf_tio_states, sf_tio_io_user_data(io), SF_TIO_PENDING);
   sf_list_append(&queue->pending, &io->where_link);
   sf_list_append(&queue->live, &io->live_link);
   sf_list_append(&region->device->live, &io->device_link);

@@ -39,7 +39,7 @@ enum sf_op_hold { HOLD_NOT, HOLD_INTENT, HOLD_AGAIN, HOLDS };
 enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DRAINING, OP_STATES };
 
 struct sf_op {
-  struct sf_state_machine sm;
+  struct sf_state_machine machine;
   struct sf_list link; /* v->active in order of arrival; or v->ops_free */
   struct sf_volume *volume;
   struct sf_request *request; /* NULL once answered, and for a copy */
@@ -111,7 +111,7 @@ struct own_flush { /* asked for by the volume itself; own_flush.c */
 enum copy_state { COPY_IDLE, COPY_WAITING, COPY_READING, COPY_WRITING, COPY_STATES };
 
 struct copy {
-  struct sf_state_machine sm;
+  struct sf_state_machine machine;
   struct sf_op *op;
   struct copying *of;
   unsigned piece;
@@ -239,7 +239,7 @@ enum {
 enum map_write_state { MAP_IDLE, MAP_WRITING, MAP_HELD, MAP_WRITE_STATES };
 
 struct map_write { /* of one page, to some legs */
-  struct sf_state_machine sm;
+  struct sf_state_machine machine;
   struct leg_io io;
   struct sf_tio_buffer *buffer; /* NULL unless writing */
   uint64_t page;

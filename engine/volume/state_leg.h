@@ -31,7 +31,7 @@ struct leg_io_args {
   uint64_t offset; /* on the leg */
   uint64_t length;
   struct sf_tio_buffer *buffer;
-  bool aside; /* its result says nothing of the leg */
+  bool unjudged; /* its result says nothing of the leg */
   /* A repair: no other leg is given the same, so it is judged by what others answer otherwise. */
   bool alone;
 };
@@ -149,7 +149,7 @@ struct penalty {               /* R14: what its absences have cost lately */
 };
 
 struct leg {
-  struct sf_state_machine sm; /* enum sf_leg_state */
+  struct sf_state_machine machine; /* enum sf_leg_state */
   unsigned index;
   struct sf_tio_device *device;
   struct sf_superblock sb; /* newest on the leg */

@@ -20,23 +20,23 @@ _Static_assert((int) MACHINES <= (int) MACHINES_MAX, "each machine has its marks
 static uint32_t moves[MACHINES][SF_STATES_MAX][SF_STATES_MAX];
 
 /* The linker puts this in front of sf_state_move(): see --wrap in the CMakeLists.txt. */
-void __real_sf_state_move(struct sf_state_machine *sm, unsigned state,
+void __real_sf_state_move(struct sf_state_machine *mover, unsigned state,
                           const struct sf_state_hooks *hooks, void *owner);
-void __wrap_sf_state_move(struct sf_state_machine *sm, unsigned state,
+void __wrap_sf_state_move(struct sf_state_machine *mover, unsigned state,
                           const struct sf_state_hooks *hooks, void *owner);
 
 void
-__wrap_sf_state_move(struct sf_state_machine *sm, unsigned state,
+__wrap_sf_state_move(struct sf_state_machine *mover, unsigned state,
                      const struct sf_state_hooks *hooks, void *owner) {
   unsigned m = 0;
 
-  while (m < MACHINES && machine[m] != sm->table)
+  while (m < MACHINES && machine[m] != mover->table)
     m++;
   if (m == MACHINES)
-    sim_fail("a state machine that coverage.c does not know: %s", sm->table->machine);
-  if (sm->state < SF_STATES_MAX && state < SF_STATES_MAX)
-    moves[m][sm->state][state]++;
-  __real_sf_state_move(sm, state, hooks, owner);
+    sim_fail("a state machine that coverage.c does not know: %s", mover->table->machine);
+  if (mover->state < SF_STATES_MAX && state < SF_STATES_MAX)
+    moves[m][mover->state][state]++;
+  __real_sf_state_move(mover, state, hooks, owner);
 }
 
 void

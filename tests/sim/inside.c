@@ -14,7 +14,7 @@ inside_destroy(struct sf_volume *v) {
   for (unsigned i = 0; i < SF_OPS_MAX; i++) {
     struct sf_op *op = &v->ops[i];
 
-    for (unsigned k = 0; op->sm.state == OP_RUNNING && op->kind->reads && k < op->ios; k++)
+    for (unsigned k = 0; op->machine.state == OP_RUNNING && op->kind->reads && k < op->ios; k++)
       if (op->buffer[k] != NULL && k > 0)
         v->host.buffer_put(v->ctx, op->buffer[k]);
   }
@@ -22,7 +22,7 @@ inside_destroy(struct sf_volume *v) {
     struct copy *copy =
         i < SF_COPY_SLOTS ? &v->copier.slot[i] : &v->scrub.slot[i - SF_COPY_SLOTS].copy;
 
-    if (copy->sm.state == COPY_IDLE)
+    if (copy->machine.state == COPY_IDLE)
       continue;
     for (unsigned k = 0; k < v->legs; k++)
       if (copy->buffer[k] != NULL)
@@ -152,7 +152,7 @@ is_older_than_the_join(const struct sf_volume *v, uint64_t offset, uint64_t leng
   for (const struct sf_list *l = v->active.next; v->joining >= 0 && l != &v->active; l = l->next) {
     const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
 
-    if (op->sm.id <= v->join_id && op->kind->writes && op->sent != 0 &&
+    if (op->machine.id <= v->join_id && op->kind->writes && op->sent != 0 &&
         offset >= v->data_offset + op->offset &&
         offset + length <= v->data_offset + op->offset + op->length)
       return true;

@@ -83,7 +83,7 @@ static void
 forward(struct volume *volume, const struct sf_control_request *request, struct reply *reply) {
   if (volume_state(volume) != VOLUME_SERVING) {
     sfd_reply_error(reply, "%s does not run: it is %s%s%s", sfd_volume_name(volume),
-                    sf_state_name(&volume->sm), volume->reason[0] ? ": " : "", volume->reason);
+                    sf_state_name(&volume->machine), volume->reason[0] ? ": " : "", volume->reason);
     return;
   }
   struct forwarded *forwarded = calloc(1, sizeof *forwarded);
@@ -170,7 +170,7 @@ start(struct volume *volume, bool force, struct reply *reply) {
   int r = sfd_volume_resume(volume, force);
   if (r == -EALREADY)
     sfd_reply_error(reply, "%s: is %s already", sfd_volume_name(volume),
-                    sf_state_name(&volume->sm));
+                    sf_state_name(&volume->machine));
   else if (r < 0)
     sfd_reply_error(reply, "%s: is stopping: say it again when it is stopped",
                     sfd_volume_name(volume));

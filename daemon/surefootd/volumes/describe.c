@@ -79,7 +79,7 @@ sfd_volume_note_status(struct volume *volume, const json_t *own) {
 json_t *
 sfd_volume_describe(struct volume *volume, json_t *own, const char *reason) {
   json_t *object = own ? json_incref(own) : stand_in(volume, state_without(volume, reason));
-  const char *state = volume->silent ? "silent" : sf_state_name(&volume->sm);
+  const char *state = volume->silent ? "silent" : sf_state_name(&volume->machine);
   json_t *service = json_pack(
       "{ss so si si ss so so so so so}", "state", state, "since", sf_time_to_json(volume->since_ns),
       "pid", (int) volume->server.pid, "restarts", (int) volume->restarts, "socket",

@@ -52,7 +52,7 @@ sfd_volume_fail_by_force(struct volume *volume, const char *leg, const char *wit
   struct names names = {volume, leg, 0};
   int r = -EINVAL;
   if (volume_state(volume) != VOLUME_SERVING)
-    sf_config_error(error, "does not run: it is %s%s%.200s", sf_state_name(&volume->sm),
+    sf_config_error(error, "does not run: it is %s%s%.200s", sf_state_name(&volume->machine),
                     volume->reason[0] ? ": " : "", volume->reason);
   else if (forced->leg[0])
     sf_config_error(error, "leg %s is being failed by force", forced->leg);

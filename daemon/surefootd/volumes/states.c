@@ -69,16 +69,16 @@ sfd_volume_stop_move(struct volume *volume, enum volume_stop stop) {
 
 void
 sfd_volume_move(struct volume *volume, enum volume_state state, const char *reason) {
-  const char *from = sf_state_name(&volume->sm);
+  const char *from = sf_state_name(&volume->machine);
   if (state == VOLUME_DOWN)
     volume->start_failed = volume_state(volume) == VOLUME_STARTING;
   else if (state == VOLUME_SERVING)
     volume->start_failed = false;
   volume->since_ns = sfd_events_now_ns();
-  sf_state_move(&volume->sm, state, &no_hooks, volume);
+  sf_state_move(&volume->machine, state, &no_hooks, volume);
   snprintf(volume->reason, sizeof volume->reason, "%s", reason);
   sfd_events_service(volume->volumes->events, sfd_volume_name(volume), from,
-                     sf_state_name(&volume->sm), reason);
+                     sf_state_name(&volume->machine), reason);
   sfd_volume_changed(volume);
 }
 

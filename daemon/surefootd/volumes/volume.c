@@ -54,7 +54,7 @@ sfd_volume_create(struct volumes *volumes, struct plan_volume *plan, struct volu
   volume->connection.fd = -1;
   volume->device = sfd_attach_none(volume);
   volume->socket.fd = volume->socket.directory_fd = -1;
-  sf_state_init(&volume->sm, &sfd_volume_states, 0, VOLUME_DOWN);
+  sf_state_init(&volume->machine, &sfd_volume_states, 0, VOLUME_DOWN);
   sf_state_init(&volume->stop, &sfd_volume_stops, 0, STOP_NONE);
   volume->server = (struct server){.event = volumes->event,
                                    .volume = plan->config.name,

@@ -89,8 +89,8 @@ struct volume {
   struct plan_volume *running; /* the settings in force, without a text; NULL: no server */
   char restart_for[128];       /* settings that a reload brought and only a restart applies; "" */
   struct changed_legs changed_legs;
-  struct sf_state_machine sm;   /* volume_state() */
-  struct sf_state_machine stop; /* volume_stop() */
+  struct sf_state_machine machine; /* volume_state() */
+  struct sf_state_machine stop;    /* volume_stop() */
   /* While it stops: its server has ended.  Else NULL. */
   void (*stop_ended)(struct volume *volume, const char *reason);
   /* In force; the plan may say otherwise until the next start. */
@@ -164,7 +164,7 @@ int sfd_volume_fail_by_force(struct volume *volume, const char *leg, const char 
 
 static inline enum volume_state
 volume_state(const struct volume *volume) {
-  return (enum volume_state) volume->sm.state;
+  return (enum volume_state) volume->machine.state;
 }
 static inline enum volume_stop
 volume_stop(const struct volume *volume) {

@@ -54,7 +54,7 @@ sf_copier_init(struct sf_volume *v) {
       return -ENOMEM;
   }
   for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
-    sf_state_init(&v->copier.slot[i].sm, &sf_copy_table, i, COPY_IDLE);
+    sf_state_init(&v->copier.slot[i].machine, &sf_copy_table, i, COPY_IDLE);
   return 0;
 }
 
@@ -243,7 +243,7 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
   unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
 
   for (unsigned i = 0; i < slots && has_piece_to_come(v, c); i++) {
-    if (copier->slot[i].sm.state != COPY_IDLE)
+    if (copier->slot[i].machine.state != COPY_IDLE)
       continue;
     if (v->now_ns < copier->issue_at_ns || !keeps_pace(v) || !issue_piece(v, c, &copier->slot[i]))
       return;

@@ -31,11 +31,11 @@ candidate(const struct sf_volume *v) {
 
 static bool
 older_ops_remain(const struct sf_volume *v) {
-  if (v->flush_leader != NULL && v->flush_leader->sm.id <= v->join_id)
+  if (v->flush_leader != NULL && v->flush_leader->machine.id <= v->join_id)
     return true;
   EACH_ACTIVE(op, v) {
     /* An op that was not sent yet will be sent to the newcomer too. */
-    if (op->sm.id <= v->join_id && !op->kind->reads && op->sent != 0 && !sf_op_only_waits(op))
+    if (op->machine.id <= v->join_id && !op->kind->reads && op->sent != 0 && !sf_op_only_waits(op))
       return true;
   }
   return false;

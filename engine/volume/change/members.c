@@ -135,7 +135,7 @@ make_place(struct sf_volume *v, unsigned index) {
     sf_leg_free_memory(v, index);
     return r;
   }
-  sf_state_init(&leg->sm, &sf_leg_table, index, SF_STATE_FAULTY);
+  sf_state_init(&leg->machine, &sf_leg_table, index, SF_STATE_FAULTY);
   v->legs = v->config.legs = index + 1;
   v->identity.legs = (uint8_t) v->legs;
   v->identity.removed |= legbit(index);

@@ -53,7 +53,7 @@ sf_scrub_state_name(enum sf_scrub_state state) {
 void
 sf_scrub_init(struct sf_volume *v) {
   EACH_SLOT(s, &v->scrub)
-  sf_state_init(&s->copy.sm, &sf_copy_table, SF_COPY_SLOTS + (unsigned) (s - v->scrub.slot),
+  sf_state_init(&s->copy.machine, &sf_copy_table, SF_COPY_SLOTS + (unsigned) (s - v->scrub.slot),
                 COPY_IDLE);
 }
 
@@ -357,7 +357,7 @@ static void
 advance(struct sf_volume *v, struct scrub_slot *slot) {
   bool leave;
 
-  if (slot->copy.sm.state != COPY_IDLE)
+  if (slot->copy.machine.state != COPY_IDLE)
     return;
   if (slot->active && slot->at >= slot->end) {
     slot->active = false;

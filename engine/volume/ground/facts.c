@@ -57,7 +57,7 @@ sf_members_may_open(const struct sf_volume *v, unsigned index) {
 
 enum sf_leg_state
 sf_leg_state(const struct leg *leg) {
-  return (enum sf_leg_state) leg->sm.state;
+  return (enum sf_leg_state) leg->machine.state;
 }
 
 bool

@@ -143,9 +143,9 @@ take(struct leg_io_part *part, const struct sf_tio_event *event) {
   unsigned leg = part->leg;
   struct sf_tio_event across;
 
-  if (is_error(event) && sf_fault_of(event->error) == FAULT_ROOM && !io->args.aside)
+  if (is_error(event) && sf_fault_of(event->error) == FAULT_ROOM && !io->args.unjudged)
     v->leg[leg].no_room_ns = v->now_ns;
-  if (!io->args.aside)
+  if (!io->args.unjudged)
     note_health(v, leg, event);
   if (event_is_final(event)) {
     part_ended(part, event);
@@ -154,7 +154,7 @@ take(struct leg_io_part *part, const struct sf_tio_event *event) {
     if (event->state == SF_TIO_TIMEOUT)
       part_is_overdue(part);
   }
-  if (io->reads && !io->args.aside && event->state == SF_TIO_OK && !event->late)
+  if (io->reads && !io->args.unjudged && event->state == SF_TIO_OK && !event->late)
     v->leg[leg].read_ok_ns = v->now_ns;
   SF_ASSERT(event->late || event->state == SF_TIO_TIMEOUT || is_terminal(event->state));
   if (flush_failed)

@@ -9,7 +9,7 @@ sf_scrub_is_under_way(const struct sf_volume *v) {
 bool
 sf_scrub_holds_a_copy(const struct sf_volume *v) {
   for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
-    if (v->scrub.slot[i].copy.sm.state != COPY_IDLE)
+    if (v->scrub.slot[i].copy.machine.state != COPY_IDLE)
       return true;
   return v->scrub.flush.running;
 }

@@ -163,7 +163,7 @@ starved_at(const struct leg *leg) {
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-    if (!part->io->args.aside && part_starved_at(part) < first)
+    if (!part->io->args.unjudged && part_starved_at(part) < first)
       first = part_starved_at(part);
   }
   return first;

@@ -105,6 +105,6 @@ sf_grow_move(struct sf_volume *v, enum grow_step to) {
 
 void
 sf_op_hold(struct sf_op *op, enum sf_op_hold to) {
-  sf_state_check(&hold_table, op->sm.id, op->hold, to);
+  sf_state_check(&hold_table, op->machine.id, op->hold, to);
   op->hold = to;
 }

@@ -85,7 +85,7 @@ copy_run(struct sf_op *op) {
   legset from;
   int source = choose_source(op, 0);
 
-  if (copy->sm.state != COPY_WAITING)
+  if (copy->machine.state != COPY_WAITING)
     return;
   sf_op_hold(op, HOLD_NOT);
   copy->targets = copy->of->converge ? sf_insync_legs(v) : legbit(copy->of->leg);
@@ -438,7 +438,7 @@ on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 
 static void
 review_overdue(struct sf_op *op) {
-  if (op->copy == NULL || op->copy->sm.state != COPY_WRITING) {
+  if (op->copy == NULL || op->copy->machine.state != COPY_WRITING) {
     sf_op_judge(op);
     return;
   }
@@ -450,9 +450,9 @@ static void
 copy_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
   if (op->copy == NULL)
     return;
-  if (op->copy->sm.state == COPY_READING)
+  if (op->copy->machine.state == COPY_READING)
     on_read(op, leg, event);
-  else if (op->copy->sm.state == COPY_WRITING && (op->writing & legbit(leg)))
+  else if (op->copy->machine.state == COPY_WRITING && (op->writing & legbit(leg)))
     on_written(op, leg, event);
 }
 

@@ -34,7 +34,7 @@ sf_copy_move(struct sf_volume *v, struct copy *copy, enum copy_state state) {
 
   if (v->host.trace == NULL)
     hooks.trace = NULL;
-  sf_state_move(&copy->sm, state, &hooks, v);
+  sf_state_move(&copy->machine, state, &hooks, v);
 }
 
 /* A piece that no leg can read. The copy goes on block by block. A block is asked for once more, as

@@ -127,7 +127,7 @@ sf_flush_next(struct sf_volume *v) {
   v->flush_queue = NULL;
   v->flush_queue_tail = &v->flush_queue;
   v->flush_leader = op;
-  sf_state_move(&op->sm, OP_RUNNING, &(struct sf_state_hooks){0}, v);
+  sf_state_move(&op->machine, OP_RUNNING, &(struct sf_state_hooks){0}, v);
 
   op->asked = v->ack_legs;
   op->unsent = op->pending = flush_legs(v, op);
@@ -140,7 +140,7 @@ flush_leg_ok(struct sf_op *op, unsigned index) {
 
   if (leg->flush_op != op)
     return;
-  if (op->sm.state != OP_RUNNING && leg->fua_running > 0) {
+  if (op->machine.state != OP_RUNNING && leg->fua_running > 0) {
     flush_leg_failed(
         op, index); /* no client waits for it, and a FUA beside it may have failed unheard */
     return;
@@ -171,7 +171,7 @@ static bool
 flush_waits_for_fua(struct sf_op *op, unsigned index) {
   struct leg *leg = &op->volume->leg[index];
 
-  if (op->sm.state != OP_RUNNING || leg->fua_running == 0 || leg->flush_op != op)
+  if (op->machine.state != OP_RUNNING || leg->fua_running == 0 || leg->flush_op != op)
     return false;
   leg->flush_waiting = op;
   leg->flush_waits = leg->fua_running;
@@ -279,7 +279,7 @@ flush_end(struct sf_op *op, int error, int own_error) {
   SF_ASSERT(v->flush_leader == op && request != NULL);
   v->flush_leader = NULL;
   if (error == 0)
-    sf_scrub_flushed(v, op->sm.id);
+    sf_scrub_flushed(v, op->machine.id);
   for (unsigned i = 0; i < v->legs; i++)
     if (v->leg[i].flush_waiting == op) {
       v->leg[i].flush_waiting = NULL;
@@ -425,7 +425,7 @@ flush_ended(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
 
 static void
 flush_review(struct sf_op *op) {
-  if (op->sm.state == OP_RUNNING)
+  if (op->machine.state == OP_RUNNING)
     review(op);
   else
     sf_op_review_ended(op);

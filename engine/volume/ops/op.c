@@ -47,7 +47,7 @@ sf_op_move(struct sf_op *op, enum op_state state) {
 
   if (op->volume->host.trace == NULL)
     hooks.trace = NULL;
-  sf_state_move(&op->sm, state, &hooks, op->volume);
+  sf_state_move(&op->machine, state, &hooks, op->volume);
 }
 
 /* ---- order ---- */
@@ -90,9 +90,9 @@ sf_op_new(struct sf_volume *v, const struct op_kind *kind, uint64_t offset, uint
     return NULL;
   v->ops_free_n--;
   op = SF_LIST_ENTRY(v->ops_free.next, struct sf_op, link);
-  SF_ASSERT(op->sm.state == OP_FREE);
+  SF_ASSERT(op->machine.state == OP_FREE);
   sf_list_remove(&op->link);
-  op->sm.id = ++v->next_id;
+  op->machine.id = ++v->next_id;
   op->volume = v;
   op->request = op->followers = NULL;
   op->copy = NULL;
@@ -164,7 +164,7 @@ sf_op_enter(struct sf_op *op) {
 static struct sf_op *
 first_runnable(struct sf_volume *v) {
   EACH_ACTIVE(op, v) {
-    if (op->sm.state == OP_WAITING && op->blockers == 0)
+    if (op->machine.state == OP_WAITING && op->blockers == 0)
       return op;
   }
   return NULL;
@@ -180,7 +180,7 @@ sf_op_unlist(struct sf_op *op) {
   op->listed = false;
   if (v->waiting_ops > 0)
     EACH_ACTIVE_AFTER(later, op) {
-      if (later->sm.state == OP_WAITING && sf_op_conflict(op, later)) {
+      if (later->machine.state == OP_WAITING && sf_op_conflict(op, later)) {
         SF_ASSERT(later->blockers > 0);
         if (--later->blockers == 0)
           v->dirty = v->runnable = true;
@@ -215,7 +215,7 @@ void
 sf_op_release(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  if (op->sm.state != OP_DRAINING)
+  if (op->machine.state != OP_DRAINING)
     return;
   if ((op_writing(op) & sf_vol_receivers(v)) == 0)
     sf_op_unlist(op);
@@ -254,7 +254,7 @@ count_answer(struct sf_op *op, int error) {
 /* A copy has ended, well or not. */
 void
 sf_op_end(struct sf_op *op) {
-  if (op->sm.state == OP_WAITING) {
+  if (op->machine.state == OP_WAITING) {
     SF_ASSERT(op->volume->waiting_ops > 0);
     op->volume->waiting_ops--;
   }
@@ -270,7 +270,7 @@ sf_op_answer(struct sf_op *op, int error) {
   if (op->hold == HOLD_INTENT)
     sf_op_hold(op, HOLD_NOT);
   count_answer(op, error);
-  if (op->sm.state == OP_WAITING) {
+  if (op->machine.state == OP_WAITING) {
     SF_ASSERT(op->volume->waiting_ops > 0);
     op->volume->waiting_ops--;
   }
@@ -335,7 +335,7 @@ sf_op_judge(struct sf_op *op) {
 /* Overdue legs are judged again: time has passed, and others have answered. */
 void
 sf_op_review_ended(struct sf_op *op) {
-  if (op->overdue != 0 && op->sm.state == OP_DRAINING)
+  if (op->overdue != 0 && op->machine.state == OP_DRAINING)
     sf_op_judge(op);
 }
 
@@ -457,7 +457,7 @@ note(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
     sf_pace_note(op, leg);
   } else if (event->state == SF_TIO_ERROR) {
     note_failed(op, bit, event->error);
-  } else if (event->error == SF_DROPPED && op->sm.state == OP_RUNNING && !op->kind->reads) {
+  } else if (event->error == SF_DROPPED && op->machine.state == OP_RUNNING && !op->kind->reads) {
     if (op->hold != HOLD_INTENT) /* else it goes to all that lack it anyway */
       sf_op_hold(op, HOLD_AGAIN);
     sf_vol_arm(op->volume, op->volume->now_ns + RETRY_MS * SF_MS);

@@ -54,7 +54,7 @@ static bool
 is_stuck(const struct sf_op *op, legset awaited) {
   legset serving = sf_insync_legs(op->volume);
 
-  return op->sm.state == OP_RUNNING && (op->pending & serving & (legset) ~awaited) == 0;
+  return op->machine.state == OP_RUNNING && (op->pending & serving & (legset) ~awaited) == 0;
 }
 
 static bool
@@ -136,7 +136,7 @@ sf_op_tick(struct sf_volume *v) {
       sf_flush_expire(v);
   }
   EACH_ACTIVE_UNLISTING(op, v) {
-    if (op->sm.state == OP_RUNNING && op->hold == HOLD_AGAIN && v->now_ns >= op->again_ns &&
+    if (op->machine.state == OP_RUNNING && op->hold == HOLD_AGAIN && v->now_ns >= op->again_ns &&
         waits_for(op) == 0 && !sf_op_is_passed(op) && !is_in_vain(op))
       resend(op);
   }

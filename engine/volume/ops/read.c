@@ -319,7 +319,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
     if (event->state == SF_TIO_OK)
       v->leg[leg].avoid = false;
   }
-  if (op->request == NULL || op->sm.state != OP_RUNNING)
+  if (op->request == NULL || op->machine.state != OP_RUNNING)
     return;
   if (event->state == SF_TIO_OK && sf_bad_touches(v, op->offset, op->length)) {
     give_up(op, -EIO); /* since it was sent: on another leg it may be anything */

@@ -23,7 +23,7 @@ sf_op_suspend(struct sf_op *op) {
   if (op->passable)
     return;
   EACH_ACTIVE_AFTER(later, op) {
-    if (later->kind->copies && !later->scrubs && later->sm.state == OP_WAITING &&
+    if (later->kind->copies && !later->scrubs && later->machine.state == OP_WAITING &&
         overlap(op, later)) {
       SF_ASSERT(later->blockers > 0);
       if (--later->blockers == 0)
@@ -42,7 +42,7 @@ sf_op_is_passed(const struct sf_op *op) {
   if (!op->passable)
     return false;
   EACH_ACTIVE(copy, v) {
-    if (copy->kind->copies && copy->sm.state != OP_WAITING && overlap(op, copy))
+    if (copy->kind->copies && copy->machine.state != OP_WAITING && overlap(op, copy))
       return true;
   }
   return false;
@@ -52,7 +52,7 @@ sf_op_is_passed(const struct sf_op *op) {
 static bool
 waits_for_waiting_only(const struct sf_op *copy) {
   EACH_ACTIVE_BEFORE(op, copy) {
-    if (op->sm.state != OP_WAITING && sf_op_conflict(op, copy))
+    if (op->machine.state != OP_WAITING && sf_op_conflict(op, copy))
       return false;
   }
   return true;
@@ -86,7 +86,7 @@ sf_op_overtake_all(struct sf_volume *v) {
   if (v->suspended == 0 || v->waiting_ops == 0)
     return;
   EACH_ACTIVE_UNLISTING(op, v) {
-    if (op->kind->copies && !op->scrubs && op->sm.state == OP_WAITING && op->blockers > 0 &&
+    if (op->kind->copies && !op->scrubs && op->machine.state == OP_WAITING && op->blockers > 0 &&
         waits_for_waiting_only(op))
       overtake(op);
   }

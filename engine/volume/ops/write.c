@@ -163,7 +163,7 @@ static void
 write_review(struct sf_op *op) {
   struct sf_volume *v = op->volume;
 
-  if (op->sm.state != OP_RUNNING) {
+  if (op->machine.state != OP_RUNNING) {
     sf_op_review_ended(op);
     return;
   }
@@ -194,7 +194,7 @@ write_review(struct sf_op *op) {
 
 static void
 write_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_event *event) {
-  if (op->sm.state == OP_DRAINING)
+  if (op->machine.state == OP_DRAINING)
     sf_op_judge(op); /* answered without it: it is behind now */
   write_review(op);
 }

@@ -115,7 +115,7 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
   if (state != SF_STATE_IN_SYNC && leg->device != NULL && sf_newcomer_lacks_all(v, &leg->sb))
     sf_map_fill(&leg->stale);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
-  sf_state_init(&leg->sm, &sf_leg_table, i, state);
+  sf_state_init(&leg->machine, &sf_leg_table, i, state);
   return 0;
 }
 
@@ -157,7 +157,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   v->ops = calloc(SF_OPS_MAX, sizeof *v->ops);
   r = v->ops == NULL ? -ENOMEM : sf_maps_init(v);
   for (unsigned i = 0; r == 0 && i < SF_OPS_MAX; i++) {
-    sf_state_init(&v->ops[i].sm, &sf_op_table, 0, OP_FREE);
+    sf_state_init(&v->ops[i].machine, &sf_op_table, 0, OP_FREE);
     sf_list_append(&v->ops_free, &v->ops[i].link);
     v->ops_free_n++;
   }

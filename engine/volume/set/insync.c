@@ -44,7 +44,7 @@ overdue_alone(const struct leg *leg) {
   for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-    if (part->overdue && !part->io->args.aside && (part->io->reads || part->io->args.alone))
+    if (part->overdue && !part->io->args.unjudged && (part->io->reads || part->io->args.alone))
       return part;
   }
   return NULL;

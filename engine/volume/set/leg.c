@@ -60,9 +60,9 @@ wait_for_room(struct sf_volume *v, struct leg *leg, enum sf_leg_state from) {
 }
 
 static void
-check_move(void *owner, const struct sf_state_machine *sm) {
+check_move(void *owner, const struct sf_state_machine *machine) {
   const struct sf_volume *v = owner;
-  const struct leg *leg = &v->leg[sm->id];
+  const struct leg *leg = &v->leg[machine->id];
 
   if (sf_leg_state(leg) == SF_STATE_IN_SYNC) {
     SF_ASSERT(leg->device != NULL);
@@ -93,7 +93,7 @@ sf_leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const cha
   if (from == to)
     return;
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
-  sf_state_move(&leg->sm, to, &hooks, v);
+  sf_state_move(&leg->machine, to, &hooks, v);
   leg->erred = to == SF_STATE_FAULTY && leg->troubled_ns != 0;
   leg->gone_look = 0; /* its disk may be another one when the answer comes */
   if (to == SF_STATE_LATE)

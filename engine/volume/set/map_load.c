@@ -96,7 +96,7 @@ allocate(struct sf_volume *v) {
   if (maps->page == NULL || maps->write == NULL || maps->intent_version == NULL)
     return -ENOMEM;
   for (unsigned i = 0; i < maps->writes; i++)
-    sf_state_init(&maps->write[i].sm, &sf_map_write_table, i, MAP_IDLE);
+    sf_state_init(&maps->write[i].machine, &sf_map_write_table, i, MAP_IDLE);
   return 0;
 }
 

@@ -38,9 +38,9 @@ write_move(struct sf_volume *v, struct map_write *write, enum map_write_state st
     hooks.trace = NULL;
   if (state == MAP_WRITING)
     v->maps.writing++;
-  else if (write->sm.state == MAP_WRITING)
+  else if (write->machine.state == MAP_WRITING)
     v->maps.writing--;
-  sf_state_move(&write->sm, state, &hooks, v);
+  sf_state_move(&write->machine, state, &hooks, v);
 }
 
 /* ---- writing ---- */
@@ -48,7 +48,7 @@ write_move(struct sf_volume *v, struct map_write *write, enum map_write_state st
 static struct map_write *
 idle_write(struct sf_volume *v) {
   for (unsigned i = 0; i < v->maps.writes; i++)
-    if (v->maps.write[i].sm.state == MAP_IDLE)
+    if (v->maps.write[i].machine.state == MAP_IDLE)
       return &v->maps.write[i];
   return NULL;
 }

@@ -36,10 +36,10 @@ sf_look_ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, uint64_t off
             void (*on_event)(struct leg_io *io, unsigned leg, const struct sf_tio_event *event)) {
   struct leg *leg = &v->leg[index];
 
-  return ask(
-      v, index, &leg->look_io,
-      (struct leg_io_args){.op = op, .offset = offset, .buffer = leg->look_buffer, .aside = true},
-      on_event);
+  return ask(v, index, &leg->look_io,
+             (struct leg_io_args){
+                 .op = op, .offset = offset, .buffer = leg->look_buffer, .unjudged = true},
+             on_event);
 }
 
 static void

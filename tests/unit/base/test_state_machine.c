@@ -35,12 +35,12 @@ trace(void *owner, const char *line) {
 static void
 an_allowed_move_is_made_and_traced(void **state) {
   const struct sf_state_hooks hooks = {.trace = trace};
-  struct sf_state_machine sm;
+  struct sf_state_machine machine;
 
-  sf_state_init(&sm, &table, 7, CLOSED);
-  sf_state_move(&sm, LOCKED, &hooks, &its_owner);
-  assert_int_equal(sm.state, LOCKED);
-  assert_string_equal(sf_state_name(&sm), "locked");
+  sf_state_init(&machine, &table, 7, CLOSED);
+  sf_state_move(&machine, LOCKED, &hooks, &its_owner);
+  assert_int_equal(machine.state, LOCKED);
+  assert_string_equal(sf_state_name(&machine), "locked");
   assert_string_equal(traced, "door 7: closed -> locked");
   sf_state_check(&table, 7, LOCKED, CLOSED);
 }

@@ -31,7 +31,7 @@ silent_volume(struct volumes *volumes, int *server) {
   snprintf(plan->config.name, sizeof plan->config.name, "vol0");
   assert_int_equal(sfd_volume_create(volumes, plan, &volume), 0);
   snprintf(volume->control_path, sizeof volume->control_path, "%s/ctl", folder);
-  volume->sm.state = VOLUME_SERVING;
+  volume->machine.state = VOLUME_SERVING;
   snprintf(address.sun_path, sizeof address.sun_path, "%s", volume->control_path);
   *server = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
   assert_int_equal(bind(*server, (struct sockaddr *) &address, sizeof address), 0);

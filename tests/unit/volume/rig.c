@@ -172,16 +172,16 @@ rig_kill(struct rig *rig) {
   for (unsigned i = 0; i < SF_OPS_MAX; i++) {
     struct sf_op *op = &v->ops[i];
 
-    for (unsigned k = 1; op->sm.state == OP_RUNNING && op->kind->reads && k < op->ios; k++)
+    for (unsigned k = 1; op->machine.state == OP_RUNNING && op->kind->reads && k < op->ios; k++)
       rig_buffer_unref(op->buffer[k]);
   }
   for (unsigned i = 0; i < SF_COPY_SLOTS; i++)
     for (unsigned k = 0; k < v->legs; k++)
-      if (v->copier.slot[i].sm.state != COPY_IDLE)
+      if (v->copier.slot[i].machine.state != COPY_IDLE)
         rig_buffer_unref(v->copier.slot[i].buffer[k]);
   for (unsigned i = 0; i < SF_SCRUB_SLOTS; i++)
     for (unsigned k = 0; k < v->legs; k++)
-      if (v->scrub.slot[i].copy.sm.state != COPY_IDLE)
+      if (v->scrub.slot[i].copy.machine.state != COPY_IDLE)
         rig_buffer_unref(v->scrub.slot[i].copy.buffer[k]);
   assert_int_equal(sf_volume_destroy(v), 0);
   rig->volume = NULL;

@@ -263,10 +263,10 @@ a_suspended_write_is_no_mismatch(void **state) {
   rig.fails = fails_on_leg_1;
   rig.holds = is_write_of_leg_1;
   rig_run(&rig);
-  for (unsigned i = 0; i < 100 && rig.volume->scrub.slot[0].copy.sm.state != COPY_WAITING; i++)
+  for (unsigned i = 0; i < 100 && rig.volume->scrub.slot[0].copy.machine.state != COPY_WAITING; i++)
     rig_pass(&rig, 1);
   assert_true(rig.volume->scrub.slot[0].doubt_length > 0);
-  assert_int_equal(rig.volume->scrub.slot[0].copy.sm.state, COPY_WAITING);
+  assert_int_equal(rig.volume->scrub.slot[0].copy.machine.state, COPY_WAITING);
   rig.holds = NULL;
   rig_pass(&rig, 200);
   assert_true(rig.volume->suspended > 0);
