@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "ctl.h"
 
 bool
@@ -16,6 +17,7 @@ server_name(const char *path) {
 
 int
 ctl_fail_to_reach(const char *path, int error) {
+  SF_ASSERT(error < 0);
   switch (-error) {
   case ENOENT:
     return ctl_fail("%s: no such socket: %s is not running", path, server_name(path));

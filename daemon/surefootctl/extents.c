@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "ctl.h"
 
 enum { RANGES_SHOWN = 12 };
@@ -15,6 +16,7 @@ extents_of(const struct ctl_extents *set) {
 
 bool
 ctl_extents_init(struct ctl_extents *set, uint64_t data_bytes, uint64_t extent_bytes) {
+  SF_ASSERT(extent_bytes > 0);
   set->data_bytes = data_bytes;
   set->extent_bytes = extent_bytes;
   set->bits = calloc(sf_map_pages(data_bytes, extent_bytes), SF_MAP_BYTES);
@@ -29,6 +31,7 @@ ctl_extents_free(struct ctl_extents *set) {
 
 void
 ctl_extents_unite(struct ctl_extents *set, uint64_t page, const uint8_t bits[SF_MAP_BYTES]) {
+  SF_ASSERT(page < sf_map_pages(set->data_bytes, set->extent_bytes));
   for (unsigned i = 0; i < SF_MAP_BYTES; i++)
     set->bits[page * SF_MAP_BYTES + i] |= bits[i];
 }

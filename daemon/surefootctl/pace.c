@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/assert.h"
+
 /* Buckets come in order, and empty ones are left out. */
 static void
 add(struct pace_histogram *histogram, uint64_t ns, uint64_t count) {
@@ -49,6 +51,7 @@ ctl_pace_add(struct pace_histogram *histogram, const json_t *latency, const json
 
 uint64_t
 ctl_pace_percentile_ns(const struct pace_histogram *histogram, unsigned per_mille) {
+  SF_ASSERT(per_mille <= 1000);
   uint64_t rank = (histogram->total * per_mille + 999) / 1000, seen = 0;
   for (unsigned i = 0; i < histogram->buckets; i++) {
     seen += histogram->bucket[i].count;

@@ -9,6 +9,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/assert.h"
+
 static struct termios before;
 static int signals = -1;
 
@@ -56,6 +58,7 @@ ctl_screen_size(unsigned *lines, unsigned *columns) {
 
 int
 ctl_screen_wait(int timeout_ms) {
+  SF_ASSERT(signals >= 0);
   struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
   struct signalfd_siginfo info;
   unsigned char key;

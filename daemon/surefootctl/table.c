@@ -4,10 +4,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "ctl.h"
 
 void
 ctl_table_init(struct ctl_table *table, unsigned columns, const char *const *headings) {
+  SF_ASSERT(columns > 0 && columns <= CTL_COLUMNS_MAX);
   memset(table, 0, sizeof *table);
   table->columns = columns;
   ctl_table_row(table);
@@ -25,6 +27,7 @@ ctl_table_row(struct ctl_table *table) {
 
 void
 ctl_table_cell(struct ctl_table *table, unsigned column, const char *text, enum ctl_colour colour) {
+  SF_ASSERT(table->rows > 0 && column < table->columns);
   struct ctl_cell *cell = &table->cell[table->rows - 1][column];
   free(cell->text);
   cell->text = text ? strdup(text) : NULL;
@@ -67,6 +70,7 @@ enum { PATH_LEAST = 16, NOTE_INDENT = 5 };
 /* "/dev/disk/by-id/...-part1": both ends of a path say which it is.  In place. */
 static void
 cut_middle(char *text, unsigned columns) {
+  SF_ASSERT(columns > 3);
   size_t len = strlen(text), head = (columns - 3) / 2, tail = columns - 3 - head;
   if (width_of(text) <= columns)
     return;

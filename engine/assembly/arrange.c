@@ -7,6 +7,7 @@
 
 #include "assembly/blank.h"
 #include "assembly/look.h"
+#include "base/assert.h"
 
 static bool
 is_member(const struct sf_superblock *sb, unsigned place) {
@@ -110,9 +111,11 @@ sf_assemble_file(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX
   const struct sf_config file = *config;
   struct sf_leg_found in_file[SF_LEGS_MAX];
   struct sf_superblock members;
-  const struct sf_superblock *best = newest(&file, found);
+  const struct sf_superblock *best;
   bool agreed = false;
 
+  SF_ASSERT(file.legs <= SF_LEGS_MAX);
+  best = newest(&file, found);
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     from[i] = i < file.legs ? (int) i : -1;
   if (best == NULL) {

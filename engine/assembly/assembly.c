@@ -2,6 +2,7 @@
 
 #include "assembly/blank.h"
 #include "assembly/look.h"
+#include "base/assert.h"
 
 /* What the legs of one volume say. */
 static void
@@ -55,6 +56,15 @@ is_headless(const struct sf_look *look, unsigned leg) {
          strcmp(found->mark.leg_name, look->config->leg[leg].name) == 0;
 }
 
+/* What a host relies on. */
+static void
+check(const struct sf_assembly *assembly) {
+  SF_ASSERT(assembly->reference < (int) assembly->legs);
+  SF_ASSERT(!assembly->may_start || (assembly->reference >= 0 && assembly->current != 0));
+  SF_ASSERT(assembly->may_start || assembly->current == 0);
+  SF_ASSERT((assembly->current & (assembly->waits_for | assembly->recopy)) == 0);
+}
+
 static void
 conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
   if (look->reference >= 0 && assembly->next_term > SF_NUMBER_MAX)
@@ -88,6 +98,7 @@ conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
     assembly->current = look->present;
   else if (waits)
     assembly->waits_for = look->absent & (uint16_t) ~look->unsure;
+  check(assembly);
   sf_look_reason(look, assembly);
 }
 
@@ -118,8 +129,10 @@ sf_assemble(const struct sf_config *config, const struct sf_leg_found found[SF_L
             bool force, struct sf_assembly *assembly) {
   struct sf_look look = {.config = config, .found = found, .legs = config->legs};
   const struct sf_uuid *volume[SF_LEGS_MAX] = {NULL};
-  unsigned volumes = find_volumes(&look, volume), startable = 0, chosen = 0;
+  unsigned volumes, startable = 0, chosen = 0;
 
+  SF_ASSERT(config->legs <= SF_LEGS_MAX);
+  volumes = find_volumes(&look, volume);
   memset(assembly, 0, sizeof *assembly);
   assembly->legs = config->legs;
   assembly->reference = -1;

@@ -4,6 +4,7 @@
 
 #include "assembly/blank.h"
 #include "assembly/look.h"
+#include "base/assert.h"
 
 /* A valid superblock with the volume name of the configuration. */
 bool
@@ -104,8 +105,11 @@ why_impostor(const struct sf_superblock *sb, const struct sf_superblock *base, u
  * volume.  True when there were any: lineage and record must be looked for again. */
 bool
 sf_look_drop_impostors(struct sf_look *look) {
-  const struct sf_superblock *base = &look->found[look->reference].sb;
+  const struct sf_superblock *base;
   bool dropped = false;
+
+  SF_ASSERT(look->reference >= 0 && look->reference < (int) look->legs);
+  base = &look->found[look->reference].sb;
   for (unsigned leg = 0; leg < look->legs; leg++) {
     uint16_t bit = SF_LEG_BIT(leg);
     if (!(look->known & bit))

@@ -1,5 +1,6 @@
 /* Which line of history is the newest, and what are the legs of the others to it? */
 #include "assembly/look.h"
+#include "base/assert.h"
 
 static const struct sf_ancestor *
 find_ancestor(const struct sf_superblock *sb, const struct sf_uuid *lineage) {
@@ -16,6 +17,7 @@ sf_look_descends(const struct sf_superblock *sb, const struct sf_uuid *lineage) 
 
 static bool
 went_past(const struct sf_record *record, const struct sf_ancestor *fork) {
+  SF_ASSERT(fork != NULL); /* the newest line comes from each of the others */
   const struct sf_record left = {.term = fork->term, .change = fork->change};
   return sf_record_compare(record, &left) > 0;
 }

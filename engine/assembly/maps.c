@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "assembly/look.h"
+#include "base/assert.h"
 
 static void
 unite(uint8_t into[SF_MAP_BYTES], const uint8_t from[SF_MAP_BYTES]) {
@@ -18,6 +19,7 @@ sf_assembly_map_page(const struct sf_assembly *assembly, uint16_t current,
   const struct sf_uuid *volume = &assembly->base.volume;
   uint16_t damaged = 0;
 
+  SF_ASSERT(assembly->reference >= 0 && assembly->legs <= SF_LEGS_MAX);
   *united = (struct sf_map_page){.volume = *volume, .page = index};
   for (unsigned leg = 0; leg < assembly->legs; leg++) {
     struct sf_map_page page;

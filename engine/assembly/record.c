@@ -1,5 +1,6 @@
 /* Which record is in force, and may the volume start from it?  R12. */
 #include "assembly/look.h"
+#include "base/assert.h"
 
 static const struct sf_record *
 record_of(const struct sf_look *look, unsigned leg) {
@@ -25,6 +26,7 @@ says_the_same(const struct sf_record *a, const struct sf_record *b) {
 /* A leg of a set that is not empty, with the newest record in it. */
 static unsigned
 newest_of(const struct sf_look *look, uint16_t set) {
+  SF_ASSERT(set != 0);
   unsigned newest = (unsigned) __builtin_ctz(set);
   for (unsigned leg = newest; leg < look->legs; leg++)
     if (SF_LEG_IN(set, leg) && sf_record_compare(record_of(look, leg), record_of(look, newest)) > 0)
@@ -252,6 +254,8 @@ sf_look_record(struct sf_look *look) {
     fall_short(look, speakers, trusted);
   else if (!old_line_may_have_gone_on(look))
     weigh_unreadable(look, speakers);
+  SF_ASSERT((look->present & (uint16_t) ~(look->known & look->fits)) == 0);
+  SF_ASSERT((look->present & look->recopy) == 0);
   for (unsigned leg = 0; leg < look->legs; leg++)
     judge_leg(look, leg, record_of(look, (unsigned) look->reference));
 }

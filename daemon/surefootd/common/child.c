@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "common/clock.h"
 
 /* False: not in time. */
@@ -64,6 +65,7 @@ wait_end(pid_t pid, int64_t until_ms) {
 
 int
 sfd_child_run(const char *const argv[], char *output, size_t size, unsigned timeout_ms) {
+  SF_ASSERT(argv[0] != NULL && (output == NULL || size > 0));
   int64_t until_ms = sfd_clock_ms() + timeout_ms;
   int ends[2] = {-1, -1};
   if (output && pipe2(ends, O_CLOEXEC) < 0)

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/process.h"
 #include "base/writer.h"
 
@@ -65,6 +66,7 @@ become(int (*run)(void *arg), void *arg, int fd, pid_t parent) {
 int
 sfd_job_start(sd_event *event, uint64_t timeout_us, int (*run)(void *arg), void *arg, int fd,
               void (*done)(void *ctx, int error), void *ctx, struct job **result) {
+  SF_ASSERT(run != NULL && done != NULL);
   struct job *job = calloc(1, sizeof *job);
   if (job == NULL)
     return -ENOMEM;

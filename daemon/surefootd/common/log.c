@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/assert.h"
+
 enum {
   LINE_CHARS_MAX = 1024,
   FIELDS_MAX = 8,
@@ -77,6 +79,7 @@ static void
 add_field(struct entry *entry, const char *name, const char *value) {
   if (value == NULL || !*value)
     return;
+  SF_ASSERT(entry->used + LINE_CHARS_MAX + 33 <= sizeof entry->text);
   char *from = entry->text + entry->used;
   int len = snprintf(from, LINE_CHARS_MAX + 32, "%s=%s", name, value);
   size_t bytes = len < LINE_CHARS_MAX + 32 ? (size_t) len : LINE_CHARS_MAX + 31;

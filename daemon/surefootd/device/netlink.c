@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
+#include "base/assert.h"
+
 /* libnl's numbers are its own. */
 static int
 to_errno(int error) {
@@ -174,6 +176,7 @@ on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
 int
 sfd_netlink_listen(sd_event *event, void (*dead)(void *ctx, unsigned index), void *ctx,
                    struct netlink_listener **result) {
+  SF_ASSERT(dead != NULL);
   struct nl_sock *sock;
   int family;
   int r = connect_family(&sock, &family);

@@ -10,6 +10,8 @@
 
 #include <surefoot/wire.h>
 
+#include "base/assert.h"
+
 enum { LINE_MAX_BYTES = 2 * 1024 * 1024 }; /* all events that are kept, each with a path */
 
 struct control_link {
@@ -117,6 +119,7 @@ set_up(sd_event *event, int fd, const json_t *request, struct control_link *cont
 int
 sfd_control_link_open(sd_event *event, const char *path, json_t *request,
                       const struct control_link_user *user, struct control_link **result) {
+  SF_ASSERT(user->line != NULL && user->ended != NULL);
   /* It takes the number where there is no request, too. */
   if (json_object_set_new(request, "version", json_integer(SF_CONTROL_VERSION)) < 0) {
     json_decref(request);
@@ -183,6 +186,7 @@ on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
 int
 sfd_call_start(sd_event *event, const char *path, json_t *request, uint64_t timeout_us,
                void (*done)(void *ctx, int error, json_t *reply), void *ctx, struct call **result) {
+  SF_ASSERT(done != NULL);
   struct call *call = calloc(1, sizeof *call);
   if (call == NULL) {
     json_decref(request);

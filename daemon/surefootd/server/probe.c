@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
+#include "base/assert.h"
+
 enum { BLOCK_BYTES_MAX = 64 * 1024 };
 
 struct probe {
@@ -31,6 +33,7 @@ sfd_probe_cancel(struct probe *probe) {
 
 static void
 finish(struct probe *probe, const struct probe_result *result) {
+  SF_ASSERT((result->error == 0) == (result->fd >= 0)); /* it is the other's to close */
   void (*done)(void *ctx, const struct probe_result *result) = probe->done;
   void *ctx = probe->ctx;
   sfd_probe_cancel(probe);
@@ -136,6 +139,7 @@ int
 sfd_probe_start(sd_event *event, const char *socket,
                 void (*done)(void *ctx, const struct probe_result *result), void *ctx,
                 struct probe **result) {
+  SF_ASSERT(done != NULL);
   struct probe *probe = calloc(1, sizeof *probe);
   if (probe == NULL)
     return -ENOMEM;

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "common/log.h"
 
 enum { READS_PER_TURN = 64, LISTEN_FD = 3 };
@@ -30,6 +31,7 @@ without_prefix(const struct server *server, const char *line) {
 
 static void
 end_line(struct server *server) {
+  SF_ASSERT(server->used < sizeof server->line);
   server->line[server->used] = '\0';
   for (char *c = server->line; *c; c++)
     if ((unsigned char) *c < ' ' || *c == 0x7f)
@@ -148,6 +150,8 @@ become(const char *const argv[], int listen_fd, int output_fd, pid_t parent) {
 
 int
 sfd_server_start(struct server *server, const char *const argv[], int listen_fd) {
+  SF_ASSERT(server->pid == 0 && server->ended != NULL);
+  SF_ASSERT(argv[0] != NULL && listen_fd >= 0);
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) < 0)
     return -errno;

@@ -1,3 +1,4 @@
+#include "base/assert.h"
 #include "volumes/inside.h"
 
 #include <stdio.h>
@@ -84,6 +85,7 @@ sfd_volume_move(struct volume *volume, enum volume_state state, const char *reas
 
 void
 sfd_volume_set_timer(struct volume *volume, uint64_t in_us, sd_event_time_handler_t handler) {
+  SF_ASSERT(handler != NULL); /* libsystemd takes none for: end the loop */
   volume->timer = sd_event_source_disable_unref(volume->timer);
   int r = sd_event_add_time_relative(volume->volumes->event, &volume->timer, CLOCK_MONOTONIC, in_us,
                                      0, handler, volume);
