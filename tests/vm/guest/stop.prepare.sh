@@ -19,10 +19,11 @@ if [[ ! -e /out/made ]]; then
   surefootctl create /etc/surefoot/volumes.d/vol1.conf --size 64M >/dev/console 2>&1
 fi
 mkdir -p /mnt/plain
-# vol0 is LVM's from the first boot's end on.
+# vol0 is LVM's from the first boot's end on.  A busy host may take longer than systemd's 90 s until it is up, and what
+# has timed out is not mounted by itself any more.
 sed -i '/nbd0/d' /etc/fstab
 [[ ! -e /out/made ]] ||
-  echo "/dev/vg/data /srv/vol0 ext4 _netdev,nofail,x-systemd.requires=surefoot.target 0 2" >>/etc/fstab
+  echo "/dev/vg/data /srv/vol0 ext4 _netdev,nofail,x-systemd.requires=surefoot.target,x-systemd.device-timeout=3600 0 2" >>/etc/fstab
 # As its package enables it.
 ln -s /lib/systemd/system/blk-availability.service /etc/systemd/system/vmtest.target.wants/
 
