@@ -18,7 +18,8 @@ has_superblock(const struct checked *checked, unsigned leg) {
 static bool
 make_room(struct checked *checked) {
   const struct sf_superblock *base = &checked->assembly.base;
-  bool room = ctl_extents_init(&checked->converge, base->data_bytes, base->extent_bytes);
+  bool room = ctl_extents_init(&checked->converge, base->data_bytes, base->extent_bytes) &&
+              ctl_extents_init(&checked->unwritten, base->data_bytes, base->extent_bytes);
   for (unsigned i = 0; i < checked->config.legs && room; i++)
     room = ctl_extents_init(&checked->stale[i], base->data_bytes, base->extent_bytes);
   return room;
@@ -26,8 +27,7 @@ make_room(struct checked *checked) {
 
 static const uint8_t *
 page_of(const struct checked *checked, unsigned leg, uint64_t page) {
-  const struct sf_leg_file *file = &checked->file[leg];
-  return page < file->map_pages ? file->maps + page * SF_PAGE_BYTES : NULL;
+  return sf_leg_file_map_page(&checked->file[leg], &checked->found[leg].sb.volume, page);
 }
 
 static bool
@@ -45,6 +45,7 @@ read_maps(struct checked *checked) {
     uint16_t damaged =
         sf_assembly_map_page(&checked->assembly, checked->current, bytes, (uint32_t) p, &united);
     ctl_extents_unite(&checked->converge, p, united.intent);
+    ctl_extents_unite(&checked->unwritten, p, united.unwritten);
     for (unsigned leg = 0; leg < checked->config.legs; leg++) {
       ctl_extents_unite(&checked->stale[leg], p, united.stale[leg]);
       checked->damaged_pages[leg] += damaged >> leg & 1;
@@ -57,6 +58,7 @@ read_maps(struct checked *checked) {
 static void
 free_maps(struct checked *checked) {
   ctl_extents_free(&checked->converge);
+  ctl_extents_free(&checked->unwritten);
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     ctl_extents_free(&checked->stale[i]);
 }

@@ -18,6 +18,7 @@ struct checked {
   /* As a start would take them; none without a reference. */
   bool has_maps;
   struct ctl_extents converge;           /* to be made equal on the legs in sync */
+  struct ctl_extents unwritten;          /* read as zeros, and made so before they are written */
   struct ctl_extents stale[SF_LEGS_MAX]; /* to be copied to a leg that is not */
   uint64_t intent_bytes[SF_LEGS_MAX];    /* that the leg's own pages speak of */
   uint64_t damaged_pages[SF_LEGS_MAX];   /* of those in sync */

@@ -172,7 +172,8 @@ static void
 compare_extent(struct compare *compare, unsigned part, uint64_t at, size_t from, size_t len,
                uint16_t readable) {
   uint16_t most = find_most(compare, part, from, len, readable);
-  if (most == readable)
+  if (most == readable ||
+      ctl_extents_has(&compare->checked->unwritten, (at + from) / compare->extent_bytes))
     return;
   const struct reader *good = &compare->reader[__builtin_ctz(most)];
   struct difference found = {.offset = at + from,

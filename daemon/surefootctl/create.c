@@ -96,6 +96,8 @@ print_created(const struct sf_config *config) {
   printf("%s: created, %s on %u leg%s, min_legs %u, uuid %s\n", config->name,
          ctl_size(found.sb.data_bytes, size), config->legs, config->legs == 1 ? "" : "s",
          config->min_legs, uuid);
+  if (found.sb.unwritten)
+    puts("it reads as zeros; the disks are zeroed while it is in use");
 }
 
 static int
@@ -128,6 +130,7 @@ ctl_create(struct ctl_command_call *call) {
       {"size", required_argument, NULL, 's'},
       {"overwrite", no_argument, NULL, 'o'},
       {"assume-clean", no_argument, NULL, 'a'},
+      {"lazy", no_argument, NULL, 'l'},
       {0},
   };
   struct sf_format_options format_options = {0};
@@ -144,10 +147,15 @@ ctl_create(struct ctl_command_call *call) {
     case 'a':
       format_options.assume_clean = true;
       break;
+    case 'l':
+      format_options.lazy = true;
+      break;
     default:
       return CTL_USAGE;
     }
   }
+  if (format_options.lazy && format_options.assume_clean)
+    return ctl_wrong_usage(call->command, "create: --lazy and --assume-clean exclude each other");
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "create: one CONF is needed");
 

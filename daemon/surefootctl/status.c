@@ -124,6 +124,17 @@ print_lost(const json_t *volume) {
   }
 }
 
+/* Like a resync: it reads as zeros meanwhile. */
+static void
+print_unwritten(const json_t *volume) {
+  uint64_t unwritten = ctl_json_number(volume, "unwritten_bytes");
+  uint64_t bytes = ctl_json_number(volume, "size_bytes");
+  char size[CTL_TEXT_MAX];
+  if (unwritten > 0 && unwritten <= bytes && bytes > 0)
+    printf("  initialising, %u %%: %s were never written and are still to be zeroed\n",
+           (unsigned) ((bytes - unwritten) / (bytes / 100 + 1)), ctl_size(unwritten, size));
+}
+
 static void
 print_requests(const json_t *volume) {
   const json_t *requests = json_object_get(volume, "requests");
@@ -144,6 +155,7 @@ print_requests(const json_t *volume) {
   char size[CTL_TEXT_MAX];
   if (unconverged > 0)
     printf("  %s being made equal on all legs after a crash\n", ctl_size(unconverged, size));
+  print_unwritten(volume);
 }
 
 /* "writes 50 ms to 120 ms (auto)", of all legs; nothing if they do not say. */

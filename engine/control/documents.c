@@ -198,21 +198,21 @@ volume_to_json(const struct sf_volume_status *volume) {
   char uuid[37];
   sf_uuid_format(&volume->uuid, uuid);
   return json_pack(
-      "{so ss ss so so so sI s{sI sI} si si sI sI so s{sI sI sI sI sI} sI sI si sI so so so}",
+      "{so ss ss so so so sI s{sI sI} si si sI sI sI so s{sI sI sI sI sI} sI sI si sI so so so}",
       "name", sf_text_to_json_string(volume->name), "uuid", uuid, "state",
       sf_volume_state_name(volume->state), "since", since_to_json(volume, volume->state_age_ns),
       "reason", sf_text_to_json(volume->reason), "waits_for",
       legs_to_json(volume, volume->waits_for), "size_bytes", (json_int_t) volume->size_bytes,
       "record", "term", (json_int_t) volume->term, "change", (json_int_t) volume->change,
       "min_legs", (int) volume->min_legs, "legs_in_sync", (int) volume->legs_in_sync,
-      "unconverged_bytes", (json_int_t) volume->unconverged_bytes, "intent_bytes",
-      (json_int_t) volume->intent_bytes, "lost_ranges", lost_to_json(volume), "requests", "reads",
-      (json_int_t) volume->reads, "writes", (json_int_t) volume->writes, "flushes",
-      (json_int_t) volume->flushes, "late_acks", (json_int_t) volume->late_acks, "errors",
-      (json_int_t) volume->errors, "bytes_read", (json_int_t) volume->bytes_read, "bytes_written",
-      (json_int_t) volume->bytes_written, "in_flight", (int) volume->in_flight, "oldest_ms",
-      (json_int_t) (volume->oldest_ns / 1000000), "latency", latencies_to_json(volume->latency),
-      "scrub", scrub_to_json(volume), "legs", legs);
+      "unconverged_bytes", (json_int_t) volume->unconverged_bytes, "unwritten_bytes",
+      (json_int_t) volume->unwritten_bytes, "intent_bytes", (json_int_t) volume->intent_bytes,
+      "lost_ranges", lost_to_json(volume), "requests", "reads", (json_int_t) volume->reads,
+      "writes", (json_int_t) volume->writes, "flushes", (json_int_t) volume->flushes, "late_acks",
+      (json_int_t) volume->late_acks, "errors", (json_int_t) volume->errors, "bytes_read",
+      (json_int_t) volume->bytes_read, "bytes_written", (json_int_t) volume->bytes_written,
+      "in_flight", (int) volume->in_flight, "oldest_ms", (json_int_t) (volume->oldest_ns / 1000000),
+      "latency", latencies_to_json(volume->latency), "scrub", scrub_to_json(volume), "legs", legs);
 }
 
 json_t *

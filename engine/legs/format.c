@@ -1,6 +1,7 @@
 /* Making a volume.  Nothing is written to any leg before all were looked at; then the metadata
  * areas of all legs are wiped, the data zeroed, and when that is stable on all of them, the
- * superblocks come last.  So wherever a format is interrupted, no leg passes for a volume without
+ * superblocks come last.  A lazy format zeroes only what is zeroed quickly; else the maps call all
+ * extents unwritten (R17), whatever a leg holds.  So wherever a format is interrupted, no leg passes for a volume without
  * having its data: legs that are not wiped yet are still the old volume's, with untouched data;
  * while some have no superblock yet, the others are the new volume's, and hold its first
  * contents. */
@@ -24,7 +25,7 @@ struct formatted_leg {
   struct leg_identity identity;
   bool missing;
   bool created; /* by us: removed again when it comes to nothing */
-  bool is_zero; /* allocated by us and never written */
+  bool is_zero; /* its data read as zeros */
   pthread_t thread;
   bool has_thread;
   int zeroed; /* 0, or -errno */
@@ -34,6 +35,7 @@ struct format {
   const struct sf_config *config;
   const struct sf_format_options *options;
   uint64_t data_bytes;
+  bool at_once; /* all is zeroed now, however long it takes */
   struct formatted_leg leg[SF_LEGS_MAX];
   void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total);
   void *arg;
@@ -249,9 +251,14 @@ tell(void *arg, uint64_t done) {
 static int
 wipe(struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
+  /* A label at the end would be found until its extent is zeroed. */
+  uint64_t kept =
+      f->at_once || f->options->assume_clean ? SF_DATA_OFFSET + f->data_bytes : SF_DATA_OFFSET;
   int r = l->is_zero ? 0 : sf_leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
+  if (r == 0 && fsync(l->file.fd) < 0)
+    r = -errno;
   if (r == 0 && !l->is_zero)
-    r = sf_leg_wipe_end(&l->file, SF_DATA_OFFSET + f->data_bytes);
+    r = sf_leg_wipe_end(&l->file, kept);
   if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
   return r < 0 ? fail_leg(f, leg, r, "wiping its metadata") : 0;
@@ -262,8 +269,12 @@ zero_data(void *arg) {
   struct formatted_leg *l = arg;
   const struct format *f = l->format;
   int r = 0;
-  if (!l->is_zero && !(f->options->assume_clean && !l->created))
+  if (l->is_zero || (f->options->assume_clean && !l->created))
+    r = 0;
+  else if (f->at_once)
     r = sf_leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
+  else if (sf_leg_zero_soon(&l->file, SF_DATA_OFFSET, f->data_bytes))
+    l->is_zero = true;
   if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
   if (r == 0)
@@ -314,6 +325,15 @@ sync_parent(const struct format *f, unsigned leg) {
   return r < 0 ? fail_leg(f, leg, r, "syncing its directory") : 0;
 }
 
+/* Is there a leg whose data were not zeroed?  Not where they are equal by the operator's word. */
+static bool
+is_unwritten(const struct format *f) {
+  for (unsigned i = 0; i < f->config->legs; i++)
+    if (!f->at_once && !f->options->assume_clean && !f->leg[i].is_zero)
+      return true;
+  return false;
+}
+
 static void
 describe_volume(const struct format *f, struct sf_superblock *sb) {
   const struct sf_config *config = f->config;
@@ -322,6 +342,7 @@ describe_volume(const struct format *f, struct sf_superblock *sb) {
                                .data_bytes = f->data_bytes,
                                .extent_bytes = sf_extent_bytes_for(f->data_bytes),
                                .block_bytes = 512,
+                               .unwritten = is_unwritten(f),
                                .claim = 1};
   for (unsigned i = 0; i < config->legs; i++)
     if (f->leg[i].file.block_bytes > sb->block_bytes)
@@ -363,6 +384,8 @@ static int
 write_all(struct format *f) {
   struct sf_superblock sb;
   int r = 0;
+  f->at_once = !f->options->lazy ||
+               sf_map_pages(f->data_bytes, sf_extent_bytes_for(f->data_bytes)) > SF_MAP_TWICE_MOST;
   for (unsigned i = 0; i < f->config->legs && r == 0; i++)
     r = wipe(f, i);
   if (r == 0)

@@ -145,27 +145,49 @@ sf_leg_read_head(const char *path, unsigned flags, struct sf_leg_file *file,
   return r;
 }
 
+static int
+read_map_pages(struct sf_leg_file *file, unsigned flags, uint64_t first, uint64_t offset) {
+  struct pages maps = {
+      .count = file->map_pages, .offset = offset, .bytes = file->maps + first * SF_PAGE_BYTES};
+  maps.bad = calloc(maps.count, sizeof *maps.bad);
+  if (maps.bad == NULL)
+    return -ENOMEM;
+  read_pages(file, &maps);
+  if (!(flags & SF_LEG_READ_ONLY))
+    rewrite(file, &maps, 0);
+  free(maps.bad);
+  return 0;
+}
+
 int
 sf_leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
                  const struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
   const struct sf_superblock *sb = &found->sb;
   if (found->error != 0)
     return 0;
-  struct pages maps = {.count = sf_map_pages(sb->data_bytes, sb->extent_bytes),
-                       .offset = SF_MAP_PAGE_OFFSET(0)};
-  maps.bytes = sf_leg_buffer(maps.count * SF_PAGE_BYTES);
-  maps.bad = calloc(maps.count, sizeof *maps.bad);
-  file->maps = maps.bytes;
-  file->map_pages = maps.count;
-  if (maps.bytes == NULL || maps.bad == NULL) {
-    free(maps.bad);
-    return sf_leg_fail(error, -ENOMEM, "%s: out of memory", sf_leg_path(path));
-  }
-  read_pages(file, &maps);
-  if (!(flags & SF_LEG_READ_ONLY))
-    rewrite(file, &maps, 0);
-  free(maps.bad);
-  return 0;
+  int r;
+  file->map_pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
+  file->maps_twice = sb->unwritten;
+  file->maps = sf_leg_buffer(sf_leg_maps_bytes(file));
+  r = file->maps ? read_map_pages(file, flags, 0, SF_MAP_PAGE_OFFSET(0)) : -ENOMEM;
+  if (r == 0 && file->maps_twice)
+    r = read_map_pages(file, flags, file->map_pages, SF_MAP_SECOND_OFFSET(0));
+  return r == 0 ? 0 : sf_leg_fail(error, r, "%s: out of memory", sf_leg_path(path));
+}
+
+size_t
+sf_leg_maps_bytes(const struct sf_leg_file *file) {
+  return file->map_pages * SF_PAGE_BYTES * (file->maps_twice ? 2 : 1);
+}
+
+const uint8_t *
+sf_leg_file_map_page(const struct sf_leg_file *file, const struct sf_uuid *volume, uint64_t page) {
+  const uint8_t *first = file->maps + page * SF_PAGE_BYTES;
+  if (file->maps == NULL || page >= file->map_pages)
+    return NULL;
+  return sf_map_page_choose(first,
+                            file->maps_twice ? first + file->map_pages * SF_PAGE_BYTES : NULL,
+                            volume, (uint32_t) page);
 }
 
 const char *

@@ -73,6 +73,8 @@ int sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsig
 void sf_leg_openers_hold(struct sf_leg_openers *openers); /* NULL is accepted, here and below */
 void sf_leg_openers_release(struct sf_leg_openers *openers);
 
+size_t sf_leg_maps_bytes(const struct sf_leg_file *file);
+
 /* ---- io.c: on memory that O_DIRECT takes ---- */
 
 enum { LEG_BUFFER_ALIGN = 4096, LEG_PIECE_BYTES = 1024 * 1024 };
@@ -113,6 +115,8 @@ int sf_leg_sync_parent(const char *path);
 typedef void leg_zero_progress(void *arg, uint64_t done);
 int sf_leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
                 leg_zero_progress *progress, void *arg);
+/* Zeros by the quick way, if that takes no longer than a second.  False: it may hold anything. */
+bool sf_leg_zero_soon(const struct sf_leg_file *file, uint64_t from, uint64_t len);
 /* The quick way or -EOPNOTSUPP. */
 int sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len);
 

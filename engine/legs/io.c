@@ -73,18 +73,30 @@ sf_leg_write_mark(const struct sf_leg_file *file, const struct sf_superblock *sb
   return r;
 }
 
-/* Empty maps: nothing intended, nothing stale. */
+static void
+call_unwritten(struct sf_map_page *page, uint64_t extents) {
+  uint64_t first = (uint64_t) page->page * SF_MAP_EXTENTS;
+  for (unsigned k = 0; k < SF_MAP_EXTENTS && first + k < extents; k++)
+    page->unwritten[k / 8] |= (uint8_t) (1u << k % 8);
+}
+
+/* Empty maps: nothing intended, nothing stale; and all unwritten, in both copies, or nothing. */
 int
 sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock *sb) {
   uint64_t pages = sf_map_pages(sb->data_bytes, sb->extent_bytes);
+  uint64_t extents = (sb->data_bytes + sb->extent_bytes - 1) / sb->extent_bytes;
   uint8_t *bytes = sf_leg_buffer(pages * SF_PAGE_BYTES);
   if (bytes == NULL)
     return -ENOMEM;
   for (uint64_t p = 0; p < pages; p++) {
-    const struct sf_map_page page = {.volume = sb->volume, .page = (uint32_t) p};
+    struct sf_map_page page = {.volume = sb->volume, .page = (uint32_t) p};
+    if (sb->unwritten)
+      call_unwritten(&page, extents);
     sf_map_page_encode(&page, bytes + p * SF_PAGE_BYTES);
   }
   int r = sf_leg_write(file->fd, bytes, pages * SF_PAGE_BYTES, SF_MAP_PAGE_OFFSET(0));
+  if (r == 0 && sb->unwritten)
+    r = sf_leg_write(file->fd, bytes, pages * SF_PAGE_BYTES, SF_MAP_SECOND_OFFSET(0));
   free(bytes);
   return r;
 }

@@ -161,7 +161,7 @@ open_for(void *context, int socket, const void *ordered) {
   if (given >= 0)
     close(given); /* the disk may be opened anew by the answer */
   if (sf_send_file(socket, &answer, sizeof answer, answer.file.fd) == 0 && answer.file.maps)
-    send_all(socket, answer.file.maps, answer.file.map_pages * SF_PAGE_BYTES);
+    send_all(socket, answer.file.maps, sf_leg_maps_bytes(&answer.file));
   _exit(0);
 }
 
@@ -283,7 +283,7 @@ receive_answer(int socket, struct answer *answer) {
     return -EMFILE;
   if (answer->file.maps == NULL)
     return 0;
-  size_t bytes = answer->file.map_pages * SF_PAGE_BYTES;
+  size_t bytes = sf_leg_maps_bytes(&answer->file);
   answer->file.maps = sf_leg_buffer(bytes);
   if (answer->file.maps && receive_all(socket, answer->file.maps, bytes))
     return 0;

@@ -11,6 +11,9 @@ static bool
 is_ours(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volume, uint64_t offset) {
   uint64_t index = (offset - SF_MAPS_OFFSET) / SF_PAGE_BYTES;
   struct sf_map_page map;
+  if (index >= SF_MAP_SECOND &&
+      sf_map_page_decode(page, volume, (uint32_t) index - SF_MAP_SECOND, &map))
+    return true;
   return (page[0] == 0 && memcmp(page, page + 1, SF_PAGE_BYTES - 1) == 0) ||
          sf_map_page_decode(page, volume, (uint32_t) index, &map);
 }

@@ -6,6 +6,8 @@ _Static_assert(SF_PROBE_OFFSET + SF_PAGE_BYTES <= SF_MAPS_OFFSET, "probe, then m
 _Static_assert(SF_DATA_OFFSET % SF_DATA_ALIGN == 0, "losetup and partitions want it aligned");
 _Static_assert(SF_MAP_PAGE_OFFSET((SF_EXTENTS_MAX - 1) / SF_MAP_EXTENTS + 1) <= SF_MARK_OFFSET,
                "the largest maps fit before the mark");
+_Static_assert(SF_MAP_SECOND_OFFSET(SF_MAP_TWICE_MOST) <= SF_MARK_OFFSET,
+               "and so do second copies");
 _Static_assert(SF_MARK_OFFSET + SF_PAGE_BYTES <= SF_DATA_OFFSET, "the mark, then the data");
 
 /* Room for a volume to grow without larger extents. */

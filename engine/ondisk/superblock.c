@@ -9,17 +9,19 @@
 
 static const uint8_t magic_bytes[8] = {'S', 'U', 'R', 'E', 'F', 'O', 'O', 'T'};
 
-/* From which on there are maps and empty places, a block size, a holder, and bad ranges. */
+/* From which on there are maps and empty places, a block size, a holder, bad ranges, and unwritten
+ * extents. */
 enum {
   VERSION_WITH_MAPS = 2,
   VERSION_WITH_BLOCK = 3,
   VERSION_WITH_HOLDER = 4,
   VERSION_WITH_BAD = 5,
+  VERSION_WITH_UNWRITTEN = 6,
 };
 
 enum { BAD_UNIT = 512 };
 
-enum { UUID_BYTES = 16, ANCESTOR_BYTES = UUID_BYTES + 8 + 8, FLAG_CLEAN = 1 };
+enum { UUID_BYTES = 16, ANCESTOR_BYTES = UUID_BYTES + 8 + 8, FLAG_CLEAN = 1, FLAG_UNWRITTEN = 2 };
 
 /* The layout behind the frame, as docs/on-disk-format.md has it. */
 enum {
@@ -67,8 +69,7 @@ _Static_assert(AT_LEG_UUID + SF_LEGS_MAX * UUID_BYTES == AT_LEG_NAME, "leg uuids
 _Static_assert(AT_LEG_NAME + SF_LEGS_MAX * SF_LEG_NAME_MAX == AT_HOST, "leg names");
 _Static_assert(AT_HOST + SF_HOST_NAME_MAX == AT_MACHINE, "host name");
 _Static_assert((size_t) AT_END <= SF_PAGE_BYTES, "one page");
-_Static_assert((int) VERSION_WITH_BAD == (int) SF_ONDISK_VERSION, "the newest");
-_Static_assert((int) VERSION_WITH_MAPS == (int) SF_MAP_VERSION, "the maps came with it");
+_Static_assert((int) VERSION_WITH_UNWRITTEN == (int) SF_ONDISK_VERSION, "the newest");
 
 static void
 walk_identity(struct sf_le *le, struct sf_superblock *sb) {
@@ -89,7 +90,8 @@ walk_identity(struct sf_le *le, struct sf_superblock *sb) {
 static void
 walk_record(struct sf_le *le, struct sf_superblock *sb) {
   struct sf_record *record = &sb->record;
-  uint8_t flags = record->clean ? FLAG_CLEAN : 0;
+  uint8_t flags =
+      (uint8_t) ((record->clean ? FLAG_CLEAN : 0) | (sb->unwritten ? FLAG_UNWRITTEN : 0));
   sf_le_expect(le, AT_MIN_LEGS);
   sf_le_u8(le, &record->min_legs);
   sf_le_expect(le, AT_IN_SYNC);
@@ -99,6 +101,7 @@ walk_record(struct sf_le *le, struct sf_superblock *sb) {
   sf_le_expect(le, AT_FLAGS);
   sf_le_u8(le, &flags);
   record->clean = flags & FLAG_CLEAN;
+  sb->unwritten = flags & FLAG_UNWRITTEN;
   sf_le_expect(le, AT_END_OF_FLAGS);
   sf_le_zeros_until(le, AT_REMOVED);
   sf_le_u16(le, &sb->removed);
@@ -225,6 +228,8 @@ geometry_is_possible(const struct sf_superblock *sb) {
   if (sb->data_offset > INT64_MAX || sb->data_bytes > INT64_MAX - sb->data_offset)
     return false;
   if (sb->extent_bytes < SF_PAGE_BYTES || (sb->extent_bytes & (sb->extent_bytes - 1)) != 0)
+    return false;
+  if (sb->unwritten && sf_map_pages(sb->data_bytes, sb->extent_bytes) > SF_MAP_TWICE_MOST)
     return false;
   return (sb->data_bytes - 1) / sb->extent_bytes < SF_EXTENTS_MAX;
 }
@@ -359,6 +364,8 @@ sf_superblock_encode(const struct sf_superblock *sb, uint8_t page[SF_PAGE_BYTES]
     version = VERSION_WITH_HOLDER;
   if (sb->bad.n != 0)
     version = VERSION_WITH_BAD;
+  if (sb->unwritten)
+    version = VERSION_WITH_UNWRITTEN;
   encode_as(sb, version, page);
 }
 
@@ -385,7 +392,10 @@ sf_superblock_decode(const uint8_t page[SF_PAGE_BYTES], struct sf_superblock *sb
   if (frame.version < VERSION_WITH_MAPS &&
       (found.removed != 0 || found.lost != 0)) /* reserved there */
     return -EUCLEAN;
-  if ((frame.version < VERSION_WITH_BAD) != (found.bad.n == 0))
+  if ((frame.version < VERSION_WITH_UNWRITTEN) == found.unwritten)
+    return -EUCLEAN;
+  if (frame.version < VERSION_WITH_UNWRITTEN &&
+      (frame.version < VERSION_WITH_BAD) != (found.bad.n == 0))
     return -EUCLEAN;
   if (frame.version < VERSION_WITH_BAD &&
       (frame.version < VERSION_WITH_HOLDER) != (found.holder.since_s == 0))

@@ -203,6 +203,9 @@ why_refused(struct sf_serve *serve, int r, char text[160], uint64_t size) {
     snprintf(text, 160, "more than 2^21 extents: the maps have no room for %" PRIu64 " bytes",
              size);
     break;
+  case -EAGAIN:
+    snprintf(text, 160, "not to so many extents before all of it is zeroed: later");
+    break;
   case -EINVAL:
     snprintf(text, 160, "%" PRIu64 " bytes: not a possible size, a multiple of 4 KiB", size);
     break;

@@ -254,6 +254,8 @@ add_devices(struct sf_serve *serve, struct sf_volume_params *params,
                                             .bytes = leg->file.bytes,
                                             .maps = leg->file.maps,
                                             .map_pages = leg->file.map_pages};
+    if (leg->file.maps_twice)
+      params->leg[i].second = leg->file.maps + leg->file.map_pages * SF_PAGE_BYTES;
   }
   return 0;
 }

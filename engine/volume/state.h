@@ -148,6 +148,7 @@ struct copy_judge {
 struct copying { /* an extent under way */
   bool active;
   bool converge;                  /* else resync of `leg` */
+  bool zeroes;                    /* converge, with zeros for a source: it was never written */
   const struct copy_judge *judge; /* converge, and it handles the data that were read; or NULL */
   bool failed;                    /* a piece failed: leave the extent as it is */
   bool
@@ -183,6 +184,9 @@ struct copier {
   struct sf_map by_block;
   struct sf_map put_off; /* not resynced before put_off_until_ns: no source could read all of it */
   uint64_t put_off_until_ns, put_off_ns; /* longer each time */
+  /* Unwritten extents that are being zeroed: unconverged for that alone. */
+  struct sf_map zeroing;
+  uint64_t zero_cursor; /* where the background goes on with them */
 
   /* R15: rate control. */
   uint64_t rate;        /* bytes per second */
@@ -244,19 +248,22 @@ struct map_write { /* of one page, to some legs */
   struct sf_tio_buffer *buffer; /* NULL unless writing */
   uint64_t page;
   uint64_t version;
+  bool second; /* copy of it */
   legset pending;
 };
 
 struct map_page {
-  uint64_t version;           /* of its contents in memory; 1: as at the start */
-  uint64_t must;              /* an op waits for so much of it */
-  uint64_t carry;             /* a newcomer is given so much of it */
-  uint64_t sent[SF_LEGS_MAX]; /* the version last sent to the leg */
-  uint64_t done[SF_LEGS_MAX]; /* the version that it holds; 0: not known */
-  legset read;                /* it was read from there at the start, and holds that */
-  legset busy;                /* a write of it runs there: at most one per leg */
-  legset overdue, failed;     /* the last one is late, or ended with an error */
-  bool had_intent;            /* at the start */
+  uint64_t version;            /* of its contents in memory; 1: as at the start */
+  uint64_t must;               /* an op waits for so much of it */
+  uint64_t carry;              /* a newcomer is given so much of it */
+  uint64_t sent[SF_LEGS_MAX];  /* the version last sent to the leg */
+  uint64_t done[SF_LEGS_MAX];  /* the version that it holds, in all copies; 0: not known */
+  uint64_t first[SF_LEGS_MAX]; /* that its first copy holds */
+  uint64_t written;            /* the first version that calls nothing unwritten any more */
+  legset read;                 /* it was read from there at the start, and holds that */
+  legset busy;                 /* a write of it runs there: at most one per leg */
+  legset overdue, failed;      /* the last one is late, or ended with an error */
+  bool had_intent;             /* at the start */
   /* Of a leg that lacks everything: the first version that calls all of it stale. */
   uint64_t lacks_all[SF_LEGS_MAX];
 };
@@ -281,6 +288,9 @@ struct maps {
   uint64_t checkpoint_ns;         /* of copied extents: not before */
   unsigned looks;                 /* since something was cleared */
   uint64_t written_ns;            /* when a client last wrote */
+  bool twice;                     /* each page has a second copy */
+  uint64_t once_version;          /* of the record by which they count no more */
+  uint64_t untold;                /* pages that could be read on no leg at the start */
   struct own_flush flush;
 };
 
@@ -373,6 +383,7 @@ struct sf_volume {
   uint64_t flush_again_ns;
 
   struct sf_map unconverged; /* may differ between in-sync legs (R11) */
+  struct sf_map unwritten;   /* reads as zeros, whatever the legs hold (R17) */
   struct sf_map suspect;     /* scratch of flush_failure.c */
   bool suspect_is_copied;    /* the same: of that leg copies may have been made */
   uint64_t io_seq;           /* of the last submission */

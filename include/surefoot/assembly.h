@@ -69,7 +69,8 @@ void sf_assemble(const struct sf_config *config, const struct sf_leg_found found
                  bool force, struct sf_assembly *assembly);
 
 /* One page of the maps as a start takes it, from what the legs in `current` hold there: their pages
- * united.  bytes[leg] NULL: it could not be read.  A page that is damaged counts as all set; says
+ * united, but for unwritten extents, which any of them tells that can be read (sf_map_page_choose).
+ * bytes[leg] NULL: it could not be read.  A page that is damaged counts as all set; says
  * which legs' were.  united->intent: extents to be converged, none after a clean stop.
  * united->stale[i]: what a leg that is not current lacks. */
 uint16_t sf_assembly_map_page(const struct sf_assembly *assembly, uint16_t current,

@@ -21,10 +21,12 @@ struct sf_leg_file {
    * nanoseconds; 0: neither is known here. */
   uint64_t born;
   bool looks_used; /* anything but zeros in the first 64 KiB */
-  /* The pages of the maps as they stand, when there is a valid superblock; the file's own, freed
-   * when it is closed or before by sf_leg_file_forget_maps. */
+  /* The pages of the maps as they stand, when there is a valid superblock, and behind them their
+   * second copies, where that says that they count; the file's own, freed when it is closed or
+   * before by sf_leg_file_forget_maps. */
   uint8_t *maps;
   uint64_t map_pages;
+  bool maps_twice;
   /* Pages of the metadata area that could not be read when it was opened.  Those but for the copies
    * of the superblock are written anew at once, unless it was opened for reading only. */
   unsigned bad_pages, rewritten_pages;
@@ -52,6 +54,9 @@ void sf_leg_file_close(struct sf_leg_file *file);
  * way?  Takes none. */
 bool sf_leg_file_is_locked(const struct sf_leg_file *file);
 void sf_leg_file_forget_maps(struct sf_leg_file *file);
+/* Of a page of the maps the copy that counts, for sf_assembly_map_page; NULL: it cannot be read. */
+const uint8_t *sf_leg_file_map_page(const struct sf_leg_file *file, const struct sf_uuid *volume,
+                                    uint64_t page);
 
 /* Opening in processes of their own: an opener that hangs in a dead disk keeps only that disk, and
  * the process that waits for it can be killed, end, or go on without.  Start them before any leg is
@@ -132,11 +137,13 @@ struct sf_format_options {
   uint64_t size;     /* of the volume; 0: what the smallest leg holds.  Creates missing files */
   bool overwrite;    /* format a leg that carries data or metadata all the same */
   bool assume_clean; /* the data areas are equal already: no zeroing */
+  bool lazy;         /* what cannot be zeroed within a second is unwritten (R17) */
 };
 
-/* Checks all legs first, then formats all: zeroes the data areas (so that all legs hold the same
- * bytes from the first read on), all at a time, and writes the superblocks, record (1,1), every leg
- * in sync, clean.  progress may be NULL; it is called by a thread for each leg. */
+/* Checks all legs first, then formats all: zeroes the data areas, all at a time, where each can be
+ * zeroed within a second or is to be zeroed now; else the maps call all of the volume unwritten, so
+ * that it reads as zeros and is zeroed when it is written to, or in the background.  Then it writes
+ * the superblocks, record (1,1), every leg in sync, clean.  progress may be NULL; it is called by a thread for each leg. */
 int sf_format(const struct sf_config *config, const struct sf_format_options *options,
               void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total), void *arg,
               char error[SF_CONFIG_ERROR_MAX]);

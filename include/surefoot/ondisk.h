@@ -22,13 +22,17 @@ enum {
   SF_PAGE_BYTES = 4096,
   SF_SUPERBLOCK_COPIES = 2,
   SF_HOST_NAME_MAX = 64, /* with the final NUL */
-  /* The newest that is read.  Version 1 had no maps, 2 no block size, 3 no holder, 4 no bad ranges:
-   * what says none of it is written as the older one. */
-  SF_ONDISK_VERSION = 5,
-  SF_BAD_MOST = 128, /* bad ranges of a volume */
-  SF_MAP_VERSION = 2,
+  /* The newest that is read.  Version 1 had no maps, 2 no block size, 3 no holder, 4 no bad ranges,
+   * 5 no unwritten extents: what says none of it is written as the older one. */
+  SF_ONDISK_VERSION = 6,
+  SF_BAD_MOST = 128,     /* bad ranges of a volume */
+  SF_MAP_VERSION = 3,    /* the newest that is read; a page without unwritten extents is of 2 */
   SF_MAP_EXTENTS = 1792, /* in a page of the maps */
   SF_MAP_BYTES = SF_MAP_EXTENTS / 8,
+  /* While a volume has unwritten extents each page has a second copy, so many pages further on; and
+   * a volume with more than SF_MAP_TWICE_MOST pages has no such extents. */
+  SF_MAP_SECOND = 1016,
+  SF_MAP_TWICE_MOST = SF_MAP_SECOND - 1,
 };
 
 /* Offsets on a leg, bytes. */
@@ -36,6 +40,7 @@ enum {
 #define SF_PROBE_OFFSET            ((uint64_t) 2 * SF_PAGE_BYTES) /* scratch for R14's probes */
 #define SF_MAPS_OFFSET             ((uint64_t) 64 * 1024)
 #define SF_MAP_PAGE_OFFSET(page)   (SF_MAPS_OFFSET + (uint64_t) (page) *SF_PAGE_BYTES)
+#define SF_MAP_SECOND_OFFSET(page) SF_MAP_PAGE_OFFSET((page) + SF_MAP_SECOND)
 #define SF_DATA_OFFSET             ((uint64_t) 8 * 1024 * 1024)
 #define SF_MARK_OFFSET             (SF_DATA_OFFSET - SF_PAGE_BYTES) /* far from the head */
 #define SF_DATA_ALIGN              ((uint64_t) 1024 * 1024)
@@ -117,6 +122,8 @@ struct sf_superblock {
   uint64_t claim; /* the highest term that this leg has promised to a start (R12) */
   struct sf_holder holder;
   struct sf_bad bad;
+  /* The maps may call extents unwritten, and their pages have second copies that count. */
+  bool unwritten;
   struct sf_record record;
 };
 
@@ -152,8 +159,9 @@ int sf_superblock_pick(const uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES],
                        struct sf_superblock *sb, unsigned *copy);
 
 /* One page of the maps: for each of SF_MAP_EXTENTS extents, from page * SF_MAP_EXTENTS on, whether
- * it may differ between in-sync legs after a crash (intent, R8), and for each leg whether it lacks
- * an acknowledged write there (stale).  Both in one page, so that one write of it clears an intent
+ * it may differ between in-sync legs after a crash (intent, R8), for each leg whether it lacks an
+ * acknowledged write there (stale), and whether it was never written, so that it reads as zeros
+ * whatever the legs hold (unwritten).  All in one page, so that one write of it clears an intent
  * bit and keeps the stale bits that it stood for.  Extent k is bit k % 8 of byte k / 8. */
 struct sf_map_page {
   struct sf_uuid volume;
@@ -161,6 +169,7 @@ struct sf_map_page {
   uint64_t number; /* of the writes of this page, for the curious; nothing depends on it */
   uint8_t intent[SF_MAP_BYTES];
   uint8_t stale[SF_LEGS_MAX][SF_MAP_BYTES];
+  uint8_t unwritten[SF_MAP_BYTES];
 };
 
 /* How many pages the maps of a volume have. */
@@ -169,9 +178,15 @@ uint64_t sf_map_pages(uint64_t data_bytes, uint64_t extent_bytes);
 void sf_map_page_encode(const struct sf_map_page *map, uint8_t page[SF_PAGE_BYTES]);
 
 /* A page that is damaged, of another volume or of another place counts as all set (R10): then this
- * says false and *map has every bit set. */
+ * says false and *map has every bit set, but calls nothing unwritten: what may hold acknowledged
+ * data must not be read as zeros. */
 bool sf_map_page_decode(const uint8_t page[SF_PAGE_BYTES], const struct sf_uuid *volume,
                         uint32_t index, struct sf_map_page *map);
+
+/* Of the two copies of a page the one that counts: the first, which is written first, unless it is
+ * damaged.  Either may be NULL.  NULL: both are damaged. */
+const uint8_t *sf_map_page_choose(const uint8_t *first, const uint8_t *second,
+                                  const struct sf_uuid *volume, uint32_t index);
 
 /* What a leg is, without what it holds: no record, no claim, and so no vote.  It stands far from the
  * superblocks, which say all of it too, and is asked only when neither of them says anything. */

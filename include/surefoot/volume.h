@@ -131,6 +131,7 @@ struct sf_volume_leg {
    * set.  Asked of current legs only, and not after sf_volume_create. */
   const uint8_t *maps;
   uint64_t map_pages;
+  const uint8_t *second; /* copies of them, in the same order; NULL: they do not count */
 };
 
 struct sf_volume_params {
@@ -427,6 +428,7 @@ struct sf_volume_status {
   uint64_t oldest_ns; /* how long the oldest of them has waited */
   struct sf_latency latency[SF_KINDS];
   uint64_t unconverged_bytes; /* R11: may differ between legs since a crash */
+  uint64_t unwritten_bytes;   /* R17: read as zeros, whatever the legs hold */
   uint64_t intent_bytes;      /* R8: would have to be compared if we crashed now */
   struct sf_lost_range lost[SF_LOST_MOST];
   unsigned lost_n;

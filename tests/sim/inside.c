@@ -53,6 +53,11 @@ inside_is_settled(struct sf_volume *v) {
 }
 
 bool
+inside_is_unwritten(const struct sf_volume *v, uint64_t extent) {
+  return sf_map_test(&v->unwritten, extent);
+}
+
+bool
 inside_is_serving(const struct sf_volume *v) {
   return v->phase == PHASE_SERVING;
 }
@@ -218,7 +223,7 @@ inside_check_start(const struct sf_volume *v) {
       const struct leg *leg = &v->leg[i];
       bool current = v->latest.in_sync >> i & 1;
 
-      if (leg->device == NULL)
+      if (leg->device == NULL || sf_map_test(&v->unwritten, e))
         continue;
       if (!sf_map_test(current ? &v->unconverged : &leg->stale, e) && differ(v, source, i, e))
         sim_fail("legs %u and %u start with extent %lu different, and %s", source, i,
@@ -260,7 +265,7 @@ static bool
 may_differ(const struct sf_volume *v, unsigned i, uint64_t extent) {
   const struct leg *leg = &v->leg[i];
 
-  return sf_map_test(&v->unconverged, extent) ||
+  return sf_map_test(&v->unconverged, extent) || sf_map_test(&v->unwritten, extent) ||
          (!(sf_insync_legs(v) >> i & 1) &&
           (sf_map_test(&leg->stale, extent) || sf_map_test(&leg->unflushed, extent) ||
            sf_map_test(&leg->flushing, extent)));

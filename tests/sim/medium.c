@@ -86,6 +86,7 @@ medium_swap(struct sim_leg *a, struct sim_leg *b) {
   SWAP(unreadable_n);
   SWAP(rotten);
   SWAP(rot_changed);
+  SWAP(unwritten);
   a->maps_changed = b->maps_changed = true;
 }
 
@@ -110,6 +111,8 @@ medium_free(struct sim_leg *leg) {
 /* Which block of the metadata area, as it is kept here. */
 static uint64_t
 meta_block(uint64_t offset) {
+  if (offset >= SF_MAP_SECOND_OFFSET(0) && offset < SF_MARK_OFFSET)
+    return (offset - SF_MAP_SECOND_OFFSET(0) + SECOND_AT) / BLOCK;
   return (offset < SF_MARK_OFFSET ? offset : offset - SF_MARK_OFFSET + MAPS_END) / BLOCK;
 }
 
@@ -224,6 +227,94 @@ medium_mend(struct sim_leg *leg) {
   leg->unreadable_n = 0;
 }
 
+/* ---- extents that were never written ---- */
+
+uint32_t
+medium_value(const struct sim_leg *leg, uint64_t block, bool stable) {
+  if (leg->unwritten[stable][block / sim.extent_blocks])
+    return 0;
+  return stable ? leg->stable[block] : leg->now[block];
+}
+
+static void
+take_unwritten(struct sim_leg *leg, bool stable, uint64_t extent, bool is) {
+  uint64_t first = extent * sim.extent_blocks, end = first + sim.extent_blocks;
+
+  if (leg->unwritten[stable][extent] == is)
+    return;
+  leg->unwritten[stable][extent] = is;
+  for (uint64_t b = first; b < end && b < sim.blocks_known; b++)
+    oracle_recheck(leg, b);
+}
+
+static bool
+read_head(const struct sim_leg *leg, bool stable, struct sf_superblock *sb) {
+  const uint8_t *meta = stable ? leg->meta_stable : leg->meta_now;
+  uint8_t head[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
+
+  memcpy(head, meta, sizeof head);
+  return sf_superblock_pick(head, sb, NULL) == 0;
+}
+
+/* A newer record says that all was written: what a start that takes this leg goes by. */
+static bool
+unwritten_has_ended(const struct sf_superblock *sb, bool stable) {
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    struct sf_superblock other;
+
+    if (read_head(&sim.leg[i], stable, &other) && !other.unwritten &&
+        sf_record_compare(&other.record, &sb->record) > 0)
+      return true;
+  }
+  return false;
+}
+
+/* A page of which both copies are damaged is left as it was: other legs may tell.  So is one of a leg
+ * that its own superblock does not name: a later record is needed to trust it, and that may say
+ * that second copies do not count. */
+static void
+read_unwritten(struct sim_leg *leg, bool stable) {
+  const uint8_t *meta = stable ? leg->meta_stable : leg->meta_now;
+  struct sf_superblock sb;
+  bool has_head = read_head(leg, stable, &sb), may_be;
+
+  may_be = has_head && sb.unwritten && !unwritten_has_ended(&sb, stable);
+  for (uint32_t p = 0; p < sf_map_pages(sim.blocks_room * BLOCK, sim.options.extent_bytes); p++) {
+    const uint8_t *second = may_be && (sb.record.in_sync >> leg->index & 1)
+                                ? meta + SECOND_AT + p * SF_PAGE_BYTES
+                                : NULL;
+    const uint8_t *found =
+        sf_map_page_choose(meta + SF_MAP_PAGE_OFFSET(p), second, &sim.format.volume, p);
+    struct sf_map_page page = {.page = p};
+
+    if (found == NULL && (!has_head || may_be))
+      continue;
+    if (found != NULL)
+      sf_map_page_decode(found, &sim.format.volume, p, &page);
+    for (unsigned k = 0; k < SF_MAP_EXTENTS; k++)
+      take_unwritten(leg, stable, p * SF_MAP_EXTENTS + k, page.unwritten[k / 8] >> (k % 8) & 1);
+  }
+}
+
+void
+medium_maps_moved(struct sim_leg *leg) {
+  if (sim.options.unwritten_permille == 0)
+    return;
+  read_unwritten(leg, false);
+  read_unwritten(leg, true);
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (i != leg->index && sim.leg[i].meta_now != NULL) {
+      read_unwritten(&sim.leg[i], false);
+      read_unwritten(&sim.leg[i], true);
+    }
+}
+
+static void
+meta_moved(struct sim_leg *leg) {
+  trust_changed(leg->index);
+  medium_maps_moved(leg);
+}
+
 void
 medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *data, bool fua,
              unsigned part_permille) {
@@ -269,7 +360,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
     leg->cache_tail = &item->next;
   }
   if (meta)
-    trust_changed(leg->index);
+    meta_moved(leg);
 }
 
 void
@@ -304,7 +395,7 @@ medium_flush(struct sim_leg *leg, uint32_t until) {
     cache_pop(leg);
   }
   if (meta)
-    trust_changed(leg->index);
+    meta_moved(leg);
 }
 
 void
@@ -319,7 +410,7 @@ medium_lose_flush(struct sim_leg *leg, uint32_t until) {
       }
     cache_pop(leg);
   }
-  trust_changed(leg->index);
+  meta_moved(leg);
 }
 
 void
@@ -339,7 +430,7 @@ medium_lose_cache(struct sim_leg *leg, unsigned keep_permille) {
       leg->now_seq[b] = leg->stable_seq[b];
       oracle_recheck(leg, b);
     }
-  trust_changed(leg->index);
+  meta_moved(leg);
 }
 
 static void
@@ -380,7 +471,7 @@ medium_flip(struct sim_leg *leg, uint64_t page) {
   leg->meta_now[at] ^= flip;
   leg->meta_stable[at] = leg->meta_now[at];
   leg->maps_changed = true;
-  trust_changed(leg->index);
+  meta_moved(leg);
 }
 
 void
@@ -417,7 +508,7 @@ medium_give_head_back(struct sim_leg *leg) {
   memcpy(leg->meta_stable, leg->head, HEAD_BYTES);
   free(leg->head);
   leg->head = NULL;
-  trust_changed(leg->index);
+  meta_moved(leg);
 }
 
 void
@@ -436,7 +527,7 @@ medium_blank(struct sim_leg *leg, struct sf_superblock *sb) {
   leg->maps_changed = true;
   for (unsigned i = 0; i < META_BLOCKS; i++)
     leg->meta_now_seq[i] = leg->meta_stable_seq[i] = leg->seq;
-  trust_changed(leg->index);
+  meta_moved(leg);
 }
 
 bool

@@ -132,10 +132,10 @@ static void
 permit_behind_the_end(const struct sim_leg *leg, uint64_t block) {
   if (!sim.was_forced || block < sim.blocks)
     return;
-  if (!may_hold(block, leg->now[block], false))
-    permit(block, leg->now[block]);
-  if (!may_hold(block, leg->stable[block], true))
-    permit(block, leg->stable[block]);
+  if (!may_hold(block, medium_value(leg, block, false), false))
+    permit(block, medium_value(leg, block, false));
+  if (!may_hold(block, medium_value(leg, block, true), true))
+    permit(block, medium_value(leg, block, true));
 }
 
 void
@@ -143,9 +143,9 @@ oracle_recheck(struct sim_leg *leg, uint64_t block) {
   uint8_t *was = &bad[leg->index][block], is = 0;
 
   permit_behind_the_end(leg, block);
-  if (!may_hold(block, leg->now[block], false))
+  if (!may_hold(block, medium_value(leg, block, false), false))
     is |= 1;
-  if (!may_hold(block, leg->stable[block], true))
+  if (!may_hold(block, medium_value(leg, block, true), true))
     is |= 2;
   if (is == *was)
     return;
@@ -455,7 +455,7 @@ force_block(uint64_t block, unsigned legs) {
     nodes_free = i;
   }
   for (unsigned leg = 0; leg < sim.options.legs; leg++) {
-    uint32_t value = sim.leg[leg].now[block];
+    uint32_t value = medium_value(&sim.leg[leg], block, false);
 
     if ((legs >> leg & 1) && !was_permitted(block, value))
       permit(block, value);

@@ -62,7 +62,8 @@ create(const struct sf_config *config, const struct sf_assembly *assembly,
                                  .sb = found[i].sb,
                                  .bytes = found[i].bytes,
                                  .maps = sim.leg[i].meta_now + SF_MAPS_OFFSET,
-                                 .map_pages = (MAPS_END - SF_MAPS_OFFSET) / SF_PAGE_BYTES};
+                                 .map_pages = (MAPS_END - SF_MAPS_OFFSET) / SF_PAGE_BYTES,
+                                 .second = sim.leg[i].meta_now + SECOND_AT};
     else if (found[i].present && verdict != SF_LEG_DAMAGED && verdict != SF_LEG_UNFORMATTED &&
              verdict != SF_LEG_TOO_SMALL && !(verdict == SF_LEG_SPLIT_BRAIN && sim.was_forced) &&
              !sim.has_other_disk[i])
@@ -101,7 +102,8 @@ check_clean_start(const struct sf_assembly *assembly) {
       first = (int) i;
     else
       for (uint64_t b = 0; b < sim.blocks; b++)
-        if (sim.leg[i].now[b] != sim.leg[first].now[b] && !bad_is_in(&assembly->base.bad, b))
+        if (medium_value(&sim.leg[i], b, false) != medium_value(&sim.leg[first], b, false) &&
+            !bad_is_in(&assembly->base.bad, b))
           sim_fail("legs %d and %u start as clean and differ", first, i);
   }
 }

@@ -46,6 +46,8 @@ sim_fail(const char *format, ...) {
 
 /* ---- setting up ---- */
 
+#define GARBAGE UINT32_C(0x3fffffff) /* a stamp that no write has */
+
 static void
 number_uuid(struct sf_uuid *uuid, unsigned n) {
   memset(uuid, 0, sizeof *uuid);
@@ -88,6 +90,15 @@ stale_leg(void) {
   return sim.options.is_busy ? sim.options.busy.stale_leg : -1;
 }
 
+/* By a stream of its own; all legs the same. */
+static bool
+is_unwritten(uint64_t extent) {
+  uint64_t stream = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + extent;
+
+  return extent * sim.extent_blocks < sim.blocks &&
+         random_of(&stream) % 1000 < sim.options.unwritten_permille;
+}
+
 static void
 format_maps(const struct sf_superblock *sb, struct sim_leg *leg) {
   for (uint32_t p = 0; p < sf_map_pages(sb->data_bytes, sb->extent_bytes); p++) {
@@ -97,8 +108,20 @@ format_maps(const struct sf_superblock *sb, struct sim_leg *leg) {
       for (uint64_t e = 0; e < SF_MAP_EXTENTS; e++)
         if (((uint64_t) p * SF_MAP_EXTENTS + e) * sb->extent_bytes < sb->data_bytes)
           page.stale[stale_leg()][e / 8] |= (uint8_t) (1u << e % 8);
+    for (unsigned k = 0; k < SF_MAP_EXTENTS; k++)
+      if (is_unwritten((uint64_t) p * SF_MAP_EXTENTS + k))
+        page.unwritten[k / 8] |= (uint8_t) (1u << k % 8);
     sf_map_page_encode(&page, leg->meta_now + SF_MAP_PAGE_OFFSET(p));
+    sf_map_page_encode(&page, leg->meta_now + SECOND_AT + p * SF_PAGE_BYTES);
   }
+}
+
+/* What stood on the disk before. */
+static void
+fill_with_garbage(struct sim_leg *leg) {
+  for (uint64_t b = 0; b < sim.blocks; b++)
+    if (is_unwritten(b / sim.extent_blocks))
+      leg->now[b] = leg->stable[b] = GARBAGE;
 }
 
 /* Volumes from before there were marks get theirs while they run. */
@@ -121,6 +144,7 @@ format_legs(void) {
                                .data_offset = sim.data_offset,
                                .data_bytes = sim.blocks * BLOCK,
                                .extent_bytes = sim.options.extent_bytes,
+                               .unwritten = sim.options.unwritten_permille > 0,
                                .claim = 1};
   number_uuid(&sb->volume, 200);
   number_uuid(&sb->lineage, 201);
@@ -152,6 +176,7 @@ format_legs(void) {
     format_maps(sb, leg);
     format_mark(sb, leg);
     memcpy(leg->meta_stable, leg->meta_now, META_BYTES);
+    fill_with_garbage(leg);
   }
 }
 
@@ -202,6 +227,8 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   format_legs();
   tio_init();
   oracle_init();
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    medium_maps_moved(&sim.leg[i]);
   sim.recorded = calloc(sim.blocks_room, 1);
   if (sim.recorded == NULL)
     abort();
@@ -249,7 +276,8 @@ final_questions(void) {
       sim_fail("healed, and leg %u lacks an answered write: %s", i, text);
     }
     for (uint64_t b = 0; b < sim.blocks; b++)
-      if (leg->now[b] != sim.leg[0].now[b] && !bad_is_in(inside_bad(sim.volume), b)) {
+      if (medium_value(leg, b, false) != medium_value(&sim.leg[0], b, false) &&
+          !bad_is_in(inside_bad(sim.volume), b)) {
         oracle_explain(b, text, sizeof text);
         sim_fail("healed, and legs 0 and %u differ: %s", i, text);
       }

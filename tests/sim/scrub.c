@@ -146,7 +146,10 @@ static bool
 must_be_found(uint64_t block, unsigned legs) {
   unsigned rotten = 0;
 
-  if (bad_is_in(inside_bad(sim.volume), block))
+  if (bad_is_in(inside_bad(sim.volume), block) ||
+      inside_is_unwritten(sim.volume, block / sim.extent_blocks))
+    return false;
+  if (inside_is_unwritten(sim.volume, block / sim.extent_blocks)) /* it is passed over */
     return false;
   for (unsigned i = 0; i < sim.options.legs; i++) {
     if (sim.leg[i].rot_changed[block] >= sim.scrub_begun_step)

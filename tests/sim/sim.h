@@ -51,7 +51,8 @@ enum {
   CLIENTS_OF_SWARM = 16, /* but for busy runs */
   /* Of the metadata area: superblocks, probe page, maps; and the mark, which stands behind them here. */
   MAPS_END = 96 * 1024,
-  META_BYTES = MAPS_END + SF_PAGE_BYTES,
+  SECOND_AT = MAPS_END + SF_PAGE_BYTES, /* and second copies of the maps behind that */
+  META_BYTES = SECOND_AT + MAPS_END - 64 * 1024,
   EXTENTS_MOST = (MAPS_END - 64 * 1024) / SF_PAGE_BYTES * SF_MAP_EXTENTS,
   META_BLOCKS = META_BYTES / BLOCK,
   HEAD_BYTES = 64 * 1024,
@@ -130,8 +131,10 @@ struct sim_leg {
   bool maps_changed;                  /* on stable storage, since intent was read from there */
   uint8_t intent[EXTENTS_MOST];       /* a byte for each extent */
   bool maps_good;                     /* every page of it is valid */
-  bool lost_flush;                    /* it dropped data of a flush, since it came into the set */
-  uint8_t *unreadable;                /* blocks that answer EIO until they are written */
+  /* As the leg's own maps have it, now and on stable storage: what it holds there means nothing. */
+  bool unwritten[2][EXTENTS_MOST];
+  bool lost_flush;     /* it dropped data of a flush, since it came into the set */
+  uint8_t *unreadable; /* blocks that answer EIO until they are written */
   unsigned unreadable_n;
   /* Blocks that read otherwise than was written, unseen; `now` and `stable` have the written
    * values.  Since when it is so, or is no more, in steps. */
@@ -184,6 +187,9 @@ void medium_spoil(struct sim_leg *leg, uint64_t block, bool unreadable);
 void medium_mend(struct sim_leg *leg); /* every sector can be read again */
 void medium_lose_cache(struct sim_leg *leg, unsigned keep_permille);
 bool medium_has_intent(struct sim_leg *leg, uint64_t extent); /* on stable storage */
+/* As a start reads it that trusts this leg alone. */
+uint32_t medium_value(const struct sim_leg *leg, uint64_t block, bool stable);
+void medium_maps_moved(struct sim_leg *leg); /* its unwritten extents may be others now */
 bool medium_maps_are_good(struct sim_leg *leg);
 void medium_flip(struct sim_leg *leg, uint64_t page); /* a byte of that page rots */
 void medium_wipe(struct sim_leg *leg);                /* another disk in its place, full of zeros */
@@ -345,6 +351,7 @@ void settings_before_start(void);
 void inside_destroy(struct sf_volume *volume);
 /* Serving, durable, converged, no waiting op, no page of the maps that is tried again. */
 bool inside_is_settled(struct sf_volume *volume);
+bool inside_is_unwritten(const struct sf_volume *volume, uint64_t extent);
 bool inside_is_serving(const struct sf_volume *volume);
 bool inside_is_suspended(const struct sf_volume *volume);
 bool inside_is_copying(const struct sf_volume *volume);
@@ -463,6 +470,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(drills)                                                                                  \
   COUNTED(mismatches)                                                                              \
   COUNTED(scrub_repairs)                                                                           \
+  COUNTED(first_writes)                                                                            \
   COUNTED(busy_pauses)                                                                             \
   COUNTED(busy_freezes)                                                                            \
   COUNTED(busy_measured)

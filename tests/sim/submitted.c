@@ -67,6 +67,7 @@ check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf
   for (unsigned i = 0; i < sim.options.legs; i++)
     for (uint64_t e = first; e <= last && (needs >> i & 1); e++)
       if (!medium_has_intent(&sim.leg[i], e) &&
+          (control->op != SF_TIO_ZERO || !inside_is_unwritten(sim.volume, e)) &&
           (control->op != SF_TIO_WRITE ||
            !changes_nothing(&sim.leg[leg], control->buffer, part.offset, part.length, &part)))
         sim_fail("R8: a %s into extent %lu is submitted to leg %u, and leg %u has no intent",

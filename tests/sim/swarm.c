@@ -480,6 +480,12 @@ draw_drills(struct options *o) {
 }
 
 static void
+draw_unwritten(struct options *o) {
+  DRAW(unwritten_permille,
+       one_in_or_always(3, SWITCH_unwritten) ? (one_in(2) ? 1000 : some(100, 999)) : 0);
+}
+
+static void
 take_out_what_is_off(struct options *o) {
   if (!swarm_is_on(SWITCH_lulls))
     o->lull_gap_ns = 0;
@@ -518,6 +524,7 @@ swarm_draw(uint64_t seed, struct options *options) {
   draw_spare(options);
   draw_scrubs(options);
   draw_drills(options);
+  draw_unwritten(options);
   draw_lulls(options);
   take_out_what_is_off(options);
 }

@@ -94,6 +94,8 @@ static const struct of_volume {
      "Legs that must have a write before it is answered."},
     {"volume_unconverged_bytes", "gauge", NULL, "unconverged_bytes",
      "Bytes that may differ between legs since a crash."},
+    {"volume_unwritten_bytes", "gauge", NULL, "unwritten_bytes",
+     "Bytes never written, that read as zeros and are still to be zeroed on the legs."},
     {"volume_reads_total", "counter", "requests", "reads",
      "Reads answered since the server started."},
     {"volume_writes_total", "counter", "requests", "writes", "Writes answered."},

@@ -4,7 +4,9 @@
  *   convergence  after a crash or a failed write, the extents in which in-sync legs may differ:
  *                each is made what one of them holds, and flushed on all, the source included,
  *                before it is read (R11, reading 10 of the rules).  An extent that waits for it is
- *                no source for a resync (reading 11).
+ *                no source for a resync (reading 11).  One that was never written is made zeros on
+ *                all of them instead, before it is written (R17), or when there is nothing better
+ *                to do.
  *
  * A few extents at a time, so that the end of one does not leave the legs idle; of each, pieces in
  * flight.  A client's write to a piece in flight waits for it; to a piece already copied, goes to
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "volume/change/zeroing.h"
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/flush_lost.h"
@@ -29,6 +32,7 @@
 #include "volume/set/bad.h"
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
+#include "volume/set/written.h"
 
 enum {
   CONVERGE_BATCH = 32, /* extents copied before a flush */
@@ -106,6 +110,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
 
   c->active = true;
   c->converge = converge;
+  c->zeroes = converge && sf_map_test(&v->unwritten, extent);
   c->leg = leg;
   c->extent = extent;
   by_block = sf_map_test(&v->copier.by_block, extent) ||
@@ -122,6 +127,10 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   memset(c->doubt, 0, c->pieces * sizeof *c->doubt);
   if (!converge)
     return;
+  if (c->zeroes) {
+    sf_map_set(&v->unconverged, extent);
+    sf_map_set(&v->copier.zeroing, extent);
+  }
   stale_outside(v, extent);
   /* Writes there pass a newcomer by from now on, so no answer may need it. */
   if (v->joining >= 0)
@@ -252,8 +261,12 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
 
 /* ---- what to copy next ---- */
 
+/* A leg that joins is about to be one that must have the zeros too: they wait, or clients that write
+ * to ever new extents would keep it out. */
 static bool
 must_be_copied(const struct sf_volume *v, uint64_t extent) {
+  if (v->joining >= 0 && sf_map_test(&v->unwritten, extent))
+    return false;
   return sf_map_test(&v->unconverged, extent) && !sf_map_test(&v->copier.copied, extent) &&
          !sf_map_test(&v->copier.flushing_copied, extent) && sf_copying_find(v, extent) == NULL;
 }
@@ -265,12 +278,14 @@ is_of_round(const struct sf_volume *v, uint64_t extent, unsigned round) {
 }
 
 static bool
-demanded_extent(const struct sf_volume *v, unsigned round, uint64_t *extent) {
+demanded_extent(struct sf_volume *v, unsigned round, uint64_t *extent) {
   for (const struct sf_request *r = v->parked; r != NULL; r = r->next) {
     uint64_t last = extent_of(v, r->offset + r->length - 1);
 
     for (uint64_t e = extent_of(v, r->offset); e <= last; e++)
-      if (is_of_round(v, e, round)) {
+      if (is_of_round(v, e, round) || (round == 0 && sf_zeroing_is_due(v, r, e))) {
+        if (sf_map_test(&v->unwritten, e))
+          v->copier.zero_cursor = e; /* who writes in order finds the next ones done */
         *extent = e;
         return true;
       }
@@ -312,12 +327,14 @@ background_extent(struct sf_volume *v, uint64_t *extent) {
 }
 
 static bool
-resync_extent(const struct sf_volume *v, uint64_t *extent, unsigned *leg) {
+resync_extent(struct sf_volume *v, uint64_t *extent, unsigned *leg) {
   for (unsigned i = 0; i < v->legs; i++) {
-    const struct leg *l = &v->leg[i];
+    struct leg *l = &v->leg[i];
 
     if (sf_leg_state(l) != SF_STATE_CATCHING_UP)
       continue;
+    if (sf_zeroing_drop_stale(v, l))
+      note_advance(v, l);
     for (uint64_t e = sf_map_next(&l->stale, 0); e < v->extents; e = sf_map_next(&l->stale, e + 1))
       if (!sf_map_test(&v->unconverged, e) && !sf_map_test(&v->copier.put_off, e) &&
           sf_copying_find(v, e) == NULL) {
@@ -345,8 +362,13 @@ extent_converged(struct sf_volume *v, uint64_t extent) {
       c->shows = !c->failed;
       return;
     }
-  if (sf_map_clear(&v->unconverged, extent))
-    sf_flush_failure_converged(v, extent);
+  if (v->phase != PHASE_SERVING && sf_map_test(&v->unwritten, extent))
+    return; /* the pages of a stop are on their way */
+  if (!sf_map_clear(&v->unconverged, extent))
+    return;
+  if (sf_map_test(&v->unwritten, extent))
+    sf_written_first(v, extent);
+  sf_flush_failure_converged(v, extent);
 }
 
 static void
@@ -429,7 +451,7 @@ converge_alone(struct sf_volume *v) {
   find_written(v);
   for (uint64_t e = sf_map_next(&v->unconverged, 0); e < v->extents;
        e = sf_map_next(&v->unconverged, e + 1)) {
-    if (!must_be_copied(v, e) || sf_map_test(&v->maps.busy, e) ||
+    if (!must_be_copied(v, e) || sf_map_test(&v->maps.busy, e) || sf_map_test(&v->unwritten, e) ||
         sf_flush_failure_unsure(v, e << v->extent_shift, 1) != 0)
       continue;
     stale_outside(v, e);
@@ -449,7 +471,7 @@ pick(struct sf_volume *v, struct copying *c) {
   if (v->now_ns < v->copier.issue_at_ns)
     return false;
   /* Not while a promotion is under way: the newcomer is neither in sync nor to be called stale. */
-  bool may_converge = v->unconverged.set > 0 && v->promoting < 0;
+  bool may_converge = (v->unconverged.set > 0 || v->parked != NULL) && v->promoting < 0;
   bool in_time = v->now_ns >= v->copier.pace_ns;
   if (may_converge && (demanded_extent(v, 0, &extent) || demanded_extent(v, 1, &extent) ||
                        (in_time && background_extent(v, &extent)))) {
@@ -458,9 +480,13 @@ pick(struct sf_volume *v, struct copying *c) {
   }
   if (!in_time)
     return false;
-  if (!resync_extent(v, &extent, &leg))
+  if (resync_extent(v, &extent, &leg)) {
+    begin_extent(v, c, extent, false, leg);
+    return true;
+  }
+  if (!sf_zeroing_next(v, &extent))
     return false;
-  begin_extent(v, c, extent, false, leg);
+  begin_extent(v, c, extent, true, 0);
   return true;
 }
 
@@ -493,7 +519,7 @@ adapt(struct sf_volume *v) {
 
 static bool
 has_work(const struct sf_volume *v) {
-  if (v->unconverged.set > 0)
+  if (v->unconverged.set > 0 || v->unwritten.set > 0)
     return true;
   for (unsigned i = 0; i < v->legs; i++)
     if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].stale.set > 0)

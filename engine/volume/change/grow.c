@@ -110,13 +110,16 @@ take_in(struct sf_volume *v) {
   extend(v, extents, pages);
   v->size_bytes = v->grow.size_bytes;
   for (uint64_t e = first; e < extents; e++) {
+    if (sf_map_test(&v->unwritten, e))
+      continue; /* the last one, which reads as zeros, and so does what is new of it */
     sf_map_set(&v->unconverged, e);
     sf_map_set(&v->maps.intent, e);
   }
   for (uint64_t p = map_page_of(first); p < pages; p++)
     sf_map_changed(v, p, true);
   for (uint64_t e = first; e < extents; e++)
-    v->maps.intent_version[e] = v->maps.page[map_page_of(e)].version;
+    v->maps.intent_version[e] =
+        sf_map_test(&v->maps.intent, e) ? v->maps.page[map_page_of(e)].version : 0;
   for (unsigned i = 0; i < v->legs; i++) {
     if (v->latest.in_sync & legbit(i))
       continue;
@@ -189,6 +192,8 @@ sf_grow_to(struct sf_volume *v, uint64_t size_bytes) {
     return -EALREADY;
   if ((size_bytes - 1) >> v->extent_shift >= SF_EXTENTS_MAX)
     return -EFBIG;
+  if (v->maps.twice && sf_map_pages(size_bytes, v->extent_bytes) > SF_MAP_TWICE_MOST)
+    return -EAGAIN;
   if (short_leg(v, size_bytes) >= 0)
     return -ENOSPC;
   v->grow.size_bytes = size_bytes;

@@ -144,8 +144,14 @@ bool
 sf_intent_stop(struct sf_volume *v) {
   struct maps *maps = &v->maps;
 
+  sf_map_subtract(&v->unconverged, &v->unwritten); /* what is half zeroed still reads as zeros */
+  sf_map_zero(&v->copier.zeroing);
   if (v->unconverged.set != 0)
     return false;
+  EACH_LEG(leg, v->latest.in_sync) {
+    sf_map_subtract(&v->leg[leg].unflushed, &v->unwritten);
+    sf_map_subtract(&v->leg[leg].flushing, &v->unwritten);
+  }
   EACH_LEG(leg, v->latest.in_sync)
     if (v->leg[leg].unflushed.set != 0 || v->leg[leg].flushing.set != 0 || v->leg[leg].flush_failed)
       return false;

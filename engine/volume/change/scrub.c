@@ -309,6 +309,29 @@ is_taken(const struct sf_volume *v, uint64_t extent) {
   return false;
 }
 
+/* What has grown meanwhile was converged, and is not counted. */
+static void
+extent_is_done(struct sf_volume *v, uint64_t extent, uint64_t end) {
+  struct sf_scrub_status *told = &v->scrub.told;
+
+  if (end > told->total_bytes)
+    end = told->total_bytes;
+  if (sf_map_clear(&v->scrub.todo, extent))
+    told->done_bytes += end - (extent << v->extent_shift);
+}
+
+/* Legs hold anything there, and nobody reads it. */
+static bool
+pass_unwritten(struct sf_volume *v, uint64_t extent) {
+  uint64_t end = (extent + 1) << v->extent_shift;
+
+  if (!sf_map_test(&v->unwritten, extent))
+    return false;
+  extent_is_done(v, extent, end < v->size_bytes ? end : v->size_bytes);
+  v->dirty = true;
+  return true;
+}
+
 /* False: all that is left waits for a convergence, or is under way. */
 static bool
 pick(struct sf_volume *v, struct scrub_slot *slot) {
@@ -317,7 +340,7 @@ pick(struct sf_volume *v, struct scrub_slot *slot) {
   for (unsigned round = 0; round < 2; round++, scrub->cursor = 0)
     for (uint64_t e = sf_map_next(&scrub->todo, scrub->cursor); e < v->extents;
          e = sf_map_next(&scrub->todo, e + 1)) {
-      if (is_taken(v, e) || !may_compare(v, e))
+      if (pass_unwritten(v, e) || is_taken(v, e) || !may_compare(v, e))
         continue;
       *slot = (struct scrub_slot){.copy = slot->copy, .of = slot->of};
       slot->active = true;
@@ -343,16 +366,6 @@ has_leave(const struct sf_volume *v) {
          sf_op_is_free(v, &sf_op_read);
 }
 
-/* What has grown meanwhile was converged, and is not counted. */
-static void
-extent_is_done(struct sf_volume *v, const struct scrub_slot *slot) {
-  struct sf_scrub_status *told = &v->scrub.told;
-  uint64_t end = slot->end < told->total_bytes ? slot->end : told->total_bytes;
-
-  if (sf_map_clear(&v->scrub.todo, slot->extent))
-    told->done_bytes += end - (slot->extent << v->extent_shift);
-}
-
 static void
 advance(struct sf_volume *v, struct scrub_slot *slot) {
   bool leave;
@@ -361,7 +374,7 @@ advance(struct sf_volume *v, struct scrub_slot *slot) {
     return;
   if (slot->active && slot->at >= slot->end) {
     slot->active = false;
-    extent_is_done(v, slot);
+    extent_is_done(v, slot->extent, slot->end);
   }
   leave = has_leave(v);
   /* Without leave there is nothing to pick, and looking for it takes long on a large volume. */

@@ -14,6 +14,7 @@
 #include "volume/ground/leg_io.h"
 #include "volume/ground/request_queue.h"
 #include "volume/ground/steps.h"
+#include "volume/ground/unwritten.h"
 #include "volume/ops/op_time.h"
 #include "volume/ops/own_flush.h"
 #include "volume/set/medium.h"
@@ -34,6 +35,22 @@ client_ops_active(const struct sf_volume *v) {
     if (op->request != NULL)
       return true;
   return v->flush_leader != NULL || v->flush_queue != NULL;
+}
+
+/* A clean stop does not wait for extents to be zeroed, but for what is on its way to legs of the
+ * set: behind the clean record another host may start, which no lock keeps from writing there
+ * before it lands. */
+static bool
+zeroes_are_under_way(const struct sf_volume *v) {
+  for (const struct sf_list *l = v->active.next; v->unwritten.set > 0 && l != &v->active;
+       l = l->next) {
+    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
+
+    if (op->kind->copies && (op->running & op->writing & sf_insync_legs(v)) != 0 &&
+        sf_unwritten_any(v, op->offset, op->length))
+      return true;
+  }
+  return false;
 }
 
 void
@@ -63,7 +80,7 @@ void
 sf_stop_settle(struct sf_volume *v) {
   if (v->phase != PHASE_STOPPING)
     return;
-  if (v->stop_step == STOP_DRAIN && !client_ops_active(v)) {
+  if (v->stop_step == STOP_DRAIN && !client_ops_active(v) && !zeroes_are_under_way(v)) {
     sf_stop_move(v, STOP_FLUSH);
     sf_own_flush_begin(v, &v->stop_flush, NULL);
   }

@@ -3,6 +3,7 @@
 
 #include "volume/ground/facts.h"
 #include "volume/ground/scrub_state.h"
+#include "volume/ground/unwritten.h"
 
 enum {
   PUT_OFF_S = 10, /* what no source can read is tried again */
@@ -125,11 +126,14 @@ bool
 sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request) {
   uint64_t end = request->offset + request->length, last = extent_of(v, end - 1);
 
+  if (request->kind == SF_REQ_WRITE || request->kind == SF_REQ_ZERO)
+    return sf_unwritten_any(v, request->offset, request->length);
   if (request->kind != SF_REQ_READ || v->unconverged.set == 0 ||
       sf_bad_any(&v->bad.list, request->offset, end))
     return false;
   for (uint64_t e = extent_of(v, request->offset); e <= last; e++)
-    if (sf_map_test(&v->unconverged, e) && !is_shown(v, e, request->offset, end))
+    if (sf_map_test(&v->unconverged, e) && !sf_map_test(&v->unwritten, e) &&
+        !is_shown(v, e, request->offset, end))
       return true;
   return false;
 }

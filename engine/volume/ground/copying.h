@@ -17,7 +17,8 @@ void sf_copier_put_off(struct sf_volume *v,
 void sf_copier_spoil(struct sf_volume *v, uint64_t extent); /* its copies may differ again */
 void sf_copier_extent_grows(struct sf_volume *v, uint64_t extent);
 void sf_copier_leg_left(struct sf_volume *v, unsigned leg);
-/* Is it a read of what legs in sync may hold differently (R11)? */
+/* Is it a read of what legs in sync may hold differently (R11), or a write to what no leg holds as
+ * yet (R17)? */
 bool sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request);
 void sf_copier_foreground(struct sf_volume *v, uint64_t latency_ns);
 bool sf_copier_is_copying(const struct sf_volume *v);

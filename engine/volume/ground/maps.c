@@ -15,9 +15,11 @@ struct place {
 static const struct place of_volume[] = {
     {.at = OF_VOLUME(unconverged)},
     {.at = OF_VOLUME(suspect)},
+    {.at = OF_VOLUME(unwritten)},
     {.at = OF_VOLUME(copier.by_block)},
     {.at = OF_VOLUME(copier.put_off)},
     {.at = OF_VOLUME(copier.copied)},
+    {.at = OF_VOLUME(copier.zeroing)},
     {.at = OF_VOLUME(copier.flushing_copied)},
     {.at = OF_VOLUME(scrub.todo)},
     {.at = OF_VOLUME(scrub.guessed)},

@@ -1,9 +1,12 @@
 /* A request begins: as an op, or it waits for one. */
 #include "volume/ops/begin.h"
 
+#include <string.h>
+
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/request_queue.h"
+#include "volume/ground/unwritten.h"
 #include "volume/ops/flush.h"
 #include "volume/ops/op.h"
 #include "volume/ops/read.h"
@@ -23,15 +26,35 @@ kind_of(const struct sf_request *request) {
   }
 }
 
+/* No leg has to be asked, and nothing that is under way can change it: what was never written is
+ * zeros already. */
+static bool
+needs_no_leg(const struct sf_volume *v, const struct sf_request *request) {
+  return (request->kind == SF_REQ_READ || request->kind == SF_REQ_ZERO) &&
+         sf_unwritten_all(v, request->offset, request->length) &&
+         !sf_bad_any(&v->bad.list, request->offset, request->offset + request->length);
+}
+
+static void
+answer_without_legs(struct sf_op *op) {
+  struct sf_request *request = op->request;
+
+  if (request->kind == SF_REQ_READ)
+    memset(request->buffer->data, 0, request->length);
+  sf_op_move(op, OP_RUNNING);
+  sf_op_answer(op, 0);
+}
+
 void
 sf_vol_begin(struct sf_volume *v, struct sf_request *request) {
+  bool alone = request->kind != SF_REQ_FLUSH && needs_no_leg(v, request);
   struct sf_op *op;
 
   if (request->kind == SF_REQ_FLUSH) {
     sf_flush_request(v, request);
     return;
   }
-  if (sf_vol_must_converge(v, request)) {
+  if (!alone && sf_vol_must_converge(v, request)) {
     sf_vol_park(v, request);
     return;
   }
@@ -43,7 +66,10 @@ sf_vol_begin(struct sf_volume *v, struct sf_request *request) {
   op->request = request;
   op->asked_ns = sf_vol_asked(request);
   op->started_ns = request->since_ns;
-  sf_op_enter(op);
+  if (alone)
+    answer_without_legs(op);
+  else
+    sf_op_enter(op);
 }
 
 static void

@@ -78,6 +78,21 @@ read_from(struct sf_op *op, unsigned leg) {
     op->copy->reading |= legbit(leg);
 }
 
+static void go_on_writing(struct sf_op *op);
+
+/* It was never written: all legs are given zeros, and none is read (R17). */
+static void
+zero_all(struct sf_op *op) {
+  struct copy *copy = op->copy;
+
+  copy->differ = copy->unread = copy->run = copy->rewrite = 0;
+  copy->reading = copy->tried = copy->well = 0;
+  copy->written = 0;
+  sf_op_passed_by(op);
+  sf_copy_move(op->volume, copy, COPY_WRITING);
+  go_on_writing(op);
+}
+
 static void
 copy_run(struct sf_op *op) {
   struct sf_volume *v = op->volume;
@@ -105,6 +120,14 @@ copy_run(struct sf_op *op) {
     return;
   }
   copy->source = source;
+  if (copy->of->zeroes && v->phase != PHASE_SERVING) {
+    sf_copy_end(op, COPY_FAILED); /* a stop waits for those under way alone */
+    return;
+  }
+  if (copy->of->zeroes) {
+    zero_all(op);
+    return;
+  }
   copy->targets &= (legset) ~legbit((unsigned) source);
   copy->differ = copy->unread = copy->run = 0;
   copy->rewrite = copy->of->converge ? sf_flush_failure_unsure(v, op->offset, op->length) : 0;
@@ -172,6 +195,16 @@ is_zero(const void *data, uint64_t length) {
   return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
 }
 
+/* Space is given back where nobody waits to write there, and all can. */
+static bool
+may_unmap(const struct sf_volume *v, legset legs) {
+  EACH_LEG(leg, legs) {
+    if (!sf_leg_punches(v, leg))
+      return false;
+  }
+  return v->parked == NULL;
+}
+
 /* A leg that catches up does not fill its space with zeros that it was to be rid of, or never
  * had. */
 static bool
@@ -185,7 +218,7 @@ static bool
 write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
   struct sf_volume *v = op->volume;
   struct copy *copy = op->copy;
-  struct sf_tio_buffer *source = copy->buffer[copy->source];
+  struct sf_tio_buffer *source = copy->of->zeroes ? NULL : copy->buffer[copy->source];
   struct leg_io_args args = {
       .op = SF_TIO_WRITE,
       .flags = copy->of->judge != NULL ? SF_TIO_FUA : 0, /* no intent stands for it */
@@ -197,7 +230,10 @@ write_run_of(struct sf_op *op, legset legs, uint64_t from, uint64_t length) {
       .buffer = source,
   };
 
-  if (from > 0) {
+  if (copy->of->zeroes) {
+    args.op = SF_TIO_ZERO;
+    args.flags = may_unmap(v, legs) ? SF_TIO_MAY_UNMAP : 0;
+  } else if (from > 0) {
     args.buffer = copy->run_buffer = v->host.buffer_get(v->ctx, length);
     if (args.buffer == NULL) {
       sf_copy_end(op, COPY_LATER);
@@ -228,8 +264,8 @@ may_write(const struct sf_op *op) {
   const struct sf_volume *v = op->volume;
   const struct copy *copy = op->copy;
 
-  return !copy->of->failed &&
-         (sf_vol_sources(v, op->offset, op->length) & legbit((unsigned) copy->source));
+  return !copy->of->failed && (copy->of->zeroes || (sf_vol_sources(v, op->offset, op->length) &
+                                                    legbit((unsigned) copy->source)));
 }
 
 /* When the run is written on all legs where it still matters: the next one. */
@@ -247,7 +283,7 @@ go_on_writing(struct sf_op *op) {
     return;
   }
   put_run(v, copy);
-  if (copy->of->converge)
+  if (copy->of->converge && !copy->of->zeroes)
     legs = next_run(op, &from, &length);
   else
     legs = copy->written == 0 ? standing(v, copy, copy->targets) : 0;
@@ -418,13 +454,30 @@ on_read(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   }
 }
 
+/* Zeros have no source that stands for the leg that failed: whether it leaves is judged when the
+ * others have answered, or one that fails at once would never leave.  True: it is decided later, or
+ * the copy has ended. */
+static bool
+zeroes_failed(struct sf_op *op) {
+  struct copy *copy = op->copy;
+
+  if (!copy->of->zeroes || standing(op->volume, copy, op->failed & copy->run) == 0)
+    return false;
+  sf_op_judge(op);
+  if (op->copy == NULL || standing(op->volume, copy, op->failed & copy->run) == 0)
+    return op->copy == NULL;
+  if ((op->pending & (legset) ~op->overdue) == 0)
+    sf_copy_end(op, COPY_FAILED);
+  return true;
+}
+
 static void
 on_written(struct sf_op *op, unsigned leg, const struct sf_tio_event *event) {
   struct sf_volume *v = op->volume;
 
   if (event->state != SF_TIO_OK)
     sf_op_judge(op);
-  if (op->copy == NULL)
+  if (op->copy == NULL || zeroes_failed(op))
     return;
   if (event->state == SF_TIO_OK && (op->copy->unread & op->copy->run & legbit(leg)))
     sf_medium_repaired(v, leg, op->offset, op->length, op->error);
@@ -443,7 +496,8 @@ review_overdue(struct sf_op *op) {
     return;
   }
   sf_op_judge(op);
-  go_on_writing(op);
+  if (op->copy != NULL && !zeroes_failed(op))
+    go_on_writing(op);
 }
 
 static void

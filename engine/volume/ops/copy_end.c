@@ -22,7 +22,8 @@ const struct sf_state_table sf_copy_table = {
     .moves =
         {
             [COPY_IDLE] = SF_MOVE_TO(COPY_WAITING),
-            [COPY_WAITING] = SF_MOVE_TO(COPY_READING) | SF_MOVE_TO(COPY_IDLE),
+            [COPY_WAITING] =
+                SF_MOVE_TO(COPY_READING) | SF_MOVE_TO(COPY_WRITING) | SF_MOVE_TO(COPY_IDLE),
             [COPY_READING] = SF_MOVE_TO(COPY_WRITING) | SF_MOVE_TO(COPY_IDLE),
             [COPY_WRITING] = SF_MOVE_TO(COPY_IDLE),
         },

@@ -14,6 +14,7 @@
 #include "volume/ground/silence.h"
 #include "volume/ground/steps.h"
 #include "volume/ground/trouble.h"
+#include "volume/ground/unwritten.h"
 #include "volume/ops/op.h"
 #include "volume/set/bad.h"
 #include "volume/set/leg.h"
@@ -167,7 +168,8 @@ repair(struct sf_op *op, unsigned winner) {
   EACH_LEG(leg, bad & (legset) ~op->passing) {
     sf_medium_failed(v, leg, op->offset, op->error);
   }
-  if (bad == 0 || free < 0)
+  /* What was never written is not repaired, and has no intent; the next read is of the rest. */
+  if (bad == 0 || free < 0 || sf_unwritten_any(v, op->offset, op->length))
     return;
   op->writing = bad;
   op->buffer[free] = NULL; /* the winner's is the client's now, the others' are put */
@@ -326,6 +328,7 @@ read_on_event(struct sf_op *op, unsigned leg, unsigned try, const struct sf_tio_
   } else if (event->state == SF_TIO_OK && counts(op, leg)) {
     late = op->overdue;
     op->request->buffer = op->buffer[try];
+    sf_unwritten_blot(v, op->offset, op->length, op->request->buffer->data);
     put_all_but(op, try);
     repair(op, try);
     avoid(v, late);

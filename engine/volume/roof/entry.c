@@ -180,8 +180,8 @@ sf_volume_hole_source(struct sf_volume *v) {
   int source = -1;
 
   pthread_mutex_lock(&v->lock);
-  if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && v->bad.list.n == 0 &&
-      sf_flush_failure_legs(v) == 0)
+  if (v->phase == PHASE_SERVING && v->unconverged.set == 0 && v->unwritten.set == 0 &&
+      v->bad.list.n == 0 && sf_flush_failure_legs(v) == 0)
     EACH_LEG(leg, sf_insync_legs(v))
       if (source < 0 && !sf_insync_is_avoided(v, leg))
         source = (int) leg;

@@ -98,7 +98,8 @@ sf_status_fill(const struct sf_volume *v, struct sf_volume_status *status) {
       .flushes = v->flushes,
       .late_acks = v->late_acks,
       .errors = v->errors,
-      .unconverged_bytes = bytes_of(v, &v->unconverged),
+      .unconverged_bytes = bytes_of(v, &v->unconverged) - bytes_of(v, &v->copier.zeroing),
+      .unwritten_bytes = bytes_of(v, &v->unwritten),
       .intent_bytes = bytes_of(v, &v->maps.intent),
       .legs = v->legs,
   };

@@ -23,6 +23,7 @@
 #include "volume/ground/leg_io.h"
 #include "volume/ground/meter.h"
 #include "volume/ground/request_queue.h"
+#include "volume/ground/unwritten.h"
 #include "volume/ops/begin.h"
 #include "volume/ops/flush.h"
 #include "volume/ops/op.h"
@@ -38,6 +39,7 @@
 #include "volume/set/pace.h"
 #include "volume/set/record.h"
 #include "volume/set/record_wait.h"
+#include "volume/set/written.h"
 
 enum {
   TICK_BUSY_MS = 20,
@@ -59,6 +61,7 @@ settle(struct sf_volume *v) {
       break;
     sf_record_settle(v);
     sf_bad_settle(v);
+    sf_written_settle(v);
     sf_grow_end(v);
     sf_members_settle(v);
     sf_insync_settle(v);
@@ -133,7 +136,7 @@ is_quiet(const struct sf_volume *v) {
  * what the failed one left behind has been converged and nothing is stuck. */
 static void
 forgive(struct sf_volume *v) {
-  if (!v->failed || v->unconverged.set != 0 || !sf_list_empty(&v->active) ||
+  if (!v->failed || sf_unwritten_others(v) != 0 || !sf_list_empty(&v->active) ||
       !sf_record_is_durable(v) || legcount(sf_insync_legs(v)) < v->min_legs)
     return;
   sf_vol_well(v);

@@ -119,6 +119,10 @@ sf_volume_start(struct sf_volume *v, uint64_t now_ns) {
     if (sf_leg_state(&v->leg[i]) == SF_STATE_PROBING)
       sf_probe_schedule(v, i);
   sf_record_start(v);
+  if (v->maps.untold > 0)
+    sf_vol_event(v, SF_EVENT_LEG_TROUBLE, __builtin_ctz(v->latest.in_sync), NULL, NULL,
+                 "pages of its maps cannot be read, on no other leg either: what was never written "
+                 "there counts as written, and may show what the disks held before");
   sf_vol_settle(v);
   sf_vol_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
   pthread_mutex_unlock(&v->lock);

@@ -67,6 +67,17 @@ drops_the_cache(int error) {
   return fault != FAULT_PATH && fault != FAULT_OURS;
 }
 
+/* What was never written cannot be lost: its zeros are written anew (R17). */
+static void
+drop_unwritten(struct sf_volume *v, struct leg *leg) {
+  const struct sf_map *zeroing = &v->copier.zeroing;
+
+  sf_map_subtract(&v->suspect, &v->unwritten);
+  sf_map_subtract(&leg->unsure, &v->unwritten);
+  for (uint64_t e = sf_map_next(zeroing, 0); e < v->extents; e = sf_map_next(zeroing, e + 1))
+    sf_copier_spoil(v, e);
+}
+
 /* A write that still runs may have reached the disk before the flush did.  The write that carried
  * the flush is not acknowledged; but what shows of it may vanish again. */
 static void
@@ -84,6 +95,7 @@ collect(struct sf_volume *v, unsigned index, const struct leg_io *io) {
     sf_map_set_range(is_of_op(op, io) ? &leg->unsure : &v->suspect, extent_of(v, op->offset),
                      extent_of(v, op->offset + op->length - 1));
   }
+  drop_unwritten(v, leg);
   sf_map_unite(&leg->unsure, &v->suspect);
 }
 

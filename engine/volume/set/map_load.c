@@ -28,10 +28,16 @@ unite_bits(struct sf_map *map, uint64_t page, const uint8_t bits[SF_MAP_BYTES]) 
 }
 
 static const uint8_t *
-page_of(const struct sf_volume_leg *leg, uint64_t page) {
-  static const uint8_t nothing[SF_PAGE_BYTES];
+copy_of(const struct sf_volume_leg *leg, const uint8_t *copies, uint64_t page) {
+  return copies != NULL && page < leg->map_pages ? copies + page * SF_PAGE_BYTES : NULL;
+}
 
-  return page < leg->map_pages ? leg->maps + page * SF_PAGE_BYTES : nothing;
+/* The copy that counts; NULL: it cannot be read. */
+static const uint8_t *
+page_of(const struct sf_volume *v, const struct sf_volume_leg *leg, uint64_t page) {
+  return sf_map_page_choose(copy_of(leg, leg->maps, page),
+                            v->maps.twice ? copy_of(leg, leg->second, page) : NULL,
+                            &v->identity.volume, (uint32_t) page);
 }
 
 static void
@@ -43,15 +49,36 @@ read_pages(struct sf_volume *v, const struct sf_volume_params *params) {
     struct sf_map_page united;
 
     EACH_LEG(leg, current)
-      bytes[leg] = page_of(&params->leg[leg], p);
+      bytes[leg] = page_of(v, &params->leg[leg], p);
     legset damaged = sf_assembly_map_page(params->assembly, current, bytes, (uint32_t) p, &united);
     EACH_LEG(leg, damaged)
       sf_vol_trace(v, "leg %u: page %" PRIu64 " of the maps is damaged: all set", leg, p);
+    v->maps.untold += v->maps.twice && (current & (legset) ~damaged) == 0;
     unite_bits(&v->maps.intent, p, united.intent);
+    unite_bits(&v->unwritten, p, united.unwritten);
     for (unsigned i = 0; i < v->legs; i++)
       if (!(current & legbit(i)))
         unite_bits(&v->leg[i].stale, p, united.stale[i]);
   }
+}
+
+static bool
+says_the_same(const struct sf_volume *v, const uint8_t *bytes, uint64_t page,
+              const struct sf_map_page *wanted) {
+  struct sf_map_page held;
+
+  return bytes != NULL && sf_map_page_decode(bytes, &v->identity.volume, (uint32_t) page, &held) &&
+         memcmp(held.intent, wanted->intent, sizeof held.intent) == 0 &&
+         memcmp(held.stale, wanted->stale, sizeof held.stale) == 0 &&
+         memcmp(held.unwritten, wanted->unwritten, sizeof held.unwritten) == 0;
+}
+
+/* A second copy that differs is written anew like the first. */
+static bool
+holds(const struct sf_volume *v, const struct sf_volume_leg *leg, uint64_t page,
+      const struct sf_map_page *wanted) {
+  return says_the_same(v, copy_of(leg, leg->maps, page), page, wanted) &&
+         (!v->maps.twice || says_the_same(v, copy_of(leg, leg->second, page), page, wanted));
 }
 
 /* Which legs hold a page as it now is in memory? */
@@ -59,7 +86,7 @@ static void
 compare_pages(struct sf_volume *v, const struct sf_volume_params *params) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     struct map_page *page = &v->maps.page[p];
-    struct sf_map_page held, wanted;
+    struct sf_map_page wanted;
     uint8_t bytes[SF_PAGE_BYTES];
     uint64_t first = p * SF_MAP_EXTENTS, last = first + SF_MAP_EXTENTS - 1;
 
@@ -70,11 +97,8 @@ compare_pages(struct sf_volume *v, const struct sf_volume_params *params) {
     sf_map_encode(v, p, bytes);
     SF_ASSERT(sf_map_page_decode(bytes, &v->identity.volume, (uint32_t) p, &wanted));
     EACH_LEG(leg, params->assembly->current)
-      if (sf_map_page_decode(page_of(&params->leg[leg], p), &v->identity.volume, (uint32_t) p,
-                             &held) &&
-          memcmp(held.intent, wanted.intent, sizeof held.intent) == 0 &&
-          memcmp(held.stale, wanted.stale, sizeof held.stale) == 0) {
-        page->done[leg] = page->sent[leg] = page->version;
+      if (holds(v, &params->leg[leg], p, &wanted)) {
+        page->done[leg] = page->sent[leg] = page->first[leg] = page->version;
         page->read |= legbit(leg);
       } else {
         sf_map_set(&v->maps.lazy, p);
@@ -106,7 +130,10 @@ sf_maps_load(struct sf_volume *v, const struct sf_volume_params *params) {
 
   if (r < 0)
     return r;
+  v->maps.twice = v->identity.unwritten;
   read_pages(v, params);
+  for (unsigned i = 0; i < v->legs; i++)
+    sf_map_subtract(&v->leg[i].stale, &v->unwritten); /* of a leg that lacks all */
   sf_map_unite(&v->unconverged, &v->maps.intent);
   EACH_LEG(leg, params->assembly->current)
     sf_map_unite(&v->leg[leg].unflushed, &v->maps.intent);

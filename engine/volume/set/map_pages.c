@@ -25,6 +25,7 @@ sf_map_encode(const struct sf_volume *v, uint64_t index, uint8_t bytes[SF_PAGE_B
   legset inside = sf_insync_legs(v);
 
   put_words(&v->maps.intent, index, page.intent);
+  put_words(&v->unwritten, index, page.unwritten);
   for (unsigned i = 0; i < v->legs; i++) {
     if (inside & legbit(i))
       continue;
@@ -92,7 +93,7 @@ sf_map_changed(struct sf_volume *v, uint64_t index, bool urgent) {
 void
 sf_map_leg_left(struct sf_volume *v, unsigned leg) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
-    v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = 0;
+    v->maps.page[p].done[leg] = v->maps.page[p].sent[leg] = v->maps.page[p].first[leg] = 0;
     v->maps.page[p].read &= (legset) ~legbit(leg);
     v->maps.page[p].overdue &= (legset) ~legbit(leg);
     v->maps.page[p].failed &= (legset) ~legbit(leg);
@@ -110,7 +111,7 @@ sf_map_write_again(struct sf_volume *v, unsigned leg) {
 
     if (page->done[leg] == 0 || (page->read & legbit(leg)))
       continue;
-    page->done[leg] = 0;
+    page->done[leg] = page->first[leg] = 0;
     sf_map_need(v, p, page->version);
   }
 }

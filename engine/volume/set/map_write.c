@@ -1,6 +1,9 @@
 /* Writing the pages of the maps: to every in-sync leg and to a leg about to join, one write of a
  * page per leg at a time, under the deadline of a write (R10). Bits set meanwhile go with the next
- * write, so that however many ops wait for a page, two writes serve them. */
+ * write, so that however many ops wait for a page, two writes serve them.
+ *
+ * Where a page has two copies (R17) they are written in turns, the first one first: what is torn
+ * leaves the other one, and the second is never the only one that has what counts. */
 #include "volume/set/map_write.h"
 
 #include <errno.h>
@@ -55,17 +58,29 @@ idle_write(struct sf_volume *v) {
 
 static void write_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
 
+/* Of these legs, the ones whose next write is of that copy. */
+static legset
+legs_of_copy(const struct sf_volume *v, const struct map_page *page, legset legs, bool second) {
+  legset set = 0;
+
+  EACH_LEG(leg, legs)
+    if ((v->maps.twice && page->first[leg] > page->done[leg]) == second)
+      set |= legbit(leg);
+  return set;
+}
+
 /* False: no room below, try again later. */
 static bool
-start_write(struct sf_volume *v, uint64_t index) {
+start_copy(struct sf_volume *v, uint64_t index, bool second) {
   struct map_page *page = &v->maps.page[index];
+  legset idle = sf_map_lacking(v, page, page->version) & (legset) ~(page->busy | page->failed);
   struct leg_io_args args = {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
       .kind = SF_WRITE_KIND,
       .use = WINDOW_META,
-      .legs = sf_map_lacking(v, page, page->version) & (legset) ~(page->busy | page->failed),
-      .offset = SF_MAP_PAGE_OFFSET(index),
+      .legs = legs_of_copy(v, page, idle, second),
+      .offset = second ? SF_MAP_SECOND_OFFSET(index) : SF_MAP_PAGE_OFFSET(index),
       .length = SF_PAGE_BYTES,
   };
   struct map_write *write;
@@ -86,6 +101,7 @@ start_write(struct sf_volume *v, uint64_t index) {
   write->buffer = args.buffer;
   write->page = index;
   write->version = page->version;
+  write->second = second;
   write->pending = args.legs;
   page->busy |= args.legs;
   EACH_LEG(leg, args.legs)
@@ -93,6 +109,21 @@ start_write(struct sf_volume *v, uint64_t index) {
   page->read &= (legset) ~args.legs;
   write_move(v, write, MAP_WRITING);
   return true;
+}
+
+static bool
+start_write(struct sf_volume *v, uint64_t index) {
+  return start_copy(v, index, false) && (!v->maps.twice || start_copy(v, index, true));
+}
+
+/* Behind the second copy stands what was in the first one before it was sent, or more. */
+static void
+note_written(const struct sf_volume *v, struct map_page *page, const struct map_write *write,
+             unsigned leg) {
+  if (!write->second && page->first[leg] < write->version)
+    page->first[leg] = write->version;
+  if ((write->second || !v->maps.twice) && page->done[leg] < page->first[leg])
+    page->done[leg] = page->first[leg];
 }
 
 static void
@@ -113,8 +144,8 @@ write_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event) {
   if (!event->late) {
     write->pending &= (legset) ~bit;
     page->overdue &= (legset) ~bit;
-    if (event->state == SF_TIO_OK && (sf_map_targets(v) & bit) && page->done[leg] < write->version)
-      page->done[leg] = write->version;
+    if (event->state == SF_TIO_OK && (sf_map_targets(v) & bit))
+      note_written(v, page, write, leg);
     if (event->state == SF_TIO_ERROR) {
       page->failed |= bit;
       v->maps.error[leg] = event->error;

@@ -18,6 +18,7 @@
 #include "volume/ground/flush_lost.h"
 #include "volume/ground/host.h"
 #include "volume/ground/silence.h"
+#include "volume/ground/unwritten.h"
 #include "volume/set/leg.h"
 
 enum {
@@ -155,7 +156,8 @@ may_leave(const struct sf_volume *v, unsigned index) {
   EACH_LEG(leg, rest) {
     sound += !is_over(v, leg);
   }
-  return sf_leg_can_leave(v, index) && sound > 0 && sound >= v->min_legs && v->unconverged.set == 0;
+  return sf_leg_can_leave(v, index) && sound > 0 && sound >= v->min_legs &&
+         sf_unwritten_others(v) == 0;
 }
 
 /* One more place where the leg's errors lead to faulty (R14): not one of them, but that they go

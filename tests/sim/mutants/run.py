@@ -121,7 +121,7 @@ def try_one(build, patch, args):
     # requests at once; then worlds without, where the other faults are not hidden among those.
     worlds = [(args.seed, SEEDS_OF_ALL, []), (where, args.runs, WITHOUT)]
     if result.always:
-        worlds = [(where, args.runs, ["--always", result.always])]
+        worlds = [(where, args.runs, ["--draw", result.always, "--always", result.always])]
     if result.busy:
         worlds = [(where, min(args.runs, SEEDS_BUSY), ["--busy"])]
     for first, runs, draws in worlds:

@@ -98,7 +98,7 @@ test_whole_document(void **state) {
       "\"uuid\":\"00000000-0000-0000-0000-000000000000\",\"state\":\"healthy\","
       "\"since\":\"2025-12-31T23:59:59.000Z\",\"reason\":\"waits\",\"waits_for\":[\"a\"],"
       "\"size_bytes\":1099511627776,\"record\":{\"term\":3,\"change\":4},\"min_legs\":1,"
-      "\"legs_in_sync\":2,\"unconverged_bytes\":0,\"intent_bytes\":0,"
+      "\"legs_in_sync\":2,\"unconverged_bytes\":0,\"unwritten_bytes\":0,\"intent_bytes\":0,"
       "\"lost_ranges\":[{\"offset\":4096,\"length\":512,\"legs\":[\"a\"],\"recorded\":true}],"
       "\"requests\":{\"reads\":1,\"writes\":2,\"flushes\":3,\"late_acks\":4,\"errors\":5},"
       "\"bytes_read\":18,\"bytes_written\":19,\"in_flight\":20,\"oldest_ms\":21,"

@@ -38,6 +38,9 @@ void make_file(const char *path, uint64_t bytes);
 void put_byte(const char *path, uint64_t offset, char byte);
 char get_byte(const char *path, uint64_t offset);
 void make_volume(struct fixture *f);
+int format(struct fixture *f, struct sf_format_options options);
+void assemble(struct fixture *f, struct sf_assembly *assembly); /* opens, assembles, closes */
+void expect_starts(struct fixture *f);
 
 /* Into f->file[0], which is closed before. */
 int open_first(struct fixture *f, const char *path, unsigned flags);

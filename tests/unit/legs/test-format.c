@@ -17,31 +17,6 @@
 
 static const uint64_t leg_bytes = SF_DATA_OFFSET + TEST_DATA_MIB * MIB;
 
-static int
-format(struct fixture *f, struct sf_format_options options) {
-  return sf_format(&f->config, &options, NULL, NULL, f->error);
-}
-
-/* Opens, assembles, closes. */
-static void
-assemble(struct fixture *f, struct sf_assembly *assembly) {
-  assert_int_equal(sf_leg_files_open(NULL, &f->config, 0, UINT64_C(10000000000), f->file, f->found,
-                                     f->leg_error, f->error),
-                   0);
-  for (unsigned i = 0; i < f->config.legs; i++)
-    sf_leg_file_close(&f->file[i]);
-  sf_assemble(&f->config, f->found, false, assembly);
-}
-
-static void
-expect_starts(struct fixture *f) {
-  struct sf_assembly assembly;
-  assemble(f, &assembly);
-  if (!assembly.may_start)
-    fail_msg("%s", assembly.reason);
-  assert_int_equal(assembly.current, 7);
-}
-
 static bool
 exists(const char *path) {
   struct stat st;

@@ -143,11 +143,11 @@ test_superblock_keeps_them(void **state) {
     assert_int_equal(page[1400 + 127 * 16 + 2], (1024 + 2048 * 127) >> 16);
     assert_int_equal(sf_superblock_decode(page, &found), 0);
     assert_memory_equal(&found.bad, &sb.bad, sizeof sb.bad);
-    for (uint8_t version = 1; version <= 6; version++) {
+    for (uint8_t version = 1; version <= 7; version++) {
       page[8] = version;
       seal(page);
-      assert_int_equal(sf_superblock_decode(page, &found), version < 5   ? -EUCLEAN
-                                                           : version > 5 ? -EPROTONOSUPPORT
+      assert_int_equal(sf_superblock_decode(page, &found), version < 5 || version == 6 ? -EUCLEAN
+                                                           : version > 6 ? -EPROTONOSUPPORT
                                                                          : 0);
     }
     sb.bad.n = 0; /* what stands behind the count does not get to the disk */

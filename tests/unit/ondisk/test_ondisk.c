@@ -46,11 +46,55 @@ test_map_page_layout(void **state) {
   assert_memory_equal(page, wanted, sizeof page);
 }
 
+/* Proves that unwritten extents are kept where the document says, by version 3 and by no other, and
+ * that a damaged page calls nothing unwritten (R17). */
+static void
+test_map_page_with_unwritten_extents(void **state) {
+  uint8_t page[SF_PAGE_BYTES], nothing[SF_MAP_BYTES] = {0};
+  struct sf_map_page map, found = {0};
+  example_map(&map);
+  map.unwritten[0] = 0x80;
+  map.unwritten[SF_MAP_BYTES - 1] = 0x01;
+  sf_map_page_encode(&map, page);
+  assert_int_equal(page[8], 3);
+  assert_int_equal(page[3872], 0x80);
+  assert_int_equal(page[4095], 0x01);
+  assert_true(sf_map_page_decode(page, &map.volume, map.page, &found));
+  assert_memory_equal(&found, &map, sizeof map);
+  page[8] = 2;
+  seal(page);
+  assert_false(sf_map_page_decode(page, &map.volume, map.page, &found));
+  assert_memory_equal(found.unwritten, nothing, sizeof nothing);
+  assert_int_equal(found.intent[0], 0xff);
+  example_map(&map);
+  sf_map_page_encode(&map, page);
+  page[8] = 3;
+  seal(page);
+  assert_false(sf_map_page_decode(page, &map.volume, map.page, &found));
+}
+
+/* Proves that the first copy of a page counts where it is valid, and else the second. */
+static void
+test_map_page_copies(void **state) {
+  uint8_t first[SF_PAGE_BYTES], second[SF_PAGE_BYTES];
+  struct sf_map_page map;
+  example_map(&map);
+  sf_map_page_encode(&map, first);
+  sf_map_page_encode(&map, second);
+  assert_ptr_equal(sf_map_page_choose(first, second, &map.volume, map.page), first);
+  first[100] ^= 1;
+  assert_ptr_equal(sf_map_page_choose(first, second, &map.volume, map.page), second);
+  assert_null(sf_map_page_choose(first, NULL, &map.volume, map.page));
+  assert_ptr_equal(sf_map_page_choose(NULL, second, &map.volume, map.page), second);
+  second[100] ^= 1;
+  assert_null(sf_map_page_choose(first, second, &map.volume, map.page));
+}
+
 /* Proves R10: whatever is wrong with a page, it counts as all set. */
 static void
 test_map_page_that_is_damaged_is_all_set(void **state) {
   uint8_t page[SF_PAGE_BYTES], all[SF_MAP_BYTES];
-  struct sf_map_page map, found;
+  struct sf_map_page map, found = {0};
   struct sf_uuid other;
   example_map(&map);
   sf_map_page_encode(&map, page);
@@ -178,6 +222,8 @@ main(void) {
       cmocka_unit_test(test_crc_is_the_standard_one),
       cmocka_unit_test(test_map_page_layout),
       cmocka_unit_test(test_map_page_that_is_damaged_is_all_set),
+      cmocka_unit_test(test_map_page_with_unwritten_extents),
+      cmocka_unit_test(test_map_page_copies),
       cmocka_unit_test(test_map_pages),
       cmocka_unit_test(test_record_order),
       cmocka_unit_test(test_data_bytes),

@@ -33,9 +33,9 @@ static const struct field mark_layout[] = {
     {128, 32, "leg_name"}, {160, 1, "leg_index"}, {161, 3935, "reserved"},
 };
 static const struct field map_layout[] = {
-    {0, 8, "magic"},     {8, 4, "version"},        {12, 4, "length"},       {16, 4, "crc"},
-    {20, 4, "page"},     {24, 8, "number"},        {32, 16, "volume"},      {48, 16, "reserved"},
-    {64, 224, "intent"}, {288, 3584, "stale[16]"}, {3872, 224, "reserved"},
+    {0, 8, "magic"},     {8, 4, "version"},        {12, 4, "length"},        {16, 4, "crc"},
+    {20, 4, "page"},     {24, 8, "number"},        {32, 16, "volume"},       {48, 16, "reserved"},
+    {64, 224, "intent"}, {288, 3584, "stale[16]"}, {3872, 224, "unwritten"},
 };
 
 static void

@@ -15,7 +15,9 @@ struct patch {
 
 /* Each on top of the golden page: leg 1 of 3, in sync 0 and 2, two ancestors. */
 static const struct patch impossible[] = {
-    {"version 6", 8, BYTES("\x06"), -EPROTONOSUPPORT},
+    {"version 7", 8, BYTES("\x07"), -EPROTONOSUPPORT},
+    {"version 6 without unwritten extents", 8, BYTES("\x06"), -EUCLEAN},
+    {"unwritten extents in version 2", 120, BYTES("\x02"), -EUCLEAN},
     {"version 5 without a bad range", 8, BYTES("\x05"), -EUCLEAN},
     {"version 4 without a holder", 8, BYTES("\x04"), -EUCLEAN},
     {"version 3 without a block size", 8, BYTES("\x03"), -EUCLEAN},

@@ -132,7 +132,8 @@ rig_start(struct rig *rig) {
         .device = rig_device_of(i),
         .sb = found[i].sb,
         .maps = rig->leg[i] + SF_MAP_PAGE_OFFSET(0),
-        .map_pages = sf_map_pages(rig->format.data_bytes, rig->format.extent_bytes)};
+        .map_pages = sf_map_pages(rig->format.data_bytes, rig->format.extent_bytes),
+        .second = rig->leg[i] + SF_MAP_SECOND_OFFSET(0)};
   }
   sf_assemble(&rig->config, found, rig->force, &assembly);
   rig->refused = !assembly.may_start;

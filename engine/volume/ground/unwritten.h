@@ -1,0 +1,15 @@
+/* Of unwritten.c.  Called with volume->lock held. */
+#ifndef SF_VOLUME_UNWRITTEN_H
+#define SF_VOLUME_UNWRITTEN_H
+
+#include "volume/state.h"
+
+/* Of this range, is any, is all of it unwritten? */
+bool sf_unwritten_any(const struct sf_volume *v, uint64_t offset, uint64_t length);
+bool sf_unwritten_all(const struct sf_volume *v, uint64_t offset, uint64_t length);
+/* What a leg has said of the range: zeros where it is unwritten. */
+void sf_unwritten_blot(const struct sf_volume *v, uint64_t offset, uint64_t length, void *data);
+/* How many extents legs in sync may hold differently that are not unwritten. */
+uint64_t sf_unwritten_others(const struct sf_volume *v);
+
+#endif

@@ -1,0 +1,114 @@
+"""Proves that a volume that was made in a moment on disks full of something else reads as zeros where
+it was not written (R17).
+Legs are files of a tmpfs, which surefootctl does not trust to punch, so that nothing is zeroed when the
+volume is made; SIGKILLs nbdkit during first writes, and spoils a page of the maps between two starts."""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from case import VolumeTest, main
+from rig import DATA_OFFSET, MIB, Unavailable
+
+MIX = (("write", 0.6), ("read", 0.3), ("flush", 0.1))
+PATIENT = {"wait_for_legs": "20s"}
+MAPS = 65536
+SECOND = MAPS + 1016 * 4096
+
+
+class FullLeg:
+    """A file of a tmpfs that holds something already."""
+
+    def __init__(self, folder, name):
+        self.name = name
+        self.path = self.image = Path(folder) / f"{name}.img"
+
+    def prepare(self, size):
+        with open(self.path, "wb") as file:
+            for _ in range((DATA_OFFSET + size) // MIB):
+                file.write(os.urandom(4096) * 256)
+
+
+class Unwritten(VolumeTest):
+    def setUp(self):
+        super().setUp()
+        if not os.path.isdir("/dev/shm"):
+            raise Unavailable("there is no tmpfs at /dev/shm")
+        self.folder = tempfile.mkdtemp(dir="/dev/shm", prefix="sf-unwritten-")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def made(self, **settings):
+        legs = [FullLeg(self.folder, name) for name in "ab"]
+        volume = self.rig.volume(legs, size=64 * MIB, **settings)
+        for leg in legs:
+            leg.prepare(volume.size)
+        volume.write_conf()
+        out = self.rig.ctl("create", volume.conf, "--overwrite", "--lazy")
+        self.assertIn("it reads as zeros", out)
+        return volume
+
+    def zeros(self, handle, size):
+        for at in range(0, size, MIB):
+            self.assertEqual(bytes(MIB), bytes(handle.pread(MIB, at)), f"at {at}")
+
+    def test_reads_as_zeros(self):
+        """Proves it before anything is zeroed and after all is, beside one written block."""
+        volume = self.made(resync_max_rate="4K", resync_min_rate="4K")
+        server = volume.serve()
+        handle = server.connect()
+        self.zeros(handle, volume.size)
+        self.assertGreater(volume.status()["unwritten_bytes"], 32 * MIB)
+        handle.pwrite(b"x" * 4096, 5 * MIB + 4096)
+        self.assertEqual(bytes(4096) + b"x" * 4096 + bytes(MIB - 8192),
+                         bytes(handle.pread(MIB, 5 * MIB)))
+        out = self.rig.ctl("--control", volume.control, "status", "vol0")
+        self.assertIn("initialising", out)
+        server.stop()
+        self.assertIn("equal", self.rig.ctl("check", "--compare", volume.conf))
+        volume.settings.update(resync_max_rate="0", resync_min_rate="4M")
+        volume.write_conf()
+        server = volume.serve()
+        deadline = time.monotonic() + 30
+        while volume.status()["unwritten_bytes"] > 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual(0, volume.status()["unwritten_bytes"])
+        handle = server.connect()
+        self.assertEqual(bytes(4096) + b"x" * 4096 + bytes(MIB - 8192),
+                         bytes(handle.pread(MIB, 5 * MIB)))
+        self.zeros(handle, 5 * MIB)
+        self.stop_and_compare(volume, server)
+
+    def test_killed_during_first_writes(self):
+        """Proves that a kill during first writes, and then a page of the maps that is lost in one copy,
+        show nothing of what stood on the disks and lose nothing that was acknowledged."""
+        volume = self.made(resync_max_rate="64K", resync_min_rate="4K", **PATIENT)
+        server = volume.serve()
+        model = None
+        for copy in (MAPS, SECOND, MAPS):
+            load = self.load(server, mix=MIX, model=model)
+            with load:
+                load.run_for(0.5)
+                server.kill()
+            model = load.model
+            self.assertEqual([], load.errors)
+            for leg in volume.legs:
+                with open(leg.path, "r+b") as file:
+                    file.seek(copy + 100)
+                    file.write(os.urandom(64))
+            server = volume.serve()
+            self.assertEqual([], model.verify(server.connect()))
+        volume.settings.update(resync_max_rate="0", resync_min_rate="4M")
+        server.stop()
+        volume.write_conf()
+        server = volume.serve()
+        deadline = time.monotonic() + 30
+        while volume.status()["unwritten_bytes"] > 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual([], model.verify(server.connect()))
+        self.stop_and_compare(volume, server)
+
+
+if __name__ == "__main__":
+    main()

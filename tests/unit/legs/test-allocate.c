@@ -1,0 +1,88 @@
+/* Proves what is allocated, and what is written, when a volume is made of files of all kinds. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+static const uint64_t leg_bytes = SF_DATA_OFFSET + TEST_DATA_MIB * MIB;
+
+static void
+expect_allocated(const struct fixture *f) {
+  struct stat st;
+  for (unsigned i = 0; i < 3; i++) {
+    assert_int_equal(stat(f->config.leg[i].path, &st), 0);
+    assert_true((uint64_t) st.st_blocks * 512 >= leg_bytes);
+  }
+}
+
+/* Proves that a file that is a hole is allocated too, so that no write has to. */
+static void
+test_sparse_files_are_allocated(void **state) {
+  struct fixture *f = *state;
+  for (unsigned i = 0; i < 3; i++)
+    make_file(f->config.leg[i].path, leg_bytes);
+  assert_int_equal(format(f, (struct sf_format_options){0}), 0);
+  expect_starts(f);
+  assert_false(f->found[0].sb.unwritten);
+  expect_allocated(f);
+}
+
+/* Proves the same of new files where a file system is not trusted to allocate zeros: that there is
+ * room is found out now, when that is asked for, and not by a write to the volume. */
+static void
+test_new_files_are_allocated_by_hand(void **state) {
+  struct fixture *f = *state;
+  char dir[] = "/dev/shm/sf-format-XXXXXX";
+  if (!mkdtemp(dir))
+    return;
+  for (unsigned i = 0; i < 3; i++)
+    snprintf(f->config.leg[i].path, PATH_MAX, "%s/%c", dir, 'a' + (int) i);
+  int rc = format(f, (struct sf_format_options){.size = TEST_DATA_MIB * MIB});
+  struct stat st[3] = {0};
+  for (unsigned i = 0; i < 3; i++) {
+    stat(f->config.leg[i].path, &st[i]);
+    unlink(f->config.leg[i].path);
+  }
+  rmdir(dir);
+  assert_int_equal(rc, 0);
+  for (unsigned i = 0; i < 3; i++)
+    assert_true((uint64_t) st[i].st_blocks * 512 >= leg_bytes);
+}
+
+/* Proves that a lazy format of legs that hold something, and cannot be zeroed without writing,
+ * writes nothing to their data, and calls them unwritten. */
+static void
+test_a_lazy_format_calls_full_legs_unwritten(void **state) {
+  struct fixture *f = *state;
+  char dir[] = "/dev/shm/sf-format-XXXXXX";
+  if (!mkdtemp(dir))
+    skip();
+  for (unsigned i = 0; i < 3; i++) {
+    snprintf(f->config.leg[i].path, PATH_MAX, "%s/%c", dir, 'a' + (int) i);
+    make_file(f->config.leg[i].path, leg_bytes);
+    put_byte(f->config.leg[i].path, SF_DATA_OFFSET + 5, 'x');
+  }
+  int rc = format(f, (struct sf_format_options){.overwrite = true, .lazy = true});
+  int kept = get_byte(f->config.leg[1].path, SF_DATA_OFFSET + 5);
+  if (rc == 0)
+    expect_starts(f);
+  for (unsigned i = 0; i < 3; i++)
+    unlink(f->config.leg[i].path);
+  rmdir(dir);
+  assert_int_equal(rc, 0);
+  assert_true(f->found[0].sb.unwritten && f->found[2].sb.unwritten);
+  assert_int_equal(kept, 'x');
+}
+
+int
+main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(test_sparse_files_are_allocated),
+      TEST(test_new_files_are_allocated_by_hand),
+      TEST(test_a_lazy_format_calls_full_legs_unwritten),
+  };
+  return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
+}
