@@ -243,6 +243,8 @@ take_unwritten(struct sim_leg *leg, bool stable, uint64_t extent, bool is) {
   if (leg->unwritten[stable][extent] == is)
     return;
   leg->unwritten[stable][extent] = is;
+  if (!is && stable)
+    COUNT(zeroed_extents);
   for (uint64_t b = first; b < end && b < sim.blocks_known; b++)
     oracle_recheck(leg, b);
 }

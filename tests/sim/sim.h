@@ -470,7 +470,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(drills)                                                                                  \
   COUNTED(mismatches)                                                                              \
   COUNTED(scrub_repairs)                                                                           \
-  COUNTED(first_writes)                                                                            \
+  COUNTED(zeroed_extents)                                                                          \
   COUNTED(busy_pauses)                                                                             \
   COUNTED(busy_freezes)                                                                            \
   COUNTED(busy_measured)
