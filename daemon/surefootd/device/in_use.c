@@ -373,9 +373,13 @@ read_mount_point(const char *text, char *point, size_t size) {
   size_t used = 0;
   for (; *text && *text != ' ' && *text != '\n' && used + 1 < size; text++) {
     unsigned code;
-    bool escaped = *text == '\\' && sscanf(text + 1, "%3o", &code) == 1;
-    point[used++] = escaped ? (char) code : *text;
-    text += escaped ? 3 : 0;
+    int digits = 0;
+    char c = *text;
+    if (c == '\\' && sscanf(text + 1, "%3o%n", &code, &digits) == 1 && digits == 3) {
+      c = (char) code;
+      text += digits;
+    }
+    point[used++] = c;
   }
   point[used] = '\0';
 }
