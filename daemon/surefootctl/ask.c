@@ -45,15 +45,21 @@ ctl_check_reply(json_t *reply) {
 }
 
 int
-ctl_ask(const char *path, json_t *request, json_t **reply) {
-  json_t *answer = NULL;
+ctl_call(const char *path, json_t *request, json_t **answer) {
   if (request == NULL)
     return ctl_fail("an argument is not valid UTF-8");
-  int r = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &answer);
+  int r = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, answer);
   json_decref(request);
-  if (r < 0)
-    return ctl_fail_to_reach(path, r);
-  int status = ctl_check_reply(answer);
+  return r < 0 ? ctl_fail_to_reach(path, r) : CTL_DONE;
+}
+
+int
+ctl_ask(const char *path, json_t *request, json_t **reply) {
+  json_t *answer = NULL;
+  int status = ctl_call(path, request, &answer);
+  if (status != CTL_DONE)
+    return status;
+  status = ctl_check_reply(answer);
   if (status == CTL_DONE && reply)
     *reply = answer;
   else

@@ -120,8 +120,10 @@ bool ctl_daemon_is_there(const struct ctl_command_call *call, char path[SF_CONTR
 /* surefootd's. */
 int ctl_find_daemon(const struct ctl_command_call *call, char path[SF_CONTROL_PATH_MAX]);
 
-/* Takes the request over; NULL: it could not be made.  Anything but "ok":true is CTL_FAILED after a
- * message. */
+/* Takes the request over; NULL: it could not be made.  CTL_FAILED after a message when there is no
+ * answer; what the answer says is the caller's. */
+int ctl_call(const char *path, json_t *request, json_t **answer);
+/* The same, and anything but "ok":true is CTL_FAILED after a message. */
 int ctl_ask(const char *path, json_t *request, json_t **reply);
 /* Does surefootd listen there, and not a volume? */
 bool ctl_is_daemon(const char *path);
@@ -173,6 +175,7 @@ int ctl_wait_until(const char *path, const char *volume,
                    enum ctl_wait (*look)(const json_t *volume, void *arg), void *arg);
 /* Of a volume's status; NULL: it has no such leg (named.c). */
 const json_t *ctl_find_leg(const json_t *volume, const char *name);
+const json_t *ctl_find_named(const json_t *array, const char *name); /* or NULL */
 /* A leg that is given by its path: its name, in name (named.c). */
 int ctl_leg_by_path(const char *socket, const char *volume, const char **leg,
                     char name[SF_LEG_NAME_MAX]);

@@ -29,15 +29,6 @@ find_action(const char *name) {
   return NULL;
 }
 
-static const json_t *
-find_volume(const json_t *reply, const char *name) {
-  const json_t *volumes = json_object_get(reply, "volumes");
-  for (size_t i = 0; i < json_array_size(volumes); i++)
-    if (strcmp(ctl_json_text(json_array_get(volumes, i), "name"), name) == 0)
-      return json_array_get(volumes, i);
-  return NULL;
-}
-
 /* It is done when the disk is opened next, which is tried at once; a disk that is not there, or is
  * not the leg's own, is not emptied. */
 static int
@@ -49,7 +40,8 @@ wait_discarded(const char *path, const char *volume, const char *name) {
     int status = ctl_ask(path, json_pack("{ss ss}", "command", "status", "volume", volume), &reply);
     if (status != CTL_DONE)
       return status;
-    const json_t *leg = ctl_find_leg(find_volume(reply, volume), name);
+    const json_t *leg =
+        ctl_find_leg(ctl_find_named(json_object_get(reply, "volumes"), volume), name);
     if (leg == NULL) {
       json_decref(reply);
       return ctl_fail("%s: its server ended meanwhile; whether leg %s is discarded is not known: "

@@ -8,6 +8,7 @@
 
 #include <surefoot/legfile.h>
 
+#include "base/text.h"
 #include "base/units.h"
 #include "ctl.h"
 
@@ -118,10 +119,7 @@ say_others_left(const struct force *force, FILE *out) {
   size_t i;
   json_array_foreach(legs, i, leg) {
     const char *name = ctl_json_text(leg, "name");
-    char padded[SF_LEG_NAME_MAX + 2], all[sizeof force->with + 2];
-    snprintf(padded, sizeof padded, ",%s,", name);
-    snprintf(all, sizeof all, ",%s,", force->with);
-    if (is_in_sync(leg) && strcmp(name, force->leg) != 0 && strstr(all, padded) == NULL)
+    if (is_in_sync(leg) && strcmp(name, force->leg) != 0 && !sf_text_lists(force->with, name))
       fprintf(out, "- Leg %s does not answer either, and is left out too.\n", name);
   }
 }
@@ -322,15 +320,12 @@ ctl_leg_fail_by_force(const char *path, const char *volume, const char *leg, boo
   json_t *request = json_pack("{ss ss ss ss}", "command", "leg", "volume", volume, "action", "fail",
                               "leg", leg),
          *reply = NULL;
-  if (request == NULL)
-    return ctl_fail("an argument is not valid UTF-8");
-  int r = sf_control_call(path, request, CTL_REPLY_TIMEOUT_MS, &reply);
-  json_decref(request);
-  if (r < 0)
-    return ctl_fail_to_reach(path, r);
-  int status = json_is_true(json_object_get(reply, "ok"))
-                   ? tell_out(&force)
-                   : fail_needed(&force, ctl_json_text(reply, "error"), yes);
+  int status = ctl_call(path, request, &reply);
+  if (status != CTL_DONE)
+    return status;
+  status = json_is_true(json_object_get(reply, "ok"))
+               ? tell_out(&force)
+               : fail_needed(&force, ctl_json_text(reply, "error"), yes);
   json_decref(reply);
   return status;
 }

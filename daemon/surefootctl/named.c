@@ -6,12 +6,16 @@
 #include "ctl.h"
 
 const json_t *
-ctl_find_leg(const json_t *volume, const char *name) {
-  const json_t *legs = json_object_get(volume, "legs");
-  for (size_t i = 0; i < json_array_size(legs); i++)
-    if (strcmp(ctl_json_text(json_array_get(legs, i), "name"), name) == 0)
-      return json_array_get(legs, i);
+ctl_find_named(const json_t *array, const char *name) {
+  for (size_t i = 0; i < json_array_size(array); i++)
+    if (strcmp(ctl_json_text(json_array_get(array, i), "name"), name) == 0)
+      return json_array_get(array, i);
   return NULL;
+}
+
+const json_t *
+ctl_find_leg(const json_t *volume, const char *name) {
+  return ctl_find_named(json_object_get(volume, "legs"), name);
 }
 
 /* A path names the leg that has this file or disk; so does a link to it. */

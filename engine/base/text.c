@@ -2,10 +2,23 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 const char *
 sf_text_after_name(unsigned left) {
   return left > 1 ? ", " : left == 1 ? " and " : "";
+}
+
+bool
+sf_text_lists(const char *words, const char *word) {
+  size_t len = strlen(word);
+
+  for (const char *at = words; at != NULL; at = strchr(at, ',')) {
+    at += *at == ',';
+    if (strncmp(at, word, len) == 0 && (at[len] == ',' || at[len] == '\0'))
+      return true;
+  }
+  return false;
 }
 
 void

@@ -2,6 +2,7 @@
 #ifndef SF_BASE_TEXT_H
 #define SF_BASE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct sf_text {
@@ -14,5 +15,8 @@ void sf_text_put(struct sf_text *text, const char *format, ...)
 
 /* What stands behind a name of a list, "a, b and c": left: so many names are still to come. */
 const char *sf_text_after_name(unsigned left);
+
+/* Is the word one of those between the commas of "a,b"? */
+bool sf_text_lists(const char *words, const char *word);
 
 #endif

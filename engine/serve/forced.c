@@ -7,18 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Is the leg one of the words between commas? */
-static bool
-is_named(const char *with, const char *leg) {
-  size_t len = strlen(leg);
-
-  for (const char *word = with; word != NULL; word = strchr(word, ',')) {
-    word += *word == ',';
-    if (strncmp(word, leg, len) == 0 && (word[len] == ',' || word[len] == '\0'))
-      return true;
-  }
-  return false;
-}
+#include "base/text.h"
 
 static unsigned
 count_words(const char *with) {
@@ -35,7 +24,7 @@ sf_serve_forced_choose(struct sf_config *config, const char *with,
   unsigned named = 0;
 
   for (unsigned i = 0; i < config->legs; i++)
-    if (is_named(with, config->leg[i].name))
+    if (sf_text_lists(with, config->leg[i].name))
       named++;
     else
       config->leg[i].path[0] = '\0';
@@ -52,7 +41,7 @@ sf_serve_forced_lacks(const struct sf_config *config, const char *with,
   uint16_t lacks = 0;
 
   for (unsigned i = 0; i < config->legs; i++)
-    if (is_named(with, config->leg[i].name) && !(assembly->current >> i & 1))
+    if (sf_text_lists(with, config->leg[i].name) && !(assembly->current >> i & 1))
       lacks |= (uint16_t) (1u << i);
   return lacks;
 }
