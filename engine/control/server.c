@@ -25,6 +25,7 @@
 #include <surefoot/wire.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/thread.h"
 #include "control/event_ring.h"
 #include "control/server.h"
@@ -55,13 +56,6 @@ struct sf_control_server {
   struct sf_volume_status status;
   struct sf_config config;
 };
-
-static uint64_t
-clock_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
 
 static void
 wake(struct sf_control_server *server) {
@@ -310,7 +304,7 @@ answer_lines(struct sf_control_server *server, struct sf_connection *client) {
     sf_connection_next_line(client, &line, &len);
     if (!answer_line(server, client, line, len))
       return false;
-    client->deadline_ns = client->follows ? UINT64_MAX : clock_ns() + server->quiet_ns;
+    client->deadline_ns = client->follows ? UINT64_MAX : sf_clock_ns() + server->quiet_ns;
   }
   return true;
 }
@@ -373,7 +367,7 @@ add_client(struct sf_control_server *server, int fd) {
     if (server->client[i])
       continue;
     if (sf_connection_create(fd, SF_CONTROL_LINE_MAX, &server->client[i]) == 0)
-      server->client[i]->deadline_ns = clock_ns() + server->quiet_ns;
+      server->client[i]->deadline_ns = sf_clock_ns() + server->quiet_ns;
     return;
   }
   refuse_client(fd);
@@ -388,14 +382,14 @@ accept_clients(struct sf_control_server *server) {
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-      server->accept_paused_ns = clock_ns() + (uint64_t) ACCEPT_PAUSE_MS * 1000000;
+      server->accept_paused_ns = sf_clock_ns() + (uint64_t) ACCEPT_PAUSE_MS * 1000000;
     return;
   }
 }
 
 static void
 drop_quiet_clients(struct sf_control_server *server) {
-  uint64_t now = clock_ns();
+  uint64_t now = sf_clock_ns();
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
     struct sf_connection *client = server->client[i];
     if (client == NULL || client->deadline_ns > now)
@@ -424,7 +418,7 @@ poll_timeout_ms(const struct sf_control_server *server) {
   }
   if (until == UINT64_MAX)
     return -1;
-  uint64_t now = clock_ns();
+  uint64_t now = sf_clock_ns();
   return until <= now ? 0 : (int) ((until - now + 999999) / 1000000);
 }
 
@@ -439,7 +433,7 @@ static void
 one_turn(struct sf_control_server *server) {
   enum { WAKE, LISTEN, CLIENTS };
   struct pollfd fds[CLIENTS + SF_CONTROL_CLIENTS_MAX];
-  if (server->accept_paused_ns && clock_ns() >= server->accept_paused_ns)
+  if (server->accept_paused_ns && sf_clock_ns() >= server->accept_paused_ns)
     server->accept_paused_ns = 0;
   fds[WAKE] = (struct pollfd){.fd = server->wake_fd, .events = POLLIN};
   fds[LISTEN] =

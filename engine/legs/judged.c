@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
+#include "base/units.h"
 #include "legs/internal.h"
 
 /* The kernel counts every disk that it ever had, since Linux 5.15. */
@@ -16,7 +17,7 @@ sf_leg_born(int fd, bool is_block) {
     return ioctl(fd, BLKGETDISKSEQ, &count) == 0 ? count : 0;
   if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &st) < 0 || !(st.stx_mask & STATX_BTIME))
     return 0;
-  return (uint64_t) st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec;
+  return (uint64_t) st.stx_btime.tv_sec * SF_S + st.stx_btime.tv_nsec;
 }
 
 void

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "legs/internal.h"
 
 #ifndef XFS_SUPER_MAGIC
@@ -18,7 +18,7 @@
 /* How much is asked for at a time, so that progress can be told in between. */
 static const uint64_t fast_piece_bytes = UINT64_C(256) * 1024 * 1024;
 
-enum { SOON_NS = 1000000000, SOON_PIECE_BYTES = 4 * 1024 * 1024 };
+enum { SOON_PIECE_BYTES = 4 * 1024 * 1024 };
 
 /* Others, FUSE above all, have been seen to answer 0 to modes that they do not know. */
 static bool
@@ -48,13 +48,6 @@ sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   return -errno;
 }
 
-static uint64_t
-now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
-
 static bool
 is_a_hole(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   off_t data = file->is_block ? (off_t) from : lseek(file->fd, (off_t) from, SEEK_DATA);
@@ -75,14 +68,14 @@ zero_without_writing(const struct sf_leg_file *file, uint64_t from, uint64_t len
 
 bool
 sf_leg_zero_soon(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
-  uint64_t until = now_ns() + SOON_NS, piece = SOON_PIECE_BYTES;
+  uint64_t until = sf_clock_ns() + SF_S, piece = SOON_PIECE_BYTES;
   for (uint64_t done = 0; done < len; done += piece) {
     piece = done == 0 ? piece : 2 * piece;
     if (piece > fast_piece_bytes)
       piece = fast_piece_bytes;
     if (piece > len - done)
       piece = len - done;
-    if (now_ns() > until || zero_without_writing(file, from + done, piece) < 0)
+    if (sf_clock_ns() > until || zero_without_writing(file, from + done, piece) < 0)
       return is_a_hole(file, from, len);
   }
   return true;

@@ -4,14 +4,12 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/thread.h"
 
 uint64_t
 sf_tio_now(void) {
-  struct timespec now;
-
-  SF_ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-  return (uint64_t) now.tv_sec * SF_S + (uint64_t) now.tv_nsec;
+  return sf_clock_ns();
 }
 
 struct timespec

@@ -7,10 +7,11 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <surefoot/wire.h>
+
+#include "base/clock.h"
 
 enum {
   LINE_MAX_BYTES = 16 * 1024 * 1024, /* of a reply: a limit on what we believe, not on what comes */
@@ -19,9 +20,7 @@ enum {
 
 static uint64_t
 clock_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+  return sf_clock_ns() / SF_MS;
 }
 
 struct peer {
