@@ -269,12 +269,11 @@ zero_data(void *arg) {
   struct formatted_leg *l = arg;
   const struct format *f = l->format;
   int r = 0;
-  if (l->is_zero || (f->options->assume_clean && !l->created))
-    r = 0;
-  else if (f->at_once)
+  bool is_kept = l->is_zero || (f->options->assume_clean && !l->created);
+  if (!is_kept && f->at_once)
     r = sf_leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
-  else if (sf_leg_zero_soon(&l->file, SF_DATA_OFFSET, f->data_bytes))
-    l->is_zero = true;
+  else if (!is_kept)
+    l->is_zero = sf_leg_zero_soon(&l->file, SF_DATA_OFFSET, f->data_bytes);
   if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
   if (r == 0)

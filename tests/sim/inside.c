@@ -154,9 +154,9 @@ inside_is_member(const struct sf_volume *v, unsigned leg) {
  * its leg.  The newcomer needs no intent for that one: it is in no record before the write ended. */
 static bool
 is_older_than_the_join(const struct sf_volume *v, uint64_t offset, uint64_t length) {
-  for (const struct sf_list *l = v->active.next; v->joining >= 0 && l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  if (v->joining < 0)
+    return false;
+  EACH_ACTIVE(op, v) {
     if (op->machine.id <= v->join_id && op->kind->writes && op->sent != 0 &&
         offset >= v->data_offset + op->offset &&
         offset + length <= v->data_offset + op->offset + op->length)
@@ -250,9 +250,7 @@ inside_check_states(const struct sf_volume *v) {
 
 static bool
 is_written(const struct sf_volume *v, uint64_t block) {
-  for (const struct sf_list *l = v->active.next; l != &v->active; l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  EACH_ACTIVE(op, v) {
     if ((!op->kind->reads || op->writing != 0) && op->offset / BLOCK <= block &&
         block < (op->offset + op->length) / BLOCK)
       return true;

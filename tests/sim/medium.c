@@ -302,10 +302,8 @@ void
 medium_maps_moved(struct sim_leg *leg) {
   if (sim.options.unwritten_permille == 0)
     return;
-  read_unwritten(leg, false);
-  read_unwritten(leg, true);
   for (unsigned i = 0; i < sim.options.legs; i++)
-    if (i != leg->index && sim.leg[i].meta_now != NULL) {
+    if (&sim.leg[i] == leg || sim.leg[i].meta_now != NULL) {
       read_unwritten(&sim.leg[i], false);
       read_unwritten(&sim.leg[i], true);
     }

@@ -261,8 +261,7 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
 
 /* ---- what to copy next ---- */
 
-/* A leg that joins is about to be one that must have the zeros too: they wait, or clients that write
- * to ever new extents would keep it out. */
+/* What is to be zeroed waits for a leg that joins (zeroing.c). */
 static bool
 must_be_copied(const struct sf_volume *v, uint64_t extent) {
   if (v->joining >= 0 && sf_map_test(&v->unwritten, extent))
@@ -285,7 +284,7 @@ demanded_extent(struct sf_volume *v, unsigned round, uint64_t *extent) {
     for (uint64_t e = extent_of(v, r->offset); e <= last; e++)
       if (is_of_round(v, e, round) || (round == 0 && sf_zeroing_is_due(v, r, e))) {
         if (sf_map_test(&v->unwritten, e))
-          v->copier.zero_cursor = e; /* who writes in order finds the next ones done */
+          v->copier.zero_cursor = e; /* writes in order find the next ones done */
         *extent = e;
         return true;
       }

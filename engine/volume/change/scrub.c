@@ -320,7 +320,7 @@ extent_is_done(struct sf_volume *v, uint64_t extent, uint64_t end) {
     told->done_bytes += end - (extent << v->extent_shift);
 }
 
-/* Legs hold anything there, and nobody reads it. */
+/* What legs hold there is read by no client. */
 static bool
 pass_unwritten(struct sf_volume *v, uint64_t extent) {
   uint64_t end = (extent + 1) << v->extent_shift;

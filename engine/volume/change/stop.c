@@ -42,10 +42,9 @@ client_ops_active(const struct sf_volume *v) {
  * before it lands. */
 static bool
 zeroes_are_under_way(const struct sf_volume *v) {
-  for (const struct sf_list *l = v->active.next; v->unwritten.set > 0 && l != &v->active;
-       l = l->next) {
-    const struct sf_op *op = SF_LIST_ENTRY(l, struct sf_op, link);
-
+  if (v->unwritten.set == 0)
+    return false;
+  EACH_ACTIVE(op, v) {
     if (op->kind->copies && (op->running & op->writing & sf_insync_legs(v)) != 0 &&
         sf_unwritten_any(v, op->offset, op->length))
       return true;

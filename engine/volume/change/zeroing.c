@@ -1,7 +1,7 @@
 /* Which extents that were never written are zeroed, and when (R17); copier.c zeroes them.
  *
- * A leg that joins is about to be one that must have the zeros too, and whoever has them not is to
- * be copied to.  So none is begun while a leg joins: else clients that write to ever new extents
+ * A leg that joins is about to be one that must have the zeros too, and a leg that lacks them is to be
+ * copied to.  So none is begun while a leg joins: else clients that write to ever new extents
  * would keep it out. */
 #include "volume/change/zeroing.h"
 

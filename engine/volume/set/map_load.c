@@ -32,12 +32,15 @@ copy_of(const struct sf_volume_leg *leg, const uint8_t *copies, uint64_t page) {
   return copies != NULL && page < leg->map_pages ? copies + page * SF_PAGE_BYTES : NULL;
 }
 
-/* The copy that counts; NULL: it cannot be read. */
+/* The copy that counts; NULL: it cannot be read.  Where there is one only, it is decoded once, by the
+ * assembly. */
 static const uint8_t *
 page_of(const struct sf_volume *v, const struct sf_volume_leg *leg, uint64_t page) {
-  return sf_map_page_choose(copy_of(leg, leg->maps, page),
-                            v->maps.twice ? copy_of(leg, leg->second, page) : NULL,
-                            &v->identity.volume, (uint32_t) page);
+  const uint8_t *first = copy_of(leg, leg->maps, page);
+
+  return v->maps.twice ? sf_map_page_choose(first, copy_of(leg, leg->second, page),
+                                            &v->identity.volume, (uint32_t) page)
+                       : first;
 }
 
 static void
