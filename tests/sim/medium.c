@@ -87,6 +87,7 @@ medium_swap(struct sim_leg *a, struct sim_leg *b) {
   SWAP(rotten);
   SWAP(rot_changed);
   SWAP(unwritten);
+  scrub_swapped(a, b);
   a->maps_changed = b->maps_changed = true;
 }
 

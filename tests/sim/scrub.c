@@ -26,6 +26,16 @@ scrub_rots(struct sim_leg *leg, uint64_t block, bool rotten) {
   leg->rot_changed[block] = sim.steps;
 }
 
+/* The leg has another disk: what a scrub has told of the one before was right. */
+void
+scrub_swapped(struct sim_leg *leg, struct sim_leg *taken_out) {
+  for (uint64_t b = 0; b < sim.blocks_room; b++)
+    if (leg->rotten[b] != taken_out->rotten[b])
+      leg->rot_changed[b] = sim.steps;
+    else if (leg->rot_changed[b] < taken_out->rot_changed[b])
+      leg->rot_changed[b] = taken_out->rot_changed[b];
+}
+
 /* ---- what happens ---- */
 
 static bool
@@ -146,8 +156,7 @@ static bool
 must_be_found(uint64_t block, unsigned legs) {
   unsigned rotten = 0;
 
-  if (bad_is_in(inside_bad(sim.volume), block) ||
-      inside_is_unwritten(sim.volume, block / sim.extent_blocks))
+  if (bad_is_in(inside_bad(sim.volume), block))
     return false;
   if (inside_is_unwritten(sim.volume, block / sim.extent_blocks)) /* it is passed over */
     return false;

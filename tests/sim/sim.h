@@ -216,6 +216,7 @@ void scrub_start(void);
 void scrub_event(const struct event *event);
 void scrub_check(void); /* after each step */
 void scrub_rots(struct sim_leg *leg, uint64_t block, bool rotten);
+void scrub_swapped(struct sim_leg *leg, struct sim_leg *taken_out);
 
 /* ---- blocks (oracle.c) ---- */
 
