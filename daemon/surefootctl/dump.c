@@ -29,10 +29,12 @@ struct leg_dump {
   bool marked;
   struct sf_mark mark;
   unsigned newest;
-  /* Of the newest superblock's volume; pages that are damaged are left out. */
+  /* Of the newest superblock's volume, as its pages say that can be read in one copy. */
   bool has_maps;
   uint64_t map_pages;
-  struct ctl_extents intent, stale[SF_LEGS_MAX], damaged; /* damaged: a bit per page */
+  struct ctl_extents intent, stale[SF_LEGS_MAX], unwritten;
+  /* A bit per page.  Damaged: in every copy that counts. */
+  struct ctl_extents damaged, damaged_first, damaged_second, second_differs;
 };
 
 static const struct sf_superblock *
@@ -43,21 +45,46 @@ newest_of(const struct leg_dump *dump) {
 static bool
 has_room(struct leg_dump *dump, const struct sf_superblock *sb) {
   bool room = ctl_extents_init(&dump->intent, sb->data_bytes, sb->extent_bytes) &&
-              ctl_extents_init(&dump->damaged, dump->map_pages, 1);
+              ctl_extents_init(&dump->unwritten, sb->data_bytes, sb->extent_bytes) &&
+              ctl_extents_init(&dump->damaged, dump->map_pages, 1) &&
+              ctl_extents_init(&dump->damaged_first, dump->map_pages, 1) &&
+              ctl_extents_init(&dump->damaged_second, dump->map_pages, 1) &&
+              ctl_extents_init(&dump->second_differs, dump->map_pages, 1);
   for (unsigned i = 0; i < sb->legs && room; i++)
     room = ctl_extents_init(&dump->stale[i], sb->data_bytes, sb->extent_bytes);
   return room;
 }
 
 static void
-take_page(struct leg_dump *dump, uint64_t index, const uint8_t bytes[SF_PAGE_BYTES]) {
-  const struct sf_superblock *sb = newest_of(dump);
+note_page(struct ctl_extents *pages, uint64_t index) {
+  pages->bits[index / 8] |= (uint8_t) (1u << index % 8);
+}
+
+static bool
+is_valid(const struct leg_dump *dump, uint64_t index, const uint8_t bytes[SF_PAGE_BYTES]) {
   struct sf_map_page page;
-  if (!sf_map_page_decode(bytes, &sb->volume, (uint32_t) index, &page)) {
-    dump->damaged.bits[index / 8] |= (uint8_t) (1u << index % 8);
+  return sf_map_page_decode(bytes, &newest_of(dump)->volume, (uint32_t) index, &page);
+}
+
+/* `second`: NULL where the superblock says that there is none. */
+static void
+take_page(struct leg_dump *dump, uint64_t index, const uint8_t *first, const uint8_t *second) {
+  const struct sf_superblock *sb = newest_of(dump);
+  const uint8_t *bytes = sf_map_page_choose(first, second, &sb->volume, (uint32_t) index);
+  struct sf_map_page page;
+  if (!is_valid(dump, index, first))
+    note_page(&dump->damaged_first, index);
+  if (second != NULL && !is_valid(dump, index, second))
+    note_page(&dump->damaged_second, index);
+  else if (second != NULL && memcmp(first, second, SF_PAGE_BYTES) != 0)
+    note_page(&dump->second_differs, index);
+  if (bytes == NULL) {
+    note_page(&dump->damaged, index);
     return;
   }
+  sf_map_page_decode(bytes, &sb->volume, (uint32_t) index, &page);
   ctl_extents_unite(&dump->intent, index, page.intent);
+  ctl_extents_unite(&dump->unwritten, index, page.unwritten);
   for (unsigned i = 0; i < sb->legs; i++)
     ctl_extents_unite(&dump->stale[i], index, page.stale[i]);
 }
@@ -97,8 +124,11 @@ read_maps(int fd, struct reading *reading) {
   struct sf_superblock sb;
   if (sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) reading->area, &sb, NULL) < 0)
     return;
-  for (uint64_t p = 0; p < sf_map_pages(sb.data_bytes, sb.extent_bytes); p++)
+  for (uint64_t p = 0; p < sf_map_pages(sb.data_bytes, sb.extent_bytes); p++) {
     read_page(fd, reading, SF_MAP_PAGE_OFFSET(p));
+    if (sb.unwritten)
+      read_page(fd, reading, SF_MAP_SECOND_OFFSET(p));
+  }
 }
 
 static int
@@ -183,7 +213,8 @@ take_maps(struct leg_dump *dump, const struct reading *reading) {
   if (!has_room(dump, sb))
     return ctl_fail("%s: out of memory", dump->path);
   for (uint64_t p = 0; p < dump->map_pages; p++)
-    take_page(dump, p, reading->area + SF_MAP_PAGE_OFFSET(p));
+    take_page(dump, p, reading->area + SF_MAP_PAGE_OFFSET(p),
+              sb->unwritten ? reading->area + SF_MAP_SECOND_OFFSET(p) : NULL);
   dump->has_maps = true;
   return CTL_DONE;
 }
@@ -321,21 +352,46 @@ print_superblock(const struct sf_superblock *sb) {
 }
 
 static void
-print_maps(const struct leg_dump *dump) {
-  const struct sf_superblock *sb = newest_of(dump);
+print_pages(const char *name, uint64_t first, uint64_t last) {
+  field(name);
+  printf("page%s %" PRIu64, last > first ? "s" : "", first);
+  if (last > first)
+    printf("-%" PRIu64, last);
+}
+
+static void
+print_copies(const struct leg_dump *dump) {
   uint64_t damaged, bytes;
-  ctl_extents_count(&dump->damaged, &damaged, &bytes);
+  ctl_extents_count(&dump->damaged_first, &damaged, &bytes);
   printf("maps at byte %" PRIu64 ": %" PRIu64 " page%s, %" PRIu64 " damaged\n", SF_MAPS_OFFSET,
          dump->map_pages, dump->map_pages == 1 ? "" : "s", damaged);
+  if (!newest_of(dump)->unwritten)
+    return;
+  ctl_extents_count(&dump->damaged_second, &damaged, &bytes);
+  printf("second copies at byte %" PRIu64 ": %" PRIu64 " page%s, %" PRIu64 " damaged\n",
+         SF_MAP_SECOND_OFFSET(0), dump->map_pages, dump->map_pages == 1 ? "" : "s", damaged);
+  for (uint64_t at = 0, first, last; ctl_extents_range(&dump->second_differs, at, &first, &last);
+       at = last + 1) {
+    print_pages(at ? "" : "differ", first, last);
+    puts(": the first copy counts where it is valid");
+  }
+}
+
+static void
+print_maps(const struct leg_dump *dump) {
+  const struct sf_superblock *sb = newest_of(dump);
+  print_copies(dump);
   for (uint64_t at = 0, first, last; ctl_extents_range(&dump->damaged, at, &first, &last);
        at = last + 1) {
-    field(at ? "" : "damaged");
-    printf("page%s %" PRIu64, last > first ? "s" : "", first);
-    if (last > first)
-      printf("-%" PRIu64, last);
+    print_pages(at ? "" : "damaged", first, last);
     printf(": every extent from %" PRIu64 " to %" PRIu64
            " counts as intended, and as stale on every leg\n",
            first * SF_MAP_EXTENTS, (last + 1) * SF_MAP_EXTENTS - 1);
+  }
+  if (sb->unwritten) {
+    field("unwritten");
+    ctl_extents_print(&dump->unwritten);
+    putchar('\n');
   }
   field("intent");
   ctl_extents_print(&dump->intent);
@@ -424,18 +480,36 @@ copy_to_json(const struct leg_dump *dump, unsigned i) {
 }
 
 static json_t *
+pages_to_json(const struct leg_dump *dump, const struct ctl_extents *pages) {
+  json_t *list = json_array();
+  for (uint64_t p = 0; p < dump->map_pages; p++)
+    if (ctl_extents_has(pages, p))
+      json_array_append_new(list, json_integer((json_int_t) p));
+  return list;
+}
+
+static json_t *
+second_to_json(const struct leg_dump *dump) {
+  if (!newest_of(dump)->unwritten)
+    return json_null();
+  return json_pack("{sI so so so}", "offset", (json_int_t) SF_MAP_SECOND_OFFSET(0), "damaged",
+                   pages_to_json(dump, &dump->damaged_second), "first_damaged",
+                   pages_to_json(dump, &dump->damaged_first), "differ",
+                   pages_to_json(dump, &dump->second_differs));
+}
+
+static json_t *
 maps_to_json(const struct leg_dump *dump) {
   if (!dump->has_maps)
     return json_null();
   const struct sf_superblock *sb = newest_of(dump);
-  json_t *stale = json_object(), *damaged = json_array();
+  json_t *stale = json_object();
   for (unsigned i = 0; i < sb->legs; i++)
     json_object_set_new(stale, sb->leg_name[i], ctl_extents_to_json(&dump->stale[i]));
-  for (uint64_t p = 0; p < dump->map_pages; p++)
-    if (ctl_extents_has(&dump->damaged, p))
-      json_array_append_new(damaged, json_integer((json_int_t) p));
-  return json_pack("{sI sI so so so}", "offset", (json_int_t) SF_MAPS_OFFSET, "pages",
-                   (json_int_t) dump->map_pages, "damaged", damaged, "intent",
+  return json_pack("{sI sI so so so so so}", "offset", (json_int_t) SF_MAPS_OFFSET, "pages",
+                   (json_int_t) dump->map_pages, "damaged", pages_to_json(dump, &dump->damaged),
+                   "second_copies", second_to_json(dump), "unwritten",
+                   ctl_extents_to_json(&dump->unwritten), "intent",
                    ctl_extents_to_json(&dump->intent), "stale", stale);
 }
 
@@ -488,8 +562,10 @@ ctl_dump(struct ctl_command_call *call) {
     status = print_json(&dump);
   else if (status == CTL_DONE)
     print_human(&dump);
-  ctl_extents_free(&dump.intent);
-  ctl_extents_free(&dump.damaged);
+  struct ctl_extents *sets[] = {&dump.intent,        &dump.unwritten,      &dump.damaged,
+                                &dump.damaged_first, &dump.damaged_second, &dump.second_differs};
+  for (unsigned i = 0; i < sizeof sets / sizeof sets[0]; i++)
+    ctl_extents_free(sets[i]);
   for (unsigned i = 0; i < SF_LEGS_MAX; i++)
     ctl_extents_free(&dump.stale[i]);
   return status == CTL_DONE && dump.picked == 0 ? CTL_DONE : CTL_FAILED;

@@ -3,6 +3,7 @@ it was not written (R17).
 Legs are files of a tmpfs, which surefootctl does not trust to punch, so that nothing is zeroed when the
 volume is made; SIGKILLs nbdkit during first writes, and spoils a page of the maps between two starts."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -79,6 +80,39 @@ class Unwritten(VolumeTest):
                          bytes(handle.pread(MIB, 5 * MIB)))
         self.zeros(handle, 5 * MIB)
         self.stop_and_compare(volume, server)
+
+    def test_dump(self):
+        """Proves that dump shows what was never written, and both copies of the maps' pages: one that
+        is damaged costs nothing, and a page counts as all set when both are."""
+        volume = self.made(resync_max_rate="4K", resync_min_rate="4K")
+        server = volume.serve()
+        server.connect().pwrite(b"x" * 4096, 5 * MIB)
+        server.stop()
+        path = volume.legs[0].path
+        maps = json.loads(self.rig.ctl("dump", "--json", path))["maps"]
+        self.assertNotIn(5, [e for first, last in maps["unwritten"]["ranges"]
+                             for e in range(first, last + 1)])
+        self.assertGreater(maps["unwritten"]["bytes"], 32 * MIB)
+        self.assertEqual({"offset": SECOND, "damaged": [], "first_damaged": [], "differ": []},
+                         maps["second_copies"])
+        unwritten = maps["unwritten"]
+        for copy, damaged in ((MAPS, []), (SECOND, [0])):
+            with open(path, "r+b") as file:
+                file.seek(copy + 100)
+                file.write(os.urandom(64))
+            maps = json.loads(self.rig.ctl("dump", "--json", path))["maps"]
+            self.assertEqual(damaged, maps["damaged"])
+            self.assertEqual([0], maps["second_copies"]["first_damaged"])
+            self.assertEqual(damaged, maps["second_copies"]["damaged"])
+            if not damaged:
+                self.assertEqual(unwritten, maps["unwritten"])
+        self.assertEqual(0, maps["unwritten"]["extents"])
+        said = self.rig.ctl("dump", path)
+        self.assertIn(f"second copies at byte {SECOND}: 1 page, 1 damaged", said)
+        self.assertIn("damaged    page 0: every extent from 0", said)
+        said = self.rig.ctl("dump", volume.legs[1].path)
+        self.assertIn(f"second copies at byte {SECOND}: 1 page, 0 damaged", said)
+        self.assertRegex(said, r"unwritten  \d+ extents")
 
     def test_killed_during_first_writes(self):
         """Proves that a kill during first writes, and then a page of the maps that is lost in one copy,
