@@ -282,6 +282,7 @@ sf_event_to_json(const char *volume_name, const struct sf_volume_event *event) {
       [SF_EVENT_LEG_SLOW] = "leg-slow",
       [SF_EVENT_READ_FAILED] = "read-failed",
       [SF_EVENT_DRILL] = "drill",
+      [SF_EVENT_EVENTS_UNTOLD] = "events-untold",
       [SF_EVENT_LEG_PATH] = "leg-path",
   };
   _Static_assert(sizeof kind_name / sizeof kind_name[0] == SF_EVENT_KINDS, "one name each");

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* With a lock held, in any thread; c and its thread stay until it is let go. */
+/* In any thread; c and its thread stay until this has returned (sf_serve_client_close()). */
 static void
 on_done(struct sf_serve_request *its) {
   struct door_piece *piece = (struct door_piece *) its;

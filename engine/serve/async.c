@@ -11,7 +11,7 @@ enum {
   TOGETHER = 32
 }; /* writes handed over in one go: others wait for the order's lock meanwhile */
 
-/* With the volume's lock held.  Its owner may use it again as soon as it is told. */
+/* In any thread.  Its owner may use it again as soon as it is told. */
 static void
 on_done(struct sf_request *request) {
   struct sf_serve_request *its = request->host;

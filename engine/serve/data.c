@@ -31,8 +31,8 @@ struct batch {
   struct sf_request request[PIECES];
 };
 
-/* With the volume's lock held, in whichever thread found the answer.  After the last decrement the
- * batch may be gone; where it is waited for with the lock, after that. */
+/* In whichever thread tells the answer.  After the last decrement the batch may be gone; where it is
+ * waited for with the lock, after that.  The queue stays as long as the client of timed I/O. */
 static void
 on_done(struct sf_request *request) {
   struct batch *batch = request->host;

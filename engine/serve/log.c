@@ -11,7 +11,7 @@ sf_serve_keeper_wake(struct sf_serve *serve) {
     sf_tio_wake(serve->keeper_thread);
 }
 
-/* Lines are kept and printed by the keeper: the volume tells its events with its lock held, and the
+/* Lines are kept and printed by the keeper: all that the volume tells waits behind an event, and the
  * reader of the log may be slow. */
 void
 sf_serve_log(struct sf_serve *serve, const char *format, ...) {
@@ -56,6 +56,7 @@ static const struct wording {
     [SF_EVENT_MISMATCH] = {false, false, "the legs are not alike: ", ""},
     [SF_EVENT_LEG_SLOW] = {true, false, "", ""},
     [SF_EVENT_LEG_PATH] = {true, false, "", ""},
+    [SF_EVENT_EVENTS_UNTOLD] = {false, false, "", ""},
 };
 _Static_assert(sizeof wording / sizeof wording[0] == SF_EVENT_KINDS, "one for each");
 

@@ -234,11 +234,11 @@ sf_serve_client_open_as(struct sf_serve *serve, bool (*hangup)(void *ctx), void 
   return 0;
 }
 
-/* What told it of its last request has returned when the volume's lock is free. */
+/* What told it of its last request may not have returned yet, and may use what it hangs from. */
 void
 sf_serve_client_close(struct sf_serve_client *client) {
   if (client != NULL && client->hangup != NULL) {
-    (void) sf_volume_size(client->serve->volume);
+    sf_volume_wait_told(client->serve->volume);
     atomic_fetch_sub(&client->serve->guests, 1);
   }
   free(client);

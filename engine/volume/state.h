@@ -4,6 +4,7 @@
 #define SF_VOLUME_STATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "volume/state_leg.h"
 
@@ -331,8 +332,41 @@ struct bad {          /* see set/bad.h, and only bad.c writes it */
   uint64_t look_ns;           /* between two looks at a block in doubt that both count */
 };
 
+/* ---- what is decided and not told yet ---- */
+
+enum {
+  OUTBOX_EVENTS = 64,
+  OUTBOX_ONCE = 8, /* of these places, for events that are told once */
+  OUTBOX_STOP = 1, /* and for the stop */
+};
+
+struct outbox_event {
+  struct sf_volume_event event;
+  char leg_name[SF_LEG_NAME_MAX], reason[PATH_MAX]; /* it may be a leg's path */
+  uint64_t order;
+};
+
+struct outbox { /* outbox.c; the rest is delivery.c's */
+  struct sf_request *answers, **answers_tail;
+  struct outbox_event event[OUTBOX_EVENTS]; /* a ring */
+  unsigned events_first, events_n;
+  struct sf_volume_event untold; /* of what had no room: how many, and when the last one came */
+  uint64_t untold_order;         /* the place of the first */
+  struct sf_volume_event untold_telling;
+  char untold_reason[64];
+  bool stop_is_put;
+  uint64_t decided, told; /* in order: the last one's number */
+
+  bool telling;
+  pthread_t teller;
+  atomic_uint coming; /* threads that wait for the lock and will leave in their turn */
+  unsigned waiting;   /* for `changed` */
+  pthread_cond_t changed;
+};
+
 struct sf_volume {
   pthread_mutex_t lock;
+  struct outbox outbox;
   struct sf_volume_host host;
   void *ctx;
   const struct leg_io_above *above;
@@ -396,6 +430,7 @@ struct sf_volume {
     struct sf_lost_range range[SF_LOST_MOST];
     unsigned n;
     bool more;
+    bool left; /* some are to be told when there is room in the outbox */
   } lost;
   struct bad bad;
   struct tally read_failed; /* to clients */

@@ -70,7 +70,8 @@ int sf_serve_flush(struct sf_serve_client *client);
 /* Zeroed, the request filled as volume.h says, with buffers of sf_serve_pool(). */
 struct sf_serve_request {
   struct sf_request request;
-  /* As the request's: called once, with a lock held, in any thread.  Set a flag, wake a thread. */
+  /* As the request's: called once, in any thread, perhaps before sf_serve_submit() has returned.  Set
+   * a flag, wake a thread: other requests are told behind it. */
   void (*done)(struct sf_serve_request *request);
   void *user; /* the caller's own */
   /* Put by sf_serve_submit(): 0: done() comes, or has come.  Else it was not handed over, and never

@@ -10,7 +10,7 @@
  *      sf_volume_submit() ──► waiting   an earlier overlapping request runs (R6), its extent is
  *                                       being converged (R11), or too few legs are there
  *                         ──► running   sent to the legs
- *                         ──► done      called once; the request belongs to the caller again
+ *                         ──► done      told once; the request belongs to the caller again
  *
  * The life of a leg (R14)
  *
@@ -20,8 +20,17 @@
  *         └──► faulty (errors, operator)     missing (cannot be opened) ──► catching-up
  *
  * Threads.  Every function may be called from any thread at any time; the volume has one lock and
- * holds it for decisions only.  Host functions are called with that lock held: they must not block
- * and must not call the volume. */
+ * holds it for decisions only.  The host's functions are called with that lock held, unless it is
+ * said otherwise: they must not block and must not call the volume.
+ *
+ * What is told.  A request's `done` and the host's `event` are called without the lock, one at a
+ * time, all in the order in which they were decided: no answer or event overtakes another.  The
+ * thread is any that is in a call of the volume; it tells what others have decided as well, for a
+ * bounded time where one of these is there to go on.  So a call may have returned before what it has
+ * decided is told, and what is told may come before the call that it belongs to has returned, in
+ * another thread or in this one.  Both may call the volume; what such a call decides is told after
+ * they have returned.  They must not block: all others wait to be told behind them.  Nor may they
+ * take a lock with which any thread calls the volume, or wait for what another of them tells. */
 #ifndef SUREFOOT_VOLUME_H
 #define SUREFOOT_VOLUME_H
 
@@ -55,8 +64,8 @@ struct sf_request {
   /* The caller's, put by the caller.  WRITE: the data.  READ: room for it; another buffer may stand
    * here when it is done (a hedged read answered first), and the caller puts that one. */
   struct sf_tio_buffer *buffer;
-  /* Called once, with the volume's lock held, from whichever thread found the answer: set a flag,
-   * wake a thread, nothing else. */
+  /* Called once, in any thread ("What is told"); the volume does not touch the request from there
+   * on, and it may be submitted again. */
   void (*done)(struct sf_request *request);
   int error;   /* 0 or -errno, set before done */
   bool undone; /* the trim was left undone; set before done */
@@ -65,7 +74,7 @@ struct sf_request {
   uint64_t asked_ns;
 
   struct sf_request *next; /* the volume's own, as the rest */
-  uint64_t since_ns;
+  uint64_t since_ns, order;
   bool internal;
 };
 
@@ -115,8 +124,10 @@ struct sf_volume_host {
   void (*close_leg)(void *ctx, unsigned leg);
   /* May be NULL: none is.  Is this a process of this machine that has ended? */
   bool (*holder_is_gone)(void *ctx, const struct sf_holder *holder);
-  void (*event)(void *ctx, const struct sf_volume_event *event); /* for the operator; may be NULL */
-  void (*trace)(void *ctx, const char *line);                    /* every state move; may be NULL */
+  /* For the operator; may be NULL.  Without the lock ("What is told").  The event and its texts are
+   * there until it returns. */
+  void (*event)(void *ctx, const struct sf_volume_event *event);
+  void (*trace)(void *ctx, const char *line); /* every state move; may be NULL */
 };
 
 /* ---- life ---- */
@@ -153,11 +164,11 @@ int sf_volume_create(const struct sf_volume_params *params, const struct sf_volu
 /* The claim, then the first record of the new term (R12).  Requests wait until it is durable. */
 void sf_volume_start(struct sf_volume *volume, uint64_t now_ns);
 
-/* R-rules decide when `done` comes; it is never called from inside submit. */
+/* R-rules decide when `done` comes; it may come before this has returned. */
 void sf_volume_submit(struct sf_volume *volume, struct sf_request *request, uint64_t now_ns);
 
-/* The caller does not want the answer any more: `done` comes now, with -ESHUTDOWN, unless it came
- * already.  A write given up on may or may not have happened. */
+/* The caller does not want the answer any more: `done` comes next, with -ESHUTDOWN, unless an answer
+ * has been found already.  A write given up on may or may not have happened. */
 void sf_volume_give_up(struct sf_volume *volume, struct sf_request *request, uint64_t now_ns);
 
 void sf_volume_tick(struct sf_volume *volume, uint64_t now_ns);
@@ -186,7 +197,12 @@ void sf_volume_leg_looked(struct sf_volume *volume, unsigned leg, uint64_t look,
 void sf_volume_stop(struct sf_volume *volume, uint64_t now_ns);
 bool sf_volume_stopped(struct sf_volume *volume);
 
-/* -EBUSY while the kernel holds regions of it. */
+/* Returns when all has been told that was decided before, and those functions have returned: after
+ * it the caller may free what they use.  Not from inside one of them. */
+void sf_volume_wait_told(struct sf_volume *volume);
+
+/* As that; and no other call may be under way, or be made.  -EBUSY while the kernel holds regions
+ * of it. */
 int sf_volume_destroy(struct sf_volume *volume);
 
 /* ---- operator ---- */
@@ -468,7 +484,11 @@ enum sf_volume_event_kind {
   SF_EVENT_SCRUB,       /* to: the state of a scrub; reason: what it has found */
   SF_EVENT_MISMATCH,    /* found by a scrub; reason: where, and its repair.  The first ones only */
   SF_EVENT_DRILL,       /* of a leg.  to: "begins" or "ends"; reason: how long, or why early */
-  SF_EVENT_LEG_PATH,    /* a leg that serves is not where its path leads, or is again; the host's */
+  /* So many came (count) while the host was still told of others, and there was no room for them.
+   * What is told once (a start, a change of legs or of the size) and the stop have room of their
+   * own. */
+  SF_EVENT_EVENTS_UNTOLD,
+  SF_EVENT_LEG_PATH, /* a leg that serves is not where its path leads, or is again; the host's */
   SF_EVENT_KINDS
 };
 struct sf_volume_event {

@@ -150,7 +150,7 @@ host_event(void *ctx, const struct sf_volume_event *event) {
   if (event->kind == SF_EVENT_LEG_REPLACED)
     replace_is_durable((unsigned) event->leg);
   if (event->kind == SF_EVENT_GROWN)
-    sim.grown = true; /* the volume's lock is held */
+    sim.grown = true;
   if (event->kind == SF_EVENT_STATE && sim.options.is_busy)
     check_volume_moved(event->to);
   if (event->kind != SF_EVENT_LEG_STATE)

@@ -90,10 +90,11 @@ HANG = [
     Step("client <client>: write w<id> <first>+<n> (*", others=True),
     Step("h<handle> write leg <leg> <there>+<n>", unless=ANSWERED),
     Step("h<handle> write leg <leg>: timeout", unless=ANSWERED),
-    Step("event: leg <leg> in-sync -> late (*", unless=ANSWERED),
     # R1: it is durable that the leg is out before the write is answered.
     Step("| record <without>: in-sync <rest>", unless=ANSWERED,
          where=lambda found: not is_in(found["rest"], found["leg"])),
+    # Told when all has been decided that follows from the timeout.
+    Step("event: leg <leg> in-sync -> late (*", unless=ANSWERED),
     Step("| record <without> durable: in-sync <rest>", unless=ANSWERED),
     Step("client <client>: write answered, 0"),
     # R5: the leg gets nothing new until it has really ended what it holds.

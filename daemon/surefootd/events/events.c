@@ -71,6 +71,7 @@ sfd_events_priority(const json_t *event) {
              {"used", LOG_WARNING},
              {"mismatch", LOG_ERR},
              {"leg-trouble", LOG_ERR},
+             {"events-untold", LOG_WARNING},
              {"read-repaired", LOG_WARNING}};
   const char *to = sfd_events_text(event, "to");
   if (!*to)
@@ -106,6 +107,7 @@ sfd_events_message_id(const json_t *event) {
       {"change-failed", "06c952cdbb33598fa27ed7b3e834177a"},
       {"drill", "1e9aa9a746005fc2a93907dd2abd2308"},
       {"leg-path", "8be5c5a1dc2455ec9464a6c9caf9deaf"},
+      {"events-untold", "81eeffc5e82253a1999504e142e06f64"},
       {"spare", "af5d6c7613e2564eb1f4652648188a24"},
       {"started", "b500d9293b925b66a004294725d11981"},
       {"stopped", "b022f9e0cd905da881c15b4729ee5b77"},

@@ -24,9 +24,9 @@ enum { FIRST_TICK_MS = 20 };
 
 static void
 request_fail_waiting(struct sf_volume *v, int error) {
-  sf_request_fail_list(&v->held, &v->held_tail, error);
-  sf_request_fail_list(&v->parked, &v->parked_tail, error);
-  sf_request_fail_list(&v->flush_held, &v->flush_held_tail, error);
+  sf_request_fail_list(v, &v->held, &v->held_tail, error);
+  sf_request_fail_list(v, &v->parked, &v->parked_tail, error);
+  sf_request_fail_list(v, &v->flush_held, &v->flush_held_tail, error);
 }
 
 static bool
@@ -62,7 +62,7 @@ sf_vol_end(struct sf_volume *v, int error) {
   sf_drill_stopped(v);
   sf_op_fail_all(v, error);
   request_fail_waiting(v, error);
-  sf_request_fail_list(&v->flush_queue, &v->flush_queue_tail, error);
+  sf_request_fail_list(v, &v->flush_queue, &v->flush_queue_tail, error);
   for (unsigned i = 0; i < v->legs; i++)
     sf_leg_io_drop_of_leg(v, i);
 }

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "volume/ground/outbox.h"
+
 void
 sf_vol_trace(struct sf_volume *v, const char *format, ...) {
   char line[256];
@@ -30,7 +32,7 @@ sf_vol_tell(struct sf_volume *v, struct sf_volume_event *event) {
   event->now_ns = v->now_ns;
   event->leg_name = event->leg < 0 ? NULL : v->config.leg[event->leg].name;
   if (v->host.event != NULL)
-    v->host.event(v->ctx, event);
+    sf_outbox_put_event(&v->outbox, event);
 }
 
 void

@@ -9,6 +9,7 @@
 
 #include "volume/ground/copying.h"
 #include "volume/ground/host.h"
+#include "volume/ground/outbox.h"
 
 static struct sf_lost_range *
 range_at(struct sf_volume *v, unsigned i) {
@@ -113,11 +114,15 @@ sf_lost_tell(struct sf_volume *v) {
   struct sf_volume_event event;
   char reason[192];
 
+  v->lost.left = false;
   for (unsigned i = 0; i < v->lost.n; i++) {
     struct sf_lost_range *range = range_at(v, i);
 
     if (range->told)
       continue;
+    v->lost.left = !sf_outbox_has_room(&v->outbox);
+    if (v->lost.left)
+      return;
     range->told = true;
     snprintf(reason, sizeof reason,
              "%" PRIu64 " bytes at %" PRIu64 " cannot be read, and no other leg has them: %s",
@@ -131,4 +136,10 @@ sf_lost_tell(struct sf_volume *v) {
                                      .count = 1};
     sf_vol_tell(v, &event);
   }
+}
+
+void
+sf_lost_tick(struct sf_volume *v) {
+  if (v->lost.left)
+    sf_lost_tell(v);
 }

@@ -11,6 +11,8 @@ uint64_t sf_lost_since(const struct sf_volume *v, uint64_t offset, uint64_t leng
 void sf_lost_load(struct sf_volume *v, uint64_t offset, uint64_t length);
 void sf_lost_clear(struct sf_volume *v, uint64_t offset, uint64_t length);
 void sf_lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
+/* As many as there is room for; the rest at ticks. */
 void sf_lost_tell(struct sf_volume *v);
+void sf_lost_tick(struct sf_volume *v);
 
 #endif

@@ -1,6 +1,8 @@
 /* Requests in a row: a head, and where the next one goes. */
 #include "volume/ground/request_queue.h"
 
+#include "volume/ground/outbox.h"
+
 void
 sf_request_append(struct sf_request *request, struct sf_request ***tail) {
   request->next = NULL;
@@ -9,20 +11,24 @@ sf_request_append(struct sf_request *request, struct sf_request ***tail) {
 }
 
 void
-sf_request_answer(struct sf_request *request, int error) {
+sf_request_answer(struct sf_volume *v, struct sf_request *request, int error) {
   request->error = error;
-  request->done(request);
+  if (request->internal)
+    request->done(request);
+  else
+    sf_outbox_put_answer(&v->outbox, request);
 }
 
 void
-sf_request_fail_list(struct sf_request **head, struct sf_request ***tail, int error) {
+sf_request_fail_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail,
+                     int error) {
   struct sf_request *request = *head, *next;
 
   *head = NULL;
   *tail = head;
   for (; request != NULL; request = next) {
     next = request->next;
-    sf_request_answer(request, error);
+    sf_request_answer(v, request, error);
   }
 }
 

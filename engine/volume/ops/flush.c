@@ -10,6 +10,7 @@
 #include "volume/ground/flush_lost.h"
 #include "volume/ground/host.h"
 #include "volume/ground/meter.h"
+#include "volume/ground/request_queue.h"
 #include "volume/ground/scrub_state.h"
 #include "volume/ground/steps.h"
 #include "volume/ops/op.h"
@@ -251,8 +252,7 @@ sf_flush_give_up(struct sf_op *op) {
     return;
   }
   hand_over(op);
-  request->error = -ESHUTDOWN;
-  request->done(request);
+  sf_request_answer(op->volume, request, -ESHUTDOWN);
 }
 
 /* ---- answers ---- */
@@ -299,8 +299,7 @@ flush_end(struct sf_op *op, int error, int own_error) {
     }
     if (!request->internal)
       count_answer(v, request, error);
-    request->error = request->internal ? own_error : error;
-    request->done(request);
+    sf_request_answer(v, request, request->internal ? own_error : error);
   }
   v->dirty = true;
   sf_op_release(op);
@@ -394,8 +393,7 @@ sf_flush_expire(struct sf_volume *v) {
     }
     *link = request->next;
     count_answer(v, request, -EIO);
-    request->error = -EIO;
-    request->done(request);
+    sf_request_answer(v, request, -EIO);
   }
   request = op->request;
   if (request->internal || v->now_ns - sf_vol_asked(request) < v->config.fail_timeout_ns)
@@ -406,8 +404,7 @@ sf_flush_expire(struct sf_volume *v) {
   }
   hand_over(op);
   count_answer(v, request, -EIO);
-  request->error = -EIO;
-  request->done(request);
+  sf_request_answer(v, request, -EIO);
 }
 
 /* ---- the kind ---- */

@@ -278,8 +278,7 @@ sf_op_answer(struct sf_op *op, int error) {
   if (op->passable)
     op->volume->suspended--;
   sf_op_move(op, OP_DRAINING);
-  request->error = error;
-  request->done(request);
+  sf_request_answer(op->volume, request, error);
   if (!sf_list_empty(&op->volume->active) && op->volume->phase == PHASE_STOPPING)
     op->volume->dirty = true;
   sf_op_release(op);

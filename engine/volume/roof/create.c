@@ -14,6 +14,7 @@
 #include "volume/ground/leg_memory.h"
 #include "volume/ground/maps.h"
 #include "volume/ops/op.h"
+#include "volume/roof/delivery.h"
 #include "volume/roof/volume.h"
 #include "volume/set/bad.h"
 #include "volume/set/flush_failure.h"
@@ -129,7 +130,7 @@ sf_volume_create(const struct sf_volume_params *params, const struct sf_volume_h
   v = calloc(1, sizeof *v);
   if (v == NULL)
     return -ENOMEM;
-  pthread_mutex_init(&v->lock, NULL);
+  sf_vol_init_delivery(v);
   v->host = *host;
   v->ctx = ctx;
   v->above = &sf_volume_above_io;
@@ -187,8 +188,9 @@ sf_volume_destroy(struct sf_volume *v) {
 
   if (v == NULL)
     return 0;
-  /* The thread with the last event may still be inside. */
+  /* The thread with the last event may still be inside, or tell what came of it. */
   pthread_mutex_lock(&v->lock);
+  sf_vol_tell_the_rest(v);
   for (unsigned i = 0; i < v->legs; i++)
     running += v->leg[i].running;
   pthread_mutex_unlock(&v->lock);
@@ -200,7 +202,7 @@ sf_volume_destroy(struct sf_volume *v) {
   sf_copier_destroy(v);
   sf_maps_free(v);
   free(v->ops);
-  pthread_mutex_destroy(&v->lock);
+  sf_vol_destroy_delivery(v);
   free(v);
   return 0;
 }

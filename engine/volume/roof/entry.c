@@ -1,5 +1,5 @@
-/* Entry points, but for those of volume.c: each takes the lock and notes the time, asks one room,
- * and settles. */
+/* Entry points, but for those of volume.c: each enters, asks one room, settles, and leaves; or looks
+ * at something under the lock. */
 #include "volume/state.h"
 
 #include <stdio.h>
@@ -13,14 +13,14 @@
 #include "volume/ground/facts.h"
 #include "volume/ground/flush_lost.h"
 #include "volume/ground/silence.h"
+#include "volume/roof/delivery.h"
 #include "volume/roof/status.h"
 #include "volume/roof/turn.h"
-#include "volume/roof/volume.h"
 
 static void
 leave(struct sf_volume *v) {
   sf_vol_settle(v);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }
 
 void
@@ -250,5 +250,5 @@ void
 sf_volume_status(struct sf_volume *v, uint64_t now_ns, struct sf_volume_status *status) {
   sf_vol_enter(v, now_ns);
   sf_status_fill(v, status);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }

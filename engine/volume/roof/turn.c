@@ -21,6 +21,7 @@
 #include "volume/ground/flush_lost.h"
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
+#include "volume/ground/lost.h"
 #include "volume/ground/meter.h"
 #include "volume/ground/request_queue.h"
 #include "volume/ground/unwritten.h"
@@ -118,7 +119,7 @@ expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***
       v->failed = true;
       if (request->kind == SF_REQ_READ)
         sf_medium_read_failed(v, request->offset, request->length, -EIO);
-      sf_request_answer(request, -EIO);
+      sf_request_answer(v, request, -EIO);
     }
   }
 }
@@ -175,6 +176,7 @@ sf_turn_tick(struct sf_volume *v) {
     sf_deadline_tick(v);
     sf_pace_tick(v);
     sf_medium_tick(v);
+    sf_lost_tick(v);
     sf_intent_tick(v);
     sf_leg_io_tick(v);
     sf_op_tick(v);

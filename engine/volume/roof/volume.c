@@ -1,4 +1,4 @@
-/* Entry points: each takes the lock, notes the time, lets the event act, and settles. */
+/* Entry points: each enters, lets the event act, settles, and leaves. */
 #include "volume/roof/volume.h"
 
 #include <errno.h>
@@ -17,20 +17,12 @@
 #include "volume/ops/begin.h"
 #include "volume/ops/flush.h"
 #include "volume/ops/op_time.h"
+#include "volume/roof/delivery.h"
 #include "volume/roof/turn.h"
 #include "volume/set/flush_failure.h"
 #include "volume/set/record.h"
 
 enum { TICK_BUSY_MS = 20, TICK_LOADED_MS = 100 };
-
-/* Each thread read the clock before it waited for the lock, so the times come in any order; inside,
- * time never goes back. */
-void
-sf_vol_enter(struct sf_volume *v, uint64_t now_ns) {
-  pthread_mutex_lock(&v->lock);
-  if (now_ns > v->now_ns)
-    v->now_ns = now_ns;
-}
 
 /* ---- requests ---- */
 
@@ -46,7 +38,7 @@ io_event(const struct sf_tio_event *told) {
   sf_vol_enter(v, event.now_ns);
   sf_leg_io_event(&event);
   sf_vol_settle(v);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }
 
 void
@@ -75,9 +67,9 @@ sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_n
   else if (v->phase < PHASE_STOPPING)
     sf_request_append(request, &v->held_tail);
   else
-    sf_request_answer(request, v->taken ? -EIO : -ESHUTDOWN);
+    sf_request_answer(v, request, v->taken ? -EIO : -ESHUTDOWN);
   sf_vol_settle(v);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }
 
 void
@@ -92,18 +84,18 @@ sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_
       sf_request_remove(&v->flush_queue, &v->flush_queue_tail, request) ||
       sf_request_remove(&v->flush_held, &v->flush_held_tail, request) ||
       (followers != NULL && sf_request_remove(followers, &unused, request)))
-    sf_request_answer(request, -ESHUTDOWN);
+    sf_request_answer(v, request, -ESHUTDOWN);
   else
     sf_op_give_up(v, request);
   sf_vol_settle(v);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }
 
 void
 sf_volume_tick(struct sf_volume *v, uint64_t now_ns) {
   sf_vol_enter(v, now_ns);
   sf_turn_tick(v);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }
 
 /* ---- life ---- */
@@ -125,7 +117,7 @@ sf_volume_start(struct sf_volume *v, uint64_t now_ns) {
                  "there counts as written, and may show what the disks held before");
   sf_vol_settle(v);
   sf_vol_arm(v, v->now_ns + TICK_BUSY_MS * SF_MS);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }
 
 void
@@ -133,7 +125,7 @@ sf_volume_stop(struct sf_volume *v, uint64_t now_ns) {
   sf_vol_enter(v, now_ns);
   sf_stop_begin(v);
   sf_vol_settle(v);
-  pthread_mutex_unlock(&v->lock);
+  sf_vol_leave(v);
 }
 
 bool

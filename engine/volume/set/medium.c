@@ -17,6 +17,7 @@
 #include "volume/ground/fault.h"
 #include "volume/ground/flush_lost.h"
 #include "volume/ground/host.h"
+#include "volume/ground/outbox.h"
 #include "volume/ground/silence.h"
 #include "volume/ground/unwritten.h"
 #include "volume/set/leg.h"
@@ -54,7 +55,8 @@ tell(struct sf_volume *v, enum sf_volume_event_kind kind, int leg, struct tally 
 
 static bool
 is_time_to_tell(const struct sf_volume *v, const struct tally *tally) {
-  return tally->untold > 0 && (tally->told_ns == 0 || v->now_ns - tally->told_ns >= TELL_S * SF_S);
+  return tally->untold > 0 && sf_outbox_has_room(&v->outbox) &&
+         (tally->told_ns == 0 || v->now_ns - tally->told_ns >= TELL_S * SF_S);
 }
 
 static void

@@ -20,6 +20,7 @@ static atomic_bool workers_starve;
 
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 uint64_t __wrap_sf_volume_size(struct sf_volume *v);
+void __wrap_sf_volume_wait_told(struct sf_volume *v);
 int __wrap_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                                      struct sf_tio_buffer **buffer);
 int __real_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
@@ -36,6 +37,10 @@ __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_
 uint64_t
 __wrap_sf_volume_size(struct sf_volume *v) {
   return SIZE;
+}
+
+void
+__wrap_sf_volume_wait_told(struct sf_volume *v) {
 }
 
 /* The held buffers come free as soon as a caller has asked in vain. */

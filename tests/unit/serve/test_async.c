@@ -14,7 +14,7 @@ static unsigned looks, submitted, told;
 static struct sf_request *last[MOST];
 
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
-uint64_t __wrap_sf_volume_size(struct sf_volume *v);
+void __wrap_sf_volume_wait_told(struct sf_volume *v);
 
 void
 __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
@@ -22,9 +22,8 @@ __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_
   last[submitted++] = request;
 }
 
-uint64_t
-__wrap_sf_volume_size(struct sf_volume *v) {
-  return 0;
+void
+__wrap_sf_volume_wait_told(struct sf_volume *v) {
 }
 
 static bool

@@ -295,6 +295,7 @@ lost_ranges(void **state) {
   sf_lost_tell(rig.volume);
   sf_lost_add(rig.volume, 5120, 512, 1, -EIO);
   sf_lost_tell(rig.volume);
+  sf_volume_wait_told(rig.volume);
   assert_int_equal(told, 1);
   sf_lost_clear(rig.volume, 0, 4096);
   sf_lost_clear(rig.volume, 8704, 4096);
@@ -304,6 +305,7 @@ lost_ranges(void **state) {
   assert_int_equal(lost->range[0].end, 5120);
   assert_int_equal(lost->range[1].begin, 5632);
   sf_lost_tell(rig.volume);
+  sf_volume_wait_told(rig.volume);
   assert_int_equal(told, 1);
   sf_lost_clear(rig.volume, 0, EXTENT);
   assert_int_equal(lost->n, 0);

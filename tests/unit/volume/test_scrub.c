@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "volume/change/stop.h"
+#include "volume/roof/delivery.h"
 #include "volume/roof/turn.h"
-#include "volume/roof/volume.h"
 
 enum { EXTENT = 1 << 20, EXTENTS = 4, BLOCK = 4096 };
 
@@ -458,7 +458,7 @@ it_ends_with_a_volume_that_is_taken(void **state) {
   sf_vol_enter(rig.volume, rig.now_ns);
   sf_vol_end(rig.volume, -EIO);
   sf_vol_settle(rig.volume);
-  pthread_mutex_unlock(&rig.volume->lock);
+  sf_vol_leave(rig.volume);
   assert_int_equal(status().state, SF_SCRUB_CANCELED);
   rig.holds = NULL;
   rig_pass(&rig, 1000);
