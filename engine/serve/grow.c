@@ -204,7 +204,10 @@ why_refused(struct sf_serve *serve, int r, char text[160], uint64_t size) {
              size);
     break;
   case -EAGAIN:
-    snprintf(text, 160, "not to so many extents before all of it is zeroed: later");
+    snprintf(text, 160,
+             "more than %d extents: the maps have no room for that before all is zeroed "
+             "(initialising in status)",
+             SF_MAP_TWICE_MOST * SF_MAP_EXTENTS);
     break;
   case -EINVAL:
     snprintf(text, 160, "%" PRIu64 " bytes: not a possible size, a multiple of 4 KiB", size);

@@ -231,6 +231,7 @@ struct scrub {
   uint64_t word_id; /* ops with a higher number came after the last of these */
   uint64_t cursor;
   uint64_t begun_ns, ended_ns, pace_ns;
+  uint64_t looked_ns; /* when the last look began; 0: there was none */
   struct own_flush flush;
   struct scrub_slot slot[SF_SCRUB_SLOTS];
 };

@@ -331,7 +331,8 @@ struct sf_scrub_status {
   struct sf_scrub_order order;
   uint64_t age_ns, ended_age_ns; /* since it began, and ended */
   uint64_t total_bytes, done_bytes;
-  uint16_t legs; /* that were compared all along: bit i */
+  uint64_t unwritten_bytes; /* of these, never written: they read as zeros on every leg (R17) */
+  uint16_t legs;            /* that were compared all along: bit i */
   /* Findings: ranges of adjacent blocks, and their bytes. */
   uint64_t mismatches, mismatch_bytes, unreadable_bytes, repaired_bytes;
   struct sf_scrub_range range[SF_SCRUB_RANGES_MOST];

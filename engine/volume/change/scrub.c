@@ -10,8 +10,8 @@
  *                for the right one.
  *
  * Nothing is compared where legs in sync may differ and rightly so: where a convergence is to come,
- * and where a flush failed.  It is a guest: it waits while anything is copied, and while requests
- * lack legs. */
+ * and where a flush failed.  It is a guest: it waits while anything is copied but zeros that nobody waits
+ * for (R17), which wait for it, and while requests lack legs. */
 #include "volume/change/scrub.h"
 
 #include <inttypes.h>
@@ -77,6 +77,7 @@ move_to(struct sf_volume *v, enum sf_scrub_state state, const char *why) {
     v->scrub.ended_ns = v->now_ns;
     sf_text_put(&text, "%s%" PRIu64 " bytes compared", why[0] != '\0' ? "; " : "",
                 told->done_bytes);
+    put_bytes(&text, told->unwritten_bytes, "of these never written");
     put_bytes(&text, told->mismatch_bytes, "differ");
     put_bytes(&text, told->unreadable_bytes, "cannot be read");
     put_bytes(&text, told->repaired_bytes, "of these written anew");
@@ -294,6 +295,7 @@ look(struct sf_volume *v, struct scrub_slot *slot) {
   slot->copy.of = &slot->of;
   slot->of = (struct copying){.active = true, .converge = true, .judge = &judge};
   slot->of.extent = slot->extent;
+  scrub->looked_ns = v->now_ns;
   sf_copy_move(v, &slot->copy, COPY_WAITING);
   if (rate > 0)
     scrub->pace_ns =
@@ -320,14 +322,16 @@ extent_is_done(struct sf_volume *v, uint64_t extent, uint64_t end) {
     told->done_bytes += end - (extent << v->extent_shift);
 }
 
-/* What legs hold there is read by no client. */
+/* What legs hold there is read by no client: it reads as zeros on each of them. */
 static bool
 pass_unwritten(struct sf_volume *v, uint64_t extent) {
-  uint64_t end = (extent + 1) << v->extent_shift;
+  struct sf_scrub_status *told = &v->scrub.told;
+  uint64_t end = (extent + 1) << v->extent_shift, before = told->done_bytes;
 
   if (!sf_map_test(&v->unwritten, extent))
     return false;
   extent_is_done(v, extent, end < v->size_bytes ? end : v->size_bytes);
+  told->unwritten_bytes += told->done_bytes - before;
   v->dirty = true;
   return true;
 }
@@ -362,7 +366,7 @@ has_leave(const struct sf_volume *v) {
       return false;
   }
   return legcount(sf_insync_legs(v)) > 1 && v->suspended == 0 && v->parked == NULL &&
-         v->held == NULL && v->starved_ns == 0 && !sf_copier_is_copying(v) &&
+         v->held == NULL && v->starved_ns == 0 && !sf_copier_is_copying_data(v) &&
          sf_op_is_free(v, &sf_op_read);
 }
 

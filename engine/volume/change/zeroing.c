@@ -2,10 +2,12 @@
  *
  * A leg that joins is about to be one that must have the zeros too, and a leg that lacks them is to be
  * copied to.  So none is begun while a leg joins: else clients that write to ever new extents
- * would keep it out. */
+ * would keep it out.  Nor in the background while a scrub goes on: it passes over what is unwritten, so
+ * it is done sooner than all is zeroed. */
 #include "volume/change/zeroing.h"
 
 #include "volume/ground/facts.h"
+#include "volume/ground/scrub_state.h"
 
 bool
 sf_zeroing_is_due(const struct sf_volume *v, const struct sf_request *request, uint64_t extent) {
@@ -26,7 +28,7 @@ bool
 sf_zeroing_next(struct sf_volume *v, uint64_t *extent) {
   struct copier *copier = &v->copier;
 
-  if (v->unwritten.set == copier->zeroing.set || a_leg_joins(v))
+  if (v->unwritten.set == copier->zeroing.set || a_leg_joins(v) || sf_scrub_is_at_work(v))
     return false;
   for (unsigned round = 0; round < 2; round++, copier->zero_cursor = 0)
     for (uint64_t e = sf_map_next(&v->unwritten, copier->zero_cursor); e < v->extents;

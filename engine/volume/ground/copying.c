@@ -146,6 +146,15 @@ sf_copier_is_copying(const struct sf_volume *v) {
   return false;
 }
 
+/* Zeros that nobody waits for hold up nothing, and nothing depends on them. */
+bool
+sf_copier_is_copying_data(const struct sf_volume *v) {
+  for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
+    if (v->copier.extent[i].active && !v->copier.extent[i].zeroes)
+      return true;
+  return false;
+}
+
 void
 sf_copier_foreground(struct sf_volume *v, uint64_t latency_ns) {
   struct copier *copier = &v->copier;

@@ -1,6 +1,8 @@
 /* What others ask and say of a scrub. */
 #include "volume/ground/scrub_state.h"
 
+enum { AT_WORK_MS = 1000 };
+
 bool
 sf_scrub_is_under_way(const struct sf_volume *v) {
   return v->scrub.told.state == SF_SCRUB_RUNNING || v->scrub.told.state == SF_SCRUB_PAUSED;
@@ -17,6 +19,12 @@ sf_scrub_holds_a_copy(const struct sf_volume *v) {
 bool
 sf_scrub_is_looking(const struct sf_volume *v) {
   return sf_scrub_is_under_way(v) && sf_scrub_holds_a_copy(v);
+}
+
+bool
+sf_scrub_is_at_work(const struct sf_volume *v) {
+  return v->scrub.told.state == SF_SCRUB_RUNNING &&
+         v->now_ns < v->scrub.looked_ns + AT_WORK_MS * SF_MS;
 }
 
 /* The last word for the extent is gone: it is not known any more which copy is right.  Of several

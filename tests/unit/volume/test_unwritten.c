@@ -418,6 +418,38 @@ a_clean_stop_leaves_no_zeros(void **state) {
   rig_free(&rig);
 }
 
+/* Proves that a scrub compares what is written while most of the volume is not, finds what differs
+ * there, counts the rest, and is not overtaken by the background, which goes on afterwards. */
+static void
+a_scrub_does_not_wait(void **state) {
+  const struct sf_scrub_order order = {.from = -1};
+  const struct sf_scrub_status *told;
+
+  made_on_full_legs(2);
+  rig.config.resync_max_rate = rig.config.resync_min_rate = EXTENT; /* one a second */
+  rig_start_fully(&rig);
+  for (unsigned i = 0; i < 3; i++)
+    writes((uint64_t) (2 * i + 1) * EXTENT, 0x33);
+  rig.leg[1][SF_DATA_OFFSET + (size_t) 3 * EXTENT + 1000] ^= 1;
+  told = &rig.volume->scrub.told;
+  assert_int_equal(sf_volume_scrub(rig.volume, &order, rig.now_ns), 0);
+  rig_pass(&rig, 2500);
+  uint64_t zeroing = rig.volume->copier.zeroing.set;
+  assert_in_range(rig.volume->unwritten.set, EXTENTS / 2, EXTENTS);
+  for (unsigned ms = 0; ms < 8000 && told->state != SF_SCRUB_DONE; ms += 100) {
+    rig_pass(&rig, 100);
+    assert_in_range(rig.volume->copier.zeroing.set, 0, zeroing);
+  }
+  assert_int_equal(told->state, SF_SCRUB_DONE);
+  assert_int_equal(told->mismatch_bytes, rig.volume->block_bytes);
+  assert_int_equal(told->done_bytes, told->total_bytes);
+  assert_in_range(told->unwritten_bytes, EXTENT * EXTENTS / 2, told->done_bytes - 3 * EXTENT);
+  assert_in_range(rig.volume->unwritten.set, EXTENTS / 2, EXTENTS);
+  rig_pass(&rig, 30000);
+  assert_int_equal(rig.volume->unwritten.set, 0);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -433,6 +465,7 @@ main(void) {
       cmocka_unit_test(a_stop_does_not_wait),
       cmocka_unit_test(a_leg_that_fails_first),
       cmocka_unit_test(a_clean_stop_leaves_no_zeros),
+      cmocka_unit_test(a_scrub_does_not_wait),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
