@@ -318,19 +318,28 @@ ask(struct sf_leg_openers *openers, struct order *order, int given, struct answe
   return r;
 }
 
-int
-sf_leg_look_begin(struct sf_leg_openers *openers, const char *path) {
-  struct order order = {.errand = LOOK};
+/* The answer comes to the socket.  given: as above. */
+static int
+begin(struct sf_leg_openers *openers, struct order *order, int given) {
+  char with = 0;
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -errno;
-  strcpy(order.path, path);
-  int r = sf_forks_order(&openers->forks, &order, sizeof order, ends[1]);
+  int r = given >= 0 ? sf_send_file(ends[0], &with, 1, given) : 0;
+  if (r == 0)
+    r = sf_forks_order(&openers->forks, order, sizeof *order, ends[1]);
   close(ends[1]);
   if (r == 0)
     return ends[0];
   close(ends[0]);
   return r;
+}
+
+int
+sf_leg_look_begin(struct sf_leg_openers *openers, const char *path) {
+  struct order order = {.errand = LOOK};
+  strcpy(order.path, path);
+  return begin(openers, &order, -1);
 }
 
 int
@@ -355,6 +364,22 @@ sf_leg_is_gone_isolated(struct sf_leg_openers *openers, int fd, dev_t number, bo
     return r;
   *gone = sf_disk_is_gone(fd, number, named);
   return 0;
+}
+
+int
+sf_leg_is_gone_begin(struct sf_leg_openers *openers, int fd, dev_t number, bool named) {
+  struct order order = {.errand = IS_GONE, .number = number, .named = named};
+  return openers ? begin(openers, &order, fd) : -EPIPE;
+}
+
+int
+sf_leg_is_gone_end(int socket, bool *gone) {
+  struct answer answer;
+  int r = receive_answer(socket, &answer);
+  if (r == 0)
+    *gone = answer.gone;
+  close(socket);
+  return r;
 }
 
 /* NULL: it could not be asked, or did not answer; error says why. */

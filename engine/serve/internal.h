@@ -98,6 +98,20 @@ struct serve_order {
   uint64_t writes;       /* handed to the volume so far, and connections opened */
 };
 
+struct serve_question {         /* gone.c */
+  struct sf_tio_device *device; /* that is asked for; NULL: unused */
+  bool waited_for;              /* by a thread, which has the rest without the lock */
+  int socket;                   /* where an answer comes that has not come in time; -1 */
+  uint64_t told_ns;             /* when the last answer came; 0: none yet */
+  bool gone;
+};
+
+struct serve_gone {
+  pthread_mutex_t lock; /* of all of it */
+  pthread_cond_t changed;
+  struct serve_question of[SF_TIO_DEVICES_MAX];
+};
+
 struct serve_turn {
   pthread_mutex_t lock; /* of all of it */
   pthread_cond_t changed;
@@ -150,6 +164,7 @@ struct sf_serve {
 
   struct serve_order order;
   struct serve_turn turn;
+  struct serve_gone gone;
 };
 
 /* log.c */
@@ -267,7 +282,14 @@ void sf_serve_watch_leg(struct sf_serve *serve, struct serve_leg *leg, bool on);
 /* A path's fault becomes the reason of a leg that has no other. */
 void sf_serve_watch_note(struct sf_serve *serve, struct sf_volume_status *status);
 
-/* presence.c: the host function that asks whether a leg's disk has left, and the threads that do it */
+/* gone.c: the host function that is asked at an error whether the disk has left.  Waits for a moment at most */
+void sf_serve_gone_init(struct serve_gone *gone);
+void sf_serve_gone_destroy(struct serve_gone *gone);
+bool sf_serve_device_is_gone(void *ctx, struct sf_tio_device *device);
+void sf_serve_gone_forget(struct sf_serve *serve,
+                          const struct sf_tio_device *device); /* it is removed */
+
+/* presence.c: the host function that asks whether a faulty leg's disk has left, and the threads that do it */
 int sf_serve_look_at_leg(void *ctx, unsigned leg, struct sf_tio_device *device, uint64_t look);
 int sf_serve_join_lookers(struct sf_serve *serve); /* -EBUSY: one hangs */
 

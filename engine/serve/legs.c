@@ -112,6 +112,7 @@ sf_serve_let_go(struct sf_serve *serve, struct serve_leg *leg) {
     r = sf_tio_device_remove(leg->device);
     if (r < 0)
       return r;
+    sf_serve_gone_forget(serve, leg->device);
     leg->device = NULL;
     sf_serve_watch_leg(serve, leg, false);
     set_name(serve, leg->file.fd, NULL);

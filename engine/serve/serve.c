@@ -48,11 +48,6 @@ host_device_freeze(void *ctx, struct sf_tio_device *device, bool frozen) {
     sf_tio_device_thaw(device);
 }
 
-static bool
-host_device_is_gone(void *ctx, struct sf_tio_device *device) {
-  return sf_tio_device_is_gone(device);
-}
-
 static struct sf_tio_buffer *
 host_buffer_get(void *ctx, size_t len) {
   struct sf_serve *serve = ctx;
@@ -180,6 +175,7 @@ serve_free(struct sf_serve *serve) {
   sf_tio_submitters_stop(serve->submitters);
   sf_serve_order_destroy(&serve->order);
   sf_serve_turn_destroy(&serve->turn);
+  sf_serve_gone_destroy(&serve->gone);
   pthread_cond_destroy(&serve->extents.changed);
   pthread_cond_destroy(&serve->changed);
   pthread_mutex_destroy(&serve->lock);
@@ -193,6 +189,7 @@ init_locks(struct sf_serve *serve) {
   sf_serve_cond_init(&serve->extents.changed);
   sf_serve_order_init(&serve->order);
   sf_serve_turn_init(&serve->turn);
+  sf_serve_gone_init(&serve->gone);
 }
 
 int
@@ -305,7 +302,7 @@ create_volume(struct sf_serve *serve, const struct sf_volume_params *params) {
       .cancel_by_device = host_cancel_by_device,
       .cancel_by_handle = host_cancel_by_handle,
       .device_punches = host_device_punches,
-      .device_is_gone = host_device_is_gone,
+      .device_is_gone = sf_serve_device_is_gone,
       .device_freeze = host_device_freeze,
       .look_at_leg = sf_serve_look_at_leg,
       .buffer_get = host_buffer_get,

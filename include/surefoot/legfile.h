@@ -93,6 +93,11 @@ int sf_leg_look_end(int socket, struct sf_leg_look *look);
  * description open until it has answered, and with it the lock.  0, or -errno: it is not known. */
 int sf_leg_is_gone_isolated(struct sf_leg_openers *openers, int fd, dev_t number, bool named,
                             bool *gone);
+/* The same for a caller that does not wait so long.  begin: a socket that polls readable when the
+ * answer is there, or -errno; -EPIPE: there are no such processes.  end: takes it and closes the
+ * socket: 0, or -errno when there will be none. */
+int sf_leg_is_gone_begin(struct sf_leg_openers *openers, int fd, dev_t number, bool named);
+int sf_leg_is_gone_end(int socket, bool *gone);
 
 int sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
                               struct sf_leg_file *file, struct sf_leg_found *found,

@@ -98,7 +98,7 @@ struct sf_volume_host {
   /* Does a ZERO with MAY_UNMAP give space back there, rather than write?  NULL: everywhere. */
   bool (*device_punches)(void *ctx, struct sf_tio_device *device);
   /* Has its disk left the machine, whatever its answers say (a dead one answers EIO, or ENOSPC)?
-   * Asked without the volume's lock.  NULL: none has. */
+   * Asked without the volume's lock, by the thread that has the answer: bounded.  NULL: none has. */
   bool (*device_is_gone)(void *ctx, struct sf_tio_device *device);
   /* May be NULL: then there are no drills.  sf_tio_device_freeze(), or thaw. */
   void (*device_freeze)(void *ctx, struct sf_tio_device *device, bool frozen);

@@ -55,10 +55,11 @@ struct rig {
   int buffers;                                   /* how many more there are; -1: no limit */
   unsigned full;                                 /* legs that have no room: bit i */
   unsigned cannot_punch;                         /* the same */
-  unsigned gone;            /* legs without their disk, which has left: bit i */
-  unsigned frozen;          /* by a drill: bit i */
-  unsigned asked_with_lock; /* so often, whether a disk is gone */
-  unsigned called_back;     /* legs of which all was to be cancelled: bit i */
+  unsigned gone;                        /* legs without their disk, which has left: bit i */
+  unsigned frozen;                      /* by a drill: bit i */
+  unsigned asked_with_lock;             /* so often, whether a disk is gone */
+  void (*while_asked)(struct rig *rig); /* the kernel, which does not answer until then; or NULL */
+  unsigned called_back;                 /* legs of which all was to be cancelled: bit i */
   /* Looks whether the disk of a faulty leg is gone: answered by the next step, or by rig_looked()
    * alone; with what was so when the look began. */
   struct rig_look {

@@ -142,6 +142,8 @@ host_device_is_gone(void *ctx, struct sf_tio_device *device) {
     pthread_mutex_unlock(&rig->volume->lock);
   else
     rig->asked_with_lock++;
+  if (rig->while_asked != NULL)
+    rig->while_asked(rig);
   return rig->gone >> leg_of(device) & 1;
 }
 

@@ -205,6 +205,36 @@ a_disk_that_is_pulled_out_is_missing(void **state) {
   }
 }
 
+static struct rig_request meanwhile;
+
+static void
+another_request_comes(struct rig *r) {
+  r->while_asked = NULL;
+  rig_submit(r, &meanwhile, SF_REQ_READ, 8192, 4096, 0);
+  rig_pass(r, 5000);
+  assert_true(meanwhile.done && meanwhile.request.error == 0);
+}
+
+/* The kernel may hang in the question while the disk is dying. */
+static void
+a_question_for_a_disk_holds_up_no_request(void **state) {
+  struct rig_request write;
+
+  init();
+  rig_start_fully(&rig);
+  write_error = -EIO;
+  rig.gone = 4;
+  rig.while_asked = another_request_comes;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_pass(&rig, 5);
+  assert_null(rig.while_asked);
+  assert_true(write.done && write.request.error == 0);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  rig_put(&meanwhile);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 /* Its errors come before the kernel knows that it is gone: it is faulty until then. */
 static void
 a_faulty_disk_that_is_seen_to_be_gone_is_missing(void **state) {
@@ -353,6 +383,7 @@ main(void) {
       cmocka_unit_test(an_error_while_it_catches_up_is_remembered),
       cmocka_unit_test(an_error_that_passes_makes_no_leg_faulty),
       cmocka_unit_test(a_disk_that_is_pulled_out_is_missing),
+      cmocka_unit_test(a_question_for_a_disk_holds_up_no_request),
       cmocka_unit_test(a_faulty_disk_that_is_seen_to_be_gone_is_missing),
       cmocka_unit_test(a_look_that_hangs_holds_up_nobody),
       cmocka_unit_test(a_look_at_what_was_there_before_says_nothing),
