@@ -133,7 +133,7 @@ def device(test):
 def stop(test):
     """Two boots: what the first one's shutdown has left is seen by the second."""
     test.image.add("lvm2", "dmeventd", "libdevmapper-event1.02.1", "liblvm2cmd2.03", "libaio1", "libedit2")
-    disks = test.disks(3, 144 * MIB) + test.disks("de", 80 * MIB)
+    disks = test.disks(3, 144 * MIB) + test.disks("defg", 80 * MIB)
     for _ in range(2):
         test.boot("stop", "systemd", disks, seconds=300)
     assert (test.out / "ended").read_text() == "success\n", (test.out / "ended").read_text()
@@ -189,7 +189,7 @@ def peers(test):
 # What each takes on two idle cores with software emulation, in seconds: to see what still fits.
 TESTS = {"raw": (raw, 60), "service": (service, 120), "package": (package, 80),
          "powercut": (powercut, 240), "device": (device, 380), "memory": (memory, 240),
-         "stop": (stop, 200), "unplug": (unplug, 100)}
+         "stop": (stop, 230), "unplug": (unplug, 100)}
 # By name only: long, and most of it is about others.
 ASKED_FOR = {"peers": (peers, 480)}
 

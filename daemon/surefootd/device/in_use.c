@@ -369,7 +369,7 @@ add_stack(const char *name, unsigned depth, struct parts *all) {
 
 /* "\\040" is a space there. */
 static void
-read_mount_point(const char *text, char *point, size_t size) {
+read_path(const char *text, char *path, size_t size) {
   size_t used = 0;
   for (; *text && *text != ' ' && *text != '\n' && used + 1 < size; text++) {
     unsigned code;
@@ -379,9 +379,9 @@ read_mount_point(const char *text, char *point, size_t size) {
       c = (char) code;
       text += digits;
     }
-    point[used++] = c;
+    path[used++] = c;
   }
-  point[used] = '\0';
+  path[used] = '\0';
 }
 
 static bool
@@ -413,7 +413,7 @@ list_mounts(const struct parts *parts, struct sfd_in_use_list *list) {
     char *point = list->unit[list->count];
     if (sscanf(line, "%*u %*u %u:%u %*s %n", &major_number, &minor_number, &at) < 2 || at == 0)
       continue;
-    read_mount_point(line + at, point, sizeof list->unit[0]);
+    read_path(line + at, point, sizeof list->unit[0]);
     list->count += is_in_the_way(point, makedev(major_number, minor_number), parts, list);
   }
   free(line);
@@ -435,14 +435,23 @@ name_swap(const char *path, char *unit, size_t size) {
   snprintf(unit + used, size - used, ".swap");
 }
 
+/* A swap file keeps its filesystem busy; looking at its path may hang. */
 static void
 list_swaps(const struct parts *parts, struct sfd_in_use_list *list) {
   FILE *file = fopen("/proc/swaps", "re");
-  char path[PATH_MAX], type[32];
+  char text[PATH_MAX], path[PATH_MAX], type[32];
+  unsigned mounts = list->count;
   while (file && list->count < SFD_IN_USE_LIST_MAX &&
-         fscanf(file, "%4095s %31s%*[^\n]", path, type) == 2)
-    if (strcmp(type, "partition") == 0 && find_node(AT_FDCWD, path, parts) >= 0)
+         fscanf(file, "%4095s %31s%*[^\n]", text, type) == 2) {
+    bool ours = false;
+    read_path(text, path, sizeof path);
+    if (strcmp(type, "partition") == 0)
+      ours = find_node(AT_FDCWD, path, parts) >= 0;
+    for (unsigned i = 0; strcmp(type, "file") == 0 && i < mounts && !ours; i++)
+      ours = is_beneath(path, list->unit[i]);
+    if (ours)
       name_swap(path, list->unit[list->count++], sizeof list->unit[0]);
+  }
   if (file)
     fclose(file);
 }

@@ -14,7 +14,7 @@ bool sfd_in_use(const char *name, char *why, size_t size);
 bool sfd_in_use_at_last(const char *name, char *why, size_t size);
 
 /* What systemd can end to free it, by what systemctl takes: mount points, the last one mounted last, with what is
- * mounted beneath them; and units of swap. */
+ * mounted beneath them; and then units of swap, on devices or in files on these mounts. */
 enum { SFD_IN_USE_LIST_MAX = 64 };
 struct sfd_in_use_list {
   unsigned count;

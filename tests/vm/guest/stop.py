@@ -1,5 +1,5 @@
 """A service that is stopped while its devices are in use: the stop is refused, in words, and nothing is lost; a
-shutdown waits.  LVM on a whole device comes up at boot by itself, and ends in order."""
+shutdown waits.  LVM on a whole device comes up at boot by itself, and ends in order; so does swap that has pages."""
 
 import hashlib
 import os
@@ -10,7 +10,29 @@ import subprocess
 from guest import OUT, assert_kernel_is_content, main, run, say, status, wait_healthy, wait_until
 
 PLAIN = "/mnt/plain"
+SWAPS = f"{PLAIN}/a swap file", "/dev/nbd2"
+KEPT_KIB = 24 << 10
 LVM = {key: value for key, value in os.environ.items() if key != "DM_DISABLE_UDEV"}
+
+
+# Ends with the machine only, and has its memory in swap until there is none.
+KEEPER = f"""
+import hashlib, mmap, os, re, time
+size = {KEPT_KIB} << 10
+memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.write(os.urandom(size))
+wanted = hashlib.sha256(memory).digest()
+while int(re.search(r"Swap: +([0-9]+)", open("/proc/self/smaps_rollup").read())[1]) < {KEPT_KIB} * 3 // 4:
+    memory.madvise(21)  # MADV_PAGEOUT
+    time.sleep(0.2)
+open("/run/swapped", "w").close()
+while len(open("/proc/swaps").readlines()) > 1:
+    time.sleep(0.1)
+with open("/run/kept.new", "w") as f:
+    f.write("kept" if hashlib.sha256(memory).digest() == wanted else "it is other memory")
+os.rename("/run/kept.new", "/run/kept")
+time.sleep(1000)
+"""
 
 
 def is_mounted(path):
@@ -63,9 +85,26 @@ def write(path, size=1 << 20):
     return hashlib.sha256(data).hexdigest()
 
 
+def swap():
+    """On a device and in a file, as much in one as in the other."""
+    with open(SWAPS[0], "wb") as f:
+        os.fchmod(f.fileno(), 0o600)
+        f.write(bytes(16 << 20))
+    for path in SWAPS:
+        run("mkswap", path)
+        run("swapon", "-p", "5", path)
+    with open("/run/keeper.py", "w") as f:
+        f.write(KEEPER)
+    run("systemd-run", "--unit=keeper", "-p", "DefaultDependencies=no", "/usr/bin/python3", "/run/keeper.py")
+    wait_until(lambda: os.path.exists("/run/swapped"), "memory that is in swap")
+    used = [int(line.split()[-2]) for line in open("/proc/swaps").readlines()[1:]]
+    assert len(used) == 2 and all(used), used
+    say(f"{used} KiB are in swap")
+
+
 def first():
     ours, terminal = log_in()
-    for name in "nbd0", "nbd1":
+    for name in "nbd0", "nbd1", "nbd2":
         wait_until(lambda: os.path.exists(f"/sys/block/{name}/pid"), name)
     wait_healthy("vol0")
     run("mkfs.ext4", "-q", "/dev/nbd1")
@@ -105,6 +144,7 @@ def first():
     run("mount", "/dev/nbd1", PLAIN)
     with open(OUT / "sums", "w") as f:
         f.write(f"{write('/srv/vol0/kept')} {write(f'{PLAIN}/kept', 8 << 20)}\n")
+    swap()
     os.mkdir(f"{PLAIN}/beneath")
     run("mount", "-t", "tmpfs", "t", f"{PLAIN}/beneath")
     # What is in memory only when the shutdown begins.
@@ -115,6 +155,8 @@ def first():
 def second():
     ended = (OUT / "ended").read_text()
     assert ended == "success\n", f"at the shutdown: {ended}"
+    kept = (OUT / "kept").read_text()
+    assert kept == "kept", f"of what was in swap at the shutdown: {kept}"
     wait_until(lambda: is_mounted("/srv/vol0"), "the logical volume of fstab")
     sums = [hashlib.sha256(open("/srv/vol0/kept", "rb").read()).hexdigest()]
     wait_healthy("vol1")
