@@ -91,6 +91,21 @@ class Checks(DaemonTest):
         volume.write_conf()
         self.left_out(daemon, [], "device_timeout: 5s must be 2s longer than fail_timeout")
 
+    def test_a_disk_that_does_not_answer(self):
+        """Proves that a start does not wait for what surefootd keeps: it may be on a volume that waits for that start."""
+        daemon = self.daemon()
+        daemon.volume(legs="a")
+        for key in "events", "latency":
+            path = self.rig.folder / f"{key}.fifo"
+            os.mkfifo(path)  # an open of it waits
+            daemon.settings[key] = path
+        daemon.write_settings()
+        daemon.start()
+        daemon.wait_serving("vol0")
+        for what in "events", "latencies":
+            self.assertIn(f"the {what} from before are not known: it does not answer", daemon.log())
+        daemon.stop()
+
     def test_settings(self):
         """Proves that wrong settings name file, line and key."""
         daemon = self.daemon()

@@ -6,17 +6,61 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/child.h"
 #include "common/job.h"
 #include "common/log.h"
 
 #define TIMEOUT_US UINT64_C(30000000)
 
-enum { LAST_WORDS_MS = 2000 };
+enum { LAST_WORDS_MS = 2000, READ_MS = 3000 };
+
+/* ---- what was kept ---- */
+
+struct reading {
+  const char *path;
+  int to;
+};
+
+/* In a child. */
+static int
+copy(void *arg) {
+  const struct reading *reading = arg;
+  int from = open(reading->path, O_RDONLY | O_CLOEXEC);
+  char bytes[64 * 1024];
+  ssize_t n;
+  if (from < 0)
+    return -errno;
+  while ((n = read(from, bytes, sizeof bytes)) > 0)
+    if (write(reading->to, bytes, (size_t) n) != n)
+      return -EIO;
+  return n < 0 ? -errno : 0;
+}
+
+/* It may be on a volume, and then a start after a crash is what that waits for. */
+FILE *
+sfd_kept_file_read(const char *path, const char *what) {
+  if (!path[0])
+    return NULL;
+  struct reading reading = {.path = path, .to = memfd_create("surefootd", MFD_CLOEXEC)};
+  int r = reading.to < 0 ? -errno : sfd_child_call(copy, &reading, READ_MS);
+  FILE *stream = NULL;
+  if (r == 0 && (lseek(reading.to, 0, SEEK_SET) < 0 || !(stream = fdopen(reading.to, "r"))))
+    r = -errno;
+  if (!stream && reading.to >= 0)
+    close(reading.to);
+  if (r < 0 && r != -ENOENT)
+    log_warning(NULL, "%s: the %s from before are not known: %s", path, what,
+                r == -ETIMEDOUT ? "it does not answer" : strerror(-r));
+  return stream;
+}
+
+/* ---- keeping ---- */
 
 /* In a child.  A crash leaves the old file or the new one. */
 static int

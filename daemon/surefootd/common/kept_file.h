@@ -1,5 +1,5 @@
 /* What surefootd knows, in a file for the next one.  Written anew as a whole, which bounds it, by a
- * process of its own: the disk that it is on may hang. */
+ * process of its own: the disk that it is on may hang.  So it is read. */
 #ifndef SUREFOOTD_KEPT_FILE_H
 #define SUREFOOTD_KEPT_FILE_H
 
@@ -27,6 +27,8 @@ struct kept_file {
   bool closed; /* what it would be written from is going */
 };
 
+/* To be read from its beginning, and closed; NULL: there is none, or it is told why it is not known. */
+FILE *sfd_kept_file_read(const char *path, const char *what);
 /* Something has happened. */
 void sfd_kept_file_note(struct kept_file *kept);
 /* Written now, if something has happened, and not again: what it is written from goes soon. */

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
-
 enum { GATHER_MS = 300 /* events come in bursts */, LINE_BYTES_MAX = 32 * 1024 };
 
 void
@@ -14,12 +12,9 @@ sfd_store_load(const char *path, struct events *events) {
   char *line = NULL;
   size_t size = 0;
   ssize_t len;
-  FILE *stream = path[0] ? fopen(path, "re") : NULL;
-  if (stream == NULL) {
-    if (path[0] && errno != ENOENT)
-      log_warning(NULL, "%s: the events from before are not known: %s", path, strerror(errno));
+  FILE *stream = sfd_kept_file_read(path, "events");
+  if (stream == NULL)
     return;
-  }
   while ((len = getline(&line, &size, stream)) > 0 && len < LINE_BYTES_MAX) {
     json_t *event = json_loads(line, 0, NULL);
     if (*sfd_events_text(event, "event") && *sfd_events_text(event, "volume"))

@@ -32,14 +32,11 @@ sfd_past_load(const char *path) {
   char *text = NULL;
   size_t size = 0;
   ssize_t len;
-  FILE *stream = path[0] ? fopen(path, "re") : NULL;
+  FILE *stream = sfd_kept_file_read(path, "latencies");
   json_t *lines = json_array();
   bool whole = true;
-  if (stream == NULL) {
-    if (path[0] && errno != ENOENT)
-      log_warning(NULL, "%s: the latencies from before are not known: %s", path, strerror(errno));
+  if (stream == NULL)
     return lines;
-  }
   for (unsigned i = 0; whole && i <= LINES_MAX && (len = getline(&text, &size, stream)) > 0; i++) {
     json_t *line = i > 0 ? read_line(text, len) : NULL;
     whole = i > 0 ? line != NULL : strcmp(text, first_line) == 0;
