@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <surefoot/config.h>
@@ -72,6 +73,22 @@ split_leg_key(const char *key, const char **name, size_t *name_len, const char *
   return true;
 }
 
+/* "default", for a key that may be set while it runs: a change is to have a way back. */
+static int
+set(struct sf_config *config, int leg, const struct sf_config_key *key, const char *value,
+    struct sf_why *why) {
+  struct sf_config *fresh;
+  if (!sf_config_key_is_live(key) || strcmp(value, "default") != 0)
+    return sf_config_key_set(config, leg, key, value, why);
+  fresh = malloc(sizeof *fresh);
+  if (fresh == NULL)
+    return sf_why(why, -ENOMEM, "out of memory");
+  sf_config_init(fresh);
+  sf_config_key_unset(config, leg, key, fresh);
+  free(fresh);
+  return 0;
+}
+
 int
 sf_config_set(struct sf_config *config, const char *key, const char *value,
               char error[SF_CONFIG_ERROR_MAX]) {
@@ -89,7 +106,7 @@ sf_config_set(struct sf_config *config, const char *key, const char *value,
 
   struct sf_why why;
   const struct sf_config_key *found = sf_config_key_find(name, of_leg, &why);
-  int r = found ? sf_config_key_set(config, leg, found, value, &why) : -EINVAL;
+  int r = found ? set(config, leg, found, value, &why) : -EINVAL;
   if (r < 0)
     sf_config_error(error, "%s: %s", key, why.text);
   return r;

@@ -407,6 +407,17 @@ sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key 
   return r;
 }
 
+void
+sf_config_key_unset(struct sf_config *config, int leg, const struct sf_config_key *key,
+                    const struct sf_config *from) {
+  const bool is_long = key->type == TYPE_DURATION || key->type == TYPE_RATE;
+  const char *as = (key->of_leg ? (const char *) &from->leg[0] : (const char *) from) + key->offset;
+  char *field = (key->of_leg ? (char *) &config->leg[leg] : (char *) config) + key->offset;
+  SF_ASSERT(is_long || key->type == TYPE_COUNT || key->type == TYPE_WORD);
+  memcpy(field, as, is_long ? sizeof(uint64_t) : sizeof(unsigned));
+  sf_config_key_note(config, leg, key, SF_CONFIG_DEFAULT);
+}
+
 int
 sf_config_key_check(const struct sf_config *config, int leg, const struct sf_config_key *key,
                     struct sf_why *why) {

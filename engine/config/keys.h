@@ -32,6 +32,11 @@ const struct sf_config_key *sf_config_key_find(const char *name, bool of_leg, st
 int sf_config_key_set(struct sf_config *config, int leg, const struct sf_config_key *key,
                       const char *value, struct sf_why *why);
 
+/* As it is in `from`, which has no legs, and not noted as set.  Of numbers and words, which live keys
+ * are. */
+void sf_config_key_unset(struct sf_config *config, int leg, const struct sf_config_key *key,
+                         const struct sf_config *from);
+
 /* Is what config holds for this key possible?  For configs that were filled by other means. */
 int sf_config_key_check(const struct sf_config *config, int leg, const struct sf_config_key *key,
                         struct sf_why *why);

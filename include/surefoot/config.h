@@ -102,8 +102,9 @@ void sf_config_init(struct sf_config *config);
  * "FILE:LINE: [section] key: what is wrong".  -EINVAL for contents, else the errno of the file. */
 int sf_config_load(struct sf_config *config, const char *file, char error[SF_CONFIG_ERROR_MAX]);
 
-/* One setting: key as in the file for [volume], "leg.NAME.KEY" for a leg that exists.  The config
- * is untouched on failure.  error says "KEY: what is wrong". */
+/* One setting: key as in the file for [volume], "leg.NAME.KEY" for a leg that exists.  The value
+ * "default", of a live key: as without a line in the file.  The config is untouched on failure.
+ * error says "KEY: what is wrong". */
 int sf_config_set(struct sf_config *config, const char *key, const char *value,
                   char error[SF_CONFIG_ERROR_MAX]);
 

@@ -177,6 +177,11 @@ class Reload(DaemonTest):
         # The file wins.
         self.assertEqual({("one", "set", "write_deadline"), ("one", "set", "read_deadline")},
                          set(self.changes(daemon)))
+        # Nor does it need a line for that.
+        daemon.ctl("set", "one", "leg.one-a.write_timeout=45s")
+        self.assertRegex(daemon.ctl("show", "one"), r"leg.one-a.write_timeout +45s +set")
+        self.assertTrue(self.changes(daemon)["one", "set", "leg.one-a.write_timeout"]["done"])
+        self.assertRegex(daemon.ctl("show", "one"), r"leg.one-a.write_timeout +40s +default")
         daemon.stop()
 
     def test_volumes_come_and_go(self):

@@ -314,10 +314,10 @@ struct diff {
 static bool
 on_key(void *ctx, const char *key, const char *from, const char *to) {
   struct diff *diff = ctx;
-  /* A running volume cannot be told to unset a key: the protocol has no word for it. */
-  bool live = sf_config_is_live(key) && to[0];
-  diff->change(diff->ctx,
-               &(struct plan_change){live ? PLAN_SET : PLAN_RESTART, diff->volume, key, from, to});
+  bool live = sf_config_is_live(key);
+  const char *value = live && !to[0] ? "default" : to; /* the line is gone */
+  diff->change(diff->ctx, &(struct plan_change){live ? PLAN_SET : PLAN_RESTART, diff->volume, key,
+                                                from, value});
   return true;
 }
 

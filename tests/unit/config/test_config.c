@@ -338,6 +338,13 @@ test_set(void **state) {
   assert_int_equal(sf_config_set(&config, "leg.b.write_timeout", "7ms", error), 0);
   assert_int_equal(config.leg[1].timeout_ns[SF_WRITE_KIND], 7 * MS);
   assert_int_equal(config.leg[0].timeout_ns[SF_WRITE_KIND], 0);
+  assert_int_equal(sf_config_set(&config, "leg.b.write_timeout", "default", error), 0);
+  assert_int_equal(config.leg[1].timeout_ns[SF_WRITE_KIND], 0);
+  assert_int_equal(sf_config_set(&config, "resync_max_rate", "5M", error), 0);
+  assert_int_equal(sf_config_set(&config, "resync_max_rate", "default", error), 0);
+  assert_int_equal(config.resync_max_rate, 0);
+  assert_int_equal(sf_config_set(&config, "on_too_few", "default", error), 0);
+  assert_int_equal(config.on_too_few, SF_TOO_FEW_ERROR);
   assert_int_equal(sf_config_set(&config, "leg.a.path", "/new", error), 0);
   assert_string_equal(config.leg[0].path, "/new");
   assert_int_equal(sf_config_set(&config, "name", "w", error), 0);
@@ -346,6 +353,7 @@ test_set(void **state) {
   static const struct {
     const char *key, *value, *error;
   } refused[] = {
+      {"min_legs", "default", "min_legs: \"default\" is not a whole number followed by nothing"},
       {"write_deadlin", "1s", "write_deadlin: " VOLUME_KEYS},
       {"", "1s", ": " VOLUME_KEYS},
       {"leg", "1s", "leg: " VOLUME_KEYS},

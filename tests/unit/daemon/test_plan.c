@@ -214,10 +214,10 @@ test_diff(void **state) {
   expect_diff(&from, &to,
               "remove two\nrestart one min_legs 1>2\nset one write_deadline auto>90ms\n"
               "restart one device >/dev/nbd0\nset one leg.a.read_timeout >5ms\nadd three\n");
-  /* Back again: there is no word for a leg's timeout that is not set any more. */
+  /* Back again: a leg's timeout is not set any more. */
   expect_diff(&to, &from,
               "restart one min_legs 2>1\nset one write_deadline 90ms>auto\n"
-              "restart one device /dev/nbd0>\nrestart one leg.a.read_timeout 5ms>\n"
+              "restart one device /dev/nbd0>\nset one leg.a.read_timeout 5ms>default\n"
               "remove three\nadd two\n");
   sfd_plan_clear(&to);
 
