@@ -321,7 +321,8 @@ class Paths(Disks):
         """Proves that a disk which has left is missing, whatever it answers, and is opened anew by itself when
         it is there again.  A loop device loses its size, as one that is pulled out, under writes."""
         legs = [FileLeg(self.rig, name) for name in "abc"]
-        volume = self.rig.volume(legs).create()
+        # A busy host has its disks late by more than the usual deadlines, under a load without a pause.
+        volume = self.rig.volume(legs, write_deadline="2s", flush_deadline="4s").create()
         try:
             device = self.rig.run("losetup", "-f", "--show", legs[2].path).strip()
         except CommandFailed as reason:
