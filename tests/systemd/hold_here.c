@@ -29,7 +29,7 @@ sfd_in_use_at_last(const char *name, char *why, size_t size) {
 
 void
 sfd_in_use_list(const char *name, struct sfd_in_use_list *list) {
-  list->count = 0;
+  list->count = list->loops = 0;
 }
 
 int

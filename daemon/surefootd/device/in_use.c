@@ -390,16 +390,21 @@ is_beneath(const char *point, const char *above) {
   return strncmp(point, above, len) == 0 && point[len] == '/';
 }
 
+static bool
+is_on_mounts(const char *path, const struct sfd_in_use_list *list, unsigned mounts) {
+  for (unsigned i = 0; i < mounts; i++)
+    if (is_beneath(path, list->unit[i]))
+      return true;
+  return false;
+}
+
 /* A mount beneath one of ours keeps that busy, whatever it is of. */
 static bool
 is_in_the_way(const char *point, dev_t device, const struct parts *parts,
               const struct sfd_in_use_list *list) {
   if (find_device(parts, device) >= 0)
     return true;
-  for (unsigned i = 0; i < list->count; i++)
-    if (is_beneath(point, list->unit[i]))
-      return true;
-  return false;
+  return is_on_mounts(point, list, list->count);
 }
 
 static void
@@ -435,6 +440,44 @@ name_swap(const char *path, char *unit, size_t size) {
   snprintf(unit + used, size - used, ".swap");
 }
 
+static bool
+is_listed_loop(const char *name, const struct sfd_in_use_list *list) {
+  for (unsigned i = 0; i < list->loops; i++)
+    if (strcmp(list->loop[i], name) == 0)
+      return true;
+  return false;
+}
+
+/* A loop device on a file of these mounts keeps them busy, and has its own in the way. */
+static void
+add_loop(const char *name, struct parts *all, struct sfd_in_use_list *list) {
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "/sys/block/%.31s/loop/backing_file", name);
+  FILE *file = fopen(path, "re");
+  if (file == NULL)
+    return;
+  bool has = fgets(path, sizeof path, file) != NULL;
+  fclose(file);
+  if (!has || !is_on_mounts(path, list, list->count))
+    return;
+  snprintf(list->loop[list->loops++], sizeof list->loop[0], "%.31s", name);
+  add_stack(name, 0, all);
+}
+
+/* False: there is none more. */
+static bool
+add_loops(struct parts *all, struct sfd_in_use_list *list) {
+  DIR *dir = opendir("/sys/block");
+  unsigned loops = list->loops;
+  for (struct dirent *entry; dir && (entry = readdir(dir));)
+    if (strncmp(entry->d_name, "loop", 4) == 0 && list->loops < SFD_IN_USE_LOOPS_MAX &&
+        !is_listed_loop(entry->d_name, list))
+      add_loop(entry->d_name, all, list);
+  if (dir)
+    closedir(dir);
+  return list->loops > loops;
+}
+
 /* A swap file keeps its filesystem busy; looking at its path may hang. */
 static void
 list_swaps(const struct parts *parts, struct sfd_in_use_list *list) {
@@ -443,13 +486,9 @@ list_swaps(const struct parts *parts, struct sfd_in_use_list *list) {
   unsigned mounts = list->count;
   while (file && list->count < SFD_IN_USE_LIST_MAX &&
          fscanf(file, "%4095s %31s%*[^\n]", text, type) == 2) {
-    bool ours = false;
     read_path(text, path, sizeof path);
-    if (strcmp(type, "partition") == 0)
-      ours = find_node(AT_FDCWD, path, parts) >= 0;
-    for (unsigned i = 0; strcmp(type, "file") == 0 && i < mounts && !ours; i++)
-      ours = is_beneath(path, list->unit[i]);
-    if (ours)
+    if (strcmp(type, "partition") == 0 ? find_node(AT_FDCWD, path, parts) >= 0
+                                       : is_on_mounts(path, list, mounts))
       name_swap(path, list->unit[list->count++], sizeof list->unit[0]);
   }
   if (file)
@@ -460,10 +499,13 @@ void
 sfd_in_use_list(const char *name, struct sfd_in_use_list *list) {
   struct parts parts = {.count = 0};
   add_stack(name, 0, &parts);
-  list->count = 0;
+  list->count = list->loops = 0;
   if (parts.count == 0)
     return;
-  list_mounts(&parts, list);
+  do {
+    list->count = 0;
+    list_mounts(&parts, list);
+  } while (add_loops(&parts, list));
   list_swaps(&parts, list);
 }
 

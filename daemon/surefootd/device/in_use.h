@@ -14,11 +14,13 @@ bool sfd_in_use(const char *name, char *why, size_t size);
 bool sfd_in_use_at_last(const char *name, char *why, size_t size);
 
 /* What systemd can end to free it, by what systemctl takes: mount points, the last one mounted last, with what is
- * mounted beneath them; and then units of swap, on devices or in files on these mounts. */
-enum { SFD_IN_USE_LIST_MAX = 64 };
+ * mounted beneath them, or of a file there; and then units of swap, on devices or in files on these mounts.  loop: devices
+ * on files there, which keep them busy. */
+enum { SFD_IN_USE_LIST_MAX = 64, SFD_IN_USE_LOOPS_MAX = 16 };
 struct sfd_in_use_list {
-  unsigned count;
+  unsigned count, loops;
   char unit[SFD_IN_USE_LIST_MAX][PATH_MAX];
+  char loop[SFD_IN_USE_LOOPS_MAX][32]; /* "loop3" */
 };
 void sfd_in_use_list(const char *name, struct sfd_in_use_list *list);
 

@@ -95,6 +95,17 @@ wait_free(struct hold *hold, unsigned timeout_ms) {
   return true;
 }
 
+/* One in use goes with its last user. */
+static void
+detach_loop(const char *name, int64_t until_ms) {
+  char path[64];
+  const char *const words[] = {"losetup", "-d", path, NULL};
+  int64_t left_ms = until_ms - sfd_clock_ms();
+  snprintf(path, sizeof path, "/dev/%s", name);
+  if (left_ms > 0)
+    (void) sfd_child_run(words, NULL, 0, (unsigned) left_ms);
+}
+
 /* The last one first, as one may be mounted on another. */
 static void
 unmount(const struct hold *hold, int64_t until_ms, bool tell) {
@@ -105,6 +116,8 @@ unmount(const struct hold *hold, int64_t until_ms, bool tell) {
     if (!config->device[0] || !is_attached(name))
       continue;
     sfd_in_use_list(name, &list);
+    for (unsigned k = 0; k < list.loops; k++)
+      detach_loop(list.loop[k], until_ms);
     while (list.count-- > 0) {
       const char *unit = list.unit[list.count];
       int64_t left_ms = until_ms - sfd_clock_ms();

@@ -191,11 +191,54 @@ test_beside_a_file_system_that_hangs(void **state) {
   assert_int_equal(status, 0);
 }
 
+/* A loop device on a file: its name; NULL: it is not to be had. */
+static const char *
+mount_file(const char *file, const char *folder, char name[16]) {
+  char command[256];
+  snprintf(
+      command, sizeof command,
+      "truncate -s 16M %s && mkfs.ext4 -q -F %s && mkdir %s && loop=$(losetup -f --show %s) && "
+      "{ mount $loop %s && basename $loop || { losetup -d $loop; false; }; } 2>/dev/null",
+      file, file, folder, file, folder);
+  FILE *output = popen(command, "r");
+  bool made = output && fscanf(output, "%15s", name) == 1;
+  return output && pclose(output) == 0 && made ? name : NULL;
+}
+
+/* Proves that what is on a file of a filesystem is ended before it, and the loop device between them is let go. */
+static void
+test_list(void **state) {
+  static struct sfd_in_use_list list;
+  char folder[] = "/tmp/test-in-use-XXXXXX", outer[16], inner[16], command[256];
+  assert_non_null(mkdtemp(folder));
+  assert_int_equal(chdir(folder), 0);
+  const char *made = mount_file("a.img", "a", outer);
+  if (made)
+    made = mount_file("a/b.img", "b", inner);
+  if (made)
+    sfd_in_use_list(outer, &list);
+  snprintf(command, sizeof command,
+           "for i in b a; do umount $i; losetup -j $([ $i = a ] || echo a/)$i.img | cut -d: -f1 | "
+           "xargs -r "
+           "losetup -d; done 2>/dev/null; cd /; rm -rf %s",
+           folder);
+  (void) !system(command);
+  assert_int_equal(chdir("/"), 0);
+  if (!made)
+    skip();
+  assert_int_equal(list.count, 2);
+  assert_string_equal(strrchr(list.unit[0], '/'), "/a");
+  assert_string_equal(strrchr(list.unit[1], '/'), "/b");
+  assert_int_equal(list.loops, 1);
+  assert_string_equal(list.loop[0], inner);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_open),
       cmocka_unit_test(test_held),
+      cmocka_unit_test(test_list),
       cmocka_unit_test(test_beside_a_file_system_that_hangs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@ import subprocess
 from guest import OUT, assert_kernel_is_content, main, run, say, status, wait_healthy, wait_until
 
 PLAIN = "/mnt/plain"
+DISK, ON_DISK = f"{PLAIN}/disk.img", "/mnt/on-disk"
 SWAPS = f"{PLAIN}/a swap file", "/dev/nbd2"
 KEPT_KIB = 24 << 10
 LVM = {key: value for key, value in os.environ.items() if key != "DM_DISABLE_UDEV"}
@@ -145,6 +146,15 @@ def first():
     with open(OUT / "sums", "w") as f:
         f.write(f"{write('/srv/vol0/kept')} {write(f'{PLAIN}/kept', 8 << 20)}\n")
     swap()
+    # A disk in a file there, which keeps it busy.
+    with open(DISK, "wb") as f:
+        f.truncate(8 << 20)
+    disk = run("losetup", "-f", "--show", DISK).strip()
+    run("mkfs.ext4", "-q", disk)
+    os.makedirs(ON_DISK)
+    run("mount", disk, ON_DISK)
+    with open(f"{ON_DISK}/late", "wb") as f:
+        f.write(bytes(1 << 20))
     os.mkdir(f"{PLAIN}/beneath")
     run("mount", "-t", "tmpfs", "t", f"{PLAIN}/beneath")
     # What is in memory only when the shutdown begins.
@@ -166,6 +176,10 @@ def second():
     run("mount", "/dev/nbd1", PLAIN)
     sums.append(hashlib.sha256(open(f"{PLAIN}/kept", "rb").read()).hexdigest())
     assert os.path.getsize(f"{PLAIN}/late") == 8 << 20
+    assert "needs_recovery" not in run("dumpe2fs", "-h", DISK), "the disk in a file was not unmounted"
+    os.makedirs(ON_DISK)
+    run("mount", "-o", "loop", DISK, ON_DISK)
+    assert os.path.getsize(f"{ON_DISK}/late") == 1 << 20
     assert " ".join(sums) == (OUT / "sums").read_text().strip()
     say("both are there after the boot")
 
