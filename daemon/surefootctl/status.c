@@ -154,7 +154,8 @@ print_requests(const json_t *volume) {
   uint64_t unconverged = ctl_json_number(volume, "unconverged_bytes");
   char size[CTL_TEXT_MAX];
   if (unconverged > 0)
-    printf("  %s being made equal on all legs after a crash\n", ctl_size(unconverged, size));
+    printf("  %s being made equal on all legs (after a crash or grow)\n",
+           ctl_size(unconverged, size));
   print_unwritten(volume);
 }
 

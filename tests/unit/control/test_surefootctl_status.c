@@ -64,7 +64,7 @@ test_status_in_trouble(void **state) {
          "vol0: suspended, 10 GiB, 0 of 2 legs in sync (1 needed), record 7.12\n"
          "  123456 reads, 7890 writes, 12 flushes; 31 answered without a late leg, 7 failed\n"
          "  waits for leg a (missing): 4 writes, the oldest 6.2 s; 1 leg needed\n"
-         "  1.5 MiB being made equal on all legs after a crash\n"
+         "  1.5 MiB being made equal on all legs (after a crash or grow)\n"
          "  LEG  PATH           STATE          STALE  LATE  TIMEOUTS  ERRORS  P99 WRITE  NOTE\n"
          "  a    /tmp/?[31mred  missing            -     -         -       -     1.2 ms  cannot be "
          "opened\n"
