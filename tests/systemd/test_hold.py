@@ -1,6 +1,7 @@
 """A real systemd, of a user, with our units: a stop while a device is in use is refused where it was asked for, and
 nothing has changed; a restart, a crash and a shutdown pass.  The daemon is a program that sleeps, the device a file."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -169,6 +170,9 @@ def main():
     if "SUREFOOT_HOLD_INSIDE" not in os.environ:
         os.environ["SUREFOOT_HOLD_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "--mount", sys.executable, __file__, *sys.argv[1:]])
+    # Two such systemds have units of the same names in one cgroup, and would end each other's processes.
+    alone = open(Path(tempfile.gettempdir()) / "surefoot-test-hold.lock", "a")
+    fcntl.flock(alone, fcntl.LOCK_EX)
     if subprocess.run(["mount", "-t", "tmpfs", "run", "/run"], stderr=subprocess.DEVNULL).returncode != 0:
         print("no mount namespace is to be had here")
         return 77
