@@ -187,7 +187,8 @@ class Docs(unittest.TestCase):
         words = re.search(r'is neither (\w+) nor (\w+)', refusal_of("slow_leg", "x"))
         self.assertEqual({f"slow_leg={word}" for word in words.groups()},
                          set(complete("surefootctl", "set", "vol0", "slow_leg=")))
-        self.assertEqual(["flush_deadline=auto"], complete("surefootctl", "set", "vol0", "flush_deadline="))
+        self.assertEqual(["flush_deadline=auto", "flush_deadline=default"],
+                         complete("surefootctl", "set", "vol0", "flush_deadline="))
         self.assertEqual(["leg.a.read_timeout=auto"], complete("surefootctl", "set", "vol0", "leg.a.read_timeout=a"))
         self.assertEqual(["on_too_few=suspend"], complete("surefootctl", "set", "vol0", "on_too_few=s"))
         self.assertEqual({f"{name}=" for name, leg in live_keys() if not leg},

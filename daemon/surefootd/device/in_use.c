@@ -143,6 +143,52 @@ add_user(dev_t part, char *why, size_t size) {
 /* ---- mounts ---- */
 
 static bool
+is_btrfs_on(const char *uuid, const char *name) {
+  char path[PATH_MAX];
+  snprintf(path, sizeof path, "/sys/fs/btrfs/%.64s/devices/%.64s", uuid, name);
+  return access(path, F_OK) == 0;
+}
+
+/* A mount of btrfs has a device number of its own, and names one of the disks that it is on. */
+static int
+find_btrfs(const char *line, const struct parts *parts) {
+  char source[PATH_MAX], path[64];
+  struct statx found;
+  int part = -1;
+  const char *type = strstr(line, " - btrfs ");
+  DIR *dir = NULL;
+  if (type && sscanf(type, " - btrfs %4095s", source) == 1 && strncmp(source, "/dev/", 5) == 0 &&
+      statx(AT_FDCWD, source, AT_STATX_DONT_SYNC, STATX_TYPE, &found) == 0)
+    dir = opendir("/sys/fs/btrfs");
+  if (dir == NULL)
+    return -1;
+  snprintf(path, sizeof path, "/sys/dev/block/%u:%u", found.stx_rdev_major, found.stx_rdev_minor);
+  ssize_t len = readlink(path, source, sizeof source - 1);
+  source[len > 0 ? len : 0] = '\0';
+  const char *slash = strrchr(source, '/');
+  for (struct dirent *entry; slash && part < 0 && (entry = readdir(dir));)
+    for (unsigned i = 0; is_btrfs_on(entry->d_name, slash + 1) && i < parts->count; i++)
+      if (is_btrfs_on(entry->d_name, parts->name[i]))
+        part = (int) i;
+  closedir(dir);
+  return part;
+}
+
+/* Of a line of mountinfo: the part that is mounted, or -1; and where. */
+static int
+find_mount(const char *line, const struct parts *parts, const char **point) {
+  unsigned major_number, minor_number;
+  int at = 0;
+  *point = NULL;
+  if (sscanf(line, "%*u %*u %u:%u %*s %n", &major_number, &minor_number, &at) < 2 || at == 0)
+    return -1;
+  *point = line + at;
+  if (major_number == 0)
+    return find_btrfs(line, parts);
+  return find_device(parts, makedev(major_number, minor_number));
+}
+
+static bool
 is_mounted_in(const char *mountinfo, const struct parts *parts, char *why, size_t size) {
   FILE *file = fopen(mountinfo, "re");
   if (file == NULL)
@@ -151,16 +197,13 @@ is_mounted_in(const char *mountinfo, const struct parts *parts, char *why, size_
   size_t room = 0;
   bool found = false;
   while (!found && getline(&line, &room, file) > 0) {
-    unsigned major_number, minor_number;
-    int at = 0;
-    if (sscanf(line, "%*u %*u %u:%u %*s %n", &major_number, &minor_number, &at) < 2 || at == 0)
-      continue;
-    int part = find_device(parts, makedev(major_number, minor_number));
+    const char *point;
+    int part = find_mount(line, parts, &point);
     if (part < 0)
       continue;
     found = true;
-    snprintf(why, size, "%s is mounted on %.*s", parts->name[part], (int) strcspn(line + at, " \n"),
-             line + at);
+    snprintf(why, size, "%s is mounted on %.*s", parts->name[part], (int) strcspn(point, " \n"),
+             point);
     size_t used = strlen(why);
     add_user(parts->device[part], why + used, size - used);
   }
@@ -399,27 +442,19 @@ is_on_mounts(const char *path, const struct sfd_in_use_list *list, unsigned moun
 }
 
 /* A mount beneath one of ours keeps that busy, whatever it is of. */
-static bool
-is_in_the_way(const char *point, dev_t device, const struct parts *parts,
-              const struct sfd_in_use_list *list) {
-  if (find_device(parts, device) >= 0)
-    return true;
-  return is_on_mounts(point, list, list->count);
-}
-
 static void
 list_mounts(const struct parts *parts, struct sfd_in_use_list *list) {
   FILE *file = fopen("/proc/1/mountinfo", "re");
   char *line = NULL;
   size_t room = 0;
   while (file && list->count < SFD_IN_USE_LIST_MAX && getline(&line, &room, file) > 0) {
-    unsigned major_number, minor_number;
-    int at = 0;
-    char *point = list->unit[list->count];
-    if (sscanf(line, "%*u %*u %u:%u %*s %n", &major_number, &minor_number, &at) < 2 || at == 0)
+    char *unit = list->unit[list->count];
+    const char *point;
+    int part = find_mount(line, parts, &point);
+    if (point == NULL)
       continue;
-    read_path(line + at, point, sizeof list->unit[0]);
-    list->count += is_in_the_way(point, makedev(major_number, minor_number), parts, list);
+    read_path(point, unit, sizeof list->unit[0]);
+    list->count += part >= 0 || is_on_mounts(unit, list, list->count);
   }
   free(line);
   if (file)

@@ -233,12 +233,48 @@ test_list(void **state) {
   assert_string_equal(list.loop[0], inner);
 }
 
+/* Proves that a filesystem with device numbers of its own is seen on each of the disks that it is on. */
+static void
+test_btrfs(void **state) {
+  static struct sfd_in_use_list list;
+  char folder[] = "/tmp/test-in-use-XXXXXX", disk[2][16], command[512], why[2][512] = {"", ""};
+  assert_non_null(mkdtemp(folder));
+  snprintf(
+      command, sizeof command,
+      "cd %s && mkdir m && truncate -s 200M a b && A=$(losetup -f --show a) && B=$(losetup -f "
+      "--show b) && "
+      "{ mkfs.btrfs -q $A $B >&2 && mount $A m && basename -a $A $B || { losetup -d $A $B; false; "
+      "}; } 2>/dev/null",
+      folder);
+  FILE *output = popen(command, "r");
+  bool made = output && fscanf(output, "%15s %15s", disk[0], disk[1]) == 2;
+  made = output && pclose(output) == 0 && made;
+  for (unsigned i = 0; made && i < 2; i++)
+    sfd_in_use_at_last(disk[i], why[i], sizeof why[i]);
+  if (made)
+    sfd_in_use_list(disk[1], &list);
+  snprintf(command, sizeof command,
+           "cd %s && { umount m; for i in a b; do losetup -j $i | cut -d: -f1 | xargs -r losetup "
+           "-d; done; cd /; "
+           "rm -rf %s; } 2>/dev/null",
+           folder, folder);
+  (void) !system(command);
+  if (!made)
+    skip();
+  for (unsigned i = 0; i < 2; i++) {
+    snprintf(command, sizeof command, "%s is mounted on %s/m", disk[i], folder);
+    assert_string_equal(why[i], command);
+  }
+  assert_int_equal(list.count, 1);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_open),
       cmocka_unit_test(test_held),
       cmocka_unit_test(test_list),
+      cmocka_unit_test(test_btrfs),
       cmocka_unit_test(test_beside_a_file_system_that_hangs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
