@@ -54,7 +54,7 @@ struct sf_op {
   bool checkpoint;   /* FLUSH: of the legs that catch up too */
   enum sf_op_hold hold;
   uint64_t offset, length;
-  uint64_t asked_ns;   /* when its client asked for it */
+  uint64_t asked_ns;   /* when its client asked for it, or what it waited for was zeroed last */
   uint64_t started_ns; /* when it came to the volume */
   uint64_t paced_ns;   /* when the last but one of its legs answered */
   unsigned blockers;   /* earlier overlapping ops still active */
@@ -188,6 +188,7 @@ struct copier {
   /* Unwritten extents that are being zeroed: unconverged for that alone. */
   struct sf_map zeroing;
   uint64_t zero_cursor; /* where the background goes on with them */
+  uint64_t zeroed_ns;   /* when a piece of one was last zeroed */
 
   /* R15: rate control. */
   uint64_t rate;        /* bytes per second */

@@ -75,6 +75,8 @@ struct sf_request {
 
   struct sf_request *next; /* the volume's own, as the rest */
   uint64_t since_ns, order;
+  /* fail_timeout counts from here: it waited for zeros, and some were written.  0: from when it was asked. */
+  uint64_t zeroed_ns;
   bool internal;
 };
 

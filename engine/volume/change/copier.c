@@ -251,12 +251,23 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
   bool few = clients_were_here(v, FOREGROUND_MS * SF_MS) && v->parked == NULL;
   unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
 
+  if (sf_zeroing_gives_way(v, c))
+    return;
   for (unsigned i = 0; i < slots && has_piece_to_come(v, c); i++) {
     if (copier->slot[i].machine.state != COPY_IDLE)
       continue;
     if (v->now_ns < copier->issue_at_ns || !keeps_pace(v) || !issue_piece(v, c, &copier->slot[i]))
       return;
   }
+}
+
+/* Of what is zeroed, that for which a write has waited longest goes first. */
+static void
+issue_in_order(struct sf_volume *v) {
+  for (const struct sf_request *r = v->parked; r != NULL && v->unwritten.set > 0; r = r->next)
+    EACH_COPYING(c, &v->copier)
+      if (c->active && c->zeroes && sf_zeroing_is_for(v, r, c->extent))
+        issue_pieces(v, c);
 }
 
 /* ---- what to copy next ---- */
@@ -292,7 +303,8 @@ demanded_extent(struct sf_volume *v, unsigned round, uint64_t *extent) {
   return false;
 }
 
-/* A request waits for an extent, and all places are taken: an extent in doubt begins again later. */
+/* A request waits for an extent, and all places are taken, none by zeros for another: an extent in
+ * doubt begins again later, or one that gives way, when it stands still. */
 static void
 make_room(struct sf_volume *v) {
   struct copying *oldest = NULL;
@@ -301,9 +313,11 @@ make_room(struct sf_volume *v) {
   if (v->parked == NULL || v->promoting >= 0 || !demanded_extent(v, 0, &extent))
     return;
   EACH_COPYING(c, &v->copier) {
-    if (!c->active || c->failed)
+    if (!c->active || c->failed || (c->zeroes && !sf_zeroing_gives_way(v, c)))
       return;
     if (c->converge && c->doubt_ns != 0 && (oldest == NULL || c->doubt_ns < oldest->doubt_ns))
+      oldest = c;
+    else if (oldest == NULL && c->zeroes && c->in_flight == 0)
       oldest = c;
   }
   if (oldest != NULL)
@@ -554,6 +568,7 @@ sf_copier_settle(struct sf_volume *v) {
     flush_copied(v);
   adapt(v);
   make_room(v);
+  issue_in_order(v);
   EACH_COPYING(c, copier) {
     if (!c->active && more)
       more = pick(v, c);

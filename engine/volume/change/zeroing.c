@@ -25,6 +25,25 @@ a_leg_joins(const struct sf_volume *v) {
 }
 
 bool
+sf_zeroing_is_for(const struct sf_volume *v, const struct sf_request *request, uint64_t extent) {
+  return extent_of(v, request->offset) <= extent &&
+         extent <= extent_of(v, request->offset + request->length - 1);
+}
+
+static bool
+is_waited_for(const struct sf_volume *v, uint64_t extent) {
+  for (const struct sf_request *r = v->parked; r != NULL; r = r->next)
+    if (sf_zeroing_is_for(v, r, extent))
+      return true;
+  return false;
+}
+
+bool
+sf_zeroing_gives_way(const struct sf_volume *v, const struct copying *c) {
+  return c->zeroes && v->parked != NULL && !is_waited_for(v, c->extent);
+}
+
+bool
 sf_zeroing_next(struct sf_volume *v, uint64_t *extent) {
   struct copier *copier = &v->copier;
 

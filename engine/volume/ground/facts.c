@@ -114,6 +114,13 @@ sf_vol_asked(const struct sf_request *request) {
 }
 
 uint64_t
+sf_vol_fails_from(const struct sf_request *request) {
+  uint64_t asked_ns = sf_vol_asked(request);
+
+  return request->zeroed_ns > asked_ns ? request->zeroed_ns : asked_ns;
+}
+
+uint64_t
 sf_vol_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns) {
   return at_ns + delay_ns < v->now_ns ? at_ns + delay_ns : v->now_ns;
 }

@@ -20,6 +20,7 @@ bool sf_leg_punches(const struct sf_volume *v, unsigned leg);
 bool sf_leg_is_dead(const struct sf_volume *v,
                     unsigned leg); /* worth opening beside what we have */
 uint64_t sf_vol_asked(const struct sf_request *request);
+uint64_t sf_vol_fails_from(const struct sf_request *request); /* fail_timeout counts from then */
 uint64_t sf_vol_oldest_held(const struct sf_volume *v);
 /* delay_ns after at_ns, and not after now. */
 uint64_t sf_vol_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_ns);

@@ -64,7 +64,7 @@ sf_vol_begin(struct sf_volume *v, struct sf_request *request) {
     return;
   }
   op->request = request;
-  op->asked_ns = sf_vol_asked(request);
+  op->asked_ns = sf_vol_fails_from(request);
   op->started_ns = request->since_ns;
   if (alone)
     answer_without_legs(op);

@@ -126,6 +126,8 @@ note_piece(struct sf_op *op, enum copy_end how) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
     of->sure += of->doubt[copy->piece].failed_ns == 0;
+    if (of->zeroes)
+      copier->zeroed_ns = v->now_ns;
     count_copied(op);
   } else if (how == COPY_AGAIN) {
     of->piece[copy->piece] = PIECE_AGAIN;

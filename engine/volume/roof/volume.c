@@ -58,6 +58,7 @@ void
 sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
   sf_vol_enter(v, now_ns);
   request->since_ns = v->now_ns;
+  request->zeroed_ns = 0;
   SF_ASSERT(request->kind == SF_REQ_FLUSH ||
             (request->length > 0 && request->offset < v->served_bytes &&
              request->length <= v->served_bytes - request->offset));
