@@ -217,11 +217,15 @@ strike_lost(struct sim_leg *leg) {
   cure_after(leg, 4 * sim.options.stall_ns);
 }
 
-/* A page of the maps counts as all set then. */
+/* A page of the maps counts as all set then.  Not where the second copy is torn, or may be yet: of
+ * what was never written nothing would be known that is told. */
 static void
 strike_map_flip(struct sim_leg *leg) {
   uint64_t page = random_below(sf_map_pages(sim.blocks * BLOCK, sim.options.extent_bytes));
 
+  if (sim.options.unwritten_permille > 0 &&
+      (tio_map_page_in_flight(leg->index, page) || !medium_second_is_sound(leg, page)))
+    return;
   COUNT(map_flips);
   TRACE("leg %u: page %lu of its maps rots", leg->index, (unsigned long) page);
   medium_flip(leg, SF_MAP_PAGE_OFFSET(page) / SF_PAGE_BYTES);

@@ -464,6 +464,15 @@ medium_maps_are_good(struct sim_leg *leg) {
   return leg->maps_good;
 }
 
+bool
+medium_second_is_sound(const struct sim_leg *leg, uint64_t page) {
+  uint64_t at = SECOND_AT + page * SF_PAGE_BYTES;
+  struct sf_map_page found;
+
+  return memcmp(leg->meta_now + at, leg->meta_stable + at, SF_PAGE_BYTES) == 0 &&
+         sf_map_page_decode(leg->meta_stable + at, &sim.format.volume, (uint32_t) page, &found);
+}
+
 void
 medium_flip(struct sim_leg *leg, uint64_t page) {
   uint64_t at = page * SF_PAGE_BYTES + random_below(SF_PAGE_BYTES);

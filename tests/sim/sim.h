@@ -191,6 +191,7 @@ bool medium_has_intent(struct sim_leg *leg, uint64_t extent); /* on stable stora
 uint32_t medium_value(const struct sim_leg *leg, uint64_t block, bool stable);
 void medium_maps_moved(struct sim_leg *leg); /* its unwritten extents may be others now */
 bool medium_maps_are_good(struct sim_leg *leg);
+bool medium_second_is_sound(const struct sim_leg *leg, uint64_t page); /* of the maps */
 void medium_flip(struct sim_leg *leg, uint64_t page); /* a byte of that page rots */
 void medium_wipe(struct sim_leg *leg);                /* another disk in its place, full of zeros */
 void medium_blank(struct sim_leg *leg,

@@ -44,6 +44,7 @@ void tio_leg_left(unsigned leg); /* marks what it holds as old */
 void tio_leg_gone(unsigned leg); /* all that it holds fails */
 void tio_unpark(unsigned leg);   /* what hung goes on */
 void tio_process_ended(bool power);
+bool tio_map_page_in_flight(unsigned leg, uint64_t page); /* one of its copies */
 bool tio_superblock_in_flight(unsigned leg, const struct region **region);
 struct sf_tio_device *tio_open(unsigned leg);
 struct sf_tio_device *tio_open_beside(unsigned leg); /* the old one stays in use */

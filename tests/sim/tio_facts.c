@@ -76,6 +76,15 @@ tio_doom_flush(unsigned leg) {
 }
 
 bool
+tio_map_page_in_flight(unsigned leg, uint64_t page) {
+  EACH_REGION(r, leg)
+    if (r->op == SF_TIO_WRITE && !r->finished &&
+        (r->offset == SF_MAP_PAGE_OFFSET(page) || r->offset == SF_MAP_SECOND_OFFSET(page)))
+      return true;
+  return false;
+}
+
+bool
 tio_superblock_in_flight(unsigned leg, const struct region **found) {
   EACH_REGION(r, leg)
     if (r->op == SF_TIO_WRITE && r->offset < SF_PROBE_OFFSET && !r->finished) {
