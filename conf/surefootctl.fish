@@ -34,6 +34,7 @@ complete -c surefootctl -n '__fish_seen_subcommand_from create' -l size -x
 complete -c surefootctl -n '__fish_seen_subcommand_from create' -l overwrite
 complete -c surefootctl -n '__fish_seen_subcommand_from create' -l assume-clean
 complete -c surefootctl -n '__fish_seen_subcommand_from create' -l lazy
+complete -c surefootctl -n '__fish_seen_subcommand_from create' -l zero
 complete -c surefootctl -n '__fish_seen_subcommand_from status list show events reload scan check dump' -l json
 complete -c surefootctl -n '__fish_seen_subcommand_from status' -l check
 complete -c surefootctl -n '__fish_seen_subcommand_from top' -l batch

@@ -83,7 +83,7 @@ warn_of_unequal(const struct sf_config *config) {
 }
 
 static void
-print_created(const struct sf_config *config) {
+print_created(const struct sf_config *config, const struct sf_format_options *options) {
   struct sf_leg_file file;
   struct sf_leg_found found;
   char error[SF_CONFIG_ERROR_MAX], size[CTL_TEXT_MAX], uuid[37];
@@ -97,7 +97,11 @@ print_created(const struct sf_config *config) {
          ctl_size(found.sb.data_bytes, size), config->legs, config->legs == 1 ? "" : "s",
          config->min_legs, uuid);
   if (found.sb.unwritten)
-    puts("it reads as zeros; the disks are zeroed while it is in use");
+    puts(
+        options->lazy
+            ? "it reads as zeros; the disks are zeroed while it is in use"
+            : "it reads as zeros; not all legs can be zeroed without writing all of them, which is "
+              "done while it is in use (with --zero: at once)");
 }
 
 static int
@@ -119,7 +123,7 @@ format(const struct sf_config *config, const struct sf_format_options *options) 
   ctl_progress_end(&shown);
   if (formatting->result < 0)
     return ctl_fail("%s", formatting->error[0] ? formatting->error : strerror(-formatting->result));
-  print_created(config);
+  print_created(config, options);
   warn_of_unequal(config);
   return CTL_DONE;
 }
@@ -127,11 +131,9 @@ format(const struct sf_config *config, const struct sf_format_options *options) 
 int
 ctl_create(struct ctl_command_call *call) {
   static const struct option options[] = {
-      {"size", required_argument, NULL, 's'},
-      {"overwrite", no_argument, NULL, 'o'},
-      {"assume-clean", no_argument, NULL, 'a'},
-      {"lazy", no_argument, NULL, 'l'},
-      {0},
+      {"size", required_argument, NULL, 's'},   {"overwrite", no_argument, NULL, 'o'},
+      {"assume-clean", no_argument, NULL, 'a'}, {"lazy", no_argument, NULL, 'l'},
+      {"zero", no_argument, NULL, 'z'},         {0},
   };
   struct sf_format_options format_options = {0};
   int option;
@@ -150,12 +152,16 @@ ctl_create(struct ctl_command_call *call) {
     case 'l':
       format_options.lazy = true;
       break;
+    case 'z':
+      format_options.zero = true;
+      break;
     default:
       return CTL_USAGE;
     }
   }
-  if (format_options.lazy && format_options.assume_clean)
-    return ctl_wrong_usage(call->command, "create: --lazy and --assume-clean exclude each other");
+  if (format_options.lazy + format_options.zero + format_options.assume_clean > 1)
+    return ctl_wrong_usage(call->command,
+                           "create: --lazy, --zero and --assume-clean exclude each other");
   if (call->argc - optind != 1)
     return ctl_wrong_usage(call->command, "create: one CONF is needed");
 

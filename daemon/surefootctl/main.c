@@ -7,7 +7,7 @@
 #include "ctl.h"
 
 static const struct ctl_command commands[] = {
-    {"create", "CONF [--size SIZE] [--overwrite] [--lazy] [--assume-clean]",
+    {"create", "CONF [--size SIZE] [--overwrite] [--lazy|--zero] [--assume-clean]",
      "format the legs of a new volume", ctl_create},
     {"status", "[--json] [--check] [VOLUME]", "show volumes and their legs", ctl_status},
     {"list", "[--json]", "one line for each volume", ctl_list},

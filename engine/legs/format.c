@@ -1,10 +1,10 @@
 /* Making a volume.  Nothing is written to any leg before all were looked at; then the metadata
  * areas of all legs are wiped, the data zeroed, and when that is stable on all of them, the
- * superblocks come last.  A lazy format zeroes only what is zeroed quickly; else the maps call all
- * extents unwritten (R17), whatever a leg holds.  So wherever a format is interrupted, no leg passes for a volume without
- * having its data: legs that are not wiped yet are still the old volume's, with untouched data;
- * while some have no superblock yet, the others are the new volume's, and hold its first
- * contents. */
+ * superblocks come last.  Where a leg would have to be written for that, or on request, only what is
+ * zeroed quickly is; else the maps call all extents unwritten (R17), whatever a leg holds.  So
+ * wherever a format is interrupted, no leg passes for a volume without having its data: legs that
+ * are not wiped yet are still the old volume's, with untouched data; while some have no superblock
+ * yet, the others are the new volume's, and hold its first contents. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -379,14 +379,37 @@ write_superblocks(struct format *f, unsigned leg, struct sf_superblock sb) {
   return f->leg[leg].created ? sync_parent(f, leg) : 0;
 }
 
+static bool
+may_be_unwritten(const struct format *f) {
+  if (sf_map_pages(f->data_bytes, sf_extent_bytes_for(f->data_bytes)) > SF_MAP_TWICE_MOST)
+    return false;
+  return f->options->lazy ||
+         (!f->options->zero && !f->options->assume_clean && f->data_bytes > SF_ZEROED_ALWAYS);
+}
+
+/* Asked after the wipe: a disk that only says that it can has been found out by then, as the kernel
+ * remembers what failed.  A file that we made is written once, if it has to be, so that no write to
+ * the volume finds no room. */
+static bool
+has_to_be_written(const struct format *f) {
+  for (unsigned i = 0; i < f->config->legs; i++) {
+    const struct formatted_leg *l = &f->leg[i];
+    if (!l->is_zero && !l->created &&
+        !sf_leg_zeroes_cheaply(&l->file, SF_DATA_OFFSET, f->data_bytes))
+      return true;
+  }
+  return false;
+}
+
 static int
 write_all(struct format *f) {
   struct sf_superblock sb;
   int r = 0;
-  f->at_once = !f->options->lazy ||
-               sf_map_pages(f->data_bytes, sf_extent_bytes_for(f->data_bytes)) > SF_MAP_TWICE_MOST;
+  f->at_once = !may_be_unwritten(f);
   for (unsigned i = 0; i < f->config->legs && r == 0; i++)
     r = wipe(f, i);
+  if (r == 0 && !f->at_once && !f->options->lazy)
+    f->at_once = !has_to_be_written(f);
   if (r == 0)
     r = zero_all(f);
   describe_volume(f, &sb);

@@ -30,6 +30,13 @@ keeps_its_word(int fd) {
          fs.f_type == BTRFS_SUPER_MAGIC || fs.f_type == F2FS_SUPER_MAGIC;
 }
 
+/* A driver, or a file system: worth trying by hand. */
+static bool
+does_not_know_how(int error) {
+  return error == EOPNOTSUPP || error == EINVAL || error == ENOTTY || error == ENOSYS ||
+         error == EREMOTEIO;
+}
+
 int
 sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   uint64_t range[2] = {from, len};
@@ -42,10 +49,7 @@ sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   while (r < 0 && errno == EINTR);
   if (r == 0)
     return 0;
-  /* Of a driver that does not know how: worth trying by hand. */
-  if (errno == EINVAL || errno == ENOTTY || errno == ENOSYS || errno == EREMOTEIO)
-    return -EOPNOTSUPP;
-  return -errno;
+  return does_not_know_how(errno) ? -EOPNOTSUPP : -errno;
 }
 
 static bool
@@ -64,6 +68,12 @@ zero_without_writing(const struct sf_leg_file *file, uint64_t from, uint64_t len
                    (off_t) len) < 0
              ? -errno
              : 0;
+}
+
+bool
+sf_leg_zeroes_cheaply(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
+  int r = zero_without_writing(file, from, len < SOON_PIECE_BYTES ? len : SOON_PIECE_BYTES);
+  return r == 0 || !does_not_know_how(-r);
 }
 
 bool

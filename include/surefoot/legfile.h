@@ -142,11 +142,14 @@ struct sf_format_options {
   uint64_t size;     /* of the volume; 0: what the smallest leg holds.  Creates missing files */
   bool overwrite;    /* format a leg that carries data or metadata all the same */
   bool assume_clean; /* the data areas are equal already: no zeroing */
-  bool lazy;         /* what cannot be zeroed within a second is unwritten (R17) */
+  /* What is not zeroed is unwritten (R17).  lazy: whatever is not within a second; zero: nothing.  Neither:
+   * all, where some leg has to be written for it and the volume has more than SF_ZEROED_ALWAYS. */
+  bool lazy, zero;
 };
+#define SF_ZEROED_ALWAYS ((uint64_t) 128 * 1024 * 1024) /* bytes: a second's work for any disk */
 
 /* Checks all legs first, then formats all: zeroes the data areas, all at a time, where each can be
- * zeroed within a second or is to be zeroed now; else the maps call all of the volume unwritten, so
+ * zeroed without being written or is to be zeroed now; else the maps call all of the volume unwritten, so
  * that it reads as zeros and is zeroed when it is written to, or in the background.  Then it writes
  * the superblocks, record (1,1), every leg in sync, clean.  progress may be NULL; it is called by a thread for each leg. */
 int sf_format(const struct sf_config *config, const struct sf_format_options *options,

@@ -32,6 +32,24 @@ class FullLeg:
                 file.write(os.urandom(4096) * 256)
 
 
+class Disk:
+    """A loop device on a file that holds something already."""
+
+    def __init__(self, rig, name, folder):
+        self.name = name
+        self.path = self.image = Path(folder) / f"{name}.img"
+        self.rig = rig
+
+    def prepare(self, size):
+        FullLeg(self.image.parent, self.name).prepare(size)
+        self.path = Path(self.rig.run("losetup", "-f", "--show", self.image).strip())
+        self.rig.on_close(lambda: self.rig.run("losetup", "-d", self.path, check=False))
+
+    def zeroes_cheaply(self):
+        limit = f"/sys/block/{self.path.name}/queue/write_zeroes_max_bytes"
+        return int(Path(limit).read_text()) > 0
+
+
 class Unwritten(VolumeTest):
     def setUp(self):
         super().setUp()
@@ -40,12 +58,16 @@ class Unwritten(VolumeTest):
         self.folder = tempfile.mkdtemp(dir="/dev/shm", prefix="sf-unwritten-")
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
-    def made(self, **settings):
+    def full(self, size, **settings):
         legs = [FullLeg(self.folder, name) for name in "ab"]
-        volume = self.rig.volume(legs, size=64 * MIB, **settings)
+        volume = self.rig.volume(legs, size=size, **settings)
         for leg in legs:
             leg.prepare(volume.size)
         volume.write_conf()
+        return volume
+
+    def made(self, **settings):
+        volume = self.full(64 * MIB, **settings)
         out = self.rig.ctl("create", volume.conf, "--overwrite", "--lazy")
         self.assertIn("it reads as zeros", out)
         return volume
@@ -80,6 +102,62 @@ class Unwritten(VolumeTest):
                          bytes(handle.pread(MIB, 5 * MIB)))
         self.zeros(handle, 5 * MIB)
         self.stop_and_compare(volume, server)
+
+    def test_without_being_asked(self):
+        """Proves that create does not write large legs that cannot be zeroed otherwise, and says so
+        and how to have it; and that it writes them when it is told to, and small ones always."""
+        volume = self.full(160 * MIB, resync_max_rate="4K", resync_min_rate="4K")
+        out = self.rig.ctl("create", volume.conf, "--overwrite")
+        self.assertIn("--zero", out)
+        server = volume.serve()
+        self.assertGreater(volume.status()["unwritten_bytes"], 100 * MIB)
+        self.zeros(server.connect(), volume.size)
+        server.stop()
+        out = self.rig.ctl("create", volume.conf, "--overwrite", "--zero")
+        self.assertNotIn("--zero", out)
+        server = volume.serve()
+        self.assertEqual(0, volume.status()["unwritten_bytes"])
+        self.zeros(server.connect(), volume.size)
+        self.stop_and_compare(volume, server)
+        volume = self.full(64 * MIB)
+        self.assertNotIn("--zero", self.rig.ctl("create", volume.conf, "--overwrite"))
+        server = volume.serve()
+        self.assertEqual(0, volume.status()["unwritten_bytes"])
+        server.stop()
+
+    def test_disks_that_have_to_be_written(self):
+        """Proves that the kernel is asked: of two disks one of which has no way to write zeros, both
+        stay as they are; two that have it are zeroed."""
+        if os.geteuid() != 0:
+            raise Unavailable("loop devices need root")
+        without = os.path.join(self.folder, "without")  # ramfs punches no holes
+        os.mkdir(without)
+        self.rig.run("mount", "-t", "ramfs", "ramfs", without)
+        self.addCleanup(self.rig.run, "umount", "-l", without, check=False)
+        quick, slow = Disk(self.rig, "a", self.rig.folder), Disk(self.rig, "b", without)
+        volume = self.rig.volume([quick, slow], size=160 * MIB)
+        for leg in (quick, slow):
+            leg.prepare(volume.size)
+        if slow.zeroes_cheaply() or not quick.zeroes_cheaply():
+            raise Unavailable("loop devices zero otherwise here")
+        volume.write_conf()
+        with open(slow.path, "rb") as disk:
+            disk.seek(DATA_OFFSET + 100 * MIB)
+            before = disk.read(MIB)
+        self.assertIn("--zero", self.rig.ctl("create", volume.conf, "--overwrite"))
+        with open(slow.path, "rb") as disk:
+            disk.seek(DATA_OFFSET + 100 * MIB)
+            self.assertEqual(before, disk.read(MIB))
+        server = volume.serve()
+        self.zeros(server.connect(), volume.size)
+        server.stop()
+        if not quick.zeroes_cheaply():
+            raise Unavailable("the kernel has found out that it does not")
+        volume.legs.remove(slow)
+        volume.write_conf()
+        self.assertNotIn("--zero", self.rig.ctl("create", volume.conf, "--overwrite"))
+        self.assertEqual(0, json.loads(self.rig.ctl("dump", "--json", quick.path))
+                         ["maps"]["unwritten"]["extents"])
 
     def test_dump(self):
         """Proves that dump shows what was never written, and both copies of the maps' pages: one that

@@ -51,20 +51,21 @@ test_new_files_are_allocated_by_hand(void **state) {
     assert_true((uint64_t) st[i].st_blocks * 512 >= leg_bytes);
 }
 
-/* Proves that a lazy format of legs that hold something, and cannot be zeroed without writing,
- * writes nothing to their data, and calls them unwritten. */
-static void
-test_a_lazy_format_calls_full_legs_unwritten(void **state) {
-  struct fixture *f = *state;
+/* Of three legs with so much data that hold something, b and c on a tmpfs, which is not trusted to
+ * zero without writing.  What stood there then; the volume is unwritten or zeroed. */
+static int
+format_full_legs(struct fixture *f, uint64_t data_bytes, struct sf_format_options options) {
   char dir[] = "/dev/shm/sf-format-XXXXXX";
   if (!mkdtemp(dir))
     skip();
   for (unsigned i = 0; i < 3; i++) {
-    snprintf(f->config.leg[i].path, PATH_MAX, "%s/%c", dir, 'a' + (int) i);
-    make_file(f->config.leg[i].path, leg_bytes);
+    if (i > 0)
+      snprintf(f->config.leg[i].path, PATH_MAX, "%s/%c", dir, 'a' + (int) i);
+    make_file(f->config.leg[i].path, SF_DATA_OFFSET + data_bytes);
     put_byte(f->config.leg[i].path, SF_DATA_OFFSET + 5, 'x');
   }
-  int rc = format(f, (struct sf_format_options){.overwrite = true, .lazy = true});
+  options.overwrite = true;
+  int rc = format(f, options);
   int kept = get_byte(f->config.leg[1].path, SF_DATA_OFFSET + 5);
   if (rc == 0)
     expect_starts(f);
@@ -72,8 +73,27 @@ test_a_lazy_format_calls_full_legs_unwritten(void **state) {
     unlink(f->config.leg[i].path);
   rmdir(dir);
   assert_int_equal(rc, 0);
-  assert_true(f->found[0].sb.unwritten && f->found[2].sb.unwritten);
-  assert_int_equal(kept, 'x');
+  assert_int_equal(f->found[0].sb.unwritten, f->found[2].sb.unwritten);
+  assert_int_equal(f->found[2].sb.unwritten, kept == 'x');
+  return kept;
+}
+
+/* Proves that a lazy format of legs that hold something, and cannot be zeroed without writing,
+ * writes nothing to their data, and calls them unwritten. */
+static void
+test_a_lazy_format_calls_full_legs_unwritten(void **state) {
+  const struct sf_format_options lazy = {.lazy = true};
+  assert_int_equal(format_full_legs(*state, TEST_DATA_MIB * MIB, lazy), 'x');
+}
+
+/* Proves that any format does the same, of a volume that takes long to be zeroed by writing, unless
+ * it is told to zero it; and that a small one is zeroed. */
+static void
+test_a_format_does_not_write_large_legs(void **state) {
+  const struct sf_format_options any = {0}, zero = {.zero = true};
+  assert_int_equal(format_full_legs(*state, SF_ZEROED_ALWAYS + MIB, any), 'x');
+  assert_int_equal(format_full_legs(*state, SF_ZEROED_ALWAYS + MIB, zero), 0);
+  assert_int_equal(format_full_legs(*state, TEST_DATA_MIB * MIB, any), 0);
 }
 
 int
@@ -83,6 +103,7 @@ main(void) {
       TEST(test_sparse_files_are_allocated),
       TEST(test_new_files_are_allocated_by_hand),
       TEST(test_a_lazy_format_calls_full_legs_unwritten),
+      TEST(test_a_format_does_not_write_large_legs),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

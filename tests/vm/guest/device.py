@@ -117,7 +117,7 @@ def test():
     leg = legs()
     conf = write_conf("/etc/surefoot/volumes.d/vol0.conf", leg, device=DEVICE,
                       device_dead_timeout=f"{DEAD_S}s")
-    ctl("create", conf, "--size", "200M")
+    ctl("create", "--zero", conf, "--size", "200M")
     daemon = Daemon()
 
     daemon.start()

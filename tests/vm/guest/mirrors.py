@@ -113,7 +113,7 @@ class Surefoot:
         Path("/run/surefoot").mkdir(exist_ok=True)
         conf = write_conf("/tmp/peers.conf", {leg.name: leg for leg in self.legs},
                           write_deadline="1s", flush_deadline="1s")
-        ctl("create", "--overwrite", conf, "--size", self.size)
+        ctl("create", "--overwrite", "--zero", conf, "--size", self.size)
         self.server = serve(conf, self.socket)
         wait_until(self.is_whole, "healthy")
         attach(self.socket, "/dev/nbd0")

@@ -21,7 +21,7 @@ def test():
     run("modprobe", "nbd")
     leg = legs()
     conf = write_conf("/tmp/vol0.conf", leg)
-    ctl("create", conf, "--size", "320M")
+    ctl("create", "--zero", conf, "--size", "320M")
     server = serve(conf, SOCKET)
     wait_healthy()
     attach(SOCKET, DEVICE)

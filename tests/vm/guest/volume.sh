@@ -27,7 +27,7 @@ path = /dev/mapper/leg-c
 V
 
 if [[ ! -e /out/made ]]; then
-  surefootctl create /etc/surefoot/volumes.d/vol0.conf --size "${size:-128M}" >/dev/console 2>&1 || true
+  surefootctl create /etc/surefoot/volumes.d/vol0.conf --zero --size "${size:-128M}" >/dev/console 2>&1 || true
 fi
 
 # The line of surefootd(8).  At the first boot there is no filesystem yet.
