@@ -325,6 +325,19 @@ struct member_change {
   uint64_t version; /* of that record */
 };
 
+/* Another leg takes the place of one that answers nothing and cannot be spared: exchange.c decides,
+ * record.c writes it. */
+struct exchange {
+  legset unheard;    /* that leg; 0: there is none */
+  uint64_t since_ns; /* when it was found to be so */
+  /* The record on its way names another leg instead of it: until that is durable it is in the set
+   * like any other. */
+  legset leaving;
+  bool over_promotion; /* that record follows a promotion that is not durable */
+  legset unasked;      /* the last record names it, and is durable without it */
+  uint64_t both;       /* the record of this version is durable in both copies only */
+};
+
 struct bad {          /* see set/bad.h, and only bad.c writes it */
   struct sf_bad list; /* as decided; identity.bad: as in the last record */
   /* Changes of it: decided, in the last record, in the durable one. */
@@ -402,6 +415,7 @@ struct sf_volume {
   legset counted;  /* newcomer that answers count already (reading 3 of the rules) */
   int promoting;   /* leg with a promotion that is submitted and not durable, or -1 */
   int joining;     /* leg that is counted: its flush and then its record are under way, or -1 */
+  struct exchange exchange;
   unsigned min_legs;
 
   struct sf_op *ops;

@@ -349,8 +349,8 @@ resync_extent(struct sf_volume *v, uint64_t *extent, unsigned *leg) {
     if (sf_zeroing_drop_stale(v, l))
       note_advance(v, l);
     for (uint64_t e = sf_map_next(&l->stale, 0); e < v->extents; e = sf_map_next(&l->stale, e + 1))
-      if (!sf_map_test(&v->unconverged, e) && !sf_map_test(&v->copier.put_off, e) &&
-          sf_copying_find(v, e) == NULL) {
+      if ((!sf_map_test(&v->unconverged, e) || v->exchange.unheard != 0) &&
+          !sf_map_test(&v->copier.put_off, e) && sf_copying_find(v, e) == NULL) {
         *extent = e;
         *leg = i;
         return true;
@@ -484,7 +484,8 @@ pick(struct sf_volume *v, struct copying *c) {
   if (v->now_ns < v->copier.issue_at_ns)
     return false;
   /* Not while a promotion is under way: the newcomer is neither in sync nor to be called stale. */
-  bool may_converge = (v->unconverged.set > 0 || v->parked != NULL) && v->promoting < 0;
+  bool may_converge =
+      (v->unconverged.set > 0 || v->parked != NULL) && v->promoting < 0 && v->exchange.unheard == 0;
   bool in_time = v->now_ns >= v->copier.pace_ns;
   if (may_converge && (demanded_extent(v, 0, &extent) || demanded_extent(v, 1, &extent) ||
                        (in_time && background_extent(v, &extent)))) {
@@ -497,7 +498,7 @@ pick(struct sf_volume *v, struct copying *c) {
     begin_extent(v, c, extent, false, leg);
     return true;
   }
-  if (!sf_zeroing_next(v, &extent))
+  if (v->exchange.unheard != 0 || !sf_zeroing_next(v, &extent))
     return false;
   begin_extent(v, c, extent, true, 0);
   return true;

@@ -147,7 +147,8 @@ sf_grow_settle(struct sf_volume *v) {
 
   if (v->grow.step == GROW_NONE || v->phase != PHASE_SERVING || !sf_record_is_durable(v))
     return;
-  if (v->grow.step == GROW_WAIT && v->joining < 0 && v->promoting < 0 && !v->join_flush.running) {
+  if (v->grow.step == GROW_WAIT && v->joining < 0 && v->promoting < 0 && !v->join_flush.running &&
+      v->exchange.unheard == 0) {
     short_of = short_leg(v, v->grow.size_bytes);
     if (short_of >= 0)
       fail(v, short_of);

@@ -35,18 +35,27 @@ older_ops_remain(const struct sf_volume *v) {
     return true;
   EACH_ACTIVE(op, v) {
     /* An op that was not sent yet will be sent to the newcomer too. */
-    if (op->machine.id <= v->join_id && !op->kind->reads && op->sent != 0 && !sf_op_only_waits(op))
+    if (op->machine.id <= v->join_id && !op->kind->reads && op->sent != 0 &&
+        !sf_op_only_waits(op) && !sf_op_waits_for_unheard(op))
       return true;
   }
   return false;
 }
 
+/* A newcomer that is to take the place of a leg which answers nothing does not wait for a record
+ * that only that leg lacks: it names the same legs as the durable one. */
+static bool
+set_is_durable(const struct sf_volume *v) {
+  return sf_record_is_durable(v) ||
+         (v->exchange.unheard != 0 && v->promoting < 0 && !sf_record_moves_the_set(v));
+}
+
 void
 sf_join_settle(struct sf_volume *v) {
-  if (v->phase != PHASE_SERVING || !sf_record_is_durable(v) || v->join_flush.running)
+  if (v->phase != PHASE_SERVING || !set_is_durable(v) || v->join_flush.running)
     return;
   if (v->joining < 0) {
-    if (v->grow.step != GROW_NONE || v->now_ns < v->join_at_ns)
+    if ((v->grow.step != GROW_NONE && v->exchange.unheard == 0) || v->now_ns < v->join_at_ns)
       return;
     v->joining = candidate(v);
     if (v->joining < 0)
@@ -83,6 +92,9 @@ sf_join_settle(struct sf_volume *v) {
       return;
     }
     sf_join_move(v, JOIN_RECORD);
-    sf_record_promote(v, leg, sf_flush_failure_is_inherited(v));
+    if (v->exchange.unheard != 0)
+      sf_record_exchange(v, leg, (unsigned) __builtin_ctz(v->exchange.unheard));
+    else
+      sf_record_promote(v, leg, sf_flush_failure_is_inherited(v));
   }
 }

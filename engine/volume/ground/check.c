@@ -34,6 +34,16 @@ check_newcomer(const struct sf_volume *v) {
                                  (v->latest.in_sync & legbit((unsigned) v->promoting))));
 }
 
+/* It is in the set until the record that names another leg instead of it is durable. */
+static void
+check_exchange(const struct sf_volume *v) {
+  legset leaving = v->exchange.leaving;
+
+  SF_ASSERT(legcount(v->exchange.unheard) <= 1);
+  SF_ASSERT(leaving == 0 || v->promoting >= 0);
+  SF_ASSERT((leaving & (v->latest.in_sync | (legset) ~(v->durable.in_sync & v->ack_legs))) == 0);
+}
+
 static void
 check_pages(const struct sf_volume *v) {
   for (uint64_t p = 0; p < v->maps.pages; p++) {
@@ -48,6 +58,7 @@ void
 sf_vol_check(const struct sf_volume *v) {
   check_set(v);
   check_newcomer(v);
+  check_exchange(v);
   SF_ASSERT(v->served_bytes <= v->size_bytes);
   if (v->checks_all)
     check_pages(v);

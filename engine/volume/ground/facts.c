@@ -13,8 +13,13 @@ sf_insync_legs(const struct sf_volume *v) {
 }
 
 legset
+sf_set_legs(const struct sf_volume *v) {
+  return v->latest.in_sync | v->exchange.leaving;
+}
+
+legset
 sf_vol_receivers(const struct sf_volume *v) {
-  legset set = v->latest.in_sync;
+  legset set = sf_set_legs(v);
 
   for (unsigned i = 0; i < v->legs; i++)
     if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)

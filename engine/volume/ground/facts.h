@@ -27,7 +27,9 @@ uint64_t sf_vol_later(const struct sf_volume *v, uint64_t at_ns, uint64_t delay_
 /* It has waited so much less, as we could not run. */
 void sf_vol_excuse_request(const struct sf_volume *v, struct sf_request *request,
                            uint64_t delay_ns);
-legset sf_insync_legs(const struct sf_volume *v);   /* in sync, durably and by decision */
+legset sf_insync_legs(const struct sf_volume *v); /* in sync, durably and by decision */
+/* As decided, and a leg whose place is being taken. */
+legset sf_set_legs(const struct sf_volume *v);
 legset sf_vol_receivers(const struct sf_volume *v); /* legs that still get new writes */
 
 #endif

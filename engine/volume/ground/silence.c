@@ -107,6 +107,13 @@ is_silent(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   return leg->outstanding_n > 0 && silent_ns(v, leg) >= silence_allowed(v, index, kind);
 }
 
+uint64_t
+sf_insync_silent_ns(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+
+  return leg->outstanding_n > 0 ? silent_ns(v, leg) : 0;
+}
+
 bool
 sf_insync_leg_is_silent(const struct sf_volume *v, unsigned index) {
   return is_silent(v, index, SF_WRITE_KIND);

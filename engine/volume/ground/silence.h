@@ -10,6 +10,8 @@ bool sf_insync_is_overtaken(const struct leg_io_part *part); /* by a request sen
 bool sf_insync_is_starved(const struct leg_io_part *part);   /* though the leg answers others */
 bool
 sf_insync_is_passed_by(const struct leg_io_part *part); /* by so many, or in either direction */
+/* So long it has had something and ended nothing; 0: it has nothing. */
+uint64_t sf_insync_silent_ns(const struct sf_volume *v, unsigned leg);
 bool sf_insync_leg_is_silent(const struct sf_volume *v, unsigned leg);
 bool sf_insync_is_avoided(const struct sf_volume *v, unsigned leg); /* reads go elsewhere */
 /* It keeps requests waiting: it is silent or fails, or starves one.  Being busy is no reason. */

@@ -22,11 +22,13 @@
 #include "volume/set/leg.h"
 #include "volume/set/medium.h"
 
+/* Not the leg that answers nothing: writes that copies pass are in flight there. */
 static int
 choose_source(const struct sf_op *op, legset but) {
   const struct sf_volume *v = op->volume;
   int source = -1;
 
+  but |= v->exchange.unheard;
   EACH_LEG(leg, sf_vol_sources(v, op->offset, op->length) & (legset) ~but) {
     if (source < 0 || (sf_insync_is_avoided(v, (unsigned) source) && !sf_insync_is_avoided(v, leg)))
       source = (int) leg;

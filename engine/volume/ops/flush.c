@@ -40,7 +40,7 @@ snapshot(struct leg *leg, struct sf_op *op) {
  * answer needs them. */
 static legset
 flush_legs(const struct sf_volume *v, const struct sf_op *op) {
-  return v->counted | (op->checkpoint ? sf_vol_receivers(v) : v->latest.in_sync);
+  return v->counted | (op->checkpoint ? sf_vol_receivers(v) : sf_set_legs(v));
 }
 
 static bool
@@ -271,6 +271,17 @@ count_answer(struct sf_volume *v, const struct sf_request *request, int error) {
 /* error 0 or -errno: the clients' answer; HELD: they wait and it is tried again. */
 enum { HELD = 1, AGAIN_MS = 100 };
 
+/* For flushes of our own: good for a join, as it does without a leg that answers nothing, and for
+ * nothing else. */
+enum { GOOD_FOR_JOIN = 1 };
+
+static int
+own_answer(const struct sf_volume *v, const struct sf_request *request, int own_error) {
+  if (own_error != GOOD_FOR_JOIN)
+    return own_error;
+  return request == &v->join_flush.request ? 0 : -EIO;
+}
+
 static void
 flush_end(struct sf_op *op, int error, int own_error) {
   struct sf_volume *v = op->volume;
@@ -299,7 +310,7 @@ flush_end(struct sf_op *op, int error, int own_error) {
     }
     if (!request->internal)
       count_answer(v, request, error);
-    sf_request_answer(v, request, request->internal ? own_error : error);
+    sf_request_answer(v, request, request->internal ? own_answer(v, request, own_error) : error);
   }
   v->dirty = true;
   sf_op_release(op);
@@ -322,7 +333,7 @@ hold(struct sf_op *op, int own_error) {
 
 void
 sf_flush_release(struct sf_volume *v) {
-  if (v->flush_held == NULL || v->now_ns < v->flush_again_ns)
+  if (v->flush_held == NULL || v->now_ns < v->flush_again_ns || v->exchange.unheard != 0)
     return;
   *v->flush_queue_tail = v->flush_held;
   v->flush_queue_tail = v->flush_held_tail;
@@ -338,6 +349,12 @@ all_heal(const struct sf_volume *v, legset legs) {
       return false;
   }
   return true;
+}
+
+/* All but the leg that answers nothing has ended it. */
+static bool
+waits_for_unheard(const struct sf_op *op) {
+  return op->pending != 0 && (op->pending & (legset) ~op->volume->exchange.unheard) == 0;
 }
 
 /* A flush that was sent before a leg joined needs not hear from it: the join flushes by itself.  A
@@ -360,6 +377,10 @@ review(struct sf_op *op) {
   need = v->ack_legs & op->asked;
   if ((need & (legset) ~op->ok) == 0 && legcount(op->ok & sf_insync_legs(v)) >= v->min_legs) {
     flush_end(op, 0, 0);
+    return;
+  }
+  if (waits_for_unheard(op)) {
+    hold(op, (need & (legset) ~(op->ok | v->exchange.unheard)) == 0 ? GOOD_FOR_JOIN : -EIO);
     return;
   }
   if (op->pending != 0 && (op->pending & (legset) ~op->overdue) == 0 &&

@@ -57,7 +57,7 @@ write_send(struct sf_op *op) {
   for (unsigned i = 0; i < v->legs; i++) {
     if ((op->ok | op->running) & legbit(i))
       continue; /* a second try, after too few had it: only where it is missing */
-    if ((v->latest.in_sync & legbit(i)) ||
+    if ((sf_set_legs(v) & legbit(i)) ||
         ((receivers & legbit(i)) && sf_leg_wants(v, i, op->offset, op->length)))
       targets |= legbit(i);
     else

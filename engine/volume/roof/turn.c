@@ -6,6 +6,7 @@
 
 #include "volume/change/copier.h"
 #include "volume/change/drill.h"
+#include "volume/change/exchange.h"
 #include "volume/change/grow.h"
 #include "volume/change/intent_clear.h"
 #include "volume/change/join.h"
@@ -74,6 +75,7 @@ settle(struct sf_volume *v) {
     sf_map_settle(v);
     for (unsigned i = 0; i < v->legs; i++)
       sf_newcomer_settle(v, i);
+    sf_exchange_settle(v);
     sf_op_review_all(v);
     if (v->phase == PHASE_SERVING && v->held != NULL && sf_op_is_free(v, &sf_op_write))
       sf_vol_release_held(v);

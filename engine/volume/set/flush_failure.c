@@ -194,7 +194,7 @@ sf_flush_failure_note(struct sf_volume *v, unsigned index, int error) {
   snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-error));
   if (v->suspect_is_copied)
     doubt_copies(v);
-  if (sf_insync_legs(v) & legbit(index)) {
+  if ((sf_insync_legs(v) | v->exchange.leaving) & legbit(index)) {
     lose(v, index, error);
     sf_leg_trouble(v, index, reason);
   } else {

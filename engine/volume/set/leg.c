@@ -2,6 +2,7 @@
 #include "volume/set/leg.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "volume/ground/copying.h"
@@ -10,6 +11,7 @@
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
 #include "volume/ground/penalty.h"
+#include "volume/ground/silence.h"
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
 
@@ -218,8 +220,8 @@ go_stale(struct sf_volume *v, unsigned index) {
 
 /* It may have dropped what it has not flushed, unseen or unheard: then what a leg that catches up
  * was given of that is what it had before. */
-static void
-doubt_copies_of(struct sf_volume *v, unsigned index) {
+void
+sf_leg_doubt_copies(struct sf_volume *v, unsigned index) {
   const struct sf_map *const unflushed[] = {&v->leg[index].unflushed, &v->leg[index].flushing};
 
   for (unsigned i = 0; i < 2; i++)
@@ -236,12 +238,23 @@ sf_leg_demote(struct sf_volume *v, unsigned index, enum sf_leg_state to, const c
   legset bit = legbit(index), faulty = v->latest.faulty;
 
   SF_ASSERT(sf_leg_can_leave(v, index));
-  doubt_copies_of(v, index);
+  sf_leg_doubt_copies(v, index);
   go_stale(v, index);
   sf_leg_move(v, index, to, reason);
   if (to == SF_STATE_FAULTY)
     faulty |= bit;
   sf_record_change(v, v->latest.in_sync & (legset) ~bit, faulty, false);
+}
+
+void
+sf_leg_lost_its_place(struct sf_volume *v, unsigned index, unsigned to) {
+  char reason[128];
+
+  snprintf(reason, sizeof reason, "it did not answer for %" PRIu64 " s, and leg %s took its place",
+           sf_insync_silent_ns(v, index) / SF_S, v->config.leg[to].name);
+  sf_leg_doubt_copies(v, index);
+  go_stale(v, index);
+  sf_leg_move(v, index, SF_STATE_LATE, reason);
 }
 
 /* Out of catching-up, or of the moments before its promotion is durable: no answer relies on it

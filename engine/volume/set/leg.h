@@ -7,6 +7,10 @@
 extern const struct sf_state_table sf_leg_table;
 
 bool sf_leg_can_leave(const struct sf_volume *v, unsigned leg);
+/* The record that names another instead is durable. */
+void sf_leg_lost_its_place(struct sf_volume *v, unsigned leg, unsigned to);
+/* What it has not flushed is copied again where it was the source. */
+void sf_leg_doubt_copies(struct sf_volume *v, unsigned leg);
 void sf_leg_demote(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 void sf_leg_fall_back(struct sf_volume *v, unsigned leg, enum sf_leg_state to, const char *reason);
 void sf_leg_record_faulty(struct sf_volume *v, unsigned leg, bool is_faulty);

@@ -40,7 +40,7 @@ sf_map_encode(const struct sf_volume *v, uint64_t index, uint8_t bytes[SF_PAGE_B
 
 legset
 sf_map_targets(const struct sf_volume *v) {
-  legset set = v->latest.in_sync | v->counted;
+  legset set = sf_set_legs(v) | v->counted;
 
   if (v->join_step == JOIN_CARRY)
     set |= legbit((unsigned) v->joining);

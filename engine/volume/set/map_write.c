@@ -73,7 +73,8 @@ legs_of_copy(const struct sf_volume *v, const struct map_page *page, legset legs
 static bool
 start_copy(struct sf_volume *v, uint64_t index, bool second) {
   struct map_page *page = &v->maps.page[index];
-  legset idle = sf_map_lacking(v, page, page->version) & (legset) ~(page->busy | page->failed);
+  legset idle = sf_map_lacking(v, page, page->version) &
+                (legset) ~(page->busy | page->failed | v->exchange.unheard);
   struct leg_io_args args = {
       .op = SF_TIO_WRITE,
       .flags = SF_TIO_FUA,
@@ -215,6 +216,21 @@ judge(struct sf_volume *v) {
   }
 }
 
+/* Under way, but for those that only a leg which answers nothing keeps: the pages that a newcomer
+ * is to have would wait for these. */
+static unsigned
+writing(const struct sf_volume *v) {
+  unsigned n = v->maps.writing;
+
+  for (unsigned i = 0; v->exchange.unheard != 0 && i < v->maps.writes; i++) {
+    const struct map_write *write = &v->maps.write[i];
+
+    n -= write->machine.state == MAP_WRITING &&
+         (write->pending & (legset) ~v->exchange.unheard) == 0;
+  }
+  return n;
+}
+
 static void
 drive(struct sf_volume *v, struct sf_map *set, bool urgent) {
   for (uint64_t p = sf_map_next(set, 0); p < v->maps.pages; p = sf_map_next(set, p + 1)) {
@@ -222,7 +238,7 @@ drive(struct sf_volume *v, struct sf_map *set, bool urgent) {
 
     if (sf_map_lacking(v, page, urgent ? page->must : page->version) == 0) {
       sf_map_clear(set, p);
-    } else if (v->now_ns < v->maps.resume_ns || v->maps.writing >= MAP_WRITES_MOST) {
+    } else if (v->now_ns < v->maps.resume_ns || writing(v) >= MAP_WRITES_MOST) {
       return;
     } else if (!start_write(v, p)) {
       v->maps.resume_ns = v->now_ns + RESUME_MS * SF_MS;

@@ -82,9 +82,25 @@ meta_write(struct sf_volume *v, unsigned index) {
  * named by others it would count as absent for ever, if the power failed between the two. */
 static legset
 whose_turn(const struct sf_volume *v) {
-  if (v->promoting >= 0 && v->leg[v->promoting].meta.done < v->version)
+  if (v->promoting >= 0 && !sf_record_is_on(v, (unsigned) v->promoting))
     return legbit((unsigned) v->promoting);
-  return v->latest.in_sync;
+  return sf_record_asks(v);
+}
+
+/* Reading 14: a leg that answers nothing has the set that it is named in again. */
+legset
+sf_record_asks(const struct sf_volume *v) {
+  return v->latest.in_sync & (legset) ~v->exchange.unasked;
+}
+
+/* Reading 14: were it in one copy only, and that one went bad, a start from the record before it,
+ * with the leg that has lost its place, would be thought to be safe. */
+bool
+sf_record_is_on(const struct sf_volume *v, unsigned leg) {
+  const struct meta *meta = &v->leg[leg].meta;
+
+  return meta->done == v->version &&
+         (v->exchange.both != v->version || meta->copies >= SF_SUPERBLOCK_COPIES);
 }
 
 void
@@ -92,7 +108,7 @@ sf_record_drive(struct sf_volume *v) {
   EACH_LEG(leg, whose_turn(v)) {
     struct meta *meta = &v->leg[leg].meta;
 
-    if (!meta->busy && !meta->failed && meta->done < v->version)
+    if (!meta->busy && !meta->failed && !sf_record_is_on(v, leg))
       meta_write(v, leg);
   }
 }
@@ -156,6 +172,23 @@ min_legs_for(const struct sf_volume *v, legset in_sync) {
   return shrinks && v->min_legs > v->config.min_legs ? v->min_legs : v->config.min_legs;
 }
 
+/* A record that gives a leg its place back: it is durable without that leg, as it was without it
+ * that the place was taken.  Not where a promotion had been submitted before: then that leg may hold
+ * a record that names the newcomer, and the two could start. */
+static void
+undo_exchange(struct sf_volume *v, bool is_undone) {
+  struct exchange *exchange = &v->exchange;
+  bool goes_on = !sf_record_is_durable(v) && exchange->both == v->version;
+
+  if (!goes_on || v->phase != PHASE_SERVING)
+    exchange->unasked = 0;
+  else if (is_undone && !exchange->over_promotion)
+    exchange->unasked = exchange->leaving;
+  exchange->both = goes_on ? v->version + 1 : 0;
+  exchange->leaving = 0;
+  exchange->over_promotion = false;
+}
+
 /* Reading 2 of the rules: a promotion that is submitted and not durable is undone by the very next
  * record.  Until that is durable an answer goes on needing the leg (reading 1). */
 static void
@@ -164,6 +197,8 @@ change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
     in_sync &= (legset) ~legbit((unsigned) v->promoting);
     sf_record_drop_newcomer(v);
   }
+  in_sync |= v->exchange.leaving;
+  undo_exchange(v, v->exchange.leaving != 0);
   SF_ASSERT(in_sync != 0);
   EACH_LEG(leg, in_sync & (legset) ~v->latest.in_sync)
     v->leg[leg].meta.failed = v->leg[leg].meta.overdue = false; /* of an earlier membership */
@@ -196,6 +231,25 @@ sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
   sf_record_drive(v);
 }
 
+/* It names the newcomer instead of that leg, and is not asked of it.  One that promotes the newcomer
+ * may be on its way: it is not undone then, since that would wait for the very leg that is silent. */
+void
+sf_record_exchange(struct sf_volume *v, unsigned leg, unsigned leaves) {
+  legset in_sync = (v->latest.in_sync | legbit(leg)) & (legset) ~legbit(leaves);
+  bool over_promotion = v->promoting >= 0;
+
+  SF_ASSERT(v->joining == (int) leg && v->exchange.leaving == 0);
+  v->promoting = -1;
+  v->identity.lost &= (legset) ~legbit(leg);
+  change(v, in_sync, v->latest.faulty & (legset) ~legbit(leg), false);
+  v->promoting = (int) leg;
+  v->exchange.leaving = legbit(leaves);
+  v->exchange.over_promotion = over_promotion;
+  v->exchange.unasked = 0;
+  v->exchange.both = v->version;
+  sf_record_drive(v);
+}
+
 /* A record may stand for months.  Were it in one copy only, and that one went bad, a start would
  * believe the record before it, and trust a leg that has left since. */
 static void
@@ -204,11 +258,12 @@ write_second_copy(struct sf_volume *v, unsigned index) {
   struct meta *meta = &leg->meta;
   uint64_t stands = v->now_ns - v->durable_ns;
   bool risks_nothing = leg->unflushed.set == 0 && leg->flushing.set == 0;
+  bool was_unasked = meta->done < v->version; /* it has it as soon as it answers again */
 
   if (v->phase != PHASE_SERVING || !sf_record_is_durable(v) || meta->busy || meta->failed ||
       v->now_ns < meta->second_ns)
     return;
-  if (!meta->doubted &&
+  if (!meta->doubted && !was_unasked &&
       (meta->copies >= SF_SUPERBLOCK_COPIES ||
        stands < (risks_nothing ? SECOND_COPY_MS * SF_MS : SECOND_COPY_MOST_S * SF_S)))
     return;

@@ -8,6 +8,10 @@ void sf_record_start(struct sf_volume *v);
 void sf_record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
 /* has_lost: what it was given may lack what a failed flush has lost. */
 void sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost);
+/* The newcomer takes the place of a leg that answers nothing. */
+void sf_record_exchange(struct sf_volume *v, unsigned leg, unsigned leaves);
+legset sf_record_asks(const struct sf_volume *v);
+bool sf_record_is_on(const struct sf_volume *v, unsigned leg); /* in as many copies as it needs */
 /* No answer needs it any more, and it is not promoted. */
 void sf_record_drop_newcomer(struct sf_volume *v);
 void sf_record_drive(struct sf_volume *v);

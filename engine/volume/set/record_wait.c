@@ -74,6 +74,30 @@ sf_record_judge(struct sf_volume *v, unsigned index) {
 }
 
 static void
+has_joined(struct sf_volume *v, unsigned joined) {
+  legset leaves = v->exchange.leaving;
+  char reason[128] = "";
+
+  EACH_LEG(leg, leaves) {
+    snprintf(reason, sizeof reason,
+             "in the place of leg %s, which did not answer for %" PRIu64 " s",
+             v->config.leg[leg].name, sf_insync_silent_ns(v, leg) / SF_S);
+  }
+  v->exchange.leaving = 0;
+  v->exchange.over_promotion = false;
+  v->promoting = v->joining = -1;
+  sf_join_move(v, JOIN_NONE);
+  v->counted = 0;
+  sf_leg_move(v, joined, SF_STATE_IN_SYNC, reason);
+  v->leg[joined].reason[0] = '\0';
+  EACH_LEG(leg, leaves)
+    sf_leg_lost_its_place(v, leg, joined);
+  sf_copier_try_again(v, 0, v->size_bytes); /* it may have what the others cannot read */
+  if (v->identity.lost & legbit(joined))
+    sf_flush_failure_inherit(v, joined);
+}
+
+static void
 became_durable(struct sf_volume *v) {
   int joined = v->promoting;
 
@@ -85,15 +109,8 @@ became_durable(struct sf_volume *v) {
   v->min_legs = v->latest.min_legs;
   sf_vol_trace(v, "record %" PRIu64 ".%" PRIu64 " durable: in-sync 0x%x", v->latest.term,
                v->latest.change, v->latest.in_sync);
-  if (joined >= 0) {
-    v->promoting = v->joining = -1;
-    sf_join_move(v, JOIN_NONE);
-    v->counted = 0;
-    sf_leg_move(v, (unsigned) joined, SF_STATE_IN_SYNC, "");
-    sf_copier_try_again(v, 0, v->size_bytes); /* it may have what the others cannot read */
-    if (v->identity.lost & legbit((unsigned) joined))
-      sf_flush_failure_inherit(v, (unsigned) joined);
-  }
+  if (joined >= 0)
+    has_joined(v, (unsigned) joined);
   v->ack_legs = v->latest.in_sync | v->counted;
   if (v->phase == PHASE_RECORDING && v->latest.min_legs > v->config.min_legs) {
     sf_record_change(v, v->latest.in_sync, v->latest.faulty, false); /* now the count in the file */
@@ -131,8 +148,8 @@ sf_record_settle(struct sf_volume *v) {
     if ((meta->overdue || meta->failed) && (v->latest.in_sync & legbit(leg)))
       sf_record_judge(v, leg);
   }
-  EACH_LEG(leg, v->latest.in_sync)
-    all = all && v->leg[leg].meta.done == v->version;
+  EACH_LEG(leg, sf_record_asks(v))
+    all = all && sf_record_is_on(v, leg);
   if (!all) {
     sf_record_drive(v);
     return;
