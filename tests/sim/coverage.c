@@ -74,6 +74,8 @@ is_off(unsigned count) {
             {COUNT_scrubs, SWITCH_scrubs},
             {COUNT_scrubs_done, SWITCH_scrubs},
             {COUNT_drills, SWITCH_drills},
+            {COUNT_silences, SWITCH_silent_storm},
+            {COUNT_exchanges, SWITCH_silent_storm},
             {COUNT_mismatches, SWITCH_scrubs},
             {COUNT_scrub_repairs, SWITCH_scrubs},
             {COUNT_late_openings, SWITCH_late_openings},

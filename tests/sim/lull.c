@@ -24,8 +24,8 @@ lull_start(void) {
     event_add(random_around(sim.options.lull_gap_ns), EV_LULL, 0, 0);
 }
 
-static uint64_t
-answer_bound(void) {
+uint64_t
+lull_answer_bound(void) {
   const struct sf_config *c = &sim.config;
   uint64_t most = 0;
 
@@ -39,7 +39,7 @@ static uint64_t
 whole_bound(void) {
   uint64_t size = sim.blocks_known * BLOCK;
 
-  return answer_bound() + BACKOFF_NS +
+  return lull_answer_bound() + BACKOFF_NS +
          2 * sim.config.legs * (size * SIM_S / sim.config.resync_min_rate);
 }
 
@@ -86,7 +86,7 @@ legs_in_sync(void) {
 
 static void
 check_answers(void) {
-  uint64_t bound = answer_bound();
+  uint64_t bound = lull_answer_bound();
   char text[1024];
 
   if (inside_flush_failed(sim.volume) && !swarm_is_on(SWITCH_answers_beside_a_failed_flush))
@@ -159,11 +159,11 @@ poll(void) {
     sim.lull_well_ns = sim.now_ns;
   }
   lasts = sim.lull_well_ns == 0 ? 0 : sim.now_ns - sim.lull_well_ns;
-  if (lasts > answer_bound() && legs_in_sync() >= inside_min_legs(sim.volume))
+  if (lasts > lull_answer_bound() && legs_in_sync() >= inside_min_legs(sim.volume))
     check_answers();
   if (lasts > whole_bound())
     check_whole();
-  if (lasts > (sim.options.lulls_are_long ? whole_bound() : answer_bound())) {
+  if (lasts > (sim.options.lulls_are_long ? whole_bound() : lull_answer_bound())) {
     lull_is_over();
     return;
   }

@@ -89,9 +89,10 @@ struct options {
   uint64_t resync_rate;          /* 0: as the configuration has it */
   uint64_t scrub_gap_ns, rot_gap_ns; /* 0: never */
   uint64_t drill_gap_ns;             /* 0: never */
-  unsigned span_extents;             /* clients keep to so many; 0: to all */
-  unsigned unwritten_permille;       /* of the extents, as the volume is made */
-  bool is_busy;                      /* a busy run, and the rest of these is of such */
+  bool silent_storm;
+  unsigned span_extents;       /* clients keep to so many; 0: to all */
+  unsigned unwritten_permille; /* of the extents, as the volume is made */
+  bool is_busy;                /* a busy run, and the rest of these is of such */
   struct service service[LEGS_MAX];
   struct busy busy;
 };
@@ -111,6 +112,7 @@ struct options {
   DRAWN(bad_sectors, true)                                                                         \
   DRAWN(scrubs, false)                                                                             \
   DRAWN(drills, false)                                                                             \
+  DRAWN(silent_storm, false)                                                                       \
   DRAWN(unwritten, false)                                                                          \
   DRAWN(newcomers, true)                                                                           \
   DRAWN(give_up_storm, true)                                                                       \

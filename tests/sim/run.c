@@ -257,6 +257,7 @@ begin_healing(void) {
   TRACE("---- everything heals");
   sim.healing = true;
   drill_heal();
+  silent_heals();
   lull_is_over();
   sim.healing_since_ns = sim.now_ns;
   for (unsigned i = 0; i < sim.options.legs; i++)
@@ -419,6 +420,9 @@ dispatch(const struct event *event) {
   case EV_DRILL:
     drill_event();
     break;
+  case EV_SILENT:
+    silent_event();
+    break;
   case EV_SERVICE:
   case EV_BUSY_PAUSE:
   case EV_BUSY_POLL:
@@ -449,6 +453,7 @@ sim_run(uint64_t seed, uint64_t ops_most, FILE *trace) {
   settings_start();
   scrub_start();
   drill_start();
+  silent_start();
   busy_start();
   while (!done && event_next(&event)) {
     sim.now_ns = event.at_ns;

@@ -9,7 +9,7 @@
  * place that the seed draws, and zeros elsewhere.  The metadata area is kept byte by byte.
  *
  *      run.c      one run: chaos, healing, final questions
- *      swarm.c    what this seed draws
+ *      swarm.c    what this seed draws; swarm_print.c tells it
  *      clients.c  their requests           oracle.c  which values may a block have?
  *      process.c  start, kill, power cut   trust.c   which legs would a start trust now?
  *      grow.c     the volume grows         replace.c a disk takes another one's place
@@ -24,6 +24,7 @@
  *      force.c    forced starts, and the lines of history that they begin
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
+ *      silent.c   a leg falls silent for ever, and another takes its place
  *      drill.c    an operator keeps a leg from answering
  *      scrub.c    the legs are compared, and blocks rot unseen
  *      bad.c      recorded blocks that no leg can read
@@ -94,6 +95,7 @@ enum event_kind {
   EV_SETTINGS,
   EV_SCRUB,
   EV_DRILL,
+  EV_SILENT,
   EV_ROT,
   EV_SERVICE, /* leg: it goes on */
   EV_BUSY_POLL,
@@ -203,13 +205,17 @@ bool medium_is_clean(const struct sim_leg *leg);
 
 #include "sim/tio.h"
 
-/* ---- drills (drill.c) ---- */
+/* ---- drills (drill.c), and legs that fall silent for ever (silent.c) ---- */
 
 void drill_start(void);
 void drill_event(void);
 void drill_heal(void);         /* the one that lasts ends */
 void drill_thaw(unsigned leg); /* its device is given back */
 void drill_process_ended(void);
+void silent_start(void);
+void silent_event(void);
+void silent_promotion(void); /* a newcomer's record is on its way */
+void silent_heals(void);
 
 /* ---- scrubs (scrub.c) ---- */
 
@@ -342,6 +348,7 @@ bool force_is_of_line(const struct sf_leg_found *found);
 void lull_start(void);
 void lull_event(const struct event *event);
 void lull_is_over(void);
+uint64_t lull_answer_bound(void);
 void settings_start(void);
 void settings_event(void);
 void settings_before_start(void);
@@ -473,6 +480,8 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(mismatches)                                                                              \
   COUNTED(scrub_repairs)                                                                           \
   COUNTED(zeroed_extents)                                                                          \
+  COUNTED(silences)                                                                                \
+  COUNTED(exchanges)                                                                               \
   COUNTED(busy_pauses)                                                                             \
   COUNTED(busy_freezes)                                                                            \
   COUNTED(busy_measured)
@@ -513,7 +522,12 @@ struct sim {
   bool stopping;
   bool grown; /* it has said so, and the clients have not looked yet */
   bool healing;
-  bool lull;            /* no faults for a while: see lull.c */
+  bool lull; /* no faults for a while: see lull.c */
+  struct {
+    int leg; /* -1: none */
+    bool calm;
+    uint64_t since_ns, left_ns, well_ns, down_ns, random;
+  } silent;
   bool suspension_seen; /* the operator has acted on it */
   uint64_t lull_well_ns, lull_since_ns, lulls;
   uint64_t scrub_begun_step; /* 0: none is under way */
@@ -571,7 +585,7 @@ _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1
 /* Nothing befalls any leg now. */
 static inline bool
 sim_is_calm(void) {
-  return sim.healing || sim.lull;
+  return sim.healing || sim.lull || sim.silent.calm;
 }
 
 void sim_settings_changed(void);

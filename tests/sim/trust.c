@@ -16,6 +16,10 @@ struct image {
 };
 
 static struct image image[LEGS_MAX][2][2]; /* leg; now, stable; in flight: not landed, landed */
+/* Where its newest superblock cannot be read; one leg at a time, in storms of silent legs: a record
+ * that leaves out a leg which too few others stay without must be in both. */
+static struct image worn_image[LEGS_MAX][2];
+enum { NONE_WORN = LEGS_MAX };
 static bool stale[LEGS_MAX];
 static bool any_stale;
 static unsigned trusted[2];
@@ -74,6 +78,44 @@ hash_of_line(const struct sf_superblock *sb) {
   return hash;
 }
 
+static uint64_t
+hash_of(unsigned leg, const struct sf_leg_found *found) {
+  const struct sf_record *record = &found->sb.record;
+  uint64_t hash = mix(mix(leg + 1, (uint64_t) found->error), found->sb.claim);
+
+  hash = mix(mix(hash, record->term), record->change);
+  hash = mix(mix(hash, record->in_sync), record->faulty);
+  hash = mix(hash, (uint64_t) record->min_legs * 2 + record->clean);
+  hash = mix(mix(hash, found->sb.data_bytes), found->bytes);
+  hash = mix(hash, found->sb.removed);
+  hash = mix(hash, found->sb.bad.n); /* a list is that of its record */
+  if (found->doubtful)
+    hash = mix(hash, 1);
+  if (sim.was_forced)
+    hash = mix(hash, hash_of_line(&found->sb));
+  for (unsigned i = 0; i < sim.options.legs && found->error == 0; i++)
+    for (unsigned k = 0; k < sizeof(struct sf_uuid); k++)
+      hash = mix(hash, found->sb.leg_uuid[i].bytes[k]);
+  return hash;
+}
+
+static void
+look_at_worn(unsigned leg, unsigned s) {
+  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
+  struct image *im = &worn_image[leg][s];
+  struct sf_superblock sb;
+  unsigned newest;
+
+  *im = image[leg][s][0];
+  memcpy(page, s ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now, sizeof page);
+  if (sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, &newest) != 0)
+    return;
+  page[newest][0] ^= 0xff;
+  im->found.error = sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &im->found.sb, NULL);
+  im->found.doubtful = im->found.error == 0;
+  im->hash = hash_of(leg, &im->found);
+}
+
 static void
 look(unsigned leg) {
   const struct region *r;
@@ -82,37 +124,32 @@ look(unsigned leg) {
   for (unsigned s = 0; s < 2; s++)
     for (unsigned f = 0; f < 2; f++) {
       struct image *im = &image[leg][s][f];
-      const struct sf_record *record = &im->found.sb.record;
 
       if (f == 1 && !in_flight) {
         *im = image[leg][s][0];
         continue;
       }
       found_of(leg, s, f, &im->found);
-      im->hash = mix(mix(leg + 1, (uint64_t) im->found.error), im->found.sb.claim);
-      im->hash = mix(mix(im->hash, record->term), record->change);
-      im->hash = mix(mix(im->hash, record->in_sync), record->faulty);
-      im->hash = mix(im->hash, (uint64_t) record->min_legs * 2 + record->clean);
-      im->hash = mix(mix(im->hash, im->found.sb.data_bytes), im->found.bytes);
-      im->hash = mix(im->hash, im->found.sb.removed);
-      im->hash = mix(im->hash, im->found.sb.bad.n); /* a list is that of its record */
-      if (sim.was_forced)
-        im->hash = mix(im->hash, hash_of_line(&im->found.sb));
-      for (unsigned i = 0; i < sim.options.legs && im->found.error == 0; i++)
-        for (unsigned k = 0; k < sizeof(struct sf_uuid); k++)
-          im->hash = mix(im->hash, im->found.sb.leg_uuid[i].bytes[k]);
+      im->hash = hash_of(leg, &im->found);
     }
+  for (unsigned s = 0; s < 2 && sim.options.silent_storm; s++)
+    look_at_worn(leg, s);
+}
+
+static const struct image *
+image_of(unsigned leg, unsigned s, unsigned landed, unsigned worn) {
+  return leg == worn ? &worn_image[leg][s] : &image[leg][s][landed >> leg & 1];
 }
 
 /* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
 static __attribute__((noinline)) void
-assemble(unsigned subset, unsigned s, unsigned landed, struct memo *start) {
+assemble(unsigned subset, unsigned s, unsigned landed, unsigned worn, struct memo *start) {
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
   struct sf_assembly assembly;
 
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (subset >> i & 1)
-      found[i] = image[i][s][landed >> i & 1].found;
+      found[i] = image_of(i, s, landed, worn)->found;
   sf_assemble(&sim.config, found, false, &assembly);
   start->current = assembly.may_start ? assembly.current : 0;
   start->reference = assembly.reference;
@@ -120,13 +157,13 @@ assemble(unsigned subset, unsigned s, unsigned landed, struct memo *start) {
 }
 
 static struct memo
-would_start(unsigned subset, unsigned s, unsigned landed) {
+would_start(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
   uint64_t key = 1;
   unsigned slot;
 
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (subset >> i & 1)
-      key = mix(key, image[i][s][landed >> i & 1].hash);
+      key = mix(key, image_of(i, s, landed, worn)->hash);
   slot = (unsigned) (key % MEMO);
   while (memo[slot].key != 0 && memo[slot].key != key)
     slot = (slot + 1) % MEMO;
@@ -138,13 +175,13 @@ would_start(unsigned subset, unsigned s, unsigned landed) {
   }
   memo_used++;
   memo[slot].key = key;
-  assemble(subset, s, landed, &memo[slot]);
+  assemble(subset, s, landed, worn, &memo[slot]);
   return memo[slot];
 }
 
 static unsigned
-would_trust(unsigned subset, unsigned s, unsigned landed) {
-  return would_start(subset, s, landed).current;
+would_trust(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
+  return would_start(subset, s, landed, worn).current;
 }
 
 static void
@@ -171,13 +208,13 @@ intersect(struct sf_bad *into, const struct sf_bad *other) {
 }
 
 static void
-note_start(unsigned subset, unsigned s, unsigned landed) {
-  struct memo start = would_start(subset, s, landed);
+note_start(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
+  struct memo start = would_start(subset, s, landed, worn);
   const struct sf_bad *list;
 
   if (start.current == 0)
     return;
-  list = &image[start.reference][s][landed >> start.reference & 1].found.sb.bad;
+  list = &image_of((unsigned) start.reference, s, landed, worn)->found.sb.bad;
   bad_started(list);
   for (unsigned i = 0; i < sim.options.legs; i++) {
     if (!(start.current >> i & 1))
@@ -233,7 +270,11 @@ refresh(void) {
     for (unsigned turn = 0; turn < turns; turn++)
       for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
         if (is_of_line(subset, s, landing(turn)))
-          note_start(subset, s, landing(turn));
+          note_start(subset, s, landing(turn), NONE_WORN);
+    for (unsigned worn = 0; worn < sim.options.legs && sim.options.silent_storm; worn++)
+      for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
+        if (subset >> worn & 1)
+          note_start(subset, s, 0, worn);
   }
 }
 
@@ -242,21 +283,28 @@ _Noreturn static void
 accuse(unsigned leg, unsigned s) {
   int64_t block = oracle_bad_block(&sim.leg[leg], s, &tolerated[s][leg]);
   char text[1024], records[600] = "";
-  unsigned found_subset = 0, found_landed = 0;
+  unsigned found_subset = 0, found_landed = 0, found_worn = NONE_WORN;
   size_t len = 0;
 
   for (unsigned turn = 0; turn < 4; turn++)
     for (unsigned subset = 1; subset < 1u << sim.options.legs && found_subset == 0; subset++)
-      if (would_trust(subset, s, landing(turn)) >> leg & 1) {
+      if (would_trust(subset, s, landing(turn), NONE_WORN) >> leg & 1) {
         found_subset = subset;
         found_landed = landing(turn);
       }
+  for (unsigned worn = 0; worn < sim.options.legs && sim.options.silent_storm; worn++)
+    for (unsigned subset = 1; subset < 1u << sim.options.legs && found_subset == 0; subset++)
+      if ((subset >> worn & 1) && (would_trust(subset, s, 0, worn) >> leg & 1)) {
+        found_subset = subset;
+        found_worn = worn;
+      }
   for (unsigned i = 0; i < sim.options.legs && len < sizeof records; i++) {
-    const struct sf_superblock *sb = &image[i][s][found_landed >> i & 1].found.sb;
+    const struct sf_superblock *sb = &image_of(i, s, found_landed, found_worn)->found.sb;
 
     if (found_subset >> i & 1)
       len += (size_t) snprintf(records + len, sizeof records - len,
-                               " [leg %u: record (%lu, %lu) in-sync 0x%x%s, claim %lu]", i,
+                               " [leg %u%s: record (%lu, %lu) in-sync 0x%x%s, claim %lu]", i,
+                               i == found_worn ? ", its newest superblock unread" : "",
                                (unsigned long) sb->record.term, (unsigned long) sb->record.change,
                                sb->record.in_sync, sb->record.clean ? " clean" : "",
                                (unsigned long) sb->claim);

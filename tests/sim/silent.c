@@ -1,0 +1,200 @@
+/* A leg of the set falls silent for ever while another one catches up, and it cannot be spared: the
+ * other takes its place (reading 14).  Half of the times nothing else befalls anything meanwhile, and
+ * it has to come about within a bound:
+ *    the leg counts as silent after 5 s, or two deadlines of the slowest flush;
+ *    what catches up is copied once, at the least rate, and once more where it is in doubt;
+ *    all else is that of lull.c's first bound.
+ * The other times the process is killed, or the power cut, at about that moment.  All draws are of a
+ * stream of their own. */
+#include "sim/sim.h"
+
+enum { POLL_MS = 20, GONE_S = 4 };
+
+static uint64_t
+draw(uint64_t n) {
+  return random_of(&sim.silent.random) % n;
+}
+
+void
+silent_start(void) {
+  sim.silent.leg = -1;
+  if (!sim.options.silent_storm)
+    return;
+  sim.silent.random = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + 77;
+  event_add(POLL_MS * SIM_MS, EV_SILENT, 0, 0);
+}
+
+static bool
+serves(void) {
+  return sim.volume != NULL && !sim.stopping && inside_is_serving(sim.volume);
+}
+
+static unsigned
+legs_in(enum sf_leg_state state) {
+  unsigned n = 0;
+
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    n += sim.leg_state[i] == state;
+  return n;
+}
+
+/* ---- its beginning ---- */
+
+static void
+crash_at(uint64_t at_ns) {
+  event_add(at_ns, draw(2) == 0 ? EV_KILL : EV_POWER, EVENT_ONCE, 0);
+}
+
+static void
+fall_silent(unsigned index) {
+  struct sim_leg *leg = &sim.leg[index];
+
+  COUNT(silences);
+  sim.troubles++;
+  leg->cure++;
+  leg->stalled_until_ns = SIM_NEVER;
+  leg->stalled_kinds = 15;
+  sim.silent.leg = (int) index;
+  sim.silent.since_ns = sim.now_ns;
+  sim.silent.well_ns = sim.silent.down_ns = 0;
+  sim.silent.calm = draw(2) == 0;
+  TRACE("leg %u falls silent for ever%s", index, sim.silent.calm ? ", and all else is calm" : "");
+  if (!sim.silent.calm && draw(4) != 0)
+    crash_at(sim.now_ns + (draw(4) == 0 ? draw(5 * SIM_S) : 5 * SIM_S + draw(1500 * SIM_MS)));
+}
+
+/* One of the set, in sync and well; -1: none. */
+static int
+victim(void) {
+  unsigned first = (unsigned) draw(sim.options.legs);
+
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    unsigned leg = (first + i) % sim.options.legs;
+
+    if (sim.leg_state[leg] == SF_STATE_IN_SYNC && fault_is_free(leg))
+      return (int) leg;
+  }
+  return -1;
+}
+
+static bool
+may_strike(void) {
+  return sim.options.silent_storm && sim.silent.leg < 0 && !sim_is_calm() && serves() &&
+         legs_in(SF_STATE_IN_SYNC) <= inside_min_legs(sim.volume) && victim() >= 0;
+}
+
+static void
+strike(void) {
+  if (may_strike() && legs_in(SF_STATE_CATCHING_UP) > 0 && draw(5) == 0)
+    fall_silent((unsigned) victim());
+}
+
+void
+silent_promotion(void) {
+  if (may_strike() && draw(4) == 0)
+    fall_silent((unsigned) victim());
+}
+
+/* ---- its end ---- */
+
+static uint64_t
+bound(void) {
+  uint64_t silence = 5 * SIM_S, bytes = sim.blocks_known * BLOCK;
+
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    uint64_t most = 2 * sf_config_timeout_range(&sim.config, i, SF_FLUSH_KIND).most_ns;
+
+    if (most > silence)
+      silence = most;
+  }
+  return silence + 2 * (bytes * SIM_S / sim.config.resync_min_rate) + lull_answer_bound();
+}
+
+static bool
+others_are_well(void) {
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if ((int) i != sim.silent.leg && (!fault_is_sound(i) || tio_has_ghosts(i) || sim.opening[i]))
+      return false;
+  return true;
+}
+
+static void
+check(uint64_t lasts) {
+  char text[1024];
+
+  if (inside_flush_failed(sim.volume))
+    return;
+  inside_describe(sim.volume, text, sizeof text);
+  if (sim.leg_state[sim.silent.leg] == SF_STATE_IN_SYNC)
+    sim_fail("leg %d is silent for %lu s, another one could take its place, and it has not: %s",
+             sim.silent.leg, (unsigned long) (lasts / SIM_S), text);
+  for (unsigned i = 0; i < sim.options.clients; i++)
+    if (sim.client[i].busy && sim.now_ns - sim.client[i].began_ns > bound())
+      sim_fail("leg %d has left, and request %u is not answered: %s", sim.silent.leg, i, text);
+}
+
+static void
+is_over(void) {
+  TRACE("leg %d: its silence is over", sim.silent.leg);
+  if (!fault_is_free((unsigned) sim.silent.leg))
+    fault_cure((unsigned) sim.silent.leg);
+  sim.silent.leg = -1;
+  sim.silent.calm = false;
+}
+
+/* Nothing but the silent leg is in the way of an exchange. */
+static bool
+could_come_about(void) {
+  return sim.silent.calm && others_are_well() &&
+         (sim.leg_state[sim.silent.leg] != SF_STATE_IN_SYNC || legs_in(SF_STATE_CATCHING_UP) > 0);
+}
+
+static void
+watch(void) {
+  uint64_t *down = &sim.silent.down_ns, *well = &sim.silent.well_ns;
+
+  if (!serves()) {
+    *well = 0;
+    *down = *down == 0 ? sim.now_ns : *down;
+    if (sim.now_ns - *down > draw(GONE_S) * SIM_S)
+      is_over();
+    return;
+  }
+  *down = 0;
+  if (fault_is_free((unsigned) sim.silent.leg)) {
+    is_over(); /* it was cured otherwise */
+    return;
+  }
+  if (!could_come_about())
+    *well = 0;
+  else if (*well == 0)
+    *well = sim.now_ns;
+  if (sim.leg_state[sim.silent.leg] != SF_STATE_IN_SYNC && sim.silent.left_ns == 0) {
+    COUNT(exchanges);
+    sim.silent.left_ns = sim.now_ns;
+  }
+  if (*well != 0 && sim.now_ns - *well > bound())
+    check(sim.now_ns - sim.silent.since_ns);
+  if ((*well != 0 && sim.now_ns - *well > bound()) ||
+      sim.now_ns - sim.silent.since_ns > 4 * bound() || (sim.silent.left_ns != 0 && draw(100) == 0))
+    is_over();
+}
+
+void
+silent_event(void) {
+  if (sim.healing)
+    return;
+  event_add(sim.now_ns + 1 + draw(2 * POLL_MS * SIM_MS), EV_SILENT, 0, 0);
+  if (sim.silent.leg < 0) {
+    sim.silent.left_ns = 0;
+    strike();
+  } else {
+    watch();
+  }
+}
+
+void
+silent_heals(void) {
+  sim.silent.leg = -1;
+  sim.silent.calm = false;
+}
