@@ -368,7 +368,7 @@ struct outbox { /* outbox.c; the rest is delivery.c's */
   struct sf_volume_event untold; /* of what had no room: how many, and when the last one came */
   uint64_t untold_order;         /* the place of the first */
   struct sf_volume_event untold_telling;
-  char untold_reason[64];
+  char untold_reason[96];
   bool stop_is_put;
   uint64_t decided, told; /* in order: the last one's number */
 

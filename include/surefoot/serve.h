@@ -87,7 +87,7 @@ struct sf_serve_request {
  * wait. */
 void sf_serve_submit(struct sf_serve_client *client, struct sf_serve_request *const requests[],
                      unsigned n);
-/* The answer is not wanted any more: done() comes at once, if it has not come. */
+/* The answer is not wanted any more: done() comes next, if it has not come. */
 void sf_serve_give_up(struct sf_serve_client *client, struct sf_serve_request *request);
 
 /* What rings, buffers and wake-ups are to be had from. */

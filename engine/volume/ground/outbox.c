@@ -5,9 +5,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 void
 sf_outbox_init(struct outbox *outbox) {
+  memset(outbox->event, 0, sizeof outbox->event); /* its memory is there from now on */
   outbox->answers_tail = &outbox->answers;
 }
 
