@@ -72,7 +72,7 @@ check(const struct cases *cases) {
 }
 
 static void
-test_cases(void **state) {
+all_cases(void **state) {
   check(&cases_of_legs);
   check(&cases_of_lines);
 }
@@ -111,7 +111,7 @@ check_marks(const struct cases *cases) {
 /* Proves that a mark has no say: in each constellation, each leg that is gone or says nothing may have one or not,
  * and the start is the same. */
 static void
-test_marks_have_no_say(void **state) {
+marks_have_no_say(void **state) {
   check_marks(&cases_of_legs);
   check_marks(&cases_of_lines);
 }
@@ -126,7 +126,7 @@ has(const struct cases *cases, char letter) {
 
 /* Proves that the tables have a case for every verdict, so that none can rot. */
 static void
-test_every_verdict_has_a_case(void **state) {
+every_verdict_has_a_case(void **state) {
   for (size_t v = 0; v < sizeof letters; v++) {
     if (!has(&cases_of_legs, letters[v]) && !has(&cases_of_lines, letters[v]))
       fail_msg("no case gives %s", sf_verdict_name((enum sf_verdict) v));
@@ -138,9 +138,9 @@ test_every_verdict_has_a_case(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_cases),
-      cmocka_unit_test(test_marks_have_no_say),
-      cmocka_unit_test(test_every_verdict_has_a_case),
+      cmocka_unit_test(all_cases),
+      cmocka_unit_test(marks_have_no_say),
+      cmocka_unit_test(every_verdict_has_a_case),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ check_listed(const struct listed *l) {
 /* Proves where the sections of a file come to stand: after a leg was added, removed, or listed in
  * another order, and where a change of the legs reached only some of them. */
 static void
-test_listed(void **state) {
+what_is_listed(void **state) {
   static const struct listed cases_listed[] = {
       /* the order of the file is the operator's */
       {"cab", "CAB", 3, 3, 0, 7, "abc", "CCC", true, "starts"},
@@ -108,7 +108,7 @@ assemble_removed_by_each_other(char line_of_b, struct sf_assembly *assembly) {
  * neither of which comes from the other, are told from each other where neither knows the other's
  * legs. */
 static void
-test_listed_lines(void **state) {
+listed_lines(void **state) {
   struct sf_assembly assembly;
 
   assemble_removed_by_each_other('A', &assembly);
@@ -123,7 +123,7 @@ test_listed_lines(void **state) {
 
 /* Proves that a leg that was emptied tells nothing of lines: it stands beside whichever goes on. */
 static void
-test_listed_discarded(void **state) {
+listed_discarded(void **state) {
   const struct one_case c = {
       .legs = 2,
       .min_legs = 1,
@@ -149,7 +149,7 @@ test_listed_discarded(void **state) {
 
 /* Proves that the sections stand as the file has them where no leg says anything else. */
 static void
-test_listed_and_none_there(void **state) {
+listed_and_none_there(void **state) {
   struct sf_config config = {.file = "vol0.conf", .name = "vol0", .legs = 3, .min_legs = 1};
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
   struct sf_assembly assembly;
@@ -166,7 +166,7 @@ test_listed_and_none_there(void **state) {
 
 /* Proves that a long path leaves room for the sentence: 16 legs, all of them gone. */
 static void
-test_sentence_is_bounded(void **state) {
+sentence_is_bounded(void **state) {
   static struct sf_config config = {.name = "vol0", .min_legs = 9, .legs = SF_LEGS_MAX};
   static struct sf_leg_found found[SF_LEGS_MAX];
   struct sf_assembly assembly;
@@ -183,7 +183,7 @@ test_sentence_is_bounded(void **state) {
 /* Proves that no start claims a term that no reader would take from it, and by force neither: it
  * names the leg with the superblock that stands in the way. */
 static void
-test_last_term(void **state) {
+last_term(void **state) {
   const struct one_case c = {
       .legs = 3, .min_legs = 2, .leg = {ON(4, 2, "abc"), ON(4, 2, "abc"), ON(4, 2, "abc")}};
   struct sf_config config = {.name = "vol0", .legs = 3, .min_legs = 2};
@@ -215,7 +215,7 @@ test_last_term(void **state) {
 
 /* Proves when a leg is copied whole: emptied since, or from another line of history. */
 static void
-test_whole_copy(void **state) {
+whole_copy(void **state) {
   struct sf_superblock base = {.lineage = uuid('A', 0), .record = {.term = 3, .change = 1}};
   struct sf_superblock leg = base;
   assert_false(sf_leg_needs_whole_copy(&base, &leg));
@@ -231,13 +231,13 @@ test_whole_copy(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_listed),
-      cmocka_unit_test(test_listed_lines),
-      cmocka_unit_test(test_listed_discarded),
-      cmocka_unit_test(test_sentence_is_bounded),
-      cmocka_unit_test(test_last_term),
-      cmocka_unit_test(test_whole_copy),
-      cmocka_unit_test(test_listed_and_none_there),
+      cmocka_unit_test(what_is_listed),
+      cmocka_unit_test(listed_lines),
+      cmocka_unit_test(listed_discarded),
+      cmocka_unit_test(sentence_is_bounded),
+      cmocka_unit_test(last_term),
+      cmocka_unit_test(whole_copy),
+      cmocka_unit_test(listed_and_none_there),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,35 +14,35 @@ expect_counterexample(enum mutant mutant, unsigned legs, unsigned min_legs) {
 
 /* Two starts that know nothing of each other take the same number. */
 static void
-test_fails_without_the_claim(void **state) {
+fails_without_the_claim(void **state) {
   expect_counterexample(NO_CLAIM, 3, 2);
 }
 
 /* A claim without the record that it rests on denies a record that the claimant went on from. */
 static void
-test_fails_without_the_copy(void **state) {
+fails_without_the_copy(void **state) {
   expect_counterexample(NO_COPY, 3, 1);
 }
 
 /* A record that never was durable comes back and rules over the later start. */
 static void
-test_fails_without_doubt(void **state) {
+fails_without_doubt(void **state) {
   expect_counterexample(NO_DOUBT, 4, 2);
 }
 
 /* The rule of change that is most easily forgotten. */
 static void
-test_fails_when_a_promotion_is_not_undone(void **state) {
+fails_when_a_promotion_is_not_undone(void **state) {
   expect_counterexample(NO_UNDO, 3, 1);
 }
 
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_fails_without_the_claim),
-      cmocka_unit_test(test_fails_without_the_copy),
-      cmocka_unit_test(test_fails_without_doubt),
-      cmocka_unit_test(test_fails_when_a_promotion_is_not_undone),
+      cmocka_unit_test(fails_without_the_claim),
+      cmocka_unit_test(fails_without_the_copy),
+      cmocka_unit_test(fails_without_doubt),
+      cmocka_unit_test(fails_when_a_promotion_is_not_undone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ expect_none(unsigned legs, unsigned min_legs, unsigned terms_max, unsigned chang
 
 /* Whole up to the bounds. */
 static void
-test_two_and_three_legs(void **state) {
+two_and_three_legs(void **state) {
   for (unsigned min_legs = 1; min_legs <= 2; min_legs++)
     expect_none(2, min_legs, 5, 4, STATES_MAX);
   for (unsigned min_legs = 1; min_legs <= 3; min_legs++)
@@ -48,7 +48,7 @@ test_two_and_three_legs(void **state) {
 
 /* A bad block in a superblock: what stood there may have been the newest record, or not. */
 static void
-test_unreadable_copies(void **state) {
+unreadable_copies(void **state) {
   for (unsigned legs = 2; legs <= 3; legs++)
     for (unsigned min_legs = 1; min_legs <= legs; min_legs++) {
       struct model m = {legs, min_legs, 4, 3, RIGHT, true, ANY_ORDER};
@@ -61,7 +61,7 @@ test_unreadable_copies(void **state) {
 
 /* Cut where the time would get long. */
 static void
-test_four_legs(void **state) {
+four_legs(void **state) {
   expect_none(4, 1, 3, 2, 40000);
   expect_none(4, 2, 3, 3, 50000);
   expect_none(4, 3, 3, 3, 40000);
@@ -69,7 +69,7 @@ test_four_legs(void **state) {
 
 /* Far beyond the bounds of the searches above. */
 static void
-test_long_walks(void **state) {
+long_walks(void **state) {
   for (unsigned legs = 3; legs <= LEGS_MAX; legs++)
     for (unsigned min_legs = 1; min_legs < legs; min_legs++) {
       struct model m = {legs, min_legs, 250, 250, RIGHT, false, ANY_ORDER};
@@ -82,7 +82,7 @@ test_long_walks(void **state) {
 /* A leg with a claim above our term throws doubt on its own promotion, unless it is the first to
  * hold the record: each of the two rules is enough, and neither is left out. */
 static void
-test_newer_claims(void **state) {
+newer_claims(void **state) {
   struct model m = {3, 1, 4, 3, NO_REFUSAL, false, ANY_ORDER};
   uint32_t states;
   assert_non_null(explore(&m, STATES_MAX, &states));
@@ -95,9 +95,9 @@ test_newer_claims(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_newer_claims),      cmocka_unit_test(test_two_and_three_legs),
-      cmocka_unit_test(test_unreadable_copies), cmocka_unit_test(test_four_legs),
-      cmocka_unit_test(test_long_walks),
+      cmocka_unit_test(newer_claims),      cmocka_unit_test(two_and_three_legs),
+      cmocka_unit_test(unreadable_copies), cmocka_unit_test(four_legs),
+      cmocka_unit_test(long_walks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

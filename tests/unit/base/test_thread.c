@@ -24,7 +24,7 @@ end_at_once(void *arg) {
 
 /* Each may be gone before the caller has done anything more with it. */
 static void
-test_many_detached_that_end_at_once(void **state) {
+many_detached_that_end_at_once(void **state) {
   unsigned started = 0;
 
   (void) state;
@@ -53,7 +53,7 @@ look(void *arg) {
 }
 
 static void
-test_name_and_signals(void **state) {
+name_and_signals(void **state) {
   struct seen seen = {0};
   pthread_t thread;
   sigset_t own;
@@ -72,8 +72,8 @@ test_name_and_signals(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_many_detached_that_end_at_once),
-      cmocka_unit_test(test_name_and_signals),
+      cmocka_unit_test(many_detached_that_end_at_once),
+      cmocka_unit_test(name_and_signals),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
 
 /* Proves the defaults, of which min_legs depends on the number of legs. */
 static void
-test_defaults(void **state) {
+values_by_default(void **state) {
   static struct sf_config config;
   load_good(&config, VOLUME LEG_A);
   assert_string_equal(config.name, "v");
@@ -34,7 +34,7 @@ test_defaults(void **state) {
 
 /* Proves that every key lands in its own field, with its own value. */
 static void
-test_every_key(void **state) {
+every_key(void **state) {
   static struct sf_config config;
   load_good(&config, "[volume]\n"
                      "name = Vol_0-x\n"
@@ -79,7 +79,7 @@ test_every_key(void **state) {
 /* Proves that spellings which mean the same are taken as the same: DOS lines, a byte order mark, no
  * last newline, comments, order of sections, ':' for '='. */
 static void
-test_spellings(void **state) {
+spellings(void **state) {
   static const char *const texts[] = {
       VOLUME "write_deadline = 5ms\n" LEG_A LEG_B,
       "[volume]\r\nname = v\r\nwrite_deadline = 5ms\r\n[leg a]\r\npath = /a\r\n[leg b]\r\npath = "
@@ -106,7 +106,7 @@ test_spellings(void **state) {
 /* Proves that limits themselves are taken: longest names, longest control path, longest line,
  * smallest and largest numbers. */
 static void
-test_limits_are_taken(void **state) {
+limits_are_taken(void **state) {
   static struct sf_config config;
   load_good(&config,
             "[volume]\nname = " NAME63 "\ncontrol = " PATH95 TEN "xx\n"
@@ -149,7 +149,7 @@ expect_round_trip(const struct sf_config *config) {
 /* Proves that a configuration is written as it was set: no defaults, a 0 that was set, where each
  * line came from, and what came later. */
 static void
-test_write(void **state) {
+written_again(void **state) {
   static struct sf_config config;
   char error[SF_CONFIG_ERROR_MAX], *text, wanted[PATH_MAX + 400];
   size_t len;
@@ -178,7 +178,7 @@ test_write(void **state) {
 
 /* Proves that the largest configuration, all keys set, is written and read back. */
 static void
-test_write_limits(void **state) {
+write_limits(void **state) {
   static struct sf_config config;
   static char path[PATH_MAX];
   char name[SF_LEG_NAME_MAX], key[64], error[SF_CONFIG_ERROR_MAX] = "";
@@ -219,7 +219,7 @@ test_write_limits(void **state) {
 /* Proves that a leg comes, moves and goes, that min_legs stays what it was, and that what no file
  * could say changes nothing. */
 static void
-test_set_leg(void **state) {
+set_leg(void **state) {
   static struct sf_config config, before;
   load_good(&config, VOLUME LEG_A LEG_B LEG_C);
   before = config;
@@ -254,7 +254,7 @@ test_set_leg(void **state) {
 /* Proves that a relative path is looked up beside the file, wherever the process stands, and that
  * the file's own name becomes absolute. */
 static void
-test_relative_paths(void **state) {
+relative_paths(void **state) {
   static struct sf_config config;
   char expected[PATH_MAX + 32], error[SF_CONFIG_ERROR_MAX];
   char text[] =
@@ -288,7 +288,7 @@ test_relative_paths(void **state) {
 
 /* Proves that the example that we ship is taken, and means what its comments say. */
 static void
-test_shipped_example(void **state) {
+shipped_example(void **state) {
   static struct sf_config config;
   char error[SF_CONFIG_ERROR_MAX] = "";
   int r = sf_config_load(&config, SF_EXAMPLE_CONF, error);
@@ -302,7 +302,7 @@ test_shipped_example(void **state) {
 
 /* Proves that the lines which the example shows as defaults are the defaults. */
 static void
-test_shipped_defaults(void **state) {
+shipped_defaults(void **state) {
   static struct sf_config config, defaults;
   char line[256], error[SF_CONFIG_ERROR_MAX];
   unsigned shown = 0;
@@ -328,7 +328,7 @@ test_shipped_defaults(void **state) {
 /* Proves that a setting given as a parameter has the same meaning and the same refusals as in the
  * file, and changes nothing when it is refused. */
 static void
-test_set(void **state) {
+setting_a_value(void **state) {
   static struct sf_config config, before;
   char error[SF_CONFIG_ERROR_MAX] = "";
   load_good(&config, VOLUME LEG_A LEG_B);
@@ -385,7 +385,7 @@ test_set(void **state) {
 
 /* Proves that a path longer than the field is refused, at the limit and not before it. */
 static void
-test_path_length(void **state) {
+path_length(void **state) {
   static struct sf_config config;
   static char path[2 * PATH_MAX + 2];
   char error[SF_CONFIG_ERROR_MAX];
@@ -404,7 +404,7 @@ test_path_length(void **state) {
 /* Proves that the whole is checked again after settings, each relation by itself, and that a
  * refused config is left as it was. */
 static void
-test_complete(void **state) {
+complete(void **state) {
   static struct sf_config good, config, before;
   char error[SF_CONFIG_ERROR_MAX] = "";
   load_good(&good, VOLUME LEG_A LEG_B);
@@ -469,7 +469,7 @@ add_line(void *ctx, const char *key, const char *value, const char *source) {
  * parameter,
  * `set`, nowhere, or from the others. */
 static void
-test_sources(void **state) {
+sources(void **state) {
   static const char text[] =
       VOLUME "write_deadline = 200ms\nflush_deadline = 2s\n" LEG_A "read_timeout = 20ms\n" LEG_B;
   static const char *const lines[] = {
@@ -501,20 +501,13 @@ test_sources(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_defaults),
-      cmocka_unit_test(test_every_key),
-      cmocka_unit_test(test_spellings),
-      cmocka_unit_test(test_limits_are_taken),
-      cmocka_unit_test(test_write),
-      cmocka_unit_test(test_write_limits),
-      cmocka_unit_test(test_set_leg),
-      cmocka_unit_test(test_relative_paths),
-      cmocka_unit_test(test_shipped_example),
-      cmocka_unit_test(test_shipped_defaults),
-      cmocka_unit_test(test_set),
-      cmocka_unit_test(test_path_length),
-      cmocka_unit_test(test_complete),
-      cmocka_unit_test(test_sources),
+      cmocka_unit_test(values_by_default), cmocka_unit_test(every_key),
+      cmocka_unit_test(spellings),         cmocka_unit_test(limits_are_taken),
+      cmocka_unit_test(written_again),     cmocka_unit_test(write_limits),
+      cmocka_unit_test(set_leg),           cmocka_unit_test(relative_paths),
+      cmocka_unit_test(shipped_example),   cmocka_unit_test(shipped_defaults),
+      cmocka_unit_test(setting_a_value),   cmocka_unit_test(path_length),
+      cmocka_unit_test(complete),          cmocka_unit_test(sources),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

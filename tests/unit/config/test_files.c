@@ -209,7 +209,7 @@ static const struct bad bad[] = {
 /* Proves that each mistake is refused with a line that names file, line, key and the way out, and
  * that the caller's config stays what it was. */
 static void
-test_broken_files(void **state) {
+broken_files(void **state) {
   static struct sf_config config, before;
   memset(&before, 0x5a, sizeof before);
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -225,7 +225,7 @@ test_broken_files(void **state) {
 /* Proves that a NUL byte is seen: neither the rest of its line nor the rest of the file is lost
  * behind it. */
 static void
-test_nul_bytes(void **state) {
+nul_bytes(void **state) {
   static const char text[] = VOLUME "control = /a\0b\n" LEG_A;
   static struct sf_config config;
   char error[SF_CONFIG_ERROR_MAX];
@@ -237,7 +237,7 @@ test_nul_bytes(void **state) {
 
 /* Proves that a file that is no text file at all has its own errors. */
 static void
-test_unreadable_files(void **state) {
+unreadable_files(void **state) {
   static struct sf_config config;
   static char large[128 * 1024 + 1];
   char error[SF_CONFIG_ERROR_MAX];
@@ -262,7 +262,7 @@ test_unreadable_files(void **state) {
 
 /* Proves the limit of legs from both sides. */
 static void
-test_legs_max(void **state) {
+legs_max(void **state) {
   static struct sf_config config;
   char text[1024] = VOLUME, error[SF_CONFIG_ERROR_MAX];
   size_t len = strlen(text);
@@ -281,7 +281,7 @@ test_legs_max(void **state) {
 /* Proves that however long file name, key and value are, the error is one line in its buffer, and
  * the reason is in it. */
 static void
-test_error_fits(void **state) {
+error_fits(void **state) {
   static struct sf_config config;
   char text[] = VOLUME PATH95 TEN TEN TEN TEN TEN TEN TEN TEN " = 1\n";
   char name[2000] = "", error[SF_CONFIG_ERROR_MAX];
@@ -299,7 +299,7 @@ test_error_fits(void **state) {
 /* Proves that the longest line is taken, and one byte more is not; and that however long a value
  * is, the reason is in the error. */
 static void
-test_long_lines(void **state) {
+long_lines(void **state) {
   enum { MOST = PATH_MAX + 128 };
   static struct sf_config config;
   static char text[3 * PATH_MAX], line[MOST + 2];
@@ -336,9 +336,9 @@ test_long_lines(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_broken_files),     cmocka_unit_test(test_nul_bytes),
-      cmocka_unit_test(test_unreadable_files), cmocka_unit_test(test_legs_max),
-      cmocka_unit_test(test_error_fits),       cmocka_unit_test(test_long_lines),
+      cmocka_unit_test(broken_files),     cmocka_unit_test(nul_bytes),
+      cmocka_unit_test(unreadable_files), cmocka_unit_test(legs_max),
+      cmocka_unit_test(error_fits),       cmocka_unit_test(long_lines),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -6,7 +6,7 @@
 
 /* Proves which keys may change while the volume runs: all keys are asked. */
 static void
-test_live_keys(void **state) {
+live_keys(void **state) {
   static const char *const live[] = {
       "read_deadline",   "write_deadline",      "flush_deadline",
       "fail_timeout",    "on_too_few",          "slow_leg",
@@ -43,7 +43,7 @@ test_live_keys(void **state) {
 /* Proves that a kernel device's timeouts fit the volume's own: a pair that would drop a healthy
  * server is refused, and so is what the kernel cannot be told. */
 static void
-test_device(void **state) {
+device(void **state) {
   static const struct {
     const char *text, *error;
   } cases[] = {
@@ -95,7 +95,7 @@ note_change(void *ctx, const char *key, const char *from, const char *to) {
 
 /* Proves that what differs between two configurations is named, as text that can be set again. */
 static void
-test_diff(void **state) {
+differences(void **state) {
   static struct sf_config from, to;
   char error[SF_CONFIG_ERROR_MAX];
   load_good(&from, VOLUME LEG_A "write_timeout = 50ms\n" LEG_B);
@@ -137,7 +137,7 @@ test_diff(void **state) {
 
 /* Proves that a leg's timeout never lets a request wait longer than its deadline. */
 static void
-test_timeout_in_force(void **state) {
+timeout_in_force(void **state) {
   static struct sf_config config;
   load_good(&config,
             VOLUME "read_deadline = 50ms\nwrite_deadline = 60ms\nflush_deadline = 70ms\n" LEG_A
@@ -164,7 +164,7 @@ assert_range(const struct sf_config *config, unsigned leg, enum sf_kind kind, ui
 /* Proves what `auto` may become, beside fixed values, and that no leg leaves so late that requests
  * fail first. */
 static void
-test_auto(void **state) {
+values_by_itself(void **state) {
   static struct sf_config config;
   char error[SF_CONFIG_ERROR_MAX] = "", text[PATH_MAX];
   load_good(&config, VOLUME "read_deadline = auto\nflush_deadline = 4s\n" LEG_A
@@ -191,7 +191,7 @@ test_auto(void **state) {
 
 /* Proves the units, the limits of 64 bits, and that a refused text leaves the number alone. */
 static void
-test_durations(void **state) {
+durations(void **state) {
   static const struct value cases[] = {
       {"0ns", 0, 0},
       {"1ns", 0, 1},
@@ -236,7 +236,7 @@ test_durations(void **state) {
 
 /* The same for sizes, of which a bare number is one. */
 static void
-test_sizes(void **state) {
+sizes(void **state) {
   static const struct value cases[] = {
       {"0", 0, 0},
       {"512", 0, 512},
@@ -270,7 +270,7 @@ test_sizes(void **state) {
 
 /* Proves that numbers in messages are short and exact: read back they are the same. */
 static void
-test_written_values(void **state) {
+written_values(void **state) {
   static const struct {
     uint64_t number;
     const char *duration, *size;
@@ -301,10 +301,14 @@ test_written_values(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_live_keys), cmocka_unit_test(test_device),
-      cmocka_unit_test(test_diff),      cmocka_unit_test(test_timeout_in_force),
-      cmocka_unit_test(test_auto),      cmocka_unit_test(test_durations),
-      cmocka_unit_test(test_sizes),     cmocka_unit_test(test_written_values),
+      cmocka_unit_test(live_keys),
+      cmocka_unit_test(device),
+      cmocka_unit_test(differences),
+      cmocka_unit_test(timeout_in_force),
+      cmocka_unit_test(values_by_itself),
+      cmocka_unit_test(durations),
+      cmocka_unit_test(sizes),
+      cmocka_unit_test(written_values),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -18,9 +18,9 @@ fake_status(void *ctx, struct sf_volume_status *status) {
   struct fake_volume *fake = ctx;
   pthread_mutex_lock(&fake->lock);
   *status = fake->status;
-  int rc = fake->status_error;
+  int r = fake->status_error;
   pthread_mutex_unlock(&fake->lock);
-  return rc;
+  return r;
 }
 
 static void

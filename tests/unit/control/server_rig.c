@@ -151,8 +151,7 @@ void *
 follow(void *arg) {
   struct follower *follower = arg;
   json_t *request = json_pack("{sssb}", "command", "events", "follow", 1);
-  follower->rc =
-      sf_control_follow(follower->fake->path, request, count_until_end, &follower->count);
+  follower->r = sf_control_follow(follower->fake->path, request, count_until_end, &follower->count);
   json_decref(request);
   return NULL;
 }

@@ -51,7 +51,7 @@ void *tell_events(void *arg);
 struct follower {
   struct fake_volume *fake;
   unsigned count;
-  int rc;
+  int r;
 };
 
 void *follow(void *arg);

@@ -50,7 +50,7 @@ make_up(void) {
  * resync_bytes, repairs, the pace (requests, bytes, in_flight, oldest_ms, deadline and its source,
  * the latency's recent and buckets), and a rate and a time left in resync. */
 static void
-test_whole_document(void **state) {
+whole_document(void **state) {
   (void) state;
   make_up();
   struct sf_leg_status *leg = &status.leg[0];
@@ -123,7 +123,7 @@ test_whole_document(void **state) {
 
 /* Each state is told by its own name: what starts or stops has not failed. */
 static void
-test_states(void **state) {
+states(void **state) {
   (void) state;
   static const char *const expected[SF_VOLUME_STATES] = {"starting",  "healthy", "degraded",
                                                          "suspended", "failed",  "stopping"};
@@ -139,7 +139,7 @@ test_states(void **state) {
 
 /* No leg, no resync, no rate: the document is whole and says null where there is nothing. */
 static void
-test_nothing_there(void **state) {
+nothing_there(void **state) {
   (void) state;
   assert_json(sf_status_to_json(&status, 0), "{\"version\":1,\"volumes\":[]}");
   make_up();
@@ -168,7 +168,7 @@ test_nothing_there(void **state) {
 
 /* A scrub, with what it found and when. */
 static void
-test_scrub(void **state) {
+a_scrub(void **state) {
   (void) state;
   make_up();
   status.wall_ns = INT64_C(1767225600000000000);
@@ -201,7 +201,7 @@ test_scrub(void **state) {
 
 /* A path may hold any byte but NUL: the document is still valid JSON in valid UTF-8. */
 static void
-test_path_of_any_bytes(void **state) {
+path_of_any_bytes(void **state) {
   (void) state;
   make_up();
   strcpy(status.leg[0].path, "/tmp/\xff\n\"");
@@ -214,7 +214,7 @@ test_path_of_any_bytes(void **state) {
 
 /* Each kind of event has its name; what it lacks is null. */
 static void
-test_events(void **state) {
+events(void **state) {
   (void) state;
   struct sf_volume_event event = {.kind = SF_EVENT_LEG_STATE,
                                   .now_ns = 5,
@@ -252,7 +252,7 @@ test_events(void **state) {
 /* The ring keeps the newest, forgets the oldest, cuts long texts, and keeps no pointer of its
  * caller's. */
 static void
-test_ring(void **state) {
+a_ring(void **state) {
   (void) state;
   static struct sf_event_ring ring;
   sf_event_ring_init(&ring);
@@ -291,13 +291,13 @@ test_ring(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_whole_document),
-      cmocka_unit_test(test_states),
-      cmocka_unit_test(test_nothing_there),
-      cmocka_unit_test(test_scrub),
-      cmocka_unit_test(test_path_of_any_bytes),
-      cmocka_unit_test(test_events),
-      cmocka_unit_test(test_ring),
+      cmocka_unit_test(whole_document),
+      cmocka_unit_test(states),
+      cmocka_unit_test(nothing_there),
+      cmocka_unit_test(a_scrub),
+      cmocka_unit_test(path_of_any_bytes),
+      cmocka_unit_test(events),
+      cmocka_unit_test(a_ring),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,14 +16,14 @@
 static void
 parse_ok(const char *line, struct sf_control_request *request) {
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_control_parse(line, strlen(line), "vol0", request, error);
+  int r = sf_control_parse(line, strlen(line), "vol0", request, error);
   assert_string_equal(error, "");
-  assert_int_equal(rc, 0);
+  assert_int_equal(r, 0);
 }
 
 /* Every request that the header names is understood, each with its own fields and no others. */
 static void
-test_good_requests(void **state) {
+good_requests(void **state) {
   (void) state;
   struct sf_control_request request;
   parse_ok(V1 "\"command\":\"status\",\"volume\":\"vol0\"}", &request);
@@ -72,10 +72,10 @@ assert_refused(const char *what, const char *bytes, size_t len, const char *expe
   memset(&request, 0x55, sizeof request);
   struct sf_control_request before = request;
   char error[SF_CONFIG_ERROR_MAX] = "";
-  int rc = sf_control_parse(copy, len, "vol0", &request, error);
+  int r = sf_control_parse(copy, len, "vol0", &request, error);
   free(copy);
-  if (rc != -EINVAL || !*error || (expected && strcmp(error, expected) != 0))
-    fail_msg("%s: %d, \"%s\", expected \"%s\"", what, rc, error, expected ? expected : "...");
+  if (r != -EINVAL || !*error || (expected && strcmp(error, expected) != 0))
+    fail_msg("%s: %d, \"%s\", expected \"%s\"", what, r, error, expected ? expected : "...");
   assert_memory_equal(&request, &before, sizeof request);
   assert_null(strpbrk(error, "\n\r\t\001"));
 
@@ -86,7 +86,7 @@ assert_refused(const char *what, const char *bytes, size_t len, const char *expe
 
 /* A scrub is told nothing that it would not heed. */
 static void
-test_scrub_requests(void **state) {
+scrub_requests(void **state) {
   static const char *const cases[][2] = {
       {"\"action\":\"go\"}", "unknown action \"go\": start, pause, resume or cancel"},
       {"\"action\":\"pause\",\"rate\":\"1M\"}", "the action pause has nothing else to it"},
@@ -104,7 +104,7 @@ test_scrub_requests(void **state) {
 /* Every broken line is refused with its own words, leaves the request untouched, and its error is
  * one line that fits into a JSON reply whatever bytes it quotes. */
 static void
-test_broken_lines(void **state) {
+lines_that_are_broken(void **state) {
   (void) state;
   for (unsigned i = 0; i < BROKEN_LINES; i++)
     assert_refused(broken_lines[i].what, broken_lines[i].bytes, broken_lines[i].len,
@@ -113,7 +113,7 @@ test_broken_lines(void **state) {
 
 /* Nesting beyond what any request needs ends in an error and not in a full stack. */
 static void
-test_deep_nesting(void **state) {
+deep_nesting(void **state) {
   (void) state;
   enum { DEPTH = SF_CONTROL_LINE_MAX };
   char *line = malloc(DEPTH);
@@ -127,7 +127,7 @@ test_deep_nesting(void **state) {
 
 /* A request cut off after any number of its bytes is refused: no prefix is taken for the whole. */
 static void
-test_every_prefix(void **state) {
+every_prefix(void **state) {
   (void) state;
   static const char line[] = V1 "\"command\":\"leg\",\"action\":\"fail\",\"leg\":\"a\"}";
   for (size_t len = 0; len < sizeof line - 1; len++)
@@ -137,7 +137,7 @@ test_every_prefix(void **state) {
 /* A request with any one of its bytes turned into any other never crashes the parser, and an
  * accepted request has all that its command needs. */
 static void
-test_every_changed_byte(void **state) {
+every_changed_byte(void **state) {
   (void) state;
   static const char good[] = V1 "\"command\":\"set\",\"key\":\"k\",\"value\":\"v\"}";
   char line[sizeof good], error[SF_CONFIG_ERROR_MAX];
@@ -159,7 +159,7 @@ test_every_changed_byte(void **state) {
 /* An unknown command as long as the line, in characters of several bytes, is quoted cut: the cut
  * falls inside a character, and the reply is valid UTF-8 all the same. */
 static void
-test_long_quotes(void **state) {
+long_quotes(void **state) {
   (void) state;
   for (unsigned shift = 0; shift < 4; shift++) {
     char line[2048];
@@ -173,7 +173,7 @@ test_long_quotes(void **state) {
 
 /* Text of any bytes becomes valid UTF-8, and valid text stays as it is. */
 static void
-test_text(void **state) {
+texts_of_messages(void **state) {
   (void) state;
   static const struct {
     const char *in, *out;
@@ -202,10 +202,10 @@ test_text(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_good_requests), cmocka_unit_test(test_scrub_requests),
-      cmocka_unit_test(test_broken_lines),  cmocka_unit_test(test_deep_nesting),
-      cmocka_unit_test(test_every_prefix),  cmocka_unit_test(test_every_changed_byte),
-      cmocka_unit_test(test_long_quotes),   cmocka_unit_test(test_text),
+      cmocka_unit_test(good_requests),         cmocka_unit_test(scrub_requests),
+      cmocka_unit_test(lines_that_are_broken), cmocka_unit_test(deep_nesting),
+      cmocka_unit_test(every_prefix),          cmocka_unit_test(every_changed_byte),
+      cmocka_unit_test(long_quotes),           cmocka_unit_test(texts_of_messages),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

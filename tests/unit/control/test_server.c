@@ -17,7 +17,7 @@ start_impatient(void **state) {
 
 /* The status reply is the document of `status --json` and "ok". */
 static void
-test_status(void **state) {
+the_status(void **state) {
   struct fake_volume *fake = *state;
   int fd = connect_to(fake);
   send_line(fd, STATUS);
@@ -33,7 +33,7 @@ test_status(void **state) {
 /* set and leg reach their handlers with the client's very words; a handler's line is the reply's
  * error, and its errno where it has no line. */
 static void
-test_handlers(void **state) {
+handlers(void **state) {
   struct fake_volume *fake = *state;
   char call[256];
   int fd = connect_to(fake);
@@ -65,7 +65,7 @@ test_handlers(void **state) {
 /* Each broken line is answered with its error on a connection that goes on: the next request on it
  * is served. */
 static void
-test_broken_lines(void **state) {
+lines_that_are_broken(void **state) {
   struct fake_volume *fake = *state;
   int fd = connect_to(fake);
   for (unsigned i = 0; i < BROKEN_LINES; i++) {
@@ -81,7 +81,7 @@ test_broken_lines(void **state) {
 /* A line of the longest kind is served; one byte more is refused by name, and the client dropped,
  * since where the next request begins is not known. */
 static void
-test_line_length(void **state) {
+line_length(void **state) {
   struct fake_volume *fake = *state;
   char *line = malloc(SF_CONTROL_LINE_MAX + 1);
   memset(line, ' ', SF_CONTROL_LINE_MAX + 1);
@@ -99,7 +99,7 @@ test_line_length(void **state) {
 
 /* A client that pours bytes without a newline is dropped, however much it would still send. */
 static void
-test_endless_line(void **state) {
+endless_line(void **state) {
   struct fake_volume *fake = *state;
   char bytes[4096];
   memset(bytes, 'x', sizeof bytes);
@@ -113,7 +113,7 @@ test_endless_line(void **state) {
 
 /* Half a line and the end of the sending side: told so.  Half a line and gone: nothing happens. */
 static void
-test_half_line(void **state) {
+half_line(void **state) {
   struct fake_volume *fake = *state;
   int fd = connect_to(fake);
   send_bytes(fd, STATUS, 10);
@@ -134,7 +134,7 @@ test_half_line(void **state) {
 
 /* A request and then the end of the sending side, as `echo ... | nc -U` does it: answered. */
 static void
-test_half_close(void **state) {
+half_close(void **state) {
   int fd = connect_to(*state);
   send_line(fd, STATUS);
   shutdown(fd, SHUT_WR);
@@ -144,7 +144,7 @@ test_half_close(void **state) {
 
 /* A request that comes byte by byte is one request. */
 static void
-test_byte_by_byte(void **state) {
+byte_by_byte(void **state) {
   int fd = connect_to(*state);
   for (const char *byte = STATUS "\n"; *byte; byte++)
     send_bytes(fd, byte, 1);
@@ -155,7 +155,7 @@ test_byte_by_byte(void **state) {
 /* Many requests in one go are answered each, in order, also when there are more answers than the
  * sockets hold: the server waits with reading, and not for the client. */
 static void
-test_many_requests_at_once(void **state) {
+many_requests_at_once(void **state) {
   enum { REQUESTS = 2000, STEP = 20 };
   struct fake_volume *fake = *state;
   int fd = connect_to(fake);
@@ -184,7 +184,7 @@ test_many_requests_at_once(void **state) {
 /* The 33rd client is told why it is not served, the 32 go on, and when one leaves its place is
  * free. */
 static void
-test_too_many_clients(void **state) {
+too_many_clients(void **state) {
   struct fake_volume *fake = *state;
   int fd[SF_CONTROL_CLIENTS_MAX];
   for (unsigned i = 0; i < SF_CONTROL_CLIENTS_MAX; i++) {
@@ -218,7 +218,7 @@ test_too_many_clients(void **state) {
 /* A quiet client, a client that trickles a line without end, and a client that does not take its
  * reply are dropped after the quiet time; a follower may be quiet as long as it likes. */
 static void
-test_quiet_clients(void **state) {
+quiet_clients(void **state) {
   struct fake_volume *fake = *state;
   int follower = connect_to(fake), quiet = connect_to(fake), trickle = connect_to(fake);
   send_line(follower, FOLLOW);
@@ -255,7 +255,7 @@ test_quiet_clients(void **state) {
 
 /* Destroying the server under its clients: followers hear the last event, then all are closed. */
 static void
-test_destroy_under_clients(void **state) {
+destroy_under_clients(void **state) {
   (void) state;
   struct fake_volume fake;
   fake_volume_init(&fake, "vol0", 0);
@@ -295,7 +295,7 @@ ask_much(void *arg) {
 /* Askers, followers and tellers from many threads at once: no race (under the thread sanitizer),
  * every question answered, every follower sees the end. */
 static void
-test_many_threads(void **state) {
+many_threads(void **state) {
   enum { ASKERS = 8, TELLERS = 4, FOLLOWERS = 4 };
   struct fake_volume *fake = *state;
   pthread_t asker[ASKERS], teller[TELLERS], following[FOLLOWERS];
@@ -325,7 +325,7 @@ test_many_threads(void **state) {
       fake_volume_event(fake, "end");
       expect_serving(fake);
     }
-    assert_int_equal(followers[i].rc, 0);
+    assert_int_equal(followers[i].r, 0);
     assert_true(followers[i].count >= 2);
   }
 }
@@ -333,19 +333,19 @@ test_many_threads(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      WITH_SERVER(test_status),
-      WITH_SERVER(test_handlers),
-      WITH_SERVER(test_broken_lines),
-      WITH_SERVER(test_line_length),
-      WITH_SERVER(test_endless_line),
-      WITH_SERVER(test_half_line),
-      WITH_SERVER(test_half_close),
-      WITH_SERVER(test_byte_by_byte),
-      WITH_SERVER(test_many_requests_at_once),
-      WITH_SERVER(test_too_many_clients),
-      cmocka_unit_test_setup_teardown(test_quiet_clients, start_impatient, stop),
-      cmocka_unit_test(test_destroy_under_clients),
-      WITH_SERVER(test_many_threads),
+      WITH_SERVER(the_status),
+      WITH_SERVER(handlers),
+      WITH_SERVER(lines_that_are_broken),
+      WITH_SERVER(line_length),
+      WITH_SERVER(endless_line),
+      WITH_SERVER(half_line),
+      WITH_SERVER(half_close),
+      WITH_SERVER(byte_by_byte),
+      WITH_SERVER(many_requests_at_once),
+      WITH_SERVER(too_many_clients),
+      cmocka_unit_test_setup_teardown(quiet_clients, start_impatient, stop),
+      cmocka_unit_test(destroy_under_clients),
+      WITH_SERVER(many_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 
 /* Without follow: the kept events, the oldest forgotten, and the connection is as any other. */
 static void
-test_events(void **state) {
+the_events(void **state) {
   struct fake_volume *fake = *state;
   char reason[32];
   for (unsigned i = 0; i < SF_CONTROL_EVENTS_KEPT + 10; i++) {
@@ -29,7 +29,7 @@ test_events(void **state) {
 
 /* The longest reason that a volume has, whole: what to do stands at its end. */
 static void
-test_event_with_a_long_reason(void **state) {
+event_with_a_long_reason(void **state) {
   struct fake_volume *fake = *state;
   char reason[SF_LEG_REASON_MAX];
   memset(reason, 'x', sizeof reason - 1);
@@ -47,7 +47,7 @@ test_event_with_a_long_reason(void **state) {
 /* A follower that comes while events are told sees each of them once, in order: those before in
  * the answer, those after one by one. */
 static void
-test_follow_without_gap(void **state) {
+follow_without_gap(void **state) {
   enum { EVENTS = 200 };
   struct fake_volume *fake = *state;
   struct teller teller = {.fake = fake, .count = EVENTS};
@@ -75,7 +75,7 @@ test_follow_without_gap(void **state) {
 /* A follower that sends a request is refused and dropped; a follower that closes its sending side
  * goes on following; a follower that goes away is forgotten. */
 static void
-test_follower_behaviour(void **state) {
+follower_behaviour(void **state) {
   struct fake_volume *fake = *state;
   int talker = connect_to(fake), listener = connect_to(fake), gone = connect_to(fake);
   send_line(talker, FOLLOW);
@@ -99,7 +99,7 @@ test_follower_behaviour(void **state) {
 /* A follower that does not read is dropped when its queue is full; nothing waited for it, and a
  * follower that reads has every event. */
 static void
-test_slow_follower(void **state) {
+slow_follower(void **state) {
   enum { ROUNDS = 400, PER_ROUND = 50 };
   struct fake_volume *fake = *state;
   char reason[250];
@@ -127,11 +127,9 @@ test_slow_follower(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      WITH_SERVER(test_events),
-      WITH_SERVER(test_event_with_a_long_reason),
-      WITH_SERVER(test_follow_without_gap),
-      WITH_SERVER(test_follower_behaviour),
-      WITH_SERVER(test_slow_follower),
+      WITH_SERVER(the_events),         WITH_SERVER(event_with_a_long_reason),
+      WITH_SERVER(follow_without_gap), WITH_SERVER(follower_behaviour),
+      WITH_SERVER(slow_follower),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,14 +20,14 @@ make_directory(void **state) {
 
 static int
 remove_directory(void **state) {
-  int rc = rmdir(*state);
+  int r = rmdir(*state);
   free(*state);
-  return rc;
+  return r;
 }
 
 /* A missing directory is made 0755, not its parents; the socket is 0660 whatever the umask. */
 static void
-test_modes(void **state) {
+modes(void **state) {
   const char *directory = *state;
   char below[96], path[128];
   struct stat st;
@@ -56,7 +56,7 @@ test_modes(void **state) {
 
 /* A live socket is refused, also a socket without a thread yet; the loser leaves it untouched. */
 static void
-test_live_socket(void **state) {
+live_socket(void **state) {
   char path[128];
   snprintf(path, sizeof path, "%s/vol0.ctl", (char *) *state);
   struct sf_control_server *first = NULL, *second = NULL;
@@ -71,7 +71,7 @@ test_live_socket(void **state) {
 
 /* What a killed server left is replaced. */
 static void
-test_abandoned_socket(void **state) {
+abandoned_socket(void **state) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   snprintf(address.sun_path, sizeof address.sun_path, "%s/vol0.ctl", (char *) *state);
   int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -87,7 +87,7 @@ test_abandoned_socket(void **state) {
 
 /* A file, a directory or a link in the way is refused and stays. */
 static void
-test_something_else_there(void **state) {
+something_else_there(void **state) {
   const char *directory = *state;
   char path[128];
   struct sf_control_server *server = NULL;
@@ -106,7 +106,7 @@ test_something_else_there(void **state) {
 
 /* The longest path that a Unix socket can have is taken, one more is refused by name. */
 static void
-test_long_path(void **state) {
+long_path(void **state) {
   const char *directory = *state;
   char path[256];
   struct sf_control_server *server = NULL;
@@ -125,7 +125,7 @@ test_long_path(void **state) {
 /* A relative path is removed also after a chdir, which nbdkit does when it goes to the background;
  * a socket that another server has put in its place is left alone. */
 static void
-test_removal(void **state) {
+removal(void **state) {
   const char *directory = *state;
   char path[128], before[4096];
   struct sf_control_server *server = NULL, *other = NULL;
@@ -152,7 +152,7 @@ struct binder {
   char path[128];
   atomic_uint *to_come; /* all begin when it is 0 */
   struct sf_control_server *server;
-  int rc;
+  int r;
 };
 
 static void *
@@ -162,13 +162,13 @@ bind_together(void *arg) {
   atomic_fetch_sub(binder->to_come, 1);
   while (atomic_load(binder->to_come) > 0)
     ;
-  binder->rc = create_at(binder->path, &binder->server);
+  binder->r = create_at(binder->path, &binder->server);
   return NULL;
 }
 
 /* Of two that find one abandoned socket at the same time exactly one gets it. */
 static void
-test_race_for_abandoned_socket(void **state) {
+race_for_abandoned_socket(void **state) {
   enum { RACERS = 2, RACES = 500 };
   for (unsigned race = 0; race < RACES; race++) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -187,8 +187,8 @@ test_race_for_abandoned_socket(void **state) {
     unsigned winners = 0;
     for (unsigned i = 0; i < RACERS; i++) {
       pthread_join(thread[i], NULL);
-      assert_true(binder[i].rc == 0 || binder[i].rc == -EADDRINUSE);
-      winners += binder[i].rc == 0;
+      assert_true(binder[i].r == 0 || binder[i].r == -EADDRINUSE);
+      winners += binder[i].r == 0;
     }
     assert_int_equal(winners, 1);
     for (unsigned i = 0; i < RACERS; i++)
@@ -199,7 +199,7 @@ test_race_for_abandoned_socket(void **state) {
 /* The look at the socket file and its replacement are one step under the directory's lock: while
  * another process holds the lock, no server binds, and none waits for long. */
 static void
-test_directory_lock(void **state) {
+directory_lock(void **state) {
   char path[128];
   struct sf_control_server *server = NULL;
   snprintf(path, sizeof path, "%s/vol0.ctl", (char *) *state);
@@ -217,7 +217,7 @@ test_directory_lock(void **state) {
 /* The client never waits longer than it was told, and says what happened: no server there, or no
  * answer (a server without its thread). */
 static void
-test_client_failures(void **state) {
+client_failures(void **state) {
   char path[128];
   snprintf(path, sizeof path, "%s/vol0.ctl", (char *) *state);
   json_t *request = json_pack("{ss}", "command", "status"), *reply = NULL;
@@ -252,10 +252,10 @@ answer_strangely(void *arg) {
 
 /* A server that answers nonsense, half a line or nothing is an error of its own each. */
 static void
-test_client_and_strange_servers(void **state) {
+client_and_strange_servers(void **state) {
   static const struct {
     const char *answer;
-    int rc;
+    int r;
   } cases[] = {{"hello\n", -EPROTO},        {"[]\n", -EPROTO}, {"\n", -EPROTO},
                {"{\"ok\":tr", -ECONNRESET}, {"", -ECONNRESET}, {"{\"ok\":true}\nmore", 0}};
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -269,8 +269,8 @@ test_client_and_strange_servers(void **state) {
     pthread_t thread;
     pthread_create(&thread, NULL, answer_strangely, &strange);
     json_t *reply = NULL;
-    assert_int_equal(sf_control_call(address.sun_path, request, PATIENCE_MS, &reply), cases[i].rc);
-    assert_int_equal(reply != NULL, cases[i].rc == 0);
+    assert_int_equal(sf_control_call(address.sun_path, request, PATIENCE_MS, &reply), cases[i].r);
+    assert_int_equal(reply != NULL, cases[i].r == 0);
     json_decref(reply);
     pthread_join(thread, NULL);
   }
@@ -284,16 +284,16 @@ test_client_and_strange_servers(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      WITH_DIRECTORY(test_modes),
-      WITH_DIRECTORY(test_live_socket),
-      WITH_DIRECTORY(test_abandoned_socket),
-      WITH_DIRECTORY(test_something_else_there),
-      WITH_DIRECTORY(test_long_path),
-      WITH_DIRECTORY(test_removal),
-      WITH_DIRECTORY(test_race_for_abandoned_socket),
-      WITH_DIRECTORY(test_directory_lock),
-      WITH_DIRECTORY(test_client_failures),
-      WITH_DIRECTORY(test_client_and_strange_servers),
+      WITH_DIRECTORY(modes),
+      WITH_DIRECTORY(live_socket),
+      WITH_DIRECTORY(abandoned_socket),
+      WITH_DIRECTORY(something_else_there),
+      WITH_DIRECTORY(long_path),
+      WITH_DIRECTORY(removal),
+      WITH_DIRECTORY(race_for_abandoned_socket),
+      WITH_DIRECTORY(directory_lock),
+      WITH_DIRECTORY(client_failures),
+      WITH_DIRECTORY(client_and_strange_servers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

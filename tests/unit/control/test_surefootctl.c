@@ -6,7 +6,7 @@
 
 /* --help and --version are answers: stdout, exit 0; each command has its own help. */
 static void
-test_help(void **state) {
+help(void **state) {
   (void) state;
   assert_int_equal(run("--help", NULL), 0);
   assert_non_null(strstr(result.out, "usage: surefootctl [--control PATH] COMMAND"));
@@ -28,7 +28,7 @@ test_help(void **state) {
 
 /* Whatever is wrong with the arguments is told in words, then the usage, and exit 2. */
 static void
-test_wrong_usage(void **state) {
+wrong_usage(void **state) {
   (void) state;
   run(NULL);
   expect_wrong_usage("no command");
@@ -81,7 +81,7 @@ test_wrong_usage(void **state) {
 /* A mistyped word is answered with the nearest word and its line, and not all the others; nothing
  * is abbreviated. */
 static void
-test_mistyped(void **state) {
+mistyped(void **state) {
   (void) state;
   run("statsu", "vol0", NULL);
   expect(2, "",
@@ -106,7 +106,7 @@ test_mistyped(void **state) {
 
 /* What other programs understand: -h, -V, help, help COMMAND. */
 static void
-test_short_help(void **state) {
+short_help(void **state) {
   (void) state;
   static char whole[OUTPUT_MAX];
   assert_int_equal(run("--help", NULL), 0);
@@ -128,7 +128,7 @@ test_short_help(void **state) {
 /* The socket of a server that was killed: no error where surefootd runs the volume now, which a
  * server at its socket stands for here; and still the volume's own where surefootd is gone too. */
 static void
-test_abandoned_socket(void **state) {
+abandoned_socket(void **state) {
   struct fake_volume *fake = *state;
   char control[sizeof fake->directory + 16], error[2 * SF_CONTROL_PATH_MAX];
   snprintf(control, sizeof control, "%s/control", fake->directory);
@@ -164,7 +164,7 @@ test_abandoned_socket(void **state) {
 
 /* A user who may not look into the folder is told that, and not that nothing runs. */
 static void
-test_without_permission(void **state) {
+without_permission(void **state) {
   struct fake_volume *fake = *state;
   static const char *const words[][3] = {{"status"},         {"status", "vol0"},
                                          {"events", "vol0"}, {"restart", "vol0"},
@@ -185,7 +185,7 @@ test_without_permission(void **state) {
 
 /* --control wins, before the command or after it; then the environment; then the name. */
 static void
-test_finding_the_socket(void **state) {
+finding_the_socket(void **state) {
   struct fake_volume *fake = *state;
   char error[512];
   setenv("SUREFOOT_RUNTIME_DIR", "/nowhere", 1);
@@ -228,7 +228,7 @@ test_finding_the_socket(void **state) {
 /* The value is sent as it was written, '=' included; a refusal is the volume's own words and exit
  * 1. */
 static void
-test_set(void **state) {
+setting_a_value(void **state) {
   struct fake_volume *fake = *state;
   char call[256];
   run("set", "vol0", "leg.a.write_timeout=20ms", NULL);
@@ -244,7 +244,7 @@ test_set(void **state) {
 }
 
 static void
-test_leg(void **state) {
+leg(void **state) {
   struct fake_volume *fake = *state;
   char call[256];
   run("leg", "fail", "vol0", "b", NULL);
@@ -268,7 +268,7 @@ test_leg(void **state) {
 
 /* Arguments that are not UTF-8 cannot be sent: an error, and no crash. */
 static void
-test_arguments_of_any_bytes(void **state) {
+arguments_of_any_bytes(void **state) {
   (void) state;
   run("set", "vol0", "x=\xff", NULL);
   assert_int_equal(result.status, 1);
@@ -280,7 +280,7 @@ test_arguments_of_any_bytes(void **state) {
 
 /* Output that cannot be written is a failure, not a quiet success. */
 static void
-test_full_output(void **state) {
+full_output(void **state) {
   (void) state;
   const char *argv[] = {"surefootctl", "status", NULL};
   int out = open("/dev/full", O_WRONLY | O_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), status;
@@ -295,17 +295,17 @@ test_full_output(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_help),
-      cmocka_unit_test(test_wrong_usage),
-      WITH_VOLUME(test_mistyped),
-      WITH_VOLUME(test_short_help),
-      WITH_VOLUME(test_abandoned_socket),
-      WITH_VOLUME(test_without_permission),
-      WITH_VOLUME(test_finding_the_socket),
-      WITH_VOLUME(test_set),
-      WITH_VOLUME(test_leg),
-      WITH_VOLUME(test_arguments_of_any_bytes),
-      WITH_VOLUME(test_full_output),
+      cmocka_unit_test(help),
+      cmocka_unit_test(wrong_usage),
+      WITH_VOLUME(mistyped),
+      WITH_VOLUME(short_help),
+      WITH_VOLUME(abandoned_socket),
+      WITH_VOLUME(without_permission),
+      WITH_VOLUME(finding_the_socket),
+      WITH_VOLUME(setting_a_value),
+      WITH_VOLUME(leg),
+      WITH_VOLUME(arguments_of_any_bytes),
+      WITH_VOLUME(full_output),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

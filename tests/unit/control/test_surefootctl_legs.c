@@ -27,9 +27,9 @@ remove_legs(void **state) {
   for (unsigned i = 0; i < 3; i++)
     unlink(legs->leg[i]);
   unlink(legs->conf);
-  int rc = rmdir(legs->directory);
+  int r = rmdir(legs->directory);
   free(legs);
-  return rc;
+  return r;
 }
 
 /* A file system without O_DIRECT (an old tmpfs) cannot hold legs. */
@@ -62,7 +62,7 @@ without_directory(const struct legs *legs, char *text) {
 /* create makes the legs and says what it made; a second time it refuses, until --overwrite; a
  * configuration that does not load is told with its file and line. */
 static void
-test_create(void **state) {
+create(void **state) {
   struct legs *legs = *state;
   create_or_skip(legs);
   static const char said[] = "vol0: created, 2 MiB on 3 legs, min_legs 2, uuid ";
@@ -91,7 +91,7 @@ test_create(void **state) {
 /* check tells of each leg and of the whole, exits 1 when the volume would not start, and changes
  * no byte and no time of any leg. */
 static void
-test_check(void **state) {
+check(void **state) {
   struct legs *legs = *state;
   struct stat before, after;
   create_or_skip(legs);
@@ -132,7 +132,7 @@ test_check(void **state) {
 
 /* A leg of the volume that the file does not list is shown with that reason. */
 static void
-test_check_unlisted(void **state) {
+check_unlisted(void **state) {
   struct legs *legs = *state;
   create_or_skip(legs);
   FILE *conf = fopen(legs->conf, "w");
@@ -200,7 +200,7 @@ change_data(const char *path, uint64_t offset) {
 
 /* dump shows the maps as they stand: intent, what each leg lacks, damaged pages. */
 static void
-test_dump_maps(void **state) {
+dump_maps(void **state) {
   struct legs *legs = *state;
   create_or_skip(legs);
   run("dump", legs->leg[0], NULL);
@@ -235,7 +235,7 @@ test_dump_maps(void **state) {
 /* check counts as a start does: the maps of the legs in sync united, intent stale on the others, a
  * damaged page all set. */
 static void
-test_check_maps(void **state) {
+check_maps(void **state) {
   struct legs *legs = *state;
   create_or_skip(legs);
   die_without_c(legs, 0, 1);
@@ -278,7 +278,7 @@ test_check_maps(void **state) {
 /* --compare finds what differs, says which leg, and knows what a start would make equal; it reads
  * legs in sync only, and nothing that runs. */
 static void
-test_check_compare(void **state) {
+check_compare(void **state) {
   struct legs *legs = *state;
   create_or_skip(legs);
   assert_int_equal(run("check", "--compare", legs->conf, NULL), 0);
@@ -332,7 +332,7 @@ test_check_compare(void **state) {
 /* dump shows both copies; a damaged copy with its fault and its first bytes, and the other still;
  * exit 1 only when neither is valid or there is nothing to read. */
 static void
-test_dump(void **state) {
+dump(void **state) {
   struct legs *legs = *state;
   create_or_skip(legs);
   assert_int_equal(run("dump", legs->leg[1], NULL), 0);
@@ -384,7 +384,7 @@ give_up_leg_b(const struct legs *legs) {
 /* A leg that the volume would start from is not discarded, nor a disk that does not show that it is
  * the leg's own; a leg that the volume would go on without is, and is behind then. */
 static void
-test_discard_offline(void **state) {
+discard_offline(void **state) {
   struct legs *legs = *state;
   create_or_skip(legs);
   run("leg", "discard", "--config", legs->conf, "a", NULL);
@@ -410,7 +410,7 @@ test_discard_offline(void **state) {
 /* scan finds the legs among what it is given, says what their volume would do with them, and writes
  * the file of it, which starts the same volume; a leg that is not there is named. */
 static void
-test_scan(void **state) {
+scan(void **state) {
   struct legs *legs = *state;
   char file[PATH_MAX];
   create_or_skip(legs);
@@ -446,15 +446,9 @@ test_scan(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      WITH_LEGS(test_create),
-      WITH_LEGS(test_check),
-      WITH_LEGS(test_scan),
-      WITH_LEGS(test_check_unlisted),
-      WITH_LEGS(test_dump),
-      WITH_LEGS(test_dump_maps),
-      WITH_LEGS(test_check_maps),
-      WITH_LEGS(test_check_compare),
-      WITH_LEGS(test_discard_offline),
+      WITH_LEGS(create),         WITH_LEGS(check),         WITH_LEGS(scan),
+      WITH_LEGS(check_unlisted), WITH_LEGS(dump),          WITH_LEGS(dump_maps),
+      WITH_LEGS(check_maps),     WITH_LEGS(check_compare), WITH_LEGS(discard_offline),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

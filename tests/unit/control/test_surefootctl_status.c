@@ -5,7 +5,7 @@
 
 /* The picture that the operator sees, to the letter. */
 static void
-test_status(void **state) {
+the_status(void **state) {
   (void) state;
   run("status", NULL);
   expect(0, STATUS_VOL0, "");
@@ -15,7 +15,7 @@ test_status(void **state) {
 
 /* --json is the document of DESIGN section 7 and nothing else. */
 static void
-test_status_json(void **state) {
+status_json(void **state) {
   struct fake_volume *fake = *state;
   assert_int_equal(run("status", "--json", NULL), 0);
   json_t *printed = json_loads(result.out, 0, NULL);
@@ -27,7 +27,7 @@ test_status_json(void **state) {
 
 /* A reason is told to its end, where it says what to do, also behind a resync. */
 static void
-test_status_long_reason(void **state) {
+status_long_reason(void **state) {
   struct fake_volume *fake = *state;
   struct sf_leg_status *leg = &fake->status.leg[1];
   char expected[sizeof leg->reason + 64];
@@ -43,7 +43,7 @@ test_status_long_reason(void **state) {
 /* A volume in trouble: suspended, unconverged, no latency yet, and a path with a control character,
  * which must not reach the terminal. */
 static void
-test_status_in_trouble(void **state) {
+status_in_trouble(void **state) {
   struct fake_volume *fake = *state;
   pthread_mutex_lock(&fake->lock);
   struct sf_volume_status *status = &fake->status;
@@ -76,7 +76,7 @@ test_status_in_trouble(void **state) {
 /* How long a state has lasted and how old the oldest unanswered request is stands with it; a leg in
  * sync that answers has nothing of this. */
 static void
-test_status_ages(void **state) {
+status_ages(void **state) {
   struct fake_volume *fake = *state;
   pthread_mutex_lock(&fake->lock);
   struct sf_volume_status *status = &fake->status;
@@ -97,7 +97,7 @@ test_status_ages(void **state) {
 
 /* The deadlines in force and where they come from: of all legs together. */
 static void
-test_status_deadlines(void **state) {
+status_deadlines(void **state) {
   struct fake_volume *fake = *state;
   pthread_mutex_lock(&fake->lock);
   for (unsigned i = 0; i < 3; i++) {
@@ -126,7 +126,7 @@ set_state(struct fake_volume *fake, enum sf_volume_state state, const char *reas
 
 /* What Nagios wants: one line and 0, 1, 2 or 3. */
 static void
-test_status_check(void **state) {
+status_check(void **state) {
   struct fake_volume *fake = *state;
   run("status", "--check", NULL);
   expect(1,
@@ -149,7 +149,7 @@ test_status_check(void **state) {
 }
 
 static void
-test_list(void **state) {
+list(void **state) {
   (void) state;
   run("list", NULL);
   expect(0,
@@ -162,7 +162,7 @@ test_list(void **state) {
 
 /* Colours are asked for, or refused, whatever the output is. */
 static void
-test_colours(void **state) {
+colours(void **state) {
   (void) state;
   assert_int_equal(run("--color=always", "status", NULL), 0);
   assert_non_null(strstr(result.out, "\033[33mdegraded\033[0m"));
@@ -180,7 +180,7 @@ test_colours(void **state) {
  * stderr and makes the exit 1, and the others are shown all the same.  Other commands want a
  * name. */
 static void
-test_several_volumes(void **state) {
+several_volumes(void **state) {
   struct fake_volume *fake = *state, second;
   char expected[2 * sizeof STATUS_VOL0 + 1], error[512];
   fake_volume_init_beside(&second, "vol1", fake);
@@ -232,7 +232,7 @@ tell(struct fake_volume *fake, enum sf_volume_event_kind kind, const char *reaso
 }
 
 static void
-test_events(void **state) {
+events(void **state) {
   struct fake_volume *fake = *state;
   run("events", NULL);
   expect(0, "", "");
@@ -276,7 +276,7 @@ set_buckets(struct fake_volume *fake) {
 /* Plain lines where there is no screen; rates of nothing are 0, and an unanswered request is as
  * slow as it is old. */
 static void
-test_top(void **state) {
+top(void **state) {
   struct fake_volume *fake = *state;
   set_buckets(fake);
   run("top", NULL);
@@ -299,7 +299,7 @@ test_top(void **state) {
 
 /* The histograms stand side by side, with the limit between the rows. */
 static void
-test_latency(void **state) {
+the_latency(void **state) {
   struct fake_volume *fake = *state;
   set_buckets(fake);
   setenv("LC_ALL", "C", 1);
@@ -342,7 +342,7 @@ tell_moves(struct fake_volume *fake, int leg, const char *const moves[][3], unsi
 
 /* The last incident, and no other: from what began it to what ended it, in sentences. */
 static void
-test_why(void **state) {
+why(void **state) {
   struct fake_volume *fake = *state;
   static const char *const old[][3] = {{"in-sync", "faulty", "an older story"}};
   static const char *const before[][3] = {{"healthy", "degraded", ""}, {"degraded", "healthy", ""}};
@@ -385,7 +385,7 @@ test_why(void **state) {
 /* Earlier incidents have numbers, the list says which were there, and an event that ended one
  * begins no other. */
 static void
-test_why_list(void **state) {
+why_list(void **state) {
   struct fake_volume *fake = *state;
   static const char *const late[][3] = {
       {"in-sync", "late", "slow"}, {"late", "probing", ""}, {"probing", "in-sync", ""}};
@@ -419,7 +419,7 @@ test_why_list(void **state) {
 
 /* --follow writes the kept events and then each event as it comes; the volume's stop is its end. */
 static void
-test_follow(void **state) {
+follow(void **state) {
   struct fake_volume *fake = *state;
   tell(fake, SF_EVENT_STARTED, "before");
   const char *argv[] = {"surefootctl", "events", "--follow", NULL};
@@ -450,7 +450,7 @@ test_follow(void **state) {
 
 /* A volume that goes away without saying that it stopped: exit 1. */
 static void
-test_follow_a_crash(void **state) {
+follow_a_crash(void **state) {
   struct fake_volume *fake = *state;
   tell(fake, SF_EVENT_STARTED, "before");
   const char *argv[] = {"surefootctl", "events", "--follow", "--json", NULL};
@@ -477,23 +477,23 @@ test_follow_a_crash(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      WITH_VOLUME(test_status),
-      WITH_VOLUME(test_status_json),
-      WITH_VOLUME(test_status_long_reason),
-      WITH_VOLUME(test_status_in_trouble),
-      WITH_VOLUME(test_status_ages),
-      WITH_VOLUME(test_status_deadlines),
-      WITH_VOLUME(test_status_check),
-      WITH_VOLUME(test_list),
-      WITH_VOLUME(test_colours),
-      WITH_VOLUME(test_top),
-      WITH_VOLUME(test_latency),
-      WITH_VOLUME(test_why),
-      WITH_VOLUME(test_why_list),
-      WITH_VOLUME(test_several_volumes),
-      WITH_VOLUME(test_events),
-      WITH_VOLUME(test_follow),
-      WITH_VOLUME(test_follow_a_crash),
+      WITH_VOLUME(the_status),
+      WITH_VOLUME(status_json),
+      WITH_VOLUME(status_long_reason),
+      WITH_VOLUME(status_in_trouble),
+      WITH_VOLUME(status_ages),
+      WITH_VOLUME(status_deadlines),
+      WITH_VOLUME(status_check),
+      WITH_VOLUME(list),
+      WITH_VOLUME(colours),
+      WITH_VOLUME(top),
+      WITH_VOLUME(the_latency),
+      WITH_VOLUME(why),
+      WITH_VOLUME(why_list),
+      WITH_VOLUME(several_volumes),
+      WITH_VOLUME(events),
+      WITH_VOLUME(follow),
+      WITH_VOLUME(follow_a_crash),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 
 /* Proves that the first failure is tried again at once, and later ones ever later up to a limit. */
 static void
-test_growth(void **state) {
+growth(void **state) {
   struct backoff backoff = {0};
   const uint64_t wanted[] = {0,          SECOND / 2,  SECOND,      2 * SECOND, 4 * SECOND,
                              8 * SECOND, 16 * SECOND, 30 * SECOND, 30 * SECOND};
@@ -24,7 +24,7 @@ test_growth(void **state) {
 /* Proves that a server that was well is tried again at once, but not without end: a server that
  * dies every few seconds is not started in a tight loop. */
 static void
-test_killed_again_and_again(void **state) {
+killed_again_and_again(void **state) {
   struct backoff backoff = {0};
   uint64_t now = SECOND;
   for (unsigned i = 0; i < BACKOFF_AT_ONCE; i++) {
@@ -39,7 +39,7 @@ test_killed_again_and_again(void **state) {
 
 /* Proves that a start that fails waits ever longer, also after it was well once. */
 static void
-test_fails_after_it_was_well(void **state) {
+fails_after_it_was_well(void **state) {
   struct backoff backoff = {0};
   for (unsigned i = 0; i < 5; i++)
     sfd_backoff_failed(&backoff, SECOND);
@@ -51,7 +51,7 @@ test_fails_after_it_was_well(void **state) {
 
 /* Proves that a minute of being well ends the growth. */
 static void
-test_wellness(void **state) {
+wellness(void **state) {
   struct backoff backoff = {0};
   uint64_t now = SECOND;
   for (unsigned i = 0; i < 3 * BACKOFF_AT_ONCE; i++) {
@@ -71,10 +71,10 @@ test_wellness(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_growth),
-      cmocka_unit_test(test_killed_again_and_again),
-      cmocka_unit_test(test_fails_after_it_was_well),
-      cmocka_unit_test(test_wellness),
+      cmocka_unit_test(growth),
+      cmocka_unit_test(killed_again_and_again),
+      cmocka_unit_test(fails_after_it_was_well),
+      cmocka_unit_test(wellness),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,7 @@ expect_told(const struct plan_volume *plan, const char *legs) {
 /* Proves that the next server is told of legs that were replaced, added and removed, whatever
  * became of their old disks, and that a leg's other settings outlive it. */
 static void
-test_told(void **state) {
+what_is_told(void **state) {
   struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A LEG_B LEG_C);
   assert_int_equal(sfd_changed_legs_note(&kept, plan, "b", "/new b"), 0);
@@ -78,7 +78,7 @@ test_told(void **state) {
 
 /* Proves that a path that no file could say changes nothing. */
 static void
-test_impossible(void **state) {
+impossible(void **state) {
   struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A LEG_B);
   static char longest[PATH_MAX + 1] = "/";
@@ -124,7 +124,7 @@ read_again(struct changed_legs *kept, const char *text, const char *behind, cons
 /* Proves that a file that lags behind does not bring the old disks back, and that what it says anew
  * wins. */
 static void
-test_file_read_again(void **state) {
+file_read_again(void **state) {
   struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A LEG_B LEG_C);
   sfd_changed_legs_note(&kept, plan, "b", "/b2");
@@ -141,7 +141,7 @@ test_file_read_again(void **state) {
 
 /* Proves that a file that was edited first, and read, is not taken for a file that lags behind. */
 static void
-test_file_first(void **state) {
+file_first(void **state) {
   struct changed_legs kept = {0};
   struct plan_volume *plan = make(HEAD LEG_A "[leg b]\npath = /b2\n" LEG_C);
   assert_int_equal(sfd_changed_legs_note(&kept, plan, "b", "/b2"), 0);
@@ -152,10 +152,10 @@ test_file_first(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_told),
-      cmocka_unit_test(test_impossible),
-      cmocka_unit_test(test_file_read_again),
-      cmocka_unit_test(test_file_first),
+      cmocka_unit_test(what_is_told),
+      cmocka_unit_test(impossible),
+      cmocka_unit_test(file_read_again),
+      cmocka_unit_test(file_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,7 +241,7 @@ is_announced(void) {
 /* Proves that an attach is believed without a read, and offered once more a little later, which
  * changes nothing. */
 static void
-test_attach(void **state) {
+attach(void **state) {
   struct owner owner;
   begin(&owner);
   attach_it(&owner);
@@ -256,7 +256,7 @@ test_attach(void **state) {
 /* Proves that a yes is not enough: the kernel must show the device, with a size, as this
  * volume's. */
 static void
-test_yes_is_not_enough(void **state) {
+yes_is_not_enough(void **state) {
   struct owner owner;
   begin(&owner);
   put("says-yes-does-nothing", "");
@@ -271,7 +271,7 @@ test_yes_is_not_enough(void **state) {
 
 /* Proves that another's device is left alone. */
 static void
-test_of_another(void **state) {
+of_another(void **state) {
   struct owner owner;
   begin(&owner);
   put("pid", "1");
@@ -288,7 +288,7 @@ test_of_another(void **state) {
  * kernel that notices only then that the old one is over is offered it again, during the job and
  * after it. */
 static void
-test_link_dead_late(void **state) {
+link_dead_late(void **state) {
   struct owner owner;
   begin(&owner);
   put("pid", "1");
@@ -309,7 +309,7 @@ test_link_dead_late(void **state) {
 /* Proves that a connection that is ended while the server lives is noticed and made anew: by the
  * socket (nbd-client -d ends it), and by what the kernel shows. */
 static void
-test_detached_by_somebody(void **state) {
+detached_by_somebody(void **state) {
   struct owner owner;
   begin(&owner);
   attach_it(&owner);
@@ -335,7 +335,7 @@ test_detached_by_somebody(void **state) {
 
 /* Proves that a server that ends is no loss: the device waits for the next one. */
 static void
-test_server_ends(void **state) {
+server_ends(void **state) {
   struct owner owner;
   begin(&owner);
   attach_it(&owner);
@@ -351,7 +351,7 @@ test_server_ends(void **state) {
 
 /* Proves that a kernel that does not take the connection any more is not believed. */
 static void
-test_refused_later(void **state) {
+refused_later(void **state) {
   struct owner owner;
   begin(&owner);
   attach_it(&owner);
@@ -366,7 +366,7 @@ test_refused_later(void **state) {
 /* Proves that a device given up on purpose is not attached again, whatever becomes of its
  * connection. */
 static void
-test_stop(void **state) {
+a_stop(void **state) {
   struct owner owner;
   begin(&owner);
   attach_it(&owner);
@@ -412,14 +412,14 @@ tear_down(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_attach),
-      cmocka_unit_test(test_yes_is_not_enough),
-      cmocka_unit_test(test_of_another),
-      cmocka_unit_test(test_link_dead_late),
-      cmocka_unit_test(test_detached_by_somebody),
-      cmocka_unit_test(test_server_ends),
-      cmocka_unit_test(test_refused_later),
-      cmocka_unit_test(test_stop),
+      cmocka_unit_test(attach),
+      cmocka_unit_test(yes_is_not_enough),
+      cmocka_unit_test(of_another),
+      cmocka_unit_test(link_dead_late),
+      cmocka_unit_test(detached_by_somebody),
+      cmocka_unit_test(server_ends),
+      cmocka_unit_test(refused_later),
+      cmocka_unit_test(a_stop),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -24,7 +24,7 @@ on_event(void *ctx, const json_t *event) {
  * that the volume lives with as a warning, and a good event as neither; and that the hook knows
  * each by its name. */
 static void
-test_how_bad(void **state) {
+how_bad(void **state) {
   static const struct {
     const char *event, *to, *hook;
     int priority;
@@ -67,7 +67,7 @@ test_how_bad(void **state) {
 
 /* Proves that each kind of event has an id of its own in the journal. */
 static void
-test_message_ids(void **state) {
+message_ids(void **state) {
   static const char *const kinds[] = {"service",  "state", "leg-state", "leg-trouble", "lost-range",
                                       "mismatch", "scrub", "device",    "grown",       "stopped"};
   const char *ids[sizeof kinds / sizeof *kinds];
@@ -85,7 +85,7 @@ test_message_ids(void **state) {
 /* Proves that the last that was told of a leg counts, of this volume and since this number, also
  * when the kept ones have gone round. */
 static void
-test_leg_is_told(void **state) {
+leg_is_told(void **state) {
   struct events events = {.published = on_event};
   sfd_events_leg(&events, "v", "a", "missing", "");
   assert_true(sfd_events_leg_is_told(&events, 0, "v", "a", "missing"));
@@ -109,7 +109,7 @@ test_leg_is_told(void **state) {
 
 /* Proves that a feed that begins again is cut where it was told already. */
 static void
-test_told(void **state) {
+told(void **state) {
   json_t *list = json_pack("[{si} {si} {si}]", "n", 1, "n", 2, "n", 3);
   json_t *unknown = json_pack("{si}", "n", 4);
   assert_int_equal(sfd_events_told(list, NULL), 0);
@@ -123,7 +123,7 @@ test_told(void **state) {
 /* Proves that events from before are kept in their order, no more than there is room for, and not
  * told again. */
 static void
-test_restored(void **state) {
+restored(void **state) {
   char path[] = "/tmp/test-events-XXXXXX";
   FILE *file = fdopen(mkstemp(path), "w");
   static struct events events;
@@ -152,9 +152,8 @@ test_restored(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_how_bad),     cmocka_unit_test(test_message_ids),
-      cmocka_unit_test(test_leg_is_told), cmocka_unit_test(test_told),
-      cmocka_unit_test(test_restored),
+      cmocka_unit_test(how_bad), cmocka_unit_test(message_ids), cmocka_unit_test(leg_is_told),
+      cmocka_unit_test(told),    cmocka_unit_test(restored),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

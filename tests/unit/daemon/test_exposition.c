@@ -47,7 +47,7 @@ parse(void) {
 
 /* Proves that each number is where a dashboard looks for it, once. */
 static void
-test_values(void **state) {
+values(void **state) {
   static const char *const lines[] = {
       "surefoot_volume_state{volume=\"v0\",state=\"degraded\"} 1\n",
       "surefoot_volume_state{volume=\"v0\",state=\"healthy\"} 0\n",
@@ -103,7 +103,7 @@ test_values(void **state) {
 
 /* Proves that the lines of a family stand together under their own type, as the format wants. */
 static void
-test_families(void **state) {
+families(void **state) {
   json_t *volumes = parse();
   char *text = sfd_exposition_make(volumes), *rest = text, *line;
   char family[128] = "", seen[8192] = "";
@@ -132,8 +132,8 @@ test_families(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_values),
-      cmocka_unit_test(test_families),
+      cmocka_unit_test(values),
+      cmocka_unit_test(families),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

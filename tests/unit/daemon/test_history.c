@@ -66,7 +66,7 @@ expect_sum(const struct history *history, uint64_t since, uint64_t now, json_int
 
 /* Proves that a time is answered with its counts, in whole minutes, and with how long that is. */
 static void
-test_since(void **state) {
+values_since(void **state) {
   struct history history = {0};
   expect_sum(&history, HOUR, BEGIN, 0, 0, 0);
   note(&history, BEGIN, status(10, 1, "in-sync"));
@@ -82,7 +82,7 @@ test_since(void **state) {
 /* Proves that a server that begins to count anew takes nothing away, and that what it counts is
  * added. */
 static void
-test_restart(void **state) {
+restart(void **state) {
   struct history history = {0};
   note(&history, BEGIN, status(100, 50, "in-sync"));
   note(&history, BEGIN + 5 * S, status(7, 2, "in-sync"));
@@ -94,7 +94,7 @@ test_restart(void **state) {
 /* Proves that an hour is kept and no more, however long it goes on, and that a minute without a
  * look is a gap. */
 static void
-test_an_hour(void **state) {
+an_hour(void **state) {
   struct history history = {0};
   for (unsigned minute = 0; minute < 300; minute++)
     if (minute % 100 < 95)
@@ -118,7 +118,7 @@ test_an_hour(void **state) {
 /* Proves what a sample says: the last look's quantiles with the deadline, null where nothing was
  * asked, and that a leg that was out at one look was out. */
 static void
-test_samples(void **state) {
+samples(void **state) {
   struct history history = {0};
   note(&history, BEGIN, status(1, 0, "late"));
   note(&history, BEGIN + 5 * S, status(2, 0, "in-sync"));
@@ -139,7 +139,7 @@ test_samples(void **state) {
 
 /* Proves that a status that is not one is not a crash. */
 static void
-test_nonsense(void **state) {
+nonsense(void **state) {
   static const char *const said[] = {
       "{}", "[]", "{\"legs\": 4}", "{\"legs\": [null, {}, {\"name\": 7}, {\"name\": \"a\"}]}",
       ("{\"legs\": [{\"name\": \"a\", \"latency\": {\"write\": {\"buckets\": [[-1, 5], [7], 0, "
@@ -176,7 +176,7 @@ keep(const struct history *history, uint64_t now_us, int64_t wall_s, struct hist
  * was started anew meanwhile and its clock begins anew, that what is older is not, that what
  * happens then is added, and that a second restart adds nothing twice. */
 static void
-test_kept(void **state) {
+kept(void **state) {
   struct history history = {0}, next = {0}, third = {0};
   note(&history, BEGIN, status(10, 1, "in-sync"));
   note(&history, BEGIN + 70 * S, status(15, 1, "late"));
@@ -212,7 +212,7 @@ test_kept(void **state) {
 
 /* Proves that no damaged line is taken for a minute. */
 static void
-test_damaged_lines(void **state) {
+damaged_lines(void **state) {
 #define KIND "{\"counts\":[[3,7]],\"sample\":[1,2,3,4]}"
 #define LINE(a, b)                                                                                 \
   "{\"volume\":\"v\",\"at_s\":5,\"columns\":[{\"name\":" a ",\"out\":false,"                       \
@@ -251,10 +251,9 @@ test_damaged_lines(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_since),         cmocka_unit_test(test_restart),
-      cmocka_unit_test(test_an_hour),       cmocka_unit_test(test_samples),
-      cmocka_unit_test(test_nonsense),      cmocka_unit_test(test_kept),
-      cmocka_unit_test(test_damaged_lines),
+      cmocka_unit_test(values_since),  cmocka_unit_test(restart),  cmocka_unit_test(an_hour),
+      cmocka_unit_test(samples),       cmocka_unit_test(nonsense), cmocka_unit_test(kept),
+      cmocka_unit_test(damaged_lines),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

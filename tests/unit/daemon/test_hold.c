@@ -127,7 +127,7 @@ begin(void **state) {
  * the target were stopped, and that those of them that were up are started again; the terminals are
  * told why. */
 static void
-test_refused(void **state) {
+refused(void **state) {
   put("required-by", "srv-vol0.mount db.service off.service\n");
   put("active", "active\nactive\ninactive\n");
   assert_string_equal(calls(), "systemctl stop surefoot.target\n"
@@ -140,14 +140,14 @@ test_refused(void **state) {
 
 /* Proves that it is let pass when the end of what requires the target has freed the device. */
 static void
-test_ended_in_order(void **state) {
+ended_in_order(void **state) {
   put("lets-go", "surefoot.target");
   assert_string_equal(calls(), "systemctl stop surefoot.target\n");
 }
 
 /* Proves that a holder that only the kernel knows counts. */
 static void
-test_held_unseen(void **state) {
+held_unseen(void **state) {
   put("held", "");
   put("held-unseen", "yes");
   const char *said = calls();
@@ -158,7 +158,7 @@ test_held_unseen(void **state) {
 /* Proves that nothing is asked or done when there is nothing to lose: no device that is held, a
  * device of another program, a restart, a surefootd that has crashed. */
 static void
-test_let_pass(void **state) {
+let_pass(void **state) {
   put("held", "");
   assert_string_equal(calls(), "");
   begin(state);
@@ -177,7 +177,7 @@ test_let_pass(void **state) {
 
 /* Proves that at a shutdown it waits until the device is free, and calls nothing off. */
 static void
-test_shutdown(void **state) {
+a_shutdown(void **state) {
   put("system", "stopping\n");
   put("lets-go", "is-system-running");
   assert_string_equal(calls(), "");
@@ -190,7 +190,7 @@ test_shutdown(void **state) {
 /* Proves that what was mounted as a local filesystem, which systemd unmounts after us, is unmounted before: when nothing
  * else stops any more, since that may be using it. */
 static void
-test_unmounted_at_a_shutdown(void **state) {
+unmounted_at_a_shutdown(void **state) {
   put("system", "stopping\n");
   put("all-jobs", "13 surefoot-hold.service stop running\n14 db.service stop running\n");
   put("all-jobs-then", "13 surefoot-hold.service stop running\n15 srv-vol0.mount stop waiting\n");
@@ -255,12 +255,12 @@ tear_down(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup(test_refused, begin),
-      cmocka_unit_test_setup(test_ended_in_order, begin),
-      cmocka_unit_test_setup(test_held_unseen, begin),
-      cmocka_unit_test_setup(test_let_pass, begin),
-      cmocka_unit_test_setup(test_shutdown, begin),
-      cmocka_unit_test_setup(test_unmounted_at_a_shutdown, begin),
+      cmocka_unit_test_setup(refused, begin),
+      cmocka_unit_test_setup(ended_in_order, begin),
+      cmocka_unit_test_setup(held_unseen, begin),
+      cmocka_unit_test_setup(let_pass, begin),
+      cmocka_unit_test_setup(a_shutdown, begin),
+      cmocka_unit_test_setup(unmounted_at_a_shutdown, begin),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

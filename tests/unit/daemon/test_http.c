@@ -66,7 +66,7 @@ ask(const struct settings_place *place) {
 /* Proves that an end while somebody waits for the page is an end, not a crash, and that what is answered later is
  * let go. */
 static void
-test_end_while_asked(void **state) {
+end_while_asked(void **state) {
   struct settings settings = {.runtime = "/nowhere"};
   struct volumes volumes = {.settings = &settings};
   struct settings_place place = {0};
@@ -109,7 +109,7 @@ tear_down(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_end_while_asked),
+      cmocka_unit_test(end_while_asked),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -134,7 +134,7 @@ unmount(struct hanging *hanging) {
 
 /* Proves that a process that has a disk open is named, and that none is when it is free. */
 static void
-test_open(void **state) {
+an_open_device(void **state) {
   struct disk disk;
   char why[512] = "", wanted[64];
   if (!make_disk(&disk))
@@ -150,7 +150,7 @@ test_open(void **state) {
 
 /* Proves that the kernel is asked whether it is held. */
 static void
-test_held(void **state) {
+held(void **state) {
   struct disk disk;
   if (!make_disk(&disk))
     skip();
@@ -165,7 +165,7 @@ test_held(void **state) {
 
 /* Proves that a process with a file open on a file system that hangs does not hold the look up. */
 static void
-test_beside_a_file_system_that_hangs(void **state) {
+beside_a_file_system_that_hangs(void **state) {
   struct hanging hanging;
   struct disk disk;
   char why[512];
@@ -207,7 +207,7 @@ mount_file(const char *file, const char *folder, char name[16]) {
 
 /* Proves that what is on a file of a filesystem is ended before it, and the loop device between them is let go. */
 static void
-test_list(void **state) {
+units_and_loops(void **state) {
   static struct sfd_in_use_list list;
   char folder[] = "/tmp/test-in-use-XXXXXX", outer[16], inner[16], command[256];
   assert_non_null(mkdtemp(folder));
@@ -235,7 +235,7 @@ test_list(void **state) {
 
 /* Proves that a filesystem with device numbers of its own is seen on each of the disks that it is on. */
 static void
-test_btrfs(void **state) {
+btrfs(void **state) {
   static struct sfd_in_use_list list;
   char folder[] = "/tmp/test-in-use-XXXXXX", disk[2][16], command[512], why[2][512] = {"", ""};
   assert_non_null(mkdtemp(folder));
@@ -271,11 +271,11 @@ test_btrfs(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_open),
-      cmocka_unit_test(test_held),
-      cmocka_unit_test(test_list),
-      cmocka_unit_test(test_btrfs),
-      cmocka_unit_test(test_beside_a_file_system_that_hangs),
+      cmocka_unit_test(an_open_device),
+      cmocka_unit_test(held),
+      cmocka_unit_test(units_and_loops),
+      cmocka_unit_test(btrfs),
+      cmocka_unit_test(beside_a_file_system_that_hangs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

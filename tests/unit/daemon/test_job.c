@@ -71,7 +71,7 @@ tear_down(void **state) {
 /* Proves that a job's errno comes back, that its death is told, and that a late one is killed and
  * told in time. */
 static void
-test_answers(void **state) {
+answers(void **state) {
   sd_event *event = *state;
   int results[] = {0, -ENOENT, -EBUSY, -255};
   for (unsigned i = 0; i < sizeof results / sizeof *results; i++)
@@ -82,7 +82,7 @@ test_answers(void **state) {
 
 /* Proves that a cancelled job calls nothing more, and that no process is left. */
 static void
-test_cancel(void **state) {
+cancel(void **state) {
   sd_event *event = *state;
   struct answer answer = {0};
   struct job *job;
@@ -111,7 +111,7 @@ is_there(void *arg) {
 
 /* Proves that a job has no descriptor of its parent's but the one for it. */
 static void
-test_descriptors(void **state) {
+descriptors(void **state) {
   sd_event *event = *state;
   int fds[3];
   for (unsigned i = 0; i < 3; i++)
@@ -138,7 +138,7 @@ say_and_hang(void *arg) {
 
 /* Proves that a job dies with its parent. */
 static void
-test_dies_with_its_parent(void **state) {
+dies_with_its_parent(void **state) {
   int fds[2];
   char byte;
   assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
@@ -165,10 +165,10 @@ test_dies_with_its_parent(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_answers),
-      cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_descriptors),
-      cmocka_unit_test(test_dies_with_its_parent),
+      cmocka_unit_test(answers),
+      cmocka_unit_test(cancel),
+      cmocka_unit_test(descriptors),
+      cmocka_unit_test(dies_with_its_parent),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -76,7 +76,7 @@ expect_no_wait(int reader, int saved) {
 
 /* Proves that a pipe that is full is not waited for. */
 static void
-test_full_pipe(void **state) {
+full_pipe(void **state) {
   int ends[2], saved;
   assert_int_equal(pipe(ends), 0);
   int reader = take_stderr(&saved, ends[1], ends[0]);
@@ -85,7 +85,7 @@ test_full_pipe(void **state) {
 
 /* Proves the same of a socket, which is what systemd gives. */
 static void
-test_full_socket(void **state) {
+full_socket(void **state) {
   int ends[2], saved;
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   int reader = take_stderr(&saved, ends[1], ends[0]);
@@ -94,7 +94,7 @@ test_full_socket(void **state) {
 
 /* Proves that a closed other end does not end this process. */
 static void
-test_closed_pipe(void **state) {
+closed_pipe(void **state) {
   int ends[2], saved;
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   int reader = take_stderr(&saved, ends[1], ends[0]);
@@ -118,7 +118,7 @@ listen_as_journal(char path[64]) {
 /* Proves that an entry has its fields, that none of them can make another, and that a journal that
  * takes nothing is not waited for. */
 static void
-test_journal(void **state) {
+journal(void **state) {
   char path[64], text[8192], longest[3000];
   int fd = listen_as_journal(path);
   assert_int_equal(sfd_log_open_journal(path), 0);
@@ -165,9 +165,8 @@ test_journal(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_full_pipe), cmocka_unit_test(test_full_socket),
-      cmocka_unit_test(test_closed_pipe),
-      cmocka_unit_test(test_journal), /* last: nothing goes to stderr after it */
+      cmocka_unit_test(full_pipe), cmocka_unit_test(full_socket), cmocka_unit_test(closed_pipe),
+      cmocka_unit_test(journal), /* last: nothing goes to stderr after it */
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,7 @@ elements(const char *made) {
 /* Proves that whatever a name, a path, a host or a reason holds is text in the page: its elements
  * are those of the page of a harmless text, and no attribute ends early. */
 static void
-test_hostile(void **state) {
+hostile_texts(void **state) {
   (void) state;
   char *hostile = page(HOSTILE, "degraded"), *harmless = page("x", "degraded");
   char *are = elements(hostile), *should = elements(harmless);
@@ -125,7 +125,7 @@ test_hostile(void **state) {
  * the deadline as text and as a line, and the end of a copy; and that a state is told by a word and
  * a mark, not by its colour. */
 static void
-test_shown(void **state) {
+what_is_shown(void **state) {
   static const char *const said[] = {
       "<title>▲ Surefoot: 1 of 1 not healthy</title>",
       "<span class=warn>▲ degraded</span>",
@@ -165,7 +165,7 @@ test_shown(void **state) {
 
 /* Proves that a volume that is not well stands before those that are. */
 static void
-test_order(void **state) {
+order(void **state) {
   json_t *list = json_pack("[{ss ss}{ss ss}{ss ss}]", "name", "one", "state", "healthy", "name",
                            "two", "state", "suspended", "name", "six", "state", "healthy");
   const struct page_facts facts = {.volumes = list, .host = "", .whole = true, .nonce = "0"};
@@ -180,7 +180,7 @@ test_order(void **state) {
 
 /* Proves that a gap in the samples is a gap in the line, and one minute alone is a dot. */
 static void
-test_gap(void **state) {
+gap(void **state) {
   (void) state;
   char *made = page("x", "healthy");
   const char *line = strstr(made, "<path class=p d='");
@@ -195,7 +195,7 @@ test_gap(void **state) {
 /* Proves that it loads nothing from elsewhere, and that its policy allows what it has and no
  * more. */
 static void
-test_alone(void **state) {
+alone(void **state) {
   (void) state;
   char *made = page("x", "healthy"), policy[512];
   const struct page_facts facts = {.nonce = "0123456789abcdef"};
@@ -219,7 +219,7 @@ test_alone(void **state) {
 /* Proves that what the script asks for has the title and all that changes, and no style or script,
  * which the page's policy would not allow another document. */
 static void
-test_part(void **state) {
+a_part(void **state) {
   (void) state;
   char *part = make("x", "degraded", false), *whole = page("x", "degraded");
   const char *main = strstr(part, "<main>"), *of_whole = strstr(whole, "<main>");
@@ -234,7 +234,7 @@ test_part(void **state) {
 
 /* Proves that a status that is not one is not a crash. */
 static void
-test_nonsense(void **state) {
+nonsense(void **state) {
   static const char *const said[] = {
       "[]", "[null]", "[{}]", "[{\"legs\": [{}, 4]}]",
       "[{\"name\": 4, \"history\": {\"samples\": [{}], \"legs\": [{\"samples\": [{\"write\": "
@@ -254,7 +254,7 @@ test_nonsense(void **state) {
 /* Proves which hosts may be named: this machine itself, at any port, and nothing that only looks
  * like it. */
 static void
-test_hosts(void **state) {
+hosts(void **state) {
   static const char *const ours[] = {"localhost",    "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9465",
                                      "127.9.9.9:80", "[::1]",       "[::1]:9465"};
   static const char *const theirs[] = {"",
@@ -282,7 +282,7 @@ test_hosts(void **state) {
 
 /* Proves how numbers are written. */
 static void
-test_numbers(void **state) {
+numbers(void **state) {
   char text[PAGE_TEXT_MAX];
   (void) state;
   assert_string_equal(sfd_page_us(999, text), "999 µs");
@@ -302,9 +302,9 @@ test_numbers(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_hostile),  cmocka_unit_test(test_shown), cmocka_unit_test(test_gap),
-      cmocka_unit_test(test_order),    cmocka_unit_test(test_part),  cmocka_unit_test(test_alone),
-      cmocka_unit_test(test_nonsense), cmocka_unit_test(test_hosts), cmocka_unit_test(test_numbers),
+      cmocka_unit_test(hostile_texts), cmocka_unit_test(what_is_shown), cmocka_unit_test(gap),
+      cmocka_unit_test(order),         cmocka_unit_test(a_part),        cmocka_unit_test(alone),
+      cmocka_unit_test(nonsense),      cmocka_unit_test(hosts),         cmocka_unit_test(numbers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

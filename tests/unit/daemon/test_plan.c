@@ -75,7 +75,7 @@ load_good(struct plan *plan) {
 /* Proves that the folder's *.conf are the volumes, in order, with sockets filled in; the volume's
  * own control socket is put behind the daemon's. */
 static void
-test_load(void **state) {
+load(void **state) {
   struct plan plan;
   load_good(&plan);
   assert_int_equal(plan.volumes, 0);
@@ -138,7 +138,7 @@ refused(const char *text, const char *wanted) {
 /* Proves that every problem is told, those of single files and those between them, and that each
  * costs its own volume only. */
 static void
-test_problems(void **state) {
+problems(void **state) {
   struct plan plan;
   struct notes notes = {0};
   put("a.conf", TWO);
@@ -197,7 +197,7 @@ expect_diff(const struct plan *from, const struct plan *to, const char *wanted) 
 /* Proves that the work of a reload follows from the files: live settings, settings that need a
  * restart, volumes that come and go. */
 static void
-test_diff(void **state) {
+differences(void **state) {
   struct plan from, to;
   put("a.conf", TWO);
   put("b.conf", ONE);
@@ -242,7 +242,7 @@ test_diff(void **state) {
 /* Proves that two volumes may name one spare only if both say so, and that a spare that another
  * volume has taken, or keeps for good, leaves out no volume. */
 static void
-test_spares(void **state) {
+spares(void **state) {
   static struct plan plan;
   struct notes notes = {0};
   put("a.conf", "[volume]\nname = a\n[leg x]\npath = /x\n[spare s]\npath = /s\nshared = yes\n");
@@ -267,10 +267,10 @@ test_spares(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_load),
-      cmocka_unit_test(test_problems),
-      cmocka_unit_test(test_diff),
-      cmocka_unit_test(test_spares),
+      cmocka_unit_test(load),
+      cmocka_unit_test(problems),
+      cmocka_unit_test(differences),
+      cmocka_unit_test(spares),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

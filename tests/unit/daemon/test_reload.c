@@ -118,7 +118,7 @@ expect_problems(size_t count, const char *first) {
 
 /* Proves that what did not change changes nothing. */
 static void
-test_nothing(void **state) {
+nothing(void **state) {
   begin();
   sfd_reload_run(&daemon_, false, NULL);
   assert_false(daemon_.reloading);
@@ -131,7 +131,7 @@ test_nothing(void **state) {
 /* Proves that a live setting is asked of the volume, is tried again when another made it possible,
  * and is kept for the next server only when it was taken. */
 static void
-test_set(void **state) {
+setting_a_value(void **state) {
   begin();
   put("one.conf", "[volume]\nname = one\nwrite_deadline = 7s\n[leg a]\npath = /one-a\n");
   sfd_reload_run(&daemon_, false, NULL);
@@ -154,7 +154,7 @@ test_set(void **state) {
 
 /* Proves that a dry run asks, starts and stops nothing. */
 static void
-test_dry_run(void **state) {
+dry_run(void **state) {
   begin();
   put("one.conf", "[volume]\nname = one\nwrite_deadline = 7s\n[leg a]\npath = /one-a\n");
   put("two.conf", NULL);
@@ -169,7 +169,7 @@ test_dry_run(void **state) {
 
 /* Proves that volumes come and go. */
 static void
-test_come_and_go(void **state) {
+come_and_go(void **state) {
   begin();
   put("two.conf", NULL);
   put("three.conf", "[volume]\nname = three\n[leg a]\npath = /three-a\n");
@@ -183,7 +183,7 @@ test_come_and_go(void **state) {
 /* Proves that a file with a mistake leaves its volume as it is, also when that is down and would
  * start with it, and keeps no other from what its file says. */
 static void
-test_mistake(void **state) {
+mistake(void **state) {
   begin();
   put("two.conf", TWO "colour = red\n");
   put("three.conf", "[volume]\nname = three\n[leg a]\npath = /three-a\n");
@@ -208,7 +208,7 @@ test_mistake(void **state) {
 /* Proves that a leg that two volumes want goes to the running one, though the other's file comes
  * first by name. */
 static void
-test_two_want_the_same(void **state) {
+two_want_the_same(void **state) {
   begin();
   put("a.conf", ONE);
   put("two.conf", "[volume]\nname = two\n[leg a]\npath = /one-a\n");
@@ -224,7 +224,7 @@ test_two_want_the_same(void **state) {
 
 /* Proves that a mistake in the settings, or a folder that is away, changes nothing. */
 static void
-test_settings(void **state) {
+settings(void **state) {
   begin();
   FILE *stream = fopen(daemon_.settings_file, "ae");
   fputs("colour = red\n", stream);
@@ -269,10 +269,10 @@ tear_down(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_nothing),  cmocka_unit_test(test_set),
-      cmocka_unit_test(test_dry_run),  cmocka_unit_test(test_come_and_go),
-      cmocka_unit_test(test_mistake),  cmocka_unit_test(test_two_want_the_same),
-      cmocka_unit_test(test_settings),
+      cmocka_unit_test(nothing),  cmocka_unit_test(setting_a_value),
+      cmocka_unit_test(dry_run),  cmocka_unit_test(come_and_go),
+      cmocka_unit_test(mistake),  cmocka_unit_test(two_want_the_same),
+      cmocka_unit_test(settings),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -55,7 +55,7 @@ assert_defaults(const struct settings *settings) {
 
 /* Proves every default, and that an empty file is one. */
 static void
-test_defaults(void **state) {
+defaults(void **state) {
   struct settings settings, loaded;
   char error[SF_CONFIG_ERROR_MAX];
   sfd_settings_init(&settings);
@@ -69,7 +69,7 @@ test_defaults(void **state) {
 
 /* Proves that each key is taken. */
 static void
-test_all_keys(void **state) {
+all_keys(void **state) {
   struct settings settings;
   char error[SF_CONFIG_ERROR_MAX];
   assert_int_equal(load(&settings,
@@ -115,7 +115,7 @@ test_all_keys(void **state) {
 
 /* Proves that a mistake is refused with its line, and that nothing of the file is taken. */
 static void
-test_refusals(void **state) {
+refusals(void **state) {
   static const struct {
     const char *text, *error;
   } cases[] = {
@@ -164,9 +164,9 @@ test_refusals(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_defaults),
-      cmocka_unit_test(test_all_keys),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(defaults),
+      cmocka_unit_test(all_keys),
+      cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -122,7 +122,7 @@ told(const char *kind) {
 
 /* Proves that only a proof makes it serve, and that a server that ends is followed by the next. */
 static void
-test_life(void **state) {
+life(void **state) {
   begin();
   sfd_volume_start(owner.volume);
   assert_int_equal(volume_state(owner.volume), VOLUME_STARTING);
@@ -152,7 +152,7 @@ test_life(void **state) {
 
 /* Proves that a start that fails is tried again, with the reason. */
 static void
-test_start_fails(void **state) {
+start_fails(void **state) {
   begin();
   fake.start_error = -ENOENT;
   sfd_volume_start(owner.volume);
@@ -174,7 +174,7 @@ assert_described(const char *state) {
 /* Proves that only a failed server is called failed: one that starts, stops or is silent is named
  * by that, and after a failed start it has failed until it serves. */
 static void
-test_states_by_name(void **state) {
+states_by_name(void **state) {
   begin();
   sfd_volume_start(owner.volume);
   assert_described("starting");
@@ -209,7 +209,7 @@ test_states_by_name(void **state) {
 /* Proves that a leg that is not in sync at the start is told once a start, and not when the volume
  * has told it. */
 static void
-test_legs_at_the_start(void **state) {
+legs_at_the_start(void **state) {
   begin();
   serve();
   end_call(0, status("degraded", "missing"));
@@ -236,7 +236,7 @@ test_legs_at_the_start(void **state) {
 /* Proves that a server that does not answer is told of at once, and killed only after
  * silent_timeout, and more than one look. */
 static void
-test_silent(void **state) {
+a_silent_server(void **state) {
   begin();
   owner.settings.silent_timeout_us = 1000000;
   serve();
@@ -270,7 +270,7 @@ test_silent(void **state) {
 /* Proves the order of a stop: by a signal, then by its socket, without its clients, then by force;
  * and that its last words are believed. */
 static void
-test_stop(void **state) {
+a_stop(void **state) {
   begin();
   owner.settings.stop_timeout_us = 200000;
   serve();
@@ -294,7 +294,7 @@ test_stop(void **state) {
 
 /* Proves that a server that was told, and says that it has stopped, is not waited for. */
 static void
-test_last_words(void **state) {
+last_words(void **state) {
   begin();
   serve();
   end_call(0, status("healthy", "in-sync"));
@@ -312,7 +312,7 @@ test_last_words(void **state) {
 /* Proves that a restart begins anew, that it ends when it becomes a stop, and that a volume that is
  * down can be stopped. */
 static void
-test_restart(void **state) {
+restart(void **state) {
   begin();
   serve();
   assert_int_equal(sfd_volume_restart(owner.volume), 0);
@@ -353,7 +353,7 @@ serve_device(const char *door) {
 /* Proves that a device is given a connection of the fast door, of nbdkit's where that cannot be
  * had, and of nbdkit's alone where the file says so. */
 static void
-test_device_door(void **state) {
+device_door(void **state) {
   begin();
   serve_device("fast");
   assert_int_equal(owner.volume->connection.fd, -1);
@@ -383,7 +383,7 @@ test_device_door(void **state) {
 /* Proves that a killed server's sockets are removed with its volume, and that a socket on which
  * another process listens stays. */
 static void
-test_sockets_left(void **state) {
+sockets_left(void **state) {
   char path[SF_CONTROL_PATH_MAX], error[SF_CONFIG_ERROR_MAX];
   struct sf_socket_file socket;
   snprintf(path, sizeof path, "%s/vol0.fast", folder);
@@ -429,7 +429,7 @@ expect_not_forced(const char *leg, const char *with, const char *said) {
  * with the other legs and no larger min_legs until one serves, that the leg is then failed there
  * until that is taken, and that the next start is a common one. */
 static void
-test_failed_by_force(void **state) {
+failed_by_force(void **state) {
   char error[SF_CONFIG_ERROR_MAX];
   begin();
   expect_not_forced("a", "b", "does not run");
@@ -470,7 +470,7 @@ test_failed_by_force(void **state) {
 
 /* Proves that another word of the operator's ends it: min_legs is as it was. */
 static void
-test_forced_no_more(void **state) {
+forced_no_more(void **state) {
   char error[SF_CONFIG_ERROR_MAX];
   begin();
   serve_three();
@@ -499,18 +499,18 @@ tear_down(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_life),
-      cmocka_unit_test(test_start_fails),
-      cmocka_unit_test(test_states_by_name),
-      cmocka_unit_test(test_legs_at_the_start),
-      cmocka_unit_test(test_silent),
-      cmocka_unit_test(test_stop),
-      cmocka_unit_test(test_last_words),
-      cmocka_unit_test(test_restart),
-      cmocka_unit_test(test_device_door),
-      cmocka_unit_test(test_sockets_left),
-      cmocka_unit_test(test_failed_by_force),
-      cmocka_unit_test(test_forced_no_more),
+      cmocka_unit_test(life),
+      cmocka_unit_test(start_fails),
+      cmocka_unit_test(states_by_name),
+      cmocka_unit_test(legs_at_the_start),
+      cmocka_unit_test(a_silent_server),
+      cmocka_unit_test(a_stop),
+      cmocka_unit_test(last_words),
+      cmocka_unit_test(restart),
+      cmocka_unit_test(device_door),
+      cmocka_unit_test(sockets_left),
+      cmocka_unit_test(failed_by_force),
+      cmocka_unit_test(forced_no_more),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

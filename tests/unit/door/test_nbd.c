@@ -96,7 +96,7 @@ answer(const struct talk *talk, uint32_t which, size_t *at, const unsigned char 
 }
 
 static void
-test_greeting(void **state) {
+greeting(void **state) {
   unsigned char bytes[NBD_GREETING_BYTES];
 
   sf_nbd_greet(bytes);
@@ -104,7 +104,7 @@ test_greeting(void **state) {
 }
 
 static void
-test_unknown_client_flags(void **state) {
+unknown_client_flags(void **state) {
   struct talk talk = {0};
 
   assert_int_equal(NBD_WRONG, hear(&talk, "\0\0\0\4", 4));
@@ -112,7 +112,7 @@ test_unknown_client_flags(void **state) {
 }
 
 static void
-test_go(void **state) {
+go(void **state) {
   /* No name; asks for the block size and the description. */
   static const unsigned char data[] = {0, 0, 0, 0, 0, 2, 0, 3, 0, 2};
   struct talk talk = greeted(3);
@@ -133,7 +133,7 @@ test_go(void **state) {
 }
 
 static void
-test_info_goes_on(void **state) {
+info_goes_on(void **state) {
   struct talk talk = greeted(3);
 
   assert_int_equal(NBD_ON, ask(&talk, INFO, "\0\0\0\3abc\0\0", 9));
@@ -142,7 +142,7 @@ test_info_goes_on(void **state) {
 
 /* A name that is longer than the option, more questions than there are, or fewer. */
 static void
-test_info_that_lies(void **state) {
+info_that_lies(void **state) {
   static const struct {
     const char *data;
     size_t n;
@@ -161,7 +161,7 @@ test_info_that_lies(void **state) {
 }
 
 static void
-test_export_name(void **state) {
+export_name(void **state) {
   struct talk talk = greeted(1);
 
   assert_int_equal(NBD_SERVE, ask(&talk, EXPORT_NAME, "x", 1));
@@ -173,7 +173,7 @@ test_export_name(void **state) {
 }
 
 static void
-test_list_and_abort(void **state) {
+list_and_abort(void **state) {
   struct talk talk = greeted(3);
   const unsigned char *its;
   size_t at = 0;
@@ -185,7 +185,7 @@ test_list_and_abort(void **state) {
 }
 
 static void
-test_what_is_not_had(void **state) {
+what_is_not_had(void **state) {
   static const uint32_t options[] = {STARTTLS, STRUCTURED, 9, 10, 11, 4, 0, 77};
   struct talk talk = greeted(3);
 
@@ -199,7 +199,7 @@ test_what_is_not_had(void **state) {
 }
 
 static void
-test_halves(void **state) {
+halves(void **state) {
   unsigned char bytes[NBD_HEARD_MAX];
   struct talk talk = greeted(3);
   size_t n = option(bytes, GO, "\0\0\0\0\0\0", 6);
@@ -212,7 +212,7 @@ test_halves(void **state) {
 }
 
 static void
-test_no_client(void **state) {
+no_client(void **state) {
   unsigned char bytes[32];
   struct talk talk = greeted(3);
 
@@ -229,7 +229,7 @@ test_no_client(void **state) {
 }
 
 static void
-test_request(void **state) {
+a_request(void **state) {
   static const unsigned char bytes[NBD_REQUEST_BYTES] = "\x25\x60\x95\x13\0\1\0\1"
                                                         "abcdefgh"
                                                         "\0\0\0\0\x12\x34\0\0"
@@ -261,7 +261,7 @@ check(uint16_t type, uint16_t flags, uint64_t offset, uint32_t length) {
 }
 
 static void
-test_bounds(void **state) {
+bounds(void **state) {
   const uint64_t end = the_export.size;
 
   assert_int_equal(0, check(NBD_READ, 0, end - 1, 1));
@@ -285,18 +285,18 @@ test_bounds(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_greeting),
-      cmocka_unit_test(test_unknown_client_flags),
-      cmocka_unit_test(test_go),
-      cmocka_unit_test(test_info_goes_on),
-      cmocka_unit_test(test_info_that_lies),
-      cmocka_unit_test(test_export_name),
-      cmocka_unit_test(test_list_and_abort),
-      cmocka_unit_test(test_what_is_not_had),
-      cmocka_unit_test(test_halves),
-      cmocka_unit_test(test_no_client),
-      cmocka_unit_test(test_request),
-      cmocka_unit_test(test_bounds),
+      cmocka_unit_test(greeting),
+      cmocka_unit_test(unknown_client_flags),
+      cmocka_unit_test(go),
+      cmocka_unit_test(info_goes_on),
+      cmocka_unit_test(info_that_lies),
+      cmocka_unit_test(export_name),
+      cmocka_unit_test(list_and_abort),
+      cmocka_unit_test(what_is_not_had),
+      cmocka_unit_test(halves),
+      cmocka_unit_test(no_client),
+      cmocka_unit_test(a_request),
+      cmocka_unit_test(bounds),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,8 +84,8 @@ get_byte(const char *path, uint64_t offset) {
 void
 make_volume(struct fixture *f) {
   const struct sf_format_options options = {.size = TEST_DATA_MIB * MIB};
-  int rc = sf_format(&f->config, &options, NULL, NULL, f->error);
-  if (rc < 0)
+  int r = sf_format(&f->config, &options, NULL, NULL, f->error);
+  if (r < 0)
     fail_msg("%s", f->error);
 }
 

@@ -19,7 +19,7 @@ expect_allocated(const struct fixture *f) {
 
 /* Proves that a file that is a hole is allocated too, so that no write has to. */
 static void
-test_sparse_files_are_allocated(void **state) {
+sparse_files_are_allocated(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 3; i++)
     make_file(f->config.leg[i].path, leg_bytes);
@@ -32,21 +32,21 @@ test_sparse_files_are_allocated(void **state) {
 /* Proves the same of new files where a file system is not trusted to allocate zeros: that there is
  * room is found out now, when that is asked for, and not by a write to the volume. */
 static void
-test_new_files_are_allocated_by_hand(void **state) {
+new_files_are_allocated_by_hand(void **state) {
   struct fixture *f = *state;
   char dir[] = "/dev/shm/sf-format-XXXXXX";
   if (!mkdtemp(dir))
     return;
   for (unsigned i = 0; i < 3; i++)
     snprintf(f->config.leg[i].path, PATH_MAX, "%s/%c", dir, 'a' + (int) i);
-  int rc = format(f, (struct sf_format_options){.size = TEST_DATA_MIB * MIB});
+  int r = format(f, (struct sf_format_options){.size = TEST_DATA_MIB * MIB});
   struct stat st[3] = {0};
   for (unsigned i = 0; i < 3; i++) {
     stat(f->config.leg[i].path, &st[i]);
     unlink(f->config.leg[i].path);
   }
   rmdir(dir);
-  assert_int_equal(rc, 0);
+  assert_int_equal(r, 0);
   for (unsigned i = 0; i < 3; i++)
     assert_true((uint64_t) st[i].st_blocks * 512 >= leg_bytes);
 }
@@ -65,14 +65,14 @@ format_full_legs(struct fixture *f, uint64_t data_bytes, struct sf_format_option
     put_byte(f->config.leg[i].path, SF_DATA_OFFSET + 5, 'x');
   }
   options.overwrite = true;
-  int rc = format(f, options);
+  int r = format(f, options);
   int kept = get_byte(f->config.leg[1].path, SF_DATA_OFFSET + 5);
-  if (rc == 0)
+  if (r == 0)
     expect_starts(f);
   for (unsigned i = 0; i < 3; i++)
     unlink(f->config.leg[i].path);
   rmdir(dir);
-  assert_int_equal(rc, 0);
+  assert_int_equal(r, 0);
   assert_int_equal(f->found[0].sb.unwritten, f->found[2].sb.unwritten);
   assert_int_equal(f->found[2].sb.unwritten, kept == 'x');
   return kept;
@@ -81,7 +81,7 @@ format_full_legs(struct fixture *f, uint64_t data_bytes, struct sf_format_option
 /* Proves that a lazy format of legs that hold something, and cannot be zeroed without writing,
  * writes nothing to their data, and calls them unwritten. */
 static void
-test_a_lazy_format_calls_full_legs_unwritten(void **state) {
+a_lazy_format_calls_full_legs_unwritten(void **state) {
   const struct sf_format_options lazy = {.lazy = true};
   assert_int_equal(format_full_legs(*state, TEST_DATA_MIB * MIB, lazy), 'x');
 }
@@ -89,7 +89,7 @@ test_a_lazy_format_calls_full_legs_unwritten(void **state) {
 /* Proves that any format does the same, of a volume that takes long to be zeroed by writing, unless
  * it is told to zero it; and that a small one is zeroed. */
 static void
-test_a_format_does_not_write_large_legs(void **state) {
+a_format_does_not_write_large_legs(void **state) {
   const struct sf_format_options any = {0}, zero = {.zero = true};
   assert_int_equal(format_full_legs(*state, SF_ZEROED_ALWAYS + MIB, any), 'x');
   assert_int_equal(format_full_legs(*state, SF_ZEROED_ALWAYS + MIB, zero), 0);
@@ -100,10 +100,10 @@ int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_sparse_files_are_allocated),
-      TEST(test_new_files_are_allocated_by_hand),
-      TEST(test_a_lazy_format_calls_full_legs_unwritten),
-      TEST(test_a_format_does_not_write_large_legs),
+      TEST(sparse_files_are_allocated),
+      TEST(new_files_are_allocated_by_hand),
+      TEST(a_lazy_format_calls_full_legs_unwritten),
+      TEST(a_format_does_not_write_large_legs),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

@@ -73,7 +73,7 @@ open_one(struct fixture *f, unsigned flags) {
 
 /* Whatever single page it is, the leg opens and its other superblock says what it is. */
 static void
-test_one_bad_page(void **state) {
+one_bad_page(void **state) {
   static const uint64_t at[] = {0, 4096, 8192, 12288, 32768, 61440, 65536, SF_MAP_PAGE_OFFSET(0)};
   struct fixture *f = *state;
   char text[SF_LEG_BAD_TEXT_MAX];
@@ -104,7 +104,7 @@ test_one_bad_page(void **state) {
 
 /* A page of the maps that cannot be read counts as all set; those beside it stay what they are. */
 static void
-test_maps_are_read_by_page(void **state) {
+maps_are_read_by_page(void **state) {
   struct fixture *f = *state;
   const struct sf_format_options options = {.size = 4096 * MIB, .assume_clean = true};
   struct sf_map_page page;
@@ -124,7 +124,7 @@ test_maps_are_read_by_page(void **state) {
 /* Without any copy it is not known what the leg is: it is said what cannot be read, nothing is
  * written, and it is not taken for an empty disk. */
 static void
-test_both_copies(void **state) {
+both_copies(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   break_pages(0, 2);
@@ -142,7 +142,7 @@ test_both_copies(void **state) {
 
 /* When the mark is lost too, it is said that the disk cannot be read, and no more. */
 static void
-test_both_copies_and_the_mark(void **state) {
+both_copies_and_the_mark(void **state) {
   struct fixture *f = *state;
   break_pages(0, 0);
   make_volume(f);
@@ -158,7 +158,7 @@ test_both_copies_and_the_mark(void **state) {
 
 /* The one copy cannot be read, the other was overwritten: what the first one said is not known. */
 static void
-test_one_copy_of_a_marked_leg(void **state) {
+one_copy_of_a_marked_leg(void **state) {
   struct fixture *f = *state;
   char text[SF_MARK_TEXT_MAX];
   break_pages(0, 0);
@@ -174,7 +174,7 @@ test_one_copy_of_a_marked_leg(void **state) {
 
 /* A blank disk with an unreadable beginning may have held anything. */
 static void
-test_one_copy_of_none(void **state) {
+one_copy_of_none(void **state) {
   struct fixture *f = *state;
   make_file(f->config.leg[0].path, SF_DATA_OFFSET + 2 * MIB);
   break_pages(0, 1);
@@ -187,14 +187,12 @@ test_one_copy_of_none(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_one_bad_page, fixture_setup, fixture_teardown),
-      cmocka_unit_test_setup_teardown(test_maps_are_read_by_page, fixture_setup, fixture_teardown),
-      cmocka_unit_test_setup_teardown(test_both_copies, fixture_setup, fixture_teardown),
-      cmocka_unit_test_setup_teardown(test_one_copy_of_none, fixture_setup, fixture_teardown),
-      cmocka_unit_test_setup_teardown(test_both_copies_and_the_mark, fixture_setup,
-                                      fixture_teardown),
-      cmocka_unit_test_setup_teardown(test_one_copy_of_a_marked_leg, fixture_setup,
-                                      fixture_teardown),
+      cmocka_unit_test_setup_teardown(one_bad_page, fixture_setup, fixture_teardown),
+      cmocka_unit_test_setup_teardown(maps_are_read_by_page, fixture_setup, fixture_teardown),
+      cmocka_unit_test_setup_teardown(both_copies, fixture_setup, fixture_teardown),
+      cmocka_unit_test_setup_teardown(one_copy_of_none, fixture_setup, fixture_teardown),
+      cmocka_unit_test_setup_teardown(both_copies_and_the_mark, fixture_setup, fixture_teardown),
+      cmocka_unit_test_setup_teardown(one_copy_of_a_marked_leg, fixture_setup, fixture_teardown),
   };
   if (!fixture_possible())
     return TEST_SKIPPED;

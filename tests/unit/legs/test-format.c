@@ -24,7 +24,7 @@ exists(const char *path) {
 }
 
 static void
-test_new_files(void **state) {
+new_files(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   expect_starts(f);
@@ -49,7 +49,7 @@ test_new_files(void **state) {
 
 /* Either copy alone is enough. */
 static void
-test_both_copies_are_written(void **state) {
+both_copies_are_written(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   put_byte(f->config.leg[0].path, SF_SUPERBLOCK_OFFSET(0) + 100, 'x');
@@ -58,7 +58,7 @@ test_both_copies_are_written(void **state) {
 }
 
 static void
-test_existing_files_and_no_size(void **state) {
+existing_files_and_no_size(void **state) {
   struct fixture *f = *state;
   make_file(f->config.leg[0].path, leg_bytes + 3 * MIB);
   make_file(f->config.leg[1].path, leg_bytes + 5000);
@@ -69,7 +69,7 @@ test_existing_files_and_no_size(void **state) {
 }
 
 static void
-test_missing_and_no_size(void **state) {
+missing_and_no_size(void **state) {
   struct fixture *f = *state;
   make_file(f->config.leg[0].path, leg_bytes);
   assert_int_equal(format(f, (struct sf_format_options){0}), -ENOENT);
@@ -79,7 +79,7 @@ test_missing_and_no_size(void **state) {
 }
 
 static void
-test_impossible_sizes(void **state) {
+impossible_sizes(void **state) {
   struct fixture *f = *state;
   assert_int_equal(format(f, (struct sf_format_options){.size = MIB + 512}), -EINVAL);
   assert_says(f->error, "4 KiB");
@@ -92,7 +92,7 @@ test_impossible_sizes(void **state) {
 }
 
 static void
-test_too_small(void **state) {
+too_small(void **state) {
   struct fixture *f = *state;
   make_file(f->config.leg[1].path, leg_bytes - 1);
   assert_int_equal(format(f, (struct sf_format_options){.size = TEST_DATA_MIB * MIB}), -EINVAL);
@@ -103,7 +103,7 @@ test_too_small(void **state) {
 
 /* The second file cannot be made: the first does not stay either. */
 static void
-test_created_files_go_again(void **state) {
+created_files_go_again(void **state) {
   struct fixture *f = *state;
   snprintf(f->config.leg[1].path, PATH_MAX, "%s/no/b", f->dir);
   assert_int_equal(format(f, (struct sf_format_options){.size = MIB}), -ENOENT);
@@ -120,7 +120,7 @@ expect_refused(struct fixture *f, const char *says) {
 }
 
 static void
-test_data_are_not_destroyed(void **state) {
+data_are_not_destroyed(void **state) {
   struct fixture *f = *state;
   static const uint64_t places[] = {0, 4095, 65536 + 64, SF_DATA_OFFSET + TEST_DATA_MIB * MIB - 1};
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
@@ -147,7 +147,7 @@ put_old_label(const char *path, uint64_t bytes) {
 
 /* A signature that is found is named, with its place. */
 static void
-test_says_what_it_found(void **state) {
+says_what_it_found(void **state) {
   struct fixture *f = *state;
   char text[64];
   make_file(f->config.leg[1].path, leg_bytes);
@@ -162,7 +162,7 @@ test_says_what_it_found(void **state) {
 
 /* Data need not begin at the beginning of a disk. */
 static void
-test_data_are_looked_for_everywhere(void **state) {
+data_are_looked_for_everywhere(void **state) {
   static const uint64_t bytes = UINT64_C(20) << 30, mib = MIB;
   const uint64_t places[] = {20 * mib, 60 * mib, bytes - mib};
   struct fixture *f = *state;
@@ -188,7 +188,7 @@ test_data_are_looked_for_everywhere(void **state) {
 
 /* Nothing that another program takes for its own outlives a volume's making: it might repair it. */
 static void
-test_old_labels_are_wiped(void **state) {
+old_labels_are_wiped(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 3; i++)
     make_file(f->config.leg[i].path, 3 * leg_bytes);
@@ -210,7 +210,7 @@ test_old_labels_are_wiped(void **state) {
 }
 
 static void
-test_old_labels_are_wiped_from_a_new_disk(void **state) {
+old_labels_are_wiped_from_a_new_disk(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   expect_starts(f);
@@ -229,7 +229,7 @@ test_old_labels_are_wiped_from_a_new_disk(void **state) {
 }
 
 static void
-test_a_volume_is_not_destroyed(void **state) {
+a_volume_is_not_destroyed(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   unlink(f->config.leg[0].path);
@@ -237,7 +237,7 @@ test_a_volume_is_not_destroyed(void **state) {
 }
 
 static void
-test_overwrite_zeroes(void **state) {
+overwrite_zeroes(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   expect_starts(f);
@@ -252,7 +252,7 @@ test_overwrite_zeroes(void **state) {
 }
 
 static void
-test_assume_clean_keeps_data(void **state) {
+assume_clean_keeps_data(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   put_byte(f->config.leg[1].path, SF_DATA_OFFSET - 5, 'x');
@@ -265,7 +265,7 @@ test_assume_clean_keeps_data(void **state) {
 }
 
 static void
-test_legs_in_use_are_left_alone(void **state) {
+legs_in_use_are_left_alone(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   assert_int_equal(sf_leg_file_open(f->config.leg[2].path, 0, &f->file[2], &f->found[2], f->error),
@@ -277,7 +277,7 @@ test_legs_in_use_are_left_alone(void **state) {
 }
 
 static void
-test_one_file_by_two_names(void **state) {
+one_file_by_two_names(void **state) {
   struct fixture *f = *state;
   struct sf_format_options options = {.size = TEST_DATA_MIB * MIB};
   snprintf(f->config.leg[2].path, PATH_MAX, "./%s/a", f->dir);
@@ -346,7 +346,7 @@ meet(void *arg, unsigned leg, uint64_t done, uint64_t total) {
 }
 
 static void
-test_legs_are_zeroed_at_a_time(void **state) {
+legs_are_zeroed_at_a_time(void **state) {
   struct fixture *f = *state;
   struct meeting m = {.lock = PTHREAD_MUTEX_INITIALIZER, .come = PTHREAD_COND_INITIALIZER};
   struct sf_format_options options = {.overwrite = true};
@@ -357,7 +357,7 @@ test_legs_are_zeroed_at_a_time(void **state) {
 }
 
 static void
-test_superblocks_come_last(void **state) {
+superblocks_come_last(void **state) {
   struct fixture *f = *state;
   struct witness w = {.f = f};
   struct sf_format_options options = {.overwrite = true};
@@ -369,7 +369,7 @@ test_superblocks_come_last(void **state) {
 }
 
 static void
-test_an_interrupted_format_is_no_volume(void **state) {
+an_interrupted_format_is_no_volume(void **state) {
   struct fixture *f = *state;
   struct witness w = {.f = f, .die = true};
   struct sf_format_options options = {.overwrite = true};
@@ -395,7 +395,7 @@ test_an_interrupted_format_is_no_volume(void **state) {
 /* ---- discard ---- */
 
 static void
-test_discard(void **state) {
+discard(void **state) {
   struct fixture *f = *state;
   struct sf_assembly assembly;
   make_volume(f);
@@ -414,7 +414,7 @@ test_discard(void **state) {
 
 /* After a change of disks: a new, empty file; or a file with a damaged superblock. */
 static void
-test_discard_of_new_and_damaged(void **state) {
+discard_of_new_and_damaged(void **state) {
   struct fixture *f = *state;
   struct sf_assembly assembly;
   make_volume(f);
@@ -453,7 +453,7 @@ test_discard_of_new_and_damaged(void **state) {
 }
 
 static void
-test_discard_refuses(void **state) {
+discard_refuses(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   expect_starts(f);
@@ -475,7 +475,7 @@ test_discard_refuses(void **state) {
 }
 
 static void
-test_discard_of_a_single_leg(void **state) {
+discard_of_a_single_leg(void **state) {
   struct fixture *f = *state;
   struct sf_assembly assembly;
   f->config.legs = f->config.min_legs = 1;
@@ -493,30 +493,30 @@ int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_new_files),
-      TEST(test_both_copies_are_written),
-      TEST(test_existing_files_and_no_size),
-      TEST(test_missing_and_no_size),
-      TEST(test_impossible_sizes),
-      TEST(test_too_small),
-      TEST(test_created_files_go_again),
-      TEST(test_data_are_not_destroyed),
-      TEST(test_says_what_it_found),
-      TEST(test_data_are_looked_for_everywhere),
-      TEST(test_old_labels_are_wiped),
-      TEST(test_old_labels_are_wiped_from_a_new_disk),
-      TEST(test_a_volume_is_not_destroyed),
-      TEST(test_overwrite_zeroes),
-      TEST(test_assume_clean_keeps_data),
-      TEST(test_legs_in_use_are_left_alone),
-      TEST(test_one_file_by_two_names),
-      TEST(test_legs_are_zeroed_at_a_time),
-      TEST(test_superblocks_come_last),
-      TEST(test_an_interrupted_format_is_no_volume),
-      TEST(test_discard),
-      TEST(test_discard_of_new_and_damaged),
-      TEST(test_discard_refuses),
-      TEST(test_discard_of_a_single_leg),
+      TEST(new_files),
+      TEST(both_copies_are_written),
+      TEST(existing_files_and_no_size),
+      TEST(missing_and_no_size),
+      TEST(impossible_sizes),
+      TEST(too_small),
+      TEST(created_files_go_again),
+      TEST(data_are_not_destroyed),
+      TEST(says_what_it_found),
+      TEST(data_are_looked_for_everywhere),
+      TEST(old_labels_are_wiped),
+      TEST(old_labels_are_wiped_from_a_new_disk),
+      TEST(a_volume_is_not_destroyed),
+      TEST(overwrite_zeroes),
+      TEST(assume_clean_keeps_data),
+      TEST(legs_in_use_are_left_alone),
+      TEST(one_file_by_two_names),
+      TEST(legs_are_zeroed_at_a_time),
+      TEST(superblocks_come_last),
+      TEST(an_interrupted_format_is_no_volume),
+      TEST(discard),
+      TEST(discard_of_new_and_damaged),
+      TEST(discard_refuses),
+      TEST(discard_of_a_single_leg),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

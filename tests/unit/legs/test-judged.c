@@ -50,7 +50,7 @@ empty_head(const char *path) {
 }
 
 static void
-test_a_path_that_leads_elsewhere(void **state) {
+a_path_that_leads_elsewhere(void **state) {
   struct fixture *f = *state;
   char judged[96], other[96];
   struct sf_superblock reference = lose_b(f);
@@ -73,7 +73,7 @@ test_a_path_that_leads_elsewhere(void **state) {
 
 /* Its inode may have the same number. */
 static void
-test_a_file_made_anew(void **state) {
+a_file_made_anew(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference = lose_b(f);
   const char *path = f->config.leg[1].path;
@@ -89,7 +89,7 @@ test_a_file_made_anew(void **state) {
 }
 
 static void
-test_written_to_since(void **state) {
+written_to_since(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference = lose_b(f);
   const char *path = f->config.leg[1].path;
@@ -108,7 +108,7 @@ test_written_to_since(void **state) {
 
 /* The leg's own disk, offline: a volume that ran meanwhile has written its superblock. */
 static void
-test_its_own_disk_went_on(void **state) {
+its_own_disk_went_on(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   const char *path = f->config.leg[1].path;
@@ -126,7 +126,7 @@ test_its_own_disk_went_on(void **state) {
 
 /* A try that broke off has made the file longer, and emptied its head or made it the leg. */
 static void
-test_a_try_before(void **state) {
+a_try_before(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference = lose_b(f), larger = reference;
   const char *path = f->config.leg[1].path;
@@ -145,11 +145,8 @@ int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_a_path_that_leads_elsewhere),
-      TEST(test_a_file_made_anew),
-      TEST(test_written_to_since),
-      TEST(test_its_own_disk_went_on),
-      TEST(test_a_try_before),
+      TEST(a_path_that_leads_elsewhere), TEST(a_file_made_anew), TEST(written_to_since),
+      TEST(its_own_disk_went_on),        TEST(a_try_before),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

@@ -79,7 +79,7 @@ open_all(struct fixture *f) {
 }
 
 static void
-test_a_device(void **state) {
+a_device(void **state) {
   struct fixture *f = *state;
   struct loop loop;
   static const uint32_t block_bytes[] = {512, 4096};
@@ -98,7 +98,7 @@ test_a_device(void **state) {
 
 /* As mount and mdadm hold theirs. */
 static void
-test_a_device_in_use(void **state) {
+a_device_in_use(void **state) {
   struct fixture *f = *state;
   struct loop loop;
   make_file(f->config.leg[0].path, leg_bytes);
@@ -114,20 +114,20 @@ test_a_device_in_use(void **state) {
 }
 
 static void
-test_a_read_only_device(void **state) {
+a_read_only_device(void **state) {
   struct fixture *f = *state;
   struct loop loop;
   make_file(f->config.leg[0].path, leg_bytes);
   need(attach(&loop, f->config.leg[0].path, 0, 0, 512, LO_FLAGS_READ_ONLY));
-  int rc = open_one(f, loop.path, 0);
-  assert_true(rc == -EROFS || rc == -EACCES);
-  if (rc == -EROFS)
+  int r = open_one(f, loop.path, 0);
+  assert_true(r == -EROFS || r == -EACCES);
+  if (r == -EROFS)
     assert_says(f->error, "the device is read-only");
   close(loop.fd);
 }
 
 static void
-test_a_volume_of_devices(void **state) {
+a_volume_of_devices(void **state) {
   struct fixture *f = *state;
   struct loop loop[3];
   struct sf_format_options options = {0};
@@ -159,7 +159,7 @@ expect_same(struct fixture *f) {
 }
 
 static void
-test_a_file_and_its_loop_device(void **state) {
+a_file_and_its_loop_device(void **state) {
   struct fixture *f = *state;
   struct loop loop, again;
   const char *file = f->config.leg[0].path;
@@ -184,7 +184,7 @@ test_a_file_and_its_loop_device(void **state) {
 
 /* Two halves of one file do not overlap: allowed, if not wise. */
 static void
-test_two_parts_of_a_file(void **state) {
+two_parts_of_a_file(void **state) {
   struct fixture *f = *state;
   struct loop low, high;
   f->config.legs = 2;
@@ -215,12 +215,12 @@ int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_a_device),
-      TEST(test_a_device_in_use),
-      TEST(test_a_read_only_device),
-      TEST(test_a_volume_of_devices),
-      TEST(test_a_file_and_its_loop_device),
-      TEST(test_two_parts_of_a_file),
+      TEST(a_device),
+      TEST(a_device_in_use),
+      TEST(a_read_only_device),
+      TEST(a_volume_of_devices),
+      TEST(a_file_and_its_loop_device),
+      TEST(two_parts_of_a_file),
   };
   if (!fixture_possible() || !loop_devices_work())
     return TEST_SKIPPED;

@@ -79,7 +79,7 @@ take_reference(struct fixture *f, struct sf_superblock *reference) {
 
 /* Each leg of a new volume is marked as itself. */
 static void
-test_a_new_volume_is_marked(void **state) {
+a_new_volume_is_marked(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference;
   struct sf_mark mark;
@@ -95,7 +95,7 @@ test_a_new_volume_is_marked(void **state) {
 
 /* A leg that is whole is not asked for its mark; one without says so no more than before. */
 static void
-test_the_mark_is_not_needed(void **state) {
+the_mark_is_not_needed(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   fill(path_of(f, 0), SF_MARK_OFFSET, SF_PAGE_BYTES, 0);
@@ -111,7 +111,7 @@ test_the_mark_is_not_needed(void **state) {
 }
 
 static void
-test_a_lost_head_is_told(void **state) {
+a_lost_head_is_told(void **state) {
   static const int with[] = {0, 0x5e, 0xff};
   char text[SF_MARK_TEXT_MAX];
   struct fixture *f = *state;
@@ -130,7 +130,7 @@ test_a_lost_head_is_told(void **state) {
 
 /* `create` takes it for no empty disk, though its data are zeros. */
 static void
-test_create_refuses_it(void **state) {
+create_refuses_it(void **state) {
   struct fixture *f = *state;
   struct sf_format_options options = {.assume_clean = true};
   make_volume(f);
@@ -148,7 +148,7 @@ test_create_refuses_it(void **state) {
 
 /* In its own place it may be made anew, with data on it; elsewhere it is a disk with data. */
 static void
-test_where_it_may_be_made_anew(void **state) {
+where_it_may_be_made_anew(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference, other;
   make_volume(f);
@@ -175,7 +175,7 @@ test_where_it_may_be_made_anew(void **state) {
 
 /* Somebody has made something else of the disk, which does not reach to the mark. */
 static void
-test_another_label_counts_more_than_the_mark(void **state) {
+another_label_counts_more_than_the_mark(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference;
   make_volume(f);
@@ -194,7 +194,7 @@ test_another_label_counts_more_than_the_mark(void **state) {
 
 /* The same of what has no label: it has written over the maps, though not to the mark. */
 static void
-test_what_is_not_its_maps_counts_more_than_the_mark(void **state) {
+what_is_not_its_maps_counts_more_than_the_mark(void **state) {
   static const uint64_t at[] = {SF_MAPS_OFFSET, 100000, SF_MARK_OFFSET - 1};
   struct fixture *f = *state;
   struct sf_superblock reference;
@@ -220,7 +220,7 @@ test_what_is_not_its_maps_counts_more_than_the_mark(void **state) {
 
 /* `leg discard` wants to see the leg's own superblock; `leg replace` does not, and leaves a new leg. */
 static void
-test_it_is_made_anew(void **state) {
+it_is_made_anew(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference;
   struct sf_mark mark;
@@ -243,7 +243,7 @@ test_it_is_made_anew(void **state) {
 
 /* What breaks off before the new superblocks are there leaves the leg with its old mark, and is done again. */
 static void
-test_what_breaks_off_can_be_told(void **state) {
+what_breaks_off_can_be_told(void **state) {
   struct fixture *f = *state;
   struct sf_superblock reference;
   struct sf_mark mark, old;
@@ -271,7 +271,7 @@ test_what_breaks_off_can_be_told(void **state) {
 
 /* A volume with another name is marked with it. */
 static void
-test_rename(void **state) {
+rename(void **state) {
   struct fixture *f = *state;
   struct sf_mark mark;
   make_volume(f);
@@ -286,7 +286,7 @@ test_rename(void **state) {
 /* A leg from before there were marks, on a full filesystem, or with a bad block there: nothing but words depends on
  * the mark, so all legs get the new name. */
 static void
-test_rename_needs_no_mark(void **state) {
+rename_needs_no_mark(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   marks_fail = true;
@@ -304,17 +304,17 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-      TEST(test_a_new_volume_is_marked),
-      TEST(test_the_mark_is_not_needed),
-      TEST(test_a_lost_head_is_told),
-      TEST(test_create_refuses_it),
-      TEST(test_where_it_may_be_made_anew),
-      TEST(test_another_label_counts_more_than_the_mark),
-      TEST(test_what_is_not_its_maps_counts_more_than_the_mark),
-      TEST(test_it_is_made_anew),
-      TEST(test_what_breaks_off_can_be_told),
-      TEST(test_rename),
-      TEST(test_rename_needs_no_mark),
+      TEST(a_new_volume_is_marked),
+      TEST(the_mark_is_not_needed),
+      TEST(a_lost_head_is_told),
+      TEST(create_refuses_it),
+      TEST(where_it_may_be_made_anew),
+      TEST(another_label_counts_more_than_the_mark),
+      TEST(what_is_not_its_maps_counts_more_than_the_mark),
+      TEST(it_is_made_anew),
+      TEST(what_breaks_off_can_be_told),
+      TEST(rename),
+      TEST(rename_needs_no_mark),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

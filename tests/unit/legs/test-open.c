@@ -33,7 +33,7 @@ hold_open(const char *path) {
 /* ---- one leg ---- */
 
 static void
-test_blank_file(void **state) {
+blank_file(void **state) {
   struct fixture *f = *state;
   const char *path = f->config.leg[0].path;
   struct stat st;
@@ -56,7 +56,7 @@ test_blank_file(void **state) {
 
 /* Files that end anywhere, O_DIRECT or not. */
 static void
-test_short_files(void **state) {
+short_files(void **state) {
   struct fixture *f = *state;
   static const uint64_t sizes[] = {0, 1, 511, 512, 513, 4096, 5000, 65535, 65537};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -78,7 +78,7 @@ expect_failure(struct fixture *f, const char *path, int error, const char *says)
 }
 
 static void
-test_failures_say_what_to_do(void **state) {
+failures_say_what_to_do(void **state) {
   struct fixture *f = *state;
   char path[128];
   expect_failure(f, f->config.leg[0].path, -ENOENT, "there is no such file");
@@ -98,7 +98,7 @@ test_failures_say_what_to_do(void **state) {
 }
 
 static void
-test_permission_denied(void **state) {
+permission_denied(void **state) {
   struct fixture *f = *state;
   char cwd_path[PATH_MAX];
   if (geteuid() != 0) {
@@ -109,14 +109,14 @@ test_permission_denied(void **state) {
   snprintf(cwd_path, sizeof cwd_path, "%s", f->config.leg[0].path);
   assert_int_equal(chmod(f->dir, 0755), 0);
   assert_int_equal(seteuid(65534), 0);
-  int rc = open_first(f, cwd_path, 0);
+  int r = open_first(f, cwd_path, 0);
   assert_int_equal(seteuid(0), 0);
-  assert_int_equal(rc, -EACCES);
+  assert_int_equal(r, -EACCES);
   assert_says(f->error, "permission denied");
 }
 
 static void
-test_read_only_file_system(void **state) {
+read_only_file_system(void **state) {
   struct fixture *f = *state;
   char path[128];
   int status;
@@ -132,8 +132,8 @@ test_read_only_file_system(void **state) {
     make_file(path, MIB);
     if (mount("none", f->dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL) < 0)
       _exit(TEST_SKIPPED);
-    int rc = open_first(f, path, 0);
-    _exit(rc == -EROFS && strstr(f->error, "mounted read-only") ? 0 : 1);
+    int r = open_first(f, path, 0);
+    _exit(r == -EROFS && strstr(f->error, "mounted read-only") ? 0 : 1);
   }
   assert_int_equal(waitpid(pid, &status, 0), pid);
   assert_true(WIFEXITED(status));
@@ -145,7 +145,7 @@ test_read_only_file_system(void **state) {
 /* ---- the lock ---- */
 
 static void
-test_locked_until_its_holder_is_dead(void **state) {
+locked_until_its_holder_is_dead(void **state) {
   struct fixture *f = *state;
   const char *path = f->config.leg[0].path;
   make_file(path, MIB);
@@ -157,7 +157,7 @@ test_locked_until_its_holder_is_dead(void **state) {
 }
 
 static void
-test_looking_needs_no_lock(void **state) {
+looking_needs_no_lock(void **state) {
   struct fixture *f = *state;
   const char *path = f->config.leg[0].path;
   make_file(path, MIB);
@@ -174,7 +174,7 @@ test_looking_needs_no_lock(void **state) {
 
 /* The lock is the description's: a duplicate keeps it, and close of it ends it. */
 static void
-test_lock_lives_with_the_description(void **state) {
+lock_lives_with_the_description(void **state) {
   struct fixture *f = *state;
   const char *path = f->config.leg[0].path;
   make_file(path, MIB);
@@ -188,7 +188,7 @@ test_lock_lives_with_the_description(void **state) {
 /* ---- all legs ---- */
 
 static void
-test_all_open(void **state) {
+all_open(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 3; i++)
     make_file(f->config.leg[i].path, (9 + i) * MIB);
@@ -202,7 +202,7 @@ test_all_open(void **state) {
 }
 
 static void
-test_one_missing(void **state) {
+one_missing(void **state) {
   struct fixture *f = *state;
   make_file(f->config.leg[0].path, MIB);
   make_file(f->config.leg[2].path, MIB);
@@ -216,7 +216,7 @@ test_one_missing(void **state) {
 
 /* open() of b hangs: the others are there in time, and what b's thread gets later it gives back. */
 static void
-test_a_leg_that_hangs_is_absent(void **state) {
+a_leg_that_hangs_is_absent(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 3; i++)
     make_file(f->config.leg[i].path, MIB);
@@ -249,7 +249,7 @@ expect_same(struct fixture *f) {
 }
 
 static void
-test_one_file_by_two_names(void **state) {
+one_file_by_two_names(void **state) {
   struct fixture *f = *state;
   const char *a = f->config.leg[0].path, *b = f->config.leg[1].path;
   make_file(a, MIB);
@@ -267,18 +267,18 @@ int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_blank_file),
-      TEST(test_short_files),
-      TEST(test_failures_say_what_to_do),
-      TEST(test_permission_denied),
-      TEST(test_read_only_file_system),
-      TEST(test_locked_until_its_holder_is_dead),
-      TEST(test_looking_needs_no_lock),
-      TEST(test_lock_lives_with_the_description),
-      TEST(test_all_open),
-      TEST(test_one_missing),
-      TEST(test_a_leg_that_hangs_is_absent),
-      TEST(test_one_file_by_two_names),
+      TEST(blank_file),
+      TEST(short_files),
+      TEST(failures_say_what_to_do),
+      TEST(permission_denied),
+      TEST(read_only_file_system),
+      TEST(locked_until_its_holder_is_dead),
+      TEST(looking_needs_no_lock),
+      TEST(lock_lives_with_the_description),
+      TEST(all_open),
+      TEST(one_missing),
+      TEST(a_leg_that_hangs_is_absent),
+      TEST(one_file_by_two_names),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

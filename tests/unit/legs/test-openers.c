@@ -27,7 +27,7 @@ start_openers(struct fixture *f) {
 
 /* The same through openers: what they read comes over with the file, and so does the lock. */
 static void
-test_opened_isolated(void **state) {
+opened_isolated(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   assert_int_equal(unlink(f->config.leg[1].path), 0);
@@ -54,7 +54,7 @@ test_opened_isolated(void **state) {
 
 /* So are a discard and the look before it, and why not comes over in words. */
 static void
-test_discarded_isolated(void **state) {
+discarded_isolated(void **state) {
   struct fixture *f = *state;
   make_volume(f);
   assert_int_equal(open_first(f, f->config.leg[0].path, 0), 0);
@@ -83,7 +83,7 @@ test_discarded_isolated(void **state) {
 /* An opener that hangs is left behind, with its leg alone: the waiting process can go on, and
  * end. */
 static void
-test_an_opener_that_hangs(void **state) {
+an_opener_that_hangs(void **state) {
   struct fixture *f = *state;
   for (unsigned i = 0; i < 3; i++)
     make_file(f->config.leg[i].path, MIB);
@@ -112,7 +112,7 @@ cut_soon(void *openers) {
 }
 
 static void
-test_openers_are_cut(void **state) {
+openers_are_cut(void **state) {
   struct fixture *f = *state;
   pthread_t thread;
   make_file(f->config.leg[0].path, MIB);
@@ -157,11 +157,11 @@ open_isolated(void *arg) {
  * it would count as present, with nothing to reach it by.  How: the limit falls while the opener
  * hangs. */
 static void
-test_no_number_for_an_opened_leg(void **state) {
+no_number_for_an_opened_leg(void **state) {
   struct fixture *f = *state;
   struct rlimit limit, none;
   pthread_t thread;
-  void *rc;
+  void *r;
   make_volume(f);
   pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
   if (holder < 0)
@@ -174,9 +174,9 @@ test_no_number_for_an_opened_leg(void **state) {
   none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
   assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
   kill_holder(holder);
-  pthread_join(thread, &rc);
+  pthread_join(thread, &r);
   assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  assert_int_equal((intptr_t) rc, -EMFILE);
+  assert_int_equal((intptr_t) r, -EMFILE);
   assert_int_equal(f->file[0].fd, -1);
   assert_false(f->found[0].present);
   assert_int_equal(f->found[0].error, -EMFILE);
@@ -186,7 +186,7 @@ test_no_number_for_an_opened_leg(void **state) {
 }
 
 static void
-test_a_discard_that_hangs_is_cut(void **state) {
+a_discard_that_hangs_is_cut(void **state) {
   struct fixture *f = *state;
   pthread_t thread;
   make_volume(f);
@@ -240,7 +240,7 @@ tend_openers(struct fixture *f) {
 /* Of the two that make openers one may be killed, then the other: legs can be opened all the while,
  * by others, and each loss is told once, when there is another in its place. */
 static void
-test_makers_of_openers_are_killed(void **state) {
+makers_of_openers_are_killed(void **state) {
   struct fixture *f = *state;
   pid_t maker[2];
   make_volume(f);
@@ -264,7 +264,7 @@ test_makers_of_openers_are_killed(void **state) {
 
 /* With both gone at once it is told that there is none, and a leg can be opened all the same. */
 static void
-test_all_makers_of_openers_are_killed(void **state) {
+all_makers_of_openers_are_killed(void **state) {
   struct fixture *f = *state;
   pid_t maker[2];
   make_volume(f);
@@ -285,11 +285,11 @@ test_all_makers_of_openers_are_killed(void **state) {
 
 /* A thread that waits for an opener that is killed is told, and can ask again. */
 static void
-test_an_opener_is_killed(void **state) {
+an_opener_is_killed(void **state) {
   struct fixture *f = *state;
   pthread_t thread;
   pid_t maker[2], opener[2] = {0, 0};
-  void *rc;
+  void *r;
   make_volume(f);
   pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
   if (holder < 0)
@@ -302,8 +302,8 @@ test_an_opener_is_killed(void **state) {
   if (find_children(maker[0], "sf-opener", opener) == 0)
     assert_int_equal(find_children(maker[1], "sf-opener", opener), 1);
   assert_int_equal(kill(opener[0], SIGKILL), 0);
-  pthread_join(thread, &rc);
-  assert_int_equal((intptr_t) rc, -ECANCELED);
+  pthread_join(thread, &r);
+  assert_int_equal((intptr_t) r, -ECANCELED);
   kill_holder(holder);
   assert_true(becomes_free(f, f->config.leg[0].path));
   sf_leg_file_close(&f->file[0]);
@@ -316,15 +316,15 @@ int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_opened_isolated),
-      TEST(test_discarded_isolated),
-      TEST(test_an_opener_that_hangs),
-      TEST(test_openers_are_cut),
-      TEST(test_no_number_for_an_opened_leg),
-      TEST(test_a_discard_that_hangs_is_cut),
-      TEST(test_makers_of_openers_are_killed),
-      TEST(test_all_makers_of_openers_are_killed),
-      TEST(test_an_opener_is_killed),
+      TEST(opened_isolated),
+      TEST(discarded_isolated),
+      TEST(an_opener_that_hangs),
+      TEST(openers_are_cut),
+      TEST(no_number_for_an_opened_leg),
+      TEST(a_discard_that_hangs_is_cut),
+      TEST(makers_of_openers_are_killed),
+      TEST(all_makers_of_openers_are_killed),
+      TEST(an_opener_is_killed),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

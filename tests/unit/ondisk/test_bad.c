@@ -57,7 +57,7 @@ assert_asks_alike(const struct sf_bad *bad, unsigned first, unsigned n) {
 /* Proves that ranges added and removed at random agree with a bit for each block, that a change
  * without room does nothing, and that only the limit leaves no room. */
 static void
-test_list_is_the_model(void **state) {
+list_is_the_model(void **state) {
   struct sf_bad bad = {0}, before;
   unsigned refused_add = 0, refused_remove = 0;
 
@@ -124,7 +124,7 @@ seal(uint8_t page[SF_PAGE_BYTES]) {
 /* Proves that ranges are kept where the document says, by version 5 and by no other, with or
  * without a holder and a block size, and that a volume without any is written as before. */
 static void
-test_superblock_keeps_them(void **state) {
+superblock_keeps_them(void **state) {
   struct sf_superblock sb, found;
   uint8_t page[SF_PAGE_BYTES];
 
@@ -161,7 +161,7 @@ test_superblock_keeps_them(void **state) {
 
 /* Proves that a list that no program of ours writes is refused. */
 static void
-test_impossible_lists(void **state) {
+impossible_lists(void **state) {
   static const struct {
     uint32_t n;
     struct sf_bad_range range[2];
@@ -200,9 +200,9 @@ test_impossible_lists(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_list_is_the_model),
-      cmocka_unit_test(test_superblock_keeps_them),
-      cmocka_unit_test(test_impossible_lists),
+      cmocka_unit_test(list_is_the_model),
+      cmocka_unit_test(superblock_keeps_them),
+      cmocka_unit_test(impossible_lists),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

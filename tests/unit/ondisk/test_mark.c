@@ -17,7 +17,7 @@ wanted_page(uint8_t page[SF_PAGE_BYTES]) {
 
 /* Proves that it is written as the document has it, in literals, and without what is in memory behind names. */
 static void
-test_layout(void **state) {
+layout(void **state) {
   uint8_t page[SF_PAGE_BYTES], wanted[SF_PAGE_BYTES];
   struct sf_superblock sb;
   struct sf_mark mark, read;
@@ -37,7 +37,7 @@ test_layout(void **state) {
 
 /* Proves that no flipped bit leaves a mark, and that *mark is as it was then. */
 static void
-test_damage(void **state) {
+damage(void **state) {
   uint8_t page[SF_PAGE_BYTES];
   struct sf_mark mark = {.leg_index = 99};
   wanted_page(page);
@@ -54,7 +54,7 @@ test_damage(void **state) {
 
 /* Proves that a page with a good CRC is no mark where a superblock could not say the same. */
 static void
-test_impossible(void **state) {
+impossible(void **state) {
   static const struct {
     size_t at, size;
     char byte;
@@ -73,7 +73,7 @@ test_impossible(void **state) {
 
 /* Proves that it is a leg by volume, place and uuid, and by no name. */
 static void
-test_is_leg(void **state) {
+is_leg(void **state) {
   struct sf_superblock sb;
   struct sf_mark mark;
   example(&sb);
@@ -91,7 +91,7 @@ test_is_leg(void **state) {
 
 /* Proves that the maps of the largest volume end before it, and that it ends before the data. */
 static void
-test_place(void **state) {
+place(void **state) {
   assert_int_equal(SF_MARK_OFFSET, 8 * 1024 * 1024 - 4096);
   assert_true(SF_MAP_PAGE_OFFSET(sf_map_pages(SF_VOLUME_BYTES_MAX, SF_EXTENT_BYTES_MAX)) <=
               SF_MARK_OFFSET);
@@ -100,9 +100,8 @@ test_place(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_layout),     cmocka_unit_test(test_damage),
-      cmocka_unit_test(test_impossible), cmocka_unit_test(test_is_leg),
-      cmocka_unit_test(test_place),
+      cmocka_unit_test(layout), cmocka_unit_test(damage), cmocka_unit_test(impossible),
+      cmocka_unit_test(is_leg), cmocka_unit_test(place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

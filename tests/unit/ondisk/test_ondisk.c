@@ -6,7 +6,7 @@
 /* Proves that the stored CRC is the standard CRC-32C: the published check value, and the definition
  * for lengths around the library's block sizes. */
 static void
-test_crc_is_the_standard_one(void **state) {
+crc_is_the_standard_one(void **state) {
   uint8_t bytes[300];
   assert_int_equal(sf_crc32c("123456789", 9), 0xE3069283);
   assert_int_equal(sf_crc32c("", 0), 0);
@@ -30,7 +30,7 @@ example_map(struct sf_map_page *map) {
 
 /* Proves that a page of the maps is written as the document has it, in literals. */
 static void
-test_map_page_layout(void **state) {
+map_page_layout(void **state) {
   uint8_t page[SF_PAGE_BYTES], wanted[SF_PAGE_BYTES] = "SUREMAPS";
   struct sf_map_page map;
   example_map(&map);
@@ -49,7 +49,7 @@ test_map_page_layout(void **state) {
 /* Proves that unwritten extents are kept where the document says, by version 3 and by no other, and
  * that a damaged page calls nothing unwritten (R17). */
 static void
-test_map_page_with_unwritten_extents(void **state) {
+map_page_with_unwritten_extents(void **state) {
   uint8_t page[SF_PAGE_BYTES], nothing[SF_MAP_BYTES] = {0};
   struct sf_map_page map, found = {0};
   example_map(&map);
@@ -75,7 +75,7 @@ test_map_page_with_unwritten_extents(void **state) {
 
 /* Proves that the first copy of a page counts where it is valid, and else the second. */
 static void
-test_map_page_copies(void **state) {
+map_page_copies(void **state) {
   uint8_t first[SF_PAGE_BYTES], second[SF_PAGE_BYTES];
   struct sf_map_page map;
   example_map(&map);
@@ -92,7 +92,7 @@ test_map_page_copies(void **state) {
 
 /* Proves R10: whatever is wrong with a page, it counts as all set. */
 static void
-test_map_page_that_is_damaged_is_all_set(void **state) {
+map_page_that_is_damaged_is_all_set(void **state) {
   uint8_t page[SF_PAGE_BYTES], all[SF_MAP_BYTES];
   struct sf_map_page map, found = {0};
   struct sf_uuid other;
@@ -119,7 +119,7 @@ test_map_page_that_is_damaged_is_all_set(void **state) {
 
 /* Proves that the maps of the largest volume end before its data begin. */
 static void
-test_map_pages(void **state) {
+map_pages(void **state) {
   assert_int_equal(sf_map_pages(4096, 4096), 1);
   assert_int_equal(sf_map_pages(UINT64_C(1792) << 20, 1 << 20), 1);
   assert_int_equal(sf_map_pages((UINT64_C(1792) << 20) + 4096, 1 << 20), 2);
@@ -130,7 +130,7 @@ test_map_pages(void **state) {
 
 /* Proves that records are ordered by term, then by change, and by nothing else. */
 static void
-test_record_order(void **state) {
+record_order(void **state) {
   const struct sf_record base = {.term = 5, .change = 5, .in_sync = 1, .min_legs = 1};
   static const struct {
     uint64_t term, change;
@@ -147,7 +147,7 @@ test_record_order(void **state) {
 
 /* Proves that a leg's size gives a volume that lies inside it, in whole pages, or none. */
 static void
-test_data_bytes(void **state) {
+data_bytes(void **state) {
   const uint64_t mib = 1024 * 1024;
   assert_int_equal(sf_data_bytes_for(0), 0);
   assert_int_equal(sf_data_bytes_for(8 * mib), 0);
@@ -161,7 +161,7 @@ test_data_bytes(void **state) {
 
 /* Proves that the extent is the least power of two from 1 MiB on that keeps 2^19 extents. */
 static void
-test_extent_bytes(void **state) {
+extent_bytes(void **state) {
   const uint64_t mib = 1024 * 1024, tib = mib * mib;
   assert_int_equal(sf_extent_bytes_for(mib), mib);
   assert_int_equal(sf_extent_bytes_for(tib / 2), mib);
@@ -174,7 +174,7 @@ test_extent_bytes(void **state) {
 
 /* Proves that one byte anywhere in the first 64 KiB counts as use, and one behind it does not. */
 static void
-test_looks_used(void **state) {
+looks_used(void **state) {
   static uint8_t bytes[64 * 1024 + 1];
   assert_false(sf_looks_used(bytes, 0));
   assert_false(sf_looks_used(bytes, sizeof bytes));
@@ -192,7 +192,7 @@ test_looks_used(void **state) {
 
 /* Proves that uuids are made anew, compared in whole and written in the usual form. */
 static void
-test_uuid(void **state) {
+uuid(void **state) {
   struct sf_uuid a, b;
   char text[37];
   sf_uuid_generate(&a);
@@ -209,7 +209,7 @@ test_uuid(void **state) {
 
 /* Proves that each outcome has words of its own. */
 static void
-test_error_words(void **state) {
+error_words(void **state) {
   static const int errors[] = {0, -ENODATA, -EBADMSG, -EPROTONOSUPPORT, -EUCLEAN, -EIO};
   for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
     for (size_t j = 0; j < i; j++)
@@ -219,18 +219,18 @@ test_error_words(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_crc_is_the_standard_one),
-      cmocka_unit_test(test_map_page_layout),
-      cmocka_unit_test(test_map_page_that_is_damaged_is_all_set),
-      cmocka_unit_test(test_map_page_with_unwritten_extents),
-      cmocka_unit_test(test_map_page_copies),
-      cmocka_unit_test(test_map_pages),
-      cmocka_unit_test(test_record_order),
-      cmocka_unit_test(test_data_bytes),
-      cmocka_unit_test(test_extent_bytes),
-      cmocka_unit_test(test_looks_used),
-      cmocka_unit_test(test_uuid),
-      cmocka_unit_test(test_error_words),
+      cmocka_unit_test(crc_is_the_standard_one),
+      cmocka_unit_test(map_page_layout),
+      cmocka_unit_test(map_page_that_is_damaged_is_all_set),
+      cmocka_unit_test(map_page_with_unwritten_extents),
+      cmocka_unit_test(map_page_copies),
+      cmocka_unit_test(map_pages),
+      cmocka_unit_test(record_order),
+      cmocka_unit_test(data_bytes),
+      cmocka_unit_test(extent_bytes),
+      cmocka_unit_test(looks_used),
+      cmocka_unit_test(uuid),
+      cmocka_unit_test(error_words),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

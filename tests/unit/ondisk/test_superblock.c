@@ -68,7 +68,7 @@ assert_same(const struct sf_superblock *a, const struct sf_superblock *b) {
 
 /* Proves that the encoder writes the documented bytes at the documented offsets, none else. */
 static void
-test_encode_gives_the_golden_page(void **state) {
+encode_gives_the_golden_page(void **state) {
   struct sf_superblock sb;
   uint8_t page[SF_PAGE_BYTES], expected[SF_PAGE_BYTES];
   example(&sb);
@@ -80,7 +80,7 @@ test_encode_gives_the_golden_page(void **state) {
 
 /* Proves that a page written by this version long ago is still read, every field of it. */
 static void
-test_decode_reads_the_golden_page(void **state) {
+decode_reads_the_golden_page(void **state) {
   struct sf_superblock sb, expected;
   uint8_t page[SF_PAGE_BYTES];
   golden_page(page);
@@ -129,7 +129,7 @@ assert_table(const char *heading, const struct field *fields, size_t n, size_t e
 /* Proves that docs/on-disk-format.md lists exactly the layout that the golden page is made of, and
  * the areas that the header defines. */
 static void
-test_document_has_the_layout(void **state) {
+document_has_the_layout(void **state) {
   assert_table("\n## The superblock, byte by byte", layout, sizeof layout / sizeof *layout, 4096);
   assert_table("\n## A page of the maps, byte by byte", map_layout,
                sizeof map_layout / sizeof *map_layout, 4096);
@@ -146,7 +146,7 @@ test_document_has_the_layout(void **state) {
 
 /* Proves that what goes in comes out, for every count of legs and of ancestors. */
 static void
-test_round_trip(void **state) {
+round_trip(void **state) {
   for (unsigned legs = 1; legs <= SF_LEGS_MAX; legs++)
     for (unsigned ancestors = 0; ancestors <= SF_ANCESTORS_MAX; ancestors++) {
       struct sf_superblock in, out;
@@ -179,7 +179,7 @@ test_round_trip(void **state) {
 
 /* Proves that memory behind names and past the counts does not reach the disk. */
 static void
-test_encode_leaves_no_garbage(void **state) {
+encode_leaves_no_garbage(void **state) {
   struct sf_superblock sb;
   uint8_t clean[SF_PAGE_BYTES], page[SF_PAGE_BYTES];
   example(&sb);
@@ -198,7 +198,7 @@ test_encode_leaves_no_garbage(void **state) {
 /* Proves that no single flipped bit goes unseen: in the magic it hides the superblock, anywhere
  * else it is damage, the version field included. */
 static void
-test_every_flipped_bit_is_seen(void **state) {
+every_flipped_bit_is_seen(void **state) {
   struct sf_superblock sb;
   uint8_t page[SF_PAGE_BYTES];
   golden_page(page);
@@ -213,7 +213,7 @@ test_every_flipped_bit_is_seen(void **state) {
 /* Proves that a write cut off anywhere leaves the old page, the new page, or damage: never a third
  * superblock.  Old and new differ in both the first and the last fields. */
 static void
-test_torn_page_is_seen(void **state) {
+torn_page_is_seen(void **state) {
   struct sf_superblock sb;
   uint8_t old[SF_PAGE_BYTES], new[SF_PAGE_BYTES], torn[SF_PAGE_BYTES];
   unsigned damaged = 0;
@@ -237,7 +237,7 @@ test_torn_page_is_seen(void **state) {
 /* Proves that what a running volume changes lies in the page's first 512 bytes, so that a disk that
  * writes whole sectors cannot tear it at all. */
 static void
-test_what_changes_is_in_one_sector(void **state) {
+what_changes_is_in_one_sector(void **state) {
   struct sf_superblock sb;
   uint8_t before[SF_PAGE_BYTES], after[SF_PAGE_BYTES];
   golden_page(before);
@@ -259,14 +259,14 @@ test_what_changes_is_in_one_sector(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_encode_gives_the_golden_page),
-      cmocka_unit_test(test_decode_reads_the_golden_page),
-      cmocka_unit_test(test_document_has_the_layout),
-      cmocka_unit_test(test_round_trip),
-      cmocka_unit_test(test_encode_leaves_no_garbage),
-      cmocka_unit_test(test_every_flipped_bit_is_seen),
-      cmocka_unit_test(test_torn_page_is_seen),
-      cmocka_unit_test(test_what_changes_is_in_one_sector),
+      cmocka_unit_test(encode_gives_the_golden_page),
+      cmocka_unit_test(decode_reads_the_golden_page),
+      cmocka_unit_test(document_has_the_layout),
+      cmocka_unit_test(round_trip),
+      cmocka_unit_test(encode_leaves_no_garbage),
+      cmocka_unit_test(every_flipped_bit_is_seen),
+      cmocka_unit_test(torn_page_is_seen),
+      cmocka_unit_test(what_changes_is_in_one_sector),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,7 @@ static const struct patch impossible[] = {
 /* Proves that a page with a right CRC and one impossible statement is refused, for each statement;
  * the same page without the patch is taken. */
 static void
-test_impossible_contents_are_refused(void **state) {
+impossible_contents_are_refused(void **state) {
   struct sf_superblock sb;
   uint8_t page[SF_PAGE_BYTES];
   golden_page(page);
@@ -134,7 +134,7 @@ test_impossible_contents_are_refused(void **state) {
 /* Proves that counts one above their arrays are refused before anything is read behind these, all
  * entries being full (the sanitizers' builds see the read). */
 static void
-test_counts_beyond_their_arrays(void **state) {
+counts_beyond_their_arrays(void **state) {
   struct sf_superblock sb;
   uint8_t page[SF_PAGE_BYTES];
   example(&sb);
@@ -161,7 +161,7 @@ test_counts_beyond_their_arrays(void **state) {
 
 /* Proves that the checks stop at the limits and not before them. */
 static void
-test_limits_are_taken(void **state) {
+limits_are_taken(void **state) {
   static const struct patch possible[] = {
       {"claim 0", 144, BYTES("\0\0\0\0\0\0\0\0"), 0},
       {"serial 0", 24, BYTES("\0\0\0\0\0\0\0\0"), 0},
@@ -215,7 +215,7 @@ make_copy(enum copy kind, unsigned place, uint8_t page[SF_PAGE_BYTES]) {
 
 /* Proves the rule for every pair of copies, in both orders. */
 static void
-test_pick(void **state) {
+pick(void **state) {
   /* The place of the superblock taken, or the error. */
   static const int expected[COPIES][COPIES] = {
       [OLD] = {1, 1, 0, 0, 0, 0, -EPROTONOSUPPORT},
@@ -251,7 +251,7 @@ test_pick(void **state) {
 /* Proves that the write rule of the document survives a write cut off anywhere: the copy in writing
  * may be lost, and the one before it is taken then. */
 static void
-test_torn_write_falls_back_to_the_older_copy(void **state) {
+torn_write_falls_back_to_the_older_copy(void **state) {
   uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES], next[SF_PAGE_BYTES];
   struct sf_superblock sb;
   unsigned copy;
@@ -272,7 +272,7 @@ test_torn_write_falls_back_to_the_older_copy(void **state) {
 
 /* Proves that what version 1 wrote, which had no maps, is read the same. */
 static void
-test_version_1_is_read(void **state) {
+version_1_is_read(void **state) {
   uint8_t page[SF_PAGE_BYTES];
   struct sf_superblock sb, wanted;
   golden_page(page);
@@ -293,7 +293,7 @@ test_version_1_is_read(void **state) {
 /* Proves that a block size is kept, by version 3 and by no older one, and that only those are taken
  * that disks have. */
 static void
-test_block_bytes(void **state) {
+block_bytes(void **state) {
   static const struct {
     uint16_t bytes;
     int expected;
@@ -321,7 +321,7 @@ test_block_bytes(void **state) {
 /* Proves that a holder is kept where the document says, by version 4 and by no older one, that only
  * a name that can be printed is taken, and that a leg without a holder is written as before. */
 static void
-test_holder(void **state) {
+holder(void **state) {
   struct sf_superblock sb, found;
   uint8_t page[SF_PAGE_BYTES];
   example(&sb);
@@ -361,14 +361,14 @@ test_holder(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_impossible_contents_are_refused),
-      cmocka_unit_test(test_counts_beyond_their_arrays),
-      cmocka_unit_test(test_limits_are_taken),
-      cmocka_unit_test(test_pick),
-      cmocka_unit_test(test_torn_write_falls_back_to_the_older_copy),
-      cmocka_unit_test(test_version_1_is_read),
-      cmocka_unit_test(test_block_bytes),
-      cmocka_unit_test(test_holder),
+      cmocka_unit_test(impossible_contents_are_refused),
+      cmocka_unit_test(counts_beyond_their_arrays),
+      cmocka_unit_test(limits_are_taken),
+      cmocka_unit_test(pick),
+      cmocka_unit_test(torn_write_falls_back_to_the_older_copy),
+      cmocka_unit_test(version_1_is_read),
+      cmocka_unit_test(block_bytes),
+      cmocka_unit_test(holder),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

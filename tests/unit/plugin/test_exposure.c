@@ -22,7 +22,7 @@ exposed(int family, const char *text, char name[SF_EXPOSED_NAME_MAX]) {
 
 /* Proves that what stays in this machine is not warned of. */
 static void
-test_this_machine(void **state) {
+this_machine(void **state) {
   struct sockaddr_un local = {.sun_family = AF_UNIX};
   char name[SF_EXPOSED_NAME_MAX];
 
@@ -35,7 +35,7 @@ test_this_machine(void **state) {
 
 /* Proves that every other address is told by its name. */
 static void
-test_other_machines(void **state) {
+other_machines(void **state) {
   char name[SF_EXPOSED_NAME_MAX];
 
   assert_true(exposed(AF_INET, "192.0.2.7", name));
@@ -50,8 +50,8 @@ test_other_machines(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_this_machine),
-      cmocka_unit_test(test_other_machines),
+      cmocka_unit_test(this_machine),
+      cmocka_unit_test(other_machines),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
