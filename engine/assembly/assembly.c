@@ -33,14 +33,16 @@ judge_two_lines(struct sf_look *look) {
 }
 
 /* By force, and it is not known which of the unreadable legs went on: one of them is taken, and the
- * others are made like it. Two would pass for equal. */
+ * others are made like it. Two would pass for equal. An unreadable leg that the newest record leaves
+ * out is not taken in place of those that it names: what it lacks is known, what it may have is not. */
 static void
 take_one(struct sf_look *look) {
-  uint16_t one = look->unsure & (uint16_t) -look->unsure;
-  look->recopy = look->present & (uint16_t) ~one;
-  look->present = one;
+  uint16_t unsure = look->present & look->unsure, all = (look->present | look->unsure) & look->fits;
+  if (unsure != 0)
+    look->present = unsure & (uint16_t) -unsure;
+  look->recopy = all & (uint16_t) ~look->present;
   for (unsigned leg = 0; leg < look->legs; leg++)
-    if (SF_LEG_IN(look->recopy, leg))
+    if (SF_LEG_IN(look->recopy, leg) && look->verdict[leg] != SF_LEG_FAULTY)
       look->verdict[leg] = SF_LEG_BEHIND;
 }
 
@@ -67,8 +69,10 @@ check(const struct sf_assembly *assembly) {
 
 static void
 conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
-  if (look->reference >= 0 && assembly->next_term > SF_NUMBER_MAX)
+  if (look->reference >= 0 && assembly->next_term > SF_NUMBER_MAX) {
     look->obstacle = SF_OBSTACLE_NO_TERM;
+    look->recopy = 0;
+  }
   if (look->obstacle == SF_OBSTACLE_TWO_LINES)
     judge_two_lines(look);
   for (unsigned leg = 0; leg < look->legs; leg++)

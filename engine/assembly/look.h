@@ -42,12 +42,13 @@ struct sf_look {
   uint16_t older; /* of known: left behind in an ancestor of it, not newer than the fork */
   uint16_t split; /* of known: went on in an ancestor of it */
 
-  int reference;     /* a leg that carries the record in force; -1: none */
-  int alike;         /* a leg with another record of the same number; -1: none */
-  uint16_t present;  /* of the reference's in-sync legs */
-  uint16_t absent;   /* TOO_FEW, DOUBT, UNREADABLE: of all that must be there */
-  uint16_t unsure;   /* of the reference's in-sync legs: present, and may hold a newer record */
-  uint16_t recopy;   /* of the reference's in-sync legs: present, and copied whole all the same */
+  int reference;    /* a leg that carries the record in force; -1: none */
+  int alike;        /* a leg with another record of the same number; -1: none */
+  uint16_t present; /* of the reference's in-sync legs */
+  uint16_t absent;  /* TOO_FEW, DOUBT, UNREADABLE: of all that must be there */
+  uint16_t
+      unsure; /* present, named in sync by the reference or one that doubts it, and may hold a newer record */
+  uint16_t recopy;   /* present, and copied whole all the same */
   uint16_t headless; /* of none of these: the leg by its mark.  Nothing follows from it but words */
   enum sf_obstacle obstacle;
 };

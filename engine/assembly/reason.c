@@ -158,12 +158,16 @@ say_others(struct sf_text *text, const struct sf_look *look) {
 /* Why legs that hold the record in force are not taken for current. */
 static void
 say_unreadable(struct sf_text *text, const struct sf_look *look) {
+  uint16_t copied = look->recopy & (uint16_t) ~legs_with(look, SF_LEG_FAULTY);
   if (look->recopy == 0)
     return;
   sf_text_put(text, "; one copy of the superblock of ");
   say_names(text, look, look->unsure);
-  sf_text_put(text, " cannot be read, which may have been newer, so ");
-  say_names(text, look, look->recopy);
+  sf_text_put(text, " cannot be read, which may have been newer");
+  if (copied == 0)
+    return;
+  sf_text_put(text, ", so ");
+  say_names(text, look, copied);
   sf_text_put(text, " will be copied whole");
 }
 
@@ -175,7 +179,7 @@ say_start(struct sf_text *text, const struct sf_look *look, const struct sf_asse
               by_force ? " by force" : "", record->term, record->change);
   say_names(text, look, assembly->current);
   say_unreadable(text, look);
-  if (by_force && look->obstacle != SF_OBSTACLE_UNREADABLE) {
+  if (by_force && look->obstacle != SF_OBSTACLE_UNREADABLE && look->absent != 0) {
     sf_text_put(text, " in a new line of history, without what only ");
     say_names(text, look, look->absent);
     sf_text_put(text, " may hold");

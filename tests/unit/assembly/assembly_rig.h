@@ -39,7 +39,7 @@ struct leg {
   enum kind kind;
   unsigned term, change;
   const char *in_sync;
-  unsigned claim; /* 0: as the term */
+  uint64_t claim; /* 0: as the term */
   const char *faulty;
   char line; /* 0: 'A' */
   int error; /* ERROR, GONE */
