@@ -150,6 +150,7 @@ struct copying { /* an extent under way */
   bool active;
   bool converge;                  /* else resync of `leg` */
   bool zeroes;                    /* converge, with zeros for a source: it was never written */
+  bool is_first;                  /* and no zeros were written there before */
   const struct copy_judge *judge; /* converge, and it handles the data that were read; or NULL */
   bool failed;                    /* a piece failed: leave the extent as it is */
   bool
@@ -188,7 +189,6 @@ struct copier {
   /* Unwritten extents that are being zeroed: unconverged for that alone. */
   struct sf_map zeroing;
   uint64_t zero_cursor; /* where the background goes on with them */
-  uint64_t zeroed_ns;   /* when a piece of one was last zeroed */
 
   /* R15: rate control. */
   uint64_t rate;        /* bytes per second */

@@ -24,6 +24,7 @@
 #include "volume/ground/flush_lost.h"
 #include "volume/ground/host.h"
 #include "volume/ground/lost.h"
+#include "volume/ground/unwritten.h"
 #include "volume/ops/begin.h"
 #include "volume/ops/copy.h"
 #include "volume/ops/copy_end.h"
@@ -111,6 +112,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->active = true;
   c->converge = converge;
   c->zeroes = converge && sf_map_test(&v->unwritten, extent);
+  c->is_first = c->zeroes && !sf_map_test(&v->copier.zeroing, extent);
   c->leg = leg;
   c->extent = extent;
   by_block = sf_map_test(&v->copier.by_block, extent) ||
@@ -266,7 +268,7 @@ static void
 issue_in_order(struct sf_volume *v) {
   for (const struct sf_request *r = v->parked; r != NULL && v->unwritten.set > 0; r = r->next)
     EACH_COPYING(c, &v->copier)
-      if (c->active && c->zeroes && sf_zeroing_is_for(v, r, c->extent))
+      if (c->active && c->zeroes && sf_unwritten_is_for(v, r, c->extent))
         issue_pieces(v, c);
 }
 

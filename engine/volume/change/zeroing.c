@@ -8,6 +8,7 @@
 
 #include "volume/ground/facts.h"
 #include "volume/ground/scrub_state.h"
+#include "volume/ground/unwritten.h"
 
 bool
 sf_zeroing_is_due(const struct sf_volume *v, const struct sf_request *request, uint64_t extent) {
@@ -24,16 +25,10 @@ a_leg_joins(const struct sf_volume *v) {
   return v->joining >= 0 || v->promoting >= 0;
 }
 
-bool
-sf_zeroing_is_for(const struct sf_volume *v, const struct sf_request *request, uint64_t extent) {
-  return extent_of(v, request->offset) <= extent &&
-         extent <= extent_of(v, request->offset + request->length - 1);
-}
-
 static bool
 is_waited_for(const struct sf_volume *v, uint64_t extent) {
   for (const struct sf_request *r = v->parked; r != NULL; r = r->next)
-    if (sf_zeroing_is_for(v, r, extent))
+    if (sf_unwritten_is_for(v, r, extent))
       return true;
   return false;
 }

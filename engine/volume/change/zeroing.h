@@ -7,8 +7,6 @@
 /* A write waits for the extent to be zeroed, and that was not begun. */
 bool sf_zeroing_is_due(const struct sf_volume *v, const struct sf_request *request,
                        uint64_t extent);
-bool sf_zeroing_is_for(const struct sf_volume *v, const struct sf_request *request,
-                       uint64_t extent);
 /* Requests wait, and not for this extent: none of its pieces is issued meanwhile. */
 bool sf_zeroing_gives_way(const struct sf_volume *v, const struct copying *c);
 /* The next one that nobody waits for. */

@@ -147,4 +147,6 @@ sf_vol_excuse_request(const struct sf_volume *v, struct sf_request *request, uin
   request->since_ns = sf_vol_later(v, request->since_ns, delay_ns);
   if (request->asked_ns != 0)
     request->asked_ns = sf_vol_later(v, request->asked_ns, delay_ns);
+  if (request->zeroed_ns != 0)
+    request->zeroed_ns = sf_vol_later(v, request->zeroed_ns, delay_ns);
 }

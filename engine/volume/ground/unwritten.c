@@ -21,6 +21,24 @@ sf_unwritten_all(const struct sf_volume *v, uint64_t offset, uint64_t length) {
   return true;
 }
 
+bool
+sf_unwritten_is_for(const struct sf_volume *v, const struct sf_request *request, uint64_t extent) {
+  return extent_of(v, request->offset) <= extent &&
+         extent <= extent_of(v, request->offset + request->length - 1);
+}
+
+/* Not for older ones: zeros that fail are no reason to wait for those of younger writes. */
+void
+sf_unwritten_advances(struct sf_volume *v, uint64_t extent) {
+  bool behind = false;
+
+  for (struct sf_request *r = v->parked; r != NULL; r = r->next) {
+    behind = behind || (r->kind != SF_REQ_READ && sf_unwritten_is_for(v, r, extent));
+    if (behind && r->kind != SF_REQ_READ)
+      r->zeroed_ns = v->now_ns;
+  }
+}
+
 void
 sf_unwritten_blot(const struct sf_volume *v, uint64_t offset, uint64_t length, void *data) {
   uint64_t end = offset + length;

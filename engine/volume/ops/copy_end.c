@@ -6,6 +6,7 @@
 #include "volume/ground/leg_io.h"
 #include "volume/ground/lost.h"
 #include "volume/ground/steps.h"
+#include "volume/ground/unwritten.h"
 #include "volume/ops/op.h"
 #include "volume/set/bad.h"
 
@@ -126,8 +127,8 @@ note_piece(struct sf_op *op, enum copy_end how) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
     of->sure += of->doubt[copy->piece].failed_ns == 0;
-    if (of->zeroes)
-      copier->zeroed_ns = v->now_ns;
+    if (of->is_first)
+      sf_unwritten_advances(v, of->extent);
     count_copied(op);
   } else if (how == COPY_AGAIN) {
     of->piece[copy->piece] = PIECE_AGAIN;

@@ -17,7 +17,6 @@
 #include "volume/change/stop.h"
 #include "volume/change/takeover.h"
 #include "volume/ground/check.h"
-#include "volume/ground/copying.h"
 #include "volume/ground/deadline.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/flush_lost.h"
@@ -107,13 +106,6 @@ sf_vol_settle(struct sf_volume *v) {
 
 /* ---- time ---- */
 
-/* A write that waits for zeros waits for its turn, for as long as some are written (R17). */
-static void
-excuse_zeroing(const struct sf_volume *v, struct sf_request *request) {
-  if (request->kind != SF_REQ_READ && sf_vol_must_converge(v, request))
-    request->zeroed_ns = v->copier.zeroed_ns;
-}
-
 static void
 expire_list(struct sf_volume *v, struct sf_request **head, struct sf_request ***tail) {
   struct sf_request *request = *head, *next;
@@ -168,7 +160,6 @@ excuse_own_delay(struct sf_volume *v) {
       sf_vol_excuse_request(v, r, delay);
   sf_op_excuse_delay(v, delay);
   sf_leg_io_excuse_delay(v, delay);
-  v->copier.zeroed_ns = sf_vol_later(v, v->copier.zeroed_ns, delay);
   v->stop_by_ns += delay;
 }
 
@@ -193,8 +184,6 @@ sf_turn_tick(struct sf_volume *v) {
     sf_op_tick(v);
     if (v->config.on_too_few == SF_TOO_FEW_ERROR) {
       expire_list(v, &v->held, &v->held_tail);
-      for (struct sf_request *r = v->parked; r != NULL; r = r->next)
-        excuse_zeroing(v, r);
       expire_list(v, &v->parked, &v->parked_tail);
       expire_list(v, &v->flush_held, &v->flush_held_tail);
     }

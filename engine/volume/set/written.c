@@ -4,6 +4,7 @@
 #include "volume/set/written.h"
 
 #include "volume/ground/facts.h"
+#include "volume/ground/unwritten.h"
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
 
@@ -16,6 +17,7 @@ sf_written_first(struct sf_volume *v, uint64_t extent) {
   if (!sf_map_clear(&v->unwritten, extent))
     return;
   sf_map_clear(&v->copier.zeroing, extent);
+  sf_unwritten_advances(v, extent);
   /* Else it would not be copied to a leg that was not given the zeros. */
   for (unsigned i = 0; i < v->legs; i++)
     if (!(sf_insync_legs(v) & legbit(i)))

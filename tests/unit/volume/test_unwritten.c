@@ -528,6 +528,51 @@ the_background_makes_room(void **state) {
   rig_free(&rig);
 }
 
+/* The last piece of an extent, or a flush. */
+static bool fails_flushes;
+
+static int
+leg_1_has_a_bad_spot(const struct rig *r, const struct rig_region *region) {
+  bool is_spot = rig_is_data(r, region) && region->op != SF_TIO_READ &&
+                 region->offset - SF_DATA_OFFSET >= LARGE - SF_COPY_PIECE_BYTES &&
+                 region->offset - SF_DATA_OFFSET < LARGE;
+
+  return region->leg == 1 && (fails_flushes ? region->op == SF_TIO_FLUSH : is_spot) ? -EIO : 0;
+}
+
+/* Proves that a first write fails by fail_timeout where a leg that cannot be spared does not take the
+ * zeros, or never has them stable: that other zeros are written again and again beside these, or
+ * those of younger writes, is no reason to go on waiting. */
+static void
+zeros_that_fail(void **state) {
+  for (unsigned i = 0; i < 2; i++) {
+    struct rig_request write, young[8];
+
+    fails_flushes = i == 1;
+    made_on_full_legs_of(2, LARGE, 16);
+    rig.config.min_legs = 2;
+    rig.config.on_too_few = SF_TOO_FEW_ERROR;
+    rig.config.fail_timeout_ns = SF_S;
+    rig_start_fully(&rig);
+    rig.fails = leg_1_has_a_bad_spot;
+    rig_submit(&rig, &write, SF_REQ_WRITE, 4096, 4096, 0x77);
+    for (unsigned n = 0; n < 8; n++) {
+      rig_submit(&rig, &young[n], SF_REQ_WRITE, (uint64_t) (n + 1) * LARGE, 4096, 0x78);
+      rig_pass(&rig, 500);
+    }
+    assert_true(write.done);
+    assert_int_equal(write.request.error, -EIO);
+    rig_pass(&rig, 5000);
+    for (unsigned n = 0; n < 8; n++) {
+      assert_true(young[n].done);
+      rig_put(&young[n]);
+    }
+    rig_put(&write);
+    rig.fails = NULL;
+    rig_free(&rig);
+  }
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -546,6 +591,7 @@ main(void) {
       cmocka_unit_test(a_scrub_does_not_wait),
       cmocka_unit_test(many_first_writes),
       cmocka_unit_test(the_background_makes_room),
+      cmocka_unit_test(zeros_that_fail),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
