@@ -12,6 +12,7 @@
 #include "volume/ground/facts.h"
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
+#include "volume/ground/lost.h"
 #include "volume/ground/request_queue.h"
 #include "volume/ground/steps.h"
 #include "volume/ground/unwritten.h"
@@ -71,6 +72,7 @@ static void
 stop_end(struct sf_volume *v, bool clean) {
   sf_vol_end(v, -ESHUTDOWN);
   sf_medium_stopped(v);
+  sf_lost_stopped(v);
   sf_vol_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
                clean ? "clean" : "not clean: the next start converges what may differ");
 }

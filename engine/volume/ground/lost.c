@@ -109,8 +109,8 @@ sf_lost_written(struct sf_volume *v, uint64_t offset, uint64_t length) {
   sf_copier_try_again(v, offset, length);
 }
 
-void
-sf_lost_tell(struct sf_volume *v) {
+static void
+tell(struct sf_volume *v, bool is_last) {
   struct sf_volume_event event;
   char reason[192];
 
@@ -120,7 +120,7 @@ sf_lost_tell(struct sf_volume *v) {
 
     if (range->told)
       continue;
-    v->lost.left = !sf_outbox_has_room(&v->outbox);
+    v->lost.left = !is_last && !sf_outbox_has_room(&v->outbox);
     if (v->lost.left)
       return;
     range->told = true;
@@ -139,7 +139,19 @@ sf_lost_tell(struct sf_volume *v) {
 }
 
 void
+sf_lost_tell(struct sf_volume *v) {
+  tell(v, false);
+}
+
+void
 sf_lost_tick(struct sf_volume *v) {
   if (v->lost.left)
-    sf_lost_tell(v);
+    tell(v, false);
+}
+
+/* No tick comes any more: what finds no room now is counted as untold. */
+void
+sf_lost_stopped(struct sf_volume *v) {
+  if (v->lost.left)
+    tell(v, true);
 }

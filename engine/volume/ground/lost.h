@@ -14,5 +14,6 @@ void sf_lost_written(struct sf_volume *v, uint64_t offset, uint64_t length);
 /* As many as there is room for; the rest at ticks. */
 void sf_lost_tell(struct sf_volume *v);
 void sf_lost_tick(struct sf_volume *v);
+void sf_lost_stopped(struct sf_volume *v);
 
 #endif

@@ -276,7 +276,23 @@ static unsigned ranges, untold;
 static void
 count_ranges(const struct sf_volume_event *event) {
   ranges += event->kind == SF_EVENT_LOST_RANGE;
-  untold += event->kind == SF_EVENT_EVENTS_UNTOLD;
+  untold += event->kind == SF_EVENT_EVENTS_UNTOLD ? (unsigned) event->count : 0;
+}
+
+static void
+add_many_lost(void) {
+  for (unsigned i = 0; i < LOST; i++)
+    sf_lost_add(rig.volume, (uint64_t) i * 2 * BLOCK, BLOCK, 1, -EIO);
+}
+
+static void
+find_many_lost(void) {
+  sf_vol_enter(rig.volume, rig.now_ns);
+  add_many_lost();
+  sf_lost_tell(rig.volume);
+  assert_int_equal(ranges, 0);
+  sf_vol_leave(rig.volume);
+  assert_in_range(ranges, 1, LOST - 1);
 }
 
 /* They go on standing where they can be told later. */
@@ -284,16 +300,39 @@ static void
 lost_ranges_wait_for_room(void **state) {
   ranges = untold = 0;
   rig.event = count_ranges;
-  sf_vol_enter(rig.volume, rig.now_ns);
-  for (unsigned i = 0; i < LOST; i++)
-    sf_lost_add(rig.volume, (uint64_t) i * 2 * BLOCK, BLOCK, 1, -EIO);
-  sf_lost_tell(rig.volume);
-  assert_int_equal(ranges, 0);
-  sf_vol_leave(rig.volume);
-  assert_in_range(ranges, 1, LOST - 1);
+  find_many_lost();
   rig_pass(&rig, 3000);
   assert_int_equal(ranges, LOST);
   assert_int_equal(untold, 0);
+  rig.event = NULL;
+}
+
+/* No tick tells of them after the stop. */
+static void
+a_stop_tells_of_those_that_wait(void **state) {
+  ranges = untold = 0;
+  rig.event = count_ranges;
+  find_many_lost();
+  sf_volume_stop(rig.volume, rig.now_ns);
+  rig_run(&rig);
+  assert_true(sf_volume_stopped(rig.volume));
+  assert_int_equal(ranges, LOST);
+  assert_int_equal(untold, 0);
+  rig.event = NULL;
+}
+
+/* In the same turn: nothing has been told yet that would have made room. */
+static void
+a_stop_counts_those_that_find_no_room(void **state) {
+  ranges = untold = 0;
+  rig.event = count_ranges;
+  sf_vol_enter(rig.volume, rig.now_ns);
+  add_many_lost();
+  sf_lost_tell(rig.volume);
+  sf_lost_stopped(rig.volume);
+  sf_vol_leave(rig.volume);
+  assert_in_range(ranges, 1, LOST - 1);
+  assert_int_equal(untold, LOST - ranges);
   rig.event = NULL;
 }
 
@@ -310,6 +349,8 @@ main(void) {
       cmocka_unit_test_setup_teardown(the_end_waits_for_what_is_being_told, setup, teardown),
       cmocka_unit_test_setup_teardown(many_threads_are_told_in_order, setup, teardown),
       cmocka_unit_test_setup_teardown(lost_ranges_wait_for_room, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_stop_tells_of_those_that_wait, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_stop_counts_those_that_find_no_room, setup, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
