@@ -237,9 +237,10 @@ sf_serve_client_open_as(struct sf_serve *serve, bool (*hangup)(void *ctx), void 
 /* What told it of its last request may not have returned yet, and may use what it hangs from. */
 void
 sf_serve_client_close(struct sf_serve_client *client) {
-  if (client != NULL && client->hangup != NULL) {
-    sf_volume_wait_told(client->serve->volume);
+  if (client == NULL)
+    return;
+  sf_volume_wait_told(client->serve->volume);
+  if (client->hangup != NULL)
     atomic_fetch_sub(&client->serve->guests, 1);
-  }
   free(client);
 }

@@ -57,6 +57,10 @@ __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64
   pthread_mutex_unlock(&volume.lock);
 }
 
+void
+__wrap_sf_volume_wait_told(struct sf_volume *v) {
+}
+
 /* The pool's client has real ones. */
 void
 __wrap_sf_tio_wake(struct sf_tio_queue *queue) {

@@ -33,6 +33,7 @@ struct the_volume {
 extern struct the_volume volume;
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 void __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
+void __wrap_sf_volume_wait_told(struct sf_volume *v);
 int __wrap_sf_tio_attend(struct sf_tio_client *client, struct sf_tio_queue **queue);
 int __wrap_sf_tio_drive(struct sf_tio_queue *queue, uint64_t until_ns, bool (*stop)(void *),
                         void *arg);

@@ -10,7 +10,7 @@ enum { BLOCK = 4096, MOST = 80 };
 
 static struct sf_serve *serve;
 static bool dead;
-static unsigned looks, submitted, told;
+static unsigned looks, submitted, told, waits;
 static struct sf_request *last[MOST];
 
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
@@ -24,6 +24,7 @@ __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_
 
 void
 __wrap_sf_volume_wait_told(struct sf_volume *v) {
+  waits++;
 }
 
 static bool
@@ -69,7 +70,7 @@ begin(void **state) {
   serve = serve_with(NULL);
   atomic_store(&serve->block_bytes, 512);
   dead = false;
-  looks = submitted = told = 0;
+  looks = submitted = told = waits = 0;
   return 0;
 }
 
@@ -171,6 +172,20 @@ one_look_for_many(void **state) {
   sf_serve_client_close(other);
 }
 
+/* Whether or not it has a hangup function of its own. */
+static void
+a_close_waits_until_all_is_told(void **state) {
+  struct sf_serve_client *plain;
+
+  sf_serve_client_close(connect_it(NULL));
+  assert_int_equal(waits, 1);
+  assert_int_equal(atomic_load(&serve->guests), 0);
+  assert_int_equal(sf_serve_client_open(serve, &plain), 0);
+  sf_serve_client_close(plain);
+  assert_int_equal(waits, 2);
+  assert_int_equal(atomic_load(&serve->guests), 0);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -178,6 +193,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(a_block_that_is_held, begin, end),
       cmocka_unit_test_setup_teardown(a_dead_connection, begin, end),
       cmocka_unit_test_setup_teardown(one_look_for_many, begin, end),
+      cmocka_unit_test_setup_teardown(a_close_waits_until_all_is_told, begin, end),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
