@@ -128,6 +128,7 @@ enum {
       SWITCHES
 };
 bool swarm_is_on(unsigned draw);
+bool swarm_is_always(unsigned draw);
 enum switch_state { SWITCH_OFF, SWITCH_ON, SWITCH_ALWAYS /* in every run */ };
 bool swarm_switch(const char *name,
                   enum switch_state state); /* "all": every one; false: there is none */

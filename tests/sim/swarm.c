@@ -66,6 +66,11 @@ swarm_is_on(unsigned draw) {
   return draws[draw].state != SWITCH_OFF;
 }
 
+bool
+swarm_is_always(unsigned draw) {
+  return draws[draw].state == SWITCH_ALWAYS;
+}
+
 /* ---- options: each is drawn from the seed and its own name alone, so that a new one leaves all the
  * others as they were ---- */
 
