@@ -64,10 +64,11 @@ sf_copier_extent_grows(struct sf_volume *v, uint64_t extent) {
       c->failed = true;
 }
 
+/* A leg that is out again may have flushed such a copy before it left. */
 void
 sf_copier_doubt_resync(struct sf_volume *v, uint64_t extent) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+    if (sf_leg_state(&v->leg[i]) != SF_STATE_IN_SYNC)
       sf_map_set(&v->leg[i].stale, extent);
   EACH_COPYING(c, &v->copier)
     if (c->active && !c->converge && c->extent == extent)

@@ -7,8 +7,8 @@
 const struct copying *sf_copying_find(const struct sf_volume *v, uint64_t extent); /* NULL */
 bool sf_copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, uint64_t offset,
                          uint64_t length);
-/* Copies of the extent to legs that catch up, done or under way, may come from a leg that has
- * dropped it: they are made again.  The second: has a convergence written it, unflushed as yet? */
+/* Copies of the extent to legs that are not in sync, done or under way, may come from a leg that
+ * has dropped it: they are made again.  The second: has a convergence written it, unflushed as yet? */
 void sf_copier_doubt_resync(struct sf_volume *v, uint64_t extent);
 bool sf_copier_has_converged(const struct sf_volume *v, uint64_t extent);
 void sf_copier_try_again(struct sf_volume *v, uint64_t offset, uint64_t length);

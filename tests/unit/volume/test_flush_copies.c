@@ -52,6 +52,70 @@ a_copy_of_what_a_leg_left_unflushed_is_made_again(void **state) {
 }
 
 static bool
+holds_fua_of_leg_0(const struct rig *r, const struct rig_region *region) {
+  return holding && region->leg == 0 && rig_is_data(r, region) && (region->flags & SF_TIO_FUA);
+}
+
+/* Leg 2 has flushed its copy of what leg 0 has dropped beside a write with FUA, and is out again when
+ * that is heard of, or when leg 0 leaves before. */
+static void
+a_leg_that_is_out_again_lacks_it_too(bool is_heard) {
+  struct rig_request fua;
+
+  flush_rig_init(3, 1, SF_TOO_FEW_SUSPEND);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  assert_int_equal(write_at(0, 1), 0);
+  assert_int_equal(write_at(5 * EXTENT, 3), 0);
+  assert_int_equal(flush(), 0);
+  assert_int_equal(write_at(0, 7), 0);
+  holding = true;
+  rig.holds = holds_fua_of_leg_0;
+  rig.fua = true;
+  rig_submit(&rig, &fua, SF_REQ_WRITE, 5 * EXTENT, BLOCK, 4);
+  rig.fua = false;
+  rig_run(&rig);
+  memset(block_on(0, 0), 1, BLOCK);
+  rig.volume->leg[1].avoid = true;
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 3000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  assert_int_equal(*block_on(2, 0), 1);
+  assert_false(sf_map_test(&rig.volume->leg[2].unflushed, 0));
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+
+  if (is_heard) {
+    fault.carrier = FUA_DATA;
+    fault.legs = 1;
+    holding = false;
+    rig_pass(&rig, 100);
+    assert_int_equal(rig_state(&rig, 0), SF_STATE_FAULTY);
+  } else {
+    assert_int_equal(sf_volume_leg_fail(rig.volume, 0, rig.now_ns), 0);
+  }
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 5000);
+  assert_true(fua.done);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  assert_int_equal(*block_on(1, 0), 7);
+  assert_int_equal(*block_on(2, 0), 7);
+  holding = false;
+  rig_put(&fua);
+  rig_free(&rig);
+}
+
+static void
+a_flushed_copy_is_doubted_when_its_source_leaves(void **state) {
+  a_leg_that_is_out_again_lacks_it_too(false);
+}
+
+static void
+a_flushed_copy_is_doubted_when_its_source_fails_a_flush(void **state) {
+  a_leg_that_is_out_again_lacks_it_too(true);
+}
+
+static bool
 holds_write_of_leg_1_or_flush(const struct rig *r, const struct rig_region *region) {
   return holding && ((region->leg == 1 && rig_is_data(r, region) && region->op == SF_TIO_WRITE &&
                       region->offset == SF_DATA_OFFSET + BLOCK) ||
@@ -231,6 +295,8 @@ int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_copy_of_what_a_leg_left_unflushed_is_made_again),
+      cmocka_unit_test(a_flushed_copy_is_doubted_when_its_source_leaves),
+      cmocka_unit_test(a_flushed_copy_is_doubted_when_its_source_fails_a_flush),
       cmocka_unit_test(what_a_leg_drops_that_catches_up_is_no_loss_of_others),
       cmocka_unit_test(a_page_beside_a_failure_not_heard_of_is_written_again),
       cmocka_unit_test(a_read_that_counts_nowhere_waits_in_another_buffer),
