@@ -306,18 +306,24 @@ demanded_extent(struct sf_volume *v, unsigned round, uint64_t *extent) {
 }
 
 /* A request waits for an extent, and all places are taken, none by zeros for another: an extent in
- * doubt begins again later, or one that gives way, when it stands still. */
+ * doubt begins again later, unless what waits is in doubt too, or one that gives way, when it stands
+ * still. */
 static void
 make_room(struct sf_volume *v) {
   struct copying *oldest = NULL;
   uint64_t extent;
+  bool in_doubt;
 
-  if (v->parked == NULL || v->promoting >= 0 || !demanded_extent(v, 0, &extent))
+  if (v->parked == NULL || v->promoting >= 0)
+    return;
+  in_doubt = !demanded_extent(v, 0, &extent);
+  if (in_doubt && !demanded_extent(v, 1, &extent))
     return;
   EACH_COPYING(c, &v->copier) {
     if (!c->active || c->failed || (c->zeroes && !sf_zeroing_gives_way(v, c)))
       return;
-    if (c->converge && c->doubt_ns != 0 && (oldest == NULL || c->doubt_ns < oldest->doubt_ns))
+    if (!in_doubt && c->converge && c->doubt_ns != 0 &&
+        (oldest == NULL || c->doubt_ns < oldest->doubt_ns))
       oldest = c;
     else if (oldest == NULL && c->zeroes && c->in_flight == 0)
       oldest = c;

@@ -500,12 +500,11 @@ many_first_writes(void **state) {
     assert_int_equal(rig_state(&rig, i), SF_STATE_IN_SYNC);
   rig_pass(&rig, 10000);
   assert_int_equal(rig.volume->unwritten.set, 0);
-  rig.holds = NULL;
   rig_free(&rig);
 }
 
 /* Proves that the background, with all places for copies taken and much of each extent to come, makes
- * room for a write. */
+ * room for a write, and for a read of what is converged block by block. */
 static void
 the_background_makes_room(void **state) {
   const uint64_t pieces = 2 * LARGE / SF_COPY_PIECE_BYTES;
@@ -524,7 +523,13 @@ the_background_makes_room(void **state) {
   assert_true(write.done);
   assert_int_equal(write.request.error, 0);
   rig_put(&write);
+  sf_map_set(&rig.volume->unconverged, 6);
+  sf_map_set(&rig.volume->copier.by_block, 6);
+  rig_submit(&rig, &write, SF_REQ_READ, (uint64_t) 6 * 2 * LARGE, 4096, 0xaa);
   rig.holds = NULL;
+  rig_pass(&rig, 5000);
+  assert_true(write.done);
+  rig_put(&write);
   rig_free(&rig);
 }
 
@@ -546,7 +551,7 @@ leg_1_has_a_bad_spot(const struct rig *r, const struct rig_region *region) {
 static void
 zeros_that_fail(void **state) {
   for (unsigned i = 0; i < 2; i++) {
-    struct rig_request write, young[8];
+    struct rig_request write[9];
 
     fails_flushes = i == 1;
     made_on_full_legs_of(2, LARGE, 16);
@@ -555,20 +560,17 @@ zeros_that_fail(void **state) {
     rig.config.fail_timeout_ns = SF_S;
     rig_start_fully(&rig);
     rig.fails = leg_1_has_a_bad_spot;
-    rig_submit(&rig, &write, SF_REQ_WRITE, 4096, 4096, 0x77);
-    for (unsigned n = 0; n < 8; n++) {
-      rig_submit(&rig, &young[n], SF_REQ_WRITE, (uint64_t) (n + 1) * LARGE, 4096, 0x78);
+    for (unsigned n = 0; n < 9; n++) {
+      rig_submit(&rig, &write[n], SF_REQ_WRITE, (uint64_t) n * LARGE, 4096, 0x77);
       rig_pass(&rig, 500);
     }
-    assert_true(write.done);
-    assert_int_equal(write.request.error, -EIO);
+    assert_true(write[0].done);
+    assert_int_equal(write[0].request.error, -EIO);
     rig_pass(&rig, 5000);
-    for (unsigned n = 0; n < 8; n++) {
-      assert_true(young[n].done);
-      rig_put(&young[n]);
+    for (unsigned n = 0; n < 9; n++) {
+      assert_true(write[n].done);
+      rig_put(&write[n]);
     }
-    rig_put(&write);
-    rig.fails = NULL;
     rig_free(&rig);
   }
 }
