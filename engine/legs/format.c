@@ -1,6 +1,6 @@
 /* Making a volume.  Nothing is written to any leg before all were looked at; then the metadata
  * areas of all legs are wiped, the data zeroed, and when that is stable on all of them, the
- * superblocks come last.  Where a leg would have to be written for that, or on request, only what is
+ * superblocks come last.  Where a leg would have to be written for that, or takes as long, or on request, only what is
  * zeroed quickly is; else the maps call all extents unwritten (R17), whatever a leg holds.  So
  * wherever a format is interrupted, no leg passes for a volume without having its data: legs that
  * are not wiped yet are still the old volume's, with untouched data; while some have no superblock

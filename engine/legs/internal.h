@@ -117,7 +117,7 @@ int sf_leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
                 leg_zero_progress *progress, void *arg);
 /* Zeros by the quick way, if that takes no longer than a second.  False: it may hold anything. */
 bool sf_leg_zero_soon(const struct sf_leg_file *file, uint64_t from, uint64_t len);
-/* False: all of it has to be written for zeros.  Tries it with the first of it. */
+/* False: all of it has to be written for zeros, or that takes as long.  Tries it with the first of it. */
 bool sf_leg_zeroes_cheaply(const struct sf_leg_file *file, uint64_t from, uint64_t len);
 /* The quick way or -EOPNOTSUPP. */
 int sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len);

@@ -18,7 +18,11 @@
 /* How much is asked for at a time, so that progress can be told in between. */
 static const uint64_t fast_piece_bytes = UINT64_C(256) * 1024 * 1024;
 
-enum { SOON_PIECE_BYTES = 4 * 1024 * 1024 };
+enum {
+  SOON_PIECE_BYTES = 4 * 1024 * 1024,
+  LOOK_MS = 250, /* how long it is watched */
+  CHEAP_S = 60,  /* for all of it at that speed */
+};
 
 /* Others, FUSE above all, have been seen to answer 0 to modes that they do not know. */
 static bool
@@ -70,10 +74,22 @@ zero_without_writing(const struct sf_leg_file *file, uint64_t from, uint64_t len
              : 0;
 }
 
+/* A disk that does it by itself may write as well: WRITE SAME on one that turns takes as long. */
 bool
 sf_leg_zeroes_cheaply(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
-  int r = zero_without_writing(file, from, len < SOON_PIECE_BYTES ? len : SOON_PIECE_BYTES);
-  return r == 0 || !does_not_know_how(-r);
+  uint64_t begun = sf_clock_ns(), took = 0, done = 0, piece = SOON_PIECE_BYTES;
+  while (done < len && took < LOOK_MS * SF_MS) {
+    if (piece > len - done)
+      piece = len - done;
+    int r = zero_without_writing(file, from + done, piece);
+    if (r < 0)
+      return !does_not_know_how(-r);
+    done += piece;
+    took = sf_clock_ns() - begun;
+    if (piece < fast_piece_bytes)
+      piece *= 2;
+  }
+  return (double) took * (double) (len - done) <= (double) done * CHEAP_S * SF_S;
 }
 
 bool

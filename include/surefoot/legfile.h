@@ -143,7 +143,7 @@ struct sf_format_options {
   bool overwrite;    /* format a leg that carries data or metadata all the same */
   bool assume_clean; /* the data areas are equal already: no zeroing */
   /* What is not zeroed is unwritten (R17).  lazy: whatever is not within a second; zero: nothing.  Neither:
-   * all, where some leg has to be written for it and the volume has more than SF_ZEROED_ALWAYS. */
+   * all, where some leg has to be written for it, or takes as long, and the volume has more than SF_ZEROED_ALWAYS. */
   bool lazy, zero;
 };
 #define SF_ZEROED_ALWAYS ((uint64_t) 128 * 1024 * 1024) /* bytes: a second's work for any disk */

@@ -1,7 +1,9 @@
 /* Proves what is allocated, and what is written, when a volume is made of files of all kinds. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "rig.h"
@@ -15,6 +17,16 @@ expect_allocated(const struct fixture *f) {
     assert_int_equal(stat(f->config.leg[i].path, &st), 0);
     assert_true((uint64_t) st.st_blocks * 512 >= leg_bytes);
   }
+}
+
+static unsigned ms_per_mib; /* what zeroing data takes */
+
+/* In the C library's place. */
+int
+fallocate(int fd, int mode, off_t from, off_t len) {
+  if (from >= (off_t) SF_DATA_OFFSET)
+    usleep((unsigned) ((uint64_t) len / MIB) * ms_per_mib * 1000);
+  return (int) syscall(SYS_fallocate, fd, mode, from, len);
 }
 
 /* Proves that a file that is a hole is allocated too, so that no write has to. */
@@ -96,6 +108,27 @@ a_format_does_not_write_large_legs(void **state) {
   assert_int_equal(format_full_legs(*state, TEST_DATA_MIB * MIB, any), 0);
 }
 
+/* Proves that a leg which knows how to zero itself is not waited for where that takes as long as
+ * writing. */
+static void
+a_format_does_not_wait_for_slow_zeros(void **state) {
+  struct fixture *f = *state;
+  for (unsigned slow = 0; slow < 2; slow++) {
+    for (unsigned i = 0; i < 3; i++) {
+      make_file(f->config.leg[i].path, SF_DATA_OFFSET + 1024 * MIB);
+      put_byte(f->config.leg[i].path, SF_DATA_OFFSET + 512 * MIB, 'x');
+    }
+    ms_per_mib = slow == 1 ? 100 : 0;
+    int r = format(f, (struct sf_format_options){.overwrite = true});
+    ms_per_mib = 0;
+    assert_int_equal(r, 0);
+    expect_starts(f);
+    if (slow == 0 && f->found[0].sb.unwritten)
+      skip(); /* this file system is not trusted to zero */
+    assert_int_equal(f->found[0].sb.unwritten, slow == 1);
+  }
+}
+
 int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -104,6 +137,7 @@ main(void) {
       TEST(new_files_are_allocated_by_hand),
       TEST(a_lazy_format_calls_full_legs_unwritten),
       TEST(a_format_does_not_write_large_legs),
+      TEST(a_format_does_not_wait_for_slow_zeros),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }
