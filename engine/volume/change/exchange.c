@@ -58,8 +58,8 @@ the_set_is_least(const struct sf_volume *v) {
 
 static bool
 may_exchange(const struct sf_volume *v) {
-  return v->phase == PHASE_SERVING && !v->taken && v->grow.step <= GROW_WAIT && a_leg_comes(v) &&
-         the_set_is_least(v) && sf_flush_failure_legs(v) == 0;
+  return v->phase == PHASE_SERVING && !v->taken && a_leg_comes(v) && the_set_is_least(v) &&
+         sf_flush_failure_legs(v) == 0;
 }
 
 /* Since it fell silent, each of the others has done something; what has not been asked is. */

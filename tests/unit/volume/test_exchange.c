@@ -3,6 +3,7 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { EXTENT = 65536, SILENT = 1, COMES = 2, PAGES = 18 };
@@ -220,6 +221,39 @@ it_falls_silent_while_a_promotion_waits_for_it(void **state) {
   rig_free(&rig);
 }
 
+/* Whatever of the new size it keeps from being durable. */
+static void
+it_falls_silent_while_the_volume_grows(void **state) {
+  struct rig_request write;
+
+  rig_init(&rig, 3, 2, EXTENT, 64);
+  for (unsigned i = 0; i < 3; i++) {
+    rig.leg[i] = realloc(rig.leg[i], rig.leg_bytes + 4 * EXTENT);
+    assert_non_null(rig.leg[i]);
+    memset(rig.leg[i] + rig.leg_bytes, 0x10 + (int) i, 4 * EXTENT);
+  }
+  rig.leg_bytes += 4 * EXTENT;
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  hung = keeps_heads = keeps_data = 0;
+  rig.holds = holds;
+  rig_start_fully(&rig);
+  one_is_out(EXTENT);
+  keeps_data = 1 << COMES;
+  it_comes_back();
+  hung = 1 << SILENT;
+  keeps_data = 0;
+  assert_int_equal(sf_volume_grow(rig.volume, 68 * EXTENT, rig.now_ns), 0);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 5);
+  rig_pass(&rig, 10000);
+  assert_states(SF_STATE_LATE, SF_STATE_IN_SYNC);
+  assert_done(&write, 0);
+  assert_int_equal(rig.volume->served_bytes, 68 * EXTENT);
+  it_is_there_again();
+  for (unsigned leg = 1; leg < 3; leg++)
+    assert_memory_equal(rig.leg[0] + SF_DATA_OFFSET, rig.leg[leg] + SF_DATA_OFFSET, 68 * EXTENT);
+  rig_free(&rig);
+}
+
 /* The newcomer does not take the record: the old set is named again without the silent leg's word,
  * and then it is tried once more. */
 static void
@@ -347,6 +381,7 @@ main(void) {
       cmocka_unit_test(not_while_another_one_is_silent),
       cmocka_unit_test(a_record_that_only_it_lacks_is_not_waited_for),
       cmocka_unit_test(it_falls_silent_while_a_promotion_waits_for_it),
+      cmocka_unit_test(it_falls_silent_while_the_volume_grows),
       cmocka_unit_test(what_does_not_come_about_is_undone),
       cmocka_unit_test(it_has_its_place_back_and_knows_it),
       cmocka_unit_test(no_start_trusts_the_leg_that_left),
