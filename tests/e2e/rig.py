@@ -370,11 +370,11 @@ class Volume:
                       for key, value in self.leg_settings.get(leg.name, {}).items()]
         self.conf.write_text("\n".join(lines) + "\n")
 
-    def create(self):
+    def create(self, *words):
         for leg in self.legs:
             leg.prepare(self.size)
         self.write_conf()  # some know their path only now
-        self.rig.ctl("create", self.conf, "--size", self.size)
+        self.rig.ctl("create", self.conf, "--size", self.size, *words)
         return self
 
     def serve(self, *parameters, **options):
