@@ -22,6 +22,15 @@ def enabled(unit="surefootd.service"):
     return run("systemctl", "is-enabled", unit, check=False).stdout.strip()
 
 
+def known_to_udev(disk):
+    """What lsblk says of a leg comes from udev, which asks surefootctl."""
+    run("udevadm", "trigger", "--action=change", disk)
+    run("udevadm", "settle")
+    said = run("lsblk", "--nodeps", "--noheadings", "--output", "FSTYPE,LABEL", disk).split()
+    assert said == ["surefoot_member", "vol0:a"], f"lsblk of a leg: {said}"
+    say(f"lsblk: {' '.join(said)}")
+
+
 def test():
     leg = legs()
     first, second = OUT / "first.deb", OUT / "second.deb"
@@ -37,8 +46,11 @@ def test():
     # The lines of surefoot(7) and of README.md, "As a service".
     write_conf(CONF, leg, device="/dev/nbd0", control="/run/surefoot/volumes/vol0.ctl")
     ctl("create", CONF, "--size", "64M")
+    known_to_udev(leg["a"].disk)
     run("systemctl", "restart", "surefootd")
     assert os.path.exists("/sys/block/nbd0/pid"), "the service is up, and its device is not attached"
+    run("udevadm", "settle")
+    assert os.path.realpath("/dev/surefoot/vol0") == "/dev/nbd0", "udev has made no /dev/surefoot/vol0"
     with open("/etc/fstab", "a") as f:
         f.write("/dev/nbd0 /srv/vol0 ext4 _netdev,nofail,x-systemd.requires=surefoot.target 0 2\n")
     os.makedirs("/srv/vol0", exist_ok=True)
