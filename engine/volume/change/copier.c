@@ -305,6 +305,15 @@ demanded_extent(struct sf_volume *v, unsigned round, uint64_t *extent) {
   return false;
 }
 
+/* Does c give its place up rather than that one?  What is in doubt does, the older first, unless room
+ * is made for such an extent; else one that zeroes and has nothing with a leg. */
+static bool
+goes_before(const struct copying *c, const struct copying *oldest, bool in_doubt) {
+  if (!in_doubt && c->converge && c->doubt_ns != 0)
+    return oldest == NULL || c->doubt_ns < oldest->doubt_ns;
+  return oldest == NULL && c->zeroes && c->in_flight == 0;
+}
+
 /* A request waits for an extent, and all places are taken, none by zeros for another: an extent in
  * doubt begins again later, unless what waits is in doubt too, or one that gives way, when it stands
  * still. */
@@ -322,10 +331,7 @@ make_room(struct sf_volume *v) {
   EACH_COPYING(c, &v->copier) {
     if (!c->active || c->failed || (c->zeroes && !sf_zeroing_gives_way(v, c)))
       return;
-    if (!in_doubt && c->converge && c->doubt_ns != 0 &&
-        (oldest == NULL || c->doubt_ns < oldest->doubt_ns))
-      oldest = c;
-    else if (oldest == NULL && c->zeroes && c->in_flight == 0)
+    if (goes_before(c, oldest, in_doubt))
       oldest = c;
   }
   if (oldest != NULL)
