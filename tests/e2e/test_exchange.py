@@ -29,9 +29,8 @@ class Exchange(VolumeTest):
             legs[2].thaw()
             volume.wait_for(lambda status: self.states(status)["c"] == "in-sync", "c is in its place",
                             TAKEN_S)
-            status = volume.status()
-            self.assertEqual("late", self.states(status)["b"])
-            self.assertEqual("degraded", status["state"])
+            self.assertEqual("late", self.states(volume.status())["b"])
+            volume.wait_for(lambda status: status["state"] == "degraded", "what waited goes on")
             load.wait_count(100)
             self.assertRegex(self.rig.ctl("--control", volume.control, "events"),
                              "in the place of leg b, which did not answer for [0-9]+ s")

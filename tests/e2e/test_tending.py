@@ -68,9 +68,13 @@ class Pacemaker(VolumeTest):
         daemon.volume().conf.rename(self.rig.folder / "pacemaker.conf")
         daemon.start()
         environment = {**os.environ, "SUREFOOT_CONTROL": str(daemon.control), "OCF_ROOT": "/usr/lib/ocf"}
+        agent = self.rig.folder / "agent"  # the tester calls it as nobody too, who may not see a clone of root's
+        shutil.copy(CONF / "pacemaker/volume", agent)
+        agent.chmod(0o755)
+        self.rig.folder.chmod(0o711)
         result = subprocess.run(
             ["ocf-tester", "-v", "-n", "vol0", "-o", "volume=vol0", "-o", f"config={self.rig.folder / 'pacemaker.conf'}",
-             "-o", f"folder={daemon.folder}", "-o", f"surefootctl={self.rig.surefootctl}", CONF / "pacemaker/volume"],
+             "-o", f"folder={daemon.folder}", "-o", f"surefootctl={self.rig.surefootctl}", agent],
             env=environment, timeout=150, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.assertEqual(0, result.returncode, result.stdout)
         self.assertIn("passed all tests", result.stdout)
