@@ -99,8 +99,7 @@ print_created(const struct sf_config *config, const struct sf_format_options *op
   if (found.sb.unwritten)
     puts(options->lazy ? "it reads as zeros; the disks are zeroed while it is in use"
                        : "it reads as zeros; zeroing all of the legs takes long and is done while "
-                         "it is in use "
-                         "(with --zero: at once)");
+                         "it is in use (with --zero: at once)");
 }
 
 static int

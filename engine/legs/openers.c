@@ -292,28 +292,46 @@ receive_answer(int socket, struct answer *answer) {
   return r;
 }
 
-/* given: -1, or a file that goes with the order. */
+/* Ours, and the one for the process that gets the order.  given: -1, or a file that goes with it. */
+static int
+connect_ends(int ends[2], int given) {
+  char with = 0;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    return -errno;
+  int r = given >= 0 ? sf_send_file(ends[0], &with, 1, given) : 0;
+  if (r < 0) {
+    close(ends[0]);
+    close(ends[1]);
+  }
+  return r;
+}
+
+/* Takes that end. */
+static int
+send_order(struct sf_leg_openers *openers, struct order *order, int end) {
+  int r = sf_forks_order(&openers->forks, order, sizeof *order, end);
+  close(end);
+  return r;
+}
+
+/* given: as above. */
 static int
 ask(struct sf_leg_openers *openers, struct order *order, int given, struct answer *answer) {
   struct waiter waiter;
-  char with = 0;
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-    return -errno;
+  int r = connect_ends(ends, given);
+  if (r < 0)
+    return r;
   waiter.socket = ends[0];
-  int r = given >= 0 ? sf_send_file(ends[0], &with, 1, given) : 0;
-  if (r == 0 && begin_waiting(openers, &waiter)) {
-    r = sf_forks_order(&openers->forks, order, sizeof *order, ends[1]);
-    close(ends[1]);
-    ends[1] = -1;
+  if (begin_waiting(openers, &waiter)) {
+    r = send_order(openers, order, ends[1]);
     if (r == 0)
       r = receive_answer(ends[0], answer);
     end_waiting(openers, &waiter);
-  } else if (r == 0) {
+  } else {
+    close(ends[1]);
     r = -ECANCELED;
   }
-  if (ends[1] >= 0)
-    close(ends[1]);
   close(ends[0]);
   return r;
 }
@@ -321,14 +339,11 @@ ask(struct sf_leg_openers *openers, struct order *order, int given, struct answe
 /* The answer comes to the socket.  given: as above. */
 static int
 begin(struct sf_leg_openers *openers, struct order *order, int given) {
-  char with = 0;
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-    return -errno;
-  int r = given >= 0 ? sf_send_file(ends[0], &with, 1, given) : 0;
-  if (r == 0)
-    r = sf_forks_order(&openers->forks, order, sizeof *order, ends[1]);
-  close(ends[1]);
+  int r = connect_ends(ends, given);
+  if (r < 0)
+    return r;
+  r = send_order(openers, order, ends[1]);
   if (r == 0)
     return ends[0];
   close(ends[0]);

@@ -139,8 +139,8 @@ sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request
   return false;
 }
 
-bool
-sf_copier_is_copying(const struct sf_volume *v) {
+static bool
+is_copying(const struct sf_volume *v) {
   for (unsigned i = 0; i < SF_COPY_EXTENTS; i++)
     if (v->copier.extent[i].active)
       return true;
@@ -159,7 +159,7 @@ sf_copier_is_copying_data(const struct sf_volume *v) {
 void
 sf_copier_foreground(struct sf_volume *v, uint64_t latency_ns) {
   struct copier *copier = &v->copier;
-  bool busy = sf_copier_is_copying(v) || sf_scrub_is_looking(v);
+  bool busy = is_copying(v) || sf_scrub_is_looking(v);
   uint64_t *average = busy ? &copier->busy_average_ns : &copier->quiet_average_ns;
 
   *average = *average == 0 ? latency_ns : *average - *average / 16 + latency_ns / 16;

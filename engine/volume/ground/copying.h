@@ -21,7 +21,6 @@ void sf_copier_leg_left(struct sf_volume *v, unsigned leg);
  * yet (R17)? */
 bool sf_vol_must_converge(const struct sf_volume *v, const struct sf_request *request);
 void sf_copier_foreground(struct sf_volume *v, uint64_t latency_ns);
-bool sf_copier_is_copying(const struct sf_volume *v);
 bool sf_copier_is_copying_data(const struct sf_volume *v); /* more than zeros */
 
 #endif

@@ -33,8 +33,10 @@ sf_unwritten_advances(struct sf_volume *v, uint64_t extent) {
   bool behind = false;
 
   for (struct sf_request *r = v->parked; r != NULL; r = r->next) {
-    behind = behind || (r->kind != SF_REQ_READ && sf_unwritten_is_for(v, r, extent));
-    if (behind && r->kind != SF_REQ_READ)
+    if (r->kind == SF_REQ_READ)
+      continue;
+    behind = behind || sf_unwritten_is_for(v, r, extent);
+    if (behind)
       r->zeroed_ns = v->now_ns;
   }
 }
