@@ -7,6 +7,7 @@
 
 struct rig rig;
 struct flush_fault fault;
+bool holding;
 
 static bool
 carries_it(const struct rig *r, const struct rig_region *region) {
@@ -95,4 +96,18 @@ read_at(uint64_t offset) {
 uint8_t *
 block_on(unsigned leg, uint64_t offset) {
   return rig.leg[leg] + SF_DATA_OFFSET + offset;
+}
+
+bool
+holds_fua_of_leg_0(const struct rig *r, const struct rig_region *region) {
+  return holding && region->leg == 0 && (region->flags & SF_TIO_FUA) && rig_is_data(r, region);
+}
+
+void
+submit_fua_held(struct rig_request *fua, uint64_t offset, uint8_t fill) {
+  holding = true;
+  rig.holds = holds_fua_of_leg_0;
+  rig.fua = true;
+  rig_submit(&rig, fua, SF_REQ_WRITE, offset, BLOCK, fill);
+  rig.fua = false;
 }

@@ -21,6 +21,10 @@ extern struct flush_fault fault;
 /* A volume of 64 extents that serves, without a fault yet; intents stay until the test ends. */
 void flush_rig_init(unsigned legs, unsigned min_legs, enum sf_on_too_few on_too_few);
 int next_flush_fails(const struct rig *r, const struct rig_region *region); /* rig.fails */
+extern bool holding; /* what rig.holds names is held back */
+bool holds_fua_of_leg_0(const struct rig *r, const struct rig_region *region);
+/* A block with FUA, which leg 0 does not answer as long as `holding`. */
+void submit_fua_held(struct rig_request *fua, uint64_t offset, uint8_t fill);
 
 /* One block, or a flush, and 400 ms for it: 0, -errno, or 1 for a request that still waits then,
  * and is given up. */

@@ -191,6 +191,16 @@ rig_kill(struct rig *rig) {
   rig->tick_ns = 0;
 }
 
+bool
+rig_would_start(struct rig *rig) {
+  rig->may_refuse = true;
+  rig_start(rig);
+  if (rig->refused)
+    return false;
+  rig_kill(rig);
+  return true;
+}
+
 void
 rig_open(struct rig *rig, unsigned leg) {
   struct sf_superblock sb;

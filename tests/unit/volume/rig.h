@@ -93,6 +93,8 @@ void rig_free(struct rig *rig);
 /* Assembles the legs and starts; rig_start_fully also goes on until the volume serves. */
 void rig_start(struct rig *rig);
 void rig_start_fully(struct rig *rig);
+/* With the legs that are there, as far as the first turn; ended again. */
+bool rig_would_start(struct rig *rig);
 void rig_kill(struct rig *rig); /* the process ends; requests in flight never land */
 
 /* Ends regions that are not held back, until nothing more happens. */

@@ -9,8 +9,6 @@
 #include "volume/ground/fault.h"
 #include "volume/ground/flush_lost.h"
 
-static bool holding;
-
 static bool
 holds_flush_of_leg_0(const struct rig *r, const struct rig_region *region) {
   return holding && region->leg == 0 && region->op == SF_TIO_FLUSH;
@@ -51,11 +49,6 @@ a_copy_of_what_a_leg_left_unflushed_is_made_again(void **state) {
   rig_free(&rig);
 }
 
-static bool
-holds_fua_of_leg_0(const struct rig *r, const struct rig_region *region) {
-  return holding && region->leg == 0 && rig_is_data(r, region) && (region->flags & SF_TIO_FUA);
-}
-
 /* Leg 2 has flushed its copy of what leg 0 has dropped beside a write with FUA, and is out again when
  * that is heard of, or when leg 0 leaves before. */
 static void
@@ -70,11 +63,7 @@ a_leg_that_is_out_again_lacks_it_too(bool is_heard) {
   assert_int_equal(write_at(5 * EXTENT, 3), 0);
   assert_int_equal(flush(), 0);
   assert_int_equal(write_at(0, 7), 0);
-  holding = true;
-  rig.holds = holds_fua_of_leg_0;
-  rig.fua = true;
-  rig_submit(&rig, &fua, SF_REQ_WRITE, 5 * EXTENT, BLOCK, 4);
-  rig.fua = false;
+  submit_fua_held(&fua, 5 * EXTENT, 4);
   rig_run(&rig);
   memset(block_on(0, 0), 1, BLOCK);
   rig.volume->leg[1].avoid = true;

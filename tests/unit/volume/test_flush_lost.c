@@ -215,8 +215,6 @@ what_a_single_leg_shows_is_written_anew(void **state) {
   rig_free(&rig);
 }
 
-static bool holding;
-
 static bool
 leg_0_keeps_the_block(const struct rig *r, const struct rig_region *region) {
   return holding && region->leg == 0 && region->op == SF_TIO_WRITE &&

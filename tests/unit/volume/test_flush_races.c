@@ -8,14 +8,7 @@
 
 #include "volume/ground/fault.h"
 
-static bool holding;
-
 /* ---- beside a write with FUA ---- */
-
-static bool
-holds_fua_data(const struct rig *r, const struct rig_region *region) {
-  return holding && region->leg == 0 && (region->flags & SF_TIO_FUA) && rig_is_data(r, region);
-}
 
 /* The disk has failed the write and dropped earlier ones, so the flush behind it has nothing to do
  * and goes well; the thread that is to hear of the write has no CPU. */
@@ -27,11 +20,7 @@ flush_beside_a_failure_not_heard_of(struct rig_request *flushing) {
   assert_int_equal(write_at(0, 1), 0);
   assert_int_equal(flush(), 0);
   assert_int_equal(write_at(0, 7), 0);
-  holding = true;
-  rig.holds = holds_fua_data;
-  rig.fua = true;
-  rig_submit(&rig, &fua, SF_REQ_WRITE, 6 * EXTENT, BLOCK, 4);
-  rig.fua = false;
+  submit_fua_held(&fua, 6 * EXTENT, 4);
   memset(block_on(0, 0), 1, BLOCK);
   rig_submit(&rig, flushing, SF_REQ_FLUSH, 0, 0, 0);
   rig_run(&rig);
@@ -85,7 +74,7 @@ a_write_with_fua_across_a_failed_flush_is_sent_again(void **state) {
   flush_rig_init(1, 1, SF_TOO_FEW_SUSPEND);
   assert_int_equal(write_at(0, 7), 0);
   holding = true;
-  rig.holds = holds_fua_data;
+  rig.holds = holds_fua_of_leg_0;
   fault.carrier = FLUSH_COMMAND;
   fault.legs = 1;
   rig.fua = true;
