@@ -23,6 +23,7 @@ enum {
   RUN_BYTES = 32768,
   WORK_MS = 50,     /* a leg is known by then */
   WORK_LONGEST = 8, /* so many times the longest request */
+  INTENT_PART = 2,  /* if intent is written for more than this part, clients wait for it */
 };
 
 static struct {
@@ -304,8 +305,8 @@ check_answered(const struct client *c) {
 
 /* ---- 4: no leg is strangled ---- */
 
-/* Enough is outstanding, the window may hold all that a leg serves at once, and clients do not wait
- * for intent. */
+/* Enough is outstanding, the window may hold all that a leg serves at once, and intent stays once
+ * it is written. */
 static bool
 is_measured(void) {
   const struct options *o = &sim.options;
@@ -344,7 +345,8 @@ judge_work(void) {
     paused += served.paused_ns;
   }
   if (requests < 2 * sim.options.clients || lasted < WORK_MS * SIM_MS ||
-      lasted < WORK_LONGEST * sim.options.busy.longest_ns || lasted < 2 * paused)
+      lasted < WORK_LONGEST * sim.options.busy.longest_ns || lasted < 2 * paused ||
+      service_wrote_intent_ns() > lasted / INTENT_PART)
     return;
   COUNT(busy_measured);
   lasted -= paused;

@@ -16,9 +16,15 @@ static struct queue {
 
 static uint64_t slowed_ns; /* when `slows_at` was reached; 0: not yet */
 
+static struct {
+  unsigned writes; /* outstanding on all legs */
+  uint64_t since_ns, ns;
+} intent;
+
 void
 service_init(void) {
   slowed_ns = 0;
+  intent = (typeof(intent)){0};
   for (unsigned i = 0; i < LEGS_MAX; i++)
     queue[i] = (struct queue){.first = -1, .last = -1};
 }
@@ -98,6 +104,32 @@ service_given(const struct service *s, uint64_t length) {
   return most < sim.options.clients ? (unsigned) most : sim.options.clients;
 }
 
+/* ---- intent ---- */
+
+static bool
+is_intent(const struct region *r) {
+  return r->op == SF_TIO_WRITE && r->offset < sim.data_offset;
+}
+
+static void
+intent_begins(const struct region *r) {
+  if (is_intent(r) && intent.writes++ == 0)
+    intent.since_ns = sim.now_ns;
+}
+
+static void
+intent_ends(const struct region *r) {
+  if (!is_intent(r))
+    return;
+  if (--intent.writes == 0)
+    intent.ns += sim.now_ns - intent.since_ns;
+}
+
+uint64_t
+service_wrote_intent_ns(void) {
+  return intent.ns + (intent.writes == 0 ? 0 : sim.now_ns - intent.since_ns);
+}
+
 /* ---- the queue ---- */
 
 static void
@@ -143,6 +175,7 @@ void
 service_submit(struct region *r) {
   struct queue *q = &queue[r->leg];
 
+  intent_begins(r);
   r->service = SERVICE_WAITING;
   r->waits_before = -1;
   if (q->first < 0)
@@ -166,6 +199,7 @@ service_is_done(struct region *r) {
   q->served.channel_ns += r->work_ns;
   q->served.requests++;
   queue[sim.options.service[r->leg].bus].served.path_ns += r->path_ns;
+  intent_ends(r);
   r->service = SERVICE_NOT;
   q->serving--;
   q->ended_ns = sim.now_ns;
@@ -192,6 +226,8 @@ void
 service_forget(struct region *r) {
   enum service_state was = r->service;
 
+  if (was != SERVICE_NOT)
+    intent_ends(r);
   r->service = SERVICE_NOT;
   if (was == SERVICE_WAITING)
     take_out(&queue[r->leg], (int) region_index(r));
@@ -250,6 +286,8 @@ void
 service_measure(void) {
   for (unsigned i = 0; i < LEGS_MAX; i++)
     queue[i].served = (struct served){0};
+  intent.ns = 0;
+  intent.since_ns = sim.now_ns;
 }
 
 struct served

@@ -24,6 +24,10 @@ struct served {
   uint64_t requests;
 };
 
+/* For how long since service_measure() any leg has had intent, or another page of the head, to
+ * write. */
+uint64_t service_wrote_intent_ns(void);
+
 struct region;
 
 void service_init(void);
