@@ -15,7 +15,8 @@
 
 enum {
   SLACK_MS = 200,
-  EXTENTS_BEFORE = 16, /* that are converged before the extent that a request waits for */
+  EXTENTS_BEFORE = 16, /* that are converged before an extent that a request waits for, besides
+                          those that the other requests wait for */
   RESYNC_SHARE = 8,    /* beside clients a copy gets this part of a leg at least */
   RESYNC_ALONE = 3,    /* and this part without any */
   RESYNC_BEGINS_S = 10,
@@ -102,6 +103,16 @@ differences_take(const struct options *o, uint64_t extents) {
   return extents < all ? 2 * runs * extents / all * slowest : 2 * runs * slowest;
 }
 
+/* Extents that are converged before the one that a request waits for. */
+static uint64_t
+extents_before(const struct options *o) {
+  uint64_t all = (uint64_t) o->megabytes * 1024 * 1024 / o->extent_bytes;
+  uint64_t largest = o->busy.size[0] > o->busy.size[1] ? o->busy.size[0] : o->busy.size[1];
+  uint64_t before = EXTENTS_BEFORE + (o->clients - 1) * (1 + largest / o->extent_bytes);
+
+  return before < all ? before : all;
+}
+
 /* The last of all that clients have outstanding: in front of it is one turn of the slowest leg. */
 static uint64_t
 turn_of(const struct options *o) {
@@ -130,8 +141,8 @@ check_init(void) {
   if (o->busy.crash_at !=
       0) /* and for extents converged before it: read, and written where they differ */
     check.answers_within_ns +=
-        EXTENTS_BEFORE * (o->extent_bytes / piece) * 2 * slowest_alone(o, SF_COPY_PIECE_BYTES) +
-        differences_take(o, EXTENTS_BEFORE);
+        extents_before(o) * (o->extent_bytes / piece) * 2 * slowest_alone(o, SF_COPY_PIECE_BYTES) +
+        differences_take(o, extents_before(o));
 }
 
 /* ---- 1: no leg leaves ---- */
