@@ -108,7 +108,8 @@ check_clean_start(const struct sf_assembly *assembly) {
   }
 }
 
-/* The operator forces some of the starts that are refused. */
+/* The operator forces some of the starts that are refused.  `again` is what was found: an assembly
+ * takes out of `found` what it finds to be no leg of the volume, a removed one too. */
 static void
 assemble(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX],
          struct sf_assembly *assembly) {
@@ -118,7 +119,7 @@ assemble(struct sf_config *config, struct sf_leg_found found[SF_LEGS_MAX],
   memcpy(again, found, sizeof again);
   sf_assemble_file(config, found, false, from, assembly);
   head_has_no_vote(again, true, assembly);
-  if (assembly->may_start && force_forbids(found))
+  if (assembly->may_start && force_forbids(again))
     assembly->may_start = false;
   if (assembly->may_start || !force_wants())
     return;
