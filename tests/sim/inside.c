@@ -313,6 +313,14 @@ inside_scrub(const struct sf_volume *v) {
   return &v->scrub.told;
 }
 
+/* Of each extent; of_scrub: the scrub has not passed it, and the others are left as they are. */
+void
+inside_note_unwritten(const struct sf_volume *v, bool of_scrub, bool *unwritten) {
+  for (uint64_t e = 0; e < v->extents; e++)
+    if (!of_scrub || sf_map_test(&v->scrub.todo, e))
+      unwritten[e] = sf_map_test(&v->unwritten, e);
+}
+
 unsigned
 inside_serving(const struct sf_volume *v) {
   return sf_insync_legs(v);

@@ -381,8 +381,7 @@ const struct sf_uuid *inside_lineage(const struct sf_volume *volume);
 const struct sf_superblock *inside_identity(const struct sf_volume *volume);
 void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
-void
-inside_check_all(struct sf_volume *volume); /* what must hold inside, after each of its steps */
+void inside_check_all(struct sf_volume *volume); /* what must hold after each of its steps */
 bool inside_record_is_durable(const struct sf_volume *volume);
 void inside_check_alike(const struct sf_volume *volume);
 const struct sf_bad *inside_bad(const struct sf_volume *volume);
@@ -394,6 +393,7 @@ void bad_written(uint64_t first, unsigned n);
 void bad_started(const struct sf_bad *list);
 bool bad_is_in(const struct sf_bad *list, uint64_t block);
 const struct sf_scrub_status *inside_scrub(const struct sf_volume *volume); /* but for ages */
+void inside_note_unwritten(const struct sf_volume *volume, bool of_scrub, bool *unwritten);
 unsigned inside_serving(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
