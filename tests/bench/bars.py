@@ -78,6 +78,13 @@ def _stall_bars(result):
            slow["reads"]["p99_us"] / ours["reads_well"]["p99_us"])
 
 
+def _resync_bars(result):
+    rounds = result.get("resync", {}).get("rounds")
+    if rounds:
+        yield ("clients beside a resync of 512 MiB: p99 against none", -3.0,
+               statistics.median(one["beside"]["p99_ms"] / one["quiet"]["p99_ms"] for one in rounds))
+
+
 def _cost_bars(result):
     ours = result.get("cost", {}).get("fast-3", {})
     if "all_calls" in ours:
@@ -87,7 +94,7 @@ def _cost_bars(result):
 def judge(result):
     """A bar below zero is an upper one."""
     found = []
-    for part in (_speed_bars, _busy_bars, _stall_bars, _cost_bars):
+    for part in (_speed_bars, _busy_bars, _stall_bars, _resync_bars, _cost_bars):
         for what, bar, value in part(result):
             reached = None if value is None else value >= bar if bar > 0 else value <= -bar
             found.append({"what": what, "bar": abs(bar), "at_most": bar < 0,

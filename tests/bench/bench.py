@@ -25,17 +25,18 @@ import machine  # noqa: E402
 import places  # noqa: E402
 import plot  # noqa: E402
 import report  # noqa: E402
+import resync  # noqa: E402
 import stall  # noqa: E402
 import systems  # noqa: E402
 from rig import MIB, CommandFailed, Rig, TookTooLong, Unavailable  # noqa: E402
 
 HOT = 256 * MIB
-PARTS = ("speed", "busy", "stall", "cost")
+PARTS = ("speed", "busy", "stall", "resync", "cost")
 NOT_HERE = 77
 
 
 class Plan:
-    """How much of everything.  The full run takes 18 minutes, the quick one 4."""
+    """How much of everything.  The full run takes 20 minutes, the quick one 4."""
 
     def __init__(self, arguments):
         quick = arguments.quick
@@ -44,6 +45,7 @@ class Plan:
         self.cold = (1024 if quick else 4096) * MIB
         self.places = arguments.place or ["disk", "tmpfs"] + ([] if quick else ["zram"])
         self.stall = stall.Plan(quick, arguments.system)
+        self.resync = resync.Plan(quick, arguments.system)
         self.busy = busy.Plan(quick, self.rounds, arguments.system)
         self.parts = arguments.part or list(PARTS)
         self.only, self.of = arguments.load, arguments.system
@@ -155,6 +157,10 @@ def run(plan, rig, result):
             say(report.stall(result["stall"], plan.stall))
         except Unavailable as reason:
             notes.append(f"stalls: not measured, {reason}")
+    if "resync" in plan.parts:
+        result["resync"] = resync.measure(plan.resync, rig, progress, notes)
+        progress("")
+        say(report.resync(result["resync"]))
     if "cost" in plan.parts:
         result["cost"] = cost.measure(plan, rig, progress, notes)
         progress("")

@@ -1,4 +1,4 @@
-"""What a request costs the machine, what a volume costs in memory, and how fast a leg is copied anew."""
+"""What a request costs the machine, and what a volume costs in memory."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import fio
 import places
 import systems
 from loads import Load
-from rig import DATA_OFFSET, MIB, Unavailable
+from rig import MIB, Unavailable
 
 SIZE = 256 * MIB
 LOAD = Load("cost", "", "randwrite", depth=32)
@@ -85,24 +85,6 @@ def memory(rig, system):
     return {"fresh_mib": fresh / MIB, "loaded_mib": one / MIB, "connection_mib": (four - one) / 3 / MIB}
 
 
-def resync(rig, system):
-    """A whole leg anew, beside a plain copy of as much."""
-    volume = system.volume
-    for what in ("fail", "discard", "return"):
-        rig.ctl("--control", volume.control, "leg", what, volume.name, "c")
-        if what == "return":
-            began = time.monotonic()
-    volume.wait_for(lambda status: volume.leg("c", status)["state"] == "in-sync", "leg c", 120)
-    seconds = time.monotonic() - began
-    source, target = volume.legs[0].path, volume.legs[0].path.with_name("copy")
-    began = time.monotonic()
-    rig.run("dd", f"if={source}", f"of={target}", "bs=1M", f"count={(DATA_OFFSET + SIZE) // MIB}",
-            "iflag=direct", "oflag=direct", "conv=fsync", seconds=120)
-    plain = time.monotonic() - began
-    target.unlink()
-    return {"mib_per_s": SIZE / MIB / seconds, "copy_mib_per_s": SIZE / MIB / plain}
-
-
 def measure(plan, rig, progress, notes):
     result = {}
     try:
@@ -125,9 +107,6 @@ def measure(plan, rig, progress, notes):
             found["all_calls"] = sum(calls.values())
         except Unavailable as reason:
             notes.append(f"system calls: not counted, {reason}")
-        if name == "fast-3":
-            progress("cost: a leg is copied anew")
-            found["resync"] = resync(rig, system)
         system.stop()
     place.close()
     return result

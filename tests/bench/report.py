@@ -112,10 +112,21 @@ def cost(found):
         lines.append(f"{NAMES[name]:26}{''.join(calls)}{its['switches']:10.2f}{its['cpu_us']:8.1f}"
                      f"{memory['fresh_mib']:11.1f}{memory['loaded_mib']:8.1f}"
                      f"{memory['connection_mib']:14.1f}")
-    for its in found.values():
-        if "resync" in its:
-            lines += ["", f"A leg copied anew: {its['resync']['mib_per_s']:.0f} MiB/s; "
-                      f"dd: {its['resync']['copy_mib_per_s']:.0f} MiB/s"]
+    return "\n".join(lines) + "\n"
+
+
+def resync(found):
+    if not found:
+        return ""
+    lines = [f"A leg copied anew: {found['alone']['mib_per_s']:.0f} MiB/s; "
+             f"dd: {found['alone']['copy_mib_per_s']:.0f} MiB/s", "",
+             f"{'The same while clients write, 4 KiB, random, depth 32; ms':60}{'seconds':>9}{'writes/s':>9}"
+             f"{'p50':>10}{'p99':>10}{'p99.9':>10}{'max':>10}"]
+    for round_ in found["rounds"]:
+        for key, what in (("quiet", "nothing is copied"), ("beside", "a leg is copied")):
+            its = round_[key]
+            lines.append(f"{what:60}{its['seconds']:9.1f}{its['per_s']:9d}"
+                         + "".join(f"{its[column]:10.2f}" for column in ("p50_ms", "p99_ms", "p999_ms", "max_ms")))
     return "\n".join(lines) + "\n"
 
 
