@@ -18,7 +18,7 @@ struct unit {
 struct scale {
   const struct unit *units; /* smallest first, ends with a NULL name */
   const struct unit *more;  /* that are read and not written */
-  const char *takes;        /* for messages */
+  const char *takes;        /* for messages; NULL: nothing but the number */
   bool bare;                /* is a number without a unit taken? */
   bool fractions;           /* is 1.5 of a unit? */
 };
@@ -45,7 +45,7 @@ static const struct unit count_units[] = {{"", 1}, {NULL, 0}};
 static const struct scale durations = {duration_units, long_units, "ns, us, ms, s, m or h", false,
                                        false};
 static const struct scale sizes = {size_units, small_letters, "nothing, K, M, G or T", true, true};
-static const struct scale counts = {count_units, no_units, "nothing", true, false};
+static const struct scale counts = {count_units, no_units, NULL, true, false};
 
 int
 sf_why(struct sf_why *why, int error, const char *format, ...) {
@@ -85,6 +85,8 @@ refuse_tail(const struct scale *scale, const char *text, const char *tail, struc
     return sf_why(why, -EINVAL, "\"%s\": nothing may stand between the number and its unit", text);
   if (*tail == '\0')
     return sf_why(why, -EINVAL, "\"%s\" has no unit: add %s", text, scale->takes);
+  if (scale->takes == NULL)
+    return sf_why(why, -EINVAL, "\"%s\": \"%s\" may not stand after the number", text, tail);
   return sf_why(why, -EINVAL, "\"%s\": unknown unit \"%s\", after the number comes %s", text, tail,
                 scale->takes);
 }
@@ -111,6 +113,8 @@ static int
 read_scaled(const struct scale *scale, const char *text, uint64_t *value, struct sf_why *why) {
   if (*text == '-' && is_digit(text[1]))
     return sf_why(why, -EINVAL, "\"%s\": negative numbers are not taken", text);
+  if (!is_digit(*text) && scale->takes == NULL)
+    return sf_why(why, -EINVAL, "\"%s\" is not a whole number", text);
   if (!is_digit(*text))
     return sf_why(why, -EINVAL, "\"%s\" is not a whole number followed by %s", text, scale->takes);
 

@@ -353,7 +353,7 @@ setting_a_value(void **state) {
   static const struct {
     const char *key, *value, *error;
   } refused[] = {
-      {"min_legs", "default", "min_legs: \"default\" is not a whole number followed by nothing"},
+      {"min_legs", "default", "min_legs: \"default\" is not a whole number"},
       {"write_deadlin", "1s", "write_deadlin: " VOLUME_KEYS},
       {"", "1s", ": " VOLUME_KEYS},
       {"leg", "1s", "leg: " VOLUME_KEYS},
