@@ -84,6 +84,7 @@ ctl_print_scrub(const json_t *volume) {
     printf(": %s of ", ctl_size(total, size));
   put_names(json_object_get(scrub, "legs"));
   fputs(" compared", stdout);
+  put_bytes(scrub, "unwritten_bytes", "of these never written", CTL_PLAIN);
   put_bytes(scrub, "mismatch_bytes", "differ", CTL_RED);
   put_bytes(scrub, "unreadable_bytes", "cannot be read", CTL_RED);
   put_bytes(scrub, "repaired_bytes", "of these written anew", CTL_PLAIN);

@@ -173,12 +173,14 @@ scrub_to_json(const struct sf_volume_status *volume) {
   if (scrub->state == SF_SCRUB_NONE)
     return json_null();
   return json_pack(
-      "{ss sb so sI so so so so sI sI sI sI sI sI so}", "state", sf_scrub_state_name(scrub->state),
-      "repair", (int) scrub->order.repair, "from", sf_text_to_json(from), "rate",
-      (json_int_t) scrub->order.rate, "began", since_to_json(volume, scrub->age_ns), "ended",
+      "{ss sb so sI so so so so sI sI sI sI sI sI sI so}", "state",
+      sf_scrub_state_name(scrub->state), "repair", (int) scrub->order.repair, "from",
+      sf_text_to_json(from), "rate", (json_int_t) scrub->order.rate, "began",
+      since_to_json(volume, scrub->age_ns), "ended",
       ended ? since_to_json(volume, scrub->ended_age_ns) : json_null(), "end_time_s",
       scrub_end_to_json(volume), "legs", legs_to_json(volume, scrub->legs), "total_bytes",
-      (json_int_t) scrub->total_bytes, "done_bytes", (json_int_t) scrub->done_bytes, "mismatches",
+      (json_int_t) scrub->total_bytes, "done_bytes", (json_int_t) scrub->done_bytes,
+      "unwritten_bytes", (json_int_t) scrub->unwritten_bytes, "mismatches",
       (json_int_t) scrub->mismatches, "mismatch_bytes", (json_int_t) scrub->mismatch_bytes,
       "unreadable_bytes", (json_int_t) scrub->unreadable_bytes, "repaired_bytes",
       (json_int_t) scrub->repaired_bytes, "ranges", scrub_ranges_to_json(volume));

@@ -90,10 +90,15 @@ class Unwritten(VolumeTest):
         self.assertIn("initialising", out)
         server.stop()
         self.assertIn("equal", self.rig.ctl("check", "--compare", volume.conf))
-        volume.settings.update(resync_max_rate="0", resync_min_rate="4M")
+        volume.settings.update(resync_max_rate="8M", resync_min_rate="8M")
         volume.write_conf()
         server = volume.serve()
-        deadline = time.monotonic() + 30
+        said = self.rig.ctl("--control", volume.control, "scrub", "vol0", "--wait", "--rate", "1G")
+        self.assertRegex(said, "of these never written, all alike")
+        scrub = volume.status()["scrub"]
+        self.assertGreater(scrub["unwritten_bytes"], 32 * MIB)
+        self.assertLess(scrub["unwritten_bytes"], scrub["done_bytes"])
+        deadline = time.monotonic() + 60
         while volume.status()["unwritten_bytes"] > 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         self.assertEqual(0, volume.status()["unwritten_bytes"])

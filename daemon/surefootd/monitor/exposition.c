@@ -114,6 +114,8 @@ static const struct of_volume {
     {"volume_scrub_total_bytes", "gauge", "scrub", "total_bytes",
      "To be compared in the last scrub."},
     {"volume_scrub_done_bytes", "gauge", "scrub", "done_bytes", "Compared in it."},
+    {"volume_scrub_unwritten_bytes", "gauge", "scrub", "unwritten_bytes",
+     "Of these never written, so that legs may hold anything there."},
     {"volume_scrub_mismatch_bytes", "gauge", "scrub", "mismatch_bytes",
      "Bytes in which it found that legs differ."},
     {"volume_scrub_unreadable_bytes", "gauge", "scrub", "unreadable_bytes",

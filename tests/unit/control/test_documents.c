@@ -178,6 +178,7 @@ a_scrub(void **state) {
                                           .ended_age_ns = UINT64_C(1000000000),
                                           .total_bytes = 10,
                                           .done_bytes = 9,
+                                          .unwritten_bytes = 6,
                                           .legs = 1,
                                           .mismatches = 2,
                                           .mismatch_bytes = 3,
@@ -193,7 +194,7 @@ a_scrub(void **state) {
               "{\"state\":\"done\",\"repair\":true,\"from\":\"a\",\"rate\":5,"
               "\"began\":\"2025-12-31T23:59:58.000Z\",\"ended\":\"2025-12-31T23:59:59.000Z\","
               "\"end_time_s\":1767225599,\"legs\":[\"a\"],\"total_bytes\":10,"
-              "\"done_bytes\":9,\"mismatches\":2,\"mismatch_bytes\":3,"
+              "\"done_bytes\":9,\"unwritten_bytes\":6,\"mismatches\":2,\"mismatch_bytes\":3,"
               "\"unreadable_bytes\":4,\"repaired_bytes\":5,\"ranges\":[{\"offset\":4096,"
               "\"length\":512,\"legs\":[\"a\"],\"what\":\"unreadable\",\"repaired\":true}]}");
   memset(&status.scrub, 0, sizeof status.scrub);

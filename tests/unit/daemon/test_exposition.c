@@ -13,7 +13,8 @@
 static const char status[] =
     "[{'name':'v0','state':'degraded','size_bytes':1024,'legs_in_sync':1,'min_legs':1,"
     "'requests':{'reads':1,'writes':2,'flushes':3,'late_acks':4,'errors':5},"
-    "'scrub':{'state':'paused','total_bytes':1024,'done_bytes':512,'mismatch_bytes':96,"
+    "'scrub':{'state':'paused','total_bytes':1024,'done_bytes':512,'unwritten_bytes':256,'mismatch_"
+    "bytes':96,"
     "'unreadable_bytes':0,'repaired_bytes':32,'end_time_s':null},"
     "'waits_for':['a'],'bytes_read':11,'bytes_written':12,'in_flight':13,'oldest_ms':6200,"
     "'service':{'state':'serving','restarts':7,'device':{'path':'/dev/nbd0','state':'attached'}},"
@@ -60,6 +61,7 @@ values(void **state) {
       "surefoot_volume_written_bytes_total{volume=\"v0\"} 12\n",
       "surefoot_volume_scrub_running{volume=\"v0\"} 1\n",
       "surefoot_volume_scrub_mismatch_bytes{volume=\"v0\"} 96\n",
+      "surefoot_volume_scrub_unwritten_bytes{volume=\"v0\"} 256\n",
       "surefoot_volume_in_flight{volume=\"v0\"} 13\n",
       "surefoot_volume_oldest_seconds{volume=\"v0\"} 6.2000000000000002\n",
       "surefoot_volume_state{volume=\"up\",state=\"starting\"} 1\n",
