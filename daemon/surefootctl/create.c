@@ -97,9 +97,10 @@ print_created(const struct sf_config *config, const struct sf_format_options *op
          ctl_size(found.sb.data_bytes, size), config->legs, config->legs == 1 ? "" : "s",
          config->min_legs, uuid);
   if (found.sb.unwritten)
-    puts(options->lazy ? "it reads as zeros; the disks are zeroed while it is in use"
-                       : "it reads as zeros; zeroing all of the legs takes long and is done while "
-                         "it is in use (with --zero: at once)");
+    puts(options->lazy
+             ? "it reads as zeros; the disks are zeroed while it is in use"
+             : "it reads as zeros; zeroing all of the legs takes longer than a second and is "
+               "done while it is in use (with --zero: at once)");
 }
 
 static int

@@ -95,7 +95,7 @@ check_whose(const char *path, const struct sf_leg_file *file, const struct sf_le
   if (found->error != -ENODATA && found->error != -EIO)
     return 0;
   char what[LEG_USE_TEXT_MAX];
-  int used = sf_leg_find_use(file, what);
+  int used = sf_leg_find_use(file, false, what);
   if (used < 0)
     return sf_leg_fail(error, used, "%s: %s: %s", sf_leg_path(path),
                        *what ? what : "it cannot be read", strerrordesc_np(-used));

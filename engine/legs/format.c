@@ -1,10 +1,11 @@
 /* Making a volume.  Nothing is written to any leg before all were looked at; then the metadata
  * areas of all legs are wiped, the data zeroed, and when that is stable on all of them, the
- * superblocks come last.  Where a leg would have to be written for that, or takes as long, or on request, only what is
- * zeroed quickly is; else the maps call all extents unwritten (R17), whatever a leg holds.  So
- * wherever a format is interrupted, no leg passes for a volume without having its data: legs that
- * are not wiped yet are still the old volume's, with untouched data; while some have no superblock
- * yet, the others are the new volume's, and hold its first contents. */
+ * superblocks come last.  Where zeroing would take longer than a second the maps call all extents
+ * unwritten (R17), whatever a leg holds.  Each step is done on all legs at a time: a disk does not
+ * become slower by the others.  Wherever a format is interrupted, no leg passes for a volume
+ * without having its data: legs that are not wiped yet are still the old volume's, with untouched
+ * data; while some have no superblock yet, the others are the new volume's, and hold its first
+ * contents. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,16 +27,20 @@ struct formatted_leg {
   bool missing;
   bool created; /* by us: removed again when it comes to nothing */
   bool is_zero; /* its data read as zeros */
+  int (*step)(struct formatted_leg *l);
   pthread_t thread;
   bool has_thread;
-  int zeroed; /* 0, or -errno */
+  int result; /* of the step; or -errno */
+  char use[LEG_USE_TEXT_MAX];
 };
 
 struct format {
   const struct sf_config *config;
   const struct sf_format_options *options;
   uint64_t data_bytes;
-  bool at_once; /* all is zeroed now, however long it takes */
+  bool at_once;         /* all is zeroed now, however long it takes */
+  _Atomic bool in_vain; /* some leg takes too long */
+  struct sf_superblock sb;
   struct formatted_leg leg[SF_LEGS_MAX];
   void (*progress)(void *arg, unsigned leg, uint64_t done, uint64_t total);
   void *arg;
@@ -53,6 +58,36 @@ fail_leg(const struct format *f, unsigned leg, int r, const char *what) {
   const char *why = strerrordesc_np(-r);
   return sf_leg_fail(f->error, r, "leg %s (%s): %s: %s", f->config->leg[leg].name, path_of(f, leg),
                      what, why ? why : "failed");
+}
+
+static void *
+do_step(void *arg) {
+  struct formatted_leg *l = arg;
+  l->result = l->step(l);
+  return NULL;
+}
+
+static void
+on_all(struct format *f, int (*step)(struct formatted_leg *l)) {
+  for (unsigned i = 0; i < f->config->legs; i++) {
+    struct formatted_leg *l = &f->leg[i];
+    l->step = step;
+    l->has_thread = sf_thread_start(&l->thread, NULL, do_step, l) == 0;
+    if (!l->has_thread)
+      do_step(l);
+  }
+  for (unsigned i = 0; i < f->config->legs; i++)
+    if (f->leg[i].has_thread)
+      pthread_join(f->leg[i].thread, NULL);
+}
+
+static int
+write_on_all(struct format *f, int (*step)(struct formatted_leg *l), const char *what) {
+  on_all(f, step);
+  for (unsigned i = 0; i < f->config->legs; i++)
+    if (f->leg[i].result < 0)
+      return fail_leg(f, i, f->leg[i].result, what);
+  return 0;
 }
 
 /* ---- looking ---- */
@@ -79,10 +114,15 @@ check_same(const struct format *f, unsigned leg) {
 }
 
 static int
+find_use(struct formatted_leg *l) {
+  bool looks = !l->missing && l->found.error != 0 && !l->found.marked;
+  return looks ? sf_leg_find_use(&l->file, true, l->use) : 0;
+}
+
+static int
 check_unused(const struct format *f, unsigned leg) {
   const struct formatted_leg *l = &f->leg[leg];
-  char what[LEG_USE_TEXT_MAX];
-  if (f->options->overwrite)
+  if (l->missing)
     return 0;
   if (l->found.error == 0)
     return sf_leg_fail(
@@ -99,12 +139,11 @@ check_unused(const struct format *f, unsigned leg) {
         "anew by `surefootctl leg replace`, not by create",
         f->config->leg[leg].name, path_of(f, leg), sf_mark_text(&l->found, mark));
   }
-  int used = sf_leg_find_use(&l->file, what);
-  if (used < 0)
-    return fail_leg(f, leg, used, *what ? what : "reading");
-  if (used)
+  if (l->result < 0)
+    return fail_leg(f, leg, l->result, *l->use ? l->use : "reading");
+  if (l->result == 1)
     return sf_leg_fail(f->error, -EEXIST, "leg %s (%s) carries data: %s; --overwrite destroys it",
-                       f->config->leg[leg].name, path_of(f, leg), what);
+                       f->config->leg[leg].name, path_of(f, leg), l->use);
   return 0;
 }
 
@@ -142,25 +181,38 @@ look_at(struct format *f, unsigned leg) {
     return sf_leg_fail(f->error, r,
                        "leg %s (%s): there is no such file; with --size SIZE it is made",
                        f->config->leg[leg].name, path_of(f, leg));
-  return r < 0 ? r : check_unused(f, leg);
+  return r;
 }
 
 /* ---- creating ---- */
 
+/* Room alone, for a new file on a file system that is not trusted to zero.  1; 0: not known; or -errno. */
+static int
+reserve(const struct sf_leg_file *file) {
+  struct stat st;
+  int r;
+  do
+    r = fallocate(file->fd, 0, 0, (off_t) file->bytes) < 0 ? -errno : 0;
+  while (r == -EINTR);
+  if (r == 0 && fstat(file->fd, &st) == 0)
+    return (uint64_t) st.st_blocks * 512 >= file->bytes;
+  return r == -ENOSPC || r == -EDQUOT || r == -EFBIG ? r : 0;
+}
+
 /* All of it, so that no write to the volume has to allocate: on ext4 a write into a hole cannot be
  * done without waiting (RWF_NOWAIT says EAGAIN), one into an unwritten extent can. */
 static int
-allocate(struct format *f, unsigned leg) {
-  struct formatted_leg *l = &f->leg[leg];
-  uint64_t bytes = SF_DATA_OFFSET + f->options->size;
-  if (ftruncate(l->file.fd, (off_t) bytes) < 0)
-    return fail_leg(f, leg, -errno, "setting its size");
-  l->file.bytes = bytes;
-  int r = sf_leg_zero_fast(&l->file, 0, bytes);
-  if (r < 0 && r != -EOPNOTSUPP)
-    return fail_leg(f, leg, r, "allocating");
+allocate(struct formatted_leg *l) {
+  if (!l->created)
+    return 0;
+  bool is_a_hole = sf_leg_is_a_hole(&l->file, 0, l->file.bytes);
+  int r = sf_leg_zero_fast(&l->file, 0, l->file.bytes);
   l->is_zero = r == 0;
-  return 0;
+  if (r == -EOPNOTSUPP) {
+    r = reserve(&l->file);
+    l->is_zero = r == 1 && is_a_hole;
+  }
+  return r;
 }
 
 static int
@@ -181,7 +233,12 @@ create(struct format *f, unsigned leg) {
     return same;
   if (r < 0)
     return r;
-  return l->created ? allocate(f, leg) : fail_leg(f, leg, -EEXIST, "creating it");
+  if (!l->created)
+    return fail_leg(f, leg, -EEXIST, "creating it");
+  if (ftruncate(l->file.fd, (off_t) (SF_DATA_OFFSET + f->options->size)) < 0)
+    return fail_leg(f, leg, -errno, "setting its size");
+  l->file.bytes = SF_DATA_OFFSET + f->options->size;
+  return 0;
 }
 
 static int
@@ -189,6 +246,11 @@ look_at_all(struct format *f) {
   int r = check_size_option(f);
   for (unsigned i = 0; i < f->config->legs && r == 0; i++)
     r = look_at(f, i);
+  if (r < 0 || f->options->overwrite)
+    return r;
+  on_all(f, find_use);
+  for (unsigned i = 0; i < f->config->legs && r == 0; i++)
+    r = check_unused(f, i);
   return r;
 }
 
@@ -198,7 +260,7 @@ create_missing(struct format *f) {
   for (unsigned i = 0; i < f->config->legs && r == 0; i++)
     if (f->leg[i].missing)
       r = create(f, i);
-  return r;
+  return r < 0 ? r : write_on_all(f, allocate, "allocating");
 }
 
 static int
@@ -249,11 +311,10 @@ tell(void *arg, uint64_t done) {
 
 /* The metadata first, and stable: the old volume is gone before its data go. */
 static int
-wipe(struct format *f, unsigned leg) {
-  const struct formatted_leg *l = &f->leg[leg];
+wipe(struct formatted_leg *l) {
+  const struct format *f = l->format;
   /* A label at the end would be found until its extent is zeroed. */
-  uint64_t kept =
-      f->at_once || f->options->assume_clean ? SF_DATA_OFFSET + f->data_bytes : SF_DATA_OFFSET;
+  uint64_t kept = f->at_once ? SF_DATA_OFFSET + f->data_bytes : SF_DATA_OFFSET;
   int r = l->is_zero ? 0 : sf_leg_zero(&l->file, 0, SF_DATA_OFFSET, NULL, NULL);
   if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
@@ -261,44 +322,31 @@ wipe(struct format *f, unsigned leg) {
     r = sf_leg_wipe_end(&l->file, kept);
   if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
-  return r < 0 ? fail_leg(f, leg, r, "wiping its metadata") : 0;
+  return r;
 }
 
-static void *
-zero_data(void *arg) {
-  struct formatted_leg *l = arg;
-  const struct format *f = l->format;
+static int
+zero_soon(struct formatted_leg *l) {
+  struct format *f = l->format;
+  const struct leg_zero_soon how = {.by_writing = !f->options->lazy, .in_vain = &f->in_vain};
+  int r = sf_leg_zero_soon(&l->file, SF_DATA_OFFSET, f->data_bytes, &how);
+  l->is_zero = r == 1;
+  return r < 0 ? r : 0;
+}
+
+static int
+zero_data(struct formatted_leg *l) {
+  struct format *f = l->format;
   int r = 0;
   bool is_kept = l->is_zero || (f->options->assume_clean && !l->created);
   if (!is_kept && f->at_once)
     r = sf_leg_zero(&l->file, SF_DATA_OFFSET, f->data_bytes, tell, l);
   else if (!is_kept)
-    l->is_zero = sf_leg_zero_soon(&l->file, SF_DATA_OFFSET, f->data_bytes);
+    r = zero_soon(l);
   if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
-  if (r == 0)
+  if (r == 0 && (f->at_once || l->is_zero))
     tell(l, f->data_bytes);
-  l->zeroed = r;
-  return NULL;
-}
-
-/* All legs at a time: a disk does not become slower by the others. */
-static int
-zero_all(struct format *f) {
-  int r = 0;
-  for (unsigned i = 0; i < f->config->legs; i++) {
-    struct formatted_leg *l = &f->leg[i];
-    l->has_thread = sf_thread_start(&l->thread, NULL, zero_data, l) == 0;
-    if (!l->has_thread)
-      zero_data(l);
-  }
-  for (unsigned i = 0; i < f->config->legs; i++) {
-    struct formatted_leg *l = &f->leg[i];
-    if (l->has_thread)
-      pthread_join(l->thread, NULL);
-    if (l->zeroed < 0 && r == 0)
-      r = fail_leg(f, i, l->zeroed, "zeroing");
-  }
   return r;
 }
 
@@ -334,8 +382,9 @@ is_unwritten(const struct format *f) {
 }
 
 static void
-describe_volume(const struct format *f, struct sf_superblock *sb) {
+describe_volume(struct format *f) {
   const struct sf_config *config = f->config;
+  struct sf_superblock *sb = &f->sb;
   *sb = (struct sf_superblock){.legs = (uint8_t) config->legs,
                                .data_offset = SF_DATA_OFFSET,
                                .data_bytes = f->data_bytes,
@@ -361,60 +410,38 @@ describe_volume(const struct format *f, struct sf_superblock *sb) {
 }
 
 static int
-write_superblocks(struct format *f, unsigned leg, struct sf_superblock sb) {
-  const struct sf_leg_file *file = &f->leg[leg].file;
-  int r = 0;
-  sb.leg_index = (uint8_t) leg;
-  r = sf_leg_write_maps(file, &sb);
-  if (r == 0 && fsync(file->fd) < 0)
+write_superblocks(struct formatted_leg *l) {
+  struct sf_superblock sb = l->format->sb;
+  sb.leg_index = (uint8_t) l->index;
+  int r = sf_leg_write_maps(&l->file, &sb);
+  if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
   for (sb.serial = 1; sb.serial <= SF_SUPERBLOCK_COPIES && r == 0; sb.serial++)
-    r = sf_leg_write_superblock(file, &sb);
-  if (r == 0 && fsync(file->fd) < 0)
+    r = sf_leg_write_superblock(&l->file, &sb);
+  if (r == 0 && fsync(l->file.fd) < 0)
     r = -errno;
-  if (r == 0)
-    r = sf_leg_write_mark(file, &sb);
-  if (r < 0)
-    return fail_leg(f, leg, r, "writing its superblocks");
-  return f->leg[leg].created ? sync_parent(f, leg) : 0;
+  return r < 0 ? r : sf_leg_write_mark(&l->file, &sb);
 }
 
+/* Not by the operator's word, and where second copies of the maps have no room. */
 static bool
 may_be_unwritten(const struct format *f) {
-  if (sf_map_pages(f->data_bytes, sf_extent_bytes_for(f->data_bytes)) > SF_MAP_TWICE_MOST)
-    return false;
-  return f->options->lazy ||
-         (!f->options->zero && !f->options->assume_clean && f->data_bytes > SF_ZEROED_ALWAYS);
-}
-
-/* Asked after the wipe: a disk that only says that it can has been found out by then, as the kernel
- * remembers what failed.  A file that we made is written once, if it has to be, so that no write to
- * the volume finds no room. */
-static bool
-has_to_be_written(const struct format *f) {
-  for (unsigned i = 0; i < f->config->legs; i++) {
-    const struct formatted_leg *l = &f->leg[i];
-    if (!l->is_zero && !l->created &&
-        !sf_leg_zeroes_cheaply(&l->file, SF_DATA_OFFSET, f->data_bytes))
-      return true;
-  }
-  return false;
+  return !f->options->zero && !f->options->assume_clean &&
+         sf_map_pages(f->data_bytes, sf_extent_bytes_for(f->data_bytes)) <= SF_MAP_TWICE_MOST;
 }
 
 static int
 write_all(struct format *f) {
-  struct sf_superblock sb;
-  int r = 0;
   f->at_once = !may_be_unwritten(f);
-  for (unsigned i = 0; i < f->config->legs && r == 0; i++)
-    r = wipe(f, i);
-  if (r == 0 && !f->at_once && !f->options->lazy)
-    f->at_once = !has_to_be_written(f);
+  int r = write_on_all(f, wipe, "wiping its metadata");
   if (r == 0)
-    r = zero_all(f);
-  describe_volume(f, &sb);
+    r = write_on_all(f, zero_data, "zeroing");
+  describe_volume(f);
+  if (r == 0)
+    r = write_on_all(f, write_superblocks, "writing its superblocks");
   for (unsigned i = 0; i < f->config->legs && r == 0; i++)
-    r = write_superblocks(f, i, sb);
+    if (f->leg[i].created)
+      r = sync_parent(f, i);
   return r;
 }
 

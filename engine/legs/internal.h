@@ -92,8 +92,9 @@ int sf_leg_write_maps(const struct sf_leg_file *file, const struct sf_superblock
 enum { LEG_USE_TEXT_MAX = 256 };
 
 /* 1 when the leg holds anything, as far as a bounded number of reads and libblkid tell; 0; or
- * -errno. text: what and where, "ext4 at byte 1080"; of a failure, what could not be read. */
-int sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]);
+ * -errno.  hurry: fewer of them where they take longer than half a second.  text: what and where,
+ * "ext4 at byte 1080"; of a failure, what could not be read. */
+int sf_leg_find_use(const struct sf_leg_file *file, bool hurry, char text[LEG_USE_TEXT_MAX]);
 /* How many labels that libblkid knows begin at a byte in [from, to), and which; or -errno. */
 int sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, char *text,
                       size_t size);
@@ -115,10 +116,16 @@ int sf_leg_sync_parent(const char *path);
 typedef void leg_zero_progress(void *arg, uint64_t done);
 int sf_leg_zero(const struct sf_leg_file *file, uint64_t from, uint64_t len,
                 leg_zero_progress *progress, void *arg);
-/* Zeros by the quick way, if that takes no longer than a second.  False: it may hold anything. */
-bool sf_leg_zero_soon(const struct sf_leg_file *file, uint64_t from, uint64_t len);
-/* False: all of it has to be written for zeros, or that takes as long.  Tries it with the first of it. */
-bool sf_leg_zeroes_cheaply(const struct sf_leg_file *file, uint64_t from, uint64_t len);
+struct leg_zero_soon {
+  bool by_writing; /* where there is no other way */
+  /* Some leg takes too long, so none need go on: set, and heeded. */
+  _Atomic bool *in_vain;
+};
+/* Zeros, if all of it promises to be there within a second.  1; 0: it may hold anything; or -errno of a write. */
+int sf_leg_zero_soon(const struct sf_leg_file *file, uint64_t from, uint64_t len,
+                     const struct leg_zero_soon *how);
+/* Of a file, by its file system's word. */
+bool sf_leg_is_a_hole(const struct sf_leg_file *file, uint64_t from, uint64_t len);
 /* The quick way or -EOPNOTSUPP. */
 int sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len);
 

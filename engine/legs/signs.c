@@ -10,11 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "legs/internal.h"
 
 enum {
-  SAMPLES = 512, /* spread over the disk: some seconds of a spinning one */
+  ROUNDS = 16,  /* of samples, each spread over the disk */
+  SAMPLES = 32, /* in a round: a quarter of a second of a spinning disk */
   SAMPLE_BYTES = 64 * 1024,
+  HURRY_MS = 500,
   SIGNS_MAX = 8,
   TEXT_MAX = 160,
 };
@@ -107,6 +110,7 @@ sf_leg_find_signs(const struct sf_leg_file *file, uint64_t from, uint64_t to, ch
 
 struct search {
   const struct sf_leg_file *file;
+  uint64_t until; /* for what need not be looked at */
   uint8_t *buffer;
   uint64_t end; /* of what O_DIRECT can read */
   char *text;
@@ -140,31 +144,43 @@ look_through(struct search *search, uint64_t from, uint64_t to) {
   return r;
 }
 
+static bool
+has_time(const struct search *search) {
+  return sf_clock_ns() < search->until;
+}
+
+/* Each round lies in the middle between those before. */
 static int
-sample(struct search *search, uint64_t from, uint64_t to) {
-  uint64_t step = (to - from) / SAMPLES / LEG_BUFFER_ALIGN * LEG_BUFFER_ALIGN;
+sample(struct search *search, unsigned round) {
+  static const unsigned place[ROUNDS] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
+  uint64_t step = search->end / (ROUNDS * SAMPLES) / LEG_BUFFER_ALIGN * LEG_BUFFER_ALIGN;
   int r = 0;
-  for (unsigned i = 0; i < SAMPLES && r == 0; i++)
-    r = look(search, from + i * step, SAMPLE_BYTES);
+  for (unsigned i = 0; i < SAMPLES && r == 0 && (round == 0 || has_time(search)); i++)
+    r = look(search, (i * ROUNDS + place[round]) * step, SAMPLE_BYTES);
   return r;
 }
 
-/* The ends first: that is where most things have their labels. */
+/* The ends first: that is where most things have their labels.  Then what tells most in least
+ * time. */
 static int
 search_all(struct search *search) {
-  uint64_t end = search->end;
-  if (end <= whole_bytes)
-    return look_through(search, 0, end);
-  int r = look_through(search, end - LEG_PIECE_BYTES, end);
+  uint64_t end = search->end, at = end < dense_bytes ? end : SF_DATA_OFFSET;
+  int r = end > LEG_PIECE_BYTES ? look_through(search, end - LEG_PIECE_BYTES, end) : 0;
   if (r == 0)
-    r = look_through(search, 0, dense_bytes);
-  return r == 0 ? sample(search, dense_bytes, end) : r;
+    r = look_through(search, 0, at);
+  for (unsigned round = 0; round < ROUNDS && r == 0 && at < end; round++)
+    r = sample(search, round);
+  for (uint64_t to = end <= whole_bytes ? end : dense_bytes; at < to && r == 0 && has_time(search);
+       at += LEG_PIECE_BYTES)
+    r = look(search, at, LEG_PIECE_BYTES);
+  return r;
 }
 
 int
-sf_leg_find_use(const struct sf_leg_file *file, char text[LEG_USE_TEXT_MAX]) {
+sf_leg_find_use(const struct sf_leg_file *file, bool hurry, char text[LEG_USE_TEXT_MAX]) {
   _Static_assert((int) TEXT_MAX <= (int) LEG_USE_TEXT_MAX, "one buffer");
   struct search search = {.file = file,
+                          .until = hurry ? sf_clock_ns() + HURRY_MS * SF_MS : UINT64_MAX,
                           .buffer = sf_leg_buffer(LEG_PIECE_BYTES),
                           .end = file->bytes - file->bytes % LEG_BUFFER_ALIGN,
                           .text = text};

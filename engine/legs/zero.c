@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/vfs.h>
@@ -19,9 +20,9 @@
 static const uint64_t fast_piece_bytes = UINT64_C(256) * 1024 * 1024;
 
 enum {
-  SOON_PIECE_BYTES = 4 * 1024 * 1024,
-  LOOK_MS = 250, /* how long it is watched */
-  CHEAP_S = 60,  /* for all of it at that speed */
+  SOON_PIECE_BYTES = 4 * 1024 * 1024, /* the first, which is always done */
+  LOOK_MS = 250,                      /* so long it is watched before it is judged */
+  SOON_MS = 1000,                     /* for all of it, by the speed up to then */
 };
 
 /* Others, FUSE above all, have been seen to answer 0 to modes that they do not know. */
@@ -56,14 +57,14 @@ sf_leg_zero_fast(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   return does_not_know_how(errno) ? -EOPNOTSUPP : -errno;
 }
 
-static bool
-is_a_hole(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
+bool
+sf_leg_is_a_hole(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   off_t data = file->is_block ? (off_t) from : lseek(file->fd, (off_t) from, SEEK_DATA);
   return data < 0 ? errno == ENXIO : (uint64_t) data >= from + len;
 }
 
-/* Never by writing, which BLKZEROOUT falls back to: a disk is not to be busy with what is dropped
- * after a second. */
+/* Never by writing, which BLKZEROOUT falls back to: that is done in smaller pieces, and not for
+ * all who ask. */
 static int
 zero_without_writing(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
   if (!file->is_block)
@@ -72,39 +73,6 @@ zero_without_writing(const struct sf_leg_file *file, uint64_t from, uint64_t len
                    (off_t) len) < 0
              ? -errno
              : 0;
-}
-
-/* A disk that does it by itself may write as well: WRITE SAME on one that turns takes as long. */
-bool
-sf_leg_zeroes_cheaply(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
-  uint64_t begun = sf_clock_ns(), took = 0, done = 0, piece = SOON_PIECE_BYTES;
-  while (done < len && took < LOOK_MS * SF_MS) {
-    if (piece > len - done)
-      piece = len - done;
-    int r = zero_without_writing(file, from + done, piece);
-    if (r < 0)
-      return !does_not_know_how(-r);
-    done += piece;
-    took = sf_clock_ns() - begun;
-    if (piece < fast_piece_bytes)
-      piece *= 2;
-  }
-  return (double) took * (double) (len - done) <= (double) done * CHEAP_S * SF_S;
-}
-
-bool
-sf_leg_zero_soon(const struct sf_leg_file *file, uint64_t from, uint64_t len) {
-  uint64_t until = sf_clock_ns() + SF_S, piece = SOON_PIECE_BYTES;
-  for (uint64_t done = 0; done < len; done += piece) {
-    piece = done == 0 ? piece : 2 * piece;
-    if (piece > fast_piece_bytes)
-      piece = fast_piece_bytes;
-    if (piece > len - done)
-      piece = len - done;
-    if (sf_clock_ns() > until || zero_without_writing(file, from + done, piece) < 0)
-      return is_a_hole(file, from, len);
-  }
-  return true;
 }
 
 static int
@@ -116,6 +84,55 @@ zero_by_hand(const struct sf_leg_file *file, const void *zeros, uint64_t from, u
       return r;
     done += piece;
   }
+  return 0;
+}
+
+/* A disk that does it by itself may write as well: WRITE SAME on one that turns takes as long. */
+static bool
+takes_long(uint64_t begun, uint64_t done, uint64_t len) {
+  uint64_t took = sf_clock_ns() - begun;
+  return took > LOOK_MS * SF_MS && (double) took * (double) len > (double) done * SOON_MS * SF_MS;
+}
+
+/* As long as it promises to be done soon.  *done: so much is zero.  0, or 1: it does not; or -errno. */
+static int
+zero_for_a_second(const struct sf_leg_file *file, uint64_t from, uint64_t len,
+                  const struct leg_zero_soon *how, uint64_t *done) {
+  uint64_t begun = sf_clock_ns(), piece = SOON_PIECE_BYTES;
+  void *zeros = how->by_writing ? sf_leg_buffer(LEG_PIECE_BYTES) : NULL;
+  bool by_hand = false;
+  int r = how->by_writing && zeros == NULL ? -ENOMEM : 0;
+  for (*done = 0; *done < len && r == 0 && !atomic_load(how->in_vain);) {
+    uint64_t most = by_hand ? 16 * LEG_PIECE_BYTES : fast_piece_bytes;
+    if (piece > most)
+      piece = most;
+    if (piece > len - *done)
+      piece = len - *done;
+    r = by_hand ? zero_by_hand(file, zeros, from + *done, piece)
+                : zero_without_writing(file, from + *done, piece);
+    if (r < 0 && !by_hand) {
+      by_hand = true;
+      r = how->by_writing ? 0 : 1;
+    } else if (r == 0) {
+      *done += piece;
+      piece *= piece < most ? 2 : 1;
+      r = *done < len && takes_long(begun, *done, len);
+    }
+  }
+  free(zeros);
+  return r;
+}
+
+int
+sf_leg_zero_soon(const struct sf_leg_file *file, uint64_t from, uint64_t len,
+                 const struct leg_zero_soon *how) {
+  uint64_t done;
+  int r = zero_for_a_second(file, from, len, how, &done);
+  if (r < 0)
+    return r;
+  if (done == len || sf_leg_is_a_hole(file, from + done, len - done))
+    return 1;
+  atomic_store(how->in_vain, true);
   return 0;
 }
 

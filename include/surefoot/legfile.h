@@ -142,14 +142,13 @@ struct sf_format_options {
   uint64_t size;     /* of the volume; 0: what the smallest leg holds.  Creates missing files */
   bool overwrite;    /* format a leg that carries data or metadata all the same */
   bool assume_clean; /* the data areas are equal already: no zeroing */
-  /* What is not zeroed is unwritten (R17).  lazy: whatever is not within a second; zero: nothing.  Neither:
-   * all, where some leg has to be written for it, or takes as long, and the volume has more than SF_ZEROED_ALWAYS. */
+  /* zero: all legs are zeroed, however long it takes.  lazy: only without writing.  Neither: by writing too.  What is
+   * not zeroed within a second is unwritten (R17). */
   bool lazy, zero;
 };
-#define SF_ZEROED_ALWAYS ((uint64_t) 128 * 1024 * 1024) /* bytes: a second's work for any disk */
 
-/* Checks all legs first, then formats all: zeroes the data areas, all at a time, where each can be
- * zeroed without being written or is to be zeroed now; else the maps call all of the volume unwritten, so
+/* Checks all legs first, then formats all, all at a time: zeroes the data areas, where that takes no longer than a
+ * second or is to be done now; else the maps call all of the volume unwritten, so
  * that it reads as zeros and is zeroed when it is written to, or in the background.  Then it writes
  * the superblocks, record (1,1), every leg in sync, clean.  progress may be NULL; it is called by a thread for each leg. */
 int sf_format(const struct sf_config *config, const struct sf_format_options *options,

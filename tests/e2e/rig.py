@@ -370,11 +370,12 @@ class Volume:
                       for key, value in self.leg_settings.get(leg.name, {}).items()]
         self.conf.write_text("\n".join(lines) + "\n")
 
-    def create(self, *words):
+    def create(self):
         for leg in self.legs:
             leg.prepare(self.size)
         self.write_conf()  # some know their path only now
-        self.rig.ctl("create", self.conf, "--size", self.size, *words)
+        # So that it does not depend on how busy this machine is what the legs hold.
+        self.rig.ctl("create", self.conf, "--size", self.size, "--zero")
         return self
 
     def serve(self, *parameters, **options):

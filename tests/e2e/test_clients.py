@@ -111,7 +111,7 @@ class Clients(VolumeTest):
         is slow; the new client writes where the later ones would be."""
         legs = [FileLeg(self.rig, "a"), self.fuse_leg("b")]
         volume = self.rig.volume(legs, size=320 << 20, read_deadline="25s", write_deadline="25s",
-                                 flush_deadline="25s").create("--zero")
+                                 flush_deadline="25s").create()
         server = volume.serve()
         volume.wait_all_in_sync()
         legs[1].limit_rate(64 * 8 << 20)

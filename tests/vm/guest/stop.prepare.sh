@@ -18,7 +18,7 @@ path = /dev/vd${legs[2 * number - 2]}
 path = /dev/vd${legs[2 * number - 1]}
 V
   [[ -e /out/made ]] ||
-    surefootctl create /etc/surefoot/volumes.d/vol$number.conf --size 64M >/dev/console 2>&1
+    surefootctl create /etc/surefoot/volumes.d/vol$number.conf --zero --size 64M >/dev/console 2>&1
 done
 mkdir -p /mnt/plain
 # vol0 is LVM's from the first boot's end on.  A busy host may take longer than systemd's 90 s until it is up, and what

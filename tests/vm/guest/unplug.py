@@ -98,7 +98,7 @@ def test():
     for path in PATHS.values():
         wait_until(lambda: os.path.exists(path), path)
     conf = write_conf("/etc/surefoot/volumes.d/vol0.conf", PATHS, DEVICE)
-    ctl("create", conf, "--size", "64M")
+    ctl("create", "--zero", conf, "--size", "64M")
     run("systemctl", "start", "surefootd", "surefoot.target")
     wait_until(lambda: os.path.exists("/sys/block/nbd0/pid"), "the device")
     wait_healthy()
