@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,9 +63,24 @@ has_ended(pid_t pid, int *status) {
   return ended == pid;
 }
 
+/* A file without all of its room.  One of which its file system says that it takes none has our superblocks, so that
+ * is not known. */
+static void
+warn_of_sparse(const char *leg, const struct sf_leg_file *file, uint64_t used, bool zeroed) {
+  char size[CTL_TEXT_MAX];
+  struct stat st;
+  if (file->is_block || fstat(file->fd, &st) < 0 || st.st_blocks == 0 ||
+      (uint64_t) st.st_blocks * 512 >= used)
+    return;
+  printf("leg %s: its file is sparse: should its filesystem be full when the other %s are written, "
+         "the leg is out until there is room%s\n",
+         leg, ctl_size(used - (uint64_t) st.st_blocks * 512, size),
+         zeroed ? "" : " (with --zero: written now)");
+}
+
 /* The smallest gives the size; what the others have more is not used. */
 static void
-warn_of_unequal(const struct sf_config *config) {
+warn_of_legs(const struct sf_config *config, bool zeroed) {
   uint64_t bytes[SF_LEGS_MAX], least = UINT64_MAX;
   char error[SF_CONFIG_ERROR_MAX], size[CTL_TEXT_MAX];
   for (unsigned i = 0; i < config->legs; i++) {
@@ -72,6 +88,9 @@ warn_of_unequal(const struct sf_config *config) {
     struct sf_leg_found found;
     if (sf_leg_file_open(config->leg[i].path, SF_LEG_READ_ONLY, &file, &found, error) < 0)
       return;
+    if (found.error == 0)
+      warn_of_sparse(config->leg[i].name, &file, found.sb.data_offset + found.sb.data_bytes,
+                     zeroed);
     sf_leg_file_close(&file);
     bytes[i] = found.bytes;
     least = bytes[i] < least ? bytes[i] : least;
@@ -123,7 +142,7 @@ format(const struct sf_config *config, const struct sf_format_options *options) 
   if (formatting->result < 0)
     return ctl_fail("%s", formatting->error[0] ? formatting->error : strerror(-formatting->result));
   print_created(config, options);
-  warn_of_unequal(config);
+  warn_of_legs(config, options->zero);
   return CTL_DONE;
 }
 

@@ -142,6 +142,21 @@ class Unwritten(VolumeTest):
         self.assertEqual(0, volume.status()["unwritten_bytes"])
         server.stop()
 
+    def test_sparse_files(self):
+        """Proves that create tells of a file without all of its room, and how much of it, and of no other."""
+        volume = self.rig.volume([FullLeg(self.folder, name) for name in "ab"], size=64 * MIB)
+        volume.write_conf()
+        sparse = volume.legs[0].path
+        with open(sparse, "wb") as file:
+            file.truncate(DATA_OFFSET + volume.size)
+        volume.legs[1].prepare(volume.size)
+        out = self.rig.ctl("create", volume.conf, "--lazy", "--overwrite")
+        self.assertRegex(out, r"leg a: its file is sparse: .* the other 63 MiB are written.*--zero")
+        self.assertNotIn("leg b: its", out)
+        out = self.rig.ctl("create", volume.conf, "--zero", "--overwrite")
+        self.assertNotIn("sparse", out)
+        self.assertGreaterEqual(os.stat(sparse).st_blocks * 512, DATA_OFFSET + volume.size)
+
     def test_disks_that_have_to_be_written(self):
         """Proves that the kernel is asked: of two disks one of which has no way to write zeros, both
         stay as they are; one that has it is zeroed."""
