@@ -397,6 +397,12 @@ tio_event(const struct event *event) {
 
 /* ---- cancels ---- */
 
+/* What a disk has begun it ends: only a request that waits for the disk is taken back. */
+static bool
+is_taken_back(const struct region *r) {
+  return !r->finished && random_chance(sim.options.real_permille) && r->service != SERVICE_SERVING;
+}
+
 static void
 region_cancel(struct region *r, struct sf_tio_canceled *count) {
   if (r->canceled || (r->finished && random_chance(500))) {
@@ -404,7 +410,7 @@ region_cancel(struct region *r, struct sf_tio_canceled *count) {
     return;
   }
   r->canceled = true;
-  if (!r->finished && random_chance(sim.options.real_permille)) {
+  if (is_taken_back(r)) {
     region_unlink(r);
     service_forget(r);
     r->real = true;
