@@ -162,28 +162,64 @@ says_what_it_found(void **state) {
 
 /* Data need not begin at the beginning of a disk. */
 static void
+make_hole(const char *path, uint64_t bytes) {
+  unlink(path);
+  make_file(path, bytes);
+}
+
+static void
+put_data(const char *path, uint64_t at, uint64_t length) {
+  enum { PIECE = 64 * 1024 };
+  static uint8_t data[PIECE];
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  assert_true(fd >= 0);
+  memset(data, 'x', sizeof data);
+  for (uint64_t done = 0; done < length; done += PIECE)
+    assert_int_equal(pwrite(fd, data, PIECE, (off_t) (at + done)), PIECE);
+  close(fd);
+}
+
+/* A disk that is to take a leg's place is looked at for as long as it takes. */
+static void
+expect_no_place(struct fixture *f, const struct sf_superblock *reference) {
+  const char *path = f->config.leg[2].path;
+  assert_int_equal(sf_leg_discard(path, reference, 2, true, NULL, f->error), -EEXIST);
+  assert_says(f->error, "carries data");
+}
+
+static void
 data_are_looked_for_everywhere(void **state) {
   static const uint64_t bytes = UINT64_C(20) << 30, mib = MIB;
   const uint64_t places[] = {20 * mib, 60 * mib, bytes - mib};
   struct fixture *f = *state;
-  void *data = calloc(1, 2 * mib);
-  memset(data, 'x', 2 * mib);
-  make_file(f->config.leg[2].path, bytes);
+  const char *path = f->config.leg[2].path;
+  make_volume(f);
+  expect_starts(f);
+  struct sf_superblock reference = f->found[0].sb;
   for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
-    int fd = open(f->config.leg[2].path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-    assert_int_equal(ftruncate(fd, (off_t) bytes), 0);
-    assert_int_equal(pwrite(fd, data, 65536, (off_t) places[i]), 65536);
-    close(fd);
-    expect_refused(f, "leg c (");
+    make_hole(path, bytes);
+    put_data(path, places[i], 65536);
+    expect_no_place(f, &reference);
   }
   /* A few MiB, anywhere. */
-  int fd = open(f->config.leg[2].path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-  assert_int_equal(ftruncate(fd, (off_t) bytes), 0);
-  for (uint64_t at = 0; at < 48 * mib; at += 2 * mib)
-    assert_int_equal(pwrite(fd, data, 2 * mib, (off_t) (bytes / 3 / 4096 * 4096 + at)), 2 * mib);
-  close(fd);
-  expect_refused(f, "leg c (");
-  free(data);
+  make_hole(path, bytes);
+  put_data(path, bytes / 3 / 4096 * 4096, 48 * mib);
+  expect_no_place(f, &reference);
+}
+
+/* However slow the disk is: its ends, and samples of all of it. */
+static void
+a_look_in_a_hurry(void **state) {
+  static const uint64_t bytes = UINT64_C(2) << 30, mib = MIB;
+  struct fixture *f = *state;
+  const char *path = f->config.leg[2].path;
+  const uint64_t places[][2] = {
+      {7 * mib, 65536}, {bytes - mib, 65536}, {bytes / 3 / 4096 * 4096, 96 * mib}};
+  for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
+    make_hole(path, bytes);
+    put_data(path, places[i][0], places[i][1]);
+    expect_refused(f, "leg c (");
+  }
 }
 
 /* Nothing that another program takes for its own outlives a volume's making: it might repair it. */
@@ -503,6 +539,7 @@ main(void) {
       TEST(data_are_not_destroyed),
       TEST(says_what_it_found),
       TEST(data_are_looked_for_everywhere),
+      TEST(a_look_in_a_hurry),
       TEST(old_labels_are_wiped),
       TEST(old_labels_are_wiped_from_a_new_disk),
       TEST(a_volume_is_not_destroyed),
