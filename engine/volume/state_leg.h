@@ -162,10 +162,10 @@ struct leg {
   unsigned outstanding_n, waiting_n;
   unsigned overdue_n; /* outstanding past their timeout */
   unsigned flushes_n; /* outstanding that are flushes or carry one */
-  /* insync.c: when it last ended anything; since when it has had something without a break; when it
-   * last did after it had been silent for its timeout; and for so long that it would have left, had
-   * others been well. */
-  uint64_t answered_ns, busy_since_ns, awake_ns, stalled_ns;
+  /* silence.c: when it last ended anything; since when it has had something without a break; and, by
+   * what it was too long for, when it last did after it had been silent for its timeout, and for so
+   * long that it would have left, had others been well. */
+  uint64_t answered_ns, busy_since_ns, awake_ns[SF_KINDS], stalled_ns[SF_KINDS];
   /* Of what it has answered, of writes and of reads: when the newest was sent. */
   uint64_t newest_sent_ns[2];
   uint64_t longest_flush_ns; /* lately, of flushes and writes with FUA, late ones included */

@@ -94,7 +94,7 @@ tells_the_pace(const struct leg_io_part *part) {
 
   if (!part->told)
     return true;
-  if (part->sent_ns < leg->awake_ns || sf_insync_leg_is_silent(v, part->leg))
+  if (part->sent_ns < leg->awake_ns[SF_WRITE_KIND] || sf_insync_leg_is_silent(v, part->leg))
     return false;
   return part->class == WINDOW_UNMEASURED ||
          v->now_ns - leg->window.busy_ns >= leg->window.cost_ns[part->class];
@@ -506,10 +506,12 @@ sf_leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
     leg->answered_ns = sf_vol_later(v, leg->answered_ns, delay_ns);
     leg->busy_since_ns = sf_vol_later(v, leg->busy_since_ns, delay_ns);
     leg->window.busy_ns = sf_vol_later(v, leg->window.busy_ns, delay_ns);
-    if (leg->awake_ns != 0)
-      leg->awake_ns = sf_vol_later(v, leg->awake_ns, delay_ns);
-    if (leg->stalled_ns != 0)
-      leg->stalled_ns = sf_vol_later(v, leg->stalled_ns, delay_ns);
+    for (unsigned kind = 0; kind < SF_KINDS; kind++) {
+      if (leg->awake_ns[kind] != 0)
+        leg->awake_ns[kind] = sf_vol_later(v, leg->awake_ns[kind], delay_ns);
+      if (leg->stalled_ns[kind] != 0)
+        leg->stalled_ns[kind] = sf_vol_later(v, leg->stalled_ns[kind], delay_ns);
+    }
     for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
       struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 

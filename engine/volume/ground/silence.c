@@ -76,27 +76,56 @@ learn_flush(struct leg *leg, const struct leg_io_part *part, uint64_t took_ns) {
 
 /* A leg that is silent for longer leaves, flushing or not: unless the others were silent too. */
 static uint64_t
-silence_most(const struct sf_volume *v, unsigned index) {
-  uint64_t timeout = sf_deadline_of(v, index, SF_WRITE_KIND);
+silence_most(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
+  uint64_t timeout = sf_deadline_of(v, index, kind), most = sf_deadline_of(v, index, SF_FLUSH_KIND);
   uint64_t flush = FLUSHES_MOST * v->leg[index].longest_flush_ns;
 
-  return (flush > timeout ? flush : timeout) + grace_of(v, index, SF_WRITE_KIND);
+  if (flush > most)
+    flush = most;
+  return (flush > timeout ? flush : timeout) + grace_of(v, index, kind);
+}
+
+/* It was silent until now, and what it still owes is to have another timeout.  That is by kinds: a
+ * silence is one only for what may not take so long.  A flush that is lost would never be late if
+ * each pause between two writes, which is longer than the timeout of a write, were an excuse for
+ * it. */
+static void
+note_awake(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  uint64_t silent = silent_ns(v, leg);
+
+  for (enum sf_kind kind = 0; kind < SF_KINDS; kind++) {
+    if (silent >= sf_deadline_of(v, index, kind))
+      leg->awake_ns[kind] = v->now_ns;
+    if (silent >= silence_most(v, index, kind))
+      leg->stalled_ns[kind] = v->now_ns;
+  }
+}
+
+/* What was overdue at the end of a silence was there in it: that was no pause of clients, and could
+ * hold up everything. */
+static void
+note_held_up(struct leg *leg, const struct leg_io_part *part) {
+  uint64_t awake = leg->awake_ns[SF_WRITE_KIND];
+
+  if (part->io->args.unjudged || part->sent_ns + part->timeout_ns > awake)
+    return;
+  for (enum sf_kind kind = 0; kind < SF_KINDS; kind++)
+    if (leg->awake_ns[kind] < awake)
+      leg->awake_ns[kind] = awake;
 }
 
 void
 sf_insync_leg_answered(struct sf_volume *v, const struct leg_io_part *part) {
-  unsigned index = part->leg;
-  struct leg *leg = &v->leg[index];
+  struct leg *leg = &v->leg[part->leg];
   uint64_t *newest = &leg->newest_sent_ns[part->io->reads];
 
   if (part->sent_ns > *newest)
     *newest = part->sent_ns;
   if (part->io->flushes)
     learn_flush(leg, part, v->now_ns - part->sent_ns);
-  if (silent_ns(v, leg) >= sf_deadline_of(v, index, SF_WRITE_KIND))
-    leg->awake_ns = v->now_ns;
-  if (silent_ns(v, leg) >= silence_most(v, index))
-    leg->stalled_ns = v->now_ns;
+  note_awake(v, part->leg);
+  note_held_up(leg, part);
   leg->answered_ns = v->now_ns;
 }
 
@@ -151,8 +180,8 @@ part_starved_at(const struct leg_io_part *part) {
   if (!sf_insync_is_overtaken(part))
     return last;
   at = part->sent_ns + OVERTAKEN_MOST * part->timeout_ns;
-  if (at < leg->awake_ns + part->timeout_ns)
-    at = leg->awake_ns + part->timeout_ns;
+  if (at < leg->awake_ns[part->io->args.kind] + part->timeout_ns)
+    at = leg->awake_ns[part->io->args.kind] + part->timeout_ns;
   return at < last ? at : last;
 }
 
@@ -196,13 +225,13 @@ bool
 sf_insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
   uint64_t at = silent_since(leg) + silence_allowed(v, index, kind) + grace_of(v, index, kind);
-  uint64_t starved;
+  uint64_t stalled = leg->stalled_ns[kind], starved;
 
   if (leg->outstanding_n == 0)
     return false;
   starved = starved_at(leg);
-  if (leg->stalled_ns != 0 && starved < leg->stalled_ns + sf_deadline_of(v, index, kind))
-    starved = leg->stalled_ns + sf_deadline_of(v, index, kind);
+  if (stalled != 0 && starved < stalled + sf_deadline_of(v, index, kind))
+    starved = stalled + sf_deadline_of(v, index, kind);
   if (starved < at)
     at = starved;
   if (v->now_ns >= at)
@@ -217,7 +246,7 @@ sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legs
   legset set = 0;
 
   EACH_LEG(leg, legs & (legset) ~legbit(index)) {
-    uint64_t at = v->leg[leg].awake_ns == 0 ? 0 : v->leg[leg].awake_ns + grace;
+    uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + grace;
 
     if (v->leg[leg].outstanding_n > 0 && silent_ns(v, &v->leg[leg]) >= grace)
       continue; /* perhaps it stalls too: its next answer says */
