@@ -160,11 +160,12 @@ struct leg {
   struct window window;
   struct sf_list outstanding, waiting[WINDOW_USES];
   unsigned outstanding_n, waiting_n;
+  unsigned judged_n;  /* outstanding that say something of the leg */
   unsigned overdue_n; /* outstanding past their timeout */
   unsigned flushes_n; /* outstanding that are flushes or carry one */
-  /* silence.c: when it last ended anything; since when it has had something without a break; and, by
-   * what it was too long for, when it last did after it had been silent for its timeout, and for so
-   * long that it would have left, had others been well. */
+  /* silence.c: when it last ended anything; since when it has had some of judged_n without a break;
+   * and, by the kind that it was too long for, when it last did after it had been silent for its
+   * timeout, and for so long that it would have left, had others been well. */
   uint64_t answered_ns, busy_since_ns, awake_ns[SF_KINDS], stalled_ns[SF_KINDS];
   /* Of what it has answered, of writes and of reads: when the newest was sent. */
   uint64_t newest_sent_ns[2];

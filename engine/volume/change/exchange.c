@@ -150,7 +150,7 @@ static bool
 is_still_unheard(const struct sf_volume *v) {
   unsigned leg = (unsigned) __builtin_ctz(v->exchange.unheard);
 
-  return v->leg[leg].outstanding_n > 0 && v->leg[leg].answered_ns <= v->exchange.since_ns &&
+  return v->leg[leg].judged_n > 0 && v->leg[leg].answered_ns <= v->exchange.since_ns &&
          (v->latest.in_sync & legbit(leg)) && may_exchange(v);
 }
 

@@ -111,6 +111,7 @@ part_ended(struct leg_io_part *part, const struct sf_tio_event *event) {
   if (part->state == PART_SENT) {
     sf_list_remove(&part->link);
     leg->outstanding_n--;
+    leg->judged_n -= !part->io->args.unjudged;
     sf_meter_ended(v, part, event);
     leg->overdue_n -= part->overdue;
     leg->flushes_n -= part->io->flushes;
@@ -187,7 +188,8 @@ static void
 part_sent(struct sf_volume *v, struct leg_io_part *part, uint64_t handle) {
   struct leg *leg = leg_of(part);
 
-  if (leg->outstanding_n++ == 0)
+  leg->outstanding_n++;
+  if (!part->io->args.unjudged && leg->judged_n++ == 0)
     leg->busy_since_ns = v->now_ns;
   leg->flushes_n += part->io->flushes;
   part->state = PART_SENT;
@@ -466,13 +468,15 @@ note_overdue(const struct sf_volume *v, struct leg *leg) {
 }
 
 /* What hangs, while the leg answers others, is not what the window is for.  Were it counted, a leg
- * that cannot be spared would get nothing else. */
+ * that cannot be spared would get nothing else.  Nor is a look that hangs: it makes no leg silent, so
+ * what waits for its room would not be late. */
 static void
 uncount_what_hangs(struct leg *leg, bool silent) {
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-    if (part->told && (sf_insync_is_passed_by(part) || (!silent && sf_insync_is_starved(part))))
+    if (part->told && (sf_insync_is_passed_by(part) || (!silent && sf_insync_is_starved(part)) ||
+                       (part->io->args.unjudged && part->overdue)))
       part_is_not_counted(part, false);
   }
 }

@@ -1,6 +1,7 @@
 /* When an overdue leg counts as late (R4): not because it is busy, and not because all are.
  *
- *   It hangs: it has something of ours and has ended nothing for its timeout and a grace.  A leg
+ *   It hangs: it has something of ours and has ended nothing for its timeout and a grace.  A look,
+ *   which says nothing of a leg, is no such thing: it is not counted in judged_n.  A leg
  *   that goes on answering is busy, whatever one request takes, up to a few timeouts: three for a
  *   request that it has passed by, answering one that it got a timeout later, eight for any.
  *   Others are well: enough of them have what it lacks, and have not been silent themselves until a
@@ -124,7 +125,8 @@ sf_insync_leg_answered(struct sf_volume *v, const struct leg_io_part *part) {
     *newest = part->sent_ns;
   if (part->io->flushes)
     learn_flush(leg, part, v->now_ns - part->sent_ns);
-  note_awake(v, part->leg);
+  if (leg->judged_n > 0 || !part->io->args.unjudged) /* else it was idle */
+    note_awake(v, part->leg);
   note_held_up(leg, part);
   leg->answered_ns = v->now_ns;
 }
@@ -133,14 +135,14 @@ static bool
 is_silent(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
 
-  return leg->outstanding_n > 0 && silent_ns(v, leg) >= silence_allowed(v, index, kind);
+  return leg->judged_n > 0 && silent_ns(v, leg) >= silence_allowed(v, index, kind);
 }
 
 uint64_t
 sf_insync_silent_ns(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
 
-  return leg->outstanding_n > 0 ? silent_ns(v, leg) : 0;
+  return leg->judged_n > 0 ? silent_ns(v, leg) : 0;
 }
 
 bool
@@ -227,7 +229,7 @@ sf_insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
   uint64_t at = silent_since(leg) + silence_allowed(v, index, kind) + grace_of(v, index, kind);
   uint64_t stalled = leg->stalled_ns[kind], starved;
 
-  if (leg->outstanding_n == 0)
+  if (leg->judged_n == 0)
     return false;
   starved = starved_at(leg);
   if (stalled != 0 && starved < stalled + sf_deadline_of(v, index, kind))
@@ -248,7 +250,7 @@ sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legs
   EACH_LEG(leg, legs & (legset) ~legbit(index)) {
     uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + grace;
 
-    if (v->leg[leg].outstanding_n > 0 && silent_ns(v, &v->leg[leg]) >= grace)
+    if (v->leg[leg].judged_n > 0 && silent_ns(v, &v->leg[leg]) >= grace)
       continue; /* perhaps it stalls too: its next answer says */
     if (v->now_ns >= at)
       set |= legbit(leg);

@@ -208,6 +208,135 @@ it_does_where_the_leg_answers_first_what_it_got_last(void **state) {
   flush_meets_a_stall_in_which_leg_1_gets(0, EXTENT);
 }
 
+/* ---- a look, which says nothing of the leg ---- */
+
+static uint64_t takes_ns;
+static bool leg_0_freezes;
+
+static bool
+leg_1_keeps_looks(const struct rig *r, const struct rig_region *region) {
+  if (leg_0_freezes && region->leg == 0)
+    return true;
+  if (region->leg != 1)
+    return false;
+  if (region->op == SF_TIO_READ && region->offset < SF_PROBE_OFFSET)
+    return true;
+  return rig_is_data(r, region) && r->now_ns - region->since_ns < takes_ns;
+}
+
+/* A look at leg 1 is lost, and nothing else is asked for since. */
+static void
+lose_a_look(void) {
+  init();
+  rig.holder = (struct sf_holder){.host = "here", .since_s = 1, .pid = 100};
+  start();
+  write_well(5);
+  takes_ns = 0;
+  leg_0_freezes = false;
+  rig.holds = leg_1_keeps_looks;
+  rig_pass(&rig, 5000);
+}
+
+/* It is no witness while it is silent itself, and over a look alone it is not. */
+static void
+a_lost_look_does_not_keep_a_frozen_leg_in(void **state) {
+  lose_a_look();
+  leg_0_freezes = true;
+  began_ns = rig.now_ns;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 4096, 4096, 3);
+  rig_pass(&rig, 2000);
+  assert_true(w[1].done);
+  assert_true(w[1].done_ns - began_ns <= 150 * SF_MS);
+  assert_int_equal(w[1].request.error, 0);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
+/* The seconds before a write are not a part of the silence over it. */
+static void
+a_lost_look_takes_no_grace_away(void **state) {
+  lose_a_look();
+  takes_ns = 112 * SF_MS;
+  write_well(120);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+/* Reads still go to the leg, which is quicker. */
+static void
+a_lost_look_does_not_keep_reads_away(void **state) {
+  uint64_t read;
+
+  lose_a_look();
+  read = rig.volume->leg[1].bytes_read;
+  rig.volume->leg[0].latency[SF_READ_KIND].average_ns = SF_S;
+  rig_submit(&rig, &w[1], SF_REQ_READ, 8192, 4096, 0);
+  rig_pass(&rig, 3);
+  assert_true(w[1].done);
+  assert_true(rig.volume->leg[1].bytes_read > read);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
+static bool leg_1_freezes;
+
+static bool
+leg_1_keeps_looks_and_writes_take_5_ms(const struct rig *r, const struct rig_region *region) {
+  if (leg_1_freezes && region->leg == 1)
+    return true;
+  return leg_1_keeps_looks(r, region) ||
+         (region->leg == 0 && rig_is_data(r, region) && r->now_ns - region->since_ns < takes_ns);
+}
+
+/* The leg's window is full with the look and a 4 KiB write or two, when a write of 1 MiB comes.  How
+ * long that takes: */
+static uint64_t
+write_much_when_a_look_is_old(uint64_t ms, bool freezes) {
+  uint64_t took_ns;
+
+  init();
+  rig.windows = true;
+  rig.holder = (struct sf_holder){.host = "here", .since_s = 1, .pid = 100};
+  start();
+  takes_ns = 5 * SF_MS;
+  leg_0_freezes = leg_1_freezes = false;
+  rig.holds = leg_1_keeps_looks_and_writes_take_5_ms;
+  for (unsigned i = 0; i < 40; i++) {
+    rig_submit(&rig, &w[0], SF_REQ_WRITE, (i * 7919 % 60) * EXTENT + 8192, 4096, 2);
+    while (!w[0].done)
+      rig_pass(&rig, 1);
+    rig_put(&w[0]);
+  }
+  while (rig.volume->leg[1].look_io.running == 0)
+    rig_pass(&rig, 1);
+  leg_1_freezes = freezes;
+  rig_pass(&rig, ms);
+  began_ns = rig.now_ns;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 10 * EXTENT, 1024 * 1024, 3);
+  rig_pass(&rig, 2000);
+  assert_true(w[1].done);
+  assert_int_equal(w[1].request.error, 0);
+  took_ns = w[1].done_ns - began_ns;
+  rig_put(&w[1]);
+  return took_ns;
+}
+
+static void
+a_lost_look_holds_no_place_in_the_window(void **state) {
+  assert_true(write_much_when_a_look_is_old(110, false) <= 30 * SF_MS);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+/* The look was the first that the leg did not answer. */
+static void
+a_leg_that_froze_with_a_look_is_late_at_its_time(void **state) {
+  assert_true(write_much_when_a_look_is_old(300, true) <= 160 * SF_MS);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -218,6 +347,11 @@ main(void) {
       cmocka_unit_test(what_is_answered_first_does_not_undo_a_stall),
       cmocka_unit_test(a_stall_excuses_a_slow_flush_though_it_is_shorter_than_a_flush_may_be),
       cmocka_unit_test(it_does_where_the_leg_answers_first_what_it_got_last),
+      cmocka_unit_test(a_lost_look_does_not_keep_a_frozen_leg_in),
+      cmocka_unit_test(a_lost_look_takes_no_grace_away),
+      cmocka_unit_test(a_lost_look_does_not_keep_reads_away),
+      cmocka_unit_test(a_lost_look_holds_no_place_in_the_window),
+      cmocka_unit_test(a_leg_that_froze_with_a_look_is_late_at_its_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
