@@ -158,7 +158,7 @@ sf_insync_is_overtaken(const struct leg_io_part *part) {
   return leg->newest_sent_ns[part->io->reads] >= part->sent_ns + part->timeout_ns;
 }
 
-/* For the window alone: reads may be lost, and go elsewhere since, while writes are answered. */
+/* For windows and witnesses: reads may be lost, and go elsewhere since, while writes are answered. */
 bool
 sf_insync_is_passed_by(const struct leg_io_part *part) {
   const struct leg *leg = &part->io->volume->leg[part->leg];
@@ -242,6 +242,33 @@ sf_insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
   return false;
 }
 
+/* It has ended nothing for that long of what it has: but for what it has passed by, as a leg that
+ * keeps one request and answers all others is awake, and may have nothing else just now. */
+static bool
+perhaps_stalls(const struct sf_volume *v, const struct leg *leg, uint64_t for_ns) {
+  if (leg->judged_n == 0 || silent_ns(v, leg) < for_ns)
+    return false;
+  for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
+
+    if (!part->io->args.unjudged && !sf_insync_is_passed_by(part))
+      return v->now_ns - part->sent_ns >= for_ns;
+  }
+  return false;
+}
+
+legset
+sf_insync_doubted(const struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
+  uint64_t grace = grace_of(v, index, kind);
+  legset set = 0;
+
+  EACH_LEG(leg, legs & (legset) ~legbit(index)) {
+    if (perhaps_stalls(v, &v->leg[leg], grace))
+      set |= legbit(leg);
+  }
+  return set;
+}
+
 legset
 sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
   uint64_t grace = grace_of(v, index, kind);
@@ -250,8 +277,8 @@ sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legs
   EACH_LEG(leg, legs & (legset) ~legbit(index)) {
     uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + grace;
 
-    if (v->leg[leg].judged_n > 0 && silent_ns(v, &v->leg[leg]) >= grace)
-      continue; /* perhaps it stalls too: its next answer says */
+    if (perhaps_stalls(v, &v->leg[leg], grace))
+      continue; /* its next answer says whether it does */
     if (v->now_ns >= at)
       set |= legbit(leg);
     else

@@ -19,6 +19,8 @@ bool sf_insync_leg_is_awaited(const struct sf_volume *v, unsigned leg, enum sf_k
 bool sf_insync_leg_hangs(struct sf_volume *v, unsigned leg, enum sf_kind kind);
 /* Of the legs, those that are evidence against this one. */
 legset sf_insync_witnesses(struct sf_volume *v, unsigned leg, enum sf_kind kind, legset legs);
+/* Those that may stall as this one does: their next answers say. */
+legset sf_insync_doubted(const struct sf_volume *v, unsigned leg, enum sf_kind kind, legset legs);
 bool sf_insync_leg_is_alone(struct sf_volume *v, unsigned leg, uint64_t since_ns);
 
 #endif

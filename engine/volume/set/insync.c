@@ -11,6 +11,7 @@
 #include "volume/ground/silence.h"
 #include "volume/ground/trouble.h"
 #include "volume/set/leg.h"
+#include "volume/set/sample.h"
 
 unsigned
 sf_insync_evidence(struct sf_volume *v, const struct miss *miss) {
@@ -25,6 +26,17 @@ sf_insync_becomes(const struct miss *miss) {
   return miss->failed ? sf_leg_state_for(miss->error) : SF_STATE_LATE;
 }
 
+/* One that keeps a request, and has nothing else just now, is no evidence, and would stay none.  So it
+ * is asked for something: again after each grace, as its first answer may end a stall of all. */
+static void
+ask_the_doubted(struct sf_volume *v, const struct miss *miss) {
+  legset legs = miss->witnesses & sf_insync_legs(v);
+
+  EACH_LEG(leg, sf_insync_doubted(v, miss->leg, miss->kind, legs)) {
+    sf_probe_sample(v, leg);
+  }
+}
+
 /* No leg leaves the set while fewer than min_legs of the others have what it lacks. */
 void
 sf_insync_judge(struct sf_volume *v, const struct miss *miss) {
@@ -36,6 +48,8 @@ sf_insync_judge(struct sf_volume *v, const struct miss *miss) {
     sf_leg_demote(v, miss->leg, sf_insync_becomes(miss), miss->reason);
   else if (miss->failed)
     sf_leg_trouble(v, miss->leg, miss->reason);
+  else if (evidence < v->min_legs)
+    ask_the_doubted(v, miss);
 }
 
 /* An overdue request of this leg alone. */

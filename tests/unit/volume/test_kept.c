@@ -124,6 +124,146 @@ reads_slower_than_writes_do_not_excuse_a_lost_flush(void **state) {
   flush_was_answered();
 }
 
+static bool
+leg_0_freezes_and_leg_1_keeps_flushes(const struct rig *r, const struct rig_region *region) {
+  return leg_1_keeps_flushes(r, region) || region->leg == 0;
+}
+
+/* A flush is passed by, and not judged yet, when the other leg freezes: what answers all that it got
+ * since is a witness, or no leg could leave for the other's sake. */
+static void
+a_leg_that_keeps_a_flush_is_a_witness_against_a_frozen_one(void **state) {
+  init();
+  start();
+  write_well(5);
+  flush_begins();
+  for (unsigned i = 0; i < 12; i++)
+    write_well(100);
+  rig.holds = leg_0_freezes_and_leg_1_keeps_flushes;
+  began_ns = rig.now_ns;
+  write_well(300);
+  assert_true(w[0].done_ns - began_ns <= 150 * SF_MS);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig.holds = NULL;
+  rig_pass(&rig, 20);
+  assert_true(flush.done);
+  rig_free(&rig);
+}
+
+/* It has passed the flush by, however long we could not run since: it need not be asked. */
+static void
+our_own_delay_does_not_undo_it_as_a_witness(void **state) {
+  init();
+  start();
+  write_well(5);
+  flush_begins();
+  for (unsigned i = 0; i < 12; i++)
+    write_well(100);
+  rig.holds = leg_0_freezes_and_leg_1_keeps_flushes;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, EXTENT, 4096, 2);
+  rig_pass(&rig, 20);
+  rig.now_ns += 500 * SF_MS;
+  sf_volume_tick(rig.volume, rig.now_ns);
+  rig_pass(&rig, 110);
+  assert_true(w[1].done);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig.holds = NULL;
+  rig_pass(&rig, 20);
+  assert_true(flush.done);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
+/* The flush is not passed by yet, and one client waits for its write: nothing more is sent that
+ * leg 1 would answer.  It is asked for something. */
+static void
+a_leg_that_may_only_keep_a_flush_is_asked(void **state) {
+  init();
+  start();
+  write_well(5);
+  flush_begins();
+  for (unsigned i = 0; i < 3; i++)
+    write_well(100);
+  rig.holds = leg_0_freezes_and_leg_1_keeps_flushes;
+  began_ns = rig.now_ns;
+  write_well(400);
+  assert_true(w[0].done_ns - began_ns <= 200 * SF_MS);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig.holds = NULL;
+  rig_pass(&rig, 20);
+  assert_true(flush.done);
+  rig_free(&rig);
+}
+
+static bool
+both_stall_and_leg_1_keeps_flushes(const struct rig *r, const struct rig_region *region) {
+  if (region->leg == 0 && r->now_ns < stall_until_ns + 10 * SF_MS)
+    return true;
+  if (region->leg == 1 && r->now_ns >= began_ns + 5 * SF_MS && r->now_ns < stall_until_ns)
+    return true;
+  return leg_1_keeps_flushes(r, region);
+}
+
+/* Leg 1 ended the write just before both stalled.  When it is awake it answers first, which is no
+ * evidence for a grace: leg 0 answers within that. */
+static void
+its_first_answer_after_a_stall_of_both_is_no_evidence(void **state) {
+  init();
+  start();
+  write_well(5);
+  flush_begins();
+  for (unsigned i = 0; i < 3; i++)
+    write_well(100);
+  began_ns = rig.now_ns;
+  stall_until_ns = began_ns + 200 * SF_MS;
+  rig.holds = both_stall_and_leg_1_keeps_flushes;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, EXTENT, 4096, 2);
+  rig_pass(&rig, 250);
+  assert_true(w[1].done);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig.holds = NULL;
+  rig_pass(&rig, 20);
+  assert_true(flush.done);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
+static bool
+leg_0_freezes_and_leg_1_takes_10_ms(const struct rig *r, const struct rig_region *region) {
+  return leg_0_freezes_and_leg_1_keeps_flushes(r, region) ||
+         (rig_is_data(r, region) && r->now_ns - region->since_ns < 10 * SF_MS);
+}
+
+/* It was given something a moment ago: it is not silent over that for all the time since its last
+ * answer. */
+static void
+it_is_one_with_something_new_to_do(void **state) {
+  init();
+  start();
+  write_well(5);
+  flush_begins();
+  for (unsigned i = 0; i < 12; i++)
+    write_well(100);
+  rig.holds = leg_0_freezes_and_leg_1_takes_10_ms;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, EXTENT, 4096, 2);
+  rig_pass(&rig, 124);
+  rig_submit(&rig, &w[2], SF_REQ_WRITE, 2 * EXTENT, 4096, 2);
+  rig_pass(&rig, 3);
+  assert_false(w[2].done);
+  assert_true(w[1].done);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  rig.holds = NULL;
+  rig_pass(&rig, 20);
+  assert_true(w[2].done && flush.done);
+  rig_put(&w[1]);
+  rig_put(&w[2]);
+  rig_free(&rig);
+}
+
 /* ---- and what is a silence ---- */
 
 static bool
@@ -344,6 +484,11 @@ main(void) {
       cmocka_unit_test(a_pause_of_a_flush_timeout_does_not_either),
       cmocka_unit_test(looks_do_not_excuse_a_lost_flush),
       cmocka_unit_test(reads_slower_than_writes_do_not_excuse_a_lost_flush),
+      cmocka_unit_test(a_leg_that_keeps_a_flush_is_a_witness_against_a_frozen_one),
+      cmocka_unit_test(our_own_delay_does_not_undo_it_as_a_witness),
+      cmocka_unit_test(a_leg_that_may_only_keep_a_flush_is_asked),
+      cmocka_unit_test(its_first_answer_after_a_stall_of_both_is_no_evidence),
+      cmocka_unit_test(it_is_one_with_something_new_to_do),
       cmocka_unit_test(what_is_answered_first_does_not_undo_a_stall),
       cmocka_unit_test(a_stall_excuses_a_slow_flush_though_it_is_shorter_than_a_flush_may_be),
       cmocka_unit_test(it_does_where_the_leg_answers_first_what_it_got_last),
