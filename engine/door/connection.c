@@ -41,12 +41,17 @@ on_sent(struct sf_tio_message *message, int result) {
 }
 
 static size_t
-asked_for(const struct door_connection *c) {
+asked_for(const struct msghdr *header) {
   size_t n = 0;
 
-  for (size_t i = 0; i < c->receive_header.msg_iovlen; i++)
-    n += c->receive_part[i].iov_len;
+  for (size_t i = 0; i < header->msg_iovlen; i++)
+    n += header->msg_iov[i].iov_len;
   return n;
+}
+
+static bool
+is_short(const struct msghdr *header, int result) {
+  return result < 0 || (size_t) result < asked_for(header);
 }
 
 static void
@@ -56,7 +61,7 @@ take_received(struct door_connection *c) {
   if (!c->received)
     return;
   c->received = false;
-  c->receive.none_yet = c->receive_result < 0 || (size_t) c->receive_result < asked_for(c);
+  c->receive.none_yet = is_short(&c->receive_header, c->receive_result);
   if (c->receive_result <= 0 && c->receive_result != -EINTR && c->receive_result != -EAGAIN) {
     sf_door_gone(c);
     return;
@@ -76,6 +81,7 @@ take_sent(struct door_connection *c) {
   if (!c->sent)
     return;
   c->sent = false;
+  c->sent_in_part = is_short(&c->send_header, c->send_result);
   if (c->send_result < 0 && c->send_result != -EINTR && c->send_result != -EAGAIN)
     sf_door_gone(c);
   else if (c->send_result > 0)
@@ -101,6 +107,7 @@ start_sending(struct door_connection *c) {
   c->send_header.msg_iovlen = sf_door_out_parts(c, c->send_part);
   if (c->send_header.msg_iovlen == 0)
     return;
+  c->send.none_yet = c->sent_in_part || asked_for(&c->send_header) > DOOR_SENT_AT_ONCE;
   c->sending = true;
   sf_tio_send(c->queue, c->fd, &c->send);
 }
@@ -200,6 +207,8 @@ serve(struct door_connection *c) {
       sf_door_long_next(c);
       continue;
     }
+    if (atomic_load(&c->gone) && !c->sending)
+      sf_door_out_drop(c);
     /* Not while the kernel may still receive into its memory. */
     if (atomic_load(&c->gone) && !c->receiving && c->filling != NULL) {
       sf_door_drop_unfinished(c);
@@ -213,6 +222,7 @@ serve(struct door_connection *c) {
     sf_door_take_input(c);
     look_after(c);
   }
+  sf_door_out_drop(c);
 }
 
 /* ---- begin and end ---- */

@@ -30,7 +30,11 @@ enum {
   DOOR_LARGE_MOST = 40,         /* and one connection has so many of the pool's at most */
   DOOR_TOGETHER = 64,           /* pieces handed over in one go */
   DOOR_IN_BYTES = 256 * 1024,
+  DOOR_SENT_AT_ONCE = 64 * 1024, /* a socket that is not full has room for so much, most likely */
   DOOR_OUT_BYTES = 4 * 1024 * 1024,
+  DOOR_STRAIGHT_MOST = 16, /* answers of one connection that wait in buffers of the pool, */
+  DOOR_STRAIGHT_SHARE = 4, /* and one of so many buffers of the pool, of all connections together */
+  DOOR_PARTS = 8, /* of one message: the kernel has room for so many without asking for it */
   DOOR_SPLIT_MOST = 1536 * 1024, /* of a read that is answered in one piece */
   DOOR_CHUNK_BYTES = 1024 * 1024,
   DOOR_BOUNCES = 2, /* of DOOR_PIECE_BYTES: what a worker reads or writes */
@@ -52,6 +56,7 @@ struct door_piece {
   unsigned char *data;     /* a worker's: a bounce, or the chunk */
   bool in_volume;
   bool is_large;      /* counted in large_held */
+  bool is_straight;   /* it is the answers' now, until it is sent */
   uint64_t waited_ns; /* for its buffer */
 };
 
@@ -64,11 +69,20 @@ struct door_request {
   int error;
 };
 
-/* A ring of bytes: answers that are not sent yet.  Positions only grow. */
+/* The data of an answer, sent from the buffer into which it was read. */
+struct door_straight {
+  struct door_piece *piece;
+  uint64_t after; /* so many bytes of `out` */
+  size_t sent;
+};
+
+/* A ring of bytes: answers that are not sent yet.  Positions only grow, until it is empty. */
 struct door_out {
   unsigned char *bytes;
   uint64_t head, tail;
-  size_t kept; /* for answers to come */
+  size_t kept; /* for answers to come, and for data that is sent straight */
+  struct door_straight straight[DOOR_STRAIGHT_MOST]; /* a ring too */
+  unsigned straight_first, straight_n;
 };
 
 /* A read in chunks (long.c).  One chunk is read by a worker, then sent, then the next one. */
@@ -121,8 +135,9 @@ struct door_connection {
 
   struct sf_tio_message receive, send;
   struct msghdr receive_header, send_header;
-  struct iovec receive_part[2], send_part[2];
+  struct iovec receive_part[2], send_part[DOOR_PARTS];
   bool receiving, received, sending, sent;
+  bool sent_in_part; /* what was sent last: the socket is full */
   int receive_result, send_result;
 
   struct door_out out;
@@ -152,6 +167,7 @@ struct sf_door {
   int (*nbd_errno)(int error);
   char description[NBD_DESCRIPTION_MAX + 1];
   int wake_fd;
+  atomic_uint straight_left; /* buffers that answers may still wait in */
   pthread_t thread;
   bool started;
   atomic_bool stop;
@@ -227,10 +243,14 @@ void sf_door_long_next(struct door_connection *c);
 bool sf_door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes);
 void sf_door_out_say(struct door_connection *c, const void *bytes,
                      size_t n); /* in room kept before */
+/* What a piece has read: copied, or the piece is the answers' from now on (is_straight). */
+void sf_door_out_say_data(struct door_connection *c, struct door_piece *piece);
 void sf_door_out_release(struct door_connection *c, struct door_request *request);
 bool sf_door_out_is_empty(const struct door_connection *c);
-unsigned sf_door_out_parts(struct door_connection *c, struct iovec part[2]);
+unsigned sf_door_out_parts(struct door_connection *c, struct iovec part[DOOR_PARTS]);
 void sf_door_out_sent(struct door_connection *c, size_t n);
+/* The client is gone, and nothing is being sent: gives the pool its buffers back. */
+void sf_door_out_drop(struct door_connection *c);
 
 /* workers.c */
 void sf_door_workers_init(struct door_workers *workers);

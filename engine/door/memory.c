@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static void *
@@ -12,6 +13,15 @@ map(size_t bytes) {
       mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
   return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* An answer of a piece goes in one message then, and the client has something to take while this
+ * thread is woken for the next.  The kernel gives what net.core.wmem_max allows. */
+static void
+widen(int fd) {
+  int bytes = DOOR_PIECE_BYTES;
+
+  (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
 /* All the memory that it will need, and touched. */
@@ -32,6 +42,7 @@ sf_door_connection_create(struct sf_door *door, int fd, struct door_connection *
     sf_door_connection_destroy(c);
     return -ENOMEM;
   }
+  widen(fd);
   *connection = c;
   return 0;
 }

@@ -1,6 +1,12 @@
 /* Answers on their way out.  Room for an answer is kept before its request goes to the volume: a
- * client that does not read its answers is not listened to any more, and holds nothing that others
- * need. */
+ * client that does not read its answers is not listened to any more, and holds little that others
+ * need.
+ *
+ * Large data is sent straight from the buffer into which it was read, which is the pool's: as long
+ * as a share of it is left, which all connections have together, and few enough wait.  Else it is
+ * copied, so clients that do not read their answers keep no more than that share of the pool from
+ * others.  Nothing writes to the buffer that a request has when it has ended: a read that was late
+ * on a leg, and was answered by another one, has that one's buffer (volume/ops/read.c). */
 #include "door/internal.h"
 
 #include <string.h>
@@ -36,44 +42,167 @@ sf_door_out_say(struct door_connection *c, const void *bytes, size_t n) {
   out->head += n;
 }
 
-bool
-sf_door_out_is_empty(const struct door_connection *c) {
-  return c->out.head == c->out.tail && !c->its_long.begun;
+/* ---- straight from the pool ---- */
+
+static bool
+take_share(struct sf_door *door) {
+  unsigned left = atomic_load(&door->straight_left);
+
+  while (left > 0)
+    if (atomic_compare_exchange_weak(&door->straight_left, &left, left - 1))
+      return true;
+  return false;
 }
 
-/* A long read's data goes out of its own memory, right after its header, and nothing goes
- * between. */
-unsigned
-sf_door_out_parts(struct door_connection *c, struct iovec part[2]) {
-  const struct door_out *out = &c->out;
-  const struct door_long *its = &c->its_long;
-  uint64_t end = its->begun ? its->after : out->head;
-  size_t at = (size_t) (out->tail % DOOR_OUT_BYTES), n = (size_t) (end - out->tail);
+static size_t
+length_of(const struct door_straight *straight) {
+  return (size_t) straight->piece->its.request.length;
+}
 
-  if (n == 0 && its->begun && its->ready) {
-    part[0] = (struct iovec){c->chunk + its->sent, its->length - its->sent};
-    return 1;
+static struct door_straight *
+straight_at(struct door_out *out, unsigned i) {
+  return &out->straight[(out->straight_first + i) % DOOR_STRAIGHT_MOST];
+}
+
+void
+sf_door_out_say_data(struct door_connection *c, struct door_piece *piece) {
+  const struct sf_request *its = &piece->its.request;
+  struct door_out *out = &c->out;
+
+  if (!piece->is_large || out->straight_n == DOOR_STRAIGHT_MOST || !take_share(c->door)) {
+    sf_door_out_say(c, piece->data != NULL ? piece->data : its->buffer->data, its->length);
+    return;
   }
-  if (n == 0)
-    return 0;
-  part[0] = (struct iovec){out->bytes + at, n < DOOR_OUT_BYTES - at ? n : DOOR_OUT_BYTES - at};
-  part[1] = (struct iovec){out->bytes, n - part[0].iov_len};
-  return part[1].iov_len > 0 ? 2 : 1;
+  *straight_at(out, out->straight_n++) = (struct door_straight){.piece = piece, .after = out->head};
+  out->kept += its->length;
+  piece->is_straight = true;
+}
+
+static void
+drop_first(struct door_connection *c) {
+  struct door_out *out = &c->out;
+  struct door_straight *first = straight_at(out, 0);
+
+  SF_ASSERT(out->straight_n > 0 && out->kept >= length_of(first));
+  out->kept -= length_of(first);
+  sf_door_piece_put(c, first->piece);
+  first->piece = NULL;
+  out->straight_first = (out->straight_first + 1) % DOOR_STRAIGHT_MOST;
+  out->straight_n--;
+  atomic_fetch_add(&c->door->straight_left, 1);
+}
+
+void
+sf_door_out_drop(struct door_connection *c) {
+  SF_ASSERT(!c->sending);
+  while (c->out.straight_n > 0)
+    drop_first(c);
+}
+
+/* ---- what is sent ---- */
+
+bool
+sf_door_out_is_empty(const struct door_connection *c) {
+  return c->out.head == c->out.tail && c->out.straight_n == 0 && !c->its_long.begun;
+}
+
+/* A long read's data goes out of its own memory, right after its header, and nothing goes between:
+ * what was said after that waits.  Returns how many straight ones were said before. */
+static unsigned
+straight_before_long(struct door_connection *c) {
+  const struct door_long *its = &c->its_long;
+  unsigned n = 0;
+
+  while (n < c->out.straight_n && (!its->begun || straight_at(&c->out, n)->after < its->after))
+    n++;
+  return n;
+}
+
+static uint64_t
+end_before_long(const struct door_connection *c) {
+  return c->its_long.begun ? c->its_long.after : c->out.head;
+}
+
+static struct iovec
+rest_of(const struct door_straight *straight) {
+  unsigned char *data = straight->piece->its.request.buffer->data;
+
+  return (struct iovec){data + straight->sent, length_of(straight) - straight->sent};
+}
+
+/* Returns how many parts there are now.  A part that finds no place, and all after it, comes with
+ * the next message. */
+static unsigned
+add_bytes(const struct door_out *out, uint64_t from, uint64_t to, struct iovec *part, unsigned n) {
+  while (from < to && n < DOOR_PARTS) {
+    size_t at = (size_t) (from % DOOR_OUT_BYTES), bytes = DOOR_OUT_BYTES - at;
+
+    if (bytes > to - from)
+      bytes = (size_t) (to - from);
+    part[n++] = (struct iovec){out->bytes + at, bytes};
+    from += bytes;
+  }
+  return n;
+}
+
+unsigned
+sf_door_out_parts(struct door_connection *c, struct iovec part[DOOR_PARTS]) {
+  struct door_out *out = &c->out;
+  const struct door_long *its = &c->its_long;
+  unsigned straights = straight_before_long(c), n = 0;
+  uint64_t at = out->tail;
+
+  for (unsigned i = 0; i < straights && n < DOOR_PARTS; i++) {
+    const struct door_straight *straight = straight_at(out, i);
+
+    n = add_bytes(out, at, straight->after, part, n);
+    at = straight->after;
+    if (n < DOOR_PARTS)
+      part[n++] = rest_of(straight);
+  }
+  n = add_bytes(out, at, end_before_long(c), part, n);
+  if (n == 0 && its->begun && its->ready)
+    part[n++] = (struct iovec){c->chunk + its->sent, its->length - its->sent};
+  return n;
+}
+
+/* Returns how many of the n bytes that is. */
+static size_t
+sent_next(struct door_connection *c, size_t n) {
+  struct door_out *out = &c->out;
+  bool straight_comes = straight_before_long(c) > 0;
+  struct door_straight *first = straight_at(out, 0);
+  uint64_t end = straight_comes ? first->after : end_before_long(c);
+
+  if (out->tail < end) {
+    if (n > end - out->tail)
+      n = (size_t) (end - out->tail);
+    out->tail += n;
+    return n;
+  }
+  SF_ASSERT(straight_comes);
+  if (n > length_of(first) - first->sent)
+    n = length_of(first) - first->sent;
+  first->sent += n;
+  if (first->sent == length_of(first))
+    drop_first(c);
+  return n;
 }
 
 void
 sf_door_out_sent(struct door_connection *c, size_t n) {
+  struct door_out *out = &c->out;
   struct door_long *its = &c->its_long;
 
-  if (its->begun && c->out.tail == its->after) {
+  if (its->begun && out->tail == its->after) {
     its->sent += n;
     SF_ASSERT(its->ready && its->sent <= its->length);
     its->ready = its->sent < its->length;
     return;
   }
-  c->out.tail += n;
-  SF_ASSERT(c->out.tail <= c->out.head);
+  while (n > 0)
+    n -= sent_next(c, n);
   /* From the start again, where the memory is in the processor's cache. */
-  if (c->out.tail == c->out.head && !its->begun)
-    c->out.head = c->out.tail = 0;
+  if (sf_door_out_is_empty(c))
+    out->head = out->tail = 0;
 }

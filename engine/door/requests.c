@@ -43,21 +43,15 @@ say(struct door_connection *c, const struct door_request *request, int error) {
 }
 
 static void
-say_data(struct door_connection *c, const struct door_request *request) {
-  for (const struct door_piece *piece = request->piece; piece != NULL; piece = piece->more) {
-    const struct sf_request *its = &piece->its.request;
-
-    sf_door_out_say(c, piece->data != NULL ? piece->data : its->buffer->data, its->length);
-  }
-}
-
-static void
-put_read(struct door_connection *c, struct door_request *request) {
+put_read(struct door_connection *c, struct door_request *request, bool say_data) {
   while (request->piece != NULL) {
     struct door_piece *piece = request->piece;
 
     request->piece = piece->more;
-    sf_door_piece_put(c, piece);
+    if (say_data)
+      sf_door_out_say_data(c, piece);
+    if (!piece->is_straight)
+      sf_door_piece_put(c, piece);
   }
 }
 
@@ -67,20 +61,19 @@ static void
 answer(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
   int error = request->error;
+  bool gone;
 
   if (error == -ESHUTDOWN && sf_serve_is_ending(c->door->serve))
     sf_door_gone(c);
   if (sf_door_long_goes_on(c, request))
     return;
   sf_door_out_release(c, request);
-  if (!atomic_load(&c->gone)) {
+  gone = atomic_load(&c->gone);
+  if (!gone)
     say(c, request, error == 0 ? 0 : c->door->nbd_errno(error));
-    if (error == 0)
-      say_data(c, request);
-    if (error != 0)
-      sf_serve_tell_failed(c->door->serve, verb(nbd), error, nbd->length, nbd->offset);
-  }
-  put_read(c, request);
+  if (!gone && error != 0)
+    sf_serve_tell_failed(c->door->serve, verb(nbd), error, nbd->length, nbd->offset);
+  put_read(c, request, !gone && error == 0);
   sf_door_request_put(c, request);
 }
 

@@ -7,6 +7,13 @@
 
 #include <errno.h>
 
+unsigned
+sf_serve_large_buffers(const struct sf_serve *serve) {
+  const struct sf_config_buffers buffers = sf_config_buffers(&serve->config);
+
+  return buffers.large - buffers.spare_large;
+}
+
 /* When a pool stays empty, hung legs hold it, or requests that wait for them; so it is waited for
  * like a leg. */
 int

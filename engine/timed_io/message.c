@@ -63,7 +63,7 @@ sf_tio_send(struct sf_tio_queue *queue, int socket, struct sf_tio_message *messa
   else
     io_uring_prep_sendmsg(sqe, socket, header, MSG_NOSIGNAL);
   sqe->user_data = SF_TIO_UD_MESSAGE + place;
-  queue->sends++;
+  queue->sends += !message->none_yet;
 }
 
 void

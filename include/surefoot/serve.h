@@ -92,6 +92,8 @@ void sf_serve_give_up(struct sf_serve_client *client, struct sf_serve_request *r
 
 /* What rings, buffers and wake-ups are to be had from. */
 struct sf_tio_client *sf_serve_pool(struct sf_serve *serve);
+/* How many large buffers of it all clients together can have. */
+unsigned sf_serve_large_buffers(const struct sf_serve *serve);
 /* How long a request may wait for a buffer: fail_timeout, or UINT64_MAX. */
 uint64_t sf_serve_patience_ns(const struct sf_serve *serve);
 /* The volume was told to stop with its clients still there: a request that ends with -ESHUTDOWN is

@@ -354,7 +354,9 @@ struct sf_tio_message {
    * * for; 0: the other end has closed; or -errno.  shutdown(2) ends a receive that waits. */
   void (*done)(struct sf_tio_message *message, int result);
   void *user; /* the caller's own */
-  /* Of a receive: most likely nothing has come yet, as the one before took all.  Only a hint. */
+  /* Of a receive: most likely nothing has come yet, as the one before took all.  Of a send: most
+   * likely not all of it has room at once, and the rest is to be sent as soon as it has.  Only a
+   * hint. */
   bool none_yet;
 
   struct sf_tio_message *next; /* the library's own, as the rest */

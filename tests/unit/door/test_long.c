@@ -1,6 +1,6 @@
 /* Reads of more than a piece: several at once, in chunks where they are too long or buffers are
  * few, with no memory that was not there before, and with an error that the client is told. */
-#include "client.h"
+#include "reads.h"
 #include "rig.h"
 
 #include <errno.h>
@@ -12,9 +12,7 @@
 
 #include <surefoot/door.h>
 
-enum { SIZE = 64 << 20, BLOCK = 4096, PIECE = 256 << 10, LARGE = 8 };
-
-#define MIB UINT64_C(1048576)
+enum { SIZE = 64 << 20, BLOCK = 4096, LARGE = 8 };
 
 static struct sf_serve *serve;
 static struct sf_door *door;
@@ -37,17 +35,12 @@ __wrap_mmap(void *address, size_t length, int protection, int flags, int fd, off
   return __real_mmap(address, length, protection, flags, fd, offset);
 }
 
-/* Each eight bytes say where they are. */
 static void
 answer(struct sf_request *request) {
   uint64_t bad = atomic_load(&bad_at);
 
   request->error = bad >= request->offset && bad - request->offset < request->length ? -EIO : 0;
-  for (uint64_t at = 0; at < request->length; at += 8) {
-    uint64_t said = request->offset + at;
-
-    memcpy((unsigned char *) request->buffer->data + at, &said, 8);
-  }
+  say_where(request->buffer->data, request->offset, request->length);
   request->done(request);
 }
 
@@ -92,66 +85,6 @@ end(void **state) {
   assert_int_equal(sf_door_close(door), 0);
   serve_end(serve);
   return 0;
-}
-
-/* ---- a client ---- */
-
-static void
-put(unsigned char *bytes, uint64_t number, unsigned n) {
-  for (unsigned i = n; i-- > 0; number >>= 8)
-    bytes[i] = (unsigned char) number;
-}
-
-static void
-ask_read(int fd, uint64_t offset, uint64_t length, unsigned char cookie) {
-  unsigned char request[REQUEST_BYTES] = {0x25, 0x60, 0x95, 0x13, [15] = cookie};
-
-  put(request + 16, offset, 8);
-  put(request + 24, length, 4);
-  assert_int_equal(write(fd, request, sizeof request), sizeof request);
-}
-
-/* Returns the number of the request that it answers. */
-static unsigned char
-hear_reply(int fd, unsigned *error) {
-  unsigned char reply[REPLY_BYTES];
-  static const unsigned char magic[4] = {0x67, 0x44, 0x66, 0x98};
-
-  hear(fd, reply, sizeof reply);
-  assert_memory_equal(reply, magic, sizeof magic);
-  *error = reply[7];
-  return reply[15];
-}
-
-/* Its error. */
-static unsigned
-hear_header(int fd, unsigned char cookie) {
-  unsigned error;
-
-  assert_int_equal(hear_reply(fd, &error), cookie);
-  return error;
-}
-
-static void
-hear_data(int fd, uint64_t offset, uint64_t length) {
-  unsigned char *data = malloc(length);
-
-  assert_non_null(data);
-  hear(fd, data, length);
-  for (uint64_t at = 0; at < length; at++) {
-    uint64_t whole = (offset + at) / 8 * 8;
-
-    if (data[at] != ((unsigned char *) &whole)[(offset + at) % 8])
-      fail_msg("byte %llu of %llu", (unsigned long long) at, (unsigned long long) length);
-  }
-  free(data);
-}
-
-static void
-read_it(int fd, uint64_t offset, uint64_t length) {
-  ask_read(fd, offset, length, 7);
-  assert_int_equal(hear_header(fd, 7), 0);
-  hear_data(fd, offset, length);
 }
 
 /* ---- proofs ---- */
