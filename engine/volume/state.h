@@ -333,9 +333,9 @@ struct exchange {
   /* The record on its way names another leg instead of it: until that is durable it is in the set
    * like any other. */
   legset leaving;
-  bool over_promotion; /* that record follows a promotion that is not durable */
-  legset unasked;      /* the last record names it, and is durable without it */
-  uint64_t both;       /* the record of this version is durable in both copies only */
+  legset unasked;  /* the last record names it, and is durable without it */
+  legset promoted; /* named beside the set by a record since the durable one: it is asked instead */
+  uint64_t both;   /* the record of this version is durable in both copies only */
 };
 
 struct bad {          /* see set/bad.h, and only bad.c writes it */

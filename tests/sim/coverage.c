@@ -76,6 +76,7 @@ is_off(unsigned count) {
             {COUNT_drills, SWITCH_drills},
             {COUNT_silences, SWITCH_silent_storm},
             {COUNT_exchanges, SWITCH_silent_storm},
+            {COUNT_relapses, SWITCH_silent_storm},
             {COUNT_mismatches, SWITCH_scrubs},
             {COUNT_scrub_repairs, SWITCH_scrubs},
             {COUNT_late_openings, SWITCH_late_openings},

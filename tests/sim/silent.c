@@ -4,11 +4,14 @@
  *    the leg counts as silent after 5 s, or two deadlines of the slowest flush;
  *    what catches up is copied once, at the least rate, and once more where it is in doubt;
  *    all else is that of lull.c's first bound.
- * The other times the process is killed, or the power cut, at about that moment.  All draws are of a
- * stream of their own. */
+ * The other times the process is killed, or the power cut, at about that moment.
+ * Where a promotion is on its way the newcomer hangs for a while, now and then: what undoes the
+ * promotion waits for the silent leg too, and must not keep the newcomer out for ever.  The bound has
+ * room for the time that such a leg is kept out (R14).  Or the silent leg answers again meanwhile.
+ * All draws are of a stream of their own. */
 #include "sim/sim.h"
 
-enum { POLL_MS = 20, GONE_S = 4 };
+enum { POLL_MS = 20, GONE_S = 4, KEPT_OUT_S = 32, RELAPSES_S = 15 };
 
 static uint64_t
 draw(uint64_t n) {
@@ -17,10 +20,11 @@ draw(uint64_t n) {
 
 void
 silent_start(void) {
-  sim.silent.leg = -1;
+  sim.silent.leg = sim.silent.newcomer = -1;
   if (!sim.options.silent_storm)
     return;
   sim.silent.random = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + 77;
+  sim.silent.at_promotions = draw(3) == 0;
   event_add(POLL_MS * SIM_MS, EV_SILENT, 0, 0);
 }
 
@@ -45,8 +49,28 @@ crash_at(uint64_t at_ns) {
   event_add(at_ns, draw(2) == 0 ? EV_KILL : EV_POWER, EVENT_ONCE, 0);
 }
 
+/* For so long that it leaves, or is about to. */
 static void
-fall_silent(unsigned index) {
+newcomer_hangs(void) {
+  struct sim_leg *leg = &sim.leg[sim.silent.newcomer];
+
+  sim.silent.newcomer = -1;
+  if (!fault_is_free(leg->index) || sim.leg_state[leg->index] != SF_STATE_CATCHING_UP)
+    return;
+  COUNT(relapses);
+  sim.troubles++;
+  leg->cure++;
+  leg->stalled_until_ns = sim.now_ns + draw(draw(2) == 0 ? SIM_S : RELAPSES_S * SIM_S);
+  leg->stalled_kinds = 15;
+  leg->cured_ns = leg->stalled_until_ns + 2 * SIM_MS;
+  sim.silent.relapsed = true;
+  TRACE("leg %u hangs in its promotion", leg->index);
+  if (!sim.silent.calm && draw(2) == 0)
+    crash_at(sim.now_ns + draw(RELAPSES_S * SIM_S));
+}
+
+static void
+fall_silent(unsigned index, int newcomer) {
   struct sim_leg *leg = &sim.leg[index];
 
   COUNT(silences);
@@ -55,6 +79,8 @@ fall_silent(unsigned index) {
   leg->stalled_until_ns = SIM_NEVER;
   leg->stalled_kinds = 15;
   sim.silent.leg = (int) index;
+  sim.silent.newcomer = newcomer;
+  sim.silent.relapsed = false;
   sim.silent.since_ns = sim.now_ns;
   sim.silent.well_ns = sim.silent.down_ns = 0;
   sim.silent.calm = draw(2) == 0;
@@ -85,14 +111,15 @@ may_strike(void) {
 
 static void
 strike(void) {
-  if (may_strike() && legs_in(SF_STATE_CATCHING_UP) > 0 && draw(5) == 0)
-    fall_silent((unsigned) victim());
+  if (!sim.silent.at_promotions && may_strike() && legs_in(SF_STATE_CATCHING_UP) > 0 &&
+      draw(5) == 0)
+    fall_silent((unsigned) victim(), -1);
 }
 
 void
-silent_promotion(void) {
-  if (may_strike() && draw(4) == 0)
-    fall_silent((unsigned) victim());
+silent_promotion(unsigned newcomer) {
+  if (may_strike() && draw(sim.silent.at_promotions ? 2 : 4) == 0)
+    fall_silent((unsigned) victim(), draw(4) != 0 ? (int) newcomer : -1);
 }
 
 /* ---- its end ---- */
@@ -107,6 +134,8 @@ bound(void) {
     if (most > silence)
       silence = most;
   }
+  if (sim.silent.relapsed)
+    silence += KEPT_OUT_S * SIM_S;
   return silence + 2 * (bytes * SIM_S / sim.config.resync_min_rate) + lull_answer_bound();
 }
 
@@ -138,15 +167,29 @@ is_over(void) {
   TRACE("leg %d: its silence is over", sim.silent.leg);
   if (!fault_is_free((unsigned) sim.silent.leg))
     fault_cure((unsigned) sim.silent.leg);
-  sim.silent.leg = -1;
-  sim.silent.calm = false;
+  sim.silent.leg = sim.silent.newcomer = -1;
+  sim.silent.calm = sim.silent.relapsed = false;
+}
+
+/* None that only an operator brings back, or an opening. */
+static bool
+some_leg_comes(void) {
+  return legs_in(SF_STATE_CATCHING_UP) > 0 ||
+         (sim.silent.relapsed && legs_in(SF_STATE_LATE) + legs_in(SF_STATE_PROBING) > 0);
 }
 
 /* Nothing but the silent leg is in the way of an exchange. */
 static bool
 could_come_about(void) {
   return sim.silent.calm && others_are_well() &&
-         (sim.leg_state[sim.silent.leg] != SF_STATE_IN_SYNC || legs_in(SF_STATE_CATCHING_UP) > 0);
+         (sim.leg_state[sim.silent.leg] != SF_STATE_IN_SYNC || some_leg_comes());
+}
+
+/* Where a promotion was undone, the leg may also answer before another one has its place. */
+static bool
+answers_again(void) {
+  return (sim.silent.left_ns != 0 && draw(100) == 0) ||
+         (sim.silent.relapsed && !sim.silent.calm && draw(300) == 0);
 }
 
 static void
@@ -161,6 +204,8 @@ watch(void) {
     return;
   }
   *down = 0;
+  if (sim.silent.newcomer >= 0 && draw(2) == 0)
+    newcomer_hangs();
   if (fault_is_free((unsigned) sim.silent.leg)) {
     is_over(); /* it was cured otherwise */
     return;
@@ -176,7 +221,7 @@ watch(void) {
   if (*well != 0 && sim.now_ns - *well > bound())
     check(sim.now_ns - sim.silent.since_ns);
   if ((*well != 0 && sim.now_ns - *well > bound()) ||
-      sim.now_ns - sim.silent.since_ns > 4 * bound() || (sim.silent.left_ns != 0 && draw(100) == 0))
+      sim.now_ns - sim.silent.since_ns > 4 * bound() || answers_again())
     is_over();
 }
 
@@ -195,6 +240,6 @@ silent_event(void) {
 
 void
 silent_heals(void) {
-  sim.silent.leg = -1;
-  sim.silent.calm = false;
+  sim.silent.leg = sim.silent.newcomer = -1;
+  sim.silent.calm = sim.silent.relapsed = false;
 }

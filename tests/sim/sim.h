@@ -203,19 +203,16 @@ void medium_behead(struct sim_leg *leg);
 void medium_give_head_back(struct sim_leg *leg);
 bool medium_is_clean(const struct sim_leg *leg);
 
+#include "sim/silent.h"
 #include "sim/tio.h"
 
-/* ---- drills (drill.c), and legs that fall silent for ever (silent.c) ---- */
+/* ---- drills (drill.c) ---- */
 
 void drill_start(void);
 void drill_event(void);
 void drill_heal(void);         /* the one that lasts ends */
 void drill_thaw(unsigned leg); /* its device is given back */
 void drill_process_ended(void);
-void silent_start(void);
-void silent_event(void);
-void silent_promotion(void); /* a newcomer's record is on its way */
-void silent_heals(void);
 
 /* ---- scrubs (scrub.c) ---- */
 
@@ -482,6 +479,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(zeroed_extents)                                                                          \
   COUNTED(silences)                                                                                \
   COUNTED(exchanges)                                                                               \
+  COUNTED(relapses)                                                                                \
   COUNTED(busy_pauses)                                                                             \
   COUNTED(busy_freezes)                                                                            \
   COUNTED(busy_measured)
@@ -523,11 +521,7 @@ struct sim {
   bool grown; /* it has said so, and the clients have not looked yet */
   bool healing;
   bool lull; /* no faults for a while: see lull.c */
-  struct {
-    int leg; /* -1: none */
-    bool calm;
-    uint64_t since_ns, left_ns, well_ns, down_ns, random;
-  } silent;
+  struct silent silent;
   bool suspension_seen; /* the operator has acted on it */
   uint64_t lull_well_ns, lull_since_ns, lulls;
   uint64_t scrub_begun_step; /* 0: none is under way */

@@ -6,6 +6,9 @@
  *   a join does without it: what drains, and the flush, are those of the others;
  *   the record of the join names the newcomer instead of it (record.c), and is not asked of it.
  *
+ * A promotion that is undone while a leg is silent comes before all of that: the leg may hold its
+ * record, and the undoing one counts without its word when the newcomer has it instead.
+ *
  * Nothing is answered without it before that record is durable.  When it is, the leg has left like
  * any that is late.  Until the record is sent its first word ends all of this, and so does whatever
  * makes one of the others less than sound. */
@@ -57,9 +60,14 @@ the_set_is_least(const struct sf_volume *v) {
 }
 
 static bool
-may_exchange(const struct sf_volume *v) {
-  return v->phase == PHASE_SERVING && !v->taken && a_leg_comes(v) && the_set_is_least(v) &&
+all_else_is_well(const struct sf_volume *v) {
+  return v->phase == PHASE_SERVING && !v->taken && the_set_is_least(v) &&
          sf_flush_failure_legs(v) == 0;
+}
+
+static bool
+may_exchange(const struct sf_volume *v) {
+  return a_leg_comes(v) && all_else_is_well(v);
 }
 
 /* Since it fell silent, each of the others has done something; what has not been asked is. */
@@ -142,6 +150,21 @@ look(struct sf_volume *v) {
   }
 }
 
+/* The newcomer cannot come before that record is durable, so none has to come yet. */
+static void
+look_at_undoing(struct sf_volume *v) {
+  if (v->exchange.promoted == 0 || v->promoting >= 0)
+    return;
+  EACH_LEG(leg, v->durable.in_sync & (legset) ~v->exchange.unasked) {
+    if (sf_insync_silent_ns(v, leg) < unheard_after_ns(v) || !all_else_is_well(v) ||
+        !others_answer(v, leg) || !others_have_the_record(v, leg))
+      continue;
+    sf_vol_trace(v, "leg %u is not waited for: the record undoes a promotion", leg);
+    sf_record_spare(v, leg);
+    return;
+  }
+}
+
 /* ---- while it is unheard ---- */
 
 /* Whether the others answer is asked at the beginning only: a flush that is slow on one of them
@@ -181,6 +204,7 @@ sf_exchange_settle(struct sf_volume *v) {
 
   if (v->exchange.leaving != 0)
     return; /* the record is on its way: a word comes too late */
+  look_at_undoing(v);
   if (unheard != 0 && (v->durable.in_sync & unheard) == 0)
     end(v, "another leg has its place");
   else if (unheard != 0 && !is_still_unheard(v))

@@ -41,6 +41,8 @@ check_exchange(const struct sf_volume *v) {
 
   SF_ASSERT(legcount(v->exchange.unheard) <= 1);
   SF_ASSERT(leaving == 0 || v->promoting >= 0);
+  SF_ASSERT((v->exchange.promoted & (legset) ~v->ack_legs) == 0);
+  SF_ASSERT(v->exchange.promoted == 0 || !sf_record_is_durable(v));
   SF_ASSERT((leaving & (v->latest.in_sync | (legset) ~(v->durable.in_sync & v->ack_legs))) == 0);
 }
 

@@ -84,13 +84,16 @@ static legset
 whose_turn(const struct sf_volume *v) {
   if (v->promoting >= 0 && !sf_record_is_on(v, (unsigned) v->promoting))
     return legbit((unsigned) v->promoting);
-  return sf_record_asks(v);
+  return sf_record_asks(v) | (v->exchange.promoted != 0 ? v->latest.in_sync : 0);
 }
 
-/* Reading 14: a leg that answers nothing has the set that it is named in again. */
+/* Reading 14: a leg that answers nothing has the set that it is named in again.  Where it may hold
+ * the promotion of a newcomer, those two could start from that: so the newcomer is to know better. */
 legset
 sf_record_asks(const struct sf_volume *v) {
-  return v->latest.in_sync & (legset) ~v->exchange.unasked;
+  legset set = v->latest.in_sync & (legset) ~v->exchange.unasked;
+
+  return v->exchange.unasked != 0 ? set | v->exchange.promoted : set;
 }
 
 /* Reading 14: were it in one copy only, and that one went bad, a start from the record before it,
@@ -103,12 +106,19 @@ sf_record_is_on(const struct sf_volume *v, unsigned leg) {
          (v->exchange.both != v->version || meta->copies >= SF_SUPERBLOCK_COPIES);
 }
 
+/* R5: one that has left first ends all that it holds. */
+static bool
+may_get_it(const struct sf_volume *v, unsigned leg) {
+  return (sf_vol_receivers(v) & legbit(leg)) ||
+         (v->leg[leg].device != NULL && v->leg[leg].running == 0);
+}
+
 void
 sf_record_drive(struct sf_volume *v) {
   EACH_LEG(leg, whose_turn(v)) {
     struct meta *meta = &v->leg[leg].meta;
 
-    if (!meta->busy && !meta->failed && !sf_record_is_on(v, leg))
+    if (!meta->busy && !meta->failed && !sf_record_is_on(v, leg) && may_get_it(v, leg))
       meta_write(v, leg);
   }
 }
@@ -173,8 +183,7 @@ min_legs_for(const struct sf_volume *v, legset in_sync) {
 }
 
 /* A record that gives a leg its place back: it is durable without that leg, as it was without it
- * that the place was taken.  Not where a promotion had been submitted before: then that leg may hold
- * a record that names the newcomer, and the two could start. */
+ * that the place was taken. */
 static void
 undo_exchange(struct sf_volume *v, bool is_undone) {
   struct exchange *exchange = &v->exchange;
@@ -182,11 +191,10 @@ undo_exchange(struct sf_volume *v, bool is_undone) {
 
   if (!goes_on || v->phase != PHASE_SERVING)
     exchange->unasked = 0;
-  else if (is_undone && !exchange->over_promotion)
+  else if (is_undone)
     exchange->unasked = exchange->leaving;
   exchange->both = goes_on ? v->version + 1 : 0;
   exchange->leaving = 0;
-  exchange->over_promotion = false;
 }
 
 /* Reading 2 of the rules: a promotion that is submitted and not durable is undone by the very next
@@ -228,6 +236,16 @@ sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
     v->identity.lost &= (legset) ~legbit(leg);
   change(v, v->latest.in_sync | legbit(leg), v->latest.faulty & (legset) ~legbit(leg), false);
   v->promoting = (int) leg;
+  v->exchange.promoted = legbit(leg);
+  sf_record_drive(v);
+}
+
+void
+sf_record_spare(struct sf_volume *v, unsigned leg) {
+  SF_ASSERT(v->promoting < 0 && v->exchange.promoted != 0 && (v->latest.in_sync & legbit(leg)));
+  v->exchange.unasked = legbit(leg);
+  v->exchange.both = v->version;
+  v->dirty = true;
   sf_record_drive(v);
 }
 
@@ -236,7 +254,6 @@ sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
 void
 sf_record_exchange(struct sf_volume *v, unsigned leg, unsigned leaves) {
   legset in_sync = (v->latest.in_sync | legbit(leg)) & (legset) ~legbit(leaves);
-  bool over_promotion = v->promoting >= 0;
 
   SF_ASSERT(v->joining == (int) leg && v->exchange.leaving == 0);
   v->promoting = -1;
@@ -244,7 +261,6 @@ sf_record_exchange(struct sf_volume *v, unsigned leg, unsigned leaves) {
   change(v, in_sync, v->latest.faulty & (legset) ~legbit(leg), false);
   v->promoting = (int) leg;
   v->exchange.leaving = legbit(leaves);
-  v->exchange.over_promotion = over_promotion;
   v->exchange.unasked = 0;
   v->exchange.both = v->version;
   sf_record_drive(v);
@@ -280,7 +296,7 @@ sf_record_doubt(struct sf_volume *v, unsigned leg) {
 
 void
 sf_record_tick(struct sf_volume *v) {
-  EACH_LEG(leg, v->latest.in_sync) {
+  EACH_LEG(leg, v->latest.in_sync | sf_record_asks(v)) {
     struct meta *meta = &v->leg[leg].meta;
 
     if (meta->failed && v->now_ns >= meta->retry_ns)

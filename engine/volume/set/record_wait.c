@@ -84,7 +84,6 @@ has_joined(struct sf_volume *v, unsigned joined) {
              v->config.leg[leg].name, sf_insync_silent_ns(v, leg) / SF_S);
   }
   v->exchange.leaving = 0;
-  v->exchange.over_promotion = false;
   v->promoting = v->joining = -1;
   sf_join_move(v, JOIN_NONE);
   v->counted = 0;
@@ -104,6 +103,7 @@ became_durable(struct sf_volume *v) {
   v->durable = v->latest;
   v->durable_version = v->version;
   v->durable_ns = v->now_ns;
+  v->exchange.promoted = 0;
   for (unsigned i = 0; i < v->legs; i++)
     v->leg[i].meta.second_ns = 0;
   v->min_legs = v->latest.min_legs;
@@ -136,10 +136,16 @@ may_go_on(struct sf_volume *v) {
   return false;
 }
 
+static bool
+is_on_all(const struct sf_volume *v, legset legs) {
+  EACH_LEG(leg, legs)
+    if (!sf_record_is_on(v, leg))
+      return false;
+  return true;
+}
+
 void
 sf_record_settle(struct sf_volume *v) {
-  bool all = true;
-
   if (sf_record_is_durable(v))
     return;
   EACH_LEG(leg, v->latest.in_sync) {
@@ -148,9 +154,7 @@ sf_record_settle(struct sf_volume *v) {
     if ((meta->overdue || meta->failed) && (v->latest.in_sync & legbit(leg)))
       sf_record_judge(v, leg);
   }
-  EACH_LEG(leg, sf_record_asks(v))
-    all = all && sf_record_is_on(v, leg);
-  if (!all) {
+  if (!is_on_all(v, sf_record_asks(v)) && !is_on_all(v, v->latest.in_sync)) {
     sf_record_drive(v);
     return;
   }

@@ -2,6 +2,8 @@
  * its place (reading 14). */
 #include "rig.h"
 
+#include "volume/ground/facts.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,6 +223,158 @@ it_falls_silent_while_a_promotion_waits_for_it(void **state) {
   rig_free(&rig);
 }
 
+/* The newcomer hangs for a moment, so its promotion is undone by a record that the silent leg does
+ * not answer either. */
+static void
+a_promotion_waits_and_is_undone(struct rig_request *write, unsigned keeps) {
+  init(EXTENT, 64, true);
+  one_is_out(EXTENT);
+  it_comes_back();
+  keeps_heads = keeps;
+  for (unsigned ms = 0; rig.volume->promoting < 0; ms++) {
+    assert_true(ms < 3000);
+    rig_pass(&rig, 1);
+  }
+  rig_pass(&rig, 10);
+  hung = 1 << SILENT | 1 << COMES;
+  rig_submit(&rig, write, SF_REQ_WRITE, 0, 4096, 5);
+  rig_pass(&rig, 1000);
+  assert_states(SF_STATE_IN_SYNC, SF_STATE_LATE);
+  assert_true(rig.volume->promoting < 0);
+  assert_false(sf_record_is_durable(rig.volume));
+  keeps_heads = 0;
+}
+
+static void
+a_promotion_that_is_undone_does_not_bar_it(void **state) {
+  struct rig_request write;
+
+  a_promotion_waits_and_is_undone(&write, 1 << SILENT);
+  hung = 1 << SILENT;
+  rig_pass(&rig, 60000);
+  assert_states(SF_STATE_LATE, SF_STATE_IN_SYNC);
+  assert_done(&write, 0);
+  it_is_there_again();
+  assert_holds(SILENT, 0, 5);
+  rig_free(&rig);
+}
+
+static bool
+is_head_of_newcomer(const struct rig *r, const struct rig_region *region) {
+  return region->leg == COMES && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+}
+
+/* R5: the newcomer is not told before it has ended all that it held. */
+static void
+until_the_newcomer_is_told(void) {
+  rig_pass(&rig, 6000);
+  assert_false(sf_record_is_durable(rig.volume));
+  assert_int_equal(rig_count(&rig, is_head_of_newcomer), 0);
+  hung = 1 << SILENT;
+  for (unsigned ms = 0; !sf_record_is_durable(rig.volume); ms++) {
+    assert_true(ms < 1000);
+    rig_pass(&rig, 1);
+  }
+  assert_int_equal(rig.volume->durable.in_sync, 3);
+}
+
+static bool starts(unsigned absent, unsigned unreadable);
+
+/* It has that record, and its newcomer is behind. */
+static void
+no_start_trusts_a_promotion_that_is_undone(void **state) {
+  struct rig_request write;
+  struct sf_superblock sb;
+
+  a_promotion_waits_and_is_undone(&write, 1);
+  rig_read_superblock(&rig, SILENT, &sb);
+  assert_int_equal(sb.record.in_sync, 7);
+  until_the_newcomer_is_told();
+  for (unsigned leg = 0; leg < 3; leg += COMES)
+    assert_int_equal(rig.volume->leg[leg].meta.copies, SF_SUPERBLOCK_COPIES);
+  rig_kill(&rig);
+  hung = 0;
+  assert_false(starts(1, 0));
+  assert_false(starts(1, 1 << COMES));
+  assert_false(starts(1 << SILENT, 0));
+  assert_false(starts(1 << SILENT, 1));
+  assert_true(starts(1 << COMES, 0));
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+/* The newcomer goes on hanging. */
+static void
+a_promotion_is_undone_with_its_own_word_too(void **state) {
+  struct rig_request write;
+
+  a_promotion_waits_and_is_undone(&write, 1 << SILENT);
+  rig_pass(&rig, 8000);
+  assert_false(write.done);
+  hung = 1 << COMES;
+  rig_pass(&rig, 500);
+  assert_true(sf_record_is_durable(rig.volume));
+  assert_done(&write, 0);
+  it_is_there_again();
+  rig_free(&rig);
+}
+
+/* That one answers again, and now another leg of the set does not. */
+static void
+a_promotion_is_undone_without_whichever_leg_is_silent(void **state) {
+  struct rig_request write;
+
+  a_promotion_waits_and_is_undone(&write, 1 << SILENT);
+  rig_pass(&rig, 1000);
+  keeps_heads = 1;
+  rig_pass(&rig, 5000);
+  assert_int_equal(rig.volume->exchange.unasked, 1 << SILENT);
+  hung = 1;
+  rig_pass(&rig, 500);
+  assert_false(sf_record_is_durable(rig.volume));
+  rig_pass(&rig, 20000);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  assert_int_equal(rig_state(&rig, SILENT), SF_STATE_IN_SYNC);
+  assert_int_equal(rig_state(&rig, COMES), SF_STATE_IN_SYNC);
+  assert_done(&write, 0);
+  keeps_heads = 0;
+  it_is_there_again();
+  rig_free(&rig);
+}
+
+/* The exchange took over from a promotion, and the newcomer does not take its record. */
+static void
+a_promotion_and_then_an_exchange_are_undone(void **state) {
+  struct rig_request write;
+
+  init(EXTENT, 64, true);
+  one_is_out(EXTENT);
+  it_comes_back();
+  keeps_heads = 1 << SILENT;
+  for (unsigned ms = 0; rig.volume->promoting < 0; ms++) {
+    assert_true(ms < 3000);
+    rig_pass(&rig, 1);
+  }
+  rig_pass(&rig, 10);
+  hung = 1 << SILENT;
+  keeps_heads = 1 << COMES;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 5);
+  for (unsigned ms = 0; rig.volume->exchange.leaving == 0; ms++) {
+    assert_true(ms < 6000);
+    rig_pass(&rig, 1);
+  }
+  rig_pass(&rig, 1000);
+  assert_int_equal(rig.volume->exchange.leaving, 0);
+  assert_false(sf_record_is_durable(rig.volume));
+  assert_states(SF_STATE_IN_SYNC, SF_STATE_LATE);
+  keeps_heads = 0;
+  rig_pass(&rig, 20000);
+  assert_states(SF_STATE_LATE, SF_STATE_IN_SYNC);
+  assert_done(&write, 0);
+  it_is_there_again();
+  rig_free(&rig);
+}
+
 /* Whatever of the new size it keeps from being durable. */
 static void
 it_falls_silent_while_the_volume_grows(void **state) {
@@ -374,6 +528,11 @@ main(void) {
       cmocka_unit_test(not_while_another_one_is_silent),
       cmocka_unit_test(a_record_that_only_it_lacks_is_not_waited_for),
       cmocka_unit_test(it_falls_silent_while_a_promotion_waits_for_it),
+      cmocka_unit_test(a_promotion_that_is_undone_does_not_bar_it),
+      cmocka_unit_test(no_start_trusts_a_promotion_that_is_undone),
+      cmocka_unit_test(a_promotion_is_undone_with_its_own_word_too),
+      cmocka_unit_test(a_promotion_is_undone_without_whichever_leg_is_silent),
+      cmocka_unit_test(a_promotion_and_then_an_exchange_are_undone),
       cmocka_unit_test(it_falls_silent_while_the_volume_grows),
       cmocka_unit_test(what_does_not_come_about_is_undone),
       cmocka_unit_test(it_has_its_place_back_and_knows_it),

@@ -1,0 +1,22 @@
+/* Legs that fall silent for ever: silent.c. */
+#ifndef SIM_SILENT_H
+#define SIM_SILENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct silent {
+  int leg;            /* -1: none */
+  int newcomer;       /* it is to hang for a while; -1: none */
+  bool at_promotions; /* and at no other moment */
+  bool calm;          /* nothing else befalls any leg */
+  bool relapsed;      /* a newcomer has hung in its promotion */
+  uint64_t since_ns, left_ns, well_ns, down_ns, random;
+};
+
+void silent_start(void);
+void silent_event(void);
+void silent_promotion(unsigned newcomer); /* its record is on its way */
+void silent_heals(void);
+
+#endif
