@@ -8,6 +8,7 @@
  * Where a promotion is on its way the newcomer hangs for a while, now and then: what undoes the
  * promotion waits for the silent leg too, and must not keep the newcomer out for ever.  The bound has
  * room for the time that such a leg is kept out (R14).  Or the silent leg answers again meanwhile.
+ * In some runs the operator lets the volume grow, or adds a leg, beside the silence.
  * All draws are of a stream of their own. */
 #include "sim/sim.h"
 
@@ -81,6 +82,8 @@ fall_silent(unsigned index, int newcomer) {
   sim.silent.leg = (int) index;
   sim.silent.newcomer = newcomer;
   sim.silent.relapsed = false;
+  sim.silent.grows = sim.options.grow_gap_ns != 0 && draw(3) == 0;
+  sim.silent.adds = sim.options.members_gap_ns != 0 && draw(3) == 0;
   sim.silent.since_ns = sim.now_ns;
   sim.silent.well_ns = sim.silent.down_ns = 0;
   sim.silent.calm = draw(2) == 0;
@@ -192,6 +195,19 @@ answers_again(void) {
          (sim.silent.relapsed && !sim.silent.calm && draw(300) == 0);
 }
 
+/* Calm or not. */
+static void
+operator_acts(void) {
+  if (sim.silent.grows && draw(100) == 0) {
+    sim.silent.grows = false;
+    grow_begin();
+  }
+  if (sim.silent.adds && draw(100) == 0) {
+    sim.silent.adds = false;
+    members_add();
+  }
+}
+
 static void
 watch(void) {
   uint64_t *down = &sim.silent.down_ns, *well = &sim.silent.well_ns;
@@ -206,6 +222,7 @@ watch(void) {
   *down = 0;
   if (sim.silent.newcomer >= 0 && draw(2) == 0)
     newcomer_hangs();
+  operator_acts();
   if (fault_is_free((unsigned) sim.silent.leg)) {
     is_over(); /* it was cured otherwise */
     return;

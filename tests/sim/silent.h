@@ -11,6 +11,7 @@ struct silent {
   bool at_promotions; /* and at no other moment */
   bool calm;          /* nothing else befalls any leg */
   bool relapsed;      /* a newcomer has hung in its promotion */
+  bool grows, adds;   /* the operator is to do so meanwhile */
   uint64_t since_ns, left_ns, well_ns, down_ns, random;
 };
 

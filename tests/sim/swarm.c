@@ -496,7 +496,7 @@ draw_silent_storm(struct options *o) {
   o->kill_gap_ns = between(8000, 30000) * SIM_MS;
   o->power_gap_ns = between(8000, 30000) * SIM_MS;
   o->stop_gap_ns = one_in(4) ? between(5000, 30000) * SIM_MS : 0;
-  o->replace_gap_ns = o->members_gap_ns = o->grow_gap_ns = 0;
+  o->replace_gap_ns = 0;
   o->pause_gap_ns = o->buffers = o->rest_permille = 0;
   o->think_ns = between(20, 300) * SIM_MS;
   o->write_weight = 60;
@@ -508,6 +508,8 @@ draw_silent_storm(struct options *o) {
   most_ops(o, 900);
   draw_deadlines(o, 20, 200);
   draw_latencies(o, 50, 3000);
+  o->members_gap_ns = one_in(4) ? between(3000, 15000) * SIM_MS : 0;
+  o->grow_gap_ns = one_in(3) ? between(2000, 15000) * SIM_MS : 0;
 }
 
 static void
