@@ -138,6 +138,17 @@ is_stuck_behind_a_hang(const struct sf_op *op) {
          (op->failed & op->passing & sf_insync_legs(op->volume)) != 0;
 }
 
+/* An answer is still to come.  Not from a leg that is unheard, where another one has failed: its own
+ * could not make up for that. */
+static bool
+is_still_asked(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+  legset others = (legset) ~v->exchange.unheard;
+
+  return (op->pending & others) != 0 ||
+         (op->pending != 0 && (op->failed & sf_set_legs(v) & others) == 0);
+}
+
 /* To a leg that catches up, which no answer needs: its buffer is the request's. */
 static bool
 waits_to_be_sent(const struct sf_op *op) {
@@ -184,7 +195,7 @@ write_review(struct sf_op *op) {
     op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
     sf_vol_arm(v, op->again_ns);
   }
-  if (op->pending != 0 || op->hold == HOLD_AGAIN || sf_record_moves_the_set(v))
+  if (is_still_asked(op) || op->hold == HOLD_AGAIN || sf_record_moves_the_set(v))
     return;
   if (sf_op_may_wait(op))
     sf_op_suspend(op);

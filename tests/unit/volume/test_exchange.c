@@ -141,6 +141,39 @@ where_requests_fail_it_is_the_same(void **state) {
   rig_free(&rig);
 }
 
+static unsigned fails_left;
+
+static int
+first_leg_fails(const struct rig *r, const struct rig_region *region) {
+  bool fails =
+      region->leg == 0 && region->op == SF_TIO_WRITE && rig_is_data(r, region) && fails_left > 0;
+
+  fails_left -= fails;
+  return fails ? -EIO : 0;
+}
+
+/* Another leg, which cannot be spared either, has failed the write: that it may be written again
+ * depends on no word of the silent one.  A copy has to pass it where it was written. */
+static void
+a_write_that_failed_elsewhere_does_not_bar_it(void **state) {
+  struct rig_request write;
+
+  start(true);
+  fails_left = 1;
+  rig.fails = first_leg_fails;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 5);
+  rig_pass(&rig, 8000);
+  assert_int_equal(fails_left, 0);
+  assert_states(SF_STATE_LATE, SF_STATE_IN_SYNC);
+  assert_done(&write, 0);
+  for (unsigned leg = 0; leg < 3; leg += COMES)
+    assert_holds(leg, 0, 5);
+  rig.fails = NULL;
+  it_is_there_again();
+  assert_holds(SILENT, 0, 5);
+  rig_free(&rig);
+}
+
 static void
 its_first_word_ends_it(void **state) {
   struct rig_request write;
@@ -524,6 +557,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(its_place_is_taken),
       cmocka_unit_test(where_requests_fail_it_is_the_same),
+      cmocka_unit_test(a_write_that_failed_elsewhere_does_not_bar_it),
       cmocka_unit_test(its_first_word_ends_it),
       cmocka_unit_test(not_while_another_one_is_silent),
       cmocka_unit_test(a_record_that_only_it_lacks_is_not_waited_for),
