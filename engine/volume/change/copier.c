@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "volume/change/copy_rate.h"
 #include "volume/change/zeroing.h"
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
@@ -36,12 +37,10 @@
 #include "volume/set/written.h"
 
 enum {
-  CONVERGE_BATCH = 32, /* extents copied before a flush */
-  BACKOFF_MS = 100,    /* after a flush that failed, or what no leg could read */
-  SLOWER_MS = 1000,    /* the latter, when it has failed for so long */
-  LOOKS_MOST = 30,     /* of each block: then others have their turn */
-  ADAPT_MS = 100,
-  FOREGROUND_MS = 200,      /* a client was here so recently: keep to the rate */
+  CONVERGE_BATCH = 32,      /* extents copied before a flush */
+  BACKOFF_MS = 100,         /* after a flush that failed, or what no leg could read */
+  SLOWER_MS = 1000,         /* the latter, when it has failed for so long */
+  LOOKS_MOST = 30,          /* of each block: then others have their turn */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
   PIECES_MOST = SF_EXTENT_BYTES_MAX / 512, /* block by block */
 };
@@ -199,7 +198,6 @@ next_piece(const struct sf_volume *v, struct copying *c) {
 /* False: no op is free. */
 static bool
 issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
-  struct copier *copier = &v->copier;
   unsigned piece = (unsigned) next_piece(v, c);
   uint64_t base = c->extent << v->extent_shift;
   uint64_t offset = base + (uint64_t) piece * c->piece_bytes;
@@ -220,12 +218,7 @@ issue_piece(struct sf_volume *v, struct copying *c, struct copy *copy) {
   c->issued_pieces++;
   c->in_flight++;
   sf_copy_move(v, copy, COPY_WAITING);
-  if (copier->rate > 0) {
-    /* A copy out of turn does not delay the rest. */
-    uint64_t from = copier->pace_ns > v->now_ns && v->parked == NULL ? copier->pace_ns : v->now_ns;
-
-    copier->pace_ns = from + length * SF_S / copier->rate;
-  }
+  sf_copy_rate_charge(v, length);
   sf_op_enter(op);
   return true;
 }
@@ -240,17 +233,10 @@ has_piece_to_come(struct sf_volume *v, struct copying *c) {
   return false;
 }
 
-/* The rate is there for the clients: a read that waits for an extent to be converged does not wait
- * for the rate as well, and the copies before it finish at full speed. */
-static bool
-keeps_pace(const struct sf_volume *v) {
-  return v->parked != NULL || v->now_ns >= v->copier.pace_ns;
-}
-
 static void
 issue_pieces(struct sf_volume *v, struct copying *c) {
   struct copier *copier = &v->copier;
-  bool few = clients_were_here(v, FOREGROUND_MS * SF_MS) && v->parked == NULL;
+  bool few = sf_copy_rate_counts(v) && v->parked == NULL;
   unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
 
   if (sf_zeroing_gives_way(v, c))
@@ -258,7 +244,8 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
   for (unsigned i = 0; i < slots && has_piece_to_come(v, c); i++) {
     if (copier->slot[i].machine.state != COPY_IDLE)
       continue;
-    if (v->now_ns < copier->issue_at_ns || !keeps_pace(v) || !issue_piece(v, c, &copier->slot[i]))
+    if (v->now_ns < copier->issue_at_ns || !sf_copy_rate_keeps(v) ||
+        !issue_piece(v, c, &copier->slot[i]))
       return;
   }
 }
@@ -518,33 +505,6 @@ pick(struct sf_volume *v, struct copying *c) {
   return true;
 }
 
-/* R15: while clients work, additive up and multiplicative down on their latency, between the
- * configured bounds; at full speed while they are quiet. */
-static void
-adapt(struct sf_volume *v) {
-  struct copier *copier = &v->copier;
-  uint64_t most = v->config.resync_max_rate, least = v->config.resync_min_rate;
-
-  if (v->now_ns < copier->adapt_at_ns)
-    return;
-  copier->adapt_at_ns = v->now_ns + ADAPT_MS * SF_MS;
-  if (!clients_were_here(v, FOREGROUND_MS * SF_MS)) {
-    copier->rate = most;
-    return;
-  }
-  if (copier->rate == 0)
-    copier->rate = 16 * least;
-  else if (copier->quiet_average_ns > 0 &&
-           copier->busy_average_ns > copier->quiet_average_ns + copier->quiet_average_ns / 2)
-    copier->rate -= copier->rate / 4;
-  else
-    copier->rate += copier->rate / 8 + least;
-  if (most > 0 && copier->rate > most)
-    copier->rate = most;
-  if (copier->rate < least)
-    copier->rate = least;
-}
-
 static bool
 has_work(const struct sf_volume *v) {
   if (v->unconverged.set > 0 || v->unwritten.set > 0)
@@ -553,12 +513,6 @@ has_work(const struct sf_volume *v) {
     if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP && v->leg[i].stale.set > 0)
       return true;
   return false;
-}
-
-uint64_t
-sf_copier_rate(struct sf_volume *v) {
-  adapt(v);
-  return v->copier.rate;
 }
 
 void
@@ -581,7 +535,7 @@ sf_copier_settle(struct sf_volume *v) {
       show_the_rest(v, c);
   if (should_flush(v))
     flush_copied(v);
-  adapt(v);
+  sf_copy_rate_adapt(v);
   make_room(v);
   issue_in_order(v);
   EACH_COPYING(c, copier) {

@@ -10,6 +10,5 @@ void sf_copier_settle(struct sf_volume *v);
 /* A repair is written there to legs in sync alone: all other legs lack it, also a leg that joins or
  * that is being copied to. */
 void sf_copier_passes_by(struct sf_volume *v, uint64_t extent);
-uint64_t sf_copier_rate(struct sf_volume *v); /* in force now; 0: no limit */
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "base/text.h"
 #include "volume/change/copier.h"
+#include "volume/change/copy_rate.h"
 #include "volume/change/scrub_vote.h"
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
