@@ -153,6 +153,7 @@ struct copying { /* an extent under way */
   bool is_first;                  /* and no zeros were written there before */
   const struct copy_judge *judge; /* converge, and it handles the data that were read; or NULL */
   bool failed;                    /* a piece failed: leave the extent as it is */
+  bool broken_off;                /* zeroes: as a leg joins, so no piece of it tells of a leg */
   bool
       lacks; /* resync: a block of it can be read nowhere and is not recorded; all else is copied */
   bool no_room;   /* for want of room */
@@ -188,6 +189,8 @@ struct copier {
   uint64_t put_off_until_ns, put_off_ns; /* longer each time */
   /* Unwritten extents that are being zeroed: unconverged for that alone. */
   struct sf_map zeroing;
+  struct sf_map
+      counted; /* of which a piece was zeroed and then broken off: no sign of progress again */
   uint64_t zero_cursor; /* where the background goes on with them */
 
   /* R15: rate control. */
@@ -195,6 +198,9 @@ struct copier {
   uint64_t issue_at_ns; /* no piece before: something failed */
   uint64_t pace_ns;     /* nor before this, by the rate, unless a client waits for it */
   uint64_t adapt_at_ns;
+  /* Of extents that are resynced before zeros for which clients wait: how many, and when the last began. */
+  unsigned resynced_since_zeroed;
+  uint64_t resync_began_ns;
   uint64_t quiet_average_ns; /* foreground latency while nothing is copied */
   uint64_t busy_average_ns;
 };

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "volume/change/copy_rate.h"
+#include "volume/change/resync.h"
 #include "volume/change/zeroing.h"
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
@@ -42,6 +43,9 @@ enum {
   SLOWER_MS = 1000,         /* the latter, when it has failed for so long */
   LOOKS_MOST = 30,          /* of each block: then others have their turn */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
+  /* Where first writes may come: what a resync, and what zeros leave to the other. */
+  SLOTS_OF_ZEROS = SF_COPY_SLOTS / 4,
+  SLOTS_OF_RESYNC = SF_COPY_SLOTS / 2,
   PIECES_MOST = SF_EXTENT_BYTES_MAX / 512, /* block by block */
 };
 
@@ -108,10 +112,12 @@ static void
 begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool converge, unsigned leg) {
   bool by_block;
 
+  SF_ASSERT(sf_copying_find(v, extent) == NULL);
   c->active = true;
   c->converge = converge;
   c->zeroes = converge && sf_map_test(&v->unwritten, extent);
-  c->is_first = c->zeroes && !sf_map_test(&v->copier.zeroing, extent);
+  c->is_first = c->zeroes && !sf_map_test(&v->copier.zeroing, extent) &&
+                !sf_map_test(&v->copier.counted, extent);
   c->leg = leg;
   c->extent = extent;
   by_block = sf_map_test(&v->copier.by_block, extent) ||
@@ -123,27 +129,22 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->again_ns = c->doubt_ns = 0;
   c->marks = 0;
   c->doubted = c->sure = c->agains = 0;
-  c->failed = c->wrote = c->lacks = c->no_room = c->elsewhere = c->shows = false;
+  c->failed = c->broken_off = c->wrote = c->lacks = c->no_room = c->elsewhere = c->shows = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
   memset(c->doubt, 0, c->pieces * sizeof *c->doubt);
   if (!converge)
     return;
   if (c->zeroes) {
+    SF_ASSERT(v->joining < 0);
     sf_map_set(&v->unconverged, extent);
     sf_map_set(&v->copier.zeroing, extent);
+    v->copier.resynced_since_zeroed = 0;
+    return; /* whatever a leg holds there, it lacks nothing as yet (written.c) */
   }
   stale_outside(v, extent);
   /* Writes there pass a newcomer by from now on, so no answer may need it. */
   if (v->joining >= 0)
     sf_record_drop_newcomer(v);
-}
-
-static void
-note_advance(struct sf_volume *v, struct leg *leg) {
-  if (leg->stale.set >= leg->resync_least)
-    return;
-  leg->resync_least = leg->stale.set;
-  leg->resync_least_ns = v->now_ns;
 }
 
 static void
@@ -170,7 +171,7 @@ end_extent(struct sf_volume *v, struct copying *c) {
   } else if (sf_map_clear(&v->leg[c->leg].stale, c->extent)) {
     sf_map_set(&v->leg[c->leg].settled, map_page_of(c->extent));
     sf_map_clear(&v->copier.by_block, c->extent);
-    note_advance(v, &v->leg[c->leg]);
+    sf_resync_advances(v, &v->leg[c->leg]);
   }
 }
 
@@ -237,11 +238,15 @@ static void
 issue_pieces(struct sf_volume *v, struct copying *c) {
   struct copier *copier = &v->copier;
   bool few = sf_copy_rate_counts(v) && v->parked == NULL;
-  unsigned slots = few ? SLOTS_BESIDE_CLIENTS : SF_COPY_SLOTS;
+  bool leaves_some = !c->converge && v->unwritten.set > 0;
+  unsigned slots = few           ? SLOTS_BESIDE_CLIENTS
+                   : leaves_some ? SF_COPY_SLOTS - SLOTS_OF_ZEROS
+                                 : SF_COPY_SLOTS;
+  unsigned first = c->zeroes && v->parked != NULL && sf_resync_places(v) > 0 ? SLOTS_OF_RESYNC : 0;
 
   if (sf_zeroing_gives_way(v, c))
     return;
-  for (unsigned i = 0; i < slots && has_piece_to_come(v, c); i++) {
+  for (unsigned i = first; i < slots && has_piece_to_come(v, c); i++) {
     if (copier->slot[i].machine.state != COPY_IDLE)
       continue;
     if (v->now_ns < copier->issue_at_ns || !sf_copy_rate_keeps(v) ||
@@ -340,24 +345,11 @@ background_extent(struct sf_volume *v, uint64_t *extent) {
   return false;
 }
 
-static bool
-resync_extent(struct sf_volume *v, uint64_t *extent, unsigned *leg) {
-  for (unsigned i = 0; i < v->legs; i++) {
-    struct leg *l = &v->leg[i];
-
-    if (sf_leg_state(l) != SF_STATE_CATCHING_UP)
-      continue;
-    if (sf_zeroing_drop_stale(v, l))
-      note_advance(v, l);
-    for (uint64_t e = sf_map_next(&l->stale, 0); e < v->extents; e = sf_map_next(&l->stale, e + 1))
-      if ((!sf_map_test(&v->unconverged, e) || v->exchange.unheard != 0) &&
-          !sf_map_test(&v->copier.put_off, e) && sf_copying_find(v, e) == NULL) {
-        *extent = e;
-        *leg = i;
-        return true;
-      }
-  }
-  return false;
+static void
+begin_before_zeros(struct sf_volume *v, struct copying *c, uint64_t extent, unsigned leg) {
+  begin_extent(v, c, extent, false, leg);
+  v->copier.resynced_since_zeroed++;
+  v->copier.resync_began_ns = v->now_ns;
 }
 
 static void
@@ -479,7 +471,7 @@ converge_alone(struct sf_volume *v) {
 /* False: nothing to copy now. */
 static bool
 pick(struct sf_volume *v, struct copying *c) {
-  uint64_t extent;
+  uint64_t extent, stale;
   unsigned leg = 0;
 
   if (v->now_ns < v->copier.issue_at_ns)
@@ -488,18 +480,22 @@ pick(struct sf_volume *v, struct copying *c) {
   bool may_converge =
       (v->unconverged.set > 0 || v->parked != NULL) && v->promoting < 0 && v->exchange.unheard == 0;
   bool in_time = v->now_ns >= v->copier.pace_ns;
-  if (may_converge && (demanded_extent(v, 0, &extent) || demanded_extent(v, 1, &extent) ||
-                       (in_time && background_extent(v, &extent)))) {
+  bool waits = may_converge && (demanded_extent(v, 0, &extent) || demanded_extent(v, 1, &extent));
+  if (waits && sf_map_test(&v->unwritten, extent) && sf_resync_goes_first(v, &stale, &leg)) {
+    begin_before_zeros(v, c, stale, leg);
+    return true;
+  }
+  if (waits || (may_converge && in_time && background_extent(v, &extent))) {
     begin_extent(v, c, extent, true, 0);
     return true;
   }
   if (!in_time)
     return false;
-  if (resync_extent(v, &extent, &leg)) {
+  if (sf_resync_next(v, &extent, &leg)) {
     begin_extent(v, c, extent, false, leg);
     return true;
   }
-  if (v->exchange.unheard != 0 || !sf_zeroing_next(v, &extent))
+  if (v->exchange.unheard != 0 || sf_resync_places(v) > 0 || !sf_zeroing_next(v, &extent))
     return false;
   begin_extent(v, c, extent, true, 0);
   return true;

@@ -14,6 +14,7 @@
  * makes one of the others less than sound. */
 #include "volume/change/exchange.h"
 
+#include "volume/change/zeroing.h"
 #include "volume/ground/deadline.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/flush_lost.h"
@@ -109,9 +110,8 @@ begin(struct sf_volume *v, unsigned leg) {
   v->exchange.unheard = legbit(leg);
   v->exchange.since_ns = v->now_ns;
   v->dirty = true;
+  sf_zeroing_break_off(v);
   sf_map_zero(&copier->copied);
-  sf_map_subtract(&v->unconverged, &v->unwritten); /* what is half zeroed still reads as zeros */
-  sf_map_zero(&copier->zeroing);
   EACH_COPYING(c, copier)
     if (c->active && c->converge)
       c->failed = true;

@@ -7,6 +7,7 @@
  * A miss at any step leads back to late; a change of the set in between undoes the promotion. */
 #include "volume/change/join.h"
 
+#include "volume/change/zeroing.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/steps.h"
 #include "volume/ops/own_flush.h"
@@ -60,6 +61,7 @@ sf_join_settle(struct sf_volume *v) {
     v->joining = candidate(v);
     if (v->joining < 0)
       return;
+    sf_zeroing_break_off(v);
     sf_join_move(v, JOIN_CARRY);
     sf_map_carry(v, (unsigned) v->joining);
   }

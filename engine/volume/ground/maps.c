@@ -20,6 +20,7 @@ static const struct place of_volume[] = {
     {.at = OF_VOLUME(copier.put_off)},
     {.at = OF_VOLUME(copier.copied)},
     {.at = OF_VOLUME(copier.zeroing)},
+    {.at = OF_VOLUME(copier.counted)},
     {.at = OF_VOLUME(copier.flushing_copied)},
     {.at = OF_VOLUME(scrub.todo)},
     {.at = OF_VOLUME(scrub.guessed)},

@@ -145,7 +145,7 @@ note_piece(struct sf_op *op, enum copy_end how) {
     copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
   } else {
     of->failed = true;
-    if (how == COPY_FAILED)
+    if (how == COPY_FAILED && !of->broken_off)
       copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
   }
 }

@@ -17,11 +17,12 @@ sf_written_first(struct sf_volume *v, uint64_t extent) {
   if (!sf_map_clear(&v->unwritten, extent))
     return;
   sf_map_clear(&v->copier.zeroing, extent);
+  sf_map_clear(&v->copier.counted, extent);
   sf_unwritten_advances(v, extent);
-  /* Else it would not be copied to a leg that was not given the zeros. */
+  /* No other leg was given the zeros: from now on it lacks them. */
   for (unsigned i = 0; i < v->legs; i++)
     if (!(sf_insync_legs(v) & legbit(i)))
-      SF_ASSERT(sf_map_test(&v->leg[i].stale, extent));
+      sf_map_set(&v->leg[i].stale, extent);
   sf_map_changed(v, page, false);
   if (!sf_map_any(&v->unwritten, first, last))
     v->maps.page[page].written = v->maps.page[page].version;

@@ -63,6 +63,26 @@ rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent_byte
 }
 
 void
+rig_init_unwritten(struct rig *rig, unsigned legs, uint64_t extent_bytes, uint64_t extents) {
+  struct sf_superblock *sb = &rig->format;
+  struct sf_map_page page;
+
+  rig_init(rig, legs, 1, extent_bytes, extents);
+  sb->unwritten = true;
+  page = (struct sf_map_page){.volume = sb->volume};
+  memset(page.unwritten, 0xff, extents / 8);
+  for (unsigned i = 0; i < legs; i++) {
+    sb->leg_index = (uint8_t) i;
+    for (sb->serial = 2; sb->serial < 4; sb->serial++)
+      sf_superblock_encode(sb, rig->leg[i] + SF_SUPERBLOCK_OFFSET(sb->serial % 2));
+    sf_map_page_encode(&page, rig->leg[i] + SF_MAP_PAGE_OFFSET(0));
+    sf_map_page_encode(&page, rig->leg[i] + SF_MAP_SECOND_OFFSET(0));
+    memset(rig->leg[i] + SF_DATA_OFFSET, 0x50 + (int) i, extent_bytes * extents);
+  }
+  rig->config.resync_max_rate = rig->config.resync_min_rate = 1; /* the background stands still */
+}
+
+void
 rig_free(struct rig *rig) {
   if (rig->volume != NULL)
     rig_kill(rig);

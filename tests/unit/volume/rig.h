@@ -88,6 +88,8 @@ struct rig_request {
 /* Legs with all in sync, stopped clean; nothing runs yet. */
 void rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent_bytes,
               uint64_t extents);
+/* Two copies or more, each full of other bytes, as create leaves legs that cannot be zeroed quickly. */
+void rig_init_unwritten(struct rig *rig, unsigned legs, uint64_t extent_bytes, uint64_t extents);
 void rig_free(struct rig *rig);
 
 /* Assembles the legs and starts; rig_start_fully also goes on until the volume serves. */

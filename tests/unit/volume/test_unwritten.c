@@ -8,30 +8,9 @@ enum { EXTENT = 65536, EXTENTS = 16 };
 
 static struct rig rig;
 
-/* As create leaves legs that cannot be zeroed quickly. */
-static void
-made_on_full_legs_of(unsigned legs, uint64_t extent_bytes, uint64_t extents) {
-  struct sf_superblock *sb = &rig.format;
-  struct sf_map_page page;
-
-  rig_init(&rig, legs, 1, extent_bytes, extents);
-  sb->unwritten = true;
-  page = (struct sf_map_page){.volume = sb->volume};
-  memset(page.unwritten, 0xff, extents / 8);
-  for (unsigned i = 0; i < legs; i++) {
-    sb->leg_index = (uint8_t) i;
-    for (sb->serial = 2; sb->serial < 4; sb->serial++)
-      sf_superblock_encode(sb, rig.leg[i] + SF_SUPERBLOCK_OFFSET(sb->serial % 2));
-    sf_map_page_encode(&page, rig.leg[i] + SF_MAP_PAGE_OFFSET(0));
-    sf_map_page_encode(&page, rig.leg[i] + SF_MAP_SECOND_OFFSET(0));
-    memset(rig.leg[i] + SF_DATA_OFFSET, 0x50 + (int) i, extent_bytes * extents);
-  }
-  rig.config.resync_max_rate = rig.config.resync_min_rate = 1; /* the background stands still */
-}
-
 static void
 made_on_full_legs(unsigned legs) {
-  made_on_full_legs_of(legs, EXTENT, EXTENTS);
+  rig_init_unwritten(&rig, legs, EXTENT, EXTENTS);
 }
 
 static bool
@@ -455,126 +434,6 @@ a_scrub_does_not_wait(void **state) {
   rig_free(&rig);
 }
 
-enum { SLOW_MS = 10, MANY = 12, LARGE = 4 << 20, PIECES = LARGE / SF_COPY_PIECE_BYTES };
-
-static bool
-leg_1_is_slow(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 1 && rig_is_data(r, region) && rig_in_turn(&rig, region, SLOW_MS * SF_MS);
-}
-
-/* Proves what first writes wait for on a leg that zeroes one piece after the other, when many come at once:
- * each for the extents of those before it and its own, and not for the background, which is in the
- * middle of others; no leg leaves for it, and none fails although all take longer than fail_timeout. */
-static void
-many_first_writes(void **state) {
-  static struct rig_request write[MANY];
-  const uint64_t extent_ns = (uint64_t) PIECES * SLOW_MS * SF_MS;
-  /* The background's pieces that were on the leg, and those of later extents before the flush and before the write itself. */
-  const uint64_t in_flight_ns = (uint64_t) 3 * SF_COPY_SLOTS * SLOW_MS * SF_MS;
-  uint64_t asked_ns, last_ns = 0;
-
-  made_on_full_legs_of(2, LARGE, 16);
-  rig.config.resync_max_rate = 0;
-  rig.config.resync_min_rate = 1 << 30;
-  rig.config.on_too_few = SF_TOO_FEW_ERROR;
-  rig.config.fail_timeout_ns = SF_S;
-  rig.windows = true;
-  rig.holds = leg_1_is_slow;
-  rig_start_fully(&rig);
-  rig_pass(&rig, 100); /* the background is at work */
-  asked_ns = rig.now_ns;
-  for (unsigned i = 0; i < MANY; i++)
-    rig_submit(&rig, &write[i], SF_REQ_WRITE, (uint64_t) (15 - i) * LARGE + 4096, 4096, 0x77);
-  rig_pass(&rig, 30000);
-  for (unsigned i = 0; i < MANY; i++) {
-    assert_true(write[i].done);
-    assert_int_equal(write[i].request.error, 0);
-    uint64_t took_ns = write[i].done_ns - asked_ns;
-    assert_in_range(took_ns, 0, (i + 1) * extent_ns * 3 / 2 + in_flight_ns);
-    assert_true(took_ns >= last_ns);
-    last_ns = took_ns;
-    rig_put(&write[i]);
-  }
-  assert_true(last_ns > rig.config.fail_timeout_ns);
-  for (unsigned i = 0; i < 2; i++)
-    assert_int_equal(rig_state(&rig, i), SF_STATE_IN_SYNC);
-  rig_pass(&rig, 10000);
-  assert_int_equal(rig.volume->unwritten.set, 0);
-  rig_free(&rig);
-}
-
-/* Proves that the background, with all places for copies taken and much of each extent to come, makes
- * room for a write, and for a read of what is converged block by block. */
-static void
-the_background_makes_room(void **state) {
-  const uint64_t pieces = 2 * LARGE / SF_COPY_PIECE_BYTES;
-  struct rig_request write;
-
-  made_on_full_legs_of(2, 2 * LARGE, 8);
-  rig.config.resync_max_rate = 0;
-  rig.config.resync_min_rate = 1 << 30;
-  rig.holds = leg_1_is_slow;
-  rig_start_fully(&rig);
-  rig_pass(&rig, 100);
-  EACH_COPYING(c, &rig.volume->copier)
-    assert_true(c->active && c->issued_pieces < c->pieces);
-  rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 6 * 2 * LARGE, 4096, 0x22);
-  rig_pass(&rig, (SF_COPY_SLOTS + 2 * pieces) * SLOW_MS);
-  assert_true(write.done);
-  assert_int_equal(write.request.error, 0);
-  rig_put(&write);
-  sf_map_set(&rig.volume->unconverged, 6);
-  sf_map_set(&rig.volume->copier.by_block, 6);
-  rig_submit(&rig, &write, SF_REQ_READ, (uint64_t) 6 * 2 * LARGE, 4096, 0xaa);
-  rig.holds = NULL;
-  rig_pass(&rig, 5000);
-  assert_true(write.done);
-  rig_put(&write);
-  rig_free(&rig);
-}
-
-/* The last piece of an extent, or a flush. */
-static bool fails_flushes;
-
-static int
-leg_1_has_a_bad_spot(const struct rig *r, const struct rig_region *region) {
-  bool is_spot = rig_is_data(r, region) && region->op != SF_TIO_READ &&
-                 region->offset - SF_DATA_OFFSET >= LARGE - SF_COPY_PIECE_BYTES &&
-                 region->offset - SF_DATA_OFFSET < LARGE;
-
-  return region->leg == 1 && (fails_flushes ? region->op == SF_TIO_FLUSH : is_spot) ? -EIO : 0;
-}
-
-/* Proves that a first write fails by fail_timeout where a leg that cannot be spared does not take the
- * zeros, or never has them stable: that other zeros are written again and again beside these, or
- * those of younger writes, is no reason to go on waiting. */
-static void
-zeros_that_fail(void **state) {
-  for (unsigned i = 0; i < 2; i++) {
-    struct rig_request write[9];
-
-    fails_flushes = i == 1;
-    made_on_full_legs_of(2, LARGE, 16);
-    rig.config.min_legs = 2;
-    rig.config.on_too_few = SF_TOO_FEW_ERROR;
-    rig.config.fail_timeout_ns = SF_S;
-    rig_start_fully(&rig);
-    rig.fails = leg_1_has_a_bad_spot;
-    for (unsigned n = 0; n < 9; n++) {
-      rig_submit(&rig, &write[n], SF_REQ_WRITE, (uint64_t) n * LARGE, 4096, 0x77);
-      rig_pass(&rig, 500);
-    }
-    assert_true(write[0].done);
-    assert_int_equal(write[0].request.error, -EIO);
-    rig_pass(&rig, 5000);
-    for (unsigned n = 0; n < 9; n++) {
-      assert_true(write[n].done);
-      rig_put(&write[n]);
-    }
-    rig_free(&rig);
-  }
-}
-
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -591,9 +450,6 @@ main(void) {
       cmocka_unit_test(a_leg_that_fails_first),
       cmocka_unit_test(a_clean_stop_leaves_no_zeros),
       cmocka_unit_test(a_scrub_does_not_wait),
-      cmocka_unit_test(many_first_writes),
-      cmocka_unit_test(the_background_makes_room),
-      cmocka_unit_test(zeros_that_fail),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
