@@ -129,7 +129,8 @@ check_deadline(const struct client *c) {
       most = sf_config_deadline_most(&sim.config, (enum sf_kind) k);
   for (unsigned i = 0; i < o->legs; i++)
     sound += fault_is_sound(i) && sim.leg[i].cured_ns < c->began_ns &&
-             sim.leg_state[i] == SF_STATE_IN_SYNC && sim.in_sync_since_ns[i] < c->began_ns;
+             sim.leg[i].stalled_until_ns < c->began_ns && sim.leg_state[i] == SF_STATE_IN_SYNC &&
+             sim.in_sync_since_ns[i] < c->began_ns;
   if (!c->timely || sound < inside_min_legs(sim.volume) || sim.paused_until_ns > c->began_ns)
     return;
   COUNT(deadlines_checked);
