@@ -124,6 +124,25 @@ reads_slower_than_writes_do_not_excuse_a_lost_flush(void **state) {
   flush_was_answered();
 }
 
+static void
+leg_1_has_kept_a_flush_beside(unsigned writes) {
+  init();
+  start();
+  write_well(5);
+  flush_begins();
+  for (unsigned i = 0; i < writes; i++)
+    write_well(100);
+}
+
+static void
+leg_0_has_left_and_leg_1_goes_on(void) {
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig.holds = NULL;
+  rig_pass(&rig, 20);
+  assert_true(flush.done);
+}
+
 static bool
 leg_0_freezes_and_leg_1_keeps_flushes(const struct rig *r, const struct rig_region *region) {
   return leg_1_keeps_flushes(r, region) || region->leg == 0;
@@ -133,33 +152,19 @@ leg_0_freezes_and_leg_1_keeps_flushes(const struct rig *r, const struct rig_regi
  * since is a witness, or no leg could leave for the other's sake. */
 static void
 a_leg_that_keeps_a_flush_is_a_witness_against_a_frozen_one(void **state) {
-  init();
-  start();
-  write_well(5);
-  flush_begins();
-  for (unsigned i = 0; i < 12; i++)
-    write_well(100);
+  leg_1_has_kept_a_flush_beside(12);
   rig.holds = leg_0_freezes_and_leg_1_keeps_flushes;
   began_ns = rig.now_ns;
   write_well(300);
   assert_true(w[0].done_ns - began_ns <= 150 * SF_MS);
-  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
-  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
-  rig.holds = NULL;
-  rig_pass(&rig, 20);
-  assert_true(flush.done);
+  leg_0_has_left_and_leg_1_goes_on();
   rig_free(&rig);
 }
 
 /* It has passed the flush by, however long we could not run since: it need not be asked. */
 static void
 our_own_delay_does_not_undo_it_as_a_witness(void **state) {
-  init();
-  start();
-  write_well(5);
-  flush_begins();
-  for (unsigned i = 0; i < 12; i++)
-    write_well(100);
+  leg_1_has_kept_a_flush_beside(12);
   rig.holds = leg_0_freezes_and_leg_1_keeps_flushes;
   rig_submit(&rig, &w[1], SF_REQ_WRITE, EXTENT, 4096, 2);
   rig_pass(&rig, 20);
@@ -167,11 +172,7 @@ our_own_delay_does_not_undo_it_as_a_witness(void **state) {
   sf_volume_tick(rig.volume, rig.now_ns);
   rig_pass(&rig, 110);
   assert_true(w[1].done);
-  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
-  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
-  rig.holds = NULL;
-  rig_pass(&rig, 20);
-  assert_true(flush.done);
+  leg_0_has_left_and_leg_1_goes_on();
   rig_put(&w[1]);
   rig_free(&rig);
 }
@@ -180,21 +181,12 @@ our_own_delay_does_not_undo_it_as_a_witness(void **state) {
  * leg 1 would answer.  It is asked for something. */
 static void
 a_leg_that_may_only_keep_a_flush_is_asked(void **state) {
-  init();
-  start();
-  write_well(5);
-  flush_begins();
-  for (unsigned i = 0; i < 3; i++)
-    write_well(100);
+  leg_1_has_kept_a_flush_beside(3);
   rig.holds = leg_0_freezes_and_leg_1_keeps_flushes;
   began_ns = rig.now_ns;
   write_well(400);
   assert_true(w[0].done_ns - began_ns <= 200 * SF_MS);
-  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
-  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
-  rig.holds = NULL;
-  rig_pass(&rig, 20);
-  assert_true(flush.done);
+  leg_0_has_left_and_leg_1_goes_on();
   rig_free(&rig);
 }
 
@@ -211,12 +203,7 @@ both_stall_and_leg_1_keeps_flushes(const struct rig *r, const struct rig_region 
  * evidence for a grace: leg 0 answers within that. */
 static void
 its_first_answer_after_a_stall_of_both_is_no_evidence(void **state) {
-  init();
-  start();
-  write_well(5);
-  flush_begins();
-  for (unsigned i = 0; i < 3; i++)
-    write_well(100);
+  leg_1_has_kept_a_flush_beside(3);
   began_ns = rig.now_ns;
   stall_until_ns = began_ns + 200 * SF_MS;
   rig.holds = both_stall_and_leg_1_keeps_flushes;
@@ -242,12 +229,7 @@ leg_0_freezes_and_leg_1_takes_10_ms(const struct rig *r, const struct rig_region
  * answer. */
 static void
 it_is_one_with_something_new_to_do(void **state) {
-  init();
-  start();
-  write_well(5);
-  flush_begins();
-  for (unsigned i = 0; i < 12; i++)
-    write_well(100);
+  leg_1_has_kept_a_flush_beside(12);
   rig.holds = leg_0_freezes_and_leg_1_takes_10_ms;
   rig_submit(&rig, &w[1], SF_REQ_WRITE, EXTENT, 4096, 2);
   rig_pass(&rig, 124);
