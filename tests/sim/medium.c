@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assembly/look.h"
 #include "sim/sim.h"
 
 #define ROTTEN UINT32_C(0x40000000) /* in a stamp */
@@ -259,14 +260,15 @@ read_head(const struct sim_leg *leg, bool stable, struct sf_superblock *sb) {
   return sf_superblock_pick(head, sb, NULL) == 0;
 }
 
-/* A newer record says that all was written: what a start that takes this leg goes by. */
+/* A newer record says that all was written: what a start that takes this leg goes by.  Not one of a
+ * line of history that a forced start has left behind. */
 static bool
 unwritten_has_ended(const struct sf_superblock *sb, bool stable) {
   for (unsigned i = 0; i < sim.options.legs; i++) {
     struct sf_superblock other;
 
     if (read_head(&sim.leg[i], stable, &other) && !other.unwritten &&
-        sf_record_compare(&other.record, &sb->record) > 0)
+        sf_record_compare(&other.record, &sb->record) > 0 && sf_look_descends(&other, &sb->lineage))
       return true;
   }
   return false;
