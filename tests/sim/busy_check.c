@@ -15,6 +15,7 @@
 
 enum {
   SLACK_MS = 200,
+  TIMEOUTS_MOST = 8,   /* R4: so many is one kept at most */
   EXTENTS_BEFORE = 16, /* that are converged before an extent that a request waits for, besides
                           those that the other requests wait for */
   RESYNC_SHARE = 8,    /* beside clients a copy gets this part of a leg at least */
@@ -173,10 +174,22 @@ is_excused_by_stall(enum sf_leg_state from) {
          (check.one_was_idle || from == SF_STATE_CATCHING_UP);
 }
 
+/* R4: it has had one for eight timeouts, among as many as were measured out to a quicker disk. */
+static bool
+keeps_one(unsigned leg, uint64_t timeout_ns) {
+  EACH_REGION(r, leg) {
+    if (sim.now_ns - r->submitted_ns >= TIMEOUTS_MOST * timeout_ns)
+      return service_is_slowed(leg, timeout_ns);
+  }
+  return false;
+}
+
 static bool
 is_excused(unsigned leg) {
-  if (service_is_overrun(leg, sim.options.deadline_ns[SF_WRITE_KIND]))
-    return true; /* R4: it was silent for its timeout, with work that was measured out to a quicker disk */
+  uint64_t timeout_ns = sim.options.deadline_ns[SF_WRITE_KIND];
+
+  if (service_is_overrun(leg, timeout_ns) || keeps_one(leg, timeout_ns))
+    return true; /* the first: it was silent for its timeout, with such work */
   return check.frozen_ns != 0 && leg == sim.options.busy.freeze_leg && !check.is_back;
 }
 
