@@ -58,6 +58,7 @@ class Waiting(VolumeTest):
         """Leg b has a long way to go, and a command waits for it."""
         self.served_by_daemon(resync_min_rate="256K", resync_max_rate="256K")
         self.daemon.ctl("leg", "fail", "vol0", "vol0-b")
+        self.daemon.wait_status(lambda status: status["legs"][1]["in_flight"] == 0, "the leg is quiet")
         self.daemon.ctl("leg", "discard", "vol0", "vol0-b")
         wait = self.begin("leg", "return", "vol0", "vol0-b", "--wait")
         self.daemon.wait_status(lambda status: status["legs"] and
