@@ -71,7 +71,9 @@ buffer_unref(struct sf_tio_buffer *pub) {
     sim_fail("a buffer is put twice");
   if (--b->refs > 0)
     return;
-  if (b->whole)
+  /* A page that waited for its leg's window and was dropped was never submitted: so the smallest
+   * always. */
+  if (b->whole || b->pub.size == size_of[0])
     memset(b->pub.data, 0, b->pub.size);
   b->whole = false;
   b->next = unused[size_class(b->pub.size)];
