@@ -153,7 +153,6 @@ struct copying { /* an extent under way */
   bool is_first;                  /* and no zeros were written there before */
   const struct copy_judge *judge; /* converge, and it handles the data that were read; or NULL */
   bool failed;                    /* a piece failed: leave the extent as it is */
-  bool broken_off;                /* zeroes: as a leg joins, so no piece of it tells of a leg */
   bool
       lacks; /* resync: a block of it can be read nowhere and is not recorded; all else is copied */
   bool no_room;   /* for want of room */

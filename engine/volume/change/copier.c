@@ -129,7 +129,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->again_ns = c->doubt_ns = 0;
   c->marks = 0;
   c->doubted = c->sure = c->agains = 0;
-  c->failed = c->broken_off = c->wrote = c->lacks = c->no_room = c->elsewhere = c->shows = false;
+  c->failed = c->wrote = c->lacks = c->no_room = c->elsewhere = c->shows = false;
   memset(c->piece, PIECE_TO_COME, c->pieces);
   memset(c->doubt, 0, c->pieces * sizeof *c->doubt);
   if (!converge)
@@ -238,14 +238,16 @@ static void
 issue_pieces(struct sf_volume *v, struct copying *c) {
   struct copier *copier = &v->copier;
   bool few = sf_copy_rate_counts(v) && v->parked == NULL;
-  bool leaves_some = !c->converge && v->unwritten.set > 0;
-  unsigned slots = few           ? SLOTS_BESIDE_CLIENTS
-                   : leaves_some ? SF_COPY_SLOTS - SLOTS_OF_ZEROS
-                                 : SF_COPY_SLOTS;
-  unsigned first = c->zeroes && v->parked != NULL && sf_resync_places(v) > 0 ? SLOTS_OF_RESYNC : 0;
+  unsigned first = 0, slots = SF_COPY_SLOTS;
 
   if (sf_zeroing_gives_way(v, c))
     return;
+  if (few)
+    slots = SLOTS_BESIDE_CLIENTS;
+  else if (!c->converge && v->unwritten.set > 0)
+    slots -= SLOTS_OF_ZEROS;
+  if (c->zeroes && v->parked != NULL && sf_resync_places(v) > 0)
+    first = SLOTS_OF_RESYNC;
   for (unsigned i = first; i < slots && has_piece_to_come(v, c); i++) {
     if (copier->slot[i].machine.state != COPY_IDLE)
       continue;

@@ -41,7 +41,7 @@ sf_copy_rate_adapt(struct sf_volume *v) {
 }
 
 uint64_t
-sf_copier_rate(struct sf_volume *v) {
+sf_copy_rate_now(struct sf_volume *v) {
   sf_copy_rate_adapt(v);
   return v->copier.rate;
 }

@@ -35,7 +35,6 @@
 
 enum {
   BACKOFF_MS = 100, /* after a look that failed, or where there may be none now */
-  FOREGROUND_MS = 200,
   SLOTS_BESIDE_CLIENTS = 1,
   REPAIRS_MOST = 3,
 };
@@ -259,7 +258,7 @@ static const struct copy_judge judge = {
 
 static uint64_t
 rate_of(struct sf_volume *v) {
-  uint64_t most = v->scrub.told.order.rate, rate = sf_copier_rate(v);
+  uint64_t most = v->scrub.told.order.rate, rate = sf_copy_rate_now(v);
 
   return most != 0 && (rate == 0 || most < rate) ? most : rate;
 }
@@ -434,8 +433,7 @@ sf_scrub_stopped(struct sf_volume *v) {
 void
 sf_scrub_settle(struct sf_volume *v) {
   struct scrub *scrub = &v->scrub;
-  unsigned slots =
-      clients_were_here(v, FOREGROUND_MS * SF_MS) ? SLOTS_BESIDE_CLIENTS : SF_SCRUB_SLOTS;
+  unsigned slots = sf_copy_rate_counts(v) ? SLOTS_BESIDE_CLIENTS : SF_SCRUB_SLOTS;
 
   if (!sf_scrub_is_under_way(v) || scrub->flush.running)
     return;

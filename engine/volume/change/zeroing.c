@@ -64,8 +64,6 @@ sf_zeroing_break_off(struct sf_volume *v) {
     sf_copier_spoil(v, e);
     sf_map_clear(&v->unconverged, e);
   }
-  EACH_COPYING(c, &v->copier)
-    c->broken_off = c->active && c->zeroes;
   sf_map_unite(&v->copier.counted, zeroing);
   sf_map_zero(zeroing);
 }

@@ -96,8 +96,9 @@ note_awake(struct sf_volume *v, unsigned index) {
   uint64_t silent = silent_ns(v, leg);
 
   for (enum sf_kind kind = 0; kind < SF_KINDS; kind++) {
-    if (silent >= sf_deadline_of(v, index, kind))
-      leg->awake_ns[kind] = v->now_ns;
+    if (silent < sf_deadline_of(v, index, kind))
+      continue;
+    leg->awake_ns[kind] = v->now_ns;
     if (silent >= silence_most(v, index, kind))
       leg->stalled_ns[kind] = v->now_ns;
   }
@@ -271,14 +272,12 @@ sf_insync_doubted(const struct sf_volume *v, unsigned index, enum sf_kind kind, 
 
 legset
 sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
+  legset doubted = sf_insync_doubted(v, index, kind, legs), set = 0;
   uint64_t grace = grace_of(v, index, kind);
-  legset set = 0;
 
-  EACH_LEG(leg, legs & (legset) ~legbit(index)) {
+  EACH_LEG(leg, legs & (legset) ~(legbit(index) | doubted)) {
     uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + grace;
 
-    if (perhaps_stalls(v, &v->leg[leg], grace))
-      continue; /* its next answer says whether it does */
     if (v->now_ns >= at)
       set |= legbit(leg);
     else

@@ -110,6 +110,12 @@ count_copied(struct sf_op *op) {
   }
 }
 
+/* Zeros that a leg's join, or its exchange, has ended (zeroing.c): that tells of no leg. */
+static bool
+is_broken_off(const struct sf_volume *v, const struct copying *of) {
+  return of->zeroes && !sf_map_test(&v->copier.zeroing, of->extent);
+}
+
 static void
 note_piece(struct sf_op *op, enum copy_end how) {
   struct sf_volume *v = op->volume;
@@ -145,7 +151,7 @@ note_piece(struct sf_op *op, enum copy_end how) {
     copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
   } else {
     of->failed = true;
-    if (how == COPY_FAILED && !of->broken_off)
+    if (how == COPY_FAILED && !is_broken_off(v, of))
       copier->issue_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
   }
 }
