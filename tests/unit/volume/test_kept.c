@@ -52,16 +52,22 @@ flush_was_answered(void) {
   rig_free(&rig);
 }
 
+/* The leg answers each write, and never the flush. */
+static void
+flush_is_lost_beside_writes_each(unsigned ms) {
+  start();
+  write_well(5);
+  flush_begins();
+  while (!flush.done && rig.now_ns - began_ns < 20 * timeout_ns)
+    write_well(ms);
+}
+
 /* Clients pause for longer than a write may take, and for less than a flush may.  In between the leg
  * has nothing but the flush that it keeps, and no pause is a silence that excuses it. */
 static void
 writes_now_and_then_do_not_excuse_a_lost_flush(void **state) {
   init();
-  start();
-  write_well(5);
-  flush_begins();
-  while (!flush.done && rig.now_ns - began_ns < 20 * timeout_ns)
-    write_well(130);
+  flush_is_lost_beside_writes_each(130);
   assert_in_range(rig.now_ns - began_ns, 3 * timeout_ns, 3 * timeout_ns + 150 * SF_MS);
   flush_was_answered();
 }
@@ -71,11 +77,7 @@ static void
 a_pause_of_a_flush_timeout_does_not_either(void **state) {
   init();
   rig.config.deadline_ns[SF_FLUSH_KIND] = 110 * SF_MS;
-  start();
-  write_well(5);
-  flush_begins();
-  while (!flush.done && rig.now_ns - began_ns < 20 * timeout_ns)
-    write_well(128);
+  flush_is_lost_beside_writes_each(128);
   assert_in_range(rig.now_ns - began_ns, 3 * timeout_ns, 4 * timeout_ns + 50 * SF_MS);
   flush_was_answered();
 }
