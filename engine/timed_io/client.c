@@ -75,6 +75,7 @@ static void
 free_client(struct sf_tio_client *client) {
   free(client->requests);
   pthread_cond_destroy(&client->unused);
+  pthread_mutex_destroy(&client->opening);
   pthread_mutex_destroy(&client->lock);
   free(client);
 }
@@ -91,6 +92,7 @@ sf_tio_client_create(const struct sf_tio_client_params *params, struct sf_tio_cl
   if (made == NULL)
     return -ENOMEM;
   pthread_mutex_init(&made->lock, NULL);
+  pthread_mutex_init(&made->opening, NULL);
   sf_tio_cond_init(&made->unused);
   sf_list_init(&made->requests_free);
   sf_list_init(&made->queues_free);

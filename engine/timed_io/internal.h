@@ -473,7 +473,8 @@ void sf_tio_background_stop(struct sf_tio_client *client);
 
 struct sf_tio_client {
   pthread_mutex_t lock;
-  pthread_key_t key; /* of the calling thread's queue */
+  pthread_mutex_t opening; /* the files of a queue; taken without the lock */
+  pthread_key_t key;       /* of the calling thread's queue */
   sf_tio_event_fn *late;
   char thread_name[16];
   unsigned files_kept;

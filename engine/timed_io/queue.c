@@ -10,17 +10,19 @@
 /* What one round of an alone thread hands over together: many requests, each to several devices. */
 enum { ALONE_ENTRIES = 512 };
 
-/* A new file gets the lowest number that is free: so many are open, at least. */
+/* A new file gets the lowest number that is free: so many are open, at least.  One thread looks and
+ * opens at a time (client->opening): two that have looked would open more than are left. */
 static bool
 few_files_left(const struct sf_tio_client *client, int fd) {
+  rlim_t open = (rlim_t) fd + 1 + 1; /* the ring is still to come */
   struct rlimit limit;
 
   return client->files_kept != 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-         (rlim_t) fd + client->files_kept >= limit.rlim_cur;
+         open + client->files_kept > limit.rlim_cur;
 }
 
 static int
-open_queue(struct sf_tio_queue *queue) {
+open_files(struct sf_tio_queue *queue) {
   unsigned completions = queue->background ? 4096 : 1024;
   int error;
 
@@ -32,12 +34,21 @@ open_queue(struct sf_tio_queue *queue) {
     error = sf_tio_ring_init_alone(&queue->ring, ALONE_ENTRIES, completions);
   else if (!error)
     error = sf_tio_ring_init(&queue->ring, SF_TIO_RING_ENTRIES, completions);
-  if (error) {
+  if (error)
     close(queue->wake_fd);
-    return error;
-  }
-  (void) sf_tio_ring_register(&queue->ring, &queue->client->pool);
-  return 0;
+  return error;
+}
+
+static int
+open_queue(struct sf_tio_queue *queue) {
+  int error;
+
+  pthread_mutex_lock(&queue->client->opening);
+  error = open_files(queue);
+  pthread_mutex_unlock(&queue->client->opening);
+  if (!error)
+    (void) sf_tio_ring_register(&queue->ring, &queue->client->pool);
+  return error;
 }
 
 int
