@@ -148,13 +148,11 @@ check_init(void) {
 
 /* ---- 1: no leg leaves ---- */
 
-/* While all stall, a leg without requests is taken for well, and the others look worse than it: also
- * one that has the record of its promotion, for which they are asked. */
+/* While all stall, a leg without requests is taken for well, and the others look worse than it. */
 static void
 look_for_idle(void) {
   for (unsigned i = 0; i < sim.options.legs; i++)
-    if (sim.now_ns < check.stalled_until_ns &&
-        (sim.leg_state[i] == SF_STATE_IN_SYNC || sim.leg_state[i] == SF_STATE_CATCHING_UP) &&
+    if (sim.now_ns < check.stalled_until_ns && sim.leg_state[i] == SF_STATE_IN_SYNC &&
         sim.leg[i].regions < 0)
       check.one_was_idle = true;
 }

@@ -18,6 +18,7 @@ sf_insync_evidence(struct sf_volume *v, const struct miss *miss) {
   legset legs =
       miss->witnesses & (legset) ~(legbit(miss->leg) | sf_flush_failure_lacking(v, miss->leg));
 
+  SF_ASSERT((miss->witnesses & (legset) ~sf_insync_legs(v)) == 0);
   return legcount(miss->failed ? legs : sf_insync_witnesses(v, miss->leg, miss->kind, legs));
 }
 
@@ -30,9 +31,7 @@ sf_insync_becomes(const struct miss *miss) {
  * is asked for something: again after each grace, as its first answer may end a stall of all. */
 static void
 ask_the_doubted(struct sf_volume *v, const struct miss *miss) {
-  legset legs = miss->witnesses & sf_insync_legs(v);
-
-  EACH_LEG(leg, sf_insync_doubted(v, miss->leg, miss->kind, legs)) {
+  EACH_LEG(leg, sf_insync_doubted(v, miss->leg, miss->kind, miss->witnesses)) {
     sf_probe_sample(v, leg);
   }
 }

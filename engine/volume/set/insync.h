@@ -10,7 +10,7 @@ struct miss {
   enum sf_kind kind; /* of what it owes */
   bool failed;
   int error;        /* if it has */
-  legset witnesses; /* legs that have it, in the set or not; none that may lack what the leg has */
+  legset witnesses; /* legs of the set that have it (reading 4) */
   const char *reason;
 };
 /* R2: what follows.  The caller has asked sf_insync_leg_hangs() about a leg that is overdue. */

@@ -38,11 +38,12 @@ spare_claimant(struct sf_volume *v, unsigned index, enum sf_leg_state to, const 
   sf_leg_move(v, index, to, reason);
 }
 
+/* A newcomer that has the record of its promotion is no evidence yet (reading 4). */
 static legset
 have_the_record(const struct sf_volume *v) {
   legset set = 0;
 
-  EACH_LEG(leg, v->latest.in_sync) {
+  EACH_LEG(leg, sf_insync_legs(v)) {
     if (v->leg[leg].meta.done == v->version)
       set |= legbit(leg);
   }
