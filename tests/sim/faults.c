@@ -234,19 +234,18 @@ strike_map_flip(struct sim_leg *leg) {
 /* The copy that is not the newest: it is not needed, until a write to it is torn. */
 static void
 strike_flip(struct sim_leg *leg) {
-  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
   const struct region *in_flight;
-  struct sf_superblock sb;
+  const struct picked *head;
   unsigned copy;
 
   if (random_chance(500)) {
     strike_map_flip(leg);
     return;
   }
-  memcpy(page, leg->meta_stable, sizeof page);
-  if (tio_superblock_in_flight(leg->index, &in_flight) ||
-      sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, &copy) != 0)
+  head = picked(leg->meta_stable);
+  if (tio_superblock_in_flight(leg->index, &in_flight) || head->error != 0)
     return;
+  copy = head->newest;
   COUNT(flips);
   TRACE("leg %u: superblock copy %u rots", leg->index, 1 - copy);
   medium_flip(leg, 1 - copy);

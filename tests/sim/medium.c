@@ -22,6 +22,25 @@ struct landed {
   uint8_t *bytes;  /* metadata */
 };
 
+/* What a page of the maps was last read as: its bytes, and what the superblocks said of it. */
+struct maps_heading {
+  bool has_head, may_be, has_second;
+};
+
+static struct maps_page {
+  bool is_known;
+  struct maps_heading by;
+  uint8_t copy[2][SF_PAGE_BYTES];
+} maps_page[LEGS_MAX][2][EXTENTS_MOST / SF_MAP_EXTENTS];
+
+/* The leg's unwritten extents are others than were read there. */
+static void
+forget_maps_read(unsigned leg) {
+  for (unsigned s = 0; s < 2; s++)
+    for (unsigned p = 0; p < EXTENTS_MOST / SF_MAP_EXTENTS; p++)
+      maps_page[leg][s][p].is_known = false;
+}
+
 static void *
 need(size_t n, size_t size) {
   void *p = calloc(n, size);
@@ -48,6 +67,7 @@ medium_init(struct sim_leg *leg, unsigned index) {
   leg->rot_changed = need(sim.blocks_room, sizeof *leg->rot_changed);
   leg->cache_tail = &leg->cache;
   leg->maps_changed = true;
+  forget_maps_read(index);
 }
 
 static void
@@ -90,6 +110,8 @@ medium_swap(struct sim_leg *a, struct sim_leg *b) {
   SWAP(unwritten);
   scrub_swapped(a, b);
   a->maps_changed = b->maps_changed = true;
+  forget_maps_read(a->index);
+  forget_maps_read(b->index);
 }
 
 void
@@ -251,24 +273,16 @@ take_unwritten(struct sim_leg *leg, bool stable, uint64_t extent, bool is) {
     oracle_recheck(leg, b);
 }
 
-static bool
-read_head(const struct sim_leg *leg, bool stable, struct sf_superblock *sb) {
-  const uint8_t *meta = stable ? leg->meta_stable : leg->meta_now;
-  uint8_t head[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
-
-  memcpy(head, meta, sizeof head);
-  return sf_superblock_pick(head, sb, NULL) == 0;
-}
-
 /* A newer record says that all was written: what a start that takes this leg goes by.  Not one of a
  * line of history that a forced start has left behind. */
 static bool
 unwritten_has_ended(const struct sf_superblock *sb, bool stable) {
   for (unsigned i = 0; i < sim.options.legs; i++) {
-    struct sf_superblock other;
+    const struct picked *other = picked(stable ? sim.leg[i].meta_stable : sim.leg[i].meta_now);
 
-    if (read_head(&sim.leg[i], stable, &other) && !other.unwritten &&
-        sf_record_compare(&other.record, &sb->record) > 0 && sf_look_descends(&other, &sb->lineage))
+    if (other->error == 0 && !other->sb.unwritten &&
+        sf_record_compare(&other->sb.record, &sb->record) > 0 &&
+        sf_look_descends(&other->sb, &sb->lineage))
       return true;
   }
   return false;
@@ -278,27 +292,51 @@ unwritten_has_ended(const struct sf_superblock *sb, bool stable) {
  * that its own superblock does not name: a later record is needed to trust it, and that may say
  * that second copies do not count. */
 static void
-read_unwritten(struct sim_leg *leg, bool stable) {
+read_unwritten_page(struct sim_leg *leg, bool stable, uint32_t p, const struct maps_heading *by) {
   const uint8_t *meta = stable ? leg->meta_stable : leg->meta_now;
-  struct sf_superblock sb;
-  bool has_head = read_head(leg, stable, &sb), may_be;
+  const uint8_t *second = by->has_second ? meta + SECOND_AT + p * SF_PAGE_BYTES : NULL;
+  const uint8_t *found =
+      sf_map_page_choose(meta + SF_MAP_PAGE_OFFSET(p), second, &sim.format.volume, p);
+  struct sf_map_page page = {.page = p};
 
-  may_be = has_head && sb.unwritten && !unwritten_has_ended(&sb, stable);
-  for (uint32_t p = 0; p < sf_map_pages(sim.blocks_room * BLOCK, sim.options.extent_bytes); p++) {
-    const uint8_t *second = may_be && (sb.record.in_sync >> leg->index & 1)
-                                ? meta + SECOND_AT + p * SF_PAGE_BYTES
-                                : NULL;
-    const uint8_t *found =
-        sf_map_page_choose(meta + SF_MAP_PAGE_OFFSET(p), second, &sim.format.volume, p);
-    struct sf_map_page page = {.page = p};
+  if (found == NULL && (!by->has_head || by->may_be))
+    return;
+  if (found != NULL)
+    sf_map_page_decode(found, &sim.format.volume, p, &page);
+  for (unsigned k = 0; k < SF_MAP_EXTENTS; k++)
+    take_unwritten(leg, stable, p * SF_MAP_EXTENTS + k, page.unwritten[k / 8] >> (k % 8) & 1);
+}
 
-    if (found == NULL && (!has_head || may_be))
-      continue;
-    if (found != NULL)
-      sf_map_page_decode(found, &sim.format.volume, p, &page);
-    for (unsigned k = 0; k < SF_MAP_EXTENTS; k++)
-      take_unwritten(leg, stable, p * SF_MAP_EXTENTS + k, page.unwritten[k / 8] >> (k % 8) & 1);
+/* Is it as it was when it was read last?  Then it says the same again, and nobody else changes what
+ * was taken from it. */
+static bool
+was_read(const struct sim_leg *leg, bool stable, uint32_t p, const struct maps_heading *by) {
+  const uint8_t *meta = stable ? leg->meta_stable : leg->meta_now;
+  struct maps_page *last = &maps_page[leg->index][stable][p];
+  const uint8_t *copy[] = {meta + SF_MAP_PAGE_OFFSET(p), meta + SECOND_AT + p * SF_PAGE_BYTES};
+  bool same = last->is_known && last->by.has_head == by->has_head &&
+              last->by.may_be == by->may_be && last->by.has_second == by->has_second;
+
+  for (unsigned i = 0; i < 2; i++) {
+    same = same && memcmp(last->copy[i], copy[i], SF_PAGE_BYTES) == 0;
+    if (!same)
+      memcpy(last->copy[i], copy[i], SF_PAGE_BYTES);
   }
+  last->is_known = true;
+  last->by = *by;
+  return same;
+}
+
+static void
+read_unwritten(struct sim_leg *leg, bool stable) {
+  struct picked head = *picked(stable ? leg->meta_stable : leg->meta_now);
+  struct maps_heading by = {.has_head = head.error == 0};
+
+  by.may_be = by.has_head && head.sb.unwritten && !unwritten_has_ended(&head.sb, stable);
+  by.has_second = by.may_be && (head.sb.record.in_sync >> leg->index & 1);
+  for (uint32_t p = 0; p < sf_map_pages(sim.blocks_room * BLOCK, sim.options.extent_bytes); p++)
+    if (!was_read(leg, stable, p, &by))
+      read_unwritten_page(leg, stable, p, &by);
 }
 
 void

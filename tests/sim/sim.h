@@ -17,7 +17,7 @@
  *      faults.c   what befalls the legs    medium.c  a leg's cache and stable storage
  *      tio.c      the host's table of functions, with the semantics of timed_io.h
  *      regions.c  requests in flight       buffers.c the pool's buffers
- *      submitted.c may the volume submit this?
+ *      picked.c   superblocks, read once   submitted.c may the volume submit this?
  *      busy.c     another kind of run: no faults, and as much work as the legs can do
  *      busy_check.c what must hold then    service.c how long the legs take then
  *      head.c     legs whose superblocks are lost
@@ -203,6 +203,7 @@ void medium_behead(struct sim_leg *leg);
 void medium_give_head_back(struct sim_leg *leg);
 bool medium_is_clean(const struct sim_leg *leg);
 
+#include "sim/picked.h"
 #include "sim/silent.h"
 #include "sim/tio.h"
 

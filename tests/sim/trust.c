@@ -49,18 +49,24 @@ trust_reset(void) {
 
 void
 found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found) {
-  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
+  const uint8_t *meta = stable ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now;
+  uint8_t pages[SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES];
   const struct region *r;
+  const struct picked *head;
 
-  memcpy(page, stable ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now, sizeof page);
-  if (with_in_flight && tio_superblock_in_flight(leg, &r))
-    memcpy((uint8_t *) page + r->offset, r->buffer->data, SF_PAGE_BYTES);
+  if (with_in_flight && tio_superblock_in_flight(leg, &r)) {
+    memcpy(pages, meta, sizeof pages);
+    memcpy(pages + r->offset, r->buffer->data, SF_PAGE_BYTES);
+    head = picked(pages);
+  } else {
+    head = picked(meta);
+  }
   *found = (struct sf_leg_found){.present = true,
-                                 .bytes = sim.data_offset + sim.leg[leg].blocks * BLOCK};
-  found->error = sf_superblock_pick(page, &found->sb, NULL);
+                                 .error = head->error,
+                                 .bytes = sim.data_offset + sim.leg[leg].blocks * BLOCK,
+                                 .sb = head->sb};
   if (found->error != 0)
-    found->marked = sf_mark_decode(
-        (stable ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now) + MAPS_END, &found->mark);
+    found->marked = sf_mark_decode(meta + MAPS_END, &found->mark);
 }
 
 static uint64_t
@@ -101,17 +107,20 @@ hash_of(unsigned leg, const struct sf_leg_found *found) {
 
 static void
 look_at_worn(unsigned leg, unsigned s) {
-  uint8_t page[SF_SUPERBLOCK_COPIES][SF_PAGE_BYTES];
+  uint8_t pages[SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES];
   struct image *im = &worn_image[leg][s];
-  struct sf_superblock sb;
-  unsigned newest;
+  const struct picked *head;
 
   *im = image[leg][s][0];
-  memcpy(page, s ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now, sizeof page);
-  if (sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &sb, &newest) != 0)
+  memcpy(pages, s ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now, sizeof pages);
+  head = picked(pages);
+  if (head->error != 0)
     return;
-  page[newest][0] ^= 0xff;
-  im->found.error = sf_superblock_pick((const uint8_t(*)[SF_PAGE_BYTES]) page, &im->found.sb, NULL);
+  pages[(size_t) head->newest * SF_PAGE_BYTES] ^= 0xff;
+  head = picked(pages);
+  im->found.error = head->error;
+  if (head->error == 0)
+    im->found.sb = head->sb;
   im->found.doubtful = im->found.error == 0;
   im->hash = hash_of(leg, &im->found);
 }
