@@ -44,19 +44,20 @@ void
 head_has_no_vote(const struct sf_leg_found *found, bool of_file,
                  const struct sf_assembly *assembly) {
   struct sf_leg_found without[SF_LEGS_MAX];
-  struct sf_config config = sim.config;
+  struct sf_config config;
   struct sf_assembly other;
   int from[SF_LEGS_MAX];
   bool marked = false;
 
-  memcpy(without, found, sizeof without);
   for (unsigned i = 0; i < sim.options.legs; i++)
-    if (found[i].marked) {
-      marked = true;
-      without[i] = (struct sf_leg_found){.error = -ENOENT};
-    }
+    marked = marked || found[i].marked;
   if (!marked)
     return;
+  config = sim.config;
+  memcpy(without, found, (of_file ? SF_LEGS_MAX : sim.options.legs) * sizeof *without);
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (found[i].marked)
+      without[i] = (struct sf_leg_found){.error = -ENOENT};
   if (of_file)
     sf_assemble_file(&config, without, false, from, &other);
   else

@@ -313,12 +313,17 @@ inside_scrub(const struct sf_volume *v) {
   return &v->scrub.told;
 }
 
-/* Of each extent; of_scrub: the scrub has not passed it, and the others are left as they are. */
+/* A bit for each extent; of_scrub: the scrub has not passed it, and the others are left as they
+ * are. */
 void
-inside_note_unwritten(const struct sf_volume *v, bool of_scrub, bool *unwritten) {
-  for (uint64_t e = 0; e < v->extents; e++)
-    if (!of_scrub || sf_map_test(&v->scrub.todo, e))
-      unwritten[e] = sf_map_test(&v->unwritten, e);
+inside_note_unwritten(const struct sf_volume *v, bool of_scrub, uint64_t *unwritten) {
+  for (uint64_t e = 0; e < v->extents; e += 64) {
+    uint64_t those = v->extents - e < 64 ? (UINT64_C(1) << (v->extents - e)) - 1 : UINT64_MAX;
+
+    if (of_scrub)
+      those &= v->scrub.todo.words[e / 64];
+    unwritten[e / 64] = (unwritten[e / 64] & ~those) | (v->unwritten.words[e / 64] & those);
+  }
 }
 
 unsigned

@@ -255,7 +255,7 @@ medium_mend(struct sim_leg *leg) {
 
 uint32_t
 medium_value(const struct sim_leg *leg, uint64_t block, bool stable) {
-  if (leg->unwritten[stable][block / sim.extent_blocks])
+  if (leg->unwritten[stable][block >> sim.extent_shift])
     return 0;
   return stable ? leg->stable[block] : leg->now[block];
 }

@@ -220,6 +220,7 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   if (sim.options.grow_gap_ns != 0)
     sim.blocks_room += (uint64_t) GROWTH_EXTENTS * SF_EXTENT_BYTES_DEFAULT / BLOCK;
   sim.extent_blocks = sim.options.extent_bytes / BLOCK;
+  sim.extent_shift = (unsigned) __builtin_ctzll(sim.extent_blocks);
   sim.data_offset = SF_DATA_OFFSET;
   events_reset();
   make_config();

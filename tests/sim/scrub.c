@@ -14,7 +14,7 @@
 /* Was the extent never written, as far as the scrub had not passed it yet?  It may be zeroed already
  * and keep its bit for seconds, until a flush has ended: what rots there meanwhile counts when the
  * bit is gone, and a scrub that passed the extent before has not seen it. */
-static bool was_unwritten[EXTENTS_MOST];
+static uint64_t was_unwritten[EXTENTS_MOST / 64]; /* a bit for each */
 
 void
 scrub_start(void) {
@@ -136,16 +136,16 @@ static void
 check_range(const struct sf_scrub_status *scrub, const struct sf_scrub_range *range) {
   for (uint64_t at = range->begin; at < range->end; at += BLOCK) {
     unsigned rotten = rotten_legs(at / BLOCK);
+    bool names_a_sound_leg = range->what == SF_SCRUB_WRONG && scrub->order.from < 0 &&
+                             (rotten & (rotten - 1)) == 0 && (range->legs & ~rotten) != 0;
     char text[1024];
 
-    if (range->what == SF_SCRUB_UNREADABLE)
+    if (range->what == SF_SCRUB_UNREADABLE || (rotten != 0 && !names_a_sound_leg))
       continue;
     oracle_explain(at / BLOCK, text, sizeof text);
     if (rotten == 0)
       sim_fail("a scrub tells of a mismatch where all is alike: %s", text);
-    if (range->what == SF_SCRUB_WRONG && scrub->order.from < 0 && (rotten & (rotten - 1)) == 0 &&
-        rotten != 0 && (range->legs & ~rotten) != 0)
-      sim_fail("a scrub calls legs 0x%x wrong, and rotten are 0x%x: %s", range->legs, rotten, text);
+    sim_fail("a scrub calls legs 0x%x wrong, and rotten are 0x%x: %s", range->legs, rotten, text);
   }
 }
 
@@ -161,11 +161,12 @@ is_told(const struct sf_scrub_status *scrub, uint64_t block) {
  * which no client reads. */
 static bool
 must_be_found(uint64_t block, unsigned legs) {
+  uint64_t extent = block >> sim.extent_shift;
   unsigned rotten = 0;
 
   if (bad_is_in(inside_bad(sim.volume), block))
     return false;
-  if (was_unwritten[block / sim.extent_blocks]) /* it is passed over */
+  if (was_unwritten[extent / 64] >> (extent % 64) & 1) /* it is passed over */
     return false;
   for (unsigned i = 0; i < sim.options.legs; i++) {
     if (sim.leg[i].rot_changed[block] >= sim.scrub_begun_step)

@@ -391,7 +391,7 @@ void bad_written(uint64_t first, unsigned n);
 void bad_started(const struct sf_bad *list);
 bool bad_is_in(const struct sf_bad *list, uint64_t block);
 const struct sf_scrub_status *inside_scrub(const struct sf_volume *volume); /* but for ages */
-void inside_note_unwritten(const struct sf_volume *volume, bool of_scrub, bool *unwritten);
+void inside_note_unwritten(const struct sf_volume *volume, bool of_scrub, uint64_t *unwritten);
 unsigned inside_serving(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
@@ -503,6 +503,7 @@ struct sim {
    * that there is memory for. */
   uint64_t blocks_formatted, blocks_promised, blocks_known, blocks_room;
   uint64_t extent_blocks;
+  unsigned extent_shift; /* extent_blocks is 2 to that */
   uint64_t data_offset;
   struct sf_config config;
   struct sf_superblock format; /* of a new leg, but for its index */

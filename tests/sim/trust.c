@@ -153,12 +153,14 @@ image_of(unsigned leg, unsigned s, unsigned landed, unsigned worn) {
 /* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
 static __attribute__((noinline)) void
 assemble(unsigned subset, unsigned s, unsigned landed, unsigned worn, struct memo *start) {
-  struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
+  struct sf_leg_found found[SF_LEGS_MAX];
   struct sf_assembly assembly;
 
-  for (unsigned i = 0; i < sim.options.legs; i++)
+  for (unsigned i = 0; i < sim.options.legs; i++) /* no more are looked at */
     if (subset >> i & 1)
       found[i] = image_of(i, s, landed, worn)->found;
+    else
+      found[i] = (struct sf_leg_found){0};
   sf_assemble(&sim.config, found, false, &assembly);
   start->current = assembly.may_start ? assembly.current : 0;
   start->reference = assembly.reference;
