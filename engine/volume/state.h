@@ -339,7 +339,7 @@ struct exchange {
    * like any other. */
   legset leaving;
   legset unasked;  /* the last record names it, and is durable without it */
-  legset promoted; /* named beside the set by a record since the durable one: it is asked instead */
+  legset promoted; /* named beside the set by a record since the durable one */
   uint64_t both;   /* the record of this version is durable in both copies only */
 };
 

@@ -77,6 +77,7 @@ is_off(unsigned count) {
             {COUNT_silences, SWITCH_silent_storm},
             {COUNT_exchanges, SWITCH_silent_storm},
             {COUNT_relapses, SWITCH_silent_storm},
+            {COUNT_silent_leavings, SWITCH_silent_storm},
             {COUNT_mismatches, SWITCH_scrubs},
             {COUNT_scrub_repairs, SWITCH_scrubs},
             {COUNT_late_openings, SWITCH_late_openings},

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "volume/ground/facts.h"
+#include "volume/set/record.h"
 #include "volume/state.h"
 
 #include "sim/sim.h"
@@ -329,6 +330,11 @@ inside_note_unwritten(const struct sf_volume *v, bool of_scrub, uint64_t *unwrit
 unsigned
 inside_serving(const struct sf_volume *v) {
   return sf_insync_legs(v);
+}
+
+unsigned
+inside_left_out(const struct sf_volume *v) {
+  return sf_record_left_out(v);
 }
 
 enum sf_leg_state

@@ -8,6 +8,9 @@
  * Where a promotion is on its way the newcomer hangs for a while, now and then: what undoes the
  * promotion waits for the silent leg too, and must not keep the newcomer out for ever.  The bound has
  * room for the time that such a leg is kept out (R14).  Or the silent leg answers again meanwhile.
+ * In every third seed, some of them, it falls silent before the record of another leg's leaving is on
+ * it, and that leg may answer again: the record counts when that one is told of it, which may hang
+ * then.  Of five legs two leave.
  * In some runs the operator lets the volume grow, or adds a leg, beside the silence.
  * All draws are of a stream of their own. */
 #include "sim/sim.h"
@@ -26,6 +29,7 @@ silent_start(void) {
     return;
   sim.silent.random = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + 77;
   sim.silent.at_promotions = draw(3) == 0;
+  sim.silent.at_leavings = !sim.silent.at_promotions && sim.seed % SILENT_LEAVINGS == 0;
   event_add(POLL_MS * SIM_MS, EV_SILENT, 0, 0);
 }
 
@@ -50,6 +54,15 @@ crash_at(uint64_t at_ns) {
   event_add(at_ns, draw(2) == 0 ? EV_KILL : EV_POWER, EVENT_ONCE, 0);
 }
 
+static void
+hang_for(struct sim_leg *leg, uint64_t ns) {
+  sim.troubles++;
+  leg->cure++;
+  leg->stalled_until_ns = sim.now_ns + ns;
+  leg->stalled_kinds = 15;
+  leg->cured_ns = leg->stalled_until_ns + 2 * SIM_MS;
+}
+
 /* For so long that it leaves, or is about to. */
 static void
 newcomer_hangs(void) {
@@ -59,11 +72,7 @@ newcomer_hangs(void) {
   if (!fault_is_free(leg->index) || sim.leg_state[leg->index] != SF_STATE_CATCHING_UP)
     return;
   COUNT(relapses);
-  sim.troubles++;
-  leg->cure++;
-  leg->stalled_until_ns = sim.now_ns + draw(draw(2) == 0 ? SIM_S : RELAPSES_S * SIM_S);
-  leg->stalled_kinds = 15;
-  leg->cured_ns = leg->stalled_until_ns + 2 * SIM_MS;
+  hang_for(leg, draw(draw(2) == 0 ? SIM_S : RELAPSES_S * SIM_S));
   sim.silent.relapsed = true;
   TRACE("leg %u hangs in its promotion", leg->index);
   if (!sim.silent.calm && draw(2) == 0)
@@ -107,22 +116,59 @@ victim(void) {
 }
 
 static bool
+may_begin(void) {
+  return sim.options.silent_storm && sim.silent.leg < 0 && !sim_is_calm() && serves();
+}
+
+static bool
 may_strike(void) {
-  return sim.options.silent_storm && sim.silent.leg < 0 && !sim_is_calm() && serves() &&
-         legs_in(SF_STATE_IN_SYNC) <= inside_min_legs(sim.volume) && victim() >= 0;
+  return may_begin() && legs_in(SF_STATE_IN_SYNC) <= inside_min_legs(sim.volume) && victim() >= 0;
 }
 
 static void
 strike(void) {
-  if (!sim.silent.at_promotions && may_strike() && legs_in(SF_STATE_CATCHING_UP) > 0 &&
-      draw(5) == 0)
+  if (!sim.silent.at_promotions && !sim.silent.at_leavings && may_strike() &&
+      legs_in(SF_STATE_CATCHING_UP) > 0 && draw(5) == 0)
     fall_silent((unsigned) victim(), -1);
 }
 
 void
 silent_promotion(unsigned newcomer) {
-  if (may_strike() && draw(sim.silent.at_promotions ? 2 : 4) == 0)
+  if (!sim.silent.at_leavings && may_strike() && draw(sim.silent.at_promotions ? 2 : 4) == 0)
     fall_silent((unsigned) victim(), draw(4) != 0 ? (int) newcomer : -1);
+}
+
+static void
+leaving(unsigned leg, unsigned in_sync) {
+  unsigned others = in_sync & ~(1u << leg);
+
+  if ((unsigned) __builtin_popcount(in_sync) == inside_min_legs(sim.volume) && draw(2) == 0) {
+    COUNT(silent_leavings);
+    fall_silent(leg, -1);
+    sim.silent.relapsed = true;
+  } else if ((unsigned) __builtin_popcount(in_sync) > inside_min_legs(sim.volume)) {
+    unsigned other = (unsigned) __builtin_ctz(others);
+
+    if (fault_is_free(other) && draw(2) == 0) {
+      TRACE("leg %u hangs as another one leaves", other);
+      hang_for(&sim.leg[other], draw(4 * SIM_S));
+    }
+  }
+}
+
+void
+silent_record(unsigned leg, unsigned in_sync) {
+  if (!sim.silent.at_leavings || sim.healing || !serves() || inside_left_out(sim.volume) == 0 ||
+      !fault_is_free(leg))
+    return;
+  if (in_sync >> leg & 1) {
+    if (may_begin() && __builtin_popcount(in_sync) >= 2)
+      leaving(leg, in_sync);
+  } else if (draw(3) == 0) {
+    TRACE("leg %u hangs as it is told that it has left", leg);
+    COUNT(relapses);
+    hang_for(&sim.leg[leg], draw(RELAPSES_S * SIM_S));
+  }
 }
 
 /* ---- its end ---- */

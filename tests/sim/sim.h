@@ -393,6 +393,7 @@ bool bad_is_in(const struct sf_bad *list, uint64_t block);
 const struct sf_scrub_status *inside_scrub(const struct sf_volume *volume); /* but for ages */
 void inside_note_unwritten(const struct sf_volume *volume, bool of_scrub, uint64_t *unwritten);
 unsigned inside_serving(const struct sf_volume *volume);
+unsigned inside_left_out(const struct sf_volume *volume);
 enum sf_leg_state inside_leg_state(const struct sf_volume *volume, unsigned leg);
 void inside_describe(struct sf_volume *volume, char *text, size_t size);
 
@@ -480,6 +481,7 @@ void inside_describe(struct sf_volume *volume, char *text, size_t size);
   COUNTED(zeroed_extents)                                                                          \
   COUNTED(silences)                                                                                \
   COUNTED(exchanges)                                                                               \
+  COUNTED(silent_leavings)                                                                         \
   COUNTED(relapses)                                                                                \
   COUNTED(busy_pauses)                                                                             \
   COUNTED(busy_freezes)                                                                            \

@@ -93,6 +93,7 @@ check_record(unsigned leg, const struct sf_tio_control *control, const struct sf
              (unsigned long) sim.base.record.change);
   if ((sb.record.in_sync >> leg & 1) && sim.leg_state[leg] == SF_STATE_CATCHING_UP)
     fault_promotion(leg), silent_promotion(leg);
+  silent_record(leg, sb.record.in_sync);
 }
 
 /* It says of the leg what its superblock says. */

@@ -474,6 +474,10 @@ draw_silent_storm(struct options *o) {
   o->silent_storm = true;
   o->legs = one_in(4) ? 4 : 3;
   o->min_legs = o->legs - 1;
+  if (option_seed % SILENT_LEAVINGS == 0 && one_in(4)) {
+    o->legs = 5;
+    o->min_legs = 3;
+  }
   o->clients = some(2, 8);
   o->suspend = !one_in(4);
   o->megabytes = some(1, 2);

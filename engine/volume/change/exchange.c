@@ -6,8 +6,8 @@
  *   a join does without it: what drains, and the flush, are those of the others;
  *   the record of the join names the newcomer instead of it (record.c), and is not asked of it.
  *
- * A promotion that is undone while a leg is silent comes before all of that: the leg may hold its
- * record, and the undoing one counts without its word when the newcomer has it instead.
+ * A record that leaves others out and waits for the silent leg comes before all of that: the leg may
+ * hold one that names them, and the last one counts without its word when they have it instead.
  *
  * Nothing is answered without it before that record is durable.  When it is, the leg has left like
  * any that is late.  Until the record is sent its first word ends all of this, and so does whatever
@@ -49,32 +49,31 @@ a_leg_comes(const struct sf_volume *v) {
 }
 
 /* A start needs every leg of such a set (R12), so it cannot do without the ones that hold the record
- * of the exchange.  One leg of a larger set leaves by itself. */
+ * that goes on without a leg.  One leg of a larger set leaves by itself. */
 static bool
-the_set_is_least(const struct sf_volume *v) {
-  legset set = v->durable.in_sync, newcomer = 0;
-
-  if (v->promoting >= 0)
-    newcomer = legbit((unsigned) v->promoting);
-  return v->latest.in_sync == (set | newcomer) && v->latest.min_legs == v->min_legs &&
-         legcount(set) >= 2 && legcount(set) <= v->min_legs;
+is_least(const struct sf_volume *v, legset set) {
+  return v->latest.min_legs == v->min_legs && legcount(set) >= 2 && legcount(set) <= v->min_legs;
 }
 
 static bool
 all_else_is_well(const struct sf_volume *v) {
-  return v->phase == PHASE_SERVING && !v->taken && the_set_is_least(v) &&
-         sf_flush_failure_legs(v) == 0;
+  return v->phase == PHASE_SERVING && !v->taken && sf_flush_failure_legs(v) == 0;
 }
 
 static bool
 may_exchange(const struct sf_volume *v) {
-  return a_leg_comes(v) && all_else_is_well(v);
+  legset set = v->durable.in_sync, newcomer = 0;
+
+  if (v->promoting >= 0)
+    newcomer = legbit((unsigned) v->promoting);
+  return a_leg_comes(v) && all_else_is_well(v) && v->latest.in_sync == (set | newcomer) &&
+         is_least(v, set);
 }
 
 /* Since it fell silent, each of the others has done something; what has not been asked is. */
 static bool
 others_answer(struct sf_volume *v, unsigned unheard) {
-  legset others = v->durable.in_sync & (legset) ~legbit(unheard);
+  legset others = sf_insync_legs(v) & (legset) ~legbit(unheard);
   uint64_t since_ns = v->now_ns - sf_insync_silent_ns(v, unheard);
   bool all = sf_insync_witnesses(v, unheard, SF_WRITE_KIND, others) == others;
 
@@ -150,16 +149,18 @@ look(struct sf_volume *v) {
   }
 }
 
-/* The newcomer cannot come before that record is durable, so none has to come yet. */
+/* What it leaves out cannot come before that record is durable, so none has to come yet. */
 static void
-look_at_undoing(struct sf_volume *v) {
-  if (v->exchange.promoted == 0 || v->promoting >= 0)
+look_at_left_out(struct sf_volume *v) {
+  if (sf_record_left_out(v) == 0 || v->promoting >= 0)
     return;
-  EACH_LEG(leg, v->durable.in_sync & (legset) ~v->exchange.unasked) {
+  EACH_LEG(leg, sf_insync_legs(v) & (legset) ~v->exchange.unasked) {
     if (sf_insync_silent_ns(v, leg) < unheard_after_ns(v) || !all_else_is_well(v) ||
-        !others_answer(v, leg) || !others_have_the_record(v, leg))
+        !is_least(v, v->latest.in_sync) || !others_answer(v, leg) ||
+        !others_have_the_record(v, leg))
       continue;
-    sf_vol_trace(v, "leg %u is not waited for: the record undoes a promotion", leg);
+    sf_vol_trace(v, "leg %u is not waited for: the record is to be on 0x%x", leg,
+                 sf_record_left_out(v));
     sf_record_spare(v, leg);
     return;
   }
@@ -204,7 +205,7 @@ sf_exchange_settle(struct sf_volume *v) {
 
   if (v->exchange.leaving != 0)
     return; /* the record is on its way: a word comes too late */
-  look_at_undoing(v);
+  look_at_left_out(v);
   if (unheard != 0 && (v->durable.in_sync & unheard) == 0)
     end(v, "another leg has its place");
   else if (unheard != 0 && !is_still_unheard(v))

@@ -84,16 +84,23 @@ static legset
 whose_turn(const struct sf_volume *v) {
   if (v->promoting >= 0 && !sf_record_is_on(v, (unsigned) v->promoting))
     return legbit((unsigned) v->promoting);
-  return sf_record_asks(v) | (v->exchange.promoted != 0 ? v->latest.in_sync : 0);
+  return sf_record_asks(v) | (sf_record_left_out(v) != 0 ? v->latest.in_sync : 0);
 }
 
-/* Reading 14: a leg that answers nothing has the set that it is named in again.  Where it may hold
- * the promotion of a newcomer, those two could start from that: so the newcomer is to know better. */
+/* Named by a record that any leg may hold, and not by the last one: a newcomer whose promotion was
+ * undone, and legs whose leaving is not durable. */
+legset
+sf_record_left_out(const struct sf_volume *v) {
+  return (v->durable.in_sync | v->exchange.promoted) & (legset) ~v->latest.in_sync;
+}
+
+/* Reading 14: a leg that answers nothing has the set that it is named in again.  Where it may hold a
+ * record that names others too, it could start with them from that: so these are to know better. */
 legset
 sf_record_asks(const struct sf_volume *v) {
   legset set = v->latest.in_sync & (legset) ~v->exchange.unasked;
 
-  return v->exchange.unasked != 0 ? set | v->exchange.promoted : set;
+  return v->exchange.unasked != 0 ? set | sf_record_left_out(v) : set;
 }
 
 /* Reading 14: were it in one copy only, and that one went bad, a start from the record before it,
@@ -242,7 +249,7 @@ sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
 
 void
 sf_record_spare(struct sf_volume *v, unsigned leg) {
-  SF_ASSERT(v->promoting < 0 && v->exchange.promoted != 0 && (v->latest.in_sync & legbit(leg)));
+  SF_ASSERT(v->promoting < 0 && sf_record_left_out(v) != 0 && (v->latest.in_sync & legbit(leg)));
   v->exchange.unasked = legbit(leg);
   v->exchange.both = v->version;
   v->dirty = true;

@@ -10,8 +10,9 @@ void sf_record_change(struct sf_volume *v, legset in_sync, legset faulty, bool c
 void sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost);
 /* The newcomer takes the place of a leg that answers nothing. */
 void sf_record_exchange(struct sf_volume *v, unsigned leg, unsigned leaves);
-/* The record undoes a promotion, and is durable without that leg's word: with the newcomer's. */
+/* The record is durable without that leg's word: with that of the legs that it leaves out. */
 void sf_record_spare(struct sf_volume *v, unsigned leg);
+legset sf_record_left_out(const struct sf_volume *v);
 legset sf_record_asks(const struct sf_volume *v);
 bool sf_record_is_on(const struct sf_volume *v, unsigned leg); /* in as many copies as it needs */
 /* No answer needs it any more, and it is not promoted. */

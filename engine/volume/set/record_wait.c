@@ -137,12 +137,22 @@ may_go_on(struct sf_volume *v) {
   return false;
 }
 
-static bool
-is_on_all(const struct sf_volume *v, legset legs) {
+static legset
+lack_it(const struct sf_volume *v, legset legs) {
   EACH_LEG(leg, legs)
-    if (!sf_record_is_on(v, leg))
-      return false;
-  return true;
+    if (sf_record_is_on(v, leg))
+      legs &= (legset) ~legbit(leg);
+  return legs;
+}
+
+/* Reading 14: without a silent leg it counts when a start from the legs that lack it cannot come
+ * about.  A start from any record since the durable one needs as many legs as this one names. */
+static bool
+is_on_enough(const struct sf_volume *v) {
+  legset lack = lack_it(v, sf_record_asks(v));
+
+  return (lack & v->latest.in_sync) == 0 &&
+         legcount(lack | v->exchange.unasked) < legcount(v->latest.in_sync);
 }
 
 void
@@ -155,7 +165,7 @@ sf_record_settle(struct sf_volume *v) {
     if ((meta->overdue || meta->failed) && (v->latest.in_sync & legbit(leg)))
       sf_record_judge(v, leg);
   }
-  if (!is_on_all(v, sf_record_asks(v)) && !is_on_all(v, v->latest.in_sync)) {
+  if (!is_on_enough(v) && lack_it(v, v->latest.in_sync) != 0) {
     sf_record_drive(v);
     return;
   }
