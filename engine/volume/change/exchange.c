@@ -7,7 +7,7 @@
  *   the record of the join names the newcomer instead of it (record.c), and is not asked of it.
  *
  * A record that leaves others out and waits for the silent leg comes before all of that: the leg may
- * hold one that names them, and the last one counts without its word when they have it instead.
+ * hold one that names them, and the last one counts without its word when enough of them have it.
  *
  * Nothing is answered without it before that record is durable.  When it is, the leg has left like
  * any that is late.  Until the record is sent its first word ends all of this, and so does whatever

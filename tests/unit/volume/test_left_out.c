@@ -97,7 +97,7 @@ the_one_that_thaws_takes_the_place_of_the_other(void **state) {
 
 static bool
 starts(unsigned absent, unsigned unreadable) {
-  for (unsigned i = 0; i < 3; i++)
+  for (unsigned i = 0; i < rig.config.legs; i++)
     rig.absent[i] = absent >> i & 1;
   rig.unreadable = unreadable;
   return rig_would_start(&rig);
@@ -128,6 +128,23 @@ no_start_trusts_the_leg_that_left(void **state) {
   assert_false(starts(1, 1 << LEAVES));
   assert_false(starts(1 << SILENT, 0));
   assert_false(starts(1 << SILENT, 1));
+  assert_true(starts(1 << LEAVES, 0));
+  rig_put(&first);
+  rig_put(&request);
+  rig_free(&rig);
+}
+
+/* Of three legs that are named, the silent one and one that was never told lack it.  Were it in one copy on
+ * the others and that one lost, the legs that show a record of before could be enough. */
+static void
+it_counts_in_both_copies(void **state) {
+  begin(4, 3);
+  two_freeze(1 << LEAVES);
+  hung = 1 << SILENT | 1 << LEAVES;
+  until_it_is_durable();
+  rig_kill(&rig);
+  hung = 0;
+  assert_false(starts(1 << 3, 1 << OTHER));
   assert_true(starts(1 << LEAVES, 0));
   rig_put(&first);
   rig_put(&request);
@@ -237,6 +254,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_one_that_thaws_takes_the_place_of_the_other),
       cmocka_unit_test(no_start_trusts_the_leg_that_left),
+      cmocka_unit_test(it_counts_in_both_copies),
       cmocka_unit_test(it_counts_when_it_is_on_the_leg_that_left),
       cmocka_unit_test(it_is_told_when_it_has_ended_all_that_it_held),
       cmocka_unit_test(the_silent_one_may_answer_first),
