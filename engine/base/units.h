@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#define SF_US UINT64_C(1000)
 #define SF_MS UINT64_C(1000000)
 #define SF_S  UINT64_C(1000000000)
 

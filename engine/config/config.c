@@ -248,11 +248,12 @@ check_device(const struct sf_config *config, struct sf_config_place *place, stru
 /* Between these, as an SSD that answers in 100 us has pauses of tens of milliseconds all the same,
  * and an operator who accepts more than the most should set it.  It begins with times that an
  * ordinary disk, also one that turns, does not exceed while it is healthy: its own speed is known
- * after some tens of requests. */
+ * after some tens of requests.  The odd ones are the grace (R4): without it a leg has 50 ms, 500 ms
+ * and 2 s, and five times as long for flushes at most. */
 static const struct sf_timeout automatic[SF_KINDS] = {
-    [SF_READ_KIND] = {50 * SF_MS, 500 * SF_MS, 2 * SF_S},
-    [SF_WRITE_KIND] = {50 * SF_MS, 500 * SF_MS, 2 * SF_S},
-    [SF_FLUSH_KIND] = {250 * SF_MS, 2 * SF_S, 10 * SF_S},
+    [SF_READ_KIND] = {62500 * SF_US, 625 * SF_MS, 2500 * SF_MS},
+    [SF_WRITE_KIND] = {62500 * SF_US, 625 * SF_MS, 2500 * SF_MS},
+    [SF_FLUSH_KIND] = {312500 * SF_US, 2500 * SF_MS, 12500 * SF_MS},
 };
 
 static uint64_t

@@ -64,16 +64,17 @@ since_to_json(const struct sf_volume_status *volume, uint64_t age_ns) {
 /* When a request stops waiting for this leg. */
 static json_t *
 deadlines_to_json(const struct sf_leg_status *leg) {
-  return json_pack("{sI sI sI}", "read_us", (json_int_t) to_us(leg->timeout_ns[SF_READ_KIND]),
-                   "write_us", (json_int_t) to_us(leg->timeout_ns[SF_WRITE_KIND]), "flush_us",
-                   (json_int_t) to_us(leg->timeout_ns[SF_FLUSH_KIND]));
+  return json_pack("{sI sI sI}", "read_us", (json_int_t) to_us(leg->deadline_ns[SF_READ_KIND]),
+                   "write_us", (json_int_t) to_us(leg->deadline_ns[SF_WRITE_KIND]), "flush_us",
+                   (json_int_t) to_us(leg->deadline_ns[SF_FLUSH_KIND]));
 }
 
 static json_t *
 deadline_sources_to_json(const struct sf_leg_status *leg) {
-  return json_pack("{ss ss ss}", "read", sf_deadline_source_name(leg->timeout_source[SF_READ_KIND]),
-                   "write", sf_deadline_source_name(leg->timeout_source[SF_WRITE_KIND]), "flush",
-                   sf_deadline_source_name(leg->timeout_source[SF_FLUSH_KIND]));
+  return json_pack("{ss ss ss}", "read",
+                   sf_deadline_source_name(leg->deadline_source[SF_READ_KIND]), "write",
+                   sf_deadline_source_name(leg->deadline_source[SF_WRITE_KIND]), "flush",
+                   sf_deadline_source_name(leg->deadline_source[SF_FLUSH_KIND]));
 }
 
 static json_t *

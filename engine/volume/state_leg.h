@@ -105,7 +105,7 @@ struct meta {
 enum { DEADLINE_SECONDS = 240 };
 
 struct deadline {      /* of one leg and kind, as its latencies have it */
-  uint64_t ns;         /* 0: not known yet */
+  uint64_t timeout_ns; /* 0: not known yet */
   uint64_t longest_ns; /* of the answers in this second */
   unsigned answers;
   unsigned seen;                        /* answers in all, as far as it matters */

@@ -49,7 +49,7 @@ enum sf_device_door { SF_DEVICE_DOOR_FAST, SF_DEVICE_DOOR_NBDKIT };
 struct sf_config_leg {
   char name[SF_LEG_NAME_MAX];
   char path[PATH_MAX];
-  uint64_t timeout_ns[SF_KINDS]; /* 0: the volume's deadline of that kind; or auto */
+  uint64_t timeout_ns[SF_KINDS]; /* its own deadline; 0: the volume's of that kind; or auto */
   uint32_t set_at[SF_CONFIG_KEYS];
 };
 
@@ -178,12 +178,13 @@ bool sf_config_is_of_daemon(const char *key);
  * slow_leg, slow_factor, max_read_errors, the resync rates, intent_delay and hot_extents may. */
 bool sf_config_is_live(const char *key);
 
-/* Within what a timeout stays, and where it begins: three times the same unless it is auto. */
+/* Within what a deadline stays, and where it begins: three times the same unless it is auto.  It is
+ * all that clients wait: the grace of R4 is in it. */
 struct sf_timeout {
   uint64_t least_ns, first_ns, most_ns;
 };
 
-/* A leg's timeout in force for a kind: its own or the volume's deadline, whichever is shorter,
+/* A leg's deadline in force for a kind: its own or the volume's, whichever is shorter,
  * since at the deadline the request stops waiting for every leg.  Where the volume's is auto, a
  * leg's own number counts alone, and auto never exceeds half of fail_timeout. */
 struct sf_timeout sf_config_timeout_range(const struct sf_config *config, unsigned leg,
@@ -194,7 +195,7 @@ uint64_t sf_config_timeout(const struct sf_config *config, unsigned leg, enum sf
 uint32_t sf_config_timeout_set_at(const struct sf_config *config, unsigned leg, enum sf_kind kind);
 /* The same of the volume's deadline. */
 struct sf_timeout sf_config_deadline(const struct sf_config *config, enum sf_kind kind);
-/* The longest that any leg's timeout can be. */
+/* The longest that any leg's can be. */
 uint64_t sf_config_deadline_most(const struct sf_config *config, enum sf_kind kind);
 
 int sf_parse_duration(const char *text, uint64_t *ns);

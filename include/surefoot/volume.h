@@ -402,11 +402,11 @@ struct sf_leg_status {
   uint64_t stale_bytes;
   unsigned late_requests; /* unanswered now */
   uint64_t timeouts, errors;
-  uint64_t repairs;              /* of what it could not read and another leg could */
-  uint64_t state_age_ns;         /* so long in this state */
-  uint64_t drill_left_ns;        /* a drill keeps it from answering for so long yet; or 0 */
-  uint64_t timeout_ns[SF_KINDS]; /* in force */
-  enum sf_deadline_source timeout_source[SF_KINDS];
+  uint64_t repairs;               /* of what it could not read and another leg could */
+  uint64_t state_age_ns;          /* so long in this state */
+  uint64_t drill_left_ns;         /* a drill keeps it from answering for so long yet; or 0 */
+  uint64_t deadline_ns[SF_KINDS]; /* in force */
+  enum sf_deadline_source deadline_source[SF_KINDS];
   uint64_t bytes_read, bytes_written; /* for clients; zeroing is not counted */
   unsigned window;       /* requests that it is handed at a time, of the kind that it has now */
   unsigned in_flight;    /* regions of any kind that its device owes an answer */

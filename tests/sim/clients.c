@@ -134,7 +134,6 @@ check_deadline(const struct client *c) {
   if (!c->timely || sound < inside_min_legs(sim.volume) || sim.paused_until_ns > c->began_ns)
     return;
   COUNT(deadlines_checked);
-  most += most / 4; /* the grace of R4 */
   most = (2 + o->legs - sound) * most + 50 * SIM_MS;
   if (took > most)
     sim_fail("the deadline: a %s at block %lu took %lu ms, %u legs being well", //

@@ -6,8 +6,8 @@
  * for `fail_timeout` where that ends it; else these are in its way:
  *    a disk that has to be opened anew, and is looked for every 2 s:        REOPEN_NS, and once more
  *                                                                          as the first look may miss it
- *    a deadline for each leg that is taken out and for the record of that,
- *    twice, as a copy may be before it:                                    2 * (legs + 2) * deadline
+ *    a timeout for each leg that is taken out and for the record of that,
+ *    twice, as a copy may be before it:                                    2 * (legs + 2) * timeout
  *    back-offs of 100 ms and ticks of 20 ms, some of each:                 SLACK_NS
  * The second bound, where all legs are well, adds
  *    the longest back-off of a leg that fell out again and again:          BACKOFF_NS
@@ -32,6 +32,7 @@ lull_answer_bound(void) {
   for (unsigned k = 0; k < SF_KINDS; k++)
     if (sf_config_deadline_most(c, (enum sf_kind) k) > most)
       most = sf_config_deadline_most(c, (enum sf_kind) k);
+  most = sim_without_grace(most);
   return c->fail_timeout_ns + 2 * REOPEN_NS + 2 * (c->legs + 2) * most + SLACK_NS;
 }
 

@@ -42,7 +42,7 @@ struct options {
   bool suspend;
   unsigned max_read_errors;
   int gone_error; /* what a disk answers that was pulled out */
-  uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns;
+  uint64_t deadline_ns[SF_KINDS], leg_timeout_ns[LEGS_MAX], fail_timeout_ns; /* without grace */
   uint64_t latency_ns[LEGS_MAX], think_ns, rest_ns;
   unsigned read_weight, write_weight, zero_weight, flush_weight, fua_permille, trim_permille;
   unsigned rest_permille; /* of the answers, after which a client rests */

@@ -73,13 +73,14 @@ make_config(void) {
   if (o->resync_rate != 0)
     c->resync_min_rate = c->resync_max_rate = o->resync_rate;
   for (unsigned k = 0; k < SF_KINDS; k++)
-    c->deadline_ns[k] = o->deadline_ns[k];
+    c->deadline_ns[k] = sim_with_grace(o->deadline_ns[k]);
   for (unsigned i = 0; i < o->legs; i++) {
     snprintf(c->leg[i].name, sizeof c->leg[i].name, "%c", 'a' + (char) i);
     snprintf(c->leg[i].path, sizeof c->leg[i].path, "/sim/%c", 'a' + (char) i);
     for (unsigned k = 0; k < SF_KINDS; k++)
-      c->leg[i].timeout_ns[k] = o->leg_timeout_ns[i];
+      c->leg[i].timeout_ns[k] = sim_with_grace(o->leg_timeout_ns[i]);
   }
+  sim_fit_fail_timeout(c);
   if (sf_config_complete(c, error) != 0)
     sim_fail("config: %s", error);
 }
@@ -187,7 +188,8 @@ latencies_are_short(void) {
 
   for (unsigned k = 0; k < SF_KINDS; k++)
     for (unsigned i = 0; i < sim.options.legs; i++) {
-      uint64_t timeout = sf_config_timeout_range(&sim.config, i, (enum sf_kind) k).least_ns;
+      uint64_t timeout =
+          sim_without_grace(sf_config_timeout_range(&sim.config, i, (enum sf_kind) k).least_ns);
 
       if (timeout < shortest)
         shortest = timeout;

@@ -13,23 +13,42 @@ between(uint64_t least, uint64_t most) {
   return least + random_below(most - least + 1);
 }
 
+uint64_t
+sim_with_grace(uint64_t timeout_ns) {
+  return timeout_ns == SF_CONFIG_AUTO ? SF_CONFIG_AUTO : timeout_ns + timeout_ns / 4;
+}
+
+uint64_t
+sim_without_grace(uint64_t deadline_ns) {
+  return deadline_ns - deadline_ns / 5;
+}
+
+void
+sim_fit_fail_timeout(struct sf_config *config) {
+  for (unsigned k = 0; k < SF_KINDS; k++)
+    if (config->deadline_ns[k] != SF_CONFIG_AUTO &&
+        config->fail_timeout_ns < config->deadline_ns[k])
+      config->fail_timeout_ns = config->deadline_ns[k];
+}
+
 static void
 draw_live(struct sf_config *c) {
   switch (random_below(6)) {
   case 0:
-    c->deadline_ns[SF_READ_KIND] = between(10, 120) * SIM_MS;
-    c->deadline_ns[SF_WRITE_KIND] = between(10, 120) * SIM_MS;
+    c->deadline_ns[SF_READ_KIND] = sim_with_grace(between(10, 120) * SIM_MS);
+    c->deadline_ns[SF_WRITE_KIND] = sim_with_grace(between(10, 120) * SIM_MS);
     break;
   case 1:
-    c->deadline_ns[SF_FLUSH_KIND] = between(10, 1000) * SIM_MS;
-    if (c->deadline_ns[SF_FLUSH_KIND] < 100 * SIM_MS) /* no draw more: a seed stays what it is */
+    c->deadline_ns[SF_FLUSH_KIND] = sim_with_grace(between(10, 1000) * SIM_MS);
+    if (c->deadline_ns[SF_FLUSH_KIND] < 125 * SIM_MS) /* no draw more: a seed stays what it is */
       c->deadline_ns[SF_WRITE_KIND] = SF_CONFIG_AUTO;
     break;
   case 2:
     c->fail_timeout_ns = between(1000, 4000) * SIM_MS;
     break;
   case 3:
-    c->leg[random_below(c->legs)].timeout_ns[random_below(SF_KINDS)] = between(0, 60) * SIM_MS;
+    c->leg[random_below(c->legs)].timeout_ns[random_below(SF_KINDS)] =
+        sim_with_grace(between(0, 60) * SIM_MS);
     break;
   case 4:
     c->intent_delay_ns = between(20, 2000) * SIM_MS;
@@ -40,6 +59,7 @@ draw_live(struct sf_config *c) {
   }
   if (random_chance(500))
     c->on_too_few = c->on_too_few == SF_TOO_FEW_SUSPEND ? SF_TOO_FEW_ERROR : SF_TOO_FEW_SUSPEND;
+  sim_fit_fail_timeout(c);
 }
 
 static void

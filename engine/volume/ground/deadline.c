@@ -1,5 +1,8 @@
 /* The deadlines in force: how long a leg may take for a request of a kind before it is late in it.
  *
+ * What is set and shown is the deadline, as that is what clients wait at most.  A fifth of it is the
+ * grace of R4; the rest is the timeout, which everything inside is measured against.
+ *
  * `auto` follows the leg's own latencies, from sending to answer:
  *
  *   observation  of each second in which the leg answered, the longest that an answer took.
@@ -8,17 +11,17 @@
  *   level        the most in all but the three longest of the last 240 such seconds: a percentile
  *                of more than 98.  The three are pauses; the leg of which more are seen
  *                is as slow as that.
- *   deadline     the level and a margin of three times as much, of half a second at most (2.5 s for
+ *   timeout      the level and a margin of three times as much, of half a second at most (2.5 s for
  *                flushes).  The bound keeps the loop through the window stable: that lets a leg be
- *                busy for a part of the deadline, which is then the level, and with a factor alone
+ *                busy for a part of the timeout, which is then the level, and with a factor alone
  *                both would rise for ever.
  *
  * It rises at once, and falls by half in 15 s of answering at the most.  Until it has seen some
  * tens of answers it suits an ordinary disk (config.c): the leg is not known yet, and throwing a
  * slow disk out in its first second costs more than a longer wait for one that hangs then.
  *
- * A leg that hangs must not raise its own deadline: a second without an answer is no observation,
- * so it keeps the deadline from falling and no more; a leg that is not in sync is not observed at
+ * A leg that hangs must not raise its own timeout: a second without an answer is no observation,
+ * so it keeps the timeout from falling and no more; a leg that is not in sync is not observed at
  * all. */
 #include "volume/ground/deadline.h"
 
@@ -31,6 +34,7 @@ enum {
   KNOWN_SECONDS = 10,
   FALL = 22, /* one part in so many a second: by half in 15 s */
   TICK_MS = 1000,
+  GRACES = 4,       /* in a timeout: one more is the deadline */
   TARGET_SHIFT = 1, /* outstanding requests are expected to be answered in half of the timeout */
 };
 
@@ -49,27 +53,61 @@ within(uint64_t ns, const struct sf_timeout *t) {
   return ns > t->most_ns ? t->most_ns : ns;
 }
 
+static uint64_t
+timeout_in(uint64_t deadline_ns) {
+  return deadline_ns - deadline_ns / (GRACES + 1);
+}
+
+static uint64_t
+deadline_for(uint64_t timeout_ns) {
+  return timeout_ns + timeout_ns / GRACES;
+}
+
+static struct sf_timeout
+timeout_range(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  const struct sf_timeout deadline = sf_config_timeout_range(&v->config, leg, kind);
+
+  return (struct sf_timeout){.least_ns = timeout_in(deadline.least_ns),
+                             .first_ns = timeout_in(deadline.first_ns),
+                             .most_ns = timeout_in(deadline.most_ns)};
+}
+
 uint64_t
-sf_deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
-  const struct sf_timeout t = sf_config_timeout_range(&v->config, leg, kind);
-  uint64_t found = v->leg[leg].deadline[kind].ns;
+sf_deadline_timeout(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  const struct sf_timeout t = timeout_range(v, leg, kind);
+  uint64_t found = v->leg[leg].deadline[kind].timeout_ns;
 
   return found == 0 ? t.first_ns : within(found, &t);
 }
 
 uint64_t
-sf_deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
-  return sf_deadline_of(v, leg, kind) >> TARGET_SHIFT;
+sf_deadline_grace(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  return sf_deadline_timeout(v, leg, kind) / GRACES;
+}
+
+uint64_t
+sf_deadline_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  return deadline_for(sf_deadline_timeout(v, leg, kind));
+}
+
+uint64_t
+sf_deadline_longest_timeout(const struct sf_volume *v, enum sf_kind kind) {
+  uint64_t longest = 0;
+
+  for (unsigned leg = 0; leg < v->legs; leg++)
+    if (sf_deadline_timeout(v, leg, kind) > longest)
+      longest = sf_deadline_timeout(v, leg, kind);
+  return longest;
 }
 
 uint64_t
 sf_deadline_longest(const struct sf_volume *v, enum sf_kind kind) {
-  uint64_t longest = 0;
+  return deadline_for(sf_deadline_longest_timeout(v, kind));
+}
 
-  for (unsigned leg = 0; leg < v->legs; leg++)
-    if (sf_deadline_of(v, leg, kind) > longest)
-      longest = sf_deadline_of(v, leg, kind);
-  return longest;
+uint64_t
+sf_deadline_target_ns(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
+  return sf_deadline_timeout(v, leg, kind) >> TARGET_SHIFT;
 }
 
 void
@@ -130,11 +168,11 @@ follow(struct deadline *d, enum sf_kind kind, const struct sf_timeout *t) {
   if (margin > margin_most_ns[kind])
     margin = margin_most_ns[kind];
   target = within(level + margin, t);
-  now = d->ns == 0 ? t->first_ns : within(d->ns, t);
+  now = d->timeout_ns == 0 ? t->first_ns : within(d->timeout_ns, t);
   if (target > now)
-    d->ns = target;
+    d->timeout_ns = target;
   else if (is_known(d))
-    d->ns = now - now / FALL > target ? now - now / FALL : target;
+    d->timeout_ns = now - now / FALL > target ? now - now / FALL : target;
 }
 
 void
@@ -145,7 +183,7 @@ sf_deadline_tick(struct sf_volume *v) {
   for (unsigned leg = 0; leg < v->legs; leg++)
     for (unsigned kind = 0; kind < SF_KINDS; kind++) {
       struct deadline *d = &v->leg[leg].deadline[kind];
-      const struct sf_timeout t = sf_config_timeout_range(&v->config, leg, (enum sf_kind) kind);
+      const struct sf_timeout t = timeout_range(v, leg, (enum sf_kind) kind);
 
       if (d->answers > 0 && sf_leg_state(&v->leg[leg]) == SF_STATE_IN_SYNC) {
         observe(d);

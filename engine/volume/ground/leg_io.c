@@ -266,7 +266,7 @@ part_init(struct leg_io_part *part, struct leg_io *io, unsigned leg) {
   part->use = (uint8_t) args->use;
   part->class =
       (uint8_t) sf_window_class(&v->leg[leg].window, args->op, io->fua, args->offset, args->length);
-  part->timeout_ns = sf_deadline_of(v, leg, args->kind);
+  part->timeout_ns = sf_deadline_timeout(v, leg, args->kind);
 }
 
 /* Parts that can be sent now come first, so that they are sent as one. */

@@ -22,7 +22,7 @@ count_given_up(struct sf_volume *v, const struct leg_io_part *part) {
   enum sf_kind kind = part->io->args.kind;
   uint64_t age = v->now_ns - part->sent_ns;
 
-  if (age >= sf_deadline_of(v, part->leg, kind))
+  if (age >= sf_deadline_timeout(v, part->leg, kind))
     sf_latency_count(&v->leg[part->leg].latency[kind], age);
 }
 
@@ -210,7 +210,7 @@ sf_meter_overdue(const struct sf_volume *v) {
     for (const struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
       const struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
 
-      if (v->now_ns - part->sent_ns >= sf_deadline_of(v, i, part->io->args.kind))
+      if (v->now_ns - part->sent_ns >= sf_deadline_timeout(v, i, part->io->args.kind))
         set |= legbit(i);
     }
   }

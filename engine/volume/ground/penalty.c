@@ -67,7 +67,7 @@ sf_penalty_moved(struct sf_volume *v, unsigned index, enum sf_leg_state from) {
     return;
   penalty->away = true;
   penalty->away_ns = v->now_ns;
-  penalty->waited_ns = from == SF_STATE_IN_SYNC ? sf_deadline_of(v, index, SF_WRITE_KIND) : 0;
+  penalty->waited_ns = from == SF_STATE_IN_SYNC ? sf_deadline_timeout(v, index, SF_WRITE_KIND) : 0;
   penalty->probe_failed = from == SF_STATE_PROBING;
 }
 

@@ -1,9 +1,10 @@
 /* When an overdue leg counts as late (R4): not because it is busy, and not because all are.
  *
- *   It hangs: it has something of ours and has ended nothing for its timeout and a grace.  A look,
- *   which says nothing of a leg, is no such thing: it is not counted in judged_n.  A leg
- *   that goes on answering is busy, whatever one request takes, up to a few timeouts: three for a
- *   request that it has passed by, answering one that it got a timeout later, eight for any.
+ *   It hangs: it has something of ours and has ended nothing for its timeout and a grace, which
+ *   are its deadline.  A look, which says nothing of a leg, is no such thing: it is not counted in
+ *   judged_n.  A leg that goes on answering is busy, whatever one request takes, up to a few
+ *   timeouts: three for a request that it has passed by, answering one that it got a timeout later,
+ *   eight for any.
  *   Others are well: enough of them have what it lacks, and have not been silent themselves until a
  *   moment ago.  Legs behind one bus, host or hypervisor stall together; the first that answers is
  *   no evidence against the next. */
@@ -14,17 +15,11 @@
 #include "volume/ground/host.h"
 
 enum {
-  GRACE_SHIFT = 2,    /* of the timeout: a quarter */
   OVERTAKEN_MOST = 3, /* timeouts for a request that a leg has passed by */
   TIMEOUTS_MOST = 8,  /* for one while the leg goes on answering others, in whatever order */
   FLUSHES_MOST = 2,   /* long flushes that one is given for which other requests wait */
   FORGET_SHIFT = 4,   /* of the longest flush, by each shorter one */
 };
-
-static uint64_t
-grace_of(const struct sf_volume *v, unsigned leg, enum sf_kind kind) {
-  return sf_deadline_of(v, leg, kind) >> GRACE_SHIFT;
-}
 
 /* Since when it has had something and ended nothing. */
 static uint64_t
@@ -56,7 +51,8 @@ falls_silent_in_a_flush(const struct leg *leg, uint64_t timeout_ns) {
 static uint64_t
 silence_allowed(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
-  uint64_t timeout = sf_deadline_of(v, index, kind), most = sf_deadline_of(v, index, SF_FLUSH_KIND);
+  uint64_t timeout = sf_deadline_timeout(v, index, kind),
+           most = sf_deadline_timeout(v, index, SF_FLUSH_KIND);
   uint64_t flush = FLUSHES_MOST * leg->longest_flush_ns;
 
   if (flush <= timeout || !falls_silent_in_a_flush(leg, timeout))
@@ -78,12 +74,13 @@ learn_flush(struct leg *leg, const struct leg_io_part *part, uint64_t took_ns) {
 /* A leg that is silent for longer leaves, flushing or not: unless the others were silent too. */
 static uint64_t
 silence_most(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
-  uint64_t timeout = sf_deadline_of(v, index, kind), most = sf_deadline_of(v, index, SF_FLUSH_KIND);
+  uint64_t timeout = sf_deadline_timeout(v, index, kind),
+           most = sf_deadline_timeout(v, index, SF_FLUSH_KIND);
   uint64_t flush = FLUSHES_MOST * v->leg[index].longest_flush_ns;
 
   if (flush > most)
     flush = most;
-  return (flush > timeout ? flush : timeout) + grace_of(v, index, kind);
+  return (flush > timeout ? flush : timeout) + sf_deadline_grace(v, index, kind);
 }
 
 /* It was silent until now, and what it still owes is to have another timeout.  That is by kinds: a
@@ -96,7 +93,7 @@ note_awake(struct sf_volume *v, unsigned index) {
   uint64_t silent = silent_ns(v, leg);
 
   for (enum sf_kind kind = 0; kind < SF_KINDS; kind++) {
-    if (silent < sf_deadline_of(v, index, kind))
+    if (silent < sf_deadline_timeout(v, index, kind))
       continue;
     leg->awake_ns[kind] = v->now_ns;
     if (silent >= silence_most(v, index, kind))
@@ -213,12 +210,13 @@ starved_at(const struct leg *leg) {
 bool
 sf_insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
-  uint64_t leaves = sf_deadline_of(v, index, SF_WRITE_KIND), starved;
+  uint64_t leaves = sf_deadline_timeout(v, index, SF_WRITE_KIND), starved;
+  uint64_t grace = sf_deadline_grace(v, index, kind);
 
   if (leg->device == NULL || leg->troubled_ns != 0)
     return true;
   if (is_silent(v, index, kind) &&
-      silent_ns(v, leg) >= silence_allowed(v, index, kind) + grace_of(v, index, kind) + leaves)
+      silent_ns(v, leg) >= silence_allowed(v, index, kind) + grace + leaves)
     return true;
   starved = starved_at(leg);
   return v->now_ns >= starved && v->now_ns - starved >= leaves;
@@ -227,14 +225,15 @@ sf_insync_leg_is_awaited(const struct sf_volume *v, unsigned index, enum sf_kind
 bool
 sf_insync_leg_hangs(struct sf_volume *v, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[index];
-  uint64_t at = silent_since(leg) + silence_allowed(v, index, kind) + grace_of(v, index, kind);
+  uint64_t at =
+      silent_since(leg) + silence_allowed(v, index, kind) + sf_deadline_grace(v, index, kind);
   uint64_t stalled = leg->stalled_ns[kind], starved;
 
   if (leg->judged_n == 0)
     return false;
   starved = starved_at(leg);
-  if (stalled != 0 && starved < stalled + sf_deadline_of(v, index, kind))
-    starved = stalled + sf_deadline_of(v, index, kind);
+  if (stalled != 0 && starved < stalled + sf_deadline_timeout(v, index, kind))
+    starved = stalled + sf_deadline_timeout(v, index, kind);
   if (starved < at)
     at = starved;
   if (v->now_ns >= at)
@@ -260,7 +259,7 @@ perhaps_stalls(const struct sf_volume *v, const struct leg *leg, uint64_t for_ns
 
 legset
 sf_insync_doubted(const struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
-  uint64_t grace = grace_of(v, index, kind);
+  uint64_t grace = sf_deadline_grace(v, index, kind);
   legset set = 0;
 
   EACH_LEG(leg, legs & (legset) ~legbit(index)) {
@@ -273,7 +272,7 @@ sf_insync_doubted(const struct sf_volume *v, unsigned index, enum sf_kind kind, 
 legset
 sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
   legset doubted = sf_insync_doubted(v, index, kind, legs), set = 0;
-  uint64_t grace = grace_of(v, index, kind);
+  uint64_t grace = sf_deadline_grace(v, index, kind);
 
   EACH_LEG(leg, legs & (legset) ~(legbit(index) | doubted)) {
     uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + grace;

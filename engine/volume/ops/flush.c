@@ -177,7 +177,8 @@ flush_waits_for_fua(struct sf_op *op, unsigned index) {
   leg->flush_waiting = op;
   leg->flush_waits = leg->fua_running;
   leg->flush_waits_seq = op->volume->io_seq;
-  leg->flush_waits_until_ns = op->volume->now_ns + sf_deadline_of(op->volume, index, SF_WRITE_KIND);
+  leg->flush_waits_until_ns =
+      op->volume->now_ns + sf_deadline_timeout(op->volume, index, SF_WRITE_KIND);
   return true;
 }
 

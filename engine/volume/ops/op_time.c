@@ -88,7 +88,8 @@ legs_are_awaited(const struct sf_volume *v, enum sf_kind kind) {
  * leg first has the time to leave. */
 static bool
 waits_in_vain(struct sf_volume *v, enum sf_kind kind, uint64_t since_ns) {
-  uint64_t longest = sf_deadline_longest(v, SF_WRITE_KIND), *awaited_ns = &v->awaited_ns[kind];
+  uint64_t longest = sf_deadline_longest_timeout(v, SF_WRITE_KIND),
+           *awaited_ns = &v->awaited_ns[kind];
 
   if (!legs_are_awaited(v, kind))
     *awaited_ns = 0;
@@ -105,7 +106,8 @@ is_starved(struct sf_volume *v, uint64_t oldest_ns) {
   bool flushes = waits_in_vain(v, SF_FLUSH_KIND, flush == NULL ? v->now_ns : flush->started_ns);
 
   return writes || flushes ||
-         (legs_are_too_few(v) && v->now_ns - oldest_ns > 3 * sf_deadline_longest(v, SF_WRITE_KIND));
+         (legs_are_too_few(v) &&
+          v->now_ns - oldest_ns > 3 * sf_deadline_longest_timeout(v, SF_WRITE_KIND));
 }
 
 void

@@ -59,8 +59,8 @@ leg_status(const struct sf_volume *v, const struct leg *leg, struct sf_leg_statu
   sf_medium_reason(v, leg->index, status->reason, sizeof status->reason);
   sf_pace_reason(v, leg->index, status->reason, sizeof status->reason);
   for (unsigned kind = 0; kind < SF_KINDS; kind++) {
-    status->timeout_ns[kind] = sf_deadline_of(v, leg->index, (enum sf_kind) kind);
-    status->timeout_source[kind] = sf_deadline_source(v, leg->index, (enum sf_kind) kind);
+    status->deadline_ns[kind] = sf_deadline_of(v, leg->index, (enum sf_kind) kind);
+    status->deadline_source[kind] = sf_deadline_source(v, leg->index, (enum sf_kind) kind);
   }
   sf_meter_leg_status(v, leg->index, status);
   if (status->state == SF_STATE_CATCHING_UP) {

@@ -19,6 +19,7 @@
 #include "config/keys.h"
 #include "config/value.h"
 
+#define US  UINT64_C(1000)
 #define MS  UINT64_C(1000000)
 #define SEC (1000 * MS)
 #define MIB (UINT64_C(1) << 20)

@@ -159,7 +159,7 @@ static const struct bad bad[] = {
     {VOLUME LEG_A "read_timeout = 40\n",
      "c.conf:5: [leg a] read_timeout: \"40\" has no unit: add ns, us, ms, s, m or h"},
     {VOLUME "fail_timeout = 49ms\n" LEG_A, "c.conf:3: [volume] fail_timeout: 49ms is shorter than "
-                                           "read_deadline, which is auto and at least 50ms"},
+                                           "read_deadline, which is auto and at least 62500us"},
     {VOLUME LEG_A "write_timeout = 31s\n",
      "c.conf:5: [leg a] write_timeout: 31s is longer than fail_timeout, which is 30s"},
     {VOLUME "write_deadline = automatic\n",
@@ -176,9 +176,9 @@ static const struct bad bad[] = {
                                            "read_deadline, which is 31s"},
     {VOLUME "write_deadline = 31s\nfail_timeout = 30s\n" LEG_A,
      "c.conf:4: [volume] fail_timeout: 30s is shorter than write_deadline, which is 31s"},
-    {VOLUME "fail_timeout = 249ms\n" LEG_A,
-     "c.conf:3: [volume] fail_timeout: 249ms is shorter than "
-     "flush_deadline, which is auto and at least 250ms"},
+    {VOLUME "fail_timeout = 312ms\n" LEG_A,
+     "c.conf:3: [volume] fail_timeout: 312ms is shorter than "
+     "flush_deadline, which is auto and at least 312500us"},
 
     /* rates, choices */
     {VOLUME "resync_min_rate = 0\n",

@@ -169,12 +169,12 @@ values_by_itself(void **state) {
   char error[SF_CONFIG_ERROR_MAX] = "", text[PATH_MAX];
   load_good(&config, VOLUME "read_deadline = auto\nflush_deadline = 4s\n" LEG_A
                             "write_timeout = 40ms\nflush_timeout = auto\n" LEG_B);
-  assert_range(&config, 0, SF_READ_KIND, 50 * MS, 500 * MS, 2 * SEC);
-  assert_range(&config, 1, SF_WRITE_KIND, 50 * MS, 500 * MS, 2 * SEC);
+  assert_range(&config, 0, SF_READ_KIND, 62500 * US, 625 * MS, 2500 * MS);
+  assert_range(&config, 1, SF_WRITE_KIND, 62500 * US, 625 * MS, 2500 * MS);
   assert_range(&config, 0, SF_WRITE_KIND, 40 * MS, 40 * MS, 40 * MS);
-  assert_range(&config, 0, SF_FLUSH_KIND, 250 * MS, 2 * SEC, 4 * SEC);
+  assert_range(&config, 0, SF_FLUSH_KIND, 312500 * US, 2500 * MS, 4 * SEC);
   assert_range(&config, 1, SF_FLUSH_KIND, 4 * SEC, 4 * SEC, 4 * SEC);
-  assert_int_equal(sf_config_deadline_most(&config, SF_WRITE_KIND), 2 * SEC);
+  assert_int_equal(sf_config_deadline_most(&config, SF_WRITE_KIND), 2500 * MS);
   assert_true(sf_config_timeout_set_at(&config, 0, SF_WRITE_KIND) > 0);
   assert_int_equal(sf_config_timeout_set_at(&config, 1, SF_WRITE_KIND), SF_CONFIG_DEFAULT);
   assert_int_equal(sf_config_set(&config, "leg.b.flush_timeout", "1s", error), 0);
@@ -183,8 +183,8 @@ values_by_itself(void **state) {
   assert_string_equal(text, "auto");
 
   load_good(&config, VOLUME "fail_timeout = 900ms\n" LEG_A);
-  assert_range(&config, 0, SF_READ_KIND, 50 * MS, 450 * MS, 450 * MS);
-  assert_range(&config, 0, SF_FLUSH_KIND, 250 * MS, 450 * MS, 450 * MS);
+  assert_range(&config, 0, SF_READ_KIND, 62500 * US, 450 * MS, 450 * MS);
+  assert_range(&config, 0, SF_FLUSH_KIND, 312500 * US, 450 * MS, 450 * MS);
 }
 
 /* ---- values ---- */

@@ -68,12 +68,12 @@ whole_document(void **state) {
   leg->resync_rate = 12;
   leg->resync_left_ns = UINT64_C(13999999999);
   leg->state_age_ns = UINT64_C(3600000000000);
-  leg->timeout_ns[SF_READ_KIND] = 100000000;
+  leg->deadline_ns[SF_READ_KIND] = 100000000;
   status.lost[0] = (struct sf_lost_range){.begin = 4096, .end = 4608, .legs = 1, .recorded = true};
   status.lost_n = 1;
-  leg->timeout_ns[SF_WRITE_KIND] = 1500;
-  leg->timeout_source[SF_WRITE_KIND] = SF_DEADLINE_SET;
-  leg->timeout_source[SF_FLUSH_KIND] = SF_DEADLINE_LEARNING;
+  leg->deadline_ns[SF_WRITE_KIND] = 1500;
+  leg->deadline_source[SF_WRITE_KIND] = SF_DEADLINE_SET;
+  leg->deadline_source[SF_FLUSH_KIND] = SF_DEADLINE_LEARNING;
   leg->bytes_read = 15;
   leg->bytes_written = 16;
   leg->window = 22;

@@ -102,12 +102,12 @@ status_deadlines(void **state) {
   pthread_mutex_lock(&fake->lock);
   for (unsigned i = 0; i < 3; i++) {
     struct sf_leg_status *leg = &fake->status.leg[i];
-    leg->timeout_ns[SF_READ_KIND] = 500000000;
-    leg->timeout_ns[SF_WRITE_KIND] = 50000000 + i * 35000000;
-    leg->timeout_ns[SF_FLUSH_KIND] = 1000000000;
-    leg->timeout_source[SF_READ_KIND] = SF_DEADLINE_LEARNING;
-    leg->timeout_source[SF_WRITE_KIND] = SF_DEADLINE_AUTO;
-    leg->timeout_source[SF_FLUSH_KIND] = i == 0 ? SF_DEADLINE_FILE : SF_DEADLINE_SET;
+    leg->deadline_ns[SF_READ_KIND] = 500000000;
+    leg->deadline_ns[SF_WRITE_KIND] = 50000000 + i * 35000000;
+    leg->deadline_ns[SF_FLUSH_KIND] = 1000000000;
+    leg->deadline_source[SF_READ_KIND] = SF_DEADLINE_LEARNING;
+    leg->deadline_source[SF_WRITE_KIND] = SF_DEADLINE_AUTO;
+    leg->deadline_source[SF_FLUSH_KIND] = i == 0 ? SF_DEADLINE_FILE : SF_DEADLINE_SET;
   }
   pthread_mutex_unlock(&fake->lock);
   assert_int_equal(run("status", NULL), 0);
@@ -266,7 +266,7 @@ set_buckets(struct fake_volume *fake) {
     memset(leg->latency[SF_WRITE_KIND].bucket, 0, sizeof leg->latency[SF_WRITE_KIND].bucket);
     leg->latency[SF_WRITE_KIND].bucket[65] = 90; /* below 786 us */
     leg->latency[SF_WRITE_KIND].bucket[89] = 10; /* below 51 ms */
-    leg->timeout_ns[SF_WRITE_KIND] = 100000000;
+    leg->deadline_ns[SF_WRITE_KIND] = 100000000;
   }
   fake->status.leg[2].in_flight = 3;
   fake->status.leg[2].oldest_ns = UINT64_C(6200000000);

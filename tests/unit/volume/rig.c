@@ -11,6 +11,11 @@
 
 /* ---- legs ---- */
 
+uint64_t
+rig_deadline(uint64_t timeout_ns) {
+  return timeout_ns + timeout_ns / 4;
+}
+
 void
 rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent_bytes,
          uint64_t extents) {
@@ -22,8 +27,9 @@ rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent_byte
   rig->buffers = -1;
   rig->now_ns = 1000 * 3600 * SF_S; /* the machine has been up for long: no time is near 0 */
   sf_config_init(&rig->config);
-  rig->config.deadline_ns[SF_READ_KIND] = rig->config.deadline_ns[SF_WRITE_KIND] = 100 * SF_MS;
-  rig->config.deadline_ns[SF_FLUSH_KIND] = SF_S;
+  rig->config.deadline_ns[SF_READ_KIND] = rig->config.deadline_ns[SF_WRITE_KIND] =
+      rig_deadline(100 * SF_MS);
+  rig->config.deadline_ns[SF_FLUSH_KIND] = rig_deadline(SF_S);
   snprintf(rig->config.name, sizeof rig->config.name, "vol");
   rig->config.min_legs = min_legs;
   rig->config.legs = legs;

@@ -92,6 +92,9 @@ void rig_init(struct rig *rig, unsigned legs, unsigned min_legs, uint64_t extent
 void rig_init_unwritten(struct rig *rig, unsigned legs, uint64_t extent_bytes, uint64_t extents);
 void rig_free(struct rig *rig);
 
+/* The deadline with which a leg has this timeout (R4): what tests reckon with.  rig_init sets that
+ * of 100 ms, for flushes of 1 s. */
+uint64_t rig_deadline(uint64_t timeout_ns);
 /* Assembles the legs and starts; rig_start_fully also goes on until the volume serves. */
 void rig_start(struct rig *rig);
 void rig_start_fully(struct rig *rig);

@@ -206,8 +206,8 @@ a_flush_waits_by_its_own_deadline(void **state) {
 
   rig_init(&rig, 2, 2, EXTENT, EXTENTS);
   rig_start_fully(&rig);
-  write = sf_deadline_of(rig.volume, 1, SF_WRITE_KIND) / SF_MS;
-  flush = sf_deadline_of(rig.volume, 1, SF_FLUSH_KIND) / SF_MS;
+  write = sf_deadline_timeout(rig.volume, 1, SF_WRITE_KIND) / SF_MS;
+  flush = sf_deadline_timeout(rig.volume, 1, SF_FLUSH_KIND) / SF_MS;
   assert_true(flush > 6 * write);
   rig.holds = leg_1_hangs;
   rig_submit(&rig, &w[0], SF_REQ_FLUSH, 0, 0, 0);
@@ -280,7 +280,7 @@ a_leg_that_passes_one_request_by_leaves(void **state) {
   uint64_t began, timeout;
 
   start(false);
-  timeout = sf_deadline_of(rig.volume, 1, SF_WRITE_KIND);
+  timeout = sf_deadline_timeout(rig.volume, 1, SF_WRITE_KIND);
   rig.holds = leg_1_keeps_block_0;
   began = rig.now_ns;
   rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);

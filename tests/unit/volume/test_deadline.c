@@ -77,7 +77,15 @@ work(unsigned seconds) {
 
 static uint64_t
 in_force_ms(unsigned leg, enum sf_kind kind) {
-  return sf_deadline_of(rig.volume, leg, kind) / SF_MS;
+  return sf_deadline_timeout(rig.volume, leg, kind) / SF_MS;
+}
+
+static uint64_t
+shown_ms(unsigned leg, enum sf_kind kind) {
+  struct sf_volume_status status;
+
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  return status.leg[leg].deadline_ns[kind] / SF_MS;
 }
 
 static void
@@ -87,6 +95,9 @@ nothing_is_known_at_the_start(void **state) {
     assert_int_equal(in_force_ms(leg, SF_READ_KIND), 500);
     assert_int_equal(in_force_ms(leg, SF_WRITE_KIND), 500);
     assert_int_equal(in_force_ms(leg, SF_FLUSH_KIND), 2000);
+    assert_int_equal(shown_ms(leg, SF_READ_KIND), 625);
+    assert_int_equal(shown_ms(leg, SF_WRITE_KIND), 625);
+    assert_int_equal(shown_ms(leg, SF_FLUSH_KIND), 2500);
     assert_int_equal(sf_deadline_source(rig.volume, leg, SF_WRITE_KIND), SF_DEADLINE_LEARNING);
   }
   answers_in_ms[1] = 400; /* slow, and not thrown out in its first second */
@@ -165,7 +176,7 @@ a_frozen_leg_leaves_at_the_deadline_in_force(void **state) {
   work(90);
   assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 50);
   frozen = true;
-  assert_in_range(write_ms(1), 50, 70); /* and a grace */
+  assert_in_range(write_ms(1), 60, 70); /* with a grace */
   assert_int_equal(left, 1);
   work(10);
   assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 50);
@@ -173,6 +184,26 @@ a_frozen_leg_leaves_at_the_deadline_in_force(void **state) {
   work(30);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 50); /* what it took then is not learned */
+  rig_free(&rig);
+}
+
+/* The grace is in what is set: nobody waits for longer than that. */
+static void
+a_frozen_leg_leaves_at_the_deadline_that_was_set(void **state) {
+  struct sf_volume_status status;
+  struct sf_config config;
+  char error[SF_CONFIG_ERROR_MAX];
+
+  setup(1, 1);
+  sf_volume_get_config(rig.volume, &config);
+  assert_int_equal(sf_config_set(&config, "write_deadline", "100ms", error), 0);
+  assert_int_equal(sf_volume_configure(rig.volume, &config, rig.now_ns), 0);
+  work(5);
+  frozen = true;
+  assert_in_range(write_ms(1), 100, 105);
+  assert_int_equal(left, 1);
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_non_null(strstr(status.leg[1].reason, "not answered in 100 ms"));
   rig_free(&rig);
 }
 
@@ -230,11 +261,13 @@ what_is_set_is_in_force_and_auto_again(void **state) {
   assert_int_equal(sf_config_set(&config, "write_deadline", "1s", error), 0);
   assert_int_equal(sf_config_set(&config, "leg.l1.write_timeout", "70ms", error), 0);
   assert_int_equal(sf_volume_configure(rig.volume, &config, rig.now_ns), 0);
-  assert_int_equal(in_force_ms(0, SF_WRITE_KIND), 1000);
-  assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 70);
+  assert_int_equal(shown_ms(0, SF_WRITE_KIND), 1000);
+  assert_int_equal(shown_ms(1, SF_WRITE_KIND), 70);
+  assert_int_equal(in_force_ms(0, SF_WRITE_KIND), 800);
+  assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 56);
   assert_int_equal(sf_deadline_source(rig.volume, 1, SF_WRITE_KIND), SF_DEADLINE_SET);
   work(10);
-  assert_int_equal(in_force_ms(1, SF_WRITE_KIND), 70);
+  assert_int_equal(shown_ms(1, SF_WRITE_KIND), 70);
   assert_int_equal(sf_config_set(&config, "write_deadline", "auto", error), 0);
   assert_int_equal(sf_config_set(&config, "leg.l1.write_timeout", "auto", error), 0);
   assert_int_equal(sf_volume_configure(rig.volume, &config, rig.now_ns), 0);
@@ -252,13 +285,15 @@ the_status_has_it(void **state) {
   rig.volume->config.leg[0].timeout_ns[SF_FLUSH_KIND] = 300 * SF_MS;
   work(60);
   sf_volume_status(rig.volume, rig.now_ns, &status);
-  assert_int_equal(status.leg[1].timeout_ns[SF_WRITE_KIND],
+  assert_int_equal(status.leg[1].deadline_ns[SF_WRITE_KIND],
                    sf_deadline_of(rig.volume, 1, SF_WRITE_KIND));
-  assert_string_equal(sf_deadline_source_name(status.leg[1].timeout_source[SF_WRITE_KIND]), "auto");
-  assert_string_equal(sf_deadline_source_name(status.leg[1].timeout_source[SF_READ_KIND]),
+  assert_string_equal(sf_deadline_source_name(status.leg[1].deadline_source[SF_WRITE_KIND]),
+                      "auto");
+  assert_string_equal(sf_deadline_source_name(status.leg[1].deadline_source[SF_READ_KIND]),
                       "learning");
-  assert_string_equal(sf_deadline_source_name(status.leg[0].timeout_source[SF_FLUSH_KIND]), "file");
-  assert_int_equal(status.leg[0].timeout_ns[SF_FLUSH_KIND], 300 * SF_MS);
+  assert_string_equal(sf_deadline_source_name(status.leg[0].deadline_source[SF_FLUSH_KIND]),
+                      "file");
+  assert_int_equal(status.leg[0].deadline_ns[SF_FLUSH_KIND], 300 * SF_MS);
   rig_free(&rig);
 }
 
@@ -271,6 +306,7 @@ main(void) {
       cmocka_unit_test(a_leg_that_slows_down_is_followed_at_once),
       cmocka_unit_test(a_pause_is_not_its_speed),
       cmocka_unit_test(a_frozen_leg_leaves_at_the_deadline_in_force),
+      cmocka_unit_test(a_frozen_leg_leaves_at_the_deadline_that_was_set),
       cmocka_unit_test(a_leg_that_cannot_leave_does_not_raise_it_by_hanging),
       cmocka_unit_test(slow_flushes_keep_both_legs),
       cmocka_unit_test(what_is_set_is_in_force_and_auto_again),

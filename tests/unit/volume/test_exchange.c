@@ -29,7 +29,7 @@ init(uint64_t extent_bytes, uint64_t extents, bool suspend) {
   rig.config.on_too_few = suspend ? SF_TOO_FEW_SUSPEND : SF_TOO_FEW_ERROR;
   rig.config.fail_timeout_ns = 2 * SF_S;
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.config.deadline_ns[kind] = 100 * SF_MS;
+    rig.config.deadline_ns[kind] = rig_deadline(100 * SF_MS);
   hung = keeps_heads = keeps_data = 0;
   rig.holds = holds;
   rig_start_fully(&rig);

@@ -20,7 +20,7 @@ static void
 start(void) {
   rig_start_fully(&rig);
   rig_touch_extents(&rig, EXTENTS, EXTENT);
-  timeout_ns = sf_deadline_of(rig.volume, 1, SF_FLUSH_KIND);
+  timeout_ns = sf_deadline_timeout(rig.volume, 1, SF_FLUSH_KIND);
 }
 
 static void
@@ -76,7 +76,7 @@ writes_now_and_then_do_not_excuse_a_lost_flush(void **state) {
 static void
 a_pause_of_a_flush_timeout_does_not_either(void **state) {
   init();
-  rig.config.deadline_ns[SF_FLUSH_KIND] = 110 * SF_MS;
+  rig.config.deadline_ns[SF_FLUSH_KIND] = rig_deadline(110 * SF_MS);
   flush_is_lost_beside_writes_each(128);
   assert_in_range(rig.now_ns - began_ns, 3 * timeout_ns, 4 * timeout_ns + 50 * SF_MS);
   flush_was_answered();
@@ -88,7 +88,7 @@ static void
 looks_do_not_excuse_a_lost_flush(void **state) {
   init();
   rig.holder = (struct sf_holder){.host = "here", .since_s = 1, .pid = 100};
-  rig.config.deadline_ns[SF_FLUSH_KIND] = 2 * SF_S;
+  rig.config.deadline_ns[SF_FLUSH_KIND] = rig_deadline(2 * SF_S);
   start();
   write_well(5);
   flush_begins();
@@ -109,8 +109,8 @@ leg_1_keeps_flushes_and_reads_slowly(const struct rig *r, const struct rig_regio
 static void
 reads_slower_than_writes_do_not_excuse_a_lost_flush(void **state) {
   init();
-  rig.config.deadline_ns[SF_WRITE_KIND] = 50 * SF_MS;
-  rig.config.deadline_ns[SF_READ_KIND] = 500 * SF_MS;
+  rig.config.deadline_ns[SF_WRITE_KIND] = rig_deadline(50 * SF_MS);
+  rig.config.deadline_ns[SF_READ_KIND] = rig_deadline(500 * SF_MS);
   start();
   write_well(5);
   flush_begins();
@@ -298,8 +298,8 @@ both_stall_and_leg_1_flushes_slowly(const struct rig *r, const struct rig_region
 static void
 flush_meets_a_stall_in_which_leg_1_gets(uint64_t first, uint64_t second) {
   init();
-  rig.config.deadline_ns[SF_WRITE_KIND] = 50 * SF_MS;
-  rig.config.deadline_ns[SF_FLUSH_KIND] = 400 * SF_MS;
+  rig.config.deadline_ns[SF_WRITE_KIND] = rig_deadline(50 * SF_MS);
+  rig.config.deadline_ns[SF_FLUSH_KIND] = rig_deadline(400 * SF_MS);
   start();
   write_well(5);
   stall_until_ns = rig.now_ns + 1160 * SF_MS;

@@ -208,11 +208,11 @@ a_replaced_leg_lacks_everything(void **state) {
   assert_int_equal(sf_volume_leg_replace(rig.volume, 1, &new_uuid, "/n", rig.now_ns), -EBUSY);
   take_out(1);
   rig.volume->leg[1].medium.errors = 7;
-  rig.volume->leg[1].deadline[SF_READ_KIND].ns = 5;
+  rig.volume->leg[1].deadline[SF_READ_KIND].timeout_ns = 5;
   assert_int_equal(sf_volume_leg_replace(rig.volume, 1, &new_uuid, "/n", rig.now_ns), 0);
   assert_int_equal(rig.volume->leg[1].stale.set, EXTENTS);
   assert_int_equal(rig.volume->leg[1].medium.errors, 0);
-  assert_int_equal(rig.volume->leg[1].deadline[SF_READ_KIND].ns, 0);
+  assert_int_equal(rig.volume->leg[1].deadline[SF_READ_KIND].timeout_ns, 0);
   assert_int_equal(rig.volume->leg[1].meta.done, 0);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_MISSING);
   rig_pass(&rig, 100);

@@ -152,7 +152,7 @@ in_buckets(const struct sf_latency *latency, uint64_t from_ns) {
 static void
 quantiles_are_of_the_last_minute(void **state) {
   init(1);
-  rig.config.deadline_ns[SF_WRITE_KIND] = 10 * SF_S;
+  rig.config.deadline_ns[SF_WRITE_KIND] = rig_deadline(10 * SF_S);
   assert_int_equal(sf_volume_configure(rig.volume, &rig.config, rig.now_ns), 0);
   ask(SF_REQ_WRITE, 0, PIECE, 5); /* its intent is there */
   frozen = 1;

@@ -46,7 +46,7 @@ init(unsigned legs) {
   copies_wait = records_wait = writes_of_copies_wait = newest_fails = false;
   rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.config.deadline_ns[kind] = 10 * SF_S;
+    rig.config.deadline_ns[kind] = rig_deadline(10 * SF_S);
   rig.config.fail_timeout_ns = 60 * SF_S;
   rig.fails = newest_write_fails;
   rig.holds = holds_what_the_test_says;
