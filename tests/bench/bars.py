@@ -69,9 +69,9 @@ def _stall_bars(result):
     if not ours:
         return
     frozen, slow = ours["writes"]["frozen"], ours["slow"]
-    # The deadline, the grace of a quarter of it (R4), and the record.
+    # The deadline and the record.
     yield (f"one leg frozen: longest write, ms (deadline {stall['deadline_ms']})",
-           -(stall["deadline_ms"] * 1.25 + 20), frozen.get("max_ms"))
+           -(stall["deadline_ms"] + 20), frozen.get("max_ms"))
     yield ("one leg frozen: writes per second against two plain legs", 0.95,
            frozen["per_s"] / stall["two_plain"]["per_s"])
     yield (f"one leg {stall['slow_ms']} ms slower: reads, p99 against all well", -1.2,

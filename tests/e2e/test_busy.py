@@ -13,8 +13,8 @@ SIZE = 256 * MIB
 SMALL = 64 * MIB
 FIXED_S = 0.3
 FIXED = {"read_deadline": "300ms", "write_deadline": "300ms"}
-# What was on the leg when it froze, its timeout, the grace.
-LEAVES_S = FIXED_S * (0.5 + 1 + 0.25)
+# What was on the leg when it froze (half of the timeout, which is four fifths of the deadline), and the deadline.
+LEAVES_S = FIXED_S * (0.4 + 1)
 SETTINGS = {"read_deadline": "auto", "write_deadline": "auto", "flush_deadline": "auto"}
 SAMPLE_S = 0.2
 

@@ -38,7 +38,7 @@ class Hang(VolumeTest):
         in flight at the first miss wait at all (R4).  Writes at depth 16 for three seconds of it."""
         during, noise_s = self.under_load((("write", 1.0),))
         self.assertLessEqual(sum(op.seconds > DEADLINE_S / 2 + noise_s for op in during), 2 * 16)
-        self.assertGreater(sum(op.seconds >= DEADLINE_S for op in during), 0,
+        self.assertGreater(sum(op.seconds >= DEADLINE_S * 0.8 for op in during), 0,
                            "nothing ever waited: was the leg frozen at all?")
 
     def test_flushes_go_on(self):
@@ -78,7 +78,7 @@ class Hang(VolumeTest):
         automatic = {kind + "_deadline": "auto" for kind in ("read", "write", "flush")}
         volume, server = self.served(legs, **automatic)
         begin = volume.leg("c")
-        self.assertEqual({"read_us": 500000, "write_us": 500000, "flush_us": 2000000}, begin["deadline"])
+        self.assertEqual({"read_us": 625000, "write_us": 625000, "flush_us": 2500000}, begin["deadline"])
         self.assertEqual({"learning"}, set(begin["deadline_source"].values()))
         with self.load(server) as load:
             load.run_for(1)
@@ -86,8 +86,8 @@ class Hang(VolumeTest):
                 load.run_for(1)
             load.run_for(5)
             known = volume.leg("c")
-            self.assertLess(known["deadline"]["write_us"], 500000)
-            self.assertGreaterEqual(known["deadline"]["write_us"], 50000)
+            self.assertLess(known["deadline"]["write_us"], 625000)
+            self.assertGreaterEqual(known["deadline"]["write_us"], 62500)
             frozen = time.monotonic()
             legs[2].freeze()
             load.run_for(2)
@@ -96,7 +96,7 @@ class Hang(VolumeTest):
             self.assertLessEqual(volume.leg("c")["deadline"]["write_us"], known["deadline"]["write_us"])
             legs[2].thaw()
             volume.wait_all_in_sync()
-        self.assert_longest(load, known["deadline"]["write_us"] / 1e6 * 1.25)
+        self.assert_longest(load, known["deadline"]["write_us"] / 1e6)
         self.assert_load_well(load, server)
         self.stop_and_compare(volume, server)
 
