@@ -347,11 +347,9 @@ void lull_start(void);
 void lull_event(const struct event *event);
 void lull_is_over(void);
 uint64_t lull_answer_bound(void);
-void settings_start(void);
-void settings_event(void);
-void settings_before_start(void);
 
 #include "sim/busy.h"
+#include "sim/settings.h"
 
 /* ---- inside.c ---- */
 
@@ -587,11 +585,6 @@ sim_is_calm(void) {
 }
 
 void sim_settings_changed(void);
-/* What the options and the checks call a deadline has no grace (R4), as a leg is judged against
- * that; what is set has it. */
-uint64_t sim_with_grace(uint64_t timeout_ns);
-uint64_t sim_without_grace(uint64_t deadline_ns);
-void sim_fit_fail_timeout(struct sf_config *config); /* no deadline is longer */
 void sim_run(uint64_t seed, uint64_t ops_most, FILE *trace);
 
 uint64_t random_of(uint64_t *state); /* a stream of one's own */
