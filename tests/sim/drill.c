@@ -48,12 +48,18 @@ drill_heal(void) {
     sf_volume_drill_cancel(sim.volume, sim.now_ns);
 }
 
+/* What began before was kept from its answer, whoever ended the drill. */
 void
-drill_thaw(unsigned leg) {
-  if (sim.leg[leg].frozen_device == 0)
+drill_thaw(unsigned index) {
+  struct sim_leg *leg = &sim.leg[index];
+
+  if (leg->frozen_device == 0)
     return;
-  sim.leg[leg].frozen_device = 0;
-  tio_unpark(leg);
+  leg->frozen_device = 0;
+  leg->fault_ended_ns = sim.now_ns;
+  if (leg->cured_ns < sim.now_ns)
+    leg->cured_ns = sim.now_ns;
+  tio_unpark(index);
 }
 
 /* The disk was never kept from anything. */
