@@ -28,7 +28,7 @@ begin(struct sf_serve *serve, const char *name, const char *duration,
     snprintf(error, SF_CONFIG_ERROR_MAX, "a drill is under way");
   else if (r == -ENOTCONN)
     snprintf(error, SF_CONFIG_ERROR_MAX,
-             "a drill needs a healthy volume: `surefootctl status` shows which leg is not in sync");
+             "a drill needs a healthy volume: `surefootctl status` shows which leg is not well");
   else if (r == -EBUSY)
     snprintf(error, SF_CONFIG_ERROR_MAX,
              "leg %s is needed: fewer than min_legs would stay in sync without it", name);

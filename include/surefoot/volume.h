@@ -295,8 +295,9 @@ int sf_volume_scrub_cancel(struct sf_volume *volume, uint64_t now_ns);
  * trouble, or the volume stops.  The leg leaves and comes back as from any stall, and until it has
  * caught up the mirror has a copy less.  0: it has begun; SF_EVENT_DRILL tells its begin and its
  * end.  -EALREADY: there is one; -EINVAL: 0, or longer than SF_DRILL_MOST_NS; -ENOTCONN: not every
- * leg is in sync, or the volume does not serve; -EBUSY: fewer than min_legs would be left; -ENOENT:
- * no such leg; -EOPNOTSUPP: the host cannot. */
+ * leg is in sync, another one fails what it is asked or does not answer, or the volume does not
+ * serve; -EBUSY: fewer than min_legs would be left; -ENOENT: no such leg; -EOPNOTSUPP: the host
+ * cannot. */
 #define SF_DRILL_MOST_NS (UINT64_C(600) * 1000000000)
 int sf_volume_drill(struct sf_volume *volume, unsigned leg, uint64_t duration_ns, uint64_t now_ns);
 /* -ENOENT: there is none. */

@@ -234,10 +234,21 @@ inside_check_start(const struct sf_volume *v) {
   }
 }
 
+/* Nothing else is made worse by a drill, so it does not go on beside another leg in trouble. */
+static void
+check_drill(const struct sf_volume *v) {
+  if (v->drill.device == NULL)
+    return;
+  EACH_LEG(i, sf_members(v) & (legset) ~legbit(v->drill.leg))
+    if (sf_leg_state(&v->leg[i]) != SF_STATE_IN_SYNC || v->leg[i].troubled_ns != 0)
+      sim_fail("a drill of leg %u goes on while leg %u is not well", v->drill.leg, i);
+}
+
 /* A leg is called in sync when and only when the record in force names it: a leg that it names and
  * that is not called so would not be read from, nor brought back. */
 void
 inside_check_states(const struct sf_volume *v) {
+  check_drill(v);
   if (v->phase != PHASE_SERVING || !sf_record_is_durable(v))
     return;
   for (unsigned i = 0; i < v->legs; i++) {

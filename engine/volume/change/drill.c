@@ -13,6 +13,20 @@
 #include "volume/ground/silence.h"
 #include "volume/set/leg.h"
 
+/* What is a reason to spare clients the drill; NULL: nothing is. */
+static const char *
+trouble_of_others(const struct sf_volume *v, unsigned drilled) {
+  EACH_LEG(leg, sf_members(v) & (legset) ~legbit(drilled)) {
+    if (sf_leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
+      return "another leg is not in sync";
+    if (v->leg[leg].troubled_ns != 0)
+      return "another leg fails what it is asked";
+    if (sf_insync_leg_is_silent(v, leg))
+      return "another leg does not answer";
+  }
+  return NULL;
+}
+
 int
 sf_drill_begin(struct sf_volume *v, unsigned leg, uint64_t duration_ns) {
   char text[64];
@@ -23,7 +37,8 @@ sf_drill_begin(struct sf_volume *v, unsigned leg, uint64_t duration_ns) {
     return -EALREADY;
   if (duration_ns == 0 || duration_ns > SF_DRILL_MOST_NS)
     return -EINVAL;
-  if (sf_vol_state(v) != SF_VOLUME_HEALTHY || sf_leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
+  if (sf_vol_state(v) != SF_VOLUME_HEALTHY || sf_leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC ||
+      trouble_of_others(v, leg) != NULL)
     return -ENOTCONN;
   if (!sf_leg_can_leave(v, leg))
     return -EBUSY;
@@ -61,17 +76,14 @@ sf_drill_cancel(struct sf_volume *v) {
 static const char *
 why_over(const struct sf_volume *v) {
   enum sf_volume_state state = sf_vol_state(v);
+  const char *trouble = trouble_of_others(v, v->drill.leg);
 
   if (v->phase != PHASE_SERVING)
     return "the volume stops";
   if (v->leg[v->drill.leg].device != v->drill.device)
     return "its disk is not in use any more";
-  EACH_LEG(leg, sf_members(v) & (legset) ~legbit(v->drill.leg)) {
-    if (sf_leg_state(&v->leg[leg]) != SF_STATE_IN_SYNC)
-      return "another leg is not in sync";
-    if (sf_insync_leg_is_silent(v, leg))
-      return "another leg does not answer";
-  }
+  if (trouble != NULL)
+    return trouble;
   if (state == SF_VOLUME_SUSPENDED || state == SF_VOLUME_FAILED)
     return "requests wait, or have failed";
   return v->now_ns >= v->drill.until_ns ? "" : NULL;

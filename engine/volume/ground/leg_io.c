@@ -52,8 +52,10 @@ note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *even
   } else if (event->state == SF_TIO_ERROR) {
     leg->errors++;
     leg->trouble = event->error;
-    if (leg->troubled_ns == 0)
+    if (leg->troubled_ns == 0) {
       leg->troubled_ns = v->now_ns;
+      v->dirty = v->dirty || v->drill.device != NULL; /* which ends for it */
+    }
   }
 }
 

@@ -157,6 +157,31 @@ two_at_once(void **state) {
   rig_free(&rig);
 }
 
+static int
+leg_0_is_gone(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 0 ? -ENOTCONN : 0;
+}
+
+/* Proves: a read that needs the frozen leg, as the other one fails, does not wait for the drill, and
+ * none begins while that is so. */
+static void
+another_leg_fails(void **state) {
+  struct rig_request r;
+
+  setup(2, 1);
+  assert_int_equal(drill(1, 600000), 0);
+  rig.fails = leg_0_is_gone;
+  rig_submit(&rig, &r, SF_REQ_READ, 0, 4096, 0);
+  rig_pass(&rig, 100 /* the deadline */ + 50);
+  assert_true(r.done);
+  assert_int_equal(r.request.error, 0);
+  assert_int_equal(rig.frozen, 0);
+  assert_string_equal(why, "another leg fails what it is asked");
+  assert_int_equal(drill(1, 1000), -ENOTCONN);
+  rig_put(&r);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -164,6 +189,7 @@ main(void) {
       cmocka_unit_test(refusals),
       cmocka_unit_test(ends_early),
       cmocka_unit_test(two_at_once),
+      cmocka_unit_test(another_leg_fails),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
