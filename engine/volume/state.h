@@ -483,8 +483,12 @@ struct sf_volume {
   struct own_flush stop_flush;
   enum join_step join_step;
   enum stop_step stop_step;
-  uint64_t join_id;    /* ops older than this must end before the newcomer is flushed */
-  uint64_t join_at_ns; /* not before */
+  uint64_t join_id;  /* ops older than this must end before the newcomer is flushed */
+  struct join_wait { /* join.c: none is begun before, as long as it needs the same legs */
+    uint64_t until_ns;
+    uint64_t ns; /* the last one; 0: the last attempt did not fail for another leg's sake */
+    legset needed;
+  } join_wait;
 
   uint64_t reads, writes, flushes, late_acks, errors;
   uint64_t bytes_read, bytes_written;

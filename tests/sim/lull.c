@@ -11,6 +11,7 @@
  *    back-offs of 100 ms and ticks of 20 ms, some of each:                 SLACK_NS
  * The second bound, where all legs are well, adds
  *    the longest back-off of a leg that fell out again and again:          BACKOFF_NS
+ *                                                                          (8 s of a join run beside it)
  *    copies of every leg at the least rate, converged before and after:    2 * legs * size / rate */
 #include "sim/sim.h"
 

@@ -16,7 +16,49 @@
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
 
-enum { BACKOFF_MS = 100 }; /* after a flush that failed */
+enum {
+  WAIT_LEAST_MS = 100, /* from an attempt that failed to the next */
+  WAIT_MOST_MS = 8000,
+};
+
+/* ---- when it is tried again ---- */
+
+/* The legs whose flush a join needs, but for the newcomer's. */
+static legset
+needed(const struct sf_volume *v) {
+  return sf_insync_legs(v) & (legset) ~v->exchange.unheard;
+}
+
+static void
+put_off(struct sf_volume *v, uint64_t ns) {
+  v->join_wait.needed = needed(v);
+  v->join_wait.until_ns = v->now_ns + ns;
+}
+
+static bool
+is_put_off(const struct sf_volume *v) {
+  return v->now_ns < v->join_wait.until_ns && v->join_wait.needed == needed(v);
+}
+
+/* An error is another leg's: were it the newcomer's, that had left, and the flush did without it.  It
+ * will be there again as long as the legs are the same, and each attempt breaks zeros off that first
+ * writes wait for (R17). */
+static void
+flush_ended(struct sf_volume *v, int error) {
+  struct join_wait *wait = &v->join_wait;
+  bool in_a_row = wait->ns != 0 && wait->needed == needed(v);
+
+  if (error == 0) {
+    wait->ns = 0;
+    return;
+  }
+  wait->ns = in_a_row ? 2 * wait->ns : WAIT_LEAST_MS * SF_MS;
+  if (wait->ns > WAIT_MOST_MS * SF_MS)
+    wait->ns = WAIT_MOST_MS * SF_MS;
+  put_off(v, wait->ns);
+}
+
+/* ---- its steps ---- */
 
 static int
 candidate(const struct sf_volume *v) {
@@ -56,7 +98,7 @@ sf_join_settle(struct sf_volume *v) {
   if (v->phase != PHASE_SERVING || !set_is_durable(v) || v->join_flush.running)
     return;
   if (v->joining < 0) {
-    if ((v->grow.step != GROW_NONE && v->exchange.unheard == 0) || v->now_ns < v->join_at_ns)
+    if ((v->grow.step != GROW_NONE && v->exchange.unheard == 0) || is_put_off(v))
       return;
     v->joining = candidate(v);
     if (v->joining < 0)
@@ -83,13 +125,14 @@ sf_join_settle(struct sf_volume *v) {
   if (v->join_step == JOIN_DRAIN && !older_ops_remain(v) &&
       sf_map_is_carried(v, (unsigned) v->joining)) {
     sf_join_move(v, JOIN_FLUSH);
-    sf_own_flush_begin(v, &v->join_flush, NULL);
+    sf_own_flush_begin(v, &v->join_flush, flush_ended);
   }
   if (v->join_step == JOIN_FLUSH && !v->join_flush.running) {
     unsigned leg = (unsigned) v->joining;
 
     if (v->join_flush.request.error != 0 || v->leg[leg].stale.set != 0) {
-      v->join_at_ns = v->now_ns + BACKOFF_MS * SF_MS;
+      if (v->join_flush.request.error == 0)
+        put_off(v, WAIT_LEAST_MS * SF_MS);
       sf_record_drop_newcomer(v);
       return;
     }

@@ -232,6 +232,43 @@ joins_beside_zeros_that_fail(void **state) {
   rig_free(&rig);
 }
 
+static int
+leg_1_fails_joins(const struct rig *r, const struct rig_region *region) {
+  return r->volume->join_step == JOIN_FLUSH ? leg_1_fails_flushes(r, region) : 0;
+}
+
+static bool
+zeros_take_longer_than_a_join_waits(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && rig_is_data(r, region) && region->op == SF_TIO_ZERO &&
+         r->now_ns - region->since_ns < 300 * SF_MS;
+}
+
+/* Proves that joins which fail again and again for another leg's flush leave first writes the time for
+ * their zeros. */
+static void
+zeros_beside_joins_that_fail(void **state) {
+  struct rig_request write;
+
+  rig_init_unwritten(&rig, 3, SMALL, 64);
+  rig.config.min_legs = 2;
+  rig_start_fully(&rig);
+  leg_2_lacks(2);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  rig.fails = leg_1_fails_joins;
+  rig.holds = zeros_take_longer_than_a_join_waits;
+  copies_may_go(1 << 30);
+  rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
+  rig_pass(&rig, 5000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, 0);
+  rig_put(&write);
+  rig.fails = NULL;
+  rig.holds = NULL;
+  rig_free(&rig);
+}
+
 static bool copies_wait;
 
 static bool
@@ -421,6 +458,7 @@ main(void) {
       cmocka_unit_test(zeros_that_fail),
       cmocka_unit_test(a_resync_beside_first_writes),
       cmocka_unit_test(joins_beside_zeros_that_fail),
+      cmocka_unit_test(zeros_beside_joins_that_fail),
       cmocka_unit_test(a_join_breaks_zeros_off),
       cmocka_unit_test(first_writes_in_order),
       cmocka_unit_test(no_extent_is_zeroed_twice_at_a_time),

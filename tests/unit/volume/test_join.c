@@ -1,6 +1,8 @@
 /* The last steps of a catch-up, with clients at work (join.c). */
 #include "rig.h"
 
+#include <errno.h>
+
 static struct rig rig;
 
 /* Each page of the maps takes a while on it. */
@@ -167,6 +169,52 @@ its_having_the_record_is_no_evidence_against_a_leg_of_the_set(void **state) {
   rig_free(&rig);
 }
 
+static int
+leg_1_fails_joins(const struct rig *r, const struct rig_region *region) {
+  bool fails = region->leg == 1 && region->op == SF_TIO_FLUSH && r->volume->join_step == JOIN_FLUSH;
+
+  return fails ? -EIO : 0;
+}
+
+static uint64_t
+until_leg_2_tries_ms(bool tries) {
+  uint64_t from_ns = rig.now_ns;
+
+  while ((rig.volume->joining == 2) != tries) {
+    assert_true(rig.now_ns - from_ns < 20 * SF_S);
+    rig_pass(&rig, 1);
+  }
+  return (rig.now_ns - from_ns) / SF_MS;
+}
+
+static uint64_t
+until_it_tries_again_ms(void) {
+  return until_leg_2_tries_ms(false) + until_leg_2_tries_ms(true);
+}
+
+/* Proves: a join that fails again and again, as another leg's flush does, is tried after 100 ms, twice as
+ * long each time, 8 s at most; and after 100 ms again when one has gone well meanwhile. */
+static void
+joins_that_fail_become_rarer(void **state) {
+  rig_init(&rig, 3, 2, 65536, 64);
+  rig_start_fully(&rig);
+  rig.holds = rig_takes_a_moment;
+  for (unsigned i = 0; i < 2; i++) {
+    rig.fails = leg_1_fails_joins;
+    assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+    rig_pass(&rig, 50);
+    assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+    until_leg_2_tries_ms(true);
+    for (uint64_t ms = 100; ms <= 20000; ms *= 2)
+      assert_in_range(until_it_tries_again_ms(), ms < 8000 ? ms : 8000,
+                      (ms < 8000 ? ms : 8000) + 50);
+    rig.fails = NULL;
+    rig_pass(&rig, 8100);
+    assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  }
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -174,6 +222,7 @@ main(void) {
       cmocka_unit_test(a_convergence_while_a_leg_joins_fails_nobody),
       cmocka_unit_test(nothing_is_converged_during_a_promotion),
       cmocka_unit_test(its_having_the_record_is_no_evidence_against_a_leg_of_the_set),
+      cmocka_unit_test(joins_that_fail_become_rarer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
