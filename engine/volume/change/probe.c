@@ -9,6 +9,7 @@
 #include "volume/ground/penalty.h"
 #include "volume/set/leg.h"
 #include "volume/set/pace.h"
+#include "volume/set/record.h"
 #include "volume/set/sample.h"
 
 enum {
@@ -171,6 +172,30 @@ leg_answers(struct sf_volume *v, unsigned index) {
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
 }
 
+static void
+give_up_what_it_holds(struct sf_volume *v, struct leg *leg) {
+  if (leg->canceled)
+    return;
+  leg->canceled = true;
+  v->host.cancel_by_device(v->ctx, leg->device);
+}
+
+/* Reading 14: the record that leaves it out is to be told to it, and is not before it has ended all
+ * that it held (R5).  That an answer needs it until then is no reason to keep these requests: what it
+ * had not ended when it left is stale there already.  That record itself is not among them. */
+static void
+hurry_what_is_to_be_told(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  bool is_told = leg->running == 1 && leg->meta.busy && leg->meta.sent == v->version;
+
+  if (!(sf_record_asks(v) & sf_record_left_out(v) & legbit(index)))
+    return;
+  if (leg->running == 0 || is_told)
+    leg->canceled = false;
+  else
+    give_up_what_it_holds(v, leg);
+}
+
 /* What a leg that is out waits for: that its last request really ends. */
 void
 sf_leg_settle(struct sf_volume *v, unsigned index) {
@@ -180,13 +205,12 @@ sf_leg_settle(struct sf_volume *v, unsigned index) {
 
   if (state != SF_STATE_LATE && state != SF_STATE_MISSING && state != SF_STATE_FAULTY)
     return;
-  if ((v->latest.in_sync | v->durable.in_sync | v->ack_legs) & bit)
+  if ((v->latest.in_sync | v->durable.in_sync | v->ack_legs) & bit) {
+    hurry_what_is_to_be_told(v, index);
     return; /* its demotion is not durable yet */
+  }
   if (leg->running > 0) {
-    if (!leg->canceled) {
-      leg->canceled = true;
-      v->host.cancel_by_device(v->ctx, leg->device);
-    }
+    give_up_what_it_holds(v, leg);
     return;
   }
   leg->canceled = false;

@@ -15,6 +15,7 @@ static struct rig_request request;
 static unsigned hung;        /* legs that end nothing: bit i */
 static unsigned keeps_heads; /* the same, of superblocks */
 static unsigned told;        /* the superblocks that the leg that left was given since */
+static uint64_t lost_ns; /* what the leg that left got before, it ends only if that is given up */
 
 static bool
 is_head(const struct rig_region *region) {
@@ -25,6 +26,8 @@ static bool
 holds(const struct rig *r, const struct rig_region *region) {
   if (is_head(region) && region->leg == LEAVES)
     told++;
+  if (region->leg == LEAVES && region->since_ns < lost_ns && !region->canceled_told)
+    return true;
   return (hung >> region->leg & 1) || (is_head(region) && (keeps_heads >> region->leg & 1));
 }
 
@@ -34,7 +37,7 @@ begin(unsigned legs, unsigned min_legs) {
   rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     rig.config.deadline_ns[kind] = 100 * SF_MS;
-  hung = keeps_heads = 0;
+  lost_ns = hung = keeps_heads = 0;
   rig.holds = holds;
   rig_start_fully(&rig);
   rig_touch_extents(&rig, 4, EXTENT);
@@ -185,6 +188,30 @@ it_is_told_when_it_has_ended_all_that_it_held(void **state) {
   assert_all_are_alike();
 }
 
+static bool
+tells_the_one_that_left(const struct rig *r, const struct rig_region *region) {
+  return region->leg == LEAVES && is_head(region) && !region->canceled;
+}
+
+/* It answers what it is asked from now on.  What it was asked before is given up, so that it ends; what
+ * it is told is not, however long it takes. */
+static void
+what_it_has_lost_does_not_keep_it_from_being_told(void **state) {
+  begin(3, 2);
+  two_freeze(1 << LEAVES);
+  lost_ns = rig.now_ns;
+  hung = 1 << SILENT;
+  keeps_heads = 1 << LEAVES;
+  rig_pass(&rig, 8000);
+  assert_int_equal(rig_count(&rig, tells_the_one_that_left), 1);
+  assert_false(sf_record_is_durable(rig.volume));
+  keeps_heads = 0;
+  rig_pass(&rig, 20000);
+  assert_int_equal(rig_state(&rig, LEAVES), SF_STATE_IN_SYNC);
+  assert_answered();
+  assert_all_are_alike();
+}
+
 static void
 the_silent_one_may_answer_first(void **state) {
   struct sf_superblock sb;
@@ -257,6 +284,7 @@ main(void) {
       cmocka_unit_test(it_counts_in_both_copies),
       cmocka_unit_test(it_counts_when_it_is_on_the_leg_that_left),
       cmocka_unit_test(it_is_told_when_it_has_ended_all_that_it_held),
+      cmocka_unit_test(what_it_has_lost_does_not_keep_it_from_being_told),
       cmocka_unit_test(the_silent_one_may_answer_first),
       cmocka_unit_test(a_moment_is_not_enough),
       cmocka_unit_test(of_those_that_left_enough_are_told),
