@@ -488,6 +488,7 @@ struct sf_volume {
     uint64_t until_ns;
     uint64_t ns; /* the last one; 0: the last attempt did not fail for another leg's sake */
     legset needed;
+    bool broke_off; /* the last attempt: zeros that were under way */
   } join_wait;
 
   uint64_t reads, writes, flushes, late_acks, errors;

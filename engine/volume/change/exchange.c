@@ -109,7 +109,7 @@ begin(struct sf_volume *v, unsigned leg) {
   v->exchange.unheard = legbit(leg);
   v->exchange.since_ns = v->now_ns;
   v->dirty = true;
-  sf_zeroing_break_off(v);
+  (void) sf_zeroing_break_off(v);
   sf_map_zero(&copier->copied);
   EACH_COPYING(c, copier)
     if (c->active && c->converge)

@@ -41,12 +41,13 @@ is_put_off(const struct sf_volume *v) {
 }
 
 /* An error is another leg's: were it the newcomer's, that had left, and the flush did without it.  It
- * will be there again as long as the legs are the same, and each attempt breaks zeros off that first
- * writes wait for (R17). */
+ * may be there again as long as the legs are the same.  An attempt that broke zeros off, for which
+ * first writes may wait (R17), is to leave them the time before the next; any other one costs
+ * nothing, and may be the one that goes well. */
 static void
 flush_ended(struct sf_volume *v, int error) {
   struct join_wait *wait = &v->join_wait;
-  bool in_a_row = wait->ns != 0 && wait->needed == needed(v);
+  bool in_a_row = wait->ns != 0 && wait->broke_off && wait->needed == needed(v);
 
   if (error == 0) {
     wait->ns = 0;
@@ -56,6 +57,15 @@ flush_ended(struct sf_volume *v, int error) {
   if (wait->ns > WAIT_MOST_MS * SF_MS)
     wait->ns = WAIT_MOST_MS * SF_MS;
   put_off(v, wait->ns);
+}
+
+static void
+attempt_begins(struct sf_volume *v) {
+  struct join_wait *wait = &v->join_wait;
+
+  if (v->now_ns >= wait->until_ns + WAIT_MOST_MS * SF_MS)
+    wait->ns = 0; /* a failure of long ago says nothing of this one */
+  wait->broke_off = sf_zeroing_break_off(v);
 }
 
 /* ---- its steps ---- */
@@ -103,7 +113,7 @@ sf_join_settle(struct sf_volume *v) {
     v->joining = candidate(v);
     if (v->joining < 0)
       return;
-    sf_zeroing_break_off(v);
+    attempt_begins(v);
     sf_join_move(v, JOIN_CARRY);
     sf_map_carry(v, (unsigned) v->joining);
   }

@@ -56,9 +56,10 @@ sf_zeroing_next(struct sf_volume *v, uint64_t *extent) {
   return false;
 }
 
-void
+bool
 sf_zeroing_break_off(struct sf_volume *v) {
   struct sf_map *zeroing = &v->copier.zeroing;
+  bool any = zeroing->set != 0;
 
   for (uint64_t e = sf_map_next(zeroing, 0); e < v->extents; e = sf_map_next(zeroing, e + 1)) {
     sf_copier_spoil(v, e);
@@ -66,6 +67,7 @@ sf_zeroing_break_off(struct sf_volume *v) {
   }
   sf_map_unite(&v->copier.counted, zeroing);
   sf_map_zero(zeroing);
+  return any;
 }
 
 /* Word by word: nearly all of a large volume may be unwritten, and this is asked for each extent

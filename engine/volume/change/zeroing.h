@@ -11,8 +11,8 @@ bool sf_zeroing_is_due(const struct sf_volume *v, const struct sf_request *reque
 bool sf_zeroing_gives_way(const struct sf_volume *v, const struct copying *c);
 /* The next one that nobody waits for. */
 bool sf_zeroing_next(struct sf_volume *v, uint64_t *extent);
-/* None is under way any more: what is half zeroed still reads as zeros. */
-void sf_zeroing_break_off(struct sf_volume *v);
+/* None is under way any more: what is half zeroed still reads as zeros.  True: one was. */
+bool sf_zeroing_break_off(struct sf_volume *v);
 /* A leg that catches up lacks nothing of what no leg holds.  True: some was called stale. */
 bool sf_zeroing_drop_stale(struct sf_volume *v, struct leg *leg);
 

@@ -269,6 +269,54 @@ zeros_beside_joins_that_fail(void **state) {
   rig_free(&rig);
 }
 
+static bool
+zeros_take_ten_seconds(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && rig_is_data(r, region) && region->op == SF_TIO_ZERO &&
+         r->now_ns - region->since_ns < 10 * SF_S;
+}
+
+static uint64_t
+until_leg_2_tries_ms(bool tries) {
+  uint64_t from_ns = rig.now_ns;
+
+  while ((rig.volume->joining == 2) != tries) {
+    assert_true(rig.now_ns - from_ns < 20 * SF_S);
+    rig_pass(&rig, 1);
+  }
+  return (rig.now_ns - from_ns) / SF_MS;
+}
+
+/* Proves that each attempt which breaks zeros off leaves twice the time before the next, 8 s at most. */
+static void
+joins_that_break_zeros_off_become_rarer(void **state) {
+  struct rig_request write;
+
+  rig_init_unwritten(&rig, 3, SMALL, 64);
+  rig.config.min_legs = 2;
+  rig.config.fail_timeout_ns = 1000 * SF_S;
+  rig_start_fully(&rig);
+  leg_2_lacks(2);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  rig.fails = leg_1_fails_joins;
+  rig.holds = zeros_take_ten_seconds;
+  copies_may_go(1 << 30);
+  rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
+  until_leg_2_tries_ms(true);
+  for (uint64_t ms = 100; ms <= 20000; ms *= 2) {
+    until_leg_2_tries_ms(false);
+    assert_in_range(until_leg_2_tries_ms(true), ms < 8000 ? ms : 8000,
+                    (ms < 8000 ? ms : 8000) + 50);
+  }
+  rig.fails = NULL;
+  rig.holds = NULL;
+  rig_pass(&rig, 20000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  assert_true(write.done);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 static bool copies_wait;
 
 static bool
@@ -459,6 +507,7 @@ main(void) {
       cmocka_unit_test(a_resync_beside_first_writes),
       cmocka_unit_test(joins_beside_zeros_that_fail),
       cmocka_unit_test(zeros_beside_joins_that_fail),
+      cmocka_unit_test(joins_that_break_zeros_off_become_rarer),
       cmocka_unit_test(a_join_breaks_zeros_off),
       cmocka_unit_test(first_writes_in_order),
       cmocka_unit_test(no_extent_is_zeroed_twice_at_a_time),
