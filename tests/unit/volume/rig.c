@@ -298,6 +298,17 @@ rig_submit(struct rig *rig, struct rig_request *r, enum sf_request_kind kind, ui
   sf_volume_submit(rig->volume, &r->request, rig->now_ns);
 }
 
+uint64_t
+rig_until_joining_ms(struct rig *rig, unsigned leg, bool joins) {
+  uint64_t from_ns = rig->now_ns;
+
+  while ((rig->volume->joining == (int) leg) != joins) {
+    assert_true(rig->now_ns - from_ns < 20 * SF_S);
+    rig_pass(rig, 1);
+  }
+  return (rig->now_ns - from_ns) / SF_MS;
+}
+
 void
 rig_touch_extents(struct rig *rig, uint64_t extents, uint64_t extent_bytes) {
   struct rig_request write;

@@ -110,6 +110,8 @@ void rig_pass(struct rig *rig, uint64_t ms);
 void rig_submit(struct rig *rig, struct rig_request *request, enum sf_request_kind kind,
                 uint64_t offset, uint64_t length, uint8_t fill);
 void rig_put(struct rig_request *request); /* its buffer */
+/* Until the leg is the one that joins, or is not any more; so long it took. */
+uint64_t rig_until_joining_ms(struct rig *rig, unsigned leg, bool joins);
 /* Writes a block into each, so that none waits for its intent later. */
 void rig_touch_extents(struct rig *rig, uint64_t extents, uint64_t extent_bytes);
 

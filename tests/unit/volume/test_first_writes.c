@@ -275,17 +275,6 @@ zeros_take_ten_seconds(const struct rig *r, const struct rig_region *region) {
          r->now_ns - region->since_ns < 10 * SF_S;
 }
 
-static uint64_t
-until_leg_2_tries_ms(bool tries) {
-  uint64_t from_ns = rig.now_ns;
-
-  while ((rig.volume->joining == 2) != tries) {
-    assert_true(rig.now_ns - from_ns < 20 * SF_S);
-    rig_pass(&rig, 1);
-  }
-  return (rig.now_ns - from_ns) / SF_MS;
-}
-
 /* Proves that each attempt which breaks zeros off leaves twice the time before the next, 8 s at most. */
 static void
 joins_that_break_zeros_off_become_rarer(void **state) {
@@ -302,10 +291,10 @@ joins_that_break_zeros_off_become_rarer(void **state) {
   rig.holds = zeros_take_ten_seconds;
   copies_may_go(1 << 30);
   rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
-  until_leg_2_tries_ms(true);
+  rig_until_joining_ms(&rig, 2, true);
   for (uint64_t ms = 100; ms <= 20000; ms *= 2) {
-    until_leg_2_tries_ms(false);
-    assert_in_range(until_leg_2_tries_ms(true), ms < 8000 ? ms : 8000,
+    rig_until_joining_ms(&rig, 2, false);
+    assert_in_range(rig_until_joining_ms(&rig, 2, true), ms < 8000 ? ms : 8000,
                     (ms < 8000 ? ms : 8000) + 50);
   }
   rig.fails = NULL;

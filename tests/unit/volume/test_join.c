@@ -177,19 +177,8 @@ leg_1_fails_joins(const struct rig *r, const struct rig_region *region) {
 }
 
 static uint64_t
-until_leg_2_tries_ms(bool tries) {
-  uint64_t from_ns = rig.now_ns;
-
-  while ((rig.volume->joining == 2) != tries) {
-    assert_true(rig.now_ns - from_ns < 20 * SF_S);
-    rig_pass(&rig, 1);
-  }
-  return (rig.now_ns - from_ns) / SF_MS;
-}
-
-static uint64_t
 until_it_tries_again_ms(void) {
-  return until_leg_2_tries_ms(false) + until_leg_2_tries_ms(true);
+  return rig_until_joining_ms(&rig, 2, false) + rig_until_joining_ms(&rig, 2, true);
 }
 
 /* It may be the one that goes well: the newcomer is what lets the leg that fails now and then leave. */
@@ -202,7 +191,7 @@ a_join_that_fails_is_tried_again_soon(void **state) {
   assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
   rig_pass(&rig, 50);
   assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
-  until_leg_2_tries_ms(true);
+  rig_until_joining_ms(&rig, 2, true);
   for (unsigned i = 0; i < 20; i++)
     assert_in_range(until_it_tries_again_ms(), 100, 150);
   rig.fails = NULL;
