@@ -143,12 +143,12 @@ note_piece(struct sf_op *op, enum copy_end how) {
     of->issued_pieces--;
     of->again_ns = v->now_ns;
     of->agains++;
-  } else if (how == COPY_LATER) {
+  } else if (how == COPY_LATER || how == COPY_LATE) {
     of->piece[copy->piece] = PIECE_TO_COME;
     if (copy->piece < of->come_from)
       of->come_from = copy->piece;
     of->issued_pieces--;
-    copier->issue_at_ns = v->now_ns + BUFFER_WAIT_MS * SF_MS;
+    copier->issue_at_ns = v->now_ns + (how == COPY_LATE ? BACKOFF_MS : BUFFER_WAIT_MS) * SF_MS;
   } else {
     of->failed = true;
     if (how == COPY_FAILED && !is_broken_off(v, of))

@@ -16,6 +16,7 @@ enum copy_end {
   COPY_PASSED, /* it was found bad before */
   COPY_AGAIN,  /* to be told which */
   COPY_LATER,  /* no buffer, or a suspended write is tried again: this piece again, soon */
+  COPY_LATE,   /* a leg that is busy, and stays: this piece again, after a pause */
 };
 
 /* Its piece is noted, and the slot and the op are free. */

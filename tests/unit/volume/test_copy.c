@@ -5,10 +5,19 @@
 #include <errno.h>
 #include <string.h>
 
-enum { EXTENT = 65536, EXTENTS = 16 };
+enum { EXTENT = 65536, EXTENTS = 16, MIB = 1 << 20 };
 
 static struct rig rig;
 static bool fails_now;
+
+/* Each piece is read from two legs: of all that it reads this one is late with a quarter. */
+static bool
+a_quarter_is_late(const struct rig *r, const struct rig_region *region) {
+  uint64_t takes_ns = region->handle / 2 % 4 == 0 ? 150 * SF_MS : 5 * SF_MS;
+
+  return region->leg == 0 && region->op == SF_TIO_READ && rig_is_data(r, region) &&
+         r->now_ns - region->since_ns < takes_ns;
+}
 
 static bool
 is_copy(const struct rig *r, const struct rig_region *region) {
@@ -166,12 +175,73 @@ a_convergence_takes_the_room_of_who_waits_for_it(void **state) {
   rig_free(&rig);
 }
 
+/* Proves that a convergence ends beside reads that are late again and again on a leg that answers all
+ * others: those pieces are read again, and not the whole extent. */
+static void
+a_piece_that_is_late_is_read_again_alone(void **state) {
+  struct rig_request write, read;
+
+  rig_init(&rig, 2, 2, 4 * MIB, 4);
+  rig.config.intent_delay_ns = 600 * SF_S;
+  rig_start_fully(&rig);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_run(&rig);
+  assert_true(write.done);
+  rig_put(&write);
+  rig_kill(&rig);
+  memset(rig.leg[1] + SF_DATA_OFFSET, 0x10, 4096);
+  rig.holds = a_quarter_is_late;
+  rig_start_fully(&rig);
+  assert_int_equal(rig.volume->unconverged.set, 1);
+  rig_submit(&rig, &read, SF_REQ_READ, 0, 4096, 0);
+  rig_pass(&rig, 5000);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  rig_put(&read);
+  for (unsigned leg = 0; leg < 2; leg++)
+    assert_int_equal(rig_state(&rig, leg), SF_STATE_IN_SYNC);
+  assert_memory_equal(rig.leg[0] + SF_DATA_OFFSET, rig.leg[1] + SF_DATA_OFFSET, 4 * MIB);
+  rig_free(&rig);
+}
+
+static bool
+leg_0_keeps_reads_of_four_extents(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 0 && region->op == SF_TIO_READ && rig_is_data(r, region) &&
+         region->offset < SF_DATA_OFFSET + 4 * EXTENT;
+}
+
+/* Proves that extents with such pieces, for which no client waits, leave their places to one for which a
+ * client does. */
+static void
+extents_that_cannot_be_read_give_their_places_up(void **state) {
+  struct rig_request read;
+
+  rig_init(&rig, 2, 2, EXTENT, EXTENTS);
+  rig.config.intent_delay_ns = 600 * SF_S;
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, 8, EXTENT);
+  rig_kill(&rig);
+  rig.holds = leg_0_keeps_reads_of_four_extents;
+  rig_start_fully(&rig);
+  rig_pass(&rig, 50);
+  rig_submit(&rig, &read, SF_REQ_READ, 6 * EXTENT, 4096, 0);
+  rig_pass(&rig, 1000);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  rig_put(&read);
+  rig.holds = NULL;
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_leg_that_hangs_in_a_copy_that_failed_leaves),
       cmocka_unit_test(a_leg_that_hangs_in_a_copy_leaves),
       cmocka_unit_test(a_convergence_takes_the_room_of_who_waits_for_it),
+      cmocka_unit_test(a_piece_that_is_late_is_read_again_alone),
+      cmocka_unit_test(extents_that_cannot_be_read_give_their_places_up),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
