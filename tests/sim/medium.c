@@ -307,8 +307,8 @@ read_unwritten_page(struct sim_leg *leg, bool stable, uint32_t p, const struct m
     take_unwritten(leg, stable, p * SF_MAP_EXTENTS + k, page.unwritten[k / 8] >> (k % 8) & 1);
 }
 
-/* Is it as it was when it was read last?  Then it says the same again, and nobody else changes what
- * was taken from it. */
+/* Is it as it was when it was read last?  Then it says the same again, and what was taken from
+ * it is changed nowhere else. */
 static bool
 was_read(const struct sim_leg *leg, bool stable, uint32_t p, const struct maps_heading *by) {
   const uint8_t *meta = stable ? leg->meta_stable : leg->meta_now;

@@ -1,7 +1,6 @@
 /* What a leg's two superblock pages say, remembered.  The questions after every step read the same
  * few pages over and over, and sf_superblock_pick() takes tens of microseconds.  The answer depends
- * on nothing but the bytes, and these are compared whole: nobody has to tell when a page has
- * changed. */
+ * on nothing but the bytes, and these are compared whole, so a change of a page need not be told. */
 #include <string.h>
 
 #include "ondisk/frame.h"

@@ -26,17 +26,9 @@ a_leg_joins(const struct sf_volume *v) {
   return v->joining >= 0 || v->promoting >= 0;
 }
 
-static bool
-is_waited_for(const struct sf_volume *v, uint64_t extent) {
-  for (const struct sf_request *r = v->parked; r != NULL; r = r->next)
-    if (sf_unwritten_is_for(v, r, extent))
-      return true;
-  return false;
-}
-
 bool
 sf_zeroing_gives_way(const struct sf_volume *v, const struct copying *c) {
-  return c->zeroes && v->parked != NULL && !is_waited_for(v, c->extent);
+  return c->zeroes && v->parked != NULL && !sf_unwritten_is_waited_for(v, c->extent);
 }
 
 bool

@@ -27,6 +27,14 @@ sf_unwritten_is_for(const struct sf_volume *v, const struct sf_request *request,
          extent <= extent_of(v, request->offset + request->length - 1);
 }
 
+bool
+sf_unwritten_is_waited_for(const struct sf_volume *v, uint64_t extent) {
+  for (const struct sf_request *r = v->parked; r != NULL; r = r->next)
+    if (sf_unwritten_is_for(v, r, extent))
+      return true;
+  return false;
+}
+
 /* Not for older ones: zeros that fail are no reason to wait for those of younger writes. */
 void
 sf_unwritten_advances(struct sf_volume *v, uint64_t extent) {

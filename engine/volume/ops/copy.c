@@ -356,14 +356,6 @@ count_failed(struct sf_op *op) {
     sf_medium_failed(op->volume, leg, op->offset, op->error);
 }
 
-static bool
-a_client_waits_for(const struct sf_volume *v, uint64_t extent) {
-  for (const struct sf_request *r = v->parked; r != NULL; r = r->next)
-    if (sf_unwritten_is_for(v, r, extent))
-      return true;
-  return false;
-}
-
 /* A leg that hangs leaves, if it may, and the extent is tried again without it.  One that stays is
  * busy: where a client waits for the extent the piece is read again, and the others stay copied.
  * Were they read again too, some of them would be late each time where many wait for the same path,
@@ -371,7 +363,7 @@ a_client_waits_for(const struct sf_volume *v, uint64_t extent) {
 static void
 read_is_late(struct sf_op *op, unsigned leg) {
   struct sf_volume *v = op->volume;
-  bool stays;
+  bool reads_again;
 
   v->leg[leg].avoid = true;
   if (sf_insync_leg_hangs(v, leg, SF_READ_KIND) &&
@@ -383,8 +375,9 @@ read_is_late(struct sf_op *op, unsigned leg) {
     sf_op_reason(op, leg, reason, sizeof reason);
     sf_leg_demote(v, leg, SF_STATE_LATE, reason);
   }
-  stays = sf_insync_legs(v) & legbit(leg);
-  sf_copy_end(op, stays && a_client_waits_for(v, op->copy->of->extent) ? COPY_LATE : COPY_FAILED);
+  reads_again =
+      (sf_insync_legs(v) & legbit(leg)) && sf_unwritten_is_waited_for(v, op->copy->of->extent);
+  sf_copy_end(op, reads_again ? COPY_LATE : COPY_FAILED);
 }
 
 /* The source of a convergence has a bad block: another leg takes its place.  False: the copy has ended. */

@@ -39,13 +39,11 @@ leg_2_hangs(const struct rig *r, const struct rig_region *region) {
   return region->leg == 2 || (region->leg == 3 && age_ns < 20 * SF_MS);
 }
 
-/* One leg fails a convergence, which ends it, while another one hangs in it.  That one has to
- * leave, though no request waits for this copy any more, or there could be no other. */
+/* The next start has the first extent to converge. */
 static void
-a_leg_that_hangs_in_a_copy_that_failed_leaves(void **state) {
-  struct rig_request write, read;
+killed_after_a_write(void) {
+  struct rig_request write;
 
-  rig_init(&rig, 4, 2, EXTENT, EXTENTS);
   rig.config.intent_delay_ns = 600 * SF_S;
   rig_start_fully(&rig);
   rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
@@ -53,6 +51,16 @@ a_leg_that_hangs_in_a_copy_that_failed_leaves(void **state) {
   assert_true(write.done);
   rig_put(&write);
   rig_kill(&rig);
+}
+
+/* One leg fails a convergence, which ends it, while another one hangs in it.  That one has to
+ * leave, though no request waits for this copy any more, or there could be no other. */
+static void
+a_leg_that_hangs_in_a_copy_that_failed_leaves(void **state) {
+  struct rig_request read;
+
+  rig_init(&rig, 4, 2, EXTENT, EXTENTS);
+  killed_after_a_write();
   for (unsigned leg = 1; leg < 4; leg++)
     memset(rig.leg[leg] + SF_DATA_OFFSET, 0x10 + (int) leg, 4096);
   fails_now = true;
@@ -179,16 +187,10 @@ a_convergence_takes_the_room_of_who_waits_for_it(void **state) {
  * others: those pieces are read again, and not the whole extent. */
 static void
 a_piece_that_is_late_is_read_again_alone(void **state) {
-  struct rig_request write, read;
+  struct rig_request read;
 
   rig_init(&rig, 2, 2, 4 * MIB, 4);
-  rig.config.intent_delay_ns = 600 * SF_S;
-  rig_start_fully(&rig);
-  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
-  rig_run(&rig);
-  assert_true(write.done);
-  rig_put(&write);
-  rig_kill(&rig);
+  killed_after_a_write();
   memset(rig.leg[1] + SF_DATA_OFFSET, 0x10, 4096);
   rig.holds = a_quarter_is_late;
   rig_start_fully(&rig);

@@ -237,10 +237,28 @@ leg_1_fails_joins(const struct rig *r, const struct rig_region *region) {
   return r->volume->join_step == JOIN_FLUSH ? leg_1_fails_flushes(r, region) : 0;
 }
 
+static uint64_t zeros_take_ns;
+
 static bool
-zeros_take_longer_than_a_join_waits(const struct rig *r, const struct rig_region *region) {
+zeros_take_their_time(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && rig_is_data(r, region) && region->op == SF_TIO_ZERO &&
-         r->now_ns - region->since_ns < 300 * SF_MS;
+         r->now_ns - region->since_ns < zeros_take_ns;
+}
+
+static void
+a_first_write_beside_joins_that_fail(struct rig_request *write, uint64_t takes_ns) {
+  rig_init_unwritten(&rig, 3, SMALL, 64);
+  rig.config.min_legs = 2;
+  rig.config.fail_timeout_ns = 1000 * SF_S;
+  rig_start_fully(&rig);
+  leg_2_lacks(2);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  rig.fails = leg_1_fails_joins;
+  zeros_take_ns = takes_ns;
+  rig.holds = zeros_take_their_time;
+  copies_may_go(1 << 30);
+  rig_submit(&rig, write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
 }
 
 /* Proves that joins which fail again and again for another leg's flush leave first writes the time for
@@ -249,16 +267,7 @@ static void
 zeros_beside_joins_that_fail(void **state) {
   struct rig_request write;
 
-  rig_init_unwritten(&rig, 3, SMALL, 64);
-  rig.config.min_legs = 2;
-  rig_start_fully(&rig);
-  leg_2_lacks(2);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
-  rig.fails = leg_1_fails_joins;
-  rig.holds = zeros_take_longer_than_a_join_waits;
-  copies_may_go(1 << 30);
-  rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
+  a_first_write_beside_joins_that_fail(&write, 300 * SF_MS); /* longer than the first waits */
   rig_pass(&rig, 5000);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
   assert_true(write.done);
@@ -269,28 +278,12 @@ zeros_beside_joins_that_fail(void **state) {
   rig_free(&rig);
 }
 
-static bool
-zeros_take_ten_seconds(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 1 && rig_is_data(r, region) && region->op == SF_TIO_ZERO &&
-         r->now_ns - region->since_ns < 10 * SF_S;
-}
-
 /* Proves that each attempt which breaks zeros off leaves twice the time before the next, 8 s at most. */
 static void
 joins_that_break_zeros_off_become_rarer(void **state) {
   struct rig_request write;
 
-  rig_init_unwritten(&rig, 3, SMALL, 64);
-  rig.config.min_legs = 2;
-  rig.config.fail_timeout_ns = 1000 * SF_S;
-  rig_start_fully(&rig);
-  leg_2_lacks(2);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
-  rig.fails = leg_1_fails_joins;
-  rig.holds = zeros_take_ten_seconds;
-  copies_may_go(1 << 30);
-  rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
+  a_first_write_beside_joins_that_fail(&write, 10 * SF_S);
   rig_until_joining_ms(&rig, 2, true);
   for (uint64_t ms = 100; ms <= 20000; ms *= 2) {
     rig_until_joining_ms(&rig, 2, false);
