@@ -36,6 +36,10 @@
   COUNTED(pauses)                                                                                  \
   COUNTED(nemeses)                                                                                 \
   COUNTED(torn_sectors)                                                                            \
+  COUNTED(torn_superblocks)                                                                        \
+  COUNTED(torn_pages)                                                                              \
+  COUNTED(torn_at_resets)                                                                          \
+  COUNTED(torn_unreadable)                                                                         \
   COUNTED(late_flush_errors)                                                                       \
   COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \

@@ -484,7 +484,7 @@ fault_reset(unsigned index, uint32_t life) {
   }
   COUNT(resets);
   TRACE("leg %u is reset", index);
-  medium_lose_cache(&sim.leg[index], (unsigned) random_below(1000));
+  torn_reset(&sim.leg[index], (unsigned) random_below(1000));
 }
 
 void

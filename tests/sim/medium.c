@@ -193,25 +193,19 @@ stamp_is_rotten(const void *data, unsigned i) {
   return value & ROTTEN;
 }
 
-/* At a power cut: a sector of which only the first bytes are new. */
-static bool
-tears(void) {
-  return sim.power_is_failing && random_chance(sim.options.tear_permille);
-}
-
 static void
 land_stable(struct sim_leg *leg, struct landed *item, unsigned i) {
   uint64_t block = item->first + i;
+  bool torn = torn_is();
 
-  if (tears()) {
-    COUNT(torn_sectors);
+  if (torn) {
     if (item->meta) {
       size_t kept = (size_t) random_below(BLOCK);
 
       memcpy(item->bytes + (size_t) i * BLOCK + kept, leg->meta_stable + block * BLOCK + kept,
              BLOCK - kept);
     } else if (item->value[i] != 0 && item->value[i] != leg->stable[block]) {
-      item->value[i] = oracle_tear(block, item->value[i]);
+      item->value[i] = torn_value(block, item->value[i]);
     }
   }
 
@@ -226,6 +220,7 @@ land_stable(struct sim_leg *leg, struct landed *item, unsigned i) {
       return;
     leg->stable_seq[block] = item->seq;
     leg->stable[block] = item->value[i];
+    torn_lands(leg, block, torn);
     oracle_recheck(leg, block);
   }
 }
@@ -361,7 +356,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
              unsigned part_permille) {
   bool meta = offset < sim.data_offset;
   uint64_t first = meta ? meta_block(offset) : (offset - sim.data_offset) / BLOCK;
-  unsigned n = (unsigned) (length / BLOCK);
+  unsigned n = (unsigned) (length / BLOCK), landed = 0;
   struct landed *item;
 
   if (meta ? first + n > META_BLOCKS : first + n > leg->blocks)
@@ -379,6 +374,7 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
       item->value[i] = data == NULL ? 0 : stamp_get(data, i, block);
     if (!item->has[i])
       continue;
+    landed++;
     if (meta) {
       memcpy(leg->meta_now + block * BLOCK, item->bytes + (size_t) i * BLOCK, BLOCK);
       leg->meta_now_seq[block] = item->seq;
@@ -400,6 +396,8 @@ medium_write(struct sim_leg *leg, uint64_t offset, uint64_t length, const void *
     *leg->cache_tail = item;
     leg->cache_tail = &item->next;
   }
+  if (meta && landed > 0 && landed < n)
+    torn_page(offset);
   if (meta)
     meta_moved(leg);
 }

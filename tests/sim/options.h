@@ -61,11 +61,13 @@ struct options {
   unsigned eagain_permyriad;
   unsigned reset_permille; /* legs that leave the set and lose their cache while they are out */
   unsigned flip_weight, damage_weight;
-  unsigned tear_permille;      /* sectors torn at a power cut */
-  unsigned nemesis_permille;   /* metadata writes during which something happens */
-  unsigned newcomer_permille;  /* newcomers that are slow to reach the maps on disk */
-  unsigned promotion_permille; /* promotions during which another leg keeps its superblock */
-  unsigned behind_permille;    /* writes that a leg gets which catches up, and misses */
+  unsigned tear_permille;            /* sectors torn at a power cut */
+  unsigned tear_reset_permille;      /* at a reset */
+  unsigned tear_unreadable_permille; /* of all these: cannot be read then */
+  unsigned nemesis_permille;         /* metadata writes during which something happens */
+  unsigned newcomer_permille;        /* newcomers that are slow to reach the maps on disk */
+  unsigned promotion_permille;       /* promotions during which another leg keeps its superblock */
+  unsigned behind_permille;          /* writes that a leg gets which catches up, and misses */
   uint64_t pause_gap_ns, pause_ns;
   uint64_t kill_gap_ns, power_gap_ns, stop_gap_ns, operator_gap_ns, grow_gap_ns; /* 0 = never */
   uint64_t replace_gap_ns, members_gap_ns;
@@ -119,6 +121,8 @@ struct options {
   DRAWN(read_storm, true)                                                                          \
   DRAWN(suspend_storm, true)                                                                       \
   DRAWN(bad_storm, true)                                                                           \
+  DRAWN(torn_resets, true)                                                                         \
+  DRAWN(torn_unreadable, true)                                                                     \
   DRAWN(answers_beside_a_failed_flush, true)
 
 enum {

@@ -420,6 +420,11 @@ oracle_tear(uint64_t block, uint32_t value) {
   return torn;
 }
 
+uint32_t
+oracle_torn_alone(uint32_t value) {
+  return value | TORN;
+}
+
 void
 oracle_killed(void) {
   oracle_step();

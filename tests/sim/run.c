@@ -229,6 +229,7 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   sim.latencies_are_short = !sim.options.is_busy && latencies_are_short();
   format_legs();
   tio_init();
+  torn_start();
   oracle_init();
   for (unsigned i = 0; i < sim.options.legs; i++)
     medium_maps_moved(&sim.leg[i]);

@@ -25,6 +25,7 @@
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
  *      silent.c   a leg falls silent for ever, and another takes its place
+ *      torn.c     sectors that are torn as a leg loses its power
  *      drill.c    an operator keeps a leg from answering
  *      scrub.c    the legs are compared, and blocks rot unseen
  *      bad.c      recorded blocks that no leg can read
@@ -203,6 +204,15 @@ void medium_behead(struct sim_leg *leg);
 void medium_give_head_back(struct sim_leg *leg);
 bool medium_is_clean(const struct sim_leg *leg);
 
+/* ---- sectors torn as a leg loses its power (torn.c) ---- */
+
+void torn_start(void);
+void torn_reset(struct sim_leg *leg, unsigned keep_permille); /* it alone loses its cache */
+bool torn_is(void);                                           /* the sector that lands now */
+uint32_t torn_value(uint64_t block, uint32_t value);
+void torn_lands(struct sim_leg *leg, uint64_t block, bool torn);
+void torn_page(uint64_t offset); /* some sectors of that page have landed, and others not */
+
 #include "sim/picked.h"
 #include "sim/silent.h"
 #include "sim/tio.h"
@@ -241,6 +251,7 @@ void oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *dat
 void oracle_take_note(void); /* the operator knows that unflushed data may be lost */
 void oracle_flush_end(uint64_t began, bool good);
 uint32_t oracle_tear(uint64_t block, uint32_t value); /* what a torn sector holds */
+uint32_t oracle_torn_alone(uint32_t value);           /* the same, and nobody may see it */
 void oracle_killed(void);
 void oracle_power_cut(void);
 void oracle_forced(unsigned legs);                        /* what these hold is the truth now */

@@ -252,6 +252,8 @@ draw_ends(struct options *o) {
   DRAW(grow_gap_ns, one_in(4) ? between(50, 4000) * SIM_MS : 0);
   DRAW(absent_permille, one_in(2) ? some(0, 600) : 0);
   DRAW(tear_permille, one_in(2) ? some(0, 300) : 0);
+  DRAW(tear_reset_permille, one_in_or_always(4, SWITCH_torn_resets) ? some(50, 600) : 0);
+  DRAW(tear_unreadable_permille, one_in_or_always(6, SWITCH_torn_unreadable) ? some(50, 1000) : 0);
   DRAW(flush_error_weight, one_in(2) ? some(1, 4) : 0);
   DRAW(flush_errors_anywhere, one_in(2));
   DRAW(fua_errors, one_in(3));

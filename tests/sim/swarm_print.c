@@ -39,12 +39,13 @@ swarm_print(const struct options *o, FILE *to) {
           MS(o->stall_ns), o->all_may_stall);
   fprintf(
       to,
-      "  also: real cancels %u/1000, torn writes %u/1000, torn sectors %u/1000, buffers %u, "
+      "  also: real cancels %u/1000, torn writes %u/1000, torn sectors %u/1000 (at resets %u, "
+      "unreadable %u), buffers %u, "
       "eagain %u/10000, resets %u/1000, nemesis %u/1000, promotions %u/1000, newcomers %u/1000, "
       "behind %u/1000\n",
-      o->real_permille, o->torn_permille, o->tear_permille, o->buffers, o->eagain_permyriad,
-      o->reset_permille, o->nemesis_permille, o->promotion_permille, o->newcomer_permille,
-      o->behind_permille);
+      o->real_permille, o->torn_permille, o->tear_permille, o->tear_reset_permille,
+      o->tear_unreadable_permille, o->buffers, o->eagain_permyriad, o->reset_permille,
+      o->nemesis_permille, o->promotion_permille, o->newcomer_permille, o->behind_permille);
   fprintf(to,
           "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
           "growth %lu, replace %lu, members %lu, absent at a start %u/1000, broken off %u/1000\n",
