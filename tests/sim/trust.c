@@ -3,19 +3,24 @@
  * acknowledged (after a power cut: every flushed) write.
  *
  * The verdicts depend on the superblocks only, and these change seldom, so the union of the trusted
- * legs is kept until one changes; a superblock write in flight is tried as landed and as not. */
+ * legs is kept until one changes; a superblock write in flight is tried as landed, as not, and as
+ * torn: its place holds nothing that can be read then. */
 #include <string.h>
 
 #include "sim/sim.h"
 
 enum { MEMO = 1 << 14 };
 
+enum flight { NOT_LANDED, LANDED, TORN, FLIGHTS };
+/* A turn is a bit for each leg: landed; or this: all that are in flight are torn. */
+enum { ALL_LANDED = (1 << LEGS_MAX) - 1, ALL_TORN = 1 << LEGS_MAX };
+
 struct image {
   struct sf_leg_found found;
   uint64_t hash;
 };
 
-static struct image image[LEGS_MAX][2][2]; /* leg; now, stable; in flight: not landed, landed */
+static struct image image[LEGS_MAX][2][FLIGHTS]; /* leg; now, stable; what is in flight */
 /* Where its newest superblock cannot be read; one leg at a time, in storms of silent legs: a record
  * that leaves out a leg which too few others stay without must be in both. */
 static struct image worn_image[LEGS_MAX][2];
@@ -47,16 +52,19 @@ trust_reset(void) {
   any_stale = true;
 }
 
-void
-found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found) {
+static void
+found_in(unsigned leg, bool stable, enum flight flight, struct sf_leg_found *found) {
   const uint8_t *meta = stable ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now;
   uint8_t pages[SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES];
   const struct region *r;
   const struct picked *head;
 
-  if (with_in_flight && tio_superblock_in_flight(leg, &r)) {
+  if (flight != NOT_LANDED && tio_superblock_in_flight(leg, &r)) {
     memcpy(pages, meta, sizeof pages);
-    memcpy(pages + r->offset, r->buffer->data, SF_PAGE_BYTES);
+    if (flight == LANDED)
+      memcpy(pages + r->offset, r->buffer->data, SF_PAGE_BYTES);
+    else
+      memset(pages + r->offset, 0xff, SF_PAGE_BYTES);
     head = picked(pages);
   } else {
     head = picked(meta);
@@ -67,6 +75,11 @@ found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *fo
                                  .sb = head->sb};
   if (found->error != 0)
     found->marked = sf_mark_decode(meta + MAPS_END, &found->mark);
+}
+
+void
+found_of(unsigned leg, bool stable, bool with_in_flight, struct sf_leg_found *found) {
+  found_in(leg, stable, with_in_flight ? LANDED : NOT_LANDED, found);
 }
 
 static uint64_t
@@ -111,7 +124,7 @@ look_at_worn(unsigned leg, unsigned s) {
   struct image *im = &worn_image[leg][s];
   const struct picked *head;
 
-  *im = image[leg][s][0];
+  *im = image[leg][s][NOT_LANDED];
   memcpy(pages, s ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now, sizeof pages);
   head = picked(pages);
   if (head->error != 0)
@@ -131,23 +144,28 @@ look(unsigned leg) {
   bool in_flight = tio_superblock_in_flight(leg, &r);
 
   for (unsigned s = 0; s < 2; s++)
-    for (unsigned f = 0; f < 2; f++) {
+    for (unsigned f = 0; f < FLIGHTS; f++) {
       struct image *im = &image[leg][s][f];
 
-      if (f == 1 && !in_flight) {
-        *im = image[leg][s][0];
+      if (f != NOT_LANDED && !in_flight) {
+        *im = image[leg][s][NOT_LANDED];
         continue;
       }
-      found_of(leg, s, f, &im->found);
+      found_in(leg, s, f, &im->found);
       im->hash = hash_of(leg, &im->found);
     }
   for (unsigned s = 0; s < 2 && sim.options.silent_storm; s++)
     look_at_worn(leg, s);
 }
 
+static enum flight
+flight_of(unsigned leg, unsigned landed) {
+  return landed == ALL_TORN ? TORN : landed >> leg & 1 ? LANDED : NOT_LANDED;
+}
+
 static const struct image *
 image_of(unsigned leg, unsigned s, unsigned landed, unsigned worn) {
-  return leg == worn ? &worn_image[leg][s] : &image[leg][s][landed >> leg & 1];
+  return leg == worn ? &worn_image[leg][s] : &image[leg][s][flight_of(leg, landed)];
 }
 
 /* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
@@ -246,10 +264,12 @@ is_of_line(unsigned subset, unsigned s, unsigned landed) {
   if (!sim.was_forced)
     return true;
   for (unsigned i = 0; i < sim.options.legs; i++)
-    if ((subset >> i & 1) && force_is_of_line(&image[i][s][landed >> i & 1].found))
+    if ((subset >> i & 1) && force_is_of_line(&image[i][s][flight_of(i, landed)].found))
       return true;
   return false;
 }
+
+enum { TURN_TORN = 4, TURNS };
 
 static unsigned
 landing(unsigned turn) {
@@ -257,10 +277,19 @@ landing(unsigned turn) {
   case 0:
     return 0;
   case 1:
-    return ~0u;
+    return ALL_LANDED;
+  case TURN_TORN:
+    return ALL_TORN;
   default:
-    return (unsigned) (mix(sim.seed, sim.steps * 4 + turn) >> 20);
+    return (unsigned) (mix(sim.seed, sim.steps * 4 + turn) >> 20) & ALL_LANDED;
   }
+}
+
+/* The other copy is as good, if all is well: then nothing new can be asked. */
+static bool
+tears_something(unsigned leg) {
+  return image[leg][0][TORN].hash != image[leg][0][NOT_LANDED].hash ||
+         image[leg][1][TORN].hash != image[leg][1][NOT_LANDED].hash;
 }
 
 static void
@@ -273,8 +302,8 @@ refresh(void) {
     if (stale[i])
       look(i);
     stale[i] = false;
-    if (tio_superblock_in_flight(i, &r))
-      turns = 4;
+    if (tio_superblock_in_flight(i, &r) && turns < TURNS)
+      turns = tears_something(i) ? TURNS : TURN_TORN;
   }
   for (unsigned s = 0; s < 2; s++) {
     trusted[s] = 0;
@@ -297,7 +326,7 @@ accuse(unsigned leg, unsigned s) {
   unsigned found_subset = 0, found_landed = 0, found_worn = NONE_WORN;
   size_t len = 0;
 
-  for (unsigned turn = 0; turn < 4; turn++)
+  for (unsigned turn = 0; turn < TURNS; turn++)
     for (unsigned subset = 1; subset < 1u << sim.options.legs && found_subset == 0; subset++)
       if (would_trust(subset, s, landing(turn), NONE_WORN) >> leg & 1) {
         found_subset = subset;
