@@ -41,6 +41,8 @@
   COUNTED(torn_at_resets)                                                                          \
   COUNTED(torn_unreadable)                                                                         \
   COUNTED(late_flush_errors)                                                                       \
+  COUNTED(late_errors)                                                                             \
+  COUNTED(late_copies)                                                                             \
   COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \
   COUNTED(faulty_at_a_start)                                                                       \

@@ -82,6 +82,8 @@ is_off(unsigned count) {
             {COUNT_scrub_repairs, SWITCH_scrubs},
             {COUNT_torn_at_resets, SWITCH_torn_resets},
             {COUNT_torn_unreadable, SWITCH_torn_unreadable},
+            {COUNT_late_errors, SWITCH_late_errors},
+            {COUNT_late_copies, SWITCH_late_copies},
             {COUNT_late_openings, SWITCH_late_openings},
             {COUNT_flushes_forgotten, SWITCH_flush_errors_anywhere}};
 

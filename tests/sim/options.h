@@ -64,6 +64,8 @@ struct options {
   unsigned tear_permille;            /* sectors torn at a power cut */
   unsigned tear_reset_permille;      /* at a reset */
   unsigned tear_unreadable_permille; /* of all these: cannot be read then */
+  unsigned late_error_permille;      /* requests that are late, and fail */
+  unsigned late_copy_permille;       /* copies that are made late */
   unsigned nemesis_permille;         /* metadata writes during which something happens */
   unsigned newcomer_permille;        /* newcomers that are slow to reach the maps on disk */
   unsigned promotion_permille;       /* promotions during which another leg keeps its superblock */
@@ -123,6 +125,8 @@ struct options {
   DRAWN(bad_storm, true)                                                                           \
   DRAWN(torn_resets, true)                                                                         \
   DRAWN(torn_unreadable, true)                                                                     \
+  DRAWN(late_errors, true)                                                                         \
+  DRAWN(late_copies, true)                                                                         \
   DRAWN(answers_beside_a_failed_flush, true)
 
 enum {

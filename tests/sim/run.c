@@ -230,6 +230,7 @@ setup(uint64_t seed, uint64_t ops_most, FILE *trace) {
   format_legs();
   tio_init();
   torn_start();
+  late_start();
   oracle_init();
   for (unsigned i = 0; i < sim.options.legs; i++)
     medium_maps_moved(&sim.leg[i]);

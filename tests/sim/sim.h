@@ -25,6 +25,7 @@
  *      lull.c     without faults it must answer, and be whole again, within a bound
  *      settings.c live settings, and min_legs from one start to the next
  *      silent.c   a leg falls silent for ever, and another takes its place
+ *      late.c     answers that are late, and errors
  *      torn.c     sectors that are torn as a leg loses its power
  *      drill.c    an operator keeps a leg from answering
  *      scrub.c    the legs are compared, and blocks rot unseen

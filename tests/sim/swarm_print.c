@@ -42,10 +42,11 @@ swarm_print(const struct options *o, FILE *to) {
       "  also: real cancels %u/1000, torn writes %u/1000, torn sectors %u/1000 (at resets %u, "
       "unreadable %u), buffers %u, "
       "eagain %u/10000, resets %u/1000, nemesis %u/1000, promotions %u/1000, newcomers %u/1000, "
-      "behind %u/1000\n",
+      "behind %u/1000, late errors %u/1000, late copies %u/1000\n",
       o->real_permille, o->torn_permille, o->tear_permille, o->tear_reset_permille,
       o->tear_unreadable_permille, o->buffers, o->eagain_permyriad, o->reset_permille,
-      o->nemesis_permille, o->promotion_permille, o->newcomer_permille, o->behind_permille);
+      o->nemesis_permille, o->promotion_permille, o->newcomer_permille, o->behind_permille,
+      o->late_error_permille, o->late_copy_permille);
   fprintf(to,
           "  process: kill every %lu ms, power cut %lu, stop %lu, operator %lu, pause %lu for %lu, "
           "growth %lu, replace %lu, members %lu, absent at a start %u/1000, broken off %u/1000\n",

@@ -171,6 +171,8 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
       }
       if (n > 1 && op_writes(r->op) && sim.leg_state[r->leg] == SF_STATE_CATCHING_UP)
         fault_behind(r);
+      else if (n == 1)
+        late_copy(r, timeout);
       region_start(r);
     }
     if (r->op == SF_TIO_WRITE && r->offset < sim.data_offset)
@@ -289,6 +291,8 @@ on_finish(uint32_t index) {
     fails = true;
     error = -EIO;
   }
+  if (!fails && late_fails(r, &error))
+    fails = true;
   if (fails && leg->errors_left > 0 && --leg->errors_left == 0)
     leg->error_permille = 0;
   if (r->op == SF_TIO_FLUSH && (r->delayed || r->lost) && sim.options.flush_error_weight != 0 &&

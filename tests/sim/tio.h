@@ -87,6 +87,12 @@ void buffers_free(void);
 struct sf_tio_buffer *buffer_get(void *ctx, size_t len); /* the host's */
 void buffer_put(void *ctx, struct sf_tio_buffer *buffer);
 
+/* ---- answers that are late, and errors (late.c) ---- */
+
+void late_start(void);
+bool late_fails(const struct region *r, int *error);
+void late_copy(struct region *r, uint64_t timeout_ns); /* before it starts */
+
 /* ---- submitted.c ---- */
 
 extern const char *const op_name[];
