@@ -92,6 +92,8 @@
   COUNTED(exchanges)                                                                               \
   COUNTED(silent_leavings)                                                                         \
   COUNTED(relapses)                                                                                \
+  COUNTED(early_cancels)                                                                           \
+  COUNTED(silent_forced)                                                                           \
   COUNTED(busy_pauses)                                                                             \
   COUNTED(busy_freezes)                                                                            \
   COUNTED(busy_measured)

@@ -89,9 +89,12 @@ is_off(unsigned count) {
 
   if (count >= COUNT_busy_pauses && !busy_is_on())
     return true;
-  /* Too rare to be seen in so many seeds for sure; sim/bad-ranges sees to these. */
+  /* Too rare to be seen in so many seeds for sure; sim/bad-ranges and sim/leaving see to these. */
   if ((count == COUNT_bad_written || count == COUNT_bad_reads || count == COUNT_bad_starts) &&
       !swarm_is_always(SWITCH_bad_storm))
+    return true;
+  if ((count == COUNT_early_cancels || count == COUNT_silent_forced) &&
+      !swarm_is_always(SWITCH_leaving_storm))
     return true;
   for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++)
     if (of[i].count == count && !swarm_is_on(of[i].draw))

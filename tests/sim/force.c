@@ -49,6 +49,8 @@ force_assembled(const struct sf_assembly *assembly) {
   if (!assembly->forced)
     return;
   COUNT(forced_starts);
+  if (sim.options.silent_storm)
+    COUNT(silent_forced);
   sim.forced_starts++;
   sim.troubles++;
   sim.force_pending = sim.was_forced = true;

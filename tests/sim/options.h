@@ -93,10 +93,11 @@ struct options {
   uint64_t resync_rate;          /* 0: as the configuration has it */
   uint64_t scrub_gap_ns, rot_gap_ns; /* 0: never */
   uint64_t drill_gap_ns;             /* 0: never */
-  bool silent_storm;
-  unsigned span_extents;       /* clients keep to so many; 0: to all */
-  unsigned unwritten_permille; /* of the extents, as the volume is made */
-  bool is_busy;                /* a busy run, and the rest of these is of such */
+  bool silent_storm, leaving_storm;  /* the latter is one of the former */
+  unsigned silent_force_permille;    /* force_permille of these */
+  unsigned span_extents;             /* clients keep to so many; 0: to all */
+  unsigned unwritten_permille;       /* of the extents, as the volume is made */
+  bool is_busy;                      /* a busy run, and the rest of these is of such */
   struct service service[LEGS_MAX];
   struct busy busy;
 };
@@ -117,6 +118,8 @@ struct options {
   DRAWN(scrubs, false)                                                                             \
   DRAWN(drills, false)                                                                             \
   DRAWN(silent_storm, false)                                                                       \
+  DRAWN(leaving_storm, false)                                                                      \
+  DRAWN(silent_forced, true)                                                                       \
   DRAWN(unwritten, false)                                                                          \
   DRAWN(newcomers, true)                                                                           \
   DRAWN(give_up_storm, true)                                                                       \

@@ -10,7 +10,8 @@
  * room for the time that such a leg is kept out (R14).  Or the silent leg answers again meanwhile.
  * In every third seed, some of them, it falls silent before the record of another leg's leaving is on
  * it, and that leg may answer again: the record counts when that one is told of it, which may hang
- * then.  Of five legs two leave.
+ * then.  Of five legs two leave.  In leaving storms it is always so, and the legs that have left keep
+ * what they hold.
  * In some runs the operator lets the volume grow, or adds a leg, beside the silence.
  * All draws are of a stream of their own. */
 #include "sim/sim.h"
@@ -30,6 +31,10 @@ silent_start(void) {
   sim.silent.random = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + 77;
   sim.silent.at_promotions = draw(3) == 0;
   sim.silent.at_leavings = !sim.silent.at_promotions && sim.seed % SILENT_LEAVINGS == 0;
+  if (sim.options.leaving_storm) {
+    sim.silent.at_promotions = false;
+    sim.silent.at_leavings = true;
+  }
   event_add(POLL_MS * SIM_MS, EV_SILENT, 0, 0);
 }
 
@@ -138,6 +143,20 @@ silent_promotion(unsigned newcomer) {
     fall_silent((unsigned) victim(), draw(4) != 0 ? (int) newcomer : -1);
 }
 
+/* What a leg that has left was sent before ends no sooner than the other counts as silent, and is
+ * given up then, so that it can be told. */
+static void
+keep_what_they_hold(unsigned left_out) {
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    struct sim_leg *leg = &sim.leg[i];
+
+    if (!(left_out >> i & 1) || leg->gone || leg->stalled_until_ns == SIM_NEVER || draw(4) == 0)
+      continue;
+    TRACE("leg %u keeps what it holds", i);
+    hang_for(leg, 5 * SIM_S + draw(RELAPSES_S * SIM_S));
+  }
+}
+
 static void
 leaving(unsigned leg, unsigned in_sync) {
   unsigned others = in_sync & ~(1u << leg);
@@ -146,6 +165,8 @@ leaving(unsigned leg, unsigned in_sync) {
     COUNT(silent_leavings);
     fall_silent(leg, -1);
     sim.silent.relapsed = true;
+    if (sim.options.leaving_storm)
+      keep_what_they_hold(inside_left_out(sim.volume));
   } else if ((unsigned) __builtin_popcount(in_sync) > inside_min_legs(sim.volume)) {
     unsigned other = (unsigned) __builtin_ctz(others);
 
@@ -227,11 +248,13 @@ some_leg_comes(void) {
          (sim.silent.relapsed && legs_in(SF_STATE_LATE) + legs_in(SF_STATE_PROBING) > 0);
 }
 
-/* Nothing but the silent leg is in the way of an exchange. */
+/* Nothing but the silent leg is in the way of an exchange.  After a forced start it may be all of the
+ * set: then no other has its data. */
 static bool
 could_come_about(void) {
   return sim.silent.calm && others_are_well() &&
-         (sim.leg_state[sim.silent.leg] != SF_STATE_IN_SYNC || some_leg_comes());
+         (sim.leg_state[sim.silent.leg] != SF_STATE_IN_SYNC ||
+          (some_leg_comes() && legs_in(SF_STATE_IN_SYNC) > 1));
 }
 
 /* Where a promotion was undone, the leg may also answer before another one has its place. */

@@ -190,16 +190,23 @@ draw_bad_storm(struct options *o) {
   draw_latencies(o, 50, 3000);
 }
 
-/* A leg falls silent for ever when the set cannot spare it, while another catches up. */
+/* A leg falls silent for ever when the set cannot spare it, while another catches up; or before it
+ * knows that another has left, which is no catching up yet. */
 static void
 draw_silent_storm(struct options *o) {
+  bool silent, leaving;
+
+  option("leaving storm", 0);
+  leaving = one_in_or_always(20, SWITCH_leaving_storm);
   option("silent storm", 0);
-  if (!one_in_or_always(20, SWITCH_silent_storm))
+  silent = one_in_or_always(20, SWITCH_silent_storm);
+  if (!silent && !leaving)
     return;
   o->silent_storm = true;
+  o->leaving_storm = leaving;
   o->legs = one_in(4) ? 4 : 3;
   o->min_legs = o->legs - 1;
-  if (option_seed % SILENT_LEAVINGS == 0 && one_in(4)) {
+  if ((leaving || option_seed % SILENT_LEAVINGS == 0) && one_in(4)) {
     o->legs = 5;
     o->min_legs = 3;
   }
@@ -239,6 +246,7 @@ draw_silent_storm(struct options *o) {
   draw_latencies(o, 50, 3000);
   o->members_gap_ns = one_in(4) ? between(3000, 15000) * SIM_MS : 0;
   o->grow_gap_ns = one_in(3) ? between(2000, 15000) * SIM_MS : 0;
+  DRAW(silent_force_permille, one_in_or_always(3, SWITCH_silent_forced) ? some(100, 700) : 0);
 }
 
 void

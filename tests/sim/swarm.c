@@ -308,8 +308,8 @@ take_out_what_is_off(struct options *o) {
   if (!swarm_is_on(SWITCH_lulls) || o->silent_storm)
     o->lull_gap_ns = 0;
   if (o->silent_storm)
-    o->settings_gap_ns = o->min_legs_permille = o->all_gone_permille = o->behead_permille =
-        o->force_permille = 0;
+    o->settings_gap_ns = o->min_legs_permille = o->all_gone_permille = o->behead_permille = 0,
+    o->force_permille = swarm_is_on(SWITCH_silent_forced) ? o->silent_force_permille : 0;
   if (!swarm_is_on(SWITCH_late_openings))
     o->late_opening_permille = 0;
   if (!swarm_is_on(SWITCH_forced))

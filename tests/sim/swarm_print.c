@@ -63,5 +63,8 @@ swarm_print(const struct options *o, FILE *to) {
           o->bad_everywhere_permille, o->flush_errors_anywhere, o->fua_errors, o->burst_weight,
           o->slow_record_permille, o->span_extents, o->lulls_are_long ? "long " : "",
           MS(o->lull_gap_ns), MS(o->settings_gap_ns), o->min_legs_permille, o->all_gone_permille,
-          o->behead_permille, o->silent_storm ? ", legs that fall silent for ever" : "");
+          o->behead_permille,
+          o->leaving_storm  ? ", legs that fall silent for ever as others leave"
+          : o->silent_storm ? ", legs that fall silent for ever"
+                            : "");
 }

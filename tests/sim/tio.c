@@ -435,6 +435,8 @@ host_cancel_by_device(void *ctx, struct sf_tio_device *pub) {
   const struct sim_device *device = (const struct sim_device *) pub;
   struct sf_tio_canceled count = {0};
 
+  if (inside_left_out(sim.volume) >> device->leg & 1)
+    COUNT(early_cancels);
   EACH_REGION(r, device->leg)
     if (r->life == sim.life && r->device == device->generation)
       region_cancel(r, &count);

@@ -165,7 +165,8 @@ flight_of(unsigned leg, unsigned landed) {
 
 static const struct image *
 image_of(unsigned leg, unsigned s, unsigned landed, unsigned worn) {
-  return leg == worn ? &worn_image[leg][s] : &image[leg][s][flight_of(leg, landed)];
+  return worn != NONE_WORN && leg == worn ? &worn_image[leg][s]
+                                          : &image[leg][s][flight_of(leg, landed)];
 }
 
 /* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
@@ -260,11 +261,11 @@ note_start(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
 
 /* After a forced start: is there a leg that knows of it? */
 static bool
-is_of_line(unsigned subset, unsigned s, unsigned landed) {
+is_of_line(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
   if (!sim.was_forced)
     return true;
   for (unsigned i = 0; i < sim.options.legs; i++)
-    if ((subset >> i & 1) && force_is_of_line(&image[i][s][flight_of(i, landed)].found))
+    if ((subset >> i & 1) && force_is_of_line(&image_of(i, s, landed, worn)->found))
       return true;
   return false;
 }
@@ -309,11 +310,11 @@ refresh(void) {
     trusted[s] = 0;
     for (unsigned turn = 0; turn < turns; turn++)
       for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
-        if (is_of_line(subset, s, landing(turn)))
+        if (is_of_line(subset, s, landing(turn), NONE_WORN))
           note_start(subset, s, landing(turn), NONE_WORN);
     for (unsigned worn = 0; worn < sim.options.legs && sim.options.silent_storm; worn++)
       for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
-        if (subset >> worn & 1)
+        if ((subset >> worn & 1) && is_of_line(subset, s, 0, worn))
           note_start(subset, s, 0, worn);
   }
 }
