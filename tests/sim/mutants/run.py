@@ -31,8 +31,7 @@ WITHOUT = [word for draw in ("all_gone_dead", "flush_errors_anywhere", "fua_erro
                              "forced", "heads", "answers_beside_a_failed_flush")
            for word in ("--no-draw", draw)]
 # Later than the seeds that the patches name: these would be other worlds.
-SINCE = [word for draw in ("torn_resets", "torn_unreadable", "late_errors", "late_copies", "silent_forced")
-         for word in ("--no-draw", draw)]
+SINCE = ("torn_resets", "torn_unreadable", "late_errors", "late_copies", "silent_forced")
 FLAGS = ["-std=gnu17", "-O1", "-g", "-w", "-D_GNU_SOURCE"]
 
 
@@ -122,9 +121,10 @@ def try_one(build, patch, args):
     where = args.seed if result.first is None else result.first
     # First a few worlds with everything that is drawn, which show what concerns flushes and suspended
     # requests at once; then worlds without, where the other faults are not hidden among those.
-    worlds = [(args.seed, SEEDS_OF_ALL, []), (where, args.runs, WITHOUT + SINCE)]
+    since = [word for draw in SINCE if draw != result.always for word in ("--no-draw", draw)]
+    worlds = [(args.seed, SEEDS_OF_ALL, []), (where, args.runs, WITHOUT + since)]
     if result.always:
-        worlds = [(where, args.runs, ["--draw", result.always, "--always", result.always, *SINCE])]
+        worlds = [(where, args.runs, ["--draw", result.always, "--always", result.always, *since])]
     if result.busy:
         worlds = [(where, min(args.runs, SEEDS_BUSY), ["--busy"])]
     for first, runs, draws in worlds:
