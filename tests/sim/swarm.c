@@ -229,7 +229,7 @@ draw_faults(struct options *o) {
   DRAW(flip_weight, one_in(3) ? some(1, 4) : 0);
   DRAW(damage_weight, one_in(4) ? some(1, 4) : 0);
   DRAW(late_error_permille, one_in_or_always(4, SWITCH_late_errors) ? some(100, 1000) : 0);
-  DRAW(late_copy_permille, one_in_or_always(6, SWITCH_late_copies) ? some(2, 100) : 0);
+  DRAW(late_copy_permille, one_in_or_always(12, SWITCH_late_copies) ? some(2, 100) : 0);
   DRAW(nemesis_permille, one_in(2) ? some(1, 300) : 0);
   DRAW(promotion_permille, one_in(3) ? some(100, 1000) : 0);
   DRAW(behind_permille, one_in(3) ? some(5, 200) : 0);

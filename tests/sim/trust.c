@@ -25,6 +25,7 @@ static struct image image[LEGS_MAX][2][FLIGHTS]; /* leg; now, stable; what is in
  * that leaves out a leg which too few others stay without must be in both. */
 static struct image worn_image[LEGS_MAX][2];
 enum { NONE_WORN = LEGS_MAX };
+static bool tears[LEGS_MAX]; /* a write in flight would: else TORN is as NOT_LANDED, and not kept */
 static bool stale[LEGS_MAX];
 static bool any_stale;
 static unsigned trusted[2];
@@ -138,29 +139,46 @@ look_at_worn(unsigned leg, unsigned s) {
   im->hash = hash_of(leg, &im->found);
 }
 
+/* It goes where the newest copy stands. */
+static bool
+is_over_newest(unsigned leg, unsigned s, const struct region *r) {
+  const struct picked *head = picked(s ? sim.leg[leg].meta_stable : sim.leg[leg].meta_now);
+
+  return head->error == 0 && r->offset == SF_SUPERBLOCK_OFFSET(head->newest);
+}
+
+static void
+look_in_flight(unsigned leg, unsigned s, enum flight flight) {
+  struct image *im = &image[leg][s][flight];
+
+  found_in(leg, s, flight, &im->found);
+  im->hash = hash_of(leg, &im->found);
+}
+
 static void
 look(unsigned leg) {
   const struct region *r;
   bool in_flight = tio_superblock_in_flight(leg, &r);
 
-  for (unsigned s = 0; s < 2; s++)
-    for (unsigned f = 0; f < FLIGHTS; f++) {
-      struct image *im = &image[leg][s][f];
-
-      if (f != NOT_LANDED && !in_flight) {
-        *im = image[leg][s][NOT_LANDED];
-        continue;
-      }
-      found_in(leg, s, f, &im->found);
-      im->hash = hash_of(leg, &im->found);
-    }
+  tears[leg] = in_flight && (is_over_newest(leg, 0, r) || is_over_newest(leg, 1, r));
+  for (unsigned s = 0; s < 2; s++) {
+    look_in_flight(leg, s, NOT_LANDED);
+    if (in_flight)
+      look_in_flight(leg, s, LANDED);
+    else
+      image[leg][s][LANDED] = image[leg][s][NOT_LANDED];
+    if (tears[leg])
+      look_in_flight(leg, s, TORN);
+  }
   for (unsigned s = 0; s < 2 && sim.options.silent_storm; s++)
     look_at_worn(leg, s);
 }
 
 static enum flight
 flight_of(unsigned leg, unsigned landed) {
-  return landed == ALL_TORN ? TORN : landed >> leg & 1 ? LANDED : NOT_LANDED;
+  if (landed == ALL_TORN)
+    return tears[leg] ? TORN : NOT_LANDED;
+  return landed >> leg & 1 ? LANDED : NOT_LANDED;
 }
 
 static const struct image *
@@ -286,13 +304,6 @@ landing(unsigned turn) {
   }
 }
 
-/* The other copy is as good, if all is well: then nothing new can be asked. */
-static bool
-tears_something(unsigned leg) {
-  return image[leg][0][TORN].hash != image[leg][0][NOT_LANDED].hash ||
-         image[leg][1][TORN].hash != image[leg][1][NOT_LANDED].hash;
-}
-
 static void
 refresh(void) {
   const struct region *r;
@@ -304,7 +315,7 @@ refresh(void) {
       look(i);
     stale[i] = false;
     if (tio_superblock_in_flight(i, &r) && turns < TURNS)
-      turns = tears_something(i) ? TURNS : TURN_TORN;
+      turns = tears[i] ? TURNS : TURN_TORN;
   }
   for (unsigned s = 0; s < 2; s++) {
     trusted[s] = 0;
