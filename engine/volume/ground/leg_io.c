@@ -200,6 +200,7 @@ part_sent(struct sf_volume *v, struct leg_io_part *part, uint64_t handle) {
   part->handle = handle;
   part->sent_ns = v->now_ns;
   sf_list_append(&leg->outstanding, &part->link);
+  sf_window_moves(&leg->window, part->io->args.op, part->io->args.offset, part->io->args.length);
   sf_window_sent(&leg->window, part->use, part->class, part->cost_ns, v->now_ns);
 }
 
@@ -266,8 +267,6 @@ part_init(struct leg_io_part *part, struct leg_io *io, unsigned leg) {
   part->io = io;
   part->leg = (uint8_t) leg;
   part->use = (uint8_t) args->use;
-  part->class =
-      (uint8_t) sf_window_class(&v->leg[leg].window, args->op, io->fua, args->offset, args->length);
   part->timeout_ns = sf_deadline_timeout(v, leg, args->kind);
 }
 

@@ -24,6 +24,15 @@ first_of(const struct leg *leg, enum window_use use) {
              : SF_LIST_ENTRY(leg->waiting[use].next, struct leg_io_part, link);
 }
 
+/* In the order in which requests are sent, and not in which they came: where the leg is when it gets
+ * this one depends on what went before it. */
+static unsigned
+class_now(const struct leg *leg, const struct leg_io_part *part) {
+  const struct leg_io_args *args = &part->io->args;
+
+  return sf_window_class(&leg->window, args->op, part->io->fua, args->offset, args->length);
+}
+
 /* A copy that has waited for as long as all outstanding requests may take goes before younger
  * requests of clients, or it would wait for as long as they work.  It stays within the copies'
  * share: the limit keeps copies from being sent all at once, when they would be late. */
@@ -37,8 +46,9 @@ overdue_copy(const struct sf_volume *v, const struct leg *leg) {
   target = sf_deadline_target_ns(v, leg->index, copy->io->args.kind);
   if (v->now_ns - copy->since_ns < target)
     return NULL;
-  return sf_window_copy_fits(&leg->window, sf_window_cost(&leg->window, copy->class, target),
-                             target, clients_were_here(v, CLIENTS_MS * SF_MS))
+  return sf_window_copy_fits(&leg->window,
+                             sf_window_cost(&leg->window, class_now(leg, copy), target), target,
+                             clients_were_here(v, CLIENTS_MS * SF_MS))
              ? copy
              : NULL;
 }
@@ -63,6 +73,7 @@ sf_leg_room_is_there(struct sf_volume *v, struct leg_io_part *part) {
   const struct leg_io_args *args = &part->io->args;
   uint64_t target = sf_deadline_target_ns(v, part->leg, args->kind);
 
+  part->class = (uint8_t) class_now(leg, part);
   part->cost_ns = sf_window_cost(&leg->window, part->class, target);
   if (sf_insync_leg_is_silent(v, part->leg)) {
     if (!has_its_one(leg, part->io->reads))

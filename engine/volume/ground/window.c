@@ -37,29 +37,44 @@ kind_of(enum sf_tio_op op, bool fua) {
   }
 }
 
+/* WINDOW_STREAMS: none. */
 static unsigned
-class_of(unsigned kind, bool random, unsigned size) {
-  return (kind * 2 + random) * WINDOW_SIZES + size;
+stream_at(const struct window *window, uint64_t offset) {
+  unsigned stream = 0;
+
+  while (stream < WINDOW_STREAMS && window->stream_end[stream] != offset)
+    stream++;
+  return stream;
 }
 
-static bool
-is_sequential(struct window *window, uint64_t offset, uint64_t length) {
-  for (unsigned i = 0; i < WINDOW_STREAMS; i++)
-    if (window->stream_end[i] == offset) {
-      window->stream_end[i] = offset + length;
-      return true;
-    }
-  window->stream_end[window->stream] = offset + length;
-  window->stream = (window->stream + 1) % WINDOW_STREAMS;
-  return false;
+/* A disk that turns goes on where it is, and seeks between two runs as it does between two random
+ * places.  Other legs show that they do not, and some disks read ahead in each run. */
+static unsigned
+order_of(unsigned stream) {
+  if (stream == 0)
+    return 0;
+  return stream < WINDOW_STREAMS ? 1 : 2;
 }
 
 unsigned
-sf_window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
+sf_window_class(const struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
                 uint64_t length) {
+  unsigned order = order_of(stream_at(window, offset));
+
   if (op == SF_TIO_FLUSH)
     return WINDOW_UNMEASURED;
-  return class_of(kind_of(op, fua), !is_sequential(window, offset, length), size_class(length));
+  return (kind_of(op, fua) * WINDOW_ORDERS + order) * WINDOW_SIZES + size_class(length);
+}
+
+void
+sf_window_moves(struct window *window, enum sf_tio_op op, uint64_t offset, uint64_t length) {
+  unsigned stream = stream_at(window, offset);
+
+  if (op == SF_TIO_FLUSH)
+    return;
+  for (stream = stream < WINDOW_STREAMS ? stream : WINDOW_STREAMS - 1; stream > 0; stream--)
+    window->stream_end[stream] = window->stream_end[stream - 1];
+  window->stream_end[0] = offset + length;
 }
 
 /* ---- costs ---- */

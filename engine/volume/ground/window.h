@@ -4,10 +4,10 @@
  * It counts time, not requests.  A request costs what the leg takes between two completions while
  * it is busy (Little's law: with n outstanding, each waits n times that), measured for each class
  * of requests by itself, since a small one behind large ones is not a fast one and a random one
- * behind sequential ones is not either.  One more is sent while the costs of all that is
- * outstanding stay below the target, which is half the timeout in force (Kyber and blk-wbt keep a
- * target latency the same way, by fewer outstanding requests; CoDel's lesson is that the time in
- * the queue is what counts, and not its length).
+ * behind sequential ones is not either, nor one of two runs that alternate.  One more is sent while
+ * the costs of all that is outstanding stay below the target, which is half the timeout in force
+ * (Kyber and blk-wbt keep a target latency the same way, by fewer outstanding requests; CoDel's
+ * lesson is that the time in the queue is what counts, and not its length).
  *
  *   A class of which little is known begins with one request and doubles with each answer (TCP's
  *   slow start): a first 256 KiB may take 52 ms, and a disk of 100 us is at its limit within a
@@ -29,8 +29,9 @@
 enum {
   WINDOW_SIZES = 6,   /* up to 4, 16, 64, 256 KiB, 1 MiB, and more */
   WINDOW_KINDS = 4,   /* read, write, write with FUA, zero */
+  WINDOW_ORDERS = 3,  /* goes on with the last one, with another run, or with none */
   WINDOW_STREAMS = 4, /* sequential runs that are known at a time */
-  WINDOW_CLASSES = WINDOW_KINDS * 2 * WINDOW_SIZES,
+  WINDOW_CLASSES = WINDOW_KINDS * WINDOW_ORDERS * WINDOW_SIZES,
   WINDOW_UNMEASURED =
       WINDOW_CLASSES, /* a flush: it covers earlier writes, and is no work of its own */
 };
@@ -48,18 +49,19 @@ struct window {
 
   unsigned of_class[WINDOW_CLASSES]; /* outstanding */
   unsigned outstanding[WINDOW_USES];
-  uint64_t planned_ns[WINDOW_USES]; /* the costs of those, as they were when they were sent */
-  unsigned unmeasured;              /* flushes outstanding */
-  unsigned refused;                 /* since one was let go over the target */
-  uint64_t target_ns;               /* the last */
-  uint64_t busy_ns;                 /* since when it has not been idle, or its last answer */
-  uint64_t stream_end[WINDOW_STREAMS];
-  unsigned stream;
+  uint64_t planned_ns[WINDOW_USES];    /* the costs of those, as they were when they were sent */
+  unsigned unmeasured;                 /* flushes outstanding */
+  unsigned refused;                    /* since one was let go over the target */
+  uint64_t target_ns;                  /* the last */
+  uint64_t busy_ns;                    /* since when it has not been idle, or its last answer */
+  uint64_t stream_end[WINDOW_STREAMS]; /* the last one first */
 };
 
-/* Of a request in the order in which they come; remembers where it ends. */
-unsigned sf_window_class(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
+/* Of a request, were it sent next. */
+unsigned sf_window_class(const struct window *window, enum sf_tio_op op, bool fua, uint64_t offset,
                          uint64_t length);
+/* That it is sent now, so the leg is where it ends. */
+void sf_window_moves(struct window *window, enum sf_tio_op op, uint64_t offset, uint64_t length);
 
 /* What a request of the class is expected to add, for a target. */
 uint64_t sf_window_cost(const struct window *window, unsigned class, uint64_t target_ns);

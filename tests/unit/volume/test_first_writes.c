@@ -388,7 +388,7 @@ first_writes_in_order(void **state) {
     rig_init_unwritten(&rig, 3, LARGE, 128);
     rig.windows = true;
     rig_start_fully(&rig);
-    leg_2_lacks(12);
+    leg_2_lacks(8);
     copies_may_go(1 << 20);
     leg_2_takes_ms = i == 0 ? 2 : 40;
     rig.holds = leg_2_is_slower;

@@ -13,6 +13,14 @@
 
 enum { OUT_MOST = 512 };
 
+static unsigned
+class_sent(struct window *window, enum sf_tio_op op, bool fua, uint64_t offset, uint64_t length) {
+  unsigned class = sf_window_class(window, op, fua, offset, length);
+
+  sf_window_moves(window, op, offset, length);
+  return class;
+}
+
 struct sent {
   uint64_t done_ns, sent_ns, cost_ns;
   unsigned class;
@@ -26,6 +34,7 @@ struct disk {
   struct sent sent[OUT_MOST]; /* outstanding, in order of their ends */
   unsigned outstanding, most;
   uint64_t now_ns, longest_ns;
+  uint64_t seek_ns, head; /* one that turns: so much more where it does not go on */
   enum window_use use;
 };
 
@@ -74,11 +83,37 @@ saturate(struct disk *disk, uint64_t bytes, unsigned answers, uint64_t target_ns
 
       if (!sf_window_admits(&disk->window, disk->use, cost, target_ns, disk->use == WINDOW_CLIENTS))
         break;
+      sf_window_moves(&disk->window, SF_TIO_WRITE, offset, bytes);
       send_one(disk, class, cost);
       offset += bytes;
     }
     end_one(disk);
   }
+}
+
+/* As saturate(); the requests are of so many runs, one of each in turn. */
+static void
+alternate(struct disk *disk, unsigned runs, unsigned answers, uint64_t target_ns) {
+  uint64_t at[WINDOW_STREAMS], quick_ns = disk->takes_ns;
+
+  for (unsigned i = 0; i < runs; i++)
+    at[i] = (i + 1) * (UINT64_C(1) << 40);
+  for (unsigned n = 0, run = 0; n < answers; n++) {
+    while (disk->outstanding < OUT_MOST) {
+      unsigned class = sf_window_class(&disk->window, SF_TIO_WRITE, false, at[run], 4096);
+      uint64_t cost = sf_window_cost(&disk->window, class, target_ns);
+
+      if (!sf_window_admits(&disk->window, disk->use, cost, target_ns, true))
+        break;
+      sf_window_moves(&disk->window, SF_TIO_WRITE, at[run], 4096);
+      disk->takes_ns = quick_ns + (at[run] == disk->head ? 0 : disk->seek_ns);
+      disk->head = at[run] += 4096;
+      send_one(disk, class, cost);
+      run = (run + 1) % runs;
+    }
+    end_one(disk);
+  }
+  disk->takes_ns = quick_ns;
 }
 
 static void
@@ -210,8 +245,8 @@ a_rare_class_that_becomes_slower_is_noticed(void **state) {
     while (disk.now_ns < until_ns) {
       while (disk.outstanding < 256) {
         bool large = sequence % 10 == 9;
-        unsigned class = sf_window_class(&disk.window, SF_TIO_WRITE, false,
-                                         (sequence + 1) * 10485760, large ? 262144 : 4096);
+        unsigned class = class_sent(&disk.window, SF_TIO_WRITE, false, (sequence + 1) * 10485760,
+                                    large ? 262144 : 4096);
         uint64_t cost = sf_window_cost(&disk.window, class, 50 * MS);
 
         if (!sf_window_admits(&disk.window, WINDOW_CLIENTS, cost, 50 * MS, true))
@@ -226,6 +261,41 @@ a_rare_class_that_becomes_slower_is_noticed(void **state) {
   assert_true(disk.longest_ns <= 100 * MS);
 }
 
+/* A disk that turns goes on in one run at a hundred times the pace at which it goes to and fro between
+ * two, and neither says anything of the other. */
+static void
+runs_that_alternate_are_not_one_run(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 100 * US, .seek_ns = 10 * MS};
+
+  for (unsigned turn = 0; turn < 3; turn++) {
+    disk.most = 0;
+    alternate(&disk, 1, 600, 50 * MS);
+    assert_true(disk.most > 250);
+    drain(&disk);
+    disk.most = 0;
+    disk.longest_ns = 0;
+    alternate(&disk, 2 + turn, 200, 50 * MS);
+    assert_in_range(disk.most, 4, 6);
+    assert_true(disk.longest_ns <= 65 * MS);
+    drain(&disk);
+  }
+}
+
+/* A leg that is far away, and does not care where a request is, shows that: what it is given of runs
+ * that alternate is soon as much as of one. */
+static void
+runs_may_alternate_on_a_leg_that_does_not_seek(void **state) {
+  struct disk disk = {.channels = 16, .takes_ns = 30 * MS};
+  uint64_t began;
+
+  alternate(&disk, 1, 1000, 50 * MS);
+  alternate(&disk, 3, 500, 50 * MS);
+  drain(&disk);
+  began = disk.now_ns;
+  alternate(&disk, 3, 1000, 50 * MS);
+  assert_true((disk.now_ns - began) / 1000 < 2 * 30 * MS / 16);
+}
+
 /* Small ones were quick; 64 times as much may take 64 times as long, and is not sent 50 times at
  * once. */
 static void
@@ -235,16 +305,16 @@ an_unknown_class_begins_with_one(void **state) {
 
   saturate(&disk, 4096, 200, 50 * MS);
   drain(&disk);
-  class = sf_window_class(&disk.window, SF_TIO_WRITE, false, UINT64_C(1) << 40, 256 * 1024);
+  class = class_sent(&disk.window, SF_TIO_WRITE, false, UINT64_C(1) << 40, 256 * 1024);
   assert_true(sf_window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
-  class = sf_window_class(&disk.window, SF_TIO_READ, false, UINT64_C(1) << 41, 4096);
+  class = class_sent(&disk.window, SF_TIO_READ, false, UINT64_C(1) << 41, 4096);
   assert_true(sf_window_cost(&disk.window, class, 50 * MS) >= 50 * MS);
 }
 
 static void
 copies_take_a_part_and_metadata_goes(void **state) {
   struct window window = {0};
-  unsigned class = sf_window_class(&window, SF_TIO_WRITE, false, 0, 4096);
+  unsigned class = class_sent(&window, SF_TIO_WRITE, false, 0, 4096);
 
   sf_window_sent(&window, WINDOW_COPIES, class, 10 * MS, 0);
   assert_false(sf_window_admits(&window, WINDOW_COPIES, 10 * MS, 50 * MS, true));
@@ -265,7 +335,7 @@ a_flush_says_nothing_of_the_pace(void **state) {
 
   saturate(&disk, 4096, 100, 50 * MS);
   class = disk.sent[0].class;
-  assert_int_equal(sf_window_class(&disk.window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
+  assert_int_equal(class_sent(&disk.window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
   assert_int_equal(sf_window_cost(&disk.window, WINDOW_UNMEASURED, 50 * MS), 0);
   sf_window_sent(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns);
   for (unsigned i = 0; i < disk.outstanding; i++)
@@ -282,7 +352,7 @@ an_idle_leg_is_not_a_slow_one(void **state) {
   unsigned class = 0;
 
   for (unsigned n = 0; n < 40; n++) {
-    class = sf_window_class(&disk.window, SF_TIO_WRITE, false, n * 8192, 4096);
+    class = class_sent(&disk.window, SF_TIO_WRITE, false, n * 8192, 4096);
     send_one(&disk, class, sf_window_cost(&disk.window, class, 250 * MS));
     end_one(&disk);
     disk.now_ns += 200 * MS;
@@ -296,45 +366,49 @@ static void
 each_size_kind_and_order_is_a_class(void **state) {
   static const uint64_t most[] = {4096, 16384, 65536, 262144, 1048576};
   struct window window = {0};
-  unsigned first = sf_window_class(&window, SF_TIO_WRITE, false, 1 << 30, 512), sequential;
+  unsigned first = class_sent(&window, SF_TIO_WRITE, false, 1 << 30, 512), sequential, kind;
   uint64_t at = 1;
 
   for (unsigned size = 0; size < 5; size++) {
     at += UINT64_C(1) << 32;
-    assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at, most[size]), first + size);
+    assert_int_equal(class_sent(&window, SF_TIO_WRITE, false, at, most[size]), first + size);
     at += UINT64_C(1) << 32;
-    assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at, most[size] + 1),
+    assert_int_equal(class_sent(&window, SF_TIO_WRITE, false, at, most[size] + 1),
                      first + size + 1);
   }
   at += UINT64_C(1) << 40;
-  assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at, 1 << 30), first + 5);
-  sequential = sf_window_class(&window, SF_TIO_WRITE, false, at + (1 << 30), 512);
-  assert_int_equal(sequential + WINDOW_SIZES, first);
-  assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, false, at + (1 << 30) + 512, 512),
-                   sequential);
-  assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, 5, 512), first - 2 * WINDOW_SIZES);
-  assert_int_equal(sf_window_class(&window, SF_TIO_WRITE, true, 7, 512), first + 2 * WINDOW_SIZES);
-  assert_int_equal(sf_window_class(&window, SF_TIO_ZERO, false, 9, 512), first + 4 * WINDOW_SIZES);
-  assert_int_equal(sf_window_class(&window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
+  assert_int_equal(class_sent(&window, SF_TIO_WRITE, false, at, 1 << 30), first + 5);
+  sequential = class_sent(&window, SF_TIO_WRITE, false, at + (1 << 30), 512);
+  assert_int_equal(sequential + 2 * WINDOW_SIZES, first);
+  assert_int_equal(class_sent(&window, SF_TIO_WRITE, false, at + (1 << 30) + 512, 512), sequential);
+  kind = WINDOW_ORDERS * WINDOW_SIZES;
+  assert_int_equal(class_sent(&window, SF_TIO_READ, false, 5, 512), first - kind);
+  assert_int_equal(class_sent(&window, SF_TIO_WRITE, true, 7, 512), first + kind);
+  assert_int_equal(class_sent(&window, SF_TIO_ZERO, false, 9, 512), first + 2 * kind);
+  assert_int_equal(class_sent(&window, SF_TIO_FLUSH, false, 0, 0), WINDOW_UNMEASURED);
+  assert_int_equal(class_sent(&window, SF_TIO_ZERO, false, 9 + 512, 512),
+                   sequential + 2 * kind); /* no flush moves the head */
 }
 
-/* As many streams side by side as are known, and the oldest is forgotten for one more. */
+/* As many streams side by side as are known, of which the last one goes on and the others are
+ * resumed; that of which nothing came for longest is forgotten for one more. */
 static void
 some_streams_are_known(void **state) {
   struct window window = {0};
-  unsigned random = sf_window_class(&window, SF_TIO_READ, false, 1 << 20, 512);
+  unsigned random = class_sent(&window, SF_TIO_READ, false, 1 << 20, 512);
 
   for (unsigned i = 1; i < WINDOW_STREAMS; i++)
-    assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, (i + 1) << 20, 512), random);
+    assert_int_equal(class_sent(&window, SF_TIO_READ, false, (i + 1) << 20, 512), random);
   for (unsigned turn = 1; turn < 4; turn++)
     for (unsigned i = 0; i < WINDOW_STREAMS; i++)
-      assert_int_equal(
-          sf_window_class(&window, SF_TIO_READ, false, ((i + 1) << 20) + turn * 512, 512),
-          random - WINDOW_SIZES);
-  sf_window_class(&window, SF_TIO_READ, false, 99 << 20, 512);
-  assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, (2 << 20) + 4 * 512, 512),
+      assert_int_equal(class_sent(&window, SF_TIO_READ, false, ((i + 1) << 20) + turn * 512, 512),
+                       random - WINDOW_SIZES);
+  class_sent(&window, SF_TIO_READ, false, 99 << 20, 512);
+  assert_int_equal(class_sent(&window, SF_TIO_READ, false, (2 << 20) + 4 * 512, 512),
                    random - WINDOW_SIZES);
-  assert_int_equal(sf_window_class(&window, SF_TIO_READ, false, (1 << 20) + 4 * 512, 512), random);
+  assert_int_equal(class_sent(&window, SF_TIO_READ, false, (2 << 20) + 5 * 512, 512),
+                   random - 2 * WINDOW_SIZES);
+  assert_int_equal(class_sent(&window, SF_TIO_READ, false, (1 << 20) + 4 * 512, 512), random);
 }
 
 /* What has not answered costs what its nearest neighbours say: the next larger one's as it is, else
@@ -406,6 +480,8 @@ main(void) {
       cmocka_unit_test(a_pause_is_not_learned_as_its_pace),
       cmocka_unit_test(gaps_of_all_lengths_are_one_pace),
       cmocka_unit_test(a_rare_class_that_becomes_slower_is_noticed),
+      cmocka_unit_test(runs_that_alternate_are_not_one_run),
+      cmocka_unit_test(runs_may_alternate_on_a_leg_that_does_not_seek),
       cmocka_unit_test(an_unknown_class_begins_with_one),
       cmocka_unit_test(copies_take_a_part_and_metadata_goes),
       cmocka_unit_test(a_flush_says_nothing_of_the_pace),
