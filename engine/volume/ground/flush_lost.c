@@ -55,7 +55,8 @@ sf_flush_failure_unsure(const struct sf_volume *v, uint64_t offset, uint64_t len
   return with_any(v, offsetof(struct leg, unsure), offset, length);
 }
 
-/* All that it stood for is stale now, or gone. */
+/* All that it stood for is stale now, or gone.  The record that says that it left says this too.  A
+ * claim says nothing of that: the record that it carries may name the leg, so it says what was lost. */
 void
 sf_flush_failure_left(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -64,7 +65,8 @@ sf_flush_failure_left(struct sf_volume *v, unsigned index) {
   sf_map_zero(&leg->healing);
   sf_map_zero(&leg->unsure);
   leg->flush_failed = leg->heals = false;
-  v->identity.lost &= (legset) ~legbit(index); /* the record that says that it left says this too */
+  if (v->phase != PHASE_CLAIMING)
+    v->identity.lost &= (legset) ~legbit(index);
 }
 
 /* Written and flushed on all. */

@@ -198,6 +198,8 @@ sf_flush_failure_note(struct sf_volume *v, unsigned index, int error) {
     lose(v, index, error);
     sf_leg_trouble(v, index, reason);
   } else {
+    if (v->phase == PHASE_CLAIMING)
+      tell_legs(v, index, true); /* the start goes on without it, and no record says so yet */
     sf_leg_fall_back(v, index, sf_leg_state_for(error), reason);
   }
 }
