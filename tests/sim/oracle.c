@@ -195,6 +195,15 @@ oracle_bad_block(const struct sim_leg *leg, bool stable, const struct sf_bad *bu
   return -1;
 }
 
+int64_t
+oracle_bad_without_intent(struct sim_leg *leg, bool stable, const struct sf_bad *but) {
+  for (uint64_t b = 0; b < sim.blocks_known; b++)
+    if ((bad[leg->index][b] & (stable ? 2 : 1)) && !bad_is_in(but, b) &&
+        !medium_has_intent(leg, b / sim.extent_blocks))
+      return (int64_t) b;
+  return -1;
+}
+
 /* Asked after every step, so it must not go through all blocks. */
 bool
 oracle_has_bad(const struct sim_leg *leg, bool stable, const struct sf_bad *but) {

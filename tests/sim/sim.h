@@ -262,6 +262,8 @@ void oracle_explain(uint64_t block, char *text, size_t size);
 bool oracle_was_written(uint64_t extent);
 /* -1: but for these ranges there is none. */
 int64_t oracle_bad_block(const struct sim_leg *leg, bool stable, const struct sf_bad *but);
+/* The same of what the leg's own maps call equal on all legs. */
+int64_t oracle_bad_without_intent(struct sim_leg *leg, bool stable, const struct sf_bad *but);
 bool oracle_has_bad(const struct sim_leg *leg, bool stable, const struct sf_bad *but);
 
 /* ---- clients, faults, process, trust ---- */

@@ -1,6 +1,7 @@
 /* After every step: if the process were killed now, or the power cut, from which subsets of the
  * legs would R12 start, and which legs would each start trust?  Every one of them must hold every
- * acknowledged (after a power cut: every flushed) write.
+ * acknowledged (after a power cut: every flushed) write.  One that they name for a failed flush may
+ * lack what has intent, where another leg has it: the start makes it whole from there (R9).
  *
  * The verdicts depend on the superblocks only, and these change seldom, so the union of the trusted
  * legs is kept until one changes; a superblock write in flight is tried as landed, as not, and as
@@ -29,12 +30,13 @@ static bool tears[LEGS_MAX]; /* a write in flight would: else TORN is as NOT_LAN
 static bool stale[LEGS_MAX];
 static bool any_stale;
 static unsigned trusted[2];
+static unsigned made_whole[2]; /* trusted by no start that does not know what it lost */
 /* Of each leg, the ranges that all starts that trust it call bad: no client reads its content
  * there. */
 static struct sf_bad tolerated[2][LEGS_MAX];
 static struct memo {
   uint64_t key;
-  unsigned current;
+  unsigned current, made_whole;
   int reference; /* the leg with the superblock of the list that counts */
 } memo[MEMO];
 static unsigned memo_used;
@@ -109,6 +111,7 @@ hash_of(unsigned leg, const struct sf_leg_found *found) {
   hash = mix(mix(hash, found->sb.data_bytes), found->bytes);
   hash = mix(hash, found->sb.removed);
   hash = mix(hash, found->sb.bad.n); /* a list is that of its record */
+  hash = mix(hash, found->sb.lost);
   if (found->doubtful)
     hash = mix(hash, 1);
   if (sim.was_forced)
@@ -187,6 +190,19 @@ image_of(unsigned leg, unsigned s, unsigned landed, unsigned worn) {
                                           : &image[leg][s][flight_of(leg, landed)];
 }
 
+/* See sf_flush_failure_load(). */
+static unsigned
+made_whole_by(const struct sf_leg_found *found, const struct sf_assembly *assembly) {
+  unsigned lost = assembly->base.lost;
+
+  if (assembly->base.record.clean)
+    return 0;
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (assembly->current >> i & 1)
+      lost |= found[i].sb.lost;
+  return (assembly->current & ~lost) != 0 ? assembly->current & lost : 0;
+}
+
 /* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
 static __attribute__((noinline)) void
 assemble(unsigned subset, unsigned s, unsigned landed, unsigned worn, struct memo *start) {
@@ -200,6 +216,7 @@ assemble(unsigned subset, unsigned s, unsigned landed, unsigned worn, struct mem
       found[i] = (struct sf_leg_found){0};
   sf_assemble(&sim.config, found, false, &assembly);
   start->current = assembly.may_start ? assembly.current : 0;
+  start->made_whole = assembly.may_start ? made_whole_by(found, &assembly) : 0;
   start->reference = assembly.reference;
   head_has_no_vote(found, false, &assembly);
 }
@@ -227,9 +244,11 @@ would_start(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
   return memo[slot];
 }
 
-static unsigned
-would_trust(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
-  return would_start(subset, s, landed, worn).current;
+static bool
+would_trust(unsigned leg, bool knows, unsigned subset, unsigned s, unsigned landed, unsigned worn) {
+  struct memo start = would_start(subset, s, landed, worn);
+
+  return (start.current & ~(knows ? 0 : start.made_whole)) >> leg & 1;
 }
 
 static void
@@ -267,14 +286,15 @@ note_start(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
   for (unsigned i = 0; i < sim.options.legs; i++) {
     if (!(start.current >> i & 1))
       continue;
-    if (trusted[s] >> i & 1)
+    if ((trusted[s] | made_whole[s]) >> i & 1)
       intersect(&tolerated[s][i], list);
     else if (list->n == 0)
       tolerated[s][i].n = 0;
     else
       tolerated[s][i] = *list;
   }
-  trusted[s] |= start.current;
+  trusted[s] |= start.current & ~start.made_whole;
+  made_whole[s] |= start.made_whole;
 }
 
 /* After a forced start: is there a leg that knows of it? */
@@ -318,7 +338,7 @@ refresh(void) {
       turns = tears[i] ? TURNS : TURN_TORN;
   }
   for (unsigned s = 0; s < 2; s++) {
-    trusted[s] = 0;
+    trusted[s] = made_whole[s] = 0;
     for (unsigned turn = 0; turn < turns; turn++)
       for (unsigned subset = 1; subset < 1u << sim.options.legs; subset++)
         if (is_of_line(subset, s, landing(turn), NONE_WORN))
@@ -333,20 +353,22 @@ refresh(void) {
 /* Says from which legs the start would be. */
 _Noreturn static void
 accuse(unsigned leg, unsigned s) {
-  int64_t block = oracle_bad_block(&sim.leg[leg], s, &tolerated[s][leg]);
+  bool knows = !(trusted[s] >> leg & 1);
+  int64_t block = knows ? oracle_bad_without_intent(&sim.leg[leg], s, &tolerated[s][leg])
+                        : oracle_bad_block(&sim.leg[leg], s, &tolerated[s][leg]);
   char text[1024], records[600] = "";
   unsigned found_subset = 0, found_landed = 0, found_worn = NONE_WORN;
   size_t len = 0;
 
   for (unsigned turn = 0; turn < TURNS; turn++)
     for (unsigned subset = 1; subset < 1u << sim.options.legs && found_subset == 0; subset++)
-      if (would_trust(subset, s, landing(turn), NONE_WORN) >> leg & 1) {
+      if (would_trust(leg, knows, subset, s, landing(turn), NONE_WORN)) {
         found_subset = subset;
         found_landed = landing(turn);
       }
   for (unsigned worn = 0; worn < sim.options.legs && sim.options.silent_storm; worn++)
     for (unsigned subset = 1; subset < 1u << sim.options.legs && found_subset == 0; subset++)
-      if ((subset >> worn & 1) && (would_trust(subset, s, 0, worn) >> leg & 1)) {
+      if ((subset >> worn & 1) && would_trust(leg, knows, subset, s, 0, worn)) {
         found_subset = subset;
         found_worn = worn;
       }
@@ -367,6 +389,15 @@ accuse(unsigned leg, unsigned s) {
            text, records);
 }
 
+static bool
+is_trusted_in_vain(unsigned leg, unsigned s) {
+  const struct sf_bad *list = &tolerated[s][leg];
+
+  if (!((trusted[s] | made_whole[s]) >> leg & 1) || !oracle_has_bad(&sim.leg[leg], s, list))
+    return false;
+  return (trusted[s] >> leg & 1) || oracle_bad_without_intent(&sim.leg[leg], s, list) >= 0;
+}
+
 void
 trust_check(void) {
   if (sim.force_pending)
@@ -374,11 +405,9 @@ trust_check(void) {
   if (any_stale)
     refresh();
   for (unsigned i = 0; i < sim.options.legs; i++) {
-    if (sim.leg[i].bad_now != 0 && (trusted[0] >> i & 1) &&
-        oracle_has_bad(&sim.leg[i], false, &tolerated[0][i]))
+    if (sim.leg[i].bad_now != 0 && is_trusted_in_vain(i, 0))
       accuse(i, 0);
-    if (sim.leg[i].bad_stable != 0 && (trusted[1] >> i & 1) &&
-        oracle_has_bad(&sim.leg[i], true, &tolerated[1][i]))
+    if (sim.leg[i].bad_stable != 0 && is_trusted_in_vain(i, 1))
       accuse(i, 1);
   }
 }
