@@ -111,12 +111,40 @@ a_leg_that_fails_after_the_start_went_on_is_no_source_of_the_next(void **state) 
   next_start_has_the_block_on(3);
 }
 
+/* It was absent when the start began, and the record in force names it: a probe that fails would be
+ * the only word of what it has dropped. */
+static void
+a_leg_that_comes_during_the_claim_is_not_probed_before_the_record(void **state) {
+  flush_rig_init(3, 2, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(write_at(0, 7), 0);
+  rig_kill(&rig);
+  rig.absent[2] = true;
+  rig.holds = holds_records_and_silent_legs;
+  rig_start(&rig);
+  rig_pass(&rig, 3000);
+  rig.absent[2] = false;
+  rig_open(&rig, 2);
+  rig.fails = next_flush_fails;
+  fault.legs = 4;
+  fault.drops = true;
+  rig_pass(&rig, 1000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_PROBING);
+  assert_int_equal(rig.volume->phase, PHASE_RECORDING);
+  assert_int_equal(fault.legs, 4);
+  rig.holds = NULL;
+  fault.legs = 0;
+  rig_pass(&rig, 6000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_leg_that_the_start_did_without_is_no_source_of_the_next),
       cmocka_unit_test(two_legs_that_the_start_did_without_are_no_source_of_the_next),
       cmocka_unit_test(a_leg_that_fails_after_the_start_went_on_is_no_source_of_the_next),
+      cmocka_unit_test(a_leg_that_comes_during_the_claim_is_not_probed_before_the_record),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
