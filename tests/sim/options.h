@@ -121,6 +121,7 @@ struct options {
   DRAWN(leaving_storm, false)                                                                      \
   DRAWN(silent_forced, true)                                                                       \
   DRAWN(unwritten, false)                                                                          \
+  DRAWN(claim_errors, false)                                                                       \
   DRAWN(newcomers, true)                                                                           \
   DRAWN(give_up_storm, true)                                                                       \
   DRAWN(read_storm, true)                                                                          \

@@ -6,7 +6,7 @@
 static void
 draw_storm(struct options *o) {
   option("storm", 0);
-  if (!one_in(12))
+  if (!swarm_is_always(SWITCH_claim_errors) && !one_in(12))
     return;
   o->legs = some(3, LEGS_MAX);
   o->min_legs = some(2, o->legs - 1);
@@ -19,6 +19,12 @@ draw_storm(struct options *o) {
   if (o->ops > 300)
     o->ops = 300;
   draw_latencies(o, 100, 4000);
+  if (swarm_is_on(SWITCH_claim_errors)) { /* and the claims fail */
+    o->fua_errors = o->flush_errors_anywhere = true;
+    o->flush_error_weight = 40;
+    o->fault_gap_ns = between(5, 50) * SIM_MS;
+    o->power_gap_ns = 0;
+  }
 }
 
 /* Writes that are suspended, legs that leave and return by the operator's hand, and copies, all in

@@ -1,7 +1,8 @@
 /* After every step: if the process were killed now, or the power cut, from which subsets of the
  * legs would R12 start, and which legs would each start trust?  Every one of them must hold every
  * acknowledged (after a power cut: every flushed) write.  One that they name for a failed flush may
- * lack what has intent, where another leg has it: the start makes it whole from there (R9).
+ * lack what has intent: the start makes it whole from those that it trusts; where it trusts none,
+ * clients' flushes fail until the operator has taken note (R9).
  *
  * The verdicts depend on the superblocks only, and these change seldom, so the union of the trusted
  * legs is kept until one changes; a superblock write in flight is tried as landed, as not, and as
@@ -200,7 +201,7 @@ made_whole_by(const struct sf_leg_found *found, const struct sf_assembly *assemb
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (assembly->current >> i & 1)
       lost |= found[i].sb.lost;
-  return (assembly->current & ~lost) != 0 ? assembly->current & lost : 0;
+  return assembly->current & lost;
 }
 
 /* On its own: what it puts on the stack is large, and a memo answers nearly every question. */
@@ -376,12 +377,12 @@ accuse(unsigned leg, unsigned s) {
     const struct sf_superblock *sb = &image_of(i, s, found_landed, found_worn)->found.sb;
 
     if (found_subset >> i & 1)
-      len += (size_t) snprintf(records + len, sizeof records - len,
-                               " [leg %u%s: record (%lu, %lu) in-sync 0x%x%s, claim %lu]", i,
-                               i == found_worn ? ", its newest superblock unread" : "",
-                               (unsigned long) sb->record.term, (unsigned long) sb->record.change,
-                               sb->record.in_sync, sb->record.clean ? " clean" : "",
-                               (unsigned long) sb->claim);
+      len += (size_t) snprintf(
+          records + len, sizeof records - len,
+          " [leg %u%s: record (%lu, %lu) in-sync 0x%x%s, claim %lu, lost 0x%x]", i,
+          i == found_worn ? ", its newest superblock unread" : "", (unsigned long) sb->record.term,
+          (unsigned long) sb->record.change, sb->record.in_sync, sb->record.clean ? " clean" : "",
+          (unsigned long) sb->claim, sb->lost);
   }
   oracle_explain((uint64_t) block, text, sizeof text);
   sim_fail("after a %s now, a start from legs 0x%x would trust leg %u, which lacks %s: %s%s",
