@@ -137,11 +137,6 @@ inside_leg_is_out(const struct sf_volume *v, unsigned leg) {
 }
 
 bool
-inside_has_lost_everywhere(const struct sf_volume *v) {
-  return (v->latest.in_sync & (legset) ~v->identity.lost) == 0;
-}
-
-bool
 inside_is_needed(const struct sf_volume *v, unsigned leg) {
   return (v->latest.in_sync | v->durable.in_sync | v->ack_legs) & legbit(leg);
 }

@@ -195,7 +195,7 @@ ended(void) {
 
 /* A leg that dropped data that a flush was to make stable shows it from the next opening on. Where
  * the process had no time to take it out, these data count as lost in a power cut: only the dead
- * process was told.  So they do where no leg is known to have them: clients' flushes fail. */
+ * process was told. */
 static bool
 process_forget(void) {
   bool needed = false;
@@ -203,7 +203,7 @@ process_forget(void) {
   for (unsigned i = 0; i < sim.options.legs; i++) {
     if (!sim.leg[i].lost_flush)
       continue;
-    needed = needed || inside_is_needed(sim.volume, i) || inside_has_lost_everywhere(sim.volume);
+    needed = needed || inside_is_needed(sim.volume, i);
     TRACE("leg %u: what it dropped at a failed flush is seen to be gone", i);
     medium_lose_cache(&sim.leg[i], (unsigned) random_below(1001));
   }

@@ -383,7 +383,6 @@ uint64_t inside_stale_extents(const struct sf_volume *volume, unsigned leg);
 uint64_t inside_unconverged_extents(const struct sf_volume *volume);
 bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
 bool inside_is_needed(const struct sf_volume *volume, unsigned leg);
-bool inside_has_lost_everywhere(const struct sf_volume *v); /* each leg of the set is named lost */
 bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
 bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 /* The legs that an answer of this write needs, and so its intent; of the leg, not of the volume. */

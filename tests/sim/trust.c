@@ -1,8 +1,8 @@
 /* After every step: if the process were killed now, or the power cut, from which subsets of the
  * legs would R12 start, and which legs would each start trust?  Every one of them must hold every
- * acknowledged (after a power cut: every flushed) write.  One that they name for a failed flush may
- * lack what has intent: the start makes it whole from those that it trusts; where it trusts none,
- * clients' flushes fail until the operator has taken note (R9).
+ * acknowledged (after a power cut: every flushed) write.  After a kill one that they name for a
+ * failed flush may lack what has intent: the start makes it whole from those that it trusts; where
+ * it trusts none, clients' flushes fail until the operator has taken note (R9).
  *
  * The verdicts depend on the superblocks only, and these change seldom, so the union of the trusted
  * legs is kept until one changes; a superblock write in flight is tried as landed, as not, and as
@@ -245,11 +245,18 @@ would_start(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
   return memo[slot];
 }
 
+/* After a power cut a leg that is made whole must hold what others must: a failed flush drops nothing
+ * that was flushed. */
+static unsigned
+may_lack(const struct memo *start, unsigned s) {
+  return s == 0 ? start->made_whole : 0;
+}
+
 static bool
 would_trust(unsigned leg, bool knows, unsigned subset, unsigned s, unsigned landed, unsigned worn) {
   struct memo start = would_start(subset, s, landed, worn);
 
-  return (start.current & ~(knows ? 0 : start.made_whole)) >> leg & 1;
+  return (start.current & ~(knows ? 0 : may_lack(&start, s))) >> leg & 1;
 }
 
 static void
@@ -294,8 +301,8 @@ note_start(unsigned subset, unsigned s, unsigned landed, unsigned worn) {
     else
       tolerated[s][i] = *list;
   }
-  trusted[s] |= start.current & ~start.made_whole;
-  made_whole[s] |= start.made_whole;
+  trusted[s] |= start.current & ~may_lack(&start, s);
+  made_whole[s] |= may_lack(&start, s);
 }
 
 /* After a forced start: is there a leg that knows of it? */
