@@ -11,7 +11,7 @@ look_at(struct sf_look *look, const struct sf_uuid *volume) {
   do {
     look->reference = look->alike = -1;
     look->obstacle = SF_OBSTACLE_NONE;
-    look->unsure = look->recopy = 0;
+    look->unsure = look->claimed = look->recopy = 0;
     if (!(look->known & (uint16_t) ~look->blank)) {
       look->obstacle = look->known ? SF_OBSTACLE_ONLY_BLANK : SF_OBSTACLE_NO_LEG;
       return;

@@ -48,7 +48,8 @@ struct sf_look {
   uint16_t absent;  /* TOO_FEW, DOUBT, UNREADABLE: of all that must be there */
   uint16_t
       unsure; /* present, named in sync by the reference or one that doubts it, and may hold a newer record */
-  uint16_t recopy;   /* present, and copied whole all the same */
+  uint16_t claimed; /* of unsure: may hide the claim of a start that went on from an older record */
+  uint16_t recopy;  /* present, and copied whole all the same */
   uint16_t headless; /* of none of these: the leg by its mark.  Nothing follows from it but words */
   enum sf_obstacle obstacle;
 };

@@ -275,13 +275,19 @@ say_doubt(struct sf_text *text, const struct sf_look *look) {
 static void
 say_obstacle_unreadable(struct sf_text *text, const struct sf_look *look) {
   const struct sf_record *record = &look->found[look->reference].sb.record;
-  uint16_t absent = look->absent & (uint16_t) ~look->unsure;
+  uint16_t doubtful = look->claimed ? look->claimed : look->unsure, absent = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(look->absent & (uint16_t) ~look->unsure, leg)) {
+      bool shows_half = look->claimed && SF_LEG_IN(look->known, leg) && look->found[leg].doubtful;
+      *(shows_half ? &doubtful : &absent) |= SF_LEG_BIT(leg);
+    }
   sf_text_put(text, "refuses to start: one copy of the superblock of ");
-  say_names(text, look, look->unsure);
+  say_names(text, look, doubtful);
   sf_text_put(text,
-              " cannot be read, and whether the volume went on from record %" PRIu64 ".%" PRIu64
-              " without the others cannot be told; ",
-              record->term, record->change);
+              " cannot be read, and whether the volume went on from %srecord %" PRIu64 ".%" PRIu64
+              " without %s cannot be told; ",
+              look->claimed ? "an older one than " : "", record->term, record->change,
+              look->claimed ? "it" : "the others");
   if (absent) {
     sf_text_put(text, "bring back ");
     say_wrongs(text, look, absent);
@@ -289,7 +295,7 @@ say_obstacle_unreadable(struct sf_text *text, const struct sf_look *look) {
   }
   sf_text_put(text,
               "copy what can be read of %s to another disk (ddrescue), which may find the block",
-              SF_LEG_COUNT(look->unsure) == 1 ? "it" : "them");
+              SF_LEG_COUNT(doubtful) == 1 ? "it" : "them");
 }
 
 /* Each line of history with its legs: "a and b (record 3.1) | c (record 4.2)". */

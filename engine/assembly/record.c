@@ -187,6 +187,95 @@ old_line_may_have_gone_on(struct sf_look *look) {
   return true;
 }
 
+/* The legs that hold the record in force. */
+static uint16_t
+find_holders(const struct sf_look *look) {
+  const struct sf_record *record = record_of(look, (unsigned) look->reference);
+  uint16_t holders = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(look->line, leg) && sf_record_compare(record_of(look, leg), record) >= 0)
+      holders |= SF_LEG_BIT(leg);
+  return holders;
+}
+
+/* Of a set the legs that show no claim of a start after the record's. */
+static uint16_t
+find_unclaimed(const struct sf_look *look, uint16_t set) {
+  const struct sf_record *record = record_of(look, (unsigned) look->reference);
+  uint16_t unclaimed = 0;
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(set, leg) && look->found[leg].sb.claim <= record->term)
+      unclaimed |= SF_LEG_BIT(leg);
+  return unclaimed;
+}
+
+/* Of a set the legs whose claim may rest on this record or a later one; `later`: on a later one.  A
+ * claim carries the record that it rests on; the legs that are not there show none. */
+static uint16_t
+may_rest_on(const struct sf_look *look, uint16_t set, const struct sf_record *record, bool later) {
+  uint16_t legs = set & (uint16_t) ~(look->line | look->older);
+  for (unsigned leg = 0; leg < look->legs; leg++)
+    if (SF_LEG_IN(set & (uint16_t) ~legs, leg) &&
+        sf_record_compare(record_of(look, leg), record) >= (later ? 1 : 0))
+      legs |= SF_LEG_BIT(leg);
+  return legs;
+}
+
+/* With which of the legs in `may_serve` can a start that knew nothing of the record in force have gone
+ * on, after it had claimed this leg and done without it?  It was not on the legs `without`.  0: with
+ * none.
+ *
+ * It began from what this leg shows, or from a record between the two, which could not become durable
+ * without this leg.  So that takes legs out, and none that the record in force still names; or it
+ * adds one newcomer, and then the record in force undid that; one that names a newcomer came after
+ * this leg had all before.  R12 asked for enough of its legs, with fewer than enough left out, and
+ * for enough to go on with. */
+static uint16_t
+find_successors(const struct sf_look *look, unsigned leg, uint16_t without, uint16_t may_serve) {
+  const struct sf_record *record = record_of(look, (unsigned) look->reference);
+  const struct sf_record *shown = record_of(look, leg);
+  bool one_term = record->term == shown->term;
+  bool between = record->change > (one_term ? shown->change : 0) + 1;
+  unsigned enough = sf_look_enough(shown);
+  uint16_t named = may_rest_on(look, may_serve, shown, false) & shown->in_sync;
+  uint16_t left_out = without & shown->in_sync;
+  uint16_t least_out = between ? left_out & record->in_sync : left_out;
+  uint16_t promoted = between && one_term ? may_rest_on(look, may_serve, shown, true) : 0;
+  unsigned old = SF_LEG_COUNT(promoted & shown->in_sync);
+  if ((record->in_sync & (uint16_t) ~shown->in_sync) != 0)
+    return 0;
+  if (SF_LEG_COUNT(left_out) < enough && old < SF_LEG_COUNT(promoted) && old + 1 >= enough)
+    return promoted;
+  return SF_LEG_COUNT(least_out) < enough && SF_LEG_COUNT(named) >= enough ? named : 0;
+}
+
+/* The copy that cannot be read may also have held the claim of such a start, and then it is the record
+ * in force that lacks what was acknowledged since.  A leg that has this record was not claimed by it,
+ * nor is one that shows an older claim than the record's: each leg that a record names was claimed
+ * in its term before, or got the record before any other leg did, and that is what it hides.  What
+ * the start recorded is on legs that show its claim, or nothing. */
+static void
+weigh_hidden_claims(struct sf_look *look, uint16_t sure, uint16_t members) {
+  const struct sf_record *record = record_of(look, (unsigned) look->reference);
+  uint16_t holders = find_holders(look);
+  uint16_t unclaimed = find_unclaimed(look, look->known & (uint16_t) ~look->blank);
+  uint16_t without = holders | (sure & unclaimed), successors = 0;
+  uint16_t may_serve = members & (uint16_t) ~(holders | sure | unclaimed);
+  for (unsigned leg = 0; leg < look->legs; leg++) {
+    if (!SF_LEG_IN(look->unsure & (uint16_t) ~holders, leg) ||
+        look->found[leg].sb.claim != record->term)
+      continue;
+    uint16_t found = find_successors(look, leg, without, may_serve);
+    if (found)
+      look->claimed |= SF_LEG_BIT(leg);
+    successors |= found;
+  }
+  if (!look->claimed)
+    return;
+  look->obstacle = SF_OBSTACLE_UNREADABLE;
+  look->absent = successors;
+}
+
 /* A copy of a superblock that cannot be read may have held a newer record.  It would be durable on
  * every leg that it names, and the readable legs hold none: so it names unreadable and absent legs
  * only.  Are fewer of the legs in sync so than are enough, there is none (R12).  Are these all the
@@ -208,6 +297,9 @@ weigh_unreadable(struct sf_look *look, uint16_t speakers) {
     look->obstacle = SF_OBSTACLE_UNREADABLE;
     look->absent = look->unsure;
   } else if (leaves_few_out(record, look->present & sure)) {
+    weigh_hidden_claims(look, sure, members);
+    if (look->obstacle != SF_OBSTACLE_NONE)
+      return;
     for (unsigned leg = 0; leg < look->legs; leg++)
       if (SF_LEG_IN(look->unsure, leg) && shows_a_claim_only(look, leg) &&
           SF_LEG_COUNT(look->present) > sf_look_enough(record))

@@ -13,7 +13,8 @@
  * of each other.  A leg with an unreadable copy of its superblock may hold a newer record than it
  * shows.  It counts as absent where absent legs could have gone on without the others; if they
  * could, but are just min_legs of them, they hold everything whatever stood there: the start takes
- * them alone, and the others are copied whole. */
+ * them alone, and the others are copied whole.  It may also hide the claim of a start that went on
+ * without it from an older record: where enough legs are away for that, the start waits for them. */
 #ifndef SUREFOOT_ASSEMBLY_H
 #define SUREFOOT_ASSEMBLY_H
 

@@ -136,6 +136,38 @@ is_settled(const struct model *m, const struct state *s) {
   return true;
 }
 
+static struct refusal *
+find_refusal(struct refusals *refused, const struct refusal *seen) {
+  for (unsigned i = 0; i < refused->n; i++)
+    if (memcmp(&refused->at[i], seen, offsetof(struct refusal, is_due)) == 0)
+      return &refused->at[i];
+  assert_true(refused->n < REFUSALS_MAX);
+  refused->at[refused->n] = *seen;
+  return &refused->at[refused->n++];
+}
+
+/* Refused as an older record may have been claimed: what would the start have trusted?  Claims of
+ * later terms than the second are beyond the bounds of these searches. */
+static void
+note_refusal(const struct model *m, unsigned subset, unsigned unreadable, unsigned complete,
+             const struct sf_assembly *assembly) {
+  struct refusal seen = {.subset = (uint8_t) subset, .unreadable = (uint8_t) unreadable};
+  unsigned trusted = 0;
+  if (assembly->may_start || assembly->base.record.term != 1 ||
+      strstr(assembly->reason, "from an older one than record") == NULL)
+    return;
+  for (unsigned i = 0; i < m->legs; i++) {
+    const struct sf_superblock *sb = &found[i].sb;
+    const uint8_t shown[4] = {(uint8_t) sb->record.term, (uint8_t) sb->record.change,
+                              (uint8_t) sb->record.in_sync, (uint8_t) sb->claim};
+    if (subset >> i & 1)
+      memcpy(seen.shown[i], shown, sizeof shown);
+    trusted |= (unsigned) (assembly->verdict[i] == SF_LEG_CURRENT) << i;
+  }
+  struct refusal *refusal = find_refusal(m->refused, &seen);
+  refusal->is_due = refusal->is_due || (trusted & ~complete) != 0;
+}
+
 /* A leg that lacks something is never trusted, whichever copies cannot be read; and a single
  * unreadable copy does not keep a volume from starting when all legs are there. */
 static const char *
@@ -145,6 +177,8 @@ check_unreadable(const struct model *m, const struct state *s, unsigned subset, 
   for (unsigned unreadable = subset; unreadable; unreadable = (unreadable - 1) & subset)
     for (unsigned newest = unreadable;; newest = (newest - 1) & unreadable) {
       ask_unreadable(m, s, subset, unreadable, newest, &assembly);
+      if (m->refused)
+        note_refusal(m, subset, unreadable, complete, &assembly);
       if (assembly.may_start && (assembly.current & ~complete) != 0)
         return "a start trusts a leg that lacks an acknowledged write, for want of a copy";
       if (subset == all && __builtin_popcount(unreadable) == 1 && is_settled(m, s) &&
@@ -160,7 +194,7 @@ const char *
 check(const struct model *m, const struct state *s) {
   unsigned all = (1u << m->legs) - 1, complete = 0;
   struct sf_assembly assembly;
-  for (unsigned i = 0; i < m->legs && i < LEGS_MAX; i++)
+  for (unsigned i = 0; i < m->legs; i++)
     complete |= (unsigned) s->leg[i].complete << i;
   for (unsigned subset = 1; subset <= all; subset++) {
     ask(m, s, subset, &assembly);
@@ -170,7 +204,9 @@ check(const struct model *m, const struct state *s) {
       return "a start with too few legs";
     if (subset == all && !assembly.may_start && m->mutant == RIGHT)
       return "all legs are there and the volume does not start";
-    const char *wrong = m->unreadable ? check_unreadable(m, s, subset, complete) : NULL;
+    /* A process that runs may be killed at once: that state is asked. */
+    const char *wrong =
+        m->unreadable && !s->running ? check_unreadable(m, s, subset, complete) : NULL;
     if (wrong)
       return wrong;
   }
@@ -218,7 +254,7 @@ waits_for_newcomer(const struct model *m, const struct state *s, unsigned leg) {
 
 static bool
 submit_record(const struct model *m, struct state *s, unsigned want, struct chooser *chooser) {
-  if (s->change >= m->changes_max)
+  if (s->change >= (m->durable && s->term == 1 ? m->first_changes_max : m->changes_max))
     return false;
   unsigned reached = choose_subset(chooser, want);
   s->change++;
@@ -363,6 +399,24 @@ step(const struct model *m, struct state *s, struct chooser *chooser) {
   }
 }
 
+/* With records 1.2 and 1.3. */
+static void
+begin_running(const struct model *m, struct state *s) {
+  s->running = s->term = 1;
+  s->change = 3;
+  s->durable = (uint8_t) m->durable;
+  s->want = (uint8_t) m->want;
+  s->need = (uint8_t) (m->durable | m->want);
+  s->newcomer = (uint8_t) (m->want & ~m->durable);
+  for (unsigned i = 0; i < m->legs; i++) {
+    if (m->durable >> i & 1)
+      put_record(s, i, 1, 2, m->durable);
+    else
+      s->leg[i].complete = s->newcomer >> i & 1;
+    keep_old(m, &s->leg[i]);
+  }
+}
+
 void
 first_state(const struct model *m, struct state *s) {
   memset(s, 0, sizeof *s);
@@ -371,6 +425,8 @@ first_state(const struct model *m, struct state *s) {
     s->leg[i].claim = s->leg[i].complete = 1;
     keep_old(m, &s->leg[i]);
   }
+  if (m->durable)
+    begin_running(m, s);
 }
 
 void
@@ -390,9 +446,9 @@ print_state(const struct model *m, const struct state *s) {
 
 static uint64_t
 hash_of(const struct state *s) {
-  uint64_t word[6], hash = 1469598103934665603u;
+  uint64_t word[sizeof *s / sizeof(uint64_t)], hash = 1469598103934665603u;
   memcpy(word, s, sizeof word);
-  for (unsigned i = 0; i < 6; i++) {
+  for (unsigned i = 0; i < sizeof word / sizeof *word; i++) {
     hash = (hash ^ word[i]) * 0x9e3779b97f4a7c15u;
     hash ^= hash >> 29;
   }

@@ -14,7 +14,7 @@
 
 #include <surefoot/assembly.h>
 
-enum { LEGS_MAX = 4, CHOICES_MAX = 8, STATES_MAX = 200000 };
+enum { LEGS_MAX = 5, CHOICES_MAX = 8, STATES_MAX = 200000, REFUSALS_MAX = 1000 };
 
 enum mutant { RIGHT, NO_CLAIM, NO_COPY, NO_DOUBT, NO_UNDO, NO_REFUSAL, SPARE_BY_BASE };
 
@@ -22,11 +22,25 @@ enum mutant { RIGHT, NO_CLAIM, NO_COPY, NO_DOUBT, NO_UNDO, NO_REFUSAL, SPARE_BY_
  * first; the model does not rely on it, but where it says so. */
 enum order { ANY_ORDER, NEWCOMER_FIRST };
 
+/* What a start sees, and whether any state that looks so has a leg in its set that lacks something. */
+struct refusals {
+  unsigned n;
+  struct refusal {
+    uint8_t subset, unreadable, shown[LEGS_MAX][4];
+    bool is_due;
+  } at[REFUSALS_MAX];
+};
+
 struct model {
   unsigned legs, min_legs, terms_max, changes_max;
   enum mutant mutant;
   bool unreadable; /* any copy of a superblock may be unreadable at a start: two are remembered */
   enum order order;
+  /* Sets.  Not 0: the volume runs from the beginning, `durable` is recorded, and the record of `want`
+   * is on its way. */
+  unsigned durable, want;
+  unsigned first_changes_max; /* then: of the first term */
+  struct refusals *refused;   /* unreadable: filled with the starts that are refused for a claim */
 };
 
 struct leg {
@@ -44,7 +58,7 @@ struct state {
   uint8_t want;     /* the set of the newest record submitted */
   uint8_t need;     /* an answer needs these: durable and all submitted since */
   uint8_t newcomer; /* in want by a promotion that is not durable yet */
-  uint8_t unused[5];
+  uint8_t unused[4];
 };
 
 struct chooser {

@@ -5,7 +5,8 @@
 
 static void
 expect_counterexample(enum mutant mutant, unsigned legs, unsigned min_legs) {
-  struct model m = {legs, min_legs, 3, 3, mutant, false, ANY_ORDER};
+  struct model m = {
+      .legs = legs, .min_legs = min_legs, .terms_max = 3, .changes_max = 3, .mutant = mutant};
   uint32_t states;
   const char *wrong = explore(&m, STATES_MAX, &states);
   print_message("found in %u states\n", states);
