@@ -14,7 +14,7 @@ uuid(char what, unsigned number) {
   return result;
 }
 
-static uint16_t
+uint16_t
 set_of(const char *names) {
   uint16_t set = 0;
   for (; names && *names; names++)

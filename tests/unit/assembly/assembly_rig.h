@@ -56,9 +56,10 @@ struct one_case {
   bool force;
   const char *verdicts; /* a letter a leg, see letter_of() */
   bool may_start, forced;
-  unsigned next_term; /* 0: not asked */
-  const char *record; /* of the reference; NULL: there is none */
-  uint64_t bytes;     /* the size that it starts with; 0: not asked */
+  unsigned next_term;    /* 0: not asked */
+  const char *record;    /* of the reference; NULL: there is none */
+  uint64_t bytes;        /* the size that it starts with; 0: not asked */
+  const char *waits_for; /* NULL: not asked */
   const char *says[4];
 };
 
@@ -71,6 +72,7 @@ extern const char letters[VERDICTS]; /* of each verdict, as cases write it */
 #define LINE(name, t, c, set)                                                                      \
   { .line = (name), .term = (t), .change = (c), .in_sync = (set) }
 
+uint16_t set_of(const char *names);
 struct sf_uuid uuid(char what, unsigned number);
 struct sf_superblock superblock_of(const struct one_case *c, unsigned index);
 struct sf_leg_found found_of(const struct one_case *c, unsigned index);

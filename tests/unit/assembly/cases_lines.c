@@ -221,6 +221,7 @@ static const struct one_case one[] = {
      .leg = {ON(1, 5, "ac"), ABSENT, DOUBTFUL(1, 2, "acde"), ABSENT, ABSENT},
      .verdicts = "C-C--",
      .record = "1.5",
+     .waits_for = "bde",
      .says = {"one copy of the superblock of c cannot be read",
               "went on from an older one than record 1.5 without it", "leg d", "leg e"}},
     {.proves = "the claim may carry a newer record than the leg shows: a promotion that was undone",

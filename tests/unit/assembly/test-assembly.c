@@ -29,6 +29,8 @@ check_sets(const struct one_case *c, const struct sf_assembly *assembly) {
   if (assembly->may_start)
     assert_int_equal(assembly->waits_for, 0);
   assert_int_equal(assembly->waits_for & current, 0);
+  if (c->waits_for)
+    assert_int_equal(assembly->waits_for, set_of(c->waits_for));
 }
 
 static void
