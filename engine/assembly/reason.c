@@ -284,10 +284,12 @@ say_obstacle_unreadable(struct sf_text *text, const struct sf_look *look) {
   sf_text_put(text, "refuses to start: one copy of the superblock of ");
   say_names(text, look, doubtful);
   sf_text_put(text,
-              " cannot be read, and whether the volume went on from %srecord %" PRIu64 ".%" PRIu64
+              " cannot be read, and whether the volume went on from %s %" PRIu64 ".%" PRIu64
               " without %s cannot be told; ",
-              look->claimed ? "an older one than " : "", record->term, record->change,
-              look->claimed ? "it" : "the others");
+              look->claimed ? "an older record than" : "record", record->term, record->change,
+              !look->claimed                     ? "the others"
+              : SF_LEG_COUNT(look->claimed) == 1 ? "it"
+                                                 : "them");
   if (absent) {
     sf_text_put(text, "bring back ");
     say_wrongs(text, look, absent);

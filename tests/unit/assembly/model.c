@@ -154,7 +154,7 @@ note_refusal(const struct model *m, unsigned subset, unsigned unreadable, unsign
   struct refusal seen = {.subset = (uint8_t) subset, .unreadable = (uint8_t) unreadable};
   unsigned trusted = 0;
   if (assembly->may_start || assembly->base.record.term != 1 ||
-      strstr(assembly->reason, "from an older one than record") == NULL)
+      strstr(assembly->reason, "from an older record than") == NULL)
     return;
   for (unsigned i = 0; i < m->legs; i++) {
     const struct sf_superblock *sb = &found[i].sb;
