@@ -285,11 +285,13 @@ say_obstacle_unreadable(struct sf_text *text, const struct sf_look *look) {
   say_names(text, look, doubtful);
   sf_text_put(text,
               " cannot be read, and whether the volume went on from %s %" PRIu64 ".%" PRIu64
-              " without %s cannot be told; ",
-              look->claimed ? "an older record than" : "record", record->term, record->change,
-              !look->claimed                     ? "the others"
-              : SF_LEG_COUNT(look->claimed) == 1 ? "it"
-                                                 : "them");
+              " without ",
+              look->claimed ? "an older record than" : "record", record->term, record->change);
+  if (look->claimed)
+    say_names(text, look, look->claimed);
+  else
+    sf_text_put(text, "the others");
+  sf_text_put(text, " cannot be told; ");
   if (absent) {
     sf_text_put(text, "bring back ");
     say_wrongs(text, look, absent);

@@ -229,20 +229,24 @@ may_rest_on(const struct sf_look *look, uint16_t set, const struct sf_record *re
  * without this leg.  So that takes legs out, and none that the record in force still names; or it
  * adds one newcomer, and then the record in force undid that; one that names a newcomer came after
  * this leg had all before.  R12 asked for enough of its legs, with fewer than enough left out, and
- * for enough to go on with. */
+ * for enough to go on with.  How many are enough changes with a record, so one between may have
+ * asked for as many as the one in force. */
 static uint16_t
-find_successors(const struct sf_look *look, unsigned leg, uint16_t without, uint16_t may_serve) {
+find_successors(const struct sf_look *look, unsigned leg, uint16_t without, uint16_t may_serve,
+                unsigned min_legs) {
   const struct sf_record *record = record_of(look, (unsigned) look->reference);
   const struct sf_record *shown = record_of(look, leg);
   bool one_term = record->term == shown->term;
   bool between = record->change > (one_term ? shown->change : 0) + 1;
-  unsigned enough = sf_look_enough(shown);
+  unsigned in_sync = SF_LEG_COUNT(shown->in_sync), enough = min_legs < in_sync ? min_legs : in_sync;
   uint16_t named = may_rest_on(look, may_serve, shown, false) & shown->in_sync;
   uint16_t left_out = without & shown->in_sync;
   uint16_t least_out = between ? left_out & record->in_sync : left_out;
   uint16_t promoted = between && one_term ? may_rest_on(look, may_serve, shown, true) : 0;
   unsigned old = SF_LEG_COUNT(promoted & shown->in_sync);
   if ((record->in_sync & (uint16_t) ~shown->in_sync) != 0)
+    return 0;
+  if (!between && min_legs != shown->min_legs)
     return 0;
   if (SF_LEG_COUNT(left_out) < enough && old < SF_LEG_COUNT(promoted) && old + 1 >= enough)
     return promoted;
@@ -265,7 +269,9 @@ weigh_hidden_claims(struct sf_look *look, uint16_t sure, uint16_t members) {
     if (!SF_LEG_IN(look->unsure & (uint16_t) ~holders, leg) ||
         look->found[leg].sb.claim != record->term)
       continue;
-    uint16_t found = find_successors(look, leg, without, may_serve);
+    const struct sf_record *shown = record_of(look, leg);
+    uint16_t found = find_successors(look, leg, without, may_serve, shown->min_legs) |
+                     find_successors(look, leg, without, may_serve, record->min_legs);
     if (found)
       look->claimed |= SF_LEG_BIT(leg);
     successors |= found;

@@ -53,12 +53,13 @@ superblock_of(const struct one_case *c, unsigned index) {
     sb.leg_name[i][0] = (char) ('a' + i);
   }
   set_lineage(&sb, leg->line);
-  sb.record = (struct sf_record){.term = leg->term ? leg->term : 1,
-                                 .change = leg->change ? leg->change : 1,
-                                 .in_sync = set_of(leg->in_sync),
-                                 .faulty = set_of(leg->faulty),
-                                 .min_legs = (uint8_t) c->min_legs,
-                                 .clean = leg->clean};
+  sb.record =
+      (struct sf_record){.term = leg->term ? leg->term : 1,
+                         .change = leg->change ? leg->change : 1,
+                         .in_sync = set_of(leg->in_sync),
+                         .faulty = set_of(leg->faulty),
+                         .min_legs = (uint8_t) (leg->min_legs ? leg->min_legs : c->min_legs),
+                         .clean = leg->clean};
   sb.claim = leg->claim ? leg->claim : sb.record.term;
   return sb;
 }

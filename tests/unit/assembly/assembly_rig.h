@@ -41,8 +41,9 @@ struct leg {
   const char *in_sync;
   uint64_t claim; /* 0: as the term */
   const char *faulty;
-  char line; /* 0: 'A' */
-  int error; /* ERROR, GONE */
+  char line;         /* 0: 'A' */
+  int error;         /* ERROR, GONE */
+  unsigned min_legs; /* 0: the case's */
   bool clean;
   bool doubtful; /* a copy of its superblock cannot be read */
   bool marked;   /* ERROR, GONE: its mark is there */
