@@ -151,6 +151,7 @@ struct copying { /* an extent under way */
   bool converge;                  /* else resync of `leg` */
   bool zeroes;                    /* converge, with zeros for a source: it was never written */
   bool is_first;                  /* and no zeros were written there before */
+  legset also;                    /* legs that catch up and have all of it that is done */
   const struct copy_judge *judge; /* converge, and it handles the data that were read; or NULL */
   bool failed;                    /* a piece failed: leave the extent as it is */
   bool
@@ -197,9 +198,7 @@ struct copier {
   uint64_t issue_at_ns; /* no piece before: something failed */
   uint64_t pace_ns;     /* nor before this, by the rate, unless a client waits for it */
   uint64_t adapt_at_ns;
-  /* Of extents that are resynced before zeros for which clients wait: how many, and when the last began. */
-  unsigned resynced_since_zeroed;
-  uint64_t resync_began_ns;
+  uint64_t resync_began_ns;  /* before zeros for which clients wait: when the last extent was */
   uint64_t quiet_average_ns; /* foreground latency while nothing is copied */
   uint64_t busy_average_ns;
 };

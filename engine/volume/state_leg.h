@@ -172,7 +172,8 @@ struct leg {
   uint64_t longest_flush_ns; /* lately, of flushes and writes with FUA, late ones included */
   struct meta meta;
 
-  struct sf_map stale;     /* lacks an acknowledged write */
+  struct sf_map stale;  /* lacks an acknowledged write */
+  struct sf_map zeroed; /* it catches up, and has all zeros of these, which are unwritten as yet */
   struct sf_map unflushed; /* completed there since the last good flush was submitted */
   struct sf_map flushing;  /* covered by the flush in flight */
   struct sf_op *flush_op;

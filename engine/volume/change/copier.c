@@ -43,9 +43,8 @@ enum {
   SLOWER_MS = 1000,         /* the latter, when it has failed for so long */
   LOOKS_MOST = 30,          /* of each block: then others have their turn */
   SLOTS_BESIDE_CLIENTS = 2, /* a write that waits for a piece waits for few others before it */
-  /* Where first writes may come: what a resync, and what zeros leave to the other. */
-  SLOTS_OF_ZEROS = SF_COPY_SLOTS / 4,
-  SLOTS_OF_RESYNC = SF_COPY_SLOTS / 2,
+  /* Where first writes may come: what a resync leaves to zeros, and these to it. */
+  SLOTS_OF_EACH = SF_COPY_SLOTS / 4,
   PIECES_MOST = SF_EXTENT_BYTES_MAX / 512, /* block by block */
 };
 
@@ -118,6 +117,7 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
   c->zeroes = converge && sf_map_test(&v->unwritten, extent);
   c->is_first = c->zeroes && !sf_map_test(&v->copier.zeroing, extent) &&
                 !sf_map_test(&v->copier.counted, extent);
+  c->also = 0;
   c->leg = leg;
   c->extent = extent;
   by_block = sf_map_test(&v->copier.by_block, extent) ||
@@ -138,7 +138,9 @@ begin_extent(struct sf_volume *v, struct copying *c, uint64_t extent, bool conve
     SF_ASSERT(v->joining < 0);
     sf_map_set(&v->unconverged, extent);
     sf_map_set(&v->copier.zeroing, extent);
-    v->copier.resynced_since_zeroed = 0;
+    c->also = sf_vol_receivers(v) & (legset) ~sf_insync_legs(v);
+    for (unsigned i = 0; i < v->legs; i++)
+      sf_map_clear(&v->leg[i].zeroed, extent);
     return; /* whatever a leg holds there, it lacks nothing as yet (written.c) */
   }
   stale_outside(v, extent);
@@ -166,6 +168,8 @@ end_extent(struct sf_volume *v, struct copying *c) {
     return;
   }
   if (c->converge) {
+    EACH_LEG(leg, c->also)
+      sf_map_set(&v->leg[leg].zeroed, c->extent);
     sf_map_set(&v->copier.copied, c->extent);
     sf_map_clear(&v->copier.by_block, c->extent);
   } else if (sf_map_clear(&v->leg[c->leg].stale, c->extent)) {
@@ -245,9 +249,9 @@ issue_pieces(struct sf_volume *v, struct copying *c) {
   if (few)
     slots = SLOTS_BESIDE_CLIENTS;
   else if (!c->converge && v->unwritten.set > 0)
-    slots -= SLOTS_OF_ZEROS;
+    slots = v->parked != NULL ? SLOTS_OF_EACH : SF_COPY_SLOTS - SLOTS_OF_EACH;
   if (c->zeroes && v->parked != NULL && sf_resync_places(v) > 0)
-    first = SLOTS_OF_RESYNC;
+    first = SLOTS_OF_EACH;
   for (unsigned i = first; i < slots && has_piece_to_come(v, c); i++) {
     if (copier->slot[i].machine.state != COPY_IDLE)
       continue;
@@ -350,7 +354,6 @@ background_extent(struct sf_volume *v, uint64_t *extent) {
 static void
 begin_before_zeros(struct sf_volume *v, struct copying *c, uint64_t extent, unsigned leg) {
   begin_extent(v, c, extent, false, leg);
-  v->copier.resynced_since_zeroed++;
   v->copier.resync_began_ns = v->now_ns;
 }
 

@@ -5,12 +5,6 @@
 #include "volume/ground/copying.h"
 #include "volume/ground/facts.h"
 
-enum {
-  /* While first writes wait for zeros. */
-  PLACES_OF_RESYNC = SF_COPY_EXTENTS / 2,
-  RESYNCED_FOR_EACH_ZEROED = 2,
-};
-
 void
 sf_resync_advances(struct sf_volume *v, struct leg *leg) {
   if (leg->stale.set >= leg->resync_least)
@@ -55,15 +49,10 @@ keeps_the_greatest_rate(const struct sf_volume *v) {
   return most == 0 || v->now_ns >= v->copier.resync_began_ns + v->extent_bytes * SF_S / most;
 }
 
-/* A first write waits for zeros, and each extent that is zeroed is one more that a leg which catches up
- * lacks: clients that write to ever new extents would keep it out for as long as they go on.  So two
- * extents are resynced for each, where the leg is quick enough, and whatever the rate is but the
+/* Clients that write to ever new extents could have all places for their zeros, and the leg would get
+ * nothing for as long as they go on: so it has its places first, whatever the rate is but the
  * greatest. */
 bool
 sf_resync_goes_first(struct sf_volume *v, uint64_t *extent, unsigned *leg) {
-  const struct copier *copier = &v->copier;
-
-  return copier->resynced_since_zeroed < RESYNCED_FOR_EACH_ZEROED &&
-         sf_resync_places(v) < PLACES_OF_RESYNC && keeps_the_greatest_rate(v) &&
-         sf_resync_next(v, extent, leg);
+  return sf_resync_places(v) == 0 && keeps_the_greatest_rate(v) && sf_resync_next(v, extent, leg);
 }

@@ -36,12 +36,15 @@ sf_copier_has_piece(const struct sf_volume *v, unsigned leg, uint64_t extent, ui
 }
 
 /* Extents copied to it are in its unflushed map, and so are stale again; the extents under way are
- * dropped. */
+ * dropped.  It may have lost zeros that it was given. */
 void
 sf_copier_leg_left(struct sf_volume *v, unsigned leg) {
-  EACH_COPYING(c, &v->copier)
+  sf_map_zero(&v->leg[leg].zeroed);
+  EACH_COPYING(c, &v->copier) {
+    c->also &= (legset) ~legbit(leg);
     if (c->active && !c->converge && c->leg == leg)
       c->failed = true;
+  }
 }
 
 void

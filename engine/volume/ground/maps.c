@@ -36,6 +36,7 @@ static const struct place of_volume[] = {
 
 static const struct place of_leg[] = {
     {.at = OF_LEG(stale)},
+    {.at = OF_LEG(zeroed)},
     {.at = OF_LEG(unflushed)},
     {.at = OF_LEG(flushing)},
     {.at = OF_LEG(lost)},

@@ -133,6 +133,7 @@ note_piece(struct sf_op *op, enum copy_end how) {
     of->piece[copy->piece] = PIECE_DONE;
     of->done_pieces++;
     of->sure += of->doubt[copy->piece].failed_ns == 0;
+    of->also &= op->ok;
     if (of->is_first)
       sf_unwritten_advances(v, of->extent);
     count_copied(op);

@@ -8,6 +8,19 @@
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
 
+/* One that was not given the zeros lacks them from now on.  One that catches up and has them is as
+ * those in sync are; what it has not flushed of them the page calls stale (map_pages.c), and is to
+ * call so no longer than that. */
+static void
+leave_outside(struct leg *leg, uint64_t extent) {
+  if (sf_map_clear(&leg->zeroed, extent)) {
+    sf_map_clear(&leg->stale, extent);
+    sf_map_set(&leg->settled, map_page_of(extent));
+  } else {
+    sf_map_set(&leg->stale, extent);
+  }
+}
+
 void
 sf_written_first(struct sf_volume *v, uint64_t extent) {
   uint64_t page = map_page_of(extent), first = page * SF_MAP_EXTENTS;
@@ -19,10 +32,9 @@ sf_written_first(struct sf_volume *v, uint64_t extent) {
   sf_map_clear(&v->copier.zeroing, extent);
   sf_map_clear(&v->copier.counted, extent);
   sf_unwritten_advances(v, extent);
-  /* No other leg was given the zeros: from now on it lacks them. */
   for (unsigned i = 0; i < v->legs; i++)
     if (!(sf_insync_legs(v) & legbit(i)))
-      sf_map_set(&v->leg[i].stale, extent);
+      leave_outside(&v->leg[i], extent);
   sf_map_changed(v, page, false);
   if (!sf_map_any(&v->unwritten, first, last))
     v->maps.page[page].written = v->maps.page[page].version;

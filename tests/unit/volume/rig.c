@@ -326,3 +326,36 @@ rig_put(struct rig_request *r) {
   rig_buffer_unref(r->request.buffer);
   r->request.buffer = NULL;
 }
+
+static unsigned hanging;
+
+static bool
+one_hangs(const struct rig *rig, const struct rig_region *region) {
+  return region->leg == hanging;
+}
+
+void
+rig_lacks(struct rig *rig, unsigned leg, unsigned extents) {
+  struct rig_request write;
+
+  hanging = leg;
+  rig->holds = one_hangs;
+  for (unsigned i = 0; i < extents; i++) {
+    rig_submit(rig, &write, SF_REQ_WRITE, (uint64_t) i * rig->volume->extent_bytes, 4096, 0x33);
+    rig_pass(rig, 500);
+    assert_true(write.done);
+    rig_put(&write);
+  }
+  assert_int_equal(rig_state(rig, leg), SF_STATE_LATE);
+  rig->holds = NULL;
+  for (unsigned ms = 0; ms < 20000 && rig_state(rig, leg) != SF_STATE_CATCHING_UP; ms++)
+    rig_pass(rig, 1);
+  assert_in_range(rig->volume->leg[leg].stale.set, extents - 1, extents);
+}
+
+void
+rig_copies_may_go(struct rig *rig, uint64_t least) {
+  rig->volume->config.resync_max_rate = 0;
+  rig->volume->config.resync_min_rate = least;
+  rig->volume->copier.rate = rig->volume->copier.pace_ns = 0;
+}

@@ -112,6 +112,10 @@ void rig_submit(struct rig *rig, struct rig_request *request, enum sf_request_ki
 void rig_put(struct rig_request *request); /* its buffer */
 /* Until the leg is the one that joins, or is not any more; so long it took. */
 uint64_t rig_until_joining_ms(struct rig *rig, unsigned leg, bool joins);
+/* The leg hangs while the first extents are written, and catches up; it is given next to nothing as long
+ * as the rate is that of the rig, and afterwards copies go on with that rate at least. */
+void rig_lacks(struct rig *rig, unsigned leg, unsigned extents);
+void rig_copies_may_go(struct rig *rig, uint64_t least);
 /* Writes a block into each, so that none waits for its intent later. */
 void rig_touch_extents(struct rig *rig, uint64_t extents, uint64_t extent_bytes);
 
@@ -132,6 +136,8 @@ enum sf_leg_state rig_state(const struct rig *rig, unsigned leg);
 /* For `holds`: the leg ends its data regions of one kind one at a time, in order, each after so
  * much time. */
 bool rig_in_turn(struct rig *rig, const struct rig_region *region, uint64_t takes_ns);
+/* Of the leg's data regions of all kinds: with it, the leg has one queue. */
+bool rig_is_oldest(const struct rig *rig, const struct rig_region *region);
 bool rig_takes_a_moment(const struct rig *rig, const struct rig_region *region);
 bool rig_is_map(const struct rig_region *region);
 bool rig_is_data(const struct rig *rig, const struct rig_region *region);

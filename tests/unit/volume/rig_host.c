@@ -350,6 +350,18 @@ is_first_of_its_kind(const struct rig *rig, const struct rig_region *region) {
 }
 
 bool
+rig_is_oldest(const struct rig *rig, const struct rig_region *region) {
+  for (unsigned i = 0; i < RIG_REGIONS; i++) {
+    const struct rig_region *other = &rig->region[i];
+
+    if (other->used && other->leg == region->leg && rig_is_data(rig, other) &&
+        other->handle < region->handle)
+      return false;
+  }
+  return true;
+}
+
+bool
 rig_in_turn(struct rig *rig, const struct rig_region *region, uint64_t takes_ns) {
   uint64_t *last_ns = &rig->turn_ns[region->leg];
 

@@ -126,78 +126,7 @@ zeros_that_fail(void **state) {
   }
 }
 
-enum { SMALL = 65536, WAITING = 8, STALE = 24 };
-
-static bool
-leg_2_hangs(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 2;
-}
-
-static bool
-two_legs_are_slow(const struct rig *r, const struct rig_region *region) {
-  return region->leg != 0 && rig_is_data(r, region) && rig_in_turn(&rig, region, SLOW_MS * SF_MS);
-}
-
-/* Its first extents; it is given nothing as long as the rate is that of the rig. */
-static void
-leg_2_lacks(unsigned extents) {
-  struct rig_request write;
-
-  rig.holds = leg_2_hangs;
-  for (unsigned i = 0; i < extents; i++) {
-    rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) i * rig.volume->extent_bytes, 4096, 0x33);
-    rig_pass(&rig, 500);
-    assert_true(write.done);
-    rig_put(&write);
-  }
-  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
-  rig.holds = NULL;
-  for (unsigned ms = 0; ms < 20000 && rig_state(&rig, 2) != SF_STATE_CATCHING_UP; ms++)
-    rig_pass(&rig, 1);
-  assert_in_range(rig.volume->leg[2].stale.set, extents - 1, extents);
-}
-
-static void
-copies_may_go(uint64_t least) {
-  rig.volume->config.resync_max_rate = 0;
-  rig.volume->config.resync_min_rate = least;
-  rig.volume->copier.rate = rig.volume->copier.pace_ns = 0;
-}
-
-/* Proves that a leg catches up while clients write to ever new extents, of which each is one more that
- * it lacks, as many at a time as could take all places for copies; and that the writes go on. */
-static void
-a_resync_beside_first_writes(void **state) {
-  static struct rig_request write[WAITING];
-  uint64_t next = STALE;
-
-  rig_init_unwritten(&rig, 3, SMALL, 512);
-  rig_start_fully(&rig);
-  leg_2_lacks(STALE);
-  copies_may_go(1);
-  rig.holds = two_legs_are_slow;
-  for (unsigned i = 0; i < WAITING; i++)
-    rig_submit(&rig, &write[i], SF_REQ_WRITE, SMALL * next++, 4096, 0x77);
-  for (unsigned ms = 0; ms < 4000 && rig_state(&rig, 2) != SF_STATE_IN_SYNC; ms++) {
-    rig_pass(&rig, 1);
-    for (unsigned i = 0; i < WAITING; i++)
-      if (write[i].done) {
-        assert_int_equal(write[i].request.error, 0);
-        rig_put(&write[i]);
-        rig_submit(&rig, &write[i], SF_REQ_WRITE, SMALL * next++, 4096, 0x77);
-      }
-  }
-  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
-  assert_in_range(next, STALE + 2 * WAITING, 511);
-  rig.holds = NULL;
-  rig_pass(&rig, 1000);
-  for (unsigned i = 0; i < WAITING; i++) {
-    assert_true(write[i].done);
-    assert_int_equal(write[i].request.error, 0);
-    rig_put(&write[i]);
-  }
-  rig_free(&rig);
-}
+enum { SMALL = 65536 };
 
 static int
 leg_1_fails_flushes(const struct rig *r, const struct rig_region *region) {
@@ -215,12 +144,12 @@ joins_beside_zeros_that_fail(void **state) {
   rig.config.on_too_few = SF_TOO_FEW_ERROR;
   rig.config.fail_timeout_ns = SF_S;
   rig_start_fully(&rig);
-  leg_2_lacks(2);
+  rig_lacks(&rig, 2, 2);
   rig_submit(&rig, &flush, SF_REQ_FLUSH, 0, 0, 0);
   rig_pass(&rig, 100);
   assert_true(flush.done);
   rig_put(&flush);
-  copies_may_go(1 << 30);
+  rig_copies_may_go(&rig, 1 << 30);
   rig.fails = leg_1_fails_flushes;
   rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
   rig_pass(&rig, 3000);
@@ -251,13 +180,13 @@ a_first_write_beside_joins_that_fail(struct rig_request *write, uint64_t takes_n
   rig.config.min_legs = 2;
   rig.config.fail_timeout_ns = 1000 * SF_S;
   rig_start_fully(&rig);
-  leg_2_lacks(2);
+  rig_lacks(&rig, 2, 2);
   for (unsigned kind = 0; kind < SF_KINDS; kind++)
     rig.volume->config.deadline_ns[kind] = 100 * SF_S;
   rig.fails = leg_1_fails_joins;
   zeros_take_ns = takes_ns;
   rig.holds = zeros_take_their_time;
-  copies_may_go(1 << 30);
+  rig_copies_may_go(&rig, 1 << 30);
   rig_submit(&rig, write, SF_REQ_WRITE, (uint64_t) 40 * SMALL, 4096, 0x77);
 }
 
@@ -318,7 +247,7 @@ a_join_breaks_zeros_off(void **state) {
 
   rig_init_unwritten(&rig, 3, SMALL, 64);
   rig_start_fully(&rig);
-  leg_2_lacks(1);
+  rig_lacks(&rig, 2, 1);
   copies_wait = true;
   rig.holds = zeros_take_long_on_leg_1;
   rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) 20 * SMALL, 4096, 0x44);
@@ -353,53 +282,6 @@ a_join_breaks_zeros_off(void **state) {
   rig_free(&rig);
 }
 
-static unsigned leg_2_takes_ms;
-
-static bool
-leg_2_is_slower(const struct rig *r, const struct rig_region *region) {
-  return rig_is_data(r, region) &&
-         rig_in_turn(&rig, region, (region->leg == 2 ? leg_2_takes_ms : 1) * SF_MS);
-}
-
-/* One write to a new extent after the other; how long each took on the average, in ms. */
-static uint64_t
-writes_in_order(uint64_t next, uint64_t last) {
-  struct rig_request write;
-  uint64_t sum_ns = 0, n = 0;
-
-  for (; next < last && rig_state(&rig, 2) == SF_STATE_CATCHING_UP; next++, n++) {
-    uint64_t asked_ns = rig.now_ns;
-
-    rig_submit(&rig, &write, SF_REQ_WRITE, LARGE * next, 4096, 0x77);
-    for (unsigned ms = 0; ms < 5000 && !write.done; ms++)
-      rig_pass(&rig, 1);
-    assert_true(write.done);
-    sum_ns += write.done_ns - asked_ns;
-    rig_put(&write);
-  }
-  return sum_ns / n / SF_MS;
-}
-
-/* Proves that a leg which is half as quick as the others is whole before such writes end, and that one
- * which is forty times slower does not slow them down by as much. */
-static void
-first_writes_in_order(void **state) {
-  for (unsigned i = 0; i < 2; i++) {
-    rig_init_unwritten(&rig, 3, LARGE, 128);
-    rig.windows = true;
-    rig_start_fully(&rig);
-    leg_2_lacks(8);
-    copies_may_go(1 << 20);
-    leg_2_takes_ms = i == 0 ? 2 : 40;
-    rig.holds = leg_2_is_slower;
-    uint64_t took_ms = writes_in_order(12, 128);
-    assert_in_range(took_ms, 1, i == 0 ? 80 : 200);
-    assert_int_equal(rig_state(&rig, 2), i == 0 ? SF_STATE_IN_SYNC : SF_STATE_CATCHING_UP);
-    rig.holds = NULL;
-    rig_free(&rig);
-  }
-}
-
 static bool leg_2_stands;
 
 static bool
@@ -425,7 +307,7 @@ no_extent_is_zeroed_twice_at_a_time(void **state) {
   rig_init_unwritten(&rig, 3, SMALL, 64);
   rig.config.min_legs = 2;
   rig_start_fully(&rig);
-  leg_2_lacks(1);
+  rig_lacks(&rig, 2, 1);
   copies_wait = true;
   leg_2_stands = false;
   rig.holds = zeros_take_longer_on_leg_1;
@@ -462,38 +344,17 @@ no_extent_is_zeroed_twice_at_a_time(void **state) {
   rig_free(&rig);
 }
 
-/* Proves that nothing is zeroed in the background while a leg is copied to, however slow it is. */
-static void
-the_background_waits_for_a_resync(void **state) {
-  rig_init_unwritten(&rig, 3, LARGE / 4, 256);
-  rig.windows = true;
-  rig_start_fully(&rig);
-  leg_2_lacks(12);
-  copies_may_go(1 << 20);
-  leg_2_takes_ms = 10;
-  rig.holds = leg_2_is_slower;
-  for (unsigned ms = 0; ms < 3000 && rig_state(&rig, 2) == SF_STATE_CATCHING_UP; ms++)
-    rig_pass(&rig, 1);
-  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
-  assert_int_equal(rig.volume->unwritten.set, 256 - 12);
-  rig.holds = NULL;
-  rig_free(&rig);
-}
-
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(many_first_writes),
       cmocka_unit_test(the_background_makes_room),
       cmocka_unit_test(zeros_that_fail),
-      cmocka_unit_test(a_resync_beside_first_writes),
       cmocka_unit_test(joins_beside_zeros_that_fail),
       cmocka_unit_test(zeros_beside_joins_that_fail),
       cmocka_unit_test(joins_that_break_zeros_off_become_rarer),
       cmocka_unit_test(a_join_breaks_zeros_off),
-      cmocka_unit_test(first_writes_in_order),
       cmocka_unit_test(no_extent_is_zeroed_twice_at_a_time),
-      cmocka_unit_test(the_background_waits_for_a_resync),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
