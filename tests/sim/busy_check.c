@@ -37,6 +37,7 @@ static struct {
   uint64_t copying_since_ns[LEGS_MAX], copying_extents[LEGS_MAX];
   uint64_t converging_since_ns, converging_extents;
   uint64_t measured_from_ns; /* 0: nothing is measured */
+  uint32_t measured_life;    /* of which process */
   bool measured;
   uint64_t leaves_within_ns, answers_within_ns, piece_bytes;
 } check;
@@ -394,9 +395,11 @@ check_work(void) {
   if (check.measured_from_ns == 0 && goes_on && is_measured() &&
       sim.ops_begun > sim.options.ops / 3) {
     check.measured_from_ns = sim.now_ns;
+    check.measured_life = sim.life;
     service_measure();
-  } else if (check.measured_from_ns != 0 && !goes_on) {
-    judge_work();
+  } else if (check.measured_from_ns != 0 && (!goes_on || sim.life != check.measured_life)) {
+    if (sim.life == check.measured_life)
+      judge_work();
     check.measured_from_ns = 0;
     check.measured = true;
   }

@@ -205,7 +205,7 @@ land_stable(struct sim_leg *leg, struct landed *item, unsigned i) {
       memcpy(item->bytes + (size_t) i * BLOCK + kept, leg->meta_stable + block * BLOCK + kept,
              BLOCK - kept);
     } else if (item->value[i] != 0 && item->value[i] != leg->stable[block]) {
-      item->value[i] = torn_value(block, item->value[i]);
+      item->value[i] = torn_value(block, item->value[i], leg->stable[block]);
     }
   }
 

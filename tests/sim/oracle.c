@@ -409,23 +409,26 @@ oracle_flush_end(uint64_t began, bool good) {
 /* ---- the process ends ---- */
 
 /* A sector of which a part is new: neither the old content nor the new.  As good as any other
- * outcome of a write that no client may rely on yet, and as lasting (R11). */
+ * outcome of the later of the two writes while no client may rely on that, and as lasting (R11): a
+ * copy may bring back what was there before a write that both legs have lost. */
 uint32_t
-oracle_tear(uint64_t block, uint32_t value) {
-  uint32_t torn = value | TORN;
+oracle_tear(uint64_t block, uint32_t value, uint32_t over) {
+  uint32_t torn = value | TORN, later = 0, at = 0, next;
 
   for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
     if (nodes[i].value == torn)
-      return torn;
-  for (uint32_t i = head[block]; i != 0; i = nodes[i].next)
-    if (nodes[i].value == value) {
-      uint32_t added = node_add(block), next = nodes[added].next;
-
-      nodes[added] = nodes[i];
-      nodes[added].value = torn;
-      nodes[added].next = next;
-      break;
-    }
+      at = i;
+    else if ((nodes[i].value == value || nodes[i].value == over) &&
+             (later == 0 || nodes[i].inv > nodes[later].inv))
+      later = i;
+  if (later == 0 || (at != 0 && !nodes[at].durably_dead))
+    return torn;
+  if (at == 0)
+    at = node_add(block);
+  next = nodes[at].next;
+  nodes[at] = nodes[later];
+  nodes[at].value = torn;
+  nodes[at].next = next;
   return torn;
 }
 

@@ -210,7 +210,7 @@ bool medium_is_clean(const struct sim_leg *leg);
 void torn_start(void);
 void torn_reset(struct sim_leg *leg, unsigned keep_permille); /* it alone loses its cache */
 bool torn_is(void);                                           /* the sector that lands now */
-uint32_t torn_value(uint64_t block, uint32_t value);
+uint32_t torn_value(uint64_t block, uint32_t value, uint32_t over);
 void torn_lands(struct sim_leg *leg, uint64_t block, bool torn);
 void torn_page(uint64_t offset); /* some sectors of that page have landed, and others not */
 
@@ -251,8 +251,9 @@ void oracle_write_end(uint32_t id, bool good, bool fua);
 void oracle_read_end(uint64_t began, uint64_t first, unsigned n, const void *data);
 void oracle_take_note(void); /* the operator knows that unflushed data may be lost */
 void oracle_flush_end(uint64_t began, bool good);
-uint32_t oracle_tear(uint64_t block, uint32_t value); /* what a torn sector holds */
-uint32_t oracle_torn_alone(uint32_t value);           /* the same, and nobody may see it */
+/* What a torn sector holds. */
+uint32_t oracle_tear(uint64_t block, uint32_t value, uint32_t over);
+uint32_t oracle_torn_alone(uint32_t value); /* the same, and nobody may see it */
 void oracle_killed(void);
 void oracle_power_cut(void);
 void oracle_forced(unsigned legs);                        /* what these hold is the truth now */

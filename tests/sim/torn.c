@@ -42,9 +42,9 @@ torn_is(void) {
 }
 
 uint32_t
-torn_value(uint64_t block, uint32_t value) {
+torn_value(uint64_t block, uint32_t value, uint32_t over) {
   if (!is_reset)
-    return oracle_tear(block, value);
+    return oracle_tear(block, value, over);
   COUNT(torn_at_resets);
   return oracle_torn_alone(value);
 }
