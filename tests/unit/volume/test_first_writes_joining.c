@@ -1,5 +1,8 @@
 /* R17: a leg that catches up beside first writes. */
+#include <errno.h>
+
 #include "rig.h"
+#include "volume/change/resync.h"
 
 static struct rig rig;
 
@@ -119,12 +122,13 @@ first_writes_in_order(void **state) {
 
 enum { FRESH = 20 }; /* an extent that was never written */
 
-static bool zeros_wait_on_2, flushes_wait_on_1;
+static bool zeros_wait_on_2, flushes_wait_on_1, flushes_wait_on_2;
 
 static bool
 some_wait(const struct rig *r, const struct rig_region *region) {
   if (region->leg == 2)
-    return zeros_wait_on_2 && rig_is_data(r, region);
+    return rig_is_data(r, region) ? zeros_wait_on_2
+                                  : flushes_wait_on_2 && region->op == SF_TIO_FLUSH;
   return flushes_wait_on_1 && region->leg == 1 && region->op == SF_TIO_FLUSH;
 }
 
@@ -133,13 +137,22 @@ leg_2_catches_up(void) {
   rig_init_unwritten(&rig, 3, SMALL, 64);
   rig_start_fully(&rig);
   rig_lacks(&rig, 2, 2);
-  zeros_wait_on_2 = flushes_wait_on_1 = false;
+  zeros_wait_on_2 = flushes_wait_on_1 = flushes_wait_on_2 = false;
   rig.holds = some_wait;
 }
 
 static void
 write_fresh(struct rig_request *write) {
   rig_submit(&rig, write, SF_REQ_WRITE, (uint64_t) FRESH * SMALL, 4096, 0x44);
+}
+
+static void
+leg_2_leaves_and_is_back(void) {
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  for (unsigned ms = 0; ms < 1000 && rig_state(&rig, 2) != SF_STATE_CATCHING_UP; ms++)
+    rig_pass(&rig, 1);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
 }
 
 /* Leg 2 is whole in the end. */
@@ -209,11 +222,7 @@ one_that_leaves_with_the_zeros_lacks_them(void **state) {
   rig_pass(&rig, 20);
   assert_false(write.done);
   assert_true(sf_map_test(&rig.volume->leg[2].zeroed, FRESH));
-  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
-  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
-  for (unsigned ms = 0; ms < 1000 && rig_state(&rig, 2) != SF_STATE_CATCHING_UP; ms++)
-    rig_pass(&rig, 1);
-  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  leg_2_leaves_and_is_back();
   assert_false(write.done);
   flushes_wait_on_1 = false;
   rig_pass(&rig, 100);
@@ -242,11 +251,7 @@ one_that_was_away_meanwhile_lacks_them(void **state) {
   rig.holds = zeros_wait;
   rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) FRESH * 2 * LARGE, 4096, 0x44);
   rig_pass(&rig, 20);
-  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
-  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
-  for (unsigned ms = 0; ms < 1000 && rig_state(&rig, 2) != SF_STATE_CATCHING_UP; ms++)
-    rig_pass(&rig, 1);
-  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  leg_2_leaves_and_is_back();
   assert_false(write.done);
   zeros_wait_on_1 = false;
   rig_pass(&rig, 100);
@@ -275,6 +280,110 @@ the_background_waits_for_a_resync(void **state) {
   rig_free(&rig);
 }
 
+static unsigned flushes_fail_on_1;
+
+static int
+some_fail(const struct rig *r, const struct rig_region *region) {
+  if (region->leg != 1 || region->op != SF_TIO_FLUSH || flushes_fail_on_1 == 0)
+    return 0;
+  flushes_fail_on_1--;
+  return -EIO;
+}
+
+/* Proves that a leg which left with zeros lacks them no longer when it is given them again. */
+static void
+one_that_gets_the_zeros_again_has_them(void **state) {
+  struct rig_request write;
+
+  leg_2_catches_up();
+  flushes_wait_on_1 = true;
+  write_fresh(&write);
+  rig_pass(&rig, 20);
+  leg_2_leaves_and_is_back();
+  assert_false(write.done);
+  assert_true(sf_map_test(&rig.volume->leg[2].stale, FRESH));
+  flushes_fail_on_1 = 1; /* so they begin anew */
+  rig.fails = some_fail;
+  flushes_wait_on_1 = false;
+  for (unsigned ms = 0; ms < 1000 && !write.done; ms++)
+    rig_pass(&rig, 1);
+  assert_int_equal(flushes_fail_on_1, 0);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  assert_false(sf_map_test(&rig.volume->leg[2].stale, FRESH));
+  all_is_well(&write);
+}
+
+static bool
+is_stale_on_disk(uint64_t extent) {
+  struct sf_map_page page;
+
+  assert_true(sf_map_page_decode(rig.leg[0] + SF_MAP_PAGE_OFFSET(0), &rig.format.volume, 0, &page));
+  return page.stale[2][extent / 8] >> extent % 8 & 1;
+}
+
+/* Proves that the page calls the zeros lacked only until they are flushed there. */
+static void
+the_page_says_when_they_are_flushed(void **state) {
+  struct rig_request write;
+
+  leg_2_catches_up();
+  rig.volume->config.deadline_ns[SF_FLUSH_KIND] = 100 * SF_S;
+  rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) (FRESH + 1) * SMALL, 4096, 0x44);
+  rig_pass(&rig, 20000); /* the extent that is copied before its zeros is the last one for long */
+  assert_true(write.done);
+  rig_put(&write);
+  assert_int_equal(rig.volume->leg[2].settled.set, 0);
+  flushes_wait_on_2 = true;
+  write_fresh(&write);
+  rig_pass(&rig, 500);
+  assert_true(write.done);
+  assert_true(is_stale_on_disk(FRESH));
+  flushes_wait_on_2 = false;
+  for (unsigned ms = 0; ms < 5000 && is_stale_on_disk(FRESH); ms++)
+    rig_pass(&rig, 1);
+  assert_false(is_stale_on_disk(FRESH));
+  all_is_well(&write);
+}
+
+static bool
+data_waits(const struct rig *r, const struct rig_region *region) {
+  return zeros_wait_on_2 && region->leg != 0 && rig_is_data(r, region);
+}
+
+/* Proves that a resync has one place and a quarter of the pieces while first writes wait, and that
+ * these have the rest. */
+static void
+a_resync_leaves_most_to_first_writes(void **state) {
+  static struct rig_request write[WAITING];
+  unsigned copies = 0, zeros = 0;
+
+  rig_init_unwritten(&rig, 3, LARGE, 32);
+  rig_start_fully(&rig);
+  rig_lacks(&rig, 2, 4);
+  rig.volume->config.resync_max_rate = 0; /* and its turn for more has not come */
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  zeros_wait_on_2 = true;
+  rig.holds = data_waits;
+  for (unsigned i = 0; i < WAITING; i++)
+    rig_submit(&rig, &write[i], SF_REQ_WRITE, (uint64_t) LARGE * (8 + i), 4096, 0x77);
+  rig_pass(&rig, 50);
+  EACH_COPYING(c, &rig.volume->copier)
+    if (c->active)
+      *(c->converge ? &zeros : &copies) += c->in_flight;
+  assert_int_equal(sf_resync_places(rig.volume), 1);
+  assert_int_equal(copies, SF_COPY_SLOTS / 4);
+  assert_int_equal(zeros, SF_COPY_SLOTS - SF_COPY_SLOTS / 4);
+  zeros_wait_on_2 = false;
+  rig_pass(&rig, 1000);
+  for (unsigned i = 0; i < WAITING; i++) {
+    assert_true(write[i].done);
+    rig_put(&write[i]);
+  }
+  rig.holds = NULL;
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -285,6 +394,9 @@ main(void) {
       cmocka_unit_test(one_that_leaves_with_the_zeros_lacks_them),
       cmocka_unit_test(one_that_was_away_meanwhile_lacks_them),
       cmocka_unit_test(the_background_waits_for_a_resync),
+      cmocka_unit_test(one_that_gets_the_zeros_again_has_them),
+      cmocka_unit_test(the_page_says_when_they_are_flushed),
+      cmocka_unit_test(a_resync_leaves_most_to_first_writes),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
