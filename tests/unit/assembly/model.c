@@ -4,6 +4,8 @@
  * the legs is asked: may it start, and which would it trust? */
 #include "model.h"
 
+#include "base/assert.h"
+
 static unsigned
 choose(struct chooser *chooser, unsigned n) {
   if (chooser->random) {
@@ -194,6 +196,7 @@ const char *
 check(const struct model *m, const struct state *s) {
   unsigned all = (1u << m->legs) - 1, complete = 0;
   struct sf_assembly assembly;
+  SF_ASSERT(m->legs <= LEGS_MAX);
   for (unsigned i = 0; i < m->legs; i++)
     complete |= (unsigned) s->leg[i].complete << i;
   for (unsigned subset = 1; subset <= all; subset++) {
