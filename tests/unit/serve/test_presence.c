@@ -203,6 +203,7 @@ who_hangs_keeps_its_own_leg_alone(void **state) {
   memcpy(path[0], first, sizeof first);
   memcpy(path[1], second, sizeof second);
   server = fork();
+  assert_true(server >= 0);
   if (server == 0)
     be_server(path[0], path[1]);
   sem_wait(&kernel->ready);
