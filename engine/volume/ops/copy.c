@@ -37,13 +37,16 @@ choose_source(const struct sf_op *op, legset but) {
   return source;
 }
 
+static legset
+targets_of(const struct sf_volume *v, const struct copying *of) {
+  return of->converge ? sf_insync_legs(v) | of->also : legbit(of->leg);
+}
+
 /* Is the target still one to be written to? */
 static bool
 target_stands(const struct sf_volume *v, const struct copy *copy, unsigned leg) {
-  if (copy->of->converge && (sf_insync_legs(v) & legbit(leg)))
-    return true;
-  if (copy->of->converge && !(copy->of->zeroes && (copy->of->also & legbit(leg))))
-    return false;
+  if (copy->of->converge)
+    return targets_of(v, copy->of) & legbit(leg);
   return sf_leg_state(&v->leg[leg]) == SF_STATE_CATCHING_UP;
 }
 
@@ -108,7 +111,7 @@ copy_run(struct sf_op *op) {
   if (copy->machine.state != COPY_WAITING)
     return;
   sf_op_hold(op, HOLD_NOT);
-  copy->targets = copy->of->converge ? sf_insync_legs(v) | copy->of->also : legbit(copy->of->leg);
+  copy->targets = targets_of(v, copy->of);
   if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
       (copy->of->judge != NULL && !copy->of->judge->may_look(op))) {
     sf_copy_end(op, COPY_FAILED);
