@@ -68,10 +68,15 @@ choose_reference(struct sf_look *look, unsigned newest) {
 
 /* After a forced start, or when min_legs was raised, a record may name fewer legs than min_legs.
  * When they are all present no other leg can have gone on. */
+static unsigned
+enough_of(const struct sf_record *record, unsigned min_legs) {
+  unsigned named = SF_LEG_COUNT(record->in_sync);
+  return min_legs < named ? min_legs : named;
+}
+
 unsigned
 sf_look_enough(const struct sf_record *record) {
-  unsigned named = SF_LEG_COUNT(record->in_sync);
-  return record->min_legs < named ? record->min_legs : named;
+  return enough_of(record, record->min_legs);
 }
 
 /* Fewer than enough are left out: so one of these legs is in any later set that was made from this
@@ -238,7 +243,7 @@ find_successors(const struct sf_look *look, unsigned leg, uint16_t without, uint
   const struct sf_record *shown = record_of(look, leg);
   bool one_term = record->term == shown->term;
   bool between = record->change > (one_term ? shown->change : 0) + 1;
-  unsigned in_sync = SF_LEG_COUNT(shown->in_sync), enough = min_legs < in_sync ? min_legs : in_sync;
+  unsigned enough = enough_of(shown, min_legs);
   uint16_t named = may_rest_on(look, may_serve, shown, false) & shown->in_sync;
   uint16_t left_out = without & shown->in_sync;
   uint16_t least_out = between ? left_out & record->in_sync : left_out;
