@@ -398,7 +398,7 @@ check_work(void) {
     check.measured_life = sim.life;
     service_measure();
   } else if (check.measured_from_ns != 0 && (!goes_on || sim.life != check.measured_life)) {
-    if (sim.life == check.measured_life)
+    if (sim.life == check.measured_life) /* else it stood still meanwhile */
       judge_work();
     check.measured_from_ns = 0;
     check.measured = true;

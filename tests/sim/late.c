@@ -15,7 +15,7 @@ draw(uint64_t n) {
 
 void
 late_start(void) {
-  own_random = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + 307;
+  own_random = random_stream(307);
 }
 
 /* Flushes have a draw for it of their own. */

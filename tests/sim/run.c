@@ -94,7 +94,7 @@ stale_leg(void) {
 /* By a stream of its own; all legs the same. */
 static bool
 is_unwritten(uint64_t extent) {
-  uint64_t stream = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + extent;
+  uint64_t stream = random_stream(extent);
 
   return extent * sim.extent_blocks < sim.blocks &&
          random_of(&stream) % 1000 < sim.options.unwritten_permille;

@@ -28,7 +28,7 @@ silent_start(void) {
   sim.silent.leg = sim.silent.newcomer = -1;
   if (!sim.options.silent_storm)
     return;
-  sim.silent.random = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + 77;
+  sim.silent.random = random_stream(77);
   sim.silent.at_promotions = draw(3) == 0;
   sim.silent.at_leavings = !sim.silent.at_promotions && sim.seed % SILENT_LEAVINGS == 0;
   if (sim.options.leaving_storm) {

@@ -253,7 +253,7 @@ void oracle_take_note(void); /* the operator knows that unflushed data may be lo
 void oracle_flush_end(uint64_t began, bool good);
 /* What a torn sector holds. */
 uint32_t oracle_tear(uint64_t block, uint32_t value, uint32_t over);
-uint32_t oracle_torn_alone(uint32_t value); /* the same, and nobody may see it */
+uint32_t oracle_torn_alone(uint32_t value); /* the same, and no reader may see it */
 void oracle_killed(void);
 void oracle_power_cut(void);
 void oracle_forced(unsigned legs);                        /* what these hold is the truth now */
@@ -510,7 +510,8 @@ sim_is_calm(void) {
 void sim_settings_changed(void);
 void sim_run(uint64_t seed, uint64_t ops_most, FILE *trace);
 
-uint64_t random_of(uint64_t *state); /* a stream of one's own */
+uint64_t random_stream(uint64_t number); /* the state of one beside the run's own */
+uint64_t random_of(uint64_t *state);
 uint64_t random_next(void);
 uint64_t random_below(uint64_t n);
 bool random_chance(unsigned permille);

@@ -15,6 +15,11 @@ random_of(uint64_t *state) {
 }
 
 uint64_t
+random_stream(uint64_t number) {
+  return sim.seed * UINT64_C(0x9e3779b97f4a7c15) + number;
+}
+
+uint64_t
 random_next(void) {
   return random_of(&sim.random);
 }

@@ -2,10 +2,10 @@
  * not that: of a write in flight, or in the cache, each sector lands by itself (medium.c), and of a
  * torn one the first bytes alone are new, or it cannot be read until it is written again.
  *
- *   All legs at once, a power cut: what is torn then is one more outcome of a write that nobody may
- *   rely on yet, and as lasting as the others (R11).
- *   One leg, which is reset while the set does without it: what is torn then is content that nobody
- *   may ever see.  No start trusts that leg, and it is copied to before it joins.
+ *   All legs at once, a power cut: what is torn then is one more outcome of a write that no client
+ *   may rely on yet, and as lasting as the others (R11).
+ *   One leg, which is reset while the set does without it: what is torn then is content that no
+ *   reader may ever see.  No start trusts that leg, and it is copied to before it joins.
  *
  * What tears at a power cut is drawn with all else; the rest has a stream of its own. */
 #include "sim/sim.h"
@@ -20,7 +20,7 @@ own_chance(unsigned permille) {
 
 void
 torn_start(void) {
-  own_random = sim.seed * UINT64_C(0x9e3779b97f4a7c15) + 211;
+  own_random = random_stream(211);
   is_reset = false;
 }
 
