@@ -95,6 +95,8 @@ void rig_free(struct rig *rig);
 /* The deadline with which a leg has this timeout (R4): what tests reckon with.  rig_init sets that
  * of 100 ms, for flushes of 1 s. */
 uint64_t rig_deadline(uint64_t timeout_ns);
+/* What is held back makes no leg late, and nor does a slow leg. */
+void rig_never_late(struct sf_config *config);
 /* Assembles the legs and starts; rig_start_fully also goes on until the volume serves. */
 void rig_start(struct rig *rig);
 void rig_start_fully(struct rig *rig);

@@ -181,8 +181,7 @@ a_first_write_beside_joins_that_fail(struct rig_request *write, uint64_t takes_n
   rig.config.fail_timeout_ns = 1000 * SF_S;
   rig_start_fully(&rig);
   rig_lacks(&rig, 2, 2);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  rig_never_late(&rig.volume->config);
   rig.fails = leg_1_fails_joins;
   zeros_take_ns = takes_ns;
   rig.holds = zeros_take_their_time;

@@ -128,8 +128,7 @@ run(unsigned seed) {
   rig_start_fully(&rig);
   assert_int_equal(sf_volume_leg_fail(rig.volume, FIRST_OUT + 1, rig.now_ns), 0);
   rig_lacks(&rig, FIRST_OUT, LACKS);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S; /* no leg is late, however slow */
+  rig_never_late(&rig.volume->config);
   rig_copies_may_go(&rig, EXTENT / 2);
   rig.volume->config.resync_max_rate = EXTENT; /* they are out until all is written */
   rig.holds = some_take_long;

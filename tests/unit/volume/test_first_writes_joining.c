@@ -245,8 +245,7 @@ one_that_was_away_meanwhile_lacks_them(void **state) {
   rig_init_unwritten(&rig, 3, (uint64_t) 2 * LARGE, 32);
   rig_start_fully(&rig);
   rig_lacks(&rig, 2, 2);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  rig_never_late(&rig.volume->config);
   zeros_wait_on_1 = true;
   rig.holds = zeros_wait;
   rig_submit(&rig, &write, SF_REQ_WRITE, (uint64_t) FRESH * 2 * LARGE, 4096, 0x44);
@@ -361,8 +360,7 @@ a_resync_leaves_most_to_first_writes(void **state) {
   rig_start_fully(&rig);
   rig_lacks(&rig, 2, 4);
   rig.volume->config.resync_max_rate = 0; /* and its turn for more has not come */
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  rig_never_late(&rig.volume->config);
   zeros_wait_on_2 = true;
   rig.holds = data_waits;
   for (unsigned i = 0; i < WAITING; i++)

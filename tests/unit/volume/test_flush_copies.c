@@ -56,8 +56,7 @@ a_leg_that_is_out_again_lacks_it_too(bool is_heard) {
   struct rig_request fua;
 
   flush_rig_init(3, 1, SF_TOO_FEW_SUSPEND);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S;
+  rig_never_late(&rig.volume->config);
   assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
   assert_int_equal(write_at(0, 1), 0);
   assert_int_equal(write_at(5 * EXTENT, 3), 0);
@@ -250,8 +249,7 @@ a_promotion_is_undone_by_a_failed_flush(void **state) {
   uint64_t version;
 
   flush_rig_init(3, 2, SF_TOO_FEW_SUSPEND);
-  for (unsigned kind = 0; kind < SF_KINDS; kind++)
-    rig.volume->config.deadline_ns[kind] = 100 * SF_S; /* what is held back makes no leg late */
+  rig_never_late(&rig.volume->config);
   assert_int_equal(write_at(5 * EXTENT, 3), 0);
   assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
   assert_int_equal(write_at(0, 7), 0);
