@@ -199,6 +199,7 @@ part_sent(struct sf_volume *v, struct leg_io_part *part, uint64_t handle) {
   part->counted = true;
   part->handle = handle;
   part->sent_ns = v->now_ns;
+  part->held_up_ns = 0;
   sf_list_append(&leg->outstanding, &part->link);
   sf_window_moves(&leg->window, part->io->args.op, part->io->args.offset, part->io->args.length);
   sf_window_sent(&leg->window, part->use, part->class, part->cost_ns, v->now_ns);

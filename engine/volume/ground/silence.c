@@ -96,9 +96,25 @@ note_awake(struct sf_volume *v, unsigned index) {
     if (silent < sf_deadline_timeout(v, index, kind))
       continue;
     leg->awake_ns[kind] = v->now_ns;
+    if (kind == SF_WRITE_KIND)
+      leg->silence_ns = silent;
     if (silent >= silence_most(v, index, kind))
       leg->stalled_ns[kind] = v->now_ns;
   }
+}
+
+/* What the leg has was held up by its last silence, for as long as it had it then. */
+static void
+count_silence(struct leg *leg) {
+  uint64_t awake = leg->awake_ns[SF_WRITE_KIND];
+
+  for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
+    struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
+    uint64_t had_ns = part->sent_ns < awake ? awake - part->sent_ns : 0;
+
+    part->held_up_ns += had_ns < leg->silence_ns ? had_ns : leg->silence_ns;
+  }
+  leg->silence_ns = 0;
 }
 
 /* What was overdue at the end of a silence was there in it: that was no pause of clients, and could
@@ -109,6 +125,8 @@ note_held_up(struct leg *leg, const struct leg_io_part *part) {
 
   if (part->io->args.unjudged || part->sent_ns + part->timeout_ns > awake)
     return;
+  if (leg->silence_ns > 0)
+    count_silence(leg);
   for (enum sf_kind kind = 0; kind < SF_KINDS; kind++)
     if (leg->awake_ns[kind] < awake)
       leg->awake_ns[kind] = awake;
@@ -170,8 +188,10 @@ sf_insync_is_avoided(const struct sf_volume *v, unsigned leg) {
   return v->leg[leg].avoid || sf_insync_leg_is_silent(v, leg);
 }
 
-/* A leg that was silent for a while could answer neither: a timeout after it is awake it must
- * have. */
+/* A leg that was silent for a while could answer neither: a silence that held up what it had does
+ * not count, as it has as much before it then as it had, and may be slower; and a timeout after any
+ * it must have.  No silence makes the three begin anew, or a lost request would be kept by one
+ * hiccup after the other. */
 static uint64_t
 part_starved_at(const struct leg_io_part *part) {
   const struct leg *leg = &part->io->volume->leg[part->leg];
@@ -179,7 +199,7 @@ part_starved_at(const struct leg_io_part *part) {
 
   if (!sf_insync_is_overtaken(part))
     return last;
-  at = part->sent_ns + OVERTAKEN_MOST * part->timeout_ns;
+  at = part->sent_ns + part->held_up_ns + OVERTAKEN_MOST * part->timeout_ns;
   if (at < leg->awake_ns[part->io->args.kind] + part->timeout_ns)
     at = leg->awake_ns[part->io->args.kind] + part->timeout_ns;
   return at < last ? at : last;

@@ -12,6 +12,7 @@ enum {
   GAP_MOST = 4,      /* usual gaps that one counts for at most, once the class is known; */
   GAP_SHIFT = 3,     /* or an eighth of the target, if that is more */
   PROBE_EVERY = 4,   /* refusals, then one over the target */
+  IN_FLUSH = 4,      /* slower answers in a row beside a flush: more are the leg's pace */
 };
 
 /* ---- classes ---- */
@@ -137,6 +138,20 @@ learn(struct window *window, unsigned class, uint64_t gap_ns) {
     *cost = 1;
 }
 
+/* A flush may hold up what runs beside it, once; a leg that goes on answering slowly is slow. */
+static bool
+is_pace(struct window *window, unsigned class, uint64_t gap_ns) {
+  if (window->unmeasured == 0 || gap_ns <= window->cost_ns[class]) {
+    window->slower = 0;
+    return true;
+  }
+  if (window->slower < IN_FLUSH) {
+    window->slower++;
+    return window->seen[class] < KNOWN;
+  }
+  return true;
+}
+
 /* ---- outstanding requests ---- */
 
 bool
@@ -197,7 +212,8 @@ void
 sf_window_sent(struct window *window, enum window_use use, unsigned class, uint64_t cost_ns,
                uint64_t now_ns) {
   if (class == WINDOW_UNMEASURED) {
-    window->unmeasured++;
+    if (window->unmeasured++ == 0)
+      window->slower = 0;
     return;
   }
   if (outstanding(window) == 0)
@@ -225,6 +241,6 @@ sf_window_ended(struct window *window, enum window_use use, unsigned class, uint
   if (!answered)
     return;
   window->busy_ns = now_ns;
-  if (window->unmeasured == 0 || window->seen[class] < KNOWN || gap <= window->cost_ns[class])
+  if (is_pace(window, class, gap))
     learn(window, class, gap);
 }

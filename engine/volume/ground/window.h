@@ -14,6 +14,7 @@
  *   millisecond.  One request over the target is tried now and then, or a leg that works on many at
  *   once and is slow in each would be held at one for ever (BBR probes for bandwidth for the same
  *   reason).  A pause is not learned as the pace: one gap counts as a few usual ones at most.
+ *   Beside a flush the first slower answers say nothing: it may be what they waited for.
  *   The caller tells of answers after the timeout too, where they show that the leg is slower than
  *   it was taken for; of what a silence held up it does not tell (leg_io.c).
  *
@@ -51,6 +52,7 @@ struct window {
   unsigned outstanding[WINDOW_USES];
   uint64_t planned_ns[WINDOW_USES];    /* the costs of those, as they were when they were sent */
   unsigned unmeasured;                 /* flushes outstanding */
+  unsigned slower;                     /* answers in a row beside it, as far as they are counted */
   unsigned refused;                    /* since one was let go over the target */
   uint64_t target_ns;                  /* the last */
   uint64_t busy_ns;                    /* since when it has not been idle, or its last answer */

@@ -303,19 +303,19 @@ both_stall_and_leg_1_keeps_block_0(const struct rig *r, const struct rig_region 
   return r->now_ns < stall_until_ns[1] && leg_1_keeps_block_0(r, region);
 }
 
-/* For so long, as legs behind one host do; then leg 1 takes 60 ms for what it got first, and both
- * are in sync. */
+/* For so long, as legs behind one host do; then leg 1 takes so much longer for what it got first,
+ * and both are in sync. */
 static void
-both_stall_for(uint64_t ms) {
+both_stall_for(uint64_t ms, uint64_t longer_ms) {
   start(false);
   stall_until_ns[0] = rig.now_ns + ms * SF_MS;
-  stall_until_ns[1] = stall_until_ns[0] + 60 * SF_MS;
+  stall_until_ns[1] = stall_until_ns[0] + longer_ms * SF_MS;
   rig.holds = both_stall_and_leg_1_keeps_block_0;
   rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
   rig_pass(&rig, 120);
   rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
   rig_pass(&rig, ms - 119);
-  for (unsigned i = 0; i < 20; i++)
+  for (unsigned i = 0; i < longer_ms / 5 + 8; i++)
     write_well(5);
   assert_true(w[1].done && w[2].done);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
@@ -328,14 +328,69 @@ both_stall_for(uint64_t ms) {
  * and not because the leg passed it by. */
 static void
 a_stall_of_all_is_not_being_passed_by(void **state) {
-  both_stall_for(330);
+  both_stall_for(330, 60);
 }
 
 /* The same where the stall is longer than what a leg may keep one in any case: it has answered
  * nothing else in that time. */
 static void
 a_longer_stall_of_all_is_not_either(void **state) {
-  both_stall_for(900);
+  both_stall_for(900, 60);
+}
+
+/* It may be slower than before, with much before it. */
+static void
+a_leg_that_was_held_up_has_as_long_as_before(void **state) {
+  both_stall_for(330, 280);
+}
+
+/* Each pause is longer than the timeout.  What the leg keeps was lost before them. */
+static void
+pauses_of_clients_are_no_stalls(void **state) {
+  uint64_t began, timeout;
+
+  start(false);
+  timeout = sf_deadline_timeout(rig.volume, 1, SF_WRITE_KIND);
+  rig.holds = leg_1_keeps_block_0;
+  began = rig.now_ns;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
+  while (rig_state(&rig, 1) == SF_STATE_IN_SYNC && rig.now_ns - began < 20 * timeout)
+    write_well(timeout / SF_MS + 20);
+  assert_in_range(rig.now_ns - began, 3 * timeout, 5 * timeout);
+  assert_true(w[1].done);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
+static uint64_t hiccup_began_ns;
+
+static bool
+leg_1_keeps_block_0_and_has_hiccups(const struct rig *r, const struct rig_region *region) {
+  if (leg_1_keeps_block_0(r, region))
+    return true;
+  return region->leg == 1 && (r->now_ns - hiccup_began_ns) % (300 * SF_MS) < 108 * SF_MS;
+}
+
+/* What each takes is no part of the three timeouts, and what was before it remains one. */
+static void
+hiccups_do_not_keep_what_is_lost(void **state) {
+  uint64_t timeout;
+
+  start(false);
+  timeout = sf_deadline_timeout(rig.volume, 1, SF_WRITE_KIND);
+  rig.holds = leg_1_keeps_block_0_and_has_hiccups;
+  hiccup_began_ns = rig.now_ns - 200 * SF_MS;
+  rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
+  while (!w[1].done) {
+    rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
+    while (!w[2].done)
+      rig_pass(&rig, 1);
+    rig_put(&w[2]);
+    rig_pass(&rig, 10);
+  }
+  assert_in_range(w[1].done_ns - w[1].request.since_ns, 3 * timeout, 6 * timeout);
+  rig_put(&w[1]);
+  rig_free(&rig);
 }
 
 static uint64_t kept_until_ns;
@@ -514,6 +569,9 @@ main(void) {
       cmocka_unit_test(a_flush_waits_by_its_own_deadline),
       cmocka_unit_test(a_stall_of_all_is_not_being_passed_by),
       cmocka_unit_test(a_longer_stall_of_all_is_not_either),
+      cmocka_unit_test(a_leg_that_was_held_up_has_as_long_as_before),
+      cmocka_unit_test(pauses_of_clients_are_no_stalls),
+      cmocka_unit_test(hiccups_do_not_keep_what_is_lost),
       cmocka_unit_test(our_own_delay_after_a_stall_is_excused),
       cmocka_unit_test(a_leg_that_dozes_and_keeps_one_suspends),
       cmocka_unit_test(a_copy_that_does_not_fit_keeps_nobody_waiting),

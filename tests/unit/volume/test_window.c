@@ -345,6 +345,91 @@ a_flush_says_nothing_of_the_pace(void **state) {
   assert_in_range(sf_window_cost(&disk.window, class, 50 * MS), 1 * MS - US, 1 * MS + US);
 }
 
+static void
+answer(struct window *window, unsigned class, uint64_t gap_ns, unsigned times) {
+  for (unsigned i = 0; i < times; i++) {
+    uint64_t now_ns = window->busy_ns;
+
+    sf_window_sent(window, WINDOW_CLIENTS, class, 0, now_ns);
+    sf_window_ended(window, WINDOW_CLIENTS, class, 0, now_ns + gap_ns, true);
+  }
+}
+
+/* A few slower answers in a row are the flush's, and so are such rows, one after the other. */
+static void
+beside_a_flush_a_few_slower_answers_say_nothing(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+  struct window *window = &disk.window;
+  unsigned class;
+  uint64_t cost;
+
+  saturate(&disk, 4096, 200, 50 * MS);
+  class = disk.sent[0].class;
+  drain(&disk);
+  cost = sf_window_cost(window, class, 50 * MS);
+  for (unsigned i = 0; i < 10; i++) {
+    sf_window_sent(window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, window->busy_ns);
+    answer(window, class, 5 * MS, 4);
+    assert_int_equal(sf_window_cost(window, class, 50 * MS), cost);
+    if (i % 2 == 0)
+      answer(window, class, cost, 1);
+    sf_window_ended(window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, window->busy_ns, true);
+    if (i % 2 != 0)
+      answer(window, class, cost, 1);
+  }
+  sf_window_sent(window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, window->busy_ns);
+  answer(window, class, 5 * MS, 5);
+  assert_true(sf_window_cost(window, class, 50 * MS) > cost);
+}
+
+/* Each of these waits for a flush of its own. */
+static void
+lone_writes_beside_flushes_say_nothing(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+  struct window *window = &disk.window;
+  unsigned class;
+  uint64_t cost;
+
+  saturate(&disk, 4096, 200, 50 * MS);
+  class = disk.sent[0].class;
+  drain(&disk);
+  cost = sf_window_cost(window, class, 50 * MS);
+  for (unsigned i = 0; i < 100; i++) {
+    sf_window_sent(window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, window->busy_ns);
+    answer(window, class, 15 * MS, 1);
+    sf_window_ended(window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, window->busy_ns, true);
+  }
+  assert_int_equal(sf_window_cost(window, class, 50 * MS), cost);
+}
+
+/* What is not known yet is learned beside a flush, or it would stay one at a time while one runs. */
+static void
+a_class_becomes_known_beside_a_flush(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+
+  sf_window_sent(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, 0);
+  answer(&disk.window, 0, 1 * MS, 1);
+  answer(&disk.window, 0, 3 * MS, 1);
+  assert_in_range(sf_window_cost(&disk.window, 0, 0), 1 * MS + 1, 3 * MS - 1);
+}
+
+/* It becomes slower while it flushes, and is not asked for as much as before when that has ended. */
+static void
+a_leg_that_becomes_slower_beside_a_flush_is_asked_for_less(void **state) {
+  struct disk disk = {.channels = 1, .takes_ns = 1 * MS};
+
+  saturate(&disk, 4096, 200, 50 * MS);
+  sf_window_sent(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns);
+  disk.takes_ns = 6 * MS;
+  saturate(&disk, 4096, 200, 50 * MS);
+  sf_window_ended(&disk.window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, disk.now_ns, true);
+  disk.most = 0;
+  disk.longest_ns = 0;
+  saturate(&disk, 4096, 200, 50 * MS);
+  assert_in_range(disk.most, 7, 10);
+  assert_true(disk.longest_ns <= 60 * MS);
+}
+
 /* A leg that is asked now and then is as fast as it answers, however long it is not asked. */
 static void
 an_idle_leg_is_not_a_slow_one(void **state) {
@@ -485,6 +570,10 @@ main(void) {
       cmocka_unit_test(an_unknown_class_begins_with_one),
       cmocka_unit_test(copies_take_a_part_and_metadata_goes),
       cmocka_unit_test(a_flush_says_nothing_of_the_pace),
+      cmocka_unit_test(beside_a_flush_a_few_slower_answers_say_nothing),
+      cmocka_unit_test(lone_writes_beside_flushes_say_nothing),
+      cmocka_unit_test(a_class_becomes_known_beside_a_flush),
+      cmocka_unit_test(a_leg_that_becomes_slower_beside_a_flush_is_asked_for_less),
       cmocka_unit_test(an_idle_leg_is_not_a_slow_one),
       cmocka_unit_test(each_size_kind_and_order_is_a_class),
       cmocka_unit_test(some_streams_are_known),
