@@ -149,12 +149,21 @@ check_init(void) {
 
 /* ---- 1: no leg leaves ---- */
 
-/* While all stall, a leg without requests is taken for well, and the others look worse than it. */
+/* A look says nothing of a leg. */
+static bool
+is_idle(unsigned leg) {
+  EACH_REGION(r, leg) {
+    if (r->op != SF_TIO_READ || r->offset >= SF_PROBE_OFFSET)
+      return false;
+  }
+  return true;
+}
+
+/* While all stall, an idle leg is taken for well, and the others look worse than it. */
 static void
 look_for_idle(void) {
   for (unsigned i = 0; i < sim.options.legs; i++)
-    if (sim.now_ns < check.stalled_until_ns && sim.leg_state[i] == SF_STATE_IN_SYNC &&
-        sim.leg[i].regions < 0)
+    if (sim.now_ns < check.stalled_until_ns && sim.leg_state[i] == SF_STATE_IN_SYNC && is_idle(i))
       check.one_was_idle = true;
 }
 
