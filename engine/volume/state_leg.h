@@ -168,7 +168,7 @@ struct leg {
    * and, by the kind that it was too long for, when it last did after it had been silent for its
    * timeout, and for so long that it would have left, had others been well. */
   uint64_t answered_ns, busy_since_ns, awake_ns[SF_KINDS], stalled_ns[SF_KINDS];
-  uint64_t silence_ns; /* the last, of a write's timeout; 0: what it held up has it counted */
+  uint64_t silence_ns; /* the last, of any timeout; 0: what it held up has it counted */
   /* Of what it has answered, of writes and of reads: when the newest was sent. */
   uint64_t newest_sent_ns[2];
   uint64_t longest_flush_ns; /* lately, of flushes and writes with FUA, late ones included */

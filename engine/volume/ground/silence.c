@@ -96,18 +96,32 @@ note_awake(struct sf_volume *v, unsigned index) {
     if (silent < sf_deadline_timeout(v, index, kind))
       continue;
     leg->awake_ns[kind] = v->now_ns;
-    if (kind == SF_WRITE_KIND)
-      leg->silence_ns = silent;
+    leg->silence_ns = silent;
     if (silent >= silence_most(v, index, kind))
       leg->stalled_ns[kind] = v->now_ns;
   }
 }
 
-/* What the leg has was held up by its last silence, for as long as it had it then. */
-static void
-count_silence(struct leg *leg) {
-  uint64_t awake = leg->awake_ns[SF_WRITE_KIND];
+/* After its last silence that was too long for any kind. */
+static uint64_t
+awake_since(const struct leg *leg) {
+  uint64_t last = 0;
 
+  for (enum sf_kind kind = 0; kind < SF_KINDS; kind++)
+    if (leg->awake_ns[kind] > last)
+      last = leg->awake_ns[kind];
+  return last;
+}
+
+/* What was overdue at the end of a silence was there in it: that was no pause of clients.  So all
+ * that the leg has was held up, for as long as it had it then. */
+static void
+note_held_up(struct leg *leg, const struct leg_io_part *ended) {
+  uint64_t awake = awake_since(leg);
+
+  if (leg->silence_ns == 0 || ended->io->args.unjudged ||
+      ended->sent_ns + ended->timeout_ns > awake)
+    return;
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
     uint64_t had_ns = part->sent_ns < awake ? awake - part->sent_ns : 0;
@@ -115,21 +129,6 @@ count_silence(struct leg *leg) {
     part->held_up_ns += had_ns < leg->silence_ns ? had_ns : leg->silence_ns;
   }
   leg->silence_ns = 0;
-}
-
-/* What was overdue at the end of a silence was there in it: that was no pause of clients, and could
- * hold up everything. */
-static void
-note_held_up(struct leg *leg, const struct leg_io_part *part) {
-  uint64_t awake = leg->awake_ns[SF_WRITE_KIND];
-
-  if (part->io->args.unjudged || part->sent_ns + part->timeout_ns > awake)
-    return;
-  if (leg->silence_ns > 0)
-    count_silence(leg);
-  for (enum sf_kind kind = 0; kind < SF_KINDS; kind++)
-    if (leg->awake_ns[kind] < awake)
-      leg->awake_ns[kind] = awake;
 }
 
 void
@@ -190,8 +189,8 @@ sf_insync_is_avoided(const struct sf_volume *v, unsigned leg) {
 
 /* A leg that was silent for a while could answer neither: a silence that held up what it had does
  * not count, as it has as much before it then as it had, and may be slower; and a timeout after any
- * it must have.  No silence makes the three begin anew, or a lost request would be kept by one
- * hiccup after the other. */
+ * it must have.  No hiccup makes the three begin anew, or a lost request would outlast them by one
+ * after the other. */
 static uint64_t
 part_starved_at(const struct leg_io_part *part) {
   const struct leg *leg = &part->io->volume->leg[part->leg];
