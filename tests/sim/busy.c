@@ -254,8 +254,8 @@ draw_pauses(struct options *o) {
   else
     b->pause_most_ns =
         one_in(2) ? most - b->longest_ns : between(deadline / 10, most - b->longest_ns);
-  /* Late together is not late: what stalls all legs is behind none of them.  They go on within half
-   * a grace of each other, and answer within the other half. */
+  /* Late together is not late: what stalls all legs is behind none of them.  They go on within an
+   * eighth of the deadline of each other, and answer something within two of it. */
   if (b->pause_gap_ns != 0 && b->slack >= SLACK_OF_LONG && one_in(2)) {
     b->pauses_are_long = b->pause_together = true;
     b->pause_legs = o->legs;

@@ -5,9 +5,9 @@
  *   judged_n.  A leg that goes on answering is busy, whatever one request takes, up to a few
  *   timeouts: three for a request that it has passed by, answering one that it got a timeout later,
  *   eight for any.
- *   Others are well: enough of them have what it lacks, and have not been silent themselves until a
- *   moment ago.  Legs behind one bus, host or hypervisor stall together; the first that answers is
- *   no evidence against the next. */
+ *   Others are well: enough of them have what it lacks, and have not been silent themselves until
+ *   half its timeout ago.  Legs behind one bus, host or hypervisor stall together; the first that
+ *   answers is no evidence against the next. */
 #include "volume/ground/silence.h"
 
 #include "volume/ground/deadline.h"
@@ -288,13 +288,15 @@ sf_insync_doubted(const struct sf_volume *v, unsigned index, enum sf_kind kind, 
   return set;
 }
 
+/* What the leg has may take half its timeout: if it was awake when they were, it has ended something
+ * of that by then. */
 legset
 sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
   legset doubted = sf_insync_doubted(v, index, kind, legs), set = 0;
-  uint64_t grace = sf_deadline_grace(v, index, kind);
+  uint64_t work = sf_deadline_target_ns(v, index, kind);
 
   EACH_LEG(leg, legs & (legset) ~(legbit(index) | doubted)) {
-    uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + grace;
+    uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + work;
 
     if (v->now_ns >= at)
       set |= legbit(leg);
