@@ -49,12 +49,14 @@ is_in_vain(const struct sf_op *op) {
   return op->passable && legcount(sf_insync_legs(op->volume)) < op->volume->min_legs;
 }
 
-/* It is not a leg's turn that it waits for. */
+/* It is not a leg's turn that it waits for, be it one that catches up. */
 static bool
 is_stuck(const struct sf_op *op, legset awaited) {
   legset serving = sf_insync_legs(op->volume);
 
-  return op->machine.state == OP_RUNNING && (op->pending & serving & (legset) ~awaited) == 0;
+  if (op->machine.state != OP_RUNNING || (op->pending & serving & (legset) ~awaited) != 0)
+    return false;
+  return op->pending == 0 || (op->pending & awaited) != 0;
 }
 
 static bool
