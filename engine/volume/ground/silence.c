@@ -131,12 +131,13 @@ note_held_up(struct leg *leg, const struct leg_io_part *ended) {
   leg->silence_ns = 0;
 }
 
+/* A flush passes nothing by: Linux hands it over before what waits, and disks may answer it first. */
 void
 sf_insync_leg_answered(struct sf_volume *v, const struct leg_io_part *part) {
   struct leg *leg = &v->leg[part->leg];
   uint64_t *newest = &leg->newest_sent_ns[part->io->reads];
 
-  if (part->sent_ns > *newest)
+  if (part->sent_ns > *newest && part->io->args.op != SF_TIO_FLUSH)
     *newest = part->sent_ns;
   if (part->io->flushes)
     learn_flush(leg, part, v->now_ns - part->sent_ns);
