@@ -43,7 +43,7 @@ class Plan:
         self.rounds = arguments.rounds or (2 if quick else 3)
         self.seconds = arguments.seconds or (0.7 if quick else 1)
         self.cold = (1024 if quick else 4096) * MIB
-        self.places = arguments.place or ["disk", "tmpfs"] + ([] if quick else ["zram"])
+        self.places = arguments.place or ["disk", "tmpfs"] + ([] if quick else ["ram", "zram"])
         self.stall = stall.Plan(quick, arguments.system)
         self.resync = resync.Plan(quick, arguments.system)
         self.busy = busy.Plan(quick, self.rounds, arguments.system)
@@ -54,7 +54,9 @@ class Plan:
     def loads(self, place):
         loads = all_loads.full()
         wanted = all_loads.QUICK if self.quick and not self.only else [load.key for load in loads]
-        if place != "disk":
+        if place == "ram":
+            wanted = all_loads.RAM_DISK
+        elif place != "disk":
             wanted = all_loads.IN_MEMORY_QUICK if self.quick else all_loads.IN_MEMORY
         loads = [load for load in loads if load.key in wanted]
         if self.only:
@@ -179,7 +181,7 @@ def parse():
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of each measurement")
     parser.add_argument("--part", action="append", choices=PARTS)
-    parser.add_argument("--place", action="append", choices=["disk", "tmpfs", "zram"])
+    parser.add_argument("--place", action="append", choices=["disk", "ram", "tmpfs", "zram"])
     parser.add_argument("--load", action="append", metavar="PATTERN", help="as randwrite-d32")
     parser.add_argument("--system", action="append", choices=list(systems.NAMES))
     return parser.parse_args()

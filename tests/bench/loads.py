@@ -49,6 +49,10 @@ def full():
 QUICK = ("randwrite-d1", "randwrite-d32", "randwrite-d32-c4", "randread-d32", "write-256k", "cold")
 QUICK_SYSTEMS = ("fast-3", "surefoot-3", "quorum-3", "fio-3", "null")
 
+# A disk in memory is there for the bars.
+RAM_DISK = ("randwrite-d1", "randread-d1", "randwrite-d32", "randread-d32", "randwrite-d32-c4",
+            "randread-d32-c4", "write-256k", "read-256k")
+
 # In memory the disk is no limit, so it is the software that is compared.
 IN_MEMORY = ("randwrite-d1", "randwrite-d32", "randwrite-d32-c4", "randread-d32")
 IN_MEMORY_QUICK = ("randwrite-d32",)

@@ -5,8 +5,8 @@ import statistics
 from loads import full
 from systems import NAMES
 
-PLACES = {"disk": "Files on a disk, O_DIRECT", "tmpfs": "Files in memory (tmpfs)",
-          "zram": "Block devices in memory (zram)"}
+PLACES = {"disk": "Files on a disk, O_DIRECT", "ram": "Files on a disk in memory, O_DIRECT",
+          "tmpfs": "Files in memory (tmpfs)", "zram": "Block devices in memory (zram)"}
 
 
 def machine(found):
@@ -135,6 +135,6 @@ def bars(found):
     for bar in found:
         value = "not measured" if bar["value"] is None else f"{bar['value']:.2f}"
         verdict = {True: "reached", False: "NOT REACHED", None: ""}[bar["reached"]]
-        lines.append(f"{bar['what']:68}{'<=' if bar['at_most'] else '>='} {bar['bar']:<7g}"
+        lines.append(f"{bar['what']:101}{'<=' if bar['at_most'] else '>='} {bar['bar']:<7g}"
                      f"{value:>13}  {verdict}")
     return "\n".join(lines) + "\n"
