@@ -21,6 +21,8 @@ enum {
   RESYNC_SHARE = 8,    /* beside clients a copy gets this part of a leg at least */
   RESYNC_ALONE = 3,    /* and this part without any */
   RESYNC_BEGINS_S = 10,
+  COPIED_EXTENTS = 4,  /* at a time, */
+  COPIED_PIECES = 16,  /* and so many pieces of them */
   WORK_PERMILLE = 600, /* of what the slowest leg could do */
   RUN_BYTES = 32768,
   WORK_MS = 50,     /* a leg is known by then */
@@ -91,6 +93,20 @@ slowest_alone(const struct options *o, uint64_t bytes) {
       slowest = each;
   }
   return slowest;
+}
+
+/* A piece that is copied, one after the other: read, then written; and so many are on their way. */
+static uint64_t
+slowest_copy(const struct options *o) {
+  uint64_t slowest = slowest_alone(o, SF_COPY_PIECE_BYTES), by_itself = 0;
+  unsigned many = COPIED_EXTENTS * (unsigned) (o->extent_bytes / check.piece_bytes);
+
+  if (many > COPIED_PIECES)
+    many = COPIED_PIECES;
+  for (unsigned i = 0; i < o->legs; i++)
+    if (service_by_itself(&o->service[i], check.piece_bytes) > by_itself)
+      by_itself = service_by_itself(&o->service[i], check.piece_bytes);
+  return slowest > 2 * by_itself / many ? slowest : 2 * by_itself / many;
 }
 
 /* Each write before a crash may have left runs of blocks in which the legs differ, a large one
@@ -242,7 +258,7 @@ check_volume_moved(const char *to) {
 static uint64_t
 copy_bound(uint64_t extents) {
   uint64_t bytes = extents * sim.options.extent_bytes;
-  uint64_t alone = bytes / check.piece_bytes * slowest_alone(&sim.options, SF_COPY_PIECE_BYTES);
+  uint64_t alone = bytes / check.piece_bytes * slowest_copy(&sim.options);
 
   if (sim.options.busy.crash_at != 0)
     alone += differences_take(&sim.options, extents);

@@ -88,6 +88,11 @@ service_longest(const struct service *s, uint64_t length, bool contiguous) {
 }
 
 uint64_t
+service_by_itself(const struct service *s, uint64_t length) {
+  return path_takes(s, length) + on_an_average(s, s->overhead_ns + seek_takes(s, 1));
+}
+
+uint64_t
 service_each(const struct service *s, uint64_t length, bool contiguous, unsigned depth) {
   uint64_t path = path_takes(s, length);
   uint64_t work = s->overhead_ns + (contiguous ? 0 : seek_takes(s, depth));

@@ -53,5 +53,7 @@ uint64_t service_each(const struct service *service, uint64_t length, bool conti
 /* How many of these a leg may be given at a time: what it answers in half its timeout, and no more
  * than there are clients. */
 unsigned service_given(const struct service *service, uint64_t length);
+/* How long one takes where nothing is before it, on an average. */
+uint64_t service_by_itself(const struct service *service, uint64_t length);
 
 #endif
