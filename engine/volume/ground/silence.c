@@ -83,6 +83,23 @@ silence_most(const struct sf_volume *v, unsigned index, enum sf_kind kind) {
   return (flush > timeout ? flush : timeout) + sf_deadline_grace(v, index, kind);
 }
 
+/* For so long a leg that was silent may be no evidence against another one.  Less than the silence
+ * itself, or one that dozes would never be any. */
+static uint64_t
+says_nothing_for(uint64_t stall_ns) {
+  return stall_ns / 2;
+}
+
+static void
+note_stall(struct sf_volume *v, struct leg *leg, uint64_t silent_ns) {
+  bool is_past = v->now_ns - leg->stall_end_ns >= says_nothing_for(leg->stall_ns);
+
+  if (!is_past && silent_ns < leg->stall_ns)
+    return;
+  leg->stall_ns = silent_ns;
+  leg->stall_end_ns = v->now_ns;
+}
+
 /* It was silent until now, and what it still owes is to have another timeout.  That is by kinds: a
  * silence is one only for what may not take so long.  A flush that is lost would never be late if
  * each pause between two writes, which is longer than the timeout of a write, were an excuse for
@@ -92,6 +109,8 @@ note_awake(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
   uint64_t silent = silent_ns(v, leg);
 
+  if (silent >= sf_deadline_timeout(v, index, SF_WRITE_KIND))
+    note_stall(v, leg, silent);
   for (enum sf_kind kind = 0; kind < SF_KINDS; kind++) {
     if (silent < sf_deadline_timeout(v, index, kind))
       continue;
@@ -289,15 +308,26 @@ sf_insync_doubted(const struct sf_volume *v, unsigned index, enum sf_kind kind, 
   return set;
 }
 
-/* What the leg has may take half its timeout: if it was awake when they were, it has ended something
- * of that by then. */
+/* Until when that one says nothing of a leg: it stalled until a moment ago, for long enough that it
+ * may be what made the leg silent.  What the leg has may take half the timeout of a write: if it
+ * woke when that one did, it has ended something of that by then. */
+static uint64_t
+says_nothing_until(const struct sf_volume *v, unsigned witness, unsigned index, enum sf_kind kind) {
+  const struct leg *leg = &v->leg[witness];
+  uint64_t work = sf_deadline_target_ns(v, index, SF_WRITE_KIND);
+  uint64_t most = says_nothing_for(leg->stall_ns);
+
+  if (leg->stall_ns < sf_deadline_target_ns(v, index, kind))
+    return 0;
+  return leg->stall_end_ns + (work < most ? work : most);
+}
+
 legset
 sf_insync_witnesses(struct sf_volume *v, unsigned index, enum sf_kind kind, legset legs) {
   legset doubted = sf_insync_doubted(v, index, kind, legs), set = 0;
-  uint64_t work = sf_deadline_target_ns(v, index, kind);
 
   EACH_LEG(leg, legs & (legset) ~(legbit(index) | doubted)) {
-    uint64_t awake = v->leg[leg].awake_ns[SF_WRITE_KIND], at = awake == 0 ? 0 : awake + work;
+    uint64_t at = says_nothing_until(v, leg, index, kind);
 
     if (v->now_ns >= at)
       set |= legbit(leg);

@@ -6,6 +6,7 @@
 
 #include "volume/ground/deadline.h"
 #include "volume/ground/facts.h"
+#include "volume/set/sample.h"
 
 enum { WRITES = 64, EXTENT = 65536, EXTENTS = 64 };
 
@@ -222,6 +223,72 @@ a_flush_waits_by_its_own_deadline(void **state) {
   rig_free(&rig);
 }
 
+enum { BEHIND = 8, LACKS = 4, A_KEEPS = 20 };
+
+static uint64_t frozen_from_ns, a_keeps_until_ns;
+
+static bool
+leg_2_freezes_leg_0_keeps_one_and_leg_1_is_slow(const struct rig *r,
+                                                const struct rig_region *region) {
+  if (region->leg == 2)
+    return r->now_ns >= frozen_from_ns;
+  if (region->leg == 0)
+    return r->now_ns < a_keeps_until_ns && region->op == SF_TIO_WRITE && rig_is_data(r, region) &&
+           region->offset == SF_DATA_OFFSET + A_KEEPS * EXTENT;
+  return rig_is_data(r, region) && rig_in_turn(&rig, region, 100 * SF_MS);
+}
+
+static void
+catch_up_at_a_slow_leg_1(void) {
+  rig_init(&rig, 3, 1, EXTENT, EXTENTS);
+  rig.windows = true;
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  rig.config.resync_max_rate = rig.config.resync_min_rate = 4096;
+  rig_start_fully(&rig);
+  rig_lacks(&rig, 1, LACKS);
+  for (unsigned k = A_KEEPS - BEHIND; k <= A_KEEPS; k++) { /* none waits for its intent later */
+    rig_submit(&rig, &w[0], SF_REQ_WRITE, k * EXTENT, 4096, 1);
+    rig_pass(&rig, 10);
+    assert_true(w[0].done);
+    rig_put(&w[0]);
+  }
+  for (unsigned class = 0; class < WINDOW_CLASSES; class ++) {
+    rig.volume->leg[1].window.cost_ns[class] = 90 * SF_MS;
+    rig.volume->leg[1].window.seen[class] = 200;
+  }
+}
+
+/* The legs in sync have some writes, which wait for their turn on the one that catches up; another
+ * one waits for a busy leg.  The frozen leg leaves when that one has it. */
+static void
+what_waits_for_a_leg_that_catches_up_is_not_suspended(void **state) {
+  catch_up_at_a_slow_leg_1();
+  frozen_from_ns = rig.now_ns + 3 * SF_MS;
+  a_keeps_until_ns = rig.now_ns + 600 * SF_MS;
+  rig.holds = leg_2_freezes_leg_0_keeps_one_and_leg_1_is_slow;
+  rig.turn_ns[1] = rig.now_ns;
+  for (unsigned k = 0; k < BEHIND; k++)
+    rig_submit(&rig, &w[k], SF_REQ_WRITE, (A_KEEPS - BEHIND + k) * EXTENT, 4096, 2);
+  rig_pass(&rig, 4);
+  rig_submit(&rig, &w[BEHIND], SF_REQ_WRITE, A_KEEPS * EXTENT, 4096, 2);
+  for (unsigned ms = 0; ms < 590; ms++) {
+    if (ms % 20 == 0)
+      sf_probe_sample(rig.volume, 0); /* it is awake */
+    rig_pass(&rig, 1);
+    assert_int_not_equal(rig.volume->told, SF_VOLUME_SUSPENDED);
+  }
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  rig_pass(&rig, 100);
+  assert_int_not_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  rig.holds = NULL;
+  rig_pass(&rig, 3000);
+  for (unsigned k = 0; k <= BEHIND; k++) {
+    assert_true(w[k].done);
+    rig_put(&w[k]);
+  }
+  rig_free(&rig);
+}
+
 /* ---- looks ---- */
 
 static bool a_write_takes_its_time;
@@ -362,6 +429,7 @@ main(void) {
       cmocka_unit_test(a_leg_has_the_time_to_leave_before_it_is_awaited),
       cmocka_unit_test(a_flush_waits_by_its_own_deadline),
       cmocka_unit_test(a_copy_that_does_not_fit_keeps_nobody_waiting),
+      cmocka_unit_test(what_waits_for_a_leg_that_catches_up_is_not_suspended),
       cmocka_unit_test(a_look_that_hangs_says_nothing_of_the_leg),
       cmocka_unit_test(a_leg_that_is_known_to_flush_for_long_stays),
   };

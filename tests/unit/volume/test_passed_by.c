@@ -206,6 +206,36 @@ hiccups_do_not_keep_a_flush_that_is_lost(void **state) {
   rig_free(&rig);
 }
 
+static bool
+leg_1_keeps_flushes_and_leg_0_has_hiccups(const struct rig *r, const struct rig_region *region) {
+  if (region->leg == 1)
+    return region->op == SF_TIO_FLUSH;
+  return (r->now_ns - hiccup_began_ns) % (400 * SF_MS) < 112 * SF_MS;
+}
+
+/* The other leg is no evidence for a moment after each, but these are shorter than the silence that
+ * a flush is judged by. */
+static void
+hiccups_of_the_other_leg_do_not_keep_a_lost_flush(void **state) {
+  uint64_t timeout;
+
+  start();
+  timeout = sf_deadline_timeout(rig.volume, 1, SF_FLUSH_KIND);
+  rig.holds = leg_1_keeps_flushes_and_leg_0_has_hiccups;
+  hiccup_began_ns = rig.now_ns;
+  rig_submit(&rig, &w[1], SF_REQ_FLUSH, 0, 0, 0);
+  for (uint64_t until = rig.now_ns + 4 * timeout; !w[1].done && rig.now_ns < until;) {
+    rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
+    while (!w[2].done)
+      rig_pass(&rig, 1);
+    rig_put(&w[2]);
+  }
+  assert_true(w[1].done);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  rig_put(&w[1]);
+  rig_free(&rig);
+}
+
 /* Several that one hiccup held up end after it: that is one hiccup all the same. */
 static void
 a_hiccup_counts_once_for_all_it_held_up(void **state) {
@@ -342,6 +372,7 @@ main(void) {
       cmocka_unit_test(pauses_of_clients_are_no_stalls),
       cmocka_unit_test(hiccups_do_not_keep_what_is_lost),
       cmocka_unit_test(hiccups_do_not_keep_a_flush_that_is_lost),
+      cmocka_unit_test(hiccups_of_the_other_leg_do_not_keep_a_lost_flush),
       cmocka_unit_test(a_hiccup_counts_once_for_all_it_held_up),
       cmocka_unit_test(a_stall_holds_up_from_when_it_was_sent),
       cmocka_unit_test(our_own_delay_after_a_stall_is_excused),
