@@ -169,8 +169,9 @@ struct leg {
    * timeout, and for so long that it would have left, had others been well. */
   uint64_t answered_ns, busy_since_ns, awake_ns[SF_KINDS], stalled_ns[SF_KINDS];
   uint64_t silence_ns; /* the last, of any timeout; 0: what it held up has it counted */
-  /* Of its late silences of a write's timeout the one that says most: how long, and until when. */
-  uint64_t stall_ns, stall_end_ns;
+  struct {
+    uint64_t ns, end_ns;
+  } stall[2]; /* silences of a write's timeout: the last, and a longer one of a moment ago */
   /* Of what it has answered, of writes and of reads: when the newest was sent. */
   uint64_t newest_sent_ns[2];
   uint64_t longest_flush_ns; /* lately, of flushes and writes with FUA, late ones included */

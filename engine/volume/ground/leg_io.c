@@ -511,7 +511,8 @@ sf_leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
 
     leg->answered_ns = sf_vol_later(v, leg->answered_ns, delay_ns);
     leg->busy_since_ns = sf_vol_later(v, leg->busy_since_ns, delay_ns);
-    leg->stall_end_ns = sf_vol_later(v, leg->stall_end_ns, delay_ns);
+    for (unsigned which = 0; which < 2; which++)
+      leg->stall[which].end_ns = sf_vol_later(v, leg->stall[which].end_ns, delay_ns);
     leg->window.busy_ns = sf_vol_later(v, leg->window.busy_ns, delay_ns);
     for (unsigned reads = 0; reads < 2; reads++)
       leg->newest_sent_ns[reads] = sf_vol_later(v, leg->newest_sent_ns[reads], delay_ns);

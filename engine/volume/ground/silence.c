@@ -92,12 +92,12 @@ says_nothing_for(uint64_t stall_ns) {
 
 static void
 note_stall(struct sf_volume *v, struct leg *leg, uint64_t silent_ns) {
-  bool is_past = v->now_ns - leg->stall_end_ns >= says_nothing_for(leg->stall_ns);
+  bool is_past = v->now_ns - leg->stall[1].end_ns >= says_nothing_for(leg->stall[1].ns);
 
-  if (!is_past && silent_ns < leg->stall_ns)
-    return;
-  leg->stall_ns = silent_ns;
-  leg->stall_end_ns = v->now_ns;
+  leg->stall[0].ns = silent_ns;
+  leg->stall[0].end_ns = v->now_ns;
+  if (is_past || silent_ns >= leg->stall[1].ns)
+    leg->stall[1] = leg->stall[0];
 }
 
 /* It was silent until now, and what it still owes is to have another timeout.  That is by kinds: a
@@ -314,12 +314,16 @@ sf_insync_doubted(const struct sf_volume *v, unsigned index, enum sf_kind kind, 
 static uint64_t
 says_nothing_until(const struct sf_volume *v, unsigned witness, unsigned index, enum sf_kind kind) {
   const struct leg *leg = &v->leg[witness];
-  uint64_t work = sf_deadline_target_ns(v, index, SF_WRITE_KIND);
-  uint64_t most = says_nothing_for(leg->stall_ns);
+  uint64_t work = sf_deadline_target_ns(v, index, SF_WRITE_KIND), until = 0;
 
-  if (leg->stall_ns < sf_deadline_target_ns(v, index, kind))
-    return 0;
-  return leg->stall_end_ns + (work < most ? work : most);
+  for (unsigned which = 0; which < 2; which++) {
+    uint64_t most = says_nothing_for(leg->stall[which].ns);
+    uint64_t at = leg->stall[which].end_ns + (work < most ? work : most);
+
+    if (leg->stall[which].ns >= sf_deadline_grace(v, index, kind) && at > until)
+      until = at;
+  }
+  return until;
 }
 
 legset

@@ -206,6 +206,34 @@ hiccups_do_not_keep_a_flush_that_is_lost(void **state) {
   rig_free(&rig);
 }
 
+static uint64_t second_began_ns;
+
+static bool
+both_stall_twice_and_leg_1_wakes_later(const struct rig *r, const struct rig_region *region) {
+  uint64_t apart_ns = region->leg == 1 ? 30 * SF_MS : 0;
+
+  return r->now_ns < stall_until_ns[0] + apart_ns ||
+         (r->now_ns >= second_began_ns && r->now_ns < second_began_ns + 200 * SF_MS + apart_ns);
+}
+
+/* The first one is longer, and over for less than half of itself. */
+static void
+two_stalls_in_a_row_are_two(void **state) {
+  start();
+  rig.holds = both_stall_twice_and_leg_1_wakes_later;
+  stall_until_ns[0] = rig.now_ns + 2000 * SF_MS;
+  second_began_ns = stall_until_ns[0] + 300 * SF_MS;
+  while (rig.now_ns < second_began_ns + 500 * SF_MS) {
+    rig_submit(&rig, &w[1], SF_REQ_WRITE, EXTENT, 4096, 2);
+    while (!w[1].done)
+      rig_pass(&rig, 1);
+    assert_int_equal(w[1].request.error, 0);
+    rig_put(&w[1]);
+  }
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
 static bool
 leg_1_keeps_flushes_and_leg_0_has_hiccups(const struct rig *r, const struct rig_region *region) {
   if (region->leg == 1)
@@ -372,6 +400,7 @@ main(void) {
       cmocka_unit_test(pauses_of_clients_are_no_stalls),
       cmocka_unit_test(hiccups_do_not_keep_what_is_lost),
       cmocka_unit_test(hiccups_do_not_keep_a_flush_that_is_lost),
+      cmocka_unit_test(two_stalls_in_a_row_are_two),
       cmocka_unit_test(hiccups_of_the_other_leg_do_not_keep_a_lost_flush),
       cmocka_unit_test(a_hiccup_counts_once_for_all_it_held_up),
       cmocka_unit_test(a_stall_holds_up_from_when_it_was_sent),
