@@ -45,7 +45,7 @@ NBDKIT_ABORTS = "raw_send_socket: Assertion"
 # The sanitizer of gcc 12 has faults of its own with threads that end: it ends the process, sometimes without
 # a word, or takes a thread's variables for those of an earlier one, which the linker gave back.
 SANITIZER_FAILS = "ThreadSanitizer failed to allocate"
-SUPPRESSED = "race:_dl_deallocate_tls\n"
+SANITIZER_ERRS = "__GI__dl_deallocate_tls"
 END_S = 5  # from a connection that breaks to the end of its server
 
 
@@ -80,9 +80,7 @@ class World:
         self.aborts = 0
         self.slots = lay_out(SIZE // SECTOR, CLIENTS, draw)
         self.sanitizer_log = self.rig.folder / "sanitizer"
-        suppressed = self.rig.folder / "suppressed"
-        suppressed.write_text(SUPPRESSED)
-        os.environ["TSAN_OPTIONS"] = f"log_path={self.sanitizer_log}:exitcode=0:suppressions={suppressed}"
+        os.environ["TSAN_OPTIONS"] = f"log_path={self.sanitizer_log}:exitcode=0"
         self.server = Server(self.rig, self.volume, threads=32).start()
         self.log_begin = 0
         self.clients = [Client(i + 1, self.server.uri, self.history, self.slots, seed * 10 + i)
@@ -327,7 +325,8 @@ class World:
     def check(self):
         wrong = check(self.history)
         reports = [path.read_text(errors="replace") for path in sorted(self.rig.folder.glob("sanitizer.*"))]
-        reports = [report for report in reports if SANITIZER_FAILS not in report]
+        reports = [report for report in reports if SANITIZER_FAILS not in report
+                   and (report.count("WARNING: ") > 1 or SANITIZER_ERRS not in report)]
         if wrong:
             raise Finding("; ".join(wrong))
         if reports:
