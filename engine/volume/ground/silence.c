@@ -136,10 +136,12 @@ awake_since(const struct leg *leg) {
  * that the leg has was held up, for as long as it had it then. */
 static void
 note_held_up(struct leg *leg, const struct leg_io_part *ended) {
-  uint64_t awake = awake_since(leg);
+  uint64_t awake;
 
-  if (leg->silence_ns == 0 || ended->io->args.unjudged ||
-      ended->sent_ns + ended->timeout_ns > awake)
+  if (leg->silence_ns == 0 || ended->io->args.unjudged)
+    return;
+  awake = awake_since(leg);
+  if (ended->sent_ns + ended->timeout_ns > awake)
     return;
   for (struct sf_list *l = leg->outstanding.next; l != &leg->outstanding; l = l->next) {
     struct leg_io_part *part = SF_LIST_ENTRY(l, struct leg_io_part, link);
