@@ -87,16 +87,22 @@ service_longest(const struct service *s, uint64_t length, bool contiguous) {
   return path_takes(s, length) + work + work * 3 * s->jitter_permille / 1000;
 }
 
+static uint64_t
+channel_takes(const struct service *s, uint64_t length, bool contiguous, unsigned depth) {
+  uint64_t work = s->overhead_ns + (contiguous ? 0 : seek_takes(s, depth));
+
+  return path_takes(s, length) + on_an_average(s, work);
+}
+
 uint64_t
 service_by_itself(const struct service *s, uint64_t length) {
-  return path_takes(s, length) + on_an_average(s, s->overhead_ns + seek_takes(s, 1));
+  return channel_takes(s, length, false, 1);
 }
 
 uint64_t
 service_each(const struct service *s, uint64_t length, bool contiguous, unsigned depth) {
   uint64_t path = path_takes(s, length);
-  uint64_t work = s->overhead_ns + (contiguous ? 0 : seek_takes(s, depth));
-  uint64_t channel = (path + on_an_average(s, work)) / s->channels;
+  uint64_t channel = channel_takes(s, length, contiguous, depth) / s->channels;
 
   return path > channel ? path : channel;
 }

@@ -27,6 +27,15 @@ write_well(uint64_t ms) {
   rig_put(&w[0]);
 }
 
+static void
+write_as_long_as_it_takes(void) {
+  rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
+  while (!w[2].done)
+    rig_pass(&rig, 1);
+  assert_int_equal(w[2].request.error, 0);
+  rig_put(&w[2]);
+}
+
 static bool
 leg_1_keeps_block_0(const struct rig *r, const struct rig_region *region) {
   return region->leg == 1 && region->offset == SF_DATA_OFFSET && rig_is_data(r, region);
@@ -165,10 +174,7 @@ hiccups_do_not_keep_what_is_lost(void **state) {
   hiccup_began_ns = rig.now_ns - 200 * SF_MS;
   rig_submit(&rig, &w[1], SF_REQ_WRITE, 0, 4096, 2);
   while (!w[1].done) {
-    rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
-    while (!w[2].done)
-      rig_pass(&rig, 1);
-    rig_put(&w[2]);
+    write_as_long_as_it_takes();
     rig_pass(&rig, 10);
   }
   assert_in_range(w[1].done_ns - w[1].request.since_ns, 3 * timeout, 6 * timeout);
@@ -195,10 +201,7 @@ hiccups_do_not_keep_a_flush_that_is_lost(void **state) {
   hiccup_began_ns = rig.now_ns;
   rig_submit(&rig, &w[1], SF_REQ_FLUSH, 0, 0, 0);
   while (!w[1].done) {
-    rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
-    while (!w[2].done)
-      rig_pass(&rig, 1);
-    rig_put(&w[2]);
+    write_as_long_as_it_takes();
     rig_pass(&rig, 2);
   }
   assert_in_range(w[1].done_ns - w[1].request.since_ns, 3 * timeout, 6 * timeout);
@@ -223,13 +226,8 @@ two_stalls_in_a_row_are_two(void **state) {
   rig.holds = both_stall_twice_and_leg_1_wakes_later;
   stall_until_ns[0] = rig.now_ns + 2000 * SF_MS;
   second_began_ns = stall_until_ns[0] + 300 * SF_MS;
-  while (rig.now_ns < second_began_ns + 500 * SF_MS) {
-    rig_submit(&rig, &w[1], SF_REQ_WRITE, EXTENT, 4096, 2);
-    while (!w[1].done)
-      rig_pass(&rig, 1);
-    assert_int_equal(w[1].request.error, 0);
-    rig_put(&w[1]);
-  }
+  while (rig.now_ns < second_began_ns + 500 * SF_MS)
+    write_as_long_as_it_takes();
   assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
   rig_free(&rig);
 }
@@ -252,12 +250,8 @@ hiccups_of_the_other_leg_do_not_keep_a_lost_flush(void **state) {
   rig.holds = leg_1_keeps_flushes_and_leg_0_has_hiccups;
   hiccup_began_ns = rig.now_ns;
   rig_submit(&rig, &w[1], SF_REQ_FLUSH, 0, 0, 0);
-  for (uint64_t until = rig.now_ns + 4 * timeout; !w[1].done && rig.now_ns < until;) {
-    rig_submit(&rig, &w[2], SF_REQ_WRITE, EXTENT, 4096, 2);
-    while (!w[2].done)
-      rig_pass(&rig, 1);
-    rig_put(&w[2]);
-  }
+  for (uint64_t until = rig.now_ns + 4 * timeout; !w[1].done && rig.now_ns < until;)
+    write_as_long_as_it_takes();
   assert_true(w[1].done);
   assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
   rig_put(&w[1]);

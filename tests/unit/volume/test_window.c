@@ -355,6 +355,17 @@ answer(struct window *window, unsigned class, uint64_t gap_ns, unsigned times) {
   }
 }
 
+/* And has nothing to do then; the class of what it was asked. */
+static unsigned
+becomes_known(struct disk *disk) {
+  unsigned class;
+
+  saturate(disk, 4096, 200, 50 * MS);
+  class = disk->sent[0].class;
+  drain(disk);
+  return class;
+}
+
 /* A few slower answers in a row are the flush's, and so are such rows, one after the other. */
 static void
 beside_a_flush_a_few_slower_answers_say_nothing(void **state) {
@@ -363,9 +374,7 @@ beside_a_flush_a_few_slower_answers_say_nothing(void **state) {
   unsigned class;
   uint64_t cost;
 
-  saturate(&disk, 4096, 200, 50 * MS);
-  class = disk.sent[0].class;
-  drain(&disk);
+  class = becomes_known(&disk);
   cost = sf_window_cost(window, class, 50 * MS);
   for (unsigned i = 0; i < 10; i++) {
     sf_window_sent(window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, window->busy_ns);
@@ -390,9 +399,7 @@ lone_writes_beside_flushes_say_nothing(void **state) {
   unsigned class;
   uint64_t cost;
 
-  saturate(&disk, 4096, 200, 50 * MS);
-  class = disk.sent[0].class;
-  drain(&disk);
+  class = becomes_known(&disk);
   cost = sf_window_cost(window, class, 50 * MS);
   for (unsigned i = 0; i < 100; i++) {
     sf_window_sent(window, WINDOW_CLIENTS, WINDOW_UNMEASURED, 0, window->busy_ns);
