@@ -19,7 +19,9 @@ measure(int fd, bool is_block, uint64_t *bytes) {
   return 0;
 }
 
-/* All of it at once where the file system can, as for a new leg: see format.c. */
+/* All of it at once where the file system can, as for a new leg: see format.c.  No fsync(2): one that
+ * fails on a leg in use tells this caller alone that what its cache held is gone, and the next flush
+ * of the volume would succeed without it (R9). */
 static int
 lengthen(int fd, uint64_t from, uint64_t to) {
   int r;
@@ -28,9 +30,7 @@ lengthen(int fd, uint64_t from, uint64_t to) {
   while (r < 0 && errno == EINTR);
   if (r < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
     r = ftruncate(fd, (off_t) to);
-  if (r < 0 || fsync(fd) < 0)
-    return -errno;
-  return 0;
+  return r < 0 ? -errno : 0;
 }
 
 /* Never shorter, and nothing that was there is touched: so it is harmless however late it

@@ -121,8 +121,9 @@ int sf_leg_files_assemble(struct sf_leg_openers *openers, struct sf_config *conf
                           char leg_error[SF_LEGS_MAX][SF_CONFIG_ERROR_MAX],
                           struct sf_assembly *assembly, char error[SF_CONFIG_ERROR_MAX]);
 
-/* A file that is shorter than `wanted` is made so long, on stable storage; a device is as long as
- * it is.  *bytes: what it has now.  For a leg in use, by its descriptor. */
+/* A file that is shorter than `wanted` is made so long; a device is as long as it is.  *bytes: what
+ * it has now.  For a leg in use, by its descriptor.  The new length is stable with the next flush or
+ * FUA write of that leg, as fdatasync(2) has it. */
 int sf_leg_extend(int fd, bool is_block, uint64_t wanted, uint64_t *bytes);
 
 /* ---- the holder of the legs ---- */

@@ -26,6 +26,8 @@ static unsigned ms_per_mib; /* what zeroing data takes, also by writing */
 static unsigned ms_per_read;
 static bool reserves = true;
 
+static unsigned flushes;
+
 static void
 take_time(off_t from, uint64_t len) {
   if (from >= (off_t) SF_DATA_OFFSET)
@@ -41,6 +43,18 @@ fallocate(int fd, int mode, off_t from, off_t len) {
   }
   take_time(from, (uint64_t) len);
   return (int) syscall(SYS_fallocate, fd, mode, from, len);
+}
+
+int
+fsync(int fd) {
+  flushes++;
+  return (int) syscall(SYS_fsync, fd);
+}
+
+int
+fdatasync(int fd) {
+  flushes++;
+  return (int) syscall(SYS_fdatasync, fd);
 }
 
 ssize_t __real_pread(int fd, void *buffer, size_t len, off_t offset);
@@ -228,6 +242,28 @@ a_format_looks_no_longer_than_a_second(void **state) {
   assert_true(now_s() - began < 3 * 3);
 }
 
+/* Proves: a file that is in use is made longer, whether the file system can allocate or not, without
+ * a flush whose failure the volume would not hear of (R9). */
+static void
+a_leg_in_use_is_made_longer_without_a_flush(void **state) {
+  char path[] = "/tmp/surefoot-extend-XXXXXX";
+  int fd = mkstemp(path);
+  uint64_t bytes = 0;
+
+  assert_true(fd >= 0);
+  flushes = 0;
+  assert_int_equal(sf_leg_extend(fd, false, MIB, &bytes), 0);
+  assert_int_equal(bytes, MIB);
+  reserves = false;
+  assert_int_equal(sf_leg_extend(fd, false, 3 * MIB, &bytes), 0);
+  assert_int_equal(bytes, 3 * MIB);
+  assert_int_equal(sf_leg_extend(fd, false, MIB, &bytes), 0);
+  assert_int_equal(bytes, 3 * MIB);
+  assert_int_equal(flushes, 0);
+  close(fd);
+  unlink(path);
+}
+
 static int
 setup(void **state) {
   ms_per_mib = ms_per_read = 0;
@@ -246,6 +282,7 @@ main(void) {
       TEST(a_format_writes_no_longer_than_a_second),
       TEST(a_format_does_not_wait_for_slow_zeros),
       TEST(a_format_looks_no_longer_than_a_second),
+      TEST(a_leg_in_use_is_made_longer_without_a_flush),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }
