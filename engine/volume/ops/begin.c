@@ -47,14 +47,17 @@ answer_without_legs(struct sf_op *op) {
 
 void
 sf_vol_begin(struct sf_volume *v, struct sf_request *request) {
-  bool alone = request->kind != SF_REQ_FLUSH && needs_no_leg(v, request);
+  bool alone = request->kind != SF_REQ_FLUSH && needs_no_leg(v, request), converges, left;
   struct sf_op *op;
 
   if (request->kind == SF_REQ_FLUSH) {
     sf_flush_request(v, request);
     return;
   }
-  if (!alone && sf_vol_must_converge(v, request)) {
+  converges = !alone && sf_vol_must_converge(v, request);
+  /* Not after the zeros (R17), which would fill a leg that the trim was to empty. */
+  left = converges && sf_trim_is_left(v, request);
+  if (converges && !left) {
     sf_vol_park(v, request);
     return;
   }
@@ -66,7 +69,8 @@ sf_vol_begin(struct sf_volume *v, struct sf_request *request) {
   op->request = request;
   op->asked_ns = sf_vol_fails_from(request);
   op->started_ns = request->since_ns;
-  if (alone)
+  request->undone = left;
+  if (alone || left)
     answer_without_legs(op);
   else
     sf_op_enter(op);

@@ -18,13 +18,11 @@
 
 enum { AGAIN_MS = 100 }; /* after an error that may pass */
 
-/* R16: where one of the legs that would get it could only write zeros, it is done on none.  Asked
- * once, before any of it is sent: after that it must come about everywhere. */
-static bool
-may_be_left(const struct sf_op *op) {
-  const struct sf_volume *v = op->volume;
-
-  EACH_LEG(leg, op->request->is_trim ? sf_vol_receivers(v) : 0) {
+/* R16: where one of the legs that would get it could only write zeros, it is done on none.  Not asked
+ * any more once some of it was sent: after that it must come about everywhere. */
+bool
+sf_trim_is_left(const struct sf_volume *v, const struct sf_request *request) {
+  EACH_LEG(leg, request->is_trim ? sf_vol_receivers(v) : 0) {
     if (!sf_leg_punches(v, leg))
       return true;
   }
@@ -78,7 +76,7 @@ static void
 write_run(struct sf_op *op) {
   bool is_cut = sf_bad_is_cut(op->volume, op->offset, op->length);
 
-  op->request->undone = may_be_left(op);
+  op->request->undone = sf_trim_is_left(op->volume, op->request);
   if (op->request->undone || is_cut)
     sf_op_answer(op, op->request->undone ? 0 : -EIO);
   else

@@ -6,4 +6,7 @@
 
 extern const struct op_kind sf_op_write, sf_op_zero;
 
+/* It is a trim that is answered without being done. */
+bool sf_trim_is_left(const struct sf_volume *v, const struct sf_request *request);
+
 #endif

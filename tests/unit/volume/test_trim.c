@@ -2,6 +2,7 @@
  * space back; zeros on the source of a catch-up take no space on the leg that catches up. */
 #include "rig.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { EXTENT = 65536, EXTENTS = 64 };
@@ -186,12 +187,84 @@ catches_up(void **state) {
   rig_free(&rig);
 }
 
+static int
+b_is_gone(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 ? -ENODEV : 0;
+}
+
+/* Proves: no read waits for a trim that is left, where that lies behind a write that is suspended. */
+static void
+left_behind_a_suspended_write(void **state) {
+  struct rig_request write, t, read;
+
+  rig_init_unwritten(&rig, 2, EXTENT, EXTENTS);
+  rig.config.resync_max_rate = 1;
+  rig.config.min_legs = 2;
+  rig.config.on_too_few = SF_TOO_FEW_SUSPEND;
+  rig.cannot_punch = 3;
+  rig_start_fully(&rig);
+  for (unsigned extent = 8; extent < 10; extent++) {
+    rig_submit(&rig, &write, SF_REQ_WRITE, extent * EXTENT, 4096, 1);
+    rig_pass(&rig, 50);
+    assert_true(write.done && write.request.error == 0);
+    rig_put(&write);
+  }
+  rig.fails = b_is_gone;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 8 * EXTENT, 4096, 2);
+  rig_pass(&rig, 50);
+  rig.unmap = rig.trim = true;
+  rig_submit(&rig, &t, SF_REQ_ZERO, 8 * EXTENT, 4 * EXTENT, 0);
+  rig.unmap = rig.trim = false;
+  rig_submit(&rig, &read, SF_REQ_READ, 9 * EXTENT, 4096, 0);
+  rig_pass(&rig, 1000);
+  assert_false(write.done);
+  assert_true(read.done && read.request.error == 0);
+  rig.fails = NULL;
+  rig_pass(&rig, 1000);
+  assert_true(write.done && t.done);
+  rig_put(&write);
+  rig_put(&t);
+  rig_put(&read);
+  rig_free(&rig);
+}
+
+/* Proves: a trim that is left lies in extents that were never written without making them written
+ * (R17): it would fill the legs that it was to empty. */
+static void
+left_beside_what_was_never_written(void **state) {
+  struct rig_request write, t;
+  unsigned long unwritten;
+
+  rig_init_unwritten(&rig, 2, EXTENT, EXTENTS);
+  rig.config.resync_max_rate = 1; /* nothing is zeroed by the way */
+  rig.cannot_punch = 3;
+  rig_start_fully(&rig);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 8 * EXTENT, 4096, 1);
+  rig_pass(&rig, 50);
+  assert_true(write.done && write.request.error == 0);
+  rig_put(&write);
+  unwritten = rig.volume->unwritten.set;
+  rig.unmap = rig.trim = true;
+  rig_submit(&rig, &t, SF_REQ_ZERO, 8 * EXTENT, 4 * EXTENT, 0);
+  rig.unmap = rig.trim = false;
+  rig_pass(&rig, 100);
+  assert_true(t.done && t.request.error == 0 && t.request.undone);
+  assert_int_equal(rig.volume->unwritten.set, unwritten);
+  assert_int_equal(on(0, 8)[0], 1);
+  rig_put(&t);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(one_cannot),           cmocka_unit_test(all_can),
-      cmocka_unit_test(one_turns_out_not_to), cmocka_unit_test(behind_a_write),
+      cmocka_unit_test(one_cannot),
+      cmocka_unit_test(all_can),
+      cmocka_unit_test(one_turns_out_not_to),
+      cmocka_unit_test(behind_a_write),
       cmocka_unit_test(catches_up),
+      cmocka_unit_test(left_beside_what_was_never_written),
+      cmocka_unit_test(left_behind_a_suspended_write),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
