@@ -167,11 +167,13 @@ sf_op_only_waits(const struct sf_op *op) {
   return op->passable && op->hold == HOLD_AGAIN && op->pending == 0;
 }
 
-/* R2: without end if it is to be suspended; else only where what its legs have said may pass, and
- * then fail_timeout ends it. */
+/* R2: without end if it is to be suspended; else unless a leg has said that waiting is in vain, and
+ * then fail_timeout ends it.  Where no leg has said anything, too few have been asked: more may come,
+ * while the volume serves. */
 bool
 sf_op_may_wait(const struct sf_op *op) {
   if (op->volume->config.on_too_few == SF_TOO_FEW_SUSPEND)
     return true;
-  return op->failed != 0 && (op->failed & (legset) ~op->passing) == 0;
+  return (op->failed & (legset) ~op->passing) == 0 &&
+         (op->failed != 0 || op->volume->phase == PHASE_SERVING);
 }

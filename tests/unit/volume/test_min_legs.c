@@ -2,6 +2,7 @@
  * adopts it.  And which legs count for it. */
 #include "rig.h"
 
+#include <errno.h>
 #include <string.h>
 
 static struct rig rig;
@@ -286,6 +287,70 @@ what_it_has_answered_is_no_reason_to_leave(void **state) {
   rig_free(&rig);
 }
 
+static bool
+holds_copies_to_b(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_WRITE && rig_is_data(r, region);
+}
+
+/* R2: a larger number in the file, while too few legs are in sync for it.  No leg has said that
+ * waiting is in vain, so writes and flushes wait for the leg that catches up. */
+static void
+raised_while_a_leg_catches_up(void **state) {
+  struct rig_request write, flush;
+
+  rig_init(&rig, 2, 1, 65536, 64);
+  rig.config.on_too_few = SF_TOO_FEW_ERROR;
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, 64, 65536);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 50);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 50);
+  rig_put(&write);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 1, rig.now_ns), 0);
+  rig.holds = holds_copies_to_b;
+  rig_pass(&rig, 20);
+  rig_kill(&rig);
+  rig.config.min_legs = 2;
+  rig_start_fully(&rig);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 3 * 65536, 4096, 5);
+  rig_submit(&rig, &flush, SF_REQ_FLUSH, 0, 0, 0);
+  rig_pass(&rig, 100);
+  assert_int_not_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_false(write.done || flush.done);
+  rig.holds = NULL;
+  rig_pass(&rig, 1000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  assert_true(write.done && write.request.error == 0);
+  assert_true(flush.done && flush.request.error == 0);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+/* And fail_timeout is the end of that. */
+static void
+raised_and_no_leg_comes(void **state) {
+  struct rig_request write;
+
+  rig_init(&rig, 2, 1, 65536, 64);
+  rig.config.on_too_few = SF_TOO_FEW_ERROR;
+  rig_start_fully(&rig);
+  rig_touch_extents(&rig, 64, 65536);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  rig_pass(&rig, 50);
+  rig_kill(&rig);
+  rig.config.min_legs = 2;
+  rig_start_fully(&rig);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 3 * 65536, 4096, 5);
+  rig_pass(&rig, rig.config.fail_timeout_ns / SF_MS - 100);
+  assert_false(write.done);
+  rig_pass(&rig, 300);
+  assert_true(write.done);
+  assert_int_equal(write.request.error, -EIO);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -297,6 +362,8 @@ main(void) {
       cmocka_unit_test(a_leg_that_catches_up_does_not_count),
       cmocka_unit_test(an_answer_waits_for_legs_in_sync),
       cmocka_unit_test(what_it_has_answered_is_no_reason_to_leave),
+      cmocka_unit_test(raised_while_a_leg_catches_up),
+      cmocka_unit_test(raised_and_no_leg_comes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
