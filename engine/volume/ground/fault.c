@@ -3,7 +3,7 @@
 
 /* What an error says of the leg.  What passes by itself is no reason to call a disk faulty: a path
  * that is down, a device that was taken away, a driver that gave up waiting, and our own want of
- * memory. */
+ * memory.  ESTALE is of the descriptor, a file on NFS whose server has changed: it is opened anew. */
 enum fault
 sf_fault_of(int error) {
   switch (-error) {
@@ -31,6 +31,7 @@ sf_fault_of(int error) {
   case ENODEV:
   case ENXIO:
   case ENOMEDIUM:
+  case ESTALE:
     return FAULT_GONE;
   case ENOSPC:
   case EDQUOT:

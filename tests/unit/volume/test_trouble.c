@@ -89,7 +89,7 @@ whatever_meets_errors_everywhere_is_suspended(void **state) {
 
 static void
 what_may_pass_fails_after_its_time(void **state) {
-  const int errors[] = {-ENODEV, -ENOTCONN, -ENOLINK, -ENOMEM, -ETIMEDOUT};
+  const int errors[] = {-ENODEV, -ESTALE, -ENOTCONN, -ENOLINK, -ENOMEM, -ETIMEDOUT};
 
   for (unsigned e = 0; e < sizeof errors / sizeof errors[0]; e++) {
     struct rig_request request[KINDS];
