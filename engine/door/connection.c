@@ -3,22 +3,10 @@
 #include "door/internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #define TICK_NS (DOOR_TICK_MS * SF_MS)
-
-/* ---- the client ---- */
-
-static bool
-is_gone(void *ctx) {
-  struct door_connection *c = ctx;
-  struct pollfd look = {.fd = c->fd, .events = POLLRDHUP};
-
-  return atomic_load(&c->gone) ||
-         (poll(&look, 1, 0) > 0 && look.revents & (POLLRDHUP | POLLHUP | POLLERR));
-}
 
 /* ---- the socket ---- */
 
@@ -54,6 +42,17 @@ is_short(const struct msghdr *header, int result) {
   return result < 0 || (size_t) result < asked_for(header);
 }
 
+static bool
+is_in_the_middle(const struct door_connection *c) {
+  return !c->serving || c->filling != NULL || c->skip > 0 || c->in_begin != c->in_end;
+}
+
+/* Its writing side is shut, which libnbd does after it has asked for the end: it takes answers. */
+static bool
+asks_no_more(struct door_connection *c) {
+  return c->receive_result == 0 && !is_in_the_middle(c) && !sf_door_client_is_gone(c);
+}
+
 static void
 take_received(struct door_connection *c) {
   size_t n, first;
@@ -62,6 +61,10 @@ take_received(struct door_connection *c) {
     return;
   c->received = false;
   c->receive.none_yet = is_short(&c->receive_header, c->receive_result);
+  if (asks_no_more(c)) {
+    c->closing = true;
+    return;
+  }
   if (c->receive_result <= 0 && c->receive_result != -EINTR && c->receive_result != -EAGAIN) {
     sf_door_gone(c);
     return;
@@ -115,11 +118,6 @@ start_sending(struct door_connection *c) {
 /* ---- what takes too long ---- */
 
 static bool
-is_in_the_middle(const struct door_connection *c) {
-  return !c->serving || c->piece != NULL || c->skip > 0 || c->in_begin != c->in_end;
-}
-
-static bool
 must_tick(const struct door_connection *c) {
   return c->outstanding > 0 || is_in_the_middle(c) || !sf_door_out_is_empty(c) || c->closing ||
          c->stopping > 0;
@@ -134,7 +132,7 @@ is_stopping(const struct door_connection *c) {
  * fault. */
 static void
 tick(struct door_connection *c) {
-  if (!c->receiving && is_gone(c)) {
+  if (!c->receiving && sf_door_client_is_gone(c)) {
     sf_door_gone(c);
     return;
   }
@@ -150,6 +148,8 @@ tick(struct door_connection *c) {
     sf_serve_say_once(
         c->door->serve,
         "fast socket: a client does not take its answers, and is not served meanwhile");
+  if (c->unread_ticks > SF_DOOR_STALL_S * 1000 / DOOR_TICK_MS && sf_door_client_has_ended(c))
+    sf_door_drop(c, "it does not take its last answers");
 }
 
 static void
@@ -253,7 +253,7 @@ begin(struct door_connection *c) {
                                   .block_minimum = block,
                                   .block_preferred = block > 4096 ? block : 4096,
                                   .description = c->door->description};
-  return sf_serve_client_open_as(serve, is_gone, c, &c->client);
+  return sf_serve_client_open_as(serve, sf_door_client_is_gone, c, &c->client);
 }
 
 static bool

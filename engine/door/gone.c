@@ -1,7 +1,27 @@
 /* The end of a connection, and why. */
 #include "door/internal.h"
 
+#include <poll.h>
 #include <stdio.h>
+
+/* A local socket hangs up when it was closed at the other end, its process killed, or both its
+ * directions shut, as the kernel's client does.  A client that has shut its writing side alone has
+ * asked for all that it wants, and waits for the answers. */
+bool
+sf_door_client_is_gone(void *connection) {
+  struct door_connection *c = connection;
+  struct pollfd look = {.fd = c->fd};
+
+  return atomic_load(&c->gone) || (poll(&look, 1, 0) > 0 && look.revents & (POLLHUP | POLLERR));
+}
+
+/* The end of its requests may come behind some that cannot be taken before it takes answers. */
+bool
+sf_door_client_has_ended(const struct door_connection *c) {
+  struct pollfd look = {.fd = c->fd, .events = POLLRDHUP};
+
+  return c->closing || (poll(&look, 1, 0) > 0 && look.revents & POLLRDHUP);
+}
 
 void
 sf_door_gone(struct door_connection *c) {

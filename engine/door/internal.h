@@ -197,6 +197,8 @@ bool sf_door_wait_for_all(struct sf_door *door, unsigned seconds);
 void *sf_door_connection_main(void *connection);
 
 /* gone.c */
+bool sf_door_client_is_gone(void *connection);                  /* any thread; a look */
+bool sf_door_client_has_ended(const struct door_connection *c); /* it asks for nothing more */
 void sf_door_gone(struct door_connection *c); /* the client, or we do not want it any more */
 /* The same, for a reason that is told; many alike are one line. */
 void sf_door_drop(struct door_connection *c, const char *why);

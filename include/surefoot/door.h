@@ -16,7 +16,8 @@
 enum {
   SF_DOOR_CONNECTIONS_MAX = 64,
   SF_DOOR_HANDSHAKE_S = 10, /* a client that has not ended it by then is dropped */
-  SF_DOOR_STALL_S = 120,    /* and a client that sends nothing for so long within a request */
+  SF_DOOR_STALL_S = 120,    /* and a client that sends nothing for so long within a request, or
+                             * takes nothing of its last answers */
 };
 
 struct sf_door;

@@ -260,6 +260,37 @@ class FastDoor(VolumeTest):
         if told:
             self.rig.wait_until(lambda: told in server.log(), told)
 
+    def test_one_that_ends(self):
+        """Proves that what is under way when a client says that it ends is done and answered, though it shuts its writing
+        side then, as libnbd does, and whether or not it said so.  A leg freezes for longer than a look at the client takes."""
+        legs = [*self.rig.file_legs("a"), self.fuse_leg("b")]
+        volume, server = self.served(legs, write_deadline="25s", read_deadline="25s", flush_deadline="25s")
+        handle, client = server.connect("fast"), self.raw(server).go()
+        server.handles.remove(handle)
+        handle.set_strict_mode(handle.get_strict_mode() & ~nbd.STRICT_ALIGN)
+        legs[1].freeze()
+        answers = []
+
+        def answered(error):
+            answers.append(error.value)
+            return 1
+
+        handle.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(b"\1" * 4096)), 0, completion=answered)
+        handle.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(b"\2" * 100)), 9000, completion=answered)
+        handle.aio_zero(16 * MIB, 16 * MIB, completion=answered)
+        handle.aio_flush(completion=answered)
+        client.request(WRITE, 65536, 4096, data=b"\3" * 4096)
+        client.socket.shutdown(socket.SHUT_WR)
+        thaw = threading.Timer(2, legs[1].thaw)
+        thaw.start()
+        handle.shutdown()
+        thaw.join()
+        self.assertEqual([0] * 4, answers)
+        self.assertEqual((0, 7, b""), client.answer())
+        self.assertTrue(client.ended())
+        self.assertEqual(0, volume.status()["requests"]["errors"])
+        self.stop_and_compare(volume, server)
+
     def test_no_client(self):
         """Proves that what is no NBD is told of and ended: in the handshake, and in a request."""
         volume, server = self.served()

@@ -1,0 +1,313 @@
+/* The end of a connection: what its client asked for is done and answered before, and a client that
+ * is dead gets nothing done any more. */
+#include "reads.h"
+#include "rig.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <surefoot/door.h>
+
+#include "door/internal.h"
+
+enum { SIZE = 1 << 20, BLOCK = 4096, WRITE = 1, DISC = 2 };
+
+static struct sf_serve *serve;
+static struct sf_door *door;
+static struct sf_serve_client *other, *later;
+static char directory[] = "/tmp/door-end-XXXXXX", path[64];
+
+/* Writes that have reached the volume; and the last request, which it keeps. */
+static atomic_uint writes;
+static atomic_bool keeps, hangs; /* hangs: also what was given up */
+static struct sf_request *_Atomic kept;
+/* done is told with it, as a volume tells it. */
+static pthread_mutex_t volume_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
+uint64_t __wrap_sf_volume_size(struct sf_volume *v);
+void __wrap_sf_volume_wait_told(struct sf_volume *v);
+void __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
+
+void
+__wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
+  request->error = 0;
+  if (request->kind == SF_REQ_WRITE)
+    atomic_fetch_add(&writes, 1);
+  if (atomic_load(&keeps))
+    atomic_store(&kept, request);
+  else
+    request->done(request);
+}
+
+uint64_t
+__wrap_sf_volume_size(struct sf_volume *v) {
+  return SIZE;
+}
+
+void
+__wrap_sf_volume_wait_told(struct sf_volume *v) {
+  pthread_mutex_lock(&volume_lock);
+  pthread_mutex_unlock(&volume_lock);
+}
+
+static void
+let_go(int error) {
+  struct sf_request *request;
+
+  pthread_mutex_lock(&volume_lock);
+  request = atomic_exchange(&kept, NULL);
+  assert_non_null(request);
+  request->error = error;
+  request->done(request);
+  pthread_mutex_unlock(&volume_lock);
+}
+
+void
+__wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
+  if (!atomic_load(&hangs) && atomic_load(&kept) == request)
+    let_go(-ESHUTDOWN);
+}
+
+static int
+begin(void **state) {
+  const struct sf_tio_client_params params = {.buffers_small = 4, .buffers_large = 4};
+
+  atomic_store(&writes, 0);
+  atomic_store(&keeps, false);
+  atomic_store(&hangs, false);
+  atomic_store(&kept, NULL);
+  serve = serve_with(&params);
+  atomic_store(&serve->suspends, true);
+  snprintf(path, sizeof path, "%s/socket", directory);
+  door = open_door(serve, SIZE, BLOCK, path);
+  return 0;
+}
+
+static int
+end(void **state) {
+  if (door != NULL)
+    assert_int_equal(sf_door_close(door), 0);
+  serve_end(serve);
+  return 0;
+}
+
+/* ---- a client ---- */
+
+static void
+ask(int fd, unsigned char kind, uint64_t offset, uint32_t length) {
+  static const unsigned char data[2 * BLOCK];
+  unsigned char request[REQUEST_BYTES] = {0x25, 0x60, 0x95, 0x13, [7] = kind, [15] = kind};
+
+  put(request + 16, offset, 8);
+  put(request + 24, length, 4);
+  assert_int_equal(write(fd, request, sizeof request), sizeof request);
+  assert_int_equal(write(fd, data, length), length);
+}
+
+static void
+hear_well(int fd, unsigned char kind) {
+  unsigned error;
+
+  assert_int_equal(hear_reply(fd, &error), kind);
+  assert_int_equal(error, 0);
+}
+
+static void
+hear_end(int fd) {
+  struct pollfd news = {.fd = fd, .events = POLLIN};
+  char byte;
+
+  assert_int_equal(poll(&news, 1, PATIENCE_MS), 1);
+  assert_true(read(fd, &byte, 1) <= 0);
+}
+
+static void
+until_kept(void) {
+  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+
+  while (atomic_load(&kept) == NULL) {
+    usleep(1000);
+    assert_true(sf_tio_now() < until);
+  }
+}
+
+static void
+until_no_connection(void) {
+  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  unsigned n;
+
+  do {
+    usleep(1000);
+    pthread_mutex_lock(&door->lock);
+    n = door->connections;
+    pthread_mutex_unlock(&door->lock);
+    assert_true(sf_tio_now() < until);
+  } while (n > 0);
+}
+
+/* Longer than it takes the connection, and a call, to look for the client. */
+static void
+wait_for_looks(void) {
+  usleep((DOOR_TICK_MS + SERVE_ASK_MS) * 1000);
+}
+
+/* ---- a block that another client changes in part: a write of it waits, and is looked after ---- */
+
+static struct sf_call call;
+static struct serve_range block;
+
+static void
+hold_block(void) {
+  assert_int_equal(sf_serve_client_open(serve, &other), 0);
+  call = (struct sf_call){.client = other};
+  block = (struct serve_range){.begin = 0, .end = BLOCK};
+  assert_int_equal(sf_serve_order_hold(&call, &block), 0);
+}
+
+static void
+free_block(void) {
+  sf_serve_order_release(&call, &block);
+}
+
+/* ---- proofs ---- */
+
+/* Proves that what a client asked for is done and answered after it said that it ends, and shut its
+ * writing side as libnbd does; or shut it without a word. */
+static void
+half_closed(bool says_so) {
+  int fd = connect_it(path);
+
+  atomic_store(&keeps, true);
+  ask(fd, WRITE, 0, BLOCK);
+  until_kept();
+  if (says_so)
+    ask(fd, DISC, 0, 0);
+  assert_int_equal(shutdown(fd, SHUT_WR), 0);
+  wait_for_looks();
+  let_go(0);
+  hear_well(fd, WRITE);
+  hear_end(fd);
+  close(fd);
+}
+
+static void
+half_closed_after_its_word(void **state) {
+  half_closed(true);
+}
+
+static void
+half_closed_without_a_word(void **state) {
+  half_closed(false);
+}
+
+/* Proves the same of writes that the volume does not have yet: of a whole block and of a part. */
+static void
+half_closed_with_writes_that_wait(void **state) {
+  int fd = connect_it(path);
+
+  hold_block();
+  ask(fd, WRITE, 0, BLOCK);
+  ask(fd, WRITE, 512, 512);
+  ask(fd, DISC, 0, 0);
+  assert_int_equal(shutdown(fd, SHUT_WR), 0);
+  wait_for_looks();
+  assert_int_equal(atomic_load(&writes), 0);
+  free_block();
+  hear_well(fd, WRITE);
+  hear_well(fd, WRITE);
+  hear_end(fd);
+  assert_int_equal(atomic_load(&writes), 2);
+  close(fd);
+  sf_serve_client_close(other);
+}
+
+/* Proves that the same writes are never done after another connection has come, where the client has
+ * closed its socket, or shut both its directions as the kernel's does, after it shut the writing
+ * one: it may have sent them again. */
+static void
+dead_with_writes_that_wait(int how) {
+  int fd = connect_it(path);
+
+  hold_block();
+  ask(fd, WRITE, 0, BLOCK);
+  ask(fd, WRITE, 512, 512);
+  ask(fd, DISC, 0, 0);
+  assert_int_equal(shutdown(fd, SHUT_WR), 0);
+  usleep(50 * 1000);
+  if (how < 0)
+    close(fd);
+  else
+    assert_int_equal(shutdown(fd, how), 0);
+  assert_int_equal(sf_serve_client_open(serve, &later), 0);
+  free_block();
+  until_no_connection();
+  assert_int_equal(atomic_load(&writes), 0);
+  if (how >= 0)
+    close(fd);
+  sf_serve_client_close(later);
+  sf_serve_client_close(other);
+}
+
+static void
+closed_with_writes_that_wait(void **state) {
+  dead_with_writes_that_wait(-1);
+}
+
+static void
+shut_with_writes_that_wait(void **state) {
+  dead_with_writes_that_wait(SHUT_RDWR);
+}
+
+/* Proves that a write whose data ends in the middle is not done, and that the client is told. */
+static void
+half_a_write(void **state) {
+  static const unsigned char request[REQUEST_BYTES + 512] = {0x25, 0x60,        0x95,
+                                                             0x13, [7] = WRITE, [26] = 0x10};
+  int fd = connect_it(path);
+
+  assert_int_equal(write(fd, request, sizeof request), sizeof request);
+  assert_int_equal(shutdown(fd, SHUT_WR), 0);
+  hear_end(fd);
+  until_no_connection();
+  assert_int_equal(atomic_load(&writes), 0);
+  close(fd);
+}
+
+/* Proves that a client which asks no more and waits for its answer does not keep the door open. */
+static void
+half_closed_at_the_end(void **state) {
+  int fd = connect_it(path);
+
+  atomic_store(&keeps, true);
+  ask(fd, WRITE, 0, BLOCK);
+  until_kept();
+  assert_int_equal(shutdown(fd, SHUT_WR), 0);
+  assert_int_equal(sf_door_close(door), 0);
+  door = NULL;
+  hear_end(fd);
+  close(fd);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(half_closed_after_its_word, begin, end),
+      cmocka_unit_test_setup_teardown(half_closed_without_a_word, begin, end),
+      cmocka_unit_test_setup_teardown(half_closed_with_writes_that_wait, begin, end),
+      cmocka_unit_test_setup_teardown(closed_with_writes_that_wait, begin, end),
+      cmocka_unit_test_setup_teardown(shut_with_writes_that_wait, begin, end),
+      cmocka_unit_test_setup_teardown(half_a_write, begin, end),
+      cmocka_unit_test_setup_teardown(half_closed_at_the_end, begin, end),
+  };
+  int failed;
+
+  if (mkdtemp(directory) == NULL)
+    return 1;
+  failed = cmocka_run_group_tests(tests, NULL, NULL);
+  rmdir(directory);
+  return failed;
+}
