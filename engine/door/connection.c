@@ -236,6 +236,7 @@ greet(struct door_connection *c) {
   c->tick_ns = sf_tio_now() + TICK_NS;
 }
 
+/* What is made here is missed here, where the client has asked for nothing yet. */
 static int
 begin(struct door_connection *c) {
   struct sf_serve *serve = c->door->serve;
@@ -253,7 +254,8 @@ begin(struct door_connection *c) {
                                   .block_minimum = block,
                                   .block_preferred = block > 4096 ? block : 4096,
                                   .description = c->door->description};
-  return sf_serve_client_open_as(serve, sf_door_client_is_gone, c, &c->client);
+  r = sf_door_workers_begin(c);
+  return r < 0 ? r : sf_serve_client_open_as(serve, sf_door_client_is_gone, c, &c->client);
 }
 
 static bool

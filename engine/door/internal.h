@@ -100,7 +100,7 @@ struct door_workers {
   pthread_mutex_t lock; /* of the rest */
   pthread_cond_t changed;
   struct door_piece *first, *last;
-  unsigned n, idle, queued;
+  unsigned n, busy, queued; /* threads, those with a piece, pieces without a thread */
   bool quit;
   pthread_t thread[DOOR_WORKERS];
 };
@@ -256,6 +256,8 @@ void sf_door_out_drop(struct door_connection *c);
 
 /* workers.c */
 void sf_door_workers_init(struct door_workers *workers);
+/* The first one.  -errno: there is none, and no piece can be given to it. */
+int sf_door_workers_begin(struct door_connection *c);
 void sf_door_work(struct door_connection *c, struct door_piece *piece);
 void sf_door_workers_end(struct door_workers *workers);
 void sf_door_piece_done(struct door_piece *piece); /* any thread */

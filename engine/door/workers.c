@@ -1,8 +1,7 @@
 /* Workers: threads of one connection for what would keep its loop waiting: zeroes, trims, and parts
- * of blocks.  They are made when they are needed, and use the blocking calls. */
+ * of blocks.  They use the blocking calls.  The first one is there before the client is: later ones
+ * are made when they are needed, and without them requests wait for the first. */
 #include "door/internal.h"
-
-#include <errno.h>
 
 #include "base/thread.h"
 
@@ -41,50 +40,63 @@ call(struct door_piece *piece) {
   }
 }
 
+/* With the lock held. */
 static struct door_piece *
 next_piece(struct door_workers *workers) {
   struct door_piece *piece;
 
-  pthread_mutex_lock(&workers->lock);
-  workers->idle++;
   while (workers->first == NULL && !workers->quit)
     pthread_cond_wait(&workers->changed, &workers->lock);
-  workers->idle--;
   piece = workers->first;
   if (piece != NULL) {
     workers->first = piece->next;
     workers->queued--;
   }
-  pthread_mutex_unlock(&workers->lock);
   return piece;
 }
 
 static void *
 worker_main(void *arg) {
   struct door_connection *c = arg;
+  struct door_workers *workers = &c->workers;
   struct door_piece *piece;
+  struct sf_tio_queue *queue;
 
-  while ((piece = next_piece(&c->workers)) != NULL) {
+  /* The ring is not to be made on the way of a request.  Without one the calls take longer. */
+  (void) sf_tio_attend(sf_serve_pool(c->door->serve), &queue);
+  pthread_mutex_lock(&workers->lock);
+  while ((piece = next_piece(workers)) != NULL) {
+    workers->busy++;
+    pthread_mutex_unlock(&workers->lock);
     piece->its.request.error = call(piece);
     sf_door_piece_done(piece);
     sf_tio_wake(c->queue);
+    pthread_mutex_lock(&workers->lock);
+    workers->busy--;
   }
+  pthread_mutex_unlock(&workers->lock);
   return NULL;
 }
 
-/* With the lock held. */
-static void
+/* With the lock held, or the first. */
+static int
 add_worker(struct door_connection *c) {
   struct door_workers *workers = &c->workers;
+  int r = sf_thread_start(&workers->thread[workers->n], "surefoot-work", worker_main, c);
 
-  if (sf_thread_start(&workers->thread[workers->n], "surefoot-work", worker_main, c) == 0)
+  if (r == 0)
     workers->n++;
+  return r;
+}
+
+int
+sf_door_workers_begin(struct door_connection *c) {
+  return add_worker(c);
 }
 
 void
 sf_door_work(struct door_connection *c, struct door_piece *piece) {
   struct door_workers *workers = &c->workers;
-  bool no_worker;
 
   piece->next = NULL;
   pthread_mutex_lock(&workers->lock);
@@ -94,20 +106,10 @@ sf_door_work(struct door_connection *c, struct door_piece *piece) {
     workers->last->next = piece;
   workers->last = piece;
   workers->queued++;
-  if (workers->queued > workers->idle && workers->n < DOOR_WORKERS)
-    add_worker(c);
-  no_worker = workers->n == 0;
-  if (no_worker) {
-    workers->first = NULL;
-    workers->queued = 0;
-  }
+  if (workers->queued + workers->busy > workers->n && workers->n < DOOR_WORKERS)
+    (void) add_worker(c);
   pthread_cond_signal(&workers->changed);
   pthread_mutex_unlock(&workers->lock);
-  if (no_worker) {
-    piece->its.request.error = -ENOMEM;
-    sf_door_piece_done(piece);
-    sf_tio_wake(c->queue);
-  }
 }
 
 /* Nothing waits for one any more. */

@@ -2,6 +2,7 @@
 whatever dies, and that a rude client delays only itself.  The other tests prove the rest, with SUREFOOT_DOOR=fast."""
 
 import contextlib
+import os
 import random
 import select
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 import nbd
 
 from case import VolumeTest, main
-from rig import MIB, PATIENCE_S, REPOSITORY, SLOWNESS, CommandFailed, monotonic_deadline
+from rig import MIB, PATIENCE_S, REPOSITORY, SLOWNESS, CommandFailed, Server, monotonic_deadline
 
 sys.path.insert(0, str(REPOSITORY / "tests/hostile"))
 
@@ -25,7 +26,7 @@ from history import SECTOR, History  # noqa: E402
 
 GO = 7
 REQUEST, REPLY = 0x25609513, 0x67446698
-READ, WRITE, DISC, FLUSH = 0, 1, 2, 3
+READ, WRITE, DISC, FLUSH, ZEROES = 0, 1, 2, 3, 6
 
 
 class Raw:
@@ -399,6 +400,25 @@ class FastDoor(VolumeTest):
             except (nbd.Error, CommandFailed):
                 self.assertGreater(left(), 0, "no client is served any more")
         self.assertEqual(b"\x42" * 4096, bytes(kept.pread(4096, 0)))
+        self.stop_and_compare(volume, server)
+
+    def test_many_with_few_files(self):
+        """Proves that as many connections as there may be are served with 1024 files, also when each asks at once for
+        what goes to its threads, and that the control socket answers."""
+        volume = self.rig.volume().create()
+        server = Server(self.rig, volume)
+        server.command = ["prlimit", "--nofile=1024:1024", *server.command]
+        server.start()
+        clients = [self.raw(server).go() for _ in range(64)]
+        for index, client in enumerate(clients):
+            for i in range(8):
+                client.request(ZEROES, (index * 8 + i) * 4096, 4096, cookie=i)
+        for client in clients:
+            self.assertEqual({(0, i) for i in range(8)}, {client.answer()[:2] for _ in range(8)})
+        files = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+        self.assertLess(files, 1024 - 100)
+        self.assertEqual(0, volume.status()["requests"]["errors"])
+        self.assertNotIn("refused", server.log())
         self.stop_and_compare(volume, server)
 
     def trickle(self, client):
