@@ -15,7 +15,6 @@ enum { CLOSE_S = 5, PAUSE_MS = 1000 };
 
 static void
 free_door(struct sf_door *door) {
-  sf_socket_file_close(&door->socket);
   if (door->wake_fd >= 0)
     close(door->wake_fd);
   pthread_cond_destroy(&door->changed);
@@ -131,10 +130,12 @@ sf_door_close(struct sf_door *door) {
   if (door->started) {
     SF_ASSERT(write(door->wake_fd, &one, sizeof one) == sizeof one);
     pthread_join(door->thread, NULL);
-    /* Each ends by itself within its grace; what hangs in a leg may not. */
-    if (!sf_door_wait_for_all(door, CLOSE_S))
-      return -EBUSY;
   }
+  /* First, as a connection may keep the rest: nobody takes clients any more. */
+  sf_socket_file_close(&door->socket);
+  /* Each ends by itself within its grace; what hangs in a leg may not. */
+  if (door->started && !sf_door_wait_for_all(door, CLOSE_S))
+    return -EBUSY;
   free_door(door);
   return 0;
 }

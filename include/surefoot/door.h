@@ -37,7 +37,7 @@ int sf_door_start(struct sf_door *door, const struct sf_door_options *options);
 
 /* Before sf_serve_close(): no more connections and requests; requests under way have a second to be
  * answered; after that they are given up on and their connections end without an answer.  -EBUSY: a
- * thread hangs in a leg, and the memory stays.  NULL is accepted. */
+ * thread hangs in a leg, and the memory stays; the socket is gone.  NULL is accepted. */
 int sf_door_close(struct sf_door *door);
 
 #endif

@@ -16,7 +16,7 @@
 enum { SIZE = 1 << 20, BLOCK = 4096, WRITE = 1, DISC = 2 };
 
 static struct sf_serve *serve;
-static struct sf_door *door;
+static struct sf_door *door, *left; /* left: its memory stays */
 static struct sf_serve_client *other, *later;
 static char directory[] = "/tmp/door-end-XXXXXX", path[64];
 
@@ -292,6 +292,26 @@ half_closed_at_the_end(void **state) {
   close(fd);
 }
 
+/* Proves that a door which cannot be closed, as a leg hangs, leaves no socket that clients would
+ * wait at. */
+static void
+busy_at_the_end(void **state) {
+  int fd = connect_it(path);
+
+  atomic_store(&keeps, true);
+  atomic_store(&hangs, true);
+  ask(fd, WRITE, 0, BLOCK);
+  until_kept();
+  assert_int_equal(sf_door_close(door), -EBUSY);
+  assert_int_equal(access(path, F_OK), -1);
+  assert_int_equal(door->socket.fd, -1);
+  let_go(-EIO);
+  until_no_connection();
+  left = door;
+  door = NULL;
+  close(fd);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -302,6 +322,7 @@ main(void) {
       cmocka_unit_test_setup_teardown(shut_with_writes_that_wait, begin, end),
       cmocka_unit_test_setup_teardown(half_a_write, begin, end),
       cmocka_unit_test_setup_teardown(half_closed_at_the_end, begin, end),
+      cmocka_unit_test_setup_teardown(busy_at_the_end, begin, end),
   };
   int failed;
 
