@@ -56,14 +56,15 @@ put_read(struct door_connection *c, struct door_request *request, bool say_data)
 }
 
 /* A volume that was told to stop with its clients still there: they are to see their connections
- * end, and not an error that they would hand on. */
+ * end, and not an error that they would hand on.  And a worker may know before this thread that the
+ * client is gone, which is no error of the volume's. */
 static void
 answer(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
   int error = request->error;
   bool gone;
 
-  if (error == -ESHUTDOWN && sf_serve_is_ending(c->door->serve))
+  if (error == -ESHUTDOWN && (sf_serve_is_ending(c->door->serve) || sf_door_client_is_gone(c)))
     sf_door_gone(c);
   if (sf_door_long_goes_on(c, request))
     return;

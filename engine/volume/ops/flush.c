@@ -261,7 +261,7 @@ sf_flush_give_up(struct sf_op *op) {
 static void
 count_answer(struct sf_volume *v, const struct sf_request *request, int error) {
   v->flushes++;
-  v->errors += error != 0;
+  v->errors += error != 0 && error != -ESHUTDOWN;
   sf_meter_answer(v, request, error);
   if (error == 0)
     sf_vol_well(v);

@@ -243,7 +243,7 @@ count_answer(struct sf_op *op, int error) {
 
   if (op->request->internal)
     return;
-  v->errors += error != 0;
+  v->errors += error != 0 && error != -ESHUTDOWN; /* given up, or a stop: nothing failed */
   op->kind->answered(op, error);
   if (error == 0)
     sf_vol_well(v);

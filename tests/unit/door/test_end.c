@@ -227,7 +227,7 @@ half_closed_with_writes_that_wait(void **state) {
 
 /* Proves that the same writes are never done after another connection has come, where the client has
  * closed its socket, or shut both its directions as the kernel's does, after it shut the writing
- * one: it may have sent them again. */
+ * one: it may have sent them again.  And that they are not told as failed. */
 static void
 dead_with_writes_that_wait(int how) {
   int fd = connect_it(path);
@@ -246,6 +246,7 @@ dead_with_writes_that_wait(int how) {
   free_block();
   until_no_connection();
   assert_int_equal(atomic_load(&writes), 0);
+  assert_int_equal(serve->log_count, 0);
   if (how >= 0)
     close(fd);
   sf_serve_client_close(later);

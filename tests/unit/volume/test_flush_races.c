@@ -160,6 +160,7 @@ a_flush_is_not_answered_by_a_leg_on_its_way_out(void **state) {
   rig_submit(&rig, &given_up, SF_REQ_FLUSH, 0, 0, 0);
   rig_run(&rig);
   sf_volume_give_up(rig.volume, &given_up.request, rig.now_ns);
+  assert_int_equal(rig.volume->errors, 0);
   rig_submit(&rig, &flushing, SF_REQ_FLUSH, 0, 0, 0);
   rig_run(&rig);
   fault.carrier = FLUSH_COMMAND;

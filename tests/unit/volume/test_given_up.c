@@ -74,6 +74,8 @@ give_up_beside_a_hang(void) {
   sf_volume_give_up(rig.volume, &write.request, rig.now_ns);
   rig_pass(&rig, 1);
   assert_true(only_waits_and_runs_on_leg_1());
+  assert_int_equal(write.request.error, -ESHUTDOWN);
+  assert_int_equal(rig.volume->errors, 0);
   rig_put(&write);
   no_path = 0;
 }
