@@ -245,15 +245,17 @@ sf_nbd_check_request(const struct nbd_export *export, const struct nbd_request *
   if (request->flags & ~flags_of(request->type))
     return EINVAL;
   switch (request->type) {
-  case NBD_FLUSH:
   case NBD_DISC:
     return 0;
+  case NBD_FLUSH: /* reserved, and zero */
+    return request->offset == 0 && request->length == 0 ? 0 : EINVAL;
   case NBD_READ:
     if (request->length > NBD_DATA_MAX)
       return EINVAL;
     return is_inside(export, request) ? 0 : EINVAL;
-  case NBD_WRITE:
   case NBD_TRIM:
+    return is_inside(export, request) ? 0 : EINVAL;
+  case NBD_WRITE:
   case NBD_WRITE_ZEROES:
     if (request->length == 0 || (request->type == NBD_WRITE && request->length > NBD_DATA_MAX))
       return EINVAL;

@@ -315,7 +315,8 @@ class FastDoor(VolumeTest):
         client = self.raw(server).go()
         wrong = [(READ, volume.size, 512, 0, 22), (READ, 0, 32 * MIB + 512, 0, 22), (READ, 0, 0, 0, 22),
                  (READ, 2**64 - 512, 512, 0, 22), (77, 0, 0, 0, 22), (READ, 0, 512, 1 << 3, 22),
-                 (6, 0, 4096, 1 << 4, 95), (4, volume.size, 4096, 0, 28)]
+                 (6, 0, 4096, 1 << 4, 95), (4, volume.size, 4096, 0, 22),
+                 (ZEROES, volume.size, 4096, 0, 28), (FLUSH, 0, 4096, 0, 22)]
         for kind, offset, length, flags, error in wrong:
             client.request(kind, offset, length, flags=flags)
             self.assertEqual((error, 7, b""), client.answer(), (kind, offset, length))

@@ -272,12 +272,17 @@ bounds(void **state) {
   assert_int_equal(0, check(NBD_WRITE, 0, 0, NBD_DATA_MAX));
   assert_int_equal(EINVAL, check(NBD_WRITE, 0, 0, NBD_DATA_MAX + 1));
   assert_int_equal(ENOSPC, check(NBD_WRITE, 0, end, 1));
-  assert_int_equal(ENOSPC, check(NBD_TRIM, 0, end - 1, 2));
+  assert_int_equal(ENOSPC, check(NBD_WRITE_ZEROES, 0, end - 1, 2));
+  assert_int_equal(EINVAL, check(NBD_TRIM, 0, end - 1, 2));
+  assert_int_equal(EINVAL, check(NBD_TRIM, 0, 0, 0));
+  assert_int_equal(0, check(NBD_TRIM, 0, end - 1, 1));
   assert_int_equal(0,
                    check(NBD_WRITE_ZEROES, NBD_FUA | NBD_NO_HOLE | NBD_FAST_ZERO, 0, UINT32_MAX));
   assert_int_equal(EINVAL, check(NBD_WRITE_ZEROES, 1 << 2, 0, 512));
   assert_int_equal(EINVAL, check(NBD_TRIM, NBD_NO_HOLE, 0, 512));
   assert_int_equal(0, check(NBD_FLUSH, 0, 0, 0));
+  assert_int_equal(EINVAL, check(NBD_FLUSH, 0, 512, 0));
+  assert_int_equal(EINVAL, check(NBD_FLUSH, 0, 0, 512));
   assert_int_equal(EINVAL, check(5, 0, 0, 512));
   assert_int_equal(EINVAL, check(77, 0, 0, 0));
 }
