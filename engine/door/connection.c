@@ -50,7 +50,7 @@ is_in_the_middle(const struct door_connection *c) {
 /* Its writing side is shut, which libnbd does after it has asked for the end: it takes answers. */
 static bool
 asks_no_more(struct door_connection *c) {
-  return c->receive_result == 0 && !is_in_the_middle(c) && !sf_door_client_is_gone(c);
+  return c->receive_result == 0 && atomic_load(&c->closing) && !sf_door_client_is_gone(c);
 }
 
 static void
@@ -61,10 +61,8 @@ take_received(struct door_connection *c) {
     return;
   c->received = false;
   c->receive.none_yet = is_short(&c->receive_header, c->receive_result);
-  if (asks_no_more(c)) {
-    c->closing = true;
+  if (asks_no_more(c))
     return;
-  }
   if (c->receive_result <= 0 && c->receive_result != -EINTR && c->receive_result != -EAGAIN) {
     sf_door_gone(c);
     return;
@@ -148,7 +146,7 @@ tick(struct door_connection *c) {
     sf_serve_say_once(
         c->door->serve,
         "fast socket: a client does not take its answers, and is not served meanwhile");
-  if (c->unread_ticks > SF_DOOR_STALL_S * 1000 / DOOR_TICK_MS && sf_door_client_has_ended(c))
+  if (c->unread_ticks > SF_DOOR_STALL_S * 1000 / DOOR_TICK_MS && c->closing)
     sf_door_drop(c, "it does not take its last answers");
 }
 

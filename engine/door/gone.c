@@ -4,23 +4,33 @@
 #include <poll.h>
 #include <stdio.h>
 
+/* What it has sent, and nobody has received, ends with that word.  Longer than a few requests is not
+ * looked at. */
+static bool
+says_the_end(int fd) {
+  unsigned char bytes[4096];
+  ssize_t n = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+  struct nbd_request last;
+
+  return n >= NBD_REQUEST_BYTES && n < (ssize_t) sizeof bytes &&
+         sf_nbd_read_request(bytes + n - NBD_REQUEST_BYTES, &last) && last.type == NBD_DISC;
+}
+
 /* A local socket hangs up when it was closed at the other end, its process killed, or both its
- * directions shut, as the kernel's client does.  A client that has shut its writing side alone has
- * asked for all that it wants, and waits for the answers. */
+ * directions shut, as the kernel's client does.  A client that has shut its writing side after it
+ * said that it ends, as libnbd does, waits for its answers.  Without that word it may be a proxy
+ * whose own client was killed, and has sent its requests again elsewhere: they are not done late. */
 bool
 sf_door_client_is_gone(void *connection) {
   struct door_connection *c = connection;
-  struct pollfd look = {.fd = c->fd};
-
-  return atomic_load(&c->gone) || (poll(&look, 1, 0) > 0 && look.revents & (POLLHUP | POLLERR));
-}
-
-/* The end of its requests may come behind some that cannot be taken before it takes answers. */
-bool
-sf_door_client_has_ended(const struct door_connection *c) {
   struct pollfd look = {.fd = c->fd, .events = POLLRDHUP};
 
-  return c->closing || (poll(&look, 1, 0) > 0 && look.revents & POLLRDHUP);
+  if (atomic_load(&c->gone))
+    return true;
+  if (poll(&look, 1, 0) <= 0)
+    return false;
+  return look.revents & (POLLHUP | POLLERR) ||
+         (look.revents & POLLRDHUP && !atomic_load(&c->closing) && !says_the_end(c->fd));
 }
 
 void

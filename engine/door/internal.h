@@ -112,7 +112,7 @@ struct door_connection {
   struct sf_serve_client *client;
   struct sf_tio_queue *queue; /* put under door->lock */
   atomic_bool gone;           /* nothing is received, sent or waited for any more */
-  bool closing;               /* the client asked for the end: requests under way are answered */
+  atomic_bool closing;        /* the client asked for the end: requests under way are answered */
   unsigned stopping;          /* ticks since the door closes; 0: it does not */
 
   struct nbd_handshake handshake;
@@ -197,9 +197,8 @@ bool sf_door_wait_for_all(struct sf_door *door, unsigned seconds);
 void *sf_door_connection_main(void *connection);
 
 /* gone.c */
-bool sf_door_client_is_gone(void *connection);                  /* any thread; a look */
-bool sf_door_client_has_ended(const struct door_connection *c); /* it asks for nothing more */
-void sf_door_gone(struct door_connection *c); /* the client, or we do not want it any more */
+bool sf_door_client_is_gone(void *connection); /* any thread; a look */
+void sf_door_gone(struct door_connection *c);  /* the client, or we do not want it any more */
 /* The same, for a reason that is told; many alike are one line. */
 void sf_door_drop(struct door_connection *c, const char *why);
 

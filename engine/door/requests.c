@@ -380,6 +380,7 @@ take_request(struct door_connection *c) {
   }
   if (nbd.type == NBD_DISC) {
     c->closing = true;
+    c->unread_ticks = 0;
     return false;
   }
   request = sf_door_request_get(c, &nbd);
