@@ -215,7 +215,6 @@ serve(struct door_connection *c) {
     (void) sf_tio_drive(c->queue, c->tick_ns, has_news, c);
     take_received(c);
     take_sent(c);
-    sf_door_long_next(c);
     sf_door_take_done(c);
     sf_door_take_input(c);
     look_after(c);

@@ -36,8 +36,10 @@ enum {
   DOOR_STRAIGHT_SHARE = 4, /* and one of so many buffers of the pool, of all connections together */
   DOOR_PARTS = 8, /* of one message: the kernel has room for so many without asking for it */
   DOOR_SPLIT_MOST = 1536 * 1024, /* of a read that is answered in one piece */
-  DOOR_CHUNK_BYTES = 1024 * 1024,
-  DOOR_BOUNCES = 2, /* of DOOR_PIECE_BYTES: what a worker reads or writes */
+  DOOR_AHEAD_PIECES = 16,        /* of a longer one: what is read, and not yet sent */
+  DOOR_AHEAD_BYTES = DOOR_AHEAD_PIECES * DOOR_PIECE_BYTES,
+  DOOR_LONG_SHARE = 4, /* and one of so many buffers of the pool is for reading it, at most */
+  DOOR_BOUNCES = 2,    /* of DOOR_PIECE_BYTES: what a worker reads or writes */
   DOOR_WORKERS = 4,
   DOOR_TICK_MS = 500,
   DOOR_GRACE_TICKS = 2,   /* for requests under way when the door closes */
@@ -53,7 +55,7 @@ struct door_piece {
   struct door_request *of;
   struct door_connection *connection;
   struct door_piece *more; /* of a read in several, the next one */
-  unsigned char *data;     /* a worker's: a bounce, or the chunk */
+  unsigned char *data;     /* a worker's: a bounce, or its place in `ahead` */
   bool in_volume;
   bool is_large;      /* counted in large_held */
   bool is_straight;   /* it is the answers' now, until it is sent */
@@ -61,7 +63,7 @@ struct door_piece {
 };
 
 struct door_request {
-  struct door_request *next; /* free */
+  struct door_request *next; /* free, or a long read that waits for its turn */
   struct nbd_request nbd;
   struct door_piece *piece; /* of a read, the first: until it is answered */
   unsigned open;            /* pieces that have not ended, and one while its data comes */
@@ -85,15 +87,18 @@ struct door_out {
   unsigned straight_first, straight_n;
 };
 
-/* A read in chunks (long.c).  One chunk is read by a worker, then sent, then the next one. */
+/* A read that is answered while it is read (long.c).  Positions count from `base`, and each has its
+ * place in `ahead`, a ring. */
 struct door_long {
-  struct door_request *of; /* NULL: there is none */
-  uint64_t at;             /* of the read: where the chunk begins */
-  size_t length, sent;     /* of the chunk */
-  bool looks;              /* at a place that failed before; nothing of this is sent */
-  bool reading, ready;     /* the chunk; else it was sent */
-  bool begun;              /* its header has its place among the answers, */
-  uint64_t after;          /* and its data goes after that many bytes of `out` */
+  struct door_request *of;        /* NULL: there is none */
+  uint64_t base;                  /* where its first block begins */
+  uint64_t asked, sent, end;      /* positions */
+  bool there[DOOR_AHEAD_PIECES];  /* of the pieces between sent and asked */
+  struct door_piece *by_worker;   /* the one that a worker reads; or NULL */
+  bool looks;                     /* at a place that failed before; nothing of this is sent */
+  bool begun;                     /* its header has its place among the answers, */
+  uint64_t after;                 /* and its data goes after that many bytes of `out` */
+  uint64_t failed, failed_length; /* the first piece that failed; 0: none has */
 };
 
 struct door_workers {
@@ -142,11 +147,12 @@ struct door_connection {
 
   struct door_out out;
   struct door_long its_long;
-  unsigned char *chunk;
+  struct door_request *long_first, *long_last; /* that wait for their turn */
+  unsigned char *ahead;
 
   unsigned outstanding; /* requests */
   unsigned large_held;
-  struct sf_serve_request *batch[DOOR_TOGETHER];
+  struct sf_serve_request *batch[DOOR_TOGETHER + DOOR_AHEAD_PIECES];
   unsigned batch_n;
   struct door_piece *refused; /* to be given to a worker, when a bounce is free */
   struct door_piece *_Atomic done;
@@ -224,6 +230,8 @@ int sf_door_piece_get_bounce(struct door_connection *c, struct door_request *of,
 /* Its buffer is put, and its data is a worker's from now on.  -EAGAIN: not now. */
 int sf_door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece);
 void sf_door_piece_put(struct door_connection *c, struct door_piece *piece);
+unsigned char *sf_door_piece_data(const struct door_piece *piece);
+bool sf_door_is_whole(const struct door_connection *c, uint64_t offset, uint64_t length);
 bool sf_door_waits_too_long(struct door_connection *c); /* for a buffer */
 
 /* long.c: reads of more than a piece */
@@ -232,13 +240,24 @@ bool sf_door_read_is_long(const struct door_request *request);
 bool sf_door_may_split(const struct door_request *request);
 /* All its pieces, each with a buffer.  -EAGAIN: not now, and it has none. */
 int sf_door_split_get(struct door_connection *c, struct door_request *request);
-/* In chunks.  -EAGAIN: not now. */
-int sf_door_long_begin(struct door_connection *c, struct door_request *request);
-/* The last chunk's call has ended.  False: this is no read in chunks, or the read has ended, with
- * its error or its client. */
+/* To be answered while it is read, when its turn comes.  It has room for its header. */
+void sf_door_long_wait(struct door_connection *c, struct door_request *request);
+bool sf_door_is_of_long(const struct door_connection *c, const struct door_piece *piece);
+/* One of its pieces has ended, and is put. */
+void sf_door_long_take(struct door_connection *c, struct door_piece *piece);
+/* All its pieces have ended, as far as it was asked for.  False: it is no such read, or it is to be
+ * answered with its error. */
 bool sf_door_long_goes_on(struct door_connection *c, struct door_request *request);
-/* After a chunk was sent: the next chunk, or the end. */
+/* Each turn, before what has come is taken: puts the one that was sent, whose place that may need. */
+void sf_door_long_sent(struct door_connection *c);
+/* And after it: asks for more, says the header, begins the next one. */
 void sf_door_long_next(struct door_connection *c);
+
+/* ahead.c */
+uint64_t sf_door_ahead_next(const struct door_long *its, uint64_t at); /* where the piece ends */
+unsigned sf_door_ahead_slot(uint64_t at);
+/* Its data up to there may be sent. */
+uint64_t sf_door_ahead_there(const struct door_long *its);
 
 /* out.c */
 bool sf_door_out_keep(struct door_connection *c, struct door_request *request, size_t bytes);
@@ -260,5 +279,7 @@ int sf_door_workers_begin(struct door_connection *c);
 void sf_door_work(struct door_connection *c, struct door_piece *piece);
 void sf_door_workers_end(struct door_workers *workers);
 void sf_door_piece_done(struct door_piece *piece); /* any thread */
+/* With the next hand-over, which is the caller's to see to. */
+void sf_door_piece_to_volume(struct door_connection *c, struct door_piece *piece);
 
 #endif

@@ -3,15 +3,22 @@
  * Whole blocks up to DOOR_SPLIT_MOST are read as several pieces at once, and answered when all are
  * there.  They get all their buffers or none: two reads with a part each would wait for each other.
  *
- * A read that is longer, has no whole blocks, or finds too few buffers, goes in chunks through
- * memory of the connection's own: a worker reads one, it is sent, and the next is read.  One at a
- * time, and other answers come after it.  In the protocol a read's error stands before its data:
- * when a chunk fails after the first was sent, only the connection's end can say it.  The kernel
- * asks again by the next connection, which must not end in the same way for ever: so the place is
- * noted, and read first the next time. */
+ * A read that is longer, has no whole blocks, or finds too few buffers or too little room for its
+ * answer, is answered while it is read, through memory of the connection's own, `ahead`: pieces of
+ * it are read as far as that reaches, several at once, and sent in order.  One read at a time; the
+ * others wait in a list, and requests behind them go on.
+ *
+ * In the protocol nothing can stand between a read's header and its data.  So the header is said
+ * only when `ahead` is full or has all of it: a read that fits into it delays no other answer, and
+ * of a longer one they wait for what did not fit.
+ *
+ * A read's error stands before its data too: when a piece fails after the header was said, only the
+ * connection's end can say it.  The kernel asks again by the next connection, which must not end in
+ * the same way for ever: so the place is noted, and read first the next time. */
 #include "door/internal.h"
 
 #include <errno.h>
+#include <string.h>
 
 bool
 sf_door_read_is_long(const struct door_request *request) {
@@ -66,69 +73,156 @@ sf_door_split_get(struct door_connection *c, struct door_request *request) {
   return 0;
 }
 
-/* ---- in chunks ---- */
+/* ---- while it is read ---- */
+
+/* What comes behind it does not wait for a buffer, if this did. */
+static void
+wait_for_none(struct door_connection *c) {
+  c->wants_buffer = false;
+  c->waited_ns = c->waits_since_ns = 0;
+}
+
+void
+sf_door_long_wait(struct door_connection *c, struct door_request *request) {
+  wait_for_none(c);
+  request->next = NULL;
+  if (c->long_first == NULL)
+    c->long_first = request;
+  else
+    c->long_last->next = request;
+  c->long_last = request;
+}
+
+/* What is only looked at goes to the beginning. */
+static unsigned char *
+place_of(const struct door_connection *c, uint64_t at) {
+  return c->ahead + (c->its_long.looks ? 0 : at % DOOR_AHEAD_BYTES);
+}
+
+/* A request that has come and waits for a buffer is first.  And this takes its next one as soon as
+ * one is free, before another connection is awake: so it has a share of them. */
+static int
+get_with_buffer(struct door_connection *c, size_t length, struct door_piece **piece) {
+  struct door_request *request = c->its_long.of;
+  int r;
+
+  if (c->wants_buffer || request->open >= sf_serve_large_buffers(c->door->serve) / DOOR_LONG_SHARE)
+    return -EAGAIN;
+  r = sf_door_piece_get(c, request, length, piece);
+  if (r < 0)
+    wait_for_none(c);
+  return r;
+}
+
+/* Parts of blocks by one worker, the others are for what comes behind it; and whole ones, where no
+ * buffer is free and no other piece is under way.  False: not before one ends. */
+static bool
+ask_for(struct door_connection *c, uint64_t at, size_t length) {
+  struct door_long *its = &c->its_long;
+  uint64_t offset = its->base + at;
+  bool is_whole = sf_door_is_whole(c, offset, length);
+  struct door_piece *piece;
+
+  if (is_whole && get_with_buffer(c, length, &piece) == 0) {
+    ask(piece, offset, length);
+    sf_door_piece_to_volume(c, piece);
+    return true;
+  }
+  if ((is_whole && its->of->open > 0) || its->by_worker != NULL ||
+      sf_door_piece_get(c, its->of, 0, &piece) < 0)
+    return false;
+  its->by_worker = piece;
+  piece->data = place_of(c, at);
+  ask(piece, offset, length);
+  sf_door_work(c, piece);
+  return true;
+}
+
+/* A piece that is being sent keeps its place until all of it has gone. */
+static bool
+has_room(const struct door_long *its) {
+  return its->asked / DOOR_PIECE_BYTES - its->sent / DOOR_PIECE_BYTES < DOOR_AHEAD_PIECES;
+}
 
 static void
-read_chunk(struct door_connection *c, uint64_t at) {
+ask_more(struct door_connection *c) {
   struct door_long *its = &c->its_long;
-  struct door_piece *piece = its->of->piece;
-  uint64_t left = its->of->nbd.length - at;
 
-  its->at = at;
-  its->length = left < DOOR_CHUNK_BYTES ? (size_t) left : DOOR_CHUNK_BYTES;
-  its->reading = true;
-  piece->data = c->chunk;
-  ask(piece, its->of->nbd.offset + at, its->length);
-  sf_door_work(c, piece);
+  while (its->of->error == 0 && its->asked < its->end && has_room(its)) {
+    uint64_t at = its->asked, next = sf_door_ahead_next(its, at);
+
+    its->there[sf_door_ahead_slot(at)] = false;
+    its->asked = next;
+    if (ask_for(c, at, (size_t) (next - at)))
+      continue;
+    its->asked = at;
+    return;
+  }
 }
 
 /* Where in this read one failed after its answer had begun. */
 static bool
-has_failed_before(struct door_connection *c, const struct nbd_request *nbd, uint64_t *at) {
+has_failed_before(struct door_connection *c, const struct nbd_request *nbd, uint64_t *offset) {
   struct sf_door *door = c->door;
   bool is_inside;
 
   pthread_mutex_lock(&door->lock);
   is_inside =
       door->failed && door->failed_at >= nbd->offset && door->failed_at - nbd->offset < nbd->length;
-  *at = is_inside ? door->failed_at - nbd->offset : 0;
+  *offset = door->failed_at;
   pthread_mutex_unlock(&door->lock);
   return is_inside;
 }
 
 static void
-note_failed(struct door_connection *c, bool failed, uint64_t at) {
+note_failed(struct door_connection *c, bool failed, uint64_t offset) {
   pthread_mutex_lock(&c->door->lock);
   c->door->failed = failed;
-  c->door->failed_at = at;
+  c->door->failed_at = offset;
   pthread_mutex_unlock(&c->door->lock);
 }
 
-int
-sf_door_long_begin(struct door_connection *c, struct door_request *request) {
+static void
+look(struct door_connection *c) {
+  const struct door_long *its = &c->its_long;
+  uint64_t at = its->failed - its->base, left = its->end - at;
+
+  (void) ask_for(c, at, left < DOOR_PIECE_BYTES ? (size_t) left : DOOR_PIECE_BYTES);
+}
+
+bool
+sf_door_is_of_long(const struct door_connection *c, const struct door_piece *piece) {
+  return piece->of == c->its_long.of;
+}
+
+void
+sf_door_long_take(struct door_connection *c, struct door_piece *piece) {
   struct door_long *its = &c->its_long;
-  uint64_t at;
+  const struct sf_request *read = &piece->its.request;
+  uint64_t at = read->offset - its->base;
 
-  /* What it waits for, if it does, is not a buffer. */
-  c->wants_buffer = false;
-  c->waited_ns = c->waits_since_ns = 0;
-  if (its->of != NULL || sf_door_piece_get(c, request, 0, &request->piece) < 0)
-    return -EAGAIN;
-  *its = (struct door_long){.of = request};
-  its->looks = has_failed_before(c, &request->nbd, &at);
-  read_chunk(c, at);
-  return 0;
+  if (piece == its->by_worker) {
+    its->by_worker = NULL;
+    piece->data = NULL;
+  } else if (read->error == 0) {
+    memcpy(place_of(c, at), sf_door_piece_data(piece), read->length);
+  }
+  if (read->error != 0 && its->failed_length == 0) {
+    its->failed = read->offset;
+    its->failed_length = read->length;
+  }
+  if (read->error == 0 && its->looks) {
+    its->looks = false;
+    note_failed(c, false, 0);
+  } else if (read->error == 0) {
+    its->there[sf_door_ahead_slot(at)] = true;
+  }
+  sf_door_piece_put(c, piece);
 }
 
 static void
-forget(struct door_connection *c) {
-  c->its_long.of->piece->data = NULL;
-  c->its_long.of = NULL;
-  c->its_long.begun = c->its_long.ready = false;
-}
-
-static void
-say_header(struct door_connection *c, struct door_request *request) {
+say_header(struct door_connection *c) {
+  struct door_request *request = c->its_long.of;
   unsigned char header[NBD_REPLY_BYTES];
 
   sf_door_out_release(c, request);
@@ -138,64 +232,95 @@ say_header(struct door_connection *c, struct door_request *request) {
   c->its_long.after = c->out.head;
 }
 
+/* When the client is gone, sf_door_long_next() ends it: it may be being sent. */
 bool
 sf_door_long_goes_on(struct door_connection *c, struct door_request *request) {
   struct door_long *its = &c->its_long;
 
   if (its->of != request)
     return false;
-  its->reading = false;
-  if (request->error != 0 && its->begun && !atomic_load(&c->gone)) {
-    note_failed(c, true, request->nbd.offset + its->at);
-    sf_serve_tell_failed(c->door->serve, "read", request->error, its->length,
-                         request->nbd.offset + its->at);
-    sf_door_drop(c, "a long read fails after its answer has begun");
-  }
-  if (request->error != 0 || atomic_load(&c->gone)) {
-    forget(c);
+  if (request->error == 0 || atomic_load(&c->gone))
+    return true;
+  if (!its->begun) {
+    its->of = NULL;
     return false;
   }
-  if (its->looks) {
-    its->looks = false;
-    note_failed(c, false, 0);
-    request->open++;
-    read_chunk(c, 0);
-    return true;
-  }
-  if (!its->begun)
-    say_header(c, request);
-  its->sent = 0;
-  its->ready = true;
+  note_failed(c, true, its->failed);
+  sf_serve_tell_failed(c->door->serve, "read", request->error, its->failed_length, its->failed);
+  sf_door_drop(c, "a long read fails after its answer has begun");
   return true;
+}
+
+/* ---- one after the other ---- */
+
+static void
+begin_first(struct door_connection *c) {
+  struct door_request *request = c->long_first;
+  const struct nbd_request *nbd = &request->nbd;
+  uint64_t start = nbd->offset % sf_serve_unit(c->door->serve);
+  struct door_long *its = &c->its_long;
+
+  c->long_first = request->next;
+  *its = (struct door_long){.of = request,
+                            .base = nbd->offset - start,
+                            .asked = start,
+                            .sent = start,
+                            .end = start + nbd->length};
+  its->looks = has_failed_before(c, nbd, &its->failed);
+}
+
+static void
+put(struct door_connection *c, struct door_request *request) {
+  sf_door_out_release(c, request);
+  sf_door_request_put(c, request);
 }
 
 static void
 end(struct door_connection *c) {
-  struct door_request *request = c->its_long.of;
-  struct door_piece *piece = request->piece;
+  put(c, c->its_long.of);
+  c->its_long.of = NULL;
+  c->its_long.begun = false;
+}
 
-  forget(c);
-  sf_door_out_release(c, request);
-  request->piece = NULL;
-  sf_door_piece_put(c, piece);
-  sf_door_request_put(c, request);
+static void
+drop(struct door_connection *c) {
+  while (c->long_first != NULL) {
+    struct door_request *request = c->long_first;
+
+    c->long_first = request->next;
+    put(c, request);
+  }
+  if (c->its_long.of != NULL && c->its_long.of->open == 0 && !c->sending)
+    end(c);
+}
+
+void
+sf_door_long_sent(struct door_connection *c) {
+  const struct door_long *its = &c->its_long;
+
+  if (!atomic_load(&c->gone) && its->of != NULL && its->sent == its->end)
+    end(c);
 }
 
 void
 sf_door_long_next(struct door_connection *c) {
   struct door_long *its = &c->its_long;
 
-  if (its->of == NULL || its->reading || (its->ready && !atomic_load(&c->gone)))
-    return;
   if (atomic_load(&c->gone)) {
-    if (!c->sending)
-      end(c);
+    drop(c);
     return;
   }
-  if (its->at + its->length == its->of->nbd.length) {
-    end(c);
+  if (its->of == NULL && c->long_first != NULL)
+    begin_first(c);
+  if (its->of == NULL)
+    return;
+  if (its->looks) {
+    if (its->of->open == 0)
+      look(c);
     return;
   }
-  its->of->open++;
-  read_chunk(c, its->at + its->length);
+  ask_more(c);
+  if (its->of->open == 0 && its->of->error == 0 && !its->begun &&
+      (its->asked == its->end || !has_room(its)))
+    say_header(c);
 }

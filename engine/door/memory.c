@@ -36,8 +36,8 @@ sf_door_connection_create(struct sf_door *door, int fd, struct door_connection *
   c->in = map(DOOR_IN_BYTES);
   c->out.bytes = map(DOOR_OUT_BYTES);
   c->bounce = map((size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
-  c->chunk = map(DOOR_CHUNK_BYTES);
-  if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL || c->chunk == NULL) {
+  c->ahead = map(DOOR_AHEAD_BYTES);
+  if (c->in == NULL || c->out.bytes == NULL || c->bounce == NULL || c->ahead == NULL) {
     c->fd = -1; /* it stays the caller's */
     sf_door_connection_destroy(c);
     return -ENOMEM;
@@ -60,6 +60,6 @@ sf_door_connection_destroy(struct door_connection *c) {
   unmap(c->in, DOOR_IN_BYTES);
   unmap(c->out.bytes, DOOR_OUT_BYTES);
   unmap(c->bounce, (size_t) DOOR_BOUNCES * DOOR_PIECE_BYTES);
-  unmap(c->chunk, DOOR_CHUNK_BYTES);
+  unmap(c->ahead, DOOR_AHEAD_BYTES);
   unmap(c, sizeof *c);
 }

@@ -70,7 +70,7 @@ sf_door_out_say_data(struct door_connection *c, struct door_piece *piece) {
   struct door_out *out = &c->out;
 
   if (!piece->is_large || out->straight_n == DOOR_STRAIGHT_MOST || !take_share(c->door)) {
-    sf_door_out_say(c, piece->data != NULL ? piece->data : its->buffer->data, its->length);
+    sf_door_out_say(c, sf_door_piece_data(piece), its->length);
     return;
   }
   *straight_at(out, out->straight_n++) = (struct door_straight){.piece = piece, .after = out->head};
@@ -130,16 +130,21 @@ rest_of(const struct door_straight *straight) {
   return (struct iovec){data + straight->sent, length_of(straight) - straight->sent};
 }
 
+struct ring {
+  unsigned char *memory;
+  size_t size;
+};
+
 /* Returns how many parts there are now.  A part that finds no place, and all after it, comes with
  * the next message. */
 static unsigned
-add_bytes(const struct door_out *out, uint64_t from, uint64_t to, struct iovec *part, unsigned n) {
+add_bytes(struct ring ring, uint64_t from, uint64_t to, struct iovec *part, unsigned n) {
   while (from < to && n < DOOR_PARTS) {
-    size_t at = (size_t) (from % DOOR_OUT_BYTES), bytes = DOOR_OUT_BYTES - at;
+    size_t at = (size_t) (from % ring.size), bytes = ring.size - at;
 
     if (bytes > to - from)
       bytes = (size_t) (to - from);
-    part[n++] = (struct iovec){out->bytes + at, bytes};
+    part[n++] = (struct iovec){ring.memory + at, bytes};
     from += bytes;
   }
   return n;
@@ -148,21 +153,21 @@ add_bytes(const struct door_out *out, uint64_t from, uint64_t to, struct iovec *
 unsigned
 sf_door_out_parts(struct door_connection *c, struct iovec part[DOOR_PARTS]) {
   struct door_out *out = &c->out;
-  const struct door_long *its = &c->its_long;
+  const struct ring said = {out->bytes, DOOR_OUT_BYTES}, ahead = {c->ahead, DOOR_AHEAD_BYTES};
   unsigned straights = straight_before_long(c), n = 0;
   uint64_t at = out->tail;
 
   for (unsigned i = 0; i < straights && n < DOOR_PARTS; i++) {
     const struct door_straight *straight = straight_at(out, i);
 
-    n = add_bytes(out, at, straight->after, part, n);
+    n = add_bytes(said, at, straight->after, part, n);
     at = straight->after;
     if (n < DOOR_PARTS)
       part[n++] = rest_of(straight);
   }
-  n = add_bytes(out, at, end_before_long(c), part, n);
-  if (n == 0 && its->begun && its->ready)
-    part[n++] = (struct iovec){c->chunk + its->sent, its->length - its->sent};
+  n = add_bytes(said, at, end_before_long(c), part, n);
+  if (n == 0 && c->its_long.begun)
+    n = add_bytes(ahead, c->its_long.sent, sf_door_ahead_there(&c->its_long), part, n);
   return n;
 }
 
@@ -195,9 +200,8 @@ sf_door_out_sent(struct door_connection *c, size_t n) {
   struct door_long *its = &c->its_long;
 
   if (its->begun && out->tail == its->after) {
+    SF_ASSERT(n <= sf_door_ahead_there(&c->its_long) - its->sent);
     its->sent += n;
-    SF_ASSERT(its->ready && its->sent <= its->length);
-    its->ready = its->sent < its->length;
     return;
   }
   while (n > 0)

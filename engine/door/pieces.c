@@ -88,7 +88,8 @@ sf_door_piece_get(struct door_connection *c, struct door_request *of, size_t len
   (*piece)->waited_ns = c->waited_ns;
   (*piece)->is_large = is_large;
   c->large_held += is_large;
-  c->waited_ns = c->waits_since_ns = 0;
+  if (length > 0)
+    c->waited_ns = c->waits_since_ns = 0;
   return 0;
 }
 
@@ -143,8 +144,20 @@ sf_door_piece_move_to_bounce(struct door_connection *c, struct door_piece *piece
 void
 sf_door_piece_put(struct door_connection *c, struct door_piece *piece) {
   put_buffer(c, piece);
-  if (piece->data != NULL && piece->data != c->chunk)
+  if (piece->data != NULL)
     c->bounce_taken[(size_t) (piece->data - c->bounce) / DOOR_PIECE_BYTES] = false;
   piece->next = c->free_piece;
   c->free_piece = piece;
+}
+
+unsigned char *
+sf_door_piece_data(const struct door_piece *piece) {
+  return piece->data != NULL ? piece->data : piece->its.request.buffer->data;
+}
+
+bool
+sf_door_is_whole(const struct door_connection *c, uint64_t offset, uint64_t length) {
+  uint32_t unit = sf_serve_unit(c->door->serve);
+
+  return offset % unit == 0 && length % unit == 0;
 }

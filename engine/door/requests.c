@@ -5,17 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* In any thread; c and its thread stay until this has returned (sf_serve_client_close()). */
-static void
-on_done(struct sf_serve_request *its) {
-  struct door_piece *piece = (struct door_piece *) its;
-  struct door_connection *c = piece->connection;
-
-  sf_door_piece_done(piece);
-  if (!pthread_equal(pthread_self(), c->self))
-    sf_tio_wake(c->queue);
-}
-
 /* ---- answers ---- */
 
 static const char *
@@ -94,7 +83,9 @@ end_piece(struct door_connection *c, struct door_piece *piece) {
   piece->in_volume = false;
   if (piece->its.request.error != 0 && request->error == 0)
     request->error = piece->its.request.error;
-  if (request->nbd.type != NBD_READ)
+  if (sf_door_is_of_long(c, piece))
+    sf_door_long_take(c, piece);
+  else if (request->nbd.type != NBD_READ)
     sf_door_piece_put(c, piece);
   close_one(c, request);
 }
@@ -195,11 +186,8 @@ sf_door_hand_over(struct door_connection *c) {
 
 static void
 to_volume(struct door_connection *c, struct door_piece *piece) {
-  piece->its.done = on_done;
-  piece->its.request.asked_ns = sf_tio_now() - piece->waited_ns;
-  piece->in_volume = true;
-  c->batch[c->batch_n++] = &piece->its;
-  if (c->batch_n == DOOR_TOGETHER)
+  sf_door_piece_to_volume(c, piece);
+  if (c->batch_n >= DOOR_TOGETHER)
     sf_door_hand_over(c);
 }
 
@@ -214,13 +202,6 @@ describe(struct door_piece *piece, enum sf_request_kind kind, uint64_t offset, u
 }
 
 /* ---- requests ---- */
-
-static bool
-is_whole(const struct door_connection *c, uint64_t offset, uint64_t length) {
-  uint32_t unit = sf_serve_unit(c->door->serve);
-
-  return offset % unit == 0 && length % unit == 0;
-}
 
 /* With room for its answer. */
 static int
@@ -249,16 +230,18 @@ static int
 begin_long_read(struct door_connection *c, struct door_request *request) {
   const struct nbd_request *nbd = &request->nbd;
 
-  if (is_whole(c, nbd->offset, nbd->length) && sf_door_may_split(request)) {
-    if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
-      return -EAGAIN;
+  if (sf_door_is_whole(c, nbd->offset, nbd->length) && sf_door_may_split(request) &&
+      sf_door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length)) {
     if (sf_door_split_get(c, request) == 0) {
       all_to_volume(c, request);
       return 0;
     }
     sf_door_out_release(c, request);
   }
-  return sf_door_out_keep(c, request, NBD_REPLY_BYTES) ? sf_door_long_begin(c, request) : -EAGAIN;
+  if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES))
+    return -EAGAIN;
+  sf_door_long_wait(c, request);
+  return 0;
 }
 
 static int
@@ -270,7 +253,7 @@ begin_read(struct door_connection *c, struct door_request *request) {
     return begin_long_read(c, request);
   if (!sf_door_out_keep(c, request, NBD_REPLY_BYTES + nbd->length))
     return -EAGAIN;
-  if (!is_whole(c, nbd->offset, nbd->length))
+  if (!sf_door_is_whole(c, nbd->offset, nbd->length))
     return read_by_worker(c, request);
   r = sf_door_piece_get(c, request, nbd->length, &request->piece);
   if (r < 0)
@@ -432,7 +415,7 @@ begin_piece(struct door_connection *c) {
     give_up_filling(c);
     return true;
   }
-  r = is_whole(c, c->fill_offset, length)
+  r = sf_door_is_whole(c, c->fill_offset, length)
           ? sf_door_piece_get(c, c->filling, length, &c->piece)
           : sf_door_piece_get_bounce(c, c->filling, length, &c->piece);
   if (r < 0)
@@ -440,11 +423,6 @@ begin_piece(struct door_connection *c) {
   describe(c->piece, SF_REQ_WRITE, c->fill_offset, length);
   c->filled = 0;
   return true;
-}
-
-static unsigned char *
-data_of(const struct door_piece *piece) {
-  return piece->data != NULL ? piece->data : piece->its.request.buffer->data;
 }
 
 /* All of its data is there. */
@@ -481,7 +459,7 @@ fill(struct door_connection *c) {
   wanted = (size_t) c->piece->its.request.length - c->filled;
   if (there < wanted)
     wanted = there;
-  memcpy(data_of(c->piece) + c->filled, c->in + c->in_begin, wanted);
+  memcpy(sf_door_piece_data(c->piece) + c->filled, c->in + c->in_begin, wanted);
   c->filled += (uint32_t) wanted;
   c->in_begin += wanted;
   if (c->filled < c->piece->its.request.length)
@@ -543,11 +521,13 @@ take_one(struct door_connection *c) {
 
 void
 sf_door_take_input(struct door_connection *c) {
+  sf_door_long_sent(c);
   c->blocked = c->wants_buffer = false;
   while (take_one(c))
     ;
   if (c->in_begin == c->in_end)
     c->in_begin = c->in_end = 0;
+  sf_door_long_next(c);
   sf_door_hand_over(c);
 }
 
@@ -565,7 +545,7 @@ sf_door_input_parts(struct door_connection *c, struct iovec part[2]) {
     c->in_begin = 0;
   }
   if (c->piece != NULL)
-    part[n++] = (struct iovec){data_of(c->piece) + c->filled,
+    part[n++] = (struct iovec){sf_door_piece_data(c->piece) + c->filled,
                                (size_t) c->piece->its.request.length - c->filled};
   part[n++] = (struct iovec){c->in + c->in_end, DOOR_IN_BYTES - c->in_end};
   return n;

@@ -22,6 +22,26 @@ sf_door_piece_done(struct door_piece *piece) {
   while (!atomic_compare_exchange_weak(&c->done, &before, piece));
 }
 
+/* In any thread; c and its thread stay until this has returned (sf_serve_client_close()). */
+static void
+on_done(struct sf_serve_request *its) {
+  struct door_piece *piece = (struct door_piece *) its;
+  struct door_connection *c = piece->connection;
+
+  sf_door_piece_done(piece);
+  if (!pthread_equal(pthread_self(), c->self))
+    sf_tio_wake(c->queue);
+}
+
+void
+sf_door_piece_to_volume(struct door_connection *c, struct door_piece *piece) {
+  SF_ASSERT(c->batch_n < sizeof c->batch / sizeof c->batch[0]);
+  piece->its.done = on_done;
+  piece->its.request.asked_ns = sf_tio_now() - piece->waited_ns;
+  piece->in_volume = true;
+  c->batch[c->batch_n++] = &piece->its;
+}
+
 static int
 call(struct door_piece *piece) {
   const struct sf_request *request = &piece->its.request;

@@ -1,4 +1,4 @@
-/* Reads by hand, of a volume in which each eight bytes say where they are. */
+/* Reads and writes by hand, of a volume in which each eight bytes say where they are. */
 #ifndef TEST_DOOR_READS_H
 #define TEST_DOOR_READS_H
 
@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { PIECE = 256 << 10 };
+enum { PIECE = 256 << 10, WRITE = 1 };
 
 #define MIB UINT64_C(1048576)
 
@@ -68,6 +68,26 @@ hear_data(int fd, uint64_t offset, uint64_t length) {
       fail_msg("byte %llu of %llu", (unsigned long long) at, (unsigned long long) length);
   }
   free(data);
+}
+
+/* Nothing else is answered meanwhile. */
+static inline void
+write_it(int fd, uint64_t offset, uint32_t length) {
+  unsigned char request[REQUEST_BYTES] = {0x25, 0x60, 0x95, 0x13, [7] = WRITE, [15] = 9};
+  unsigned char *data = calloc(1, length);
+  uint32_t left = length;
+
+  put(request + 16, offset, 8);
+  put(request + 24, length, 4);
+  assert_int_equal(write(fd, request, sizeof request), sizeof request);
+  while (left > 0) {
+    ssize_t n = write(fd, data, left);
+
+    assert_true(n > 0);
+    left -= (uint32_t) n;
+  }
+  free(data);
+  assert_int_equal(hear_header(fd, 9), 0);
 }
 
 static inline void

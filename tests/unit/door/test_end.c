@@ -13,7 +13,7 @@
 
 #include "door/internal.h"
 
-enum { SIZE = 1 << 20, BLOCK = 4096, WRITE = 1, DISC = 2 };
+enum { SIZE = 1 << 20, BLOCK = 4096, DISC = 2 };
 
 static struct sf_serve *serve;
 static struct sf_door *door, *left; /* left: its memory stays */

@@ -1,5 +1,6 @@
-/* Reads of more than a piece: several at once, in chunks where they are too long or buffers are
- * few, with no memory that was not there before, and with an error that the client is told. */
+/* Reads of more than a piece: several at once, answered while they are read where they are too long
+ * or buffers are few, with what comes behind them answered meanwhile, with no memory that was not
+ * there before, and with an error that the client is told. */
 #include "reads.h"
 #include "rig.h"
 
@@ -12,20 +13,27 @@
 
 #include <surefoot/door.h>
 
-enum { SIZE = 64 << 20, BLOCK = 4096, LARGE = 8 };
+#include "door/internal.h"
+
+enum { SIZE = 64 << 20, BLOCK = 4096, LARGE = 8, AHEAD = DOOR_AHEAD_BYTES };
 
 static struct sf_serve *serve;
 static struct sf_door *door;
 static char directory[] = "/tmp/door-long-XXXXXX", path[64];
-static _Atomic uint64_t bad_at, held_below; /* UINT64_MAX: nowhere; 0: none */
-static struct sf_request *_Atomic held[8];
-static atomic_uint held_n, maps;
+static _Atomic uint64_t bad_at; /* UINT64_MAX: nowhere */
+static atomic_uint maps;
+/* Requests that begin there are not answered before they are let go. */
+static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER; /* of the rest */
+static uint64_t held_from, held_below;
+static struct sf_request *held[32];
+static unsigned held_n;
 /* done is told with it, as a volume tells it. */
 static pthread_mutex_t volume_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 uint64_t __wrap_sf_volume_size(struct sf_volume *v);
 void __wrap_sf_volume_wait_told(struct sf_volume *v);
+void __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 void *__wrap_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 void *__real_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 
@@ -40,20 +48,24 @@ answer(struct sf_request *request) {
   uint64_t bad = atomic_load(&bad_at);
 
   request->error = bad >= request->offset && bad - request->offset < request->length ? -EIO : 0;
-  say_where(request->buffer->data, request->offset, request->length);
+  if (request->kind == SF_REQ_READ)
+    say_where(request->buffer->data, request->offset, request->length);
   request->done(request);
 }
 
 void
 __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
-  if (request->offset < atomic_load(&held_below)) {
-    unsigned n = atomic_load(&held_n);
+  bool is_held;
 
-    atomic_store(&held[n], request);
-    atomic_store(&held_n, n + 1);
-    return;
+  pthread_mutex_lock(&held_lock);
+  is_held = request->offset >= held_from && request->offset < held_below;
+  if (is_held) {
+    assert_true(held_n < sizeof held / sizeof *held);
+    held[held_n++] = request;
   }
-  answer(request);
+  pthread_mutex_unlock(&held_lock);
+  if (!is_held)
+    answer(request);
 }
 
 uint64_t
@@ -67,13 +79,25 @@ __wrap_sf_volume_wait_told(struct sf_volume *v) {
   pthread_mutex_unlock(&volume_lock);
 }
 
+void
+__wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
+}
+
+static void
+hold(uint64_t from, uint64_t below) {
+  pthread_mutex_lock(&held_lock);
+  held_from = from;
+  held_below = below;
+  held_n = 0;
+  pthread_mutex_unlock(&held_lock);
+}
+
 static int
 begin(void **state) {
   const struct sf_tio_client_params params = {.buffers_small = 4, .buffers_large = LARGE};
 
   atomic_store(&bad_at, UINT64_MAX);
-  atomic_store(&held_below, 0);
-  atomic_store(&held_n, 0);
+  hold(0, 0);
   serve = serve_with(&params);
   snprintf(path, sizeof path, "%s/socket", directory);
   door = open_door(serve, SIZE, BLOCK, path);
@@ -119,16 +143,32 @@ any_length(void **state) {
 }
 
 static void
-let_go(unsigned n) {
+until_held(unsigned n) {
   uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  bool are;
 
-  while (atomic_load(&held_n) < n) {
-    assert_true(sf_tio_now() < until);
+  do {
     usleep(1000);
-  }
+    pthread_mutex_lock(&held_lock);
+    are = held_n >= n;
+    pthread_mutex_unlock(&held_lock);
+    assert_true(sf_tio_now() < until);
+  } while (!are);
+}
+
+static void
+let_go(void) {
+  struct sf_request *those[sizeof held / sizeof *held];
+  unsigned n;
+
+  pthread_mutex_lock(&held_lock);
+  held_below = 0;
+  n = held_n;
+  memcpy(those, held, sizeof held);
+  pthread_mutex_unlock(&held_lock);
   pthread_mutex_lock(&volume_lock);
   for (unsigned i = 0; i < n; i++)
-    answer(atomic_load(&held[i]));
+    answer(those[i]);
   pthread_mutex_unlock(&volume_lock);
 }
 
@@ -137,14 +177,83 @@ static void
 several_at_once(void **state) {
   int fd = connect_it(path);
 
-  atomic_store(&held_below, MIB);
+  hold(0, MIB);
   ask_read(fd, 0, MIB, 1);
   ask_read(fd, 4 * MIB, MIB, 2);
   assert_int_equal(hear_header(fd, 2), 0);
   hear_data(fd, 4 * MIB, MIB);
-  let_go(4);
+  until_held(4);
+  let_go();
   assert_int_equal(hear_header(fd, 1), 0);
   hear_data(fd, 0, MIB);
+  close(fd);
+}
+
+/* Proves that neither a write nor a read waits for long reads before it which the volume does not
+ * answer, whole blocks or not, and that those are answered when it does. */
+static void
+what_comes_behind(void **state) {
+  static const uint64_t lengths[] = {32 * MIB, 4 * MIB, 8 * MIB + 3, MIB};
+  int fd = connect_it(path);
+
+  for (unsigned first = 0; first < 2; first++) {
+    hold(0, 33 * MIB);
+    for (unsigned char n = 0; n < 4; n++)
+      ask_read(fd, first, lengths[n], n);
+    until_held(1);
+    write_it(fd, 48 * MIB, BLOCK);
+    write_it(fd, 48 * MIB, 8 * BLOCK);
+    read_it(fd, 40 * MIB, BLOCK);
+    read_it(fd, 40 * MIB, MIB / 2);
+    let_go();
+    for (unsigned i = 0; i < 4; i++) {
+      unsigned error;
+      unsigned char n = hear_reply(fd, &error);
+
+      assert_int_equal(error, 0);
+      hear_data(fd, first, lengths[n]);
+    }
+  }
+  close(fd);
+}
+
+/* Proves that an answer which fits into the memory for it does not begin before all of it is there,
+ * so that others go before it. */
+static void
+what_fits(void **state) {
+  int fd = connect_it(path);
+
+  hold(AHEAD - PIECE, AHEAD);
+  ask_read(fd, 0, AHEAD, 1);
+  until_held(1);
+  write_it(fd, 48 * MIB, BLOCK);
+  read_it(fd, 40 * MIB, PIECE);
+  let_go();
+  assert_int_equal(hear_header(fd, 1), 0);
+  hear_data(fd, 0, AHEAD);
+  close(fd);
+}
+
+/* Proves that as many reads as a client likes are all answered, though room for answers, buffers
+ * and turns are few. */
+static void
+many_at_once(void **state) {
+  enum { N = 200 };
+  static const uint64_t lengths[] = {MIB, 2 * MIB, PIECE + 1, MIB + MIB / 2, BLOCK, PIECE};
+  int fd = connect_it(path);
+  bool heard[N] = {false};
+
+  for (unsigned n = 0; n < N; n++)
+    ask_read(fd, n * BLOCK, lengths[n % 6], (unsigned char) n);
+  for (unsigned i = 0; i < N; i++) {
+    unsigned error;
+    unsigned char n = hear_reply(fd, &error);
+
+    assert_int_equal(error, 0);
+    assert_true(n < N && !heard[n]);
+    heard[n] = true;
+    hear_data(fd, n * BLOCK, lengths[n % 6]);
+  }
   close(fd);
 }
 
@@ -167,7 +276,7 @@ static void
 until_ended(int fd) {
   struct pollfd news = {.fd = fd, .events = POLLIN};
   static char heard[65536];
-  size_t most = 4 * MIB;
+  size_t most = 6 * MIB;
 
   while (true) {
     ssize_t got;
@@ -190,17 +299,22 @@ errors(void **state) {
   atomic_store(&bad_at, MIB / 2);
   ask_read(fd, 0, MIB, 1);
   assert_int_equal(hear_header(fd, 1), EIO);
-  ask_read(fd, 0, 8 * MIB, 2);
+  for (unsigned i = 0; i < 2; i++) {
+    ask_read(fd, 0, 8 * MIB, 2);
+    assert_int_equal(hear_header(fd, 2), EIO);
+    atomic_store(&bad_at, AHEAD - 1);
+  }
+  ask_read(fd, 3, 8 * MIB, 2);
   assert_int_equal(hear_header(fd, 2), EIO);
-  read_it(fd, MIB, 2 * MIB);
+  read_it(fd, AHEAD, 2 * MIB);
 
-  atomic_store(&bad_at, 3 * MIB);
+  atomic_store(&bad_at, 6 * MIB);
   ask_read(fd, 0, 8 * MIB, 3);
   assert_int_equal(hear_header(fd, 3), 0);
   until_ended(fd);
   close(fd);
   fd = connect_it(path);
-  read_it(fd, 4 * MIB, 8 * MIB);
+  read_it(fd, 8 * MIB, 8 * MIB);
   ask_read(fd, 0, 8 * MIB, 4);
   assert_int_equal(hear_header(fd, 4), EIO);
   atomic_store(&bad_at, UINT64_MAX);
@@ -214,9 +328,50 @@ a_client_that_goes(void **state) {
   int fd = connect_it(path);
 
   ask_read(fd, 0, 32 * MIB, 1);
+  ask_read(fd, 3, 32 * MIB, 2);
+  ask_read(fd, 0, 2 * MIB, 3);
   assert_int_equal(hear_header(fd, 1), 0);
   hear_data(fd, 0, MIB + BLOCK);
   close(fd);
+}
+
+static void
+until_one_is_left(void) {
+  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  unsigned left;
+
+  do {
+    usleep(1000);
+    pthread_mutex_lock(&door->lock);
+    left = door->connections;
+    pthread_mutex_unlock(&door->lock);
+    assert_true(sf_tio_now() < until);
+  } while (left > 1);
+}
+
+/* Proves the same of one whose reads are at the volume, wait for memory, and wait for their turn:
+ * before its answer has begun, and after that. */
+static void
+a_client_that_goes_earlier(void **state) {
+  for (unsigned i = 0; i < 2; i++) {
+    int fd = connect_it(path), other = connect_it(path);
+
+    hold(i * 5 * MIB, 32 * MIB);
+    ask_read(fd, 0, 8 * MIB, 1);
+    ask_read(fd, 8 * MIB, 32 * MIB, 2);
+    ask_read(fd, 8 * MIB + 1, 2 * MIB, 3);
+    if (i == 1) {
+      assert_int_equal(hear_header(fd, 1), 0);
+      hear_data(fd, 0, 5 * MIB);
+    }
+    until_held(1);
+    close(fd);
+    usleep(10000);
+    let_go();
+    until_one_is_left();
+    read_it(other, 0, 8 * MIB);
+    close(other);
+  }
 }
 
 int
@@ -224,9 +379,13 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(any_length, begin, end),
       cmocka_unit_test_setup_teardown(several_at_once, begin, end),
+      cmocka_unit_test_setup_teardown(what_comes_behind, begin, end),
+      cmocka_unit_test_setup_teardown(what_fits, begin, end),
+      cmocka_unit_test_setup_teardown(many_at_once, begin, end),
       cmocka_unit_test_setup_teardown(few_buffers, begin, end),
       cmocka_unit_test_setup_teardown(errors, begin, end),
       cmocka_unit_test_setup_teardown(a_client_that_goes, begin, end),
+      cmocka_unit_test_setup_teardown(a_client_that_goes_earlier, begin, end),
   };
   int failed;
 

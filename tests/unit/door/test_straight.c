@@ -17,7 +17,7 @@
 
 /* The pool has as many large buffers as sf_config_buffers() says for 4 threads, and no spare ones:
  * answers may wait in a quarter of them. */
-enum { SIZE = 64 << 20, BLOCK = 4096, LARGE = 10, SHARE = 2, UNREAD = 15, WRITE = 1, SOON_MS = 20 };
+enum { SIZE = 64 << 20, BLOCK = 4096, LARGE = 10, SHARE = 2, UNREAD = 15, SOON_MS = 20 };
 /* The same for 64 threads, and what one connection may have of it. */
 enum { MANY = 160, OF_ONE = 16, THREADS = 64, OUT_MOST = 32 };
 
@@ -120,25 +120,6 @@ until_free(unsigned n) {
     assert_true(sf_tio_now() < until);
     usleep(1000);
   }
-}
-
-static void
-write_it(int fd, uint64_t offset, uint32_t length) {
-  unsigned char request[REQUEST_BYTES] = {0x25, 0x60, 0x95, 0x13, [7] = WRITE, [15] = 9};
-  unsigned char *data = calloc(1, length);
-  uint32_t left = length;
-
-  put(request + 16, offset, 8);
-  put(request + 24, length, 4);
-  assert_int_equal(write(fd, request, sizeof request), sizeof request);
-  while (left > 0) {
-    ssize_t n = write(fd, data, left);
-
-    assert_true(n > 0);
-    left -= (uint32_t) n;
-  }
-  free(data);
-  assert_int_equal(hear_header(fd, 9), 0);
 }
 
 /* A client that asks for much and reads what it is made to. */
