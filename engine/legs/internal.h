@@ -66,9 +66,10 @@ int sf_leg_read_maps(const char *path, unsigned flags, struct sf_leg_file *file,
 
 /* ---- openers.c ---- */
 
-/* As sf_leg_open, in another process when there are openers. */
+/* As sf_leg_open, in another process when there are openers.  timeout_ns: as of
+ * sf_leg_file_open_isolated. */
 int sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                         struct sf_leg_file *file, struct sf_leg_found *found,
+                         uint64_t timeout_ns, struct sf_leg_file *file, struct sf_leg_found *found,
                          struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]);
 void sf_leg_openers_hold(struct sf_leg_openers *openers); /* NULL is accepted, here and below */
 void sf_leg_openers_release(struct sf_leg_openers *openers);

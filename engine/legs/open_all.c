@@ -59,8 +59,8 @@ open_leg(void *arg) {
   free(arg);
   pthread_setname_np(pthread_self(), "sf-open");
 
-  /* No other thread looks at the slot before it is done. */
-  slot->result = sf_leg_open_isolated(shared->openers, slot->path, shared->flags, &slot->file,
+  /* No other thread looks at the slot before it is done.  The caller has a bound, so this needs none. */
+  slot->result = sf_leg_open_isolated(shared->openers, slot->path, shared->flags, 0, &slot->file,
                                       &slot->found, &slot->identity, slot->error);
 
   SF_ASSERT(pthread_mutex_lock(&shared->lock) == 0);

@@ -14,16 +14,23 @@
  * than one that may hang here.
  *
  * The lock goes with the open file (R7), and an opener with an answer that is not wanted any more
- * gives it up when it stops hanging. */
+ * gives it up when it stops hanging.
+ *
+ * An opener that nobody waits for any more is killed: what hangs in the kernel stays until that ends,
+ * and does nothing after it.  It must not go on to empty a disk that was given up, and its answer may
+ * be the file of a disk that the path does not lead to any more. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -31,7 +38,11 @@
 #include "base/forks.h"
 #include "base/list.h"
 #include "base/process.h"
+#include "base/units.h"
 #include "legs/internal.h"
+
+/* An opening that has lasted for so long may be given up. */
+enum { HANGS_S = 2 };
 
 struct sf_leg_openers {
   struct sf_forks forks;
@@ -41,16 +52,19 @@ struct sf_leg_openers {
   struct sf_list waiting; /* struct waiter */
 };
 
+enum errand { OPEN, DISCARD, CHECK_NEW, LOOK, IS_GONE };
+
 struct waiter {
   struct sf_list link;
   int socket;
+  const struct order *order;
+  uint64_t since_ns;
 };
-
-enum errand { OPEN, DISCARD, CHECK_NEW, LOOK, IS_GONE };
 
 /* To the fork server, with the opener's end of a socket.  IS_GONE: the file comes through that. */
 struct order {
   enum errand errand;
+  bool waits; /* a thread does, and is told first by what to kill the opener */
   unsigned flags;
   unsigned leg; /* DISCARD, CHECK_NEW, and what follows */
   bool own;
@@ -143,6 +157,17 @@ run_errand(const struct order *order, int given, struct answer *answer) {
   }
 }
 
+/* The one who waits can kill it by this.  False: nobody waits any more. */
+static bool
+tell_who_it_is(int socket) {
+  char with = 0;
+  int self = pidfd_open(getpid(), 0);
+  int r = sf_send_file(socket, &with, 1, self);
+  if (self >= 0)
+    close(self);
+  return r == 0;
+}
+
 /* A child of the fork server. */
 static void
 open_for(void *context, int socket, const void *ordered) {
@@ -154,6 +179,8 @@ open_for(void *context, int socket, const void *ordered) {
   prctl(PR_SET_NAME, "sf-opener");
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != server)
+    _exit(1);
+  if (order->waits && !tell_who_it_is(socket))
     _exit(1);
   if (order->errand == IS_GONE && (sf_receive_file(socket, &with, 1, &given) <= 0 || given < 0))
     _exit(1);
@@ -230,6 +257,35 @@ sf_leg_openers_cut(struct sf_leg_openers *openers) {
   SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
 }
 
+static uint64_t
+now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t) now.tv_sec * SF_S + (uint64_t) now.tv_nsec;
+}
+
+static bool
+hangs_at(const struct waiter *waiter, const char *path) {
+  const struct order *order = waiter->order;
+  return order->errand == OPEN && strcmp(order->path, path) == 0 &&
+         now_ns() - waiter->since_ns >= HANGS_S * SF_S;
+}
+
+bool
+sf_leg_openers_give_up(struct sf_leg_openers *openers, const char *path) {
+  bool any = false;
+  if (openers == NULL)
+    return false;
+  SF_ASSERT(pthread_mutex_lock(&openers->lock) == 0);
+  for (struct sf_list *l = openers->waiting.next; l != &openers->waiting; l = l->next)
+    if (hangs_at(SF_LIST_ENTRY(l, struct waiter, link), path)) {
+      shutdown(SF_LIST_ENTRY(l, struct waiter, link)->socket, SHUT_RDWR);
+      any = true;
+    }
+  SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
+  return any;
+}
+
 void
 sf_leg_openers_stop(struct sf_leg_openers *openers) {
   sf_leg_openers_cut(openers);
@@ -267,6 +323,14 @@ receive_all(int socket, void *data, size_t length) {
   return true;
 }
 
+/* A wait at the socket that is longer ends with -EAGAIN.  0: none. */
+static void
+set_bound(int socket, uint64_t timeout_ns) {
+  struct timeval most = {.tv_sec = (time_t) (timeout_ns / SF_S),
+                         .tv_usec = (suseconds_t) (timeout_ns % SF_S / 1000)};
+  SF_ASSERT(setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0);
+}
+
 /* *answer has the file and its own copy of the maps, or nothing that must be freed. */
 static int
 receive_answer(int socket, struct answer *answer) {
@@ -275,7 +339,7 @@ receive_answer(int socket, struct answer *answer) {
   if (n <= 0 || !receive_all(socket, (char *) answer + n, sizeof *answer - (size_t) n)) {
     if (fd >= 0)
       close(fd);
-    return -ECANCELED;
+    return n == -EAGAIN ? -ETIMEDOUT : -ECANCELED;
   }
   bool sent = answer->file.fd >= 0; /* then this process has no number left for it */
   answer->file.fd = fd;
@@ -314,19 +378,36 @@ send_order(struct sf_leg_openers *openers, struct order *order, int end) {
   return r;
 }
 
-/* given: as above. */
+/* An answer that comes after this is closed with the socket. */
 static int
-ask(struct sf_leg_openers *openers, struct order *order, int given, struct answer *answer) {
-  struct waiter waiter;
+receive_or_kill(int socket, struct answer *answer) {
+  char with;
+  int opener;
+  ssize_t n = sf_receive_file(socket, &with, 1, &opener);
+  int r = n > 0 ? receive_answer(socket, answer) : n == -EAGAIN ? -ETIMEDOUT : -ECANCELED;
+  if (r < 0 && opener >= 0)
+    (void) pidfd_send_signal(opener, SIGKILL, NULL, 0);
+  if (opener >= 0)
+    close(opener);
+  return r;
+}
+
+/* given: as above.  timeout_ns: how long the opener may be silent; 0: for ever. */
+static int
+ask(struct sf_leg_openers *openers, struct order *order, int given, uint64_t timeout_ns,
+    struct answer *answer) {
+  struct waiter waiter = {.order = order, .since_ns = now_ns()};
   int ends[2];
   int r = connect_ends(ends, given);
   if (r < 0)
     return r;
   waiter.socket = ends[0];
+  order->waits = true;
+  set_bound(ends[0], timeout_ns);
   if (begin_waiting(openers, &waiter)) {
     r = send_order(openers, order, ends[1]);
     if (r == 0)
-      r = receive_answer(ends[0], answer);
+      r = receive_or_kill(ends[0], answer);
     end_waiting(openers, &waiter);
   } else {
     close(ends[1]);
@@ -372,7 +453,7 @@ sf_leg_is_gone_isolated(struct sf_leg_openers *openers, int fd, dev_t number, bo
                         bool *gone) {
   struct order order = {.errand = IS_GONE, .number = number, .named = named};
   struct answer answer;
-  int r = openers ? ask(openers, &order, fd, &answer) : -EPIPE;
+  int r = openers ? ask(openers, &order, fd, 0, &answer) : -EPIPE;
   if (r == 0)
     *gone = answer.gone;
   if (r != -EPIPE)
@@ -399,11 +480,11 @@ sf_leg_is_gone_end(int socket, bool *gone) {
 
 /* NULL: it could not be asked, or did not answer; error says why. */
 static struct answer *
-answer_to(struct sf_leg_openers *openers, struct order *order, const char *path, int *r,
-          char error[SF_CONFIG_ERROR_MAX]) {
+answer_to(struct sf_leg_openers *openers, struct order *order, const char *path,
+          uint64_t timeout_ns, int *r, char error[SF_CONFIG_ERROR_MAX]) {
   struct answer *answer = malloc(sizeof *answer);
   strcpy(order->path, path);
-  *r = answer ? ask(openers, order, -1, answer) : -ENOMEM;
+  *r = answer ? ask(openers, order, -1, timeout_ns, answer) : -ENOMEM;
   if (*r == -EPIPE) {
     memset(answer, 0, sizeof *answer);
     run_errand(order, -1, answer);
@@ -415,14 +496,21 @@ answer_to(struct sf_leg_openers *openers, struct order *order, const char *path,
     return answer;
   }
   free(answer);
-  sf_leg_fail(error, *r, "%s: it cannot be opened in a process of its own: %s", sf_leg_path(path),
-              strerrordesc_np(-*r));
+  if (*r == -ETIMEDOUT)
+    sf_leg_fail(error, *r, "%s: it did not answer within %llu s", sf_leg_path(path),
+                (unsigned long long) (timeout_ns / SF_S));
+  else if (*r == -ECANCELED)
+    sf_leg_fail(error, *r, "%s: the process that was to open it has ended, or was given up",
+                sf_leg_path(path));
+  else
+    sf_leg_fail(error, *r, "%s: it cannot be opened in a process of its own: %s", sf_leg_path(path),
+                strerrordesc_np(-*r));
   return NULL;
 }
 
 int
 sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                     struct sf_leg_file *file, struct sf_leg_found *found,
+                     uint64_t timeout_ns, struct sf_leg_file *file, struct sf_leg_found *found,
                      struct leg_identity *identity, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = OPEN, .flags = flags};
   int r;
@@ -430,7 +518,7 @@ sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned 
     return sf_leg_open(path, flags, file, found, identity, error);
   *file = (struct sf_leg_file){.fd = -1};
   *identity = (struct leg_identity){0};
-  struct answer *answer = answer_to(openers, &order, path, &r, error);
+  struct answer *answer = answer_to(openers, &order, path, timeout_ns, &r, error);
   if (answer == NULL) {
     *found = (struct sf_leg_found){.error = r};
     return r;
@@ -444,16 +532,17 @@ sf_leg_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned 
 
 int
 sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                          struct sf_leg_file *file, struct sf_leg_found *found,
+                          uint64_t timeout_ns, struct sf_leg_file *file, struct sf_leg_found *found,
                           char error[SF_CONFIG_ERROR_MAX]) {
   struct leg_identity identity;
-  return sf_leg_open_isolated(openers, path, flags, file, found, &identity, error);
+  return sf_leg_open_isolated(openers, path, flags, timeout_ns, file, found, &identity, error);
 }
 
 int
 sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
                         const struct sf_superblock *reference, unsigned leg, bool own,
-                        const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
+                        const struct sf_leg_judged *judged, uint64_t timeout_ns,
+                        char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = DISCARD, .leg = leg, .own = own, .reference = *reference};
   int r;
   if (openers == NULL)
@@ -461,19 +550,19 @@ sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
   order.has_judged = judged;
   if (judged)
     order.judged = *judged;
-  free(answer_to(openers, &order, path, &r, error));
+  free(answer_to(openers, &order, path, timeout_ns, &r, error));
   return r;
 }
 
 int
 sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                          const struct sf_superblock *reference, unsigned leg,
+                          const struct sf_superblock *reference, unsigned leg, uint64_t timeout_ns,
                           struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
   struct order order = {.errand = CHECK_NEW, .flags = flags, .leg = leg, .reference = *reference};
   int r;
   if (openers == NULL)
     return sf_leg_check_new(path, flags, reference, leg, judged, error);
-  struct answer *answer = answer_to(openers, &order, path, &r, error);
+  struct answer *answer = answer_to(openers, &order, path, timeout_ns, &r, error);
   if (answer)
     *judged = answer->judged;
   free(answer);

@@ -60,6 +60,7 @@ struct serve_leg {
   pthread_t opener;
   bool opener_started;      /* and not joined: touched with the volume's lock held, or at the end */
   atomic_bool opener_ended; /* joining it will not wait */
+  unsigned hung;            /* openings that did not answer, since one did; the opener's */
   pthread_t looker;         /* presence.c; the same */
   bool looker_started;
   atomic_bool looker_ended;
@@ -267,6 +268,8 @@ int sf_serve_add_device(struct sf_serve *serve, struct serve_leg *leg, const cha
 /* Pages of the leg's metadata that could not be read. */
 void sf_serve_tell_bad(struct sf_serve *serve, const struct serve_leg *leg, const char *name);
 int sf_serve_let_go(struct sf_serve *serve, struct serve_leg *leg); /* its device and file */
+/* If one hangs: false, if none does. */
+bool sf_serve_give_up_opening(struct sf_serve *serve, unsigned leg);
 int sf_serve_join_openers(struct sf_serve *serve);
 
 /* series.c: true when it is the first of its kind, and to be told; else it is counted, and the

@@ -1,11 +1,16 @@
 /* Opening a leg that was missing.  open(2) on a dead disk can hang, so each attempt has a thread of
  * its own; the volume asks for at most one attempt per leg at a time. */
+#include "base/units.h"
 #include "serve/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What hangs at a path must not keep what the path leads to later out.  But a disk with many bad pages needs long, and
+ * each opening that hangs leaves a process behind: so the next may take twice as long, up to 16 minutes. */
+enum { ANSWER_S = 30, LONGER_AT_MOST = 5 };
 
 struct opening {
   struct sf_serve *serve;
@@ -180,7 +185,8 @@ empty(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, const cha
     snprintf(error, SF_CONFIG_ERROR_MAX, "another disk is just being named for it");
     return -EAGAIN;
   }
-  r = sf_leg_discard_isolated(serve->openers, path, base, index, own, own ? NULL : &judged.disk,
+  /* Without a bound: cut while it writes, it would leave a disk that nothing takes for the leg's. */
+  r = sf_leg_discard_isolated(serve->openers, path, base, index, own, own ? NULL : &judged.disk, 0,
                               why);
   if (r < 0)
     snprintf(error, SF_CONFIG_ERROR_MAX, "cannot be made an empty member: %.*s",
@@ -194,18 +200,20 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
            char error[SF_CONFIG_ERROR_MAX]) {
   struct sf_superblock now, *base = &now;
   char path[PATH_MAX];
-  uint64_t needs;
+  uint64_t needs, timeout_ns;
   int r;
 
   sf_volume_get_identity(serve->volume, &now);
   sf_volume_leg_path(serve->volume, index, path);
   needs = base->data_offset + base->data_bytes;
+  timeout_ns = (ANSWER_S * SF_S) << serve->leg[index].hung;
   if (blank != SF_BLANK_NOT) {
     r = empty(serve, index, blank, path, base, error);
     if (r < 0)
       return r;
   }
-  r = sf_leg_file_open_isolated(serve->openers, path, 0, &leg->file, &leg->found, error);
+  r = sf_leg_file_open_isolated(serve->openers, path, 0, timeout_ns, &leg->file, &leg->found,
+                                error);
   if (r < 0) {
     say_headless(&leg->found, base, index, error);
     return r;
@@ -232,6 +240,23 @@ open_again(struct sf_serve *serve, unsigned index, enum sf_leg_blank blank, stru
   if (r < 0)
     sf_leg_file_close(&leg->file);
   return r;
+}
+
+static void
+count_hung(struct serve_leg *leg, int r) {
+  if (r == -ETIMEDOUT)
+    leg->hung += leg->hung < LONGER_AT_MOST;
+  else if (r != -ECANCELED)
+    leg->hung = 0;
+}
+
+/* The operator's word counts for more than the opening that it finds under way. */
+bool
+sf_serve_give_up_opening(struct sf_serve *serve, unsigned index) {
+  char path[PATH_MAX];
+
+  sf_volume_leg_path(serve->volume, index, path);
+  return sf_leg_openers_give_up(serve->openers, path);
 }
 
 /* What the leg had before stays open until it has let go of its requests. */
@@ -263,8 +288,10 @@ opener(void *arg) {
   r = let_go_of_left(serve, leg);
   if (r == 0)
     r = sf_serve_let_go(serve, leg);
-  if (r == 0)
+  if (r == 0) {
     r = open_again(serve, index, blank, leg, error);
+    count_hung(leg, r);
+  }
   if (atomic_load(&serve->quit)) {
     r = -ESHUTDOWN;
     error[0] = '\0';
@@ -300,8 +327,10 @@ reopener(void *arg) {
   char error[SF_CONFIG_ERROR_MAX] = "";
   int r = let_go_of_left(serve, leg);
 
-  if (r == 0)
+  if (r == 0) {
     r = open_again(serve, opening->leg, SF_BLANK_NOT, fresh, error);
+    count_hung(leg, r);
+  }
   if (atomic_load(&serve->quit)) {
     r = -ESHUTDOWN;
     error[0] = '\0';

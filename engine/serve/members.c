@@ -7,9 +7,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/units.h"
 #include "config/value.h"
 
-enum { TRIES = 30, TRY_MS = 100 };
+/* A look at a disk that is far away or busy takes up to a minute. */
+enum { TRIES = 30, TRY_MS = 100, ANSWER_S = 120 };
 
 static void
 tell_failure(struct sf_serve *serve, const char *why) {
@@ -35,7 +37,7 @@ judge(struct sf_serve *serve, unsigned leg, struct serve_judged judged) {
   return before;
 }
 
-/* A missing leg is opened every two seconds, and such a moment passes. */
+/* A missing leg is opened every two seconds, and such a moment passes, or its disk hangs. */
 static int
 replace(struct sf_serve *serve, const struct serve_judged *judged) {
   const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
@@ -45,11 +47,28 @@ replace(struct sf_serve *serve, const struct serve_judged *judged) {
   for (unsigned i = 0; i < TRIES && r == -EBUSY; i++) {
     if (i > 0)
       nanosleep(&pause, NULL);
+    (void) sf_serve_give_up_opening(serve, serve->job.leg);
     r = sf_volume_leg_replace(serve->volume, serve->job.leg, &judged->uuid, serve->job.path,
                               sf_tio_now());
   }
   if (r < 0)
     (void) judge(serve, serve->job.leg, before);
+  return r;
+}
+
+/* The volume hears of it only when it is what may take the place. */
+static int
+examine(struct sf_serve *serve, unsigned flags, const struct sf_superblock *identity,
+        struct serve_judged *judged, char error[SF_CONFIG_ERROR_MAX]) {
+  const struct serve_job *job = &serve->job;
+  int r = sf_leg_check_new_isolated(serve->openers, job->path, flags, identity, job->leg,
+                                    ANSWER_S * SF_S, &judged->disk, error);
+  size_t used = strlen(error);
+
+  if (r == -ETIMEDOUT)
+    snprintf(error + used, SF_CONFIG_ERROR_MAX - used,
+             "; nothing was changed for leg %s: see why the disk hangs, or name another one",
+             job->name);
   return r;
 }
 
@@ -70,8 +89,7 @@ replacer(void *arg) {
   if (same)
     snprintf(job->path, sizeof job->path, "%s", path);
   judged.uuid = identity.leg_uuid[job->leg];
-  r = sf_leg_check_new_isolated(serve->openers, job->path, same ? SF_LEG_READ_ONLY : 0, &identity,
-                                job->leg, &judged.disk, error);
+  r = examine(serve, same ? SF_LEG_READ_ONLY : 0, &identity, &judged, error);
   if (r == 0) {
     r = replace(serve, &judged);
     if (r == -EBUSY)
@@ -135,7 +153,7 @@ add(struct sf_serve *serve, char error[SF_CONFIG_ERROR_MAX]) {
   /* As it will be: what stands on the disk is judged by it. */
   sf_volume_get_identity(serve->volume, &identity);
   snprintf(identity.leg_name[leg], SF_LEG_NAME_MAX, "%s", job->name);
-  r = sf_leg_check_new_isolated(serve->openers, job->path, 0, &identity, leg, &judged.disk, error);
+  r = examine(serve, 0, &identity, &judged, error);
   if (r < 0)
     return r;
   sf_uuid_generate(&judged.uuid);
@@ -207,6 +225,7 @@ remover(void *arg) {
   int r = sf_volume_leg_remove(serve->volume, job->leg, sf_tio_now());
 
   for (unsigned i = 0; i < TRIES && r == -EBUSY; i++) {
+    (void) sf_serve_give_up_opening(serve, job->leg);
     nanosleep(&pause, NULL);
     r = sf_volume_leg_remove(serve->volume, job->leg, sf_tio_now());
   }

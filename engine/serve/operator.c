@@ -67,6 +67,20 @@ on_set(void *ctx, const char *key, const char *value, char error[SF_CONFIG_ERROR
   return r;
 }
 
+/* An opening that hangs is over a moment after it was given up. */
+static int
+discard(struct sf_serve *serve, unsigned leg) {
+  const struct timespec pause = {.tv_nsec = 50000000};
+  int r = sf_volume_leg_discard(serve->volume, leg, sf_tio_now());
+
+  if (r == -EBUSY && sf_serve_give_up_opening(serve, leg))
+    for (unsigned i = 0; i < 20 && r == -EBUSY; i++) {
+      nanosleep(&pause, NULL);
+      r = sf_volume_leg_discard(serve->volume, leg, sf_tio_now());
+    }
+  return r;
+}
+
 static int
 on_leg(void *ctx, const char *action, const char *name, const char *path,
        char error[SF_CONFIG_ERROR_MAX]) {
@@ -89,12 +103,13 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
                "is only starting",
                name);
   } else if (strcmp(action, "return") == 0) {
+    (void) sf_serve_give_up_opening(serve, (unsigned) leg);
     r = sf_volume_leg_return(serve->volume, (unsigned) leg, now);
     if (r == -EBUSY)
       snprintf(error, SF_CONFIG_ERROR_MAX,
                "leg %s still has requests in the kernel; it can return when they have ended", name);
   } else if (strcmp(action, "discard") == 0) {
-    r = sf_volume_leg_discard(serve->volume, (unsigned) leg, now);
+    r = discard(serve, (unsigned) leg);
     if (r == -EBUSY)
       snprintf(
           error, SF_CONFIG_ERROR_MAX,

@@ -69,6 +69,10 @@ int sf_leg_openers_start(struct sf_leg_openers **openers);
 void sf_leg_openers_cut(struct sf_leg_openers *openers);
 void sf_leg_openers_stop(struct sf_leg_openers *openers); /* NULL is accepted */
 
+/* Ends an opening of this path that has lasted for 2 s: its thread gets -ECANCELED.  False: there is
+ * none.  For a caller that knows that the path leads to another disk, or wants another one. */
+bool sf_leg_openers_give_up(struct sf_leg_openers *openers, const char *path);
+
 /* Two processes make the others. tend() replaces a killed one; one thread calls it when the file
  * news() polls readable, and now and then.  1: that was done; 0: nothing new; -EPIPE: both are gone
  * for good, and legs are opened by this process; another -errno: one is gone, and is tried again.
@@ -99,9 +103,12 @@ int sf_leg_is_gone_isolated(struct sf_leg_openers *openers, int fd, dev_t number
 int sf_leg_is_gone_begin(struct sf_leg_openers *openers, int fd, dev_t number, bool named);
 int sf_leg_is_gone_end(int socket, bool *gone);
 
+/* timeout_ns, here and below: how long the process may be silent; 0: for ever.  Then it is killed, and what it has not
+ * begun by then it does not do: -ETIMEDOUT.  As long as it hangs in the kernel it stays, with the lock of that disk if
+ * it has it. */
 int sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
-                              struct sf_leg_file *file, struct sf_leg_found *found,
-                              char error[SF_CONFIG_ERROR_MAX]);
+                              uint64_t timeout_ns, struct sf_leg_file *file,
+                              struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 
 /* Opens every leg of config at once, each in a thread, and waits at most timeout_ns: a leg that
  * has not answered by then is absent (-ETIMEDOUT), and its thread closes what it gets, by itself.
@@ -198,9 +205,11 @@ int sf_leg_check_new(const char *path, unsigned flags, const struct sf_superbloc
 /* The same in a process of their own (see sf_leg_openers): they open, read, write and flush. */
 int sf_leg_discard_isolated(struct sf_leg_openers *openers, const char *path,
                             const struct sf_superblock *reference, unsigned leg, bool own,
-                            const struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]);
+                            const struct sf_leg_judged *judged, uint64_t timeout_ns,
+                            char error[SF_CONFIG_ERROR_MAX]);
 int sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
                               const struct sf_superblock *reference, unsigned leg,
-                              struct sf_leg_judged *judged, char error[SF_CONFIG_ERROR_MAX]);
+                              uint64_t timeout_ns, struct sf_leg_judged *judged,
+                              char error[SF_CONFIG_ERROR_MAX]);
 
 #endif

@@ -28,6 +28,15 @@ class Members(VolumeTest):
         volume.legs = [new if leg.name == name else leg for leg in volume.legs]
         volume.write_conf()
 
+    def without_c(self, **settings):
+        """Served, and c's disk is somewhere else."""
+        volume = self.rig.volume(None, size=16 * MIB, **settings).create()
+        self.away = volume.legs[2].path.with_suffix(".away")
+        volume.legs[2].path.rename(self.away)
+        server = volume.serve()
+        self.assertEqual("missing", volume.leg("c")["state"])
+        return volume, server
+
     def leg_at(self, name, file):
         leg = FileLeg(self.rig, name)
         leg.path = leg.image = self.rig.folder / file
@@ -171,15 +180,6 @@ class Replace(Members):
 class Trouble(Members):
     """A leg that does not come back says why, in the log once, and in its status."""
 
-    def without_c(self, **settings):
-        """Served, and c's disk is somewhere else."""
-        volume = self.rig.volume(None, size=16 * MIB, **settings).create()
-        self.away = volume.legs[2].path.with_suffix(".away")
-        volume.legs[2].path.rename(self.away)
-        server = volume.serve()
-        self.assertEqual("missing", volume.leg("c")["state"])
-        return volume, server
-
     def damaged(self, path):
         """A copy of its disk that shows nothing."""
         content = bytearray(self.away.read_bytes())
@@ -230,6 +230,62 @@ class Trouble(Members):
             self.assertIsNone(refused, "it is said to be discarded")
             return True
         self.rig.wait_until(accepted, "the discard")
+
+
+class Hung(Members):
+    """The path of a missing leg leads to a disk that hangs while it is opened, and then to another one."""
+
+    def hung(self):
+        volume, server = self.without_c()
+        self.disk = self.fuse_leg("h")
+        self.disk.prepare(16 * MIB)
+        self.disk.freeze()
+        volume.legs[2].path.symlink_to(self.disk.path)
+        self.rig.wait_until(lambda: self.openers(server), "an opener", process=server.process)
+        time.sleep(2.5)
+        self.assertEqual(1, len(self.openers(server)), "it does not hang")
+        server.connect().pwrite(b"\x42" * 4096, 8192)
+        return volume, server
+
+    @staticmethod
+    def openers(server):
+        """Those of this server."""
+        def children(parent, name):
+            return subprocess.run(["pgrep", "-P", parent, "-x", name], stdout=subprocess.PIPE,
+                                  text=True, check=False).stdout.split()
+        return [opener for maker in children(str(server.process.pid), "sf-openers")
+                for opener in children(maker, "sf-opener")]
+
+    def in_sync_while_it_hangs(self, volume, server):
+        """Sooner than an opening has its time, and what comes late changes nothing."""
+        volume.wait_leg("c", "in-sync", seconds=20)
+        self.assertEqual(1, len(self.openers(server)), "it does not hang any more")
+        self.disk.thaw()
+        self.rig.wait_until(lambda: not self.openers(server), "the end of the opener")
+        volume.wait_all_in_sync()
+        self.stop_and_compare(volume, server)
+
+    def test_it_returns(self):
+        """Proves that the operator's word is enough for the leg's own disk."""
+        volume, server = self.hung()
+        volume.legs[2].path.unlink()
+        self.away.rename(volume.legs[2].path)
+        self.ctl_leg(volume, "return", "c")
+        self.in_sync_while_it_hangs(volume, server)
+
+    def test_it_is_discarded(self):
+        volume, server = self.hung()
+        volume.legs[2].path.unlink()
+        self.away.rename(volume.legs[2].path)
+        self.ctl_leg(volume, "discard", "c")
+        self.in_sync_while_it_hangs(volume, server)
+
+    def test_it_is_replaced(self):
+        volume, server = self.hung()
+        new = self.leg_at("c", "new.img")
+        self.ctl_leg(volume, "replace", "c", str(new.path))
+        self.replaced(volume, "c", new)
+        self.in_sync_while_it_hangs(volume, server)
 
 
 class Beside(Members):

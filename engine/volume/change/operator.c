@@ -15,6 +15,9 @@
 #include "volume/set/flush_failure.h"
 #include "volume/set/leg.h"
 
+/* From an opening that hung to the next. */
+enum { HUNG_PAUSE_MS = 2000 };
+
 int
 sf_operator_fail(struct sf_volume *v, unsigned index) {
   switch (sf_leg_state(&v->leg[index])) {
@@ -229,6 +232,9 @@ sf_operator_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *de
   int r = error;
 
   leg->opening = leg->reopening = false;
+  /* The next may hang too: an operator who wants another disk there gets in between. */
+  if (error == -ETIMEDOUT || error == -ECANCELED)
+    leg->open_at_ns = v->now_ns + HUNG_PAUSE_MS * SF_MS;
   if (error == 0)
     r = beside ? reopened(v, index, device, sb, bytes) : opened(v, index, device, sb, bytes);
   else if (!beside)

@@ -62,17 +62,18 @@ discarded_isolated(void **state) {
   sf_leg_file_close(&f->file[0]);
   const char *path = f->config.leg[1].path;
   start_openers(f);
-  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 2, true, NULL, f->error),
+  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 2, true, NULL, 0, f->error),
                    -EEXIST);
   assert_says(f->error, "it is leg b of this volume, not leg c");
-  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 2, &f->judged, f->error),
+  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 2, 0, &f->judged, f->error),
                    -EEXIST);
   assert_says(f->error, "it is leg b of this volume, not leg c");
-  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 1, &f->judged, f->error), 0);
+  assert_int_equal(sf_leg_check_new_isolated(f->openers, path, 0, &sb, 1, 0, &f->judged, f->error),
+                   0);
   assert_int_equal(open_first(f, path, 0), 0);
   assert_int_equal(f->found[0].sb.record.term, sb.record.term);
   sf_leg_file_close(&f->file[0]);
-  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 1, true, NULL, f->error), 0);
+  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 1, true, NULL, 0, f->error), 0);
   assert_int_equal(open_first(f, path, 0), 0);
   assert_true(sf_leg_is_blank(&f->found[0].sb));
   assert_int_equal(f->found[0].sb.leg_index, 1);
@@ -121,11 +122,11 @@ openers_are_cut(void **state) {
     skip();
   start_openers(f);
   assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
-  assert_int_equal(sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0, &f->file[0],
+  assert_int_equal(sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0, 0, &f->file[0],
                                              &f->found[0], f->error),
                    -ECANCELED);
   assert_int_equal(f->file[0].fd, -1);
-  assert_int_equal(sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0, &f->file[0],
+  assert_int_equal(sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0, 0, &f->file[0],
                                              &f->found[0], f->error),
                    -ECANCELED);
   pthread_join(thread, NULL);
@@ -149,7 +150,7 @@ lease_is_wanted(pid_t holder) {
 static void *
 open_isolated(void *arg) {
   struct fixture *f = arg;
-  return (void *) (intptr_t) sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0,
+  return (void *) (intptr_t) sf_leg_file_open_isolated(f->openers, f->config.leg[0].path, 0, 0,
                                                        &f->file[0], &f->found[0], f->error);
 }
 
@@ -199,11 +200,11 @@ a_discard_that_hangs_is_cut(void **state) {
   start_openers(f);
   assert_int_equal(pthread_create(&thread, NULL, cut_soon, f->openers), 0);
   assert_int_equal(
-      sf_leg_discard_isolated(f->openers, f->config.leg[1].path, &sb, 1, true, NULL, f->error),
+      sf_leg_discard_isolated(f->openers, f->config.leg[1].path, &sb, 1, true, NULL, 0, f->error),
       -ECANCELED);
-  assert_int_equal(
-      sf_leg_check_new_isolated(f->openers, f->config.leg[1].path, 0, &sb, 1, &f->judged, f->error),
-      -ECANCELED);
+  assert_int_equal(sf_leg_check_new_isolated(f->openers, f->config.leg[1].path, 0, &sb, 1, 0,
+                                             &f->judged, f->error),
+                   -ECANCELED);
   pthread_join(thread, NULL);
   sf_leg_openers_stop(f->openers);
   kill_holder(holder);
@@ -312,6 +313,75 @@ an_opener_is_killed(void **state) {
   sf_leg_openers_stop(f->openers);
 }
 
+/* In the time that an opener has, one that hangs is given up, each errand: its process ends, what it was to do is not
+ * done when the disk answers, and the next finds no lock of it. */
+static void
+an_errand_has_a_bound(void **state) {
+  struct fixture *f = *state;
+  const uint64_t bound = second_ns / 5;
+  pid_t maker[2], opener[2];
+  make_volume(f);
+  const char *path = f->config.leg[1].path;
+  assert_int_equal(open_first(f, path, 0), 0);
+  struct sf_superblock sb = f->found[0].sb;
+  sf_leg_file_close(&f->file[0]);
+  pid_t holder = start_holder(hold_lease, path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  path = f->config.leg[1].path;
+  assert_true(find_children(getpid(), "sf-openers", maker) >= 2);
+  assert_int_equal(
+      sf_leg_file_open_isolated(f->openers, path, 0, bound, &f->file[0], &f->found[0], f->error),
+      -ETIMEDOUT);
+  assert_says(f->error, "it did not answer within");
+  assert_int_equal(f->file[0].fd, -1);
+  assert_int_equal(f->found[0].error, -ETIMEDOUT);
+  assert_int_equal(sf_leg_discard_isolated(f->openers, path, &sb, 1, true, NULL, bound, f->error),
+                   -ETIMEDOUT);
+  assert_int_equal(
+      sf_leg_check_new_isolated(f->openers, path, 0, &sb, 1, bound, &f->judged, f->error),
+      -ETIMEDOUT);
+  for (double until = now_s() + 10;
+       find_children(maker[0], "sf-opener", opener) + find_children(maker[1], "sf-opener", opener) >
+       0;)
+    assert_true(now_s() < until);
+  kill_holder(holder);
+  assert_int_equal(sf_leg_file_open_isolated(f->openers, path, 0, bound * 50, &f->file[0],
+                                             &f->found[0], f->error),
+                   0);
+  assert_memory_equal(&f->found[0].sb, &sb, sizeof sb);
+  sf_leg_file_close(&f->file[0]);
+  sf_leg_openers_stop(f->openers);
+}
+
+/* An operator's word ends an opening of that path that hangs, and no other. */
+static void
+an_opening_is_given_up(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread;
+  void *r;
+  make_volume(f);
+  pid_t holder = start_holder(hold_lease, f->config.leg[0].path);
+  if (holder < 0)
+    skip();
+  start_openers(f);
+  assert_false(sf_leg_openers_give_up(f->openers, f->config.leg[0].path));
+  double began = now_s();
+  assert_int_equal(pthread_create(&thread, NULL, open_isolated, f), 0);
+  while (!sf_leg_openers_give_up(f->openers, f->config.leg[0].path)) {
+    assert_false(sf_leg_openers_give_up(f->openers, f->config.leg[1].path));
+    assert_true(now_s() < began + 10);
+  }
+  assert_true(now_s() >= began + 2);
+  pthread_join(thread, &r);
+  assert_int_equal((intptr_t) r, -ECANCELED);
+  kill_holder(holder);
+  assert_int_equal((intptr_t) open_isolated(f), 0);
+  sf_leg_file_close(&f->file[0]);
+  sf_leg_openers_stop(f->openers);
+}
+
 int
 main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -325,6 +395,8 @@ main(void) {
       TEST(makers_of_openers_are_killed),
       TEST(all_makers_of_openers_are_killed),
       TEST(an_opener_is_killed),
+      TEST(an_errand_has_a_bound),
+      TEST(an_opening_is_given_up),
   };
   return fixture_possible() ? cmocka_run_group_tests(tests, NULL, NULL) : TEST_SKIPPED;
 }

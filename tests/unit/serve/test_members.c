@@ -1,8 +1,10 @@
 /* `leg replace` and `leg add`: the disk that is emptied is the one that was looked at, although the path led to another one
- * as soon as the volume had heard of it.  The volume is the test's. */
+ * as soon as the volume had heard of it, and one that hangs keeps nothing else waiting.  The volume is the test's. */
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,9 +15,10 @@
 
 #include <cmocka.h>
 
+#include "base/units.h"
 #include "serve/internal.h"
 
-enum { DATA_BYTES = 2 << 20, NEW_LEG = 3 };
+enum { DATA_BYTES = 2 << 20, NEW_LEG = 3, SHORT_MS = 500 };
 
 static char folder[] = "members-XXXXXX";
 static struct sf_serve *serve;
@@ -24,6 +27,7 @@ static struct sf_superblock identity;
 static char path_of[SF_LEGS_MAX][PATH_MAX], link_path[PATH_MAX], judged[PATH_MAX], other[PATH_MAX];
 static int opened_error;
 static bool swaps, busy;
+static uint64_t bound_ns; /* of the last errand to a disk; it is not waited for here */
 static char opened_why[SF_CONFIG_ERROR_MAX], told[SF_CONFIG_ERROR_MAX];
 
 /* ---- the volume, by the linker's --wrap ---- */
@@ -40,6 +44,20 @@ int __wrap_sf_volume_leg_opened(struct sf_volume *volume, unsigned leg,
                                 struct sf_tio_device *device, const struct sf_superblock *sb,
                                 uint64_t bytes, int error, const char *why, uint64_t now_ns);
 void __wrap_sf_serve_event(struct sf_serve *of, const struct sf_volume_event *event);
+int __real_sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path,
+                                     unsigned flags, const struct sf_superblock *reference,
+                                     unsigned leg, uint64_t timeout_ns, struct sf_leg_judged *judge,
+                                     char error[SF_CONFIG_ERROR_MAX]);
+int __wrap_sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path,
+                                     unsigned flags, const struct sf_superblock *reference,
+                                     unsigned leg, uint64_t timeout_ns, struct sf_leg_judged *judge,
+                                     char error[SF_CONFIG_ERROR_MAX]);
+int __real_sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path,
+                                     unsigned flags, uint64_t timeout_ns, struct sf_leg_file *file,
+                                     struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
+int __wrap_sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path,
+                                     unsigned flags, uint64_t timeout_ns, struct sf_leg_file *file,
+                                     struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]);
 int __wrap_sf_tio_device_add(struct sf_tio_client *client, int fd, struct sf_tio_device **device);
 int __wrap_sf_tio_device_submitter(const struct sf_tio_device *device);
 int __wrap_sf_tio_device_remove(struct sf_tio_device *device);
@@ -104,6 +122,25 @@ __wrap_sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_ti
 void
 __wrap_sf_serve_event(struct sf_serve *of, const struct sf_volume_event *event) {
   snprintf(told, sizeof told, "%s", event->reason);
+}
+
+int
+__wrap_sf_leg_check_new_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                                 const struct sf_superblock *reference, unsigned leg,
+                                 uint64_t timeout_ns, struct sf_leg_judged *judge,
+                                 char error[SF_CONFIG_ERROR_MAX]) {
+  bound_ns = timeout_ns;
+  return __real_sf_leg_check_new_isolated(openers, path, flags, reference, leg, SHORT_MS * SF_MS,
+                                          judge, error);
+}
+
+int
+__wrap_sf_leg_file_open_isolated(struct sf_leg_openers *openers, const char *path, unsigned flags,
+                                 uint64_t timeout_ns, struct sf_leg_file *file,
+                                 struct sf_leg_found *found, char error[SF_CONFIG_ERROR_MAX]) {
+  bound_ns = timeout_ns;
+  return __real_sf_leg_file_open_isolated(openers, path, flags, SHORT_MS * SF_MS, file, found,
+                                          error);
 }
 
 int
@@ -273,12 +310,79 @@ a_refused_change_leaves_the_one_before(void **state) {
   assert_true(is_empty(other));
 }
 
+/* Who opens it waits until it is closed. */
+static int
+hang(const char *path) {
+  int fd;
+
+  signal(SIGIO, SIG_IGN); /* somebody waits */
+  assert_int_equal(sf_leg_openers_start(&serve->openers), 0);
+  fd = open(path, O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0);
+  if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+    skip();
+  return fd;
+}
+
+static void
+expect_hung(const char *name) {
+  char says[64];
+
+  snprintf(says, sizeof says, "nothing was changed for leg %s", name);
+  end_job();
+  assert_non_null(strstr(told, "it did not answer within"));
+  assert_non_null(strstr(told, says));
+  assert_int_equal(bound_ns, 120 * SF_S);
+}
+
+static void
+a_new_disk_that_hangs(void **state) {
+  char error[SF_CONFIG_ERROR_MAX];
+  int fd = hang(judged);
+
+  assert_int_equal(sf_serve_leg_replace(serve, 1, "b", link_path, error), 0);
+  expect_hung("b");
+  assert_int_equal(sf_serve_leg_add(serve, "d", link_path, error), 0);
+  expect_hung("d");
+  told[0] = '\0';
+  assert_int_equal(sf_serve_leg_replace(serve, 1, "b", other, error), 0);
+  end_job();
+  assert_string_equal(told, "");
+  close(fd);
+  sf_leg_openers_stop(serve->openers);
+}
+
+/* Each opening is given longer than the one before, until one is answered. */
+static void
+a_missing_leg_that_hangs(void **state) {
+  int fd = hang(path_of[1]);
+  static const unsigned bound_s[] = {30, 60, 120, 240, 480, 960, 960};
+
+  for (unsigned i = 0; i < sizeof bound_s / sizeof bound_s[0]; i++) {
+    assert_int_equal(sf_serve_open_leg(serve, 1, SF_BLANK_NOT), 0);
+    sem_wait(&opened);
+    assert_int_equal(sf_serve_join_openers(serve), 0);
+    assert_int_equal(opened_error, -ETIMEDOUT);
+    assert_non_null(strstr(opened_why, "it did not answer within"));
+    assert_int_equal(bound_ns, bound_s[i] * SF_S);
+  }
+  close(fd);
+  assert_int_equal(sf_serve_open_leg(serve, 1, SF_BLANK_NOT), 0);
+  sem_wait(&opened);
+  assert_int_equal(sf_serve_join_openers(serve), 0);
+  assert_int_equal(opened_error, 0);
+  assert_int_equal(serve->leg[1].hung, 0);
+  sf_leg_openers_stop(serve->openers);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_replaced_leg, begin, end),
       cmocka_unit_test_setup_teardown(an_added_leg, begin, end),
       cmocka_unit_test_setup_teardown(a_refused_change_leaves_the_one_before, begin, end),
+      cmocka_unit_test_setup_teardown(a_new_disk_that_hangs, begin, end),
+      cmocka_unit_test_setup_teardown(a_missing_leg_that_hangs, begin, end),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

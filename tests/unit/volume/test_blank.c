@@ -106,6 +106,27 @@ a_discard_is_asked_for_until_it_is_done(void **state) {
   rig_free(&rig);
 }
 
+/* What hung may hang again: an operator who wants another disk there is not shut out by the next opening. */
+static void
+after_an_opening_that_hung_there_is_a_pause(void **state) {
+  static const int error[] = {-ETIMEDOUT, -ECANCELED};
+
+  for (unsigned i = 0; i < 2; i++) {
+    begin();
+    rig_pass(&rig, 30 * SECONDS);
+    rig_cannot_open(&rig, 2, error[i], "it hung");
+    rig_pass(&rig, 1900);
+    assert_false(rig.opening >> 2 & 1);
+    assert_opens_with(SF_BLANK_NOT);
+    rig_pass(&rig, 30 * SECONDS);
+    rig_cannot_open(&rig, 2, error[i], "it hung");
+    rig_pass(&rig, 1900);
+    assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+    assert_opens_with(SF_BLANK_OWN);
+    rig_free(&rig);
+  }
+}
+
 static void
 another_disk_is_not_discarded(void **state) {
   begin();
@@ -222,6 +243,7 @@ main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_was_refused_is_not_done),
       cmocka_unit_test(a_discard_is_asked_for_until_it_is_done),
+      cmocka_unit_test(after_an_opening_that_hung_there_is_a_pause),
       cmocka_unit_test(another_disk_is_not_discarded),
       cmocka_unit_test(a_disk_is_not_emptied_before_it_has_its_place),
       cmocka_unit_test(a_discard_leaves_a_new_disk_new),
