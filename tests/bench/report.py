@@ -74,7 +74,7 @@ def _rate(rounds):
 
 
 PHASES = (("well", "all are well"), ("slow", "one is {slow_ms} ms slower"),
-          ("frozen", "one is frozen, {frozen_s} s"), ("back", "it is catching up"))
+          ("frozen", "one is frozen, {frozen_s} s"), ("back", "until it is whole again"))
 
 
 def stall(found, plan):
@@ -93,7 +93,13 @@ def stall(found, plan):
                     value = numbers.get(column)
                     cells.append(f"{'-' if value is None else format(value, '.2f'):>{width}}")
             lines.append(f"{NAMES[name]:32}{what.format(**found):28}" + "".join(cells))
-    lines += ["", f"{'Surefoot, 2 plain legs, nothing else':60}{found['two_plain']['per_s']:9d}"]
+    if found["two_plain"]:
+        rates = ", ".join(str(plain["per_s"]) for plain in found["two_plain"])
+        lines += ["", f"Surefoot, 2 plain legs, before and after the freeze of the first mirror: {rates} writes/s"]
+    whole = [f"{NAMES[name]} {its['back_after_s']} s" if its["whole"] else f"{NAMES[name]} not in {its['back_after_s']} s"
+             for name, its in found["mirrors"].items() if its["whole"] is not None]
+    if whole:
+        lines += ["", f"Whole again after the thaw: {'; '.join(whole)}"]
     peaks = [f"{NAMES[name]} {its['memory_peak_mib']} MiB" for name, its in
              found["mirrors"].items()]
     lines += ["", f"Most memory while one copy was frozen: {'; '.join(peaks)}"]

@@ -28,7 +28,8 @@ class Plan:
     def __init__(self, quick, only=None):
         self.mirrors = [name for name in ("fast-3", "surefoot-2", "quorum-3", "quorum-2")
                         if (name in only if only else not quick or name.endswith("3"))]
-        self.well_s, self.frozen_s, self.back_s = (1.5, 3, 4) if quick else (5, 10, 8)
+        # A leg has to be seen well for 1.5 times as long as it was away, 7.5 s at most, before it is copied anew (R14).
+        self.well_s, self.frozen_s, self.back_s = (1.5, 3, 12) if quick else (5, 10, 25)
         self.slow_s = 1.5 if quick else 4
 
 
@@ -120,15 +121,17 @@ def timeline(operations, began, until):
 
 
 def wait_back(system, until):
-    """When the mirror is whole again, if it can say so, and it is before `until`."""
+    """When the mirror is whole again, if it can say so, and it is before `until`; and whether it is."""
     left = monotonic_deadline(until - time.time())
     if not isinstance(system, systems.Surefoot):
         time.sleep(max(0, left()))
-        return until
+        return until, None
     with system.volume.follow() as events:
-        while left() > 0 and system.volume.status()["state"] != "healthy":
+        while system.volume.status()["state"] != "healthy":
+            if left() <= 0:
+                return until, False
             events.next(min(left(), 0.1))
-    return time.time()
+    return time.time(), True
 
 
 def freeze(plan, rig, name):
@@ -145,7 +148,7 @@ def freeze(plan, rig, name):
     time.sleep(plan.frozen_s)
     thawed = time.time()
     odd.thaw()
-    back = wait_back(system, thawed + plan.back_s)
+    back, whole = wait_back(system, thawed + plan.back_s)
     writes, flushes = finish(rig, name, process, flusher, seconds)
     memory = systems.process_memory(system.process.pid, "VmHWM")
     system.stop()
@@ -154,6 +157,7 @@ def freeze(plan, rig, name):
         "writes": split(writes, began, froze, thawed, back),
         "flushes": split(flushes, began, froze, thawed, back),
         "back_after_s": round(back - thawed, 1),
+        "whole": whole,
         "marks_s": [round(at - began, 2) for at in (froze, thawed, back)],
         "timeline": timeline(writes, began, end),
         "memory_peak_mib": round(memory / MIB),
@@ -201,12 +205,20 @@ def in_rig(function, plan, rig, *arguments):
 
 def measure(plan, rig, progress):
     result = {"deadline_ms": DEADLINE_MS, "slow_ms": SLOW_MS, "frozen_s": plan.frozen_s,
-              "depth": DEPTH, "mirrors": {}}
+              "depth": DEPTH, "mirrors": {}, "two_plain": []}
+
+    # Right before and right after what is compared with it: a shared disk may give half of that a minute later.
+    def plain_legs():
+        progress("stalls: two plain legs")
+        result["two_plain"].append(in_rig(two_plain, plan, rig))
+
     for name in plan.mirrors:
+        if name == "fast-3":
+            plain_legs()
         progress(f"stalls: {systems.NAMES[name]}, one leg frozen for {plan.frozen_s} s")
         result["mirrors"][name] = in_rig(freeze, plan, rig, name)
+        if name == "fast-3":
+            plain_legs()
         progress(f"stalls: {systems.NAMES[name]}, one leg {SLOW_MS} ms slower")
         result["mirrors"][name]["slow"] = in_rig(slow, plan, rig, name)
-    progress("stalls: two plain legs")
-    result["two_plain"] = in_rig(two_plain, plan, rig)
     return result
