@@ -105,10 +105,12 @@ class World:
                 found += sorted(int(task) for task in os.listdir(f"/proc/{pid}/task"))
         return found
 
-    def in_sync(self):
-        """The names of the legs that are; None: no answer."""
+    def in_sync(self, even=False):
+        """The names of the legs that are; None: no answer, or `even` is asked and they may differ somewhere."""
         with contextlib.suppress(CommandFailed, Exception):
-            return {leg["name"] for leg in self.volume.status()["legs"] if leg["state"] == "in-sync"}
+            status = self.volume.status()
+            if not even or status["unconverged_bytes"] == 0:
+                return {leg["name"] for leg in status["legs"] if leg["state"] == "in-sync"}
         return None
 
     def wait_until_out(self, leg, seconds):
@@ -414,7 +416,7 @@ def run_round(arguments, seed, totals):
     def tell(text):
         story.append(f"{time.monotonic() - begun:8.3f} {text}")
         if arguments.verbose:
-            print(story[-1], flush=True)
+            print(story[-1])
 
     world = World(arguments, seed, tell)
     draw = random.Random(seed ^ 0x5EED)
@@ -476,10 +478,11 @@ def main():
     # More address randomisation than the sanitizers of Debian 12 can take; children inherit this.
     ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
 
+    sys.stdout.reconfigure(line_buffering=True)  # a failure of an hour's campaign is read when it happens
     begun, seed, failed = time.monotonic(), arguments.seed, 0
     totals = {"rounds": 0, "requests": 0, "aborts": 0}
     run_seconds = arguments.run_seconds or arguments.minutes * 60
-    print(f"seed {seed}", flush=True)
+    print(f"seed {seed}")
     while totals["rounds"] < arguments.rounds and time.monotonic() - begun < run_seconds:
         if not run_round(arguments, seed, totals):
             failed += 1

@@ -98,8 +98,9 @@ class Nemesis:
         return self._error(self._leg(), "gone")
 
     def _is_spared(self, leg):
-        """The others can do without it, and will have to do with nothing else meanwhile."""
-        in_sync = self.world.in_sync()
+        """The others can do without it, and will have to do with nothing else meanwhile.  Not while extents are
+        made equal after a kill: copied from a leg that drops what it held, all may lack it (R9)."""
+        in_sync = self.world.in_sync(even=True)
         return (in_sync is not None and leg.name in in_sync and not self.hungry
                 and len(in_sync) > self.world.min_legs and not self.troubled)
 
