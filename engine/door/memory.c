@@ -1,5 +1,6 @@
 /* What a connection needs from its begin to its end, so that it asks for no memory while it
  * serves. */
+#include "base/touch.h"
 #include "door/internal.h"
 
 #include <errno.h>
@@ -9,10 +10,15 @@
 
 static void *
 map(size_t bytes) {
-  void *memory =
-      mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-  return memory == MAP_FAILED ? NULL : memory;
+  if (memory == MAP_FAILED)
+    return NULL;
+  if (sf_touch(memory, bytes) < 0) {
+    munmap(memory, bytes);
+    return NULL;
+  }
+  return memory;
 }
 
 /* An answer of a piece goes in one message then, and the client has something to take while this

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { TOUCH_BYTES = 4096 };
+#include "base/touch.h"
 
 static enum sf_tio_class
 class_for(const struct sf_tio_pool *pool, size_t len) {
@@ -23,21 +23,6 @@ add_slots(struct sf_tio_pool *pool, enum sf_tio_class class, struct sf_tio_slot 
     slot->class = (uint8_t) class;
     sf_list_append(&pool->list[class], &slot->free_link);
   }
-}
-
-/* All pages are made present now, so that serving never waits for memory.  MADV_POPULATE_WRITE is
- * of Linux 5.14. */
-static int
-touch(struct sf_tio_pool *pool) {
-#ifdef MADV_POPULATE_WRITE
-  if (madvise(pool->memory, pool->memory_bytes, MADV_POPULATE_WRITE) == 0)
-    return 0;
-  if (errno != EINVAL)
-    return -errno;
-#endif
-  for (size_t i = 0; i < pool->memory_bytes; i += TOUCH_BYTES)
-    *(volatile char *) (pool->memory + i) = 0;
-  return 0;
 }
 
 static int
@@ -59,7 +44,7 @@ map_memory(struct sf_tio_pool *pool) {
   madvise(pool->memory, pool->memory_bytes, MADV_DONTFORK);
   /* Rings pin all of it anyhow; in large pages that is quicker, and a large slot is one segment. */
   madvise(pool->memory, pool->memory_bytes, MADV_HUGEPAGE);
-  error = touch(pool);
+  error = sf_touch(pool->memory, pool->memory_bytes);
   if (error < 0)
     return error;
   pool->zeros = pool->memory + small + large;

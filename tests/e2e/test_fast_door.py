@@ -261,6 +261,14 @@ class FastDoor(VolumeTest):
         if told:
             self.rig.wait_until(lambda: told in server.log(), told)
 
+    def test_memory_of_a_connection(self):
+        """Proves that what a connection needs is there before it serves: under want of memory it asks for none."""
+        _, server = self.served()
+        before = server.memory_peak_bytes()
+        server.connect("fast")
+        after = server.memory_peak_bytes()
+        self.assertGreater(after - before, 8 * MIB)
+
     def test_one_that_ends(self):
         """Proves that what is under way when a client says that it ends is done and answered, though it shuts its writing
         side then, as libnbd does.  A leg freezes for longer than a look at the client takes."""
