@@ -109,6 +109,7 @@ sf_door_start(struct sf_door *door, const struct sf_door_options *options) {
   door->serve = options->serve;
   door->nbd_errno = options->nbd_errno;
   atomic_store(&door->straight_left, sf_serve_large_buffers(door->serve) / DOOR_STRAIGHT_SHARE);
+  atomic_store(&door->data_left, sf_serve_large_buffers(door->serve) / DOOR_DATA_SHARE);
   snprintf(door->description, sizeof door->description, "%s", options->description);
   door->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (door->wake_fd < 0)

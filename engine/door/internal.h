@@ -34,7 +34,8 @@ enum {
   DOOR_OUT_BYTES = 4 * 1024 * 1024,
   DOOR_STRAIGHT_MOST = 16, /* answers of one connection that wait in buffers of the pool, */
   DOOR_STRAIGHT_SHARE = 4, /* and one of so many buffers of the pool, of all connections together */
-  DOOR_PARTS = 8, /* of one message: the kernel has room for so many without asking for it */
+  DOOR_DATA_SHARE = 2, /* and one of so many may wait for its data, of all connections together */
+  DOOR_PARTS = 8,      /* of one message: the kernel has room for so many without asking for it */
   DOOR_SPLIT_MOST = 1536 * 1024, /* of a read that is answered in one piece */
   DOOR_AHEAD_PIECES = 16,        /* of a longer one: what is read, and not yet sent */
   DOOR_AHEAD_BYTES = DOOR_AHEAD_PIECES * DOOR_PIECE_BYTES,
@@ -133,6 +134,7 @@ struct door_connection {
   struct door_piece *piece;     /* of that, the piece that is being filled; or NULL */
   uint64_t fill_offset;         /* where it begins, or the next one does */
   uint32_t filled, fill_left;   /* of the piece; and of the request, from the piece on */
+  bool waits_for_data;          /* the piece, in a buffer of the pool's share for that */
   bool blocked;                 /* what has come cannot be taken yet */
   bool wants_buffer;            /* and that for want of one of the pool's */
   uint64_t waits_since_ns;      /* for a buffer; 0: it does not */
@@ -174,6 +176,7 @@ struct sf_door {
   char description[NBD_DESCRIPTION_MAX + 1];
   int wake_fd;
   atomic_uint straight_left; /* buffers that answers may still wait in */
+  atomic_uint data_left;     /* and that may still wait for their data */
   pthread_t thread;
   bool started;
   atomic_bool stop;
@@ -233,6 +236,7 @@ void sf_door_piece_put(struct door_connection *c, struct door_piece *piece);
 unsigned char *sf_door_piece_data(const struct door_piece *piece);
 bool sf_door_is_whole(const struct door_connection *c, uint64_t offset, uint64_t length);
 bool sf_door_waits_too_long(struct door_connection *c); /* for a buffer */
+bool sf_door_take_share(atomic_uint *left);             /* false: there is none left */
 
 /* long.c: reads of more than a piece */
 bool sf_door_read_is_long(const struct door_request *request);

@@ -44,16 +44,6 @@ sf_door_out_say(struct door_connection *c, const void *bytes, size_t n) {
 
 /* ---- straight from the pool ---- */
 
-static bool
-take_share(struct sf_door *door) {
-  unsigned left = atomic_load(&door->straight_left);
-
-  while (left > 0)
-    if (atomic_compare_exchange_weak(&door->straight_left, &left, left - 1))
-      return true;
-  return false;
-}
-
 static size_t
 length_of(const struct door_straight *straight) {
   return (size_t) straight->piece->its.request.length;
@@ -69,7 +59,8 @@ sf_door_out_say_data(struct door_connection *c, struct door_piece *piece) {
   const struct sf_request *its = &piece->its.request;
   struct door_out *out = &c->out;
 
-  if (!piece->is_large || out->straight_n == DOOR_STRAIGHT_MOST || !take_share(c->door)) {
+  if (!piece->is_large || out->straight_n == DOOR_STRAIGHT_MOST ||
+      !sf_door_take_share(&c->door->straight_left)) {
     sf_door_out_say(c, sf_door_piece_data(piece), its->length);
     return;
   }

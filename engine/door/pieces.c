@@ -58,6 +58,16 @@ sf_door_waits_too_long(struct door_connection *c) {
   return c->waited_ns >= sf_serve_patience_ns(c->door->serve);
 }
 
+bool
+sf_door_take_share(atomic_uint *left) {
+  unsigned n = atomic_load(left);
+
+  while (n > 0)
+    if (atomic_compare_exchange_weak(left, &n, n - 1))
+      return true;
+  return false;
+}
+
 static struct door_piece *
 take(struct door_connection *c, struct door_request *of) {
   struct door_piece *piece = c->free_piece;

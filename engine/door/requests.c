@@ -405,6 +405,23 @@ give_up_filling(struct door_connection *c) {
   close_one(c, request);
 }
 
+/* A client may send the rest of its data late, or never, and must not keep the pool from others.  False:
+ * in memory of the connection's own, as what a worker writes. */
+static bool
+may_wait_in_pool(struct door_connection *c, uint32_t length) {
+  if (c->in_end - c->in_begin >= length)
+    return true;
+  c->waits_for_data = sf_door_take_share(&c->door->data_left);
+  return c->waits_for_data;
+}
+
+static void
+waits_no_more(struct door_connection *c) {
+  if (c->waits_for_data)
+    atomic_fetch_add(&c->door->data_left, 1);
+  c->waits_for_data = false;
+}
+
 /* False: there is no memory for it now. */
 static bool
 begin_piece(struct door_connection *c) {
@@ -415,11 +432,13 @@ begin_piece(struct door_connection *c) {
     give_up_filling(c);
     return true;
   }
-  r = sf_door_is_whole(c, c->fill_offset, length)
+  r = sf_door_is_whole(c, c->fill_offset, length) && may_wait_in_pool(c, length)
           ? sf_door_piece_get(c, c->filling, length, &c->piece)
           : sf_door_piece_get_bounce(c, c->filling, length, &c->piece);
-  if (r < 0)
+  if (r < 0) {
+    waits_no_more(c);
     return false;
+  }
   describe(c->piece, SF_REQ_WRITE, c->fill_offset, length);
   c->filled = 0;
   return true;
@@ -432,6 +451,7 @@ end_filling_piece(struct door_connection *c) {
   struct door_request *request = c->filling;
   uint32_t length = (uint32_t) piece->its.request.length;
 
+  waits_no_more(c);
   c->piece = NULL;
   c->fill_offset += length;
   c->fill_left -= length;
@@ -556,6 +576,7 @@ void
 sf_door_drop_unfinished(struct door_connection *c) {
   struct door_request *request = c->filling;
 
+  waits_no_more(c);
   if (c->piece != NULL) {
     request->open--;
     sf_door_piece_put(c, c->piece);

@@ -9,6 +9,8 @@
 
 #include <surefoot/door.h>
 
+#include "door/internal.h"
+
 enum { SIZE = 1 << 20, BLOCK = 4096, WRITE = 1 };
 
 static struct sf_serve *serve;
@@ -160,11 +162,60 @@ a_block_that_is_free_again(void **state) {
   sf_serve_client_close(other);
 }
 
+/* Sends a write of 256 KiB, and so many bytes of its data. */
+static void
+begin_write(int fd, size_t bytes) {
+  static const unsigned char data[256 << 10];
+  static const unsigned char request[REQUEST_BYTES] = {0x25, 0x60,        0x95,
+                                                       0x13, [7] = WRITE, [25] = 4};
+
+  assert_int_equal(write(fd, request, sizeof request), sizeof request);
+  assert_int_equal(write(fd, data, bytes), bytes);
+}
+
+/* Proves that clients which do not send the rest of their data leave buffers to the others, and that
+ * theirs are done too when it comes. */
+static void
+data_that_does_not_come(void **state) {
+  static const unsigned char rest[256 << 10];
+  int rude[6], good;
+
+  atomic_store(&door->data_left, 2);
+  for (unsigned i = 0; i < 6; i++) {
+    rude[i] = connect_it(path);
+    begin_write(rude[i], 10);
+  }
+  until_held(2);
+  good = connect_it(path);
+  for (unsigned i = 0; i < 3; i++) {
+    begin_write(good, sizeof rest);
+    hear_well(good);
+  }
+  close(rude[0]);
+  for (unsigned i = 1; i < 6; i++) {
+    assert_int_equal(write(rude[i], rest, sizeof rest - 10), sizeof rest - 10);
+    hear_well(rude[i]);
+    close(rude[i]);
+  }
+  close(good);
+}
+
+/* Proves that, and that the share comes back, whichever way the writes ended. */
+static void
+data_that_does_not_come_leaves_the_share(void **state) {
+  data_that_does_not_come(state);
+  for (unsigned ms = 0; atomic_load(&door->data_left) != 2; ms++) {
+    assert_true(ms < PATIENCE_MS);
+    usleep(1000);
+  }
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_buffer_that_came_before, begin, end),
       cmocka_unit_test_setup_teardown(a_block_that_is_free_again, begin, end),
+      cmocka_unit_test_setup_teardown(data_that_does_not_come_leaves_the_share, begin, end),
   };
   int failed;
 
