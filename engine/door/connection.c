@@ -75,6 +75,8 @@ take_received(struct door_connection *c) {
     first = n;
   c->filled += (uint32_t) first;
   c->in_end += n - first;
+  atomic_store(&c->has_said_the_end,
+               n > first && sf_door_ends_with_disc(c->in + c->in_begin, c->in_end - c->in_begin));
 }
 
 static void

@@ -3,17 +3,45 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
-/* What it has sent, and nobody has received, ends with that word.  Longer than a few requests is not
- * looked at. */
-static bool
-says_the_end(int fd) {
-  unsigned char bytes[4096];
-  ssize_t n = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+static pthread_mutex_t peeking = PTHREAD_MUTEX_INITIALIZER;
+
+bool
+sf_door_ends_with_disc(const unsigned char *bytes, size_t n) {
   struct nbd_request last;
 
-  return n >= NBD_REQUEST_BYTES && n < (ssize_t) sizeof bytes &&
-         sf_nbd_read_request(bytes + n - NBD_REQUEST_BYTES, &last) && last.type == NBD_DISC;
+  return n >= NBD_REQUEST_BYTES && sf_nbd_read_request(bytes + n - NBD_REQUEST_BYTES, &last) &&
+         last.type == NBD_DISC;
+}
+
+/* At an offset of the socket, which its other readers do not see. */
+static bool
+peek(int fd, int offset, unsigned char *bytes, size_t n) {
+  int none = -1;
+  bool all;
+
+  pthread_mutex_lock(&peeking);
+  all = setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) == 0 &&
+        recv(fd, bytes, n, MSG_PEEK | MSG_DONTWAIT) == (ssize_t) n;
+  (void) setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &none, sizeof none);
+  pthread_mutex_unlock(&peeking);
+  return all;
+}
+
+/* The last that it has sent, be that still in the socket or received and not yet taken. */
+static bool
+says_the_end(struct door_connection *c) {
+  unsigned char bytes[NBD_REQUEST_BYTES];
+  int unread = 0;
+
+  if (ioctl(c->fd, FIONREAD, &unread) < 0)
+    return false;
+  if (unread == 0)
+    return atomic_load(&c->has_said_the_end);
+  return unread >= NBD_REQUEST_BYTES &&
+         peek(c->fd, unread - NBD_REQUEST_BYTES, bytes, sizeof bytes) &&
+         sf_door_ends_with_disc(bytes, sizeof bytes);
 }
 
 /* A local socket hangs up when it was closed at the other end, its process killed, or both its
@@ -30,7 +58,7 @@ sf_door_client_is_gone(void *connection) {
   if (poll(&look, 1, 0) <= 0)
     return false;
   return look.revents & (POLLHUP | POLLERR) ||
-         (look.revents & POLLRDHUP && !atomic_load(&c->closing) && !says_the_end(c->fd));
+         (look.revents & POLLRDHUP && !atomic_load(&c->closing) && !says_the_end(c));
 }
 
 void

@@ -116,10 +116,11 @@ struct door_connection {
   int fd;
   pthread_t self;
   struct sf_serve_client *client;
-  struct sf_tio_queue *queue; /* put under door->lock */
-  atomic_bool gone;           /* nothing is received, sent or waited for any more */
-  atomic_bool closing;        /* the client asked for the end: requests under way are answered */
-  unsigned stopping;          /* ticks since the door closes; 0: it does not */
+  struct sf_tio_queue *queue;   /* put under door->lock */
+  atomic_bool gone;             /* nothing is received, sent or waited for any more */
+  atomic_bool closing;          /* the client asked for the end: requests under way are answered */
+  atomic_bool has_said_the_end; /* NBD_CMD_DISC is the last that was received, and not yet taken */
+  unsigned stopping;            /* ticks since the door closes; 0: it does not */
 
   struct nbd_handshake handshake;
   struct nbd_export export;
@@ -207,7 +208,8 @@ void *sf_door_connection_main(void *connection);
 
 /* gone.c */
 bool sf_door_client_is_gone(void *connection); /* any thread; a look */
-void sf_door_gone(struct door_connection *c);  /* the client, or we do not want it any more */
+bool sf_door_ends_with_disc(const unsigned char *bytes, size_t n);
+void sf_door_gone(struct door_connection *c); /* the client, or we do not want it any more */
 /* The same, for a reason that is told; many alike are one line. */
 void sf_door_drop(struct door_connection *c, const char *why);
 

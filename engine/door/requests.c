@@ -439,6 +439,7 @@ begin_piece(struct door_connection *c) {
     waits_no_more(c);
     return false;
   }
+  c->waited_ns = c->waits_since_ns = 0;
   describe(c->piece, SF_REQ_WRITE, c->fill_offset, length);
   c->filled = 0;
   return true;
