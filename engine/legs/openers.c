@@ -30,10 +30,10 @@
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/disk.h"
 #include "base/forks.h"
 #include "base/list.h"
@@ -257,18 +257,11 @@ sf_leg_openers_cut(struct sf_leg_openers *openers) {
   SF_ASSERT(pthread_mutex_unlock(&openers->lock) == 0);
 }
 
-static uint64_t
-now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t) now.tv_sec * SF_S + (uint64_t) now.tv_nsec;
-}
-
 static bool
 hangs_at(const struct waiter *waiter, const char *path) {
   const struct order *order = waiter->order;
   return order->errand == OPEN && strcmp(order->path, path) == 0 &&
-         now_ns() - waiter->since_ns >= HANGS_S * SF_S;
+         sf_clock_ns() - waiter->since_ns >= HANGS_S * SF_S;
 }
 
 bool
@@ -396,7 +389,7 @@ receive_or_kill(int socket, struct answer *answer) {
 static int
 ask(struct sf_leg_openers *openers, struct order *order, int given, uint64_t timeout_ns,
     struct answer *answer) {
-  struct waiter waiter = {.order = order, .since_ns = now_ns()};
+  struct waiter waiter = {.order = order, .since_ns = sf_clock_ns()};
   int ends[2];
   int r = connect_ends(ends, given);
   if (r < 0)
