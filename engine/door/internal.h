@@ -238,6 +238,7 @@ void sf_door_piece_put(struct door_connection *c, struct door_piece *piece);
 unsigned char *sf_door_piece_data(const struct door_piece *piece);
 bool sf_door_is_whole(const struct door_connection *c, uint64_t offset, uint64_t length);
 bool sf_door_waits_too_long(struct door_connection *c); /* for a buffer */
+void sf_door_waits_for_none(struct door_connection *c); /* any more: what it waited is forgotten */
 bool sf_door_take_share(atomic_uint *left);             /* false: there is none left */
 
 /* long.c: reads of more than a piece */

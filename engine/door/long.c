@@ -79,7 +79,7 @@ sf_door_split_get(struct door_connection *c, struct door_request *request) {
 static void
 wait_for_none(struct door_connection *c) {
   c->wants_buffer = false;
-  c->waited_ns = c->waits_since_ns = 0;
+  sf_door_waits_for_none(c);
 }
 
 void

@@ -191,7 +191,7 @@ sf_door_out_sent(struct door_connection *c, size_t n) {
   struct door_long *its = &c->its_long;
 
   if (its->begun && out->tail == its->after) {
-    SF_ASSERT(n <= sf_door_ahead_there(&c->its_long) - its->sent);
+    SF_ASSERT(n <= sf_door_ahead_there(its) - its->sent);
     its->sent += n;
     return;
   }

@@ -53,6 +53,11 @@ waited(struct door_connection *c) {
   c->waits_since_ns = now;
 }
 
+void
+sf_door_waits_for_none(struct door_connection *c) {
+  c->waited_ns = c->waits_since_ns = 0;
+}
+
 bool
 sf_door_waits_too_long(struct door_connection *c) {
   return c->waited_ns >= sf_serve_patience_ns(c->door->serve);
@@ -99,7 +104,7 @@ sf_door_piece_get(struct door_connection *c, struct door_request *of, size_t len
   (*piece)->is_large = is_large;
   c->large_held += is_large;
   if (length > 0)
-    c->waited_ns = c->waits_since_ns = 0;
+    sf_door_waits_for_none(c);
   return 0;
 }
 

@@ -339,7 +339,7 @@ begin_or_refuse(struct door_connection *c, struct door_request *request) {
 
   if (error == 0 && sf_door_waits_too_long(c)) {
     error = ENOMEM;
-    c->waited_ns = c->waits_since_ns = 0;
+    sf_door_waits_for_none(c);
     sf_serve_tell_failed(c->door->serve, verb(&request->nbd), -ENOMEM, request->nbd.length,
                          request->nbd.offset);
   }
@@ -397,7 +397,7 @@ static void
 give_up_filling(struct door_connection *c) {
   struct door_request *request = c->filling;
 
-  c->waited_ns = c->waits_since_ns = 0;
+  sf_door_waits_for_none(c);
   if (request->error == 0)
     request->error = -ENOMEM;
   c->skip = c->fill_left;
@@ -439,7 +439,7 @@ begin_piece(struct door_connection *c) {
     waits_no_more(c);
     return false;
   }
-  c->waited_ns = c->waits_since_ns = 0;
+  sf_door_waits_for_none(c);
   describe(c->piece, SF_REQ_WRITE, c->fill_offset, length);
   c->filled = 0;
   return true;
