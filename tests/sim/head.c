@@ -6,7 +6,9 @@
 
 #include "sim/sim.h"
 
-/* The start that would be without it now, with all others there. */
+/* By the start that would be without it now, with all others there.  The operator must want that start
+ * too: where this is the last leg of the line of history that clients rely on, others may be enough
+ * for a start in the line that it left, and what was acknowledged since would be gone. */
 static bool
 can_be_spared(unsigned leg) {
   struct sf_leg_found found[SF_LEGS_MAX] = {{0}};
@@ -17,6 +19,8 @@ can_be_spared(unsigned leg) {
   for (unsigned i = 0; i < sim.options.legs; i++)
     if (i != leg)
       found_of(i, false, false, &found[i]);
+  if (force_forbids(found))
+    return false;
   sf_assemble_file(&config, found, false, from, &assembly);
   return assembly.may_start;
 }

@@ -258,6 +258,12 @@ teardown(void) {
 /* ---- healing ---- */
 
 static void
+heal_disk(struct sim_leg *disk) {
+  medium_mend(disk);
+  medium_give_head_back(disk);
+}
+
+static void
 begin_healing(void) {
   TRACE("---- everything heals");
   sim.healing = true;
@@ -265,8 +271,12 @@ begin_healing(void) {
   silent_heals();
   lull_is_over();
   sim.healing_since_ns = sim.now_ns;
-  for (unsigned i = 0; i < sim.options.legs; i++)
-    fault_cure(i), medium_mend(&sim.leg[i]), medium_give_head_back(&sim.leg[i]);
+  for (unsigned i = 0; i < sim.options.legs; i++) {
+    fault_cure(i);
+    heal_disk(&sim.leg[i]);
+    if (sim.has_other_disk[i]) /* it may be the leg's own, and named next */
+      heal_disk(&sim.other_disk[i]);
+  }
   event_add(sim.now_ns + HEAL_POLL_MS * SIM_MS, EV_HEAL, 0, 0);
 }
 
