@@ -14,7 +14,7 @@ struct offline {
   struct sf_config config;
   struct sf_leg_file file[SF_LEGS_MAX];
   struct sf_leg_found found[SF_LEGS_MAX];
-  struct sf_assembly assembly;
+  struct sf_assembly assembly, without; /* with the leg, and if it told nothing any more */
 };
 
 /* The legs are only looked at, and closed again: sf_leg_discard takes its own lock. */
@@ -36,27 +36,58 @@ look(struct offline *offline) {
 /* No absent leg would help: the start waits for a decision, as in a split brain. */
 static bool
 only_decision_is_missing(const struct sf_assembly *assembly) {
-  return !assembly->may_start && assembly->waits_for == 0;
+  return !assembly->may_start && assembly->waits_for == 0 && !assembly->unreadable;
+}
+
+static void
+assemble_without(struct offline *offline, unsigned leg) {
+  struct sf_leg_found *found = offline->found, discarded = found[leg];
+  found[leg] = (struct sf_leg_found){.error = -ENOENT};
+  sf_assemble(&offline->config, found, false, &offline->without);
+  found[leg] = discarded;
 }
 
 /* What the volume is, as the other legs tell it.  Where they are of two lines of history any of
  * them will do: an empty leg says nothing of lines. */
 static const struct sf_superblock *
-find_reference(struct offline *offline, unsigned leg) {
-  static struct sf_assembly others;
-  struct sf_leg_found *found = offline->found, discarded = found[leg];
-  const struct sf_superblock *reference = NULL;
-  found[leg] = (struct sf_leg_found){.error = -ENOENT};
-  sf_assemble(&offline->config, found, false, &others);
-  found[leg] = discarded;
-  if (others.reference >= 0)
-    return &others.base;
-  for (unsigned i = 0; i < offline->config.legs && reference == NULL; i++)
-    if (others.verdict[i] == SF_LEG_SPLIT_BRAIN)
-      reference = &found[i].sb;
-  if (reference == NULL && offline->assembly.reference >= 0)
-    reference = &offline->assembly.base;
-  return reference;
+find_reference(const struct offline *offline) {
+  const struct sf_assembly *others = &offline->without;
+  if (others->reference >= 0)
+    return &others->base;
+  for (unsigned i = 0; i < offline->config.legs; i++)
+    if (others->verdict[i] == SF_LEG_SPLIT_BRAIN)
+      return &offline->found[i].sb;
+  return offline->assembly.reference >= 0 ? &offline->assembly.base : NULL;
+}
+
+/* R12: a leg that is out may be needed for a start all the same.  Where the volume waits, what the
+ * legs that it waits for say may make it so. */
+static bool
+is_needed(const struct offline *offline, unsigned leg) {
+  switch (offline->assembly.verdict[leg]) {
+  case SF_LEG_CURRENT:
+  case SF_LEG_BEHIND:
+  case SF_LEG_FAULTY:
+  case SF_LEG_SPLIT_BRAIN:
+  case SF_LEG_TOO_SMALL:
+    return !offline->without.may_start;
+  default:
+    return false; /* it tells nothing, and is refused for that */
+  }
+}
+
+static int
+fail_needed(const struct offline *offline, const char *name) {
+  const char *volume = offline->config.name;
+  if (offline->assembly.may_start)
+    return ctl_fail("%s: leg %s is not discarded: the volume needs it once more, and could not "
+                    "start without what it holds; start the volume, and once it serves "
+                    "`surefootctl leg discard %s %s`",
+                    volume, name, volume, name);
+  return ctl_fail("%s: leg %s is not discarded: the volume does not start now, and may need what "
+                  "the leg holds when it does: once it serves `surefootctl leg discard %s %s`; it "
+                  "%s",
+                  volume, name, volume, name, offline->assembly.reason);
 }
 
 int
@@ -77,7 +108,8 @@ ctl_discard_offline(const char *conf, const char *name) {
   if (leg < 0)
     return ctl_fail("%s: the volume has no leg '%s': `surefootctl leg add`", offline.config.name,
                     name);
-  const struct sf_superblock *reference = find_reference(&offline, (unsigned) leg);
+  assemble_without(&offline, (unsigned) leg);
+  const struct sf_superblock *reference = find_reference(&offline);
   if (reference == NULL)
     return ctl_fail("%s: no leg tells what the volume is: %s", offline.config.name,
                     assembly->reason);
@@ -86,6 +118,8 @@ ctl_discard_offline(const char *conf, const char *name) {
     return ctl_fail(
         "%s: leg %s is in the in-sync set: discarding it would lose acknowledged writes",
         offline.config.name, name);
+  if (!only_decision_is_missing(assembly) && is_needed(&offline, (unsigned) leg))
+    return fail_needed(&offline, name);
   struct sf_leg_judged judged;
   sf_leg_judge(&offline.file[leg], &offline.found[leg], true, &judged);
   r = sf_leg_discard(offline.config.leg[leg].path, reference, (unsigned) leg, true, &judged, error);

@@ -102,6 +102,7 @@ conclude(struct sf_look *look, bool force, struct sf_assembly *assembly) {
     assembly->current = look->present;
   else if (waits)
     assembly->waits_for = look->absent & (uint16_t) ~look->unsure;
+  assembly->unreadable = !assembly->may_start && look->obstacle == SF_OBSTACLE_UNREADABLE;
   check(assembly);
   sf_look_reason(look, assembly);
 }

@@ -95,7 +95,7 @@ replacer(void *arg) {
     if (r == -EBUSY)
       snprintf(error, sizeof error,
                "leg %s is in use: `leg fail` it first, and wait until its requests have ended; "
-               "if they never do, `leg add` another disk",
+               "if they never do, `leg add` another disk; or the volume does not serve now",
                job->name);
     else if (r < 0)
       snprintf(error, sizeof error, "%s", strerror(-r));
@@ -211,7 +211,8 @@ why_not_removed(int r) {
   case -EPERM:
     return "as many legs as min_legs must stay";
   case -EBUSY:
-    return "the leg is in use: `leg fail` it first, and wait until its requests have ended";
+    return "the leg is in use: `leg fail` it first, and wait until its requests have ended; or the "
+           "volume does not serve now";
   default:
     return strerror(-r);
   }

@@ -116,6 +116,11 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
           "leg %s is in use: `leg fail` it first, and wait until its requests have ended; or it "
           "was just looked for: say it again",
           name);
+    else if (r == -EAGAIN)
+      snprintf(error, SF_CONFIG_ERROR_MAX,
+               "the volume is only starting, and may need what leg %s holds until it serves: say "
+               "it again then",
+               name);
   } else if (strcmp(action, "replace") == 0) {
     r = sf_serve_leg_replace(serve, (unsigned) leg, name, path, error);
   } else if (strcmp(action, "remove") == 0) {

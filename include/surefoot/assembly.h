@@ -59,6 +59,7 @@ struct sf_assembly {
   uint16_t whole;     /* present, not current, and to be copied whole, whatever the maps say */
   uint16_t recopy;    /* of these: set aside for a copy of a superblock that cannot be read */
   uint16_t waits_for; /* not may_start: absent in-sync legs that would help */
+  bool unreadable;    /* not may_start: for copies of superblocks that cannot be read */
   uint16_t headless;  /* none of these: the leg by its mark, whose superblocks are lost */
   /* One sentence for the operator: why it may not start and the way out, or how it starts. */
   char reason[1024];

@@ -61,6 +61,8 @@ check(const struct cases *cases) {
     assert_string_equal(verdicts, c->verdicts);
     assert_int_equal(assembly.may_start, c->may_start);
     assert_int_equal(assembly.forced, c->forced);
+    assert_int_equal(assembly.unreadable, strstr(assembly.reason, "refuses to start: one copy of "
+                                                                  "the superblock of ") != NULL);
     if (c->bytes)
       assert_int_equal(assembly.base.data_bytes, c->bytes);
     if (c->next_term)

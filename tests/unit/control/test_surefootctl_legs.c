@@ -407,6 +407,52 @@ discard_offline(void **state) {
   json_decref(document);
 }
 
+static void
+put_record(const struct legs *legs, unsigned leg, uint64_t change, uint16_t in_sync,
+           uint16_t faulty, uint64_t claim) {
+  struct sf_superblock sb = read_superblock(legs->leg[leg]);
+  sb.record.term = 4;
+  sb.record.change = change;
+  sb.record.in_sync = in_sync;
+  sb.record.faulty = faulty;
+  sb.claim = claim;
+  write_superblock(legs->leg[leg], &sb);
+}
+
+/* R12: leg b doubts the record that leaves leg c out, and only c can tell that no start went on from
+ * the older one. */
+static void
+a_leg_that_a_start_needs_is_not_discarded(void **state) {
+  struct legs *legs = *state;
+  char away[128];
+  create_or_skip(legs);
+  put_record(legs, 0, 3, 3, 4, 4);
+  put_record(legs, 1, 2, 7, 0, 5);
+  put_record(legs, 2, 2, 7, 0, 4);
+  assert_int_equal(run("check", legs->conf, NULL), 0);
+  run("leg", "discard", "--config", legs->conf, "c", NULL);
+  expect(1, "",
+         "surefootctl: vol0: leg c is not discarded: the volume needs it once more, and could not "
+         "start without what it holds; start the volume, and once it serves `surefootctl leg "
+         "discard vol0 c`\n");
+  assert_int_equal(run("check", legs->conf, NULL), 0);
+
+  /* Nor where the leg that doubts is away: it comes back. */
+  snprintf(away, sizeof away, "%s-away", legs->leg[1]);
+  assert_int_equal(rename(legs->leg[1], away), 0);
+  assert_int_equal(run("leg", "discard", "--config", legs->conf, "c", NULL), 1);
+  assert_non_null(strstr(result.err, "leg c is not discarded: the volume does not start now, "));
+  assert_non_null(strstr(result.err, "waits for leg b "));
+  assert_int_equal(rename(away, legs->leg[1]), 0);
+  assert_int_equal(run("check", legs->conf, NULL), 0);
+
+  /* Nobody doubts it any more. */
+  put_record(legs, 1, 3, 3, 4, 5);
+  run("leg", "discard", "--config", legs->conf, "c", NULL);
+  expect(0, "vol0: leg c is discarded: all of it will be copied\n", "");
+  assert_int_equal(run("check", legs->conf, NULL), 0);
+}
+
 /* scan finds the legs among what it is given, says what their volume would do with them, and writes
  * the file of it, which starts the same volume; a leg that is not there is named. */
 static void
@@ -446,9 +492,16 @@ scan(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      WITH_LEGS(create),         WITH_LEGS(check),         WITH_LEGS(scan),
-      WITH_LEGS(check_unlisted), WITH_LEGS(dump),          WITH_LEGS(dump_maps),
-      WITH_LEGS(check_maps),     WITH_LEGS(check_compare), WITH_LEGS(discard_offline),
+      WITH_LEGS(create),
+      WITH_LEGS(check),
+      WITH_LEGS(scan),
+      WITH_LEGS(check_unlisted),
+      WITH_LEGS(dump),
+      WITH_LEGS(dump_maps),
+      WITH_LEGS(check_maps),
+      WITH_LEGS(check_compare),
+      WITH_LEGS(discard_offline),
+      WITH_LEGS(a_leg_that_a_start_needs_is_not_discarded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

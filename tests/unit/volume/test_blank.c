@@ -238,6 +238,73 @@ why_it_is_missing_is_told_once(void **state) {
   rig_free(&rig);
 }
 
+static void
+put_record(unsigned leg, uint64_t change, unsigned in_sync, unsigned faulty, uint64_t claim) {
+  struct sf_superblock sb;
+
+  rig_read_superblock(&rig, leg, &sb);
+  sb.record.term = 4;
+  sb.record.change = change;
+  sb.record.in_sync = (uint16_t) in_sync;
+  sb.record.faulty = (uint16_t) faulty;
+  sb.claim = claim;
+  sb.serial++;
+  sf_superblock_encode(&sb, rig.leg[leg] + SF_SUPERBLOCK_OFFSET(sb.serial % SF_SUPERBLOCK_COPIES));
+}
+
+static bool
+holds_superblocks_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_WRITE && region->offset < SF_MAPS_OFFSET;
+}
+
+static bool
+holds_records(const struct rig *r, const struct rig_region *region) {
+  struct sf_superblock sb;
+
+  return region->op == SF_TIO_WRITE && region->offset < SF_MAPS_OFFSET &&
+         sf_superblock_decode(region->buffer->data, &sb) == 0 && sb.record.term == sb.claim;
+}
+
+/* R12: leg 1 doubts the record that leaves leg 2 out, and only leg 2 can tell that no start went on
+ * from the older one; the next start asks it again, if this one breaks off. */
+static void
+nothing_is_emptied_while_a_start_claims_its_term(void **state) {
+  rig_init(&rig, 3, 2, EXTENT, EXTENTS);
+  put_record(0, 3, 3, 4, 4);
+  put_record(1, 2, 7, 0, 5);
+  put_record(2, 2, 7, 0, 4);
+  rig.absent[2] = true;
+  rig.may_refuse = true;
+  rig_start(&rig);
+  assert_true(rig.refused);
+  rig.may_refuse = false;
+  rig.absent[2] = false;
+
+  rig.holds = holds_superblocks_of_leg_1;
+  rig_start(&rig);
+  rig_pass(&rig, 5);
+  assert_int_equal(rig.volume->phase, PHASE_CLAIMING);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), -EAGAIN);
+  rig_pass(&rig, 5);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  assert_false(rig.opening >> 2 & 1);
+  rig_kill(&rig);
+
+  rig.holds = holds_records;
+  rig_start(&rig);
+  rig_pass(&rig, 5);
+  assert_int_equal(rig.volume->phase, PHASE_RECORDING);
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), -EAGAIN);
+  assert_int_equal(rig.volume->leg[2].blank, SF_BLANK_NOT);
+  rig.holds = NULL;
+  rig_run(&rig);
+  assert_int_equal(rig.volume->phase, PHASE_SERVING);
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 2, rig.now_ns), 0);
+  assert_opens_with(SF_BLANK_OWN);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -248,6 +315,7 @@ main(void) {
       cmocka_unit_test(a_disk_is_not_emptied_before_it_has_its_place),
       cmocka_unit_test(a_discard_leaves_a_new_disk_new),
       cmocka_unit_test(a_removed_leg_is_no_leg),
+      cmocka_unit_test(nothing_is_emptied_while_a_start_claims_its_term),
       cmocka_unit_test(why_it_is_missing_is_told_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
