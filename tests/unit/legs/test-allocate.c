@@ -1,6 +1,7 @@
 /* Proves what is allocated, and what is written, when a volume is made of files of all kinds. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static unsigned ms_per_mib; /* what zeroing data takes, also by writing */
 static unsigned ms_per_read;
 static bool reserves = true;
 
-static unsigned flushes;
+static atomic_uint flushes; /* legs are written by a thread each */
 
 static void
 take_time(off_t from, uint64_t len) {
