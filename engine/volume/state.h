@@ -420,6 +420,7 @@ struct sf_volume {
   int promoting;   /* leg with a promotion that is submitted and not durable, or -1 */
   int joining;     /* leg that is counted: its flush and then its record are under way, or -1 */
   struct exchange exchange;
+  legset word_wanted; /* insync.c: legs that were asked whether they answer, and have not yet */
   unsigned min_legs;
 
   struct sf_op *ops;

@@ -149,6 +149,14 @@ struct penalty {               /* R14: what its absences have cost lately */
   uint64_t well_ns;
 };
 
+struct blame { /* insync.c: it failed something that others have, and is judged by their word */
+  uint64_t since_ns; /* 0: it is not blamed */
+  legset witnesses;
+  enum sf_kind kind;
+  int error;
+  char reason[SF_LEG_REASON_MAX];
+};
+
 struct leg {
   struct sf_state_machine machine; /* enum sf_leg_state */
   unsigned index;
@@ -238,6 +246,8 @@ struct leg {
   /* In sync, and all that it was asked since fails; 0: it does not.  The error of the last. */
   uint64_t troubled_ns, told_ns;
   int trouble;
+  struct blame blame;
+  uint64_t ask_at_ns; /* insync.c: its word is asked for, and not again before */
   bool erred;         /* faulty for what it answered, not by the operator's word */
   uint64_t gone_look; /* the look, whether its disk has left, whose answer counts; 0: none */
   /* When it last answered that it has no room; so it is not tried before; the pause, longer each time. */

@@ -45,6 +45,8 @@ note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *even
     leg->timeouts++;
   if (event->late)
     return;
+  v->dirty = v->dirty || (v->word_wanted & legbit(index)) != 0;
+  v->word_wanted &= (legset) ~legbit(index);
   if (event->state == SF_TIO_OK) {
     leg->heard_ns = v->now_ns;
     if (leg->troubled_ns != 0)

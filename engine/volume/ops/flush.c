@@ -389,7 +389,7 @@ review(struct sf_op *op) {
     hold(op, op->error); /* a leg that is well again shows that the other one hangs */
     return;
   }
-  if (op->pending != 0 || sf_record_moves_the_set(v))
+  if (op->pending != 0 || sf_op_awaits_a_word(op) || sf_record_moves_the_set(v))
     return;
   own_error = (need & (legset) ~(op->ok | op->hollow)) == 0 ? 0 : op->error != 0 ? op->error : -EIO;
   stuck = sf_flush_failure_legs(v) & need;

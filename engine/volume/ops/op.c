@@ -18,6 +18,7 @@
 #include "volume/ground/silence.h"
 #include "volume/ground/steps.h"
 #include "volume/set/insync.h"
+#include "volume/set/leg.h"
 #include "volume/set/pace.h"
 
 enum {
@@ -329,6 +330,27 @@ sf_op_judge(struct sf_op *op) {
     sf_op_reason(op, leg, reason, sizeof reason);
     sf_insync_judge(v, &miss);
   }
+}
+
+bool
+sf_op_lacks_a_word(const struct sf_op *op) {
+  const struct sf_volume *v = op->volume;
+  legset set = sf_insync_legs(v);
+
+  EACH_LEG(leg, op->failed & set) {
+    if (!sf_leg_can_leave(v, leg))
+      return false;
+  }
+  return (op->failed & set) != 0 && legcount(op->ok & set) >= v->min_legs;
+}
+
+bool
+sf_op_awaits_a_word(const struct sf_op *op) {
+  EACH_LEG(leg, op->failed) {
+    if (op->volume->leg[leg].blame.since_ns != 0)
+      return true;
+  }
+  return false;
 }
 
 /* Overdue legs are judged again: time has passed, and others have answered. */

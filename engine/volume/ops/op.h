@@ -29,6 +29,10 @@ bool sf_op_landed(struct sf_op *op, unsigned leg, const struct sf_tio_event *eve
 void sf_op_send(struct sf_op *op, const struct leg_io_args *args);
 void sf_op_on_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
 void sf_op_judge(struct sf_op *op);
+/* Enough legs have it, and those that failed it leave as soon as these answer (R2). */
+bool sf_op_lacks_a_word(const struct sf_op *op);
+/* Asked for that, these have not said anything yet. */
+bool sf_op_awaits_a_word(const struct sf_op *op);
 void sf_op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size);
 void sf_op_fail(struct sf_op *op, int error);
 

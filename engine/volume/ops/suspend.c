@@ -168,12 +168,13 @@ sf_op_only_waits(const struct sf_op *op) {
 }
 
 /* R2: without end if it is to be suspended; else unless a leg has said that waiting is in vain, and
- * then fail_timeout ends it.  Where no leg has said anything, too few have been asked: more may come,
+ * others cannot do without it, and then fail_timeout ends it.  Where no leg has said anything, too few have been asked: more may come,
  * while the volume serves. */
 bool
 sf_op_may_wait(const struct sf_op *op) {
   if (op->volume->config.on_too_few == SF_TOO_FEW_SUSPEND)
     return true;
-  return (op->failed & (legset) ~op->passing) == 0 &&
-         (op->failed != 0 || op->volume->phase == PHASE_SERVING);
+  if ((op->failed & (legset) ~op->passing) != 0)
+    return sf_op_lacks_a_word(op);
+  return op->failed != 0 || op->volume->phase == PHASE_SERVING;
 }

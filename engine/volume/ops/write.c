@@ -193,7 +193,8 @@ write_review(struct sf_op *op) {
     op->again_ns = v->now_ns + AGAIN_MS * SF_MS;
     sf_vol_arm(v, op->again_ns);
   }
-  if (is_still_asked(op) || op->hold == HOLD_AGAIN || sf_record_moves_the_set(v))
+  if (is_still_asked(op) || sf_op_awaits_a_word(op) || op->hold == HOLD_AGAIN ||
+      sf_record_moves_the_set(v))
     return;
   if (sf_op_may_wait(op))
     sf_op_suspend(op);

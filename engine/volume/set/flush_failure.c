@@ -32,6 +32,7 @@
 #include "volume/ground/scrub_state.h"
 #include "volume/ground/silence.h"
 #include "volume/ground/trouble.h"
+#include "volume/set/insync.h"
 #include "volume/set/leg.h"
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
@@ -272,10 +273,15 @@ heal(struct sf_volume *v, unsigned index) {
   v->dirty = true;
 }
 
+static legset
+good_ones(const struct sf_volume *v, unsigned index) {
+  return sf_insync_legs(v) & (legset) ~(sf_flush_failure_legs(v) | legbit(index));
+}
+
 /* Not for a leg that lost as much itself. */
 static bool
 may_leave_for_good_ones(const struct sf_volume *v, unsigned index) {
-  legset good = sf_insync_legs(v) & (legset) ~(sf_flush_failure_legs(v) | legbit(index));
+  legset good = good_ones(v, index);
 
   return sf_leg_can_leave(v, index) && good != 0 && legcount(good) >= v->min_legs;
 }
@@ -288,8 +294,10 @@ sf_flush_failure_settle(struct sf_volume *v) {
     struct leg *leg = &v->leg[index];
 
     if (may_leave_for_good_ones(v, index) && !(leg->heals && leg->healing.set == leg->lost.set)) {
-      if (!sf_insync_leg_is_alone(v, index, leg->flush_failed_ns + 1))
-        continue; /* the others have not been heard since */
+      if (!sf_insync_leg_is_alone(v, index, leg->flush_failed_ns + 1)) {
+        sf_insync_ask(v, good_ones(v, index)); /* they have not been heard since */
+        continue;
+      }
       snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-leg->flush_error));
       sf_leg_demote(v, index, sf_leg_state_for(leg->flush_error), reason);
     } else if (v->phase == PHASE_SERVING) {

@@ -18,6 +18,8 @@ void sf_insync_judge(struct sf_volume *v, const struct miss *miss);
 /* So many of the witnesses count. */
 unsigned sf_insync_evidence(struct sf_volume *v, const struct miss *miss);
 enum sf_leg_state sf_insync_becomes(const struct miss *miss);
+/* For a good answer, after which legs are judged again.  With pauses, as the answer may be an error. */
+void sf_insync_ask(struct sf_volume *v, legset legs);
 void sf_insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
 
 #endif

@@ -72,6 +72,13 @@ sample_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event
   }
 }
 
+bool
+sf_probe_is_awaited(const struct sf_volume *v, unsigned index) {
+  const struct leg_io *io = &v->leg[index].probe_io;
+
+  return io->running > 0 && !io->part[0].told;
+}
+
 void
 sf_probe_sample(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];

@@ -8,6 +8,8 @@ int sf_probe_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, unsigned 
                  void (*on_event)(struct leg_io *io, unsigned leg,
                                   const struct sf_tio_event *event));
 void sf_probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
+/* One is under way, and has not been waited for in vain yet. */
+bool sf_probe_is_awaited(const struct sf_volume *v, unsigned leg);
 
 /* A page of the leg's metadata to or from its look_buffer, beside all that the leg is judged by; one at a time. */
 int sf_look_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, uint64_t offset,

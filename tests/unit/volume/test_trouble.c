@@ -278,6 +278,155 @@ what_cannot_be_sent_is_tried_again(void **state) {
   rig_free(&rig);
 }
 
+/* ---- a leg that fails, and others that may have gone with it ---- */
+
+static uint64_t takes_ms[RIG_LEGS];
+
+static bool
+takes_its_time(const struct rig *r, const struct rig_region *region) {
+  return r->now_ns - region->since_ns < takes_ms[region->leg] * SF_MS;
+}
+
+static unsigned events, suspensions;
+
+static void
+count_events(const struct sf_volume_event *event) {
+  events += event->kind == SF_EVENT_LEG_TROUBLE;
+  suspensions += event->kind == SF_EVENT_STATE && strcmp(event->to, "suspended") == 0;
+}
+
+static void
+init_timed(unsigned legs, enum sf_on_too_few on_too_few) {
+  init(legs, on_too_few);
+  for (unsigned i = 0; i < RIG_LEGS; i++)
+    takes_ms[i] = 1;
+  events = suspensions = 0;
+  rig.holds = takes_its_time;
+  rig.event = count_events;
+}
+
+/* Both fail, and the errors of one of them take longer: the other one is not thrown out by the word
+ * of a leg that is dead, or it would be well again in vain. */
+static void
+one_that_fails_stays_where_the_other_fails_too(void **state) {
+  const enum sf_request_kind kind[] = {SF_REQ_FLUSH, SF_REQ_WRITE};
+
+  for (unsigned k = 0; k < 2; k++) {
+    struct rig_request request;
+
+    init_timed(2, SF_TOO_FEW_SUSPEND);
+    assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+    failing = 3;
+    error_of_all = -ENODEV;
+    takes_ms[0] = 300;
+    takes_ms[1] = 20;
+    rig_submit(&rig, &request, kind[k], 0, kind[k] == SF_REQ_FLUSH ? 0 : 4096, 2);
+    rig_pass(&rig, 1500);
+    assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+    failing = 1;
+    takes_ms[1] = 1;
+    rig_pass(&rig, 2500);
+    assert_true(request.done);
+    assert_int_not_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+    assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+    rig_put(&request);
+    rig_free(&rig);
+  }
+}
+
+/* It has all, has nothing to do and answers: asked once, it says so. */
+static void
+one_that_fails_alone_leaves_at_once(void **state) {
+  const int errors[] = {-EIO, -ENODEV};
+  const enum sf_on_too_few on_too_few[] = {SF_TOO_FEW_SUSPEND, SF_TOO_FEW_ERROR};
+
+  for (unsigned i = 0; i < 4; i++) {
+    struct rig_request write;
+
+    init_timed(2, on_too_few[i / 2]);
+    assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+    failing = 2;
+    error_of_all = errors[i % 2];
+    takes_ms[1] = 20;
+    takes_ms[0] = 5;
+    rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 2);
+    rig_pass(&rig, 24);
+    assert_int_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+    rig_pass(&rig, 40);
+    assert_true(write.done && write.request.error == 0);
+    assert_int_not_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+    assert_int_equal(events, 0);
+    assert_int_equal(suspensions, 0);
+    rig_put(&write);
+    rig_free(&rig);
+  }
+}
+
+/* One leg has the write and says nothing, the other one cannot write it: fail_timeout counts. */
+static void
+a_write_that_a_silent_leg_has_is_not_failed_at_once(void **state) {
+  struct rig_request write;
+
+  init_timed(2, SF_TOO_FEW_ERROR);
+  rig_never_late(&rig.volume->config);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+  failing = 2;
+  error_of_all = -EIO;
+  takes_ms[1] = 20;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 10);
+  takes_ms[0] = 1000;
+  rig_pass(&rig, 900);
+  assert_false(write.done);
+  rig_pass(&rig, 2000);
+  assert_true(write.done && write.request.error == 0);
+  assert_int_not_equal(rig_state(&rig, 1), SF_STATE_IN_SYNC);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+static int
+leg_1_writes_no_data(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_WRITE && rig_is_data(r, region) ? -EIO : 0;
+}
+
+/* It answers all else, so that each error begins a new series; the other one has answered each time
+ * before the error is there, and is slow. */
+static void
+one_that_cannot_write_a_block_leaves(void **state) {
+  struct rig_request write;
+
+  init_timed(2, SF_TOO_FEW_SUSPEND);
+  rig.fails = leg_1_writes_no_data;
+  takes_ms[0] = 30;
+  takes_ms[1] = 40;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 400);
+  assert_true(write.done && write.request.error == 0);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_FAULTY);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
+static void
+one_that_cannot_be_made_equal_leaves(void **state) {
+  struct rig_request write;
+
+  init_timed(2, SF_TOO_FEW_SUSPEND);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 2);
+  rig_kill(&rig);
+  rig.leg[1][SF_DATA_OFFSET] ^= 1;
+  rig.fails = leg_1_writes_no_data;
+  takes_ms[0] = 30;
+  takes_ms[1] = 40;
+  rig_start(&rig);
+  rig_pass(&rig, 2000);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_FAULTY);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -290,6 +439,11 @@ main(void) {
       cmocka_unit_test(a_disk_in_an_older_state_is_not_taken),
       cmocka_unit_test(what_was_unflushed_when_it_went),
       cmocka_unit_test(what_cannot_be_sent_is_tried_again),
+      cmocka_unit_test(one_that_fails_stays_where_the_other_fails_too),
+      cmocka_unit_test(one_that_fails_alone_leaves_at_once),
+      cmocka_unit_test(a_write_that_a_silent_leg_has_is_not_failed_at_once),
+      cmocka_unit_test(one_that_cannot_write_a_block_leaves),
+      cmocka_unit_test(one_that_cannot_be_made_equal_leaves),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
