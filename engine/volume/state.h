@@ -52,6 +52,7 @@ struct sf_op {
   bool request_fua;  /* stable where it is ok: nothing is left unflushed */
   bool listed;       /* in v->active: later overlapping ops wait for it */
   bool checkpoint;   /* FLUSH: of the legs that catch up too */
+  bool was_held;     /* FLUSH: it was tried before, in vain */
   enum sf_op_hold hold;
   uint64_t offset, length;
   uint64_t asked_ns;   /* when its client asked for it, or what it waited for was zeroed last */
@@ -420,7 +421,7 @@ struct sf_volume {
   int promoting;   /* leg with a promotion that is submitted and not durable, or -1 */
   int joining;     /* leg that is counted: its flush and then its record are under way, or -1 */
   struct exchange exchange;
-  legset word_wanted; /* insync.c: legs that were asked whether they answer, and have not yet */
+  legset word_wanted; /* sample.c: legs that were asked whether they answer, and have not yet */
   unsigned min_legs;
 
   struct sf_op *ops;
@@ -436,6 +437,7 @@ struct sf_volume {
   struct sf_request *flush_queue, **flush_queue_tail;
   struct sf_request *flush_held, **flush_held_tail; /* tried again, not before flush_again_ns */
   uint64_t flush_again_ns;
+  bool flush_released; /* some in the queue are such */
 
   struct sf_map unconverged; /* may differ between in-sync legs (R11) */
   struct sf_map unwritten;   /* reads as zeros, whatever the legs hold (R17) */

@@ -150,9 +150,11 @@ struct penalty {               /* R14: what its absences have cost lately */
 };
 
 struct blame { /* insync.c: it failed something that others have, and is judged by their word */
-  uint64_t since_ns; /* 0: it is not blamed */
+  uint64_t since_ns; /* the first time; 0: it is not blamed */
+  uint64_t last_ns;  /* when it was last judged: */
   legset witnesses;
   enum sf_kind kind;
+  uint64_t offset; /* on the leg */
   int error;
   char reason[SF_LEG_REASON_MAX];
 };
@@ -219,6 +221,7 @@ struct leg {
   struct leg_io probe_io;
   struct sf_tio_buffer *probe_buffer;
   unsigned probe_step, probes_ok;
+  int probe_error; /* of one that was late; 0: it went well in the end */
   uint64_t probe_at_ns;
   struct penalty penalty;
   struct pace pace;
@@ -246,9 +249,15 @@ struct leg {
   /* In sync, and all that it was asked since fails; 0: it does not.  The error of the last. */
   uint64_t troubled_ns, told_ns;
   int trouble;
+  /* It is dead, and another opening of it is there: it gets nothing until what it has has ended, or
+   * until then; 0: it does.  And it is not to be so again before. */
+  uint64_t drain_until_ns, drain_from_ns;
   struct blame blame;
-  uint64_t ask_at_ns; /* insync.c: its word is asked for, and not again before */
-  bool erred;         /* faulty for what it answered, not by the operator's word */
+  /* sample.c: its word is asked for, and not again before; a pause, longer after each error. */
+  uint64_t ask_at_ns, ask_pause_ns;
+  uint64_t well_ns,
+      error_ns; /* when its last trouble ended; when it got what it answered last with an error */
+  bool erred;   /* faulty for what it answered, not by the operator's word */
   uint64_t gone_look; /* the look, whether its disk has left, whose answer counts; 0: none */
   /* When it last answered that it has no room; so it is not tried before; the pause, longer each time. */
   uint64_t no_room_ns, room_at_ns, room_pause_ns;

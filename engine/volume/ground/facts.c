@@ -81,10 +81,17 @@ sf_leg_is_dead(const struct sf_volume *v, unsigned index) {
   const struct leg *leg = &v->leg[index];
   enum fault fault = sf_fault_of(leg->trouble);
 
-  if (leg->troubled_ns == 0 || leg->running > 0 || !(sf_insync_legs(v) & legbit(index)))
+  if (leg->troubled_ns == 0 || !(sf_insync_legs(v) & legbit(index)))
     return false;
-  return fault == FAULT_PATH || fault == FAULT_GONE ||
+  return ((fault == FAULT_PATH || fault == FAULT_GONE) && leg->outstanding_n == 0) ||
          v->now_ns - leg->troubled_ns >= DEAD_S * SF_S;
+}
+
+bool
+sf_leg_fails(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+
+  return leg->troubled_ns != 0 && sf_fault_passes(leg->trouble);
 }
 
 const char *

@@ -19,6 +19,8 @@ bool sf_leg_punches(const struct sf_volume *v, unsigned leg);
 /* Its disk has left the machine, whatever it answers. */
 bool sf_leg_is_dead(const struct sf_volume *v,
                     unsigned leg); /* worth opening beside what we have */
+/* Its last answer was an error that says nothing of a block: it may not answer at all any more. */
+bool sf_leg_fails(const struct sf_volume *v, unsigned leg);
 uint64_t sf_vol_asked(const struct sf_request *request);
 uint64_t sf_vol_fails_from(const struct sf_request *request); /* fail_timeout counts from then */
 uint64_t sf_vol_oldest_held(const struct sf_volume *v);

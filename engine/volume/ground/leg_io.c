@@ -17,6 +17,7 @@
 
 enum {
   NO_ROOM_MS = 5, /* after a submission that found no room below */
+  DRAIN_WAITS_MS = 20,
 };
 
 static bool
@@ -38,21 +39,27 @@ leg_of(const struct leg_io_part *part) {
 /* ---- what a leg has said ---- */
 
 static void
-note_health(struct sf_volume *v, unsigned index, const struct sf_tio_event *event) {
+note_health(struct leg_io_part *part, const struct sf_tio_event *event) {
+  const struct leg_io *io = part->io;
+  struct sf_volume *v = io->volume;
+  unsigned index = part->leg;
   struct leg *leg = &v->leg[index];
 
   if (event->state == SF_TIO_TIMEOUT)
     leg->timeouts++;
   if (event->late)
     return;
-  v->dirty = v->dirty || (v->word_wanted & legbit(index)) != 0;
-  v->word_wanted &= (legset) ~legbit(index);
   if (event->state == SF_TIO_OK) {
     leg->heard_ns = v->now_ns;
+    v->dirty = v->dirty || (v->word_wanted & legbit(index)) != 0;
+    v->word_wanted &= (legset) ~legbit(index);
     if (leg->troubled_ns != 0)
       sf_leg_well(v, index);
-  } else if (event->state == SF_TIO_ERROR) {
+    if (!io->reads && io->args.offset == leg->blame.offset)
+      leg->blame.since_ns = 0; /* it has what it failed */
+  } else if (event->state == SF_TIO_ERROR && leg->drain_until_ns == 0) {
     leg->errors++;
+    leg->error_ns = part->state == PART_SENT ? part->sent_ns : v->now_ns;
     leg->trouble = event->error;
     if (leg->troubled_ns == 0) {
       leg->troubled_ns = v->now_ns;
@@ -151,7 +158,7 @@ take(struct leg_io_part *part, const struct sf_tio_event *event) {
   if (is_error(event) && sf_fault_of(event->error) == FAULT_ROOM && !io->args.unjudged)
     v->leg[leg].no_room_ns = v->now_ns;
   if (!io->args.unjudged)
-    note_health(v, leg, event);
+    note_health(part, event);
   if (event_is_final(event)) {
     part_ended(part, event);
   } else if (part->state == PART_SENT && !part->told) {
@@ -485,6 +492,34 @@ uncount_what_hangs(struct leg *leg, bool silent) {
   }
 }
 
+/* Not at once, or one copy would follow the other without an end. */
+static struct leg_io_part *
+waits_in_vain(const struct sf_volume *v, const struct leg *leg) {
+  for (unsigned use = 0; use < WINDOW_USES; use++) {
+    const struct sf_list *first = leg->waiting[use].next;
+    struct leg_io_part *part = SF_LIST_ENTRY(first, struct leg_io_part, link);
+
+    if (first != &leg->waiting[use] && v->now_ns - part->since_ns >= DRAIN_WAITS_MS * SF_MS)
+      return part;
+  }
+  return NULL;
+}
+
+/* What waits for a leg that gets nothing is answered in its place, so that it goes on with the
+ * others: nothing has reached it, so that it has lost nothing. */
+static void
+answer_for_drained(struct sf_volume *v, struct leg *leg) {
+  struct leg_io_part *part;
+
+  if (v->now_ns >= leg->drain_until_ns)
+    leg->drain_until_ns = 0;
+  while (leg->drain_until_ns != 0 && (part = waits_in_vain(v, leg)) != NULL) {
+    leave_queue(part);
+    part->state = PART_DROPPED;
+    tell(part, SF_TIO_ERROR, -ENOTCONN);
+  }
+}
+
 void
 sf_leg_io_tick(struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++) {
@@ -493,6 +528,7 @@ sf_leg_io_tick(struct sf_volume *v) {
     bool silent;
 
     note_overdue(v, leg);
+    answer_for_drained(v, leg);
     if (leg->waiting_n == 0 || leg->overdue_n == 0)
       continue;
     silent = sf_insync_leg_is_silent(v, i);
@@ -511,6 +547,7 @@ sf_leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
   for (unsigned i = 0; i < v->legs; i++) {
     struct leg *leg = &v->leg[i];
 
+    leg->drain_until_ns += leg->drain_until_ns != 0 ? delay_ns : 0;
     leg->answered_ns = sf_vol_later(v, leg->answered_ns, delay_ns);
     leg->busy_since_ns = sf_vol_later(v, leg->busy_since_ns, delay_ns);
     for (unsigned which = 0; which < 2; which++)

@@ -206,7 +206,7 @@ sf_insync_is_passed_by(const struct leg_io_part *part) {
 
 bool
 sf_insync_is_avoided(const struct sf_volume *v, unsigned leg) {
-  return v->leg[leg].avoid || sf_insync_leg_is_silent(v, leg);
+  return v->leg[leg].avoid || v->leg[leg].drain_until_ns != 0 || sf_insync_leg_is_silent(v, leg);
 }
 
 /* A leg that was silent for a while could answer neither: a silence that held up what it had does
@@ -351,7 +351,7 @@ sf_insync_leg_is_alone(struct sf_volume *v, unsigned index, uint64_t since_ns) {
   legset heard = 0;
 
   EACH_LEG(leg, sf_insync_legs(v) & (legset) ~legbit(index)) {
-    if (v->leg[leg].heard_ns >= since_ns)
+    if (v->leg[leg].heard_ns >= since_ns && !sf_leg_fails(v, leg))
       heard |= legbit(leg);
   }
   return legcount(sf_insync_witnesses(v, index, SF_READ_KIND, heard)) >= v->min_legs;

@@ -27,7 +27,9 @@ void
 sf_leg_well(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
-  leg->troubled_ns = 0;
+  if (leg->troubled_ns != 0)
+    leg->well_ns = v->now_ns;
+  leg->troubled_ns = leg->drain_until_ns = 0;
   if (sf_leg_state(leg) == SF_STATE_IN_SYNC && !leg->flush_failed)
     leg->reason[0] = '\0';
 }

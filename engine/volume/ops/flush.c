@@ -125,6 +125,8 @@ sf_flush_next(struct sf_volume *v) {
   op->asked_ns = sf_vol_asked(op->request);
   op->started_ns = op->request->since_ns;
   op->checkpoint = queue_has_checkpoint(v);
+  op->was_held = v->flush_released;
+  v->flush_released = false;
   v->flush_queue = NULL;
   v->flush_queue_tail = &v->flush_queue;
   v->flush_leader = op;
@@ -340,6 +342,7 @@ sf_flush_release(struct sf_volume *v) {
   v->flush_queue_tail = v->flush_held_tail;
   v->flush_held = NULL;
   v->flush_held_tail = &v->flush_held;
+  v->flush_released = true;
   v->dirty = true;
 }
 

@@ -318,6 +318,8 @@ sf_op_judge(struct sf_op *op) {
   EACH_LEG(leg, bad) {
     struct miss miss = {.leg = leg,
                         .kind = op->kind->timeout,
+                        .offset =
+                            op->kind->timeout == SF_FLUSH_KIND ? 0 : v->data_offset + op->offset,
                         .failed = op->failed & legbit(leg),
                         .error = op->error,
                         .witnesses = op->ok & sf_insync_legs(v),
@@ -338,16 +340,17 @@ sf_op_lacks_a_word(const struct sf_op *op) {
   legset set = sf_insync_legs(v);
 
   EACH_LEG(leg, op->failed & set) {
-    if (!sf_leg_can_leave(v, leg))
+    if (!sf_leg_can_leave(v, leg) ||
+        legcount(op->ok & set & (legset) ~sf_flush_failure_lacking(v, leg)) < v->min_legs)
       return false;
   }
-  return (op->failed & set) != 0 && legcount(op->ok & set) >= v->min_legs;
+  return (op->failed & set) != 0;
 }
 
 bool
 sf_op_awaits_a_word(const struct sf_op *op) {
   EACH_LEG(leg, op->failed) {
-    if (op->volume->leg[leg].blame.since_ns != 0)
+    if (sf_insync_is_blamed(op->volume, leg))
       return true;
   }
   return false;

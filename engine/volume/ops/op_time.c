@@ -61,7 +61,9 @@ is_stuck(const struct sf_op *op, legset awaited) {
 
 static bool
 legs_are_too_few(const struct sf_volume *v) {
-  return v->suspended > 0 || v->flush_held != NULL || legcount(sf_insync_legs(v)) < v->min_legs;
+  return v->suspended > 0 || v->flush_held != NULL ||
+         (v->flush_leader != NULL && v->flush_leader->was_held) ||
+         legcount(sf_insync_legs(v)) < v->min_legs;
 }
 
 /* Legs do not answer, and a request has all that it needs but for these.  Else requests only wait

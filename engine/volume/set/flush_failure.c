@@ -36,6 +36,7 @@
 #include "volume/set/leg.h"
 #include "volume/set/map_pages.h"
 #include "volume/set/record.h"
+#include "volume/set/sample.h"
 
 /* ---- lost extents ---- */
 
@@ -197,7 +198,8 @@ sf_flush_failure_note(struct sf_volume *v, unsigned index, int error) {
     doubt_copies(v);
   if ((sf_insync_legs(v) | v->exchange.leaving) & legbit(index)) {
     lose(v, index, error);
-    sf_leg_trouble(v, index, reason);
+    if (!sf_insync_is_blamed(v, index))
+      sf_leg_trouble(v, index, reason);
   } else {
     if (v->phase == PHASE_CLAIMING)
       tell_legs(v, index, true); /* the start goes on without it, and no record says so yet */
@@ -295,7 +297,7 @@ sf_flush_failure_settle(struct sf_volume *v) {
 
     if (may_leave_for_good_ones(v, index) && !(leg->heals && leg->healing.set == leg->lost.set)) {
       if (!sf_insync_leg_is_alone(v, index, leg->flush_failed_ns + 1)) {
-        sf_insync_ask(v, good_ones(v, index)); /* they have not been heard since */
+        sf_probe_ask_for_word(v, good_ones(v, index)); /* they have not been heard since */
         continue;
       }
       snprintf(reason, sizeof reason, "a flush failed: %s", strerror(-leg->flush_error));

@@ -13,7 +13,7 @@
 #include "volume/set/leg.h"
 #include "volume/set/sample.h"
 
-enum { ASK_MS = 50 }; /* from one time that a witness is asked for its word to the next */
+enum { BLAME_S = 60 };
 
 unsigned
 sf_insync_evidence(struct sf_volume *v, const struct miss *miss) {
@@ -38,38 +38,6 @@ ask_the_doubted(struct sf_volume *v, const struct miss *miss) {
   }
 }
 
-void
-sf_insync_ask(struct sf_volume *v, legset legs) {
-  EACH_LEG(leg, legs) {
-    if (v->now_ns < v->leg[leg].ask_at_ns)
-      continue;
-    v->leg[leg].ask_at_ns = v->now_ns + ASK_MS * SF_MS;
-    sf_probe_sample(v, leg);
-    if (sf_probe_is_awaited(v, leg))
-      v->word_wanted |= legbit(leg);
-  }
-}
-
-/* One that fails what it is asked now would be alone in the set, and the record that says so would
- * wait for it for ever, while the other leg may be well again soon. */
-static legset
-not_in_trouble(const struct sf_volume *v, legset legs) {
-  EACH_LEG(leg, legs) {
-    if (v->leg[leg].troubled_ns != 0)
-      legs &= (legset) ~legbit(leg);
-  }
-  return legs;
-}
-
-static legset
-heard_since(const struct sf_volume *v, legset legs, uint64_t since_ns) {
-  EACH_LEG(leg, legs) {
-    if (v->leg[leg].heard_ns < since_ns)
-      legs &= (legset) ~legbit(leg);
-  }
-  return legs;
-}
-
 static bool
 leaves_for(struct sf_volume *v, const struct miss *miss) {
   if (sf_insync_evidence(v, miss) < v->min_legs || !sf_leg_can_leave(v, miss->leg))
@@ -78,65 +46,116 @@ leaves_for(struct sf_volume *v, const struct miss *miss) {
   return true;
 }
 
-/* Whatever made one leg fail may have taken the others with it, and their errors take longer.  So it
- * leaves when these have answered since; where none does, nothing is known, and it stays. */
+/* ---- legs that fail ---- */
+
+/* Those that have answered since, and after whose own trouble the leg has failed it once more: what
+ * made it fail may have taken them with it, and be over. */
+static legset
+have_said_so(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+  legset set = 0;
+
+  EACH_LEG(i, leg->blame.witnesses & sf_insync_legs(v)) {
+    const struct leg *witness = &v->leg[i];
+
+    if (witness->heard_ns >= leg->blame.since_ns && leg->error_ns >= witness->well_ns &&
+        !sf_leg_fails(v, i))
+      set |= legbit(i);
+  }
+  return set;
+}
+
+/* It is well again, or will not fail that again; or a leg that had what it lacks has left, and may
+ * have got that from it since. */
+static bool
+is_over(const struct sf_volume *v, unsigned index) {
+  const struct leg *leg = &v->leg[index];
+
+  return ((leg->blame.witnesses | legbit(index)) & (legset) ~sf_insync_legs(v)) != 0 ||
+         (leg->troubled_ns == 0 && sf_fault_passes(leg->blame.error)) ||
+         v->now_ns - leg->blame.last_ns >= BLAME_S * SF_S;
+}
+
+bool
+sf_insync_is_blamed(const struct sf_volume *v, unsigned index) {
+  const struct blame *blame = &v->leg[index].blame;
+
+  return blame->since_ns != 0 && (blame->witnesses & v->word_wanted & sf_insync_legs(v)) != 0;
+}
+
 static void
 judge_blamed(struct sf_volume *v, unsigned index) {
-  struct blame blame = v->leg[index].blame;
-  legset witnesses = not_in_trouble(v, blame.witnesses & sf_insync_legs(v));
-  legset silent = witnesses & (legset) ~heard_since(v, witnesses, blame.since_ns);
+  struct leg *leg = &v->leg[index];
+  const struct blame blame = leg->blame;
   struct miss miss = {.leg = index,
                       .kind = blame.kind,
+                      .offset = blame.offset,
                       .failed = true,
                       .error = blame.error,
-                      .witnesses = witnesses & (legset) ~silent,
+                      .witnesses = have_said_so(v, index),
                       .reason = blame.reason};
 
-  if ((sf_insync_legs(v) & legbit(index)) && !leaves_for(v, &miss)) {
-    if ((silent & v->word_wanted) != 0)
-      return;
+  if (is_over(v, index) || leaves_for(v, &miss))
+    leg->blame.since_ns = 0;
+  else if (!sf_insync_is_blamed(v, index) && leg->troubled_ns != 0)
     sf_leg_trouble(v, index, blame.reason);
-  }
-  v->leg[index].blame.since_ns = 0;
 }
 
 static void
 blame(struct sf_volume *v, const struct miss *miss) {
   struct blame *blame = &v->leg[miss->leg].blame;
 
-  if (blame->since_ns == 0) {
-    *blame = (struct blame){.since_ns = v->now_ns,
-                            .witnesses = miss->witnesses & (legset) ~legbit(miss->leg),
-                            .kind = miss->kind,
-                            .error = miss->error};
-    snprintf(blame->reason, sizeof blame->reason, "%s", miss->reason);
-    sf_insync_ask(v, blame->witnesses & (legset) ~heard_since(v, blame->witnesses, v->now_ns));
-  }
+  if (blame->since_ns == 0 || is_over(v, miss->leg))
+    blame->since_ns = v->now_ns;
+  blame->last_ns = v->now_ns;
+  blame->witnesses = miss->witnesses & (legset) ~legbit(miss->leg);
+  blame->kind = miss->kind;
+  blame->offset = miss->offset;
+  blame->error = miss->error;
+  snprintf(blame->reason, sizeof blame->reason, "%s", miss->reason);
+  sf_probe_ask_for_word(v, blame->witnesses & (legset) ~have_said_so(v, miss->leg));
   judge_blamed(v, miss->leg);
+}
+
+/* Whatever made a leg fail may have taken the others with it, and their errors take longer.  It
+ * would leave by the word of a leg that is dead, and the record of that wait for the dead one for
+ * ever, while the leg may be well again soon. */
+static void
+judge_failed(struct sf_volume *v, const struct miss *miss) {
+  if (sf_insync_evidence(v, miss) >= v->min_legs && sf_leg_can_leave(v, miss->leg))
+    blame(v, miss);
+  else
+    sf_leg_trouble(v, miss->leg, miss->reason);
+}
+
+static void
+judge_late(struct sf_volume *v, const struct miss *miss) {
+  struct miss known = *miss;
+
+  EACH_LEG(leg, miss->witnesses) {
+    if (sf_leg_fails(v, leg))
+      known.witnesses &= (legset) ~legbit(leg);
+  }
+  if (leaves_for(v, &known) || sf_insync_evidence(v, &known) >= v->min_legs)
+    return;
+  ask_the_doubted(v, &known);
+  sf_probe_ask_for_word(v, miss->witnesses & (legset) ~(known.witnesses | legbit(miss->leg)));
 }
 
 /* No leg leaves the set while fewer than min_legs of the others have what it lacks, and answer. */
 void
 sf_insync_judge(struct sf_volume *v, const struct miss *miss) {
-  struct miss known = *miss;
-
-  if (!(sf_insync_legs(v) & legbit(miss->leg))) {
+  if (v->phase == PHASE_STOPPED)
+    return;
+  if (!(sf_insync_legs(v) & legbit(miss->leg)))
     sf_leg_fall_back(v, miss->leg, sf_insync_becomes(miss), miss->reason);
-    return;
-  }
-  if (miss->failed) {
-    if (sf_insync_evidence(v, miss) >= v->min_legs && sf_leg_can_leave(v, miss->leg))
-      blame(v, miss);
-    else
-      sf_leg_trouble(v, miss->leg, miss->reason);
-    return;
-  }
-  known.witnesses = not_in_trouble(v, miss->witnesses);
-  if (leaves_for(v, &known) || sf_insync_evidence(v, &known) >= v->min_legs)
-    return;
-  ask_the_doubted(v, &known);
-  sf_insync_ask(v, miss->witnesses & (legset) ~(known.witnesses | legbit(miss->leg)));
+  else if (miss->failed)
+    judge_failed(v, miss);
+  else
+    judge_late(v, miss);
 }
+
+/* ---- legs that owe what they alone were asked ---- */
 
 /* An overdue request of this leg alone. */
 static const struct leg_io_part *

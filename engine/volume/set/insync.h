@@ -8,6 +8,7 @@
 struct miss {
   unsigned leg;
   enum sf_kind kind; /* of what it owes */
+  uint64_t offset;   /* of that, on the leg; of a flush: 0 */
   bool failed;
   int error;        /* if it has */
   legset witnesses; /* legs of the set that have it (reading 4) */
@@ -18,8 +19,9 @@ void sf_insync_judge(struct sf_volume *v, const struct miss *miss);
 /* So many of the witnesses count. */
 unsigned sf_insync_evidence(struct sf_volume *v, const struct miss *miss);
 enum sf_leg_state sf_insync_becomes(const struct miss *miss);
-/* For a good answer, after which legs are judged again.  With pauses, as the answer may be an error. */
-void sf_insync_ask(struct sf_volume *v, legset legs);
+/* It has failed something that others have; these were asked whether they answer, and one of them
+ * has not said anything yet. */
+bool sf_insync_is_blamed(const struct sf_volume *v, unsigned leg);
 void sf_insync_settle(struct sf_volume *v); /* legs that owe a read, or a repair */
 
 #endif

@@ -97,6 +97,7 @@ sf_leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const cha
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   sf_state_move(&leg->machine, to, &hooks, v);
   leg->erred = to == SF_STATE_FAULTY && leg->troubled_ns != 0;
+  leg->drain_until_ns = 0;
   leg->gone_look = 0; /* its disk may be another one when the answer comes */
   if (to == SF_STATE_LATE)
     wait_for_room(v, leg, from);

@@ -183,6 +183,7 @@ judge_leg(struct sf_volume *v, uint64_t index, unsigned leg) {
   char reason[128];
   struct miss miss = {.leg = leg,
                       .kind = SF_WRITE_KIND,
+                      .offset = SF_MAP_PAGE_OFFSET(index),
                       .failed = page->failed & legbit(leg),
                       .error = v->maps.error[leg],
                       .witnesses = have_the_page(v, page, page->sent[leg]),

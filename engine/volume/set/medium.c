@@ -162,6 +162,15 @@ may_leave(const struct sf_volume *v, unsigned index) {
          sf_unwritten_others(v) == 0;
 }
 
+static bool
+others_are_well(const struct sf_volume *v, unsigned index) {
+  EACH_LEG(leg, sf_insync_legs(v) & (legset) ~legbit(index)) {
+    if (v->leg[leg].troubled_ns != 0)
+      return false;
+  }
+  return true;
+}
+
 /* One more place where the leg's errors lead to faulty (R14): not one of them, but that they go
  * on. */
 static void
@@ -172,7 +181,7 @@ judge(struct sf_volume *v, unsigned index) {
   char reason[192];
 
   /* Settled with each event: nothing is put in words that is not told. */
-  if (may ? !sf_insync_leg_is_alone(v, index, since) : medium->told)
+  if (may ? !others_are_well(v, index) || !sf_insync_leg_is_alone(v, index, since) : medium->told)
     return;
   describe(v, index, reason, sizeof reason);
   if (may) {

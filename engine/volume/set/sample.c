@@ -7,6 +7,8 @@
 #include "volume/ground/leg_io.h"
 #include "volume/set/medium.h"
 
+enum { ASK_LEAST_MS = 50, ASK_MOST_MS = 1600 };
+
 /* One page of the leg's metadata; of args only what is different. */
 static int
 ask(struct sf_volume *v, unsigned index, struct leg_io *io, struct leg_io_args args,
@@ -42,15 +44,29 @@ sf_look_ask(struct sf_volume *v, unsigned index, enum sf_tio_op op, uint64_t off
              on_event);
 }
 
+/* A good answer is heard of in any case. */
 static void
-nothing_more(struct leg_io *io, unsigned index, const struct sf_tio_event *event) {
+word_has_come(struct leg_io *io, unsigned index, const struct sf_tio_event *event) {
+  struct sf_volume *v = io->volume;
+  struct leg *leg = &v->leg[index];
+
+  if (event->late)
+    return;
+  if (v->word_wanted & legbit(index))
+    v->dirty = true;
+  v->word_wanted &= (legset) ~legbit(index);
+  if (event->state == SF_TIO_OK)
+    leg->ask_pause_ns = 0;
+  else if (leg->ask_pause_ns < ASK_MOST_MS * SF_MS)
+    leg->ask_pause_ns = 2 * leg->ask_pause_ns + ASK_LEAST_MS * SF_MS;
+  leg->ask_at_ns = v->now_ns + leg->ask_pause_ns;
 }
 
 /* What it reads there is of no use: so a bad block there is written over with anything. */
 static void
 mend_sample(struct sf_volume *v, unsigned index) {
   if (v->leg[index].probe_io.running == 0 && (sf_insync_legs(v) & legbit(index)))
-    sf_probe_ask(v, index, SF_TIO_WRITE, 0, nothing_more);
+    sf_probe_ask(v, index, SF_TIO_WRITE, 0, word_has_come);
 }
 
 static void
@@ -60,6 +76,7 @@ sample_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event
 
   if (event->late)
     return;
+  word_has_come(io, index, event);
   if (event->state == SF_TIO_ERROR && sf_fault_of(event->error) == FAULT_MEDIUM) {
     sf_medium_failed(v, index, MEDIUM_HEAD, event->error); /* no client may read there any more */
     mend_sample(v, index);
@@ -72,13 +89,6 @@ sample_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event
   }
 }
 
-bool
-sf_probe_is_awaited(const struct sf_volume *v, unsigned index) {
-  const struct leg_io *io = &v->leg[index].probe_io;
-
-  return io->running > 0 && !io->part[0].told;
-}
-
 void
 sf_probe_sample(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -87,4 +97,17 @@ sf_probe_sample(struct sf_volume *v, unsigned index) {
     return;
   leg->read_last_ns = v->now_ns;
   sf_probe_ask(v, index, SF_TIO_READ, 0, sample_event);
+}
+
+void
+sf_probe_ask_for_word(struct sf_volume *v, legset legs) {
+  EACH_LEG(index, legs) {
+    struct leg *leg = &v->leg[index];
+    bool is_asked;
+
+    if (v->now_ns >= leg->ask_at_ns && leg->heard_ns != v->now_ns)
+      sf_probe_sample(v, index);
+    is_asked = leg->probe_io.running > 0 && !leg->probe_io.part[0].told;
+    v->word_wanted |= is_asked ? legbit(index) : 0;
+  }
 }

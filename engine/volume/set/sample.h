@@ -8,8 +8,9 @@ int sf_probe_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, unsigned 
                  void (*on_event)(struct leg_io *io, unsigned leg,
                                   const struct sf_tio_event *event));
 void sf_probe_sample(struct sf_volume *v, unsigned leg); /* a read of a block of ours */
-/* One is under way, and has not been waited for in vain yet. */
-bool sf_probe_is_awaited(const struct sf_volume *v, unsigned leg);
+/* The same to hear whether they answer; with pauses after errors.  word_wanted has them until they have said
+ * anything well, or a sample has ended otherwise or was waited for in vain. */
+void sf_probe_ask_for_word(struct sf_volume *v, legset legs);
 
 /* A page of the leg's metadata to or from its look_buffer, beside all that the leg is judged by; one at a time. */
 int sf_look_ask(struct sf_volume *v, unsigned leg, enum sf_tio_op op, uint64_t offset,
