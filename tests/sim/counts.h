@@ -43,6 +43,7 @@
   COUNTED(late_flush_errors)                                                                       \
   COUNTED(late_errors)                                                                             \
   COUNTED(late_copies)                                                                             \
+  COUNTED(slow_deaths)                                                                             \
   COUNTED(evidence_checked)                                                                        \
   COUNTED(lost_requests)                                                                           \
   COUNTED(faulty_at_a_start)                                                                       \

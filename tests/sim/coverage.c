@@ -84,6 +84,7 @@ is_off(unsigned count) {
             {COUNT_torn_unreadable, SWITCH_torn_unreadable},
             {COUNT_late_errors, SWITCH_late_errors},
             {COUNT_late_copies, SWITCH_late_copies},
+            {COUNT_slow_deaths, SWITCH_slow_deaths},
             {COUNT_late_openings, SWITCH_late_openings},
             {COUNT_flushes_forgotten, SWITCH_flush_errors_anywhere}};
 

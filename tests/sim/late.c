@@ -55,3 +55,12 @@ late_copy(struct region *r, uint64_t timeout_ns) {
   TRACE("leg %u: that is to be late for %lu ms%s", r->leg, (unsigned long) (r->keep_ns / SIM_MS),
         r->doomed ? ", and to fail" : "");
 }
+
+/* From a few of the volume's ticks to longer than a path is looked at, and than a timeout. */
+uint64_t
+late_death_ns(void) {
+  if (sim.options.slow_death_permille == 0 || draw(1000) >= sim.options.slow_death_permille)
+    return 0;
+  COUNT(slow_deaths);
+  return (UINT64_C(10) << draw(8)) * SIM_MS + draw(10 * SIM_MS);
+}

@@ -66,6 +66,7 @@ struct options {
   unsigned tear_unreadable_permille; /* of all these: cannot be read then */
   unsigned late_error_permille;      /* requests that are late, and fail */
   unsigned late_copy_permille;       /* copies that are made late */
+  unsigned slow_death_permille;      /* dead devices whose errors take long */
   unsigned nemesis_permille;         /* metadata writes during which something happens */
   unsigned newcomer_permille;        /* newcomers that are slow to reach the maps on disk */
   unsigned promotion_permille;       /* promotions during which another leg keeps its superblock */
@@ -131,6 +132,7 @@ struct options {
   DRAWN(torn_unreadable, true)                                                                     \
   DRAWN(late_errors, true)                                                                         \
   DRAWN(late_copies, true)                                                                         \
+  DRAWN(slow_deaths, true)                                                                         \
   DRAWN(answers_beside_a_failed_flush, true)
 
 enum {

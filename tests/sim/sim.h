@@ -167,6 +167,7 @@ struct sim_leg {
   uint32_t cure;         /* generation of the fault in force */
   uint32_t device;       /* generation: each opening makes a new one */
   bool device_dead;      /* gone_error from now on */
+  uint64_t dying_ns;     /* which takes so long */
   int regions;           /* list of regions in flight, ghosts included: head, or -1 */
   unsigned regions_running;
 };

@@ -281,6 +281,7 @@ draw_lulls(struct options *o) {
   DRAW(bad_everywhere_permille, one_in(2) ? some(100, 900) : 0);
   DRAW(behead_permille, one_in_or_always(4, SWITCH_heads) ? some(20, 300) : 0);
   DRAW(all_gone_permille, one_in(4) ? some(5, 100) : 0);
+  DRAW(slow_death_permille, one_in_or_always(3, SWITCH_slow_deaths) ? some(100, 1000) : 0);
 }
 
 static void

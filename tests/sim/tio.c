@@ -161,9 +161,10 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
     if (timeout != 0)
       event_add(sim.now_ns + timeout, EV_TIMEOUT, region_index(r), r->generation);
     if (device->generation != leg->device || leg->device_dead) {
-      r->finished = true;
+      r->finished = r->dying = true;
       r->error = sim.options.gone_error;
-      event_add(sim.now_ns + random_below(SIM_MS), EV_TELL, region_index(r), r->generation);
+      event_add(sim.now_ns + leg->dying_ns + random_below(SIM_MS), EV_TELL, region_index(r),
+                r->generation);
     } else {
       if (r->op == SF_TIO_READ && random_chance(300)) {
         r->early = true;
@@ -364,7 +365,7 @@ static void
 on_timeout(struct region *r) {
   struct region told = *r;
 
-  if (r->finished || r->life != sim.life || sim.volume == NULL)
+  if ((r->finished && !r->dying) || r->life != sim.life || sim.volume == NULL)
     return;
   r->late = true;
   sim.leg[r->leg].timed_out_ns = sim.now_ns;
@@ -483,16 +484,18 @@ land_in_part(struct region *r) {
 void
 tio_leg_gone(unsigned leg) {
   sim.leg[leg].device_dead = true;
+  sim.leg[leg].dying_ns = late_death_ns();
   EACH_REGION(r, leg)
     if (!r->finished) {
       land_in_part(r);
-      r->finished = true;
+      r->finished = r->dying = true;
       r->parked = false;
       r->error = sim.options.gone_error;
       if (r->life != sim.life)
         region_release(r);
       else
-        event_add(sim.now_ns + random_below(2 * SIM_MS), EV_TELL, region_index(r), r->generation);
+        event_add(sim.now_ns + sim.leg[leg].dying_ns + random_below(2 * SIM_MS), EV_TELL,
+                  region_index(r), r->generation);
     }
 }
 

@@ -15,8 +15,10 @@
 #include "volume/set/flush_failure.h"
 #include "volume/set/leg.h"
 
-/* From an opening that hung to the next. */
-enum { HUNG_PAUSE_MS = 2000 };
+enum {
+  HUNG_PAUSE_MS = 2000, /* from an opening that hung to the next */
+  DRAIN_S = 40,         /* a driver has given up by then what its disk does not answer */
+};
 
 int
 sf_operator_fail(struct sf_volume *v, unsigned index) {
@@ -200,6 +202,17 @@ lacks(const struct sf_volume *v, unsigned index, const struct sf_superblock *sb,
   return bytes < v->data_offset + v->size_bytes ? "it is shorter than the volume" : NULL;
 }
 
+/* What the dead descriptor still has may land behind what goes to the new one (R5).  As what fails is
+ * sent again, some of it would always be there where errors take long.  It is opened again when all
+ * has ended.  What never ends must not keep a leg from showing that it is well after all. */
+static void
+drain(const struct sf_volume *v, struct leg *leg) {
+  if (leg->drain_until_ns != 0 || v->now_ns < leg->drain_from_ns)
+    return;
+  leg->drain_until_ns = v->now_ns + DRAIN_S * SF_S;
+  leg->drain_from_ns = leg->drain_until_ns + DRAIN_S * SF_S;
+}
+
 static int
 reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
          const struct sf_superblock *sb, uint64_t bytes) {
@@ -208,12 +221,17 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
 
   if (sf_leg_state(leg) != SF_STATE_IN_SYNC || !sf_leg_is_dead(v, index)) {
     leg->open_at_ns = v->now_ns;
-    return -EBUSY; /* it answers again, has left, or still holds a request */
+    return -EBUSY; /* it answers again, or has left */
   }
   why = lacks(v, index, sb, bytes);
   if (why != NULL) {
+    leg->drain_until_ns = 0;
     stays_missing(v, index, why);
     return -EINVAL;
+  }
+  if (leg->outstanding_n > 0) {
+    drain(v, leg);
+    return -EBUSY;
   }
   leg->device = device;
   leg->mark_seen = false;
@@ -245,6 +263,8 @@ sf_operator_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *de
   else if (why != NULL && error != -EBUSY && sf_leg_state(leg) == SF_STATE_IN_SYNC &&
            leg->troubled_ns != 0)
     stays_missing(v, index, why); /* EBUSY: it is the very file that we have open */
+  if (beside && error != 0)
+    leg->drain_until_ns = 0;
   v->dirty = true;
   return r;
 }

@@ -1,6 +1,7 @@
 /* Asking a leg how it is: the probes of R14, and the look for a missing leg. */
 #include "volume/change/probe.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,6 +61,8 @@ probe_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event)
   struct leg *leg = &v->leg[index];
   char reason[128];
 
+  if (event->late && event->error != -ECANCELED)
+    leg->probe_error = event->error;
   if (event->late || sf_leg_state(leg) != SF_STATE_PROBING)
     return;
   if (event->state == SF_TIO_CANCELED ||
@@ -88,6 +91,7 @@ probe_send(struct sf_volume *v, unsigned index, enum probe_step step) {
   unsigned flags = writes && leg->pace.limit_ns == 0 ? SF_TIO_FUA : 0;
 
   leg->probe_step = step;
+  leg->probe_error = 0;
   if (sf_probe_ask(v, index, writes ? SF_TIO_WRITE : SF_TIO_READ, flags, probe_event) < 0)
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
 }
@@ -120,6 +124,21 @@ sf_probe_looked(struct sf_volume *v, unsigned index, uint64_t look, bool gone) {
   sf_leg_look_for(v, index, "its device is gone");
 }
 
+static bool
+has_drained(const struct leg *leg) {
+  return leg->drain_until_ns != 0 && leg->outstanding_n == 0;
+}
+
+static void
+open_beside(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (leg->drain_until_ns != 0 && leg->outstanding_n > 0)
+    return; /* it was opened once, and is when that has ended */
+  leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
+  leg->opening = leg->reopening = v->host.reopen_leg(v->ctx, index) == 0;
+}
+
 void
 sf_probe_tick(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
@@ -143,11 +162,9 @@ sf_probe_tick(struct sf_volume *v, unsigned index) {
     look_if_gone(v, index);
     break;
   case SF_STATE_IN_SYNC:
-    if (sf_leg_is_dead(v, index) && !leg->opening && v->now_ns >= leg->open_at_ns &&
-        v->host.reopen_leg != NULL) {
-      leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
-      leg->opening = leg->reopening = v->host.reopen_leg(v->ctx, index) == 0;
-    }
+    if (sf_leg_is_dead(v, index) && !leg->opening && v->host.reopen_leg != NULL &&
+        (has_drained(leg) || v->now_ns >= leg->open_at_ns))
+      open_beside(v, index);
     if (v->phase == PHASE_SERVING && leg->probe_io.running == 0 && leg->reads_running == 0 &&
         v->now_ns - v->foreground_ns < 5 * SF_S && v->reads > 0 &&
         v->now_ns - leg->read_last_ns > SAMPLE_MS * SF_MS && (sf_insync_legs(v) & legbit(index)))
@@ -172,6 +189,19 @@ leg_answers(struct sf_volume *v, unsigned index) {
   sf_penalty_reason(v, index, text, sizeof text);
   sf_leg_move(v, index, SF_STATE_PROBING, text);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
+}
+
+/* Probed anew it would be late for ever, where its errors take longer than it may take. */
+static void
+late_probe_failed(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+  enum sf_leg_state to = sf_leg_state_for(leg->probe_error);
+  char reason[128];
+
+  snprintf(reason, sizeof reason, "probe: %s", strerror(-leg->probe_error));
+  leg->probe_error = 0;
+  if (to != SF_STATE_LATE)
+    sf_leg_fall_back(v, index, to, reason);
 }
 
 static void
@@ -218,6 +248,8 @@ sf_leg_settle(struct sf_volume *v, unsigned index) {
   leg->canceled = false;
   if (state == SF_STATE_LATE) {
     leg_answers(v, index);
+    if (leg->probe_error != 0)
+      late_probe_failed(v, index);
     if (!sf_leg_holds(v, index, v->size_bytes))
       sf_leg_fall_back(v, index, SF_STATE_MISSING, "the volume has grown and it has not");
   } else if (state == SF_STATE_MISSING && leg->device != NULL && !leg->opening) {

@@ -73,6 +73,8 @@ sf_leg_room_is_there(struct sf_volume *v, struct leg_io_part *part) {
   const struct leg_io_args *args = &part->io->args;
   uint64_t target = sf_deadline_target_ns(v, part->leg, args->kind);
 
+  if (leg->drain_until_ns != 0)
+    return false;
   part->class = (uint8_t) class_now(leg, part);
   part->cost_ns = sf_window_cost(&leg->window, part->class, target);
   if (sf_insync_leg_is_silent(v, part->leg)) {
