@@ -64,3 +64,8 @@ late_death_ns(void) {
   COUNT(slow_deaths);
   return (UINT64_C(10) << draw(8)) * SIM_MS + draw(10 * SIM_MS);
 }
+
+bool
+late_death_lands(unsigned leg) {
+  return sim.leg[leg].dying_ns != 0 && draw(2) == 0;
+}

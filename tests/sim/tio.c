@@ -241,6 +241,12 @@ on_tell(uint32_t index) {
     region_release(r);
     return;
   }
+  if (r->lands) {
+    r->lands = false;
+    effect(r, 1000);
+    if (r->op == SF_TIO_WRITE && r->offset < sim.data_offset)
+      trust_changed(r->leg);
+  }
   if (r->canceled && !r->canceled_told) {
     r->canceled_told = true;
     told = *r;
@@ -487,7 +493,9 @@ tio_leg_gone(unsigned leg) {
   sim.leg[leg].dying_ns = late_death_ns();
   EACH_REGION(r, leg)
     if (!r->finished) {
-      land_in_part(r);
+      r->lands = op_writes(r->op) && !r->real && late_death_lands(leg);
+      if (!r->lands)
+        land_in_part(r);
       r->finished = r->dying = true;
       r->parked = false;
       r->error = sim.options.gone_error;

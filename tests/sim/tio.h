@@ -26,6 +26,7 @@ struct region {
   uint64_t keep_ns; /* it takes so much longer */
   bool doomed;      /* fails */
   bool dying;       /* with its device, and has not said it yet */
+  bool lands;       /* when it does */
   bool delayed;     /* by a stall */
   bool finished, canceled, canceled_told, real;
   bool old; /* here since before the leg left the set: the fence stands (R5) */
@@ -93,6 +94,7 @@ void buffer_put(void *ctx, struct sf_tio_buffer *buffer);
 void late_start(void);
 bool late_fails(const struct region *r, int *error);
 void late_copy(struct region *r, uint64_t timeout_ns); /* before it starts */
+bool late_death_lands(unsigned leg);                   /* what it had lands with its error */
 uint64_t late_death_ns(void); /* how long each error of a device takes that is dead now */
 
 /* ---- submitted.c ---- */

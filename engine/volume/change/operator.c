@@ -17,7 +17,8 @@
 
 enum {
   HUNG_PAUSE_MS = 2000, /* from an opening that hung to the next */
-  DRAIN_S = 40,         /* a driver has given up by then what its disk does not answer */
+  BUSY_PAUSE_MS = 100,
+  DRAIN_S = 40, /* a driver has given up by then what its disk does not answer */
 };
 
 int
@@ -210,7 +211,6 @@ drain(const struct sf_volume *v, struct leg *leg) {
   if (leg->drain_until_ns != 0 || v->now_ns < leg->drain_from_ns)
     return;
   leg->drain_until_ns = v->now_ns + DRAIN_S * SF_S;
-  leg->drain_from_ns = leg->drain_until_ns + DRAIN_S * SF_S;
 }
 
 static int
@@ -220,7 +220,7 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
   const char *why;
 
   if (sf_leg_state(leg) != SF_STATE_IN_SYNC || !sf_leg_is_dead(v, index)) {
-    leg->open_at_ns = v->now_ns;
+    leg->open_at_ns = v->now_ns + BUSY_PAUSE_MS * SF_MS;
     return -EBUSY; /* it answers again, or has left */
   }
   why = lacks(v, index, sb, bytes);

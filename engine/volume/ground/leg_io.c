@@ -18,6 +18,7 @@
 enum {
   NO_ROOM_MS = 5, /* after a submission that found no room below */
   DRAIN_WAITS_MS = 20,
+  DRAIN_PAUSE_S = 40,
 };
 
 static bool
@@ -37,36 +38,6 @@ leg_of(const struct leg_io_part *part) {
 }
 
 /* ---- what a leg has said ---- */
-
-static void
-note_health(struct leg_io_part *part, const struct sf_tio_event *event) {
-  const struct leg_io *io = part->io;
-  struct sf_volume *v = io->volume;
-  unsigned index = part->leg;
-  struct leg *leg = &v->leg[index];
-
-  if (event->state == SF_TIO_TIMEOUT)
-    leg->timeouts++;
-  if (event->late)
-    return;
-  if (event->state == SF_TIO_OK) {
-    leg->heard_ns = v->now_ns;
-    v->dirty = v->dirty || (v->word_wanted & legbit(index)) != 0;
-    v->word_wanted &= (legset) ~legbit(index);
-    if (leg->troubled_ns != 0)
-      sf_leg_well(v, index);
-    if (!io->reads && io->args.offset == leg->blame.offset)
-      leg->blame.since_ns = 0; /* it has what it failed */
-  } else if (event->state == SF_TIO_ERROR && leg->drain_until_ns == 0) {
-    leg->errors++;
-    leg->error_ns = part->state == PART_SENT ? part->sent_ns : v->now_ns;
-    leg->trouble = event->error;
-    if (leg->troubled_ns == 0) {
-      leg->troubled_ns = v->now_ns;
-      v->dirty = v->dirty || v->drill.device != NULL; /* which ends for it */
-    }
-  }
-}
 
 /* What ran while a flush failed may have been dropped by it, and its own flush came too late: it is
  * as if it had not been carried out, and is sent again. */
@@ -158,7 +129,7 @@ take(struct leg_io_part *part, const struct sf_tio_event *event) {
   if (is_error(event) && sf_fault_of(event->error) == FAULT_ROOM && !io->args.unjudged)
     v->leg[leg].no_room_ns = v->now_ns;
   if (!io->args.unjudged)
-    note_health(part, event);
+    sf_leg_answered(part, event);
   if (event_is_final(event)) {
     part_ended(part, event);
   } else if (part->state == PART_SENT && !part->told) {
@@ -511,8 +482,10 @@ static void
 answer_for_drained(struct sf_volume *v, struct leg *leg) {
   struct leg_io_part *part;
 
-  if (v->now_ns >= leg->drain_until_ns)
+  if (leg->drain_until_ns != 0 && v->now_ns >= leg->drain_until_ns) {
     leg->drain_until_ns = 0;
+    leg->drain_from_ns = v->now_ns + DRAIN_PAUSE_S * SF_S;
+  }
   while (leg->drain_until_ns != 0 && (part = waits_in_vain(v, leg)) != NULL) {
     leave_queue(part);
     part->state = PART_DROPPED;
@@ -548,6 +521,7 @@ sf_leg_io_excuse_delay(struct sf_volume *v, uint64_t delay_ns) {
     struct leg *leg = &v->leg[i];
 
     leg->drain_until_ns += leg->drain_until_ns != 0 ? delay_ns : 0;
+    leg->drain_from_ns += delay_ns;
     leg->answered_ns = sf_vol_later(v, leg->answered_ns, delay_ns);
     leg->busy_since_ns = sf_vol_later(v, leg->busy_since_ns, delay_ns);
     for (unsigned which = 0; which < 2; which++)

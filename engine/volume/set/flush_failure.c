@@ -80,6 +80,16 @@ drop_unwritten(struct sf_volume *v, struct leg *leg) {
     sf_copier_spoil(v, e);
 }
 
+/* Not only waits to be sent. */
+static bool
+has_got(const struct sf_op *op, unsigned index) {
+  for (unsigned i = 0; i < op->ios; i++)
+    for (unsigned p = 0; op->io[i].running > 0 && p < op->io[i].regions; p++)
+      if (op->io[i].part[p].leg == index && op->io[i].part[p].state == PART_SENT)
+        return true;
+  return false;
+}
+
 /* A write that still runs may have reached the disk before the flush did.  The write that carried
  * the flush is not acknowledged; but what shows of it may vanish again. */
 static void
@@ -92,7 +102,7 @@ collect(struct sf_volume *v, unsigned index, const struct leg_io *io) {
   EACH_ACTIVE(op, v) {
     bool writes = op->kind->writes || (op->writing & legbit(index));
 
-    if (!writes || !(op->running & legbit(index)))
+    if (!writes || !(op->running & legbit(index)) || (!is_of_op(op, io) && !has_got(op, index)))
       continue;
     sf_map_set_range(is_of_op(op, io) ? &leg->unsure : &v->suspect, extent_of(v, op->offset),
                      extent_of(v, op->offset + op->length - 1));

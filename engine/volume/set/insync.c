@@ -59,7 +59,7 @@ have_said_so(const struct sf_volume *v, unsigned index) {
     const struct leg *witness = &v->leg[i];
 
     if (witness->heard_ns >= leg->blame.since_ns && leg->error_ns >= witness->well_ns &&
-        !sf_leg_fails(v, i))
+        witness->troubled_ns == 0)
       set |= legbit(i);
   }
   return set;

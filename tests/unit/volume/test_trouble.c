@@ -409,6 +409,35 @@ one_that_cannot_write_a_block_leaves(void **state) {
   rig_free(&rig);
 }
 
+static int
+leg_1_cannot_write_and_leg_0_has_a_bad_block(const struct rig *r, const struct rig_region *region) {
+  if (region->leg == 1)
+    return region->op == SF_TIO_READ ? 0 : -EIO;
+  return region->op == SF_TIO_READ && region->offset == SF_DATA_OFFSET + 65536 ? -EIO : 0;
+}
+
+/* A bad block is no trouble that may have been common: each read of it is an answer. */
+static void
+one_fails_beside_one_with_a_bad_block(void **state) {
+  struct rig_request write, read;
+
+  init_timed(2, SF_TOO_FEW_ERROR);
+  rig_never_late(&rig.volume->config);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+  rig.fails = leg_1_cannot_write_and_leg_0_has_a_bad_block;
+  takes_ms[1] = 80;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  for (unsigned i = 0; i < 100; i++) {
+    rig_submit(&rig, &read, SF_REQ_READ, 65536, 4096, 0);
+    rig_pass(&rig, 100);
+    rig_put(&read);
+  }
+  assert_true(write.done && write.request.error == 0);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  rig_put(&write);
+  rig_free(&rig);
+}
+
 static void
 one_that_cannot_be_made_equal_leaves(void **state) {
   struct rig_request write;
@@ -444,6 +473,7 @@ main(void) {
       cmocka_unit_test(one_that_fails_alone_leaves_at_once),
       cmocka_unit_test(a_write_that_a_silent_leg_has_is_not_failed_at_once),
       cmocka_unit_test(one_that_cannot_write_a_block_leaves),
+      cmocka_unit_test(one_fails_beside_one_with_a_bad_block),
       cmocka_unit_test(one_that_cannot_be_made_equal_leaves),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
