@@ -193,9 +193,10 @@ int sf_volume_leg_opened(struct sf_volume *volume, unsigned leg, struct sf_tio_d
 void sf_volume_leg_looked(struct sf_volume *volume, unsigned leg, uint64_t look, bool gone,
                           uint64_t now_ns);
 
-/* A clean stop: no new requests (-ESHUTDOWN), flush, and the record that says clean.  Bounded: a
- * leg that does not answer within its timeouts is demoted first, and after the flush deadline plus
- * twice the write deadline the stop ends as it stands: unclean, and nothing lost. */
+/* A clean stop: no new requests (-ESHUTDOWN), flush, and the record that says clean, when no leg
+ * holds a write of ours any more, given up on or not.  Bounded: a leg that does not answer within
+ * its timeouts is demoted first, and after the flush deadline plus twice the write deadline the stop
+ * ends as it stands: unclean, the holder still named, and nothing lost. */
 void sf_volume_stop(struct sf_volume *volume, uint64_t now_ns);
 bool sf_volume_stopped(struct sf_volume *volume);
 

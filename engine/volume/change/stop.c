@@ -15,7 +15,6 @@
 #include "volume/ground/lost.h"
 #include "volume/ground/request_queue.h"
 #include "volume/ground/steps.h"
-#include "volume/ground/unwritten.h"
 #include "volume/ops/op_time.h"
 #include "volume/ops/own_flush.h"
 #include "volume/set/medium.h"
@@ -38,16 +37,13 @@ client_ops_active(const struct sf_volume *v) {
   return v->flush_leader != NULL || v->flush_queue != NULL;
 }
 
-/* A clean stop does not wait for extents to be zeroed, but for what is on its way to legs of the
- * set: behind the clean record another host may start, which no lock keeps from writing there
- * before it lands. */
+/* What no client waits for: copies that have begun, and what is written over bad blocks.  It is to
+ * be flushed on legs of the set like all else.  A clean stop does not wait for extents to be copied
+ * or zeroed: none is begun any more. */
 static bool
-zeroes_are_under_way(const struct sf_volume *v) {
-  if (v->unwritten.set == 0)
-    return false;
+own_writes_are_under_way(const struct sf_volume *v) {
   EACH_ACTIVE(op, v) {
-    if (op->kind->copies && (op->running & op->writing & sf_insync_legs(v)) != 0 &&
-        sf_unwritten_any(v, op->offset, op->length))
+    if (op->copy != NULL || (op->running & op->writing & sf_insync_legs(v)) != 0)
       return true;
   }
   return false;
@@ -68,20 +64,50 @@ sf_vol_end(struct sf_volume *v, int error) {
     sf_leg_io_drop_of_leg(v, i);
 }
 
+/* Behind the clean record another host may start, which no lock keeps from writing before that
+ * lands which a leg still holds of ours, be it in the set or not (R12). */
+static bool
+waits_for_writes(const struct sf_volume *v) {
+  return v->stop_is_clean && v->unconverged.set == 0 && sf_leg_io_writes(v);
+}
+
 static void
-stop_end(struct sf_volume *v, bool clean) {
+stop_end(struct sf_volume *v) {
+  bool clean = v->stop_step == STOP_RECORD && sf_record_is_durable(v) && v->durable.clean;
+  const char *how = clean                 ? "clean"
+                    : waits_for_writes(v) ? "not clean: a leg still holds writes of ours, so no "
+                                            "other host may start it unasked"
+                                          : "not clean: the next start converges what may differ";
+
   sf_vol_end(v, -ESHUTDOWN);
   sf_medium_stopped(v);
   sf_lost_stopped(v);
-  sf_vol_event(v, SF_EVENT_STOPPED, -1, NULL, NULL,
-               clean ? "clean" : "not clean: the next start converges what may differ");
+  sf_vol_event(v, SF_EVENT_STOPPED, -1, NULL, NULL, how);
+}
+
+/* A leg that misses the clean record is taken out by a record that is not clean: then once more. */
+static void
+record_settle(struct sf_volume *v) {
+  bool has_begun = v->stop_step == STOP_RECORD;
+
+  if (!has_begun && (v->stop_step != STOP_MAPS || v->maps.urgent.set != 0))
+    return;
+  if (!sf_record_is_durable(v) || (!v->durable.clean && waits_for_writes(v)))
+    return;
+  if (!v->durable.clean) {
+    sf_stop_move(v, STOP_RECORD);
+    if (v->stop_is_clean && v->unconverged.set == 0)
+      sf_record_change(v, v->latest.in_sync, v->latest.faulty, true);
+  }
+  if (sf_record_is_durable(v))
+    stop_end(v);
 }
 
 void
 sf_stop_settle(struct sf_volume *v) {
   if (v->phase != PHASE_STOPPING)
     return;
-  if (v->stop_step == STOP_DRAIN && !client_ops_active(v) && !zeroes_are_under_way(v)) {
+  if (v->stop_step == STOP_DRAIN && !client_ops_active(v) && !own_writes_are_under_way(v)) {
     sf_stop_move(v, STOP_FLUSH);
     sf_own_flush_begin(v, &v->stop_flush, NULL);
   }
@@ -90,17 +116,9 @@ sf_stop_settle(struct sf_volume *v) {
     sf_stop_move(v, STOP_MAPS);
     v->dirty = true;
   }
-  /* A leg that misses the clean record is taken out by a record that is not clean: then once
-   * more. */
-  if (((v->stop_step == STOP_MAPS && v->maps.urgent.set == 0) ||
-       (v->stop_step == STOP_RECORD && !v->durable.clean)) &&
-      sf_record_is_durable(v)) {
-    sf_stop_move(v, STOP_RECORD);
-    if (v->stop_is_clean && v->unconverged.set == 0)
-      sf_record_change(v, v->latest.in_sync, v->latest.faulty, true);
-  }
-  if ((v->stop_step == STOP_RECORD && sf_record_is_durable(v)) || v->now_ns >= v->stop_by_ns)
-    stop_end(v, v->stop_step == STOP_RECORD && sf_record_is_durable(v) && v->durable.clean);
+  record_settle(v);
+  if (v->phase == PHASE_STOPPING && v->now_ns >= v->stop_by_ns)
+    stop_end(v);
 }
 
 void
@@ -114,8 +132,7 @@ sf_stop_begin(struct sf_volume *v) {
     v->dirty = true;
     sf_vol_arm(v, v->now_ns + FIRST_TICK_MS * SF_MS);
   } else if (v->phase < PHASE_STOPPING) {
-    stop_end(v,
-             false); /* at once: nothing but the claim may be written before it is stable (R12) */
+    stop_end(v); /* at once: nothing but the claim may be written before it is stable (R12) */
   } else if (v->taken && !v->stop_told) {
     v->stop_told = true;
     sf_vol_event(v, SF_EVENT_STOPPED, -1, NULL, NULL, "not clean: it was taken over");

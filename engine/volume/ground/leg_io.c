@@ -325,6 +325,29 @@ sf_leg_io_drop(struct leg_io *io) {
       part_drop(&io->part[i]);
 }
 
+static bool
+has_a_write(const struct sf_list *list) {
+  for (const struct sf_list *l = list->next; l != list; l = l->next) {
+    const struct leg_io_args *args = &SF_LIST_ENTRY(l, struct leg_io_part, link)->io->args;
+
+    if (args->op != SF_TIO_READ && args->op != SF_TIO_FLUSH && args->offset != SF_PROBE_OFFSET)
+      return true;
+  }
+  return false;
+}
+
+bool
+sf_leg_io_writes(const struct sf_volume *v) {
+  for (unsigned i = 0; i < v->legs; i++) {
+    if (has_a_write(&v->leg[i].outstanding))
+      return true;
+    for (unsigned use = 0; use < WINDOW_USES; use++)
+      if (has_a_write(&v->leg[i].waiting[use]))
+        return true;
+  }
+  return false;
+}
+
 /* Before what clients wait for, and no longer held to the copies' share. */
 static void
 part_hurry(struct leg_io_part *part) {

@@ -12,6 +12,10 @@ void sf_leg_io_drop(struct leg_io *io);        /* waiting parts; sent ones go on
 void sf_leg_io_hurry(struct leg_io *io);       /* a client waits for it: what waits goes first */
 bool sf_leg_io_waits(const struct leg_io *io); /* some part of it has not been sent yet */
 
+/* A leg has something to write, or it waits to be sent, also where it was given up on.  Not what
+ * probes write, which nobody relies on. */
+bool sf_leg_io_writes(const struct sf_volume *v);
+
 void sf_leg_io_init(struct leg *leg);
 struct sf_volume *sf_leg_io_volume(const struct sf_tio_event *event);
 /* It is an error, and its disk has left the machine: it says nothing else.  Without the lock. */

@@ -254,6 +254,8 @@ sf_map_settle(struct sf_volume *v) {
   if (v->phase != PHASE_SERVING && v->phase != PHASE_STOPPING)
     return;
   judge(v);
+  if (v->latest.clean)
+    return; /* nothing else is written behind the record of a clean stop (R12) */
   drive(v, &v->maps.urgent, true);
   drive(v, &v->maps.lazy, false);
 }

@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <string.h>
 
 static struct rig rig;
 
@@ -55,24 +56,24 @@ a_stopped_volume_writes_nothing_more(void **state) {
 }
 
 static bool
-holds_data_of_leg_2(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 2 && region->op == SF_TIO_WRITE && rig_is_data(r, region);
+holds_extent_9_of_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && region->op == SF_TIO_WRITE && rig_is_data(r, region) &&
+         region->offset == SF_DATA_OFFSET + 9 * 65536;
 }
 
 /* A write that was answered without a leg that catches up, and is still under way there when the
- * volume stops clean, may never land. */
+ * volume stops, may never land. */
 static void
-a_clean_stop_remembers_what_a_returning_leg_may_lack(void **state) {
+a_stop_remembers_what_a_returning_leg_may_lack(void **state) {
   struct rig_request w;
 
   rig_init(&rig, 3, 2, 65536, 64);
   rig_start_fully(&rig);
+  rig.volume->config.resync_max_rate = rig.volume->config.resync_min_rate = 1; /* nearly none */
   assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
   rig_pass(&rig, 50);
-  rig_submit(&rig, &w, SF_REQ_WRITE, 0, 4096, 1);
-  rig_run(&rig);
-  rig_put(&w);
-  rig.holds = holds_data_of_leg_2;
+  rig_touch_extents(&rig, 8, 65536); /* more than is copied at once */
+  rig.holds = holds_extent_9_of_leg_2;
   assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
   for (unsigned ms = 0; rig_state(&rig, 2) != SF_STATE_CATCHING_UP; ms++) {
     assert_true(ms < 3000);
@@ -84,9 +85,9 @@ a_clean_stop_remembers_what_a_returning_leg_may_lack(void **state) {
   rig_put(&w);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
   sf_volume_stop(rig.volume, rig.now_ns);
-  rig_pass(&rig, 50);
+  rig_pass(&rig, 2000);
   assert_true(sf_volume_stopped(rig.volume));
-  assert_true(rig.volume->durable.clean);
+  assert_false(rig.volume->durable.clean);
   rig_kill(&rig);
   rig_start_fully(&rig);
   assert_true(sf_map_test(&rig.volume->leg[2].stale, 9));
@@ -147,13 +148,218 @@ a_stop_answers_what_has_not_begun(void **state) {
   rig_free(&rig);
 }
 
+/* ---- R12: another host may write as soon as no holder is named ---- */
+
+static bool
+is_data_write(const struct rig *r, const struct rig_region *region) {
+  return rig_is_data(r, region) && (region->op == SF_TIO_WRITE || region->op == SF_TIO_ZERO);
+}
+
+static bool
+holds_data_writes_of_leg_0(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 0 && is_data_write(r, region);
+}
+
+static bool
+holds_data_of_leg_2_for_ever(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && is_data_write(r, region);
+}
+
+static bool
+is_any_write(const struct rig *r, const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE || region->op == SF_TIO_ZERO;
+}
+
+static int
+fails_the_first_block_of_leg_0(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 0 && region->op == SF_TIO_READ && region->offset == SF_DATA_OFFSET ? -EIO
+                                                                                           : 0;
+}
+
+static void
+start_with_holder(unsigned legs, unsigned min_legs) {
+  rig_init(&rig, legs, min_legs, 65536, 64);
+  rig.holder = (struct sf_holder){.host = "here", .since_s = 1, .pid = 7};
+  rig_start_fully(&rig);
+}
+
+/* What another host would see on these legs. */
+static bool
+names_a_holder(unsigned legs) {
+  struct sf_superblock sb;
+
+  for (unsigned leg = 0; leg < legs; leg++) {
+    rig_read_superblock(&rig, leg, &sb);
+    if (sb.record.clean || sb.holder.since_s == 0)
+      return false;
+  }
+  return true;
+}
+
+static void
+ends_clean(unsigned legs) {
+  struct sf_superblock sb;
+
+  rig.holds = NULL;
+  for (unsigned ms = 0; !sf_volume_stopped(rig.volume); ms++) {
+    assert_true(ms < 1000);
+    rig_pass(&rig, 1);
+  }
+  for (unsigned leg = 0; leg < legs; leg++) {
+    rig_read_superblock(&rig, leg, &sb);
+    assert_true(sb.record.clean);
+    assert_int_equal(sb.holder.since_s, 0);
+  }
+  assert_int_equal(rig_count(&rig, is_any_write), 0);
+}
+
+/* As if the process had been killed: what it still has in the kernel may land at any time. */
+static void
+ends_with_its_holder(unsigned legs) {
+  unsigned ms = 0;
+
+  for (; !sf_volume_stopped(rig.volume); ms++) {
+    assert_true(ms < 5000);
+    assert_true(names_a_holder(legs));
+    rig_pass(&rig, 1);
+  }
+  assert_in_range(ms, 1000, 2000); /* a flush and two writes may take so long */
+  assert_true(names_a_holder(legs));
+  assert_int_not_equal(rig_count(&rig, is_any_write), 0);
+}
+
+static void
+begin_a_read_repair(void) {
+  struct rig_request read;
+
+  rig.fails = fails_the_first_block_of_leg_0;
+  rig.holds = holds_data_writes_of_leg_0;
+  rig_submit(&rig, &read, SF_REQ_READ, 0, 4096, 0);
+  rig_run(&rig);
+  assert_true(read.done);
+  assert_int_equal(read.request.error, 0);
+  rig_put(&read);
+  assert_int_equal(rig_count(&rig, holds_data_writes_of_leg_0), 1);
+}
+
+static void
+a_clean_stop_waits_for_a_read_repair(void **state) {
+  start_with_holder(3, 2);
+  begin_a_read_repair();
+  sf_volume_stop(rig.volume, rig.now_ns);
+  for (unsigned ms = 0; ms < 60; ms++) {
+    rig_pass(&rig, 1);
+    assert_false(sf_volume_stopped(rig.volume));
+    assert_true(names_a_holder(3));
+  }
+  ends_clean(3);
+  rig_free(&rig);
+}
+
+/* Of a leg that cannot be spared. */
+static void
+a_read_repair_that_hangs_keeps_the_holder(void **state) {
+  start_with_holder(2, 2);
+  begin_a_read_repair();
+  sf_volume_stop(rig.volume, rig.now_ns);
+  ends_with_its_holder(2);
+  rig_free(&rig);
+}
+
+static void
+a_clean_stop_waits_for_a_scrub_repair(void **state) {
+  const struct sf_scrub_order order = {.repair = true, .from = -1};
+
+  start_with_holder(3, 2);
+  memset(rig.leg[0] + SF_DATA_OFFSET + 9 * 65536, 0x77, 4096);
+  rig.holds = holds_data_writes_of_leg_0;
+  assert_int_equal(sf_volume_scrub(rig.volume, &order, rig.now_ns), 0);
+  for (unsigned ms = 0; rig_count(&rig, holds_data_writes_of_leg_0) == 0; ms++) {
+    assert_true(ms < 1000);
+    rig_pass(&rig, 1);
+  }
+  sf_volume_stop(rig.volume, rig.now_ns);
+  for (unsigned ms = 0; ms < 60; ms++) {
+    rig_pass(&rig, 1);
+    assert_false(sf_volume_stopped(rig.volume));
+    assert_true(names_a_holder(3));
+  }
+  ends_clean(3);
+  rig_free(&rig);
+}
+
+static void
+make_leg_2_late(void) {
+  struct rig_request write;
+
+  rig.holds = holds_data_of_leg_2_for_ever;
+  rig_submit(&rig, &write, SF_REQ_WRITE, 0, 4096, 1);
+  rig_pass(&rig, 300);
+  assert_true(write.done && write.request.error == 0);
+  rig_put(&write);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
+  assert_int_not_equal(rig_count(&rig, holds_data_of_leg_2_for_ever), 0);
+}
+
+/* It lacks that write anyway; but another host may copy to it what is newer. */
+static void
+a_clean_stop_waits_for_what_a_late_leg_holds(void **state) {
+  start_with_holder(3, 2);
+  make_leg_2_late();
+  sf_volume_stop(rig.volume, rig.now_ns);
+  for (unsigned ms = 0; ms < 500; ms++) {
+    rig_pass(&rig, 1);
+    assert_false(sf_volume_stopped(rig.volume));
+    assert_true(names_a_holder(2));
+  }
+  ends_clean(2);
+  rig_free(&rig);
+}
+
+static void
+what_a_late_leg_holds_for_ever_keeps_the_holder(void **state) {
+  start_with_holder(3, 2);
+  make_leg_2_late();
+  sf_volume_stop(rig.volume, rig.now_ns);
+  ends_with_its_holder(2);
+  rig_free(&rig);
+}
+
+/* A copy to a leg that catches up was begun before the stop, and none is after it. */
+static void
+a_clean_stop_waits_for_a_copy(void **state) {
+  start_with_holder(3, 2);
+  rig.volume->config.resync_max_rate = rig.volume->config.resync_min_rate = 1;
+  rig_lacks(&rig, 2, 8);
+  rig.holds = holds_data_of_leg_2_for_ever;
+  rig_copies_may_go(&rig, 1 << 30);
+  for (unsigned ms = 0; rig_count(&rig, holds_data_of_leg_2_for_ever) == 0; ms++) {
+    assert_true(ms < 1000);
+    rig_pass(&rig, 1);
+  }
+  sf_volume_stop(rig.volume, rig.now_ns);
+  for (unsigned ms = 0; ms < 60; ms++) {
+    rig_pass(&rig, 1);
+    assert_false(sf_volume_stopped(rig.volume));
+    assert_true(names_a_holder(2));
+  }
+  ends_clean(2);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_stop_during_the_claim_writes_no_record),
       cmocka_unit_test(a_stopped_volume_writes_nothing_more),
-      cmocka_unit_test(a_clean_stop_remembers_what_a_returning_leg_may_lack),
+      cmocka_unit_test(a_stop_remembers_what_a_returning_leg_may_lack),
       cmocka_unit_test(a_stop_answers_what_has_not_begun),
+      cmocka_unit_test(a_clean_stop_waits_for_a_read_repair),
+      cmocka_unit_test(a_read_repair_that_hangs_keeps_the_holder),
+      cmocka_unit_test(a_clean_stop_waits_for_a_scrub_repair),
+      cmocka_unit_test(a_clean_stop_waits_for_what_a_late_leg_holds),
+      cmocka_unit_test(what_a_late_leg_holds_for_ever_keeps_the_holder),
+      cmocka_unit_test(a_clean_stop_waits_for_a_copy),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
