@@ -10,6 +10,7 @@
   COUNTED(kills)                                                                                   \
   COUNTED(power_cuts)                                                                              \
   COUNTED(stops)                                                                                   \
+  COUNTED(clean_stops)                                                                             \
   COUNTED(replacements)                                                                            \
   COUNTED(removals)                                                                                \
   COUNTED(additions)                                                                               \

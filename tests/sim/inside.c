@@ -69,6 +69,11 @@ inside_record_is_durable(const struct sf_volume *v) {
 }
 
 bool
+inside_is_clean(const struct sf_volume *v) {
+  return sf_record_is_durable(v) && v->durable.clean;
+}
+
+bool
 inside_is_suspended(const struct sf_volume *v) {
   return v->suspended > 0;
 }

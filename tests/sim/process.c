@@ -255,12 +255,24 @@ process_power_cut(void) {
     ended();
 }
 
+/* R12: it names no holder, so another host may write there as of now. */
+static void
+check_clean_stop(void) {
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (tio_writes(i))
+      sim_fail("R12: the volume has stopped clean, and leg %u still holds a write of it", i);
+}
+
 bool
 process_stopped(void) {
   if (!sim.stopping || sim.volume == NULL || !sf_volume_stopped(sim.volume))
     return false;
   if (clients_busy() != 0)
     sim_fail("the volume has stopped and owes %u answers", clients_busy());
+  if (inside_is_clean(sim.volume)) {
+    COUNT(clean_stops);
+    check_clean_stop();
+  }
   TRACE("the process ends");
   process_is_dead();
   tio_process_ended(false);

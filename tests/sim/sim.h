@@ -395,6 +395,7 @@ void inside_check_start(const struct sf_volume *volume);
 void inside_check_states(const struct sf_volume *volume);
 void inside_check_all(struct sf_volume *volume); /* what must hold after each of its steps */
 bool inside_record_is_durable(const struct sf_volume *volume);
+bool inside_is_clean(const struct sf_volume *volume); /* by the durable record */
 void inside_check_alike(const struct sf_volume *volume);
 const struct sf_bad *inside_bad(const struct sf_volume *volume);
 

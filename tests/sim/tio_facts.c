@@ -36,6 +36,14 @@ tio_has_ghosts(unsigned leg) {
 }
 
 bool
+tio_writes(unsigned leg) {
+  EACH_REGION(r, leg)
+    if (r->life == sim.life && op_writes(r->op) && !r->finished && r->offset != SF_PROBE_OFFSET)
+      return true;
+  return false;
+}
+
+bool
 tio_has_lost(unsigned leg) {
   EACH_REGION(r, leg)
     if (r->lost && !r->finished)
