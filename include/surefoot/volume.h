@@ -224,7 +224,7 @@ int sf_volume_leg_fail(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 int sf_volume_leg_return(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 /* Gives up what a faulty or missing leg holds: the next opening makes its disk an empty member
  * (SF_BLANK_OWN; a new disk that was not opened yet stays SF_BLANK_NEW).  -EBUSY while it is in
- * use, or being opened; -EAGAIN while a start still claims its term. */
+ * use, or being opened; -EAGAIN while a start still claims its term, -ESHUTDOWN in a stop. */
 int sf_volume_leg_discard(struct sf_volume *volume, unsigned leg, uint64_t now_ns);
 
 /* Gives a faulty or missing leg's place to another disk: from now on the volume knows the leg under

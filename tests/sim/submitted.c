@@ -74,6 +74,14 @@ check_intent(unsigned leg, const struct sf_tio_control *control, const struct sf
                  op_name[control->op], (unsigned long) e, leg, i);
 }
 
+/* R12: another host may start as soon as it stands on one leg. */
+static void
+check_clean_record(const struct sf_record *record) {
+  for (unsigned i = 0; i < sim.options.legs; i++)
+    if (tio_writes_beside(i, record))
+      sim_fail("R12: a clean record is written, and leg %u still holds a write of it", i);
+}
+
 /* R12: a claim carries a copy of the record that the start goes on from, and what follows is newer.
  * Without the copy a start that breaks off leaves a doubt behind, and the next one has to wait for
  * legs that it need not have. */
@@ -91,6 +99,8 @@ check_record(unsigned leg, const struct sf_tio_control *control, const struct sf
              leg, (unsigned long) sb.claim, (unsigned long) sb.record.term,
              (unsigned long) sb.record.change, (unsigned long) sim.base.record.term,
              (unsigned long) sim.base.record.change);
+  if (sb.record.clean && sf_record_compare(&sb.record, &sim.base.record) > 0)
+    check_clean_record(&sb.record);
   if ((sb.record.in_sync >> leg & 1) && sim.leg_state[leg] == SF_STATE_CATCHING_UP)
     fault_promotion(leg), silent_promotion(leg);
   silent_record(leg, sb.record.in_sync);

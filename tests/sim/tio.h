@@ -53,6 +53,7 @@ struct sf_tio_device *tio_open_beside(unsigned leg); /* the old one stays in use
 void tio_take_over(unsigned leg);                    /* and now it does not */
 bool tio_has_ghosts(unsigned leg);
 bool tio_writes(unsigned leg); /* of this process, and not where nobody looks */
+bool tio_writes_beside(unsigned leg, const struct sf_record *record); /* but superblocks with it */
 unsigned tio_have_it_too(unsigned leg, uint64_t offset); /* in-sync legs that hold that write */
 bool tio_has_lost(unsigned leg);
 bool tio_has_late(unsigned leg);

@@ -35,12 +35,27 @@ tio_has_ghosts(unsigned leg) {
   return false;
 }
 
+static bool
+says(const struct region *r, const struct sf_record *record) {
+  struct sf_superblock sb;
+
+  return record != NULL && r->offset < SF_PROBE_OFFSET &&
+         sf_superblock_decode(r->buffer->data, &sb) == 0 &&
+         sf_record_compare(&sb.record, record) == 0;
+}
+
 bool
-tio_writes(unsigned leg) {
+tio_writes_beside(unsigned leg, const struct sf_record *record) {
   EACH_REGION(r, leg)
-    if (r->life == sim.life && op_writes(r->op) && !r->finished && r->offset != SF_PROBE_OFFSET)
+    if (r->life == sim.life && op_writes(r->op) && !r->finished && r->offset != SF_PROBE_OFFSET &&
+        !says(r, record))
       return true;
   return false;
+}
+
+bool
+tio_writes(unsigned leg) {
+  return tio_writes_beside(leg, NULL);
 }
 
 bool

@@ -84,6 +84,8 @@ sf_operator_discard(struct sf_volume *v, unsigned index) {
   /* R12: a start that breaks off now may leave a doubt that only this leg settles. */
   if (v->phase < PHASE_SERVING)
     return -EAGAIN;
+  if (v->phase > PHASE_SERVING)
+    return -ESHUTDOWN;
   if ((sf_leg_state(leg) != SF_STATE_FAULTY && sf_leg_state(leg) != SF_STATE_MISSING) ||
       leg->running > 0 || leg->opening || ((v->ack_legs | v->durable.in_sync) & legbit(index)))
     return -EBUSY;

@@ -153,6 +153,7 @@ sf_probe_tick(struct sf_volume *v, unsigned index) {
     break;
   case SF_STATE_MISSING:
     if (leg->device == NULL && !leg->opening && v->now_ns >= leg->open_at_ns &&
+        (leg->blank == SF_BLANK_NOT || v->phase == PHASE_SERVING) &&
         sf_members_may_open(v, index)) {
       leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
       leg->opening = v->host.open_leg(v->ctx, index, leg->blank) == 0;

@@ -112,7 +112,8 @@ copy_run(struct sf_op *op) {
     return;
   sf_op_hold(op, HOLD_NOT);
   copy->targets = targets_of(v, copy->of);
-  if (source < 0 || copy->of->failed || standing(v, copy, copy->targets) == 0 ||
+  if (v->phase != PHASE_SERVING || source < 0 || copy->of->failed ||
+      standing(v, copy, copy->targets) == 0 ||
       (copy->of->judge != NULL && !copy->of->judge->may_look(op))) {
     sf_copy_end(op, COPY_FAILED);
     return;
@@ -128,10 +129,6 @@ copy_run(struct sf_op *op) {
     return;
   }
   copy->source = source;
-  if (copy->of->zeroes && v->phase != PHASE_SERVING) {
-    sf_copy_end(op, COPY_FAILED); /* a stop waits for those under way alone */
-    return;
-  }
   if (copy->of->zeroes) {
     zero_all(op);
     return;
@@ -295,7 +292,9 @@ go_on_writing(struct sf_op *op) {
     legs = next_run(op, &from, &length);
   else
     legs = copy->written == 0 ? standing(v, copy, copy->targets) : 0;
-  if (legs != 0)
+  if (legs != 0 && v->phase != PHASE_SERVING)
+    sf_copy_end(op, COPY_FAILED); /* a stop waits for what is under way alone */
+  else if (legs != 0)
     write_run_of(op, legs, from, length);
   else
     sf_copy_end(op, copy->of->converge || standing(v, copy, copy->targets) == copy->targets

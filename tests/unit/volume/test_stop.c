@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct rig rig;
@@ -228,6 +229,26 @@ ends_with_its_holder(unsigned legs) {
   assert_int_not_equal(rig_count(&rig, is_any_write), 0);
 }
 
+static char last_words[SF_LEG_REASON_MAX];
+
+static void
+note_last_words(const struct sf_volume_event *event) {
+  if (event->kind == SF_EVENT_STOPPED)
+    snprintf(last_words, sizeof last_words, "%s", event->reason);
+}
+
+static void
+write_extents(uint64_t from, uint64_t to) {
+  struct rig_request write;
+
+  for (uint64_t i = from; i < to; i++) {
+    rig_submit(&rig, &write, SF_REQ_WRITE, i * rig.volume->extent_bytes, 4096, 1);
+    rig_run(&rig);
+    assert_true(write.done);
+    rig_put(&write);
+  }
+}
+
 static void
 begin_a_read_repair(void) {
   struct rig_request read;
@@ -256,13 +277,45 @@ a_clean_stop_waits_for_a_read_repair(void **state) {
   rig_free(&rig);
 }
 
-/* Of a leg that cannot be spared. */
+/* On a leg that cannot be spared.  No intent stands for it, so all else is flushed meanwhile. */
 static void
 a_read_repair_that_hangs_keeps_the_holder(void **state) {
   start_with_holder(2, 2);
+  write_extents(20, 60);
   begin_a_read_repair();
+  rig.event = note_last_words;
   sf_volume_stop(rig.volume, rig.now_ns);
   ends_with_its_holder(2);
+  assert_string_equal(last_words, "not clean: a leg still holds writes of ours, so no other host "
+                                  "may start it unasked");
+  rig_kill(&rig);
+  rig.event = NULL;
+  rig.fails = NULL;
+  rig.holds = NULL;
+  rig_start_fully(&rig);
+  assert_int_equal(rig.volume->unconverged.set, 0);
+  rig_free(&rig);
+}
+
+static bool
+holds_flushes_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_FLUSH;
+}
+
+/* The flush does not cover it: it is flushed once more. */
+static void
+a_read_repair_lands_beside_the_flush(void **state) {
+  start_with_holder(2, 2);
+  write_extents(20, 60);
+  begin_a_read_repair();
+  sf_volume_stop(rig.volume, rig.now_ns);
+  rig_run(&rig);
+  assert_int_equal(rig.volume->stop_step, STOP_FLUSH);
+  rig.holds = holds_flushes_of_leg_1;
+  rig_pass(&rig, 10);
+  assert_int_equal(rig.volume->stop_step, STOP_FLUSH);
+  assert_int_equal(rig_count(&rig, holds_flushes_of_leg_1), 1);
+  ends_clean(2);
   rig_free(&rig);
 }
 
@@ -347,6 +400,102 @@ a_clean_stop_waits_for_a_copy(void **state) {
   rig_free(&rig);
 }
 
+static uint64_t slow_ns;
+
+static bool
+holds_data_of_leg_2_in_turn(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && rig_is_data(r, region) && rig_in_turn(&rig, region, slow_ns);
+}
+
+static void
+start_a_slow_resync(void) {
+  rig_init(&rig, 3, 2, 1 << 20, 64);
+  rig.windows = true;
+  rig.config.intent_delay_ns = 600 * SF_S;
+  rig.config.deadline_ns[SF_READ_KIND] = rig.config.deadline_ns[SF_WRITE_KIND] = 62500000;
+  rig.config.deadline_ns[SF_FLUSH_KIND] = 312500000;
+  rig.holder = (struct sf_holder){.host = "here", .since_s = 1, .pid = 7};
+  rig_start_fully(&rig);
+  rig.volume->config.resync_max_rate = rig.volume->config.resync_min_rate = 1;
+  rig_lacks(&rig, 2, 16);
+  write_extents(20, 60);
+  rig.holds = holds_data_of_leg_2_in_turn;
+  rig_copies_may_go(&rig, 1 << 30);
+  rig_pass(&rig, 500);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  assert_int_not_equal(rig.volume->leg[2].stale.set, 0);
+}
+
+/* What has not been sent to it is not waited for: a stop has not the time. */
+static void
+a_stop_during_a_resync_to_a_slow_leg_is_clean(void **state) {
+  static const uint64_t slow_ms[] = {10, 25, 30, 35, 40};
+
+  for (unsigned i = 0; i < sizeof slow_ms / sizeof slow_ms[0]; i++) {
+    unsigned ms = 0;
+
+    slow_ns = slow_ms[i] * SF_MS;
+    start_a_slow_resync();
+    sf_volume_stop(rig.volume, rig.now_ns);
+    for (; !sf_volume_stopped(rig.volume) && ms < 2000; ms++)
+      rig_pass(&rig, 1);
+    assert_in_range(ms, 1, 200);
+    assert_true(rig.volume->durable.clean);
+    assert_int_equal(rig_count(&rig, is_any_write), 0);
+    rig_kill(&rig);
+    rig.holds = NULL;
+    rig_start_fully(&rig);
+    assert_int_equal(rig.volume->unconverged.set, 0);
+    assert_int_not_equal(rig.volume->leg[2].stale.set, 0);
+    rig_free(&rig);
+  }
+}
+
+static void
+discard_leg_3(void) {
+  start_with_holder(4, 2);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 3, rig.now_ns), 0);
+  rig_pass(&rig, 50);
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 3, rig.now_ns), 0);
+}
+
+/* Not by the volume's own writes, so they do not show it. */
+static void
+a_clean_stop_waits_for_a_disk_that_is_emptied(void **state) {
+  discard_leg_3();
+  rig_pass(&rig, 50);
+  assert_int_equal(rig.opening, 1 << 3);
+  assert_int_equal(rig.blank[3], SF_BLANK_OWN);
+  sf_volume_stop(rig.volume, rig.now_ns);
+  for (unsigned ms = 0; ms < 500; ms++) {
+    rig_pass(&rig, 1);
+    assert_false(sf_volume_stopped(rig.volume));
+    assert_true(names_a_holder(3));
+  }
+  rig_cannot_open(&rig, 3, -ESHUTDOWN, NULL);
+  ends_clean(3);
+  rig_free(&rig);
+}
+
+static bool
+is_superblock_of_leg_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && is_superblock(region);
+}
+
+static void
+no_disk_is_emptied_in_a_stop(void **state) {
+  discard_leg_3();
+  assert_int_equal(rig.opening, 0);
+  rig.holds = is_superblock_of_leg_1;
+  sf_volume_stop(rig.volume, rig.now_ns);
+  rig_pass(&rig, 30);
+  assert_false(sf_volume_stopped(rig.volume));
+  assert_int_equal(sf_volume_leg_discard(rig.volume, 3, rig.now_ns), -ESHUTDOWN);
+  assert_int_equal(rig.opening, 0);
+  ends_clean(2);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -356,10 +505,14 @@ main(void) {
       cmocka_unit_test(a_stop_answers_what_has_not_begun),
       cmocka_unit_test(a_clean_stop_waits_for_a_read_repair),
       cmocka_unit_test(a_read_repair_that_hangs_keeps_the_holder),
+      cmocka_unit_test(a_read_repair_lands_beside_the_flush),
       cmocka_unit_test(a_clean_stop_waits_for_a_scrub_repair),
       cmocka_unit_test(a_clean_stop_waits_for_what_a_late_leg_holds),
       cmocka_unit_test(what_a_late_leg_holds_for_ever_keeps_the_holder),
       cmocka_unit_test(a_clean_stop_waits_for_a_copy),
+      cmocka_unit_test(a_stop_during_a_resync_to_a_slow_leg_is_clean),
+      cmocka_unit_test(a_clean_stop_waits_for_a_disk_that_is_emptied),
+      cmocka_unit_test(no_disk_is_emptied_in_a_stop),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
