@@ -121,6 +121,9 @@ on_leg(void *ctx, const char *action, const char *name, const char *path,
                "the volume is only starting, and may need what leg %s holds until it serves: say "
                "it again then",
                name);
+    else if (r == -ESHUTDOWN)
+      snprintf(error, SF_CONFIG_ERROR_MAX,
+               "the volume stops: `leg discard` it when it serves again, or without it running");
   } else if (strcmp(action, "replace") == 0) {
     r = sf_serve_leg_replace(serve, (unsigned) leg, name, path, error);
   } else if (strcmp(action, "remove") == 0) {
