@@ -85,7 +85,7 @@ sf_operator_discard(struct sf_volume *v, unsigned index) {
   if (v->phase < PHASE_SERVING)
     return -EAGAIN;
   if (v->phase > PHASE_SERVING)
-    return -ESHUTDOWN;
+    return v->taken ? -EIO : -ESHUTDOWN;
   if ((sf_leg_state(leg) != SF_STATE_FAULTY && sf_leg_state(leg) != SF_STATE_MISSING) ||
       leg->running > 0 || leg->opening || ((v->ack_legs | v->durable.in_sync) & legbit(index)))
     return -EBUSY;

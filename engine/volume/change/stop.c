@@ -104,6 +104,10 @@ how_it_ends(const struct sf_volume *v) {
 
   if (v->stop_step == STOP_RECORD && sf_record_is_durable(v) && v->durable.clean)
     return "clean";
+  if (v->stop_step == STOP_RECORD && v->latest.clean)
+    return "not clean: a leg has not ended the record that says so, and others may show it "
+           "already: "
+           "another host may start it";
   if (!has_begun || !legs_hold_writes(v))
     return "not clean: the next start converges what may differ";
   return leaves_nothing_to_converge(v)

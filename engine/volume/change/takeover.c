@@ -37,11 +37,19 @@ is_foreign(const struct sf_volume *v, unsigned index, const struct sf_superblock
          !(v->host.holder_is_gone != NULL && v->host.holder_is_gone(v->ctx, &sb->holder));
 }
 
+/* A stop may last for long, and its record must not go over another host's claim. */
+static bool
+may_be_taken(const struct sf_volume *v) {
+  return v->phase == PHASE_SERVING || v->phase == PHASE_STOPPING;
+}
+
 /* All requests end here, also those that would wait without end: our answers would not agree with
  * what the other host's clients see.  Nothing more is sent to any leg (sf_leg_io_submit); requests
  * in the kernel are cancelled as far as they can be. */
 static void
 take_over(struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
+  bool stops = v->phase == PHASE_STOPPING;
+
   snprintf(v->taken_by, sizeof v->taken_by,
            "taken over by %s, term %" PRIu64
            ", as leg %s shows: nothing is read or written here any "
@@ -49,6 +57,8 @@ take_over(struct sf_volume *v, unsigned index, const struct sf_superblock *sb) {
            sb->holder.host[0] != '\0' ? sb->holder.host : "another server", sb->claim,
            v->config.leg[index].name);
   sf_vol_end(v, -EIO);
+  if (stops)
+    sf_stop_begin(v); /* that was asked for, and is not again */
   for (unsigned i = 0; i < v->legs; i++)
     if (v->leg[i].device != NULL)
       v->host.cancel_by_device(v->ctx, v->leg[i].device);
@@ -61,14 +71,14 @@ look_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) 
   struct leg *leg = &v->leg[index];
   struct sf_superblock sb;
 
-  if (event->late || event->state != SF_TIO_OK || v->phase != PHASE_SERVING)
+  if (event->late || event->state != SF_TIO_OK || !may_be_taken(v))
     return;
   if (sf_superblock_decode(leg->look_buffer->data, &sb) < 0 ||
       !sf_superblock_is_leg(&sb, &v->identity, index))
     return; /* nor is it given our mark */
   if (is_foreign(v, index, &sb))
     take_over(v, index, &sb);
-  else
+  else if (v->phase == PHASE_SERVING)
     sf_mark_look(v, index);
 }
 
@@ -83,7 +93,7 @@ look_at(struct sf_volume *v, unsigned index) {
 /* Only where a client's request would be sent too (R4, R5). */
 void
 sf_takeover_tick(struct sf_volume *v) {
-  if (v->identity.holder.since_s == 0 || v->phase != PHASE_SERVING || v->now_ns < v->look_at_ns)
+  if (v->identity.holder.since_s == 0 || !may_be_taken(v) || v->now_ns < v->look_at_ns)
     return;
   v->look_at_ns = v->now_ns + LOOK_MS * SF_MS;
   EACH_LEG(leg, sf_vol_receivers(v)) {

@@ -496,6 +496,65 @@ no_disk_is_emptied_in_a_stop(void **state) {
   rig_free(&rig);
 }
 
+/* Another host takes the legs while the stop waits for a late one: the clean record is not written
+ * over its claim. */
+static void
+a_stop_that_waits_may_be_taken_from(void **state) {
+  struct sf_superblock theirs, now;
+
+  start_with_holder(3, 2);
+  rig_pass(&rig, 5000);
+  make_leg_2_late();
+  sf_volume_stop(rig.volume, rig.now_ns);
+  rig_pass(&rig, 100);
+  assert_int_equal(rig.volume->stop_step, STOP_MAPS);
+  for (unsigned leg = 0; leg < 2; leg++) {
+    rig_read_superblock(&rig, leg, &theirs);
+    theirs.serial++;
+    theirs.claim++;
+    theirs.record.term++;
+    theirs.holder = (struct sf_holder){.since_s = 1, .pid = 200};
+    snprintf(theirs.holder.host, sizeof theirs.holder.host, "other");
+    sf_superblock_encode(&theirs,
+                         rig.leg[leg] + SF_SUPERBLOCK_OFFSET(theirs.serial % SF_SUPERBLOCK_COPIES));
+  }
+  for (unsigned copy = 0; copy < SF_SUPERBLOCK_COPIES; copy++) {
+    rig.volume->look_at_ns = 0;
+    rig_pass(&rig, 60);
+  }
+  assert_true(sf_volume_stopped(rig.volume));
+  assert_true(rig.volume->taken);
+  rig.holds = NULL;
+  rig_pass(&rig, 300);
+  for (unsigned leg = 0; leg < 2; leg++) {
+    rig_read_superblock(&rig, leg, &now);
+    assert_string_equal(now.holder.host, "other");
+    assert_false(now.record.clean);
+  }
+  rig_free(&rig);
+}
+
+static bool
+is_superblock_of_1(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 1 && region->op == SF_TIO_WRITE && region->offset < SF_MAPS_OFFSET;
+}
+
+/* The other leg shows it: any host may start. */
+static void
+a_clean_record_that_hangs_promises_nothing(void **state) {
+  start_with_holder(2, 2);
+  write_extents(20, 30);
+  rig.holds = is_superblock_of_1;
+  rig.event = note_last_words;
+  sf_volume_stop(rig.volume, rig.now_ns);
+  for (unsigned ms = 0; !sf_volume_stopped(rig.volume); ms++) {
+    assert_true(ms < 5000);
+    rig_pass(&rig, 1);
+  }
+  assert_non_null(strstr(last_words, "another host may start it"));
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -513,6 +572,8 @@ main(void) {
       cmocka_unit_test(a_stop_during_a_resync_to_a_slow_leg_is_clean),
       cmocka_unit_test(a_clean_stop_waits_for_a_disk_that_is_emptied),
       cmocka_unit_test(no_disk_is_emptied_in_a_stop),
+      cmocka_unit_test(a_stop_that_waits_may_be_taken_from),
+      cmocka_unit_test(a_clean_record_that_hangs_promises_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
