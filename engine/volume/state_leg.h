@@ -151,7 +151,7 @@ struct penalty {               /* R14: what its absences have cost lately */
 
 struct blame { /* insync.c: it failed something that others have, and is judged by their word */
   uint64_t since_ns; /* the first time; 0: it is not blamed */
-  uint64_t last_ns;  /* when it was last judged: */
+  uint64_t last_ns;  /* when it was last judged, with these: */
   legset witnesses;
   enum sf_kind kind;
   uint64_t offset; /* on the leg */
@@ -255,9 +255,9 @@ struct leg {
   struct blame blame;
   /* sample.c: its word is asked for, and not again before; a pause, longer after each error. */
   uint64_t ask_at_ns, ask_pause_ns;
-  uint64_t well_ns,
-      error_ns; /* when its last trouble ended; when it got what it answered last with an error */
-  bool erred;   /* faulty for what it answered, not by the operator's word */
+  uint64_t well_ns;   /* when its last trouble ended */
+  uint64_t error_ns;  /* when it got what it answered last with an error */
+  bool erred;         /* faulty for what it answered, not by the operator's word */
   uint64_t gone_look; /* the look, whether its disk has left, whose answer counts; 0: none */
   /* When it last answered that it has no room; so it is not tried before; the pause, longer each time. */
   uint64_t no_room_ns, room_at_ns, room_pause_ns;
