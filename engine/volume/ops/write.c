@@ -113,7 +113,8 @@ write_fail(struct sf_op *op, int error) {
   sf_op_cancel(op);
   if (op->sent != 0)
     leave_unconverged(op);
-  op->volume->failed = error != -ESHUTDOWN;
+  if (error != -ESHUTDOWN) /* given up, or a stop: nothing failed, and nothing is well again */
+    op->volume->failed = true;
   sf_op_answer(op, error);
 }
 

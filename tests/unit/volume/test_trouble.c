@@ -122,6 +122,23 @@ what_does_not_pass_fails_at_once(void **state) {
   rig_free(&rig);
 }
 
+/* A client that goes away says nothing of the legs. */
+static void
+a_write_that_is_given_up_forgives_nothing(void **state) {
+  static struct sf_volume_status status;
+
+  init(2, SF_TOO_FEW_ERROR);
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 0);
+  failing = 3;
+  error_of_all = -EIO;
+  assert_int_equal(ask(SF_REQ_WRITE, 0), -EIO);
+  error_of_all = -ENODEV;
+  assert_int_equal(ask(SF_REQ_WRITE, 0), 1);
+  sf_volume_status(rig.volume, rig.now_ns, &status);
+  assert_int_equal(status.state, SF_VOLUME_FAILED);
+  rig_free(&rig);
+}
+
 /* The legs answer otherwise: it is the block. */
 static void
 a_block_that_is_bad_everywhere_does_not_wait(void **state) {
@@ -463,6 +480,7 @@ main(void) {
       cmocka_unit_test(whatever_meets_errors_everywhere_is_suspended),
       cmocka_unit_test(what_may_pass_fails_after_its_time),
       cmocka_unit_test(what_does_not_pass_fails_at_once),
+      cmocka_unit_test(a_write_that_is_given_up_forgives_nothing),
       cmocka_unit_test(a_block_that_is_bad_everywhere_does_not_wait),
       cmocka_unit_test(disks_that_are_back_are_opened_again),
       cmocka_unit_test(none_is_taken_beside_one_that_has_something),
