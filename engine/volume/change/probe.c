@@ -124,19 +124,10 @@ sf_probe_looked(struct sf_volume *v, unsigned index, uint64_t look, bool gone) {
   sf_leg_look_for(v, index, "its device is gone");
 }
 
+/* One that drains was opened once, and is when it has ended what it has. */
 static bool
-has_drained(const struct leg *leg) {
-  return leg->drain_until_ns != 0 && leg->outstanding_n == 0;
-}
-
-static void
-open_beside(struct sf_volume *v, unsigned index) {
-  struct leg *leg = &v->leg[index];
-
-  if (leg->drain_until_ns != 0 && leg->outstanding_n > 0)
-    return; /* it was opened once, and is when that has ended */
-  leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
-  leg->opening = leg->reopening = v->host.reopen_leg(v->ctx, index) == 0;
+may_be_opened_beside(const struct sf_volume *v, const struct leg *leg) {
+  return leg->drain_until_ns != 0 ? leg->outstanding_n == 0 : v->now_ns >= leg->open_at_ns;
 }
 
 void
@@ -163,9 +154,11 @@ sf_probe_tick(struct sf_volume *v, unsigned index) {
     look_if_gone(v, index);
     break;
   case SF_STATE_IN_SYNC:
-    if (sf_leg_is_dead(v, index) && !leg->opening && v->host.reopen_leg != NULL &&
-        (has_drained(leg) || v->now_ns >= leg->open_at_ns))
-      open_beside(v, index);
+    if (sf_leg_is_dead(v, index) && !leg->opening && may_be_opened_beside(v, leg) &&
+        v->host.reopen_leg != NULL) {
+      leg->open_at_ns = v->now_ns + REOPEN_MS * SF_MS;
+      leg->opening = leg->reopening = v->host.reopen_leg(v->ctx, index) == 0;
+    }
     if (v->phase == PHASE_SERVING && leg->probe_io.running == 0 && leg->reads_running == 0 &&
         v->now_ns - v->foreground_ns < 5 * SF_S && v->reads > 0 &&
         v->now_ns - leg->read_last_ns > SAMPLE_MS * SF_MS && (sf_insync_legs(v) & legbit(index)))

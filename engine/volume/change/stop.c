@@ -16,6 +16,7 @@
 #include "volume/ground/request_queue.h"
 #include "volume/ground/steps.h"
 #include "volume/ops/copy_end.h"
+#include "volume/ops/op.h"
 #include "volume/ops/op_time.h"
 #include "volume/ops/own_flush.h"
 #include "volume/set/medium.h"
@@ -50,20 +51,12 @@ copies_are_under_way(const struct sf_volume *v) {
   return false;
 }
 
-static bool
-waits_to_be_sent(const struct sf_op *op) {
-  for (unsigned i = 0; i < op->ios; i++)
-    if (sf_leg_io_waits(&op->io[i]))
-      return true;
-  return false;
-}
-
 /* A slow leg has many of them to write yet, and a stop has not the time.  What is sent goes on: the
  * legs hold it. */
 static void
 end_copies(struct sf_volume *v) {
   EACH_ACTIVE_UNLISTING(op, v) {
-    if (op->copy != NULL && (op->copy->machine.state != COPY_WRITING || waits_to_be_sent(op)))
+    if (op->copy != NULL && (op->copy->machine.state != COPY_WRITING || sf_op_waits_to_be_sent(op)))
       sf_copy_end(op, COPY_FAILED);
   }
 }
@@ -106,8 +99,7 @@ how_it_ends(const struct sf_volume *v) {
     return "clean";
   if (v->stop_step == STOP_RECORD && v->latest.clean)
     return "not clean: a leg has not ended the record that says so, and others may show it "
-           "already: "
-           "another host may start it";
+           "already: another host may start it";
   if (!has_begun || !legs_hold_writes(v))
     return "not clean: the next start converges what may differ";
   return leaves_nothing_to_converge(v)

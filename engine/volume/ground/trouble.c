@@ -85,10 +85,12 @@ sf_leg_answered(const struct leg_io_part *part, const struct sf_tio_event *event
     leg->timeouts++;
   if (!ended || event->error == -ECANCELED)
     return;
-  if (event->error != 0)
+  if (event->error != 0) {
     note_error(part, event->error);
-  else if (leg->troubled_ns != 0)
+    return;
+  }
+  if (leg->troubled_ns != 0)
     sf_leg_well(v, part->leg);
-  if (event->error == 0 && !event->late)
+  if (!event->late)
     note_success(part);
 }

@@ -307,6 +307,14 @@ sf_op_reason(const struct sf_op *op, unsigned leg, char *text, size_t size) {
              op->offset, sf_deadline_of(v, leg, op->kind->timeout) / SF_MS);
 }
 
+bool
+sf_op_waits_to_be_sent(const struct sf_op *op) {
+  for (unsigned i = 0; i < op->ios; i++)
+    if (sf_leg_io_waits(&op->io[i]))
+      return true;
+  return false;
+}
+
 /* Legs that must go for what this op has met.  Reading 4: a leg that catches up is no witness;
  * unit/volume-min-legs, a_leg_that_catches_up_does_not_count, holds it. */
 void

@@ -28,6 +28,7 @@ void sf_op_cancel(struct sf_op *op);
 bool sf_op_landed(struct sf_op *op, unsigned leg, const struct sf_tio_event *event);
 void sf_op_send(struct sf_op *op, const struct leg_io_args *args);
 void sf_op_on_event(struct leg_io *io, unsigned leg, const struct sf_tio_event *event);
+bool sf_op_waits_to_be_sent(const struct sf_op *op); /* to some leg */
 void sf_op_judge(struct sf_op *op);
 /* Enough legs have it, and those that failed it leave as soon as these answer (R2). */
 bool sf_op_lacks_a_word(const struct sf_op *op);

@@ -148,15 +148,6 @@ is_still_asked(const struct sf_op *op) {
          (op->pending != 0 && (op->failed & sf_set_legs(v) & others) == 0);
 }
 
-/* To a leg that catches up, which no answer needs: its buffer is the request's. */
-static bool
-waits_to_be_sent(const struct sf_op *op) {
-  for (unsigned i = 0; i < op->ios; i++)
-    if (sf_leg_io_waits(&op->io[i]))
-      return true;
-  return false;
-}
-
 static void
 answer_well(struct sf_op *op) {
   enum bad_clearing clearing = sf_bad_clear(op);
@@ -185,7 +176,7 @@ write_review(struct sf_op *op) {
     sf_op_judge(op);
   if ((v->ack_legs & (legset) ~op->ok) == 0 &&
       legcount(op->ok & sf_insync_legs(v)) >= v->min_legs) {
-    if (!waits_to_be_sent(op))
+    if (!sf_op_waits_to_be_sent(op)) /* to a leg that catches up: its buffer is the request's */
       answer_well(op);
     return;
   }
