@@ -1,36 +1,7 @@
 /* Devices that are dead, and whose errors take long: how the legs come back. */
-#include "rig.h"
+#include "trouble_rig.h"
 
 #include <errno.h>
-
-static struct rig rig;
-static int error_of_all;
-static unsigned failing; /* legs to which error_of_all applies */
-static uint64_t takes_ms[RIG_LEGS];
-
-static int
-fails_as_told(const struct rig *r, const struct rig_region *region) {
-  return failing >> region->leg & 1 ? error_of_all : 0;
-}
-
-static bool
-takes_its_time(const struct rig *r, const struct rig_region *region) {
-  return r->now_ns - region->since_ns < takes_ms[region->leg] * SF_MS;
-}
-
-static void
-init_timed(unsigned legs, enum sf_on_too_few on_too_few) {
-  rig_init(&rig, legs, 1, 65536, 64);
-  rig.config.on_too_few = on_too_few;
-  rig.config.fail_timeout_ns = 3 * SF_S;
-  rig.config.intent_delay_ns = 600 * SF_S;
-  rig.fails = fails_as_told;
-  failing = 0;
-  rig_start_fully(&rig);
-  for (unsigned i = 0; i < RIG_LEGS; i++)
-    takes_ms[i] = 1;
-  rig.holds = takes_its_time;
-}
 
 static void
 write_well(uint64_t offset) {
@@ -40,23 +11,6 @@ write_well(uint64_t offset) {
   rig_pass(&rig, 1000);
   assert_true(request.done && request.request.error == 0);
   rig_put(&request);
-}
-
-static const enum sf_request_kind kinds[] = {SF_REQ_READ, SF_REQ_WRITE, SF_REQ_FLUSH};
-
-enum { KINDS = sizeof kinds / sizeof kinds[0] };
-
-static void
-submit_all(struct rig_request request[KINDS]) {
-  for (unsigned i = 0; i < KINDS; i++)
-    rig_submit(&rig, &request[i], kinds[i], kinds[i] == SF_REQ_READ ? 65536 : 0,
-               kinds[i] == SF_REQ_FLUSH ? 0 : 4096, 1);
-}
-
-static void
-put_all(struct rig_request request[KINDS]) {
-  for (unsigned i = 0; i < KINDS; i++)
-    rig_put(&request[i]);
 }
 
 static void
@@ -74,7 +28,7 @@ one_whose_errors_take_long_is_opened_again(void **state) {
   for (unsigned e = 0; e < sizeof errors / sizeof errors[0]; e++) {
     struct rig_request request[KINDS], more[3];
 
-    init_timed(1, SF_TOO_FEW_SUSPEND);
+    trouble_rig_init(1, SF_TOO_FEW_SUSPEND);
     rig_never_late(&rig.volume->config);
     failing = 1;
     error_of_all = errors[e];
@@ -110,7 +64,7 @@ static void
 what_waits_for_one_that_drains_goes_on_elsewhere(void **state) {
   struct rig_request request[KINDS];
 
-  init_timed(2, SF_TOO_FEW_SUSPEND);
+  trouble_rig_init(2, SF_TOO_FEW_SUSPEND);
   write_well(0);
   failing = 3;
   error_of_all = -ENOTCONN;
@@ -139,7 +93,7 @@ static void
 one_that_does_not_end_what_it_has_may_be_well_again(void **state) {
   struct rig_request hangs, write;
 
-  init_timed(1, SF_TOO_FEW_SUSPEND);
+  trouble_rig_init(1, SF_TOO_FEW_SUSPEND);
   rig_never_late(&rig.volume->config);
   rig.holds = hangs_at_0_or_takes_its_time;
   rig_submit(&rig, &hangs, SF_REQ_READ, 0, 4096, 0);
@@ -164,7 +118,7 @@ one_that_does_not_end_what_it_has_may_be_well_again(void **state) {
 /* It is out, and each probe is late before its error comes: what it has open is dead all the same. */
 static void
 one_whose_probes_fail_late_is_opened_again(void **state) {
-  init_timed(2, SF_TOO_FEW_SUSPEND);
+  trouble_rig_init(2, SF_TOO_FEW_SUSPEND);
   write_well(0);
   failing = 2;
   error_of_all = -ENODEV;
@@ -225,7 +179,7 @@ static void
 what_only_waits_is_not_lost(void **state) {
   struct rig_request write, flush;
 
-  init_timed(1, SF_TOO_FEW_SUSPEND);
+  trouble_rig_init(1, SF_TOO_FEW_SUSPEND);
   rig_never_late(&rig.volume->config);
   write_well(0);
   rig_submit(&rig, &flush, SF_REQ_FLUSH, 0, 0, 0);
@@ -253,7 +207,7 @@ what_only_waits_is_not_lost(void **state) {
 
 static void
 one_that_dies_again_drains_again(void **state) {
-  init_timed(1, SF_TOO_FEW_SUSPEND);
+  trouble_rig_init(1, SF_TOO_FEW_SUSPEND);
   rig_never_late(&rig.volume->config);
   for (unsigned i = 0; i < 2; i++) {
     one_dies();
@@ -267,7 +221,7 @@ one_that_dies_again_drains_again(void **state) {
 /* Its node was not there for a moment. */
 static void
 one_that_cannot_be_opened_once_drains_again(void **state) {
-  init_timed(1, SF_TOO_FEW_SUSPEND);
+  trouble_rig_init(1, SF_TOO_FEW_SUSPEND);
   rig_never_late(&rig.volume->config);
   one_dies();
   until_it_is_to_be_opened(0, 4000);
@@ -285,7 +239,7 @@ static void
 what_comes_while_one_drains_is_answered(void **state) {
   struct rig_request request[KINDS], write;
 
-  init_timed(2, SF_TOO_FEW_SUSPEND);
+  trouble_rig_init(2, SF_TOO_FEW_SUSPEND);
   rig_never_late(&rig.volume->config);
   write_well(0);
   write_well(131072);

@@ -198,6 +198,15 @@ names_a_holder(unsigned legs) {
 }
 
 static void
+waits_with_its_holder(unsigned legs, unsigned for_ms) {
+  for (unsigned ms = 0; ms < for_ms; ms++) {
+    rig_pass(&rig, 1);
+    assert_false(sf_volume_stopped(rig.volume));
+    assert_true(names_a_holder(legs));
+  }
+}
+
+static void
 ends_clean(unsigned legs) {
   struct sf_superblock sb;
 
@@ -268,11 +277,7 @@ a_clean_stop_waits_for_a_read_repair(void **state) {
   start_with_holder(3, 2);
   begin_a_read_repair();
   sf_volume_stop(rig.volume, rig.now_ns);
-  for (unsigned ms = 0; ms < 60; ms++) {
-    rig_pass(&rig, 1);
-    assert_false(sf_volume_stopped(rig.volume));
-    assert_true(names_a_holder(3));
-  }
+  waits_with_its_holder(3, 60);
   ends_clean(3);
   rig_free(&rig);
 }
@@ -332,11 +337,7 @@ a_clean_stop_waits_for_a_scrub_repair(void **state) {
     rig_pass(&rig, 1);
   }
   sf_volume_stop(rig.volume, rig.now_ns);
-  for (unsigned ms = 0; ms < 60; ms++) {
-    rig_pass(&rig, 1);
-    assert_false(sf_volume_stopped(rig.volume));
-    assert_true(names_a_holder(3));
-  }
+  waits_with_its_holder(3, 60);
   ends_clean(3);
   rig_free(&rig);
 }
@@ -360,11 +361,7 @@ a_clean_stop_waits_for_what_a_late_leg_holds(void **state) {
   start_with_holder(3, 2);
   make_leg_2_late();
   sf_volume_stop(rig.volume, rig.now_ns);
-  for (unsigned ms = 0; ms < 500; ms++) {
-    rig_pass(&rig, 1);
-    assert_false(sf_volume_stopped(rig.volume));
-    assert_true(names_a_holder(2));
-  }
+  waits_with_its_holder(2, 500);
   ends_clean(2);
   rig_free(&rig);
 }
@@ -391,11 +388,7 @@ a_clean_stop_waits_for_a_copy(void **state) {
     rig_pass(&rig, 1);
   }
   sf_volume_stop(rig.volume, rig.now_ns);
-  for (unsigned ms = 0; ms < 60; ms++) {
-    rig_pass(&rig, 1);
-    assert_false(sf_volume_stopped(rig.volume));
-    assert_true(names_a_holder(2));
-  }
+  waits_with_its_holder(2, 60);
   ends_clean(2);
   rig_free(&rig);
 }
@@ -467,11 +460,7 @@ a_clean_stop_waits_for_a_disk_that_is_emptied(void **state) {
   assert_int_equal(rig.opening, 1 << 3);
   assert_int_equal(rig.blank[3], SF_BLANK_OWN);
   sf_volume_stop(rig.volume, rig.now_ns);
-  for (unsigned ms = 0; ms < 500; ms++) {
-    rig_pass(&rig, 1);
-    assert_false(sf_volume_stopped(rig.volume));
-    assert_true(names_a_holder(3));
-  }
+  waits_with_its_holder(3, 500);
   rig_cannot_open(&rig, 3, -ESHUTDOWN, NULL);
   ends_clean(3);
   rig_free(&rig);

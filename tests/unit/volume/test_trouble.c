@@ -1,33 +1,26 @@
 /* Legs that cannot be spared and fail what they are asked: what waits, what fails, and how it
  * ends. */
-#include "rig.h"
+#include "trouble_rig.h"
 
 #include <errno.h>
 #include <string.h>
 
-static struct rig rig;
-static int error_of_all, bad_block_error;
-static unsigned failing; /* legs to which error_of_all applies */
+static int bad_block_error;
 
 static int
-fails_as_told(const struct rig *r, const struct rig_region *region) {
-  if (failing >> region->leg & 1)
-    return error_of_all;
-  return bad_block_error != 0 && region->op == SF_TIO_READ && region->offset == SF_DATA_OFFSET
-             ? bad_block_error
-             : 0;
+fails_as_told_or_at_a_block(const struct rig *r, const struct rig_region *region) {
+  int error = fails_as_told(r, region);
+
+  if (error == 0 && region->op == SF_TIO_READ && region->offset == SF_DATA_OFFSET)
+    error = bad_block_error;
+  return error;
 }
 
 static void
 init(unsigned legs, enum sf_on_too_few on_too_few) {
-  rig_init(&rig, legs, 1, 65536, 64);
-  rig.config.on_too_few = on_too_few;
-  rig.config.fail_timeout_ns = 3 * SF_S;
-  rig.config.intent_delay_ns = 600 * SF_S;
-  rig.fails = fails_as_told;
-  failing = 0;
+  trouble_rig_init(legs, on_too_few);
   bad_block_error = 0;
-  rig_start_fully(&rig);
+  rig.fails = fails_as_told_or_at_a_block;
   rig.holds = rig_takes_a_moment;
 }
 
@@ -43,23 +36,6 @@ ask(enum sf_request_kind kind, uint64_t offset) {
     sf_volume_give_up(rig.volume, &request.request, rig.now_ns);
   rig_put(&request);
   return error;
-}
-
-static const enum sf_request_kind kinds[] = {SF_REQ_READ, SF_REQ_WRITE, SF_REQ_FLUSH};
-
-enum { KINDS = sizeof kinds / sizeof kinds[0] };
-
-static void
-submit_all(struct rig_request request[KINDS]) {
-  for (unsigned i = 0; i < KINDS; i++)
-    rig_submit(&rig, &request[i], kinds[i], kinds[i] == SF_REQ_READ ? 65536 : 0,
-               kinds[i] == SF_REQ_FLUSH ? 0 : 4096, 1);
-}
-
-static void
-put_all(struct rig_request request[KINDS]) {
-  for (unsigned i = 0; i < KINDS; i++)
-    rig_put(&request[i]);
 }
 
 static void
@@ -298,13 +274,6 @@ what_cannot_be_sent_is_tried_again(void **state) {
 
 /* ---- a leg that fails, and others that may have gone with it ---- */
 
-static uint64_t takes_ms[RIG_LEGS];
-
-static bool
-takes_its_time(const struct rig *r, const struct rig_region *region) {
-  return r->now_ns - region->since_ns < takes_ms[region->leg] * SF_MS;
-}
-
 static unsigned events, suspensions;
 
 static void
@@ -315,11 +284,8 @@ count_events(const struct sf_volume_event *event) {
 
 static void
 init_timed(unsigned legs, enum sf_on_too_few on_too_few) {
-  init(legs, on_too_few);
-  for (unsigned i = 0; i < RIG_LEGS; i++)
-    takes_ms[i] = 1;
+  trouble_rig_init(legs, on_too_few);
   events = suspensions = 0;
-  rig.holds = takes_its_time;
   rig.event = count_events;
 }
 
