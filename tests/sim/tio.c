@@ -44,6 +44,15 @@ tio_open_beside(unsigned leg) {
   return (struct sf_tio_device *) *slot;
 }
 
+/* One that was opened beside is alive before the volume has taken it. */
+static bool
+is_dead(const struct sim_device *device) {
+  const struct sim_leg *leg = &sim.leg[device->leg];
+
+  return device->generation < leg->device ||
+         (device->generation == leg->device && leg->device_dead);
+}
+
 void
 tio_take_over(unsigned leg) {
   sim.leg[leg].device++;
@@ -160,7 +169,7 @@ host_submit(void *ctx, const struct sf_tio_control *control, const struct sf_tio
           (unsigned long) (r->length / BLOCK));
     if (timeout != 0)
       event_add(sim.now_ns + timeout, EV_TIMEOUT, region_index(r), r->generation);
-    if (device->generation != leg->device || leg->device_dead) {
+    if (is_dead(device)) {
       r->finished = r->dying = true;
       r->error = sim.options.gone_error;
       event_add(sim.now_ns + leg->dying_ns + random_below(SIM_MS), EV_TELL, region_index(r),
@@ -533,9 +542,8 @@ host_device_punches(void *ctx, struct sf_tio_device *pub) {
 static bool
 host_device_is_gone(void *ctx, struct sf_tio_device *pub) {
   const struct sim_device *device = (const struct sim_device *) pub;
-  const struct sim_leg *leg = &sim.leg[device->leg];
 
-  return sim.options.gone_error == -EIO && (device->generation != leg->device || leg->device_dead);
+  return sim.options.gone_error == -EIO && is_dead(device);
 }
 
 static void
