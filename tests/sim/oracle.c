@@ -306,7 +306,8 @@ oracle_write_end(uint32_t id, bool good, bool fua) {
   unflushed[unflushed_len++] = id;
 }
 
-/* No read has seen it: it was sent to no leg. */
+/* No read has seen it: it was sent to no leg.  So nothing is left of it, as what a torn sector holds
+ * would be thought to be as dead. */
 void
 oracle_write_undone(uint32_t id) {
   struct write *w = &writes[id];
@@ -317,7 +318,7 @@ oracle_write_undone(uint32_t id) {
   for (uint64_t b = w->first; b < w->first + w->n; b++) {
     for (uint32_t i = head[b]; i != 0; i = nodes[i].next)
       if (nodes[i].id == id) {
-        nodes[i].dead_at = step;
+        nodes[i].dead_at = 0;
         nodes[i].durably_dead = true;
       }
     collect(b, oldest);
