@@ -56,7 +56,9 @@ what_is_wrong(const struct sf_look *look, unsigned leg) {
   case SF_LEG_SPLIT_BRAIN:
     return "it went on in another line of history";
   default:
-    return SF_LEG_IN(look->blank, leg) ? "it was discarded and is empty" : "it is not current";
+    return SF_LEG_IN(look->blank, leg)
+               ? "it was discarded, or its whole copy was not done, and it counts as empty"
+               : "it is not current";
   }
 }
 
@@ -277,7 +279,7 @@ say_obstacle_unreadable(struct sf_text *text, const struct sf_look *look) {
   const struct sf_record *record = &look->found[look->reference].sb.record;
   uint16_t doubtful = look->claimed ? look->claimed : look->unsure, absent = 0;
   for (unsigned leg = 0; leg < look->legs; leg++)
-    if (SF_LEG_IN(look->absent & (uint16_t) ~look->unsure, leg)) {
+    if (SF_LEG_IN(look->absent & (uint16_t) ~(look->unsure | look->blank), leg)) {
       bool shows_half = look->claimed && SF_LEG_IN(look->known, leg) && look->found[leg].doubtful;
       *(shows_half ? &doubtful : &absent) |= SF_LEG_BIT(leg);
     }
@@ -416,7 +418,7 @@ sf_look_reason(const struct sf_look *look, struct sf_assembly *assembly) {
     say_no_term(&text, look);
     break;
   case SF_OBSTACLE_ONLY_BLANK:
-    sf_text_put(&text, "only discarded, empty legs are there (");
+    sf_text_put(&text, "only legs are there that count as empty, discarded or copied in part (");
     say_names(&text, look, look->blank);
     sf_text_put(&text, "): bring back a leg that holds the data");
     break;

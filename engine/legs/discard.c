@@ -121,18 +121,12 @@ make_fit(const char *path, struct sf_leg_file *file, const struct sf_superblock 
                      reference->leg_name[leg], sf_leg_path(path), file->bytes, needs);
 }
 
-/* Names itself nowhere in sync, if another leg can be named. */
 static void
 describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_superblock *sb) {
-  uint16_t all = (uint16_t) ((1u << reference->legs) - 1) & (uint16_t) ~reference->removed;
-  uint16_t others = all & (uint16_t) ~(1u << leg);
   *sb = *reference;
   sb->leg_index = (uint8_t) leg;
   sb->holder = (struct sf_holder){0};
-  sb->record = (struct sf_record){.term = SF_BLANK_TERM,
-                                  .change = SF_BLANK_CHANGE,
-                                  .in_sync = others ? others : all,
-                                  .min_legs = reference->record.min_legs};
+  sb->record = sf_leg_blank_record(reference, leg);
 }
 
 /* The mark that stands there stays until the superblocks are stable: what breaks off before that leaves a leg that

@@ -94,6 +94,8 @@ struct meta {
   struct sf_tio_buffer *buffer;
   bool busy;            /* a superblock write is in flight: at most one per leg */
   bool overdue, failed; /* the one in flight is late; the last one failed */
+  bool tells;           /* it tells a leg that is out that it is */
+  unsigned names;       /* copies on the leg that may name it in sync: bit i */
   uint64_t sent, done;  /* versions of the volume's record */
   unsigned copies;      /* of the superblock that hold `done` */
   bool doubted;         /* a flush failed beside the last write of it */
@@ -221,6 +223,8 @@ struct leg {
   struct leg_io probe_io;
   struct sf_tio_buffer *probe_buffer;
   unsigned probe_step, probes_ok;
+  bool ready;      /* its probes went well; it is told what a start is to know, and catches up */
+  bool is_older;   /* than we left it: what its superblock says of itself is too good */
   int probe_error; /* of one that was late; 0: it went well in the end */
   uint64_t probe_at_ns;
   struct penalty penalty;

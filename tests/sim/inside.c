@@ -197,6 +197,17 @@ differ(const struct sf_volume *v, unsigned a, unsigned b, uint64_t extent) {
   return false;
 }
 
+bool
+inside_is_named(const struct sf_volume *v, unsigned leg) {
+  return ((v->latest.in_sync | v->durable.in_sync) >> leg & 1) != 0;
+}
+
+/* What is unwritten nobody has. */
+bool
+inside_lacks_all(const struct sf_volume *v, unsigned leg) {
+  return v->leg[leg].stale.set + v->unwritten.set >= v->extents;
+}
+
 const struct sf_uuid *
 inside_lineage(const struct sf_volume *v) {
   return &v->identity.lineage;

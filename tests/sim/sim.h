@@ -382,10 +382,12 @@ void inside_look_sooner(struct sf_volume *volume, uint64_t ns);
 bool inside_has_newer_claim(const struct sf_volume *volume, unsigned leg);
 bool inside_is_stuck(struct sf_volume *volume);
 uint64_t inside_stale_extents(const struct sf_volume *volume, unsigned leg);
+bool inside_lacks_all(const struct sf_volume *volume, unsigned leg);
 uint64_t inside_unconverged_extents(const struct sf_volume *volume);
 bool inside_leg_is_out(const struct sf_volume *volume, unsigned leg); /* durably, and idle */
 bool inside_is_needed(const struct sf_volume *volume, unsigned leg);
 bool inside_leg_is_open(const struct sf_volume *volume, unsigned leg);
+bool inside_is_named(const struct sf_volume *volume, unsigned leg); /* by a record that may count */
 bool inside_is_member(const struct sf_volume *volume, unsigned leg);
 /* The legs that an answer of this write needs, and so its intent; of the leg, not of the volume. */
 unsigned inside_needs(const struct sf_volume *volume, uint64_t offset, uint64_t length);

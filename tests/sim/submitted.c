@@ -1,5 +1,9 @@
 /* May the volume submit this?  The fence (R5), nothing that overlaps a write in flight on one leg
  * (R6), intent before data (R8), and records that never go back (R12). */
+#include <string.h>
+
+#include "assembly/blank.h"
+
 #include "sim/sim.h"
 
 /* The write changes no content: a block read elsewhere is repaired.  Asked of its part in
@@ -82,6 +86,37 @@ check_clean_record(const struct sf_record *record) {
       sim_fail("R12: a clean record is written, and leg %u still holds a write of it", i);
 }
 
+/* R14: only a leg that lacks everything, or is blank and may have been promoted since, and gets
+ * nothing yet. */
+static void
+check_blank(unsigned leg) {
+  const struct picked *head = picked(sim.leg[leg].meta_stable);
+
+  if (inside_is_named(sim.volume, leg) || inside_leg_state(sim.volume, leg) != SF_STATE_PROBING ||
+      (!inside_lacks_all(sim.volume, leg) && !sf_leg_is_blank(&head->sb)))
+    sim_fail("R14: leg %u is called blank", leg);
+}
+
+/* R14: what is copied to a leg makes it one of two times, and no start must take it for whole,
+ * whichever copy of the superblock it can read. */
+static void
+check_told(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
+  uint8_t pages[SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES];
+
+  if (!op_writes(control->op) || want->offset < sim.data_offset || inside_is_named(sim.volume, leg))
+    return;
+  memcpy(pages, sim.leg[leg].meta_stable, sizeof pages);
+  for (unsigned i = 0; i < SF_SUPERBLOCK_COPIES; i++) {
+    const struct picked *head = picked(pages);
+
+    if (head->error != 0)
+      return;
+    if (!sf_leg_is_blank(&head->sb) && (head->sb.record.in_sync >> leg & 1))
+      sim_fail("R14: leg %u gets a %s, and its superblock names it", leg, op_name[control->op]);
+    memset(pages + (size_t) head->newest * SF_PAGE_BYTES, 0, SF_PAGE_BYTES);
+  }
+}
+
 /* R12: a claim carries a copy of the record that the start goes on from, and what follows is newer.
  * Without the copy a start that breaks off leaves a doubt behind, and the next one has to wait for
  * legs that it need not have. */
@@ -93,7 +128,9 @@ check_record(unsigned leg, const struct sf_tio_control *control, const struct sf
     return;
   if (sf_superblock_decode(control->buffer->data, &sb) != 0)
     sim_fail("leg %u: a superblock is written that cannot be read", leg);
-  if (sf_record_compare(&sb.record, &sim.base.record) < 0)
+  if (sf_leg_is_blank(&sb))
+    check_blank(leg);
+  else if (sf_record_compare(&sb.record, &sim.base.record) < 0)
     sim_fail("R12: leg %u: claim %lu is written with record (%lu, %lu), and the start goes on from "
              "(%lu, %lu)",
              leg, (unsigned long) sb.claim, (unsigned long) sb.record.term,
@@ -125,5 +162,6 @@ check_submitted(unsigned leg, const struct sf_tio_control *control,
   check_submission(leg, control, want);
   check_intent(leg, control, want);
   check_record(leg, control, want);
+  check_told(leg, control, want);
   check_mark(leg, control, want);
 }

@@ -43,7 +43,7 @@ unheard_after_ns(const struct sf_volume *v) {
 static bool
 a_leg_comes(const struct sf_volume *v) {
   for (unsigned i = 0; i < v->legs; i++)
-    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP)
+    if (sf_leg_state(&v->leg[i]) == SF_STATE_CATCHING_UP || v->leg[i].ready)
       return true;
   return false;
 }

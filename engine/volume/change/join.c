@@ -95,17 +95,9 @@ older_ops_remain(const struct sf_volume *v) {
   return false;
 }
 
-/* A newcomer that is to take the place of a leg which answers nothing does not wait for a record
- * that only that leg lacks: it names the same legs as the durable one. */
-static bool
-set_is_durable(const struct sf_volume *v) {
-  return sf_record_is_durable(v) ||
-         (v->exchange.unheard != 0 && v->promoting < 0 && !sf_record_moves_the_set(v));
-}
-
 void
 sf_join_settle(struct sf_volume *v) {
-  if (v->phase != PHASE_SERVING || !set_is_durable(v) || v->join_flush.running)
+  if (v->phase != PHASE_SERVING || !sf_record_is_as_good_as_durable(v) || v->join_flush.running)
     return;
   if (v->joining < 0) {
     if ((v->grow.step != GROW_NONE && v->exchange.unheard == 0) || is_put_off(v))

@@ -1,11 +1,14 @@
-/* Of newcomer.c: legs that lack everything by their superblock.  Called with volume->lock held. */
+/* Of newcomer.c: what a leg that is copied to shows to a start.  Called with volume->lock held. */
 #ifndef SF_VOLUME_NEWCOMER_H
 #define SF_VOLUME_NEWCOMER_H
 
 #include "volume/state.h"
 
-bool sf_newcomer_lacks_all(const struct sf_volume *v, const struct sf_superblock *sb);
-void sf_newcomer_arrived(struct sf_volume *v, unsigned leg); /* opened: no stale map knows of it */
+bool sf_newcomer_lacks_all(const struct sf_volume *v, unsigned leg);
+/* is_older: than we left it. */
+void sf_newcomer_opened(struct sf_volume *v, unsigned leg, bool is_older);
+/* Before it catches up, as often as anything changes: false while it is told, or has left for it. */
+bool sf_newcomer_is_told(struct sf_volume *v, unsigned leg);
 void sf_newcomer_settle(struct sf_volume *v, unsigned leg);
 
 #endif

@@ -180,13 +180,8 @@ opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
     v->host.close_leg(v->ctx, index);
     return -EINVAL;
   }
-  leg->device = device;
-  leg->mark_seen = false;
-  leg->sb = *sb;
-  leg->opened_serial = sb->serial;
-  leg->bytes = bytes;
-  if (sf_newcomer_lacks_all(v, sb) || sb->serial < known)
-    sf_newcomer_arrived(v, index);
+  sf_leg_is_opened(v, index, device, sb, bytes);
+  sf_newcomer_opened(v, index, sb->serial < known);
   sf_leg_move(v, index, SF_STATE_PROBING, "it is there again");
   sf_probe_schedule(v, index);
   return 0;
@@ -235,11 +230,7 @@ reopened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
     drain(v, leg);
     return -EBUSY;
   }
-  leg->device = device;
-  leg->mark_seen = false;
-  leg->sb = *sb;
-  leg->opened_serial = sb->serial;
-  leg->bytes = bytes;
+  sf_leg_is_opened(v, index, device, sb, bytes);
   leg->meta.retry_ns = v->maps.retry_ns[index] = v->now_ns;
   sf_flush_failure_reopened(v, index);
   sf_leg_well(v, index);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "volume/change/newcomer.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/fault.h"
 #include "volume/ground/penalty.h"
@@ -43,6 +44,17 @@ catch_up(struct sf_volume *v, unsigned index) {
   sf_leg_move(v, index, SF_STATE_CATCHING_UP, leg->reason);
 }
 
+static void
+is_ready(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (leg->ready)
+    return;
+  leg->ready = true;
+  leg->meta.failed = leg->meta.overdue = false; /* of before */
+  v->dirty = true;
+}
+
 static void probe_send(struct sf_volume *v, unsigned index, enum probe_step step);
 
 /* Its probes begin anew. */
@@ -51,6 +63,7 @@ unwell(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   leg->probes_ok = 0;
+  leg->ready = false;
   sf_penalty_seen_unwell(v, index);
   leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
 }
@@ -74,7 +87,7 @@ probe_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event)
     leg->probe_at_ns = v->now_ns + PROBE_GAP_MS * SF_MS;
     sf_penalty_seen_well(v, index);
     if (++leg->probes_ok >= PROBES_WANTED && sf_penalty_left(v, index) == 0)
-      catch_up(v, index);
+      is_ready(v, index);
   } else if (event->state == SF_TIO_TIMEOUT) {
     sf_leg_fall_back(v, index, SF_STATE_LATE, "a probe was not answered in time");
   } else if (event->state == SF_TIO_ERROR) {
@@ -192,7 +205,7 @@ late_probe_failed(struct sf_volume *v, unsigned index) {
   enum sf_leg_state to = sf_leg_state_for(leg->probe_error);
   char reason[128];
 
-  snprintf(reason, sizeof reason, "probe: %s", strerror(-leg->probe_error));
+  snprintf(reason, sizeof reason, "late answer: %s", strerror(-leg->probe_error));
   leg->probe_error = 0;
   if (to != SF_STATE_LATE)
     sf_leg_fall_back(v, index, to, reason);
@@ -229,6 +242,8 @@ sf_leg_settle(struct sf_volume *v, unsigned index) {
   legset bit = legbit(index);
   enum sf_leg_state state = sf_leg_state(leg);
 
+  if (leg->ready && sf_newcomer_is_told(v, index))
+    catch_up(v, index);
   if (state != SF_STATE_LATE && state != SF_STATE_MISSING && state != SF_STATE_FAULTY)
     return;
   if ((v->latest.in_sync | v->durable.in_sync | v->ack_legs) & bit) {

@@ -43,6 +43,12 @@ sf_record_moves_the_set(const struct sf_volume *v) {
          (v->ack_legs & (legset) ~(v->latest.in_sync | v->counted)) != 0;
 }
 
+bool
+sf_record_is_as_good_as_durable(const struct sf_volume *v) {
+  return sf_record_is_durable(v) ||
+         (v->exchange.unheard != 0 && v->promoting < 0 && !sf_record_moves_the_set(v));
+}
+
 legset
 sf_members(const struct sf_volume *v) {
   return (legset) ((1u << v->legs) - 1) & (legset) ~v->identity.removed;

@@ -10,6 +10,9 @@ bool sf_record_is_reached(const struct sf_volume *v, uint64_t version);
 /* One is under way that names other legs than the durable one: what lacks legs may lack them no
  * more. */
 bool sf_record_moves_the_set(const struct sf_volume *v);
+/* It is durable, or names the same legs as the durable one and waits for a leg that answers nothing,
+ * whose place a leg that comes back is to take. */
+bool sf_record_is_as_good_as_durable(const struct sf_volume *v);
 legset sf_members(const struct sf_volume *v); /* places that are not empty */
 bool sf_leg_is_member(const struct sf_volume *v, unsigned leg);
 bool sf_members_may_open(const struct sf_volume *v, unsigned leg);

@@ -71,6 +71,11 @@ sf_penalty_moved(struct sf_volume *v, unsigned index, enum sf_leg_state from) {
   penalty->probe_failed = from == SF_STATE_PROBING;
 }
 
+void
+sf_penalty_was_well(struct sf_volume *v, unsigned index) {
+  v->leg[index].penalty.away = false;
+}
+
 static void
 charge(const struct sf_volume *v, struct penalty *penalty) {
   uint64_t cost = at_most(penalty->waited_ns + v->now_ns - penalty->away_ns, ABSENCE_MOST_S * SF_S);

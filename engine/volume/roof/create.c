@@ -76,10 +76,7 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
   int r;
 
   leg->index = i;
-  leg->device = params->leg[i].device;
-  leg->sb = params->leg[i].sb;
-  leg->opened_serial = leg->sb.serial;
-  leg->bytes = params->leg[i].bytes;
+  sf_leg_is_opened(v, i, params->leg[i].device, &params->leg[i].sb, params->leg[i].bytes);
   r = sf_leg_init_memory(v, i);
   if (r < 0)
     return r;
@@ -113,7 +110,7 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     state = SF_STATE_FAULTY;
     reason = sf_verdict_name(assembly->verdict[i]);
   }
-  if (state != SF_STATE_IN_SYNC && leg->device != NULL && sf_newcomer_lacks_all(v, &leg->sb))
+  if (state != SF_STATE_IN_SYNC && leg->device != NULL && sf_newcomer_lacks_all(v, i))
     sf_map_fill(&leg->stale);
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   sf_state_init(&leg->machine, &sf_leg_table, i, state);

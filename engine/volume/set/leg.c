@@ -98,6 +98,7 @@ sf_leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const cha
   sf_state_move(&leg->machine, to, &hooks, v);
   leg->erred = to == SF_STATE_FAULTY && leg->troubled_ns != 0;
   leg->drain_until_ns = 0;
+  leg->ready = false;
   leg->gone_look = 0; /* its disk may be another one when the answer comes */
   if (to == SF_STATE_LATE)
     wait_for_room(v, leg, from);
@@ -116,6 +117,22 @@ sf_leg_move(struct sf_volume *v, unsigned index, enum sf_leg_state to, const cha
   if (to == SF_STATE_MISSING)
     leg->open_at_ns = v->now_ns;
   v->dirty = true;
+}
+
+void
+sf_leg_is_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *device,
+                 const struct sf_superblock *sb, uint64_t bytes) {
+  struct leg *leg = &v->leg[index];
+
+  leg->device = device;
+  leg->bytes = bytes;
+  leg->mark_seen = false;
+  leg->sb = *sb;
+  leg->opened_serial = sb->serial;
+  /* What the other copy says is not known, and a start may find that one alone. */
+  leg->meta.names = (1u << SF_SUPERBLOCK_COPIES) - 1;
+  if (!(sb->record.in_sync & legbit(index)))
+    leg->meta.names &= ~(1u << sb->serial % SF_SUPERBLOCK_COPIES);
 }
 
 /* R14: a leg that was taken out for its errors or by the operator stays out over a restart, and one

@@ -6,6 +6,9 @@
 
 extern const struct sf_state_table sf_leg_table;
 
+/* With that superblock, which is the newest there. */
+void sf_leg_is_opened(struct sf_volume *v, unsigned leg, struct sf_tio_device *device,
+                      const struct sf_superblock *sb, uint64_t bytes);
 bool sf_leg_can_leave(const struct sf_volume *v, unsigned leg);
 /* The record that names another instead is durable. */
 void sf_leg_lost_its_place(struct sf_volume *v, unsigned leg, unsigned to);

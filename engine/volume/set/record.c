@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "assembly/blank.h"
 #include "volume/ground/facts.h"
 #include "volume/ground/host.h"
 #include "volume/ground/leg_io.h"
@@ -32,7 +33,8 @@ put_line(struct sf_superblock *image, const struct sf_superblock *base) {
 }
 
 static void
-meta_write(struct sf_volume *v, unsigned index) {
+meta_write_record(struct sf_volume *v, unsigned index, const struct sf_record *record,
+                  uint64_t version) {
   struct leg *leg = &v->leg[index];
   struct meta *meta = &leg->meta;
   struct sf_superblock *image = &meta->image;
@@ -51,7 +53,7 @@ meta_write(struct sf_volume *v, unsigned index) {
   image->serial = leg->sb.serial + 1;
   image->leg_index = (uint8_t) index;
   image->claim = v->claim;
-  image->record = v->phase == PHASE_CLAIMING ? v->base.record : v->latest;
+  image->record = *record;
   if (v->phase == PHASE_CLAIMING)
     put_line(image, &v->base);
   else if (image->record.clean)
@@ -61,7 +63,7 @@ meta_write(struct sf_volume *v, unsigned index) {
 
   meta->io.owner = meta;
   meta->io.on_event = meta_event;
-  meta->failed = meta->overdue = false;
+  meta->failed = meta->overdue = meta->tells = false;
   r = sf_leg_io_submit(v, &meta->io, &args);
   if (r == -EAGAIN) { /* our own want of room is not the leg's fault */
     sf_vol_arm(v, v->now_ns + NO_ROOM_MS * SF_MS);
@@ -75,7 +77,15 @@ meta_write(struct sf_volume *v, unsigned index) {
     return;
   }
   meta->busy = true;
-  meta->sent = v->version;
+  if (record->in_sync & legbit(index)) /* whatever becomes of it */
+    meta->names |= 1u << image->serial % SF_SUPERBLOCK_COPIES;
+  meta->sent = version;
+}
+
+static void
+meta_write(struct sf_volume *v, unsigned index) {
+  meta_write_record(v, index, v->phase == PHASE_CLAIMING ? &v->base.record : &v->latest,
+                    v->version);
 }
 
 /* A promotion is written to the newcomer first.  A leg that was emptied has no record before, and
@@ -131,9 +141,16 @@ sf_record_drive(struct sf_volume *v) {
 }
 
 void
-sf_record_tell(struct sf_volume *v, unsigned leg) {
-  SF_ASSERT(sf_record_is_durable(v) && !(v->latest.in_sync & legbit(leg)));
-  meta_write(v, leg);
+sf_record_tell(struct sf_volume *v, unsigned leg, bool lacks_all) {
+  struct sf_superblock volume = v->identity;
+  struct sf_record blank;
+
+  SF_ASSERT(v->phase == PHASE_SERVING && sf_record_is_as_good_as_durable(v) &&
+            !(v->latest.in_sync & legbit(leg)));
+  volume.record = v->latest;
+  blank = sf_leg_blank_record(&volume, leg);
+  meta_write_record(v, leg, lacks_all ? &blank : &v->latest, lacks_all ? 0 : v->version);
+  v->leg[leg].meta.tells = true;
 }
 
 static void
@@ -146,6 +163,10 @@ meta_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) 
     meta->busy = false;
   if (event->state == SF_TIO_OK || (event->late && event->error == 0))
     leg->sb = meta->image;
+  if (event->state == SF_TIO_OK && meta->tells)
+    meta->names &= ~(1u << meta->image.serial % SF_SUPERBLOCK_COPIES);
+  if (event->late && meta->tells && event->error != -ECANCELED)
+    leg->probe_error = event->error;
   if (!event->late) {
     meta->overdue = event->state == SF_TIO_TIMEOUT;
     if (event->state == SF_TIO_OK) {

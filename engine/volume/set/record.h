@@ -18,8 +18,8 @@ bool sf_record_is_on(const struct sf_volume *v, unsigned leg); /* in as many cop
 /* No answer needs it any more, and it is not promoted. */
 void sf_record_drop_newcomer(struct sf_volume *v);
 void sf_record_drive(struct sf_volume *v);
-/* Writes the record as it is to a leg that it does not name. */
-void sf_record_tell(struct sf_volume *v, unsigned leg);
+/* Writes the record as it is to a leg that it does not name; lacks_all: that the leg is blank. */
+void sf_record_tell(struct sf_volume *v, unsigned leg, bool lacks_all);
 /* A flush failed on that leg: what the disk dropped with it may be the last copy of the record, too.
  * Another copy is written, at once if the record is new. */
 void sf_record_doubt(struct sf_volume *v, unsigned leg);

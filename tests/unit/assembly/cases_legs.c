@@ -235,7 +235,7 @@ static const struct one_case one[] = {
      .min_legs = 1,
      .leg = {{.kind = DISCARDED}, ABSENT},
      .verdicts = "b-",
-     .says = {"only discarded, empty legs are there (a)"}},
+     .says = {"only legs are there that count as empty, discarded or copied in part (a)"}},
     /* ---- identity ---- */
     {.proves = "no leg at all",
      .legs = 2,

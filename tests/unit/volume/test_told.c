@@ -1,0 +1,388 @@
+/* A leg that comes back is told that it is out before it gets anything: copied to in part it is of
+ * two times, and no start may take it for whole. */
+#include "rig.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "assembly/blank.h"
+
+enum { EXTENT = 65536, EXTENTS = 64 };
+
+static struct rig rig;
+/* Legs of which these do not end; bit i. */
+static unsigned hung, keep_superblocks, keep_probes, keep_maps, keep_data, keep_flushes;
+
+static bool
+is_superblock(const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+}
+
+static bool
+is_probe(const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE && region->offset == SF_PROBE_OFFSET;
+}
+
+static bool
+hangs(const struct rig *r, const struct rig_region *region) {
+  unsigned legs = hung;
+
+  if (is_superblock(region))
+    legs |= keep_superblocks;
+  else if (is_probe(region))
+    legs |= keep_probes;
+  else if (rig_is_map(region))
+    legs |= keep_maps;
+  else if (region->op == SF_TIO_FLUSH)
+    legs |= keep_flushes;
+  else if (rig_is_data(r, region))
+    legs |= keep_data;
+  return (legs >> region->leg & 1) != 0;
+}
+
+static bool
+probes_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && is_probe(region);
+}
+
+static bool
+tells_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && is_superblock(region);
+}
+
+static void
+init(unsigned min_legs) {
+  rig_init(&rig, 3, min_legs, EXTENT, EXTENTS);
+  hung = keep_superblocks = keep_probes = keep_maps = keep_data = keep_flushes = 0;
+  rig.holds = hangs;
+}
+
+static void
+rate(uint64_t bytes) {
+  rig.config.resync_min_rate = rig.config.resync_max_rate = bytes;
+  sf_volume_configure(rig.volume, &rig.config, rig.now_ns);
+}
+
+static void
+pass_until(enum sf_leg_state state) {
+  for (unsigned i = 0; i < 60000 && rig_state(&rig, 2) != state; i++)
+    rig_pass(&rig, 1);
+  assert_int_equal(rig_state(&rig, 2), state);
+}
+
+static bool
+goes_to_leg_2(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && rig_is_data(r, region);
+}
+
+static bool
+leg_2_names_itself(void) {
+  struct sf_superblock sb;
+
+  rig_read_superblock(&rig, 2, &sb);
+  return (sb.record.in_sync >> 2 & 1) != 0;
+}
+
+static void
+write_well(uint64_t extent, uint8_t fill) {
+  struct rig_request w;
+
+  rig_submit(&rig, &w, SF_REQ_WRITE, extent * EXTENT, 4096, fill);
+  rig_pass(&rig, 1000);
+  assert_true(w.done);
+  assert_int_equal(w.request.error, 0);
+  rig_put(&w);
+}
+
+/* Legs 1 and 2 leave; copies go at next to no rate. */
+static void
+begin(unsigned min_legs, unsigned hang) {
+  init(min_legs);
+  rig_start_fully(&rig);
+  rate(EXTENT / 4);
+  hung = hang;
+  for (unsigned e = 0; e < 8; e++)
+    write_well(e, (uint8_t) (e + 1));
+}
+
+static void
+start_by_force_without(unsigned absent) {
+  if (!rig.refused)
+    rig_kill(&rig);
+  for (unsigned i = 0; i < 3; i++)
+    rig.absent[i] = absent >> i & 1;
+  rig.force = rig.may_refuse = true;
+  hung = keep_superblocks = 0;
+  rig_start(&rig);
+}
+
+/* ---- what starts trust ---- */
+
+static void
+copied_to_in_part_it_is_not_started_from(void **state) {
+  begin(1, 1 << 1 | 1 << 2);
+  assert_true(leg_2_names_itself());
+  hung = 1 << 1;
+  rig_pass(&rig, 10000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  start_by_force_without(1 << 0);
+  assert_true(rig.refused);
+  /* Leg 1 has what it had when it left, and nothing else. */
+  start_by_force_without(1 << 0 | 1 << 2);
+  assert_false(rig.refused);
+  rig_free(&rig);
+}
+
+/* A start finds the other one. */
+static void
+it_is_told_in_both_copies(void **state) {
+  begin(1, 1 << 1 | 1 << 2);
+  hung = 1 << 1;
+  rig_pass(&rig, 10000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  rig.unreadable = 1 << 2;
+  start_by_force_without(1 << 0);
+  assert_true(rig.refused);
+  rig_free(&rig);
+}
+
+static void
+it_gets_nothing_before_it_is_told(void **state) {
+  begin(2, 1 << 2);
+  keep_superblocks = 1 << 2;
+  hung = 0;
+  for (unsigned i = 0; i < 200; i++) {
+    rig_pass(&rig, 50);
+    assert_int_not_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+    assert_int_equal(rig_count(&rig, goes_to_leg_2), 0);
+  }
+  assert_true(leg_2_names_itself());
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE); /* like any other request that is late */
+  keep_superblocks = 0;
+  rate(0);
+  pass_until(SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+/* That record names it, and so will not do for what comes behind. */
+static void
+when_its_promotion_is_undone_it_is_told_anew(void **state) {
+  begin(1, 1 << 2);
+  hung = 0;
+  pass_until(SF_STATE_CATCHING_UP);
+  keep_superblocks = 1 << 1;
+  rate(0);
+  for (unsigned i = 0; i < 40000 && !leg_2_names_itself(); i++)
+    rig_pass(&rig, 1);
+  assert_true(leg_2_names_itself());
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
+  keep_flushes = 1 << 2;
+  keep_superblocks = 0;
+  pass_until(SF_STATE_CATCHING_UP);
+  assert_false(leg_2_names_itself());
+  keep_flushes = 0;
+  pass_until(SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+/* By the record of that line it would be whole, and the other line is not seen. */
+static void
+of_an_older_line_it_is_called_blank(void **state) {
+  struct sf_superblock sb;
+
+  begin(2, 1 << 2);
+  rig_never_late(&rig.config);
+  start_by_force_without(1 << 1 | 1 << 2);
+  assert_false(rig.refused);
+  rig_pass(&rig, 1000);
+  rig.holds = hangs;
+  keep_superblocks = 1 << 2;
+  keep_maps = 1 << 0;
+  rig.absent[2] = false;
+  rig_open(&rig, 2);
+  rig_pass(&rig, 1000);
+  assert_int_not_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  assert_true(leg_2_names_itself());
+  keep_superblocks = 0;
+  pass_until(SF_STATE_CATCHING_UP);
+  rig_read_superblock(&rig, 2, &sb);
+  assert_true(sf_leg_is_blank(&sb));
+  assert_false(leg_2_names_itself());
+  rig_free(&rig);
+}
+
+/* ---- where it cannot be told ---- */
+
+static int
+superblocks_of_leg_2_fail(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 && is_superblock(region) ? -EIO : 0;
+}
+
+static void
+an_error_makes_it_faulty(void **state) {
+  begin(2, 1 << 2);
+  rig.fails = superblocks_of_leg_2_fail;
+  hung = 0;
+  rig_pass(&rig, 20000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  rig_free(&rig);
+}
+
+/* Else it would be probed, and be late, for ever (R14). */
+static void
+so_does_an_error_that_comes_late(void **state) {
+  begin(2, 1 << 2);
+  keep_superblocks = 1 << 2;
+  hung = 0;
+  rig_pass(&rig, 10000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
+  rig.fails = superblocks_of_leg_2_fail;
+  keep_superblocks = 0;
+  rig_pass(&rig, 100);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  rig_free(&rig);
+}
+
+/* The record that takes note of the return waits for the very leg whose place it is to take. */
+static void
+a_silent_leg_of_the_set_is_no_reason_to_wait(void **state) {
+  struct rig_request w;
+
+  init(2);
+  rig_start_fully(&rig);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 1000);
+  write_well(1, 1);
+  hung = 1 << 1;
+  rig_submit(&rig, &w, SF_REQ_WRITE, 0, 4096, 2);
+  rig_pass(&rig, 1000);
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 60000);
+  assert_true(w.done);
+  assert_int_equal(w.request.error, 0);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_IN_SYNC);
+  assert_int_equal(rig_state(&rig, 1), SF_STATE_LATE);
+  rig_put(&w);
+  rig_free(&rig);
+}
+
+/* ---- while the record waits, it is probed ---- */
+
+static void
+the_record_waits(uint64_t rate_after) {
+  init(2);
+  rig_start_fully(&rig);
+  rig_never_late(&rig.config);
+  rate(rate_after);
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 100);
+  for (unsigned e = 0; e < 8; e++)
+    write_well(e, (uint8_t) (e + 1));
+  keep_superblocks = 1 << 1;
+  assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
+  rig_pass(&rig, 3000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_PROBING);
+  keep_probes = 1 << 2;
+  rig_pass(&rig, 300);
+  assert_int_equal(rig_count(&rig, probes_leg_2), 1);
+}
+
+static int
+probes_of_leg_2_fail(const struct rig *r, const struct rig_region *region) {
+  return probes_leg_2(r, region) ? -EIO : 0;
+}
+
+/* It may take along what tells the leg (R9). */
+static void
+a_probe_that_fails_is_heard_first(void **state) {
+  the_record_waits(EXTENT / 4);
+  keep_superblocks = 0;
+  rig_pass(&rig, 100);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_PROBING);
+  assert_int_equal(rig_count(&rig, tells_leg_2), 0);
+  rig.fails = probes_of_leg_2_fail;
+  keep_probes = 0;
+  rig_pass(&rig, 100);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  rig_free(&rig);
+}
+
+/* A probe that is too slow begins them anew: and what tells the leg must not hang unseen beside. */
+static void
+a_probe_that_is_slow_leaves_nothing_behind(void **state) {
+  the_record_waits(0);
+  for (unsigned kind = 0; kind < SF_KINDS; kind++)
+    rig.config.deadline_ns[kind] = rig_deadline(100 * SF_MS);
+  rig.volume->leg[2].pace.limit_ns = 10 * SF_MS;
+  sf_volume_configure(rig.volume, &rig.config, rig.now_ns);
+  keep_superblocks = 1 << 2;
+  rig_pass(&rig, 30);
+  keep_probes = 0;
+  rig_pass(&rig, 20000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
+  keep_superblocks = 0;
+  pass_until(SF_STATE_IN_SYNC);
+  rig_free(&rig);
+}
+
+/* ---- older than we left it ---- */
+
+static int
+leg_2_is_gone(const struct rig *r, const struct rig_region *region) {
+  return region->leg == 2 ? -ENODEV : 0;
+}
+
+/* Opened twice before it is told, it is older still: the maps do not say yet what it lacks. */
+static void
+an_older_one_that_was_gone_once_more_is_blank(void **state) {
+  struct sf_superblock sb;
+  uint8_t *backup;
+
+  init(2);
+  rig_never_late(&rig.config);
+  backup = malloc(rig.leg_bytes);
+  memcpy(backup, rig.leg[2], rig.leg_bytes);
+  rig_start_fully(&rig);
+  for (unsigned e = 0; e < 8; e++)
+    write_well(e, (uint8_t) (e + 1));
+  rig.fails = leg_2_is_gone;
+  write_well(20, 9);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  memcpy(rig.leg[2], backup, rig.leg_bytes);
+  free(backup);
+  rate(EXTENT / 4);
+  rig_pass(&rig, 3000);
+  rig_open(&rig, 2);
+  rig_pass(&rig, 5000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  rig.fails = NULL;
+  keep_maps = 1 << 0 | 1 << 1;
+  rig_open(&rig, 2);
+  pass_until(SF_STATE_CATCHING_UP);
+  rig_read_superblock(&rig, 2, &sb);
+  assert_true(sf_leg_is_blank(&sb));
+  rig_free(&rig);
+}
+
+int
+main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(copied_to_in_part_it_is_not_started_from),
+      cmocka_unit_test(it_is_told_in_both_copies),
+      cmocka_unit_test(it_gets_nothing_before_it_is_told),
+      cmocka_unit_test(when_its_promotion_is_undone_it_is_told_anew),
+      cmocka_unit_test(of_an_older_line_it_is_called_blank),
+      cmocka_unit_test(an_error_makes_it_faulty),
+      cmocka_unit_test(so_does_an_error_that_comes_late),
+      cmocka_unit_test(a_silent_leg_of_the_set_is_no_reason_to_wait),
+      cmocka_unit_test(a_probe_that_fails_is_heard_first),
+      cmocka_unit_test(a_probe_that_is_slow_leaves_nothing_behind),
+      cmocka_unit_test(an_older_one_that_was_gone_once_more_is_blank),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
