@@ -1,36 +1,20 @@
 /* The end of a connection: what its client asked for is done and answered before, and a client that
  * is dead gets nothing done any more. */
-#include "reads.h"
-#include "rig.h"
+#include "door_rig.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <string.h>
-#include <sys/socket.h>
+#include <poll.h>
 #include <unistd.h>
 
-#include <surefoot/door.h>
+enum { SIZE = 1 << 20, DISC = 2 };
 
-#include "door/internal.h"
-
-enum { SIZE = 1 << 20, BLOCK = 4096, DISC = 2 };
-
-static struct sf_serve *serve;
-static struct sf_door *door, *volatile left; /* left: its memory stays */
+static struct sf_door *volatile left; /* its memory stays */
 static struct sf_serve_client *other, *later;
-static char directory[] = "/tmp/door-end-XXXXXX", path[64];
 
 /* Writes that have reached the volume; and the last request, which it keeps. */
 static atomic_uint writes;
 static atomic_bool keeps, hangs; /* hangs: also what was given up */
 static struct sf_request *_Atomic kept;
-/* done is told with it, as a volume tells it. */
-static pthread_mutex_t volume_lock = PTHREAD_MUTEX_INITIALIZER;
-
-void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
-uint64_t __wrap_sf_volume_size(struct sf_volume *v);
-void __wrap_sf_volume_wait_told(struct sf_volume *v);
-void __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 
 void
 __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
@@ -41,17 +25,6 @@ __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_
     atomic_store(&kept, request);
   else
     request->done(request);
-}
-
-uint64_t
-__wrap_sf_volume_size(struct sf_volume *v) {
-  return SIZE;
-}
-
-void
-__wrap_sf_volume_wait_told(struct sf_volume *v) {
-  pthread_mutex_lock(&volume_lock);
-  pthread_mutex_unlock(&volume_lock);
 }
 
 static void
@@ -74,24 +47,13 @@ __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64
 
 static int
 begin(void **state) {
-  const struct sf_tio_client_params params = {.buffers_small = 4, .buffers_large = 4};
-
   atomic_store(&writes, 0);
   atomic_store(&keeps, false);
   atomic_store(&hangs, false);
   atomic_store(&kept, NULL);
-  serve = serve_with(&params);
+  door_rig_init(SIZE, &(struct sf_tio_client_params){.buffers_small = 4, .buffers_large = 4});
   atomic_store(&serve->suspends, true);
-  snprintf(path, sizeof path, "%s/socket", directory);
-  door = open_door(serve, SIZE, BLOCK, path);
-  return 0;
-}
-
-static int
-end(void **state) {
-  if (door != NULL)
-    assert_int_equal(sf_door_close(door), 0);
-  serve_end(serve);
+  door_rig_open();
   return 0;
 }
 
@@ -99,21 +61,8 @@ end(void **state) {
 
 static void
 ask(int fd, unsigned char kind, uint64_t offset, uint32_t length) {
-  static const unsigned char data[2 * BLOCK];
-  unsigned char request[REQUEST_BYTES] = {0x25, 0x60, 0x95, 0x13, [7] = kind, [15] = kind};
-
-  put(request + 16, offset, 8);
-  put(request + 24, length, 4);
-  assert_int_equal(write(fd, request, sizeof request), sizeof request);
-  assert_int_equal(write(fd, data, length), length);
-}
-
-static void
-hear_well(int fd, unsigned char kind) {
-  unsigned error;
-
-  assert_int_equal(hear_reply(fd, &error), kind);
-  assert_int_equal(error, 0);
+  send_request(fd, kind, offset, length, kind);
+  send_zeros(fd, length);
 }
 
 static void
@@ -127,26 +76,10 @@ hear_end(int fd) {
 
 static void
 until_kept(void) {
-  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  uint64_t until = end_of_patience();
 
-  while (atomic_load(&kept) == NULL) {
-    usleep(1000);
-    assert_true(sf_tio_now() < until);
-  }
-}
-
-static void
-until_no_connection(void) {
-  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
-  unsigned n;
-
-  do {
-    usleep(1000);
-    pthread_mutex_lock(&door->lock);
-    n = door->connections;
-    pthread_mutex_unlock(&door->lock);
-    assert_true(sf_tio_now() < until);
-  } while (n > 0);
+  while (atomic_load(&kept) == NULL)
+    look_again(until);
 }
 
 /* Longer than it takes the connection, and a call, to look for the client. */
@@ -179,7 +112,7 @@ free_block(void) {
  * writing side as libnbd does. */
 static void
 half_closed_after_its_word(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   atomic_store(&keeps, true);
   ask(fd, WRITE, 0, BLOCK);
@@ -188,7 +121,7 @@ half_closed_after_its_word(void **state) {
   assert_int_equal(shutdown(fd, SHUT_WR), 0);
   wait_for_looks();
   let_go(0);
-  hear_well(fd, WRITE);
+  assert_int_equal(hear_well(fd), WRITE);
   hear_end(fd);
   close(fd);
 }
@@ -197,7 +130,7 @@ half_closed_after_its_word(void **state) {
  * on so, and keeps the socket.  What the volume does not have yet is never done. */
 static void
 half_closed_without_a_word(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   hold_block();
   ask(fd, WRITE, 0, BLOCK);
@@ -206,7 +139,7 @@ half_closed_without_a_word(void **state) {
   assert_int_equal(shutdown(fd, SHUT_WR), 0);
   assert_int_equal(sf_serve_client_open(serve, &later), 0);
   free_block();
-  until_no_connection();
+  until_connections_left(0);
   assert_int_equal(atomic_load(&writes), 0);
   close(fd);
   sf_serve_client_close(later);
@@ -216,7 +149,7 @@ half_closed_without_a_word(void **state) {
 /* Proves the same of writes that the volume does not have yet: of a whole block and of a part. */
 static void
 half_closed_with_writes_that_wait(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   hold_block();
   ask(fd, WRITE, 0, BLOCK);
@@ -226,8 +159,8 @@ half_closed_with_writes_that_wait(void **state) {
   wait_for_looks();
   assert_int_equal(atomic_load(&writes), 0);
   free_block();
-  hear_well(fd, WRITE);
-  hear_well(fd, WRITE);
+  assert_int_equal(hear_well(fd), WRITE);
+  assert_int_equal(hear_well(fd), WRITE);
   hear_end(fd);
   assert_int_equal(atomic_load(&writes), 2);
   close(fd);
@@ -239,7 +172,7 @@ half_closed_with_writes_that_wait(void **state) {
 static void
 half_closed_behind_what_waits(void **state) {
   enum { WRITES = 20 };
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   hold_block();
   for (unsigned i = 0; i < WRITES; i++)
@@ -250,7 +183,7 @@ half_closed_behind_what_waits(void **state) {
   assert_int_equal(atomic_load(&writes), 0);
   free_block();
   for (unsigned i = 0; i < WRITES; i++)
-    hear_well(fd, WRITE);
+    assert_int_equal(hear_well(fd), WRITE);
   hear_end(fd);
   assert_int_equal(atomic_load(&writes), WRITES);
   close(fd);
@@ -262,7 +195,7 @@ half_closed_behind_what_waits(void **state) {
  * one: it may have sent them again.  And that they are not told as failed. */
 static void
 dead_with_writes_that_wait(int how) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   hold_block();
   ask(fd, WRITE, 0, BLOCK);
@@ -276,7 +209,7 @@ dead_with_writes_that_wait(int how) {
     assert_int_equal(shutdown(fd, how), 0);
   assert_int_equal(sf_serve_client_open(serve, &later), 0);
   free_block();
-  until_no_connection();
+  until_connections_left(0);
   assert_int_equal(atomic_load(&writes), 0);
   assert_int_equal(serve->log_count, 0);
   if (how >= 0)
@@ -300,12 +233,12 @@ static void
 half_a_write(void **state) {
   static const unsigned char request[REQUEST_BYTES + 512] = {0x25, 0x60,        0x95,
                                                              0x13, [7] = WRITE, [26] = 0x10};
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   assert_int_equal(write(fd, request, sizeof request), sizeof request);
   assert_int_equal(shutdown(fd, SHUT_WR), 0);
   hear_end(fd);
-  until_no_connection();
+  until_connections_left(0);
   assert_int_equal(atomic_load(&writes), 0);
   close(fd);
 }
@@ -313,7 +246,7 @@ half_a_write(void **state) {
 /* Proves that a client which asks no more and waits for its answer does not keep the door open. */
 static void
 half_closed_at_the_end(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   atomic_store(&keeps, true);
   ask(fd, WRITE, 0, BLOCK);
@@ -330,17 +263,17 @@ half_closed_at_the_end(void **state) {
  * wait at. */
 static void
 busy_at_the_end(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   atomic_store(&keeps, true);
   atomic_store(&hangs, true);
   ask(fd, WRITE, 0, BLOCK);
   until_kept();
   assert_int_equal(sf_door_close(door), -EBUSY);
-  assert_int_equal(access(path, F_OK), -1);
+  assert_int_equal(access(socket_path, F_OK), -1);
   assert_int_equal(door->socket.fd, -1);
   let_go(-EIO);
-  until_no_connection();
+  until_connections_left(0);
   left = door;
   door = NULL;
   close(fd);
@@ -349,21 +282,16 @@ busy_at_the_end(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(half_closed_after_its_word, begin, end),
-      cmocka_unit_test_setup_teardown(half_closed_without_a_word, begin, end),
-      cmocka_unit_test_setup_teardown(half_closed_with_writes_that_wait, begin, end),
-      cmocka_unit_test_setup_teardown(half_closed_behind_what_waits, begin, end),
-      cmocka_unit_test_setup_teardown(closed_with_writes_that_wait, begin, end),
-      cmocka_unit_test_setup_teardown(shut_with_writes_that_wait, begin, end),
-      cmocka_unit_test_setup_teardown(half_a_write, begin, end),
-      cmocka_unit_test_setup_teardown(half_closed_at_the_end, begin, end),
-      cmocka_unit_test_setup_teardown(busy_at_the_end, begin, end),
+      cmocka_unit_test_setup_teardown(half_closed_after_its_word, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(half_closed_without_a_word, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(half_closed_with_writes_that_wait, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(half_closed_behind_what_waits, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(closed_with_writes_that_wait, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(shut_with_writes_that_wait, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(half_a_write, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(half_closed_at_the_end, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(busy_at_the_end, begin, door_rig_end),
   };
-  int failed;
 
-  if (mkdtemp(directory) == NULL)
-    return 1;
-  failed = cmocka_run_group_tests(tests, NULL, NULL);
-  rmdir(directory);
-  return failed;
+  return cmocka_run_group_tests(tests, NULL, NULL);
 }

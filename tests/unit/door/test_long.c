@@ -1,25 +1,16 @@
 /* Reads of more than a piece: several at once, answered while they are read where they are too long
  * or buffers are few, with what comes behind them answered meanwhile, with no memory that was not
  * there before, and with an error that the client is told. */
-#include "reads.h"
-#include "rig.h"
+#include "door_rig.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <surefoot/door.h>
+enum { SIZE = 64 << 20, LARGE = 8, AHEAD = DOOR_AHEAD_BYTES };
 
-#include "door/internal.h"
-
-enum { SIZE = 64 << 20, BLOCK = 4096, LARGE = 8, AHEAD = DOOR_AHEAD_BYTES };
-
-static struct sf_serve *serve;
-static struct sf_door *door;
-static char directory[] = "/tmp/door-long-XXXXXX", path[64];
 static _Atomic uint64_t bad_at; /* UINT64_MAX: nowhere */
 static atomic_uint maps;
 /* Requests that begin there are not answered before they are let go. */
@@ -27,13 +18,7 @@ static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER; /* of the rest */
 static uint64_t held_from, held_below;
 static struct sf_request *held[32];
 static unsigned held_n;
-/* done is told with it, as a volume tells it. */
-static pthread_mutex_t volume_lock = PTHREAD_MUTEX_INITIALIZER;
 
-void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
-uint64_t __wrap_sf_volume_size(struct sf_volume *v);
-void __wrap_sf_volume_wait_told(struct sf_volume *v);
-void __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 void *__wrap_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 void *__real_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 
@@ -68,17 +53,6 @@ __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_
     answer(request);
 }
 
-uint64_t
-__wrap_sf_volume_size(struct sf_volume *v) {
-  return SIZE;
-}
-
-void
-__wrap_sf_volume_wait_told(struct sf_volume *v) {
-  pthread_mutex_lock(&volume_lock);
-  pthread_mutex_unlock(&volume_lock);
-}
-
 void
 __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
 }
@@ -94,20 +68,10 @@ hold(uint64_t from, uint64_t below) {
 
 static int
 begin(void **state) {
-  const struct sf_tio_client_params params = {.buffers_small = 4, .buffers_large = LARGE};
-
   atomic_store(&bad_at, UINT64_MAX);
   hold(0, 0);
-  serve = serve_with(&params);
-  snprintf(path, sizeof path, "%s/socket", directory);
-  door = open_door(serve, SIZE, BLOCK, path);
-  return 0;
-}
-
-static int
-end(void **state) {
-  assert_int_equal(sf_door_close(door), 0);
-  serve_end(serve);
+  door_rig_init(SIZE, &(struct sf_tio_client_params){.buffers_small = 4, .buffers_large = LARGE});
+  door_rig_open();
   return 0;
 }
 
@@ -121,8 +85,8 @@ any_length(void **state) {
                                      2 * MIB,       PIECE + 1, MIB + 5,       5 * MIB + 3,
                                      32 * MIB};
   uint64_t mixed[3] = {8 * MIB, BLOCK, 4 * MIB};
-  int fd = connect_it(path);
-  unsigned had, error;
+  int fd = connect_client();
+  unsigned had;
 
   read_it(fd, 8 * MIB, PIECE);
   had = atomic_load(&maps);
@@ -132,9 +96,8 @@ any_length(void **state) {
   for (unsigned char n = 0; n < 3; n++)
     ask_read(fd, n * MIB, mixed[n], n);
   for (unsigned i = 0; i < 3; i++) {
-    unsigned char cookie = hear_reply(fd, &error);
+    unsigned char cookie = hear_well(fd);
 
-    assert_int_equal(error, 0);
     assert_true(cookie < 3);
     hear_data(fd, cookie * MIB, mixed[cookie]);
     mixed[cookie] = 0;
@@ -144,15 +107,14 @@ any_length(void **state) {
 
 static void
 until_held(unsigned n) {
-  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  uint64_t until = end_of_patience();
   bool are;
 
   do {
-    usleep(1000);
+    look_again(until);
     pthread_mutex_lock(&held_lock);
     are = held_n >= n;
     pthread_mutex_unlock(&held_lock);
-    assert_true(sf_tio_now() < until);
   } while (!are);
 }
 
@@ -175,7 +137,7 @@ let_go(void) {
 /* Proves that a long read which waits for the volume keeps no other one waiting. */
 static void
 several_at_once(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   hold(0, MIB);
   ask_read(fd, 0, MIB, 1);
@@ -194,7 +156,7 @@ several_at_once(void **state) {
 static void
 what_comes_behind(void **state) {
   static const uint64_t lengths[] = {32 * MIB, 4 * MIB, 8 * MIB + 3, MIB};
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   for (unsigned first = 0; first < 2; first++) {
     hold(0, 33 * MIB);
@@ -207,10 +169,8 @@ what_comes_behind(void **state) {
     read_it(fd, 40 * MIB, MIB / 2);
     let_go();
     for (unsigned i = 0; i < 4; i++) {
-      unsigned error;
-      unsigned char n = hear_reply(fd, &error);
+      unsigned char n = hear_well(fd);
 
-      assert_int_equal(error, 0);
       hear_data(fd, first, lengths[n]);
     }
   }
@@ -221,7 +181,7 @@ what_comes_behind(void **state) {
  * so that others go before it. */
 static void
 what_fits(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   hold(AHEAD - PIECE, AHEAD);
   ask_read(fd, 0, AHEAD, 1);
@@ -240,16 +200,14 @@ static void
 many_at_once(void **state) {
   enum { N = 200 };
   static const uint64_t lengths[] = {MIB, 2 * MIB, PIECE + 1, MIB + MIB / 2, BLOCK, PIECE};
-  int fd = connect_it(path);
+  int fd = connect_client();
   bool heard[N] = {false};
 
   for (unsigned n = 0; n < N; n++)
     ask_read(fd, n * BLOCK, lengths[n % 6], (unsigned char) n);
   for (unsigned i = 0; i < N; i++) {
-    unsigned error;
-    unsigned char n = hear_reply(fd, &error);
+    unsigned char n = hear_well(fd);
 
-    assert_int_equal(error, 0);
     assert_true(n < N && !heard[n]);
     heard[n] = true;
     hear_data(fd, n * BLOCK, lengths[n % 6]);
@@ -261,7 +219,7 @@ many_at_once(void **state) {
 static void
 few_buffers(void **state) {
   struct sf_tio_buffer *taken[LARGE - 1];
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   for (unsigned i = 0; i < LARGE - 1; i++)
     assert_int_equal(sf_tio_buffer_get(serve->client, PIECE, 0, &taken[i]), 0);
@@ -294,7 +252,7 @@ until_ended(int fd) {
  * ends the connection, but only once: a client that asks again is told. */
 static void
 errors(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   atomic_store(&bad_at, MIB / 2);
   ask_read(fd, 0, MIB, 1);
@@ -313,7 +271,7 @@ errors(void **state) {
   assert_int_equal(hear_header(fd, 3), 0);
   until_ended(fd);
   close(fd);
-  fd = connect_it(path);
+  fd = connect_client();
   read_it(fd, 8 * MIB, 8 * MIB);
   ask_read(fd, 0, 8 * MIB, 4);
   assert_int_equal(hear_header(fd, 4), EIO);
@@ -325,7 +283,7 @@ errors(void **state) {
 /* Proves that a client which goes in the middle of one leaves nothing behind. */
 static void
 a_client_that_goes(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   ask_read(fd, 0, 32 * MIB, 1);
   ask_read(fd, 3, 32 * MIB, 2);
@@ -335,26 +293,12 @@ a_client_that_goes(void **state) {
   close(fd);
 }
 
-static void
-until_one_is_left(void) {
-  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
-  unsigned left;
-
-  do {
-    usleep(1000);
-    pthread_mutex_lock(&door->lock);
-    left = door->connections;
-    pthread_mutex_unlock(&door->lock);
-    assert_true(sf_tio_now() < until);
-  } while (left > 1);
-}
-
 /* Proves the same of one whose reads are at the volume, wait for memory, and wait for their turn:
  * before its answer has begun, and after that. */
 static void
 a_client_that_goes_earlier(void **state) {
   for (unsigned i = 0; i < 2; i++) {
-    int fd = connect_it(path), other = connect_it(path);
+    int fd = connect_client(), other = connect_client();
 
     hold(i * 5 * MIB, 32 * MIB);
     ask_read(fd, 0, 8 * MIB, 1);
@@ -368,7 +312,7 @@ a_client_that_goes_earlier(void **state) {
     close(fd);
     usleep(10000);
     let_go();
-    until_one_is_left();
+    until_connections_left(1);
     read_it(other, 0, 8 * MIB);
     close(other);
   }
@@ -377,21 +321,16 @@ a_client_that_goes_earlier(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(any_length, begin, end),
-      cmocka_unit_test_setup_teardown(several_at_once, begin, end),
-      cmocka_unit_test_setup_teardown(what_comes_behind, begin, end),
-      cmocka_unit_test_setup_teardown(what_fits, begin, end),
-      cmocka_unit_test_setup_teardown(many_at_once, begin, end),
-      cmocka_unit_test_setup_teardown(few_buffers, begin, end),
-      cmocka_unit_test_setup_teardown(errors, begin, end),
-      cmocka_unit_test_setup_teardown(a_client_that_goes, begin, end),
-      cmocka_unit_test_setup_teardown(a_client_that_goes_earlier, begin, end),
+      cmocka_unit_test_setup_teardown(any_length, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(several_at_once, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(what_comes_behind, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(what_fits, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(many_at_once, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(few_buffers, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(errors, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(a_client_that_goes, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(a_client_that_goes_earlier, begin, door_rig_end),
   };
-  int failed;
 
-  if (mkdtemp(directory) == NULL)
-    return 1;
-  failed = cmocka_run_group_tests(tests, NULL, NULL);
-  rmdir(directory);
-  return failed;
+  return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,30 +1,21 @@
 /* Large answers that are sent straight from the pool's buffers: the right bytes in the right order,
  * a share of the pool and no more while clients do not read them, and every buffer back once. */
-#include "reads.h"
+#include "door_rig.h"
 
-#include <errno.h>
 #include <linux/sockios.h>
-#include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <surefoot/door.h>
-
-#include "door/internal.h"
 
 /* The pool has as many large buffers as sf_config_buffers() says for 4 threads, and no spare ones:
  * answers may wait in a quarter of them. */
-enum { SIZE = 64 << 20, BLOCK = 4096, LARGE = 10, SHARE = 2, UNREAD = 15, SOON_MS = 20 };
+enum { SIZE = 64 << 20, LARGE = 10, SHARE = 2, UNREAD = 15, SOON_MS = 20 };
 /* The same for 64 threads, and what one connection may have of it. */
 enum { MANY = 160, OF_ONE = 16, THREADS = 64, OUT_MOST = 32 };
 
-static struct sf_serve *serve;
-static struct sf_door *door;
 static unsigned all; /* large buffers */
-static char directory[] = "/tmp/door-straight-XXXXXX", path[64];
 
 /* A leg that is late: the buffer that it was asked with, which it still writes to. */
 static atomic_bool is_late;
@@ -33,11 +24,6 @@ static struct sf_tio_buffer *_Atomic late_buffer;
 /* A read of a part of a block, which does not end until it is let go. */
 static atomic_bool holds_parts;
 static struct sf_request *_Atomic held;
-
-void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
-uint64_t __wrap_sf_volume_size(struct sf_volume *v);
-void __wrap_sf_volume_wait_told(struct sf_volume *v);
-void __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
 
 static void
 answer_by_another_leg(struct sf_request *request) {
@@ -59,29 +45,17 @@ __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_
   request->done(request);
 }
 
-uint64_t
-__wrap_sf_volume_size(struct sf_volume *v) {
-  return SIZE;
-}
-
-void
-__wrap_sf_volume_wait_told(struct sf_volume *v) {
-}
-
 void
 __wrap_sf_volume_give_up(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
 }
 
 static int
 begin_with(unsigned large, unsigned threads) {
-  const struct sf_tio_client_params params = {.buffers_small = 8, .buffers_large = large};
-
   all = large;
-  serve = serve_with(&params);
+  door_rig_init(SIZE, &(struct sf_tio_client_params){.buffers_small = 8, .buffers_large = large});
   serve->config.threads = threads;
   assert_int_equal(sf_serve_large_buffers(serve), large);
-  snprintf(path, sizeof path, "%s/socket", directory);
-  door = open_door(serve, SIZE, BLOCK, path);
+  door_rig_open();
   return 0;
 }
 
@@ -95,31 +69,12 @@ begin_with_many(void **state) {
   return begin_with(MANY, THREADS);
 }
 
-/* Fails if the pool misses a buffer, or had one back twice. */
-static int
-end(void **state) {
-  if (door != NULL)
-    assert_int_equal(sf_door_close(door), 0);
-  serve_end(serve);
-  return 0;
-}
-
-static unsigned
-free_buffers(void) {
-  struct sf_tio_client_stats stats;
-
-  sf_tio_client_stats(serve->client, &stats);
-  return stats.buffers_free_large;
-}
-
 static void
 until_free(unsigned n) {
-  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  uint64_t until = end_of_patience();
 
-  while (free_buffers() != n) {
-    assert_true(sf_tio_now() < until);
-    usleep(1000);
-  }
+  while (free_large_buffers() != n)
+    look_again(until);
 }
 
 /* A client that asks for much and reads what it is made to. */
@@ -142,10 +97,8 @@ ask_next(struct reader *reader) {
 
 static void
 hear_next(struct reader *reader) {
-  unsigned error;
-  unsigned char n = hear_reply(reader->fd, &error);
+  unsigned char n = hear_well(reader->fd);
 
-  assert_int_equal(error, 0);
   assert_true(n < OUT_MOST && reader->asked[n]);
   reader->asked[n] = false;
   hear_data(reader->fd, n * MIB, reader->length);
@@ -174,15 +127,15 @@ full_sockets(void) {
 /* Is it so, and stays so?  What a full socket has taken is the door's own until it has seen that. */
 static bool
 settles_at(unsigned n, unsigned sockets) {
-  uint64_t now = sf_tio_now(), until = now + 4 * SOON_MS * MS, since = now;
+  uint64_t now = sf_tio_now(), until = now + 4 * SOON_MS * SF_MS, since = now;
 
   do {
     usleep(1000);
     now = sf_tio_now();
-    if (full_sockets() != sockets || free_buffers() != n)
+    if (full_sockets() != sockets || free_large_buffers() != n)
       since = now;
-  } while (now - since < SOON_MS * MS && now < until);
-  return now - since >= SOON_MS * MS;
+  } while (now - since < SOON_MS * SF_MS && now < until);
+  return now - since >= SOON_MS * SF_MS;
 }
 
 /* With so many answers not read, of which so many wait in buffers when its socket is full, as so
@@ -191,7 +144,7 @@ settles_at(unsigned n, unsigned sockets) {
  * have it are behind what waits. */
 static struct reader
 fill(uint64_t length, unsigned unread, unsigned waiting, unsigned sockets) {
-  struct reader reader = {.fd = connect_it(path), .length = length};
+  struct reader reader = {.fd = connect_client(), .length = length};
   unsigned turns = 0;
 
   for (unsigned i = 0; i < unread; i++)
@@ -221,7 +174,7 @@ static void
 clients_that_do_not_read(void **state) {
   enum { TURNS = 50, TICK_MS = 500 }; /* a connection that missed its news goes on with a tick */
   struct reader rude[3];
-  int fd = connect_it(path);
+  int fd = connect_client();
   uint64_t began;
 
   for (unsigned i = 0; i < 3; i++)
@@ -235,7 +188,7 @@ clients_that_do_not_read(void **state) {
     read_it(fd, i * BLOCK, BLOCK);
     until_free(LARGE - SHARE);
   }
-  assert_in_range((sf_tio_now() - began) / MS, 0, TURNS * TICK_MS / 2);
+  assert_in_range((sf_tio_now() - began) / SF_MS, 0, TURNS * TICK_MS / 2);
   for (unsigned i = 0; i < 3; i++)
     hear_all(&rude[i]);
   until_free(LARGE);
@@ -266,7 +219,7 @@ clients_that_go(void **state) {
 /* Proves that a client which is gone keeps no buffer, though a request of it does not end. */
 static void
 a_client_whose_request_hangs(void **state) {
-  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  uint64_t until = end_of_patience();
   int fd = fill(PIECE, UNREAD - 1, SHARE, 1).fd;
 
   atomic_store(&holds_parts, true);
@@ -285,7 +238,7 @@ static void
 a_bound_of_one_client(void **state) {
   struct reader reader = fill(PIECE / 2, 2 * UNREAD, OF_ONE, 1);
 
-  assert_int_equal(free_buffers(), MANY - OF_ONE);
+  assert_int_equal(free_large_buffers(), MANY - OF_ONE);
   hear_all(&reader);
 }
 
@@ -296,7 +249,7 @@ a_door_that_closes(void **state) {
 
   assert_int_equal(sf_door_close(door), 0);
   door = NULL;
-  assert_int_equal(free_buffers(), LARGE);
+  assert_int_equal(free_large_buffers(), LARGE);
   close(fd);
 }
 
@@ -307,17 +260,15 @@ answers_of_all_kinds(void **state) {
   static const uint64_t lengths[] = {PIECE,     BLOCK,         MIB, 2 * MIB + BLOCK, PIECE / 2,
                                      BLOCK + 1, PIECE - BLOCK, MIB, 3 * MIB,         32 * 1024};
   enum { N = sizeof lengths / sizeof *lengths };
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   for (unsigned round = 0; round < 8; round++) {
     for (unsigned char i = 0; i < N; i++)
       ask_read(fd, i * MIB + round * BLOCK, lengths[i], i);
     for (unsigned i = 0; i < N; i++) {
-      unsigned error;
-      unsigned char cookie = hear_reply(fd, &error);
+      unsigned char cookie = hear_well(fd);
       uint64_t at = 0, step = 100 + 7001 * round;
 
-      assert_int_equal(error, 0);
       assert_true(cookie < N);
       for (; at < lengths[cookie]; at += step, step *= 3) {
         uint64_t left = lengths[cookie] - at;
@@ -333,7 +284,7 @@ answers_of_all_kinds(void **state) {
 /* Proves that what is answered in the middle of a long answer comes after it. */
 static void
 answers_behind_a_long_one(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   ask_read(fd, 0, 4 * MIB, 1);
   assert_int_equal(hear_header(fd, 1), 0);
@@ -352,7 +303,7 @@ answers_behind_a_long_one(void **state) {
  * sent: what the late leg writes afterwards is in no answer. */
 static void
 a_leg_that_is_late(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   for (unsigned i = 0; i < 20; i++) {
     atomic_store(&is_late, true);
@@ -369,20 +320,15 @@ a_leg_that_is_late(void **state) {
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(clients_that_do_not_read, begin, end),
-      cmocka_unit_test_setup_teardown(clients_that_go, begin, end),
-      cmocka_unit_test_setup_teardown(a_client_whose_request_hangs, begin, end),
-      cmocka_unit_test_setup_teardown(a_bound_of_one_client, begin_with_many, end),
-      cmocka_unit_test_setup_teardown(a_door_that_closes, begin, end),
-      cmocka_unit_test_setup_teardown(answers_of_all_kinds, begin, end),
-      cmocka_unit_test_setup_teardown(answers_behind_a_long_one, begin, end),
-      cmocka_unit_test_setup_teardown(a_leg_that_is_late, begin, end),
+      cmocka_unit_test_setup_teardown(clients_that_do_not_read, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(clients_that_go, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(a_client_whose_request_hangs, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(a_bound_of_one_client, begin_with_many, door_rig_end),
+      cmocka_unit_test_setup_teardown(a_door_that_closes, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(answers_of_all_kinds, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(answers_behind_a_long_one, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(a_leg_that_is_late, begin, door_rig_end),
   };
-  int failed;
 
-  if (mkdtemp(directory) == NULL)
-    return 1;
-  failed = cmocka_run_group_tests(tests, NULL, NULL);
-  rmdir(directory);
-  return failed;
+  return cmocka_run_group_tests(tests, NULL, NULL);
 }

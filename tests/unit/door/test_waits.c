@@ -1,28 +1,16 @@
 /* What a connection waits for comes: a buffer that came free just before it began to wait, and a
  * block that is free again while the workers wait for what the connection holds. */
-#include "client.h"
-#include "rig.h"
+#include "door_rig.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <surefoot/door.h>
+enum { SIZE = 1 << 20 };
 
-#include "door/internal.h"
-
-enum { SIZE = 1 << 20, BLOCK = 4096, WRITE = 1 };
-
-static struct sf_serve *serve;
-static struct sf_door *door;
-static char directory[] = "/tmp/door-waits-XXXXXX", path[64];
 static struct sf_tio_buffer *held[4];
 static atomic_uint held_n;
 static atomic_bool workers_starve;
 
-void __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns);
-uint64_t __wrap_sf_volume_size(struct sf_volume *v);
-void __wrap_sf_volume_wait_told(struct sf_volume *v);
 int __wrap_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
                                      struct sf_tio_buffer **buffer);
 int __real_sf_tio_buffer_get_or_wake(struct sf_tio_queue *queue, size_t len,
@@ -34,15 +22,6 @@ void
 __wrap_sf_volume_submit(struct sf_volume *v, struct sf_request *request, uint64_t now_ns) {
   request->error = 0;
   request->done(request);
-}
-
-uint64_t
-__wrap_sf_volume_size(struct sf_volume *v) {
-  return SIZE;
-}
-
-void
-__wrap_sf_volume_wait_told(struct sf_volume *v) {
 }
 
 /* The held buffers come free as soon as a caller has asked in vain. */
@@ -66,19 +45,9 @@ __wrap_sf_serve_buffer_get(struct sf_call *call, size_t length, struct sf_tio_bu
 
 static int
 begin(void **state) {
-  const struct sf_tio_client_params params = {.buffers_small = 4, .buffers_large = 4};
-
-  serve = serve_with(&params);
+  door_rig_init(SIZE, &(struct sf_tio_client_params){.buffers_small = 4, .buffers_large = 4});
   atomic_store(&serve->suspends, true);
-  snprintf(path, sizeof path, "%s/socket", directory);
-  door = open_door(serve, SIZE, BLOCK, path);
-  return 0;
-}
-
-static int
-end(void **state) {
-  assert_int_equal(sf_door_close(door), 0);
-  serve_end(serve);
+  door_rig_open();
   return 0;
 }
 
@@ -86,21 +55,8 @@ end(void **state) {
 
 static void
 ask_write(int fd, uint32_t length) {
-  static const unsigned char data[16 * BLOCK];
-  unsigned char request[REQUEST_BYTES] = {0x25, 0x60, 0x95, 0x13, 0, 0, 0, WRITE};
-
-  request[26] = (unsigned char) (length >> 8);
-  assert_int_equal(write(fd, request, sizeof request), sizeof request);
-  assert_int_equal(write(fd, data, length), length);
-}
-
-static void
-hear_well(int fd) {
-  unsigned char reply[REPLY_BYTES];
-  static const unsigned char well[8] = {0x67, 0x44, 0x66, 0x98};
-
-  hear(fd, reply, sizeof reply);
-  assert_memory_equal(reply, well, sizeof well);
+  send_request(fd, WRITE, 0, length, 0);
+  send_zeros(fd, length);
 }
 
 /* ---- proofs ---- */
@@ -109,7 +65,7 @@ hear_well(int fd) {
  * waits, is taken at once and not half a second later. */
 static void
 a_buffer_that_came_before(void **state) {
-  int fd = connect_it(path);
+  int fd = connect_client();
   uint64_t began, took;
 
   for (unsigned i = 0; i < 4; i++)
@@ -120,20 +76,17 @@ a_buffer_that_came_before(void **state) {
   hear_well(fd);
   took = sf_tio_now() - began;
   assert_int_equal(atomic_load(&held_n), 0);
-  assert_in_range(took / MS, 0, 400);
+  assert_in_range(took / SF_MS, 0, 400);
   close(fd);
 }
 
 static void
 until_held(unsigned n) {
-  struct sf_tio_client_stats stats;
-  uint64_t until = sf_tio_now() + PATIENCE_MS * MS;
+  uint64_t until = end_of_patience();
 
-  do {
-    usleep(1000);
-    sf_tio_client_stats(serve->client, &stats);
-    assert_true(sf_tio_now() < until);
-  } while (stats.buffers_free_large > 4 - n);
+  do
+    look_again(until);
+  while (free_large_buffers() > 4 - n);
 }
 
 /* Proves that writes which were refused for a block that was being changed, and hold all buffers
@@ -143,7 +96,7 @@ a_block_that_is_free_again(void **state) {
   struct sf_serve_client *other;
   struct serve_range block = {.begin = 0, .end = BLOCK};
   struct sf_call call;
-  int fd = connect_it(path);
+  int fd = connect_client();
 
   assert_int_equal(sf_serve_client_open(serve, &other), 0);
   call = (struct sf_call){.client = other};
@@ -165,35 +118,30 @@ a_block_that_is_free_again(void **state) {
 /* Sends a write of 256 KiB, and so many bytes of its data. */
 static void
 begin_write(int fd, size_t bytes) {
-  static const unsigned char data[256 << 10];
-  static const unsigned char request[REQUEST_BYTES] = {0x25, 0x60,        0x95,
-                                                       0x13, [7] = WRITE, [25] = 4};
-
-  assert_int_equal(write(fd, request, sizeof request), sizeof request);
-  assert_int_equal(write(fd, data, bytes), bytes);
+  send_request(fd, WRITE, 0, PIECE, 0);
+  send_zeros(fd, bytes);
 }
 
 /* Proves that clients which do not send the rest of their data leave buffers to the others, and that
  * theirs are done too when it comes. */
 static void
 data_that_does_not_come(void **state) {
-  static const unsigned char rest[256 << 10];
   int rude[6], good;
 
   atomic_store(&door->data_left, 2);
   for (unsigned i = 0; i < 6; i++) {
-    rude[i] = connect_it(path);
+    rude[i] = connect_client();
     begin_write(rude[i], 10);
   }
   until_held(2);
-  good = connect_it(path);
+  good = connect_client();
   for (unsigned i = 0; i < 3; i++) {
-    begin_write(good, sizeof rest);
+    begin_write(good, PIECE);
     hear_well(good);
   }
   close(rude[0]);
   for (unsigned i = 1; i < 6; i++) {
-    assert_int_equal(write(rude[i], rest, sizeof rest - 10), sizeof rest - 10);
+    send_zeros(rude[i], PIECE - 10);
     hear_well(rude[i]);
     close(rude[i]);
   }
@@ -203,25 +151,22 @@ data_that_does_not_come(void **state) {
 /* Proves that, and that the share comes back, whichever way the writes ended. */
 static void
 data_that_does_not_come_leaves_the_share(void **state) {
+  uint64_t until;
+
   data_that_does_not_come(state);
-  for (unsigned ms = 0; atomic_load(&door->data_left) != 2; ms++) {
-    assert_true(ms < PATIENCE_MS);
-    usleep(1000);
-  }
+  until = end_of_patience();
+  while (atomic_load(&door->data_left) != 2)
+    look_again(until);
 }
 
 int
 main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(a_buffer_that_came_before, begin, end),
-      cmocka_unit_test_setup_teardown(a_block_that_is_free_again, begin, end),
-      cmocka_unit_test_setup_teardown(data_that_does_not_come_leaves_the_share, begin, end),
+      cmocka_unit_test_setup_teardown(a_buffer_that_came_before, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(a_block_that_is_free_again, begin, door_rig_end),
+      cmocka_unit_test_setup_teardown(data_that_does_not_come_leaves_the_share, begin,
+                                      door_rig_end),
   };
-  int failed;
 
-  if (mkdtemp(directory) == NULL)
-    return 1;
-  failed = cmocka_run_group_tests(tests, NULL, NULL);
-  rmdir(directory);
-  return failed;
+  return cmocka_run_group_tests(tests, NULL, NULL);
 }
