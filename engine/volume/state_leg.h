@@ -95,7 +95,7 @@ struct meta {
   bool busy;            /* a superblock write is in flight: at most one per leg */
   bool overdue, failed; /* the one in flight is late; the last one failed */
   bool tells;           /* it tells a leg that is out that it is */
-  unsigned names;       /* copies on the leg that may name it in sync: bit i */
+  unsigned untold;      /* copies on the leg that may say too much of it: bit i */
   uint64_t sent, done;  /* versions of the volume's record */
   unsigned copies;      /* of the superblock that hold `done` */
   bool doubted;         /* a flush failed beside the last write of it */

@@ -102,6 +102,7 @@ check_blank(unsigned leg) {
 static void
 check_told(unsigned leg, const struct sf_tio_control *control, const struct sf_tio_region *want) {
   uint8_t pages[SF_SUPERBLOCK_COPIES * SF_PAGE_BYTES];
+  bool is_blank = false;
 
   if (!op_writes(control->op) || want->offset < sim.data_offset || inside_is_named(sim.volume, leg))
     return;
@@ -111,6 +112,10 @@ check_told(unsigned leg, const struct sf_tio_control *control, const struct sf_t
 
     if (head->error != 0)
       return;
+    if (is_blank && !sf_leg_is_blank(&head->sb))
+      sim_fail("R14: leg %u gets a %s, and one copy of its superblock alone says that it is blank",
+               leg, op_name[control->op]);
+    is_blank = sf_leg_is_blank(&head->sb);
     if (!sf_leg_is_blank(&head->sb) && (head->sb.record.in_sync >> leg & 1))
       sim_fail("R14: leg %u gets a %s, and its superblock names it", leg, op_name[control->op]);
     memset(pages + (size_t) head->newest * SF_PAGE_BYTES, 0, SF_PAGE_BYTES);

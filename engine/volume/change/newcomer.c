@@ -42,13 +42,24 @@ arrived(struct sf_volume *v, unsigned index) {
   }
 }
 
+/* A record that does not name it will not do either: it says that the maps know what the leg lacks. */
+void
+sf_newcomer_trust_no_copy(struct sf_volume *v, unsigned index) {
+  struct leg *leg = &v->leg[index];
+
+  if (!sf_leg_is_blank(&leg->sb))
+    leg->meta.untold = (1u << SF_SUPERBLOCK_COPIES) - 1;
+}
+
 void
 sf_newcomer_opened(struct sf_volume *v, unsigned index, bool is_older) {
   struct leg *leg = &v->leg[index];
 
   leg->is_older |= is_older; /* till it is told: it may be opened twice before */
-  if (lacks_all(v, leg))
-    arrived(v, index);
+  if (!lacks_all(v, leg))
+    return;
+  sf_newcomer_trust_no_copy(v, index);
+  arrived(v, index);
 }
 
 static bool
@@ -80,7 +91,7 @@ sf_newcomer_is_told(struct sf_volume *v, unsigned index) {
   /* Nor beside a probe: its flush may fail and take along what tells it, and it is to be heard. */
   if (leg->meta.busy || leg->probe_io.running > 0)
     return false;
-  if (leg->meta.names == 0 && (!lacks_all(v, leg) || sf_leg_is_blank(&leg->sb))) {
+  if (leg->meta.untold == 0 && (!lacks_all(v, leg) || sf_leg_is_blank(&leg->sb))) {
     leg->is_older = false;
     return true;
   }
@@ -97,7 +108,7 @@ is_to_be_told_anew(const struct sf_volume *v, unsigned index) {
       v->phase == PHASE_SERVING || (v->phase == PHASE_STOPPING && v->stop_step != STOP_RECORD);
 
   return may_write && sf_leg_state(&v->leg[index]) == SF_STATE_CATCHING_UP &&
-         v->leg[index].meta.names != 0 &&
+         v->leg[index].meta.untold != 0 &&
          !((v->latest.in_sync | v->durable.in_sync) & legbit(index));
 }
 

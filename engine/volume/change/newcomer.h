@@ -5,6 +5,8 @@
 #include "volume/state.h"
 
 bool sf_newcomer_lacks_all(const struct sf_volume *v, unsigned leg);
+/* It lacks everything: each copy of its superblock is to say so that does not yet. */
+void sf_newcomer_trust_no_copy(struct sf_volume *v, unsigned leg);
 /* is_older: than we left it. */
 void sf_newcomer_opened(struct sf_volume *v, unsigned leg, bool is_older);
 /* Before it catches up, as often as anything changes: false while it is told, or has left for it. */

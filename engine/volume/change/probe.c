@@ -151,8 +151,8 @@ sf_probe_tick(struct sf_volume *v, unsigned index) {
   case SF_STATE_PROBING:
     /* Until then a record that names the leg is in force, and what it dropped at a flush that
      * failed would be noted nowhere. */
-    if (v->durable_version != 0 && leg->probe_io.running == 0 && leg->running == 0 &&
-        v->now_ns >= leg->probe_at_ns && v->now_ns >= leg->room_at_ns)
+    if (v->phase <= PHASE_SERVING && v->durable_version != 0 && leg->probe_io.running == 0 &&
+        leg->running == 0 && v->now_ns >= leg->probe_at_ns && v->now_ns >= leg->room_at_ns)
       probe_send(v, index, PROBE_WRITE);
     break;
   case SF_STATE_MISSING:

@@ -110,8 +110,10 @@ init_leg(struct sf_volume *v, unsigned i, const struct sf_volume_params *params)
     state = SF_STATE_FAULTY;
     reason = sf_verdict_name(assembly->verdict[i]);
   }
-  if (state != SF_STATE_IN_SYNC && leg->device != NULL && sf_newcomer_lacks_all(v, i))
+  if (state != SF_STATE_IN_SYNC && leg->device != NULL && sf_newcomer_lacks_all(v, i)) {
+    sf_newcomer_trust_no_copy(v, i);
     sf_map_fill(&leg->stale);
+  }
   snprintf(leg->reason, sizeof leg->reason, "%s", reason);
   sf_state_init(&leg->machine, &sf_leg_table, i, state);
   return 0;

@@ -130,9 +130,9 @@ sf_leg_is_opened(struct sf_volume *v, unsigned index, struct sf_tio_device *devi
   leg->sb = *sb;
   leg->opened_serial = sb->serial;
   /* What the other copy says is not known, and a start may find that one alone. */
-  leg->meta.names = (1u << SF_SUPERBLOCK_COPIES) - 1;
+  leg->meta.untold = (1u << SF_SUPERBLOCK_COPIES) - 1;
   if (!(sb->record.in_sync & legbit(index)))
-    leg->meta.names &= ~(1u << sb->serial % SF_SUPERBLOCK_COPIES);
+    leg->meta.untold &= ~(1u << sb->serial % SF_SUPERBLOCK_COPIES);
 }
 
 /* R14: a leg that was taken out for its errors or by the operator stays out over a restart, and one

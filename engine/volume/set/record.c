@@ -78,7 +78,7 @@ meta_write_record(struct sf_volume *v, unsigned index, const struct sf_record *r
   }
   meta->busy = true;
   if (record->in_sync & legbit(index)) /* whatever becomes of it */
-    meta->names |= 1u << image->serial % SF_SUPERBLOCK_COPIES;
+    meta->untold |= 1u << image->serial % SF_SUPERBLOCK_COPIES;
   meta->sent = version;
 }
 
@@ -164,7 +164,7 @@ meta_event(struct leg_io *io, unsigned index, const struct sf_tio_event *event) 
   if (event->state == SF_TIO_OK || (event->late && event->error == 0))
     leg->sb = meta->image;
   if (event->state == SF_TIO_OK && meta->tells)
-    meta->names &= ~(1u << meta->image.serial % SF_SUPERBLOCK_COPIES);
+    meta->untold &= ~(1u << meta->image.serial % SF_SUPERBLOCK_COPIES);
   if (event->late && meta->tells && event->error != -ECANCELED)
     leg->probe_error = event->error;
   if (!event->late) {

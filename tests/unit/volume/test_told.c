@@ -11,6 +11,7 @@
 enum { EXTENT = 65536, EXTENTS = 64 };
 
 static struct rig rig;
+static uint64_t told_serial;
 /* Legs of which these do not end; bit i. */
 static unsigned hung, keep_superblocks, keep_probes, keep_maps, keep_data, keep_flushes;
 
@@ -95,6 +96,11 @@ write_well(uint64_t extent, uint8_t fill) {
   rig_put(&w);
 }
 
+static bool
+leg_2_is_told_nothing(void) {
+  return rig.volume->leg[2].sb.serial == told_serial;
+}
+
 /* Legs 1 and 2 leave; copies go at next to no rate. */
 static void
 begin(unsigned min_legs, unsigned hang) {
@@ -169,6 +175,8 @@ it_gets_nothing_before_it_is_told(void **state) {
 /* That record names it, and so will not do for what comes behind. */
 static void
 when_its_promotion_is_undone_it_is_told_anew(void **state) {
+  uint64_t remembered_ns;
+
   begin(1, 1 << 2);
   hung = 0;
   pass_until(SF_STATE_CATCHING_UP);
@@ -178,11 +186,18 @@ when_its_promotion_is_undone_it_is_told_anew(void **state) {
     rig_pass(&rig, 1);
   assert_true(leg_2_names_itself());
   assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  remembered_ns = rig.volume->leg[2].penalty.remembered_ns;
+  keep_superblocks = 1 << 0 | 1 << 1;
+  rig_never_late(&rig.config);
+  rate(0);
   assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
+  rig_pass(&rig, 3000);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_LATE);
   keep_flushes = 1 << 2;
   keep_superblocks = 0;
   pass_until(SF_STATE_CATCHING_UP);
+  assert_true(rig.volume->leg[2].penalty.remembered_ns <= remembered_ns); /* it was well */
   assert_false(leg_2_names_itself());
   keep_flushes = 0;
   pass_until(SF_STATE_IN_SYNC);
@@ -283,6 +298,7 @@ the_record_waits(uint64_t rate_after) {
   for (unsigned e = 0; e < 8; e++)
     write_well(e, (uint8_t) (e + 1));
   keep_superblocks = 1 << 1;
+  told_serial = rig.volume->leg[2].sb.serial;
   assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);
   rig_pass(&rig, 3000);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_PROBING);
@@ -308,6 +324,21 @@ a_probe_that_fails_is_heard_first(void **state) {
   keep_probes = 0;
   rig_pass(&rig, 100);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_FAULTY);
+  rig_free(&rig);
+}
+
+/* A leg that is slow again while the record waits is to be seen well anew. */
+static void
+one_that_is_slow_meanwhile_is_not_told(void **state) {
+  the_record_waits(EXTENT / 4);
+  rig.volume->leg[2].pace.limit_ns = 10 * SF_MS;
+  keep_probes = 0;
+  rig_run(&rig);
+  keep_superblocks = 0;
+  rig_run(&rig);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_PROBING);
+  assert_int_equal(rig.volume->leg[2].probes_ok, 0);
+  assert_true(leg_2_is_told_nothing());
   rig_free(&rig);
 }
 
@@ -368,6 +399,172 @@ an_older_one_that_was_gone_once_more_is_blank(void **state) {
   rig_free(&rig);
 }
 
+/* Of an older state in which it was out: what that says of the maps holds no more, in neither copy. */
+static void
+an_older_one_that_was_behind_is_blank_in_both_copies(void **state) {
+  uint8_t *backup;
+  struct rig_request f;
+
+  init(2);
+  rig_start_fully(&rig);
+  rate(EXTENT / 4);
+  hung = 1 << 2;
+  for (unsigned e = 0; e < 8; e++)
+    write_well(e, (uint8_t) (e + 1));
+  hung = 0;
+  pass_until(SF_STATE_CATCHING_UP);
+  backup = malloc(rig.leg_bytes);
+  memcpy(backup, rig.leg[2], rig.leg_bytes);
+  rate(0);
+  pass_until(SF_STATE_IN_SYNC);
+  for (unsigned e = 20; e < 28; e++)
+    write_well(e, (uint8_t) (e + 1));
+  rig_submit(&rig, &f, SF_REQ_FLUSH, 0, 0, 0);
+  rig_pass(&rig, 120000);
+  assert_true(f.done);
+  rig_put(&f);
+  rig.fails = leg_2_is_gone;
+  write_well(40, 9);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  memcpy(rig.leg[2], backup, rig.leg_bytes);
+  free(backup);
+  rate(EXTENT / 4);
+  rig_pass(&rig, 3000);
+  rig.fails = NULL;
+  keep_maps = 1 << 0 | 1 << 1;
+  rig_open(&rig, 2);
+  pass_until(SF_STATE_CATCHING_UP);
+  rig_kill(&rig);
+  keep_maps = 0;
+  rig.unreadable = 1 << 2;
+  rig_start_fully(&rig);
+  rig.unreadable = 0;
+  rate(0);
+  pass_until(SF_STATE_IN_SYNC);
+  for (unsigned e = 0; e < EXTENTS; e++)
+    if (memcmp(rig.leg[2] + rig.volume->data_offset + e * EXTENT,
+               rig.leg[0] + rig.volume->data_offset + e * EXTENT, 4096) != 0)
+      fail_msg("extent %u differs", e);
+  rig_free(&rig);
+}
+
+/* By the record of that line it is behind there, and the maps of that line know nothing of this one. */
+static void
+of_an_older_line_and_behind_it_is_blank_in_both_copies(void **state) {
+  struct rig_request f;
+
+  init(2);
+  rig_free(&rig);
+  rig_init(&rig, 4, 2, EXTENT, EXTENTS);
+  rig.holds = hangs;
+  rig_start_fully(&rig);
+  rate(EXTENT / 4);
+  hung = 1 << 2;
+  for (unsigned e = 0; e < 8; e++)
+    write_well(e, (uint8_t) (e + 1));
+  hung = 0;
+  pass_until(SF_STATE_CATCHING_UP);
+  for (unsigned e = 20; e < 28; e++)
+    write_well(e, (uint8_t) (e + 1));
+  rig_submit(&rig, &f, SF_REQ_FLUSH, 0, 0, 0);
+  rig_pass(&rig, 10000);
+  assert_true(f.done);
+  rig_put(&f);
+  rig_kill(&rig);
+  /* Another line: leg 0 alone. */
+  rig.absent[1] = rig.absent[3] = rig.absent[2] = true;
+  rig.force = true;
+  rig.config.min_legs = 1;
+  rig_start_fully(&rig);
+  rig.force = false;
+  for (unsigned e = 30; e < 38; e++)
+    write_well(e, (uint8_t) (e + 100));
+  rig_pass(&rig, 1000);
+  rig.absent[2] = false;
+  rate(EXTENT * 8);
+  rig_pass(&rig, 3000);
+  rig.holds = hangs;
+  keep_maps = 1 << 0;
+  rig_never_late(&rig.config);
+  rate(EXTENT * 8);
+  rig_open(&rig, 2);
+  pass_until(SF_STATE_CATCHING_UP);
+  for (unsigned i = 0; i < 20000 && rig.leg[2][rig.volume->data_offset + 30 * EXTENT] != 130; i++)
+    rig_pass(&rig, 1);
+  assert_int_equal(rig.leg[2][rig.volume->data_offset + 30 * EXTENT], 130);
+  rig_kill(&rig);
+  keep_maps = 0;
+  rig.config.min_legs = 2;
+  rig.absent[0] = true;
+  rig.absent[1] = rig.absent[3] = false;
+  rig.unreadable = 1 << 2;
+  rig_start_fully(&rig);
+  rate(0);
+  pass_until(SF_STATE_IN_SYNC);
+  for (unsigned e = 0; e < EXTENTS; e++)
+    if (memcmp(rig.leg[2] + rig.volume->data_offset + e * EXTENT,
+               rig.leg[1] + rig.volume->data_offset + e * EXTENT, 4096) != 0)
+      fail_msg("extent %u differs", e);
+  rig_free(&rig);
+}
+
+static bool
+hangs_or_is_the_second_copy(const struct rig *r, const struct rig_region *region) {
+  return hangs(r, region) || (tells_leg_2(r, region) && !leg_2_names_itself());
+}
+
+/* A start knows the newest copy alone. */
+static void
+what_the_other_copy_says_is_not_known(void **state) {
+  begin(1, 1 << 1 | 1 << 2);
+  hung = 1 << 1;
+  rig.holds = hangs_or_is_the_second_copy;
+  for (unsigned i = 0; i < 20000 && leg_2_names_itself(); i++)
+    rig_pass(&rig, 1);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_PROBING);
+  assert_false(leg_2_names_itself());
+  rig_kill(&rig);
+  rig.holds = NULL;
+  rig.absent[1] = true;
+  rig.config.resync_min_rate = rig.config.resync_max_rate = EXTENT / 4;
+  rig_start_fully(&rig);
+  pass_until(SF_STATE_CATCHING_UP);
+  rig.unreadable = 1 << 2;
+  start_by_force_without(1 << 0);
+  assert_true(rig.refused);
+  rig_free(&rig);
+}
+
+/* Once it is told it is like any other leg that lacks all. */
+static void
+an_older_one_is_told_once(void **state) {
+  struct sf_superblock sb, later;
+  uint8_t *backup;
+
+  init(2);
+  rig_never_late(&rig.config);
+  backup = malloc(rig.leg_bytes);
+  memcpy(backup, rig.leg[2], rig.leg_bytes);
+  rig_start_fully(&rig);
+  rig.fails = leg_2_is_gone;
+  write_well(20, 9);
+  memcpy(rig.leg[2], backup, rig.leg_bytes);
+  free(backup);
+  rate(EXTENT / 4);
+  rig_pass(&rig, 3000);
+  rig.fails = NULL;
+  rig_open(&rig, 2);
+  pass_until(SF_STATE_CATCHING_UP);
+  rig_pass(&rig, 20000);
+  rig_read_superblock(&rig, 2, &sb);
+  assert_false(sf_leg_is_blank(&sb));
+  rig_pass(&rig, 20000);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
+  rig_read_superblock(&rig, 2, &later);
+  assert_int_equal(later.serial, sb.serial);
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -380,8 +577,13 @@ main(void) {
       cmocka_unit_test(so_does_an_error_that_comes_late),
       cmocka_unit_test(a_silent_leg_of_the_set_is_no_reason_to_wait),
       cmocka_unit_test(a_probe_that_fails_is_heard_first),
+      cmocka_unit_test(one_that_is_slow_meanwhile_is_not_told),
       cmocka_unit_test(a_probe_that_is_slow_leaves_nothing_behind),
       cmocka_unit_test(an_older_one_that_was_gone_once_more_is_blank),
+      cmocka_unit_test(an_older_one_that_was_behind_is_blank_in_both_copies),
+      cmocka_unit_test(what_the_other_copy_says_is_not_known),
+      cmocka_unit_test(an_older_one_is_told_once),
+      cmocka_unit_test(of_an_older_line_and_behind_it_is_blank_in_both_copies),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
