@@ -91,31 +91,44 @@ of_an_older_line_and_behind_it_is_blank_in_both_copies(void **state) {
   rig_free(&rig);
 }
 
+static uint8_t *
+image_of_leg_2(void) {
+  uint8_t *image = malloc(rig.leg_bytes);
+
+  assert_non_null(image);
+  return memcpy(image, rig.leg[2], rig.leg_bytes);
+}
+
 static int
 leg_2_is_gone(const struct rig *r, const struct rig_region *region) {
   return region->leg == 2 ? -ENODEV : 0;
+}
+
+/* Its path is still gone. */
+static void
+it_goes_and_is_put_back(uint8_t *image) {
+  rig.fails = leg_2_is_gone;
+  write_well(20, 9);
+  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
+  memcpy(rig.leg[2], image, rig.leg_bytes);
+  free(image);
+  rate(EXTENT / 4);
+  rig_pass(&rig, 3000);
 }
 
 /* Opened twice before it is told, it is older still: the maps do not say yet what it lacks. */
 static void
 an_older_one_that_was_gone_once_more_is_blank(void **state) {
   struct sf_superblock sb;
-  uint8_t *backup;
+  uint8_t *image;
 
   told_rig_init(3, 2);
   rig_never_late(&rig.config);
-  backup = malloc(rig.leg_bytes);
-  memcpy(backup, rig.leg[2], rig.leg_bytes);
+  image = image_of_leg_2();
   rig_start_fully(&rig);
   for (unsigned e = 0; e < 8; e++)
     write_well(e, (uint8_t) (e + 1));
-  rig.fails = leg_2_is_gone;
-  write_well(20, 9);
-  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
-  memcpy(rig.leg[2], backup, rig.leg_bytes);
-  free(backup);
-  rate(EXTENT / 4);
-  rig_pass(&rig, 3000);
+  it_goes_and_is_put_back(image);
   rig_open(&rig, 2);
   rig_pass(&rig, 5000);
   assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
@@ -131,7 +144,7 @@ an_older_one_that_was_gone_once_more_is_blank(void **state) {
 /* Of an older state in which it was out: what that says of the maps holds no more, in neither copy. */
 static void
 an_older_one_that_was_behind_is_blank_in_both_copies(void **state) {
-  uint8_t *backup;
+  uint8_t *image;
   struct rig_request f;
 
   told_rig_init(3, 2);
@@ -142,8 +155,7 @@ an_older_one_that_was_behind_is_blank_in_both_copies(void **state) {
     write_well(e, (uint8_t) (e + 1));
   hung = 0;
   pass_until(SF_STATE_CATCHING_UP);
-  backup = malloc(rig.leg_bytes);
-  memcpy(backup, rig.leg[2], rig.leg_bytes);
+  image = image_of_leg_2();
   rate(0);
   pass_until(SF_STATE_IN_SYNC);
   for (unsigned e = 20; e < 28; e++)
@@ -152,13 +164,7 @@ an_older_one_that_was_behind_is_blank_in_both_copies(void **state) {
   rig_pass(&rig, 120000);
   assert_true(f.done);
   rig_put(&f);
-  rig.fails = leg_2_is_gone;
-  write_well(40, 9);
-  assert_int_equal(rig_state(&rig, 2), SF_STATE_MISSING);
-  memcpy(rig.leg[2], backup, rig.leg_bytes);
-  free(backup);
-  rate(EXTENT / 4);
-  rig_pass(&rig, 3000);
+  it_goes_and_is_put_back(image);
   rig.fails = NULL;
   keep_maps = 1 << 0 | 1 << 1;
   rig_open(&rig, 2);
@@ -181,19 +187,13 @@ an_older_one_that_was_behind_is_blank_in_both_copies(void **state) {
 static void
 an_older_one_is_told_once(void **state) {
   struct sf_superblock sb, later;
-  uint8_t *backup;
+  uint8_t *image;
 
   told_rig_init(3, 2);
   rig_never_late(&rig.config);
-  backup = malloc(rig.leg_bytes);
-  memcpy(backup, rig.leg[2], rig.leg_bytes);
+  image = image_of_leg_2();
   rig_start_fully(&rig);
-  rig.fails = leg_2_is_gone;
-  write_well(20, 9);
-  memcpy(rig.leg[2], backup, rig.leg_bytes);
-  free(backup);
-  rate(EXTENT / 4);
-  rig_pass(&rig, 3000);
+  it_goes_and_is_put_back(image);
   rig.fails = NULL;
   rig_open(&rig, 2);
   pass_until(SF_STATE_CATCHING_UP);
