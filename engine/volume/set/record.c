@@ -225,15 +225,28 @@ undo_exchange(struct sf_volume *v, bool is_undone) {
   exchange->leaving = 0;
 }
 
+/* Reading 14: by the record of the promotion a start needs all legs that it names, but one whose newest
+ * superblock it cannot read could not have gone on without the newcomer. */
+static bool
+undoes_promotion_of_few(const struct sf_volume *v, legset in_sync) {
+  legset newcomer = v->latest.in_sync & (legset) ~v->durable.in_sync;
+
+  return v->durable_version != 0 && (newcomer & (legset) ~in_sync) != 0 &&
+         legcount(in_sync) < v->latest.min_legs;
+}
+
 /* Reading 2 of the rules: a promotion that is submitted and not durable is undone by the very next
  * record.  Until that is durable an answer goes on needing the leg (reading 1). */
 static void
 change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
+  bool in_both;
+
   if (v->promoting >= 0) {
     in_sync &= (legset) ~legbit((unsigned) v->promoting);
     sf_record_drop_newcomer(v);
   }
   in_sync |= v->exchange.leaving;
+  in_both = undoes_promotion_of_few(v, in_sync);
   undo_exchange(v, v->exchange.leaving != 0);
   SF_ASSERT(in_sync != 0);
   EACH_LEG(leg, in_sync & (legset) ~v->latest.in_sync)
@@ -244,6 +257,8 @@ change(struct sf_volume *v, legset in_sync, legset faulty, bool clean) {
   v->latest.min_legs = (uint8_t) min_legs_for(v, in_sync);
   v->latest.change++;
   v->version++;
+  if (in_both)
+    v->exchange.both = v->version;
   v->ack_legs |= in_sync;
   sf_vol_trace(v, "record %" PRIu64 ".%" PRIu64 ": in-sync 0x%x%s", v->latest.term,
                v->latest.change, in_sync, clean ? " clean" : "");

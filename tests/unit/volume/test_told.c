@@ -102,6 +102,32 @@ when_its_promotion_is_undone_it_is_told_anew(void **state) {
   rig_free(&rig);
 }
 
+/* Else a start that cannot read the newest superblock of the other leg would take the record of the
+ * promotion for the last one, and the set is too small to have gone on without the newcomer. */
+static void
+a_promotion_of_too_few_is_undone_in_both_copies(void **state) {
+  begin(2, 1 << 2);
+  start_by_force_without(1 << 1 | 1 << 2);
+  assert_false(rig.refused);
+  rig_pass(&rig, 1000);
+  rig.holds = hangs;
+  rig.absent[2] = false;
+  rig_open(&rig, 2);
+  pass_until(SF_STATE_CATCHING_UP);
+  keep_superblocks = 1 << 0;
+  rate(0);
+  for (unsigned i = 0; i < 40000 && !leg_2_names_itself(); i++)
+    rig_pass(&rig, 1);
+  assert_true(leg_2_names_itself());
+  assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
+  keep_superblocks = 0;
+  rig_run(&rig);
+  assert_int_equal(rig.volume->durable_version, rig.volume->version);
+  assert_int_equal(rig.volume->durable.in_sync, 1 << 0);
+  assert_int_equal(rig.volume->leg[0].meta.copies, SF_SUPERBLOCK_COPIES);
+  rig_free(&rig);
+}
+
 static int
 flushes_of_leg_2_fail(const struct rig *r, const struct rig_region *region) {
   return region->leg == 2 && region->op == SF_TIO_FLUSH ? -EIO : 0;
@@ -305,6 +331,7 @@ main(void) {
       cmocka_unit_test(it_is_told_in_both_copies),
       cmocka_unit_test(it_gets_nothing_before_it_is_told),
       cmocka_unit_test(when_its_promotion_is_undone_it_is_told_anew),
+      cmocka_unit_test(a_promotion_of_too_few_is_undone_in_both_copies),
       cmocka_unit_test(a_promotion_that_was_taken_along_may_stand_there),
       cmocka_unit_test(an_error_makes_it_faulty),
       cmocka_unit_test(so_does_an_error_that_comes_late),
