@@ -271,6 +271,14 @@ sf_record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean)
   sf_record_drive(v);
 }
 
+/* The claim of a start by force stands in the line before, and names legs that are left out.  In one
+ * copy only, and that one lost, a leg shows nothing but that claim: a start would do without it. */
+void
+sf_record_begins_line(struct sf_volume *v) {
+  if (!sf_uuid_equal(&v->identity.lineage, &v->base.lineage))
+    v->exchange.both = v->version;
+}
+
 void
 sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost) {
   if (has_lost)

@@ -6,6 +6,8 @@
 
 void sf_record_start(struct sf_volume *v);
 void sf_record_change(struct sf_volume *v, legset in_sync, legset faulty, bool clean);
+/* After the change that makes the first record of a term, which may be that of a new line. */
+void sf_record_begins_line(struct sf_volume *v);
 /* has_lost: what it was given may lack what a failed flush has lost. */
 void sf_record_promote(struct sf_volume *v, unsigned leg, bool has_lost);
 /* The newcomer takes the place of a leg that answers nothing. */

@@ -176,6 +176,7 @@ sf_record_settle(struct sf_volume *v) {
     v->identity.lost &= v->latest.in_sync;
     sf_vol_trace(v, "term %" PRIu64 " claimed by 0x%x", v->claim, v->latest.in_sync);
     sf_record_change(v, v->latest.in_sync, v->latest.faulty, false);
+    sf_record_begins_line(v);
     v->dirty = true;
     return;
   }

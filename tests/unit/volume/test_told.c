@@ -324,6 +324,31 @@ what_the_other_copy_says_is_not_known(void **state) {
   rig_free(&rig);
 }
 
+/* The claim of that start names legs that it leaves out, in the line before: shown alone, it would have
+ * the leg that went on left out in its turn. */
+static void
+a_start_by_force_counts_in_both_copies(void **state) {
+  begin(1, 0);
+  hung = 1 << 0;
+  write_well(1, 0x55);
+  rig_pass(&rig, 2000);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_LATE);
+  start_by_force_without(1 << 1 | 1 << 2);
+  assert_false(rig.refused);
+  rig_pass(&rig, 20);
+  assert_int_equal(rig.volume->phase, PHASE_SERVING);
+  write_well(0, 0x77);
+  rig_kill(&rig);
+  rig.absent[1] = rig.absent[2] = false;
+  rig.force = false;
+  rig.unreadable = 1 << 0;
+  rig_start(&rig);
+  assert_false(rig.refused);
+  assert_int_equal(rig_state(&rig, 0), SF_STATE_IN_SYNC);
+  rig.unreadable = 0;
+  rig_free(&rig);
+}
+
 int
 main(void) {
   const struct CMUnitTest tests[] = {
@@ -340,6 +365,7 @@ main(void) {
       cmocka_unit_test(one_that_is_slow_meanwhile_is_not_told),
       cmocka_unit_test(a_probe_that_is_slow_leaves_nothing_behind),
       cmocka_unit_test(what_the_other_copy_says_is_not_known),
+      cmocka_unit_test(a_start_by_force_counts_in_both_copies),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
