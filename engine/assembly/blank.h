@@ -16,13 +16,13 @@ sf_leg_is_blank(const struct sf_superblock *sb) {
 
 /* It names the leg itself nowhere in sync, if another leg can be named. */
 static inline struct sf_record
-sf_leg_blank_record(const struct sf_superblock *volume, unsigned leg) {
+sf_leg_blank_record(const struct sf_superblock *volume, unsigned leg, uint8_t min_legs) {
   uint16_t all = (uint16_t) ((1u << volume->legs) - 1) & (uint16_t) ~volume->removed;
   uint16_t others = all & (uint16_t) ~(1u << leg);
   return (struct sf_record){.term = SF_BLANK_TERM,
                             .change = SF_BLANK_CHANGE,
                             .in_sync = others ? others : all,
-                            .min_legs = volume->record.min_legs};
+                            .min_legs = min_legs};
 }
 
 /* A leg with verdict BEHIND: copy all of it, whatever the stale maps say.  They were not kept for a

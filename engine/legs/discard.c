@@ -126,7 +126,7 @@ describe_blank(const struct sf_superblock *reference, unsigned leg, struct sf_su
   *sb = *reference;
   sb->leg_index = (uint8_t) leg;
   sb->holder = (struct sf_holder){0};
-  sb->record = sf_leg_blank_record(reference, leg);
+  sb->record = sf_leg_blank_record(reference, leg, reference->record.min_legs);
 }
 
 /* The mark that stands there stays until the superblocks are stable: what breaks off before that leaves a leg that

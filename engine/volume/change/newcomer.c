@@ -35,7 +35,6 @@ arrived(struct sf_volume *v, unsigned index) {
   struct leg *leg = &v->leg[index];
 
   sf_map_fill(&leg->stale);
-  leg->meta.failed = leg->meta.overdue = false; /* of the leg that was in its place */
   for (uint64_t p = 0; p < v->maps.pages; p++) {
     sf_map_changed(v, p, false);
     v->maps.page[p].lacks_all[index] = v->maps.page[p].version;

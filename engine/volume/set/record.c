@@ -142,13 +142,10 @@ sf_record_drive(struct sf_volume *v) {
 
 void
 sf_record_tell(struct sf_volume *v, unsigned leg, bool lacks_all) {
-  struct sf_superblock volume = v->identity;
-  struct sf_record blank;
+  struct sf_record blank = sf_leg_blank_record(&v->identity, leg, v->latest.min_legs);
 
   SF_ASSERT(v->phase == PHASE_SERVING && sf_record_is_as_good_as_durable(v) &&
             !(v->latest.in_sync & legbit(leg)));
-  volume.record = v->latest;
-  blank = sf_leg_blank_record(&volume, leg);
   meta_write_record(v, leg, lacks_all ? &blank : &v->latest, lacks_all ? 0 : v->version);
   v->leg[leg].meta.tells = true;
 }
