@@ -141,6 +141,7 @@ bool rig_in_turn(struct rig *rig, const struct rig_region *region, uint64_t take
 /* Of the leg's data regions of all kinds: with it, the leg has one queue. */
 bool rig_is_oldest(const struct rig *rig, const struct rig_region *region);
 bool rig_takes_a_moment(const struct rig *rig, const struct rig_region *region);
+bool rig_is_superblock(const struct rig_region *region); /* a write of one */
 bool rig_is_map(const struct rig_region *region);
 bool rig_is_data(const struct rig *rig, const struct rig_region *region);
 

@@ -377,6 +377,11 @@ rig_takes_a_moment(const struct rig *rig, const struct rig_region *region) {
 }
 
 bool
+rig_is_superblock(const struct rig_region *region) {
+  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+}
+
+bool
 rig_is_map(const struct rig_region *region) {
   return region->op == SF_TIO_WRITE && region->offset >= SF_MAPS_OFFSET &&
          region->offset < SF_MARK_OFFSET;

@@ -139,7 +139,7 @@ joined(uint32_t block_bytes) {
 
 static bool
 is_superblock(const struct rig *r, const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 /* A write has reached the legs and its client is gone before the record says that the block is

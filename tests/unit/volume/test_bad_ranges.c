@@ -170,7 +170,7 @@ a_leg_joins_without_what_is_bad(void **state) {
 
 static bool
 is_superblock(const struct rig *r, const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 /* Neither in memory nor on disk does the leg lose the stale bit before the range is recorded: a

@@ -143,7 +143,7 @@ another_disk_is_not_discarded(void **state) {
 
 static bool
 holds_superblocks_of_leg_0(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 0 && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return region->leg == 0 && rig_is_superblock(region);
 }
 
 /* The disk may be the leg's own: a crash before leaves it as it was. */

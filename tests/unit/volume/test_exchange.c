@@ -17,7 +17,7 @@ static unsigned keeps_data;  /* the same, of what is written to the data */
 
 static bool
 holds(const struct rig *r, const struct rig_region *region) {
-  bool is_head = region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  bool is_head = rig_is_superblock(region);
 
   return (hung >> region->leg & 1) || (is_head && (keeps_heads >> region->leg & 1)) ||
          (region->op == SF_TIO_WRITE && rig_is_data(r, region) && (keeps_data >> region->leg & 1));
@@ -294,7 +294,7 @@ a_promotion_that_is_undone_does_not_bar_it(void **state) {
 
 static bool
 is_head_of_newcomer(const struct rig *r, const struct rig_region *region) {
-  return region->leg == COMES && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return region->leg == COMES && rig_is_superblock(region);
 }
 
 /* R5: the newcomer is not told before it has ended all that it held. */

@@ -239,7 +239,7 @@ a_read_that_counts_nowhere_waits_in_another_buffer(void **state) {
 
 static bool
 holds_superblocks(const struct rig *r, const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 /* What leg 2 was given may be what leg 0 has dropped: its promotion, which is on its way, is undone, also where

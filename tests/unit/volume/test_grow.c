@@ -73,7 +73,7 @@ assert_alike(uint64_t bytes) {
 
 static bool
 is_superblock(const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 static bool

@@ -88,7 +88,7 @@ a_convergence_while_a_leg_joins_fails_nobody(void **state) {
 
 static bool
 holds_superblocks(const struct rig *r, const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 static bool

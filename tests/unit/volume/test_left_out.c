@@ -19,7 +19,7 @@ static uint64_t lost_ns; /* what the leg that left got before, it ends only if t
 
 static bool
 is_head(const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 static bool

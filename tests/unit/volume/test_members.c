@@ -55,12 +55,12 @@ take_out(unsigned leg) {
 
 static bool
 superblocks_of_leg_0(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 0 && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return region->leg == 0 && rig_is_superblock(region);
 }
 
 static bool
 superblocks(const struct rig *r, const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 static void

@@ -103,7 +103,7 @@ it_says_that_it_is_empty_until_every_leg_knows(void **state) {
 
 static bool
 holds_superblocks_of_leg_2(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 2 && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return region->leg == 2 && rig_is_superblock(region);
 }
 
 static bool

@@ -8,6 +8,14 @@
 
 #include "assembly/blank.h"
 
+static void
+assert_leg_2_is_like(unsigned leg) {
+  for (unsigned e = 0; e < EXTENTS; e++)
+    if (memcmp(rig.leg[2] + rig.volume->data_offset + e * EXTENT,
+               rig.leg[leg] + rig.volume->data_offset + e * EXTENT, 4096) != 0)
+      fail_msg("extent %u differs", e);
+}
+
 /* By the record of that line it would be whole, and the other line is not seen. */
 static void
 of_an_older_line_it_is_called_blank(void **state) {
@@ -37,22 +45,15 @@ of_an_older_line_it_is_called_blank(void **state) {
 /* By the record of that line it is behind there, and the maps of that line know nothing of this one. */
 static void
 of_an_older_line_and_behind_it_is_blank_in_both_copies(void **state) {
-  struct rig_request f;
-
   told_rig_init(4, 2);
   rig_start_fully(&rig);
   rate(EXTENT / 4);
   hung = 1 << 2;
-  for (unsigned e = 0; e < 8; e++)
-    write_well(e, (uint8_t) (e + 1));
+  write_eight(0);
   hung = 0;
   pass_until(SF_STATE_CATCHING_UP);
-  for (unsigned e = 20; e < 28; e++)
-    write_well(e, (uint8_t) (e + 1));
-  rig_submit(&rig, &f, SF_REQ_FLUSH, 0, 0, 0);
-  rig_pass(&rig, 10000);
-  assert_true(f.done);
-  rig_put(&f);
+  write_eight(20);
+  flush_well(10000);
   rig_kill(&rig);
   /* Another line: leg 0 alone. */
   rig.absent[1] = rig.absent[3] = rig.absent[2] = true;
@@ -84,10 +85,7 @@ of_an_older_line_and_behind_it_is_blank_in_both_copies(void **state) {
   rig_start_fully(&rig);
   rate(0);
   pass_until(SF_STATE_IN_SYNC);
-  for (unsigned e = 0; e < EXTENTS; e++)
-    if (memcmp(rig.leg[2] + rig.volume->data_offset + e * EXTENT,
-               rig.leg[1] + rig.volume->data_offset + e * EXTENT, 4096) != 0)
-      fail_msg("extent %u differs", e);
+  assert_leg_2_is_like(1);
   rig_free(&rig);
 }
 
@@ -126,8 +124,7 @@ an_older_one_that_was_gone_once_more_is_blank(void **state) {
   rig_never_late(&rig.config);
   image = image_of_leg_2();
   rig_start_fully(&rig);
-  for (unsigned e = 0; e < 8; e++)
-    write_well(e, (uint8_t) (e + 1));
+  write_eight(0);
   it_goes_and_is_put_back(image);
   rig_open(&rig, 2);
   rig_pass(&rig, 5000);
@@ -145,25 +142,14 @@ an_older_one_that_was_gone_once_more_is_blank(void **state) {
 static void
 an_older_one_that_was_behind_is_blank_in_both_copies(void **state) {
   uint8_t *image;
-  struct rig_request f;
-
-  told_rig_init(3, 2);
-  rig_start_fully(&rig);
-  rate(EXTENT / 4);
-  hung = 1 << 2;
-  for (unsigned e = 0; e < 8; e++)
-    write_well(e, (uint8_t) (e + 1));
+  begin(2, 1 << 2);
   hung = 0;
   pass_until(SF_STATE_CATCHING_UP);
   image = image_of_leg_2();
   rate(0);
   pass_until(SF_STATE_IN_SYNC);
-  for (unsigned e = 20; e < 28; e++)
-    write_well(e, (uint8_t) (e + 1));
-  rig_submit(&rig, &f, SF_REQ_FLUSH, 0, 0, 0);
-  rig_pass(&rig, 120000);
-  assert_true(f.done);
-  rig_put(&f);
+  write_eight(20);
+  flush_well(120000);
   it_goes_and_is_put_back(image);
   rig.fails = NULL;
   keep_maps = 1 << 0 | 1 << 1;
@@ -176,10 +162,7 @@ an_older_one_that_was_behind_is_blank_in_both_copies(void **state) {
   rig.unreadable = 0;
   rate(0);
   pass_until(SF_STATE_IN_SYNC);
-  for (unsigned e = 0; e < EXTENTS; e++)
-    if (memcmp(rig.leg[2] + rig.volume->data_offset + e * EXTENT,
-               rig.leg[0] + rig.volume->data_offset + e * EXTENT, 4096) != 0)
-      fail_msg("extent %u differs", e);
+  assert_leg_2_is_like(0);
   rig_free(&rig);
 }
 

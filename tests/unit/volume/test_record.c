@@ -33,7 +33,7 @@ static unsigned superblock_writes;
 
 static bool
 counts_superblocks(const struct rig *r, const struct rig_region *region) {
-  superblock_writes += region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  superblock_writes += rig_is_superblock(region);
   return false;
 }
 
@@ -53,7 +53,7 @@ a_record_that_stands_is_not_written_again_and_again(void **state) {
 
 static bool
 holds_superblocks(const struct rig *r, const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 /* ---- a repair ---- */

@@ -106,7 +106,7 @@ an_older_copy_of_a_leg_is_copied_whole_after_a_restart_too(void **state) {
 
 static bool
 holds_superblocks(const struct rig *r, const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
+  return rig_is_superblock(region);
 }
 
 /* Legs that differ by a record that reached one of them only: each must have the copy of the newest

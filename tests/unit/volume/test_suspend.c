@@ -30,7 +30,7 @@ newest_write_fails(const struct rig *r, const struct rig_region *region) {
 
 static bool
 holds_what_the_test_says(const struct rig *r, const struct rig_region *region) {
-  if (region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET)
+  if (rig_is_superblock(region))
     return records_wait;
   if (!rig_is_data(r, region))
     return false;

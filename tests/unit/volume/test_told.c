@@ -80,9 +80,7 @@ when_its_promotion_is_undone_it_is_told_anew(void **state) {
   pass_until(SF_STATE_CATCHING_UP);
   keep_superblocks = 1 << 1;
   rate(0);
-  for (unsigned i = 0; i < 40000 && !leg_2_names_itself(); i++)
-    rig_pass(&rig, 1);
-  assert_true(leg_2_names_itself());
+  until_leg_2_names_itself();
   assert_int_equal(rig_state(&rig, 2), SF_STATE_CATCHING_UP);
   remembered_ns = rig.volume->leg[2].penalty.remembered_ns;
   keep_superblocks = 1 << 0 | 1 << 1;
@@ -116,9 +114,7 @@ a_promotion_of_too_few_is_undone_in_both_copies(void **state) {
   pass_until(SF_STATE_CATCHING_UP);
   keep_superblocks = 1 << 0;
   rate(0);
-  for (unsigned i = 0; i < 40000 && !leg_2_names_itself(); i++)
-    rig_pass(&rig, 1);
-  assert_true(leg_2_names_itself());
+  until_leg_2_names_itself();
   assert_int_equal(sf_volume_leg_fail(rig.volume, 1, rig.now_ns), 0);
   keep_superblocks = 0;
   rig_run(&rig);
@@ -171,7 +167,7 @@ a_promotion_that_was_taken_along_may_stand_there(void **state) {
 
 static int
 superblocks_of_leg_2_fail(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 2 && is_superblock(region) ? -EIO : 0;
+  return region->leg == 2 && rig_is_superblock(region) ? -EIO : 0;
 }
 
 static void
@@ -232,8 +228,7 @@ the_record_waits(uint64_t rate_after) {
   rate(rate_after);
   assert_int_equal(sf_volume_leg_fail(rig.volume, 2, rig.now_ns), 0);
   rig_pass(&rig, 100);
-  for (unsigned e = 0; e < 8; e++)
-    write_well(e, (uint8_t) (e + 1));
+  write_eight(0);
   keep_superblocks = 1 << 1;
   told_serial = rig.volume->leg[2].sb.serial;
   assert_int_equal(sf_volume_leg_return(rig.volume, 2, rig.now_ns), 0);

@@ -218,8 +218,8 @@ the_end(void **state) {
 
 static bool
 last_record_is_held(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 1 && region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET &&
-         r->volume->unwritten.set == 0 && !r->volume->identity.unwritten;
+  return region->leg == 1 && rig_is_superblock(region) && r->volume->unwritten.set == 0 &&
+         !r->volume->identity.unwritten;
 }
 
 /* Proves that a start from legs of which only one says that nothing is unwritten any more reads

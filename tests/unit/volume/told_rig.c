@@ -4,11 +4,6 @@ struct rig rig;
 unsigned hung, keep_superblocks, keep_probes, keep_maps, keep_data, keep_flushes;
 
 bool
-is_superblock(const struct rig_region *region) {
-  return region->op == SF_TIO_WRITE && region->offset < SF_PROBE_OFFSET;
-}
-
-bool
 is_probe(const struct rig_region *region) {
   return region->op == SF_TIO_WRITE && region->offset == SF_PROBE_OFFSET;
 }
@@ -17,7 +12,7 @@ bool
 hangs(const struct rig *r, const struct rig_region *region) {
   unsigned legs = hung;
 
-  if (is_superblock(region))
+  if (rig_is_superblock(region))
     legs |= keep_superblocks;
   else if (is_probe(region))
     legs |= keep_probes;
@@ -32,7 +27,7 @@ hangs(const struct rig *r, const struct rig_region *region) {
 
 bool
 tells_leg_2(const struct rig *r, const struct rig_region *region) {
-  return region->leg == 2 && is_superblock(region);
+  return region->leg == 2 && rig_is_superblock(region);
 }
 
 void
@@ -64,6 +59,13 @@ leg_2_names_itself(void) {
 }
 
 void
+until_leg_2_names_itself(void) {
+  for (unsigned i = 0; i < 40000 && !leg_2_names_itself(); i++)
+    rig_pass(&rig, 1);
+  assert_true(leg_2_names_itself());
+}
+
+void
 write_well(uint64_t extent, uint8_t fill) {
   struct rig_request w;
 
@@ -75,13 +77,28 @@ write_well(uint64_t extent, uint8_t fill) {
 }
 
 void
+write_eight(unsigned first) {
+  for (unsigned e = first; e < first + 8; e++)
+    write_well(e, (uint8_t) (e + 1));
+}
+
+void
+flush_well(uint64_t ms) {
+  struct rig_request flush;
+
+  rig_submit(&rig, &flush, SF_REQ_FLUSH, 0, 0, 0);
+  rig_pass(&rig, ms);
+  assert_true(flush.done);
+  rig_put(&flush);
+}
+
+void
 begin(unsigned min_legs, unsigned hang) {
   told_rig_init(3, min_legs);
   rig_start_fully(&rig);
   rate(EXTENT / 4);
   hung = hang;
-  for (unsigned e = 0; e < 8; e++)
-    write_well(e, (uint8_t) (e + 1));
+  write_eight(0);
 }
 
 void
